@@ -1,0 +1,96 @@
+"""Find files by name: explicit path, then the working folder, then the wheel or the checkout.
+
+A name never climbs out of the folder that it is looked up in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safegen.errors import AssetNotFound
+from safegen.yamlfile import did_you_mean
+
+PACKAGE = Path(__file__).parent
+KINDS = {
+    "taxonomies": ("taxonomies", "*/taxonomy.yaml"),
+    "policies": ("prompts/policies", "*.yaml"),
+    "prompts": ("prompts", "*.j2"),
+    "locales": ("prompts/locales", "*.yaml"),
+    "recipes": ("recipes", "*.yaml"),
+}
+
+
+def roots() -> list[Path]:
+    """Where names are looked up, first match wins: working folder, wheel, checkout."""
+    return [Path.cwd(), PACKAGE / "_assets", PACKAGE.parent, PACKAGE]
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of a kind that carries a name.
+
+    Args:
+        kind: a key of `KINDS`.
+        name: a bare name (`core`), or a path that ends in the kind's suffix.
+
+    Raises:
+        AssetNotFound: no such file; the message lists the known names.
+    """
+    folder, pattern = KINDS[kind]
+    suffix = pattern[1:].replace("/taxonomy.yaml", "") or ""
+    if name.endswith((".yaml", ".yml", ".j2")):
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise AssetNotFound(f"no file `{name}`")
+    if is_bare(name):
+        file = pattern.replace("*", name)
+        for root in roots():
+            path = root / folder / file
+            if path.is_file():
+                return path
+    known = names(kind)
+    hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+    raise AssetNotFound(
+        f"no {folder}/{name[:60]}{suffix if suffix != '*' else ''} in the working folder or in safegen{hint}"
+    )
+
+
+def names(kind: str) -> list[str]:
+    """Every name of a kind, sorted."""
+    folder, pattern = KINDS[kind]
+    found: set[str] = set()
+    for root in roots():
+        for path in sorted((root / folder).glob(pattern)):
+            found.add(path.parent.name if path.name == "taxonomy.yaml" else path.stem)
+    return sorted(found)
+
+
+def is_bare(name: str) -> bool:
+    """Whether a name is letters, digits, `-`, `_` and inner dots: nothing that walks folders."""
+    return bool(name) and all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """A path below a folder.
+
+    Raises:
+        AssetNotFound: absolute, climbing out (also through a link), or missing.
+    """
+    path = folder / relative
+    if Path(relative).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+        raise AssetNotFound(f"`{relative}` leaves the folder `{folder}`; keep it inside")
+    if not path.is_file():
+        raise AssetNotFound(f"no file `{path}`")
+    return path
+
+
+def known_or_fail(name: str, known: Sequence[str], *, what: str) -> str:
+    """The name itself, if it is known.
+
+    Raises:
+        AssetNotFound: with the nearest known name.
+    """
+    if name in known:
+        return name
+    raise AssetNotFound(f"no {what} `{name[:60]}`{did_you_mean(name, known)}")

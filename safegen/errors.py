@@ -1,0 +1,112 @@
+"""What can go wrong, grouped by who has to act.
+
+    SafegenError
+      UserError     the caller fixes the input    exit 2, message only
+        ConfigError        a file or an option says something that cannot be
+        AssetNotFound      a name that no file carries
+        RecipeMismatch     a run folder that another recipe began
+      RunError      the run cannot go on          exit 1, message only
+        TeacherRejected    the endpoint will not serve us: key, model, address
+        BudgetSpent        the recipe's own limit is reached
+        StoreDamaged       a journal, plan or shard that cannot be read
+        DiskFailed         the disk is full, read-only or gone
+        DatasetInvalid     a dataset that breaks one of its promises
+      ItemError     one item is lost, recorded    the run goes on
+        TeacherUnavailable  Truncated  ContentFiltered  Refused  Blocked  ParseError
+
+Messages are lower case, name the value in backticks and say what is allowed or what to do.
+Extra fields are keyword-only with defaults, so that every error survives pickling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from safegen.types import Outcome
+
+
+class SafegenError(Exception):
+    """Anything that safegen raises on purpose."""
+
+
+class UserError(SafegenError):
+    """The caller fixes the input."""
+
+
+class ConfigError(UserError):
+    """A file or an option says something that cannot be."""
+
+
+class AssetNotFound(UserError):
+    """No file carries the name."""
+
+
+class RecipeMismatch(UserError):
+    """The run folder was begun by another recipe."""
+
+
+class RunError(SafegenError):
+    """The run cannot go on; what was paid for is kept."""
+
+
+class TeacherRejected(RunError):
+    """The endpoint will not serve us: key, permission, model or address."""
+
+
+class BudgetSpent(RunError):
+    """The recipe's own limit is reached."""
+
+
+class StoreDamaged(RunError):
+    """A journal, plan or shard cannot be read."""
+
+
+class DiskFailed(RunError):
+    """The disk is full, read-only or gone."""
+
+
+class DatasetInvalid(RunError):
+    """A dataset breaks one of its promises."""
+
+
+class ItemError(SafegenError):
+    """One item is lost and recorded; the run goes on."""
+
+    outcome: ClassVar[Outcome] = "unavailable"
+
+
+class TeacherUnavailable(ItemError):
+    """No answer after all attempts; the same command asks again."""
+
+    outcome = "unavailable"
+
+
+class Truncated(ItemError):
+    """The answer was cut at the token limit."""
+
+    outcome = "truncated"
+
+
+class ContentFiltered(ItemError):
+    """The provider withheld the answer (finish reason `content_filter`)."""
+
+    outcome = "filtered"
+
+
+class Refused(ItemError):
+    """The model used the API's refusal field, or sent nothing to keep."""
+
+    outcome = "refused"
+
+
+class Blocked(ItemError):
+    """The provider rejected the request itself (HTTP 400, content policy)."""
+
+    outcome = "blocked"
+
+
+class ParseError(ItemError):
+    """The reply does not have the shape that was asked for, also after a repair turn."""
+
+    outcome = "malformed"

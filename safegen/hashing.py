@@ -1,0 +1,45 @@
+"""Digests: canonical JSON in, short or full SHA-256 out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+
+def canonical(value: object) -> bytes:
+    """Encode as JSON that is equal for equal values: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON of a value, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def short_id(*parts: object) -> str:
+    """An id from what identifies a thing: 16 hexadecimal digits (64 bits).
+
+    At a million ids the chance of one collision is below 3e-8 (birthday bound).
+    """
+    return digest(list(parts))[:16]
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in blocks of 1 MiB."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def fraction(*parts: object) -> float:
+    """A number in [0, 1) that depends on the parts alone."""
+    return int(digest(list(parts))[:13], 16) / 16**13

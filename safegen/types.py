@@ -1,0 +1,282 @@
+"""The nouns of safegen and the protocols that its plug-ins implement.
+
+Values only: nothing here reads a file or calls a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol, TypedDict
+
+Intent = Literal["benign", "dual_use", "malicious"]
+Evidence = Literal["none", "contextual", "stated"]
+Mode = Literal["direct_answer", "safe_completion", "refuse_redirect"]
+Tier = Literal["allowed", "sensitive", "restricted", "prohibited"]
+Severity = Literal["none", "negligible", "low", "moderate", "high"]
+Assistance = Literal["A0", "A1", "A2", "A3", "A4"]
+Outcome = Literal["ok", "refused", "filtered", "truncated", "malformed", "blocked", "unavailable"]
+Profile = Literal["public", "minors", "enterprise", "vetted_professional", "agent"]
+Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "transform"]
+Source = Literal["written", "author", "imported"]
+Grade = Literal["demo", "generated"]
+Role = Literal["system", "user", "assistant"]
+
+INTENTS: tuple[Intent, ...] = ("benign", "dual_use", "malicious")
+EVIDENCE: tuple[Evidence, ...] = ("none", "contextual", "stated")
+MODES: tuple[Mode, ...] = ("direct_answer", "safe_completion", "refuse_redirect")
+TIERS: tuple[Tier, ...] = ("allowed", "sensitive", "restricted", "prohibited")
+PROFILES: tuple[Profile, ...] = (
+    "public",
+    "minors",
+    "enterprise",
+    "vetted_professional",
+    "agent",
+)
+DETAIL = range(5)
+"""0 awareness, 1 concept, 2 strategy, 3 procedure, 4 executable: detail about the hazard."""
+
+
+class Message(TypedDict):
+    """One turn, as trainers and endpoints read it."""
+
+    role: Role
+    content: str
+
+
+class Attribute(NamedTuple):
+    """A value of an axis that stands in the prompt or was confirmed by a blind judge."""
+
+    axis: str
+    value: str
+    source: Literal["written", "confirmed"]
+
+
+@dataclass(frozen=True, slots=True)
+class SafeTask:
+    """A concrete safe task that may be offered in place of the hazardous one."""
+
+    offer: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What a good answer to the prompts of one goal may draw on; teachers read it, students do not."""
+
+    answer: tuple[str, ...]
+    concepts: tuple[str, ...]
+    safe_task: SafeTask
+    redirections: tuple[str, ...]
+    left_out: str
+    decline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One prompt of a set: the messages that the student sees, plus its attributes."""
+
+    scenario_id: str
+    set_id: str
+    goal_id: str
+    round: int
+    taxonomy: str
+    harm: str
+    domain: str
+    task: Task
+    intent: Intent
+    evidence: Evidence
+    requested_detail: int
+    paraphrase: int
+    turn: int
+    language: str
+    jurisdiction: str | None
+    profile: Profile
+    contrast: str | None
+    attributes: tuple[Attribute, ...]
+    benign_use: str
+    misuse_risk: str
+    messages: tuple[Message, ...]
+    source: Source
+    source_licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the policy computes for a scenario. The ceiling binds; the mode advises."""
+
+    policy_id: str
+    mode: Mode
+    ceiling: int
+    floor: int
+    required: tuple[str, ...]
+    rule_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model is to sample; None leaves the endpoint's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DraftContext:
+    """What an embedded teacher may read beside the messages; network teachers never send it."""
+
+    scenario: Scenario
+    expectation: Expectation
+    knowledge: Knowledge
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a teacher.
+
+    `sample` numbers independent answers to the same messages, `ask` repeats of a lost one.
+    `schema` is a JSON schema that the answer must satisfy, or None for plain text.
+    """
+
+    messages: tuple[Message, ...]
+    sample: int = 0
+    ask: int = 0
+    schema: Mapping[str, object] | None = None
+    context: DraftContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a teacher answered. `parsed` is set when the request had a schema."""
+
+    text: str
+    model: str
+    outcome: Outcome = "ok"
+    message: str = ""
+    finish_reason: str | None = None
+    reasoning_content: str | None = None
+    style: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    parsed: object = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A candidate response to a scenario; a revision is a new draft with a parent."""
+
+    draft_id: str
+    scenario_id: str
+    candidate: int
+    revision: int
+    parent_id: str | None
+    response: str | None
+    reasoning_content: str | None
+    response_sha256: str | None
+    withheld: bool
+    style: str | None
+    teacher: str
+    model: str
+    outcome: Outcome
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a validator found. `passed` and `score` are None where it could not tell."""
+
+    validator: str
+    version: str
+    passed: bool | None
+    score: float | None
+    reason: str
+    evidence: str = ""
+    severity: Severity | None = None
+    threshold: float | None = None
+    delivered: Assistance | None = None
+    judge: str | None = None
+    prompt_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row: scenario, expectation, draft and verdicts, with the outcome drawn from them."""
+
+    scenario: Scenario
+    expectation: Expectation
+    draft: Draft
+    verdicts: tuple[Verdict, ...] = ()
+    delivered: Assistance | None = None
+    accepted: bool = False
+    accepted_by: str | None = None
+    reason: str | None = None
+    grade: Grade = "generated"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that could not be had. `key` names the journalled request, where there is one."""
+
+    scenario_id: str
+    draft_id: str
+    stage: str
+    outcome: Outcome
+    error: str
+    message: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A scenario with its expectation and its goal's knowledge, as the plan holds it."""
+
+    scenario: Scenario
+    expectation: Expectation
+    knowledge: Knowledge
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Requests and tokens spent; cached replies are counted apart and cost nothing."""
+
+    requests: int = 0
+    cached: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Teacher(Protocol):
+    """A model that writes. Raises ItemError for one lost item, RunError to stop the run."""
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request."""
+        ...
+
+
+class DraftValidator(Protocol):
+    """A check of one draft against what its scenario expects."""
+
+    async def __call__(self, draft: Draft, context: DraftContext, /) -> Verdict:
+        """Judge one draft; never raises for what a model wrote."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts by a name, in the order in which they were first seen."""
+
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @staticmethod
+    def of(names: Sequence[str]) -> Tally:
+        """Count equal names."""
+        counts: dict[str, int] = {}
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+        return Tally(counts)

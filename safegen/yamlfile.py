@@ -1,0 +1,255 @@
+"""YAML to a pydantic model, with file:line:column in every complaint.
+
+Scalars stay text until the model converts them (no `no` → False), duplicate keys, tags, anchors
+and aliases are refused, and all the mistakes of a file are reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from safegen.errors import ConfigError
+
+if TYPE_CHECKING:
+    import yaml
+    from pydantic_core import ErrorDetails
+
+MAX_BYTES = 8 * 2**20
+"""A file above this is refused: no hand-written input comes near it."""
+MAX_DEPTH = 40
+Model = TypeVar("Model", bound=BaseModel)
+Loc = tuple[str | int, ...]
+
+
+class Mark(NamedTuple):
+    """A place in a file, both from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass
+class Tree:
+    """Plain data with the place of every key and value, and what is wrong with the YAML itself."""
+
+    data: object = None
+    is_mapping: bool = False
+    marks: dict[Loc, Mark] = field(default_factory=dict[Loc, Mark])
+    problems: list[tuple[Mark, str]] = field(default_factory=list[tuple[Mark, str]])
+
+
+def load(path: Path, model: type[Model], *, shown: str | None = None) -> Model:
+    """Read a YAML file into a model.
+
+    Args:
+        path: the file.
+        model: a pydantic model; its aliases are the keys.
+        shown: how to call the file in messages; default its path.
+
+    Raises:
+        ConfigError: one message with a line for each mistake, in the order of the file.
+    """
+    return parse(read_text(path, shown=shown), model, shown=shown or str(path))
+
+
+def read_text(path: Path, *, shown: str | None = None) -> str:
+    """Read a UTF-8 text file of bounded size.
+
+    Raises:
+        ConfigError: missing, unreadable, a folder, too large or not UTF-8.
+    """
+    name = shown or str(path)
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{name}: is a folder; name a file")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; split it")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{name}: byte {e.start} is not UTF-8; save the file as UTF-8") from e
+    except FileNotFoundError as e:
+        raise ConfigError(f"{name}: no such file") from e
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+        raise ConfigError(f"{name}: cannot be read ({reason.lower()})") from e
+
+
+def parse(text: str, model: type[Model], *, shown: str) -> Model:
+    """Check YAML text against a model; see `load`."""
+    tree = compose(text, shown=shown)
+    problems = list(tree.problems)
+    if not tree.is_mapping:
+        kind = "empty" if tree.data in (None, "") else "not a mapping"
+        problems.append(
+            (Mark(1, 1), f"the file is {kind}; it needs keys such as {_some_keys(model)}")
+        )
+    else:
+        try:
+            checked = model.model_validate(tree.data)
+            if not problems:
+                return checked
+        except ValidationError as e:
+            problems += [(_mark(tree, err["loc"]), _sentence(err, model)) for err in e.errors()]
+        except RecursionError:
+            problems.append((Mark(1, 1), "nested too deeply"))
+    lines = [f"{shown}:{m.line}:{m.column}: {text}" for m, text in sorted(problems)]
+    raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+def compose(text: str, *, shown: str) -> Tree:
+    """Read YAML into plain data with marks; scalars stay strings, null becomes None.
+
+    Raises:
+        ConfigError: the text is not YAML.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _refuse_aliases(text, loader, shown)
+        node = yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as e:
+        mark = e.problem_mark or e.context_mark
+        where = f"{mark.line + 1}:{mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{shown}:{where}not valid YAML: {e.problem or e.context}") from e
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{shown}: not valid YAML: {str(e).splitlines()[0]}") from e
+    except RecursionError as e:
+        raise ConfigError(f"{shown}: nested too deeply; at most {MAX_DEPTH} levels") from e
+    tree = Tree()
+    if node is not None:
+        tree.data = _plain(node, (), tree)
+        tree.is_mapping = isinstance(node, yaml.MappingNode)
+    return tree
+
+
+def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> None:
+    """Stop at the first anchor, alias, foreign tag or too deep level, before any node is built."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        mark = event.start_mark
+        line = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise ConfigError(f"{line}: anchors and aliases are not read; write the value out")
+        tag = getattr(event, "tag", None)
+        if isinstance(tag, str):
+            raise ConfigError(f"{line}: the tag `{tag[:60]}` is not read; write a plain value")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{line}: nested too deeply; at most {MAX_DEPTH} levels")
+
+
+def _plain(node: yaml.Node, loc: Loc, tree: Tree) -> object:
+    import yaml
+
+    mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+    tree.marks.setdefault(loc, mark)
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, loc, tree)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*loc, i), tree) for i, item in enumerate(node.value)]
+    plain_null = node.tag == "tag:yaml.org,2002:null" and getattr(node, "style", None) is None
+    return None if plain_null else str(node.value)
+
+
+def _mapping(node: yaml.MappingNode, loc: Loc, tree: Tree) -> dict[str, object]:
+    import yaml
+
+    data: dict[str, object] = {}
+    seen: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        mark = Mark(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        if not isinstance(key_node, yaml.ScalarNode):
+            tree.problems.append((mark, "a key must be a plain word"))
+            continue
+        key = str(key_node.value)
+        if key in seen:
+            tree.problems.append(
+                (mark, f"duplicate key `{_clip(key)}` (first at line {seen[key]}); keep one")
+            )
+            continue
+        seen[key] = mark.line
+        tree.marks[(*loc, key)] = mark
+        data[key] = _plain(value_node, (*loc, key), tree)
+    return data
+
+
+def _mark(tree: Tree, loc: Sequence[str | int]) -> Mark:
+    """The place of the nearest enclosing thing that stands in the file."""
+    path = tuple(loc)
+    while path and path not in tree.marks:
+        path = path[:-1]
+    return tree.marks.get(path, Mark(1, 1))
+
+
+def _sentence(err: ErrorDetails, model: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in err["loc"])
+    kind, given = err["type"], err["input"]
+    if kind == "extra_forbidden":
+        key = str(err["loc"][-1])
+        return f"`{_clip(where)}` is not a known key{did_you_mean(key, keys_at(model, err['loc'][:-1]))}"
+    if kind == "missing":
+        return f"`{where}` is missing; add it"
+    message = err["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = message[:1].lower() + message[1:]
+    if isinstance(given, str | int | float | bool) or given is None:
+        shown = "nothing" if given is None else f"`{_clip(str(given))}`"
+        return f"`{where}` is {shown}: {message}{_near(err)}"
+    return f"`{where}`: {message}" if where else message
+
+
+def _near(err: ErrorDetails) -> str:
+    if err["type"] != "literal_error":
+        return ""
+    expected = str(err.get("ctx", {}).get("expected", ""))
+    return did_you_mean(
+        str(err["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "), listed=False
+    )
+
+
+def keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The keys that a model knows at a place, following nested models."""
+    current: type[BaseModel] | None = model
+    for part in loc:
+        if isinstance(part, int) or current is None:
+            continue
+        names = {f.alias or n: f for n, f in current.model_fields.items()}
+        current = next(_models(names[part].annotation), None) if part in names else current
+    return [f.alias or n for n, f in current.model_fields.items()] if current else []
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for arg in get_args(annotation):
+        yield from _models(arg)
+
+
+def did_you_mean(given: str, known: Sequence[str], *, listed: bool = True) -> str:
+    """A hint for a mistyped name: the nearest known one, else the known ones."""
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    return f"; known: {', '.join(sorted(known))}" if listed and known else ""
+
+
+def _some_keys(model: type[BaseModel]) -> str:
+    required = [f.alias or n for n, f in model.model_fields.items() if f.is_required()]
+    return ", ".join(f"`{key}`" for key in required[:4] or keys_at(model, ())[:4])
+
+
+def _clip(text: str, width: int = 80) -> str:
+    """Make a value safe to print: one line, no control characters, bounded."""
+    clean = "".join(c if c.isprintable() else "�" for c in text)
+    return clean if len(clean) <= width else clean[: width - 1] + "…"

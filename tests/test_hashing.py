@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safegen import hashing
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=5))
+def test_a_digest_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
+    assert hashing.digest(value) == hashing.digest(dict(reversed(value.items())))
+
+
+@given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
+def test_ids_differ_where_their_parts_differ(a: list[str], b: list[str]) -> None:
+    assert (hashing.short_id(*a) == hashing.short_id(*b)) == (a == b)
+
+
+@given(st.text())
+def test_a_fraction_lies_below_one(text: str) -> None:
+    assert 0 <= hashing.fraction(text) < 1
