@@ -66,7 +66,7 @@ def test_a_mistyped_key_gets_a_hint() -> None:
 )
 def test_hostile_yaml_gets_a_short_message(text: str, says: str) -> None:
     lines = complaint(text)
-    assert says in lines[0]
+    assert any(says in line for line in lines)
     assert lines[0].startswith("t.yaml")
 
 
