@@ -1,0 +1,70 @@
+"""The golden expectations were written before `safegen.policy.mode`; they decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from safegen import assets, taxonomy, yamlfile
+from safegen.policy import spec
+from safegen.policy.mode import expect
+from safegen.types import EVIDENCE, MODES, Evidence, Mode, Profile
+
+SHIPPED = [name for name in assets.names("policies") if name != "base"]
+
+
+class Case(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    harm: str
+    evidence: Evidence
+    profile: Profile
+    detail: int
+    mode: Mode
+    ceiling: int
+    floor: int
+
+
+class Golden(BaseModel):
+    cases: list[Case]
+
+
+CASES = yamlfile.load(Path(__file__).parent / "golden.yaml", Golden).cases
+
+
+@pytest.fixture(scope="module")
+def policies() -> list[spec.Policy]:
+    return [spec.load(name) for name in SHIPPED]
+
+
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda c: f"{c.harm}-{c.evidence}-{c.profile}-{c.detail}"
+)
+def test_the_shipped_specs_answer_as_written_down(case: Case, policies: list[spec.Policy]) -> None:
+    harm = taxonomy.load("core").harms[case.harm]
+    got = expect(
+        spec.policy_for(policies, harm),
+        harm,
+        evidence=case.evidence,
+        profile=case.profile,
+        detail=case.detail,
+    )
+    assert (got.mode, got.ceiling, got.floor) == (case.mode, case.ceiling, case.floor)
+
+
+def test_exactly_one_spec_covers_each_leaf(policies: list[spec.Policy]) -> None:
+    harms = taxonomy.load("core").harms
+    assert {h: spec.policy_for(policies, harm).spec.policy for h, harm in harms.items()}
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, "base"])
+def test_every_situation_has_one_expectation_and_strictness_never_helps(name: str) -> None:
+    policy = spec.load(name)
+    for at in spec.SPACE:
+        rule = policy.decide(at)
+        assert rule.floor <= rule.ceiling
+        for worse in EVIDENCE[EVIDENCE.index(at.evidence) :]:
+            other = policy.decide(at._replace(evidence=worse))
+            assert other.ceiling <= rule.ceiling
+            assert MODES.index(other.mode) >= MODES.index(rule.mode)

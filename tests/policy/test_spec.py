@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safegen.errors import ConfigError
+from safegen.policy import spec
+
+HEAD = """\
+policy: tiny
+version: 1.0.0
+title: Tiny
+harms: [a.*]
+facilitation: steps
+"""
+
+
+def load(folder: Path, rules: str) -> spec.Policy:
+    path = folder / "tiny.yaml"
+    path.write_text(HEAD + rules)
+    return spec.load(str(path))
+
+
+def test_a_spec_without_a_last_rule_names_the_gap(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no rule decides"):
+        load(
+            tmp_path,
+            "rules:\n  - {id: A, says: a, when: {detail: [0]}, mode: direct_answer, ceiling: 1}\n",
+        )
+
+
+def test_a_rule_that_can_never_decide_is_named(tmp_path: Path) -> None:
+    rules = """\
+rules:
+  - {id: A, says: a, mode: refuse_redirect, ceiling: 0}
+  - {id: B, says: b, when: {detail: [3]}, mode: refuse_redirect, ceiling: 0}
+"""
+    with pytest.raises(ConfigError, match="`B` can never decide"):
+        load(tmp_path, rules)
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["evidence: [stated]", "tier: [prohibited]", "profile: [minors]"],
+    ids=["evidence", "tier", "profile"],
+)
+def test_a_spec_that_rewards_a_stricter_situation_does_not_load(tmp_path: Path, when: str) -> None:
+    rules = f"""\
+rules:
+  - {{id: A, says: a, when: {{{when}}}, mode: direct_answer, ceiling: 3}}
+  - {{id: B, says: b, mode: safe_completion, ceiling: 1}}
+"""
+    with pytest.raises(ConfigError, match="more permissive"):
+        load(tmp_path, rules)
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (
+            "{id: A, says: a, mode: safe_completion, ceiling: 1, floor: 2}",
+            "floor 2 is above ceiling 1",
+        ),
+        ("{id: A, says: a, mode: refuse_redirect, ceiling: 2}", "cannot allow detail 2"),
+        ("{id: a b, says: a, mode: safe_completion, ceiling: 1}", "must be capitals"),
+        ("{id: A, says: a, mode: safe_completion, ceiling: 9}", "less than or equal to 4"),
+        (
+            "{id: A, says: a, mode: safe_completion, ceiling: 1, required: [cake]}",
+            "not in `elements`",
+        ),
+    ],
+    ids=["floor", "refusal", "id", "detail", "element"],
+)
+def test_contradictions_are_named(tmp_path: Path, rule: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load(tmp_path, f"rules:\n  - {rule}\n")
+
+
+def test_inheritance_in_a_circle_is_named(workdir: Path) -> None:
+    folder = workdir / "prompts" / "policies"
+    folder.mkdir(parents=True)
+    for name, parent in (("one", "two"), ("two", "one")):
+        (folder / f"{name}.yaml").write_text(HEAD.replace("tiny", name) + f"inherits: {parent}\n")
+    with pytest.raises(ConfigError, match="circle"):
+        spec.load("one")
+
+
+def test_a_changed_clause_changes_the_policy_id(tmp_path: Path) -> None:
+    rule = "rules:\n  - {{id: A, says: {}, mode: direct_answer, ceiling: 1}}\n"
+    ids = {load(tmp_path, rule.format(words)).policy_id for words in ("a", "b")}
+    assert len(ids) == 2
