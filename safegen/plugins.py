@@ -1,0 +1,76 @@
+"""A name, or `module:factory`, to the factory of a plug-in.
+
+`safegen.validators.<name>` is imported and its attribute of that name taken; nothing registers.
+`module:factory` reaches a user's own code, and only from modules that the caller trusts by name:
+a recipe is untrusted input and may not import what it likes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from safegen import assets
+from safegen.errors import ConfigError
+
+KINDS = ("teachers", "validators", "views")
+
+
+def names(kind: str) -> list[str]:
+    """The built-in names of a kind, sorted."""
+    package = importlib.import_module(f"safegen.{kind}")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+
+
+# Any: a factory makes whatever its kind's protocol says; the caller knows which.
+def factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callable[..., Any]:
+    """The factory behind a name.
+
+    Raises:
+        AssetNotFound: no built-in of that name.
+        ConfigError: a module that is not trusted, or that has no such factory.
+    """
+    if ":" not in name:
+        assets.known_or_fail(name, names(kind), what=f"{kind.removesuffix('s')} called")
+        return getattr(importlib.import_module(f"safegen.{kind}.{name}"), name)
+    module, _, attribute = name.partition(":")
+    if module not in trusted:
+        raise ConfigError(
+            f"`{name}` would import code of yours; allow it with `--plugin {module}`"
+            f" (in Python: plugins=['{module}'])"
+        )
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as e:
+        raise ConfigError(f"`{name}`: module `{module}` cannot be imported ({e})") from e
+    if not callable(found):
+        raise ConfigError(f"`{name}`: module `{module}` has no factory `{attribute}`")
+    return found
+
+
+def make(
+    kind: str, name: str, params: Mapping[str, Any], *, trusted: Sequence[str] = (), **given: Any
+) -> Any:
+    """Build a plug-in from the recipe's parameters.
+
+    `given` are collaborators; those that the factory does not take are left out.
+
+    Raises:
+        ConfigError: an unknown parameter, a missing one, or a value that the factory refuses.
+    """
+    build = factory(kind, name, trusted=trusted)
+    signature = inspect.signature(build)
+    known = [p for p in signature.parameters if p not in given]
+    for key in params:
+        if key not in known:
+            raise ConfigError(
+                f"`{name}` takes no `{key}`; it takes: {', '.join(known) or 'nothing'}"
+            )
+    needed = {k: v for k, v in given.items() if k in signature.parameters}
+    try:
+        return build(**params, **needed)
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f"`{name}`: {e}") from e

@@ -1,0 +1,169 @@
+"""The journal: replies that were paid for, by the digest of what was asked.
+
+SQLite in WAL mode with synchronous=FULL. A reply is durable when `put` returns; replies that arrive
+within 20 ms of one another share a commit. Raised ask numbers (`retry`) stand beside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from safegen.errors import DiskFailed, RunError, StoreDamaged
+from safegen.types import Reply
+
+GROUP_S = 0.02
+"""The longest that a reply waits for others before it is committed."""
+FORMAT = 1
+SCHEMA = """
+create table if not exists replies (key text primary key, reply text not null) without rowid;
+create table if not exists asks (base text primary key, ask integer not null) without rowid;
+"""
+
+
+class Journal:
+    """Durable replies. One process at a time; the run's lock sees to that."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = _open(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._writer: sqlite3.Connection | None = None
+        self._waiting: list[tuple[str, str, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def get(self, key: str) -> Reply | None:
+        """The reply to a key, or None."""
+        try:
+            row = self._reader.execute(
+                "select reply from replies where key = ?", (key,)
+            ).fetchone()
+            return None if row is None else Reply(**json.loads(row[0]), key=key)
+        except (sqlite3.Error, ValueError, TypeError) as e:
+            raise _translated(e, self.path) from e
+
+    async def put(self, key: str, reply: Reply) -> None:
+        """Keep a reply; returns when it is on disk."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, _encode(reply), done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        await done
+
+    def ask_of(self, base: str) -> int:
+        """How often `retry` has asked again for a request, 0 at first."""
+        try:
+            row = self._reader.execute("select ask from asks where base = ?", (base,)).fetchone()
+        except sqlite3.Error as e:
+            raise _translated(e, self.path) from e
+        return int(row[0]) if row else 0
+
+    def raise_asks(self, bases: Iterable[str]) -> None:
+        """Let the next run ask these requests anew."""
+        try:
+            with self._reader:
+                self._reader.executemany(
+                    "insert into asks values (?, 1) on conflict (base) do update set ask = ask + 1",
+                    [(base,) for base in sorted(set(bases))],
+                )
+        except sqlite3.Error as e:
+            raise _translated(e, self.path) from e
+
+    def __len__(self) -> int:
+        return int(self._reader.execute("select count(*) from replies").fetchone()[0])
+
+    async def aclose(self) -> None:
+        """Write what waits and close the file."""
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        if self._writer is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
+        self.close()
+
+    def close(self) -> None:
+        """Close without writing; for readers."""
+        self._thread.shutdown(wait=True)
+        self._reader.close()
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GROUP_S / 4)
+            batch, self._waiting = self._waiting, []
+            rows = [(key, reply) for key, reply, _ in batch]
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._write, rows)
+            except RunError as e:
+                for _, _, done in batch:
+                    if not done.done():
+                        done.set_exception(e)
+            else:
+                for _, _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+    def _write(self, rows: list[tuple[str, str]]) -> None:
+        try:
+            if self._writer is None:
+                self._writer = _open(self.path)
+            with self._writer:
+                self._writer.executemany("insert or ignore into replies values (?, ?)", rows)
+        except sqlite3.Error as e:
+            raise _translated(e, self.path) from e
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version not in (0, FORMAT):
+            raise StoreDamaged(f"journal `{path}` is of format {version}; this safegen reads {FORMAT}")
+        connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
+    except sqlite3.Error as e:
+        raise _translated(e, path) from e
+    return connection
+
+
+def _encode(reply: Reply) -> str:
+    fields = {k: v for k, v in asdict(reply).items() if v is not None and k not in ("key", "parsed")}
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _translated(e: Exception, path: Path) -> RunError:
+    name = getattr(e, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        return DiskFailed(f"journal `{path}` cannot be written: {e}; what is in it is kept")
+    return StoreDamaged(
+        f"journal `{path}` cannot be read ({e}); restore it from a copy, or move it away to ask everything again"
+    )
+
+
+class Lock:
+    """Holds a run folder for one process; freed by the system however the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        deadline = time.monotonic() + 1
+        while True:
+            try:
+                self._connection.execute("begin exclusive")
+                return
+            except sqlite3.OperationalError as e:
+                if time.monotonic() < deadline and "locked" in str(e):
+                    time.sleep(0.05)
+                    continue
+                self._connection.close()
+                if "locked" in str(e):
+                    raise RunError(f"another safegen process works in `{path.parent}`; wait for it") from e
+                raise DiskFailed(f"`{path}` cannot be written: {e}") from e
+
+    def release(self) -> None:
+        """Let others in."""
+        self._connection.close()

@@ -1,0 +1,169 @@
+"""Atomic, deterministic Parquet: a temporary file, fsync, rename. Rename is what makes it done.
+
+Written by pyarrow with 32-bit offsets, zstd 3 and one chunk per column, so that equal rows give
+equal bytes and every trainer can concatenate what it reads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safegen.errors import DiskFailed, StoreDamaged
+from safegen.store.columns import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP = 10_000
+
+
+def write(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
+    """Write rows as one Parquet file, all or nothing.
+
+    Raises:
+        DiskFailed: the disk is full, read-only or gone.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(list(rows), schema=schema).combine_chunks()
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
+        commit(temporary, path)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise disk_failed(path, e) from e
+
+
+def write_groups(path: Path, groups: Iterable[Sequence[Row]], schema: pa.Schema) -> None:
+    """Write one row group per batch of rows, holding one batch in memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=3) as out:
+            for rows in groups:
+                table = pa.Table.from_pylist(list(rows), schema=schema).combine_chunks()
+                out.write_table(table, row_group_size=max(1, len(rows)))
+        commit(temporary, path)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise disk_failed(path, e) from e
+
+
+def read(path: Path, *, columns: Sequence[str] | None = None) -> list[Row]:
+    """All rows of a file.
+
+    Raises:
+        StoreDamaged: missing or not Parquet; git-lfs pointers are named as such.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=list(columns) if columns else None).to_pylist()
+    except (OSError, pa.ArrowException) as e:
+        raise damaged(path, e) from e
+
+
+def read_group(path: Path, index: int) -> list[Row]:
+    """The rows of one row group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read_row_group(index).to_pylist()
+    except (OSError, pa.ArrowException) as e:
+        raise damaged(path, e) from e
+
+
+def metadata(path: Path) -> tuple[int, int]:
+    """Row groups and rows of a file, from its footer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.metadata.num_row_groups, file.metadata.num_rows
+    except (OSError, pa.ArrowException) as e:
+        raise damaged(path, e) from e
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The Arrow schema of a file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as e:
+        raise damaged(path, e) from e
+
+
+def batches(path: Path, columns: Sequence[str], size: int = 1_000) -> Iterator[list[dict[str, Any]]]:
+    """Rows in batches, some columns only."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(size, columns=list(columns)):
+                yield batch.to_pylist()
+    except (OSError, pa.ArrowException) as e:
+        raise damaged(path, e) from e
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Make a finished temporary file the real one, durably."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file, all or nothing."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        commit(temporary, path)
+    except OSError as e:
+        raise disk_failed(path, e) from e
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is a git-lfs pointer that was never smudged."""
+    try:
+        with path.open("rb") as file:
+            return file.read(42).startswith(b"version https://git-lfs.github.com/spec/v1")
+    except OSError:
+        return False
+
+
+def disk_failed(path: Path, e: OSError) -> DiskFailed:
+    """The error for a write that the system refused."""
+    return DiskFailed(f"`{path}` cannot be written: {(e.strerror or str(e)).lower()}; what is done is kept")
+
+
+def damaged(path: Path, e: Exception) -> StoreDamaged:
+    """The error for a file that cannot be read."""
+    if is_lfs_pointer(path):
+        return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
+    if not path.exists():
+        return StoreDamaged(f"`{path}` is missing")
+    return StoreDamaged(f"`{path}` is not readable Parquet ({str(e).splitlines()[0][:120]}); delete it and run the same command again")
