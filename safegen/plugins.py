@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from safegen import assets
 from safegen.errors import ConfigError
@@ -70,7 +70,23 @@ def make(
                 f"`{name}` takes no `{key}`; it takes: {', '.join(known) or 'nothing'}"
             )
     needed = {k: v for k, v in given.items() if k in signature.parameters}
+    values = {key: _converted(name, key, value, build) for key, value in params.items()}
     try:
-        return build(**params, **needed)
+        return build(**values, **needed)
     except (TypeError, ValueError) as e:
         raise ConfigError(f"`{name}`: {e}") from e
+
+
+# Any: a recipe's scalars are text; the factory's annotations say what they are to become.
+def _converted(name: str, key: str, value: Any, build: Callable[..., Any]) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(get_type_hints(build)[key]).validate_python(value)
+    except KeyError:
+        return value
+    except ValidationError as e:
+        problem = e.errors()[0]["msg"]
+        raise ConfigError(
+            f"`{name}`: `{key}` is `{value}`: {problem[:1].lower()}{problem[1:]}"
+        ) from e

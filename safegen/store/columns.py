@@ -29,12 +29,14 @@ VERDICT_TEXT = ["validator", "version", "reason", "evidence"]
 VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
 
 
-def scenario_fields() -> list[pa.Field[Any]]:
+def scenario_fields() -> list[pa.Field[pa.DataType]]:
     """Columns of ids and scenario."""
     import pyarrow as pa
 
     text = pa.string()
-    fields = [pa.field(name, text, nullable=False) for name in SCENARIO_TEXT]
+    fields: list[pa.Field[pa.DataType]] = [
+        pa.field(name, text, nullable=False) for name in SCENARIO_TEXT
+    ]
     fields += [pa.field(name, pa.int64(), nullable=False) for name in SCENARIO_INT]
     fields += [pa.field(name, text) for name in SCENARIO_NULLABLE]
     attribute = pa.struct([("axis", text), ("value", text), ("source", text)])
@@ -50,7 +52,7 @@ def message_type() -> pa.StructType:
     return pa.struct([("role", pa.string()), ("content", pa.string())])
 
 
-def expectation_fields() -> list[pa.Field[Any]]:
+def expectation_fields() -> list[pa.Field[pa.DataType]]:
     """Columns of what the policy expects."""
     import pyarrow as pa
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safegen.errors import StoreDamaged
 from safegen.store import parquet
@@ -61,7 +61,9 @@ class RunFolder:
         """Shards whose records are on disk, in order."""
         return sorted(int(p.stem) for p in (self.root / "records").glob("[0-9]*.parquet"))
 
-    def write_shard(self, path: Path, records: Sequence[Record], failures: Sequence[Failure]) -> None:
+    def write_shard(
+        self, path: Path, records: Sequence[Record], failures: Sequence[Failure]
+    ) -> None:
         """Write a shard: failures first, since the rename of the records makes it done."""
         listing = self.failures(int(path.stem))
         if failures:
@@ -113,7 +115,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise StoreDamaged(f"`{path}` cannot be read ({e})") from e
     if not isinstance(value, dict):
         raise StoreDamaged(f"`{path}` is not a JSON object")
-    return value
+    return cast(dict[str, Any], value)
 
 
 def write_json(path: Path, value: object) -> None:

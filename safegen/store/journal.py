@@ -41,9 +41,7 @@ class Journal:
     def get(self, key: str) -> Reply | None:
         """The reply to a key, or None."""
         try:
-            row = self._reader.execute(
-                "select reply from replies where key = ?", (key,)
-            ).fetchone()
+            row = self._reader.execute("select reply from replies where key = ?", (key,)).fetchone()
             return None if row is None else Reply(**json.loads(row[0]), key=key)
         except (sqlite3.Error, ValueError, TypeError) as e:
             raise _translated(e, self.path) from e
@@ -124,7 +122,9 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("pragma synchronous = full")
         version = connection.execute("pragma user_version").fetchone()[0]
         if version not in (0, FORMAT):
-            raise StoreDamaged(f"journal `{path}` is of format {version}; this safegen reads {FORMAT}")
+            raise StoreDamaged(
+                f"journal `{path}` is of format {version}; this safegen reads {FORMAT}"
+            )
         connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
     except sqlite3.Error as e:
         raise _translated(e, path) from e
@@ -132,7 +132,9 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _encode(reply: Reply) -> str:
-    fields = {k: v for k, v in asdict(reply).items() if v is not None and k not in ("key", "parsed")}
+    fields = {
+        k: v for k, v in asdict(reply).items() if v is not None and k not in ("key", "parsed")
+    }
     return json.dumps(fields, ensure_ascii=False)
 
 
@@ -161,7 +163,9 @@ class Lock:
                     continue
                 self._connection.close()
                 if "locked" in str(e):
-                    raise RunError(f"another safegen process works in `{path.parent}`; wait for it") from e
+                    raise RunError(
+                        f"another safegen process works in `{path.parent}`; wait for it"
+                    ) from e
                 raise DiskFailed(f"`{path}` cannot be written: {e}") from e
 
     def release(self) -> None:

@@ -4,6 +4,8 @@ Written by pyarrow with 32-bit offsets, zstd 3 and one chunk per column, so that
 equal bytes and every trainer can concatenate what it reads.
 """
 
+# pyarrow's stubs leave some parameters untyped; every call to it for files stands here.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import os
@@ -33,7 +35,9 @@ def write(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
+        pq.write_table(
+            table, temporary, compression="zstd", compression_level=3, row_group_size=ROW_GROUP
+        )
         commit(temporary, path)
     except OSError as e:
         temporary.unlink(missing_ok=True)
@@ -109,7 +113,9 @@ def schema_of(path: Path) -> pa.Schema:
         raise damaged(path, e) from e
 
 
-def batches(path: Path, columns: Sequence[str], size: int = 1_000) -> Iterator[list[dict[str, Any]]]:
+def batches(
+    path: Path, columns: Sequence[str], size: int = 1_000
+) -> Iterator[list[dict[str, Any]]]:
     """Rows in batches, some columns only."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -157,7 +163,9 @@ def is_lfs_pointer(path: Path) -> bool:
 
 def disk_failed(path: Path, e: OSError) -> DiskFailed:
     """The error for a write that the system refused."""
-    return DiskFailed(f"`{path}` cannot be written: {(e.strerror or str(e)).lower()}; what is done is kept")
+    return DiskFailed(
+        f"`{path}` cannot be written: {(e.strerror or str(e)).lower()}; what is done is kept"
+    )
 
 
 def damaged(path: Path, e: Exception) -> StoreDamaged:
@@ -166,4 +174,6 @@ def damaged(path: Path, e: Exception) -> StoreDamaged:
         return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
     if not path.exists():
         return StoreDamaged(f"`{path}` is missing")
-    return StoreDamaged(f"`{path}` is not readable Parquet ({str(e).splitlines()[0][:120]}); delete it and run the same command again")
+    return StoreDamaged(
+        f"`{path}` is not readable Parquet ({str(e).splitlines()[0][:120]}); delete it and run the same command again"
+    )

@@ -30,7 +30,11 @@ def write(path: Path, shards: Iterable[list[Planned]]) -> None:
     import pyarrow as pa
 
     schema = pa.schema(
-        [*scenario_fields(), *expectation_fields(), pa.field("knowledge", pa.string(), nullable=False)]
+        [
+            *scenario_fields(),
+            *expectation_fields(),
+            pa.field("knowledge", pa.string(), nullable=False),
+        ]
     )
     parquet.write_groups(path, ([_row(p) for p in shard] for shard in shards), schema)
 

@@ -1,0 +1,204 @@
+"""The recipe: the one YAML file that describes a run. Load, override, digest.
+
+A recipe is untrusted input: it names assets and built-in plug-ins, writes below the working folder
+and reads keys only from variables that end in `_API_KEY`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self, cast
+
+from pydantic import AfterValidator, Field, model_validator
+
+from safegen import assets, yamlfile
+from safegen.errors import ConfigError
+from safegen.hashing import digest
+from safegen.taxonomy import Frozen, Slug, Text
+from safegen.types import INTENTS, Intent, Profile
+
+LATER = frozenset({"name", "version", "split", "views", "budget", "output"})
+"""Keys that may change when a run resumes: they cut or bound what is there, and ask nothing anew."""
+
+
+def _version(value: str) -> str:
+    if not re.fullmatch(r"\d+\.\d+\.\d+", value):
+        raise ValueError("must be three numbers, such as 0.1.0")
+    return value
+
+
+def _output(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or value.startswith("~") or "\\" in value:
+        raise ValueError("must be a folder below the working folder; use `--output` for elsewhere")
+    if not path.parts:
+        raise ValueError("must name a folder")
+    return value
+
+
+class PluginRef(Frozen):
+    """A plug-in by name with its parameters."""
+
+    use: Text
+    # Any: parameters belong to the plug-in, whose factory checks them.
+    params: dict[Slug, Any] = Field(default_factory=dict[str, Any])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: object) -> object:
+        """`length_bounds`, `{length_bounds: {min_chars: 80}}` and the long form are one."""
+        if isinstance(value, str):
+            return {"use": value}
+        if isinstance(value, dict) and "use" not in value:
+            short = cast(dict[str, object], value)
+            if len(short) == 1:
+                name, params = next(iter(short.items()))
+                return {"use": name, "params": params or {}}
+        return cast(object, value)
+
+
+class Plan(Frozen):
+    """Which scenarios, and how many drafts of each."""
+
+    harms: tuple[Text, ...] = ("*",)
+    """Leaf ids, `domain.*`, or `*` for every leaf that is not a red line."""
+    intents: tuple[Intent, ...] = INTENTS
+    profiles: tuple[Profile, ...] = ("public",)
+    """Deployment profiles; each prompt is asked once under each."""
+    sets_per_harm: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """At most this many sets of a leaf, in the order of the files; default all."""
+    candidates: Annotated[int, Field(ge=1, le=64)] = 1
+    """Drafts per scenario."""
+
+
+class Split(Frozen):
+    """Shares of goals by split; the rest is `train`."""
+
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class Budget(Frozen):
+    """Bounds on what this run may spend; reaching one stops it cleanly."""
+
+    requests: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Prompt and completion tokens together, as the endpoint counts them."""
+
+
+class Teachers(Frozen):
+    """Models by role."""
+
+    drafter: PluginRef = PluginRef(use="offline")
+    reviser: PluginRef | None = None
+    """Default: the drafter."""
+
+
+class Recipe(Frozen):
+    """What a recipe file holds; every key has a default but `name`."""
+
+    name: Slug
+    version: Annotated[str, AfterValidator(_version)] = "0.1.0"
+    taxonomy: Text = "core"
+    policies: tuple[Text, ...] = Field(
+        default=("security", "deceit", "violence", "wellbeing", "health"), min_length=1
+    )
+    locales: tuple[Text, ...] = Field(default=("en",), min_length=1, max_length=1)
+    """One language; the written sets of a taxonomy are in one."""
+    plan: Plan = Plan()
+    teachers: Teachers = Teachers()
+    validators: tuple[PluginRef, ...] = tuple(
+        PluginRef(use=name)
+        for name in (
+            "length_bounds",
+            "language",
+            "policy_leak",
+            "refusal_form",
+            "style",
+            "mode_fit",
+        )
+    )
+    require: tuple[Text, ...] | Literal["all"] = "all"
+    """Validators that a draft must pass to be accepted."""
+    revise: Annotated[int, Field(ge=0, le=8)] = 0
+    """Revisions of a failing draft, at most."""
+    split: Split = Split()
+    views: tuple[PluginRef, ...] = (PluginRef(use="sft"), PluginRef(use="preference"))
+    seed: int = 0
+    """Sent with requests where the endpoint samples; part of the embedded teacher's choices."""
+    budget: Budget = Budget()
+    output: Annotated[str, AfterValidator(_output)] | None = None
+    """Folder of the run and the dataset; default `outputs/<name>`."""
+
+    @model_validator(mode="after")
+    def _names_fit_together(self) -> Self:
+        names = [v.use for v in self.validators]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"validator `{name}` stands twice; keep one")
+        for name in () if self.require == "all" else self.require:
+            if name not in names:
+                hint = yamlfile.did_you_mean(name, names)
+                raise ValueError(f"`require` names `{name}`, which is not under `validators`{hint}")
+        return self
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the validators that decide."""
+        return tuple(v.use for v in self.validators) if self.require == "all" else self.require
+
+    @property
+    def folder(self) -> Path:
+        """Where the run and the dataset go, relative to the working folder."""
+        return Path(self.output or f"outputs/{self.name}")
+
+    def digests(self) -> dict[str, str]:
+        """A digest of each key that decides what is asked or judged."""
+        data = self.model_dump(mode="json")
+        return {key: digest(value) for key, value in data.items() if key not in LATER}
+
+
+def load(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """Read a recipe by path, or a built-in one by name.
+
+    Args:
+        name: `recipe.yaml`, or a bare name such as `starter`.
+        overrides: values by dotted key, such as `{"plan.candidates": 2}`.
+
+    Raises:
+        AssetNotFound: no such recipe.
+        ConfigError: with file, line and column of each mistake.
+    """
+    text = str(name)
+    path = Path(text) if text.endswith((".yaml", ".yml")) else assets.find("recipes", text)
+    recipe = yamlfile.load(path, Recipe, shown=text if Path(text).suffix else None)
+    return override(recipe, overrides) if overrides else recipe
+
+
+def override(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
+    """The recipe with some keys replaced and everything checked again.
+
+    Raises:
+        ConfigError: an unknown key or a value that does not fit.
+    """
+    from pydantic import ValidationError
+
+    data: dict[str, Any] = recipe.model_dump(mode="json")
+    for dotted, value in overrides.items():
+        target = data
+        *parents, last = dotted.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"override `{where}`: {first['msg']}") from e
+
+
+def validator_params(refs: Sequence[PluginRef]) -> dict[str, dict[str, Any]]:
+    """Parameters by plug-in name, as the manifest shows them."""
+    return {ref.use: ref.params for ref in refs}

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from safegen.errors import DiskFailed, RunError, StoreDamaged
+from safegen.store.journal import Journal, Lock
+from safegen.types import Reply
+
+
+async def test_replies_outlive_the_process_that_wrote_them(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    replies = {f"k{i}": Reply(text=f"t{i}", model="m", completion_tokens=i) for i in range(200)}
+    await asyncio.gather(*(journal.put(k, r) for k, r in replies.items()))
+    await journal.aclose()
+    again = Journal(tmp_path / "j.sqlite")
+    assert len(again) == 200
+    assert again.get("k7") == Reply(text="t7", model="m", completion_tokens=7, key="k7")
+    assert again.get("none") is None
+    again.close()
+
+
+async def test_a_put_returns_only_when_another_connection_can_read_it(tmp_path: Path) -> None:
+    journal, other = Journal(tmp_path / "j.sqlite"), Journal(tmp_path / "j.sqlite")
+    await journal.put("k", Reply(text="t", model="m"))
+    assert other.get("k") is not None
+    await journal.aclose()
+    other.close()
+
+
+def test_raised_asks_count_up(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    journal.raise_asks(["a", "a", "b"])
+    journal.raise_asks(["a"])
+    assert [journal.ask_of(base) for base in "abc"] == [2, 1, 0]
+    journal.close()
+
+
+def test_a_damaged_journal_is_named_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    path.write_bytes(b"not a database, but long enough to look at" * 50)
+    with pytest.raises(StoreDamaged, match=r"j\.sqlite.*move it away"):
+        Journal(path)
+
+
+def test_a_journal_in_a_missing_folder_is_a_disk_error(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed):
+        Journal(tmp_path / "gone" / "j.sqlite")
+
+
+def test_a_run_folder_serves_one_process_at_a_time(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    with pytest.raises(RunError, match="another safegen process"):
+        Lock(tmp_path / "lock")
+    lock.release()
+    Lock(tmp_path / "lock").release()
