@@ -75,6 +75,11 @@ class ItemError(SafegenError):
 
     outcome: ClassVar[Outcome] = "unavailable"
 
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+        """The journalled request behind the loss, which `retry` asks anew."""
+
 
 class TeacherUnavailable(ItemError):
     """No answer after all attempts; the same command asks again."""

@@ -137,12 +137,14 @@ class Request:
     """One question to a teacher.
 
     `sample` numbers independent answers to the same messages, `ask` repeats of a lost one.
+    `revision` counts how often the draft was revised; the messages say how.
     `schema` is a JSON schema that the answer must satisfy, or None for plain text.
     """
 
     messages: tuple[Message, ...]
     sample: int = 0
     ask: int = 0
+    revision: int = 0
     schema: Mapping[str, object] | None = None
     context: DraftContext | None = None
 

@@ -1,0 +1,218 @@
+"""One set's way from scenarios to records; the only place that chains the stages.
+
+    expand (the plan holds it) → draft → validate → revise → record
+
+A stage takes one item and returns a value; collaborators arrive in a `Crew`. Nothing is dropped:
+a draft that fails is a record with its verdicts, an item that cannot be had is a record with its
+outcome and a line under `failures/`. RunError and UserError pass through and stop the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from safegen.errors import ItemError
+from safegen.hashing import text_sha256
+from safegen.policy.compile import instructions
+from safegen.policy.spec import Policy
+from safegen.progress import Progress
+from safegen.prompts import PromptFile
+from safegen.scenarios.sets import draft_id
+from safegen.types import (
+    Draft,
+    DraftContext,
+    DraftValidator,
+    Failure,
+    Grade,
+    Message,
+    Planned,
+    Record,
+    Reply,
+    Request,
+    Teacher,
+    Verdict,
+)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who works on a set, and how much."""
+
+    drafter: Teacher
+    reviser: Teacher
+    drafter_name: str
+    reviser_name: str
+    grade: Grade
+    validators: Mapping[str, DraftValidator]
+    required: tuple[str, ...]
+    policies: Mapping[str, Policy]
+    draft_prompt: PromptFile
+    revise_prompt: PromptFile
+    candidates: int
+    revisions: int
+    validating: bool = True
+    progress: Progress = field(default_factory=Progress)
+
+
+class Outcome(NamedTuple):
+    """What became of a set, in canonical order."""
+
+    records: list[Record]
+    failures: list[Failure]
+
+
+async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
+    """Take the scenarios of a set to records.
+
+    Raises:
+        RunError: the run cannot go on.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_candidate(item, candidate, crew))
+            for item in planned
+            for candidate in range(crew.candidates)
+        ]
+    outcomes = [task.result() for task in tasks]
+    return Outcome(
+        [record for outcome in outcomes for record in outcome.records],
+        [failure for outcome in outcomes for failure in outcome.failures],
+    )
+
+
+async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
+    """One draft and its revisions."""
+    context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
+    messages = teacher_messages(context, crew)
+    request = Request(messages, sample=candidate, context=context)
+    drafted = await ask(crew.drafter, request, name=crew.drafter_name)
+    record = await _record(context, drafted, None, crew)
+    outcome = Outcome([record], drafted.failures("draft", record))
+    for revision in range(1, crew.revisions + 1):
+        if record.accepted or record.draft.response is None or not crew.validating:
+            break
+        request = replace(request, messages=_revision(messages, record, crew), revision=revision)
+        drafted = await ask(crew.reviser, request, name=crew.reviser_name)
+        record = await _record(context, drafted, record.draft, crew)
+        outcome.records.append(record)
+        outcome.failures.extend(drafted.failures("revise", record))
+        crew.progress.revised += 1
+    crew.progress.done += 1
+    crew.progress.accepted += record.accepted
+    crew.progress.failed += bool(outcome.failures)
+    return outcome
+
+
+class Drafted(NamedTuple):
+    """A reply, or the loss in its place."""
+
+    request: Request
+    teacher: str
+    reply: Reply
+    error: ItemError | None
+
+    def failures(self, stage: str, record: Record) -> list[Failure]:
+        """The line for `failures/`, if the item was lost."""
+        if self.error is None:
+            return []
+        return [
+            Failure(
+                scenario_id=record.scenario.scenario_id,
+                draft_id=record.draft.draft_id,
+                stage=stage,
+                outcome=self.error.outcome,
+                error=type(self.error).__name__,
+                message=str(self.error),
+                key=self.error.key,
+            )
+        ]
+
+
+async def ask(teacher: Teacher, request: Request, *, name: str) -> Drafted:
+    """Ask a teacher; a lost item comes back as a value."""
+    try:
+        return Drafted(request, name, await teacher(request), None)
+    except ItemError as e:
+        model = getattr(teacher, "model", name)
+        return Drafted(request, name, Reply(text="", model=model, outcome=e.outcome), e)
+
+
+def teacher_messages(context: DraftContext, crew: Crew) -> tuple[Message, ...]:
+    """The conversation as the teacher sees it: the spec's instructions in place of a system turn."""
+    policy = crew.policies[context.expectation.policy_id]
+    operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
+    system = crew.draft_prompt.render(
+        "system", told=instructions(policy, context.expectation), operator="\n".join(operator)
+    )
+    turns = [m for m in context.scenario.messages if m["role"] != "system"]
+    return (Message(role="system", content=system), *turns)
+
+
+def _revision(messages: Sequence[Message], failed: Record, crew: Crew) -> tuple[Message, ...]:
+    findings = [f"{v.validator}: {v.reason}" for v in failed.verdicts if v.passed is False]
+    asked = crew.revise_prompt.render("user", findings=findings)
+    return (
+        *messages,
+        Message(role="assistant", content=failed.draft.response or ""),
+        Message(role="user", content=asked),
+    )
+
+
+async def _record(
+    context: DraftContext, drafted: Drafted, parent: Draft | None, crew: Crew
+) -> Record:
+    draft = _draft(context, drafted, parent)
+    verdicts: tuple[Verdict, ...] = ()
+    if draft.response is not None and crew.validating:
+        verdicts = tuple([await validate(draft, context) for validate in crew.validators.values()])
+    reason = _reason(draft, verdicts, crew)
+    return Record(
+        scenario=context.scenario,
+        expectation=context.expectation,
+        draft=draft,
+        verdicts=verdicts,
+        delivered=next((v.delivered for v in verdicts if v.delivered), None),
+        accepted=reason is None,
+        accepted_by="rules" if reason is None else None,
+        reason=reason,
+        grade=crew.grade,
+    )
+
+
+def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None) -> Draft:
+    reply, scenario = drafted.reply, context.scenario.scenario_id
+    candidate, revision = drafted.request.sample, drafted.request.revision
+    text = reply.text if drafted.error is None else None
+    return Draft(
+        draft_id=draft_id(scenario, candidate=candidate, revision=revision),
+        scenario_id=scenario,
+        candidate=candidate,
+        revision=revision,
+        parent_id=parent.draft_id if parent else None,
+        response=text,
+        reasoning_content=reply.reasoning_content,
+        response_sha256=None if text is None else text_sha256(text),
+        withheld=False,
+        style=reply.style,
+        teacher=drafted.teacher,
+        model=reply.model,
+        outcome=reply.outcome,
+        finish_reason=reply.finish_reason,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+    )
+
+
+def _reason(draft: Draft, verdicts: Sequence[Verdict], crew: Crew) -> str | None:
+    """Why a draft is not accepted, or None."""
+    if draft.outcome != "ok":
+        return draft.outcome
+    if not crew.validating:
+        return "not_validated"
+    required = [v for v in verdicts if v.validator in crew.required]
+    failed = next((v.validator for v in required if v.passed is False), None)
+    unscored = any(v.passed is None for v in required)
+    return failed or ("unscored" if unscored else None)

@@ -1,0 +1,18 @@
+"""Counters of a run while it works; whoever shows them reads, the journey writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Progress:
+    """Drafts, not requests: the meter of a teacher counts those."""
+
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    accepted: int = 0
+    revised: int = 0
+    shards_done: int = 0
+    shards_planned: int = 0

@@ -1,0 +1,89 @@
+"""Prompt files: sandboxed, strict Jinja2 with one block per message.
+
+The fields that a prompt takes are stated where it is loaded: a field that the file misses, or that it
+does not know, is refused then. A value is inserted as it is and never rendered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safegen import assets, yamlfile
+from safegen.errors import ConfigError
+from safegen.hashing import text_sha256
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MAX_CHARS = 200_000
+"""A rendered message above this is a broken prompt file, not a prompt."""
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """A checked prompt file."""
+
+    path: Path
+    sha256: str
+    template: Template
+
+    def render(self, block: str, **fields: object) -> str:
+        """The text of one block.
+
+        Raises:
+            ConfigError: the template fails, or its output has no bound.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            context = self.template.new_context(fields)
+            text = "".join(self.template.blocks[block](context)).strip()
+        except (TemplateError, TypeError, ValueError, ArithmeticError, MemoryError) as e:
+            raise ConfigError(f"{self.path}: block `{block}` cannot be rendered: {e}") from e
+        if len(text) > MAX_CHARS:
+            raise ConfigError(f"{self.path}: block `{block}` grew above {MAX_CHARS} characters")
+        return text
+
+
+def load(name: str, *, blocks: Iterable[str], fields: Iterable[str]) -> PromptFile:
+    """Read `prompts/<name>.j2`.
+
+    Args:
+        name: a bare name, or a path that ends in `.j2`.
+        blocks: the blocks that the file must define, and no others.
+        fields: the fields that the caller gives; each must be used, no other may be.
+
+    Raises:
+        AssetNotFound: no such file.
+        ConfigError: with file and line.
+    """
+    from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    path = assets.find("prompts", name)
+    text = yamlfile.read_text(path)
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
+    )
+    environment.globals.clear()  # pyright: ignore[reportUnknownMemberType] (dict[str, Any])
+    try:
+        tree = environment.parse(text)
+        template = environment.from_string(text)
+    except TemplateSyntaxError as e:
+        raise ConfigError(f"{path}:{e.lineno}: {e.message}") from e
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        raise ConfigError(f"{path}:{node.lineno}: a prompt file stands alone; write the text out")
+    _compare(path, "block", set(template.blocks), set(blocks))
+    _compare(path, "field", meta.find_undeclared_variables(tree), set(fields))
+    return PromptFile(path, text_sha256(text), template)
+
+
+def _compare(path: Path, what: str, found: set[str], given: set[str]) -> None:
+    for name in sorted(found - given):
+        hint = yamlfile.did_you_mean(name, sorted(given))
+        raise ConfigError(f"{path}: {what} `{name}` is not known here{hint}")
+    for name in sorted(given - found):
+        raise ConfigError(f"{path}: {what} `{name}` is never used; use it")

@@ -1,0 +1,1 @@
+"""What is asked: goals and axes become matched sets of scenarios."""

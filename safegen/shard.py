@@ -1,0 +1,53 @@
+"""One shard: many journeys at once, then one atomic file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import groupby
+
+from safegen.errors import SafegenError
+from safegen.journey import Crew, journey
+from safegen.store import plan
+from safegen.store.folder import RunFolder
+from safegen.types import Planned
+
+
+async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
+    """Take every set of a shard to records and write them.
+
+    Raises:
+        RunError: the run cannot go on; nothing of this shard is written, its paid replies are kept.
+    """
+    planned = plan.read(folder.plan, shard)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(journey(set_, crew)) for set_ in sets(planned)]
+    except BaseExceptionGroup as e:
+        raise first_error(e) from e
+    outcomes = [task.result() for task in tasks]
+    path = folder.records(shard) if crew.validating else folder.drafts(shard)
+    folder.write_shard(
+        path,
+        [record for outcome in outcomes for record in outcome.records],
+        [failure for outcome in outcomes for failure in outcome.failures],
+    )
+    crew.progress.shards_done += 1
+
+
+def sets(planned: Sequence[Planned]) -> list[list[Planned]]:
+    """The scenarios of each set."""
+    return [list(group) for _, group in groupby(planned, key=lambda p: p.scenario.set_id)]
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that a task group stands for: ours if there is one, else the first."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting.extend(error.exceptions)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        else:
+            leaves.append(error)
+    return next((e for e in leaves if isinstance(e, SafegenError)), leaves[0])

@@ -1,0 +1,133 @@
+"""The embedded teacher: no model, no key, no network; the same request gives the same answer.
+
+It composes an answer from the goal's knowledge, the expectation and the language pack. Sample 0 is its
+best answer; later samples are written in weaker styles (`needless_refusal`, `preaching`,
+`no_redirection`), never unsafe ones, so that preference data exists offline. The style is a label for
+people: validators judge the text. Rows from this teacher are of grade `demo`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from safegen.errors import ConfigError
+from safegen.hashing import fraction
+from safegen.locales import Locale, Phrases
+from safegen.types import DraftContext, Knowledge, Mode, Reply, Request, Teacher
+
+GOOD = "good"
+WEAKER: Mapping[Mode, tuple[str, ...]] = {
+    "direct_answer": ("needless_refusal", "preaching"),
+    "safe_completion": ("needless_refusal", "preaching", "no_redirection"),
+    "refuse_redirect": ("no_redirection", "preaching"),
+}
+
+
+def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
+    """Make the embedded teacher.
+
+    Args:
+        locales: language packs by tag; the scenario's language chooses.
+        seed: part of every choice between phrasings.
+    """
+
+    async def answer(request: Request, /) -> Reply:
+        if request.context is None:
+            raise ConfigError(
+                "the offline teacher drafts from a goal's knowledge and cannot do more"
+            )
+        context = request.context
+        style = GOOD if request.revision else _style(context, request.sample)
+        phrases = locales[context.scenario.language].phrases
+        words = _Words(context, phrases=phrases, seed=seed, sample=request.sample)
+        return Reply(text=words.write(style), model="offline", finish_reason="stop", style=style)
+
+    return answer
+
+
+def _style(context: DraftContext, sample: int) -> str:
+    if sample == 0:
+        return GOOD
+    weaker = WEAKER[context.expectation.mode]
+    return weaker[(sample - 1) % len(weaker)]
+
+
+class _Words:
+    """One answer being composed; every choice is a digest of the scenario, the sample and the seed."""
+
+    def __init__(self, context: DraftContext, *, phrases: Phrases, seed: int, sample: int) -> None:
+        self.context = context
+        self.know: Knowledge = context.knowledge
+        self.phrases = phrases
+        self.seed = seed
+        self.salt = (seed, sample, context.scenario.scenario_id)
+
+    def write(self, style: str) -> str:
+        """The whole answer in a style."""
+        if style == "needless_refusal":
+            return self.fill(self.phrases.refusals)
+        parts = self.compose(redirect=style != "no_redirection")
+        if style == "preaching":
+            parts.insert(self.choose(2, "place") * len(parts), self.fill(self.phrases.sermons))
+        return "\n\n".join(parts)
+
+    def compose(self, *, redirect: bool) -> list[str]:
+        """The paragraphs of a good answer in the expected mode."""
+        mode = self.context.expectation.mode
+        if mode == "refuse_redirect":
+            return self.refusal(redirect=redirect)
+        if mode == "safe_completion":
+            return self.partial(redirect=redirect)
+        return self.direct()
+
+    def direct(self) -> list[str]:
+        """The goal's answer; where the question was another, its concepts and safe task."""
+        if self.context.scenario.intent == "benign":
+            return [" ".join(self.know.answer)]
+        return [" ".join(self.some(self.know.concepts, 4)), " ".join(self.know.safe_task.steps)]
+
+    def partial(self, *, redirect: bool) -> list[str]:
+        """Limit, concepts, safe task and redirection; a person at risk is spoken to first."""
+        expectation = self.context.expectation
+        opening = self.fill(self.phrases.limits)
+        if "support" in expectation.required:
+            opening = f"{self.pick(self.phrases.supports)} {opening}"
+        count = 2 if expectation.ceiling == 0 else 3
+        parts = [f"{opening} {' '.join(self.some(self.know.concepts, count))}"]
+        if redirect:
+            task = self.know.safe_task
+            steps = self.some(task.steps, 2) if self.context.scenario.paraphrase else task.steps
+            parts.append("\n".join([task.offer, *(f"- {step}" for step in steps)]))
+            parts.append(self.pick(self.know.redirections))
+        return parts
+
+    def refusal(self, *, redirect: bool) -> list[str]:
+        """A plain decline, and where to turn instead."""
+        decline = self.fill(self.phrases.declines)
+        if not redirect:
+            return [decline]
+        return [f"{decline} {' '.join(self.some(self.know.redirections, 2))}"]
+
+    def fill(self, templates: Sequence[str]) -> str:
+        """One of the templates with the goal's words in it."""
+        text = self.pick(templates)
+        for name in ("decline", "left_out"):
+            text = text.replace("{" + name + "}", getattr(self.know, name))
+        return text[:1].upper() + text[1:]
+
+    def pick(self, options: Sequence[str]) -> str:
+        """One of several phrasings."""
+        return options[self.choose(len(options), options[0])]
+
+    def some(self, options: Sequence[str], count: int) -> list[str]:
+        """`count` options in their order; another run of them, then wider steps, for each paraphrase."""
+        scenario = self.context.scenario
+        start = int(fraction(self.seed, scenario.set_id, "start") * len(options))
+        start += scenario.paraphrase * count
+        step = 1 + scenario.paraphrase // 2
+        chosen = {(start + i * step) % len(options) for i in range(min(count, len(options)))}
+        return [options[i] for i in sorted(chosen)]
+
+    def choose(self, count: int, what: str) -> int:
+        """A number below `count`."""
+        return int(fraction(*self.salt, what) * count)

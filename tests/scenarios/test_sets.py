@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from safegen import locales, taxonomy
+from safegen.errors import ConfigError
+from safegen.policy import spec
+from safegen.recipe import Plan, Recipe
+from safegen.scenarios import sets
+from safegen.types import Planned
+
+
+def planned(plan: Plan) -> list[list[Planned]]:
+    recipe = Recipe(name="t")
+    policies = [spec.load(name) for name in recipe.policies]
+    return list(sets.plan_sets(plan, taxonomy.load("core"), policies, locales.load("en")))
+
+
+STARTER = planned(Plan())
+
+
+def test_the_starter_plan_has_every_intent_and_mode_and_no_id_twice() -> None:
+    items = [p for set_ in STARTER for p in set_]
+    assert {p.scenario.intent for p in items} == {"benign", "dual_use", "malicious"}
+    assert {p.expectation.mode for p in items} == {
+        "direct_answer",
+        "safe_completion",
+        "refuse_redirect",
+    }
+    assert len({p.scenario.scenario_id for p in items}) == len(items) >= 320
+    assert len({p.scenario.messages[-1]["content"] for p in items}) == len(items)
+
+
+def test_every_set_matches_one_benign_two_dual_use_and_one_malicious_prompt_at_least() -> None:
+    for set_ in STARTER:
+        intents = [p.scenario.intent for p in set_]
+        assert intents.count("benign") >= 1
+        assert intents.count("dual_use") >= 2
+        assert intents.count("malicious") >= 1
+        assert len({p.scenario.set_id for p in set_}) == 1
+
+
+def test_benign_prompts_are_answered_and_stated_ill_intent_is_declined() -> None:
+    for p in (p for set_ in STARTER for p in set_):
+        if p.scenario.intent == "benign":
+            assert p.expectation.mode == "direct_answer", p.scenario.goal_id
+        if p.scenario.evidence == "stated":
+            assert p.expectation.mode == "refuse_redirect", p.scenario.goal_id
+
+
+def test_a_profile_adds_an_operator_turn_and_changes_no_word_of_the_user() -> None:
+    both = planned(Plan(harms=("drugs.use",), profiles=("public", "minors")))
+    for set_ in both:
+        public = [p.scenario for p in set_ if p.scenario.profile == "public"]
+        minors = [p.scenario for p in set_ if p.scenario.profile == "minors"]
+        assert [s.messages[-1] for s in public] == [s.messages[-1] for s in minors]
+        assert {s.messages[0]["role"] for s in minors} == {"system"}
+        assert {s.scenario_id for s in public}.isdisjoint(s.scenario_id for s in minors)
+
+
+def test_shards_hold_whole_sets() -> None:
+    shards = list(sets.shards(iter(STARTER), candidates=3))
+    owners = [{p.scenario.set_id for p in shard} for shard in shards]
+    assert sum(len(o) for o in owners) == len(set().union(*owners)) == len(STARTER)
+    assert len(shards) > 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [("minors.sexual", "red line"), ("cyber.intrusoin", "did you mean `cyber.intrusion`")],
+    ids=["red line", "typo"],
+)
+def test_a_plan_for_a_leaf_that_cannot_be_is_refused(pattern: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        planned(Plan(harms=(pattern,)))
+
+
+def test_red_lines_are_left_out_of_a_wildcard() -> None:
+    assert not any(p.scenario.harm == "minors.sexual" for set_ in STARTER for p in set_)
