@@ -61,6 +61,8 @@ class _Words:
         self.phrases = phrases
         self.seed = seed
         self.salt = (seed, sample, context.scenario.scenario_id)
+        malicious = context.scenario.intent == "malicious"
+        self.variant = 3 if malicious else context.scenario.paraphrase
 
     def write(self, style: str) -> str:
         """The whole answer in a style."""
@@ -96,7 +98,7 @@ class _Words:
         parts = [f"{opening} {' '.join(self.some(self.know.concepts, count))}"]
         if redirect:
             task = self.know.safe_task
-            steps = self.some(task.steps, 2) if self.context.scenario.paraphrase else task.steps
+            steps = self.some(task.steps, 2) if self.variant else task.steps
             parts.append("\n".join([task.offer, *(f"- {step}" for step in steps)]))
             parts.append(self.pick(self.know.redirections))
         return parts
@@ -120,11 +122,10 @@ class _Words:
         return options[self.choose(len(options), options[0])]
 
     def some(self, options: Sequence[str], count: int) -> list[str]:
-        """`count` options in their order; another run of them, then wider steps, for each paraphrase."""
-        scenario = self.context.scenario
-        start = int(fraction(self.seed, scenario.set_id, "start") * len(options))
-        start += scenario.paraphrase * count
-        step = 1 + scenario.paraphrase // 2
+        """`count` options in their order: another run of them, or wider steps, for each variant."""
+        start = int(fraction(self.seed, self.context.scenario.set_id, "start") * len(options))
+        step = 1 + self.variant // 2
+        start += (self.variant % 2) * (count if step == 1 else 1)
         chosen = {(start + i * step) % len(options) for i in range(min(count, len(options)))}
         return [options[i] for i in sorted(chosen)]
 
