@@ -24,7 +24,7 @@ async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(journey(set_, crew)) for set_ in sets(planned)]
     except BaseExceptionGroup as e:
-        raise first_error(e) from e
+        raise first_error(e) from None
     outcomes = [task.result() for task in tasks]
     path = folder.records(shard) if crew.validating else folder.drafts(shard)
     folder.write_shard(

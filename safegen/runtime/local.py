@@ -32,4 +32,4 @@ async def run(folder: RunFolder, todo: Sequence[int], crew: Crew, *, concurrency
                 await places.acquire()
                 group.create_task(one(number))
     except BaseExceptionGroup as e:
-        raise shards.first_error(e) from e
+        raise shards.first_error(e) from None

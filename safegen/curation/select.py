@@ -1,0 +1,43 @@
+"""The best accepted draft of a scenario, and why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from safegen.types import Record
+
+MAX_REASON = 80
+
+
+def score(record: Record) -> float:
+    """Sum the scores of a draft's verdicts; a verdict without a score adds nothing."""
+    return sum(v.score for v in record.verdicts if v.score is not None)
+
+
+def best(records: Sequence[Record]) -> Record | None:
+    """Pick the accepted draft with the highest score, ties by `draft_id`; None without one.
+
+    A draft that is not `ok`, has no text or was withheld is never picked.
+    """
+    fitting = [r for r in records if r.accepted and usable(r)]
+    return min(fitting, key=lambda r: (-score(r), r.draft.draft_id), default=None)
+
+
+def usable(record: Record) -> bool:
+    """Tell whether a draft has a text that may be shown."""
+    draft = record.draft
+    return draft.outcome == "ok" and draft.response is not None and not draft.withheld
+
+
+def why_none(records: Sequence[Record]) -> str:
+    """Say why a scenario has no selected draft, by its most promising draft.
+
+    Args:
+        records: the drafts of the scenario, at least one, none of them selectable.
+    """
+    nearest = min(records, key=lambda r: (r.draft.outcome != "ok", -score(r), r.draft.draft_id))
+    if nearest.draft.outcome != "ok":
+        return nearest.draft.outcome
+    if nearest.accepted:
+        return "withheld"
+    return (nearest.reason or "not_accepted")[:MAX_REASON]

@@ -1,0 +1,198 @@
+"""The dataset card: a YAML head for loaders, and tables computed from the rows for people.
+
+Names of models, validators and reasons come from outside; they are escaped before they reach Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+
+from safegen.curation.split import SPLITS
+from safegen.dataset.manifest import Facts
+from safegen.recipe import Recipe
+from safegen.types import INTENTS, MODES
+
+MAX_CELL = 200
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+DEMO = (
+    "**Demo rows.** {count} of {prompts} answers here are a demo: they were written by the embedded "
+    "offline teacher, not by a language model. They show the format and exercise a pipeline; they are "
+    "not for training a production model."
+)
+LIMITS = (
+    "Which answers were taken is told above, and nothing beyond that was measured. Answers accepted by "
+    "rules alone were judged by their form and by the limits that a rule can read; no person and no "
+    "model judged that they are correct, harmless or helpful.",
+    "The expectation of each prompt (`mode`, and in the `sft` view `ceiling` and `floor` of detail) was "
+    "computed by the policy spec named in `policy_id`; the files are under `policies/`.",
+    "Prompts name harmful aims so that a model can learn to answer them well; they are written "
+    "to hold no instructions for harm. Malicious prompts are there to be declined; do not use them "
+    "apart from their answers.",
+    "The split is a function of `goal_id`: all prompts of a goal are on one side, in every view.",
+)
+
+
+def cell(value: object) -> str:
+    """Write any text as one harmless piece of Markdown: no markup, links, lines or odd characters."""
+    text = " ".join(str(value).split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:MAX_CELL]
+    text = re.sub(r"([\\`*{}\[\]|~]|^[#>+-])", r"\\\1", text)
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    return escape(text, quote=False).replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Draw a Markdown table; a note instead of one without rows."""
+    if not rows:
+        return "None."
+    lines = [head, ["---"] * len(head), *[[cell(value) for value in row] for row in rows]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def card(facts: Facts, *, recipe: Recipe, taxonomy: str) -> str:
+    """Write the README of a dataset."""
+    sections = [
+        f"# {cell(recipe.name)} {cell(recipe.version)}",
+        *_opening(facts, recipe, taxonomy),
+        "## Rows",
+        _rows(facts),
+        *_empty(facts),
+        "## Prompts by domain and expected mode",
+        _by_domain(facts),
+        "## Prompts by intent",
+        table(("intent", "prompts"), [(i, facts.intents[i]) for i in INTENTS if facts.intents[i]]),
+        "## From plan to rows",
+        _yield(facts),
+        "Lost, by reason:",
+        table(("reason", "prompts"), sorted(facts.lost.items())),
+        "## Drafts by validator",
+        _validators(facts),
+        "## Teachers and models",
+        _models(facts),
+        "Selected answers, by what accepted them:",
+        table(("accepted by", "answers"), sorted(facts.accepted_by.items())),
+        "## How to load",
+        _loading(facts),
+        "## Limits",
+        "\n".join(f"- {text}" for text in LIMITS),
+        "## Licence",
+        _licence(facts),
+    ]
+    return f"---\n{_head(facts, recipe)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _opening(facts: Facts, recipe: Recipe, taxonomy: str) -> Iterator[str]:
+    if facts.grades["demo"]:
+        yield DEMO.format(count=facts.grades["demo"], prompts=facts.prompts)
+    policies = ", ".join(cell(p) for p in sorted(facts.policies)) or "none"
+    yield (
+        f"Training data for safe-completions: {facts.prompts} prompts about sensitive and dual-use "
+        f"subjects, each with an answer that is as helpful as its policy allows. Made with safegen from "
+        f"the recipe {cell(recipe.name)}, taxonomy {cell(taxonomy)}, policies {policies}."
+    )
+
+
+def filled(facts: Facts) -> dict[str, list[str]]:
+    """List the splits with rows by view; views without rows are left out."""
+    found = {v: [s for s in SPLITS if splits.get(s)] for v, splits in facts.rows.items()}
+    return {view: splits for view, splits in found.items() if splits}
+
+
+def _head(facts: Facts, recipe: Recipe) -> str:
+    import yaml
+
+    views = filled(facts)
+    default = "sft" if "sft" in views else next(iter(views), None)
+    configs = [
+        {"config_name": view}
+        | ({"default": True} if view == default else {})
+        | {
+            "data_files": [{"split": s, "path": f"data/{view}/{s}/*.parquet"} for s in splits],
+        }
+        for view, splits in views.items()
+    ]
+    licences = sorted({name.lower().replace(" ", "-") for name in facts.licences})
+    total = sum(sum(splits.values()) for splits in facts.rows.values())
+    head: dict[str, object] = {
+        "license": licences[0] if len(licences) == 1 else licences,
+        "language": sorted({tag.split("-")[0].lower() for tag in facts.languages}),
+        "pretty_name": recipe.name,
+        "size_categories": [next((name for top, name in SIZES if total < top), "n>1M")],
+        "task_categories": ["text-generation"],
+        "tags": ["safe-completion", "safety", "alignment", "synthetic"],
+        "configs": configs,
+    }
+    kept = {name: value for name, value in head.items() if value}
+    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+
+
+def _rows(facts: Facts) -> str:
+    views = filled(facts)
+    lines = [(v, *(facts.rows[v].get(s, 0) for s in SPLITS)) for v in views]
+    return table(("view", *SPLITS), lines)
+
+
+def _empty(facts: Facts) -> Iterator[str]:
+    views = filled(facts)
+    for view in facts.rows:
+        if view not in views:
+            yield f"The view {cell(view)} came out empty and is left out."
+
+
+def _by_domain(facts: Facts) -> str:
+    lines = [
+        (domain, *(modes.get(mode, 0) for mode in MODES), sum(modes.values()))
+        for domain, modes in facts.by_domain_mode().items()
+    ]
+    return table(("domain", *MODES, "all"), lines)
+
+
+def _yield(facts: Facts) -> str:
+    lines = [
+        ("prompts planned", facts.planned),
+        ("prompts with a draft", facts.made),
+        ("prompts with an accepted draft", facts.accepted),
+        ("prompts here", facts.prompts),
+        ("drafts made", facts.drafts),
+        ("drafts accepted", facts.drafts_accepted),
+    ]
+    return table(("step", "count"), lines)
+
+
+def _validators(facts: Facts) -> str:
+    findings = ("passed", "failed", "unscored")
+    lines: list[tuple[object, ...]] = []
+    for name, found in facts.by_validator().items():
+        share = found.get("passed", 0) / sum(found.values())
+        lines.append((name, *(found.get(f, 0) for f in findings), f"{share:.1%}"))
+    return table(("validator", *findings, "share passed"), lines)
+
+
+def _models(facts: Facts) -> str:
+    lines = [(*who, drafts) for who, drafts in sorted(facts.models.items())]
+    return table(("role", "teacher", "model", "drafts"), lines)
+
+
+def _loading(facts: Facts) -> str:
+    views = filled(facts)
+    if not views:
+        return "There are no rows to load."
+    view = "sft" if "sft" in views else next(iter(views))
+    split = views[view][0]
+    return (
+        "```python\nfrom datasets import load_dataset\n\n"
+        f'rows = load_dataset("path/to/this/folder", "{view}", split="{split}")\n```\n\n'
+        "```python\nimport polars as pl\n\n"
+        f'rows = pl.read_parquet("path/to/this/folder/data/{view}/{split}/*.parquet")\n```'
+    )
+
+
+def _licence(facts: Facts) -> str:
+    names: Mapping[str, int] = facts.licences
+    if not names:
+        return "No rows, no licence."
+    return "Prompts by licence of their source:\n\n" + table(
+        ("licence", "prompts"), sorted(names.items())
+    )

@@ -1,0 +1,206 @@
+"""The manifest: what made a dataset, counted from its rows, and the hash of each file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from safegen.dataset.layout import MANIFEST, FileEntry
+from safegen.errors import StoreDamaged
+from safegen.hashing import digest
+from safegen.recipe import Recipe
+from safegen.store.folder import RunFolder, read_json
+from safegen.types import Record
+from safegen.views._columns import View
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+
+
+def _pairs() -> Counter[tuple[str, str]]:
+    return Counter()
+
+
+def _triples() -> Counter[tuple[str, str, str]]:
+    return Counter()
+
+
+def _names() -> Counter[str]:
+    return Counter()
+
+
+@dataclass(slots=True)
+class Facts:
+    """Counters over a run's records; prompts are the scenarios that stayed."""
+
+    planned: int = 0
+    made: int = 0
+    accepted: int = 0
+    prompts: int = 0
+    drafts: int = 0
+    drafts_accepted: int = 0
+    lost: Counter[str] = field(default_factory=_names)
+    domain_mode: Counter[tuple[str, str]] = field(default_factory=_pairs)
+    intents: Counter[str] = field(default_factory=_names)
+    accepted_by: Counter[str] = field(default_factory=_names)
+    grades: Counter[str] = field(default_factory=_names)
+    languages: Counter[str] = field(default_factory=_names)
+    licences: Counter[str] = field(default_factory=_names)
+    taxonomies: Counter[str] = field(default_factory=_names)
+    policies: Counter[str] = field(default_factory=_names)
+    models: Counter[tuple[str, str, str]] = field(default_factory=_triples)
+    """Drafts by role, teacher and model."""
+    verdicts: Counter[tuple[str, str]] = field(default_factory=_pairs)
+    """Drafts by validator and `passed`, `failed` or `unscored`."""
+    rows: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    """Rows by view and split; an empty view has no splits."""
+
+    def draft(self, record: Record) -> None:
+        """Count one draft."""
+        self.drafts += 1
+        self.drafts_accepted += record.accepted
+        role = "drafter" if record.draft.revision == 0 else "reviser"
+        self.models[role, record.draft.teacher, record.draft.model] += 1
+        for verdict in record.verdicts:
+            found = {True: "passed", False: "failed", None: "unscored"}[verdict.passed]
+            self.verdicts[verdict.validator, found] += 1
+
+    def keep(self, record: Record) -> None:
+        """Count one scenario that stays, by its selected draft."""
+        scenario = record.scenario
+        self.prompts += 1
+        self.domain_mode[scenario.domain, record.expectation.mode] += 1
+        self.intents[scenario.intent] += 1
+        self.accepted_by[record.accepted_by or "unknown"] += 1
+        self.grades[record.grade] += 1
+        self.languages[scenario.language] += 1
+        self.licences[scenario.source_licence] += 1
+        self.taxonomies[scenario.taxonomy] += 1
+        self.policies[record.expectation.policy_id] += 1
+
+    def by_domain_mode(self) -> dict[str, dict[str, int]]:
+        """Nest the counts of prompts by domain and mode, sorted."""
+        return _nested(self.domain_mode)
+
+    def by_validator(self) -> dict[str, dict[str, int]]:
+        """Nest the counts of drafts by validator and finding, sorted."""
+        return _nested(self.verdicts)
+
+
+def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (outer, inner), count in sorted(counts.items()):
+        nested.setdefault(outer, {})[inner] = count
+    return nested
+
+
+def version() -> str:
+    """Read safegen's version; the package's front door is imported late, as it leads to the top."""
+    return str(import_module("safegen").__version__)
+
+
+def taxonomy_names(facts: Facts, recipe: Recipe, version: str) -> str:
+    """Name the taxonomy as `name@version`, by what the rows say where there are any."""
+    if "@" in version:
+        return version
+    names = sorted(facts.taxonomies) or [recipe.taxonomy]
+    return ", ".join(name if "@" in name else f"{name}@{version}" for name in names)
+
+
+def compose(
+    facts: Facts,
+    *,
+    run: RunFolder,
+    recipe: Recipe,
+    taxonomy: str,
+    fingerprints: Mapping[str, str],
+    views: Mapping[str, View],
+    files: Mapping[str, FileEntry],
+) -> dict[str, object]:
+    """Make the manifest's JSON; no time of writing, host name or path is in it.
+
+    Raises:
+        StoreDamaged: `accounting.json` is there and cannot be read.
+    """
+    import pyarrow as pa
+
+    manifest: dict[str, object] = {
+        "format": FORMAT,
+        "safegen": version(),
+        "writer": {"pyarrow": pa.__version__},
+        "name": recipe.name,
+        "version": recipe.version,
+        "recipe": digest(recipe.digests()),
+        "taxonomy": taxonomy,
+        "policy_ids": sorted(facts.policies),
+        "fingerprints": dict(fingerprints),
+        "models": _models(facts),
+        "counts": _counts(facts),
+        "split": {"test": recipe.split.test},
+        "views": {name: _view(view, recipe) for name, view in views.items()},
+        "files": {name: told.as_json() for name, told in sorted(files.items())},
+    }
+    if run.accounting.is_file():
+        manifest["observed"] = read_json(run.accounting)
+    return manifest
+
+
+def _models(facts: Facts) -> dict[str, list[dict[str, str | int]]]:
+    models: dict[str, list[dict[str, str | int]]] = {}
+    for (role, teacher, model), drafts in sorted(facts.models.items()):
+        models.setdefault(role, []).append({"teacher": teacher, "model": model, "drafts": drafts})
+    return models
+
+
+def _counts(facts: Facts) -> dict[str, object]:
+    return {
+        "planned": facts.planned,
+        "made": facts.made,
+        "accepted": facts.accepted,
+        "prompts": facts.prompts,
+        "drafts": facts.drafts,
+        "drafts_accepted": facts.drafts_accepted,
+        "lost": dict(facts.lost),
+        "rows": facts.rows,
+        "by_domain_mode": facts.by_domain_mode(),
+        "by_intent": dict(facts.intents),
+        "by_grade": dict(facts.grades),
+        "by_validator": facts.by_validator(),
+    }
+
+
+def _view(view: View, recipe: Recipe) -> dict[str, object]:
+    params = [ref.params for ref in recipe.views if ref.use.rpartition(":")[2] == view.name]
+    return {"params": params[0] if params else {}, "columns": columns(view.schema)}
+
+
+def columns(schema: pa.Schema) -> list[list[str]]:
+    """List columns with their Arrow types and whether they may be null, in order.
+
+    Parquet names the items of a list `element` where Arrow says `item`; both read `item` here.
+    """
+    fields = cast("list[pa.Field[pa.DataType]]", list(schema))
+    return [
+        [
+            f.name,
+            str(f.type).replace("list<element: ", "list<item: "),
+            "null" if f.nullable else "not null",
+        ]
+        for f in fields
+    ]
+
+
+def same(output: Path, manifest: Mapping[str, object]) -> bool:
+    """Tell whether a folder's manifest says the same, apart from what was `observed`."""
+    try:
+        there = read_json(output / MANIFEST)
+    except StoreDamaged:
+        return False
+    there.pop("observed", None)
+    return digest(there) == digest({k: v for k, v in manifest.items() if k != "observed"})

@@ -1,0 +1,212 @@
+"""Prove a dataset folder: its files are what the manifest says, and its rows keep their promises.
+
+The manifest is untrusted: its paths may not leave the folder, and what does not fit is a problem
+in words, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from safegen import plugins
+from safegen.curation.dedup import exact, key
+from safegen.curation.split import SPLITS
+from safegen.dataset.layout import MANIFEST, content_sha256, files_of
+from safegen.dataset.manifest import columns
+from safegen.errors import SafegenError, StoreDamaged
+from safegen.hashing import file_sha256
+from safegen.store import parquet
+from safegen.store.columns import Row
+from safegen.store.folder import read_json
+from safegen.views._columns import View
+
+MAX_PROBLEMS = 100
+REPAIR = "run `safegen build` again"
+
+
+def verify(folder: Path) -> list[str]:
+    """List what is wrong with a dataset; an empty list means that it is proved.
+
+    Args:
+        folder: the dataset, with `manifest.json` in it; `run/` and `.git*` are not looked at.
+    """
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except StoreDamaged as e:
+        return [f"{e}; {REPAIR}"]
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not files:
+        return [f"`{MANIFEST}` lists no files; {REPAIR}"]
+    found: list[str] = []
+    for problem in _problems(folder, manifest, cast("dict[str, Any]", files)):
+        found.append(problem)
+        if len(found) == MAX_PROBLEMS:
+            return [*found, f"more than {MAX_PROBLEMS} problems; the rest is not shown"]
+    return found
+
+
+# Any: the manifest is JSON that anybody may have written.
+def _problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]) -> Iterator[str]:
+    unlisted = [name for name in files_of(folder) if name not in files and not _is_git(name)]
+    for name in unlisted:
+        yield f"`{name}` is not listed in the manifest; remove it, or {REPAIR}"
+    promises = _Promises()
+    counted: dict[tuple[str, str], int] = {}
+    for name, told in files.items():
+        problem = _broken(folder, name, told)
+        if problem is not None:
+            yield problem
+        elif name.endswith(".parquet"):
+            yield from _check_rows(folder, name, told, manifest, promises, counted)
+    yield from _check_counts(manifest, counted)
+
+
+def _is_git(name: str) -> bool:
+    return any(part.startswith(".git") for part in PurePosixPath(name).parts)
+
+
+def _broken(folder: Path, name: str, told: object) -> str | None:
+    """Say why a file cannot be read any further."""
+    relative = PurePosixPath(name)
+    path = folder / name
+    if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
+        return f"`{name}` in the manifest leaves the folder; {REPAIR}"
+    try:
+        outside = not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that run in a circle
+        outside = True
+    if outside:
+        return f"`{name}` leads out of the folder through a link; {REPAIR}"
+    if not path.is_file():
+        return f"`{name}` is missing; {REPAIR}"
+    if parquet.is_lfs_pointer(path):
+        return f"`{name}` is a git-lfs pointer; run `git lfs pull`"
+    wanted = cast("dict[str, object]", told).get("sha256") if isinstance(told, dict) else None
+    try:
+        if file_sha256(path) != wanted:
+            return f"`{name}` is not what the manifest says (SHA-256 differs); {REPAIR}"
+    except OSError as e:
+        return f"`{name}` cannot be read ({e.strerror})"
+    return None
+
+
+def _check_rows(
+    folder: Path,
+    name: str,
+    told: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    promises: _Promises,
+    counted: dict[tuple[str, str], int],
+) -> Iterator[str]:
+    """Check one Parquet file: place, schema, counts, content, and the promises of its rows."""
+    parts = PurePosixPath(name).parts
+    if len(parts) != 4 or parts[0] != "data" or parts[2] not in SPLITS:
+        yield f"`{name}` is not under `data/<view>/<split>/`; {REPAIR}"
+        return
+    _, view, split, _ = parts
+    try:
+        wrong = _wrong_schema(folder / name, view, manifest)
+        if wrong:
+            yield f"`{name}` {wrong}; {REPAIR}"
+            return
+        rows = parquet.read(folder / name)
+    except StoreDamaged as e:
+        yield str(e)
+        return
+    counted[view, split] = counted.get((view, split), 0) + len(rows)
+    if len(rows) != told.get("rows"):
+        yield f"`{name}` has {len(rows)} rows and the manifest says {told.get('rows')}; {REPAIR}"
+    if content_sha256(rows) != told.get("content_sha256"):
+        yield f"`{name}` has other rows than the manifest says (content hash differs); {REPAIR}"
+    for row in rows:
+        yield from promises.check(row, view=view, split=split, name=name)
+
+
+def _wrong_schema(path: Path, view: str, manifest: Mapping[str, Any]) -> str | None:
+    """Compare a file's columns with the view's, or with the manifest's for a view of one's own."""
+    there = columns(parquet.schema_of(path))
+    if view in plugins.names("views"):
+        try:
+            made: View = plugins.make("views", view, {})
+        except SafegenError as e:
+            return f"belongs to a view that cannot be made ({e})"
+        wanted = columns(made.schema)
+    else:
+        views = manifest.get("views")
+        told = cast("dict[str, Any]", views).get(view) if isinstance(views, dict) else None
+        if not isinstance(told, dict):
+            return f"belongs to view `{view}`, which the manifest does not name"
+        wanted = cast("dict[str, Any]", told).get("columns")
+        if not _is_columns(wanted):
+            return f"belongs to view `{view}`, whose columns the manifest does not tell"
+    if there == wanted:
+        return None
+    names = [c[0] for c in there]
+    known = [str(c[0]) for c in cast("list[list[object]]", wanted)]
+    odd = sorted(set(names) ^ set(known)) or ["order or types"]
+    return f"has other columns than view `{view}` ({', '.join(odd)})"
+
+
+def _is_columns(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    found = cast("list[object]", value)
+    return all(isinstance(c, list) and bool(cast("list[object]", c)) for c in found)
+
+
+def _check_counts(
+    manifest: Mapping[str, Any], counted: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
+    try:
+        told = {
+            (str(view), str(split)): int(rows)
+            for view, splits in manifest["counts"]["rows"].items()
+            for split, rows in splits.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        yield f"`{MANIFEST}` counts no rows by view and split; {REPAIR}"
+        return
+    for view, split in sorted(set(told) | set(counted)):
+        there, wanted = counted.get((view, split), 0), told.get((view, split), 0)
+        if there != wanted:
+            yield (
+                f"view `{view}`, split `{split}`: {there} rows could be read and the manifest"
+                f" counts {wanted}"
+            )
+
+
+class _Promises:
+    """What must hold across all rows of all views; 64-bit digests are all that is held."""
+
+    def __init__(self) -> None:
+        self._splits: dict[int, str] = {}
+        self._scenarios: set[int] = set()
+        self._modes: dict[int, str] = {}
+        self._bounds: dict[int, tuple[int, int]] = {}
+
+    def check(self, row: Row, *, view: str, split: str, name: str) -> Iterator[str]:
+        """Name each promise that a row breaks with the rows before it."""
+        goal = row.get("goal_id")
+        if goal is not None and self._splits.setdefault(key(goal), split) != split:
+            yield f"`{name}`: goal `{goal}` is in two splits"
+        scenario = row.get("scenario_id")
+        if view == "sft" and scenario is not None:
+            if key(scenario) in self._scenarios:
+                yield f"`{name}`: scenario `{scenario}` stands twice"
+            self._scenarios.add(key(scenario))
+        yield from self._expectations(row, f"`{name}`: scenario `{scenario}`")
+
+    def _expectations(self, row: Row, where: str) -> Iterator[str]:
+        prompt = row["messages"][:-1] if row.get("messages") else row.get("prompt")
+        if not prompt or isinstance(prompt, str):
+            return
+        asked = key(exact(prompt))
+        mode = row.get("mode")
+        if mode is not None and self._modes.setdefault(asked, mode) != mode:
+            yield f"{where} has the messages of another row and another mode"
+        if row.get("ceiling") is not None and row.get("floor") is not None:
+            bounds = (row["ceiling"], row["floor"])
+            if self._bounds.setdefault(asked, bounds) != bounds:
+                yield f"{where} has the messages of another row and another ceiling or floor"

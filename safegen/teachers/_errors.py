@@ -1,0 +1,230 @@
+"""The SDK's exceptions and an endpoint's failures as safegen's: the one place that translates.
+
+Every exception is told apart by its type; only `is_content_policy` and `is_format_complaint`
+read what a provider wrote, because nothing else tells these answers apart.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, cast
+
+from safegen.errors import (
+    Blocked,
+    ContentFiltered,
+    ItemError,
+    ParseError,
+    Refused,
+    TeacherRejected,
+    TeacherUnavailable,
+    Truncated,
+)
+from safegen.types import Outcome, Reply
+
+if TYPE_CHECKING:
+    import openai
+
+SHOWN = 200
+"""How many characters of a provider's message are shown or kept."""
+LONGEST_PAUSE_S = 600.0
+TRANSIENT = frozenset({408, 409, 425})
+POLICY_MARKS = (
+    "content_filter",
+    "content_policy",
+    "content management policy",
+    "content policy",
+    "responsibleaipolicyviolation",
+    "data_inspection_failed",
+    "inappropriate content",
+    "moderation_blocked",
+    "safety_violation",
+)
+FORMAT_MARKS = ("response_format", "json_schema", "json_object", "guided_json", "structured output")
+BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
+    error.outcome: error
+    for error in (Truncated, ContentFiltered, Refused, Blocked, ParseError, TeacherUnavailable)
+}
+
+
+class Again(Exception):
+    """A failure that another attempt may mend; never leaves `safegen.teachers`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        after_s: float | None = None,
+        limited: bool = False,
+        malformed: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+        self.limited = limited
+        self.malformed = malformed
+
+
+class FormatUnsupported(Exception):
+    """The endpoint does not take the `response_format` that was sent; carries its message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What messages may say about the caller; the key is here only to be cut out of them."""
+
+    base_url: str
+    model: str
+    key_env: str | None
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Caller({self.base_url!r}, {self.model!r}, {self.key_env!r})"
+
+    def shown(self, message: object) -> str:
+        """A provider's message without the key, control characters and all beyond 200."""
+        text = str(message).replace(self.key, "***") if self.key else str(message)
+        printable = "".join(c if c.isprintable() else " " for c in text[: SHOWN * 4])
+        return " ".join(printable.split())[:SHOWN]
+
+
+def item_error(reply: Reply) -> ItemError | None:
+    """The error that a kept reply stands for, or None when it is an answer."""
+    return None if reply.outcome == "ok" else BY_OUTCOME[reply.outcome](reply.message)
+
+
+def is_content_policy(*told: object) -> bool:
+    """Whether the code, type or message of a 400 says that the request itself was blocked."""
+    text = " ".join(str(t) for t in told if t).lower()
+    return any(mark in text for mark in POLICY_MARKS)
+
+
+def is_format_complaint(message: str) -> bool:
+    """Whether a 400 or 422 speaks of the answer's format."""
+    text = message.lower()
+    return any(mark in text for mark in FORMAT_MARKS)
+
+
+def handlers() -> Mapping[type[openai.OpenAIError], Callable[[Caller, openai.APIError], Exception]]:
+    """What each of the SDK's API errors becomes; the nearest class counts."""
+    import openai
+
+    return {
+        openai.APIError: _lost,
+        openai.APIConnectionError: _lost,
+        openai.APITimeoutError: _lost,
+        openai.APIResponseValidationError: _unreadable,
+        openai.APIStatusError: _status,
+        openai.BadRequestError: _bad_request,
+        openai.UnprocessableEntityError: _bad_request,
+        openai.AuthenticationError: _unauthorised,
+        openai.OAuthError: _unauthorised,
+        openai.PermissionDeniedError: _unauthorised,
+        openai.NotFoundError: _not_found,
+        openai.ConflictError: _status,
+        openai.RateLimitError: _limited,
+        openai.InternalServerError: _status,
+    }
+
+
+def translated(caller: Caller, error: Exception) -> Exception:
+    """What an exception of the SDK, of its transport or of the clock means for the call."""
+    import openai
+
+    if not isinstance(error, openai.APIError):
+        return Again(f"no answer from `{caller.base_url}` ({type(error).__name__})")
+    table = handlers()
+    found = next(table[kind] for kind in type(error).__mro__ if kind in table)
+    return found(caller, error)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds from `retry-after-ms` or `retry-after` (seconds or a date), 0 to 600, or None."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        told = headers.get(name)
+        if told is None:
+            continue
+        try:
+            seconds = float(told) * unit
+        except ValueError:
+            seconds = _until(told)
+        if not math.isnan(seconds):
+            return min(max(seconds, 0.0), LONGEST_PAUSE_S)
+    return None
+
+
+def _until(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return math.nan
+
+
+def _told(error: openai.APIError) -> str:
+    """The provider's own words, not the SDK's frame around them."""
+    body = cast(object, error.body)
+    if isinstance(body, dict):
+        message = cast("dict[str, object]", body).get("message")
+        if isinstance(message, str) and message:
+            return message
+    return error.message
+
+
+def _lost(caller: Caller, error: openai.APIError) -> Exception:
+    return Again(f"no answer from `{caller.base_url}` ({caller.shown(error.message)})")
+
+
+def _unreadable(caller: Caller, error: openai.APIError) -> Exception:
+    return Again(f"`{caller.base_url}` answered what is no reply", malformed=True)
+
+
+def _status(caller: Caller, error: openai.APIError) -> Exception:
+    status = cast("openai.APIStatusError", error)
+    if status.status_code < 500 and status.status_code not in TRANSIENT:
+        return _rejected(caller, status, "check `base_url` and the account")
+    return Again(
+        f"`{caller.base_url}` answered HTTP `{status.status_code}`: {caller.shown(_told(error))}",
+        after_s=retry_after_s(status.response.headers),
+    )
+
+
+def _limited(caller: Caller, error: openai.APIError) -> Exception:
+    status = cast("openai.APIStatusError", error)
+    if "insufficient_quota" in (error.code, error.type):
+        return _rejected(caller, status, "the account has no quota left; top it up")
+    after = retry_after_s(status.response.headers)
+    return Again(
+        f"`{caller.base_url}` limits the rate (HTTP `429`); lower `concurrency`",
+        after_s=after,
+        limited=True,
+    )
+
+
+def _unauthorised(caller: Caller, error: openai.APIError) -> Exception:
+    named = f"the key in `{caller.key_env}`" if caller.key_env else "the key: set `api_key_env`"
+    remedy = f"check {named} and what it may use"
+    return _rejected(caller, cast("openai.APIStatusError", error), remedy)
+
+
+def _not_found(caller: Caller, error: openai.APIError) -> Exception:
+    remedy = f"check the model `{caller.model}` and that `base_url` ends as the provider says"
+    return _rejected(caller, cast("openai.APIStatusError", error), remedy)
+
+
+def _bad_request(caller: Caller, error: openai.APIError) -> Exception:
+    status = cast("openai.APIStatusError", error)
+    told = _told(error)
+    if status.status_code == 400 and is_content_policy(error.code, error.type, told):
+        return Blocked(f"the provider blocked the request: {caller.shown(told)}")
+    if is_format_complaint(told):
+        return FormatUnsupported(caller.shown(told))
+    return _rejected(caller, status, "check the teacher's parameters in the recipe")
+
+
+def _rejected(caller: Caller, error: openai.APIStatusError, remedy: str) -> TeacherRejected:
+    return TeacherRejected(
+        f"`{caller.base_url}` answered HTTP `{error.status_code}`:"
+        f" {caller.shown(_told(error))}; {remedy}"
+    )

@@ -1,0 +1,209 @@
+"""The layers of an exchange with an endpoint: meter, retries with full jitter, wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from safegen.errors import BudgetSpent
+from safegen.teachers._errors import Again, Caller, translated
+from safegen.types import Reply, Usage
+
+if TYPE_CHECKING:
+    import openai
+
+Body = dict[str, object]
+"""The JSON that is sent."""
+KEEP_ALIVE_S = 4.0
+"""Shorter than the 5 s after which common servers hang up."""
+CONNECT_S = 20.0
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+
+
+class Meter:
+    """Counts what is spent and stops before a limit is passed.
+
+    Tokens are known only after an answer, so requests in flight may pass the token limit.
+    """
+
+    def __init__(self, *, requests: int | None = None, tokens: int | None = None) -> None:
+        self.in_flight = 0
+        self._most_requests = requests
+        self._most_tokens = tokens
+        self._requests = 0
+        self._cached = 0
+        self._retries = 0
+        self._prompt_tokens = 0
+        self._completion_tokens = 0
+
+    def started(self, *, retry: bool = False) -> None:
+        """Count a request that is about to be sent.
+
+        Raises:
+            BudgetSpent: a limit is reached; nothing is counted.
+        """
+        spent = self._prompt_tokens + self._completion_tokens
+        for name, used, most in (
+            ("requests", self._requests, self._most_requests),
+            ("tokens", spent, self._most_tokens),
+        ):
+            if most is not None and used >= most:
+                raise BudgetSpent(
+                    f"the budget of `{most}` {name} is spent; raise `budget.{name}` and run the"
+                    " same command again, answers so far are kept"
+                )
+        self._requests += 1
+        self._retries += retry
+        self.in_flight += 1
+
+    def ended(self) -> None:
+        """Count a request as no longer in flight."""
+        self.in_flight -= 1
+
+    def answered(self, reply: Reply) -> None:
+        """Count the tokens of an answer."""
+        self._prompt_tokens += reply.prompt_tokens or 0
+        self._completion_tokens += reply.completion_tokens or 0
+
+    def hit(self) -> None:
+        """Count a reply that was already paid for."""
+        self._cached += 1
+
+    def usage(self) -> Usage:
+        """What is spent so far."""
+        return Usage(
+            requests=self._requests,
+            cached=self._cached,
+            retries=self._retries,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+        )
+
+
+async def with_attempts(
+    attempt: Callable[[bool], Awaitable[Reply]],
+    *,
+    attempts: int,
+    sleep: Callable[[float], Awaitable[None]],
+) -> Reply:
+    """Call `attempt(is_retry)` until it raises no `Again`, at most `attempts` times.
+
+    Waits are full jitter, exponential from 0.5 s to 30 s, and never shorter than what the endpoint
+    asked for. After a 429 the gate holds everyone, so nothing is slept here.
+
+    Raises:
+        Again: the last one, when attempts are used up.
+    """
+    from tenacity import (
+        AsyncRetrying,
+        RetryCallState,
+        retry_if_exception_type,
+        stop_after_attempt,
+        wait_random_exponential,
+    )
+
+    jitter = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, Again):
+            return jitter(state)
+        return 0.0 if error.limited else max(jitter(state), error.after_s or 0.0)
+
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(attempts),
+        retry=retry_if_exception_type(Again),
+        wait=wait,
+        sleep=sleep,
+        reraise=True,
+    )
+    async for state in retrying:
+        with state:
+            return await attempt(state.retry_state.attempt_number > 1)
+    raise AssertionError("tenacity ends with an answer or an error")
+
+
+class Wire:
+    """The HTTP side: one client with as many connections as requests under way.
+
+    The SDK's retries are off, and `post` in place of `create` halves the CPU time per request.
+    """
+
+    def __init__(self, caller: Caller, *, connections: int, timeout_s: float) -> None:
+        self._caller = caller
+        self._connections = connections
+        self._timeout_s = timeout_s
+        self._client: openai.AsyncOpenAI | None = None
+
+    async def post(self, body: Body) -> object:
+        """Send one request; the JSON of its answer, or None when it is not JSON.
+
+        Raises:
+            Again: another attempt may mend it.
+            FormatUnsupported: the endpoint does not take the `response_format`.
+            Blocked: the provider rejected the request for what it says.
+            TeacherRejected: the endpoint will not serve us.
+        """
+        import aiohttp
+        import httpx2
+        import openai
+
+        client = self._client = self._client or self._opened()
+        # Any: the SDK's own type for options; Omit keeps its Authorization header out.
+        options: Any = {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}
+        problem: Exception
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await client.post(
+                    "/chat/completions", cast_to=httpx2.Response, body=body, options=options
+                )
+        except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
+            problem = translated(self._caller, e)
+        else:
+            try:
+                return json.loads(response.content)
+            except (ValueError, RecursionError):
+                return None
+        raise problem  # outside of the handler: the SDK's error may quote the key
+
+    async def aclose(self) -> None:
+        """Close the connections; the next `post` opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _opened(self) -> openai.AsyncOpenAI:
+        """A client that sends the key it was given, and nothing else from the environment."""
+        import httpx2
+        import openai
+
+        limits = httpx2.Limits(
+            max_connections=self._connections,
+            max_keepalive_connections=self._connections,
+            keepalive_expiry=KEEP_ALIVE_S,
+        )
+        timeout = httpx2.Timeout(self._timeout_s, connect=min(CONNECT_S, self._timeout_s))
+        lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+        names = [line.partition(":")[0].strip() for line in lines]
+        # Any: the SDK takes Omit here, to undo a header that it reads from the environment.
+        headers: Any = {n: openai.Omit() for n in names if n and n.lower() != "authorization"}
+        key = self._caller.key
+        headers["Authorization"] = f"Bearer {key}" if key else openai.Omit()
+        client = openai.AsyncOpenAI(
+            api_key=key,
+            admin_api_key="",
+            base_url=self._caller.base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultAioHttpClient(
+                limits=limits, timeout=timeout, follow_redirects=False
+            ),
+            default_headers=headers,
+            _enforce_credentials=False,
+        )
+        client.organization = client.project = None
+        return client

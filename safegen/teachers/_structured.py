@@ -1,0 +1,225 @@
+"""What an answer holds: text apart from thinking, and objects that satisfy a JSON schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, cast
+
+from safegen.hashing import canonical
+from safegen.types import Message, Outcome, Reply
+
+Mode = Literal["json_schema", "json_object", "text"]
+MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
+"""From the strictest to the one that every endpoint takes."""
+LONGEST = 200_000
+"""Characters of an answer that are searched for an object."""
+MOST_STARTS = 8
+"""How many `{` are tried as the beginning of the object."""
+THINK = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
+FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+CHECKS: Mapping[str, Callable[[object], bool]] = {
+    "object": lambda v: isinstance(v, dict),
+    "array": lambda v: isinstance(v, list),
+    "string": lambda v: isinstance(v, str),
+    "boolean": lambda v: isinstance(v, bool),
+    "integer": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "number": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "null": lambda v: v is None,
+}
+
+
+def clean(text: str) -> str:
+    """Text that UTF-8 can encode: lone surrogates become U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def split_thinking(text: str) -> tuple[str | None, str]:
+    """A leading `<think>` block and the rest."""
+    found = THINK.match(text)
+    return (found[1].strip() or None, text[found.end() :]) if found else (None, text)
+
+
+def reply_of(data: object, model: str) -> Reply | None:
+    """Read the body of a chat completion, or None when it has not its shape."""
+    body = _dict(data)
+    choices = body.get("choices")
+    first = _dict(cast("list[object]", choices)[0]) if isinstance(choices, list) and choices else {}
+    message = first.get("message")
+    content = _content(_dict(message).get("content"))
+    if not isinstance(message, dict) or content is None:
+        return None
+    fields = _dict(cast(object, message))
+    thought, text = split_thinking(clean(content))
+    told = _text(fields.get("reasoning_content")) or _text(fields.get("reasoning")) or thought
+    finish = _text(first.get("finish_reason"))
+    outcome, why = _outcome(finish, _text(fields.get("refusal")), text)
+    usage = _dict(body.get("usage"))
+    return Reply(
+        text=text,
+        model=_text(body.get("model")) or model,
+        outcome=outcome,
+        message=why,
+        finish_reason=finish,
+        reasoning_content=told,
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+    )
+
+
+def _outcome(finish: str | None, refusal: str | None, text: str) -> tuple[Outcome, str]:
+    if finish == "length":
+        return "truncated", "the answer was cut at the token limit; raise `max_tokens`"
+    if finish == "content_filter":
+        return "filtered", "the provider withheld the answer (finish reason `content_filter`)"
+    if refusal:
+        return "refused", "the model used the refusal field"
+    if not text.strip():
+        return "refused", "the model sent an empty answer"
+    return "ok", ""
+
+
+def response_format(schema: Mapping[str, object], mode: Mode) -> dict[str, object] | None:
+    """The `response_format` of a request, or None in text mode."""
+    if mode == "text":
+        return None
+    if mode == "json_object":
+        return {"type": "json_object"}
+    plain = json.loads(canonical(dict(schema)))
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "strict": True, "schema": plain},
+    }
+
+
+def instructed(messages: Sequence[Message], schema: Mapping[str, object]) -> list[Message]:
+    """The messages with the schema as an instruction at the end of the last user turn."""
+    told = (
+        "Answer with one JSON object and nothing else. It must satisfy this JSON schema:\n"
+        + canonical(dict(schema)).decode()
+    )
+    new = list(messages)
+    for i in reversed(range(len(new))):
+        if new[i]["role"] == "user":
+            new[i] = {"role": "user", "content": f"{new[i]['content']}\n\n{told}"}
+            return new
+    return [*new, {"role": "user", "content": told}]
+
+
+def repair_turns(text: str, problem: str) -> list[Message]:
+    """The turns that ask for a better object: what was answered, and what is wrong with it."""
+    return [
+        {"role": "assistant", "content": text[:LONGEST] or "(nothing)"},
+        {
+            "role": "user",
+            "content": f"This does not fit: {problem}. Answer again with the corrected JSON object"
+            " and nothing else.",
+        },
+    ]
+
+
+def parse(text: str, schema: Mapping[str, object]) -> tuple[dict[str, object] | None, str]:
+    """The object in an answer, or None and what is wrong, in words for the model.
+
+    Thinking and fences are put aside, then an object is decoded from one of the first `{`, and
+    what is nearly JSON is repaired. Texts beyond 200 000 characters are not read.
+    """
+    if len(text) > LONGEST:
+        return None, f"it is longer than {LONGEST} characters"
+    body = split_thinking(text)[1].strip()
+    fenced = FENCE.match(body)
+    body = fenced[1] if fenced else body
+    first_problem = ""
+    for found in _objects(body):
+        wrong = problem(found, schema)
+        if wrong is None:
+            return found, ""
+        first_problem = first_problem or wrong
+    return None, first_problem or "there is no JSON object in it"
+
+
+def _objects(body: str) -> list[dict[str, object]]:
+    """Objects that may be meant, the likeliest first."""
+    decoder = json.JSONDecoder()
+    starts = [m.start() for m in re.finditer(r"\{", body)][:MOST_STARTS]
+    found: list[object] = []
+    for start in starts:
+        try:
+            found.append(decoder.raw_decode(body, start)[0])
+        except (ValueError, RecursionError):
+            continue
+    if starts:
+        found.append(_repaired(body[starts[0] :]))
+    return [cast("dict[str, object]", v) for v in found if isinstance(v, dict)]
+
+
+def _repaired(body: str) -> object:
+    import json_repair
+
+    try:
+        return json_repair.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def problem(value: object, schema: Mapping[str, object], where: str = "the object") -> str | None:
+    """What a value lacks of a schema: types, required, enum, additionalProperties, items."""
+    wanted = schema.get("type")
+    names = [wanted] if isinstance(wanted, str) else cast("list[str]", wanted or [])
+    if names and not any(CHECKS[n](value) for n in names if n in CHECKS):
+        return f"{where} must be of type {' or '.join(names)}"
+    allowed = schema.get("enum")
+    if isinstance(allowed, list) and value not in cast("list[object]", allowed):
+        return f"{where} must be one of {json.dumps(allowed, ensure_ascii=False)[:300]}"
+    if isinstance(value, dict):
+        return _object_problem(cast("dict[str, object]", value), schema, where)
+    items = schema.get("items")
+    if isinstance(value, list) and isinstance(items, Mapping):
+        inner = cast("Mapping[str, object]", items)
+        for i, item in enumerate(cast("list[object]", value)):
+            if wrong := problem(item, inner, f"{where}[{i}]"):
+                return wrong
+    return None
+
+
+def _object_problem(
+    value: dict[str, object], schema: Mapping[str, object], where: str
+) -> str | None:
+    properties = cast("Mapping[str, Mapping[str, object]]", schema.get("properties") or {})
+    for name in cast("Sequence[str]", schema.get("required") or ()):
+        if name not in value:
+            return f"{where} lacks `{name}`"
+    for name, inner in value.items():
+        if name in properties:
+            if wrong := problem(inner, properties[name], f"`{name}`"):
+                return wrong
+        elif schema.get("additionalProperties") is False:
+            return f"{where} may not hold `{name[:40]}`"
+    return None
+
+
+def _dict(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return clean(value) if isinstance(value, str) and value else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _content(value: object) -> str | None:
+    """Content as text; some endpoints send a list of parts."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        parts = [_dict(part).get("text") for part in cast("list[object]", value)]
+        return "".join(p for p in parts if isinstance(p, str))
+    return value if isinstance(value, str) else None

@@ -1,0 +1,338 @@
+"""Any endpoint that speaks OpenAI's chat completions: one HTTP exchange per attempt.
+
+The order of the layers: journal, budget, retries, gate, wire. A reply is in the journal before its
+slot is free, so whatever was paid for survives a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from safegen.errors import Blocked, ConfigError, TeacherRejected, TeacherUnavailable
+from safegen.hashing import digest
+from safegen.store.journal import Journal
+from safegen.teachers import _structured
+from safegen.teachers._errors import Again, Caller, FormatUnsupported, item_error
+from safegen.teachers._gate import Gate
+from safegen.teachers._layers import Body, Meter, Wire, with_attempts
+from safegen.types import Message, Reply, Request, Sampling
+
+Structured = Literal["auto", "json_schema", "json_object", "text"]
+KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an endpoint was told, checked by `openai_chat`."""
+
+    caller: Caller
+    sampling: Sampling
+    concurrency: int
+    attempts: int
+    timeout_s: float
+    structured: Structured
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request on its way: what is asked, and under which key its reply is kept."""
+
+    request: Request
+    base: str
+    key: str
+
+
+def openai_chat(
+    *,
+    base_url: str,
+    model: str,
+    api_key_env: str | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    concurrency: int = 64,
+    attempts: int = 6,
+    timeout_s: float = 120,
+    structured: Structured = "auto",
+    journal: Journal | None = None,
+    meter: Meter | None = None,
+) -> Endpoint:
+    """Build a teacher from an OpenAI-compatible endpoint.
+
+    Args:
+        base_url: such as `https://api.example.org/v1`; http or https, without user info.
+        model: as the endpoint names it.
+        api_key_env: environment variable with the key, ending in `_API_KEY`; None sends no key.
+        temperature: 0 to 2; None leaves the endpoint's default, as below.
+        top_p: above 0, at most 1.
+        max_tokens: at least 1.
+        seed: sent plus the number of the sample, so that samples differ.
+        concurrency: requests under way, at most; 1 to 10 000.
+        attempts: tries per request, the first included; 1 to 100.
+        timeout_s: seconds for one try.
+        structured: how to ask for JSON; `auto` finds out what the endpoint takes.
+        journal: where replies are kept; None keeps none.
+        meter: counts and bounds what is spent.
+
+    Raises:
+        ValueError: a value that cannot be.
+        ConfigError: the key's variable is not set.
+    """
+    sampling = Sampling(temperature, top_p, max_tokens, seed)
+    _check_numbers(sampling, concurrency=concurrency, attempts=attempts, timeout_s=timeout_s)
+    if not model.strip():
+        raise ValueError("`model` is empty; give the name that the endpoint uses")
+    caller = Caller(_checked_url(base_url), model, api_key_env, _key(api_key_env))
+    settings = Settings(caller, sampling, concurrency, attempts, timeout_s, structured)
+    return Endpoint(settings, journal=journal, meter=meter)
+
+
+class Endpoint:
+    """A teacher behind HTTP. Bound to the event loop of its first call; close it with `aclose`."""
+
+    name = "openai_chat"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        journal: Journal | None = None,
+        meter: Meter | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.model = settings.caller.model
+        self._settings = settings
+        self._journal = journal
+        self._meter = meter or Meter()
+        self._sleep = sleep
+        self._gate = Gate(settings.concurrency, sleep=sleep)
+        self._wire = Wire(
+            settings.caller, connections=settings.concurrency, timeout_s=settings.timeout_s
+        )
+        self._mode: _structured.Mode = _first_mode(settings.structured)
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self._settings.caller.base_url!r}, {self.model!r})"
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request, from the journal where it is there.
+
+        Raises:
+            ItemError: this request is lost.
+            RunError: the endpoint or the budget ends the run, or the journal cannot be used.
+        """
+        base = self.key_of(request)
+        call = _Call(request, base, self._stored_key(base, request))
+        kept = self._journal.get(call.key) if self._journal else None
+        if kept is None:
+            return self._delivered(await self._fresh(call), call)
+        self._meter.hit()
+        return self._delivered(self._read(kept, call), call)
+
+    def key_of(self, request: Request) -> str:
+        """What `retry` raises and `Reply.key` holds: address, body as sent, number of the sample.
+
+        The body is that of the configured way to ask for JSON, so that an endpoint which takes less
+        does not change the key.
+        """
+        body = self._body(request, _first_mode(self._settings.structured))
+        return digest([self._settings.caller.base_url, body, request.sample])
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._wire.aclose()
+
+    def _stored_key(self, base: str, request: Request) -> str:
+        ask = request.ask + (self._journal.ask_of(base) if self._journal else 0)
+        return digest([base, ask])
+
+    def _body(self, request: Request, mode: _structured.Mode) -> Body:
+        sampling, schema = self._settings.sampling, request.schema
+        messages: list[Message] = [
+            {"role": m["role"], "content": _structured.clean(m["content"])}
+            for m in request.messages
+        ]
+        if schema is not None and mode != "json_schema":
+            messages = _structured.instructed(messages, schema)
+        optional = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": None if sampling.seed is None else sampling.seed + request.sample,
+            "response_format": None
+            if schema is None
+            else _structured.response_format(schema, mode),
+        }
+        body: Body = {"model": self.model, "messages": messages}
+        return body | {name: value for name, value in optional.items() if value is not None}
+
+    async def _fresh(self, call: _Call) -> Reply:
+        """Ask, in the strictest way of asking for JSON that the endpoint takes."""
+        while True:
+            mode = self._mode
+            try:
+                return await self._turns(call, self._body(call.request, mode))
+            except FormatUnsupported as e:
+                lower = _structured.MODES.index(mode) + 1
+                fixed = call.request.schema is None or self._settings.structured != "auto"
+                if fixed or lower == len(_structured.MODES):
+                    self._reject(
+                        f"`{self._settings.caller.base_url}` will not answer in the format asked"
+                        f" for: {e}; set `structured` to `auto` or `text`"
+                    )
+                now = max(lower, _structured.MODES.index(self._mode))
+                self._mode = _structured.MODES[now]
+
+    async def _turns(self, call: _Call, body: Body) -> Reply:
+        """One turn; a second one where the answer does not fit the schema."""
+        first = await self._asked(call, body, last=call.request.schema is None)
+        if first.outcome != "malformed" or call.request.schema is None or not first.text:
+            return first
+        messages = [*_messages(body), *_structured.repair_turns(first.text, first.message)]
+        return await self._asked(call, body | {"messages": messages}, last=True, spent=first)
+
+    async def _asked(
+        self, call: _Call, body: Body, *, last: bool, spent: Reply | None = None
+    ) -> Reply:
+        """An answer after as many attempts as it takes; kept, unless a repair turn follows."""
+
+        async def attempt(retry: bool) -> Reply:
+            async with self._gate as started:
+                try:
+                    reply = await self._exchanged(body, retry=retry)
+                except Again as e:
+                    if e.limited:
+                        self._gate.throttled(e.after_s, started=started)
+                    raise
+                except Blocked as e:
+                    reply = Reply("", self.model, outcome="blocked", message=str(e))
+                self._gate.succeeded()
+                reply = _with_spent(self._read(reply, call), spent)
+                if last or reply.outcome != "malformed":
+                    await self._keep(call, reply)
+                return reply
+
+        settings = self._settings
+        try:
+            return await with_attempts(attempt, attempts=settings.attempts, sleep=self._sleep)
+        except Again as e:
+            told = f"{e} (`{settings.attempts}` attempts)"
+            if not e.malformed:
+                raise TeacherUnavailable(f"{told}; run the same command again") from None
+        reply = Reply("", self.model, outcome="malformed", message=told)
+        reply = _with_spent(reply, spent)
+        await self._keep(call, reply)
+        return reply
+
+    async def _exchanged(self, body: Body, *, retry: bool) -> Reply:
+        """One HTTP exchange, counted."""
+        self._meter.started(retry=retry)
+        try:
+            data = await self._wire.post(body)
+        except TeacherRejected as e:
+            self._gate.reject(e)
+            raise
+        finally:
+            self._meter.ended()
+        reply = _structured.reply_of(data, self.model)
+        if reply is None:
+            told = "answered HTTP `200` with a body that is no chat completion"
+            raise Again(f"`{self._settings.caller.base_url}` {told}", malformed=True)
+        self._meter.answered(reply)
+        return reply
+
+    def _read(self, reply: Reply, call: _Call) -> Reply:
+        """The reply with its object, or marked as malformed."""
+        if call.request.schema is None or reply.outcome != "ok":
+            return reply
+        parsed, wrong = _structured.parse(reply.text, call.request.schema)
+        if parsed is None:
+            return replace(reply, outcome="malformed", message=wrong)
+        return replace(reply, parsed=parsed)
+
+    async def _keep(self, call: _Call, reply: Reply) -> None:
+        if self._journal is not None:
+            await self._journal.put(call.key, reply)
+
+    def _delivered(self, reply: Reply, call: _Call) -> Reply:
+        error = item_error(reply)
+        if error is not None:
+            raise error
+        return replace(reply, key=call.base)
+
+    def _reject(self, message: str) -> NoReturn:
+        error = TeacherRejected(message)
+        self._gate.reject(error)
+        raise error from None
+
+
+def _messages(body: Body) -> list[Message]:
+    # Any: `_body` put them there.
+    messages: Any = body["messages"]
+    return list(messages)
+
+
+def _first_mode(structured: Structured) -> _structured.Mode:
+    return "json_schema" if structured == "auto" else structured
+
+
+def _with_spent(reply: Reply, spent: Reply | None) -> Reply:
+    """The reply with the tokens of the turn before it."""
+    if spent is None:
+        return reply
+    return replace(
+        reply,
+        prompt_tokens=(spent.prompt_tokens or 0) + (reply.prompt_tokens or 0),
+        completion_tokens=(spent.completion_tokens or 0) + (reply.completion_tokens or 0),
+    )
+
+
+def _checked_url(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("`base_url` holds user info; put the key into a variable, `api_key_env`")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"`base_url` is `{base_url}`; it must begin with http:// or https://")
+    if parts.query or parts.fragment:
+        raise ValueError("`base_url` holds a query or a fragment; end it with the path")
+    return base_url.rstrip("/")
+
+
+def _key(variable: str | None) -> str:
+    if variable is None:
+        return ""
+    if not KEY_NAME.fullmatch(variable):
+        raise ValueError(
+            f"`api_key_env` is `{variable}`; it must be a variable whose name ends in `_API_KEY`,"
+            " in capitals"
+        )
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(f"environment variable `{variable}` is not set; set it to the key")
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"environment variable `{variable}` holds what cannot be a key; set it")
+    return key
+
+
+def _check_numbers(
+    sampling: Sampling, *, concurrency: int, attempts: int, timeout_s: float
+) -> None:
+    bounds: list[tuple[str, float | None, float, float]] = [
+        ("temperature", sampling.temperature, 0, 2),
+        ("top_p", sampling.top_p, 1e-6, 1),
+        ("max_tokens", sampling.max_tokens, 1, math.inf),
+        ("concurrency", concurrency, 1, 10_000),
+        ("attempts", attempts, 1, 100),
+        ("timeout_s", timeout_s, 0.001, 86_400),
+    ]
+    for name, value, least, most in bounds:
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"`{name}` is `{value}`; it must be from {least:g} to {most:g}")

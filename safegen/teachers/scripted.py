@@ -1,0 +1,59 @@
+"""The scripted teacher: answers that the caller gives. For tests and for trying things out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from safegen.errors import ItemError, RunError, TeacherUnavailable
+from safegen.teachers import _errors, _structured
+from safegen.types import Reply, Request, Teacher
+
+Answer = str | Reply | ItemError | RunError
+
+
+def scripted(answers: Callable[[Request], Answer] | Sequence[Answer]) -> Teacher:
+    """Build a teacher that answers from a function of the request, or from a list in its order.
+
+    An error among the answers is raised; so is the error that a reply's outcome stands for. A list
+    that runs out raises `TeacherUnavailable`. Answers to requests with a schema are parsed.
+    """
+    if isinstance(answers, str):
+        raise TypeError("`answers` is one text; give a list of answers or a function")
+    if callable(answers):
+        return Scripted(answers)
+    left = iter(tuple(answers))
+    return Scripted(lambda _: _next(left))
+
+
+@dataclass
+class Scripted:
+    """A teacher that says what it was told; `requests` holds what it was asked."""
+
+    answer: Callable[[Request], Answer]
+    name: str = "scripted"
+    model: str = "scripted"
+    requests: list[Request] = field(default_factory=list[Request])
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request."""
+        self.requests.append(request)
+        said = self.answer(request)
+        if isinstance(said, Exception):
+            raise said
+        reply = Reply(said, self.model, finish_reason="stop") if isinstance(said, str) else said
+        if request.schema is not None and reply.outcome == "ok" and reply.parsed is None:
+            parsed, wrong = _structured.parse(reply.text, request.schema)
+            outcome = "malformed" if parsed is None else "ok"
+            reply = replace(reply, parsed=parsed, outcome=outcome, message=wrong)
+        error = _errors.item_error(reply)
+        if error is not None:
+            raise error
+        return reply
+
+    async def aclose(self) -> None:
+        """Do nothing; there is nothing to close."""
+
+
+def _next(left: Iterator[Answer]) -> Answer:
+    return next(left, TeacherUnavailable("the script has no more answers; add some"))

@@ -1,0 +1,1 @@
+"""Checks of drafts: one module holds one factory of the same name."""

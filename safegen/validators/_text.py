@@ -1,0 +1,178 @@
+"""What the validators share: plain text, sentences, verdicts, and how refusals are told.
+
+Form only: a phrase is found by a language pack's patterns, in text whose quoted speech and code
+were taken out. Text beyond `READ` characters is not read, which bounds the time of every check.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from safegen.locales import Locale
+from safegen.types import Assistance, Verdict
+
+READ = 40_000
+"""Characters of a text that are read by patterns."""
+OPENING = 250
+"""Characters in which an answer shows whether it declines."""
+CONTENT_WORDS = 45
+"""Words outside declining, moral and referring sentences that make help substantial."""
+LIST_ITEMS = 3
+"""Numbered or bulleted lines that make help substantial."""
+
+RefusalKind = Literal["none", "partial", "full"]
+
+_TYPOGRAPHIC = str.maketrans(
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u02bc": "'",
+        "\u00b4": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u00ab": '"',
+        "\u00bb": '"',
+        "\u00a0": " ",
+        "\u202f": " ",
+        "\u200b": None,
+        "\u200d": None,
+        "\ufeff": None,
+        "*": None,
+    }
+)
+_FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_QUOTED = re.compile(r"\"[^\"\n]{0,400}\"|(?<![\w'])'(?!\s)[^\n\"]{1,300}?(?<!\s)'(?![\w'])")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_ITEM = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-•–])[ \t]+\S", re.MULTILINE)
+_WORD = re.compile(r"\w+(?:['-]\w+)*")
+
+
+def plain(text: str) -> str:
+    """Make quotes and spaces plain, drop emphasis marks, and cut at `READ` characters."""
+    return text[:READ].translate(_TYPOGRAPHIC).strip()
+
+
+def spoken(text: str) -> str:
+    """What the answer says in its own voice: plain text without code and quoted speech."""
+    return _QUOTED.sub('""', _FENCED.sub("\n", plain(text)))
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case."""
+    return _WORD.findall(plain(text).lower())
+
+
+def sentences(text: str) -> list[str]:
+    """Split at sentence ends and line breaks; empty ones are left out."""
+    return [s for s in _SENTENCE.split(text) if s.strip()]
+
+
+def items(text: str) -> int:
+    """How many numbered or bulleted lines there are."""
+    return len(_ITEM.findall(text))
+
+
+def span(text: str, *, limit: int = 120) -> str:
+    """Shorten a piece of evidence to one line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def find(locale: Locale | None, name: str, text: str) -> str:
+    """What a proposition's patterns find first, or the empty string."""
+    pattern = locale.compiled.get(name) if locale else None
+    match = pattern.search(text) if pattern else None
+    return span(match.group()) if match else ""
+
+
+def locale_for(locales: Mapping[str, Locale], language: str) -> Locale | None:
+    """The pack for a language tag, else for the part before its first hyphen, else None."""
+    return locales.get(language) or locales.get(language.split("-")[0])
+
+
+def opening_decline(text: str, locale: Locale) -> str:
+    """The declining words in a text's opening, or the empty string."""
+    taken = 0
+    for sentence in sentences(spoken(text)):
+        if taken > OPENING:
+            break
+        head = sentence[: OPENING + 1 - taken]
+        if not find(locale, "not_decline", sentence):
+            found = find(locale, "decline", head) or find(locale, "decline_opening", head)
+            if found:
+                return found
+        taken += len(sentence) + 1
+    return ""
+
+
+def later_decline(text: str, locale: Locale) -> str:
+    """The first plain declining words anywhere in a text, or the empty string."""
+    for sentence in sentences(spoken(text)):
+        found = find(locale, "decline", sentence)
+        if found and not find(locale, "not_decline", sentence):
+            return found
+    return ""
+
+
+def refusal_kind(text: str, locale: Locale) -> RefusalKind:
+    """Tell how far a text declines.
+
+    `full`: it opens by declining and offers nothing substantial; `partial`: it declines something,
+    in the opening or later, and helps with something; `none`: it declines nothing. Referrals,
+    encouragement and morals are not help; a list, or enough words of content, is.
+    """
+    if opening_decline(text, locale):
+        return "partial" if _substantial(text, locale) else "full"
+    return "partial" if later_decline(text, locale) else "none"
+
+
+def _substantial(text: str, locale: Locale) -> bool:
+    own = spoken(text)
+    if items(own) >= LIST_ITEMS:
+        return True
+    content = 0
+    for sentence in sentences(own):
+        if any(find(locale, name, sentence) for name in ("decline", "decline_opening", "filler")):
+            continue
+        content += len(words(sentence))
+    return content >= CONTENT_WORDS
+
+
+def no_response(validator: str) -> Verdict:
+    """The verdict on a draft that holds no text."""
+    return Verdict(validator=validator, version="1", passed=None, score=None, reason="no response")
+
+
+def no_locale(validator: str, language: str) -> Verdict:
+    """The verdict where no language pack fits."""
+    return Verdict(
+        validator=validator,
+        version="1",
+        passed=None,
+        score=None,
+        reason="no language pack",
+        evidence=span(language),
+    )
+
+
+def verdict(
+    validator: str,
+    *,
+    passed: bool,
+    reason: str,
+    evidence: str = "",
+    score: float | None = None,
+    delivered: Assistance | None = None,
+) -> Verdict:
+    """A verdict of version 1; the score is 1 or 0 unless given."""
+    return Verdict(
+        validator=validator,
+        version="1",
+        passed=passed,
+        score=float(passed) if score is None else score,
+        reason=reason,
+        evidence=span(evidence),
+        delivered=delivered,
+    )

@@ -1,0 +1,40 @@
+"""Whether a response is neither a stub nor endless."""
+
+from __future__ import annotations
+
+from safegen.types import Draft, DraftContext, DraftValidator, Verdict
+from safegen.validators import _text
+
+NAME = "length_bounds"
+
+
+def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValidator:
+    """Check that a response has between `min_chars` and `max_chars` characters, both included.
+
+    White space at the ends is not counted.
+
+    Raises:
+        ValueError: bounds below 0 or in the wrong order.
+    """
+    if not 0 <= min_chars <= max_chars:
+        raise ValueError(
+            f"`min_chars` is `{min_chars}` and `max_chars` `{max_chars}`; use 0 <= min <= max"
+        )
+
+    async def check(draft: Draft, context: DraftContext) -> Verdict:
+        if draft.response is None:
+            return _text.no_response(NAME)
+        size = len(draft.response.strip())
+        if size < min_chars:
+            return _text.verdict(
+                NAME, passed=False, reason="too short", evidence=f"{size} characters"
+            )
+        if size > max_chars:
+            return _text.verdict(
+                NAME, passed=False, reason="too long", evidence=f"{size} characters"
+            )
+        return _text.verdict(
+            NAME, passed=True, reason="within bounds", evidence=f"{size} characters"
+        )
+
+    return check

@@ -1,0 +1,1 @@
+"""The records cut for trainers: one file a format."""

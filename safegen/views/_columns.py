@@ -1,0 +1,72 @@
+"""What the views share: the group that they read, and the columns that they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from safegen.store.columns import Row, message_type
+from safegen.types import Message, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioGroup:
+    """Every draft of one scenario, and the one that was selected."""
+
+    records: tuple[Record, ...]
+    selected: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A trainer format: its name, its columns, and what it makes of a scenario."""
+
+    name: str
+    columns: Callable[[], pa.Schema]
+    cut: Callable[[ScenarioGroup], list[Row]]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema; pyarrow is loaded here."""
+        return self.columns()
+
+    def rows(self, group: ScenarioGroup) -> list[Row]:
+        """Cut the rows of one scenario; none where the format has no use for it."""
+        return self.cut(group)
+
+
+def schema(
+    *, messages: Sequence[str], text: Sequence[str], integer: Sequence[str] = ()
+) -> pa.Schema:
+    """Build a schema of non-null columns: messages first, then text, then whole numbers."""
+    import pyarrow as pa
+
+    fields = [pa.field(name, pa.list_(message_type()), nullable=False) for name in messages]
+    fields += [pa.field(name, pa.string(), nullable=False) for name in text]
+    fields += [pa.field(name, pa.int64(), nullable=False) for name in integer]
+    return pa.schema(fields)
+
+
+def turns(messages: Sequence[Message]) -> list[Row]:
+    """Write messages as rows with role and content, and nothing else."""
+    return [{"role": m["role"], "content": m["content"]} for m in messages]
+
+
+def answer(response: str | None) -> list[Row]:
+    """Write a response as the assistant's turn."""
+    return [{"role": "assistant", "content": response or ""}]
+
+
+def metadata(record: Record, names: Sequence[str]) -> Row:
+    """Read columns by name from a record's scenario, expectation, draft or the record itself."""
+    parts = (record.scenario, record.expectation, record.draft, record)
+    return {name: _value(parts, name) for name in names}
+
+
+def _value(parts: Sequence[object], name: str) -> object:
+    part = next(p for p in parts if hasattr(p, name))
+    return getattr(part, name)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from safegen.curation.select import best, why_none
+from safegen.types import Record
+from tests.factories import make_draft, make_record, make_verdict
+
+
+def scored(candidate: int, *scores: float | None, accepted: bool = True) -> Record:
+    verdicts = tuple(make_verdict(f"v{i}", score=s) for i, s in enumerate(scores))
+    return make_record(draft=make_draft(candidate=candidate), verdicts=verdicts, accepted=accepted)
+
+
+def test_the_highest_sum_of_scores_wins_and_null_counts_nothing() -> None:
+    records = [scored(0, 0.5, None), scored(1, 0.4, 0.3), scored(2, 0.1)]
+    assert best(records) is records[1]
+
+
+def test_ties_go_to_the_first_draft_id_whatever_the_order() -> None:
+    records = [scored(2, 0.5), scored(0, 0.5), scored(1, 0.5)]
+    assert best(records) is records[1]
+
+
+def test_rejected_lost_empty_and_withheld_drafts_are_never_selected() -> None:
+    records = [
+        scored(0, 1.0, accepted=False),
+        make_record(draft=make_draft(candidate=1, outcome="truncated")),
+        make_record(draft=make_draft(candidate=2, response=None)),
+        make_record(draft=make_draft(candidate=3, withheld=True)),
+    ]
+    assert best(records) is None
+
+
+def test_the_reason_is_that_of_the_most_promising_draft() -> None:
+    lost = make_record(draft=make_draft(outcome="filtered"), accepted=False)
+    assert why_none([lost]) == "filtered"
+    assert why_none([lost, scored(1, 0.2, accepted=False)]) == "style"
+    assert why_none([make_record(draft=make_draft(withheld=True))]) == "withheld"
+    assert why_none([make_record(accepted=False, reason=None)]) == "not_accepted"

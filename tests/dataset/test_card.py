@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from safegen.dataset.card import card, cell, table
+from safegen.dataset.manifest import Facts
+from safegen.recipe import Recipe
+from tests.factories import make_draft, make_record, make_scenario
+
+HOSTILE = "a|b\n# c [x](https://evil.example) <b>`d` *e* \u202e"
+
+
+def facts_of(**overrides: object) -> Facts:
+    facts = Facts(rows={"sft": {"train": 1}, "preference": {}})
+    record = make_record(**overrides)
+    facts.draft(record)
+    facts.keep(record)
+    return facts
+
+
+def head_of(text: str) -> dict[str, object]:
+    import yaml
+
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def shown(facts: Facts) -> str:
+    return card(facts, recipe=Recipe(name="kitchen"), taxonomy="core@1.0.0")
+
+
+def test_foreign_text_cannot_leave_its_cell() -> None:
+    written = cell(HOSTILE)
+    assert "\n" not in written
+    assert "<b>" not in written
+    assert "://" not in written
+    assert "\u202e" not in written
+    assert written.startswith(r"a\|b")
+    assert r"\[x\]" in written
+    assert table(("x",), [(HOSTILE,)]).count("\n") == 2
+
+
+def test_names_with_underscores_stay_readable() -> None:
+    assert cell("dual_use") == "dual_use"
+    assert cell("_loud_") == r"\_loud\_"
+
+
+def test_model_names_reach_the_card_escaped() -> None:
+    text = shown(facts_of(draft=make_draft(model=HOSTILE)))
+    assert cell(HOSTILE) in text
+    assert "https://evil" not in text
+
+
+def test_demo_rows_are_named_before_anything_else() -> None:
+    body = shown(facts_of(grade="demo")).split("---\n")[2]
+    assert "not by a language model" in "\n".join(body.splitlines()[:5])
+    assert "not by a language model" not in shown(facts_of(grade="generated"))
+
+
+def test_the_head_names_only_what_is_there() -> None:
+    head = head_of(shown(facts_of()))
+    assert head["license"] == "apache-2.0"
+    assert head["language"] == ["en"]
+    assert head["size_categories"] == ["n<1K"]
+    assert head["configs"] == [
+        {
+            "config_name": "sft",
+            "default": True,
+            "data_files": [{"split": "train", "path": "data/sft/train/*.parquet"}],
+        }
+    ]
+
+
+def test_an_empty_view_is_said() -> None:
+    assert "The view preference came out empty" in shown(facts_of())
+
+
+def test_a_card_without_rows_promises_none() -> None:
+    text = shown(Facts(rows={"sft": {}}))
+    assert "configs" not in head_of(text)
+    assert "There are no rows to load." in text
+
+
+def test_two_licences_are_both_in_the_head() -> None:
+    facts = facts_of()
+    facts.keep(make_record(scenario=make_scenario(source_licence="CC0 1.0")))
+    assert head_of(shown(facts))["license"] == ["apache-2.0", "cc0-1.0"]

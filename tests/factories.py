@@ -1,0 +1,152 @@
+"""Records for tests: every value has a default, any may be overridden."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from safegen.hashing import text_sha256
+from safegen.policy import spec
+from safegen.types import (
+    Attribute,
+    Draft,
+    Expectation,
+    Knowledge,
+    Message,
+    Record,
+    SafeTask,
+    Scenario,
+    Verdict,
+)
+
+
+@cache
+def policy(name: str = "security") -> spec.Policy:
+    """A shipped spec, so that the default `policy_id` is one that `build` can resolve."""
+    return spec.load(name)
+
+
+def make_messages(text: str, *, system: str | None = None) -> tuple[Message, ...]:
+    user = Message(role="user", content=text)
+    return (user,) if system is None else (Message(role="system", content=system), user)
+
+
+def make_scenario(**overrides: Any) -> Scenario:
+    name = overrides.get("scenario_id", "s0000")
+    values: dict[str, Any] = {
+        "scenario_id": name,
+        "set_id": "set0",
+        "goal_id": "cyber.intrusion/locked-box",
+        "round": 0,
+        "taxonomy": "core",
+        "harm": "cyber.intrusion",
+        "domain": "cyber",
+        "task": "explain",
+        "intent": "dual_use",
+        "evidence": "none",
+        "requested_detail": 2,
+        "paraphrase": 0,
+        "turn": 0,
+        "language": "en",
+        "jurisdiction": None,
+        "profile": "public",
+        "contrast": None,
+        "attributes": (Attribute("channel", "chat", "written"),),
+        "benign_use": "to keep a secret recipe safe",
+        "misuse_risk": "somebody else reads the recipe",
+        "messages": make_messages(f"How is the secret recipe kept in box {name}?"),
+        "source": "written",
+        "source_licence": "Apache-2.0",
+    }
+    return Scenario(**values | overrides)
+
+
+def make_expectation(**overrides: Any) -> Expectation:
+    values: dict[str, Any] = {
+        "policy_id": overrides.get("policy_id") or policy().policy_id,
+        "mode": "safe_completion",
+        "ceiling": 2,
+        "floor": 1,
+        "required": ("limit",),
+        "rule_ids": ("B-1",),
+    }
+    return Expectation(**values | overrides)
+
+
+def make_knowledge(**overrides: Any) -> Knowledge:
+    values: dict[str, Any] = {
+        "answer": ("A box keeps a recipe.", "A lid closes it."),
+        "concepts": ("Boxes have lids.", "Lids have hinges.", "Hinges wear."),
+        "safe_task": SafeTask("list what to keep in a box", ("Take a box.", "Write a list.")),
+        "redirections": ("Ask the cook.",),
+        "left_out": "the recipe itself",
+        "decline": "taking somebody's recipe",
+    }
+    return Knowledge(**values | overrides)
+
+
+def make_draft(**overrides: Any) -> Draft:
+    scenario = overrides.get("scenario_id", "s0000")
+    candidate, revision = overrides.get("candidate", 0), overrides.get("revision", 0)
+    response = overrides.get("response", f"A box with a lid, draft {candidate} for {scenario}.")
+    values: dict[str, Any] = {
+        "draft_id": f"{scenario}-{candidate}-{revision}",
+        "scenario_id": scenario,
+        "candidate": candidate,
+        "revision": revision,
+        "parent_id": None,
+        "response": response,
+        "reasoning_content": None,
+        "response_sha256": None if response is None else text_sha256(response),
+        "withheld": False,
+        "style": None,
+        "teacher": "offline",
+        "model": "offline-1",
+        "outcome": "ok",
+        "finish_reason": "stop",
+        "prompt_tokens": None,
+        "completion_tokens": None,
+    }
+    return Draft(**values | overrides)
+
+
+def make_verdict(validator: str = "style", **overrides: Any) -> Verdict:
+    values: dict[str, Any] = {
+        "validator": validator,
+        "version": "1",
+        "passed": True,
+        "score": 1.0,
+        "reason": "",
+    }
+    return Verdict(**values | overrides)
+
+
+def make_record(**overrides: Any) -> Record:
+    scenario = overrides.get("scenario") or make_scenario()
+    accepted = overrides.get("accepted", True)
+    values: dict[str, Any] = {
+        "scenario": scenario,
+        "expectation": overrides.get("expectation") or make_expectation(),
+        "draft": make_draft(scenario_id=scenario.scenario_id),
+        "verdicts": (make_verdict(passed=accepted, score=float(accepted)),),
+        "accepted": accepted,
+        "accepted_by": "rules" if accepted else None,
+        "reason": None if accepted else "style",
+        "grade": "demo",
+    }
+    return Record(**values | overrides)
+
+
+def make_pair(number: int, **overrides: Any) -> list[Record]:
+    """An accepted and a rejected draft of one scenario; goal and set change every fourth number."""
+    name = f"s{number:04d}"
+    group = number // 4
+    values = {"scenario_id": name, "set_id": f"set{group}", "goal_id": f"cyber.intrusion/g{group}"}
+    scenario = make_scenario(**values | overrides)
+    rejected = make_draft(
+        scenario_id=scenario.scenario_id, candidate=1, response=f"No. Not {name}."
+    )
+    return [
+        make_record(scenario=scenario),
+        make_record(scenario=scenario, draft=rejected, accepted=False),
+    ]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from email.utils import formatdate
+from time import time
+
+import openai
+import pytest
+
+from safegen.teachers._errors import (
+    Caller,
+    handlers,
+    is_content_policy,
+    is_format_complaint,
+    retry_after_s,
+    translated,
+)
+
+CALLER = Caller("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
+
+
+def descendants(kind: type[openai.APIError]) -> set[type[openai.APIError]]:
+    below = set(kind.__subclasses__())
+    return {kind}.union(*(descendants(k) for k in below))
+
+
+def test_every_api_error_of_the_sdk_is_translated() -> None:
+    ours = {k for k in descendants(openai.APIError) if k.__module__.startswith("openai")}
+    assert len(ours) >= 14
+    assert ours - set(handlers()) == set()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "content_filter",
+        "content_policy_violation",
+        "The response was filtered due to Azure OpenAI's content management policy.",
+        "data_inspection_failed",
+        "Input data may contain inappropriate content.",
+        "ResponsibleAIPolicyViolation",
+    ],
+)
+def test_content_policy_is_recognised(told: str) -> None:
+    assert is_content_policy(None, None, told)
+    assert is_content_policy(told, None, "no")
+
+
+@pytest.mark.parametrize(
+    "told", ["temperature is out of range", "context_length_exceeded", "invalid content type", ""]
+)
+def test_other_complaints_are_not_content_policy(told: str) -> None:
+    assert not is_content_policy(None, "invalid_request_error", told)
+
+
+def test_format_complaints_are_recognised() -> None:
+    assert is_format_complaint("Invalid parameter: 'response_format' of type 'json_schema'")
+    assert not is_format_complaint("max_tokens is too large")
+
+
+def test_retry_after_takes_milliseconds_seconds_and_dates() -> None:
+    assert retry_after_s({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
+    assert retry_after_s({"retry-after": "2"}) == 2
+    assert retry_after_s({"retry-after": "-2"}) == 0
+    assert retry_after_s({"retry-after": "1e12"}) == 600
+    assert retry_after_s({"retry-after": "nan"}) is None
+    assert retry_after_s({"retry-after": "soon"}) is None
+    assert retry_after_s({}) is None
+    assert 28 < (retry_after_s({"retry-after": formatdate(time() + 30)}) or 0) <= 30
+
+
+def test_what_is_shown_of_a_provider_is_short_printable_and_without_the_key() -> None:
+    shown = CALLER.shown("bad the-key\x1b[31m\n" + "x" * 999)
+    assert len(shown) == 200
+    assert shown.isprintable()
+    assert "the-key" not in shown + repr(CALLER)
+
+
+def test_an_exception_of_the_transport_names_the_address_only() -> None:
+    assert str(translated(CALLER, TimeoutError("the-key"))) == (
+        "no answer from `http://127.0.0.1:9/v1` (TimeoutError)"
+    )

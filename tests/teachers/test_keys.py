@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safegen.teachers.openai_chat import openai_chat
+from safegen.types import DraftContext, Message, Request
+
+Settings = dict[str, Any]
+BASE: Settings = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+TELLING = st.fixed_dictionaries(
+    {},
+    optional={
+        "base_url": st.sampled_from(["http://127.0.0.1:9/v2", "http://127.0.0.1:8/v1"]),
+        "model": st.sampled_from(["n", "M"]),
+        "temperature": st.sampled_from([0.0, 0.5, 1.0]),
+        "top_p": st.sampled_from([0.5, 1.0]),
+        "max_tokens": st.integers(1, 3),
+        "seed": st.integers(0, 3),
+    },
+)
+SILENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "concurrency": st.integers(1, 99),
+        "attempts": st.integers(1, 9),
+        "timeout_s": st.floats(1, 99),
+    },
+)
+MESSAGES = st.lists(
+    st.builds(
+        lambda role, content: cast(Message, {"role": role, "content": content}),
+        st.sampled_from(["system", "user", "assistant"]),
+        st.text(max_size=5),
+    ),
+    min_size=1,
+    max_size=3,
+)
+REQUESTS = st.builds(
+    Request,
+    MESSAGES.map(tuple),
+    sample=st.integers(0, 2),
+    schema=st.sampled_from([None, SCHEMA, SCHEMA | {"required": []}]),
+)
+
+
+def key(settings: Settings, request: Request) -> str:
+    return openai_chat(**(BASE | settings)).key_of(request)
+
+
+@given(TELLING, TELLING, REQUESTS, REQUESTS)
+def test_different_questions_have_different_keys(
+    one: Settings, two: Settings, first: Request, second: Request
+) -> None:
+    equal = BASE | one == BASE | two and first == second
+    assert (key(one, first) == key(two, second)) is equal
+
+
+@given(TELLING, SILENT, REQUESTS)
+def test_what_is_not_sent_does_not_change_the_key(
+    told: Settings, silent: Settings, request: Request
+) -> None:
+    context = cast(DraftContext, object())
+    assert key(told | silent, replace(request, context=context)) == key(told, request)
+    slash = {"base_url": told.get("base_url", BASE["base_url"]) + "/"}
+    assert key(told | slash, request) == key(told, request)

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen.errors import (
+    Blocked,
+    BudgetSpent,
+    ConfigError,
+    ContentFiltered,
+    ItemError,
+    ParseError,
+    Refused,
+    TeacherRejected,
+    TeacherUnavailable,
+    Truncated,
+)
+from safegen.store.journal import Journal
+from safegen.teachers._layers import Meter
+from safegen.teachers.openai_chat import Endpoint, openai_chat
+from safegen.types import Message, Request
+from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
+
+KEY = "sk-a-very-secret-key-0123456789"
+Fault = Callable[[Body, int], str | None]
+
+
+async def no_sleep(seconds: float) -> None:
+    assert seconds >= 0
+
+
+def asked(text: str = "How is the sauce made?", **values: Any) -> Request:
+    messages: tuple[Message, ...] = (
+        {"role": "system", "content": "You are helpful."},
+        {"role": "user", "content": text},
+    )
+    return Request(messages, **values)
+
+
+@asynccontextmanager
+async def endpoint(url: str, **params: Any) -> AsyncIterator[Endpoint]:
+    """An endpoint that does not sleep between attempts."""
+    journal, meter = params.pop("journal", None), params.pop("meter", None)
+    built = openai_chat(base_url=url, model="m", **params)
+    quick = Endpoint(built._settings, journal=journal, meter=meter, sleep=no_sleep)
+    try:
+        yield quick
+    finally:
+        await quick.aclose()
+
+
+def always(name: str) -> Fault:
+    return lambda body, nth: name
+
+
+def once(name: str) -> Fault:
+    return lambda body, nth: name if nth == 0 else None
+
+
+async def test_an_answer_carries_text_model_tokens_and_key() -> None:
+    with FakeEndpoint(extra={"reasoning_content": "I think."}) as fake:
+        async with endpoint(fake.url) as teacher:
+            reply = await teacher(asked())
+            assert reply.text == plain_answer(fake.requests[0])
+            assert reply.model == "m-fake"
+            assert reply.finish_reason == "stop"
+            assert reply.reasoning_content == "I think."
+            assert (reply.prompt_tokens or 0) > 0
+            assert (reply.completion_tokens or 0) > 0
+            assert reply.key == teacher.key_of(asked())
+            assert teacher.name == "openai_chat"
+            assert teacher.model == "m"
+
+
+async def test_a_think_block_is_reasoning_not_text() -> None:
+    with FakeEndpoint(lambda body: "<think>\nhm\n</think>\n\nYes.") as fake:
+        async with endpoint(fake.url) as teacher:
+            reply = await teacher(asked())
+    assert (reply.text, reply.reasoning_content) == ("Yes.", "hm")
+
+
+async def test_the_body_is_what_was_configured_and_nothing_more() -> None:
+    with FakeEndpoint() as fake:
+        async with endpoint(fake.url) as teacher:
+            await teacher(asked())
+        async with endpoint(fake.url, temperature=0.5, top_p=0.9, max_tokens=7, seed=40) as teacher:
+            await teacher(asked(sample=2))
+    plain, full = fake.requests
+    assert set(plain) == {"model", "messages"}
+    assert full["seed"] == 42
+    assert (full["temperature"], full["top_p"], full["max_tokens"]) == (0.5, 0.9, 7)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("length", Truncated),
+        ("content_filter", ContentFiltered),
+        ("refusal", Refused),
+        ("empty", Refused),
+        ("400-policy", Blocked),
+        ("cut-json", ParseError),
+        ("no-choices", ParseError),
+    ],
+)
+async def test_a_lost_answer_is_kept_and_not_paid_for_twice(
+    fault: str, error: type[ItemError], tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    with FakeEndpoint(fault=always(fault)) as fake:
+        async with endpoint(fake.url, journal=journal, attempts=3) as teacher:
+            with pytest.raises(error) as first:
+                await teacher(asked())
+            sent = len(fake.requests)
+            with pytest.raises(error) as second:
+                await teacher(asked())
+    assert str(first.value) == str(second.value) != ""
+    assert len(fake.requests) == sent == (3 if error is ParseError else 1)
+    assert len(journal) == 1
+    await journal.aclose()
+
+
+@pytest.mark.parametrize("fault", ["500", "408", "429", "reset", "short-body"])
+async def test_no_answer_after_all_attempts_is_not_kept(fault: str, tmp_path: Path) -> None:
+    journal, meter = Journal(tmp_path / "j.sqlite"), Meter()
+    with FakeEndpoint(fault=always(fault)) as fake:
+        async with endpoint(fake.url, journal=journal, meter=meter, attempts=4) as teacher:
+            with pytest.raises(TeacherUnavailable, match="4"):
+                await teacher(asked())
+    assert len(fake.requests) == 4
+    assert len(journal) == 0
+    assert (meter.usage().requests, meter.usage().retries, meter.in_flight) == (4, 3, 0)
+    await journal.aclose()
+
+
+@pytest.mark.parametrize(
+    "fault", ["500", "408", "429", "reset", "cut-json", "short-body", "no-choices"]
+)
+async def test_a_passing_failure_is_retried(fault: str) -> None:
+    with FakeEndpoint(fault=once(fault)) as fake:
+        async with endpoint(fake.url) as teacher:
+            assert (await teacher(asked())).text == plain_answer(fake.requests[0])
+    assert len(fake.requests) == 2
+    assert sum(fake.answered.values()) == 1
+
+
+async def test_an_endpoint_that_hangs_is_left_after_the_timeout() -> None:
+    with FakeEndpoint(fault=once("hang")) as fake:
+        async with endpoint(fake.url, timeout_s=0.2) as teacher:
+            assert (await teacher(asked())).outcome == "ok"
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    async with endpoint("http://127.0.0.1:9/v1", attempts=2) as teacher:
+        with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9"):
+            await teacher(asked())
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("401", "api_key_env"),
+        ("404", "`m`"),
+        ("400", "parameters"),
+        ("quota", "quota"),
+        ("redirect", "307"),
+    ],
+)
+async def test_a_rejection_stops_at_once_and_for_good(fault: str, says: str) -> None:
+    with FakeEndpoint(fault=always(fault)) as fake:
+        async with endpoint(fake.url, concurrency=1) as teacher:
+            with pytest.raises(TeacherRejected, match=says) as first:
+                await teacher(asked())
+            with pytest.raises(TeacherRejected) as second:
+                await teacher(asked("something else"))
+    assert len(fake.requests) == 1
+    assert str(first.value) == str(second.value)
+
+
+async def test_waiting_calls_fail_with_the_rejection() -> None:
+    import asyncio
+
+    with FakeEndpoint(fault=always("401"), latency_s=0.05) as fake:
+        async with endpoint(fake.url, concurrency=2) as teacher:
+            calls = [teacher(asked(str(i))) for i in range(50)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(r, TeacherRejected) for r in results)
+    assert len(fake.requests) == 2
+
+
+async def test_the_key_is_sent_and_stands_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FAKE_API_KEY", KEY)
+    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"echo": (401, {"message": f"no {KEY}"})})
+    caplog.set_level(logging.DEBUG)
+    journal = Journal(tmp_path / "j.sqlite")
+    fault: Fault = lambda body, nth: "echo" if "bad" in str(body) else None  # noqa: E731
+    with FakeEndpoint(fault=fault) as fake:
+        async with endpoint(fake.url, api_key_env="FAKE_API_KEY", journal=journal) as teacher:
+            await teacher(asked())
+            with pytest.raises(TeacherRejected, match="FAKE_API_KEY") as caught:
+                await teacher(asked("bad"))
+            shown = repr(teacher) + repr(teacher._settings)
+    await journal.aclose()
+    assert fake.authorizations == [f"Bearer {KEY}"] * 2
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert KEY not in f"{error!r} {error}"
+        error = error.__cause__ or error.__context__
+    assert KEY not in shown + caplog.text
+    assert all(KEY.encode() not in f.read_bytes() for f in tmp_path.iterdir())
+
+
+async def test_nothing_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "leak-me")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: leak-me\nAuthorization: Bearer leak-me")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/leak-me")
+    monkeypatch.setenv("MINE_API_KEY", KEY)
+    with FakeEndpoint() as fake:
+        async with endpoint(fake.url) as teacher:
+            await teacher(asked())
+        async with endpoint(fake.url, api_key_env="MINE_API_KEY") as teacher:
+            await teacher(asked())
+    assert "leak-me" not in str(fake.headers)
+    assert fake.authorizations == [None, f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"base_url": "ftp://127.0.0.1/v1"}, "http"),
+        ({"base_url": "127.0.0.1/v1"}, "http"),
+        ({"base_url": "https://me:pw@127.0.0.1/v1"}, "user info"),
+        ({"base_url": "https://127.0.0.1/v1?key=1"}, "query"),
+        ({"api_key_env": "HOME"}, "_API_KEY"),
+        ({"api_key_env": "AWS_SECRET_ACCESS_KEY"}, "_API_KEY"),
+        ({"api_key_env": "x_API_KEY"}, "_API_KEY"),
+        ({"model": " "}, "model"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"attempts": 0}, "attempts"),
+        ({"timeout_s": 0}, "timeout_s"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_at_construction(params: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        openai_chat(**({"base_url": "http://127.0.0.1:9/v1", "model": "m"} | params))
+    assert "pw@" not in str(caught.value)
+
+
+def test_a_key_that_is_not_set_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="`NO_SUCH_API_KEY` is not set; set it"):
+        openai_chat(base_url="http://127.0.0.1:9/v1", model="m", api_key_env="NO_SUCH_API_KEY")
+    monkeypatch.setenv("ODD_API_KEY", "käse")
+    with pytest.raises(ConfigError) as caught:
+        openai_chat(base_url="http://127.0.0.1:9/v1", model="m", api_key_env="ODD_API_KEY")
+    assert "käse" not in str(caught.value)
+
+
+async def test_a_kept_answer_is_not_asked_again_until_retry_raises_its_key(tmp_path: Path) -> None:
+    journal, meter = Journal(tmp_path / "j.sqlite"), Meter()
+    with FakeEndpoint() as fake:
+        async with endpoint(fake.url, journal=journal, meter=meter) as teacher:
+            first = await teacher(asked())
+            assert await teacher(asked()) == first
+            assert len(fake.requests) == 1
+            journal.raise_asks([first.key or ""])
+            assert (await teacher(asked())).key == first.key
+            assert len(fake.requests) == 2
+            assert await teacher(asked()) == first
+    assert (meter.usage().requests, meter.usage().cached) == (2, 2)
+    await journal.aclose()
+
+
+async def test_the_budget_stops_before_a_request_is_sent() -> None:
+    with FakeEndpoint() as fake:
+        async with endpoint(fake.url, meter=Meter(requests=2)) as teacher:
+            await teacher(asked("a"))
+            await teacher(asked("b"))
+            with pytest.raises(BudgetSpent, match="`2` requests"):
+                await teacher(asked("c"))
+        async with endpoint(fake.url, meter=Meter(tokens=1)) as teacher:
+            await teacher(asked("a"))
+            with pytest.raises(BudgetSpent, match="tokens"):
+                await teacher(asked("b"))
+    assert len(fake.requests) == 3
+
+
+async def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> None:
+    import asyncio
+
+    journal = Journal(tmp_path / "j.sqlite")
+    with FakeEndpoint(latency_s=0.01) as fake:
+        async with endpoint(fake.url, concurrency=12, journal=journal) as teacher:
+            await asyncio.gather(*(teacher(asked(str(i))) for i in range(150)))
+    assert 8 <= fake.max_in_flight <= 12
+    assert fake.connections <= 12
+    assert len(journal) == 150
+    await journal.aclose()
+
+
+async def test_lone_surrogates_of_model_and_prompt_do_not_stop_a_run(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    with FakeEndpoint(lambda body: "half \ud83d and whole \U0001f600 \x00") as fake:
+        async with endpoint(fake.url, journal=journal) as teacher:
+            reply = await teacher(asked("odd \udc00"))
+            assert await teacher(asked("odd \udc00")) == reply
+    assert reply.text == "half \ufffd and whole \U0001f600 \x00"
+    await journal.aclose()
+
+
+async def test_attempts_wait_at_random_and_ever_longer() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    random.seed(7)
+    with FakeEndpoint(fault=always("500")) as fake:
+        built = openai_chat(base_url=fake.url, model="m", attempts=8)
+        teacher = Endpoint(built._settings, sleep=sleep)
+        with pytest.raises(TeacherUnavailable):
+            await teacher(asked())
+        await teacher.aclose()
+    assert len(slept) == 7
+    assert all(0 <= s <= min(30, 0.5 * 2**i) for i, s in enumerate(slept, start=1))

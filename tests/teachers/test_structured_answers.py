@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen.errors import ParseError, TeacherRejected
+from safegen.store.journal import Journal
+from safegen.teachers._structured import parse, problem
+from safegen.types import Request
+from tests.fake_endpoint import Body, FakeEndpoint
+from tests.teachers.test_openai_chat import asked, endpoint
+
+SCHEMA: dict[str, object] = {
+    "type": "object",
+    "properties": {
+        "dish": {"type": "string", "enum": ["soup", "cake"]},
+        "spoons": {"type": ["integer", "null"]},
+        "notes": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["dish"],
+    "additionalProperties": False,
+}
+GOOD = '{"dish": "soup", "spoons": 2}'
+
+
+def request() -> Request:
+    return asked(schema=SCHEMA)
+
+
+def mode(body: Body) -> str:
+    return body.get("response_format", {"type": "text"})["type"]
+
+
+def takes(*modes: str) -> Any:
+    return lambda body, nth: None if mode(body) in modes else "no-schema"
+
+
+@pytest.mark.parametrize(
+    ("understood", "tried"),
+    [
+        (["json_schema", "json_object", "text"], ["json_schema"]),
+        (["json_object", "text"], ["json_schema", "json_object"]),
+        (["text"], ["json_schema", "json_object", "text"]),
+    ],
+)
+async def test_auto_finds_what_the_endpoint_takes_and_remembers(
+    understood: list[str], tried: list[str]
+) -> None:
+    with FakeEndpoint(lambda body: GOOD, fault=takes(*understood)) as fake:
+        async with endpoint(fake.url) as teacher:
+            key = teacher.key_of(request())
+            first = await teacher(request())
+            second = await teacher(asked("another", schema=SCHEMA))
+            assert teacher.key_of(request()) == key == first.key
+    assert first.parsed == second.parsed == {"dish": "soup", "spoons": 2}
+    assert [mode(b) for b in fake.requests] == [*tried, tried[-1]]
+    told = ["additionalProperties" in b["messages"][-1]["content"] for b in fake.requests]
+    assert told == [mode(b) != "json_schema" for b in fake.requests]
+
+
+async def test_a_configured_mode_is_not_left() -> None:
+    with FakeEndpoint(lambda body: GOOD, fault=takes("text")) as fake:
+        async with endpoint(fake.url, structured="json_object") as teacher:
+            with pytest.raises(TeacherRejected, match="structured"):
+                await teacher(request())
+        async with endpoint(fake.url, structured="text") as teacher:
+            assert (await teacher(request())).parsed == {"dish": "soup", "spoons": 2}
+
+
+async def test_the_schema_is_sent_strictly() -> None:
+    with FakeEndpoint(lambda body: GOOD) as fake:
+        async with endpoint(fake.url) as teacher:
+            await teacher(request())
+    assert fake.requests[0]["response_format"]["json_schema"] == {
+        "name": "answer",
+        "strict": True,
+        "schema": SCHEMA,
+    }
+
+
+async def test_a_wrong_object_gets_one_repair_turn(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+
+    def answer(body: Body) -> str:
+        return GOOD if len(body["messages"]) > 2 else '{"dish": "stone"}'
+
+    with FakeEndpoint(answer) as fake:
+        async with endpoint(fake.url, journal=journal) as teacher:
+            reply = await teacher(request())
+            assert await teacher(request()) == reply
+    assert reply.parsed == {"dish": "soup", "spoons": 2}
+    assert len(fake.requests) == 2
+    assert [m["role"] for m in fake.requests[1]["messages"][-2:]] == ["assistant", "user"]
+    assert "must be one of" in fake.requests[1]["messages"][-1]["content"]
+    assert len(journal) == 1
+    await journal.aclose()
+
+
+async def test_an_answer_that_cannot_be_repaired_is_malformed_and_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    with FakeEndpoint(lambda body: "No object here.") as fake:
+        async with endpoint(fake.url, journal=journal) as teacher:
+            for _ in range(2):
+                with pytest.raises(ParseError, match="no JSON object"):
+                    await teacher(request())
+    assert len(fake.requests) == 2
+    await journal.aclose()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        f"<think>{{no}}</think>\n{GOOD}",
+        f"```json\n{GOOD}\n```",
+        f"Here you are: {GOOD} Enjoy!",
+        f"With {{braces}} first: {GOOD}",
+        '{"dish": "soup", "spoons": 2,}',
+        "{'dish': 'soup', 'spoons': 2}",
+        '{"dish": "soup", "spoons": 2',
+    ],
+)
+def test_objects_are_found_in_what_models_write(text: str) -> None:
+    assert parse(text, SCHEMA) == ({"dish": "soup", "spoons": 2}, "")
+
+
+@pytest.mark.parametrize("text", ["", "none", "[1]", "{" * 5000, "x" * 200_001, '{"spoons": 1}'])
+def test_what_is_no_such_object_is_told(text: str) -> None:
+    parsed, wrong = parse(text, SCHEMA)
+    assert parsed is None
+    assert wrong
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"dish": 1}, "`dish` must be of type string"),
+        ({"dish": "soup", "spoons": True}, "integer or null"),
+        ({"dish": "soup", "more": 1}, "may not hold `more`"),
+        ({"dish": "soup", "notes": ["a", 2]}, r"`notes`\[1\]"),
+        ({}, "lacks `dish`"),
+        ([], "must be of type object"),
+    ],
+)
+def test_the_checker_names_what_is_wrong(value: object, says: str) -> None:
+    import re
+
+    assert re.search(says, problem(value, SCHEMA) or "")

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen.build import BuildReport, build
+from safegen.dataset import layout
+from safegen.dataset.verify import verify
+from safegen.errors import ConfigError, DatasetInvalid
+from safegen.recipe import Recipe
+from safegen.store import parquet, plan
+from safegen.store.columns import record_schema
+from safegen.store.folder import RunFolder
+from safegen.types import Failure, Planned, Record
+from tests.factories import (
+    make_draft,
+    make_expectation,
+    make_knowledge,
+    make_messages,
+    make_pair,
+    make_record,
+    make_scenario,
+    policy,
+)
+
+RECIPE = Recipe(name="kitchen")
+
+
+def make_run(folder: Path, *shards: Sequence[Record]) -> RunFolder:
+    run = RunFolder(folder)
+    for number, records in enumerate(shards):
+        run.write_shard(run.records(number), list(records), [])
+    return run
+
+
+def pairs(start: int, stop: int) -> list[Record]:
+    return [record for n in range(start, stop) for record in make_pair(n)]
+
+
+def built(run: RunFolder, recipe: Recipe = RECIPE, **values: Any) -> BuildReport:
+    given: dict[str, Any] = {"policies": [policy()], "fingerprints": {"policies/base": "0"}}
+    return build(run, recipe, taxonomy_version="1.0.0", **given | values)
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and "run" not in p.relative_to(folder).parts[:1]
+    }
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def test_a_run_becomes_a_proved_dataset(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 40), pairs(40, 80))
+    report = built(run)
+    assert report.changed
+    assert report.planned == report.prompts == sum(report.rows["sft"].values()) == 80
+    assert (report.drafts, report.drafts_accepted) == (160, 80)
+    assert report.by_domain_mode == {"cyber": {"safe_completion": 80}}
+    assert verify(tmp_path) == []
+    assert (tmp_path / "run" / ".gitignore").read_text(encoding="utf-8") == "*\n"
+    assert (tmp_path / ".gitattributes").read_text(encoding="utf-8") == layout.GITATTRIBUTES
+    assert not (tmp_path / layout.STAGING).exists()
+
+
+def test_policies_are_byte_copies_with_what_they_inherit(tmp_path: Path) -> None:
+    built(make_run(tmp_path, pairs(0, 4)), policies=[policy(), policy("health")])
+    copies = {p.name: p.read_bytes() for p in (tmp_path / "policies").iterdir()}
+    source = policy().path.parent
+    assert copies == {n: (source / n).read_bytes() for n in ("security.yaml", "base.yaml")}
+
+
+def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        built(make_run(tmp_path / name, pairs(0, 40), pairs(40, 60)))
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+def test_rows_come_in_plan_order(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(40, 60), pairs(0, 20))
+    built(run, RECIPE.model_copy(update={"split": RECIPE.split.model_copy(update={"test": 0.0})}))
+    rows = parquet.read(tmp_path / "data/sft/train/0.1.0-00000.parquet")
+    assert [r["scenario_id"] for r in rows] == [f"s{n:04d}" for n in (*range(40, 60), *range(20))]
+
+
+def test_files_hold_2000_rows_at_most(tmp_path: Path) -> None:
+    records = [make_pair(n)[0] for n in range(2_003)]
+    none_in_test = RECIPE.split.model_copy(update={"test": 0.0})
+    built(make_run(tmp_path, records), RECIPE.model_copy(update={"split": none_in_test}))
+    files = sorted((tmp_path / "data/sft/train").iterdir())
+    assert [p.name for p in files] == [f"0.1.0-0000{n}.parquet" for n in range(2)]
+    assert [parquet.metadata(p)[1] for p in files] == [2_000, 3]
+
+
+def test_a_rebuild_changes_no_file_and_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 20))
+    assert built(run).changed
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    assert not built(run).changed
+    after = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p != tmp_path}
+    assert after == {p: t for p, t in before.items() if p != tmp_path}
+
+
+def test_new_accounting_alone_changes_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 20))
+    run.accounting.write_text('{"requests": 1}', encoding="utf-8")
+    built(run)
+    assert manifest_of(tmp_path)["observed"] == {"requests": 1}
+    run.accounting.write_text('{"requests": 2}', encoding="utf-8")
+    assert not built(run).changed
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "data/sft/train/0.1.0-00000.parquet"])
+def test_a_lost_or_damaged_part_is_repaired(tmp_path: Path, part: str) -> None:
+    run = make_run(tmp_path, pairs(0, 20))
+    built(run)
+    before = bytes_of(tmp_path)
+    (tmp_path / part).unlink()
+    assert verify(tmp_path)
+    assert built(run).changed
+    assert bytes_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("moves", range(len(layout.PARTS)))
+@pytest.mark.parametrize("halfway", [False, True], ids=["between parts", "within a part"])
+def test_a_kill_at_any_move_is_repaired_by_the_next_build(
+    tmp_path: Path, moves: int, halfway: bool
+) -> None:
+    run, new = make_run(tmp_path / "there", pairs(0, 20)), tmp_path / "new"
+    built(run)
+    built(make_run(new, pairs(0, 24)))
+    wanted = bytes_of(new)
+    run.write_shard(run.records(0), pairs(0, 24), [])
+    old = run.output / layout.STAGING / "old"
+    old.mkdir(parents=True)
+    (run.output / "manifest.json").unlink()
+    for part in layout.PARTS[:moves]:
+        (run.output / part).rename(old / part)
+        (new / part).rename(run.output / part)
+    if halfway and layout.PARTS[moves] != "manifest.json":
+        (run.output / layout.PARTS[moves]).rename(old / layout.PARTS[moves])
+    assert verify(run.output)
+    assert built(run).changed
+    assert bytes_of(run.output) == wanted
+    assert verify(run.output) == []
+
+
+def test_files_of_an_older_version_go_away(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 20))
+    built(run)
+    built(run, RECIPE.model_copy(update={"version": "0.2.0"}))
+    assert {p.name for p in (tmp_path / "data/sft/train").iterdir()} == {"0.2.0-00000.parquet"}
+    assert verify(tmp_path) == []
+
+
+def test_a_failed_build_leaves_the_old_dataset(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 20))
+    built(run)
+    before = bytes_of(tmp_path)
+    with pytest.raises(DatasetInvalid, match="restore that spec"):
+        built(run, policies=[policy("health")])
+    assert bytes_of(tmp_path) == before
+
+
+def test_equal_messages_with_two_expectations_fail_and_name_both(tmp_path: Path) -> None:
+    messages = make_messages("Where is the box?")
+    one, two = (make_scenario(scenario_id=name, messages=messages) for name in ("one", "two"))
+    strict = make_record(scenario=two, expectation=make_expectation(ceiling=1), accepted=False)
+    with pytest.raises(DatasetInvalid, match="`one` and `two` have equal messages"):
+        built(make_run(tmp_path, [make_record(scenario=one)], [strict]))
+    assert not (tmp_path / "data").exists()
+
+
+def test_everything_planned_is_a_prompt_or_lost_for_a_reason(tmp_path: Path) -> None:
+    first = make_record(scenario=make_scenario(scenario_id="a"))
+    same_prompt = make_scenario(scenario_id="b", messages=first.scenario.messages)
+    same_answer = make_scenario(scenario_id="c")
+    records = [
+        first,
+        make_record(scenario=same_prompt),
+        make_record(scenario=same_answer, draft=replace(first.draft, draft_id="c-0-0")),
+        make_record(scenario=make_scenario(scenario_id="d"), accepted=False),
+    ]
+    run = RunFolder(tmp_path)
+    failures = [
+        Failure("e", "e-0-0", "draft", "filtered", "ContentFiltered", ""),
+        Failure("a", "a-1-0", "draft", "filtered", "ContentFiltered", ""),
+    ]
+    run.write_shard(run.records(0), records, failures)
+    planned = [
+        Planned(make_scenario(scenario_id=n), make_expectation(), make_knowledge())
+        for n in "abcdef"
+    ]
+    plan.write(run.plan, [planned])
+    report = built(run)
+    assert report.lost == {
+        "duplicate_prompt": 1,
+        "duplicate_response": 1,
+        "filtered": 1,
+        "style": 1,
+        "unfinished": 1,
+    }
+    assert (report.planned, report.made, report.accepted, report.prompts) == (6, 4, 3, 1)
+    assert report.planned == report.prompts + sum(report.lost.values())
+
+
+def test_an_empty_view_is_left_out_and_said(tmp_path: Path) -> None:
+    report = built(make_run(tmp_path, [make_pair(n)[0] for n in range(8)]))
+    assert report.rows["preference"] == {}
+    assert not (tmp_path / "data" / "preference").exists()
+    assert "preference came out empty" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert verify(tmp_path) == []
+
+
+def test_a_run_whose_drafts_all_failed_is_still_a_proved_folder(tmp_path: Path) -> None:
+    report = built(make_run(tmp_path, [make_record(accepted=False)]))
+    assert report.prompts == 0
+    assert verify(tmp_path) == []
+
+
+def test_a_run_without_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetInvalid, match="no finished shard"):
+        built(RunFolder(tmp_path))
+
+
+def test_a_view_twice_is_refused(tmp_path: Path) -> None:
+    twice = RECIPE.model_copy(update={"views": RECIPE.views[:1] * 2})
+    with pytest.raises(ConfigError, match="stands twice"):
+        built(make_run(tmp_path, pairs(0, 4)), twice)
+
+
+def test_withheld_text_is_in_no_file(tmp_path: Path) -> None:
+    words = "words that were withheld"
+    records = pairs(0, 8)
+    hidden = make_draft(scenario_id="s0000", candidate=2, response=words, withheld=True)
+    records.insert(2, replace(records[1], draft=hidden))
+    run = RunFolder(tmp_path)
+    run.write_shard(run.records(0), records, [])
+    built(run)
+    for path in (tmp_path / "data").rglob("*.parquet"):
+        assert words not in str(parquet.read(path))
+
+
+def test_polars_reads_what_the_card_says(tmp_path: Path) -> None:
+    import polars as pl
+
+    report = built(make_run(tmp_path, pairs(0, 80)))
+    rows = pl.read_parquet(tmp_path / "data/sft/train/*.parquet")
+    assert rows.height == report.rows["sft"]["train"]
+    assert rows["messages"].list.len().unique().to_list() == [2]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_datasets_loads_every_config_from_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}.items():
+        monkeypatch.setenv(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    report = built(make_run(tmp_path / "out", pairs(0, 80)))
+    for view, columns in {"sft": ["messages"], "preference": ["prompt", "chosen"]}.items():
+        found = datasets.load_dataset(
+            str(tmp_path / "out"), view, cache_dir=str(tmp_path / "cache")
+        )
+        assert {split: len(rows) for split, rows in found.items()} == report.rows[view]
+        for column in columns:
+            assert set(found["train"][0][column][0]) == {"role", "content"}
+    default = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert "messages" in default["train"].column_names
+
+
+def test_types_stay_plain(tmp_path: Path) -> None:
+    built(make_run(tmp_path, pairs(0, 8)))
+    for path in (tmp_path / "data").rglob("*.parquet"):
+        assert not any("large_" in str(f.type) for f in parquet.schema_of(path))
+    assert "large_" not in str(record_schema())

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from validator_cases import context, draft, english, judge, policy
+
+from safegen import plugins
+from safegen.types import MODES, DraftValidator, Mode, Verdict
+
+NAMES = plugins.names("validators")
+TEXTS = {
+    "empty": "",
+    "blank": " \n\t ",
+    "huge": "I can't say if you could help with the lid, and why not. " * 18_000,
+    "huge-word": "a" * 1_000_000,
+    "huge-spaces": " " * 1_000_000,
+    "huge-quotes": "'\"" * 500_000,
+    "huge-dashes": "zorb -" * 160_000,
+    "huge-digits": "1.1.1.1" * 140_000,
+    "huge-lines": "1. a\n" * 200_000,
+    "control": "\x00\x01\x1b[31m\x7f\r\n\x0b\x85\u2028",
+    "surrogate": "broken \ud800 half" * 5,
+    "rtl": "המפתח נמצא במגירה והמכסה נפתח כשמסובבים אותו. \u202eabc\u202c",
+    "emoji": "🔑👩‍👩‍👧‍👦🏳️‍🌈" * 40,
+    "fence": "```" * 100_001,
+}
+
+
+def build(name: str) -> DraftValidator:
+    made: DraftValidator = plugins.make(
+        "validators",
+        name,
+        {},
+        locales={"en": english()},
+        policies={policy().policy_id: policy()},
+    )
+    return made
+
+
+def well_formed(verdict: Verdict, name: str) -> None:
+    assert (verdict.validator, verdict.version) == (name, "1")
+    assert (verdict.passed is None) == (verdict.score is None)
+    assert verdict.score is None or 0 <= verdict.score <= 1
+    assert verdict.reason
+    assert verdict.reason == verdict.reason.lower()
+    assert len(verdict.reason) <= 120
+    assert len(verdict.evidence) <= 160
+    assert "\n" not in verdict.evidence
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_factory_is_documented_and_keyword_only(name: str) -> None:
+    factory = plugins.factory("validators", name)
+    assert inspect.getdoc(factory)
+    kinds = {p.kind for p in inspect.signature(factory).parameters.values()}
+    assert kinds <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+def test_a_verdict_is_well_formed_on_any_text(name: str, text: str, mode: Mode) -> None:
+    started = time.perf_counter()
+    at = context(mode=mode, required=("limit", "redirection"), evidence="stated")
+    well_formed(judge(build(name), text, at), name)
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_response_gives_no_verdict(name: str) -> None:
+    verdict = judge(build(name), None, context())
+    assert (verdict.passed, verdict.score, verdict.reason) == (None, None, "no response")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_language_never_raises(name: str) -> None:
+    well_formed(judge(build(name), "Tuq lach. " * 20, context(language="tlh")), name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_label_of_style_plays_no_part(name: str) -> None:
+    check = build(name)
+
+    async def ask(style: str | None) -> Verdict:
+        return await check(draft("I can't help with that.", style=style), context())
+
+    assert asyncio.run(ask("good")) == asyncio.run(ask("preaching")) == asyncio.run(ask(None))
+
+
+WORDS = st.sampled_from(
+    "I can't cannot help with if you sorry is not something as an AI why do want to know "
+    "important remember 1. $ --x a=b ' \" ``` instead policy the says \n . , ;".split(" ")
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=60, deadline=2_000, suppress_health_check=[HealthCheck.too_slow])
+@given(text=st.one_of(st.text(max_size=400), st.lists(WORDS, max_size=300).map(" ".join)))
+def test_any_text_gets_a_verdict_in_bounded_time(name: str, text: str) -> None:
+    well_formed(judge(build(name), text, context(mode="safe_completion")), name)

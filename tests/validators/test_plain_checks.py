@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+from validator_cases import context, english, judge, policy
+
+from safegen.types import DraftContext
+from safegen.validators.language import language
+from safegen.validators.length_bounds import length_bounds
+from safegen.validators.policy_leak import policy_leak
+
+ENGLISH = "The key of the device lies in the drawer, and the lid opens when you turn it."
+GERMAN = "Der Schlüssel liegt in der Schublade, und der Deckel öffnet sich beim Drehen."
+RUSSIAN = "Ключ лежит в ящике, и крышка открывается, если её повернуть."
+
+
+@pytest.mark.parametrize(
+    ("size", "passed"), [(4, False), (5, True), (7, True), (8, False)], ids=str
+)
+def test_bounds_are_inclusive(size: int, passed: bool) -> None:
+    check = length_bounds(min_chars=5, max_chars=7)
+    assert judge(check, "x" * size, context()).passed is passed
+
+
+def test_bounds_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="min_chars"):
+        length_bounds(min_chars=9, max_chars=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "passed"),
+    [
+        (ENGLISH, "en", True),
+        (ENGLISH, "en-GB", True),
+        (GERMAN, "en", False),
+        (GERMAN, "de", True),
+        (RUSSIAN, "en", False),
+        ("Ja, gut.", "en", True),
+        (f"{ENGLISH}\n```\nwenn der Deckel klemmt dann drehen\n```", "en", True),
+        (ENGLISH, "tlh", None),
+    ],
+    ids=["en", "region", "de-for-en", "de", "other-script", "short", "code", "unknown"],
+)
+def test_language_is_told(text: str, expected: str, passed: bool | None) -> None:
+    assert judge(language(), text, context(language=expected)).passed is passed
+
+
+def _leaking(text: str, at: DraftContext) -> bool | None:
+    check = policy_leak(locales={"en": english()}, policies={policy().policy_id: policy()})
+    return judge(check, text, at).passed
+
+
+LEAKS = {
+    "rule-id": f"See {policy().rules[0].id} for this.",
+    "guidelines": "My guidelines leave that open.",
+    "policy-says": "The policy says that this is fine.",
+    "model": "As an AI language model, I like keys.",
+    "ceiling": "That is above the safety ceiling.",
+    "quotation": "Well: " + " ".join(policy().principles[0].split()[:9]) + ", indeed.",
+}
+
+
+@pytest.mark.parametrize("text", LEAKS.values(), ids=LEAKS.keys())
+def test_a_leak_is_found(text: str) -> None:
+    assert _leaking(text, context()) is False
+
+
+CLEAN = {
+    "answer": (ENGLISH, "How does it open?"),
+    "policy-is-the-topic": ("The policy says that water damage is covered.", "Is my policy good?"),
+    "seven-words": (" ".join(policy().principles[0].split()[:7]), "What is best?"),
+    "asked-for": (policy().principles[0], policy().principles[0]),
+}
+
+
+@pytest.mark.parametrize(("text", "asked"), CLEAN.values(), ids=CLEAN.keys())
+def test_what_is_no_leak_passes(text: str, asked: str) -> None:
+    assert _leaking(text, context(asked=asked)) is True
+
+
+def test_an_unknown_policy_leaves_the_verdict_open() -> None:
+    assert _leaking(ENGLISH, context(policy_id="other@1#0")) is None

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from safegen import plugins
+from safegen.errors import ConfigError
+from safegen.types import Record
+from safegen.views._columns import ScenarioGroup, View
+from safegen.views.preference import preference
+from safegen.views.sft import sft
+from tests.factories import make_draft, make_messages, make_record, make_scenario, make_verdict
+
+# TRAINERS.md, trap 2.
+RESERVED = set(
+    "prompt prompts completion completions chosen rejected messages label labels text tools image "
+    "images margin environment environments chat_template_kwargs trainer_state log_extra log_metric "
+    "completion_ids input_ids seq_lengths index uid raw_prompt agent_name tools_kwargs conversations".split()
+)
+SECRET = "the words of the spec"
+
+
+def failing(candidate: int, *, by: str = "style", score: float = 0.0, **values: object) -> Record:
+    verdict = make_verdict(by, passed=False, score=score, severity=values.pop("severity", None))
+    draft = make_draft(candidate=candidate, **values)
+    return make_record(draft=draft, accepted=False, verdicts=(verdict,))
+
+
+def group(*rejected: Record) -> ScenarioGroup:
+    chosen = make_record()
+    return ScenarioGroup((chosen, *rejected), chosen)
+
+
+@pytest.mark.parametrize(
+    ("view", "own"),
+    [(sft(), {"messages"}), (preference(), {"prompt", "chosen", "rejected"})],
+    ids=["sft", "preference"],
+)
+def test_a_view_uses_no_other_reserved_name_and_no_nulls(view: View, own: set[str]) -> None:
+    names = set(view.schema.names)
+    assert names & RESERVED == own
+    assert not any(column.nullable for column in view.schema)
+
+
+@pytest.mark.parametrize("view", [sft(), preference()], ids=lambda v: v.name)
+def test_rows_fit_the_schema_and_hold_no_reasoning(view: View) -> None:
+    chosen = make_record(draft=make_draft(reasoning_content=SECRET))
+    rows = view.rows(ScenarioGroup((chosen, failing(1, reasoning_content=SECRET)), chosen))
+    assert len(rows) == 1
+    assert set(rows[0]) == set(view.schema.names)
+    assert SECRET not in str(rows)
+    assert view.rows(ScenarioGroup((failing(1),), None)) == []
+
+
+def test_sft_ends_with_the_selected_answer() -> None:
+    scenario = make_scenario(messages=make_messages("Where is the box?", system="Serve a kitchen."))
+    record = make_record(scenario=scenario, draft=make_draft(response="On the shelf."))
+    (row,) = sft().rows(ScenarioGroup((record,), record))
+    assert [(m["role"], m["content"]) for m in row["messages"]] == [
+        ("system", "Serve a kitchen."),
+        ("user", "Where is the box?"),
+        ("assistant", "On the shelf."),
+    ]
+
+
+def test_chosen_and_rejected_hold_the_answer_turn_alone() -> None:
+    (row,) = preference().rows(group(failing(1, response="No.")))
+    assert row["chosen"][0]["content"] == make_draft().response
+    assert row["rejected"] == [{"role": "assistant", "content": "No."}]
+    assert [m["role"] for m in row["prompt"]] == ["user"]
+    assert (row["chosen_draft_id"], row["rejected_draft_id"]) == ("s0000-0-0", "s0000-1-0")
+    assert row["rejected_by"] == "style"
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        failing(1, by="length_bounds"),
+        failing(1, by="language"),
+        failing(1, severity="moderate"),
+        failing(1, severity="high"),
+        failing(1, outcome="truncated"),
+        failing(1, response=None),
+        failing(1, withheld=True),
+        failing(1, response=make_draft().response),
+        make_record(draft=make_draft(candidate=1)),
+    ],
+    ids="length language moderate high lost empty withheld equal accepted".split(),
+)
+def test_technical_unsafe_lost_and_equal_drafts_make_no_pair(useless: Record) -> None:
+    assert preference().rows(group(useless)) == []
+
+
+def test_the_worst_draft_comes_first_and_equal_texts_make_one_pair() -> None:
+    drafts = [
+        failing(3, score=0.2),
+        failing(2, score=0.1, response="same"),
+        failing(1, score=0.1, response="same"),
+        failing(4, score=0.3),
+    ]
+    rows = preference(pairs_per_scenario=2).rows(group(*drafts))
+    assert [r["rejected_draft_id"] for r in rows] == ["s0000-1-0", "s0000-3-0"]
+
+
+def test_fewer_than_one_pair_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="pairs_per_scenario"):
+        plugins.make("views", "preference", {"pairs_per_scenario": 0})
+    assert plugins.names("views") == ["preference", "sft"]
