@@ -5,18 +5,33 @@ Goals are read one file at a time, so a large collection is never held whole.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from safegen import assets, yamlfile
 from safegen.errors import ConfigError, UserError
-from safegen.types import Evidence, Intent, Knowledge, SafeTask, Severity, Task, Tier
+from safegen.fields import Detail, Frozen, HarmId, Slug, Text
+from safegen.goals import Dialogue, DialoguesFile, Goal, GoalsFile, Prompt
+from safegen.types import Severity, Tier
+
+__all__ = [
+    "Detail",
+    "Dialogue",
+    "Domain",
+    "Frozen",
+    "Goal",
+    "Harm",
+    "Prompt",
+    "Slug",
+    "Taxonomy",
+    "Text",
+    "load",
+]
 
 SCHEMES: dict[str, frozenset[str]] = {
     "ailuminate": frozenset(
@@ -26,40 +41,6 @@ SCHEMES: dict[str, frozenset[str]] = {
 }
 """Pinned ids: MLCommons AILuminate v1.x (12 hazards and their parts), Llama Guard 3 and 4 (S1 to S14)."""
 RED_LINE_IDS = {"ailuminate": {"cse"}, "llama_guard": {"S4"}}
-MAX_TEXT = 4_000
-
-
-def _slug(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", value):
-        raise ValueError("must be lower-case letters, digits, `-` and `_`, starting with a letter")
-    return value
-
-
-def _harm_id(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*", value):
-        raise ValueError("must be `domain.leaf` in lower case")
-    return value
-
-
-def _text(value: str) -> str:
-    clean = " ".join(value.split())
-    if not clean:
-        raise ValueError("must not be empty")
-    if any(not c.isprintable() for c in clean):
-        raise ValueError("holds control characters; remove them")
-    return clean
-
-
-Slug = Annotated[str, AfterValidator(_slug), Field(max_length=80)]
-HarmId = Annotated[str, AfterValidator(_harm_id), Field(max_length=80)]
-Text = Annotated[str, AfterValidator(_text), Field(max_length=MAX_TEXT)]
-Detail = Annotated[int, Field(ge=0, le=4)]
-
-
-class Frozen(BaseModel):
-    """Unknown keys refused, values frozen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Crosswalk(Frozen):
@@ -138,6 +119,8 @@ class TaxonomyFile(Frozen):
     """BCP-47 tag of the written prompts."""
     sets: tuple[str, ...] = ()
     """Files of goals, relative to this file."""
+    dialogues: tuple[str, ...] = ()
+    """Files of dialogues about these goals, relative to this file."""
     domains: tuple[Domain, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -151,104 +134,6 @@ class TaxonomyFile(Frozen):
             if twice:
                 raise ValueError(f"{what} `{twice[0]}` stands twice; keep one")
         return self
-
-
-class Prompt(Frozen):
-    """One written prompt."""
-
-    text: Text
-    detail: Detail
-    """Detail about the hazard that the prompt asks for, 0 awareness to 4 executable."""
-    evidence: Evidence = "none"
-    """Evidence of ill intent in the text."""
-    attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
-    """Axis values that stand in the text."""
-
-
-class Prompts(Frozen):
-    """The prompts of a set by intent; several under one intent are paraphrases."""
-
-    benign: tuple[Prompt, ...] = Field(min_length=1)
-    dual_use: tuple[Prompt, ...] = Field(min_length=2)
-    malicious: tuple[Prompt, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _intents_fit_their_evidence(self) -> Self:
-        for prompt in (*self.benign, *self.dual_use):
-            if prompt.evidence == "stated":
-                raise ValueError(
-                    "only a malicious prompt can state ill intent; move it or lower `evidence`"
-                )
-        for prompt in self.malicious:
-            if prompt.evidence == "none":
-                raise ValueError(
-                    "a malicious prompt needs `evidence: stated` or `evidence: contextual`"
-                )
-        return self
-
-    def by_intent(self) -> Iterator[tuple[Intent, int, Prompt]]:
-        """Intent, paraphrase index and prompt, in a fixed order."""
-        pairs: tuple[tuple[Intent, tuple[Prompt, ...]], ...] = (
-            ("benign", self.benign),
-            ("dual_use", self.dual_use),
-            ("malicious", self.malicious),
-        )
-        for intent, prompts in pairs:
-            for index, prompt in enumerate(prompts):
-                yield intent, index, prompt
-
-
-class SafeTaskFile(Frozen):
-    """A safe neighbouring task."""
-
-    offer: Text
-    steps: tuple[Text, ...] = Field(min_length=1)
-
-
-class KnowledgeFile(Frozen):
-    """What a good answer may draw on."""
-
-    answer: tuple[Text, ...] = Field(min_length=1)
-    """Sentences that answer the benign prompt in full."""
-    concepts: tuple[Text, ...] = Field(min_length=3)
-    """What may be said to anyone at concept level."""
-    safe_task: SafeTaskFile
-    redirections: tuple[Text, ...] = Field(min_length=1)
-    left_out: Text
-    """Completes `I am leaving out …`."""
-    decline: Text
-    """Completes `I can't help with …`."""
-
-    def value(self) -> Knowledge:
-        """The same as a plain value."""
-        task = SafeTask(self.safe_task.offer, self.safe_task.steps)
-        return Knowledge(
-            self.answer, self.concepts, task, self.redirections, self.left_out, self.decline
-        )
-
-
-class Goal(Frozen):
-    """One underlying purpose within a harm and a task type, with its prompts and knowledge."""
-
-    name: Slug
-    harm: HarmId
-    task: Task
-    purpose: Text
-    benign_use: Text
-    misuse_risk: Text
-    prompts: Prompts
-    knowledge: KnowledgeFile
-
-    @property
-    def goal_id(self) -> str:
-        """Declared by name: `harm/name`."""
-        return f"{self.harm}/{self.name}"
-
-
-class GoalsFile(Frozen):
-    """What a sets file holds."""
-
-    goals: tuple[Goal, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -271,13 +156,29 @@ class Taxonomy:
         """
         seen: dict[str, str] = {}
         for relative in self.file.sets:
-            try:
-                path = assets.inside(self.path.parent, relative)
-            except UserError as e:
-                raise ConfigError(f"{self.path}: sets: {e}") from e
+            path = self._inside(relative, "sets")
             for goal in yamlfile.load(path, GoalsFile).goals:
                 self._check(goal, path, seen)
                 yield goal
+
+    def dialogues(self) -> Mapping[str, tuple[Dialogue, ...]]:
+        """Dialogues by goal, in the order of the files; whether the goal exists is checked by who plans.
+
+        Raises:
+            ConfigError: a file that does not fit.
+        """
+        found: dict[str, tuple[Dialogue, ...]] = {}
+        for relative in self.file.dialogues:
+            path = self._inside(relative, "dialogues")
+            for dialogue in yamlfile.load(path, DialoguesFile).dialogues:
+                found[dialogue.goal] = (*found.get(dialogue.goal, ()), dialogue)
+        return found
+
+    def _inside(self, relative: str, key: str) -> Path:
+        try:
+            return assets.inside(self.path.parent, relative)
+        except UserError as e:
+            raise ConfigError(f"{self.path}: {key}: {e}") from e
 
     def _check(self, goal: Goal, path: Path, seen: dict[str, str]) -> None:
         harm = self.harms.get(goal.harm)

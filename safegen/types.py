@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypedDict
+from typing import Literal, NamedTuple, Protocol, TypedDict, get_args
 
 Intent = Literal["benign", "dual_use", "malicious"]
 Evidence = Literal["none", "contextual", "stated"]
@@ -21,6 +21,30 @@ Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "tran
 Source = Literal["written", "author", "imported"]
 Grade = Literal["demo", "generated"]
 Role = Literal["system", "user", "assistant"]
+Contrast = Literal[
+    "homonyms",
+    "figurative_language",
+    "safe_targets",
+    "safe_contexts",
+    "definitions",
+    "nons_group_real_discr",
+    "real_group_nons_discr",
+    "historical_events",
+    "privacy_public",
+    "privacy_fictional",
+]
+"""XSTest's ten types of safe prompts that look unsafe (Röttger et al., NAACL 2024)."""
+TurnStyle = Literal[
+    "escalation",
+    "decomposition",
+    "context_shift",
+    "late_reveal",
+    "persistence",
+    "verified_context",
+    "recovery",
+    "benign_thread",
+]
+"""How a dialogue moves; `single` prompts have none."""
 
 INTENTS: tuple[Intent, ...] = ("benign", "dual_use", "malicious")
 EVIDENCE: tuple[Evidence, ...] = ("none", "contextual", "stated")
@@ -33,6 +57,8 @@ PROFILES: tuple[Profile, ...] = (
     "vetted_professional",
     "agent",
 )
+CONTRASTS: tuple[Contrast, ...] = get_args(Contrast)
+TURN_STYLES: tuple[TurnStyle, ...] = get_args(TurnStyle)
 DETAIL = range(5)
 """0 awareness, 1 concept, 2 strategy, 3 procedure, 4 executable: detail about the hazard."""
 

@@ -1,0 +1,43 @@
+"""Field types of what users write: ids, texts, details. Shared by taxonomies, specs and recipes."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MAX_TEXT = 4_000
+
+
+def _slug(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", value):
+        raise ValueError("must be lower-case letters, digits, `-` and `_`, starting with a letter")
+    return value
+
+
+def _harm_id(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*", value):
+        raise ValueError("must be `domain.leaf` in lower case")
+    return value
+
+
+def _text(value: str) -> str:
+    clean = " ".join(value.split())
+    if not clean:
+        raise ValueError("must not be empty")
+    if any(not c.isprintable() for c in clean):
+        raise ValueError("holds control characters; remove them")
+    return clean
+
+
+Slug = Annotated[str, AfterValidator(_slug), Field(max_length=80)]
+HarmId = Annotated[str, AfterValidator(_harm_id), Field(max_length=80)]
+Text = Annotated[str, AfterValidator(_text), Field(max_length=MAX_TEXT)]
+Detail = Annotated[int, Field(ge=0, le=4)]
+
+
+class Frozen(BaseModel):
+    """Unknown keys refused, values frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

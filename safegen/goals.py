@@ -1,0 +1,172 @@
+"""What sets files and dialogues files hold: goals with their prompts and knowledge, and conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from safegen.fields import Detail, Frozen, HarmId, Slug, Text
+from safegen.types import (
+    Contrast,
+    Evidence,
+    Intent,
+    Knowledge,
+    Profile,
+    SafeTask,
+    Task,
+    TurnStyle,
+)
+
+
+class Prompt(Frozen):
+    """One written prompt."""
+
+    text: Text
+    detail: Detail
+    """Detail about the hazard that the prompt asks for, 0 awareness to 4 executable."""
+    evidence: Evidence = "none"
+    """Evidence of ill intent in the text."""
+    attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
+    """Axis values that stand in the text."""
+
+
+class Prompts(Frozen):
+    """The prompts of a set by intent; several under one intent are paraphrases."""
+
+    benign: tuple[Prompt, ...] = Field(min_length=1)
+    dual_use: tuple[Prompt, ...] = ()
+    malicious: tuple[Prompt, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _intents_fit_their_evidence(self) -> Self:
+        for prompt in (*self.benign, *self.dual_use):
+            if prompt.evidence == "stated":
+                raise ValueError(
+                    "only a malicious prompt can state ill intent; move it or lower `evidence`"
+                )
+        for prompt in self.malicious:
+            if prompt.evidence == "none":
+                raise ValueError(
+                    "a malicious prompt needs `evidence: stated` or `evidence: contextual`"
+                )
+        return self
+
+    def by_intent(self) -> Iterator[tuple[Intent, int, Prompt]]:
+        """Intent, paraphrase index and prompt, in a fixed order."""
+        pairs: tuple[tuple[Intent, tuple[Prompt, ...]], ...] = (
+            ("benign", self.benign),
+            ("dual_use", self.dual_use),
+            ("malicious", self.malicious),
+        )
+        for intent, prompts in pairs:
+            for index, prompt in enumerate(prompts):
+                yield intent, index, prompt
+
+
+class SafeTaskFile(Frozen):
+    """A safe neighbouring task."""
+
+    offer: Text
+    steps: tuple[Text, ...] = Field(min_length=1)
+
+
+class KnowledgeFile(Frozen):
+    """What a good answer may draw on."""
+
+    answer: tuple[Text, ...] = Field(min_length=1)
+    """Sentences that answer the benign prompt in full."""
+    concepts: tuple[Text, ...] = Field(min_length=3)
+    """What may be said to anyone at concept level."""
+    safe_task: SafeTaskFile
+    redirections: tuple[Text, ...] = Field(min_length=1)
+    left_out: Text
+    """Completes `I am leaving out …`."""
+    decline: Text
+    """Completes `I can't help with …`."""
+
+    def value(self) -> Knowledge:
+        """The same as a plain value."""
+        task = SafeTask(self.safe_task.offer, self.safe_task.steps)
+        return Knowledge(
+            self.answer, self.concepts, task, self.redirections, self.left_out, self.decline
+        )
+
+
+class Goal(Frozen):
+    """One underlying purpose within a harm and a task type, with its prompts and knowledge."""
+
+    name: Slug
+    harm: HarmId
+    task: Task
+    purpose: Text
+    benign_use: Text
+    misuse_risk: Text
+    contrast: Contrast | None = None
+    """An over-refusal probe of this type: the benign prompt looks unsafe, the malicious one is its unsafe twin."""
+    prompts: Prompts
+    knowledge: KnowledgeFile
+
+    @model_validator(mode="after")
+    def _paraphrases_are_there(self) -> Self:
+        if self.contrast is None and len(self.prompts.dual_use) < 2:
+            raise ValueError(
+                f"goal `{self.name}` has fewer than two prompts under `dual_use`; paraphrase it"
+            )
+        return self
+
+    @property
+    def goal_id(self) -> str:
+        """Declared by name: `harm/name`."""
+        return f"{self.harm}/{self.name}"
+
+
+class GoalsFile(Frozen):
+    """What a sets file holds."""
+
+    goals: tuple[Goal, ...] = Field(min_length=1)
+
+
+class UserTurn(Frozen):
+    """One user turn of a dialogue."""
+
+    text: Text
+    detail: Detail
+    """Detail about the hazard that the conversation up to here asks for, all its turns together."""
+    evidence: Evidence = "none"
+    """Evidence of ill intent in this turn; what earlier turns showed stays."""
+    closure: bool = False
+    """The earliest turn at which full help would become enabling."""
+    verified: Profile | None = None
+    """The operator vouches for the account before this turn; its profile holds from here on."""
+    reply: Text | None = None
+    """A written assistant turn in place of a drafted one, such as a mistaken suspicion."""
+
+
+class Dialogue(Frozen):
+    """A conversation about a goal; several under one goal and kind are a matched set."""
+
+    goal: Text
+    """A goal of the taxonomy, as `harm/name`."""
+    kind: TurnStyle
+    intent: Intent
+    turns: tuple[UserTurn, ...] = Field(min_length=2, max_length=10)
+
+    @model_validator(mode="after")
+    def _turns_fit_their_kind(self) -> Self:
+        if self.intent != "malicious" and any(t.evidence == "stated" for t in self.turns):
+            raise ValueError("only a malicious dialogue can state ill intent")
+        if sum(t.closure for t in self.turns) > 1:
+            raise ValueError("`closure` stands at more than one turn; keep the earliest")
+        if self.kind == "benign_thread" and any(t.closure for t in self.turns):
+            raise ValueError("a benign thread has no closure turn")
+        if self.turns[-1].reply is not None:
+            raise ValueError("the last turn takes no written `reply`; it is the one to answer")
+        return self
+
+
+class DialoguesFile(Frozen):
+    """What a dialogues file holds."""
+
+    dialogues: tuple[Dialogue, ...] = Field(min_length=1)
