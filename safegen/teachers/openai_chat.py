@@ -25,6 +25,9 @@ from safegen.teachers._layers import Body, Meter, Wire, with_attempts
 from safegen.types import Message, Reply, Request, Sampling
 
 Structured = Literal["auto", "json_schema", "json_object", "text"]
+OUTAGE = 8
+"""Requests that go unanswered in a row, after all their attempts, before the run stops."""
+AGAIN = "run the same command again, answers so far are kept"
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
 
 
@@ -118,6 +121,7 @@ class Endpoint:
             settings.caller, connections=settings.concurrency, timeout_s=settings.timeout_s
         )
         self._mode: _structured.Mode = _first_mode(settings.structured)
+        self._unanswered = 0
 
     def __repr__(self) -> str:
         return f"Endpoint({self._settings.caller.base_url!r}, {self.model!r})"
@@ -215,6 +219,7 @@ class Endpoint:
                 except Blocked as e:
                     reply = Reply("", self.model, outcome="blocked", message=str(e))
                 self._gate.succeeded()
+                self._unanswered = 0
                 reply = _with_spent(self._read(reply, call), spent)
                 if last or reply.outcome != "malformed":
                     await self._keep(call, reply)
@@ -226,6 +231,7 @@ class Endpoint:
         except Again as e:
             told = f"{e} (`{settings.attempts}` attempts)"
             if not e.malformed:
+                self._outage(told)
                 raise TeacherUnavailable(f"{told}; run the same command again") from None
         reply = Reply("", self.model, outcome="malformed", message=told)
         reply = _with_spent(reply, spent)
@@ -267,6 +273,12 @@ class Endpoint:
         if error is not None:
             raise error
         return replace(reply, key=call.base)
+
+    def _outage(self, told: str) -> None:
+        """Stop the run where the endpoint answers nobody any more: asking on would only lose items."""
+        self._unanswered += 1
+        if self._unanswered >= OUTAGE:
+            self._reject(f"{told}, {OUTAGE} requests in a row; is it running? {AGAIN}")
 
     def _reject(self, message: str) -> NoReturn:
         error = TeacherRejected(message)

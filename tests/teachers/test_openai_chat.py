@@ -23,7 +23,7 @@ from safegen.errors import (
 )
 from safegen.store.journal import Journal
 from safegen.teachers._layers import Meter
-from safegen.teachers.openai_chat import Endpoint, openai_chat
+from safegen.teachers.openai_chat import OUTAGE, Endpoint, openai_chat
 from safegen.types import Message, Request
 from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
 
@@ -334,3 +334,24 @@ async def test_attempts_wait_at_random_and_ever_longer() -> None:
         await teacher.aclose()
     assert len(slept) == 7
     assert all(0 <= s <= min(30, 0.5 * 2**i) for i, s in enumerate(slept, start=1))
+
+
+async def test_an_endpoint_that_answers_nobody_stops_the_run() -> None:
+    async with endpoint("http://127.0.0.1:9/v1", attempts=1) as teacher:
+        for i in range(OUTAGE - 1):
+            with pytest.raises(TeacherUnavailable):
+                await teacher(asked(str(i)))
+        with pytest.raises(TeacherRejected, match="is it running"):
+            await teacher(asked("last"))
+
+
+async def test_lost_requests_between_answers_do_not_stop_the_run() -> None:
+    def fault(body: Body, nth: int) -> str | None:
+        return "500" if "bad" in body["messages"][-1]["content"] else None
+
+    with FakeEndpoint(fault=fault) as fake:
+        async with endpoint(fake.url, attempts=1) as teacher:
+            for i in range(2 * OUTAGE):
+                with pytest.raises(TeacherUnavailable):
+                    await teacher(asked(f"bad {i}"))
+                assert (await teacher(asked(f"good {i}"))).outcome == "ok"
