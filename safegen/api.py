@@ -334,6 +334,7 @@ def _crew(
         candidates=recipe.plan.candidates,
         revisions=recipe.revise,
         validating=validating,
+        scrub=journal.scrub,
         progress=progress,
     )
     return crew, [drafter] if reviser is drafter else [drafter, reviser]

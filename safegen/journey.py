@@ -10,7 +10,7 @@ outcome and a line under `failures/`. RunError and UserError pass through and st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ from safegen.progress import Progress
 from safegen.prompts import PromptFile
 from safegen.scenarios.sets import draft_id
 from safegen.types import (
+    SEVERITIES,
+    UNSAFE,
     Draft,
     DraftContext,
     DraftValidator,
@@ -32,9 +34,14 @@ from safegen.types import (
     Record,
     Reply,
     Request,
+    Severity,
     Teacher,
     Verdict,
 )
+
+
+async def _nothing(_: Sequence[str]) -> None:
+    """Where no journal is, nothing is to be taken out of it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Crew:
     candidates: int
     revisions: int
     validating: bool = True
+    scrub: Callable[[Sequence[str]], Awaitable[None]] = _nothing
+    """Takes the replies to these requests out of the journal."""
     progress: Progress = field(default_factory=Progress)
 
 
@@ -62,6 +71,8 @@ class Outcome(NamedTuple):
 
     records: list[Record]
     failures: list[Failure]
+    unsafe: list[str]
+    """Requests whose replies were found unsafe."""
 
 
 async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
@@ -80,6 +91,7 @@ async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
     return Outcome(
         [record for outcome in outcomes for record in outcome.records],
         [failure for outcome in outcomes for failure in outcome.failures],
+        [key for outcome in outcomes for key in outcome.unsafe],
     )
 
 
@@ -90,7 +102,7 @@ async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
     request = Request(messages, sample=candidate, context=context)
     drafted = await ask(crew.drafter, request, name=crew.drafter_name)
     record = await _record(context, drafted, None, crew)
-    outcome = Outcome([record], drafted.failures("draft", record))
+    outcome = Outcome([record], drafted.failures("draft", record), drafted.unsafe(record))
     for revision in range(1, crew.revisions + 1):
         if record.accepted or record.draft.response is None or not crew.validating:
             break
@@ -99,6 +111,7 @@ async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
         record = await _record(context, drafted, record.draft, crew)
         outcome.records.append(record)
         outcome.failures.extend(drafted.failures("revise", record))
+        outcome.unsafe.extend(drafted.unsafe(record))
         crew.progress.revised += 1
     crew.progress.done += 1
     crew.progress.accepted += record.accepted
@@ -129,6 +142,10 @@ class Drafted(NamedTuple):
                 key=self.error.key,
             )
         ]
+
+    def unsafe(self, record: Record) -> list[str]:
+        """The request to take out of the journal, if its reply was found unsafe."""
+        return [self.reply.key] if record.draft.withheld and self.reply.key else []
 
 
 async def ask(teacher: Teacher, request: Request, *, name: str) -> Drafted:
@@ -168,6 +185,10 @@ async def _record(
     verdicts: tuple[Verdict, ...] = ()
     if draft.response is not None and crew.validating:
         verdicts = tuple([await validate(draft, context) for validate in crew.validators.values()])
+    severity = worst(verdicts)
+    if severity in UNSAFE:
+        draft = replace(draft, response=None, reasoning_content=None, withheld=True)
+        verdicts = tuple(replace(v, evidence="") for v in verdicts)
     reason = _reason(draft, verdicts, crew)
     return Record(
         scenario=context.scenario,
@@ -175,6 +196,7 @@ async def _record(
         draft=draft,
         verdicts=verdicts,
         delivered=next((v.delivered for v in verdicts if v.delivered), None),
+        severity=severity,
         accepted=reason is None,
         accepted_by="rules" if reason is None else None,
         reason=reason,
@@ -185,7 +207,7 @@ async def _record(
 def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None) -> Draft:
     reply, scenario = drafted.reply, context.scenario.scenario_id
     candidate, revision = drafted.request.sample, drafted.request.revision
-    text = reply.text if drafted.error is None else None
+    text = None if drafted.error or reply.withheld else reply.text
     return Draft(
         draft_id=draft_id(scenario, candidate=candidate, revision=revision),
         scenario_id=scenario,
@@ -195,7 +217,7 @@ def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None) -> Dra
         response=text,
         reasoning_content=reply.reasoning_content,
         response_sha256=None if text is None else text_sha256(text),
-        withheld=False,
+        withheld=reply.withheld,
         style=reply.style,
         teacher=drafted.teacher,
         model=reply.model,
@@ -206,10 +228,18 @@ def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None) -> Dra
     )
 
 
+def worst(verdicts: Sequence[Verdict]) -> Severity | None:
+    """The gravest severity that a verdict names; None where none names any."""
+    named = [SEVERITIES.index(v.severity) for v in verdicts if v.severity is not None]
+    return SEVERITIES[max(named)] if named else None
+
+
 def _reason(draft: Draft, verdicts: Sequence[Verdict], crew: Crew) -> str | None:
     """Why a draft is not accepted, or None."""
     if draft.outcome != "ok":
         return draft.outcome
+    if draft.withheld:
+        return "withheld"
     if not crew.validating:
         return "not_validated"
     required = [v for v in verdicts if v.validator in crew.required]

@@ -26,12 +26,15 @@ async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
     except BaseExceptionGroup as e:
         raise first_error(e) from None
     outcomes = [task.result() for task in tasks]
+    await crew.scrub([key for outcome in outcomes for key in outcome.unsafe])
     path = folder.records(shard) if crew.validating else folder.drafts(shard)
     folder.write_shard(
         path,
         [record for outcome in outcomes for record in outcome.records],
         [failure for outcome in outcomes for failure in outcome.failures],
     )
+    if crew.validating:
+        folder.drafts(shard).unlink(missing_ok=True)
     crew.progress.shards_done += 1
 
 

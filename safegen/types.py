@@ -59,6 +59,9 @@ PROFILES: tuple[Profile, ...] = (
 )
 CONTRASTS: tuple[Contrast, ...] = get_args(Contrast)
 TURN_STYLES: tuple[TurnStyle, ...] = get_args(TurnStyle)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+UNSAFE: frozenset[Severity] = frozenset({"moderate", "high"})
+"""From here on the text of a draft is not kept."""
 DETAIL = range(5)
 """0 awareness, 1 concept, 2 strategy, 3 procedure, 4 executable: detail about the hazard."""
 
@@ -177,7 +180,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a teacher answered. `parsed` is set when the request had a schema."""
+    """What a teacher answered. `parsed` is set when the request had a schema.
+
+    `withheld` marks what is left of a reply whose text was found unsafe and taken out of the journal.
+    """
 
     text: str
     model: str
@@ -189,6 +195,7 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     parsed: object = None
+    withheld: bool = False
     key: str | None = None
 
 
@@ -240,6 +247,7 @@ class Record:
     draft: Draft
     verdicts: tuple[Verdict, ...] = ()
     delivered: Assistance | None = None
+    severity: Severity | None = None
     accepted: bool = False
     accepted_by: str | None = None
     reason: str | None = None

@@ -146,7 +146,7 @@ DRAFT = (
     "style teacher model outcome finish_reason prompt_tokens completion_tokens"
 ).split()
 VERDICT = [*VERDICT_TEXT, "passed", "score", "threshold", *VERDICT_NULLABLE]
-OUTCOME = ["delivered", "accepted", "accepted_by", "reason", "grade"]
+OUTCOME = ["delivered", "severity", "accepted", "accepted_by", "reason", "grade"]
 
 
 def record_row(record: Record) -> Row:

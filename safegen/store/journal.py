@@ -12,10 +12,11 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from safegen.errors import DiskFailed, RunError, StoreDamaged
+from safegen.hashing import digest
 from safegen.types import Reply
 
 GROUP_S = 0.02
@@ -62,6 +63,15 @@ class Journal:
             raise _translated(e, self.path) from e
         return int(row[0]) if row else 0
 
+    async def scrub(self, bases: Iterable[str]) -> None:
+        """Take the text out of the replies to these requests; what is left is never asked again.
+
+        Overwritten pages are zeroed and the log is emptied, so that no copy stays in the files.
+        """
+        keys = [stored_key(b, n) for b in bases for n in range(self.ask_of(b) + 1)]
+        if keys:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._blank, keys)
+
     def raise_asks(self, bases: Iterable[str]) -> None:
         """Let the next run ask these requests anew."""
         try:
@@ -105,6 +115,24 @@ class Journal:
                     if not done.done():
                         done.set_result(None)
 
+    def _blank(self, keys: list[str]) -> None:
+        try:
+            self._writer = self._writer or _open(self.path)
+            self._writer.execute("pragma secure_delete = on")
+            with self._writer:
+                for key in keys:
+                    kept = self._writer.execute(
+                        "select reply from replies where key = ?", (key,)
+                    ).fetchone()
+                    if kept is not None:
+                        left = _encode(_blanked(Reply(**json.loads(kept[0]))))
+                        self._writer.execute(
+                            "update replies set reply = ? where key = ?", (left, key)
+                        )
+            self._writer.execute("pragma wal_checkpoint(truncate)")
+        except (sqlite3.Error, ValueError, TypeError) as e:
+            raise _translated(e, self.path) from e
+
     def _write(self, rows: list[tuple[str, str]]) -> None:
         try:
             if self._writer is None:
@@ -131,9 +159,20 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def stored_key(base: str, ask: int) -> str:
+    """The key of the nth repeat of a request."""
+    return digest([base, ask])
+
+
+def _blanked(reply: Reply) -> Reply:
+    return replace(reply, text="", reasoning_content=None, parsed=None, withheld=True)
+
+
 def _encode(reply: Reply) -> str:
     fields = {
-        k: v for k, v in asdict(reply).items() if v is not None and k not in ("key", "parsed")
+        k: v
+        for k, v in asdict(reply).items()
+        if v is not None and v is not False and k not in ("key", "parsed")
     }
     return json.dumps(fields, ensure_ascii=False)
 

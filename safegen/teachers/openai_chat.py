@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from safegen.errors import Blocked, ConfigError, TeacherRejected, TeacherUnavailable
 from safegen.hashing import digest
-from safegen.store.journal import Journal
+from safegen.store.journal import Journal, stored_key
 from safegen.teachers import _structured
 from safegen.teachers._errors import Again, Caller, FormatUnsupported, item_error
 from safegen.teachers._gate import Gate
@@ -156,7 +156,7 @@ class Endpoint:
 
     def _stored_key(self, base: str, request: Request) -> str:
         ask = request.ask + (self._journal.ask_of(base) if self._journal else 0)
-        return digest([base, ask])
+        return stored_key(base, ask)
 
     def _body(self, request: Request, mode: _structured.Mode) -> Body:
         sampling, schema = self._settings.sampling, request.schema

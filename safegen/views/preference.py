@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safegen.store.columns import Row
-from safegen.types import Record
+from safegen.types import UNSAFE, Record
 from safegen.views import _columns
 from safegen.views._columns import ScenarioGroup, View
 
@@ -22,7 +22,6 @@ TEXT = (
 PAIR_TEXT = ["chosen_draft_id", "rejected_draft_id", "rejected_by"]
 FAULTS = frozenset({"refusal_form", "style", "mode_fit"})
 """Validators whose failure a student can learn from."""
-UNSAFE = frozenset({"moderate", "high"})
 
 
 def preference(*, pairs_per_scenario: int = 1) -> View:

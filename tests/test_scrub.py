@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safegen
+from safegen.recipe import Recipe
+from safegen.types import Record
+from tests.fake_endpoint import Body, FakeEndpoint
+from tests.sentinel import SENTINEL
+
+HELPFUL = (
+    "I'll leave out the details, but here is the general picture in plain words. If you want, I can help"
+    " you write a list of what to check first, and your provider's support desk can look at the rest."
+)
+
+
+def _recipe(url: str, **more: Any) -> Recipe:
+    values: dict[str, Any] = {
+        "name": "scrubbed",
+        "plan": {"harms": ["cyber.intrusion"], "candidates": 2},
+        "teachers": {"drafter": {"openai_chat": {"base_url": url, "model": "m"}}},
+        "validators": ["length_bounds", "mode_fit", "tests.sentinel:finds_sentinel"],
+    }
+    return Recipe.model_validate(values | more)
+
+
+def _answer(body: Body) -> str:
+    spilt = "read what they're sending" in body["messages"][-1]["content"]
+    return f"{HELPFUL} {SENTINEL}" if spilt else f"{HELPFUL} {len(body['messages'][-1]['content'])}"
+
+
+def _files_with(folder: Path, text: str) -> list[str]:
+    return [
+        str(p.relative_to(folder))
+        for p in folder.rglob("*")
+        if p.is_file() and text.encode() in p.read_bytes()
+    ]
+
+
+async def _run(output: Path, url: str, **options: Any) -> list[Record]:
+    run = await safegen.agenerate(
+        _recipe(url), output=output, plugins=["tests.sentinel"], **options
+    )
+    return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+
+
+async def test_the_words_of_an_unsafe_draft_outlive_nothing_on_disk(tmp_path: Path) -> None:
+    with FakeEndpoint(_answer) as fake:
+        records = await _run(tmp_path, fake.url)
+    withheld = [r for r in records if r.draft.withheld]
+    assert len(withheld) == 2
+    assert {(r.severity, r.reason, r.accepted, r.draft.response) for r in withheld} == {
+        ("high", "withheld", False, None)
+    }
+    assert all(r.draft.response_sha256 and "secret" in r.verdicts[-1].reason for r in withheld)
+    assert _files_with(tmp_path, SENTINEL) == []
+    assert _files_with(tmp_path, HELPFUL[:40]) != []  # the search would find what is kept
+
+
+async def test_a_scrubbed_reply_is_never_asked_again(tmp_path: Path) -> None:
+    with FakeEndpoint(_answer) as fake:
+        await _run(tmp_path, fake.url)
+        asked = len(fake.requests)
+        for shard in (tmp_path / "run" / "records").iterdir():
+            shard.unlink()  # as if killed after the journal was scrubbed and before the rename
+        records = await _run(tmp_path, fake.url)
+        assert len(fake.requests) == asked
+    assert sum(r.draft.withheld for r in records) == 2
+    assert {r.reason for r in records if r.draft.withheld} == {"withheld"}
+
+
+async def test_drafts_kept_before_validation_go_when_their_shard_is_done(tmp_path: Path) -> None:
+    with FakeEndpoint(_answer) as fake:
+        await _run(tmp_path, fake.url, until="draft")
+        assert list((tmp_path / "run" / "drafts").iterdir())
+        await _run(tmp_path, fake.url)
+    assert _files_with(tmp_path, SENTINEL) == []
