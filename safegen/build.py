@@ -173,12 +173,12 @@ def _curated(run: RunFolder, facts: Facts) -> Iterator[ScenarioGroup]:
 
 def _planned(run: RunFolder, facts: Facts) -> int:
     """Count the plan's scenarios by domain and expected mode; all of them together."""
-    if not run.plan.is_file():
-        return 0
-    for rows in parquet.batches(run.plan, ["domain", "mode"]):
-        for row in rows:
-            facts.steps["planned", row["domain"], row["mode"]] += 1
-    return plan.size(run.plan)[1]
+    plans = plan.Plans(run.plans)
+    for path in plans.paths:
+        for rows in parquet.batches(path, ["domain", "mode"]):
+            for row in rows:
+                facts.steps["planned", row["domain"], row["mode"]] += 1
+    return plans.scenarios
 
 
 def _choose(

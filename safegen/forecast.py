@@ -14,6 +14,7 @@ from safegen.inputs import Inputs
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
 from safegen.scenarios.sets import plan_sets
+from safegen.scenarios.world import World
 from safegen.session import differences
 from safegen.store import plan
 from safegen.store.folder import RunFolder
@@ -105,7 +106,8 @@ def _size(inputs: Inputs) -> Size:
     sets = chars = 0
     counts: Counter[tuple[str, str]] = Counter()
     told = _Told(inputs)
-    for set_ in plan_sets(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale):
+    world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    for set_ in plan_sets(world):
         sets += 1
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
@@ -171,8 +173,8 @@ def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
     differing = tuple(differences(folder, inputs))
     if differing:
         return FolderState(folder.output, "refused", differing=differing)
-    if not folder.plan.exists():
+    if not folder.plan(0).exists():
         return FolderState(folder.output, "resumes")
-    shards, _ = plan.size(folder.plan)
+    shards = plan.Plans(folder.plans).shards
     done = len([n for n in folder.finished() if n < shards])
     return FolderState(folder.output, "complete" if done == shards else "resumes", shards, done)

@@ -1,6 +1,6 @@
 """One set's way from scenarios to records; the only place that chains the stages.
 
-    expand (the plan holds it) → draft → validate → revise → record
+    expand → draft → validate → revise → record
 
 A stage takes one item and returns a value; collaborators arrive in a `Crew`. Nothing is dropped:
 a draft that fails is a record with its verdicts, an item that cannot be had is a record with its
@@ -14,13 +14,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from safegen.curation.select import best
 from safegen.errors import ItemError
 from safegen.hashing import text_sha256
 from safegen.policy.compile import instructions
 from safegen.policy.spec import Policy
 from safegen.progress import Progress
 from safegen.prompts import PromptFile
-from safegen.scenarios.sets import draft_id
+from safegen.scenarios.dialogues import answered, threads
+from safegen.scenarios.world import draft_id
 from safegen.types import (
     SEVERITIES,
     UNSAFE,
@@ -74,6 +76,15 @@ class Outcome(NamedTuple):
     unsafe: list[str]
     """Requests whose replies were found unsafe."""
 
+    @staticmethod
+    def of(parts: Sequence[Outcome]) -> Outcome:
+        """What the parts came to, in their order."""
+        return Outcome(
+            [record for part in parts for record in part.records],
+            [failure for part in parts for failure in part.failures],
+            [key for part in parts for key in part.unsafe],
+        )
+
 
 async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
     """Take the scenarios of a set to records.
@@ -82,17 +93,54 @@ async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
         RunError: the run cannot go on.
     """
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_candidate(item, candidate, crew))
-            for item in planned
-            for candidate in range(crew.candidates)
-        ]
-    outcomes = [task.result() for task in tasks]
-    return Outcome(
-        [record for outcome in outcomes for record in outcome.records],
-        [failure for outcome in outcomes for failure in outcome.failures],
-        [key for outcome in outcomes for key in outcome.unsafe],
-    )
+        tasks = [group.create_task(_thread(turns, crew)) for turns in threads(planned)]
+    return Outcome.of([task.result() for task in tasks])
+
+
+async def _thread(turns: Sequence[Planned], crew: Crew) -> Outcome:
+    """One conversation: a turn is asked once the turn before it is answered."""
+    answers: dict[int, str] = {}
+    outcomes: list[Outcome] = []
+    for i, item in enumerate(turns):
+        messages = answered(item.scenario.messages, answers)
+        if messages is None:
+            outcomes.append(_broken(turns[i:], crew))
+            break
+        scenario = replace(item.scenario, messages=messages)
+        outcomes.append(await _candidates(replace(item, scenario=scenario), crew))
+        chosen = best(outcomes[-1].records)
+        if chosen is not None and chosen.draft.response is not None:
+            answers[item.scenario.turn] = chosen.draft.response
+    return Outcome.of(outcomes)
+
+
+def _broken(turns: Sequence[Planned], crew: Crew) -> Outcome:
+    """Turns that cannot be asked since an earlier one has no accepted answer."""
+    crew.progress.done += len(turns) * crew.candidates
+    if not crew.validating:
+        return Outcome([], [], [])
+    crew.progress.failed += len(turns) * crew.candidates
+    failures = [
+        Failure(
+            scenario_id=item.scenario.scenario_id,
+            draft_id="",
+            stage="draft",
+            outcome="ok",
+            error="NoAnswerBefore",
+            message="an earlier turn of the dialogue has no accepted answer",
+            reason="no_answer_before",
+        )
+        for item in turns
+    ]
+    return Outcome([], failures, [])
+
+
+async def _candidates(planned: Planned, crew: Crew) -> Outcome:
+    """Every candidate of one scenario."""
+    numbers = range(planned.first, planned.first + crew.candidates)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_candidate(planned, number, crew)) for number in numbers]
+    return Outcome.of([task.result() for task in tasks])
 
 
 async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:

@@ -17,7 +17,7 @@ from safegen import assets, yamlfile
 from safegen.errors import ConfigError
 from safegen.hashing import digest
 from safegen.taxonomy import Frozen, Slug, Text
-from safegen.types import INTENTS, Intent, Profile
+from safegen.types import INTENTS, Contrast, Intent, Profile, TurnStyle
 
 LATER = frozenset({"name", "version", "split", "views", "budget", "output"})
 """Keys that may change when a run resumes: they cut or bound what is there, and ask nothing anew."""
@@ -71,6 +71,10 @@ class Plan(Frozen):
     """At most this many sets of a leaf, in the order of the files; default all."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 1
     """Drafts per scenario."""
+    contrast: tuple[Contrast, ...] | Literal["all"] = ()
+    """Types of over-refusal probes: safe prompts that look unsafe, with their unsafe twins."""
+    dialogues: tuple[TurnStyle, ...] | Literal["all"] = ()
+    """Kinds of conversations; each assistant turn is a scenario of its own."""
 
 
 class Split(Frozen):

@@ -15,6 +15,7 @@ from safegen.journey import Crew
 from safegen.progress import Progress
 from safegen.recipe import PluginRef, Recipe
 from safegen.scenarios.sets import plan_sets, shards
+from safegen.scenarios.world import World
 from safegen.store import plan
 from safegen.store.folder import RunFolder, read_json, write_json
 from safegen.store.journal import Journal, Lock
@@ -82,12 +83,13 @@ def differences(folder: RunFolder, inputs: Inputs) -> list[str]:
 
 def write_plan(folder: RunFolder, inputs: Inputs) -> None:
     """Plan round 0, unless it is planned."""
-    if folder.plan.exists():
+    first = folder.plan(0)
+    if first.exists():
         return
-    sets = plan_sets(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
-    plan.write(folder.plan, shards(sets, candidates=inputs.recipe.plan.candidates))
-    if plan.size(folder.plan)[1] == 0:
-        folder.plan.unlink()
+    world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    plan.write(first, shards(plan_sets(world), candidates=inputs.recipe.plan.candidates))
+    if plan.size(first)[1] == 0:
+        first.unlink()
         raise UserError("the plan is empty: no written set fits `plan`; widen `harms` or `intents`")
 
 
@@ -128,14 +130,15 @@ def unfinished(
     folder: RunFolder, recipe: Recipe, until: Until | None
 ) -> tuple[list[int], Progress]:
     """The shards to do, and the counters to begin with; shards that lost items to outages are done again."""
-    count, scenarios = plan.size(folder.plan)
+    plans = plan.Plans(folder.plans)
+    count, scenarios = plans.shards, plans.scenarios
     for number in sorted({n for n, f in folder.read_failures() if f.outcome == "unavailable"}):
         folder.drop_shard(number)
     finished = {n for n in folder.finished() if n < count}
     if until == "draft":
         finished |= {n for n in range(count) if folder.drafts(n).exists()}
     todo = [n for n in range(count) if n not in finished]
-    left = sum(len(plan.read(folder.plan, n)) for n in todo) if finished else scenarios
+    left = sum(len(plans.read(n)) for n in todo) if finished else scenarios
     return todo, Progress(planned=left * recipe.plan.candidates, shards_planned=len(todo))
 
 

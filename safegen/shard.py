@@ -19,7 +19,7 @@ async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
     Raises:
         RunError: the run cannot go on; nothing of this shard is written, its paid replies are kept.
     """
-    planned = plan.read(folder.plan, shard)
+    planned = plan.Plans(folder.plans).read(shard)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(journey(set_, crew)) for set_ in sets(planned)]

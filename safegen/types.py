@@ -256,7 +256,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An item that could not be had. `key` names the journalled request, where there is one."""
+    """An item that could not be had. `key` names the journalled request, where there is one.
+
+    `reason` says why it is lost where no request of its own failed: a gate that a prompt did not
+    pass, or an earlier turn without an answer.
+    """
 
     scenario_id: str
     draft_id: str
@@ -265,15 +269,24 @@ class Failure:
     error: str
     message: str
     key: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A scenario with its expectation and its goal's knowledge, as the plan holds it."""
+    """A scenario with its expectation and its goal's knowledge, as the plan holds it.
+
+    In a dialogue the messages hold the user turns up to this one; drafted answers are filled in on
+    the way. A set that is still to be written has no messages and a `brief` for its author.
+    """
 
     scenario: Scenario
     expectation: Expectation
     knowledge: Knowledge
+    brief: str | None = None
+    """What the author is told, as JSON; equal for all scenarios of a set."""
+    first: int = 0
+    """Number of the first candidate: a later round goes on where an earlier one stopped."""
 
 
 @dataclass(frozen=True, slots=True)

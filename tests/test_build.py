@@ -201,7 +201,7 @@ def test_everything_planned_is_a_prompt_or_lost_for_a_reason(tmp_path: Path) -> 
         Planned(make_scenario(scenario_id=n), make_expectation(), make_knowledge())
         for n in "abcdef"
     ]
-    plan.write(run.plan, [planned])
+    plan.write(run.plan(0), [planned])
     report = built(run)
     assert report.lost == {
         "duplicate_prompt": 1,

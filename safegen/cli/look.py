@@ -202,7 +202,7 @@ def _status(run: api.Run) -> Json:
         "recipe": run.recipe.name,
         "version": run.recipe.version,
         "output": str(run.output),
-        "planned": run.folder.plan.exists(),
+        "planned": run.folder.plan(0).exists(),
         "prompts": prompts,
         "drafts": prompts * run.recipe.plan.candidates,
         "shards": shards,
@@ -214,7 +214,8 @@ def _status(run: api.Run) -> Json:
 
 
 def _planned(folder: RunFolder) -> tuple[int, int]:
-    return plan.size(folder.plan) if folder.plan.exists() else (0, 0)
+    plans = plan.Plans(folder.plans)
+    return plans.shards, plans.scenarios
 
 
 def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableType]]:

@@ -31,9 +31,13 @@ class RunFolder:
         return self.root / "recipe.json"
 
     @property
-    def plan(self) -> Path:
-        """The scenarios of round 0; one row group per shard."""
-        return self.root / "plan" / "0.parquet"
+    def plans(self) -> Path:
+        """The scenarios of each round, `0.parquet` and so on; one row group per shard."""
+        return self.root / "plan"
+
+    def plan(self, round_: int) -> Path:
+        """The scenarios of one round."""
+        return self.plans / f"{round_}.parquet"
 
     @property
     def journal(self) -> Path:

@@ -34,19 +34,21 @@ def write(path: Path, shards: Iterable[list[Planned]]) -> None:
             *scenario_fields(),
             *expectation_fields(),
             pa.field("knowledge", pa.string(), nullable=False),
+            pa.field("brief", pa.string()),
+            pa.field("first", pa.int64(), nullable=False),
         ]
     )
     parquet.write_groups(path, ([_row(p) for p in shard] for shard in shards), schema)
 
 
-def read(path: Path, shard: int) -> list[Planned]:
-    """The scenarios of one shard, in plan order.
+def read(path: Path, group: int) -> list[Planned]:
+    """The scenarios of one row group, in plan order.
 
     Raises:
         StoreDamaged: the plan cannot be read.
     """
     try:
-        return [_planned(row) for row in parquet.read_group(path, shard)]
+        return [_planned(row) for row in parquet.read_group(path, group)]
     except (KeyError, TypeError, ValueError) as e:
         raise StoreDamaged(
             f"plan `{path}` is not what this safegen writes; start over with `--replan`"
@@ -54,8 +56,29 @@ def read(path: Path, shard: int) -> list[Planned]:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Shards and scenarios of a plan."""
+    """Shards and scenarios of one round's plan."""
     return parquet.metadata(path)
+
+
+class Plans:
+    """The plans of all rounds as one row of shards: round 0's first, then round 1's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = sorted(folder.glob("[0-9]*.parquet"), key=lambda p: int(p.stem))
+        sizes = [size(path) for path in self.paths]
+        self.rounds = len(sizes)
+        self.shards = sum(shards for shards, _ in sizes)
+        self.scenarios = sum(scenarios for _, scenarios in sizes)
+        self._places = [
+            (p, g) for p, (n, _) in zip(self.paths, sizes, strict=True) for g in range(n)
+        ]
+        if self.paths and [p.stem for p in self.paths] != [str(n) for n in range(self.rounds)]:
+            raise StoreDamaged(f"a round is missing in `{folder}`; start over with `--replan`")
+
+    def read(self, shard: int) -> list[Planned]:
+        """The scenarios of a shard, in plan order."""
+        path, group = self._places[shard]
+        return read(path, group)
 
 
 def _row(planned: Planned) -> Row:
@@ -63,7 +86,7 @@ def _row(planned: Planned) -> Row:
     return (
         scenario_row(planned.scenario)
         | expectation_row(planned.expectation)
-        | {"knowledge": knowledge}
+        | {"knowledge": knowledge, "brief": planned.brief, "first": planned.first}
     )
 
 
@@ -77,4 +100,6 @@ def _planned(row: Row) -> Planned:
         left_out=told["left_out"],
         decline=told["decline"],
     )
-    return Planned(scenario_of(row), expectation_of(row), knowledge)
+    return Planned(
+        scenario_of(row), expectation_of(row), knowledge, brief=row["brief"], first=row["first"]
+    )

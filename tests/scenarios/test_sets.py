@@ -7,13 +7,15 @@ from safegen.errors import ConfigError
 from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios import sets
+from safegen.scenarios.world import World
 from safegen.types import PROFILES, Planned
 
 
 def planned(plan: Plan) -> list[list[Planned]]:
     recipe = Recipe(name="t")
     policies = [spec.load(name) for name in recipe.policies]
-    return list(sets.plan_sets(plan, taxonomy.load("core"), policies, locales.load("en")))
+    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    return list(sets.plan_sets(world))
 
 
 STARTER = planned(Plan())

@@ -10,6 +10,7 @@ from safegen.errors import ConfigError
 from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios.sets import plan_sets
+from safegen.scenarios.world import World
 from safegen.teachers.offline import WEAKER, offline
 from safegen.types import DraftContext, Planned, Request
 
@@ -19,7 +20,8 @@ TEACHER = offline(locales=PACK)
 
 def starter() -> Iterator[Planned]:
     policies = [spec.load(name) for name in Recipe(name="t").policies]
-    for set_ in plan_sets(Plan(), taxonomy.load("core"), policies, PACK["en"]):
+    world = World.of(Plan(), taxonomy.load("core"), policies, PACK["en"])
+    for set_ in plan_sets(world):
         yield from set_
 
 

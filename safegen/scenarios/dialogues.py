@@ -1,0 +1,120 @@
+"""Conversations about a goal: each turn that is to be answered, with what was said before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from safegen.goals import Dialogue, Goal, UserTurn
+from safegen.scenarios.world import Asked, World, planned, set_id
+from safegen.types import (
+    EVIDENCE,
+    TURN_STYLES,
+    Attribute,
+    Evidence,
+    Message,
+    Planned,
+    Profile,
+    Scenario,
+)
+
+
+def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
+    """One set per kind of dialogue that the plan asks for, its conversations one after the other."""
+    kinds = TURN_STYLES if world.plan.dialogues == "all" else world.plan.dialogues
+    for kind in kinds:
+        taken: dict[str, int] = {}
+        set_: list[Planned] = []
+        for dialogue in world.dialogues.get(goal.goal_id, ()):
+            if dialogue.kind == kind and dialogue.intent in world.plan.intents:
+                index = taken.get(dialogue.intent, 0)
+                taken[dialogue.intent] = index + 1
+                for profile in world.plan.profiles:
+                    set_ += turns(goal, dialogue, world, profile=profile, paraphrase=index)
+        if set_:
+            yield set_
+
+
+def turns(
+    goal: Goal, dialogue: Dialogue, world: World, *, profile: Profile, paraphrase: int
+) -> list[Planned]:
+    """The turns of one conversation that are to be answered.
+
+    Evidence of intent stays once it was shown; the operator's system turn is that of the profile
+    which holds at the turn. A turn with a written reply is said, and not asked.
+    """
+    set_ = set_id(world.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
+    said: tuple[Message, ...] = ()
+    now = profile
+    found: list[Planned] = []
+    for number, (turn, evidence) in enumerate(zip(dialogue.turns, _shown(dialogue), strict=True)):
+        now = turn.verified or now
+        said = (*said, Message(role="user", content=turn.text))
+        if turn.reply is not None:
+            said = (*said, Message(role="assistant", content=turn.reply))
+            continue
+        system = world.locale.system_turn(set_, now)
+        head = (Message(role="system", content=system),) if system else ()
+        asked = Asked(
+            intent=dialogue.intent,
+            paraphrase=paraphrase,
+            profile=now,
+            evidence=evidence,
+            detail=turn.detail,
+            messages=(*head, *said),
+            attributes=_attributes(dialogue, turn),
+            turn=number,
+            under=profile,
+        )
+        found.append(planned(goal, set_, asked, world))
+    return found
+
+
+def _shown(dialogue: Dialogue) -> Iterator[Evidence]:
+    """The strongest evidence of intent up to each turn."""
+    indices = (EVIDENCE.index(turn.evidence) for turn in dialogue.turns)
+    return (EVIDENCE[index] for index in accumulate(indices, max))
+
+
+def _attributes(dialogue: Dialogue, turn: UserTurn) -> tuple[Attribute, ...]:
+    closure = (Attribute("closure", "yes", "written"),) if turn.closure else ()
+    return (*closure, Attribute("turn_style", dialogue.kind, "written"))
+
+
+def threads(set_: Sequence[Planned]) -> list[list[Planned]]:
+    """The conversations of a set: each goes on as long as the number of the turn rises."""
+    found: list[list[Planned]] = []
+    for item in set_:
+        if found and _goes_on(found[-1][-1].scenario, item.scenario):
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
+
+
+def _goes_on(before: Scenario, now: Scenario) -> bool:
+    same = (before.intent, before.paraphrase) == (now.intent, now.paraphrase)
+    return same and now.turn > before.turn
+
+
+def answered(messages: tuple[Message, ...], answers: dict[int, str]) -> tuple[Message, ...] | None:
+    """The conversation with the drafted answers between its user turns; None where one is missing.
+
+    Args:
+        messages: system and user turns, and the assistant turns that are written.
+        answers: drafted answers by the number of the user turn, from 0.
+    """
+    whole: list[Message] = []
+    turn = -1
+    for i, message in enumerate(messages):
+        whole.append(message)
+        if message["role"] != "user":
+            continue
+        turn += 1
+        last = i == len(messages) - 1
+        if last or messages[i + 1]["role"] == "assistant":
+            continue
+        if turn not in answers:
+            return None
+        whole.append(Message(role="assistant", content=answers[turn]))
+    return tuple(whole)

@@ -1,0 +1,160 @@
+"""What every kind of set is planned from: ids, the world that a plan is laid in, and one scenario of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from safegen.errors import ConfigError
+from safegen.goals import Dialogue, Goal
+from safegen.hashing import short_id
+from safegen.locales import Locale
+from safegen.policy.mode import expect
+from safegen.policy.spec import Policy, policy_for
+from safegen.recipe import Plan
+from safegen.taxonomy import Harm, Taxonomy
+from safegen.types import (
+    Attribute,
+    Evidence,
+    Intent,
+    Message,
+    Planned,
+    Profile,
+    Scenario,
+    Source,
+)
+from safegen.yamlfile import did_you_mean
+
+
+def set_id(
+    taxonomy: str, goal: Goal, *, axes: Sequence[tuple[str, str]] = (), author: int = 0
+) -> str:
+    """The id of a set: taxonomy, harm, goal, row of the axes, author index. Never its text."""
+    rows = [[axis, value] for axis, value in axes]
+    return short_id("set", taxonomy, goal.harm, goal.goal_id, rows, author)
+
+
+def scenario_id(
+    set_: str, *, intent: Intent, paraphrase: int, language: str, profile: Profile, turn: int = 0
+) -> str:
+    """The id of a scenario within its set."""
+    return short_id("scenario", set_, intent, paraphrase, language, profile, turn)
+
+
+def draft_id(scenario: str, *, candidate: int, revision: int) -> str:
+    """The id of a draft of a scenario."""
+    return short_id("draft", scenario, candidate, revision)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What planning reads: the tree, who covers each chosen leaf, and the language pack."""
+
+    plan: Plan
+    tree: Taxonomy
+    dialogues: Mapping[str, tuple[Dialogue, ...]]
+    harms: Mapping[str, Harm]
+    covering: Mapping[str, Policy]
+    locale: Locale
+
+    @staticmethod
+    def of(plan: Plan, tree: Taxonomy, policies: Sequence[Policy], locale: Locale) -> World:
+        """Choose the leaves and find the spec of each.
+
+        Raises:
+            ConfigError: a pattern that fits no leaf, or a leaf that not exactly one spec covers.
+        """
+        harms = chosen_harms(plan, tree)
+        covering = {h: policy_for(policies, harm) for h, harm in harms.items()}
+        return World(plan, tree, tree.dialogues(), harms, covering, locale)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What sets one prompt of a set apart from the others."""
+
+    intent: Intent
+    paraphrase: int
+    profile: Profile
+    evidence: Evidence
+    detail: int
+    messages: tuple[Message, ...]
+    attributes: tuple[Attribute, ...] = ()
+    turn: int = 0
+    source: Source = "written"
+    under: Profile | None = None
+    """The profile that the dialogue began under, where the operator changed it on the way."""
+
+
+def chosen_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
+    """The leaves that a plan names, in taxonomy order; red lines only when asked for, and then refused.
+
+    Raises:
+        ConfigError: a pattern that fits no leaf, or a red-line leaf named outright.
+    """
+    chosen: set[str] = set()
+    for pattern in plan.harms:
+        fits = [h for h in tree.harms if fnmatchcase(h, pattern)]
+        if not fits:
+            hint = did_you_mean(pattern, list(tree.harms))
+            raise ConfigError(
+                f"plan.harms: `{pattern}` fits no leaf of `{tree.file.taxonomy}`{hint}"
+            )
+        if pattern in tree.harms and tree.harms[pattern].red_line:
+            raise ConfigError(
+                f"plan.harms: `{pattern}` is a red line and is never expanded; remove it"
+            )
+        chosen.update(fits)
+    return {h: harm for h, harm in tree.harms.items() if h in chosen and not harm.red_line}
+
+
+def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
+    """A scenario of a goal with what its policy expects."""
+    harm, language = world.harms[goal.harm], world.locale.locale
+    scenario = Scenario(
+        scenario_id=scenario_id(
+            set_,
+            intent=asked.intent,
+            paraphrase=asked.paraphrase,
+            language=language,
+            profile=asked.under or asked.profile,
+            turn=asked.turn,
+        ),
+        set_id=set_,
+        goal_id=goal.goal_id,
+        round=0,
+        taxonomy=world.tree.file.taxonomy,
+        harm=goal.harm,
+        domain=goal.harm.split(".")[0],
+        task=goal.task,
+        intent=asked.intent,
+        evidence=asked.evidence,
+        requested_detail=asked.detail,
+        paraphrase=asked.paraphrase,
+        turn=asked.turn,
+        language=language,
+        jurisdiction=None,
+        profile=asked.profile,
+        contrast=goal.contrast,
+        attributes=asked.attributes,
+        benign_use=goal.benign_use,
+        misuse_risk=goal.misuse_risk,
+        messages=asked.messages,
+        source=asked.source,
+        source_licence=world.tree.file.licence,
+    )
+    expectation = expect(
+        world.covering[goal.harm],
+        harm,
+        evidence=asked.evidence,
+        profile=asked.profile,
+        detail=asked.detail,
+    )
+    return Planned(scenario, expectation, goal.knowledge.value())
+
+
+def messages(text: str, system: str) -> tuple[Message, ...]:
+    """What the student sees: the operator's system turn, if any, and the prompt."""
+    user = Message(role="user", content=text)
+    return (Message(role="system", content=system), user) if system else (user,)
