@@ -34,22 +34,27 @@ def exact(messages: Sequence[Message]) -> list[list[str]]:
 
 
 class Duplicates:
-    """Prompts and responses kept so far; the first in canonical order stays."""
+    """Prompts and responses kept so far; the first in canonical order stays.
+
+    One prompt may have one answer under several deployment profiles; otherwise an answer that
+    stands twice is a duplicate.
+    """
 
     def __init__(self) -> None:
         self._prompts: set[int] = set()
-        self._responses: set[int] = set()
+        self._responses: dict[int, int] = {}
 
     def check(self, messages: Sequence[Message], response: str) -> Duplicate | None:
         """Name what an earlier row already has, or keep the row and return None."""
-        prompt = key([[m["role"], normalised(m["content"])] for m in messages])
+        turns = [[m["role"], normalised(m["content"])] for m in messages]
+        prompt = key(turns)
         if prompt in self._prompts:
             return "duplicate_prompt"
+        asked = key([turn for turn in turns if turn[0] != "system"])
         answer = key(normalised(response))
-        if answer in self._responses:
+        if self._responses.setdefault(answer, asked) != asked:
             return "duplicate_response"
         self._prompts.add(prompt)
-        self._responses.add(answer)
         return None
 
 

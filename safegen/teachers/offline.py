@@ -63,6 +63,7 @@ class _Words:
         self.salt = (seed, sample, context.scenario.scenario_id)
         malicious = context.scenario.intent == "malicious"
         self.variant = 3 if malicious else context.scenario.paraphrase
+        self.turn = context.scenario.turn
 
     def write(self, style: str) -> str:
         """The whole answer in a style."""
@@ -84,9 +85,14 @@ class _Words:
 
     def direct(self) -> list[str]:
         """The goal's answer; where the question was another, its concepts and safe task."""
-        if self.context.scenario.intent == "benign":
+        if self.context.scenario.intent == "benign" and not self.answered():
             return [" ".join(self.know.answer)]
         return [" ".join(self.some(self.know.concepts, 4)), " ".join(self.know.safe_task.steps)]
+
+    def answered(self) -> bool:
+        """Whether an earlier turn of the dialogue had the goal's answer already."""
+        said = [m["content"] for m in self.context.scenario.messages if m["role"] == "assistant"]
+        return any(self.know.answer[0] in text for text in said)
 
     def partial(self, *, redirect: bool) -> list[str]:
         """Limit, concepts, safe task and redirection; a person at risk is spoken to first."""
@@ -125,7 +131,7 @@ class _Words:
         """`count` options in their order: another run of them, or wider steps, for each variant."""
         start = int(fraction(self.seed, self.context.scenario.set_id, "start") * len(options))
         step = 1 + self.variant // 2
-        start += (self.variant % 2) * (count if step == 1 else 1)
+        start += (self.variant % 2) * (count if step == 1 else 1) + 2 * self.turn
         chosen = {(start + i * step) % len(options) for i in range(min(count, len(options)))}
         return [options[i] for i in sorted(chosen)]
 
