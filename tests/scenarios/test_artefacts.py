@@ -55,7 +55,7 @@ def test_a_bag_of_words_hardly_tells_dual_use_from_benign() -> None:
         train = [sample for other, sample in samples if other != fold]
         for label, words in (sample for other, sample in samples if other == fold):
             scores[label].append(naive_bayes(train, words))
-    assert auc(scores[True], scores[False]) < 0.87
+    assert auc(scores[True], scores[False]) < 0.82
 
 
 def test_length_tells_no_intent_from_another() -> None:
@@ -72,7 +72,7 @@ def test_length_tells_no_intent_from_another() -> None:
 def test_people_speak_of_themselves_under_every_intent() -> None:
     person = re.compile(r"\b(?:i|i'm|i've|i'd|my|me|we|our|us)\b", re.IGNORECASE)
     for intent in ("benign", "dual_use", "malicious"):
-        assert mean(bool(person.search(text)) for _, text in texts(intent)) > 0.5, intent
+        assert mean(bool(person.search(text)) for _, text in texts(intent)) > 0.4, intent
 
 
 def test_no_prompt_carries_a_tell_tale_tag() -> None:
