@@ -87,7 +87,11 @@ class _Words:
         """The goal's answer; where the question was another, its concepts and safe task."""
         if self.context.scenario.intent == "benign" and not self.answered():
             return [" ".join(self.know.answer)]
-        return [" ".join(self.some(self.know.concepts, 4)), " ".join(self.know.safe_task.steps)]
+        return [" ".join(self.some(self.know.concepts, 4)), self.task(self.know.safe_task.steps)]
+
+    def task(self, steps: Sequence[str]) -> str:
+        """The offer of the safe task over a list of its steps."""
+        return "\n".join([self.know.safe_task.offer, *(f"- {step}" for step in steps)])
 
     def answered(self) -> bool:
         """Whether an earlier turn of the dialogue had the goal's answer already."""
@@ -105,7 +109,7 @@ class _Words:
         if redirect:
             task = self.know.safe_task
             steps = self.some(task.steps, 2) if self.variant else task.steps
-            parts.append("\n".join([task.offer, *(f"- {step}" for step in steps)]))
+            parts.append(self.task(steps))
             parts.append(self.pick(self.know.redirections))
         return parts
 
