@@ -19,7 +19,8 @@ from safegen.hashing import digest
 from safegen.taxonomy import Frozen, Slug, Text
 from safegen.types import INTENTS, Contrast, Intent, Profile, TurnStyle
 
-LATER = frozenset({"name", "version", "split", "views", "budget", "output"})
+Cell = Literal["domain", "harm", "intent", "mode", "language", "profile"]
+LATER = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
 """Keys that may change when a run resumes: they cut or bound what is there, and ask nothing anew."""
 
 
@@ -77,6 +78,17 @@ class Plan(Frozen):
     """Kinds of conversations; each assistant turn is a scenario of its own."""
 
 
+class Target(Frozen):
+    """How many accepted scenarios each cell is to have; missing ones are asked for in further rounds."""
+
+    accepted: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Accepted scenarios in each cell that the plan reaches."""
+    per: Annotated[tuple[Cell, ...], Field(min_length=1)] = ("harm", "intent")
+    """What makes a cell."""
+    rounds: Annotated[int, Field(ge=1, le=100)] = 5
+    """Rounds after the first, at most; a round that gains nothing is the last."""
+
+
 class Split(Frozen):
     """Shares of goals by split; the rest is `train`."""
 
@@ -127,6 +139,7 @@ class Recipe(Frozen):
     """Validators that a draft must pass to be accepted."""
     revise: Annotated[int, Field(ge=0, le=8)] = 0
     """Revisions of a failing draft, at most."""
+    target: Target | None = None
     split: Split = Split()
     views: tuple[PluginRef, ...] = (PluginRef(use="sft"), PluginRef(use="preference"))
     seed: int = 0

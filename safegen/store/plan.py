@@ -69,11 +69,16 @@ class Plans:
         self.rounds = len(sizes)
         self.shards = sum(shards for shards, _ in sizes)
         self.scenarios = sum(scenarios for _, scenarios in sizes)
+        self._rounds = [n for n, (shards, _) in enumerate(sizes) for _ in range(shards)]
         self._places = [
             (p, g) for p, (n, _) in zip(self.paths, sizes, strict=True) for g in range(n)
         ]
         if self.paths and [p.stem for p in self.paths] != [str(n) for n in range(self.rounds)]:
             raise StoreDamaged(f"a round is missing in `{folder}`; start over with `--replan`")
+
+    def round_of(self, shard: int) -> int:
+        """The round that planned a shard."""
+        return self._rounds[shard]
 
     def read(self, shard: int) -> list[Planned]:
         """The scenarios of a shard, in plan order."""

@@ -1,0 +1,162 @@
+"""Rounds after the first: what filtering took from a cell is asked again.
+
+A round is planned from the complete rounds before it alone, so that the order in which answers
+arrive changes nothing. Scenarios without an accepted draft get further candidates first; then come
+written goals that the plan left out, then sets that the author writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from safegen.inputs import Inputs
+from safegen.recipe import Recipe, Target
+from safegen.scenarios.coverage import Cell, Ledger, facts, ledger
+from safegen.scenarios.sets import goals, shards, single_turns
+from safegen.scenarios.world import World
+from safegen.store import parquet, plan
+from safegen.store.folder import RunFolder
+from safegen.types import Planned
+
+LOWEST_RATE = 0.1
+"""A cell is asked for at most ten times what it lacks in one round."""
+COLUMNS = ("scenario_id", "harm", "domain", "intent", "mode", "language", "profile")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a run goes on with another round, and why not."""
+
+    goes_on: bool
+    why: str
+    short: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
+
+
+def verdict(folder: RunFolder, recipe: Recipe) -> Verdict:
+    """Decide from the complete rounds: full, at the cap, stalled, or another round."""
+    target = recipe.target
+    if target is None:
+        return Verdict(False, "no target")
+    plans = plan.Plans(folder.plans)
+    short = counted(folder, plans, per=target.per).shortfall(target)
+    if not short:
+        return Verdict(False, "full")
+    if plans.rounds > target.rounds:
+        return Verdict(False, f"stopped after {target.rounds} more rounds", short)
+    if plans.rounds > 1:
+        before = counted(folder, plans, per=target.per, rounds=plans.rounds - 1)
+        gained = sum(before.shortfall(target).values()) - sum(short.values())
+        if gained <= 0:
+            return Verdict(False, "stalled: the last round gained nothing", short)
+    return Verdict(True, "another round", short)
+
+
+def counted(
+    folder: RunFolder, plans: plan.Plans, *, per: tuple[str, ...], rounds: int | None = None
+) -> Ledger:
+    """The ledger of the first rounds, default all; one shard in memory at a time."""
+    last = plans.rounds if rounds is None else rounds
+    drafts = (
+        facts(record)
+        for shard in folder.finished()
+        if plans.round_of(shard) < last
+        for record in folder.read_records(shard)
+    )
+    rows = (row for p in plans.paths for batch in parquet.batches(p, COLUMNS) for row in batch)
+    return ledger(rows, drafts, axes=per)
+
+
+def next_round(folder: RunFolder, inputs: Inputs, short: Mapping[Cell, int]) -> bool:
+    """Plan one more round; False where nothing is left to ask."""
+    plans = plan.Plans(folder.plans)
+    number = plans.rounds
+    sets = _TopUp(folder, inputs, plans, short).sets(number)
+    path = folder.plan(number)
+    plan.write(path, shards(sets, candidates=inputs.recipe.plan.candidates))
+    if plan.size(path)[1]:
+        return True
+    path.unlink()
+    return False
+
+
+class _TopUp:
+    """One round being planned; `left` is what each cell is still expected to lack."""
+
+    def __init__(
+        self, folder: RunFolder, inputs: Inputs, plans: plan.Plans, short: Mapping[Cell, int]
+    ) -> None:
+        assert inputs.recipe.target is not None
+        self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans
+        self.folder = folder
+        self.left: dict[Cell, float] = dict(short)
+        self.rates = _rates(folder, plans, self.target)
+
+    def sets(self, number: int) -> Iterator[list[Planned]]:
+        """The sets of the round, in canonical order."""
+        for set_ in self._again():
+            yield [_of_round(p, number) for p in set_]
+        for set_ in self._unused():
+            yield [_of_round(p, number) for p in set_]
+
+    def _again(self) -> Iterator[list[Planned]]:
+        """Further candidates for single prompts that have no accepted draft."""
+        accepted = {
+            r.scenario.scenario_id
+            for shard in self.folder.finished()
+            for r in self.folder.read_records(shard)
+            if r.accepted
+        }
+        asked: dict[str, Planned] = {}
+        for shard in range(self.plans.shards):
+            for item in self.plans.read(shard):
+                if item.scenario.scenario_id not in accepted and not _in_dialogue(item):
+                    asked[item.scenario.scenario_id] = item
+        candidates = self.inputs.recipe.plan.candidates
+        for item in asked.values():
+            cell = self._cell(item)
+            if self.left.get(cell, 0) > 0:
+                self.left[cell] -= self.rates.get(cell, 1.0)
+                yield [replace(item, first=item.first + candidates)]
+
+    def _unused(self) -> Iterator[list[Planned]]:
+        """Written goals that no earlier round planned."""
+        recipe = self.inputs.recipe
+        world = World.of(
+            recipe.plan.model_copy(update={"sets_per_harm": None}),
+            self.inputs.tree,
+            self.inputs.policies,
+            self.inputs.locale,
+        )
+        used = {p.scenario.set_id for n in range(self.plans.shards) for p in self.plans.read(n)}
+        for goal in goals(world):
+            set_ = single_turns(goal, world)
+            cells = [self._cell(p) for p in set_]
+            if set_ and set_[0].scenario.set_id not in used and self._wanted(cells):
+                for cell in cells:
+                    self.left[cell] = self.left.get(cell, 0) - self.rates.get(cell, 1.0)
+                yield set_
+
+    def _wanted(self, cells: Iterable[Cell]) -> bool:
+        return any(self.left.get(cell, 0) > 0 for cell in cells)
+
+    def _cell(self, item: Planned) -> Cell:
+        row = facts(item)
+        return tuple(str(row[name]) for name in self.target.per)
+
+
+def _rates(folder: RunFolder, plans: plan.Plans, target: Target) -> dict[Cell, float]:
+    """The share of asked scenarios that was accepted, by cell."""
+    counts = counted(folder, plans, per=target.per).cells
+    return {
+        cell: max(LOWEST_RATE, n.accepted / n.planned) for cell, n in counts.items() if n.planned
+    }
+
+
+def _in_dialogue(item: Planned) -> bool:
+    return any(a.axis == "turn_style" for a in item.scenario.attributes)
+
+
+def _of_round(item: Planned, number: int) -> Planned:
+    return replace(item, scenario=replace(item.scenario, round=number))
+
