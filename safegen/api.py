@@ -3,66 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from safegen import __version__, assets, locales, plugins, prompts, taxonomy
+from safegen import assets
 from safegen import recipe as recipes
-from safegen.errors import AssetNotFound, RecipeMismatch, StoreDamaged, UserError
-from safegen.hashing import digest, file_sha256
-from safegen.journey import Crew
-from safegen.policy import spec
-from safegen.progress import Progress
-from safegen.recipe import PluginRef, Recipe
-from safegen.scenarios.sets import plan_sets, shards
-from safegen.store import plan
-from safegen.store.folder import RunFolder, read_json, write_json
-from safegen.store.journal import Journal, Lock
-from safegen.teachers._layers import Meter
+from safegen.errors import AssetNotFound, StoreDamaged, UserError
+from safegen.inputs import Inputs, read_inputs
+from safegen.recipe import Recipe
+from safegen.session import Until, Watch, freeze, open_folder, work, write_plan
+from safegen.store.folder import RunFolder, read_json
 from safegen.types import Tally, Teacher, Usage
 
 if TYPE_CHECKING:
     import polars as pl
 
     from safegen.build import BuildReport
-    from safegen.locales import Locale
-    from safegen.policy.spec import Policy
-    from safegen.taxonomy import Taxonomy
 
-Until = Literal["expand", "draft", "validate"]
-Watch = Callable[[Progress, Meter], None]
-"""Takes the live counters once, before work begins."""
 load_recipe = recipes.load
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything that a recipe names, read and checked."""
-
-    recipe: Recipe
-    tree: Taxonomy
-    policies: tuple[Policy, ...]
-    locale: Locale
-    draft_prompt: prompts.PromptFile
-    revise_prompt: prompts.PromptFile
-    trusted: tuple[str, ...] = ()
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of each file that was found, by kind and name."""
-        found = {
-            f"taxonomy {self.tree.file.taxonomy}": file_sha256(self.tree.path),
-            f"locale {self.locale.locale}": digest(self.locale.model_dump(mode="json")),
-            "prompt draft": self.draft_prompt.sha256,
-            "prompt revise": self.revise_prompt.sha256,
-        }
-        for name in self.tree.file.sets:
-            found[f"sets {name}"] = file_sha256(assets.inside(self.tree.path.parent, name))
-        return found | {f"policy {p.spec.policy}": p.policy_id for p in self.policies}
 
 
 @dataclass(frozen=True)
@@ -146,208 +106,11 @@ async def agenerate(
         run = Run(folder, inputs.recipe)
         if until == "expand":
             return run
-        usage, asked = await _work(folder, inputs, until=until, teachers=teachers, watch=watch)
+        usage, asked = await work(folder, inputs, until=until, teachers=teachers, watch=watch)
         report = None if until else build(folder, inputs)
         return Run(folder, inputs.recipe, report, usage, asked)
     finally:
         lock.release()
-
-
-def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
-    """Read and check everything that a recipe names; no model is called.
-
-    Raises:
-        UserError: with file, line and column.
-    """
-    loaded = recipes.load(recipe) if isinstance(recipe, str) else recipe
-    inputs = Inputs(
-        recipe=loaded,
-        tree=taxonomy.load(loaded.taxonomy),
-        policies=tuple(spec.load(name) for name in loaded.policies),
-        locale=locales.load(loaded.locales[0]),
-        draft_prompt=prompts.load("draft", blocks=["system"], fields=["told", "operator"]),
-        revise_prompt=prompts.load("revise", blocks=["user"], fields=["findings"]),
-        trusted=tuple(trusted),
-    )
-    make_validators(inputs)
-    for ref in views_of(loaded):
-        plugins.make("views", ref.use, ref.params, trusted=trusted)
-    return inputs
-
-
-def views_of(recipe: Recipe) -> tuple[PluginRef, ...]:
-    """The views that a recipe cuts."""
-    return recipe.views
-
-
-def make_validators(inputs: Inputs) -> dict[str, object]:
-    """The recipe's validators by name."""
-    given = {
-        "locales": {inputs.locale.locale: inputs.locale},
-        "policies": {p.policy_id: p for p in inputs.policies},
-    }
-    return {
-        ref.use: plugins.make("validators", ref.use, ref.params, trusted=inputs.trusted, **given)
-        for ref in inputs.recipe.validators
-    }
-
-
-def open_folder(folder: RunFolder) -> Lock:
-    """Make the run folder and take it for this process."""
-    from safegen.store.parquet import disk_failed
-
-    try:
-        folder.root.mkdir(parents=True, exist_ok=True)
-        (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
-    except OSError as e:
-        raise disk_failed(folder.root, e) from e
-    return Lock(folder.root / "lock")
-
-
-def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
-    """Write the recipe as resolved, or compare with the one that began the run.
-
-    Raises:
-        RecipeMismatch: naming the keys and files that differ.
-    """
-    now = inputs.recipe.digests() | inputs.fingerprints
-    if replan:
-        for name in ("plan", "records", "drafts", "failures"):
-            shutil.rmtree(folder.root / name, ignore_errors=True)
-    elif folder.recipe.exists():
-        before = read_json(folder.recipe).get("digests", {})
-        differing = [key for key in now if before.get(key) != now[key]]
-        if differing:
-            raise RecipeMismatch(
-                f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
-                " it, choose another `--output`, or plan anew with `--replan` (paid replies are kept)"
-            )
-    frozen = {
-        "recipe": inputs.recipe.model_dump(mode="json"),
-        "digests": now,
-        "safegen": __version__,
-    }
-    if not folder.recipe.exists() or read_json(folder.recipe) != frozen:
-        write_json(folder.recipe, frozen)
-
-
-def write_plan(folder: RunFolder, inputs: Inputs) -> None:
-    """Plan round 0, unless it is planned."""
-    if folder.plan.exists():
-        return
-    sets = plan_sets(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
-    plan.write(folder.plan, shards(sets, candidates=inputs.recipe.plan.candidates))
-    if plan.size(folder.plan)[1] == 0:
-        folder.plan.unlink()
-        raise UserError("the plan is empty: no written set fits `plan`; widen `harms` or `intents`")
-
-
-async def _work(
-    folder: RunFolder,
-    inputs: Inputs,
-    *,
-    until: Until | None,
-    teachers: Mapping[str, Teacher] | None,
-    watch: Watch | None,
-) -> tuple[Usage, int]:
-    from safegen.runtime import local
-
-    todo, progress = await asyncio.to_thread(unfinished, folder, inputs.recipe, until)
-    meter = Meter(requests=inputs.recipe.budget.requests, tokens=inputs.recipe.budget.tokens)
-    if watch:
-        watch(progress, meter)
-    if not todo:
-        return meter.usage(), 0
-    journal = Journal(folder.journal)
-    began = time.monotonic()
-    made: list[Teacher] = []
-    try:
-        crew, made = _crew(inputs, journal, meter, teachers, progress, validating=until != "draft")
-        concurrency = max(int(getattr(t, "concurrency", 1)) for t in made)
-        await local.run(folder, todo, crew, concurrency=concurrency)
-    finally:
-        for teacher in made:
-            if close := getattr(teacher, "aclose", None):
-                await close()
-        await journal.aclose()
-        _account(folder, meter.usage(), time.monotonic() - began)
-    return meter.usage(), len(todo)
-
-
-def unfinished(
-    folder: RunFolder, recipe: Recipe, until: Until | None
-) -> tuple[list[int], Progress]:
-    """The shards to do, and the counters to begin with; shards that lost items to outages are done again."""
-    count, scenarios = plan.size(folder.plan)
-    for number in sorted({n for n, f in folder.read_failures() if f.outcome == "unavailable"}):
-        folder.drop_shard(number)
-    finished = {n for n in folder.finished() if n < count}
-    if until == "draft":
-        finished |= {n for n in range(count) if folder.drafts(n).exists()}
-    todo = [n for n in range(count) if n not in finished]
-    left = sum(len(plan.read(folder.plan, n)) for n in todo) if finished else scenarios
-    return todo, Progress(planned=left * recipe.plan.candidates, shards_planned=len(todo))
-
-
-def _crew(
-    inputs: Inputs,
-    journal: Journal,
-    meter: Meter,
-    teachers: Mapping[str, Teacher] | None,
-    progress: Progress,
-    *,
-    validating: bool,
-) -> tuple[Crew, list[Teacher]]:
-    recipe = inputs.recipe
-    given = {
-        "locales": {inputs.locale.locale: inputs.locale},
-        "journal": journal,
-        "meter": meter,
-        "seed": recipe.seed,
-    }
-
-    def role(name: str, ref: PluginRef) -> Teacher:
-        if teachers and name in teachers:
-            return teachers[name]
-        return plugins.make(
-            "teachers",
-            ref.use,
-            ref.params,
-            trusted=inputs.trusted,
-            **{k: v for k, v in given.items() if k not in ref.params},
-        )
-
-    drafter = role("drafter", recipe.teachers.drafter)
-    reviser_ref = recipe.teachers.reviser or recipe.teachers.drafter
-    reviser = role("reviser", reviser_ref) if recipe.teachers.reviser else drafter
-    crew = Crew(
-        drafter=drafter,
-        reviser=reviser,
-        drafter_name=recipe.teachers.drafter.use,
-        reviser_name=reviser_ref.use,
-        grade="demo" if recipe.teachers.drafter.use == "offline" else "generated",
-        validators=make_validators(inputs),  # pyright: ignore[reportArgumentType]
-        required=recipe.required,
-        policies={p.policy_id: p for p in inputs.policies},
-        draft_prompt=inputs.draft_prompt,
-        revise_prompt=inputs.revise_prompt,
-        candidates=recipe.plan.candidates,
-        revisions=recipe.revise,
-        validating=validating,
-        scrub=journal.scrub,
-        progress=progress,
-    )
-    return crew, [drafter] if reviser is drafter else [drafter, reviser]
-
-
-def _account(folder: RunFolder, usage: Usage, seconds: float) -> None:
-    """Add this session to the run's accounting."""
-    total = read_json(folder.accounting) if folder.accounting.exists() else {}
-    for name in ("requests", "retries", "prompt_tokens", "completion_tokens"):
-        total[name] = int(total.get(name, 0)) + getattr(usage, name)
-    total["seconds"] = round(float(total.get("seconds", 0)) + seconds, 1)
-    total["sessions"] = int(total.get("sessions", 0)) + 1
-    write_json(folder.accounting, total)
 
 
 def build(folder: RunFolder, inputs: Inputs) -> BuildReport:
@@ -382,49 +145,9 @@ def lost_items(folder: RunFolder) -> dict[str, int]:
     return dict(Tally.of([f.outcome for _, f in folder.read_failures()]).counts)
 
 
-def ask_anew(folder: RunFolder) -> int:
-    """Raise the ask number of every lost item and let its shard be done again; how many there were."""
-    lock = open_folder(folder)
-    try:
-        lost = list(folder.read_failures())
-        journal = Journal(folder.journal)
-        journal.raise_asks(f.key for _, f in lost if f.key and f.outcome != "unavailable")
-        journal.close()
-        for shard in sorted({number for number, _ in lost}):
-            folder.drop_shard(shard)
-        return len(lost)
-    finally:
-        lock.release()
-
-
 def accounting(folder: RunFolder) -> dict[str, object]:
     """Requests, tokens and seconds over all sessions of a run."""
     return read_json(folder.accounting) if folder.accounting.exists() else {}
-
-
-def forecast(inputs: Inputs) -> dict[str, object]:
-    """What a recipe would do: scenarios, sets, and calls at most."""
-    recipe = inputs.recipe
-    scenarios = sets = 0
-    modes: list[str] = []
-    for set_ in plan_sets(recipe.plan, inputs.tree, inputs.policies, inputs.locale):
-        sets += 1
-        scenarios += len(set_)
-        modes += [p.expectation.mode for p in set_]
-    drafts = scenarios * recipe.plan.candidates
-    return {
-        "recipe": f"{recipe.name} {recipe.version}",
-        "taxonomy": f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}",
-        "policies": ", ".join(p.policy_id for p in inputs.policies),
-        "sets": sets,
-        "scenarios": scenarios,
-        "expected modes": ", ".join(f"{k} {v}" for k, v in Tally.of(modes).counts.items()),
-        "drafts": drafts,
-        "calls at most": drafts * (1 + recipe.revise),
-        "drafter": recipe.teachers.drafter.use,
-        "validators": ", ".join(v.use for v in recipe.validators),
-        "output": str(recipe.folder),
-    }
 
 
 def summary(run: Run, lost: Mapping[str, int]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from safegen.api import Until
+    from safegen.session import Until
 
 app = typer.Typer(
     name="safegen",

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from safegen import api, assets, plugins
+from safegen import api, assets, forecast, plugins
 from safegen.cli.screen import console
 from safegen.errors import AssetNotFound
+from safegen.inputs import read_inputs
 from safegen.store import plan
 from safegen.types import Record
 
 
 def check(recipe: str, *, plugins: Sequence[str], json: bool) -> None:
     """Say what a recipe would do."""
-    facts = api.forecast(api.read_inputs(recipe, trusted=plugins))
+    facts = forecast.forecast(read_inputs(recipe, trusted=plugins))
     _print(facts, json=json)
 
 

@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from safegen.api import Run, Until, Watch
+    from safegen.api import Run
     from safegen.progress import Progress
+    from safegen.session import Until, Watch
     from safegen.teachers._layers import Meter
 
 PLAIN_EVERY_S = 10.0

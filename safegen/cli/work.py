@@ -10,12 +10,14 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safegen import api
+from safegen import api, session
 from safegen.cli.screen import closing, watching
 from safegen.errors import UserError
+from safegen.inputs import read_inputs
 
 if TYPE_CHECKING:
-    from safegen.api import Run, Until
+    from safegen.api import Run
+    from safegen.session import Until
 
 
 def generate(
@@ -41,10 +43,10 @@ def generate(
 def build(folder: Path, *, recipe: str | None, json: bool) -> None:
     """Cut a run's records again."""
     run = api.open_run(folder)
-    inputs = api.read_inputs(api.load_recipe(recipe) if recipe else run.recipe)
-    lock = api.open_folder(run.folder)
+    inputs = read_inputs(api.load_recipe(recipe) if recipe else run.recipe)
+    lock = session.open_folder(run.folder)
     try:
-        api.freeze(run.folder, inputs, replan=False)
+        session.freeze(run.folder, inputs, replan=False)
         report = api.build(run.folder, inputs)
     finally:
         lock.release()
@@ -54,7 +56,7 @@ def build(folder: Path, *, recipe: str | None, json: bool) -> None:
 def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
-    asked = api.ask_anew(run.folder)
+    asked = session.ask_anew(run.folder)
     if not asked:
         raise UserError(f"nothing was lost in `{folder}`; there is nothing to ask anew")
     with _watch() as watch:
@@ -71,6 +73,6 @@ def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
 
 
 @contextlib.contextmanager
-def _watch() -> Generator[api.Watch]:
+def _watch() -> Generator[session.Watch]:
     with watching(sys.stderr) as watch:
         yield watch

@@ -1,0 +1,200 @@
+"""One session of work on a run folder: take it, freeze the recipe, plan, do what is unfinished."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from safegen import __version__, plugins
+from safegen.errors import RecipeMismatch, UserError
+from safegen.inputs import Inputs, make_validators
+from safegen.journey import Crew
+from safegen.progress import Progress
+from safegen.recipe import PluginRef, Recipe
+from safegen.scenarios.sets import plan_sets, shards
+from safegen.store import plan
+from safegen.store.folder import RunFolder, read_json, write_json
+from safegen.store.journal import Journal, Lock
+from safegen.teachers._layers import Meter
+from safegen.types import Teacher, Usage
+
+Until = Literal["expand", "draft", "validate"]
+Watch = Callable[[Progress, Meter], None]
+"""Takes the live counters once, before work begins."""
+
+
+def open_folder(folder: RunFolder) -> Lock:
+    """Make the run folder and take it for this process."""
+    from safegen.store.parquet import disk_failed
+
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as e:
+        raise disk_failed(folder.root, e) from e
+    return Lock(folder.root / "lock")
+
+
+def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
+    """Write the recipe as resolved, or compare with the one that began the run.
+
+    Raises:
+        RecipeMismatch: naming the keys and files that differ.
+    """
+    now = inputs.recipe.digests() | inputs.fingerprints
+    if replan:
+        for name in ("plan", "records", "drafts", "failures"):
+            shutil.rmtree(folder.root / name, ignore_errors=True)
+    elif folder.recipe.exists():
+        before = read_json(folder.recipe).get("digests", {})
+        differing = [key for key in now if before.get(key) != now[key]]
+        if differing:
+            raise RecipeMismatch(
+                f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
+                " it, choose another `--output`, or plan anew with `--replan` (paid replies are kept)"
+            )
+    frozen = {
+        "recipe": inputs.recipe.model_dump(mode="json"),
+        "digests": now,
+        "safegen": __version__,
+    }
+    if not folder.recipe.exists() or read_json(folder.recipe) != frozen:
+        write_json(folder.recipe, frozen)
+
+
+def write_plan(folder: RunFolder, inputs: Inputs) -> None:
+    """Plan round 0, unless it is planned."""
+    if folder.plan.exists():
+        return
+    sets = plan_sets(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    plan.write(folder.plan, shards(sets, candidates=inputs.recipe.plan.candidates))
+    if plan.size(folder.plan)[1] == 0:
+        folder.plan.unlink()
+        raise UserError("the plan is empty: no written set fits `plan`; widen `harms` or `intents`")
+
+
+async def work(
+    folder: RunFolder,
+    inputs: Inputs,
+    *,
+    until: Until | None,
+    teachers: Mapping[str, Teacher] | None,
+    watch: Watch | None,
+) -> tuple[Usage, int]:
+    """Do the shards that are not done: what was spent, and how many shards there were."""
+    from safegen.runtime import local
+
+    todo, progress = await asyncio.to_thread(unfinished, folder, inputs.recipe, until)
+    meter = Meter(requests=inputs.recipe.budget.requests, tokens=inputs.recipe.budget.tokens)
+    if watch:
+        watch(progress, meter)
+    if not todo:
+        return meter.usage(), 0
+    journal = Journal(folder.journal)
+    began = time.monotonic()
+    made: list[Teacher] = []
+    try:
+        crew, made = _crew(inputs, journal, meter, teachers, progress, validating=until != "draft")
+        concurrency = max(int(getattr(t, "concurrency", 1)) for t in made)
+        await local.run(folder, todo, crew, concurrency=concurrency)
+    finally:
+        for teacher in made:
+            if close := getattr(teacher, "aclose", None):
+                await close()
+        await journal.aclose()
+        _account(folder, meter.usage(), time.monotonic() - began)
+    return meter.usage(), len(todo)
+
+
+def unfinished(
+    folder: RunFolder, recipe: Recipe, until: Until | None
+) -> tuple[list[int], Progress]:
+    """The shards to do, and the counters to begin with; shards that lost items to outages are done again."""
+    count, scenarios = plan.size(folder.plan)
+    for number in sorted({n for n, f in folder.read_failures() if f.outcome == "unavailable"}):
+        folder.drop_shard(number)
+    finished = {n for n in folder.finished() if n < count}
+    if until == "draft":
+        finished |= {n for n in range(count) if folder.drafts(n).exists()}
+    todo = [n for n in range(count) if n not in finished]
+    left = sum(len(plan.read(folder.plan, n)) for n in todo) if finished else scenarios
+    return todo, Progress(planned=left * recipe.plan.candidates, shards_planned=len(todo))
+
+
+def _crew(
+    inputs: Inputs,
+    journal: Journal,
+    meter: Meter,
+    teachers: Mapping[str, Teacher] | None,
+    progress: Progress,
+    *,
+    validating: bool,
+) -> tuple[Crew, list[Teacher]]:
+    recipe = inputs.recipe
+    given = {
+        "locales": {inputs.locale.locale: inputs.locale},
+        "journal": journal,
+        "meter": meter,
+        "seed": recipe.seed,
+    }
+
+    def role(name: str, ref: PluginRef) -> Teacher:
+        if teachers and name in teachers:
+            return teachers[name]
+        return plugins.make(
+            "teachers",
+            ref.use,
+            ref.params,
+            trusted=inputs.trusted,
+            **{k: v for k, v in given.items() if k not in ref.params},
+        )
+
+    drafter = role("drafter", recipe.teachers.drafter)
+    reviser_ref = recipe.teachers.reviser or recipe.teachers.drafter
+    reviser = role("reviser", reviser_ref) if recipe.teachers.reviser else drafter
+    crew = Crew(
+        drafter=drafter,
+        reviser=reviser,
+        drafter_name=recipe.teachers.drafter.use,
+        reviser_name=reviser_ref.use,
+        grade="demo" if recipe.teachers.drafter.use == "offline" else "generated",
+        validators=make_validators(inputs),  # pyright: ignore[reportArgumentType]
+        required=recipe.required,
+        policies={p.policy_id: p for p in inputs.policies},
+        draft_prompt=inputs.draft_prompt,
+        revise_prompt=inputs.revise_prompt,
+        candidates=recipe.plan.candidates,
+        revisions=recipe.revise,
+        validating=validating,
+        scrub=journal.scrub,
+        progress=progress,
+    )
+    return crew, [drafter] if reviser is drafter else [drafter, reviser]
+
+
+def _account(folder: RunFolder, usage: Usage, seconds: float) -> None:
+    """Add this session to the run's accounting."""
+    total = read_json(folder.accounting) if folder.accounting.exists() else {}
+    for name in ("requests", "retries", "prompt_tokens", "completion_tokens"):
+        total[name] = int(total.get(name, 0)) + getattr(usage, name)
+    total["seconds"] = round(float(total.get("seconds", 0)) + seconds, 1)
+    total["sessions"] = int(total.get("sessions", 0)) + 1
+    write_json(folder.accounting, total)
+
+
+def ask_anew(folder: RunFolder) -> int:
+    """Raise the ask number of every lost item and let its shard be done again; how many there were."""
+    lock = open_folder(folder)
+    try:
+        lost = list(folder.read_failures())
+        journal = Journal(folder.journal)
+        journal.raise_asks(f.key for _, f in lost if f.key and f.outcome != "unavailable")
+        journal.close()
+        for shard in sorted({number for number, _ in lost}):
+            folder.drop_shard(shard)
+        return len(lost)
+    finally:
+        lock.release()
