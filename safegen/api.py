@@ -20,7 +20,7 @@ from safegen.types import Tally, Teacher, Usage
 if TYPE_CHECKING:
     import polars as pl
 
-    from safegen.build import BuildReport
+    from safegen.build import BuildReport, Yield
 
 load_recipe = recipes.load
 
@@ -34,6 +34,8 @@ class Run:
     report: BuildReport | None = None
     usage: Usage = field(default_factory=Usage)
     asked: int = 0
+    """Shards done by this call."""
+    seconds: float = 0.0
 
     @property
     def output(self) -> Path:
@@ -106,9 +108,9 @@ async def agenerate(
         run = Run(folder, inputs.recipe)
         if until == "expand":
             return run
-        usage, asked = await work(folder, inputs, until=until, teachers=teachers, watch=watch)
+        done = await work(folder, inputs, until=until, teachers=teachers, watch=watch)
         report = None if until else build(folder, inputs)
-        return Run(folder, inputs.recipe, report, usage, asked)
+        return Run(folder, inputs.recipe, report, done.usage, done.shards, done.seconds)
     finally:
         lock.release()
 
@@ -152,20 +154,38 @@ def accounting(folder: RunFolder) -> dict[str, object]:
 
 def summary(run: Run, lost: Mapping[str, int]) -> dict[str, object]:
     """A run's result for machines."""
+    usage = run.usage
     told: dict[str, object] = {
         "output": str(run.output),
         "lost": dict(lost),
         "shards_done": run.asked,
+        "requests": usage.requests,
+        "cached": usage.cached,
+        "retries": usage.retries,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "seconds": round(run.seconds, 1),
     }
-    told |= {"requests": run.usage.requests, "cached": run.usage.cached}
-    if run.report is not None:
-        report = run.report
-        told |= {
-            "planned": report.planned,
-            "made": report.made,
-            "accepted": report.accepted,
-            "rows": {name: dict(splits) for name, splits in report.rows.items()},
-            "dropped": dict(report.lost),
-            "changed": report.changed,
-        }
-    return told
+    return told if run.report is None else told | _counts(run.report)
+
+
+def _counts(report: BuildReport) -> dict[str, object]:
+    return {
+        "planned": report.planned,
+        "made": report.made,
+        "accepted": report.accepted,
+        "prompts": report.prompts,
+        "drafts": report.drafts,
+        "drafts_accepted": report.drafts_accepted,
+        "rows": {name: dict(splits) for name, splits in report.rows.items()},
+        "dropped": dict(report.lost),
+        "rejected": dict(report.rejected),
+        "by_domain": {name: _yield(found) for name, found in report.by_domain.items()},
+        "by_mode": {name: _yield(found) for name, found in report.by_mode.items()},
+        "by_grade": dict(report.by_grade),
+        "changed": report.changed,
+    }
+
+
+def _yield(found: Yield) -> dict[str, int]:
+    return found._asdict() | {"lost": found.lost}

@@ -17,7 +17,7 @@ from safegen.curation.split import SPLITS, split_of
 from safegen.dataset import layout
 from safegen.dataset.card import card
 from safegen.dataset.layout import FileEntry, RowWriter
-from safegen.dataset.manifest import Facts, compose, same, taxonomy_names
+from safegen.dataset.manifest import Facts, Yield, compose, same, taxonomy_names
 from safegen.errors import ConfigError, DatasetInvalid, StoreDamaged
 from safegen.policy.spec import Policy, Spec
 from safegen.recipe import Recipe
@@ -48,6 +48,12 @@ class BuildReport:
     """Scenarios that are not in the dataset, by reason."""
     by_domain_mode: Mapping[str, Mapping[str, int]]
     """Scenarios in the dataset by domain and expected mode."""
+    by_domain: Mapping[str, Yield]
+    by_mode: Mapping[str, Yield]
+    rejected: Mapping[str, int]
+    """Drafts that were not accepted, by reason."""
+    by_grade: Mapping[str, int]
+    """Scenarios in the dataset by grade."""
     changed: bool
     """Whether any file differs from what was there before."""
 
@@ -160,9 +166,19 @@ def _curated(run: RunFolder, facts: Facts) -> Iterator[ScenarioGroup]:
                 facts.lost[reason] += 1
             else:
                 yield group
-    facts.planned = max(seen, plan.size(run.plan)[1] if run.plan.is_file() else 0)
+    facts.planned = max(seen, _planned(run, facts))
     if facts.planned > seen:
         facts.lost["unfinished"] += facts.planned - seen
+
+
+def _planned(run: RunFolder, facts: Facts) -> int:
+    """Count the plan's scenarios by domain and expected mode; all of them together."""
+    if not run.plan.is_file():
+        return 0
+    for rows in parquet.batches(run.plan, ["domain", "mode"]):
+        for row in rows:
+            facts.steps["planned", row["domain"], row["mode"]] += 1
+    return plan.size(run.plan)[1]
 
 
 def _choose(
@@ -171,11 +187,15 @@ def _choose(
     """Select the draft of a scenario, or name the reason why it has none."""
     for record in records:
         facts.draft(record)
-    facts.made += any(r.draft.outcome == "ok" for r in records)
+    facts.step("seen", records[0])
+    if any(r.draft.outcome == "ok" for r in records):
+        facts.made += 1
+        facts.step("made", records[0])
     chosen = best(records)
     if chosen is None:
         return why_none(records), None
     facts.accepted += 1
+    facts.step("accepted", chosen)
     duplicate = duplicates.check(chosen.scenario.messages, chosen.draft.response or "")
     if duplicate is not None:
         return duplicate, None
@@ -270,5 +290,9 @@ def _report(run: RunFolder, facts: Facts, *, changed: bool) -> BuildReport:
         drafts_accepted=facts.drafts_accepted,
         lost=dict(sorted(facts.lost.items())),
         by_domain_mode=facts.by_domain_mode(),
+        by_domain=facts.yields("domain"),
+        by_mode=facts.yields("mode"),
+        rejected=dict(sorted(facts.rejected.items())),
+        by_grade=dict(sorted(facts.grades.items())),
         changed=changed,
     )

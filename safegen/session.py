@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from safegen import __version__, plugins
 from safegen.errors import RecipeMismatch, UserError
@@ -22,6 +22,16 @@ from safegen.teachers._layers import Meter
 from safegen.types import Teacher, Usage
 
 Until = Literal["expand", "draft", "validate"]
+
+
+class Worked(NamedTuple):
+    """What a session did."""
+
+    usage: Usage
+    shards: int
+    seconds: float
+
+
 Watch = Callable[[Progress, Meter], None]
 """Takes the live counters once, before work begins."""
 
@@ -44,13 +54,11 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     Raises:
         RecipeMismatch: naming the keys and files that differ.
     """
-    now = inputs.recipe.digests() | inputs.fingerprints
     if replan:
         for name in ("plan", "records", "drafts", "failures"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
     elif folder.recipe.exists():
-        before = read_json(folder.recipe).get("digests", {})
-        differing = [key for key in now if before.get(key) != now[key]]
+        differing = differences(folder, inputs)
         if differing:
             raise RecipeMismatch(
                 f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
@@ -58,11 +66,18 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
             )
     frozen = {
         "recipe": inputs.recipe.model_dump(mode="json"),
-        "digests": now,
+        "digests": inputs.recipe.digests() | inputs.fingerprints,
         "safegen": __version__,
     }
     if not folder.recipe.exists() or read_json(folder.recipe) != frozen:
         write_json(folder.recipe, frozen)
+
+
+def differences(folder: RunFolder, inputs: Inputs) -> list[str]:
+    """Keys and files that are not those that began the run."""
+    before = read_json(folder.recipe).get("digests", {})
+    now = inputs.recipe.digests() | inputs.fingerprints
+    return [key for key in now if before.get(key) != now[key]]
 
 
 def write_plan(folder: RunFolder, inputs: Inputs) -> None:
@@ -83,8 +98,8 @@ async def work(
     until: Until | None,
     teachers: Mapping[str, Teacher] | None,
     watch: Watch | None,
-) -> tuple[Usage, int]:
-    """Do the shards that are not done: what was spent, and how many shards there were."""
+) -> Worked:
+    """Do the shards that are not done."""
     from safegen.runtime import local
 
     todo, progress = await asyncio.to_thread(unfinished, folder, inputs.recipe, until)
@@ -92,7 +107,7 @@ async def work(
     if watch:
         watch(progress, meter)
     if not todo:
-        return meter.usage(), 0
+        return Worked(meter.usage(), 0, 0.0)
     journal = Journal(folder.journal)
     began = time.monotonic()
     made: list[Teacher] = []
@@ -106,7 +121,7 @@ async def work(
                 await close()
         await journal.aclose()
         _account(folder, meter.usage(), time.monotonic() - began)
-    return meter.usage(), len(todo)
+    return Worked(meter.usage(), len(todo), time.monotonic() - began)
 
 
 def unfinished(

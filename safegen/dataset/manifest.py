@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.errors import StoreDamaged
@@ -35,6 +35,21 @@ def _names() -> Counter[str]:
     return Counter()
 
 
+class Yield(NamedTuple):
+    """How many scenarios came how far."""
+
+    planned: int
+    made: int
+    accepted: int
+    kept: int
+    """In the dataset."""
+
+    @property
+    def lost(self) -> int:
+        """Planned and not in the dataset."""
+        return self.planned - self.kept
+
+
 @dataclass(slots=True)
 class Facts:
     """Counters over a run's records; prompts are the scenarios that stayed."""
@@ -58,6 +73,10 @@ class Facts:
     """Drafts by role, teacher and model."""
     verdicts: Counter[tuple[str, str]] = field(default_factory=_pairs)
     """Drafts by validator and `passed`, `failed` or `unscored`."""
+    steps: Counter[tuple[str, str, str]] = field(default_factory=_triples)
+    """Scenarios by step (a field of `Yield`), domain and expected mode."""
+    rejected: Counter[str] = field(default_factory=_names)
+    """Drafts that were not accepted, by reason."""
     rows: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Rows by view and split; an empty view has no splits."""
 
@@ -65,6 +84,8 @@ class Facts:
         """Count one draft."""
         self.drafts += 1
         self.drafts_accepted += record.accepted
+        if not record.accepted:
+            self.rejected[record.reason or "not_accepted"] += 1
         role = "drafter" if record.draft.revision == 0 else "reviser"
         self.models[role, record.draft.teacher, record.draft.model] += 1
         for verdict in record.verdicts:
@@ -75,6 +96,7 @@ class Facts:
         """Count one scenario that stays, by its selected draft."""
         scenario = record.scenario
         self.prompts += 1
+        self.step("kept", record)
         self.domain_mode[scenario.domain, record.expectation.mode] += 1
         self.intents[scenario.intent] += 1
         self.accepted_by[record.accepted_by or "unknown"] += 1
@@ -83,6 +105,25 @@ class Facts:
         self.licences[scenario.source_licence] += 1
         self.taxonomies[scenario.taxonomy] += 1
         self.policies[record.expectation.policy_id] += 1
+
+    def step(self, name: str, record: Record) -> None:
+        """Count a scenario as come this far."""
+        self.steps[name, record.scenario.domain, record.expectation.mode] += 1
+
+    def yields(self, axis: Literal["domain", "mode"]) -> dict[str, Yield]:
+        """Count the scenarios of each domain, or of each expected mode, by how far they came."""
+        counts: dict[str, Counter[str]] = {}
+        for (step, domain, mode), count in sorted(self.steps.items()):
+            counts.setdefault(domain if axis == "domain" else mode, Counter())[step] += count
+        return {
+            name: Yield(
+                max(steps["planned"], steps["seen"]),
+                steps["made"],
+                steps["accepted"],
+                steps["kept"],
+            )
+            for name, steps in counts.items()
+        }
 
     def by_domain_mode(self) -> dict[str, dict[str, int]]:
         """Nest the counts of prompts by domain and mode, sorted."""
