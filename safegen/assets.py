@@ -6,12 +6,14 @@ A name never climbs out of the folder that it is looked up in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from safegen.errors import AssetNotFound
 from safegen.yamlfile import did_you_mean
 
 PACKAGE = Path(__file__).parent
+ABOUT_LINES = 20
 KINDS = {
     "taxonomies": ("taxonomies", "*/taxonomy.yaml"),
     "policies": ("prompts/policies", "*.yaml"),
@@ -94,3 +96,18 @@ def known_or_fail(name: str, known: Sequence[str], *, what: str) -> str:
     if name in known:
         return name
     raise AssetNotFound(f"no {what} `{name[:60]}`{did_you_mean(name, known)}")
+
+
+def about(kind: str, name: str) -> str:
+    """The first words of a file on itself: its `title`, or its opening comment; empty without either."""
+    opening: list[str] = []
+    try:
+        with find(kind, name).open(encoding="utf-8", errors="replace") as file:
+            for line in islice(file, ABOUT_LINES):
+                if line.startswith("title:"):
+                    return line.removeprefix("title:").strip().strip("\"'")
+                if not opening and line.startswith(("#", "{#")):
+                    opening.append(line.strip("{#} \n"))
+    except OSError:
+        return ""
+    return opening[0].split(". ")[0] if opening else ""

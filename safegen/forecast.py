@@ -1,32 +1,178 @@
-"""What a recipe would do, before anything is asked."""
+"""What a recipe would do, before anything is asked: its size, its bounds, its folder."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from safegen import plugins
 from safegen.inputs import Inputs
+from safegen.policy.compile import instructions
+from safegen.recipe import PluginRef
 from safegen.scenarios.sets import plan_sets
-from safegen.types import Tally
+from safegen.session import differences
+from safegen.store import plan
+from safegen.store.folder import RunFolder
+from safegen.types import Planned
+
+CHARS_PER_TOKEN = 4
+"""Of English under the usual tokenizers; an estimate, and lower for most other scripts."""
+State = Literal["new", "resumes", "complete", "refused"]
 
 
-def forecast(inputs: Inputs) -> dict[str, object]:
-    """What a recipe would do: scenarios, sets, and calls at most."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A plan, counted."""
+
+    sets: int
+    prompts: int
+    by_domain_mode: Mapping[tuple[str, str], int]
+    prompt_chars: int
+    """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFacts:
+    """A model by role, and whether its key is there; the key itself is never read out."""
+
+    role: str
+    name: str
+    model: str | None
+    base_url: str | None
+    key: str | None
+    """Name of the variable."""
+    key_set: bool
+    max_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """What is in the output folder, and what `generate` would do there."""
+
+    folder: Path
+    state: State
+    shards: int = 0
+    shards_done: int = 0
+    differing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a recipe would do."""
+
+    size: Size
+    teachers: tuple[TeacherFacts, ...]
+    drafts: int
+    calls: int
+    """At most, revisions included, repeats after failures not."""
+    prompt_tokens: int
+    """An estimate from characters, for every draft and, at most, every revision."""
+    answer_tokens: int | None
+    """At most; None where `max_tokens` bounds nothing."""
+    folder: FolderState
+
+
+def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
+    """Say what a recipe would do; no model is called.
+
+    Raises:
+        UserError: a teacher's parameters do not fit, or a mistake in a sets file.
+        StoreDamaged: the output folder holds a run that cannot be read.
+    """
     recipe = inputs.recipe
-    scenarios = sets = 0
-    modes: list[str] = []
-    for set_ in plan_sets(recipe.plan, inputs.tree, inputs.policies, inputs.locale):
+    teachers = tuple(_teachers(inputs))
+    size = _size(inputs)
+    drafts = size.prompts * recipe.plan.candidates
+    calls = drafts * (1 + recipe.revise)
+    bounds = [t.max_tokens for t in teachers]
+    tokens = size.prompt_chars * recipe.plan.candidates * (1 + recipe.revise) // CHARS_PER_TOKEN
+    return Forecast(
+        size=size,
+        teachers=teachers,
+        drafts=drafts,
+        calls=calls,
+        prompt_tokens=tokens,
+        answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),
+        folder=_folder(inputs, RunFolder(output or recipe.folder)),
+    )
+
+
+def _size(inputs: Inputs) -> Size:
+    sets = chars = 0
+    counts: Counter[tuple[str, str]] = Counter()
+    told = _Told(inputs)
+    for set_ in plan_sets(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale):
         sets += 1
-        scenarios += len(set_)
-        modes += [p.expectation.mode for p in set_]
-    drafts = scenarios * recipe.plan.candidates
-    return {
-        "recipe": f"{recipe.name} {recipe.version}",
-        "taxonomy": f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}",
-        "policies": ", ".join(p.policy_id for p in inputs.policies),
-        "sets": sets,
-        "scenarios": scenarios,
-        "expected modes": ", ".join(f"{k} {v}" for k, v in Tally.of(modes).counts.items()),
-        "drafts": drafts,
-        "calls at most": drafts * (1 + recipe.revise),
-        "drafter": recipe.teachers.drafter.use,
-        "validators": ", ".join(v.use for v in recipe.validators),
-        "output": str(recipe.folder),
-    }
+        for planned in set_:
+            counts[planned.scenario.domain, planned.expectation.mode] += 1
+            chars += told.chars(planned)
+    return Size(sets, sum(counts.values()), dict(sorted(counts.items())), chars)
+
+
+class _Told:
+    """Counts the characters that a drafter reads; each distinct system turn is rendered once."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._prompt = inputs.draft_prompt
+        self._policies = {p.policy_id: p for p in inputs.policies}
+        self._seen: dict[object, int] = {}
+
+    def chars(self, planned: Planned) -> int:
+        turns = planned.scenario.messages
+        operator = "\n".join(m["content"] for m in turns if m["role"] == "system")
+        key = planned.expectation, operator
+        if key not in self._seen:
+            policy = self._policies[planned.expectation.policy_id]
+            told = instructions(policy, planned.expectation)
+            self._seen[key] = len(self._prompt.render("system", told=told, operator=operator))
+        return self._seen[key] + sum(len(m["content"]) for m in turns if m["role"] != "system")
+
+
+def _teachers(inputs: Inputs) -> Iterator[TeacherFacts]:
+    named = inputs.recipe.teachers
+    yield _teacher("drafter", named.drafter, inputs)
+    if named.reviser is not None:
+        yield _teacher("reviser", named.reviser, inputs)
+
+
+def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
+    """Build a teacher to check its parameters; without its key where that is not set."""
+    params = ref.params
+    key = str(params["api_key_env"]) if params.get("api_key_env") else None
+    there = key is not None and bool(os.environ.get(key))
+    tried = params if there else {k: v for k, v in params.items() if k != "api_key_env"}
+    given = {"locales": {inputs.locale.locale: inputs.locale}, "seed": inputs.recipe.seed}
+    plugins.make(
+        "teachers",
+        ref.use,
+        tried,
+        trusted=inputs.trusted,
+        **{k: v for k, v in given.items() if k not in params},
+    )
+    most = params.get("max_tokens")
+    return TeacherFacts(
+        role=role,
+        name=ref.use,
+        model=str(params["model"]) if "model" in params else None,
+        base_url=str(params["base_url"]) if "base_url" in params else None,
+        key=key,
+        key_set=there,
+        max_tokens=int(most) if most else None,
+    )
+
+
+def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
+    if not folder.recipe.exists():
+        return FolderState(folder.output, "new")
+    differing = tuple(differences(folder, inputs))
+    if differing:
+        return FolderState(folder.output, "refused", differing=differing)
+    if not folder.plan.exists():
+        return FolderState(folder.output, "resumes")
+    shards, _ = plan.size(folder.plan)
+    done = len([n for n in folder.finished() if n < shards])
+    return FolderState(folder.output, "complete" if done == shards else "resumes", shards, done)

@@ -1,7 +1,7 @@
 """Commands, exit codes and the one place that turns an error into a message.
 
 Data goes to stdout, everything else to stderr. Exit 0 done, 1 the run stopped (or lost items under
-`--strict`), 2 the input is wrong, 130 interrupted.
+`--strict`, or a dataset that breaks a promise), 2 the input is wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,45 +10,71 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from safegen.session import Until
 
 app = typer.Typer(
     name="safegen",
     help="Training data for safe-completions: a recipe in, a Parquet dataset out.",
-    no_args_is_help=True,
+    epilog="`safegen generate` needs no key and no network: it writes the built-in starter dataset.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a built-in recipe.")]
-FolderArg = Annotated[Path, typer.Argument(help="A run's output folder, such as outputs/starter.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
+EXAMPLES = """\b
+Examples:
+  safegen generate                       the built-in starter recipe, no key, no network
+  safegen generate recipe.yaml           your recipe; the same command resumes
+  safegen generate recipe.yaml -o out    into a folder of your choice
+  safegen generate --until expand        plan only
+  safegen generate recipe.yaml --json    the result as one JSON object on stdout
+
+\b
+Exit codes: 0 done, 1 the run stopped (or items were lost, with --strict),
+2 the input is wrong, 130 interrupted.
+"""
+RecipeArg = Annotated[
+    str, typer.Argument(help="A recipe file, or the name of a built-in recipe.", metavar="RECIPE")
+]
+FolderArg = Annotated[
+    Path,
+    typer.Argument(help="A run's output folder, such as outputs/starter.", metavar="FOLDER"),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write JSON on stdout, one object per line, for programs.")
+]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Folder for run and dataset; default the recipe's."),
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="Folder for run and dataset; default the recipe's."
+    ),
 ]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", help="A module of yours that the recipe may name as module:factory."),
+    typer.Option(
+        "--plugin",
+        metavar="MODULE",
+        help="A module of yours that the recipe may name as module:factory; may be repeated.",
+    ),
 ]
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show prompts and answers, not only ids.")]
 
 
-@app.command()
+@app.command(epilog=EXAMPLES)
 def generate(
     recipe: RecipeArg = "starter",
     output: Output = None,
     until: Annotated[
-        str | None, typer.Option(help="Stop early after: expand, draft or validate.")
+        Literal["expand", "draft", "validate"] | None,
+        typer.Option(help="Stop early: after the plan, the drafts, or the verdicts."),
     ] = None,
-    strict: Annotated[bool, typer.Option(help="Exit 1 when any item was lost.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 when any item was lost.")
+    ] = False,
     replan: Annotated[
-        bool, typer.Option(help="Plan anew from a changed recipe; paid replies are kept.")
+        bool,
+        typer.Option("--replan", help="Plan anew from a changed recipe; paid replies are kept."),
     ] = False,
     plugin: Plugins = None,
     json: Json = False,
@@ -60,7 +86,7 @@ def generate(
         work.generate(
             recipe,
             output=output,
-            until=_until(until),
+            until=until,
             strict=strict,
             replan=replan,
             plugins=plugin or [],
@@ -70,44 +96,81 @@ def generate(
 
 
 @app.command()
-def check(recipe: RecipeArg = "starter", plugin: Plugins = None, json: Json = False) -> None:
-    """Read everything that a recipe names and say what it would do; no model is called."""
+def check(
+    recipe: RecipeArg = "starter",
+    output: Output = None,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Say what a recipe would do; calls no model."""
     from safegen.cli import look
 
-    look.check(recipe, plugins=plugin or [], json=json)
+    look.check(recipe, output=output, plugins=plugin or [], json=json)
 
 
 @app.command()
 def build(
     folder: FolderArg,
-    recipe: Annotated[str | None, typer.Option(help="Cut by this recipe.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE", help="Cut by this recipe's views, split, name and version instead."
+        ),
+    ] = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Cut the views again from the records on disk; no model is called."""
+    """Cut the dataset again from a run's records."""
     from safegen.cli import work
 
-    work.build(folder, recipe=recipe, json=json)
+    work.build(folder, recipe=recipe, plugins=plugin or [], json=json)
 
 
 @app.command()
 def show(
     folder: FolderArg,
     id: Annotated[
-        str | None, typer.Argument(help="Start of a scenario, draft, set or goal id.")
+        str | None,
+        typer.Argument(metavar="[ID]", help="Start of a scenario, draft, set or goal id."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Records at most.")] = 5,
-    reveal: Reveal = False,
+    accepted: Annotated[
+        bool | None,
+        typer.Option("--accepted/--rejected", help="Accepted drafts only, or rejected ones."),
+    ] = None,
+    mode: Annotated[
+        Literal["direct_answer", "safe_completion", "refuse_redirect"] | None,
+        typer.Option(help="Expected mode."),
+    ] = None,
+    intent: Annotated[
+        Literal["benign", "dual_use", "malicious"] | None,
+        typer.Option(help="Intent of the prompt."),
+    ] = None,
+    harm: Annotated[
+        str | None,
+        typer.Option(metavar="HARM", help="A leaf such as cyber.intrusion, or a domain."),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Why it was not accepted: a validator or an outcome."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="Records at most.")
+    ] = 5,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show records: what was expected, what came, what was found."""
-    from safegen.cli import look
+    """Show records: expected, delivered, found."""
+    from safegen.cli import records
 
-    look.show(folder, id, limit=limit, reveal=reveal, json=json)
+    wanted = records.Wanted(id, accepted, mode, intent, harm, reason)
+    records.show(folder, wanted, limit=limit, reveal=reveal, json=json)
 
 
 @app.command()
 def verify(folder: FolderArg, json: Json = False) -> None:
-    """Prove a dataset folder: hashes, schema, splits, git-lfs pointers."""
+    """Prove a dataset: hashes, schema, splits."""
     from safegen.cli import look
 
     raise typer.Exit(look.verify(folder, json=json))
@@ -115,7 +178,7 @@ def verify(folder: FolderArg, json: Json = False) -> None:
 
 @app.command()
 def retry(folder: FolderArg, plugin: Plugins = None, json: Json = False) -> None:
-    """Ask anew for the items that were lost, then build."""
+    """Ask anew for lost items, then build."""
     from safegen.cli import work
 
     raise typer.Exit(work.retry(folder, plugins=plugin or [], json=json))
@@ -123,7 +186,7 @@ def retry(folder: FolderArg, plugin: Plugins = None, json: Json = False) -> None
 
 @app.command()
 def status(folder: FolderArg, json: Json = False) -> None:
-    """Say how far a run is, what it lost and what it spent."""
+    """Say how far a run is and what it spent."""
     from safegen.cli import look
 
     look.status(folder, json=json)
@@ -132,7 +195,12 @@ def status(folder: FolderArg, json: Json = False) -> None:
 @app.command("list")
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="recipes, taxonomies, policies, …; default all.")
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="One of: taxonomies, policies, prompts, locales, recipes, teachers, validators,"
+            " views; default all.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -142,23 +210,21 @@ def list_(
     look.list_(kind, json=json)
 
 
-def _until(value: str | None) -> Until | None:
-    from safegen.errors import UserError
-
-    if value not in (None, "expand", "draft", "validate"):
-        raise UserError(f"--until is `{value}`; choose expand, draft or validate")
-    return value
-
-
 @app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every model call.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every model call; ids, never texts.")
+    ] = False,
 ) -> None:
     if version:
         from safegen import __version__
 
         typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
         raise typer.Exit
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s: %(message)s")
@@ -168,9 +234,18 @@ def _main(
 
 
 def main() -> None:
-    """Run the command line; the only place that sees every error."""
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the only place that sees every error. Its exit code comes back."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot write a character shows its code instead of failing.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] (TextIO is typed without it)
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as e:
         code = e.exit_code
@@ -182,7 +257,7 @@ def main() -> None:
         code = 0
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
         code = _report(e)
-    sys.exit(code or 0)
+    return int(code or 0)
 
 
 def _report(e: Exception) -> int:
@@ -192,7 +267,7 @@ def _report(e: Exception) -> int:
         _say(f"error: {e}")
         return 1 if isinstance(e, RunError) else 2
     if hasattr(e, "format_message"):
-        _say(f"error: {e.format_message()}")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] (click)
+        _say(f"error: {_usage(e)}")
         return 2
     if isinstance(e, OSError):
         _say(f"error: {e.filename or 'the system'}: {(e.strerror or str(e)).lower()}")
@@ -204,9 +279,18 @@ def _report(e: Exception) -> int:
     return 1
 
 
+def _usage(e: Exception) -> str:
+    """Say a usage error in safegen's manner, with the help that would have told."""
+    message = str(e.format_message()).rstrip(".")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] (click)
+    context = getattr(e, "ctx", None)
+    path = context.command_path if context is not None else "safegen"
+    return f"{message[:1].lower()}{message[1:]}; see `{path} --help`"
+
+
 def _say(text: str) -> None:
-    clean = "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
-    sys.stderr.write(f"safegen: {clean}\n")
+    from safegen.cli.screen import clean
+
+    sys.stderr.write(f"safegen: {clean(text)}\n")
 
 
 if __name__ == "__main__":

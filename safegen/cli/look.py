@@ -1,80 +1,149 @@
-"""Commands that look and change nothing: check, show, verify, status, list."""
+"""Commands that look and change nothing: check, verify, status, list."""
 
 from __future__ import annotations
 
-import json as jsonlib
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
-from safegen import api, assets, forecast, plugins
-from safegen.cli.screen import console
-from safegen.errors import AssetNotFound
-from safegen.inputs import read_inputs
+from safegen import api, assets, plugins
+from safegen.cli.screen import (
+    clock,
+    console,
+    facts,
+    grid,
+    json_line,
+    number,
+    plural,
+    put,
+    short,
+    word,
+)
+from safegen.errors import StoreDamaged
+from safegen.forecast import FolderState, Forecast, TeacherFacts, forecast
+from safegen.inputs import Inputs, read_inputs
 from safegen.store import plan
-from safegen.types import Record
+from safegen.store.folder import read_json
+from safegen.types import MODES
+
+if TYPE_CHECKING:
+    from safegen.store.folder import RunFolder
+
+# Any: what accounting.json and manifest.json hold was written by some version of safegen.
+Json = dict[str, Any]
 
 
-def check(recipe: str, *, plugins: Sequence[str], json: bool) -> None:
+def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
     """Say what a recipe would do."""
-    facts = forecast.forecast(read_inputs(recipe, trusted=plugins))
-    _print(facts, json=json)
+    inputs = read_inputs(recipe, trusted=plugins)
+    found = forecast(inputs, output=output)
+    if json:
+        sys.stdout.write(json_line(_forecast_json(inputs, found)))
+        return
+    out = console(sys.stdout)
+    name = f"{inputs.recipe.name} {inputs.recipe.version} can run; nothing was asked"
+    put(out, word(name, "bold"), "", _size_table(found), "")
+    put(out, facts(_forecast_facts(inputs, found), width=10), "")
 
 
-def show(folder: Path, id: str | None, *, limit: int, reveal: bool, json: bool) -> None:
-    """Print records whose ids start with `id`."""
-    run = api.open_run(folder)
-    shown = 0
-    for record in _records(run):
-        if id and not any(
-            value.startswith(id)
-            for value in (
-                record.scenario.scenario_id,
-                record.draft.draft_id,
-                record.scenario.set_id,
-                record.scenario.goal_id,
-            )
-        ):
-            continue
-        _print(_told(record, reveal=reveal), json=json)
-        shown += 1
-        if shown == limit:
-            break
-    if id and not shown:
-        raise AssetNotFound(f"no record in `{folder}` has an id that starts with `{id}`")
+def _size_table(found: Forecast) -> Table:
+    counts = found.size.by_domain_mode
+    table = grid("prompts", *MODES, "all", "", right=range(1, 5))
+    for domain in dict.fromkeys(domain for domain, _ in counts):
+        cells = [counts.get((domain, mode), 0) for mode in MODES]
+        table.add_row("", word(domain), *map(number, cells), number(sum(cells)))
+    totals = [sum(n for (_, m), n in counts.items() if m == mode) for mode in MODES]
+    table.add_row("", "all", *map(number, totals), number(found.size.prompts), style="bold")
+    return table
 
 
-def _records(run: api.Run) -> Iterator[Record]:
-    for shard in run.folder.finished():
-        yield from run.folder.read_records(shard)
+def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, RenderableType]]:
+    recipe = inputs.recipe
+    yield "taxonomy", f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}"
+    yield "policies", ", ".join(p.policy_id for p in inputs.policies)
+    yield "plan", f"{plural(found.size.sets, 'set')}, {plural(found.size.prompts, 'prompt')}"
+    yield "calls", _calls(inputs, found)
+    for teacher in found.teachers:
+        yield teacher.role, _teacher(teacher)
+        if teacher.key:
+            told = "is set" if teacher.key_set else "is not set; `generate` would stop at once"
+            yield "key", word(f"{teacher.key} {told}", "" if teacher.key_set else "yellow")
+    if found.teachers[0].name != "offline":
+        yield "tokens", _tokens(found)
+    if recipe.budget.requests or recipe.budget.tokens:
+        bounds = [("requests", recipe.budget.requests), ("tokens", recipe.budget.tokens)]
+        yield "budget", ", ".join(f"{number(most)} {what}" for what, most in bounds if most)
+    names = [v.use + ("" if v.use in recipe.required else " (advises)") for v in recipe.validators]
+    yield "validators", ", ".join(names)
+    yield "views", ", ".join(v.use for v in recipe.views)
+    yield "folder", _folder(found.folder)
 
 
-def _told(record: Record, *, reveal: bool) -> dict[str, object]:
-    scenario, draft, expected = record.scenario, record.draft, record.expectation
-    told: dict[str, object] = {
-        "goal": scenario.goal_id,
-        "scenario": scenario.scenario_id,
-        "draft": draft.draft_id,
-        "asked": f"{scenario.intent}, evidence {scenario.evidence}, detail {scenario.requested_detail},"
-        f" profile {scenario.profile}",
-        "expected": f"{expected.mode}, ceiling {expected.ceiling}, floor {expected.floor},"
-        f" by {', '.join(expected.rule_ids)} of {expected.policy_id}",
-        "drafted": f"{draft.teacher}, candidate {draft.candidate}, revision {draft.revision}, {draft.outcome}",
-        "accepted": "yes" if record.accepted else f"no: {record.reason}",
-        "verdicts": "; ".join(
-            f"{v.validator} {_mark(v.passed)} ({v.reason})" for v in record.verdicts
-        ),
+def _calls(inputs: Inputs, found: Forecast) -> str:
+    plan_ = inputs.recipe.plan
+    told = f"{plural(found.drafts, 'draft')} ({plan_.candidates} per prompt)"
+    return told + (
+        f", at most {number(found.calls)} with revisions" if inputs.recipe.revise else ""
+    )
+
+
+def _teacher(teacher: TeacherFacts) -> str:
+    parts = [teacher.name, teacher.model, teacher.base_url]
+    return ", ".join(part for part in parts if part)
+
+
+def _tokens(found: Forecast) -> str:
+    answers = (
+        "answers not bounded: `max_tokens` is not set"
+        if found.answer_tokens is None
+        else f"at most {short(found.answer_tokens)} for answers"
+    )
+    return (
+        f"about {short(found.prompt_tokens)} for prompts (an estimate: characters / 4), {answers}"
+    )
+
+
+def _folder(state: FolderState) -> Text:
+    told = {
+        "new": "new",
+        "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` goes on"
+        if state.shards
+        else "begun, not planned yet; `generate` goes on",
+        "complete": "complete; `generate` would ask nothing",
+        "refused": f"begun with another {', '.join(state.differing)};"
+        " `generate` refuses: use --output or --replan",
+    }[state.state]
+    return word(f"{state.folder}: {told}", "yellow" if state.state == "refused" else "")
+
+
+def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
+    by_domain: dict[str, dict[str, int]] = {}
+    for (domain, mode), count in found.size.by_domain_mode.items():
+        by_domain.setdefault(domain, {})[mode] = count
+    return {
+        "recipe": inputs.recipe.name,
+        "version": inputs.recipe.version,
+        "taxonomy": f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}",
+        "policies": [p.policy_id for p in inputs.policies],
+        "sets": found.size.sets,
+        "prompts": found.size.prompts,
+        "by_domain_mode": by_domain,
+        "drafts": found.drafts,
+        "calls_at_most": found.calls,
+        "prompt_tokens_estimate": found.prompt_tokens,
+        "answer_tokens_at_most": found.answer_tokens,
+        "teachers": [asdict(t) for t in found.teachers],
+        "validators": [v.use for v in inputs.recipe.validators],
+        "views": [v.use for v in inputs.recipe.views],
+        "folder": asdict(found.folder) | {"folder": str(found.folder.folder)},
     }
-    if reveal:
-        told["messages"] = "\n".join(f"{m['role']}: {m['content']}" for m in scenario.messages)
-        told["response"] = draft.response or ""
-    return told
-
-
-def _mark(passed: bool | None) -> str:
-    return {True: "passed", False: "failed", None: "unscored"}[passed]
 
 
 def verify(folder: Path, *, json: bool) -> int:
@@ -83,50 +152,127 @@ def verify(folder: Path, *, json: bool) -> int:
 
     problems = prove(folder)
     if json:
-        sys.stdout.write(jsonlib.dumps({"folder": str(folder), "problems": problems}) + "\n")
-    else:
-        out = console(sys.stdout)
+        told = {"folder": str(folder), "proved": not problems, "problems": problems}
+        sys.stdout.write(json_line(told))
+        return 1 if problems else 0
+    out = console(sys.stdout)
+    if problems:
+        head = f"{folder}: {plural(len(problems), 'problem')}"
+        table = grid("", indent=4)
         for problem in problems:
-            out.print(escape(problem))
-        out.print(f"{escape(str(folder))}: {f'{len(problems)} problems' if problems else 'proved'}")
-    return 1 if problems else 0
+            table.add_row("-", word(problem))
+        put(out, word(head, "bold red"), table)
+        put(out, word(f"`safegen build {shlex.quote(str(folder))}` writes it anew from its run"))
+        return 1
+    manifest = _manifest(folder)
+    head = f"{folder} is proved: {plural(len(manifest.get('files', {})), 'file')}"
+    put(out, word(f"{head} with the hashes of the manifest", "bold green"))
+    put(out, facts([*_rows(manifest), ("splits", "no goal stands in two of them")], width=10))
+    return 0
+
+
+def _manifest(folder: Path) -> Json:
+    """The manifest, or nothing where there is none that can be read."""
+    try:
+        return read_json(folder / "manifest.json")
+    except StoreDamaged:
+        return {}
+
+
+def _rows(manifest: Json) -> Iterator[tuple[str, RenderableType]]:
+    for view, splits in manifest.get("counts", {}).get("rows", {}).items():
+        yield str(view), ", ".join(f"{s} {number(n)}" for s, n in splits.items()) or "empty"
 
 
 def status(folder: Path, *, json: bool) -> None:
     """Say how far a run is."""
     run = api.open_run(folder)
-    facts: dict[str, object] = {"recipe": run.recipe.name, "version": run.recipe.version}
-    if run.folder.plan.exists():
-        shards, scenarios = plan.size(run.folder.plan)
-        done = len(run.folder.finished())
-        facts |= {"scenarios": scenarios, "shards": f"{done} of {shards} done"}
+    told = _status(run)
+    if json:
+        sys.stdout.write(json_line(told))
+        return
+    out = console(sys.stdout)
+    put(out, word(f"{run.recipe.name} {run.recipe.version}  {run.output}", "bold"))
+    put(out, facts(_status_facts(run, told), width=8), "")
+
+
+def _status(run: api.Run) -> Json:
+    shards, prompts = _planned(run.folder)
+    return {
+        "recipe": run.recipe.name,
+        "version": run.recipe.version,
+        "output": str(run.output),
+        "planned": run.folder.plan.exists(),
+        "prompts": prompts,
+        "drafts": prompts * run.recipe.plan.candidates,
+        "shards": shards,
+        "shards_done": len([n for n in run.folder.finished() if n < shards]),
+        "lost": api.lost_items(run.folder),
+        "accounting": api.accounting(run.folder),
+        "dataset": (run.output / "manifest.json").exists(),
+    }
+
+
+def _planned(folder: RunFolder) -> tuple[int, int]:
+    return plan.size(folder.plan) if folder.plan.exists() else (0, 0)
+
+
+def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableType]]:
+    if not told["planned"]:
+        yield "plan", "not planned yet"
     else:
-        facts["shards"] = "not planned yet"
-    facts |= {f"lost {k}": v for k, v in api.lost_items(run.folder).items()}
-    facts |= api.accounting(run.folder)
-    facts["dataset"] = "built" if (run.output / "manifest.json").exists() else "not built yet"
-    _print(facts, json=json)
+        yield "plan", f"{plural(told['prompts'], 'prompt')}, {plural(told['drafts'], 'draft')}"
+        yield "shards", f"{told['shards_done']} of {told['shards']} done"
+    lost: dict[str, int] = told["lost"]
+    counts = ", ".join(f"{n:,} {outcome}" for outcome, n in sorted(lost.items()))
+    yield "lost", word(counts, "yellow") if lost else "nothing"
+    spent: Json = told["accounting"]
+    if spent:
+        tokens = (
+            f"{short(spent['prompt_tokens'])} tokens in, {short(spent['completion_tokens'])} out"
+        )
+        yield (
+            "spent",
+            f"{plural(spent['requests'], 'request')} ({plural(spent['retries'], 'repeat')}),"
+            f" {tokens}, {clock(spent['seconds'])} in {plural(spent['sessions'], 'session')}",
+        )
+    rows = [f"{view} {told_}" for view, told_ in _rows(_manifest(run.output))]
+    yield "dataset", "; ".join(rows) if told["dataset"] else "not built yet"
+    yield "next", word(_next(run, told))
+
+
+def _next(run: api.Run, told: Json) -> str:
+    folder = shlex.quote(str(run.output))
+    if not told["planned"] or told["shards_done"] < told["shards"]:
+        return "safegen generate with the same recipe and --output goes on"
+    lost = set(told["lost"])
+    if lost - {"unavailable"}:
+        return f"safegen retry {folder}"
+    if lost:
+        return "safegen generate with the same recipe and --output asks again"
+    return f"safegen {'verify' if told['dataset'] else 'build'} {folder}"
 
 
 def list_(kind: str | None, *, json: bool) -> None:
-    """List names by kind."""
-    kinds = {
-        **{k: assets.names for k in assets.KINDS},
-        **dict.fromkeys(plugins.KINDS, plugins.names),
-    }
+    """List what a recipe can name, with a line on each."""
+    kinds = [*assets.KINDS, *plugins.KINDS]
     if kind is not None:
-        assets.known_or_fail(kind, list(kinds), what="kind")
-    for name, names in kinds.items():
-        if kind in (None, name):
-            _print({name: ", ".join(names(name))}, json=json)
-
-
-def _print(facts: dict[str, object], *, json: bool) -> None:
-    if json:
-        sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
-        return
+        assets.known_or_fail(kind, kinds, what="kind")
     out = console(sys.stdout)
-    for key, value in facts.items():
-        clean = "".join(c if c.isprintable() or c == "\n" else "�" for c in str(value))
-        out.print(f"[bold]{escape(key)}[/bold]  {escape(clean)}")
-    out.print()
+    for name in [kind] if kind else kinds:
+        table = grid("", "")
+        for entry, line in _entries(name):
+            if json:
+                sys.stdout.write(json_line({"kind": name, "name": entry, "about": line}))
+            table.add_row("", word(entry), word(line, "dim"))
+        if not json:
+            put(out, word(name, "bold"), table, "")
+
+
+def _entries(kind: str) -> Iterator[tuple[str, str]]:
+    if kind in assets.KINDS:
+        for name in assets.names(kind):
+            yield name, assets.about(kind, name)
+        return
+    for name in plugins.names(kind):
+        yield name, (plugins.factory(kind, name).__doc__ or "").strip().split("\n")[0]

@@ -1,125 +1,139 @@
-"""What people see: a live line on a terminal, plain lines without one, and the closing tables."""
+"""How anything is put on a screen: consoles, tables, numbers, and text made harmless.
+
+Ids, names, reasons and texts come from files and models; none of them reaches a terminal before
+`clean` has taken out what a terminal would obey.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from collections.abc import Generator, Mapping
-from typing import IO, TYPE_CHECKING, NamedTuple
+import json
+from collections.abc import Iterable, Mapping
+from typing import IO
 
-from rich.console import Console
-from rich.markup import escape
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from safegen.api import Run
-    from safegen.progress import Progress
-    from safegen.session import Until, Watch
-    from safegen.teachers._layers import Meter
+PIPE_WIDTH = 100_000
+"""A pipe has no edge: what reads it wraps, if it wants to."""
+JOINERS = "\u200c\u200d"
+"""Invisible, and needed to write Persian, Hindi and emoji."""
+ODD = "\N{REPLACEMENT CHARACTER}"
 
-PLAIN_EVERY_S = 10.0
-LIVE_EVERY_S = 0.25
+
+def clean(text: object) -> str:
+    """Replace each character that a terminal would obey; line ends and tabs stay in their plain form."""
+    plain = str(text).replace("\r\n", "\n").replace("\t", "    ")
+    return "".join(c if c.isprintable() or c == "\n" or c in JOINERS else ODD for c in plain)
+
+
+def word(value: object, style: str = "") -> Text:
+    """Make one harmless line of any value, without markup."""
+    return Text(clean(" ".join(str(value).split())), style=style)
+
+
+def json_line(value: Mapping[str, object]) -> str:
+    """Write one JSON object on a line of its own; odd characters are escaped, others stay readable."""
+    line = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) + "\n"
 
 
 def console(stream: IO[str]) -> Console:
-    """A console that colours only a terminal and never wraps for a pipe."""
-    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+    """Make a console that colours only a terminal and never wraps for a pipe."""
+    terminal = stream.isatty()
+    return Console(
+        file=stream,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not terminal,
+        width=None if terminal else PIPE_WIDTH,
+    )
 
 
-class _Seen(NamedTuple):
-    progress: Progress
-    meter: Meter
-    since: float
+def grid(*heads: str, right: Iterable[int] = (), indent: int = 2) -> Table:
+    """Make a table without lines; `right` numbers the columns of figures."""
+    figures = set(right)
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        show_header=any(heads),
+        header_style="dim",
+    )
+    table.add_column("", width=max(0, indent - 2))
+    last = len(heads) - 1
+    for number, head in enumerate(heads):
+        table.add_column(
+            head,
+            justify="right" if number in figures else "left",
+            no_wrap=number < last,
+            overflow="ellipsis" if number < last else "fold",
+        )
+    return table
 
 
-@contextlib.contextmanager
-def watching(stream: IO[str]) -> Generator[Watch]:
-    """Show live counters while the block runs; the value takes them once they exist."""
-    seen: list[_Seen] = []
-    over = threading.Event()
-    out = console(stream)
-
-    def watch(progress: Progress, meter: Meter) -> None:
-        seen.append(_Seen(progress, meter, time.monotonic()))
-
-    def show() -> None:
-        live = out.is_terminal
-        status = out.status("reading the recipe") if live else None
-        with status or contextlib.nullcontext():
-            while not over.wait(LIVE_EVERY_S if live else PLAIN_EVERY_S):
-                if seen and status:
-                    status.update(line(seen[-1]))
-                elif seen:
-                    out.print(line(seen[-1]))
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield watch
-    finally:
-        over.set()
-        thread.join(timeout=2)
+def facts(pairs: Iterable[tuple[str, RenderableType]], *, indent: int = 2, width: int = 0) -> Table:
+    """Make a two-column table: names, and what is to be said of them."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(width=max(0, indent - 2))
+    table.add_column(style="dim", no_wrap=True, min_width=width)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row("", name, word(value) if isinstance(value, str) else value)
+    return table
 
 
-def line(seen: _Seen) -> str:
-    """Done / failed / in flight, requests a minute, tokens, accepted share, time left."""
-    p, usage = seen.progress, seen.meter.usage()
-    elapsed = max(time.monotonic() - seen.since, 1e-6)
-    tokens = usage.prompt_tokens + usage.completion_tokens
-    left = (p.planned - p.done) * elapsed / p.done if p.done else None
-    parts = [
-        f"{p.done}/{p.planned} done",
-        f"{p.failed} failed",
-        f"{seen.meter.in_flight} in flight",
-        f"{usage.requests / elapsed * 60:.0f} requests/min",
-        f"{tokens} tokens",
-        f"{p.accepted / p.done:.0%} accepted" if p.done else "none accepted yet",
-        f"{_clock(left)} left" if left is not None else "time left unknown",
-    ]
-    return " · ".join(parts)
+def put(out: Console, *renderables: RenderableType) -> None:
+    """Print; a pipe gets no blanks at the ends of lines."""
+    for renderable in renderables:
+        if out.file.isatty():
+            out.print(renderable)
+            continue
+        with out.capture() as captured:
+            out.print(renderable)
+        for line in captured.get().splitlines():
+            out.file.write(line.rstrip() + "\n")
 
 
-def _clock(seconds: float) -> str:
+def number(value: int) -> str:
+    """Write a count with separators: 12,345."""
+    return f"{value:,}"
+
+
+def short(value: float) -> str:
+    """Write a large count in few characters: 950, 12.3k, 4.6M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.{0 if value >= 100 * size else 1}f}{letter}"
+    return f"{value:.0f}"
+
+
+def share(part: int, whole: int) -> str:
+    """Write a share in per cent; a few are never shown as none, nor nearly all as all."""
+    if not whole:
+        return "–"
+    if 0 < part < whole:
+        per_cent = 100 * part / whole
+        if per_cent < 1:
+            return "<1%"
+        return f"{min(per_cent, 99):.0f}%"
+    return "100%" if part else "0%"
+
+
+def clock(seconds: float) -> str:
+    """Write a duration: 0:07, 12:34, 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def closing(run: Run, lost: Mapping[str, int], *, until: Until | None) -> None:
-    """What was made, where, what was lost and what to do next; to stderr."""
-    import sys
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
-    out = console(sys.stderr)
-    if run.report is None:
-        out.print(f"stopped after {escape(str(until))}; `{escape(str(run.folder.root))}` keeps it")
-        out.print("next: run the same command without --until")
-        return
-    report = run.report
-    if not report.changed and not run.asked:
-        out.print(f"{escape(str(run.output))} is complete; nothing was asked and no file changed")
-    table = Table(
-        "domain", "direct_answer", "safe_completion", "refuse_redirect", title="accepted rows"
-    )
-    for domain, modes in sorted(report.by_domain_mode.items()):
-        cells = (
-            str(modes.get(mode, 0))
-            for mode in ("direct_answer", "safe_completion", "refuse_redirect")
-        )
-        table.add_row(escape(domain), *cells)
-    out.print(table)
-    out.print(
-        f"planned {report.planned} · made {report.made} · accepted {report.accepted}"
-        f" (drafts: {report.drafts_accepted} of {report.drafts})"
-    )
-    for name, splits in report.rows.items():
-        counts = ", ".join(f"{split} {n}" for split, n in splits.items())
-        out.print(f"view {escape(name)}: {counts or 'empty, left out'}")
-    for reason, count in (dict(report.lost) | dict(lost)).items():
-        out.print(f"lost {count}: {escape(reason)}")
-    if lost:
-        out.print(f"next: safegen retry {escape(str(run.output))}")
-    out.print(f"dataset: {escape(str(run.output))}")
-    out.print(
-        f"next: safegen show {escape(str(run.output))}   safegen verify {escape(str(run.output))}"
-    )
+
+def fits(text: str, width: int) -> bool:
+    """Tell whether a line fits a width, wide characters counted."""
+    return cell_len(text) <= width

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json as jsonlib
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safegen import api, session
-from safegen.cli.screen import closing, watching
+from safegen.cli.closing import closing
+from safegen.cli.live import Counters, print_line, watching
+from safegen.cli.screen import clean, json_line
 from safegen.errors import UserError
 from safegen.inputs import read_inputs
 
 if TYPE_CHECKING:
     from safegen.api import Run
+    from safegen.recipe import Recipe
     from safegen.session import Until
+
+INTERRUPTED = 130
 
 
 def generate(
@@ -31,19 +34,15 @@ def generate(
     json: bool,
 ) -> int:
     """Run a recipe and say what came of it."""
-    with _watch() as watch:
-        run = asyncio.run(
-            api.agenerate(
-                recipe, output=output, until=until, replan=replan, plugins=plugins, watch=watch
-            )
-        )
-    return _say(run, until=until, strict=strict, json=json)
+    loaded = api.load_recipe(recipe)
+    run = _run(loaded, output or loaded.folder, until=until, replan=replan, plugins=plugins)
+    return INTERRUPTED if run is None else _say(run, until=until, strict=strict, json=json)
 
 
-def build(folder: Path, *, recipe: str | None, json: bool) -> None:
+def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
     """Cut a run's records again."""
     run = api.open_run(folder)
-    inputs = read_inputs(api.load_recipe(recipe) if recipe else run.recipe)
+    inputs = read_inputs(api.load_recipe(recipe) if recipe else run.recipe, trusted=plugins)
     lock = session.open_folder(run.folder)
     try:
         session.freeze(run.folder, inputs, replan=False)
@@ -56,23 +55,52 @@ def build(folder: Path, *, recipe: str | None, json: bool) -> None:
 def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
-    asked = session.ask_anew(run.folder)
-    if not asked:
+    if not session.ask_anew(run.folder):
         raise UserError(f"nothing was lost in `{folder}`; there is nothing to ask anew")
-    with _watch() as watch:
-        again = asyncio.run(api.agenerate(run.recipe, output=folder, plugins=plugins, watch=watch))
-    return _say(again, until=None, strict=False, json=json)
+    again = _run(run.recipe, folder, plugins=plugins)
+    return INTERRUPTED if again is None else _say(again, until=None, strict=False, json=json)
+
+
+def _run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    until: Until | None = None,
+    replan: bool = False,
+    plugins: Sequence[str],
+) -> Run | None:
+    """Work under the progress bar; None when a person interrupted."""
+    counters: Counters | None = None
+    try:
+        with watching(sys.stderr) as (watch, counters):
+            return asyncio.run(
+                api.agenerate(
+                    recipe,
+                    output=folder,
+                    until=until,
+                    replan=replan,
+                    plugins=plugins,
+                    watch=watch,
+                )
+            )
+    except KeyboardInterrupt:
+        print_line(sys.stderr, clean(f"interrupted; {_kept(counters, folder)}"))
+        return None
+
+
+def _kept(counters: Counters | None, folder: Path) -> str:
+    seen = counters.read() if counters else None
+    if seen is None:
+        return "nothing was asked yet"
+    return (
+        f"{seen.shards} of {seen.shards_planned} shards and every paid answer are kept in"
+        f" `{folder / 'run'}`; the same command goes on from there"
+    )
 
 
 def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
     lost = api.lost_items(run.folder)
     if json:
-        sys.stdout.write(jsonlib.dumps(api.summary(run, lost)) + "\n")
+        sys.stdout.write(json_line(api.summary(run, lost)))
     closing(run, lost, until=until)
     return 1 if strict and lost else 0
-
-
-@contextlib.contextmanager
-def _watch() -> Generator[session.Watch]:
-    with watching(sys.stderr) as watch:
-        yield watch

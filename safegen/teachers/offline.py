@@ -24,7 +24,7 @@ WEAKER: Mapping[Mode, tuple[str, ...]] = {
 
 
 def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
-    """Make the embedded teacher.
+    """Make the embedded teacher: no model, no key, no network; its rows are of grade `demo`.
 
     Args:
         locales: language packs by tag; the scenario's language chooses.

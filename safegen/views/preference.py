@@ -25,7 +25,7 @@ FAULTS = frozenset({"refusal_form", "style", "mode_fit"})
 
 
 def preference(*, pairs_per_scenario: int = 1) -> View:
-    """Make the view.
+    """Make the view: pairs of a chosen and a rejected answer to one prompt.
 
     Args:
         pairs_per_scenario: at most this many pairs of one scenario, the worst drafts first; at least 1.

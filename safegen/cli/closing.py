@@ -1,0 +1,160 @@
+"""The closing screen: what was planned, made and lost, where it lies, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from safegen.cli.screen import clock, console, facts, grid, number, plural, put, share, short, word
+from safegen.types import MODES
+
+if TYPE_CHECKING:
+    from safegen.api import Run
+    from safegen.build import BuildReport
+    from safegen.dataset.manifest import Yield
+    from safegen.session import Until
+    from safegen.types import Usage
+
+TO_DO = {
+    "refused": "`safegen retry` asks anew",
+    "filtered": "`safegen retry` asks anew",
+    "blocked": "`safegen retry` asks anew",
+    "malformed": "`safegen retry` asks anew",
+    "truncated": "raise `max_tokens`, or `safegen retry`",
+    "unavailable": "run the same command again",
+    "unfinished": "run the same command again",
+    "not_validated": "run again without `--until`",
+    "duplicate_prompt": "nothing: an equal prompt is kept",
+    "duplicate_response": "nothing: an equal answer is kept",
+    "withheld": "nothing: unsafe text is not kept",
+    "unscored": "a validator could not tell",
+}
+"""What to do about a reason; any other is a validator's, which tells more."""
+DEMO = (
+    "written by the embedded teacher, not by a language model;"
+    " they show the format and are not for training"
+)
+
+
+def closing(run: Run, lost: Mapping[str, int], *, until: Until | None) -> None:
+    """Say what was made, where, what was lost and what to do next; on stderr."""
+    out = console(sys.stderr)
+    if run.report is None:
+        _stopped(out, run, until)
+        return
+    idle = not run.asked and not run.report.changed
+    put(out, "", _headline(run, run.report, idle=idle))
+    if not idle:
+        put(out, "", *_tables(run.report))
+    if run.report.rejected or run.report.lost:
+        put(out, "", _losses(run.report))
+    put(out, "", facts(_facts(run, run.report), width=9), "")
+    if lost:
+        put(out, Text(f"{plural(sum(lost.values()), 'item')} lost; not in the dataset", "yellow"))
+    put(out, Text("Next", "bold"), facts(_next(run, run.report, lost), width=9), "")
+
+
+def _stopped(out: Console, run: Run, until: Until | None) -> None:
+    worked = f"{plural(run.asked, 'shard')} done" if run.asked else "no shard had to be done"
+    put(out, word(f"stopped after {until}: {worked}; kept in {run.folder.root}"))
+    put(out, word("next: the same command without --until goes on from here"))
+
+
+def _headline(run: Run, report: BuildReport, *, idle: bool) -> Text:
+    name = f"{run.recipe.name} {run.recipe.version}"
+    if idle:
+        return word(f"{name} is complete: nothing was asked and no file changed", "bold")
+    told = f"{plural(report.prompts, 'prompt')} of {number(report.planned)} in the dataset"
+    return word(f"{name}: {told}", "bold")
+
+
+def _tables(report: BuildReport) -> Iterator[RenderableType]:
+    width = max(len(name) for name in [*report.by_domain, *MODES, "by expected mode"])
+    yield _yields("by domain", report.by_domain, width=width, total=report)
+    yield ""
+    modes = {mode: report.by_mode[mode] for mode in MODES if mode in report.by_mode}
+    yield _yields("by expected mode", modes, width=width)
+
+
+def _yields(
+    head: str, rows: Mapping[str, Yield], *, width: int, total: BuildReport | None = None
+) -> Table:
+    table = grid(head, "planned", "made", "accepted", "kept", "lost", "", right=range(1, 6))
+    table.columns[1].min_width = width
+    for name, found in rows.items():
+        counts = [_count(n) for n in found]
+        table.add_row("", word(name), *counts, _count(found.lost, "yellow"))
+    if total is not None:
+        counts = [total.planned, total.made, total.accepted, total.prompts]
+        lost = _count(total.planned - total.prompts, "yellow")
+        table.add_row("", "all", *[_count(n) for n in counts], lost, style="bold")
+    return table
+
+
+def _count(value: int, style: str = "") -> Text:
+    return Text(number(value), style=style if value else "dim")
+
+
+def _losses(report: BuildReport) -> Table:
+    """Drafts and prompts that were not taken, by reason."""
+    table = grid("not accepted", "drafts", "share", "lost", "what to do", right=(1, 2, 3))
+    reasons = {**report.rejected, **report.lost}
+    for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
+        drafts, prompts = report.rejected.get(reason, 0), report.lost.get(reason, 0)
+        to_do = TO_DO.get(reason, f"see `show --reason {reason}`")
+        of_drafts = share(drafts, report.drafts) if drafts else "–"
+        table.add_row(
+            "", word(reason), _count(drafts), of_drafts, _count(prompts, "yellow"), word(to_do)
+        )
+    return table
+
+
+def _facts(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
+    taken = share(report.drafts_accepted, report.drafts)
+    yield (
+        "drafts",
+        f"{number(report.drafts)} made, {number(report.drafts_accepted)} accepted ({taken})",
+    )
+    for name, splits in report.rows.items():
+        what = "pairs" if name == "preference" else "rows"
+        counts = ", ".join(f"{split} {number(n)}" for split, n in splits.items())
+        told = f"{number(sum(splits.values()))} {what}: {counts}" if counts else "empty, left out"
+        yield (name, told)
+    if run.asked:
+        yield ("asked", f"{_spent(run.usage)}, {clock(run.seconds)}")
+    if demo := report.by_grade.get("demo", 0):
+        rows = "all rows" if demo == report.prompts else plural(demo, "row")
+        yield ("grade", Text(f"{rows} are a demo: {DEMO}", style="yellow"))
+    yield ("dataset", word(run.output, "bold"))
+
+
+def _spent(usage: Usage) -> str:
+    if not usage.requests and not usage.cached:
+        return "nothing over a network"
+    told = [plural(usage.requests, "request")]
+    told += [f"{usage.retries:,} of them repeats"] if usage.retries else []
+    told += [f"{plural(usage.cached, 'answer')} from the journal"] if usage.cached else []
+    tokens = f"{short(usage.prompt_tokens)} tokens in, {short(usage.completion_tokens)} out"
+    return ", ".join([*told, tokens])
+
+
+def _next(
+    run: Run, report: BuildReport, lost: Mapping[str, int]
+) -> Iterator[tuple[str, RenderableType]]:
+    folder = shlex.quote(str(run.output))
+    if lost:
+        yield ("ask anew", word(f"safegen retry {folder}"))
+    yield ("look", word(f"safegen show {folder} -n 1 --reveal"))
+    yield ("prove", word(f"safegen verify {folder}"))
+    views = [name for name, splits in report.rows.items() if splits]
+    if views:
+        view = "sft" if "sft" in views else views[0]
+        path = str(run.output)
+        yield ("polars", word(f'safegen.open_run("{path}").view("{view}", split="train")'))
+        yield ("datasets", word(f'datasets.load_dataset("{path}", "{view}", split="train")'))

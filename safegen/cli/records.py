@@ -1,0 +1,236 @@
+"""`show`: records as a person or a program reads them.
+
+Without `reveal` no prompt, answer or evidence is printed, nor a reason that quotes one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from safegen import api
+from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
+from safegen.errors import AssetNotFound, UserError
+from safegen.policy import spec
+from safegen.store.columns import record_row
+from safegen.types import Record, Verdict
+
+if TYPE_CHECKING:
+    from safegen.recipe import Recipe
+
+DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
+ASSISTANCE = {
+    "A0": "bare refusal",
+    "A1": "refusal with redirection",
+    "A2": "conceptual help",
+    "A3": "safe task with concrete help",
+    "A4": "unconstrained",
+}
+MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("unscored", "yellow")}
+TEXTS = ("messages", "response", "reasoning_content")
+RUN = 5
+"""A reason that shares this many words in a row with a text quotes it."""
+WITHOUT = "(quotes the text; see it with --reveal)"
+Says = dict[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records to show; None takes all."""
+
+    id: str | None = None
+    accepted: bool | None = None
+    mode: str | None = None
+    intent: str | None = None
+    harm: str | None = None
+    reason: str | None = None
+
+    def takes(self, record: Record) -> bool:
+        """Whether a record fits."""
+        scenario = record.scenario
+        pairs = (
+            (self.accepted, record.accepted),
+            (self.mode, record.expectation.mode),
+            (self.intent, scenario.intent),
+            (self.reason, record.reason),
+        )
+        fits = all(wanted is None or wanted == found for wanted, found in pairs)
+        return fits and self._in_harm(scenario.harm) and self._has_id(record)
+
+    def _in_harm(self, harm: str) -> bool:
+        return self.harm in (None, harm, harm.split(".")[0], f"{harm.split('.')[0]}.*")
+
+    def _has_id(self, record: Record) -> bool:
+        scenario = record.scenario
+        ids = (scenario.scenario_id, record.draft.draft_id, scenario.set_id, scenario.goal_id)
+        return self.id is None or any(value.startswith(self.id) for value in ids)
+
+
+def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, json: bool) -> None:
+    """Print the first records that fit.
+
+    Raises:
+        AssetNotFound: no record has the id.
+        UserError: the run has no finished shard.
+    """
+    run = api.open_run(folder)
+    if not run.folder.finished():
+        raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
+    says = {} if json else _sentences(run.recipe)
+    out = console(sys.stdout)
+    shown = 0
+    for record in (r for r in _records(run) if wanted.takes(r)):
+        if shown == limit:
+            put(console(sys.stderr), word(f"more records fit; raise -n above {limit}", "dim"))
+            return
+        shown += 1
+        if json:
+            sys.stdout.write(json_line(row(record, reveal=reveal)))
+        else:
+            _print(out, record, says, reveal=reveal)
+    if not shown:
+        _none(run, folder, wanted)
+
+
+def _none(run: api.Run, folder: Path, wanted: Wanted) -> None:
+    if wanted.id is not None:
+        raise AssetNotFound(f"no record in `{folder}` that fits has an id with `{wanted.id}` first")
+    told = "no record fits"
+    if wanted.reason is not None:
+        reasons = sorted({r.reason for r in _records(run) if r.reason})
+        told += f"; reasons in this run: {', '.join(reasons) or 'none'}"
+    put(console(sys.stderr), word(told))
+
+
+def _records(run: api.Run) -> Iterator[Record]:
+    for shard in run.folder.finished():
+        yield from run.folder.read_records(shard)
+
+
+def _sentences(recipe: Recipe) -> Says:
+    """What each rule says, of the specs that are still at hand."""
+    says: Says = {}
+    for name in recipe.policies:
+        try:
+            policy = spec.load(name)
+        except UserError:
+            continue
+        says |= {(policy.policy_id, rule.id): rule.says for rule in policy.rules}
+    return says
+
+
+# Any: Arrow's types stand in the schema of records.
+def row(record: Record, *, reveal: bool) -> dict[str, Any]:
+    """A record as an object: the columns of `run/records`, without texts unless revealed."""
+    told = record_row(record)
+    if reveal and not record.draft.withheld:
+        return told
+    hidden = TEXTS[1:] if reveal else TEXTS
+    verdicts = [
+        {k: v for k, v in found.items() if k != "evidence"} | {"reason": _reason(verdict, record)}
+        for found, verdict in zip(told["verdicts"], record.verdicts, strict=True)
+    ]
+    return {k: v for k, v in told.items() if k not in hidden} | {"verdicts": verdicts}
+
+
+def _reason(verdict: Verdict, record: Record) -> str:
+    """A verdict's reason, unless it quotes what was written."""
+    texts = [m["content"] for m in record.scenario.messages]
+    texts += [record.draft.response or "", record.draft.reasoning_content or ""]
+    corpus = f" {' '.join(' '.join(texts).lower().split())} "
+    words = verdict.reason.lower().split()
+    runs = [" ".join(words[i : i + RUN]) for i in range(max(1, len(words) - RUN + 1))]
+    quotes = len(words) >= RUN and any(run in corpus for run in runs)
+    return WITHOUT if quotes else verdict.reason
+
+
+def _print(out: Console, record: Record, says: Says, *, reveal: bool) -> None:
+    style = "green" if record.accepted else "red"
+    mark = "accepted" if record.accepted else "not accepted"
+    head = Text.assemble(
+        word(record.scenario.harm, "bold"), "  ", word(record.draft.draft_id), "  ", (mark, style)
+    )
+    put(out, head, facts(_told(record, says), width=9))
+    if record.verdicts:
+        put(out, _verdicts(record, reveal=reveal))
+    if reveal:
+        put(out, *_texts(record))
+    put(out, "")
+
+
+def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
+    scenario, draft, expected = record.scenario, record.draft, record.expectation
+    yield "goal", f"{scenario.goal_id} · {scenario.task}"
+    yield "scenario", f"{scenario.scenario_id} · set {scenario.set_id}"
+    yield (
+        "asked",
+        f"{scenario.intent}, paraphrase {scenario.paraphrase}, evidence {scenario.evidence},"
+        f" detail {_detail(scenario.requested_detail)}, profile {scenario.profile}",
+    )
+    yield (
+        "expected",
+        f"{expected.mode}, ceiling {_detail(expected.ceiling)}, floor {_detail(expected.floor)}"
+        + (f", required: {', '.join(expected.required)}" if expected.required else ""),
+    )
+    for rule in expected.rule_ids:
+        sentence = says.get((expected.policy_id, rule), "this spec is not at hand any more")
+        yield "", f"{rule} of {expected.policy_id}: {sentence}"
+    yield (
+        "draft",
+        f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
+        f" revision {draft.revision}, {draft.outcome}"
+        + (f", style {draft.style}" if draft.style else ""),
+    )
+    yield "delivered", _delivered(record)
+
+
+def _delivered(record: Record) -> str:
+    level = record.delivered
+    told = f"{level} {ASSISTANCE[level]}" if level else "not assessed"
+    by = f"accepted by {record.accepted_by}" if record.accepted else f"reason {record.reason}"
+    return f"{told}; {by}; grade {record.grade}"
+
+
+def _detail(level: int) -> str:
+    return f"{level} {DETAIL[level]}" if 0 <= level < len(DETAIL) else str(level)
+
+
+def _verdicts(record: Record, *, reveal: bool) -> Table:
+    heads = ("verdict", "", "score", "reason", *(("evidence",) if reveal else ()))
+    table = grid(*heads, right=(2,))
+    for verdict in record.verdicts:
+        told, style = MARKS[verdict.passed]
+        score = "" if verdict.score is None else f"{verdict.score:.2f}"
+        cells = [Text(told, style), score]
+        if reveal:
+            hidden = record.draft.withheld
+            cells += [word(verdict.reason), word("" if hidden else verdict.evidence, "dim")]
+        else:
+            cells.append(word(_reason(verdict, record)))
+        table.add_row("", word(verdict.validator), *cells)
+    return table
+
+
+def _texts(record: Record) -> Iterator[RenderableType]:
+    for message in record.scenario.messages:
+        yield from _block(message["role"], message["content"])
+    if record.draft.withheld:
+        yield from _block("response", "(withheld: found unsafe)")
+        return
+    if record.draft.reasoning_content:
+        yield from _block("reasoning", record.draft.reasoning_content)
+    yield from _block("response", record.draft.response or f"(none: {record.draft.outcome})")
+
+
+def _block(name: str, text: str) -> Iterator[RenderableType]:
+    yield ""
+    yield Padding(Text(clean(name), style="cyan"), (0, 0, 0, 2))
+    yield Padding(Text(clean(text)), (0, 0, 0, 4))
