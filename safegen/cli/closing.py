@@ -42,9 +42,11 @@ DEMO = (
 )
 
 
-def closing(run: Run, lost: Mapping[str, int], *, until: Until | None) -> None:
-    """Say what was made, where, what was lost and what to do next; on stderr."""
-    out = console(sys.stderr)
+def closing(
+    run: Run, lost: Mapping[str, int], *, until: Until | None = None, out: Console | None = None
+) -> None:
+    """Say what was made, where, what was lost and what to do next; on stderr unless told where."""
+    out = out or console(sys.stderr)
     if run.report is None:
         _stopped(out, run, until)
         return
@@ -156,5 +158,5 @@ def _next(
     if views:
         view = "sft" if "sft" in views else views[0]
         path = str(run.output)
-        yield ("polars", word(f'safegen.open_run("{path}").view("{view}", split="train")'))
+        yield ("polars", word(f'import safegen; safegen.open_run("{path}").view("{view}")'))
         yield ("datasets", word(f'datasets.load_dataset("{path}", "{view}", split="train")'))
