@@ -158,9 +158,9 @@ def verify(folder: Path, *, json: bool) -> int:
     out = console(sys.stdout)
     if problems:
         head = f"{folder}: {plural(len(problems), 'problem')}"
-        table = grid("", indent=4)
+        table = grid("", "")
         for problem in problems:
-            table.add_row("-", word(problem))
+            table.add_row("", "-", word(problem))
         put(out, word(head, "bold red"), table)
         put(out, word(f"`safegen build {shlex.quote(str(folder))}` writes it anew from its run"))
         return 1
@@ -192,7 +192,7 @@ def status(folder: Path, *, json: bool) -> None:
         sys.stdout.write(json_line(told))
         return
     out = console(sys.stdout)
-    put(out, word(f"{run.recipe.name} {run.recipe.version}  {run.output}", "bold"))
+    put(out, word(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
     put(out, facts(_status_facts(run, told), width=8), "")
 
 

@@ -53,15 +53,17 @@ def test_the_line_says_it_all() -> None:
     meter.started()
     time.now += 30
     assert line_of(counters) == (
-        "250/1,000 drafts (25%), 3 failed, 1 in flight, 502 requests/min, 25.0k tokens,"
-        " 50% accepted, 1/4 shards, 1:30 left"
+        "250/1,000 drafts (25%), 1/4 shards, 3 failed, 1 in flight, 502 requests/min,"
+        " 25.0k tokens, 50% accepted, 1:30 left"
     )
 
 
 def test_nothing_done_yet_has_no_time_left() -> None:
     time = Time()
-    counters, _, _ = at_work(time)
-    time.now += 5
+    counters, _, meter = at_work(time)
+    meter.started()
+    time.now += 0.001
+    assert " 60 requests/min" in line_of(counters)
     assert "time left unknown" in line_of(counters)
 
 
@@ -83,7 +85,7 @@ def test_time_left_comes_from_the_last_minute() -> None:
 def test_when_all_shards_are_on_disk_the_dataset_is_being_built() -> None:
     counters, progress, _ = at_work(Time())
     progress.done, progress.shards_done = 1_000, 4
-    assert line_of(counters).endswith("4/4 shards, building the dataset")
+    assert line_of(counters).endswith(", building the dataset")
 
 
 def test_the_bar_fits_a_narrow_terminal() -> None:
@@ -137,4 +139,4 @@ def test_a_pipe_gets_lines_without_codes() -> None:
         progress.shards_done = 1
     first, last = stream.getvalue().splitlines()
     assert first == "safegen: 2 drafts to make in 1 shard"
-    assert last.startswith("safegen: 2/2 drafts (100%), 0 failed")
+    assert last.startswith("safegen: 2/2 drafts (100%), 1/1 shards, 0 failed")
