@@ -251,11 +251,21 @@ def run(arguments: list[str]) -> int:
         _say("interrupted; the same command goes on where it stopped")
         code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = _nobody_reads()
+    except SystemExit as e:
+        # click leaves with 1 at a broken pipe; `| head` is no failure.
+        broken = isinstance(e.__context__, BrokenPipeError)
+        code = (
+            _nobody_reads() if broken else e.code if isinstance(e.code, int) else int(bool(e.code))
+        )
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
         code = _report(e)
     return int(code or 0)
+
+
+def _nobody_reads() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _report(e: Exception) -> int:

@@ -181,6 +181,43 @@ def test_status_where_no_run_is(workdir: Path, capsys: pytest.CaptureFixture[str
     assert "no run in `nowhere`" in told.err
 
 
+@pytest.mark.parametrize("text", ["{}", '{"recipe": 7}', "[]", "not json"])
+def test_a_run_folder_that_cannot_be_read_is_a_message(
+    text: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finished / "run" / "recipe.json").write_text(text, encoding="utf-8")
+    for command in ("status", "show", "retry", "build"):
+        told = call(capsys, command, finished)
+        assert (told.code, told.out) == (1, "")
+        assert "recipe.json" in told.err
+        assert "bug" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("run/accounting.json", '{"requests": "many", "seconds": null}'),
+        ("manifest.json", '{"counts": {"rows": {"sft": 7}}}'),
+        ("manifest.json", '{"counts": []}'),
+    ],
+)
+def test_status_stands_what_somebody_edited(
+    file: str, text: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finished / file).write_text(text, encoding="utf-8")
+    told = call(capsys, "status", finished)
+    assert told.code == 0
+    assert "1 of 1 done" in told.out
+
+
+def test_drafts_without_verdicts_are_said(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(capsys, "generate", write_recipe(workdir), "--until", "draft")
+    told = call(capsys, "status", "outputs/kitchen").out
+    assert "0 of 1 done, 1 drafted and not judged yet" in told
+
+
 def test_list_names_everything_with_a_line_on_it(capsys: pytest.CaptureFixture[str]) -> None:
     entries = call(capsys, "list", "--json").lines
     assert {(e["kind"], e["name"]) for e in entries} >= {

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,18 @@ def test_more_records_than_asked_for_are_said(
     told = call(capsys, "show", finished, "-n", "2", "--json")
     assert len(told.lines) == 2
     assert "more records fit" in told.err
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_a_reader_that_leaves_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
+    command = [sys.executable, "-m", "safegen.cli.app", "show", str(finished), *form, *ALL]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(60) == 0
 
 
 def test_no_record_fits(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
