@@ -100,7 +100,8 @@ def detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
     for pattern in (_FENCE, _COMMAND):
         if match := pattern.search(read):
             return 4, match.group()
-    parameters = {m.group() for m in _PARAMETER.finditer(read)} if _MARK.search(read) else set()
+    marked = read if _MARK.search(read) else ""
+    parameters = {m.group() for m in _PARAMETER.finditer(marked)}
     if len(parameters) >= 2:
         return 4, ", ".join(sorted(parameters)[:3])
     steps = len(_STEP.findall(read))
