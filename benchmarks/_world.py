@@ -68,6 +68,8 @@ class Ran:
     wall_s: float
     cpu_s: float
     peak_mb: float
+    queued_s: float
+    """Seconds of the wall time that the main thread was ready and had no processor; 0 where not told."""
     stdout: str
 
 
@@ -157,6 +159,8 @@ def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | N
         child = subprocess.Popen(
             command, cwd=cwd, stdout=out, stderr=err, env={**os.environ, **(environment or {})}
         )
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        queued = _queued_s(child.pid)
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - began
@@ -164,7 +168,7 @@ def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | N
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{complained[-2_000:]}")
     peak = used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-    return Ran(wall, used.ru_utime + used.ru_stime, peak, told)
+    return Ran(wall, used.ru_utime + used.ru_stime, peak, queued, told)
 
 
 def generate(folder: Path, *options: str) -> Ran:
@@ -180,7 +184,6 @@ def stub(source: Path, *, port: int, latency_ms: int, scratch: Path) -> Generato
     if source.suffix == ".rs":
         binary = scratch / "stub"
         subprocess.run(["rustc", "-O", str(source), "-o", str(binary)], check=True)
-    # The stub ignores nothing that a test would need: it lives as long as this block.
     command = [str(binary), "--port", str(port), "--latency_ms", str(latency_ms)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
@@ -201,6 +204,14 @@ def get(url: str) -> dict[str, Any]:
     """The JSON at an address."""
     with urllib.request.urlopen(url, timeout=5) as response:
         return json.load(response)
+
+
+def _queued_s(pid: int) -> float:
+    """Linux counts the nanoseconds that a thread waits in the run queue."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _text(file: IO[bytes]) -> str:

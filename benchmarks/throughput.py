@@ -3,7 +3,8 @@
 STUB is a stub endpoint, a program that takes `--port` and `--latency_ms`, answers
 `POST /v1/chat/completions`, and tells `total`, `span_s` and `ok_reissued` under `GET /stats`; or its Rust source.
 The run is timed beside a plain script (openai with its aiohttp transport, nothing kept) that sends the
-same number of requests with as many at once. CPU a row is the figure to compare: wall time is noisy.
+same number of requests with as many at once. CPU a row is the figure to compare: wall time is noisy, and what of it other programs took
+is told as `queued` on Linux.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def measure(args: argparse.Namespace, address: str, folder: Path) -> None:
     rows = told["planned"]
     print(f"plan        {planned.wall_s:6.1f} s wall {planned.cpu_s:6.1f} s CPU")
     print(
-        f"generate    {whole.wall_s:6.1f} s wall {whole.cpu_s:6.1f} s CPU, {whole.cpu_s / rows * 1e3:.2f} ms CPU"
-        f" a row, peak {whole.peak_mb:.0f} MiB; {rows} planned, {told['accepted']} accepted"
+        f"generate    {whole.wall_s:6.1f} s wall {whole.cpu_s:6.1f} s CPU, {whole.queued_s:.1f} s queued,"
+        f" {whole.cpu_s / rows * 1e3:.2f} ms CPU a row, peak {whole.peak_mb:.0f} MiB; {rows} planned, {told['accepted']} accepted"
     )
     print(
         f"  asking    {stats['span_s']:6.1f} s wall, {stats['total'] / stats['span_s']:.0f} requests/s,"
@@ -81,8 +82,8 @@ def baseline(args: argparse.Namespace, address: str, folder: Path) -> None:
     ran = _world.run(own, cwd=folder)
     stats = _world.get(f"{address}/stats")
     print(
-        f"plain       {ran.wall_s:6.1f} s wall {ran.cpu_s:6.1f} s CPU, {ran.cpu_s / args.prompts * 1e3:.2f} ms CPU"
-        f" a request, {stats['total'] / stats['span_s']:.0f} requests/s"
+        f"plain       {ran.wall_s:6.1f} s wall {ran.cpu_s:6.1f} s CPU, {ran.queued_s:.1f} s queued,"
+        f" {ran.cpu_s / args.prompts * 1e3:.2f} ms CPU a request, {stats['total'] / stats['span_s']:.0f} requests/s"
     )
 
 
