@@ -133,13 +133,21 @@ def open_run(output: str | Path) -> Run:
     """Open what a run left on disk.
 
     Raises:
-        StoreDamaged: no run there.
+        StoreDamaged: no run there, or one that this safegen cannot read.
     """
+    from pydantic import ValidationError
+
     folder = RunFolder(Path(output))
     if not folder.recipe.exists():
         raise StoreDamaged(f"no run in `{output}`; `safegen generate` makes one")
-    frozen = read_json(folder.recipe)
-    return Run(folder, Recipe.model_validate(frozen["recipe"]))
+    try:
+        recipe = Recipe.model_validate(read_json(folder.recipe).get("recipe"))
+    except ValidationError as e:
+        raise StoreDamaged(
+            f"`{folder.recipe}` is not a recipe that this safegen reads; run `safegen generate` with"
+            " the recipe and `--replan`"
+        ) from e
+    return Run(folder, recipe)
 
 
 def lost_items(folder: RunFolder) -> dict[str, int]:

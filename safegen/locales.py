@@ -24,6 +24,9 @@ def _pattern(value: str) -> str:
     return value
 
 
+BACKSLASH = "\\"
+_NUMBERED = re.compile(r"\\[xuUN0-9]|\(\?P")
+_PIECE = re.compile(r"\\.|[^\\]+", re.DOTALL)
 Pattern = Annotated[str, AfterValidator(_pattern), Field(min_length=1, max_length=2_000)]
 
 
@@ -61,11 +64,34 @@ class Locale(Frozen):
 
     @cached_property
     def compiled(self) -> Mapping[str, re.Pattern[str]]:
-        """One compiled alternation per proposition."""
+        """One compiled alternation per proposition, for text that `folded` gives.
+
+        Lower case on both sides costs a third of IGNORECASE, which gives up the engine's quick
+        look at the first letter of each branch.
+        """
         return {
-            name: re.compile("|".join(f"(?:{p})" for p in patterns), re.IGNORECASE)
+            name: re.compile("|".join(_folded_pattern(p) for p in patterns))
             for name, patterns in self.patterns.items()
         }
+
+    def __hash__(self) -> int:
+        """Equal packs are of one language and version; what was found in a text is cached by both."""
+        return hash((self.locale, self.version))
+
+
+def folded(text: str) -> str:
+    """The text in lower case, character for character, so that places in it stay the same."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _folded_pattern(pattern: str) -> str:
+    """A pattern for lower-case text; one that names characters by number keeps IGNORECASE."""
+    if _NUMBERED.search(pattern):
+        return f"(?i:{pattern})"
+    return f"(?:{_PIECE.sub(lambda m: m[0] if m[0][0] == BACKSLASH else m[0].lower(), pattern)})"
 
 
 def load(tag: str) -> Locale:

@@ -28,7 +28,9 @@ async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
     outcomes = [task.result() for task in tasks]
     await crew.scrub([key for outcome in outcomes for key in outcome.unsafe])
     path = folder.records(shard) if crew.validating else folder.drafts(shard)
-    folder.write_shard(
+    # In a thread: the disk's sync takes longer than the rest, and other shards' requests go on meanwhile.
+    await asyncio.to_thread(
+        folder.write_shard,
         path,
         [record for outcome in outcomes for record in outcome.records],
         [failure for outcome in outcomes for failure in outcome.failures],

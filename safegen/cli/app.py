@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from safegen.cli import log
+
 app = typer.Typer(
     name="safegen",
     help="Training data for safe-completions: a recipe in, a Parquet dataset out.",
@@ -226,11 +228,7 @@ def _main(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
-    level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s: %(message)s")
-    # The SDK's own debug lines hold prompts.
-    for noisy in ("openai", "httpx2", "httpcore2", "aiohttp", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log.configure(verbose=verbose)
 
 
 def main() -> None:
@@ -245,7 +243,7 @@ def run(arguments: list[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] (TextIO is typed without it)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="safegen", standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as e:
         code = e.exit_code
@@ -253,11 +251,21 @@ def run(arguments: list[str]) -> int:
         _say("interrupted; the same command goes on where it stopped")
         code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = _nobody_reads()
+    except SystemExit as e:
+        # click leaves with 1 at a broken pipe; `| head` is no failure.
+        broken = isinstance(e.__context__, BrokenPipeError)
+        code = (
+            _nobody_reads() if broken else e.code if isinstance(e.code, int) else int(bool(e.code))
+        )
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
         code = _report(e)
     return int(code or 0)
+
+
+def _nobody_reads() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _report(e: Exception) -> int:

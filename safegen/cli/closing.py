@@ -42,9 +42,11 @@ DEMO = (
 )
 
 
-def closing(run: Run, lost: Mapping[str, int], *, until: Until | None) -> None:
-    """Say what was made, where, what was lost and what to do next; on stderr."""
-    out = console(sys.stderr)
+def closing(
+    run: Run, lost: Mapping[str, int], *, until: Until | None = None, out: Console | None = None
+) -> None:
+    """Say what was made, where, what was lost and what to do next; on stderr unless told where."""
+    out = out or console(sys.stderr)
     if run.report is None:
         _stopped(out, run, until)
         return
@@ -54,9 +56,7 @@ def closing(run: Run, lost: Mapping[str, int], *, until: Until | None) -> None:
         put(out, "", *_tables(run.report))
     if run.report.rejected or run.report.lost:
         put(out, "", _losses(run.report))
-    put(out, "", facts(_facts(run, run.report), width=9), "")
-    if lost:
-        put(out, Text(f"{plural(sum(lost.values()), 'item')} lost; not in the dataset", "yellow"))
+    put(out, "", facts(_facts(run, run.report, lost), width=9), "")
     put(out, Text("Next", "bold"), facts(_next(run, run.report, lost), width=9), "")
 
 
@@ -115,12 +115,17 @@ def _losses(report: BuildReport) -> Table:
     return table
 
 
-def _facts(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
+def _facts(
+    run: Run, report: BuildReport, lost: Mapping[str, int]
+) -> Iterator[tuple[str, RenderableType]]:
     taken = share(report.drafts_accepted, report.drafts)
     yield (
         "drafts",
         f"{number(report.drafts)} made, {number(report.drafts_accepted)} accepted ({taken})",
     )
+    if lost:
+        outcomes = ", ".join(f"{number(n)} {outcome}" for outcome, n in sorted(lost.items()))
+        yield ("lost", word(f"{plural(sum(lost.values()), 'draft')}: {outcomes}", "yellow"))
     for name, splits in report.rows.items():
         what = "pairs" if name == "preference" else "rows"
         counts = ", ".join(f"{split} {number(n)}" for split, n in splits.items())
@@ -156,5 +161,5 @@ def _next(
     if views:
         view = "sft" if "sft" in views else views[0]
         path = str(run.output)
-        yield ("polars", word(f'safegen.open_run("{path}").view("{view}", split="train")'))
+        yield ("polars", word(f'import safegen; safegen.open_run("{path}").view("{view}")'))
         yield ("datasets", word(f'datasets.load_dataset("{path}", "{view}", split="train")'))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -59,33 +60,37 @@ class Seen(NamedTuple):
             return "building the dataset"
         return "time left unknown" if self.left_s is None else f"{clock(self.left_s)} left"
 
+    def heads(self) -> list[str]:
+        """Say how far it is."""
+        return [
+            f"{number(self.done)}/{number(self.planned)} drafts ({share(self.done, self.planned)})",
+            f"{self.shards}/{self.shards_planned} shards",
+        ]
+
     def parts(self) -> list[str]:
-        """Say everything but the bar's own figures."""
+        """Say how it goes."""
+        accepted = [f"{share(self.accepted, self.done)} accepted"] if self.done else []
         return [
             f"{number(self.failed)} failed",
             f"{number(self.in_flight)} in flight",
             f"{short(self.per_minute)} requests/min",
             f"{short(self.tokens)} tokens",
-            f"{share(self.accepted, self.done)} accepted",
+            *accepted,
         ]
 
     def line(self, *, ended: bool = False) -> str:
         """Say it all in one line."""
-        head = (
-            f"{number(self.done)}/{number(self.planned)} drafts ({share(self.done, self.planned)})"
-        )
-        shards = f"{self.shards}/{self.shards_planned} shards"
-        return ", ".join([head, *self.parts(), shards, *([] if ended else [self.left()])])
+        return ", ".join([*self.heads(), *self.parts(), *([] if ended else [self.left()])])
 
     def bar(self) -> RenderableType:
         """Draw it for a terminal: a bar with its figures, and a line below."""
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(ratio=1)
         table.add_column(no_wrap=True)
-        figures = f"{number(self.done)}/{number(self.planned)} drafts · {share(self.done, self.planned)} · {self.left()}"
+        figures = " · ".join([*self.heads(), self.left()])
         table.add_row(ProgressBar(total=max(self.planned, 1), completed=self.done), figures)
-        parts = [*self.parts(), f"{self.shards}/{self.shards_planned} shards"]
-        return Group(table, Text(" · ".join(parts), style="dim", no_wrap=True, overflow="ellipsis"))
+        below = Text(" · ".join(self.parts()), style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(table, below)
 
 
 class Counters:
@@ -113,7 +118,7 @@ class Counters:
         first = marks[0]
         if now.at - marks[-1].at >= 1:
             marks.append(now)
-        span = max(now.at - first.at, 1e-6)
+        span = max(now.at - first.at, 1.0)
         pace = (now.done - first.done) / span
         return Seen(
             done=progress.done,
@@ -173,7 +178,8 @@ def watching(stream: IO[str]) -> Generator[tuple[Watch, Counters]]:
 
         def drawn() -> RenderableType:
             seen = counters.read()
-            return waiting if seen is None else seen.bar()
+            # Room for the `^C` that a terminal echoes: a wrapped line would not be erased.
+            return waiting if seen is None else Constrain(seen.bar(), out.width - 4)
 
         with Live(get_renderable=drawn, console=out, refresh_per_second=4, transient=True):
             yield counters.watch, counters

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 # Any: what accounting.json and manifest.json hold was written by some version of safegen.
 Json = dict[str, Any]
+SPENT = "prompt_tokens completion_tokens requests retries seconds sessions".split()
 
 
 def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
@@ -158,9 +159,9 @@ def verify(folder: Path, *, json: bool) -> int:
     out = console(sys.stdout)
     if problems:
         head = f"{folder}: {plural(len(problems), 'problem')}"
-        table = grid("", indent=4)
+        table = grid("", "")
         for problem in problems:
-            table.add_row("-", word(problem))
+            table.add_row("", "-", word(problem))
         put(out, word(head, "bold red"), table)
         put(out, word(f"`safegen build {shlex.quote(str(folder))}` writes it anew from its run"))
         return 1
@@ -180,8 +181,20 @@ def _manifest(folder: Path) -> Json:
 
 
 def _rows(manifest: Json) -> Iterator[tuple[str, RenderableType]]:
-    for view, splits in manifest.get("counts", {}).get("rows", {}).items():
-        yield str(view), ", ".join(f"{s} {number(n)}" for s, n in splits.items()) or "empty"
+    for view, splits in _object(_object(manifest, "counts"), "rows").items():
+        counts = cast(Json, splits) if isinstance(splits, dict) else {}
+        yield view, ", ".join(f"{split} {n}" for split, n in counts.items()) or "empty"
+
+
+def _object(told: Json, name: str) -> Json:
+    """An object inside a file that anybody may have edited; empty where it is something else."""
+    value = told.get(name)
+    return cast(Json, value) if isinstance(value, dict) else {}
+
+
+def _figure(told: Json, name: str) -> int:
+    value = told.get(name)
+    return round(value) if isinstance(value, int | float) else 0
 
 
 def status(folder: Path, *, json: bool) -> None:
@@ -192,7 +205,7 @@ def status(folder: Path, *, json: bool) -> None:
         sys.stdout.write(json_line(told))
         return
     out = console(sys.stdout)
-    put(out, word(f"{run.recipe.name} {run.recipe.version}  {run.output}", "bold"))
+    put(out, word(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
     put(out, facts(_status_facts(run, told), width=8), "")
 
 
@@ -207,6 +220,7 @@ def _status(run: api.Run) -> Json:
         "drafts": prompts * run.recipe.plan.candidates,
         "shards": shards,
         "shards_done": len([n for n in run.folder.finished() if n < shards]),
+        "shards_drafted": len([n for n in range(shards) if run.folder.drafts(n).exists()]),
         "lost": api.lost_items(run.folder),
         "accounting": api.accounting(run.folder),
         "dataset": (run.output / "manifest.json").exists(),
@@ -223,19 +237,20 @@ def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableTyp
         yield "plan", "not planned yet"
     else:
         yield "plan", f"{plural(told['prompts'], 'prompt')}, {plural(told['drafts'], 'draft')}"
-        yield "shards", f"{told['shards_done']} of {told['shards']} done"
+        drafted = told["shards_drafted"]
+        more = f", {number(drafted)} drafted and not judged yet" if drafted else ""
+        yield "shards", f"{told['shards_done']} of {told['shards']} done{more}"
     lost: dict[str, int] = told["lost"]
     counts = ", ".join(f"{n:,} {outcome}" for outcome, n in sorted(lost.items()))
     yield "lost", word(counts, "yellow") if lost else "nothing"
     spent: Json = told["accounting"]
     if spent:
-        tokens = (
-            f"{short(spent['prompt_tokens'])} tokens in, {short(spent['completion_tokens'])} out"
-        )
+        given, come, requests, retries, seconds, sessions = (_figure(spent, name) for name in SPENT)
         yield (
             "spent",
-            f"{plural(spent['requests'], 'request')} ({plural(spent['retries'], 'repeat')}),"
-            f" {tokens}, {clock(spent['seconds'])} in {plural(spent['sessions'], 'session')}",
+            f"{plural(requests, 'request')} ({plural(retries, 'repeat')}),"
+            f" {short(given)} tokens in, {short(come)} out,"
+            f" {clock(seconds)} in {plural(sessions, 'session')}",
         )
     rows = [f"{view} {told_}" for view, told_ in _rows(_manifest(run.output))]
     yield "dataset", "; ".join(rows) if told["dataset"] else "not built yet"

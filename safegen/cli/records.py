@@ -194,7 +194,8 @@ def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
 
 def _delivered(record: Record) -> str:
     level = record.delivered
-    told = f"{level} {ASSISTANCE[level]}" if level else "not assessed"
+    told = f"{level} {ASSISTANCE.get(level, '')}".strip() if level else "not assessed"
+    told += f"; severity {record.severity}" if record.severity else ""
     by = f"accepted by {record.accepted_by}" if record.accepted else f"reason {record.reason}"
     return f"{told}; {by}; grade {record.grade}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from safegen import api, session
 from safegen.cli.closing import closing
 from safegen.cli.live import Counters, print_line, watching
-from safegen.cli.screen import clean, json_line
+from safegen.cli.screen import json_line
 from safegen.errors import UserError
 from safegen.inputs import read_inputs
 
@@ -84,17 +84,16 @@ def _run(
                 )
             )
     except KeyboardInterrupt:
-        print_line(sys.stderr, clean(f"interrupted; {_kept(counters, folder)}"))
+        print_line(sys.stderr, f"interrupted; {_kept(counters)}")
         return None
 
 
-def _kept(counters: Counters | None, folder: Path) -> str:
+def _kept(counters: Counters | None) -> str:
     seen = counters.read() if counters else None
     if seen is None:
         return "nothing was asked yet"
     return (
-        f"{seen.shards} of {seen.shards_planned} shards and every paid answer are kept in"
-        f" `{folder / 'run'}`; the same command goes on from there"
+        f"{seen.shards} of {seen.shards_planned} shards done, every paid answer kept; run it again"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
@@ -135,7 +136,7 @@ class Policy:
     elements: dict[str, str]
     principles: tuple[str, ...]
 
-    @property
+    @cached_property
     def policy_id(self) -> str:
         """`name@version#hash`; the hash covers everything that decides or instructs."""
         content = [

@@ -20,6 +20,11 @@ Body = dict[str, object]
 KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers hang up."""
 CONNECT_S = 20.0
+PLATFORM = [
+    f"X-Stainless-{name}"
+    for name in "Lang Package-Version OS Arch Runtime Runtime-Version Async".split()
+]
+"""What the SDK tells about this machine; it is nobody's business, and a tenth of a request's CPU time."""
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 
@@ -159,7 +164,11 @@ class Wire:
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await client.post(
-                    "/chat/completions", cast_to=httpx2.Response, body=body, options=options
+                    # The whole address: joining it anew for every request costs 30 us.
+                    f"{self._caller.base_url}/chat/completions",
+                    cast_to=httpx2.Response,
+                    body=body,
+                    options=options,
                 )
         except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
             problem = translated(self._caller, e)
@@ -188,7 +197,7 @@ class Wire:
         )
         timeout = httpx2.Timeout(self._timeout_s, connect=min(CONNECT_S, self._timeout_s))
         lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
-        names = [line.partition(":")[0].strip() for line in lines]
+        names = [line.partition(":")[0].strip() for line in lines] + PLATFORM
         # Any: the SDK takes Omit here, to undo a header that it reads from the environment.
         headers: Any = {n: openai.Omit() for n in names if n and n.lower() != "authorization"}
         key = self._caller.key

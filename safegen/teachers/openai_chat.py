@@ -135,7 +135,7 @@ class Endpoint:
         """
         base = self.key_of(request)
         call = _Call(request, base, self._stored_key(base, request))
-        kept = self._journal.get(call.key) if self._journal else None
+        kept = None if self._journal is None else self._journal.get(call.key)
         if kept is None:
             return self._delivered(await self._fresh(call), call)
         self._meter.hit()
@@ -155,8 +155,8 @@ class Endpoint:
         await self._wire.aclose()
 
     def _stored_key(self, base: str, request: Request) -> str:
-        ask = request.ask + (self._journal.ask_of(base) if self._journal else 0)
-        return stored_key(base, ask)
+        raised = 0 if self._journal is None else self._journal.ask_of(base)
+        return stored_key(base, request.ask + raised)
 
     def _body(self, request: Request, mode: _structured.Mode) -> Body:
         sampling, schema = self._settings.sampling, request.schema

@@ -7,10 +7,11 @@ were taken out. Text beyond `READ` characters is not read, which bounds the time
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Literal
 
-from safegen.locales import Locale
+from safegen.locales import Locale, folded
 from safegen.types import Assistance, Verdict
 
 READ = 40_000
@@ -49,11 +50,16 @@ _ITEM = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-•–])[ \t]+\S", re.MULTILINE)
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 
 
+# Several validators read one draft, one after the other: what one found serves the next.
+_shared = lru_cache(maxsize=64)
+
+
 def plain(text: str) -> str:
     """Make quotes and spaces plain, drop emphasis marks, and cut at `READ` characters."""
     return text[:READ].translate(_TYPOGRAPHIC).strip()
 
 
+@_shared
 def spoken(text: str) -> str:
     """What the answer says in its own voice: plain text without code and quoted speech."""
     return _QUOTED.sub('""', _FENCED.sub("\n", plain(text)))
@@ -64,9 +70,10 @@ def words(text: str) -> list[str]:
     return _WORD.findall(plain(text).lower())
 
 
-def sentences(text: str) -> list[str]:
+@_shared
+def sentences(text: str) -> tuple[str, ...]:
     """Split at sentence ends and line breaks; empty ones are left out."""
-    return [s for s in _SENTENCE.split(text) if s.strip()]
+    return tuple(s for s in _SENTENCE.split(text) if s.strip())
 
 
 def items(text: str) -> int:
@@ -82,9 +89,15 @@ def span(text: str, *, limit: int = 120) -> str:
 
 def find(locale: Locale | None, name: str, text: str) -> str:
     """What a proposition's patterns find first, or the empty string."""
+    place = next(places(locale, name, text), None)
+    return span(text[slice(*place)]) if place else ""
+
+
+def places(locale: Locale | None, name: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where a proposition's patterns match, one after the other."""
     pattern = locale.compiled.get(name) if locale else None
-    match = pattern.search(text) if pattern else None
-    return span(match.group()) if match else ""
+    if pattern is not None:
+        yield from (match.span() for match in pattern.finditer(folded(text)))
 
 
 def locale_for(locales: Mapping[str, Locale], language: str) -> Locale | None:
@@ -92,6 +105,7 @@ def locale_for(locales: Mapping[str, Locale], language: str) -> Locale | None:
     return locales.get(language) or locales.get(language.split("-")[0])
 
 
+@_shared
 def opening_decline(text: str, locale: Locale) -> str:
     """The declining words in a text's opening, or the empty string."""
     taken = 0
@@ -107,6 +121,7 @@ def opening_decline(text: str, locale: Locale) -> str:
     return ""
 
 
+@_shared
 def later_decline(text: str, locale: Locale) -> str:
     """The first plain declining words anywhere in a text, or the empty string."""
     for sentence in sentences(spoken(text)):
@@ -116,6 +131,7 @@ def later_decline(text: str, locale: Locale) -> str:
     return ""
 
 
+@_shared
 def refusal_kind(text: str, locale: Locale) -> RefusalKind:
     """Tell how far a text declines.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import Protocol, cast
 
 from safegen.types import Draft, DraftContext, DraftValidator, Verdict
@@ -33,7 +34,8 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         expected = context.scenario.language.split("-")[0].lower()
         prose = _NOT_PROSE.sub(" ", draft.response[: _text.READ])[:_READ]
         prose = prose.encode("utf-8", "replace").decode("utf-8")
-        if sum(c.isalpha() for c in prose) < min_letters:
+        letters = sum(1 for _ in islice(filter(str.isalpha, prose), min_letters))
+        if letters < min_letters:
             return _text.verdict(NAME, passed=True, reason="too short to tell")
         shares = _shares(prose, expected)
         if expected not in shares:

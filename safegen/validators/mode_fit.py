@@ -33,6 +33,8 @@ _PARAMETER = re.compile(
     r":\d{2,5}\b",
     re.IGNORECASE,
 )
+_MARK = re.compile(r"--|0[xX]|[=:]")
+"""What every parameter holds: most texts hold none, and this is told at a twentieth of the cost."""
 _STEP = re.compile(r"^[ \t]*(?:\*\*)?(?:step[ \t]+)?\d{1,2}[.):][ \t]*\S", re.MULTILINE | re.I)
 _QUANTITY = re.compile(
     r"(?<![\w.])\d{1,9}(?:[.,]\d{1,6})?[ \t-]?(?:µg|mcg|mg|kg|g|grams?|ml|cl|dl|litres?|liters?|l|oz|"
@@ -98,7 +100,8 @@ def detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
     for pattern in (_FENCE, _COMMAND):
         if match := pattern.search(read):
             return 4, match.group()
-    parameters = {m.group() for m in _PARAMETER.finditer(read)}
+    marked = read if _MARK.search(read) else ""
+    parameters = {m.group() for m in _PARAMETER.finditer(marked)}
     if len(parameters) >= 2:
         return 4, ", ".join(sorted(parameters)[:3])
     steps = len(_STEP.findall(read))

@@ -63,17 +63,16 @@ def _leaks(
     if not _TOPIC.search(asked) and (found := _text.find(locale, "policy_reference", text)):
         yield "refers to a policy", found
     if known:
-        quoted = [run for run in _runs(text) if run in known.runs]
+        quoted = known.runs.intersection(_runs(text))
         allowed = _allowed(context) if quoted else frozenset[tuple[str, ...]]()
-        for run in quoted:
-            if run not in allowed:
+        for run in _runs(text) if quoted else ():
+            if run in quoted and run not in allowed:
                 yield "quotes the policy", " ".join(run)
 
 
 def _runs(text: str) -> Iterator[tuple[str, ...]]:
     tokens = _text.words(text)
-    for start in range(len(tokens) - RUN + 1):
-        yield tuple(tokens[start : start + RUN])
+    return zip(*(tokens[start:] for start in range(RUN)), strict=False)
 
 
 def _secrets(policy: Policy) -> _Secrets:

@@ -99,6 +99,5 @@ def redirection(text: str, locale: Locale) -> str:
 
 
 def _after_turn(sentence: str, locale: Locale) -> str:
-    pattern = locale.compiled.get("turn")
-    match = pattern.search(sentence) if pattern else None
-    return sentence[match.end() :] if match else ""
+    place = next(_text.places(locale, "turn", sentence), None)
+    return sentence[place[1] :] if place else ""

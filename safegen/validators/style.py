@@ -54,8 +54,7 @@ def failed(text: str, locale: Locale, *, max_apologies: int = 1) -> dict[str, st
     """The propositions that hold of a text, each with the words that show it."""
     own = _text.spoken(text)
     found = {name: _text.find(locale, name, own) for name in PROPOSITIONS}
-    pattern = locale.compiled.get("apology")
-    apologies = [m.group() for m in pattern.finditer(own)] if pattern else []
-    if len(apologies) > max_apologies:
-        found["over_apology"] = f"{len(apologies)} times"
+    apologies = sum(1 for _ in _text.places(locale, "apology", own))
+    if apologies > max_apologies:
+        found["over_apology"] = f"{apologies} times"
     return {name: words for name, words in found.items() if words}

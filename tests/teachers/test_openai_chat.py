@@ -63,6 +63,31 @@ def once(name: str) -> Fault:
     return lambda body, nth: name if nth == 0 else None
 
 
+class Uncounted(Journal):
+    """A journal whose rows are never counted: counting takes as long as it is large."""
+
+    def __len__(self) -> int:
+        raise AssertionError("the rows of the journal were counted")
+
+
+async def test_no_request_counts_the_rows_of_the_journal(tmp_path: Path) -> None:
+    journal = Uncounted(tmp_path / "journal.sqlite")
+    with FakeEndpoint() as fake:
+        async with endpoint(fake.url, journal=journal) as teacher:
+            assert await teacher(asked()) == await teacher(asked())
+        assert len(fake.requests) == 1
+    await journal.aclose()
+
+
+async def test_an_endpoint_is_told_nothing_about_the_machine() -> None:
+    with FakeEndpoint() as fake:
+        async with endpoint(fake.url) as teacher:
+            await teacher(asked())
+        told = {name for head in fake.headers for name in head}
+    assert not {f"x-stainless-{what}" for what in ("os", "arch", "runtime-version")} & told
+    assert "user-agent" in told
+
+
 async def test_an_answer_carries_text_model_tokens_and_key() -> None:
     with FakeEndpoint(extra={"reasoning_content": "I think."}) as fake:
         async with endpoint(fake.url) as teacher:

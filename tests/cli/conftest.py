@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from safegen.cli import app
+from tests.cli.kitchen import write_recipe
+
+
+@pytest.fixture(scope="session")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the kitchen's recipe; not to be changed."""
+    folder = tmp_path_factory.mktemp("kitchen")
+    assert app.run(["generate", str(write_recipe(folder)), "-o", str(folder / "out")]) == 0
+    return folder
+
+
+@pytest.fixture
+def finished(kitchen: Path, workdir: Path) -> Path:
+    """A copy of that run in the working folder, with its recipe beside it."""
+    shutil.copytree(kitchen, workdir, dirs_exist_ok=True)
+    return Path("out")

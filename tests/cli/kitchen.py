@@ -1,0 +1,54 @@
+"""A small recipe, a run of it, and the command line in process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from safegen.cli import app
+from safegen.recipe import Recipe
+from safegen.store.folder import RunFolder, write_json
+from safegen.types import Record
+
+RECIPE = """
+name: kitchen
+policies: [security]
+plan:
+  harms: [cyber.intrusion]
+  candidates: 2
+"""
+
+
+class Told(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Told:
+    capsys.readouterr()
+    code = app.run([str(a) for a in arguments])
+    found = capsys.readouterr()
+    return Told(code, found.out, found.err)
+
+
+def write_recipe(folder: Path, text: str = RECIPE) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def hand_made(output: Path, records: list[Record]) -> RunFolder:
+    """A run folder with these records and no plan."""
+    run = RunFolder(output)
+    run.write_shard(run.records(0), records, [])
+    recipe = Recipe(name="kitchen", policies=("security",))
+    write_json(run.recipe, {"recipe": recipe.model_dump(mode="json"), "digests": {}})
+    return run

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from safegen.api import Run
+from safegen.build import BuildReport
+from safegen.cli.closing import closing
+from safegen.dataset.manifest import Yield
+from safegen.recipe import Recipe
+from safegen.store.folder import RunFolder
+from safegen.types import Usage
+
+
+def make_run(**overrides: object) -> Run:
+    values: dict[str, object] = {
+        "output": Path("outputs/kitchen"),
+        "rows": {"sft": {"train": 1_080, "test": 111}, "preference": {}},
+        "planned": 1_234,
+        "made": 1_230,
+        "accepted": 1_200,
+        "prompts": 1_191,
+        "drafts": 3_702,
+        "drafts_accepted": 1_800,
+        "lost": {"duplicate_prompt": 9, "filtered": 4, "refusal_form": 30},
+        "by_domain_mode": {},
+        "by_domain": {"spices": Yield(1_000, 996, 970, 961), "soups": Yield(234, 234, 230, 230)},
+        "by_mode": {"safe_completion": Yield(1_234, 1_230, 1_200, 1_191)},
+        "rejected": {"refusal_form": 1_890, "filtered": 12},
+        "by_grade": {"generated": 1_191},
+        "changed": True,
+    }
+    report = BuildReport(**values | overrides)  # pyright: ignore[reportArgumentType]
+    folder = RunFolder(report.output)
+    usage = Usage(3_810, cached=40, retries=108, prompt_tokens=1_200_000, completion_tokens=800_400)
+    return Run(folder, Recipe(name="kitchen"), report, usage, asked=15, seconds=754.2)
+
+
+def screen(run: Run, lost: dict[str, int], width: int = 80) -> list[str]:
+    stream = io.StringIO()
+    closing(run, lost, out=Console(file=stream, width=width, markup=False, highlight=False))
+    return stream.getvalue().splitlines()
+
+
+def row(lines: list[str], name: str) -> list[str]:
+    return next(line.split() for line in lines if line.split()[:1] == [name])
+
+
+def test_every_count_stands_in_its_row() -> None:
+    lines = screen(make_run(), {"filtered": 12})
+    assert lines[1].startswith("kitchen 0.1.0: 1,191 prompts of 1,234 in the dataset")
+    assert row(lines, "spices") == "spices 1,000 996 970 961 39".split()
+    assert row(lines, "all") == "all 1,234 1,230 1,200 1,191 43".split()
+    assert row(lines, "safe_completion") == "safe_completion 1,234 1,230 1,200 1,191 43".split()
+    assert row(lines, "refusal_form")[:4] == "refusal_form 1,890 51% 30".split()
+    assert row(lines, "filtered")[:4] == "filtered 12 <1% 4".split()
+    assert row(lines, "duplicate_prompt")[:4] == "duplicate_prompt 0 – 9".split()
+    told = "\n".join(lines)
+    assert "1,191 rows: train 1,080, test 111" in told
+    assert "empty, left out" in told
+    assert "3,810 requests, 108 of them repeats, 40 answers from the journal" in told
+    assert "1.2M tokens in, 800k out" in " ".join(told.split())
+    assert "12:34" in told
+    assert "safegen retry outputs/kitchen" in told
+    assert "demo" not in told
+
+
+def test_the_tables_fit_eighty_columns_without_wrapping() -> None:
+    lines = screen(make_run(), {"filtered": 12})
+    assert max(len(line) for line in lines) <= 80
+    wide = screen(make_run(), {"filtered": 12}, width=200)
+    tables = [line for line in wide if line[:3].strip() and "  " in line.strip()]
+    assert [line for line in tables if len(line) <= 80 and line not in lines] == []
+
+
+def test_demo_rows_are_said() -> None:
+    told = " ".join(" ".join(screen(make_run(by_grade={"demo": 1_191}), {})).split())
+    assert "all rows are a demo: written by the embedded teacher" in told
+    told = " ".join(
+        " ".join(screen(make_run(by_grade={"demo": 7, "generated": 1_184}), {})).split()
+    )
+    assert "7 rows are a demo" in told
+
+
+def test_an_empty_dataset_is_said_and_offers_no_loading() -> None:
+    empty = {"sft": {}, "preference": {}}
+    told = "\n".join(screen(make_run(rows=empty, prompts=0, by_grade={}), {}))
+    assert "0 prompts of 1,234 in the dataset" in told
+    assert "load_dataset" not in told
+
+
+@pytest.mark.parametrize("folder", ["my data", "a;b"])
+def test_commands_can_be_pasted(folder: str) -> None:
+    told = "\n".join(screen(make_run(output=Path(folder)), {}))
+    assert f"safegen verify '{folder}'" in told

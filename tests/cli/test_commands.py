@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.kitchen import RECIPE, call, write_recipe
+
+LOSSY = """
+from safegen.errors import ContentFiltered, TeacherRejected, TeacherUnavailable
+from safegen.types import Reply
+
+ERRORS = {"filtered": ContentFiltered, "unavailable": TeacherUnavailable, "rejected": TeacherRejected}
+
+
+def lossy(*, outcome: str):
+    async def answer(request, /):
+        if outcome == "rejected" or request.context.scenario.intent == "malicious":
+            raise ERRORS[outcome]("as told")
+        return Reply(text="A jar with a lid keeps the recipe of the house. " * 4, model="jar")
+
+    return answer
+"""
+
+
+def lossy_recipe(folder: Path, outcome: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (folder / "kitchen_teacher.py").write_text(LOSSY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder))
+    teacher = f"{{use: 'kitchen_teacher:lossy', params: {{outcome: {outcome}}}}}"
+    return write_recipe(folder, RECIPE + f"teachers:\n  drafter: {teacher}\n")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_generate_says_what_it_made_on_stderr_and_nothing_on_stdout(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "generate", write_recipe(workdir))
+    assert (told.code, told.out) == (0, "")
+    assert (workdir / "outputs/kitchen/data/sft").is_dir()
+    for words in (
+        "drafts to make in 1 shard",
+        "by domain",
+        "by expected mode",
+        "are a demo",
+        "safegen verify outputs/kitchen",
+        'load_dataset("outputs/kitchen", "sft"',
+    ):
+        assert words in told.err
+    assert "\x1b" not in told.err
+
+
+def test_generate_json_adds_up(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (result,) = call(capsys, "generate", write_recipe(workdir), "--json").lines
+    for axis in ("by_domain", "by_mode"):
+        rows = result[axis].values()
+        for step, total in (("planned", "planned"), ("kept", "prompts")):
+            assert sum(row[step] for row in rows) == result[total] > 0
+        assert sum(row["lost"] for row in rows) == sum(result["dropped"].values())
+    assert result["drafts"] - result["drafts_accepted"] == sum(result["rejected"].values()) > 0
+    assert result["by_grade"] == {"demo": result["prompts"]}
+
+
+def test_a_finished_run_asks_nothing_changes_nothing_and_says_so(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = bytes_of(finished)
+    told = call(capsys, "generate", "recipe.yaml", "-o", finished)
+    assert told.code == 0
+    assert "is complete: nothing was asked and no file changed" in told.err
+    assert bytes_of(finished) == before
+
+
+def test_until_stops_early_and_the_same_command_goes_on(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write_recipe(workdir)
+    told = call(capsys, "generate", recipe, "--until", "expand")
+    assert told.code == 0
+    assert "stopped after expand" in told.err
+    assert "0 of 1 done" in call(capsys, "status", "outputs/kitchen").out
+    assert "no shard" in call(capsys, "show", "outputs/kitchen").err
+    assert call(capsys, "generate", recipe).code == 0
+    assert "1 of 1 done" in call(capsys, "status", "outputs/kitchen").out
+
+
+def test_another_recipe_is_refused_until_replan(
+    finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_recipe(workdir, RECIPE + "seed: 7\n")
+    told = call(capsys, "generate", "recipe.yaml", "-o", finished)
+    assert told.code == 2
+    assert "`seed`" in told.err
+    assert "refuses" in call(capsys, "check", "recipe.yaml", "-o", finished).out
+    assert call(capsys, "generate", "recipe.yaml", "-o", finished, "--replan").code == 0
+
+
+@pytest.mark.parametrize("outcome", ["filtered", "unavailable"])
+def test_lost_items_are_a_warning_and_an_error_under_strict(
+    outcome: str,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = lossy_recipe(workdir, outcome, monkeypatch)
+    command = ("generate", recipe, "--plugin", "kitchen_teacher")
+    told = call(capsys, *command)
+    assert told.code == 0
+    row = next(line for line in told.err.splitlines() if line.strip().startswith(outcome))
+    assert int(row.split()[1]) > 0
+    assert "safegen retry outputs/kitchen" in told.err
+    assert call(capsys, *command, "--strict").code == 1
+    assert outcome in call(capsys, "status", "outputs/kitchen").out
+
+
+def test_retry_asks_only_where_something_was_lost(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = lossy_recipe(workdir, "filtered", monkeypatch)
+    call(capsys, "generate", recipe, "--plugin", "kitchen_teacher")
+    retry = ("retry", "outputs/kitchen", "--plugin", "kitchen_teacher", "--json")
+    (result,) = call(capsys, *retry).lines
+    assert result["shards_done"] == 1
+    assert result["lost"]["filtered"] > 0
+
+
+def test_retry_with_nothing_lost_is_a_wrong_command(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "retry", finished)
+    assert told.code == 2
+    assert "nothing was lost" in told.err
+
+
+def test_a_teacher_that_will_not_serve_stops_the_run(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = lossy_recipe(workdir, "rejected", monkeypatch)
+    told = call(capsys, "generate", recipe, "--plugin", "kitchen_teacher")
+    assert told.code == 1
+    assert "error: as told" in told.err
+
+
+def test_build_cuts_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finished / "README.md").write_text("gone", encoding="utf-8")
+    (result,) = call(capsys, "build", finished, "--json").lines
+    assert result["changed"] is True
+    assert call(capsys, "verify", finished).code == 0
+
+
+def test_verify_tells_what_holds_and_what_does_not(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "verify", finished)
+    assert told.code == 0
+    assert "is proved" in told.out
+    assert "train" in told.out
+    (finished / "README.md").write_text("gone", encoding="utf-8")
+    told = call(capsys, "verify", finished)
+    assert told.code == 1
+    assert "README.md" in told.out
+    told = call(capsys, "verify", finished, "--json")
+    (result,) = told.lines
+    assert (told.code, result["proved"]) == (1, False)
+    assert any("README.md" in problem for problem in result["problems"])
+
+
+def test_status_is_one_object(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (result,) = call(capsys, "status", finished, "--json").lines
+    assert (result["shards"], result["shards_done"], result["dataset"]) == (1, 1, True)
+    assert result["lost"] == {}
+    assert result["drafts"] == 2 * result["prompts"]
+
+
+def test_status_where_no_run_is(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys, "status", "nowhere")
+    assert (told.code, told.out) == (1, "")
+    assert "no run in `nowhere`" in told.err
+
+
+@pytest.mark.parametrize("text", ["{}", '{"recipe": 7}', "[]", "not json"])
+def test_a_run_folder_that_cannot_be_read_is_a_message(
+    text: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finished / "run" / "recipe.json").write_text(text, encoding="utf-8")
+    for command in ("status", "show", "retry", "build"):
+        told = call(capsys, command, finished)
+        assert (told.code, told.out) == (1, "")
+        assert "recipe.json" in told.err
+        assert "bug" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("run/accounting.json", '{"requests": "many", "seconds": null}'),
+        ("manifest.json", '{"counts": {"rows": {"sft": 7}}}'),
+        ("manifest.json", '{"counts": []}'),
+    ],
+)
+def test_status_stands_what_somebody_edited(
+    file: str, text: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finished / file).write_text(text, encoding="utf-8")
+    told = call(capsys, "status", finished)
+    assert told.code == 0
+    assert "1 of 1 done" in told.out
+
+
+def test_drafts_without_verdicts_are_said(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(capsys, "generate", write_recipe(workdir), "--until", "draft")
+    told = call(capsys, "status", "outputs/kitchen").out
+    assert "0 of 1 done, 1 drafted and not judged yet" in told
+
+
+def test_list_names_everything_with_a_line_on_it(capsys: pytest.CaptureFixture[str]) -> None:
+    entries = call(capsys, "list", "--json").lines
+    assert {(e["kind"], e["name"]) for e in entries} >= {
+        ("recipes", "starter"),
+        ("teachers", "openai_chat"),
+        ("validators", "mode_fit"),
+        ("views", "preference"),
+        ("policies", "security"),
+    }
+    assert [e["name"] for e in entries if not e["about"]] == []
+    told = call(capsys, "list", "views").out
+    assert "preference" in told
+    assert "mode_fit" not in told
+
+
+def test_list_of_an_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys, "list", "veiws")
+    assert told.code == 2
+    assert "views" in told.err
+
+
+ENDPOINT = RECIPE + (
+    "teachers:\n  drafter:\n    use: openai_chat\n    params:\n"
+    "      {base_url: 'http://127.0.0.1:9/v1', model: jar, api_key_env: KITCHEN_API_KEY,"
+    " max_tokens: 100}\n"
+)
+
+
+@pytest.mark.parametrize(("key", "told"), [(None, "is not set"), ("not-to-be-seen", "is set")])
+def test_check_says_whether_a_key_is_there_and_never_what_it_is(
+    key: str | None,
+    told: str,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if key:
+        monkeypatch.setenv("KITCHEN_API_KEY", key)
+    recipe = write_recipe(workdir, ENDPOINT)
+    found = call(capsys, "check", recipe)
+    assert found.code == 0
+    assert f"KITCHEN_API_KEY {told}" in found.out
+    assert "an estimate" in found.out
+    assert "not-to-be-seen" not in found.out + found.err
+    assert not (workdir / "outputs").exists()
+
+
+def test_check_counts_prompts_calls_and_tokens(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write_recipe(workdir, ENDPOINT + "revise: 1\n")
+    (found,) = call(capsys, "check", recipe, "--json").lines
+    prompts = sum(n for modes in found["by_domain_mode"].values() for n in modes.values())
+    assert found["prompts"] == prompts
+    assert found["drafts"] == 2 * prompts
+    assert found["calls_at_most"] == 4 * prompts
+    assert found["answer_tokens_at_most"] == 400 * prompts
+    assert found["prompt_tokens_estimate"] > 100 * prompts
+    assert found["folder"]["state"] == "new"
+
+
+def test_check_refuses_what_a_teacher_does_not_take(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "check", write_recipe(workdir, ENDPOINT.replace("model:", "modle:")))
+    assert told.code == 2
+    assert "`modle`" in told.err
+
+
+def test_check_of_a_finished_run_says_that_nothing_would_be_asked(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "would ask nothing" in call(capsys, "check", "recipe.yaml", "-o", finished).out
+
+
+def test_the_plan_of_check_is_the_plan_of_generate(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (found,) = call(capsys, "check", "recipe.yaml", "--json").lines
+    manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
+    assert found["prompts"] == manifest["counts"]["planned"]

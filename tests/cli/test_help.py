@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from safegen.cli.app import app
+from tests.cli.kitchen import call
+
+GROUP: Any = typer.main.get_command(app)
+HEAVY = (
+    "openai polars pyarrow yaml jinja2 tenacity py3langid json_repair datasets ray numpy".split()
+)
+
+
+def parameters() -> Iterator[Any]:
+    for name, command in GROUP.commands.items():
+        for parameter in command.params:
+            yield pytest.param(parameter, id=f"{name} {parameter.name}")
+
+
+@pytest.mark.parametrize("name", GROUP.commands)
+def test_every_command_has_one_short_line_of_help(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = GROUP.commands[name].help.splitlines()[0]
+    assert line.endswith(".")
+    assert line in call(capsys).out
+    assert line in call(capsys, name, "--help").out
+
+
+@pytest.mark.parametrize("parameter", list(parameters()))
+def test_every_option_and_argument_has_help(parameter: Any) -> None:
+    assert parameter.help
+    assert parameter.help.endswith(".")
+
+
+def test_no_arguments_show_help(capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys)
+    assert told.code == 0
+    assert "Commands:" in told.out
+
+
+def test_generate_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys, "generate", "-h")
+    assert "  safegen generate recipe.yaml           your recipe" in told.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("generat",), "generate"),
+        (("generate", "--untl", "draft"), "--until"),
+        (("generate", "--until", "lunch"), "expand"),
+        (("show",), "see `safegen show --help`"),
+        (("show", "out", "--mode", "maybe"), "safe_completion"),
+        (("show", "out", "-n", "0"), "--help"),
+        (("generate", "strater"), "starter"),
+        (("generate", "missing.yaml"), "missing.yaml"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
+)
+def test_a_wrong_command_exits_2_and_says_what_would_be_right(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = call(capsys, *arguments)
+    assert (found.code, found.out) == (2, "")
+    assert told in found.err
+    assert found.err.startswith("safegen: error: ")
+    assert "Traceback" not in found.err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from safegen.cli import app; app.run(['--help']); app.run(['generate', '-h']);"
+        f"print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"

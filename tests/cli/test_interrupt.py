@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.cli.kitchen import RECIPE, write_recipe
+from tests.fake_endpoint import FakeEndpoint
+
+ROOT = Path(__file__).parent.parent.parent
+IN_FLIGHT = 4
+
+
+def command(recipe: Path) -> list[str]:
+    return [sys.executable, "-m", "safegen.cli.app", "generate", recipe.name, "-o", "out"]
+
+
+def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while len(endpoint.requests) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_ctrl_c_exits_130_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    with FakeEndpoint(latency_s=0.1) as endpoint:
+        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}}}"
+        teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
+        recipe = write_recipe(tmp_path, RECIPE + teachers)
+        first = subprocess.Popen(
+            command(recipe),
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for_requests(endpoint, 3 * IN_FLIGHT, first)
+        first.send_signal(signal.SIGINT)
+        out, err = first.communicate(timeout=60)
+        assert (first.returncode, out) == (130, "")
+        assert "Traceback" not in err
+        told = "interrupted; 0 of 1 shards done, every paid answer kept; run it again"
+        assert err.splitlines()[-1] == f"safegen: {told}"
+
+        endpoint.latency_s = 0.0
+        again = subprocess.run(
+            command(recipe),
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        distinct = len(endpoint.answered)
+        assert "from the journal" in again.stderr
+        assert distinct <= len(endpoint.requests) <= distinct + IN_FLIGHT

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen.store.folder import RunFolder
+from safegen.types import Record
+from tests.cli.kitchen import call, hand_made
+from tests.factories import make_draft, make_messages, make_record, make_scenario, make_verdict
+
+ALL = ("-n", "100000")
+
+
+def records_of(output: Path) -> list[Record]:
+    run = RunFolder(output)
+    return [record for shard in run.finished() for record in run.read_records(shard)]
+
+
+def texts_of(record: Record) -> list[str]:
+    texts = [m["content"] for m in record.scenario.messages]
+    return [t for t in [*texts, record.draft.response] if t]
+
+
+def test_a_record_shows_what_was_asked_expected_and_found(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = next(r for r in records_of(finished) if not r.accepted)
+    told = call(capsys, "show", finished, record.draft.draft_id)
+    for words in (
+        record.scenario.scenario_id,
+        record.scenario.goal_id,
+        record.expectation.mode,
+        record.expectation.rule_ids[0],
+        f"ceiling {record.expectation.ceiling}",
+        "not accepted",
+        f"reason {record.reason}",
+        *(v.reason for v in record.verdicts),
+    ):
+        assert words in told.out
+    assert "not at hand" not in told.out
+    assert told.err == ""
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_without_reveal_no_text_is_shown(
+    form: tuple[str, ...], finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "show", finished, *ALL, *form)
+    records = records_of(finished)
+    assert told.out.count(records[0].scenario.scenario_id) >= 2
+    for record in records:
+        for text in texts_of(record):
+            assert text[:40] not in told.out
+        for verdict in record.verdicts:
+            if len(verdict.evidence) > 12 and "characters" not in verdict.evidence:
+                assert verdict.evidence not in told.out
+
+
+def test_reveal_shows_the_conversation_and_the_answer(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = records_of(finished)[0]
+    told = call(capsys, "show", finished, record.draft.draft_id, "--reveal")
+    for text in texts_of(record):
+        for line in text.splitlines():
+            assert line in told.out
+    (found,) = call(capsys, "show", finished, record.draft.draft_id, "--reveal", "--json").lines
+    assert found["response"] == record.draft.response
+    assert found["messages"] == list(record.scenario.messages)
+
+
+def test_a_reason_that_quotes_the_answer_is_hidden(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = "the secret spice of the house is kept under the stairs"
+    verdict = make_verdict(passed=False, reason=f"says that {answer}", evidence="spice")
+    draft = make_draft(response=answer)
+    hand_made(workdir / "out", [make_record(draft=draft, verdicts=(verdict,), accepted=False)])
+    for form in ((), ("--json",)):
+        assert "stairs" not in call(capsys, "show", "out", *form).out
+        assert "stairs" in call(capsys, "show", "out", "--reveal", *form).out
+
+
+def test_withheld_text_stays_hidden_also_when_revealed(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = make_verdict(passed=False, reason="unsafe", evidence="under the stairs")
+    draft = make_draft(response="kept under the stairs", withheld=True)
+    hand_made(workdir / "out", [make_record(draft=draft, verdicts=(verdict,), accepted=False)])
+    for form in ((), ("--json",)):
+        told = call(capsys, "show", "out", "--reveal", *form).out
+        assert "stairs" not in told
+        assert "withheld" in told
+
+
+Fits = Callable[[dict[str, Any]], bool]
+
+
+@pytest.mark.parametrize(
+    ("options", "fits"),
+    [
+        (("--accepted",), lambda r: r["accepted"]),
+        (("--rejected",), lambda r: not r["accepted"]),
+        (("--mode", "safe_completion"), lambda r: r["mode"] == "safe_completion"),
+        (("--intent", "malicious"), lambda r: r["intent"] == "malicious"),
+        (("--harm", "cyber"), lambda r: r["domain"] == "cyber"),
+        (("--harm", "cyber.intrusion"), lambda r: r["harm"] == "cyber.intrusion"),
+        (("--reason", "refusal_form"), lambda r: r["reason"] == "refusal_form"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
+)
+def test_a_filter_takes_what_fits_and_all_of_it(
+    options: tuple[str, ...], fits: Fits, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything = call(capsys, "show", finished, *ALL, "--json").lines
+    found = call(capsys, "show", finished, *ALL, "--json", *options).lines
+    assert found == [row for row in everything if fits(row)] != []
+
+
+def test_more_records_than_asked_for_are_said(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "show", finished, "-n", "2", "--json")
+    assert len(told.lines) == 2
+    assert "more records fit" in told.err
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_a_reader_that_leaves_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
+    command = [sys.executable, "-m", "safegen.cli.app", "show", str(finished), *form, *ALL]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(60) == 0
+
+
+def test_no_record_fits(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys, "show", finished, "--reason", "mood")
+    assert (told.code, told.out) == (0, "")
+    assert "refusal_form" in told.err
+    told = call(capsys, "show", finished, "zzzz")
+    assert (told.code, told.out) == (2, "")
+    assert "`zzzz`" in told.err
+
+
+def test_what_a_terminal_would_obey_is_made_harmless(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202egnp.exe\r"
+    record = make_record(
+        scenario=make_scenario(harm=f"a.{evil}", goal_id=evil, messages=make_messages(evil)),
+        draft=make_draft(model=evil, response=evil, style=evil),
+        verdicts=(make_verdict(evil, reason=evil, evidence=evil, passed=False),),
+        reason=evil,
+        accepted=False,
+    )
+    hand_made(workdir / "out", [record])
+    for form in ((), ("--reveal",), ("--json",), ("--json", "--reveal")):
+        told = call(capsys, "show", "out", *form)
+        assert told.code == 0
+        assert [c for c in told.out if c != "\n" and not c.isprintable()] == []
+    (row,) = call(capsys, "show", "out", "--json", "--reveal").lines
+    assert row["response"] == evil
+    told = call(capsys, "show", "out", evil + "x")
+    assert "\x1b" not in told.err

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import pytest
+
+from safegen.cli.log import Stderr
+from safegen.cli.screen import clean, clock, console, json_line, put, share, short, word
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, ünïcode — 漢字", "plain, ünïcode — 漢字"),
+        ("two\nlines\r\nthree", "two\nlines\nthree"),
+        ("a\tb", "a    b"),
+        ("\x1b[31mred", "�[31mred"),
+        ("bell\x07 nul\x00 csi\x9b31m", "bell� nul� csi�31m"),
+        ("\u202eback", "�back"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+    ],
+    ids=["plain", "lines", "tab", "escape", "controls", "direction", "joiner"],
+)
+def test_clean_keeps_text_and_takes_what_a_terminal_obeys(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+@pytest.mark.parametrize("value", ["\x9b31m", "\u202e", "\ud800", "\U000e0001", "ü\n"])
+def test_a_json_line_is_one_harmless_line_and_loses_nothing(value: str) -> None:
+    line = json_line({"text": value})
+    assert json.loads(line) == {"text": value}
+    assert [c for c in line[:-1] if not c.isprintable()] == []
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "shown"),
+    [(0, 0, "–"), (0, 9, "0%"), (9, 9, "100%"), (1, 1_000, "<1%"), (999, 1_000, "99%")],
+)
+def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, shown: str) -> None:
+    assert share(part, whole) == shown
+
+
+def test_counts_and_durations_are_short() -> None:
+    assert [short(n) for n in (0, 999, 1_234, 123_456, 4_600_000)] == [
+        "0",
+        "999",
+        "1.2k",
+        "123k",
+        "4.6M",
+    ]
+    assert [clock(s) for s in (6.6, 754, 3_723)] == ["0:07", "12:34", "1:02:03"]
+
+
+def test_names_are_not_markup_and_a_pipe_is_not_wrapped() -> None:
+    stream = io.StringIO()
+    put(console(stream), word("[red]name[/red] :smile: " + "x" * 500))
+    assert stream.getvalue() == "[red]name[/red] :smile: " + "x" * 500 + "\n"
+
+
+def test_log_lines_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    record = logging.LogRecord("safegen.x", logging.WARNING, "", 0, "model %s", ("\x1b[2J",), None)
+    Stderr().emit(record)
+    assert capsys.readouterr().err == "safegen.x: model �[2J\n"
