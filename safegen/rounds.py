@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from safegen.inputs import Inputs
 from safegen.recipe import Recipe, Target
+from safegen.scenarios import coverage
 from safegen.scenarios.coverage import Cell, Ledger, facts, ledger
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.scenarios.world import World
@@ -39,17 +40,26 @@ def verdict(folder: RunFolder, recipe: Recipe) -> Verdict:
     if target is None:
         return Verdict(False, "no target")
     plans = plan.Plans(folder.plans)
-    short = counted(folder, plans, per=target.per).shortfall(target)
+    if len(folder.finished()) < plans.shards:
+        return Verdict(False, "unfinished")
+    if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
+        return Verdict(False, "items are unavailable; run the same command again")
+    short = counted(folder, plans, per=target.per).shortfall(wanted(target))
     if not short:
         return Verdict(False, "full")
     if plans.rounds > target.rounds:
         return Verdict(False, f"stopped after {target.rounds} more rounds", short)
     if plans.rounds > 1:
         before = counted(folder, plans, per=target.per, rounds=plans.rounds - 1)
-        gained = sum(before.shortfall(target).values()) - sum(short.values())
+        gained = sum(before.shortfall(wanted(target)).values()) - sum(short.values())
         if gained <= 0:
             return Verdict(False, "stalled: the last round gained nothing", short)
     return Verdict(True, "another round", short)
+
+
+def wanted(target: Target) -> coverage.Target:
+    """The recipe's target as the ledger reads it."""
+    return coverage.Target(target.accepted, target.per)
 
 
 def counted(
@@ -67,8 +77,13 @@ def counted(
     return ledger(rows, drafts, axes=per)
 
 
-def next_round(folder: RunFolder, inputs: Inputs, short: Mapping[Cell, int]) -> bool:
-    """Plan one more round; False where nothing is left to ask."""
+def next_round(folder: RunFolder, inputs: Inputs) -> bool:
+    """Plan one more round, if the target asks for one; False where nothing is left to ask."""
+    decided = verdict(folder, inputs.recipe)
+    return decided.goes_on and _plan(folder, inputs, decided.short)
+
+
+def _plan(folder: RunFolder, inputs: Inputs, short: Mapping[Cell, int]) -> bool:
     plans = plan.Plans(folder.plans)
     number = plans.rounds
     sets = _TopUp(folder, inputs, plans, short).sets(number)
