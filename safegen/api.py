@@ -18,9 +18,9 @@ from safegen.journey import Crew
 from safegen.policy import spec
 from safegen.progress import Progress
 from safegen.recipe import PluginRef, Recipe
-from safegen.scenarios.sets import plan_sets, shards
-from safegen.store import plan
-from safegen.store.folder import RunFolder, read_json, write_json
+from safegen.scenarios.sets import chosen_harms, plan_sets, shards
+from safegen.store import accounting, plan
+from safegen.store.folder import RunFolder
 from safegen.store.journal import Journal, Lock
 from safegen.teachers._layers import Meter
 from safegen.types import Tally, Teacher, Usage
@@ -50,6 +50,7 @@ class Inputs:
     draft_prompt: prompts.PromptFile
     revise_prompt: prompts.PromptFile
     trusted: tuple[str, ...] = ()
+    named: recipes.Named = field(default_factory=recipes.Named)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -138,6 +139,8 @@ async def agenerate(
         watch: called once with the live counters.
     """
     inputs = read_inputs(recipe, trusted=plugins)
+    if until != "expand":
+        check_teachers(inputs, given=teachers or {})
     folder = RunFolder(Path(output) if output else inputs.recipe.folder)
     lock = open_folder(folder)
     try:
@@ -160,19 +163,60 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
         UserError: with file, line and column.
     """
     loaded = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    named = recipes.Named(recipe if isinstance(recipe, str) else None)
+    with named.at("taxonomy"):
+        tree = taxonomy.load(loaded.taxonomy)
+    with named.at("policies"):
+        policies = tuple(spec.load(name) for name in loaded.policies)
+    with named.at("locales"):
+        locale = locales.load(loaded.locales[0])
     inputs = Inputs(
         recipe=loaded,
-        tree=taxonomy.load(loaded.taxonomy),
-        policies=tuple(spec.load(name) for name in loaded.policies),
-        locale=locales.load(loaded.locales[0]),
+        tree=tree,
+        policies=policies,
+        locale=locale,
         draft_prompt=prompts.load("draft", blocks=["system"], fields=["told", "operator"]),
         revise_prompt=prompts.load("revise", blocks=["user"], fields=["findings"]),
         trusted=tuple(trusted),
+        named=named,
     )
-    make_validators(inputs)
-    for ref in views_of(loaded):
-        plugins.make("views", ref.use, ref.params, trusted=trusted)
+    with named.at("plan"):
+        chosen_harms(loaded.plan, tree)
+    with named.at("validators"):
+        make_validators(inputs)
+    with named.at("views"):
+        for ref in views_of(loaded):
+            plugins.make("views", ref.use, ref.params, trusted=trusted)
     return inputs
+
+
+def check_teachers(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
+    """Make the recipe's teachers as a trial; none is asked anything.
+
+    Args:
+        inputs: what the recipe names.
+        given: teachers by role that take the place of the recipe's.
+
+    Raises:
+        UserError: an unknown teacher, a parameter that does not fit, a key that is not set.
+    """
+    roles = {"drafter": inputs.recipe.teachers.drafter, "reviser": inputs.recipe.teachers.reviser}
+    for role, ref in roles.items():
+        if ref is not None and role not in given:
+            with inputs.named.at("teachers", role):
+                _make_teacher(inputs, ref)
+
+
+# object: collaborators of whatever type a teacher takes.
+def _make_teacher(inputs: Inputs, ref: PluginRef, **more: object) -> Teacher:
+    given: dict[str, object] = {
+        "locales": {inputs.locale.locale: inputs.locale},
+        "journal": None,
+        "meter": None,
+        "seed": inputs.recipe.seed,
+    }
+    kept = {k: v for k, v in (given | more).items() if k not in ref.params}
+    return plugins.make("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
 
 
 def views_of(recipe: Recipe) -> tuple[PluginRef, ...]:
@@ -196,6 +240,7 @@ def open_folder(folder: RunFolder) -> Lock:
     """Make the run folder and take it for this process."""
     from safegen.store.parquet import disk_failed
 
+    folder.refuse_foreign()
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
         (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
@@ -214,8 +259,8 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     if replan:
         for name in ("plan", "records", "drafts", "failures"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
-    elif folder.recipe.exists():
-        before = read_json(folder.recipe).get("digests", {})
+    elif folder.plan.exists():
+        before = folder.frozen()["digests"]
         differing = [key for key in now if before.get(key) != now[key]]
         if differing:
             raise RecipeMismatch(
@@ -227,8 +272,7 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
         "digests": now,
         "safegen": __version__,
     }
-    if not folder.recipe.exists() or read_json(folder.recipe) != frozen:
-        write_json(folder.recipe, frozen)
+    folder.freeze(frozen)
 
 
 def write_plan(folder: RunFolder, inputs: Inputs) -> None:
@@ -253,14 +297,22 @@ async def _work(
     from safegen.runtime import local
 
     todo, progress = await asyncio.to_thread(unfinished, folder, inputs.recipe, until)
-    meter = Meter(requests=inputs.recipe.budget.requests, tokens=inputs.recipe.budget.tokens)
-    if watch:
-        watch(progress, meter)
     if not todo:
-        return meter.usage(), 0
+        if watch:
+            watch(progress, Meter())
+        return Usage(), 0
     journal = Journal(folder.journal)
     began = time.monotonic()
     made: list[Teacher] = []
+    try:
+        before = accounting.before(folder.accounting, journal.spent())
+    except StoreDamaged:
+        await journal.aclose()
+        raise
+    budget = inputs.recipe.budget
+    meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
+    if watch:
+        watch(progress, meter)
     try:
         crew, made = _crew(inputs, journal, meter, teachers, progress, validating=until != "draft")
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in made)
@@ -269,8 +321,13 @@ async def _work(
         for teacher in made:
             if close := getattr(teacher, "aclose", None):
                 await close()
+        await journal.settle()
+        kept = journal.spent()
         await journal.aclose()
-        _account(folder, meter.usage(), time.monotonic() - began)
+        seconds = time.monotonic() - began
+        accounting.write(
+            folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
+        )
     return meter.usage(), len(todo)
 
 
@@ -299,23 +356,11 @@ def _crew(
     validating: bool,
 ) -> tuple[Crew, list[Teacher]]:
     recipe = inputs.recipe
-    given = {
-        "locales": {inputs.locale.locale: inputs.locale},
-        "journal": journal,
-        "meter": meter,
-        "seed": recipe.seed,
-    }
 
     def role(name: str, ref: PluginRef) -> Teacher:
         if teachers and name in teachers:
             return teachers[name]
-        return plugins.make(
-            "teachers",
-            ref.use,
-            ref.params,
-            trusted=inputs.trusted,
-            **{k: v for k, v in given.items() if k not in ref.params},
-        )
+        return _make_teacher(inputs, ref, journal=journal, meter=meter)
 
     drafter = role("drafter", recipe.teachers.drafter)
     reviser_ref = recipe.teachers.reviser or recipe.teachers.drafter
@@ -340,16 +385,6 @@ def _crew(
     return crew, [drafter] if reviser is drafter else [drafter, reviser]
 
 
-def _account(folder: RunFolder, usage: Usage, seconds: float) -> None:
-    """Add this session to the run's accounting."""
-    total = read_json(folder.accounting) if folder.accounting.exists() else {}
-    for name in ("requests", "retries", "prompt_tokens", "completion_tokens"):
-        total[name] = int(total.get(name, 0)) + getattr(usage, name)
-    total["seconds"] = round(float(total.get("seconds", 0)) + seconds, 1)
-    total["sessions"] = int(total.get("sessions", 0)) + 1
-    write_json(folder.accounting, total)
-
-
 def build(folder: RunFolder, inputs: Inputs) -> BuildReport:
     """Cut the views and write the dataset from the records on disk."""
     from safegen.build import build as cut
@@ -368,13 +403,18 @@ def open_run(output: str | Path) -> Run:
     """Open what a run left on disk.
 
     Raises:
-        StoreDamaged: no run there.
+        AssetNotFound: no run there.
+        StoreDamaged: its `recipe.json` cannot be read.
     """
     folder = RunFolder(Path(output))
-    if not folder.recipe.exists():
-        raise StoreDamaged(f"no run in `{output}`; `safegen generate` makes one")
-    frozen = read_json(folder.recipe)
-    return Run(folder, Recipe.model_validate(frozen["recipe"]))
+    if not folder.recipe.exists() and not folder.plan.exists():
+        raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
+    return Run(folder, recipes.thawed(folder.frozen()["recipe"], shown=str(folder.recipe)))
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether every shard of the plan has its records; a `retry` that was killed leaves some without."""
+    return folder.plan.exists() and len(folder.finished()) >= plan.size(folder.plan)[0]
 
 
 def lost_items(folder: RunFolder) -> dict[str, int]:
@@ -397,9 +437,10 @@ def ask_anew(folder: RunFolder) -> int:
         lock.release()
 
 
-def accounting(folder: RunFolder) -> dict[str, object]:
+def spent(folder: RunFolder) -> dict[str, object]:
     """Requests, tokens and seconds over all sessions of a run."""
-    return read_json(folder.accounting) if folder.accounting.exists() else {}
+    told = accounting.read(folder.accounting)
+    return {name: count for name, count in told.items() if name != accounting.JOURNALLED}
 
 
 def forecast(inputs: Inputs) -> dict[str, object]:

@@ -6,6 +6,7 @@ Data goes to stdout, everything else to stderr. Exit 0 done, 1 the run stopped (
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -169,6 +170,7 @@ def _main(
 
 def main() -> None:
     """Run the command line; the only place that sees every error."""
+    _open_streams()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -178,11 +180,29 @@ def main() -> None:
         _say("interrupted; the same command goes on where it stopped")
         code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = _leave_stdout()
+    except SystemExit as e:  # the command line's library ends like this when a pipe is closed
+        code = _leave_stdout() if isinstance(e.__context__, BrokenPipeError) else e.code
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
         code = _report(e)
     sys.exit(code or 0)
+
+
+def _open_streams() -> None:
+    """Let every character be written, and a stream that the caller closed swallow what it gets."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _leave_stdout() -> int:
+    """Nobody reads on: what is done is done, and Python's last flush must not complain."""
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
+    os.dup2(sys.stdout.fileno(), 1)
+    return 0
 
 
 def _report(e: Exception) -> int:

@@ -18,8 +18,9 @@ from safegen.types import Record
 
 def check(recipe: str, *, plugins: Sequence[str], json: bool) -> None:
     """Say what a recipe would do."""
-    facts = api.forecast(api.read_inputs(recipe, trusted=plugins))
-    _print(facts, json=json)
+    inputs = api.read_inputs(recipe, trusted=plugins)
+    api.check_teachers(inputs, given={})
+    _print(api.forecast(inputs), json=json)
 
 
 def show(folder: Path, id: str | None, *, limit: int, reveal: bool, json: bool) -> None:
@@ -102,7 +103,7 @@ def status(folder: Path, *, json: bool) -> None:
     else:
         facts["shards"] = "not planned yet"
     facts |= {f"lost {k}": v for k, v in api.lost_items(run.folder).items()}
-    facts |= api.accounting(run.folder)
+    facts |= api.spent(run.folder)
     facts["dataset"] = "built" if (run.output / "manifest.json").exists() else "not built yet"
     _print(facts, json=json)
 

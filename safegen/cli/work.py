@@ -54,8 +54,7 @@ def build(folder: Path, *, recipe: str | None, json: bool) -> None:
 def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
-    asked = api.ask_anew(run.folder)
-    if not asked:
+    if not api.ask_anew(run.folder) and api.is_finished(run.folder):
         raise UserError(f"nothing was lost in `{folder}`; there is nothing to ask anew")
     with _watch() as watch:
         again = asyncio.run(api.agenerate(run.recipe, output=folder, plugins=plugins, watch=watch))
