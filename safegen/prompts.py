@@ -89,18 +89,14 @@ def _refuse(path: Path, tree: nodes.Template) -> None:
     """Allow text, fields, conditions and shallow loops: all that a prompt needs, and all with a bound."""
     from jinja2 import nodes
 
-    alone = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-    for node in tree.find_all(alone):
-        raise ConfigError(f"{path}:{node.lineno}: a prompt file stands alone; write the text out")
-    for node in tree.find_all((nodes.Call, nodes.CallBlock, nodes.Macro)):
-        raise ConfigError(f"{path}:{node.lineno}: a prompt file calls nothing; write the text out")
-    for node in tree.find_all((nodes.Assign, nodes.AssignBlock)):
-        raise ConfigError(f"{path}:{node.lineno}: a prompt file sets nothing; use the field itself")
-    for node in tree.find_all(nodes.For):
-        if not isinstance(node.iter, nodes.Name | nodes.Getattr):
-            raise ConfigError(f"{path}:{node.lineno}: a loop must go over a field")
-    for node in tree.find_all((nodes.Mul, nodes.Pow, nodes.Mod)):
-        raise ConfigError(f"{path}:{node.lineno}: a prompt file does not calculate")
+    for kinds, says in (
+        ((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends), "stands alone"),
+        ((nodes.Call, nodes.CallBlock, nodes.Macro), "calls nothing"),
+        ((nodes.Assign, nodes.AssignBlock), "sets nothing"),
+        ((nodes.Mul, nodes.Pow, nodes.Mod), "does not calculate"),
+    ):
+        for node in tree.find_all(kinds):
+            raise ConfigError(f"{path}:{node.lineno}: a prompt file {says}; write the text out")
     for node in tree.find_all(nodes.Filter):
         if node.name not in FILTERS:
             hint = yamlfile.did_you_mean(node.name, FILTERS)
@@ -116,6 +112,8 @@ def _refuse_deep_loops(path: Path, node: nodes.Node, left: int) -> None:
 
     for child in node.iter_child_nodes():
         is_loop = isinstance(child, nodes.For)
+        if is_loop and not isinstance(child.iter, nodes.Name | nodes.Getattr):
+            raise ConfigError(f"{path}:{child.lineno}: a loop must go over a field")
         if is_loop and (left == 0 or child.recursive):
             raise ConfigError(
                 f"{path}:{child.lineno}: loops may stand {MAX_LOOPS} deep and not be recursive"

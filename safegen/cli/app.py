@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+INTERRUPTED = 130
 RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a built-in recipe.")]
 FolderArg = Annotated[Path, typer.Argument(help="A run's output folder, such as outputs/starter.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
@@ -177,14 +178,15 @@ def main() -> None:
     except typer.Exit as e:
         code = e.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; the same command goes on where it stopped")
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         code = _leave_stdout()
     except SystemExit as e:  # the command line's library ends like this when a pipe is closed
         code = _leave_stdout() if isinstance(e.__context__, BrokenPipeError) else e.code
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
         code = _report(e)
+    if code == INTERRUPTED:
+        _say("interrupted; the same command goes on where it stopped")
     sys.exit(code or 0)
 
 
