@@ -180,7 +180,7 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
         trusted=tuple(trusted),
         named=named,
     )
-    with named.at("plan"):
+    with named.at("plan", "harms"):
         chosen_harms(loaded.plan, tree)
     with named.at("validators"):
         make_validators(inputs)
@@ -240,8 +240,8 @@ def open_folder(folder: RunFolder) -> Lock:
     """Make the run folder and take it for this process."""
     from safegen.store.parquet import disk_failed
 
-    folder.refuse_foreign()
     try:
+        folder.refuse_foreign()
         folder.root.mkdir(parents=True, exist_ok=True)
         (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as e:

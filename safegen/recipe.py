@@ -196,7 +196,9 @@ class Named:
         try:
             yield
         except UserError as e:
-            raise type(e)(f"{self._place(keys)}{'.'.join(keys)}: {e}") from e
+            key = ".".join(keys)
+            named = str(e) if str(e).startswith(key) else f"{key}: {e}"
+            raise type(e)(f"{self._place(keys)}{named}") from e
 
     def _place(self, keys: Sequence[str]) -> str:
         if self._name is None:

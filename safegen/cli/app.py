@@ -217,7 +217,8 @@ def _report(e: Exception) -> int:
         _say(f"error: {e.format_message()}")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] (click)
         return 2
     if isinstance(e, OSError):
-        _say(f"error: {e.filename or 'the system'}: {(e.strerror or str(e)).lower()}")
+        what = f"`{e.filename}`" if e.filename else "the system"
+        _say(f"error: {what}: {(e.strerror or str(e)).lower()}; mend that and run again")
         return 1
     logging.getLogger("safegen").debug("bug", exc_info=e)
     _say(

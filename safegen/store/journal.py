@@ -192,10 +192,11 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as e:
         raise _translated(e, path) from e
     try:
-        _check_format(connection, path)
+        is_new = _checked_format(connection, path) == 0
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
-        connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
+        if is_new:
+            connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
     except StoreDamaged:
         connection.close()
         raise
@@ -223,13 +224,14 @@ def _encode(reply: Reply) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+def _checked_format(connection: sqlite3.Connection, path: Path) -> int:
     version = connection.execute("pragma user_version").fetchone()[0]
     if version not in (0, FORMAT):
         raise StoreDamaged(
             f"journal `{path}` is of format {version} and this safegen reads {FORMAT};"
             f" use the safegen that wrote it, or {MOVE_AWAY}"
         )
+    return version
 
 
 def _decoded(told: str, key: str) -> Reply:

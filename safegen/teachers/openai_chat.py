@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from safegen.errors import (
     Blocked,
-    BudgetSpent,
     ConfigError,
+    RunError,
     TeacherRejected,
     TeacherUnavailable,
 )
@@ -217,7 +217,7 @@ class Endpoint:
         async def attempt(retry: bool) -> Reply:
             try:
                 return await held(retry)
-            except (BudgetSpent, TeacherRejected) as e:
+            except RunError as e:
                 # Nobody else starts; what is under way was paid for, so its replies are kept first.
                 self._gate.reject(e)
                 await self._gate.idle()

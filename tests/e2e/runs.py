@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.fake_endpoint import Body
 
 KEY_ENV = "FAKE_API_KEY"
 COMMAND = [sys.executable, "-m", "safegen.cli.app"]
+LONGEST_MESSAGE = 1_500
+NAMED = re.compile(r"`[^`]+`|[\w./-]+\.(?:yaml|j2|json|parquet|sqlite)")
 
 
 class Said(NamedTuple):
@@ -96,3 +99,15 @@ def hashes(folder: Path) -> dict[str, str]:
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     }
+
+
+def fails(said: Said, code: int, *says: str) -> None:
+    """The message is ours, short, and says these things; the exit code is as promised."""
+    assert said.code == code, said
+    assert "Traceback" not in said.err + said.out
+    assert "a bug in safegen" not in said.err
+    assert said.err.startswith("safegen: error: ")
+    assert len(said.err) < LONGEST_MESSAGE
+    assert NAMED.search(said.err)
+    for words in says:
+        assert re.search(words, said.err), f"`{words}` is not in: {said.err}"

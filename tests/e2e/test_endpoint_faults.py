@@ -159,6 +159,26 @@ def test_what_was_under_way_when_the_key_died_is_kept(
     assert max(answered.values()) == 1
 
 
+@pytest.mark.parametrize("limit", [{"requests": 10}, {"tokens": 4_000}], ids=str)
+def test_a_spent_budget_stops_the_run_and_nothing_is_paid_for_twice(
+    limit: dict[str, int], workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, latency_s=0.02) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, budget=limit)
+        for _ in range(2):
+            stopped = generate(capsys)
+            assert stopped.code == 1
+            assert "is spent; raise `budget." in stopped.err
+        sent = len(fake.requests)
+        assert 0 < sent <= 14
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        assert generate(capsys).code == 0
+        assert len(fake.requests) > sent
+        assert max(Counter(digest(body) for body in fake.requests).values()) == 1
+        spent = json.loads((workdir / "out" / "run" / "accounting.json").read_text("utf-8"))
+        assert spent["requests"] == len(fake.requests)
+
+
 def test_a_finished_recipe_run_again_sends_nothing_changes_nothing_and_says_so(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
