@@ -5,7 +5,6 @@ Records are read one shard at a time; for the corpus only counters and 64-bit di
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from safegen.dataset import layout
 from safegen.dataset.card import card
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import Facts, Yield, compose, same, taxonomy_names
-from safegen.errors import ConfigError, DatasetInvalid, StoreDamaged
+from safegen.errors import ConfigError, DatasetInvalid
 from safegen.policy.spec import Policy, Spec
 from safegen.recipe import Recipe
 from safegen.store import parquet, plan
@@ -212,16 +211,9 @@ def _grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 def _failed(run: RunFolder, shard: int, made: Mapping[str, object]) -> list[str]:
     """Outcomes of a shard's scenarios that have no record at all, one a scenario."""
-    path = run.failures(shard)
-    if not path.is_file():
-        return []
     outcomes: dict[str, str] = {}
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            failure = json.loads(line)
-            outcomes.setdefault(failure["scenario_id"], failure["outcome"])
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise StoreDamaged(f"`{path}` cannot be read ({e}); delete it") from e
+    for failure in run.shard_failures(shard):
+        outcomes.setdefault(failure.scenario_id, failure.outcome)
     return [outcome for scenario, outcome in outcomes.items() if scenario not in made]
 
 

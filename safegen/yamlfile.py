@@ -7,6 +7,7 @@ and aliases are refused, and all the mistakes of a file are reported at once.
 from __future__ import annotations
 
 import difflib
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,10 @@ def read_text(path: Path, *, shown: str | None = None) -> str:
     try:
         if path.is_dir():
             raise ConfigError(f"{name}: is a folder; name a file")
-        if path.stat().st_size > MAX_BYTES:
+        told = path.stat()
+        if not stat.S_ISREG(told.st_mode):
+            raise ConfigError(f"{name}: is not a regular file; name one")
+        if told.st_size > MAX_BYTES:
             raise ConfigError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; split it")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from validator_cases import context, english, judge
 
 from safegen.validators.style import failed, style
+from tests.validators.validator_cases import context, english, judge
 
 BAD = {
     "preaching-reflect": ("preaching", "You need to reflect on your choices."),
