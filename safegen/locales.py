@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from safegen import assets, yamlfile
 from safegen.errors import ConfigError
+from safegen.hashing import fraction
 from safegen.taxonomy import Frozen, Slug, Text
 from safegen.types import PROFILES, Profile
 
@@ -50,11 +51,16 @@ class Locale(Frozen):
     locale: Text
     """BCP-47 language, such as `en`."""
     version: Text
-    profiles: dict[Profile, str]
-    """The operator's system turn for each deployment profile; empty for no system turn."""
+    profiles: dict[Profile, Annotated[tuple[str, ...], Field(min_length=1)]]
+    """Wordings of the operator's system turn for each deployment profile; an empty one for no system turn."""
     phrases: Phrases
     patterns: dict[Slug, tuple[Pattern, ...]]
     """Regular expressions by proposition, matched without regard to case."""
+
+    def system_turn(self, set_id: str, profile: Profile) -> str:
+        """The operator's system turn of a set: one wording for all its intents, '' for none."""
+        wordings = self.profiles[profile]
+        return wordings[int(fraction("system", set_id, profile) * len(wordings))].strip()
 
     @cached_property
     def compiled(self) -> Mapping[str, re.Pattern[str]]:
@@ -102,6 +108,6 @@ def load(tag: str) -> Locale:
     missing = [p for p in PROFILES if p not in locale.profiles]
     if missing:
         raise ConfigError(
-            f"{path}: profiles: `{missing[0]}` is missing; add its system turn, or ''"
+            f"{path}: profiles: `{missing[0]}` is missing; add its system turns, or ['']"
         )
     return locale

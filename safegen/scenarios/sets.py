@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from safegen.errors import ConfigError
@@ -72,7 +72,7 @@ def plan_sets(
     covering = {h: policy_for(policies, harm) for h, harm in harms.items()}
     taken: dict[str, int] = {}
     for goal in tree.goals():
-        if goal.harm not in harms:
+        if goal.harm not in harms or goal.contrast is not None:
             continue
         taken[goal.harm] = taken.get(goal.harm, 0) + 1
         if plan.sets_per_harm is not None and taken[goal.harm] > plan.sets_per_harm:
@@ -153,14 +153,13 @@ def _scenario(
         ),
         benign_use=goal.benign_use,
         misuse_risk=goal.misuse_risk,
-        messages=messages(prompt.text, profile, locale.profiles),
+        messages=messages(prompt.text, locale.system_turn(set_, profile)),
         source="written",
         source_licence=tree.file.licence,
     )
 
 
-def messages(text: str, profile: Profile, turns: Mapping[Profile, str]) -> tuple[Message, ...]:
+def messages(text: str, system: str) -> tuple[Message, ...]:
     """What the student sees: the operator's system turn, if any, and the prompt."""
-    system = turns[profile].strip()
     user = Message(role="user", content=text)
     return (Message(role="system", content=system), user) if system else (user,)

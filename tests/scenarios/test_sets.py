@@ -9,7 +9,7 @@ from safegen.errors import ConfigError
 from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios import sets
-from safegen.types import Planned
+from safegen.types import PROFILES, Planned
 
 
 def planned(plan: Plan) -> list[list[Planned]]:
@@ -87,6 +87,39 @@ def test_ids_do_not_depend_on_any_text() -> None:
     assert sets.set_id("core", goal) == sets.set_id("core", other)
     assert sets.set_id("core", goal) != sets.set_id("core", goal.model_copy(update={"name": "z"}))
     assert sets.set_id("core", goal) != sets.set_id("mine", goal)
+
+
+def system_of(p: Planned) -> str:
+    first = p.scenario.messages[0]
+    return first["content"] if first["role"] == "system" else ""
+
+
+def test_the_wording_of_the_operator_turn_varies_over_sets_and_never_within_one() -> None:
+    profiles = ("public", "vetted_professional")
+    seen: dict[str, set[str]] = {profile: set() for profile in profiles}
+    for set_ in planned(Plan(profiles=profiles)):
+        for profile in profiles:
+            wordings = {system_of(p) for p in set_ if p.scenario.profile == profile}
+            assert len(wordings) == 1, set_[0].scenario.goal_id
+            seen[profile] |= wordings
+    pack = locales.load("en").profiles
+    assert {profile: len(seen[profile]) for profile in profiles} == {
+        profile: len(pack[profile]) for profile in profiles
+    }
+
+
+def test_no_two_profiles_share_a_wording_and_only_the_public_one_may_have_none() -> None:
+    pack = locales.load("en").profiles
+    wordings = [" ".join(w.split()) for profile in PROFILES for w in pack[profile]]
+    assert len(set(wordings)) == len(wordings)
+    assert all(len(pack[profile]) >= 3 for profile in PROFILES)
+    assert [w for w in pack["public"] if not w.strip()] == [""]
+    assert all(w.strip() for profile in PROFILES[1:] for w in pack[profile])
+
+
+def test_over_refusal_probes_stay_out_of_a_plan_that_does_not_ask_for_them() -> None:
+    probes = {g.goal_id for g in taxonomy.load("core").goals() if g.contrast}
+    assert not probes & {p.scenario.goal_id for set_ in STARTER for p in set_}
 
 
 def test_shards_hold_whole_sets() -> None:
