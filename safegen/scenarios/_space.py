@@ -1,0 +1,133 @@
+"""A covering model in bits: one bit a value, one mask a partial row; which partial rows can be full.
+
+Numbers only: `covering` gives them names. The check is complete, so a partial row is impossible
+if and only if no full row contains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations, product
+from typing import NamedTuple
+
+MEMO = 1 << 18
+"""Answers kept at most: beyond them the memory is emptied, so a long search stays flat."""
+
+
+class Reach(NamedTuple):
+    """Factors whose every combination of `t` values is to be covered."""
+
+    factors: tuple[int, ...]
+    t: int
+
+
+class Space:
+    """Factors, forbidden partial rows, and the question whether a partial row can be completed."""
+
+    def __init__(self, sizes: Sequence[int], voids: Sequence[int]) -> None:
+        self.sizes = tuple(sizes)
+        self.first = [sum(sizes[:f]) for f in range(len(sizes))]
+        self.own = [((1 << n) - 1) << at for n, at in zip(sizes, self.first, strict=True)]
+        self.factor = [f for f, n in enumerate(sizes) for _ in range(n)]
+        self.voids = minimal(voids)
+        bits = 0
+        for void in self.voids:
+            bits |= void
+        self.bound = sum(own for own in self.own if own & bits)
+        """The values of all factors that any constraint names."""
+        self._known: dict[int, bool] = {}
+
+    def bit(self, factor: int, value: int) -> int:
+        """The mask of one value."""
+        return 1 << (self.first[factor] + value)
+
+    def assigned(self, mask: int) -> int:
+        """The values of all factors that a partial row fills, chosen or not."""
+        return sum(self.own[self.factor[b]] for b in bits_of(mask))
+
+    def possible(self, mask: int) -> bool:
+        """Whether a full row that breaks no constraint contains a partial row."""
+        key = mask & self.bound
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MEMO:
+                self._known.clear()
+            known = self._known[key] = self._completes(key, self.voids)
+        return known
+
+    def _completes(self, mask: int, voids: Sequence[int]) -> bool:
+        """Propagate what a partial row forces, then branch on the factor with least choice."""
+        while True:
+            filled = self.assigned(mask)
+            live, banned = _left_over(voids, mask, filled & ~mask)
+            if live is None:
+                return False
+            forced = 0
+            for own in self.own:
+                choice = own & ~banned
+                if own & banned and not own & filled:
+                    if not choice:
+                        return False
+                    if not choice & (choice - 1):
+                        forced |= choice
+            if not forced:
+                break
+            mask |= forced
+        if not live:
+            return True
+        return self._branches(mask, live, banned)
+
+    def _branches(self, mask: int, live: Sequence[int], banned: int) -> bool:
+        named = {self.factor[b] for void in live for b in bits_of(void & ~mask)}
+        choices = [self.own[f] & ~banned for f in sorted(named)]
+        narrowest = min(choices, key=int.bit_count)
+        pruned = [*live, *(1 << b for b in bits_of(banned))]
+        return any(self._completes(mask | 1 << b, pruned) for b in bits_of(narrowest))
+
+    def tuples(self, reach: Reach) -> Iterator[int]:
+        """Every combination of `t` values of the factors, as masks, in a fixed order."""
+        for factors in combinations(reach.factors, reach.t):
+            for values in product(*(range(self.sizes[f]) for f in factors)):
+                yield sum(self.bit(f, v) for f, v in zip(factors, values, strict=True))
+
+    def bound_on_rows(self, reaches: Sequence[Reach]) -> int:
+        """No array has fewer rows: the most possible tuples that one choice of t factors has."""
+        return max(
+            sum(map(self.possible, self.tuples(Reach(part, reach.t))))
+            for reach in reaches
+            for part in combinations(reach.factors, reach.t)
+        )
+
+
+def _left_over(voids: Sequence[int], mask: int, rivals: int) -> tuple[list[int] | None, int]:
+    """Constraints that may still be broken, and the values that would break one at once."""
+    live: list[int] = []
+    banned = 0
+    for void in voids:
+        if void & rivals:
+            continue
+        left = void & ~mask
+        if not left:
+            return None, 0
+        if left & (left - 1):
+            live.append(void)
+        else:
+            banned |= left
+    return live, banned
+
+
+def minimal(voids: Sequence[int]) -> tuple[int, ...]:
+    """The constraints that no smaller one implies, smallest first."""
+    kept: list[int] = []
+    for void in sorted(set(voids), key=lambda v: (v.bit_count(), v)):
+        if not any(small & ~void == 0 for small in kept):
+            kept.append(void)
+    return tuple(kept)
+
+
+def bits_of(mask: int) -> Iterator[int]:
+    """Positions of the set bits, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
