@@ -18,7 +18,7 @@ TRIES = 12
 """Candidate rows per row."""
 REBUILDS = 40
 """How often a part of the array is taken out and built again."""
-WORK = 4_000_000
+WORK = 400_000
 """Bound on rows × values × rebuilds: large models are rebuilt less often, never by the clock."""
 
 
@@ -104,7 +104,7 @@ class Builder:
         for f in order:
             if not row & self.space.own[f]:
                 ranked = sorted(self._ranked(row, f))
-                row |= next(1 << b for *_, b in ranked if self.space.possible(row | 1 << b))
+                row |= next(1 << b for *_, b in ranked if self.space.allows(row, 1 << b))
         return row
 
     def _ranked(self, row: int, f: int) -> Iterator[tuple[int, float, int, int]]:
@@ -154,7 +154,7 @@ class Builder:
             row = 0
             for f, value in zip(columns, cells, strict=False):
                 bit = self.space.bit(f, value) if value < self.space.sizes[f] else 0
-                if bit and self.space.possible(row | bit):
+                if bit and self.space.allows(row, bit):
                     row |= bit
             if self.close(row):
                 kept.append(row)

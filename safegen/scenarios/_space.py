@@ -35,15 +35,12 @@ class Space:
             bits |= void
         self.bound = sum(own for own in self.own if own & bits)
         """The values of all factors that any constraint names."""
+        self._named = bits
         self._known: dict[int, bool] = {}
 
     def bit(self, factor: int, value: int) -> int:
         """The mask of one value."""
         return 1 << (self.first[factor] + value)
-
-    def assigned(self, mask: int) -> int:
-        """The values of all factors that a partial row fills, chosen or not."""
-        return sum(self.own[self.factor[b]] for b in bits_of(mask))
 
     def possible(self, mask: int) -> bool:
         """Whether a full row that breaks no constraint contains a partial row."""
@@ -55,34 +52,41 @@ class Space:
             known = self._known[key] = self._completes(key, self.voids)
         return known
 
+    def allows(self, row: int, value: int) -> bool:
+        """Whether a possible partial row stays possible with one more value.
+
+        A value that no constraint names may take its factor's place in any full row.
+        """
+        return not value & self._named or self.possible(row | value)
+
     def _completes(self, mask: int, voids: Sequence[int]) -> bool:
-        """Propagate what a partial row forces, then branch on the factor with least choice."""
-        while True:
-            filled = self.assigned(mask)
-            live, banned = _left_over(voids, mask, filled & ~mask)
-            if live is None:
-                return False
-            forced = 0
-            for own in self.own:
-                choice = own & ~banned
-                if own & banned and not own & filled:
-                    if not choice:
-                        return False
-                    if not choice & (choice - 1):
-                        forced |= choice
-            if not forced:
-                break
-            mask |= forced
+        """Branch on the factor with least choice, as long as any constraint presses."""
+        rivals = sum(own for own in self.own if own & mask) & ~mask
+        live = [void for void in voids if not void & rivals]
+        if any(not void & ~mask for void in live):
+            return False
+        live, named = self._pressing(live, mask)
         if not live:
             return True
-        return self._branches(mask, live, banned)
-
-    def _branches(self, mask: int, live: Sequence[int], banned: int) -> bool:
-        named = {self.factor[b] for void in live for b in bits_of(void & ~mask)}
-        choices = [self.own[f] & ~banned for f in sorted(named)]
+        lefts = [void & ~mask for void in live]
+        banned = sum({left for left in lefts if not left & (left - 1)})
+        choices = (own & ~banned for own in self.own if own & named)
         narrowest = min(choices, key=int.bit_count)
-        pruned = [*live, *(1 << b for b in bits_of(banned))]
-        return any(self._completes(mask | 1 << b, pruned) for b in bits_of(narrowest))
+        return any(self._completes(mask | 1 << b, live) for b in bits_of(narrowest))
+
+    def _pressing(self, live: list[int], mask: int) -> tuple[list[int], int]:
+        """Leave out the constraints that an open factor escapes by a value which none names.
+
+        What is left, and the open values that it names.
+        """
+        while True:
+            named = 0
+            for void in live:
+                named |= void & ~mask
+            calm = sum(own for own in self.own if own & named and own & ~named)
+            if not calm:
+                return live, named
+            live = [void for void in live if not void & ~mask & calm]
 
     def tuples(self, reach: Reach) -> Iterator[int]:
         """Every combination of `t` values of the factors, as masks, in a fixed order."""
@@ -97,23 +101,6 @@ class Space:
             for reach in reaches
             for part in combinations(reach.factors, reach.t)
         )
-
-
-def _left_over(voids: Sequence[int], mask: int, rivals: int) -> tuple[list[int] | None, int]:
-    """Constraints that may still be broken, and the values that would break one at once."""
-    live: list[int] = []
-    banned = 0
-    for void in voids:
-        if void & rivals:
-            continue
-        left = void & ~mask
-        if not left:
-            return None, 0
-        if left & (left - 1):
-            live.append(void)
-        else:
-            banned |= left
-    return live, banned
 
 
 def minimal(voids: Sequence[int]) -> tuple[int, ...]:

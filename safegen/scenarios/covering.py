@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import combinations, product
 from math import isfinite
 
 from safegen.errors import ConfigError
@@ -110,12 +110,35 @@ def array(model: Model, *, seed: int = 0) -> list[dict[str, str]]:
 
 
 def lower_bound(model: Model) -> int:
-    """No array has fewer rows: the most possible combinations that one choice of t factors has.
+    """No array has fewer rows.
 
-    Without constraints that is the product of the t largest arities, taken over all groups.
+    Without constraints it is the product of the t largest arities, taken over all groups. With them,
+    rows are told apart by the value of one factor: those of a value hold at least the combinations
+    of some t factors that are possible with no other value; the best factor counts.
     """
     code = Code(model)
-    return code.space.bound_on_rows(code.reaches)
+    space = code.space
+    plain = space.bound_on_rows(code.reaches)
+    return max(
+        [plain, *(_split_bound(code, f) for f, own in enumerate(space.own) if own & space.bound)]
+    )
+
+
+def _split_bound(code: Code, factor: int) -> int:
+    """Rows that are needed if the values of one factor are looked at apart."""
+    space = code.space
+    values = [1 << b for b in bits_of(space.own[factor])]
+    most = dict.fromkeys(values, 0)
+    for reach in code.reaches:
+        for part in combinations(reach.factors, reach.t):
+            forced = dict.fromkeys(values, 0)
+            for mask in space.tuples(Reach(part, reach.t)):
+                with_ = [v for v in values if mask & v or not mask & space.own[factor]]
+                able = [v for v in with_ if space.possible(mask | v)]
+                if len(able) == 1:
+                    forced[able[0]] += 1
+            most = {v: max(most[v], forced[v]) for v in values}
+    return sum(most.values())
 
 
 def _must(code: Code, row: Row) -> int:
