@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent
 ABOUT_LINES = 20
 KINDS = {
     "taxonomies": ("taxonomies", "*/taxonomy.yaml"),
+    "axes": ("taxonomies", "*.yaml"),
     "policies": ("prompts/policies", "*.yaml"),
     "prompts": ("prompts", "*.j2"),
     "locales": ("prompts/locales", "*.yaml"),

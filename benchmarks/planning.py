@@ -1,0 +1,103 @@
+"""Measure planning by axes: python benchmarks/planning.py [SCENARIOS ...].
+
+For each number, in a process of its own: the array over the default axes, its rows dealt out to
+that many scenarios in matched sets over the taxonomy's leaves, each with its expectation and its
+id, the ledger of them and the certificate of their attributes. Prints seconds and peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import cast
+
+from safegen import taxonomy
+from safegen.hashing import short_id
+from safegen.policy import spec
+from safegen.policy.spec import Policy, Situation
+from safegen.recipe import Recipe
+from safegen.scenarios import axes
+from safegen.scenarios.coverage import Facts, attribute_certificate, ledger
+from safegen.scenarios.covering import array, lower_bound
+from safegen.scenarios.dealing import assign
+from safegen.taxonomy import Harm
+from safegen.types import Evidence, Intent, Profile
+
+VARIANTS: tuple[tuple[Intent, Evidence], ...] = (
+    ("benign", "none"),
+    ("dual_use", "none"),
+    ("dual_use", "contextual"),
+    ("malicious", "stated"),
+)
+"""A matched set: four scenarios."""
+
+
+def scenarios(
+    n: int, rows: list[dict[str, str]], harms: list[tuple[Harm, Policy]]
+) -> Iterator[Facts]:
+    """Set number i is of leaf i modulo the leaves, at the row that its position is dealt."""
+    for position, number in enumerate(assign(len(rows), n // len(VARIANTS))):
+        harm, policy = harms[position % len(harms)]
+        row = rows[number]
+        attributes = [(axis, value, "written") for axis, value in row.items()]
+        set_ = short_id("set", "core", harm.id, sorted(row.items()), position // len(harms))
+        for intent, evidence in VARIANTS:
+            case = Situation(
+                harm.tier, evidence, cast(Profile, row["profile"]), int(row["requested_detail"])
+            )
+            yield {
+                **row,
+                "attributes": attributes,
+                "scenario_id": short_id("scenario", set_, intent, evidence),
+                "harm": harm.id,
+                "intent": intent,
+                "mode": policy.decide(case).mode,
+                "language": "en",
+            }
+
+
+def measure(n: int) -> None:
+    policies = [spec.load(name) for name in Recipe(name="planning").policies]
+    tree = taxonomy.load("core")
+    harms = [(h, spec.policy_for(policies, h)) for h in tree.harms.values() if not h.red_line]
+    model = axes.load().model()
+    at = [time.perf_counter()]
+    rows = array(model)
+    at.append(time.perf_counter())
+    for _ in scenarios(n, rows, harms):
+        pass
+    at.append(time.perf_counter())
+    dealt_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    book = ledger(scenarios(n, rows, harms))
+    at.append(time.perf_counter())
+    proof = attribute_certificate(model, scenarios(n, rows, harms))
+    at.append(time.perf_counter())
+    array_s, deal_s, ledger_s, proof_s = (b - a for a, b in pairwise(at))
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{n:>9,} scenarios: array {array_s:.1f} s ({len(rows)} rows, bound {lower_bound(model)}),"
+        f" dealt in {deal_s:.1f} s (peak {dealt_kib / 1024:.0f} MiB), ledger {ledger_s:.1f} s"
+        f" ({len(book.cells)} cells), certificate {proof_s:.1f} s ({proof.counts.missing} missing),"
+        f" peak {peak_kib / 1024:.0f} MiB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenarios", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--here", action="store_true", help="measure in this process")
+    args = parser.parse_args()
+    for n in args.scenarios:
+        if args.here:
+            measure(n)
+        else:
+            subprocess.run([sys.executable, __file__, str(n), "--here"], check=True)
+
+
+if __name__ == "__main__":
+    main()

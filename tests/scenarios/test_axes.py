@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from safegen import taxonomy
+from safegen.errors import AssetNotFound, ConfigError
+from safegen.policy import spec
+from safegen.recipe import Recipe
+from safegen.scenarios import axes
+from safegen.scenarios.certificate import certificate
+from safegen.scenarios.covering import Group, array, lower_bound
+from safegen.types import (
+    CONTRASTS,
+    DETAIL,
+    EVIDENCE,
+    INTENTS,
+    MODES,
+    PROFILES,
+    SEVERITIES,
+    TIERS,
+    TURN_STYLES,
+    Task,
+)
+
+SHIPPED = axes.load()
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ("intent", INTENTS),
+        ("evidence", EVIDENCE),
+        ("task", get_args(Task)),
+        ("profile", PROFILES),
+        ("tier", TIERS),
+        ("severity", SEVERITIES),
+        ("mode", MODES),
+        ("requested_detail", tuple(map(str, DETAIL))),
+        ("turn_style", ("single", *TURN_STYLES)),
+        ("contrast", ("none", *CONTRASTS)),
+    ],
+)
+def test_shipped_axes_have_the_values_that_the_code_knows(
+    axis: str, values: tuple[str, ...]
+) -> None:
+    assert tuple(SHIPPED.axis(axis).values) == values
+
+
+def test_no_shipped_constraint_rules_out_a_value_altogether() -> None:
+    names = [axis.id for axis in SHIPPED.axes]
+    single = certificate(SHIPPED.model(names, groups=[Group(tuple(names), 1)]), [])
+    assert single.groups[1].counts.void == 0
+
+
+def test_no_shipped_leaf_and_no_expectation_of_a_shipped_policy_is_void() -> None:
+    for harm in taxonomy.load("core").harms.values():
+        assert SHIPPED.broken({"tier": harm.tier, "severity": harm.severity}) == [], harm.id
+    for name in Recipe(name="t").policies:
+        policy = spec.load(name)
+        for case in spec.SPACE:
+            row = {"tier": case.tier, "evidence": case.evidence, "mode": policy.decide(case).mode}
+            assert SHIPPED.broken(row) == [], (name, case)
+
+
+def test_no_written_prompt_breaks_a_shipped_constraint() -> None:
+    for goal in taxonomy.load("core").goals():
+        for intent, _, prompt in goal.prompts.by_intent():
+            row = {"task": goal.task, "intent": intent, "evidence": prompt.evidence}
+            assert SHIPPED.broken(row | prompt.attributes) == [], goal.goal_id
+
+
+def test_the_default_array_is_complete_and_at_most_half_as_large_again_as_the_bound() -> None:
+    model = SHIPPED.model()
+    rows = array(model)
+    proof = certificate(model, rows)
+    assert (proof.counts.missing, proof.breaking) == (0, 0)
+    assert [(g.t, set(g.factors) - set(axes.BRANCHING)) for g in proof.groups[1:]] == [(3, set())]
+    assert all(SHIPPED.broken(row) == [] for row in rows)
+    assert len(rows) <= 1.5 * lower_bound(model)
+
+
+def test_fewer_values_bring_only_the_constraints_that_still_speak_of_them() -> None:
+    model = SHIPPED.model(("role", "skill", "tone"), values={"role": ["student", "official"]})
+    assert model.factors["role"] == ("student", "official")
+    assert model.void == ()
+    assert certificate(model, array(model)).counts.void == 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: SHIPPED.axis("tones"), "did you mean `tone`"),
+        (lambda: SHIPPED.value("tone", "urgnt"), "did you mean `urgent`"),
+        (lambda: SHIPPED.model(("task", "rolle")), "did you mean `role`"),
+        (lambda: SHIPPED.model(("task",), values={"task": ["plann"]}), "did you mean `plan`"),
+        (
+            lambda: SHIPPED.model(("task", "role"), values={"tone": ["urgent"]}),
+            "not among the axes",
+        ),
+    ],
+)
+def test_a_mistyped_name_is_met_with_the_nearest(ask: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ask()
+
+
+GOOD = """
+axes:
+  - {id: tone, name: Tone, definition: A mood., source: here, level: set, values: {calm: Calm., loud: Loud.}}
+  - {id: place, name: Place, definition: A place., source: here, level: set, values: {library: Quiet., street: Not.}}
+void:
+  - {when: {tone: loud, place: library}, why: silence is asked for}
+"""
+
+
+def test_a_file_in_the_working_folder_takes_the_place_of_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taxonomies").mkdir()
+    (tmp_path / "taxonomies" / "axes.yaml").write_text(GOOD, encoding="utf-8")
+    mine = axes.load()
+    assert list(mine.by_id) == ["tone", "place"]
+    rows = array(mine.model(("tone", "place")))
+    assert sorted((row["tone"], row["place"]) for row in rows) == [
+        ("calm", "library"),
+        ("calm", "street"),
+        ("loud", "street"),
+    ]
+    with pytest.raises(AssetNotFound, match="axes"):
+        axes.load("axis")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("tone: loud", "tune: loud", "no axis `tune`; did you mean `tone`"),
+        ("tone: loud", "tone: lout", "no value `lout`; did you mean `loud`"),
+        ("id: place", "id: tone", "stands twice"),
+        ("level: set, values: {calm", "level: sets, values: {calm", "did you mean `set`"),
+        (
+            "level: set, values: {calm",
+            "level: set, default: clam, values: {calm",
+            "did you mean `calm`",
+        ),
+        (", place: library}", "}", "at least 2"),
+        (", why: silence is asked for", "", "`void.0.why` is missing"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace(old, new), encoding="utf-8")
+    assert old in GOOD
+    with pytest.raises(ConfigError, match=message):
+        axes.load(str(path))

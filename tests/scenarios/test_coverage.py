@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+
+from safegen.errors import ConfigError
+from safegen.scenarios import axes
+from safegen.scenarios.coverage import (
+    Counts,
+    Facts,
+    Target,
+    attribute_certificate,
+    attribute_row,
+    facts,
+    ledger,
+)
+from safegen.scenarios.covering import Model
+from safegen.types import Attribute, Planned
+from tests.factories import make_draft, make_expectation, make_knowledge, make_record, make_scenario
+
+
+def planned(
+    id_: str, harm: str = "a.x", intent: str = "benign", mode: str = "direct_answer"
+) -> Facts:
+    return {"scenario_id": id_, "harm": harm, "intent": intent, "mode": mode, "language": "en"}
+
+
+def draft(row: Facts, *, accepted: bool, outcome: str = "ok") -> Facts:
+    return {**row, "outcome": outcome, "accepted": accepted}
+
+
+PLAN = [
+    planned("1"),
+    planned("2"),
+    planned("3", intent="malicious", mode="refuse_redirect"),
+    planned("4", harm="b.y"),
+]
+DRAFTS = [
+    draft(PLAN[0], accepted=True),
+    draft(PLAN[0], accepted=True),
+    draft(PLAN[1], accepted=False),
+    draft(PLAN[2], accepted=False, outcome="truncated"),
+]
+
+
+def test_scenarios_count_once_at_each_stage_however_many_drafts_they_have() -> None:
+    book = ledger(PLAN, DRAFTS)
+    assert dict(book.cells) == {
+        ("a.x", "benign", "direct_answer", "en"): Counts(2, 2, 1),
+        ("a.x", "malicious", "refuse_redirect", "en"): Counts(1, 0, 0),
+        ("b.y", "benign", "direct_answer", "en"): Counts(1, 0, 0),
+    }
+
+
+def test_the_order_of_arrival_changes_nothing_and_streams_are_read_once() -> None:
+    forward, backward = ledger(PLAN, DRAFTS), ledger(iter(PLAN[::-1]), iter(DRAFTS[::-1]))
+    assert forward == backward
+    assert list(forward.cells) == list(backward.cells)
+
+
+def test_what_is_missing_is_counted_in_the_cells_that_the_plan_reaches() -> None:
+    stray = draft(planned("9", harm="c.z"), accepted=True)
+    book = ledger(PLAN, [*DRAFTS, stray])
+    assert book.shortfall(Target(accepted=2)) == {
+        ("a.x", "benign"): 1,
+        ("a.x", "malicious"): 2,
+        ("b.y", "benign"): 2,
+    }
+    assert book.shortfall(Target(accepted=1, per=("harm",))) == {("b.y",): 1}
+    assert book.shortfall(Target(accepted=0)) == {}
+
+
+def test_counts_add_up_over_the_axes_that_are_not_reported() -> None:
+    book = ledger(PLAN, DRAFTS)
+    assert book.by(("intent",)) == {("benign",): Counts(3, 2, 1), ("malicious",): Counts(1, 0, 0)}
+    assert book.by(()) == {(): Counts(4, 2, 1)}
+
+
+def test_names_that_are_not_there_are_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean `intent`"):
+        ledger(PLAN).by(("intend",))
+    with pytest.raises(ConfigError, match="no column `harm`"):
+        ledger([{"scenario_id": "1"}])
+    with pytest.raises(ConfigError, match="0 or more"):
+        ledger(PLAN).shortfall(Target(accepted=-1))
+
+
+def test_records_and_planned_scenarios_are_read_as_rows_are() -> None:
+    scenario, expectation = make_scenario(), make_expectation()
+    record = make_record(
+        scenario=scenario, expectation=expectation, draft=make_draft(), accepted=True
+    )
+    plan = Planned(scenario, expectation, make_knowledge())
+    book = ledger([facts(plan)], map(facts, [record, replace(record, accepted=False)]))
+    assert dict(book.cells) == {
+        (scenario.harm, scenario.intent, expectation.mode, "en"): Counts(1, 1, 1)
+    }
+
+
+def test_an_attribute_counts_if_it_is_written_or_confirmed_and_otherwise_covers_nothing() -> None:
+    row: Facts = {
+        "task": "plan",
+        "requested_detail": 3,
+        "contrast": None,
+        "attributes": [
+            {"axis": "tone", "value": "urgent", "source": "written"},
+            Attribute("role", "student", "confirmed"),
+            {"axis": "skill", "value": "skilled", "source": "asked"},
+        ],
+    }
+    assert attribute_row(row) == {
+        "task": "plan",
+        "requested_detail": "3",
+        "tone": "urgent",
+        "role": "student",
+    }
+    model = Model(
+        {"tone": ["urgent", "neutral"], "role": ["student", "minor"], "skill": ["skilled"]}
+    )
+    proof = attribute_certificate(model, [row])
+    assert (proof.counts.total, proof.counts.covered, proof.counts.missing) == (8, 1, 7)
+
+
+def test_filtering_opens_again_what_only_the_lost_rows_covered() -> None:
+    model = axes.load().model(("tone", "requested_detail"))
+    rows = [
+        {"requested_detail": d, "attributes": [Attribute("tone", tone, "written")]}
+        for d in range(5)
+        for tone in model.factors["tone"]
+    ]
+    assert attribute_certificate(model, rows).counts.missing == 0
+    left = attribute_certificate(model, chain(rows[:4], rows[6:]))
+    assert left.counts.missing == 2
+    assert [m["requested_detail"] for m in left.missing] == ["0", "0"]
