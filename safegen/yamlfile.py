@@ -95,7 +95,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
             if not problems:
                 return checked
         except ValidationError as e:
-            problems += [(_mark(tree, err["loc"]), _sentence(err, model)) for err in e.errors()]
+            problems += [(mark_at(tree, err["loc"]), _sentence(err, model)) for err in e.errors()]
         except RecursionError:
             problems.append((Mark(1, 1), "nested too deeply"))
     lines = [f"{shown}:{m.line}:{m.column}: {text}" for m, text in sorted(problems)]
@@ -185,7 +185,7 @@ def _mapping(node: yaml.MappingNode, loc: Loc, tree: Tree) -> dict[str, object]:
     return data
 
 
-def _mark(tree: Tree, loc: Sequence[str | int]) -> Mark:
+def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:
     """The place of the nearest enclosing thing that stands in the file."""
     path = tuple(loc)
     while path and path not in tree.marks:
