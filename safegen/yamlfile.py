@@ -7,7 +7,7 @@ and aliases are refused, and all the mistakes of a file are reported at once.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
@@ -183,6 +183,17 @@ def _mapping(node: yaml.MappingNode, loc: Loc, tree: Tree) -> dict[str, object]:
         tree.marks[(*loc, key)] = mark
         data[key] = _plain(value_node, (*loc, key), tree)
     return data
+
+
+def dump(data: Mapping[str, object]) -> str:
+    """Plain data as YAML that `parse` reads: keys in their order, no aliases, long lines folded."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    return yaml.dump(data, Dumper=Plain, sort_keys=False, allow_unicode=True, width=110)
 
 
 def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:

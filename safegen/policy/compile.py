@@ -18,7 +18,6 @@ from safegen.policy.model import (
     Clarify,
     Clause,
     ClauseSeverity,
-    Precedent,
     Situation,
 )
 from safegen.policy.spec import Policy
@@ -57,6 +56,13 @@ AUTHORITY_WORDS: dict[Authority, str] = {
 }
 
 
+class Decided(NamedTuple):
+    """A decided case in words."""
+
+    situation: str
+    answer: str
+
+
 @dataclass(frozen=True, slots=True)
 class Instructions:
     """What a teacher is told, as values for a prompt file, in the order in which it is told."""
@@ -70,7 +76,7 @@ class Instructions:
     must: tuple[str, ...]
     must_not: tuple[str, ...]
     redirections: tuple[str, ...]
-    precedents: tuple[Precedent, ...]
+    precedents: tuple[Decided, ...]
     rule: str
     mode: str
     ceiling: str
@@ -81,7 +87,7 @@ class Instructions:
     leaf_must: tuple[str, ...]
     leaf_must_not: tuple[str, ...]
     leaf_redirections: tuple[str, ...]
-    leaf_precedents: tuple[Precedent, ...]
+    leaf_precedents: tuple[Decided, ...]
 
 
 def instructions(
@@ -99,7 +105,7 @@ def instructions(
         must=_shared(policy.must),
         must_not=_shared(policy.must_not),
         redirections=_shared(policy.redirections),
-        precedents=tuple(p for p in policy.precedents if p.harm is None),
+        precedents=_decided(policy, None),
         rule=" ".join(rule.says for rule in rules),
         mode=MODE_WORDS[expectation.mode],
         ceiling=DETAIL_WORDS[expectation.ceiling],
@@ -110,7 +116,7 @@ def instructions(
         leaf_must=_leaf(policy.must, harm),
         leaf_must_not=_leaf(policy.must_not, harm),
         leaf_redirections=_leaf(policy.redirections, harm),
-        leaf_precedents=tuple(p for p in policy.precedents if p.harm and p.harm == harm),
+        leaf_precedents=_decided(policy, harm) if harm else (),
     )
 
 
@@ -120,6 +126,10 @@ def _shared(clauses: Sequence[Clause]) -> tuple[str, ...]:
 
 def _leaf(clauses: Sequence[Clause], harm: str | None) -> tuple[str, ...]:
     return tuple(clause.says for clause in clauses if clause.about(harm))
+
+
+def _decided(policy: Policy, harm: str | None) -> tuple[Decided, ...]:
+    return tuple(Decided(p.situation, p.answer) for p in policy.precedents if p.harm == harm)
 
 
 PropositionKind = Literal[

@@ -1,0 +1,99 @@
+"""What `safegen taxonomy` prints and writes."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rich.markup import escape
+
+from safegen import taxonomy, taxonomy_import
+from safegen.cli.grid import grid, write
+from safegen.cli.screen import console
+from safegen.taxonomy import Harm
+
+
+def check(name: str, *, json: bool) -> None:
+    """Read everything; a mistake is raised with its place."""
+    tree = taxonomy.load(name)
+    goals = Counter(goal.harm for goal in tree.goals())
+    bare = [harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]]
+    facts: dict[str, object] = {
+        "taxonomy": f"{tree.file.taxonomy}@{tree.file.version}",
+        "file": str(tree.path),
+        "domains": len(tree.file.domains),
+        "leaves": len(tree.harms),
+        "red lines": sum(harm.red_line for harm in tree.harms.values()),
+        "goals": goals.total(),
+        "leaves without goals": ", ".join(bare) or "none",
+    }
+    if json:
+        sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
+        return
+    out = console(sys.stdout)
+    for key, value in facts.items():
+        out.print(f"[bold]{key}[/bold]  {escape(str(value))}")
+
+
+def show(name: str, *, json: bool) -> None:
+    """List the leaves."""
+    tree = taxonomy.load(name)
+    goals = Counter(goal.harm for goal in tree.goals())
+    if json:
+        for harm in tree.harms.values():
+            facts = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
+            sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
+        return
+    out = console(sys.stdout)
+    out.print(
+        f"[bold]{escape(tree.file.title)}[/bold]  {escape(tree.file.taxonomy)}@{escape(tree.file.version)}"
+    )
+    head = ("leaf", "tier", "severity", "goals", "ailuminate", "llama guard", "name")
+    grid(out, head, [_row(harm, goals[harm.id]) for harm in tree.harms.values()])
+
+
+def _row(harm: Harm, goals: int) -> tuple[object, ...]:
+    marked = "red line" if harm.red_line else goals
+    ids = harm.crosswalk.ailuminate, harm.crosswalk.llama_guard
+    told = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
+    return (harm.id, harm.tier, harm.severity, marked, *told, harm.name)
+
+
+def import_(
+    file: Path,
+    output: Path | None,
+    *,
+    name: str | None,
+    title: str | None,
+    licence: str,
+    language: str,
+    force: bool,
+    json: bool,
+) -> None:
+    """Make a taxonomy from a table; the YAML goes to the file or stdout, the report to stderr."""
+    called = name or taxonomy_import.slug(file.stem)
+    entries = taxonomy_import.read(file)
+    made = taxonomy_import.build(
+        entries, name=called, title=title or called, licence=licence, language=language
+    )
+    if output is None and not json:
+        sys.stdout.write(made.text)
+    elif output is not None:
+        write(output, made.text, force=force)
+    if json:
+        facts = {
+            "taxonomy": called,
+            "output": None if output is None else str(output),
+            "gaps": [gap._asdict() for gap in made.gaps],
+            "notes": made.notes,
+        }
+        sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
+        return
+    out = console(sys.stderr)
+    for note in made.notes:
+        out.print(escape(note))
+    grid(out, ("leaf", "to be filled in", "for now"), made.gaps)
+    if output is not None:
+        out.print(f"wrote {escape(str(output))}")
