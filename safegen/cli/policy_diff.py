@@ -42,13 +42,13 @@ def diff(old: str, new: str, *, run: Path | None, json: bool) -> None:
         return
     out = console(sys.stdout)
     out.print(f"[bold]{escape(before.policy_id)}[/bold] → [bold]{escape(after.policy_id)}[/bold]")
-    out.print(f"{len(found.situations)} of {len(SPACE)} situations change")
+    out.print(f"situations that change: {len(found.situations)} of {len(SPACE)}")
     groups = [
         (b, a, len(changes), _step(changes[0]), _where(changes))
         for (b, a), changes in found.by_rule().items()
     ]
     grid(out, ("rule before", "after", "situations", "expects", "where"), groups)
-    out.print(f"{len(found.texts)} texts change")
+    out.print(f"texts that change: {len(found.texts)}")
     grid(out, ("part", "", "text"), list(_texts(found)))
     if rows is not None:
         _rows(rows)

@@ -227,7 +227,7 @@ def _form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _Form:
 
 def _rules(policy: Policy, *, json: bool) -> None:
     if json:
-        for rule in policy.rules:
+        for rule in (r for r in policy.rules if r.id in policy.reached):
             _line(
                 {
                     "policy_id": policy.policy_id,

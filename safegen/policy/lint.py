@@ -176,11 +176,11 @@ def _authority(policy: Policy) -> Iterator[Problem]:
 
 
 def _shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
-    """Later rules of higher authority that would have said less."""
-    after = policy.rules[policy.rules.index(rule) + 1 :]
-    for other in after:
-        if other.when.holds(at) and _above(other, rule) and more_permissive(rule, other):
-            yield rule, other, ""
+    """The rule that rules of higher authority alone would have given, if it says less."""
+    higher = (r for r in policy.rules if _above(r, rule) and r.when.holds(at))
+    other = next(higher, None)
+    if other is not None and more_permissive(rule, other):
+        yield rule, other, ""
 
 
 def _lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
