@@ -5,10 +5,11 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
@@ -193,7 +194,8 @@ def show(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> N
     if json:
         size = compiled.tokens(form.text)
         facts = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
-        _line({**facts, "text": form.text, "values": asdict(form.values)})
+        values = {f.name: _data(getattr(form.values, f.name)) for f in fields(form.values)}
+        _line({**facts, "text": form.text, "values": values})
         return
     if form.at:
         sys.stderr.write(f"safegen: {form.at}; choose another with --at\n")
@@ -268,6 +270,18 @@ def _load(names: Sequence[str]) -> list[Policy]:
 
 def _tree(name: str) -> Taxonomy:
     return taxonomy.load(name)
+
+
+def _data(value: object) -> object:
+    """Named tuples and models as JSON objects."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        parts = cast(tuple[object, ...], value)
+        names: tuple[str, ...] = getattr(parts, "_fields", ())
+        told = [_data(part) for part in parts]
+        return dict(zip(names, told, strict=True)) if names else told
+    return value
 
 
 def _line(facts: dict[str, object]) -> None:
