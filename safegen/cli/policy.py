@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Look at policy specs: what they decide, why, and what they compile to.",
+    help="Check, explain, compare and import policy specs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections import Counter
 from pathlib import Path
 
-from rich.markup import escape
-
 from safegen import api, taxonomy
-from safegen.cli.grid import grid, write
 from safegen.cli.policy_look import plans
-from safegen.cli.screen import console
+from safegen.cli.screen import console, json_line, put, word
+from safegen.cli.tables import table, write
 from safegen.errors import ConfigError
 from safegen.policy import fms, spec
 from safegen.policy.check import check
@@ -38,18 +35,18 @@ def diff(old: str, new: str, *, run: Path | None, json: bool) -> None:
         planned = (item for path in plans(run) for item in plan.every(path))
         rows = affected(planned, old=[before], new=[after], harms=harms)
     if json:
-        sys.stdout.write(jsonlib.dumps(_facts(found, rows), ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(_facts(found, rows)))
         return
     out = console(sys.stdout)
-    out.print(f"[bold]{escape(before.policy_id)}[/bold] → [bold]{escape(after.policy_id)}[/bold]")
-    out.print(f"situations that change: {len(found.situations)} of {len(SPACE)}")
+    put(out, word(f"{before.policy_id} → {after.policy_id}", "bold"), "")
+    put(out, f"situations that change: {len(found.situations)} of {len(SPACE)}")
     groups = [
         (b, a, len(changes), _step(changes[0]), _where(changes))
         for (b, a), changes in found.by_rule().items()
     ]
-    grid(out, ("rule before", "after", "situations", "expects", "where"), groups)
-    out.print(f"texts that change: {len(found.texts)}")
-    grid(out, ("part", "", "text"), list(_texts(found)))
+    table(out, ("rule before", "after", "situations", "expects (floor-ceiling)", "where"), groups)
+    put(out, f"texts that change: {len(found.texts)}")
+    table(out, ("part", "", "text"), list(_texts(found)))
     if rows is not None:
         _rows(rows)
 
@@ -63,12 +60,18 @@ def _texts(found: Difference) -> list[tuple[str, str, str]]:
 
 
 def _step(change: Change) -> str:
-    return f"{_outcome(change.before)} → {_outcome(change.after)}"
+    """The modes, details and required elements that differ."""
+    before, after = change.before, change.after
+    parts = (
+        [f"{_outcome(before)} → {_outcome(after)}"] if _outcome(before) != _outcome(after) else []
+    )
+    parts += [f"+{name}" for name in after.required if name not in before.required]
+    parts += [f"-{name}" for name in before.required if name not in after.required]
+    return " ".join(parts) or "the order of what is required"
 
 
 def _outcome(rule: Rule) -> str:
-    needs = f" ({', '.join(rule.required)})" if rule.required else ""
-    return f"{rule.mode} {rule.floor}-{rule.ceiling}{needs}"
+    return f"{rule.mode} {rule.floor}-{rule.ceiling}"
 
 
 def _where(changes: list[Change]) -> str:
@@ -84,15 +87,16 @@ def _where(changes: list[Change]) -> str:
 def _rows(found: Affected) -> None:
     out = console(sys.stdout)
     counts = Counter((row.redo, row.harm, row.before.mode, row.after.mode) for row in found.rows)
-    table = [
+    told = [
         (WORDS[redo], harm, before if before == after else f"{before} → {after}", count)
         for (redo, harm, before, after), count in sorted(counts.items())
     ]
-    out.print(
+    put(
+        out,
         f"scenarios: {len(found.draft)} to draft again, {len(found.judge)} to judge again,"
-        f" {len(found.relabel)} to relabel, {len(found.orphans)} without a spec"
+        f" {len(found.relabel)} to relabel, {len(found.orphans)} without a spec",
     )
-    grid(out, ("to do", "harm", "mode", "scenarios"), table)
+    table(out, ("to do", "harm", "mode", "scenarios"), told)
 
 
 def _facts(found: Difference, rows: Affected | None) -> dict[str, object]:
@@ -130,12 +134,10 @@ def import_(
     findings = [str(f) for f in check([str(output)], taxonomy.load("core")).findings]
     if json:
         facts = {"output": str(output), "lost": [lost._asdict() for lost in made.lost]}
-        sys.stdout.write(jsonlib.dumps({**facts, "findings": findings}, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line({**facts, "findings": findings}))
         return
     out = console(sys.stdout)
-    grid(out, ("where", "what could not be carried over"), made.lost)
+    table(out, ("where", "what could not be carried over"), made.lost)
     for found in findings:
-        out.print(escape(found))
-    out.print(
-        f"wrote {escape(str(output))}; look at it with `safegen policy show {escape(str(output))}`"
-    )
+        put(out, word(found, "red"))
+    put(out, word(f"wrote {output}; look at it with `safegen policy show {output}`"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -11,11 +10,11 @@ from typing import NamedTuple, cast
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from safegen import api, assets, taxonomy
-from safegen.cli.grid import clean, grid
-from safegen.cli.screen import console
+from safegen.cli.screen import console, facts, json_line, put, word
+from safegen.cli.tables import table
 from safegen.errors import AssetNotFound, ConfigError
 from safegen.policy import compile as compiled
 from safegen.policy import explain as explained
@@ -40,8 +39,8 @@ def check(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
     if json:
         for found in report.findings:
             place = asdict_place(found.place)
-            facts = {"kind": found.kind, "policy": found.policy, **place, "message": found.message}
-            _line({"finding": facts})
+            told = {"kind": found.kind, "policy": found.policy, **place, "message": found.message}
+            _line({"finding": told})
         for sizes in report.sizes:
             _line({"policy": asdict(sizes)})
     else:
@@ -58,8 +57,7 @@ def asdict_place(place: tuple[Path, int, int] | None) -> dict[str, object]:
 def _report(report: Report) -> None:
     out = console(sys.stdout)
     for found in report.findings:
-        colour = f"[red]{found.kind}[/red]"
-        out.print(f"{escape(clean(found))}  {colour}", soft_wrap=True)
+        out.print(Text.assemble(word(found), "  ", word(found.kind, "red")), soft_wrap=True)
     head = ("spec", "own rules", "tested", "cases", "classifier", "instructions", "note")
     rows = [
         (
@@ -73,9 +71,9 @@ def _report(report: Report) -> None:
         )
         for s in report.sizes
     ]
-    grid(out, head, rows)
+    table(out, head, rows)
     count = len(report.findings)
-    out.print(f"{count} found" if count else "[green]nothing found[/green]")
+    put(out, word(f"{count} found", "red") if count else word("nothing found", "green"))
 
 
 def explain(
@@ -101,15 +99,11 @@ def explain(
         )
         return
     out = console(sys.stdout)
-    if planned is not None:
-        out.print(f"[bold]scenario[/bold]   {escape(planned.scenario.scenario_id)}")
-    _told(found, out)
+    _told(found, planned, out)
     if planned is not None and moved:
         was = planned.expectation
-        out.print(
-            f"[yellow]the plan was made otherwise[/yellow]: {escape(_expected(was))},"
-            f" by {', '.join(was.rule_ids)} of {escape(was.policy_id)}"
-        )
+        said = f"the plan was made otherwise: {_expected(was)}, by {', '.join(was.rule_ids)}"
+        put(out, "", word(f"{said} of {was.policy_id}", "yellow"))
 
 
 def _planned(prefix: str, output: Path, policies: Sequence[str]) -> tuple[Planned, Asked]:
@@ -133,7 +127,7 @@ def plans(output: Path) -> list[Path]:
     return sorted((output / "run" / "plan").glob("*.parquet"), key=lambda p: (len(p.stem), p.stem))
 
 
-def _told(found: Explanation, out: Console) -> None:
+def _told(found: Explanation, planned: Planned | None, out: Console) -> None:
     at, rule = found.at, found.rule
     asked = " · ".join(
         part
@@ -146,24 +140,23 @@ def _told(found: Explanation, out: Console) -> None:
         )
         if part
     )
-    facts = [
-        ("asked", asked),
-        ("expected", _expected(rule)),
-        ("required", ", ".join(rule.required) or "nothing in particular"),
-        ("decided by", f"{rule.id} ({rule.authority}) of {found.policy.policy_id}"),
-        ("", rule.says),
-        ("written at", str(found.place or "")),
+    pairs = [
+        ("asked", word(asked)),
+        ("expected", word(_expected(rule), "bold")),
+        ("required", word(", ".join(rule.required) or "nothing in particular")),
+        ("decided by", word(f"{rule.id} ({rule.authority}) of {found.policy.policy_id}", "bold")),
+        ("", word(rule.says)),
+        ("written at", word(found.place or "")),
     ]
-    for name, value in facts:
-        out.print(f"[bold]{name:<11}[/bold]{escape(clean(value))}")
-    out.print()
-    grid(out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed])
-    head = ("if", "were", "then", "by")
+    if planned is not None:
+        pairs.insert(0, ("scenario", word(planned.scenario.scenario_id)))
+    put(out, facts(pairs, indent=0), "")
+    table(out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed])
     rows = [(n.axis, n.value, _expected(n.rule), n.rule.id) for n in found.neighbours]
-    out.print()
-    grid(out, head, rows)
+    put(out, "")
+    table(out, ("if", "were", "then expected", "by"), rows)
     if not rows:
-        out.print("No single change gives another outcome.")
+        put(out, "no single change gives another outcome")
 
 
 def _why(found: Explanation, passed: Passed) -> tuple[str, str]:
@@ -193,9 +186,9 @@ def show(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> N
     form = _classifier(policy, tree) if as_ == "classifier" else _form(as_, policy, tree, at)
     if json:
         size = compiled.tokens(form.text)
-        facts = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
+        told = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
         values = {f.name: _data(getattr(form.values, f.name)) for f in fields(form.values)}
-        _line({**facts, "text": form.text, "values": values})
+        _line({**told, "text": form.text, "values": values})
         return
     if form.at:
         sys.stderr.write(f"safegen: {form.at}; choose another with --at\n")
@@ -238,16 +231,19 @@ def _rules(policy: Policy, *, json: bool) -> None:
             )
         return
     out = console(sys.stdout)
-    out.print(f"[bold]{escape(policy.policy_id)}[/bold]  {escape(policy.spec.title)}")
-    out.print(
-        f"harms {', '.join(policy.spec.harms) or 'none of its own'} · clarify {policy.clarify}"
-    )
+    harms = ", ".join(policy.spec.harms) or "none of its own"
+    told = f"{policy.spec.title}; harms {harms}; clarify {policy.clarify}"
+    put(out, word(policy.policy_id, "bold"), word(told), "")
     rows = [
-        (r.id, _expected(r), r.authority, _when(r.when), ", ".join(r.required))
+        (r.id, r.mode, f"{r.floor}-{r.ceiling}", r.authority, f"{_when(r.when)}{_needs(r)}")
         for r in policy.rules
         if r.id in policy.reached
     ]
-    grid(out, ("rule", "expects", "authority", "when", "required"), rows)
+    table(out, ("rule", "mode", "detail", "authority", "when"), rows)
+
+
+def _needs(rule: Rule) -> str:
+    return f"; requires {', '.join(rule.required)}" if rule.required else ""
 
 
 def _when(when: When) -> str:
@@ -284,5 +280,5 @@ def _data(value: object) -> object:
     return value
 
 
-def _line(facts: dict[str, object]) -> None:
-    sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
+def _line(told: dict[str, object]) -> None:
+    sys.stdout.write(json_line(told))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Look at taxonomies, and make one from a table.",
+    help="Check, show and import taxonomies.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections import Counter
 from pathlib import Path
 
-from rich.markup import escape
-
 from safegen import taxonomy, taxonomy_import
-from safegen.cli.grid import grid, write
-from safegen.cli.screen import console
+from safegen.cli.screen import console, facts, json_line, put, word
+from safegen.cli.tables import table, write
 from safegen.taxonomy import Harm
 
 
@@ -20,7 +17,7 @@ def check(name: str, *, json: bool) -> None:
     tree = taxonomy.load(name)
     goals = Counter(goal.harm for goal in tree.goals())
     bare = [harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]]
-    facts: dict[str, object] = {
+    told: dict[str, object] = {
         "taxonomy": f"{tree.file.taxonomy}@{tree.file.version}",
         "file": str(tree.path),
         "domains": len(tree.file.domains),
@@ -30,11 +27,10 @@ def check(name: str, *, json: bool) -> None:
         "leaves without goals": ", ".join(bare) or "none",
     }
     if json:
-        sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(told))
         return
     out = console(sys.stdout)
-    for key, value in facts.items():
-        out.print(f"[bold]{key}[/bold]  {escape(str(value))}")
+    put(out, facts([(key, word(value)) for key, value in told.items()], indent=0))
 
 
 def show(name: str, *, json: bool) -> None:
@@ -43,15 +39,13 @@ def show(name: str, *, json: bool) -> None:
     goals = Counter(goal.harm for goal in tree.goals())
     if json:
         for harm in tree.harms.values():
-            facts = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
-            sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
+            told = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
+            sys.stdout.write(json_line(told))
         return
     out = console(sys.stdout)
-    out.print(
-        f"[bold]{escape(tree.file.title)}[/bold]  {escape(tree.file.taxonomy)}@{escape(tree.file.version)}"
-    )
+    put(out, word(f"{tree.file.title}  {tree.file.taxonomy}@{tree.file.version}", "bold"), "")
     head = ("leaf", "tier", "severity", "goals", "ailuminate", "llama guard", "name")
-    grid(out, head, [_row(harm, goals[harm.id]) for harm in tree.harms.values()])
+    table(out, head, [_row(harm, goals[harm.id]) for harm in tree.harms.values()])
 
 
 def _row(harm: Harm, goals: int) -> tuple[object, ...]:
@@ -83,17 +77,17 @@ def import_(
     elif output is not None:
         write(output, made.text, force=force)
     if json:
-        facts = {
+        told = {
             "taxonomy": called,
             "output": None if output is None else str(output),
             "gaps": [gap._asdict() for gap in made.gaps],
             "notes": made.notes,
         }
-        sys.stdout.write(jsonlib.dumps(facts, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(told))
         return
     out = console(sys.stderr)
     for note in made.notes:
-        out.print(escape(note))
-    grid(out, ("leaf", "to be filled in", "for now"), made.gaps)
+        put(out, word(note))
+    table(out, ("leaf", "to be filled in", "for now"), made.gaps)
     if output is not None:
-        out.print(f"wrote {escape(str(output))}")
+        put(out, word(f"wrote {output}"))
