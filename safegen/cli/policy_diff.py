@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safegen import api, taxonomy
 from safegen.cli.policy_look import plans
-from safegen.cli.screen import console, json_line, put, word
+from safegen.cli.screen import console, facts, json_line, number, put, word
 from safegen.cli.tables import table, write
 from safegen.errors import ConfigError
 from safegen.policy import fms, spec
@@ -40,11 +40,15 @@ def diff(old: str, new: str, *, run: Path | None, json: bool) -> None:
     out = console(sys.stdout)
     put(out, word(f"{before.policy_id} → {after.policy_id}", "bold"), "")
     put(out, f"situations that change: {len(found.situations)} of {len(SPACE)}")
-    groups = [
-        (b, a, len(changes), _step(changes[0]), _where(changes))
-        for (b, a), changes in found.by_rule().items()
-    ]
-    table(out, ("rule before", "after", "situations", "expects (floor-ceiling)", "where"), groups)
+    for (b, a), changes in found.by_rule().items():
+        decides = b if b == a else f"{b} → {a}"
+        pairs = [
+            ("situations", number(len(changes))),
+            ("expects", _step(changes[0])),
+            ("where", _where(changes)),
+        ]
+        put(out, "", word(f"  {decides}"), facts(pairs, indent=4))
+    put(out, "")
     put(out, f"texts that change: {len(found.texts)}")
     table(out, ("part", "", "text"), list(_texts(found)))
     if rows is not None:
@@ -100,7 +104,7 @@ def _rows(found: Affected) -> None:
 
 
 def _facts(found: Difference, rows: Affected | None) -> dict[str, object]:
-    facts: dict[str, object] = {
+    told: dict[str, object] = {
         "situations": [
             {**c.at._asdict(), "before": _told(c.before), "after": _told(c.after)}
             for c in found.situations
@@ -108,13 +112,13 @@ def _facts(found: Difference, rows: Affected | None) -> dict[str, object]:
         "texts": [text._asdict() for text in found.texts],
     }
     if rows is not None:
-        facts["rows"] = {
+        told["rows"] = {
             "draft": rows.draft,
             "judge": rows.judge,
             "relabel": rows.relabel,
             "orphans": rows.orphans,
         }
-    return facts
+    return told
 
 
 def _told(rule: Rule) -> dict[str, object]:
@@ -133,8 +137,8 @@ def import_(
         write(taxonomy_output, made.taxonomy, force=force)
     findings = [str(f) for f in check([str(output)], taxonomy.load("core")).findings]
     if json:
-        facts = {"output": str(output), "lost": [lost._asdict() for lost in made.lost]}
-        sys.stdout.write(json_line({**facts, "findings": findings}))
+        told = {"output": str(output), "lost": [lost._asdict() for lost in made.lost]}
+        sys.stdout.write(json_line({**told, "findings": findings}))
         return
     out = console(sys.stdout)
     table(out, ("where", "what could not be carried over"), made.lost)
