@@ -44,6 +44,15 @@ class Gap(NamedTuple):
     put: str
 
 
+class Head(NamedTuple):
+    """What a taxonomy says of itself."""
+
+    name: str
+    title: str
+    licence: str
+    language: str
+
+
 @dataclass(frozen=True, slots=True)
 class Imported:
     """A taxonomy as YAML text, and what is still to be filled in or was folded away."""
@@ -124,9 +133,7 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def build(
-    entries: Sequence[Entry], *, name: str, title: str, licence: str, language: str
-) -> Imported:
+def build(entries: Sequence[Entry], head: Head) -> Imported:
     """A taxonomy of two levels from a table of any depth.
 
     Raises:
@@ -141,30 +148,28 @@ def build(
     for entry in entries:
         chain = _chain(entry, by_id)
         domain = _domain(chain[-1], domains, gaps)
-        if len(chain) > 2 and entry["id"] not in parents:
-            between = ", ".join(f"`{e['id']}`" for e in chain[1:-1])
-            notes.append(
-                f"`{entry['id']}`: the levels between it and its domain are folded away: {between}"
+        if entry["id"] in parents:
+            continue
+        leaf = _leaf(entry, slug(chain[-1]["id"]), gaps)
+        other = owners.setdefault(str(leaf["id"]), entry.place)
+        if other != entry.place:
+            raise ConfigError(
+                f"{entry.place}: leaf `{leaf['id']}` is there already ({other}); rename one"
             )
-        if entry["id"] not in parents:
-            leaf = _leaf(entry, slug(chain[-1]["id"]), gaps)
-            other = owners.setdefault(str(leaf["id"]), entry.place)
-            if other != entry.place:
-                raise ConfigError(
-                    f"{entry.place}: leaf `{leaf['id']}` is there already ({other}); rename one"
-                )
-            cast(list[dict[str, object]], domain["harms"]).append(leaf)
-    data = {
-        "taxonomy": name,
-        "version": "0.1.0",
-        "title": title,
-        "licence": licence,
-        "language": language,
-        "domains": list(domains.values()),
-    }
-    text = _head(gaps) + yamlfile.dump(data)
-    yamlfile.parse(text, TaxonomyFile, shown=f"the taxonomy `{name}` that would be written")
+        cast(list[dict[str, object]], domain["harms"]).append(leaf)
+        notes += _folded(chain)
+    told = dict(zip(("taxonomy", "title", "licence", "language"), head, strict=True))
+    data = {**told, "version": "0.1.0", "domains": list(domains.values())}
+    text = _comment(gaps) + yamlfile.dump(data)
+    yamlfile.parse(text, TaxonomyFile, shown=f"the taxonomy `{head.name}` that would be written")
     return Imported(text, tuple(gaps), tuple(notes))
+
+
+def _folded(chain: Sequence[Entry]) -> list[str]:
+    """What to say of the levels between a leaf and its domain."""
+    between = ", ".join(f"`{e['id']}`" for e in chain[1:-1])
+    said = f"`{chain[0]['id']}`: the levels between it and its domain are folded away: {between}"
+    return [said] if between else []
 
 
 def _chain(entry: Entry, by_id: Mapping[str, Entry]) -> list[Entry]:
@@ -218,7 +223,7 @@ def _leaf(entry: Entry, domain: str, gaps: list[Gap]) -> dict[str, object]:
     return leaf | {"crosswalk": {scheme: ids or "none" for scheme, ids in crosswalk.items()}}
 
 
-def _head(gaps: Sequence[Gap]) -> str:
+def _comment(gaps: Sequence[Gap]) -> str:
     keys = ", ".join(dict.fromkeys(gap.key for gap in gaps))
     filled = f"# Filled in strictly, still to be set by hand: {keys}.\n" if gaps else ""
     return f"# Imported. Leaves carry the tier that the policy specs read.\n{filled}"

@@ -24,9 +24,8 @@ def imported(folder: Path, text: str, name: str = "t.csv") -> taxonomy_import.Im
     path = folder / name
     path.write_text(text)
     entries = taxonomy_import.read(path)
-    return taxonomy_import.build(
-        entries, name="kitchen", title="Kitchen", licence="X", language="en"
-    )
+    head = taxonomy_import.Head("kitchen", "Kitchen", "X", "en")
+    return taxonomy_import.build(entries, head)
 
 
 def test_a_table_becomes_a_taxonomy_and_its_gaps_are_filled_strictly(tmp_path: Path) -> None:

@@ -49,14 +49,8 @@ def import_(
 ) -> None:
     """Make a taxonomy from a table, and list what is still to be filled in."""
     from safegen.cli import taxonomy_look
+    from safegen.taxonomy_import import Head, slug
 
-    taxonomy_look.import_(
-        file,
-        output,
-        name=name,
-        title=title,
-        licence=licence,
-        language=language,
-        force=force,
-        json=json,
-    )
+    called = name or slug(file.stem)
+    head = Head(called, title or called, licence, language)
+    taxonomy_look.import_(file, output, head=head, force=force, json=json)

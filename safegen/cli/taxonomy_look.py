@@ -10,6 +10,7 @@ from safegen import taxonomy, taxonomy_import
 from safegen.cli.screen import console, facts, json_line, put, word
 from safegen.cli.tables import table, write
 from safegen.taxonomy import Harm
+from safegen.taxonomy_import import Head
 
 
 def check(name: str, *, json: bool) -> None:
@@ -59,26 +60,20 @@ def import_(
     file: Path,
     output: Path | None,
     *,
-    name: str | None,
-    title: str | None,
-    licence: str,
-    language: str,
+    head: Head,
     force: bool,
     json: bool,
 ) -> None:
     """Make a taxonomy from a table; the YAML goes to the file or stdout, the report to stderr."""
-    called = name or taxonomy_import.slug(file.stem)
     entries = taxonomy_import.read(file)
-    made = taxonomy_import.build(
-        entries, name=called, title=title or called, licence=licence, language=language
-    )
+    made = taxonomy_import.build(entries, head)
     if output is None and not json:
         sys.stdout.write(made.text)
     elif output is not None:
         write(output, made.text, force=force)
     if json:
         told = {
-            "taxonomy": called,
+            "taxonomy": head.name,
             "output": None if output is None else str(output),
             "gaps": [gap._asdict() for gap in made.gaps],
             "notes": made.notes,

@@ -18,7 +18,7 @@ from safegen import taxonomy_import, yamlfile
 from safegen.errors import ConfigError
 from safegen.policy import spec as specs
 from safegen.policy.model import Situation, Spec
-from safegen.taxonomy_import import Entry, slug
+from safegen.taxonomy_import import Entry, Head, slug
 from safegen.types import TIERS, Tier
 
 REPLY_TYPES: dict[str, Tier] = {
@@ -246,4 +246,4 @@ def _taxonomy(
             Entry(leaf, values | {"definition": " ".join((risk.description or "").split())})
         )
     licence = "as the file that it was imported from"
-    return taxonomy_import.build(rows, name=name, title=title, licence=licence, language="en").text
+    return taxonomy_import.build(rows, Head(name, title, licence, "en")).text
