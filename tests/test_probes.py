@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from written import (
+
+from safegen.goals import Goal, Prompt
+from safegen.policy.mode import expect
+from safegen.types import CONTRASTS, PROFILES, Contrast, Expectation, Profile
+from tests.written import (
     TELL_TALES,
     Written,
     core,
@@ -15,10 +19,6 @@ from written import (
     widest_gap,
     words,
 )
-
-from safegen.goals import Goal, Prompt
-from safegen.policy.mode import expect
-from safegen.types import CONTRASTS, PROFILES, Contrast, Expectation, Profile
 
 
 def expected(goal: Goal, prompt: Prompt, profile: Profile) -> Expectation:

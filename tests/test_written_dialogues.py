@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-from written import core, dialogues, goals, policy_of, turns, widest_gap
 
 from safegen.policy.mode import expect
 from safegen.taxonomy import Dialogue
 from safegen.types import EVIDENCE, TURN_STYLES, Evidence, Expectation, Profile, TurnStyle
+from tests.written import core, dialogues, goals, policy_of, turns, widest_gap
 
 
 class Step(NamedTuple):

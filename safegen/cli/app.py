@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from safegen.cli import log
+from safegen.cli import log, policy, taxonomy
 
 app = typer.Typer(
     name="safegen",
@@ -26,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(policy.app, name="policy")
+app.add_typer(taxonomy.app, name="taxonomy")
 EXAMPLES = """\b
 Examples:
   safegen generate                       the built-in starter recipe, no key, no network
