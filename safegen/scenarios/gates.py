@@ -150,7 +150,9 @@ def tell_tale(texts: Texts, bench: Bench) -> Iterator[Fault]:
         tags = [m.group() for m in found if m.lastgroup != "role"]
         if tags:
             yield Fault("tell_tale", slot.name, f"holds the tag `{tags[0][:60]}`")
-        claims |= {slot.name: m.group() for m in found if m.lastgroup == "role"}
+        roles = [m.group() for m in found if m.lastgroup == "role"]
+        if roles:
+            claims[slot.name] = roles[0]
     claiming = {s.intent for s in bench.brief.slots if s.name in claims}
     if len(claiming) == 1 < len({s.intent for s in bench.brief.slots}):
         for name, words in claims.items():
