@@ -47,13 +47,13 @@ def main() -> None:
     parser.add_argument("--copies", type=float, default=0.02)
     args = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     found = near_copies(prompts(args.n, copies=args.copies))
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     planted = sum(t.id.endswith("c") for t in prompts(args.n, copies=args.copies))
     hits = sum(c.id.endswith("c") for c in found)
-    print(f"{args.n} prompts: {seconds:.1f} s, peak {after / 1024:.0f} MiB", end=" ")
+    print(f"{args.n} prompts: {seconds:.1f} s ({cpu:.1f} s CPU), peak {after / 1024:.0f} MiB", end=" ")
     print(f"({(after - before) / 1024:.0f} MiB above the start)")
     print(f"{planted} planted, {hits} of them found, {len(found) - hits} others found")
 

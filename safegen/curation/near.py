@@ -1,6 +1,6 @@
 """Near copies over all prompts of a corpus: MinHash, banded buckets, and an exact check of each hit.
 
-Texts stream through; what stays of each is its digests, some 600 bytes for a prompt of 30 words.
+Texts stream through; what stays of each is its digests, some 700 bytes for a prompt of 30 words.
 Hashes are our own, so that the same texts give the same answer on every machine and version.
 """
 
@@ -59,7 +59,7 @@ def near_copies(
 
     Jaccard similarity over runs of words, folded as `forms.words` does. Candidates share a band of
     their MinHash signatures of 128 permutations (Broder 1997), which finds a pair at the threshold
-    but for a chance of one in ten thousand; each is then compared exactly, so nothing is found in error.
+    but for a chance of about one in ten thousand; each is then compared exactly, so nothing is found in error.
 
     Args:
         texts: in canonical order, read once. A text of fewer words than `shingle` repeats only its
@@ -78,14 +78,17 @@ def near_copies(
     flat: list[Hashes] = []
     sizes: list[int] = []
     bands: list[NDArray[np.uint32]] = []
+    marks: list[NDArray[np.uint8]] = []
     for chunk in _chunks(texts):
         runs = [_runs(forms.words(t.text), shingle) for t in chunk]
         ids += [t.id for t in chunk]
         groups += [t.group for t in chunk]
         sizes += [len(r) for r in runs]
         flat += runs
-        bands.append(_bands(runs, rows))
-    corpus = _corpus(groups, flat, sizes)
+        signed = signatures(runs)
+        bands.append(_bands(signed, rows))
+        marks.append(_marks(signed))
+    corpus = _corpus(groups, flat, sizes, marks)
     del flat
     return [
         NearCopy(ids[one], ids[of], alike)
@@ -100,6 +103,8 @@ class _Corpus:
     """The sorted runs of all texts, one text after the other."""
     starts: Places
     """Where each text's runs begin, and the end of the last."""
+    marks: NDArray[np.uint8]
+    """A byte of each of a text's signatures, to leave unlike pairs out before they are compared."""
 
 
 def band_rows(threshold: float) -> int:
@@ -154,28 +159,45 @@ def _runs(tokens: Sequence[str], size: int) -> Hashes:
     return np.unique(hashed)
 
 
-def _bands(runs: Sequence[Hashes], rows: int) -> NDArray[np.uint32]:
-    """Bucket of every band (rows) for every text (columns); a text without runs gets any."""
+def signatures(runs: Sequence[Hashes]) -> Hashes:
+    """MinHash of every permutation (rows) for every text (columns); a text without runs gets any."""
     import numpy as np
 
     nothing = np.zeros(1, dtype=np.uint64)
     flat = np.concatenate([r if len(r) else nothing for r in runs])
     starts = np.cumsum([0, *(max(len(r), 1) for r in runs[:-1])])
+    lowest = [
+        np.minimum.reduceat(flat * np.uint64(factor) + np.uint64(summand), starts)
+        for factor, summand in zip(*_constants(), strict=True)
+    ]
+    return np.stack(lowest)
+
+
+def _bands(signed: Hashes, rows: int) -> NDArray[np.uint32]:
+    """Bucket of every band (rows) for every text (columns)."""
+    import numpy as np
+
     count = PERMUTATIONS // rows
-    buckets = np.zeros((count, len(runs)), dtype=np.uint64)
-    for i, (factor, summand) in enumerate(zip(*_constants(), strict=True)):
-        if i < count * rows:
-            values = flat * np.uint64(factor) + np.uint64(summand)
-            lowest = np.minimum.reduceat(values, starts)
-            buckets[i // rows] = _mixed(buckets[i // rows] + lowest)
+    buckets = np.zeros((count, signed.shape[1]), dtype=np.uint64)
+    for row in range(rows):
+        buckets = _mixed(buckets + signed[row : count * rows : rows])
     return (buckets >> np.uint64(32)).astype(np.uint32)
 
 
-def _corpus(groups: list[str], runs: list[Hashes], sizes: list[int]) -> _Corpus:
+def _marks(signed: Hashes) -> NDArray[np.uint8]:
+    import numpy as np
+
+    return np.ascontiguousarray((_mixed(signed) & np.uint64(255)).astype(np.uint8).T)
+
+
+def _corpus(
+    groups: list[str], runs: list[Hashes], sizes: list[int], marks: list[NDArray[np.uint8]]
+) -> _Corpus:
     import numpy as np
 
     flat = np.concatenate([np.zeros(0, dtype=np.uint64), *runs])
-    return _Corpus(groups, flat, np.cumsum([0, *sizes], dtype=np.int64))
+    table = np.concatenate([np.zeros((0, PERMUTATIONS), dtype=np.uint8), *marks])
+    return _Corpus(groups, flat, np.cumsum([0, *sizes], dtype=np.int64), table)
 
 
 def _shared(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, list[int]]]:
@@ -228,9 +250,9 @@ def _first(
     group = corpus.groups[text]
     others = [o for o in others if not group or corpus.groups[o] != group]
     mine = corpus.runs[corpus.starts[text] : corpus.starts[text + 1]]
-    places = np.array(others, dtype=np.int64)
+    places = _likely(corpus, text, np.array(others, dtype=np.int64), threshold)
     sizes = corpus.starts[places + 1] - corpus.starts[places]
-    if not others:
+    if not len(places):
         return None
     ends = np.cumsum(sizes)
     offsets = np.repeat(corpus.starts[places] - (ends - sizes), sizes)
@@ -239,4 +261,13 @@ def _first(
     both = np.add.reduceat((mine[at] == theirs).astype(np.int64), ends - sizes)
     alike = both / (sizes + len(mine) - both)
     hits: list[int] = np.flatnonzero(alike >= threshold).tolist()
-    return (others[hits[0]], float(alike[hits[0]])) if hits else None
+    return (int(places[hits[0]]), float(alike[hits[0]])) if hits else None
+
+
+def _likely(corpus: _Corpus, text: int, others: Places, threshold: float) -> Places:
+    """Those whose estimated similarity is not four standard errors below the threshold."""
+    import numpy as np
+
+    least = threshold - 4 * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5
+    equal = np.count_nonzero(corpus.marks[others] == corpus.marks[text], axis=1)
+    return others[equal >= least * PERMUTATIONS]
