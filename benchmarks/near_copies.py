@@ -53,7 +53,9 @@ def main() -> None:
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     planted = sum(t.id.endswith("c") for t in prompts(args.n, copies=args.copies))
     hits = sum(c.id.endswith("c") for c in found)
-    print(f"{args.n} prompts: {seconds:.1f} s ({cpu:.1f} s CPU), peak {after / 1024:.0f} MiB", end=" ")
+    print(
+        f"{args.n} prompts: {seconds:.1f} s ({cpu:.1f} s CPU), peak {after / 1024:.0f} MiB", end=" "
+    )
     print(f"({(after - before) / 1024:.0f} MiB above the start)")
     print(f"{planted} planted, {hits} of them found, {len(found) - hits} others found")
 
