@@ -132,16 +132,20 @@ class Judge:
         truth = self.truths[text]
         if "same_purpose" in asked_fields(request):
             return json.dumps({"same_purpose": truth.purpose, "same_task": truth.task})
-        if fraction("errs", self.seed, text) < self.error:
-            turn = 1 + int(fraction("how", self.seed, text) * 2)
-            truth = truth._replace(
-                intent=INTENTS[(INTENTS.index(truth.intent) + turn) % 3],
-                evidence=EVIDENCE[(EVIDENCE.index(truth.evidence) + turn) % 3],
-                detail=(truth.detail + turn) % 5,
-            )
+        truth = truth._replace(
+            intent=INTENTS[(INTENTS.index(truth.intent) + self._shift("intent", text)) % 3],
+            evidence=EVIDENCE[(EVIDENCE.index(truth.evidence) + self._shift("evidence", text)) % 3],
+            detail=(truth.detail + self._shift("detail", text)) % 5,
+        )
         said = {"intent": truth.intent, "evidence": truth.evidence, "detail": truth.detail}
         tone = {"tone": truth.tone} if "tone" in asked_fields(request) else {}
         return json.dumps(said | tone)
+
+    def _shift(self, label: str, text: str) -> int:
+        """How far this judge is off: 1 or 2 at the error rate, label by label, else 0."""
+        if fraction("errs", self.seed, label, text) >= self.error:
+            return 0
+        return 1 + int(fraction("how", self.seed, label, text) * 2)
 
 
 def as_scripted(answer: Callable[[Request], str]) -> Scripted:
