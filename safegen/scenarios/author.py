@@ -16,7 +16,6 @@ from safegen import prompts
 from safegen.errors import ConfigError, ParseError
 from safegen.hashing import canonical
 from safegen.locales import Locale
-from safegen.policy.compile import DETAIL_WORDS
 from safegen.prompts import PromptFile
 from safegen.scenarios import judged
 from safegen.scenarios.brief import (
@@ -31,7 +30,15 @@ from safegen.scenarios.brief import (
 )
 from safegen.scenarios.gates import RATIONALES, Bench, Fault, Gate, GateBounds, by_rule
 from safegen.scenarios.judged import Case, Expect, Judged
-from safegen.scenarios.label import LabelFiles, answer_schema, every, fields_of, read, serves
+from safegen.scenarios.label import (
+    ASKED_DETAIL,
+    LabelFiles,
+    answer_schema,
+    every,
+    fields_of,
+    read,
+    serves,
+)
 from safegen.types import Attribute, Message, Reply, Request, Teacher
 
 __all__ = [
@@ -219,7 +226,7 @@ def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Requ
     """The brief, and in a repair what was written and what is wrong with it."""
     fields = {
         "brief": desk.brief,
-        "details": DETAIL_WORDS,
+        "details": ASKED_DETAIL,
         "language": desk.locale.locale,
         "faults": before.faults if before else (),
         "names": names,

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, cast
 
 from safegen.errors import ItemError, ParseError
-from safegen.policy.compile import DETAIL_WORDS
 from safegen.prompts import PromptFile
 from safegen.scenarios.brief import AxisValue
 from safegen.types import (
@@ -30,6 +29,14 @@ from safegen.types import (
 
 NOT_SHOWN = "not_shown"
 FIXED = ("intent", "evidence", "detail")
+ASKED_DETAIL = (
+    "awareness: that it exists and why it matters",
+    "concept: how and why in general terms",
+    "strategy: approaches, choices and trade-offs",
+    "procedure: the steps in order",
+    "executable: exact amounts, settings, code or wording, ready to use",
+)
+"""What a prompt may ask for, by requested detail; authors and judges are told the same."""
 T = TypeVar("T")
 
 
@@ -84,7 +91,7 @@ def by_axis(values: Sequence[AxisValue]) -> tuple[AxisPart, ...]:
 def label_request(text: str, files: LabelFiles, *, sample: int = 0, ask: int = 0) -> Request:
     """The question that every prompt is asked; it depends on the text and the axes alone."""
     axes = by_axis(files.axes)
-    fields = {"text": quoted(text), "axes": axes, "details": DETAIL_WORDS}
+    fields = {"text": quoted(text), "axes": axes, "details": ASKED_DETAIL}
     schema = answer_schema(
         {
             "intent": {"type": "string", "enum": list(INTENTS)},
