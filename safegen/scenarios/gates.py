@@ -10,7 +10,7 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from safegen import forms, languages
-from safegen.locales import Locale
+from safegen.locales import Locale, folded
 from safegen.scenarios.brief import Brief, Slot
 from safegen.types import DETAIL
 
@@ -146,7 +146,7 @@ def tell_tale(texts: Texts, bench: Bench) -> Iterator[Fault]:
     pattern = bench.locale.compiled["tell_tale"]
     claims: dict[str, str] = {}
     for slot in bench.brief.slots:
-        found = list(pattern.finditer(forms.plain(texts.get(slot.name, "")).lower()))
+        found = list(pattern.finditer(folded(forms.plain(texts.get(slot.name, "")))))
         tags = [m.group() for m in found if m.lastgroup != "role"]
         if tags:
             yield Fault("tell_tale", slot.name, f"holds the tag `{tags[0][:60]}`")
