@@ -117,17 +117,17 @@ class SelfCheck:
 
 
 def traps(goals: Iterable[Goal], *, n: int) -> tuple[Trap, ...]:
-    """Draw written prompts by the digest of their text, as even over intents as the goals allow.
+    """Draw written prompts by their digest, as even over intents as the goals allow.
 
-    The same goals give the same traps, whatever their order. Below 35 traps even a faultless
-    labeller stays under the default bar, since its interval is too wide. Probes are left out: their unsafe
-    twins serve another goal.
+    The same goals give the same traps, whatever their order. Over-refusal probes are among them:
+    they show whether a labeller goes by alarming words. Below 35 traps even a faultless labeller
+    stays under the default bar, since its interval is too wide.
     """
     pools: dict[Intent, list[Trap]] = {intent: [] for intent in INTENTS}
     for goal in goals:
-        for intent, _, p in goal.prompts.by_intent() if goal.contrast is None else ():
+        for intent, _, p in goal.prompts.by_intent():
             pools[intent].append(Trap(goal.harm, p.text, intent, p.evidence, p.detail))
-    ordered = [sorted(pool, key=lambda t: digest(t.text)) for pool in pools.values()]
+    ordered = [sorted(pool, key=digest) for pool in pools.values()]
     turns = max(map(len, ordered), default=0)
     drawn = [pool[turn] for turn in range(turns) for pool in ordered if turn < len(pool)]
     return tuple(drawn[:n])
