@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from safegen.forms import detail
 from safegen.types import Evidence, Mode
-from safegen.validators.mode_fit import detail, mode_fit
+from safegen.validators.mode_fit import mode_fit
 from tests.validators.validator_cases import context, english, judge
 
 STEPS = "1. Fetch the cup.\n2. Fill the cup.\n3. Close the lid."
