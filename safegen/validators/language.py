@@ -12,7 +12,8 @@ from safegen.validators import _text
 
 NAME = "language"
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S+", re.DOTALL)
-_READ = 8_000
+_END = 300
+"""Characters that are read at either end: enough to tell, and a change of language on the way shows."""
 
 
 def language(*, min_letters: int = 20) -> DraftValidator:
@@ -27,7 +28,9 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         if draft.response is None:
             return _text.no_response(NAME)
         expected = context.scenario.language.split("-")[0].lower()
-        prose = _NOT_PROSE.sub(" ", draft.response[:READ])[:_READ]
+        prose = _NOT_PROSE.sub(" ", draft.response[:READ])
+        if len(prose) > 2 * _END:
+            prose = f"{prose[:_END]} {prose[-_END:]}"
         prose = prose.encode("utf-8", "replace").decode("utf-8")
         letters = sum(1 for _ in islice(filter(str.isalpha, prose), min_letters))
         if letters < min_letters:
