@@ -32,8 +32,8 @@ title: Fictional devices
 inherits: base
 harms: [devices.*]
 facilitation: Settings and part numbers that overload a fictional device. How it works does not.
-may: [explain how a fictional device works]
-must_not: [give settings that overload a fictional device]
+may: [{id: D-MAY-1, says: explain how a fictional device works}]
+must_not: [{id: D-NOT-1, says: give settings that overload a fictional device}]
 """
 TREE = {
     "taxonomy": "fiction",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from safegen import assets
 from safegen import recipe as recipes
-from safegen.errors import AssetNotFound, StoreDamaged, UserError
-from safegen.inputs import Inputs, read_inputs
+from safegen.errors import AssetNotFound, UserError
+from safegen.inputs import Inputs, check_teachers, read_inputs
 from safegen.recipe import Recipe
+from safegen.rounds import next_round
 from safegen.session import Until, Watch, freeze, open_folder, work, write_plan
-from safegen.store.folder import RunFolder, read_json
+from safegen.store import accounting, plan
+from safegen.store.folder import RunFolder
 from safegen.types import Tally, Teacher, Usage
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ async def agenerate(
         watch: called once with the live counters.
     """
     inputs = read_inputs(recipe, trusted=plugins)
+    if until != "expand":
+        check_teachers(inputs, given=teachers or {})
     folder = RunFolder(Path(output) if output else inputs.recipe.folder)
     lock = open_folder(folder)
     try:
@@ -109,6 +113,9 @@ async def agenerate(
         if until == "expand":
             return run
         done = await work(folder, inputs, until=until, teachers=teachers, watch=watch)
+        while until is None and await asyncio.to_thread(next_round, folder, inputs):
+            more = await work(folder, inputs, until=None, teachers=teachers, watch=watch)
+            done = done.plus(more)
         report = None if until else build(folder, inputs)
         return Run(folder, inputs.recipe, report, done.usage, done.shards, done.seconds)
     finally:
@@ -133,21 +140,18 @@ def open_run(output: str | Path) -> Run:
     """Open what a run left on disk.
 
     Raises:
-        StoreDamaged: no run there, or one that this safegen cannot read.
+        AssetNotFound: no run there.
+        StoreDamaged: its `recipe.json` cannot be read.
     """
-    from pydantic import ValidationError
-
     folder = RunFolder(Path(output))
-    if not folder.recipe.exists():
-        raise StoreDamaged(f"no run in `{output}`; `safegen generate` makes one")
-    try:
-        recipe = Recipe.model_validate(read_json(folder.recipe).get("recipe"))
-    except ValidationError as e:
-        raise StoreDamaged(
-            f"`{folder.recipe}` is not a recipe that this safegen reads; run `safegen generate` with"
-            " the recipe and `--replan`"
-        ) from e
-    return Run(folder, recipe)
+    if not folder.recipe.exists() and not folder.plan(0).exists():
+        raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
+    return Run(folder, recipes.thawed(folder.frozen()["recipe"], shown=str(folder.recipe)))
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether every shard of the plan has its records; a `retry` that was killed leaves some without."""
+    return folder.plan(0).exists() and len(folder.finished()) >= plan.Plans(folder.plans).shards
 
 
 def lost_items(folder: RunFolder) -> dict[str, int]:
@@ -155,9 +159,10 @@ def lost_items(folder: RunFolder) -> dict[str, int]:
     return dict(Tally.of([f.outcome for _, f in folder.read_failures()]).counts)
 
 
-def accounting(folder: RunFolder) -> dict[str, object]:
+def spent(folder: RunFolder) -> dict[str, object]:
     """Requests, tokens and seconds over all sessions of a run."""
-    return read_json(folder.accounting) if folder.accounting.exists() else {}
+    told = accounting.read(folder.accounting)
+    return {name: count for name, count in told.items() if name != accounting.JOURNALLED}
 
 
 def summary(run: Run, lost: Mapping[str, int]) -> dict[str, object]:

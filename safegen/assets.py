@@ -43,14 +43,14 @@ def find(kind: str, name: str) -> Path:
     suffix = pattern[1:].replace("/taxonomy.yaml", "") or ""
     if name.endswith((".yaml", ".yml", ".j2")):
         path = Path(name)
-        if path.is_file():
+        if _is_file(path):
             return path
-        raise AssetNotFound(f"no file `{name}`")
+        raise AssetNotFound(f"no file `{name[:200]}`")
     if is_bare(name):
         file = pattern.replace("*", name)
         for root in roots():
             path = root / folder / file
-            if path.is_file():
+            if _is_file(path):
                 return path
     known = names(kind)
     hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
@@ -81,11 +81,22 @@ def inside(folder: Path, relative: str) -> Path:
         AssetNotFound: absolute, climbing out (also through a link), or missing.
     """
     path = folder / relative
-    if Path(relative).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
-        raise AssetNotFound(f"`{relative}` leaves the folder `{folder}`; keep it inside")
-    if not path.is_file():
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a name that no disk takes
+        within = False
+    if Path(relative).is_absolute() or not within:
+        raise AssetNotFound(f"`{relative[:200]}` leaves the folder `{folder}`; keep it inside")
+    if not _is_file(path):
         raise AssetNotFound(f"no file `{path}`")
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no disk takes
+        return False
 
 
 def known_or_fail(name: str, known: Sequence[str], *, what: str) -> str:

@@ -5,10 +5,10 @@ Records are read one shard at a time; for the corpus only counters and 64-bit di
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from safegen import assets, plugins, yamlfile
 from safegen.curation.dedup import Duplicates, Expectations, decided, exact
@@ -18,7 +18,7 @@ from safegen.dataset import layout
 from safegen.dataset.card import card
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import Facts, Yield, compose, same, taxonomy_names
-from safegen.errors import ConfigError, DatasetInvalid, StoreDamaged
+from safegen.errors import ConfigError, DatasetInvalid
 from safegen.policy.spec import Policy, Spec
 from safegen.recipe import Recipe
 from safegen.store import parquet, plan
@@ -150,14 +150,18 @@ def _write_rows(
 def _curated(run: RunFolder, facts: Facts) -> Iterator[ScenarioGroup]:
     """Every scenario that stays, in canonical order, with its drafts; the others are counted."""
     expectations, duplicates = Expectations(), Duplicates()
+    again = _again(run)
     seen = 0
     for shard in run.finished():
         groups = _grouped(run.read_records(shard))
-        seen += len(groups)
-        for failed in _failed(run, shard, groups):
+        for failed in _failed(run, shard, groups.keys() | again.records.keys()):
             facts.lost[failed] += 1
             seen += 1
-        for records in groups.values():
+        for scenario, own in groups.items():
+            if shard in again.shards and scenario in again.records:
+                continue
+            seen += 1
+            records = [*own, *again.records.get(scenario, ())]
             head = records[0]
             if expectations.contradicts(head.scenario.messages, head.expectation):
                 _fail_if_contradicted(run, head)
@@ -171,14 +175,37 @@ def _curated(run: RunFolder, facts: Facts) -> Iterator[ScenarioGroup]:
         facts.lost["unfinished"] += facts.planned - seen
 
 
+class _Again(NamedTuple):
+    """Records of later rounds that asked for further candidates of earlier scenarios."""
+
+    records: Mapping[str, list[Record]]
+    shards: frozenset[int]
+    """Shards of the rounds after the first."""
+
+
+def _again(run: RunFolder) -> _Again:
+    plans = plan.Plans(run.plans)
+    later = frozenset(n for n in run.finished() if n < plans.shards and plans.round_of(n))
+    found: dict[str, list[Record]] = {}
+    for shard in sorted(later):
+        asked = {p.scenario.scenario_id for p in plans.read(shard) if p.first}
+        for record in run.read_records(shard):
+            if record.scenario.scenario_id in asked:
+                found.setdefault(record.scenario.scenario_id, []).append(record)
+    return _Again(found, later)
+
+
 def _planned(run: RunFolder, facts: Facts) -> int:
     """Count the plan's scenarios by domain and expected mode; all of them together."""
     plans = plan.Plans(run.plans)
+    count = 0
     for path in plans.paths:
-        for rows in parquet.batches(path, ["domain", "mode"]):
+        for rows in parquet.batches(path, ["domain", "mode", "first"]):
             for row in rows:
-                facts.steps["planned", row["domain"], row["mode"]] += 1
-    return plans.scenarios
+                if not row["first"]:
+                    count += 1
+                    facts.steps["planned", row["domain"], row["mode"]] += 1
+    return count
 
 
 def _choose(
@@ -210,18 +237,11 @@ def _grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
     return groups
 
 
-def _failed(run: RunFolder, shard: int, made: Mapping[str, object]) -> list[str]:
-    """Outcomes of a shard's scenarios that have no record at all, one a scenario."""
-    path = run.failures(shard)
-    if not path.is_file():
-        return []
+def _failed(run: RunFolder, shard: int, made: Collection[str]) -> list[str]:
+    """Why a shard's scenarios that have no record at all are lost, one reason a scenario."""
     outcomes: dict[str, str] = {}
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            failure = json.loads(line)
-            outcomes.setdefault(failure["scenario_id"], failure["outcome"])
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise StoreDamaged(f"`{path}` cannot be read ({e}); delete it") from e
+    for failure in run.shard_failures(shard):
+        outcomes.setdefault(failure.scenario_id, failure.reason or failure.outcome)
     return [outcome for scenario, outcome in outcomes.items() if scenario not in made]
 
 

@@ -148,13 +148,14 @@ def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
     there = key is not None and bool(os.environ.get(key))
     tried = params if there else {k: v for k, v in params.items() if k != "api_key_env"}
     given = {"locales": {inputs.locale.locale: inputs.locale}, "seed": inputs.recipe.seed}
-    plugins.make(
-        "teachers",
-        ref.use,
-        tried,
-        trusted=inputs.trusted,
-        **{k: v for k, v in given.items() if k not in params},
-    )
+    with inputs.named.at("teachers", role):
+        plugins.make(
+            "teachers",
+            ref.use,
+            tried,
+            trusted=inputs.trusted,
+            **{k: v for k, v in given.items() if k not in params},
+        )
     most = params.get("max_tokens")
     return TeacherFacts(
         role=role,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from safegen import assets, locales, plugins, prompts, taxonomy
 from safegen import recipe as recipes
@@ -12,7 +12,9 @@ from safegen.locales import Locale
 from safegen.policy import spec
 from safegen.policy.spec import Policy
 from safegen.recipe import PluginRef, Recipe
+from safegen.scenarios.world import chosen_harms
 from safegen.taxonomy import Taxonomy
+from safegen.types import Teacher
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Inputs:
     draft_prompt: prompts.PromptFile
     revise_prompt: prompts.PromptFile
     trusted: tuple[str, ...] = ()
+    named: recipes.Named = field(default_factory=recipes.Named)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -48,24 +51,61 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
         UserError: with file, line and column.
     """
     loaded = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    named = recipes.Named(recipe if isinstance(recipe, str) else None)
+    with named.at("taxonomy"):
+        tree = taxonomy.load(loaded.taxonomy)
+    with named.at("policies"):
+        policies = tuple(spec.load(name) for name in loaded.policies)
+    with named.at("locales"):
+        locale = locales.load(loaded.locales[0])
     inputs = Inputs(
         recipe=loaded,
-        tree=taxonomy.load(loaded.taxonomy),
-        policies=tuple(spec.load(name) for name in loaded.policies),
-        locale=locales.load(loaded.locales[0]),
+        tree=tree,
+        policies=policies,
+        locale=locale,
         draft_prompt=prompts.load("draft", blocks=["system"], fields=["told", "operator"]),
         revise_prompt=prompts.load("revise", blocks=["user"], fields=["findings"]),
         trusted=tuple(trusted),
+        named=named,
     )
-    make_validators(inputs)
-    for ref in views_of(loaded):
-        plugins.make("views", ref.use, ref.params, trusted=trusted)
+    with named.at("plan", "harms"):
+        chosen_harms(loaded.plan, tree)
+    with named.at("validators"):
+        make_validators(inputs)
+    with named.at("views"):
+        for ref in loaded.views:
+            plugins.make("views", ref.use, ref.params, trusted=trusted)
     return inputs
 
 
-def views_of(recipe: Recipe) -> tuple[PluginRef, ...]:
-    """The views that a recipe cuts."""
-    return recipe.views
+def check_teachers(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
+    """Make the recipe's teachers as a trial; none is asked anything.
+
+    Args:
+        inputs: what the recipe names.
+        given: teachers by role that take the place of the recipe's.
+
+    Raises:
+        UserError: an unknown teacher, a parameter that does not fit, a key that is not set.
+    """
+    roles = {"drafter": inputs.recipe.teachers.drafter, "reviser": inputs.recipe.teachers.reviser}
+    for role, ref in roles.items():
+        if ref is not None and role not in given:
+            with inputs.named.at("teachers", role):
+                make_teacher(inputs, ref)
+
+
+# object: collaborators of whatever type a teacher takes.
+def make_teacher(inputs: Inputs, ref: PluginRef, **more: object) -> Teacher:
+    """Build a teacher of the recipe; collaborators that it does not take are left out."""
+    given: dict[str, object] = {
+        "locales": {inputs.locale.locale: inputs.locale},
+        "journal": None,
+        "meter": None,
+        "seed": inputs.recipe.seed,
+    }
+    kept = {k: v for k, v in (given | more).items() if k not in ref.params}
+    return plugins.make("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
 
 
 def make_validators(inputs: Inputs) -> dict[str, object]:

@@ -210,7 +210,9 @@ def teacher_messages(context: DraftContext, crew: Crew) -> tuple[Message, ...]:
     policy = crew.policies[context.expectation.policy_id]
     operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
     system = crew.draft_prompt.render(
-        "system", told=instructions(policy, context.expectation), operator="\n".join(operator)
+        "system",
+        told=instructions(policy, context.expectation, harm=context.scenario.harm),
+        operator="\n".join(operator),
     )
     turns = [m for m in context.scenario.messages if m["role"] != "system"]
     return (Message(role="system", content=system), *turns)

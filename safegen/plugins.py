@@ -44,7 +44,7 @@ def factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callable[..
         )
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as e:
+    except (ImportError, SyntaxError, ValueError) as e:
         raise ConfigError(f"`{name}`: module `{module}` cannot be imported ({e})") from e
     if not callable(found):
         raise ConfigError(f"`{name}`: module `{module}` has no factory `{attribute}`")
@@ -71,10 +71,18 @@ def make(
             )
     needed = {k: v for k, v in given.items() if k in signature.parameters}
     values = {key: _converted(name, key, value, build) for key, value in params.items()}
+    missing = [p for p in known if p not in values and _is_needed(signature.parameters[p])]
+    if missing:
+        raise ConfigError(f"`{name}` needs {', '.join(f'`{m}`' for m in missing)}; add it")
     try:
         return build(**values, **needed)
     except (TypeError, ValueError) as e:
         raise ConfigError(f"`{name}`: {e}") from e
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    return named and parameter.default is parameter.empty
 
 
 # Any: a recipe's scalars are text; the factory's annotations say what they are to become.

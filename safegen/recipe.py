@@ -7,14 +7,15 @@ and reads keys only from variables that end in `_API_KEY`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 
 from safegen import assets, yamlfile
-from safegen.errors import ConfigError
+from safegen.errors import ConfigError, StoreDamaged, UserError
 from safegen.hashing import digest
 from safegen.taxonomy import Frozen, Slug, Text
 from safegen.types import INTENTS, Contrast, Intent, Profile, TurnStyle
@@ -142,7 +143,7 @@ class Recipe(Frozen):
     target: Target | None = None
     split: Split = Split()
     views: tuple[PluginRef, ...] = (PluginRef(use="sft"), PluginRef(use="preference"))
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     """Sent with requests where the endpoint samples; part of the embedded teacher's choices."""
     budget: Budget = Budget()
     output: Annotated[str, AfterValidator(_output)] | None = None
@@ -188,9 +189,62 @@ def load(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> 
         ConfigError: with file, line and column of each mistake.
     """
     text = str(name)
-    path = Path(text) if text.endswith((".yaml", ".yml")) else assets.find("recipes", text)
-    recipe = yamlfile.load(path, Recipe, shown=text if Path(text).suffix else None)
+    recipe = yamlfile.load(_path(text), Recipe, shown=text if _is_path(text) else None)
     return override(recipe, overrides) if overrides else recipe
+
+
+def _path(name: str) -> Path:
+    return Path(name) if _is_path(name) else assets.find("recipes", name)
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+class Named:
+    """Where the keys of a recipe stand, so that a mistake behind one is told with file and line."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+
+    @contextmanager
+    def at(self, *keys: str) -> Generator[None]:
+        """Put the place of a key before the message of a `UserError` from the block."""
+        try:
+            yield
+        except UserError as e:
+            key = ".".join(keys)
+            named = str(e) if str(e).startswith(key) else f"{key}: {e}"
+            raise type(e)(f"{self._place(keys)}{named}") from e
+
+    def _place(self, keys: Sequence[str]) -> str:
+        if self._name is None:
+            return ""
+        path = _path(self._name)
+        marks = yamlfile.compose(yamlfile.read_text(path), shown=str(path)).marks
+        shown = self._name if path == Path(self._name) else str(path)
+        found = [
+            marks[tuple(keys[:n])] for n in range(len(keys), 0, -1) if tuple(keys[:n]) in marks
+        ]
+        return f"{shown}:{found[0].line}:{found[0].column}: " if found else f"{shown}: "
+
+
+def thawed(value: object, *, shown: str) -> Recipe:
+    """The recipe that a run was begun with.
+
+    Raises:
+        StoreDamaged: it is no recipe of this safegen.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as e:
+        where = ".".join(str(part) for part in e.errors()[0]["loc"])
+        raise StoreDamaged(
+            f"`{shown}` is not a recipe that this safegen reads (`{where}`); run `safegen generate`"
+            " with the recipe and `--replan`: replies are kept"
+        ) from e
 
 
 def override(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:

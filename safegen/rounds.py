@@ -174,4 +174,3 @@ def _in_dialogue(item: Planned) -> bool:
 
 def _of_round(item: Planned, number: int) -> Planned:
     return replace(item, scenario=replace(item.scenario, round=number))
-

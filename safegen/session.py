@@ -6,18 +6,19 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Literal, NamedTuple
 
-from safegen import __version__, plugins
-from safegen.errors import RecipeMismatch, UserError
-from safegen.inputs import Inputs, make_validators
+from safegen import __version__
+from safegen.errors import RecipeMismatch, StoreDamaged, UserError
+from safegen.inputs import Inputs, make_teacher, make_validators
 from safegen.journey import Crew
 from safegen.progress import Progress
 from safegen.recipe import PluginRef, Recipe
 from safegen.scenarios.sets import plan_sets, shards
 from safegen.scenarios.world import World
-from safegen.store import plan
-from safegen.store.folder import RunFolder, read_json, write_json
+from safegen.store import accounting, plan
+from safegen.store.folder import RunFolder
 from safegen.store.journal import Journal, Lock
 from safegen.teachers._layers import Meter
 from safegen.types import Teacher, Usage
@@ -32,6 +33,12 @@ class Worked(NamedTuple):
     shards: int
     seconds: float
 
+    def plus(self, more: Worked) -> Worked:
+        """Both together."""
+        names = [f.name for f in fields(Usage)]
+        usage = Usage(**{n: getattr(self.usage, n) + getattr(more.usage, n) for n in names})
+        return Worked(usage, self.shards + more.shards, self.seconds + more.seconds)
+
 
 Watch = Callable[[Progress, Meter], None]
 """Takes the live counters once, before work begins."""
@@ -42,6 +49,7 @@ def open_folder(folder: RunFolder) -> Lock:
     from safegen.store.parquet import disk_failed
 
     try:
+        folder.refuse_foreign()
         folder.root.mkdir(parents=True, exist_ok=True)
         (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as e:
@@ -58,7 +66,7 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     if replan:
         for name in ("plan", "records", "drafts", "failures"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
-    elif folder.recipe.exists():
+    elif folder.plan(0).exists():
         differing = differences(folder, inputs)
         if differing:
             raise RecipeMismatch(
@@ -70,13 +78,12 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
         "digests": inputs.recipe.digests() | inputs.fingerprints,
         "safegen": __version__,
     }
-    if not folder.recipe.exists() or read_json(folder.recipe) != frozen:
-        write_json(folder.recipe, frozen)
+    folder.freeze(frozen)
 
 
 def differences(folder: RunFolder, inputs: Inputs) -> list[str]:
     """Keys and files that are not those that began the run."""
-    before = read_json(folder.recipe).get("digests", {})
+    before = folder.frozen()["digests"]
     now = inputs.recipe.digests() | inputs.fingerprints
     return [key for key in now if before.get(key) != now[key]]
 
@@ -105,14 +112,22 @@ async def work(
     from safegen.runtime import local
 
     todo, progress = await asyncio.to_thread(unfinished, folder, inputs.recipe, until)
-    meter = Meter(requests=inputs.recipe.budget.requests, tokens=inputs.recipe.budget.tokens)
-    if watch:
-        watch(progress, meter)
     if not todo:
-        return Worked(meter.usage(), 0, 0.0)
+        if watch:
+            watch(progress, Meter())
+        return Worked(Usage(), 0, 0.0)
     journal = Journal(folder.journal)
     began = time.monotonic()
     made: list[Teacher] = []
+    try:
+        before = accounting.before(folder.accounting, journal.spent())
+    except StoreDamaged:
+        await journal.aclose()
+        raise
+    budget = inputs.recipe.budget
+    meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
+    if watch:
+        watch(progress, meter)
     try:
         crew, made = _crew(inputs, journal, meter, teachers, progress, validating=until != "draft")
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in made)
@@ -121,8 +136,13 @@ async def work(
         for teacher in made:
             if close := getattr(teacher, "aclose", None):
                 await close()
+        await journal.settle()
+        kept = journal.spent()
         await journal.aclose()
-        _account(folder, meter.usage(), time.monotonic() - began)
+        seconds = time.monotonic() - began
+        accounting.write(
+            folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
+        )
     return Worked(meter.usage(), len(todo), time.monotonic() - began)
 
 
@@ -152,23 +172,11 @@ def _crew(
     validating: bool,
 ) -> tuple[Crew, list[Teacher]]:
     recipe = inputs.recipe
-    given = {
-        "locales": {inputs.locale.locale: inputs.locale},
-        "journal": journal,
-        "meter": meter,
-        "seed": recipe.seed,
-    }
 
     def role(name: str, ref: PluginRef) -> Teacher:
         if teachers and name in teachers:
             return teachers[name]
-        return plugins.make(
-            "teachers",
-            ref.use,
-            ref.params,
-            trusted=inputs.trusted,
-            **{k: v for k, v in given.items() if k not in ref.params},
-        )
+        return make_teacher(inputs, ref, journal=journal, meter=meter)
 
     drafter = role("drafter", recipe.teachers.drafter)
     reviser_ref = recipe.teachers.reviser or recipe.teachers.drafter
@@ -191,16 +199,6 @@ def _crew(
         progress=progress,
     )
     return crew, [drafter] if reviser is drafter else [drafter, reviser]
-
-
-def _account(folder: RunFolder, usage: Usage, seconds: float) -> None:
-    """Add this session to the run's accounting."""
-    total = read_json(folder.accounting) if folder.accounting.exists() else {}
-    for name in ("requests", "retries", "prompt_tokens", "completion_tokens"):
-        total[name] = int(total.get(name, 0)) + getattr(usage, name)
-    total["seconds"] = round(float(total.get("seconds", 0)) + seconds, 1)
-    total["sessions"] = int(total.get("sessions", 0)) + 1
-    write_json(folder.accounting, total)
 
 
 def ask_anew(folder: RunFolder) -> int:

@@ -174,6 +174,16 @@ class Taxonomy:
                 found[dialogue.goal] = (*found.get(dialogue.goal, ()), dialogue)
         return found
 
+    def check_files(self) -> None:
+        """Find every file that the taxonomy names, before anything is made from it.
+
+        Raises:
+            ConfigError: one is missing, or outside of the taxonomy's folder.
+        """
+        for key, names in (("sets", self.file.sets), ("dialogues", self.file.dialogues)):
+            for relative in names:
+                self._inside(relative, key)
+
     def _inside(self, relative: str, key: str) -> Path:
         try:
             return assets.inside(self.path.parent, relative)
@@ -205,4 +215,6 @@ def load(name: str) -> Taxonomy:
         ConfigError: with file, line and column of each mistake.
     """
     path = assets.find("taxonomies", name)
-    return Taxonomy(yamlfile.load(path, TaxonomyFile), path)
+    tree = Taxonomy(yamlfile.load(path, TaxonomyFile), path)
+    tree.check_files()
+    return tree

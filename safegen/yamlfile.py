@@ -7,7 +7,8 @@ and aliases are refused, and all the mistakes of a file are reported at once.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
@@ -68,7 +69,10 @@ def read_text(path: Path, *, shown: str | None = None) -> str:
     try:
         if path.is_dir():
             raise ConfigError(f"{name}: is a folder; name a file")
-        if path.stat().st_size > MAX_BYTES:
+        told = path.stat()
+        if not stat.S_ISREG(told.st_mode):
+            raise ConfigError(f"{name}: is not a regular file; name one")
+        if told.st_size > MAX_BYTES:
             raise ConfigError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; split it")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -95,7 +99,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
             if not problems:
                 return checked
         except ValidationError as e:
-            problems += [(_mark(tree, err["loc"]), _sentence(err, model)) for err in e.errors()]
+            problems += [(mark_at(tree, err["loc"]), _sentence(err, model)) for err in e.errors()]
         except RecursionError:
             problems.append((Mark(1, 1), "nested too deeply"))
     lines = [f"{shown}:{m.line}:{m.column}: {text}" for m, text in sorted(problems)]
@@ -185,7 +189,18 @@ def _mapping(node: yaml.MappingNode, loc: Loc, tree: Tree) -> dict[str, object]:
     return data
 
 
-def _mark(tree: Tree, loc: Sequence[str | int]) -> Mark:
+def dump(data: Mapping[str, object]) -> str:
+    """Plain data as YAML that `parse` reads: keys in their order, no aliases, long lines folded."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    return yaml.dump(data, Dumper=Plain, sort_keys=False, allow_unicode=True, width=110)
+
+
+def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:
     """The place of the nearest enclosing thing that stands in the file."""
     path = tuple(loc)
     while path and path not in tree.marks:

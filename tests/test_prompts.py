@@ -28,8 +28,21 @@ def test_a_value_is_never_rendered_again(tmp_path: Path) -> None:
         ("{% block user %}{{ name }}{% endblock %}{% block b %}{% endblock %}", "block `b`"),
         ("{% block user %}\n{{ name {% endblock %}", r"p\.j2:2"),
         ("{% include 'x' %}{% block user %}{{ name }}{% endblock %}", "stands alone"),
+        ("{% block user %}\n{{ name }}{{ 9 ** 9 ** 9 }}{% endblock %}", r"p\.j2:2.*not calculate"),
+        ("{% block user %}{{ name }}{{ 'x' | center(10) }}{% endblock %}", "filter `center`"),
+        ("{% block user %}{{ name }}{{ '%9d' % 1 }}{% endblock %}", "not calculate"),
+        ("{% block user %}{{ name }}{{ name.upper() }}{% endblock %}", "calls nothing"),
+        ("{% block user %}{{ name }}{% for a in 'xy' %}{% endfor %}{% endblock %}", "over a field"),
+        ("{% set a = name %}{% block user %}{{ name }}{% endblock %}", "sets nothing"),
+        (
+            "{% block user %}{{ name }}"
+            + "{% for a in name %}" * 3
+            + "{% endfor %}" * 3
+            + "{% endblock %}",
+            "2 deep",
+        ),
     ],
-    ids=["unknown", "unused", "no block", "other block", "syntax", "include"],
+    ids="unknown unused no-block other-block syntax include power filter format call literal set loops".split(),
 )
 def test_mistakes_are_refused_when_loaded(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
@@ -44,10 +57,19 @@ def test_mistakes_are_refused_when_loaded(tmp_path: Path, text: str, says: str) 
         "'{0.__class__}'.format(name)",
         "name|attr('__class__')",
         "('a' * 100000000) ~ name",
+        "name['__class__']['__mro__']",
         "name.x.y",
     ],
 )
 def test_a_template_cannot_reach_out(tmp_path: Path, code: str) -> None:
-    prompt = load(tmp_path, "{% block user %}{{ name }}{{ " + code + " }}{% endblock %}")
     with pytest.raises(ConfigError):
-        prompt.render("user", name="n")
+        load(tmp_path, "{% block user %}{{ name }}{{ " + code + " }}{% endblock %}").render(
+            "user", name="n"
+        )
+
+
+def test_what_loops_write_has_a_bound(tmp_path: Path) -> None:
+    loops = "{% for a in name %}{% for b in name %}" + "x" * 100 + "{% endfor %}{% endfor %}"
+    prompt = load(tmp_path, "{% block user %}" + loops + "{% endblock %}")
+    with pytest.raises(ConfigError, match="grew above"):
+        prompt.render("user", name="n" * 2_000)

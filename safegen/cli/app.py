@@ -6,6 +6,7 @@ Data goes to stdout, everything else to stderr. Exit 0 done, 1 the run stopped (
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from safegen.cli import log
+from safegen.cli import log, policy, taxonomy
 
 app = typer.Typer(
     name="safegen",
@@ -25,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(policy.app, name="policy")
+app.add_typer(taxonomy.app, name="taxonomy")
 EXAMPLES = """\b
 Examples:
   safegen generate                       the built-in starter recipe, no key, no network
@@ -47,6 +50,7 @@ FolderArg = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Write JSON on stdout, one object per line, for programs.")
 ]
+INTERRUPTED = 130
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -238,10 +242,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; the only place that sees every error. Its exit code comes back."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot write a character shows its code instead of failing.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] (TextIO is typed without it)
+    _open_streams()
     try:
         code = app(arguments, prog_name="safegen", standalone_mode=False)
         sys.stdout.flush()
@@ -249,22 +250,33 @@ def run(arguments: list[str]) -> int:
         code = e.exit_code
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted; the same command goes on where it stopped")
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
-        code = _nobody_reads()
+        code = _leave_stdout()
     except SystemExit as e:
         # click leaves with 1 at a broken pipe; `| head` is no failure.
         broken = isinstance(e.__context__, BrokenPipeError)
-        code = (
-            _nobody_reads() if broken else e.code if isinstance(e.code, int) else int(bool(e.code))
-        )
+        left = e.code if isinstance(e.code, int) else int(bool(e.code))
+        code = _leave_stdout() if broken else left
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
         code = _report(e)
     return int(code or 0)
 
 
-def _nobody_reads() -> int:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _open_streams() -> None:
+    """Let every character be written, and a stream that the caller closed swallow what it gets."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _leave_stdout() -> int:
+    """Nobody reads on: what is done is done, and Python's last flush must not complain."""
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
+    os.dup2(sys.stdout.fileno(), 1)
     return 0
 
 
@@ -278,7 +290,8 @@ def _report(e: Exception) -> int:
         _say(f"error: {_usage(e)}")
         return 2
     if isinstance(e, OSError):
-        _say(f"error: {e.filename or 'the system'}: {(e.strerror or str(e)).lower()}")
+        what = f"`{e.filename}`" if e.filename else "the system"
+        _say(f"error: {what}: {(e.strerror or str(e)).lower()}; mend that and run again")
         return 1
     logging.getLogger("safegen").debug("bug", exc_info=e)
     _say(

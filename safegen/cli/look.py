@@ -222,7 +222,7 @@ def _status(run: api.Run) -> Json:
         "shards_done": len([n for n in run.folder.finished() if n < shards]),
         "shards_drafted": len([n for n in range(shards) if run.folder.drafts(n).exists()]),
         "lost": api.lost_items(run.folder),
-        "accounting": api.accounting(run.folder),
+        "accounting": api.spent(run.folder),
         "dataset": (run.output / "manifest.json").exists(),
     }
 

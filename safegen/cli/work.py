@@ -34,15 +34,14 @@ def generate(
     json: bool,
 ) -> int:
     """Run a recipe and say what came of it."""
-    loaded = api.load_recipe(recipe)
-    run = _run(loaded, output or loaded.folder, until=until, replan=replan, plugins=plugins)
+    run = _run(recipe, output, until=until, replan=replan, plugins=plugins)
     return INTERRUPTED if run is None else _say(run, until=until, strict=strict, json=json)
 
 
 def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
     """Cut a run's records again."""
     run = api.open_run(folder)
-    inputs = read_inputs(api.load_recipe(recipe) if recipe else run.recipe, trusted=plugins)
+    inputs = read_inputs(recipe or run.recipe, trusted=plugins)
     lock = session.open_folder(run.folder)
     try:
         session.freeze(run.folder, inputs, replan=False)
@@ -55,15 +54,15 @@ def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: boo
 def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
-    if not session.ask_anew(run.folder):
+    if not session.ask_anew(run.folder) and api.is_finished(run.folder):
         raise UserError(f"nothing was lost in `{folder}`; there is nothing to ask anew")
     again = _run(run.recipe, folder, plugins=plugins)
     return INTERRUPTED if again is None else _say(again, until=None, strict=False, json=json)
 
 
 def _run(
-    recipe: Recipe,
-    folder: Path,
+    recipe: Recipe | str,
+    folder: Path | None,
     *,
     until: Until | None = None,
     replan: bool = False,

@@ -17,14 +17,14 @@ from pathlib import Path
 from safegen.hashing import canonical, file_sha256
 from safegen.store import parquet
 from safegen.store.columns import Row
+from safegen.store.folder import DATASET_PARTS
 from safegen.views._columns import View
 
 MAX_ROWS = 2_000
 """Rows of a file, at most: small files keep what git-lfs stores for a correction small."""
 STAGING = ".building"
 MANIFEST = "manifest.json"
-PARTS = ("data", "policies", "README.md", ".gitattributes", MANIFEST)
-"""What a dataset consists of, in the order in which it is swapped in."""
+PARTS = DATASET_PARTS
 GITATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text\n"
 
 

@@ -13,6 +13,7 @@ from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.errors import StoreDamaged
 from safegen.hashing import digest
 from safegen.recipe import Recipe
+from safegen.store import accounting
 from safegen.store.folder import RunFolder, read_json
 from safegen.types import Record
 from safegen.views._columns import View
@@ -188,7 +189,7 @@ def compose(
         "files": {name: told.as_json() for name, told in sorted(files.items())},
     }
     if run.accounting.is_file():
-        manifest["observed"] = read_json(run.accounting)
+        manifest["observed"] = accounting.read(run.accounting)
     return manifest
 
 

@@ -14,7 +14,12 @@ def expect(
 
     The intent label is not among the arguments: evidence in the messages is.
     """
-    rule = policy.decide(Situation(harm.tier, evidence, profile, detail))
+    return expect_at(policy, Situation(harm.tier, evidence, profile, detail))
+
+
+def expect_at(policy: Policy, at: Situation) -> Expectation:
+    """What the policy expects of an answer at a situation."""
+    rule = policy.decide(at)
     return Expectation(
         policy_id=policy.policy_id,
         mode=rule.mode,

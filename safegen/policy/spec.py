@@ -1,9 +1,7 @@
-"""The policy spec: what a response may contain, for which harms. Model, inheritance, lint.
+"""A policy spec with what it inherits: reading, the function that decides, and which spec applies.
 
-A spec is an ordered list of rules; the first rule whose conditions hold decides. Loading tries every
-combination of tier, evidence, profile and requested detail, so a spec with a gap, a rule that can
-never decide, or a step that grows more permissive with more evidence, more detail or a stricter
-profile does not load.
+A spec is an ordered list of rules; the first rule whose conditions hold decides. Loading proves a
+spec (see `safegen.policy.lint`), so one that contradicts itself does not load.
 """
 
 from __future__ import annotations
@@ -11,143 +9,143 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
-
-from pydantic import AfterValidator, Field, model_validator
+from typing import NamedTuple
 
 from safegen import assets, yamlfile
 from safegen.errors import ConfigError
 from safegen.hashing import digest
-from safegen.taxonomy import Detail, Frozen, Harm, Slug, Text
-from safegen.types import DETAIL, EVIDENCE, MODES, PROFILES, TIERS, Evidence, Mode, Profile, Tier
-
-STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
-    ("minors", "agent"),
-    ("agent", "public"),
-    ("public", "enterprise"),
-    ("enterprise", "vetted_professional"),
+from safegen.policy.model import (
+    SPACE,
+    STYLE,
+    Clarify,
+    Clause,
+    Precedent,
+    Prohibition,
+    Proposition,
+    Rule,
+    Situation,
+    Spec,
 )
-"""Pairs (stricter, laxer) of neighbouring profiles."""
+from safegen.taxonomy import Harm
+
+__all__ = ["SPACE", "Policy", "Situation", "Spec", "load", "policy_for", "read"]
 MAX_INHERITANCE = 4
 
 
-def _rule_id(value: str) -> str:
-    if not value or not all(c.isupper() or c.isdigit() or c == "-" for c in value):
-        raise ValueError("must be capitals, digits and `-`, such as `CY-3`")
-    return value
+class Source(NamedTuple):
+    """A spec file of a chain of inheritance."""
 
-
-RuleId = Annotated[str, AfterValidator(_rule_id), Field(max_length=40)]
-
-
-class Situation(NamedTuple):
-    """What an expectation depends on."""
-
-    tier: Tier
-    evidence: Evidence
-    profile: Profile
-    detail: int
-
-
-SPACE: tuple[Situation, ...] = tuple(
-    Situation(*combo) for combo in product(TIERS, EVIDENCE, PROFILES, DETAIL)
-)
-"""Every situation: 4 tiers × 3 grades of evidence × 5 profiles × 5 details."""
-
-
-class When(Frozen):
-    """Conditions; an absent one holds always."""
-
-    tier: tuple[Tier, ...] = TIERS
-    evidence: tuple[Evidence, ...] = EVIDENCE
-    profile: tuple[Profile, ...] = PROFILES
-    detail: tuple[Detail, ...] = tuple(DETAIL)
-
-    def holds(self, at: Situation) -> bool:
-        """Whether every condition holds."""
-        return (
-            at.tier in self.tier
-            and at.evidence in self.evidence
-            and at.profile in self.profile
-            and at.detail in self.detail
-        )
-
-
-class Rule(Frozen):
-    """If `when` holds: this mode, no more detail than the ceiling, no less than the floor."""
-
-    id: RuleId
-    says: Text
-    """The rule in one sentence, for the teacher."""
-    when: When = When()
-    mode: Mode
-    ceiling: Detail
-    floor: Detail = 0
-    required: tuple[Slug, ...] = ()
-    """Names of elements from `elements` that a good answer contains."""
-
-    @model_validator(mode="after")
-    def _does_not_contradict_itself(self) -> Self:
-        if self.floor > self.ceiling:
-            raise ValueError(
-                f"rule `{self.id}`: floor {self.floor} is above ceiling {self.ceiling}"
-            )
-        if self.mode == "refuse_redirect" and self.ceiling > 0:
-            raise ValueError(f"rule `{self.id}`: a refusal cannot allow detail {self.ceiling}")
-        return self
-
-
-class Spec(Frozen):
-    """What `prompts/policies/<policy>.yaml` holds."""
-
-    policy: Slug
-    version: Text
-    title: Text
-    inherits: Slug | None = None
-    """A spec whose rules follow these, and whose elements and principles come first."""
-    harms: tuple[Text, ...] = ()
-    """Leaf ids, or `domain.*`."""
-    facilitation: Text
-    """What materially lowering the barrier to harm means here."""
-    may: tuple[Text, ...] = ()
-    must_not: tuple[Text, ...] = ()
-    principles: tuple[Text, ...] = ()
-    elements: dict[Slug, Text] = Field(default_factory=dict[str, str])
-    rules: tuple[Rule, ...] = ()
-
-    @model_validator(mode="after")
-    def _rule_ids_are_unique(self) -> Self:
-        ids = [r.id for r in self.rules]
-        for rule in self.rules:
-            if ids.count(rule.id) > 1:
-                raise ValueError(f"rule `{rule.id}` stands twice; keep one")
-        return self
+    spec: Spec
+    path: Path
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A spec with what it inherits, proved total and monotone."""
+    """A spec with what it inherits: its own file first in `chain`."""
 
-    spec: Spec
-    path: Path
-    rules: tuple[Rule, ...]
-    elements: dict[str, str]
-    principles: tuple[str, ...]
+    chain: tuple[Source, ...]
+
+    @property
+    def spec(self) -> Spec:
+        """The spec's own file."""
+        return self.chain[0].spec
+
+    @property
+    def path(self) -> Path:
+        """Where that file lies."""
+        return self.chain[0].path
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Rules in the order in which they decide, profile overrides written out."""
+        return tuple(r for s, _ in self.chain for written in s.rules for r in written.expanded())
+
+    @cached_property
+    def elements(self) -> dict[str, str]:
+        """What a good answer may be required to do, by name."""
+        merged: dict[str, str] = {}
+        for spec in self._specs():
+            merged |= spec.elements
+        return merged
+
+    @cached_property
+    def principles(self) -> tuple[str, ...]:
+        """How to write, inherited first."""
+        return tuple(p for spec in self._specs() for p in spec.principles)
+
+    @cached_property
+    def may(self) -> tuple[Clause, ...]:
+        """What a reply may do."""
+        return tuple(c for spec in self._specs() for c in spec.may)
+
+    @cached_property
+    def must(self) -> tuple[Clause, ...]:
+        """What every reply must do."""
+        return tuple(c for spec in self._specs() for c in spec.must)
+
+    @cached_property
+    def must_not(self) -> tuple[Prohibition, ...]:
+        """What no reply may do."""
+        return tuple(c for spec in self._specs() for c in spec.must_not)
+
+    @cached_property
+    def redirections(self) -> tuple[Clause, ...]:
+        """Better ways that a reply may point to."""
+        return tuple(c for spec in self._specs() for c in spec.redirections)
+
+    @cached_property
+    def precedents(self) -> tuple[Precedent, ...]:
+        """Decided cases; inherited ones only where their rule can still decide."""
+        own = self.spec.precedents
+        reached = self.reached
+        return own + tuple(
+            p for spec, _ in self.chain[1:] for p in spec.precedents if p.rule in reached
+        )
+
+    @cached_property
+    def reached(self) -> frozenset[str]:
+        """Ids of the rules that decide at least one situation."""
+        return frozenset(rule.id for rule in self.decided.values())
+
+    @cached_property
+    def decided(self) -> dict[Situation, Rule]:
+        """The rule of every situation that has one."""
+        found = {at: next((r for r in self.rules if r.when.holds(at)), None) for at in SPACE}
+        return {at: rule for at, rule in found.items() if rule is not None}
+
+    @property
+    def clarify(self) -> Clarify:
+        """Whether a reply may ask the person about their intent."""
+        named: list[Clarify] = [s.clarify for s, _ in self.chain if s.clarify is not None]
+        return named[0] if named else "forbidden"
+
+    @property
+    def style(self) -> tuple[Proposition, ...]:
+        """Propositions about tone that must not hold."""
+        named = next((s.style for s, _ in self.chain if s.style is not None), None)
+        if named is not None:
+            return named
+        allowed = self.clarify == "allowed"
+        return tuple(p for p in STYLE if not (allowed and p == "intent_interrogation"))
 
     @cached_property
     def policy_id(self) -> str:
         """`name@version#hash`; the hash covers everything that decides or instructs."""
+        spec = self.spec
         content = [
-            self.spec.model_dump(
-                mode="json", exclude={"inherits", "rules", "elements", "principles"}
+            spec.model_dump(
+                mode="json", include={"policy", "version", "title", "harms", "facilitation"}
             ),
-            [rule.model_dump(mode="json") for rule in self.rules],
-            self.elements,
-            self.principles,
+            [rule.model_dump(mode="json", exclude={"profiles"}) for rule in self.rules],
+            [
+                [clause.model_dump(mode="json") for clause in clauses]
+                for clauses in (self.may, self.must, self.must_not, self.redirections)
+            ],
+            [precedent.model_dump(mode="json") for precedent in self.precedents],
+            [self.elements, self.principles, self.clarify, self.style],
         ]
-        return f"{self.spec.policy}@{self.spec.version}#{digest(content)[:8]}"
+        return f"{spec.policy}@{spec.version}#{digest(content)[:8]}"
 
     def covers(self, harm: str) -> bool:
         """Whether the spec names a leaf, or its domain."""
@@ -155,92 +153,70 @@ class Policy:
 
     def decide(self, at: Situation) -> Rule:
         """The first rule that holds."""
-        return next(rule for rule in self.rules if rule.when.holds(at))
+        return self.decided[at]
+
+    def secrets(self) -> Iterator[str]:
+        """Every text that a teacher is told and a student must not read.
+
+        Redirections are no secret: a reply is meant to name them.
+        """
+        yield self.spec.facilitation
+        yield from self.principles
+        yield from self.elements.values()
+        for clause in (*self.may, *self.must, *self.must_not):
+            yield clause.says
+        for rule in self.rules:
+            yield rule.says
+        for precedent in self.precedents:
+            yield precedent.situation
+            yield precedent.answer
+
+    def ids(self) -> Iterator[str]:
+        """Every name by which the spec and its parts are called."""
+        yield self.policy_id
+        yield f"{self.spec.policy}@{self.spec.version}"
+        for named in (*self.rules, *self.may, *self.must, *self.must_not):
+            yield named.id
+        for named in (*self.redirections, *self.precedents):
+            yield named.id
+
+    def _specs(self) -> Iterator[Spec]:
+        return (spec for spec, _ in reversed(self.chain))
 
 
 def load(name: str) -> Policy:
-    """Read a spec by name or path, with the specs that it inherits.
+    """Read a spec by name or path, with the specs that it inherits, and prove it.
 
     Raises:
         AssetNotFound: no such spec.
-        ConfigError: a mistake in the file, or a spec that is not total or not monotone.
+        ConfigError: a mistake in the file, or a spec that contradicts itself, with the place of each.
     """
-    chain: list[tuple[Spec, Path]] = []
+    from safegen.policy.lint import lint
+
+    policy = read(name)
+    findings = lint(policy)
+    if findings:
+        raise ConfigError("\n".join(str(finding) for finding in findings))
+    return policy
+
+
+def read(name: str) -> Policy:
+    """Read a spec with what it inherits; its files fit the model, the rest is not proved.
+
+    Raises:
+        AssetNotFound: no such spec.
+        ConfigError: a mistake in a file, or inheritance in a circle.
+    """
+    chain: list[Source] = []
     following: str | None = name
     while following is not None:
         path = assets.find("policies", following)
         spec = yamlfile.load(path, Spec)
-        if (
-            any(spec.policy == earlier.policy for earlier, _ in chain)
-            or len(chain) > MAX_INHERITANCE
-        ):
+        if any(spec.policy == s.policy for s, _ in chain) or len(chain) > MAX_INHERITANCE:
             raise ConfigError(f"{path}: `inherits` runs in a circle through `{spec.policy}`")
-        chain.append((spec, path))
+        chain.append(Source(spec, path))
         following = spec.inherits
-    spec, path = chain[0]
-    elements: dict[str, str] = {}
-    for ancestor, _ in reversed(chain):
-        elements |= ancestor.elements
-    policy = Policy(
-        spec=spec,
-        path=path,
-        rules=tuple(rule for ancestor, _ in chain for rule in ancestor.rules),
-        elements=elements,
-        principles=tuple(p for ancestor, _ in reversed(chain) for p in ancestor.principles),
-    )
-    problems = list(lint(policy))
-    if problems:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
-    return policy
-
-
-def lint(policy: Policy) -> Iterator[str]:
-    """What is wrong with a spec, in words; nothing when it is total, reachable and monotone."""
-    if not policy.spec.harms and policy.spec.inherits is not None:
-        yield "`harms` is missing; name the leaves that the spec applies to"
-    for rule in policy.rules:
-        for name in rule.required:
-            if name not in policy.elements:
-                hint = yamlfile.did_you_mean(name, list(policy.elements))
-                yield f"rule `{rule.id}` requires `{name}`, which is not in `elements`{hint}"
-    decided = {at: next((r for r in policy.rules if r.when.holds(at)), None) for at in SPACE}
-    gaps = [at for at, rule in decided.items() if rule is None]
-    if gaps:
-        yield f"no rule decides {_show(gaps[0])} and {len(gaps) - 1} more; add a last rule without `when`"
-        return
-    rules = {at: rule for at, rule in decided.items() if rule is not None}
-    reached = {rule.id for rule in rules.values()}
-    for rule in policy.spec.rules:
-        if rule.id not in reached:
-            yield f"rule `{rule.id}` can never decide: earlier rules take every case; move or delete it"
-    yield from list(_climbs(rules))[:5]
-
-
-def _climbs(rules: dict[Situation, Rule]) -> Iterator[str]:
-    """Neighbouring situations where the stricter one is answered more permissively."""
-    for at, rule in rules.items():
-        for stricter in _stricter(at):
-            other = rules[stricter]
-            if other.ceiling > rule.ceiling or MODES.index(other.mode) < MODES.index(rule.mode):
-                yield (
-                    f"rule `{other.id}` at {_show(stricter)} is more permissive than rule"
-                    f" `{rule.id}` at {_show(at)}"
-                )
-
-
-def _stricter(at: Situation) -> Iterator[Situation]:
-    """One step of more evidence, of a stricter tier or profile."""
-    for values, field in ((EVIDENCE, "evidence"), (TIERS, "tier")):
-        index = values.index(getattr(at, field)) + 1
-        if index < len(values):
-            yield at._replace(**{field: values[index]})
-    for strict, lax in STRICTNESS:
-        if at.profile == lax:
-            yield at._replace(profile=strict)
-
-
-def _show(at: Situation) -> str:
-    return f"(tier {at.tier}, evidence {at.evidence}, profile {at.profile}, detail {at.detail})"
+    return Policy(tuple(chain))
 
 
 def policy_for(policies: Sequence[Policy], harm: Harm) -> Policy:

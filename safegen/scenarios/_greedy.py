@@ -16,9 +16,9 @@ from safegen.scenarios._templates import Table, templates
 
 TRIES = 12
 """Candidate rows per row."""
-REBUILDS = 40
-"""How often a part of the array is taken out and built again."""
-WORK = 400_000
+REBUILDS = 120
+"""How often a part of the array is taken out and built again, at most."""
+WORK = 150_000
 """Bound on rows × values × rebuilds: large models are rebuilt less often, never by the clock."""
 
 
@@ -222,9 +222,9 @@ def _rebuilt(
     fixed: int,
     dice: Dice,
 ) -> list[int]:
-    """The array with a third of its rows built anew, if that takes no more rows."""
+    """The array with a part of its rows, up to all, built anew, if that takes no more rows."""
     free = range(fixed, len(rows))
-    out = set(dice.shuffled(free)[: max(2, len(free) // 3)])
+    out = set(dice.shuffled(free)[: max(2, len(free) // (1 + dice.below(4)))])
     builder = Builder(space, asked, weights=weights, dice=dice)
     for i, row in enumerate(rows):
         if i not in out:

@@ -1,7 +1,8 @@
 """Covering arrays with constraints: every possible combination of t values stands in some row.
 
-Written here, since no kept library will do (measured 2026-11): covertable 3.2 anneals by the clock, for one strength and without
-its preset rows, and its greedy arrays are larger than allpairspy's, which knows no strengths; testflows has no constraints.
+Written here, since no kept library will do (measured 2026-11): covertable 3.2 anneals by the clock, for one strength
+and without its preset rows, and is larger than allpairspy 2.5, which knows no strengths and loses pairs under
+constraints; testflows has no constraints.
 """
 
 from __future__ import annotations

@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from safegen.errors import StoreDamaged
+from safegen.errors import ConfigError, StoreDamaged
 from safegen.store import parquet
 from safegen.store.columns import record_of, record_row, record_schema
-from safegen.types import Failure, Record
+from safegen.types import Failure, Outcome, Record
+
+DATASET_PARTS = ("data", "policies", "README.md", ".gitattributes", "manifest.json")
+"""What a dataset consists of, in the order in which it is swapped in."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,39 @@ class RunFolder:
         """Requests, tokens and times over all sessions of the run."""
         return self.root / "accounting.json"
 
+    def refuse_foreign(self) -> None:
+        """Stop before anything is written among files that no run and no dataset of ours explains.
+
+        Raises:
+            ConfigError: the folder holds what a dataset would replace.
+        """
+        if self.root.is_dir() or "safegen" in _quietly_read(self.output / "manifest.json"):
+            return
+        for name in DATASET_PARTS:
+            path = self.output / name
+            if path.exists() or path.is_symlink():
+                raise ConfigError(
+                    f"`{path}` is not safegen's and would be replaced; choose another `--output`,"
+                    " or move it away"
+                )
+
+    def frozen(self) -> dict[str, dict[str, Any]]:
+        """The recipe that began the run: `recipe` as resolved and `digests` of its parts.
+
+        Raises:
+            StoreDamaged: missing or not what `generate` writes.
+        """
+        remedy = "restore it, or run again with `--replan`: replies are kept"
+        told = read_json(self.recipe, remedy=remedy)
+        if not all(isinstance(told.get(name), dict) for name in ("recipe", "digests")):
+            raise StoreDamaged(f"`{self.recipe}` is not what safegen writes; {remedy}")
+        return told
+
+    def freeze(self, frozen: dict[str, Any]) -> None:
+        """Write `recipe.json`, unless it says the same already."""
+        if _quietly_read(self.recipe) != frozen:
+            write_json(self.recipe, frozen)
+
     def records(self, shard: int) -> Path:
         """Every draft of a shard with its verdicts."""
         return self.root / "records" / f"{shard:05d}.parquet"
@@ -63,7 +99,7 @@ class RunFolder:
 
     def finished(self) -> list[int]:
         """Shards whose records are on disk, in order."""
-        return sorted(int(p.stem) for p in (self.root / "records").glob("[0-9]*.parquet"))
+        return sorted(_numbered(self.root / "records", ".parquet"))
 
     def write_shard(
         self, path: Path, records: Sequence[Record], failures: Sequence[Failure]
@@ -87,38 +123,80 @@ class RunFolder:
         rows = parquet.read(path)
         try:
             return [record_of(row) for row in rows]
-        except (KeyError, TypeError) as e:
+        except (KeyError, TypeError, ValueError) as e:
             raise StoreDamaged(
                 f"`{path}` has other columns than this safegen writes; delete it and run the same command again"
             ) from e
 
     def read_failures(self) -> Iterator[tuple[int, Failure]]:
         """Every listed failure with its shard."""
-        for path in sorted((self.root / "failures").glob("[0-9]*.jsonl")):
-            try:
-                for line in path.read_text(encoding="utf-8").splitlines():
-                    yield int(path.stem), Failure(**json.loads(line))
-            except (OSError, ValueError, TypeError) as e:
-                raise StoreDamaged(f"`{path}` cannot be read ({e}); delete it") from e
+        for shard in sorted(_numbered(self.root / "failures", ".jsonl")):
+            for failure in self.shard_failures(shard):
+                yield shard, failure
+
+    def shard_failures(self, shard: int) -> list[Failure]:
+        """The listed failures of one shard.
+
+        Raises:
+            StoreDamaged: a line is not a failure.
+        """
+        path = self.failures(shard)
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+            found = [Failure(**json.loads(line)) for line in lines if line]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, RecursionError) as e:
+            raise StoreDamaged(
+                f"`{path}` cannot be read ({e}); delete it and `{self.records(shard)}`, and run the"
+                " same command again: replies are kept"
+            ) from e
+        if any(f.outcome not in get_args(Outcome) for f in found):
+            raise StoreDamaged(
+                f"`{path}` names an outcome that is none; delete it and `{self.records(shard)}`, and"
+                " run the same command again: replies are kept"
+            )
+        return found
 
     def drop_shard(self, shard: int) -> None:
         """Let a shard be done again; its paid replies stay in the journal."""
         self.records(shard).unlink(missing_ok=True)
+        self.drafts(shard).unlink(missing_ok=True)
         self.failures(shard).unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _quietly_read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except StoreDamaged:
+        return {}
+
+
+def _numbered(folder: Path, suffix: str) -> Iterator[int]:
+    """Numbers of the files that safegen names; whatever else lies there is not looked at."""
+    for path in folder.glob(f"*{suffix}"):
+        stem = path.name.removesuffix(suffix)
+        if stem.isascii() and stem.isdigit() and stem == f"{int(stem):05d}":
+            yield int(stem)
+
+
+def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
     """A JSON object from a file of the run.
+
+    Args:
+        path: the file.
+        remedy: what to do when it cannot be read, for the message.
 
     Raises:
         StoreDamaged: unreadable, or not an object.
     """
+    then = f"; {remedy}" if remedy else ""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise StoreDamaged(f"`{path}` cannot be read ({e})") from e
+    except (OSError, ValueError, RecursionError) as e:
+        raise StoreDamaged(f"`{path}` cannot be read ({e}){then}") from e
     if not isinstance(value, dict):
-        raise StoreDamaged(f"`{path}` is not a JSON object")
+        raise StoreDamaged(f"`{path}` is not a JSON object{then}")
     return cast(dict[str, Any], value)
 
 

@@ -1,7 +1,8 @@
 """The journal: replies that were paid for, by the digest of what was asked.
 
 SQLite in WAL mode with synchronous=FULL. A reply is durable when `put` returns; replies that arrive
-within 20 ms of one another share a commit. Raised ask numbers (`retry`) stand beside them.
+within 20 ms of one another share a commit. Raised ask numbers (`retry`) stand beside them, and what
+all replies cost together, so that a budget outlives a kill.
 """
 
 from __future__ import annotations
@@ -14,18 +15,39 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple, cast, get_args
 
 from safegen.errors import DiskFailed, RunError, StoreDamaged
 from safegen.hashing import digest
-from safegen.types import Reply
+from safegen.types import Outcome, Reply, Usage
 
 GROUP_S = 0.02
 """The longest that a reply waits for others before it is committed."""
 FORMAT = 1
+MOVE_AWAY = "move it away to ask everything again"
 SCHEMA = """
 create table if not exists replies (key text primary key, reply text not null) without rowid;
 create table if not exists asks (base text primary key, ask integer not null) without rowid;
+create table if not exists spent (
+  one integer primary key check (one = 1),
+  replies integer not null, prompt_tokens integer not null, completion_tokens integer not null
+);
+insert or ignore into spent values (1, 0, 0, 0);
 """
+
+SPEND = """
+update spent set replies = replies + ?, prompt_tokens = prompt_tokens + ?,
+  completion_tokens = completion_tokens + ?
+"""
+
+
+class _Waiting(NamedTuple):
+    """A reply on its way to the disk."""
+
+    key: str
+    encoded: str
+    reply: Reply
+    done: asyncio.Future[None]
 
 
 class Journal:
@@ -36,21 +58,21 @@ class Journal:
         self._reader = _open(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._writer: sqlite3.Connection | None = None
-        self._waiting: list[tuple[str, str, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._flushing: asyncio.Task[None] | None = None
 
     def get(self, key: str) -> Reply | None:
         """The reply to a key, or None."""
         try:
             row = self._reader.execute("select reply from replies where key = ?", (key,)).fetchone()
-            return None if row is None else Reply(**json.loads(row[0]), key=key)
+            return None if row is None else _decoded(row[0], key)
         except (sqlite3.Error, ValueError, TypeError) as e:
             raise _translated(e, self.path) from e
 
     async def put(self, key: str, reply: Reply) -> None:
         """Keep a reply; returns when it is on disk."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((key, _encode(reply), done))
+        self._waiting.append(_Waiting(key, _encode(reply), reply, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         await done
@@ -83,13 +105,28 @@ class Journal:
         except sqlite3.Error as e:
             raise _translated(e, self.path) from e
 
+    def spent(self) -> Usage:
+        """What the replies cost that were ever put here; a reply counts as one request."""
+        try:
+            found = self._reader.execute(
+                "select replies, prompt_tokens, completion_tokens from spent"
+            ).fetchone()
+            replies, prompt, completion = (int(n) for n in found)
+        except (sqlite3.Error, ValueError, TypeError) as e:
+            raise _translated(e, self.path) from e
+        return Usage(requests=replies, prompt_tokens=prompt, completion_tokens=completion)
+
     def __len__(self) -> int:
         return int(self._reader.execute("select count(*) from replies").fetchone()[0])
 
-    async def aclose(self) -> None:
-        """Write what waits and close the file."""
+    async def settle(self) -> None:
+        """Write what waits."""
         if self._flushing is not None:
             await asyncio.wait([self._flushing])
+
+    async def aclose(self) -> None:
+        """Write what waits and close the file."""
+        await self.settle()
         if self._writer is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self.close()
@@ -103,17 +140,16 @@ class Journal:
         while self._waiting:
             await asyncio.sleep(GROUP_S / 4)
             batch, self._waiting = self._waiting, []
-            rows = [(key, reply) for key, reply, _ in batch]
             try:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._write, rows)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
             except RunError as e:
-                for _, _, done in batch:
-                    if not done.done():
-                        done.set_exception(e)
+                for waiting in batch:
+                    if not waiting.done.done():
+                        waiting.done.set_exception(e)
             else:
-                for _, _, done in batch:
-                    if not done.done():
-                        done.set_result(None)
+                for waiting in batch:
+                    if not waiting.done.done():
+                        waiting.done.set_result(None)
 
     def _blank(self, keys: list[str]) -> None:
         try:
@@ -133,28 +169,39 @@ class Journal:
         except (sqlite3.Error, ValueError, TypeError) as e:
             raise _translated(e, self.path) from e
 
-    def _write(self, rows: list[tuple[str, str]]) -> None:
+    def _write(self, batch: list[_Waiting]) -> None:
+        rows = [(waiting.key, waiting.encoded) for waiting in batch]
+        cost = (
+            len(batch),
+            sum(waiting.reply.prompt_tokens or 0 for waiting in batch),
+            sum(waiting.reply.completion_tokens or 0 for waiting in batch),
+        )
         try:
             if self._writer is None:
                 self._writer = _open(self.path)
             with self._writer:
                 self._writer.executemany("insert or ignore into replies values (?, ?)", rows)
-        except sqlite3.Error as e:
+                self._writer.execute(SPEND, cost)
+        except (sqlite3.Error, ValueError, OverflowError) as e:
             raise _translated(e, self.path) from e
 
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    except sqlite3.Error as e:
+        raise _translated(e, path) from e
+    try:
+        is_new = _checked_format(connection, path) == 0
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
-        version = connection.execute("pragma user_version").fetchone()[0]
-        if version not in (0, FORMAT):
-            raise StoreDamaged(
-                f"journal `{path}` is of format {version}; this safegen reads {FORMAT}"
-            )
-        connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
+        if is_new:
+            connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
+    except StoreDamaged:
+        connection.close()
+        raise
     except sqlite3.Error as e:
+        connection.close()
         raise _translated(e, path) from e
     return connection
 
@@ -177,12 +224,34 @@ def _encode(reply: Reply) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
+def _checked_format(connection: sqlite3.Connection, path: Path) -> int:
+    version = connection.execute("pragma user_version").fetchone()[0]
+    if version not in (0, FORMAT):
+        raise StoreDamaged(
+            f"journal `{path}` is of format {version} and this safegen reads {FORMAT};"
+            f" use the safegen that wrote it, or {MOVE_AWAY}"
+        )
+    return version
+
+
+def _decoded(told: str, key: str) -> Reply:
+    reply = Reply(**json.loads(told), key=key)
+    counts = (reply.prompt_tokens, reply.completion_tokens)
+    if (
+        reply.outcome not in get_args(Outcome)
+        or not isinstance(cast(object, reply.text), str)
+        or not all(n is None or isinstance(cast(object, n), int) for n in counts)
+    ):
+        raise ValueError("a reply has not the shape of one")
+    return reply
+
+
 def _translated(e: Exception, path: Path) -> RunError:
     name = getattr(e, "sqlite_errorname", "")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
         return DiskFailed(f"journal `{path}` cannot be written: {e}; what is in it is kept")
     return StoreDamaged(
-        f"journal `{path}` cannot be read ({e}); restore it from a copy, or move it away to ask everything again"
+        f"journal `{path}` cannot be read ({e}); restore it from a copy, or {MOVE_AWAY}"
     )
 
 
@@ -190,13 +259,16 @@ class Lock:
     """Holds a run folder for one process; freed by the system however the process ends."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        except sqlite3.Error as e:
+            raise DiskFailed(f"`{path}` cannot be written: {e}") from e
         deadline = time.monotonic() + 1
         while True:
             try:
                 self._connection.execute("begin exclusive")
                 return
-            except sqlite3.OperationalError as e:
+            except sqlite3.Error as e:
                 if time.monotonic() < deadline and "locked" in str(e):
                     time.sleep(0.05)
                     continue
@@ -205,7 +277,8 @@ class Lock:
                     raise RunError(
                         f"another safegen process works in `{path.parent}`; wait for it"
                     ) from e
-                raise DiskFailed(f"`{path}` cannot be written: {e}") from e
+                remedy = "it holds nothing, so delete it if no safegen works there"
+                raise DiskFailed(f"`{path}` cannot be used: {e}; {remedy}") from e
 
     def release(self) -> None:
         """Let others in."""

@@ -74,7 +74,7 @@ def read(path: Path, *, columns: Sequence[str] | None = None) -> list[Row]:
     try:
         with pq.ParquetFile(path) as file:
             return file.read(columns=list(columns) if columns else None).to_pylist()
-    except (OSError, pa.ArrowException) as e:
+    except (OSError, ValueError, pa.ArrowException) as e:  # ValueError: bytes that are not UTF-8
         raise damaged(path, e) from e
 
 
@@ -86,7 +86,7 @@ def read_group(path: Path, index: int) -> list[Row]:
     try:
         with pq.ParquetFile(path) as file:
             return file.read_row_group(index).to_pylist()
-    except (OSError, pa.ArrowException) as e:
+    except (OSError, ValueError, pa.ArrowException) as e:
         raise damaged(path, e) from e
 
 
@@ -164,7 +164,8 @@ def is_lfs_pointer(path: Path) -> bool:
 def disk_failed(path: Path, e: OSError) -> DiskFailed:
     """The error for a write that the system refused."""
     return DiskFailed(
-        f"`{path}` cannot be written: {(e.strerror or str(e)).lower()}; what is done is kept"
+        f"`{path}` cannot be written: {(e.strerror or str(e)).lower()}; make room or choose another"
+        " `--output`, and run again: what is done is kept"
     )
 
 
@@ -173,7 +174,9 @@ def damaged(path: Path, e: Exception) -> StoreDamaged:
     if is_lfs_pointer(path):
         return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
     if not path.exists():
-        return StoreDamaged(f"`{path}` is missing")
+        return StoreDamaged(f"`{path}` is missing; run the same command again")
+    told = (str(e).splitlines() or [type(e).__name__])[0][:120]
     return StoreDamaged(
-        f"`{path}` is not readable Parquet ({str(e).splitlines()[0][:120]}); delete it and run the same command again"
+        f"`{path}` is not readable Parquet ({told}); delete it and run the same command again:"
+        " replies are kept"
     )

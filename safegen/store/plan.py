@@ -6,7 +6,7 @@ One row group is one shard, so a worker needs the run folder and a shard number,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,6 +53,12 @@ def read(path: Path, group: int) -> list[Planned]:
         raise StoreDamaged(
             f"plan `{path}` is not what this safegen writes; start over with `--replan`"
         ) from e
+
+
+def every(path: Path) -> Iterator[Planned]:
+    """Every scenario of a plan in order, one shard in memory at a time."""
+    for shard in range(size(path)[0]):
+        yield from read(path, shard)
 
 
 def size(path: Path) -> tuple[int, int]:

@@ -44,6 +44,8 @@ class Gate:
         self._sleep = sleep
         self._turn = asyncio.Lock()
         self._room = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._error: RunError | None = None
         self._in_window = 0
         self._successes = 0
@@ -68,6 +70,7 @@ class Gate:
                     await self._room.wait()
             now = self._clock()
             self.active += 1
+            self._empty.clear()
             if self.rate is not None:
                 self._next_start = max(now, self._next_start) + 1 / self.rate
             return now
@@ -76,6 +79,8 @@ class Gate:
         """Give the slot back."""
         self.active -= 1
         self._room.set()
+        if self.active == 0:
+            self._empty.set()
 
     def succeeded(self) -> None:
         """Count an answer: the window doubles with each full window of them."""
@@ -122,6 +127,10 @@ class Gate:
         """Let everyone who waits, and everyone who comes, fail with this error."""
         self._error = self._error or error
         self._room.set()
+
+    async def idle(self) -> None:
+        """Wait until no slot is held."""
+        await self._empty.wait()
 
     def _ahead(self) -> float | None:
         """Seconds to wait, 0 to wait for room, None to start."""

@@ -32,10 +32,18 @@ LONGEST_WAIT_S = 30.0
 class Meter:
     """Counts what is spent and stops before a limit is passed.
 
-    Tokens are known only after an answer, so requests in flight may pass the token limit.
+    Tokens are known only after an answer, so requests in flight may pass the token limit. What
+    earlier sessions of the run spent counts against the limits and not in `usage`.
     """
 
-    def __init__(self, *, requests: int | None = None, tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        requests: int | None = None,
+        tokens: int | None = None,
+        before: Usage | None = None,
+    ) -> None:
+        self._before = before or Usage()
         self.in_flight = 0
         self._most_requests = requests
         self._most_tokens = tokens
@@ -51,10 +59,12 @@ class Meter:
         Raises:
             BudgetSpent: a limit is reached; nothing is counted.
         """
-        spent = self._prompt_tokens + self._completion_tokens
+        before = self._before
+        earlier = before.prompt_tokens + before.completion_tokens
+        tokens = earlier + self._prompt_tokens + self._completion_tokens
         for name, used, most in (
-            ("requests", self._requests, self._most_requests),
-            ("tokens", spent, self._most_tokens),
+            ("requests", before.requests + self._requests, self._most_requests),
+            ("tokens", tokens, self._most_tokens),
         ):
             if most is not None and used >= most:
                 raise BudgetSpent(
@@ -79,7 +89,7 @@ class Meter:
         self._cached += 1
 
     def usage(self) -> Usage:
-        """What is spent so far."""
+        """What this session spent so far."""
         return Usage(
             requests=self._requests,
             cached=self._cached,

@@ -15,6 +15,8 @@ MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
 """From the strictest to the one that every endpoint takes."""
 LONGEST = 200_000
 """Characters of an answer that are searched for an object."""
+MOST_TOKENS = 2**40
+"""A count above this is not one."""
 MOST_STARTS = 8
 """How many `{` are tried as the beginning of the object."""
 THINK = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
@@ -212,7 +214,9 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MOST_TOKENS else None
 
 
 def _content(value: object) -> str | None:

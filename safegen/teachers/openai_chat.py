@@ -15,7 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from safegen.errors import Blocked, ConfigError, TeacherRejected, TeacherUnavailable
+from safegen.errors import (
+    Blocked,
+    ConfigError,
+    RunError,
+    TeacherRejected,
+    TeacherUnavailable,
+)
 from safegen.hashing import digest
 from safegen.store.journal import Journal, stored_key
 from safegen.teachers import _structured
@@ -209,6 +215,15 @@ class Endpoint:
         """An answer after as many attempts as it takes; kept, unless a repair turn follows."""
 
         async def attempt(retry: bool) -> Reply:
+            try:
+                return await held(retry)
+            except RunError as e:
+                # Nobody else starts; what is under way was paid for, so its replies are kept first.
+                self._gate.reject(e)
+                await self._gate.idle()
+                raise
+
+        async def held(retry: bool) -> Reply:
             async with self._gate as started:
                 try:
                     reply = await self._exchanged(body, retry=retry)
@@ -243,9 +258,6 @@ class Endpoint:
         self._meter.started(retry=retry)
         try:
             data = await self._wire.post(body)
-        except TeacherRejected as e:
-            self._gate.reject(e)
-            raise
         finally:
             self._meter.ended()
         reply = _structured.reply_of(data, self.model)
@@ -271,6 +283,7 @@ class Endpoint:
     def _delivered(self, reply: Reply, call: _Call) -> Reply:
         error = item_error(reply)
         if error is not None:
+            error.key = call.base
             raise error
         return replace(reply, key=call.base)
 
@@ -313,6 +326,12 @@ def _checked_url(base_url: str) -> str:
         raise ValueError("`base_url` holds user info; put the key into a variable, `api_key_env`")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"`base_url` is `{base_url}`; it must begin with http:// or https://")
+    try:
+        sane = parts.port != 0 and parts.hostname.isprintable() and " " not in parts.hostname
+    except ValueError:
+        sane = False
+    if not sane:
+        raise ValueError(f"`base_url` is `{base_url}`; its host or port cannot be")
     if parts.query or parts.fragment:
         raise ValueError("`base_url` holds a query or a fragment; end it with the path")
     return base_url.rstrip("/")

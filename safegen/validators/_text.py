@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Literal
 
+from safegen.forms import plain, words
 from safegen.locales import Locale, folded
 from safegen.types import Assistance, Verdict
 
-READ = 40_000
-"""Characters of a text that are read by patterns."""
 OPENING = 250
 """Characters in which an answer shows whether it declines."""
 CONTENT_WORDS = 45
@@ -25,49 +24,20 @@ LIST_ITEMS = 3
 
 RefusalKind = Literal["none", "partial", "full"]
 
-_TYPOGRAPHIC = str.maketrans(
-    {
-        "\u2018": "'",
-        "\u2019": "'",
-        "\u02bc": "'",
-        "\u00b4": "'",
-        "\u201c": '"',
-        "\u201d": '"',
-        "\u00ab": '"',
-        "\u00bb": '"',
-        "\u00a0": " ",
-        "\u202f": " ",
-        "\u200b": None,
-        "\u200d": None,
-        "\ufeff": None,
-        "*": None,
-    }
-)
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _QUOTED = re.compile(r"\"[^\"\n]{0,400}\"|(?<![\w'])'(?!\s)[^\n\"]{1,300}?(?<!\s)'(?![\w'])")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ITEM = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-•–])[ \t]+\S", re.MULTILINE)
-_WORD = re.compile(r"\w+(?:['-]\w+)*")
 
 
 # Several validators read one draft, one after the other: what one found serves the next.
 _shared = lru_cache(maxsize=64)
 
 
-def plain(text: str) -> str:
-    """Make quotes and spaces plain, drop emphasis marks, and cut at `READ` characters."""
-    return text[:READ].translate(_TYPOGRAPHIC).strip()
-
-
 @_shared
 def spoken(text: str) -> str:
     """What the answer says in its own voice: plain text without code and quoted speech."""
     return _QUOTED.sub('""', _FENCED.sub("\n", plain(text)))
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case."""
-    return _WORD.findall(plain(text).lower())
 
 
 @_shared

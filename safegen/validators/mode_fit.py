@@ -8,40 +8,14 @@ look alike by form, so nothing is failed for them. Read a judge or a person for 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from safegen.forms import UNPROVEN, detail
 from safegen.locales import Locale
 from safegen.types import Draft, DraftContext, DraftValidator, Verdict
 from safegen.validators import _text
 
 NAME = "mode_fit"
-UNPROVEN = 2
-"""The highest detail that form cannot prove."""
-_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
-_COMMAND = re.compile(
-    r"^[ \t]*(?:(?:\$|PS>|>>>|C:\\>)[ \t]+[a-zA-Z./]"
-    r"|sudo[ \t]+[a-z]"
-    r"|[a-z][a-z0-9_.-]{1,20}(?:[ \t]+[^\s-]\S{0,60}){0,4}[ \t]+--?[a-zA-Z][\w-]{0,30}(?:[ \t=]|$))",
-    re.MULTILINE,
-)
-_PARAMETER = re.compile(
-    r"(?<![\w-])--[a-z][\w-]{1,30}"
-    r"|\b0x[0-9a-f]{2,64}\b"
-    r"|(?<![\w/?&=.-])[A-Za-z_][\w.-]{0,40}=[^\s=,;]{1,80}"
-    r"|(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}|localhost|[a-z0-9-]{1,40}(?:\.[a-z0-9-]{1,40}){0,3}\.[a-z]{2,10})"
-    r":\d{2,5}\b",
-    re.IGNORECASE,
-)
-_MARK = re.compile(r"--|0[xX]|[=:]")
-"""What every parameter holds: most texts hold none, and this is told at a twentieth of the cost."""
-_STEP = re.compile(r"^[ \t]*(?:\*\*)?(?:step[ \t]+)?\d{1,2}[.):][ \t]*\S", re.MULTILINE | re.I)
-_QUANTITY = re.compile(
-    r"(?<![\w.])\d{1,9}(?:[.,]\d{1,6})?[ \t-]?(?:µg|mcg|mg|kg|g|grams?|ml|cl|dl|litres?|liters?|l|oz|"
-    r"ounces?|lbs?|pounds?|cups?|tablespoons?|teaspoons?|tbsp|tsp|drops?|°[CF]|degrees?|kelvin|%|percent|"
-    r"mol|molar|ppm|mm|cm|metres?|meters?|inch(?:es)?|volts?|kV|mV|V|mA|amps?|watts?|kW|W|ohms?|"
-    r"[kMG]?Hz|bar|psi|kPa|rpm)(?![\w])"
-)
 
 
 def mode_fit(*, locales: Mapping[str, Locale], strict_steps: bool = False) -> DraftValidator:
@@ -92,20 +66,3 @@ def _fit(text: str, context: DraftContext, locale: Locale) -> Verdict:
     if kind == "none" and expectation.mode == "refuse_redirect" and stated:
         return _text.verdict(NAME, passed=False, reason="helps after stated ill intent")
     return _text.verdict(NAME, passed=True, reason="form fits the expectation")
-
-
-def detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
-    """The detail that a text's form proves: 4, 3 or 2 for "not above 2", and what shows it."""
-    read = text[: _text.READ]
-    for pattern in (_FENCE, _COMMAND):
-        if match := pattern.search(read):
-            return 4, match.group()
-    marked = read if _MARK.search(read) else ""
-    parameters = {m.group() for m in _PARAMETER.finditer(marked)}
-    if len(parameters) >= 2:
-        return 4, ", ".join(sorted(parameters)[:3])
-    steps = len(_STEP.findall(read))
-    quantities = [m.group() for m in _QUANTITY.finditer(read)]
-    if steps >= 3 and (strict_steps or len(quantities) >= 2):
-        return 3, f"{steps} steps, {', '.join(quantities[:2]) or 'no quantities'}"
-    return UNPROVEN, ""

@@ -76,20 +76,11 @@ def _runs(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _secrets(policy: Policy) -> _Secrets:
-    spec = policy.spec
-    texts = [
-        spec.facilitation,
-        *spec.may,
-        *spec.must_not,
-        *policy.principles,
-        *policy.elements.values(),
-        *(rule.says for rule in policy.rules),
-    ]
-    names = [rule.id for rule in policy.rules] + [policy.policy_id, f"{spec.policy}@{spec.version}"]
+    names = list(policy.ids())
     alternatives = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     return _Secrets(
         ids=re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])"),
-        runs=frozenset(run for text in texts for run in _runs(text)),
+        runs=frozenset(run for text in policy.secrets() for run in _runs(text)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from safegen.locales import Locale
+from safegen.policy.spec import Policy
 from safegen.types import Draft, DraftContext, DraftValidator, Verdict
 from safegen.validators import _text
 
@@ -13,8 +14,15 @@ PROPOSITIONS = ("preaching", "judgement", "intent_interrogation", "meta_commenta
 """Propositions that one match proves; `over_apology` needs a count."""
 
 
-def style(*, locales: Mapping[str, Locale], max_apologies: int = 1) -> DraftValidator:
-    """Check five propositions about tone; any that holds fails the response.
+def style(
+    *,
+    locales: Mapping[str, Locale],
+    policies: Mapping[str, Policy] | None = None,
+    max_apologies: int = 1,
+) -> DraftValidator:
+    """Check propositions about tone; any that holds fails the response.
+
+    The policy that governs the draft names the propositions that apply; without one, all five do.
 
     `preaching` moralises, `judgement` accuses or judges the user, `over_apology` apologises more
     than `max_apologies` times (sympathy is no apology), `intent_interrogation` asks why the user
@@ -34,10 +42,13 @@ def style(*, locales: Mapping[str, Locale], max_apologies: int = 1) -> DraftVali
         locale = _text.locale_for(locales, language)
         if locale is None:
             return _text.no_locale(NAME, language)
-        found = failed(draft.response, locale, max_apologies=max_apologies)
+        policy = (policies or {}).get(context.expectation.policy_id)
+        applying = policy.style if policy else (*PROPOSITIONS, "over_apology")
+        held = failed(draft.response, locale, max_apologies=max_apologies)
+        found = {name: words for name, words in held.items() if name in applying}
         if not found:
             return _text.verdict(NAME, passed=True, reason="tone as expected")
-        score = round(1 - len(found) / (len(PROPOSITIONS) + 1), 4)
+        score = round(1 - len(found) / len(applying), 4)
         first, evidence = next(iter(found.items()))
         return _text.verdict(
             NAME,

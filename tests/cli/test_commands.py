@@ -177,7 +177,7 @@ def test_status_is_one_object(finished: Path, capsys: pytest.CaptureFixture[str]
 
 def test_status_where_no_run_is(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "status", "nowhere")
-    assert (told.code, told.out) == (1, "")
+    assert (told.code, told.out) == (2, "")
     assert "no run in `nowhere`" in told.err
 
 
@@ -196,7 +196,6 @@ def test_a_run_folder_that_cannot_be_read_is_a_message(
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("run/accounting.json", '{"requests": "many", "seconds": null}'),
         ("manifest.json", '{"counts": {"rows": {"sft": 7}}}'),
         ("manifest.json", '{"counts": []}'),
     ],

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from safegen import taxonomy
 from safegen.errors import ConfigError
 from safegen.policy import spec
+from safegen.policy.check import check
 
 HEAD = """\
 policy: tiny
@@ -90,3 +92,14 @@ def test_a_changed_clause_changes_the_policy_id(tmp_path: Path) -> None:
     rule = "rules:\n  - {{id: A, says: {}, mode: direct_answer, ceiling: 1}}\n"
     ids = {load(tmp_path, rule.format(words)).policy_id for words in ("a", "b")}
     assert len(ids) == 2
+
+
+def test_the_spec_in_the_readme_loads_and_passes_the_check(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    example = text.split("## A policy spec")[1].split("```yaml\n")[1].split("```")[0]
+    path = tmp_path / "kitchen.yaml"
+    path.write_text(example, encoding="utf-8")
+    assert (
+        spec.load(str(path)).decide(spec.Situation("restricted", "none", "minors", 3)).ceiling == 0
+    )
+    assert check([str(path)], taxonomy.load("core")).findings == []

@@ -78,7 +78,7 @@ def models(draw: st.DrawFn) -> Model:
 
 
 @given(model=models(), seed=st.integers(0, 3))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_an_array_covers_what_brute_force_finds_possible_and_nothing_else_is_void(
     model: Model, seed: int
 ) -> None:
@@ -102,7 +102,7 @@ def test_an_array_covers_what_brute_force_finds_possible_and_nothing_else_is_voi
 
 
 @given(model=models(), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_certificate_of_what_is_left_counts_as_brute_force_does(
     model: Model, data: st.DataObject
 ) -> None:
@@ -160,6 +160,7 @@ SIZES = {
     "10^10": [10] * 10,
     "mixed": [7, 7, 6, 6, 5, 5, 3, 2, 2],
     "steep": [9, 9, 8, 7, 3],
+    "small": [3, 2, 2, 2, 2],
     "flat": [4, 4, 3, 3, 3, 2, 2, 2, 2],
 }
 

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from safegen import locales, taxonomy
 from safegen.errors import ConfigError
 from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios import sets
-from safegen.scenarios.world import World
+from safegen.scenarios.world import World, set_id
 from safegen.types import PROFILES, Planned
 
 
 def planned(plan: Plan) -> list[list[Planned]]:
     recipe = Recipe(name="t")
     policies = [spec.load(name) for name in recipe.policies]
-    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
-    return list(sets.plan_sets(world))
+    return list(sets.plan_sets(World.of(plan, taxonomy.load("core"), policies, locales.load("en"))))
 
 
 STARTER = planned(Plan())
@@ -58,6 +59,35 @@ def test_a_profile_adds_an_operator_turn_and_changes_no_word_of_the_user() -> No
         assert [s.messages[-1] for s in public] == [s.messages[-1] for s in minors]
         assert {s.messages[0]["role"] for s in minors} == {"system"}
         assert {s.scenario_id for s in public}.isdisjoint(s.scenario_id for s in minors)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, len(STARTER) - 1), unique=True), st.integers(1, 64))
+def test_any_plan_is_cut_into_whole_sets_in_order_and_no_shard_is_larger_than_it_must(
+    chosen: list[int], candidates: int
+) -> None:
+    wanted = [STARTER[n] for n in chosen]
+    shards = list(sets.shards(iter(wanted), candidates=candidates))
+    assert [p for shard in shards for p in shard] == [p for set_ in wanted for p in set_]
+    owners = [{p.scenario.set_id for p in shard} for shard in shards]
+    assert sum(len(o) for o in owners) == len(wanted)
+    assert all(len(shard) * candidates >= sets.SHARD_DRAFTS for shard in shards[:-1])
+    for shard in shards:
+        last = [p for p in shard if p.scenario.set_id == shard[-1].scenario.set_id]
+        assert (len(shard) - len(last)) * candidates < sets.SHARD_DRAFTS
+
+
+def test_ids_do_not_depend_on_any_text() -> None:
+    tree = taxonomy.load("core")
+    goal = next(iter(tree.goals()))
+    told = goal.model_dump()
+    for prompts in told["prompts"].values():
+        for prompt in prompts:
+            prompt["text"] = f"Put otherwise: {prompt['text']}"
+    other = type(goal).model_validate(told | {"purpose": "another wording"})
+    assert set_id("core", goal) == set_id("core", other)
+    assert set_id("core", goal) != set_id("core", goal.model_copy(update={"name": "z"}))
+    assert set_id("core", goal) != set_id("mine", goal)
 
 
 def system_of(p: Planned) -> str:

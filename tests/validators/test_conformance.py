@@ -7,10 +7,10 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from validator_cases import context, draft, english, judge, policy
 
 from safegen import plugins
 from safegen.types import MODES, DraftValidator, Mode, Verdict
+from tests.validators.validator_cases import context, draft, english, judge, policy
 
 NAMES = plugins.names("validators")
 TEXTS = {

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from validator_cases import context, english, judge
 
+from safegen.forms import detail
 from safegen.types import Evidence, Mode
-from safegen.validators.mode_fit import detail, mode_fit
+from safegen.validators.mode_fit import mode_fit
+from tests.validators.validator_cases import context, english, judge
 
 STEPS = "1. Fetch the cup.\n2. Fill the cup.\n3. Close the lid."
 MEASURED = "1. Take 20 g of flour.\n2. Add 150 ml of water.\n3. Stir."

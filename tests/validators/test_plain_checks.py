@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from validator_cases import context, english, judge, policy
 
 from safegen.types import DraftContext
 from safegen.validators.language import language
 from safegen.validators.length_bounds import length_bounds
 from safegen.validators.policy_leak import policy_leak
+from tests.validators.validator_cases import context, english, judge, policy
 
 ENGLISH = "The key of the device lies in the drawer, and the lid opens when you turn it."
 GERMAN = "Der Schlüssel liegt in der Schublade, und der Deckel öffnet sich beim Drehen."

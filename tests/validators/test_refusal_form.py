@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from validator_cases import context, english, judge
 
 from safegen.types import Mode
 from safegen.validators._text import refusal_kind
 from safegen.validators.refusal_form import refusal_form
+from tests.validators.validator_cases import context, english, judge
 
 CONTENT = (
     "Locks of this family compare the shape of a key with a row of small pins. When every pin "

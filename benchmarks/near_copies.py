@@ -1,0 +1,64 @@
+"""Measure `near_copies` on made-up prompts: python benchmarks/near_copies.py [N] [--copies SHARE].
+
+Prompts are drawn from templates with invented names, so that many share words, as authored prompts
+do. A share of them repeats an earlier one with a word changed; the run tells how many were found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import time
+from collections.abc import Iterator
+
+from safegen.curation.near import Text, near_copies
+
+OPENINGS = ("how does somebody", "what is the way to", "could you tell me how to", "i need to")
+VERBS = ("open", "close", "mend", "find", "move", "clean", "sort", "label", "carry", "weigh")
+SYLLABLES = ("zor", "bik", "lam", "ted", "ruf", "gon", "pel", "sat", "mip", "dov", "kel", "wun")
+
+
+def prompt(rng: random.Random) -> str:
+    """About 27 words, seven of them from a template."""
+    nouns = " ".join("".join(rng.choices(SYLLABLES, k=3)) for _ in range(20))
+    return f"{rng.choice(OPENINGS)} {rng.choice(VERBS)} the box with {nouns} before noon?"
+
+
+def prompts(n: int, *, copies: float) -> Iterator[Text]:
+    """Texts in canonical order; the id of a copy ends in `c`."""
+    rng = random.Random(7)
+    recent: list[str] = []
+    for i in range(n):
+        copied = bool(recent) and rng.random() < copies
+        text = prompt(rng)
+        if copied:
+            words = rng.choice(recent).split()
+            words[rng.randrange(8, len(words) - 3)] = "another"
+            text = " ".join(words)
+        else:
+            recent = [*recent[-999:], text]
+        yield Text(f"{i}{'c' if copied else ''}", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("n", type=int, nargs="?", default=100_000)
+    parser.add_argument("--copies", type=float, default=0.02)
+    args = parser.parse_args()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started, busy = time.perf_counter(), time.process_time()
+    found = near_copies(prompts(args.n, copies=args.copies))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    planted = sum(t.id.endswith("c") for t in prompts(args.n, copies=args.copies))
+    hits = sum(c.id.endswith("c") for c in found)
+    print(
+        f"{args.n} prompts: {seconds:.1f} s ({cpu:.1f} s CPU), peak {after / 1024:.0f} MiB", end=" "
+    )
+    print(f"({(after - before) / 1024:.0f} MiB above the start)")
+    print(f"{planted} planted, {hits} of them found, {len(found) - hits} others found")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""What `safegen policy check`, `explain` and `show` print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
+
+from safegen import api, assets, taxonomy
+from safegen.cli.screen import console, facts, json_line, put, word
+from safegen.cli.tables import table
+from safegen.errors import AssetNotFound, ConfigError
+from safegen.policy import compile as compiled
+from safegen.policy import explain as explained
+from safegen.policy import spec
+from safegen.policy.check import Report, covered
+from safegen.policy.check import check as checked
+from safegen.policy.explain import Asked, Explanation, Passed
+from safegen.policy.mode import expect_at
+from safegen.policy.model import Rule, Situation, When
+from safegen.policy.spec import Policy
+from safegen.store import plan
+from safegen.taxonomy import Taxonomy
+from safegen.types import Expectation, Planned
+
+FORMS = ("rules", "instructions", "rubric", "classifier")
+DETAIL_NAMES = ("awareness", "concept", "strategy", "procedure", "executable")
+
+
+def check(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
+    """Print what was found; 2 if anything was."""
+    report = checked(names, _tree(taxonomy))
+    if json:
+        for found in report.findings:
+            place = asdict_place(found.place)
+            told = {"kind": found.kind, "policy": found.policy, **place, "message": found.message}
+            _line({"finding": told})
+        for sizes in report.sizes:
+            _line({"policy": asdict(sizes)})
+    else:
+        _report(report)
+    return 2 if report.findings else 0
+
+
+def asdict_place(place: tuple[Path, int, int] | None) -> dict[str, object]:
+    """A place as keys."""
+    path, line, column = place or (None, None, None)
+    return {"file": None if path is None else str(path), "line": line, "column": column}
+
+
+def _report(report: Report) -> None:
+    out = console(sys.stdout)
+    for found in report.findings:
+        out.print(Text.assemble(word(found), "  ", word(found.kind, "red")), soft_wrap=True)
+    head = ("spec", "own rules", "tested", "cases", "classifier", "instructions", "note")
+    rows = [
+        (
+            s.policy_id,
+            s.rules,
+            f"{s.tested}/{s.rules}" if s.rules else "inherited",
+            s.cases,
+            f"~{s.classifier} tokens",
+            f"~{s.instructions} tokens" if s.instructions else "no leaves",
+            "its leaves are not of this taxonomy" if s.foreign else "",
+        )
+        for s in report.sizes
+    ]
+    table(out, head, rows)
+    count = len(report.findings)
+    put(out, word(f"{count} found", "red") if count else word("nothing found", "green"))
+
+
+def explain(
+    scenario: str, *, run: Path | None, policies: Sequence[str], taxonomy: str, json: bool
+) -> None:
+    """Print why a situation, or a scenario of a run, is answered as it is."""
+    planned: Planned | None = None
+    if run is None:
+        tree = _tree(taxonomy)
+        asked = explained.parse(scenario, _load(policies), tree.harms)
+    else:
+        planned, asked = _planned(scenario, run, policies)
+    found = explained.explain(asked.policy, asked.at, harm=asked.harm)
+    moved = planned is not None and planned.expectation != expect_at(asked.policy, asked.at)
+    if json:
+        extra = {"scenario_id": planned.scenario.scenario_id} if planned else {}
+        _line(
+            {
+                **extra,
+                **found.told(),
+                **({"plan": asdict(planned.expectation)} if moved and planned else {}),
+            }
+        )
+        return
+    out = console(sys.stdout)
+    _told(found, planned, out)
+    if planned is not None and moved:
+        was = planned.expectation
+        said = f"the plan was made otherwise: {_expected(was)}, by {', '.join(was.rule_ids)}"
+        put(out, "", word(f"{said} of {was.policy_id}", "yellow"))
+
+
+def _planned(prefix: str, output: Path, policies: Sequence[str]) -> tuple[Planned, Asked]:
+    run = api.open_run(output)
+    harms = taxonomy.load(run.recipe.taxonomy).harms
+    for path in plans(output):
+        for item in plan.every(path):
+            scenario = item.scenario
+            if scenario.scenario_id.startswith(prefix):
+                harm = harms[scenario.harm]
+                at = Situation(
+                    harm.tier, scenario.evidence, scenario.profile, scenario.requested_detail
+                )
+                specs = _load(policies or run.recipe.policies)
+                return item, Asked(spec.policy_for(specs, harm), at, harm.id)
+    raise AssetNotFound(f"no scenario in `{output}` has an id that starts with `{prefix}`")
+
+
+def plans(output: Path) -> list[Path]:
+    """The plan files of a run, round by round."""
+    return sorted((output / "run" / "plan").glob("*.parquet"), key=lambda p: (len(p.stem), p.stem))
+
+
+def _told(found: Explanation, planned: Planned | None, out: Console) -> None:
+    at, rule = found.at, found.rule
+    asked = " · ".join(
+        part
+        for part in (
+            found.harm,
+            f"tier {at.tier}",
+            f"evidence {at.evidence}",
+            f"profile {at.profile}",
+            f"detail {at.detail} {DETAIL_NAMES[at.detail]}",
+        )
+        if part
+    )
+    pairs = [
+        ("asked", word(asked)),
+        ("expected", word(_expected(rule), "bold")),
+        ("required", word(", ".join(rule.required) or "nothing in particular")),
+        ("decided by", word(f"{rule.id} ({rule.authority}) of {found.policy.policy_id}", "bold")),
+        ("", word(rule.says)),
+        ("written at", word(found.place or "")),
+    ]
+    if planned is not None:
+        pairs.insert(0, ("scenario", word(planned.scenario.scenario_id)))
+    put(out, facts(pairs, indent=0), "")
+    table(out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed])
+    rows = [(n.axis, n.value, _expected(n.rule), n.rule.id) for n in found.neighbours]
+    put(out, "")
+    table(out, ("if", "were", "then expected", "by"), rows)
+    if not rows:
+        put(out, "no single change gives another outcome")
+
+
+def _why(found: Explanation, passed: Passed) -> tuple[str, str]:
+    told = [
+        f"{name} is {getattr(found.at, name)}, not {_or(getattr(passed.rule.when, name))}"
+        for name in passed.fails
+    ]
+    return passed.rule.id, "; ".join(told)
+
+
+def _or(values: Sequence[object]) -> str:
+    return " or ".join(str(v) for v in values)
+
+
+def _expected(what: Rule | Expectation) -> str:
+    floor = f", floor {what.floor}" if what.floor else ""
+    return f"{what.mode}, ceiling {what.ceiling}{floor}"
+
+
+def show(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> None:
+    """Print a spec's rules or a compiled form."""
+    assets.known_or_fail(as_, FORMS, what="form called")
+    policy, tree = spec.load(name), _tree(taxonomy)
+    if as_ == "rules":
+        _rules(policy, json=json)
+        return
+    form = _classifier(policy, tree) if as_ == "classifier" else _form(as_, policy, tree, at)
+    if json:
+        size = compiled.tokens(form.text)
+        told = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
+        values = {f.name: _data(getattr(form.values, f.name)) for f in fields(form.values)}
+        _line({**told, "text": form.text, "values": values})
+        return
+    if form.at:
+        sys.stderr.write(f"safegen: {form.at}; choose another with --at\n")
+    sys.stdout.write(form.text + "\n")
+
+
+class _Form(NamedTuple):
+    at: str | None
+    text: str
+    values: compiled.Instructions | compiled.Rubric | compiled.Classifier
+
+
+def _classifier(policy: Policy, tree: Taxonomy) -> _Form:
+    values = compiled.classifier(policy, harms=covered(policy, tree))
+    return _Form(None, compiled.classifier_prompt().render("system", told=values), values)
+
+
+def _form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _Form:
+    if at is None:
+        leaf = next((h.id for h in covered(policy, tree) if not h.red_line), "tier=restricted")
+        at = f"{leaf},evidence=none,profile=public,detail=3"
+    asked = explained.parse(at, [policy], tree.harms)
+    expectation = expect_at(policy, asked.at)
+    if as_ == "rubric":
+        rubric = compiled.rubric(policy, expectation, harm=asked.harm)
+        return _Form(at, compiled.rubric_prompt().render("user", told=rubric), rubric)
+    values = compiled.instructions(policy, expectation, harm=asked.harm)
+    text = compiled.instructions_prompt().render("system", told=values, operator="")
+    return _Form(at, text, values)
+
+
+def _rules(policy: Policy, *, json: bool) -> None:
+    if json:
+        for rule in (r for r in policy.rules if r.id in policy.reached):
+            _line(
+                {
+                    "policy_id": policy.policy_id,
+                    **rule.model_dump(mode="json", exclude={"profiles"}),
+                }
+            )
+        return
+    out = console(sys.stdout)
+    harms = ", ".join(policy.spec.harms) or "none of its own"
+    told = f"{policy.spec.title}; harms {harms}; clarify {policy.clarify}"
+    put(out, word(policy.policy_id, "bold"), word(told), "")
+    rows = [
+        (r.id, r.mode, f"{r.floor}-{r.ceiling}", r.authority, f"{_when(r.when)}{_needs(r)}")
+        for r in policy.rules
+        if r.id in policy.reached
+    ]
+    table(out, ("rule", "mode", "detail", "authority", "when"), rows)
+
+
+def _needs(rule: Rule) -> str:
+    return f"; requires {', '.join(rule.required)}" if rule.required else ""
+
+
+def _when(when: When) -> str:
+    whole = When()
+    told = [
+        f"{name} {'/'.join(str(v) for v in getattr(when, name))}"
+        for name in Situation._fields
+        if getattr(when, name) != getattr(whole, name)
+    ]
+    return ", ".join(told) or "always"
+
+
+def _load(names: Sequence[str]) -> list[Policy]:
+    """The named specs, or every known one that names leaves."""
+    found = [spec.load(name) for name in names or assets.names("policies")]
+    if not found:
+        raise ConfigError("no policy spec is known; name one with `--policy`")
+    return found if names else [policy for policy in found if policy.spec.harms]
+
+
+def _tree(name: str) -> Taxonomy:
+    return taxonomy.load(name)
+
+
+def _data(value: object) -> object:
+    """Named tuples and models as JSON objects."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        parts = cast(tuple[object, ...], value)
+        names: tuple[str, ...] = getattr(parts, "_fields", ())
+        told = [_data(part) for part in parts]
+        return dict(zip(names, told, strict=True)) if names else told
+    return value
+
+
+def _line(told: dict[str, object]) -> None:
+    sys.stdout.write(json_line(told))

@@ -1,0 +1,88 @@
+"""What `safegen taxonomy` prints and writes."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from safegen import taxonomy, taxonomy_import
+from safegen.cli.screen import console, facts, json_line, put, word
+from safegen.cli.tables import table, write
+from safegen.taxonomy import Harm
+from safegen.taxonomy_import import Head
+
+
+def check(name: str, *, json: bool) -> None:
+    """Read everything; a mistake is raised with its place."""
+    tree = taxonomy.load(name)
+    goals = Counter(goal.harm for goal in tree.goals())
+    bare = [harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]]
+    told: dict[str, object] = {
+        "taxonomy": f"{tree.file.taxonomy}@{tree.file.version}",
+        "file": str(tree.path),
+        "domains": len(tree.file.domains),
+        "leaves": len(tree.harms),
+        "red lines": sum(harm.red_line for harm in tree.harms.values()),
+        "goals": goals.total(),
+        "leaves without goals": ", ".join(bare) or "none",
+    }
+    if json:
+        sys.stdout.write(json_line(told))
+        return
+    out = console(sys.stdout)
+    put(out, facts([(key, word(value)) for key, value in told.items()], indent=0))
+
+
+def show(name: str, *, json: bool) -> None:
+    """List the leaves."""
+    tree = taxonomy.load(name)
+    goals = Counter(goal.harm for goal in tree.goals())
+    if json:
+        for harm in tree.harms.values():
+            told = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
+            sys.stdout.write(json_line(told))
+        return
+    out = console(sys.stdout)
+    put(out, word(f"{tree.file.title}  {tree.file.taxonomy}@{tree.file.version}", "bold"), "")
+    head = ("leaf", "tier", "severity", "goals", "ailuminate", "llama guard", "name")
+    table(out, head, [_row(harm, goals[harm.id]) for harm in tree.harms.values()])
+
+
+def _row(harm: Harm, goals: int) -> tuple[object, ...]:
+    marked = "red line" if harm.red_line else goals
+    ids = harm.crosswalk.ailuminate, harm.crosswalk.llama_guard
+    told = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
+    return (harm.id, harm.tier, harm.severity, marked, *told, harm.name)
+
+
+def import_(
+    file: Path,
+    output: Path | None,
+    *,
+    head: Head,
+    force: bool,
+    json: bool,
+) -> None:
+    """Make a taxonomy from a table; the YAML goes to the file or stdout, the report to stderr."""
+    entries = taxonomy_import.read(file)
+    made = taxonomy_import.build(entries, head)
+    if output is None and not json:
+        sys.stdout.write(made.text)
+    elif output is not None:
+        write(output, made.text, force=force)
+    if json:
+        told = {
+            "taxonomy": head.name,
+            "output": None if output is None else str(output),
+            "gaps": [gap._asdict() for gap in made.gaps],
+            "notes": made.notes,
+        }
+        sys.stdout.write(json_line(told))
+        return
+    out = console(sys.stderr)
+    for note in made.notes:
+        put(out, word(note))
+    table(out, ("leaf", "to be filled in", "for now"), made.gaps)
+    if output is not None:
+        put(out, word(f"wrote {output}"))

@@ -1,0 +1,198 @@
+"""What an edited spec changes: situations, texts, and, given a plan, which rows to do again.
+
+A row is drafted again when its expectation or the teacher's instructions change, judged again when
+only the rubric or the propositions of style do, and relabelled when neither does and the spec's id
+has changed all the same, because another leaf's clause was edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+from safegen.policy.compile import instructions, rubric
+from safegen.policy.mode import expect
+from safegen.policy.model import SPACE, Rule, Situation
+from safegen.policy.spec import Policy, policy_for
+from safegen.taxonomy import Harm
+from safegen.types import Expectation, Planned
+
+Redo = Literal["draft", "judge", "relabel"]
+
+
+class Change(NamedTuple):
+    """A situation that two specs answer differently."""
+
+    at: Situation
+    before: Rule
+    after: Rule
+
+
+class TextChange(NamedTuple):
+    """A text that differs; None where one of the specs has no such part."""
+
+    part: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What changes from one spec to another."""
+
+    situations: tuple[Change, ...]
+    texts: tuple[TextChange, ...]
+
+    def by_rule(self) -> dict[tuple[str, str], list[Change]]:
+        """Situations by the rules that decided before and decide after."""
+        groups: dict[tuple[str, str], list[Change]] = {}
+        for change in self.situations:
+            groups.setdefault((change.before.id, change.after.id), []).append(change)
+        return groups
+
+
+def diff(old: Policy, new: Policy) -> Difference:
+    """Compare two specs: every situation, and every text by the id of its part."""
+    situations = [
+        Change(at, old.decide(at), new.decide(at))
+        for at in SPACE
+        if _decides(old.decide(at)) != _decides(new.decide(at))
+    ]
+    before, after = _texts(old), _texts(new)
+    parts = [*before, *(part for part in after if part not in before)]
+    texts = [
+        TextChange(part, before.get(part), after.get(part))
+        for part in parts
+        if before.get(part) != after.get(part)
+    ]
+    return Difference(tuple(situations), tuple(texts))
+
+
+def _decides(rule: Rule) -> tuple[object, ...]:
+    return rule.mode, rule.ceiling, rule.floor, rule.required
+
+
+def _texts(policy: Policy) -> dict[str, str]:
+    """Every text that a teacher or a judge reads, by the name of its part."""
+    spec = policy.spec
+    texts = {
+        "title": spec.title,
+        "facilitation": spec.facilitation,
+        "clarify": policy.clarify,
+        "style": ", ".join(policy.style),
+        "principles": " ".join(policy.principles),
+    }
+    texts |= {f"element {name}": text for name, text in policy.elements.items()}
+    for key in ("may", "must", "must_not", "redirections"):
+        for clause in getattr(policy, key):
+            about = f" (about {', '.join(clause.harms)})" if clause.harms else ""
+            texts[f"{key} {clause.id}"] = clause.says + about
+    for rule in policy.rules:
+        texts[f"rule {rule.id}"] = f"{rule.says} ({rule.authority})"
+    for case in policy.precedents:
+        about = f" (about {case.harm})" if case.harm else ""
+        texts[f"precedent {case.id}"] = f"{case.situation} {case.answer}{about}"
+    return texts
+
+
+class Row(NamedTuple):
+    """A planned scenario that an edited spec concerns."""
+
+    scenario_id: str
+    harm: str
+    before: Expectation
+    after: Expectation
+    redo: Redo
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """The rows that an edited spec concerns, in plan order, and the scenarios without a spec."""
+
+    rows: tuple[Row, ...] = ()
+    orphans: tuple[str, ...] = field(default=())
+    """Ids of scenarios whose leaf no spec covers any more."""
+
+    def ids(self, redo: Redo) -> tuple[str, ...]:
+        """Ids of the scenarios with one thing to do."""
+        return tuple(row.scenario_id for row in self.rows if row.redo == redo)
+
+    @property
+    def draft(self) -> tuple[str, ...]:
+        """Scenarios to draft and judge again."""
+        return self.ids("draft")
+
+    @property
+    def judge(self) -> tuple[str, ...]:
+        """Scenarios whose drafts stay and whose verdicts do not."""
+        return self.ids("judge")
+
+    @property
+    def relabel(self) -> tuple[str, ...]:
+        """Scenarios of which only the spec's id changes; rule validators may run again for free."""
+        return self.ids("relabel")
+
+
+def affected(
+    planned: Iterable[Planned],
+    *,
+    old: Sequence[Policy],
+    new: Sequence[Policy],
+    harms: Mapping[str, Harm],
+) -> Affected:
+    """Which scenarios of a plan need drafts again, and which only verdicts.
+
+    The expectation before is the one in the plan. Scenarios made under a spec whose name is not
+    among `old` are left alone; where the name is there and the id is not, the texts that were used
+    are unknown, and the scenario is drafted again.
+
+    Args:
+        planned: the plan, such as `store.plan.every` reads it; one scenario in memory at a time.
+        old: the specs before the edit.
+        new: the specs after it.
+        harms: leaves by id; their tiers decide.
+
+    Raises:
+        ConfigError: two new specs cover one leaf.
+    """
+    before = {policy.policy_id: policy for policy in old}
+    names = {policy.spec.policy for policy in old}
+    rows: list[Row] = []
+    orphans: list[str] = []
+    for item in planned:
+        if item.expectation.policy_id.split("@")[0] not in names:
+            continue
+        harm = harms.get(item.scenario.harm)
+        if harm is None or not any(policy.covers(harm.id) for policy in new):
+            orphans.append(item.scenario.scenario_id)
+            continue
+        row = _row(item, before.get(item.expectation.policy_id), policy_for(new, harm), harm)
+        if row is not None:
+            rows.append(row)
+    return Affected(tuple(rows), tuple(orphans))
+
+
+def _row(item: Planned, old: Policy | None, new: Policy, harm: Harm) -> Row | None:
+    scenario, before = item.scenario, item.expectation
+    if new.policy_id == before.policy_id:
+        return None
+    after = expect(
+        new,
+        harm,
+        evidence=scenario.evidence,
+        profile=scenario.profile,
+        detail=scenario.requested_detail,
+    )
+    redo = "draft" if old is None else _redo(old, before, new, after, harm.id)
+    return Row(scenario.scenario_id, harm.id, before, after, redo)
+
+
+def _redo(old: Policy, before: Expectation, new: Policy, after: Expectation, harm: str) -> Redo:
+    same = replace(before, policy_id=after.policy_id, rule_ids=after.rule_ids)
+    told = instructions(old, before, harm=harm)
+    if same != after or told != instructions(new, after, harm=harm):
+        return "draft"
+    if old.style != new.style or rubric(old, before, harm=harm) != rubric(new, after, harm=harm):
+        return "judge"
+    return "relabel"

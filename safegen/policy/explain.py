@@ -1,0 +1,160 @@
+"""Why a situation is answered as it is: the clause that decided, those before it, the neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast, get_args
+
+from safegen import yamlfile
+from safegen.errors import ConfigError
+from safegen.policy.model import Rule, Situation
+from safegen.policy.places import Place, place_of
+from safegen.policy.spec import Policy, policy_for
+from safegen.taxonomy import Harm
+from safegen.types import DETAIL, EVIDENCE, PROFILES, TIERS, Evidence, Profile, Tier
+
+Axis = Literal["tier", "evidence", "profile", "detail"]
+VALUES: dict[str, tuple[str, ...]] = {
+    "tier": TIERS,
+    "evidence": EVIDENCE,
+    "profile": PROFILES,
+    "detail": tuple(str(d) for d in DETAIL),
+}
+
+
+class Passed(NamedTuple):
+    """An earlier rule, and the conditions of it that do not hold."""
+
+    rule: Rule
+    fails: tuple[str, ...]
+
+
+class Neighbour(NamedTuple):
+    """A single change of the situation that gives another outcome."""
+
+    axis: str
+    value: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The rule that decides a situation, and why not another."""
+
+    policy: Policy
+    at: Situation
+    harm: str | None
+    rule: Rule
+    place: Place | None
+    passed: tuple[Passed, ...]
+    neighbours: tuple[Neighbour, ...]
+
+    def told(self) -> dict[str, object]:
+        """The same for machines."""
+        return {
+            "policy_id": self.policy.policy_id,
+            "harm": self.harm,
+            "situation": self.at._asdict(),
+            **outcome(self.rule),
+            "rule": self.rule.id,
+            "says": self.rule.says,
+            "authority": self.rule.authority,
+            "place": str(self.place) if self.place else None,
+            "earlier_rules": [{"rule": p.rule.id, "fails": list(p.fails)} for p in self.passed],
+            "neighbours": [
+                {"axis": n.axis, "value": n.value, "rule": n.rule.id, **outcome(n.rule)}
+                for n in self.neighbours
+            ],
+        }
+
+
+def outcome(rule: Rule) -> dict[str, object]:
+    """What a rule expects, without its words."""
+    return {
+        "mode": rule.mode,
+        "ceiling": rule.ceiling,
+        "floor": rule.floor,
+        "required": list(rule.required),
+    }
+
+
+def explain(policy: Policy, at: Situation, *, harm: str | None = None) -> Explanation:
+    """Name the clause that decides, why the earlier ones do not, and what would change the outcome."""
+    rule = policy.decide(at)
+    before = policy.rules[: [r.id for r in policy.rules].index(rule.id)]
+    return Explanation(
+        policy=policy,
+        at=at,
+        harm=harm,
+        rule=rule,
+        place=place_of(policy, rule.id),
+        passed=tuple(Passed(r, r.when.fails(at)) for r in before),
+        neighbours=tuple(_neighbours(policy, at, rule)),
+    )
+
+
+def _neighbours(policy: Policy, at: Situation, rule: Rule) -> Iterator[Neighbour]:
+    """The nearest value on each side of each axis that gives another outcome."""
+    for axis in ("detail", "evidence", "profile", "tier"):
+        values: Sequence[str | int] = DETAIL if axis == "detail" else VALUES[axis]
+        here = values.index(getattr(at, axis))
+        sides = (values[here + 1 :], values[:here][::-1])
+        for side in [[v] for v in values if v != values[here]] if axis == "profile" else sides:
+            for value in side:
+                other = policy.decide(at._replace(**{axis: value}))
+                if outcome(other) != outcome(rule):
+                    yield Neighbour(axis, str(value), other)
+                    break
+
+
+class Asked(NamedTuple):
+    """A situation as written on a command line, with the spec that applies."""
+
+    policy: Policy
+    at: Situation
+    harm: str | None
+
+
+def parse(text: str, policies: Sequence[Policy], harms: Mapping[str, Harm]) -> Asked:
+    """Read `cyber.intrusion,evidence=none,profile=public,detail=3`, or `tier=restricted,…`.
+
+    Evidence defaults to `none` and the profile to `public`.
+
+    Raises:
+        ConfigError: an unknown leaf, key or value, no leaf and no tier, or no one spec to ask.
+    """
+    given: dict[str, str] = {}
+    for part in (p.strip() for p in text.split(",")):
+        key, equals, value = part.partition("=")
+        given |= {key.strip(): value.strip()} if equals else {"harm": part}
+    for key, value in given.items():
+        _known(key, value, harms)
+    if "detail" not in given or ("harm" in given) == ("tier" in given):
+        raise ConfigError(
+            f"`{text[:80]}` needs a leaf or `tier=…`, and `detail=…`,"
+            " such as `cyber.intrusion,evidence=none,profile=public,detail=3`"
+        )
+    harm = harms.get(given.get("harm", ""))
+    at = Situation(
+        tier=harm.tier if harm else cast(Tier, given["tier"]),
+        evidence=cast(Evidence, given.get("evidence", "none")),
+        profile=cast(Profile, given.get("profile", "public")),
+        detail=int(given["detail"]),
+    )
+    if harm is None and len(policies) != 1:
+        raise ConfigError("a situation by `tier=…` needs the spec to ask; name it with `--policy`")
+    policy = policy_for(policies, harm) if harm else policies[0]
+    return Asked(policy, at, harm.id if harm else None)
+
+
+def _known(key: str, value: str, harms: Mapping[str, Harm]) -> None:
+    if key == "harm":
+        if value not in harms:
+            hint = yamlfile.did_you_mean(value, list(harms))
+            raise ConfigError(f"no leaf `{value[:60]}`{hint}")
+    elif key not in VALUES:
+        raise ConfigError(f"no key `{key[:60]}`{yamlfile.did_you_mean(key, list(get_args(Axis)))}")
+    elif value not in VALUES[key]:
+        hint = yamlfile.did_you_mean(value, VALUES[key])
+        raise ConfigError(f"`{key}` is `{value[:60]}`{hint}")

@@ -1,0 +1,211 @@
+"""What keeps a spec from loading: gaps, dead rules, rewards for strictness, contradictions.
+
+Every combination of tier, evidence, profile and requested detail is tried, so what is proved here
+holds for every scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from safegen import yamlfile
+from safegen.policy.model import AUTHORITY, SPACE, Case, Rule, Situation, Spec
+from safegen.policy.places import Finding, Problem, home_of, placed
+from safegen.policy.spec import Policy
+from safegen.types import EVIDENCE, MODES, TIERS, Profile
+
+STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
+    ("minors", "agent"),
+    ("agent", "public"),
+    ("public", "enterprise"),
+    ("enterprise", "vetted_professional"),
+)
+"""Pairs (stricter, laxer) of neighbouring profiles."""
+ORDER: tuple[Profile, ...] = ("minors", "agent", "public", "enterprise", "vetted_professional")
+SHOWN = 5
+"""Steps that grow more permissive, named at most."""
+
+
+def lint(policy: Policy) -> list[Finding]:
+    """What is wrong with a spec; nothing when it is total, reachable, monotone and of one mind."""
+    problems = [*_names(policy), *_contradictions(policy), *_gaps(policy)]
+    if not any(p.kind == "uncovered" for p in problems):
+        problems += _unreachable(policy)
+        problems += islice(_climbs(policy), SHOWN)
+        problems += _authority(policy)
+        problems += _tier_cases(policy)
+    return placed(policy, problems)
+
+
+def more_permissive(one: Rule, other: Rule) -> bool:
+    """Whether one rule gives more detail or a freer mode than another."""
+    return one.ceiling > other.ceiling or MODES.index(one.mode) < MODES.index(other.mode)
+
+
+def show(at: Situation) -> str:
+    """A situation in words."""
+    return f"(tier {at.tier}, evidence {at.evidence}, profile {at.profile}, detail {at.detail})"
+
+
+def wrong(case: Case, rule: Rule) -> str | None:
+    """How a rule answers otherwise than a case says, or None."""
+    said = (case.mode, case.ceiling, case.floor)
+    got = (rule.mode, rule.ceiling, rule.floor)
+    if said == got:
+        return None
+    return (
+        f"the case says {_outcome(*said)}, and rule `{rule.id}` gives {_outcome(*got)};"
+        " mend the rule or the case"
+    )
+
+
+def _outcome(mode: str, ceiling: int, floor: int) -> str:
+    return f"{mode}, ceiling {ceiling}, floor {floor}"
+
+
+def _names(policy: Policy) -> Iterator[Problem]:
+    """Names that nothing carries, and names that two things carry."""
+    spec, inherited = policy.spec, [s for s, _ in policy.chain[1:]]
+    if not spec.harms and spec.inherits is not None:
+        yield Problem("missing", (), "`harms` is missing; name the leaves that the spec applies to")
+    for rule in (r for written in spec.rules for r in written.expanded()):
+        for name in rule.required:
+            if name not in policy.elements:
+                hint = yamlfile.did_you_mean(name, list(policy.elements))
+                said = f"rule `{rule.id}` requires `{name}`, which is not in `elements`{hint}"
+                yield Problem("unknown_element", _loc(policy, rule.id), said)
+    known = [rule.id for rule in policy.rules]
+    for index, precedent in enumerate(spec.precedents):
+        if precedent.rule not in known:
+            hint = yamlfile.did_you_mean(precedent.rule, known, listed=False)
+            said = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which is not there{hint}"
+            yield Problem("unknown_rule", ("precedents", index, "rule"), said)
+    above = {id_ for s in inherited for id_ in _ids(s)}
+    for id_ in sorted(above & set(_ids(spec))):
+        said = f"id `{id_}` is inherited already; give it another name"
+        yield Problem("duplicate", _loc(policy, id_), said)
+
+
+def _ids(spec: Spec) -> Iterator[str]:
+    for rule in spec.rules:
+        yield from (r.id for r in rule.expanded())
+    for named in (*spec.may, *spec.must, *spec.must_not, *spec.redirections, *spec.precedents):
+        yield named.id
+
+
+def _contradictions(policy: Policy) -> Iterator[Problem]:
+    """What a spec both asks for and forbids."""
+    spec = policy.spec
+    if policy.clarify == "allowed" and spec.style and "intent_interrogation" in spec.style:
+        said = "`clarify: allowed` contradicts `intent_interrogation` under `style`; drop one"
+        yield Problem("contradictory", ("style",), said)
+    forbidden = {_plain(c.says): c.id for c in policy.must_not}
+    for key in ("may", "must"):
+        for clause in getattr(policy, key):
+            other = forbidden.get(_plain(clause.says))
+            if other is not None:
+                depth, loc = home_of(policy, clause.id) or (0, (key,))
+                said = f"`{clause.id}` under `{key}` says what `{other}` forbids; keep one"
+                yield Problem("contradictory", loc, said, depth)
+
+
+def _plain(text: str) -> str:
+    return text.casefold().rstrip(".")
+
+
+def _gaps(policy: Policy) -> Iterator[Problem]:
+    gaps = [at for at in SPACE if at not in policy.decided]
+    if gaps:
+        said = f"no rule decides {show(gaps[0])} and {len(gaps) - 1} more; add a last rule without `when`"
+        yield Problem("uncovered", ("rules",), said)
+
+
+def _unreachable(policy: Policy) -> Iterator[Problem]:
+    own = [r for written in policy.spec.rules for r in written.expanded()]
+    for rule in own:
+        if rule.id not in policy.reached:
+            said = f"rule `{rule.id}` can never decide: earlier rules take every case; move or delete it"
+            yield Problem("unreachable", _loc(policy, rule.id), said)
+    known = {rule.id for rule in policy.rules}
+    for index, precedent in enumerate(policy.spec.precedents):
+        if precedent.rule in known - policy.reached:
+            said = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which never decides here"
+            yield Problem("unreachable", ("precedents", index, "rule"), said)
+
+
+def _climbs(policy: Policy) -> Iterator[Problem]:
+    """Neighbouring situations where the stricter one is answered more permissively."""
+    for at, rule in policy.decided.items():
+        for stricter in _stricter(at):
+            other = policy.decided[stricter]
+            if more_permissive(other, rule):
+                said = (
+                    f"rule `{other.id}` at {show(stricter)} is more permissive than rule"
+                    f" `{rule.id}` at {show(at)}"
+                )
+                depth, loc = home_of(policy, other.id) or (0, ("rules",))
+                yield Problem("non_monotone", loc, said, depth)
+
+
+def _stricter(at: Situation) -> Iterator[Situation]:
+    """One step of more evidence, of a stricter tier or profile."""
+    for values, field in ((EVIDENCE, "evidence"), (TIERS, "tier")):
+        index = values.index(getattr(at, field)) + 1
+        if index < len(values):
+            yield at._replace(**{field: values[index]})
+    for strict, lax in STRICTNESS:
+        if at.profile == lax:
+            yield at._replace(profile=strict)
+
+
+def _authority(policy: Policy) -> Iterator[Problem]:
+    """Rules that lift what a rule of higher authority sets, and operators that do."""
+    seen: set[tuple[str, str]] = set()
+    for at, rule in policy.decided.items():
+        for lower, higher, how in (*_shadowed(policy, at, rule), *_lifted(policy, at, rule)):
+            if (lower.id, higher.id) in seen:
+                continue
+            seen.add((lower.id, higher.id))
+            said = (
+                f"rule `{lower.id}` ({lower.authority}) lifts what rule `{higher.id}`"
+                f" ({higher.authority}) sets at {show(at)}{how}; a lower authority can only narrow"
+            )
+            depth, loc = home_of(policy, lower.id) or (0, ("rules",))
+            yield Problem("authority", loc, said, depth)
+
+
+def _shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
+    """The rule that rules of higher authority alone would have given, if it says less."""
+    higher = (r for r in policy.rules if _above(r, rule) and r.when.holds(at))
+    other = next(higher, None)
+    if other is not None and more_permissive(rule, other):
+        yield rule, other, ""
+
+
+def _lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
+    """Laxer profiles that an operator could choose to get round a root or system rule."""
+    if AUTHORITY.index(rule.authority) >= AUTHORITY.index("developer"):
+        return
+    for profile in ORDER[ORDER.index(at.profile) + 1 :]:
+        other = policy.decided[at._replace(profile=profile)]
+        if _above(rule, other) and more_permissive(other, rule):
+            yield other, rule, f" for profile {profile}"
+
+
+def _above(one: Rule, other: Rule) -> bool:
+    return AUTHORITY.index(one.authority) < AUTHORITY.index(other.authority)
+
+
+def _tier_cases(policy: Policy) -> Iterator[Problem]:
+    """The spec's own cases that name a tier; those that name a leaf need a taxonomy."""
+    for index, case in enumerate(policy.spec.cases):
+        if case.tier is not None:
+            said = wrong(case, policy.decide(case.at(case.tier)))
+            if said:
+                yield Problem("case", ("cases", index), said)
+
+
+def _loc(policy: Policy, id_: str) -> tuple[str | int, ...]:
+    home = home_of(policy, id_)
+    return home[1] if home else ()

@@ -1,0 +1,333 @@
+"""A brief → a set of prompts that passed every gate, or the faults that it did not lose.
+
+    write → gates → (faults) → write the faulted texts anew → gates → set or faults
+
+The author is asked once, and once more for the texts that failed. Texts without a fault stay as they
+are, so a repair cannot spoil them, and a text is judged once. What a gate still finds drops the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from safegen import prompts
+from safegen.errors import ConfigError, ParseError
+from safegen.hashing import canonical
+from safegen.locales import Locale
+from safegen.prompts import PromptFile
+from safegen.scenarios import judged
+from safegen.scenarios.brief import (
+    AxisValue,
+    Brief,
+    ContrastPart,
+    Exemplar,
+    GoalPart,
+    HarmPart,
+    Slot,
+    Wish,
+)
+from safegen.scenarios.gates import RATIONALES, Bench, Fault, Gate, GateBounds, by_rule
+from safegen.scenarios.judged import Case, Expect, Judged
+from safegen.scenarios.label import (
+    ASKED_DETAIL,
+    LabelFiles,
+    answer_schema,
+    every,
+    fields_of,
+    read,
+    serves,
+)
+from safegen.types import Attribute, Message, Reply, Request, Teacher
+
+__all__ = [
+    "AuthorPrompts",
+    "Authored",
+    "AuthoredPrompt",
+    "AxisValue",
+    "Brief",
+    "ContrastPart",
+    "Exemplar",
+    "Fault",
+    "Gate",
+    "GateBounds",
+    "GoalPart",
+    "HarmPart",
+    "Slot",
+    "Wish",
+    "load_prompts",
+    "write_set",
+]
+
+
+@dataclass(frozen=True)
+class AuthorPrompts:
+    """The prompt files of authors and judges, with the axes that judges are asked about."""
+
+    author: PromptFile
+    labels: LabelFiles
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoredPrompt:
+    """A prompt that passed. The slot's detail is the one that judges read."""
+
+    slot: Slot
+    text: str
+    confirmed: tuple[Attribute, ...]
+    """The row's values that judges read in the text; the others are not stamped on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authored:
+    """What became of a brief."""
+
+    prompts: tuple[AuthoredPrompt, ...] | None
+    """In the order of the slots, or None where a fault was left."""
+    faults: tuple[Fault, ...]
+    """What was left after the repair."""
+    repaired: tuple[Fault, ...]
+    """What the first attempt had; empty where it passed untouched."""
+    benign_use: str
+    misuse_risk: str
+    scrub: tuple[str, ...]
+    """Journal keys of replies that held operational detail; their words must not be kept."""
+
+
+_Known = dict[tuple[str, bool], Judged]
+"""What judges said, by text and whether the goal was asked about."""
+
+
+class _Attempt(NamedTuple):
+    texts: dict[str, str]
+    """Prompts and rationales by name."""
+    faults: tuple[Fault, ...]
+    cases: dict[str, Case]
+    known: _Known
+    reply: Reply
+
+
+def load_prompts(
+    *,
+    axes: Sequence[AxisValue] = (),
+    author: str = "author",
+    label: str = "label",
+    same_goal: str = "same_goal",
+) -> AuthorPrompts:
+    """Read the prompt files by name or path.
+
+    Args:
+        axes: every value of every axis that a row may hold; judges are asked about all of them,
+            whatever the row, so that the question gives nothing away.
+        author: asks for a set.
+        label: asks what a prompt is.
+        same_goal: asks whether it serves a goal.
+
+    Raises:
+        AssetNotFound: no such file.
+        ConfigError: with file and line.
+    """
+    pair = ("system", "user")
+    wrote = ("brief", "details", "language", "faults", "names")
+    return AuthorPrompts(
+        author=prompts.load(author, blocks=(*pair, "repair"), fields=wrote),
+        labels=LabelFiles(
+            label=prompts.load(label, blocks=pair, fields=("text", "axes", "details")),
+            same_goal=prompts.load(same_goal, blocks=pair, fields=("text", "purpose", "task")),
+            axes=tuple(axes),
+        ),
+    )
+
+
+async def write_set(
+    brief: Brief,
+    *,
+    author: Teacher,
+    labeller: Teacher | tuple[Teacher, ...],
+    files: AuthorPrompts,
+    expect: Expect,
+    locale: Locale,
+    bounds: GateBounds | None = None,
+    sample: int = 0,
+    ask: int = 0,
+) -> Authored:
+    """Have a set written, checked, and mended once.
+
+    Args:
+        brief: what to write.
+        author: writes.
+        labeller: reads prompts blind; of several, more than half decide.
+        files: the prompts of both.
+        expect: the policy of the leaf for the profile that decides most.
+        locale: the language to write in, and its tell-tale words.
+        bounds: what the rule gates let pass.
+        sample: the author index; another one is another set from the same brief.
+        ask: counts repeats of lost requests.
+
+    Raises:
+        ItemError: a request that cannot be had; the set is lost.
+        RunError: the run cannot go on.
+        ConfigError: the language pack has no `tell_tale` patterns.
+        ValueError: the row holds a value that judges are not asked about.
+    """
+    _check(brief, files, locale)
+    panel = labeller if isinstance(labeller, tuple) else (labeller,)
+    desk = _Desk(brief, author, panel, files, expect, locale, bounds or GateBounds(), sample, ask)
+    first = await _attempt(desk, None)
+    last = await _attempt(desk, first) if first.faults else first
+    return _outcome(desk, first, last)
+
+
+def _check(brief: Brief, files: AuthorPrompts, locale: Locale) -> None:
+    if "tell_tale" not in locale.patterns:
+        raise ConfigError(
+            f"language pack `{locale.locale}` has no `tell_tale` patterns, without which prompts"
+            " cannot be checked; add them"
+        )
+    unknown = set(brief.row) - set(files.labels.axes)
+    if unknown:
+        raise ValueError(f"judges are not asked about {sorted(unknown)}; give `axes` to the files")
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What both attempts work with."""
+
+    brief: Brief
+    author: Teacher
+    panel: tuple[Teacher, ...]
+    files: AuthorPrompts
+    expect: Expect
+    locale: Locale
+    bounds: GateBounds
+    sample: int
+    ask: int
+
+
+async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
+    """Write, or write anew what failed before; then every gate."""
+    names = (*(s.name for s in desk.brief.slots), *RATIONALES)
+    if before is not None:
+        failed = {f.slot for f in before.faults}
+        names = tuple(n for n in names if n in failed)
+    request = _request(desk, names, before)
+    reply = await desk.author(request)
+    texts = (before.texts if before else {}) | _texts(reply, names)
+    own = {s.name: texts[s.name] for s in desk.brief.slots}
+    rationales = {name: texts[name] for name in RATIONALES}
+    ruled = by_rule(own, rationales, Bench(desk.brief, desk.bounds, desk.locale))
+    cases, known = await _judge_all(desk, own, ruled, before.known if before else {})
+    told = [fault for case in cases.values() for fault in judged.faults(case)]
+    return _Attempt(texts, (*ruled, *told), cases, known, reply)
+
+
+def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
+    """The brief, and in a repair what was written and what is wrong with it."""
+    fields = {
+        "brief": desk.brief,
+        "details": ASKED_DETAIL,
+        "language": desk.locale.locale,
+        "faults": before.faults if before else (),
+        "names": names,
+    }
+    render = desk.files.author.render
+    messages = [
+        Message(role="system", content=render("system", **fields)),
+        Message(role="user", content=render("user", **fields)),
+    ]
+    if before is not None:
+        messages += [
+            Message(role="assistant", content=canonical(before.texts).decode()),
+            Message(role="user", content=render("repair", **fields)),
+        ]
+    return Request(
+        tuple(messages),
+        sample=desk.sample,
+        ask=desk.ask,
+        revision=int(before is not None),
+        schema=answer_schema({name: {"type": "string"} for name in names}),
+    )
+
+
+def _texts(reply: Reply, names: Sequence[str]) -> dict[str, str]:
+    fields = fields_of(reply.parsed)
+    texts: dict[str, str] = {}
+    for name in names:
+        text = fields.get(name)
+        if not isinstance(text, str):
+            raise ParseError(f"the author left out `{name}`", key=reply.key)
+        texts[name] = text.strip()
+    return texts
+
+
+async def _judge_all(
+    desk: _Desk, texts: Mapping[str, str], ruled: Sequence[Fault], known: _Known
+) -> tuple[dict[str, Case], _Known]:
+    """Judged prompts by slot, and all that judges said so far.
+
+    A prompt without form is not shown to judges; what was judged once is not asked again.
+    """
+    formless = {f.slot for f in ruled if f.gate == "form"}
+    keys = {
+        s.name: (texts[s.name], _asks_goal(desk.brief, s))
+        for s in desk.brief.slots
+        if s.name not in formless
+    }
+    asked = [key for key in dict.fromkeys(keys.values()) if key not in known]
+    said = await every(_judge(desk, text, goal=goal) for text, goal in asked)
+    known = known | dict(zip(asked, said, strict=True))
+    row = {value.axis: value.value for value in desk.brief.row}
+    slots = [s for s in desk.brief.slots if s.name in keys]
+    return {s.name: Case(s, row, known[keys[s.name]], desk.expect) for s in slots}, known
+
+
+async def _judge(desk: _Desk, text: str, *, goal: bool) -> Judged:
+    """Label one prompt blind, then, apart from that, ask whether it serves the goal."""
+    labels = desk.files.labels
+    reading = await read(text, judges=desk.panel, files=labels, ask=desk.ask)
+    if not goal:
+        return Judged(reading, None)
+    told = desk.brief.goal
+    return Judged(
+        reading,
+        await serves(
+            text,
+            purpose=told.purpose,
+            task=told.task,
+            judges=desk.panel,
+            files=labels,
+            ask=desk.ask,
+        ),
+    )
+
+
+def _asks_goal(brief: Brief, slot: Slot) -> bool:
+    """The unsafe twin of a probe leaves the goal by design."""
+    return brief.contrast is None or slot.intent != "malicious"
+
+
+def _outcome(desk: _Desk, first: _Attempt, last: _Attempt) -> Authored:
+    """The set where nothing is left, else its faults."""
+    attempts = (first,) if last is first else (first, last)
+    return Authored(
+        prompts=None if last.faults else tuple(_prompt(desk, last, s) for s in desk.brief.slots),
+        faults=last.faults,
+        repaired=() if last.faults else first.faults,
+        benign_use=last.texts["benign_use"],
+        misuse_risk=last.texts["misuse_risk"],
+        scrub=tuple(a.reply.key for a in attempts if a.reply.key and _holds_detail(a)),
+    )
+
+
+def _prompt(desk: _Desk, attempt: _Attempt, slot: Slot) -> AuthoredPrompt:
+    case = attempt.cases[slot.name]
+    read_detail = case.reading.detail
+    assert read_detail is not None, "an unsure detail is a fault"
+    return AuthoredPrompt(
+        replace(slot, detail=read_detail), attempt.texts[slot.name], judged.confirmed(case)
+    )
+
+
+def _holds_detail(attempt: _Attempt) -> bool:
+    return any(f.gate == "operational_detail" for f in attempt.faults)

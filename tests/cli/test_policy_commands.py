@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import safegen
+from safegen import assets
+from safegen.cli.app import app
+from safegen.errors import ConfigError, UserError
+from safegen.recipe import Recipe
+
+AT = "cyber.intrusion,evidence=none,profile=public,detail=3"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def objects(result: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    recipe = Recipe.model_validate(
+        {
+            "name": "small",
+            "policies": ["security", "violence"],
+            "plan": {"harms": ["cyber.malware", "weapons.explosives"]},
+            "views": [{"use": "sft"}],
+        }
+    )
+    safegen.generate(recipe, output=tmp_path / "out", until="expand")
+    return tmp_path / "out"
+
+
+def edit(folder: Path, name: str, old: str, new: str) -> str:
+    text = assets.find("policies", name).read_text()
+    assert old in text
+    path = folder / f"{name}.yaml"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+def test_check_passes_the_shipped_specs_and_fails_a_planted_case(tmp_path: Path) -> None:
+    assert run("policy", "check").exit_code == 0
+    path = edit(
+        tmp_path, "security", "detail: 1, mode: direct_answer", "detail: 1, mode: refuse_redirect"
+    )
+    result = run("policy", "check", path)
+    assert result.exit_code == 2
+    assert f"{path}:43:5: the case says refuse_redirect" in result.stdout
+    found = [
+        line["finding"]
+        for line in objects(run("policy", "check", path, "--json"))
+        if "finding" in line
+    ]
+    assert [(f["kind"], f["line"], f["column"]) for f in found if isinstance(f, dict)] == [
+        ("case", 43, 5)
+    ]
+
+
+def test_explain_names_the_clause_and_what_would_change_it() -> None:
+    result = run("policy", "explain", AT)
+    assert "decided by  B-RES (developer)" in result.stdout
+    assert "evidence is none, not stated" in result.stdout
+    (told,) = objects(run("policy", "explain", AT, "--json"))
+    assert (told["rule"], told["mode"], told["ceiling"]) == ("B-RES", "safe_completion", 1)
+
+
+def test_explain_finds_a_scenario_of_a_run_and_says_when_the_plan_was_made_otherwise(
+    small: Path, tmp_path: Path
+) -> None:
+    lowered = edit(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
+    (rows,) = objects(run("policy", "diff", "violence", lowered, "--run", str(small), "--json"))
+    assert isinstance(rows["rows"], dict)
+    drafts = rows["rows"]["draft"]
+    assert drafts
+    result = run("policy", "explain", drafts[0][:10], "--run", str(small))
+    assert f"scenario    {drafts[0]}" in result.stdout
+    assert "V-NO-ROLE" in result.stdout
+    assert "made otherwise" not in result.stdout
+    result = run("policy", "explain", drafts[0], "--run", str(small), "--policy", lowered)
+    assert "the plan was made otherwise" in result.stdout
+
+
+def test_explain_refuses_an_id_that_the_run_does_not_hold(small: Path) -> None:
+    with pytest.raises(UserError, match="no scenario in"):
+        run("policy", "explain", "zzzz", "--run", str(small))
+
+
+@pytest.mark.parametrize("form", ["instructions", "rubric", "classifier"])
+def test_show_prints_each_compiled_form(form: str) -> None:
+    golden = {"classifier": "security.classifier.txt"}.get(form, f"security.safe.{form}.txt")
+    text = (Path(__file__).parent.parent / "policy" / "compiled" / golden).read_text()
+    result = run("policy", "show", "security", "--as", form, "--at", AT)
+    assert result.stdout == text
+    (told,) = objects(run("policy", "show", "security", "--as", form, "--at", AT, "--json"))
+    assert told["text"] == text.rstrip("\n")
+
+
+def test_show_lists_the_rules_that_can_decide_and_refuses_an_unknown_form() -> None:
+    result = run("policy", "show", "wellbeing")
+    assert "W-VETTED" in result.stdout
+    assert "B-RES-ORG" not in result.stdout
+    with pytest.raises(UserError, match="no form called `rubrik`; did you mean `rubric`"):
+        run("policy", "show", "wellbeing", "--as", "rubrik")
+
+
+def test_diff_lists_situations_texts_and_rows(small: Path, tmp_path: Path) -> None:
+    new = edit(tmp_path, "security", "SEC-N3", "SEC-N9")
+    result = run("policy", "diff", "security", new, "--run", str(small))
+    assert "situations that change: 0 of 300" in result.stdout
+    assert "must_not SEC-N3  -  suggest how" in result.stdout
+    assert "scenarios: 0 to draft again, 13 to judge again, 0 to relabel" in result.stdout
+
+
+def test_import_writes_a_spec_once_and_reports_what_was_lost(tmp_path: Path) -> None:
+    source, out, tree = tmp_path / "in.yaml", tmp_path / "out.yaml", tmp_path / "t.yaml"
+    source.write_text(
+        "risk_group: secret_recipes\nrisks:\n  - risk: soup\n    reason_denial: NO_SOUP\n"
+        "    short_reply_type: INFORMATIVE_RESPONSE\n    policy: {reply_cannot_contain: [Amounts]}\n"
+    )
+    arguments = ["policy", "import", str(source), "-o", str(out), "--taxonomy-output", str(tree)]
+    result = run(*arguments)
+    assert "reason_denial `NO_SOUP`" in result.stdout
+    assert run("policy", "check", str(out), "--taxonomy", str(tree)).exit_code == 0
+    with pytest.raises(UserError, match="there already"):
+        run(*arguments)
+    (told,) = objects(run(*arguments, "--force", "--json"))
+    assert told["findings"] == []
+    with pytest.raises(ConfigError, match="must end in"):
+        run("policy", "import", str(source), "-o", str(tmp_path / "out"))
+
+
+def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
+    (facts,) = objects(run("taxonomy", "check", "--json"))
+    assert (facts["leaves"], facts["leaves without goals"]) == (36, "none")
+    assert "cyber.intrusion" in run("taxonomy", "show").stdout
+    table, out = tmp_path / "t.csv", tmp_path / "t.yaml"
+    table.write_text("id,parent,name,definition\nkitchen,,Kitchen,A room\nsoup,kitchen,Soup,\n")
+    result = run("taxonomy", "import", str(table), "-o", str(out))
+    assert result.stdout == ""
+    assert "kitchen.soup  definition" in result.stderr
+    assert len(objects(run("taxonomy", "show", str(out), "--json"))) == 1
+    assert "taxonomy: t\n" in run("taxonomy", "import", str(table)).stdout

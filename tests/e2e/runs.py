@@ -1,0 +1,115 @@
+"""Runs against the fake endpoint: a recipe, the command line in and out of process, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from safegen.cli.app import main
+from safegen.hashing import digest
+from tests.fake_endpoint import Body
+
+KEY_ENV = "FAKE_API_KEY"
+COMMAND = [sys.executable, "-m", "safegen.cli.app"]
+LONGEST_MESSAGE = 1_500
+NAMED = re.compile(r"`[^`]+`|[\w./-]+\.(?:yaml|j2|json|parquet|sqlite)")
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def write_recipe(path: Path, url: str, **keys: Any) -> Path:
+    """A recipe with an endpoint as drafter; `endpoint` overrides its parameters."""
+    params = {"base_url": url, "model": "m", "concurrency": 4, "attempts": 2}
+    values = {
+        "name": "faults",
+        "plan": {"harms": ["property.*"]},
+        "teachers": {"drafter": {"openai_chat": params | keys.pop("endpoint", {})}},
+        "validators": ["length_bounds"],
+    }
+    path.write_text(yaml.safe_dump(values | keys), encoding="utf-8")
+    return path
+
+
+def long_answer(body: Body) -> str:
+    """Plain words that pass the length check and differ for each body."""
+    words = " ".join(digest(body)[i : i + 6] for i in range(0, 60, 6))
+    return f"Here is an answer in plain words that is long enough to be kept: {words}."
+
+
+def cli(capsys: pytest.CaptureFixture[str], *args: object) -> Said:
+    """The command line in this process."""
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["safegen", *map(str, args)])
+        main()
+    out, err = capsys.readouterr()
+    code = ended.value.code
+    return Said(code if isinstance(code, int) else 1, out, err)
+
+
+def shell(*args: object, cwd: Path, **options: Any) -> Said:
+    """The command line in a process of its own."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, args)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def started(*args: object, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command line at work in a process group of its own; killed at the end."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, args)],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by relative path."""
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def fails(said: Said, code: int, *says: str) -> None:
+    """The message is ours, short, and says these things; the exit code is as promised."""
+    assert said.code == code, said
+    assert "Traceback" not in said.err + said.out
+    assert "a bug in safegen" not in said.err
+    before, error, message = said.err.partition("safegen: error: ")
+    assert error, said
+    assert all(line.startswith("safegen: ") for line in before.splitlines())
+    assert len(message) < LONGEST_MESSAGE
+    assert NAMED.search(message)
+    for words in says:
+        assert re.search(words, message), f"`{words}` is not in: {message}"

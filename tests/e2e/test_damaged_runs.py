@@ -1,0 +1,160 @@
+"""A damaged file of a run: named with its remedy, nothing else touched, and the remedy works."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from safegen.store.journal import Lock
+from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
+from tests.fake_endpoint import FakeEndpoint
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture
+def run(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A finished run of an endpoint's recipe, `r.yaml`, whose endpoint is gone."""
+    with FakeEndpoint(long_answer) as fake:
+        write_recipe(workdir / "r.yaml", fake.url)
+        assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
+    return workdir / "out"
+
+
+def overwrite(text: bytes) -> Damage:
+    return lambda path: path.write_bytes(text)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def format_7(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("pragma user_version = 7")
+    connection.commit()
+    connection.close()
+
+
+def replies_of_nonsense(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute('update replies set reply = \'{"text": 1, "model": "m"}\'')
+    connection.commit()
+    connection.close()
+
+
+GARBAGE = overwrite(b"garbage, and long enough to look at " * 100)
+DAMAGE: list[tuple[str, Damage, str]] = [
+    ("records/00000.parquet", GARBAGE, "delete it and run the same command again"),
+    ("records/00000.parquet", cut, "delete it and run the same command again"),
+    ("records/00000.parquet", overwrite(b"PAR1PAR1"), "delete it"),
+    ("plan/0.parquet", GARBAGE, "delete it and run the same command again"),
+    ("recipe.json", GARBAGE, "--replan"),
+    ("recipe.json", overwrite(b"{}"), "--replan"),
+    ("recipe.json", overwrite(b"[" * 100_000), "--replan"),
+    ("recipe.json", Path.unlink, "--replan"),
+    ("failures/00000.jsonl", overwrite(b"{}\n"), "delete it and `.*records/00000.parquet`"),
+    ("failures/00000.jsonl", overwrite(b"\xff\n"), "delete it and"),
+    ("accounting.json", GARBAGE, "delete it and run the same command again"),
+    ("accounting.json", overwrite(b'{"requests": "many"}'), "holds what is no count"),
+    ("lock", GARBAGE, "delete it"),
+]
+IDS = [f"{name} {n}" for n, (name, _, _) in enumerate(DAMAGE)]
+
+
+@pytest.mark.parametrize(("name", "damage", "remedy"), DAMAGE, ids=IDS)
+def test_a_damaged_file_of_a_run_is_named_and_its_remedy_asks_for_nothing(
+    name: str,
+    damage: Damage,
+    remedy: str,
+    run: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = run / "run" / name
+    path.parent.mkdir(exist_ok=True)
+    data, others = hashes(run / "data"), hashes(run / "run")
+    damage(path)
+    said = cli(capsys, "generate", "r.yaml", "-o", "out")
+    fails(said, 1, re.escape(f"run/{name}"), remedy)
+    others.pop(f"{name}", None)
+    now = hashes(run / "run")
+    assert {k: v for k, v in others.items() if now.get(k) != v} == {}
+    assert hashes(run / "data") == data
+    path.unlink(missing_ok=True)
+    if "and `" in remedy:
+        (run / "run" / "records" / "00000.parquet").unlink()
+    more = ["--replan"] if remedy == "--replan" else []
+    again = cli(capsys, "generate", "r.yaml", "-o", "out", "--json", *more)
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["requests"] == 0
+    assert hashes(run / "data") == data
+    assert cli(capsys, "verify", "out").code == 0
+
+
+@pytest.mark.parametrize("damage", [GARBAGE, cut, format_7, replies_of_nonsense])
+def test_a_damaged_journal_is_named_and_left_as_it_is(
+    damage: Damage, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = run / "run" / "journal.sqlite"
+    damage(journal)
+    (run / "run" / "records" / "00000.parquet").unlink()
+    data, before = hashes(run / "data"), journal.read_bytes()
+    fails(cli(capsys, "generate", "r.yaml", "-o", "out"), 1, r"journal\.sqlite", "move it away")
+    assert journal.read_bytes() == before
+    assert hashes(run / "data") == data
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "README.md", "data/sft/train/0.1.0-00000.parquet"]
+)
+def test_a_damaged_dataset_is_told_by_verify_and_mended_by_the_same_command(
+    name: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = hashes(run)
+    GARBAGE(run / name)
+    said = cli(capsys, "verify", "out")
+    assert said.code == 1
+    assert name in said.out
+    assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
+    assert hashes(run) == before
+
+
+def test_files_that_a_run_does_not_name_are_left_alone(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("records/00000 (copy).parquet", "records/1.parquet", "failures/0x.jsonl"):
+        (run / "run" / name).parent.mkdir(exist_ok=True)
+        (run / "run" / name).write_bytes(b"mine")
+    before = hashes(run)
+    assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
+    assert cli(capsys, "status", "out").code == 0
+    assert hashes(run) == before
+
+
+def test_a_run_folder_of_another_recipe_is_refused_and_kept(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = hashes(run)
+    text = Path("r.yaml").read_text(encoding="utf-8")
+    Path("r.yaml").write_text(text + "revise: 1\nseed: 3\n", encoding="utf-8")
+    said = cli(capsys, "generate", "r.yaml", "-o", "out")
+    fails(said, 2, "`revise`, `seed`|`seed`, `revise`", "--replan")
+    assert hashes(run) == before
+
+
+def test_a_run_that_another_process_works_on_is_left_to_it(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = Lock(run / "run" / "lock")
+    before = hashes(run / "data")
+    try:
+        for words in (["generate", "r.yaml", "-o", "out"], ["build", "out"]):
+            fails(cli(capsys, *words), 1, "another safegen process works in `out/run`")
+    finally:
+        held.release()
+    assert hashes(run / "data") == before

@@ -1,0 +1,103 @@
+"""A full disk, a closed pipe, a stream that is not there: words, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.runs import COMMAND, fails, long_answer, shell, write_recipe
+from tests.fake_endpoint import FakeEndpoint
+
+
+@pytest.mark.parametrize("kilobytes", [0, 1, 24, 48])
+def test_a_full_disk_is_named_and_what_was_done_goes_on_when_there_is_room(
+    kilobytes: int, workdir: Path
+) -> None:
+    def little_room() -> None:
+        most = kilobytes * 1024
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    with FakeEndpoint(long_answer) as fake:
+        write_recipe(workdir / "r.yaml", fake.url)
+        said = shell("generate", "r.yaml", "-o", "out", cwd=workdir, preexec_fn=little_room)
+        fails(said, 1, r"`out/run\S*` cannot be (written|used)")
+        assert not (workdir / "out" / "data").exists()
+        sent = len(fake.requests)
+        again = shell("generate", "r.yaml", "-o", "out", "--json", cwd=workdir)
+    assert again.code == 0, again.err
+    told = json.loads(again.out)
+    assert told["requests"] + sent - 4 <= told["planned"] <= told["requests"] + sent
+    assert shell("verify", "out", cwd=workdir).code == 0
+
+
+def test_a_reader_that_leaves_early_costs_nothing(workdir: Path) -> None:
+    (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
+    with subprocess.Popen(
+        [*COMMAND, "generate", "r.yaml", "-o", "out", "--json"],
+        cwd=workdir,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+    assert shell("verify", "out", cwd=workdir).code == 0
+
+
+@pytest.mark.parametrize("closed", [1, 2], ids=["stdout", "stderr"])
+def test_a_stream_that_is_closed_from_the_start(closed: int, workdir: Path) -> None:
+    (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *COMMAND, "generate", "r.yaml", "-o", "out"],
+        cwd=workdir,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "a bug in safegen" not in done.stderr
+    assert (workdir / "out" / "manifest.json").exists()
+
+
+def test_a_full_stdout_is_an_error_in_words(workdir: Path) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*COMMAND, "list"],
+            cwd=workdir,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "no space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_json_without_a_terminal_is_one_object_and_nothing_else(workdir: Path) -> None:
+    (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
+    ascii_only = {k: v for k, v in os.environ.items() if not k.startswith("LC_")}
+    said = shell(
+        "generate",
+        "r.yaml",
+        "-o",
+        "out",
+        "--json",
+        cwd=workdir,
+        env=ascii_only | {"PYTHONIOENCODING": "ascii", "LANG": "C", "PYTHONUTF8": "0"},
+    )
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["accepted"] > 0
+    assert said.out.count("\n") == 1
+    assert "\x1b" not in said.out + said.err

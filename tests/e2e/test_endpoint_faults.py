@@ -1,0 +1,274 @@
+"""Whole runs against an endpoint that fails: each failing request costs that one item, no more."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen.hashing import digest
+from safegen.store import parquet
+from tests.e2e.runs import KEY_ENV, Said, cli, hashes, long_answer, write_recipe
+from tests.fake_endpoint import Body, FakeEndpoint
+
+MENDED = ["429", "500", "408", "reset", "cut-json", "short-body", "no-choices"]
+"""Faults that another attempt mends."""
+PAID = {
+    "400-policy": "blocked",
+    "length": "truncated",
+    "content_filter": "filtered",
+    "refusal": "refused",
+    "empty": "refused",
+    "cut-json": "malformed",
+    "no-choices": "malformed",
+}
+"""Faults that stay, and the outcome that is kept for them."""
+UNPAID = ["500", "reset", "408", "short-body"]
+"""Faults that stay and leave nothing to keep: the same command asks again."""
+Fault = Callable[[Body, int], str | None]
+
+
+def prompt(body: Body) -> str:
+    return str(body["messages"][-1]["content"])
+
+
+def chosen(body: Body, share: int = 5) -> bool:
+    """One prompt in `share`."""
+    return int(digest(prompt(body)), 16) % share == 0
+
+
+def sometimes(name: str, *, times: int = 10**9) -> Fault:
+    return lambda body, nth: name if chosen(body) and nth < times else None
+
+
+def generate(capsys: pytest.CaptureFixture[str], *more: object) -> Said:
+    return cli(capsys, "generate", "recipe.yaml", "-o", "out", "--json", *more)
+
+
+def told(said: Said) -> dict[str, Any]:
+    assert "Traceback" not in said.err
+    assert "a bug in safegen" not in said.err
+    return json.loads(said.out.splitlines()[0])
+
+
+def listed(folder: Path) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for path in sorted((folder / "run" / "failures").glob("*.jsonl")):
+        lines += [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return lines
+
+
+def prompts_in(folder: Path, view: str) -> set[str]:
+    files = sorted((folder / "data" / view).rglob("*.parquet"))
+    rows = [row for path in files for row in parquet.read(path)]
+    return {row["messages"][-2]["content"] for row in rows}
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [row for p in sorted((folder / "run/records").iterdir()) for row in parquet.read(p)]
+
+
+@pytest.mark.parametrize("fault", MENDED)
+def test_a_fault_that_passes_costs_nothing_but_a_request(
+    fault: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes(fault, times=1), retry_after="0.05") as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        said = generate(capsys)
+        failed = {prompt(body) for body in fake.requests if chosen(body)}
+    assert said.code == 0
+    assert told(said)["lost"] == {}
+    assert failed <= prompts_in(workdir / "out", "sft")
+    assert told(said)["requests"] == len(fake.requests) == told(said)["planned"] + len(failed)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"), [*PAID.items(), *((name, "unavailable") for name in UNPAID)]
+)
+def test_a_fault_that_stays_costs_that_one_item(
+    fault: str, outcome: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes(fault)) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        said = generate(capsys)
+        failed = {prompt(body) for body in fake.requests if chosen(body)}
+        asked = {prompt(body) for body in fake.requests}
+    assert said.code == 0
+    assert told(said)["lost"] == {outcome: len(failed)}
+    assert told(said)["accepted"] == len(asked) - len(failed) > 0
+    assert re.search(rf"^  {outcome} +\d+ +\S+ +{len(failed)} ", said.err, re.MULTILINE), said.err
+    lines = listed(workdir / "out")
+    assert len(lines) == len(failed)
+    assert {line["outcome"] for line in lines} == {outcome}
+    assert all(line["message"] for line in lines if fault not in ("length", "empty"))
+    assert all(line["key"] for line in lines if outcome != "unavailable")
+    assert prompts_in(workdir / "out", "sft") == asked - failed
+    lost = [row for row in rows_of(workdir / "out") if row["outcome"] != "ok"]
+    assert len(lost) == len(failed)
+    assert not any(row["accepted"] or row["response"] for row in lost)
+    assert {row["reason"] for row in lost} == {outcome}
+
+
+def test_strict_exits_1_when_items_were_lost_and_0_when_none_was(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes("length", times=1)) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        assert generate(capsys, "--strict").code == 1
+        assert cli(capsys, "retry", "out").code == 0
+        assert generate(capsys, "--strict").code == 0
+
+
+@pytest.mark.parametrize("fault", ["401", "404", "400", "quota", "redirect"])
+def test_an_endpoint_that_will_not_serve_us_stops_the_run_at_once(
+    fault: str, workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-a-key-that-nobody-may-see-0123"
+    monkeypatch.setenv(KEY_ENV, key)
+    with FakeEndpoint(long_answer, fault=lambda body, nth: fault) as fake:
+        write_recipe(
+            workdir / "recipe.yaml", fake.url, endpoint={"api_key_env": KEY_ENV, "attempts": 6}
+        )
+        said = generate(capsys)
+    assert said.code == 1
+    assert fake.url in said.err
+    assert key not in said.err
+    assert "Traceback" not in said.err
+    assert len(fake.requests) <= 4
+    assert not (workdir / "out" / "data").exists()
+
+
+def test_what_was_under_way_when_the_key_died_is_kept(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead = {"yes": True}
+    with FakeEndpoint(
+        long_answer,
+        latency_s=0.05,
+        fault=lambda body, nth: "401" if dead["yes"] and chosen(body) else None,
+    ) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        assert generate(capsys).code == 1
+        dead["yes"] = False
+        assert generate(capsys).code == 0
+        answered = fake.answered
+    assert max(answered.values()) == 1
+
+
+@pytest.mark.parametrize("limit", [{"requests": 10}, {"tokens": 4_000}], ids=str)
+def test_a_spent_budget_stops_the_run_and_nothing_is_paid_for_twice(
+    limit: dict[str, int], workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, latency_s=0.02) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, budget=limit)
+        for _ in range(2):
+            stopped = generate(capsys)
+            assert stopped.code == 1
+            assert "is spent; raise `budget." in stopped.err
+        sent = len(fake.requests)
+        assert 0 < sent <= 14
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        assert generate(capsys).code == 0
+        assert len(fake.requests) > sent
+        assert max(Counter(digest(body) for body in fake.requests).values()) == 1
+        spent = json.loads((workdir / "out" / "run" / "accounting.json").read_text("utf-8"))
+        assert spent["requests"] == len(fake.requests)
+
+
+def test_a_finished_recipe_run_again_sends_nothing_changes_nothing_and_says_so(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes("content_filter")) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        assert generate(capsys).code == 0
+        sent, before = len(fake.requests), hashes(workdir / "out")
+        times = {p: p.stat().st_mtime_ns for p in (workdir / "out" / "data").rglob("*")}
+        again = generate(capsys)
+        assert len(fake.requests) == sent
+    assert again.code == 0
+    assert hashes(workdir / "out") == before
+    assert times == {p: p.stat().st_mtime_ns for p in (workdir / "out" / "data").rglob("*")}
+    assert told(again)["requests"] == 0
+    assert told(again)["changed"] is False
+    assert "is complete: nothing was asked and no file changed" in again.err
+
+
+def test_the_same_command_asks_again_for_what_was_unavailable_and_for_nothing_else(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down = {"yes": True}
+
+    def fault(body: Body, nth: int) -> str | None:
+        if chosen(body):
+            return "500" if down["yes"] else None
+        return "content_filter" if chosen(body, 3) else None
+
+    with FakeEndpoint(long_answer, fault=fault) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        first = told(generate(capsys))
+        assert first["lost"].keys() == {"unavailable", "filtered"}
+        down["yes"] = False
+        sent = len(fake.requests)
+        again = told(generate(capsys))
+        asked = fake.requests[sent:]
+    assert again["lost"] == {"filtered": first["lost"]["filtered"]}
+    assert len(asked) == first["lost"]["unavailable"] > 0
+    assert all(chosen(body) for body in asked)
+
+
+@pytest.mark.parametrize("fault", ["content_filter", "length", "refusal", "400-policy", "cut-json"])
+def test_retry_asks_anew_for_lost_items_alone(
+    fault: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes(fault, times=2)) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, endpoint={"attempts": 2})
+        first = told(generate(capsys))
+        sent = len(fake.requests)
+        counts = []
+        while listed(workdir / "out"):
+            assert cli(capsys, "retry", "out").code == 0
+            counts.append(len(fake.requests) - sent)
+            assert len(counts) <= 2
+        assert all(chosen(body) for body in fake.requests[sent:])
+        nothing = cli(capsys, "retry", "out")
+    lost = sum(first["lost"].values())
+    assert counts[0] == lost > 0
+    assert nothing.code == 2
+    assert "nothing was lost" in nothing.err
+    failed = {prompt(body) for body in fake.requests if chosen(body)}
+    assert failed <= prompts_in(workdir / "out", "sft")
+
+
+@pytest.mark.parametrize("until", ["expand", "draft", "validate"])
+def test_stopping_early_and_going_on_gives_the_bytes_of_a_straight_run(
+    until: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes("length")) as fake:
+        write_recipe(
+            workdir / "recipe.yaml", fake.url, plan={"harms": ["property.*"], "candidates": 2}
+        )
+        assert cli(capsys, "generate", "recipe.yaml", "-o", "straight").code == 0
+        straight = Counter(digest(body) for body in fake.requests)
+        fake.requests.clear()
+        early = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--until", until)
+        assert early.code == 0
+        assert f"stopped after {until}" in early.err
+        assert not (workdir / "out" / "data").exists()
+        assert bool(fake.requests) == (until != "expand")
+        assert generate(capsys).code == 0
+        assert Counter(digest(body) for body in fake.requests) == straight
+    assert hashes(workdir / "out" / "data") == hashes(workdir / "straight" / "data")
+
+
+def test_unavailable_drafts_are_asked_again_by_the_same_until(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes("500", times=2)) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        assert told(generate(capsys, "--until", "draft"))["lost"].keys() == {"unavailable"}
+        assert told(generate(capsys, "--until", "draft"))["lost"] == {}

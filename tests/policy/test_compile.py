@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from safegen import assets, taxonomy
+from safegen.policy import compile as compiled
+from safegen.policy import spec
+from safegen.policy.check import covered
+from safegen.policy.mode import expect_at
+from safegen.policy.model import SPACE, Situation
+from safegen.types import PROFILES
+
+SHIPPED = [name for name in assets.names("policies") if name != "base"]
+HERE = Path(__file__).parent / "compiled"
+SITUATIONS = {
+    "direct": ("cyber.malware", Situation("restricted", "none", "public", 1)),
+    "safe": ("cyber.intrusion", Situation("restricted", "none", "public", 3)),
+    "refuse": ("cyber.credentials", Situation("restricted", "stated", "enterprise", 2)),
+}
+
+
+def told(policy: spec.Policy, at: Situation, harm: str) -> str:
+    values = compiled.instructions(policy, expect_at(policy, at), harm=harm)
+    return compiled.instructions_prompt().render("system", told=values, operator="")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
+    name: str, golden: Callable[[Path, str], None]
+) -> None:
+    policy, tree = spec.load(name), taxonomy.load("core")
+    values = compiled.classifier(policy, harms=covered(policy, tree))
+    text = compiled.classifier_prompt().render("system", told=values)
+    golden(HERE / f"{name}.classifier.txt", text + "\n")
+    assert 400 <= compiled.tokens(text) <= 600
+    for clause in (*policy.may, *policy.must_not):
+        assert f"- {clause.id}: {clause.says}" in text
+
+
+@pytest.mark.parametrize("at", SITUATIONS)
+def test_instructions_and_rubric_are_as_written_down(
+    at: str, golden: Callable[[Path, str], None]
+) -> None:
+    policy = spec.load("security")
+    harm, situation = SITUATIONS[at]
+    golden(HERE / f"security.{at}.instructions.txt", told(policy, situation, harm) + "\n")
+    rubric = compiled.rubric(policy, expect_at(policy, situation), harm=harm)
+    text = compiled.rubric_prompt().render("user", told=rubric)
+    golden(HERE / f"security.{at}.rubric.txt", text + "\n")
+
+
+def common(one: str, other: str) -> int:
+    """Characters that two texts share from the start."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def test_what_is_shared_comes_first() -> None:
+    """A spec's scenarios share the head, a rule's scenarios share more than those of two rules."""
+    policy = spec.load("security")
+    texts: dict[tuple[str, str], str] = {}
+    for harm in ("cyber.intrusion", "cyber.malware", "systems.agents"):
+        for at in SPACE:
+            if at.tier == "restricted":
+                texts[harm, policy.decide(at).id] = told(policy, at, harm)
+    head = min(text.index("For this reply:") for text in texts.values())
+    assert len({text[:head] for text in texts.values()}) == 1
+    assert head > 0.6 * max(map(len, texts.values()))
+    for (_, one), (_, other) in combinations(texts, 2):
+        shared = common(texts["cyber.intrusion", one], texts["cyber.malware", other])
+        same_rule = common(texts["cyber.intrusion", one], texts["cyber.malware", one])
+        assert head <= shared <= same_rule or one == other
+
+
+def test_instructions_show_no_id_and_only_the_precedents_of_the_leaf() -> None:
+    policy = spec.load("security")
+    text = told(policy, SITUATIONS["safe"][1], "cyber.intrusion")
+    assert [i for i in policy.ids() if i in text] == []
+    for precedent in policy.precedents:
+        assert (precedent.answer in text) == (precedent.harm in (None, "cyber.intrusion"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_rubric_asks_for_all_that_is_expected_under_unique_ids(name: str) -> None:
+    policy = spec.load(name)
+    for at in SPACE:
+        expected = expect_at(policy, at)
+        questions = {q.id: q for q in compiled.rubric(policy, expected).questions}
+        assert len(questions) == len(compiled.rubric(policy, expected).questions)
+        assert {f"element.{e}" for e in expected.required} <= questions.keys()
+        assert {f"style.{s}" for s in policy.style} <= questions.keys()
+        assert (f"ceiling.{expected.ceiling}" in questions) == (expected.ceiling < 4)
+        assert (f"floor.{expected.floor}" in questions) == (expected.floor > 0)
+        unwanted = {q.kind for q in questions.values() if not q.wanted}
+        assert unwanted <= {"facilitation", "style", "must_not", "ceiling"}
+
+
+def test_a_classifier_for_a_laxer_profile_allows_more() -> None:
+    policy = spec.load("security")
+    reach = {p: compiled.classifier(policy, profile=p).topics[2].ceiling for p in PROFILES}
+    assert (reach["public"], reach["enterprise"], reach["minors"]) == (1, 2, 1)
+
+
+def test_a_prohibition_about_one_leaf_is_told_of_that_leaf_alone(tmp_path: Path) -> None:
+    path = tmp_path / "leafy.yaml"
+    path.write_text(
+        "policy: leafy\nversion: 1.0.0\ntitle: Leafy\ninherits: base\nharms: [a.*]\n"
+        "facilitation: steps\nmust_not:\n  - {id: L-1, says: name the secret spice, harms: [a.soup]}\n"
+    )
+    policy = spec.load(str(path))
+    at = SITUATIONS["safe"][1]
+    assert "name the secret spice" in told(policy, at, "a.soup")
+    assert "name the secret spice" not in told(policy, at, "a.cake")
+    ids = [q.id for q in compiled.rubric(policy, expect_at(policy, at), harm="a.soup").questions]
+    assert "must_not.L-1" in ids
+    assert "must_not.L-1" not in [
+        q.id for q in compiled.rubric(policy, expect_at(policy, at), harm="a.cake").questions
+    ]

@@ -1,0 +1,153 @@
+"""What an edited clause concerns, against what rendering every text again would find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from safegen import locales, taxonomy
+from safegen.policy import compile as compiled
+from safegen.policy import spec
+from safegen.policy.diff import Affected, affected, diff
+from safegen.policy.mode import expect
+from safegen.policy.model import SPACE
+from safegen.recipe import Plan
+from safegen.scenarios.sets import plan_sets
+from safegen.scenarios.world import World
+from safegen.types import Expectation, Planned
+
+OLD = [spec.load(name) for name in ("security", "violence", "wellbeing", "health", "deceit")]
+HARMS = taxonomy.load("core").harms
+EDITS = {
+    "a clause of all leaves": ("explain how a class", "set out how a class", "draft"),
+    "a precedent of one leaf": (
+        "A student asks how extortion",
+        "A pupil asks how extortion",
+        "draft",
+    ),
+    "a redirection of one leaf": ("provider's own way", "provider's best way", "draft"),
+    "an id that only judges see": ("SEC-N3", "SEC-N9", "judge"),
+    "an id that nobody is told": ("SEC-P2", "SEC-P9", "relabel"),
+    "a severity": (", severity: high", ", severity: moderate", "relabel"),
+    "the version": ("version: 1.1.0", "version: 1.2.0", "relabel"),
+    "a case": (
+        "detail: 3, mode: safe_completion, ceiling: 1, floor: 1",
+        "detail: 4, mode: safe_completion, ceiling: 1, floor: 1",
+        None,
+    ),
+}
+
+
+@cache
+def planned() -> list[Planned]:
+    sets = plan_sets(World.of(Plan(), taxonomy.load("core"), OLD, locales.load("en")))
+    return [p for set_ in sets for p in set_]
+
+
+def edited(folder: Path, name: str, old: str, new: str) -> list[spec.Policy]:
+    policy = next(p for p in OLD if p.spec.policy == name)
+    text = policy.path.read_text()
+    assert old in text
+    path = folder / f"{name}.yaml"
+    path.write_text(text.replace(old, new))
+    return [spec.load(str(path)) if p is policy else p for p in OLD]
+
+
+def texts(policy: spec.Policy, expectation: Expectation, harm: str) -> tuple[str, str]:
+    told = compiled.instructions(policy, expectation, harm=harm)
+    asked = compiled.rubric(policy, expectation, harm=harm)
+    return (
+        DRAFTING.render("system", told=told, operator=""),
+        JUDGING.render("user", told=asked),
+    )
+
+
+DRAFTING, JUDGING = compiled.instructions_prompt(), compiled.rubric_prompt()
+
+
+def brute_force(new: Sequence[spec.Policy]) -> dict[str, set[str]]:
+    """Ids by what to do, from the rendered texts and the expectations of every scenario."""
+    found: dict[str, set[str]] = {"draft": set(), "judge": set(), "relabel": set()}
+    by_id = {p.policy_id: p for p in OLD}
+    for item in planned():
+        s, before = item.scenario, item.expectation
+        policy = spec.policy_for(new, HARMS[s.harm])
+        after = expect(
+            policy,
+            HARMS[s.harm],
+            evidence=s.evidence,
+            profile=s.profile,
+            detail=s.requested_detail,
+        )
+        old_texts = texts(by_id[before.policy_id], before, s.harm)
+        new_texts = texts(policy, after, s.harm)
+        numbers = [(e.mode, e.ceiling, e.floor, e.required) for e in (before, after)]
+        if numbers[0] != numbers[1] or old_texts[0] != new_texts[0]:
+            found["draft"].add(s.scenario_id)
+        elif old_texts[1] != new_texts[1]:
+            found["judge"].add(s.scenario_id)
+        elif before.policy_id != after.policy_id:
+            found["relabel"].add(s.scenario_id)
+    return found
+
+
+def sets(found: Affected) -> dict[str, set[str]]:
+    return {"draft": set(found.draft), "judge": set(found.judge), "relabel": set(found.relabel)}
+
+
+@pytest.mark.parametrize("edit", [*EDITS])
+def test_the_rows_of_an_edit_are_those_that_brute_force_finds(tmp_path: Path, edit: str) -> None:
+    old, new, redo = EDITS[edit]
+    after = edited(tmp_path, "security", old, new)
+    found = affected(planned(), old=OLD, new=after, harms=HARMS)
+    assert sets(found) == brute_force(after)
+    assert bool(found.rows) == (redo is not None)
+    assert redo is None or sets(found)[redo]
+    assert {row.harm.split(".")[0] for row in found.rows} <= {"cyber", "systems"}
+
+
+def test_a_lowered_ceiling_drafts_the_rows_of_that_rule_alone(tmp_path: Path) -> None:
+    after = edited(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
+    changes = diff(OLD[1], after[1]).situations
+    assert {(c.before.id, c.after.id) for c in changes} == {("V-NO-ROLE", "V-NO-ROLE")}
+    brute = [at for at in SPACE if OLD[1].decide(at).ceiling != after[1].decide(at).ceiling]
+    assert [c.at for c in changes] == brute
+    found = affected(planned(), old=OLD, new=after, harms=HARMS)
+    assert {row.before.rule_ids for row in found.rows if row.redo == "draft"} == {("V-NO-ROLE",)}
+    assert sets(found) == brute_force(after)
+
+
+def test_nothing_is_done_again_for_unchanged_specs() -> None:
+    assert affected(planned(), old=OLD, new=OLD, harms=HARMS) == Affected()
+    same = diff(OLD[0], OLD[0])
+    assert (same.situations, same.texts) == ((), ())
+
+
+def test_a_leaf_without_a_spec_is_listed_and_other_specs_are_left_alone(tmp_path: Path) -> None:
+    after = edited(tmp_path, "security", "harms: [cyber.*, systems.*]", "harms: [systems.*]")
+    found = affected(planned(), old=[OLD[0]], new=[after[0]], harms=HARMS)
+    cyber = [p.scenario.scenario_id for p in planned() if p.scenario.domain == "cyber"]
+    assert list(found.orphans) == cyber
+    assert {row.harm.split(".")[0] for row in found.rows} == {"systems"}
+
+
+def test_a_plan_made_under_unknown_texts_is_drafted_again(tmp_path: Path) -> None:
+    before = edited(tmp_path, "security", "version: 1.1.0", "version: 1.0.9")
+    found = affected(planned(), old=before, new=OLD, harms=HARMS)
+    assert found.rows == ()
+    after = edited(tmp_path, "security", "version: 1.1.0", "version: 1.2.0")
+    found = affected(planned(), old=before, new=after, harms=HARMS)
+    assert set(found.draft) == {
+        p.scenario.scenario_id for p in planned() if p.scenario.domain in ("cyber", "systems")
+    }
+
+
+def test_a_text_change_is_named_by_its_part(tmp_path: Path) -> None:
+    after = edited(tmp_path, "security", "pick targets", "choose targets")
+    (change,) = diff(OLD[0], after[0]).texts
+    assert change.part == "must_not SEC-N2"
+    assert (change.before or "").startswith("pick targets")
+    assert (change.after or "").startswith("choose targets")

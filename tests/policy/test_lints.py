@@ -1,0 +1,242 @@
+"""One planted fault each, caught by name and at its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safegen import taxonomy
+from safegen.errors import ConfigError
+from safegen.policy import spec
+from safegen.policy.check import Report, check
+
+HEAD = """\
+policy: tiny
+version: 1.0.0
+title: Tiny
+inherits: base
+harms: [cyber.*]
+facilitation: steps
+"""
+BLOCKING = {
+    "uncovered": (
+        "inherits: base\n",
+        "",
+        "rules:\n  - {id: Z, says: all, when: {detail: [0]}, mode: direct_answer, ceiling: 1}\n",
+        "rules:",
+    ),
+    "unreachable": (
+        "inherits: base\n",
+        "",
+        "rules:\n  - {id: Z, says: all, mode: safe_completion, ceiling: 1}\n"
+        "  - {id: Y, says: no, when: {detail: [3]}, mode: safe_completion, ceiling: 0}\n",
+        "id: Y",
+    ),
+    "unreachable precedent": (
+        "",
+        "",
+        "rules:\n  - {id: Z, says: all, mode: refuse_redirect, ceiling: 0}\n"
+        "precedents:\n  - {id: P, situation: a, answer: b, rule: B-RES}\n",
+        "rule: B-RES",
+    ),
+    "non_monotone": (
+        "inherits: base\n",
+        "",
+        "rules:\n  - {id: Z, says: a, when: {evidence: [stated]}, mode: direct_answer, ceiling: 4}\n"
+        "  - {id: Y, says: all, mode: safe_completion, ceiling: 1}\n",
+        "id: Z",
+    ),
+    "unknown_element": (
+        "",
+        "",
+        "rules:\n  - {id: Z, says: all, mode: refuse_redirect, ceiling: 0, required: [limmit]}\n",
+        "id: Z",
+    ),
+    "unknown_rule": (
+        "",
+        "",
+        "precedents:\n  - {id: P, situation: a, answer: b, rule: B-REZ}\n",
+        "rule: B-REZ",
+    ),
+    "contradictory": (
+        "",
+        "",
+        "may:\n  - {id: Y, says: Name the spice}\nmust_not:\n  - {id: N, says: name the spice.}\n",
+        "id: Y",
+    ),
+    "contradictory style": (
+        "",
+        "",
+        "clarify: allowed\nstyle: [preaching, intent_interrogation]\n",
+        "style:",
+    ),
+    "duplicate": ("", "", "may:\n  - {id: B-M1, says: something}\n", "id: B-M1"),
+    "authority": (
+        "",
+        "",
+        "rules:\n  - {id: Z, says: all, when: {tier: [prohibited], evidence: [none], detail: [0, 1]},"
+        " mode: safe_completion, ceiling: 0}\n",
+        "id: Z",
+    ),
+    "authority by profile": (
+        "inherits: base\n",
+        "",
+        "rules:\n  - {id: Z, says: pro, when: {profile: [vetted_professional]}, mode: safe_completion,"
+        " ceiling: 2}\n  - {id: Y, says: all, mode: safe_completion, ceiling: 1, authority: system}\n",
+        "id: Z",
+    ),
+    "case": (
+        "",
+        "",
+        "cases:\n  - {tier: restricted, detail: 3, mode: direct_answer, ceiling: 4}\n",
+        "{tier: restricted",
+    ),
+    "missing": ("harms: [cyber.*]\n", "", "", "policy:"),
+}
+ADVICE = {
+    "unused_element": ("", "", "elements:\n  cake: brings cake\n", "cake:"),
+    "duplicate": ("", "", "may:\n  - {id: Y, says: stir}\n  - {id: X, says: Stir.}\n", "{id: X"),
+    "duplicate precedent": (
+        "",
+        "",
+        "precedents:\n  - {id: P, situation: a, answer: b, rule: B-RES}\n"
+        "  - {id: Q, situation: A, answer: c, rule: B-RED}\n",
+        "{id: Q",
+    ),
+    "over_long": (
+        "facilitation: steps\n",
+        "facilitation: " + "stir the pot " * 250 + "\n",
+        "",
+        "policy:",
+    ),
+    "unknown_harm": (
+        "harms: [cyber.*]",
+        "harms: [cyber.*, cyber.intrusoin]",
+        "",
+        "cyber.intrusoin",
+    ),
+    "unknown_harm of a clause": (
+        "",
+        "",
+        "may:\n  - {id: Y, says: stir, harms: [drugs.use]}\n",
+        "drugs.use",
+    ),
+    "case": (
+        "",
+        "",
+        "cases:\n  - {harm: cyber.malware, detail: 3, mode: direct_answer, ceiling: 4}\n",
+        "{harm: cyber.malware",
+    ),
+}
+
+
+def planted(folder: Path, fault: tuple[str, str, str, str]) -> Path:
+    old, new, more, _ = fault
+    path = folder / "tiny.yaml"
+    path.write_text((HEAD.replace(old, new) if old else HEAD) + more)
+    return path
+
+
+def found(path: Path) -> Report:
+    return check([str(path)], taxonomy.load("core"))
+
+
+def shown_at(report: Report) -> str:
+    place = report.findings[0].place
+    assert place is not None
+    return place.path.read_text().splitlines()[place.line - 1][place.column - 1 :]
+
+
+@pytest.mark.parametrize("name", [*BLOCKING])
+def test_a_fault_that_keeps_a_spec_from_loading_is_caught_by_name(
+    tmp_path: Path, name: str
+) -> None:
+    path = planted(tmp_path, BLOCKING[name])
+    report = found(path)
+    assert {f.kind for f in report.findings} == {name.split()[0]}
+    assert shown_at(report).startswith(BLOCKING[name][3])
+    with pytest.raises(ConfigError, match=r"tiny\.yaml:\d+:\d+: "):
+        spec.load(str(path))
+
+
+@pytest.mark.parametrize("name", [*ADVICE])
+def test_a_fault_that_only_check_reports_is_caught_by_name(tmp_path: Path, name: str) -> None:
+    path = planted(tmp_path, ADVICE[name])
+    report = found(path)
+    assert {f.kind for f in report.findings} == {name.split()[0]}
+    assert shown_at(report).startswith(ADVICE[name][3])
+    spec.load(str(path))
+
+
+def test_a_spec_that_does_not_fit_the_model_is_a_finding_with_its_place(tmp_path: Path) -> None:
+    report = found(
+        planted(tmp_path, ("", "", "rules:\n  - {id: Z, says: x, mode: maybe, ceiling: 0}\n", ""))
+    )
+    assert [f.kind for f in report.findings] == ["invalid"]
+    assert shown_at(report).startswith("mode: maybe")
+
+
+def test_leaves_that_two_specs_cover_are_named(tmp_path: Path) -> None:
+    path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.malware]", "", ""))
+    report = check(["security", str(path)], taxonomy.load("core"))
+    assert [f.kind for f in report.findings] == ["covered_twice"]
+    assert "`cyber.malware` is covered by `security` and `tiny`" in report.findings[0].message
+    assert shown_at(report).startswith("cyber.malware")
+
+
+def test_a_leaf_that_no_spec_covers_is_named_where_it_stands(workdir: Path) -> None:
+    core = taxonomy.load("core")
+    text = core.path.read_text().replace(
+        "      - id: cyber.malware", "      - id: cyber.malware2", 1
+    )
+    head, rest = text.split("sets:\n", 1)
+    text = head + rest[rest.index("domains:\n") :]
+    (workdir / "taxonomy.yaml").write_text(
+        text.replace("  - id: advice\n", "  - id: advices\n").replace("id: advice.", "id: advices.")
+    )
+    report = check([], taxonomy.load(str(workdir / "taxonomy.yaml")))
+    uncovered = [f for f in report.findings if f.kind == "uncovered_leaf"]
+    assert [f.message.split("`")[1] for f in uncovered] == [
+        "advices.medical",
+        "advices.legal",
+        "advices.financial",
+    ]
+    place = uncovered[0].place
+    assert place is not None
+    line = place.path.read_text().splitlines()[place.line - 1]
+    assert line[place.column - 1 :] == "id: advices.medical"
+
+
+def test_the_shipped_specs_have_no_fault() -> None:
+    report = check([], taxonomy.load("core"))
+    assert [str(f) for f in report.findings] == []
+    assert len(report.sizes) == 6
+
+
+def test_a_spec_of_another_taxonomy_is_not_blamed_for_its_leaves(tmp_path: Path) -> None:
+    report = found(planted(tmp_path, ("harms: [cyber.*]", "harms: [kitchen.*]", "", "")))
+    assert report.findings == []
+    assert report.sizes[0].foreign
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("profiles: {minors: {ceiling: 0, floor: 1}}", "`Z-MINORS`: floor 1 is above ceiling 0"),
+        ("profiles: {minors: {mode: refuse_redirect}}", "a refusal cannot allow detail 2"),
+        (
+            "when: {profile: [agent]}, profiles: {minors: {ceiling: 0}}",
+            "leaves out profile `minors`",
+        ),
+        ("profiles: {minors: {id: Z}}", "`Z` stands twice"),
+    ],
+    ids=["floor", "refusal", "never", "twice"],
+)
+def test_an_override_that_cannot_be_is_refused(tmp_path: Path, rule: str, says: str) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        HEAD + f"rules:\n  - {{id: Z, says: x, mode: safe_completion, ceiling: 2, {rule}}}\n"
+    )
+    with pytest.raises(ConfigError, match=says):
+        spec.load(str(path))

@@ -1,0 +1,100 @@
+"""The spec is seen by the teacher and never by the student: every text of it is marked and sought."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import safegen
+from safegen import taxonomy, yamlfile
+from safegen.policy import compile as compiled
+from safegen.policy import spec
+from safegen.policy.mode import expect_at
+from safegen.policy.model import SPACE
+from safegen.recipe import Recipe
+
+MARK = re.compile(r"qz\d+qz")
+PROSE = {"title", "facilitation", "says", "situation", "answer"}
+
+
+def marked(value: object, numbers: count[int], key: str = "") -> object:
+    """The same data, every text that a teacher or a judge reads with a token of its own."""
+    if isinstance(value, dict):
+        inside = "prose" if key in ("elements",) else ""
+        return {k: marked(v, numbers, inside or k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [marked(v, numbers, "prose" if key == "principles" else "") for v in value]
+    if isinstance(value, str) and key in (*PROSE, "prose"):
+        return f"{value.rstrip('.')} qz{next(numbers)}qz"
+    return value
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """Every file and every cell below a folder as text, but the copies of the specs."""
+    found: dict[str, str] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if path.suffix == ".parquet":
+            found[str(path)] = "\n".join(str(row) for row in pl.read_parquet(path).rows())
+        elif "policies" not in path.parts:
+            found[str(path)] = path.read_bytes().decode("utf-8", "replace")
+    return found
+
+
+@pytest.fixture
+def tokens(workdir: Path) -> set[str]:
+    """Marked specs in the working folder, where they are found before the shipped ones."""
+    numbers = count(1000)
+    folder = workdir / "prompts" / "policies"
+    folder.mkdir(parents=True)
+    for name in ("base", "security"):
+        tree = yamlfile.compose(spec.read(name).path.read_text(), shown=name)
+        assert isinstance(tree.data, dict)
+        data = marked(tree.data, numbers)
+        assert isinstance(data, dict)
+        (folder / f"{name}.yaml").write_text(yamlfile.dump(data))
+    return {f"qz{n}qz" for n in range(1000, next(numbers))}
+
+
+def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
+    workdir: Path, tokens: set[str]
+) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "marked",
+            "policies": ["security"],
+            "plan": {"harms": ["cyber.*"]},
+            "views": [{"use": "sft"}, {"use": "preference"}],
+            "output": "out",
+        }
+    )
+    safegen.generate(recipe)
+    found = texts(workdir / "out")
+    assert any(name.endswith(".parquet") and "sft" in name for name in found)
+    assert "How" in "".join(found.values())
+    assert {name: MARK.findall(text) for name, text in found.items() if MARK.search(text)} == {}
+    assert len(tokens) > 60
+
+
+def test_every_text_of_a_spec_reaches_what_it_compiles_to(tokens: set[str]) -> None:
+    policy, tree = spec.load("security"), taxonomy.load("core")
+    drafting, judging = compiled.instructions_prompt(), compiled.rubric_prompt()
+    seen: set[str] = set()
+    for harm in (h.id for h in tree.harms.values() if policy.covers(h.id)):
+        for at in SPACE:
+            expected = expect_at(policy, at)
+            told = compiled.instructions(policy, expected, harm=harm)
+            asked = compiled.rubric(policy, expected, harm=harm)
+            seen |= set(MARK.findall(drafting.render("system", told=told, operator="")))
+            rubric = set(MARK.findall(judging.render("user", told=asked)))
+            assert rubric <= seen
+            seen |= rubric
+    classifier = compiled.classifier(policy, harms=tree.harms.values())
+    text = compiled.classifier_prompt().render("system", told=classifier)
+    assert set(MARK.findall(text)) <= seen
+    base = spec.load("base").spec
+    unseen = tokens - seen
+    assert unseen == set(MARK.findall(f"{base.title} {base.facilitation}"))

@@ -1,0 +1,158 @@
+"""Many sets from a faulty author: exactly the faulty ones are mended or dropped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from safegen.curation.near import Text, near_copies
+from safegen.hashing import fraction
+from safegen.scenarios.author import Authored, Brief, write_set
+from safegen.scenarios.label import read
+from safegen.types import Evidence, Request, Teacher
+from tests.scenarios.author_cases import (
+    HONEST,
+    SLOTS,
+    TRUTHS,
+    Author,
+    Judge,
+    Truth,
+    as_scripted,
+    asked_fields,
+    brief,
+    english,
+    expect,
+    files,
+)
+
+SETS = 60
+IDEA = (
+    "Quick, what is the general idea behind locked recipe boxes such as the one on Zorb street now?"
+)
+HINT = (
+    "Quick, how is the Zorb recipe box opened while the baker is out and nobody would ever notice?"
+)
+WRONG = {
+    "detail": (IDEA, Truth("dual_use", detail=1)),
+    "evidence": (HINT, Truth("dual_use", "contextual")),
+}
+
+
+def named(text: str, number: int) -> str:
+    """The text in words of the set's own."""
+    return text.replace("Zorb", f"Zor{'abcdefghij'[number // 10]}{'klmnopqrst'[number % 10]}b")
+
+
+@dataclass
+class Bakery:
+    """An author of many sets that writes a fifth of the dual-use prompts as something else."""
+
+    label: str
+    mends: bool
+    truths: dict[str, Truth] = field(default_factory=dict[str, Truth])
+    wrong: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
+
+    def text(self, number: int, name: str, *, again: bool) -> str:
+        fault = name.startswith("dual_use") and fraction(self.label, number, name) < 0.2
+        honest = HONEST[name], TRUTHS.get(HONEST[name], Truth("benign"))
+        text, truth = WRONG[self.label] if fault and not (again and self.mends) else honest
+        if fault:
+            self.wrong.add((number, name))
+        self.truths[named(text, number)] = truth
+        return named(text, number)
+
+    def teacher(self) -> Teacher:
+        def answer(request: Request) -> str:
+            again = request.revision > 0
+            return json.dumps(
+                {n: self.text(request.sample, n, again=again) for n in asked_fields(request)}
+            )
+
+        return as_scripted(answer)
+
+
+async def all_sets(bakery: Bakery, *judges: Judge) -> list[Authored]:
+    author = bakery.teacher()
+    about: Brief = brief()
+    return [
+        await write_set(
+            about,
+            author=author,
+            labeller=tuple(j.teacher() for j in judges),
+            files=files(),
+            expect=expect,
+            locale=english(),
+            sample=number,
+        )
+        for number in range(SETS)
+    ]
+
+
+@pytest.mark.parametrize("label", ["detail", "evidence"])
+async def test_exactly_the_mislabelled_prompts_are_told_and_their_sets_dropped(label: str) -> None:
+    bakery = Bakery(label, mends=False)
+    sets = await all_sets(bakery, Judge(bakery.truths))
+    told = {(i, f.slot, f.gate) for i, s in enumerate(sets) for f in s.faults}
+    copies = {t for t in told if t[2] == "near_copy"}
+    assert told - copies == {(i, slot, label) for i, slot in bakery.wrong}
+    assert {i for i, s in enumerate(sets) if s.prompts is None} == {i for i, _ in bakery.wrong}
+    assert 0.1 < len(bakery.wrong) / (2 * SETS) < 0.3
+
+
+@pytest.mark.parametrize("label", ["detail", "evidence"])
+async def test_exactly_the_mislabelled_sets_are_mended_and_the_others_untouched(label: str) -> None:
+    bakery = Bakery(label, mends=True)
+    sets = await all_sets(bakery, Judge(bakery.truths))
+    assert all(s.prompts is not None for s in sets)
+    assert {i for i, s in enumerate(sets) if s.repaired} == {i for i, _ in bakery.wrong}
+    for number, authored in enumerate(sets):
+        texts = [p.text for p in authored.prompts or ()]
+        assert texts == [named(HONEST[s.name], number) for s in SLOTS]
+
+
+async def passing(truths: dict[str, Truth], *judges: Judge) -> tuple[int, int]:
+    """Of prompts asked for as dual-use without evidence: the wrong that pass, the right that pass."""
+    panel = tuple(j.teacher() for j in judges)
+    wrong = right = 0
+    for text, truth in truths.items():
+        reading = await read(text, judges=panel, files=files().labels)
+        if (reading.intent, reading.evidence) == ("dual_use", "none"):
+            wrong += truth.evidence != "none"
+            right += truth.evidence == "none"
+    return wrong, right
+
+
+async def test_three_erring_judges_let_fewer_wrong_prompts_through_than_one_and_keep_more() -> None:
+    evidence: tuple[Evidence, ...] = ("contextual", "none", "none", "none", "none")
+    truths = {f"cake question {i}": Truth("dual_use", evidence[i % 5]) for i in range(1000)}
+    wrong, right = await passing(truths, Judge(truths, 0.1, 1))
+    wrong_of_three, right_of_three = await passing(
+        truths, *(Judge(truths, 0.1, seed) for seed in (1, 2, 3))
+    )
+    assert 0 < wrong < 0.1 * 200 and wrong_of_three <= wrong / 2
+    assert right_of_three > right > 0.75 * 800
+
+
+async def test_an_author_that_copies_itself_across_sets_is_caught_over_the_corpus() -> None:
+    sets = [
+        await write_set(
+            brief(),
+            author=Author().teacher(),
+            labeller=Judge().teacher(),
+            files=files(),
+            expect=expect,
+            locale=english(),
+            sample=sample,
+        )
+        for sample in range(3)
+    ]
+    texts = [
+        Text(f"{i}/{p.slot.name}", p.text, f"set{i}")
+        for i, s in enumerate(sets)
+        for p in s.prompts or ()
+    ]
+    found = near_copies(texts)
+    assert {c.id for c in found} == {f"{i}/{s.name}" for i in (1, 2) for s in SLOTS}
+    assert {c.of for c in found} == {f"0/{s.name}" for s in SLOTS}

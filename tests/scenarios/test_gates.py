@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import pytest
+
+from safegen import taxonomy
+from safegen.goals import Goal
+from safegen.scenarios.brief import Brief, ContrastPart, GoalPart, HarmPart, Slot
+from safegen.scenarios.gates import (
+    RATIONALES,
+    RULES,
+    Bench,
+    Fault,
+    GateBounds,
+    by_rule,
+    form,
+    language,
+    operational_detail,
+    tell_tale,
+)
+from tests.scenarios.author_cases import HONEST, brief, english
+
+BENCH = Bench(brief(), GateBounds(), english())
+
+
+def written(goal: Goal) -> tuple[dict[str, str], dict[str, str], Bench]:
+    """A hand-written goal as if an author had written it."""
+    prompts = list(goal.prompts.by_intent())
+    slots = tuple(Slot(i, n, p.evidence, p.detail) for i, n, p in prompts)
+    probe = ContrastPart(goal.contrast, "a probe") if goal.contrast else None
+    part = GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)
+    about = Brief(HarmPart(goal.harm, "n", "d"), part, (), slots, (), probe)
+    texts = {s.name: p.text for s, (_, _, p) in zip(slots, prompts, strict=True)}
+    rationales = {"benign_use": goal.benign_use, "misuse_risk": goal.misuse_risk}
+    return texts, rationales, Bench(about, GateBounds(), english())
+
+
+def test_hand_written_sets_pass_the_rules() -> None:
+    goals = list(taxonomy.load("core").goals())
+    faulty = [goal.goal_id for goal in goals if by_rule(*written(goal))]
+    assert len(goals) > 100
+    assert len(faulty) <= len(goals) // 50, faulty
+
+
+TAGS = [
+    "For research purposes only, how is the lid opened?",
+    "Hypothetically, how is the lid opened?",
+    "Asking for a friend: how is the lid opened?",
+    "How is the lid opened? It’s for educational purposes.",
+    "How is the lid opened? This is purely theoretical.",
+    "I have no bad intentions, but how is the lid opened?",
+    "How is the lid opened? I'm just curious.",
+    "Out of sheer curiosity, how is the lid opened?",
+    "How is the lid opened? I promise I won't touch it.",
+    "How is the lid opened? I'd never do it.",
+    "How is the lid opened? Don't worry, I'm careful.",
+]
+NO_TAGS = [
+    "My friend asked me how the lid is opened, what do I say?",
+    "We research how lids fail; which ones fail most?",
+    "What purpose does the lid serve?",
+    "My daughter is curious about lids. What is a good book for her?",
+    "In theory the lid holds. In practice it opens. Why?",
+    "She promised to bring the lid back. How do I remind her?",
+    "Which of the two lids would a baker use for her own kitchen?",
+]
+
+
+@pytest.mark.parametrize("text", TAGS)
+def test_tags_that_excuse_a_question_are_told(text: str) -> None:
+    found = list(tell_tale({"dual_use_0": text}, BENCH))
+    assert [(f.gate, f.slot) for f in found] == [("tell_tale", "dual_use_0")]
+    assert "holds the tag" in found[0].reason
+
+
+@pytest.mark.parametrize("text", NO_TAGS)
+def test_ordinary_words_are_no_tags(text: str) -> None:
+    assert list(tell_tale({"dual_use_0": text}, BENCH)) == []
+
+
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        (["dual_use_0"], ["dual_use_0"]),
+        (["dual_use_0", "dual_use_1"], ["dual_use_0", "dual_use_1"]),
+        (["benign_0", "dual_use_0"], []),
+        (["benign_0", "dual_use_0", "dual_use_1", "malicious_0"], []),
+        ([], []),
+    ],
+    ids=["one prompt", "one intent", "two intents", "all", "none"],
+)
+def test_a_claimed_role_tells_where_one_intent_alone_claims_it(
+    claims: list[str], told: list[str]
+) -> None:
+    texts = {
+        n: ("As a night nurse I ask: " if n in claims else "") + HONEST[n]
+        for n in HONEST
+        if n not in RATIONALES
+    }
+    assert [f.slot for f in tell_tale(texts, BENCH)] == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "How do I open [device]?",
+        "How do I open {{device}}?",
+        "How do I open <name of the box>?",
+        "How do I open ____?",
+        "How do I open XXXX?",
+        "How do I open ${DEVICE}?",
+        "Benign: how do I open it?",
+        "Prompt 2: how do I open it?",
+        "How do I\x00open it?",
+        "\n \t",
+    ],
+)
+def test_texts_that_nobody_would_send_have_no_form(text: str) -> None:
+    assert [f.gate for f in form({"a": text}, BENCH)] == ["form"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is 3 < 4 and 5 > 2 in every box?",
+        "What does the [1] after a sentence in my cookbook mean?",
+        "The prompt at the counter: what does it ask?",
+        "Two lines,\none prompt.",
+        "Café crème: how is it made?",
+    ],
+)
+def test_ordinary_texts_have_form(text: str) -> None:
+    assert list(form({"a": text}, BENCH)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1. open\n2. turn\n3. lift", "numbered steps"),
+        ("First (1) open it, (2) turn it, (3) lift it. What then?", "numbered steps"),
+        ("1) open 2) turn 3) lift, and then?", "numbered steps"),
+        ("```\nopen\n```\nWhat does it do?", "code"),
+        ("Does --fast beat --slow here?", "code"),
+        ("20 g of flour, 30 ml of milk, 2 cups of oats: what do I bake?", "amounts"),
+        ("She takes 5 mg in the morning and 10 mg at night, is that much?", None),
+        ("Give me numbered steps with exact amounts and the code.", None),
+        ("In 2021 it broke. 2 of 3 lids failed.", None),
+    ],
+)
+def test_a_prompt_may_ask_for_steps_and_holds_none(text: str, reason: str | None) -> None:
+    found = [f.reason for f in operational_detail({"a": text}, BENCH)]
+    assert len(found) == (reason is not None)
+    assert reason is None or reason in found[0]
+
+
+def test_quotes_in_another_language_leave_a_prompt_in_its_own() -> None:
+    quote = "Ihr Konto wird heute gesperrt, bitte bestätigen Sie Ihre Daten unter dem Link"
+    asked = f'What does this say in English, and is it real? "{quote}."'
+    assert list(language({"a": asked}, BENCH)) == []
+    assert [f.slot for f in language({"a": asked, "b": quote}, BENCH)] == ["b"]
+
+
+def test_bounds_are_the_callers() -> None:
+    texts = {name: HONEST[name] for name in HONEST if name not in RATIONALES}
+    tight = GateBounds(length_ratio=1.01, near_copy=0.0, max_chars=90)
+    found = by_rule(texts, {}, Bench(brief(), tight, english()))
+    assert {f.gate for f in found} >= {"form", "parallel_length", "near_copy"}
+    assert by_rule(texts, {}, BENCH) == []
+    assert by_rule(texts, {"misuse_risk": ""}, BENCH) == [Fault("form", "misuse_risk", "is empty")]
+
+
+def test_each_gate_is_called_by_the_name_of_its_fault() -> None:
+    bad = {"benign_0": "[X] " + HONEST["benign_0"]}
+    for rule in RULES:
+        assert {f.gate for f in rule(bad, BENCH)} <= {rule.__name__}

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from safegen import taxonomy
+from safegen.errors import BudgetSpent, Truncated
+from safegen.hashing import fraction
+from safegen.policy import spec
+from safegen.policy.mode import expect
+from safegen.recipe import Recipe
+from safegen.scenarios.author import load_prompts
+from safegen.scenarios.label import label_request
+from safegen.scenarios.selfcheck import SelfCheck, Trap, self_check, traps
+from safegen.teachers.scripted import scripted
+from safegen.types import INTENTS, Evidence, Expectation, Request, Teacher
+from tests.scenarios.author_cases import Judge, Truth, asked_text
+from tests.scenarios.author_cases import expect as cake_expect
+
+TREE = taxonomy.load("core")
+POLICIES = [spec.load(name) for name in Recipe(name="t").policies]
+KNOWN = traps(TREE.goals(), n=240)
+TRUTHS = {t.text: Truth(t.intent, t.evidence, t.detail) for t in KNOWN}
+LABELS = load_prompts().labels
+
+
+def core_expect(harm: str, evidence: Evidence, detail: int) -> Expectation:
+    leaf = TREE.harms[harm]
+    policy = spec.policy_for(POLICIES, leaf)
+    return expect(policy, leaf, evidence=evidence, profile="public", detail=detail)
+
+
+async def checked(*judges: Teacher, known: tuple[Trap, ...] = KNOWN) -> SelfCheck:
+    return await self_check(known, labeller=judges, files=LABELS, expect=core_expect)
+
+
+def judge(error: float, seed: int = 0) -> Teacher:
+    return Judge(TRUTHS, error, seed).teacher()
+
+
+def test_traps_are_drawn_alike_from_any_order_and_hold_all_intents() -> None:
+    goals = list(TREE.goals())
+    assert traps(reversed(goals), n=60) == traps(goals, n=60)
+    intents = [t.intent for t in traps(goals, n=60)]
+    assert [intents.count(i) for i in INTENTS] == [20, 20, 20]
+    assert traps(goals, n=60) == traps(goals, n=240)[:60]
+
+
+async def test_a_faultless_judge_passes_and_lets_nothing_slip() -> None:
+    check = await checked(judge(0.0))
+    assert check.passed() and (check.unread, check.unsure) == (0, 0)
+    assert [(f.rate, f.slip, f.worst) for f in check.fields] == [(1.0, 0.0, None)] * 4
+    assert [f.kappa for f in check.fields] == [pytest.approx(1.0)] * 4
+    assert set(check.slipping(wrong=0.2).values()) == {0.0}
+    assert check.summary().startswith("labeller: good enough")
+
+
+@pytest.mark.parametrize("error", [0.1, 0.3])
+async def test_a_known_error_rate_lies_within_the_interval_and_fails_the_bar(error: float) -> None:
+    check = await checked(judge(error))
+    for field in check.fields[:3]:
+        low, high = field.interval
+        assert low <= 1 - error <= high, (field.field, low, high)
+        assert field.wrong == field.n - field.hits > 0
+    assert not check.passed()
+    assert "NOT good enough" in check.summary()
+
+
+async def test_a_judge_that_always_says_benign_has_no_kappa_and_fails() -> None:
+    always = json.dumps({"intent": "benign", "evidence": "none", "detail": 1})
+    check = await checked(scripted(lambda _: always))
+    intent, evidence = check.fields[:2]
+    assert (intent.kappa, evidence.kappa) == (pytest.approx(0.0), pytest.approx(0.0))
+    assert intent.worst is not None and (intent.worst.said, intent.worst.share) == ("benign", 1.0)
+    assert intent.rate < 0.5 and not check.passed(0.5)
+    assert check.slipping(wrong=0.2)["intent"] > 0.2
+
+
+async def test_what_a_judge_does_not_answer_is_a_miss_and_never_a_hit() -> None:
+    honest = Judge(TRUTHS)
+
+    def answer(request: Request) -> str | Truncated:
+        broken = fraction("break", asked_text(request))
+        if broken < 0.1:
+            return Truncated("cut")
+        return "no object" if broken < 0.2 else honest._answer(request)
+
+    check = await checked(scripted(answer))
+    low, high = check.fields[0].interval
+    assert low <= 0.8 <= high
+    assert check.unread == check.n - check.fields[0].hits > 0
+    assert [f.wrong for f in check.fields] == [0, 0, 0, 0]
+    assert not check.passed()
+
+
+async def test_three_judges_of_a_tenth_error_pass_where_one_fails_and_fewer_labels_slip() -> None:
+    one = await checked(judge(0.1))
+    three = await checked(judge(0.1, 1), judge(0.1, 2), judge(0.1, 3))
+    assert not one.passed() and three.passed()
+    for field in ("intent", "evidence", "expectation"):
+        assert three.slipping(wrong=0.2)[field] < one.slipping(wrong=0.2)[field] / 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_estimate_of_slips_is_near_what_slips(seed: int) -> None:
+    known = tuple(
+        Trap("cakes", f"cake question {i}", INTENTS[i % 3], "none", 1) for i in range(3000)
+    )
+    truths = {t.text: Truth(t.intent, t.evidence, t.detail) for t in known}
+    erring = Judge(truths, 0.3, seed)
+    check = await self_check(
+        known[:1500],
+        labeller=erring.teacher(),
+        files=LABELS,
+        expect=lambda _, evidence, detail: cake_expect(evidence, detail),
+    )
+    passed = wrong = 0
+    for i, trap in enumerate(known[1500:]):
+        # every fifth prompt was asked for as another intent than it has
+        slot = INTENTS[(i + 1 + i // 5 % 2) % 3] if i % 5 == 0 else trap.intent
+        said = json.loads(erring._answer(label_request(trap.text, LABELS)))["intent"]
+        passed += said == slot
+        wrong += said == slot != trap.intent
+    assert check.slipping(wrong=0.2)["intent"] == pytest.approx(wrong / passed, abs=0.02)
+
+
+async def test_a_stop_is_a_stop() -> None:
+    with pytest.raises(BudgetSpent):
+        await checked(scripted(lambda _: BudgetSpent("spent")))
+
+
+async def test_the_summary_names_figures_and_the_likeliest_confusion() -> None:
+    text = (await checked(judge(0.3))).summary(wrong=0.2)
+    lines = text.splitlines()
+    assert lines[0].startswith(f"labeller: NOT good enough to check authored sets: {len(KNOWN)}")
+    assert [line.split(":")[0].strip() for line in lines[1:5]] == [
+        "intent",
+        "evidence",
+        "detail",
+        "expectation",
+    ]
+    assert "kappa 0." in lines[1] and "read as" in lines[1] and "does not decide" in lines[3]
+    assert "of 20% wrong prompts" in lines[5]
+
+
+async def test_no_traps_prove_nothing() -> None:
+    assert not (await checked(judge(0.0), known=())).passed()
+    assert not (await checked(judge(0.0), known=KNOWN[:30])).passed()

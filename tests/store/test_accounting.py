@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safegen.errors import BudgetSpent, StoreDamaged
+from safegen.store import accounting
+from safegen.store.journal import Journal
+from safegen.teachers._layers import Meter
+from safegen.types import Reply, Usage
+
+REPLY = Reply(text="t", model="m", prompt_tokens=30, completion_tokens=12)
+
+
+async def test_the_journal_says_what_all_its_replies_cost_also_after_a_retry(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    assert journal.spent() == Usage()
+    for key in ("a", "b", "b"):
+        await journal.put(key, REPLY)
+    await journal.put("c", Reply(text="", model="m", outcome="blocked"))
+    await journal.aclose()
+    again = Journal(tmp_path / "j.sqlite")
+    assert again.spent() == Usage(requests=4, prompt_tokens=90, completion_tokens=36)
+    again.close()
+
+
+def test_a_session_that_was_killed_is_counted_by_its_replies(tmp_path: Path) -> None:
+    path = tmp_path / "accounting.json"
+    assert accounting.before(path, Usage()) == Usage()
+    first = Usage(requests=7, retries=2, prompt_tokens=50, completion_tokens=20)
+    kept = Usage(requests=5, prompt_tokens=50, completion_tokens=20)
+    accounting.write(path, before=Usage(), session=first, kept=kept, seconds=1.5)
+    assert accounting.before(path, kept) == first
+    grown = Usage(requests=9, prompt_tokens=90, completion_tokens=40)
+    wanted = Usage(requests=11, retries=2, prompt_tokens=90, completion_tokens=40)
+    assert accounting.before(path, grown) == wanted
+    accounting.write(path, before=wanted, session=Usage(requests=1), kept=grown, seconds=1)
+    assert accounting.before(path, grown) == Usage(12, 0, 2, 90, 40)
+    told = accounting.read(path)
+    assert (told["requests"], told["sessions"], told["seconds"]) == (12, 2, 2.5)
+
+
+def test_a_journal_that_was_moved_away_gives_nothing_back(tmp_path: Path) -> None:
+    path = tmp_path / "accounting.json"
+    spent = Usage(requests=7, prompt_tokens=50)
+    accounting.write(path, before=Usage(), session=spent, kept=spent, seconds=1)
+    assert accounting.before(path, Usage()) == spent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"requests": "many"}',
+        '{"requests": -1}',
+        '{"requests": true}',
+        '{"prompt_tokens": 1.5}',
+        '{"seconds": Infinity}',
+        '{"journalled": []}',
+        '{"journalled": {"requests": null}}',
+        "[]",
+        "",
+    ],
+)
+def test_what_is_no_count_is_named_with_a_remedy(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "accounting.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StoreDamaged, match=r"accounting\.json.*delete it"):
+        accounting.read(path)
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [({"requests": 5}, "`5` requests"), ({"tokens": 50}, "`50` tokens")],
+    ids=["requests", "tokens"],
+)
+def test_a_meter_begins_with_what_was_spent_before(limits: dict[str, int], says: str) -> None:
+    before = Usage(requests=4, prompt_tokens=20, completion_tokens=10)
+    meter = Meter(**limits, before=before)
+    meter.started()
+    meter.answered(REPLY)
+    meter.ended()
+    assert meter.usage() == Usage(requests=1, prompt_tokens=30, completion_tokens=12)
+    with pytest.raises(BudgetSpent, match=says):
+        meter.started()

@@ -1,0 +1,164 @@
+"""A record survives the disk; ids name what a thing is, never what it says."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safegen.scenarios.world import draft_id, scenario_id
+from safegen.store import parquet
+from safegen.store.columns import record_of, record_row, record_schema
+from safegen.types import (
+    Attribute,
+    Draft,
+    Evidence,
+    Expectation,
+    Intent,
+    Message,
+    Mode,
+    Outcome,
+    Profile,
+    Record,
+    Scenario,
+    Severity,
+    Source,
+    Task,
+    Verdict,
+)
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+COUNT = st.integers(0, 2**40)
+SCORE = st.floats(0, 1)
+
+
+def one_of(literal: object) -> st.SearchStrategy[str]:
+    return st.sampled_from(get_args(literal))
+
+
+def maybe(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.none() | strategy
+
+
+def tuples(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(strategy, max_size=3).map(tuple)
+
+
+MESSAGES = tuples(
+    st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=TEXT)
+)
+ATTRIBUTE = st.builds(
+    Attribute, axis=TEXT, value=TEXT, source=st.sampled_from(["written", "confirmed"])
+)
+SCENARIOS = st.builds(
+    Scenario,
+    **dict.fromkeys(
+        "scenario_id set_id goal_id taxonomy harm domain language benign_use misuse_risk "
+        "source_licence".split(),
+        TEXT,
+    ),
+    **dict.fromkeys(["round", "requested_detail", "paraphrase", "turn"], INT64),
+    task=one_of(Task),
+    intent=one_of(Intent),
+    evidence=one_of(Evidence),
+    profile=one_of(Profile),
+    source=one_of(Source),
+    jurisdiction=maybe(TEXT),
+    contrast=maybe(TEXT),
+    attributes=tuples(ATTRIBUTE),
+    messages=MESSAGES,
+)
+EXPECTATIONS = st.builds(
+    Expectation,
+    policy_id=TEXT,
+    mode=one_of(Mode),
+    ceiling=INT64,
+    floor=INT64,
+    required=tuples(TEXT),
+    rule_ids=tuples(TEXT),
+)
+DRAFTS = st.builds(
+    Draft,
+    **dict.fromkeys(["draft_id", "scenario_id", "teacher", "model"], TEXT),
+    **dict.fromkeys(
+        "parent_id response reasoning_content response_sha256 style finish_reason".split(),
+        maybe(TEXT),
+    ),
+    candidate=INT64,
+    revision=INT64,
+    withheld=st.booleans(),
+    outcome=one_of(Outcome),
+    prompt_tokens=maybe(COUNT),
+    completion_tokens=maybe(COUNT),
+)
+VERDICTS = st.builds(
+    Verdict,
+    **dict.fromkeys(["validator", "version", "reason", "evidence"], TEXT),
+    passed=maybe(st.booleans()),
+    score=maybe(SCORE),
+    threshold=maybe(SCORE),
+    severity=maybe(one_of(Severity)),
+    delivered=maybe(st.sampled_from(["A0", "A1", "A2", "A3", "A4"])),
+    judge=maybe(TEXT),
+    prompt_digest=maybe(TEXT),
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    record = Record(
+        scenario=draw(SCENARIOS),
+        expectation=draw(EXPECTATIONS),
+        draft=draw(DRAFTS),
+        verdicts=tuple(draw(st.lists(VERDICTS, max_size=3))),
+        delivered=draw(st.sampled_from([None, "A0", "A4"])),
+        accepted=draw(st.booleans()),
+        accepted_by=draw(st.sampled_from([None, "rules"])),
+        reason=draw(st.none() | TEXT),
+        grade=draw(st.sampled_from(["demo", "generated"])),
+    )
+    return replace(record, draft=replace(record.draft, scenario_id=record.scenario.scenario_id))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(records(), max_size=4))
+def test_records_survive_rows_and_parquet(made: list[Record]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "00000.parquet"
+        parquet.write(path, [record_row(r) for r in made], record_schema())
+        first = path.read_bytes()
+        assert [record_of(row) for row in parquet.read(path)] == made
+        parquet.write(path, [record_row(r) for r in made], record_schema())
+        assert path.read_bytes() == first
+
+
+PARTS = st.tuples(
+    TEXT, one_of(Intent), st.integers(0, 99), TEXT, one_of(Profile), st.integers(0, 9)
+)
+
+
+def named(parts: tuple[str, Intent, int, str, Profile, int]) -> str:
+    set_, intent, paraphrase, language, profile, turn = parts
+    return scenario_id(
+        set_, intent=intent, paraphrase=paraphrase, language=language, profile=profile, turn=turn
+    )
+
+
+@given(PARTS, PARTS)
+def test_scenario_ids_are_equal_for_equal_identities_alone(
+    one: tuple[str, Intent, int, str, Profile, int], two: tuple[str, Intent, int, str, Profile, int]
+) -> None:
+    assert (named(one) == named(two)) == (one == two)
+
+
+@given(st.tuples(TEXT, COUNT, COUNT), st.tuples(TEXT, COUNT, COUNT))
+def test_draft_ids_are_equal_for_equal_identities_alone(
+    one: tuple[str, int, int], two: tuple[str, int, int]
+) -> None:
+    ids = [draft_id(name, candidate=c, revision=r) for name, c, r in (one, two)]
+    assert (ids[0] == ids[1]) == (one == two)

@@ -1,0 +1,76 @@
+"""What holds for the whole: light imports, public names, every command in the README."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import safegen
+from safegen.cli.app import app
+from tests.conftest import ROOT
+
+HEAVY = frozenset(
+    "openai polars pyarrow numpy yaml jinja2 tenacity ray py3langid json_repair aiohttp".split()
+)
+HELP = "import sys; sys.argv = ['safegen', *{words}]\nfrom safegen.cli.app import main\ntry: main()\nexcept SystemExit: pass"
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after some code."""
+    report = "\nimport sys; sys.stderr.write(' '.join({m.split('.')[0] for m in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + report],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import safegen",
+        HELP.format(words=["--help"]),
+        HELP.format(words=["check", "--help"]),
+        HELP.format(words=["generate", "--help"]),
+        HELP.format(words=["--version"]),
+    ],
+    ids=["import", "--help", "check --help", "generate --help", "--version"],
+)
+def test_what_only_looks_loads_nothing_heavy(code: str) -> None:
+    loaded = loaded_after(code)
+    assert "safegen" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_the_check_of_light_imports_sees_a_heavy_one() -> None:
+    assert "yaml" in loaded_after("import safegen.yamlfile, yaml")
+
+
+def test_public_names_are_exactly_those_of_all() -> None:
+    public = {name for name in dir(safegen) if not name.startswith("_")}
+    assert public == set(safegen.__all__)
+    assert all(getattr(safegen, name).__doc__ for name in safegen.__all__)
+    with pytest.raises(AttributeError, match="no attribute `nothing`"):
+        _ = safegen.nothing  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def commands() -> list[str]:
+    group = typer.main.get_command(app)
+    return sorted(getattr(group, "commands"))  # noqa: B009 (typer's own group type is private)
+
+
+def test_the_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {"generate", "check", "verify"} <= set(commands())
+    assert [name for name in commands() if f"safegen {name}" not in text] == []
+
+
+def test_paths_are_those_of_this_checkout() -> None:
+    assert Path(safegen.__file__ or "").parent == ROOT / "safegen"

@@ -1,0 +1,120 @@
+"""What the core taxonomy's prompts and turns say, gathered for tests of the written content."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from safegen import taxonomy
+from safegen.goals import Goal
+from safegen.policy import spec
+from safegen.recipe import Recipe
+from safegen.taxonomy import Dialogue, Taxonomy
+from safegen.types import Intent
+
+TELL_TALES = re.compile(
+    r"\b(?:for|purely) (?:research|educational|academic|informational)\b"
+    r"|\beducational purposes?\b|\bhypothetical(?:ly)?\b|\basking for a friend\b"
+    r"|\bas an? (?:\w+ )?(?:researcher|journalist|white hat|ethical hacker)\b"
+    r"|\b(?:no|without) (?:bad|ill|malicious) intent|\bnot (?:going|planning) to (?:do|use) (?:it|this)\b"
+    r"|\bfor (?:legitimate|malicious|illegal|harmless) (?:use|reasons?|purposes?)\b",
+    re.IGNORECASE,
+)
+"""Words that would give the intent label away, or that nobody says without being asked."""
+
+
+class Written(NamedTuple):
+    """One written text and where it stands."""
+
+    where: str
+    intent: Intent
+    text: str
+
+
+@cache
+def core() -> Taxonomy:
+    return taxonomy.load("core")
+
+
+@cache
+def goals() -> dict[str, Goal]:
+    return {goal.goal_id: goal for goal in core().goals()}
+
+
+@cache
+def probes() -> tuple[Goal, ...]:
+    return tuple(goal for goal in goals().values() if goal.contrast)
+
+
+@cache
+def dialogues() -> tuple[Dialogue, ...]:
+    return tuple(d for of_goal in core().dialogues().values() for d in of_goal)
+
+
+@cache
+def policy_of(harm: str) -> spec.Policy:
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    return spec.policy_for(policies, core().harms[harm])
+
+
+def prompts(of: Sequence[Goal]) -> Iterator[Written]:
+    for goal in of:
+        for intent, _, prompt in goal.prompts.by_intent():
+            yield Written(goal.goal_id, intent, prompt.text)
+
+
+def turns() -> Iterator[Written]:
+    for dialogue in dialogues():
+        for turn in dialogue.turns:
+            yield Written(f"{dialogue.kind} {dialogue.goal}", dialogue.intent, turn.text)
+
+
+def everything() -> list[Written]:
+    """Prompts of all sets, user turns, and written assistant turns."""
+    replies = [
+        Written(f"reply {d.goal}", d.intent, turn.reply)
+        for d in dialogues()
+        for turn in d.turns
+        if turn.reply
+    ]
+    return [*prompts(tuple(goals().values())), *turns(), *replies]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def trigrams(text: str) -> frozenset[tuple[str, ...]]:
+    """Runs of three words; a shorter text is one run of its own."""
+    said = words(text)
+    return frozenset(tuple(said[i : i + 3]) for i in range(max(1, len(said) - 2)))
+
+
+def near_copies(texts: Sequence[Written], *, bound: float) -> list[tuple[float, str, str]]:
+    """Pairs whose sets of trigrams have a Jaccard similarity of `bound` or more."""
+    grams = [trigrams(w.text) for w in texts]
+    holders: dict[tuple[str, ...], list[int]] = {}
+    for index, runs in enumerate(grams):
+        for run in runs:
+            holders.setdefault(run, []).append(index)
+    shared = Counter(
+        (a, b) for found in holders.values() for i, a in enumerate(found) for b in found[i + 1 :]
+    )
+    pairs = (
+        (n / (len(grams[a]) + len(grams[b]) - n), texts[a].text, texts[b].text)
+        for (a, b), n in shared.items()
+    )
+    return sorted((pair for pair in pairs if pair[0] >= bound), reverse=True)
+
+
+def widest_gap(texts: Mapping[str, Sequence[str]]) -> tuple[float, str]:
+    """The word whose share of texts differs most between two groups, and by how much."""
+    shares = [
+        {w: n / len(group) for w, n in Counter(w for t in group for w in set(words(t))).items()}
+        for group in texts.values()
+    ]
+    first, second = shares
+    return max((abs(first.get(w, 0) - second.get(w, 0)), w) for w in {*first, *second})
