@@ -155,8 +155,9 @@ def is_finished(folder: RunFolder) -> bool:
 
 
 def lost_items(folder: RunFolder) -> dict[str, int]:
-    """Items that could not be had, by outcome."""
-    return dict(Tally.of([f.outcome for _, f in folder.read_failures()]).counts)
+    """Items that could not be had, by outcome; what a gate or an earlier turn took is no such item."""
+    outcomes = [f.outcome for _, f in folder.read_failures() if f.outcome != "ok"]
+    return dict(Tally.of(outcomes).counts)
 
 
 def spent(folder: RunFolder) -> dict[str, object]:

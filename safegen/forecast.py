@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from safegen import plugins
-from safegen.inputs import Inputs
+from safegen.inputs import PLACES, Inputs, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
 from safegen.scenarios.sets import plan_sets
@@ -130,15 +130,15 @@ class _Told:
         if key not in self._seen:
             policy = self._policies[planned.expectation.policy_id]
             told = instructions(policy, planned.expectation)
-            self._seen[key] = len(self._prompt.render("system", told=told, operator=operator))
+            self._seen[key] = len(
+                self._prompt.render("system", told=told, operator=operator, style="")
+            )
         return self._seen[key] + sum(len(m["content"]) for m in turns if m["role"] != "system")
 
 
 def _teachers(inputs: Inputs) -> Iterator[TeacherFacts]:
-    named = inputs.recipe.teachers
-    yield _teacher("drafter", named.drafter, inputs)
-    if named.reviser is not None:
-        yield _teacher("reviser", named.reviser, inputs)
+    for role, ref in roles(inputs.recipe):
+        yield _teacher(role, ref, inputs)
 
 
 def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
@@ -148,7 +148,7 @@ def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
     there = key is not None and bool(os.environ.get(key))
     tried = params if there else {k: v for k, v in params.items() if k != "api_key_env"}
     given = {"locales": {inputs.locale.locale: inputs.locale}, "seed": inputs.recipe.seed}
-    with inputs.named.at("teachers", role):
+    with inputs.named.at(*PLACES[role]):
         plugins.make(
             "teachers",
             ref.use,

@@ -16,6 +16,14 @@ from safegen.scenarios.world import chosen_harms
 from safegen.taxonomy import Taxonomy
 from safegen.types import Teacher
 
+PLACES = {
+    "drafter": ("teachers", "drafter"),
+    "reviser": ("teachers", "reviser"),
+    "author": ("teachers", "author"),
+    "labeller": ("judges", "labellers"),
+}
+"""Where a role stands in a recipe."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -63,7 +71,7 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
         tree=tree,
         policies=policies,
         locale=locale,
-        draft_prompt=prompts.load("draft", blocks=["system"], fields=["told", "operator"]),
+        draft_prompt=prompts.load("draft", blocks=["system"], fields=["told", "operator", "style"]),
         revise_prompt=prompts.load("revise", blocks=["user"], fields=["findings"]),
         trusted=tuple(trusted),
         named=named,
@@ -88,11 +96,19 @@ def check_teachers(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
     Raises:
         UserError: an unknown teacher, a parameter that does not fit, a key that is not set.
     """
-    roles = {"drafter": inputs.recipe.teachers.drafter, "reviser": inputs.recipe.teachers.reviser}
-    for role, ref in roles.items():
-        if ref is not None and role not in given:
-            with inputs.named.at("teachers", role):
+    for role, ref in roles(inputs.recipe):
+        if role not in given:
+            with inputs.named.at(*PLACES[role]):
                 make_teacher(inputs, ref)
+
+
+def roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
+    """Every teacher and judge that a recipe names, by role."""
+    teachers = recipe.teachers
+    found = [("drafter", ref) for ref in teachers.drafter]
+    found += [("reviser", teachers.reviser)] if teachers.reviser else []
+    found += [("author", teachers.author)] if teachers.author else []
+    return found + [("labeller", ref) for ref in recipe.judges.labellers]
 
 
 # object: collaborators of whatever type a teacher takes.

@@ -22,6 +22,7 @@ from safegen.policy.spec import Policy
 from safegen.progress import Progress
 from safegen.prompts import PromptFile
 from safegen.scenarios.dialogues import answered, threads
+from safegen.scenarios.expand import Writers, expand
 from safegen.scenarios.world import draft_id
 from safegen.types import (
     SEVERITIES,
@@ -29,6 +30,7 @@ from safegen.types import (
     Draft,
     DraftContext,
     DraftValidator,
+    Expectation,
     Failure,
     Grade,
     Message,
@@ -38,6 +40,7 @@ from safegen.types import (
     Request,
     Severity,
     Teacher,
+    Tier,
     Verdict,
 )
 
@@ -46,22 +49,33 @@ async def _nothing(_: Sequence[str]) -> None:
     """Where no journal is, nothing is to be taken out of it."""
 
 
+class Drafter(NamedTuple):
+    """A teacher that drafts, under the name that records carry."""
+
+    name: str
+    teacher: Teacher
+    grade: Grade
+
+
 @dataclass(frozen=True)
 class Crew:
     """Who works on a set, and how much."""
 
-    drafter: Teacher
-    reviser: Teacher
-    drafter_name: str
-    reviser_name: str
-    grade: Grade
+    drafters: tuple[Drafter, ...]
+    """They take turns over the candidates."""
+    reviser: Drafter
     validators: Mapping[str, DraftValidator]
     required: tuple[str, ...]
     policies: Mapping[str, Policy]
+    tiers: Mapping[str, Tier]
     draft_prompt: PromptFile
     revise_prompt: PromptFile
     candidates: int
     revisions: int
+    styles: tuple[str, ...] = ()
+    """They take turns over the candidates, too."""
+    reasoning: bool = False
+    writers: Writers | None = None
     validating: bool = True
     scrub: Callable[[Sequence[str]], Awaitable[None]] = _nothing
     """Takes the replies to these requests out of the journal."""
@@ -92,9 +106,14 @@ async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
     Raises:
         RunError: the run cannot go on.
     """
+    ready = await expand(planned, crew.writers)
+    if ready.failures:
+        crew.progress.done += len(planned) * crew.candidates
+        crew.progress.failed += len(planned) * crew.candidates
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_thread(turns, crew)) for turns in threads(planned)]
-    return Outcome.of([task.result() for task in tasks])
+        tasks = [group.create_task(_thread(turns, crew)) for turns in threads(ready.planned)]
+    before = Outcome([], list(ready.failures), list(ready.unsafe))
+    return Outcome.of([before, *(task.result() for task in tasks)])
 
 
 async def _thread(turns: Sequence[Planned], crew: Crew) -> Outcome:
@@ -146,16 +165,17 @@ async def _candidates(planned: Planned, crew: Crew) -> Outcome:
 async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
     """One draft and its revisions."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
-    messages = teacher_messages(context, crew)
+    style = crew.styles[candidate % len(crew.styles)] if crew.styles else ""
+    messages = teacher_messages(context, crew, style=style)
     request = Request(messages, sample=candidate, context=context)
-    drafted = await ask(crew.drafter, request, name=crew.drafter_name)
+    drafted = await ask(crew.drafters[candidate % len(crew.drafters)], request, style=style)
     record = await _record(context, drafted, None, crew)
     outcome = Outcome([record], drafted.failures("draft", record), drafted.unsafe(record))
     for revision in range(1, crew.revisions + 1):
         if record.accepted or record.draft.response is None or not crew.validating:
             break
         request = replace(request, messages=_revision(messages, record, crew), revision=revision)
-        drafted = await ask(crew.reviser, request, name=crew.reviser_name)
+        drafted = await ask(crew.reviser, request, style=style)
         record = await _record(context, drafted, record.draft, crew)
         outcome.records.append(record)
         outcome.failures.extend(drafted.failures("revise", record))
@@ -171,7 +191,8 @@ class Drafted(NamedTuple):
     """A reply, or the loss in its place."""
 
     request: Request
-    teacher: str
+    by: Drafter
+    style: str
     reply: Reply
     error: ItemError | None
 
@@ -196,30 +217,42 @@ class Drafted(NamedTuple):
         return [self.reply.key] if record.draft.withheld and self.reply.key else []
 
 
-async def ask(teacher: Teacher, request: Request, *, name: str) -> Drafted:
+async def ask(by: Drafter, request: Request, *, style: str = "") -> Drafted:
     """Ask a teacher; a lost item comes back as a value."""
     try:
-        return Drafted(request, name, await teacher(request), None)
+        return Drafted(request, by, style, await by.teacher(request), None)
     except ItemError as e:
-        model = getattr(teacher, "model", name)
-        return Drafted(request, name, Reply(text="", model=model, outcome=e.outcome), e)
+        model = getattr(by.teacher, "model", by.name)
+        return Drafted(request, by, style, Reply(text="", model=model, outcome=e.outcome), e)
 
 
-def teacher_messages(context: DraftContext, crew: Crew) -> tuple[Message, ...]:
+def without_spec(expectation: Expectation, tier: Tier) -> bool:
+    """Whether an answer is drafted without the spec, so that a harmless question gets no hedged answer."""
+    return expectation.mode == "direct_answer" and tier == "allowed"
+
+
+def teacher_messages(context: DraftContext, crew: Crew, *, style: str = "") -> tuple[Message, ...]:
     """The conversation as the teacher sees it: the spec's instructions in place of a system turn."""
+    if without_spec(context.expectation, crew.tiers[context.scenario.harm]):
+        wish = (Message(role="system", content=f"Write it {style}."),) if style else ()
+        return (*wish, *context.scenario.messages)
     policy = crew.policies[context.expectation.policy_id]
     operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
     system = crew.draft_prompt.render(
         "system",
         told=instructions(policy, context.expectation, harm=context.scenario.harm),
         operator="\n".join(operator),
+        style=style,
     )
     turns = [m for m in context.scenario.messages if m["role"] != "system"]
     return (Message(role="system", content=system), *turns)
 
 
 def _revision(messages: Sequence[Message], failed: Record, crew: Crew) -> tuple[Message, ...]:
-    findings = [f"{v.validator}: {v.reason}" for v in failed.verdicts if v.passed is False]
+    rules = ", ".join(failed.expectation.rule_ids)
+    findings = [
+        f"{v.reason} ({v.validator}, rule {rules})" for v in failed.verdicts if v.passed is False
+    ]
     asked = crew.revise_prompt.render("user", findings=findings)
     return (
         *messages,
@@ -231,7 +264,7 @@ def _revision(messages: Sequence[Message], failed: Record, crew: Crew) -> tuple[
 async def _record(
     context: DraftContext, drafted: Drafted, parent: Draft | None, crew: Crew
 ) -> Record:
-    draft = _draft(context, drafted, parent)
+    draft = _draft(context, drafted, parent, crew)
     verdicts: tuple[Verdict, ...] = ()
     if draft.response is not None and crew.validating:
         verdicts = tuple([await validate(draft, context) for validate in crew.validators.values()])
@@ -250,11 +283,11 @@ async def _record(
         accepted=reason is None,
         accepted_by="rules" if reason is None else None,
         reason=reason,
-        grade=crew.grade,
+        grade=drafted.by.grade,
     )
 
 
-def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None) -> Draft:
+def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None, crew: Crew) -> Draft:
     reply, scenario = drafted.reply, context.scenario.scenario_id
     candidate, revision = drafted.request.sample, drafted.request.revision
     text = None if drafted.error or reply.withheld else reply.text
@@ -265,11 +298,11 @@ def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None) -> Dra
         revision=revision,
         parent_id=parent.draft_id if parent else None,
         response=text,
-        reasoning_content=reply.reasoning_content,
+        reasoning_content=reply.reasoning_content if crew.reasoning else None,
         response_sha256=None if text is None else text_sha256(text),
         withheld=reply.withheld,
-        style=reply.style,
-        teacher=drafted.teacher,
+        style=reply.style or drafted.style or None,
+        teacher=drafted.by.name,
         model=reply.model,
         outcome=reply.outcome,
         finish_reason=reply.finish_reason,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from safegen import assets, yamlfile
 from safegen.errors import ConfigError, StoreDamaged, UserError
@@ -61,6 +61,11 @@ class PluginRef(Frozen):
         return cast(object, value)
 
 
+def _several(value: object) -> object:
+    """One is a list of one."""
+    return cast(object, value) if isinstance(value, list | tuple) else [value]
+
+
 class Plan(Frozen):
     """Which scenarios, and how many drafts of each."""
 
@@ -69,14 +74,24 @@ class Plan(Frozen):
     intents: tuple[Intent, ...] = INTENTS
     profiles: tuple[Profile, ...] = ("public",)
     """Deployment profiles; each prompt is asked once under each."""
-    sets_per_harm: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """At most this many sets of a leaf, in the order of the files; default all."""
+    sets_per_harm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """At most this many written sets of a leaf, in the order of the files; default all."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 1
     """Drafts per scenario."""
     contrast: tuple[Contrast, ...] | Literal["all"] = ()
     """Types of over-refusal probes: safe prompts that look unsafe, with their unsafe twins."""
     dialogues: tuple[TurnStyle, ...] | Literal["all"] = ()
     """Kinds of conversations; each assistant turn is a scenario of its own."""
+    authored: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Sets of each leaf that `teachers.author` writes, beside the written ones."""
+    paraphrases: Annotated[int, Field(ge=2, le=8)] = 3
+    """Dual-use prompts of an authored set."""
+    axes: tuple[Text, ...] = ()
+    """Axes along which authored sets vary; default those that an author can put into words."""
+    styles: tuple[Text, ...] = ()
+    """How candidates are to be written, one after the other; completes `Write it …`."""
+    reasoning: bool = False
+    """Keep a model's reasoning in a column of its own; it is checked like the answer."""
 
 
 class Target(Frozen):
@@ -107,9 +122,21 @@ class Budget(Frozen):
 class Teachers(Frozen):
     """Models by role."""
 
-    drafter: PluginRef = PluginRef(use="offline")
+    drafter: Annotated[tuple[PluginRef, ...], BeforeValidator(_several), Field(min_length=1)] = (
+        PluginRef(use="offline"),
+    )
+    """One, or several that take turns over the candidates."""
     reviser: PluginRef | None = None
-    """Default: the drafter."""
+    """Default: the first drafter."""
+    author: PluginRef | None = None
+    """Writes sets; needed for `plan.authored`."""
+
+
+class Judges(Frozen):
+    """Models that read, by role."""
+
+    labellers: tuple[PluginRef, ...] = ()
+    """Read prompts blind to their labels; of several, more than half decide."""
 
 
 class Recipe(Frozen):
@@ -125,6 +152,7 @@ class Recipe(Frozen):
     """One language; the written sets of a taxonomy are in one."""
     plan: Plan = Plan()
     teachers: Teachers = Teachers()
+    judges: Judges = Judges()
     validators: tuple[PluginRef, ...] = tuple(
         PluginRef(use=name)
         for name in (
@@ -151,6 +179,10 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
+        if self.plan.authored and self.teachers.author is None:
+            raise ValueError("`plan.authored` needs a teacher under `teachers.author`")
+        if self.plan.authored and not self.judges.labellers:
+            raise ValueError("`plan.authored` needs a judge under `judges.labellers`")
         names = [v.use for v in self.validators]
         for name in names:
             if names.count(name) > 1:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 from safegen.inputs import Inputs
 from safegen.recipe import Recipe, Target
 from safegen.scenarios import coverage
+from safegen.scenarios.authored import authored_sets
 from safegen.scenarios.coverage import Cell, Ledger, facts, ledger
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.scenarios.world import World
@@ -113,6 +115,8 @@ class _TopUp:
             yield [_of_round(p, number) for p in set_]
         for set_ in self._unused():
             yield [_of_round(p, number) for p in set_]
+        for set_ in self._authored():
+            yield [_of_round(p, number) for p in set_]
 
     def _again(self) -> Iterator[list[Planned]]:
         """Further candidates for single prompts that have no accepted draft."""
@@ -125,7 +129,8 @@ class _TopUp:
         asked: dict[str, Planned] = {}
         for shard in range(self.plans.shards):
             for item in self.plans.read(shard):
-                if item.scenario.scenario_id not in accepted and not _in_dialogue(item):
+                written = item.brief is None and not _in_dialogue(item)
+                if item.scenario.scenario_id not in accepted and written:
                     asked[item.scenario.scenario_id] = item
         candidates = self.inputs.recipe.plan.candidates
         for item in asked.values():
@@ -152,6 +157,21 @@ class _TopUp:
                     self.left[cell] = self.left.get(cell, 0) - self.rates.get(cell, 1.0)
                 yield set_
 
+    def _authored(self) -> Iterator[list[Planned]]:
+        """Sets that the author writes, as many of a leaf as its emptiest cell may need."""
+        recipe = self.inputs.recipe
+        if not recipe.plan.authored or "harm" not in self.target.per:
+            return
+        world = World.of(recipe.plan, self.inputs.tree, self.inputs.policies, self.inputs.locale)
+        start = _authored_so_far(self.plans)
+        at = self.target.per.index("harm")
+        for harm in world.harms:
+            short = [n for cell, n in self.left.items() if cell[at] == harm and n > 0]
+            rates = [rate for cell, rate in self.rates.items() if cell[at] == harm]
+            count = ceil(max(short, default=0) / max(LOWEST_RATE, min(rates, default=1.0)))
+            counts = {harm: count} if count else {}
+            yield from authored_sets(world, start=start, counts=counts, seed=recipe.seed)
+
     def _wanted(self, cells: Iterable[Cell]) -> bool:
         return any(self.left.get(cell, 0) > 0 for cell in cells)
 
@@ -166,6 +186,15 @@ def _rates(folder: RunFolder, plans: plan.Plans, target: Target) -> dict[Cell, f
     return {
         cell: max(LOWEST_RATE, n.accepted / n.planned) for cell, n in counts.items() if n.planned
     }
+
+
+def _authored_so_far(plans: plan.Plans) -> dict[str, int]:
+    found: dict[str, set[str]] = {}
+    for shard in range(plans.shards):
+        for item in plans.read(shard):
+            if item.brief is not None:
+                found.setdefault(item.scenario.harm, set()).add(item.scenario.set_id)
+    return {harm: len(sets) for harm, sets in found.items()}
 
 
 def _in_dialogue(item: Planned) -> bool:

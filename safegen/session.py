@@ -7,14 +7,16 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from safegen import __version__
+from safegen.crew import Staff, check_labellers
 from safegen.errors import RecipeMismatch, StoreDamaged, UserError
-from safegen.inputs import Inputs, make_teacher, make_validators
-from safegen.journey import Crew
+from safegen.inputs import Inputs
 from safegen.progress import Progress
-from safegen.recipe import PluginRef, Recipe
+from safegen.recipe import Recipe
+from safegen.scenarios.authored import authored_sets
 from safegen.scenarios.sets import plan_sets, shards
 from safegen.scenarios.world import World
 from safegen.store import accounting, plan
@@ -93,8 +95,12 @@ def write_plan(folder: RunFolder, inputs: Inputs) -> None:
     first = folder.plan(0)
     if first.exists():
         return
-    world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
-    plan.write(first, shards(plan_sets(world), candidates=inputs.recipe.plan.candidates))
+    recipe = inputs.recipe
+    world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    counts = dict.fromkeys(world.harms, recipe.plan.authored)
+    authored = authored_sets(world, start={}, counts=counts, seed=recipe.seed)
+    sets = chain(plan_sets(world), authored)
+    plan.write(first, shards(sets, candidates=recipe.plan.candidates))
     if plan.size(first)[1] == 0:
         first.unlink()
         raise UserError("the plan is empty: no written set fits `plan`; widen `harms` or `intents`")
@@ -129,7 +135,10 @@ async def work(
     if watch:
         watch(progress, meter)
     try:
-        crew, made = _crew(inputs, journal, meter, teachers, progress, validating=until != "draft")
+        staff = Staff(inputs, journal=journal, meter=meter, given=teachers or {})
+        made = staff.made
+        crew = staff.crew(progress, validating=until != "draft")
+        await check_labellers(folder, inputs, crew.writers)
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in made)
         await local.run(folder, todo, crew, concurrency=concurrency)
     finally:
@@ -162,50 +171,11 @@ def unfinished(
     return todo, Progress(planned=left * recipe.plan.candidates, shards_planned=len(todo))
 
 
-def _crew(
-    inputs: Inputs,
-    journal: Journal,
-    meter: Meter,
-    teachers: Mapping[str, Teacher] | None,
-    progress: Progress,
-    *,
-    validating: bool,
-) -> tuple[Crew, list[Teacher]]:
-    recipe = inputs.recipe
-
-    def role(name: str, ref: PluginRef) -> Teacher:
-        if teachers and name in teachers:
-            return teachers[name]
-        return make_teacher(inputs, ref, journal=journal, meter=meter)
-
-    drafter = role("drafter", recipe.teachers.drafter)
-    reviser_ref = recipe.teachers.reviser or recipe.teachers.drafter
-    reviser = role("reviser", reviser_ref) if recipe.teachers.reviser else drafter
-    crew = Crew(
-        drafter=drafter,
-        reviser=reviser,
-        drafter_name=recipe.teachers.drafter.use,
-        reviser_name=reviser_ref.use,
-        grade="demo" if recipe.teachers.drafter.use == "offline" else "generated",
-        validators=make_validators(inputs),  # pyright: ignore[reportArgumentType]
-        required=recipe.required,
-        policies={p.policy_id: p for p in inputs.policies},
-        draft_prompt=inputs.draft_prompt,
-        revise_prompt=inputs.revise_prompt,
-        candidates=recipe.plan.candidates,
-        revisions=recipe.revise,
-        validating=validating,
-        scrub=journal.scrub,
-        progress=progress,
-    )
-    return crew, [drafter] if reviser is drafter else [drafter, reviser]
-
-
 def ask_anew(folder: RunFolder) -> int:
     """Raise the ask number of every lost item and let its shard be done again; how many there were."""
     lock = open_folder(folder)
     try:
-        lost = list(folder.read_failures())
+        lost = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
         journal = Journal(folder.journal)
         journal.raise_asks(f.key for _, f in lost if f.key and f.outcome != "unavailable")
         journal.close()

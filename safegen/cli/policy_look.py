@@ -216,7 +216,7 @@ def _form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _Form:
         rubric = compiled.rubric(policy, expectation, harm=asked.harm)
         return _Form(at, compiled.rubric_prompt().render("user", told=rubric), rubric)
     values = compiled.instructions(policy, expectation, harm=asked.harm)
-    text = compiled.instructions_prompt().render("system", told=values, operator="")
+    text = compiled.instructions_prompt().render("system", told=values, operator="", style="")
     return _Form(at, text, values)
 
 

@@ -120,7 +120,7 @@ def _longest(policy: Policy, harms: Sequence[Harm], told: PromptFile) -> int:
             at = expect(policy, harm, evidence=evidence, profile=profile, detail=detail)
             if (harm.id, at.rule_ids[0]) not in texts:
                 values = compiled.instructions(policy, at, harm=harm.id)
-                text = told.render("system", told=values, operator="")
+                text = told.render("system", told=values, operator="", style="")
                 texts[harm.id, at.rule_ids[0]] = text
     return max((compiled.tokens(text) for text in texts.values()), default=0)
 

@@ -253,7 +253,7 @@ def _reach(policy: Policy, tier: Tier, profile: Profile) -> int:
 
 def instructions_prompt() -> PromptFile:
     """The words around instructions."""
-    return prompts.load("draft", blocks=["system"], fields=["told", "operator"])
+    return prompts.load("draft", blocks=["system"], fields=["told", "operator", "style"])
 
 
 def rubric_prompt() -> PromptFile:

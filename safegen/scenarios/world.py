@@ -83,6 +83,8 @@ class Asked:
     attributes: tuple[Attribute, ...] = ()
     turn: int = 0
     source: Source = "written"
+    licence: str | None = None
+    """Of the prompt; default the taxonomy's."""
     under: Profile | None = None
     """The profile that the dialogue began under, where the operator changed it on the way."""
 
@@ -142,7 +144,7 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
         misuse_risk=goal.misuse_risk,
         messages=asked.messages,
         source=asked.source,
-        source_licence=world.tree.file.licence,
+        source_licence=asked.licence or world.tree.file.licence,
     )
     expectation = expect(
         world.covering[goal.harm],

@@ -25,7 +25,7 @@ SITUATIONS = {
 
 def told(policy: spec.Policy, at: Situation, harm: str) -> str:
     values = compiled.instructions(policy, expect_at(policy, at), harm=harm)
-    return compiled.instructions_prompt().render("system", told=values, operator="")
+    return compiled.instructions_prompt().render("system", told=values, operator="", style="")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -60,7 +60,7 @@ def texts(policy: spec.Policy, expectation: Expectation, harm: str) -> tuple[str
     told = compiled.instructions(policy, expectation, harm=harm)
     asked = compiled.rubric(policy, expectation, harm=harm)
     return (
-        DRAFTING.render("system", told=told, operator=""),
+        DRAFTING.render("system", told=told, operator="", style=""),
         JUDGING.render("user", told=asked),
     )
 

@@ -88,7 +88,7 @@ def test_every_text_of_a_spec_reaches_what_it_compiles_to(tokens: set[str]) -> N
             expected = expect_at(policy, at)
             told = compiled.instructions(policy, expected, harm=harm)
             asked = compiled.rubric(policy, expected, harm=harm)
-            seen |= set(MARK.findall(drafting.render("system", told=told, operator="")))
+            seen |= set(MARK.findall(drafting.render("system", told=told, operator="", style="")))
             rubric = set(MARK.findall(judging.render("user", told=asked)))
             assert rubric <= seen
             seen |= rubric

@@ -1,0 +1,143 @@
+"""Who works on a run: teachers and judges by role, made from the recipe or given in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from safegen.errors import RunError
+from safegen.inputs import Inputs, make_teacher, make_validators
+from safegen.journey import Crew, Drafter
+from safegen.policy.mode import expect
+from safegen.policy.spec import policy_for
+from safegen.progress import Progress
+from safegen.recipe import PluginRef
+from safegen.scenarios import axes
+from safegen.scenarios.author import load_prompts
+from safegen.scenarios.authored import told_axes
+from safegen.scenarios.axes import DEFAULT_AXES
+from safegen.scenarios.expand import Writers
+from safegen.scenarios.selfcheck import BAR, self_check, traps
+from safegen.store.folder import RunFolder, write_json
+from safegen.store.journal import Journal
+from safegen.teachers._layers import Meter
+from safegen.types import Evidence, Expectation, Profile, Teacher
+
+TRAPS = 60
+"""Known prompts that a labeller reads before it gates sets; below 35 nobody can pass."""
+
+
+class Staff:
+    """Makes each teacher once; `made` are those to close."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        journal: Journal,
+        meter: Meter,
+        given: Mapping[str, Teacher],
+    ) -> None:
+        self.inputs = inputs
+        self.made: list[Teacher] = []
+        self._journal, self._meter, self._given = journal, meter, given
+
+    def crew(self, progress: Progress, *, validating: bool) -> Crew:
+        """Everybody at their place.
+
+        Raises:
+            ConfigError: a teacher that cannot be made.
+        """
+        inputs, recipe = self.inputs, self.inputs.recipe
+        drafters = self._drafters()
+        reviser = recipe.teachers.reviser
+        return Crew(
+            drafters=drafters,
+            reviser=self._drafter("reviser", reviser) if reviser else drafters[0],
+            validators=make_validators(inputs),  # pyright: ignore[reportArgumentType]
+            required=recipe.required,
+            policies={p.policy_id: p for p in inputs.policies},
+            tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
+            draft_prompt=inputs.draft_prompt,
+            revise_prompt=inputs.revise_prompt,
+            candidates=recipe.plan.candidates,
+            revisions=recipe.revise,
+            styles=recipe.plan.styles,
+            reasoning=recipe.plan.reasoning,
+            writers=self._writers() if recipe.plan.authored else None,
+            validating=validating,
+            scrub=self._journal.scrub,
+            progress=progress,
+        )
+
+    def _drafters(self) -> tuple[Drafter, ...]:
+        refs = self.inputs.recipe.teachers.drafter
+        chosen = refs[:1] if "drafter" in self._given else refs
+        return tuple(self._drafter("drafter", ref) for ref in chosen)
+
+    def _drafter(self, role: str, ref: PluginRef) -> Drafter:
+        grade = "demo" if ref.use == "offline" else "generated"
+        return Drafter(ref.use, self._teacher(role, ref), grade)
+
+    def _writers(self) -> Writers:
+        recipe, policies = self.inputs.recipe, self.inputs.policies
+        harms = self.inputs.tree.harms
+        author = recipe.teachers.author
+        assert author is not None, "checked by the recipe"
+        covering = {id_: policy_for(policies, harms[id_]) for id_ in self._leaves()}
+
+        def expected(harm: str, evidence: Evidence, profile: Profile, detail: int) -> Expectation:
+            return expect(
+                covering[harm], harms[harm], evidence=evidence, profile=profile, detail=detail
+            )
+
+        names = recipe.plan.axes or DEFAULT_AXES
+        return Writers(
+            author=self._teacher("author", author),
+            labellers=self.labellers(),
+            files=load_prompts(axes=told_axes(axes.load(), names)),
+            expect=expected,
+            locale=self.inputs.locale,
+        )
+
+    def labellers(self) -> tuple[Teacher, ...]:
+        """The panel that reads prompts blind."""
+        refs = self.inputs.recipe.judges.labellers
+        chosen = refs[:1] if "labeller" in self._given else refs
+        return tuple(self._teacher("labeller", ref) for ref in chosen)
+
+    def _leaves(self) -> list[str]:
+        covered = self.inputs.policies
+        return [h for h in self.inputs.tree.harms if any(p.covers(h) for p in covered)]
+
+    def _teacher(self, role: str, ref: PluginRef) -> Teacher:
+        teacher = self._given.get(role) or make_teacher(
+            self.inputs, ref, journal=self._journal, meter=self._meter
+        )
+        self.made.append(teacher)
+        return teacher
+
+
+async def check_labellers(folder: RunFolder, inputs: Inputs, writers: Writers | None) -> None:
+    """Have the labellers read prompts of known labels before they gate anything.
+
+    What was measured is kept in `run/labellers.json`; the replies are in the journal.
+
+    Raises:
+        RunError: they are below the bar; the message holds the figures.
+    """
+    if writers is None:
+        return
+    public: Profile = "public"
+    goals = (g for g in inputs.tree.goals() if not inputs.tree.harms[g.harm].red_line)
+    found = await self_check(
+        traps(goals, n=TRAPS),
+        labeller=writers.labellers,
+        files=writers.files.labels,
+        expect=lambda harm, evidence, detail: writers.expect(harm, evidence, public, detail),
+    )
+    told = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in found.fields}
+    write_json(folder.root / "labellers.json", {"bar": BAR, "fields": told})
+    if not found.passed():
+        raise RunError(
+            f"{found.summary()}\nchoose a better judge under `judges.labellers`, or three"
+        )

@@ -1,0 +1,155 @@
+"""Sets that a teacher writes: what each is to be is planned, its words come on the way.
+
+A planned set has its ids, its row of the axes and a brief for the author, and no messages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from safegen.goals import Goal
+from safegen.hashing import canonical, fraction
+from safegen.scenarios import axes as axes_file
+from safegen.scenarios.axes import DEFAULT_AXES, Axes
+from safegen.scenarios.brief import (
+    AxisValue,
+    Brief,
+    Exemplar,
+    GoalPart,
+    HarmPart,
+    Slot,
+    Wish,
+)
+from safegen.scenarios.covering import Row, array
+from safegen.scenarios.dealing import assign
+from safegen.scenarios.world import Asked, World, planned, set_id
+from safegen.types import Evidence, Intent, Planned, Profile
+
+OWN = ("task", "profile", "requested_detail")
+"""Axes whose value is not for the author to put into words: the goal has its task, the operator's turn tells
+the profile, each slot its detail."""
+LICENCE = "other"
+"""Of authored prompts: the terms of the author's outputs, which the card leaves to the user to check."""
+BENIGN_DETAIL = 1
+WISHED = 1 / 3
+"""Share of sets in which benign prompts are to sound alarming and dual-use ones calm."""
+
+
+def told_axes(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[AxisValue, ...]:
+    """Every value that an author may be asked to put into words, and a judge to read."""
+    return tuple(
+        AxisValue(name, value, definition)
+        for name in names
+        if name not in OWN
+        for value, definition in axes.axis(name).values.items()
+    )
+
+
+def authored_sets(
+    world: World, *, start: Mapping[str, int], counts: Mapping[str, int], seed: int
+) -> Iterator[list[Planned]]:
+    """Plan sets for an author, leaf by leaf.
+
+    Args:
+        world: the plan says how many paraphrases, and along which axes the sets vary.
+        start: how many sets of each leaf were planned before; goals, rows and author indices go on.
+        counts: how many more of each leaf.
+        seed: the recipe's number.
+
+    Raises:
+        ConfigError: an unknown axis, or constraints that leave no row.
+    """
+    if not any(counts.values()):
+        return
+    axes = axes_file.load()
+    names = [n for n in world.plan.axes or DEFAULT_AXES if n != "task"]
+    values = {"profile": world.plan.profiles} if "profile" in names else {}
+    rows = array(axes.model(names, values=values), seed=seed)
+    by_harm = _by_harm(world)
+    for harm, count in counts.items():
+        goals, first = by_harm.get(harm, []), start.get(harm, 0)
+        dealt = assign(len(rows), count, start=first, seed=seed, key=harm)
+        for number, row in enumerate(dealt, first) if goals else ():
+            yield _set(world, axes, goals, number=number, row=rows[row], seed=seed)
+
+
+def _by_harm(world: World) -> dict[str, list[Goal]]:
+    found: dict[str, list[Goal]] = {}
+    for goal in world.tree.goals():
+        if goal.harm in world.harms and goal.contrast is None:
+            found.setdefault(goal.harm, []).append(goal)
+    return found
+
+
+def _set(
+    world: World, axes: Axes, goals: Sequence[Goal], *, number: int, row: Row, seed: int
+) -> list[Planned]:
+    goal, index = goals[number % len(goals)], number // len(goals)
+    id_ = set_id(world.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
+    slots = [s for s in _slots(world, row, id_) if s.intent in world.plan.intents]
+    brief = Brief(
+        harm=_harm(world, goal),
+        goal=GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk),
+        row=tuple(AxisValue(n, v, axes.axis(n).values[v]) for n, v in row.items() if n not in OWN),
+        slots=tuple(slots),
+        exemplars=_exemplars(goals, number),
+        wishes=_wishes(id_, seed),
+    )
+    text = canonical({"sample": index, "brief": json.loads(brief.to_json())}).decode()
+    profile: Profile = row.get("profile", world.plan.profiles[0])  # pyright: ignore[reportAssignmentType] (the axes file names profiles)
+    return [replace(_planned(goal, id_, slot, profile, world), brief=text) for slot in slots]
+
+
+def _planned(goal: Goal, id_: str, slot: Slot, profile: Profile, world: World) -> Planned:
+    asked = Asked(
+        intent=slot.intent,
+        paraphrase=slot.paraphrase,
+        profile=profile,
+        evidence=slot.evidence,
+        detail=slot.detail,
+        messages=(),
+        source="author",
+        licence=LICENCE,
+    )
+    return planned(goal, id_, asked, world)
+
+
+def _slots(world: World, row: Row, id_: str) -> Iterator[Slot]:
+    detail = int(row.get("requested_detail", "3"))
+    ill: Evidence = "stated" if fraction("evidence", id_) < 0.75 else "contextual"
+    yield Slot("benign", 0, "none", min(detail, BENIGN_DETAIL))
+    for paraphrase in range(world.plan.paraphrases):
+        yield Slot("dual_use", paraphrase, "none", detail)
+    yield Slot("malicious", 0, ill, max(detail, 2))
+
+
+def _harm(world: World, goal: Goal) -> HarmPart:
+    harm = world.harms[goal.harm]
+    return HarmPart(harm.id, harm.name, harm.definition)
+
+
+def _exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
+    """A prompt of each intent from other goals of the leaf, to show how people write."""
+    others = [g for g in goals if g is not goals[number % len(goals)]]
+    if not others:
+        return ()
+    other = others[number % len(others)]
+    shown: list[tuple[Intent, str]] = [
+        ("benign", other.prompts.benign[0].text),
+        ("dual_use", other.prompts.dual_use[number % len(other.prompts.dual_use)].text),
+        ("malicious", other.prompts.malicious[0].text),
+    ]
+    return tuple(Exemplar(intent, text) for intent, text in shown)
+
+
+def _wishes(id_: str, seed: int) -> tuple[Wish, ...]:
+    wished = fraction("wish", id_, seed) < WISHED
+    return ("benign_in_alarming_words", "dual_use_in_calm_words") if wished else ()
+
+
+def read_brief(text: str) -> tuple[Brief, int]:
+    """The brief of a planned set, and the number of the author's sample."""
+    told = json.loads(text)
+    return Brief.from_json(canonical(told["brief"]).decode()), int(told["sample"])

@@ -1,0 +1,119 @@
+"""The stage before drafting: a set that is still to be written is written, judged, and then planned out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from safegen.errors import ItemError
+from safegen.locales import Locale
+from safegen.scenarios.author import AuthoredPrompt, AuthorPrompts, write_set
+from safegen.scenarios.authored import read_brief
+from safegen.scenarios.world import messages
+from safegen.types import Evidence, Expectation, Failure, Planned, Profile, Teacher
+
+Expect = Callable[[str, Evidence, Profile, int], Expectation]
+"""Leaf, evidence, profile and requested detail → what the policy expects."""
+
+
+@dataclass(frozen=True)
+class Writers:
+    """Who writes sets and who reads them blind."""
+
+    author: Teacher
+    labellers: tuple[Teacher, ...]
+    files: AuthorPrompts
+    expect: Expect
+    locale: Locale
+
+
+class Expanded(NamedTuple):
+    """A set with its words, or why it has none."""
+
+    planned: tuple[Planned, ...]
+    failures: tuple[Failure, ...] = ()
+    unsafe: tuple[str, ...] = ()
+    """Requests whose replies held operational detail."""
+
+
+async def expand(planned: Sequence[Planned], writers: Writers | None) -> Expanded:
+    """Give a set its prompts; a written one is returned as it is.
+
+    Raises:
+        RunError: the run cannot go on.
+    """
+    if not planned or planned[0].brief is None or planned[0].scenario.messages:
+        return Expanded(tuple(planned))
+    assert writers is not None, "a plan with briefs has an author"
+    brief, sample = read_brief(planned[0].brief)
+    head = planned[0].scenario
+
+    def expect(evidence: Evidence, detail: int) -> Expectation:
+        return writers.expect(head.harm, evidence, head.profile, detail)
+
+    try:
+        wrote = await write_set(
+            brief,
+            author=writers.author,
+            labeller=writers.labellers,
+            files=writers.files,
+            expect=expect,
+            locale=writers.locale,
+            sample=sample,
+        )
+    except ItemError as e:
+        lost = type(e).__name__
+        return Expanded((), tuple(_lost(p, lost, str(e), error=e) for p in planned))
+    if wrote.prompts is None:
+        told = "; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in wrote.faults)
+        reason = f"gate_{wrote.faults[0].gate}"
+        failures = tuple(_lost(p, "GateFailed", told, reason=reason) for p in planned)
+        return Expanded((), failures, wrote.scrub)
+    by_slot = {(p.slot.intent, p.slot.paraphrase): p for p in wrote.prompts}
+    rationales = (wrote.benign_use, wrote.misuse_risk)
+    done = (
+        _filled(p, by_slot[p.scenario.intent, p.scenario.paraphrase], rationales, writers)
+        for p in planned
+    )
+    return Expanded(tuple(done), (), wrote.scrub)
+
+
+def _filled(
+    planned: Planned, prompt: AuthoredPrompt, rationales: tuple[str, str], writers: Writers
+) -> Planned:
+    """The scenario with its words, and what the policy expects of them as judges read them."""
+    scenario, slot = planned.scenario, prompt.slot
+    system = writers.locale.system_turn(scenario.set_id, scenario.profile)
+    benign_use, misuse_risk = rationales
+    scenario = replace(
+        scenario,
+        evidence=slot.evidence,
+        requested_detail=slot.detail,
+        messages=messages(prompt.text, system),
+        attributes=tuple(sorted(prompt.confirmed)),
+        benign_use=benign_use,
+        misuse_risk=misuse_risk,
+    )
+    expectation = writers.expect(scenario.harm, slot.evidence, scenario.profile, slot.detail)
+    return replace(planned, scenario=scenario, expectation=expectation)
+
+
+def _lost(
+    planned: Planned,
+    name: str,
+    message: str,
+    *,
+    reason: str | None = None,
+    error: ItemError | None = None,
+) -> Failure:
+    return Failure(
+        scenario_id=planned.scenario.scenario_id,
+        draft_id="",
+        stage="expand",
+        outcome=error.outcome if error else "ok",
+        error=name,
+        message=message,
+        key=error.key if error else None,
+        reason=reason,
+    )

@@ -1,0 +1,174 @@
+"""Sets that a teacher writes, from the recipe to the dataset, with scripted authors and labellers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import safegen
+from safegen import taxonomy
+from safegen.errors import RunError
+from safegen.hashing import fraction
+from safegen.recipe import Recipe
+from safegen.store.plan import Plans
+from safegen.teachers.scripted import scripted
+from safegen.types import Record, Request, Teacher
+from tests.scenarios.author_cases import asked_fields, asked_text
+
+WORDS = (
+    "lamp door paper garden window bottle carpet river market bridge candle pocket ladder mirror "
+    "basket kettle button ribbon saddle anchor lantern pepper violin thimble barrel curtain"
+).split()
+HELP = (
+    "I'll leave out the steps themselves, but this much can be said about it: {n}. If you want, I can"
+    " help you write a list of what to check first, and the support desk can look at the rest."
+)
+DETAIL = {"benign": 1, "dual_use": 3, "malicious": 3}
+
+
+@dataclass
+class World:
+    """An author whose texts a labeller knows; `spoil` names sets whose benign text is another thing."""
+
+    spoil: float = 0.0
+    wrong: float = 0.0
+    truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
+
+    def __post_init__(self) -> None:
+        for goal in taxonomy.load("core").goals():
+            for intent, _, p in goal.prompts.by_intent():
+                self.truths[p.text] = (intent, p.evidence, p.detail)
+
+    def author(self, request: Request) -> str:
+        told = {}
+        for name in asked_fields(request):
+            told[name] = self._text(request, name)
+        return json.dumps(told)
+
+    def _text(self, request: Request, name: str) -> str:
+        key = [request.sample, name, [m["content"] for m in request.messages[:2]]]
+        some = " ".join(WORDS[int(fraction(key, i) * len(WORDS))] for i in range(9))
+        text = f"Could you tell me what one does with the {some} that stands over there?"
+        intent = name.rsplit("_", 1)[0]
+        if intent not in DETAIL:
+            return f"Somebody would look after the {some}."
+        evidence = "stated" if intent == "malicious" else "none"
+        if "contextual" in request.messages[1]["content"] and intent == "malicious":
+            evidence = "contextual"
+        spoilt = fraction("spoil", key[0], key[2]) < self.spoil
+        real = "malicious" if spoilt and intent == "benign" else intent
+        self.truths[text] = (real, evidence if real == intent else "stated", DETAIL[real])
+        return text
+
+    def labeller(self, request: Request) -> str:
+        fields = asked_fields(request)
+        if "same_purpose" in fields:
+            return json.dumps(dict.fromkeys(fields, True))
+        intent, evidence, detail = self.truths[asked_text(request)]
+        if fraction("wrong", asked_text(request)) < self.wrong:
+            intent = "benign" if intent == "dual_use" else "dual_use"
+        said: dict[str, object] = dict.fromkeys(fields, "not_shown")
+        return json.dumps(said | {"intent": intent, "evidence": evidence, "detail": detail})
+
+    def drafter(self, request: Request) -> str:
+        return HELP.format(n=fraction(request.messages[-1]["content"], request.sample))
+
+    def teachers(self) -> dict[str, Teacher]:
+        return {
+            "author": scripted(self.author),
+            "labeller": scripted(self.labeller),
+            "drafter": scripted(self.drafter),
+        }
+
+
+def recipe(**plan: Any) -> Recipe:
+    values = {
+        "harms": ["property.*"],
+        "sets_per_harm": 0,
+        "authored": 3,
+        "axes": ["tone", "surface_form"],
+    }
+    return Recipe.model_validate(
+        {
+            "name": "authored",
+            "plan": values | plan,
+            "teachers": {"drafter": "scripted", "author": "scripted"},
+            "judges": {"labellers": ["scripted"]},
+            "validators": ["length_bounds"],
+        }
+    )
+
+
+def records(run: safegen.Run) -> list[Record]:
+    return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+
+
+async def test_authored_sets_go_the_whole_way(tmp_path: Path) -> None:
+    world = World()
+    run = await safegen.agenerate(recipe(), output=tmp_path, teachers=world.teachers())
+    made = records(run)
+    assert {r.scenario.source for r in made} == {"author"}
+    assert len({r.scenario.set_id for r in made}) == 6
+    assert all(
+        world.truths[r.scenario.messages[-1]["content"]][0] == r.scenario.intent for r in made
+    )
+    assert {r.expectation.mode for r in made if r.scenario.evidence == "stated"} == {
+        "refuse_redirect"
+    }
+    assert {r.scenario.requested_detail for r in made} == {1, 3}
+    assert run.view("sft").height == len(made)
+    assert "other" in (tmp_path / "README.md").read_text()
+    told = json.loads((tmp_path / "run" / "labellers.json").read_text())
+    assert told["fields"]["intent"]["agree"] == told["fields"]["intent"]["n"] == 60
+
+
+async def test_a_swapped_intent_drops_its_set_and_says_so(tmp_path: Path) -> None:
+    world = World(spoil=0.5)
+    run = await safegen.agenerate(recipe(authored=8), output=tmp_path, teachers=world.teachers())
+    made = records(run)
+    failures = [f for _, f in run.folder.read_failures()]
+    assert failures
+    assert {(f.stage, f.error, f.reason) for f in failures} == {
+        ("expand", "GateFailed", "gate_intent")
+    }
+    assert all("benign_0" in f.message for f in failures)
+    assert all(
+        world.truths[r.scenario.messages[-1]["content"]][0] == r.scenario.intent for r in made
+    )
+    dropped = {f.scenario_id for f in failures}
+    assert dropped.isdisjoint(r.scenario.scenario_id for r in made)
+    assert run.report is not None
+    assert run.report.lost["gate_intent"] == len(dropped)
+    assert len(dropped) + len(made) == Plans(run.folder.plans).scenarios
+
+
+async def test_a_labeller_that_errs_stops_the_run_with_its_figures(tmp_path: Path) -> None:
+    world = World(wrong=0.3)
+    with pytest.raises(RunError, match="NOT good enough"):
+        await safegen.agenerate(recipe(), output=tmp_path, teachers=world.teachers())
+    assert not list((tmp_path / "run").glob("records/*"))
+
+
+async def test_a_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
+    world = World(spoil=0.4)
+    asked = recipe(authored=2).model_copy(update={"target": recipe_target(accepted=4)})
+    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    accepted = [r for r in records(run) if r.accepted]
+    for harm in ("property.theft", "property.copyright"):
+        for intent in ("benign", "dual_use", "malicious"):
+            cell = [r for r in accepted if (r.scenario.harm, r.scenario.intent) == (harm, intent)]
+            assert len(cell) >= 4
+    assert Plans(run.folder.plans).rounds > 1
+    assert {r.scenario.round for r in accepted} > {0}
+    again = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
+    assert again.asked == 0
+
+
+def recipe_target(**values: Any) -> Any:
+    from safegen.recipe import Target
+
+    return Target(**values)
