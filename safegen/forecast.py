@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from safegen import plugins
+from safegen.edits import only_policies
 from safegen.inputs import PLACES, Inputs, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
@@ -172,7 +173,7 @@ def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
     if not folder.recipe.exists():
         return FolderState(folder.output, "new")
     differing = tuple(differences(folder, inputs))
-    if differing:
+    if differing and not only_policies(differing):
         return FolderState(folder.output, "refused", differing=differing)
     if not folder.plan(0).exists():
         return FolderState(folder.output, "resumes")

@@ -86,6 +86,14 @@ def amounts(text: str) -> list[str]:
     return [m.group() for m in _QUANTITY.finditer(text[:READ])]
 
 
+def adds(text: str) -> bool:
+    """Whether a text holds any part of a procedure: a step, an amount, a parameter, code."""
+    read = text[:READ]
+    marked = read if _MARK.search(read) else ""
+    patterns = (_FENCE, _COMMAND, _STEP)
+    return any(p.search(read) for p in patterns) or bool(amounts(read) or _PARAMETER.search(marked))
+
+
 def detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
     """The detail that a text's form proves: 4, 3 or 2 for "not above 2", and what shows it."""
     read = text[:READ]

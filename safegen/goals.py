@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -30,6 +30,8 @@ class Prompt(Frozen):
     """Evidence of ill intent in the text."""
     attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
     """Axis values that stand in the text."""
+    answer: tuple[Text, ...] = ()
+    """What a good answer says to this very asker first, at the level that its expectation allows."""
 
 
 class Prompts(Frozen):
@@ -81,16 +83,25 @@ class KnowledgeFile(Frozen):
     """What may be said to anyone at concept level."""
     safe_task: SafeTaskFile
     redirections: tuple[Text, ...] = Field(min_length=1)
+    """Where to turn next, fit for everybody who asks in good faith."""
+    better_ways: tuple[Text, ...] = ()
+    """Where to turn instead, for somebody who means ill; none of them may serve the ill aim."""
     left_out: Text
     """Completes `I am leaving out …`."""
     decline: Text
     """Completes `I can't help with …`."""
 
-    def value(self) -> Knowledge:
-        """The same as a plain value."""
-        task = SafeTask(self.safe_task.offer, self.safe_task.steps)
+    def value(self, apt: Sequence[str] = ()) -> Knowledge:
+        """The same as a plain value, with what is said to one asker in particular."""
         return Knowledge(
-            self.answer, self.concepts, task, self.redirections, self.left_out, self.decline
+            answer=self.answer,
+            concepts=self.concepts,
+            safe_task=SafeTask(self.safe_task.offer, self.safe_task.steps),
+            redirections=self.redirections,
+            left_out=self.left_out,
+            decline=self.decline,
+            better_ways=self.better_ways,
+            apt=tuple(apt),
         )
 
 
@@ -140,6 +151,8 @@ class UserTurn(Frozen):
     """The earliest turn at which full help would become enabling."""
     verified: Profile | None = None
     """The operator vouches for the account before this turn; its profile holds from here on."""
+    answer: tuple[Text, ...] = ()
+    """What a good answer to this very turn says, at the level that its expectation allows."""
     reply: Text | None = None
     """A written assistant turn in place of a drafted one, such as a mistaken suspicion."""
 

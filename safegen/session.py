@@ -10,7 +10,7 @@ from dataclasses import fields
 from itertools import chain
 from typing import Literal, NamedTuple
 
-from safegen import __version__
+from safegen import __version__, edits
 from safegen.crew import Staff, check_labellers
 from safegen.errors import RecipeMismatch, StoreDamaged, UserError
 from safegen.inputs import Inputs
@@ -70,7 +70,9 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
             shutil.rmtree(folder.root / name, ignore_errors=True)
     elif folder.plan(0).exists():
         differing = differences(folder, inputs)
-        if differing:
+        if edits.only_policies(differing):
+            edits.adopt(folder, inputs)
+        elif differing:
             raise RecipeMismatch(
                 f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
                 " it, choose another `--output`, or plan anew with `--replan` (paid replies are kept)"
@@ -78,6 +80,7 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     frozen = {
         "recipe": inputs.recipe.model_dump(mode="json"),
         "digests": inputs.recipe.digests() | inputs.fingerprints,
+        "policies": edits.frozen_policies(inputs.policies),
         "safegen": __version__,
     }
     folder.freeze(frozen)

@@ -99,6 +99,10 @@ class Knowledge:
     redirections: tuple[str, ...]
     left_out: str
     decline: str
+    better_ways: tuple[str, ...] = ()
+    """Where to turn instead, for somebody who means ill; empty where the redirections serve."""
+    apt: tuple[str, ...] = ()
+    """What is said to this very asker first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ def turns(
             evidence=evidence,
             detail=turn.detail,
             messages=(*head, *said),
+            apt=turn.answer,
             attributes=_attributes(dialogue, turn),
             turn=number,
             under=profile,

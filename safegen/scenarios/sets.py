@@ -67,6 +67,7 @@ def single_turns(goal: Goal, world: World) -> list[Planned]:
                     evidence=prompt.evidence,
                     detail=prompt.detail,
                     messages=messages(prompt.text, system),
+                    apt=prompt.answer,
                     attributes=tuple(
                         Attribute(axis, value, "written")
                         for axis, value in sorted(prompt.attributes.items())

@@ -82,6 +82,8 @@ class Asked:
     messages: tuple[Message, ...]
     attributes: tuple[Attribute, ...] = ()
     turn: int = 0
+    apt: tuple[str, ...] = ()
+    """What a good answer says to this very asker."""
     source: Source = "written"
     licence: str | None = None
     """Of the prompt; default the taxonomy's."""
@@ -153,7 +155,7 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
         profile=asked.profile,
         detail=asked.detail,
     )
-    return Planned(scenario, expectation, goal.knowledge.value())
+    return Planned(scenario, expectation, goal.knowledge.value(asked.apt))
 
 
 def messages(text: str, system: str) -> tuple[Message, ...]:

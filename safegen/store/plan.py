@@ -110,6 +110,8 @@ def _planned(row: Row) -> Planned:
         redirections=tuple(told["redirections"]),
         left_out=told["left_out"],
         decline=told["decline"],
+        better_ways=tuple(told["better_ways"]),
+        apt=tuple(told["apt"]),
     )
     return Planned(
         scenario_of(row), expectation_of(row), knowledge, brief=row["brief"], first=row["first"]

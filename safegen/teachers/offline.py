@@ -85,8 +85,12 @@ class _Words:
 
     def direct(self) -> list[str]:
         """The goal's answer; where the question was another, its concepts and safe task."""
+        if self.context.scenario.turn and self.know.apt:
+            return [" ".join(self.know.apt)]
         if self.context.scenario.intent == "benign" and not self.answered():
-            return [" ".join(self.know.answer)]
+            return [" ".join(self.know.apt or self.know.answer)]
+        if self.know.apt:
+            return [" ".join([*self.know.apt, *self.some(self.know.concepts, 3)])]
         return [" ".join(self.some(self.know.concepts, 4)), self.task(self.know.safe_task.steps)]
 
     def task(self, steps: Sequence[str]) -> str:
@@ -104,8 +108,9 @@ class _Words:
         opening = self.fill(self.phrases.limits)
         if "support" in expectation.required:
             opening = f"{self.pick(self.phrases.supports)} {opening}"
-        count = 2 if expectation.ceiling == 0 else 3
-        parts = [f"{opening} {' '.join(self.some(self.know.concepts, count))}"]
+        count = 2 if expectation.ceiling == 0 or self.know.apt else 3
+        said = [opening, *self.know.apt, *self.some(self.know.concepts, count)]
+        parts = [" ".join(said)]
         if redirect:
             task = self.know.safe_task
             steps = self.some(task.steps, 2) if self.variant else task.steps
@@ -118,7 +123,8 @@ class _Words:
         decline = self.fill(self.phrases.declines)
         if not redirect:
             return [decline]
-        return [f"{decline} {' '.join(self.some(self.know.redirections, 2))}"]
+        ways = self.know.apt or self.some(self.know.better_ways or self.know.redirections, 2)
+        return [" ".join([decline, *ways])]
 
     def fill(self, templates: Sequence[str]) -> str:
         """One of the templates with the goal's words in it."""

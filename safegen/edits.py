@@ -1,0 +1,97 @@
+"""After an edited policy spec: which rows of a run are drafted again, and the plan as the new spec has it.
+
+Nothing is asked here. The plan gets the new expectations and the shards that hold rows of the edited
+spec are done again; the journal answers for every request that is still the same, so that only rows
+whose instructions or expectation changed cost anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from safegen.errors import StoreDamaged
+from safegen.inputs import Inputs
+from safegen.policy.diff import Affected, affected
+from safegen.policy.mode import expect
+from safegen.policy.spec import Policy, Source, Spec, policy_for
+from safegen.store import plan
+from safegen.store.folder import RunFolder
+from safegen.types import Planned
+
+logger = logging.getLogger(__name__)
+
+
+def frozen_policies(policies: Sequence[Policy]) -> list[list[dict[str, Any]]]:
+    """Specs with what they inherit, as JSON for `recipe.json`."""
+    return [[spec.model_dump(mode="json") for spec, _ in policy.chain] for policy in policies]
+
+
+def thawed_policies(folder: RunFolder) -> tuple[Policy, ...]:
+    """The specs that a run was begun with; none where it is older than that.
+
+    Raises:
+        StoreDamaged: they are not what this safegen writes.
+    """
+    from pydantic import ValidationError
+
+    told: Any = folder.frozen().get("policies") or []
+    try:
+        return tuple(
+            Policy(tuple(Source(Spec.model_validate(spec), folder.recipe) for spec in chain))
+            for chain in told
+        )
+    except (ValidationError, TypeError) as e:
+        raise StoreDamaged(
+            f"`{folder.recipe}` holds policies that this safegen cannot read; run again with"
+            " `--replan`: replies are kept"
+        ) from e
+
+
+def adopt(folder: RunFolder, inputs: Inputs) -> Affected:
+    """Bring a run under its edited specs: expectations anew, and shards that hold their rows to be done again.
+
+    Shards go first and the plan is rewritten after them, so that a kill in between loses nothing.
+
+    Raises:
+        ConfigError: a planned leaf that no spec covers any more.
+    """
+    plans = plan.Plans(folder.plans)
+    old, harms = thawed_policies(folder), inputs.tree.harms
+    everything = (item for path in plans.paths for item in plan.every(path))
+    found = affected(everything, old=old, new=inputs.policies, harms=harms)
+    touched = {row.scenario_id for row in found.rows} | set(found.orphans)
+    for shard in range(plans.shards):
+        if any(item.scenario.scenario_id in touched for item in plans.read(shard)):
+            folder.drop_shard(shard)
+    for path in plans.paths:
+        groups = range(plan.size(path)[0])
+        plan.write(path, [list(_anew(plan.read(path, group), inputs)) for group in groups])
+    logger.warning(
+        "a policy was edited: %d prompts to draft again, %d to judge again, %d as they were",
+        len(found.draft),
+        len(found.judge),
+        len(found.relabel),
+    )
+    return found
+
+
+def _anew(planned: Iterable[Planned], inputs: Inputs) -> Iterable[Planned]:
+    for item in planned:
+        scenario = item.scenario
+        harm = inputs.tree.harms[scenario.harm]
+        expectation = expect(
+            policy_for(inputs.policies, harm),
+            harm,
+            evidence=scenario.evidence,
+            profile=scenario.profile,
+            detail=scenario.requested_detail,
+        )
+        yield replace(item, expectation=expectation)
+
+
+def only_policies(differing: Sequence[str]) -> bool:
+    """Whether nothing but policy specs differs from what began a run."""
+    return bool(differing) and all(key.startswith("policy ") for key in differing)
