@@ -31,9 +31,19 @@ def _text(value: str) -> str:
     return clean
 
 
+def _prose(value: str) -> str:
+    """Like a text, with its line breaks kept: at most one empty line in a row."""
+    lines = [" ".join(line.split()) for line in value.strip().splitlines()]
+    clean = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+    _text(clean)
+    return clean
+
+
 Slug = Annotated[str, AfterValidator(_slug), Field(max_length=80)]
 HarmId = Annotated[str, AfterValidator(_harm_id), Field(max_length=80)]
 Text = Annotated[str, AfterValidator(_text), Field(max_length=MAX_TEXT)]
+Prose = Annotated[str, AfterValidator(_prose), Field(max_length=MAX_TEXT)]
+"""What a person writes, line breaks included."""
 Detail = Annotated[int, Field(ge=0, le=4)]
 
 

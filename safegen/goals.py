@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from safegen.fields import Detail, Frozen, HarmId, Slug, Text
+from safegen.fields import Detail, Frozen, HarmId, Prose, Slug, Text
 from safegen.types import (
     Contrast,
     Evidence,
@@ -23,7 +23,7 @@ from safegen.types import (
 class Prompt(Frozen):
     """One written prompt."""
 
-    text: Text
+    text: Prose
     detail: Detail
     """Detail about the hazard that the prompt asks for, 0 awareness to 4 executable."""
     evidence: Evidence = "none"
@@ -142,7 +142,7 @@ class GoalsFile(Frozen):
 class UserTurn(Frozen):
     """One user turn of a dialogue."""
 
-    text: Text
+    text: Prose
     detail: Detail
     """Detail about the hazard that the conversation up to here asks for, all its turns together."""
     evidence: Evidence = "none"
