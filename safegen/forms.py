@@ -86,6 +86,11 @@ def amounts(text: str) -> list[str]:
     return [m.group() for m in _QUANTITY.finditer(text[:READ])]
 
 
+_SHARE = re.compile(r"%|percent", re.IGNORECASE)
+DOSES = 3
+"""Amounts in flowing prose that make a procedure; shares do not count."""
+
+
 def adds(text: str) -> bool:
     """Whether a text holds any part of a procedure: a step, an amount, a parameter, code."""
     read = text[:READ]
@@ -108,4 +113,7 @@ def detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
     quantities = amounts(read)
     if steps >= 3 and (strict_steps or len(quantities) >= 2):
         return 3, f"{steps} steps, {', '.join(quantities[:2]) or 'no quantities'}"
+    doses = [q for q in quantities if not _SHARE.search(q)]
+    if len(doses) >= DOSES:
+        return 3, ", ".join(doses[:DOSES])
     return UNPROVEN, ""

@@ -15,7 +15,10 @@ from typing import Any, get_type_hints
 
 from safegen import assets
 from safegen.errors import ConfigError
+from safegen.yamlfile import did_you_mean
 
+COLLABORATORS = ("locales", "policies", "journal", "meter")
+"""Parameters that safegen gives; a recipe never does."""
 KINDS = ("teachers", "validators", "views")
 
 
@@ -63,11 +66,11 @@ def make(
     """
     build = factory(kind, name, trusted=trusted)
     signature = inspect.signature(build)
-    known = [p for p in signature.parameters if p not in given]
+    known = [p for p in signature.parameters if p not in given and p not in COLLABORATORS]
     for key in params:
         if key not in known:
             raise ConfigError(
-                f"`{name}` takes no `{key}`; it takes: {', '.join(known) or 'nothing'}"
+                f"`{name}` takes no `{key}`{did_you_mean(key, known) or '; it takes nothing'}"
             )
     needed = {k: v for k, v in given.items() if k in signature.parameters}
     values = {key: _converted(name, key, value, build) for key, value in params.items()}

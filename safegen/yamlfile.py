@@ -99,11 +99,26 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
             if not problems:
                 return checked
         except ValidationError as e:
-            problems += [(mark_at(tree, err["loc"]), _sentence(err, model)) for err in e.errors()]
+            problems += [
+                (mark_at(tree, err["loc"]), _sentence(err, model)) for err in _own(e.errors())
+            ]
         except RecursionError:
             problems.append((Mark(1, 1), "nested too deeply"))
     lines = [f"{shown}:{m.line}:{m.column}: {text}" for m, text in sorted(problems)]
     raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what only follows from a mistake further in: a list that is short of what did not check."""
+    places = [err["loc"] for err in errors]
+
+    def follows(err: ErrorDetails) -> bool:
+        at = err["loc"]
+        return err["type"] == "too_short" and any(
+            len(place) > len(at) and place[: len(at)] == at for place in places
+        )
+
+    return [err for err in errors if not follows(err)]
 
 
 def compose(text: str, *, shown: str) -> Tree:

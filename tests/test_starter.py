@@ -130,7 +130,9 @@ def test_each_rejected_side_names_a_validator_that_rejected_it(
 ) -> None:
     named = Counter(row["rejected_by"] for row in preference)
     assert "" not in named
-    assert {"mode_fit", "refusal_form"} == {name for names in named for name in names.split(",")}
+    assert {"mode_fit", "refusal_form", "style"} == {
+        name for names in named for name in names.split(",")
+    }
 
 
 def test_sample_0_is_accepted_and_validators_reject_every_weaker_style(

@@ -17,7 +17,7 @@ from safegen.policy import compile as compiled
 from safegen.policy.lint import lint, wrong
 from safegen.policy.mode import expect
 from safegen.policy.places import Finding, Place, Problem, placed
-from safegen.policy.spec import Policy, read
+from safegen.policy.spec import Policy, fitting_specs, read
 from safegen.prompts import PromptFile
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.types import DETAIL, EVIDENCE, PROFILES
@@ -102,6 +102,8 @@ def _sizes(policy: Policy, tree: Taxonomy, told: PromptFile, classifying: Prompt
     }
     own = {rule.id for written in policy.spec.rules for rule in written.expanded()}
     classifier = compiled.classifier(policy, harms=harms)
+    domains = {domain.id for domain in tree.file.domains}
+    named = {name.split(".")[0] for name in policy.spec.harms}
     return Sizes(
         policy_id=policy.policy_id,
         rules=len(own),
@@ -109,7 +111,7 @@ def _sizes(policy: Policy, tree: Taxonomy, told: PromptFile, classifying: Prompt
         cases=len(policy.spec.cases),
         classifier=compiled.tokens(classifying.render("system", told=classifier)),
         instructions=_longest(policy, harms, told),
-        foreign=bool(policy.spec.harms) and not harms,
+        foreign=bool(policy.spec.harms) and not domains & named,
     )
 
 
@@ -207,7 +209,7 @@ def _coverage(policies: Sequence[Policy], tree: Taxonomy, *, every: bool) -> Ite
     """Leaves that two specs name, and, where every spec is there, leaves that none does."""
     where: Callable[[str], Place] | None = None
     for harm in tree.harms.values():
-        naming = [policy for policy in policies if policy.covers(harm.id)]
+        naming = fitting_specs(policies, harm.id)
         if len(naming) > 1:
             names = " and ".join(f"`{policy.spec.policy}`" for policy in naming)
             said = f"leaf `{harm.id}` is covered by {names}; let exactly one spec name it"

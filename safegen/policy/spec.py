@@ -219,13 +219,19 @@ def read(name: str) -> Policy:
     return Policy(tuple(chain))
 
 
+def fitting_specs(policies: Sequence[Policy], harm: str) -> list[Policy]:
+    """The specs that claim a leaf: those that name it, else those that name its domain."""
+    named = [p for p in policies if harm in p.spec.harms]
+    return named or [p for p in policies if p.covers(harm)]
+
+
 def policy_for(policies: Sequence[Policy], harm: Harm) -> Policy:
-    """The one spec that applies to a leaf.
+    """The one spec that applies to a leaf; one that names the leaf goes before one that names its domain.
 
     Raises:
         ConfigError: none, or more than one.
     """
-    fitting = [p for p in policies if p.covers(harm.id)]
+    fitting = fitting_specs(policies, harm.id)
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(f"`{p.spec.policy}`" for p in fitting)

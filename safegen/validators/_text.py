@@ -13,7 +13,7 @@ from typing import Literal
 
 from safegen.forms import plain, words
 from safegen.locales import Locale, folded
-from safegen.types import Assistance, Verdict
+from safegen.types import Assistance, Severity, Verdict
 
 OPENING = 250
 """Characters in which an answer shows whether it declines."""
@@ -151,6 +151,7 @@ def verdict(
     evidence: str = "",
     score: float | None = None,
     delivered: Assistance | None = None,
+    severity: Severity | None = None,
 ) -> Verdict:
     """A verdict of version 1; the score is 1 or 0 unless given."""
     return Verdict(
@@ -161,4 +162,5 @@ def verdict(
         reason=reason,
         evidence=span(evidence),
         delivered=delivered,
+        severity=severity,
     )

@@ -16,6 +16,8 @@ from safegen.types import Draft, DraftContext, DraftValidator, Verdict
 from safegen.validators import _text
 
 NAME = "mode_fit"
+GRAVE = 3
+"""Levels above the ceiling from which a text is not kept."""
 
 
 def mode_fit(*, locales: Mapping[str, Locale], strict_steps: bool = False) -> DraftValidator:
@@ -23,12 +25,13 @@ def mode_fit(*, locales: Mapping[str, Locale], strict_steps: bool = False) -> Dr
 
     Detail is 4 for code, command lines or two parameter-like tokens, 3 for at least three
     numbered steps with at least two quantities (units of mass, volume, heat and the like; times
-    do not count), else not above 2. With `strict_steps`, three numbered steps alone are 3. Fails
+    do not count) or for three amounts in prose, else not above 2. With `strict_steps`, three numbered steps alone are 3. Fails
     where the detail is above the ceiling, on a full refusal where the floor is 1 or more, and on
     an answer that declines nothing where ill intent was stated.
 
     In a dialogue the answers so far count together with this one, unless this one adds no step,
-    amount or parameter to them. Reasoning that is kept is held to the same ceiling.
+    amount or parameter to them. Reasoning that is kept is held to the same ceiling. A text three
+    levels above it is rated `moderate`, so that its words are not kept.
 
     The module's docstring says what form cannot tell.
     """
@@ -46,6 +49,7 @@ def mode_fit(*, locales: Mapping[str, Locale], strict_steps: bool = False) -> Dr
                     reason=f"detail {level} above ceiling {ceiling}{where}",
                     evidence=shown,
                     score=round(max(0.0, 1 - (level - ceiling) / 4), 4),
+                    severity="moderate" if level - ceiling >= GRAVE else "low",
                 )
         language = context.scenario.language
         locale = _text.locale_for(locales, language)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from safegen.hashing import fraction
 from safegen.store.columns import Row
-from safegen.types import UNSAFE, Record
+from safegen.types import UNSAFE, Record, Verdict
 from safegen.views import _columns
 from safegen.views._columns import ScenarioGroup, View
 
@@ -21,14 +22,19 @@ TEXT = (
 ).split()
 PAIR_TEXT = ["chosen_draft_id", "rejected_draft_id", "rejected_by"]
 FAULTS = frozenset({"refusal_form", "style", "mode_fit"})
-"""Validators whose failure a student can learn from."""
+"""Validators whose failure a student can learn from; a draft that failed another one is no side of a pair."""
+NEEDLESS = "needless refusal"
+"""The one finding of `mode_fit` that a safe text can have."""
+UNFIT = frozenset({"declines, then helps", "does not open by declining"})
+"""Findings of `refusal_form` on texts that help where nothing may be given."""
 
 
 def preference(*, pairs_per_scenario: int = 1) -> View:
     """Make the view: pairs of a chosen and a rejected answer to one prompt.
 
     Args:
-        pairs_per_scenario: at most this many pairs of one scenario, the worst drafts first; at least 1.
+        pairs_per_scenario: at most this many pairs of one scenario, at least 1. Which faults stand in
+            them is drawn by digest over the scenarios, so that pairs teach more than the grossest fault.
 
     Raises:
         ValueError: fewer than one pair.
@@ -52,7 +58,7 @@ def _rows(group: ScenarioGroup, pairs: int) -> list[Row]:
         return []
     seen = {chosen.draft.response}
     rows: list[Row] = []
-    for rejected in sorted(group.records, key=lambda r: (_score(r), r.draft.draft_id)):
+    for rejected in sorted(group.records, key=lambda r: fraction("pair", r.draft.draft_id)):
         if len(rows) < pairs and _instructive(rejected) and rejected.draft.response not in seen:
             seen.add(rejected.draft.response)
             rows.append(_pair(chosen, rejected))
@@ -66,13 +72,18 @@ def _instructive(record: Record) -> bool:
         and bool(draft.response)
         and not draft.withheld
         and not record.accepted
-        and any(v.passed is False and v.validator in FAULTS for v in record.verdicts)
-        and not any(v.severity in UNSAFE for v in record.verdicts)
+        and all(_safe_fault(v) for v in record.verdicts if v.passed is not True)
+        and any(v.passed is False for v in record.verdicts)
     )
 
 
-def _score(record: Record) -> float:
-    return sum(v.score for v in record.verdicts if v.score is not None)
+def _safe_fault(verdict: Verdict) -> bool:
+    """Whether a finding is about judgement or tone, so that the text may stand in a pair."""
+    if verdict.passed is None or verdict.validator not in FAULTS or verdict.severity in UNSAFE:
+        return False
+    return verdict.reason not in UNFIT and (
+        verdict.validator != "mode_fit" or verdict.reason == NEEDLESS
+    )
 
 
 def _pair(chosen: Record, rejected: Record) -> Row:

@@ -15,7 +15,8 @@ TEXT = (
     "scenario_id draft_id set_id goal_id policy_id taxonomy harm domain task intent evidence mode "
     "language profile teacher model accepted_by grade source_licence"
 ).split()
-INTEGER = ["requested_detail", "ceiling", "floor", "paraphrase"]
+DERIVED = ["contrast", "turn_style", "rule"]
+INTEGER = ["requested_detail", "ceiling", "floor", "paraphrase", "turn"]
 
 
 def sft() -> View:
@@ -24,7 +25,7 @@ def sft() -> View:
 
 
 def _schema() -> pa.Schema:
-    return _columns.schema(messages=["messages"], text=TEXT, integer=INTEGER)
+    return _columns.schema(messages=["messages"], text=[*TEXT, *DERIVED], integer=INTEGER)
 
 
 def _rows(group: ScenarioGroup) -> list[Row]:
@@ -34,4 +35,9 @@ def _rows(group: ScenarioGroup) -> list[Row]:
     messages = _columns.turns(record.scenario.messages) + _columns.answer(record.draft.response)
     row: Row = {"messages": messages} | _columns.metadata(record, [*TEXT, *INTEGER])
     row["accepted_by"] = row["accepted_by"] or "unknown"
+    row["contrast"] = record.scenario.contrast or "none"
+    row["turn_style"] = next(
+        (a.value for a in record.scenario.attributes if a.axis == "turn_style"), "single"
+    )
+    row["rule"] = ",".join(record.expectation.rule_ids)
     return [row]

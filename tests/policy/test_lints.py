@@ -178,11 +178,30 @@ def test_a_spec_that_does_not_fit_the_model_is_a_finding_with_its_place(tmp_path
 
 
 def test_leaves_that_two_specs_cover_are_named(tmp_path: Path) -> None:
-    path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.malware]", "", ""))
+    path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.*]", "", ""))
     report = check(["security", str(path)], taxonomy.load("core"))
-    assert [f.kind for f in report.findings] == ["covered_twice"]
-    assert "`cyber.malware` is covered by `security` and `tiny`" in report.findings[0].message
-    assert shown_at(report).startswith("cyber.malware")
+    assert {f.kind for f in report.findings} == {"covered_twice"}
+    assert "is covered by `security` and `tiny`" in report.findings[0].message
+    assert shown_at(report).startswith("cyber.*")
+
+
+def test_a_spec_that_names_a_leaf_goes_before_one_that_names_its_domain(tmp_path: Path) -> None:
+    path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.malware]", "", ""))
+    tree = taxonomy.load("core")
+    assert check(["security", str(path)], tree).findings == []
+    policies = [spec.load("security"), spec.load(str(path))]
+    taken = {
+        h: spec.policy_for(policies, tree.harms[h]).spec.policy
+        for h in ("cyber.malware", "cyber.intrusion")
+    }
+    assert taken == {"cyber.malware": "tiny", "cyber.intrusion": "security"}
+
+
+def test_a_misspelt_leaf_of_a_known_domain_is_named(tmp_path: Path) -> None:
+    path = planted(tmp_path, ("harms: [cyber.*]", "harms: [cyber.malwear]", "", ""))
+    report = check([str(path)], taxonomy.load("core"))
+    assert [f.kind for f in report.findings][:1] == ["unknown_harm"]
+    assert "did you mean `cyber.malware`" in report.findings[0].message
 
 
 def test_a_leaf_that_no_spec_covers_is_named_where_it_stands(workdir: Path) -> None:

@@ -75,10 +75,9 @@ def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
     found = texts(workdir / "out")
     assert any(name.endswith(".parquet") and "sft" in name for name in found)
     assert "How" in "".join(found.values())
-    marked_files = {name for name, text in found.items() if MARK.search(text)}
-    assert marked_files == {
-        "run/recipe.json"
-    }  # the run's own state holds its specs, and is never versioned
+    names = [name for name, text in found.items() if MARK.search(text)]
+    # The run's own state holds its specs, and is never versioned.
+    assert [name.endswith("/run/recipe.json") for name in names] == [True]
     assert len(tokens) > 60
 
 

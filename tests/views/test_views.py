@@ -90,7 +90,7 @@ def test_technical_unsafe_lost_and_equal_drafts_make_no_pair(useless: Record) ->
     assert preference().rows(group(useless)) == []
 
 
-def test_the_worst_draft_comes_first_and_equal_texts_make_one_pair() -> None:
+def test_equal_texts_make_one_pair_and_every_fault_has_its_turn() -> None:
     drafts = [
         failing(3, score=0.2),
         failing(2, score=0.1, response="same"),
@@ -98,7 +98,16 @@ def test_the_worst_draft_comes_first_and_equal_texts_make_one_pair() -> None:
         failing(4, score=0.3),
     ]
     rows = preference(pairs_per_scenario=2).rows(group(*drafts))
-    assert [r["rejected_draft_id"] for r in rows] == ["s0000-1-0", "s0000-3-0"]
+    assert len({r["rejected"][0]["content"] for r in rows}) == 2
+    first = {
+        preference()
+        .rows(group(*(failing(n, scenario_id=f"s{i}", response=f"{i} {n}") for n in (1, 2))))[0][
+            "rejected_draft_id"
+        ]
+        .split("-")[1]
+        for i in range(20)
+    }
+    assert first == {"1", "2"}
 
 
 def test_fewer_than_one_pair_is_refused_by_name() -> None:
