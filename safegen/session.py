@@ -66,7 +66,7 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
         RecipeMismatch: naming the keys and files that differ.
     """
     if replan:
-        for name in ("plan", "records", "drafts", "failures"):
+        for name in ("plan", "records", "drafts", "failures", "unsafe"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
     elif folder.plan(0).exists():
         differing = differences(folder, inputs)
@@ -121,6 +121,7 @@ async def work(
     from safegen.runtime import local
 
     todo, progress = await asyncio.to_thread(unfinished, folder, inputs.recipe, until)
+    await _scrub_again(folder)
     if not todo:
         if watch:
             watch(progress, Meter())
@@ -156,6 +157,21 @@ async def work(
             folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
         )
     return Worked(meter.usage(), len(todo), time.monotonic() - began)
+
+
+async def _scrub_again(folder: RunFolder) -> None:
+    """Take out of the journal what a killed session found unsafe and had not taken out yet."""
+    notes = folder.unsafe()
+    if not notes:
+        return
+    journal = Journal(folder.journal)
+    try:
+        for shard, keys in notes.items():
+            if shard in folder.finished():
+                await journal.scrub(keys)
+            folder.forget_unsafe(shard)
+    finally:
+        await journal.aclose()
 
 
 def unfinished(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from safegen.errors import SafegenError
-from safegen.journey import Crew, journey
+from safegen.journey import Crew, Outcome, journey
 from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.types import Planned
@@ -25,16 +25,15 @@ async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
             tasks = [group.create_task(journey(set_, crew)) for set_ in sets(planned)]
     except BaseExceptionGroup as e:
         raise first_error(e) from None
-    outcomes = [task.result() for task in tasks]
-    await crew.scrub([key for outcome in outcomes for key in outcome.unsafe])
+    outcome = Outcome.of([task.result() for task in tasks])
+    # Noted before the shard and forgotten after the scrub: a kill in between repeats the scrub at the
+    # next start, and the shard itself has the same bytes as without a kill.
+    folder.note_unsafe(shard, outcome.unsafe)
     path = folder.records(shard) if crew.validating else folder.drafts(shard)
     # In a thread: the disk's sync takes longer than the rest, and other shards' requests go on meanwhile.
-    await asyncio.to_thread(
-        folder.write_shard,
-        path,
-        [record for outcome in outcomes for record in outcome.records],
-        [failure for outcome in outcomes for failure in outcome.failures],
-    )
+    await asyncio.to_thread(folder.write_shard, path, outcome.records, outcome.failures)
+    await crew.scrub(outcome.unsafe)
+    folder.forget_unsafe(shard)
     if crew.validating:
         folder.drafts(shard).unlink(missing_ok=True)
     crew.progress.shards_done += 1

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import safegen
+from safegen import shard
+from safegen.crew import Staff
+from safegen.inputs import read_inputs
+from safegen.progress import Progress
 from safegen.recipe import Recipe
+from safegen.store.folder import RunFolder
+from safegen.store.journal import Journal
+from safegen.teachers._layers import Meter
 from safegen.types import Record
 from tests.fake_endpoint import Body, FakeEndpoint
 from tests.sentinel import SENTINEL
@@ -45,6 +55,23 @@ async def _run(output: Path, url: str, **options: Any) -> list[Record]:
     return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
 
 
+async def _die_before_the_scrub(output: Path, url: str) -> None:
+    inputs = read_inputs(_recipe(url), trusted=["tests.sentinel"])
+    folder = RunFolder(output)
+    journal = Journal(folder.journal)
+    staff = Staff(inputs, journal=journal, meter=Meter(), given={})
+
+    async def dies(_: object) -> None:
+        raise RuntimeError("killed")
+
+    crew = replace(staff.crew(Progress(), validating=True), scrub=dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        await shard.run(folder, 0, crew)
+    for teacher in staff.made:
+        await teacher.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+    await journal.aclose()
+
+
 async def test_the_words_of_an_unsafe_draft_outlive_nothing_on_disk(tmp_path: Path) -> None:
     with FakeEndpoint(_answer) as fake:
         records = await _run(tmp_path, fake.url)
@@ -56,6 +83,27 @@ async def test_the_words_of_an_unsafe_draft_outlive_nothing_on_disk(tmp_path: Pa
     assert all(r.draft.response_sha256 and "secret" in r.verdicts[-1].reason for r in withheld)
     assert _files_with(tmp_path, SENTINEL) == []
     assert _files_with(tmp_path, HELPFUL[:40]) != []  # the search would find what is kept
+
+
+async def test_a_kill_between_shard_and_scrub_is_made_good_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    with FakeEndpoint(_answer) as fake:
+        whole = await _run(tmp_path / "whole", fake.url)
+        killed = tmp_path / "killed"
+
+        # What a kill right before the scrub leaves: the shard, the note, and the words in the journal.
+        await _run(killed, fake.url, until="expand")
+        run = safegen.open_run(killed)
+        await _die_before_the_scrub(killed, fake.url)
+        assert _files_with(killed / "run", SENTINEL) != []
+        assert run.folder.unsafe()
+        again = await _run(killed, fake.url)
+        assert _files_with(killed, SENTINEL) == []
+        assert run.folder.unsafe() == {}
+        assert [(r.draft.draft_id, r.draft.response_sha256, r.verdicts) for r in again] == [
+            (r.draft.draft_id, r.draft.response_sha256, r.verdicts) for r in whole
+        ]
 
 
 async def test_a_scrubbed_reply_is_never_asked_again(tmp_path: Path) -> None:

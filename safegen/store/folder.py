@@ -97,6 +97,23 @@ class RunFolder:
         """The items of a shard that could not be had."""
         return self.root / "failures" / f"{shard:05d}.jsonl"
 
+    def note_unsafe(self, shard: int, keys: Sequence[str]) -> None:
+        """Note the requests whose replies must leave the journal once the shard is written."""
+        if keys:
+            write_json(self._unsafe(shard), {"keys": sorted(keys)})
+
+    def forget_unsafe(self, shard: int) -> None:
+        """Drop the note; what it named is gone."""
+        self._unsafe(shard).unlink(missing_ok=True)
+
+    def unsafe(self) -> dict[int, list[str]]:
+        """Notes that a kill left behind, by shard."""
+        found = sorted(_numbered(self.root / "unsafe", ".json"))
+        return {shard: list(read_json(self._unsafe(shard)).get("keys", [])) for shard in found}
+
+    def _unsafe(self, shard: int) -> Path:
+        return self.root / "unsafe" / f"{shard:05d}.json"
+
     def finished(self) -> list[int]:
         """Shards whose records are on disk, in order."""
         return sorted(_numbered(self.root / "records", ".parquet"))
