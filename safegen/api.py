@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from safegen import assets
 from safegen import recipe as recipes
@@ -32,8 +32,8 @@ class Run:
     """A recipe's execution on disk."""
 
     folder: RunFolder
-    recipe: Recipe
-    report: BuildReport | None = None
+    recipe: Recipe = field(repr=False)
+    report: BuildReport | None = field(default=None, repr=False)
     usage: Usage = field(default_factory=Usage)
     asked: int = 0
     """Shards done by this call."""
@@ -64,7 +64,18 @@ class Run:
         return pl.concat([pl.read_parquet(path) for path in files])
 
 
-def generate(recipe: Recipe | str = "starter", **options: object) -> Run:
+class Options(TypedDict, total=False):
+    """What `generate` and `agenerate` take beside the recipe; see `agenerate`."""
+
+    output: str | Path | None
+    until: Until | None
+    replan: bool
+    plugins: Sequence[str]
+    teachers: Mapping[str, Teacher] | None
+    watch: Watch | None
+
+
+def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Run:
     """Do the whole job: plan, draft, validate, build. The same call resumes.
 
     Takes the options of `agenerate`.
@@ -76,7 +87,7 @@ def generate(recipe: Recipe | str = "starter", **options: object) -> Run:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(agenerate(recipe, **options))  # pyright: ignore[reportArgumentType]
+        return asyncio.run(agenerate(recipe, **options))
     raise UserError("an event loop is running here; use `await safegen.agenerate(…)`")
 
 

@@ -259,7 +259,7 @@ def run(arguments: list[str]) -> int:
         left = e.code if isinstance(e.code, int) else int(bool(e.code))
         code = _leave_stdout() if broken else left
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
-        code = _report(e)
+        code = _report(e, json="--json" in arguments)
     return int(code or 0)
 
 
@@ -280,24 +280,52 @@ def _leave_stdout() -> int:
     return 0
 
 
-def _report(e: Exception) -> int:
+def _report(e: Exception, *, json: bool) -> int:
+    """Say an error to people, and to machines where they asked; its exit code comes back."""
+    code, message = _told(e)
+    _say(f"error: {message}")
+    if json:
+        from safegen.cli.screen import json_line
+
+        sys.stdout.write(json_line({"error": message, "exit": code}))
+        sys.stdout.flush()
+    return code
+
+
+def _told(e: Exception) -> tuple[int, str]:
     from safegen.errors import RunError, SafegenError
 
     if isinstance(e, SafegenError):
-        _say(f"error: {e}")
-        return 1 if isinstance(e, RunError) else 2
+        return 1 if isinstance(e, RunError) else 2, str(e)
     if hasattr(e, "format_message"):
-        _say(f"error: {_usage(e)}")
-        return 2
+        return 2, _usage(e)
     if isinstance(e, OSError):
         what = f"`{e.filename}`" if e.filename else "the system"
-        _say(f"error: {what}: {(e.strerror or str(e)).lower()}; mend that and run again")
-        return 1
+        return 1, f"{what}: {(e.strerror or str(e)).lower()}; mend that and run again"
     logging.getLogger("safegen").debug("bug", exc_info=e)
-    _say(
-        f"error: a bug in safegen ({type(e).__name__}: {e}); run again with --verbose and report it"
+    if place := _plugin_place(e):
+        return 1, f"{place}: your plug-in failed ({type(e).__name__}: {e}); mend it and run again"
+    return (
+        1,
+        f"a bug in safegen ({type(e).__name__}: {e}); run again with --verbose and report it",
     )
-    return 1
+
+
+def _plugin_place(e: BaseException) -> str:
+    """File and line of the deepest frame that is neither ours nor a library's, or nothing."""
+    import sysconfig
+    import traceback
+
+    ours = str(Path(__file__).parent.parent)
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    named = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(e.__traceback__)
+        if Path(frame.filename).is_file()
+        and not frame.filename.startswith((ours, *libraries))
+        and Path(frame.filename).name != "safegen"
+    ]
+    return named[-1] if named else ""
 
 
 def _usage(e: Exception) -> str:

@@ -49,9 +49,18 @@ def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: boo
         sys.stdout.write(json_line(_forecast_json(inputs, found)))
         return
     out = console(sys.stdout)
-    name = f"{inputs.recipe.name} {inputs.recipe.version} can run; nothing was asked"
+    name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict(found)}"
     put(out, word(name, "bold"), "", _size_table(found), "")
     put(out, facts(_forecast_facts(inputs, found), width=10), "")
+
+
+def _verdict(found: Forecast) -> str:
+    unset = [t.key for t in found.teachers if t.key and not t.key_set]
+    if unset:
+        return f"reads well, and needs {', '.join(f'`{key}`' for key in unset)} to run"
+    if found.folder.state == "refused":
+        return "reads well, and its folder holds another run"
+    return "can run; nothing was asked"
 
 
 def _size_table(found: Forecast) -> Table:

@@ -12,7 +12,6 @@ from safegen import api, session
 from safegen.cli.closing import closing
 from safegen.cli.live import Counters, print_line, watching
 from safegen.cli.screen import json_line
-from safegen.errors import UserError
 from safegen.inputs import read_inputs
 
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from safegen.session import Until
 
 INTERRUPTED = 130
+
+
+EMPTY = "the dataset has no rows: no draft was accepted; see `safegen show` for the verdicts"
 
 
 def generate(
@@ -55,7 +57,10 @@ def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
     if not session.ask_anew(run.folder) and api.is_finished(run.folder):
-        raise UserError(f"nothing was lost in `{folder}`; there is nothing to ask anew")
+        print_line(sys.stderr, f"nothing was lost in `{folder}`; there is nothing to ask anew")
+        if json:
+            sys.stdout.write(json_line({"output": str(folder), "lost": {}, "requests": 0}))
+        return 0
     again = _run(run.recipe, folder, plugins=plugins)
     return INTERRUPTED if again is None else _say(again, until=None, strict=False, json=json)
 
@@ -101,4 +106,8 @@ def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
     if json:
         sys.stdout.write(json_line(api.summary(run, lost)))
     closing(run, lost, until=until)
+    report = run.report
+    if report is not None and not report.prompts:
+        print_line(sys.stderr, EMPTY)
+        return 1
     return 1 if strict and lost else 0

@@ -15,7 +15,7 @@ from safegen.curation.dedup import exact, key
 from safegen.curation.split import SPLITS
 from safegen.dataset.layout import MANIFEST, content_sha256, files_of
 from safegen.dataset.manifest import columns
-from safegen.errors import SafegenError, StoreDamaged
+from safegen.errors import AssetNotFound, SafegenError, StoreDamaged
 from safegen.hashing import file_sha256
 from safegen.store import parquet
 from safegen.store.columns import Row
@@ -31,7 +31,14 @@ def verify(folder: Path) -> list[str]:
 
     Args:
         folder: the dataset, with `manifest.json` in it; `run/` and `.git*` are not looked at.
+
+    Raises:
+        AssetNotFound: no dataset is there at all.
     """
+    if not folder.is_dir():
+        raise AssetNotFound(f"no folder `{folder}`")
+    if not any((folder / name).exists() for name in (MANIFEST, "data", "run")):
+        raise AssetNotFound(f"no dataset in `{folder}`; `safegen generate` makes one")
     try:
         manifest = read_json(folder / MANIFEST)
     except StoreDamaged as e:
@@ -64,7 +71,7 @@ def _problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]) -> 
 
 
 def _is_git(name: str) -> bool:
-    return any(part.startswith(".git") for part in PurePosixPath(name).parts)
+    return PurePosixPath(name).parts[0].startswith(".git")
 
 
 def _broken(folder: Path, name: str, told: object) -> str | None:
