@@ -24,7 +24,13 @@ LITTLE = 2 * GIB
 """Free bytes below which a long run may end early."""
 TOO_LITTLE = GIB // 10
 SHADOWED = ("taxonomies", "axes", "policies", "prompts", "locales", "recipes")
-PLACES = {assets.PACKAGE / "_assets": "wheel", assets.PACKAGE.parent: "checkout"}
+
+
+class Found(NamedTuple):
+    """A file that carries a name, and which of the places it lies in."""
+
+    place: str
+    path: Path
 
 
 class Group(NamedTuple):
@@ -72,7 +78,7 @@ def _files() -> Iterator[Finding]:
     for kind in ("taxonomies", "policies", "locales"):
         by_place: dict[str, list[str]] = {}
         for name in assets.names(kind):
-            by_place.setdefault(_place(_found(kind, name)[0]), []).append(name)
+            by_place.setdefault(_found(kind, name)[0].place, []).append(name)
         told = "; ".join(f"{', '.join(names)} ({place})" for place, names in by_place.items())
         state = "ok" if told else "fail"
         yield Finding(kind, state, told or "none", "" if told else "install safegen again")
@@ -80,24 +86,29 @@ def _files() -> Iterator[Finding]:
         for name in assets.names(kind):
             first, *hidden = _found(kind, name)
             if hidden:
-                told = f"`{name}` of the {_place(first)} hides that of the {_place(hidden[0])}"
-                remedy = f"rename {_relative(first)} unless that is meant"
+                told = f"`{name}` of the {first.place} hides that of the {hidden[0].place}"
+                remedy = f"rename {_relative(first.path)} unless that is meant"
                 yield Finding(kind, "warn", told, remedy)
 
 
-def _found(kind: str, name: str) -> list[Path]:
+def _found(kind: str, name: str) -> list[Found]:
     """Every file that carries a name, the one that counts first."""
     folder, pattern = assets.KINDS[kind]
-    paths = (root / folder / pattern.replace("*", name) for root in assets.roots())
-    return list({path.resolve(): path for path in paths if path.is_file()}.values())
+    below = Path(folder) / pattern.replace("*", name)
+    found: dict[Path, Found] = {}
+    for root in assets.roots():
+        path = root / below
+        if path.is_file():
+            found.setdefault(path.resolve(), Found(_place(root), path))
+    return list(found.values())
 
 
-def _place(path: Path) -> str:
-    """Which of the places a file lies in."""
-    for root, told in PLACES.items():
-        if path.resolve().is_relative_to(root.resolve()):
-            return told
-    return "working folder"
+def _place(root: Path) -> str:
+    """What a place is called; a checkout that is the working folder is the checkout."""
+    own = (assets.PACKAGE / "_assets", assets.PACKAGE.parent, assets.PACKAGE)
+    if root.resolve() not in [path.resolve() for path in own]:
+        return "working folder"
+    return "wheel" if own[0].is_dir() else "checkout"
 
 
 def _relative(path: Path) -> str:

@@ -6,14 +6,15 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from safegen import preview as previews
-from safegen.cli.keys import pressed
-from safegen.cli.live import watching
+from safegen.cli.keys import keyboard
+from safegen.cli.live import print_line, watching
 from safegen.cli.records import Says, layout, row, sentences
 from safegen.cli.screen import console, facts, json_line, number, plural, put, share, short, word
 from safegen.inputs import Inputs, read_inputs
@@ -21,30 +22,37 @@ from safegen.preview import SETTLED, Ahead, Preview
 from safegen.types import Record
 
 NEXT = frozenset("n \r\n")
+INTERRUPTED = 130
 FOOT = 2
 """Lines below a page: a blank one and what the keys do."""
 GONE = "nothing was kept: the temporary folder is gone, and `generate` asks everything anew"
 
 
-def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], json: bool) -> None:
+def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], json: bool) -> int:
     """Show a few sets and forecast the rest."""
     inputs = read_inputs(recipe, trusted=plugins)
-    with watching(sys.stderr) as (watch, _):
-        found = asyncio.run(previews.preview(inputs, sets=sets, watch=watch))
+    try:
+        with watching(sys.stderr) as (watch, _):
+            found = asyncio.run(previews.preview(inputs, sets=sets, watch=watch))
+    except KeyboardInterrupt:
+        print_line(sys.stderr, "interrupted; nothing was kept")
+        return INTERRUPTED
     if json:
         for record in found.records:
             sys.stdout.write(json_line(row(record, reveal=reveal)))
         sys.stdout.write(json_line(_told(found)))
-        return
+        return 0
     out = console(sys.stdout)
+    says = sentences(inputs.recipe)
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
-        with out.screen(hide_cursor=True):
-            browse(Pages(out, found, sentences(inputs.recipe), reveal=reveal), pressed())
+        # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
+        with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), keyboard() as keys:
+            browse(Pages(out, found, says, reveal=reveal), keys)
     else:
-        says = sentences(inputs.recipe)
         for record in found.records:
             put(out, *layout(record, says, reveal=reveal), "")
     put(out, *_closing(inputs, found), "")
+    return 0
 
 
 @dataclass
@@ -153,6 +161,8 @@ def _closing(inputs: Inputs, found: Preview) -> Iterator[RenderableType]:
     head = f"{plural(found.sets, 'set')} of {recipe.name} {recipe.version}; {GONE}"
     yield word(head, "bold")
     yield facts(_facts(found), width=9)
+    if recipe.target is not None:
+        yield word("  this is the first round; rounds that top up for `target` come on top", "dim")
 
 
 def _facts(found: Preview) -> Iterator[tuple[str, RenderableType]]:

@@ -37,7 +37,9 @@ def preview(
     """Show a few sets end to end; keeps nothing."""
     from safegen.cli import preview as screen
 
-    screen.preview(recipe, sets=sets, reveal=reveal, plugins=plugin or [], json=json)
+    raise typer.Exit(
+        screen.preview(recipe, sets=sets, reveal=reveal, plugins=plugin or [], json=json)
+    )
 
 
 def init(

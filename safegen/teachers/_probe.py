@@ -51,7 +51,6 @@ async def probe(caller: Caller) -> list[Finding]:
 
 async def _listed(wire: Wire, caller: Caller) -> list[Finding]:
     """Whether it answers at all, has the model, and what time it is there."""
-    began = time.perf_counter()
     try:
         listed = await wire.models()
     except Again as e:
@@ -66,8 +65,7 @@ async def _listed(wire: Wire, caller: Caller) -> list[Finding]:
         return [answers, _told("models", e)]
     except (Blocked, FormatUnsupported) as e:
         return [Finding("models", "warn", str(e))]
-    milliseconds = 1000 * (time.perf_counter() - began)
-    answers = Finding("address", "ok", f"{caller.base_url} answers in {milliseconds:.0f} ms")
+    answers = Finding("address", "ok", f"{caller.base_url} answers")
     return [answers, *_clock(listed), _model(listed, caller)]
 
 
@@ -77,7 +75,7 @@ def _model(listed: Listed, caller: Caller) -> Finding:
     if caller.model in listed.names:
         return Finding("model", "ok", f"`{caller.model}` is listed")
     hint = did_you_mean(caller.model, listed.names[:20])
-    told = f"`{caller.model}` is not among the {len(listed.names)} models listed{hint}"
+    told = f"`{caller.model}` is not listed{hint}"
     return Finding("model", "warn", told, "mend `model`, if the completion below fails")
 
 
