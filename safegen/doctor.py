@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from safegen import __version__, assets
 from safegen.errors import UserError
 from safegen.findings import Finding
-from safegen.inputs import Inputs, make_teacher, read_inputs
+from safegen.inputs import Inputs, make_teacher, read_inputs, roles
 from safegen.recipe import PluginRef
 
 GIB = 2**30
@@ -146,17 +146,15 @@ def _git() -> Iterator[Finding]:
 
 
 def _teachers(inputs: Inputs) -> Iterator[tuple[str, PluginRef]]:
-    """Each distinct model by its roles, whatever roles a recipe knows."""
-    roles: list[tuple[PluginRef, list[str]]] = []
-    for role, value in inputs.recipe.teachers:
-        several = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
-        for ref in (r for r in several if isinstance(r, PluginRef)):
-            held = next((names for known, names in roles if known == ref), None)
-            if held is None:
-                roles.append((ref, [role]))
-            elif role not in held:
-                held.append(role)
-    for ref, names in roles:
+    """Each distinct model by its roles."""
+    held: list[tuple[PluginRef, list[str]]] = []
+    for role, ref in roles(inputs.recipe):
+        names = next((names for known, names in held if known == ref), None)
+        if names is None:
+            held.append((ref, [role]))
+        elif role not in names:
+            names.append(role)
+    for ref, names in held:
         yield f"{', '.join(names)}: {ref.use}", ref
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from safegen import session
 from safegen.errors import UserError
 from safegen.forecast import CHARS_PER_TOKEN, Forecast, forecast
 from safegen.inputs import Inputs, check_teachers
-from safegen.scenarios.sets import plan_sets, shards
-from safegen.scenarios.world import World
+from safegen.recipe import Recipe
+from safegen.scenarios.sets import shards
 from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.types import Planned, Record, Teacher
@@ -39,7 +39,10 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """Calls and tokens of the whole recipe, from what a preview measured."""
+    """Calls and tokens of all the drafts of a recipe, from what a preview measured.
+
+    What authors write and labellers read comes on top.
+    """
 
     prompts: int
     drafts: int
@@ -96,8 +99,8 @@ async def preview(
     """
     check_teachers(inputs, given=teachers or {})
     size = await asyncio.to_thread(forecast, inputs)
-    world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
-    chosen = choose(plan_sets(world), min(sets, MOST))
+    whole = _Counted()
+    chosen = choose(whole.each(session.first_round(inputs)), min(sets, MOST))
     if not chosen:
         raise UserError("the plan is empty: no written set fits `plan`; widen `harms` or `intents`")
     with tempfile.TemporaryDirectory(prefix="safegen-preview-") as place:
@@ -107,8 +110,20 @@ async def preview(
         await session.work(folder, inputs, until="validate", teachers=teachers, watch=watch)
         records = tuple(r for shard in folder.finished() for r in folder.read_records(shard))
         lost = Counter(f.reason for _, f in folder.read_failures() if f.reason)
-    ahead = _ahead(size, records, revisions=inputs.recipe.revise)
+    ahead = _ahead(size, whole.prompts, records, inputs.recipe)
     return Preview(len(chosen), records, dict(sorted(lost.items())), ahead)
+
+
+class _Counted:
+    """Counts the prompts of sets that pass by."""
+
+    def __init__(self) -> None:
+        self.prompts = 0
+
+    def each(self, sets: Iterable[list[Planned]]) -> Iterator[list[Planned]]:
+        for set_ in sets:
+            self.prompts += len(set_)
+            yield set_
 
 
 def choose(sets: Iterable[list[Planned]], most: int) -> list[list[Planned]]:
@@ -131,26 +146,28 @@ def choose(sets: Iterable[list[Planned]], most: int) -> list[list[Planned]]:
 
 
 def _cell(set_: Sequence[Planned]) -> Cell:
-    """Plain prompts, a type of probe or a kind of dialogue; and where."""
+    """Plain prompts, a type of probe, a kind of dialogue or sets of an author; and where."""
     first = set_[0].scenario
     styles = (a.value for a in first.attributes if a.axis == "turn_style")
-    return Cell(first.contrast or next(styles, "plain"), first.domain, first.harm)
+    written = first.contrast or next(styles, "plain")
+    return Cell("authored" if set_[0].brief else written, first.domain, first.harm)
 
 
-def _ahead(size: Forecast, records: Sequence[Record], *, revisions: int) -> Ahead:
+def _ahead(size: Forecast, prompts: int, records: Sequence[Record], recipe: Recipe) -> Ahead:
     """Scale what was measured to all the drafts of the recipe."""
     told = size.size
     sent = told.prompt_chars / max(told.prompts, 1)
+    drafts = prompts * recipe.plan.candidates
     first = sum(1 for r in records if r.draft.revision == 0)
-    scale = size.drafts / max(first, 1)
+    scale = drafts / max(first, 1)
     given = [r for r in records if r.draft.prompt_tokens is not None]
     asked = sum(_or(r.draft.prompt_tokens, sent) for r in records)
     came = sum(_or(r.draft.completion_tokens, len(r.draft.response or "")) for r in records)
     return Ahead(
-        prompts=told.prompts,
-        drafts=size.drafts,
+        prompts=prompts,
+        drafts=drafts,
         calls=round(len(records) * scale),
-        most_calls=size.drafts * (1 + revisions),
+        most_calls=drafts * (1 + recipe.revise),
         prompt_tokens=round(asked * scale),
         answer_tokens=round(came * scale),
         measured=len(records),

@@ -30,8 +30,8 @@ def flow(value: object) -> str:
     if isinstance(value, PluginRef):
         params = cast(Mapping[str, object], value.params)
         return flow({value.use: params}) if params else flow(value.use)
-    if value is None:
-        return "null"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
         pairs = cast(Mapping[str, object], value).items()
         return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in pairs) + "}"

@@ -93,7 +93,7 @@ def test_an_endpoint_fills_the_drafter(workdir: Path, capsys: pytest.CaptureFixt
         "model": "some/model:8b",
         "api_key_env": "MY_API_KEY",
     }
-    assert made.teachers.drafter == PluginRef(use="openai_chat", params=params)
+    assert made.teachers.drafter == (PluginRef(use="openai_chat", params=params),)
     assert made.name == "mine"
     assert made.model_copy(update={"teachers": recipes.Teachers()}) == Recipe(name="mine")
 

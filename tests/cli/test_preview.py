@@ -15,9 +15,10 @@ from safegen import api
 from safegen.cli.preview import Pages, browse
 from safegen.inputs import Inputs, read_inputs
 from safegen.preview import Preview, choose, preview
-from safegen.recipe import Plan, PluginRef, Recipe, Teachers
+from safegen.recipe import Judges, Plan, PluginRef, Recipe, Teachers
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
+from safegen.session import first_round
 from safegen.types import Planned, Reply, Request
 from tests.cli.kitchen import RECIPE, call, write_recipe
 from tests.fake_endpoint import FakeEndpoint
@@ -116,7 +117,7 @@ def test_a_whole_preview_foretells_what_the_run_spends(workdir: Path) -> None:
                 name="k",
                 policies=("security",),
                 plan=Plan(harms=("cyber.intrusion",), candidates=2),
-                teachers=Teachers(drafter=PluginRef(use="openai_chat", params=params)),
+                teachers=Teachers(drafter=(PluginRef(use="openai_chat", params=params),)),
                 revise=1,
             )
         )
@@ -228,3 +229,15 @@ def test_a_recipe_with_a_target_is_told_that_this_is_the_first_round(
     write_recipe(workdir, f"{RECIPE}target: {{accepted: 3}}\n")
     told = call(capsys, "preview", "recipe.yaml", "-n", "1")
     assert "rounds that top up for `target` come on top" in told.out
+
+
+def test_sets_of_an_author_are_a_kind_of_their_own() -> None:
+    recipe = Recipe(
+        name="k",
+        plan=Plan(authored=1),
+        teachers=Teachers(author=PluginRef(use="offline")),
+        judges=Judges(labellers=(PluginRef(use="offline"),)),
+    )
+    chosen = choose(first_round(read_inputs(recipe)), 4)
+    assert [bool(set_[0].brief) for set_ in chosen] == [False, True, False, True]
+    assert len({set_[0].scenario.domain for set_ in chosen}) == 4
