@@ -53,6 +53,11 @@ class RunError(SafegenError):
 class TeacherRejected(RunError):
     """The endpoint will not serve us: key, permission, model or address."""
 
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """What HTTP said, where it said something."""
+
 
 class BudgetSpent(RunError):
     """The recipe's own limit is reached."""

@@ -50,4 +50,5 @@ Detail = Annotated[int, Field(ge=0, le=4)]
 class Frozen(BaseModel):
     """Unknown keys refused, values frozen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The docstrings become the descriptions of `safegen schema` and the comments of `safegen init`.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

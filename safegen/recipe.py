@@ -44,8 +44,10 @@ class PluginRef(Frozen):
     """A plug-in by name with its parameters."""
 
     use: Text
+    """A built-in name, or `module:factory` of a module that `--plugin` allows."""
     # Any: parameters belong to the plug-in, whose factory checks them.
     params: dict[Slug, Any] = Field(default_factory=dict[str, Any])
+    """What the plug-in takes; it checks them itself."""
 
     @model_validator(mode="before")
     @classmethod
@@ -72,6 +74,7 @@ class Plan(Frozen):
     harms: tuple[Text, ...] = ("*",)
     """Leaf ids, `domain.*`, or `*` for every leaf that is not a red line."""
     intents: tuple[Intent, ...] = INTENTS
+    """Intents of the prompts that are asked."""
     profiles: tuple[Profile, ...] = ("public",)
     """Deployment profiles; each prompt is asked once under each."""
     sets_per_harm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
@@ -109,12 +112,14 @@ class Split(Frozen):
     """Shares of goals by split; the rest is `train`."""
 
     test: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the goals that no trainer is to see."""
 
 
 class Budget(Frozen):
     """Bounds on what this run may spend; reaching one stops it cleanly."""
 
     requests: Annotated[int, Field(ge=1)] | None = None
+    """Requests to endpoints, repeats included."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """Prompt and completion tokens together, as the endpoint counts them."""
 
@@ -122,12 +127,14 @@ class Budget(Frozen):
 class Teachers(Frozen):
     """Models by role."""
 
-    drafter: Annotated[tuple[PluginRef, ...], BeforeValidator(_several), Field(min_length=1)] = (
-        PluginRef(use="offline"),
-    )
-    """One, or several that take turns over the candidates."""
+    drafter: Annotated[
+        tuple[PluginRef, ...],
+        BeforeValidator(_several, json_schema_input_type=PluginRef | tuple[PluginRef, ...]),
+        Field(min_length=1),
+    ] = (PluginRef(use="offline"),)
+    """Writes the responses; one, or several that take turns over the candidates."""
     reviser: PluginRef | None = None
-    """Default: the first drafter."""
+    """Mends responses that failed. Default: the first drafter."""
     author: PluginRef | None = None
     """Writes sets; needed for `plan.authored`."""
 
@@ -143,16 +150,23 @@ class Recipe(Frozen):
     """What a recipe file holds; every key has a default but `name`."""
 
     name: Slug
+    """Of the run and the dataset."""
     version: Annotated[str, AfterValidator(_version)] = "0.1.0"
+    """Of the dataset, three numbers."""
     taxonomy: Text = "core"
+    """The tree of harms with its written goals, by name or path."""
     policies: tuple[Text, ...] = Field(
         default=("security", "deceit", "violence", "wellbeing", "health"), min_length=1
     )
+    """Specs, by name or path; exactly one applies to each leaf."""
     locales: tuple[Text, ...] = Field(default=("en",), min_length=1, max_length=1)
     """One language; the written sets of a taxonomy are in one."""
     plan: Plan = Plan()
+    """Which scenarios, and how many drafts of each."""
     teachers: Teachers = Teachers()
+    """Models by role."""
     judges: Judges = Judges()
+    """Models that read, by role."""
     validators: tuple[PluginRef, ...] = tuple(
         PluginRef(use=name)
         for name in (
@@ -164,16 +178,21 @@ class Recipe(Frozen):
             "mode_fit",
         )
     )
+    """Checks of every draft; each leaves a verdict, none drops anything."""
     require: tuple[Text, ...] | Literal["all"] = "all"
     """Validators that a draft must pass to be accepted."""
     revise: Annotated[int, Field(ge=0, le=8)] = 0
     """Revisions of a failing draft, at most."""
     target: Target | None = None
+    """How many accepted scenarios each cell is to have; missing ones are asked for in further rounds."""
     split: Split = Split()
+    """Shares of goals by split; the rest is `train`."""
     views: tuple[PluginRef, ...] = (PluginRef(use="sft"), PluginRef(use="preference"))
+    """Formats of the dataset, one folder each."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     """Sent with requests where the endpoint samples; part of the embedded teacher's choices."""
     budget: Budget = Budget()
+    """Bounds on what the run may spend; reaching one stops it cleanly, what was paid for is kept."""
     output: Annotated[str, AfterValidator(_output)] | None = None
     """Folder of the run and the dataset; default `outputs/<name>`."""
 

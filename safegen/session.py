@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import chain
 from typing import Literal, NamedTuple
@@ -23,7 +23,7 @@ from safegen.store import accounting, plan
 from safegen.store.folder import RunFolder
 from safegen.store.journal import Journal, Lock
 from safegen.teachers._layers import Meter
-from safegen.types import Teacher, Usage
+from safegen.types import Planned, Teacher, Usage
 
 Until = Literal["expand", "draft", "validate"]
 
@@ -98,15 +98,18 @@ def write_plan(folder: RunFolder, inputs: Inputs) -> None:
     first = folder.plan(0)
     if first.exists():
         return
-    recipe = inputs.recipe
-    world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
-    counts = dict.fromkeys(world.harms, recipe.plan.authored)
-    authored = authored_sets(world, start={}, counts=counts, seed=recipe.seed)
-    sets = chain(plan_sets(world), authored)
-    plan.write(first, shards(sets, candidates=recipe.plan.candidates))
+    plan.write(first, shards(first_round(inputs), candidates=inputs.recipe.plan.candidates))
     if plan.size(first)[1] == 0:
         first.unlink()
         raise UserError("the plan is empty: no written set fits `plan`; widen `harms` or `intents`")
+
+
+def first_round(inputs: Inputs) -> Iterator[list[Planned]]:
+    """The sets of round 0: the written ones, then those that an author is to write."""
+    recipe = inputs.recipe
+    world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    counts = dict.fromkeys(world.harms, recipe.plan.authored)
+    return chain(plan_sets(world), authored_sets(world, start={}, counts=counts, seed=recipe.seed))
 
 
 async def work(

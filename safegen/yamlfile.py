@@ -178,7 +178,8 @@ def _plain(node: yaml.Node, loc: Loc, tree: Tree) -> object:
         return _mapping(node, loc, tree)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*loc, i), tree) for i, item in enumerate(node.value)]
-    plain_null = node.tag == "tag:yaml.org,2002:null" and getattr(node, "style", None) is None
+    # A quoted word has the tag of text. The style of a plain one is None or '', as the parser likes.
+    plain_null = node.tag == "tag:yaml.org,2002:null" and not getattr(node, "style", None)
     return None if plain_null else str(node.value)
 
 

@@ -67,6 +67,8 @@ class FakeEndpoint:
         self.bucket = bucket
         self.retry_after = retry_after
         self.extra = extra or {}
+        self.models: list[str] | None = ["fake"]
+        self.date: str | None = None
         self.requests: list[Body] = []
         self.headers: list[Head] = []
         self.answered: Counter[str] = Counter()
@@ -139,9 +141,10 @@ class FakeEndpoint:
         method, path, _ = first.split(" ", 2)
         head = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines) if k}
         data = await reader.readexactly(int(head.get("content-length", "0")))
-        if method == "GET" and path == "/v1/models":
-            listed = {"object": "list", "data": [{"id": "fake", "object": "model"}]}
-            return await self._send(writer, 200, listed)
+        if method == "GET" and path == "/v1/models" and self.models is not None:
+            listed = {"object": "list", "data": [{"id": m, "object": "model"} for m in self.models]}
+            date = {"Date": self.date} if self.date else {}
+            return await self._send(writer, 200, listed, date)
         if method != "POST" or path != "/v1/chat/completions":
             return await self._send(writer, 404, {"error": {"message": f"no {method} {path}"}})
         self._in_flight += 1

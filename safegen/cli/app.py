@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from safegen.cli import log, policy, taxonomy
+from safegen.cli import log, policy, taxonomy, tools
 
 app = typer.Typer(
     name="safegen",
@@ -214,6 +214,9 @@ def list_(
     from safegen.cli import look
 
     look.list_(kind, json=json)
+
+
+tools.add_to(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -84,7 +84,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, json: bool) 
     run = api.open_run(folder)
     if not run.folder.finished():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
-    says = {} if json else _sentences(run.recipe)
+    says = {} if json else sentences(run.recipe)
     out = console(sys.stdout)
     shown = 0
     for record in (r for r in _records(run) if wanted.takes(r)):
@@ -95,7 +95,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, json: bool) 
         if json:
             sys.stdout.write(json_line(row(record, reveal=reveal)))
         else:
-            _print(out, record, says, reveal=reveal)
+            put(out, *layout(record, says, reveal=reveal), "")
     if not shown:
         _none(run, folder, wanted)
 
@@ -115,7 +115,7 @@ def _records(run: api.Run) -> Iterator[Record]:
         yield from run.folder.read_records(shard)
 
 
-def _sentences(recipe: Recipe) -> Says:
+def sentences(recipe: Recipe) -> Says:
     """What each rule says, of the specs that are still at hand."""
     says: Says = {}
     for name in recipe.policies:
@@ -152,18 +152,16 @@ def _reason(verdict: Verdict, record: Record) -> str:
     return WITHOUT if quotes else verdict.reason
 
 
-def _print(out: Console, record: Record, says: Says, *, reveal: bool) -> None:
+def layout(record: Record, says: Says, *, reveal: bool) -> list[RenderableType]:
+    """A record as it is put on a screen."""
     style = "green" if record.accepted else "red"
     mark = "accepted" if record.accepted else "not accepted"
     head = Text.assemble(
         word(record.scenario.harm, "bold"), "  ", word(record.draft.draft_id), "  ", (mark, style)
     )
-    put(out, head, facts(_told(record, says), width=9))
-    if record.verdicts:
-        put(out, _verdicts(record, reveal=reveal))
-    if reveal:
-        put(out, *_texts(record))
-    put(out, "")
+    verdicts = [_verdicts(record, reveal=reveal)] if record.verdicts else []
+    texts = _texts(record) if reveal else ()
+    return [head, facts(_told(record, says), width=9), *verdicts, *texts]
 
 
 def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:

@@ -74,7 +74,12 @@ class VoidRule(Frozen):
     """A combination of values that makes no sense; a list stands for any of its values."""
 
     when: dict[
-        Slug, Annotated[tuple[ValueId, ...], BeforeValidator(_several), Field(min_length=1)]
+        Slug,
+        Annotated[
+            tuple[ValueId, ...],
+            BeforeValidator(_several, json_schema_input_type=str | tuple[ValueId, ...]),
+            Field(min_length=1),
+        ],
     ] = Field(min_length=2)
     why: Text
 

@@ -226,5 +226,6 @@ def _bad_request(caller: Caller, error: openai.APIError) -> Exception:
 def _rejected(caller: Caller, error: openai.APIStatusError, remedy: str) -> TeacherRejected:
     return TeacherRejected(
         f"`{caller.base_url}` answered HTTP `{error.status_code}`:"
-        f" {caller.shown(_told(error))}; {remedy}"
+        f" {caller.shown(_told(error))}; {remedy}",
+        status=error.status_code,
     )

@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from safegen.errors import BudgetSpent
 from safegen.teachers._errors import Again, Caller, translated
 from safegen.types import Reply, Usage
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 Body = dict[str, object]
@@ -142,6 +143,15 @@ async def with_attempts(
     raise AssertionError("tenacity ends with an answer or an error")
 
 
+class Listed(NamedTuple):
+    """What GET /models says."""
+
+    names: tuple[str, ...] | None
+    """None where the answer is no list of models."""
+    date: str | None
+    """The endpoint's clock, as the `Date` header has it."""
+
+
 class Wire:
     """The HTTP side: one client with as many connections as requests under way.
 
@@ -163,30 +173,49 @@ class Wire:
             Blocked: the provider rejected the request for what it says.
             TeacherRejected: the endpoint will not serve us.
         """
-        import aiohttp
         import httpx2
-        import openai
 
         client = self._client = self._client or self._opened()
-        # Any: the SDK's own type for options; Omit keeps its Authorization header out.
-        options: Any = {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}
-        problem: Exception
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await client.post(
+        return _json(
+            await self._answered(
+                client.post(
                     # The whole address: joining it anew for every request costs 30 us.
                     f"{self._caller.base_url}/chat/completions",
                     cast_to=httpx2.Response,
                     body=body,
-                    options=options,
+                    options=_options(client),
                 )
+            )
+        )
+
+    async def models(self) -> Listed:
+        """Ask which models there are, and what time it is there.
+
+        Raises:
+            Again: another attempt may mend it.
+            TeacherRejected: the endpoint will not serve us, or keeps no such list.
+        """
+        import httpx2
+
+        client = self._client = self._client or self._opened()
+        address = f"{self._caller.base_url}/models"
+        response = await self._answered(
+            client.get(address, cast_to=httpx2.Response, options=_options(client))
+        )
+        return Listed(_names(_json(response)), response.headers.get("date"))
+
+    async def _answered(self, asked: Awaitable[httpx2.Response]) -> httpx2.Response:
+        """The answer in time, or what went wrong in safegen's words."""
+        import aiohttp
+        import httpx2
+        import openai
+
+        problem: Exception
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asked
         except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
             problem = translated(self._caller, e)
-        else:
-            try:
-                return json.loads(response.content)
-            except (ValueError, RecursionError):
-                return None
         raise problem  # outside of the handler: the SDK's error may quote the key
 
     async def aclose(self) -> None:
@@ -226,3 +255,31 @@ class Wire:
         )
         client.organization = client.project = None
         return client
+
+
+# Any: the SDK's own type for options; Omit keeps its Authorization header out.
+def _options(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
+    import openai
+
+    return {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}
+
+
+def _json(response: httpx2.Response) -> object:
+    """The JSON of an answer, or None when it is not JSON."""
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _names(data: object) -> tuple[str, ...] | None:
+    """The ids of a list of models."""
+    listed = cast("dict[str, object]", data).get("data") if isinstance(data, dict) else None
+    if not isinstance(listed, list):
+        return None
+    ids = [
+        cast("dict[str, object]", entry).get("id")
+        for entry in cast("list[object]", listed)
+        if isinstance(entry, dict)
+    ]
+    return tuple(name for name in ids if isinstance(name, str))

@@ -129,6 +129,11 @@ class Endpoint:
         self._mode: _structured.Mode = _first_mode(settings.structured)
         self._unanswered = 0
 
+    @property
+    def caller(self) -> Caller:
+        """Where it is, which model, and under which key."""
+        return self._settings.caller
+
     def __repr__(self) -> str:
         return f"Endpoint({self._settings.caller.base_url!r}, {self.model!r})"
 

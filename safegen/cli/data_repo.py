@@ -1,0 +1,71 @@
+"""A git repository for datasets: Parquet through git-lfs, run folders left out, readable differences."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from safegen.cli.tables import write
+from safegen.dataset.layout import GITATTRIBUTES
+from safegen.errors import UserError
+
+TEXTCONV = "-m safegen.dataset.rows"
+GITIGNORE = "run/\n.building/\n"
+README = """\
+# Datasets
+
+Each folder here is a dataset that safegen made. Parquet files go through git-lfs; working state (`run/`) stays out.
+
+```sh
+safegen generate ../recipe.yaml -o NAME      # make a dataset, or a new version of it
+git add -A && git commit -m "NAME 0.1.0"     # the version is the recipe's
+safegen verify NAME                          # prove it, here or in a clone
+```
+
+A clone without the files (`GIT_LFS_SKIP_SMUDGE=1 git clone …`) holds pointers; `safegen verify` names them and `git lfs pull` fetches them.
+
+To see rows instead of bytes in `git diff`, once in each clone (datasets mark Parquet `diff=lfs`):
+
+```sh
+git config diff.lfs.textconv "python {textconv}"
+```
+"""
+
+
+def prepare(folder: Path, *, force: bool) -> None:
+    """Make a repository with git-lfs of a folder; one that is there keeps its history.
+
+    Raises:
+        UserError: git or git-lfs is missing or fails, or a file is there already.
+    """
+    for program, remedy in (("git", "git"), ("git-lfs", "git-lfs (apt-get install git-lfs)")):
+        if shutil.which(program) is None:
+            raise UserError(f"`{program}` is not installed; install {remedy} and run it again")
+    files = {
+        ".gitattributes": GITATTRIBUTES,
+        ".gitignore": GITIGNORE,
+        "README.md": README.format(textconv=TEXTCONV),
+    }
+    for name in files if not force else ():
+        if (folder / name).exists():
+            raise UserError(
+                f"`{folder / name}` is there already; choose another folder, or write over it with `--force`"
+            )
+    for name, text in files.items():
+        write(folder / name, text, force=force)
+    _git(folder, "init", "--quiet")
+    _git(folder, "lfs", "install", "--local")
+    # git converts a pointer into its file before it asks for rows.
+    _git(folder, "config", "diff.lfs.textconv", f"{shlex.quote(sys.executable)} {TEXTCONV}")
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        told = " ".join((done.stderr or done.stdout).split())[:300]
+        raise UserError(f"`git {' '.join(arguments)}` failed in `{folder}`: {told}")

@@ -1,0 +1,69 @@
+"""Keys that a person presses, without Enter: termios on POSIX, msvcrt on Windows."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+ARROWS = {"A": "p", "B": "n", "C": "n", "D": "p"}
+"""Up, down, right and left, after `ESC [`, as the letters that do the same."""
+WINDOWS = {"H": "p", "P": "n", "M": "n", "K": "p"}
+"""The same after the marks of a special key."""
+KEY = re.compile(r"\x1b[\[O][0-9;]*(?P<last>.)|(?P<one>.)", re.DOTALL)
+OTHER = "?"
+END = "\x04"
+CHUNK = 64
+
+
+@contextmanager
+def keyboard() -> Generator[Iterator[str]]:
+    """Give keys as they are pressed, until the input ends or Ctrl-D; the terminal is as it was after.
+
+    Ctrl-C interrupts as ever.
+    """
+    hold = {"win32": _windows}.get(sys.platform, _posix)
+    with hold() as keys:
+        yield keys
+
+
+@contextmanager
+def _posix() -> Generator[Iterator[str]]:
+    import os
+    import termios
+    import tty
+
+    number = sys.stdin.fileno()
+    before = termios.tcgetattr(number)
+    # For as long as keys are read: what is typed in between would be echoed, and wait for Enter.
+    tty.setcbreak(number)
+    try:
+        yield split(iter(lambda: os.read(number, CHUNK).decode(errors="ignore"), ""))
+    finally:
+        termios.tcsetattr(number, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _windows() -> Generator[Iterator[str]]:
+    import importlib
+
+    msvcrt = importlib.import_module("msvcrt")  # not there on the systems that check the types
+
+    def one() -> str:
+        first = str(msvcrt.getwch())
+        if first == "\x03":
+            raise KeyboardInterrupt
+        special = first in ("\x00", "\xe0")
+        return WINDOWS.get(str(msvcrt.getwch()), OTHER) if special else first
+
+    yield split(iter(one, ""))
+
+
+def split(reads: Iterator[str]) -> Iterator[str]:
+    """Each key of what was read, arrows as letters; Ctrl-D ends."""
+    for read in reads:
+        for found in KEY.finditer(read):
+            if found["one"] == END:
+                return
+            yield found["one"] or ARROWS.get(found["last"], OTHER)

@@ -1,0 +1,191 @@
+"""`preview`: a few sets on the screen, key by key on a terminal, plain without one; nothing is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from safegen import preview as previews
+from safegen.cli.keys import keyboard
+from safegen.cli.live import print_line, watching
+from safegen.cli.records import Says, layout, row, sentences
+from safegen.cli.screen import console, facts, json_line, number, plural, put, share, short, word
+from safegen.inputs import Inputs, read_inputs
+from safegen.preview import SETTLED, Ahead, Preview
+from safegen.types import Record
+
+NEXT = frozenset("n \r\n")
+INTERRUPTED = 130
+FOOT = 2
+"""Lines below a page: a blank one and what the keys do."""
+GONE = "nothing was kept: the temporary folder is gone, and `generate` asks everything anew"
+
+
+def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], json: bool) -> int:
+    """Show a few sets and forecast the rest."""
+    inputs = read_inputs(recipe, trusted=plugins)
+    try:
+        with watching(sys.stderr) as (watch, _):
+            found = asyncio.run(previews.preview(inputs, sets=sets, watch=watch))
+    except KeyboardInterrupt:
+        print_line(sys.stderr, "interrupted; nothing was kept")
+        return INTERRUPTED
+    if json:
+        for record in found.records:
+            sys.stdout.write(json_line(row(record, reveal=reveal)))
+        sys.stdout.write(json_line(_told(found)))
+        return 0
+    out = console(sys.stdout)
+    says = sentences(inputs.recipe)
+    if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
+        # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
+        with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), keyboard() as keys:
+            browse(Pages(out, found, says, reveal=reveal), keys)
+    else:
+        for record in found.records:
+            put(out, *layout(record, says, reveal=reveal), "")
+    put(out, *_closing(inputs, found), "")
+    return 0
+
+
+@dataclass
+class Pages:
+    """Where a reader is: a record, a screenful of it, and whether its texts are shown."""
+
+    out: Console
+    found: Preview
+    says: Says
+    reveal: bool = False
+    at: int = 0
+    part: int = 0
+    parts: list[list[str]] = field(default_factory=list[list[str]])
+
+    def __post_init__(self) -> None:
+        self.lay()
+
+    @property
+    def record(self) -> Record:
+        """The record that is shown."""
+        return self.found.records[self.at]
+
+    def lay(self) -> None:
+        """Cut the record into screenfuls of whole lines."""
+        with self.out.capture() as captured:
+            for part in layout(self.record, self.says, reveal=self.reveal):
+                self.out.print(part)
+        lines = captured.get().splitlines()
+        room = max(self.out.height - FOOT, 1)
+        self.parts = [lines[i : i + room] for i in range(0, len(lines), room)]
+        self.part = min(self.part, len(self.parts) - 1)
+
+    def forward(self) -> bool:
+        """Turn a page; False at the end."""
+        if self.part + 1 < len(self.parts):
+            self.part += 1
+            return True
+        if self.at + 1 == len(self.found.records):
+            return False
+        self.at, self.part = self.at + 1, 0
+        self.lay()
+        return True
+
+    def back(self) -> None:
+        """Turn back to the page before; nothing at the beginning."""
+        if self.part:
+            self.part -= 1
+        elif self.at:
+            self.at -= 1
+            self.lay()
+            self.part = len(self.parts) - 1
+
+    def toggle(self) -> None:
+        """Show the texts, or hide them, from the top of the record."""
+        self.reveal, self.part = not self.reveal, 0
+        self.lay()
+
+    def draw(self) -> None:
+        """Put the page on the screen."""
+        self.out.clear()
+        for line in self.parts[self.part]:
+            self.out.print(Text.from_ansi(line), soft_wrap=True)
+        self.out.print()
+        self.out.print(self._foot(), end="", no_wrap=True, overflow="ellipsis")
+
+    def _foot(self) -> Text:
+        where = f"{self.at + 1}/{len(self.found.records)}"
+        if len(self.parts) > 1:
+            where += f", page {self.part + 1} of {len(self.parts)}"
+        texts = "hides" if self.reveal else "shows"
+        return Text(f"{where} · n next · p previous · r {texts} the texts · q ends", style="dim")
+
+
+def browse(pages: Pages, keys: Iterator[str]) -> None:
+    """Show page after page as the keys say, until `q`, the last page's next, or the end of the keys."""
+    if not pages.found.records:
+        return
+    pages.draw()
+    for key in keys:
+        if key == "q":
+            return
+        if key in NEXT and not pages.forward():
+            return
+        if key == "p":
+            pages.back()
+        elif key == "r":
+            pages.toggle()
+        pages.draw()
+
+
+def _told(found: Preview) -> dict[str, object]:
+    ahead = found.ahead
+    accepted = sum(r.accepted for r in found.records)
+    told = asdict(ahead) | {"source": ahead.source}
+    return {
+        "sets": found.sets,
+        "drafts": len(found.records),
+        "accepted": accepted,
+        "lost": dict(found.lost),
+        "forecast": told,
+    }
+
+
+def _closing(inputs: Inputs, found: Preview) -> Iterator[RenderableType]:
+    recipe = inputs.recipe
+    head = f"{plural(found.sets, 'set')} of {recipe.name} {recipe.version}; {GONE}"
+    yield word(head, "bold")
+    yield facts(_facts(found), width=9)
+    if recipe.plan.authored:
+        yield word("  what authors write and labellers read comes on top", "dim")
+    if recipe.target is not None:
+        yield word("  this is the first round; rounds that top up for `target` come on top", "dim")
+
+
+def _facts(found: Preview) -> Iterator[tuple[str, RenderableType]]:
+    ahead = found.ahead
+    accepted = sum(r.accepted for r in found.records)
+    drafts = plural(len(found.records), "draft")
+    yield "preview", f"{drafts}, {share(accepted, len(found.records))} accepted"
+    if found.lost:
+        told = ", ".join(f"{n} {name}" for name, n in found.lost.items())
+        yield "not asked", word(told, "yellow")
+    yield "whole", f"{plural(ahead.prompts, 'prompt')}, {plural(ahead.drafts, 'draft')}"
+    yield "calls", _calls(ahead)
+    yield (
+        "tokens",
+        f"about {short(ahead.prompt_tokens)} for prompts and {short(ahead.answer_tokens)} for answers"
+        f" ({ahead.source})",
+    )
+    if ahead.measured < SETTLED:
+        yield "", word(f"measured on {drafts} only; -n takes more sets", "dim")
+
+
+def _calls(ahead: Ahead) -> str:
+    most = f", at most {number(ahead.most_calls)}" if ahead.most_calls > ahead.drafts else ""
+    return f"about {number(ahead.calls)}{most}"

@@ -1,0 +1,127 @@
+"""`schema`: JSON Schemas of the files that people write, for editors that complete and check YAML."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from safegen import assets
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+# Any: a JSON Schema is a tree of whatever JSON holds.
+Schema = dict[str, Any]
+
+
+def _recipe() -> type[BaseModel]:
+    from safegen.recipe import Recipe
+
+    return Recipe
+
+
+def _taxonomy() -> type[BaseModel]:
+    from safegen.taxonomy import TaxonomyFile
+
+    return TaxonomyFile
+
+
+def _sets() -> type[BaseModel]:
+    from safegen.goals import GoalsFile
+
+    return GoalsFile
+
+
+def _dialogues() -> type[BaseModel]:
+    from safegen.goals import DialoguesFile
+
+    return DialoguesFile
+
+
+def _policy() -> type[BaseModel]:
+    from safegen.policy.model import Spec
+
+    return Spec
+
+
+def _locale() -> type[BaseModel]:
+    from safegen.locales import Locale
+
+    return Locale
+
+
+def _axes() -> type[BaseModel]:
+    from safegen.scenarios.axes import Axes
+
+    return Axes
+
+
+MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
+    "recipe": _recipe,
+    "taxonomy": _taxonomy,
+    "sets": _sets,
+    "dialogues": _dialogues,
+    "policy": _policy,
+    "locale": _locale,
+    "axes": _axes,
+}
+"""What each kind of file is read into."""
+
+
+def file_name(kind: str) -> str:
+    """The name of a kind's schema file."""
+    return f"{kind}.schema.json"
+
+
+def schema_of(kind: str) -> Schema:
+    """The JSON Schema of a kind of file, as an editor reads its YAML.
+
+    Raises:
+        AssetNotFound: no such kind.
+    """
+    assets.known_or_fail(kind, list(MODELS), what="schema for")
+    made = MODELS[kind]().model_json_schema(mode="validation")
+    definitions: Schema = made.get("$defs", {})
+    if "PluginRef" in definitions:
+        definitions["PluginRef"] = _with_short_forms(definitions["PluginRef"])
+    return {"$schema": DRAFT} | made | {"title": f"safegen {kind}"}
+
+
+def text_of(kind: str) -> str:
+    """The same as text."""
+    return json.dumps(schema_of(kind), ensure_ascii=False, indent=2) + "\n"
+
+
+def _with_short_forms(long: Schema) -> Schema:
+    """`length_bounds`, `{length_bounds: {min_chars: 80}}` and the long form are one."""
+    told = long["description"]
+    name = cast(Schema, long["properties"])["use"]
+    short = {
+        "type": "object",
+        "description": "A name with its parameters.",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "not": {"required": ["use"]},
+        "additionalProperties": {"type": ["object", "null"]},
+    }
+    return {"title": "PluginRef", "description": told, "anyOf": [name, short, long]}
+
+
+def schema(kind: str | None, *, output: Path | None) -> None:
+    """Print one schema, or write them into a folder; all of them where no kind is named."""
+    kinds = [assets.known_or_fail(kind, list(MODELS), what="schema for")] if kind else list(MODELS)
+    if output is None:
+        whole = schema_of(kind) if kind else {name: schema_of(name) for name in kinds}
+        sys.stdout.write(json.dumps(whole, ensure_ascii=False, indent=2) + "\n")
+        return
+    from safegen.cli.screen import clean
+    from safegen.cli.tables import write
+
+    for name in kinds:
+        path = output / file_name(name)
+        write(path, text_of(name), force=True)
+        sys.stderr.write(f"{clean(path)}\n")

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from safegen import recipe as recipes
+from safegen.cli.commented import commented, flow
+from safegen.cli.schema import schema_of
+from safegen.fields import Frozen
+from safegen.policy import spec
+from safegen.recipe import PluginRef, Recipe
+from safegen.taxonomy import load as load_taxonomy
+from safegen.yamlfile import parse
+from tests.cli.kitchen import call
+
+HEAD = "# yaml-language-server: $schema=./schemas/recipe.schema.json\n"
+NO_LFS = "git-lfs is not installed: apt-get install git-lfs"
+needs_lfs = pytest.mark.skipif(shutil.which("git-lfs") is None, reason=NO_LFS)
+
+
+def keys(model: type[Frozen]) -> set[str]:
+    return set(model.model_fields)
+
+
+def test_the_written_recipe_is_the_default_one_with_every_key(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, "init").code == 0
+    text = (workdir / "recipe.yaml").read_text(encoding="utf-8")
+    assert recipes.load("recipe.yaml") == Recipe(name="recipe")
+    assert text.startswith(HEAD)
+    told = yaml.safe_load(text)
+    assert set(told) == keys(Recipe)
+    assert set(told["plan"]) == keys(recipes.Plan)
+    Draft202012Validator(schema_of("recipe")).validate(told)
+    assert call(capsys, "check", "recipe.yaml").code == 0
+
+
+def test_every_key_of_a_recipe_stands_below_what_its_docstring_says() -> None:
+    models = (Recipe, recipes.Plan, recipes.Target, recipes.Split, recipes.Budget, recipes.Teachers)
+    for model in models:
+        lines = list(commented(model, {}))
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name} needs a docstring"
+            at = next(i for i, line in enumerate(lines) if line.startswith(f"{name}:"))
+            assert lines[at - 1].startswith("# "), name
+        text = "\n".join(lines)
+        assert all(len(line) <= 100 for line in text.split("\n"))
+
+
+def test_an_absent_part_is_shown_in_comments() -> None:
+    lines = list(commented(Recipe, {"name": "k"}))
+    assert "target: null" in lines
+    assert "#   rounds: 5" in lines
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*",
+        "null",
+        "no",
+        "a: b",
+        "- x",
+        "#1",
+        "",
+        "it's",
+        'say "so"',
+        "http://127.0.0.1:8000/v1",
+        "ü",
+    ],
+)
+def test_words_come_back_as_they_were(value: str) -> None:
+    class One(Frozen):
+        value: str
+
+    assert parse(f"value: {flow(value)}\n", One, shown="x").value == value
+    assert yaml.safe_load(f"value: {flow(value)}\n") == {"value": value}
+
+
+def test_an_endpoint_fills_the_drafter(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "some/model:8b")
+    assert call(capsys, "init", "mine.yaml", *where, "--key-env", "MY_API_KEY").code == 0
+    made = recipes.load("mine.yaml")
+    params = {
+        "base_url": "http://127.0.0.1:9/v1",
+        "model": "some/model:8b",
+        "api_key_env": "MY_API_KEY",
+    }
+    assert made.teachers.drafter == (PluginRef(use="openai_chat", params=params),)
+    assert made.name == "mine"
+    assert made.model_copy(update={"teachers": recipes.Teachers()}) == Recipe(name="mine")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--model", "m"), "`--endpoint`"),
+        (("--endpoint", "http://h/v1"), "needs a `--model`"),
+        (("--endpoint", "ftp://h", "--model", "m"), "must begin with http:// or https://"),
+        (("--endpoint", "http://me:pw@h/v1", "--model", "m"), "holds user info"),
+        (("--endpoint", "http://h/v1", "--model", "m", "--key-env", "sk-123"), "never the key"),
+        (("--taxonomy", "../up"), "`--taxonomy` is `../up`"),
+        (("--policy", "Big"), "lower-case"),
+    ],
+)
+def test_what_cannot_be_is_told_and_nothing_is_written(
+    options: tuple[str, ...], told: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = call(capsys, "init", *options)
+    assert (found.code, found.out) == (2, "")
+    assert told in found.err
+    assert list(workdir.iterdir()) == []
+
+
+def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets")
+    assert told.code == 0
+    assert [g.goal_id for g in load_taxonomy("guild").goals()] == [
+        "guild.recipes/soup-of-the-guild"
+    ]
+    assert spec.load("secrets").spec.harms == ("guild.*",)
+    assert call(capsys, "policy", "check", "secrets").code == 0
+    (forecast,) = call(capsys, "check", "guild.yaml", "--json").lines
+    assert forecast["prompts"] == 4
+    for path, kind in (
+        ("taxonomies/guild/taxonomy.yaml", "taxonomy"),
+        ("taxonomies/guild/sets/first.yaml", "sets"),
+        ("prompts/policies/secrets.yaml", "policy"),
+    ):
+        text = (workdir / path).read_text(encoding="utf-8")
+        Draft202012Validator(schema_of(kind)).validate(yaml.safe_load(text))
+        named = text.split("$schema=")[1].split("\n")[0]
+        assert (workdir / path).parent.joinpath(named).resolve().is_file()
+
+
+def test_a_taxonomy_alone_writes_no_recipe(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, "init", "--taxonomy", "guild").code == 0
+    assert not (workdir / "recipe.yaml").exists()
+
+
+def test_nothing_is_written_over_without_force(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = workdir / "recipe.yaml"
+    path.write_text("mine", encoding="utf-8")
+    told = call(capsys, "init", "recipe.yaml", "--taxonomy", "guild")
+    assert told.code == 2
+    assert "`recipe.yaml` is there already" in told.err
+    assert [p.name for p in workdir.iterdir()] == ["recipe.yaml"]
+    assert path.read_text() == "mine"
+    assert call(capsys, "init", "--force").code == 0
+    assert path.read_text().startswith(HEAD)
+
+
+def git(folder: Path, *arguments: str, **env: str) -> str:
+    mine = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", "-c", "user.name=k", "-c", "user.email=k@k", *arguments],
+        cwd=folder,
+        env=mine | env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def no_git_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a machine where neither git nor git-lfs was ever set up."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@needs_lfs
+@pytest.mark.usefixtures("no_git_config")
+def test_a_dataset_goes_through_git_lfs_and_a_bare_clone_names_its_pointers(
+    finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, "init", "--data-repo", "sets").code == 0
+    data = workdir / "sets"
+    shutil.copytree(finished, data / "kitchen")
+    git(data, "add", "-A")
+    git(data, "commit", "-q", "-m", "kitchen 0.1.0")
+    kept = git(data, "ls-files").split()
+    assert [name for name in kept if "/run/" in name] == []
+    assert git(data, "lfs", "ls-files", "--name-only").split() == [
+        name for name in kept if name.endswith(".parquet")
+    ]
+    assert call(capsys, "verify", "sets/kitchen").code == 0
+    git(workdir, "clone", "-q", str(data), "clone", GIT_LFS_SKIP_SMUDGE="1")
+    told = call(capsys, "verify", "clone/kitchen")
+    assert told.code == 1
+    assert told.out.count("is a git-lfs pointer; run `git lfs pull`") == len(
+        [name for name in kept if name.endswith(".parquet")]
+    )
+
+
+@needs_lfs
+@pytest.mark.usefixtures("no_git_config")
+def test_git_shows_rows_instead_of_bytes(
+    finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, "init", "--data-repo", "sets").code == 0
+    data = workdir / "sets"
+    shutil.copytree(finished, data / "kitchen")
+    git(data, "add", "-A")
+    git(data, "commit", "-q", "-m", "first")
+    path = next((data / "kitchen/data/sft/train").glob("*.parquet"))
+    path.unlink()
+    git(data, "add", "-A")
+    told = git(data, "diff", "--cached", "--", str(path))
+    assert '\n-{"' in told
+    assert "Binary files" not in told
+
+
+@needs_lfs
+@pytest.mark.usefixtures("no_git_config")
+def test_a_repository_that_is_there_keeps_its_files(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = workdir / "sets"
+    data.mkdir()
+    (data / "README.md").write_text("mine", encoding="utf-8")
+    told = call(capsys, "init", "--data-repo", "sets")
+    assert told.code == 2
+    assert "README.md` is there already" in told.err
+    assert [p.name for p in data.iterdir()] == ["README.md"]
+
+
+def test_without_git_lfs_it_says_what_to_install(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(workdir))
+    told = call(capsys, "init", "--data-repo", "sets")
+    assert told.code == 2
+    assert "`git` is not installed" in told.err
+    assert list(workdir.iterdir()) == []

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from safegen import api
+from safegen.cli.preview import Pages, browse
+from safegen.inputs import Inputs, read_inputs
+from safegen.preview import Preview, choose, preview
+from safegen.recipe import Judges, Plan, PluginRef, Recipe, Teachers
+from safegen.scenarios.sets import plan_sets
+from safegen.scenarios.world import World
+from safegen.session import first_round
+from safegen.types import Planned, Reply, Request
+from tests.cli.kitchen import RECIPE, call, write_recipe
+from tests.fake_endpoint import FakeEndpoint
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders go."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def inputs(**plan: object) -> Inputs:
+    made = {"harms": ["cyber.intrusion"]} | plan
+    return read_inputs(Recipe(name="k", policies=("security",), plan=Plan.model_validate(made)))
+
+
+def planned(**plan: object) -> Iterator[list[Planned]]:
+    found = read_inputs(Recipe(name="k", plan=Plan.model_validate(plan)))
+    return plan_sets(World.of(found.recipe.plan, found.tree, found.policies, found.locale))
+
+
+def kinds(sets: list[list[Planned]]) -> set[str]:
+    found = set[str]()
+    for first, *_ in sets:
+        styles = [a.value for a in first.scenario.attributes if a.axis == "turn_style"]
+        found.add(first.scenario.contrast or (styles[0] if styles else "plain"))
+    return found
+
+
+def test_sets_are_spread_over_domains_and_then_leaves() -> None:
+    chosen = choose(planned(), 15)
+    assert len({s[0].scenario.domain for s in chosen}) == 15
+    more = choose(planned(), 30)
+    assert set(Counter(s[0].scenario.domain for s in more).values()) == {2}
+    twice = [h for h, n in Counter(s[0].scenario.harm for s in more).items() if n > 1]
+    assert twice == ["minors.endangerment"]  # the domain's only leaf that is no red line
+    assert more[:15] == chosen
+
+
+def test_sets_are_spread_over_the_kinds_that_are_asked_for() -> None:
+    asked = {"dialogues": ["escalation", "recovery"], "contrast": ["homonyms"]}
+    chosen = choose(planned(**asked), 4)
+    assert kinds(chosen) == {"plain", "homonyms", "escalation", "recovery"}
+    assert len({s[0].scenario.domain for s in chosen}) == 4
+
+
+def test_no_more_sets_than_there_are() -> None:
+    every = list(planned(harms=["cyber.intrusion"]))
+    chosen = choose(planned(harms=["cyber.intrusion"]), 100)
+    assert len(chosen) == len(every) > 1
+
+
+def test_preview_shows_records_without_texts_and_keeps_nothing(
+    workdir: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_recipe(workdir)
+    told = call(capsys, "preview", "recipe.yaml", "-n", "2")
+    assert told.code == 0
+    first = told.out.split("\n\n")[0]
+    for name in ("goal", "scenario", "asked", "expected", "of security@", "delivered", "verdict"):
+        assert name in first
+    assert "\n  response\n" not in told.out
+    assert "2 sets of kitchen 0.1.0; nothing was kept" in told.out
+    assert "characters / 4: the teacher gives no counts" in told.out
+    assert list(scratch.iterdir()) == []
+    assert {p.name for p in workdir.iterdir()} == {"recipe.yaml", "scratch"}
+
+
+def test_reveal_shows_the_texts(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_recipe(workdir)
+    told = call(capsys, "preview", "recipe.yaml", "-n", "1", "--reveal")
+    assert "\n  user\n" in told.out
+    assert "\n  response\n" in told.out
+
+
+def test_json_gives_a_line_for_each_record_and_one_for_the_forecast(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_recipe(workdir)
+    *records, last = call(capsys, "preview", "recipe.yaml", "-n", "2", "--json").lines
+    assert len({r["set_id"] for r in records}) == last["sets"] == 2
+    assert all("response" not in r and "messages" not in r for r in records)
+    assert last["drafts"] == len(records) == last["forecast"]["measured"]
+    revealed = call(capsys, "preview", "recipe.yaml", "-n", "1", "--json", "--reveal").lines
+    assert all(r["messages"] for r in revealed[:-1])
+
+
+def test_a_whole_preview_foretells_what_the_run_spends(workdir: Path) -> None:
+    with FakeEndpoint() as endpoint:
+        params = {"base_url": endpoint.url, "model": "fake"}
+        made = read_inputs(
+            Recipe(
+                name="k",
+                policies=("security",),
+                plan=Plan(harms=("cyber.intrusion",), candidates=2),
+                teachers=Teachers(drafter=(PluginRef(use="openai_chat", params=params),)),
+                revise=1,
+            )
+        )
+        found = asyncio.run(preview(made, sets=100))
+        run = api.generate(made.recipe, output=workdir / "out")
+    ahead = found.ahead
+    assert (ahead.counted, ahead.source) == (ahead.measured, "as the endpoint counts them")
+    assert (ahead.calls, ahead.prompt_tokens, ahead.answer_tokens) == (
+        run.usage.requests,
+        run.usage.prompt_tokens,
+        run.usage.completion_tokens,
+    )
+    assert ahead.drafts < ahead.calls <= ahead.most_calls == 2 * ahead.drafts
+
+
+def test_tokens_that_were_not_counted_are_estimated_and_that_is_said() -> None:
+    async def some(request: Request) -> Reply:
+        counts = (70, 30) if request.sample == 0 else (None, None)
+        return Reply("x" * 80, "m", prompt_tokens=counts[0], completion_tokens=counts[1])
+
+    found = asyncio.run(preview(inputs(candidates=2), sets=100, teachers={"drafter": some}))
+    ahead = found.ahead
+    half = ahead.measured // 2
+    assert ahead.counted == half
+    assert ahead.source == f"as the endpoint counts {half} drafts, characters / 4 for {half}"
+    assert ahead.answer_tokens == half * 30 + half * 80 / 4
+
+
+def test_an_endpoint_that_will_not_serve_stops_it_and_nothing_stays(
+    workdir: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(fault=lambda body, nth: "401") as endpoint:
+        teacher = f"{{openai_chat: {{base_url: '{endpoint.url}', model: fake}}}}"
+        write_recipe(workdir, f"{RECIPE}teachers: {{drafter: {teacher}}}\n")
+        told = call(capsys, "preview", "recipe.yaml", "-n", "1")
+    assert (told.code, told.out) == (1, "")
+    assert "HTTP `401`" in told.err
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def shown() -> Preview:
+    return asyncio.run(preview(inputs(), sets=1))
+
+
+class Screen:
+    """A terminal of some height, and the pages that were put on it."""
+
+    def __init__(self, found: Preview, *, height: int = 24, reveal: bool = False) -> None:
+        self.file = io.StringIO()
+        console = Console(file=self.file, force_terminal=True, width=80, height=height)
+        self.pages = Pages(console, found, {}, reveal=reveal)
+
+    def press(self, keys: str) -> list[str]:
+        """Browse; every page that was drawn."""
+        browse(self.pages, iter(keys))
+        return self.file.getvalue().split("\x1b[2J")[1:]
+
+
+def test_keys_turn_pages_and_stop_at_both_ends(shown: Preview) -> None:
+    screen = Screen(shown)
+    pages = screen.press("pnn p")
+    plain = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
+    assert [foot.split(" ")[0] for foot in plain] == [
+        f"{n}/{len(shown.records)}" for n in (1, 1, 2, 3, 4, 3)
+    ]
+    ids = [r.draft.draft_id for r in shown.records]
+    assert [next(i for i in ids if i in page) for page in pages] == [
+        ids[n] for n in (0, 0, 1, 2, 3, 2)
+    ]
+
+
+def test_r_shows_and_hides_texts(shown: Preview) -> None:
+    text = (shown.records[0].draft.response or "").split()[0]
+    hidden, open_, closed = Screen(shown, height=60).press("rr")
+    assert (text in hidden, text in open_, text in closed) == (False, True, False)
+    assert "r shows the texts" in hidden
+    assert "r hides the texts" in open_
+
+
+def test_q_leaves_at_once_and_the_last_page_ends_it(shown: Preview) -> None:
+    assert len(Screen(shown).press("qnnn")) == 1
+    assert len(Screen(shown).press("n" * 50)) == len(shown.records)
+
+
+@pytest.mark.parametrize("height", [3, 8, 24])
+def test_a_long_record_takes_several_pages_and_none_is_higher_than_the_screen(
+    shown: Preview, height: int
+) -> None:
+    screen = Screen(shown, height=height, reveal=True)
+    pages = screen.press("n" * 500)
+    assert len(pages) > len(shown.records)
+    assert all(page.count("\n") < height for page in pages)
+    told = " ".join("".join(pages).split())
+    for record in shown.records:
+        assert (record.draft.response or "").split()[-1] in told
+
+
+def test_going_back_comes_to_the_last_page_of_the_record_before(shown: Preview) -> None:
+    screen = Screen(shown, height=10, reveal=True)
+    parts = len(screen.pages.parts)
+    screen.press("n" * parts + "p")
+    assert (screen.pages.at, screen.pages.part) == (0, parts - 1)
+
+
+def test_a_recipe_with_a_target_is_told_that_this_is_the_first_round(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_recipe(workdir, f"{RECIPE}target: {{accepted: 3}}\n")
+    told = call(capsys, "preview", "recipe.yaml", "-n", "1")
+    assert "rounds that top up for `target` come on top" in told.out
+
+
+def test_sets_of_an_author_are_a_kind_of_their_own() -> None:
+    recipe = Recipe(
+        name="k",
+        plan=Plan(authored=1),
+        teachers=Teachers(author=PluginRef(use="offline")),
+        judges=Judges(labellers=(PluginRef(use="offline"),)),
+    )
+    chosen = choose(first_round(read_inputs(recipe)), 4)
+    assert [bool(set_[0].brief) for set_ in chosen] == [False, True, False, True]
+    assert len({set_[0].scenario.domain for set_ in chosen}) == 4

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from safegen.cli.schema import MODELS, schema_of
+from tests.cli.kitchen import call
+from tests.conftest import ROOT
+
+SHIPPED = {
+    "recipe": "safegen/recipes/*.yaml",
+    "taxonomy": "taxonomies/*/taxonomy.yaml",
+    "sets": "taxonomies/*/sets/*.yaml",
+    "dialogues": "taxonomies/*/dialogues/*.yaml",
+    "policy": "prompts/policies/*.yaml",
+    "locale": "prompts/locales/*.yaml",
+    "axes": "taxonomies/axes.yaml",
+}
+
+
+def shipped() -> Iterator[Any]:
+    for kind, pattern in SHIPPED.items():
+        for path in sorted(ROOT.glob(pattern)):
+            yield pytest.param(kind, path, id=f"{kind} {path.stem}")
+
+
+def validate(kind: str, text: str) -> None:
+    Draft202012Validator(schema_of(kind)).validate(yaml.safe_load(text))
+
+
+def test_every_kind_of_file_is_shipped_and_has_a_schema() -> None:
+    assert set(SHIPPED) == set(MODELS)
+    assert {p.values[0] for p in shipped()} == set(MODELS)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_schema_is_one_and_says_what_it_is(kind: str) -> None:
+    made = schema_of(kind)
+    Draft202012Validator.check_schema(made)
+    assert (made["title"], made["type"]) == (f"safegen {kind}", "object")
+    assert made["additionalProperties"] is False
+    assert made["description"]
+
+
+@pytest.mark.parametrize(("kind", "path"), list(shipped()))
+def test_shipped_files_fit_their_schema(kind: str, path: Path) -> None:
+    validate(kind, path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "validators",
+    [
+        "[style]",
+        "[{length_bounds: {min_chars: 80}}]",
+        "[{length_bounds: null}]",
+        "[{use: length_bounds, params: {min_chars: 80}}]",
+    ],
+)
+def test_a_plug_in_may_take_each_of_its_forms(validators: str) -> None:
+    validate("recipe", f"name: k\nvalidators: {validators}\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("recipe", "{}"),
+        ("recipe", "{name: k, planet: core}"),
+        ("recipe", "{name: k, plan: {intents: [evil]}}"),
+        ("recipe", "{name: k, plan: {candidates: 0}}"),
+        ("recipe", "{name: k, validators: [{use: style, colour: red}]}"),
+        ("recipe", "{name: k, validators: [{style: {}, mode_fit: {}}]}"),
+        ("sets", "{goals: []}"),
+        ("policy", "{policy: p, version: 1.0.0, title: t, facilitation: f, clarify: maybe}"),
+    ],
+)
+def test_what_does_not_load_does_not_fit(kind: str, text: str) -> None:
+    with pytest.raises(ValidationError):
+        validate(kind, text)
+
+
+def test_keys_of_a_recipe_are_described_and_words_listed() -> None:
+    made = schema_of("recipe")
+    plan = made["$defs"]["Plan"]["properties"]
+    for name, told in (made["properties"] | plan).items():
+        # A key whose docstring is that of its model is described there.
+        below = made["$defs"][told["$ref"].split("/")[-1]] if "$ref" in told else {}
+        assert (below | told)["description"], name
+    assert plan["intents"]["items"]["enum"] == ["benign", "dual_use", "malicious"]
+
+
+def test_schema_prints_one_or_all_and_names_a_mistyped_kind(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert json.loads(call(capsys, "schema", "recipe").out) == schema_of("recipe")
+    assert set(json.loads(call(capsys, "schema").out)) == set(MODELS)
+    told = call(capsys, "schema", "recip")
+    assert (told.code, told.out) == (2, "")
+    assert "did you mean `recipe`?" in told.err
+
+
+def test_schema_writes_files(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "schema", "-o", "made").code == 0
+    names = {p.name for p in (workdir / "made").iterdir()}
+    assert names == {f"{kind}.schema.json" for kind in MODELS}
+    assert json.loads((workdir / "made/sets.schema.json").read_text()) == schema_of("sets")
