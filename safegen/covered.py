@@ -197,6 +197,15 @@ def certificates(
     return Certificates(tuple(model.factors), triples, told[0], told[1])
 
 
+def compared(found: Certificates) -> Iterator[tuple[str, int, int]]:
+    """The steps of a certificate with its figures before and after filtering."""
+    before, after = found.before.counts, found.after.counts
+    yield "combinations", before.total, after.total
+    yield "without sense (void)", before.void, after.void
+    yield "covered", before.covered, after.covered
+    yield "missing", before.missing, after.missing
+
+
 def certificates_json(found: Certificates, *, listed: int = LISTED) -> dict[str, object]:
     """Certificates for machines."""
     return {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from safegen.covered import compared
 from safegen.curation import near
 from safegen.curation.corpus import BOUND, GATED
 from safegen.curation.hedging import Hedging
 from safegen.curation.telltale import Result, Unmeasured
-from safegen.dataset.figures import Figures, limits
+from safegen.dataset.figures import Figures
 from safegen.dataset.markdown import cell, table
 
 NAMED = 5
@@ -29,7 +30,7 @@ def coverage_section(figures: Figures) -> Iterator[str]:
             f"{told}. Only values that stand in a prompt or that a blind judge confirmed count. "
             "Planned is round 0 and all later rounds; here are the rows of this dataset."
         )
-        yield table(("combinations", "planned", "here"), list(limits(found)))
+        yield table(("combinations", "planned", "here"), list(compared(found)))
         missing = [
             ", ".join(f"{axis} {value}" for axis, value in row.items())
             for row in found.after.missing[:NAMED]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -89,12 +89,3 @@ class Figures:
                 "questions": {q: result_json(r) for q, r in self.telltale.items()},
             },
         }
-
-
-def limits(found: Certificates) -> Iterator[tuple[str, int, int]]:
-    """The steps of a certificate with its figures before and after filtering."""
-    before, after = found.before.counts, found.after.counts
-    yield "combinations", before.total, after.total
-    yield "without sense (void)", before.void, after.void
-    yield "covered", before.covered, after.covered
-    yield "missing", before.missing, after.missing
