@@ -146,8 +146,10 @@ def reported(shapes: Shapes, tiers: Mapping[str, str], *, axes: Axes | None = No
         axes: default the axes file.
 
     Returns:
-        None where fewer than two axes vary.
+        None where nothing is planned, or fewer than two axes vary.
     """
+    if not shapes.counts:
+        return None
     axes = axes or axes_file.load()
     harms = shapes.values("harm")
     values = {name: shapes.values(name) for name in CHOSEN[1:]}

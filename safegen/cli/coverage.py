@@ -12,7 +12,18 @@ from rich.text import Text
 
 from safegen import api
 from safegen.cli.heat import Names, draw, ordered
-from safegen.cli.screen import console, facts, grid, json_line, number, plural, put, share, word
+from safegen.cli.screen import (
+    PIPE_WIDTH,
+    console,
+    facts,
+    grid,
+    json_line,
+    number,
+    plural,
+    put,
+    share,
+    word,
+)
 from safegen.covered import (
     AXES,
     Certificates,
@@ -111,7 +122,8 @@ def _table(out: Console, shown: Shown) -> Iterator[RenderableType]:
     cells = shown.ledger.by(shown.by)
     if len(shown.by) == 2:
         table = _cross(cells, shown)
-        if out.measure(table).maximum <= out.width:
+        wide = out.options.update(width=PIPE_WIDTH)
+        if out.measure(table, options=wide).maximum <= out.width:
             yield table
             yield word("  accepted/planned of each cell; – is not planned", "dim")
             return

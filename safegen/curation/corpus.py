@@ -20,7 +20,9 @@ from safegen.types import Intent, Message, Mode, Source
 SAMPLE = 2_000
 """Prompts, about, that words are measured on: whole goals by their digests."""
 BOUND = 0.75
-"""Words tell too much where even the low end of the interval is above this AUC."""
+"""AUC up to which words may tell: people's own prompts, the core's, are at 0.72 (0.63 to 0.81)."""
+SURE = 0.65
+"""What the low end of the interval must be above, before a set is left out for its words."""
 GATED: Question = "dual_use"
 """The question that sets are left out for. The expected mode is only reported: who states ill
 intent does so in words, so that words may tell a refusal (AUC 0.90 on the core's written prompts)."""
@@ -94,9 +96,13 @@ def _near_copies(prompts: Prompts, left: Left) -> None:
         stays = _intents(told for id_, told in foreign.items() if id_ not in copies)
         broken = {set_ for set_, intents in whole.items() if stays.get(set_, set()) != intents}
         # What is a copy of a set that goes now may stay: it is looked at again without that set.
-        lost |= {id_: copy for id_, copy in copies.items() if foreign[id_][0] in broken}
-        gone |= broken
-        if not broken:
+        waiting = {
+            foreign[c.id][0] for c in copies.values() if foreign.get(c.of, ("", ""))[0] in broken
+        }
+        goes = broken - waiting or broken
+        lost |= {id_: copy for id_, copy in copies.items() if foreign[id_][0] in goes}
+        gone |= goes
+        if not goes:
             break
     left.near = tuple(sorted((lost | copies).values()))
     left.near_written = len(found) - len(copies)
@@ -130,7 +136,7 @@ def _tell_tales(prompts: Prompts, left: Left) -> None:
 
     rows = [p.row for p in sampled(authored(), sum(1 for _ in authored()))]
     found = telltale.measure(rows, GATED)
-    if isinstance(found, Unmeasured) or found.interval.low <= BOUND:
+    if isinstance(found, Unmeasured) or found.auc <= BOUND or found.interval.low <= SURE:
         return
     told: Telling = telltale.telling_sets(rows, GATED, bound=BOUND)
     left.words = tuple(dict.fromkeys(d.word for d in told.dropped))
