@@ -23,7 +23,8 @@ SHADES = ((1.0, "█", "green"), (0.75, "▓", "green"), (0.5, "▒", "yellow"),
 """From which share accepted on; nothing accepted has a sign of its own."""
 NONE, NOTHING = ("·", "dim"), ("○", "red")
 LEGEND = (
-    "█ all accepted  ▓ ≥75%  ▒ ≥50%  ░ less  ○ none  · not planned; the number is what was accepted"
+    "█ all accepted  ▓ 75% or more  ▒ 50%  ░ less",
+    "○ none  · not planned; the number is accepted",
 )
 
 
@@ -56,7 +57,7 @@ def draw(cells: Mapping[Cell, Counts], axes: Names, *, width: int) -> Iterator[R
     if numbered:
         yield word("columns: " + ", ".join(f"{n + 1} {c}" for n, c in enumerate(columns)), "dim")
     for line in LEGEND:
-        yield Text(line, "dim")
+        yield Text(f"  {line}", "dim")
 
 
 def _line(name: str, left: int, cells: Sequence[Text], sizes: Sequence[int]) -> Text:

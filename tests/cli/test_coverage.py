@@ -78,6 +78,7 @@ def test_a_heat_map_reads_without_colour(capsys: pytest.CaptureFixture[str]) -> 
     lines = [line.split() for line in heat(capsys, width=80)]
     assert ["cyber.intrusion", "█", "4", "▒", "5", "·"] in lines
     assert ["fraud.scams", "░", "1", "·", "○", "0"] in lines
+    assert len(lines) == 6
 
 
 def test_a_narrow_heat_map_numbers_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
