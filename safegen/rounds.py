@@ -49,7 +49,7 @@ def verdict(folder: RunFolder, recipe: Recipe) -> Verdict:
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
         return Verdict(False, "items are unavailable; run the same command again", short)
     if plans.rounds > target.rounds:
-        return Verdict(False, f"the cap of {target.rounds} further rounds is reached", short)
+        return Verdict(False, f"the cap on further rounds ({target.rounds}) is reached", short)
     if plans.rounds > 1:
         before = counted(folder, plans, per=target.per, rounds=plans.rounds - 1)
         gained = sum(before.shortfall(wanted(target)).values()) - sum(short.values())

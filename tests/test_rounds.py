@@ -141,7 +141,7 @@ async def test_rounds_end_at_the_cap(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(accepted=50, rounds=2), script)
     assert plan.Plans(done.folder.plans).rounds == 3
     report = target_of(done)
-    assert report.stopped == "the cap of 2 further rounds is reached"
+    assert report.stopped == "the cap on further rounds (2) is reached"
     assert report.short
     assert f"short by {sum(report.short.values())}" in report.line
 
