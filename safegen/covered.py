@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from safegen.recipe import Target
@@ -109,12 +110,13 @@ class Shapes:
             yield row | ({"tier": tiers[row["harm"]]} if row["harm"] in tiers else {})
 
 
-def briefed(brief: str | None) -> dict[str, str]:
-    """The axis values that a brief asks its author for."""
+@lru_cache(maxsize=8)
+def briefed(brief: str | None) -> Mapping[str, str]:
+    """The axis values that a planned set's brief asks its author for; equal briefs follow one another."""
     if brief is None:
         return {}
-    row = cast(list[dict[str, str]], json.loads(brief).get("row", ()))
-    return {part["axis"]: part["value"] for part in row}
+    told = cast(dict[str, dict[str, list[list[str]]]], json.loads(brief))
+    return {axis: value for axis, value, *_ in told["brief"]["row"]}
 
 
 def planned_shapes(plans: plan.Plans) -> Shapes:

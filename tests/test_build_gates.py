@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from safegen.covered import TargetReport
+import safegen
+from safegen.covered import Shapes, TargetReport, planned_shapes
 from safegen.curation import corpus
 from safegen.curation.hedging import FEWEST
 from safegen.dataset.figures import Yardsticks
 from safegen.dataset.verify import verify
 from safegen.locales import load
 from safegen.store import plan
-from safegen.types import INTENTS, MODES, Planned, Record, Source
+from safegen.types import INTENTS, MODES, Attribute, Planned, Record, Source
 from tests.curation.test_corpus import TAG, matched, sets
+from tests.e2e.test_authored_sets import World, recipe
 from tests.factories import (
     make_draft,
     make_expectation,
@@ -153,6 +155,24 @@ def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) 
 def test_a_run_without_a_plan_has_no_certificate(tmp_path: Path) -> None:
     built(make_run(tmp_path, copied("written")))
     assert manifest_of(tmp_path)["certificate"] is None
+
+
+async def test_what_an_author_was_asked_for_counts_only_once_a_judge_read_it(
+    tmp_path: Path,
+) -> None:
+    world = World()
+    recipe_ = recipe(authored=6, axes=["tone"])
+    done = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
+    found = manifest_of(tmp_path)["certificate"]
+    assert "tone" in found["pairs_of"]
+    assert found["after"]["missing"] > found["before"]["missing"]
+    before, tones = planned_shapes(plan.Plans(done.folder.plans)), Shapes()
+    for shard in done.folder.finished():
+        for r in done.folder.read_records(shard):
+            read = (Attribute("tone", "curt", "confirmed"),)
+            tones.keep(replace(r, scenario=replace(r.scenario, attributes=read)))
+    assert len(before.values("tone")) > 1
+    assert tones.values("tone") == ["curt"]
 
 
 @pytest.mark.parametrize("source", ["written", "author"])
