@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from safegen.errors import StoreDamaged
 from safegen.recipe import Target
 from safegen.scenarios import axes as axes_file
 from safegen.scenarios import coverage
@@ -57,19 +59,34 @@ def counted(
 
 
 def planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Some columns of every planned scenario, of all rounds."""
+    """Some columns of every planned scenario, of all rounds.
+
+    Raises:
+        StoreDamaged: a plan that cannot be read, or of another safegen.
+    """
     for path in plans.paths:
-        for batch in parquet.batches(path, list(dict.fromkeys(columns))):
-            yield from batch
+        yield from _rows(path, columns, remedy="start over with `--replan`")
 
 
 def draft_rows(
     folder: RunFolder, columns: Sequence[str], shards: Iterable[int]
 ) -> Iterator[dict[str, Any]]:
-    """Some columns of every draft of some shards."""
+    """Some columns of every draft of some shards.
+
+    Raises:
+        StoreDamaged: a shard that cannot be read, or of another safegen.
+    """
     for shard in shards:
-        for batch in parquet.batches(folder.records(shard), list(dict.fromkeys(columns))):
-            yield from batch
+        remedy = "delete it and run the same command again"
+        yield from _rows(folder.records(shard), columns, remedy=remedy)
+
+
+def _rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[dict[str, Any]]:
+    names = list(dict.fromkeys(columns))
+    for batch in parquet.batches(path, names):
+        if batch and len(batch[0]) < len(names):
+            raise StoreDamaged(f"`{path}` has other columns than this safegen writes; {remedy}")
+        yield from batch
 
 
 @dataclass(slots=True)

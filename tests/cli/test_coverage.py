@@ -136,6 +136,18 @@ def test_a_wrong_axis_is_named(
     assert says in told.err
 
 
+def test_records_of_another_safegen_are_named(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import polars as pl
+
+    path = RunFolder(finished).records(0)
+    pl.read_parquet(path).drop("accepted").write_parquet(path)
+    told = call(capsys, "coverage", finished)
+    assert told.code == 1
+    assert "00000.parquet` has other columns than this safegen writes" in told.err
+
+
 def test_a_folder_without_a_run_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "coverage", workdir)
     assert (told.code, told.out) == (2, "")
