@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from safegen import assets
 from safegen import recipe as recipes
+from safegen.curation.hedging import PATTERN as HEDGES
 from safegen.errors import AssetNotFound, UserError
 from safegen.inputs import Inputs, check_teachers, read_inputs
 from safegen.recipe import Recipe
-from safegen.rounds import next_round
+from safegen.rounds import next_round, settled
 from safegen.session import Until, Watch, freeze, open_folder, work, write_plan
 from safegen.store import accounting, plan
 from safegen.store.folder import RunFolder
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from safegen.build import BuildReport, Yield
+    from safegen.dataset.figures import Yardsticks
 
 load_recipe = recipes.load
 
@@ -144,6 +146,18 @@ def build(folder: RunFolder, inputs: Inputs) -> BuildReport:
         policies=inputs.policies,
         fingerprints=inputs.fingerprints,
         trusted=inputs.trusted,
+        given=_yardsticks(folder, inputs),
+    )
+
+
+def _yardsticks(folder: RunFolder, inputs: Inputs) -> Yardsticks:
+    from safegen.dataset.figures import Yardsticks
+
+    hedges = inputs.locale.compiled.get(HEDGES)
+    return Yardsticks(
+        tiers=inputs.tiers,
+        hedges={} if hedges is None else {inputs.locale.locale: hedges},
+        target=settled(folder, inputs),
     )
 
 
@@ -208,6 +222,7 @@ def _counts(report: BuildReport) -> dict[str, object]:
         "by_domain": {name: _yield(found) for name, found in report.by_domain.items()},
         "by_mode": {name: _yield(found) for name, found in report.by_mode.items()},
         "by_grade": dict(report.by_grade),
+        "target": None if report.target is None else report.target.as_json(),
         "changed": report.changed,
     }
 

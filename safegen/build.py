@@ -1,29 +1,25 @@
-"""From the records of a run to a dataset: dedup, select, split, views, card, manifest.
-
-Records are read one shard at a time; for the corpus only counters and 64-bit digests are held.
-"""
+"""From the records of a run to a dataset: what stays, split, views, card, manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from safegen import assets, plugins, yamlfile
-from safegen.curation.dedup import Duplicates, Expectations, decided, exact
-from safegen.curation.select import best, why_none
+from safegen.covered import TargetReport
+from safegen.curated import curated
 from safegen.curation.split import SPLITS, split_of
 from safegen.dataset import layout
 from safegen.dataset.card import card
+from safegen.dataset.figures import Figures, Yardsticks
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import Facts, Yield, compose, same, taxonomy_names
 from safegen.errors import ConfigError, DatasetInvalid
 from safegen.policy.spec import Policy, Spec
 from safegen.recipe import Recipe
-from safegen.store import parquet, plan
+from safegen.store import parquet
 from safegen.store.folder import RunFolder, write_json
-from safegen.types import Record
 from safegen.views._columns import ScenarioGroup, View
 
 
@@ -54,6 +50,8 @@ class BuildReport:
     """Drafts that were not accepted, by reason."""
     by_grade: Mapping[str, int]
     """Scenarios in the dataset by grade."""
+    target: TargetReport | None
+    """How far the recipe's target is met; None without one."""
     changed: bool
     """Whether any file differs from what was there before."""
 
@@ -66,6 +64,7 @@ def build(
     policies: Sequence[Policy],
     fingerprints: Mapping[str, str],
     trusted: Sequence[str] = (),
+    given: Yardsticks | None = None,
 ) -> BuildReport:
     """Cut the dataset from the finished shards of a run and put it in the output folder.
 
@@ -76,6 +75,7 @@ def build(
         policies: the specs that the records were made under.
         fingerprints: SHA-256 of each asset used, by name, for the manifest.
         trusted: modules that views may be imported from.
+        given: what figures beyond counts are computed with.
 
     Raises:
         ConfigError: a view that cannot be made, or stands twice.
@@ -86,16 +86,19 @@ def build(
     views = _views(recipe, trusted)
     if not run.finished():
         raise DatasetInvalid(f"`{run.root}` has no finished shard; run `safegen generate` first")
-    facts = Facts()
+    facts, figures = Facts(), Figures(given or Yardsticks())
     with layout.staging(run.output) as staged:
-        files = _write_rows(run, recipe, views=views, facts=facts, staged=staged)
+        groups = curated(run, facts, figures)
+        files = _write_rows(groups, recipe, views=views, facts=facts, staged=staged)
         files |= _write_policies(staged, _used(policies, facts))
         taxonomy = taxonomy_names(facts, recipe, taxonomy_version)
-        parquet.write_text(staged / "README.md", card(facts, recipe=recipe, taxonomy=taxonomy))
+        text = card(facts, figures, recipe=recipe, taxonomy=taxonomy)
+        parquet.write_text(staged / "README.md", text)
         parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
         files |= {name: layout.entry(staged / name) for name in ("README.md", ".gitattributes")}
         manifest = compose(
             facts,
+            figures,
             run=run,
             recipe=recipe,
             taxonomy=taxonomy,
@@ -108,7 +111,7 @@ def build(
             write_json(staged / layout.MANIFEST, manifest)
             layout.swap(staged, run.output)
     layout.ignore_run(run.root)
-    return _report(run, facts, changed=changed)
+    return _report(run, facts, figures, changed=changed)
 
 
 def _views(recipe: Recipe, trusted: Sequence[str]) -> dict[str, View]:
@@ -124,15 +127,20 @@ def _views(recipe: Recipe, trusted: Sequence[str]) -> dict[str, View]:
 
 
 def _write_rows(
-    run: RunFolder, recipe: Recipe, *, views: Mapping[str, View], facts: Facts, staged: Path
+    groups: Iterable[ScenarioGroup],
+    recipe: Recipe,
+    *,
+    views: Mapping[str, View],
+    facts: Facts,
+    staged: Path,
 ) -> dict[str, FileEntry]:
-    """Stream the shards through curation into the views' files."""
+    """Stream what stays into the views' files."""
     writers = {
         (name, split): RowWriter(staged, view, split=split, version=recipe.version)
         for name, view in views.items()
         for split in SPLITS
     }
-    for group in _curated(run, facts):
+    for group in groups:
         if group.selected is not None:
             split = split_of(group.selected.scenario.goal_id, test=recipe.split.test)
             for name, view in views.items():
@@ -145,122 +153,6 @@ def _write_rows(
         if writer.rows:
             splits[split] = writer.rows
     return files
-
-
-def _curated(run: RunFolder, facts: Facts) -> Iterator[ScenarioGroup]:
-    """Every scenario that stays, in canonical order, with its drafts; the others are counted."""
-    expectations, duplicates = Expectations(), Duplicates()
-    again = _again(run)
-    seen = 0
-    for shard in run.finished():
-        groups = _grouped(run.read_records(shard))
-        for failed in _failed(run, shard, groups.keys() | again.records.keys()):
-            facts.lost[failed] += 1
-            seen += 1
-        for scenario, own in groups.items():
-            if shard in again.shards and scenario in again.records:
-                continue
-            seen += 1
-            records = [*own, *again.records.get(scenario, ())]
-            head = records[0]
-            if expectations.contradicts(head.scenario.messages, head.expectation):
-                _fail_if_contradicted(run, head)
-            reason, group = _choose(records, facts, duplicates)
-            if group is None:
-                facts.lost[reason] += 1
-            else:
-                yield group
-    facts.planned = max(seen, _planned(run, facts))
-    if facts.planned > seen:
-        facts.lost["unfinished"] += facts.planned - seen
-
-
-class _Again(NamedTuple):
-    """Records of later rounds that asked for further candidates of earlier scenarios."""
-
-    records: Mapping[str, list[Record]]
-    shards: frozenset[int]
-    """Shards of the rounds after the first."""
-
-
-def _again(run: RunFolder) -> _Again:
-    plans = plan.Plans(run.plans)
-    later = frozenset(n for n in run.finished() if n < plans.shards and plans.round_of(n))
-    found: dict[str, list[Record]] = {}
-    for shard in sorted(later):
-        asked = {p.scenario.scenario_id for p in plans.read(shard) if p.first}
-        for record in run.read_records(shard):
-            if record.scenario.scenario_id in asked:
-                found.setdefault(record.scenario.scenario_id, []).append(record)
-    return _Again(found, later)
-
-
-def _planned(run: RunFolder, facts: Facts) -> int:
-    """Count the plan's scenarios by domain and expected mode; all of them together."""
-    plans = plan.Plans(run.plans)
-    count = 0
-    for path in plans.paths:
-        for rows in parquet.batches(path, ["domain", "mode", "first"]):
-            for row in rows:
-                if not row["first"]:
-                    count += 1
-                    facts.steps["planned", row["domain"], row["mode"]] += 1
-    return count
-
-
-def _choose(
-    records: Sequence[Record], facts: Facts, duplicates: Duplicates
-) -> tuple[str, ScenarioGroup | None]:
-    """Select the draft of a scenario, or name the reason why it has none."""
-    for record in records:
-        facts.draft(record)
-    facts.step("seen", records[0])
-    if any(r.draft.outcome == "ok" for r in records):
-        facts.made += 1
-        facts.step("made", records[0])
-    chosen = best(records)
-    if chosen is None:
-        return why_none(records), None
-    facts.accepted += 1
-    facts.step("accepted", chosen)
-    duplicate = duplicates.check(chosen.scenario.messages, chosen.draft.response or "")
-    if duplicate is not None:
-        return duplicate, None
-    facts.keep(chosen)
-    return "", ScenarioGroup(tuple(records), chosen)
-
-
-def _grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.scenario.scenario_id, []).append(record)
-    return groups
-
-
-def _failed(run: RunFolder, shard: int, made: Collection[str]) -> list[str]:
-    """Why a shard's scenarios that have no record at all are lost, one reason a scenario."""
-    outcomes: dict[str, str] = {}
-    for failure in run.shard_failures(shard):
-        outcomes.setdefault(failure.scenario_id, failure.reason or failure.outcome)
-    return [outcome for scenario, outcome in outcomes.items() if scenario not in made]
-
-
-def _fail_if_contradicted(run: RunFolder, record: Record) -> None:
-    """Find the earlier scenario that a digest pointed at and name both.
-
-    Raises:
-        DatasetInvalid: there is one, so it was not two texts with one digest.
-    """
-    wanted = exact(record.scenario.messages)
-    for shard in run.finished():
-        for earlier in run.read_records(shard):
-            equal = exact(earlier.scenario.messages) == wanted
-            if equal and decided(earlier.expectation) != decided(record.expectation):
-                raise DatasetInvalid(
-                    f"scenarios `{earlier.scenario.scenario_id}` and"
-                    f" `{record.scenario.scenario_id}` have equal messages and different"
-                    " expectations; put what tells them apart into the messages"
-                )
 
 
 def _used(policies: Sequence[Policy], facts: Facts) -> list[Policy]:
@@ -298,7 +190,7 @@ def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileE
     return files
 
 
-def _report(run: RunFolder, facts: Facts, *, changed: bool) -> BuildReport:
+def _report(run: RunFolder, facts: Facts, figures: Figures, *, changed: bool) -> BuildReport:
     return BuildReport(
         output=run.output,
         rows=facts.rows,
@@ -314,5 +206,6 @@ def _report(run: RunFolder, facts: Facts, *, changed: bool) -> BuildReport:
         by_mode=facts.yields("mode"),
         rejected=dict(sorted(facts.rejected.items())),
         by_grade=dict(sorted(facts.grades.items())),
+        target=figures.target,
         changed=changed,
     )

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from safegen import plugins
+from safegen.covered import Shapes, reported
 from safegen.edits import only_policies
 from safegen.inputs import PLACES, Inputs, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
+from safegen.scenarios.certificate import Certificate, certificate
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.session import differences
@@ -35,6 +37,8 @@ class Size:
     by_domain_mode: Mapping[tuple[str, str], int]
     prompt_chars: int
     """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
+    certificate: Certificate | None
+    """What the plan covers of its axes; None where fewer than two vary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +110,17 @@ def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
 def _size(inputs: Inputs) -> Size:
     sets = chars = 0
     counts: Counter[tuple[str, str]] = Counter()
-    told = _Told(inputs)
+    told, shapes = _Told(inputs), Shapes()
     world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
     for set_ in plan_sets(world):
         sets += 1
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             chars += told.chars(planned)
-    return Size(sets, sum(counts.values()), dict(sorted(counts.items())), chars)
+            shapes.plan(planned)
+    model = reported(shapes, inputs.tiers)
+    told_of = None if model is None else certificate(model, shapes.rows(inputs.tiers))
+    return Size(sets, sum(counts.values()), dict(sorted(counts.items())), chars, told_of)
 
 
 class _Told:

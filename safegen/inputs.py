@@ -39,6 +39,11 @@ class Inputs:
     named: recipes.Named = field(default_factory=recipes.Named)
 
     @property
+    def tiers(self) -> dict[str, str]:
+        """Policy tier by leaf."""
+        return {name: harm.tier for name, harm in self.tree.harms.items()}
+
+    @property
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of each file that was found, by kind and name."""
         found = {

@@ -11,20 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 
+from safegen.covered import TargetReport, counted, draft_rows, planned_rows, wanted
 from safegen.inputs import Inputs
 from safegen.recipe import Recipe, Target
-from safegen.scenarios import coverage
 from safegen.scenarios.authored import authored_sets
-from safegen.scenarios.coverage import Cell, Ledger, facts, ledger
+from safegen.scenarios.coverage import Cell, facts
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.scenarios.world import World
-from safegen.store import parquet, plan
+from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.types import Planned
 
 LOWEST_RATE = 0.1
 """A cell is asked for at most ten times what it lacks in one round."""
-COLUMNS = ("scenario_id", "harm", "domain", "intent", "mode", "language", "profile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +36,41 @@ class Verdict:
 
 
 def verdict(folder: RunFolder, recipe: Recipe) -> Verdict:
-    """Decide from the complete rounds: full, at the cap, stalled, or another round."""
+    """Decide from the complete rounds: met, at the cap, stalled, or another round."""
     target = recipe.target
     if target is None:
         return Verdict(False, "no target")
     plans = plan.Plans(folder.plans)
-    if len(folder.finished()) < plans.shards:
-        return Verdict(False, "unfinished")
-    if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
-        return Verdict(False, "items are unavailable; run the same command again")
     short = counted(folder, plans, per=target.per).shortfall(wanted(target))
     if not short:
-        return Verdict(False, "full")
+        return Verdict(False, "met")
+    if len(folder.finished()) < plans.shards:
+        return Verdict(False, "unfinished; run the same command again", short)
+    if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
+        return Verdict(False, "items are unavailable; run the same command again", short)
     if plans.rounds > target.rounds:
-        return Verdict(False, f"stopped after {target.rounds} more rounds", short)
+        return Verdict(False, f"the cap on further rounds ({target.rounds}) is reached", short)
     if plans.rounds > 1:
         before = counted(folder, plans, per=target.per, rounds=plans.rounds - 1)
         gained = sum(before.shortfall(wanted(target)).values()) - sum(short.values())
         if gained <= 0:
             return Verdict(False, "stalled: the last round gained nothing", short)
-    return Verdict(True, "another round", short)
+    return Verdict(True, "another round is due; run the same command again", short)
 
 
-def wanted(target: Target) -> coverage.Target:
-    """The recipe's target as the ledger reads it."""
-    return coverage.Target(target.accepted, target.per)
-
-
-def counted(
-    folder: RunFolder, plans: plan.Plans, *, per: tuple[str, ...], rounds: int | None = None
-) -> Ledger:
-    """The ledger of the first rounds, default all; one shard in memory at a time."""
-    last = plans.rounds if rounds is None else rounds
-    drafts = (
-        facts(record)
-        for shard in folder.finished()
-        if plans.round_of(shard) < last
-        for record in folder.read_records(shard)
-    )
-    rows = (row for p in plans.paths for batch in parquet.batches(p, COLUMNS) for row in batch)
-    return ledger(rows, drafts, axes=per)
+def settled(folder: RunFolder, inputs: Inputs) -> TargetReport | None:
+    """How far the target is met and why the run stopped there; None without a target."""
+    target = inputs.recipe.target
+    if target is None:
+        return None
+    found, plans = verdict(folder, inputs.recipe), plan.Plans(folder.plans)
+    why = found.why
+    if found.goes_on and not any(_TopUp(folder, inputs, plans, found.short).sets(plans.rounds)):
+        why = "nothing is left to ask"
+    cells = {
+        tuple(str(row[name]) for name in target.per) for row in planned_rows(plans, target.per)
+    }
+    return TargetReport(target.accepted, target.per, len(cells), found.short, why)
 
 
 def next_round(folder: RunFolder, inputs: Inputs) -> bool:
@@ -119,25 +113,30 @@ class _TopUp:
             yield [_of_round(p, number) for p in set_]
 
     def _again(self) -> Iterator[list[Planned]]:
-        """Further candidates for single prompts that have no accepted draft."""
-        accepted = {
-            r.scenario.scenario_id
-            for shard in self.folder.finished()
-            for r in self.folder.read_records(shard)
-            if r.accepted
-        }
-        asked: dict[str, Planned] = {}
+        """Further candidates for single prompts that have no accepted draft, in the order of the plan."""
+        last = self._unaccepted()
+        candidates = self.inputs.recipe.plan.candidates
         for shard in range(self.plans.shards):
             for item in self.plans.read(shard):
                 written = item.brief is None and not _in_dialogue(item)
-                if item.scenario.scenario_id not in accepted and written:
-                    asked[item.scenario.scenario_id] = item
-        candidates = self.inputs.recipe.plan.candidates
-        for item in asked.values():
-            cell = self._cell(item)
-            if self.left.get(cell, 0) > 0:
-                self.left[cell] -= self.rates.get(cell, 1.0)
-                yield [replace(item, first=item.first + candidates)]
+                if item.first or item.scenario.scenario_id not in last or not written:
+                    continue
+                cell = self._cell(item)
+                if self.left.get(cell, 0) > 0:
+                    self.left[cell] -= self.rates.get(cell, 1.0)
+                    first = last[item.scenario.scenario_id] + candidates
+                    yield [replace(item, first=first)]
+
+    def _unaccepted(self) -> dict[str, int]:
+        """The latest first candidate of each scenario that has no accepted draft."""
+        last: dict[str, int] = {}
+        for row in planned_rows(self.plans, ("scenario_id", "first")):
+            last[row["scenario_id"]] = max(row["first"], last.get(row["scenario_id"], 0))
+        columns = ("scenario_id", "accepted")
+        for row in draft_rows(self.folder, columns, self.folder.finished()):
+            if row["accepted"]:
+                last.pop(row["scenario_id"], None)
+        return last
 
     def _unused(self) -> Iterator[list[Planned]]:
         """Written goals that no earlier round planned."""
@@ -148,7 +147,7 @@ class _TopUp:
             self.inputs.policies,
             self.inputs.locale,
         )
-        used = {p.scenario.set_id for n in range(self.plans.shards) for p in self.plans.read(n)}
+        used = {row["set_id"] for row in planned_rows(self.plans, ("set_id",))}
         for goal in goals(world):
             set_ = single_turns(goal, world)
             cells = [self._cell(p) for p in set_]

@@ -175,6 +175,28 @@ def show(
 
 
 @app.command()
+def coverage(
+    folder: FolderArg,
+    by: Annotated[
+        str, typer.Option(metavar="AXES", help="Axes of the table, with commas: harm,mode.")
+    ] = "harm,intent",
+    heat: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="AXIS AXIS", help="A heat map of two axes too."),
+    ] = None,
+    certificate: Annotated[
+        bool,
+        typer.Option("--certificate", help="Combinations covered by the plan and after filtering."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what is planned, made, accepted and missing."""
+    from safegen.cli import coverage as ledger
+
+    ledger.coverage(folder, by=by, heat=heat, certificate=certificate, json=json)
+
+
+@app.command()
 def verify(folder: FolderArg, json: Json = False) -> None:
     """Prove a dataset: hashes, schema, splits."""
     from safegen.cli import look

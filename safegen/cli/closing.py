@@ -32,6 +32,8 @@ TO_DO = {
     "not_validated": "run again without `--until`",
     "duplicate_prompt": "nothing: an equal prompt is kept",
     "duplicate_response": "nothing: an equal answer is kept",
+    "near_copy": "nothing: the prompt it repeats is kept",
+    "tell_tale": "nothing: its words give the intent away",
     "withheld": "nothing: unsafe text is not kept",
     "unscored": "a validator could not tell",
 }
@@ -131,6 +133,8 @@ def _facts(
         counts = ", ".join(f"{split} {number(n)}" for split, n in splits.items())
         told = f"{number(sum(splits.values()))} {what}: {counts}" if counts else "empty, left out"
         yield (name, told)
+    if report.target is not None:
+        yield ("target", word(report.target.line, "yellow" if report.target.short else ""))
     if run.asked:
         yield ("asked", f"{_spent(run.usage)}, {clock(run.seconds)}")
     if demo := report.by_grade.get("demo", 0):
@@ -153,6 +157,8 @@ def _next(
     run: Run, report: BuildReport, lost: Mapping[str, int]
 ) -> Iterator[tuple[str, RenderableType]]:
     folder = shlex.quote(str(run.output))
+    if report.target is not None and report.target.short:
+        yield ("missing", word(f"safegen coverage {folder}"))
     if lost:
         yield ("ask anew", word(f"safegen retry {folder}"))
     yield ("look", word(f"safegen show {folder} -n 1 --reveal"))

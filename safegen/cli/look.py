@@ -23,9 +23,11 @@ from safegen.cli.screen import (
     number,
     plural,
     put,
+    share,
     short,
     word,
 )
+from safegen.covered import certificate_json
 from safegen.errors import StoreDamaged
 from safegen.forecast import FolderState, Forecast, TeacherFacts, forecast
 from safegen.inputs import Inputs, read_inputs
@@ -34,6 +36,7 @@ from safegen.store.folder import read_json
 from safegen.types import MODES
 
 if TYPE_CHECKING:
+    from safegen.scenarios.certificate import Certificate
     from safegen.store.folder import RunFolder
 
 # Any: what accounting.json and manifest.json hold was written by some version of safegen.
@@ -79,6 +82,8 @@ def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, Rend
     yield "taxonomy", f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}"
     yield "policies", ", ".join(p.policy_id for p in inputs.policies)
     yield "plan", f"{plural(found.size.sets, 'set')}, {plural(found.size.prompts, 'prompt')}"
+    if found.size.certificate is not None:
+        yield "coverage", _certificate(found.size.certificate)
     yield "calls", _calls(inputs, found)
     for teacher in found.teachers:
         yield teacher.role, _teacher(teacher)
@@ -94,6 +99,13 @@ def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, Rend
     yield "validators", ", ".join(names)
     yield "views", ", ".join(v.use for v in recipe.views)
     yield "folder", _folder(found.folder)
+
+
+def _certificate(found: Certificate) -> str:
+    counts = found.counts
+    possible = counts.total - counts.void
+    told = f"{number(counts.covered)} of {number(possible)} combinations of axis values"
+    return f"{told} ({share(counts.covered, possible)}); {number(counts.void)} make no sense"
 
 
 def _calls(inputs: Inputs, found: Forecast) -> str:
@@ -145,6 +157,9 @@ def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
         "sets": found.size.sets,
         "prompts": found.size.prompts,
         "by_domain_mode": by_domain,
+        "certificate": None
+        if found.size.certificate is None
+        else certificate_json(found.size.certificate),
         "drafts": found.drafts,
         "calls_at_most": found.calls,
         "prompt_tokens_estimate": found.prompt_tokens,

@@ -5,16 +5,16 @@ Names of models, validators and reasons come from outside; they are escaped befo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping
 
 from safegen.curation.split import SPLITS
+from safegen.dataset.card_figures import corpus_section, coverage_section
+from safegen.dataset.figures import Figures
 from safegen.dataset.manifest import Facts
+from safegen.dataset.markdown import cell, table
 from safegen.recipe import Recipe
 from safegen.types import INTENTS, MODES
 
-MAX_CELL = 200
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 DEMO = (
     "**Demo rows.** {count} of {prompts} answers here are a demo: they were written by the embedded "
@@ -34,24 +34,7 @@ LIMITS = (
 )
 
 
-def cell(value: object) -> str:
-    """Write any text as one harmless piece of Markdown: no markup, links, lines or odd characters."""
-    text = " ".join(str(value).split())
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:MAX_CELL]
-    text = re.sub(r"([\\`*{}\[\]|~]|^[#>+-])", r"\\\1", text)
-    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
-    return escape(text, quote=False).replace("://", "&#58;//").replace("www.", "www&#46;")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Draw a Markdown table; a note instead of one without rows."""
-    if not rows:
-        return "None."
-    lines = [head, ["---"] * len(head), *[[cell(value) for value in row] for row in rows]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def card(facts: Facts, *, recipe: Recipe, taxonomy: str) -> str:
+def card(facts: Facts, figures: Figures, *, recipe: Recipe, taxonomy: str) -> str:
     """Write the README of a dataset."""
     sections = [
         f"# {cell(recipe.name)} {cell(recipe.version)}",
@@ -67,6 +50,8 @@ def card(facts: Facts, *, recipe: Recipe, taxonomy: str) -> str:
         _yield(facts),
         "Lost, by reason:",
         table(("reason", "prompts"), sorted(facts.lost.items())),
+        *coverage_section(figures),
+        *corpus_section(figures),
         "## Drafts by validator",
         _validators(facts),
         "## Teachers and models",

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
+from safegen.dataset.figures import Figures
 from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.errors import StoreDamaged
 from safegen.hashing import digest
@@ -157,6 +158,7 @@ def taxonomy_names(facts: Facts, recipe: Recipe, version: str) -> str:
 
 def compose(
     facts: Facts,
+    figures: Figures,
     *,
     run: RunFolder,
     recipe: Recipe,
@@ -184,6 +186,7 @@ def compose(
         "fingerprints": dict(fingerprints),
         "models": _models(facts),
         "counts": _counts(facts),
+        **figures.as_json(),
         "split": {"test": recipe.split.test},
         "views": {name: _view(view, recipe) for name, view in views.items()},
         "files": {name: told.as_json() for name, told in sorted(files.items())},

@@ -9,6 +9,7 @@ from rich.console import Console
 from safegen.api import Run
 from safegen.build import BuildReport
 from safegen.cli.closing import closing
+from safegen.covered import TargetReport
 from safegen.dataset.manifest import Yield
 from safegen.recipe import Recipe
 from safegen.store.folder import RunFolder
@@ -31,6 +32,7 @@ def make_run(**overrides: object) -> Run:
         "by_mode": {"safe_completion": Yield(1_234, 1_230, 1_200, 1_191)},
         "rejected": {"refusal_form": 1_890, "filtered": 12},
         "by_grade": {"generated": 1_191},
+        "target": None,
         "changed": True,
     }
     report = BuildReport(**values | overrides)  # pyright: ignore[reportArgumentType]
@@ -47,6 +49,18 @@ def screen(run: Run, lost: dict[str, int], width: int = 80) -> list[str]:
 
 def row(lines: list[str], name: str) -> list[str]:
     return next(line.split() for line in lines if line.split()[:1] == [name])
+
+
+def test_a_target_is_told_in_one_line_with_why_the_run_stopped() -> None:
+    short = {("cyber.intrusion", "benign"): 2, ("fraud.scams", "benign"): 1}
+    lines = screen(make_run(target=TargetReport(5, ("harm", "intent"), 9, short, "stalled")), {})
+    told = " ".join(" ".join(lines).split())
+    assert (
+        "target 5 accepted in each harm × intent: met in 7 of 9 cells, short by 3 in 2; stalled"
+        in told
+    )
+    met = screen(make_run(target=TargetReport(5, ("harm",), 9, {}, "met")), {})
+    assert any("met in all 9 cells" in line for line in met)
 
 
 def test_every_count_stands_in_its_row() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from safegen.dataset.card import card, cell, table
+from safegen.dataset.figures import Figures, Yardsticks
 from safegen.dataset.manifest import Facts
 from safegen.recipe import Recipe
 from tests.factories import make_draft, make_record, make_scenario
@@ -23,7 +24,7 @@ def head_of(text: str) -> dict[str, object]:
 
 
 def shown(facts: Facts) -> str:
-    return card(facts, recipe=Recipe(name="kitchen"), taxonomy="core@1.0.0")
+    return card(facts, Figures(Yardsticks()), recipe=Recipe(name="kitchen"), taxonomy="core@1.0.0")
 
 
 def test_foreign_text_cannot_leave_its_cell() -> None:

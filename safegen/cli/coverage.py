@@ -1,0 +1,255 @@
+"""safegen coverage: the ledger as a table and a heat map, what is missing, and the certificate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from safegen import api
+from safegen.cli.heat import Names, draw, ordered
+from safegen.cli.screen import (
+    PIPE_WIDTH,
+    console,
+    facts,
+    grid,
+    json_line,
+    number,
+    plural,
+    put,
+    share,
+    word,
+)
+from safegen.covered import (
+    AXES,
+    Certificates,
+    TargetReport,
+    accepted_shapes,
+    certificates,
+    certificates_json,
+    compared,
+    counted,
+    planned_shapes,
+)
+from safegen.errors import UserError
+from safegen.inputs import Inputs, read_inputs
+from safegen.rounds import settled
+from safegen.scenarios.coverage import Cell, Counts, Ledger
+from safegen.store import plan
+from safegen.yamlfile import did_you_mean
+
+NAMED = 15
+"""Cells and combinations that are named on the screen."""
+
+
+class Shown(NamedTuple):
+    """What is looked at."""
+
+    ledger: Ledger
+    by: Names
+    heat: Names | None
+    target: TargetReport | None
+    certificates: Certificates | None
+
+
+def coverage(
+    folder: Path, *, by: str, heat: tuple[str, str] | None, certificate: bool, json: bool
+) -> None:
+    """Show what a run covers; changes nothing."""
+    axes = _names(by.split(","), option="--by")
+    hot = _names(heat, option="--heat") if heat else None
+    run = api.open_run(folder)
+    inputs = read_inputs(run.recipe)
+    plans = plan.Plans(run.folder.plans)
+    every = tuple(dict.fromkeys([*axes, *(hot or ()), "harm", "intent", "mode", "language"]))
+    shown = Shown(
+        counted(run.folder, plans, per=every),
+        axes,
+        hot,
+        settled(run.folder, inputs),
+        _certificates(run, inputs, plans) if certificate else None,
+    )
+    if json:
+        sys.stdout.write(json_line({"folder": str(folder), **_json(shown)}))
+        return
+    out = console(sys.stdout)
+    put(out, word(f"{run.recipe.name} {run.recipe.version} in {folder}", "bold"))
+    put(out, word(f"{plural(plans.rounds, 'round')} planned; {_total(shown.ledger)}"), "")
+    _put(out, shown)
+
+
+def _names(names: Sequence[str], *, option: str) -> Names:
+    for name in names:
+        if name not in AXES:
+            raise UserError(
+                f"{option}: no axis `{name[:60]}`{did_you_mean(name, AXES)}; known: {', '.join(AXES)}"
+            )
+    if len(set(names)) < len(names):
+        raise UserError(f"{option}: an axis stands twice; name each once")
+    return tuple(names)
+
+
+def _certificates(run: api.Run, inputs: Inputs, plans: plan.Plans) -> Certificates | None:
+    return certificates(planned_shapes(plans), accepted_shapes(run.folder), inputs.tiers)
+
+
+def _total(ledger: Ledger) -> str:
+    counts = ledger.by(()).get((), Counts())
+    told = f"{plural(counts.planned, 'prompt')}, {number(counts.made)} answered"
+    return f"{told}, {number(counts.accepted)} accepted ({share(counts.accepted, counts.planned)})"
+
+
+def _put(out: Console, shown: Shown) -> None:
+    put(out, *_table(out, shown), "")
+    if shown.heat:
+        put(out, *draw(shown.ledger.by(shown.heat), shown.heat, width=out.width), "")
+    if shown.target is not None:
+        style = "yellow" if shown.target.short else "green"
+        put(out, word(f"target: {shown.target.line}", style), "")
+    for head, lines in (("short of the target", _short(shown)), ("nothing accepted", _bare(shown))):
+        if lines:
+            put(out, word(f"{head} ({plural(len(lines), 'cell')})", "bold"), *_first(lines), "")
+    if shown.certificates is not None:
+        put(out, *_certificate(shown.certificates), "")
+
+
+def _table(out: Console, shown: Shown) -> Iterator[RenderableType]:
+    """Two axes as a cross table where it fits, else a line for each cell."""
+    cells = shown.ledger.by(shown.by)
+    if len(shown.by) == 2:
+        table = _cross(cells, shown)
+        wide = out.options.update(width=PIPE_WIDTH)
+        if out.measure(table, options=wide).maximum <= out.width:
+            yield table
+            yield word("  accepted/planned of each cell; – is not planned", "dim")
+            return
+    yield _long(cells, shown, narrow=out.width < 72)
+
+
+def _cross(cells: Mapping[Cell, Counts], shown: Shown) -> RenderableType:
+    rows, columns = ordered(cells, shown.by)
+    missing = ["missing"] if _missing(shown) else []
+    heads = [shown.by[0], *columns, "all", *missing, ""]
+    table = grid(*heads, right=range(1, len(heads) - 1))
+    for row in rows:
+        own = [cells.get((row, column), Counts()) for column in columns]
+        told = [_share(c) for c in [*own, _sum(own)]]
+        lacks = sum(_missing(shown).get((row, c), 0) for c in columns)
+        table.add_row("", word(row), *told, *([_lack(lacks)] if missing else []))
+    totals = [_sum([cells.get((r, c), Counts()) for r in rows]) for c in columns]
+    told = [_share(c) for c in [*totals, _sum(totals)]]
+    lacks = sum(_missing(shown).values())
+    table.add_row("", "all", *told, *([_lack(lacks)] if missing else []), style="bold")
+    return table
+
+
+def _long(cells: Mapping[Cell, Counts], shown: Shown, *, narrow: bool) -> RenderableType:
+    """A line for each cell; on a narrow terminal its axes share one column."""
+    missing = ["missing"] if _missing(shown) else []
+    axes = [" · ".join(shown.by)] if narrow else list(shown.by)
+    steps = ["acc/plan"] if narrow else ["planned", "made", "accepted"]
+    heads = [*axes, *steps, *missing, ""]
+    table = grid(*heads, right=range(len(axes), len(heads) - 1))
+    if narrow:
+        table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
+    for cell, c in [*cells.items(), (None, _sum(list(cells.values())))]:
+        parts = ["all"] * len(shown.by) if cell is None else list(cell)
+        names = ["all" if cell is None else " · ".join(parts)] if narrow else parts
+        counts = (
+            [_share(c)] if narrow else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
+        )
+        lacks = sum(_missing(shown).values()) if cell is None else _missing(shown).get(cell, 0)
+        more = [_lack(lacks)] if missing else []
+        table.add_row("", *map(word, names), *counts, *more, style="" if cell else "bold")
+    return table
+
+
+def _share(c: Counts, *, alone: bool = False) -> Text:
+    if not c.planned:
+        return Text("–", "dim")
+    style = "red" if not c.accepted else "yellow" if c.accepted < c.planned else ""
+    return Text(number(c.accepted) if alone else f"{c.accepted:,}/{c.planned:,}", style)
+
+
+def _lack(count: int) -> Text:
+    return Text(number(count), "yellow" if count else "dim")
+
+
+def _sum(counts: Sequence[Counts]) -> Counts:
+    return sum(counts, start=Counts())
+
+
+def _missing(shown: Shown) -> Mapping[Cell, int]:
+    """What each cell lacks, where the table's cells are those of the target."""
+    if shown.target is None or shown.target.per != shown.by:
+        return {}
+    return shown.target.short
+
+
+def _short(shown: Shown) -> list[str]:
+    if shown.target is None:
+        return []
+    short = shown.target.short
+    ranked = sorted(short.items(), key=lambda item: (-item[1], item[0]))
+    return [f"{' · '.join(cell)}: {number(n)} missing" for cell, n in ranked]
+
+
+def _bare(shown: Shown) -> list[str]:
+    """Cells of leaf, intent, mode and language that the plan reaches and filtering emptied."""
+    cells = shown.ledger.by(("harm", "intent", "mode", "language"))
+    return [
+        f"{' · '.join(cell)}: 0 of {number(c.planned)}"
+        for cell, c in cells.items()
+        if c.planned and not c.accepted
+    ]
+
+
+def _first(lines: Sequence[str]) -> Iterator[RenderableType]:
+    for line in lines[:NAMED]:
+        yield word(f"- {line}")
+    if len(lines) > NAMED:
+        yield word(f"and {number(len(lines) - NAMED)} more; --json names all", "dim")
+
+
+def _certificate(found: Certificates) -> Iterator[RenderableType]:
+    yield word("certificate", "bold")
+    told = [("pairs of", ", ".join(found.axes))]
+    if found.triples:
+        told.append(("triples of", ", ".join(found.triples)))
+    yield facts(told, width=10)
+    yield ""
+    table = grid("combinations", "plan", "accepted", "", right=(1, 2))
+    for name, before, after in compared(found):
+        table.add_row("", name, number(before), number(after))
+    yield table
+    lost = found.after.counts.missing
+    if lost:
+        yield ""
+        yield word(f"missing among accepted prompts ({number(lost)})", "bold")
+        named = [" · ".join(f"{a} {v}" for a, v in row.items()) for row in found.after.missing]
+        yield from (word(f"- {line}") for line in named[:NAMED])
+        if lost > NAMED:
+            yield word(f"and {number(lost - NAMED)} more", "dim")
+
+
+def _json(shown: Shown) -> dict[str, object]:
+    axes = tuple(dict.fromkeys([*shown.by, *(shown.heat or ())]))
+    lacks = _missing(shown) if axes == shown.by else dict[Cell, int]()
+    return {
+        "axes": list(axes),
+        "cells": [
+            dict(zip(axes, cell, strict=True))
+            | {"planned": c.planned, "made": c.made, "accepted": c.accepted}
+            | ({"missing": lacks.get(cell, 0)} if lacks else {})
+            for cell, c in shown.ledger.by(axes).items()
+        ],
+        "nothing_accepted": _bare(shown),
+        "target": None if shown.target is None else shown.target.as_json(),
+        "certificate": None
+        if shown.certificates is None
+        else certificates_json(shown.certificates, listed=100),
+    }

@@ -1,0 +1,295 @@
+"""What a run covers: the ledger of its cells, and a certificate of its combinations before and after filtering.
+
+Plans and records are read in batches and by column; what stays in memory is a number for each
+scenario and each distinct row of axis values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from safegen.errors import StoreDamaged
+from safegen.recipe import Target
+from safegen.scenarios import axes as axes_file
+from safegen.scenarios import coverage
+from safegen.scenarios.axes import BRANCHING, Axes
+from safegen.scenarios.certificate import Certificate, certificate
+from safegen.scenarios.coverage import Cell, Facts, Ledger, attribute_row, facts
+from safegen.scenarios.covering import Model, Void
+from safegen.store import parquet, plan
+from safegen.store.folder import RunFolder
+from safegen.types import Planned, Record
+
+CHOSEN = ("harm", "intent", "profile", "language")
+"""Reported over the values that the plan holds: the recipe chose them."""
+WHOLE = ("task", "evidence", "requested_detail")
+"""Reported over every value of the axes file."""
+AXES = (*CHOSEN, *WHOLE, "domain", "mode")
+"""What a cell of the ledger may be made of."""
+LISTED = 20
+"""Missing combinations that a manifest names."""
+_ROW = (*CHOSEN, *WHOLE, "attributes")
+
+
+def counted(
+    folder: RunFolder, plans: plan.Plans, *, per: Sequence[str], rounds: int | None = None
+) -> Ledger:
+    """The ledger over some of `AXES`, of all that was planned and of the drafts of the first rounds.
+
+    Args:
+        folder: the run.
+        plans: its plans.
+        per: what makes a cell.
+        rounds: how many rounds' drafts count; default all.
+    """
+    last = plans.rounds if rounds is None else rounds
+    shards = [n for n in folder.finished() if n >= plans.shards or plans.round_of(n) < last]
+    columns = ["scenario_id", *per]
+    return coverage.ledger(
+        planned_rows(plans, columns),
+        draft_rows(folder, [*columns, "outcome", "accepted"], shards),
+        axes=per,
+    )
+
+
+def planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of every planned scenario, of all rounds.
+
+    Raises:
+        StoreDamaged: a plan that cannot be read, or of another safegen.
+    """
+    for path in plans.paths:
+        yield from _rows(path, columns, remedy="start over with `--replan`")
+
+
+def draft_rows(
+    folder: RunFolder, columns: Sequence[str], shards: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    """Some columns of every draft of some shards.
+
+    Raises:
+        StoreDamaged: a shard that cannot be read, or of another safegen.
+    """
+    for shard in shards:
+        remedy = "delete it and run the same command again"
+        yield from _rows(folder.records(shard), columns, remedy=remedy)
+
+
+def _rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[dict[str, Any]]:
+    names = list(dict.fromkeys(columns))
+    for batch in parquet.batches(path, names):
+        if batch and len(batch[0]) < len(names):
+            raise StoreDamaged(f"`{path}` has other columns than this safegen writes; {remedy}")
+        yield from batch
+
+
+@dataclass(slots=True)
+class Shapes:
+    """Distinct rows of axis values that are written or confirmed, with how often each came."""
+
+    counts: Counter[tuple[tuple[str, str], ...]] = field(
+        default_factory=Counter[tuple[tuple[str, str], ...]]
+    )
+    varied: dict[str, None] = field(default_factory=dict[str, None])
+    """Further axes that an author was asked to vary."""
+    _pairs: dict[tuple[str, str], tuple[str, str]] = field(
+        default_factory=dict[tuple[str, str], tuple[str, str]]
+    )
+
+    def add(self, row: Facts, *, asked: Mapping[str, str] | None = None) -> None:
+        """Count a row; `asked` is what an author is told to write, for a plan."""
+        self.varied |= dict.fromkeys(asked or ())
+        known = {**(asked or {}), **attribute_row(row), "harm": str(row["harm"])}
+        self.counts[tuple(self._pairs.setdefault(p, p) for p in sorted(known.items()))] += 1
+
+    def plan(self, item: Planned) -> None:
+        """Count a planned scenario."""
+        self.add(facts(item), asked=briefed(item.brief))
+
+    def keep(self, record: Record) -> None:
+        """Count a scenario that stays."""
+        self.add(facts(record))
+
+    def values(self, axis: str) -> list[str]:
+        """The values of an axis, sorted."""
+        return sorted({value for shape in self.counts for name, value in shape if name == axis})
+
+    def rows(self, tiers: Mapping[str, str]) -> Iterator[dict[str, str]]:
+        """Every row as often as it came, with its leaf's tier where that is known."""
+        for shape in self.counts.elements():
+            row = dict(shape)
+            yield row | ({"tier": tiers[row["harm"]]} if row["harm"] in tiers else {})
+
+
+@lru_cache(maxsize=8)
+def briefed(brief: str | None) -> Mapping[str, str]:
+    """The axis values that a planned set's brief asks its author for; equal briefs follow one another."""
+    if brief is None:
+        return {}
+    told = cast(dict[str, dict[str, list[list[str]]]], json.loads(brief))
+    return {axis: value for axis, value, *_ in told["brief"]["row"]}
+
+
+def planned_shapes(plans: plan.Plans) -> Shapes:
+    """The shapes of all rounds' plans; further candidates of a prompt count once."""
+    shapes = Shapes()
+    for row in planned_rows(plans, [*_ROW, "brief", "first"]):
+        if not row["first"]:
+            shapes.add(row, asked=briefed(row["brief"]))
+    return shapes
+
+
+def accepted_shapes(folder: RunFolder) -> Shapes:
+    """The shapes of all scenarios with an accepted draft."""
+    shapes, seen = Shapes(), set[str]()
+    columns = ["scenario_id", *_ROW, "outcome", "accepted"]
+    for row in draft_rows(folder, columns, folder.finished()):
+        if row["outcome"] == "ok" and row["accepted"] and row["scenario_id"] not in seen:
+            seen.add(row["scenario_id"])
+            shapes.add(row)
+    return shapes
+
+
+def reported(shapes: Shapes, tiers: Mapping[str, str], *, axes: Axes | None = None) -> Model | None:
+    """What a plan is to cover: pairs of the axes with two values or more, triples where the policy branches.
+
+    Args:
+        shapes: of the plan.
+        tiers: policy tier by leaf; without one, tiers are not reported.
+        axes: default the axes file.
+
+    Returns:
+        None where nothing is planned, or fewer than two axes vary.
+    """
+    if not shapes.counts:
+        return None
+    axes = axes or axes_file.load()
+    harms = shapes.values("harm")
+    values = {name: shapes.values(name) for name in CHOSEN[1:]}
+    values["tier"] = list(dict.fromkeys(sorted(tiers[h] for h in harms if h in tiers)))
+    for name in (*WHOLE, *shapes.varied):
+        values.setdefault(name, list(axes.by_id[name].values) if name in axes.by_id else [])
+    known = {
+        name: [v for v in axes.by_id[name].values if v in found]
+        for name, found in values.items()
+        if name in axes.by_id
+    }
+    known = {name: found for name, found in known.items() if len(found) > 1}
+    model = axes.model(list(known), values=known)
+    factors = ({"harm": harms} if len(harms) > 1 else {}) | dict(model.factors)
+    if len(factors) < 2:
+        return None
+    void = [*model.void, *(_tier_voids(harms, tiers) if {"harm", "tier"} <= set(factors) else ())]
+    return replace(model, factors=factors, void=tuple(void))
+
+
+def _tier_voids(harms: Sequence[str], tiers: Mapping[str, str]) -> Iterator[Void]:
+    for tier in sorted({tiers[h] for h in harms if h in tiers}):
+        others = [h for h in harms if tiers.get(h) != tier]
+        if others:
+            yield Void({"tier": [tier], "harm": others}, "a leaf has one tier")
+
+
+class Certificates(NamedTuple):
+    """What the plan covers, and what is left after filtering, of one model."""
+
+    axes: tuple[str, ...]
+    triples: tuple[str, ...]
+    """Axes that are covered in triples."""
+    before: Certificate
+    after: Certificate
+
+
+def certificates(
+    before: Shapes, after: Shapes, tiers: Mapping[str, str], *, axes: Axes | None = None
+) -> Certificates | None:
+    """Both certificates; None where fewer than two axes vary."""
+    model = reported(before, tiers, axes=axes)
+    if model is None:
+        return None
+    triples = tuple(name for group in model.groups for name in group.factors if name in BRANCHING)
+    told = [certificate(model, shapes.rows(tiers)) for shapes in (before, after)]
+    return Certificates(tuple(model.factors), triples, told[0], told[1])
+
+
+def compared(found: Certificates) -> Iterator[tuple[str, int, int]]:
+    """The steps of a certificate with its figures before and after filtering."""
+    before, after = found.before.counts, found.after.counts
+    yield "combinations", before.total, after.total
+    yield "without sense (void)", before.void, after.void
+    yield "covered", before.covered, after.covered
+    yield "missing", before.missing, after.missing
+
+
+def certificates_json(found: Certificates, *, listed: int = LISTED) -> dict[str, object]:
+    """Certificates for machines."""
+    return {
+        "axes": list(found.axes),
+        "pairs_of": list(found.axes),
+        "triples_of": list(found.triples),
+        "before": certificate_json(found.before, listed=listed),
+        "after": certificate_json(found.after, listed=listed),
+    }
+
+
+def certificate_json(found: Certificate, *, listed: int = LISTED) -> dict[str, object]:
+    """One certificate for machines."""
+    counts = found.counts
+    return {
+        "rows": found.rows,
+        "rows_that_break_a_constraint": found.breaking,
+        "total": counts.total,
+        "void": counts.void,
+        "covered": counts.covered,
+        "missing": counts.missing,
+        "first_missing": [dict(row) for row in found.missing[:listed]],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """How far a target is met, and why no further round was planned."""
+
+    accepted: int
+    per: tuple[str, ...]
+    cells: int
+    """Cells that the plan reaches."""
+    short: Mapping[Cell, int]
+    """Accepted scenarios that are missing, by cell."""
+    stopped: str
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        met = self.cells - len(self.short)
+        head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
+        if not self.short:
+            return f"{head}: met in all {self.cells:,} cells"
+        told = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.short.values()):,}"
+        return f"{head}: {told} in {len(self.short):,}; {self.stopped}"
+
+    def as_json(self) -> dict[str, object]:
+        """For machines."""
+        return {
+            "accepted": self.accepted,
+            "per": list(self.per),
+            "cells": self.cells,
+            "cells_short": len(self.short),
+            "short_by": sum(self.short.values()),
+            "short": [
+                {"cell": dict(zip(self.per, cell, strict=True)), "missing": n}
+                for cell, n in sorted(self.short.items())
+            ],
+            "stopped": self.stopped,
+        }
+
+
+def wanted(target: Target) -> coverage.Target:
+    """The recipe's target as the ledger reads it."""
+    return coverage.Target(target.accepted, target.per)

@@ -1,0 +1,91 @@
+"""What was measured of a dataset beyond counts: coverage, target, near copies, telling words, hedging."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from safegen.covered import Certificates, Shapes, TargetReport, certificates, certificates_json
+from safegen.curation import near
+from safegen.curation.corpus import BOUND, Left, Prompt, Sample, prompt_text, result_json
+from safegen.curation.hedging import Hedging
+from safegen.curation.telltale import Question, Result
+from safegen.types import Record
+
+NAMED = 100
+"""Near copies that a manifest names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Yardsticks:
+    """What figures are computed with, beside the rows."""
+
+    tiers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Policy tier by leaf."""
+    hedges: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
+    """What hedges, by language."""
+    target: TargetReport | None = None
+
+
+class Figures:
+    """Filled while rows are taken; results are computed once, afterwards."""
+
+    def __init__(self, given: Yardsticks) -> None:
+        self.target = given.target
+        self.before, self.after = Shapes(), Shapes()
+        self.left = Left()
+        self.sample = Sample(total=0)
+        self.hedging = Hedging(given.tiers, given.hedges)
+        self._tiers = given.tiers
+
+    def keep(self, record: Record) -> None:
+        """Count a scenario that stays, by its selected draft."""
+        s = record.scenario
+        text = prompt_text(s.messages)
+        mode = record.expectation.mode
+        prompt = Prompt(s.scenario_id, s.set_id, s.goal_id, s.source, s.intent, mode, text)
+        self.after.keep(record)
+        self.sample.add(prompt)
+        self.hedging.add(record)
+
+    @cached_property
+    def certificates(self) -> Certificates | None:
+        """Of the plan and of the rows; None without a plan, or where fewer than two axes vary."""
+        return certificates(self.before, self.after, self._tiers)
+
+    @cached_property
+    def telltale(self) -> dict[Question, Result]:
+        """How well words tell, by question."""
+        return self.sample.measured()
+
+    def as_json(self) -> dict[str, object]:
+        """The manifest's part."""
+        found = self.certificates
+        return {
+            "certificate": None if found is None else certificates_json(found),
+            "target": None if self.target is None else self.target.as_json(),
+            "corpus": self._corpus(),
+            "hedging": self.hedging.as_json(),
+        }
+
+    def _corpus(self) -> dict[str, object]:
+        left = self.left
+        return {
+            "near_copies": {
+                "threshold": near.THRESHOLD,
+                "left_out": [
+                    {"scenario_id": c.id, "of": c.of, "similarity": round(c.similarity, 4)}
+                    for c in left.near[:NAMED]
+                ],
+                "left_out_total": len(left.near),
+                "written_kept": left.near_written,
+            },
+            "tell_tale": {
+                "bound": BOUND,
+                "prompts": len(self.sample.rows),
+                "left_out_for": [w.word for w in left.words],
+                "questions": {q: result_json(r) for q, r in self.telltale.items()},
+            },
+        }

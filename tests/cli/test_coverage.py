@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from safegen.cli import coverage as command
+from safegen.cli.heat import draw
+from safegen.cli.screen import put
+from safegen.covered import TargetReport
+from safegen.scenarios.coverage import Counts, Ledger
+from safegen.store import plan
+from safegen.store.folder import RunFolder
+from tests.cli.kitchen import call, write_recipe
+
+CELLS = {
+    ("cyber.intrusion", "benign", "direct_answer", "en"): Counts(4, 4, 4),
+    ("cyber.intrusion", "dual_use", "safe_completion", "en"): Counts(8, 7, 5),
+    ("fraud.scams", "benign", "direct_answer", "en"): Counts(4, 4, 1),
+    ("fraud.scams", "malicious", "refuse_redirect", "en"): Counts(3, 0, 0),
+}
+LEDGER = Ledger(("harm", "intent", "mode", "language"), CELLS)
+TARGET = TargetReport(
+    5,
+    ("harm", "intent"),
+    4,
+    {
+        ("cyber.intrusion", "benign"): 1,
+        ("fraud.scams", "benign"): 4,
+        ("fraud.scams", "malicious"): 5,
+    },
+    "stalled: the last round gained nothing",
+)
+
+
+def drawn(capsys: pytest.CaptureFixture[str], *, width: int, **changes: object) -> str:
+    shown = command.Shown(LEDGER, ("harm", "intent"), None, TARGET, None)._replace(**changes)
+    command._put(Console(width=width, highlight=False, markup=False), shown)
+    return capsys.readouterr().out
+
+
+def test_the_ledger_is_one_row_a_leaf_with_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line.split() for line in drawn(capsys, width=100).splitlines()]
+    assert ["harm", "benign", "dual_use", "malicious", "all", "missing"] in lines
+    assert ["cyber.intrusion", "4/4", "5/8", "–", "9/12", "1"] in lines
+    assert ["fraud.scams", "1/4", "–", "0/3", "1/7", "9"] in lines
+    assert ["all", "5/8", "5/8", "0/3", "10/19", "10"] in lines
+
+
+def test_what_is_missing_is_named_the_worst_first(capsys: pytest.CaptureFixture[str]) -> None:
+    told = drawn(capsys, width=100)
+    worst = told.index("fraud.scams · malicious: 5 missing")
+    assert worst < told.index("fraud.scams · benign: 4 missing")
+    assert "fraud.scams · malicious · refuse_redirect · en: 0 of 3" in told
+    assert "met in 1 of 4 cells, short by 10 in 3; stalled" in told
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80])
+@pytest.mark.parametrize("by", [("harm", "intent"), ("harm",), ("harm", "intent", "mode")])
+def test_no_width_hides_a_figure(
+    capsys: pytest.CaptureFixture[str], width: int, by: tuple[str, ...]
+) -> None:
+    told = drawn(capsys, width=width, by=by, target=None)
+    assert all(len(line) <= width for line in told.splitlines())
+    assert "…" not in told
+    figures = told.replace("\n", " ").split()
+    assert "10/19" in figures or {"19", "10"} <= set(figures)
+
+
+def heat(capsys: pytest.CaptureFixture[str], *, width: int) -> list[str]:
+    cells = LEDGER.by(("harm", "intent"))
+    put(Console(width=width, highlight=False), *draw(cells, ("harm", "intent"), width=width))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_heat_map_reads_without_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line.split() for line in heat(capsys, width=80)]
+    assert ["cyber.intrusion", "█", "4", "▒", "5", "·"] in lines
+    assert ["fraud.scams", "░", "1", "·", "○", "0"] in lines
+    assert len(lines) == 6
+
+
+def test_a_narrow_heat_map_numbers_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = heat(capsys, width=36)
+    assert all(len(line) <= 36 for line in lines)
+    told = " ".join(lines)
+    assert "1 benign, 2 dual_use, 3 malicious" in " ".join(told.split())
+    assert ["cyber.intrusion", "█", "4", "▒", "5", "·"] in [line.split() for line in lines]
+
+
+def test_coverage_of_a_run_adds_up(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys, "coverage", finished, "--certificate", "--json", "--by", "harm,mode")
+    assert told.code == 0
+    (found,) = told.lines
+    assert found["axes"] == ["harm", "mode"]
+    planned = plan.Plans(RunFolder(finished).plans).scenarios
+    assert sum(c["planned"] for c in found["cells"]) == planned
+    assert all(c["accepted"] <= c["made"] <= c["planned"] for c in found["cells"])
+    assert found["target"] is None
+    before, after = found["certificate"]["before"], found["certificate"]["after"]
+    assert before["rows"] == planned
+    assert before["total"] == after["total"]
+    assert after["covered"] <= before["covered"]
+
+
+def test_the_screen_has_table_map_and_certificate(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "coverage", finished, "--heat", "harm", "mode", "--certificate")
+    assert told.code == 0
+    for words in ("1 round planned", "heat map: harm by mode", "certificate", "cyber.intrusion"):
+        assert words in told.out
+
+
+def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
+    call(capsys, "coverage", finished)
+    assert {p: p.stat().st_mtime_ns for p in finished.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--by", "harm,intend"], "no axis `intend`; did you mean `intent`"),
+        (["--heat", "harm", "harm"], "an axis stands twice"),
+        (["--by", ""], "no axis ``"),
+    ],
+    ids=["unknown", "twice", "empty"],
+)
+def test_a_wrong_axis_is_named(
+    finished: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    told = call(capsys, "coverage", finished, *arguments)
+    assert told.code == 2
+    assert says in told.err
+
+
+def test_records_of_another_safegen_are_named(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import polars as pl
+
+    path = RunFolder(finished).records(0)
+    pl.read_parquet(path).drop("accepted").write_parquet(path)
+    told = call(capsys, "coverage", finished)
+    assert told.code == 1
+    assert "00000.parquet` has other columns than this safegen writes" in told.err
+
+
+def test_a_folder_without_a_run_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = call(capsys, "coverage", workdir)
+    assert (told.code, told.out) == (2, "")
+    assert "no run in" in told.err
+
+
+def test_a_target_is_told_where_a_run_ends_and_in_check(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "name: k\npolicies: [security]\nplan: {harms: [cyber.intrusion]}\ntarget: {accepted: 99}\n"
+    )
+    recipe = write_recipe(workdir, text)
+    told = call(capsys, "generate", recipe, "-o", "out", "--json")
+    (found,) = told.lines
+    assert found["target"]["stopped"] == "nothing is left to ask"
+    assert found["target"]["cells_short"] == 3
+    assert "short by" in told.err
+    assert "safegen coverage out" in told.err
+    checked = call(capsys, "check", recipe)
+    assert "combinations of axis values" in checked.out
+    (machine,) = call(capsys, "check", recipe, "--json").lines
+    assert machine["certificate"]["covered"] > 0

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from safegen.curation import corpus, near
+from safegen.curation.corpus import Prompt, Sample
+from safegen.curation.telltale import Measured, Unmeasured
+from safegen.types import INTENTS, MODES, Intent, Source
+
+WORDS = [
+    f"{a}{b}" for a in "ba be bi bo bu da de di do du".split() for b in "lon mir tas vek".split()
+]
+TAG = "curiously"
+
+
+def text(seed: object, *, words: int = 24) -> str:
+    rng = random.Random(str(seed))
+    return " ".join(rng.choice(WORDS) for _ in range(words))
+
+
+def prompt(
+    set_: str, intent: Intent, said: str, *, source: Source = "author", n: int = 0
+) -> Prompt:
+    mode = MODES[INTENTS.index(intent)]
+    return Prompt(f"{set_}-{intent}-{n}", set_, f"goal-{set_}", source, intent, mode, said)
+
+
+def matched(set_: str, *, source: Source = "author", tag: str = "") -> list[Prompt]:
+    """A set of four prompts; the tag stands in the dual-use ones."""
+    made = [prompt(set_, intent, text((set_, intent)), source=source) for intent in INTENTS]
+    made.append(prompt(set_, "dual_use", text((set_, "again")), source=source, n=1))
+    return [p._replace(text=f"{p.text} {tag}") if p.intent == "dual_use" else p for p in made]
+
+
+def sets(count: int, *, source: Source = "author", tag: str = "") -> list[Prompt]:
+    return [
+        p for n in range(count) for p in matched(f"{source}{tag}{n:03d}", source=source, tag=tag)
+    ]
+
+
+def gate(prompts: Iterable[Prompt]) -> corpus.Left:
+    kept = list(prompts)
+    return corpus.gate(lambda: iter(kept))
+
+
+def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
+    one, two = matched("one"), matched("two")
+    two[3] = two[3]._replace(text=one[0].text + " truly")
+    left = gate([*one, *two])
+    assert left.scenarios == {"two-dual_use-1": "near_copy"}
+    assert [(c.id, c.of) for c in left.near] == [("two-dual_use-1", "one-benign-0")]
+    assert left.near[0].similarity >= near.THRESHOLD
+
+
+def test_a_set_that_would_lose_an_intent_goes_as_a_whole() -> None:
+    one, two = matched("one"), matched("two")
+    two[0] = two[0]._replace(text=one[0].text)
+    assert gate([*one, *two]).scenarios == {p.scenario_id: "near_copy" for p in two}
+
+
+def test_a_copy_of_a_prompt_that_goes_with_its_set_stays() -> None:
+    one, two, three = matched("one"), matched("two"), matched("three")
+    two[0] = two[0]._replace(text=one[0].text)
+    three[2] = three[2]._replace(text=two[2].text)
+    left = gate([*one, *two, *three])
+    assert left.scenarios == {p.scenario_id: "near_copy" for p in two}
+    assert [c.id for c in left.near] == ["two-benign-0"]
+
+
+def test_a_written_prompt_stays_whoever_comes_first() -> None:
+    author, written = matched("author"), matched("written", source="written")
+    author[3] = author[3]._replace(text=written[0].text)
+    assert gate([*author, *written]).scenarios == {"author-dual_use-1": "near_copy"}
+
+
+def test_written_near_copies_are_counted_and_stay() -> None:
+    one, two = matched("one", source="written"), matched("two", source="written")
+    two[0] = two[0]._replace(text=one[0].text)
+    left = gate([*one, *two, *matched("author")])
+    assert (left.scenarios, left.near_written) == ({}, 1)
+
+
+def test_imported_near_copies_go_too() -> None:
+    one = prompt("one", "benign", text(1), source="imported")
+    two = prompt("two", "benign", text(1), source="imported")
+    assert gate([one, two]).scenarios == {"two-benign-0": "near_copy"}
+
+
+def test_sets_with_a_tell_tale_word_go_and_the_word_is_named() -> None:
+    tagged = sets(45, tag=TAG)
+    left = gate([*sets(35), *sets(20, tag="weakly"), *tagged])
+    assert set(left.scenarios.values()) == {"tell_tale"}
+    assert left.scenarios.keys() == {p.scenario_id for p in tagged}
+    assert [w.word for w in left.words] == [TAG]
+
+
+def test_a_tell_tale_word_among_written_or_imported_sets_drops_nothing() -> None:
+    for source in ("written", "imported"):
+        tagged = sets(56, source=source, tag=TAG)
+        left = gate([*tagged, *sets(3)])
+        assert (left.scenarios, left.words) == ({}, ())
+
+
+def test_a_word_that_too_many_sets_hold_drops_nothing() -> None:
+    assert gate([*sets(14), *sets(56, tag=TAG)]).scenarios == {}
+
+
+def test_authored_sets_without_a_tell_stay() -> None:
+    assert gate(sets(60)).scenarios == {}
+
+
+def test_the_sample_is_bounded_and_holds_whole_goals() -> None:
+    prompts = sets(1_500)
+    sample = Sample(total=len(prompts))
+    for p in prompts:
+        sample.add(p)
+    assert 0.8 * corpus.SAMPLE < len(sample.rows) < 1.2 * corpus.SAMPLE
+    goals = [r.goal for r in sample.rows]
+    assert {goals.count(g) for g in set(goals)} == {4}
+
+
+def test_the_sample_measures_what_was_planted_and_says_where_it_cannot() -> None:
+    few, many = Sample(total=40), Sample(total=240)
+    for p in sets(9):
+        few.add(p)
+    for p in sets(60, tag=TAG):
+        many.add(p)
+    assert all(isinstance(r, Unmeasured) for r in few.measured().values())
+    told = many.measured()["dual_use"]
+    assert isinstance(told, Measured)
+    assert told.interval.low > corpus.BOUND
+    assert told.words[0].word == TAG

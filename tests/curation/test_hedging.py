@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from safegen import locales
+from safegen.curation.hedging import FEWEST, PATTERN, Density, Hedging, density
+from safegen.types import Mode
+from tests.factories import make_draft, make_expectation, make_record, make_scenario
+
+HEDGES = locales.load("en").compiled[PATTERN]
+HEDGED = "Perhaps the lid may be open. It depends on the box; generally, consult a professional."
+PLAIN = "The lid is open. It hangs on the hinge of the box."
+
+
+@pytest.mark.parametrize(
+    ("text", "hedges"),
+    [
+        (HEDGED, 5),
+        (PLAIN, 0),
+        ("MAYBE it opens.", 1),
+        ("The shop opens in May, and you may enter.", 0),
+        ("Depending on the weather the lid might not close.", 2),
+        ("This is not legal advice.", 1),
+        ("", 0),
+    ],
+    ids=["hedged", "plain", "capitals", "the month and permission", "two", "disclaimer", "empty"],
+)
+def test_hedges_are_counted(text: str, hedges: int) -> None:
+    assert density(text, HEDGES).hedges == hedges
+
+
+def test_density_is_per_100_words() -> None:
+    assert Density(3, 200, 5).per_100_words == 2.5
+    assert Density(0, 0, 0).per_100_words == 0.0
+
+
+def hedging(
+    free: int, bound: int, *, mode: Mode = "direct_answer", response: str | None = HEDGED
+) -> Hedging:
+    found = Hedging({"a.free": "allowed", "a.bound": "sensitive"}, {"en": HEDGES})
+    for harm, count, said in (("a.free", free, PLAIN), ("a.bound", bound, response)):
+        for _ in range(count):
+            found.add(
+                make_record(
+                    scenario=make_scenario(harm=harm),
+                    expectation=make_expectation(mode=mode),
+                    draft=make_draft(response=said),
+                )
+            )
+    return found
+
+
+def test_answers_with_and_without_the_spec_are_set_against_each_other() -> None:
+    told = hedging(FEWEST, FEWEST).as_json()
+    assert told["without_spec"] == {"answers": 20, "words": 240, "per_100_words": 0.0}
+    assert told["with_spec"] == {"answers": 20, "words": 300, "per_100_words": 33.333}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        hedging(FEWEST - 1, FEWEST),
+        hedging(FEWEST, FEWEST - 1),
+        hedging(FEWEST, FEWEST, mode="safe_completion"),
+        hedging(FEWEST, FEWEST, response=None),
+        Hedging({}, {}),
+    ],
+    ids=["few without", "few with", "another mode", "withheld", "nothing known"],
+)
+def test_too_few_answers_are_unmeasured(found: Hedging) -> None:
+    assert found.as_json() == {"unmeasured": found.unmeasured}
+    assert "at least 20 of each" in (found.unmeasured or "")

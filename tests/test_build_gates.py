@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import safegen
+from safegen.covered import Shapes, TargetReport, planned_shapes
+from safegen.curation import corpus
+from safegen.curation.hedging import FEWEST
+from safegen.dataset.figures import Yardsticks
+from safegen.dataset.verify import verify
+from safegen.locales import load
+from safegen.store import plan
+from safegen.types import INTENTS, MODES, Attribute, Planned, Record, Source
+from tests.curation.test_corpus import TAG, matched, sets
+from tests.e2e.test_authored_sets import World, recipe
+from tests.factories import (
+    make_draft,
+    make_expectation,
+    make_knowledge,
+    make_messages,
+    make_record,
+    make_scenario,
+)
+from tests.test_build import built, bytes_of, make_run, manifest_of
+
+TIERS = {"cyber.intrusion": "restricted", "fraud.scams": "sensitive"}
+
+
+def record(prompt: corpus.Prompt, *, accepted: bool = True) -> Record:
+    scenario = make_scenario(
+        scenario_id=prompt.scenario_id,
+        set_id=prompt.set_id,
+        goal_id=prompt.goal_id,
+        source=prompt.source,
+        intent=prompt.intent,
+        messages=make_messages(prompt.text),
+    )
+    return make_record(
+        scenario=scenario, expectation=make_expectation(mode=prompt.mode), accepted=accepted
+    )
+
+
+def copied(source: Source) -> list[Record]:
+    """Two sets, the second with a paraphrase that repeats the first one's benign prompt."""
+    one, two = matched("one", source=source), matched("two", source=source)
+    two[3] = two[3]._replace(text=one[0].text + " truly")
+    return [record(p) for p in [*one, *two]]
+
+
+def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
+    report = built(make_run(tmp_path, copied("author")))
+    assert report.lost == {"near_copy": 1}
+    told = manifest_of(tmp_path)["corpus"]["near_copies"]
+    assert [c["scenario_id"] for c in told["left_out"]] == ["two-dual_use-1"]
+    assert [c["of"] for c in told["left_out"]] == ["one-benign-0"]
+    assert "1 authored or imported prompts nearly repeat" in (tmp_path / "README.md").read_text()
+    assert verify(tmp_path) == []
+
+
+def test_written_near_copies_stay_and_nobody_looks_for_them(tmp_path: Path) -> None:
+    report = built(make_run(tmp_path, copied("written")))
+    assert report.lost == {}
+    assert manifest_of(tmp_path)["corpus"]["near_copies"]["written_kept"] is None
+
+
+def test_a_copy_of_a_prompt_without_an_accepted_answer_stays(tmp_path: Path) -> None:
+    records = copied("imported")
+    records[0] = replace(records[0], accepted=False, accepted_by=None, reason="style")
+    assert built(make_run(tmp_path, records)).lost == {"style": 1}
+
+
+def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path) -> None:
+    tagged = sets(45, tag=TAG)
+    prompts = [*sets(35), *sets(20, tag="weakly"), *tagged]
+    report = built(make_run(tmp_path, [record(p) for p in prompts]))
+    assert report.lost == {"tell_tale": len(tagged)}
+    told = manifest_of(tmp_path)["corpus"]["tell_tale"]
+    assert told["left_out_for"] == [TAG]
+    assert told["questions"]["dual_use"]["auc"] < 0.75
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"by the bound 0.75 on dual_use: {TAG}." in text
+    assert verify(tmp_path) == []
+
+
+def test_written_sets_with_tell_tale_words_are_only_reported(tmp_path: Path) -> None:
+    prompts = sets(30, source="written", tag=TAG)
+    assert built(make_run(tmp_path, [record(p) for p in prompts])).lost == {}
+    told = manifest_of(tmp_path)["corpus"]["tell_tale"]["questions"]["dual_use"]
+    assert told["low"] > 0.9
+    assert told["words"][0] == TAG
+    assert f"| {TAG}" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_few_rows_are_unmeasured_never_a_number(tmp_path: Path) -> None:
+    built(make_run(tmp_path, copied("written")))
+    told = manifest_of(tmp_path)
+    assert all("unmeasured" in q for q in told["corpus"]["tell_tale"]["questions"].values())
+    assert "unmeasured" in told["hedging"]
+    assert "| dual_use | unmeasured |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def world() -> list[Planned]:
+    """Two leaves by three intents; the label of each prompt decides its evidence."""
+    evidence = {"benign": "none", "dual_use": "none", "malicious": "stated"}
+    return [
+        Planned(
+            make_scenario(
+                scenario_id=f"{harm}-{intent}",
+                harm=harm,
+                domain=harm.split(".")[0],
+                intent=intent,
+                evidence=evidence[intent],
+                messages=make_messages(f"{harm} {intent}?"),
+            ),
+            make_expectation(mode=MODES[INTENTS.index(intent)]),
+            make_knowledge(),
+        )
+        for harm in TIERS
+        for intent in INTENTS
+    ]
+
+
+def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) -> None:
+    planned = world()
+    records = [
+        make_record(scenario=p.scenario, expectation=p.expectation, accepted=p is not planned[-1])
+        for p in planned
+    ]
+    run = make_run(tmp_path, records)
+    plan.write(run.plan(0), [planned])
+    target = TargetReport(1, ("harm", "intent"), 6, {("fraud.scams", "malicious"): 1}, "stalled")
+    built(run, given=Yardsticks(tiers=TIERS, target=target))
+    told = manifest_of(tmp_path)
+    before, after = told["certificate"]["before"], told["certificate"]["after"]
+    assert told["certificate"]["triples_of"] == ["tier", "evidence", "requested_detail"]
+    assert (before["rows"], after["rows"]) == (6, 5)
+    for found in (before, after):
+        assert found["total"] == found["void"] + found["covered"] + found["missing"]
+    lost = {tuple(sorted(m.items())) for m in after["first_missing"]} - {
+        tuple(sorted(m.items())) for m in before["first_missing"]
+    }
+    assert (("harm", "fraud.scams"), ("intent", "malicious")) in lost
+    assert told["target"]["short"] == [
+        {"cell": {"harm": "fraud.scams", "intent": "malicious"}, "missing": 1}
+    ]
+    assert told["target"]["stopped"] == "stalled"
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"| covered | {before['covered']} | {after['covered']} |" in text
+    assert "met in 5 of 6 cells, short by 1 in 1; stalled" in text
+
+
+def test_a_run_without_a_plan_has_no_certificate(tmp_path: Path) -> None:
+    built(make_run(tmp_path, copied("written")))
+    assert manifest_of(tmp_path)["certificate"] is None
+
+
+async def test_what_an_author_was_asked_for_counts_only_once_a_judge_read_it(
+    tmp_path: Path,
+) -> None:
+    world = World()
+    recipe_ = recipe(authored=6, axes=["tone"])
+    done = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
+    found = manifest_of(tmp_path)["certificate"]
+    assert "tone" in found["pairs_of"]
+    assert found["after"]["missing"] > found["before"]["missing"]
+    before, tones = planned_shapes(plan.Plans(done.folder.plans)), Shapes()
+    for shard in done.folder.finished():
+        for r in done.folder.read_records(shard):
+            read = (Attribute("tone", "curt", "confirmed"),)
+            tones.keep(replace(r, scenario=replace(r.scenario, attributes=read)))
+    assert len(before.values("tone")) > 1
+    assert tones.values("tone") == ["curt"]
+
+
+@pytest.mark.parametrize("source", ["written", "author"])
+def test_equal_records_give_equal_manifests(tmp_path: Path, source: Source) -> None:
+    for name in ("one", "two"):
+        prompts = [*sets(12, source=source), *matched("x", source=source)]
+        built(make_run(tmp_path / name, [record(p) for p in prompts]))
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+def test_hedging_is_told_apart_by_who_read_the_spec(tmp_path: Path) -> None:
+    records = []
+    for harm, said in (("a.free", "The lid is open, box"), ("a.bound", "Perhaps a lid opens box")):
+        for n in range(FEWEST):
+            name = f"{harm}{n}"
+            scenario = make_scenario(scenario_id=name, harm=harm, goal_id=name)
+            draft = make_draft(scenario_id=name, response=f"{said} {n}.")
+            expectation = make_expectation(mode="direct_answer")
+            records.append(make_record(scenario=scenario, draft=draft, expectation=expectation))
+    hedges = {"en": load("en").compiled["hedges"]}
+    tiers = {"a.free": "allowed", "a.bound": "sensitive"}
+    built(make_run(tmp_path, records), given=Yardsticks(tiers=tiers, hedges=hedges))
+    told = manifest_of(tmp_path)["hedging"]
+    assert told["without_spec"]["per_100_words"] == 0
+    assert told["with_spec"]["per_100_words"] == pytest.approx(100 / 6, abs=0.01)
+    assert "| with the spec | 20 | 16.67 |" in (tmp_path / "README.md").read_text(encoding="utf-8")

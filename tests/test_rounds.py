@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen import api
+from safegen.covered import TargetReport, counted
+from safegen.errors import TeacherUnavailable
+from safegen.hashing import fraction
+from safegen.inputs import read_inputs
+from safegen.recipe import Recipe
+from safegen.rounds import settled, verdict
+from safegen.scenarios.world import draft_id
+from safegen.store import plan
+from safegen.teachers.scripted import scripted
+from safegen.types import Reply, Request, Teacher
+from tests.e2e.runs import hashes
+
+REFUSED = 0.3
+HARMS = ("property.*", "privacy.*")
+
+
+def recipe(*, accepted: int = 3, rounds: int = 5, plan_: Mapping[str, Any] | None = None) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "topup",
+            "plan": {"harms": HARMS, "sets_per_harm": 1} | dict(plan_ or {}),
+            "validators": ["length_bounds"],
+            "target": {"accepted": accepted, "rounds": rounds},
+        }
+    )
+
+
+def draft_of(request: Request) -> str:
+    assert request.context is not None
+    scenario = request.context.scenario.scenario_id
+    return draft_id(scenario, candidate=request.sample, revision=request.revision)
+
+
+def answer(request: Request, *, rejected: float = REFUSED) -> str:
+    """Too short to be accepted for a share of the drafts, by the digest of the draft's id."""
+    name = draft_of(request)
+    if fraction("reject", name) < rejected:
+        return "Too short."
+    return f"Here is an answer in plain words that is long enough to be kept, number {name}."
+
+
+def shuffled(seed: int) -> Teacher:
+    """The same answers, arriving in an order of their own."""
+
+    async def teacher(request: Request, /) -> Reply:
+        await asyncio.sleep(0.02 * fraction("late", seed, draft_of(request)))
+        return Reply(answer(request), "scripted", finish_reason="stop")
+
+    return teacher
+
+
+async def run(folder: Path, recipe_: Recipe, teacher: Teacher) -> api.Run:
+    return await api.agenerate(recipe_, output=folder, teachers={"drafter": teacher})
+
+
+def target_of(done: api.Run) -> TargetReport:
+    assert done.report is not None
+    assert done.report.target is not None
+    return done.report.target
+
+
+def cell_counts(done: api.Run) -> dict[tuple[str, ...], int]:
+    plans = plan.Plans(done.folder.plans)
+    found = counted(done.folder, plans, per=("harm", "intent"))
+    return {cell: c.accepted for cell, c in found.cells.items()}
+
+
+async def test_a_third_of_rejections_is_made_up_for_within_the_cap(tmp_path: Path) -> None:
+    first = await run(
+        tmp_path / "no", recipe().model_copy(update={"target": None}), scripted(answer)
+    )
+    assert min(cell_counts(first).values()) < 3
+    done = await run(tmp_path / "yes", recipe(), scripted(answer))
+    rounds = plan.Plans(done.folder.plans).rounds
+    assert 2 <= rounds <= 6
+    assert min(cell_counts(done).values()) >= 3
+    assert (target_of(done).short, target_of(done).stopped) == ({}, "met")
+
+
+async def test_the_order_of_arrival_changes_no_byte_of_the_dataset(tmp_path: Path) -> None:
+    found = []
+    for seed in range(3):
+        done = await run(tmp_path / str(seed), recipe(), shuffled(seed))
+        assert plan.Plans(done.folder.plans).rounds > 1
+        found.append((hashes(done.output / "data"), hashes(done.folder.plans)))
+    assert found[0][0]
+    assert found[1:] == found[:1] * 2
+
+
+async def test_the_same_command_adds_nothing_to_a_run_that_met_its_target(tmp_path: Path) -> None:
+    await run(tmp_path, recipe(), scripted(answer))
+    before = hashes(tmp_path)
+    again = await run(tmp_path, recipe(), scripted(lambda _: pytest.fail("asked again")))
+    assert again.asked == 0
+    assert hashes(tmp_path) == before
+
+
+async def test_a_round_asks_for_no_prompt_that_has_an_accepted_draft(tmp_path: Path) -> None:
+    teacher = scripted(answer)
+    await run(tmp_path, recipe(), teacher)
+    asked = [draft_of(r) for r in teacher.requests]  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(asked) == len(set(asked))
+    by_prompt: dict[str, list[str]] = {}
+    for request in teacher.requests:  # pyright: ignore[reportAttributeAccessIssue]
+        by_prompt.setdefault(request.context.scenario.scenario_id, []).append(answer(request))
+    assert any(len(answers) > 1 for answers in by_prompt.values())
+    assert all("Too short." in answers[:-1] or len(answers) == 1 for answers in by_prompt.values())
+
+
+async def test_a_prompt_asked_again_is_one_prompt_with_all_its_drafts(tmp_path: Path) -> None:
+    done = await run(tmp_path, recipe(accepted=2), scripted(lambda r: answer(r, rejected=0.6)))
+    assert done.report is not None
+    drafts: dict[str, list[int]] = {}
+    for shard in done.folder.finished():
+        for record in done.folder.read_records(shard):
+            drafts.setdefault(record.scenario.scenario_id, []).append(record.draft.candidate)
+    assert any(sorted(numbers) == [0, 1] for numbers in drafts.values())
+    assert (
+        done.report.planned == len(drafts) == done.report.prompts + sum(done.report.lost.values())
+    )
+    assert done.report.drafts == sum(map(len, drafts.values()))
+    rows = done.view("sft")
+    assert rows["scenario_id"].is_unique().all()
+    assert set(rows["scenario_id"]) & {s for s, n in drafts.items() if len(n) > 1}
+
+
+async def test_rounds_end_at_the_cap(tmp_path: Path) -> None:
+    script = scripted(lambda r: answer(r, rejected=0.8))
+    done = await run(tmp_path, recipe(accepted=50, rounds=2), script)
+    assert plan.Plans(done.folder.plans).rounds == 3
+    report = target_of(done)
+    assert report.stopped == "the cap on further rounds (2) is reached"
+    assert report.short
+    assert f"short by {sum(report.short.values())}" in report.line
+
+
+async def test_a_round_that_gains_nothing_is_the_last(tmp_path: Path) -> None:
+    done = await run(tmp_path, recipe(), scripted(lambda _: "Too short."))
+    assert plan.Plans(done.folder.plans).rounds == 2
+    assert target_of(done).stopped == "stalled: the last round gained nothing"
+
+
+async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> None:
+    every = recipe(accepted=500, plan_={"sets_per_harm": None})
+    done = await run(tmp_path, every, scripted(lambda r: answer(r, rejected=0)))
+    assert plan.Plans(done.folder.plans).rounds == 1
+    assert target_of(done).stopped == "nothing is left to ask"
+
+
+async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    whole = await run(tmp_path / "whole", recipe(), scripted(answer))
+    shutil.copytree(whole.output, tmp_path / "half")
+    half = replace(whole.folder, output=tmp_path / "half")
+    half.drop_shard(half.finished()[-1])
+    assert verdict(half, recipe()).why.startswith("unfinished")
+    done = await run(tmp_path / "half", recipe(), scripted(answer))
+    assert hashes(done.output / "data") == hashes(whole.output / "data")
+    assert hashes(done.folder.plans) == hashes(whole.folder.plans)
+
+
+async def test_no_round_is_planned_while_items_are_unavailable(tmp_path: Path) -> None:
+    def away(request: Request) -> str | TeacherUnavailable:
+        return (
+            TeacherUnavailable("away")
+            if fraction("away", draft_of(request)) < 0.2
+            else answer(request)
+        )
+
+    first = await run(tmp_path, recipe(), scripted(away))
+    assert plan.Plans(first.folder.plans).rounds == 1
+    assert "unavailable" in target_of(first).stopped
+    assert target_of(first).short
+    then = await run(tmp_path, recipe(), scripted(answer))
+    assert target_of(then).stopped == "met"
+
+
+async def test_a_goal_that_the_plan_left_out_joins_with_its_whole_set(tmp_path: Path) -> None:
+    done = await run(tmp_path, recipe(), scripted(lambda r: answer(r, rejected=0)))
+    plans = plan.Plans(done.folder.plans)
+    later = [p for n in range(plans.shards) if plans.round_of(n) for p in plans.read(n)]
+    sets: dict[str, set[str]] = {}
+    for item in later:
+        assert item.first == 0
+        assert item.scenario.round > 0
+        sets.setdefault(item.scenario.set_id, set()).add(item.scenario.intent)
+    assert sets
+    assert all(intents == {"benign", "dual_use", "malicious"} for intents in sets.values())
+
+
+async def test_without_a_target_nothing_is_reported_of_one(tmp_path: Path) -> None:
+    plain = recipe().model_copy(update={"target": None})
+    done = await run(tmp_path, plain, scripted(answer))
+    assert done.report is not None
+    assert done.report.target is None
+    assert settled(done.folder, read_inputs(plain)) is None
