@@ -48,11 +48,12 @@ class Seen(NamedTuple):
     left_s: float | None
     shards: int
     shards_planned: int
+    what: str = "drafts"
 
     @property
     def over(self) -> bool:
         """Whether every shard is on disk."""
-        return self.shards >= self.shards_planned
+        return self.what == "drafts" and self.shards >= self.shards_planned
 
     def left(self) -> str:
         """Say how long it will take."""
@@ -62,10 +63,9 @@ class Seen(NamedTuple):
 
     def heads(self) -> list[str]:
         """Say how far it is."""
-        return [
-            f"{number(self.done)}/{number(self.planned)} drafts ({share(self.done, self.planned)})",
-            f"{self.shards}/{self.shards_planned} shards",
-        ]
+        done = f"{number(self.done)}/{number(self.planned)} {self.what}"
+        shards = [f"{self.shards}/{self.shards_planned} shards"] if self.what == "drafts" else []
+        return [f"{done} ({share(self.done, self.planned)})", *shards]
 
     def parts(self) -> list[str]:
         """Say how it goes."""
@@ -131,6 +131,7 @@ class Counters:
             left_s=(progress.planned - progress.done) / pace if pace else None,
             shards=progress.shards_done,
             shards_planned=progress.shards_planned,
+            what=progress.what,
         )
 
 
