@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from safegen.scenarios.settling import LeftOut, Unlabelled, labels_of
 from safegen.scenarios.world import World
 from safegen.types import Planned
 
-Values = Mapping[str, Any]
+Values = dict[str, Any]
 WRITERS: dict[str, Callable[[Path, Sequence[Values]], None]] = {}
 EXACT = (
     " a space before and after ",
