@@ -59,11 +59,11 @@ def check(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
         if ref.use == "offline" and role not in given:
             with inputs.named.at("teachers", role):
                 raise ConfigError(OFFLINE)
-    for name in ("contrast", "dialogues"):
+    for name in ("contrast", "dialogues", "authored"):
         if getattr(inputs.recipe.plan, name):
             with inputs.named.at("plan", name):
                 raise ConfigError(
-                    "plans written sets, and `--prompts` takes their place; remove it"
+                    "plans sets of the taxonomy, and `--prompts` takes their place; remove it"
                 )
     if "labeller" not in given:
         for ref in inputs.recipe.judges.labellers:
