@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from safegen import assets
+from safegen import assets, own_prompts
 from safegen import recipe as recipes
 from safegen.curation.hedging import PATTERN as HEDGES
 from safegen.errors import AssetNotFound, UserError
 from safegen.inputs import Inputs, check_teachers, read_inputs
 from safegen.recipe import Recipe
 from safegen.rounds import next_round, settled
-from safegen.session import Until, Watch, freeze, open_folder, work, write_plan
+from safegen.scenarios.prompt_files import OwnPrompts
+from safegen.scenarios.prompt_files import given as own_file
+from safegen.session import Until, Watch, Worked, freeze, open_folder, work, write_plan
 from safegen.store import accounting, plan
-from safegen.store.folder import RunFolder
+from safegen.store.folder import RunFolder, read_json
 from safegen.types import Tally, Teacher, Usage
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Run:
     asked: int = 0
     """Shards done by this call."""
     seconds: float = 0.0
+    prompts: OwnPrompts | None = None
+    """The user's file that it was planned from, if any; enough to go on without the file."""
 
     @property
     def output(self) -> Path:
@@ -75,6 +79,9 @@ class Options(TypedDict, total=False):
     plugins: Sequence[str]
     teachers: Mapping[str, Teacher] | None
     watch: Watch | None
+    prompts: str | Path | OwnPrompts | None
+    columns: Mapping[str, str] | None
+    licence: str | None
 
 
 def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Run:
@@ -102,6 +109,9 @@ async def agenerate(
     plugins: Sequence[str] = (),
     teachers: Mapping[str, Teacher] | None = None,
     watch: Watch | None = None,
+    prompts: str | Path | OwnPrompts | None = None,
+    columns: Mapping[str, str] | None = None,
+    licence: str | None = None,
 ) -> Run:
     """Do the whole job inside a running loop; see `generate`.
 
@@ -112,27 +122,63 @@ async def agenerate(
         replan: plan anew from a changed recipe; replies that were paid for are kept.
         plugins: modules of yours that the recipe may name as `module:factory`.
         teachers: teachers by role in place of the recipe's, for tests.
-        watch: called once with the live counters.
+        watch: called with the live counters of each stage.
+        prompts: a file of your own prompts (CSV, JSONL, Parquet) in place of the taxonomy's sets,
+            or `Run.prompts` to go on with a run without its file.
+        columns: column by field, for columns of `prompts` that are not named like their fields.
+        licence: of every row of `prompts` that names none.
     """
-    inputs = read_inputs(recipe, trusted=plugins)
+    own = _own(prompts, columns, licence)
+    inputs = replace(read_inputs(recipe, trusted=plugins), own=own)
+    if own is not None:
+        own_prompts.check(inputs, given=teachers or {})
     if until != "expand":
         check_teachers(inputs, given=teachers or {})
     folder = RunFolder(Path(output) if output else inputs.recipe.folder)
     lock = open_folder(folder)
     try:
         freeze(folder, inputs, replan=replan)
-        write_plan(folder, inputs)
-        run = Run(folder, inputs.recipe)
+        done = await _planned(folder, inputs, teachers=teachers or {}, watch=watch)
         if until == "expand":
-            return run
-        done = await work(folder, inputs, until=until, teachers=teachers, watch=watch)
+            return Run(folder, inputs.recipe, None, *done, prompts=own)
+        more = await work(folder, inputs, until=until, teachers=teachers, watch=watch)
+        done = done.plus(more)
         while until is None and await asyncio.to_thread(next_round, folder, inputs):
             more = await work(folder, inputs, until=None, teachers=teachers, watch=watch)
             done = done.plus(more)
         report = None if until else build(folder, inputs)
-        return Run(folder, inputs.recipe, report, done.usage, done.shards, done.seconds)
+        return Run(folder, inputs.recipe, report, *done, prompts=own)
     finally:
         lock.release()
+
+
+def _own(
+    prompts: str | Path | OwnPrompts | None,
+    columns: Mapping[str, str] | None,
+    licence: str | None,
+) -> OwnPrompts | None:
+    if isinstance(prompts, str | Path):
+        return own_file(prompts, columns=columns, licence=licence)
+    if columns or licence:
+        raise UserError("`columns` and `licence` belong to a file of `prompts`; name it")
+    return prompts
+
+
+async def _planned(
+    folder: RunFolder,
+    inputs: Inputs,
+    *,
+    teachers: Mapping[str, Teacher],
+    watch: Watch | None,
+) -> Worked:
+    """Plan round 0, unless it is planned."""
+    if inputs.own is None:
+        write_plan(folder, inputs)
+        return Worked(Usage(), 0, 0.0)
+    usage, seconds = await own_prompts.write_plan(
+        folder, inputs, inputs.own, teachers=teachers, watch=watch
+    )
+    return Worked(usage, 0, seconds)
 
 
 def build(folder: RunFolder, inputs: Inputs) -> BuildReport:
@@ -171,7 +217,9 @@ def open_run(output: str | Path) -> Run:
     folder = RunFolder(Path(output))
     if not folder.recipe.exists() and not folder.plan(0).exists():
         raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
-    return Run(folder, recipes.thawed(folder.frozen()["recipe"], shown=str(folder.recipe)))
+    frozen = folder.frozen()
+    recipe = recipes.thawed(frozen["recipe"], shown=str(folder.recipe))
+    return Run(folder, recipe, prompts=OwnPrompts.kept(frozen.get("prompts")))
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -183,6 +231,18 @@ def lost_items(folder: RunFolder) -> dict[str, int]:
     """Items that could not be had, by outcome; what a gate or an earlier turn took is no such item."""
     outcomes = [f.outcome for _, f in folder.read_failures() if f.outcome != "ok"]
     return dict(Tally.of(outcomes).counts)
+
+
+# Any: what some version of safegen wrote.
+def imported(run: Run) -> dict[str, Any]:
+    """What became of the rows of a user's file, as counted when they were planned."""
+    there = run.prompts is not None and run.folder.imported.exists()
+    return read_json(run.folder.imported) if there else {}
+
+
+def unlabelled(run: Run) -> int:
+    """Rows of a user's file that nobody could tell the labels of."""
+    return int(imported(run).get("unlabelled", 0))
 
 
 def spent(folder: RunFolder) -> dict[str, object]:
@@ -205,6 +265,8 @@ def summary(run: Run, lost: Mapping[str, int]) -> dict[str, object]:
         "completion_tokens": usage.completion_tokens,
         "seconds": round(run.seconds, 1),
     }
+    if run.prompts is not None:
+        told |= {"unlabelled": unlabelled(run), "imported": imported(run)}
     return told if run.report is None else told | _counts(run.report)
 
 

@@ -12,6 +12,8 @@ from safegen.locales import Locale
 from safegen.policy import spec
 from safegen.policy.spec import Policy
 from safegen.recipe import PluginRef, Recipe
+from safegen.scenarios.blind import QUESTIONS
+from safegen.scenarios.prompt_files import OwnPrompts
 from safegen.scenarios.world import chosen_harms
 from safegen.taxonomy import Taxonomy
 from safegen.types import Teacher
@@ -36,6 +38,8 @@ class Inputs:
     draft_prompt: prompts.PromptFile
     revise_prompt: prompts.PromptFile
     trusted: tuple[str, ...] = ()
+    own: OwnPrompts | None = None
+    """A user's prompts in place of the taxonomy's sets."""
     named: recipes.Named = field(default_factory=recipes.Named)
 
     @property
@@ -52,8 +56,12 @@ class Inputs:
             "prompt draft": self.draft_prompt.sha256,
             "prompt revise": self.revise_prompt.sha256,
         }
-        for name in self.tree.file.sets:
+        for name in () if self.own else self.tree.file.sets:
             found[f"sets {name}"] = file_sha256(assets.inside(self.tree.path.parent, name))
+        if self.own is not None:
+            found["prompts"] = self.own.digest
+            for name in QUESTIONS if self.recipe.judges.labellers else ():
+                found[f"prompt {name}"] = file_sha256(assets.find("prompts", name))
         return found | {f"policy {p.spec.policy}": p.policy_id for p in self.policies}
 
 

@@ -16,3 +16,5 @@ class Progress:
     revised: int = 0
     shards_done: int = 0
     shards_planned: int = 0
+    what: str = "drafts"
+    """What is planned and done."""

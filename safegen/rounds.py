@@ -139,7 +139,9 @@ class _TopUp:
         return last
 
     def _unused(self) -> Iterator[list[Planned]]:
-        """Written goals that no earlier round planned."""
+        """Written goals that no earlier round planned; none where a user's prompts stand for them."""
+        if self.inputs.own is not None:
+            return
         recipe = self.inputs.recipe
         world = World.of(
             recipe.plan.model_copy(update={"sets_per_harm": None}),

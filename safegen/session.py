@@ -68,6 +68,8 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     if replan:
         for name in ("plan", "records", "drafts", "failures", "unsafe"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
+        for path in (folder.imported, folder.unlabelled):
+            path.unlink(missing_ok=True)
     elif folder.plan(0).exists():
         differing = differences(folder, inputs)
         if edits.only_policies(differing):
@@ -83,6 +85,8 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
         "policies": edits.frozen_policies(inputs.policies),
         "safegen": __version__,
     }
+    if inputs.own is not None:
+        frozen["prompts"] = inputs.own.frozen()
     folder.freeze(frozen)
 
 
@@ -90,7 +94,7 @@ def differences(folder: RunFolder, inputs: Inputs) -> list[str]:
     """Keys and files that are not those that began the run."""
     before = folder.frozen()["digests"]
     now = inputs.recipe.digests() | inputs.fingerprints
-    return [key for key in now if before.get(key) != now[key]]
+    return [key for key in {**now, **before} if before.get(key) != now.get(key)]
 
 
 def write_plan(folder: RunFolder, inputs: Inputs) -> None:

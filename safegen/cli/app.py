@@ -35,6 +35,8 @@ Examples:
   safegen generate recipe.yaml -o out    into a folder of your choice
   safegen generate --until expand        plan only
   safegen generate recipe.yaml --json    the result as one JSON object on stdout
+  safegen generate recipe.yaml --prompts mine.csv --column prompt=text --licence MIT
+                                         prompts of your own in place of the taxonomy's
 
 \b
 Exit codes: 0 done, 1 the run stopped (or items were lost, with --strict),
@@ -75,8 +77,22 @@ def generate(
         Literal["expand", "draft", "validate"] | None,
         typer.Option(help="Stop early: after the plan, the drafts, or the verdicts."),
     ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Your own prompts: CSV, JSONL or Parquet; others are not asked."
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=COLUMN", help="What --prompts calls a field; may be repeated."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of every row of --prompts without one.")
+    ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 when any item was lost.")
+        bool,
+        typer.Option("--strict", help="Exit 1 when an item was lost, or a row not labelled."),
     ] = False,
     replan: Annotated[
         bool,
@@ -97,6 +113,7 @@ def generate(
             replan=replan,
             plugins=plugin or [],
             json=json,
+            prompts=work.own_prompts(prompts, columns=column or [], licence=licence),
         )
     )
 

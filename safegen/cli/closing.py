@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from safegen import api
 from safegen.cli.screen import clock, console, facts, grid, number, plural, put, share, short, word
 from safegen.types import MODES
 
@@ -65,6 +66,8 @@ def closing(
 def _stopped(out: Console, run: Run, until: Until | None) -> None:
     worked = f"{plural(run.asked, 'shard')} done" if run.asked else "no shard had to be done"
     put(out, word(f"stopped after {until}: {worked}; kept in {run.folder.root}"))
+    if told := list(_own(run)):
+        put(out, facts(told, width=9))
     put(out, word("next: the same command without --until goes on from here"))
 
 
@@ -128,6 +131,7 @@ def _facts(
     if lost:
         outcomes = ", ".join(f"{number(n)} {outcome}" for outcome, n in sorted(lost.items()))
         yield ("lost", word(f"{plural(sum(lost.values()), 'draft')}: {outcomes}", "yellow"))
+    yield from _own(run)
     for name, splits in report.rows.items():
         what = "pairs" if name == "preference" else "rows"
         counts = ", ".join(f"{split} {number(n)}" for split, n in splits.items())
@@ -141,6 +145,21 @@ def _facts(
         rows = "all rows" if demo == report.prompts else plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO}", style="yellow"))
     yield ("dataset", word(run.output, "bold"))
+
+
+def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:
+    """What became of the rows of a user's file."""
+    told = api.imported(run)
+    if not told:
+        return
+    parts = [f"{told['rows']:,} in {told['file']}", f"{told['planned']:,} planned"]
+    parts += [f"{n:,} left out by {by}" for by, n in told["left_out"].items()]
+    yield "rows", word(", ".join(parts))
+    if listed := api.unlabelled(run):
+        where = f"{plural(listed, 'row')} not labelled and not planned: see {run.folder.unlabelled}"
+        yield "unlabelled", word(where, "yellow")
+    if unread := told["columns_not_read"]:
+        yield "not read", word(f"columns {', '.join(unread)}")
 
 
 def _spent(usage: Usage) -> str:

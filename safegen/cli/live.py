@@ -48,11 +48,25 @@ class Seen(NamedTuple):
     left_s: float | None
     shards: int
     shards_planned: int
+    what: str = "drafts"
 
     @property
     def over(self) -> bool:
         """Whether every shard is on disk."""
-        return self.shards >= self.shards_planned
+        return self.what == "drafts" and self.shards >= self.shards_planned
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.what == "drafts" and not self.shards_planned
+
+    def opening(self) -> str:
+        """Say what is about to be done."""
+        if self.what == "drafts":
+            return (
+                f"{plural(self.planned, 'draft')} to make in {plural(self.shards_planned, 'shard')}"
+            )
+        return f"{plural(self.planned, 'prompt')} to be read by labellers"
 
     def left(self) -> str:
         """Say how long it will take."""
@@ -62,14 +76,14 @@ class Seen(NamedTuple):
 
     def heads(self) -> list[str]:
         """Say how far it is."""
-        return [
-            f"{number(self.done)}/{number(self.planned)} drafts ({share(self.done, self.planned)})",
-            f"{self.shards}/{self.shards_planned} shards",
-        ]
+        done = f"{number(self.done)}/{number(self.planned)} {self.what}"
+        shards = [f"{self.shards}/{self.shards_planned} shards"] if self.what == "drafts" else []
+        return [f"{done} ({share(self.done, self.planned)})", *shards]
 
     def parts(self) -> list[str]:
         """Say how it goes."""
-        accepted = [f"{share(self.accepted, self.done)} accepted"] if self.done else []
+        judged = self.done and self.what == "drafts"
+        accepted = [f"{share(self.accepted, self.done)} accepted"] if judged else []
         return [
             f"{number(self.failed)} failed",
             f"{number(self.in_flight)} in flight",
@@ -102,8 +116,9 @@ class Counters:
         self._given: tuple[Progress, Meter] | None = None
 
     def watch(self, progress: Progress, meter: Meter) -> None:
-        """Take the counters."""
+        """Take the counters of a stage; rates begin anew with each."""
         self._given = progress, meter
+        self._marks.clear()
         self._marks.append(_Mark(self._now(), progress.done, meter.usage().requests))
 
     def read(self) -> Seen | None:
@@ -131,6 +146,7 @@ class Counters:
             left_s=(progress.planned - progress.done) / pace if pace else None,
             shards=progress.shards_done,
             shards_planned=progress.shards_planned,
+            what=progress.what,
         )
 
 
@@ -141,18 +157,18 @@ class PlainLines:
     counters: Counters
     say: Callable[[str], None]
     now: Clock = time.monotonic
-    said_at: float | None = None
+    said_at: float = 0.0
+    said_what: str = ""
+    """The stage that was opened last."""
 
     def tick(self) -> None:
         """Say a line if one is due."""
         seen = self.counters.read()
-        if seen is None or not seen.shards_planned:
+        if seen is None or seen.idle:
             return
-        if self.said_at is None:
-            self.say(
-                f"{plural(seen.planned, 'draft')} to make in {plural(seen.shards_planned, 'shard')}"
-            )
-            self.said_at = self.now()
+        if self.said_what != seen.what:
+            self.say(seen.opening())
+            self.said_at, self.said_what = self.now(), seen.what
         elif self.now() - self.said_at >= PLAIN_EVERY_S:
             self.say(seen.line())
             self.said_at = self.now()
@@ -161,7 +177,7 @@ class PlainLines:
         """Say the last line."""
         self.tick()
         seen = self.counters.read()
-        if seen is not None and seen.shards_planned:
+        if seen is not None and not seen.idle:
             self.say(seen.line(ended=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from safegen import api, session
 from safegen.cli.closing import closing
 from safegen.cli.live import Counters, print_line, watching
 from safegen.cli.screen import json_line
+from safegen.errors import UserError
 from safegen.inputs import read_inputs
+from safegen.scenarios.prompt_files import OwnPrompts, given
 
 if TYPE_CHECKING:
     from safegen.api import Run
@@ -34,23 +37,49 @@ def generate(
     replan: bool,
     plugins: Sequence[str],
     json: bool,
+    prompts: OwnPrompts | None = None,
 ) -> int:
     """Run a recipe and say what came of it."""
-    run = _run(recipe, output, until=until, replan=replan, plugins=plugins)
+    run = _run(recipe, output, until=until, replan=replan, plugins=plugins, prompts=prompts)
     return INTERRUPTED if run is None else _say(run, until=until, strict=strict, json=json)
+
+
+def own_prompts(
+    file: Path | None, *, columns: Sequence[str], licence: str | None
+) -> OwnPrompts | None:
+    """Read the options about a file of one's own prompts.
+
+    Raises:
+        UserError: an option without the file, a pair without `=`, an unknown field, no such file.
+    """
+    if file is None:
+        if columns or licence is not None:
+            raise UserError("`--column` and `--licence` belong to `--prompts FILE`; name the file")
+        return None
+    pairs = [told.partition("=") for told in columns]
+    for told, (name, _, column) in zip(columns, pairs, strict=True):
+        if not name or not column:
+            raise UserError(f"`--column {told}` is not FIELD=COLUMN, such as `prompt=text`")
+    names = [name for name, _, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"`--column` names `{name}` twice; keep one")
+    renamed = {name: column for name, _, column in pairs}
+    return given(file, columns=renamed, licence=licence)
 
 
 def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
     """Cut a run's records again."""
     run = api.open_run(folder)
-    inputs = read_inputs(recipe or run.recipe, trusted=plugins)
+    inputs = replace(read_inputs(recipe or run.recipe, trusted=plugins), own=run.prompts)
     lock = session.open_folder(run.folder)
     try:
         session.freeze(run.folder, inputs, replan=False)
         report = api.build(run.folder, inputs)
     finally:
         lock.release()
-    _say(api.Run(run.folder, inputs.recipe, report), until=None, strict=False, json=json)
+    built = api.Run(run.folder, inputs.recipe, report, prompts=run.prompts)
+    _say(built, until=None, strict=False, json=json)
 
 
 def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
@@ -61,7 +90,7 @@ def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
         if json:
             sys.stdout.write(json_line({"output": str(folder), "lost": {}, "requests": 0}))
         return 0
-    again = _run(run.recipe, folder, plugins=plugins)
+    again = _run(run.recipe, folder, plugins=plugins, prompts=run.prompts)
     return INTERRUPTED if again is None else _say(again, until=None, strict=False, json=json)
 
 
@@ -72,6 +101,7 @@ def _run(
     until: Until | None = None,
     replan: bool = False,
     plugins: Sequence[str],
+    prompts: OwnPrompts | None,
 ) -> Run | None:
     """Work under the progress bar; None when a person interrupted."""
     counters: Counters | None = None
@@ -85,6 +115,7 @@ def _run(
                     replan=replan,
                     plugins=plugins,
                     watch=watch,
+                    prompts=prompts,
                 )
             )
     except KeyboardInterrupt:
@@ -110,4 +141,4 @@ def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
     if report is not None and not report.prompts:
         print_line(sys.stderr, EMPTY)
         return 1
-    return 1 if strict and lost else 0
+    return 1 if strict and (lost or api.unlabelled(run)) else 0

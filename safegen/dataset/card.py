@@ -33,6 +33,11 @@ LIMITS = (
     "The split is a function of `goal_id`: all prompts of a goal are on one side, in every view.",
 )
 
+IMPORTED = (
+    "Imported prompts stand as their file has them: nobody checked that they hold no instructions, and "
+    "what they are is what the file or blind labellers say."
+)
+
 
 def card(facts: Facts, figures: Figures, *, recipe: Recipe, taxonomy: str) -> str:
     """Write the README of a dataset."""
@@ -42,6 +47,7 @@ def card(facts: Facts, figures: Figures, *, recipe: Recipe, taxonomy: str) -> st
         "## Rows",
         _rows(facts),
         *_empty(facts),
+        *_imported(facts),
         "## Prompts by domain and expected mode",
         _by_domain(facts),
         "## Prompts by intent",
@@ -61,7 +67,7 @@ def card(facts: Facts, figures: Figures, *, recipe: Recipe, taxonomy: str) -> st
         "## How to load",
         _loading(facts),
         "## Limits",
-        "\n".join(f"- {text}" for text in LIMITS),
+        "\n".join(f"- {text}" for text in (*LIMITS, *([IMPORTED] if facts.imported else []))),
         "## Licence",
         _licence(facts),
     ]
@@ -124,6 +130,14 @@ def _empty(facts: Facts) -> Iterator[str]:
     for view in facts.rows:
         if view not in views:
             yield f"The view {cell(view)} came out empty and is left out."
+
+
+def _imported(facts: Facts) -> Iterator[str]:
+    if facts.imported:
+        yield "## Imported prompts"
+        yield "Their source is a user's file; where it did not say what a prompt is, blind labellers did."
+        lines = [(*who, count) for who, count in sorted(facts.imported.items())]
+        yield table(("licence", "labelled by", "prompts"), lines)
 
 
 def _by_domain(facts: Facts) -> str:

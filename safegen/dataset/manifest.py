@@ -69,6 +69,8 @@ class Facts:
     grades: Counter[str] = field(default_factory=_names)
     languages: Counter[str] = field(default_factory=_names)
     licences: Counter[str] = field(default_factory=_names)
+    imported: Counter[tuple[str, str]] = field(default_factory=_pairs)
+    """Prompts of a user's file by licence, and by who said what they are."""
     taxonomies: Counter[str] = field(default_factory=_names)
     policies: Counter[str] = field(default_factory=_names)
     models: Counter[tuple[str, str, str]] = field(default_factory=_triples)
@@ -106,6 +108,10 @@ class Facts:
         self.languages[scenario.language] += 1
         self.licences[scenario.source_licence] += 1
         self.taxonomies[scenario.taxonomy] += 1
+        if scenario.source == "imported":
+            read = any(a.source == "confirmed" for a in scenario.attributes)
+            said = "blind labellers, in part or whole" if read else "the file"
+            self.imported[scenario.source_licence, said] += 1
         self.policies[record.expectation.policy_id] += 1
 
     def step(self, name: str, record: Record) -> None:
@@ -191,6 +197,8 @@ def compose(
         "views": {name: _view(view, recipe) for name, view in views.items()},
         "files": {name: told.as_json() for name, told in sorted(files.items())},
     }
+    if run.imported.is_file():
+        manifest["imported"] = read_json(run.imported)
     if run.accounting.is_file():
         manifest["observed"] = accounting.read(run.accounting)
     return manifest

@@ -48,6 +48,16 @@ class RunFolder:
         return self.root / "journal.sqlite"
 
     @property
+    def imported(self) -> Path:
+        """What became of a user's file of prompts: counts, columns, labellers."""
+        return self.root / "prompts.json"
+
+    @property
+    def unlabelled(self) -> Path:
+        """Rows of a user's file that are not planned since nobody could tell what they are."""
+        return self.root / "unlabelled.jsonl"
+
+    @property
     def accounting(self) -> Path:
         """Requests, tokens and times over all sessions of the run."""
         return self.root / "accounting.json"

@@ -37,6 +37,11 @@ def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
                 "the offline teacher drafts from a goal's knowledge and cannot do more"
             )
         context = request.context
+        if not context.knowledge.answer:
+            raise ConfigError(
+                "the offline teacher drafts from a goal's written knowledge, and this prompt has none;"
+                " name a model under `teachers.drafter`, such as `openai_chat`"
+            )
         style = GOOD if request.revision else _style(context, request.sample)
         phrases = locales[context.scenario.language].phrases
         words = _Words(context, phrases=phrases, seed=seed, sample=request.sample)

@@ -45,6 +45,36 @@ def test_nothing_is_read_before_there_is_a_plan() -> None:
     assert Counters(Time()).read() is None
 
 
+def test_a_stage_before_the_drafts_says_its_own_name_and_rates_begin_anew_after_it() -> None:
+    time = Time()
+    counters, read = Counters(time), Progress(planned=10, what="prompts read")
+    counters.watch(read, Meter())
+    read.done = 5
+    time.now += 10
+    assert line_of(counters) == (
+        "5/10 prompts read (50%), 0 failed, 0 in flight, 0 requests/min, 0 tokens, 0:10 left"
+    )
+    read.done = 10
+    time.now += 10
+    progress, meter = Progress(planned=4, shards_planned=1), Meter()
+    counters.watch(progress, meter)
+    answer(progress, meter, 2)
+    time.now += 10
+    assert line_of(counters).endswith("50% accepted, 0:10 left")
+
+
+def test_a_pipe_gets_an_opening_line_for_each_stage() -> None:
+    said: list[str] = []
+    counters = Counters(Time())
+    lines = PlainLines(counters, said.append, Time())
+    counters.watch(Progress(planned=1, what="prompts read"), Meter())
+    lines.tick()
+    counters.watch(Progress(planned=2, shards_planned=1), Meter())
+    lines.tick()
+    lines.tick()
+    assert said == ["1 prompt to be read by labellers", "2 drafts to make in 1 shard"]
+
+
 def test_the_line_says_it_all() -> None:
     time = Time()
     counters, progress, meter = at_work(time)

@@ -22,7 +22,7 @@ from tests.fake_endpoint import Body
 KEY_ENV = "FAKE_API_KEY"
 COMMAND = [sys.executable, "-m", "safegen.cli.app"]
 LONGEST_MESSAGE = 1_500
-NAMED = re.compile(r"`[^`]+`|[\w./-]+\.(?:yaml|j2|json|parquet|sqlite)")
+NAMED = re.compile(r"`[^`]+`|[\w./-]+\.(?:yaml|j2|jsonl?|csv|parquet|sqlite)")
 
 
 class Said(NamedTuple):

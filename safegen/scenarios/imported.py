@@ -1,0 +1,249 @@
+"""Rows of a user's file → checked rows with the labels that they bring, and their scenarios.
+
+What a row says is taken and checked; what it does not say is left open here and never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+from safegen.errors import ConfigError
+from safegen.hashing import digest, short_id
+from safegen.policy.mode import expect
+from safegen.scenarios._cells import Cells, conversation, missing
+from safegen.scenarios.prompt_files import OwnPrompts, columns, rows
+from safegen.scenarios.world import World
+from safegen.types import (
+    EVIDENCE,
+    INTENTS,
+    PROFILES,
+    Attribute,
+    Evidence,
+    Intent,
+    Knowledge,
+    Message,
+    Planned,
+    Profile,
+    SafeTask,
+    Scenario,
+    Task,
+)
+from safegen.yamlfile import did_you_mean
+
+NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
+"""Nobody wrote down what a good answer to a user's prompt may draw on."""
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row, checked; None where the file does not say."""
+
+    number: int
+    place: str
+    id: str | None
+    messages: tuple[Message, ...]
+    goal: str | None
+    set: str | None
+    harm: str | None
+    intent: Intent | None
+    evidence: Evidence | None
+    detail: int | None
+    profile: Profile | None
+    task: Task | None
+    language: str | None
+    licence: str
+    benign_use: str
+    misuse_risk: str
+
+    @property
+    def text_key(self) -> str:
+        """Equal for rows that say the same, whatever their labels."""
+        return short_id([[m["role"], m["content"]] for m in self.messages])
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes the row itself: its id, else what it says and under which profile."""
+        return ("id", self.id) if self.id else ("text", self.text_key, self.profile or "")
+
+    @property
+    def has_system(self) -> bool:
+        """Whether the row brings an operator's turn of its own."""
+        return self.messages[0]["role"] == "system"
+
+
+class Labels(NamedTuple):
+    """What the policy has to know of a row."""
+
+    harm: str
+    intent: Intent
+    evidence: Evidence
+    detail: int
+
+
+def checked_columns(source: OwnPrompts) -> list[str]:
+    """Find the columns that fields are read from; the others come back, since nobody reads them.
+
+    Raises:
+        ConfigError: a column that the file lacks, no prompts, no licence.
+    """
+    assert source.path is not None
+    known = columns(source.path)
+    for name, column in source.columns:
+        if column not in known:
+            hint = did_you_mean(column, known)
+            raise ConfigError(f"{source.path}: no column `{column[:60]}` for `{name}`{hint}")
+    mapping = source.mapping
+    if not {mapping["prompt"], mapping["messages"]} & set(known):
+        near = did_you_mean("prompt", known, listed=False)
+        raise ConfigError(
+            f"{source.path}: no column `prompt` or `messages`{near or _listed(known)};"
+            " name one with `--column prompt=COLUMN`"
+        )
+    if source.licence is None and mapping["licence"] not in known:
+        raise ConfigError(
+            f"{source.path}: no column `licence`; name one with `--column licence=COLUMN`, or the"
+            " licence of all rows with `--licence NAME`"
+        )
+    return [column for column in known if column not in mapping.values()]
+
+
+def _listed(known: Sequence[str]) -> str:
+    return f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
+
+
+def read_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
+    """Every row, checked.
+
+    Args:
+        source: the file and what its columns are called.
+        harms: every leaf of the taxonomy, red lines too.
+
+    Raises:
+        ConfigError: with file and row.
+    """
+    assert source.path is not None
+    mapping = source.mapping
+    count = 0
+    for raw in rows(source.path, set(mapping.values())):
+        values = {name: raw.values.get(column) for name, column in mapping.items()}
+        yield _row(Cells(raw, {n: v for n, v in values.items() if not missing(v)}), source, harms)
+        count += 1
+    if not count:
+        raise ConfigError(f"{source.path}: holds no rows; it needs rows with a `prompt`")
+
+
+def check_ids(found: Iterator[Row]) -> Iterator[Row]:
+    """Pass rows on.
+
+    Raises:
+        ConfigError: an id that an earlier row has; both are named.
+    """
+    seen: dict[str, int] = {}
+    for row in found:
+        if row.id is not None:
+            first = seen.setdefault(row.id, row.number)
+            if first != row.number:
+                raise ConfigError(f"{row.place}: id `{row.id[:60]}` stands in row {first} already")
+        yield row
+
+
+def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
+    licence = cells.name("licence") or source.licence
+    if licence is None:
+        raise cells.wrong(
+            "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`"
+        )
+    return Row(
+        number=cells.raw.number,
+        place=cells.raw.place,
+        id=cells.name("id"),
+        messages=conversation(cells),
+        goal=cells.name("goal"),
+        set=cells.name("set"),
+        harm=cells.choice("harm", harms),
+        intent=cells.choice("intent", INTENTS),
+        evidence=cells.choice("evidence", EVIDENCE),
+        detail=cells.detail(),
+        profile=cells.choice("profile", PROFILES),
+        task=cells.choice("task", TASKS),
+        language=cells.language(),
+        licence=licence,
+        benign_use=cells.text("benign_use") or "",
+        misuse_risk=cells.text("misuse_risk") or "",
+    )
+
+
+def scenarios(row: Row, labels: Labels, world: World) -> list[Planned]:
+    """The scenarios of a row: one under its own profile, else one under each of the plan's."""
+    profiles = (row.profile,) if row.profile else world.plan.profiles
+    return [_planned(row, labels, profile, world) for profile in profiles]
+
+
+def set_of(row: Row, world: World) -> str:
+    """The id of a row's set: of its goal and set by name, else of itself."""
+    named = ["names", row.goal, row.set] if row.goal or row.set else list(row.key)
+    return short_id("set", world.tree.file.taxonomy, "imported", named)
+
+
+def goal_of(row: Row) -> str:
+    """The goal of a row, which decides its split."""
+    return f"imported/{row.goal or row.set or row.id or digest(row.key)[:16]}"
+
+
+def _planned(row: Row, labels: Labels, profile: Profile, world: World) -> Planned:
+    harm, set_ = world.harms[labels.harm], set_of(row, world)
+    # A profile that the file gives is a label like others: filling it in makes no other scenario.
+    whose = "" if row.profile or profile == world.plan.profiles[0] else profile
+    # Public is where no operator says anything: such a prompt stays alone, as the file has it.
+    alone = row.has_system or profile == "public"
+    system = "" if alone else world.locale.system_turn(set_, profile)
+    operator = (Message(role="system", content=system),) if system else ()
+    scenario = Scenario(
+        scenario_id=short_id(
+            "scenario", world.tree.file.taxonomy, "imported", list(row.key), whose
+        ),
+        set_id=set_,
+        goal_id=goal_of(row),
+        round=0,
+        taxonomy=world.tree.file.taxonomy,
+        harm=labels.harm,
+        domain=labels.harm.split(".")[0],
+        task=row.task or "explain",
+        intent=labels.intent,
+        evidence=labels.evidence,
+        requested_detail=labels.detail,
+        paraphrase=0,
+        turn=0,
+        language=row.language or world.locale.locale,
+        jurisdiction=None,
+        profile=profile,
+        contrast=None,
+        attributes=_attributes(row, labels),
+        benign_use=row.benign_use,
+        misuse_risk=row.misuse_risk,
+        messages=(*operator, *row.messages),
+        source="imported",
+        source_licence=row.licence,
+    )
+    policy = world.covering[labels.harm]
+    return Planned(
+        scenario,
+        expect(policy, harm, evidence=labels.evidence, profile=profile, detail=labels.detail),
+        NO_KNOWLEDGE,
+    )
+
+
+def _attributes(row: Row, labels: Labels) -> tuple[Attribute, ...]:
+    """The row's id, and who said what it is: the file (`written`) or blind judges (`confirmed`)."""
+    own = (row.harm, row.intent, row.evidence, row.detail)
+    axes = ("harm", "intent", "evidence", "requested_detail")
+    found = [
+        Attribute(axis, str(value), "confirmed" if said is None else "written")
+        for axis, value, said in zip(axes, labels, own, strict=True)
+    ]
+    extra = (("profile", row.profile), ("task", row.task), ("source_id", row.id))
+    found += [Attribute(axis, value, "written") for axis, value in extra if value]
+    return tuple(found)

@@ -1,0 +1,77 @@
+"""What becomes of a user's row: planned with its labels, listed as unlabelled, or left out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from safegen.scenarios.blind import Found
+from safegen.scenarios.imported import Labels, Row
+from safegen.scenarios.world import World
+
+LABELS = ("harm", "intent", "evidence", "detail")
+
+
+class Unlabelled(NamedTuple):
+    """A row that is listed and not planned, since it cannot be told what it is."""
+
+    row: int
+    id: str | None
+    fields: tuple[str, ...]
+    why: str
+
+
+class LeftOut(NamedTuple):
+    """A row that the recipe does not ask for, or that stands in the file already."""
+
+    by: str
+
+
+def ruled(row: Row, world: World) -> Unlabelled | LeftOut | None:
+    """What the file alone decides: such a row is not shown to labellers; None where they may be asked."""
+    decided = None if row.harm is None else _by_harm(row, row.harm, world)
+    if decided is not None:
+        return decided
+    if row.intent is not None and row.intent not in world.plan.intents:
+        return LeftOut("intents")
+    if row.has_system and row.profile is None:
+        told = "a `system` turn of its own; say its `profile`"
+        return Unlabelled(row.number, row.id, ("profile",), told)
+    return None
+
+
+def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | LeftOut:
+    """The labels of a row: the file's own, else what blind labellers read."""
+    decided = ruled(row, world)
+    if decided is not None:
+        return decided
+    harm, intent = row.harm or found.harm, row.intent or found.intent
+    evidence = row.evidence or found.evidence
+    detail = found.detail if row.detail is None else row.detail
+    if harm is None or intent is None or evidence is None or detail is None:
+        values = zip(LABELS, (harm, intent, evidence, detail), strict=True)
+        return _open(row, tuple(name for name, value in values if value is None), found)
+    decided = _by_harm(row, harm, world)
+    if decided is not None:
+        return decided
+    if intent not in world.plan.intents:
+        return LeftOut("intents")
+    if (evidence == "none" and intent == "malicious") or (
+        evidence == "stated" and intent != "malicious"
+    ):
+        told = f"intent `{intent}` and evidence `{evidence}` do not go together"
+        return Unlabelled(row.number, row.id, ("intent", "evidence"), told)
+    return Labels(harm, intent, evidence, detail)
+
+
+def _by_harm(row: Row, harm: str, world: World) -> Unlabelled | LeftOut | None:
+    if world.tree.harms[harm].red_line:
+        told = f"`{harm}` is a red line and is never drafted"
+        return Unlabelled(row.number, row.id, ("harm",), told)
+    return None if harm in world.harms else LeftOut("harms")
+
+
+def _open(row: Row, fields: tuple[str, ...], found: Found) -> Unlabelled:
+    reasons = dict.fromkeys(
+        found.why.get(name, "not in the file, and no labeller") for name in fields
+    )
+    return Unlabelled(row.number, row.id, fields, "; ".join(reasons))

@@ -1,0 +1,418 @@
+"""A user's own prompts, labelled, drafted and judged over a real HTTP endpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import safegen
+from safegen.errors import ConfigError, UserError
+from safegen.hashing import digest
+from safegen.store import parquet
+from safegen.teachers.offline import offline
+from safegen.teachers.scripted import scripted
+from safegen.types import Request
+from tests.e2e.runs import cli, fails, hashes, long_answer, shell, started, write_recipe
+from tests.e2e.test_kill_and_resume import wait_until
+from tests.fake_endpoint import Body, FakeEndpoint
+
+HEAD = ["id", "text", "harm", "intent", "evidence", "detail", "lic", "group", "note"]
+OPEN = ("", "", "", "", "MIT", "", "n")
+ROWS = [
+    ("full", "How is a box opened?", "cyber.intrusion", "dual_use", "none", "3", "MIT", "g", "n"),
+    ("ill", "I'll steal it, how?", "property.theft", "malicious", "stated", "3", "CC0-1.0", "", ""),
+    ("open", "  What keeps a box shut?\t", *OPEN),
+    ("also", "Which box is \u202ebest\u202c?", "", "benign", "none", "0", "CC-BY-4.0", "g", ""),
+    ("lost", "A box [malformed]", *OPEN),
+    ("none", "What is a cake? [none]", *OPEN),
+    ("torn", "A box [refused]", *OPEN),
+    ("red", "A box [red]", *OPEN),
+    ("line", "never shown", "minors.sexual", "malicious", "stated", "4", "MIT", "", ""),
+    ("rest", "Filtered out", "hate.harassment", "benign", "none", "0", "MIT", "", ""),
+]
+PLAN = {"harms": ["cyber.*", "property.*"]}
+MAP = ["--column", "prompt=text", "--column", "licence=lic", "--column", "set=group"]
+UNLABELLED = {"lost", "none", "torn", "red", "line"}
+PLANNED = {"full", "ill", "open", "also"}
+
+
+def labels(body: Body) -> str:
+    """A labeller that goes by the text; a drafter where no schema is asked for."""
+    told = body.get("response_format")
+    if told is None:
+        return long_answer(body)
+    text = body["messages"][1]["content"]
+    fields = told["json_schema"]["schema"]["properties"]
+    if "[malformed]" in text:
+        return "I cannot tell."
+    if "harm" in fields:
+        harm = "weapons.mass_casualty" if "[red]" in text else "cyber.intrusion"
+        return json.dumps({"harm": "none" if "[none]" in text else harm})
+    return json.dumps({"intent": "dual_use", "evidence": "contextual", "detail": 2})
+
+
+def refuses(body: Body, nth: int) -> str | None:
+    return "refusal" if "[refused]" in json.dumps(body["messages"][1]) else None
+
+
+def recipe(folder: Path, url: str, *, judges: int = 1, **keys: Any) -> Path:
+    endpoint = {"base_url": url, "model": "judge", "concurrency": 4, "attempts": 1}
+    panel = [{"openai_chat": dict(endpoint)} for _ in range(judges)]
+    values = {"plan": PLAN, "judges": {"labellers": panel}} | keys
+    return write_recipe(folder / "recipe.yaml", url, **values)
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]] = ROWS) -> Path:
+    quoted = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows]
+    path.write_bytes(("\r\n".join([",".join(HEAD), *quoted]) + "\r\n").encode())
+    return path
+
+
+def cells(row: tuple[str, ...]) -> dict[str, Any]:
+    told: dict[str, Any] = dict(zip(HEAD, row, strict=True))
+    return told | {"detail": int(told["detail"]) if told["detail"] else None}
+
+
+def write_other(path: Path) -> Path:
+    found = [cells(row) for row in ROWS]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(found), path)
+    else:
+        path.write_text("".join(json.dumps(r) + "\n" for r in found), encoding="utf-8")
+    return path
+
+
+def listed(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "run" / "unlabelled.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def view(folder: Path, name: str = "sft") -> list[dict[str, Any]]:
+    files = sorted((folder / "data" / name).glob("*/*.parquet"))
+    return [row for path in files for row in parquet.read(path)]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [r for p in sorted((folder / "run/records").glob("*")) for r in parquet.read(p)]
+
+
+def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "mine.csv")
+    with FakeEndpoint(labels, fault=refuses) as fake:
+        recipe(workdir, fake.url)
+        said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "mine.csv", *MAP)
+        told = cli(
+            capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "mine.csv", *MAP, "--json"
+        )
+        asked = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
+    assert said.code == 0, said.err
+    assert "5 rows not labelled and not planned: see out/run/unlabelled.jsonl" in said.err
+    assert "10 in mine.csv, 4 planned, 1 left out by harms" in said.err
+    assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
+        "lost": ["harm", "intent", "evidence", "detail"],
+        "none": ["harm"],
+        "torn": ["harm", "intent", "evidence", "detail"],
+        "red": ["harm"],
+        "line": ["harm"],
+    }
+    why = {row["id"]: row["why"] for row in listed(workdir / "out")}
+    assert "malformed" in why["lost"]
+    assert "refused" in why["torn"]
+    assert why["line"] == "`minors.sexual` is a red line and is never drafted"
+    assert why["red"] == "`weapons.mass_casualty` is a red line and is never drafted"
+    assert not any("never shown" in text or "Filtered out" in text for text in asked)
+    result = json.loads(told.out)
+    assert result["unlabelled"] == len(UNLABELLED)
+    assert result["requests"] == 0
+    assert result["imported"]["labelled_by_judges"] == 2
+    assert result["imported"]["columns_not_read"] == ["note"]
+    rows = {row["goal_id"]: row for row in view(workdir / "out")}
+    assert set(rows) == {"imported/g", "imported/ill", "imported/open"}
+    assert rows["imported/open"]["messages"][0] == {
+        "role": "user",
+        "content": "  What keeps a box shut?\t",
+    }
+    assert rows["imported/ill"]["mode"] == "refuse_redirect"
+    assert rows["imported/ill"]["source_licence"] == "CC0-1.0"
+    card = (workdir / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| CC0-1.0 | the file | 1 |" in card
+    assert "| CC-BY-4.0 | blind labellers, in part or whole | 1 |" in card
+    assert "Imported prompts stand as their file has them" in card
+    manifest = json.loads((workdir / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["imported"]["labellers"] == ["judge"]
+    assert "sets property.yaml" not in manifest["fingerprints"]
+    found = {a["value"]: r for r in records(workdir / "out") for a in r["attributes"]}
+    assert set(found) >= PLANNED
+    assert {a["axis"]: a["source"] for a in found["also"]["attributes"]} == {
+        "harm": "confirmed",
+        "intent": "written",
+        "evidence": "written",
+        "requested_detail": "written",
+        "source_id": "written",
+    }
+
+
+def test_three_formats_give_equal_datasets(workdir: Path) -> None:
+    columns = {"prompt": "text", "licence": "lic", "set": "group"}
+    files = [write_csv(workdir / "p.csv"), *(write_other(workdir / f"p.{k}") for k in FORMATS)]
+    with FakeEndpoint(labels, fault=refuses) as fake:
+        recipe(workdir, fake.url)
+        for path in files:
+            safegen.generate("recipe.yaml", output=path.suffix[1:], prompts=path, columns=columns)
+    csv, *others = [hashes(workdir / p.suffix[1:] / "data") for p in files]
+    assert csv
+    assert others == [csv, csv]
+    assert listed(workdir / "csv") == listed(workdir / "jsonl") == listed(workdir / "parquet")
+
+
+FORMATS = ("jsonl", "parquet")
+
+
+def test_a_panel_without_a_majority_leaves_rows_unlabelled(workdir: Path) -> None:
+    write_csv(workdir / "p.csv", [ROWS[2]])
+    torn = iter(["benign", "malicious"] * 4)
+
+    def answer(body: Body) -> str:
+        said = labels(body)
+        return said.replace("dual_use", next(torn)) if "intent" in said else said
+
+    with FakeEndpoint(answer) as fake:
+        recipe(workdir, fake.url, judges=2)
+        with pytest.raises(
+            UserError, match=r"1 not labelled, listed in `out.run.unlabelled.jsonl`"
+        ):
+            safegen.generate(
+                "recipe.yaml",
+                output="out",
+                prompts="p.csv",
+                columns={"prompt": "text", "licence": "lic"},
+            )
+    assert [(r["fields"], r["why"]) for r in listed(workdir / "out")] == [
+        (["intent"], "labellers disagree")
+    ]
+
+
+def test_without_a_labeller_open_rows_are_listed_and_nothing_is_asked_for_them(
+    workdir: Path,
+) -> None:
+    write_csv(workdir / "p.csv")
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, judges=0)
+        run = safegen.generate(
+            "recipe.yaml", output="out", prompts="p.csv", columns={"prompt": "text"}, licence="MIT"
+        )
+        assert len(fake.requests) == 2
+    assert run.prompts is not None
+    assert {r["id"] for r in listed(run.output)} == UNLABELLED | {"open", "also"}
+    assert listed(run.output)[0]["why"] == "not in the file, and no labeller"
+
+
+def test_the_offline_teacher_is_refused_before_anything_is_planned(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv")
+    said = cli(capsys, "generate", "--prompts", "p.csv", *MAP)
+    fails(
+        said, 2, "offline teacher composes answers from a goal's written knowledge", "openai_chat"
+    )
+    assert not (workdir / "outputs").exists()
+
+
+def test_the_offline_teacher_handed_over_refuses_a_prompt_without_knowledge(workdir: Path) -> None:
+    write_csv(workdir / "p.csv", ROWS[:2])
+    recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
+    with pytest.raises(ConfigError, match="this prompt has none"):
+        safegen.generate(
+            "recipe.yaml",
+            output="out",
+            prompts="p.csv",
+            columns={"prompt": "text"},
+            licence="MIT",
+            teachers={"drafter": offline(locales={}), "reviser": offline(locales={})},
+        )
+
+
+def test_a_labeller_may_be_handed_over(workdir: Path) -> None:
+    def says(request: Request) -> str:
+        assert request.schema is not None
+        fields = json.loads(json.dumps(request.schema))["properties"]
+        if "harm" in fields:
+            return '{"harm": "property.theft"}'
+        return '{"intent": "benign", "evidence": "none", "detail": 1}'
+
+    write_csv(workdir / "p.csv", [ROWS[2]])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, judges=0)
+        run = safegen.generate(
+            "recipe.yaml",
+            output="out",
+            prompts="p.csv",
+            columns={"prompt": "text", "licence": "lic"},
+            teachers={"labeller": scripted(says)},
+        )
+    assert [r["harm"] for r in view(run.output)] == ["property.theft"]
+
+
+def test_a_killed_labelling_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -> None:
+    rows = [(f"r{i}", f"What is in box {i}?", *OPEN) for i in range(60)]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+        write_csv(folder / "p.csv", rows)
+    command = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP]
+    with FakeEndpoint(labels, latency_s=0.03) as fake:
+        recipe(whole, fake.url)
+        recipe(broken, fake.url)
+        assert shell(*command, cwd=whole).code == 0
+        straight = Counter(digest(body) for body in fake.requests)
+        assert set(straight.values()) == {1}
+        assert len(straight) == 3 * len(rows)
+        fake.requests.clear()
+        for kill in range(3):
+            enough = len(fake.requests) + 20
+            with started(*command, cwd=broken) as process:
+                assert wait_until(lambda most=enough: len(fake.requests) >= most)
+                process.kill()
+                process.wait(10)
+            assert not (broken / "out" / "run" / "plan").exists(), kill
+        last = shell(*command, cwd=broken)
+        assert last.code == 0, last.err
+        seen = Counter(digest(body) for body in fake.requests)
+    assert set(seen) == set(straight)
+    assert sum(seen.values()) - len(seen) <= 3 * 4
+    assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")
+    assert (broken / "out/run/unlabelled.jsonl").read_bytes() == b""
+
+
+def test_a_changed_file_is_refused_by_name_and_the_run_goes_on_without_it(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_csv(workdir / "p.csv")
+    command = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv"]
+    with FakeEndpoint(labels, fault=refuses) as fake:
+        recipe(workdir, fake.url)
+        assert cli(capsys, *command, *MAP, "--until", "draft").code == 0
+        fails(cli(capsys, *command, *MAP[:4]), 2, "begun with another `prompts`")
+        fails(cli(capsys, *command, *MAP, "--licence", "MIT"), 2, "another `prompts`")
+        fails(cli(capsys, *command[:4]), 2, "`prompts`; restore it")
+        write_csv(path, [*ROWS, ("new", "One more?", *OPEN)])
+        fails(cli(capsys, *command, *MAP), 2, "begun with another `prompts`")
+        path.unlink()
+        before = len(fake.requests)
+        run = safegen.open_run("out")
+        assert run.prompts is not None
+        safegen.generate(run.recipe, output="out", prompts=run.prompts)
+        assert len(fake.requests) == before
+    whole = hashes(workdir / "out" / "data")
+    assert whole
+    assert cli(capsys, "build", "out").code == 0
+    assert hashes(workdir / "out" / "data") == whole
+    assert cli(capsys, "verify", "out").code == 0
+    assert json.loads((workdir / "out/run/recipe.json").read_text())["prompts"]["file"] == "p.csv"
+
+
+def test_retry_asks_anew_without_the_file(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", ROWS[:2])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url)
+        fake.fault = lambda body, nth: (
+            "content_filter" if nth == 0 and "steal" in json.dumps(body) else None
+        )
+        said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
+        assert said.code == 0, said.err
+        assert len(view(workdir / "out")) == 1
+        (workdir / "p.csv").unlink()
+        assert cli(capsys, "retry", "out").code == 0
+    assert len(view(workdir / "out")) == 2
+
+
+def test_a_run_that_is_not_planned_yet_needs_its_file(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", ROWS[:2])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url)
+        args = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP]
+        assert cli(capsys, *args, "--until", "expand").code == 0
+        shutil.rmtree(workdir / "out" / "run" / "plan")
+        fails(cli(capsys, "retry", "out"), 2, "needs its file", "`p.csv`")
+
+
+def test_contradicting_rows_are_both_listed_before_anything_is_drafted(workdir: Path) -> None:
+    full, ill = ROWS[0], ROWS[1]
+    twin = ("twin", full[1], "cyber.intrusion", "malicious", "stated", *full[5:])
+    write_csv(workdir / "p.csv", [full, ill, twin])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url)
+        safegen.generate(
+            "recipe.yaml",
+            output="out",
+            prompts="p.csv",
+            columns={"prompt": "text", "licence": "lic"},
+        )
+        assert len(fake.requests) == 1
+    assert {r["id"] for r in listed(workdir / "out")} == {"full", "twin"}
+    assert "equal messages" in listed(workdir / "out")[0]["why"]
+
+
+def test_strict_counts_rows_that_are_not_labelled(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv")
+    with FakeEndpoint(labels, fault=refuses) as fake:
+        recipe(workdir, fake.url)
+        args = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP]
+        assert cli(capsys, *args, "--strict").code == 1
+
+
+def test_a_target_asks_for_further_candidates_and_no_written_goal(workdir: Path) -> None:
+    write_csv(workdir / "p.csv", ROWS[:2])
+    with FakeEndpoint(lambda body: "No.") as fake:
+        target = {"accepted": 2, "per": ["harm"], "rounds": 2}
+        recipe(workdir, fake.url, judges=0, target=target)
+        safegen.generate(
+            "recipe.yaml", output="out", prompts="p.csv", columns={"prompt": "text"}, licence="M"
+        )
+    assert {r["goal_id"] for r in records(workdir / "out")} == {"imported/full", "imported/ill"}
+    assert len(records(workdir / "out")) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--column", "prompt=text"], "belong to `--prompts FILE`"),
+        (["--licence", "MIT"], "belong to `--prompts FILE`"),
+        (["--prompts", "p.csv", "--column", "text"], "`--column text` is not FIELD=COLUMN"),
+        (["--prompts", "p.csv", "--column", "pormpt=text"], "did you mean `prompt`"),
+        (["--prompts", "p.csv", "--column", "prompt=txet"], "did you mean `text`"),
+        (["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"], "names `prompt` twice"),
+        (["--prompts", "p.csv", *MAP[:2]], "`--licence NAME`"),
+        (["--prompts", "none.csv"], "none.csv: no such file"),
+    ],
+)
+def test_a_wrong_option_is_told(
+    workdir: Path, capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    write_csv(workdir / "p.csv")
+    recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
+    fails(cli(capsys, "generate", "recipe.yaml", "-o", "out", *options), 2, says)
+
+
+def test_keys_that_speak_of_written_sets_are_refused(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv")
+    recipe(workdir, "http://127.0.0.1:9/v1", plan=PLAN | {"dialogues": "all"})
+    said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
+    fails(said, 2, "recipe.yaml:.*plan.dialogues.*`--prompts` takes their place")

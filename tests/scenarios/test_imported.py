@@ -1,0 +1,442 @@
+"""A user's rows are read exactly as they stand, in three formats alike, and mistakes are told by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from safegen import locales, taxonomy
+from safegen.errors import ConfigError
+from safegen.hashing import file_sha256
+from safegen.policy import spec
+from safegen.recipe import Plan, Recipe
+from safegen.scenarios.blind import Found
+from safegen.scenarios.imported import (
+    NO_KNOWLEDGE,
+    Labels,
+    Row,
+    check_ids,
+    checked_columns,
+    read_rows,
+    scenarios,
+)
+from safegen.scenarios.prompt_files import OwnPrompts, given, rows
+from safegen.scenarios.settling import LeftOut, Unlabelled, labels_of
+from safegen.scenarios.world import World
+from safegen.types import Planned
+
+Values = dict[str, Any]
+WRITERS: dict[str, Callable[[Path, Sequence[Values]], None]] = {}
+EXACT = (
+    " a space before and after ",
+    "\ttabs\t and\u00a0no-break\u2003spaces\u200b\u2028lines",
+    "two\nlines\n\n",
+    "a\r\nb\rc",
+    "שלום \u202eעולם\u202c",
+    "cafe\u0301 and café, ﬁ, Ⅳ",
+    'quotes "" and, commas; \\n',
+    "👩‍🚀 𝔘",
+    "\ufeffa byte order mark",
+    "NaN",
+    "null",
+    "007",
+)
+FULL: Values = {
+    "prompt": "How do I open my own box?",
+    "id": "a-1",
+    "harm": "cyber.intrusion",
+    "intent": "dual_use",
+    "evidence": "none",
+    "detail": 3,
+    "licence": "CC-BY-4.0",
+}
+
+
+def write_csv(path: Path, found: Sequence[Values]) -> None:
+    names = list(dict.fromkeys(name for row in found for name in row))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(names)
+        for row in found:
+            cells = [row.get(name) for name in names]
+            out.writerow([json.dumps(c) if isinstance(c, list) else c for c in cells])
+
+
+def write_jsonl(path: Path, found: Sequence[Values]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) for row in found]
+    path.write_bytes(("\n".join(lines) + "\n").encode())
+
+
+def write_parquet(path: Path, found: Sequence[Values]) -> None:
+    names = list(dict.fromkeys(name for row in found for name in row))
+    whole = [{name: row.get(name) for name in names} for row in found]
+    pq.write_table(pa.Table.from_pylist(whole), path)
+
+
+WRITERS |= {"csv": write_csv, "jsonl": write_jsonl, "parquet": write_parquet}
+
+
+def written(folder: Path, kind: str, *found: Values, name: str = "p") -> Path:
+    path = folder / f"{name}.{kind}"
+    WRITERS[kind](path, found)
+    return path
+
+
+@cache
+def world(**plan: Any) -> World:
+    recipe = Recipe(name="a", plan=Plan(**plan))
+    policies = [spec.load(name) for name in recipe.policies]
+    return World.of(recipe.plan, taxonomy.load("core"), policies, locales.load("en"))
+
+
+def read(source: OwnPrompts) -> list[Row]:
+    checked_columns(source)
+    return list(check_ids(read_rows(source, list(world().tree.harms))))
+
+
+def read_file(path: Path, **options: Any) -> list[Row]:
+    return read(given(path, **options))
+
+
+def one(folder: Path, **values: Any) -> Row:
+    return read_file(written(folder, "jsonl", FULL | values))[0]
+
+
+def planned(row: Row, found: Found | None = None, **plan: Any) -> list[Planned]:
+    labels = labels_of(row, found or Found(), world(**plan))
+    assert isinstance(labels, Labels)
+    return scenarios(row, labels, world(**plan))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("text", EXACT)
+def test_a_prompt_is_kept_to_the_byte(tmp_path: Path, kind: str, text: str) -> None:
+    row = read_file(written(tmp_path, kind, FULL | {"prompt": text}))[0]
+    assert row.messages == ({"role": "user", "content": text},)
+    assert planned(row)[0].scenario.messages == row.messages
+
+
+def test_three_formats_give_equal_rows(tmp_path: Path) -> None:
+    talk = [
+        {"role": "system", "content": "You help bakers."},
+        {"role": "user", "content": " one "},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
+    found = [FULL | {"id": str(i), "prompt": text} for i, text in enumerate(EXACT)]
+    found.append({**FULL, "id": "talk", "prompt": None, "messages": talk, "profile": "enterprise"})
+    found.append({"prompt": "Only words.", "licence": "MIT"})
+    kinds = [read_file(written(tmp_path, kind, *found)) for kind in WRITERS]
+    stripped = [[scenario_of(row) for row in rows_] for rows_ in kinds]
+    assert stripped[0] == stripped[1] == stripped[2]
+    assert len(stripped[0]) == len(EXACT) + 2
+    assert stripped[0][-2][1] == tuple(talk)
+
+
+def scenario_of(row: Row) -> tuple[object, ...]:
+    return (row.key, row.messages, row.harm, row.intent, row.evidence, row.detail, row.profile)
+
+
+def test_labels_of_the_file_are_written_and_those_of_judges_confirmed(tmp_path: Path) -> None:
+    row = one(tmp_path, evidence=None, detail=None, task="plan")
+    item = planned(row, Found(evidence="contextual", detail=1))[0]
+    axes = {a.axis: (a.value, a.source) for a in item.scenario.attributes}
+    assert axes == {
+        "harm": ("cyber.intrusion", "written"),
+        "intent": ("dual_use", "written"),
+        "evidence": ("contextual", "confirmed"),
+        "requested_detail": ("1", "confirmed"),
+        "task": ("plan", "written"),
+        "source_id": ("a-1", "written"),
+    }
+    assert item.knowledge == NO_KNOWLEDGE
+    assert item.scenario.source == "imported"
+    assert item.scenario.source_licence == "CC-BY-4.0"
+    assert item.scenario.goal_id == "imported/a-1"
+
+
+def test_what_the_file_says_is_not_overruled_by_judges(tmp_path: Path) -> None:
+    item = planned(one(tmp_path), Found("fraud.identity", "malicious", "stated", 0))[0]
+    assert item.scenario.intent == "dual_use"
+    assert item.scenario.requested_detail == 3
+    assert item.scenario.harm == "cyber.intrusion"
+
+
+def test_ids_hold_when_rows_move_and_other_columns_change(tmp_path: Path) -> None:
+    first, second = FULL, FULL | {"id": "b", "prompt": "Another box?"}
+    before = read_file(written(tmp_path, "jsonl", first, second))
+    changed = first | {"prompt": "Mended words.", "harm": "property.theft", "licence": "MIT"}
+    changed |= {"intent": "benign", "detail": 0, "profile": "public"}
+    after = read_file(written(tmp_path, "csv", second, changed))
+    ids = {row.id: planned(row)[0].scenario.scenario_id for row in before}
+    assert {row.id: planned(row)[0].scenario.scenario_id for row in after} == ids
+    assert len(set(ids.values())) == 2
+
+
+def test_without_an_id_a_row_is_what_it_says(tmp_path: Path) -> None:
+    bare = {k: v for k, v in FULL.items() if k != "id"}
+    found = [bare, bare | {"prompt": "Another box?"}, bare | {"detail": 1}]
+    ids = [
+        planned(row)[0].scenario.scenario_id
+        for row in read_file(written(tmp_path, "jsonl", *found))
+    ]
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_rows_of_a_set_share_set_and_goal(tmp_path: Path) -> None:
+    found = [FULL | {"id": name, "set": "boxes"} for name in "ab"]
+    items = [planned(row)[0] for row in read_file(written(tmp_path, "csv", *found))]
+    assert {i.scenario.goal_id for i in items} == {"imported/boxes"}
+    assert len({i.scenario.set_id for i in items}) == 1
+    assert len({i.scenario.scenario_id for i in items}) == 2
+
+
+def test_an_id_that_stands_twice_is_refused_with_both_rows(tmp_path: Path) -> None:
+    path = written(tmp_path, "csv", FULL, FULL | {"id": "b"}, FULL)
+    with pytest.raises(ConfigError, match=r"row 3: id `a-1` stands in row 1 already"):
+        read_file(path)
+
+
+def test_a_row_is_asked_under_its_own_profile_or_each_of_the_plans(tmp_path: Path) -> None:
+    own = planned(one(tmp_path, profile="minors"), profiles=("public", "enterprise"))
+    each = planned(one(tmp_path), profiles=("public", "enterprise"))
+    assert [i.scenario.profile for i in own] == ["minors"]
+    assert own[0].scenario.messages[0]["role"] == "system"
+    assert [i.scenario.profile for i in each] == ["public", "enterprise"]
+    assert [len(i.scenario.messages) for i in each] == [1, 2]
+    assert len({i.scenario.scenario_id for i in each}) == 2
+
+
+def test_a_system_turn_without_a_profile_is_listed(tmp_path: Path) -> None:
+    talk = [{"role": "system", "content": "Mind"}, {"role": "user", "content": "a box"}]
+    row = one(tmp_path, prompt=None, messages=talk)
+    listed = labels_of(row, Found(), world())
+    assert isinstance(listed, Unlabelled)
+    assert listed.fields == ("profile",)
+    told = one(tmp_path, prompt=None, messages=talk, profile="enterprise")
+    assert planned(told)[0].scenario.messages == tuple(talk)
+
+
+@pytest.mark.parametrize(
+    ("values", "found", "fields"),
+    [
+        ({"harm": "minors.sexual"}, Found(), ("harm",)),
+        ({"harm": None}, Found(harm="weapons.mass_casualty"), ("harm",)),
+        ({"harm": None, "detail": None}, Found(), ("harm", "detail")),
+        ({"intent": "malicious"}, Found(), ("intent", "evidence")),
+        ({"evidence": "stated"}, Found(), ("intent", "evidence")),
+        ({"evidence": None}, Found(evidence="stated"), ("intent", "evidence")),
+    ],
+)
+def test_what_cannot_be_told_is_listed(
+    tmp_path: Path, values: Values, found: Found, fields: tuple[str, ...]
+) -> None:
+    listed = labels_of(one(tmp_path, **values), found, world())
+    assert isinstance(listed, Unlabelled)
+    assert listed.fields == fields
+    assert listed.id == "a-1"
+
+
+def test_what_the_plan_does_not_ask_for_is_left_out(tmp_path: Path) -> None:
+    row = one(tmp_path)
+    assert labels_of(row, Found(), world(harms=("fraud.*",))) == LeftOut("harms")
+    assert labels_of(row, Found(), world(intents=("benign",))) == LeftOut("intents")
+    unread = one(tmp_path, intent=None)
+    assert labels_of(unread, Found(intent="dual_use"), world(intents=("benign",))) == LeftOut(
+        "intents"
+    )
+
+
+def test_a_column_map_renames_and_a_licence_may_hold_for_all(tmp_path: Path) -> None:
+    path = written(tmp_path, "csv", {"text": "A box?", "row": 7, "prompt": "not this", "more": 1})
+    source = given(path, columns={"prompt": "text", "id": "row"}, licence="MIT")
+    assert checked_columns(source) == ["prompt", "more"]
+    assert [(r.id, r.messages[0]["content"], r.licence) for r in read(source)] == [
+        ("7", "A box?", "MIT")
+    ]
+    assert OwnPrompts.kept(json.loads(json.dumps(source.frozen()))) == OwnPrompts(
+        source.name, source.sha256, source.columns, "MIT"
+    )
+    assert source.sha256 == file_sha256(path)
+
+
+def test_the_digest_holds_file_columns_and_licence(tmp_path: Path) -> None:
+    path = written(tmp_path, "csv", {"text": "A box?"})
+    found = {
+        given(path, columns={"prompt": "text"}, licence="MIT").digest,
+        given(path, columns={"prompt": "text"}, licence="CC0-1.0").digest,
+        given(path, columns={"prompt": "text", "id": "text"}, licence="MIT").digest,
+    }
+    path.write_text("text\nA box!\n")
+    assert len(found | {given(path, columns={"prompt": "text"}, licence="MIT").digest}) == 4
+
+
+def csv_of(*lines: str) -> bytes:
+    return ("\n".join(lines) + "\n").encode()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+HOSTILE: dict[str, tuple[str, bytes, str]] = {
+    "empty": ("csv", b"", "p.csv: is empty"),
+    "head alone": ("csv", b"prompt,licence\n", "p.csv: holds no rows"),
+    "blank lines": ("jsonl", b"\n \n", "no column `prompt` or `messages`"),
+    "binary": ("csv", b"prompt\n\0\1\2", "NUL bytes"),
+    "binary as JSONL": ("jsonl", bytes(range(256)), "NUL bytes"),
+    "latin-1": ("csv", "prompt,licence\ncafé,MIT\n".encode("latin-1"), "byte 0xe9 .*not UTF-8"),
+    "utf-16": ("csv", "prompt\na\n".encode("utf-16"), "is UTF-16; save"),
+    "ragged, longer": ("csv", csv_of("prompt,licence", "a,b,c"), "p.csv:2: row 1 has 3 cells"),
+    "ragged, shorter": ("csv", csv_of("prompt,licence", "a,b", "a"), "p.csv:3: row 2 has 1 cell"),
+    "open quote": ("csv", csv_of("prompt,licence", '"a,MIT'), "p.csv:2: not valid CSV"),
+    "stray quote": ("csv", csv_of("prompt,licence", '"a"b,MIT'), "p.csv:2: not valid CSV"),
+    "huge cell": ("csv", csv_of("prompt,licence", f'"{"a" * 140_000}",MIT'), "more than 131072"),
+    "huge line": ("jsonl", b'{"prompt": "' + b"a" * (9 * 2**20), "p.jsonl:1: the line is longer"),
+    "huge prompt": (
+        "jsonl",
+        json.dumps({"prompt": "a" * 140_000, "licence": "M"}).encode(),
+        "more than 131072",
+    ),
+    "duplicate columns": ("csv", csv_of("prompt,id,id", "a,b,c"), "column `id` stands twice"),
+    "duplicate keys": ("jsonl", b'{"prompt": "a", "prompt": "b"}', "key `prompt` stands twice"),
+    "semicolons": ("csv", csv_of("prompt;licence", "a;MIT"), "no column `prompt`"),
+    "near column": ("csv", csv_of("promt,licence", "a,MIT"), "did you mean `promt`"),
+    "no licence": ("csv", csv_of("prompt", "a"), "`--licence NAME`"),
+    "licence missing in a row": (
+        "csv",
+        csv_of("prompt,licence", "a,MIT", "b,"),
+        "row 2: `licence` is missing",
+    ),
+    "no JSON": ("jsonl", b'{"prompt": \n', "p.jsonl:1: row 1 is not valid JSON"),
+    "JSON list": ("jsonl", b'["a"]\n', "row 1 is not a JSON object"),
+    "deep JSON": ("jsonl", b'{"prompt": ' + b"[" * 100_000 + b"\n", "nested too deeply"),
+    "huge number": ("jsonl", b'{"prompt": ' + b"9" * 5_000 + b"}", "row 1 is not valid JSON"),
+    "nested prompt": (
+        "jsonl",
+        b'{"prompt": {"text": "a"}, "licence": "M"}',
+        "row 1: `prompt` is no text but an object",
+    ),
+    "list as prompt": ("jsonl", b'{"prompt": [], "licence": "M"}', "read from `messages`"),
+    "number as prompt": ("jsonl", b'{"prompt": 3, "licence": "M"}', "no text but a number"),
+    "half a character": ("jsonl", b'{"prompt": "\\ud800", "licence": "M"}', "half a character"),
+    "blank prompt": ("csv", csv_of("prompt,licence", " \t,MIT"), "row 1: `prompt` is blank"),
+    "no prompt": ("jsonl", b'{"prompts": "a", "prompt": null, "licence": "M"}', "has no `prompt`"),
+    "CSV named Parquet": ("parquet", csv_of("prompt", "a"), "is not Parquet"),
+    "Parquet named CSV": ("csv", b"PAR1....", "is Parquet; name it"),
+    "cut Parquet": ("parquet", b"PAR1" + b"\0" * 50, "p.parquet: is not readable Parquet"),
+    "pointer": ("parquet", POINTER, "is a git-lfs pointer, not data; run `git lfs pull`"),
+    "pointer as CSV": ("csv", POINTER, "is a git-lfs pointer"),
+    "another format": ("xlsx", b"PK", "end in `.csv`, `.jsonl`"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_told_with_its_place(tmp_path: Path, case: str) -> None:
+    kind, data, says = HOSTILE[case]
+    path = tmp_path / f"p.{kind}"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=says) as told:
+        read_file(path)
+    assert len(str(told.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"harm": "cyber.intrusoin"}, "row 1: `harm` is .*did you mean `cyber.intrusion`"),
+        ({"intent": "dual-use"}, "`intent` is `dual-use`; did you mean `dual_use`"),
+        ({"intent": " benign"}, "did you mean `benign`"),
+        ({"evidence": True}, "`evidence` is no text but true or false"),
+        ({"detail": 5}, "`detail` is `5`; give a whole number from 0 to 4"),
+        ({"detail": 2.5}, "`detail` is `2.5`"),
+        ({"detail": True}, "`detail` is `True`"),
+        ({"profile": "kids"}, "`profile` is `kids`; known: .*minors"),
+        ({"task": "explian"}, "did you mean `explain`"),
+        ({"language": "English!"}, "`language` is `English!`; give a BCP-47 tag"),
+        ({"id": "a\nb"}, "`id` is blank or holds control characters"),
+        ({"id": 1.5}, "`id` is no text but a number"),
+        ({"set": "x" * 201}, "`set` has more than 200 characters"),
+        ({"messages": []}, "has both `prompt` and `messages`"),
+        ({"prompt": None, "messages": []}, "`messages` is not a list of messages"),
+        ({"prompt": None, "messages": "{"}, "`messages` is not the JSON"),
+        ({"prompt": None, "messages": [{"role": "user"}]}, "`content` that is no text but nothing"),
+        (
+            {"prompt": None, "messages": [{"role": "user", "content": [{"text": "a"}]}]},
+            "no text but a list",
+        ),
+        (
+            {"prompt": None, "messages": [{"role": "usr", "content": "a"}]},
+            "role `usr`; did you mean `user`",
+        ),
+        (
+            {"prompt": None, "messages": [{"role": "user", "content": "a", "name": "b"}]},
+            "the key `name`",
+        ),
+        (
+            {"prompt": None, "messages": [{"role": r, "content": "a"} for r in ("user", "system")]},
+            "`system` turn that is not the first",
+        ),
+        (
+            {
+                "prompt": None,
+                "messages": [{"role": r, "content": "a"} for r in ("user", "assistant")],
+            },
+            "begin and end with a `user` turn",
+        ),
+        (
+            {"prompt": None, "messages": [{"role": "user", "content": "a"}] * 2},
+            "begin and end with a `user` turn",
+        ),
+    ],
+)
+def test_a_mistake_in_a_cell_is_told_with_its_row(
+    tmp_path: Path, values: Values, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says) as told:
+        one(tmp_path, **values)
+    assert "p.jsonl:1: row 1: " in str(told.value)
+
+
+def test_numbers_that_a_table_made_text_or_fractions_are_read(tmp_path: Path) -> None:
+    found = [one(tmp_path, detail=told).detail for told in (2, "2", 2.0, "2.0", float("nan"), "")]
+    assert found == [2, 2, 2, 2, None, None]
+    assert one(tmp_path, id=12).id == "12"
+
+
+def test_unknown_fields_and_columns_are_told_with_the_nearest(tmp_path: Path) -> None:
+    path = written(tmp_path, "csv", {"text": "a"})
+    with pytest.raises(ConfigError, match="`promt` is not a field; did you mean `prompt`"):
+        given(path, columns={"promt": "text"})
+    with pytest.raises(ConfigError, match="no column `txt` for `prompt`; did you mean `text`"):
+        read_file(path, columns={"prompt": "txt"}, licence="MIT")
+    with pytest.raises(ConfigError, match="no such file"):
+        given(tmp_path / "none.csv")
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_part_of_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(b"\xef\xbb\xbfprompt,licence\r\na,MIT\r\n\r\nb,MIT")
+    assert [r.messages[0]["content"] for r in read_file(path)] == ["a", "b"]
+    lines = io.StringIO('{"prompt": "a", "licence": "M"}\n\n{"prompt": "b", "licence": "M"}')
+    other = tmp_path / "q.jsonl"
+    other.write_text(lines.read(), encoding="utf-8-sig")
+    assert [(r.number, r.place) for r in read_file(other)] == [
+        (1, f"{other}:1: row 1"),
+        (2, f"{other}:3: row 2"),
+    ]
+
+
+def test_only_wanted_columns_of_a_table_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"prompt": ["a"] * 2_500, "vector": [[1.0]] * 2_500}), path)
+    found = list(rows(path, {"prompt", "id"}))
+    assert len(found) == 2_500
+    assert found[-1].values == {"prompt": "a"}
+    assert found[-1].place == f"{path}: row 2500"
