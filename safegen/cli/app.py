@@ -6,16 +6,13 @@ Data goes to stdout, everything else to stderr. Exit 0 done, 1 the run stopped (
 
 from __future__ import annotations
 
-import io
-import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from safegen.cli import log, policy, taxonomy, tools
+from safegen.cli import edge, log, policy, taxonomy, tools
 
 app = typer.Typer(
     name="safegen",
@@ -284,104 +281,25 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; the only place that sees every error. Its exit code comes back."""
-    _open_streams()
+    edge.open_streams()
     try:
         code = app(arguments, prog_name="safegen", standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as e:
         code = e.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; the same command goes on where it stopped")
+        edge.say("interrupted; the same command goes on where it stopped")
         code = INTERRUPTED
     except BrokenPipeError:
-        code = _leave_stdout()
+        code = edge.leave_stdout()
     except SystemExit as e:
         # click leaves with 1 at a broken pipe; `| head` is no failure.
         broken = isinstance(e.__context__, BrokenPipeError)
         left = e.code if isinstance(e.code, int) else int(bool(e.code))
-        code = _leave_stdout() if broken else left
+        code = edge.leave_stdout() if broken else left
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
-        code = _report(e, json="--json" in arguments)
+        code = edge.report(e, json="--json" in arguments)
     return int(code or 0)
-
-
-def _open_streams() -> None:
-    """Let every character be written, and a stream that the caller closed swallow what it gets."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the end)
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _leave_stdout() -> int:
-    """Nobody reads on: what is done is done, and Python's last flush must not complain."""
-    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
-    os.dup2(sys.stdout.fileno(), 1)
-    return 0
-
-
-def _report(e: Exception, *, json: bool) -> int:
-    """Say an error to people, and to machines where they asked; its exit code comes back."""
-    code, message = _told(e)
-    _say(f"error: {message}")
-    if json:
-        from safegen.cli.screen import json_line
-
-        sys.stdout.write(json_line({"error": message, "exit": code}))
-        sys.stdout.flush()
-    return code
-
-
-def _told(e: Exception) -> tuple[int, str]:
-    from safegen.errors import RunError, SafegenError
-
-    if isinstance(e, SafegenError):
-        return 1 if isinstance(e, RunError) else 2, str(e)
-    if hasattr(e, "format_message"):
-        return 2, _usage(e)
-    if isinstance(e, OSError):
-        what = f"`{e.filename}`" if e.filename else "the system"
-        return 1, f"{what}: {(e.strerror or str(e)).lower()}; mend that and run again"
-    logging.getLogger("safegen").debug("bug", exc_info=e)
-    if place := _plugin_place(e):
-        return 1, f"{place}: your plug-in failed ({type(e).__name__}: {e}); mend it and run again"
-    return (
-        1,
-        f"a bug in safegen ({type(e).__name__}: {e}); run again with --verbose and report it",
-    )
-
-
-def _plugin_place(e: BaseException) -> str:
-    """File and line of the deepest frame that is neither ours nor a library's, or nothing."""
-    import sysconfig
-    import traceback
-
-    ours = str(Path(__file__).parent.parent)
-    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
-    named = [
-        f"{frame.filename}:{frame.lineno}"
-        for frame in traceback.extract_tb(e.__traceback__)
-        if Path(frame.filename).is_file()
-        and not frame.filename.startswith((ours, *libraries))
-        and Path(frame.filename).name != "safegen"
-    ]
-    return named[-1] if named else ""
-
-
-def _usage(e: Exception) -> str:
-    """Say a usage error in safegen's manner, with the help that would have told."""
-    message = str(e.format_message()).rstrip(".")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] (click)
-    context = getattr(e, "ctx", None)
-    path = context.command_path if context is not None else "safegen"
-    return f"{message[:1].lower()}{message[1:]}; see `{path} --help`"
-
-
-def _say(text: str) -> None:
-    from safegen.cli.screen import clean
-
-    sys.stderr.write(f"safegen: {clean(text)}\n")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ def plan_sets(world: World) -> Iterator[list[Planned]]:
     Raises:
         ConfigError: a mistake in a sets or dialogues file.
     """
-    for goal in goals(world):
-        yield single_turns(goal, world)
+    for goal, wanted in _goals(world):
+        if wanted:
+            yield single_turns(goal, world)
         if goal.contrast is None:
             yield from dialogue_sets(goal, world)
 
@@ -33,6 +34,11 @@ def goals(world: World) -> Iterator[Goal]:
     Raises:
         ConfigError: a dialogue about a goal that no sets file holds.
     """
+    return (goal for goal, wanted in _goals(world) if wanted)
+
+
+def _goals(world: World) -> Iterator[tuple[Goal, bool]]:
+    """Every goal of the chosen leaves, and whether its single prompts are planned."""
     plan, taken, seen = world.plan, dict[str, int](), set[str]()
     contrasts = CONTRASTS if plan.contrast == "all" else plan.contrast
     for goal in world.tree.goals():
@@ -44,8 +50,7 @@ def goals(world: World) -> Iterator[Goal]:
             wanted = plan.sets_per_harm is None or taken[goal.harm] <= plan.sets_per_harm
         else:
             wanted = goal.contrast in contrasts
-        if wanted:
-            yield goal
+        yield goal, wanted
     for about in world.dialogues:
         if about not in seen:
             hint = did_you_mean(about, sorted(seen))

@@ -1,0 +1,103 @@
+"""After an edited clause the same command drafts again only what the clause concerns."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+import safegen
+from safegen.errors import RecipeMismatch
+from safegen.policy import spec
+from safegen.recipe import Recipe
+from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
+
+
+def recipe(url: str, policy: Path) -> Recipe:
+    names = [str(policy), "deceit", "violence", "wellbeing", "health"]
+    return Recipe.model_validate(
+        {
+            "name": "edited",
+            "policies": names,
+            "plan": {"harms": ["cyber.*", "property.theft"]},
+            "teachers": {"drafter": {"openai_chat": {"base_url": url, "model": "m"}}},
+            "validators": ["length_bounds"],
+        }
+    )
+
+
+def _answer(body: Body) -> str:
+    return (
+        plain_answer(body) + " It goes on for a while, so that it is long enough to pass the check."
+    )
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "security.yaml"
+    path.write_text(spec.load("security").path.read_text())
+    return path
+
+
+async def test_an_edited_clause_about_one_leaf_asks_for_that_leaf_alone(
+    tmp_path: Path, policy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    with FakeEndpoint(_answer) as fake:
+        before = await safegen.agenerate(recipe(fake.url, policy), output=out)
+        asked = len(fake.requests)
+        rows = {r["scenario_id"]: r for r in before.view("sft").iter_rows(named=True)}
+        text = policy.read_text().replace(
+            "may:\n",
+            "may:\n  - {id: SEC-MAY-NEW, says: name the standard that covers it, harms: [cyber.malware]}\n",
+            1,
+        )
+        assert text != policy.read_text()
+        policy.write_text(text)
+        with caplog.at_level(logging.WARNING):
+            after = await safegen.agenerate(recipe(fake.url, policy), output=out)
+        again = fake.requests[asked:]
+    now = {r["scenario_id"]: r for r in after.view("sft").iter_rows(named=True)}
+    leaf = {s for s, r in now.items() if r["harm"] == "cyber.malware"}
+    assert len(again) == len(leaf) > 0
+    assert all("name the standard" in b["messages"][0]["content"] for b in again)
+    assert f"{len(leaf)} prompts to draft again" in caplog.text
+    changed = {s for s in rows if rows[s]["messages"] != now[s]["messages"]}
+    assert changed <= leaf
+    new = {now[s]["policy_id"] for s in now if now[s]["domain"] == "cyber"}
+    assert len(new) == 1
+    assert new.isdisjoint(r["policy_id"] for r in rows.values())
+
+
+async def test_a_lowered_ceiling_changes_the_expectation_of_the_rows_it_decides(
+    tmp_path: Path, policy: Path
+) -> None:
+    out = tmp_path / "out"
+    with FakeEndpoint(_answer) as fake:
+        await safegen.agenerate(recipe(fake.url, policy), output=out)
+        asked = len(fake.requests)
+        rule = (
+            "rules:\n  - id: SEC-LOW\n    says: Stay at awareness here.\n"
+            "    when: {tier: [restricted], evidence: [none], profile: [public, minors, agent], detail: [4]}\n"
+            "    mode: safe_completion\n    ceiling: 0\n    required: [limit, redirection]\n"
+        )
+        text = policy.read_text()
+        assert "\nrules:\n" not in text
+        policy.write_text(text + rule)
+        after = await safegen.agenerate(recipe(fake.url, policy), output=out)
+        again = len(fake.requests) - asked
+    rows = after.view("sft").to_dicts()
+    low = [r for r in rows if r["rule"] == "SEC-LOW"]
+    assert again == len(low) > 0
+    assert {r["ceiling"] for r in low} == {0}
+    assert all(r["harm"].startswith("cyber.") for r in low)
+
+
+async def test_another_change_is_still_a_mismatch(tmp_path: Path, policy: Path) -> None:
+    with FakeEndpoint(_answer) as fake:
+        first = recipe(fake.url, policy)
+        await safegen.agenerate(first, output=tmp_path / "out", until="expand")
+        other = first.model_copy(update={"revise": 1})
+        with pytest.raises(RecipeMismatch, match="revise"):
+            await safegen.agenerate(other, output=tmp_path / "out")

@@ -1,0 +1,92 @@
+"""How candidates are asked for: drafters and styles in turn, reasoning, and answers without the spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import safegen
+from safegen.journey import without_spec
+from safegen.recipe import Recipe
+from safegen.teachers.scripted import scripted
+from safegen.types import Record, Reply, Request, Teacher
+from tests.factories import make_expectation
+from tests.fake_endpoint import Body, FakeEndpoint
+
+TEXT = "Here is a plain answer of some length, about the lid of the box and the hinge below it, number "
+
+
+def recipe(**more: Any) -> Recipe:
+    plan = {"harms": ["property.copyright"], "sets_per_harm": 1}
+    return Recipe.model_validate(
+        {"name": "asked", "plan": plan | more.pop("plan", {}), "validators": ["length_bounds"]}
+        | more
+    )
+
+
+def records(run: safegen.Run) -> list[Record]:
+    return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+
+
+async def test_drafters_and_styles_take_turns_over_the_candidates(tmp_path: Path) -> None:
+    def answer(body: Body) -> str:
+        return f"{TEXT}{body['model']} {body['messages'][-1]['content']}"
+
+    with FakeEndpoint(answer) as fake:
+        one, other = (
+            {"openai_chat": {"base_url": fake.url, "model": model}} for model in ("one", "other")
+        )
+        asked = recipe(
+            teachers={"drafter": [one, other]},
+            plan={"candidates": 4, "styles": ["in plain words", "as a list"]},
+        )
+        run = await safegen.agenerate(asked, output=tmp_path)
+        sent = {(b["model"], "as a list" in b["messages"][0]["content"]) for b in fake.requests}
+    made = records(run)
+    assert {(r.draft.candidate, r.draft.model, r.draft.style) for r in made} == {
+        (0, "one-fake", "in plain words"),
+        (1, "other-fake", "as a list"),
+        (2, "one-fake", "in plain words"),
+        (3, "other-fake", "as a list"),
+    }
+    assert sent == {("one", False), ("other", True)}
+
+
+async def test_the_grade_is_that_of_the_teacher_who_wrote_the_draft(tmp_path: Path) -> None:
+    with FakeEndpoint(lambda body: "too short") as fake:
+        endpoint = {"openai_chat": {"base_url": fake.url, "model": "m"}}
+        asked = recipe(teachers={"drafter": endpoint, "reviser": "offline"}, revise=1)
+        run = await safegen.agenerate(asked, output=tmp_path)
+    grades = {(r.draft.teacher, r.grade) for r in records(run)}
+    assert grades == {("openai_chat", "generated"), ("offline", "demo")}
+    assert "demo" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_reasoning_is_kept_when_asked_for_and_held_to_the_ceiling(
+    keep: bool, tmp_path: Path
+) -> None:
+    thought = "1. Take 20 g of zorbin. 2. Stir 30 ml in. 3. Add 5 g."
+
+    def reply(request: Request) -> Reply:
+        n = f"{request.messages[-1]['content']} {request.sample}"
+        return Reply(TEXT + n, "m", finish_reason="stop", reasoning_content=thought)
+
+    teachers: dict[str, Teacher] = {"drafter": scripted(reply)}
+    asked = recipe(plan={"reasoning": keep}, validators=["mode_fit"])
+    made = records(await safegen.agenerate(asked, output=tmp_path, teachers=teachers))
+    kept = {r.draft.reasoning_content for r in made if not r.draft.withheld}
+    assert kept == {thought if keep else None}
+    blamed = {r.verdicts[0].reason for r in made if "in the reasoning" in r.verdicts[0].reason}
+    assert bool(blamed) is keep
+    run = safegen.open_run(tmp_path)
+    assert keep or "reasoning_content" not in run.view("sft").columns
+
+
+def test_only_a_full_answer_in_an_allowed_tier_is_drafted_without_the_spec() -> None:
+    direct = make_expectation(mode="direct_answer")
+    assert without_spec(direct, "allowed")
+    assert not without_spec(direct, "sensitive")
+    assert not without_spec(make_expectation(mode="safe_completion"), "allowed")
