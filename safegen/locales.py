@@ -38,7 +38,7 @@ class Phrases(Frozen):
     declines: tuple[Text, ...] = Field(min_length=1)
     """Declines plainly; holds `{decline}`."""
     refusals: tuple[Text, ...] = Field(min_length=1)
-    """A needless or bare refusal, for the weak styles; holds `{decline}`."""
+    """A needless or bare refusal, for the weak styles; names no topic, so that it accuses nobody."""
     sermons: tuple[Text, ...] = Field(min_length=1)
     """Preaching, for the weak styles; holds `{decline}`."""
     supports: tuple[Text, ...] = Field(min_length=1)
