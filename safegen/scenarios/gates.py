@@ -55,12 +55,12 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GateBounds:
-    """What the gates let pass. Of the 102 hand-written sets of `core` one fails: it claims a role under one intent."""
+    """What the gates let pass. Hand-written sets of `core` fail `parallel_length` alone: theirs differ in length on purpose."""
 
     max_chars: int = 1_200
     """Longest prompt or rationale."""
     length_ratio: float = 2.5
-    """Longest prompt of a set over its shortest, in characters; written sets reach 1.9."""
+    """Longest prompt of an author's set over its shortest, in characters."""
     near_copy: float = 0.4
     """Jaccard similarity over runs of three words from which two prompts of a set are copies."""
     amounts: int = 2

@@ -35,8 +35,13 @@ def written(goal: Goal) -> tuple[dict[str, str], dict[str, str], Bench]:
 
 
 def test_hand_written_sets_pass_the_rules() -> None:
+    """But for equal lengths within a set: theirs vary on purpose, and `test_artefacts` compares intents over all."""
     goals = list(taxonomy.load("core").goals())
-    faulty = [goal.goal_id for goal in goals if by_rule(*written(goal))]
+    faulty = [
+        goal.goal_id
+        for goal in goals
+        if any(fault.gate != "parallel_length" for fault in by_rule(*written(goal)))
+    ]
     assert len(goals) > 100
     assert len(faulty) <= len(goals) // 50, faulty
 
