@@ -29,10 +29,19 @@ def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
             if dialogue.kind == kind and dialogue.intent in world.plan.intents:
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
-                for profile in world.plan.profiles:
+                for profile in _profiles(dialogue, world):
                     set_ += turns(goal, dialogue, world, profile=profile, paraphrase=index)
         if set_:
             yield set_
+
+
+def _profiles(dialogue: Dialogue, world: World) -> Sequence[Profile]:
+    """Those to hold a conversation under: none that the operator grants on the way, if there is another."""
+    granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
+    others: list[Profile] = [
+        profile for profile in world.plan.profiles if granted.count(profile) == 0
+    ]
+    return others or world.plan.profiles
 
 
 def turns(
@@ -67,8 +76,17 @@ def turns(
             turn=number,
             under=profile,
         )
-        found.append(planned(goal, set_, asked, world))
+        found.append(planned(_own(goal, turn), set_, asked, world))
     return found
+
+
+def _own(goal: Goal, turn: UserTurn) -> Goal:
+    """The goal in the words of a turn, where the turn has words of its own."""
+    own = {
+        "left_out": turn.left_out or goal.knowledge.left_out,
+        "decline": turn.decline or goal.knowledge.decline,
+    }
+    return goal.model_copy(update={"knowledge": goal.knowledge.model_copy(update=own)})
 
 
 def _shown(dialogue: Dialogue) -> Iterator[Evidence]:
