@@ -36,12 +36,15 @@ def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
 
 
 def _profiles(dialogue: Dialogue, world: World) -> Sequence[Profile]:
-    """Those to hold a conversation under: none that the operator grants on the way, if there is another."""
+    """Those to hold a conversation under.
+
+    Where the operator grants a profile on the way, all that began otherwise go on alike: one will do.
+    """
     granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
-    others: list[Profile] = [
-        profile for profile in world.plan.profiles if granted.count(profile) == 0
-    ]
-    return others or world.plan.profiles
+    if not granted:
+        return world.plan.profiles
+    others: list[Profile] = [p for p in world.plan.profiles if granted.count(p) == 0]
+    return (others or world.plan.profiles)[:1]
 
 
 def turns(

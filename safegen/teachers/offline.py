@@ -103,7 +103,8 @@ class _Words:
             return [" ".join(self.know.apt or self.know.answer)]
         if self.know.apt:
             return [" ".join([*self.know.apt, *self.some(self.know.concepts, 3)])]
-        return [" ".join(self.some(self.know.concepts, 4)), self.task(self.know.safe_task.steps)]
+        concepts, task = " ".join(self.some(self.know.concepts, 4)), self.know.safe_task
+        return [concepts] if task.offer in self.said else [concepts, self.task(task.steps)]
 
     def task(self, steps: Sequence[str]) -> str:
         """The offer of the safe task over a list of its steps."""
@@ -129,8 +130,9 @@ class _Words:
         parts = [" ".join(said)]
         if redirect:
             task = self.know.safe_task
-            steps = self.some(task.steps, 2) if self.variant else task.steps
-            parts.append(self.task(steps))
+            if task.offer not in self.said:
+                steps = self.some(task.steps, 2) if self.variant else task.steps
+                parts.append(self.task(steps))
             parts.append(self.pick(self.know.redirections))
         return parts
 
@@ -144,7 +146,7 @@ class _Words:
 
     def fill(self, templates: Sequence[str]) -> str:
         """One of the templates, as far as possible one that is new here, with the goal's words in it."""
-        fresh = [template for template in templates if _frame(template) not in self.said]
+        fresh = [template for template in templates if frame(template) not in self.said]
         text = (fresh or templates)[self.choose(len(fresh or templates), templates[0])]
         for name in ("decline", "left_out"):
             text = text.replace("{" + name + "}", getattr(self.know, name))
@@ -157,6 +159,7 @@ class _Words:
 
     def some(self, options: Sequence[str], count: int) -> list[str]:
         """`count` options in their order: another run of them, or wider steps, for each variant."""
+        options = [option for option in options if option not in self.said] or options
         start = int(fraction(self.seed, self.context.scenario.set_id, "start") * len(options))
         step = 1 + self.variant // 2
         start += (self.variant % 2) * (count if step == 1 else 1) + 2 * self.turn
@@ -177,6 +180,6 @@ def joined(sentences: Sequence[str]) -> str:
     return text.strip()
 
 
-def _frame(template: str) -> str:
+def frame(template: str) -> str:
     """The longest run of a template that stays the same whatever is filled in."""
     return max(re.split(r"\{\w+\}", template), key=len)
