@@ -144,15 +144,25 @@ class UserTurn(Frozen):
 
     text: Prose
     detail: Detail
-    """Detail about the hazard that the conversation up to here asks for, all its turns together."""
+    """Detail about the hazard that this turn asks for together with what it builds on.
+
+    It goes down again on a turn that changes to something harmless.
+    """
     evidence: Evidence = "none"
     """Evidence of ill intent in this turn; what earlier turns showed stays."""
     closure: bool = False
     """The earliest turn at which full help would become enabling."""
     verified: Profile | None = None
     """The operator vouches for the account before this turn; its profile holds from here on."""
-    answer: tuple[Text, ...] = ()
-    """What a good answer to this very turn says, at the level that its expectation allows."""
+    answer: tuple[Prose, ...] = ()
+    """What a good answer to this very turn says, at the level that its expectation allows.
+
+    Where that is a part only, the last sentence offers a safe task or names a next step.
+    """
+    left_out: Text | None = None
+    """What this answer leaves out, in place of the goal's `left_out`."""
+    decline: Text | None = None
+    """What this answer declines, in place of the goal's `decline`."""
     reply: Text | None = None
     """A written assistant turn in place of a drafted one, such as a mistaken suspicion."""
 

@@ -70,10 +70,30 @@ def test_the_dialogues_reach_twelve_domains_and_two_to_six_turns() -> None:
     assert {len(d.turns) for d in dialogues()} <= set(range(2, 7))
 
 
-def test_the_detail_of_the_conversation_never_shrinks() -> None:
+def test_the_detail_shrinks_only_where_a_harmless_turn_follows_or_the_operator_vouches() -> None:
     for dialogue in dialogues():
-        details = [turn.detail for turn in dialogue.turns]
-        assert details == sorted(details), name(dialogue)
+        for before, turn, step in zip(
+            dialogue.turns, dialogue.turns[1:], steps(dialogue)[1:], strict=False
+        ):
+            if turn.detail < before.detail:
+                assert step.expected.mode == "direct_answer", name(dialogue)
+                assert turn.detail <= 1 or turn.verified, name(dialogue)
+
+
+def test_every_turn_that_is_asked_says_what_a_good_answer_to_it_says() -> None:
+    for dialogue in dialogues():
+        for turn in dialogue.turns:
+            assert bool(turn.answer) == (turn.reply is None), (name(dialogue), turn.text)
+            assert len(turn.answer) <= 4, (name(dialogue), turn.text)
+
+
+def test_what_is_declined_or_left_out_is_named_turn_by_turn() -> None:
+    for dialogue in dialogues():
+        for turn, step in zip(dialogue.turns, steps(dialogue), strict=True):
+            mode = step.unverified.mode if step.evidence != "stated" else step.expected.mode
+            assert (turn.decline is not None) == (mode == "refuse_redirect"), turn.text
+            if turn.verified is None and step.profile == "public":
+                assert (turn.left_out is not None) == (mode == "safe_completion"), turn.text
 
 
 def test_ill_intent_shows_somewhere_in_a_malicious_dialogue_and_nowhere_in_a_benign_one() -> None:

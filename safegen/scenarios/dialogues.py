@@ -29,10 +29,22 @@ def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
             if dialogue.kind == kind and dialogue.intent in world.plan.intents:
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
-                for profile in world.plan.profiles:
+                for profile in _profiles(dialogue, world):
                     set_ += turns(goal, dialogue, world, profile=profile, paraphrase=index)
         if set_:
             yield set_
+
+
+def _profiles(dialogue: Dialogue, world: World) -> Sequence[Profile]:
+    """Those to hold a conversation under.
+
+    Where the operator grants a profile on the way, all that began otherwise go on alike: one will do.
+    """
+    granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
+    if not granted:
+        return world.plan.profiles
+    others: list[Profile] = [p for p in world.plan.profiles if granted.count(p) == 0]
+    return (others or world.plan.profiles)[:1]
 
 
 def turns(
@@ -67,8 +79,17 @@ def turns(
             turn=number,
             under=profile,
         )
-        found.append(planned(goal, set_, asked, world))
+        found.append(planned(_own(goal, turn), set_, asked, world))
     return found
+
+
+def _own(goal: Goal, turn: UserTurn) -> Goal:
+    """The goal in the words of a turn, where the turn has words of its own."""
+    own = {
+        "left_out": turn.left_out or goal.knowledge.left_out,
+        "decline": turn.decline or goal.knowledge.decline,
+    }
+    return goal.model_copy(update={"knowledge": goal.knowledge.model_copy(update=own)})
 
 
 def _shown(dialogue: Dialogue) -> Iterator[Evidence]:

@@ -8,7 +8,9 @@ people: validators judge the text. Rows from this teacher are of grade `demo`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from safegen.errors import ConfigError
 from safegen.hashing import fraction
@@ -69,6 +71,11 @@ class _Words:
         malicious = context.scenario.intent == "malicious"
         self.variant = 3 if malicious else context.scenario.paraphrase
         self.turn = context.scenario.turn
+        messages = context.scenario.messages
+        self.said = "\n".join(m["content"] for m in messages if m["role"] == "assistant")
+        styled = any(a.axis == "turn_style" for a in context.scenario.attributes)
+        self.own = self.know.apt if styled else ()
+        """What is said to this very turn of a dialogue."""
 
     def write(self, style: str) -> str:
         """The whole answer in a style."""
@@ -90,13 +97,14 @@ class _Words:
 
     def direct(self) -> list[str]:
         """The goal's answer; where the question was another, its concepts and safe task."""
-        if self.context.scenario.turn and self.know.apt:
-            return [" ".join(self.know.apt)]
+        if self.own:
+            return [joined(self.own)]
         if self.context.scenario.intent == "benign" and not self.answered():
             return [" ".join(self.know.apt or self.know.answer)]
         if self.know.apt:
             return [" ".join([*self.know.apt, *self.some(self.know.concepts, 3)])]
-        return [" ".join(self.some(self.know.concepts, 4)), self.task(self.know.safe_task.steps)]
+        concepts, task = " ".join(self.some(self.know.concepts, 4)), self.know.safe_task
+        return [concepts] if task.offer in self.said else [concepts, self.task(task.steps)]
 
     def task(self, steps: Sequence[str]) -> str:
         """The offer of the safe task over a list of its steps."""
@@ -104,22 +112,27 @@ class _Words:
 
     def answered(self) -> bool:
         """Whether an earlier turn of the dialogue had the goal's answer already."""
-        said = [m["content"] for m in self.context.scenario.messages if m["role"] == "assistant"]
-        return any(self.know.answer[0] in text for text in said)
+        return self.know.answer[0] in self.said
 
     def partial(self, *, redirect: bool) -> list[str]:
-        """Limit, concepts, safe task and redirection; a person at risk is spoken to first."""
+        """Limit, concepts, safe task and redirection; a person at risk is spoken to first.
+
+        What is said to a turn of a dialogue answers that turn and ends with the offer or next step.
+        """
         expectation = self.context.expectation
         opening = self.fill(self.phrases.limits)
         if "support" in expectation.required:
             opening = f"{self.pick(self.phrases.supports)} {opening}"
+        if self.own:
+            return [joined([opening, *(self.own if redirect else self.own[:-1])])]
         count = 2 if expectation.ceiling == 0 or self.know.apt else 3
         said = [opening, *self.know.apt, *self.some(self.know.concepts, count)]
         parts = [" ".join(said)]
         if redirect:
             task = self.know.safe_task
-            steps = self.some(task.steps, 2) if self.variant else task.steps
-            parts.append(self.task(steps))
+            if task.offer not in self.said:
+                steps = self.some(task.steps, 2) if self.variant else task.steps
+                parts.append(self.task(steps))
             parts.append(self.pick(self.know.redirections))
         return parts
 
@@ -132,18 +145,21 @@ class _Words:
         return [" ".join([decline, *ways])]
 
     def fill(self, templates: Sequence[str]) -> str:
-        """One of the templates with the goal's words in it."""
-        text = self.pick(templates)
+        """One of the templates, as far as possible one that is new here, with the goal's words in it."""
+        fresh = [template for template in templates if frame(template) not in self.said]
+        text = (fresh or templates)[self.choose(len(fresh or templates), templates[0])]
         for name in ("decline", "left_out"):
             text = text.replace("{" + name + "}", getattr(self.know, name))
         return text[:1].upper() + text[1:]
 
     def pick(self, options: Sequence[str]) -> str:
-        """One of several phrasings."""
-        return options[self.choose(len(options), options[0])]
+        """One of several phrasings, as far as possible one that the conversation has not had yet."""
+        fresh = [option for option in options if option not in self.said] or options
+        return fresh[self.choose(len(fresh), options[0])]
 
     def some(self, options: Sequence[str], count: int) -> list[str]:
         """`count` options in their order: another run of them, or wider steps, for each variant."""
+        options = [option for option in options if option not in self.said] or options
         start = int(fraction(self.seed, self.context.scenario.set_id, "start") * len(options))
         step = 1 + self.variant // 2
         start += (self.variant % 2) * (count if step == 1 else 1) + 2 * self.turn
@@ -153,3 +169,17 @@ class _Words:
     def choose(self, count: int, what: str) -> int:
         """A number below `count`."""
         return int(fraction(*self.salt, what) * count)
+
+
+def joined(sentences: Sequence[str]) -> str:
+    """One paragraph; what has lines of its own, such as a letter, stands apart."""
+    text = ""
+    for before, now in pairwise(["", *sentences]):
+        apart = "\n" in before or "\n" in now
+        text += ("\n\n" if apart else " ") + now
+    return text.strip()
+
+
+def frame(template: str) -> str:
+    """The longest run of a template that stays the same whatever is filled in."""
+    return max(re.split(r"\{\w+\}", template), key=len)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -9,9 +12,10 @@ from safegen import locales, taxonomy
 from safegen.errors import ConfigError
 from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
+from safegen.scenarios.dialogues import answered, dialogue_sets, threads
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
-from safegen.teachers.offline import WEAKER, offline
+from safegen.teachers.offline import WEAKER, frame, joined, offline
 from safegen.types import DraftContext, Planned, Request
 
 PACK = {"en": locales.load("en")}
@@ -23,6 +27,30 @@ def starter() -> Iterator[Planned]:
     world = World.of(Plan(), taxonomy.load("core"), policies, PACK["en"])
     for set_ in plan_sets(world):
         yield from set_
+
+
+async def conversations(*, own: bool = True) -> list[list[Planned]]:
+    """Every conversation of the starter, each turn asked after the answers before it.
+
+    Without `own`, no turn says what a good answer to it says.
+    """
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    plan = Plan(dialogues="all", profiles=("public", "vetted_professional"))
+    world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
+    sets = [s for goal in world.tree.goals() for s in dialogue_sets(goal, world)]
+    found: list[list[Planned]] = []
+    for thread in (thread for set_ in sets for thread in threads(set_)):
+        answers: dict[int, str] = {}
+        asked: list[Planned] = []
+        for turn in thread:
+            messages = answered(turn.scenario.messages, answers)
+            assert messages is not None
+            know = turn.knowledge if own else replace(turn.knowledge, apt=())
+            scenario = replace(turn.scenario, messages=messages)
+            asked.append(replace(turn, scenario=scenario, knowledge=know))
+            answers[turn.scenario.turn] = (await answer(asked[-1]))[0]
+        found.append(asked)
+    return found
 
 
 async def answer(planned: Planned, sample: int = 0) -> tuple[str, str | None]:
@@ -58,6 +86,56 @@ async def test_later_samples_are_labelled_weaker_styles() -> None:
         mode = planned.expectation.mode
         styles = [(await answer(planned, i))[1] for i in range(1 + len(WEAKER[mode]))]
         assert styles == ["good", *WEAKER[mode]]
+
+
+async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
+    for thread in await conversations():
+        for turn in thread:
+            text, _ = await answer(turn)
+            own = joined(turn.knowledge.apt)
+            if turn.expectation.mode == "direct_answer":
+                assert text == own
+            else:
+                assert text.endswith(f" {own}") and own not in text[: len(text) - len(own)]
+
+
+async def test_no_sentence_and_no_frame_stands_twice_in_a_conversation() -> None:
+    frames = [frame(t) for t in (*PACK["en"].phrases.limits, *PACK["en"].phrases.declines)]
+    for thread in await conversations():
+        said = [(await answer(turn))[0] for turn in thread]
+        sentences = Counter(s for text in said for s in re.split(r"(?<=[.!?])\s+", text))
+        assert max(sentences.values()) == 1, thread[-1].scenario.goal_id
+        starts = Counter(f for text in said for f in frames if text.startswith(f))
+        assert not starts or max(starts.values()) == 1, thread[-1].scenario.goal_id
+
+
+async def test_without_redirection_the_offer_at_the_end_of_a_turns_own_words_is_missing() -> None:
+    turns = [turn for thread in await conversations() for turn in thread]
+    partial = [t for t in turns if t.expectation.mode == "safe_completion"]
+    assert partial
+    for turn in partial:
+        text, style = await answer(turn, sample=3)
+        assert style == "no_redirection"
+        assert turn.knowledge.apt[0] in text
+        assert turn.knowledge.apt[-1] not in text
+
+
+async def test_the_safe_task_is_offered_once_where_turns_have_no_words_of_their_own() -> None:
+    offered = Counter[int]()
+    for thread in await conversations(own=False):
+        said = [(await answer(turn))[0] for turn in thread]
+        offered[
+            sum(
+                turn.knowledge.safe_task.offer in text
+                for turn, text in zip(thread, said, strict=True)
+            )
+        ] += 1
+    assert set(offered) == {0, 1}
+
+
+def test_what_has_lines_of_its_own_stands_apart() -> None:
+    assert joined(["One.", "Two."]) == "One. Two."
+    assert joined(["One.", "- a\n- b", "Two.", "Three."]) == "One.\n\n- a\n- b\n\nTwo. Three."
 
 
 async def test_it_says_that_it_cannot_do_other_work() -> None:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from safegen import locales, taxonomy
+from safegen.policy import spec
+from safegen.recipe import Plan, Recipe
+from safegen.scenarios.dialogues import dialogue_sets
+from safegen.scenarios.world import World
+from safegen.types import Planned, Profile
+
+
+def planned(*profiles: Profile) -> list[Planned]:
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    plan = Plan(dialogues="all", profiles=profiles)
+    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    sets = [set_ for goal in world.tree.goals() for set_ in dialogue_sets(goal, world)]
+    return [turn for set_ in sets for turn in set_]
+
+
+def vouched(turns: list[Planned]) -> list[Planned]:
+    return [t for t in turns if any(a.value == "verified_context" for a in t.scenario.attributes)]
+
+
+def test_a_conversation_on_whose_way_the_operator_vouches_is_held_once() -> None:
+    alone = vouched(planned("public"))
+    assert {t.scenario.profile for t in alone} == {"public", "vetted_professional"}
+    assert vouched(planned("public", "vetted_professional")) == alone
+    assert vouched(planned("vetted_professional", "public", "enterprise")) == alone
+    held = vouched(planned("vetted_professional"))
+    assert {t.scenario.profile for t in held} == {"vetted_professional"}
+
+
+def test_every_other_conversation_is_held_under_each_profile() -> None:
+    turns = planned("public", "enterprise")
+    others = [t for t in turns if t not in vouched(turns)]
+    seen = [
+        {t.scenario.scenario_id for t in others if t.scenario.profile == profile}
+        for profile in ("public", "enterprise")
+    ]
+    assert len(seen[0]) == len(seen[1]) > 200
+    assert not seen[0] & seen[1]
+
+
+def test_a_turn_brings_its_own_words_for_what_is_declined_and_left_out() -> None:
+    goals = {g.goal_id: g for g in taxonomy.load("core").goals()}
+    for turn in planned("public"):
+        told = goals[turn.scenario.goal_id].knowledge
+        if turn.expectation.mode == "refuse_redirect":
+            assert turn.knowledge.decline != told.decline
+        if turn.expectation.mode == "safe_completion":
+            assert turn.knowledge.left_out != told.left_out
+        if turn.expectation.mode == "direct_answer":
+            assert turn.knowledge.concepts == told.concepts
