@@ -10,7 +10,9 @@ import pytest
 import typer
 
 import safegen
+from safegen import yamlfile
 from safegen.cli.app import app
+from safegen.goals import GoalsFile
 from tests.conftest import ROOT
 
 HEAVY = frozenset(
@@ -74,3 +76,13 @@ def test_the_readme_names_every_command() -> None:
 
 def test_paths_are_those_of_this_checkout() -> None:
     assert Path(safegen.__file__ or "").parent == ROOT / "safegen"
+
+
+def test_the_goal_in_the_readme_loads(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = text[text.index("goals:\n  - name: secret-recipe") :].split("```")[0]
+    path = tmp_path / "goals.yaml"
+    path.write_text(example, encoding="utf-8")
+    goal = yamlfile.load(path, GoalsFile).goals[0]
+    assert goal.goal_id == "property.theft/secret-recipe"
+    assert len(goal.prompts.dual_use) == 2

@@ -179,13 +179,16 @@ def show(
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")
     ] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Name the clause that decided, and what would change it.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show records: expected, delivered, found."""
     from safegen.cli import records
 
     wanted = records.Wanted(id, accepted, mode, intent, harm, reason)
-    records.show(folder, wanted, limit=limit, reveal=reveal, json=json)
+    records.show(folder, wanted, limit=limit, reveal=reveal, why=why, json=json)
 
 
 @app.command()

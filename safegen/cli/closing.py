@@ -39,6 +39,7 @@ TO_DO = {
     "unscored": "a validator could not tell",
 }
 """What to do about a reason; any other is a validator's, which tells more."""
+FORM_ALONE = "rules accepted them; no model and no person judged that they are safe or right"
 DEMO = (
     "written by the embedded teacher, not by a language model;"
     " they show the format and are not for training"
@@ -141,6 +142,11 @@ def _facts(
         yield ("target", word(report.target.line, "yellow" if report.target.short else ""))
     if run.asked:
         yield ("asked", f"{_spent(run.usage)}, {clock(run.seconds)}")
+    if generated := report.by_grade.get("generated", 0):
+        yield (
+            "judged",
+            Text(f"{plural(generated, 'row')} by form alone: {FORM_ALONE}", style="yellow"),
+        )
     if demo := report.by_grade.get("demo", 0):
         rows = "all rows" if demo == report.prompts else plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO}", style="yellow"))

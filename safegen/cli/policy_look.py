@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -27,7 +27,7 @@ from safegen.policy.model import Rule, Situation, When
 from safegen.policy.spec import Policy
 from safegen.store import plan
 from safegen.taxonomy import Taxonomy
-from safegen.types import Expectation, Planned
+from safegen.types import Expectation, Planned, Record
 
 FORMS = ("rules", "instructions", "rubric", "classifier")
 DETAIL_NAMES = ("awareness", "concept", "strategy", "procedure", "executable")
@@ -99,7 +99,7 @@ def explain(
         )
         return
     out = console(sys.stdout)
-    _told(found, planned, out)
+    tell(found, planned, out)
     if planned is not None and moved:
         was = planned.expectation
         said = f"the plan was made otherwise: {_expected(was)}, by {', '.join(was.rule_ids)}"
@@ -127,7 +127,22 @@ def plans(output: Path) -> list[Path]:
     return sorted((output / "run" / "plan").glob("*.parquet"), key=lambda p: (len(p.stem), p.stem))
 
 
-def _told(found: Explanation, planned: Planned | None, out: Console) -> None:
+def why(run: api.Run) -> Callable[[Record], Explanation]:
+    """Explain records of a run by the specs that it names."""
+    harms = taxonomy.load(run.recipe.taxonomy).harms
+    specs = _load(run.recipe.policies)
+
+    def told(record: Record) -> Explanation:
+        scenario = record.scenario
+        harm = harms[scenario.harm]
+        at = Situation(harm.tier, scenario.evidence, scenario.profile, scenario.requested_detail)
+        return explained.explain(spec.policy_for(specs, harm), at, harm=harm.id)
+
+    return told
+
+
+def tell(found: Explanation, planned: Planned | None, out: Console) -> None:
+    """Print what is expected of a situation, by which rule, and what would change it."""
     at, rule = found.at, found.rule
     asked = " · ".join(
         part

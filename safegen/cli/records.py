@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen import api
+from safegen.cli import policy_look
 from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
 from safegen.errors import AssetNotFound, UserError
 from safegen.policy import spec
@@ -74,8 +75,8 @@ class Wanted:
         return self.id is None or any(value.startswith(self.id) for value in ids)
 
 
-def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, json: bool) -> None:
-    """Print the first records that fit.
+def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, json: bool) -> None:
+    """Print the first records that fit, with the clause that decided if `why`.
 
     Raises:
         AssetNotFound: no record has the id.
@@ -85,6 +86,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, json: bool) 
     if not run.folder.finished():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
     says = {} if json else sentences(run.recipe)
+    explained = policy_look.why(run) if why else None
     out = console(sys.stdout)
     shown = 0
     for record in (r for r in _records(run) if wanted.takes(r)):
@@ -93,9 +95,13 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, json: bool) 
             return
         shown += 1
         if json:
-            sys.stdout.write(json_line(row(record, reveal=reveal)))
+            more = {"why": explained(record).told()} if explained else {}
+            sys.stdout.write(json_line(row(record, reveal=reveal) | more))
         else:
             put(out, *layout(record, says, reveal=reveal), "")
+            if explained:
+                policy_look.tell(explained(record), None, out)
+                put(out, "")
     if not shown:
         _none(run, folder, wanted)
 

@@ -21,6 +21,11 @@ DEMO = (
     "offline teacher, not by a language model. They show the format and exercise a pipeline; they are "
     "not for training a production model."
 )
+FORM_ALONE = (
+    "**Judged by form alone.** {count} of {prompts} answers here were written by a model and accepted by "
+    "rules: no person and no model judged that they are safe, correct or helpful. Have them judged before "
+    "you train on them."
+)
 LIMITS = (
     "Which answers were taken is told above, and nothing beyond that was measured. Answers accepted by "
     "rules alone were judged by their form and by the limits that a rule can read; no person and no "
@@ -77,6 +82,9 @@ def card(facts: Facts, figures: Figures, *, recipe: Recipe, taxonomy: str) -> st
 def _opening(facts: Facts, recipe: Recipe, taxonomy: str) -> Iterator[str]:
     if facts.grades["demo"]:
         yield DEMO.format(count=facts.grades["demo"], prompts=facts.prompts)
+    if unjudged := facts.grades["generated"] and facts.accepted_by["rules"]:
+        count = min(unjudged, facts.grades["generated"])
+        yield FORM_ALONE.format(count=count, prompts=facts.prompts)
     policies = ", ".join(cell(p) for p in sorted(facts.policies)) or "none"
     yield (
         f"Training data for safe-completions: {facts.prompts} prompts about sensitive and dual-use "
