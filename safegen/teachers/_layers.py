@@ -109,7 +109,7 @@ async def with_attempts(
     """Call `attempt(is_retry)` until it raises no `Again`, at most `attempts` times.
 
     Waits are full jitter, exponential from 0.5 s to 30 s, and never shorter than what the endpoint
-    asked for. After a 429 the gate holds everyone, so nothing is slept here.
+    asked for; after a 429 they are what it asked for, and jitter only where it named no time.
 
     Raises:
         Again: the last one, when attempts are used up.
@@ -128,7 +128,9 @@ async def with_attempts(
         error = state.outcome.exception() if state.outcome else None
         if not isinstance(error, Again):
             return jitter(state)
-        return 0.0 if error.limited else max(jitter(state), error.after_s or 0.0)
+        if error.limited and error.after_s is not None:
+            return error.after_s
+        return max(jitter(state), error.after_s or 0.0)
 
     retrying = AsyncRetrying(
         stop=stop_after_attempt(attempts),

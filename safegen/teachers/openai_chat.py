@@ -229,12 +229,12 @@ class Endpoint:
                 raise
 
         async def held(retry: bool) -> Reply:
-            async with self._gate as started:
+            async with self._gate as slot:
                 try:
                     reply = await self._exchanged(body, retry=retry)
                 except Again as e:
                     if e.limited:
-                        self._gate.throttled(e.after_s, started=started)
+                        self._gate.throttled(e.after_s, slot=slot)
                     raise
                 except Blocked as e:
                     reply = Reply("", self.model, outcome="blocked", message=str(e))
