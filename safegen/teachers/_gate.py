@@ -223,3 +223,16 @@ class Gate:
 
     def _lengthen(self, until: float) -> None:
         self._paused_until = max(self._paused_until, until)
+
+
+class Gates:
+    """The gates of a session: teachers at the same address with the same key share one."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], Gate] = {}
+
+    def at(self, base_url: str, key: str, *, limit: int) -> Gate:
+        """The gate of an endpoint; the smallest limit that was asked for counts."""
+        gate = self._made.setdefault((base_url, key), Gate(limit))
+        gate.narrow(limit)
+        return gate

@@ -137,7 +137,10 @@ def seconds_with(share: float, latency: float, concurrency: int, **how: Any) -> 
 def test_429s_at_random_keep_most_of_the_throughput(
     share: float, latency: float, concurrency: int, at_once: bool, after_s: float | None
 ) -> None:
-    how: dict[str, Any] = {"at_once": at_once, "count": min(round(12 * concurrency / latency), 3000)}
+    how: dict[str, Any] = {
+        "at_once": at_once,
+        "count": min(round(12 * concurrency / latency), 3000),
+    }
     free = seconds_with(0, latency, concurrency, seed=0, after_s=after_s, **how)
     taken = [
         seconds_with(share, latency, concurrency, seed=seed, after_s=after_s, **how)
