@@ -20,7 +20,7 @@ from safegen.errors import (
 from safegen.hashing import digest
 from safegen.store.journal import Journal, stored_key
 from safegen.teachers import _settings, _structured
-from safegen.teachers._errors import Again, Doubtful, FormatUnsupported, item_error
+from safegen.teachers._errors import Again, Caller, Doubtful, FormatUnsupported, item_error
 from safegen.teachers._gate import Gate, Gates
 from safegen.teachers._layers import Body, Meter, Wire, with_attempts
 from safegen.teachers._settings import Settings, Structured

@@ -48,7 +48,8 @@ def asked(text: str = "How is the sauce made?", **values: Any) -> Request:
 async def endpoint(url: str, **params: Any) -> AsyncIterator[Endpoint]:
     """An endpoint that does not sleep between attempts."""
     journal, meter = params.pop("journal", None), params.pop("meter", None)
-    built = openai_chat(**{"base_url": url, "model": "m"} | params)
+    given: dict[str, Any] = {"base_url": url, "model": "m"} | params
+    built = openai_chat(**given)
     quick = Endpoint(built._settings, journal=journal, meter=meter, sleep=no_sleep)
     try:
         yield quick
@@ -326,7 +327,7 @@ async def test_a_key_that_the_endpoint_echoes_is_cut_out_of_replies(
     monkeypatch.setenv("FAKE_API_KEY", key)
     journal = Journal(tmp_path / "j.sqlite")
     with FakeEndpoint(lambda body: f"It is {key}.", extra={"reasoning": key}) as fake:
-        params = {"api_key_env": "FAKE_API_KEY", "journal": journal}
+        params: dict[str, Any] = {"api_key_env": "FAKE_API_KEY", "journal": journal}
         async with endpoint(fake.url, model=f"about {key}", **params) as teacher:
             reply = await teacher(asked())
     await journal.aclose()
