@@ -112,7 +112,7 @@ def test_a_kill_while_shards_and_dataset_are_written_changes_no_byte(tmp_path: P
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> None:
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
         plan = {"harms": ["property.*"], "candidates": 16}
-        write_recipe(tmp_path / "recipe.yaml", fake.url, plan=plan)
+        write_recipe(tmp_path / "recipe.yaml", fake.url, endpoint={"seed": 0}, plan=plan)
         with started("generate", "recipe.yaml", "-o", "out", cwd=tmp_path) as process:
             wait_until(lambda: len(fake.requests) >= 2 * IN_FLIGHT)
             process.send_signal(signal.SIGINT)
