@@ -309,8 +309,8 @@ def test_one_endpoint_in_two_roles_keeps_one_bound(
             workdir / "recipe.yaml", fake.url, teachers=teachers, validators=strict, revise=1
         )
         said = generate(capsys)
-    assert said.code == 0
-    assert told(said)["requests"] == 2 * told(said)["planned"]
+    assert "no draft was accepted" in said.err
+    assert told(said)["requests"] == len(fake.requests) > 12
     assert fake.max_in_flight <= 3
 
 
