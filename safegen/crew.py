@@ -19,6 +19,7 @@ from safegen.scenarios.expand import Writers
 from safegen.scenarios.selfcheck import BAR, self_check, traps
 from safegen.store.folder import RunFolder, write_json
 from safegen.store.journal import Journal
+from safegen.teachers._gate import Gates
 from safegen.teachers._layers import Meter
 from safegen.types import Evidence, Expectation, Profile, Teacher
 
@@ -40,6 +41,7 @@ class Staff:
         self.inputs = inputs
         self.made: list[Teacher] = []
         self._journal, self._meter, self._given = journal, meter, given
+        self._gates = Gates()
 
     def crew(self, progress: Progress, *, validating: bool) -> Crew:
         """Everybody at their place.
@@ -111,7 +113,7 @@ class Staff:
 
     def _teacher(self, role: str, ref: PluginRef) -> Teacher:
         teacher = self._given.get(role) or make_teacher(
-            self.inputs, ref, journal=self._journal, meter=self._meter
+            self.inputs, ref, journal=self._journal, meter=self._meter, gates=self._gates
         )
         self.made.append(teacher)
         return teacher

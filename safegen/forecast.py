@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from safegen import plugins
 from safegen.covered import Shapes, reported
 from safegen.edits import only_policies
-from safegen.inputs import PLACES, Inputs, roles
+from safegen.errors import ConfigError
+from safegen.inputs import PLACES, Inputs, make_teacher, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
 from safegen.scenarios.certificate import Certificate, certificate
@@ -21,6 +21,7 @@ from safegen.scenarios.world import World
 from safegen.session import differences
 from safegen.store import plan
 from safegen.store.folder import RunFolder
+from safegen.teachers._settings import check_key_name
 from safegen.types import Planned
 
 CHARS_PER_TOKEN = 4
@@ -155,16 +156,11 @@ def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
     there = key is not None and bool(os.environ.get(key))
     tried = params if there else {k: v for k, v in params.items() if k != "api_key_env"}
-    given = {"locales": {inputs.locale.locale: inputs.locale}, "seed": inputs.recipe.seed}
     with inputs.named.at(*PLACES[role]):
-        plugins.make(
-            "teachers",
-            ref.use,
-            tried,
-            trusted=inputs.trusted,
-            **{k: v for k, v in given.items() if k not in params},
-        )
-    most = params.get("max_tokens")
+        if ref.use == "openai_chat" and params.get("api_key_env") is not None:
+            _check_key_name(params["api_key_env"])
+        make_teacher(inputs, ref.model_copy(update={"params": tried}))
+    most = params.get("max_tokens") or params.get("max_completion_tokens")
     return TeacherFacts(
         role=role,
         name=ref.use,
@@ -174,6 +170,13 @@ def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
         key_set=there,
         max_tokens=int(most) if most else None,
     )
+
+
+def _check_key_name(variable: object) -> None:
+    try:
+        check_key_name(variable)
+    except ValueError as e:
+        raise ConfigError(f"`openai_chat`: {e}") from e
 
 
 def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:

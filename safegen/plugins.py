@@ -17,7 +17,7 @@ from safegen import assets
 from safegen.errors import ConfigError
 from safegen.yamlfile import did_you_mean
 
-COLLABORATORS = ("locales", "policies", "journal", "meter")
+COLLABORATORS = ("locales", "policies", "journal", "meter", "gates")
 """Parameters that safegen gives; a recipe never does."""
 KINDS = ("teachers", "validators", "views")
 
@@ -90,12 +90,14 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
 
 # Any: a recipe's scalars are text; the factory's annotations say what they are to become.
 def _converted(name: str, key: str, value: Any, build: Callable[..., Any]) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(get_type_hints(build)[key]).validate_python(value)
     except KeyError:
         return value
+    except PydanticUserError as e:  # also PydanticSchemaGenerationError
+        raise ConfigError(f"`{name}`: `{key}` cannot be given in a recipe, only in Python") from e
     except ValidationError as e:
         problem = e.errors()[0]["msg"]
         raise ConfigError(

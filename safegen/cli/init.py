@@ -113,7 +113,7 @@ def recipe_text(wanted: Wanted, path: Path, drafter: PluginRef | None) -> str:
 def _drafter(wanted: Wanted) -> PluginRef | None:
     """The teacher behind `--endpoint`, checked as a recipe's would be."""
     from safegen import plugins
-    from safegen.teachers.openai_chat import KEY_NAME
+    from safegen.teachers._settings import KEY_NAME
 
     if wanted.endpoint is None:
         if wanted.model or wanted.key_env:

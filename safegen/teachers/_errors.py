@@ -42,6 +42,8 @@ POLICY_MARKS = (
     "inappropriate content",
     "moderation_blocked",
     "safety_violation",
+    "violating our usage polic",
+    "requires moderation and your input was flagged",
 )
 FORMAT_MARKS = ("response_format", "json_schema", "json_object", "guided_json", "structured output")
 BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
@@ -65,6 +67,17 @@ class Again(Exception):
         self.after_s = after_s
         self.limited = limited
         self.malformed = malformed
+
+
+class Doubtful(Exception):
+    """A refusal that is about this one request or about all of them; other answers tell.
+
+    `rejected` is what it means when nobody is answered.
+    """
+
+    def __init__(self, message: str, *, rejected: TeacherRejected) -> None:
+        super().__init__(message)
+        self.rejected = rejected
 
 
 class FormatUnsupported(Exception):
@@ -121,7 +134,7 @@ def handlers() -> Mapping[type[openai.OpenAIError], Callable[[Caller, openai.API
         openai.UnprocessableEntityError: _bad_request,
         openai.AuthenticationError: _unauthorised,
         openai.OAuthError: _unauthorised,
-        openai.PermissionDeniedError: _unauthorised,
+        openai.PermissionDeniedError: _forbidden,
         openai.NotFoundError: _not_found,
         openai.ConflictError: _status,
         openai.RateLimitError: _limited,
@@ -134,7 +147,7 @@ def translated(caller: Caller, error: Exception) -> Exception:
     import openai
 
     if not isinstance(error, openai.APIError):
-        return Again(f"no answer from `{caller.base_url}` ({type(error).__name__})")
+        return _unheard(caller, error)
     table = handlers()
     found = next(table[kind] for kind in type(error).__mro__ if kind in table)
     return found(caller, error)
@@ -173,7 +186,26 @@ def _told(error: openai.APIError) -> str:
 
 
 def _lost(caller: Caller, error: openai.APIError) -> Exception:
-    return Again(f"no answer from `{caller.base_url}` ({caller.shown(error.message)})")
+    return _unheard(caller, error)
+
+
+def _unheard(caller: Caller, error: BaseException) -> Again:
+    """No answer, and why: the SDK calls most of them a time-out, so the first cause is told, by type."""
+    import socket
+    import ssl
+
+    told: dict[type[BaseException], str] = {
+        ConnectionRefusedError: "connection refused: nobody listens there",
+        socket.gaierror: "the name of the host cannot be resolved",
+        ssl.SSLCertVerificationError: "its certificate cannot be verified",
+        ssl.SSLError: "no TLS there; http in place of https?",
+        ConnectionError: "the connection broke",
+    }
+    first = error
+    while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
+        first = cause
+    named = (words for kind, words in told.items() if isinstance(first, kind))
+    return Again(f"no answer from `{caller.base_url}` ({next(named, type(first).__name__)})")
 
 
 def _unreadable(caller: Caller, error: openai.APIError) -> Exception:
@@ -182,6 +214,8 @@ def _unreadable(caller: Caller, error: openai.APIError) -> Exception:
 
 def _status(caller: Caller, error: openai.APIError) -> Exception:
     status = cast("openai.APIStatusError", error)
+    if status.status_code == 413:
+        return _doubtful(caller, status, "the request is too large")
     if status.status_code < 500 and status.status_code not in TRANSIENT:
         return _rejected(caller, status, "check `base_url` and the account")
     return Again(
@@ -202,10 +236,17 @@ def _limited(caller: Caller, error: openai.APIError) -> Exception:
     )
 
 
-def _unauthorised(caller: Caller, error: openai.APIError) -> Exception:
+def _check_key(caller: Caller) -> str:
     named = f"the key in `{caller.key_env}`" if caller.key_env else "the key: set `api_key_env`"
-    remedy = f"check {named} and what it may use"
-    return _rejected(caller, cast("openai.APIStatusError", error), remedy)
+    return f"check {named} and what it may use"
+
+
+def _unauthorised(caller: Caller, error: openai.APIError) -> Exception:
+    return _rejected(caller, cast("openai.APIStatusError", error), _check_key(caller))
+
+
+def _forbidden(caller: Caller, error: openai.APIError) -> Exception:
+    return _doubtful(caller, cast("openai.APIStatusError", error), _check_key(caller))
 
 
 def _not_found(caller: Caller, error: openai.APIError) -> Exception:
@@ -214,13 +255,25 @@ def _not_found(caller: Caller, error: openai.APIError) -> Exception:
 
 
 def _bad_request(caller: Caller, error: openai.APIError) -> Exception:
-    status = cast("openai.APIStatusError", error)
     told = _told(error)
-    if status.status_code == 400 and is_content_policy(error.code, error.type, told):
-        return Blocked(f"the provider blocked the request: {caller.shown(told)}")
-    if is_format_complaint(told):
+    policy = is_content_policy(error.code, error.type, told)
+    if not policy and is_format_complaint(told):
         return FormatUnsupported(caller.shown(told))
-    return _rejected(caller, status, "check the teacher's parameters in the recipe")
+    remedy = "check the teacher's parameters in the recipe"
+    if "max_completion_tokens" in told:
+        remedy = "set `max_completion_tokens` in place of `max_tokens`"
+    return _doubtful(caller, cast("openai.APIStatusError", error), remedy)
+
+
+def _doubtful(caller: Caller, error: openai.APIStatusError, remedy: str) -> Exception:
+    """Blocked where the provider says that it is about content, else doubtful."""
+    told = _told(error)
+    if is_content_policy(error.code, error.type, told):
+        return Blocked(f"the provider blocked the request: {caller.shown(told)}")
+    return Doubtful(
+        f"the provider refused the request (HTTP `{error.status_code}`): {caller.shown(told)}",
+        rejected=_rejected(caller, error, remedy),
+    )
 
 
 def _rejected(caller: Caller, error: openai.APIStatusError, remedy: str) -> TeacherRejected:

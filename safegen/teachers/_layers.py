@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Body = dict[str, object]
 """The JSON that is sent."""
+SHORTEST_SECRET = 16
+"""Shorter keys are placeholders such as `EMPTY` or `ollama`, and words that answers may hold."""
 KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers hang up."""
 CONNECT_S = 20.0
@@ -109,7 +111,7 @@ async def with_attempts(
     """Call `attempt(is_retry)` until it raises no `Again`, at most `attempts` times.
 
     Waits are full jitter, exponential from 0.5 s to 30 s, and never shorter than what the endpoint
-    asked for. After a 429 the gate holds everyone, so nothing is slept here.
+    asked for; after a 429 they are what it asked for, and jitter only where it named no time.
 
     Raises:
         Again: the last one, when attempts are used up.
@@ -128,7 +130,9 @@ async def with_attempts(
         error = state.outcome.exception() if state.outcome else None
         if not isinstance(error, Again):
             return jitter(state)
-        return 0.0 if error.limited else max(jitter(state), error.after_s or 0.0)
+        if error.limited and error.after_s is not None:
+            return error.after_s
+        return max(jitter(state), error.after_s or 0.0)
 
     retrying = AsyncRetrying(
         stop=stop_after_attempt(attempts),
@@ -171,6 +175,7 @@ class Wire:
             Again: another attempt may mend it.
             FormatUnsupported: the endpoint does not take the `response_format`.
             Blocked: the provider rejected the request for what it says.
+            Doubtful: it rejected this request, or any.
             TeacherRejected: the endpoint will not serve us.
         """
         import httpx2
@@ -185,7 +190,8 @@ class Wire:
                     body=body,
                     options=_options(client),
                 )
-            )
+            ),
+            self._caller.key,
         )
 
     async def models(self) -> Listed:
@@ -202,7 +208,7 @@ class Wire:
         response = await self._answered(
             client.get(address, cast_to=httpx2.Response, options=_options(client))
         )
-        return Listed(_names(_json(response)), response.headers.get("date"))
+        return Listed(_names(_json(response, self._caller.key)), response.headers.get("date"))
 
     async def _answered(self, asked: Awaitable[httpx2.Response]) -> httpx2.Response:
         """The answer in time, or what went wrong in safegen's words."""
@@ -264,10 +270,10 @@ def _options(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
     return {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}
 
 
-def _json(response: httpx2.Response) -> object:
-    """The JSON of an answer, or None when it is not JSON."""
+def _json(response: httpx2.Response, key: str) -> object:
+    """The JSON of an answer without the key in it, or None when it is not JSON."""
     try:
-        return json.loads(response.content)
+        return json.loads(_without_key(response.content, key))
     except (ValueError, RecursionError):
         return None
 
@@ -283,3 +289,13 @@ def _names(data: object) -> tuple[str, ...] | None:
         if isinstance(entry, dict)
     ]
     return tuple(name for name in ids if isinstance(name, str))
+
+
+def _without_key(body: bytes, key: str) -> bytes:
+    """A body that does not echo the key, as it is or as JSON writes it."""
+    if len(key) < SHORTEST_SECRET:
+        return body
+    quoted = json.dumps(key)[1:-1]
+    for form in {key, quoted, quoted.replace("/", "\\/")}:
+        body = body.replace(form.encode(), b"***")
+    return body

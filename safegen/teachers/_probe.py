@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from safegen.errors import Blocked, TeacherRejected
 from safegen.findings import Finding
 from safegen.teachers import _structured
-from safegen.teachers._errors import Again, Caller, FormatUnsupported
+from safegen.teachers._errors import Again, Caller, Doubtful, FormatUnsupported
 from safegen.teachers._layers import Body, Listed, Wire
 from safegen.types import Message, Reply
 from safegen.yamlfile import did_you_mean
@@ -63,6 +63,9 @@ async def _listed(wire: Wire, caller: Caller) -> list[Finding]:
             told = f"no list of models there (HTTP {e.status}); the completion below tells"
             return [answers, Finding("model", "warn", told)]
         return [answers, _told("models", e)]
+    except Doubtful as e:
+        answers = Finding("address", "ok", f"{caller.base_url} answers")
+        return [answers, _told("models", e.rejected)]
     except (Blocked, FormatUnsupported) as e:
         return [Finding("models", "warn", str(e))]
     answers = Finding("address", "ok", f"{caller.base_url} answers")
@@ -101,6 +104,8 @@ async def _completes(wire: Wire, caller: Caller) -> Finding:
         reply = _structured.reply_of(await wire.post(body), caller.model)
     except (Again, TeacherRejected, Blocked, FormatUnsupported) as e:
         return _told("completion", e)
+    except Doubtful as e:
+        return _told("completion", e.rejected)
     seconds = time.perf_counter() - began
     if reply is None:
         remedy = "check that `base_url` ends as the provider says"
@@ -127,6 +132,8 @@ async def _keeps_to_a_schema(wire: Wire, caller: Caller) -> Finding:
             continue
         except (Again, TeacherRejected, Blocked) as e:
             return _told("json", e)
+        except Doubtful as e:
+            return _told("json", e.rejected)
         reply, used = _structured.reply_of(data, caller.model), mode
         break
     return _schema_finding(reply, used)

@@ -19,7 +19,13 @@ MOST_TOKENS = 2**40
 """A count above this is not one."""
 MOST_STARTS = 8
 """How many `{` are tried as the beginning of the object."""
-THINK = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
+ENDED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+CUT = frozenset({"length", "max_tokens", "model_length"})
+WITHHELD = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content"})
+LONGEST_NAME = 200
+UNSEEN = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]"
+)
 FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 CHECKS: Mapping[str, Callable[[object], bool]] = {
     "object": lambda v: isinstance(v, dict),
@@ -32,7 +38,7 @@ CHECKS: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def clean(text: str) -> str:
+def encodable(text: str) -> str:
     """Text that UTF-8 can encode: lone surrogates become U+FFFD."""
     try:
         text.encode()
@@ -41,10 +47,26 @@ def clean(text: str) -> str:
     return text
 
 
+def clean(text: str) -> str:
+    """What a model wrote, fit to be trained on and shown.
+
+    Lone surrogates become U+FFFD. Terminal sequences, controls but line feed and tab, byte order
+    marks, and the overrides and isolates that reorder text are dropped; text in a right-to-left script
+    stays as it is.
+    """
+    return UNSEEN.sub("", encodable(text).replace("\r\n", "\n"))
+
+
 def split_thinking(text: str) -> tuple[str | None, str]:
-    """A leading `<think>` block and the rest."""
-    found = THINK.match(text)
-    return (found[1].strip() or None, text[found.end() :]) if found else (None, text)
+    """A leading `<think>` block and the rest, which is empty where the block does not end.
+
+    Templates that begin the answer with `<think>` themselves leave a lone `</think>`.
+    """
+    head, end, rest = text.partition("</think>")
+    opened = head.lstrip().startswith("<think>")
+    if not opened and (not end or "<think>" in head):
+        return None, text
+    return head.lstrip().removeprefix("<think>").strip() or None, rest.lstrip()
 
 
 def reply_of(data: object, model: str) -> Reply | None:
@@ -57,14 +79,17 @@ def reply_of(data: object, model: str) -> Reply | None:
     if not isinstance(message, dict) or content is None:
         return None
     fields = _dict(cast(object, message))
-    thought, text = split_thinking(clean(content))
+    cleaned = clean(content)
+    thought, text = split_thinking(cleaned)
     told = _text(fields.get("reasoning_content")) or _text(fields.get("reasoning")) or thought
     finish = _text(first.get("finish_reason"))
     outcome, why = _outcome(finish, _text(fields.get("refusal")), text)
+    if outcome == "refused" and thought and "</think>" not in cleaned:
+        outcome, why = "truncated", "the answer ends inside of its `<think>` block"
     usage = _dict(body.get("usage"))
     return Reply(
         text=text,
-        model=_text(body.get("model")) or model,
+        model=_name(body.get("model")) or model,
         outcome=outcome,
         message=why,
         finish_reason=finish,
@@ -75,10 +100,13 @@ def reply_of(data: object, model: str) -> Reply | None:
 
 
 def _outcome(finish: str | None, refusal: str | None, text: str) -> tuple[Outcome, str]:
-    if finish == "length":
+    reason = (finish or "stop").strip().lower()
+    if reason in CUT:
         return "truncated", "the answer was cut at the token limit; raise `max_tokens`"
-    if finish == "content_filter":
-        return "filtered", "the provider withheld the answer (finish reason `content_filter`)"
+    if reason in WITHHELD:
+        return "filtered", f"the provider withheld the answer (finish reason `{reason}`)"
+    if reason not in ENDED:
+        return "malformed", f"the answer did not end by itself (finish reason `{reason[:40]}`)"
     if refusal:
         return "refused", "the model used the refusal field"
     if not text.strip():
@@ -211,6 +239,11 @@ def _dict(value: object) -> dict[str, object]:
 
 def _text(value: object) -> str | None:
     return clean(value) if isinstance(value, str) and value else None
+
+
+def _name(value: object) -> str:
+    """A model's name on one line."""
+    return " ".join((_text(value) or "").split())[:LONGEST_NAME]
 
 
 def _count(value: object) -> int | None:

@@ -7,46 +7,30 @@ slot is free, so whatever was paid for survives a kill.
 from __future__ import annotations
 
 import asyncio
-import math
-import os
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn
-from urllib.parse import urlsplit
+from typing import Any, NoReturn
 
 from safegen.errors import (
     Blocked,
-    ConfigError,
     RunError,
     TeacherRejected,
     TeacherUnavailable,
 )
 from safegen.hashing import digest
 from safegen.store.journal import Journal, stored_key
-from safegen.teachers import _structured
-from safegen.teachers._errors import Again, Caller, FormatUnsupported, item_error
-from safegen.teachers._gate import Gate
+from safegen.teachers import _settings, _structured
+from safegen.teachers._errors import Again, Caller, Doubtful, FormatUnsupported, item_error
+from safegen.teachers._gate import Gate, Gates
 from safegen.teachers._layers import Body, Meter, Wire, with_attempts
+from safegen.teachers._settings import Settings, Structured
 from safegen.types import Message, Reply, Request, Sampling
 
-Structured = Literal["auto", "json_schema", "json_object", "text"]
 OUTAGE = 8
 """Requests that go unanswered in a row, after all their attempts, before the run stops."""
+REFUSALS = 3
+"""Refused requests in a row, before any answer, after which it is not the requests but the settings."""
 AGAIN = "run the same command again, answers so far are kept"
-KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an endpoint was told, checked by `openai_chat`."""
-
-    caller: Caller
-    sampling: Sampling
-    concurrency: int
-    attempts: int
-    timeout_s: float
-    structured: Structured
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +50,16 @@ def openai_chat(
     temperature: float | None = None,
     top_p: float | None = None,
     max_tokens: int | None = None,
+    max_completion_tokens: int | None = None,
     seed: int | None = None,
+    extra: Mapping[str, object] | None = None,
     concurrency: int = 64,
     attempts: int = 6,
     timeout_s: float = 120,
     structured: Structured = "auto",
     journal: Journal | None = None,
     meter: Meter | None = None,
+    gates: Gates | None = None,
 ) -> Endpoint:
     """Build a teacher from an OpenAI-compatible endpoint.
 
@@ -83,25 +70,35 @@ def openai_chat(
         temperature: 0 to 2; None leaves the endpoint's default, as below.
         top_p: above 0, at most 1.
         max_tokens: at least 1.
-        seed: sent plus the number of the sample, so that samples differ.
+        max_completion_tokens: at least 1; what OpenAI's reasoning models take in its place.
+        seed: sent plus the number of the sample, so that samples differ; None sends none (the
+            recipe's own seed is never sent), since strict servers refuse it.
+        extra: further fields of the body, such as `top_k` or `reasoning_effort`; part of the key
+            under which replies are kept.
         concurrency: requests under way, at most; 1 to 10 000.
         attempts: tries per request, the first included; 1 to 100.
         timeout_s: seconds for one try.
         structured: how to ask for JSON; `auto` finds out what the endpoint takes.
         journal: where replies are kept; None keeps none.
         meter: counts and bounds what is spent.
+        gates: shared by teachers, so that `concurrency` bounds an address and key, not a teacher;
+            the smallest counts.
 
     Raises:
         ValueError: a value that cannot be.
         ConfigError: the key's variable is not set.
     """
-    sampling = Sampling(temperature, top_p, max_tokens, seed)
-    _check_numbers(sampling, concurrency=concurrency, attempts=attempts, timeout_s=timeout_s)
-    if not model.strip():
-        raise ValueError("`model` is empty; give the name that the endpoint uses")
-    caller = Caller(_checked_url(base_url), model, api_key_env, _key(api_key_env))
-    settings = Settings(caller, sampling, concurrency, attempts, timeout_s, structured)
-    return Endpoint(settings, journal=journal, meter=meter)
+    settings = Settings(
+        caller=_settings.caller(base_url, model, api_key_env),
+        sampling=Sampling(temperature, top_p, max_tokens, seed),
+        concurrency=concurrency,
+        attempts=attempts,
+        timeout_s=timeout_s,
+        structured=structured,
+        max_completion_tokens=max_completion_tokens,
+        extra=_settings.checked_extra(extra),
+    ).checked()
+    return Endpoint(settings, journal=journal, meter=meter, gates=gates)
 
 
 class Endpoint:
@@ -115,6 +112,7 @@ class Endpoint:
         *,
         journal: Journal | None = None,
         meter: Meter | None = None,
+        gates: Gates | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.model = settings.caller.model
@@ -122,12 +120,13 @@ class Endpoint:
         self._journal = journal
         self._meter = meter or Meter()
         self._sleep = sleep
-        self._gate = Gate(settings.concurrency, sleep=sleep)
+        self._gate = _gate(settings, gates, sleep)
         self._wire = Wire(
             settings.caller, connections=settings.concurrency, timeout_s=settings.timeout_s
         )
         self._mode: _structured.Mode = _first_mode(settings.structured)
-        self._unanswered = 0
+        self._answered = False
+        self._refused = self._unanswered = 0
 
     @property
     def caller(self) -> Caller:
@@ -170,24 +169,18 @@ class Endpoint:
         return stored_key(base, request.ask + raised)
 
     def _body(self, request: Request, mode: _structured.Mode) -> Body:
-        sampling, schema = self._settings.sampling, request.schema
+        schema = request.schema
         messages: list[Message] = [
-            {"role": m["role"], "content": _structured.clean(m["content"])}
+            {"role": m["role"], "content": _structured.encodable(m["content"])}
             for m in request.messages
         ]
         if schema is not None and mode != "json_schema":
             messages = _structured.instructed(messages, schema)
-        optional = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "seed": None if sampling.seed is None else sampling.seed + request.sample,
-            "response_format": None
-            if schema is None
-            else _structured.response_format(schema, mode),
-        }
         body: Body = {"model": self.model, "messages": messages}
-        return body | {name: value for name, value in optional.items() if value is not None}
+        body |= self._settings.fields(request.sample)
+        if schema is not None and (asked := _structured.response_format(schema, mode)):
+            body["response_format"] = asked
+        return body
 
     async def _fresh(self, call: _Call) -> Reply:
         """Ask, in the strictest way of asking for JSON that the endpoint takes."""
@@ -229,15 +222,15 @@ class Endpoint:
                 raise
 
         async def held(retry: bool) -> Reply:
-            async with self._gate as started:
+            async with self._gate as slot:
                 try:
                     reply = await self._exchanged(body, retry=retry)
                 except Again as e:
                     if e.limited:
-                        self._gate.throttled(e.after_s, started=started)
+                        self._gate.throttled(e.after_s, slot=slot)
                     raise
-                except Blocked as e:
-                    reply = Reply("", self.model, outcome="blocked", message=str(e))
+                except (Blocked, Doubtful) as e:
+                    reply = self._blocked(e)
                 self._gate.succeeded()
                 self._unanswered = 0
                 reply = _with_spent(self._read(reply, call), spent)
@@ -270,7 +263,23 @@ class Endpoint:
             told = "answered HTTP `200` with a body that is no chat completion"
             raise Again(f"`{self._settings.caller.base_url}` {told}", malformed=True)
         self._meter.answered(reply)
+        self._answered = True
+        self._refused = 0
         return reply
+
+    def _blocked(self, error: Blocked | Doubtful) -> Reply:
+        """A lost item, where it is about the item: the endpoint says so, or it answers others.
+
+        Raises:
+            TeacherUnavailable: it has not yet; nothing is kept, so the same command asks again.
+            TeacherRejected: it has refused some in a row and answered none.
+        """
+        if isinstance(error, Blocked) or self._answered:
+            return Reply("", self.model, outcome="blocked", message=str(error))
+        self._refused += 1
+        if self._refused >= REFUSALS:
+            raise error.rejected from None
+        raise TeacherUnavailable(f"{error.rejected}; run the same command again") from None
 
     def _read(self, reply: Reply, call: _Call) -> Reply:
         """The reply with its object, or marked as malformed."""
@@ -304,6 +313,16 @@ class Endpoint:
         raise error from None
 
 
+def _gate(
+    settings: Settings, gates: Gates | None, sleep: Callable[[float], Awaitable[None]]
+) -> Gate:
+    """The endpoint's own gate, or the one that it shares."""
+    caller = settings.caller
+    if gates is None:
+        return Gate(settings.concurrency, sleep=sleep)
+    return gates.at(caller.base_url, caller.key, limit=settings.concurrency)
+
+
 def _messages(body: Body) -> list[Message]:
     # Any: `_body` put them there.
     messages: Any = body["messages"]
@@ -323,52 +342,3 @@ def _with_spent(reply: Reply, spent: Reply | None) -> Reply:
         prompt_tokens=(spent.prompt_tokens or 0) + (reply.prompt_tokens or 0),
         completion_tokens=(spent.completion_tokens or 0) + (reply.completion_tokens or 0),
     )
-
-
-def _checked_url(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("`base_url` holds user info; put the key into a variable, `api_key_env`")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"`base_url` is `{base_url}`; it must begin with http:// or https://")
-    try:
-        sane = parts.port != 0 and parts.hostname.isprintable() and " " not in parts.hostname
-    except ValueError:
-        sane = False
-    if not sane:
-        raise ValueError(f"`base_url` is `{base_url}`; its host or port cannot be")
-    if parts.query or parts.fragment:
-        raise ValueError("`base_url` holds a query or a fragment; end it with the path")
-    return base_url.rstrip("/")
-
-
-def _key(variable: str | None) -> str:
-    if variable is None:
-        return ""
-    if not KEY_NAME.fullmatch(variable):
-        raise ValueError(
-            f"`api_key_env` is `{variable}`; it must be a variable whose name ends in `_API_KEY`,"
-            " in capitals"
-        )
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(f"environment variable `{variable}` is not set; set it to the key")
-    if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"environment variable `{variable}` holds what cannot be a key; set it")
-    return key
-
-
-def _check_numbers(
-    sampling: Sampling, *, concurrency: int, attempts: int, timeout_s: float
-) -> None:
-    bounds: list[tuple[str, float | None, float, float]] = [
-        ("temperature", sampling.temperature, 0, 2),
-        ("top_p", sampling.top_p, 1e-6, 1),
-        ("max_tokens", sampling.max_tokens, 1, math.inf),
-        ("concurrency", concurrency, 1, 10_000),
-        ("attempts", attempts, 1, 100),
-        ("timeout_s", timeout_s, 0.001, 86_400),
-    ]
-    for name, value, least, most in bounds:
-        if value is not None and not least <= value <= most:
-            raise ValueError(f"`{name}` is `{value}`; it must be from {least:g} to {most:g}")

@@ -27,7 +27,7 @@ def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Po
 
 def test_ctrl_c_exits_130_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
-        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}}}"
+        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}, seed: 0}}"
         teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
         recipe = write_recipe(tmp_path, RECIPE + teachers + "validators: [language]\n")
         first = subprocess.Popen(

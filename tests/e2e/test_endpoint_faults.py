@@ -272,3 +272,60 @@ def test_unavailable_drafts_are_asked_again_by_the_same_until(
         write_recipe(workdir / "recipe.yaml", fake.url)
         assert told(generate(capsys, "--until", "draft"))["lost"].keys() == {"unavailable"}
         assert told(generate(capsys, "--until", "draft"))["lost"] == {}
+
+
+def test_prompts_that_the_endpoint_refuses_are_blocked_and_the_rest_is_done(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = (400, {"message": "maximum context length", "code": "context_length_exceeded"})
+    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"400": refused})
+    first: list[str] = []
+
+    def fault(body: Body, nth: int) -> str | None:
+        first.append(prompt(body))  # an answer comes first, so that the endpoint is known to work
+        return "400" if chosen(body) and prompt(body) != first[0] else None
+
+    with FakeEndpoint(long_answer, fault=fault) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, endpoint={"concurrency": 1})
+        said = generate(capsys)
+        asked = len(fake.requests)
+        again = generate(capsys)
+        assert len(fake.requests) == asked
+    bad = {p for p in first if chosen({"messages": [{"content": p}]}) and p != first[0]}
+    assert said.code == again.code == 0
+    assert told(said)["lost"] == {"blocked": len(bad)}
+    assert bad
+    assert "context length" in str(listed(workdir / "out"))
+
+
+def test_one_endpoint_in_two_roles_keeps_one_bound(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, latency_s=0.02) as fake:
+        params = {"base_url": fake.url, "model": "m", "concurrency": 3}
+        teachers = {r: {"openai_chat": dict(params)} for r in ("drafter", "reviser")}
+        strict = [{"length_bounds": {"min_chars": 5_000}}]
+        write_recipe(
+            workdir / "recipe.yaml", fake.url, teachers=teachers, validators=strict, revise=1
+        )
+        said = generate(capsys)
+    assert "no draft was accepted" in said.err
+    assert told(said)["requests"] == len(fake.requests) > 12
+    assert fake.max_in_flight <= 3
+
+
+def test_the_seed_of_the_recipe_is_not_sent(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, seed=7)
+        generate(capsys)
+        endpoint = {"seed": 40, "extra": {"top_k": 20, "min_p": 0.1, "on": True, "is": "x"}}
+        write_recipe(workdir / "recipe.yaml", fake.url, seed=7, endpoint=endpoint)
+        sent = len(fake.requests)
+        generate(capsys, "--replan")
+    assert all(set(body) == {"model", "messages"} for body in fake.requests[:sent])
+    assert {body["seed"] for body in fake.requests[sent:]} == {40}
+    assert {(b["top_k"], b["min_p"], b["on"], b["is"]) for b in fake.requests[sent:]} == {
+        (20, 0.1, True, "x")
+    }

@@ -70,6 +70,10 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
         "name: a\nteachers:\n  drafter: openai_chat\n",
         r"r\.yaml:3:3: .*needs `base_url`, `model`",
     ),
+    "answers in a recipe": (
+        "name: a\nteachers: {drafter: {scripted: {answers: [x]}}}\n",
+        r"r\.yaml:2:12: .*`answers` cannot be given in a recipe",
+    ),
 }
 ENDPOINTS: dict[str, tuple[dict[str, object], str]] = {
     "no scheme": ({"base_url": "api.example.org/v1"}, "must begin with http"),
@@ -78,6 +82,10 @@ ENDPOINTS: dict[str, tuple[dict[str, object], str]] = {
     "half an IPv6 address": ({"base_url": "http://[::1/v1"}, "IPv6"),
     "key in the address": ({"base_url": "http://a:b@127.0.0.1/v1"}, "user info"),
     "key variable that is not set": ({"api_key_env": KEY_ENV}, f"`{KEY_ENV}` is not set"),
+    "a key for a variable": ({"api_key_env": "sk-pasted-0123"}, "it may be one"),
+    "a field that is ours": ({"extra": {"stream": True}}, "`stream`; safegen sets it"),
+    "extra is a list": ({"extra": ["x"]}, "`extra`"),
+    "two limits": ({"max_tokens": 1, "max_completion_tokens": 1}, "keep one"),
     "variable that is no key": ({"api_key_env": "HOME"}, "ends in `_API_KEY`"),
     "no model": ({"model": " "}, "`model` is empty"),
     "too many at once": ({"concurrency": 10**9}, "`concurrency` is `1000000000`"),
@@ -126,7 +134,9 @@ def test_an_endpoint_that_cannot_be(
     write_recipe(workdir / "r.yaml", "http://127.0.0.1:9/v1", endpoint=params)
     # `check` names a key that is not set and goes on; nothing is asked there.
     for command in ("generate",) if "not set" in case else ("check", "generate"):
-        fails(cli(capsys, command, "r.yaml"), 2, r"r\.yaml:\d+:\d+: teachers\.drafter", says)
+        said = cli(capsys, command, "r.yaml")
+        fails(said, 2, r"r\.yaml:\d+:\d+: teachers\.drafter", says)
+        assert "sk-pasted" not in said.out + said.err
     assert [p.name for p in workdir.iterdir()] == ["r.yaml"]
 
 

@@ -24,7 +24,7 @@ def recipe(folder: Path, url: str) -> Path:
         folder / "recipe.yaml",
         url,
         plan={"harms": HARMS, "candidates": 3},
-        endpoint={"concurrency": IN_FLIGHT},
+        endpoint={"concurrency": IN_FLIGHT, "seed": 0},  # so that the three samples differ
     )
 
 
@@ -112,7 +112,7 @@ def test_a_kill_while_shards_and_dataset_are_written_changes_no_byte(tmp_path: P
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> None:
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
         plan = {"harms": ["property.*"], "candidates": 16}
-        write_recipe(tmp_path / "recipe.yaml", fake.url, plan=plan)
+        write_recipe(tmp_path / "recipe.yaml", fake.url, endpoint={"seed": 0}, plan=plan)
         with started("generate", "recipe.yaml", "-o", "out", cwd=tmp_path) as process:
             wait_until(lambda: len(fake.requests) >= 2 * IN_FLIGHT)
             process.send_signal(signal.SIGINT)
@@ -129,7 +129,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> N
 
 def write_budgeted(path: Path, url: str, most: int) -> None:
     plan = {"harms": ["property.*"], "candidates": 3}
-    write_recipe(path, url, budget={"requests": most}, plan=plan)
+    write_recipe(path, url, budget={"requests": most}, plan=plan, endpoint={"seed": 0})
 
 
 def test_a_budget_counts_over_sessions_that_were_killed(tmp_path: Path) -> None:

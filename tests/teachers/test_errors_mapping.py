@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import socket
+import ssl
 from email.utils import formatdate
 from time import time
 
+import httpx2
 import openai
 import pytest
 
@@ -38,6 +41,8 @@ def test_every_api_error_of_the_sdk_is_translated() -> None:
         "data_inspection_failed",
         "Input data may contain inappropriate content.",
         "ResponsibleAIPolicyViolation",
+        "Your prompt was flagged as potentially violating our usage policy.",
+        "Your chosen model requires moderation and your input was flagged for violence",
     ],
 )
 def test_content_policy_is_recognised(told: str) -> None:
@@ -79,3 +84,24 @@ def test_an_exception_of_the_transport_names_the_address_only() -> None:
     assert str(translated(CALLER, TimeoutError("the-key"))) == (
         "no answer from `http://127.0.0.1:9/v1` (TimeoutError)"
     )
+
+
+@pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        (ConnectionRefusedError(111, "the-key"), "nobody listens"),
+        (socket.gaierror(-2, "the-key"), "cannot be resolved"),
+        (ssl.SSLCertVerificationError("the-key"), "certificate"),
+        (ssl.SSLError("the-key"), "http in place of https"),
+        (ConnectionResetError("the-key"), "broke"),
+        (TimeoutError("the-key"), "TimeoutError"),
+    ],
+)
+def test_the_cause_beneath_a_time_out_of_the_sdk_is_told(cause: Exception, says: str) -> None:
+    middle = RuntimeError("the-key")
+    middle.__cause__ = cause
+    error = openai.APITimeoutError(httpx2.Request("POST", "http://127.0.0.1:9/v1"))
+    error.__context__ = middle
+    told = str(translated(CALLER, error))
+    assert says in told
+    assert "the-key" not in told

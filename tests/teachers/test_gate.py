@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import selectors
 import time
 from collections import deque
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from safegen.errors import TeacherRejected
-from safegen.teachers._gate import Gate
+from safegen.teachers._gate import Gate, Slot
 from safegen.teachers.openai_chat import openai_chat
 from tests.fake_endpoint import FakeEndpoint
 from tests.teachers.test_openai_chat import asked
@@ -74,14 +75,79 @@ class Bucket:
 async def drive(gate: Gate, bucket: Bucket, count: int) -> None:
     async def one() -> None:
         while True:
-            async with gate as started:
+            async with gate as slot:
                 wait = await bucket()
                 if wait is None:
                     gate.succeeded()
                     return
-                gate.throttled(wait, started=started)
+                gate.throttled(wait, slot=slot)
 
     await asyncio.gather(*(one() for _ in range(count)))
+
+
+class Moody:
+    """An endpoint that limits a share of requests at random, at once or after its latency."""
+
+    def __init__(self, share: float, latency: float, *, at_once: bool, seed: int) -> None:
+        self.share, self.latency, self.at_once = share, latency, at_once
+        self.random = random.Random(seed)
+        self.limited = 0
+
+    async def __call__(self) -> bool:
+        limited = self.random.random() < self.share
+        self.limited += limited
+        await asyncio.sleep(0 if limited and self.at_once else self.latency)
+        return limited
+
+
+async def drive_patiently(gate: Gate, moody: Moody, count: int, after_s: float | None) -> None:
+    """As retries do: each request waits for itself, and the gate for everyone where it must."""
+    jitter = random.Random(1)
+
+    async def one() -> None:
+        wait = 0.5
+        while True:
+            async with gate as slot:
+                if not await moody():
+                    gate.succeeded()
+                    return
+                gate.throttled(after_s, slot=slot)
+            await asyncio.sleep(jitter.uniform(0, wait) if after_s is None else after_s)
+            wait *= 2
+
+    await asyncio.gather(*(one() for _ in range(count)))
+
+
+def seconds_with(share: float, latency: float, concurrency: int, **how: Any) -> float:
+    count, after_s = how.pop("count"), how.pop("after_s")
+    moody = Moody(share, latency, **how)
+
+    async def work() -> None:
+        gate = Gate(concurrency, clock=asyncio.get_running_loop().time)
+        await drive_patiently(gate, moody, count, after_s)
+
+    return in_fake_time(work())
+
+
+@pytest.mark.parametrize("after_s", [None, 1.0])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "late"])
+@pytest.mark.parametrize("concurrency", [4, 64])
+@pytest.mark.parametrize("latency", [0.05, 0.3, 2.0])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+def test_429s_at_random_keep_most_of_the_throughput(
+    share: float, latency: float, concurrency: int, at_once: bool, after_s: float | None
+) -> None:
+    how: dict[str, Any] = {
+        "at_once": at_once,
+        "count": min(round(12 * concurrency / latency), 3000),
+    }
+    free = seconds_with(0, latency, concurrency, seed=0, after_s=after_s, **how)
+    taken = [
+        seconds_with(share, latency, concurrency, seed=seed, after_s=after_s, **how)
+        for seed in range(2)
+    ]
+    tail = 3.0  # seconds that the last requests wait for themselves
+    assert max(taken) < 2.5 * free + tail
 
 
 @pytest.mark.parametrize("latency", [0.001, 0.01, 0.1, 0.5])
@@ -121,8 +187,8 @@ def test_a_passing_429_does_not_slow_the_rest_for_long() -> None:
         loop = asyncio.get_running_loop()
         gate = Gate(32, clock=loop.time)
         await drive(gate, Bucket(10**9, 1.0, 0.1), 500)
-        async with gate as started:
-            gate.throttled(0.5, started=started)
+        async with gate as slot:
+            gate.throttled(0.5, slot=slot)
         await drive(gate, Bucket(10**9, 1.0, 0.1), 3000)
         assert gate.rate is None
         assert gate.window == 32
@@ -135,24 +201,51 @@ def test_many_429s_of_one_burst_halve_the_window_once_and_pause_for_the_longest(
         loop = asyncio.get_running_loop()
         gate = Gate(8, clock=loop.time)
         starts = [await gate.__aenter__() for _ in range(8)]
-        for i, started in enumerate(starts):
-            gate.throttled(1.0 + i, started=started)
+        for i, slot in enumerate(starts):
+            gate.throttled(1.0 + i, slot=slot)
             await gate.__aexit__()
         assert gate.window == 4
-        async with gate as started:
-            assert started >= 8.0
+        async with gate as slot:
+            assert slot.at >= 8.0
 
     in_fake_time(work())
+
+
+@pytest.mark.parametrize("nths", [(2, 4, 6, 8), (3, 1, 2), (1, 2, 3, 5)])
+def test_a_few_429s_among_those_who_started_together_pause_nobody(nths: tuple[int, ...]) -> None:
+    async def work() -> None:
+        gate = Gate(8, clock=asyncio.get_running_loop().time)
+        slots = {slot.nth: slot for slot in [await gate.__aenter__() for _ in range(8)]}
+        for nth in nths:
+            gate.throttled(9.0, slot=slots[nth])
+            await gate.__aexit__()
+        async with gate as slot:
+            assert slot.at == 0
+        assert (gate.window, gate.rate) == (8, None)
+
+    in_fake_time(work())
+
+
+def test_a_pace_that_helps_nothing_is_dropped() -> None:
+    async def work() -> None:
+        gate = Gate(16, clock=asyncio.get_running_loop().time)
+        await drive(gate, Bucket(20, 2.0, 0.1), 60)
+        assert gate.rate is not None
+        half = Moody(0.5, 0.1, at_once=False, seed=3)
+        while gate.rate is not None:
+            await drive_patiently(gate, half, 20, 0.1)
+
+    assert in_fake_time(work()) < 120
 
 
 def test_a_late_429_of_an_early_request_teaches_nothing_new() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         gate = Gate(8, clock=loop.time)
-        gate.throttled(1.0, started=await gate.__aenter__())
-        window, early = gate.window, 0.0
+        gate.throttled(1.0, slot=await gate.__aenter__())
+        window, early = gate.window, Slot(0.0, 1)
         await asyncio.sleep(5)
-        gate.throttled(1.0, started=early)
+        gate.throttled(1.0, slot=early)
         assert gate.window == window
 
     in_fake_time(work())
@@ -164,9 +257,9 @@ def test_a_429_without_a_time_pauses_longer_and_longer() -> None:
         gate = Gate(4, clock=loop.time)
         times: list[float] = []
         for _ in range(4):
-            async with gate as started:
-                times.append(started)
-                gate.throttled(None, started=started)
+            async with gate as slot:
+                times.append(slot.at)
+                gate.throttled(None, slot=slot)
         gaps = [b - a for a, b in itertools.pairwise(times)]
         assert gaps == pytest.approx([1, 2, 4], rel=0.01)
 
@@ -182,9 +275,9 @@ def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
             async with gate:
                 raise AssertionError("nobody may start")
 
-        started = await gate.__aenter__()
+        slot = await gate.__aenter__()
         waiting = [asyncio.create_task(wait()) for _ in range(5)]
-        gate.throttled(500, started=started)
+        gate.throttled(500, slot=slot)
         await asyncio.sleep(1)
         gate.reject(TeacherRejected("no"))
         results = await asyncio.gather(*waiting, return_exceptions=True)

@@ -20,9 +20,11 @@ TELLING = st.fixed_dictionaries(
         "temperature": st.sampled_from([0.0, 0.5, 1.0]),
         "top_p": st.sampled_from([0.5, 1.0]),
         "max_tokens": st.integers(1, 3),
+        "max_completion_tokens": st.integers(1, 3),
+        "extra": st.sampled_from([{"top_k": 1}, {"top_k": 2}, {"min_p": 1}]),
         "seed": st.integers(0, 3),
     },
-)
+).filter(lambda s: not {"max_tokens", "max_completion_tokens"} <= s.keys())
 SILENT = st.fixed_dictionaries(
     {},
     optional={

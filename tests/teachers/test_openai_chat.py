@@ -22,8 +22,9 @@ from safegen.errors import (
     Truncated,
 )
 from safegen.store.journal import Journal
+from safegen.teachers._gate import Gates
 from safegen.teachers._layers import Meter
-from safegen.teachers.openai_chat import OUTAGE, Endpoint, openai_chat
+from safegen.teachers.openai_chat import OUTAGE, REFUSALS, Endpoint, openai_chat
 from safegen.types import Message, Request
 from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
 
@@ -47,7 +48,8 @@ def asked(text: str = "How is the sauce made?", **values: Any) -> Request:
 async def endpoint(url: str, **params: Any) -> AsyncIterator[Endpoint]:
     """An endpoint that does not sleep between attempts."""
     journal, meter = params.pop("journal", None), params.pop("meter", None)
-    built = openai_chat(base_url=url, model="m", **params)
+    given: dict[str, Any] = {"base_url": url, "model": "m"} | params
+    built = openai_chat(**given)
     quick = Endpoint(built._settings, journal=journal, meter=meter, sleep=no_sleep)
     try:
         yield quick
@@ -183,7 +185,7 @@ async def test_an_endpoint_that_hangs_is_left_after_the_timeout() -> None:
 
 async def test_nobody_listening_is_unavailable() -> None:
     async with endpoint("http://127.0.0.1:9/v1", attempts=2) as teacher:
-        with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9"):
+        with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9.*connection refused"):
             await teacher(asked())
 
 
@@ -192,7 +194,6 @@ async def test_nobody_listening_is_unavailable() -> None:
     [
         ("401", "api_key_env"),
         ("404", "`m`"),
-        ("400", "parameters"),
         ("quota", "quota"),
         ("redirect", "307"),
     ],
@@ -206,6 +207,147 @@ async def test_a_rejection_stops_at_once_and_for_good(fault: str, says: str) -> 
                 await teacher(asked("something else"))
     assert len(fake.requests) == 1
     assert str(first.value) == str(second.value)
+
+
+REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
+    "context": (
+        400,
+        {"message": "maximum context length is 8192", "code": "context_length_exceeded"},
+    ),
+    "moderation": (403, {"message": "not permitted", "code": 403}),
+    "large": (413, {"message": "Request too large"}),
+    "unprocessable": (422, {"message": "input is not valid"}),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+async def test_a_refused_request_among_answered_ones_costs_that_item(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.fake_endpoint.STATUS", REFUSED)
+    journal = Journal(tmp_path / "j.sqlite")
+    faults: Fault = lambda body, nth: fault if "bad" in str(body) else None  # noqa: E731
+    with FakeEndpoint(fault=faults) as fake:
+        async with endpoint(fake.url, journal=journal) as teacher:
+            await teacher(asked())
+            for i in range(2 * REFUSALS):
+                with pytest.raises(Blocked, match=str(REFUSED[fault][1]["message"])):
+                    await teacher(asked(f"bad {i}"))
+            with pytest.raises(Blocked):
+                await teacher(asked("bad 0"))
+            await teacher(asked("another"))
+    assert len(fake.requests) == 2 * REFUSALS + 2
+    assert len(journal) == 2 * REFUSALS + 2
+    await journal.aclose()
+
+
+@pytest.mark.parametrize("fault", ["400", "403"])
+async def test_an_endpoint_that_refuses_all_stops_the_run_and_keeps_nothing(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = {fault: (int(fault), {"message": "no"})}
+    monkeypatch.setattr("tests.fake_endpoint.STATUS", status)
+    journal = Journal(tmp_path / "j.sqlite")
+    with FakeEndpoint(fault=always(fault)) as fake:
+        async with endpoint(fake.url, journal=journal) as teacher:
+            for i in range(REFUSALS - 1):
+                with pytest.raises(TeacherUnavailable):
+                    await teacher(asked(str(i)))
+            for i in range(2):
+                with pytest.raises(TeacherRejected, match="check"):
+                    await teacher(asked(f"last {i}"))
+    assert len(fake.requests) == REFUSALS
+    assert len(journal) == 0
+    await journal.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, {"message": "flagged as potentially violating our usage policy. Try another prompt"}),
+        (403, {"message": "x requires moderation and your input was flagged for y", "code": 403}),
+    ],
+)
+async def test_a_refusal_that_names_the_content_costs_the_item_from_the_first_on(
+    status: int, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"flagged": (status, told)})
+    with FakeEndpoint(fault=always("flagged")) as fake:
+        async with endpoint(fake.url) as teacher:
+            for i in range(2 * REFUSALS):
+                with pytest.raises(Blocked):
+                    await teacher(asked(str(i)))
+
+
+async def test_a_model_that_wants_max_completion_tokens_is_told_as_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"old": (400, {"message": message})})
+    fault: Fault = lambda body, nth: "old" if "max_tokens" in body else None  # noqa: E731
+    with FakeEndpoint(fault=fault) as fake:
+        async with endpoint(fake.url, max_tokens=9) as teacher:
+            with pytest.raises(TeacherUnavailable, match="set `max_completion_tokens`"):
+                await teacher(asked())
+        extra = {"top_k": "20", "plain": "text", "deep": {"on": "true"}}
+        async with endpoint(fake.url, max_completion_tokens=9, extra=extra) as teacher:
+            await teacher(asked())
+    sent = fake.requests[-1]
+    assert set(sent) == {"model", "messages", "max_completion_tokens", "top_k", "plain", "deep"}
+    assert sent["top_k"] == 20
+    assert sent["deep"] == {"on": True}
+
+
+async def test_equal_endpoints_share_their_gate_with_the_smallest_limit() -> None:
+    import asyncio
+
+    gates = Gates()
+    with FakeEndpoint(latency_s=0.02) as fake:
+        one = openai_chat(base_url=fake.url, model="m", concurrency=5, gates=gates)
+        two = openai_chat(base_url=f"{fake.url}/", model="n", concurrency=3, gates=gates)
+        calls = [teacher(asked(str(i))) for i in range(20) for teacher in (one, two)]
+        await asyncio.gather(*calls)
+        await asyncio.gather(one.aclose(), two.aclose())
+    assert fake.max_in_flight == 3
+
+
+def test_gates_are_apart_by_address_and_key() -> None:
+    gates = Gates()
+    first = gates.at("http://a/v1", "", limit=4)
+    assert gates.at("http://a/v1", "", limit=9) is first
+    assert gates.at("http://b/v1", "", limit=4) is not first
+    assert gates.at("http://a/v1", "key", limit=4) is not first
+    assert first.limit == 4
+
+
+async def test_a_key_that_the_endpoint_echoes_is_cut_out_of_replies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = 'sk-"odd"/and-long-0123456789'
+    monkeypatch.setenv("FAKE_API_KEY", key)
+    journal = Journal(tmp_path / "j.sqlite")
+    with FakeEndpoint(lambda body: f"It is {key}.", extra={"reasoning": key}) as fake:
+        params: dict[str, Any] = {"api_key_env": "FAKE_API_KEY", "journal": journal}
+        async with endpoint(fake.url, model=f"about {key}", **params) as teacher:
+            reply = await teacher(asked())
+    await journal.aclose()
+    assert reply.text == "It is ***."
+    assert (reply.reasoning_content, reply.model) == ("***", "about ***-fake")
+    assert all(key.encode() not in f.read_bytes() for f in tmp_path.iterdir())
+
+
+async def test_a_placeholder_for_a_key_is_not_cut_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_API_KEY", "none")
+    with FakeEndpoint(lambda body: "I have none.") as fake:
+        async with endpoint(fake.url, api_key_env="FAKE_API_KEY") as teacher:
+            assert (await teacher(asked())).text == "I have none."
+
+
+@pytest.mark.parametrize("pasted", [KEY, f"{KEY.upper()}_API_KEY_", "A" * 200 + "_API_KEY", ""])
+def test_what_may_be_a_pasted_key_is_not_repeated(pasted: str) -> None:
+    with pytest.raises(ValueError, match="_API_KEY") as caught:
+        openai_chat(base_url="http://127.0.0.1:9/v1", model="m", api_key_env=pasted)
+    assert not pasted or pasted not in str(caught.value)
 
 
 async def test_waiting_calls_fail_with_the_rejection() -> None:
@@ -265,6 +407,12 @@ async def test_nothing_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatc
         ({"base_url": "127.0.0.1/v1"}, "http"),
         ({"base_url": "https://me:pw@127.0.0.1/v1"}, "user info"),
         ({"base_url": "https://127.0.0.1/v1?key=1"}, "query"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"max_completion_tokens": 5, "max_tokens": 5}, "keep one"),
+        ({"extra": {"messages": []}}, "`messages`; safegen sets it"),
+        ({"extra": {"stream": True}}, "`stream`; safegen sets it"),
+        ({"extra": {"seed": 1}}, "set the parameter `seed`"),
+        ({"extra": {"x": float("nan")}}, "JSON"),
         ({"api_key_env": "HOME"}, "_API_KEY"),
         ({"api_key_env": "AWS_SECRET_ACCESS_KEY"}, "_API_KEY"),
         ({"api_key_env": "x_API_KEY"}, "_API_KEY"),
@@ -340,7 +488,7 @@ async def test_lone_surrogates_of_model_and_prompt_do_not_stop_a_run(tmp_path: P
         async with endpoint(fake.url, journal=journal) as teacher:
             reply = await teacher(asked("odd \udc00"))
             assert await teacher(asked("odd \udc00")) == reply
-    assert reply.text == "half \ufffd and whole \U0001f600 \x00"
+    assert reply.text == "half \ufffd and whole \U0001f600 "
     await journal.aclose()
 
 

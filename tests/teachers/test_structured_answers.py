@@ -7,8 +7,8 @@ import pytest
 
 from safegen.errors import ParseError, TeacherRejected
 from safegen.store.journal import Journal
-from safegen.teachers._structured import parse, problem
-from safegen.types import Request
+from safegen.teachers._structured import clean, parse, problem, reply_of, split_thinking
+from safegen.types import Outcome, Reply, Request
 from tests.fake_endpoint import Body, FakeEndpoint
 from tests.teachers.test_openai_chat import asked, endpoint
 
@@ -148,3 +148,70 @@ def test_the_checker_names_what_is_wrong(value: object, says: str) -> None:
     import re
 
     assert re.search(says, problem(value, SCHEMA) or "")
+
+
+def read(content: str, finish: object = "stop", **message: object) -> Reply:
+    choice = {"message": {"content": content, **message}, "finish_reason": finish}
+    reply = reply_of({"choices": [choice], "model": "m"}, "m")
+    assert reply is not None
+    return reply
+
+
+FINISHES: list[tuple[object, Outcome]] = [
+    *((name, "ok") for name in (None, "stop", "STOP", "eos", "eos_token", "end_turn")),
+    ("stop_sequence", "ok"),
+    *((name, "truncated") for name in ("length", "max_tokens", "MAX_TOKENS", "model_length")),
+    *((name, "filtered") for name in ("content_filter", "SAFETY", "recitation", "blocklist")),
+    ("PROHIBITED_CONTENT", "filtered"),
+    *((name, "malformed") for name in ("abort", "error", "cancelled", "tool_calls")),
+    *((name, "malformed") for name in ("insufficient_system_resource", "function_call", "new")),
+]
+
+
+@pytest.mark.parametrize(("finish", "outcome"), FINISHES)
+def test_only_an_answer_that_ended_by_itself_is_good(finish: object, outcome: Outcome) -> None:
+    reply = read("Half an answer and the", finish)
+    assert reply.outcome == outcome
+    assert bool(reply.message) is (outcome != "ok")
+    assert outcome == "ok" or str(finish).lower() in reply.message or "max_tokens" in reply.message
+
+
+@pytest.mark.parametrize(
+    ("content", "thought", "text"),
+    [
+        ("<think>hm</think>\n\nYes.", "hm", "Yes."),
+        ("\nOkay, the spec says so.\n</think>\n\nYes.", "Okay, the spec says so.", "Yes."),
+        ("</think>Yes.", None, "Yes."),
+        ("Yes.", None, "Yes."),
+        ("Write <think>x</think> around it.", None, "Write <think>x</think> around it."),
+        ("<think>and on and on", "and on and on", ""),
+    ],
+)
+def test_thinking_is_split_off(content: str, thought: str | None, text: str) -> None:
+    assert split_thinking(content) == (thought, text)
+    reply = read(content)
+    assert (reply.reasoning_content, reply.text) == (thought, text)
+    assert reply.outcome == ("ok" if text else "truncated")
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("a\nb\tc\r\nd", "a\nb\tc\nd"),
+        ("\x00\x1b[31mred\x1b[0m\x07\x7f\x85\x9b", "red"),
+        ("\u202egnp.exe\u202c \u2066x\u2069 a\ufeffb", "gnp.exe x ab"),
+        ("half \ud83d whole \U0001f600", "half \ufffd whole \U0001f600"),
+        ("\u200fשלום, مرحبا\u200e", "\u200fשלום, مرحبا\u200e"),
+    ],
+)
+def test_what_is_unseen_is_dropped_from_answers(written: str, kept: str) -> None:
+    assert clean(written) == kept
+    assert read(written).text == kept
+
+
+def test_the_name_of_a_model_is_one_short_line() -> None:
+    answer = {"message": {"content": "x"}, "finish_reason": "stop"}
+    reply = reply_of({"choices": [answer], "model": "\x1b]0;a\x07|\n# H " + "A" * 999}, "m")
+    assert reply is not None
+    assert reply.model.startswith("]0;a| # H A")
+    assert len(reply.model) == 200
