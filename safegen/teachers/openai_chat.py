@@ -116,6 +116,7 @@ class Endpoint:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.model = settings.caller.model
+        self.concurrency = settings.concurrency
         self._settings = settings
         self._journal = journal
         self._meter = meter or Meter()

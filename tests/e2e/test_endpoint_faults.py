@@ -139,7 +139,8 @@ def test_an_endpoint_that_will_not_serve_us_stops_the_run_at_once(
     assert fake.url in said.err
     assert key not in said.err
     assert "Traceback" not in said.err
-    assert len(fake.requests) <= 4
+    # A 400 may be about one prompt: three in a row, with as many under way, tell that it is not.
+    assert len(fake.requests) <= (4 + 3 if fault == "400" else 4)
     assert not (workdir / "out" / "data").exists()
 
 
