@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from functools import lru_cache
 from typing import Protocol, cast
 
@@ -10,6 +11,9 @@ COMMON = ("de", "en", "es", "fr", "it", "nl", "pt")
 """Languages in Latin script that a text is told apart from."""
 OTHER_SCRIPTS = ("ar", "el", "he", "hi", "ja", "ko", "ru", "th", "zh")
 """Languages that stand for other scripts, so that these are never taken for a common one."""
+
+
+_LOADING = threading.Lock()
 
 
 class _Identifier(Protocol):
@@ -37,7 +41,17 @@ def _model(expected: str) -> _Identifier | None:
     return model
 
 
+def warm(expected: str) -> None:
+    """Read the model in a thread, so that it is there when the first text comes."""
+    threading.Thread(target=_loaded, args=(expected,), daemon=True).start()
+
+
+def _loaded(expected: str) -> _Identifier | None:
+    with _LOADING:
+        return _model(expected)
+
+
 def shares(text: str, expected: str) -> dict[str, float]:
     """Probability by language; empty where the model lacks the expected one."""
-    model = _model(expected)
+    model = _loaded(expected)
     return {tag: float(share) for tag, share in model.rank(text)} if model else {}

@@ -10,7 +10,7 @@ from dataclasses import fields
 from itertools import chain
 from typing import Literal, NamedTuple
 
-from safegen import __version__, edits
+from safegen import __version__, edits, languages
 from safegen.crew import Staff, check_labellers
 from safegen.errors import RecipeMismatch, StoreDamaged, UserError
 from safegen.inputs import Inputs
@@ -151,6 +151,8 @@ async def work(
         crew = staff.crew(progress, validating=until != "draft")
         await check_labellers(folder, inputs, crew.writers)
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in made)
+        if any(ref.use == "language" for ref in inputs.recipe.validators):
+            languages.warm(inputs.locale.locale.split("-")[0])
         await local.run(folder, todo, crew, concurrency=concurrency)
     finally:
         for teacher in made:
