@@ -108,10 +108,25 @@ def build(
         )
         changed = not (layout.holds(run.output, files) and same(run.output, manifest))
         if changed:
+            _keep_what_has_rows(run, facts)
             write_json(staged / layout.MANIFEST, manifest)
             layout.swap(staged, run.output)
     layout.ignore_run(run.root)
     return _report(run, facts, figures, changed=changed)
+
+
+def _keep_what_has_rows(run: RunFolder, facts: Facts) -> None:
+    """Let no dataset without a row take the place of one that has some.
+
+    Raises:
+        DatasetInvalid: it would.
+    """
+    rows = (run.output / "data").rglob("*.parquet")
+    if not facts.prompts and any(True for _ in rows):
+        raise DatasetInvalid(
+            f"no draft was accepted, so the dataset in `{run.output}` is kept as it was; see"
+            " `safegen show` and `safegen status`, or choose another `--output`"
+        )
 
 
 def _views(recipe: Recipe, trusted: Sequence[str]) -> dict[str, View]:

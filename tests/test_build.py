@@ -287,3 +287,13 @@ def test_types_stay_plain(tmp_path: Path) -> None:
     for path in (tmp_path / "data").rglob("*.parquet"):
         assert not any("large_" in str(f.type) for f in parquet.schema_of(path))
     assert "large_" not in str(record_schema())
+
+
+def test_a_dataset_without_rows_does_not_replace_one_that_has_some(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 8))
+    built(run)
+    before = bytes_of(tmp_path)
+    run.write_shard(run.records(0), [r for r in pairs(0, 8) if not r.accepted], [])
+    with pytest.raises(DatasetInvalid, match="kept as it was"):
+        built(run)
+    assert bytes_of(tmp_path) == before

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safegen.errors import DiskFailed, RunError, StoreDamaged
-from safegen.store.journal import Journal, Lock
+from safegen.store.journal import Journal, Lock, stored_key
 from safegen.types import Reply
 
 
@@ -56,3 +56,21 @@ def test_a_run_folder_serves_one_process_at_a_time(tmp_path: Path) -> None:
         Lock(tmp_path / "lock")
     lock.release()
     Lock(tmp_path / "lock").release()
+
+
+async def test_scrubbing_reaches_every_ask_and_the_reasoning(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    secret = "the-forbidden-cake-recipe"
+    for ask in range(3):
+        reply = Reply(f"{secret} {ask}", "m", reasoning_content=f"{secret}, thought {ask}")
+        await journal.put(stored_key("base", ask), reply)
+    journal.raise_asks(["base", "base"])
+    journal.raise_asks(["base"])
+    await journal.scrub(["base"])
+    for ask in range(3):
+        kept = journal.get(stored_key("base", ask))
+        assert kept is not None
+        assert (kept.text, kept.reasoning_content, kept.withheld) == ("", None, True)
+    files = [p.read_bytes() for p in tmp_path.iterdir()]  # while the journal is open: its log too
+    assert not any(secret.encode() in data for data in files)
+    await journal.aclose()
