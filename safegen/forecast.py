@@ -15,6 +15,7 @@ from safegen.errors import ConfigError
 from safegen.inputs import PLACES, Inputs, make_teacher, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
+from safegen.rounds import verdict
 from safegen.scenarios.certificate import Certificate, certificate
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
@@ -26,7 +27,7 @@ from safegen.types import Planned
 
 CHARS_PER_TOKEN = 4
 """Of English under the usual tokenizers; an estimate, and lower for most other scripts."""
-State = Literal["new", "resumes", "complete", "refused"]
+State = Literal["new", "resumes", "edited", "round", "complete", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,4 +190,8 @@ def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
         return FolderState(folder.output, "resumes")
     shards = plan.Plans(folder.plans).shards
     done = len([n for n in folder.finished() if n < shards])
-    return FolderState(folder.output, "complete" if done == shards else "resumes", shards, done)
+    if differing:
+        return FolderState(folder.output, "edited", shards, done, differing)
+    due = done == shards and verdict(folder, inputs.recipe).goes_on
+    state: State = "round" if due else "complete" if done == shards else "resumes"
+    return FolderState(folder.output, state, shards, done)

@@ -68,6 +68,11 @@ def _several(value: object) -> object:
     return cast(object, value) if isinstance(value, list | tuple) else [value]
 
 
+def _all(value: object) -> object:
+    """`[all]` is `all`."""
+    return "all" if value in (["all"], ("all",)) else value
+
+
 class Plan(Frozen):
     """Which scenarios, and how many drafts of each."""
 
@@ -81,9 +86,9 @@ class Plan(Frozen):
     """At most this many written sets of a leaf, in the order of the files; default all."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 1
     """Drafts per scenario."""
-    contrast: tuple[Contrast, ...] | Literal["all"] = ()
+    contrast: Annotated[tuple[Contrast, ...] | Literal["all"], BeforeValidator(_all)] = ()
     """Types of over-refusal probes: safe prompts that look unsafe, with their unsafe twins."""
-    dialogues: tuple[TurnStyle, ...] | Literal["all"] = ()
+    dialogues: Annotated[tuple[TurnStyle, ...] | Literal["all"], BeforeValidator(_all)] = ()
     """Kinds of conversations; each assistant turn is a scenario of its own."""
     authored: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Sets of each leaf that `teachers.author` writes, beside the written ones."""
@@ -190,7 +195,7 @@ class Recipe(Frozen):
     views: tuple[PluginRef, ...] = (PluginRef(use="sft"), PluginRef(use="preference"))
     """Formats of the dataset, one folder each."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
-    """Sent with requests where the endpoint samples; part of the embedded teacher's choices."""
+    """Part of the embedded teacher's choices and of the plan of authored sets; an endpoint's own `seed` stands with it."""
     budget: Budget = Budget()
     """Bounds on what the run may spend; reaching one stops it cleanly, what was paid for is kept."""
     output: Annotated[str, AfterValidator(_output)] | None = None

@@ -59,8 +59,11 @@ def open_folder(folder: RunFolder) -> Lock:
     return Lock(folder.root / "lock")
 
 
-def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
+def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool, adopting: bool = True) -> None:
     """Write the recipe as resolved, or compare with the one that began the run.
+
+    Edited specs are adopted, which lets their rows be done again, unless `adopting` is off: who asks
+    no model must leave the records alone.
 
     Raises:
         RecipeMismatch: naming the keys and files that differ.
@@ -72,7 +75,7 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
             path.unlink(missing_ok=True)
     elif folder.plan(0).exists():
         differing = differences(folder, inputs)
-        if edits.only_policies(differing):
+        if adopting and edits.only_policies(differing):
             edits.adopt(folder, inputs)
         elif differing:
             raise RecipeMismatch(

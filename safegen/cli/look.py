@@ -138,6 +138,9 @@ def _folder(state: FolderState) -> Text:
         "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` goes on"
         if state.shards
         else "begun, not planned yet; `generate` goes on",
+        "edited": f"complete but for {', '.join(state.differing)}, edited since; `generate` asks again what"
+        " that concerns",
+        "round": "short of its target; `generate` asks in a further round",
         "complete": "complete; `generate` would ask nothing",
         "refused": f"begun with another {', '.join(state.differing)};"
         " `generate` refuses: use --output or --replan",

@@ -74,7 +74,7 @@ def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: boo
     inputs = replace(read_inputs(recipe or run.recipe, trusted=plugins), own=run.prompts)
     lock = session.open_folder(run.folder)
     try:
-        session.freeze(run.folder, inputs, replan=False)
+        session.freeze(run.folder, inputs, replan=False, adopting=False)
         report = api.build(run.folder, inputs)
     finally:
         lock.release()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
 import pytest
 
 import safegen
+from safegen.cli.app import run
 from safegen.errors import RecipeMismatch
 from safegen.policy import spec
 from safegen.recipe import Recipe
@@ -101,3 +103,13 @@ async def test_another_change_is_still_a_mismatch(tmp_path: Path, policy: Path) 
         other = first.model_copy(update={"revise": 1})
         with pytest.raises(RecipeMismatch, match="revise"):
             await safegen.agenerate(other, output=tmp_path / "out")
+
+
+async def test_build_leaves_the_records_alone_after_an_edit(tmp_path: Path, policy: Path) -> None:
+    out = tmp_path / "out"
+    with FakeEndpoint(_answer) as fake:
+        await safegen.agenerate(recipe(fake.url, policy), output=out)
+    shards = {p.name: p.read_bytes() for p in (out / "run" / "records").iterdir()}
+    policy.write_text(policy.read_text().replace("title: ", "title: Edited, ", 1))
+    assert await asyncio.to_thread(run, ["build", str(out)]) == 2
+    assert {p.name: p.read_bytes() for p in (out / "run" / "records").iterdir()} == shards
