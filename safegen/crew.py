@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 
 from safegen.errors import RunError
 from safegen.inputs import Inputs, make_teacher, make_validators
@@ -17,6 +19,7 @@ from safegen.scenarios.authored import told_axes
 from safegen.scenarios.axes import DEFAULT_AXES
 from safegen.scenarios.expand import Writers
 from safegen.scenarios.selfcheck import BAR, self_check, traps
+from safegen.store import accounting
 from safegen.store.folder import RunFolder, write_json
 from safegen.store.journal import Journal
 from safegen.teachers._gate import Gates
@@ -25,6 +28,36 @@ from safegen.types import Evidence, Expectation, Profile, Teacher
 
 TRAPS = 60
 """Known prompts that a labeller reads before it gates sets; below 35 nobody can pass."""
+
+
+@asynccontextmanager
+async def at_work(
+    folder: RunFolder, inputs: Inputs, given: Mapping[str, Teacher]
+) -> AsyncGenerator[Staff]:
+    """A staff over the run's journal and budget; at the end it is closed and its spending accounted for.
+
+    Raises:
+        StoreDamaged: the journal or the accounting cannot be read.
+    """
+    journal, began = Journal(folder.journal), time.monotonic()
+    try:
+        before = accounting.before(folder.accounting, journal.spent())
+        budget = inputs.recipe.budget
+        meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
+        staff = Staff(inputs, journal=journal, meter=meter, given=given)
+        try:
+            yield staff
+        finally:
+            for teacher in staff.made:
+                if close := getattr(teacher, "aclose", None):
+                    await close()
+            await journal.settle()
+            kept, seconds = journal.spent(), time.monotonic() - began
+            accounting.write(
+                folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
+            )
+    finally:
+        await journal.aclose()
 
 
 class Staff:
@@ -40,7 +73,7 @@ class Staff:
     ) -> None:
         self.inputs = inputs
         self.made: list[Teacher] = []
-        self._journal, self._meter, self._given = journal, meter, given
+        self._journal, self.meter, self._given = journal, meter, given
         self._gates = Gates()
 
     def crew(self, progress: Progress, *, validating: bool) -> Crew:
@@ -102,10 +135,11 @@ class Staff:
         )
 
     def labellers(self) -> tuple[Teacher, ...]:
-        """The panel that reads prompts blind."""
-        refs = self.inputs.recipe.judges.labellers
-        chosen = refs[:1] if "labeller" in self._given else refs
-        return tuple(self._teacher("labeller", ref) for ref in chosen)
+        """The panel that reads prompts blind; one that is given takes the place of all."""
+        if "labeller" in self._given:
+            self.made.append(self._given["labeller"])
+            return (self._given["labeller"],)
+        return tuple(self._teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers)
 
     def _leaves(self) -> list[str]:
         covered = self.inputs.policies
@@ -113,7 +147,7 @@ class Staff:
 
     def _teacher(self, role: str, ref: PluginRef) -> Teacher:
         teacher = self._given.get(role) or make_teacher(
-            self.inputs, ref, journal=self._journal, meter=self._meter, gates=self._gates
+            self.inputs, ref, journal=self._journal, meter=self.meter, gates=self._gates
         )
         self.made.append(teacher)
         return teacher

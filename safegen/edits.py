@@ -68,7 +68,7 @@ def adopt(folder: RunFolder, inputs: Inputs) -> Affected:
             folder.drop_shard(shard)
     for path in plans.paths:
         groups = range(plan.size(path)[0])
-        plan.write(path, [list(_anew(plan.read(path, group), inputs)) for group in groups])
+        plan.write(path, (list(_anew(plan.read(path, group), inputs)) for group in groups))
     logger.warning(
         "a policy was edited: %d prompts to draft again, %d to judge again, %d as they were",
         len(found.draft),

@@ -15,11 +15,9 @@ from safegen.errors import ConfigError
 from safegen.inputs import PLACES, Inputs, make_teacher, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
-from safegen.rounds import verdict
+from safegen.rounds import decide
 from safegen.scenarios.certificate import Certificate, certificate
-from safegen.scenarios.sets import plan_sets
-from safegen.scenarios.world import World
-from safegen.session import differences
+from safegen.session import differences, first_round
 from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.teachers._settings import check_key_name
@@ -113,8 +111,7 @@ def _size(inputs: Inputs) -> Size:
     sets = chars = 0
     counts: Counter[tuple[str, str]] = Counter()
     told, shapes = _Told(inputs), Shapes()
-    world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
-    for set_ in plan_sets(world):
+    for set_ in first_round(inputs):
         sets += 1
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
@@ -192,6 +189,6 @@ def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
     done = len([n for n in folder.finished() if n < shards])
     if differing:
         return FolderState(folder.output, "edited", shards, done, differing)
-    due = done == shards and verdict(folder, inputs.recipe).goes_on
+    due = done == shards and decide(folder, inputs.recipe).goes_on
     state: State = "round" if due else "complete" if done == shards else "resumes"
     return FolderState(folder.output, state, shards, done)

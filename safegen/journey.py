@@ -180,7 +180,6 @@ async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
         outcome.records.append(record)
         outcome.failures.extend(drafted.failures("revise", record))
         outcome.unsafe.extend(drafted.unsafe(record))
-        crew.progress.revised += 1
     crew.progress.done += 1
     crew.progress.accepted += record.accepted
     crew.progress.failed += bool(outcome.failures)

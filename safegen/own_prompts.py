@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+from safegen.crew import at_work
 from safegen.curation.dedup import Expectations, exact, key
 from safegen.errors import ConfigError, UserError
 from safegen.inputs import Inputs, make_teacher
@@ -33,9 +34,8 @@ from safegen.scenarios.prompt_files import OwnPrompts
 from safegen.scenarios.sets import shards
 from safegen.scenarios.settling import LABELS, LeftOut, Unlabelled, labels_of, ruled
 from safegen.scenarios.world import World
-from safegen.store import accounting, parquet, plan
+from safegen.store import parquet, plan
 from safegen.store.folder import RunFolder, write_json
-from safegen.store.journal import Journal
 from safegen.teachers._layers import Meter
 from safegen.types import Planned, Teacher, Usage
 
@@ -112,37 +112,9 @@ async def _label(
     folder: RunFolder, desk: _Desk, *, given: Mapping[str, Teacher], watch: Watch | None
 ) -> Usage:
     """Let blind labellers read what is open; every answer is in the journal before it counts."""
-    inputs, budget = desk.inputs, desk.inputs.recipe.budget
-    journal = Journal(folder.journal)
-    began = time.monotonic()
-    judges: tuple[Teacher, ...] = ()
-    try:
-        before = accounting.before(folder.accounting, journal.spent())
-        meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
-        try:
-            judges = _judges(inputs, given, journal=journal, meter=meter)
-            await _read(desk, judges, watch=watch, meter=meter)
-        finally:
-            for judge in judges:
-                if close := getattr(judge, "aclose", None):
-                    await close()
-            await journal.settle()
-            kept, seconds = journal.spent(), time.monotonic() - began
-            accounting.write(
-                folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
-            )
-        return meter.usage()
-    finally:
-        await journal.aclose()
-
-
-def _judges(
-    inputs: Inputs, given: Mapping[str, Teacher], *, journal: Journal, meter: Meter
-) -> tuple[Teacher, ...]:
-    if "labeller" in given:
-        return (given["labeller"],)
-    refs = inputs.recipe.judges.labellers
-    return tuple(make_teacher(inputs, ref, journal=journal, meter=meter) for ref in refs)
+    async with at_work(folder, desk.inputs, given) as staff:
+        await _read(desk, staff.labellers(), watch=watch, meter=staff.meter)
+    return staff.meter.usage()
 
 
 async def _read(

@@ -13,7 +13,6 @@ class Progress:
     done: int = 0
     failed: int = 0
     accepted: int = 0
-    revised: int = 0
     shards_done: int = 0
     shards_planned: int = 0
     what: str = "drafts"

@@ -324,8 +324,3 @@ def override(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
         first = e.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"override `{where}`: {first['msg']}") from e
-
-
-def validator_params(refs: Sequence[PluginRef]) -> dict[str, dict[str, Any]]:
-    """Parameters by plug-in name, as the manifest shows them."""
-    return {ref.use: ref.params for ref in refs}

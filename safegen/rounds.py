@@ -13,9 +13,9 @@ from math import ceil
 
 from safegen.covered import TargetReport, counted, draft_rows, planned_rows, wanted
 from safegen.inputs import Inputs
-from safegen.recipe import Recipe, Target
+from safegen.recipe import Recipe
 from safegen.scenarios.authored import authored_sets
-from safegen.scenarios.coverage import Cell, facts
+from safegen.scenarios.coverage import Cell, Ledger, facts
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.scenarios.world import World
 from safegen.store import plan
@@ -27,35 +27,39 @@ LOWEST_RATE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """Whether a run goes on with another round, and why not."""
 
     goes_on: bool
     why: str
     short: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
+    rates: Mapping[Cell, float] = field(default_factory=dict[Cell, float])
+    """The share of asked scenarios that was accepted, by cell."""
 
 
-def verdict(folder: RunFolder, recipe: Recipe) -> Verdict:
+def decide(folder: RunFolder, recipe: Recipe) -> Decision:
     """Decide from the complete rounds: met, at the cap, stalled, or another round."""
     target = recipe.target
     if target is None:
-        return Verdict(False, "no target")
+        return Decision(False, "no target")
     plans = plan.Plans(folder.plans)
-    short = counted(folder, plans, per=target.per).shortfall(wanted(target))
+    ledger = counted(folder, plans, per=target.per)
+    short = ledger.shortfall(wanted(target))
     if not short:
-        return Verdict(False, "met")
+        return Decision(False, "met")
     if len(folder.finished()) < plans.shards:
-        return Verdict(False, "unfinished; run the same command again", short)
+        return Decision(False, "unfinished; run the same command again", short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
-        return Verdict(False, "items are unavailable; run the same command again", short)
+        return Decision(False, "items are unavailable; run the same command again", short)
     if plans.rounds > target.rounds:
-        return Verdict(False, f"the cap on further rounds ({target.rounds}) is reached", short)
+        return Decision(False, f"the cap on further rounds ({target.rounds}) is reached", short)
     if plans.rounds > 1:
         before = counted(folder, plans, per=target.per, rounds=plans.rounds - 1)
         gained = sum(before.shortfall(wanted(target)).values()) - sum(short.values())
         if gained <= 0:
-            return Verdict(False, "stalled: the last round gained nothing", short)
-    return Verdict(True, "another round is due; run the same command again", short)
+            return Decision(False, "stalled: the last round gained nothing", short)
+    why = "another round is due; run the same command again"
+    return Decision(True, why, short, _rates(ledger))
 
 
 def settled(folder: RunFolder, inputs: Inputs) -> TargetReport | None:
@@ -63,9 +67,9 @@ def settled(folder: RunFolder, inputs: Inputs) -> TargetReport | None:
     target = inputs.recipe.target
     if target is None:
         return None
-    found, plans = verdict(folder, inputs.recipe), plan.Plans(folder.plans)
+    found, plans = decide(folder, inputs.recipe), plan.Plans(folder.plans)
     why = found.why
-    if found.goes_on and not any(_TopUp(folder, inputs, plans, found.short).sets(plans.rounds)):
+    if found.goes_on and not any(_TopUp(folder, inputs, plans, found).sets(plans.rounds)):
         why = "nothing is left to ask"
     cells = {
         tuple(str(row[name]) for name in target.per) for row in planned_rows(plans, target.per)
@@ -75,14 +79,14 @@ def settled(folder: RunFolder, inputs: Inputs) -> TargetReport | None:
 
 def next_round(folder: RunFolder, inputs: Inputs) -> bool:
     """Plan one more round, if the target asks for one; False where nothing is left to ask."""
-    decided = verdict(folder, inputs.recipe)
-    return decided.goes_on and _plan(folder, inputs, decided.short)
+    decided = decide(folder, inputs.recipe)
+    return decided.goes_on and _plan(folder, inputs, decided)
 
 
-def _plan(folder: RunFolder, inputs: Inputs, short: Mapping[Cell, int]) -> bool:
+def _plan(folder: RunFolder, inputs: Inputs, decided: Decision) -> bool:
     plans = plan.Plans(folder.plans)
     number = plans.rounds
-    sets = _TopUp(folder, inputs, plans, short).sets(number)
+    sets = _TopUp(folder, inputs, plans, decided).sets(number)
     path = folder.plan(number)
     plan.write(path, shards(sets, candidates=inputs.recipe.plan.candidates))
     if plan.size(path)[1]:
@@ -95,13 +99,13 @@ class _TopUp:
     """One round being planned; `left` is what each cell is still expected to lack."""
 
     def __init__(
-        self, folder: RunFolder, inputs: Inputs, plans: plan.Plans, short: Mapping[Cell, int]
+        self, folder: RunFolder, inputs: Inputs, plans: plan.Plans, decided: Decision
     ) -> None:
         assert inputs.recipe.target is not None
         self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans
         self.folder = folder
-        self.left: dict[Cell, float] = dict(short)
-        self.rates = _rates(folder, plans, self.target)
+        self.left: dict[Cell, float] = dict(decided.short)
+        self.rates = decided.rates
 
     def sets(self, number: int) -> Iterator[list[Planned]]:
         """The sets of the round, in canonical order."""
@@ -181,11 +185,11 @@ class _TopUp:
         return tuple(str(row[name]) for name in self.target.per)
 
 
-def _rates(folder: RunFolder, plans: plan.Plans, target: Target) -> dict[Cell, float]:
-    """The share of asked scenarios that was accepted, by cell."""
-    counts = counted(folder, plans, per=target.per).cells
+def _rates(ledger: Ledger) -> dict[Cell, float]:
     return {
-        cell: max(LOWEST_RATE, n.accepted / n.planned) for cell, n in counts.items() if n.planned
+        cell: max(LOWEST_RATE, n.accepted / n.planned)
+        for cell, n in ledger.cells.items()
+        if n.planned
     }
 
 

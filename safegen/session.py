@@ -11,15 +11,15 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from safegen import __version__, edits, languages
-from safegen.crew import Staff, check_labellers
-from safegen.errors import RecipeMismatch, StoreDamaged, UserError
+from safegen.crew import at_work, check_labellers
+from safegen.errors import RecipeMismatch, UserError
 from safegen.inputs import Inputs
 from safegen.progress import Progress
 from safegen.recipe import Recipe
 from safegen.scenarios.authored import authored_sets
 from safegen.scenarios.sets import plan_sets, shards
 from safegen.scenarios.world import World
-from safegen.store import accounting, plan
+from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.store.journal import Journal, Lock
 from safegen.teachers._layers import Meter
@@ -136,39 +136,17 @@ async def work(
         if watch:
             watch(progress, Meter())
         return Worked(Usage(), 0, 0.0)
-    journal = Journal(folder.journal)
     began = time.monotonic()
-    made: list[Teacher] = []
-    try:
-        before = accounting.before(folder.accounting, journal.spent())
-    except StoreDamaged:
-        await journal.aclose()
-        raise
-    budget = inputs.recipe.budget
-    meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
-    if watch:
-        watch(progress, meter)
-    try:
-        staff = Staff(inputs, journal=journal, meter=meter, given=teachers or {})
-        made = staff.made
+    async with at_work(folder, inputs, teachers or {}) as staff:
+        if watch:
+            watch(progress, staff.meter)
         crew = staff.crew(progress, validating=until != "draft")
         await check_labellers(folder, inputs, crew.writers)
-        concurrency = max(int(getattr(t, "concurrency", 1)) for t in made)
+        concurrency = max(int(getattr(t, "concurrency", 1)) for t in staff.made)
         if any(ref.use == "language" for ref in inputs.recipe.validators):
             languages.warm(inputs.locale.locale.split("-")[0])
         await local.run(folder, todo, crew, concurrency=concurrency)
-    finally:
-        for teacher in made:
-            if close := getattr(teacher, "aclose", None):
-                await close()
-        await journal.settle()
-        kept = journal.spent()
-        await journal.aclose()
-        seconds = time.monotonic() - began
-        accounting.write(
-            folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
-        )
-    return Worked(meter.usage(), len(todo), time.monotonic() - began)
+    return Worked(staff.meter.usage(), len(todo), time.monotonic() - began)
 
 
 async def _scrub_again(folder: RunFolder) -> None:

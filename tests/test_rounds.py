@@ -15,7 +15,7 @@ from safegen.errors import TeacherUnavailable
 from safegen.hashing import fraction
 from safegen.inputs import read_inputs
 from safegen.recipe import Recipe
-from safegen.rounds import settled, verdict
+from safegen.rounds import decide, settled
 from safegen.scenarios.world import draft_id
 from safegen.store import plan
 from safegen.teachers.scripted import scripted
@@ -164,7 +164,7 @@ async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path)
     shutil.copytree(whole.output, tmp_path / "half")
     half = replace(whole.folder, output=tmp_path / "half")
     half.drop_shard(half.finished()[-1])
-    assert verdict(half, recipe()).why.startswith("unfinished")
+    assert decide(half, recipe()).why.startswith("unfinished")
     done = await run(tmp_path / "half", recipe(), scripted(answer))
     assert hashes(done.output / "data") == hashes(whole.output / "data")
     assert hashes(done.folder.plans) == hashes(whole.folder.plans)

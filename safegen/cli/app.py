@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from safegen.cli import edge, log, policy, taxonomy, tools
+from safegen.cli.options import FolderArg, Json, Output, Plugins, RecipeArg, Reveal
 
 app = typer.Typer(
     name="safegen",
@@ -39,31 +40,7 @@ Examples:
 Exit codes: 0 done, 1 the run stopped (or items were lost, with --strict),
 2 the input is wrong, 130 interrupted.
 """
-RecipeArg = Annotated[
-    str, typer.Argument(help="A recipe file, or the name of a built-in recipe.", metavar="RECIPE")
-]
-FolderArg = Annotated[
-    Path,
-    typer.Argument(help="A run's output folder, such as outputs/starter.", metavar="FOLDER"),
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Write JSON on stdout, one object per line, for programs.")
-]
 INTERRUPTED = 130
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="FOLDER", help="Folder for run and dataset; default the recipe's."
-    ),
-]
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--plugin",
-        metavar="MODULE",
-        help="A module of yours that the recipe may name as module:factory; may be repeated.",
-    ),
-]
 
 
 @app.command(epilog=EXAMPLES)
@@ -176,9 +153,7 @@ def show(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="Records at most.")
     ] = 5,
-    reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")
-    ] = False,
+    reveal: Reveal = False,
     why: Annotated[
         bool, typer.Option("--why", help="Name the clause that decided, and what would change it.")
     ] = False,

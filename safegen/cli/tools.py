@@ -7,20 +7,7 @@ from typing import Annotated
 
 import typer
 
-RecipeArg = Annotated[
-    str, typer.Argument(help="A recipe file, or the name of a built-in recipe.", metavar="RECIPE")
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Write JSON on stdout, one object per line, for programs.")
-]
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--plugin",
-        metavar="MODULE",
-        help="A module of yours that the recipe may name as module:factory; may be repeated.",
-    ),
-]
+from safegen.cli.options import Json, Plugins, RecipeArg, Reveal
 
 
 def preview(
@@ -28,9 +15,7 @@ def preview(
     sets: Annotated[
         int, typer.Option("--sets", "-n", min=1, max=100, metavar="N", help="Sets at most.")
     ] = 3,
-    reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")
-    ] = False,
+    reveal: Reveal = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:

@@ -1,0 +1,36 @@
+"""Options and arguments that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArg = Annotated[
+    str, typer.Argument(help="A recipe file, or the name of a built-in recipe.", metavar="RECIPE")
+]
+FolderArg = Annotated[
+    Path,
+    typer.Argument(help="A run's output folder, such as outputs/starter.", metavar="FOLDER"),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write JSON on stdout, one object per line, for programs.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="Folder for run and dataset; default the recipe's."
+    ),
+]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="MODULE",
+        help="A module of yours that the recipe may name as module:factory; may be repeated.",
+    ),
+]
+
+
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from safegen.forecast import forecast
+from safegen.inputs import read_inputs
+from safegen.recipe import Recipe
+
+ENDPOINT = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}
+
+
+def test_sets_that_an_author_is_to_write_are_counted(workdir: Path) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "authored",
+            "plan": {"harms": ["property.theft"], "sets_per_harm": 1, "authored": 2},
+            "teachers": {"drafter": ENDPOINT, "author": ENDPOINT},
+            "judges": {"labellers": [ENDPOINT]},
+        }
+    )
+    found = forecast(read_inputs(recipe))
+    written = forecast(
+        read_inputs(
+            recipe.model_copy(update={"plan": recipe.plan.model_copy(update={"authored": 0})})
+        )
+    )
+    assert found.size.sets == written.size.sets + 2 == 3
+    assert found.drafts == written.drafts + 2 * (2 + recipe.plan.paraphrases)
