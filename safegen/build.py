@@ -92,7 +92,8 @@ def build(
         files = _write_rows(groups, recipe, views=views, facts=facts, staged=staged)
         files |= _write_policies(staged, _used(policies, facts))
         taxonomy = taxonomy_names(facts, recipe, taxonomy_version)
-        text = card(facts, figures, recipe=recipe, taxonomy=taxonomy)
+        told = {name: view.leaves_out for name, view in views.items() if view.leaves_out}
+        text = card(facts, figures, recipe=recipe, taxonomy=taxonomy, leaves_out=told)
         parquet.write_text(staged / "README.md", text)
         parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
         files |= {name: layout.entry(staged / name) for name in ("README.md", ".gitattributes")}
@@ -159,7 +160,9 @@ def _write_rows(
         if group.selected is not None:
             split = split_of(group.selected.scenario.goal_id, test=recipe.split.test)
             for name, view in views.items():
-                writers[name, split].add(view.rows(group))
+                rows = view.rows(group)
+                writers[name, split].add(rows)
+                facts.without_row[name] += not rows
     files: dict[str, FileEntry] = {}
     for (name, split), writer in writers.items():
         writer.flush()

@@ -29,7 +29,7 @@ class Prompt(Frozen):
     evidence: Evidence = "none"
     """Evidence of ill intent in the text."""
     attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
-    """Axis values that stand in the text."""
+    """Axis values that stand in the text, such as `age: adult`; a profile that they contradict is left out."""
     answer: tuple[Text, ...] = ()
     """What a good answer says to this very asker first, at the level that its expectation allows."""
 
@@ -174,6 +174,9 @@ class Dialogue(Frozen):
     """A goal of the taxonomy, as `harm/name`."""
     kind: TurnStyle
     intent: Intent
+    """Of the whole conversation; a turn before any evidence of ill intent reads as dual-use."""
+    attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
+    """Axis values that the user's turns tell, such as `age: adult`."""
     turns: tuple[UserTurn, ...] = Field(min_length=2, max_length=10)
 
     @model_validator(mode="after")

@@ -81,6 +81,10 @@ class Attribute(NamedTuple):
     source: Literal["written", "confirmed"]
 
 
+GIVEN = Attribute("history", "given", "written")
+"""Marks a prompt after an assistant turn that was written or imported with it, so that nobody judged that turn."""
+
+
 @dataclass(frozen=True, slots=True)
 class SafeTask:
     """A concrete safe task that may be offered in place of the hazardous one."""

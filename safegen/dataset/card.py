@@ -6,6 +6,7 @@ Names of models, validators and reasons come from outside; they are escaped befo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from safegen.curation.split import SPLITS
 from safegen.dataset.card_figures import corpus_section, coverage_section
@@ -37,21 +38,43 @@ LIMITS = (
     "apart from their answers.",
     "The split is a function of `goal_id`: all prompts of a goal are on one side, in every view.",
 )
-
+CONVERSATIONS = (
+    "{count} prompts are later turns of a conversation. In `sft` the assistant turns before the last are "
+    "accepted answers, with rows of their own; a trainer that takes loss on every assistant turn learns an "
+    "early turn once for each row that holds it. For loss on the last turn alone take `prompt_completion`, or "
+    "the trainer's own switch (LLaMA-Factory: `mask_history: true`)."
+)
 IMPORTED = (
     "Imported prompts stand as their file has them: nobody checked that they hold no instructions, and "
     "what they are is what the file or blind labellers say."
 )
 
 
-def card(facts: Facts, figures: Figures, *, recipe: Recipe, taxonomy: str) -> str:
-    """Write the README of a dataset."""
+def card(
+    facts: Facts,
+    figures: Figures,
+    *,
+    recipe: Recipe,
+    taxonomy: str,
+    leaves_out: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Write the README of a dataset.
+
+    Args:
+        facts: what was counted over the rows.
+        figures: what was computed from them.
+        recipe: name, version and seed.
+        taxonomy: as `name@version`.
+        leaves_out: which prompts have no row, by view, as the end of a sentence.
+    """
     sections = [
         f"# {cell(recipe.name)} {cell(recipe.version)}",
         *_opening(facts, recipe, taxonomy),
         "## Rows",
         _rows(facts),
         *_empty(facts),
+        *_without_row(facts, leaves_out),
+        *([CONVERSATIONS.format(count=facts.later_turns)] if facts.later_turns else []),
         *_imported(facts),
         "## Prompts by domain and expected mode",
         _by_domain(facts),
@@ -138,6 +161,13 @@ def _empty(facts: Facts) -> Iterator[str]:
     for view in facts.rows:
         if view not in views:
             yield f"The view {cell(view)} came out empty and is left out."
+
+
+def _without_row(facts: Facts, leaves_out: Mapping[str, str]) -> Iterator[str]:
+    views = filled(facts)
+    for view, why in leaves_out.items():
+        if view in views and (count := facts.without_row[view]):
+            yield f"{cell(view)} has no row for {count} of {facts.prompts} prompts: {why}."
 
 
 def _imported(facts: Facts) -> Iterator[str]:

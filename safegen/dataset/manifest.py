@@ -83,6 +83,10 @@ class Facts:
     """Drafts that were not accepted, by reason."""
     rows: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Rows by view and split; an empty view has no splits."""
+    without_row: Counter[str] = field(default_factory=_names)
+    """Prompts here that have no row, by view."""
+    later_turns: int = 0
+    """Prompts here with an assistant turn before the last user turn."""
 
     def draft(self, record: Record) -> None:
         """Count one draft."""
@@ -113,6 +117,7 @@ class Facts:
             said = "blind labellers, in part or whole" if read else "the file"
             self.imported[scenario.source_licence, said] += 1
         self.policies[record.expectation.policy_id] += 1
+        self.later_turns += any(m["role"] == "assistant" for m in scenario.messages)
 
     def step(self, name: str, record: Record) -> None:
         """Count a scenario as come this far."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from safegen.goals import Goal
 from safegen.hashing import canonical, fraction
-from safegen.scenarios import axes as axes_file
 from safegen.scenarios.axes import DEFAULT_AXES, Axes
 from safegen.scenarios.brief import (
     AxisValue,
@@ -63,7 +62,7 @@ def authored_sets(
     """
     if not any(counts.values()):
         return
-    axes = axes_file.load()
+    axes = world.axes
     names = [n for n in world.plan.axes or DEFAULT_AXES if n != "task"]
     values = {"profile": world.plan.profiles} if "profile" in names else {}
     rows = array(axes.model(names, values=values), seed=seed)

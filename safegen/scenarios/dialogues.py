@@ -12,11 +12,15 @@ from safegen.types import (
     TURN_STYLES,
     Attribute,
     Evidence,
+    Intent,
     Message,
     Planned,
     Profile,
     Scenario,
 )
+
+DIALOGUE_INTENT = "dialogue_intent"
+"""The attribute that holds the intent of the whole conversation; a turn's own is that of what was said so far."""
 
 
 def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
@@ -25,26 +29,30 @@ def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
     for kind in kinds:
         taken: dict[str, int] = {}
         set_: list[Planned] = []
-        for dialogue in world.dialogues.get(goal.goal_id, ()):
-            if dialogue.kind == kind and dialogue.intent in world.plan.intents:
+        told = [d for d in world.dialogues.get(goal.goal_id, ()) if d.kind == kind]
+        for dialogue in told:
+            if dialogue.intent in world.plan.intents:
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
-                for profile in _profiles(dialogue, world):
+                for profile in _profiles(dialogue, told, world):
                     set_ += turns(goal, dialogue, world, profile=profile, paraphrase=index)
         if set_:
             yield set_
 
 
-def _profiles(dialogue: Dialogue, world: World) -> Sequence[Profile]:
-    """Those to hold a conversation under.
+def _profiles(dialogue: Dialogue, twins: Sequence[Dialogue], world: World) -> Sequence[Profile]:
+    """Those to hold a conversation under: such as make sense with what it and its twins tell.
 
     Where the operator grants a profile on the way, all that began otherwise go on alike: one will do.
     """
+    fit: list[Profile] = [
+        p for p in world.plan.profiles if all(world.fits(t.attributes, p) for t in twins)
+    ]
     granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
     if not granted:
-        return world.plan.profiles
-    others: list[Profile] = [p for p in world.plan.profiles if granted.count(p) == 0]
-    return (others or world.plan.profiles)[:1]
+        return fit
+    others: list[Profile] = [p for p in fit if p not in granted]
+    return others[:1] or fit[:1]
 
 
 def turns(
@@ -68,19 +76,25 @@ def turns(
         system = world.locale.system_turn(set_, now)
         head = (Message(role="system", content=system),) if system else ()
         asked = Asked(
-            intent=dialogue.intent,
+            intent=so_far(dialogue.intent, evidence),
+            dialogue=dialogue.intent,
             paraphrase=paraphrase,
             profile=now,
             evidence=evidence,
             detail=turn.detail,
             messages=(*head, *said),
             apt=turn.answer,
-            attributes=_attributes(dialogue, turn),
+            attributes=_attributes(goal, dialogue, turn, world),
             turn=number,
             under=profile,
         )
         found.append(planned(_own(goal, turn), set_, asked, world))
     return found
+
+
+def so_far(intent: Intent, evidence: Evidence) -> Intent:
+    """The intent that the conversation so far shows: without any evidence nobody can tell ill intent."""
+    return "dual_use" if intent == "malicious" and evidence == "none" else intent
 
 
 def _own(goal: Goal, turn: UserTurn) -> Goal:
@@ -98,9 +112,14 @@ def _shown(dialogue: Dialogue) -> Iterator[Evidence]:
     return (EVIDENCE[index] for index in accumulate(indices, max))
 
 
-def _attributes(dialogue: Dialogue, turn: UserTurn) -> tuple[Attribute, ...]:
+def _attributes(
+    goal: Goal, dialogue: Dialogue, turn: UserTurn, world: World
+) -> tuple[Attribute, ...]:
+    """What the user told, and what the conversation is: its kind, its intent, the turn that closes it."""
     closure = (Attribute("closure", "yes", "written"),) if turn.closure else ()
-    return (*closure, Attribute("turn_style", dialogue.kind, "written"))
+    told = Attribute(DIALOGUE_INTENT, dialogue.intent, "written")
+    kind = Attribute("turn_style", dialogue.kind, "written")
+    return (*world.written(goal, dialogue.attributes), *closure, told, kind)
 
 
 def threads(set_: Sequence[Planned]) -> list[list[Planned]]:
@@ -115,8 +134,13 @@ def threads(set_: Sequence[Planned]) -> list[list[Planned]]:
 
 
 def _goes_on(before: Scenario, now: Scenario) -> bool:
-    same = (before.intent, before.paraphrase) == (now.intent, now.paraphrase)
-    return same and now.turn > before.turn
+    """Whether a turn follows on another: it is later, and what was said then is how it begins."""
+    earlier, later = _said(before), _said(now)
+    return now.turn > before.turn and later[: len(earlier)] == earlier
+
+
+def _said(scenario: Scenario) -> list[Message]:
+    return [m for m in scenario.messages if m["role"] != "system"]
 
 
 def answered(messages: tuple[Message, ...], answers: dict[int, str]) -> tuple[Message, ...] | None:

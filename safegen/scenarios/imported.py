@@ -14,7 +14,7 @@ from safegen.hashing import digest, short_id
 from safegen.policy.mode import expect
 from safegen.scenarios._cells import Cells, conversation, missing
 from safegen.scenarios.prompt_files import OwnPrompts, columns, rows
-from safegen.scenarios.world import World
+from safegen.scenarios.world import World, history
 from safegen.types import (
     EVIDENCE,
     INTENTS,
@@ -246,4 +246,4 @@ def _attributes(row: Row, labels: Labels) -> tuple[Attribute, ...]:
     ]
     extra = (("profile", row.profile), ("task", row.task), ("source_id", row.id))
     found += [Attribute(axis, value, "written") for axis, value in extra if value]
-    return tuple(found)
+    return (*found, *history(row.messages))

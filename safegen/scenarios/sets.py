@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from safegen.errors import ConfigError
-from safegen.goals import Goal
+from safegen.goals import Goal, Prompt
 from safegen.scenarios.dialogues import dialogue_sets
 from safegen.scenarios.world import Asked, World, messages, planned, set_id
-from safegen.types import CONTRASTS, Attribute, Planned
+from safegen.types import CONTRASTS, Intent, Planned, Profile
 from safegen.yamlfile import did_you_mean
 
 SHARD_DRAFTS = 256
@@ -22,8 +22,8 @@ def plan_sets(world: World) -> Iterator[list[Planned]]:
         ConfigError: a mistake in a sets or dialogues file.
     """
     for goal, wanted in _goals(world):
-        if wanted:
-            yield single_turns(goal, world)
+        if wanted and (set_ := single_turns(goal, world)):
+            yield set_
         if goal.contrast is None:
             yield from dialogue_sets(goal, world)
 
@@ -58,28 +58,32 @@ def _goals(world: World) -> Iterator[tuple[Goal, bool]]:
 
 
 def single_turns(goal: Goal, world: World) -> list[Planned]:
-    """The set of a goal: every written prompt, under every profile."""
+    """The set of a goal: its written prompts under every profile that their words fit."""
     set_ = set_id(world.tree.file.taxonomy, goal)
     found: list[Planned] = []
     for profile in world.plan.profiles:
         system = world.locale.system_turn(set_, profile)
-        for intent, paraphrase, prompt in goal.prompts.by_intent():
-            if intent in world.plan.intents:
-                asked = Asked(
-                    intent=intent,
-                    paraphrase=paraphrase,
-                    profile=profile,
-                    evidence=prompt.evidence,
-                    detail=prompt.detail,
-                    messages=messages(prompt.text, system),
-                    apt=prompt.answer,
-                    attributes=tuple(
-                        Attribute(axis, value, "written")
-                        for axis, value in sorted(prompt.attributes.items())
-                    ),
-                )
-                found.append(planned(goal, set_, asked, world))
+        for intent, paraphrase, prompt in fitting(goal, profile, world):
+            asked = Asked(
+                intent=intent,
+                paraphrase=paraphrase,
+                profile=profile,
+                evidence=prompt.evidence,
+                detail=prompt.detail,
+                messages=messages(prompt.text, system),
+                apt=prompt.answer,
+                attributes=world.written(goal, prompt.attributes),
+            )
+            found.append(planned(goal, set_, asked, world))
     return found
+
+
+def fitting(goal: Goal, profile: Profile, world: World) -> list[tuple[Intent, int, Prompt]]:
+    """The prompts of the chosen intents that make sense under a profile; none where an intent would lose all."""
+    asked = [told for told in goal.prompts.by_intent() if told[0] in world.plan.intents]
+    fit = [told for told in asked if world.fits(told[2].attributes, profile)]
+    matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in asked}
+    return fit if matched else []
 
 
 def shards(sets: Iterable[list[Planned]], *, candidates: int) -> Iterator[list[Planned]]:

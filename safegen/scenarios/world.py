@@ -13,8 +13,11 @@ from safegen.locales import Locale
 from safegen.policy.mode import expect
 from safegen.policy.spec import Policy, policy_for
 from safegen.recipe import Plan
+from safegen.scenarios import axes as axes_file
+from safegen.scenarios.axes import Axes
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.types import (
+    GIVEN,
     Attribute,
     Evidence,
     Intent,
@@ -57,6 +60,7 @@ class World:
     harms: Mapping[str, Harm]
     covering: Mapping[str, Policy]
     locale: Locale
+    axes: Axes
 
     @staticmethod
     def of(plan: Plan, tree: Taxonomy, policies: Sequence[Policy], locale: Locale) -> World:
@@ -67,7 +71,26 @@ class World:
         """
         harms = chosen_harms(plan, tree)
         covering = {h: policy_for(policies, harm) for h, harm in harms.items()}
-        return World(plan, tree, tree.dialogues(), harms, covering, locale)
+        return World(plan, tree, tree.dialogues(), harms, covering, locale, axes_file.load())
+
+    def written(self, goal: Goal, values: Mapping[str, str]) -> tuple[Attribute, ...]:
+        """What stands in a prompt of a goal, as attributes.
+
+        Raises:
+            ConfigError: an axis or value that the axes file does not have.
+        """
+        try:
+            return tuple(
+                Attribute(axis, self.axes.value(axis, value), "written")
+                for axis, value in sorted(values.items())
+            )
+        except ConfigError as e:
+            raise ConfigError(f"goal `{goal.goal_id}`, attributes: {e}") from e
+
+    def fits(self, values: Mapping[str, str], profile: Profile) -> bool:
+        """Whether what stands in a prompt makes sense under a profile, by the void rules of the axes."""
+        rules = self.axes.broken({**values, "profile": profile})
+        return not any("profile" in rule.when for rule in rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +105,8 @@ class Asked:
     messages: tuple[Message, ...]
     attributes: tuple[Attribute, ...] = ()
     turn: int = 0
+    dialogue: Intent | None = None
+    """The intent of the whole conversation that the prompt is a turn of."""
     apt: tuple[str, ...] = ()
     """What a good answer says to this very asker."""
     source: Source = "written"
@@ -119,7 +144,7 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
     scenario = Scenario(
         scenario_id=scenario_id(
             set_,
-            intent=asked.intent,
+            intent=asked.dialogue or asked.intent,
             paraphrase=asked.paraphrase,
             language=language,
             profile=asked.under or asked.profile,
@@ -141,7 +166,7 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
         jurisdiction=None,
         profile=asked.profile,
         contrast=goal.contrast,
-        attributes=asked.attributes,
+        attributes=(*asked.attributes, *history(asked.messages)),
         benign_use=goal.benign_use,
         misuse_risk=goal.misuse_risk,
         messages=asked.messages,
@@ -162,3 +187,8 @@ def messages(text: str, system: str) -> tuple[Message, ...]:
     """What the student sees: the operator's system turn, if any, and the prompt."""
     user = Message(role="user", content=text)
     return (Message(role="system", content=system), user) if system else (user,)
+
+
+def history(said: Sequence[Message]) -> tuple[Attribute, ...]:
+    """Tells that an assistant turn stands among the messages before any draft."""
+    return (GIVEN,) if any(m["role"] == "assistant" for m in said) else ()

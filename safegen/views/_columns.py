@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from safegen.store.columns import Row, message_type
-from safegen.types import Message, Record
+from safegen.types import GIVEN, Message, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+ANSWER_TEXT = (
+    "scenario_id draft_id set_id goal_id policy_id taxonomy harm domain task intent evidence mode "
+    "language profile teacher model accepted_by grade source_licence"
+).split()
+ANSWER_DERIVED = ["contrast", "turn_style", "dialogue_intent", "rule"]
+ANSWER_INTEGER = ["requested_detail", "ceiling", "floor", "paraphrase", "turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,8 @@ class View:
     name: str
     columns: Callable[[], pa.Schema]
     cut: Callable[[ScenarioGroup], list[Row]]
+    leaves_out: str = ""
+    """Which prompts of a dataset have no row, as a sentence for the card."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -59,6 +68,31 @@ def turns(messages: Sequence[Message]) -> list[Row]:
 def answer(response: str | None) -> list[Row]:
     """Write a response as the assistant's turn."""
     return [{"role": "assistant", "content": response or ""}]
+
+
+def answer_schema(messages: Sequence[str]) -> pa.Schema:
+    """Build the schema of a view with one answer a row: its messages, and what is known of the answer."""
+    return schema(messages=messages, text=[*ANSWER_TEXT, *ANSWER_DERIVED], integer=ANSWER_INTEGER)
+
+
+def answer_facts(record: Record) -> Row:
+    """What `answer_schema` says beside the messages."""
+    row = metadata(record, [*ANSWER_TEXT, *ANSWER_INTEGER])
+    row["accepted_by"] = row["accepted_by"] or "unknown"
+    row["contrast"] = record.scenario.contrast or "none"
+    row["turn_style"] = _attribute(record, "turn_style", "single")
+    row["dialogue_intent"] = _attribute(record, "dialogue_intent", "none")
+    row["rule"] = ",".join(record.expectation.rule_ids)
+    return row
+
+
+def given(record: Record) -> bool:
+    """Whether an assistant turn among the messages was given, so that nobody judged it."""
+    return GIVEN in record.scenario.attributes
+
+
+def _attribute(record: Record, axis: str, default: str) -> str:
+    return next((a.value for a in record.scenario.attributes if a.axis == axis), default)
 
 
 def metadata(record: Record, names: Sequence[str]) -> Row:

@@ -28,6 +28,8 @@ NEEDLESS = "needless refusal"
 UNFIT = frozenset({"declines, then helps", "does not open by declining"})
 """Findings of `refusal_form` on texts that help where nothing may be given."""
 
+LEAVES_OUT = "no draft answered them worse in a way that a student can learn from"
+
 
 def preference(*, pairs_per_scenario: int = 1) -> View:
     """Make the view: pairs of a chosen and a rejected answer to one prompt.
@@ -45,7 +47,7 @@ def preference(*, pairs_per_scenario: int = 1) -> View:
     def rows(group: ScenarioGroup) -> list[Row]:
         return _rows(group, pairs_per_scenario)
 
-    return View("preference", _schema, rows)
+    return View("preference", _schema, rows, LEAVES_OUT)
 
 
 def _schema() -> pa.Schema:

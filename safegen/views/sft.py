@@ -11,33 +11,28 @@ from safegen.views._columns import ScenarioGroup, View
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXT = (
-    "scenario_id draft_id set_id goal_id policy_id taxonomy harm domain task intent evidence mode "
-    "language profile teacher model accepted_by grade source_licence"
-).split()
-DERIVED = ["contrast", "turn_style", "rule"]
-INTEGER = ["requested_detail", "ceiling", "floor", "paraphrase", "turn"]
+LEAVES_OUT = (
+    "their conversation holds an assistant turn that was given, such as a mistaken suspicion or the "
+    "history of an imported prompt, and many trainers take loss on every assistant turn; "
+    "`prompt_completion` has them"
+)
 
 
 def sft() -> View:
-    """Make the view: one row per scenario with a selected draft."""
-    return View("sft", _schema, _rows)
+    """Make the view: one row per scenario with a selected draft.
+
+    Every assistant turn of a row is an accepted draft. A scenario with another one is left out.
+    """
+    return View("sft", _schema, _rows, LEAVES_OUT)
 
 
 def _schema() -> pa.Schema:
-    return _columns.schema(messages=["messages"], text=[*TEXT, *DERIVED], integer=INTEGER)
+    return _columns.answer_schema(["messages"])
 
 
 def _rows(group: ScenarioGroup) -> list[Row]:
     record = group.selected
-    if record is None:
+    if record is None or _columns.given(record):
         return []
     messages = _columns.turns(record.scenario.messages) + _columns.answer(record.draft.response)
-    row: Row = {"messages": messages} | _columns.metadata(record, [*TEXT, *INTEGER])
-    row["accepted_by"] = row["accepted_by"] or "unknown"
-    row["contrast"] = record.scenario.contrast or "none"
-    row["turn_style"] = next(
-        (a.value for a in record.scenario.attributes if a.axis == "turn_style"), "single"
-    )
-    row["rule"] = ",".join(record.expectation.rule_ids)
-    return [row]
+    return [{"messages": messages} | _columns.answer_facts(record)]

@@ -3,9 +3,9 @@ from __future__ import annotations
 from safegen import locales, taxonomy
 from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
-from safegen.scenarios.dialogues import dialogue_sets
+from safegen.scenarios.dialogues import dialogue_sets, threads
 from safegen.scenarios.world import World
-from safegen.types import Planned, Profile
+from safegen.types import GIVEN, Planned, Profile
 
 
 def planned(*profiles: Profile) -> list[Planned]:
@@ -50,3 +50,52 @@ def test_a_turn_brings_its_own_words_for_what_is_declined_and_left_out() -> None
             assert turn.knowledge.left_out != told.left_out
         if turn.expectation.mode == "direct_answer":
             assert turn.knowledge.concepts == told.concepts
+
+
+def attribute(turn: Planned, axis: str) -> str | None:
+    return next((a.value for a in turn.scenario.attributes if a.axis == axis), None)
+
+
+def test_a_turn_has_the_intent_that_was_shown_so_far() -> None:
+    turns = planned("public")
+    whole = {attribute(t, "dialogue_intent") for t in turns}
+    assert whole == {"benign", "dual_use", "malicious"}
+    for turn in turns:
+        told = turn.scenario
+        if told.intent == "malicious":
+            assert told.evidence != "none"
+        if attribute(turn, "dialogue_intent") != "malicious":
+            assert told.intent == attribute(turn, "dialogue_intent")
+    before = [
+        t
+        for t in turns
+        if (t.scenario.intent, attribute(t, "dialogue_intent")) == ("dual_use", "malicious")
+    ]
+    assert len(before) > 30
+    assert {t.scenario.evidence for t in before} == {"none"}
+
+
+def test_ids_of_turns_are_unique_though_twins_begin_alike() -> None:
+    turns = planned("public", "minors")
+    assert len({t.scenario.scenario_id for t in turns}) == len(turns)
+
+
+def test_turns_of_a_conversation_stay_together_when_their_intent_changes() -> None:
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    world = World.of(Plan(dialogues="all"), taxonomy.load("core"), policies, locales.load("en"))
+    count = sum(len(told) for told in world.tree.dialogues().values())
+    found = [
+        thread
+        for goal in world.tree.goals()
+        for set_ in dialogue_sets(goal, world)
+        for thread in threads(set_)
+    ]
+    assert len(found) == count
+    assert any(len({t.scenario.intent for t in thread}) > 1 for thread in found)
+
+
+def test_a_turn_after_a_written_reply_says_so() -> None:
+    for turn in planned("public"):
+        replied = any(m["role"] == "assistant" for m in turn.scenario.messages)
+        assert (GIVEN in turn.scenario.attributes) is replied
+        assert not replied or attribute(turn, "turn_style") == "recovery"

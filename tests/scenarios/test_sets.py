@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from safegen import locales, taxonomy
 from safegen.errors import ConfigError
+from safegen.goals import Goal
 from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios import sets
@@ -142,3 +143,40 @@ def test_a_plan_for_a_leaf_that_cannot_be_is_refused(pattern: str, says: str) ->
 
 def test_red_lines_are_left_out_of_a_wildcard() -> None:
     assert not any(p.scenario.harm == "minors.sexual" for set_ in STARTER for p in set_)
+
+
+def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal, World]:
+    """A written goal, one prompt of which tells something of the person who asks."""
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    plan = Plan(profiles=("public", "minors"))
+    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    goal = next(g for g in world.tree.goals() if g.contrast is None)
+    prompts = list(getattr(goal.prompts, intent))
+    prompts[0] = prompts[0].model_copy(update={"attributes": attributes})
+    changed = goal.prompts.model_copy(update={intent: tuple(prompts)})
+    return goal.model_copy(update={"prompts": changed}), world
+
+
+def test_a_prompt_is_not_asked_under_a_profile_that_its_words_contradict() -> None:
+    goal, world = told({"age": "adult"})
+    found = {
+        profile: [
+            p.scenario for p in sets.single_turns(goal, world) if p.scenario.profile == profile
+        ]
+        for profile in ("public", "minors")
+    }
+    assert len(found["public"]) == len(found["minors"]) + 1
+    (said,) = [s for s in found["public"] if s.attributes]
+    assert said.attributes == (("age", "adult", "written"),)
+    assert said.messages[-1] not in [s.messages[-1] for s in found["minors"]]
+
+
+def test_a_set_that_would_lose_an_intent_is_left_out_under_that_profile() -> None:
+    goal, world = told({"role": "professional"}, intent="malicious")
+    assert {p.scenario.profile for p in sets.single_turns(goal, world)} == {"public"}
+
+
+def test_an_attribute_that_no_axis_has_is_told_with_the_goal() -> None:
+    goal, world = told({"age": "adlut"})
+    with pytest.raises(ConfigError, match=f"{goal.goal_id}.*adlut.*did you mean `adult`"):
+        sets.single_turns(goal, world)

@@ -4,9 +4,10 @@ import pytest
 
 from safegen import plugins
 from safegen.errors import ConfigError
-from safegen.types import Record
+from safegen.types import GIVEN, Record
 from safegen.views._columns import ScenarioGroup, View
 from safegen.views.preference import preference
+from safegen.views.prompt_completion import prompt_completion
 from safegen.views.sft import sft
 from tests.factories import make_draft, make_messages, make_record, make_scenario, make_verdict
 
@@ -32,8 +33,12 @@ def group(*rejected: Record) -> ScenarioGroup:
 
 @pytest.mark.parametrize(
     ("view", "own"),
-    [(sft(), {"messages"}), (preference(), {"prompt", "chosen", "rejected"})],
-    ids=["sft", "preference"],
+    [
+        (sft(), {"messages"}),
+        (prompt_completion(), {"prompt", "completion"}),
+        (preference(), {"prompt", "chosen", "rejected"}),
+    ],
+    ids=["sft", "prompt_completion", "preference"],
 )
 def test_a_view_uses_no_other_reserved_name_and_no_nulls(view: View, own: set[str]) -> None:
     names = set(view.schema.names)
@@ -41,7 +46,7 @@ def test_a_view_uses_no_other_reserved_name_and_no_nulls(view: View, own: set[st
     assert not any(column.nullable for column in view.schema)
 
 
-@pytest.mark.parametrize("view", [sft(), preference()], ids=lambda v: v.name)
+@pytest.mark.parametrize("view", [sft(), prompt_completion(), preference()], ids=lambda v: v.name)
 def test_rows_fit_the_schema_and_hold_no_reasoning(view: View) -> None:
     chosen = make_record(draft=make_draft(reasoning_content=SECRET))
     rows = view.rows(ScenarioGroup((chosen, failing(1, reasoning_content=SECRET)), chosen))
@@ -110,7 +115,28 @@ def test_equal_texts_make_one_pair_and_every_fault_has_its_turn() -> None:
     assert first == {"1", "2"}
 
 
+def test_prompt_completion_keeps_the_selected_answer_apart() -> None:
+    record = make_record(
+        scenario=make_scenario(
+            messages=make_messages("Where is the box?", system="Serve a kitchen.")
+        ),
+        draft=make_draft(response="On the shelf."),
+    )
+    (row,) = prompt_completion().rows(ScenarioGroup((record,), record))
+    assert [m["role"] for m in row["prompt"]] == ["system", "user"]
+    assert row["completion"] == [{"role": "assistant", "content": "On the shelf."}]
+    (whole,) = sft().rows(ScenarioGroup((record,), record))
+    assert whole["messages"] == row["prompt"] + row["completion"]
+
+
+def test_no_sft_row_holds_an_assistant_turn_that_nobody_judged() -> None:
+    record = make_record(scenario=make_scenario(attributes=(GIVEN,)))
+    alone = ScenarioGroup((record,), record)
+    assert sft().rows(alone) == []
+    assert len(prompt_completion().rows(alone)) == 1
+
+
 def test_fewer_than_one_pair_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="pairs_per_scenario"):
         plugins.make("views", "preference", {"pairs_per_scenario": 0})
-    assert plugins.names("views") == ["preference", "sft"]
+    assert plugins.names("views") == ["preference", "prompt_completion", "sft"]
