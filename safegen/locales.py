@@ -40,7 +40,7 @@ class Phrases(Frozen):
     refusals: tuple[Text, ...] = Field(min_length=1)
     """A needless or bare refusal, for the weak styles; names no topic, so that it accuses nobody."""
     sermons: tuple[Text, ...] = Field(min_length=1)
-    """Preaching, for the weak styles; holds `{decline}`."""
+    """Preaching, for the weak styles; names no topic either."""
     supports: tuple[Text, ...] = Field(min_length=1)
     """Speaks to a person at risk first."""
 
