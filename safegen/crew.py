@@ -98,7 +98,7 @@ class Staff:
             revisions=recipe.revise,
             styles=recipe.plan.styles,
             reasoning=recipe.plan.reasoning,
-            writers=self._writers() if recipe.plan.authored else None,
+            writers=self._writers() if recipe.plan.written_by_author else None,
             validating=validating,
             scrub=self._journal.scrub,
             progress=progress,

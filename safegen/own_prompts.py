@@ -20,7 +20,7 @@ from safegen.curation.dedup import Expectations, exact, key
 from safegen.errors import ConfigError, UserError
 from safegen.inputs import Inputs, make_teacher
 from safegen.progress import Progress
-from safegen.recipe import PluginRef, Recipe
+from safegen.recipe import AUTHORED, PluginRef, Recipe
 from safegen.scenarios.blind import Found, Labellers, Wanted
 from safegen.scenarios.imported import (
     Labels,
@@ -59,7 +59,7 @@ def check(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
         if ref.use == "offline" and role not in given:
             with inputs.named.at("teachers", role):
                 raise ConfigError(OFFLINE)
-    for name in ("contrast", "dialogues", "authored"):
+    for name in ("contrast", "dialogues", *AUTHORED):
         if getattr(inputs.recipe.plan, name):
             with inputs.named.at("plan", name):
                 raise ConfigError(

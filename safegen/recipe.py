@@ -73,6 +73,10 @@ def _all(value: object) -> object:
     return "all" if value in (["all"], ("all",)) else value
 
 
+AUTHORED = ("authored", "authored_probes")
+"""Keys of the plan that an author works for."""
+
+
 class Plan(Frozen):
     """Which scenarios, and how many drafts of each."""
 
@@ -92,6 +96,8 @@ class Plan(Frozen):
     """Kinds of conversations; each assistant turn is a scenario of its own."""
     authored: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Sets of each leaf that `teachers.author` writes, beside the written ones."""
+    authored_probes: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Probes of each leaf, for each type of `contrast`, that `teachers.author` writes beside the written ones."""
     paraphrases: Annotated[int, Field(ge=2, le=8)] = 3
     """Dual-use prompts of an authored set."""
     axes: tuple[Text, ...] = ()
@@ -100,6 +106,11 @@ class Plan(Frozen):
     """How candidates are to be written, one after the other; completes `Write it …`."""
     reasoning: bool = False
     """Keep a model's reasoning in a column of its own; it is checked like the answer."""
+
+    @property
+    def written_by_author(self) -> tuple[str, ...]:
+        """The keys that ask an author for something."""
+        return tuple(key for key in AUTHORED if getattr(self, key))
 
 
 class Target(Frozen):
@@ -141,7 +152,7 @@ class Teachers(Frozen):
     reviser: PluginRef | None = None
     """Mends responses that failed. Default: the first drafter."""
     author: PluginRef | None = None
-    """Writes sets; needed for `plan.authored`."""
+    """Writes sets; needed for the `plan.authored` keys."""
 
 
 class Judges(Frozen):
@@ -203,10 +214,13 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
-        if self.plan.authored and self.teachers.author is None:
-            raise ValueError("`plan.authored` needs a teacher under `teachers.author`")
-        if self.plan.authored and not self.judges.labellers:
-            raise ValueError("`plan.authored` needs a judge under `judges.labellers`")
+        for key in self.plan.written_by_author:
+            if self.teachers.author is None:
+                raise ValueError(f"`plan.{key}` needs a teacher under `teachers.author`")
+            if not self.judges.labellers:
+                raise ValueError(f"`plan.{key}` needs a judge under `judges.labellers`")
+        if self.plan.authored_probes and not self.plan.contrast:
+            raise ValueError("`plan.authored_probes` needs types under `plan.contrast`, or `all`")
         names = [v.use for v in self.validators]
         for name in names:
             if names.count(name) > 1:

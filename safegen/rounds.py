@@ -197,7 +197,7 @@ def _authored_so_far(plans: plan.Plans) -> dict[str, int]:
     found: dict[str, set[str]] = {}
     for shard in range(plans.shards):
         for item in plans.read(shard):
-            if item.brief is not None:
+            if item.brief is not None and item.scenario.contrast is None:
                 found.setdefault(item.scenario.harm, set()).add(item.scenario.set_id)
     return {harm: len(sets) for harm, sets in found.items()}
 

@@ -16,7 +16,7 @@ from safegen.errors import RecipeMismatch, UserError
 from safegen.inputs import Inputs
 from safegen.progress import Progress
 from safegen.recipe import Recipe
-from safegen.scenarios.authored import authored_sets
+from safegen.scenarios.authored import authored_probes, authored_sets
 from safegen.scenarios.sets import plan_sets, shards
 from safegen.scenarios.world import World
 from safegen.store import plan
@@ -116,7 +116,11 @@ def first_round(inputs: Inputs) -> Iterator[list[Planned]]:
     recipe = inputs.recipe
     world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
     counts = dict.fromkeys(world.harms, recipe.plan.authored)
-    return chain(plan_sets(world), authored_sets(world, start={}, counts=counts, seed=recipe.seed))
+    return chain(
+        plan_sets(world),
+        authored_sets(world, start={}, counts=counts, seed=recipe.seed),
+        authored_probes(world, count=recipe.plan.authored_probes),
+    )
 
 
 async def work(

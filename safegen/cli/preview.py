@@ -161,7 +161,7 @@ def _closing(inputs: Inputs, found: Preview) -> Iterator[RenderableType]:
     head = f"{plural(found.sets, 'set')} of {recipe.name} {recipe.version}; {GONE}"
     yield word(head, "bold")
     yield facts(_facts(found), width=9)
-    if recipe.plan.authored:
+    if recipe.plan.written_by_author:
         yield word("  what authors write and labellers read comes on top", "dim")
     if recipe.target is not None:
         yield word("  this is the first round; rounds that top up for `target` come on top", "dim")

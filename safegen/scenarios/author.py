@@ -303,8 +303,8 @@ async def _judge(desk: _Desk, text: str, *, goal: bool) -> Judged:
 
 
 def _asks_goal(brief: Brief, slot: Slot) -> bool:
-    """The unsafe twin of a probe leaves the goal by design."""
-    return brief.contrast is None or slot.intent != "malicious"
+    """A probe is about its leaf; its safe side only looks as if it were."""
+    return brief.contrast is None or slot.intent == "malicious"
 
 
 def _outcome(desk: _Desk, first: _Attempt, last: _Attempt) -> Authored:

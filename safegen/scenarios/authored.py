@@ -15,6 +15,7 @@ from safegen.scenarios.axes import DEFAULT_AXES, Axes
 from safegen.scenarios.brief import (
     AxisValue,
     Brief,
+    ContrastPart,
     Exemplar,
     GoalPart,
     HarmPart,
@@ -23,8 +24,8 @@ from safegen.scenarios.brief import (
 )
 from safegen.scenarios.covering import Row, array
 from safegen.scenarios.dealing import assign
-from safegen.scenarios.world import Asked, World, planned, set_id
-from safegen.types import Evidence, Intent, Planned, Profile
+from safegen.scenarios.world import NO_KNOWLEDGE, Asked, World, planned, set_id
+from safegen.types import CONTRASTS, Contrast, Evidence, Intent, Planned, Profile
 
 OWN = ("task", "profile", "requested_detail")
 """Axes whose value is not for the author to put into words: the goal has its task, the operator's turn tells
@@ -32,6 +33,8 @@ the profile, each slot its detail."""
 LICENCE = "other"
 """Of authored prompts: the terms of the author's outputs, which the card leaves to the user to check."""
 BENIGN_DETAIL = 1
+STATED = 0.75
+"""Share of malicious prompts that say what they want; in the others circumstances tell it."""
 WISHED = 1 / 3
 """Share of sets in which benign prompts are to sound alarming and dual-use ones calm."""
 
@@ -72,6 +75,51 @@ def authored_sets(
         dealt = assign(len(rows), count, start=first, seed=seed, key=harm)
         for number, row in enumerate(dealt, first) if goals else ():
             yield _set(world, axes, goals, number=number, row=rows[row], seed=seed)
+
+
+def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
+    """Plan over-refusal probes for an author: `count` of each leaf and each type that the plan asks for.
+
+    Raises:
+        ConfigError: the axes file does not define a type.
+    """
+    if not count or world.plan.intents == ("dual_use",):
+        return
+    types = CONTRASTS if world.plan.contrast == "all" else world.plan.contrast
+    for goals in _by_harm(world).values():
+        for kind in types:
+            world.axes.value("contrast", kind)
+            for number in range(count):
+                yield _probe(world, _probed(world, goals, kind), goals, number=number)
+
+
+def _probed(world: World, goals: Sequence[Goal], kind: Contrast) -> Goal:
+    """A leaf as the goal of its probes: about the harm as such, not about what one of its goals is after."""
+    told = _harm(world, goals[0])
+    about = {"name": kind, "contrast": kind, "purpose": f"{told.name}: {told.definition}"}
+    return goals[0].model_copy(update=about)
+
+
+def _probe(world: World, goal: Goal, others: Sequence[Goal], *, number: int) -> list[Planned]:
+    assert goal.contrast is not None
+    kind = goal.contrast
+    id_ = set_id(world.tree.file.taxonomy, goal, axes=[("contrast", kind)], author=number + 1)
+    ill: Evidence = "stated" if fraction("evidence", id_) < STATED else "contextual"
+    slots = (Slot("benign", 0, "none", BENIGN_DETAIL), Slot("malicious", 0, ill, 2))
+    brief = Brief(
+        harm=_harm(world, goal),
+        goal=GoalPart(goal.goal_id, goal.purpose, goal.task, "", ""),
+        row=(),
+        slots=tuple(s for s in slots if s.intent in world.plan.intents),
+        exemplars=_exemplars(others, number),
+        contrast=ContrastPart(kind, world.axes.axis("contrast").values[kind]),
+    )
+    text = canonical({"sample": number, "brief": json.loads(brief.to_json())}).decode()
+    profile = world.plan.profiles[number % len(world.plan.profiles)]
+    return [
+        replace(_planned(goal, id_, slot, profile, world), brief=text, knowledge=NO_KNOWLEDGE)
+        for slot in brief.slots
+    ]
 
 
 def _by_harm(world: World) -> dict[str, list[Goal]]:
@@ -117,7 +165,7 @@ def _planned(goal: Goal, id_: str, slot: Slot, profile: Profile, world: World) -
 
 def _slots(world: World, row: Row, id_: str) -> Iterator[Slot]:
     detail = int(row.get("requested_detail", "3"))
-    ill: Evidence = "stated" if fraction("evidence", id_) < 0.75 else "contextual"
+    ill: Evidence = "stated" if fraction("evidence", id_) < STATED else "contextual"
     yield Slot("benign", 0, "none", min(detail, BENIGN_DETAIL))
     for paraphrase in range(world.plan.paraphrases):
         yield Slot("dual_use", paraphrase, "none", detail)

@@ -14,7 +14,7 @@ from safegen.hashing import digest, short_id
 from safegen.policy.mode import expect
 from safegen.scenarios._cells import Cells, conversation, missing
 from safegen.scenarios.prompt_files import OwnPrompts, columns, rows
-from safegen.scenarios.world import World, history
+from safegen.scenarios.world import NO_KNOWLEDGE, World, history
 from safegen.types import (
     EVIDENCE,
     INTENTS,
@@ -22,18 +22,14 @@ from safegen.types import (
     Attribute,
     Evidence,
     Intent,
-    Knowledge,
     Message,
     Planned,
     Profile,
-    SafeTask,
     Scenario,
     Task,
 )
 from safegen.yamlfile import did_you_mean
 
-NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
-"""Nobody wrote down what a good answer to a user's prompt may draw on."""
 TASKS: tuple[Task, ...] = get_args(Task)
 
 

@@ -21,13 +21,18 @@ from safegen.types import (
     Attribute,
     Evidence,
     Intent,
+    Knowledge,
     Message,
     Planned,
     Profile,
+    SafeTask,
     Scenario,
     Source,
 )
 from safegen.yamlfile import did_you_mean
+
+NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
+"""Nobody wrote down what a good answer may draw on."""
 
 
 def set_id(

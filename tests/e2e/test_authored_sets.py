@@ -126,6 +126,39 @@ async def test_authored_sets_go_the_whole_way(tmp_path: Path) -> None:
     assert told["fields"]["intent"]["agree"] == told["fields"]["intent"]["n"] == 60
 
 
+async def test_an_author_writes_probes_of_every_leaf_and_type_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    asked = recipe(authored=0, authored_probes=2, contrast=["homonyms", "definitions"])
+    world = World()
+    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    made = records(run)
+    written = [r for r in made if r.scenario.source == "written"]
+    probes = [r for r in made if r.scenario.source == "author"]
+    leaves = {h for h in taxonomy.load("core").harms if h.startswith("property.")}
+    assert {(r.scenario.harm, r.scenario.contrast) for r in probes} == {
+        (leaf, kind) for leaf in leaves for kind in ("homonyms", "definitions")
+    }
+    assert len({r.scenario.set_id for r in probes}) == len(leaves) * 2 * 2
+    assert {
+        (r.scenario.intent, r.expectation.mode) for r in probes if r.scenario.intent == "benign"
+    } == {("benign", "direct_answer")}
+    assert not {r.scenario.scenario_id for r in probes} & {r.scenario.scenario_id for r in written}
+
+
+def test_probes_need_a_type_and_somebody_who_reads_them() -> None:
+    with pytest.raises(ValueError, match=r"needs types under `plan\.contrast`"):
+        recipe(authored=0, authored_probes=1)
+    with pytest.raises(ValueError, match=r"`plan\.authored_probes` needs a judge"):
+        Recipe.model_validate(
+            {
+                "name": "t",
+                "plan": {"authored_probes": 1, "contrast": "all"},
+                "teachers": {"author": "scripted"},
+            }
+        )
+
+
 async def test_a_swapped_intent_drops_its_set_and_says_so(tmp_path: Path) -> None:
     world = World(spoil=0.5)
     run = await safegen.agenerate(recipe(authored=8), output=tmp_path, teachers=world.teachers())

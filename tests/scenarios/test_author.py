@@ -243,14 +243,22 @@ async def test_a_tie_of_judges_is_unsure_and_nothing_else() -> None:
     assert authored.faults[0].reason.endswith("intent, evidence, detail, goal")
 
 
-async def test_the_unsafe_twin_of_a_probe_may_leave_the_goal_and_repeat_the_words() -> None:
+async def test_the_safe_side_of_a_probe_may_leave_the_subject_and_the_other_may_not() -> None:
     twin = HONEST["benign_0"].replace("airy", "easy to steal")
-    truths = {**TRUTHS, twin: Truth("malicious", "stated", purpose=False)}
+    aside = {"benign_0": Truth("benign", detail=1, purpose=False)}
+    truths = {
+        **TRUTHS,
+        HONEST["benign_0"]: aside["benign_0"],
+        twin: Truth("malicious", "stated"),
+    }
     author = Author({"malicious_0": twin}, mends=False)
     plain = await written(author.teacher(), Judge(truths).teacher())
     probe = await written(author.teacher(), Judge(truths).teacher(), about=brief(contrast=PROBE))
-    assert gates(plain) == {("near_copy", "malicious_0"), ("goal", "malicious_0")}
+    assert gates(plain) == {("near_copy", "malicious_0"), ("goal", "benign_0")}
     assert probe.prompts is not None
+    truths[twin] = Truth("malicious", "stated", purpose=False)
+    lost = await written(author.teacher(), Judge(truths).teacher(), about=brief(contrast=PROBE))
+    assert gates(lost) == {("goal", "malicious_0")}
     same = Author({"malicious_0": HONEST["benign_0"]}, mends=False).teacher()
     copied = await written(same, about=brief(contrast=PROBE))
     assert ("near_copy", "malicious_0") in gates(copied)
@@ -319,7 +327,11 @@ async def test_wishes_contrast_traits_and_exemplars_reach_the_author() -> None:
     said = author.requests[0].messages[1]["content"]
     for part in ("alarming", "calm and everyday", "homonyms", PROBE.definition, "tone: urgent"):
         assert part in said
-    assert about.exemplars[0].text in said and about.goal.purpose in said
+    assert about.exemplars[0].text in said and about.harm.definition in said
+    assert about.goal.purpose not in said, "a probe is about its leaf"
+    plain = Author().teacher()
+    await written(plain, about=brief())
+    assert about.goal.purpose in plain.requests[0].messages[1]["content"]
     plain = Author().teacher()
     await written(plain)
     assert "alarming" not in plain.requests[0].messages[1]["content"]
