@@ -20,6 +20,7 @@ KINDS = {
     "policies": ("prompts/policies", "*.yaml"),
     "prompts": ("prompts", "*.j2"),
     "locales": ("prompts/locales", "*.yaml"),
+    "scripts": ("prompts/scripts", "*.yaml"),
     "recipes": ("recipes", "*.yaml"),
 }
 

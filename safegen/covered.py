@@ -133,7 +133,8 @@ def briefed(brief: str | None) -> Mapping[str, str]:
     if brief is None:
         return {}
     told = cast(dict[str, dict[str, list[list[str]]]], json.loads(brief))
-    return {axis: value for axis, value, *_ in told["brief"]["row"]}
+    asked = told["brief"]["row"] if "brief" in told else []  # a turn of a conversation has no row
+    return {axis: value for axis, value, *_ in asked}
 
 
 def planned_shapes(plans: plan.Plans) -> Shapes:

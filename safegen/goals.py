@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -139,10 +140,9 @@ class GoalsFile(Frozen):
     goals: tuple[Goal, ...] = Field(min_length=1)
 
 
-class UserTurn(Frozen):
-    """One user turn of a dialogue."""
+class Turn(Frozen):
+    """What is known of a user turn before its words are looked at."""
 
-    text: Prose
     detail: Detail
     """Detail about the hazard that this turn asks for together with what it builds on.
 
@@ -154,6 +154,14 @@ class UserTurn(Frozen):
     """The earliest turn at which full help would become enabling."""
     verified: Profile | None = None
     """The operator vouches for the account before this turn; its profile holds from here on."""
+    reply: Text | None = None
+    """A written assistant turn in place of a drafted one, such as a mistaken suspicion."""
+
+
+class UserTurn(Turn):
+    """One user turn of a dialogue."""
+
+    text: Prose
     answer: tuple[Prose, ...] = ()
     """What a good answer to this very turn says, at the level that its expectation allows.
 
@@ -163,8 +171,15 @@ class UserTurn(Frozen):
     """What this answer leaves out, in place of the goal's `left_out`."""
     decline: Text | None = None
     """What this answer declines, in place of the goal's `decline`."""
-    reply: Text | None = None
-    """A written assistant turn in place of a drafted one, such as a mistaken suspicion."""
+
+
+class ScriptTurn(Turn):
+    """One user turn that an author is to write; `reply` says what the assistant wrongly says to it."""
+
+    move: Text
+    """What the user does in this turn; completes `The user …`."""
+    elsewhere: bool = False
+    """The turn is not about the goal yet."""
 
 
 class Dialogue(Frozen):
@@ -181,15 +196,52 @@ class Dialogue(Frozen):
 
     @model_validator(mode="after")
     def _turns_fit_their_kind(self) -> Self:
-        if self.intent != "malicious" and any(t.evidence == "stated" for t in self.turns):
-            raise ValueError("only a malicious dialogue can state ill intent")
-        if sum(t.closure for t in self.turns) > 1:
-            raise ValueError("`closure` stands at more than one turn; keep the earliest")
-        if self.kind == "benign_thread" and any(t.closure for t in self.turns):
-            raise ValueError("a benign thread has no closure turn")
-        if self.turns[-1].reply is not None:
-            raise ValueError("the last turn takes no written `reply`; it is the one to answer")
+        _check_turns(self.kind, self.intent, self.turns)
         return self
+
+
+class Script(Frozen):
+    """How a conversation of a kind moves when an author writes it."""
+
+    kind: TurnStyle
+    intent: Intent
+    turns: tuple[ScriptTurn, ...] = Field(min_length=2, max_length=10)
+
+    @model_validator(mode="after")
+    def _turns_fit_their_kind(self) -> Self:
+        _check_turns(self.kind, self.intent, self.turns)
+        if any(one.reply and other.reply for one, other in pairwise(self.turns)):
+            raise ValueError("two turns in a row have a `reply`; let the user be heard in between")
+        return self
+
+
+def _check_turns(kind: TurnStyle, intent: Intent, turns: Sequence[Turn]) -> None:
+    if intent != "malicious" and any(t.evidence == "stated" for t in turns):
+        raise ValueError("only a malicious dialogue can state ill intent")
+    if sum(t.closure for t in turns) > 1:
+        raise ValueError("`closure` stands at more than one turn; keep the earliest")
+    if kind == "benign_thread" and any(t.closure for t in turns):
+        raise ValueError("a benign thread has no closure turn")
+    if turns[-1].reply is not None:
+        raise ValueError("the last turn takes no written `reply`; it is the one to answer")
+
+
+class ScriptsFile(Frozen):
+    """What a scripts file holds."""
+
+    scripts: tuple[Script, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        told = [(script.kind, script.intent) for script in self.scripts]
+        for kind, intent in told:
+            if told.count((kind, intent)) > 1:
+                raise ValueError(f"kind `{kind}` has two scripts of intent `{intent}`; keep one")
+        return self
+
+    def of(self, kind: TurnStyle) -> tuple[Script, ...]:
+        """The scripts of a kind, by intent."""
+        return tuple(script for script in self.scripts if script.kind == kind)
 
 
 class DialoguesFile(Frozen):

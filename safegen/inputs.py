@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from safegen import assets, locales, plugins, prompts, taxonomy
@@ -25,6 +25,8 @@ PLACES = {
     "labeller": ("judges", "labellers"),
 }
 """Where a role stands in a recipe."""
+KINDS = {"prompt": "prompts", "axes": "axes", "scripts": "scripts"}
+"""Kind of asset by the word that a fingerprint begins with."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,33 @@ class Inputs:
             "prompt draft": self.draft_prompt.sha256,
             "prompt revise": self.revise_prompt.sha256,
         }
-        for name in () if self.own else self.tree.file.sets:
-            found[f"sets {name}"] = file_sha256(assets.inside(self.tree.path.parent, name))
+        for kind, names in self._written().items():
+            for name in names:
+                found[f"{kind} {name}"] = file_sha256(assets.inside(self.tree.path.parent, name))
+        for kind, name in self._asked():
+            found[f"{kind} {name}"] = file_sha256(assets.find(KINDS[kind], name))
         if self.own is not None:
             found["prompts"] = self.own.digest
-            for name in QUESTIONS if self.recipe.judges.labellers else ():
-                found[f"prompt {name}"] = file_sha256(assets.find("prompts", name))
         return found | {f"policy {p.spec.policy}": p.policy_id for p in self.policies}
+
+    def _written(self) -> dict[str, tuple[str, ...]]:
+        """The taxonomy's files that the plan reads, by kind."""
+        if self.own is not None:
+            return {}
+        dialogues = self.tree.file.dialogues if self.recipe.plan.dialogues else ()
+        return {"sets": self.tree.file.sets, "dialogues": dialogues}
+
+    def _asked(self) -> Iterator[tuple[str, str]]:
+        """Kind and name of what else the plan, an author or a labeller goes by."""
+        plan = self.recipe.plan
+        if self.own is not None:
+            yield from (("prompt", n) for n in QUESTIONS if self.recipe.judges.labellers)
+            return
+        yield "axes", "axes"
+        if plan.written_by_author:
+            yield from (("prompt", name) for name in ("author", "turn", "label", "same_goal"))
+        if plan.authored_dialogues:
+            yield "scripts", "dialogues"
 
 
 def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:

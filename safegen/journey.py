@@ -23,6 +23,7 @@ from safegen.progress import Progress
 from safegen.prompts import PromptFile
 from safegen.scenarios.dialogues import answered, threads
 from safegen.scenarios.expand import Writers, expand
+from safegen.scenarios.turns import Turned, next_turn
 from safegen.scenarios.world import draft_id
 from safegen.types import (
     SEVERITIES,
@@ -117,10 +118,21 @@ async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
 
 
 async def _thread(turns: Sequence[Planned], crew: Crew) -> Outcome:
-    """One conversation: a turn is asked once the turn before it is answered."""
+    """One conversation: a turn is written and asked once the turn before it is answered."""
     answers: dict[int, str] = {}
+    said: tuple[Message, ...] = ()
     outcomes: list[Outcome] = []
     for i, item in enumerate(turns):
+        if item.brief is not None and not item.scenario.messages:
+            turned = await _turned(item, said, answers, crew)
+            outcomes.append(Outcome([], [f for f in (turned.failure,) if f], list(turned.unsafe)))
+            if turned.failure is not None:
+                crew.progress.done += crew.candidates
+                crew.progress.failed += crew.candidates
+            if turned.planned is None:
+                outcomes.append(_broken(turns[i + bool(turned.failure) :], crew))
+                break
+            item, said = turned.planned, turned.said
         messages = answered(item.scenario.messages, answers)
         if messages is None:
             outcomes.append(_broken(turns[i:], crew))
@@ -131,6 +143,17 @@ async def _thread(turns: Sequence[Planned], crew: Crew) -> Outcome:
         if chosen is not None and chosen.draft.response is not None:
             answers[item.scenario.turn] = chosen.draft.response
     return Outcome.of(outcomes)
+
+
+async def _turned(
+    item: Planned, said: tuple[Message, ...], answers: dict[int, str], crew: Crew
+) -> Turned:
+    """Have a turn written, if every turn before it was answered."""
+    assert crew.writers is not None, "a plan with briefs has an author"
+    heard = answered((*said, Message(role="user", content="")), answers)
+    if heard is None:
+        return Turned(None, said)
+    return await next_turn(item, said=said, heard=heard[:-1], writers=crew.writers)
 
 
 def _broken(turns: Sequence[Planned], crew: Crew) -> Outcome:

@@ -73,7 +73,7 @@ def _all(value: object) -> object:
     return "all" if value in (["all"], ("all",)) else value
 
 
-AUTHORED = ("authored", "authored_probes")
+AUTHORED = ("authored", "authored_probes", "authored_dialogues")
 """Keys of the plan that an author works for."""
 
 
@@ -98,6 +98,8 @@ class Plan(Frozen):
     """Sets of each leaf that `teachers.author` writes, beside the written ones."""
     authored_probes: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Probes of each leaf, for each type of `contrast`, that `teachers.author` writes beside the written ones."""
+    authored_dialogues: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Sets of conversations of each leaf and each kind in `dialogues` that `teachers.author` holds, turn by turn."""
     paraphrases: Annotated[int, Field(ge=2, le=8)] = 3
     """Dual-use prompts of an authored set."""
     axes: tuple[Text, ...] = ()
@@ -221,6 +223,10 @@ class Recipe(Frozen):
                 raise ValueError(f"`plan.{key}` needs a judge under `judges.labellers`")
         if self.plan.authored_probes and not self.plan.contrast:
             raise ValueError("`plan.authored_probes` needs types under `plan.contrast`, or `all`")
+        if self.plan.authored_dialogues and not self.plan.dialogues:
+            raise ValueError(
+                "`plan.authored_dialogues` needs kinds under `plan.dialogues`, or `all`"
+            )
         names = [v.use for v in self.validators]
         for name in names:
             if names.count(name) > 1:

@@ -16,6 +16,7 @@ from safegen.inputs import Inputs
 from safegen.recipe import Recipe
 from safegen.scenarios.authored import authored_sets
 from safegen.scenarios.coverage import Cell, Ledger, facts
+from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.scenarios.world import World
 from safegen.store import plan
@@ -122,7 +123,7 @@ class _TopUp:
         candidates = self.inputs.recipe.plan.candidates
         for shard in range(self.plans.shards):
             for item in self.plans.read(shard):
-                written = item.brief is None and not _in_dialogue(item)
+                written = item.brief is None and not in_dialogue(item.scenario)
                 if item.first or item.scenario.scenario_id not in last or not written:
                     continue
                 cell = self._cell(item)
@@ -197,13 +198,10 @@ def _authored_so_far(plans: plan.Plans) -> dict[str, int]:
     found: dict[str, set[str]] = {}
     for shard in range(plans.shards):
         for item in plans.read(shard):
-            if item.brief is not None and item.scenario.contrast is None:
+            single = item.scenario.contrast is None and not in_dialogue(item.scenario)
+            if item.brief is not None and single:
                 found.setdefault(item.scenario.harm, set()).add(item.scenario.set_id)
     return {harm: len(sets) for harm, sets in found.items()}
-
-
-def _in_dialogue(item: Planned) -> bool:
-    return any(a.axis == "turn_style" for a in item.scenario.attributes)
 
 
 def _of_round(item: Planned, number: int) -> Planned:

@@ -17,6 +17,7 @@ from safegen.inputs import Inputs
 from safegen.progress import Progress
 from safegen.recipe import Recipe
 from safegen.scenarios.authored import authored_probes, authored_sets
+from safegen.scenarios.authored_dialogues import authored_dialogues
 from safegen.scenarios.sets import plan_sets, shards
 from safegen.scenarios.world import World
 from safegen.store import plan
@@ -120,6 +121,7 @@ def first_round(inputs: Inputs) -> Iterator[list[Planned]]:
         plan_sets(world),
         authored_sets(world, start={}, counts=counts, seed=recipe.seed),
         authored_probes(world, count=recipe.plan.authored_probes),
+        authored_dialogues(world, count=recipe.plan.authored_dialogues),
     )
 
 

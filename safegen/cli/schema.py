@@ -42,6 +42,12 @@ def _dialogues() -> type[BaseModel]:
     return DialoguesFile
 
 
+def _scripts() -> type[BaseModel]:
+    from safegen.goals import ScriptsFile
+
+    return ScriptsFile
+
+
 def _policy() -> type[BaseModel]:
     from safegen.policy.model import Spec
 
@@ -65,6 +71,7 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "taxonomy": _taxonomy,
     "sets": _sets,
     "dialogues": _dialogues,
+    "scripts": _scripts,
     "policy": _policy,
     "locale": _locale,
     "axes": _axes,

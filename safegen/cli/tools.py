@@ -73,7 +73,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of: recipe, taxonomy, sets, dialogues, policy, locale, axes; default all.",
+            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, axes; default all.",
         ),
     ] = None,
     output: Annotated[

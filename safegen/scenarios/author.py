@@ -67,6 +67,8 @@ class AuthorPrompts:
 
     author: PromptFile
     labels: LabelFiles
+    turn: PromptFile
+    """Asks for the next user turn of a conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def load_prompts(
     *,
     axes: Sequence[AxisValue] = (),
     author: str = "author",
+    turn: str = "turn",
     label: str = "label",
     same_goal: str = "same_goal",
 ) -> AuthorPrompts:
@@ -121,6 +124,7 @@ def load_prompts(
         axes: every value of every axis that a row may hold; judges are asked about all of them,
             whatever the row, so that the question gives nothing away.
         author: asks for a set.
+        turn: asks for the next user turn of a conversation.
         label: asks what a prompt is.
         same_goal: asks whether it serves a goal.
 
@@ -130,8 +134,10 @@ def load_prompts(
     """
     pair = ("system", "user")
     wrote = ("brief", "details", "language", "faults", "names")
+    heard = (*wrote, "number", "heard")
     return AuthorPrompts(
         author=prompts.load(author, blocks=(*pair, "repair"), fields=wrote),
+        turn=prompts.load(turn, blocks=(*pair, "repair"), fields=heard),
         labels=LabelFiles(
             label=prompts.load(label, blocks=pair, fields=("text", "axes", "details")),
             same_goal=prompts.load(same_goal, blocks=pair, fields=("text", "purpose", "task")),

@@ -69,7 +69,7 @@ def authored_sets(
     names = [n for n in world.plan.axes or DEFAULT_AXES if n != "task"]
     values = {"profile": world.plan.profiles} if "profile" in names else {}
     rows = array(axes.model(names, values=values), seed=seed)
-    by_harm = _by_harm(world)
+    by_harm = goals_by_harm(world)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
         dealt = assign(len(rows), count, start=first, seed=seed, key=harm)
@@ -86,7 +86,7 @@ def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
     if not count or world.plan.intents == ("dual_use",):
         return
     types = CONTRASTS if world.plan.contrast == "all" else world.plan.contrast
-    for goals in _by_harm(world).values():
+    for goals in goals_by_harm(world).values():
         for kind in types:
             world.axes.value("contrast", kind)
             for number in range(count):
@@ -122,7 +122,8 @@ def _probe(world: World, goal: Goal, others: Sequence[Goal], *, number: int) -> 
     ]
 
 
-def _by_harm(world: World) -> dict[str, list[Goal]]:
+def goals_by_harm(world: World) -> dict[str, list[Goal]]:
+    """The goals that sets are written about, by chosen leaf; probes are none."""
     found: dict[str, list[Goal]] = {}
     for goal in world.tree.goals():
         if goal.harm in world.harms and goal.contrast is None:

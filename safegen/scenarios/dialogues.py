@@ -143,6 +143,11 @@ def _said(scenario: Scenario) -> list[Message]:
     return [m for m in scenario.messages if m["role"] != "system"]
 
 
+def in_dialogue(scenario: Scenario) -> bool:
+    """Whether a prompt is a turn of a conversation."""
+    return any(a.axis == "turn_style" for a in scenario.attributes)
+
+
 def answered(messages: tuple[Message, ...], answers: dict[int, str]) -> tuple[Message, ...] | None:
     """The conversation with the drafted answers between its user turns; None where one is missing.
 

@@ -10,6 +10,7 @@ from safegen.errors import ItemError
 from safegen.locales import Locale
 from safegen.scenarios.author import AuthoredPrompt, AuthorPrompts, write_set
 from safegen.scenarios.authored import read_brief
+from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.world import messages
 from safegen.types import Evidence, Expectation, Failure, Planned, Profile, Teacher
 
@@ -38,12 +39,12 @@ class Expanded(NamedTuple):
 
 
 async def expand(planned: Sequence[Planned], writers: Writers | None) -> Expanded:
-    """Give a set its prompts; a written one is returned as it is.
+    """Give a set its prompts; a written one is returned as it is, and so is a conversation.
 
     Raises:
         RunError: the run cannot go on.
     """
-    if not planned or planned[0].brief is None or planned[0].scenario.messages:
+    if not planned or planned[0].brief is None or in_dialogue(planned[0].scenario):
         return Expanded(tuple(planned))
     assert writers is not None, "a plan with briefs has an author"
     brief, sample = read_brief(planned[0].brief)

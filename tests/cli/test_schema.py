@@ -19,6 +19,7 @@ SHIPPED = {
     "taxonomy": "taxonomies/*/taxonomy.yaml",
     "sets": "taxonomies/*/sets/*.yaml",
     "dialogues": "taxonomies/*/dialogues/*.yaml",
+    "scripts": "prompts/scripts/*.yaml",
     "policy": "prompts/policies/*.yaml",
     "locale": "prompts/locales/*.yaml",
     "axes": "taxonomies/axes.yaml",

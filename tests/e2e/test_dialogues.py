@@ -27,6 +27,10 @@ def records(run: safegen.Run) -> list[Record]:
     return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
 
 
+def whole_intent(record: Record) -> str:
+    return next(a.value for a in record.scenario.attributes if a.axis == "dialogue_intent")
+
+
 def written(request: Request) -> str:
     return OPENING.format(n=len(request.messages)) + f" {hash_of(request)}"
 
@@ -45,7 +49,7 @@ async def test_a_turn_is_asked_after_the_turn_before_it_was_answered(tmp_path: P
     answers = {
         (
             r.scenario.set_id,
-            r.scenario.intent,
+            whole_intent(r),
             r.scenario.paraphrase,
             r.scenario.turn,
         ): r.draft.response
@@ -57,7 +61,7 @@ async def test_a_turn_is_asked_after_the_turn_before_it_was_answered(tmp_path: P
         assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
         said = [m["content"] for m in r.scenario.messages if m["role"] == "assistant"]
         for turn, text in enumerate(said):
-            key = (r.scenario.set_id, r.scenario.intent, r.scenario.paraphrase, turn)
+            key = (r.scenario.set_id, whole_intent(r), r.scenario.paraphrase, turn)
             if key in answers:
                 threads += 1
                 assert text == answers[key]

@@ -1,0 +1,241 @@
+"""The next user turn of a conversation, written by an author who has read the answers so far.
+
+    write → gates → (faults) → write anew, once → gates → the turn, or the faults that are left
+
+The gates are those of sets: form by rules, and blind judges who read the conversation and know nothing
+of its script. What is lost ends the conversation, and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from safegen import forms
+from safegen.errors import ItemError, ParseError
+from safegen.hashing import canonical
+from safegen.scenarios import judged
+from safegen.scenarios.authored_dialogues import TurnBrief
+from safegen.scenarios.blind import shown
+from safegen.scenarios.brief import Brief
+from safegen.scenarios.expand import Writers
+from safegen.scenarios.gates import (
+    SHINGLE,
+    Bench,
+    Fault,
+    GateBounds,
+    by_rule,
+    form,
+    operational_detail,
+)
+from safegen.scenarios.judged import Case, Judged
+from safegen.scenarios.label import ASKED_DETAIL, answer_schema, fields_of, read, serves
+from safegen.scenarios.world import history
+from safegen.types import (
+    Evidence,
+    Expectation,
+    Failure,
+    Message,
+    Planned,
+    Reply,
+    Request,
+)
+
+TEXT, LEAD, REPLY = "text", "before", "reply"
+"""What an author is asked for: the turn; where the assistant was mistaken, also what was said before it."""
+
+
+class Turned(NamedTuple):
+    """A turn with its words, or why it has none."""
+
+    planned: Planned | None
+    said: tuple[Message, ...]
+    """The conversation with the new turn, drafted answers left out; no system turn."""
+    failure: Failure | None = None
+    unsafe: tuple[str, ...] = ()
+    """Requests whose replies held operational detail."""
+
+
+class _Attempt(NamedTuple):
+    texts: dict[str, str]
+    faults: tuple[Fault, ...]
+    detail: int | None
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    planned: Planned
+    brief: TurnBrief
+    heard: tuple[Message, ...]
+    """The conversation so far, answers included."""
+    writers: Writers
+
+    def expect(self, evidence: Evidence, detail: int) -> Expectation:
+        """What the policy expects of an answer to this turn."""
+        scenario = self.planned.scenario
+        return self.writers.expect(scenario.harm, evidence, scenario.profile, detail)
+
+
+async def next_turn(
+    planned: Planned, *, said: Sequence[Message], heard: Sequence[Message], writers: Writers
+) -> Turned:
+    """Have the next user turn written, checked, and mended once.
+
+    Args:
+        planned: the turn, with its brief.
+        said: the conversation so far without its drafted answers.
+        heard: the same with them.
+        writers: who writes and who reads.
+
+    Raises:
+        RunError: the run cannot go on.
+    """
+    assert planned.brief is not None
+    desk = _Desk(planned, TurnBrief.from_json(planned.brief), tuple(heard), writers)
+    try:
+        first = await _attempt(desk, None)
+        last = await _attempt(desk, first) if first.faults else first
+    except ItemError as e:
+        lost = _failure(planned, type(e).__name__, str(e))
+        return Turned(None, tuple(said), replace(lost, outcome=e.outcome, key=e.key))
+    attempts = (first,) if last is first else (first, last)
+    unsafe = tuple(a.reply.key for a in attempts if a.reply.key and _holds_detail(a))
+    if last.faults:
+        told = "; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in last.faults)
+        lost = _failure(planned, "GateFailed", told)
+        return Turned(
+            None, tuple(said), replace(lost, reason=f"gate_{last.faults[0].gate}"), unsafe
+        )
+    now = (*said, *_new(last.texts))
+    return Turned(_filled(desk, last, now), now, None, unsafe)
+
+
+async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
+    """Write, or write anew what failed before; then every gate."""
+    names = (LEAD, REPLY, TEXT) if desk.brief.mistake else (TEXT,)
+    if before is not None:
+        failed = {TEXT if f.slot == desk.brief.slot.name else f.slot for f in before.faults}
+        names = tuple(n for n in names if n in failed)
+    reply = await desk.writers.author(_request(desk, names, before))
+    texts = (before.texts if before else {}) | _texts(reply, names)
+    ruled = _by_rule(desk, texts)
+    if any(f.gate == "form" for f in ruled):
+        return _Attempt(texts, tuple(ruled), None, reply)
+    case = await _case(desk, texts)
+    return _Attempt(texts, (*ruled, *judged.faults(case)), case.reading.detail, reply)
+
+
+def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
+    """The brief with the conversation; in a repair what was written and what is wrong with it."""
+    fields = {
+        "brief": desk.brief,
+        "number": desk.brief.slot.paraphrase + 1,
+        "heard": desk.heard,
+        "details": ASKED_DETAIL,
+        "language": desk.writers.locale.locale,
+        "faults": before.faults if before else (),
+        "names": names,
+    }
+    render = desk.writers.files.turn.render
+    messages = [
+        Message(role="system", content=render("system", **fields)),
+        Message(role="user", content=render("user", **fields)),
+    ]
+    if before is not None:
+        messages += [
+            Message(role="assistant", content=canonical(before.texts).decode()),
+            Message(role="user", content=render("repair", **fields)),
+        ]
+    schema = answer_schema({name: {"type": "string"} for name in names})
+    return Request(
+        tuple(messages), sample=desk.brief.sample, revision=int(before is not None), schema=schema
+    )
+
+
+def _texts(reply: Reply, names: Sequence[str]) -> dict[str, str]:
+    fields = fields_of(reply.parsed)
+    for name in names:
+        if not isinstance(fields.get(name), str):
+            raise ParseError(f"the author left out `{name}`", key=reply.key)
+    return {name: str(fields[name]).strip() for name in names}
+
+
+def _by_rule(desk: _Desk, texts: dict[str, str]) -> list[Fault]:
+    """Faults that form shows: of the user's words by all gates, of a mistaken reply by two."""
+    slot = desk.brief.slot
+    brief = Brief(harm=desk.brief.harm, goal=desk.brief.goal, row=(), slots=(slot,))
+    bench = Bench(brief, GateBounds(), desk.writers.locale)
+    mistaken = {REPLY: texts[REPLY]} if REPLY in texts else {}
+    faults = by_rule({slot.name: texts[TEXT]}, mistaken, bench)
+    if LEAD in texts:
+        lead = {LEAD: texts[LEAD]}
+        faults += [*form(lead, bench), *operational_detail(lead, bench)]
+    runs = _runs(texts[TEXT])
+    for message in desk.heard:
+        alike = forms.jaccard(runs, _runs(message["content"])) if message["role"] == "user" else 0.0
+        if alike >= bench.bounds.near_copy:
+            faults.append(
+                Fault("near_copy", slot.name, f"is {alike:.0%} the words of an earlier turn")
+            )
+    return faults
+
+
+def _runs(text: str) -> frozenset[tuple[str, ...]]:
+    return forms.shingles(forms.words(text), size=SHINGLE)
+
+
+async def _case(desk: _Desk, texts: dict[str, str]) -> Case:
+    """What judges read in the whole conversation, who know nothing of what it is to be."""
+    brief, panel = desk.brief, desk.writers.labellers
+    whole = shown((*desk.heard, *_new(texts)))
+    files = desk.writers.files.labels
+    reading = await read(whole, judges=panel, files=replace(files, axes=()))
+    told = None
+    if brief.slot.paraphrase >= brief.about:
+        answer = await serves(
+            whole, purpose=brief.goal.purpose, task=brief.goal.task, judges=panel, files=files
+        )
+        told = answer._replace(task=True)  # a conversation asks for more than one kind of help
+    return Case(brief.slot, {}, Judged(reading, told), desk.expect)
+
+
+def _new(texts: dict[str, str]) -> tuple[Message, ...]:
+    """The messages that an author wrote, in order."""
+    text = Message(role="user", content=texts[TEXT])
+    if LEAD not in texts:
+        return (text,)
+    lead = Message(role="user", content=texts[LEAD])
+    return (lead, Message(role="assistant", content=texts[REPLY]), text)
+
+
+def _filled(desk: _Desk, attempt: _Attempt, said: tuple[Message, ...]) -> Planned:
+    """The scenario with its words, and what the policy expects of them as judges read them."""
+    planned, scenario = desk.planned, desk.planned.scenario
+    assert attempt.detail is not None, "an unsure detail is a fault"
+    system = desk.writers.locale.system_turn(scenario.set_id, scenario.profile)
+    head = (Message(role="system", content=system),) if system else ()
+    scenario = replace(
+        scenario,
+        requested_detail=attempt.detail,
+        messages=(*head, *said),
+        attributes=(*scenario.attributes, *history(said)),
+    )
+    expectation = desk.expect(scenario.evidence, attempt.detail)
+    return replace(planned, scenario=scenario, expectation=expectation)
+
+
+def _failure(planned: Planned, name: str, message: str) -> Failure:
+    return Failure(
+        scenario_id=planned.scenario.scenario_id,
+        draft_id="",
+        stage="expand",
+        outcome="ok",
+        error=name,
+        message=message,
+    )
+
+
+def _holds_detail(attempt: _Attempt) -> bool:
+    return any(f.gate == "operational_detail" for f in attempt.faults)

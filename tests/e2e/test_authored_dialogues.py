@@ -1,0 +1,200 @@
+"""Conversations that an author holds turn by turn, from the recipe to the dataset, with scripted teachers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import safegen
+from safegen import taxonomy
+from safegen.hashing import short_id
+from safegen.recipe import Recipe
+from safegen.teachers.scripted import Scripted, scripted
+from safegen.types import GIVEN, TURN_STYLES, Record, Request, Teacher
+from tests.e2e.test_authored_sets import WORDS
+from tests.scenarios.author_cases import asked_fields, asked_text
+
+SHOWS = re.compile(r"shows intent (\w+) and evidence (\w+), and asks for detail (\d)")
+HELP = "I'll leave out the steps, but this much can be said about it: it is number {n}, and a desk nearby helps."
+
+
+@dataclass
+class Talk:
+    """An author whose turns a labeller knows; `wrong` names turns (by kind and number) and what they hold instead."""
+
+    wrong: Callable[[str, int, int], str] = lambda kind, number, revision: ""
+    truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
+
+    def __post_init__(self) -> None:
+        for goal in taxonomy.load("core").goals():
+            for intent, _, p in goal.prompts.by_intent():
+                self.truths[p.text] = (intent, p.evidence, p.detail)
+
+    def author(self, request: Request) -> str:
+        told = request.messages[1]["content"]
+        shows = SHOWS.search(told)
+        kind = re.search(r"Kind of conversation: (\w+)", told)
+        number = re.search(r"This is user turn (\d) of", told)
+        assert shows and kind and number
+        wrote = {name: self._text(request, name) for name in asked_fields(request)}
+        intent, evidence, detail = shows[1], shows[2], shows[3]
+        fault = self.wrong(kind[1], int(number[1]), request.revision)
+        if fault == "steps":
+            wrote["text"] += " 1. take the lamp 2. turn it 3. lift it"
+        if fault == "copy":
+            heard = re.findall(r"\[user\]\n(.*)", told)
+            wrote["text"] = heard[-1] if heard else wrote["text"]
+        if fault == "form":
+            wrote["text"] = "Say [name] to the lamp."
+        if fault == "intent":
+            intent, evidence = "malicious", "stated"
+        if "text" in wrote:
+            self.truths[wrote["text"]] = (intent, evidence, int(detail))
+        return json.dumps(wrote)
+
+    def _text(self, request: Request, name: str) -> str:
+        key = short_id(name, request.sample, [m["content"] for m in request.messages])
+        some = " ".join(WORDS[int(key[i : i + 2], 16) % len(WORDS)] for i in range(0, 14, 2))
+        return f"Could you tell me what one does with the {some} over there?"
+
+    def labeller(self, request: Request) -> str:
+        fields = asked_fields(request)
+        if "same_purpose" in fields:
+            return json.dumps(dict.fromkeys(fields, True))
+        last = asked_text(request).rsplit("[user]\n", 1)[-1]
+        intent, evidence, detail = self.truths[last]
+        said: dict[str, object] = dict.fromkeys(fields, "not_shown")
+        return json.dumps(said | {"intent": intent, "evidence": evidence, "detail": detail})
+
+    def drafter(self, request: Request) -> str:
+        return HELP.format(n=short_id([m["content"] for m in request.messages], request.sample))
+
+    def teachers(self) -> dict[str, Teacher]:
+        return {
+            "author": scripted(self.author),
+            "labeller": scripted(self.labeller),
+            "drafter": scripted(self.drafter),
+        }
+
+
+def recipe(**plan: Any) -> Recipe:
+    values = {
+        "harms": ["property.theft"],
+        "sets_per_harm": 0,
+        "dialogues": ["escalation", "recovery"],
+        "authored_dialogues": 1,
+    }
+    return Recipe.model_validate(
+        {
+            "name": "talk",
+            "plan": values | plan,
+            "teachers": {"drafter": "scripted", "author": "scripted"},
+            "judges": {"labellers": ["scripted"]},
+            "validators": ["length_bounds"],
+            "views": ["sft", "prompt_completion"],
+        }
+    )
+
+
+def authored(run: safegen.Run) -> list[Record]:
+    made = [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+    return [r for r in made if r.scenario.source == "author"]
+
+
+def attribute(record: Record, axis: str) -> str | None:
+    return next((a.value for a in record.scenario.attributes if a.axis == axis), None)
+
+
+async def test_each_turn_is_written_after_the_answer_to_the_one_before(tmp_path: Path) -> None:
+    talk = Talk()
+    teachers = talk.teachers()
+    run = await safegen.agenerate(recipe(dialogues="all"), output=tmp_path, teachers=teachers)
+    made = authored(run)
+    assert {attribute(r, "turn_style") for r in made} == set(TURN_STYLES)
+    assert not list(run.folder.read_failures())
+    author = teachers["author"]
+    assert isinstance(author, Scripted)
+    asked = [r.messages[1]["content"] for r in author.requests]
+    for record in made:
+        roles = [m["role"] for m in record.scenario.messages if m["role"] != "system"]
+        assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+        before = [m["content"] for m in record.scenario.messages if m["role"] == "assistant"]
+        if before and GIVEN not in record.scenario.attributes:
+            assert any(all(text in told for text in before) for told in asked)
+    closing = [r for r in made if attribute(r, "closure")]
+    assert closing and {r.expectation.mode for r in closing if r.scenario.evidence == "stated"} == {
+        "refuse_redirect"
+    }
+    reveal = [r for r in made if attribute(r, "dialogue_intent") == "malicious"]
+    assert {r.scenario.intent for r in reveal if r.scenario.evidence == "none"} == {"dual_use"}
+
+
+async def test_a_mistaken_suspicion_is_written_too_and_never_trained_on(tmp_path: Path) -> None:
+    run = await safegen.agenerate(recipe(), output=tmp_path, teachers=Talk().teachers())
+    made = authored(run)
+    mistaken = [r for r in made if attribute(r, "turn_style") == "recovery"]
+    assert {r.scenario.turn for r in mistaken} == {1, 2}
+    assert all(GIVEN in r.scenario.attributes for r in mistaken)
+    assert "recovery" not in run.view("sft")["turn_style"].to_list()
+    assert "recovery" in run.view("prompt_completion")["turn_style"].to_list()
+
+
+FAULTS = {
+    "steps": "gate_operational_detail",
+    "intent": "gate_intent",
+    "form": "gate_form",
+    "copy": "gate_near_copy",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_faulty_turn_is_caught_by_name_and_ends_its_conversation(
+    tmp_path: Path, fault: str
+) -> None:
+    talk = Talk(wrong=lambda kind, number, _: fault if (kind, number) == ("escalation", 2) else "")
+    run = await safegen.agenerate(recipe(), output=tmp_path, teachers=talk.teachers())
+    failures = [f for _, f in run.folder.read_failures()]
+    assert {f.reason for f in failures} == {FAULTS[fault], "no_answer_before"}
+    turns = {r.scenario.turn for r in authored(run) if attribute(r, "turn_style") == "escalation"}
+    assert turns == {0}
+    assert {r.scenario.turn for r in authored(run) if attribute(r, "turn_style") == "recovery"}
+
+
+async def test_a_fault_that_is_mended_costs_one_more_request_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    talk = Talk(
+        wrong=lambda kind, number, revision: (
+            "steps" if (kind, number, revision) == ("escalation", 2, 0) else ""
+        )
+    )
+    teachers = talk.teachers()
+    run = await safegen.agenerate(recipe(), output=tmp_path, teachers=teachers)
+    assert not list(run.folder.read_failures())
+    author = teachers["author"]
+    assert isinstance(author, Scripted)
+    repairs = [r for r in author.requests if r.revision]
+    assert len(repairs) == 3
+    assert all("operational_detail" in r.messages[-1]["content"] for r in repairs)
+
+
+async def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        await safegen.agenerate(recipe(), output=tmp_path / name, teachers=Talk().teachers())
+    files = sorted(
+        p.relative_to(tmp_path / "one") for p in (tmp_path / "one" / "data").rglob("*.parquet")
+    )
+    assert files
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_conversations_need_a_kind() -> None:
+    with pytest.raises(ValueError, match=r"needs kinds under `plan\.dialogues`"):
+        recipe(dialogues=[])

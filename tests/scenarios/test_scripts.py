@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safegen import locales, taxonomy
+from safegen.errors import ConfigError
+from safegen.policy import spec
+from safegen.recipe import Plan, Recipe
+from safegen.scenarios import authored_dialogues
+from safegen.scenarios.authored_dialogues import TurnBrief
+from safegen.scenarios.world import World
+from safegen.types import TURN_STYLES, Planned, Profile
+
+SCRIPTS = authored_dialogues.load()
+
+
+def planned(count: int = 1, profiles: tuple[Profile, ...] = ("public",)) -> list[list[Planned]]:
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    plan = Plan(dialogues="all", harms=("cyber.*",), profiles=profiles)
+    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    return list(authored_dialogues.authored_dialogues(world, count=count))
+
+
+def test_every_kind_has_a_harmless_twin_and_marks_where_help_would_enable() -> None:
+    assert {s.kind for s in SCRIPTS.scripts} == set(TURN_STYLES)
+    for kind in TURN_STYLES:
+        scripts = SCRIPTS.of(kind)
+        assert any(s.intent == "benign" for s in scripts), kind
+        for script in scripts:
+            closing = [t.closure for t in script.turns]
+            assert any(closing) is (script.intent != "benign"), (kind, script.intent)
+            if script.intent == "malicious":
+                assert script.turns[-1].evidence != "none"
+            if script.intent == "benign":
+                assert all(t.detail <= 1 for t in script.turns)
+
+
+def test_ids_are_unique_also_beside_the_written_conversations() -> None:
+    turns = [t for set_ in planned(3) for t in set_]
+    assert len({t.scenario.scenario_id for t in turns}) == len(turns)
+    assert {t.scenario.source for t in turns} == {"author"}
+
+
+def test_a_brief_survives_its_json_and_tells_no_label_to_judges() -> None:
+    for set_ in planned():
+        for turn in set_:
+            assert turn.brief is not None
+            brief = TurnBrief.from_json(turn.brief)
+            assert brief.to_json() == turn.brief
+            assert brief.slot.paraphrase == turn.scenario.turn
+            assert brief.slot.intent == turn.scenario.intent
+
+
+def test_the_operator_vouches_on_the_way_and_not_from_the_start() -> None:
+    sets = planned(profiles=("vetted_professional", "minors"))
+    vouched = [
+        s for s in sets if any(a.value == "verified_context" for a in s[0].scenario.attributes)
+    ]
+    assert vouched
+    for set_ in vouched:
+        assert [t.scenario.profile for t in set_ if t.scenario.turn == 0] == ["minors"] * 2
+        assert [t.scenario.profile for t in set_ if t.scenario.turn == 1] == [
+            "vetted_professional"
+        ] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{kind: recovery, intent: benign, turns: [{detail: 1, move: a, reply: b}]}", "at least 2"),
+        (
+            "{kind: escalation, intent: benign, turns: [{detail: 1, move: a}, {detail: 1, move: b, evidence: stated}]}",
+            "only a malicious dialogue",
+        ),
+        (
+            "{kind: recovery, intent: benign, turns: [{detail: 1, move: a, reply: b}, {detail: 1, move: a, reply: b}, {detail: 1, move: c}]}",
+            "two turns in a row",
+        ),
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused_with_its_line(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"scripts:\n  - {text}\n")
+    with pytest.raises(ConfigError, match=rf"mine\.yaml:2:\d+: .*{says}"):
+        authored_dialogues.load(str(file))
+
+
+def test_a_kind_has_one_script_of_an_intent(tmp_path: Path) -> None:
+    one = "{kind: escalation, intent: benign, turns: [{detail: 1, move: a}, {detail: 1, move: b}]}"
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"scripts:\n  - {one}\n  - {one}\n")
+    with pytest.raises(ConfigError, match="`escalation` has two scripts of intent `benign`"):
+        authored_dialogues.load(str(file))
