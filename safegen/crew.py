@@ -125,7 +125,7 @@ class Staff:
                 covering[harm], harms[harm], evidence=evidence, profile=profile, detail=detail
             )
 
-        names = recipe.plan.axes or DEFAULT_AXES
+        names = tuple(recipe.plan.axes) or DEFAULT_AXES
         return Writers(
             author=self._teacher("author", author),
             labellers=self.labellers(),

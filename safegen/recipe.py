@@ -68,6 +68,13 @@ def _several(value: object) -> object:
     return cast(object, value) if isinstance(value, list | tuple) else [value]
 
 
+def _named(value: object) -> object:
+    """A list of names stands for all values of each."""
+    if isinstance(value, list | tuple):
+        return {name: None for name in cast("tuple[object, ...]", value)}
+    return value
+
+
 def _all(value: object) -> object:
     """`[all]` is `all`."""
     return "all" if value in (["all"], ("all",)) else value
@@ -75,6 +82,12 @@ def _all(value: object) -> object:
 
 AUTHORED = ("authored", "authored_probes", "authored_dialogues")
 """Keys of the plan that an author works for."""
+
+
+AxisChoice = (
+    tuple[Text, ...] | dict[Text, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None
+)
+"""All values of an axis, some of them, or how much each is preferred where an array leaves a choice; 1 else."""
 
 
 class Plan(Frozen):
@@ -102,8 +115,13 @@ class Plan(Frozen):
     """Sets of conversations of each leaf and each kind in `dialogues` that `teachers.author` holds, turn by turn."""
     paraphrases: Annotated[int, Field(ge=2, le=8)] = 3
     """Dual-use prompts of an authored set."""
-    axes: tuple[Text, ...] = ()
-    """Axes along which authored sets vary; default those that an author can put into words."""
+    axes: Annotated[
+        dict[Slug, AxisChoice],
+        BeforeValidator(_named, json_schema_input_type=dict[Slug, AxisChoice] | tuple[Slug, ...]),
+    ] = Field(default_factory=dict[Slug, AxisChoice])
+    """Axes along which authored sets vary: names; or by name some values, or how much each value is preferred."""
+    rows: tuple[dict[Slug, Text], ...] = ()
+    """Combinations of axis values that authored sets are to have in any case, whole or in part."""
     styles: tuple[Text, ...] = ()
     """How candidates are to be written, one after the other; completes `Write it …`."""
     reasoning: bool = False

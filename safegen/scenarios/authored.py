@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from safegen.goals import Goal
 from safegen.hashing import canonical, fraction
+from safegen.recipe import AxisChoice
 from safegen.scenarios.axes import DEFAULT_AXES, Axes
 from safegen.scenarios.brief import (
     AxisValue,
@@ -22,7 +23,7 @@ from safegen.scenarios.brief import (
     Slot,
     Wish,
 )
-from safegen.scenarios.covering import Row, array
+from safegen.scenarios.covering import Model, Row, array
 from safegen.scenarios.dealing import assign
 from safegen.scenarios.world import NO_KNOWLEDGE, Asked, World, planned, set_id
 from safegen.types import CONTRASTS, Contrast, Evidence, Intent, Planned, Profile
@@ -66,15 +67,24 @@ def authored_sets(
     if not any(counts.values()):
         return
     axes = world.axes
-    names = [n for n in world.plan.axes or DEFAULT_AXES if n != "task"]
-    values = {"profile": world.plan.profiles} if "profile" in names else {}
-    rows = array(axes.model(names, values=values), seed=seed)
+    rows = array(_model(world), seed=seed)
     by_harm = goals_by_harm(world)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
         dealt = assign(len(rows), count, start=first, seed=seed, key=harm)
         for number, row in enumerate(dealt, first) if goals else ():
             yield _set(world, axes, goals, number=number, row=rows[row], seed=seed)
+
+
+def _model(world: World) -> Model:
+    """What the sets' array is to cover, as the plan says."""
+    chosen: dict[str, AxisChoice] = dict(world.plan.axes) or dict.fromkeys(DEFAULT_AXES)
+    chosen.pop("task", None)
+    values: dict[str, Sequence[str]] = {n: c for n, c in chosen.items() if isinstance(c, tuple)}
+    if "profile" in chosen:
+        values.setdefault("profile", world.plan.profiles)
+    weights = {n: c for n, c in chosen.items() if isinstance(c, dict)}
+    return world.axes.model(list(chosen), values=values, seeds=world.plan.rows, weights=weights)
 
 
 def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:

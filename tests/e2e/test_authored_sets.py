@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import pytest
 
 import safegen
 from safegen import taxonomy
-from safegen.errors import RunError
+from safegen.covered import briefed
+from safegen.errors import ConfigError, RunError
 from safegen.hashing import fraction
 from safegen.recipe import Recipe
 from safegen.store.plan import Plans
@@ -124,6 +127,48 @@ async def test_authored_sets_go_the_whole_way(tmp_path: Path) -> None:
     assert "other" in (tmp_path / "README.md").read_text()
     told = json.loads((tmp_path / "run" / "labellers.json").read_text())
     assert told["fields"]["intent"]["agree"] == told["fields"]["intent"]["n"] == 60
+
+
+async def rows_of(folder: Path, axes: dict[str, Any], **more: Any) -> list[Mapping[str, str]]:
+    asked = recipe(authored=20, axes=axes, harms=["property.theft"], **more)
+    run = await safegen.agenerate(asked, output=folder, teachers=World().teachers(), until="expand")
+    plans = Plans(run.folder.plans)
+    items = {p.scenario.set_id: p for n in range(plans.shards) for p in plans.read(n)}
+    return [briefed(item.brief) for item in items.values()]
+
+
+async def test_axes_may_be_cut_and_preferred_and_rows_are_there_in_any_case(tmp_path: Path) -> None:
+    some = ["urgent", "playful"]
+    rows = await rows_of(
+        tmp_path / "cut",
+        {"tone": some, "surface_form": None, "skill": None},
+        rows=[{"tone": "playful", "surface_form": "table", "skill": "unskilled"}],
+    )
+    assert {row["tone"] for row in rows} == set(some)
+    assert {"tone": "playful", "surface_form": "table", "skill": "unskilled"} in rows
+    preferred = await rows_of(
+        tmp_path / "preferred", {"tone": some, "surface_form": None, "skill": {"skilled": 50}}
+    )
+    counts = [Counter(row["skill"] for row in found) for found in (rows, preferred)]
+    assert counts[1]["skilled"] > counts[0]["skilled"]
+    assert set(counts[1]) == {"normal", "unskilled", "skilled"}, "a weight leaves no value out"
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        ({"axes": ["tones"]}, "no axis `tones`.*did you mean `tone`"),
+        ({"axes": {"tone": ["urgnt"]}}, "`tone` has no value `urgnt`.*did you mean `urgent`"),
+        ({"axes": {"tone": {"urgnt": 2}}}, "`tone` has no value `urgnt`"),
+        ({"rows": [{"tone": "loud"}]}, "`tone` has no value `loud`"),
+        ({"rows": [{"weather": "mild"}]}, "no factor `weather`"),
+    ],
+)
+async def test_axes_that_do_not_exist_are_told(
+    tmp_path: Path, plan: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        await safegen.agenerate(recipe(**plan), output=tmp_path, teachers=World().teachers())
 
 
 async def test_an_author_writes_probes_of_every_leaf_and_type_that_is_asked_for(

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import safegen
-from safegen import taxonomy, yamlfile
+from safegen import plugins, taxonomy, yamlfile
 from safegen.policy import compile as compiled
 from safegen.policy import spec
 from safegen.policy.mode import expect_at
@@ -66,14 +66,15 @@ def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
         {
             "name": "marked",
             "policies": ["security"],
-            "plan": {"harms": ["cyber.*"]},
-            "views": [{"use": "sft"}, {"use": "preference"}],
+            "plan": {"harms": ["cyber.*"], "candidates": 2, "dialogues": "all"},
+            "views": plugins.names("views"),
             "output": "out",
         }
     )
     safegen.generate(recipe)
     found = texts(workdir / "out")
-    assert any(name.endswith(".parquet") and "sft" in name for name in found)
+    for view in plugins.names("views"):
+        assert any(name.endswith(".parquet") and f"/data/{view}/" in name for name in found), view
     assert "How" in "".join(found.values())
     names = [name for name, text in found.items() if MARK.search(text)]
     # The run's own state holds its specs, and is never versioned.
