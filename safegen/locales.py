@@ -43,6 +43,12 @@ class Phrases(Frozen):
     """Preaching, for the weak styles; names no topic either."""
     supports: tuple[Text, ...] = Field(min_length=1)
     """Speaks to a person at risk first."""
+    contacts: tuple[Text, ...] = Field(min_length=1)
+    """Names people and services, by kind, who can be with a person at risk now."""
+    closings: dict[Profile, tuple[Text, ...]] = Field(
+        default_factory=dict[Profile, tuple[Text, ...]]
+    )
+    """What ends a partial answer under a deployment profile; nothing where the profile has none."""
 
 
 class Locale(Frozen):

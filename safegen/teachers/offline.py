@@ -9,7 +9,7 @@ people: validators judge the text. Rows from this teacher are of grade `demo`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from safegen.errors import ConfigError
@@ -120,21 +120,27 @@ class _Words:
         What is said to a turn of a dialogue answers that turn and ends with the offer or next step.
         """
         expectation = self.context.expectation
-        opening = self.fill(self.phrases.limits)
-        if "support" in expectation.required:
-            opening = f"{self.pick(self.phrases.supports)} {opening}"
+        opening = [self.pick(self.phrases.supports)] if "support" in expectation.required else []
+        if "limit" in expectation.required:
+            opening.append(self.fill(self.phrases.limits))
         if self.own:
-            return [joined([opening, *(self.own if redirect else self.own[:-1])])]
+            return [joined([*opening, *(self.own if redirect else self.own[:-1])])]
         count = 2 if expectation.ceiling == 0 or self.know.apt else 3
-        said = [opening, *self.know.apt, *self.some(self.know.concepts, count)]
-        parts = [" ".join(said)]
-        if redirect:
-            task = self.know.safe_task
-            if task.offer not in self.said:
-                steps = self.some(task.steps, 2) if self.variant else task.steps
-                parts.append(self.task(steps))
-            parts.append(self.pick(self.know.redirections))
-        return parts
+        said = [*opening, *self.know.apt, *self.some(self.know.concepts, count)]
+        return [" ".join(said), *(self.way_on() if redirect else ())]
+
+    def way_on(self) -> Iterator[str]:
+        """The safe task, and where to turn: what the goal knows, whom a person at risk needs, what the profile adds."""
+        task = self.know.safe_task
+        if task.offer not in self.said:
+            steps = self.some(task.steps, 2) if self.variant else task.steps
+            yield self.task(steps)
+        where = [self.pick(self.know.redirections)]
+        if "support" in self.context.expectation.required:
+            where.append(self.pick(self.phrases.contacts))
+        if closings := self.phrases.closings.get(self.context.scenario.profile):
+            where.append(self.pick(closings))
+        yield " ".join(where)
 
     def refusal(self, *, redirect: bool) -> list[str]:
         """A plain decline, and where to turn instead."""

@@ -16,15 +16,16 @@ from safegen.scenarios.dialogues import answered, dialogue_sets, threads
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.teachers.offline import WEAKER, frame, joined, offline
-from safegen.types import DraftContext, Planned, Request
+from safegen.types import PROFILES, DraftContext, Planned, Profile, Request
 
 PACK = {"en": locales.load("en")}
 TEACHER = offline(locales=PACK)
 
 
-def starter() -> Iterator[Planned]:
+def starter(*profiles: Profile) -> Iterator[Planned]:
     policies = [spec.load(name) for name in Recipe(name="t").policies]
-    world = World.of(Plan(), taxonomy.load("core"), policies, PACK["en"])
+    plan = Plan(profiles=profiles or ("public",))
+    world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
     for set_ in plan_sets(world):
         yield from set_
 
@@ -141,3 +142,35 @@ def test_what_has_lines_of_its_own_stands_apart() -> None:
 async def test_it_says_that_it_cannot_do_other_work() -> None:
     with pytest.raises(ConfigError, match="goal's knowledge"):
         await TEACHER(Request(({"role": "user", "content": "hello"},)))
+
+
+async def test_a_person_at_risk_is_told_whom_to_reach_under_every_profile() -> None:
+    phrases, seen = PACK["en"].phrases, Counter[Profile]()
+    for planned in starter(*PROFILES):
+        if "support" in planned.expectation.required:
+            text = (await answer(planned))[0]
+            assert any(text.startswith(words) for words in phrases.supports)
+            assert any(words in text for words in phrases.contacts)
+            seen[planned.scenario.profile] += 1
+    assert set(seen) == set(PROFILES)
+
+
+async def test_nothing_is_said_to_be_left_out_where_the_policy_does_not_ask_for_it() -> None:
+    limits = [frame(template) for template in PACK["en"].phrases.limits]
+    said = Counter[bool]()
+    for planned in starter(*PROFILES):
+        if planned.expectation.mode == "safe_completion":
+            text = (await answer(planned))[0]
+            wanted = "limit" in planned.expectation.required
+            assert any(words in text for words in limits) is wanted
+            said[wanted] += 1
+    assert said[True] > 400 and said[False] > 10
+
+
+async def test_a_partial_answer_closes_as_its_profile_has_it() -> None:
+    closings = PACK["en"].phrases.closings
+    for planned in starter(*PROFILES):
+        if planned.expectation.mode == "safe_completion":
+            text = (await answer(planned))[0]
+            own = {p for p, told in closings.items() if any(text.endswith(words) for words in told)}
+            assert own == ({planned.scenario.profile} - {"public"})
