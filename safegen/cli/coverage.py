@@ -21,6 +21,7 @@ from safegen.cli.screen import (
     number,
     plural,
     put,
+    say_what_differs,
     share,
     word,
 )
@@ -36,7 +37,7 @@ from safegen.covered import (
     planned_shapes,
 )
 from safegen.errors import UserError
-from safegen.inputs import Inputs, read_inputs
+from safegen.frozen import Thawed
 from safegen.rounds import settled
 from safegen.scenarios.coverage import Cell, Counts, Ledger
 from safegen.store import plan
@@ -63,16 +64,17 @@ def coverage(
     axes = _names(by.split(","), option="--by")
     hot = _names(heat, option="--heat") if heat else None
     run = api.open_run(folder)
-    inputs = read_inputs(run.recipe)
+    basis = api.basis(run)
     plans = plan.Plans(run.folder.plans)
     every = tuple(dict.fromkeys([*axes, *(hot or ()), "harm", "intent", "mode", "language"]))
     shown = Shown(
         counted(run.folder, plans, per=every),
         axes,
         hot,
-        settled(run.folder, inputs),
-        _certificates(run, inputs, plans) if certificate else None,
+        settled(run.folder, basis),
+        _certificates(run, basis, plans) if certificate else None,
     )
+    say_what_differs(basis)
     if json:
         sys.stdout.write(json_line({"folder": str(folder), **_json(shown)}))
         return
@@ -93,8 +95,9 @@ def _names(names: Sequence[str], *, option: str) -> Names:
     return tuple(names)
 
 
-def _certificates(run: api.Run, inputs: Inputs, plans: plan.Plans) -> Certificates | None:
-    return certificates(planned_shapes(plans), accepted_shapes(run.folder), inputs.tiers)
+def _certificates(run: api.Run, basis: Thawed, plans: plan.Plans) -> Certificates | None:
+    shapes = planned_shapes(plans), accepted_shapes(run.folder)
+    return certificates(*shapes, basis.tiers, axes=basis.axes)
 
 
 def _total(ledger: Ledger) -> str:

@@ -31,7 +31,7 @@ def diff(old: str, new: str, *, run: Path | None, json: bool) -> None:
     found = compare(before, after)
     rows: Affected | None = None
     if run is not None:
-        harms = taxonomy.load(api.open_run(run).recipe.taxonomy).harms
+        harms = api.basis(api.open_run(run)).tree.harms
         planned = (item for path in plans(run) for item in plan.every(path))
         rows = affected(planned, old=[before], new=[after], harms=harms)
     if json:

@@ -6,10 +6,10 @@ Without `reveal` no prompt, answer or evidence is printed, nor a reason that quo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -18,14 +18,11 @@ from rich.text import Text
 
 from safegen import api
 from safegen.cli import policy_look
-from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
+from safegen.cli.screen import clean, console, facts, grid, json_line, put, say_what_differs, word
 from safegen.errors import AssetNotFound, UserError
-from safegen.policy import spec
+from safegen.policy.spec import Policy
 from safegen.store.columns import record_row
 from safegen.types import Record, Verdict
-
-if TYPE_CHECKING:
-    from safegen.recipe import Recipe
 
 DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
 ASSISTANCE = {
@@ -85,8 +82,10 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     run = api.open_run(folder)
     if not run.folder.finished():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
-    says = {} if json else sentences(run.recipe)
-    explained = policy_look.why(run) if why else None
+    basis = api.basis(run)
+    say_what_differs(basis)
+    says = {} if json else sentences(basis.policies)
+    explained = policy_look.why(basis) if why else None
     out = console(sys.stdout)
     shown = 0
     for record in (r for r in _records(run) if wanted.takes(r)):
@@ -121,16 +120,9 @@ def _records(run: api.Run) -> Iterator[Record]:
         yield from run.folder.read_records(shard)
 
 
-def sentences(recipe: Recipe) -> Says:
-    """What each rule says, of the specs that are still at hand."""
-    says: Says = {}
-    for name in recipe.policies:
-        try:
-            policy = spec.load(name)
-        except UserError:
-            continue
-        says |= {(policy.policy_id, rule.id): rule.says for rule in policy.rules}
-    return says
+def sentences(policies: Iterable[Policy]) -> Says:
+    """What each rule of some specs says."""
+    return {(p.policy_id, rule.id): rule.says for p in policies for rule in p.rules}
 
 
 # Any: Arrow's types stand in the schema of records.
