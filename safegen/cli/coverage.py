@@ -107,9 +107,11 @@ def _total(ledger: Ledger) -> str:
 
 
 def _put(out: Console, shown: Shown) -> None:
-    put(out, *_table(out, shown), "")
-    if shown.heat:
-        put(out, *draw(shown.ledger.by(shown.heat), shown.heat, width=out.width), "")
+    heat, same = shown.heat, set(shown.heat or ()) == set(shown.by)
+    if not same:
+        put(out, *_table(out, shown), "")
+    if heat:
+        put(out, *draw(shown.ledger.by(heat), heat, width=out.width, planned=same), "")
     if shown.target is not None:
         style = "yellow" if shown.target.short else "green"
         put(out, word(f"target: {shown.target.line}", style), "")
@@ -125,12 +127,16 @@ def _table(out: Console, shown: Shown) -> Iterator[RenderableType]:
     cells = shown.ledger.by(shown.by)
     if len(shown.by) == 2:
         table = _cross(cells, shown)
-        wide = out.options.update(width=PIPE_WIDTH)
-        if out.measure(table, options=wide).maximum <= out.width:
+        if _fits(out, table):
             yield table
             yield word("  accepted/planned of each cell; – is not planned", "dim")
             return
-    yield _long(cells, shown, narrow=out.width < 72)
+    yield from _long(out, cells, shown)
+
+
+def _fits(out: Console, table: RenderableType) -> bool:
+    wide = out.options.update(width=PIPE_WIDTH)
+    return out.measure(table, options=wide).maximum <= out.width
 
 
 def _cross(cells: Mapping[Cell, Counts], shown: Shown) -> RenderableType:
@@ -150,20 +156,43 @@ def _cross(cells: Mapping[Cell, Counts], shown: Shown) -> RenderableType:
     return table
 
 
-def _long(cells: Mapping[Cell, Counts], shown: Shown, *, narrow: bool) -> RenderableType:
-    """A line for each cell; on a narrow terminal its axes share one column."""
+def _long(out: Console, cells: Mapping[Cell, Counts], shown: Shown) -> Iterator[RenderableType]:
+    """A line for each cell, as wide as there is room.
+
+    What does not fit gives way in this order: axes with one value alone, which are named below; steps,
+    which share a column; axes, which share one too and wrap.
+    """
+    every = range(len(shown.by))
+    varied = [n for n in every if len({cell[n] for cell in cells}) > 1] or list(every)
+    for kept, brief in ((list(every), False), (varied, False), (varied, True)):
+        table = _lines(cells, shown, kept, brief=brief, joined=False)
+        if _fits(out, table):
+            break
+    else:
+        table = _lines(cells, shown, varied, brief=True, joined=True)
+        kept = varied
+    yield table
+    alone = [f"{shown.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
+    if alone:
+        yield word(f"  every row: {', '.join(alone)}", "dim")
+
+
+def _lines(
+    cells: Mapping[Cell, Counts], shown: Shown, kept: Sequence[int], *, brief: bool, joined: bool
+) -> RenderableType:
     missing = ["missing"] if _missing(shown) else []
-    axes = [" · ".join(shown.by)] if narrow else list(shown.by)
-    steps = ["acc/plan"] if narrow else ["planned", "made", "accepted"]
+    axes = [shown.by[n] for n in kept]
+    axes = [" · ".join(axes)] if joined else axes
+    steps = ["acc/plan"] if brief else ["planned", "made", "accepted"]
     heads = [*axes, *steps, *missing, ""]
     table = grid(*heads, right=range(len(axes), len(heads) - 1))
-    if narrow:
+    if joined:
         table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
     for cell, c in [*cells.items(), (None, _sum(list(cells.values())))]:
-        parts = ["all"] * len(shown.by) if cell is None else list(cell)
-        names = ["all" if cell is None else " · ".join(parts)] if narrow else parts
+        parts = ["all"] * len(kept) if cell is None else [cell[n] for n in kept]
+        names = ["all" if cell is None else " · ".join(parts)] if joined else parts
         counts = (
-            [_share(c)] if narrow else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
+            [_share(c)] if brief else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
         )
         lacks = sum(_missing(shown).values()) if cell is None else _missing(shown).get(cell, 0)
         more = [_lack(lacks)] if missing else []

@@ -169,9 +169,9 @@ def tell(found: Explanation, planned: Planned | None, out: Console) -> None:
         pairs.insert(0, ("scenario", word(planned.scenario.scenario_id)))
     put(out, facts(pairs, indent=0), "")
     table(out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed])
-    rows = [(n.axis, n.value, _expected(n.rule), n.rule.id) for n in found.neighbours]
+    rows = [(n.axis, n.value, f"{_expected(n.rule)}, by {n.rule.id}") for n in found.neighbours]
     put(out, "")
-    table(out, ("if", "were", "then expected", "by"), rows)
+    table(out, ("if", "were", "then expected"), rows)
     if not rows:
         put(out, "no single change gives another outcome")
 
