@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from safegen import api
+from safegen import api, plugins
 from safegen.cli.heat import Names, draw, ordered
 from safegen.cli.screen import (
     PIPE_WIDTH,
@@ -34,6 +34,7 @@ from safegen.covered import (
     certificates_json,
     compared,
     counted,
+    planned_rows,
     planned_shapes,
 )
 from safegen.errors import UserError
@@ -41,6 +42,9 @@ from safegen.frozen import Thawed
 from safegen.rounds import settled
 from safegen.scenarios.coverage import Cell, Counts, Ledger
 from safegen.store import plan
+from safegen.types import MODES, Mode
+from safegen.validators import _elements
+from safegen.validators._elements import Reading
 from safegen.yamlfile import did_you_mean
 
 NAMED = 15
@@ -55,6 +59,8 @@ class Shown(NamedTuple):
     heat: Names | None
     target: TargetReport | None
     certificates: Certificates | None
+    required: Reading | None = None
+    """How the required elements of answers are checked; None where none is required."""
 
 
 def coverage(
@@ -73,6 +79,7 @@ def coverage(
         hot,
         settled(run.folder, basis),
         _certificates(run, basis, plans) if certificate else None,
+        _required(run, plans),
     )
     say_what_differs(basis)
     if json:
@@ -95,6 +102,19 @@ def _names(names: Sequence[str], *, option: str) -> Names:
     return tuple(names)
 
 
+def _required(run: api.Run, plans: plan.Plans) -> Reading | None:
+    validators, own = [v.use for v in run.recipe.validators], plugins.names("validators")
+    elements: dict[Mode, dict[str, None]] = {}
+    for row in planned_rows(plans, ("mode", "required")):
+        elements.setdefault(row["mode"], {}).update(dict.fromkeys(row["required"]))
+    readings: dict[Mode, Reading] = {
+        mode: _elements.read(mode, elements[mode], validators, own=own)
+        for mode in MODES
+        if elements.get(mode)
+    }
+    return _elements.together(readings) if readings else None
+
+
 def _certificates(run: api.Run, basis: Thawed, plans: plan.Plans) -> Certificates | None:
     shapes = planned_shapes(plans), accepted_shapes(run.folder)
     return certificates(*shapes, basis.tiers, axes=basis.axes)
@@ -115,6 +135,8 @@ def _put(out: Console, shown: Shown) -> None:
     if shown.target is not None:
         style = "yellow" if shown.target.short else "green"
         put(out, word(f"target: {shown.target.line}", style), "")
+    if shown.required is not None:
+        put(out, word(f"required elements: {shown.required.line}"), "")
     for head, lines in (("short of the target", _short(shown)), ("nothing accepted", _bare(shown))):
         if lines:
             put(out, word(f"{head} ({plural(len(lines), 'cell')})", "bold"), *_first(lines), "")
@@ -280,6 +302,9 @@ def _json(shown: Shown) -> dict[str, object]:
             for cell, c in shown.ledger.by(axes).items()
         ],
         "nothing_accepted": _bare(shown),
+        "required": None
+        if shown.required is None
+        else {"by_form": shown.required.by_form, "not_checked": shown.required.unread},
         "target": None if shown.target is None else shown.target.as_json(),
         "certificate": None
         if shown.certificates is None

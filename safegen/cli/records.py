@@ -16,13 +16,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from safegen import api
+from safegen import api, plugins
 from safegen.cli import policy_look
 from safegen.cli.screen import clean, console, facts, grid, json_line, put, say_what_differs, word
 from safegen.errors import AssetNotFound, UserError
 from safegen.policy.spec import Policy
 from safegen.store.columns import record_row
 from safegen.types import Record, Verdict
+from safegen.validators import _elements
 
 DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
 ASSISTANCE = {
@@ -173,12 +174,13 @@ def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
     )
     yield (
         "expected",
-        f"{expected.mode}, ceiling {_detail(expected.ceiling)}, floor {_detail(expected.floor)}"
-        + (f", required: {', '.join(expected.required)}" if expected.required else ""),
+        f"{expected.mode}, ceiling {_detail(expected.ceiling)}, floor {_detail(expected.floor)}",
     )
     for rule in expected.rule_ids:
         sentence = says.get((expected.policy_id, rule), "this spec is not at hand any more")
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
+    if expected.required:
+        yield "required", _required(record)
     yield (
         "draft",
         f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
@@ -186,6 +188,15 @@ def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
         + (f", style {draft.style}" if draft.style else ""),
     )
     yield "delivered", _delivered(record)
+
+
+def _required(record: Record) -> str:
+    """The required elements, and whether anything looked at them."""
+    expected = record.expectation
+    if not record.verdicts:
+        return ", ".join(expected.required)
+    validators, own = _elements.told(record.verdicts), plugins.names("validators")
+    return _elements.read(expected.mode, expected.required, validators, own=own).line
 
 
 def _delivered(record: Record) -> str:

@@ -162,6 +162,15 @@ def test_the_screen_has_table_map_and_certificate(
         assert words in told.out
 
 
+def test_what_looks_at_required_elements_is_said(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "coverage", finished).out
+    assert "decline judged by form only; safe_task not checked" in told
+    (found,) = call(capsys, "coverage", finished, "--json").lines
+    assert found["required"]["not_checked"] == ["safe_task"]
+
+
 def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
     call(capsys, "coverage", finished)

@@ -46,6 +46,16 @@ def test_a_record_shows_what_was_asked_expected_and_found(
     assert told.err == ""
 
 
+def test_a_record_says_what_looked_at_its_required_elements(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = records_of(finished)
+    record = next(r for r in records if "safe_task" in r.expectation.required)
+    told = call(capsys, "show", finished, record.draft.draft_id).out
+    assert "judged by form only; safe_task not checked" in told
+    assert "limit" in told
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
 def test_without_reveal_no_text_is_shown(
     form: tuple[str, ...], finished: Path, capsys: pytest.CaptureFixture[str]
