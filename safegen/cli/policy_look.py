@@ -144,7 +144,7 @@ def why(basis: Basis) -> Callable[[Record], Explanation]:
 
 
 def tell(found: Explanation, planned: Planned | None, out: Console) -> None:
-    """Print what is expected of a situation, by which rule, and what would change it."""
+    """Print what is expected of a situation, and why."""
     at, rule = found.at, found.rule
     asked = " · ".join(
         part
@@ -163,14 +163,23 @@ def tell(found: Explanation, planned: Planned | None, out: Console) -> None:
         ("required", word(", ".join(rule.required) or "nothing in particular")),
         ("decided by", word(f"{rule.id} ({rule.authority}) of {found.policy.policy_id}", "bold")),
         ("", word(rule.says)),
-        ("written at", word(found.place or "")),
     ]
     if planned is not None:
         pairs.insert(0, ("scenario", word(planned.scenario.scenario_id)))
-    put(out, facts(pairs, indent=0), "")
-    table(out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed])
+    put(out, facts(pairs, indent=0))
+    because(found, out)
+
+
+def because(found: Explanation, out: Console) -> None:
+    """Print where the rule that decided is written, why no earlier one did, and what would change it."""
+    place = str(found.place or "in the run alone; its file is not at hand")
+    put(out, facts([("written at", word(place))], indent=0, width=10), "")
+    if found.passed:
+        table(
+            out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed]
+        )
+        put(out, "")
     rows = [(n.axis, n.value, f"{_expected(n.rule)}, by {n.rule.id}") for n in found.neighbours]
-    put(out, "")
     table(out, ("if", "were", "then expected"), rows)
     if not rows:
         put(out, "no single change gives another outcome")

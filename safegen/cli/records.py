@@ -98,10 +98,11 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
             more = {"why": explained(record).told()} if explained else {}
             sys.stdout.write(json_line(row(record, reveal=reveal) | more))
         else:
-            put(out, *layout(record, says, reveal=reveal), "")
+            put(out, *asked(record, says))
             if explained:
-                policy_look.tell(explained(record), None, out)
+                policy_look.because(explained(record), out)
                 put(out, "")
+            put(out, *delivered(record, reveal=reveal), "")
     if not shown:
         _none(run, folder, wanted)
 
@@ -153,18 +154,34 @@ def _reason(verdict: Verdict, record: Record) -> str:
 
 def layout(record: Record, says: Says, *, reveal: bool) -> list[RenderableType]:
     """A record as it is put on a screen."""
+    return [*asked(record, says), *delivered(record, reveal=reveal)]
+
+
+def asked(record: Record, says: Says) -> list[RenderableType]:
+    """What was asked and expected, and by which rule."""
     style = "green" if record.accepted else "red"
     mark = "accepted" if record.accepted else "not accepted"
     head = Text.assemble(
         word(record.scenario.harm, "bold"), "  ", word(record.draft.draft_id), "  ", (mark, style)
     )
+    return [head, facts(_told(record, says), width=9)]
+
+
+def delivered(record: Record, *, reveal: bool) -> list[RenderableType]:
+    """What came and what was found."""
+    draft = record.draft
+    made = (
+        f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
+        f" revision {draft.revision}, {draft.outcome}"
+        + (f", style {draft.style}" if draft.style else "")
+    )
+    told = facts([("draft", made), ("delivered", _delivered(record))], width=9)
     verdicts = [_verdicts(record, reveal=reveal)] if record.verdicts else []
-    texts = _texts(record) if reveal else ()
-    return [head, facts(_told(record, says), width=9), *verdicts, *texts]
+    return [told, *verdicts, *(_texts(record) if reveal else ())]
 
 
 def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
-    scenario, draft, expected = record.scenario, record.draft, record.expectation
+    scenario, expected = record.scenario, record.expectation
     yield "goal", f"{scenario.goal_id} · {scenario.task}"
     yield "scenario", f"{scenario.scenario_id} · set {scenario.set_id}"
     yield (
@@ -181,13 +198,6 @@ def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
     if expected.required:
         yield "required", _required(record)
-    yield (
-        "draft",
-        f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
-        f" revision {draft.revision}, {draft.outcome}"
-        + (f", style {draft.style}" if draft.style else ""),
-    )
-    yield "delivered", _delivered(record)
 
 
 def _required(record: Record) -> str:
