@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from safegen import assets, own_prompts
+from safegen import assets, frozen, own_prompts
 from safegen import recipe as recipes
 from safegen.curation.hedging import PATTERN as HEDGES
 from safegen.errors import AssetNotFound, UserError
-from safegen.inputs import Inputs, check_teachers, read_inputs
+from safegen.frozen import Thawed
+from safegen.inputs import Basis, Inputs, check_teachers, read_inputs
 from safegen.recipe import Recipe
 from safegen.rounds import next_round, settled
 from safegen.scenarios.prompt_files import OwnPrompts
@@ -181,7 +182,12 @@ async def _planned(
     return Worked(usage, 0, seconds)
 
 
-def build(folder: RunFolder, inputs: Inputs) -> BuildReport:
+def basis(run: Run, *, trusted: Sequence[str] = ()) -> Thawed:
+    """What a run was made with, read from its folder alone; see `safegen.frozen.basis`."""
+    return frozen.basis(run.folder, run.recipe, own=run.prompts, trusted=trusted)
+
+
+def build(folder: RunFolder, inputs: Inputs | Thawed) -> BuildReport:
     """Cut the views and write the dataset from the records on disk."""
     from safegen.build import build as cut
 
@@ -196,12 +202,13 @@ def build(folder: RunFolder, inputs: Inputs) -> BuildReport:
     )
 
 
-def _yardsticks(folder: RunFolder, inputs: Inputs) -> Yardsticks:
+def _yardsticks(folder: RunFolder, inputs: Basis) -> Yardsticks:
     from safegen.dataset.figures import Yardsticks
 
     hedges = inputs.locale.compiled.get(HEDGES)
     return Yardsticks(
         tiers=inputs.tiers,
+        axes=frozen.axes_of(folder),
         hedges={} if hedges is None else {inputs.locale.locale: hedges},
         target=settled(folder, inputs),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safegen import assets, plugins, yamlfile
+from safegen import assets, plugins
 from safegen.covered import TargetReport
 from safegen.curated import curated
 from safegen.curation.split import SPLITS, split_of
@@ -16,7 +16,7 @@ from safegen.dataset.figures import Figures, Yardsticks
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import Facts, Yield, compose, same, taxonomy_names
 from safegen.errors import ConfigError, DatasetInvalid
-from safegen.policy.spec import Policy, Spec
+from safegen.policy.spec import Policy, Source
 from safegen.recipe import Recipe
 from safegen.store import parquet
 from safegen.store.folder import RunFolder, write_json
@@ -193,19 +193,22 @@ def _used(policies: Sequence[Policy], facts: Facts) -> list[Policy]:
 def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileEntry]:
     """Copy the spec files byte by byte, inherited ones too."""
     files: dict[str, FileEntry] = {}
-    for policy in policies:
-        path: Path | None = policy.path
-        while path is not None:
-            spec = yamlfile.load(path, Spec)
-            name = f"policies/{spec.policy}.yaml"
-            if name in files:
-                break
+    for source in (source for policy in policies for source in policy.chain):
+        name = f"policies/{source.spec.policy}.yaml"
+        if name not in files:
             target = staged / name
             target.parent.mkdir(exist_ok=True)
-            target.write_bytes(path.read_bytes())
+            target.write_bytes(source.path.read_bytes() if source.at_hand else _written(source))
             files[name] = layout.entry(target)
-            path = assets.find("policies", spec.inherits) if spec.inherits else None
     return files
+
+
+def _written(source: Source) -> bytes:
+    """A spec whose file is gone, as a file."""
+    import yaml
+
+    spec = source.spec.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True).encode()
 
 
 def _report(run: RunFolder, facts: Facts, figures: Figures, *, changed: bool) -> BuildReport:

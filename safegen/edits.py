@@ -10,44 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
-from safegen.errors import StoreDamaged
+from safegen.frozen import policies_of
 from safegen.inputs import Inputs
 from safegen.policy.diff import Affected, affected
 from safegen.policy.mode import expect
-from safegen.policy.spec import Policy, Source, Spec, policy_for
+from safegen.policy.spec import policy_for
 from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.types import Planned
 
 logger = logging.getLogger(__name__)
-
-
-def frozen_policies(policies: Sequence[Policy]) -> list[list[dict[str, Any]]]:
-    """Specs with what they inherit, as JSON for `recipe.json`."""
-    return [[spec.model_dump(mode="json") for spec, _ in policy.chain] for policy in policies]
-
-
-def thawed_policies(folder: RunFolder) -> tuple[Policy, ...]:
-    """The specs that a run was begun with; none where it is older than that.
-
-    Raises:
-        StoreDamaged: they are not what this safegen writes.
-    """
-    from pydantic import ValidationError
-
-    told: Any = folder.frozen().get("policies") or []
-    try:
-        return tuple(
-            Policy(tuple(Source(Spec.model_validate(spec), folder.recipe) for spec in chain))
-            for chain in told
-        )
-    except (ValidationError, TypeError) as e:
-        raise StoreDamaged(
-            f"`{folder.recipe}` holds policies that this safegen cannot read; run again with"
-            " `--replan`: replies are kept"
-        ) from e
 
 
 def adopt(folder: RunFolder, inputs: Inputs) -> Affected:
@@ -59,7 +32,7 @@ def adopt(folder: RunFolder, inputs: Inputs) -> Affected:
         ConfigError: a planned leaf that no spec covers any more.
     """
     plans = plan.Plans(folder.plans)
-    old, harms = thawed_policies(folder), inputs.tree.harms
+    old, harms = policies_of(folder), inputs.tree.harms
     everything = (item for path in plans.paths for item in plan.every(path))
     found = affected(everything, old=old, new=inputs.policies, harms=harms)
     touched = {row.scenario_id for row in found.rows} | set(found.orphans)

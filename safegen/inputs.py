@@ -29,25 +29,31 @@ KINDS = {"prompt": "prompts", "axes": "axes", "scripts": "scripts"}
 """Kind of asset by the word that a fingerprint begins with."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Everything that a recipe names, read and checked."""
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What a run's rows are planned and judged by: enough to look at it and to cut its dataset."""
 
     recipe: Recipe
     tree: Taxonomy
     policies: tuple[Policy, ...]
     locale: Locale
-    draft_prompt: prompts.PromptFile
-    revise_prompt: prompts.PromptFile
     trusted: tuple[str, ...] = ()
     own: OwnPrompts | None = None
     """A user's prompts in place of the taxonomy's sets."""
-    named: recipes.Named = field(default_factory=recipes.Named)
 
     @property
     def tiers(self) -> dict[str, str]:
         """Policy tier by leaf."""
         return {name: harm.tier for name, harm in self.tree.harms.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(Basis):
+    """Everything that a recipe names, read and checked."""
+
+    draft_prompt: prompts.PromptFile
+    revise_prompt: prompts.PromptFile
+    named: recipes.Named = field(default_factory=recipes.Named)
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from safegen.covered import TargetReport, counted, draft_rows, planned_rows, wanted
-from safegen.inputs import Inputs
+from safegen.errors import UserError
+from safegen.inputs import Basis, Inputs
 from safegen.recipe import Recipe
 from safegen.scenarios.authored import authored_sets
 from safegen.scenarios.coverage import Cell, Ledger, facts
@@ -63,19 +64,29 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
     return Decision(True, why, short, _rates(ledger))
 
 
-def settled(folder: RunFolder, inputs: Inputs) -> TargetReport | None:
+def settled(folder: RunFolder, inputs: Basis) -> TargetReport | None:
     """How far the target is met and why the run stopped there; None without a target."""
     target = inputs.recipe.target
     if target is None:
         return None
     found, plans = decide(folder, inputs.recipe), plan.Plans(folder.plans)
     why = found.why
-    if found.goes_on and not any(_TopUp(folder, inputs, plans, found).sets(plans.rounds)):
-        why = "nothing is left to ask"
+    if found.goes_on:
+        why = _why(_TopUp(folder, inputs, plans, found), plans.rounds) or found.why
     cells = {
         tuple(str(row[name]) for name in target.per) for row in planned_rows(plans, target.per)
     }
     return TargetReport(target.accepted, target.per, len(cells), found.short, why)
+
+
+def _why(round_: _TopUp, number: int) -> str | None:
+    """Why no further round is due; None where one is."""
+    try:
+        return None if any(round_.sets(number)) else "nothing is left to ask"
+    except UserError:
+        return (
+            "whether anything is left to ask cannot be told: the taxonomy's goals are not at hand"
+        )
 
 
 def next_round(folder: RunFolder, inputs: Inputs) -> bool:
@@ -100,7 +111,7 @@ class _TopUp:
     """One round being planned; `left` is what each cell is still expected to lack."""
 
     def __init__(
-        self, folder: RunFolder, inputs: Inputs, plans: plan.Plans, decided: Decision
+        self, folder: RunFolder, inputs: Basis, plans: plan.Plans, decided: Decision
     ) -> None:
         assert inputs.recipe.target is not None
         self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import chain
 from typing import Literal, NamedTuple
 
 from safegen import __version__, edits, languages
+from safegen import frozen as frozen_files
 from safegen.crew import at_work, check_labellers
 from safegen.errors import RecipeMismatch, UserError
 from safegen.inputs import Inputs
 from safegen.progress import Progress
 from safegen.recipe import Recipe
+from safegen.scenarios import axes as axes_file
 from safegen.scenarios.authored import authored_probes, authored_sets
 from safegen.scenarios.authored_dialogues import authored_dialogues
 from safegen.scenarios.sets import plan_sets, shards
@@ -60,11 +62,10 @@ def open_folder(folder: RunFolder) -> Lock:
     return Lock(folder.root / "lock")
 
 
-def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool, adopting: bool = True) -> None:
+def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     """Write the recipe as resolved, or compare with the one that began the run.
 
-    Edited specs are adopted, which lets their rows be done again, unless `adopting` is off: who asks
-    no model must leave the records alone.
+    Edited specs are adopted, which lets their rows be done again. The axes stay those of the plan.
 
     Raises:
         RecipeMismatch: naming the keys and files that differ.
@@ -76,22 +77,41 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool, adopting: bool = 
             path.unlink(missing_ok=True)
     elif folder.plan(0).exists():
         differing = differences(folder, inputs)
-        if adopting and edits.only_policies(differing):
+        if edits.only_policies(differing):
             edits.adopt(folder, inputs)
         elif differing:
-            raise RecipeMismatch(
-                f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
-                " it, choose another `--output`, or plan anew with `--replan` (paid replies are kept)"
-            )
+            raise mismatch(folder, differing)
+    planned = folder.plan(0).exists()
     frozen = {
         "recipe": inputs.recipe.model_dump(mode="json"),
         "digests": inputs.recipe.digests() | inputs.fingerprints,
-        "policies": edits.frozen_policies(inputs.policies),
+        **frozen_files.told(inputs, frozen_files.axes_of(folder) if planned else axes_file.load()),
         "safegen": __version__,
     }
     if inputs.own is not None:
         frozen["prompts"] = inputs.own.frozen()
     folder.freeze(frozen)
+
+
+def refreeze(folder: RunFolder, basis: frozen_files.Thawed) -> None:
+    """Take another recipe's version, views and split for a run that is only cut again.
+
+    Raises:
+        RecipeMismatch: a key that decides what is asked or judged differs.
+    """
+    before, now = folder.frozen(), basis.recipe.digests()
+    differing = [k for k, digest in now.items() if before["digests"].get(k, digest) != digest]
+    if differing:
+        raise mismatch(folder, differing)
+    folder.freeze(before | {"recipe": basis.recipe.model_dump(mode="json")})
+
+
+def mismatch(folder: RunFolder, differing: Sequence[str]) -> RecipeMismatch:
+    """The error that names what differs from what began a run."""
+    return RecipeMismatch(
+        f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
+        " it, choose another `--output`, or plan anew with `--replan` (paid replies are kept)"
+    )
 
 
 def differences(folder: RunFolder, inputs: Inputs) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from safegen import api
+from safegen import api, plugins
 from safegen.cli.heat import Names, draw, ordered
 from safegen.cli.screen import (
     PIPE_WIDTH,
@@ -21,6 +21,7 @@ from safegen.cli.screen import (
     number,
     plural,
     put,
+    say_what_differs,
     share,
     word,
 )
@@ -33,13 +34,17 @@ from safegen.covered import (
     certificates_json,
     compared,
     counted,
+    planned_rows,
     planned_shapes,
 )
 from safegen.errors import UserError
-from safegen.inputs import Inputs, read_inputs
+from safegen.frozen import Thawed
 from safegen.rounds import settled
 from safegen.scenarios.coverage import Cell, Counts, Ledger
 from safegen.store import plan
+from safegen.types import MODES, Mode
+from safegen.validators import _elements
+from safegen.validators._elements import Reading
 from safegen.yamlfile import did_you_mean
 
 NAMED = 15
@@ -54,6 +59,8 @@ class Shown(NamedTuple):
     heat: Names | None
     target: TargetReport | None
     certificates: Certificates | None
+    required: Reading | None = None
+    """How the required elements of answers are checked; None where none is required."""
 
 
 def coverage(
@@ -63,16 +70,18 @@ def coverage(
     axes = _names(by.split(","), option="--by")
     hot = _names(heat, option="--heat") if heat else None
     run = api.open_run(folder)
-    inputs = read_inputs(run.recipe)
+    basis = api.basis(run)
     plans = plan.Plans(run.folder.plans)
     every = tuple(dict.fromkeys([*axes, *(hot or ()), "harm", "intent", "mode", "language"]))
     shown = Shown(
         counted(run.folder, plans, per=every),
         axes,
         hot,
-        settled(run.folder, inputs),
-        _certificates(run, inputs, plans) if certificate else None,
+        settled(run.folder, basis),
+        _certificates(run, basis, plans) if certificate else None,
+        _required(run, plans),
     )
+    say_what_differs(basis)
     if json:
         sys.stdout.write(json_line({"folder": str(folder), **_json(shown)}))
         return
@@ -93,8 +102,22 @@ def _names(names: Sequence[str], *, option: str) -> Names:
     return tuple(names)
 
 
-def _certificates(run: api.Run, inputs: Inputs, plans: plan.Plans) -> Certificates | None:
-    return certificates(planned_shapes(plans), accepted_shapes(run.folder), inputs.tiers)
+def _required(run: api.Run, plans: plan.Plans) -> Reading | None:
+    validators, own = [v.use for v in run.recipe.validators], plugins.names("validators")
+    elements: dict[Mode, dict[str, None]] = {}
+    for row in planned_rows(plans, ("mode", "required")):
+        elements.setdefault(row["mode"], {}).update(dict.fromkeys(row["required"]))
+    readings: dict[Mode, Reading] = {
+        mode: _elements.read(mode, elements[mode], validators, own=own)
+        for mode in MODES
+        if elements.get(mode)
+    }
+    return _elements.together(readings) if readings else None
+
+
+def _certificates(run: api.Run, basis: Thawed, plans: plan.Plans) -> Certificates | None:
+    shapes = planned_shapes(plans), accepted_shapes(run.folder)
+    return certificates(*shapes, basis.tiers, axes=basis.axes)
 
 
 def _total(ledger: Ledger) -> str:
@@ -104,12 +127,16 @@ def _total(ledger: Ledger) -> str:
 
 
 def _put(out: Console, shown: Shown) -> None:
-    put(out, *_table(out, shown), "")
-    if shown.heat:
-        put(out, *draw(shown.ledger.by(shown.heat), shown.heat, width=out.width), "")
+    heat, same = shown.heat, set(shown.heat or ()) == set(shown.by)
+    if not same:
+        put(out, *_table(out, shown), "")
+    if heat:
+        put(out, *draw(shown.ledger.by(heat), heat, width=out.width, planned=same), "")
     if shown.target is not None:
         style = "yellow" if shown.target.short else "green"
         put(out, word(f"target: {shown.target.line}", style), "")
+    if shown.required is not None:
+        put(out, word(f"required elements: {shown.required.line}"), "")
     for head, lines in (("short of the target", _short(shown)), ("nothing accepted", _bare(shown))):
         if lines:
             put(out, word(f"{head} ({plural(len(lines), 'cell')})", "bold"), *_first(lines), "")
@@ -122,12 +149,16 @@ def _table(out: Console, shown: Shown) -> Iterator[RenderableType]:
     cells = shown.ledger.by(shown.by)
     if len(shown.by) == 2:
         table = _cross(cells, shown)
-        wide = out.options.update(width=PIPE_WIDTH)
-        if out.measure(table, options=wide).maximum <= out.width:
+        if _fits(out, table):
             yield table
             yield word("  accepted/planned of each cell; – is not planned", "dim")
             return
-    yield _long(cells, shown, narrow=out.width < 72)
+    yield from _long(out, cells, shown)
+
+
+def _fits(out: Console, table: RenderableType) -> bool:
+    wide = out.options.update(width=PIPE_WIDTH)
+    return out.measure(table, options=wide).maximum <= out.width
 
 
 def _cross(cells: Mapping[Cell, Counts], shown: Shown) -> RenderableType:
@@ -147,20 +178,43 @@ def _cross(cells: Mapping[Cell, Counts], shown: Shown) -> RenderableType:
     return table
 
 
-def _long(cells: Mapping[Cell, Counts], shown: Shown, *, narrow: bool) -> RenderableType:
-    """A line for each cell; on a narrow terminal its axes share one column."""
+def _long(out: Console, cells: Mapping[Cell, Counts], shown: Shown) -> Iterator[RenderableType]:
+    """A line for each cell, as wide as there is room.
+
+    What does not fit gives way in this order: axes with one value alone, which are named below; steps,
+    which share a column; axes, which share one too and wrap.
+    """
+    every = range(len(shown.by))
+    varied = [n for n in every if len({cell[n] for cell in cells}) > 1] or list(every)
+    for kept, brief in ((list(every), False), (varied, False), (varied, True)):
+        table = _lines(cells, shown, kept, brief=brief, joined=False)
+        if _fits(out, table):
+            break
+    else:
+        table = _lines(cells, shown, varied, brief=True, joined=True)
+        kept = varied
+    yield table
+    alone = [f"{shown.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
+    if alone:
+        yield word(f"  every row: {', '.join(alone)}", "dim")
+
+
+def _lines(
+    cells: Mapping[Cell, Counts], shown: Shown, kept: Sequence[int], *, brief: bool, joined: bool
+) -> RenderableType:
     missing = ["missing"] if _missing(shown) else []
-    axes = [" · ".join(shown.by)] if narrow else list(shown.by)
-    steps = ["acc/plan"] if narrow else ["planned", "made", "accepted"]
+    axes = [shown.by[n] for n in kept]
+    axes = [" · ".join(axes)] if joined else axes
+    steps = ["acc/plan"] if brief else ["planned", "made", "accepted"]
     heads = [*axes, *steps, *missing, ""]
     table = grid(*heads, right=range(len(axes), len(heads) - 1))
-    if narrow:
+    if joined:
         table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
     for cell, c in [*cells.items(), (None, _sum(list(cells.values())))]:
-        parts = ["all"] * len(shown.by) if cell is None else list(cell)
-        names = ["all" if cell is None else " · ".join(parts)] if narrow else parts
+        parts = ["all"] * len(kept) if cell is None else [cell[n] for n in kept]
+        names = ["all" if cell is None else " · ".join(parts)] if joined else parts
         counts = (
-            [_share(c)] if narrow else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
+            [_share(c)] if brief else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
         )
         lacks = sum(_missing(shown).values()) if cell is None else _missing(shown).get(cell, 0)
         more = [_lack(lacks)] if missing else []
@@ -248,6 +302,9 @@ def _json(shown: Shown) -> dict[str, object]:
             for cell, c in shown.ledger.by(axes).items()
         ],
         "nothing_accepted": _bare(shown),
+        "required": None
+        if shown.required is None
+        else {"by_form": shown.required.by_form, "not_checked": shown.required.unread},
         "target": None if shown.target is None else shown.target.as_json(),
         "certificate": None
         if shown.certificates is None

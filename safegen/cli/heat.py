@@ -39,25 +39,40 @@ def _values(cells: Mapping[Cell, Counts], axes: Names, at: int) -> list[str]:
     return [*known, *sorted(found - set(known))]
 
 
-def draw(cells: Mapping[Cell, Counts], axes: Names, *, width: int) -> Iterator[RenderableType]:
-    """Lines of the map; columns are numbered and named below where their names do not fit."""
+def draw(
+    cells: Mapping[Cell, Counts], axes: Names, *, width: int, planned: bool = False
+) -> Iterator[RenderableType]:
+    """Lines of the map; columns are numbered and named below where their names do not fit.
+
+    Args:
+        cells: what is shown.
+        axes: of the rows and of the columns.
+        width: of the screen; columns beyond it come below the first ones.
+        planned: tell what is planned beside what is accepted, as a table in its place would.
+    """
     rows, columns = ordered(cells, axes)
-    left = max(len(name) for name in [*rows, axes[0]])
-    most = max([len(f"{c.accepted:,}") for c in cells.values()] or [1])
+    most = max([len(_figure(c, planned)) for c in cells.values()] or [1])
     named = [max(len(name), most + 2) for name in columns]
+    left = min(max(len(name) for name in [*rows, axes[0]]), max(width // 2, 8))
     numbered = 2 + left + sum(n + 2 for n in named) > width
     sizes = [max(len(str(len(columns))), most + 2)] * len(columns) if numbered else named
-    left = min(left, max(width - 2 - sum(n + 2 for n in sizes), 8))
     heads = [str(n + 1) for n in range(len(columns))] if numbered else columns
+    at_once = max(1, (width - 2 - left) // (sizes[0] + 2)) if numbered else len(columns)
     yield word(f"heat map: {axes[0]} by {axes[1]}", "bold")
-    yield _line(axes[0], left, [Text(h, "dim") for h in heads], sizes)
-    for row in rows:
-        told = [_cell(cells.get((row, column)), most) for column in columns]
-        yield _line(row, left, told, sizes)
+    for start in range(0, len(columns), at_once):
+        part = slice(start, start + at_once)
+        yield _line(axes[0], left, [Text(h, "dim") for h in heads[part]], sizes[part])
+        for row in rows:
+            told = [_cell(cells.get((row, c)), most, planned=planned) for c in columns[part]]
+            yield _line(row, left, told, sizes[part])
     if numbered:
-        yield word("columns: " + ", ".join(f"{n + 1} {c}" for n, c in enumerate(columns)), "dim")
+        yield word("columns: " + ", ".join(f"{n}={c}" for n, c in enumerate(columns, 1)), "dim")
     for line in LEGEND:
-        yield Text(f"  {line}", "dim")
+        yield Text(f"  {line}{'/planned' if planned and 'number' in line else ''}", "dim")
+
+
+def _figure(counts: Counts, planned: bool) -> str:
+    return f"{counts.accepted:,}/{counts.planned:,}" if planned else f"{counts.accepted:,}"
 
 
 def _line(name: str, left: int, cells: Sequence[Text], sizes: Sequence[int]) -> Text:
@@ -71,7 +86,7 @@ def _line(name: str, left: int, cells: Sequence[Text], sizes: Sequence[int]) -> 
     return line
 
 
-def _cell(counts: Counts | None, most: int) -> Text:
+def _cell(counts: Counts | None, most: int, *, planned: bool) -> Text:
     if counts is None or not counts.planned:
         return Text(NONE[0].ljust(most + 2), NONE[1])
     if not counts.accepted:
@@ -79,4 +94,4 @@ def _cell(counts: Counts | None, most: int) -> Text:
     else:
         part = counts.accepted / counts.planned
         sign, style = next((s, c) for least, s, c in SHADES if part >= least)
-    return Text(f"{sign} {counts.accepted:>{most},}", style)
+    return Text(f"{sign} {_figure(counts, planned):>{most}}", style)

@@ -81,12 +81,15 @@ def diff(
     old: Annotated[str, typer.Argument(help="A spec by name or path: before.")],
     new: Annotated[str, typer.Argument(help="A spec by name or path: after.")],
     run: RunFolder = None,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Name the scenarios of --run that change.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List what changes from one spec to another and, with --run, which rows to do again."""
     from safegen.cli import policy_diff
 
-    policy_diff.diff(old, new, run=run, json=json)
+    policy_diff.diff(old, new, run=run, ids=ids, json=json)
 
 
 @app.command("import")

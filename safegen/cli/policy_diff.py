@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console, RenderableType
 
 from safegen import api, taxonomy
 from safegen.cli.policy_look import plans
-from safegen.cli.screen import console, facts, json_line, number, put, word
+from safegen.cli.screen import console, facts, json_line, number, plural, put, word
 from safegen.cli.tables import table, write
-from safegen.errors import ConfigError
+from safegen.errors import ConfigError, UserError
 from safegen.policy import fms, spec
 from safegen.policy.check import check
-from safegen.policy.diff import Affected, Change, Difference, affected
+from safegen.policy.diff import Affected, Change, Difference, Redo, Row, affected
 from safegen.policy.diff import diff as compare
 from safegen.policy.model import SPACE, Rule, Situation
+from safegen.policy.spec import Policy
 from safegen.store import plan
+from safegen.types import Expectation, Planned
 
-WORDS = {
-    "draft": "draft and judge again",
-    "judge": "judge again",
-    "relabel": "keep; only the spec's id changes",
+TO_DO: Mapping[Redo, tuple[str, str]] = {
+    "draft": ("to draft and judge again", "what the teacher is told changes"),
+    "judge": ("to judge again, drafts stay", "what a judge is told changes"),
+    "relabel": ("stay, under the new spec's id", "nothing that concerns them changes"),
 }
+"""What is to be done with rows, and why where their expectation stays."""
 
 
-def diff(old: str, new: str, *, run: Path | None, json: bool) -> None:
+def diff(old: str, new: str, *, run: Path | None, ids: bool, json: bool) -> None:
     """Print what changes, and which rows of a run it concerns."""
+    if ids and run is None:
+        raise UserError("`--ids` names scenarios of a run; name its folder with `--run FOLDER`")
     before, after = spec.load(old), spec.load(new)
     found = compare(before, after)
-    rows: Affected | None = None
-    if run is not None:
-        harms = taxonomy.load(api.open_run(run).recipe.taxonomy).harms
-        planned = (item for path in plans(run) for item in plan.every(path))
-        rows = affected(planned, old=[before], new=[after], harms=harms)
+    rows = None if run is None else _counted(run, before, after)
     if json:
-        sys.stdout.write(json_line(_facts(found, rows)))
+        sys.stdout.write(json_line(_facts(found, None if rows is None else rows.affected)))
         return
     out = console(sys.stdout)
     put(out, word(f"{before.policy_id} → {after.policy_id}", "bold"), "")
@@ -52,7 +58,7 @@ def diff(old: str, new: str, *, run: Path | None, json: bool) -> None:
     put(out, f"texts that change: {len(found.texts)}")
     table(out, ("part", "", "text"), list(_texts(found)))
     if rows is not None:
-        _rows(rows)
+        _put_rows(out, rows, ids=ids)
 
 
 def _texts(found: Difference) -> list[tuple[str, str, str]]:
@@ -69,13 +75,20 @@ def _step(change: Change) -> str:
     parts = (
         [f"{_outcome(before)} → {_outcome(after)}"] if _outcome(before) != _outcome(after) else []
     )
-    parts += [f"+{name}" for name in after.required if name not in before.required]
-    parts += [f"-{name}" for name in before.required if name not in after.required]
-    return " ".join(parts) or "the order of what is required"
+    parts += _required(before, after)
+    return "; ".join(parts) or "the order of what is required"
 
 
-def _outcome(rule: Rule) -> str:
-    return f"{rule.mode} {rule.floor}-{rule.ceiling}"
+def _required(before: Rule | Expectation, after: Rule | Expectation) -> list[str]:
+    more = [name for name in after.required if name not in before.required]
+    less = [name for name in before.required if name not in after.required]
+    told = [f"requires {', '.join(more)} too"] if more else []
+    return told + ([f"requires {', '.join(less)} no more"] if less else [])
+
+
+def _outcome(rule: Rule | Expectation) -> str:
+    floor = f", floor {rule.floor}" if rule.floor else ""
+    return f"{rule.mode}, ceiling {rule.ceiling}{floor}"
 
 
 def _where(changes: list[Change]) -> str:
@@ -88,19 +101,85 @@ def _where(changes: list[Change]) -> str:
     return ", ".join(parts) or "everywhere"
 
 
-def _rows(found: Affected) -> None:
-    out = console(sys.stdout)
-    counts = Counter((row.redo, row.harm, row.before.mode, row.after.mode) for row in found.rows)
-    told = [
-        (WORDS[redo], harm, before if before == after else f"{before} → {after}", count)
-        for (redo, harm, before, after), count in sorted(counts.items())
+class Counted(NamedTuple):
+    """The rows of a run that two specs concern."""
+
+    affected: Affected
+    run: Path
+    old: Policy
+    new: Policy
+    prompts: int
+    under: int
+    """Prompts that were made under the old spec."""
+    orphans: dict[str, str]
+    """Leaf by id of the prompts whose leaf the new spec does not cover."""
+
+
+def _counted(run: Path, old: Policy, new: Policy) -> Counted:
+    harms = api.basis(api.open_run(run)).tree.harms
+    leaves: dict[str, str] = {}
+    size = Counter[str]()
+
+    def planned() -> Iterator[Planned]:
+        for item in (item for path in plans(run) for item in plan.every(path)):
+            if item.first:  # further candidates of a prompt that was there before
+                continue
+            size["prompts"] += 1
+            size["under"] += item.expectation.policy_id.split("@")[0] == old.spec.policy
+            if not new.covers(item.scenario.harm):
+                leaves[item.scenario.scenario_id] = item.scenario.harm
+            yield item
+
+    found = affected(planned(), old=[old], new=[new], harms=harms)
+    orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in found.orphans}
+    return Counted(found, run, old, new, size["prompts"], size["under"], orphans)
+
+
+def _put_rows(out: Console, rows: Counted, *, ids: bool) -> None:
+    """Say in words which rows change, from what to what."""
+    groups: dict[tuple[Redo, tuple[str, ...]], list[Row]] = {}
+    for row in rows.affected.rows:
+        groups.setdefault((row.redo, _change(row)), []).append(row)
+    stay = rows.under - len(rows.affected.rows) - len(rows.orphans)
+    named = f"{number(rows.under)} of {plural(rows.prompts, 'prompt')} in {rows.run}"
+    put(out, "", word(f"{named} were made under {rows.old.spec.policy}", "bold"))
+    for redo, (to_do, _) in TO_DO.items():
+        for (of, told), found in groups.items():
+            if of == redo:
+                leaves = Counter(row.harm for row in found)
+                named = [row.scenario_id for row in found] if ids else []
+                _group(out, f"{plural(len(found), 'prompt')} {to_do}", told, leaves, named)
+    if rows.orphans:
+        head = f"{plural(len(rows.orphans), 'prompt')} of leaves that {rows.new.spec.policy} does not cover"
+        told = ("nothing is said; a recipe needs another spec for these leaves",)
+        _group(out, head, told, Counter(rows.orphans.values()), list(rows.orphans) if ids else [])
+    if stay:
+        put(out, "", word(f"  {plural(stay, 'prompt')} as they are".strip()))
+    if rows.affected.rows and not ids:
+        put(out, "", word("`--ids` names the scenarios, `--json` has all of it", "dim"))
+
+
+def _change(row: Row) -> tuple[str, ...]:
+    """From what to what a row's expectation changes, in lines; the reason where it stays."""
+    before, after = row.before, row.after
+    outcomes = _outcome(before), _outcome(after)
+    parts = [f"{outcomes[0]} → {outcomes[1]}"] if outcomes[0] != outcomes[1] else []
+    parts += _required(before, after)
+    if not parts:
+        return (f"expectation as it is; {TO_DO[row.redo][1]}",)
+    return (*parts, f"by {', '.join(before.rule_ids)} → {', '.join(after.rule_ids)}")
+
+
+def _group(
+    out: Console, head: str, told: Sequence[str], leaves: Counter[str], ids: Sequence[str]
+) -> None:
+    pairs: list[tuple[str, RenderableType]] = [
+        ("" if n else "change", word(line)) for n, line in enumerate(told)
     ]
-    put(
-        out,
-        f"scenarios: {len(found.draft)} to draft again, {len(found.judge)} to judge again,"
-        f" {len(found.relabel)} to relabel, {len(found.orphans)} without a spec",
-    )
-    table(out, ("to do", "harm", "mode", "scenarios"), told)
+    pairs.append(("leaves", word(", ".join(f"{h} {n}" for h, n in sorted(leaves.items())))))
+    if ids:
+        pairs.append(("ids", word(" ".join(ids))))
+    put(out, "", word(head), facts(pairs, indent=2))
 
 
 def _facts(found: Difference, rows: Affected | None) -> dict[str, object]:
@@ -117,8 +196,13 @@ def _facts(found: Difference, rows: Affected | None) -> dict[str, object]:
             "judge": rows.judge,
             "relabel": rows.relabel,
             "orphans": rows.orphans,
+            "changes": [_row_told(row) for row in rows.rows],
         }
     return told
+
+
+def _row_told(row: Row) -> dict[str, object]:
+    return {**row._asdict(), "before": asdict(row.before), "after": asdict(row.after)}
 
 
 def _told(rule: Rule) -> dict[str, object]:

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from safegen import api, assets, taxonomy
-from safegen.cli.screen import console, facts, json_line, put, word
+from safegen.cli.screen import console, facts, json_line, put, say_what_differs, word
 from safegen.cli.tables import table
 from safegen.errors import AssetNotFound, ConfigError
+from safegen.inputs import Basis
 from safegen.policy import compile as compiled
 from safegen.policy import explain as explained
 from safegen.policy import spec
@@ -108,7 +109,10 @@ def explain(
 
 def _planned(prefix: str, output: Path, policies: Sequence[str]) -> tuple[Planned, Asked]:
     run = api.open_run(output)
-    harms = taxonomy.load(run.recipe.taxonomy).harms
+    basis = api.basis(run)
+    harms, specs = basis.tree.harms, _load(policies) if policies else basis.policies
+    if not policies:
+        say_what_differs(basis)
     for path in plans(output):
         for item in plan.every(path):
             scenario = item.scenario
@@ -117,7 +121,6 @@ def _planned(prefix: str, output: Path, policies: Sequence[str]) -> tuple[Planne
                 at = Situation(
                     harm.tier, scenario.evidence, scenario.profile, scenario.requested_detail
                 )
-                specs = _load(policies or run.recipe.policies)
                 return item, Asked(spec.policy_for(specs, harm), at, harm.id)
     raise AssetNotFound(f"no scenario in `{output}` has an id that starts with `{prefix}`")
 
@@ -127,10 +130,9 @@ def plans(output: Path) -> list[Path]:
     return sorted((output / "run" / "plan").glob("*.parquet"), key=lambda p: (len(p.stem), p.stem))
 
 
-def why(run: api.Run) -> Callable[[Record], Explanation]:
-    """Explain records of a run by the specs that it names."""
-    harms = taxonomy.load(run.recipe.taxonomy).harms
-    specs = _load(run.recipe.policies)
+def why(basis: Basis) -> Callable[[Record], Explanation]:
+    """Explain records of a run by the specs under which they were judged."""
+    harms, specs = basis.tree.harms, basis.policies
 
     def told(record: Record) -> Explanation:
         scenario = record.scenario
@@ -142,7 +144,7 @@ def why(run: api.Run) -> Callable[[Record], Explanation]:
 
 
 def tell(found: Explanation, planned: Planned | None, out: Console) -> None:
-    """Print what is expected of a situation, by which rule, and what would change it."""
+    """Print what is expected of a situation, and why."""
     at, rule = found.at, found.rule
     asked = " · ".join(
         part
@@ -161,15 +163,24 @@ def tell(found: Explanation, planned: Planned | None, out: Console) -> None:
         ("required", word(", ".join(rule.required) or "nothing in particular")),
         ("decided by", word(f"{rule.id} ({rule.authority}) of {found.policy.policy_id}", "bold")),
         ("", word(rule.says)),
-        ("written at", word(found.place or "")),
     ]
     if planned is not None:
         pairs.insert(0, ("scenario", word(planned.scenario.scenario_id)))
-    put(out, facts(pairs, indent=0), "")
-    table(out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed])
-    rows = [(n.axis, n.value, _expected(n.rule), n.rule.id) for n in found.neighbours]
-    put(out, "")
-    table(out, ("if", "were", "then expected", "by"), rows)
+    put(out, facts(pairs, indent=0))
+    because(found, out)
+
+
+def because(found: Explanation, out: Console) -> None:
+    """Print where the rule that decided is written, why no earlier one did, and what would change it."""
+    place = str(found.place or "in the run alone; its file is not at hand")
+    put(out, facts([("written at", word(place))], indent=0, width=10), "")
+    if found.passed:
+        table(
+            out, ("earlier rule", "did not decide, since"), [_why(found, p) for p in found.passed]
+        )
+        put(out, "")
+    rows = [(n.axis, n.value, f"{_expected(n.rule)}, by {n.rule.id}") for n in found.neighbours]
+    table(out, ("if", "were", "then expected"), rows)
     if not rows:
         put(out, "no single change gives another outcome")
 

@@ -6,26 +6,24 @@ Without `reveal` no prompt, answer or evidence is printed, nor a reason that quo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from safegen import api
+from safegen import api, plugins
 from safegen.cli import policy_look
-from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
+from safegen.cli.screen import clean, console, facts, grid, json_line, put, say_what_differs, word
 from safegen.errors import AssetNotFound, UserError
-from safegen.policy import spec
+from safegen.policy.spec import Policy
 from safegen.store.columns import record_row
 from safegen.types import Record, Verdict
-
-if TYPE_CHECKING:
-    from safegen.recipe import Recipe
+from safegen.validators import _elements
 
 DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
 ASSISTANCE = {
@@ -85,8 +83,10 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     run = api.open_run(folder)
     if not run.folder.finished():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
-    says = {} if json else sentences(run.recipe)
-    explained = policy_look.why(run) if why else None
+    basis = api.basis(run)
+    say_what_differs(basis)
+    says = {} if json else sentences(basis.policies)
+    explained = policy_look.why(basis) if why else None
     out = console(sys.stdout)
     shown = 0
     for record in (r for r in _records(run) if wanted.takes(r)):
@@ -98,10 +98,11 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
             more = {"why": explained(record).told()} if explained else {}
             sys.stdout.write(json_line(row(record, reveal=reveal) | more))
         else:
-            put(out, *layout(record, says, reveal=reveal), "")
+            put(out, *asked(record, says))
             if explained:
-                policy_look.tell(explained(record), None, out)
+                policy_look.because(explained(record), out)
                 put(out, "")
+            put(out, *delivered(record, reveal=reveal), "")
     if not shown:
         _none(run, folder, wanted)
 
@@ -121,16 +122,9 @@ def _records(run: api.Run) -> Iterator[Record]:
         yield from run.folder.read_records(shard)
 
 
-def sentences(recipe: Recipe) -> Says:
-    """What each rule says, of the specs that are still at hand."""
-    says: Says = {}
-    for name in recipe.policies:
-        try:
-            policy = spec.load(name)
-        except UserError:
-            continue
-        says |= {(policy.policy_id, rule.id): rule.says for rule in policy.rules}
-    return says
+def sentences(policies: Iterable[Policy]) -> Says:
+    """What each rule of some specs says."""
+    return {(p.policy_id, rule.id): rule.says for p in policies for rule in p.rules}
 
 
 # Any: Arrow's types stand in the schema of records.
@@ -160,18 +154,34 @@ def _reason(verdict: Verdict, record: Record) -> str:
 
 def layout(record: Record, says: Says, *, reveal: bool) -> list[RenderableType]:
     """A record as it is put on a screen."""
+    return [*asked(record, says), *delivered(record, reveal=reveal)]
+
+
+def asked(record: Record, says: Says) -> list[RenderableType]:
+    """What was asked and expected, and by which rule."""
     style = "green" if record.accepted else "red"
     mark = "accepted" if record.accepted else "not accepted"
     head = Text.assemble(
         word(record.scenario.harm, "bold"), "  ", word(record.draft.draft_id), "  ", (mark, style)
     )
+    return [head, facts(_told(record, says), width=9)]
+
+
+def delivered(record: Record, *, reveal: bool) -> list[RenderableType]:
+    """What came and what was found."""
+    draft = record.draft
+    made = (
+        f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
+        f" revision {draft.revision}, {draft.outcome}"
+        + (f", style {draft.style}" if draft.style else "")
+    )
+    told = facts([("draft", made), ("delivered", _delivered(record))], width=9)
     verdicts = [_verdicts(record, reveal=reveal)] if record.verdicts else []
-    texts = _texts(record) if reveal else ()
-    return [head, facts(_told(record, says), width=9), *verdicts, *texts]
+    return [told, *verdicts, *(_texts(record) if reveal else ())]
 
 
 def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
-    scenario, draft, expected = record.scenario, record.draft, record.expectation
+    scenario, expected = record.scenario, record.expectation
     yield "goal", f"{scenario.goal_id} · {scenario.task}"
     yield "scenario", f"{scenario.scenario_id} · set {scenario.set_id}"
     yield (
@@ -181,19 +191,22 @@ def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
     )
     yield (
         "expected",
-        f"{expected.mode}, ceiling {_detail(expected.ceiling)}, floor {_detail(expected.floor)}"
-        + (f", required: {', '.join(expected.required)}" if expected.required else ""),
+        f"{expected.mode}, ceiling {_detail(expected.ceiling)}, floor {_detail(expected.floor)}",
     )
     for rule in expected.rule_ids:
         sentence = says.get((expected.policy_id, rule), "this spec is not at hand any more")
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
-    yield (
-        "draft",
-        f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
-        f" revision {draft.revision}, {draft.outcome}"
-        + (f", style {draft.style}" if draft.style else ""),
-    )
-    yield "delivered", _delivered(record)
+    if expected.required:
+        yield "required", _required(record)
+
+
+def _required(record: Record) -> str:
+    """The required elements, and whether anything looked at them."""
+    expected = record.expectation
+    if not record.verdicts:
+        return ", ".join(expected.required)
+    validators, own = _elements.told(record.verdicts), plugins.names("validators")
+    return _elements.read(expected.mode, expected.required, validators, own=own).line
 
 
 def _delivered(record: Record) -> str:

@@ -79,6 +79,18 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
 """What each kind of file is read into."""
 
 
+ABOUT = {
+    "recipe": "a run: which prompts, which teachers and validators, where to",
+    "taxonomy": "a tree of harms: leaves with tier and severity, and its files of sets",
+    "sets": "written goals of a taxonomy, with their prompts and knowledge",
+    "dialogues": "written conversations about the goals of a taxonomy",
+    "policy": "what may be answered about some leaves, and the spec's own cases",
+    "locale": "a language: operator turns, phrases and the validators' patterns",
+    "axes": "along what sets vary, and which combinations make no sense",
+}
+"""A line on each."""
+
+
 def file_name(kind: str) -> str:
     """The name of a kind's schema file."""
     return f"{kind}.schema.json"
@@ -119,16 +131,28 @@ def _with_short_forms(long: Schema) -> Schema:
 
 
 def schema(kind: str | None, *, output: Path | None) -> None:
-    """Print one schema, or write them into a folder; all of them where no kind is named."""
-    kinds = [assets.known_or_fail(kind, list(MODELS), what="schema for")] if kind else list(MODELS)
+    """Print one schema, or list the kinds; with a folder, write that one or all of them."""
+    if kind is not None:
+        assets.known_or_fail(kind, list(MODELS), what="schema for")
     if output is None:
-        whole = schema_of(kind) if kind else {name: schema_of(name) for name in kinds}
-        sys.stdout.write(json.dumps(whole, ensure_ascii=False, indent=2) + "\n")
+        if kind is None:
+            _kinds()
+        else:
+            sys.stdout.write(text_of(kind))
         return
     from safegen.cli.screen import clean
     from safegen.cli.tables import write
 
-    for name in kinds:
+    for name in [kind] if kind else MODELS:
         path = output / file_name(name)
         write(path, text_of(name), force=True)
         sys.stderr.write(f"{clean(path)}\n")
+
+
+def _kinds() -> None:
+    from safegen.cli.screen import console, put
+    from safegen.cli.tables import table
+
+    out = console(sys.stdout)
+    table(out, ("kind", "what such a file holds"), ABOUT.items())
+    put(out, "", "`safegen schema KIND` prints one, `safegen schema -o DIR` writes all")

@@ -7,13 +7,17 @@ Ids, names, reasons and texts come from files and models; none of them reaches a
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from safegen.frozen import Thawed
 
 PIPE_WIDTH = 100_000
 """A pipe has no edge: what reads it wraps, if it wants to."""
@@ -95,6 +99,12 @@ def put(out: Console, *renderables: RenderableType) -> None:
             out.print(renderable)
         for line in captured.get().splitlines():
             out.file.write(line.rstrip() + "\n")
+
+
+def say_what_differs(basis: Thawed) -> None:
+    """Say on stderr, in one line, what a run was made with and reads otherwise here."""
+    if basis.line:
+        sys.stderr.write(f"safegen: {clean(basis.line)}\n")
 
 
 def number(value: int) -> str:

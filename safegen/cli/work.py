@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safegen import api, session
 from safegen.cli.closing import closing
 from safegen.cli.live import Counters, print_line, watching
-from safegen.cli.screen import json_line
+from safegen.cli.screen import json_line, say_what_differs
 from safegen.errors import UserError
 from safegen.inputs import read_inputs
 from safegen.scenarios.prompt_files import OwnPrompts, given
@@ -71,20 +71,24 @@ def own_prompts(
 def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
     """Cut a run's records again."""
     run = api.open_run(folder)
-    inputs = replace(read_inputs(recipe or run.recipe, trusted=plugins), own=run.prompts)
+    if recipe is not None:
+        run = replace(run, recipe=api.load_recipe(recipe))
+    basis = api.basis(run, trusted=plugins)
     lock = session.open_folder(run.folder)
     try:
-        session.freeze(run.folder, inputs, replan=False, adopting=False)
-        report = api.build(run.folder, inputs)
+        session.refreeze(run.folder, basis)
+        report = api.build(run.folder, basis)
     finally:
         lock.release()
-    built = api.Run(run.folder, inputs.recipe, report, prompts=run.prompts)
+    say_what_differs(basis)
+    built = replace(run, report=report)
     _say(built, until=None, strict=False, json=json)
 
 
 def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
+    read_inputs(run.recipe, trusted=plugins)  # before any record is dropped
     if not session.ask_anew(run.folder) and api.is_finished(run.folder):
         print_line(sys.stderr, f"nothing was lost in `{folder}`; there is nothing to ask anew")
         if json:

@@ -12,6 +12,7 @@ from safegen.curation import near
 from safegen.curation.corpus import BOUND, Left, Prompt, Sample, prompt_text, result_json
 from safegen.curation.hedging import Hedging
 from safegen.curation.telltale import Question, Result
+from safegen.scenarios.axes import Axes
 from safegen.types import Record
 
 NAMED = 100
@@ -24,6 +25,8 @@ class Yardsticks:
 
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Policy tier by leaf."""
+    axes: Axes | None = None
+    """Of the plan; default the axes file."""
     hedges: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
     """What hedges, by language."""
     target: TargetReport | None = None
@@ -38,7 +41,7 @@ class Figures:
         self.left = Left()
         self.sample = Sample(total=0)
         self.hedging = Hedging(given.tiers, given.hedges)
-        self._tiers = given.tiers
+        self._tiers, self._axes = given.tiers, given.axes
 
     def keep(self, record: Record) -> None:
         """Count a scenario that stays, by its selected draft."""
@@ -53,7 +56,7 @@ class Figures:
     @cached_property
     def certificates(self) -> Certificates | None:
         """Of the plan and of the rows; None without a plan, or where fewer than two axes vary."""
-        return certificates(self.before, self.after, self._tiers)
+        return certificates(self.before, self.after, self._tiers, axes=self._axes)
 
     @cached_property
     def telltale(self) -> dict[Question, Result]:

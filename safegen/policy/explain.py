@@ -122,19 +122,22 @@ def parse(text: str, policies: Sequence[Policy], harms: Mapping[str, Harm]) -> A
     Evidence defaults to `none` and the profile to `public`.
 
     Raises:
-        ConfigError: an unknown leaf, key or value, no leaf and no tier, or no one spec to ask.
+        ConfigError: an unknown leaf, key or value, one that stands twice, no leaf and no tier, or no
+            one spec to ask.
     """
     given: dict[str, str] = {}
     for part in (p.strip() for p in text.split(",")):
         key, equals, value = part.partition("=")
-        given |= {key.strip(): value.strip()} if equals else {"harm": part}
+        key, value = (key.strip(), value.strip()) if equals else ("harm", part)
+        if key in given:
+            what = "a leaf" if key == "harm" else f"`{key[:60]}`"
+            raise ConfigError(
+                f"`{text[:80]}` names {what} twice (`{given[key][:60]}` and `{value[:60]}`); keep one"
+            )
+        given[key] = value
     for key, value in given.items():
         _known(key, value, harms)
-    if "detail" not in given or ("harm" in given) == ("tier" in given):
-        raise ConfigError(
-            f"`{text[:80]}` needs a leaf or `tier=…`, and `detail=…`,"
-            " such as `cyber.intrusion,evidence=none,profile=public,detail=3`"
-        )
+    _whole(text, given)
     harm = harms.get(given.get("harm", ""))
     at = Situation(
         tier=harm.tier if harm else cast(Tier, given["tier"]),
@@ -146,6 +149,18 @@ def parse(text: str, policies: Sequence[Policy], harms: Mapping[str, Harm]) -> A
         raise ConfigError("a situation by `tier=…` needs the spec to ask; name it with `--policy`")
     policy = policy_for(policies, harm) if harm else policies[0]
     return Asked(policy, at, harm.id if harm else None)
+
+
+def _whole(text: str, given: Mapping[str, str]) -> None:
+    """Whether a situation names one leaf or tier, and a detail."""
+    if "harm" in given and "tier" in given:
+        raise ConfigError(f"`{text[:80]}` names a leaf and a tier; keep one, a leaf has its tier")
+    lacks = [] if {"harm", "tier"} & set(given) else ["a leaf or `tier=…`"]
+    lacks += [] if "detail" in given else ["`detail=…`, 0 (awareness) to 4 (executable)"]
+    if lacks:
+        named = f"tier={given['tier']}" if "tier" in given else given.get("harm", "cyber.intrusion")
+        example = f"{named},detail={given.get('detail', '3')}"
+        raise ConfigError(f"`{text[:80]}` lacks {' and '.join(lacks)}, such as `{example}`")
 
 
 def _known(key: str, value: str, harms: Mapping[str, Harm]) -> None:

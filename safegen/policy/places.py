@@ -58,11 +58,13 @@ def placed(policy: Policy, problems: list[Problem]) -> list[Finding]:
 
 
 def place_of(policy: Policy, id_: str) -> Place | None:
-    """Where a rule, clause or precedent is written."""
+    """Where a rule, clause or precedent is written; None where its file is not at hand."""
     home = home_of(policy, id_)
     if home is None:
         return None
     depth, loc = home
+    if not policy.chain[depth].at_hand:
+        return None
     mark = yamlfile.mark_at(_tree(policy, depth), loc)
     return Place(policy.chain[depth].path, *mark)
 

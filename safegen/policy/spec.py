@@ -34,10 +34,15 @@ MAX_INHERITANCE = 4
 
 
 class Source(NamedTuple):
-    """A spec file of a chain of inheritance."""
+    """A spec of a chain of inheritance: its file, or the `recipe.json` of the run that keeps it."""
 
     spec: Spec
     path: Path
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `path` is a file of the spec alone."""
+        return self.path.suffix != ".json"
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,55 @@ def test_no_width_hides_a_figure(
     assert "10/19" in figures or {"19", "10"} <= set(figures)
 
 
+WIDE = {
+    ("deception.disinformation", "dual_use", "safe_completion", "en"): Counts(1234, 1234, 1200),
+    ("systems.infrastructure", "malicious", "refuse_redirect", "en"): Counts(3, 3, 3),
+}
+
+
+@pytest.mark.parametrize("width", [48, 60, 80, 100])
+def test_no_width_cuts_or_breaks_a_name(capsys: pytest.CaptureFixture[str], width: int) -> None:
+    ledger = Ledger(("harm", "intent", "mode", "language"), WIDE)
+    told = drawn(capsys, width=width, ledger=ledger, by=ledger.axes, target=None)
+    words = told.split()
+    for cell in WIDE:
+        assert all(words.count(value) for value in cell)
+    assert "…" not in told
+    assert all(len(line) <= width for line in told.splitlines())
+
+
+def test_a_narrow_table_names_an_axis_with_one_value_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ledger = Ledger(("harm", "intent", "mode", "language"), WIDE)
+    narrow = drawn(capsys, width=80, ledger=ledger, by=ledger.axes, target=None)
+    assert "every row: language en" in narrow
+    wide = drawn(capsys, width=120, ledger=ledger, by=ledger.axes, target=None)
+    assert "every row" not in wide
+    assert ["harm", "intent", "mode", "language", "planned", "made", "accepted"] in [
+        line.split() for line in wide.splitlines()
+    ]
+
+
+def test_a_map_of_the_tables_axes_stands_in_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    told = drawn(capsys, width=80, heat=("intent", "harm"), target=None)
+    assert "4/4" in told
+    assert "5/8" in told
+    assert told.count("dual_use") == 1
+    assert "heat map" in told
+    assert "accepted/planned of each cell" not in told
+
+
+def test_a_map_wider_than_the_screen_goes_on_below(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = {("benign", f"domain.leaf{n:02}"): Counts(3, 3, 2) for n in range(40)}
+    put(Console(width=80, highlight=False), *draw(cells, ("intent", "harm"), width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    rows = [line.split() for line in lines if line.split()[:1] == ["benign"]]
+    assert len(rows) > 1
+    assert sum(row.count("2") for row in rows) == 40
+
+
 def heat(capsys: pytest.CaptureFixture[str], *, width: int) -> list[str]:
     cells = LEDGER.by(("harm", "intent"))
     put(Console(width=width, highlight=False), *draw(cells, ("harm", "intent"), width=width))
@@ -85,7 +134,7 @@ def test_a_narrow_heat_map_numbers_its_columns(capsys: pytest.CaptureFixture[str
     lines = heat(capsys, width=36)
     assert all(len(line) <= 36 for line in lines)
     told = " ".join(lines)
-    assert "1 benign, 2 dual_use, 3 malicious" in " ".join(told.split())
+    assert "1=benign, 2=dual_use, 3=malicious" in " ".join(told.split())
     assert ["cyber.intrusion", "█", "4", "▒", "5", "·"] in [line.split() for line in lines]
 
 
@@ -111,6 +160,15 @@ def test_the_screen_has_table_map_and_certificate(
     assert told.code == 0
     for words in ("1 round planned", "heat map: harm by mode", "certificate", "cyber.intrusion"):
         assert words in told.out
+
+
+def test_what_looks_at_required_elements_is_said(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "coverage", finished).out
+    assert "decline judged by form only; safe_task not checked" in told
+    (found,) = call(capsys, "coverage", finished, "--json").lines
+    assert found["required"]["not_checked"] == ["safe_task"]
 
 
 def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,35 @@ def test_diff_lists_situations_texts_and_rows(small: Path, tmp_path: Path) -> No
     result = run("policy", "diff", "security", new, "--run", str(small))
     assert "situations that change: 0 of 300" in result.stdout
     assert "must_not SEC-N3  -  suggest how" in result.stdout
-    assert "scenarios: 0 to draft again, 13 to judge again, 0 to relabel" in result.stdout
+    assert "13 prompts to judge again, drafts stay" in result.stdout
+    assert "expectation as it is; what a judge is told changes" in result.stdout
+
+
+def test_diff_says_which_rows_change_from_what_to_what(small: Path, tmp_path: Path) -> None:
+    lowered = edit(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
+    told = run("policy", "diff", "violence", lowered, "--run", str(small)).stdout
+    (rows,) = objects(run("policy", "diff", "violence", lowered, "--run", str(small), "--json"))
+    changes = rows["rows"]["changes"]  # type: ignore[index]
+    drafts = [c for c in changes if c["redo"] == "draft"]
+    assert drafts
+    assert f"{len(drafts)} prompts to draft and judge again" in told
+    assert "safe_completion, ceiling 1, floor 1 → safe_completion, ceiling 0" in told
+    assert "by V-NO-ROLE → V-NO-ROLE" in told
+    assert drafts[0]["scenario_id"] not in told
+    named = run("policy", "diff", "violence", lowered, "--run", str(small), "--ids").stdout
+    assert all(c["scenario_id"] in named for c in changes)
+
+
+def test_diff_says_in_words_that_leaves_are_not_covered(small: Path) -> None:
+    told = run("policy", "diff", "security", "deceit", "--run", str(small)).stdout
+    assert "13 prompts of leaves that deceit does not cover" in told
+    assert "a recipe needs another spec for these leaves" in told
+    assert "cyber.malware 13" in told
+
+
+def test_ids_of_no_run_are_refused() -> None:
+    with pytest.raises(UserError, match="name its folder with `--run FOLDER`"):
+        run("policy", "diff", "security", "deceit", "--ids")
 
 
 def test_import_writes_a_spec_once_and_reports_what_was_lost(tmp_path: Path) -> None:

@@ -46,6 +46,28 @@ def test_a_record_shows_what_was_asked_expected_and_found(
     assert told.err == ""
 
 
+def test_why_comes_after_what_is_expected_and_repeats_nothing(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "show", finished, "-n", "1", "--why").out
+    order = ["asked", "expected", "written at", "earlier rule", "then expected", "delivered"]
+    places = [told.index(name) for name in order]
+    assert places == sorted(places)
+    for name in ("asked", "required", "decided by"):
+        assert sum(line.startswith(f"  {name} ") for line in told.splitlines()) <= 1
+    assert "decided by" not in told
+
+
+def test_a_record_says_what_looked_at_its_required_elements(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = records_of(finished)
+    record = next(r for r in records if "safe_task" in r.expectation.required)
+    told = call(capsys, "show", finished, record.draft.draft_id).out
+    assert "judged by form only; safe_task not checked" in told
+    assert "limit" in told
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
 def test_without_reveal_no_text_is_shown(
     form: tuple[str, ...], finished: Path, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from safegen.cli.schema import MODELS, schema_of
+from safegen.cli.schema import ABOUT, MODELS, schema_of
 from tests.cli.kitchen import call
 from tests.conftest import ROOT
 
@@ -96,11 +96,14 @@ def test_keys_of_a_recipe_are_described_and_words_listed() -> None:
     assert plan["intents"]["items"]["enum"] == ["benign", "dual_use", "malicious"]
 
 
-def test_schema_prints_one_or_all_and_names_a_mistyped_kind(
+def test_schema_prints_one_lists_the_kinds_and_names_a_mistyped_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert json.loads(call(capsys, "schema", "recipe").out) == schema_of("recipe")
-    assert set(json.loads(call(capsys, "schema").out)) == set(MODELS)
+    listed = call(capsys, "schema").out.splitlines()
+    assert [line.split()[0] for line in listed[1 : len(MODELS) + 1]] == list(MODELS)
+    assert set(ABOUT) == set(MODELS)
+    assert "`safegen schema KIND` prints one" in listed[-1]
     told = call(capsys, "schema", "recip")
     assert (told.code, told.out) == (2, "")
     assert "did you mean `recipe`?" in told.err

@@ -76,11 +76,20 @@ def test_neighbours_are_the_nearest_changes_that_give_another_outcome() -> None:
     ("text", "says"),
     [
         ("cyber.intrusoin,detail=1", "did you mean `cyber.intrusion`"),
-        ("cyber.intrusion", "needs a leaf or `tier=…`, and `detail=…`"),
+        ("cyber.intrusion", "lacks `detail=…`.*such as `cyber.intrusion,detail=3`"),
+        ("tier=sensitive", "lacks `detail=…`.*such as `tier=sensitive,detail=3`"),
+        ("detail=2", "lacks a leaf or `tier=…`, such as `cyber.intrusion,detail=2`"),
+        ("profile=public", "lacks a leaf or `tier=…` and `detail=…`"),
+        (
+            "harm=cyber.malware,harm=cyber.intrusion,detail=1",
+            "names a leaf twice .`cyber.malware` and `cyber.intrusion`.; keep one",
+        ),
+        ("cyber.malware,cyber.malware,detail=1", "names a leaf twice"),
+        ("cyber.malware,detail=1,detail=3", "names `detail` twice .`1` and `3`.; keep one"),
         ("cyber.intrusion,detail=9", "`detail` is `9`"),
         ("cyber.intrusion,profil=public,detail=1", "no key `profil`; did you mean `profile`"),
         ("tier=restricted,detail=1", "name it with `--policy`"),
-        ("cyber.intrusion,tier=restricted,detail=1", "needs a leaf or"),
+        ("cyber.intrusion,tier=restricted,detail=1", "names a leaf and a tier; keep one"),
     ],
 )
 def test_a_situation_that_cannot_be_read_is_said_so(text: str, says: str) -> None:

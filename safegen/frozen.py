@@ -1,0 +1,189 @@
+"""What a run was made with, kept in its folder: so that a look at it needs no file from elsewhere.
+
+`recipe.json` holds the specs, the tree of harms, the axes and the language pack beside the recipe.
+Whoever looks at a finished run reads these, from any working folder; where a file of that name is at
+hand and says the same, it is named as the place, and where it says something else, that is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, Field, RootModel, ValidationError
+
+from safegen import locales, taxonomy, yamlfile
+from safegen.errors import StoreDamaged, UserError
+from safegen.inputs import Basis, Inputs
+from safegen.locales import Locale
+from safegen.policy import spec
+from safegen.policy.spec import Policy, Source, Spec
+from safegen.recipe import Recipe
+from safegen.scenarios import axes as axes_file
+from safegen.scenarios.axes import Axes
+from safegen.scenarios.prompt_files import OwnPrompts
+from safegen.store.folder import RunFolder
+from safegen.taxonomy import Taxonomy, TaxonomyFile
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class Chains(RootModel[tuple[Annotated[tuple[Spec, ...], Field(min_length=1)], ...]]):
+    """Specs with what each inherits, as `recipe.json` keeps them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thawed(Basis):
+    """What a run was made with, read from its folder."""
+
+    axes: Axes
+    fingerprints: Mapping[str, str]
+    """SHA-256 of each file that was found when it was made, by kind and name."""
+    differing: tuple[str, ...] = ()
+    """What is at hand under the same name and says something else."""
+
+    @property
+    def line(self) -> str | None:
+        """One line on what differs and on the way to adopt it; None where nothing does."""
+        if not self.differing:
+            return None
+        policies = all(name.startswith("policy ") for name in self.differing)
+        way = "generate` with the recipe adopts" if policies else "generate --replan` plans anew by"
+        return (
+            f"this run was made with another {', '.join(self.differing)} than the one here; what is"
+            f" shown is by its own, and `safegen {way} the edit"
+        )
+
+
+def told(inputs: Inputs, axes: Axes) -> dict[str, object]:
+    """What `recipe.json` keeps of the files that a recipe names."""
+    return {
+        "policies": [
+            [source.spec.model_dump(mode="json") for source in policy.chain]
+            for policy in inputs.policies
+        ],
+        "taxonomy": inputs.tree.file.model_dump(mode="json"),
+        "locale": inputs.locale.model_dump(mode="json"),
+        "axes": axes.model_dump(mode="json"),
+    }
+
+
+def policies_of(folder: RunFolder) -> tuple[Policy, ...]:
+    """The specs that a run was begun with; none where it is older than that.
+
+    Raises:
+        StoreDamaged: they are not what this safegen writes.
+    """
+    kept: object = folder.frozen().get("policies") or []
+    chains = _read(folder, "policies", Chains, kept).root
+    return tuple(Policy(tuple(_source(folder, one) for one in chain)) for chain in chains)
+
+
+def axes_of(folder: RunFolder) -> Axes:
+    """The axes that a run was planned with; the axes file where it is older than that.
+
+    Raises:
+        StoreDamaged: they are not what this safegen writes.
+    """
+    kept = folder.frozen().get("axes")
+    return axes_file.load() if kept is None else _read(folder, "axes", Axes, kept)
+
+
+def basis(
+    folder: RunFolder,
+    recipe: Recipe,
+    *,
+    own: OwnPrompts | None = None,
+    trusted: Sequence[str] = (),
+) -> Thawed:
+    """Everything that a run was made with; what an older run did not keep is read by its name.
+
+    Raises:
+        StoreDamaged: the run holds what this safegen does not write.
+        UserError: an older run whose files cannot be found or read.
+    """
+    digests = folder.frozen()["digests"]
+    found: list[tuple[str, bool]] = []
+    tree = _tree(folder, recipe, found)
+    policies = _policies(folder, recipe, found)
+    locale = _locale(folder, recipe, found)
+    axes = axes_of(folder)
+    found.append(("axes", _at_hand(axes_file.load) in (None, axes)))
+    return Thawed(
+        recipe=recipe,
+        tree=tree,
+        policies=policies,
+        locale=locale,
+        axes=axes,
+        own=own,
+        trusted=tuple(trusted),
+        fingerprints={k: v for k, v in digests.items() if k not in Recipe.model_fields},
+        differing=tuple(name for name, same in found if not same),
+    )
+
+
+def _tree(folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]) -> Taxonomy:
+    kept = folder.frozen().get("taxonomy")
+    if kept is None:
+        return taxonomy.load(recipe.taxonomy)
+    file = _read(folder, "taxonomy", TaxonomyFile, kept)
+    here = _at_hand(lambda: taxonomy.load(recipe.taxonomy))
+    found.append((f"taxonomy `{file.taxonomy}`", here is None or here.file == file))
+    same = here is not None and here.file == file
+    return here if here and same else Taxonomy(file, folder.root / "taxonomy.yaml")
+
+
+def _policies(
+    folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]
+) -> tuple[Policy, ...]:
+    kept = policies_of(folder)
+    if not kept:
+        return tuple(spec.load(name) for name in recipe.policies)
+    policies: list[Policy] = []
+    for name, policy in zip(recipe.policies, kept, strict=False):
+        here = _at_hand(lambda name=name: spec.read(name))
+        same = here is not None and here.policy_id == policy.policy_id
+        policies.append(here if here and same else policy)
+        found.append((f"policy `{policy.spec.policy}`", here is None or same))
+    return tuple(policies)
+
+
+def _locale(folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]) -> Locale:
+    kept = folder.frozen().get("locale")
+    if kept is None:
+        return locales.load(recipe.locales[0])
+    locale = _read(folder, "locale", Locale, kept)
+    here = _at_hand(lambda: locales.load(recipe.locales[0]))
+    found.append((f"locale `{locale.locale}`", here in (None, locale)))
+    return locale
+
+
+def _source(folder: RunFolder, kept: Spec) -> Source:
+    """A spec of a run, at the dataset's copy of it where that says the same."""
+    copy = folder.output / "policies" / f"{kept.policy}.yaml"
+    same = copy.is_file() and _at_hand(lambda: yamlfile.load(copy, Spec)) == kept
+    return Source(kept, copy if same else folder.recipe)
+
+
+def _at_hand(read: Callable[[], T]) -> T | None:
+    """What a name stands for here; None where nothing is found or it cannot be read."""
+    try:
+        return read()
+    except UserError:
+        return None
+
+
+def _read(folder: RunFolder, key: str, model: type[M], kept: object) -> M:
+    try:
+        return model.model_validate(kept)
+    except ValidationError as e:
+        raise _damaged(folder, key) from e
+
+
+def _damaged(folder: RunFolder, key: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"`{folder.recipe}` holds `{key}` that this safegen cannot read; run again with `--replan`:"
+        " replies are kept"
+    )

@@ -1,0 +1,79 @@
+"""Which required elements of an answer anything looks at, and how.
+
+Nothing that ships with safegen reads what an answer says: `refusal_form` finds words that announce
+a limit, decline or name a next step. Whether help with a safe task or support is there, or is any
+good, no rule can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from safegen.types import Mode, Verdict
+
+READER = "refusal_form"
+BY_FORM: Mapping[Mode, tuple[str, ...]] = {
+    "direct_answer": (),
+    "safe_completion": ("limit", "redirection"),
+    "refuse_redirect": ("decline", "redirection"),
+}
+"""What `refusal_form` reads by form, by expected mode."""
+
+
+class Reading(NamedTuple):
+    """Required elements by how they are checked."""
+
+    by_form: tuple[str, ...]
+    unread: tuple[str, ...]
+    others: tuple[str, ...]
+    """Validators that are not safegen's; what they read is theirs to say."""
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        parts = [f"{', '.join(self.by_form)} judged by form only"] if self.by_form else []
+        if self.unread:
+            but = f" by safegen, and {', '.join(self.others)} may" if self.others else ""
+            parts.append(f"{', '.join(self.unread)} not checked{but}")
+        return "; ".join(parts)
+
+
+def read(
+    mode: Mode, required: Iterable[str], validators: Collection[str], *, own: Collection[str]
+) -> Reading:
+    """How the required elements of one expectation are checked.
+
+    Args:
+        mode: the expected mode.
+        required: elements by name.
+        validators: the validators that could tell.
+        own: names of the validators that ship with safegen.
+    """
+    known = BY_FORM[mode] if READER in validators else ()
+    required = tuple(required)
+    return Reading(
+        tuple(name for name in required if name in known),
+        tuple(name for name in required if name not in known),
+        tuple(name for name in validators if name not in own),
+    )
+
+
+def told(verdicts: Iterable[Verdict]) -> list[str]:
+    """The validators that could tell something of a draft."""
+    return [v.validator for v in verdicts if v.passed is not None]
+
+
+def together(readings: Mapping[Mode, Reading]) -> Reading:
+    """Several expectations as one; an element that is checked in some modes alone names the others."""
+    by_form = _distinct(name for r in readings.values() for name in r.by_form)
+    unread = _distinct(
+        f"{name} in {mode}" if name in by_form else name
+        for mode, r in readings.items()
+        for name in r.unread
+    )
+    return Reading(by_form, unread, _distinct(n for r in readings.values() for n in r.others))
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

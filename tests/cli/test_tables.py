@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from safegen.cli.tables import table
+from safegen.policy import explain as explained
+from safegen.policy import spec
+from safegen.policy.model import Situation
+
+HEADS = ("rule", "mode", "authority", "when")
+ROWS = [
+    (
+        "B-RES-VETTED-STRATEGY",
+        "direct_answer",
+        "developer",
+        "tier restricted, profile vetted_professional",
+    ),
+    ("B-RED", "refuse_redirect", "root", ""),
+]
+
+
+def printed(width: int, heads: tuple[str, ...] = HEADS, rows: list[tuple[str, ...]] = ROWS) -> str:
+    stream = io.StringIO()
+    table(Console(file=stream, width=width, highlight=False, markup=False), heads, rows)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [30, 50, 64, 80, 100, 200])
+def test_no_width_breaks_or_cuts_a_word(width: int) -> None:
+    told = printed(width)
+    words = told.split()
+    for row in ROWS:
+        assert all(words.count(part) for cell in row for part in cell.split())
+    assert "…" not in told
+    assert all(len(line) <= width for line in told.splitlines())
+
+
+def test_the_last_column_goes_below_where_it_has_no_room() -> None:
+    lines = printed(64).splitlines()
+    assert lines[2].split() == ["B-RES-VETTED-STRATEGY", "direct_answer", "developer"]
+    assert lines[3].strip() == "tier restricted, profile vetted_professional"
+    assert lines[-1].split() == ["B-RED", "refuse_redirect", "root"]
+
+
+def test_no_row_prints_nothing() -> None:
+    assert printed(80, rows=[]) == ""
+
+
+def test_what_would_change_an_expectation_fits_eighty_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from safegen.cli.policy_look import tell
+
+    found = explained.explain(
+        spec.load("security"), Situation("restricted", "none", "public", 3), harm="cyber.intrusion"
+    )
+    tell(found, None, Console(width=80, highlight=False, markup=False))
+    words = capsys.readouterr().out.split()
+    assert found.neighbours
+    assert all(n.rule.id in words for n in found.neighbours)

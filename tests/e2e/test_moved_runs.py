@@ -1,0 +1,213 @@
+"""A finished run is looked at from any working folder, by what it was made with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from safegen.cli.app import run
+from safegen.policy import spec
+from tests.e2e.runs import Said, cli, hashes
+
+RECIPE = """
+name: moved
+taxonomy: taxonomies/mine/taxonomy.yaml
+policies: [specs/own.yaml]
+plan: {candidates: 2}
+target: {accepted: 3, per: [harm, intent]}
+"""
+OWN_RULE = "Secret recipes stay secret"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a taxonomy, a spec and axes of its own and a run; not to be changed."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as at:
+        at.chdir(home)
+        assert run(["init", "--taxonomy", "mine"]) == 0
+        assert run(["init", "--policy", "own"]) == 0
+        text = Path("prompts/policies/own.yaml").read_text().replace("own.*", "mine.*")
+        Path("specs").mkdir()
+        Path("specs/own.yaml").write_text(text)
+        shutil.rmtree("prompts")
+        Path("recipe.yaml").write_text(RECIPE)
+        assert run(["generate", "recipe.yaml", "-o", "out"]) == 0
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, which is the working folder."""
+    shutil.copytree(made, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def moved(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The run alone, elsewhere, under a working folder without any file of its recipe."""
+    shutil.move(home / "out", tmp_path / "elsewhere")
+    shutil.rmtree(home)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    yield tmp_path / "elsewhere"
+
+
+def limited(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
+    """The id of a scenario that the spec's own rule decides."""
+    said = cli(capsys, "show", folder, "--json", "-n", 50)
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    return next(r["scenario_id"] for r in rows if r["mode"] == "safe_completion")
+
+
+def looks(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, Said]:
+    """Every look at a finished run that reads specs, taxonomy or axes."""
+    id_ = limited(capsys, folder)
+    return {
+        "coverage": cli(capsys, "coverage", folder, "--certificate"),
+        "show": cli(capsys, "show", folder, id_, "--why", "-n", 1),
+        "explain": cli(capsys, "policy", "explain", id_, "--run", folder),
+        "diff": cli(capsys, "policy", "diff", "security", "security", "--run", folder),
+        "build": cli(capsys, "build", folder),
+    }
+
+
+def test_a_moved_run_is_looked_at_without_its_files(
+    moved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = hashes(moved)
+    for name, said in looks(capsys, moved).items():
+        assert said.code == 0, (name, said.err)
+        assert "made with another" not in said.err
+    assert hashes(moved) == before
+
+
+def test_a_moved_run_explains_by_the_specs_that_it_keeps(
+    moved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(moved / "policies")
+    found = looks(capsys, moved)
+    assert OWN_RULE in found["show"].out
+    assert OWN_RULE in found["explain"].out
+    assert "not at hand" not in found["show"].out
+    again = cli(capsys, "policy", "show", moved / "policies" / "own.yaml")
+    assert again.code == 0
+    assert spec.load(str(moved / "policies" / "own.yaml")).policy_id in again.out
+
+
+def test_a_look_after_an_edited_spec_is_by_the_old_one_and_says_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = home / "specs" / "own.yaml"
+    before = hashes(home / "out")
+    text = (
+        path.read_text().replace(OWN_RULE, "Edited recipes").replace("ceiling: 1 ", "ceiling: 2 ")
+    )
+    path.write_text(text.replace("ceiling: 1,", "ceiling: 2,"))
+    assert cli(capsys, "policy", "check", path).code == 0
+    found = looks(capsys, Path("out"))
+    for name in ("coverage", "show", "explain", "build"):
+        notes = [line for line in found[name].err.splitlines() if "made with another" in line]
+        assert len(notes) == 1, name
+        assert "policy `own`" in notes[0]
+        assert "generate` with the recipe adopts" in notes[0]
+    assert OWN_RULE in found["show"].out
+    assert OWN_RULE in found["explain"].out
+    assert "Edited" not in found["show"].out + found["explain"].out
+    assert hashes(home / "out") == before
+
+
+def test_a_spec_named_with_a_run_is_asked_in_place_of_its_own(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = home / "specs" / "own.yaml"
+    path.write_text(path.read_text().replace(OWN_RULE, "Edited recipes"))
+    id_ = limited(capsys, Path("out"))
+    said = cli(capsys, "policy", "explain", id_, "--run", "out", "--policy", "specs/own.yaml")
+    assert "Edited recipes" in said.out
+
+
+def test_an_edited_spec_is_adopted_by_generate_and_then_shown(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = home / "specs" / "own.yaml"
+    path.write_text(path.read_text().replace(OWN_RULE, "Edited recipes"))
+    assert cli(capsys, "generate", "recipe.yaml", "-o", "out").code == 0
+    said = looks(capsys, Path("out"))["show"]
+    assert "Edited recipes" in said.out
+    assert "made with another" not in said.err
+
+
+def test_a_tier_changed_since_is_told_and_does_not_count(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    was = looks(capsys, Path("out"))
+    path = home / "taxonomies" / "mine" / "taxonomy.yaml"
+    path.write_text(path.read_text().replace("tier: restricted", "tier: sensitive"))
+    now = looks(capsys, Path("out"))
+    for name in ("coverage", "show", "explain"):
+        assert now[name].out == was[name].out
+        assert "taxonomy `mine`" in now[name].err
+        assert "--replan" in now[name].err
+
+
+def test_axes_changed_since_are_told_and_do_not_count(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    was = looks(capsys, Path("out"))
+    said = "axes: [{id: task, name: Task, definition: What., source: us, level: set, values: {explain: To.}}]"
+    (home / "taxonomies" / "axes.yaml").write_text(said + "\n")
+    now = looks(capsys, Path("out"))
+    assert now["coverage"].out == was["coverage"].out
+    assert "made with another axes" in now["coverage"].err
+    assert now["build"].code == 0
+
+
+def test_build_takes_another_recipes_views_and_refuses_another_plan(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("views.yaml").write_text(RECIPE + "views: [sft]\n")
+    assert cli(capsys, "build", "out", "--recipe", "views.yaml").code == 0
+    assert not (home / "out" / "data" / "preference").exists()
+    Path("other.yaml").write_text(RECIPE.replace("candidates: 2", "candidates: 3"))
+    said = cli(capsys, "build", "out", "--recipe", "other.yaml")
+    assert said.code == 2
+    assert "another `plan`" in said.err
+
+
+def test_a_retry_that_cannot_begin_leaves_the_records(
+    moved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = hashes(moved / "run" / "records")
+    said = cli(capsys, "retry", moved)
+    assert said.code == 2
+    assert hashes(moved / "run" / "records") == before
+
+
+@pytest.mark.parametrize("key", ["policies", "taxonomy", "axes", "locale"])
+def test_a_damaged_part_is_named_with_its_remedy(
+    home: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    path = home / "out" / "run" / "recipe.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {key: [[{"nothing": 1}]]}))
+    said = cli(capsys, "coverage", "out")
+    assert said.code == 1
+    assert f"holds `{key}` that this safegen cannot read" in said.err
+    assert "--replan" in said.err
+
+
+def test_an_older_run_that_kept_less_is_read_by_its_names(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = home / "out" / "run" / "recipe.json"
+    told = json.loads(path.read_text())
+    kept = {k: v for k, v in told.items() if k not in ("policies", "taxonomy", "axes", "locale")}
+    path.write_text(json.dumps(kept))
+    for name, said in looks(capsys, Path("out")).items():
+        assert said.code == 0, (name, said.err)
