@@ -84,6 +84,7 @@ ABOUT = {
     "taxonomy": "a tree of harms: leaves with tier and severity, and its files of sets",
     "sets": "written goals of a taxonomy, with their prompts and knowledge",
     "dialogues": "written conversations about the goals of a taxonomy",
+    "scripts": "how the conversations move that an author holds",
     "policy": "what may be answered about some leaves, and the spec's own cases",
     "locale": "a language: operator turns, phrases and the validators' patterns",
     "axes": "along what sets vary, and which combinations make no sense",
