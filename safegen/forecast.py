@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import Literal
 
 from safegen.covered import Shapes, reported
+from safegen.crew import TRAPS
 from safegen.edits import only_policies
 from safegen.errors import ConfigError
+from safegen.hints import hints, overrides
 from safegen.inputs import PLACES, Inputs, make_teacher, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
 from safegen.rounds import decide
 from safegen.scenarios.certificate import Certificate, certificate
+from safegen.scenarios.dialogues import in_dialogue
+from safegen.scenarios.sets import left_out
+from safegen.scenarios.world import World
 from safegen.session import differences, first_round
 from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.teachers._settings import check_key_name
-from safegen.types import Planned
+from safegen.types import Planned, Profile
 
 CHARS_PER_TOKEN = 4
 """Of English under the usual tokenizers; an estimate, and lower for most other scripts."""
@@ -34,9 +39,15 @@ class Size:
 
     sets: int
     prompts: int
+    authored: int
+    """Requests to an author, if nothing is to be mended: sets, and turns of conversations."""
+    authored_texts: int
+    """Prompts and turns that an author is to write."""
     by_domain_mode: Mapping[tuple[str, str], int]
     prompt_chars: int
     """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
+    left_out: Mapping[Profile, int]
+    """Prompts that contradict a profile and are not asked under it."""
     certificate: Certificate | None
     """What the plan covers of its axes; None where fewer than two vary."""
 
@@ -75,11 +86,19 @@ class Forecast:
     drafts: int
     calls: int
     """At most, revisions included, repeats after failures not."""
+    author_calls: int
+    """At most: each set, probe or turn is written once and mended once."""
+    label_calls: int
+    """At most: each labeller reads every written text twice, with two questions, and the prompts of the self-check."""
     prompt_tokens: int
     """An estimate from characters, for every draft and, at most, every revision."""
     answer_tokens: int | None
     """At most; None where `max_tokens` bounds nothing."""
     folder: FolderState
+    overrides: tuple[str, ...]
+    """Leaves with a spec of their own where another one names their domain."""
+    hints: tuple[str, ...]
+    """What will not do what one may expect of it."""
 
 
 def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
@@ -101,25 +120,45 @@ def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
         teachers=teachers,
         drafts=drafts,
         calls=calls,
+        author_calls=2 * size.authored,
+        label_calls=(4 * size.authored_texts + (TRAPS if size.authored else 0))
+        * len(recipe.judges.labellers),
         prompt_tokens=tokens,
         answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),
         folder=_folder(inputs, RunFolder(output or recipe.folder)),
+        overrides=overrides(inputs),
+        hints=hints(inputs),
     )
 
 
 def _size(inputs: Inputs) -> Size:
-    sets = chars = 0
+    sets = chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
     told, shapes = _Told(inputs), Shapes()
     for set_ in first_round(inputs):
         sets += 1
+        written = [planned for planned in set_ if planned.brief is not None]
+        texts += len(written)
+        turns = sum(in_dialogue(planned.scenario) for planned in written)
+        authored += turns or bool(written)
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             chars += told.chars(planned)
             shapes.plan(planned)
     model = reported(shapes, inputs.tiers)
     told_of = None if model is None else certificate(model, shapes.rows(inputs.tiers))
-    return Size(sets, sum(counts.values()), dict(sorted(counts.items())), chars, told_of)
+    recipe = inputs.recipe
+    world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    return Size(
+        sets=sets,
+        authored=authored,
+        authored_texts=texts,
+        prompts=sum(counts.values()),
+        by_domain_mode=dict(sorted(counts.items())),
+        prompt_chars=chars,
+        left_out={} if inputs.own else left_out(world),
+        certificate=told_of,
+    )
 
 
 class _Told:

@@ -82,9 +82,15 @@ def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, Rend
     yield "taxonomy", f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}"
     yield "policies", ", ".join(p.policy_id for p in inputs.policies)
     yield "plan", f"{plural(found.size.sets, 'set')}, {plural(found.size.prompts, 'prompt')}"
+    if found.size.left_out:
+        yield "left out", _left_out(found)
+    for told in found.overrides:
+        yield "override", word(told)
     if found.size.certificate is not None:
         yield "coverage", _certificate(found.size.certificate)
     yield "calls", _calls(inputs, found)
+    if found.author_calls:
+        yield "", _authoring(found)
     for teacher in found.teachers:
         yield teacher.role, _teacher(teacher)
         if teacher.key:
@@ -99,6 +105,21 @@ def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, Rend
     yield "validators", ", ".join(names)
     yield "views", ", ".join(v.use for v in recipe.views)
     yield "folder", _folder(found.folder)
+    for hint in found.hints:
+        yield "hint", word(hint, "yellow")
+
+
+def _left_out(found: Forecast) -> str:
+    counts = ", ".join(f"{profile} {number(n)}" for profile, n in found.size.left_out.items())
+    total = sum(found.size.left_out.values())
+    return f"{plural(total, 'prompt')} that contradict the profile: {counts}"
+
+
+def _authoring(found: Forecast) -> str:
+    return (
+        f"at most {number(found.author_calls)} of the author and {number(found.label_calls)} of labellers,"
+        " who also read prompts of known labels first"
+    )
 
 
 def _certificate(found: Certificate) -> str:
@@ -164,7 +185,12 @@ def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
         if found.size.certificate is None
         else certificate_json(found.size.certificate),
         "drafts": found.drafts,
+        "left_out": dict(found.size.left_out),
+        "overrides": list(found.overrides),
         "calls_at_most": found.calls,
+        "author_calls_at_most": found.author_calls,
+        "label_calls_at_most": found.label_calls,
+        "hints": list(found.hints),
         "prompt_tokens_estimate": found.prompt_tokens,
         "answer_tokens_at_most": found.answer_tokens,
         "teachers": [asdict(t) for t in found.teachers],

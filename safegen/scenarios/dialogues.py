@@ -25,11 +25,9 @@ DIALOGUE_INTENT = "dialogue_intent"
 
 def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
     """One set per kind of dialogue that the plan asks for, its conversations one after the other."""
-    kinds = TURN_STYLES if world.plan.dialogues == "all" else world.plan.dialogues
-    for kind in kinds:
+    for told in _twins(goal, world):
         taken: dict[str, int] = {}
         set_: list[Planned] = []
-        told = [d for d in world.dialogues.get(goal.goal_id, ()) if d.kind == kind]
         for dialogue in told:
             if dialogue.intent in world.plan.intents:
                 index = taken.get(dialogue.intent, 0)
@@ -38,6 +36,23 @@ def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
                     set_ += turns(goal, dialogue, world, profile=profile, paraphrase=index)
         if set_:
             yield set_
+
+
+def _twins(goal: Goal, world: World) -> Iterator[list[Dialogue]]:
+    """The conversations about a goal, by kind."""
+    for kind in TURN_STYLES if world.plan.dialogues == "all" else world.plan.dialogues:
+        yield [d for d in world.dialogues.get(goal.goal_id, ()) if d.kind == kind]
+
+
+def turns_left_out(goal: Goal, profile: Profile, world: World) -> int:
+    """Turns that are not asked under a profile which their conversation, or a twin of it, contradicts."""
+    return sum(
+        sum(turn.reply is None for turn in dialogue.turns)
+        for twins in _twins(goal, world)
+        for dialogue in twins
+        if dialogue.intent in world.plan.intents
+        and not all(world.fits(t.attributes, profile) for t in twins)
+    )
 
 
 def _profiles(dialogue: Dialogue, twins: Sequence[Dialogue], world: World) -> Sequence[Profile]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from safegen.errors import ConfigError
 from safegen.goals import Goal, Prompt
-from safegen.scenarios.dialogues import dialogue_sets
+from safegen.scenarios.dialogues import dialogue_sets, turns_left_out
 from safegen.scenarios.world import Asked, World, messages, planned, set_id
 from safegen.types import CONTRASTS, Intent, Planned, Profile
 from safegen.yamlfile import did_you_mean
@@ -84,6 +85,19 @@ def fitting(goal: Goal, profile: Profile, world: World) -> list[tuple[Intent, in
     fit = [told for told in asked if world.fits(told[2].attributes, profile)]
     matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in asked}
     return fit if matched else []
+
+
+def left_out(world: World) -> dict[Profile, int]:
+    """Prompts that are not asked under a profile which their words, or those of their set, contradict."""
+    counts = Counter[Profile]()
+    for goal, wanted in _goals(world):
+        asked = [told for told in goal.prompts.by_intent() if told[0] in world.plan.intents]
+        for profile in world.plan.profiles:
+            if wanted:
+                counts[profile] += len(asked) - len(fitting(goal, profile, world))
+            if goal.contrast is None:
+                counts[profile] += turns_left_out(goal, profile, world)
+    return {profile: n for profile, n in counts.items() if n}
 
 
 def shards(sets: Iterable[list[Planned]], *, candidates: int) -> Iterator[list[Planned]]:

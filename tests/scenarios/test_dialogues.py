@@ -30,11 +30,11 @@ def test_a_conversation_on_whose_way_the_operator_vouches_is_held_once() -> None
 
 
 def test_every_other_conversation_is_held_under_each_profile() -> None:
-    turns = planned("public", "enterprise")
+    turns = planned("public", "agent")
     others = [t for t in turns if t not in vouched(turns)]
     seen = [
         {t.scenario.scenario_id for t in others if t.scenario.profile == profile}
-        for profile in ("public", "enterprise")
+        for profile in ("public", "agent")
     ]
     assert len(seen[0]) == len(seen[1]) > 200
     assert not seen[0] & seen[1]

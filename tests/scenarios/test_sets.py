@@ -11,7 +11,7 @@ from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios import sets
 from safegen.scenarios.world import World, set_id
-from safegen.types import PROFILES, Planned
+from safegen.types import INTENTS, PROFILES, Planned
 
 
 def planned(plan: Plan) -> list[list[Planned]]:
@@ -53,13 +53,13 @@ def test_benign_prompts_are_answered_and_stated_ill_intent_is_declined() -> None
 
 
 def test_a_profile_adds_an_operator_turn_and_changes_no_word_of_the_user() -> None:
-    both = planned(Plan(harms=("drugs.use",), profiles=("public", "minors")))
+    both = planned(Plan(harms=("drugs.use",), profiles=("public", "agent")))
     for set_ in both:
         public = [p.scenario for p in set_ if p.scenario.profile == "public"]
-        minors = [p.scenario for p in set_ if p.scenario.profile == "minors"]
-        assert [s.messages[-1] for s in public] == [s.messages[-1] for s in minors]
-        assert {s.messages[0]["role"] for s in minors} == {"system"}
-        assert {s.scenario_id for s in public}.isdisjoint(s.scenario_id for s in minors)
+        agent = [p.scenario for p in set_ if p.scenario.profile == "agent"]
+        assert [s.messages[-1] for s in public] == [s.messages[-1] for s in agent]
+        assert {s.messages[0]["role"] for s in agent} == {"system"}
+        assert {s.scenario_id for s in public}.isdisjoint(s.scenario_id for s in agent)
 
 
 @settings(max_examples=50, deadline=None)
@@ -102,7 +102,7 @@ def test_the_wording_of_the_operator_turn_varies_over_sets_and_never_within_one(
     for set_ in planned(Plan(profiles=profiles)):
         for profile in profiles:
             wordings = {system_of(p) for p in set_ if p.scenario.profile == profile}
-            assert len(wordings) == 1, set_[0].scenario.goal_id
+            assert len(wordings) <= 1, set_[0].scenario.goal_id
             seen[profile] |= wordings
     pack = locales.load("en").profiles
     assert {profile: len(seen[profile]) for profile in profiles} == {
@@ -151,9 +151,12 @@ def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal,
     plan = Plan(profiles=("public", "minors"))
     world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
     goal = next(g for g in world.tree.goals() if g.contrast is None)
-    prompts = list(getattr(goal.prompts, intent))
-    prompts[0] = prompts[0].model_copy(update={"attributes": attributes})
-    changed = goal.prompts.model_copy(update={intent: tuple(prompts)})
+    prompts = {
+        name: [p.model_copy(update={"attributes": {}}) for p in getattr(goal.prompts, name)]
+        for name in INTENTS
+    }
+    prompts[intent][0] = prompts[intent][0].model_copy(update={"attributes": attributes})
+    changed = goal.prompts.model_copy(update={n: tuple(told) for n, told in prompts.items()})
     return goal.model_copy(update={"prompts": changed}), world
 
 

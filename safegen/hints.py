@@ -1,0 +1,63 @@
+"""What a recipe asks for that will not do what one may expect of it. Each hint is one sentence with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from safegen.inputs import Inputs
+from safegen.policy.spec import fitting_specs
+from safegen.scenarios.world import chosen_harms
+
+
+def hints(inputs: Inputs) -> tuple[str, ...]:
+    """Everything that is worth a second look; nothing of it keeps a recipe from running."""
+    return (*_same_answers(inputs), *_unused(inputs), *_views(inputs))
+
+
+def overrides(inputs: Inputs) -> tuple[str, ...]:
+    """Leaves whose own spec goes before one that names their domain, as `leaf: one in place of another`."""
+    found: list[str] = []
+    for harm in chosen_harms(inputs.recipe.plan, inputs.tree):
+        fitting = fitting_specs(inputs.policies, harm)
+        others = [p for p in inputs.policies if p.covers(harm) and p not in fitting]
+        if fitting and others:
+            names = ", ".join(p.spec.policy for p in others)
+            found.append(f"{harm}: {fitting[0].spec.policy} in place of {names}")
+    return tuple(found)
+
+
+def _same_answers(inputs: Inputs) -> Iterator[str]:
+    recipe = inputs.recipe
+    drafters, several = recipe.teachers.drafter, recipe.plan.candidates > 1 or recipe.target
+    varied = len(drafters) > 1 or len(recipe.plan.styles) > 1
+    cold = all(ref.params.get("temperature") == 0 for ref in drafters)
+    if several and cold and not varied:
+        yield (
+            "the drafter's `temperature` is 0, so the drafts of a prompt are likely all alike; raise it, or name"
+            " several drafters or `plan.styles`"
+        )
+
+
+def _unused(inputs: Inputs) -> Iterator[str]:
+    plan, drafters = inputs.recipe.plan, inputs.recipe.teachers.drafter
+    more = " until a further round" if inputs.recipe.target else ""
+    for name, count in (("plan.styles", len(plan.styles)), ("teachers.drafter", len(drafters))):
+        if count > plan.candidates:
+            yield (
+                f"`{name}` names {count}, and each prompt has `candidates: {plan.candidates}`: the others"
+                f" draft nothing{more}; set `plan.candidates: {count}`"
+            )
+    if plan.styles and all(ref.use == "offline" for ref in drafters):
+        yield "the offline teacher has styles of its own and reads no `plan.styles`; name a model"
+
+
+def _views(inputs: Inputs) -> Iterator[str]:
+    recipe = inputs.recipe
+    views = [view.use for view in recipe.views]
+    if "preference" in views and recipe.plan.candidates == 1 and not recipe.revise:
+        yield "`preference` needs two drafts of a prompt; set `plan.candidates` to 2 or more"
+    if recipe.plan.dialogues and "sft" in views and "prompt_completion" not in views:
+        yield (
+            "`sft` leaves out turns after a written assistant turn and repeats earlier answers of a conversation;"
+            " add the view `prompt_completion` for loss on the last answer alone"
+        )

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen.forecast import forecast
+from safegen.hints import hints, overrides
+from safegen.inputs import read_inputs
+from safegen.recipe import Recipe
+
+COLD = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 0}}
+WARM = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 1}}
+
+
+def recipe(**keys: Any) -> Recipe:
+    return Recipe.model_validate({"name": "t"} | keys)
+
+
+def told(**keys: Any) -> str:
+    return " ".join(hints(read_inputs(recipe(**keys))))
+
+
+QUIET: dict[str, dict[str, Any]] = {
+    "several drafts": {"plan": {"candidates": 2}},
+    "a revision makes a second draft": {"revise": 1},
+    "a temperature": {"plan": {"candidates": 2}, "teachers": {"drafter": WARM}},
+    "styles differ": {
+        "plan": {"candidates": 2, "styles": ["short", "long"]},
+        "teachers": {"drafter": COLD},
+    },
+    "both views": {
+        "plan": {"dialogues": "all"},
+        "views": ["sft", "prompt_completion"],
+    },
+}
+LOUD: dict[str, tuple[dict[str, Any], str]] = {
+    "no second draft": ({}, "`preference` needs two drafts"),
+    "cold": (
+        {"plan": {"candidates": 2}, "teachers": {"drafter": COLD}},
+        "`temperature` is 0",
+    ),
+    "cold in further rounds": (
+        {"target": {"accepted": 2}, "teachers": {"drafter": COLD}},
+        "`temperature` is 0",
+    ),
+    "a style without a candidate": (
+        {"plan": {"styles": ["short", "long"]}, "teachers": {"drafter": WARM}},
+        "`plan.styles` names 2",
+    ),
+    "a drafter without a candidate": (
+        {"teachers": {"drafter": [WARM, COLD]}},
+        "`teachers.drafter` names 2",
+    ),
+    "styles for the offline teacher": (
+        {"plan": {"candidates": 2, "styles": ["short"]}},
+        "reads no `plan.styles`",
+    ),
+    "dialogues": ({"plan": {"dialogues": "all"}}, "add the view `prompt_completion`"),
+}
+
+
+@pytest.mark.parametrize("keys", QUIET.values(), ids=QUIET.keys())
+def test_a_recipe_that_does_what_it_says_gets_no_hint(keys: dict[str, Any]) -> None:
+    assert told(**keys) == ""
+
+
+@pytest.mark.parametrize(("keys", "says"), LOUD.values(), ids=LOUD.keys())
+def test_what_would_have_no_effect_is_told_with_its_remedy(keys: dict[str, Any], says: str) -> None:
+    assert says in told(**keys)
+
+
+def test_a_spec_that_takes_a_leaf_from_another_is_told(workdir: Path) -> None:
+    (workdir / "mine.yaml").write_text(
+        "policy: mine\nversion: 0.1.0\ntitle: Mine\ninherits: security\nharms: [cyber.intrusion]\n"
+        "facilitation: What lets somebody in.\n"
+    )
+    names = [*Recipe(name="t").policies, "mine.yaml"]
+    assert overrides(read_inputs(recipe(policies=names))) == (
+        "cyber.intrusion: mine in place of security",
+    )
+    assert overrides(read_inputs(recipe())) == ()
+
+
+def test_what_an_author_and_labellers_may_be_asked_is_bounded() -> None:
+    asked = recipe(
+        plan={"harms": ["property.theft"], "sets_per_harm": 0, "authored": 2},
+        teachers={"drafter": WARM, "author": WARM},
+        judges={"labellers": [WARM, WARM]},
+    )
+    found = forecast(read_inputs(asked))
+    prompts = 2 * (1 + asked.plan.paraphrases + 1)
+    assert found.author_calls == 2 * 2
+    assert found.label_calls == 2 * (4 * prompts + 60)
+    assert forecast(read_inputs(recipe())).label_calls == 0
+
+
+def test_prompts_that_contradict_a_profile_are_counted() -> None:
+    found = forecast(read_inputs(recipe(plan={"profiles": ["public", "minors"]}))).size
+    whole = forecast(read_inputs(recipe())).size
+    assert whole.left_out == {}
+    assert set(found.left_out) == {"minors"}
+    assert found.prompts == 2 * whole.prompts - found.left_out["minors"]

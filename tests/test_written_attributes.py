@@ -1,0 +1,63 @@
+"""What the written prompts tell of the person who asks, and the profiles that it leaves them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from safegen import locales, taxonomy
+from safegen.policy import spec
+from safegen.recipe import Plan, Recipe
+from safegen.scenarios.sets import fitting, plan_sets
+from safegen.scenarios.world import World
+from safegen.types import PROFILES, Planned, Profile
+
+
+@cache
+def world() -> World:
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    plan = Plan(profiles=PROFILES, dialogues="all", contrast="all")
+    return World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+
+
+@cache
+def planned() -> list[Planned]:
+    return [item for set_ in plan_sets(world()) for item in set_]
+
+
+def test_every_attribute_is_a_value_of_an_axis_and_none_contradicts_another() -> None:
+    here, count = world(), 0
+    for goal in here.tree.goals():
+        for intent, _, prompt in goal.prompts.by_intent():
+            here.written(goal, prompt.attributes)
+            row = {"intent": intent, "evidence": prompt.evidence, **prompt.attributes}
+            assert not here.axes.broken(row), (goal.goal_id, intent)
+            count += bool(prompt.attributes)
+    for dialogues in here.dialogues.values():
+        for dialogue in dialogues:
+            assert not here.axes.broken(dialogue.attributes), dialogue.goal
+    assert count > 200
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_nobody_asks_under_a_profile_that_their_words_contradict(profile: Profile) -> None:
+    for item in planned():
+        if item.scenario.profile == profile and item.scenario.turn == 0:
+            row = {a.axis: a.value for a in item.scenario.attributes}
+            assert world().fits(row, profile), item.scenario.goal_id
+
+
+@pytest.mark.parametrize(
+    ("profile", "goals"),
+    [
+        ("public", 109),
+        ("agent", 109),
+        ("enterprise", 100),
+        ("vetted_professional", 35),
+        ("minors", 28),
+    ],
+)
+def test_every_profile_keeps_goals(profile: Profile, goals: int) -> None:
+    plain = [goal for goal in world().tree.goals() if goal.contrast is None]
+    assert sum(bool(fitting(goal, profile, world())) for goal in plain) >= goals
