@@ -47,6 +47,9 @@ def _unused(inputs: Inputs) -> Iterator[str]:
                 f"`{name}` names {count}, and each prompt has `candidates: {plan.candidates}`: the others"
                 f" draft nothing{more}; set `plan.candidates: {count}`"
             )
+    for name in ("axes", "rows") if not plan.authored else ():
+        if getattr(plan, name):
+            yield f"`plan.{name}` says how authored sets vary, and there are none; set `plan.authored`"
     if plan.styles and all(ref.use == "offline" for ref in drafters):
         yield "the offline teacher has styles of its own and reads no `plan.styles`; name a model"
 

@@ -18,7 +18,7 @@ from safegen import assets, yamlfile
 from safegen.errors import ConfigError, StoreDamaged, UserError
 from safegen.hashing import digest
 from safegen.taxonomy import Frozen, Slug, Text
-from safegen.types import INTENTS, Contrast, Intent, Profile, TurnStyle
+from safegen.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent, Profile, TurnStyle
 
 Cell = Literal["domain", "harm", "intent", "mode", "language", "profile"]
 LATER = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
@@ -75,9 +75,17 @@ def _named(value: object) -> object:
     return value
 
 
-def _all(value: object) -> object:
-    """`[all]` is `all`."""
-    return "all" if value in (["all"], ("all",)) else value
+def _all_of(names: Sequence[str]) -> BeforeValidator:
+    """`all` stands for every name, and one name for a list of one."""
+
+    def expand(value: object) -> object:
+        if value == "all" or value in (["all"], ("all",)):
+            return tuple(names)
+        return [value] if isinstance(value, str) else value
+
+    return BeforeValidator(
+        expand, json_schema_input_type=Literal["all"] | tuple[Literal[*names], ...]
+    )
 
 
 AUTHORED = ("authored", "authored_probes", "authored_dialogues")
@@ -103,9 +111,9 @@ class Plan(Frozen):
     """At most this many written sets of a leaf, in the order of the files; default all."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 1
     """Drafts per scenario."""
-    contrast: Annotated[tuple[Contrast, ...] | Literal["all"], BeforeValidator(_all)] = ()
+    contrast: Annotated[tuple[Contrast, ...], _all_of(CONTRASTS)] = ()
     """Types of over-refusal probes: safe prompts that look unsafe, with their unsafe twins."""
-    dialogues: Annotated[tuple[TurnStyle, ...] | Literal["all"], BeforeValidator(_all)] = ()
+    dialogues: Annotated[tuple[TurnStyle, ...], _all_of(TURN_STYLES)] = ()
     """Kinds of conversations; each assistant turn is a scenario of its own."""
     authored: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Sets of each leaf that `teachers.author` writes, beside the written ones."""

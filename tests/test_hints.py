@@ -57,6 +57,7 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
         {"plan": {"candidates": 2, "styles": ["short"]}},
         "reads no `plan.styles`",
     ),
+    "axes of no sets": ({"plan": {"axes": ["tone"]}}, "`plan.axes` says how authored sets vary"),
     "dialogues": ({"plan": {"dialogues": "all"}}, "add the view `prompt_completion`"),
 }
 

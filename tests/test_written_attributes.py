@@ -11,13 +11,13 @@ from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios.sets import fitting, plan_sets
 from safegen.scenarios.world import World
-from safegen.types import PROFILES, Planned, Profile
+from safegen.types import CONTRASTS, PROFILES, TURN_STYLES, Planned, Profile
 
 
 @cache
 def world() -> World:
     policies = [spec.load(name) for name in Recipe(name="t").policies]
-    plan = Plan(profiles=PROFILES, dialogues="all", contrast="all")
+    plan = Plan(profiles=PROFILES, dialogues=TURN_STYLES, contrast=CONTRASTS)
     return World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
 
 

@@ -129,6 +129,12 @@ def _facts(
         "drafts",
         f"{number(report.drafts)} made, {number(report.drafts_accepted)} accepted ({taken})",
     )
+    drafters = {ref.use for ref in run.recipe.teachers.drafter}
+    if drafters == {"offline"} and run.recipe.plan.candidates > 1:
+        yield (
+            "",
+            "the embedded teacher makes all but one draft of a prompt weaker on purpose, for pairs",
+        )
     if lost:
         outcomes = ", ".join(f"{number(n)} {outcome}" for outcome, n in sorted(lost.items()))
         yield ("lost", word(f"{plural(sum(lost.values()), 'draft')}: {outcomes}", "yellow"))
@@ -136,7 +142,7 @@ def _facts(
     for name, splits in report.rows.items():
         what = "pairs" if name == "preference" else "rows"
         counts = ", ".join(f"{split} {number(n)}" for split, n in splits.items())
-        told = f"{number(sum(splits.values()))} {what}: {counts}" if counts else "empty, left out"
+        told = f"{number(sum(splits.values()))} {what}: {counts}" if counts else _empty(name, run)
         yield (name, told)
     if report.target is not None:
         yield ("target", word(report.target.line, "yellow" if report.target.short else ""))
@@ -151,6 +157,12 @@ def _facts(
         rows = "all rows" if demo == report.prompts else plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO}", style="yellow"))
     yield ("dataset", word(run.output, "bold"))
+
+
+def _empty(view: str, run: Run) -> str:
+    single = run.recipe.plan.candidates == 1 and not run.recipe.revise
+    way = "; pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
+    return "empty, left out" + (way if view == "preference" and single else "")
 
 
 def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:

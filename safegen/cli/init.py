@@ -39,9 +39,11 @@ class Wanted:
 
     @property
     def recipe(self) -> Path | None:
-        """Where the recipe goes; without anything else asked for, `recipe.yaml`."""
+        """Where the recipe goes, always a `.yaml`; without anything else asked for, `recipe.yaml`."""
         others = (self.taxonomy, self.policy, self.data_repo)
         with_recipe = self.endpoint is not None or not any(others)
+        if self.file is not None and self.file.suffix not in (".yaml", ".yml"):
+            return self.file.with_name(f"{self.file.name}.yaml")
         return self.file or (RECIPE if with_recipe else None)
 
 

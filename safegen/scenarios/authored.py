@@ -26,7 +26,7 @@ from safegen.scenarios.brief import (
 from safegen.scenarios.covering import Model, Row, array
 from safegen.scenarios.dealing import assign
 from safegen.scenarios.world import NO_KNOWLEDGE, Asked, World, planned, set_id
-from safegen.types import CONTRASTS, Contrast, Evidence, Intent, Planned, Profile
+from safegen.types import Contrast, Evidence, Intent, Planned, Profile
 
 OWN = ("task", "profile", "requested_detail")
 """Axes whose value is not for the author to put into words: the goal has its task, the operator's turn tells
@@ -95,9 +95,8 @@ def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
     """
     if not count or world.plan.intents == ("dual_use",):
         return
-    types = CONTRASTS if world.plan.contrast == "all" else world.plan.contrast
     for goals in goals_by_harm(world).values():
-        for kind in types:
+        for kind in world.plan.contrast:
             world.axes.value("contrast", kind)
             for number in range(count):
                 yield _probe(world, _probed(world, goals, kind), goals, number=number)

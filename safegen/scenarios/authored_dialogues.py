@@ -16,7 +16,6 @@ from safegen.scenarios.dialogues import DIALOGUE_INTENT, so_far
 from safegen.scenarios.world import NO_KNOWLEDGE, Asked, World, planned, set_id
 from safegen.types import (
     EVIDENCE,
-    TURN_STYLES,
     Attribute,
     Evidence,
     Intent,
@@ -93,9 +92,8 @@ def authored_dialogues(world: World, *, count: int) -> Iterator[list[Planned]]:
     if not count:
         return
     scripts = load()
-    kinds = TURN_STYLES if world.plan.dialogues == "all" else world.plan.dialogues
     for goals in goals_by_harm(world).values():
-        for kind in kinds:
+        for kind in world.plan.dialogues:
             world.axes.value("turn_style", kind)
             for number in range(count):
                 told = [s for s in scripts.of(kind) if s.intent in world.plan.intents]

@@ -9,7 +9,6 @@ from safegen.goals import Dialogue, Goal, UserTurn
 from safegen.scenarios.world import Asked, World, planned, set_id
 from safegen.types import (
     EVIDENCE,
-    TURN_STYLES,
     Attribute,
     Evidence,
     Intent,
@@ -40,7 +39,7 @@ def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
 
 def _twins(goal: Goal, world: World) -> Iterator[list[Dialogue]]:
     """The conversations about a goal, by kind."""
-    for kind in TURN_STYLES if world.plan.dialogues == "all" else world.plan.dialogues:
+    for kind in world.plan.dialogues:
         yield [d for d in world.dialogues.get(goal.goal_id, ()) if d.kind == kind]
 
 

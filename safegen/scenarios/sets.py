@@ -9,7 +9,7 @@ from safegen.errors import ConfigError
 from safegen.goals import Goal, Prompt
 from safegen.scenarios.dialogues import dialogue_sets, turns_left_out
 from safegen.scenarios.world import Asked, World, messages, planned, set_id
-from safegen.types import CONTRASTS, Intent, Planned, Profile
+from safegen.types import Intent, Planned, Profile
 from safegen.yamlfile import did_you_mean
 
 SHARD_DRAFTS = 256
@@ -41,7 +41,6 @@ def goals(world: World) -> Iterator[Goal]:
 def _goals(world: World) -> Iterator[tuple[Goal, bool]]:
     """Every goal of the chosen leaves, and whether its single prompts are planned."""
     plan, taken, seen = world.plan, dict[str, int](), set[str]()
-    contrasts = CONTRASTS if plan.contrast == "all" else plan.contrast
     for goal in world.tree.goals():
         seen.add(goal.goal_id)
         if goal.harm not in world.harms:
@@ -50,7 +49,7 @@ def _goals(world: World) -> Iterator[tuple[Goal, bool]]:
             taken[goal.harm] = taken.get(goal.harm, 0) + 1
             wanted = plan.sets_per_harm is None or taken[goal.harm] <= plan.sets_per_harm
         else:
-            wanted = goal.contrast in contrasts
+            wanted = goal.contrast in plan.contrast
         yield goal, wanted
     for about in world.dialogues:
         if about not in seen:

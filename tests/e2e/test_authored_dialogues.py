@@ -114,7 +114,7 @@ def attribute(record: Record, axis: str) -> str | None:
 async def test_each_turn_is_written_after_the_answer_to_the_one_before(tmp_path: Path) -> None:
     talk = Talk()
     teachers = talk.teachers()
-    run = await safegen.agenerate(recipe(dialogues="all"), output=tmp_path, teachers=teachers)
+    run = await safegen.agenerate(recipe(dialogues=TURN_STYLES), output=tmp_path, teachers=teachers)
     made = authored(run)
     assert {attribute(r, "turn_style") for r in made} == set(TURN_STYLES)
     assert not list(run.folder.read_failures())

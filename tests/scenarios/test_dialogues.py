@@ -5,12 +5,12 @@ from safegen.policy import spec
 from safegen.recipe import Plan, Recipe
 from safegen.scenarios.dialogues import dialogue_sets, threads
 from safegen.scenarios.world import World
-from safegen.types import GIVEN, Planned, Profile
+from safegen.types import GIVEN, TURN_STYLES, Planned, Profile
 
 
 def planned(*profiles: Profile) -> list[Planned]:
     policies = [spec.load(name) for name in Recipe(name="t").policies]
-    plan = Plan(dialogues="all", profiles=profiles)
+    plan = Plan(dialogues=TURN_STYLES, profiles=profiles)
     world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
     sets = [set_ for goal in world.tree.goals() for set_ in dialogue_sets(goal, world)]
     return [turn for set_ in sets for turn in set_]
@@ -82,7 +82,9 @@ def test_ids_of_turns_are_unique_though_twins_begin_alike() -> None:
 
 def test_turns_of_a_conversation_stay_together_when_their_intent_changes() -> None:
     policies = [spec.load(name) for name in Recipe(name="t").policies]
-    world = World.of(Plan(dialogues="all"), taxonomy.load("core"), policies, locales.load("en"))
+    world = World.of(
+        Plan(dialogues=TURN_STYLES), taxonomy.load("core"), policies, locales.load("en")
+    )
     count = sum(len(told) for told in world.tree.dialogues().values())
     found = [
         thread

@@ -18,7 +18,7 @@ SCRIPTS = authored_dialogues.load()
 
 def planned(count: int = 1, profiles: tuple[Profile, ...] = ("public",)) -> list[list[Planned]]:
     policies = [spec.load(name) for name in Recipe(name="t").policies]
-    plan = Plan(dialogues="all", harms=("cyber.*",), profiles=profiles)
+    plan = Plan(dialogues=TURN_STYLES, harms=("cyber.*",), profiles=profiles)
     world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
     return list(authored_dialogues.authored_dialogues(world, count=count))
 

@@ -16,7 +16,7 @@ from safegen.scenarios.dialogues import answered, dialogue_sets, threads
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.teachers.offline import WEAKER, frame, joined, offline
-from safegen.types import PROFILES, DraftContext, Planned, Profile, Request
+from safegen.types import PROFILES, TURN_STYLES, DraftContext, Planned, Profile, Request
 
 PACK = {"en": locales.load("en")}
 TEACHER = offline(locales=PACK)
@@ -36,7 +36,7 @@ async def conversations(*, own: bool = True) -> list[list[Planned]]:
     Without `own`, no turn says what a good answer to it says.
     """
     policies = [spec.load(name) for name in Recipe(name="t").policies]
-    plan = Plan(dialogues="all", profiles=("public", "vetted_professional"))
+    plan = Plan(dialogues=TURN_STYLES, profiles=("public", "vetted_professional"))
     world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
     sets = [s for goal in world.tree.goals() for s in dialogue_sets(goal, world)]
     found: list[list[Planned]] = []
