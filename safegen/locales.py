@@ -43,8 +43,10 @@ class Phrases(Frozen):
     """Preaching, for the weak styles; names no topic either."""
     supports: tuple[Text, ...] = Field(min_length=1)
     """Speaks to a person at risk first."""
-    contacts: tuple[Text, ...] = Field(min_length=1)
-    """Names people and services, by kind, who can be with a person at risk now."""
+    elements: dict[Slug, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
+        default_factory=dict[Slug, tuple[Text, ...]]
+    )
+    """Sentences that fulfil a required element of a policy, by its name; they end an answer that helps in part."""
     closings: dict[Profile, tuple[Text, ...]] = Field(
         default_factory=dict[Profile, tuple[Text, ...]]
     )

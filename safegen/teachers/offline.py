@@ -9,7 +9,7 @@ people: validators judge the text. Rows from this teacher are of grade `demo`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from safegen.errors import ConfigError
@@ -120,27 +120,34 @@ class _Words:
         What is said to a turn of a dialogue answers that turn and ends with the offer or next step.
         """
         expectation = self.context.expectation
-        opening = [self.pick(self.phrases.supports)] if "support" in expectation.required else []
-        if "limit" in expectation.required:
-            opening.append(self.fill(self.phrases.limits))
+        opening, ending = self.opening(), self.ending() if redirect else []
         if self.own:
-            return [joined([*opening, *(self.own if redirect else self.own[:-1])])]
+            said = self.own if redirect else self.own[:-1]
+            return [joined([*opening, *said]), *ending]
         count = 2 if expectation.ceiling == 0 or self.know.apt else 3
         said = [*opening, *self.know.apt, *self.some(self.know.concepts, count)]
-        return [" ".join(said), *(self.way_on() if redirect else ())]
+        parts = [" ".join(said)]
+        if redirect:
+            task = self.know.safe_task
+            if task.offer not in self.said:
+                steps = self.some(task.steps, 2) if self.variant else task.steps
+                parts.append(self.task(steps))
+            parts.append(" ".join([self.pick(self.know.redirections), *ending]))
+        return parts
 
-    def way_on(self) -> Iterator[str]:
-        """The safe task, and where to turn: what the goal knows, whom a person at risk needs, what the profile adds."""
-        task = self.know.safe_task
-        if task.offer not in self.said:
-            steps = self.some(task.steps, 2) if self.variant else task.steps
-            yield self.task(steps)
-        where = [self.pick(self.know.redirections)]
-        if "support" in self.context.expectation.required:
-            where.append(self.pick(self.phrases.contacts))
-        if closings := self.phrases.closings.get(self.context.scenario.profile):
-            where.append(self.pick(closings))
-        yield " ".join(where)
+    def opening(self) -> list[str]:
+        """Words to a person at risk, and what is left out, as far as each is required."""
+        required = self.context.expectation.required
+        said = [self.pick(self.phrases.supports)] if "support" in required else []
+        return [*said, self.fill(self.phrases.limits)] if "limit" in required else said
+
+    def ending(self) -> list[str]:
+        """Required elements that the language pack has words for, else what the profile ends an answer with."""
+        required = self.context.expectation.required
+        words = [self.phrases.elements[name] for name in required if name in self.phrases.elements]
+        profile = self.phrases.closings.get(self.context.scenario.profile, ())
+        chosen = words or ([profile] if profile and not self.own else [])
+        return [" ".join(self.pick(options) for options in chosen)] if chosen else []
 
     def refusal(self, *, redirect: bool) -> list[str]:
         """A plain decline, and where to turn instead."""

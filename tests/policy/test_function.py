@@ -16,7 +16,16 @@ from safegen.policy.model import SPACE, Case, Rule, Situation
 from safegen.recipe import Plan
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
-from safegen.types import DETAIL, EVIDENCE, MODES, PROFILES, TIERS, Expectation, Planned
+from safegen.types import (
+    DETAIL,
+    EVIDENCE,
+    MODES,
+    PROFILES,
+    TIERS,
+    Expectation,
+    Planned,
+    Profile,
+)
 
 NAMES = assets.names("policies")
 LETTER = dict(zip(MODES, "DSR", strict=True))
@@ -178,3 +187,17 @@ profiles:
     assert (minors.ceiling, minors.floor, minors.when.profile) == (0, 0, ("minors",))
     assert (vetted.id, vetted.says, vetted.ceiling, vetted.floor) == ("R-PRO", "more", 3, 1)
     assert (rule.id, rule.ceiling, minors.required) == ("R", 2, ("limit",))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
+    profile: Profile,
+) -> None:
+    policy, harms = spec.load("wellbeing"), taxonomy.load("core").harms.values()
+    for harm in (h for h in harms if policy.covers(h.id)):
+        for detail in DETAIL:
+            at = expect(policy, harm, evidence="contextual", profile=profile, detail=detail)
+            assert at.mode == "safe_completion"
+            assert {"support", "crisis", "redirection"} <= set(at.required)
+            assert "limit" not in at.required
+            assert ("trusted_adult" in at.required) == (profile == "minors")

@@ -144,33 +144,40 @@ async def test_it_says_that_it_cannot_do_other_work() -> None:
         await TEACHER(Request(({"role": "user", "content": "hello"},)))
 
 
-async def test_a_person_at_risk_is_told_whom_to_reach_under_every_profile() -> None:
-    phrases, seen = PACK["en"].phrases, Counter[Profile]()
-    for planned in starter(*PROFILES):
-        if "support" in planned.expectation.required:
-            text = (await answer(planned))[0]
-            assert any(text.startswith(words) for words in phrases.supports)
-            assert any(words in text for words in phrases.contacts)
-            seen[planned.scenario.profile] += 1
-    assert set(seen) == set(PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_whoever_may_be_in_danger_hears_of_people_who_can_help(profile: Profile) -> None:
+    """Support first, a crisis contact last, and no word on what is left out."""
+    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    plan = Plan(harms=("selfharm.*",), profiles=(profile,))
+    world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
+    # Every prompt under every profile, also where the words contradict it.
+    world = replace(world, axes=world.axes.model_copy(update={"void": ()}))
+    phrases, seen = PACK["en"].phrases, 0
+    for planned in (p for set_ in plan_sets(world) for p in set_):
+        if planned.scenario.evidence != "contextual":
+            continue
+        seen += 1
+        text = (await answer(planned))[0]
+        assert text.startswith(phrases.supports)
+        assert any(words in text for words in phrases.elements["crisis"])
+        assert planned.knowledge.left_out not in text
+        adult = any(words in text for words in phrases.elements["trusted_adult"])
+        assert adult == (profile == "minors")
+    assert seen >= 3
 
 
-async def test_nothing_is_said_to_be_left_out_where_the_policy_does_not_ask_for_it() -> None:
-    limits = [frame(template) for template in PACK["en"].phrases.limits]
-    said = Counter[bool]()
-    for planned in starter(*PROFILES):
+async def test_what_is_left_out_is_said_where_the_policy_requires_it_alone() -> None:
+    for planned in starter():
         if planned.expectation.mode == "safe_completion":
-            text = (await answer(planned))[0]
-            wanted = "limit" in planned.expectation.required
-            assert any(words in text for words in limits) is wanted
-            said[wanted] += 1
-    assert said[True] > 400 and said[False] > 10
+            said = planned.knowledge.left_out in (await answer(planned))[0]
+            assert said == ("limit" in planned.expectation.required)
 
 
 async def test_a_partial_answer_closes_as_its_profile_has_it() -> None:
     closings = PACK["en"].phrases.closings
     for planned in starter(*PROFILES):
-        if planned.expectation.mode == "safe_completion":
+        told = set(PACK["en"].phrases.elements) & set(planned.expectation.required)
+        if planned.expectation.mode == "safe_completion" and not told:
             text = (await answer(planned))[0]
             own = {p for p, told in closings.items() if any(text.endswith(words) for words in told)}
             assert own == ({planned.scenario.profile} - {"public"})

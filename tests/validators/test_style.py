@@ -70,7 +70,8 @@ def test_weak_styles_name_no_topic_so_that_they_accuse_nobody_of_it() -> None:
 
 def test_the_packs_other_phrases_are_in_tone() -> None:
     phrases = english().phrases
-    for template in phrases.limits + phrases.declines + phrases.supports:
+    elements = tuple(words for options in phrases.elements.values() for words in options)
+    for template in phrases.limits + phrases.declines + phrases.supports + elements:
         assert failed(template.format(decline="x", left_out="y"), english()) == {}, template
 
 
