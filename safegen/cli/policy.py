@@ -31,7 +31,7 @@ def check(
     taxonomy: Tree = "core",
     json: Json = False,
 ) -> None:
-    """Run the specs' own cases and the lints; exit 2 when something is found."""
+    """Run the specs' own cases and the lints; exit 2 when more is found than warnings."""
     from safegen.cli import policy_look
 
     raise typer.Exit(policy_look.check(names or [], taxonomy=taxonomy, json=json))

@@ -219,13 +219,13 @@ def import_(
     write(output, made.spec, force=force)
     if taxonomy_output is not None:
         write(taxonomy_output, made.taxonomy, force=force)
-    findings = [str(f) for f in check([str(output)], taxonomy.load("core")).findings]
+    findings = check([str(output)], taxonomy.load("core")).findings
     if json:
         told = {"output": str(output), "lost": [lost._asdict() for lost in made.lost]}
-        sys.stdout.write(json_line({**told, "findings": findings}))
+        sys.stdout.write(json_line({**told, "findings": [str(found) for found in findings]}))
         return
     out = console(sys.stdout)
     table(out, ("where", "what could not be carried over"), made.lost)
     for found in findings:
-        put(out, word(found, "red"))
+        put(out, word(found, "yellow" if found.warning else "red"))
     put(out, word(f"wrote {output}; look at it with `safegen policy show {output}`"))

@@ -35,18 +35,18 @@ DETAIL_NAMES = ("awareness", "concept", "strategy", "procedure", "executable")
 
 
 def check(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
-    """Print what was found; 2 if anything was."""
+    """Print what was found; 2 if anything was but warnings."""
     report = checked(names, _tree(taxonomy))
     if json:
         for found in report.findings:
             place = asdict_place(found.place)
             told = {"kind": found.kind, "policy": found.policy, **place, "message": found.message}
-            _line({"finding": told})
+            _line({"finding": {**told, "warning": found.warning}})
         for sizes in report.sizes:
             _line({"policy": asdict(sizes)})
     else:
         _report(report)
-    return 2 if report.findings else 0
+    return 2 if any(not found.warning for found in report.findings) else 0
 
 
 def asdict_place(place: tuple[Path, int, int] | None) -> dict[str, object]:
@@ -58,7 +58,8 @@ def asdict_place(place: tuple[Path, int, int] | None) -> dict[str, object]:
 def _report(report: Report) -> None:
     out = console(sys.stdout)
     for found in report.findings:
-        out.print(Text.assemble(word(found), "  ", word(found.kind, "red")), soft_wrap=True)
+        kind = word(found.kind, "yellow" if found.warning else "red")
+        out.print(Text.assemble(word(found), "  ", kind), soft_wrap=True)
     head = ("spec", "own rules", "tested", "cases", "classifier", "instructions", "note")
     rows = [
         (
@@ -73,8 +74,14 @@ def _report(report: Report) -> None:
         for s in report.sizes
     ]
     table(out, head, rows)
-    count = len(report.findings)
-    put(out, word(f"{count} found", "red") if count else word("nothing found", "green"))
+    warnings = sum(found.warning for found in report.findings)
+    count = len(report.findings) - warnings
+    if count:
+        put(out, word(f"{count} found", "red"))
+    if warnings:
+        put(out, word(f"{warnings} to weigh: the spec may be strict there on purpose", "yellow"))
+    if not report.findings:
+        put(out, word("nothing found", "green"))
 
 
 def explain(

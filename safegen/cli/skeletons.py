@@ -108,6 +108,7 @@ precedents:
 cases:                          # the spec's own tests
   - {{tier: restricted, detail: 3, mode: safe_completion, ceiling: 1, floor: 1}}
   - {{tier: restricted, detail: 3, profile: minors, mode: safe_completion, ceiling: 0}}
+  - {{tier: restricted, detail: 3, profile: enterprise, mode: safe_completion, ceiling: 1, floor: 1}}
 """
 
 

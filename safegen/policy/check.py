@@ -16,6 +16,7 @@ from safegen.errors import ConfigError
 from safegen.policy import compile as compiled
 from safegen.policy.lint import lint, wrong
 from safegen.policy.mode import expect
+from safegen.policy.over_refusal import over_refusal
 from safegen.policy.places import Finding, Place, Problem, placed
 from safegen.policy.spec import Policy, fitting_specs, read
 from safegen.prompts import PromptFile
@@ -73,6 +74,7 @@ def check(names: Sequence[str], tree: Taxonomy) -> Report:
         sizes = _sizes(policy, tree, *words)
         report.sizes.append(sizes)
         report.findings.extend(placed(policy, list(_advice(policy, tree, sizes))))
+        report.findings.extend(placed(policy, over_refusal(policy, tree), warning=True))
     report.findings.extend(_coverage(proved, tree, every=not names))
     return report
 

@@ -41,19 +41,21 @@ class Finding:
     message: str
     policy: str
     place: Place | None
+    warning: bool = False
+    """It advises, and `policy check` does not fail for it."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" if self.place else self.message
 
 
-def placed(policy: Policy, problems: list[Problem]) -> list[Finding]:
+def placed(policy: Policy, problems: list[Problem], *, warning: bool = False) -> list[Finding]:
     """The problems of a policy with their places; each file is read once."""
     trees = {depth: _tree(policy, depth) for depth in {p.depth for p in problems}}
     found: list[Finding] = []
     for kind, loc, message, depth in problems:
         line, column = yamlfile.mark_at(trees[depth], loc)
         place = Place(policy.chain[depth].path, line, column)
-        found.append(Finding(kind, message, policy.spec.policy, place))
+        found.append(Finding(kind, message, policy.spec.policy, place, warning))
     return sorted(found, key=lambda f: f.place or Place(Path(), 0, 0))
 
 

@@ -175,3 +175,24 @@ def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
     assert "kitchen.soup  definition" in result.stderr
     assert len(objects(run("taxonomy", "show", str(out), "--json"))) == 1
     assert "taxonomy: t\n" in run("taxonomy", "import", str(table)).stdout
+
+
+def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Path) -> None:
+    path = edit(tmp_path, "violence", "profile: minors, detail: 2", "profile: minors, detail: 0")
+    text = Path(path).read_text()
+    Path(path).write_text(
+        text.replace(
+            "mode: safe_completion, ceiling: 0}\n  - {harm: violence.ext",
+            "mode: direct_answer, ceiling: 1}\n  - {harm: violence.ext",
+        )
+    )
+    result = run("policy", "check", path)
+    assert result.exit_code == 0
+    assert "rule `V-MINOR` is stricter than the inherited `B-RES-MINOR`" in result.stdout
+    assert "untested_strictness" in result.stdout
+    assert "1 to weigh" in result.stdout
+    told = objects(run("policy", "check", path, "--json"))
+    found = [line["finding"] for line in told if "finding" in line]
+    assert [(f["kind"], f["warning"]) for f in found if isinstance(f, dict)] == [
+        ("untested_strictness", True)
+    ]
