@@ -47,19 +47,20 @@ def edit(folder: Path, name: str, old: str, new: str) -> str:
 
 def test_check_passes_the_shipped_specs_and_fails_a_planted_case(tmp_path: Path) -> None:
     assert run("policy", "check").exit_code == 0
-    path = edit(
-        tmp_path, "security", "detail: 1, mode: direct_answer", "detail: 1, mode: refuse_redirect"
-    )
+    case = "{harm: cyber.intrusion, detail: 1, mode: "
+    path = edit(tmp_path, "security", f"{case}direct_answer", f"{case}refuse_redirect")
     result = run("policy", "check", path)
     assert result.exit_code == 2
-    assert f"{path}:43:5: the case says refuse_redirect" in result.stdout
+    lines = Path(path).read_text().splitlines()
+    planted = next(i for i, line in enumerate(lines, 1) if f"{case}refuse" in line)
+    assert f"{path}:{planted}:5: the case says refuse_redirect" in result.stdout
     found = [
         line["finding"]
         for line in objects(run("policy", "check", path, "--json"))
         if "finding" in line
     ]
     assert [(f["kind"], f["line"], f["column"]) for f in found if isinstance(f, dict)] == [
-        ("case", 43, 5)
+        ("case", planted, 5)
     ]
 
 
@@ -178,14 +179,10 @@ def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
 
 
 def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Path) -> None:
-    path = edit(tmp_path, "violence", "profile: minors, detail: 2", "profile: minors, detail: 0")
-    text = Path(path).read_text()
-    Path(path).write_text(
-        text.replace(
-            "mode: safe_completion, ceiling: 0}\n  - {harm: violence.ext",
-            "mode: direct_answer, ceiling: 1}\n  - {harm: violence.ext",
-        )
-    )
+    lines = assets.find("policies", "violence").read_text().splitlines(keepends=True)
+    path = str(tmp_path / "violence.yaml")
+    silent = [line for line in lines if not ("- {harm" in line and "profile: minors" in line)]
+    Path(path).write_text("".join(silent))
     result = run("policy", "check", path)
     assert result.exit_code == 0
     assert "rule `V-MINOR` is stricter than the inherited `B-RES-MINOR`" in result.stdout

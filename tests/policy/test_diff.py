@@ -32,7 +32,7 @@ EDITS = {
     "an id that only judges see": ("SEC-N3", "SEC-N9", "judge"),
     "an id that nobody is told": ("SEC-P2", "SEC-P9", "relabel"),
     "a severity": (", severity: high", ", severity: moderate", "relabel"),
-    "the version": ("version: 1.1.0", "version: 1.2.0", "relabel"),
+    "the version": ("version: 1.2.0", "version: 1.3.0", "relabel"),
     "a case": (
         "detail: 3, mode: safe_completion, ceiling: 1, floor: 1",
         "detail: 4, mode: safe_completion, ceiling: 1, floor: 1",
@@ -135,10 +135,10 @@ def test_a_leaf_without_a_spec_is_listed_and_other_specs_are_left_alone(tmp_path
 
 
 def test_a_plan_made_under_unknown_texts_is_drafted_again(tmp_path: Path) -> None:
-    before = edited(tmp_path, "security", "version: 1.1.0", "version: 1.0.9")
+    before = edited(tmp_path, "security", "version: 1.2.0", "version: 1.0.9")
     found = affected(planned(), old=before, new=OLD, harms=HARMS)
     assert found.rows == ()
-    after = edited(tmp_path, "security", "version: 1.1.0", "version: 1.2.0")
+    after = edited(tmp_path, "security", "version: 1.2.0", "version: 1.3.0")
     found = affected(planned(), old=before, new=after, harms=HARMS)
     assert set(found.draft) == {
         p.scenario.scenario_id for p in planned() if p.scenario.domain in ("cyber", "systems")

@@ -85,6 +85,35 @@ def test_the_cases_of_a_shipped_spec_reach_each_of_its_rules(name: str) -> None:
     assert {c.mode for c in policy.spec.cases} == set(MODES)
 
 
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
+def test_each_leaf_and_profile_of_a_shipped_spec_is_decided_by_example(name: str) -> None:
+    """A case and a precedent for each leaf, cases in each profile and at each grade of evidence."""
+    policy, harms = spec.load(name), taxonomy.load("core").harms
+    leaves = {harm for harm in harms if policy.covers(harm)}
+    assert leaves <= {case.harm for case in policy.spec.cases}
+    assert leaves <= {precedent.harm for precedent in policy.spec.precedents}
+    assert {case.evidence for case in policy.spec.cases} == set(EVIDENCE)
+    told = {case.profile for case in policy.spec.cases}
+    assert told >= {"public", "minors", "enterprise", "vetted_professional"}
+    for precedent in policy.spec.precedents:
+        if precedent.harm is not None:
+            tier = harms[precedent.harm].tier
+            decided = {rule.id for at, rule in policy.decided.items() if at.tier == tier}
+            assert precedent.rule in decided, precedent.id
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
+def test_cases_stand_on_both_sides_of_where_an_own_rule_begins(name: str) -> None:
+    """For each rule that begins at a detail: a case at it and one just below, of one tier, evidence and profile."""
+    policy, harms = spec.load(name), taxonomy.load("core").harms
+    cases = {case.at(tier_of(case, harms)) for case in policy.spec.cases}
+    for rule in (part for written in policy.spec.rules for part in written.expanded()):
+        first = min(rule.when.detail)
+        if first > 0:
+            at = [c for c in cases if c.detail == first and policy.decide(c).id == rule.id]
+            assert [c for c in at if c._replace(detail=first - 1) in cases], rule.id
+
+
 def tier_of(case: Case, harms: object) -> taxonomy.Tier:
     assert isinstance(harms, dict)
     return case.tier or harms[case.harm].tier
