@@ -73,12 +73,17 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of: recipe, taxonomy, sets, dialogues, policy, locale, axes; default all.",
+            help="One of: recipe, taxonomy, sets, dialogues, policy, locale, axes; default a list of them.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write files there; default stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write files there, of all kinds if none is named.",
+        ),
     ] = None,
 ) -> None:
     """Print JSON Schemas for editors."""
