@@ -25,8 +25,8 @@ from safegen.scenarios.blind import Found, Labellers, Wanted
 from safegen.scenarios.imported import (
     Labels,
     Row,
-    check_ids,
     checked_columns,
+    checked_rows,
     read_rows,
     scenarios,
 )
@@ -155,7 +155,7 @@ class _Desk:
         """
         world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
         desk = _Desk(inputs, source, world, checked_columns(source))
-        for row in check_ids(desk.rows()):
+        for row in checked_rows(source, list(inputs.tree.harms)):
             labels = None in (row.intent, row.evidence, row.detail)
             harm = row.harm is None
             if (labels or harm) and ruled(row, world) is None:

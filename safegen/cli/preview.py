@@ -47,7 +47,8 @@ def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], jso
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
         # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
         with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), keyboard() as keys:
-            browse(Pages(out, found, says, reveal=reveal), keys)
+            opening = tuple(_closing(inputs, found))
+            browse(Pages(out, found, says, opening, reveal=reveal), keys)
     else:
         for record in found.records:
             put(out, *layout(record, says, reveal=reveal), "")
@@ -57,18 +58,27 @@ def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], jso
 
 @dataclass
 class Pages:
-    """Where a reader is: a record, a screenful of it, and whether its texts are shown."""
+    """Where a reader is: the opening or a record, a screenful of it, and whether texts are shown."""
 
     out: Console
     found: Preview
     says: Says
+    opening: Sequence[RenderableType] = ()
+    """What stands before the first record."""
     reveal: bool = False
-    at: int = 0
+    at: int = field(init=False)
+    """The number of a record; -1 for the opening."""
     part: int = 0
     parts: list[list[str]] = field(default_factory=list[list[str]])
 
     def __post_init__(self) -> None:
+        self.at = self.first
         self.lay()
+
+    @property
+    def first(self) -> int:
+        """Where a reader begins."""
+        return -1 if self.opening else 0
 
     @property
     def record(self) -> Record:
@@ -76,9 +86,12 @@ class Pages:
         return self.found.records[self.at]
 
     def lay(self) -> None:
-        """Cut the record into screenfuls of whole lines."""
+        """Cut the opening or the record into screenfuls of whole lines."""
+        parts = self.opening
+        if self.at >= 0:
+            parts = layout(self.record, self.says, reveal=self.reveal)
         with self.out.capture() as captured:
-            for part in layout(self.record, self.says, reveal=self.reveal):
+            for part in parts:
                 self.out.print(part)
         lines = captured.get().splitlines()
         room = max(self.out.height - FOOT, 1)
@@ -100,7 +113,7 @@ class Pages:
         """Turn back to the page before; nothing at the beginning."""
         if self.part:
             self.part -= 1
-        elif self.at:
+        elif self.at > self.first:
             self.at -= 1
             self.lay()
             self.part = len(self.parts) - 1
@@ -119,11 +132,20 @@ class Pages:
         self.out.print(self._foot(), end="", no_wrap=True, overflow="ellipsis")
 
     def _foot(self) -> Text:
-        where = f"{self.at + 1}/{len(self.found.records)}"
+        where = self._where() if self.at >= 0 else "forecast"
         if len(self.parts) > 1:
             where += f", page {self.part + 1} of {len(self.parts)}"
         texts = "hides" if self.reveal else "shows"
-        return Text(f"{where} · n next · p previous · r {texts} the texts · q ends", style="dim")
+        return Text(f"{where} · n next · p back · r {texts} texts · q ends", style="dim")
+
+    def _where(self) -> str:
+        """The set, and the draft in it."""
+        records = self.found.records
+        sets = list(dict.fromkeys(r.scenario.set_id for r in records))
+        here = self.record.scenario.set_id
+        own = [n for n, r in enumerate(records) if r.scenario.set_id == here]
+        where = f"set {sets.index(here) + 1} of {len(sets)}"
+        return f"{where}, draft {own.index(self.at) + 1} of {len(own)}"
 
 
 def browse(pages: Pages, keys: Iterator[str]) -> None:

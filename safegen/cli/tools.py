@@ -73,12 +73,17 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, axes; default all.",
+            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, axes; default lists them.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write files there; default stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write files there, of all kinds if none is named.",
+        ),
     ] = None,
 ) -> None:
     """Print JSON Schemas for editors."""

@@ -7,12 +7,13 @@ which leaf of the taxonomy it is about. What they cannot tell stays open, with t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from safegen import prompts
-from safegen.errors import ItemError
+from safegen.errors import ItemError, ParseError, Truncated
 from safegen.prompts import PromptFile
 from safegen.scenarios.author import load_prompts
 from safegen.scenarios.label import LabelFiles, answer_schema, every, majority, pick, quoted, read
@@ -25,6 +26,11 @@ QUESTIONS = ("label", "which_harm")
 READ = ("intent", "evidence", "detail")
 LONGEST = 190_000
 """Characters of a prompt as JSON that a question can hold."""
+ASKED = frozenset({"harm", *READ, "max_tokens"})
+NAMED = re.compile(r"`([^`]*)`")
+RUN = 4
+"""A problem that shares this many words in a row with a prompt may quote it, and is not told."""
+LONGEST_PROBLEM = 160
 AT_ONCE = 512
 """Prompts under way; how many requests are, is bounded by the endpoint."""
 
@@ -120,7 +126,7 @@ class Labellers:
         try:
             found = await read(text, judges=self.judges, files=self.labels)
         except ItemError as e:
-            return Found(why=dict.fromkeys(READ, _lost(e)))
+            return Found(why=dict.fromkeys(READ, _lost(e, text)))
         why = {n: "labellers disagree" for n in READ if getattr(found, n) is None}
         return Found(None, found.intent, found.evidence, found.detail, why)
 
@@ -133,7 +139,7 @@ class Labellers:
             )
             said = majority([pick(reply, "harm", allowed) for reply in replies])
         except ItemError as e:
-            return Found(why={"harm": _lost(e)})
+            return Found(why={"harm": _lost(e, text)})
         if said is None or said == NONE:
             told = "no one leaf fits" if said else "labellers disagree"
             return Found(why={"harm": told})
@@ -158,6 +164,17 @@ def shown(turns: Sequence[Message]) -> str:
     return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in turns)
 
 
-def _lost(e: ItemError) -> str:
-    told = f"no answer of a labeller ({e.outcome})"
+def _lost(e: ItemError, text: str) -> str:
+    told = f"no answer of a labeller ({e.outcome}{_problem(e, text)})"
     return f"{told}; `--replan` asks again" if e.outcome == "unavailable" else told
+
+
+def _problem(e: ItemError, text: str) -> str:
+    """What was wrong with an answer, in the parser's words; nothing that it or the prompt says."""
+    if not isinstance(e, ParseError | Truncated):
+        return ""
+    said = NAMED.sub(lambda m: m[0] if m[1] in ASKED else "`…`", " ".join(str(e).split()))
+    words, own = said.lower().split(), f" {' '.join(text.lower().split())} "
+    runs = (" ".join(words[i : i + RUN]) for i in range(max(1, len(words) - RUN + 1)))
+    quotes = any(f" {run} " in own for run in runs)
+    return "" if quotes or not said else f": {said[:LONGEST_PROBLEM]}"

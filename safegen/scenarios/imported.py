@@ -5,14 +5,16 @@ What a row says is taken and checked; what it does not say is left open here and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, get_args
 
 from safegen.errors import ConfigError
 from safegen.hashing import digest, short_id
 from safegen.policy.mode import expect
 from safegen.scenarios._cells import Cells, conversation, missing
+from safegen.scenarios._faults import Faults
 from safegen.scenarios.prompt_files import OwnPrompts, columns, rows
 from safegen.scenarios.world import NO_KNOWLEDGE, World, history
 from safegen.types import (
@@ -31,6 +33,13 @@ from safegen.types import (
 from safegen.yamlfile import did_you_mean
 
 TASKS: tuple[Task, ...] = get_args(Task)
+CHOICES: Mapping[str, Sequence[str]] = {
+    "intent": INTENTS,
+    "evidence": EVIDENCE,
+    "profile": PROFILES,
+    "task": TASKS,
+}
+"""Fields of a few words, beside the leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,38 +129,79 @@ def read_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
     Raises:
         ConfigError: with file and row.
     """
+    for cells in _cells(source):
+        yield _row(cells, source, harms)
+
+
+def _cells(source: OwnPrompts, faults: Faults | None = None) -> Iterator[Cells]:
     assert source.path is not None
     mapping = source.mapping
     count = 0
-    for raw in rows(source.path, set(mapping.values())):
+    for raw in rows(source.path, set(mapping.values()), faults=faults):
         values = {name: raw.values.get(column) for name, column in mapping.items()}
-        yield _row(Cells(raw, {n: v for n, v in values.items() if not missing(v)}), source, harms)
+        yield Cells(raw, {n: v for n, v in values.items() if not missing(v)})
         count += 1
-    if not count:
+    if not count and not (faults and faults.count):
         raise ConfigError(f"{source.path}: holds no rows; it needs rows with a `prompt`")
 
 
-def check_ids(found: Iterator[Row]) -> Iterator[Row]:
-    """Pass rows on.
+def checked_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
+    """The rows of a file that is read for the first time; its mistakes are told together, at the end.
+
+    Args:
+        source: the file and what its columns are called.
+        harms: every leaf of the taxonomy, red lines too.
 
     Raises:
-        ConfigError: an id that an earlier row has; both are named.
+        ConfigError: every mistake with file and row, or the first ones and how many there are; also an
+            id that an earlier row has, with both rows.
     """
-    seen: dict[str, int] = {}
-    for row in found:
-        if row.id is not None:
-            first = seen.setdefault(row.id, row.number)
-            if first != row.number:
-                raise ConfigError(f"{row.place}: id `{row.id[:60]}` stands in row {first} already")
-        yield row
+    faults, seen = Faults(), dict[str, int]()
+    with faults.held():
+        for cells in _cells(source, faults):
+            try:
+                row = _row(cells, source, harms)
+            except ConfigError:
+                _all_wrong(cells, source, harms, faults)
+                continue
+            first = row.number if row.id is None else seen.setdefault(row.id, row.number)
+            if first == row.number:
+                yield row
+                continue
+            told = (
+                f"id `{(row.id or '')[:60]}` stands in row {first} already; give each row its own"
+            )
+            faults.add(cells.wrong(told))
+    faults.raise_any()
 
 
-def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
+def _all_wrong(cells: Cells, source: OwnPrompts, harms: Sequence[str], faults: Faults) -> None:
+    """Take every mistake of a row that has some."""
+    named = "id goal set".split()
+    fields: list[Callable[[], object]] = [
+        lambda: _licence(cells, source),
+        lambda: conversation(cells),
+        *(partial(cells.name, name) for name in named),
+        *(partial(cells.choice, name, known) for name, known in {**CHOICES, "harm": harms}.items()),
+        cells.detail,
+        cells.language,
+        *(partial(cells.text, name) for name in ("benign_use", "misuse_risk")),
+    ]
+    for read in fields:
+        with faults.held():
+            read()
+
+
+def _licence(cells: Cells, source: OwnPrompts) -> str:
     licence = cells.name("licence") or source.licence
     if licence is None:
         raise cells.wrong(
             "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`"
         )
+    return licence
+
+
+def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
     return Row(
         number=cells.raw.number,
         place=cells.raw.place,
@@ -166,7 +216,7 @@ def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
         profile=cells.choice("profile", PROFILES),
         task=cells.choice("task", TASKS),
         language=cells.language(),
-        licence=licence,
+        licence=_licence(cells, source),
         benign_use=cells.text("benign_use") or "",
         misuse_risk=cells.text("misuse_risk") or "",
     )

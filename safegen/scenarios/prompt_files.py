@@ -17,6 +17,7 @@ from typing import IO, NamedTuple, cast
 
 from safegen.errors import ConfigError, StoreDamaged
 from safegen.hashing import digest, file_sha256
+from safegen.scenarios._faults import Faults
 from safegen.store import parquet
 from safegen.yamlfile import did_you_mean
 
@@ -177,31 +178,41 @@ def columns(path: Path) -> list[str]:
         with _open(path, newline="") as file:
             return _head(path, csv.reader(_lines(path, file), strict=True))
     found: dict[str, None] = {}
-    for raw in _jsonl(path):
+    faults = Faults()  # told when the rows are read, unless none can be
+    for raw in _jsonl(path, faults):
         found.update(dict.fromkeys(raw.values))
         if len(found) > MAX_COLUMNS:
             raise ConfigError(f"{raw.place}: there are more than {MAX_COLUMNS} different keys")
+    if not found:
+        faults.raise_any()
     return list(found)
 
 
-def rows(path: Path, wanted: Collection[str]) -> Iterator[Raw]:
+def rows(path: Path, wanted: Collection[str], *, faults: Faults | None = None) -> Iterator[Raw]:
     """The rows of a file in order, one batch in memory.
 
     Args:
         path: the file.
         wanted: columns that are read; those that the file lacks are left out.
+        faults: takes the mistakes of single rows, which are left out; the first is raised without it.
 
     Raises:
-        ConfigError: with file and row.
+        ConfigError: with file and row; with `faults`, what ends the reading.
     """
     kind = path.suffix.lower()
     every = _parquet(path, wanted) if kind == ".parquet" else None
-    every = every or (_csv(path) if kind == ".csv" else _jsonl(path))
+    every = every or (_csv(path, faults) if kind == ".csv" else _jsonl(path, faults))
     for raw in every:
         yield raw._replace(values={k: v for k, v in raw.values.items() if k in wanted})
 
 
-def _csv(path: Path) -> Iterator[Raw]:
+def _fail(faults: Faults | None, e: ConfigError) -> None:
+    if faults is None:
+        raise e
+    faults.add(e)
+
+
+def _csv(path: Path, faults: Faults | None) -> Iterator[Raw]:
     with _open(path, newline="") as file:
         reader = csv.reader(_lines(path, file), strict=True)
         try:
@@ -213,10 +224,9 @@ def _csv(path: Path) -> Iterator[Raw]:
                 number += 1
                 place = f"{path}:{reader.line_num}: row {number}"
                 if len(cells) != len(head):
-                    raise ConfigError(
-                        f"{place} has {len(cells)} cells and the head has {len(head)};"
-                        " quote cells that hold commas or line ends"
-                    )
+                    told = f"{place} has {len(cells)} cells and the head has {len(head)};"
+                    _fail(faults, ConfigError(f"{told} quote cells that hold commas or line ends"))
+                    continue
                 yield Raw(number, place, dict(zip(head, cells, strict=True)))
         except csv.Error as e:
             raise ConfigError(f"{path}:{reader.line_num}: {_csv_problem(e)}") from e
@@ -235,7 +245,7 @@ def _csv_problem(e: csv.Error) -> str:
     return f"not valid CSV ({e}); a quote within a quoted cell is written twice"
 
 
-def _jsonl(path: Path) -> Iterator[Raw]:
+def _jsonl(path: Path, faults: Faults | None = None) -> Iterator[Raw]:
     number = 0
     # A line ends at a line feed alone: JSON has no other within a value.
     with _open(path, newline="\n") as file:
@@ -248,9 +258,12 @@ def _jsonl(path: Path) -> Iterator[Raw]:
                 value = json.loads(line, object_pairs_hook=_object)
             except (ValueError, RecursionError) as e:
                 told = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-                raise ConfigError(f"{place} is not valid JSON ({told})") from e
+                _fail(faults, ConfigError(f"{place} is not valid JSON ({told}); mend that line"))
+                continue
             if not isinstance(value, dict):
-                raise ConfigError(f"{place} is not a JSON object; write one object on each line")
+                told = f"{place} is not a JSON object; write one object on each line"
+                _fail(faults, ConfigError(told))
+                continue
             yield Raw(number, place, cast("dict[str, object]", value))
 
 

@@ -166,10 +166,17 @@ def shown() -> Preview:
 class Screen:
     """A terminal of some height, and the pages that were put on it."""
 
-    def __init__(self, found: Preview, *, height: int = 24, reveal: bool = False) -> None:
+    def __init__(
+        self,
+        found: Preview,
+        *,
+        height: int = 24,
+        reveal: bool = False,
+        opening: tuple[str, ...] = (),
+    ) -> None:
         self.file = io.StringIO()
         console = Console(file=self.file, force_terminal=True, width=80, height=height)
-        self.pages = Pages(console, found, {}, reveal=reveal)
+        self.pages = Pages(console, found, {}, opening, reveal=reveal)
 
     def press(self, keys: str) -> list[str]:
         """Browse; every page that was drawn."""
@@ -181,8 +188,8 @@ def test_keys_turn_pages_and_stop_at_both_ends(shown: Preview) -> None:
     screen = Screen(shown)
     pages = screen.press("pnn p")
     plain = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
-    assert [foot.split(" ")[0] for foot in plain] == [
-        f"{n}/{len(shown.records)}" for n in (1, 1, 2, 3, 4, 3)
+    assert [foot.split(" · ")[0] for foot in plain] == [
+        f"set 1 of 1, draft {n} of {len(shown.records)}" for n in (1, 1, 2, 3, 4, 3)
     ]
     ids = [r.draft.draft_id for r in shown.records]
     assert [next(i for i in ids if i in page) for page in pages] == [
@@ -190,12 +197,33 @@ def test_keys_turn_pages_and_stop_at_both_ends(shown: Preview) -> None:
     ]
 
 
+def test_the_foot_counts_sets_and_the_drafts_of_each() -> None:
+    found = asyncio.run(preview(inputs(), sets=2))
+    per_set = Counter(r.scenario.set_id for r in found.records)
+    pages = Screen(found).press("n" * len(found.records))
+    feet = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
+    wanted = [
+        f"set {n} of 2, draft {draft} of {size}"
+        for n, size in enumerate(per_set.values(), 1)
+        for draft in range(1, size + 1)
+    ]
+    assert [foot.split(" · ")[0] for foot in feet] == wanted
+
+
+def test_the_forecast_comes_before_the_first_record(shown: Preview) -> None:
+    screen = Screen(shown, opening=("about 12 calls",))
+    pages = [Text.from_ansi(page).plain for page in screen.press("pnp")]
+    first = [page for page in pages if "about 12 calls" in page]
+    assert [page in first for page in pages] == [True, True, False, True]
+    assert all("forecast · n next" in page for page in first)
+
+
 def test_r_shows_and_hides_texts(shown: Preview) -> None:
     text = (shown.records[0].draft.response or "").split()[0]
     hidden, open_, closed = Screen(shown, height=60).press("rr")
     assert (text in hidden, text in open_, text in closed) == (False, True, False)
-    assert "r shows the texts" in hidden
-    assert "r hides the texts" in open_
+    assert "r shows texts" in hidden
+    assert "r hides texts" in open_
 
 
 def test_q_leaves_at_once_and_the_last_page_ends_it(shown: Preview) -> None:

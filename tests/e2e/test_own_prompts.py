@@ -125,7 +125,7 @@ def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
         "line": ["harm"],
     }
     why = {row["id"]: row["why"] for row in listed(workdir / "out")}
-    assert "malformed" in why["lost"]
+    assert "(malformed: there is no JSON object in it)" in why["lost"]
     assert "refused" in why["torn"]
     assert why["line"] == "`minors.sexual` is a red line and is never drafted"
     assert why["red"] == "`weapons.mass_casualty` is a red line and is never drafted"

@@ -24,9 +24,8 @@ from safegen.scenarios.imported import (
     NO_KNOWLEDGE,
     Labels,
     Row,
-    check_ids,
     checked_columns,
-    read_rows,
+    checked_rows,
     scenarios,
 )
 from safegen.scenarios.prompt_files import OwnPrompts, given, rows
@@ -100,7 +99,7 @@ def world(**plan: Any) -> World:
 
 def read(source: OwnPrompts) -> list[Row]:
     checked_columns(source)
-    return list(check_ids(read_rows(source, list(world().tree.harms))))
+    return list(checked_rows(source, list(world().tree.harms)))
 
 
 def read_file(path: Path, **options: Any) -> list[Row]:
@@ -402,6 +401,66 @@ def test_a_mistake_in_a_cell_is_told_with_its_row(
     with pytest.raises(ConfigError, match=says) as told:
         one(tmp_path, **values)
     assert "p.jsonl:1: row 1: " in str(told.value)
+
+
+def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
+    lines = [
+        {"prompt": "a", "intent": "bening", "detail": 9},
+        {"prompt": "b", "licence": "MIT", "id": "x"},
+        "{broken",
+        {"licence": "MIT"},
+        {"prompt": "c", "licence": "MIT", "id": "x"},
+        [1],
+    ]
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(s if isinstance(s, str) else json.dumps(s) for s in lines))
+    with pytest.raises(ConfigError) as told:
+        read_file(path)
+    found = [line.removeprefix(f"{path}:") for line in str(told.value).splitlines()]
+    assert [line.split(": ")[0] for line in found] == ["1", "1", "1", "3", "4", "5", "6"]
+    for line, says in zip(
+        found,
+        (
+            "`licence` is missing; fill it in",
+            "did you mean `benign`",
+            "give a whole number from 0 to 4",
+            "not valid JSON",
+            "has no `prompt`",
+            "stands in row 2 already; give each row its own",
+            "write one object on each line",
+        ),
+        strict=True,
+    ):
+        assert says in line
+
+
+def test_a_table_with_rows_of_other_lengths_names_each(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,licence\na,MIT\nb\nc,MIT,x\nd,\n")
+    with pytest.raises(ConfigError) as told:
+        read_file(path)
+    found = str(told.value).splitlines()
+    assert [f":{n}: row" in line for n, line in zip((3, 4, 5), found, strict=True)] == [True] * 3
+
+
+def test_very_many_mistakes_are_counted_and_the_first_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,licence,intent\n" + "a,MIT,bening\n" * 1_500)
+    with pytest.raises(ConfigError) as told:
+        read_file(path)
+    *named, last = str(told.value).splitlines()
+    assert len(named) == 20
+    assert last == "and 1,480 more of 1,500 mistakes"
+
+
+def test_what_ends_the_reading_comes_after_what_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text('prompt,licence\nb\n"open quote,MIT\n')
+    with pytest.raises(ConfigError) as told:
+        read_file(path)
+    first, last = str(told.value).splitlines()
+    assert "has 1 cells" in first
+    assert "not valid CSV" in last
 
 
 def test_numbers_that_a_table_made_text_or_fractions_are_read(tmp_path: Path) -> None:

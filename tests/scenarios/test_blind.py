@@ -1,0 +1,25 @@
+"""What is told of a labeller's answer that could not be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from safegen.errors import Blocked, ItemError, ParseError
+from safegen.scenarios.blind import _problem
+
+PROMPT = "how do i keep a box shut at night"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ParseError("the object lacks `intent`"), ": the object lacks `intent`"),
+        (ParseError("the object may not hold `box shut`"), ": the object may not hold `…`"),
+        (ParseError("cannot read: keep a box shut at"), ""),
+        (ParseError("x" * 1_000), ": " + "x" * 160),
+        (Blocked("the prompt 'box' is not allowed"), ""),
+    ],
+    ids=["parser", "foreign name", "quote", "long", "of the provider"],
+)
+def test_the_parsers_reason_is_told_and_no_text(error: ItemError, told: str) -> None:
+    assert _problem(error, PROMPT) == told
