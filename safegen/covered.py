@@ -264,6 +264,12 @@ class TargetReport:
     short: Mapping[Cell, int]
     """Accepted scenarios that are missing, by cell."""
     stopped: str
+    way: str = ""
+    """What leads on where it stopped short."""
+    stalled: frozenset[Cell] = frozenset()
+    """Short cells that are asked no more."""
+    turns: int = 0
+    """Turns of conversations in short cells without an accepted draft; they are not asked again."""
 
     @property
     def line(self) -> str:
@@ -273,7 +279,16 @@ class TargetReport:
         if not self.short:
             return f"{head}: met in all {self.cells:,} cells"
         told = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.short.values()):,}"
-        return f"{head}: {told} in {len(self.short):,}; {self.stopped}"
+        return f"{head}: {told} in {len(self.short):,}; {'; '.join(self._why())}"
+
+    def _why(self) -> Iterator[str]:
+        yield self.stopped
+        if self.stalled and not self.stopped.startswith("stalled"):
+            yield f"{len(self.stalled):,} of them gained nothing when last asked"
+        if self.turns:
+            yield f"{self.turns:,} turns of conversations lack an accepted draft and are not asked again"
+        if self.way:
+            yield self.way
 
     def as_json(self) -> dict[str, object]:
         """For machines."""
@@ -284,10 +299,16 @@ class TargetReport:
             "cells_short": len(self.short),
             "short_by": sum(self.short.values()),
             "short": [
-                {"cell": dict(zip(self.per, cell, strict=True)), "missing": n}
+                {
+                    "cell": dict(zip(self.per, cell, strict=True)),
+                    "missing": n,
+                    "stalled": cell in self.stalled,
+                }
                 for cell, n in sorted(self.short.items())
             ],
             "stopped": self.stopped,
+            "way": self.way,
+            "turns_not_asked_again": self.turns,
         }
 
 

@@ -149,7 +149,9 @@ class Target(Frozen):
     per: Annotated[tuple[Cell, ...], Field(min_length=1)] = ("harm", "intent")
     """What makes a cell."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 5
-    """Rounds after the first, at most; a round that gains nothing is the last."""
+    """Rounds after the first, at most."""
+    patience: Annotated[int, Field(ge=1, le=100)] = 3
+    """A cell is left alone after this many further rounds in a row that gained it nothing."""
 
 
 class Split(Frozen):

@@ -14,7 +14,7 @@ from math import ceil
 from safegen.covered import TargetReport, counted, draft_rows, planned_rows, wanted
 from safegen.errors import UserError
 from safegen.inputs import Basis, Inputs
-from safegen.recipe import Recipe
+from safegen.recipe import Recipe, Target
 from safegen.scenarios.authored import authored_sets
 from safegen.scenarios.coverage import Cell, Ledger, facts
 from safegen.scenarios.dialogues import in_dialogue
@@ -28,15 +28,27 @@ LOWEST_RATE = 0.1
 """A cell is asked for at most ten times what it lacks in one round."""
 
 
+REPLAN = "give the drafter other models or `plan.styles` and plan anew with `--replan`; paid replies are kept"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Whether a run goes on with another round, and why not."""
 
     goes_on: bool
     why: str
+    way: str = ""
+    """What leads on where it stopped short."""
     short: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
+    stalled: frozenset[Cell] = frozenset()
+    """Short cells that are asked no more."""
     rates: Mapping[Cell, float] = field(default_factory=dict[Cell, float])
     """The share of asked scenarios that was accepted, by cell."""
+
+    @property
+    def open(self) -> dict[Cell, int]:
+        """What is missing in the cells that are still asked."""
+        return {cell: n for cell, n in self.short.items() if cell not in self.stalled}
 
 
 def decide(folder: RunFolder, recipe: Recipe) -> Decision:
@@ -50,18 +62,42 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
     if not short:
         return Decision(False, "met")
     if len(folder.finished()) < plans.shards:
-        return Decision(False, "unfinished; run the same command again", short)
+        return Decision(False, "unfinished", "run the same command again", short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
-        return Decision(False, "items are unavailable; run the same command again", short)
+        return Decision(False, "items are unavailable", "run the same command again", short)
+    stopped = frozenset(cell for cell in _stalled(folder, plans, target) if cell in short)
     if plans.rounds > target.rounds:
-        return Decision(False, f"the cap on further rounds ({target.rounds}) is reached", short)
-    if plans.rounds > 1:
-        before = counted(folder, plans, per=target.per, rounds=plans.rounds - 1)
-        gained = sum(before.shortfall(wanted(target)).values()) - sum(short.values())
-        if gained <= 0:
-            return Decision(False, "stalled: the last round gained nothing", short)
-    why = "another round is due; run the same command again"
-    return Decision(True, why, short, _rates(ledger))
+        told = f"the cap on further rounds ({target.rounds}) is reached"
+        return Decision(False, told, "raise `target.rounds`", short, stopped)
+    if stopped == frozenset(short):
+        last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
+        told = f"stalled: its {last} gained these cells nothing"
+        way = f"raise `target.patience`, or {REPLAN}"
+        return Decision(False, told, way, short, stopped)
+    way = "run the same command again"
+    return Decision(True, "another round is due", way, short, stopped, _rates(ledger))
+
+
+def _stalled(folder: RunFolder, plans: plan.Plans, target: Target) -> Iterator[Cell]:
+    """Cells that were asked in so many further rounds since they last gained an accepted scenario."""
+    asked: dict[Cell, set[int]] = {}
+    for row in planned_rows(plans, (*target.per, "round")):
+        asked.setdefault(_cell_of(row, target), set()).add(row["round"])
+    gained: dict[Cell, int] = {}
+    seen: set[str] = set()
+    columns = ("scenario_id", "round", "accepted", *target.per)
+    for row in draft_rows(folder, columns, folder.finished()):
+        if row["accepted"] and row["scenario_id"] not in seen:
+            seen.add(row["scenario_id"])
+            cell = _cell_of(row, target)
+            gained[cell] = max(row["round"], gained.get(cell, 0))
+    for cell, rounds in asked.items():
+        if sum(number > gained.get(cell, 0) for number in rounds) >= target.patience:
+            yield cell
+
+
+def _cell_of(row: Mapping[str, object], target: Target) -> Cell:
+    return tuple(str(row[name]) for name in target.per)
 
 
 def settled(folder: RunFolder, inputs: Basis) -> TargetReport | None:
@@ -70,13 +106,39 @@ def settled(folder: RunFolder, inputs: Basis) -> TargetReport | None:
     if target is None:
         return None
     found, plans = decide(folder, inputs.recipe), plan.Plans(folder.plans)
-    why = found.why
-    if found.goes_on:
-        why = _why(_TopUp(folder, inputs, plans, found), plans.rounds) or found.why
-    cells = {
-        tuple(str(row[name]) for name in target.per) for row in planned_rows(plans, target.per)
-    }
-    return TargetReport(target.accepted, target.per, len(cells), found.short, why)
+    if found.goes_on and (told := _why(_TopUp(folder, inputs, plans, found), plans.rounds)):
+        found = replace(
+            found, why=told, way=f"raise `plan.sets_per_harm` or `plan.authored`, or {REPLAN}"
+        )
+    cells = {_cell_of(row, target) for row in planned_rows(plans, target.per)}
+    return TargetReport(
+        accepted=target.accepted,
+        per=target.per,
+        cells=len(cells),
+        short=found.short,
+        stalled=found.stalled,
+        turns=len(_lacking_turns(folder, plans, target, found.short)),
+        stopped=found.why,
+        way=found.way,
+    )
+
+
+def _lacking_turns(
+    folder: RunFolder, plans: plan.Plans, target: Target, short: Mapping[Cell, int]
+) -> set[str]:
+    """Turns of conversations in short cells that have no accepted draft: further rounds do not ask them again."""
+    lacking: set[str] = set()
+    for row in planned_rows(plans, ("scenario_id", "attributes", *target.per)) if short else ():
+        if _cell_of(row, target) in short and any(
+            a["axis"] == "turn_style" for a in row["attributes"]
+        ):
+            lacking.add(row["scenario_id"])
+    for row in (
+        draft_rows(folder, ("scenario_id", "accepted"), folder.finished()) if lacking else ()
+    ):
+        if row["accepted"]:
+            lacking.discard(row["scenario_id"])
+    return lacking
 
 
 def _why(round_: _TopUp, number: int) -> str | None:
@@ -116,7 +178,7 @@ class _TopUp:
         assert inputs.recipe.target is not None
         self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans
         self.folder = folder
-        self.left: dict[Cell, float] = dict(decided.short)
+        self.left: dict[Cell, float] = dict(decided.open)
         self.rates = decided.rates
 
     def sets(self, number: int) -> Iterator[list[Planned]]:

@@ -26,13 +26,15 @@ REFUSED = 0.3
 HARMS = ("property.*", "privacy.*")
 
 
-def recipe(*, accepted: int = 3, rounds: int = 5, plan_: Mapping[str, Any] | None = None) -> Recipe:
+def recipe(
+    *, accepted: int = 3, rounds: int = 5, patience: int = 3, plan_: Mapping[str, Any] | None = None
+) -> Recipe:
     return Recipe.model_validate(
         {
             "name": "topup",
             "plan": {"harms": HARMS, "sets_per_harm": 1} | dict(plan_ or {}),
             "validators": ["length_bounds"],
-            "target": {"accepted": accepted, "rounds": rounds},
+            "target": {"accepted": accepted, "rounds": rounds, "patience": patience},
         }
     )
 
@@ -146,10 +148,65 @@ async def test_rounds_end_at_the_cap(tmp_path: Path) -> None:
     assert f"short by {sum(report.short.values())}" in report.line
 
 
-async def test_a_round_that_gains_nothing_is_the_last(tmp_path: Path) -> None:
+async def test_rounds_that_gain_nothing_are_the_last(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(), scripted(lambda _: "Too short."))
-    assert plan.Plans(done.folder.plans).rounds == 2
-    assert target_of(done).stopped == "stalled: the last round gained nothing"
+    assert plan.Plans(done.folder.plans).rounds == 4
+    report = target_of(done)
+    assert report.stopped == "stalled: its last 3 rounds gained these cells nothing"
+    assert report.stalled == set(report.short)
+    assert "raise `target.patience`" in report.line
+
+
+def barren(request: Request) -> str:
+    """Nothing about theft is ever accepted; half of the rest is."""
+    assert request.context is not None
+    theft = request.context.scenario.harm == "property.theft"
+    return "Too short." if theft else answer(request, rejected=0.5)
+
+
+async def test_a_cell_that_gains_nothing_is_left_alone_and_holds_up_no_other(
+    tmp_path: Path,
+) -> None:
+    done = await run(tmp_path, recipe(accepted=4, rounds=9, patience=2), scripted(barren))
+    report = target_of(done)
+    assert "property.theft" in {cell[0] for cell in report.stalled}
+    assert report.stalled <= set(report.short)
+    plans = plan.Plans(done.folder.plans)
+    rounds = {
+        harm: {
+            plans.round_of(n)
+            for n in range(plans.shards)
+            for p in plans.read(n)
+            if (p.scenario.harm == "property.theft") is (harm == "theft")
+        }
+        for harm in ("theft", "others")
+    }
+    assert rounds["theft"] == {0, 1, 2}
+    assert max(rounds["others"]) > 2
+
+
+async def test_more_patience_or_a_higher_target_goes_on_and_pays_for_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    first, second = scripted(barren), scripted(barren)
+    before = await run(tmp_path, recipe(accepted=2, patience=1), first)
+    rounds = plan.Plans(before.folder.plans).rounds
+    more = recipe(accepted=4, patience=3)
+    after = await run(tmp_path, more, second)
+    assert plan.Plans(after.folder.plans).rounds > rounds
+    asked = [{draft_of(r) for r in teacher.requests} for teacher in (first, second)]  # pyright: ignore[reportAttributeAccessIssue]
+    assert asked[1]
+    assert not asked[0] & asked[1]
+    assert "property.theft" in {cell[0] for cell in target_of(after).short}
+
+
+async def test_turns_of_conversations_that_are_not_asked_again_are_told(tmp_path: Path) -> None:
+    talk = recipe(plan_={"dialogues": ["persistence"], "sets_per_harm": 0})
+    done = await run(tmp_path, talk, scripted(lambda _: "Too short."))
+    report = target_of(done)
+    assert report.turns > 0
+    assert "turns of conversations lack an accepted draft and are not asked again" in report.line
+    assert report.as_json()["turns_not_asked_again"] == report.turns
 
 
 async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> None:
