@@ -209,6 +209,7 @@ def _yardsticks(folder: RunFolder, inputs: Basis) -> Yardsticks:
     return Yardsticks(
         tiers=inputs.tiers,
         axes=frozen.axes_of(folder),
+        cut=inputs.recipe.plan.cut,
         hedges={} if hedges is None else {inputs.locale.locale: hedges},
         target=settled(folder, inputs),
     )

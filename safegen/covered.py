@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from safegen.errors import StoreDamaged
@@ -157,13 +158,20 @@ def accepted_shapes(folder: RunFolder) -> Shapes:
     return shapes
 
 
-def reported(shapes: Shapes, tiers: Mapping[str, str], *, axes: Axes | None = None) -> Model | None:
+def reported(
+    shapes: Shapes,
+    tiers: Mapping[str, str],
+    *,
+    axes: Axes | None = None,
+    cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Model | None:
     """What a plan is to cover: pairs of the axes with two values or more, triples where the policy branches.
 
     Args:
         shapes: of the plan.
         tiers: policy tier by leaf; without one, tiers are not reported.
         axes: default the axes file.
+        cut: axes of which the plan takes some values alone.
 
     Returns:
         None where nothing is planned, or fewer than two axes vary.
@@ -175,7 +183,9 @@ def reported(shapes: Shapes, tiers: Mapping[str, str], *, axes: Axes | None = No
     values = {name: shapes.values(name) for name in CHOSEN[1:]}
     values["tier"] = list(dict.fromkeys(sorted(tiers[h] for h in harms if h in tiers)))
     for name in (*WHOLE, *shapes.varied):
-        values.setdefault(name, list(axes.by_id[name].values) if name in axes.by_id else [])
+        every = list(axes.by_id[name].values) if name in axes.by_id else []
+        some = {*cut[name], *shapes.values(name)} if name in cut else set(every)
+        values.setdefault(name, [value for value in every if value in some])
     known = {
         name: [v for v in axes.by_id[name].values if v in found]
         for name, found in values.items()
@@ -208,10 +218,15 @@ class Certificates(NamedTuple):
 
 
 def certificates(
-    before: Shapes, after: Shapes, tiers: Mapping[str, str], *, axes: Axes | None = None
+    before: Shapes,
+    after: Shapes,
+    tiers: Mapping[str, str],
+    *,
+    axes: Axes | None = None,
+    cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Certificates | None:
     """Both certificates; None where fewer than two axes vary."""
-    model = reported(before, tiers, axes=axes)
+    model = reported(before, tiers, axes=axes, cut=cut)
     if model is None:
         return None
     triples = tuple(name for group in model.groups for name in group.factors if name in BRANCHING)

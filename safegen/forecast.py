@@ -145,7 +145,7 @@ def _size(inputs: Inputs) -> Size:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             chars += told.chars(planned)
             shapes.plan(planned)
-    model = reported(shapes, inputs.tiers)
+    model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut)
     told_of = None if model is None else certificate(model, shapes.rows(inputs.tiers))
     recipe = inputs.recipe
     world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)

@@ -136,6 +136,11 @@ class Plan(Frozen):
     """Keep a model's reasoning in a column of its own; it is checked like the answer."""
 
     @property
+    def cut(self) -> dict[str, tuple[str, ...]]:
+        """Axes of which authored sets take some values alone."""
+        return {name: chosen for name, chosen in self.axes.items() if isinstance(chosen, tuple)}
+
+    @property
     def written_by_author(self) -> tuple[str, ...]:
         """The keys that ask an author for something."""
         return tuple(key for key in AUTHORED if getattr(self, key))

@@ -103,3 +103,18 @@ def test_prompts_that_contradict_a_profile_are_counted() -> None:
     assert whole.left_out == {}
     assert set(found.left_out) == {"minors"}
     assert found.prompts == 2 * whole.prompts - found.left_out["minors"]
+
+
+def test_a_certificate_counts_the_values_that_the_plan_takes() -> None:
+    def told(axes: Any) -> int:
+        plan = {"harms": ["property.theft"], "sets_per_harm": 0, "authored": 40, "axes": axes}
+        asked = recipe(
+            plan=plan,
+            teachers={"drafter": WARM, "author": WARM},
+            judges={"labellers": [WARM]},
+        )
+        found = forecast(read_inputs(asked)).size.certificate
+        assert found is not None
+        return found.counts.total
+
+    assert told({"tone": ["urgent", "playful"], "skill": None}) < told(["tone", "skill"])

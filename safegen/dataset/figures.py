@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +27,8 @@ class Yardsticks:
     """Policy tier by leaf."""
     axes: Axes | None = None
     """Of the plan; default the axes file."""
+    cut: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Axes of which the plan takes some values alone."""
     hedges: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
     """What hedges, by language."""
     target: TargetReport | None = None
@@ -41,7 +43,7 @@ class Figures:
         self.left = Left()
         self.sample = Sample(total=0)
         self.hedging = Hedging(given.tiers, given.hedges)
-        self._tiers, self._axes = given.tiers, given.axes
+        self._tiers, self._axes, self._cut = given.tiers, given.axes, given.cut
 
     def keep(self, record: Record) -> None:
         """Count a scenario that stays, by its selected draft."""
@@ -56,7 +58,7 @@ class Figures:
     @cached_property
     def certificates(self) -> Certificates | None:
         """Of the plan and of the rows; None without a plan, or where fewer than two axes vary."""
-        return certificates(self.before, self.after, self._tiers, axes=self._axes)
+        return certificates(self.before, self.after, self._tiers, axes=self._axes, cut=self._cut)
 
     @cached_property
     def telltale(self) -> dict[Question, Result]:
