@@ -129,7 +129,9 @@ def write_plan(folder: RunFolder, inputs: Inputs) -> None:
     plan.write(first, shards(first_round(inputs), candidates=inputs.recipe.plan.candidates))
     if plan.size(first)[1] == 0:
         first.unlink()
-        raise UserError("the plan is empty: no written set fits `plan`; widen `harms` or `intents`")
+        raise UserError(
+            "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
+        )
 
 
 def first_round(inputs: Inputs) -> Iterator[list[Planned]]:

@@ -84,6 +84,6 @@ def _usage(e: Exception) -> str:
 
 def say(text: str) -> None:
     """Write a line to stderr, made harmless for a terminal."""
-    from safegen.cli.screen import clean
+    from safegen.cli.screen import clean, wrapped
 
-    sys.stderr.write(f"safegen: {clean(text)}\n")
+    sys.stderr.write(f"{wrapped(f'safegen: {clean(text)}', sys.stderr)}\n")

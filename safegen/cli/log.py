@@ -11,9 +11,10 @@ class Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        from safegen.cli.screen import clean
+        from safegen.cli.screen import clean, wrapped
 
-        sys.stderr.write(f"{record.name}: {clean(record.getMessage())}\n")
+        text = f"{record.name}: {clean(record.getMessage())}"
+        sys.stderr.write(f"{wrapped(text, sys.stderr)}\n")
 
 
 def configure(*, verbose: bool) -> None:

@@ -40,10 +40,11 @@ def check(
 @app.command()
 def explain(
     scenario: Annotated[
-        str,
+        list[str],
         typer.Argument(
+            metavar="SCENARIO...",
             help="Start of a scenario id (with --run), or a situation such as"
-            " cyber.intrusion,evidence=none,profile=public,detail=3."
+            " cyber.intrusion evidence=none profile=public detail=3, with spaces or commas.",
         ),
     ],
     run: RunFolder = None,
@@ -54,7 +55,8 @@ def explain(
     """Say what is expected, which clause decided, why not an earlier one, and what would change it."""
     from safegen.cli import policy_look
 
-    policy_look.explain(scenario, run=run, policies=policy or [], taxonomy=taxonomy, json=json)
+    asked = ",".join(scenario)
+    policy_look.explain(asked, run=run, policies=policy or [], taxonomy=taxonomy, json=json)
 
 
 @app.command()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import IO, TYPE_CHECKING
+from shutil import get_terminal_size
+from textwrap import fill
+from typing import IO, TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -30,6 +32,18 @@ def clean(text: object) -> str:
     """Replace each character that a terminal would obey; line ends and tabs stay in their plain form."""
     plain = str(text).replace("\r\n", "\n").replace("\t", "    ")
     return "".join(c if c.isprintable() or c == "\n" or c in JOINERS else ODD for c in plain)
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """Break lines between words where a terminal would break them within."""
+    if not stream.isatty():
+        return text
+    width = get_terminal_size().columns
+    lines = (
+        fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
 
 
 def word(value: object, style: str = "") -> Text:

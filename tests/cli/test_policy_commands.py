@@ -72,6 +72,13 @@ def test_explain_names_the_clause_and_what_would_change_it() -> None:
     assert (told["rule"], told["mode"], told["ceiling"]) == ("B-RES", "safe_completion", 1)
 
 
+def test_a_situation_may_be_put_in_several_words_and_names_nothing_twice() -> None:
+    parted = run("policy", "explain", *AT.split(","))
+    assert (parted.exit_code, parted.stdout) == (0, run("policy", "explain", AT).stdout)
+    with pytest.raises(ConfigError, match="names `detail` twice"):
+        run("policy", "explain", *AT.split(","), "detail=4")
+
+
 def test_explain_finds_a_scenario_of_a_run_and_says_when_the_plan_was_made_otherwise(
     small: Path, tmp_path: Path
 ) -> None:
