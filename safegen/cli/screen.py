@@ -118,7 +118,7 @@ def put(out: Console, *renderables: RenderableType) -> None:
 def say_what_differs(basis: Thawed) -> None:
     """Say on stderr, in one line, what a run was made with and reads otherwise here."""
     if basis.line:
-        sys.stderr.write(f"safegen: {clean(basis.line)}\n")
+        sys.stderr.write(wrapped(f"safegen: {clean(basis.line)}\n", sys.stderr))
 
 
 def number(value: int) -> str:
