@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, Field, RootModel, ValidationError
 
 from safegen import locales, taxonomy, yamlfile
-from safegen.errors import StoreDamaged, UserError
+from safegen.errors import AssetNotFound, StoreDamaged, UserError
 from safegen.inputs import Basis, Inputs
 from safegen.locales import Locale
 from safegen.policy import spec
@@ -110,7 +110,7 @@ def basis(
     policies = _policies(folder, recipe, found)
     locale = _locale(folder, recipe, found)
     axes = axes_of(folder)
-    found.append(("axes", _at_hand(axes_file.load) in (None, axes)))
+    found.append(("axes", _at_hand(axes_file.load, lambda here: here == axes)[1]))
     return Thawed(
         recipe=recipe,
         tree=tree,
@@ -129,10 +129,9 @@ def _tree(folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]) -> T
     if kept is None:
         return taxonomy.load(recipe.taxonomy)
     file = _read(folder, "taxonomy", TaxonomyFile, kept)
-    here = _at_hand(lambda: taxonomy.load(recipe.taxonomy))
-    found.append((f"taxonomy `{file.taxonomy}`", here is None or here.file == file))
-    same = here is not None and here.file == file
-    return here if here and same else Taxonomy(file, folder.root / "taxonomy.yaml")
+    here, same = _at_hand(lambda: taxonomy.load(recipe.taxonomy), lambda tree: tree.file == file)
+    found.append((f"taxonomy `{file.taxonomy}`", same))
+    return here or Taxonomy(file, folder.root / "taxonomy.yaml")
 
 
 def _policies(
@@ -143,10 +142,11 @@ def _policies(
         return tuple(spec.load(name) for name in recipe.policies)
     policies: list[Policy] = []
     for name, policy in zip(recipe.policies, kept, strict=False):
-        here = _at_hand(lambda name=name: spec.read(name))
-        same = here is not None and here.policy_id == policy.policy_id
-        policies.append(here if here and same else policy)
-        found.append((f"policy `{policy.spec.policy}`", here is None or same))
+        here, same = _at_hand(
+            lambda name=name: spec.read(name), lambda p, kept=policy: p.policy_id == kept.policy_id
+        )
+        policies.append(here or policy)
+        found.append((f"policy `{policy.spec.policy}`", same))
     return tuple(policies)
 
 
@@ -155,24 +155,30 @@ def _locale(folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]) ->
     if kept is None:
         return locales.load(recipe.locales[0])
     locale = _read(folder, "locale", Locale, kept)
-    here = _at_hand(lambda: locales.load(recipe.locales[0]))
-    found.append((f"locale `{locale.locale}`", here in (None, locale)))
+    _, same = _at_hand(lambda: locales.load(recipe.locales[0]), lambda here: here == locale)
+    found.append((f"locale `{locale.locale}`", same))
     return locale
 
 
 def _source(folder: RunFolder, kept: Spec) -> Source:
     """A spec of a run, at the dataset's copy of it where that says the same."""
     copy = folder.output / "policies" / f"{kept.policy}.yaml"
-    same = copy.is_file() and _at_hand(lambda: yamlfile.load(copy, Spec)) == kept
-    return Source(kept, copy if same else folder.recipe)
+    here, _ = _at_hand(lambda: yamlfile.load(copy, Spec), lambda copied: copied == kept)
+    return Source(kept, copy if here else folder.recipe)
 
 
-def _at_hand(read: Callable[[], T]) -> T | None:
-    """What a name stands for here; None where nothing is found or it cannot be read."""
+def _at_hand(read: Callable[[], T], is_same: Callable[[T], bool]) -> tuple[T | None, bool]:
+    """What a name stands for here if it says the same; and whether nothing here says otherwise.
+
+    A file that is there and cannot be read says something else.
+    """
     try:
-        return read()
+        here = read()
+    except AssetNotFound:
+        return None, True
     except UserError:
-        return None
+        return None, False
+    return (here, True) if is_same(here) else (None, False)
 
 
 def _read(folder: RunFolder, key: str, model: type[M], kept: object) -> M:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -27,7 +27,7 @@ from safegen.policy.mode import expect_at
 from safegen.policy.model import Rule, Situation, When
 from safegen.policy.spec import Policy
 from safegen.store import plan
-from safegen.taxonomy import Taxonomy
+from safegen.taxonomy import Harm, Taxonomy
 from safegen.types import Expectation, Planned, Record
 
 FORMS = ("rules", "instructions", "rubric", "classifier")
@@ -93,7 +93,7 @@ def explain(
         tree = _tree(taxonomy)
         asked = explained.parse(scenario, _load(policies), tree.harms)
     else:
-        planned, asked = _planned(scenario, run, policies)
+        planned, asked = _of_run(scenario, run, policies)
     found = explained.explain(asked.policy, asked.at, harm=asked.harm)
     moved = planned is not None and planned.expectation != expect_at(asked.policy, asked.at)
     if json:
@@ -114,12 +114,20 @@ def explain(
         put(out, "", word(f"{said} of {was.policy_id}", "yellow"))
 
 
-def _planned(prefix: str, output: Path, policies: Sequence[str]) -> tuple[Planned, Asked]:
-    run = api.open_run(output)
-    basis = api.basis(run)
+def _of_run(told: str, output: Path, policies: Sequence[str]) -> tuple[Planned | None, Asked]:
+    """A scenario by the start of its id, or a situation, by what the run was made with."""
+    basis = api.basis(api.open_run(output))
     harms, specs = basis.tree.harms, _load(policies) if policies else basis.policies
     if not policies:
         say_what_differs(basis)
+    if told in harms or any(sign in told for sign in ",="):
+        return None, explained.parse(told, specs, harms)
+    return _planned(told, output, specs, harms)
+
+
+def _planned(
+    prefix: str, output: Path, specs: Sequence[Policy], harms: Mapping[str, Harm]
+) -> tuple[Planned, Asked]:
     for path in plans(output):
         for item in plan.every(path):
             scenario = item.scenario

@@ -13,7 +13,7 @@ from safegen import api, session
 from safegen.cli.closing import closing
 from safegen.cli.live import Counters, print_line, watching
 from safegen.cli.screen import json_line, say_what_differs
-from safegen.errors import UserError
+from safegen.errors import AssetNotFound, UserError
 from safegen.inputs import read_inputs
 from safegen.scenarios.prompt_files import OwnPrompts, given
 
@@ -88,7 +88,11 @@ def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: boo
 def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
-    read_inputs(run.recipe, trusted=plugins)  # before any record is dropped
+    try:
+        read_inputs(run.recipe, trusted=plugins)  # before any record is dropped
+    except AssetNotFound as e:
+        way = "`retry` asks by the recipe's own files: run it in the folder that has them"
+        raise AssetNotFound(f"{e}; {way}") from e
     if not session.ask_anew(run.folder) and api.is_finished(run.folder):
         print_line(sys.stderr, f"nothing was lost in `{folder}`; there is nothing to ask anew")
         if json:

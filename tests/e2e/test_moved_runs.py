@@ -94,7 +94,8 @@ def test_a_moved_run_explains_by_the_specs_that_it_keeps(
     found = looks(capsys, moved)
     assert OWN_RULE in found["show"].out
     assert OWN_RULE in found["explain"].out
-    assert "not at hand" not in found["show"].out
+    assert "this spec is not at hand" not in found["show"].out
+    assert "in the run alone; its file is not at hand" in found["show"].out
     again = cli(capsys, "policy", "show", moved / "policies" / "own.yaml")
     assert again.code == 0
     assert spec.load(str(moved / "policies" / "own.yaml")).policy_id in again.out
@@ -120,6 +121,38 @@ def test_a_look_after_an_edited_spec_is_by_the_old_one_and_says_so(
     assert OWN_RULE in found["explain"].out
     assert "Edited" not in found["show"].out + found["explain"].out
     assert hashes(home / "out") == before
+
+
+@pytest.mark.parametrize("file", ["specs/own.yaml", "taxonomies/mine/taxonomy.yaml"])
+def test_a_file_that_is_broken_since_counts_as_another(
+    home: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    was = looks(capsys, Path("out"))
+    (home / file).write_text("title: [broken")
+    now = looks(capsys, Path("out"))
+    for name in ("coverage", "show", "explain", "build"):
+        assert now[name].code == 0, name
+        assert "made with another" in now[name].err, name
+        assert without_place(now[name].out) == without_place(was[name].out), name
+
+
+def without_place(told: str) -> list[str]:
+    """What was told but for the file that a rule is written in, which may be the run's copy."""
+    return [line for line in told.splitlines() if not line.strip().startswith("written at")]
+
+
+def test_a_situation_is_asked_of_the_specs_of_a_run(
+    home: Path, moved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for told in ("mine.recipes,detail=3", "harm=mine.recipes,detail=3"):
+        said = cli(capsys, "policy", "explain", told, "--run", moved)
+        assert OWN_RULE in said.out, said.err
+    said = cli(capsys, "policy", "explain", "harm=mine.recipes,harm=x", "--run", moved)
+    assert said.code == 2
+    assert "names a leaf twice" in said.err
+    said = cli(capsys, "policy", "explain", "mine.recipes", "--run", moved)
+    assert said.code == 2
+    assert "lacks `detail=" in said.err
 
 
 def test_a_spec_named_with_a_run_is_asked_in_place_of_its_own(
@@ -186,6 +219,7 @@ def test_a_retry_that_cannot_begin_leaves_the_records(
     before = hashes(moved / "run" / "records")
     said = cli(capsys, "retry", moved)
     assert said.code == 2
+    assert "run it in the folder" in said.err
     assert hashes(moved / "run" / "records") == before
 
 
