@@ -17,6 +17,8 @@ from safegen.yamlfile import did_you_mean
 LONGEST = 131_072
 """Characters of a row's messages together, and of a CSV cell."""
 LONGEST_NAME = 200
+LISTED = 12
+"""Values that a mistake lists; there are more leaves, and a file may name many wrongly."""
 LONGEST_TEXT = 4_000
 TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 WHOLE = re.compile(r"([0-4])(?:\.0+)?")
@@ -73,7 +75,9 @@ class Cells:
                 return known
         if value is None:
             return None
-        raise self.wrong(f"`{name}` is `{value[:60]}`{did_you_mean(value, allowed)}")
+        hint = did_you_mean(value, allowed, listed=len(allowed) <= LISTED)
+        hint = hint or f"; `safegen taxonomy show TAXONOMY` lists the {len(allowed)} known"
+        raise self.wrong(f"`{name}` is `{value[:60]}`{hint}")
 
     def detail(self) -> int | None:
         """0 to 4, also where a table made text or a fraction of it."""
@@ -95,8 +99,8 @@ class Cells:
 def conversation(cells: Cells) -> tuple[Message, ...]:
     given = [name for name in ("prompt", "messages") if name in cells.values]
     if len(given) != 1:
-        told = "has both `prompt` and `messages`; keep one" if given else _no_prompt(cells)
-        raise cells.wrong(told)
+        both = "has both `prompt` and `messages`; keep one"
+        raise cells.wrong(both if given else "has no `prompt`; write one or leave the row out")
     if given == ["prompt"]:
         if isinstance(cells.values["prompt"], list):
             raise cells.wrong("`prompt` is a list; a conversation is read from `messages`")
@@ -109,10 +113,6 @@ def conversation(cells: Cells) -> tuple[Message, ...]:
     if not found[-1]["content"].strip():
         raise cells.wrong(f"`{given[0]}` is blank")
     return found
-
-
-def _no_prompt(cells: Cells) -> str:
-    return f"has no `prompt`{did_you_mean('prompt', list(cells.raw.values), listed=False)}"
 
 
 def _several(cells: Cells) -> tuple[Message, ...]:

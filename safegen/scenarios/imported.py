@@ -159,20 +159,31 @@ def checked_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
     faults, seen = Faults(), dict[str, int]()
     with faults.held():
         for cells in _cells(source, faults):
+            row: Row | None = None
             try:
                 row = _row(cells, source, harms)
             except ConfigError:
                 _all_wrong(cells, source, harms, faults)
-                continue
-            first = row.number if row.id is None else seen.setdefault(row.id, row.number)
-            if first == row.number:
+            if doubled := _doubled(cells, seen):
+                faults.add(doubled)
+            elif row is not None:
                 yield row
-                continue
-            told = (
-                f"id `{(row.id or '')[:60]}` stands in row {first} already; give each row its own"
-            )
-            faults.add(cells.wrong(told))
     faults.raise_any()
+
+
+def _doubled(cells: Cells, seen: dict[str, int]) -> ConfigError | None:
+    """An id that an earlier row has, whatever else is wrong with either; `seen` takes the id."""
+    try:
+        id_ = cells.name("id")
+    except ConfigError:
+        return None
+    number = cells.raw.number
+    first = number if id_ is None else seen.setdefault(id_, number)
+    if first == number:
+        return None
+    return cells.wrong(
+        f"id `{(id_ or '')[:60]}` stands in row {first} already; give each row its own"
+    )
 
 
 def _all_wrong(cells: Cells, source: OwnPrompts, harms: Sequence[str], faults: Faults) -> None:

@@ -434,6 +434,36 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
         assert says in line
 
 
+def test_an_id_that_a_faulty_row_has_too_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,id,licence,detail\na,x,MIT,9\nb,x,MIT,1\nc,x,MIT,9\n")
+    with pytest.raises(ConfigError) as told:
+        read_file(path)
+    found = str(told.value).splitlines()
+    assert ["row 1: `detail`" in found[0], "stands in row 1" in found[1]] == [True, True]
+    assert ["row 3: `detail`" in found[2], "stands in row 1" in found[3]] == [True, True]
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("given", ['"prompt": "", ', '"prompt": null, ', ""])
+def test_a_row_without_a_prompt_is_told_what_to_do(tmp_path: Path, given: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a", "licence": "MIT"}\n{' + given + '"licence": "MIT"}\n')
+    with pytest.raises(
+        ConfigError, match="row 2: has no `prompt`; write one or leave the row out$"
+    ):
+        read_file(path)
+
+
+def test_a_leaf_near_no_other_is_told_without_the_whole_tree(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,licence,harm\na,MIT,zzzzzz\n")
+    with pytest.raises(ConfigError) as told:
+        read_file(path)
+    assert "`safegen taxonomy show TAXONOMY` lists the" in str(told.value)
+    assert len(str(told.value)) < 200 + len(str(path))
+
+
 def test_a_table_with_rows_of_other_lengths_names_each(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("prompt,licence\na,MIT\nb\nc,MIT,x\nd,\n")
