@@ -18,7 +18,7 @@ name: moved
 taxonomy: taxonomies/mine/taxonomy.yaml
 policies: [specs/own.yaml]
 plan: {candidates: 2}
-target: {accepted: 3, per: [harm, intent]}
+target: {accepted: 3, per: [harm, intent], rounds: 1}
 """
 OWN_RULE = "Secret recipes stay secret"
 

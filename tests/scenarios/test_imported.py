@@ -450,7 +450,7 @@ def test_a_row_without_a_prompt_is_told_what_to_do(tmp_path: Path, given: str) -
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a", "licence": "MIT"}\n{' + given + '"licence": "MIT"}\n')
     with pytest.raises(
-        ConfigError, match="row 2: has no `prompt`; write one or leave the row out$"
+        ConfigError, match=r"row 2: has no `prompt`; write one or leave the row out$"
     ):
         read_file(path)
 
