@@ -106,7 +106,7 @@ class Plan(Frozen):
     intents: tuple[Intent, ...] = INTENTS
     """Intents of the prompts that are asked."""
     profiles: tuple[Profile, ...] = ("public",)
-    """Deployment profiles; each prompt is asked once under each."""
+    """Deployment profiles; each prompt is asked once under each that its words do not contradict."""
     sets_per_harm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """At most this many written sets of a leaf, in the order of the files; default all."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 1
@@ -209,7 +209,7 @@ class Recipe(Frozen):
     policies: tuple[Text, ...] = Field(
         default=("security", "deceit", "violence", "wellbeing", "health"), min_length=1
     )
-    """Specs, by name or path; exactly one applies to each leaf."""
+    """Specs, by name or path; one that names a leaf goes before one that names its domain."""
     locales: tuple[Text, ...] = Field(default=("en",), min_length=1, max_length=1)
     """One language; the written sets of a taxonomy are in one."""
     plan: Plan = Plan()

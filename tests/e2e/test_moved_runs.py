@@ -96,6 +96,7 @@ def test_a_moved_run_explains_by_the_specs_that_it_keeps(
     assert OWN_RULE in found["explain"].out
     assert "this spec is not at hand" not in found["show"].out
     assert "in the run alone; its file is not at hand" in found["show"].out
+    assert "in the run alone; its file is not at hand" in found["explain"].out
     again = cli(capsys, "policy", "show", moved / "policies" / "own.yaml")
     assert again.code == 0
     assert spec.load(str(moved / "policies" / "own.yaml")).policy_id in again.out
