@@ -144,7 +144,7 @@ def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) 
     }
     assert (("harm", "fraud.scams"), ("intent", "malicious")) in lost
     assert told["target"]["short"] == [
-        {"cell": {"harm": "fraud.scams", "intent": "malicious"}, "missing": 1}
+        {"cell": {"harm": "fraud.scams", "intent": "malicious"}, "missing": 1, "stalled": False}
     ]
     assert told["target"]["stopped"] == "stalled"
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
