@@ -1,0 +1,73 @@
+"""A conversation that an author holds, killed at random moments: equal bytes, nothing paid twice but what was in flight."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from safegen.hashing import digest
+from safegen.types import Request
+from tests.e2e.runs import hashes, shell, started
+from tests.e2e.test_authored_dialogues import Talk
+from tests.fake_endpoint import Body, FakeEndpoint
+
+KILLS = 5
+IN_FLIGHT = 4
+HELP = "I'll leave out the steps, but this much can be said about it: it is number {n}, and a desk nearby helps."
+RECIPE = """
+name: talk
+plan: {{harms: [property.theft], sets_per_harm: 0, dialogues: [escalation, recovery], authored_dialogues: 2}}
+teachers:
+  drafter: {{openai_chat: {{base_url: "{url}", model: m, concurrency: 4, seed: 0}}}}
+  author: {{openai_chat: {{base_url: "{url}", model: m, concurrency: 4}}}}
+judges: {{labellers: [{{openai_chat: {{base_url: "{url}", model: m, concurrency: 4}}}}]}}
+validators: [length_bounds]
+views: [sft, prompt_completion]
+"""
+
+
+def answers() -> Callable[[Body], str]:
+    """An author, a labeller who knows its texts, and a drafter, behind one address."""
+    talk, lock = Talk(), threading.Lock()
+
+    def answer(body: Body) -> str:
+        if "response_format" not in body:
+            return HELP.format(n=digest(body)[:12])
+        schema = body["response_format"]["json_schema"]["schema"]
+        request = Request(tuple(body["messages"]), schema=schema)
+        writes = "This is user turn" in body["messages"][1]["content"]
+        with lock:
+            return talk.author(request) if writes else talk.labeller(request)
+
+    return answer
+
+
+def test_kills_change_no_byte_of_conversations_and_pay_for_nothing_twice(tmp_path: Path) -> None:
+    whole, broken, moments = tmp_path / "whole", tmp_path / "broken", random.Random(3)
+    whole.mkdir()
+    broken.mkdir()
+    command = ("generate", "recipe.yaml", "-o", "out")
+    with FakeEndpoint(answers(), latency_s=0.02) as fake:
+        (whole / "recipe.yaml").write_text(RECIPE.format(url=fake.url))
+        assert shell(*command, cwd=whole).code == 0
+        asked = {digest(body) for body in fake.requests}
+        port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
+    with FakeEndpoint(answers(), latency_s=0.02, port=port) as fake:
+        (broken / "recipe.yaml").write_text(RECIPE.format(url=fake.url))
+        for _ in range(KILLS):
+            until = len(fake.requests) + moments.randint(2 * IN_FLIGHT, 6 * IN_FLIGHT)
+            with started(*command, cwd=broken) as process:
+                while len(fake.requests) < until and process.poll() is None:
+                    time.sleep(0.002)
+                process.kill()
+                process.wait(10)
+        assert shell(*command, cwd=broken).code == 0
+        seen = Counter(digest(body) for body in fake.requests)
+    assert set(seen) == asked
+    assert max(seen.values()) <= 2
+    assert sum(count - 1 for count in seen.values()) <= KILLS * IN_FLIGHT
+    assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")
