@@ -135,7 +135,8 @@ def _size(inputs: Inputs) -> Size:
     sets = chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
     told, shapes = _Told(inputs), Shapes()
-    for set_ in first_round(inputs):
+    world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    for set_ in first_round(inputs, world):
         sets += 1
         written = [planned for planned in set_ if planned.brief is not None]
         texts += len(written)
@@ -147,8 +148,6 @@ def _size(inputs: Inputs) -> Size:
             shapes.plan(planned)
     model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut)
     told_of = None if model is None else certificate(model, shapes.rows(inputs.tiers))
-    recipe = inputs.recipe
-    world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
     return Size(
         sets=sets,
         authored=authored,

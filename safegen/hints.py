@@ -57,7 +57,7 @@ def _unused(inputs: Inputs) -> Iterator[str]:
 def _views(inputs: Inputs) -> Iterator[str]:
     recipe = inputs.recipe
     views = [view.use for view in recipe.views]
-    if "preference" in views and recipe.plan.candidates == 1 and not recipe.revise:
+    if "preference" in views and recipe.one_draft:
         yield "`preference` needs two drafts of a prompt; set `plan.candidates` to 2 or more"
     if recipe.plan.dialogues and "sft" in views and "prompt_completion" not in views:
         yield (

@@ -102,9 +102,7 @@ async def preview(
     whole = _Counted()
     chosen = choose(whole.each(session.first_round(inputs)), min(sets, MOST))
     if not chosen:
-        raise UserError(
-            "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
-        )
+        raise UserError(session.EMPTY)
     with tempfile.TemporaryDirectory(prefix="safegen-preview-") as place:
         folder = RunFolder(Path(place))
         folder.root.mkdir()

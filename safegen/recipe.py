@@ -276,6 +276,11 @@ class Recipe(Frozen):
         return tuple(v.use for v in self.validators) if self.require == "all" else self.require
 
     @property
+    def one_draft(self) -> bool:
+        """Whether a prompt gets one draft alone, so that no pair can come of it."""
+        return self.plan.candidates == 1 and not self.revise
+
+    @property
     def folder(self) -> Path:
         """Where the run and the dataset go, relative to the working folder."""
         return Path(self.output or f"outputs/{self.name}")

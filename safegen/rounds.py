@@ -80,6 +80,8 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
 
 def _stalled(folder: RunFolder, plans: plan.Plans, target: Target) -> Iterator[Cell]:
     """Cells that were asked in so many further rounds since they last gained an accepted scenario."""
+    if plans.rounds == 1:
+        return
     asked: dict[Cell, set[int]] = {}
     for row in planned_rows(plans, (*target.per, "round")):
         asked.setdefault(_cell_of(row, target), set()).add(row["round"])
@@ -255,8 +257,7 @@ class _TopUp:
         return any(self.left.get(cell, 0) > 0 for cell in cells)
 
     def _cell(self, item: Planned) -> Cell:
-        row = facts(item)
-        return tuple(str(row[name]) for name in self.target.per)
+        return _cell_of(facts(item), self.target)
 
 
 def _rates(ledger: Ledger) -> dict[Cell, float]:

@@ -28,6 +28,7 @@ from safegen.store.journal import Journal, Lock
 from safegen.teachers._layers import Meter
 from safegen.types import Planned, Teacher, Usage
 
+EMPTY = "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
 Until = Literal["expand", "draft", "validate"]
 
 
@@ -129,15 +130,13 @@ def write_plan(folder: RunFolder, inputs: Inputs) -> None:
     plan.write(first, shards(first_round(inputs), candidates=inputs.recipe.plan.candidates))
     if plan.size(first)[1] == 0:
         first.unlink()
-        raise UserError(
-            "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
-        )
+        raise UserError(EMPTY)
 
 
-def first_round(inputs: Inputs) -> Iterator[list[Planned]]:
+def first_round(inputs: Inputs, world: World | None = None) -> Iterator[list[Planned]]:
     """The sets of round 0: the written ones, then those that an author is to write."""
     recipe = inputs.recipe
-    world = World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    world = world or World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
     counts = dict.fromkeys(world.harms, recipe.plan.authored)
     return chain(
         plan_sets(world),

@@ -160,9 +160,8 @@ def _facts(
 
 
 def _empty(view: str, run: Run) -> str:
-    single = run.recipe.plan.candidates == 1 and not run.recipe.revise
     way = "; pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
-    return "empty, left out" + (way if view == "preference" and single else "")
+    return "empty, left out" + (way if view == "preference" and run.recipe.one_draft else "")
 
 
 def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:

@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from safegen import api, plugins
+from safegen.cli.edge import say_what_differs
 from safegen.cli.heat import Names, draw, ordered
 from safegen.cli.screen import (
     PIPE_WIDTH,
@@ -21,7 +22,6 @@ from safegen.cli.screen import (
     number,
     plural,
     put,
-    say_what_differs,
     share,
     word,
 )

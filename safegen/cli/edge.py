@@ -7,6 +7,10 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from safegen.frozen import Thawed
 
 
 def open_streams() -> None:
@@ -82,8 +86,14 @@ def _usage(e: Exception) -> str:
     return f"{message[:1].lower()}{message[1:]}; see `{path} --help`"
 
 
-def say(text: str) -> None:
-    """Write a line to stderr, made harmless for a terminal."""
+def say(text: str, *, name: str = "safegen") -> None:
+    """Write a line to stderr, made harmless for a terminal and wrapped at its words."""
     from safegen.cli.screen import clean, wrapped
 
-    sys.stderr.write(f"{wrapped(f'safegen: {clean(text)}', sys.stderr)}\n")
+    sys.stderr.write(f"{wrapped(f'{name}: {clean(text)}', sys.stderr)}\n")
+
+
+def say_what_differs(basis: Thawed) -> None:
+    """Say in one line what a run was made with and reads otherwise here."""
+    if basis.line:
+        say(basis.line)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
+
+from safegen.cli.edge import say
 
 
 class Stderr(logging.Handler):
@@ -11,10 +12,7 @@ class Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        from safegen.cli.screen import clean, wrapped
-
-        text = f"{record.name}: {clean(record.getMessage())}"
-        sys.stderr.write(f"{wrapped(text, sys.stderr)}\n")
+        say(record.getMessage(), name=record.name)
 
 
 def configure(*, verbose: bool) -> None:

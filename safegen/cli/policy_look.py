@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from safegen import api, assets, taxonomy
-from safegen.cli.screen import console, facts, json_line, put, say_what_differs, word
+from safegen.cli.edge import say_what_differs
+from safegen.cli.screen import console, facts, json_line, put, word
 from safegen.cli.tables import table
 from safegen.errors import AssetNotFound, ConfigError
 from safegen.inputs import Basis

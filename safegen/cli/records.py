@@ -18,7 +18,8 @@ from rich.text import Text
 
 from safegen import api, plugins
 from safegen.cli import policy_look
-from safegen.cli.screen import clean, console, facts, grid, json_line, put, say_what_differs, word
+from safegen.cli.edge import say_what_differs
+from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
 from safegen.errors import AssetNotFound, UserError
 from safegen.policy.spec import Policy
 from safegen.store.columns import record_row

@@ -7,19 +7,15 @@ Ids, names, reasons and texts come from files and models; none of them reaches a
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import IO, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from safegen.frozen import Thawed
 
 PIPE_WIDTH = 100_000
 """A pipe has no edge: what reads it wraps, if it wants to."""
@@ -113,12 +109,6 @@ def put(out: Console, *renderables: RenderableType) -> None:
             out.print(renderable)
         for line in captured.get().splitlines():
             out.file.write(line.rstrip() + "\n")
-
-
-def say_what_differs(basis: Thawed) -> None:
-    """Say on stderr, in one line, what a run was made with and reads otherwise here."""
-    if basis.line:
-        sys.stderr.write(wrapped(f"safegen: {clean(basis.line)}\n", sys.stderr))
 
 
 def number(value: int) -> str:

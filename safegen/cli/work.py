@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from safegen import api, session
 from safegen.cli.closing import closing
+from safegen.cli.edge import say_what_differs
 from safegen.cli.live import Counters, print_line, watching
-from safegen.cli.screen import json_line, say_what_differs
+from safegen.cli.screen import json_line
 from safegen.errors import AssetNotFound, UserError
 from safegen.inputs import read_inputs
 from safegen.scenarios.prompt_files import OwnPrompts, given

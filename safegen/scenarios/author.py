@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from safegen import prompts
-from safegen.errors import ConfigError, ParseError
-from safegen.hashing import canonical
+from safegen.errors import ConfigError
 from safegen.locales import Locale
 from safegen.prompts import PromptFile
-from safegen.scenarios import judged
+from safegen.scenarios import _writing, judged
 from safegen.scenarios.brief import (
     AxisValue,
     Brief,
@@ -31,15 +30,12 @@ from safegen.scenarios.brief import (
 from safegen.scenarios.gates import RATIONALES, Bench, Fault, Gate, GateBounds, by_rule
 from safegen.scenarios.judged import Case, Expect, Judged
 from safegen.scenarios.label import (
-    ASKED_DETAIL,
     LabelFiles,
-    answer_schema,
     every,
-    fields_of,
     read,
     serves,
 )
-from safegen.types import Attribute, Message, Reply, Request, Teacher
+from safegen.types import Attribute, Reply, Request, Teacher
 
 __all__ = [
     "AuthorPrompts",
@@ -219,7 +215,7 @@ async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
         names = tuple(n for n in names if n in failed)
     request = _request(desk, names, before)
     reply = await desk.author(request)
-    texts = (before.texts if before else {}) | _texts(reply, names)
+    texts = (before.texts if before else {}) | _writing.texts_of(reply, names)
     own = {s.name: texts[s.name] for s in desk.brief.slots}
     rationales = {name: texts[name] for name in RATIONALES}
     ruled = by_rule(own, rationales, Bench(desk.brief, desk.bounds, desk.locale))
@@ -230,41 +226,15 @@ async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
 
 def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
     """The brief, and in a repair what was written and what is wrong with it."""
-    fields = {
-        "brief": desk.brief,
-        "details": ASKED_DETAIL,
-        "language": desk.locale.locale,
-        "faults": before.faults if before else (),
-        "names": names,
-    }
-    render = desk.files.author.render
-    messages = [
-        Message(role="system", content=render("system", **fields)),
-        Message(role="user", content=render("user", **fields)),
-    ]
-    if before is not None:
-        messages += [
-            Message(role="assistant", content=canonical(before.texts).decode()),
-            Message(role="user", content=render("repair", **fields)),
-        ]
-    return Request(
-        tuple(messages),
+    return _writing.request(
+        desk.files.author,
+        {"brief": desk.brief, "language": desk.locale.locale},
+        names=names,
+        wrote=before.texts if before else None,
+        faults=before.faults if before else (),
         sample=desk.sample,
         ask=desk.ask,
-        revision=int(before is not None),
-        schema=answer_schema({name: {"type": "string"} for name in names}),
     )
-
-
-def _texts(reply: Reply, names: Sequence[str]) -> dict[str, str]:
-    fields = fields_of(reply.parsed)
-    texts: dict[str, str] = {}
-    for name in names:
-        text = fields.get(name)
-        if not isinstance(text, str):
-            raise ParseError(f"the author left out `{name}`", key=reply.key)
-        texts[name] = text.strip()
-    return texts
 
 
 async def _judge_all(
@@ -322,7 +292,7 @@ def _outcome(desk: _Desk, first: _Attempt, last: _Attempt) -> Authored:
         repaired=() if last.faults else first.faults,
         benign_use=last.texts["benign_use"],
         misuse_risk=last.texts["misuse_risk"],
-        scrub=tuple(a.reply.key for a in attempts if a.reply.key and _holds_detail(a)),
+        scrub=_writing.unsafe((a.reply, a.faults) for a in attempts),
     )
 
 
@@ -333,7 +303,3 @@ def _prompt(desk: _Desk, attempt: _Attempt, slot: Slot) -> AuthoredPrompt:
     return AuthoredPrompt(
         replace(slot, detail=read_detail), attempt.texts[slot.name], judged.confirmed(case)
     )
-
-
-def _holds_detail(attempt: _Attempt) -> bool:
-    return any(f.gate == "operational_detail" for f in attempt.faults)

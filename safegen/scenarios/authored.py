@@ -104,7 +104,7 @@ def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
 
 def _probed(world: World, goals: Sequence[Goal], kind: Contrast) -> Goal:
     """A leaf as the goal of its probes: about the harm as such, not about what one of its goals is after."""
-    told = _harm(world, goals[0])
+    told = harm_part(world, goals[0])
     about = {"name": kind, "contrast": kind, "purpose": f"{told.name}: {told.definition}"}
     return goals[0].model_copy(update=about)
 
@@ -116,14 +116,14 @@ def _probe(world: World, goal: Goal, others: Sequence[Goal], *, number: int) -> 
     ill: Evidence = "stated" if fraction("evidence", id_) < STATED else "contextual"
     slots = (Slot("benign", 0, "none", BENIGN_DETAIL), Slot("malicious", 0, ill, 2))
     brief = Brief(
-        harm=_harm(world, goal),
+        harm=harm_part(world, goal),
         goal=GoalPart(goal.goal_id, goal.purpose, goal.task, "", ""),
         row=(),
         slots=tuple(s for s in slots if s.intent in world.plan.intents),
         exemplars=_exemplars(others, number),
         contrast=ContrastPart(kind, world.axes.axis("contrast").values[kind]),
     )
-    text = canonical({"sample": number, "brief": json.loads(brief.to_json())}).decode()
+    text = _numbered(brief, number)
     profile = world.plan.profiles[number % len(world.plan.profiles)]
     return [
         replace(_planned(goal, id_, slot, profile, world), brief=text, knowledge=NO_KNOWLEDGE)
@@ -147,14 +147,14 @@ def _set(
     id_ = set_id(world.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
     slots = [s for s in _slots(world, row, id_) if s.intent in world.plan.intents]
     brief = Brief(
-        harm=_harm(world, goal),
-        goal=GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk),
+        harm=harm_part(world, goal),
+        goal=goal_part(goal),
         row=tuple(AxisValue(n, v, axes.axis(n).values[v]) for n, v in row.items() if n not in OWN),
         slots=tuple(slots),
         exemplars=_exemplars(goals, number),
         wishes=_wishes(id_, seed),
     )
-    text = canonical({"sample": index, "brief": json.loads(brief.to_json())}).decode()
+    text = _numbered(brief, index)
     profile: Profile = row.get("profile", world.plan.profiles[0])  # pyright: ignore[reportAssignmentType] (the axes file names profiles)
     return [replace(_planned(goal, id_, slot, profile, world), brief=text) for slot in slots]
 
@@ -182,7 +182,13 @@ def _slots(world: World, row: Row, id_: str) -> Iterator[Slot]:
     yield Slot("malicious", 0, ill, max(detail, 2))
 
 
-def _harm(world: World, goal: Goal) -> HarmPart:
+def goal_part(goal: Goal) -> GoalPart:
+    """What an author is told of a goal."""
+    return GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)
+
+
+def harm_part(world: World, goal: Goal) -> HarmPart:
+    """What an author is told of a goal's leaf."""
     harm = world.harms[goal.harm]
     return HarmPart(harm.id, harm.name, harm.definition)
 
@@ -204,6 +210,11 @@ def _exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
 def _wishes(id_: str, seed: int) -> tuple[Wish, ...]:
     wished = fraction("wish", id_, seed) < WISHED
     return ("benign_in_alarming_words", "dual_use_in_calm_words") if wished else ()
+
+
+def _numbered(brief: Brief, sample: int) -> str:
+    """A brief as the plan stores it, with the number of the author's sample."""
+    return canonical({"sample": sample, "brief": json.loads(brief.to_json())}).decode()
 
 
 def read_brief(text: str) -> tuple[Brief, int]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate, takewhile
+from itertools import takewhile
 
 from safegen import assets, yamlfile
 from safegen.goals import Goal, Script, ScriptsFile, ScriptTurn
 from safegen.hashing import canonical
-from safegen.scenarios.authored import LICENCE, goals_by_harm
+from safegen.scenarios.authored import LICENCE, goal_part, goals_by_harm, harm_part
 from safegen.scenarios.brief import GoalPart, HarmPart, Slot
-from safegen.scenarios.dialogues import DIALOGUE_INTENT, so_far
+from safegen.scenarios.dialogues import marks, shown, so_far
 from safegen.scenarios.world import NO_KNOWLEDGE, Asked, World, planned, set_id
 from safegen.types import (
-    EVIDENCE,
-    Attribute,
-    Evidence,
     Intent,
     Planned,
     Profile,
@@ -111,7 +108,9 @@ def _turns(
     set_ = set_id(world.tree.file.taxonomy, goal, axes=axes, author=index + 1)
     begun = now = _profile(script, world, number)
     before: ScriptTurn | None = None
-    for turn_number, (turn, evidence) in enumerate(zip(script.turns, _shown(script), strict=True)):
+    for turn_number, (turn, evidence) in enumerate(
+        zip(script.turns, shown(script.turns), strict=True)
+    ):
         now = turn.verified or now
         if turn.reply is None:
             asked = Asked(
@@ -122,7 +121,7 @@ def _turns(
                 evidence=evidence,
                 detail=turn.detail,
                 messages=(),
-                attributes=_attributes(script, turn),
+                attributes=marks(script, turn),
                 turn=turn_number,
                 under=begun,
                 source="author",
@@ -143,18 +142,6 @@ def _profile(script: Script, world: World, number: int) -> Profile:
     return profiles[number % len(profiles)]
 
 
-def _shown(script: Script) -> Iterator[Evidence]:
-    """The strongest evidence of intent up to each turn."""
-    indices = (EVIDENCE.index(turn.evidence) for turn in script.turns)
-    return (EVIDENCE[index] for index in accumulate(indices, max))
-
-
-def _attributes(script: Script, turn: ScriptTurn) -> tuple[Attribute, ...]:
-    closure = (Attribute("closure", "yes", "written"),) if turn.closure else ()
-    told = Attribute(DIALOGUE_INTENT, script.intent, "written")
-    return (*closure, told, Attribute("turn_style", script.kind, "written"))
-
-
 def _brief(
     world: World,
     goal: Goal,
@@ -165,11 +152,10 @@ def _brief(
     before: ScriptTurn | None,
     sample: int,
 ) -> TurnBrief:
-    harm = world.harms[goal.harm]
     mistaken = before is not None and before.reply is not None
     return TurnBrief(
-        harm=HarmPart(harm.id, harm.name, harm.definition),
-        goal=GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk),
+        harm=harm_part(world, goal),
+        goal=goal_part(goal),
         kind=script.kind,
         definition=world.axes.axis("turn_style").values[script.kind],
         intent=script.intent,

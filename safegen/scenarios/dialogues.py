@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from safegen.goals import Dialogue, Goal, UserTurn
-from safegen.scenarios.world import Asked, World, planned, set_id
+from safegen.goals import Dialogue, Goal, Script, Turn, UserTurn
+from safegen.scenarios.world import Asked, World, planned, set_id, under
 from safegen.types import (
     EVIDENCE,
     Attribute,
@@ -49,9 +49,13 @@ def turns_left_out(goal: Goal, profile: Profile, world: World) -> int:
         sum(turn.reply is None for turn in dialogue.turns)
         for twins in _twins(goal, world)
         for dialogue in twins
-        if dialogue.intent in world.plan.intents
-        and not all(world.fits(t.attributes, profile) for t in twins)
+        if dialogue.intent in world.plan.intents and not _fit(twins, profile, world)
     )
+
+
+def _fit(twins: Sequence[Dialogue], profile: Profile, world: World) -> bool:
+    """Whether a profile makes sense with what every twin tells, so that a set stays matched."""
+    return all(world.fits(twin.attributes, profile) for twin in twins)
 
 
 def _profiles(dialogue: Dialogue, twins: Sequence[Dialogue], world: World) -> Sequence[Profile]:
@@ -59,9 +63,7 @@ def _profiles(dialogue: Dialogue, twins: Sequence[Dialogue], world: World) -> Se
 
     Where the operator grants a profile on the way, all that began otherwise go on alike: one will do.
     """
-    fit: list[Profile] = [
-        p for p in world.plan.profiles if all(world.fits(t.attributes, p) for t in twins)
-    ]
+    fit: list[Profile] = [p for p in world.plan.profiles if _fit(twins, p, world)]
     granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
     if not granted:
         return fit
@@ -81,14 +83,14 @@ def turns(
     said: tuple[Message, ...] = ()
     now = profile
     found: list[Planned] = []
-    for number, (turn, evidence) in enumerate(zip(dialogue.turns, _shown(dialogue), strict=True)):
+    for number, (turn, evidence) in enumerate(
+        zip(dialogue.turns, shown(dialogue.turns), strict=True)
+    ):
         now = turn.verified or now
         said = (*said, Message(role="user", content=turn.text))
         if turn.reply is not None:
             said = (*said, Message(role="assistant", content=turn.reply))
             continue
-        system = world.locale.system_turn(set_, now)
-        head = (Message(role="system", content=system),) if system else ()
         asked = Asked(
             intent=so_far(dialogue.intent, evidence),
             dialogue=dialogue.intent,
@@ -96,9 +98,9 @@ def turns(
             profile=now,
             evidence=evidence,
             detail=turn.detail,
-            messages=(*head, *said),
+            messages=under(world.locale.system_turn(set_, now), said),
             apt=turn.answer,
-            attributes=_attributes(goal, dialogue, turn, world),
+            attributes=(*world.written(goal, dialogue.attributes), *marks(dialogue, turn)),
             turn=number,
             under=profile,
         )
@@ -120,20 +122,17 @@ def _own(goal: Goal, turn: UserTurn) -> Goal:
     return goal.model_copy(update={"knowledge": goal.knowledge.model_copy(update=own)})
 
 
-def _shown(dialogue: Dialogue) -> Iterator[Evidence]:
+def shown(turns: Sequence[Turn]) -> Iterator[Evidence]:
     """The strongest evidence of intent up to each turn."""
-    indices = (EVIDENCE.index(turn.evidence) for turn in dialogue.turns)
+    indices = (EVIDENCE.index(turn.evidence) for turn in turns)
     return (EVIDENCE[index] for index in accumulate(indices, max))
 
 
-def _attributes(
-    goal: Goal, dialogue: Dialogue, turn: UserTurn, world: World
-) -> tuple[Attribute, ...]:
-    """What the user told, and what the conversation is: its kind, its intent, the turn that closes it."""
+def marks(whole: Dialogue | Script, turn: Turn) -> tuple[Attribute, ...]:
+    """What a conversation is: the turn that closes it, its intent, its kind."""
     closure = (Attribute("closure", "yes", "written"),) if turn.closure else ()
-    told = Attribute(DIALOGUE_INTENT, dialogue.intent, "written")
-    kind = Attribute("turn_style", dialogue.kind, "written")
-    return (*world.written(goal, dialogue.attributes), *closure, told, kind)
+    told = Attribute(DIALOGUE_INTENT, whole.intent, "written")
+    return (*closure, told, Attribute("turn_style", whole.kind, "written"))
 
 
 def threads(set_: Sequence[Planned]) -> list[list[Planned]]:

@@ -11,6 +11,7 @@ from safegen.locales import Locale
 from safegen.scenarios.author import AuthoredPrompt, AuthorPrompts, write_set
 from safegen.scenarios.authored import read_brief
 from safegen.scenarios.dialogues import in_dialogue
+from safegen.scenarios.gates import Fault
 from safegen.scenarios.world import messages
 from safegen.types import Evidence, Expectation, Failure, Planned, Profile, Teacher
 
@@ -64,13 +65,9 @@ async def expand(planned: Sequence[Planned], writers: Writers | None) -> Expande
             sample=sample,
         )
     except ItemError as e:
-        lost = type(e).__name__
-        return Expanded((), tuple(_lost(p, lost, str(e), error=e) for p in planned))
+        return Expanded((), tuple(lost(p, e) for p in planned))
     if wrote.prompts is None:
-        told = "; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in wrote.faults)
-        reason = f"gate_{wrote.faults[0].gate}"
-        failures = tuple(_lost(p, "GateFailed", told, reason=reason) for p in planned)
-        return Expanded((), failures, wrote.scrub)
+        return Expanded((), tuple(dropped(p, wrote.faults) for p in planned), wrote.scrub)
     by_slot = {(p.slot.intent, p.slot.paraphrase): p for p in wrote.prompts}
     rationales = (wrote.benign_use, wrote.misuse_risk)
     done = (
@@ -100,21 +97,27 @@ def _filled(
     return replace(planned, scenario=scenario, expectation=expectation)
 
 
-def _lost(
-    planned: Planned,
-    name: str,
-    message: str,
-    *,
-    reason: str | None = None,
-    error: ItemError | None = None,
-) -> Failure:
+def lost(planned: Planned, error: ItemError) -> Failure:
+    """A prompt whose words could not be had."""
     return Failure(
         scenario_id=planned.scenario.scenario_id,
         draft_id="",
         stage="expand",
-        outcome=error.outcome if error else "ok",
-        error=name,
-        message=message,
-        key=error.key if error else None,
-        reason=reason,
+        outcome=error.outcome,
+        error=type(error).__name__,
+        message=str(error),
+        key=error.key,
+    )
+
+
+def dropped(planned: Planned, faults: Sequence[Fault]) -> Failure:
+    """A prompt whose words did not pass the gates."""
+    return Failure(
+        scenario_id=planned.scenario.scenario_id,
+        draft_id="",
+        stage="expand",
+        outcome="ok",
+        error="GateFailed",
+        message="; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in faults),
+        reason=f"gate_{faults[0].gate}",
     )

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from safegen import forms
-from safegen.errors import ItemError, ParseError
-from safegen.hashing import canonical
-from safegen.scenarios import judged
+from safegen.errors import ItemError
+from safegen.scenarios import _writing, judged
 from safegen.scenarios.authored_dialogues import TurnBrief
 from safegen.scenarios.blind import shown
 from safegen.scenarios.brief import Brief
-from safegen.scenarios.expand import Writers
+from safegen.scenarios.expand import Writers, dropped, lost
 from safegen.scenarios.gates import (
     SHINGLE,
     Bench,
@@ -30,8 +29,8 @@ from safegen.scenarios.gates import (
     operational_detail,
 )
 from safegen.scenarios.judged import Case, Judged
-from safegen.scenarios.label import ASKED_DETAIL, answer_schema, fields_of, read, serves
-from safegen.scenarios.world import history
+from safegen.scenarios.label import read, serves
+from safegen.scenarios.world import history, under
 from safegen.types import (
     Evidence,
     Expectation,
@@ -98,16 +97,11 @@ async def next_turn(
         first = await _attempt(desk, None)
         last = await _attempt(desk, first) if first.faults else first
     except ItemError as e:
-        lost = _failure(planned, type(e).__name__, str(e))
-        return Turned(None, tuple(said), replace(lost, outcome=e.outcome, key=e.key))
+        return Turned(None, tuple(said), lost(planned, e))
     attempts = (first,) if last is first else (first, last)
-    unsafe = tuple(a.reply.key for a in attempts if a.reply.key and _holds_detail(a))
+    unsafe = _writing.unsafe((a.reply, a.faults) for a in attempts)
     if last.faults:
-        told = "; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in last.faults)
-        lost = _failure(planned, "GateFailed", told)
-        return Turned(
-            None, tuple(said), replace(lost, reason=f"gate_{last.faults[0].gate}"), unsafe
-        )
+        return Turned(None, tuple(said), dropped(planned, last.faults), unsafe)
     now = (*said, *_new(last.texts))
     return Turned(_filled(desk, last, now), now, None, unsafe)
 
@@ -119,7 +113,7 @@ async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
         failed = {TEXT if f.slot == desk.brief.slot.name else f.slot for f in before.faults}
         names = tuple(n for n in names if n in failed)
     reply = await desk.writers.author(_request(desk, names, before))
-    texts = (before.texts if before else {}) | _texts(reply, names)
+    texts = (before.texts if before else {}) | _writing.texts_of(reply, names)
     ruled = _by_rule(desk, texts)
     if any(f.gate == "form" for f in ruled):
         return _Attempt(texts, tuple(ruled), None, reply)
@@ -129,37 +123,19 @@ async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
 
 def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
     """The brief with the conversation; in a repair what was written and what is wrong with it."""
-    fields = {
-        "brief": desk.brief,
-        "number": desk.brief.slot.paraphrase + 1,
-        "heard": desk.heard,
-        "details": ASKED_DETAIL,
-        "language": desk.writers.locale.locale,
-        "faults": before.faults if before else (),
-        "names": names,
-    }
-    render = desk.writers.files.turn.render
-    messages = [
-        Message(role="system", content=render("system", **fields)),
-        Message(role="user", content=render("user", **fields)),
-    ]
-    if before is not None:
-        messages += [
-            Message(role="assistant", content=canonical(before.texts).decode()),
-            Message(role="user", content=render("repair", **fields)),
-        ]
-    schema = answer_schema({name: {"type": "string"} for name in names})
-    return Request(
-        tuple(messages), sample=desk.brief.sample, revision=int(before is not None), schema=schema
+    return _writing.request(
+        desk.writers.files.turn,
+        {
+            "brief": desk.brief,
+            "number": desk.brief.slot.paraphrase + 1,
+            "heard": desk.heard,
+            "language": desk.writers.locale.locale,
+        },
+        names=names,
+        wrote=before.texts if before else None,
+        faults=before.faults if before else (),
+        sample=desk.brief.sample,
     )
-
-
-def _texts(reply: Reply, names: Sequence[str]) -> dict[str, str]:
-    fields = fields_of(reply.parsed)
-    for name in names:
-        if not isinstance(fields.get(name), str):
-            raise ParseError(f"the author left out `{name}`", key=reply.key)
-    return {name: str(fields[name]).strip() for name in names}
 
 
 def _by_rule(desk: _Desk, texts: dict[str, str]) -> list[Fault]:
@@ -215,27 +191,11 @@ def _filled(desk: _Desk, attempt: _Attempt, said: tuple[Message, ...]) -> Planne
     planned, scenario = desk.planned, desk.planned.scenario
     assert attempt.detail is not None, "an unsure detail is a fault"
     system = desk.writers.locale.system_turn(scenario.set_id, scenario.profile)
-    head = (Message(role="system", content=system),) if system else ()
     scenario = replace(
         scenario,
         requested_detail=attempt.detail,
-        messages=(*head, *said),
+        messages=under(system, said),
         attributes=(*scenario.attributes, *history(said)),
     )
     expectation = desk.expect(scenario.evidence, attempt.detail)
     return replace(planned, scenario=scenario, expectation=expectation)
-
-
-def _failure(planned: Planned, name: str, message: str) -> Failure:
-    return Failure(
-        scenario_id=planned.scenario.scenario_id,
-        draft_id="",
-        stage="expand",
-        outcome="ok",
-        error=name,
-        message=message,
-    )
-
-
-def _holds_detail(attempt: _Attempt) -> bool:
-    return any(f.gate == "operational_detail" for f in attempt.faults)

@@ -190,8 +190,12 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
 
 def messages(text: str, system: str) -> tuple[Message, ...]:
     """What the student sees: the operator's system turn, if any, and the prompt."""
-    user = Message(role="user", content=text)
-    return (Message(role="system", content=system), user) if system else (user,)
+    return under(system, (Message(role="user", content=text),))
+
+
+def under(system: str, said: Sequence[Message]) -> tuple[Message, ...]:
+    """A conversation with the operator's system turn before it, if there is one."""
+    return (Message(role="system", content=system), *said) if system else tuple(said)
 
 
 def history(said: Sequence[Message]) -> tuple[Attribute, ...]:

@@ -12,29 +12,23 @@ from typing import Any
 import pytest
 
 import safegen
-from safegen import taxonomy
 from safegen.hashing import short_id
 from safegen.recipe import Recipe
-from safegen.teachers.scripted import Scripted, scripted
-from safegen.types import GIVEN, TURN_STYLES, Record, Request, Teacher
-from tests.e2e.test_authored_sets import WORDS
-from tests.scenarios.author_cases import asked_fields, asked_text
+from safegen.teachers.scripted import Scripted
+from safegen.types import GIVEN, TURN_STYLES, Record, Request
+from tests.e2e.authors import WORDS, Known
+from tests.scenarios.author_cases import asked_fields
 
 SHOWS = re.compile(r"shows intent (\w+) and evidence (\w+), and asks for detail (\d)")
 HELP = "I'll leave out the steps, but this much can be said about it: it is number {n}, and a desk nearby helps."
 
 
 @dataclass
-class Talk:
+class Talk(Known):
     """An author whose turns a labeller knows; `wrong` names turns (by kind and number) and what they hold instead."""
 
     wrong: Callable[[str, int, int], str] = lambda kind, number, revision: ""
     truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
-
-    def __post_init__(self) -> None:
-        for goal in taxonomy.load("core").goals():
-            for intent, _, p in goal.prompts.by_intent():
-                self.truths[p.text] = (intent, p.evidence, p.detail)
 
     def author(self, request: Request) -> str:
         told = request.messages[1]["content"]
@@ -63,24 +57,11 @@ class Talk:
         some = " ".join(WORDS[int(key[i : i + 2], 16) % len(WORDS)] for i in range(0, 14, 2))
         return f"Could you tell me what one does with the {some} over there?"
 
-    def labeller(self, request: Request) -> str:
-        fields = asked_fields(request)
-        if "same_purpose" in fields:
-            return json.dumps(dict.fromkeys(fields, True))
-        last = asked_text(request).rsplit("[user]\n", 1)[-1]
-        intent, evidence, detail = self.truths[last]
-        said: dict[str, object] = dict.fromkeys(fields, "not_shown")
-        return json.dumps(said | {"intent": intent, "evidence": evidence, "detail": detail})
+    def read(self, text: str) -> tuple[str, str, int]:
+        return super().read(text.rsplit("[user]\n", 1)[-1])
 
     def drafter(self, request: Request) -> str:
         return HELP.format(n=short_id([m["content"] for m in request.messages], request.sample))
-
-    def teachers(self) -> dict[str, Teacher]:
-        return {
-            "author": scripted(self.author),
-            "labeller": scripted(self.labeller),
-            "drafter": scripted(self.drafter),
-        }
 
 
 def recipe(**plan: Any) -> Recipe:

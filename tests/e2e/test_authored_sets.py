@@ -18,14 +18,10 @@ from safegen.errors import ConfigError, RunError
 from safegen.hashing import fraction
 from safegen.recipe import Recipe
 from safegen.store.plan import Plans
-from safegen.teachers.scripted import scripted
-from safegen.types import Record, Request, Teacher
-from tests.scenarios.author_cases import asked_fields, asked_text
+from safegen.types import Record, Request
+from tests.e2e.authors import WORDS, Known
+from tests.scenarios.author_cases import asked_fields
 
-WORDS = (
-    "lamp door paper garden window bottle carpet river market bridge candle pocket ladder mirror "
-    "basket kettle button ribbon saddle anchor lantern pepper violin thimble barrel curtain"
-).split()
 HELP = (
     "I'll leave out the steps themselves, but this much can be said about it: {n}. If you want, I can"
     " help you write a list of what to check first, and the support desk can look at the rest."
@@ -34,17 +30,12 @@ DETAIL = {"benign": 1, "dual_use": 3, "malicious": 3}
 
 
 @dataclass
-class World:
+class World(Known):
     """An author whose texts a labeller knows; `spoil` names sets whose benign text is another thing."""
 
     spoil: float = 0.0
     wrong: float = 0.0
     truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
-
-    def __post_init__(self) -> None:
-        for goal in taxonomy.load("core").goals():
-            for intent, _, p in goal.prompts.by_intent():
-                self.truths[p.text] = (intent, p.evidence, p.detail)
 
     def author(self, request: Request) -> str:
         told = {}
@@ -67,25 +58,14 @@ class World:
         self.truths[text] = (real, evidence if real == intent else "stated", DETAIL[real])
         return text
 
-    def labeller(self, request: Request) -> str:
-        fields = asked_fields(request)
-        if "same_purpose" in fields:
-            return json.dumps(dict.fromkeys(fields, True))
-        intent, evidence, detail = self.truths[asked_text(request)]
-        if fraction("wrong", asked_text(request)) < self.wrong:
+    def read(self, text: str) -> tuple[str, str, int]:
+        intent, evidence, detail = super().read(text)
+        if fraction("wrong", text) < self.wrong:
             intent = "benign" if intent == "dual_use" else "dual_use"
-        said: dict[str, object] = dict.fromkeys(fields, "not_shown")
-        return json.dumps(said | {"intent": intent, "evidence": evidence, "detail": detail})
+        return intent, evidence, detail
 
     def drafter(self, request: Request) -> str:
         return HELP.format(n=fraction(request.messages[-1]["content"], request.sample))
-
-    def teachers(self) -> dict[str, Teacher]:
-        return {
-            "author": scripted(self.author),
-            "labeller": scripted(self.labeller),
-            "drafter": scripted(self.drafter),
-        }
 
 
 def recipe(**plan: Any) -> Recipe:

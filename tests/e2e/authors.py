@@ -1,0 +1,54 @@
+"""Authors whose texts a labeller knows: what the fakes of authored sets and of conversations share."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+
+from safegen import taxonomy
+from safegen.teachers.scripted import scripted
+from safegen.types import Request, Teacher
+from tests.scenarios.author_cases import asked_fields, asked_text
+
+WORDS = (
+    "lamp door paper garden window bottle carpet river market bridge candle pocket ladder mirror "
+    "basket kettle button ribbon saddle anchor lantern pepper violin thimble barrel curtain"
+).split()
+
+
+class Known(ABC):
+    """Scripted teachers by role; the labeller looks each text up among `truths`."""
+
+    truths: dict[str, tuple[str, str, int]]
+    """Intent, evidence and detail by text; an author adds what it writes."""
+
+    def __post_init__(self) -> None:
+        for goal in taxonomy.load("core").goals():
+            for intent, _, p in goal.prompts.by_intent():
+                self.truths[p.text] = (intent, p.evidence, p.detail)
+
+    @abstractmethod
+    def author(self, request: Request) -> str:
+        """Write what is asked for."""
+
+    @abstractmethod
+    def drafter(self, request: Request) -> str:
+        """Answer a prompt."""
+
+    def labeller(self, request: Request) -> str:
+        fields = asked_fields(request)
+        if "same_purpose" in fields:
+            return json.dumps(dict.fromkeys(fields, True))
+        intent, evidence, detail = self.read(asked_text(request))
+        said: dict[str, object] = dict.fromkeys(fields, "not_shown")
+        return json.dumps(said | {"intent": intent, "evidence": evidence, "detail": detail})
+
+    def read(self, text: str) -> tuple[str, str, int]:
+        return self.truths[text]
+
+    def teachers(self) -> dict[str, Teacher]:
+        return {
+            "author": scripted(self.author),
+            "labeller": scripted(self.labeller),
+            "drafter": scripted(self.drafter),
+        }
