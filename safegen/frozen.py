@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, RootModel, ValidationError
 
@@ -26,6 +26,9 @@ from safegen.scenarios.prompt_files import OwnPrompts
 from safegen.store.folder import RunFolder
 from safegen.taxonomy import Taxonomy, TaxonomyFile
 
+# Any: what recipe.json holds was written by some version of safegen.
+Kept = Mapping[str, Any]
+"""The run's `recipe.json`, read once."""
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -76,8 +79,11 @@ def policies_of(folder: RunFolder) -> tuple[Policy, ...]:
     Raises:
         StoreDamaged: they are not what this safegen writes.
     """
-    kept: object = folder.frozen().get("policies") or []
-    chains = _read(folder, "policies", Chains, kept).root
+    return _chains(folder, folder.frozen())
+
+
+def _chains(folder: RunFolder, kept: Kept) -> tuple[Policy, ...]:
+    chains = _read(folder, "policies", Chains, kept.get("policies") or []).root
     return tuple(Policy(tuple(_source(folder, one) for one in chain)) for chain in chains)
 
 
@@ -87,8 +93,12 @@ def axes_of(folder: RunFolder) -> Axes:
     Raises:
         StoreDamaged: they are not what this safegen writes.
     """
-    kept = folder.frozen().get("axes")
-    return axes_file.load() if kept is None else _read(folder, "axes", Axes, kept)
+    return _axes(folder, folder.frozen())
+
+
+def _axes(folder: RunFolder, kept: Kept) -> Axes:
+    axes = kept.get("axes")
+    return axes_file.load() if axes is None else _read(folder, "axes", Axes, axes)
 
 
 def basis(
@@ -104,12 +114,12 @@ def basis(
         StoreDamaged: the run holds what this safegen does not write.
         UserError: an older run whose files cannot be found or read.
     """
-    digests = folder.frozen()["digests"]
+    kept: Kept = folder.frozen()
     found: list[tuple[str, bool]] = []
-    tree = _tree(folder, recipe, found)
-    policies = _policies(folder, recipe, found)
-    locale = _locale(folder, recipe, found)
-    axes = axes_of(folder)
+    tree = _tree(folder, kept, recipe, found)
+    policies = _policies(folder, kept, recipe, found)
+    locale = _locale(folder, kept, recipe, found)
+    axes = _axes(folder, kept)
     found.append(("axes", _at_hand(axes_file.load, lambda here: here == axes)[1]))
     return Thawed(
         recipe=recipe,
@@ -119,29 +129,28 @@ def basis(
         axes=axes,
         own=own,
         trusted=tuple(trusted),
-        fingerprints={k: v for k, v in digests.items() if k not in Recipe.model_fields},
+        fingerprints={k: v for k, v in kept["digests"].items() if k not in Recipe.model_fields},
         differing=tuple(name for name, same in found if not same),
     )
 
 
-def _tree(folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]) -> Taxonomy:
-    kept = folder.frozen().get("taxonomy")
-    if kept is None:
+def _tree(folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[str, bool]]) -> Taxonomy:
+    if kept.get("taxonomy") is None:
         return taxonomy.load(recipe.taxonomy)
-    file = _read(folder, "taxonomy", TaxonomyFile, kept)
+    file = _read(folder, "taxonomy", TaxonomyFile, kept["taxonomy"])
     here, same = _at_hand(lambda: taxonomy.load(recipe.taxonomy), lambda tree: tree.file == file)
     found.append((f"taxonomy `{file.taxonomy}`", same))
     return here or Taxonomy(file, folder.root / "taxonomy.yaml")
 
 
 def _policies(
-    folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]
+    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[str, bool]]
 ) -> tuple[Policy, ...]:
-    kept = policies_of(folder)
-    if not kept:
+    chains = _chains(folder, kept)
+    if not chains:
         return tuple(spec.load(name) for name in recipe.policies)
     policies: list[Policy] = []
-    for name, policy in zip(recipe.policies, kept, strict=False):
+    for name, policy in zip(recipe.policies, chains, strict=False):
         here, same = _at_hand(
             lambda name=name: spec.read(name), lambda p, kept=policy: p.policy_id == kept.policy_id
         )
@@ -150,11 +159,10 @@ def _policies(
     return tuple(policies)
 
 
-def _locale(folder: RunFolder, recipe: Recipe, found: list[tuple[str, bool]]) -> Locale:
-    kept = folder.frozen().get("locale")
-    if kept is None:
+def _locale(folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[str, bool]]) -> Locale:
+    if kept.get("locale") is None:
         return locales.load(recipe.locales[0])
-    locale = _read(folder, "locale", Locale, kept)
+    locale = _read(folder, "locale", Locale, kept["locale"])
     _, same = _at_hand(lambda: locales.load(recipe.locales[0]), lambda here: here == locale)
     found.append((f"locale `{locale.locale}`", same))
     return locale
