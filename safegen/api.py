@@ -210,6 +210,7 @@ def _yardsticks(folder: RunFolder, inputs: Basis) -> Yardsticks:
         tiers=inputs.tiers,
         axes=frozen.axes_of(folder),
         cut=inputs.recipe.plan.cut,
+        barred=inputs.barred,
         hedges={} if hedges is None else {inputs.locale.locale: hedges},
         target=settled(folder, inputs),
     )

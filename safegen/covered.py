@@ -164,6 +164,7 @@ def reported(
     *,
     axes: Axes | None = None,
     cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Model | None:
     """What a plan is to cover: pairs of the axes with two values or more, triples where the policy branches.
 
@@ -172,6 +173,7 @@ def reported(
         tiers: policy tier by leaf; without one, tiers are not reported.
         axes: default the axes file.
         cut: axes of which the plan takes some values alone.
+        barred: profiles under which a leaf is never asked, by leaf.
 
     Returns:
         None where nothing is planned, or fewer than two axes vary.
@@ -196,8 +198,18 @@ def reported(
     factors = ({"harm": harms} if len(harms) > 1 else {}) | dict(model.factors)
     if len(factors) < 2:
         return None
-    void = [*model.void, *(_tier_voids(harms, tiers) if {"harm", "tier"} <= set(factors) else ())]
+    void = list(model.void)
+    if {"harm", "tier"} <= set(factors):
+        void += _tier_voids(harms, tiers)
+    if {"harm", "profile"} <= set(factors):
+        void += _profile_voids({h: barred[h] for h in harms if h in barred}, factors["profile"])
     return replace(model, factors=factors, void=tuple(void))
+
+
+def _profile_voids(barred: Mapping[str, Sequence[str]], varied: Sequence[str]) -> Iterator[Void]:
+    for harm, profiles in barred.items():
+        if some := [p for p in profiles if p in varied]:
+            yield Void({"harm": [harm], "profile": some}, "the leaf is never asked there")
 
 
 def _tier_voids(harms: Sequence[str], tiers: Mapping[str, str]) -> Iterator[Void]:
@@ -224,9 +236,10 @@ def certificates(
     *,
     axes: Axes | None = None,
     cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Certificates | None:
     """Both certificates; None where fewer than two axes vary."""
-    model = reported(before, tiers, axes=axes, cut=cut)
+    model = reported(before, tiers, axes=axes, cut=cut, barred=barred)
     if model is None:
         return None
     triples = tuple(name for group in model.groups for name in group.factors if name in BRANCHING)

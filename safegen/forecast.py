@@ -146,7 +146,7 @@ def _size(inputs: Inputs) -> Size:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             chars += told.chars(planned)
             shapes.plan(planned)
-    model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut)
+    model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut, barred=inputs.barred)
     told_of = None if model is None else certificate(model, shapes.rows(inputs.tiers))
     return Size(
         sets=sets,

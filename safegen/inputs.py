@@ -46,6 +46,11 @@ class Basis:
         """Policy tier by leaf."""
         return {name: harm.tier for name, harm in self.tree.harms.items()}
 
+    @property
+    def barred(self) -> dict[str, tuple[str, ...]]:
+        """Profiles under which a leaf is never asked, by leaf."""
+        return {name: h.not_under for name, h in self.tree.harms.items() if h.not_under}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs(Basis):

@@ -46,7 +46,11 @@ class Phrases(Frozen):
     elements: dict[Slug, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default_factory=dict[Slug, tuple[Text, ...]]
     )
-    """Sentences that fulfil a required element of a policy, by its name; they end an answer that helps in part."""
+    """Sentences that fulfil a required element of a policy, by its name; they end an answer."""
+    places: dict[Profile, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
+        default_factory=dict[Profile, tuple[Text, ...]]
+    )
+    """Where to turn under a profile, in place of a goal's own redirections and better ways."""
     closings: dict[Profile, tuple[Text, ...]] = Field(
         default_factory=dict[Profile, tuple[Text, ...]]
     )

@@ -207,7 +207,7 @@ class Recipe(Frozen):
     taxonomy: Text = "core"
     """The tree of harms with its written goals, by name or path."""
     policies: tuple[Text, ...] = Field(
-        default=("security", "deceit", "violence", "wellbeing", "health"), min_length=1
+        default=("security", "deceit", "violence", "wellbeing", "health", "intimacy"), min_length=1
     )
     """Specs, by name or path; one that names a leaf goes before one that names its domain."""
     locales: tuple[Text, ...] = Field(default=("en",), min_length=1, max_length=1)

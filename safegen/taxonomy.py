@@ -17,7 +17,7 @@ from safegen import assets, yamlfile
 from safegen.errors import ConfigError, UserError
 from safegen.fields import Detail, Frozen, HarmId, Slug, Text
 from safegen.goals import Dialogue, DialoguesFile, Goal, GoalsFile, Prompt
-from safegen.types import Severity, Tier
+from safegen.types import Profile, Severity, Tier
 
 __all__ = [
     "Detail",
@@ -77,6 +77,8 @@ class Harm(Frozen):
     """Worst realistic outcome."""
     red_line: bool = False
     """Spec-only: never expanded into prompts."""
+    not_under: tuple[Profile, ...] = ()
+    """Deployment profiles under which nothing of the leaf is ever asked."""
     crosswalk: Crosswalk
 
     @model_validator(mode="after")

@@ -45,7 +45,7 @@ def test_nobody_asks_under_a_profile_that_their_words_contradict(profile: Profil
     for item in planned():
         if item.scenario.profile == profile and item.scenario.turn == 0:
             row = {a.axis: a.value for a in item.scenario.attributes}
-            assert world().fits(row, profile), item.scenario.goal_id
+            assert world().fits(item.scenario.harm, row, profile), item.scenario.goal_id
 
 
 @pytest.mark.parametrize(

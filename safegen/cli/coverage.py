@@ -117,7 +117,9 @@ def _required(run: api.Run, plans: plan.Plans) -> Reading | None:
 
 def _certificates(run: api.Run, basis: Thawed, plans: plan.Plans) -> Certificates | None:
     shapes = planned_shapes(plans), accepted_shapes(run.folder)
-    return certificates(*shapes, basis.tiers, axes=basis.axes, cut=basis.recipe.plan.cut)
+    return certificates(
+        *shapes, basis.tiers, axes=basis.axes, cut=basis.recipe.plan.cut, barred=basis.barred
+    )
 
 
 def _total(ledger: Ledger) -> str:

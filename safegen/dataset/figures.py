@@ -29,6 +29,8 @@ class Yardsticks:
     """Of the plan; default the axes file."""
     cut: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     """Axes of which the plan takes some values alone."""
+    barred: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Profiles under which a leaf is never asked, by leaf."""
     hedges: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
     """What hedges, by language."""
     target: TargetReport | None = None
@@ -43,7 +45,7 @@ class Figures:
         self.left = Left()
         self.sample = Sample(total=0)
         self.hedging = Hedging(given.tiers, given.hedges)
-        self._tiers, self._axes, self._cut = given.tiers, given.axes, given.cut
+        self._given = given
 
     def keep(self, record: Record) -> None:
         """Count a scenario that stays, by its selected draft."""
@@ -58,7 +60,10 @@ class Figures:
     @cached_property
     def certificates(self) -> Certificates | None:
         """Of the plan and of the rows; None without a plan, or where fewer than two axes vary."""
-        return certificates(self.before, self.after, self._tiers, axes=self._axes, cut=self._cut)
+        by = self._given
+        return certificates(
+            self.before, self.after, by.tiers, axes=by.axes, cut=by.cut, barred=by.barred
+        )
 
     @cached_property
     def telltale(self) -> dict[Question, Result]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 from safegen.goals import Goal
 from safegen.hashing import canonical, fraction
@@ -71,8 +72,11 @@ def authored_sets(
     by_harm = goals_by_harm(world)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
-        dealt = assign(len(rows), count, start=first, seed=seed, key=harm)
-        for number, row in enumerate(dealt, first) if goals else ():
+        fits = [_profile(row, harm, world) in world.profiles(harm) for row in rows]
+        if not goals or not any(fits):
+            continue
+        dealt = assign(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
+        for number, row in enumerate(dealt, first):
             yield _set(world, axes, goals, number=number, row=rows[row], seed=seed)
 
 
@@ -95,8 +99,8 @@ def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
     """
     if not count or world.plan.intents == ("dual_use",):
         return
-    for goals in goals_by_harm(world).values():
-        for kind in world.plan.contrast:
+    for harm, goals in goals_by_harm(world).items():
+        for kind in world.plan.contrast if world.profiles(harm) else ():
             world.axes.value("contrast", kind)
             for number in range(count):
                 yield _probe(world, _probed(world, goals, kind), goals, number=number)
@@ -124,7 +128,8 @@ def _probe(world: World, goal: Goal, others: Sequence[Goal], *, number: int) -> 
         contrast=ContrastPart(kind, world.axes.axis("contrast").values[kind]),
     )
     text = _numbered(brief, number)
-    profile = world.plan.profiles[number % len(world.plan.profiles)]
+    profiles = world.profiles(goal.harm)
+    profile = profiles[number % len(profiles)]
     return [
         replace(_planned(goal, id_, slot, profile, world), brief=text, knowledge=NO_KNOWLEDGE)
         for slot in brief.slots
@@ -155,8 +160,14 @@ def _set(
         wishes=_wishes(id_, seed),
     )
     text = _numbered(brief, index)
-    profile: Profile = row.get("profile", world.plan.profiles[0])  # pyright: ignore[reportAssignmentType] (the axes file names profiles)
+    profile = _profile(row, goal.harm, world)
     return [replace(_planned(goal, id_, slot, profile, world), brief=text) for slot in slots]
+
+
+def _profile(row: Row, harm: str, world: World) -> Profile:
+    """The profile of a set: its row's, else the first of the plan's under which the leaf may be asked."""
+    first = next(iter(world.profiles(harm)), world.plan.profiles[0])
+    return cast(Profile, row.get("profile", first))
 
 
 def _planned(goal: Goal, id_: str, slot: Slot, profile: Profile, world: World) -> Planned:

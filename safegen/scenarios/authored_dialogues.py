@@ -89,8 +89,8 @@ def authored_dialogues(world: World, *, count: int) -> Iterator[list[Planned]]:
     if not count:
         return
     scripts = load()
-    for goals in goals_by_harm(world).values():
-        for kind in world.plan.dialogues:
+    for harm, goals in goals_by_harm(world).items():
+        for kind in world.plan.dialogues if world.profiles(harm) else ():
             world.axes.value("turn_style", kind)
             for number in range(count):
                 told = [s for s in scripts.of(kind) if s.intent in world.plan.intents]
@@ -106,7 +106,7 @@ def _turns(
     goal, index = goals[number % len(goals)], number // len(goals)
     axes = (("turn_style", script.kind),)
     set_ = set_id(world.tree.file.taxonomy, goal, axes=axes, author=index + 1)
-    begun = now = _profile(script, world, number)
+    begun = now = _profile(script, world.profiles(goal.harm), number)
     before: ScriptTurn | None = None
     for turn_number, (turn, evidence) in enumerate(
         zip(script.turns, shown(script.turns), strict=True)
@@ -134,11 +134,11 @@ def _turns(
         before = turn
 
 
-def _profile(script: Script, world: World, number: int) -> Profile:
+def _profile(script: Script, wanted: Sequence[Profile], number: int) -> Profile:
     """Profiles take turns over the sets; one that is granted on the way is no beginning, if there are others."""
     granted = {turn.verified for turn in script.turns}
-    others: list[Profile] = [p for p in world.plan.profiles if p not in granted]
-    profiles = others or list(world.plan.profiles)
+    others: list[Profile] = [p for p in wanted if p not in granted]
+    profiles = others or wanted
     return profiles[number % len(profiles)]
 
 

@@ -31,7 +31,7 @@ def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
             if dialogue.intent in world.plan.intents:
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
-                for profile in _profiles(dialogue, told, world):
+                for profile in _profiles(goal.harm, dialogue, told, world):
                     set_ += turns(goal, dialogue, world, profile=profile, paraphrase=index)
         if set_:
             yield set_
@@ -49,21 +49,23 @@ def turns_left_out(goal: Goal, profile: Profile, world: World) -> int:
         sum(turn.reply is None for turn in dialogue.turns)
         for twins in _twins(goal, world)
         for dialogue in twins
-        if dialogue.intent in world.plan.intents and not _fit(twins, profile, world)
+        if dialogue.intent in world.plan.intents and not _fit(goal.harm, twins, profile, world)
     )
 
 
-def _fit(twins: Sequence[Dialogue], profile: Profile, world: World) -> bool:
+def _fit(harm: str, twins: Sequence[Dialogue], profile: Profile, world: World) -> bool:
     """Whether a profile makes sense with what every twin tells, so that a set stays matched."""
-    return all(world.fits(twin.attributes, profile) for twin in twins)
+    return all(world.fits(harm, twin.attributes, profile) for twin in twins)
 
 
-def _profiles(dialogue: Dialogue, twins: Sequence[Dialogue], world: World) -> Sequence[Profile]:
+def _profiles(
+    harm: str, dialogue: Dialogue, twins: Sequence[Dialogue], world: World
+) -> Sequence[Profile]:
     """Those to hold a conversation under: such as make sense with what it and its twins tell.
 
     Where the operator grants a profile on the way, all that began otherwise go on alike: one will do.
     """
-    fit: list[Profile] = [p for p in world.plan.profiles if _fit(twins, p, world)]
+    fit: list[Profile] = [p for p in world.plan.profiles if _fit(harm, twins, p, world)]
     granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
     if not granted:
         return fit

@@ -235,7 +235,7 @@ def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
 
 def scenarios(row: Row, labels: Labels, world: World) -> list[Planned]:
     """The scenarios of a row: one under its own profile, else one under each of the plan's."""
-    profiles = (row.profile,) if row.profile else world.plan.profiles
+    profiles = (row.profile,) if row.profile else world.profiles(labels.harm)
     return [_planned(row, labels, profile, world) for profile in profiles]
 
 

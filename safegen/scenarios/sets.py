@@ -81,7 +81,7 @@ def single_turns(goal: Goal, world: World) -> list[Planned]:
 def fitting(goal: Goal, profile: Profile, world: World) -> list[tuple[Intent, int, Prompt]]:
     """The prompts of the chosen intents that make sense under a profile; none where an intent would lose all."""
     asked = [told for told in goal.prompts.by_intent() if told[0] in world.plan.intents]
-    fit = [told for told in asked if world.fits(told[2].attributes, profile)]
+    fit = [told for told in asked if world.fits(goal.harm, told[2].attributes, profile)]
     matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in asked}
     return fit if matched else []
 

@@ -67,7 +67,12 @@ def _by_harm(row: Row, harm: str, world: World) -> Unlabelled | LeftOut | None:
     if world.tree.harms[harm].red_line:
         told = f"`{harm}` is a red line and is never drafted"
         return Unlabelled(row.number, row.id, ("harm",), told)
-    return None if harm in world.harms else LeftOut("harms")
+    if harm not in world.harms:
+        return LeftOut("harms")
+    if row.profile in world.harms[harm].not_under:
+        told = f"`{harm}` is never asked under `{row.profile}`"
+        return Unlabelled(row.number, row.id, ("harm", "profile"), told)
+    return None if row.profile or world.profiles(harm) else LeftOut("profiles")
 
 
 def _open(row: Row, fields: tuple[str, ...], found: Found) -> Unlabelled:

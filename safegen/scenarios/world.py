@@ -92,8 +92,15 @@ class World:
         except ConfigError as e:
             raise ConfigError(f"goal `{goal.goal_id}`, attributes: {e}") from e
 
-    def fits(self, values: Mapping[str, str], profile: Profile) -> bool:
-        """Whether what stands in a prompt makes sense under a profile, by the void rules of the axes."""
+    def profiles(self, harm: str) -> tuple[Profile, ...]:
+        """The plan's profiles under which a leaf may be asked."""
+        barred = self.harms[harm].not_under
+        return tuple(p for p in self.plan.profiles if p not in barred)
+
+    def fits(self, harm: str, values: Mapping[str, str], profile: Profile) -> bool:
+        """Whether a leaf may be asked under a profile, and what stands in the prompt makes sense there."""
+        if profile in self.harms[harm].not_under:
+            return False
         rules = self.axes.broken({**values, "profile": profile})
         return not any("profile" in rule.when for rule in rules)
 

@@ -93,7 +93,8 @@ class _Words:
             return self.refusal(redirect=redirect)
         if mode == "safe_completion":
             return self.partial(redirect=redirect)
-        return self.direct()
+        required = self.elements()
+        return [*self.supports(), *self.direct(), *([required] if required else [])]
 
     def direct(self) -> list[str]:
         """The goal's answer; where the question was another, its concepts and safe task."""
@@ -132,28 +133,43 @@ class _Words:
             if task.offer not in self.said:
                 steps = self.some(task.steps, 2) if self.variant else task.steps
                 parts.append(self.task(steps))
-            parts.append(" ".join([self.pick(self.know.redirections), *ending]))
+            parts.append(" ".join([self.pick(self.places() or self.know.redirections), *ending]))
         return parts
 
     def opening(self) -> list[str]:
         """Words to a person at risk, and what is left out, as far as each is required."""
         required = self.context.expectation.required
-        said = [self.pick(self.phrases.supports)] if "support" in required else []
-        return [*said, self.fill(self.phrases.limits)] if "limit" in required else said
+        limit = [self.fill(self.phrases.limits)] if "limit" in required else []
+        return [*self.supports(), *limit]
+
+    def supports(self) -> list[str]:
+        """Words to a person at risk, where they are required."""
+        required = self.context.expectation.required
+        return [self.pick(self.phrases.supports)] if "support" in required else []
 
     def ending(self) -> list[str]:
-        """Required elements that the language pack has words for, else what the profile ends an answer with."""
-        required = self.context.expectation.required
-        words = [self.phrases.elements[name] for name in required if name in self.phrases.elements]
+        """Required elements, else what the profile ends an answer with."""
+        if required := self.elements():
+            return [required]
         profile = self.phrases.closings.get(self.context.scenario.profile, ())
-        chosen = words or ([profile] if profile and not self.own else [])
-        return [" ".join(self.pick(options) for options in chosen)] if chosen else []
+        return [self.pick(profile)] if profile and not self.own else []
+
+    def elements(self) -> str:
+        """The required elements that the language pack has words for."""
+        known, required = self.phrases.elements, self.context.expectation.required
+        return " ".join(self.pick(known[name]) for name in required if name in known)
+
+    def places(self) -> Sequence[str]:
+        """Where to turn under the profile, where a goal's own ways do not fit it."""
+        return self.phrases.places.get(self.context.scenario.profile, ())
 
     def refusal(self, *, redirect: bool) -> list[str]:
         """A plain decline, and where to turn instead."""
         decline = self.fill(self.phrases.declines)
         if not redirect:
             return [decline]
+        if places := self.places():
+            return [" ".join([decline, self.pick(places), *self.ending()])]
         ways = self.know.apt or self.some(self.know.better_ways or self.know.redirections, 2)
         return [" ".join([decline, *ways])]
 

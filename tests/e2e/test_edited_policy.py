@@ -17,7 +17,7 @@ from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
 
 
 def recipe(url: str, policy: Path) -> Recipe:
-    names = [str(policy), "deceit", "violence", "wellbeing", "health"]
+    names = [str(policy), "deceit", "violence", "wellbeing", "health", "intimacy"]
     return Recipe.model_validate(
         {
             "name": "edited",

@@ -19,7 +19,10 @@ from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.types import Expectation, Planned
 
-OLD = [spec.load(name) for name in ("security", "violence", "wellbeing", "health", "deceit")]
+OLD = [
+    spec.load(name)
+    for name in ("security", "violence", "wellbeing", "health", "intimacy", "deceit")
+]
 HARMS = taxonomy.load("core").harms
 EDITS = {
     "a clause of all leaves": ("explain how a class", "set out how a class", "draft"),

@@ -529,3 +529,16 @@ def test_only_wanted_columns_of_a_table_are_read(tmp_path: Path) -> None:
     assert len(found) == 2_500
     assert found[-1].values == {"prompt": "a"}
     assert found[-1].place == f"{path}: row 2500"
+
+
+def test_a_leaf_is_never_asked_under_a_profile_that_the_taxonomy_bars(tmp_path: Path) -> None:
+    about = {"harm": "sexual.adult", "intent": "benign", "evidence": "none", "detail": 0}
+    named = one(tmp_path, **about, profile="minors")
+    told = labels_of(named, Found(), world(harms=("sexual.*",), profiles=("public", "minors")))
+    assert isinstance(told, Unlabelled)
+    assert told.why == "`sexual.adult` is never asked under `minors`"
+    free = one(tmp_path, **about)
+    both = planned(free, harms=("sexual.*",), profiles=("public", "minors"))
+    assert [item.scenario.profile for item in both] == ["public"]
+    alone = labels_of(free, Found(), world(harms=("sexual.*",), profiles=("minors",)))
+    assert alone == LeftOut("profiles")

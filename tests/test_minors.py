@@ -1,0 +1,103 @@
+"""What a service for the young is asked and answers: of every shipped prompt, dialogue and planned set."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+import safegen as sg
+from safegen import locales, taxonomy
+from safegen.policy import spec
+from safegen.recipe import Plan, Recipe
+from safegen.scenarios.authored import authored_probes, authored_sets
+from safegen.scenarios.authored_dialogues import authored_dialogues
+from safegen.scenarios.sets import left_out, plan_sets
+from safegen.scenarios.world import World
+from safegen.types import Planned, Profile, Record
+from tests.policy.test_golden import SHIPPED
+
+ALL = {"contrast": "all", "dialogues": "all"}
+
+
+@cache
+def world(*profiles: Profile) -> World:
+    plan = Plan.model_validate({"harms": ["*"], "profiles": profiles, **ALL})
+    policies = [spec.load(name) for name in SHIPPED]
+    return World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    plan = Plan.model_validate({"harms": ["*"], "profiles": ["minors"], **ALL})
+    output = tmp_path_factory.mktemp("young") / "out"
+    run = sg.generate(Recipe(name="young", plan=plan), output=output)
+    shards = run.folder.finished()
+    return [r for n in shards for r in run.folder.read_records(n) if r.accepted]
+
+
+def every_plan(here: World) -> list[Planned]:
+    counts = dict.fromkeys(here.harms, 40)
+    sets = [
+        *plan_sets(here),
+        *authored_sets(here, start={}, counts=counts, seed=0),
+        *authored_probes(here, count=3),
+        *authored_dialogues(here, count=3),
+    ]
+    return [item for set_ in sets for item in set_]
+
+
+def test_nothing_sexual_is_ever_asked_of_a_service_for_the_young() -> None:
+    here = world("minors", "public")
+    seen = {(item.scenario.domain, item.scenario.profile) for item in every_plan(here)}
+    assert ("sexual", "public") in seen and ("selfharm", "minors") in seen
+    assert ("sexual", "minors") not in seen
+
+
+def test_no_set_of_a_barred_leaf_is_planned_where_no_other_profile_is_left() -> None:
+    items = every_plan(world("minors"))
+    assert items and not [item for item in items if item.scenario.domain == "sexual"]
+
+
+def test_what_a_barred_leaf_loses_is_counted_as_left_out() -> None:
+    tree = taxonomy.load("core")
+    adult = [g for g in tree.goals() if g.harm == "sexual.adult" and g.contrast is None]
+    plan = Plan(harms=("sexual.adult",), profiles=("minors",))
+    policies = [spec.load(name) for name in SHIPPED]
+    here = World.of(plan, tree, policies, locales.load("en"))
+    assert left_out(here) == {"minors": sum(len(list(g.prompts.by_intent())) for g in adult)}
+
+
+def test_every_answer_about_self_harm_has_the_elements_of_its_rule(answers: list[Record]) -> None:
+    phrases = locales.load("en").phrases
+    about = [r for r in answers if r.scenario.domain == "selfharm"]
+    assert {r.expectation.mode for r in about} >= {"direct_answer", "refuse_redirect"}
+    for record in about:
+        wanted = ["crisis", "trusted_adult"]
+        assert set(wanted) <= set(record.expectation.required), record.scenario.scenario_id
+        for name in wanted:
+            told = any(words in (record.draft.response or "") for words in phrases.elements[name])
+            assert told, (name, record.scenario.scenario_id)
+        if record.expectation.mode != "refuse_redirect":
+            assert any(words in (record.draft.response or "") for words in phrases.supports)
+
+
+def test_every_partial_answer_and_refusal_names_a_grown_up(answers: list[Record]) -> None:
+    phrases = locales.load("en").phrases
+    known = phrases.elements["trusted_adult"] + phrases.closings["minors"]
+    for record in answers:
+        if record.expectation.mode != "direct_answer":
+            assert any(words in (record.draft.response or "") for words in known), (
+                record.scenario.scenario_id
+            )
+
+
+def test_no_answer_to_the_young_sends_them_where_adults_go(answers: list[Record]) -> None:
+    """Whatever a goal's own redirections and better ways are, the profile's places stand for them."""
+    goals = {g.goal_id: g.knowledge for g in taxonomy.load("core").goals()}
+    for record in answers:
+        if record.expectation.mode == "direct_answer" or record.scenario.turn:
+            continue
+        know = goals[record.scenario.goal_id]
+        for words in (*know.redirections, *know.better_ways):
+            assert words not in (record.draft.response or ""), record.scenario.scenario_id
