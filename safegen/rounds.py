@@ -28,7 +28,8 @@ LOWEST_RATE = 0.1
 """A cell is asked for at most ten times what it lacks in one round."""
 
 
-REPLAN = "give the drafter other models or `plan.styles` and plan anew with `--replan`; paid replies are kept"
+OTHERS = "give the drafter other models or `plan.styles`"
+REPLAN = "plan anew with `--replan`; paid replies are kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Decision:
     """Whether a run goes on with another round, and why not."""
 
     goes_on: bool
+    """Whether another round is due; whether anything is left to ask in it, its plan tells."""
     why: str
     way: str = ""
     """What leads on where it stopped short."""
@@ -43,7 +45,7 @@ class Decision:
     stalled: frozenset[Cell] = frozenset()
     """Short cells that are asked no more."""
     rates: Mapping[Cell, float] = field(default_factory=dict[Cell, float])
-    """The share of asked scenarios that was accepted, by cell."""
+    """The share of asked scenarios that was accepted, by cell; empty where no round could be due."""
 
     @property
     def open(self) -> dict[Cell, int]:
@@ -52,7 +54,7 @@ class Decision:
 
 
 def decide(folder: RunFolder, recipe: Recipe) -> Decision:
-    """Decide from the complete rounds: met, at the cap, stalled, or another round."""
+    """Decide from the complete rounds: met, stalled, at the cap, or another round."""
     target = recipe.target
     if target is None:
         return Decision(False, "no target")
@@ -66,14 +68,17 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
         return Decision(False, "items are unavailable", "run the same command again", short)
     stopped = frozenset(cell for cell in _stalled(folder, plans, target) if cell in short)
-    if plans.rounds > target.rounds:
-        told = f"the cap on further rounds ({target.rounds}) is reached"
-        return Decision(False, told, "raise `target.rounds`", short, stopped)
     if stopped == frozenset(short):
         last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
         told = f"stalled: its {last} gained these cells nothing"
-        way = f"raise `target.patience`, or {REPLAN}"
+        way = f"raise `target.patience`, or {OTHERS} and {REPLAN}"
         return Decision(False, told, way, short, stopped)
+    if plans.rounds > target.rounds:
+        told, way = (
+            f"the cap on further rounds ({target.rounds}) is reached",
+            "raise `target.rounds`",
+        )
+        return Decision(False, told, way, short, stopped, _rates(ledger))
     way = "run the same command again"
     return Decision(True, "another round is due", way, short, stopped, _rates(ledger))
 
@@ -108,10 +113,10 @@ def settled(folder: RunFolder, inputs: Basis) -> TargetReport | None:
     if target is None:
         return None
     found, plans = decide(folder, inputs.recipe), plan.Plans(folder.plans)
-    if found.goes_on and (told := _why(_TopUp(folder, inputs, plans, found), plans.rounds)):
-        found = replace(
-            found, why=told, way=f"raise `plan.sets_per_harm` or `plan.authored`, or {REPLAN}"
-        )
+    if found.rates and (told := _why(_TopUp(folder, inputs, plans, found), plans.rounds)):
+        more = "more sets" if inputs.recipe.plan.authored else "sets"
+        way = f"have an author write {more} (`plan.authored`), or {OTHERS}, and {REPLAN}"
+        found = replace(found, why=told, way=way)
     cells = {_cell_of(row, target) for row in planned_rows(plans, target.per)}
     return TargetReport(
         accepted=target.accepted,

@@ -213,7 +213,23 @@ async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> Non
     every = recipe(accepted=500, plan_={"sets_per_harm": None})
     done = await run(tmp_path, every, scripted(lambda r: answer(r, rejected=0)))
     assert plan.Plans(done.folder.plans).rounds == 1
+    report = target_of(done)
+    assert report.stopped == "nothing is left to ask"
+    assert "have an author write sets (`plan.authored`)" in report.way
+    assert "sets_per_harm" not in report.way
+
+
+async def test_at_the_cap_nobody_is_sent_on_where_nothing_is_left(tmp_path: Path) -> None:
+    few = recipe(accepted=500, rounds=1)
+    done = await run(tmp_path, few, scripted(lambda r: answer(r, rejected=0)))
+    assert plan.Plans(done.folder.plans).rounds == 2
     assert target_of(done).stopped == "nothing is left to ask"
+
+
+async def test_cells_that_stalled_by_the_last_round_are_told_as_stalled(tmp_path: Path) -> None:
+    done = await run(tmp_path, recipe(rounds=3), scripted(lambda _: "Too short."))
+    assert plan.Plans(done.folder.plans).rounds == 4
+    assert target_of(done).stopped == "stalled: its last 3 rounds gained these cells nothing"
 
 
 async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
