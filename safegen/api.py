@@ -14,6 +14,7 @@ from safegen.curation.hedging import PATTERN as HEDGES
 from safegen.errors import AssetNotFound, UserError
 from safegen.frozen import Thawed
 from safegen.inputs import Basis, Inputs, check_teachers, read_inputs
+from safegen.losses import Losses
 from safegen.recipe import Recipe
 from safegen.rounds import next_round, settled
 from safegen.scenarios.prompt_files import OwnPrompts
@@ -21,7 +22,7 @@ from safegen.scenarios.prompt_files import given as own_file
 from safegen.session import Until, Watch, Worked, freeze, open_folder, work, write_plan
 from safegen.store import accounting, plan
 from safegen.store.folder import RunFolder, read_json
-from safegen.types import Tally, Teacher, Usage
+from safegen.types import Teacher, Usage
 
 if TYPE_CHECKING:
     import polars as pl
@@ -236,12 +237,6 @@ def is_finished(folder: RunFolder) -> bool:
     return folder.plan(0).exists() and len(folder.finished()) >= plan.Plans(folder.plans).shards
 
 
-def lost_items(folder: RunFolder) -> dict[str, int]:
-    """Items that could not be had, by outcome; what a gate or an earlier turn took is no such item."""
-    outcomes = [f.outcome for _, f in folder.read_failures() if f.outcome != "ok"]
-    return dict(Tally.of(outcomes).counts)
-
-
 # Any: what some version of safegen wrote.
 def imported(run: Run) -> dict[str, Any]:
     """What became of the rows of a user's file, as counted when they were planned."""
@@ -260,12 +255,13 @@ def spent(folder: RunFolder) -> dict[str, object]:
     return {name: count for name, count in told.items() if name != accounting.JOURNALLED}
 
 
-def summary(run: Run, lost: Mapping[str, int]) -> dict[str, object]:
+def summary(run: Run, lost: Losses) -> dict[str, object]:
     """A run's result for machines."""
     usage = run.usage
     told: dict[str, object] = {
         "output": str(run.output),
-        "lost": dict(lost),
+        "lost": dict(lost.items),
+        "never_drafted": dict(lost.dropped),
         "shards_done": run.asked,
         "requests": usage.requests,
         "cached": usage.cached,

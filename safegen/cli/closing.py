@@ -12,13 +12,26 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen import api
-from safegen.cli.screen import clock, console, facts, grid, number, plural, put, share, short, word
+from safegen.cli.screen import (
+    clock,
+    console,
+    counted,
+    facts,
+    grid,
+    number,
+    plural,
+    put,
+    share,
+    short,
+    word,
+)
 from safegen.types import MODES
 
 if TYPE_CHECKING:
     from safegen.api import Run
     from safegen.build import BuildReport
     from safegen.dataset.manifest import Yield
+    from safegen.losses import Losses
     from safegen.session import Until
     from safegen.types import Usage
 
@@ -47,7 +60,7 @@ DEMO = (
 
 
 def closing(
-    run: Run, lost: Mapping[str, int], *, until: Until | None = None, out: Console | None = None
+    run: Run, lost: Losses, *, until: Until | None = None, out: Console | None = None
 ) -> None:
     """Say what was made, where, what was lost and what to do next; on stderr unless told where."""
     out = out or console(sys.stderr)
@@ -121,9 +134,7 @@ def _losses(report: BuildReport) -> Table:
     return table
 
 
-def _facts(
-    run: Run, report: BuildReport, lost: Mapping[str, int]
-) -> Iterator[tuple[str, RenderableType]]:
+def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, RenderableType]]:
     taken = share(report.drafts_accepted, report.drafts)
     yield (
         "drafts",
@@ -135,9 +146,11 @@ def _facts(
             "",
             "the embedded teacher makes all but one draft of a prompt weaker on purpose, for pairs",
         )
-    if lost:
-        outcomes = ", ".join(f"{number(n)} {outcome}" for outcome, n in sorted(lost.items()))
-        yield ("lost", word(f"{plural(sum(lost.values()), 'draft')}: {outcomes}", "yellow"))
+    if lost.items:
+        yield ("no answer", word(f"to {_requests(lost.items)}", "yellow"))
+    if lost.dropped:
+        prompts = plural(sum(lost.dropped.values()), "prompt")
+        yield ("dropped", word(f"{prompts} before drafting: {counted(lost.dropped)}", "yellow"))
     yield from _own(run)
     for name, splits in report.rows.items():
         what = "pairs" if name == "preference" else "rows"
@@ -157,6 +170,10 @@ def _facts(
         rows = "all rows" if demo == report.prompts else plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO}", style="yellow"))
     yield ("dataset", word(run.output, "bold"))
+
+
+def _requests(items: Mapping[str, int]) -> str:
+    return f"{plural(sum(items.values()), 'request')}: {counted(items)}"
 
 
 def _empty(view: str, run: Run) -> str:
@@ -189,13 +206,11 @@ def _spent(usage: Usage) -> str:
     return ", ".join([*told, tokens])
 
 
-def _next(
-    run: Run, report: BuildReport, lost: Mapping[str, int]
-) -> Iterator[tuple[str, RenderableType]]:
+def _next(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, RenderableType]]:
     folder = shlex.quote(str(run.output))
     if report.target is not None and report.target.short:
         yield ("missing", word(f"safegen coverage {folder}"))
-    if lost:
+    if lost.items:
         yield ("ask anew", word(f"safegen retry {folder}"))
     yield ("look", word(f"safegen show {folder} -n 1 --reveal"))
     yield ("prove", word(f"safegen verify {folder}"))

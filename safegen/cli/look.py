@@ -17,6 +17,7 @@ from safegen import api, assets, plugins
 from safegen.cli.screen import (
     clock,
     console,
+    counted,
     facts,
     grid,
     json_line,
@@ -31,6 +32,7 @@ from safegen.covered import certificate_json
 from safegen.errors import StoreDamaged
 from safegen.forecast import FolderState, Forecast, TeacherFacts, forecast
 from safegen.inputs import Inputs, read_inputs
+from safegen.losses import losses
 from safegen.store import plan
 from safegen.store.folder import read_json
 from safegen.types import MODES
@@ -264,6 +266,7 @@ def status(folder: Path, *, json: bool) -> None:
 
 def _status(run: api.Run) -> Json:
     shards, prompts = _planned(run.folder)
+    lost = losses(run.folder)
     return {
         "recipe": run.recipe.name,
         "version": run.recipe.version,
@@ -274,7 +277,8 @@ def _status(run: api.Run) -> Json:
         "shards": shards,
         "shards_done": len([n for n in run.folder.finished() if n < shards]),
         "shards_drafted": len([n for n in range(shards) if run.folder.drafts(n).exists()]),
-        "lost": api.lost_items(run.folder),
+        "lost": dict(lost.items),
+        "never_drafted": dict(lost.dropped),
         "accounting": api.spent(run.folder),
         "dataset": (run.output / "manifest.json").exists(),
     }
@@ -293,9 +297,11 @@ def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableTyp
         drafted = told["shards_drafted"]
         more = f", {number(drafted)} drafted and not judged yet" if drafted else ""
         yield "shards", f"{told['shards_done']} of {told['shards']} done{more}"
-    lost: dict[str, int] = told["lost"]
-    counts = ", ".join(f"{n:,} {outcome}" for outcome, n in sorted(lost.items()))
-    yield "lost", word(counts, "yellow") if lost else "nothing"
+    yield "lost", word(counted(told["lost"]), "yellow") if told["lost"] else "no request"
+    if dropped := told["never_drafted"]:
+        way = f"safegen show {shlex.quote(str(run.output))} --reason {next(iter(dropped))}"
+        listed = f"{counted(dropped)}; `{way}` lists such prompts"
+        yield "dropped", word(listed, "yellow")
     spent: Json = told["accounting"]
     if spent:
         given, come, requests, retries, seconds, sessions = (_figure(spent, name) for name in SPENT)

@@ -21,9 +21,10 @@ from safegen.cli import policy_look
 from safegen.cli.edge import say_what_differs
 from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
 from safegen.errors import AssetNotFound, UserError
+from safegen.losses import Lost, lost_prompts
 from safegen.policy.spec import Policy
 from safegen.store.columns import record_row
-from safegen.types import Record, Verdict
+from safegen.types import Expectation, Record, Scenario, Verdict
 from safegen.validators import _elements
 
 DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
@@ -73,6 +74,21 @@ class Wanted:
         ids = (scenario.scenario_id, record.draft.draft_id, scenario.set_id, scenario.goal_id)
         return self.id is None or any(value.startswith(self.id) for value in ids)
 
+    def takes_lost(self, lost: Lost) -> bool:
+        """Whether a prompt without any record fits; such are found by id and by reason alone."""
+        if self.accepted or (self.id is None and self.reason is None):
+            return False
+        scenario, failure = lost.planned.scenario, lost.failure
+        pairs = (
+            (self.mode, lost.planned.expectation.mode),
+            (self.intent, scenario.intent),
+            (self.reason, lost.reason),
+        )
+        ids = (scenario.scenario_id, failure.draft_id, scenario.set_id, scenario.goal_id)
+        named = self.id is None or any(value.startswith(self.id) for value in ids)
+        fits = all(wanted is None or wanted == found for wanted, found in pairs)
+        return fits and named and self._in_harm(scenario.harm)
+
 
 def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, json: bool) -> None:
     """Print the first records that fit, with the clause that decided if `why`.
@@ -104,6 +120,15 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
                 policy_look.because(explained(record), out)
                 put(out, "")
             put(out, *delivered(record, reveal=reveal), "")
+    for lost in (found for found in lost_prompts(run.folder) if wanted.takes_lost(found)):
+        if shown == limit:
+            put(console(sys.stderr), word(f"more prompts fit; raise -n above {limit}", "dim"))
+            return
+        shown += 1
+        if json:
+            sys.stdout.write(json_line(lost_row(lost, reveal=reveal)))
+        else:
+            put(out, *never_drafted(lost, says, reveal=reveal), "")
     if not shown:
         _none(run, folder, wanted)
 
@@ -113,7 +138,10 @@ def _none(run: api.Run, folder: Path, wanted: Wanted) -> None:
         raise AssetNotFound(f"no record in `{folder}` that fits has an id with `{wanted.id}` first")
     told = "no record fits"
     if wanted.reason is not None:
-        reasons = sorted({r.reason for r in _records(run) if r.reason})
+        reasons = sorted(
+            {r.reason for r in _records(run) if r.reason}
+            | {lost.reason for lost in lost_prompts(run.folder)}
+        )
         told += f"; reasons in this run: {', '.join(reasons) or 'none'}"
     put(console(sys.stderr), word(told))
 
@@ -153,6 +181,44 @@ def _reason(verdict: Verdict, record: Record) -> str:
     return WITHOUT if quotes else verdict.reason
 
 
+# Any: as of records.
+def lost_row(lost: Lost, *, reveal: bool) -> dict[str, Any]:
+    """A prompt without a record as an object; what it was to be, and why it is none."""
+    scenario, expected, failure = lost.planned.scenario, lost.planned.expectation, lost.failure
+    told: dict[str, Any] = {
+        "scenario_id": scenario.scenario_id,
+        "set_id": scenario.set_id,
+        "goal_id": scenario.goal_id,
+        "harm": scenario.harm,
+        "intent": scenario.intent,
+        "profile": scenario.profile,
+        "turn": scenario.turn,
+        "mode": expected.mode,
+        "outcome": failure.outcome,
+        "stage": failure.stage,
+        "reason": lost.reason,
+    }
+    return told | ({"message": failure.message} if reveal else {})
+
+
+def never_drafted(lost: Lost, says: Says, *, reveal: bool) -> list[RenderableType]:
+    """A prompt without a record as it is put on a screen."""
+    scenario, failure = lost.planned.scenario, lost.failure
+    head = Text.assemble(
+        word(scenario.harm, "bold"),
+        "  ",
+        word(scenario.scenario_id),
+        "  ",
+        ("never drafted", "red"),
+    )
+    why = failure.message if reveal else "the message is shown with --reveal"
+    told = [*_told(scenario, lost.planned.expectation, says), ("lost", f"{lost.reason}: {why}")]
+    return [
+        head,
+        facts([(name, word(t) if isinstance(t, str) else t) for name, t in told], width=9),
+    ]
+
+
 def layout(record: Record, says: Says, *, reveal: bool) -> list[RenderableType]:
     """A record as it is put on a screen."""
     return [*asked(record, says), *delivered(record, reveal=reveal)]
@@ -165,7 +231,10 @@ def asked(record: Record, says: Says) -> list[RenderableType]:
     head = Text.assemble(
         word(record.scenario.harm, "bold"), "  ", word(record.draft.draft_id), "  ", (mark, style)
     )
-    return [head, facts(_told(record, says), width=9)]
+    told = [*_told(record.scenario, record.expectation, says)]
+    if record.expectation.required:
+        told.append(("required", _required(record)))
+    return [head, facts(told, width=9)]
 
 
 def delivered(record: Record, *, reveal: bool) -> list[RenderableType]:
@@ -181,8 +250,9 @@ def delivered(record: Record, *, reveal: bool) -> list[RenderableType]:
     return [told, *verdicts, *(_texts(record) if reveal else ())]
 
 
-def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
-    scenario, expected = record.scenario, record.expectation
+def _told(
+    scenario: Scenario, expected: Expectation, says: Says
+) -> Iterator[tuple[str, RenderableType]]:
     yield "goal", f"{scenario.goal_id} · {scenario.task}"
     yield "scenario", f"{scenario.scenario_id} · set {scenario.set_id}"
     yield (
@@ -197,8 +267,6 @@ def _told(record: Record, says: Says) -> Iterator[tuple[str, RenderableType]]:
     for rule in expected.rule_ids:
         sentence = says.get((expected.policy_id, rule), "this spec is not at hand any more")
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
-    if expected.required:
-        yield "required", _required(record)
 
 
 def _required(record: Record) -> str:

@@ -148,6 +148,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def counted(counts: Mapping[str, int]) -> str:
+    """Write counts by name: 3 refused, 1 truncated."""
+    return ", ".join(f"{number(n)} {name}" for name, n in sorted(counts.items()))
+
+
 def fits(text: str, width: int) -> bool:
     """Tell whether a line fits a width, wide characters counted."""
     return cell_len(text) <= width

@@ -13,9 +13,10 @@ from safegen import api, session
 from safegen.cli.closing import closing
 from safegen.cli.edge import say_what_differs
 from safegen.cli.live import Counters, print_line, watching
-from safegen.cli.screen import json_line
+from safegen.cli.screen import counted, json_line, plural
 from safegen.errors import AssetNotFound, UserError
 from safegen.inputs import read_inputs
+from safegen.losses import losses
 from safegen.scenarios.prompt_files import OwnPrompts, given
 
 if TYPE_CHECKING:
@@ -95,12 +96,26 @@ def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
         way = "`retry` asks by the recipe's own files: run it in the folder that has them"
         raise AssetNotFound(f"{e}; {way}") from e
     if not session.ask_anew(run.folder) and api.is_finished(run.folder):
-        print_line(sys.stderr, f"nothing was lost in `{folder}`; there is nothing to ask anew")
-        if json:
-            sys.stdout.write(json_line({"output": str(folder), "lost": {}, "requests": 0}))
-        return 0
+        return _nothing_lost(run, json=json)
     again = _run(run.recipe, folder, plugins=plugins, prompts=run.prompts)
     return INTERRUPTED if again is None else _say(again, until=None, strict=False, json=json)
+
+
+def _nothing_lost(run: Run, *, json: bool) -> int:
+    """Say that there is nothing to ask anew, and what else has no answer."""
+    dropped = losses(run.folder).dropped
+    line = f"no request was lost in `{run.output}`; there is nothing to ask anew"
+    if dropped:
+        line += (
+            f". {plural(sum(dropped.values()), 'prompt')} dropped before drafting"
+            f" ({counted(dropped)}) would be dropped again; another author or `seed` with"
+            " `generate --replan` writes others"
+        )
+    print_line(sys.stderr, line)
+    if json:
+        told = {"output": str(run.output), "lost": dict[str, int](), "requests": 0}
+        sys.stdout.write(json_line(told | {"never_drafted": dict(dropped)}))
+    return 0
 
 
 def _run(
@@ -142,7 +157,7 @@ def _kept(counters: Counters | None) -> str:
 
 
 def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
-    lost = api.lost_items(run.folder)
+    lost = losses(run.folder)
     if json:
         sys.stdout.write(json_line(api.summary(run, lost)))
     closing(run, lost, until=until)
@@ -150,4 +165,4 @@ def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
     if report is not None and not report.prompts:
         print_line(sys.stderr, EMPTY)
         return 1
-    return 1 if strict and (lost or api.unlabelled(run)) else 0
+    return 1 if strict and (lost.items or api.unlabelled(run)) else 0

@@ -11,6 +11,7 @@ from safegen.build import BuildReport
 from safegen.cli.closing import closing
 from safegen.covered import TargetReport
 from safegen.dataset.manifest import Yield
+from safegen.losses import Losses
 from safegen.recipe import Recipe
 from safegen.store.folder import RunFolder
 from safegen.types import Usage
@@ -43,7 +44,9 @@ def make_run(**overrides: object) -> Run:
 
 def screen(run: Run, lost: dict[str, int], width: int = 80) -> list[str]:
     stream = io.StringIO()
-    closing(run, lost, out=Console(file=stream, width=width, markup=False, highlight=False))
+    closing(
+        run, Losses(lost, {}), out=Console(file=stream, width=width, markup=False, highlight=False)
+    )
     return stream.getvalue().splitlines()
 
 

@@ -132,7 +132,7 @@ def test_retry_with_nothing_lost_has_nothing_to_do(
 ) -> None:
     told = call(capsys, "retry", finished)
     assert told.code == 0
-    assert "nothing was lost" in told.err
+    assert "no request was lost" in told.err
 
 
 def test_a_teacher_that_will_not_serve_stops_the_run(

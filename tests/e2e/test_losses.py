@@ -1,0 +1,69 @@
+"""What a run lost is found by every screen, and each tells the same count."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import safegen
+from safegen.losses import losses, lost_prompts
+from safegen.teachers.scripted import scripted
+from tests.e2e.runs import cli
+from tests.e2e.test_authored_sets import World, recipe
+
+
+@pytest.fixture
+async def spoilt(tmp_path: Path) -> safegen.Run:
+    """A run in which a gate dropped some sets."""
+    world = World(spoil=0.5)
+    run = await safegen.agenerate(
+        recipe(authored=6), output=tmp_path / "out", teachers=world.teachers()
+    )
+    assert losses(run.folder).dropped
+    return run
+
+
+async def test_one_count_of_what_gates_dropped(
+    spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dropped = dict(losses(spoilt.folder).dropped)
+    assert spoilt.report is not None
+    assert {r: n for r, n in spoilt.report.lost.items() if r.startswith("gate_")} == dropped
+    assert Counter(lost.reason for lost in lost_prompts(spoilt.folder)) == dropped
+    told = json.loads(cli(capsys, "status", str(spoilt.output), "--json").out)
+    assert (told["lost"], told["never_drafted"]) == ({}, dropped)
+    again = cli(capsys, "retry", str(spoilt.output), "--json")
+    assert again.code == 0
+    assert json.loads(again.out)["never_drafted"] == dropped
+    assert f"{sum(dropped.values())} prompts dropped before drafting" in again.err
+
+
+async def test_a_dropped_prompt_is_shown_by_reason_and_by_id(
+    spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason, count = next(iter(losses(spoilt.folder).dropped.items()))
+    found = cli(capsys, "show", str(spoilt.output), "--reason", reason, "-n", "999", "--json")
+    rows = [json.loads(line) for line in found.out.splitlines()]
+    assert len(rows) == count
+    assert {row["reason"] for row in rows} == {reason}
+    assert not any("message" in row for row in rows), "a message may quote, and nobody revealed"
+    one = cli(capsys, "show", str(spoilt.output), rows[0]["scenario_id"], "--reveal")
+    assert one.code == 0
+    assert "never drafted" in one.out
+    assert reason in one.out
+    assert reason.removeprefix("gate_") + "," in one.out, "with --reveal the fault is told in words"
+
+
+async def test_a_lost_request_of_an_author_is_asked_anew_and_is_no_dropped_prompt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teachers = World().teachers() | {"author": scripted(lambda _: "no JSON at all")}
+    run = await safegen.agenerate(recipe(authored=1), output=tmp_path / "out", teachers=teachers)
+    found = losses(run.folder)
+    assert set(found.items) == {"malformed"}
+    assert not found.dropped
+    shown = cli(capsys, "show", str(run.output), "--reason", "malformed", "--json", "-n", "99")
+    assert len(shown.out.splitlines()) == sum(found.items.values())
