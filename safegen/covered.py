@@ -33,30 +33,68 @@ WHOLE = ("task", "evidence", "requested_detail")
 """Reported over every value of the axes file."""
 AXES = (*CHOSEN, *WHOLE, "domain", "mode")
 """What a cell of the ledger may be made of."""
+STORED = (*AXES, "contrast", "paraphrase")
+"""Axes that plans and drafts have a column for; what stands in a prompt of others is an attribute."""
+UNTOLD = "untold"
+"""The value of an axis of which neither the prompt nor the plan says anything."""
 LISTED = 20
 """Missing combinations that a manifest names."""
 _ROW = (*CHOSEN, *WHOLE, "attributes")
 
 
 def counted(
-    folder: RunFolder, plans: plan.Plans, *, per: Sequence[str], rounds: int | None = None
+    folder: RunFolder,
+    plans: plan.Plans,
+    *,
+    per: Sequence[str],
+    rounds: int | None = None,
+    by_leaf: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Ledger:
-    """The ledger over some of `AXES`, of all that was planned and of the drafts of the first rounds.
+    """The ledger over some axes, of all that was planned and of the drafts of the first rounds.
 
     Args:
         folder: the run.
         plans: its plans.
-        per: what makes a cell.
+        per: what makes a cell: some of `STORED`, or any other axis.
         rounds: how many rounds' drafts count; default all.
+        by_leaf: for axes that the taxonomy fixes, the value by leaf.
     """
     last = plans.rounds if rounds is None else rounds
     shards = [n for n in folder.finished() if n >= plans.shards or plans.round_of(n) < last]
-    columns = ["scenario_id", *per]
-    return coverage.ledger(
-        planned_rows(plans, columns),
-        draft_rows(folder, [*columns, "outcome", "accepted"], shards),
-        axes=per,
-    )
+    stored = [name for name in per if name in STORED]
+    others = [name for name in per if name not in STORED]
+    told = axis_values(plans, others, by_leaf) if others else {}
+    columns = ["scenario_id", *stored]
+    planned = planned_rows(plans, columns)
+    drafts = draft_rows(folder, [*columns, "outcome", "accepted"], shards)
+    return coverage.ledger(_with(planned, others, told), _with(drafts, others, told), axes=per)
+
+
+def axis_values(
+    plans: plan.Plans, axes: Sequence[str], by_leaf: Mapping[str, Mapping[str, str]]
+) -> dict[str, tuple[str, ...]]:
+    """The values of axes that have no column, by scenario: the leaf's, what an author is asked for, what stands in the prompt."""
+    found: dict[str, tuple[str, ...]] = {}
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for row in planned_rows(plans, ["scenario_id", "harm", "attributes", "brief"]):
+        known = {**attribute_row(row), **briefed(row["brief"])}
+        known |= {n: of[row["harm"]] for n, of in by_leaf.items() if row["harm"] in of}
+        values = tuple(known.get(name, UNTOLD) for name in axes)
+        found[row["scenario_id"]] = same.setdefault(values, values)
+    return found
+
+
+# Any: as of the rows of plans and drafts.
+def _with(
+    rows: Iterable[dict[str, Any]], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
+) -> Iterator[dict[str, Any]]:
+    """Rows with the values of axes that have no column, and a word for those that are no probe."""
+    unknown = (UNTOLD,) * len(axes)
+    for row in rows:
+        if row.get("contrast", "") is None:
+            row["contrast"] = "none"
+        values = told.get(row["scenario_id"], unknown)
+        yield row | dict(zip(axes, values, strict=True)) if axes else row
 
 
 def planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

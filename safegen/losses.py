@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from safegen.store import plan
+from safegen.curation.select import promise, why_none
+from safegen.scenarios.coverage import Facts, facts
+from safegen.store import parquet, plan
 from safegen.store.folder import RunFolder
 from safegen.types import Failure, Planned
 
@@ -67,6 +69,36 @@ def lost_prompts(folder: RunFolder) -> Iterator[Lost]:
             id_ = item.scenario.scenario_id
             if id_ in why and id_ not in made:
                 yield Lost(item, why[id_])
+
+
+def unaccepted(folder: RunFolder) -> Iterator[tuple[Facts, str]]:
+    """Every scenario that was worked on and has no accepted draft: what it is, and why in one word.
+
+    One reason a scenario, that of its most promising draft, as the card counts them.
+
+    Raises:
+        StoreDamaged: plan, records or failures cannot be read.
+    """
+    accepted = {
+        row["scenario_id"]
+        for shard in folder.finished()
+        for batch in parquet.batches(folder.records(shard), ["scenario_id", "accepted"])
+        for row in batch
+        if row["accepted"]
+    }
+    nearest: dict[str, tuple[tuple[bool, float, str], str, Facts]] = {}
+    for shard in folder.finished():
+        for record in folder.read_records(shard):
+            id_ = record.scenario.scenario_id
+            if id_ not in accepted:
+                at = promise(record)
+                if id_ not in nearest or at < nearest[id_][0]:
+                    nearest[id_] = (at, why_none([record]), facts(record))
+    for _, reason, about in nearest.values():
+        yield about, reason
+    for lost in lost_prompts(folder):
+        if lost.planned.scenario.scenario_id not in accepted | nearest.keys():
+            yield facts(lost.planned), lost.reason
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:

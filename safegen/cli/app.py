@@ -170,11 +170,12 @@ def show(
 def coverage(
     folder: FolderArg,
     by: Annotated[
-        str, typer.Option(metavar="AXES", help="Axes of the table, with commas: harm,mode.")
-    ] = "harm,intent",
+        str | None,
+        typer.Option(metavar="AXES", help="Axes of the table, with commas; default harm,intent."),
+    ] = None,
     heat: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="AXIS AXIS", help="A heat map of two axes too."),
+        typer.Option(metavar="AXIS AXIS", help="A heat map of two axes; with --by a table too."),
     ] = None,
     certificate: Annotated[
         bool,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rich.console import Console, RenderableType
@@ -26,10 +28,11 @@ from safegen.cli.screen import (
     word,
 )
 from safegen.covered import (
-    AXES,
+    STORED,
     Certificates,
     TargetReport,
     accepted_shapes,
+    axis_values,
     certificates,
     certificates_json,
     compared,
@@ -39,6 +42,7 @@ from safegen.covered import (
 )
 from safegen.errors import UserError
 from safegen.frozen import Thawed
+from safegen.losses import unaccepted
 from safegen.rounds import settled
 from safegen.scenarios.coverage import Cell, Counts, Ledger
 from safegen.store import plan
@@ -47,6 +51,9 @@ from safegen.validators import _elements
 from safegen.validators._elements import Reading
 from safegen.yamlfile import did_you_mean
 
+BY = ("harm", "intent")
+"""Axes of the table unless told otherwise."""
+LEDGER = ("harm", "intent", "mode", "language")
 NAMED = 15
 """Cells and combinations that are named on the screen."""
 
@@ -61,25 +68,30 @@ class Shown(NamedTuple):
     certificates: Certificates | None
     required: Reading | None = None
     """How the required elements of answers are checked; None where none is required."""
+    reasons: Mapping[Cell, Mapping[str, int]] = MappingProxyType({})
+    """Why prompts of a cell of `by` have no accepted answer, with how many."""
 
 
 def coverage(
-    folder: Path, *, by: str, heat: tuple[str, str] | None, certificate: bool, json: bool
+    folder: Path, *, by: str | None, heat: tuple[str, str] | None, certificate: bool, json: bool
 ) -> None:
     """Show what a run covers; changes nothing."""
-    axes = _names(by.split(","), option="--by")
-    hot = _names(heat, option="--heat") if heat else None
     run = api.open_run(folder)
     basis = api.basis(run)
+    known = tuple(dict.fromkeys([*STORED, *basis.axes.by_id]))
+    hot = _names(heat, known, option="--heat") if heat else None
+    axes = _names(by.split(","), known, option="--by") if by is not None else hot or BY
     plans = plan.Plans(run.folder.plans)
-    every = tuple(dict.fromkeys([*axes, *(hot or ()), "harm", "intent", "mode", "language"]))
+    every = tuple(dict.fromkeys([*axes, *(hot or ()), *LEDGER]))
+    leaf = {"tier": basis.tiers, "severity": {n: h.severity for n, h in basis.tree.harms.items()}}
     shown = Shown(
-        counted(run.folder, plans, per=every),
+        counted(run.folder, plans, per=every, by_leaf=leaf),
         axes,
         hot,
         settled(run.folder, basis),
         _certificates(run, basis, plans) if certificate else None,
         _required(run, plans),
+        _reasons(run, plans, axes, leaf),
     )
     say_what_differs(basis)
     if json:
@@ -91,12 +103,25 @@ def coverage(
     _put(out, shown)
 
 
-def _names(names: Sequence[str], *, option: str) -> Names:
+def _reasons(
+    run: api.Run, plans: plan.Plans, axes: Names, leaf: Mapping[str, Mapping[str, str]]
+) -> dict[Cell, Counter[str]]:
+    others = [name for name in axes if name not in STORED]
+    told = axis_values(plans, others, leaf) if others else {}
+    found: dict[Cell, Counter[str]] = {}
+    for about, reason in unaccepted(run.folder):
+        row = {**about, "contrast": about["contrast"] or "none"}
+        row |= dict(zip(others, told.get(str(about["scenario_id"]), ()), strict=False))
+        found.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
+    return found
+
+
+def _names(names: Sequence[str], known: Sequence[str], *, option: str) -> Names:
     for name in names:
-        if name not in AXES:
-            raise UserError(
-                f"{option}: no axis `{name[:60]}`{did_you_mean(name, AXES)}; known: {', '.join(AXES)}"
-            )
+        if name not in known:
+            near = did_you_mean(name, known)
+            told = near if "did you mean" in near else f"; known: {', '.join(sorted(known))}"
+            raise UserError(f"{option}: no axis `{name[:60]}`{told}")
     if len(set(names)) < len(names):
         raise UserError(f"{option}: an axis stands twice; name each once")
     return tuple(names)
@@ -139,7 +164,7 @@ def _put(out: Console, shown: Shown) -> None:
         put(out, word(f"target: {shown.target.line}", style), "")
     if shown.required is not None:
         put(out, word(f"required elements: {shown.required.line}"), "")
-    for head, lines in (("short of the target", _short(shown)), ("nothing accepted", _bare(shown))):
+    for head, lines in (("short of the target", _short(shown)), ("not accepted", _lost(shown))):
         if lines:
             put(out, word(f"{head} ({plural(len(lines), 'cell')})", "bold"), *_first(lines), "")
     if shown.certificates is not None:
@@ -204,7 +229,8 @@ def _long(out: Console, cells: Mapping[Cell, Counts], shown: Shown) -> Iterator[
 def _lines(
     cells: Mapping[Cell, Counts], shown: Shown, kept: Sequence[int], *, brief: bool, joined: bool
 ) -> RenderableType:
-    missing = ["missing"] if _missing(shown) else []
+    lacking = _missing(shown) if shown.target is not None or not joined else {}
+    missing = ["missing"] if lacking else []
     axes = [shown.by[n] for n in kept]
     axes = [" · ".join(axes)] if joined else axes
     steps = ["acc/plan"] if brief else ["planned", "made", "accepted"]
@@ -218,7 +244,7 @@ def _lines(
         counts = (
             [_share(c)] if brief else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
         )
-        lacks = sum(_missing(shown).values()) if cell is None else _missing(shown).get(cell, 0)
+        lacks = sum(lacking.values()) if cell is None else lacking.get(cell, 0)
         more = [_lack(lacks)] if missing else []
         table.add_row("", *map(word, names), *counts, *more, style="" if cell else "bold")
     return table
@@ -240,10 +266,12 @@ def _sum(counts: Sequence[Counts]) -> Counts:
 
 
 def _missing(shown: Shown) -> Mapping[Cell, int]:
-    """What each cell lacks, where the table's cells are those of the target."""
-    if shown.target is None or shown.target.per != shown.by:
-        return {}
-    return shown.target.short
+    """What each cell lacks: of the target where the table's cells are its own, else of the plan."""
+    if shown.target is not None and shown.target.per == shown.by:
+        return shown.target.short
+    cells = shown.ledger.by(shown.by)
+    lacks = {cell: c.planned - c.accepted for cell, c in cells.items()}
+    return {cell: n for cell, n in lacks.items() if n > 0}
 
 
 def _short(shown: Shown) -> list[str]:
@@ -252,6 +280,23 @@ def _short(shown: Shown) -> list[str]:
     short = shown.target.short
     ranked = sorted(short.items(), key=lambda item: (-item[1], item[0]))
     return [f"{' · '.join(cell)}: {number(n)} missing" for cell, n in ranked]
+
+
+def _lost(shown: Shown) -> list[str]:
+    """Cells of the table in which prompts have no accepted answer, with the reasons, the worst first."""
+    cells = shown.ledger.by(shown.by)
+    lacks = {cell: c.planned - c.accepted for cell, c in cells.items() if c.accepted < c.planned}
+    ranked = sorted(lacks, key=lambda cell: (-lacks[cell], cell))
+    return [
+        f"{' · '.join(cell)}: {number(lacks[cell])} of {number(cells[cell].planned)}{_why(shown, cell)}"
+        for cell in ranked
+    ]
+
+
+def _why(shown: Shown, cell: Cell) -> str:
+    reasons = shown.reasons.get(cell, {})
+    told = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ": " + ", ".join(f"{number(n)} {reason}" for reason, n in told) if told else ""
 
 
 def _bare(shown: Shown) -> list[str]:
@@ -294,13 +339,18 @@ def _certificate(found: Certificates) -> Iterator[RenderableType]:
 
 def _json(shown: Shown) -> dict[str, object]:
     axes = tuple(dict.fromkeys([*shown.by, *(shown.heat or ())]))
-    lacks = _missing(shown) if axes == shown.by else dict[Cell, int]()
+    own = axes == shown.by
+    lacks = _missing(shown) if own else dict[Cell, int]()
     return {
         "axes": list(axes),
         "cells": [
             dict(zip(axes, cell, strict=True))
             | {"planned": c.planned, "made": c.made, "accepted": c.accepted}
-            | ({"missing": lacks.get(cell, 0)} if lacks else {})
+            | (
+                {"missing": lacks.get(cell, 0), "reasons": dict(shown.reasons.get(cell, {}))}
+                if own
+                else {}
+            )
             for cell, c in shown.ledger.by(axes).items()
         ],
         "nothing_accepted": _bare(shown),

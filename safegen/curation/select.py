@@ -29,13 +29,18 @@ def usable(record: Record) -> bool:
     return draft.outcome == "ok" and draft.response is not None and not draft.withheld
 
 
+def promise(record: Record) -> tuple[bool, float, str]:
+    """How near a draft is to being taken; the lowest is the nearest."""
+    return record.draft.outcome != "ok", -score(record), record.draft.draft_id
+
+
 def why_none(records: Sequence[Record]) -> str:
     """Say why a scenario has no selected draft, by its most promising draft.
 
     Args:
         records: the drafts of the scenario, at least one, none of them selectable.
     """
-    nearest = min(records, key=lambda r: (r.draft.outcome != "ok", -score(r), r.draft.draft_id))
+    nearest = min(records, key=promise)
     if nearest.draft.outcome != "ok":
         return nearest.draft.outcome
     if nearest.accepted:

@@ -49,10 +49,12 @@ def test_the_ledger_is_one_row_a_leaf_with_totals(capsys: pytest.CaptureFixture[
 
 
 def test_what_is_missing_is_named_the_worst_first(capsys: pytest.CaptureFixture[str]) -> None:
-    told = drawn(capsys, width=100)
+    why = {("fraud.scams", "benign"): {"refused": 1, "style": 2}}
+    told = drawn(capsys, width=100, reasons=why)
     worst = told.index("fraud.scams · malicious: 5 missing")
     assert worst < told.index("fraud.scams · benign: 4 missing")
-    assert "fraud.scams · malicious · refuse_redirect · en: 0 of 3" in told
+    assert "fraud.scams · benign: 3 of 4: 2 style, 1 refused" in told
+    assert told.index("not accepted") < told.index("fraud.scams · malicious: 3 of 3")
     assert "met in 1 of 4 cells, short by 10 in 3; stalled" in told
 
 
@@ -93,7 +95,7 @@ def test_a_narrow_table_names_an_axis_with_one_value_once(
     assert "every row: language en" in narrow
     wide = drawn(capsys, width=120, ledger=ledger, by=ledger.axes, target=None)
     assert "every row" not in wide
-    assert ["harm", "intent", "mode", "language", "planned", "made", "accepted"] in [
+    assert ["harm", "intent", "mode", "language", "planned", "made", "accepted", "missing"] in [
         line.split() for line in wide.splitlines()
     ]
 
@@ -102,7 +104,7 @@ def test_a_map_of_the_tables_axes_stands_in_its_place(capsys: pytest.CaptureFixt
     told = drawn(capsys, width=80, heat=("intent", "harm"), target=None)
     assert "4/4" in told
     assert "5/8" in told
-    assert told.count("dual_use") == 1
+    assert told.partition("not accepted")[0].count("dual_use") == 1
     assert "heat map" in told
     assert "accepted/planned of each cell" not in told
 

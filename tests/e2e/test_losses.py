@@ -67,3 +67,27 @@ async def test_a_lost_request_of_an_author_is_asked_anew_and_is_no_dropped_promp
     assert not found.dropped
     shown = cli(capsys, "show", str(run.output), "--reason", "malformed", "--json", "-n", "99")
     assert len(shown.out.splitlines()) == sum(found.items.values())
+
+
+async def test_coverage_names_why_a_cell_lacks_prompts_by_any_axis(
+    spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dropped = losses(spoilt.folder).dropped
+    found = cli(capsys, "coverage", str(spoilt.output), "--by", "tone,contrast,tier", "--json")
+    cells = json.loads(found.out)["cells"]
+    reasons = Counter[str]()
+    for cell in cells:
+        reasons.update(cell["reasons"])
+        assert (
+            cell["missing"] == cell["planned"] - cell["accepted"] == sum(cell["reasons"].values())
+        )
+    assert reasons == dropped
+    assert "untold" not in {cell["tone"] for cell in cells}, "each set was asked for a tone"
+    assert {cell["contrast"] for cell in cells} == {"none"}
+    assert {cell["tier"] for cell in cells} == {"restricted", "sensitive"}
+    wrong = cli(capsys, "coverage", str(spoilt.output), "--by", "zzz")
+    assert wrong.code == 2
+    assert wrong.err.count("intent") == 1, "known names stand once"
+    only = cli(capsys, "coverage", str(spoilt.output), "--heat", "tone", "intent")
+    assert "heat map: tone by intent" in only.out
+    assert "property.theft" not in only.out
