@@ -229,7 +229,7 @@ def _long(out: Console, cells: Mapping[Cell, Counts], shown: Shown) -> Iterator[
 def _lines(
     cells: Mapping[Cell, Counts], shown: Shown, kept: Sequence[int], *, brief: bool, joined: bool
 ) -> RenderableType:
-    lacking = _missing(shown) if shown.target is not None or not joined else {}
+    lacking = {} if joined and shown.target is None else dict(_missing(shown))
     missing = ["missing"] if lacking else []
     axes = [shown.by[n] for n in kept]
     axes = [" · ".join(axes)] if joined else axes
