@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from safegen import assets, frozen, own_prompts
 from safegen import recipe as recipes
 from safegen.curation.hedging import PATTERN as HEDGES
+from safegen.curation.split import SPLITS
 from safegen.errors import AssetNotFound, UserError
 from safegen.frozen import Thawed
 from safegen.inputs import Basis, Inputs, check_teachers, read_inputs
@@ -53,23 +54,25 @@ class Run:
         return self.folder.output
 
     def view(self, name: str, *, split: str | None = None) -> pl.DataFrame:
-        """The rows of a view.
+        """The rows of a view; none, with its columns, where a split of a small dataset is empty.
 
         Args:
             name: `sft`, `preference`, …
             split: `train` or `test`; default both.
 
         Raises:
-            AssetNotFound: the dataset has no such view or split.
+            AssetNotFound: the dataset has no such view, or there is no such split.
         """
         import polars as pl
 
         known = sorted(p.name for p in (self.output / "data").glob("*") if p.is_dir())
         assets.known_or_fail(name, known, what=f"view in `{self.output}` called")
-        files = sorted((self.output / "data" / name).glob(f"{split or '*'}/*.parquet"))
-        if not files:
-            raise AssetNotFound(f"view `{name}` has no split `{split}`")
-        return pl.concat([pl.read_parquet(path) for path in files])
+        if split is not None:
+            assets.known_or_fail(split, SPLITS, what=f"split of `{name}` called")
+        every = sorted((self.output / "data" / name).glob("*/*.parquet"))
+        files = [path for path in every if split in (None, path.parent.name)]
+        frames = [pl.read_parquet(path) for path in files]
+        return pl.concat(frames) if frames else pl.read_parquet(every[0]).clear()
 
 
 class Options(TypedDict, total=False):

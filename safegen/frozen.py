@@ -130,7 +130,7 @@ def basis(
         own=own,
         trusted=tuple(trusted),
         fingerprints={k: v for k, v in kept["digests"].items() if k not in Recipe.model_fields},
-        differing=tuple(name for name, same in found if not same),
+        differing=tuple(dict.fromkeys(name for name, same in found if not same)),
     )
 
 
@@ -155,8 +155,19 @@ def _policies(
             lambda name=name: spec.read(name), lambda p, kept=policy: p.policy_id == kept.policy_id
         )
         policies.append(here or policy)
-        found.append((f"policy `{policy.spec.policy}`", same))
+        edited = [] if same else _edited(name, policy)
+        found += [(f"policy `{one}`", False) for one in edited]
     return tuple(policies)
+
+
+def _edited(name: str, kept: Policy) -> list[str]:
+    """The specs of a chain that say something else here; the first where it cannot be read or inherits others."""
+    try:
+        here = {source.spec.policy: source.spec for source in spec.read(name).chain}
+    except UserError:
+        here = {}
+    edited = [s.policy for s, _ in kept.chain if s.policy in here and s != here[s.policy]]
+    return edited if edited else [kept.spec.policy]
 
 
 def _locale(folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[str, bool]]) -> Locale:

@@ -105,7 +105,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     says = {} if json else sentences(basis.policies)
     explained = policy_look.why(basis) if why else None
     out = console(sys.stdout)
-    shown = 0
+    shown, told_why = 0, ""
     for record in (r for r in _records(run) if wanted.takes(r)):
         if shown == limit:
             put(console(sys.stderr), word(f"more records fit; raise -n above {limit}", "dim"))
@@ -116,9 +116,11 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
             sys.stdout.write(json_line(row(record, reveal=reveal) | more))
         else:
             put(out, *asked(record, says))
-            if explained:
+            scenario = record.scenario.scenario_id
+            if explained and scenario != told_why:
                 policy_look.because(explained(record), out)
                 put(out, "")
+            told_why = scenario
             put(out, *delivered(record, reveal=reveal), "")
     for lost in (found for found in lost_prompts(run.folder) if wanted.takes_lost(found)):
         if shown == limit:

@@ -193,3 +193,11 @@ def test_what_a_terminal_would_obey_is_made_harmless(
     assert row["response"] == evil
     told = call(capsys, "show", "out", evil + "x")
     assert "\x1b" not in told.err
+
+
+def test_why_is_told_once_a_scenario(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = call(capsys, "show", finished, "--json", "-n", "2").lines
+    assert rows[0]["scenario_id"] == rows[1]["scenario_id"], "two drafts of one prompt"
+    told = call(capsys, "show", finished, "-n", "2", "--why").out
+    assert told.count("written at") == 1
+    assert told.count("delivered") == 2

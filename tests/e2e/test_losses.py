@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import safegen
+from safegen.errors import AssetNotFound
 from safegen.losses import losses, lost_prompts
+from safegen.recipe import Recipe
 from safegen.teachers.scripted import scripted
 from tests.e2e.runs import cli
 from tests.e2e.test_authored_sets import World, recipe
@@ -91,3 +93,15 @@ async def test_coverage_names_why_a_cell_lacks_prompts_by_any_axis(
     only = cli(capsys, "coverage", str(spoilt.output), "--heat", "tone", "intent")
     assert "heat map: tone by intent" in only.out
     assert "property.theft" not in only.out
+
+
+def test_an_empty_split_is_a_frame_without_rows(tmp_path: Path) -> None:
+    plan = {"harms": ["property.theft"], "sets_per_harm": 1}
+    run = safegen.generate(Recipe.model_validate({"name": "a", "plan": plan}), output=tmp_path)
+    sizes = {split: run.view("sft", split=split) for split in ("train", "test")}
+    assert sorted(frame.height > 0 for frame in sizes.values()) == [False, True], (
+        "one goal, one split"
+    )
+    assert sizes["train"].schema == sizes["test"].schema
+    with pytest.raises(AssetNotFound, match="no split of `sft` called `tset`; did you mean `test`"):
+        run.view("sft", split="tset")

@@ -246,3 +246,16 @@ def test_an_older_run_that_kept_less_is_read_by_its_names(
     path.write_text(json.dumps(kept))
     for name, said in looks(capsys, Path("out")).items():
         assert said.code == 0, (name, said.err)
+
+
+def test_an_edited_base_is_named_once_and_not_every_spec_that_inherits_it(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("r.yaml").write_text("name: a\nplan: {harms: [cyber.malware, selfharm.eating]}\n")
+    assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
+    Path("prompts/policies").mkdir(parents=True)
+    base = spec.load("base").path.read_text(encoding="utf-8")
+    edited = base.replace("Speak plainly and kindly.", "Speak plainly.")
+    Path("prompts/policies/base.yaml").write_text(edited, encoding="utf-8")
+    said = cli(capsys, "coverage", "out")
+    assert "made with another policy `base` than the one here" in said.err
