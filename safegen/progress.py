@@ -17,3 +17,5 @@ class Progress:
     shards_planned: int = 0
     what: str = "drafts"
     """What is planned and done."""
+    resumed: bool = False
+    """Whether replies of an earlier session are there; requests that are still the same cost nothing."""

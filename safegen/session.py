@@ -204,7 +204,11 @@ def unfinished(
         finished |= {n for n in range(count) if folder.drafts(n).exists()}
     todo = [n for n in range(count) if n not in finished]
     left = sum(len(plans.read(n)) for n in todo) if finished else scenarios
-    return todo, Progress(planned=left * recipe.plan.candidates, shards_planned=len(todo))
+    return todo, Progress(
+        planned=left * recipe.plan.candidates,
+        shards_planned=len(todo),
+        resumed=folder.journal.exists(),
+    )
 
 
 def ask_anew(folder: RunFolder) -> int:

@@ -49,6 +49,7 @@ class Seen(NamedTuple):
     shards: int
     shards_planned: int
     what: str = "drafts"
+    resumed: bool = False
 
     @property
     def over(self) -> bool:
@@ -63,9 +64,11 @@ class Seen(NamedTuple):
     def opening(self) -> str:
         """Say what is about to be done."""
         if self.what == "drafts":
-            return (
-                f"{plural(self.planned, 'draft')} to make in {plural(self.shards_planned, 'shard')}"
-            )
+            shards = plural(self.shards_planned, "shard")
+            if self.resumed:
+                told = f"{plural(self.planned, 'draft')} to go through in {shards}"
+                return f"{told}; what was answered before is not asked again"
+            return f"{plural(self.planned, 'draft')} to make in {shards}"
         return f"{plural(self.planned, 'prompt')} to be read by labellers"
 
     def left(self) -> str:
@@ -147,6 +150,7 @@ class Counters:
             shards=progress.shards_done,
             shards_planned=progress.shards_planned,
             what=progress.what,
+            resumed=progress.resumed,
         )
 
 

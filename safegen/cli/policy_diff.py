@@ -116,7 +116,9 @@ class Counted(NamedTuple):
 
 
 def _counted(run: Path, old: Policy, new: Policy) -> Counted:
-    harms = api.basis(api.open_run(run)).tree.harms
+    basis = api.basis(api.open_run(run))
+    harms = basis.tree.harms
+    made_under = [p for p in basis.policies if p.spec.policy == old.spec.policy]
     leaves: dict[str, str] = {}
     size = Counter[str]()
 
@@ -130,7 +132,7 @@ def _counted(run: Path, old: Policy, new: Policy) -> Counted:
                 leaves[item.scenario.scenario_id] = item.scenario.harm
             yield item
 
-    found = affected(planned(), old=[old], new=[new], harms=harms)
+    found = affected(planned(), old=[old, *made_under], new=[new], harms=harms)
     orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in found.orphans}
     return Counted(found, run, old, new, size["prompts"], size["under"], orphans)
 

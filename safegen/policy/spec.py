@@ -205,8 +205,17 @@ def load(name: str) -> Policy:
     return policy
 
 
+def _inherited(name: str, beside: Path | None) -> Path:
+    """The file of a spec: beside the one that inherits it, where that was named by path, else by name."""
+    if beside is not None and assets.is_bare(name) and (beside / f"{name}.yaml").is_file():
+        return beside / f"{name}.yaml"
+    return assets.find("policies", name)
+
+
 def read(name: str) -> Policy:
     """Read a spec with what it inherits; its files fit the model, the rest is not proved.
+
+    What a spec that is named by path inherits is looked for beside it first, then as any name.
 
     Raises:
         AssetNotFound: no such spec.
@@ -214,8 +223,10 @@ def read(name: str) -> Policy:
     """
     chain: list[Source] = []
     following: str | None = name
+    beside: Path | None = None
     while following is not None:
-        path = assets.find("policies", following)
+        path = _inherited(following, beside)
+        beside = None if assets.is_bare(name) and not name.endswith(".yaml") else path.parent
         spec = yamlfile.load(path, Spec)
         if any(spec.policy == s.policy for s, _ in chain) or len(chain) > MAX_INHERITANCE:
             raise ConfigError(f"{path}: `inherits` runs in a circle through `{spec.policy}`")

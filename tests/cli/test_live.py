@@ -146,6 +146,11 @@ def test_plain_lines_come_at_the_start_every_ten_seconds_and_at_the_end() -> Non
         lines.tick()
     lines.end()
     assert said[0] == "1,000 drafts to make in 4 shards"
+    resumed = Counters(Time())
+    resumed.watch(Progress(planned=9, shards_planned=2, resumed=True), Meter())
+    seen = resumed.read()
+    assert seen
+    assert "9 drafts to go through in 2 shards; what was answered before" in seen.opening()
     assert [line.split("/")[0] for line in said[1:]] == ["11", "21", "26"]
     assert "left" not in said[-1]
 

@@ -200,3 +200,15 @@ def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Pa
     assert [(f["kind"], f["warning"]) for f in found if isinstance(f, dict)] == [
         ("untested_strictness", True)
     ]
+
+
+def test_diff_counts_from_the_spec_that_the_run_was_made_with(tmp_path: Path) -> None:
+    """As `generate` does: a row whose spec is not the old one of the command is not drafted again for that."""
+    mine = edit(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
+    recipe = {"name": "a", "policies": [mine], "plan": {"harms": ["weapons.explosives"]}}
+    safegen.generate(Recipe.model_validate(recipe), output=tmp_path / "out", until="expand")
+    (told,) = objects(
+        run("policy", "diff", "violence", mine, "--run", str(tmp_path / "out"), "--json")
+    )
+    assert told["situations"]
+    assert told["rows"]["changes"] == []  # type: ignore[index]

@@ -103,3 +103,21 @@ def test_the_spec_in_the_readme_loads_and_passes_the_check(tmp_path: Path) -> No
         spec.load(str(path)).decide(spec.Situation("restricted", "none", "minors", 3)).ceiling == 0
     )
     assert check([str(path)], taxonomy.load("core")).findings == []
+
+
+def test_a_spec_named_by_path_inherits_what_lies_beside_it(tmp_path: Path, workdir: Path) -> None:
+    base = spec.load("base").path.read_text(encoding="utf-8")
+    own = "policy: own\nversion: 1.0.0\ntitle: Own\ninherits: base\nharms: [property.theft]\nfacilitation: a\n"
+    ids: list[str] = []
+    for name, title in (("one", "Speak plainly."), ("two", "Speak plainly and kindly.")):
+        (tmp_path / name).mkdir()
+        edited = base.replace("Speak plainly and kindly.", title)
+        (tmp_path / name / "base.yaml").write_text(edited, encoding="utf-8")
+        (tmp_path / name / "own.yaml").write_text(own, encoding="utf-8")
+        policy = spec.load(str(tmp_path / name / "own.yaml"))
+        assert policy.chain[1].path == tmp_path / name / "base.yaml"
+        ids.append(policy.policy_id)
+    assert ids[0] != ids[1]
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(own, encoding="utf-8")
+    assert spec.load(str(alone)).chain[1].path == spec.load("base").path
