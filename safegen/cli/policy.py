@@ -48,15 +48,23 @@ def explain(
         ),
     ],
     run: RunFolder = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe whose `policies` and `taxonomy` decide.")
+    ] = None,
     policy: Specs = None,
-    taxonomy: Tree = "core",
+    taxonomy: Annotated[
+        str | None,
+        typer.Option("--taxonomy", help="The taxonomy whose leaves and tiers count; default core."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what is expected, which clause decided, why not an earlier one, and what would change it."""
     from safegen.cli import policy_look
 
     asked = ",".join(scenario)
-    policy_look.explain(asked, run=run, policies=policy or [], taxonomy=taxonomy, json=json)
+    policy_look.explain(
+        asked, run=run, recipe=recipe, policies=policy or [], taxonomy=taxonomy, json=json
+    )
 
 
 @app.command()

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from safegen import api, assets, taxonomy
-from safegen.cli.edge import say_what_differs
+from safegen.cli.edge import say, say_what_differs
 from safegen.cli.screen import console, facts, json_line, put, word
 from safegen.cli.tables import table
-from safegen.errors import AssetNotFound, ConfigError
+from safegen.errors import AssetNotFound, ConfigError, UserError
 from safegen.inputs import Basis
 from safegen.policy import compile as compiled
 from safegen.policy import explain as explained
@@ -27,6 +27,7 @@ from safegen.policy.explain import Asked, Explanation, Passed
 from safegen.policy.mode import expect_at
 from safegen.policy.model import Rule, Situation, When
 from safegen.policy.spec import Policy
+from safegen.recipe import Recipe
 from safegen.store import plan
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.types import Expectation, Planned, Record
@@ -86,13 +87,21 @@ def _report(report: Report) -> None:
 
 
 def explain(
-    scenario: str, *, run: Path | None, policies: Sequence[str], taxonomy: str, json: bool
+    scenario: str,
+    *,
+    run: Path | None,
+    recipe: str | None,
+    policies: Sequence[str],
+    taxonomy: str | None,
+    json: bool,
 ) -> None:
     """Print why a situation, or a scenario of a run, is answered as it is."""
     planned: Planned | None = None
     if run is None:
-        tree = _tree(taxonomy)
-        asked = explained.parse(scenario, _load(policies), tree.harms)
+        asked = _asked(scenario, recipe, policies, taxonomy)
+    elif recipe or taxonomy:
+        option = "--recipe" if recipe else "--taxonomy"
+        raise UserError(f"`--run` explains by what the run was made with; drop `{option}`")
     else:
         planned, asked = _of_run(scenario, run, policies)
     found = explained.explain(asked.policy, asked.at, harm=asked.harm)
@@ -113,6 +122,22 @@ def explain(
         was = planned.expectation
         said = f"the plan was made otherwise: {_expected(was)}, by {', '.join(was.rule_ids)}"
         put(out, "", word(f"{said} of {was.policy_id}", "yellow"))
+
+
+def _asked(
+    scenario: str, recipe: str | None, policies: Sequence[str], taxonomy: str | None
+) -> Asked:
+    """A situation by the specs of a recipe, by those that are named, or by every known one."""
+    made = api.load_recipe(recipe) if recipe else None
+    harms = _tree(taxonomy or (made.taxonomy if made else "core")).harms
+    named = policies or (made.policies if made else ())
+    asked = explained.parse(scenario, _load(named, harms=scenario), harms)
+    if not named and asked.policy.spec.policy not in Recipe.model_fields["policies"].default:
+        say(
+            f"`{asked.policy.path}` decides here; a recipe goes by it only if its `policies:` names it"
+            " (`--recipe FILE` asks as a recipe does)"
+        )
+    return asked
 
 
 def _of_run(told: str, output: Path, policies: Sequence[str]) -> tuple[Planned | None, Asked]:
@@ -298,12 +323,32 @@ def _when(when: When) -> str:
     return ", ".join(told) or "always"
 
 
-def _load(names: Sequence[str]) -> list[Policy]:
-    """The named specs, or every known one that names leaves."""
-    found = [spec.load(name) for name in names or assets.names("policies")]
+def _load(names: Sequence[str], *, harms: str = "") -> list[Policy]:
+    """The named specs, or every known one that names leaves.
+
+    A known spec that does not load is left out and told, unless it names the leaf that is asked about.
+    """
+    if names:
+        return [spec.load(name) for name in names]
+    found: list[Policy] = []
+    for name in assets.names("policies"):
+        try:
+            found.append(spec.load(name))
+        except ConfigError as e:
+            if _may_name(name, harms.split(",")[0].strip()):
+                raise
+            say(f"`{name}` is left out, since it does not load: {str(e).splitlines()[0]}")
     if not found:
         raise ConfigError("no policy spec is known; name one with `--policy`")
-    return found if names else [policy for policy in found if policy.spec.harms]
+    return [policy for policy in found if policy.spec.harms]
+
+
+def _may_name(name: str, harm: str) -> bool:
+    """Whether a spec that does not load can still be read and names a leaf."""
+    try:
+        return spec.read(name).covers(harm)
+    except ConfigError:
+        return False
 
 
 def _tree(name: str) -> Taxonomy:

@@ -78,7 +78,7 @@ policy: {name}
 version: 0.1.0
 title: What this spec is about, in a few words
 inherits: base                  # the common ladder: rules that decide where these do not, elements, style
-harms: [{domain}.*]             # leaf ids, or `domain.*`; exactly one spec of a recipe names a leaf
+harms: [{domain}.*]             # leaf ids, or `domain.*`; a spec that names the leaf goes before one that names its domain
 facilitation: The amounts of a recipe lower the barrier. How a dish came about does not.
 clarify: forbidden              # or `allowed`: may a reply ask why the person wants to know?
 may:

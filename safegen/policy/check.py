@@ -62,20 +62,20 @@ def check(names: Sequence[str], tree: Taxonomy) -> Report:
         AssetNotFound: no such spec.
     """
     report = Report()
-    proved: list[Policy] = []
-    for name in dict.fromkeys(names or assets.names("policies")):
-        policy = _read(name, report)
-        blocking = lint(policy) if policy else []
-        report.findings.extend(blocking)
-        if policy is not None and not blocking:
-            proved.append(policy)
+    names_ = list(dict.fromkeys(names or assets.names("policies")))
+    policies = [policy for policy in (_read(name, report) for name in names_) if policy]
     words = compiled.instructions_prompt(), compiled.classifier_prompt()
-    for policy in proved:
-        sizes = _sizes(policy, tree, *words)
-        report.sizes.append(sizes)
-        report.findings.extend(placed(policy, list(_advice(policy, tree, sizes))))
+    for policy in policies:
+        blocking = lint(policy)
+        report.findings.extend(blocking)
+        if not blocking:
+            sizes = _sizes(policy, tree, *words)
+            report.sizes.append(sizes)
+            report.findings.extend(placed(policy, list(_advice(policy, tree, sizes))))
         report.findings.extend(placed(policy, over_refusal(policy, tree), warning=True))
-    report.findings.extend(_coverage(proved, tree, every=not names))
+    # Of a spec that cannot be read nobody knows the leaves.
+    every = not names and len(policies) == len(names_)
+    report.findings.extend(_coverage(policies, tree, every=every))
     return report
 
 
@@ -210,18 +210,24 @@ def _leaf_cases(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
 def _coverage(policies: Sequence[Policy], tree: Taxonomy, *, every: bool) -> Iterator[Finding]:
     """Leaves that two specs name, and, where every spec is there, leaves that none does."""
     where: Callable[[str], Place] | None = None
+    twice: dict[tuple[str, ...], list[str]] = {}
+    by_name = {policy.spec.policy: policy for policy in policies}
     for harm in tree.harms.values():
         naming = fitting_specs(policies, harm.id)
         if len(naming) > 1:
-            names = " and ".join(f"`{policy.spec.policy}`" for policy in naming)
-            said = f"leaf `{harm.id}` is covered by {names}; let exactly one spec name it"
-            names_it = (harm.id, f"{harm.id.split('.')[0]}.*")
-            index = next(i for i, entry in enumerate(naming[1].spec.harms) if entry in names_it)
-            yield from placed(naming[1], [Problem("covered_twice", ("harms", index), said)])
+            twice.setdefault(tuple(p.spec.policy for p in naming), []).append(harm.id)
         elif not naming and every:
             where = where or _places(tree)
             said = f"leaf `{harm.id}` is covered by no spec; name it under `harms` of one"
             yield Finding("uncovered_leaf", said, "", where(harm.id))
+    for names, harms in twice.items():
+        leaves = ", ".join(f"`{harm}`" for harm in harms)
+        told = f"leaf {leaves} is" if len(harms) == 1 else f"leaves {leaves} are"
+        said = f"{told} covered by {' and '.join(f'`{n}`' for n in names)}; let exactly one spec name each"
+        policy = by_name[names[1]]
+        names_it = (harms[0], f"{harms[0].split('.')[0]}.*")
+        index = next(i for i, entry in enumerate(policy.spec.harms) if entry in names_it)
+        yield from placed(policy, [Problem("covered_twice", ("harms", index), said)])
 
 
 def _places(tree: Taxonomy) -> Callable[[str], Place]:

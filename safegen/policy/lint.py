@@ -6,7 +6,7 @@ holds for every scenario.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from safegen import yamlfile
@@ -14,6 +14,7 @@ from safegen.policy.model import AUTHORITY, SPACE, Case, Rule, Situation, Spec
 from safegen.policy.places import Finding, Problem, home_of, placed
 from safegen.policy.spec import Policy
 from safegen.types import EVIDENCE, MODES, TIERS, Profile
+from safegen.yamlfile import Loc
 
 STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
     ("minors", "agent"),
@@ -24,7 +25,7 @@ STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
 """Pairs (stricter, laxer) of neighbouring profiles."""
 ORDER: tuple[Profile, ...] = ("minors", "agent", "public", "enterprise", "vetted_professional")
 SHOWN = 5
-"""Steps that grow more permissive, named at most."""
+"""Pairs of rules that grow more permissive, named at most."""
 
 
 def lint(policy: Policy) -> list[Finding]:
@@ -46,6 +47,17 @@ def more_permissive(one: Rule, other: Rule) -> bool:
 def show(at: Situation) -> str:
     """A situation in words."""
     return f"(tier {at.tier}, evidence {at.evidence}, profile {at.profile}, detail {at.detail})"
+
+
+def span(places: Iterable[Situation]) -> str:
+    """Several situations in words: the values of each axis over which they run; one that runs whole is left out."""
+    found = list(places)
+    told: list[str] = []
+    for axis in Situation._fields:
+        values = dict.fromkeys(str(getattr(at, axis)) for at in found)
+        if len(values) < len({getattr(at, axis) for at in SPACE}):
+            told.append(f"{axis} {'/'.join(values)}")
+    return f"({', '.join(told)})" if told else "(everywhere)"
 
 
 def wrong(case: Case, rule: Rule) -> str | None:
@@ -135,17 +147,27 @@ def _unreachable(policy: Policy) -> Iterator[Problem]:
 
 
 def _climbs(policy: Policy) -> Iterator[Problem]:
-    """Neighbouring situations where the stricter one is answered more permissively."""
+    """Pairs of rules where the one for a stricter situation is the more permissive, each pair once."""
+    pairs: dict[tuple[str, str], list[tuple[Situation, Situation]]] = {}
     for at, rule in policy.decided.items():
         for stricter in _stricter(at):
             other = policy.decided[stricter]
             if more_permissive(other, rule):
-                said = (
-                    f"rule `{other.id}` at {show(stricter)} is more permissive than rule"
-                    f" `{rule.id}` at {show(at)}"
-                )
-                depth, loc = home_of(policy, other.id) or (0, ("rules",))
-                yield Problem("non_monotone", loc, said, depth)
+                pairs.setdefault((other.id, rule.id), []).append((stricter, at))
+    for (other, rule), steps in pairs.items():
+        strict, lax = zip(*steps, strict=True)
+        said = (
+            f"rule `{other}` at {span(strict)} is more permissive than rule `{rule}` at {span(lax)};"
+            " lower the one, or narrow the other with `when`"
+        )
+        depth, loc = _own(policy, other, rule)
+        yield Problem("non_monotone", loc, said, depth)
+
+
+def _own(policy: Policy, *ids: str) -> tuple[int, Loc]:
+    """Where the first of some rules is written that the spec's own file holds, else the first of all."""
+    homes = [home for home in (home_of(policy, id_) for id_ in ids) if home]
+    return next((home for home in homes if home[0] == 0), homes[0] if homes else (0, ("rules",)))
 
 
 def _stricter(at: Situation) -> Iterator[Situation]:
@@ -161,18 +183,25 @@ def _stricter(at: Situation) -> Iterator[Situation]:
 
 def _authority(policy: Policy) -> Iterator[Problem]:
     """Rules that lift what a rule of higher authority sets, and operators that do."""
-    seen: set[tuple[str, str]] = set()
+    found: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
     for at, rule in policy.decided.items():
         for lower, higher, how in (*_shadowed(policy, at, rule), *_lifted(policy, at, rule)):
-            if (lower.id, higher.id) in seen:
-                continue
-            seen.add((lower.id, higher.id))
-            said = (
-                f"rule `{lower.id}` ({lower.authority}) lifts what rule `{higher.id}`"
-                f" ({higher.authority}) sets at {show(at)}{how}; a lower authority can only narrow"
-            )
-            depth, loc = home_of(policy, lower.id) or (0, ("rules",))
-            yield Problem("authority", loc, said, depth)
+            _, lifting, profiles, places = found.setdefault(higher.id, (higher, {}, {}, []))
+            lifting[lower.id] = lower
+            profiles |= dict.fromkeys([how] if how else [])
+            places.append(at)
+    for higher, lifting, profiles, places in found.values():
+        lower = ", ".join(f"`{rule.id}` ({rule.authority})" for rule in lifting.values())
+        where = f" for the profiles {', '.join(profiles)}" if profiles else ""
+        said = (
+            f"{lower} {'lifts' if len(lifting) == 1 else 'lift'} what rule `{higher.id}` ({higher.authority})"
+            f" sets at {span(places)}{where}; a lower authority can only narrow: {{}}"
+        )
+        depth, loc = _own(policy, *lifting, higher.id)
+        mine = (home_of(policy, higher.id) or (0, ()))[0] == 0 and profiles
+        way = f"give `{higher.id}` a lower `authority`" if mine else "give it a narrower `when`"
+        said = said.format(way)
+        yield Problem("authority", loc, said, depth)
 
 
 def _shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
@@ -190,7 +219,7 @@ def _lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, R
     for profile in ORDER[ORDER.index(at.profile) + 1 :]:
         other = policy.decided[at._replace(profile=profile)]
         if _above(rule, other) and more_permissive(other, rule):
-            yield other, rule, f" for profile {profile}"
+            yield other, rule, profile
 
 
 def _above(one: Rule, other: Rule) -> bool:

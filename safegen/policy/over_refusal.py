@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from safegen.policy.lint import more_permissive, show
+from safegen.policy.lint import more_permissive, span
 from safegen.policy.model import Case, Rule, Situation
 from safegen.policy.places import Problem, home_of
 from safegen.policy.spec import Policy
@@ -37,14 +37,16 @@ def _each(
     kind: str,
     fault: Callable[[Situation, Rule], str | None],
 ) -> Iterator[Problem]:
-    """The first fault of each rule that the spec's own file holds."""
-    seen: set[str] = set()
+    """The faults of each rule that the spec's own file holds, a rule and reason at once."""
+    found: dict[tuple[str, str], list[Situation]] = {}
     for at, rule in decided.items():
-        depth, loc = home_of(policy, rule.id) or (0, ())
-        said = None if depth or rule.id in seen else fault(at, rule)
+        depth, _ = home_of(policy, rule.id) or (0, ())
+        said = None if depth else fault(at, rule)
         if said:
-            seen.add(rule.id)
-            yield Problem(kind, loc, said)
+            found.setdefault((rule.id, said), []).append(at)
+    for (id_, said), places in found.items():
+        _, loc = home_of(policy, id_) or (0, ())
+        yield Problem(kind, loc, said.format(at=span(places)))
 
 
 def _needless(at: Situation, rule: Rule) -> str | None:
@@ -56,7 +58,7 @@ def _needless(at: Situation, rule: Rule) -> str | None:
         return None
     why = "ill intent is only hinted at" if hinted else "nothing shows ill intent"
     return (
-        f"rule `{rule.id}` refuses at {show(at)}, where {why}; give `mode: safe_completion`,"
+        f"rule `{rule.id}` refuses at {{at}}, where {why}; give `mode: safe_completion`,"
         " or narrow `when` to `evidence: [stated]`"
     )
 
@@ -67,7 +69,7 @@ def _withheld(at: Situation, rule: Rule) -> str | None:
     if not open_ or rule.mode == "refuse_redirect" or rule.ceiling > 0:
         return None
     return (
-        f"rule `{rule.id}` withholds even concepts at {show(at)}, where nothing shows ill intent;"
+        f"rule `{rule.id}` withholds even concepts at {{at}}, where nothing shows ill intent;"
         f" raise `ceiling` to {CONCEPT} or more"
     )
 
@@ -87,9 +89,9 @@ def _untested(
             stricter.setdefault(rule.id, []).append(at)
     for id_, places in stricter.items():
         if vouched.isdisjoint(places):
-            at = places[0]
+            others = dict.fromkeys(f"`{inherited.decide(at).id}`" for at in places)
             said = (
-                f"rule `{id_}` is stricter than the inherited `{inherited.decide(at).id}`, as at {show(at)}, and no"
+                f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {span(places)}, and no"
                 " case says so; add a case for one of these situations, or take the inherited answer"
             )
             depth, loc = home_of(policy, id_) or (0, ())

@@ -72,7 +72,7 @@ class World:
         """Choose the leaves and find the spec of each.
 
         Raises:
-            ConfigError: a pattern that fits no leaf, or a leaf that not exactly one spec covers.
+            ConfigError: a pattern that fits no leaf, or a leaf that no spec covers, or two alike.
         """
         harms = chosen_harms(plan, tree)
         covering = {h: policy_for(policies, harm) for h, harm in harms.items()}

@@ -95,6 +95,45 @@ def test_explain_finds_a_scenario_of_a_run_and_says_when_the_plan_was_made_other
     assert "the plan was made otherwise" in result.stdout
 
 
+def own_spec(folder: Path, name: str, ceiling: int) -> Path:
+    (folder / "prompts" / "policies").mkdir(parents=True, exist_ok=True)
+    path = folder / "prompts" / "policies" / f"{name}.yaml"
+    path.write_text(
+        f"policy: {name}\nversion: 1.0.0\ntitle: t\ninherits: base\nharms: [weapons.firearms]\nfacilitation: x\n"
+        "rules:\n  - {id: M-1, says: s, when: {tier: [restricted], evidence: [none], detail: [3]},"
+        f" mode: safe_completion, ceiling: {ceiling}}}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_explain_tells_a_spec_that_no_recipe_names_and_asks_as_a_recipe_does(workdir: Path) -> None:
+    own_spec(workdir, "mine", 0)
+    alone = run("policy", "explain", "weapons.firearms", "detail=3")
+    assert "M-1" in alone.stdout
+    assert "a recipe goes by it only if its `policies:` names it" in " ".join(alone.stderr.split())
+    (workdir / "r.yaml").write_text("name: a\n", encoding="utf-8")
+    asked = run("policy", "explain", "weapons.firearms", "detail=3", "--recipe", "r.yaml")
+    assert "V-NO-ROLE" in asked.stdout
+    assert not asked.stderr
+
+
+def test_explain_works_beside_a_spec_that_does_not_load(workdir: Path) -> None:
+    own_spec(workdir, "mine", 4)
+    other = run("policy", "explain", "cyber.malware", "detail=3")
+    assert other.exit_code == 0
+    assert "B-RES" in other.stdout
+    assert "`mine` is left out" in other.stderr
+    with pytest.raises(ConfigError, match=r"mine\.yaml:8:6: "):
+        run("policy", "explain", "weapons.firearms", "detail=3")
+
+
+def test_explain_of_a_run_goes_by_the_runs_own_taxonomy(small: Path) -> None:
+    told = ("policy", "explain", "cyber.malware", "detail=3", "--run", str(small))
+    with pytest.raises(UserError, match="drop `--taxonomy`"):
+        run(*told, "--taxonomy", "core")
+
+
 def test_explain_refuses_an_id_that_the_run_does_not_hold(small: Path) -> None:
     with pytest.raises(UserError, match="no scenario in"):
         run("policy", "explain", "zzzz", "--run", str(small))

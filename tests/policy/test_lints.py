@@ -154,7 +154,7 @@ def test_a_fault_that_keeps_a_spec_from_loading_is_caught_by_name(
 ) -> None:
     path = planted(tmp_path, BLOCKING[name])
     report = found(path)
-    assert {f.kind for f in report.findings} == {name.split()[0]}
+    assert {f.kind for f in report.findings if not f.warning} == {name.split()[0]}
     assert shown_at(report).startswith(BLOCKING[name][3])
     with pytest.raises(ConfigError, match=r"tiny\.yaml:\d+:\d+: "):
         spec.load(str(path))
@@ -177,11 +177,35 @@ def test_a_spec_that_does_not_fit_the_model_is_a_finding_with_its_place(tmp_path
     assert shown_at(report).startswith("mode: maybe")
 
 
+def test_one_cause_is_told_once_at_the_specs_own_rule(tmp_path: Path) -> None:
+    """A `when` without a tier reaches the red lines and what is allowed: one line a reason, none in base.yaml."""
+    text = (
+        "policy: mine\nversion: 1.0.0\ntitle: t\ninherits: base\nharms: [weapons.*]\nfacilitation: x\nrules:\n"
+        "  - {id: M-1, says: s, when: {evidence: [none], detail: [2, 3, 4]}, mode: safe_completion, ceiling: 1}\n"
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    report = check([str(path)], taxonomy.load("core"))
+    faults = [f for f in report.findings if not f.warning]
+    assert sorted(f.kind for f in faults) == ["authority", "non_monotone"]
+    assert all(f.place and f.place.path == path and f.place.line == 8 for f in faults)
+    assert any(f.warning for f in report.findings), (
+        "what it refuses is told beside what keeps it from loading"
+    )
+
+
+def test_a_broken_spec_leaves_no_leaf_uncovered(workdir: Path) -> None:
+    folder = workdir / "prompts" / "policies"
+    folder.mkdir(parents=True)
+    (folder / "broken.yaml").write_text("policy: [", encoding="utf-8")
+    assert [f.kind for f in check([], taxonomy.load("core")).findings] == ["invalid"]
+
+
 def test_leaves_that_two_specs_cover_are_named(tmp_path: Path) -> None:
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.*]", "", ""))
     report = check(["security", str(path)], taxonomy.load("core"))
     assert {f.kind for f in report.findings} == {"covered_twice"}
-    assert "is covered by `security` and `tiny`" in report.findings[0].message
+    assert "are covered by `security` and `tiny`" in report.findings[0].message
     assert shown_at(report).startswith("cyber.*")
 
 
