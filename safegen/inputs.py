@@ -12,7 +12,10 @@ from safegen.locales import Locale
 from safegen.policy import spec
 from safegen.policy.spec import Policy
 from safegen.recipe import PluginRef, Recipe
+from safegen.scenarios import axes as axes_file
+from safegen.scenarios.authored import axes_model
 from safegen.scenarios.blind import QUESTIONS
+from safegen.scenarios.covering import Code, musts_of
 from safegen.scenarios.prompt_files import OwnPrompts
 from safegen.scenarios.world import chosen_harms
 from safegen.taxonomy import Taxonomy
@@ -123,7 +126,15 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
         named=named,
     )
     with named.at("plan", "harms"):
-        chosen_harms(loaded.plan, tree)
+        chosen = chosen_harms(loaded.plan, tree)
+    if loaded.plan.authored:
+        with named.at("plan", "axes"):
+            code = Code(axes_model(loaded.plan, axes_file.load()))
+        with named.at("plan", "rows"):
+            musts_of(code)
+    with named.at("policies"):
+        for harm in chosen.values():
+            spec.policy_for(policies, harm)
     with named.at("validators"):
         make_validators(inputs)
     with named.at("views"):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from safegen import assets, yamlfile
-from safegen.errors import ConfigError, StoreDamaged, UserError
+from safegen.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.hashing import digest
 from safegen.taxonomy import Frozen, Slug, Text
 from safegen.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent, Profile, TurnStyle
@@ -69,10 +70,14 @@ def _several(value: object) -> object:
 
 
 def _named(value: object) -> object:
-    """A list of names stands for all values of each."""
-    if isinstance(value, list | tuple):
-        return {name: None for name in cast("tuple[object, ...]", value)}
-    return value
+    """A list of names stands for all values of each; none at all, as a kept recipe has it, for the default ones."""
+    if not isinstance(value, list | tuple | dict) or not value:
+        return cast(object, value)
+    names = list(cast("Sequence[str]", value))
+    for name in _once(names):
+        if name in COMPUTED:
+            raise ValueError(f"`{name}` is no axis to vary: {COMPUTED[name]}; take it out")
+    return cast(object, value) if isinstance(value, dict) else dict.fromkeys(names)
 
 
 def _all_of(names: Sequence[str]) -> BeforeValidator:
@@ -81,6 +86,9 @@ def _all_of(names: Sequence[str]) -> BeforeValidator:
     def expand(value: object) -> object:
         if value == "all" or value in (["all"], ("all",)):
             return tuple(names)
+        if isinstance(value, str) and value not in names:
+            hint = yamlfile.did_you_mean(value, ["all", *names])
+            raise ValueError(f"must be `all`, or a list of some{hint}")
         return [value] if isinstance(value, str) else value
 
     return BeforeValidator(
@@ -88,24 +96,77 @@ def _all_of(names: Sequence[str]) -> BeforeValidator:
     )
 
 
+COMPUTED = {
+    "intent": "every set has all of `plan.intents`",
+    "evidence": "it follows from the intent",
+    "paraphrase": "`plan.paraphrases` says how many there are",
+    "mode": "the policy computes it",
+    "tier": "the taxonomy fixes it by leaf",
+    "severity": "the taxonomy fixes it by leaf",
+    "language": "`locales` chooses it",
+    "contrast": "`plan.contrast` asks for probes",
+    "contrast_role": "`plan.contrast` asks for probes",
+    "turn_style": "`plan.dialogues` asks for conversations",
+}
+"""Axes that authored sets do not vary along, and what decides them."""
 AUTHORED = ("authored", "authored_probes", "authored_dialogues")
 """Keys of the plan that an author works for."""
 
 
-AxisChoice = (
-    tuple[Text, ...] | dict[Text, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None
-)
+def _choice(value: object) -> object:
+    """A list of values, values with a weight each, or nothing; told as one mistake."""
+    if isinstance(value, dict):
+        for name, weight in cast("dict[object, object]", value).items():
+            if not _is_weight(weight):
+                raise ValueError(f"the weight of `{name}` must be a number from 0 on")
+        if not value:
+            raise ValueError("is empty; name values, or leave the axis without any for all of them")
+        return cast(object, value)
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        raise ValueError(  # noqa: TRY004 (what pydantic reports)
+            "must be a list of values, or values with weights such as {urgent: 3}"
+        )
+    values = cast("Sequence[object]", value)
+    if not all(isinstance(v, str) for v in values):
+        raise ValueError("must be a list of plain values")
+    _once(cast("Sequence[str]", values))
+    return values
+
+
+def _is_weight(value: object) -> bool:
+    try:
+        return 0 <= float(cast(str, value)) < inf
+    except (TypeError, ValueError):
+        return False
+
+
+def _once(names: Sequence[str]) -> Sequence[str]:
+    """Refuse an empty list, and a name that stands twice."""
+    if not names:
+        raise ValueError("is empty; name one or more, or leave the key out")
+    for name in names:
+        if list(names).count(name) > 1:
+            raise ValueError(f"names `{name}` twice; keep one")
+    return names
+
+
+AxisChoice = Annotated[
+    tuple[Text, ...] | dict[Text, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None,
+    BeforeValidator(_choice, json_schema_input_type=tuple[Text, ...] | dict[Text, float] | None),
+]
 """All values of an axis, some of them, or how much each is preferred where an array leaves a choice; 1 else."""
 
 
 class Plan(Frozen):
     """Which scenarios, and how many drafts of each."""
 
-    harms: tuple[Text, ...] = ("*",)
+    harms: Annotated[tuple[Text, ...], AfterValidator(_once)] = ("*",)
     """Leaf ids, `domain.*`, or `*` for every leaf that is not a red line."""
-    intents: tuple[Intent, ...] = INTENTS
+    intents: Annotated[tuple[Intent, ...], AfterValidator(_once)] = INTENTS
     """Intents of the prompts that are asked."""
-    profiles: tuple[Profile, ...] = ("public",)
+    profiles: Annotated[tuple[Profile, ...], AfterValidator(_once)] = ("public",)
     """Deployment profiles; each prompt is asked once under each that its words do not contradict."""
     sets_per_harm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """At most this many written sets of a leaf, in the order of the files; default all."""
@@ -249,11 +310,11 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
-        for key in self.plan.written_by_author:
-            if self.teachers.author is None:
-                raise ValueError(f"`plan.{key}` needs a teacher under `teachers.author`")
-            if not self.judges.labellers:
-                raise ValueError(f"`plan.{key}` needs a judge under `judges.labellers`")
+        if keys := self.plan.written_by_author:
+            lacks = [] if self.teachers.author else ["a teacher under `teachers.author`"]
+            lacks += [] if self.judges.labellers else ["a judge under `judges.labellers`"]
+            if lacks:
+                raise ValueError(f"`plan.{keys[0]}` needs {' and '.join(lacks)}")
         if self.plan.authored_probes and not self.plan.contrast:
             raise ValueError("`plan.authored_probes` needs types under `plan.contrast`, or `all`")
         if self.plan.authored_dialogues and not self.plan.dialogues:
@@ -308,7 +369,15 @@ def load(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> 
 
 
 def _path(name: str) -> Path:
-    return Path(name) if _is_path(name) else assets.find("recipes", name)
+    if _is_path(name):
+        return Path(name)
+    try:
+        return assets.find("recipes", name)
+    except AssetNotFound as e:
+        beside = next((f"{name}{s}" for s in (".yaml", ".yml") if Path(f"{name}{s}").is_file()), "")
+        raise AssetNotFound(
+            f"{e}; a file is named with its ending: `{beside}`" if beside else str(e)
+        ) from e
 
 
 def _is_path(name: str) -> bool:

@@ -7,6 +7,7 @@ and aliases are refused, and all the mistakes of a file are reported at once.
 from __future__ import annotations
 
 import difflib
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,9 +100,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
             if not problems:
                 return checked
         except ValidationError as e:
-            problems += [
-                (mark_at(tree, err["loc"]), _sentence(err, model)) for err in _own(e.errors())
-            ]
+            problems += [(_mark_of(err, tree), _sentence(err, model)) for err in _own(e.errors())]
         except RecursionError:
             problems.append((Mark(1, 1), "nested too deeply"))
     lines = [f"{shown}:{m.line}:{m.column}: {text}" for m, text in sorted(problems)]
@@ -224,6 +223,15 @@ def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:
     return tree.marks.get(path, Mark(1, 1))
 
 
+def _mark_of(err: ErrorDetails, tree: Tree) -> Mark:
+    """Where a mistake stands; one of a whole file at the first key that its message names."""
+    if not err["loc"]:
+        for name in re.findall(r"`([\w.]+)`", err["msg"]):
+            if tuple(name.split(".")) in tree.marks:
+                return tree.marks[tuple(name.split("."))]
+    return mark_at(tree, err["loc"])
+
+
 def _sentence(err: ErrorDetails, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in err["loc"])
     kind, given = err["type"], err["input"]
@@ -233,11 +241,23 @@ def _sentence(err: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "missing":
         return f"`{where}` is missing; add it"
     message = err["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    message = message[:1].lower() + message[1:]
+    message = _plainly(err) or message[:1].lower() + message[1:]
     if isinstance(given, str | int | float | bool) or given is None:
         shown = "nothing" if given is None else f"`{_clip(str(given))}`"
         return f"`{where}` is {shown}: {message}{_near(err)}"
     return f"`{where}`: {message}" if where else message
+
+
+def _plainly(err: ErrorDetails) -> str | None:
+    """The words of YAML for what the model calls by its Python names."""
+    kind, context = err["type"], err.get("ctx", {})
+    if kind in ("tuple_type", "list_type"):
+        return "must be a list, such as [one, another]"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return "must be a mapping of keys and values"
+    if kind == "too_short":
+        return f"must have {context['min_length']} or more"
+    return None
 
 
 def _near(err: ErrorDetails) -> str:

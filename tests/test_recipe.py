@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from safegen import plugins, recipe, taxonomy
-from safegen.errors import ConfigError, UserError
+from safegen.errors import AssetNotFound, ConfigError, UserError
+from safegen.inputs import read_inputs
 
 
 def write(folder: Path, text: str) -> Path:
@@ -60,3 +61,80 @@ def test_code_of_a_recipe_is_imported_only_from_trusted_modules() -> None:
 def test_an_unknown_recipe_is_a_user_error() -> None:
     with pytest.raises(UserError, match="did you mean `starter`"):
         recipe.load("startr")
+
+
+AUTHORED_HEAD = "name: a\nteachers: {author: offline}\njudges: {labellers: [offline]}\n"
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (
+            "{axes: {tone: {urgent: x}}}",
+            "4:15: `plan.axes.tone`: the weight of `urgent` must be a number from 0 on",
+        ),
+        (
+            "{axes: {tone: 3}}",
+            "4:15: `plan.axes.tone` is `3`: must be a list of values, or values with weights",
+        ),
+        ("{axes: [tone, tone]}", "4:8: `plan.axes`: names `tone` twice; keep one"),
+        ("{axes: {tone: []}}", "4:15: `plan.axes.tone`: is empty"),
+        ("{axes: [mode]}", "4:8: `plan.axes`: `mode` is no axis to vary: the policy computes it"),
+        ("{harms: []}", "4:8: `plan.harms`: is empty"),
+        ("{harms: cyber.x}", "4:8: `plan.harms` is `cyber.x`: must be a list, such as"),
+        (
+            "{dialogues: al}",
+            "4:8: `plan.dialogues` is `al`: must be `all`, or a list of some; did you mean `all`?",
+        ),
+    ],
+)
+def test_a_mistake_in_a_plan_is_one_line_in_the_words_of_yaml(
+    tmp_path: Path, plan: str, says: str
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(f"{AUTHORED_HEAD}plan: {plan}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as told:
+        recipe.load(path)
+    assert str(told.value).startswith(f"{path}:{says}")
+    assert "\n" not in str(told.value)
+    assert "function" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (
+            "{authored: 1, axes: {tone: [urgnt]}}",
+            "4:21: plan.axes: `tone` has no value `urgnt`; did you mean",
+        ),
+        (
+            "{authored: 1, axes: [tone], rows: [{skill: skilled}]}",
+            "4:35: plan.rows: row: no axis `skill`",
+        ),
+        (
+            "{authored: 1, axes: [role, skill], rows: [{role: minor, skill: skilled}]}",
+            "4:42: plan.rows: the row role=minor",
+        ),
+    ],
+)
+def test_a_mistake_in_axes_is_told_where_it_stands(tmp_path: Path, plan: str, says: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(f"{AUTHORED_HEAD}plan: {plan}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as told:
+        read_inputs(str(path))
+    assert str(told.value).startswith(f"{path}:{says}")
+
+
+def test_what_an_author_needs_is_told_at_once_and_at_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: a\nplan:\n  authored: 2\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as told:
+        recipe.load(path)
+    lacks = "a teacher under `teachers.author` and a judge under `judges.labellers`"
+    assert str(told.value) == f"{path}:3:3: `plan.authored` needs {lacks}"
+
+
+def test_a_recipe_named_without_its_ending_is_pointed_to(workdir: Path) -> None:
+    (workdir / "mine.yaml").write_text("name: a\n", encoding="utf-8")
+    with pytest.raises(AssetNotFound, match=r"a file is named with its ending: `mine\.yaml`"):
+        recipe.load("mine")

@@ -12,7 +12,7 @@ from typing import cast
 
 from safegen.goals import Goal
 from safegen.hashing import canonical, fraction
-from safegen.recipe import AxisChoice
+from safegen.recipe import AxisChoice, Plan
 from safegen.scenarios.axes import DEFAULT_AXES, Axes
 from safegen.scenarios.brief import (
     AxisValue,
@@ -68,7 +68,7 @@ def authored_sets(
     if not any(counts.values()):
         return
     axes = world.axes
-    rows = array(_model(world), seed=seed)
+    rows = array(axes_model(world.plan, axes), seed=seed)
     by_harm = goals_by_harm(world)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
@@ -80,15 +80,19 @@ def authored_sets(
             yield _set(world, axes, goals, number=number, row=rows[row], seed=seed)
 
 
-def _model(world: World) -> Model:
-    """What the sets' array is to cover, as the plan says."""
-    chosen: dict[str, AxisChoice] = dict(world.plan.axes) or dict.fromkeys(DEFAULT_AXES)
+def axes_model(plan: Plan, axes: Axes) -> Model:
+    """What the sets' array is to cover, as a plan says.
+
+    Raises:
+        ConfigError: an axis or value that the axes file does not have.
+    """
+    chosen: dict[str, AxisChoice] = dict(plan.axes) or dict.fromkeys(DEFAULT_AXES)
     chosen.pop("task", None)
     values: dict[str, Sequence[str]] = {n: c for n, c in chosen.items() if isinstance(c, tuple)}
     if "profile" in chosen:
-        values.setdefault("profile", world.plan.profiles)
+        values.setdefault("profile", plan.profiles)
     weights = {n: c for n, c in chosen.items() if isinstance(c, dict)}
-    return world.axes.model(list(chosen), values=values, seeds=world.plan.rows, weights=weights)
+    return axes.model(list(chosen), values=values, seeds=plan.rows, weights=weights)
 
 
 def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:

@@ -104,10 +104,19 @@ def array(model: Model, *, seed: int = 0) -> list[dict[str, str]]:
     code = Code(model)
     if not code.space.possible(0):
         raise ConfigError(f"the constraints leave no row at all: {_clash(model, {})}; drop one")
-    musts = [_must(code, seed_row) for seed_row in model.seeds]
+    musts = musts_of(code)
     weights = [float(model.weights.get(f, {}).get(v, 1)) for f, v in code.values]
     rows = search(code.space, code.reaches, weights=weights, musts=musts, seed=seed)
     return [code.row(mask) for mask in rows]
+
+
+def musts_of(code: Code) -> list[int]:
+    """The model's seeds as masks.
+
+    Raises:
+        ConfigError: an unknown name, or a seed that breaks a constraint.
+    """
+    return [_must(code, row) for row in code.model.seeds]
 
 
 def lower_bound(model: Model) -> int:
@@ -144,13 +153,13 @@ def _split_bound(code: Code, factor: int) -> int:
 
 def _must(code: Code, row: Row) -> int:
     for factor, value in row.items():
-        _known(factor, code.names, what="seeds: no factor")
-        _known(value, code.model.factors[factor], what=f"seeds: `{factor}` has no value")
+        _known(factor, code.names, what="row: no axis")
+        _known(value, code.model.factors[factor], what=f"row: `{factor}` has no value")
     mask = code.mask(row)
     if not code.space.possible(mask):
         told = ", ".join(f"{f}={v}" for f, v in row.items())
         raise ConfigError(
-            f"the seed row {told} breaks a constraint: {_clash(code.model, row)}; change the row or drop it"
+            f"the row {told} breaks a constraint: {_clash(code.model, row)}; change the row or drop it"
         )
     return mask
 
@@ -170,19 +179,19 @@ def _clash(model: Model, row: Row) -> str:
 def _check(model: Model) -> None:
     """Names that exist, numbers in bounds."""
     if not model.factors:
-        raise ConfigError("a covering model needs one factor at least")
+        raise ConfigError("a covering model needs one axis at least")
     for name, values in model.factors.items():
         if not values or len(set(values)) != len(values):
-            raise ConfigError(f"factor `{name}` needs one value at least, and none twice")
+            raise ConfigError(f"axis `{name}` needs one value at least, and none twice")
     if model.t < 1:
         raise ConfigError(f"strength `{model.t}` is below 1")
     for group in model.groups:
         _check_group(group, list(model.factors))
     for void in model.void:
         if not void.when:
-            raise ConfigError("a constraint names no factor; it would forbid everything")
+            raise ConfigError("a constraint names no axis; it would forbid everything")
         for name, values in void.when.items():
-            _known(name, list(model.factors), what="void: no factor")
+            _known(name, list(model.factors), what="void: no axis")
             for value in values:
                 _known(value, model.factors[name], what=f"void: `{name}` has no value")
     _check_weights(model)
@@ -190,7 +199,7 @@ def _check(model: Model) -> None:
 
 def _check_group(group: Group, names: Sequence[str]) -> None:
     for name in group.factors:
-        _known(name, names, what="groups: no factor")
+        _known(name, names, what="groups: no axis")
     if not 1 <= group.t <= len(set(group.factors)) == len(group.factors):
         raise ConfigError(
             f"strength `{group.t}` of the group {', '.join(group.factors)} must be between 1"
@@ -200,7 +209,7 @@ def _check_group(group: Group, names: Sequence[str]) -> None:
 
 def _check_weights(model: Model) -> None:
     for name, weights in model.weights.items():
-        _known(name, list(model.factors), what="weights: no factor")
+        _known(name, list(model.factors), what="weights: no axis")
         for value, weight in weights.items():
             _known(value, model.factors[name], what=f"weights: `{name}` has no value")
             if not (isfinite(weight) and weight >= 0):

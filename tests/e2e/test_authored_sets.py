@@ -141,7 +141,7 @@ async def test_axes_may_be_cut_and_preferred_and_rows_are_there_in_any_case(tmp_
         ({"axes": {"tone": ["urgnt"]}}, "`tone` has no value `urgnt`.*did you mean `urgent`"),
         ({"axes": {"tone": {"urgnt": 2}}}, "`tone` has no value `urgnt`"),
         ({"rows": [{"tone": "loud"}]}, "`tone` has no value `loud`"),
-        ({"rows": [{"weather": "mild"}]}, "no factor `weather`"),
+        ({"rows": [{"weather": "mild"}]}, "no axis `weather`"),
     ],
 )
 async def test_axes_that_do_not_exist_are_told(

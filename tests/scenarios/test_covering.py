@@ -209,16 +209,16 @@ def test_a_preferred_value_stands_more_often_where_nothing_depends_on_it() -> No
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Model({}), "one factor"),
+        (Model({}), "one axis"),
         (Model({"a": []}), "one value"),
         (Model({"a": ["x", "x"]}), "none twice"),
         (Model(uniform(2, 2), t=0), "strength `0`"),
         (Model(uniform(2, 2), void=[Void({"f00": ["v0"]})]), "did you mean `f0`"),
         (Model(uniform(2, 2), void=[Void({"f0": ["v7"]})]), "`f0` has no value `v7`"),
-        (Model(uniform(2, 2), void=[Void({})]), "names no factor"),
+        (Model(uniform(2, 2), void=[Void({})]), "names no axis"),
         (Model(uniform(2, 2), groups=[Group(("f0", "f1"), 3)]), "strength `3`"),
         (Model(uniform(2, 2), groups=[Group(("f0", "f0"), 2)]), "each named once"),
-        (Model(uniform(2, 2), seeds=[{"f0": "v9"}]), "seeds: `f0` has no value"),
+        (Model(uniform(2, 2), seeds=[{"f0": "v9"}]), "row: `f0` has no value"),
         (Model(uniform(2, 2), weights={"f0": {"v0": -1}}), "0 or more"),
         (Model(uniform(2, 2), weights={"f0": {"v5": 1}}), "weights: `f0` has no value"),
     ],
@@ -241,7 +241,7 @@ def test_constraints_that_leave_no_row_are_named_and_only_those() -> None:
 
 def test_a_seed_that_breaks_a_constraint_is_refused_with_the_constraint() -> None:
     void = [Void({"f0": ["v0"], "f1": ["v0"]}, "they exclude each other")]
-    with pytest.raises(ConfigError, match=r"seed row f0=v0, f1=v0 .*exclude each other"):
+    with pytest.raises(ConfigError, match=r"row f0=v0, f1=v0 .*exclude each other"):
         array(Model(uniform(2, 2), void=void, seeds=[{"f0": "v0", "f1": "v0"}]))
 
 
