@@ -46,6 +46,10 @@ class RecipeMismatch(UserError):
     """The run folder was begun by another recipe."""
 
 
+KEPT = ", answers so far are kept"
+"""How a message about a run ends where the same command goes on."""
+
+
 class RunError(SafegenError):
     """The run cannot go on; what was paid for is kept."""
 

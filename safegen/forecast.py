@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,8 +19,9 @@ from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
 from safegen.rounds import decide
 from safegen.scenarios.certificate import Certificate, certificate
+from safegen.scenarios.coverage import Cell, facts
 from safegen.scenarios.dialogues import in_dialogue
-from safegen.scenarios.sets import left_out
+from safegen.scenarios.sets import goals, left_out, single_turns
 from safegen.scenarios.world import World
 from safegen.session import differences, first_round
 from safegen.store import plan
@@ -48,6 +49,10 @@ class Size:
     """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
     left_out: Mapping[Profile, int]
     """Prompts that contradict a profile and are not asked under it."""
+    by_profile: Mapping[Profile, int]
+    """Prompts under each of the plan's profiles."""
+    out_of_reach: Mapping[Cell, int]
+    """Cells of the target whose written prompts are fewer than it asks for, with how many there are."""
     certificate: Certificate | None
     """What the plan covers of its axes; None where fewer than two vary."""
 
@@ -127,8 +132,26 @@ def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
         answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),
         folder=_folder(inputs, RunFolder(output or recipe.folder)),
         overrides=overrides(inputs),
-        hints=hints(inputs),
+        hints=(*_unreachable(inputs, size), *hints(inputs)),
     )
+
+
+def _unreachable(inputs: Inputs, size: Size) -> Iterator[str]:
+    """What the plan cannot give, whatever the teachers answer."""
+    for profile, count in size.by_profile.items():
+        if not count:
+            yield (
+                f"`plan.profiles`: no prompt of the chosen leaves can be asked under `{profile}`; take it"
+                " out, or widen `plan.harms`"
+            )
+    target, cells = inputs.recipe.target, size.out_of_reach
+    if target is not None and cells:
+        cell, most = min(cells.items(), key=lambda told: told[1])
+        yield (
+            f"`target.accepted: {target.accepted}` cannot be met in {len(cells):,} cells of"
+            f" {' × '.join(target.per)}: {' · '.join(cell)} has {most} prompts in all; lower it, or have an"
+            " author write sets (`plan.authored`)"
+        )
 
 
 def _size(inputs: Inputs) -> Size:
@@ -136,14 +159,18 @@ def _size(inputs: Inputs) -> Size:
     counts: Counter[tuple[str, str]] = Counter()
     told, shapes = _Told(inputs), Shapes()
     world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    profiles: Counter[Profile] = Counter()
+    reach = _Reach(inputs)
     for set_ in first_round(inputs, world):
         sets += 1
+        reach.add(set_)
         written = [planned for planned in set_ if planned.brief is not None]
         texts += len(written)
         turns = sum(in_dialogue(planned.scenario) for planned in written)
         authored += turns or bool(written)
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
+            profiles[planned.scenario.profile] += 1
             chars += told.chars(planned)
             shapes.plan(planned)
     model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut, barred=inputs.barred)
@@ -155,9 +182,45 @@ def _size(inputs: Inputs) -> Size:
         prompts=sum(counts.values()),
         by_domain_mode=dict(sorted(counts.items())),
         prompt_chars=chars,
-        left_out={} if inputs.own else left_out(world),
+        left_out=left_out(world),
+        by_profile={p: profiles[p] for p in inputs.recipe.plan.profiles},
+        out_of_reach=reach.short(),
         certificate=told_of,
     )
+
+
+class _Reach:
+    """The prompts that each cell of a target can have at most: those of the plan and of goals it leaves out."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs, self._target = inputs, inputs.recipe.target
+        self._cells: dict[Cell, set[str]] = {}
+
+    def add(self, set_: Sequence[Planned]) -> None:
+        """Count the scenarios of a planned set."""
+        for item in set_ if self._target else ():
+            self._cells.setdefault(self._cell(item), set()).add(item.scenario.scenario_id)
+
+    def short(self) -> dict[Cell, int]:
+        """Cells that stay below the target; none where an author writes as many sets as are missing."""
+        target, plan_ = self._target, self._inputs.recipe.plan
+        if target is None or (plan_.authored and "harm" in target.per):
+            return {}
+        whole = plan_.model_copy(update={"sets_per_harm": None})
+        inputs = self._inputs
+        world = World.of(whole, inputs.tree, inputs.policies, inputs.locale)
+        for goal in (
+            goals(world) if any(len(c) < target.accepted for c in self._cells.values()) else ()
+        ):
+            for item in single_turns(goal, world):
+                if self._cell(item) in self._cells:
+                    self._cells[self._cell(item)].add(item.scenario.scenario_id)
+        return {c: len(ids) for c, ids in sorted(self._cells.items()) if len(ids) < target.accepted}
+
+    def _cell(self, item: Planned) -> Cell:
+        assert self._target is not None
+        told = facts(item)
+        return tuple(str(told[name]) for name in self._target.per)
 
 
 class _Told:

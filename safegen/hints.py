@@ -28,14 +28,26 @@ def overrides(inputs: Inputs) -> tuple[str, ...]:
 
 def _same_answers(inputs: Inputs) -> Iterator[str]:
     recipe = inputs.recipe
-    drafters, several = recipe.teachers.drafter, recipe.plan.candidates > 1 or recipe.target
-    varied = len(drafters) > 1 or len(recipe.plan.styles) > 1
-    cold = all(ref.params.get("temperature") == 0 for ref in drafters)
-    if several and cold and not varied:
+    drafters, candidates = recipe.teachers.drafter, recipe.plan.candidates
+    ways = len(drafters) * max(len(recipe.plan.styles), 1)
+    if candidates == 1 and not recipe.target:
+        return
+    if all(_is_zero(ref.params.get("temperature")) for ref in drafters) and ways < max(
+        candidates, 2
+    ):
+        told = "all" if ways == 1 else f"all but {ways}"
         yield (
-            "the drafter's `temperature` is 0, so the drafts of a prompt are likely all alike; raise it, or name"
-            " several drafters or `plan.styles`"
+            f"`temperature` is 0, so the drafts of a prompt are likely {told} alike; raise it, or name as many"
+            f" drafters or `plan.styles` as there are candidates ({candidates})"
         )
+
+
+def _is_zero(value: object) -> bool:
+    """Whether a parameter is 0; from YAML it comes as text."""
+    try:
+        return value is not None and float(str(value)) == 0
+    except ValueError:
+        return False
 
 
 def _unused(inputs: Inputs) -> Iterator[str]:

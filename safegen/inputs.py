@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from safegen import assets, locales, plugins, prompts, taxonomy
 from safegen import recipe as recipes
+from safegen.errors import ConfigError
 from safegen.hashing import digest, file_sha256
 from safegen.locales import Locale
 from safegen.policy import spec
@@ -143,6 +144,23 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
     return inputs
 
 
+def check_drafters(inputs: Inputs) -> None:
+    """Refuse the embedded teacher where prompts have no written knowledge to answer from.
+
+    Raises:
+        ConfigError: it is to draft answers to probes or conversations of an author.
+    """
+    plan = inputs.recipe.plan
+    keys = [key for key in ("authored_probes", "authored_dialogues") if getattr(plan, key)]
+    if keys and any(ref.use == "offline" for ref in inputs.recipe.teachers.drafter):
+        with inputs.named.at(*PLACES["drafter"]):
+            raise ConfigError(
+                "the offline teacher composes answers from a goal's written knowledge, and prompts of"
+                f" `plan.{keys[0]}` have none; name a model, such as"
+                " `drafter: {openai_chat: {base_url: …, model: …}}`"
+            )
+
+
 def check_teachers(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
     """Make the recipe's teachers as a trial; none is asked anything.
 
@@ -153,6 +171,8 @@ def check_teachers(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
     Raises:
         UserError: an unknown teacher, a parameter that does not fit, a key that is not set.
     """
+    if "drafter" not in given:
+        check_drafters(inputs)
     for role, ref in roles(inputs.recipe):
         if role not in given:
             with inputs.named.at(*PLACES[role]):

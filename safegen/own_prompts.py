@@ -214,10 +214,54 @@ def _contradicted(desk: _Desk) -> set[int]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a user's file comes to before anybody is asked."""
+
+    rows: int
+    planned: int
+    """Rows whose labels are in the file, or follow from it."""
+    to_read: int
+    """Texts that labellers are to read; their rows are planned as far as the labels can be told."""
+    label_calls: int
+    """At most: each labeller is asked a question or two about each text."""
+    unlabelled: tuple[Unlabelled, ...]
+    """Rows that cannot be planned as they are."""
+    left_out: Mapping[str, int]
+    not_read: tuple[str, ...]
+    by_domain_mode: Mapping[tuple[str, str], int]
+    """Prompts of the planned rows."""
+
+
+def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
+    """Say what a file comes to; nothing is asked and nothing written.
+
+    Raises:
+        UserError: a mistake in the file or the recipe.
+    """
+    desk = _Desk.opened(inputs, source)
+    judges = len(inputs.recipe.judges.labellers)
+    sheet = _Sheet(None, desk, _contradicted(desk))
+    counts = Counter(
+        (item.scenario.domain, item.expectation.mode) for set_ in sheet.sets() for item in set_
+    )
+    open_rows = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
+    return Outlook(
+        rows=sheet.rows,
+        planned=sheet.planned,
+        to_read=len(desk.open) if judges else 0,
+        label_calls=judges * sum(sum(asked) for asked in desk.open.values()),
+        unlabelled=tuple(u for u in sheet.unlabelled if u.row not in open_rows),
+        left_out=dict(sorted(sheet.left_out.items())),
+        not_read=tuple(desk.not_read),
+        by_domain_mode=dict(sorted(counts.items())),
+    )
+
+
 class _Sheet:
     """The plan being written, and what is counted and listed beside it."""
 
-    def __init__(self, folder: RunFolder, desk: _Desk, contradicted: set[int]) -> None:
+    def __init__(self, folder: RunFolder | None, desk: _Desk, contradicted: set[int]) -> None:
         self.folder, self.desk, self.contradicted = folder, desk, contradicted
         self.unlabelled: list[Unlabelled] = []
         self.left_out: Counter[str] = Counter()
@@ -239,7 +283,8 @@ class _Sheet:
                 axes = settled[0].scenario.attributes
                 self.read += any(a.source == "confirmed" for a in axes)
                 yield settled
-        self._tell()
+        if self.folder is not None:
+            self._tell(self.folder)
 
     def _last_word(self, row: Row, made: list[Planned]) -> Settled:
         """What only the rows together decide."""
@@ -257,12 +302,12 @@ class _Sheet:
         sets.add(made[0].scenario.set_id)
         return made
 
-    def _tell(self) -> None:
+    def _tell(self, folder: RunFolder) -> None:
         source = self.desk.source
         lines = [json.dumps(u._asdict(), ensure_ascii=False) + "\n" for u in self.unlabelled]
-        parquet.write_text(self.folder.unlabelled, "".join(lines))
+        parquet.write_text(folder.unlabelled, "".join(lines))
         write_json(
-            self.folder.imported,
+            folder.imported,
             source.frozen()
             | {
                 "rows": self.rows,

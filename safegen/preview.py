@@ -39,16 +39,17 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """Calls and tokens of all the drafts of a recipe, from what a preview measured.
-
-    What authors write and labellers read comes on top.
-    """
+    """Calls and tokens of all the drafts of a recipe, from what a preview measured."""
 
     prompts: int
     drafts: int
     calls: int
     most_calls: int
     """With every revision that the recipe allows."""
+    author_calls: int
+    """Of the author, at most; their tokens are not measured."""
+    label_calls: int
+    """Of labellers, at most; their tokens are not measured."""
     prompt_tokens: int
     answer_tokens: int
     measured: int
@@ -168,6 +169,8 @@ def _ahead(size: Forecast, prompts: int, records: Sequence[Record], recipe: Reci
         drafts=drafts,
         calls=round(len(records) * scale),
         most_calls=drafts * (1 + recipe.revise),
+        author_calls=size.author_calls,
+        label_calls=size.label_calls,
         prompt_tokens=round(asked * scale),
         answer_tokens=round(came * scale),
         measured=len(records),

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from safegen.errors import ConfigError
 from safegen.forecast import forecast
 from safegen.hints import hints, overrides
-from safegen.inputs import read_inputs
+from safegen.inputs import check_drafters, check_teachers, read_inputs
 from safegen.recipe import Recipe
+from safegen.teachers.scripted import scripted
 
 COLD = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 0}}
 WARM = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 1}}
@@ -118,3 +120,58 @@ def test_a_certificate_counts_the_values_that_the_plan_takes() -> None:
         return found.counts.total
 
     assert told({"tone": ["urgent", "playful"], "skill": None}) < told(["tone", "skill"])
+
+
+def hinted(folder: Path, text: str) -> str:
+    path = folder / "r.yaml"
+    path.write_text(text, encoding="utf-8")
+    return " | ".join(forecast(read_inputs(str(path))).hints)
+
+
+DRAFTER = 'teachers: {{drafter: {{openai_chat: {{base_url: "http://127.0.0.1:1/v1", model: m, temperature: {}}}}}}}\n'
+
+
+@pytest.mark.parametrize(("temperature", "told"), [("0", True), ("0.0", True), ("0.7", False)])
+def test_a_temperature_of_zero_is_seen_in_a_file(
+    tmp_path: Path, temperature: str, told: bool
+) -> None:
+    text = "name: a\nplan: {harms: [property.theft], candidates: 3}\n" + DRAFTER.format(temperature)
+    assert ("`temperature` is 0" in hinted(tmp_path, text)) is told
+
+
+def test_fewer_styles_than_candidates_are_too_few(tmp_path: Path) -> None:
+    text = "name: a\nplan: {{harms: [property.theft], candidates: 3, styles: {}}}\n"
+    few = hinted(tmp_path, text.format("[short, long]") + DRAFTER.format(0))
+    assert "likely all but 2 alike" in few
+    enough = hinted(tmp_path, text.format("[short, long, plain]") + DRAFTER.format(0))
+    assert "temperature" not in enough
+
+
+def test_a_target_that_no_written_prompt_can_meet_is_told(tmp_path: Path) -> None:
+    text = (
+        "name: a\nplan: {{harms: [property.theft], sets_per_harm: 1}}\ntarget: {{accepted: {}}}\n"
+    )
+    far = hinted(tmp_path, text.format(500))
+    assert "`target.accepted: 500` cannot be met in 3 cells of harm × intent" in far
+    assert "have an author write sets" in far
+    assert "cannot be met" not in hinted(tmp_path, text.format(2)), "further goals are there"
+
+
+def test_a_profile_under_which_nothing_can_be_asked_is_told(tmp_path: Path) -> None:
+    text = "name: a\nplan: {harms: [sexual.adult], profiles: [public, minors]}\n"
+    assert "no prompt of the chosen leaves can be asked under `minors`" in hinted(tmp_path, text)
+
+
+def test_the_embedded_teacher_is_refused_beside_prompts_without_knowledge(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    author = "teachers: {author: scripted}\njudges: {labellers: [scripted]}\n"
+    plan = "plan: {harms: [property.theft], contrast: [homonyms], authored_probes: 1}\n"
+    path.write_text(f"name: a\n{plan}{author}", encoding="utf-8")
+    inputs = read_inputs(str(path))
+    with pytest.raises(ConfigError, match=r"r\.yaml:3:1: teachers\.drafter: the offline teacher"):
+        check_drafters(inputs)
+    with pytest.raises(ConfigError, match=r"teachers\.drafter"):
+        check_teachers(inputs, given={"author": scripted(lambda _: "")})
+    check_teachers(
+        inputs, given={role: scripted(lambda _: "") for role in ("author", "labeller", "drafter")}
+    )

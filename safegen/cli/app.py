@@ -7,13 +7,22 @@ Data goes to stdout, everything else to stderr. Exit 0 done, 1 the run stopped (
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from safegen.cli import edge, log, policy, taxonomy, tools
-from safegen.cli.options import FolderArg, Json, Output, Plugins, RecipeArg, Reveal
+from safegen.cli.options import (
+    FolderArg,
+    Json,
+    Output,
+    OwnColumns,
+    OwnFile,
+    OwnLicence,
+    Plugins,
+    RecipeArg,
+    Reveal,
+)
 
 app = typer.Typer(
     name="safegen",
@@ -51,19 +60,9 @@ def generate(
         Literal["expand", "draft", "validate"] | None,
         typer.Option(help="Stop early: after the plan, the drafts, or the verdicts."),
     ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Your own prompts: CSV, JSONL or Parquet; others are not asked."
-        ),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=COLUMN", help="What --prompts calls a field; may be repeated."),
-    ] = None,
-    licence: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of every row of --prompts without one.")
-    ] = None,
+    prompts: OwnFile = None,
+    column: OwnColumns = None,
+    licence: OwnLicence = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Exit 1 when an item was lost, or a row not labelled."),
@@ -96,12 +95,19 @@ def generate(
 def check(
     recipe: RecipeArg = "starter",
     output: Output = None,
+    prompts: OwnFile = None,
+    column: OwnColumns = None,
+    licence: OwnLicence = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Say what a recipe would do; calls no model."""
-    from safegen.cli import look
+    from safegen.cli import check_own, look, work
 
+    own = work.own_prompts(prompts, columns=column or [], licence=licence)
+    if own is not None:
+        check_own.check(recipe, own, plugins=plugin or [], json=json)
+        return
     look.check(recipe, output=output, plugins=plugin or [], json=json)
 
 

@@ -16,7 +16,6 @@ from safegen import api, plugins
 from safegen.cli.edge import say_what_differs
 from safegen.cli.heat import Names, draw, ordered
 from safegen.cli.screen import (
-    PIPE_WIDTH,
     console,
     facts,
     grid,
@@ -25,6 +24,7 @@ from safegen.cli.screen import (
     plural,
     put,
     share,
+    table_fits,
     word,
 )
 from safegen.covered import (
@@ -176,16 +176,11 @@ def _table(out: Console, shown: Shown) -> Iterator[RenderableType]:
     cells = shown.ledger.by(shown.by)
     if len(shown.by) == 2:
         table = _cross(cells, shown)
-        if _fits(out, table):
+        if table_fits(out, table):
             yield table
             yield word("  accepted/planned of each cell; – is not planned", "dim")
             return
     yield from _long(out, cells, shown)
-
-
-def _fits(out: Console, table: RenderableType) -> bool:
-    wide = out.options.update(width=PIPE_WIDTH)
-    return out.measure(table, options=wide).maximum <= out.width
 
 
 def _cross(cells: Mapping[Cell, Counts], shown: Shown) -> RenderableType:
@@ -215,7 +210,7 @@ def _long(out: Console, cells: Mapping[Cell, Counts], shown: Shown) -> Iterator[
     varied = [n for n in every if len({cell[n] for cell in cells}) > 1] or list(every)
     for kept, brief in ((list(every), False), (varied, False), (varied, True)):
         table = _lines(cells, shown, kept, brief=brief, joined=False)
-        if _fits(out, table):
+        if table_fits(out, table):
             break
     else:
         table = _lines(cells, shown, varied, brief=True, joined=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,13 +26,15 @@ from safegen.cli.screen import (
     put,
     share,
     short,
+    table_fits,
     word,
 )
 from safegen.covered import certificate_json
-from safegen.errors import StoreDamaged
+from safegen.errors import StoreDamaged, UserError
 from safegen.forecast import FolderState, Forecast, TeacherFacts, forecast
-from safegen.inputs import Inputs, read_inputs
+from safegen.inputs import Inputs, check_drafters, read_inputs
 from safegen.losses import losses
+from safegen.session import EMPTY
 from safegen.store import plan
 from safegen.store.folder import read_json
 from safegen.types import MODES
@@ -49,13 +51,19 @@ SPENT = "prompt_tokens completion_tokens requests retries seconds sessions".spli
 def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
     """Say what a recipe would do."""
     inputs = read_inputs(recipe, trusted=plugins)
+    check_drafters(inputs)
     found = forecast(inputs, output=output)
+    if not found.size.prompts:
+        raise UserError(EMPTY)
     if json:
         sys.stdout.write(json_line(_forecast_json(inputs, found)))
         return
     out = console(sys.stdout)
     name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict(found)}"
-    put(out, word(name, "bold"), "", _size_table(found), "")
+    table = size_table(found.size.by_domain_mode)
+    if not table_fits(out, table):
+        table = size_table(found.size.by_domain_mode, brief=True)
+    put(out, word(name, "bold"), "", table, "")
     put(out, facts(_forecast_facts(inputs, found), width=10), "")
 
 
@@ -68,14 +76,15 @@ def _verdict(found: Forecast) -> str:
     return "can run; nothing was asked"
 
 
-def _size_table(found: Forecast) -> Table:
-    counts = found.size.by_domain_mode
-    table = grid("prompts", *MODES, "all", "", right=range(1, 5))
+def size_table(counts: Mapping[tuple[str, str], int], *, brief: bool = False) -> Table:
+    """Prompts by domain and expected mode; `brief` shortens the modes for a narrow screen."""
+    heads = [mode.split("_")[0] for mode in MODES] if brief else MODES
+    table = grid("prompts", *heads, "all", "", right=range(1, 5))
     for domain in dict.fromkeys(domain for domain, _ in counts):
         cells = [counts.get((domain, mode), 0) for mode in MODES]
         table.add_row("", word(domain), *map(number, cells), number(sum(cells)))
     totals = [sum(n for (_, m), n in counts.items() if m == mode) for mode in MODES]
-    table.add_row("", "all", *map(number, totals), number(found.size.prompts), style="bold")
+    table.add_row("", "all", *map(number, totals), number(sum(totals)), style="bold")
     return table
 
 

@@ -34,3 +34,16 @@ Plugins = Annotated[
 
 
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")]
+OwnFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Your own prompts: CSV, JSONL or Parquet; others are not asked."
+    ),
+]
+OwnColumns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=COLUMN", help="What --prompts calls a field; may be repeated."),
+]
+OwnLicence = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of every row of --prompts without one.")
+]

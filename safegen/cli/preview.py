@@ -17,6 +17,7 @@ from safegen.cli.keys import keyboard
 from safegen.cli.live import print_line, watching
 from safegen.cli.records import Says, layout, row, sentences
 from safegen.cli.screen import console, facts, json_line, number, plural, put, share, short, word
+from safegen.errors import KEPT, RunError
 from safegen.inputs import Inputs, read_inputs
 from safegen.preview import SETTLED, Ahead, Preview
 from safegen.types import Record
@@ -37,6 +38,9 @@ def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], jso
     except KeyboardInterrupt:
         print_line(sys.stderr, "interrupted; nothing was kept")
         return INTERRUPTED
+    except RunError as e:
+        # What a run says of its answers is not so of a preview.
+        raise type(e)(str(e).replace(KEPT, "; a preview keeps nothing")) from e
     if json:
         for record in found.records:
             sys.stdout.write(json_line(row(record, reveal=reveal)))
@@ -183,8 +187,6 @@ def _closing(inputs: Inputs, found: Preview) -> Iterator[RenderableType]:
     head = f"{plural(found.sets, 'set')} of {recipe.name} {recipe.version}; {GONE}"
     yield word(head, "bold")
     yield facts(_facts(found), width=9)
-    if recipe.plan.written_by_author:
-        yield word("  what authors write and labellers read comes on top", "dim")
     if recipe.target is not None:
         yield word("  this is the first round; rounds that top up for `target` come on top", "dim")
 
@@ -199,6 +201,12 @@ def _facts(found: Preview) -> Iterator[tuple[str, RenderableType]]:
         yield "not asked", word(told, "yellow")
     yield "whole", f"{plural(ahead.prompts, 'prompt')}, {plural(ahead.drafts, 'draft')}"
     yield "calls", _calls(ahead)
+    if ahead.author_calls:
+        yield (
+            "",
+            f"at most {number(ahead.author_calls)} of the author and {number(ahead.label_calls)} of"
+            " labellers beside them; `tokens` leaves these out",
+        )
     yield (
         "tokens",
         f"about {short(ahead.prompt_tokens)} for prompts and {short(ahead.answer_tokens)} for answers"

@@ -99,6 +99,12 @@ def facts(pairs: Iterable[tuple[str, RenderableType]], *, indent: int = 2, width
     return table
 
 
+def table_fits(out: Console, table: RenderableType) -> bool:
+    """Tell whether a table can be shown without cutting a cell."""
+    wide = out.options.update(width=PIPE_WIDTH)
+    return out.measure(table, options=wide).maximum <= out.width
+
+
 def put(out: Console, *renderables: RenderableType) -> None:
     """Print; a pipe gets no blanks at the ends of lines."""
     for renderable in renderables:

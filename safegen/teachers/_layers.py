@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from safegen.errors import BudgetSpent
+from safegen.errors import KEPT, BudgetSpent
 from safegen.teachers._errors import Again, Caller, translated
 from safegen.types import Reply, Usage
 
@@ -72,7 +72,7 @@ class Meter:
             if most is not None and used >= most:
                 raise BudgetSpent(
                     f"the budget of `{most}` {name} is spent; raise `budget.{name}` and run the"
-                    " same command again, answers so far are kept"
+                    f" same command again{KEPT}"
                 )
         self._requests += 1
         self._retries += retry

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from safegen.errors import (
+    KEPT,
     Blocked,
     RunError,
     TeacherRejected,
@@ -30,7 +31,7 @@ OUTAGE = 8
 """Requests that go unanswered in a row, after all their attempts, before the run stops."""
 REFUSALS = 3
 """Refused requests in a row, before any answer, after which it is not the requests but the settings."""
-AGAIN = "run the same command again, answers so far are kept"
+AGAIN = f"run the same command again{KEPT}"
 
 
 @dataclass(frozen=True, slots=True)

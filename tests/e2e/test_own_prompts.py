@@ -416,3 +416,35 @@ def test_keys_that_speak_of_written_sets_are_refused(
     recipe(workdir, "http://127.0.0.1:9/v1", plan=PLAN | {"dialogues": "all"})
     said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
     fails(said, 2, "recipe.yaml:.*plan.dialogues.*`--prompts` takes their place")
+
+
+def test_check_tells_what_a_file_comes_to_and_asks_nobody(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "mine.csv")
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url)
+        found = cli(capsys, "check", "recipe.yaml", "--prompts", "mine.csv", *MAP, "--json")
+        screen = cli(capsys, "check", "recipe.yaml", "--prompts", "mine.csv", *MAP)
+        assert not fake.requests
+    assert found.code == screen.code == 0
+    told = json.loads(found.out)
+    assert (told["rows"], told["planned"], told["prompts"]) == (10, 2, 2)
+    assert told["left_out"] == {"harms": 1}
+    assert told["not_read"] == ["note"]
+    open_texts = [row for row in ROWS if row[0] in {"open", "also", "lost", "none", "torn", "red"}]
+    assert told["to_read"] == len(open_texts)
+    assert told["label_calls"] == 2 * len(open_texts) - 1, "of `also` the leaf alone is open"
+    assert [row["id"] for row in told["unlabelled"]] == ["line"]
+    assert "row 9 (`line`), harm: `minors.sexual` is a red line" in screen.out
+    assert not (workdir / "out").exists()
+
+
+def test_check_of_a_file_refuses_the_embedded_teacher(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "mine.csv")
+    (workdir / "r.yaml").write_text("name: a\n", encoding="utf-8")
+    said = cli(capsys, "check", "r.yaml", "--prompts", "mine.csv", *MAP)
+    assert said.code == 2
+    assert "your own prompts have none" in said.err

@@ -1,0 +1,88 @@
+"""`check --prompts`: what a user's file comes to, before anybody is asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from rich.console import RenderableType
+
+from safegen import own_prompts
+from safegen.cli.look import size_table
+from safegen.cli.screen import (
+    console,
+    counted,
+    facts,
+    json_line,
+    number,
+    plural,
+    put,
+    table_fits,
+    word,
+)
+from safegen.inputs import Inputs, check_teachers, read_inputs
+from safegen.own_prompts import Outlook
+from safegen.scenarios.prompt_files import OwnPrompts
+
+NAMED = 10
+"""Rows without labels that are named on the screen."""
+
+
+def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool) -> None:
+    """Say what would become of the rows of a file.
+
+    Raises:
+        UserError: a mistake in the file or the recipe.
+    """
+    inputs = read_inputs(recipe, trusted=plugins)
+    own_prompts.check(inputs, given={})
+    check_teachers(inputs, given={})
+    found = own_prompts.outlook(inputs, source)
+    if json:
+        sys.stdout.write(json_line(_told(inputs, source, found)))
+        return
+    out = console(sys.stdout)
+    table = size_table(found.by_domain_mode)
+    if not table_fits(out, table):
+        table = size_table(found.by_domain_mode, brief=True)
+    head = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}; nothing was asked"
+    put(out, word(head, "bold"), "", table, "", facts(_facts(inputs, found), width=10), "")
+    for row in found.unlabelled[:NAMED]:
+        named = f"row {row.row}" + (f" (`{row.id}`)" if row.id else "")
+        put(out, word(f"- {named}, {', '.join(row.fields)}: {row.why}"))
+    if len(found.unlabelled) > NAMED:
+        put(out, word(f"and {number(len(found.unlabelled) - NAMED)} more; --json names all", "dim"))
+
+
+def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType]]:
+    yield "rows", f"{number(found.rows)}, {number(found.planned)} with labels"
+    if found.to_read:
+        calls = f"at most {plural(found.label_calls, 'request')} of labellers"
+        yield "to read", f"{plural(found.to_read, 'text')}, {calls}"
+    if found.unlabelled:
+        yield "unlabelled", word(f"{plural(len(found.unlabelled), 'row')}: not planned", "yellow")
+    if found.left_out:
+        yield "left out", word(counted(found.left_out))
+    if found.not_read:
+        yield "not read", word(f"columns {', '.join(found.not_read)}")
+    prompts = sum(found.by_domain_mode.values())
+    drafts = prompts * inputs.recipe.plan.candidates
+    more = "; more once labellers have read the others" if found.to_read else ""
+    yield "calls", f"{plural(drafts, 'draft')} of {plural(prompts, 'prompt')}{more}"
+
+
+def _told(inputs: Inputs, source: OwnPrompts, found: Outlook) -> dict[str, object]:
+    by_domain: dict[str, dict[str, int]] = {}
+    for (domain, mode), count in found.by_domain_mode.items():
+        by_domain.setdefault(domain, {})[mode] = count
+    told = asdict(found) | {"unlabelled": [row._asdict() for row in found.unlabelled]}
+    prompts = sum(found.by_domain_mode.values())
+    return {
+        "recipe": inputs.recipe.name,
+        "file": source.name,
+        **told,
+        "by_domain_mode": by_domain,
+        "prompts": prompts,
+        "drafts": prompts * inputs.recipe.plan.candidates,
+    }
