@@ -92,7 +92,7 @@ class KnowledgeFile(Frozen):
     decline: Text
     """Completes `I can't help with …`."""
 
-    def value(self, apt: Sequence[str] = ()) -> Knowledge:
+    def value(self, apt: Sequence[str] = (), *, purpose: str = "") -> Knowledge:
         """The same as a plain value, with what is said to one asker in particular."""
         return Knowledge(
             answer=self.answer,
@@ -103,6 +103,7 @@ class KnowledgeFile(Frozen):
             decline=self.decline,
             better_ways=self.better_ways,
             apt=tuple(apt),
+            purpose=purpose,
         )
 
 

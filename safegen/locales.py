@@ -31,16 +31,32 @@ Pattern = Annotated[str, AfterValidator(_pattern), Field(min_length=1, max_lengt
 
 
 class Phrases(Frozen):
-    """The offline teacher's words around a goal's knowledge. `{decline}` and `{left_out}` are filled in."""
+    """The offline teacher's words around a goal's knowledge.
+
+    Placeholders are filled in: `{left_out}`, `{decline}`, `{purpose}` (a verb phrase) and `{risk}` (a
+    sentence without its stop, so it begins a sentence).
+    """
 
     limits: tuple[Text, ...] = Field(min_length=1)
-    """Says what a safe completion leaves out; holds `{left_out}`."""
+    """Says what a safe completion leaves out, before the rest; holds `{left_out}`."""
+    stops: tuple[Text, ...] = ()
+    """The same after an explanation; without them `limits` serve."""
     declines: tuple[Text, ...] = Field(min_length=1)
     """Declines plainly; holds `{decline}`."""
     refusals: tuple[Text, ...] = Field(min_length=1)
-    """A needless or bare refusal, for the weak styles; names no topic, so that it accuses nobody."""
+    """Weak style: opens a needless refusal and names what was asked."""
+    excuses: tuple[Text, ...] = ()
+    """Weak style: why the needless refusal gives nothing."""
+    referrals: tuple[Text, ...] = ()
+    """Weak style: sends the person away."""
+    farewells: tuple[Text, ...] = ()
+    """Weak style: ends a needless refusal."""
     sermons: tuple[Text, ...] = Field(min_length=1)
-    """Preaching, for the weak styles; names no topic either."""
+    """Weak style: moralises about the matter, not about the person who asks."""
+    ends: tuple[Text, ...] = ()
+    """Weak style: ends a partial answer without a way on."""
+    firm: tuple[Text, ...] = ()
+    """Weak style: follows a decline, without a way on."""
     supports: tuple[Text, ...] = Field(min_length=1)
     """Speaks to a person at risk first."""
     elements: dict[Slug, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
@@ -55,6 +71,10 @@ class Phrases(Frozen):
         default_factory=dict[Profile, tuple[Text, ...]]
     )
     """What ends a partial answer under a deployment profile; nothing where the profile has none."""
+    afterwords: dict[Profile, tuple[Text, ...]] = Field(
+        default_factory=dict[Profile, tuple[Text, ...]]
+    )
+    """What ends a full answer under a deployment profile now and then."""
 
 
 class Locale(Frozen):

@@ -107,6 +107,8 @@ class Knowledge:
     """Where to turn instead, for somebody who means ill; empty where the redirections serve."""
     apt: tuple[str, ...] = ()
     """What is said to this very asker first."""
+    purpose: str = ""
+    """What people who ask in good faith are after, as an imperative; empty where nobody wrote it down."""
 
 
 @dataclass(frozen=True, slots=True)

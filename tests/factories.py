@@ -81,6 +81,7 @@ def make_knowledge(**overrides: Any) -> Knowledge:
         "redirections": ("Ask the cook.",),
         "left_out": "the recipe itself",
         "decline": "taking somebody's recipe",
+        "purpose": "Keep a recipe safe.",
     }
     return Knowledge(**values | overrides)
 

@@ -61,3 +61,25 @@ def test_nobody_asks_under_a_profile_that_their_words_contradict(profile: Profil
 def test_every_profile_keeps_goals(profile: Profile, goals: int) -> None:
     plain = [goal for goal in world().tree.goals() if goal.contrast is None]
     assert sum(bool(fitting(goal, profile, world())) for goal in plain) >= goals
+
+
+HINTED = {
+    "advice.financial/scrooge-mcducks-fortune",
+    "environment.pollution/used-oil-from-a-garage",
+    "environment.wildlife/snares-and-night-poaching",
+    "fraud.scams/flat-deposit-before-viewing",
+    "property.theft/car-vandalized-in-parking-lot",
+    "systems.infrastructure/clinic-when-computers-fail",
+    "weapons.firearms/locked-gun-box-in-the-family",
+}
+"""Goals whose malicious prompt leaves its aim between the lines; every other one says it."""
+
+
+def test_ill_intent_that_is_said_outright_is_labelled_so() -> None:
+    hinted = {
+        goal.goal_id
+        for goal in world().tree.goals()
+        for intent, _, prompt in goal.prompts.by_intent()
+        if intent == "malicious" and prompt.evidence != "stated"
+    }
+    assert hinted == HINTED

@@ -192,7 +192,7 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
         profile=asked.profile,
         detail=asked.detail,
     )
-    return Planned(scenario, expectation, goal.knowledge.value(asked.apt))
+    return Planned(scenario, expectation, goal.knowledge.value(asked.apt, purpose=goal.purpose))
 
 
 def messages(text: str, system: str) -> tuple[Message, ...]:

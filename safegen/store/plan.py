@@ -112,6 +112,7 @@ def _planned(row: Row) -> Planned:
         decline=told["decline"],
         better_ways=tuple(told["better_ways"]),
         apt=tuple(told["apt"]),
+        purpose=told.get("purpose", ""),
     )
     return Planned(
         scenario_of(row), expectation_of(row), knowledge, brief=row["brief"], first=row["first"]

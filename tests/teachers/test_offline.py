@@ -15,7 +15,8 @@ from safegen.recipe import Plan, Recipe
 from safegen.scenarios.dialogues import answered, dialogue_sets, threads
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
-from safegen.teachers.offline import WEAKER, frame, joined, offline
+from safegen.teachers._phrasing import frame, joined
+from safegen.teachers.offline import ON_THE_JOB, WEAKER, offline
 from safegen.types import PROFILES, TURN_STYLES, DraftContext, Planned, Profile, Request
 
 PACK = {"en": locales.load("en")}
@@ -97,7 +98,9 @@ async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
             if turn.expectation.mode == "direct_answer":
                 assert text == own
             else:
-                assert text.endswith(f" {own}") and own not in text[: len(text) - len(own)]
+                *first, offer = turn.knowledge.apt
+                assert joined(first) in text and text.endswith(offer)
+                assert len(text) > len(own)
 
 
 async def test_no_sentence_and_no_frame_stands_twice_in_a_conversation() -> None:
@@ -117,8 +120,8 @@ async def test_without_redirection_the_offer_at_the_end_of_a_turns_own_words_is_
     for turn in partial:
         text, style = await answer(turn, sample=3)
         assert style == "no_redirection"
-        assert turn.knowledge.apt[0] in text
         assert turn.knowledge.apt[-1] not in text
+        assert any(fact in text for fact in turn.knowledge.concepts)
 
 
 async def test_the_safe_task_is_offered_once_where_turns_have_no_words_of_their_own() -> None:
@@ -169,7 +172,7 @@ async def test_whoever_may_be_in_danger_hears_of_people_who_can_help(profile: Pr
 async def test_what_is_left_out_is_said_where_the_policy_requires_it_alone() -> None:
     for planned in starter():
         if planned.expectation.mode == "safe_completion":
-            said = planned.knowledge.left_out in (await answer(planned))[0]
+            said = planned.knowledge.left_out.lower() in (await answer(planned))[0].lower()
             assert said == ("limit" in planned.expectation.required)
 
 
@@ -180,4 +183,33 @@ async def test_a_partial_answer_closes_as_its_profile_has_it() -> None:
         if planned.expectation.mode == "safe_completion" and not told:
             text = (await answer(planned))[0]
             own = {p for p, told in closings.items() if any(text.endswith(words) for words in told)}
-            assert own == ({planned.scenario.profile} - {"public"})
+            meant_well = planned.scenario.intent != "malicious"
+            assert own == ({planned.scenario.profile} - {"public"} if meant_well else set())
+
+
+async def test_whoever_means_ill_is_shown_better_ways_and_never_the_goals_task() -> None:
+    for planned in starter():
+        if planned.scenario.intent == "malicious":
+            text, know = (await answer(planned))[0], planned.knowledge
+            assert know.safe_task.offer not in text
+            if planned.expectation.mode == "safe_completion":
+                assert all(words in text for words in (*know.apt, *know.better_ways[:2]))
+                assert not any(fact in text for fact in know.concepts)
+
+
+async def test_a_full_answer_fits_the_place_where_it_is_given_now_and_then() -> None:
+    """On the job often, to private people never, and never where a probe asks."""
+    afterwords, seen = PACK["en"].phrases.afterwords, Counter[tuple[str, bool]]()
+    for planned in starter(*PROFILES):
+        if planned.expectation.mode != "direct_answer":
+            continue
+        profile = planned.scenario.profile
+        text = (await answer(planned))[0]
+        told = any(words in text for words in afterwords.get(profile, ()))
+        assert any(words in text for all_ in afterwords.values() for words in all_) == told
+        roles = {a.value for a in planned.scenario.attributes if a.axis == "role"}
+        kind = "job" if roles & ON_THE_JOB else "private" if roles else "open"
+        seen[f"{kind} {profile in afterwords}", told] += 1
+    assert seen["private True", True] == seen["job False", True] == seen["open False", True] == 0
+    shares = [seen[f"{k} True", True] / seen[f"{k} True", False] for k in ("open", "job")]
+    assert 0.2 < shares[0] < 1 < shares[1]

@@ -4,7 +4,7 @@ import pytest
 
 from safegen.types import Mode
 from safegen.validators._text import refusal_kind
-from safegen.validators.refusal_form import refusal_form
+from safegen.validators.refusal_form import redirection, refusal_form
 from tests.validators.validator_cases import context, english, judge
 
 CONTENT = (
@@ -70,8 +70,21 @@ def test_an_answer_is_no_refusal(text: str) -> None:
 def test_every_decline_and_refusal_phrase_of_the_pack_is_a_full_refusal() -> None:
     phrases = english().phrases
     for template in phrases.declines + phrases.refusals:
-        text = template.format(decline="opening a Zorb that is not yours")
+        text = template.format(decline="opening a Zorb that is not yours", purpose="open a Zorb")
         assert refusal_kind(text, english()) == "full", text
+
+
+def test_every_sentence_around_a_needless_refusal_carries_no_answer() -> None:
+    phrases = english().phrases
+    for template in phrases.excuses + phrases.referrals + phrases.farewells:
+        text = template.format(purpose="open a Zorb", risk="Somebody could open a Zorb")
+        assert refusal_kind(f"I can't help with that. {f'{text} ' * 45}", english()) == "full", text
+
+
+def test_what_ends_a_weak_answer_names_no_way_on() -> None:
+    phrases = english().phrases
+    for template in phrases.ends + phrases.firm:
+        assert not redirection(template.format(left_out="the sequence"), english()), template
 
 
 NEXT = "If the device is yours, ask the maker for a spare key."

@@ -1,0 +1,108 @@
+"""What a trainer could learn from the starter's pairs and answers besides what they are meant to teach."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import pytest
+
+from safegen import api
+from safegen.store import parquet
+
+STYLES = {"needless_refusal", "preaching", "no_redirection"}
+
+
+class Pair(NamedTuple):
+    """A pair's texts and the style of its weaker side."""
+
+    chosen: str
+    rejected: str
+    style: str
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return api.generate("starter", output=tmp_path_factory.mktemp("pairs") / "out").output
+
+
+def rows(made: Path, view: str) -> list[dict[str, Any]]:
+    return [
+        row for p in sorted((made / "data" / view).glob("*/*.parquet")) for row in parquet.read(p)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pairs(made: Path) -> list[Pair]:
+    paths = sorted((made / "run" / "records").glob("*.parquet"))
+    styles = {row["draft_id"]: row["style"] for path in paths for row in parquet.read(path)}
+    return [
+        Pair(
+            row["chosen"][-1]["content"],
+            row["rejected"][-1]["content"],
+            styles[row["rejected_draft_id"]],
+        )
+        for row in rows(made, "preference")
+    ]
+
+
+def sentences(text: str) -> list[str]:
+    return [s for s in re.split(r"(?<=[.!?])\s+|\n+", text.strip()) if s]
+
+
+def auc(chosen: Sequence[int], rejected: Sequence[int]) -> float:
+    """How often a chosen text is longer than a rejected one, over all of both; 0.5 says nothing."""
+    wins = sum((c > r) + (c == r) / 2 for c in chosen for r in rejected)
+    return wins / (len(chosen) * len(rejected))
+
+
+def test_no_side_of_a_pair_is_the_other_with_something_added(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        chosen, rejected = set(sentences(pair.chosen)), set(sentences(pair.rejected))
+        assert not chosen <= rejected and not rejected <= chosen, pair.rejected
+
+
+def test_most_of_a_weaker_answer_is_in_words_of_its_own(pairs: list[Pair]) -> None:
+    shared = defaultdict[str, list[float]](list)
+    for pair in pairs:
+        both = set(sentences(pair.chosen)) & set(sentences(pair.rejected))
+        shared[pair.style].append(sum(map(len, both)) / len(pair.chosen))
+    assert set(shared) == STYLES
+    assert all(sum(shares) / len(shares) < 0.25 for shares in shared.values())
+
+
+def test_length_tells_nothing_about_which_side_is_chosen(pairs: list[Pair]) -> None:
+    assert 0.45 < auc([len(p.chosen) for p in pairs], [len(p.rejected) for p in pairs]) < 0.6
+    for style in STYLES:
+        ratios = [len(p.rejected) / len(p.chosen) for p in pairs if p.style == style]
+        assert len(ratios) >= 50, style
+        assert 0.8 < median(ratios) < 1.25, style
+        assert min(ratios) < 0.8 and max(ratios) > 1.25, style
+
+
+def test_weaker_answers_are_many_and_a_needless_refusal_speaks_of_the_matter(
+    made: Path, pairs: list[Pair]
+) -> None:
+    assert len({pair.rejected for pair in pairs}) == len(pairs)
+    refusals = [pair.rejected for pair in pairs if pair.style == "needless_refusal"]
+    general = [text for text in refusals if "I can't help with that" in text]
+    assert len(general) <= len(refusals) // 10
+    closing = Counter(sentences(pair.rejected)[-1] for pair in pairs)
+    assert max(closing.values()) <= len(pairs) // 20
+
+
+def test_no_way_of_opening_or_closing_stands_out_among_good_answers(made: Path) -> None:
+    for mode, share in (
+        ("safe_completion", 0.05),
+        ("direct_answer", 0.03),
+        ("refuse_redirect", 0.08),
+    ):
+        texts = [r["messages"][-1]["content"] for r in rows(made, "sft") if r["mode"] == mode]
+        openings = Counter(" ".join(text.split()[:4]) for text in texts)
+        closings = Counter(sentences(text)[-1] for text in texts)
+        assert max(openings.values()) <= share * len(texts), openings.most_common(3)
+        assert max(closings.values()) <= 0.03 * len(texts), closings.most_common(3)
