@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -82,6 +82,15 @@ def test_length_tells_nothing_about_which_side_is_chosen(pairs: list[Pair]) -> N
         assert len(ratios) >= 50, style
         assert 0.8 < median(ratios) < 1.25, style
         assert min(ratios) < 0.8 and max(ratios) > 1.25, style
+
+
+def test_no_more_does_the_form(pairs: list[Pair]) -> None:
+    def tells(count: Callable[[str], int]) -> float:
+        return auc([count(p.chosen) for p in pairs], [count(p.rejected) for p in pairs])
+
+    assert 0.4 < tells(lambda text: text.count("\n\n")) < 0.6
+    assert 0.4 < tells(lambda text: len(sentences(text))) < 0.6
+    assert 0.4 < tells(lambda text: len(text) // len(sentences(text))) < 0.65
 
 
 def test_weaker_answers_are_many_and_a_needless_refusal_speaks_of_the_matter(

@@ -47,6 +47,8 @@ def test_every_type_has_several_probes_over_several_domains(contrast: Contrast) 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_safe_prompt_is_answered_in_full_under_every_profile(profile: Profile) -> None:
     for goal in probes():
+        if profile in core().harms[goal.harm].not_under:
+            continue
         for prompt in goal.prompts.benign:
             found = expected(goal, prompt, profile)
             assert (prompt.evidence, found.mode) == ("none", "direct_answer"), goal.goal_id

@@ -8,6 +8,7 @@ what was asked. Whoever asked in good faith is accused of nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from safegen.hashing import fraction
 from safegen.locales import Phrases
@@ -19,7 +20,7 @@ SHORTEST, SPAN = 0.66, 2.4
 CURT = 0.9
 """A needless refusal is somewhat shorter than that."""
 LONG = 450
-"""Characters from which a text is split into paragraphs and a sermon has two sentences."""
+"""Characters from which a sermon has two sentences."""
 
 
 class Weaker(Phrasing):
@@ -29,6 +30,7 @@ class Weaker(Phrasing):
         self, context: DraftContext, *, phrases: Phrases, seed: int, sample: int, good: str
     ) -> None:
         super().__init__(context, phrases=phrases, seed=seed, sample=sample, said=good)
+        self.good = good
         self.refuses = context.expectation.mode == "refuse_redirect"
         self.length = round(len(good) * SHORTEST * SPAN ** fraction(*self.salt, "length"))
 
@@ -58,7 +60,9 @@ class Weaker(Phrasing):
         head, ending = self.opening(), [] if self.refuses else self.ending()
         if self.context.expectation.mode == "direct_answer":
             head, ending = self.support(), self.elements()
-        sermons = self.varied(self.phrases.sermons)[: 1 + (self.length > LONG)]
+        # The purpose is that of people who ask in good faith.
+        beside = ["{purpose}"] if self.malicious else []
+        sermons = self.varied(self.phrases.sermons, used=beside)[: 1 + (self.length > LONG)]
         spent = sum(map(len, [*head, *sermons, *ending]))
         body = upto(self.length - spent, self.facts(), least=1)
         for number, sermon in enumerate(sermons):
@@ -92,7 +96,10 @@ class Weaker(Phrasing):
         if self.malicious or self.refuses:
             return self.unsaid_first([*self.ways(), *self.redirections()])
         offered = know.safe_task.offer in self.said
-        aside = [*([] if offered else [self.task(listed=False)]), self.pick(self.redirections())]
+        aside = [
+            *([] if offered else [self.task(listed="\n- " in self.good)]),
+            self.pick(self.redirections()),
+        ]
         if scenario.intent != "benign":
             near = () if self.own else know.apt[1:]
             return [*near, *self.unsaid_first(know.concepts), *aside]
@@ -110,11 +117,11 @@ class Weaker(Phrasing):
         return [*self.shuffled(fact for fact in facts if fact not in self.said), *used[1:]]
 
     def paragraphs(self, sentences: Sequence[str]) -> str:
-        """The sentences in one paragraph, or in two where they are many."""
-        if sum(map(len, sentences)) < LONG:
-            return joined(sentences)
-        place = 1 + self.choose(len(sentences) - 1, "paragraph")
-        return f"{joined(sentences[:place])}\n\n{joined(sentences[place:])}"
+        """The sentences in about as many paragraphs as the good draft has."""
+        count = self.good.count("\n\n") + 1 + self.choose(3, "paragraphs") - 1
+        between = self.shuffled(map(str, range(1, len(sentences))))[: max(count, 1) - 1]
+        places = [0, *sorted(map(int, between)), len(sentences)]
+        return "\n\n".join(joined(sentences[a:b]) for a, b in pairwise(places))
 
 
 def upto(length: int, sentences: Sequence[str], *, least: int = 0) -> list[str]:

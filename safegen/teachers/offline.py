@@ -84,9 +84,13 @@ class _Good(Phrasing):
         if self.own:
             return [joined(self.own)]
         if self.context.scenario.intent == "benign" and not self.answered():
-            return [" ".join([*(know.apt or know.answer), *self.afterword()])]
+            told = know.apt or know.answer
+            half = len(told) // 2 if self.choose(2, "paragraphs") else 0
+            return [" ".join(told[:half]), " ".join([*told[half:], *self.afterword()])]
         if know.apt:
-            return [" ".join([*know.apt, *self.some(know.concepts, 3), *self.afterword()])]
+            concepts = " ".join([*self.some(know.concepts, 3), *self.afterword()])
+            apt = " ".join(know.apt)
+            return [apt, concepts] if self.choose(2, "paragraphs") else [f"{apt} {concepts}"]
         concepts = " ".join([*self.some(know.concepts, 4), *self.afterword()])
         return [concepts, *self.safe_task()]
 

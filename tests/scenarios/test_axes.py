@@ -147,7 +147,7 @@ def test_a_file_in_the_working_folder_takes_the_place_of_the_shipped_one(
             "level: set, default: clam, values: {calm",
             "did you mean `calm`",
         ),
-        (", place: library}", "}", "at least 2"),
+        (", place: library}", "}", "must have 2 or more"),
         (", why: silence is asked for", "", "`void.0.why` is missing"),
     ],
 )

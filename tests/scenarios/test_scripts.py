@@ -69,7 +69,10 @@ def test_the_operator_vouches_on_the_way_and_not_from_the_start() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{kind: recovery, intent: benign, turns: [{detail: 1, move: a, reply: b}]}", "at least 2"),
+        (
+            "{kind: recovery, intent: benign, turns: [{detail: 1, move: a, reply: b}]}",
+            "must have 2 or more",
+        ),
         (
             "{kind: escalation, intent: benign, turns: [{detail: 1, move: a}, {detail: 1, move: b, evidence: stated}]}",
             "only a malicious dialogue",
