@@ -126,7 +126,9 @@ async def agenerate(
         until: stop after the plan, the drafts, or the verdicts.
         replan: plan anew from a changed recipe; replies that were paid for are kept.
         plugins: modules of yours that the recipe may name as `module:factory`.
-        teachers: teachers by role in place of the recipe's, for tests.
+        teachers: teachers by role (`drafter`, `reviser`, `author`, `labeller`) in place of the recipe's: any
+            async function of a request. They are counted and bound by `budget`; their replies are in no
+            journal, since nothing tells one function from another: a shard that was cut off asks them again.
         watch: called with the live counters of each stage.
         prompts: a file of your own prompts (CSV, JSONL, Parquet) in place of the taxonomy's sets,
             or `Run.prompts` to go on with a run without its file.

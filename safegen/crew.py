@@ -23,7 +23,7 @@ from safegen.store import accounting
 from safegen.store.folder import RunFolder, write_json
 from safegen.store.journal import Journal
 from safegen.teachers._gate import Gates
-from safegen.teachers._layers import Meter
+from safegen.teachers._layers import Counted, Meter
 from safegen.types import Evidence, Expectation, Profile, Teacher
 
 TRAPS = 60
@@ -137,8 +137,7 @@ class Staff:
     def labellers(self) -> tuple[Teacher, ...]:
         """The panel that reads prompts blind; one that is given takes the place of all."""
         if "labeller" in self._given:
-            self.made.append(self._given["labeller"])
-            return (self._given["labeller"],)
+            return (self._counted(self._given["labeller"]),)
         return tuple(self._teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers)
 
     def _leaves(self) -> list[str]:
@@ -146,11 +145,18 @@ class Staff:
         return [h for h in self.inputs.tree.harms if any(p.covers(h) for p in covered)]
 
     def _teacher(self, role: str, ref: PluginRef) -> Teacher:
-        teacher = self._given.get(role) or make_teacher(
+        if role in self._given:
+            return self._counted(self._given[role])
+        teacher = make_teacher(
             self.inputs, ref, journal=self._journal, meter=self.meter, gates=self._gates
         )
         self.made.append(teacher)
         return teacher
+
+    def _counted(self, given: Teacher) -> Teacher:
+        """A teacher of the caller's, whose requests count; the caller's own object is the one to close."""
+        self.made.append(given)
+        return Counted(given, self.meter)
 
 
 async def check_labellers(folder: RunFolder, inputs: Inputs, writers: Writers | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from safegen.errors import KEPT, BudgetSpent
 from safegen.teachers._errors import Again, Caller, translated
-from safegen.types import Reply, Usage
+from safegen.types import Reply, Request, Teacher, Usage
 
 if TYPE_CHECKING:
     import httpx2
@@ -100,6 +100,31 @@ class Meter:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
         )
+
+
+class Counted:
+    """A teacher that somebody else made, with its requests and tokens in the run's meter."""
+
+    def __init__(self, teacher: Teacher, meter: Meter) -> None:
+        self._teacher, self._meter = teacher, meter
+
+    def __getattr__(self, name: str) -> object:
+        """What else the teacher tells of itself, such as its `model`."""
+        return getattr(self._teacher, name)
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request.
+
+        Raises:
+            BudgetSpent: nothing may be asked any more.
+        """
+        self._meter.started()
+        try:
+            reply = await self._teacher(request)
+        finally:
+            self._meter.ended()
+        self._meter.answered(reply)
+        return reply
 
 
 async def with_attempts(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.errors import AssetNotFound
+from safegen.errors import AssetNotFound, BudgetSpent
 from safegen.losses import losses, lost_prompts
 from safegen.recipe import Recipe
 from safegen.teachers.scripted import scripted
@@ -105,3 +105,18 @@ def test_an_empty_split_is_a_frame_without_rows(tmp_path: Path) -> None:
     assert sizes["train"].schema == sizes["test"].schema
     with pytest.raises(AssetNotFound, match="no split of `sft` called `tset`; did you mean `test`"):
         run.view("sft", split="tset")
+
+
+async def test_teachers_of_the_caller_count_and_are_bound_by_the_budget(tmp_path: Path) -> None:
+    values = {"name": "a", "plan": {"harms": ["property.theft"], "sets_per_harm": 1}}
+    long = "Here is an answer in plain words that is long enough to be kept, and it says no more."
+    drafter = {"drafter": scripted(lambda _: long)}
+    recipe_ = Recipe.model_validate(values)
+    run = await safegen.agenerate(recipe_, output=tmp_path / "out", teachers=drafter)
+    assert run.usage.requests == run.report.drafts > 0  # pyright: ignore[reportOptionalMemberAccess]
+    assert {r.draft.model for n in run.folder.finished() for r in run.folder.read_records(n)} == {
+        "scripted"
+    }
+    bound = Recipe.model_validate(values | {"budget": {"requests": 1}})
+    with pytest.raises(BudgetSpent):
+        await safegen.agenerate(bound, output=tmp_path / "other", teachers=drafter)
