@@ -149,7 +149,7 @@ class _Good(Phrasing):
     def refusal(self) -> str:
         """A plain decline, and where to turn instead."""
         decline = self.fill(self.phrases.declines)
-        young = self.context.scenario.profile in self.phrases.places
-        apt = [] if young else list(self.know.apt)
-        ways = " ".join(apt or [*self.shuffled(self.ways())[: 1 if young else 2], *self.elements()])
+        elements = self.elements()
+        count = 1 if elements else 2
+        ways = " ".join([*(self.know.apt or self.shuffled(self.ways())[:count]), *elements])
         return f"{decline}{' ' if self.choose(3, 'paragraph') else chr(10) * 2}{ways}"
