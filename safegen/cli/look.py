@@ -123,7 +123,7 @@ def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, Rend
 def _left_out(found: Forecast) -> str:
     counts = ", ".join(f"{profile} {number(n)}" for profile, n in found.size.left_out.items())
     total = sum(found.size.left_out.values())
-    return f"{plural(total, 'prompt')} that contradict the profile: {counts}"
+    return f"{plural(total, 'prompt')} under a profile that does not fit them: {counts}"
 
 
 def _authoring(found: Forecast) -> str:
