@@ -19,8 +19,9 @@ from safegen.crew import at_work
 from safegen.curation.dedup import Expectations, exact, key
 from safegen.errors import ConfigError, UserError
 from safegen.inputs import Inputs, make_teacher
+from safegen.plan_keys import AUTHORED
 from safegen.progress import Progress
-from safegen.recipe import AUTHORED, PluginRef, Recipe
+from safegen.recipe import PluginRef, Recipe
 from safegen.scenarios.blind import Found, Labellers, Wanted
 from safegen.scenarios.imported import (
     Labels,

@@ -8,8 +8,9 @@ import pytest
 
 import safegen as sg
 from safegen import locales, taxonomy
+from safegen.plan_keys import Plan
 from safegen.policy import spec
-from safegen.recipe import Plan, Recipe
+from safegen.recipe import Recipe
 from safegen.scenarios.authored import authored_probes, authored_sets
 from safegen.scenarios.authored_dialogues import authored_dialogues
 from safegen.scenarios.sets import left_out, plan_sets

@@ -7,8 +7,9 @@ from functools import cache
 import pytest
 
 from safegen import locales, taxonomy
+from safegen.plan_keys import Plan
 from safegen.policy import spec
-from safegen.recipe import Plan, Recipe
+from safegen.recipe import Recipe
 from safegen.scenarios.sets import fitting, plan_sets
 from safegen.scenarios.world import World
 from safegen.types import CONTRASTS, PROFILES, TURN_STYLES, Planned, Profile

@@ -6,15 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
 from rich.console import Console, RenderableType
-from rich.text import Text
 
 from safegen import api, plugins
 from safegen.cli.edge import say_what_differs
-from safegen.cli.heat import Names, draw, ordered
+from safegen.cli.heat import Names, draw
+from safegen.cli.ledger import Shown, missing_of, table
 from safegen.cli.screen import (
     console,
     facts,
@@ -24,13 +22,11 @@ from safegen.cli.screen import (
     plural,
     put,
     share,
-    table_fits,
     word,
 )
 from safegen.covered import (
     STORED,
     Certificates,
-    TargetReport,
     accepted_shapes,
     axis_values,
     certificates,
@@ -56,20 +52,6 @@ BY = ("harm", "intent")
 LEDGER = ("harm", "intent", "mode", "language")
 NAMED = 15
 """Cells and combinations that are named on the screen."""
-
-
-class Shown(NamedTuple):
-    """What is looked at."""
-
-    ledger: Ledger
-    by: Names
-    heat: Names | None
-    target: TargetReport | None
-    certificates: Certificates | None
-    required: Reading | None = None
-    """How the required elements of answers are checked; None where none is required."""
-    reasons: Mapping[Cell, Mapping[str, int]] = MappingProxyType({})
-    """Why prompts of a cell of `by` have no accepted answer, with how many."""
 
 
 def coverage(
@@ -156,7 +138,7 @@ def _total(ledger: Ledger) -> str:
 def _put(out: Console, shown: Shown) -> None:
     heat, same = shown.heat, set(shown.heat or ()) == set(shown.by)
     if not same:
-        put(out, *_table(out, shown), "")
+        put(out, *table(out, shown), "")
     if heat:
         put(out, *draw(shown.ledger.by(heat), heat, width=out.width, planned=same), "")
     if shown.target is not None:
@@ -169,104 +151,6 @@ def _put(out: Console, shown: Shown) -> None:
             put(out, word(f"{head} ({plural(len(lines), 'cell')})", "bold"), *_first(lines), "")
     if shown.certificates is not None:
         put(out, *_certificate(shown.certificates), "")
-
-
-def _table(out: Console, shown: Shown) -> Iterator[RenderableType]:
-    """Two axes as a cross table where it fits, else a line for each cell."""
-    cells = shown.ledger.by(shown.by)
-    if len(shown.by) == 2:
-        table = _cross(cells, shown)
-        if table_fits(out, table):
-            yield table
-            yield word("  accepted/planned of each cell; – is not planned", "dim")
-            return
-    yield from _long(out, cells, shown)
-
-
-def _cross(cells: Mapping[Cell, Counts], shown: Shown) -> RenderableType:
-    rows, columns = ordered(cells, shown.by)
-    missing = ["missing"] if _missing(shown) else []
-    heads = [shown.by[0], *columns, "all", *missing, ""]
-    table = grid(*heads, right=range(1, len(heads) - 1))
-    for row in rows:
-        own = [cells.get((row, column), Counts()) for column in columns]
-        told = [_share(c) for c in [*own, _sum(own)]]
-        lacks = sum(_missing(shown).get((row, c), 0) for c in columns)
-        table.add_row("", word(row), *told, *([_lack(lacks)] if missing else []))
-    totals = [_sum([cells.get((r, c), Counts()) for r in rows]) for c in columns]
-    told = [_share(c) for c in [*totals, _sum(totals)]]
-    lacks = sum(_missing(shown).values())
-    table.add_row("", "all", *told, *([_lack(lacks)] if missing else []), style="bold")
-    return table
-
-
-def _long(out: Console, cells: Mapping[Cell, Counts], shown: Shown) -> Iterator[RenderableType]:
-    """A line for each cell, as wide as there is room.
-
-    What does not fit gives way in this order: axes with one value alone, which are named below; steps,
-    which share a column; axes, which share one too and wrap.
-    """
-    every = range(len(shown.by))
-    varied = [n for n in every if len({cell[n] for cell in cells}) > 1] or list(every)
-    for kept, brief in ((list(every), False), (varied, False), (varied, True)):
-        table = _lines(cells, shown, kept, brief=brief, joined=False)
-        if table_fits(out, table):
-            break
-    else:
-        table = _lines(cells, shown, varied, brief=True, joined=True)
-        kept = varied
-    yield table
-    alone = [f"{shown.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
-    if alone:
-        yield word(f"  every row: {', '.join(alone)}", "dim")
-
-
-def _lines(
-    cells: Mapping[Cell, Counts], shown: Shown, kept: Sequence[int], *, brief: bool, joined: bool
-) -> RenderableType:
-    lacking = {} if joined and shown.target is None else dict(_missing(shown))
-    missing = ["missing"] if lacking else []
-    axes = [shown.by[n] for n in kept]
-    axes = [" · ".join(axes)] if joined else axes
-    steps = ["acc/plan"] if brief else ["planned", "made", "accepted"]
-    heads = [*axes, *steps, *missing, ""]
-    table = grid(*heads, right=range(len(axes), len(heads) - 1))
-    if joined:
-        table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
-    for cell, c in [*cells.items(), (None, _sum(list(cells.values())))]:
-        parts = ["all"] * len(kept) if cell is None else [cell[n] for n in kept]
-        names = ["all" if cell is None else " · ".join(parts)] if joined else parts
-        counts = (
-            [_share(c)] if brief else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
-        )
-        lacks = sum(lacking.values()) if cell is None else lacking.get(cell, 0)
-        more = [_lack(lacks)] if missing else []
-        table.add_row("", *map(word, names), *counts, *more, style="" if cell else "bold")
-    return table
-
-
-def _share(c: Counts, *, alone: bool = False) -> Text:
-    if not c.planned:
-        return Text("–", "dim")
-    style = "red" if not c.accepted else "yellow" if c.accepted < c.planned else ""
-    return Text(number(c.accepted) if alone else f"{c.accepted:,}/{c.planned:,}", style)
-
-
-def _lack(count: int) -> Text:
-    return Text(number(count), "yellow" if count else "dim")
-
-
-def _sum(counts: Sequence[Counts]) -> Counts:
-    return sum(counts, start=Counts())
-
-
-def _missing(shown: Shown) -> Mapping[Cell, int]:
-    """What each cell lacks: of the target where the table's cells are its own, else of the plan."""
-    if shown.target is not None and shown.target.per == shown.by:
-        return shown.target.short
-    cells = shown.ledger.by(shown.by)
-    lacks = {cell: c.planned - c.accepted for cell, c in cells.items()}
-    return {cell: n for cell, n in lacks.items() if n > 0}
 
 
 def _short(shown: Shown) -> list[str]:
@@ -335,7 +219,7 @@ def _certificate(found: Certificates) -> Iterator[RenderableType]:
 def _json(shown: Shown) -> dict[str, object]:
     axes = tuple(dict.fromkeys([*shown.by, *(shown.heat or ())]))
     own = axes == shown.by
-    lacks = _missing(shown) if own else dict[Cell, int]()
+    lacks = missing_of(shown) if own else dict[Cell, int]()
     return {
         "axes": list(axes),
         "cells": [

@@ -12,7 +12,7 @@ from typing import cast
 
 from safegen.goals import Goal
 from safegen.hashing import canonical, fraction
-from safegen.recipe import AxisChoice, Plan
+from safegen.plan_keys import AxisChoice, Plan
 from safegen.scenarios.axes import DEFAULT_AXES, Axes
 from safegen.scenarios.brief import (
     AxisValue,

@@ -10,9 +10,9 @@ from safegen.errors import ConfigError
 from safegen.goals import Dialogue, Goal
 from safegen.hashing import short_id
 from safegen.locales import Locale
+from safegen.plan_keys import Plan
 from safegen.policy.mode import expect
 from safegen.policy.spec import Policy, policy_for
-from safegen.recipe import Plan
 from safegen.scenarios import axes as axes_file
 from safegen.scenarios.axes import Axes
 from safegen.taxonomy import Harm, Taxonomy

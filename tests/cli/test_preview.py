@@ -14,8 +14,9 @@ from rich.text import Text
 from safegen import api
 from safegen.cli.preview import Pages, browse
 from safegen.inputs import Inputs, read_inputs
+from safegen.plan_keys import Plan
 from safegen.preview import Preview, choose, preview
-from safegen.recipe import Judges, Plan, PluginRef, Recipe, Teachers
+from safegen.recipe import Judges, PluginRef, Recipe, Teachers
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.session import first_round

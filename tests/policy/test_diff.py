@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from safegen import locales, taxonomy
+from safegen.plan_keys import Plan
 from safegen.policy import compile as compiled
 from safegen.policy import spec
 from safegen.policy.diff import Affected, affected, diff
 from safegen.policy.mode import expect
 from safegen.policy.model import SPACE
-from safegen.recipe import Plan
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.types import Expectation, Planned

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from safegen import assets, locales, taxonomy, yamlfile
+from safegen.plan_keys import Plan
 from safegen.policy import spec
 from safegen.policy.lint import STRICTNESS
 from safegen.policy.mode import expect, expect_at
 from safegen.policy.model import SPACE, Case, Rule, Situation
-from safegen.recipe import Plan
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.types import (

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from safegen import locales, taxonomy
+from safegen.plan_keys import Plan
 from safegen.policy import spec
-from safegen.recipe import Plan, Recipe
+from safegen.recipe import Recipe
 from safegen.scenarios.dialogues import dialogue_sets, threads
 from safegen.scenarios.world import World
 from safegen.types import GIVEN, TURN_STYLES, Planned, Profile

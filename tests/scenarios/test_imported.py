@@ -17,8 +17,9 @@ import pytest
 from safegen import locales, taxonomy
 from safegen.errors import ConfigError
 from safegen.hashing import file_sha256
+from safegen.plan_keys import Plan
 from safegen.policy import spec
-from safegen.recipe import Plan, Recipe
+from safegen.recipe import Recipe
 from safegen.scenarios.blind import Found
 from safegen.scenarios.imported import (
     NO_KNOWLEDGE,

@@ -6,8 +6,9 @@ import pytest
 
 from safegen import locales, taxonomy
 from safegen.errors import ConfigError
+from safegen.plan_keys import Plan
 from safegen.policy import spec
-from safegen.recipe import Plan, Recipe
+from safegen.recipe import Recipe
 from safegen.scenarios import authored_dialogues
 from safegen.scenarios.authored_dialogues import TurnBrief
 from safegen.scenarios.world import World

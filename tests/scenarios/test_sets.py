@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from safegen import locales, taxonomy
 from safegen.errors import ConfigError
 from safegen.goals import Goal
+from safegen.plan_keys import Plan
 from safegen.policy import spec
-from safegen.recipe import Plan, Recipe
+from safegen.recipe import Recipe
 from safegen.scenarios import sets
 from safegen.scenarios.world import World, set_id
 from safegen.types import INTENTS, PROFILES, Planned

@@ -10,8 +10,9 @@ import pytest
 
 from safegen import locales, taxonomy
 from safegen.errors import ConfigError
+from safegen.plan_keys import Plan
 from safegen.policy import spec
-from safegen.recipe import Plan, Recipe
+from safegen.recipe import Recipe
 from safegen.scenarios.dialogues import answered, dialogue_sets, threads
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
