@@ -22,7 +22,7 @@ from safegen.scenarios.certificate import Certificate, certificate
 from safegen.scenarios.coverage import Cell, facts
 from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.sets import goals, left_out, single_turns
-from safegen.scenarios.world import World
+from safegen.scenarios.world import World, chosen_harms
 from safegen.session import differences, first_round
 from safegen.store import plan
 from safegen.store.folder import RunFolder
@@ -49,8 +49,8 @@ class Size:
     """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
     left_out: Mapping[Profile, int]
     """Prompts that contradict a profile and are not asked under it."""
-    by_profile: Mapping[Profile, int]
-    """Prompts under each of the plan's profiles."""
+    unasked: Mapping[Profile, tuple[str, ...]]
+    """The chosen leaves without a prompt, under each of the plan's profiles."""
     out_of_reach: Mapping[Cell, int]
     """Cells of the target whose written prompts are fewer than it asks for, with how many there are."""
     certificate: Certificate | None
@@ -138,11 +138,17 @@ def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
 
 def _unreachable(inputs: Inputs, size: Size) -> Iterator[str]:
     """What the plan cannot give, whatever the teachers answer."""
-    for profile, count in size.by_profile.items():
-        if not count:
+    chosen = len(chosen_harms(inputs.recipe.plan, inputs.tree))
+    for profile, leaves in size.unasked.items():
+        if len(leaves) == chosen:
             yield (
                 f"`plan.profiles`: no prompt of the chosen leaves can be asked under `{profile}`; take it"
                 " out, or widen `plan.harms`"
+            )
+        elif leaves and size.left_out.get(profile):
+            yield (
+                f"under `{profile}` no prompt of {len(leaves)} of {chosen} leaves can be asked:"
+                f" {', '.join(leaves)}; an author may write some (`plan.authored`)"
             )
     target, cells = inputs.recipe.target, size.out_of_reach
     if target is not None and cells:
@@ -159,7 +165,7 @@ def _size(inputs: Inputs) -> Size:
     counts: Counter[tuple[str, str]] = Counter()
     told, shapes = _Told(inputs), Shapes()
     world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
-    profiles: Counter[Profile] = Counter()
+    asked: set[tuple[Profile, str]] = set()
     reach = _Reach(inputs)
     for set_ in first_round(inputs, world):
         sets += 1
@@ -170,7 +176,7 @@ def _size(inputs: Inputs) -> Size:
         authored += turns or bool(written)
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
-            profiles[planned.scenario.profile] += 1
+            asked.add((planned.scenario.profile, planned.scenario.harm))
             chars += told.chars(planned)
             shapes.plan(planned)
     model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut, barred=inputs.barred)
@@ -183,7 +189,10 @@ def _size(inputs: Inputs) -> Size:
         by_domain_mode=dict(sorted(counts.items())),
         prompt_chars=chars,
         left_out=left_out(world),
-        by_profile={p: profiles[p] for p in inputs.recipe.plan.profiles},
+        unasked={
+            p: tuple(harm for harm in world.harms if (p, harm) not in asked)
+            for p in inputs.recipe.plan.profiles
+        },
         out_of_reach=reach.short(),
         certificate=told_of,
     )

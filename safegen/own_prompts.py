@@ -225,7 +225,7 @@ class Outlook:
     to_read: int
     """Texts that labellers are to read; their rows are planned as far as the labels can be told."""
     label_calls: int
-    """At most: each labeller is asked a question or two about each text."""
+    """Questions: each labeller is asked one or two about each text, and once more where its answer cannot be read."""
     unlabelled: tuple[Unlabelled, ...]
     """Rows that cannot be planned as they are."""
     left_out: Mapping[str, int]

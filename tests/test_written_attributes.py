@@ -56,7 +56,7 @@ def test_nobody_asks_under_a_profile_that_their_words_contradict(profile: Profil
         ("agent", 109),
         ("enterprise", 100),
         ("vetted_professional", 35),
-        ("minors", 20),
+        ("minors", 18),
     ],
 )
 def test_every_profile_keeps_goals(profile: Profile, goals: int) -> None:

@@ -58,8 +58,9 @@ def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool
 def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType]]:
     yield "rows", f"{number(found.rows)}, {number(found.planned)} with labels"
     if found.to_read:
-        calls = f"at most {plural(found.label_calls, 'request')} of labellers"
-        yield "to read", f"{plural(found.to_read, 'text')}, {calls}"
+        calls = f"{plural(found.label_calls, 'question')} to labellers"
+        again = "each asked once more where the answer cannot be read"
+        yield "to read", f"{plural(found.to_read, 'text')}, {calls}, {again}"
     if found.unlabelled:
         yield "unlabelled", word(f"{plural(len(found.unlabelled), 'row')}: not planned", "yellow")
     if found.left_out:

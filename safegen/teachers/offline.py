@@ -142,7 +142,13 @@ class _Good(Phrasing):
         return " ".join([*self.support(), *said])
 
     def safe_task(self) -> list[str]:
-        """The safe task, unless the conversation had its offer already."""
+        """The safe task, unless the conversation had its offer already.
+
+        Where a profile has places of its own, a goal's task is for others and comes only if the rule requires it.
+        """
+        wanted = {"safe_task", "support"} & set(self.context.expectation.required)
+        if self.phrases.places.get(self.context.scenario.profile) and not wanted:
+            return []
         offered = self.know.safe_task.offer in self.said
         return [] if offered else [self.task(listed=bool(self.choose(3, "list")))]
 
