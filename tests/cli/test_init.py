@@ -129,8 +129,6 @@ def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFix
     assert call(capsys, "policy", "check", "secrets").code == 0
     (forecast,) = call(capsys, "check", "guild.yaml", "--json").lines
     assert forecast["prompts"] == 4
-    (whole,) = call(capsys, "generate", "guild.yaml", "--json").lines
-    assert (whole["accepted"], whole["planned"]) == (4, 4), "a first run of one's own is whole"
     for path, kind in (
         ("taxonomies/guild/taxonomy.yaml", "taxonomy"),
         ("taxonomies/guild/sets/first.yaml", "sets"),
