@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safegen.curation.select import promise, why_none
 from safegen.scenarios.coverage import Facts, facts
@@ -64,7 +64,7 @@ def lost_prompts(folder: RunFolder) -> Iterator[Lost]:
             why.setdefault(failure.scenario_id, failure)
         if not why:
             continue
-        made = {record.scenario.scenario_id for record in folder.read_records(shard)}
+        made = {row["scenario_id"] for row in _rows(folder, shard)}
         for item in plans.read(shard) if shard < plans.shards else ():
             id_ = item.scenario.scenario_id
             if id_ in why and id_ not in made:
@@ -79,15 +79,12 @@ def unaccepted(folder: RunFolder) -> Iterator[tuple[Facts, str]]:
     Raises:
         StoreDamaged: plan, records or failures cannot be read.
     """
-    accepted = {
-        row["scenario_id"]
-        for shard in folder.finished()
-        for batch in parquet.batches(folder.records(shard), ["scenario_id", "accepted"])
-        for row in batch
-        if row["accepted"]
-    }
+    rows = {shard: list(_rows(folder, shard)) for shard in folder.finished()}
+    accepted = {row["scenario_id"] for told in rows.values() for row in told if row["accepted"]}
     nearest: dict[str, tuple[tuple[bool, float, str], str, Facts]] = {}
-    for shard in folder.finished():
+    for shard, told in rows.items():
+        if all(row["scenario_id"] in accepted for row in told):
+            continue
         for record in folder.read_records(shard):
             id_ = record.scenario.scenario_id
             if id_ not in accepted:
@@ -99,6 +96,13 @@ def unaccepted(folder: RunFolder) -> Iterator[tuple[Facts, str]]:
     for lost in lost_prompts(folder):
         if lost.planned.scenario.scenario_id not in accepted | nearest.keys():
             yield facts(lost.planned), lost.reason
+
+
+# Any: as of the rows of Parquet.
+def _rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
+    """Which scenarios have records in a shard, and whether each draft is accepted."""
+    for batch in parquet.batches(folder.records(shard), ["scenario_id", "accepted"]):
+        yield from batch
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from rich.console import RenderableType
 
 from safegen import own_prompts
-from safegen.cli.look import size_table
+from safegen.cli.look import by_domain, size_table
 from safegen.cli.screen import (
     console,
     counted,
@@ -18,7 +18,6 @@ from safegen.cli.screen import (
     number,
     plural,
     put,
-    table_fits,
     word,
 )
 from safegen.inputs import Inputs, check_teachers, read_inputs
@@ -43,9 +42,7 @@ def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool
         sys.stdout.write(json_line(_told(inputs, source, found)))
         return
     out = console(sys.stdout)
-    table = size_table(found.by_domain_mode)
-    if not table_fits(out, table):
-        table = size_table(found.by_domain_mode, brief=True)
+    table = size_table(out, found.by_domain_mode)
     head = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}; nothing was asked"
     put(out, word(head, "bold"), "", table, "", facts(_facts(inputs, found), width=10), "")
     for row in found.unlabelled[:NAMED]:
@@ -74,16 +71,13 @@ def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType
 
 
 def _told(inputs: Inputs, source: OwnPrompts, found: Outlook) -> dict[str, object]:
-    by_domain: dict[str, dict[str, int]] = {}
-    for (domain, mode), count in found.by_domain_mode.items():
-        by_domain.setdefault(domain, {})[mode] = count
     told = asdict(found) | {"unlabelled": [row._asdict() for row in found.unlabelled]}
     prompts = sum(found.by_domain_mode.values())
     return {
         "recipe": inputs.recipe.name,
         "file": source.name,
         **told,
-        "by_domain_mode": by_domain,
+        "by_domain_mode": by_domain(found.by_domain_mode),
         "prompts": prompts,
         "drafts": prompts * inputs.recipe.plan.candidates,
     }

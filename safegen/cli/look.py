@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -60,10 +60,7 @@ def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: boo
         return
     out = console(sys.stdout)
     name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict(found)}"
-    table = size_table(found.size.by_domain_mode)
-    if not table_fits(out, table):
-        table = size_table(found.size.by_domain_mode, brief=True)
-    put(out, word(name, "bold"), "", table, "")
+    put(out, word(name, "bold"), "", size_table(out, found.size.by_domain_mode), "")
     put(out, facts(_forecast_facts(inputs, found), width=10), "")
 
 
@@ -76,8 +73,21 @@ def _verdict(found: Forecast) -> str:
     return "can run; nothing was asked"
 
 
-def size_table(counts: Mapping[tuple[str, str], int], *, brief: bool = False) -> Table:
-    """Prompts by domain and expected mode; `brief` shortens the modes for a narrow screen."""
+def by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Prompts by domain and expected mode, for machines."""
+    found: dict[str, dict[str, int]] = {}
+    for (domain, mode), count in counts.items():
+        found.setdefault(domain, {})[mode] = count
+    return found
+
+
+def size_table(out: Console, counts: Mapping[tuple[str, str], int]) -> Table:
+    """Prompts by domain and expected mode; a narrow screen gets short names of the modes."""
+    table = _size_table(counts, brief=False)
+    return table if table_fits(out, table) else _size_table(counts, brief=True)
+
+
+def _size_table(counts: Mapping[tuple[str, str], int], *, brief: bool) -> Table:
     heads = [mode.split("_")[0] for mode in MODES] if brief else MODES
     table = grid("prompts", *heads, "all", "", right=range(1, 5))
     for domain in dict.fromkeys(domain for domain, _ in counts):
@@ -181,9 +191,6 @@ def _folder(state: FolderState) -> Text:
 
 
 def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
-    by_domain: dict[str, dict[str, int]] = {}
-    for (domain, mode), count in found.size.by_domain_mode.items():
-        by_domain.setdefault(domain, {})[mode] = count
     return {
         "recipe": inputs.recipe.name,
         "version": inputs.recipe.version,
@@ -191,7 +198,7 @@ def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
         "policies": [p.policy_id for p in inputs.policies],
         "sets": found.size.sets,
         "prompts": found.size.prompts,
-        "by_domain_mode": by_domain,
+        "by_domain_mode": by_domain(found.size.by_domain_mode),
         "certificate": None
         if found.size.certificate is None
         else certificate_json(found.size.certificate),

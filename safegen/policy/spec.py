@@ -226,7 +226,7 @@ def read(name: str) -> Policy:
     beside: Path | None = None
     while following is not None:
         path = _inherited(following, beside)
-        beside = None if assets.is_bare(name) and not name.endswith(".yaml") else path.parent
+        beside = path.parent if name.endswith((".yaml", ".yml")) else None
         spec = yamlfile.load(path, Spec)
         if any(spec.policy == s.policy for s, _ in chain) or len(chain) > MAX_INHERITANCE:
             raise ConfigError(f"{path}: `inherits` runs in a circle through `{spec.policy}`")
