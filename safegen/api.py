@@ -17,7 +17,7 @@ from safegen.frozen import Thawed
 from safegen.inputs import Basis, Inputs, check_teachers, read_inputs
 from safegen.losses import Losses
 from safegen.recipe import Recipe
-from safegen.rounds import next_round, settled
+from safegen.rounds import next_round, remember, settled
 from safegen.scenarios.prompt_files import OwnPrompts
 from safegen.scenarios.prompt_files import given as own_file
 from safegen.session import Until, Watch, Worked, freeze, open_folder, work, write_plan
@@ -211,6 +211,9 @@ def build(folder: RunFolder, inputs: Inputs | Thawed) -> BuildReport:
 def _yardsticks(folder: RunFolder, inputs: Basis) -> Yardsticks:
     from safegen.dataset.figures import Yardsticks
 
+    target = settled(folder, inputs)
+    if target is not None:
+        remember(folder, target)
     hedges = inputs.locale.compiled.get(HEDGES)
     return Yardsticks(
         tiers=inputs.tiers,
@@ -218,7 +221,7 @@ def _yardsticks(folder: RunFolder, inputs: Basis) -> Yardsticks:
         cut=inputs.recipe.plan.cut,
         barred=inputs.barred,
         hedges={} if hedges is None else {inputs.locale.locale: hedges},
-        target=settled(folder, inputs),
+        target=target,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +49,7 @@ def counted(
     per: Sequence[str],
     rounds: int | None = None,
     by_leaf: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    among: Container[str] | None = None,
 ) -> Ledger:
     """The ledger over some axes, of all that was planned and of the drafts of the first rounds.
 
@@ -58,6 +59,7 @@ def counted(
         per: what makes a cell: some of `STORED`, or any other axis.
         rounds: how many rounds' drafts count; default all.
         by_leaf: for axes that the taxonomy fixes, the value by leaf.
+        among: the scenarios that may count as accepted; default all.
     """
     last = plans.rounds if rounds is None else rounds
     shards = [n for n in folder.finished() if n >= plans.shards or plans.round_of(n) < last]
@@ -67,6 +69,8 @@ def counted(
     columns = ["scenario_id", *stored]
     planned = planned_rows(plans, columns)
     drafts = draft_rows(folder, [*columns, "outcome", "accepted"], shards)
+    if among is not None:
+        drafts = (r | {"accepted": r["accepted"] and r["scenario_id"] in among} for r in drafts)
     return coverage.ledger(_with(planned, others, told), _with(drafts, others, told), axes=per)
 
 
@@ -336,6 +340,8 @@ class TargetReport:
     """Short cells that are asked no more."""
     turns: int = 0
     """Turns of conversations in short cells without an accepted draft; they are not asked again."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Accepted prompts that do not count, since the dataset leaves them out, by reason."""
 
     @property
     def line(self) -> str:
@@ -343,12 +349,18 @@ class TargetReport:
         met = self.cells - len(self.short)
         head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
         if not self.short:
-            return f"{head}: met in all {self.cells:,} cells"
+            return "; ".join([f"{head}: met in all {self.cells:,} cells", *self._left_out()])
         told = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.short.values()):,}"
         return f"{head}: {told} in {len(self.short):,}; {'; '.join(self._why())}"
 
+    def _left_out(self) -> Iterator[str]:
+        if self.left_out:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
+            yield f"accepted ones that the dataset leaves out do not count ({reasons})"
+
     def _why(self) -> Iterator[str]:
         yield self.stopped
+        yield from self._left_out()
         if self.stalled and not self.stopped.startswith("stalled"):
             yield f"{len(self.stalled):,} of them gained nothing when last asked"
         if self.turns:
@@ -375,6 +387,7 @@ class TargetReport:
             "stopped": self.stopped,
             "way": self.way,
             "turns_not_asked_again": self.turns,
+            "left_out": dict(self.left_out),
         }
 
 

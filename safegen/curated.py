@@ -6,16 +6,16 @@ prompts that were asked again are held.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from safegen.covered import briefed, draft_rows, planned_rows
 from safegen.curation import corpus
 from safegen.curation.corpus import Prompt, prompt_text
 from safegen.curation.dedup import Duplicates, Expectations, decided, exact
 from safegen.curation.select import best, why_none
-from safegen.dataset.figures import Figures
+from safegen.dataset.figures import Figures, Yardsticks
 from safegen.dataset.manifest import Facts
 from safegen.errors import DatasetInvalid
 from safegen.store import plan
@@ -65,14 +65,35 @@ def curated(run: RunFolder, facts: Facts, figures: Figures) -> Iterator[Scenario
                 continue
             seen += 1
             head = own[0]
-            if expectations.contradicts(head.scenario.messages, head.expectation):
-                _fail_if_contradicted(run, head)
+            copied = scenario in figures.left.scenarios
+            if not copied and expectations.contradicts(head.scenario.messages, head.expectation):
+                _fail_if_contradicted(run, head, figures.left.scenarios)
             group = keep.choose([*own, *again.records(scenario)])
             if group is not None:
                 yield group
     facts.planned = max(seen, planned)
     if planned > seen:
         facts.lost["unfinished"] += planned - seen
+
+
+class Staying(NamedTuple):
+    """Which scenarios a dataset would hold, and why it holds no more of the accepted ones."""
+
+    scenarios: frozenset[str]
+    left_out: Mapping[str, int]
+    """Accepted scenarios that are left out, by reason."""
+
+
+def staying(run: RunFolder) -> Staying:
+    """Curate what a run has so far, for its count alone.
+
+    Raises:
+        DatasetInvalid: equal messages with different expectations.
+    """
+    facts = Facts()
+    groups = curated(run, facts, Figures(Yardsticks()))
+    ids = frozenset(g.selected.scenario.scenario_id for g in groups if g.selected is not None)
+    return Staying(ids, dict(sorted(facts.left_out.items())))
 
 
 class _Again:
@@ -124,6 +145,8 @@ class _Keep:
         reason = why_none(records) if chosen is None else self._lost(chosen)
         if chosen is None or reason is not None:
             facts.lost[reason or ""] += 1
+            if chosen is not None:
+                facts.left_out[reason or ""] += 1
             return None
         facts.keep(chosen)
         self._figures.keep(chosen)
@@ -179,8 +202,8 @@ def _failed(
             yield outcome
 
 
-def _fail_if_contradicted(run: RunFolder, record: Record) -> None:
-    """Find the earlier scenario that a digest pointed at and name both.
+def _fail_if_contradicted(run: RunFolder, record: Record, left: Container[str]) -> None:
+    """Find the earlier scenario that a digest pointed at and name both; those left out as copies contradict nobody.
 
     Raises:
         DatasetInvalid: there is one, so it was not two texts with one digest.
@@ -189,7 +212,8 @@ def _fail_if_contradicted(run: RunFolder, record: Record) -> None:
     for shard in run.finished():
         for earlier in run.read_records(shard):
             equal = exact(earlier.scenario.messages) == wanted
-            if equal and decided(earlier.expectation) != decided(record.expectation):
+            here = equal and earlier.scenario.scenario_id not in left
+            if here and decided(earlier.expectation) != decided(record.expectation):
                 raise DatasetInvalid(
                     f"scenarios `{earlier.scenario.scenario_id}` and"
                     f" `{record.scenario.scenario_id}` have equal messages and different"

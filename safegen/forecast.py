@@ -22,7 +22,7 @@ from safegen.scenarios.certificate import Certificate, certificate
 from safegen.scenarios.coverage import Cell, facts
 from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.sets import goals, left_out, single_turns
-from safegen.scenarios.world import World, chosen_harms
+from safegen.scenarios.world import chosen_harms
 from safegen.session import differences, first_round
 from safegen.store import plan
 from safegen.store.folder import RunFolder
@@ -164,7 +164,7 @@ def _size(inputs: Inputs) -> Size:
     sets = chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
     told, shapes = _Told(inputs), Shapes()
-    world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    world = inputs.world()
     asked: set[tuple[Profile, str]] = set()
     reach = _Reach(inputs)
     for set_ in first_round(inputs, world):
@@ -215,9 +215,7 @@ class _Reach:
         target, plan_ = self._target, self._inputs.recipe.plan
         if target is None or (plan_.authored and "harm" in target.per):
             return {}
-        whole = plan_.model_copy(update={"sets_per_harm": None})
-        inputs = self._inputs
-        world = World.of(whole, inputs.tree, inputs.policies, inputs.locale)
+        world = self._inputs.whole_world()
         for goal in (
             goals(world) if any(len(c) < target.accepted for c in self._cells.values()) else ()
         ):

@@ -18,7 +18,7 @@ from safegen.scenarios.authored import axes_model
 from safegen.scenarios.blind import QUESTIONS
 from safegen.scenarios.covering import Code, musts_of
 from safegen.scenarios.prompt_files import OwnPrompts
-from safegen.scenarios.world import chosen_harms
+from safegen.scenarios.world import World, chosen_harms
 from safegen.taxonomy import Taxonomy
 from safegen.types import Teacher
 
@@ -54,6 +54,20 @@ class Basis:
     def barred(self) -> dict[str, tuple[str, ...]]:
         """Profiles under which a leaf is never asked, by leaf."""
         return {name: h.not_under for name, h in self.tree.harms.items() if h.not_under}
+
+    def world(self) -> World:
+        """What the plan is laid over.
+
+        Raises:
+            ConfigError: a pattern that fits no leaf, or a leaf that no spec covers, or two alike.
+        """
+        return World.of(self.recipe.plan, self.tree, self.policies, self.locale)
+
+    def whole_world(self) -> World:
+        """The same with every written set; with none where the plan takes 0 a leaf, since it wants none."""
+        plan = self.recipe.plan
+        every = plan if plan.sets_per_harm == 0 else plan.model_copy(update={"sets_per_harm": None})
+        return World.of(every, self.tree, self.policies, self.locale)
 
 
 @dataclass(frozen=True, kw_only=True)

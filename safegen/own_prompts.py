@@ -154,7 +154,7 @@ class _Desk:
         Raises:
             UserError: a mistake in the file or the recipe.
         """
-        world = World.of(inputs.recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+        world = inputs.world()
         desk = _Desk(inputs, source, world, checked_columns(source))
         for row in checked_rows(source, list(inputs.tree.harms)):
             labels = None in (row.intent, row.evidence, row.detail)

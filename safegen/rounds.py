@@ -1,17 +1,19 @@
 """Rounds after the first: what filtering took from a cell is asked again.
 
 A round is planned from the complete rounds before it alone, so that the order in which answers
-arrive changes nothing. Scenarios without an accepted draft get further candidates first; then come
+arrive changes nothing. What counts is what the dataset would hold: an accepted prompt that curation
+leaves out (a near copy, a duplicate) is missing like one without an answer. Scenarios without an accepted draft get further candidates first; then come
 written goals that the plan left out, then sets that the author writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 
 from safegen.covered import TargetReport, counted, draft_rows, planned_rows, wanted
+from safegen.curated import staying
 from safegen.errors import UserError
 from safegen.inputs import Basis, Inputs
 from safegen.recipe import Recipe, Target
@@ -19,9 +21,8 @@ from safegen.scenarios.authored import authored_sets
 from safegen.scenarios.coverage import Cell, Ledger, facts
 from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.sets import goals, shards, single_turns
-from safegen.scenarios.world import World
 from safegen.store import plan
-from safegen.store.folder import RunFolder
+from safegen.store.folder import RunFolder, read_json, write_json
 from safegen.types import Planned
 
 LOWEST_RATE = 0.1
@@ -29,6 +30,8 @@ LOWEST_RATE = 0.1
 
 
 OTHERS = "give the drafter other models or `plan.styles`"
+NOTHING_LEFT = "nothing is left to ask"
+UNTOLD = "whether anything is left to ask cannot be told: the taxonomy's goals are not at hand"
 REPLAN = "plan anew with `--replan`; paid replies are kept"
 
 
@@ -45,7 +48,9 @@ class Decision:
     stalled: frozenset[Cell] = frozenset()
     """Short cells that are asked no more."""
     rates: Mapping[Cell, float] = field(default_factory=dict[Cell, float])
-    """The share of asked scenarios that was accepted, by cell; empty where no round could be due."""
+    """The share of asked scenarios that counts, by cell; empty where no round could be due."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Accepted scenarios that do not count, by reason."""
 
     @property
     def open(self) -> dict[Cell, int]:
@@ -58,8 +63,15 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
     target = recipe.target
     if target is None:
         return Decision(False, "no target")
-    plans = plan.Plans(folder.plans)
-    ledger = counted(folder, plans, per=target.per)
+    plans, kept = plan.Plans(folder.plans), staying(folder)
+    ledger = counted(folder, plans, per=target.per, among=kept.scenarios)
+    found = _decided(folder, target, plans, ledger, kept.scenarios)
+    return replace(found, left_out=kept.left_out)
+
+
+def _decided(
+    folder: RunFolder, target: Target, plans: plan.Plans, ledger: Ledger, kept: Container[str]
+) -> Decision:
     short = ledger.shortfall(wanted(target))
     if not short:
         return Decision(False, "met")
@@ -67,7 +79,7 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
         return Decision(False, "unfinished", "run the same command again", short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
         return Decision(False, "items are unavailable", "run the same command again", short)
-    stopped = frozenset(cell for cell in _stalled(folder, plans, target) if cell in short)
+    stopped = frozenset(cell for cell in _stalled(folder, plans, target, kept) if cell in short)
     if stopped == frozenset(short):
         last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
         told = f"stalled: its {last} gained these cells nothing"
@@ -83,8 +95,10 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
     return Decision(True, "another round is due", way, short, stopped, _rates(ledger))
 
 
-def _stalled(folder: RunFolder, plans: plan.Plans, target: Target) -> Iterator[Cell]:
-    """Cells that were asked in so many further rounds since they last gained an accepted scenario."""
+def _stalled(
+    folder: RunFolder, plans: plan.Plans, target: Target, kept: Container[str]
+) -> Iterator[Cell]:
+    """Cells that were asked in so many further rounds since they last gained a scenario that counts."""
     if plans.rounds == 1:
         return
     asked: dict[Cell, set[int]] = {}
@@ -94,8 +108,9 @@ def _stalled(folder: RunFolder, plans: plan.Plans, target: Target) -> Iterator[C
     seen: set[str] = set()
     columns = ("scenario_id", "round", "accepted", *target.per)
     for row in draft_rows(folder, columns, folder.finished()):
-        if row["accepted"] and row["scenario_id"] not in seen:
-            seen.add(row["scenario_id"])
+        id_ = row["scenario_id"]
+        if row["accepted"] and id_ in kept and id_ not in seen:
+            seen.add(id_)
             cell = _cell_of(row, target)
             gained[cell] = max(row["round"], gained.get(cell, 0))
     for cell, rounds in asked.items():
@@ -113,7 +128,7 @@ def settled(folder: RunFolder, inputs: Basis) -> TargetReport | None:
     if target is None:
         return None
     found, plans = decide(folder, inputs.recipe), plan.Plans(folder.plans)
-    if found.rates and (told := _why(_TopUp(folder, inputs, plans, found), plans.rounds)):
+    if found.rates and (told := _why(folder, inputs, found)):
         more = "more sets" if inputs.recipe.plan.authored else "sets"
         way = f"have an author write {more} (`plan.authored`), or {OTHERS}, and {REPLAN}"
         found = replace(found, why=told, way=way)
@@ -127,6 +142,7 @@ def settled(folder: RunFolder, inputs: Basis) -> TargetReport | None:
         turns=len(_lacking_turns(folder, plans, target, found.short)),
         stopped=found.why,
         way=found.way,
+        left_out=found.left_out,
     )
 
 
@@ -148,14 +164,32 @@ def _lacking_turns(
     return lacking
 
 
-def _why(round_: _TopUp, number: int) -> str | None:
-    """Why no further round is due; None where one is."""
+def _why(folder: RunFolder, inputs: Basis, decided: Decision) -> str | None:
+    """Why no further round is due; None where one is. Goals that are not at hand were, when the dataset was cut."""
+    plans = plan.Plans(folder.plans)
     try:
-        return None if any(round_.sets(number)) else "nothing is left to ask"
+        left = any(_TopUp(folder, inputs, plans, decided).sets(plans.rounds))
     except UserError:
-        return (
-            "whether anything is left to ask cannot be told: the taxonomy's goals are not at hand"
-        )
+        there = folder.stopped.exists()
+        kept = read_json(folder.stopped, remedy="delete it") if there else {}
+        if kept.get("at") != _at(plans, decided.short):
+            return UNTOLD
+        left = bool(kept.get("left"))
+    return None if left else NOTHING_LEFT
+
+
+def remember(folder: RunFolder, report: TargetReport) -> None:
+    """Keep whether anything was left to ask, once it could be told."""
+    if report.short and report.stopped != UNTOLD:
+        at = _at(plan.Plans(folder.plans), report.short)
+        told = {"at": at, "left": report.stopped != NOTHING_LEFT}
+        if not folder.stopped.exists() or read_json(folder.stopped, remedy="delete it") != told:
+            write_json(folder.stopped, told)
+
+
+def _at(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:
+    """The state of a run that the answer hangs on."""
+    return {"rounds": plans.rounds, "short": [[*cell, n] for cell, n in sorted(short.items())]}
 
 
 def next_round(folder: RunFolder, inputs: Inputs) -> bool:
@@ -227,13 +261,7 @@ class _TopUp:
         """Written goals that no earlier round planned; none where a user's prompts stand for them."""
         if self.inputs.own is not None:
             return
-        recipe = self.inputs.recipe
-        world = World.of(
-            recipe.plan.model_copy(update={"sets_per_harm": None}),
-            self.inputs.tree,
-            self.inputs.policies,
-            self.inputs.locale,
-        )
+        world = self.inputs.whole_world()
         used = {row["set_id"] for row in planned_rows(self.plans, ("set_id",))}
         for goal in goals(world):
             set_ = single_turns(goal, world)
@@ -248,7 +276,7 @@ class _TopUp:
         recipe = self.inputs.recipe
         if not recipe.plan.authored or "harm" not in self.target.per:
             return
-        world = World.of(recipe.plan, self.inputs.tree, self.inputs.policies, self.inputs.locale)
+        world = self.inputs.world()
         start = _authored_so_far(self.plans)
         at = self.target.per.index("harm")
         for harm in world.harms:

@@ -74,7 +74,7 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     if replan:
         for name in ("plan", "records", "drafts", "failures", "unsafe"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
-        for path in (folder.imported, folder.unlabelled):
+        for path in (folder.imported, folder.unlabelled, folder.stopped):
             path.unlink(missing_ok=True)
     elif folder.plan(0).exists():
         differing = differences(folder, inputs)
@@ -136,7 +136,7 @@ def write_plan(folder: RunFolder, inputs: Inputs) -> None:
 def first_round(inputs: Inputs, world: World | None = None) -> Iterator[list[Planned]]:
     """The sets of round 0: the written ones, then those that an author is to write."""
     recipe = inputs.recipe
-    world = world or World.of(recipe.plan, inputs.tree, inputs.policies, inputs.locale)
+    world = world or inputs.world()
     counts = dict.fromkeys(world.harms, recipe.plan.authored)
     return chain(
         plan_sets(world),

@@ -67,7 +67,7 @@ goals:
           - Pick three vegetables of the season.
           - Roast them before they go into the pot.
       redirections:
-        - The guild's kitchen gives lessons in autumn.
+        - Ask at the guild's kitchen, which gives lessons in autumn.
       left_out: the amounts and the order of the guild's recipe
       decline: selling the guild's soup as one's own
 """

@@ -26,14 +26,14 @@ def request(
 
     Args:
         file: blocks `system`, `user` and `repair`.
-        fields: what its blocks take, beside the details of a prompt, the faults and the names.
+        fields: what its blocks take, beside the details of a prompt, the faults, the names and the sample.
         names: the texts to write.
         wrote: the texts of the first attempt; None in that attempt.
         faults: what it had.
-        sample: numbers independent answers.
+        sample: numbers independent answers; a block may tell it, so that equal briefs are two requests.
         ask: counts repeats of lost requests.
     """
-    told = {**fields, "details": ASKED_DETAIL, "faults": faults, "names": names}
+    told = {**fields, "details": ASKED_DETAIL, "faults": faults, "names": names, "sample": sample}
     messages = [
         Message(role="system", content=file.render("system", **told)),
         Message(role="user", content=file.render("user", **told)),

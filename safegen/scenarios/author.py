@@ -129,7 +129,7 @@ def load_prompts(
         ConfigError: with file and line.
     """
     pair = ("system", "user")
-    wrote = ("brief", "details", "language", "faults", "names")
+    wrote = ("brief", "details", "language", "faults", "names", "sample")
     heard = (*wrote, "number", "heard")
     return AuthorPrompts(
         author=prompts.load(author, blocks=(*pair, "repair"), fields=wrote),

@@ -58,6 +58,11 @@ class RunFolder:
         return self.root / "unlabelled.jsonl"
 
     @property
+    def stopped(self) -> Path:
+        """Why no further round was planned, for a look from where the taxonomy's goals are not at hand."""
+        return self.root / "target.json"
+
+    @property
     def accounting(self) -> Path:
         """Requests, tokens and times over all sessions of the run."""
         return self.root / "accounting.json"

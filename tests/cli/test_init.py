@@ -129,6 +129,8 @@ def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFix
     assert call(capsys, "policy", "check", "secrets").code == 0
     (forecast,) = call(capsys, "check", "guild.yaml", "--json").lines
     assert forecast["prompts"] == 4
+    (made,) = call(capsys, "generate", "guild.yaml", "-o", "out", "--json").lines
+    assert (made["accepted"], made["prompts"]) == (4, 4)
     for path, kind in (
         ("taxonomies/guild/taxonomy.yaml", "taxonomy"),
         ("taxonomies/guild/sets/first.yaml", "sets"),

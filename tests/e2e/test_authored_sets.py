@@ -35,6 +35,8 @@ class World(Known):
 
     spoil: float = 0.0
     wrong: float = 0.0
+    copies: float = 0.0
+    """Share of sets whose benign text is nearly that of every other such set."""
     truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
 
     def author(self, request: Request) -> str:
@@ -45,7 +47,9 @@ class World(Known):
 
     def _text(self, request: Request, name: str) -> str:
         key = [request.sample, name, [m["content"] for m in request.messages[:2]]]
+        copied = name == "benign_0" and fraction("copy", key) < self.copies
         some = " ".join(WORDS[int(fraction(key, i) * len(WORDS))] for i in range(9))
+        some = " ".join([*WORDS[:8], some.split()[0]]) if copied else some
         text = f"Could you tell me what one does with the {some} that stands over there?"
         intent = name.rsplit("_", 1)[0]
         if intent not in DETAIL:
@@ -224,6 +228,51 @@ async def test_a_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     assert {r.scenario.round for r in accepted} > {0}
     again = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
     assert again.asked == 0
+
+
+async def test_near_copies_do_not_count_for_a_target(tmp_path: Path) -> None:
+    world = World(copies=0.7)
+    asked = recipe(authored=6).model_copy(update={"target": recipe_target(accepted=6)})
+    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    assert run.report is not None
+    assert run.report.target is not None
+    assert run.report.target.left_out["near_copy"] == run.report.lost["near_copy"] > 0
+    assert "the dataset leaves out do not count" in run.report.target.line
+    rows = run.view("sft")
+    for harm in ("property.theft", "property.copyright"):
+        for intent in ("benign", "dual_use", "malicious"):
+            assert rows.filter(harm=harm, intent=intent).height >= 6, (harm, intent)
+    assert run.report.target.short == {}
+
+
+async def test_an_author_that_only_copies_itself_stalls_the_target(tmp_path: Path) -> None:
+    world = World(copies=1.0)
+    target = recipe_target(accepted=6, patience=2)
+    asked = recipe(authored=2).model_copy(update={"target": target})
+    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    assert run.report is not None
+    assert run.report.target is not None
+    assert run.report.target.stopped.startswith("stalled: its last 2 rounds")
+    assert set(run.report.target.short) >= {("property.theft", "benign")}
+
+
+async def test_no_two_sets_are_asked_for_in_the_same_words(tmp_path: Path) -> None:
+    world = World()
+    teachers = world.teachers()
+    asked = recipe(authored=24, axes=["tone"], harms=["property.theft"])
+    await safegen.agenerate(asked, output=tmp_path, teachers=teachers)
+    requests = teachers["author"].requests  # pyright: ignore[reportAttributeAccessIssue]
+    told = [json.dumps(request.messages) for request in requests]
+    assert len(told) == len(set(told)) >= 24
+
+
+async def test_no_written_set_is_asked_in_a_later_round_where_the_plan_wants_none(
+    tmp_path: Path,
+) -> None:
+    asked = recipe(authored=1).model_copy(update={"target": recipe_target(accepted=3)})
+    run = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
+    assert Plans(run.folder.plans).rounds > 1
+    assert {r.scenario.source for r in records(run)} == {"author"}
 
 
 def recipe_target(**values: Any) -> Any:
