@@ -17,7 +17,7 @@ from safegen.hints import hints, overrides
 from safegen.inputs import PLACES, Inputs, make_teacher, roles
 from safegen.policy.compile import instructions
 from safegen.recipe import PluginRef
-from safegen.rounds import decide
+from safegen.rounds import is_due
 from safegen.scenarios.certificate import Certificate, certificate
 from safegen.scenarios.coverage import Cell, facts
 from safegen.scenarios.dialogues import in_dialogue
@@ -297,6 +297,6 @@ def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
     done = len([n for n in folder.finished() if n < shards])
     if differing:
         return FolderState(folder.output, "edited", shards, done, differing)
-    due = done == shards and decide(folder, inputs.recipe).goes_on
+    due = done == shards and is_due(folder, inputs)
     state: State = "round" if due else "complete" if done == shards else "resumes"
     return FolderState(folder.output, state, shards, done)

@@ -192,6 +192,12 @@ def _at(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:
     return {"rounds": plans.rounds, "short": [[*cell, n] for cell, n in sorted(short.items())]}
 
 
+def is_due(folder: RunFolder, inputs: Basis) -> bool:
+    """Whether `generate` would plan another round, with something left to ask in it."""
+    decided = decide(folder, inputs.recipe)
+    return decided.goes_on and _why(folder, inputs, decided) is None
+
+
 def next_round(folder: RunFolder, inputs: Inputs) -> bool:
     """Plan one more round, if the target asks for one; False where nothing is left to ask."""
     decided = decide(folder, inputs.recipe)

@@ -112,13 +112,13 @@ class Counted(NamedTuple):
     under: int
     """Prompts that were made under the old spec."""
     orphans: dict[str, str]
-    """Leaf by id of the prompts whose leaf the new spec does not cover."""
+    """Leaf by id of the prompts whose leaf neither the new spec nor another one of the run covers."""
 
 
 def _counted(run: Path, old: Policy, new: Policy) -> Counted:
     basis = api.basis(api.open_run(run))
     harms = basis.tree.harms
-    made_under = [p for p in basis.policies if p.spec.policy == old.spec.policy]
+    before, after = _specs(basis.policies, old, new)
     leaves: dict[str, str] = {}
     size = Counter[str]()
 
@@ -127,14 +127,31 @@ def _counted(run: Path, old: Policy, new: Policy) -> Counted:
             if item.first:  # further candidates of a prompt that was there before
                 continue
             size["prompts"] += 1
-            size["under"] += item.expectation.policy_id.split("@")[0] == old.spec.policy
-            if not new.covers(item.scenario.harm):
+            size["under"] += _made_under(item.expectation, old)
+            if not any(spec.covers(item.scenario.harm) for spec in after):
                 leaves[item.scenario.scenario_id] = item.scenario.harm
             yield item
 
-    found = affected(planned(), old=[old, *made_under], new=[new], harms=harms)
+    found = affected(planned(), old=before, new=after, harms=harms)
     orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in found.orphans}
     return Counted(found, run, old, new, size["prompts"], size["under"], orphans)
+
+
+def _specs(
+    run: Sequence[Policy], old: Policy, new: Policy
+) -> tuple[Sequence[Policy], Sequence[Policy]]:
+    """The specs of a run before the edit and after it; the two alone where the run knows no such spec.
+
+    The others matter where a leaf goes from one spec to another.
+    """
+    if all(one.spec.policy != old.spec.policy for one in run):
+        return [old], [new]
+    names = (old.spec.policy, new.spec.policy)
+    return [old, *run], [new, *(one for one in run if one.spec.policy not in names)]
+
+
+def _made_under(expectation: Expectation, policy: Policy) -> bool:
+    return expectation.policy_id.split("@")[0] == policy.spec.policy
 
 
 def _put_rows(out: Console, rows: Counted, *, ids: bool) -> None:
@@ -142,7 +159,8 @@ def _put_rows(out: Console, rows: Counted, *, ids: bool) -> None:
     groups: dict[tuple[Redo, tuple[str, ...]], list[Row]] = {}
     for row in rows.affected.rows:
         groups.setdefault((row.redo, _change(row)), []).append(row)
-    stay = rows.under - len(rows.affected.rows) - len(rows.orphans)
+    own = sum(_made_under(row.before, rows.old) for row in rows.affected.rows)
+    stay = rows.under - own - len(rows.orphans)
     named = f"{number(rows.under)} of {plural(rows.prompts, 'prompt')} in {rows.run}"
     put(out, "", word(f"{named} were made under {rows.old.spec.policy}", "bold"))
     for redo, (to_do, _) in TO_DO.items():
@@ -153,7 +171,7 @@ def _put_rows(out: Console, rows: Counted, *, ids: bool) -> None:
                 _group(out, f"{plural(len(found), 'prompt')} {to_do}", told, leaves, named)
     if rows.orphans:
         head = f"{plural(len(rows.orphans), 'prompt')} of leaves that {rows.new.spec.policy} does not cover"
-        told = ("nothing is said; a recipe needs another spec for these leaves",)
+        told = ("nor does another spec of the run; the recipe needs one for these leaves",)
         _group(out, head, told, Counter(rows.orphans.values()), list(rows.orphans) if ids else [])
     if stay:
         put(out, "", word(f"  {plural(stay, 'prompt')} as they are".strip()))
@@ -167,6 +185,9 @@ def _change(row: Row) -> tuple[str, ...]:
     outcomes = _outcome(before), _outcome(after)
     parts = [f"{outcomes[0]} → {outcomes[1]}"] if outcomes[0] != outcomes[1] else []
     parts += _required(before, after)
+    specs = [one.policy_id.split("@")[0] for one in (before, after)]
+    if specs[0] != specs[1]:
+        parts.insert(0, f"spec {specs[0]} → {specs[1]}")
     if not parts:
         return (f"expectation as it is; {TO_DO[row.redo][1]}",)
     return (*parts, f"by {', '.join(before.rule_ids)} → {', '.join(after.rule_ids)}")

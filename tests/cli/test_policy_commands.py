@@ -184,8 +184,39 @@ def test_diff_says_which_rows_change_from_what_to_what(small: Path, tmp_path: Pa
 def test_diff_says_in_words_that_leaves_are_not_covered(small: Path) -> None:
     told = run("policy", "diff", "security", "deceit", "--run", str(small)).stdout
     assert "13 prompts of leaves that deceit does not cover" in told
-    assert "a recipe needs another spec for these leaves" in told
+    assert "nor does another spec of the run; the recipe needs one for these leaves" in told
     assert "cyber.malware 13" in told
+
+
+def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
+    small: Path, tmp_path: Path
+) -> None:
+    harms = next(
+        line
+        for line in assets.find("policies", "violence").read_text().splitlines(keepends=True)
+        if line.startswith("harms: ")
+    )
+    wider = edit(tmp_path, "violence", harms, harms.replace("[", "[cyber.malware, "))
+    told = run("policy", "diff", "violence", wider, "--run", str(small), "--json")
+    (rows,) = objects(told)
+    changes = rows["rows"]["changes"]  # type: ignore[index]
+    assert {(c["harm"], c["redo"]) for c in changes} >= {("cyber.malware", "draft")}
+    assert len([c for c in changes if c["harm"] == "cyber.malware"]) == 13
+    plain = run("policy", "diff", "violence", wider, "--run", str(small)).stdout
+    assert "spec security → violence" in plain
+    recipe = {
+        "name": "wide",
+        "policies": ["security", wider],
+        "plan": {"harms": ["cyber.malware", "weapons.explosives"]},
+    }
+    safegen.generate(Recipe.model_validate(recipe), output=tmp_path / "wide", until="expand")
+    (back,) = objects(
+        run("policy", "diff", wider, "violence", "--run", str(tmp_path / "wide"), "--json")
+    )
+    assert back["rows"]["orphans"] == []  # type: ignore[index]
+    assert sorted(c["scenario_id"] for c in back["rows"]["changes"]) == sorted(  # type: ignore[index]
+        c["scenario_id"] for c in changes
+    )
 
 
 def test_ids_of_no_run_are_refused() -> None:
