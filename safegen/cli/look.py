@@ -34,6 +34,7 @@ from safegen.errors import StoreDamaged, UserError
 from safegen.forecast import FolderState, Forecast, TeacherFacts, forecast
 from safegen.inputs import Inputs, check_drafters, read_inputs
 from safegen.losses import losses
+from safegen.recipe import Target
 from safegen.session import EMPTY
 from safegen.store import plan
 from safegen.store.folder import read_json
@@ -109,9 +110,7 @@ def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, Rend
         yield "override", word(told)
     if found.size.certificate is not None:
         yield "coverage", _certificate(found.size.certificate)
-    yield "calls", _calls(inputs, found)
-    if found.author_calls:
-        yield "", _authoring(found)
+    yield from _calls(inputs, found)
     for teacher in found.teachers:
         yield teacher.role, _teacher(teacher)
         if teacher.key:
@@ -143,6 +142,13 @@ def _authoring(found: Forecast) -> str:
     )
 
 
+def _rounds(target: Target) -> str:
+    return (
+        f"at most {plural(target.rounds, 'round')} more (`target.rounds`) ask for what cells of the target"
+        " lack; `budget` may bound all of it"
+    )
+
+
 def _certificate(found: Certificate) -> str:
     counts = found.counts
     possible = counts.total - counts.void
@@ -150,12 +156,15 @@ def _certificate(found: Certificate) -> str:
     return f"{told} ({share(counts.covered, possible)}); {number(counts.void)} make no sense"
 
 
-def _calls(inputs: Inputs, found: Forecast) -> str:
-    plan_ = inputs.recipe.plan
-    told = f"{plural(found.drafts, 'draft')} ({plan_.candidates} per prompt)"
-    return told + (
-        f", at most {number(found.calls)} with revisions" if inputs.recipe.revise else ""
-    )
+def _calls(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, str]]:
+    recipe = inputs.recipe
+    told = f"{plural(found.drafts, 'draft')} ({recipe.plan.candidates} per prompt)"
+    most = f", at most {number(found.calls)} with revisions" if recipe.revise else ""
+    yield "calls", told + most
+    if found.author_calls:
+        yield "", _authoring(found)
+    if recipe.target is not None:
+        yield "", f"in the first round; {_rounds(recipe.target)}"
 
 
 def _teacher(teacher: TeacherFacts) -> str:
@@ -209,6 +218,7 @@ def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
         "author_calls_at_most": found.author_calls,
         "label_calls_at_most": found.label_calls,
         "hints": list(found.hints),
+        "further_rounds_at_most": inputs.recipe.target.rounds if inputs.recipe.target else 0,
         "prompt_tokens_estimate": found.prompt_tokens,
         "answer_tokens_at_most": found.answer_tokens,
         "teachers": [asdict(t) for t in found.teachers],

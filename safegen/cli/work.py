@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,14 +108,24 @@ def _nothing_lost(run: Run, *, json: bool) -> int:
     if dropped:
         line += (
             f". {plural(sum(dropped.values()), 'prompt')} dropped before drafting"
-            f" ({counted(dropped)}) would be dropped again; another author or `seed` with"
-            " `generate --replan` writes others"
+            f" ({counted(dropped)}) would be dropped again; {_way(dropped)}"
         )
     print_line(sys.stderr, line)
     if json:
         told = {"output": str(run.output), "lost": dict[str, int](), "requests": 0}
         sys.stdout.write(json_line(told | {"never_drafted": dict(dropped)}))
     return 0
+
+
+def _way(dropped: Mapping[str, int]) -> str:
+    """What leads on where asking anew does not: a turn hangs on its answer before, a set on its author."""
+    ways = {
+        "no_answer_before": "a turn of a conversation follows an accepted answer to the one before: see why"
+        " that was not accepted (`safegen show --rejected`)",
+        "": "another author or `seed` with `generate --replan` writes others",
+    }
+    kinds = dict.fromkeys(reason if reason in ways else "" for reason in dropped)
+    return "; ".join(ways[kind] for kind in kinds)
 
 
 def _run(

@@ -13,6 +13,7 @@ from safegen.errors import AssetNotFound, BudgetSpent
 from safegen.losses import losses, lost_prompts
 from safegen.recipe import Recipe
 from safegen.teachers.scripted import scripted
+from safegen.types import Teacher
 from tests.e2e.runs import cli
 from tests.e2e.test_authored_sets import World, recipe
 
@@ -120,3 +121,22 @@ async def test_teachers_of_the_caller_count_and_are_bound_by_the_budget(tmp_path
     bound = Recipe.model_validate(values | {"budget": {"requests": 1}})
     with pytest.raises(BudgetSpent):
         await safegen.agenerate(bound, output=tmp_path / "other", teachers=drafter)
+
+
+async def test_turns_that_follow_no_accepted_answer_are_sent_to_that_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk = Recipe.model_validate(
+        {
+            "name": "talk",
+            "plan": {"harms": ["property.*"], "sets_per_harm": 0, "dialogues": ["persistence"]},
+            "validators": ["length_bounds"],
+        }
+    )
+    teachers: dict[str, Teacher] = {"drafter": scripted(lambda _: "No.")}
+    run = await safegen.agenerate(talk, output=tmp_path / "out", teachers=teachers)
+    assert set(losses(run.folder).dropped) == {"no_answer_before"}
+    again = cli(capsys, "retry", str(run.output))
+    assert again.code == 0
+    assert "follows an accepted answer to the one before" in again.err
+    assert "another author" not in again.err
