@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from safegen.inputs import Inputs
 from safegen.policy.spec import fitting_specs
 from safegen.scenarios.world import chosen_harms
+from safegen.views import preference
 
 
 def hints(inputs: Inputs) -> tuple[str, ...]:
@@ -69,8 +70,9 @@ def _unused(inputs: Inputs) -> Iterator[str]:
 def _views(inputs: Inputs) -> Iterator[str]:
     recipe = inputs.recipe
     views = [view.use for view in recipe.views]
-    if "preference" in views and recipe.one_draft:
-        yield "`preference` needs two drafts of a prompt; set `plan.candidates` to 2 or more"
+    without = not preference.FAULTS & {ref.use for ref in recipe.validators}
+    if "preference" in views and (recipe.one_draft or without):
+        yield f"`preference` will be empty: {preference.why_empty(recipe)}"
     if recipe.plan.dialogues and "sft" in views and "prompt_completion" not in views:
         yield (
             "`sft` leaves out turns after a written assistant turn and repeats earlier answers of a conversation;"

@@ -18,7 +18,7 @@ from safegen.errors import UserError
 from safegen.forecast import CHARS_PER_TOKEN, Forecast, forecast
 from safegen.inputs import Inputs, check_teachers
 from safegen.recipe import Recipe
-from safegen.scenarios.sets import shards
+from safegen.scenarios.sets import shards, why_empty
 from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.types import Planned, Record, Teacher
@@ -103,7 +103,7 @@ async def preview(
     whole = _Counted()
     chosen = choose(whole.each(session.first_round(inputs)), min(sets, MOST))
     if not chosen:
-        raise UserError(session.EMPTY)
+        raise UserError(why_empty(inputs.world()))
     with tempfile.TemporaryDirectory(prefix="safegen-preview-") as place:
         folder = RunFolder(Path(place))
         folder.root.mkdir()

@@ -15,6 +15,8 @@ class Progress:
     accepted: int = 0
     shards_done: int = 0
     shards_planned: int = 0
+    round: int = 0
+    """Number of the round that is worked on; 0 is the first."""
     what: str = "drafts"
     """What is planned and done."""
     resumed: bool = False

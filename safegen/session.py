@@ -20,7 +20,7 @@ from safegen.recipe import Recipe
 from safegen.scenarios import axes as axes_file
 from safegen.scenarios.authored import authored_probes, authored_sets
 from safegen.scenarios.authored_dialogues import authored_dialogues
-from safegen.scenarios.sets import plan_sets, shards
+from safegen.scenarios.sets import plan_sets, shards, why_empty
 from safegen.scenarios.world import World
 from safegen.store import plan
 from safegen.store.folder import RunFolder
@@ -28,7 +28,6 @@ from safegen.store.journal import Journal, Lock
 from safegen.teachers._layers import Meter
 from safegen.types import Planned, Teacher, Usage
 
-EMPTY = "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
 Until = Literal["expand", "draft", "validate"]
 
 
@@ -130,7 +129,7 @@ def write_plan(folder: RunFolder, inputs: Inputs) -> None:
     plan.write(first, shards(first_round(inputs), candidates=inputs.recipe.plan.candidates))
     if plan.size(first)[1] == 0:
         first.unlink()
-        raise UserError(EMPTY)
+        raise UserError(why_empty(inputs.world()))
 
 
 def first_round(inputs: Inputs, world: World | None = None) -> Iterator[list[Planned]]:
@@ -205,6 +204,7 @@ def unfinished(
     todo = [n for n in range(count) if n not in finished]
     left = sum(len(plans.read(n)) for n in todo) if finished else scenarios
     return todo, Progress(
+        round=plans.round_of(todo[0]) if todo else 0,
         planned=left * recipe.plan.candidates,
         shards_planned=len(todo),
         resumed=folder.journal.exists(),

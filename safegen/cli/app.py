@@ -136,10 +136,8 @@ def show(
         str | None,
         typer.Argument(metavar="[ID]", help="Start of a scenario, draft, set or goal id."),
     ] = None,
-    accepted: Annotated[
-        bool | None,
-        typer.Option("--accepted/--rejected", help="Accepted drafts only, or rejected ones."),
-    ] = None,
+    accepted: Annotated[bool, typer.Option("--accepted", help="Accepted drafts only.")] = False,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Rejected drafts only.")] = False,
     mode: Annotated[
         Literal["direct_answer", "safe_completion", "refuse_redirect"] | None,
         typer.Option(help="Expected mode."),
@@ -168,7 +166,8 @@ def show(
     """Show records: expected, delivered, found."""
     from safegen.cli import records
 
-    wanted = records.Wanted(id, accepted, mode, intent, harm, reason)
+    taken = records.one_of(accepted=accepted, rejected=rejected)
+    wanted = records.Wanted(id, taken, mode, intent, harm, reason)
     records.show(folder, wanted, limit=limit, reveal=reveal, why=why, json=json)
 
 

@@ -26,6 +26,7 @@ from safegen.cli.screen import (
     word,
 )
 from safegen.types import MODES
+from safegen.views import preference
 
 if TYPE_CHECKING:
     from safegen.api import Run
@@ -177,8 +178,8 @@ def _requests(items: Mapping[str, int]) -> str:
 
 
 def _empty(view: str, run: Run) -> str:
-    way = "; pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
-    return "empty, left out" + (way if view == "preference" and run.recipe.one_draft else "")
+    why = f"; {preference.why_empty(run.recipe)}" if view == "preference" else ""
+    return f"empty, left out{why}"
 
 
 def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:

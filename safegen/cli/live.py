@@ -50,6 +50,7 @@ class Seen(NamedTuple):
     shards_planned: int
     what: str = "drafts"
     resumed: bool = False
+    round: int = 0
 
     @property
     def over(self) -> bool:
@@ -63,6 +64,13 @@ class Seen(NamedTuple):
 
     def opening(self) -> str:
         """Say what is about to be done."""
+        return self._of_round() + self._opening()
+
+    def _of_round(self) -> str:
+        """Which round it is, from the second one on: it asks for what a target lacks."""
+        return f"round {self.round + 1}: " if self.round else ""
+
+    def _opening(self) -> str:
         if self.what == "drafts":
             shards = plural(self.shards_planned, "shard")
             if self.resumed:
@@ -79,7 +87,7 @@ class Seen(NamedTuple):
 
     def heads(self) -> list[str]:
         """Say how far it is."""
-        done = f"{number(self.done)}/{number(self.planned)} {self.what}"
+        done = f"{self._of_round()}{number(self.done)}/{number(self.planned)} {self.what}"
         shards = [f"{self.shards}/{self.shards_planned} shards"] if self.what == "drafts" else []
         return [f"{done} ({share(self.done, self.planned)})", *shards]
 
@@ -150,7 +158,8 @@ class Counters:
             shards=progress.shards_done,
             shards_planned=progress.shards_planned,
             what=progress.what,
-            resumed=progress.resumed,
+            resumed=progress.resumed and not progress.round,
+            round=progress.round,
         )
 
 
@@ -162,17 +171,17 @@ class PlainLines:
     say: Callable[[str], None]
     now: Clock = time.monotonic
     said_at: float = 0.0
-    said_what: str = ""
-    """The stage that was opened last."""
+    said: tuple[str, int] = ("", 0)
+    """The stage and round that were opened last."""
 
     def tick(self) -> None:
         """Say a line if one is due."""
         seen = self.counters.read()
         if seen is None or seen.idle:
             return
-        if self.said_what != seen.what:
+        if self.said != (seen.what, seen.round):
             self.say(seen.opening())
-            self.said_at, self.said_what = self.now(), seen.what
+            self.said_at, self.said = self.now(), (seen.what, seen.round)
         elif self.now() - self.said_at >= PLAIN_EVERY_S:
             self.say(seen.line())
             self.said_at = self.now()

@@ -29,24 +29,23 @@ from safegen.cli.screen import (
     table_fits,
     word,
 )
-from safegen.covered import certificate_json
+from safegen.covered import certificate_json, planned_rows
 from safegen.errors import StoreDamaged, UserError
 from safegen.forecast import FolderState, Forecast, TeacherFacts, forecast
 from safegen.inputs import Inputs, check_drafters, read_inputs
 from safegen.losses import losses
 from safegen.recipe import Target
-from safegen.session import EMPTY
+from safegen.scenarios.sets import why_empty
 from safegen.store import plan
 from safegen.store.folder import read_json
 from safegen.types import MODES
 
 if TYPE_CHECKING:
     from safegen.scenarios.certificate import Certificate
-    from safegen.store.folder import RunFolder
 
 # Any: what accounting.json and manifest.json hold was written by some version of safegen.
 Json = dict[str, Any]
-SPENT = "prompt_tokens completion_tokens requests retries seconds sessions".split()
+SPENT = "prompt_tokens completion_tokens requests retries seconds".split()
 
 
 def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
@@ -55,7 +54,7 @@ def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: boo
     check_drafters(inputs)
     found = forecast(inputs, output=output)
     if not found.size.prompts:
-        raise UserError(EMPTY)
+        raise UserError(why_empty(inputs.world()))
     if json:
         sys.stdout.write(json_line(_forecast_json(inputs, found)))
         return
@@ -291,15 +290,17 @@ def status(folder: Path, *, json: bool) -> None:
 
 
 def _status(run: api.Run) -> Json:
-    shards, prompts = _planned(run.folder)
-    lost = losses(run.folder)
+    plans = plan.Plans(run.folder.plans)
+    shards, lost = plans.shards, losses(run.folder)
+    firsts = [not row["first"] for row in planned_rows(plans, ("first",))]
     return {
         "recipe": run.recipe.name,
         "version": run.recipe.version,
         "output": str(run.output),
         "planned": run.folder.plan(0).exists(),
-        "prompts": prompts,
-        "drafts": prompts * run.recipe.plan.candidates,
+        "rounds": plans.rounds,
+        "prompts": sum(firsts),  # a prompt that a later round asks again is one prompt
+        "drafts": len(firsts) * run.recipe.plan.candidates,
         "shards": shards,
         "shards_done": len([n for n in run.folder.finished() if n < shards]),
         "shards_drafted": len([n for n in range(shards) if run.folder.drafts(n).exists()]),
@@ -310,16 +311,13 @@ def _status(run: api.Run) -> Json:
     }
 
 
-def _planned(folder: RunFolder) -> tuple[int, int]:
-    plans = plan.Plans(folder.plans)
-    return plans.shards, plans.scenarios
-
-
 def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableType]]:
     if not told["planned"]:
         yield "plan", "not planned yet"
     else:
-        yield "plan", f"{plural(told['prompts'], 'prompt')}, {plural(told['drafts'], 'draft')}"
+        rounds = f" in {told['rounds']} rounds" if told["rounds"] > 1 else ""
+        drafts = plural(told["drafts"], "draft")
+        yield "plan", f"{plural(told['prompts'], 'prompt')}, {drafts}{rounds}"
         drafted = told["shards_drafted"]
         more = f", {number(drafted)} drafted and not judged yet" if drafted else ""
         yield "shards", f"{told['shards_done']} of {told['shards']} done{more}"
@@ -330,12 +328,12 @@ def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableTyp
         yield "dropped", word(listed, "yellow")
     spent: Json = told["accounting"]
     if spent:
-        given, come, requests, retries, seconds, sessions = (_figure(spent, name) for name in SPENT)
+        given, come, requests, retries, seconds = (_figure(spent, name) for name in SPENT)
         yield (
             "spent",
             f"{plural(requests, 'request')} ({plural(retries, 'repeat')}),"
             f" {short(given)} tokens in, {short(come)} out,"
-            f" {clock(seconds)} in {plural(sessions, 'session')}",
+            f" at least {clock(seconds)} of work",
         )
     rows = [f"{view} {told_}" for view, told_ in _rows(_manifest(run.output))]
     yield "dataset", "; ".join(rows) if told["dataset"] else "not built yet"

@@ -24,8 +24,10 @@ from safegen.errors import AssetNotFound, UserError
 from safegen.losses import Lost, lost_prompts
 from safegen.policy.spec import Policy
 from safegen.store.columns import record_row
+from safegen.taxonomy import Taxonomy
 from safegen.types import Expectation, Record, Scenario, Verdict
 from safegen.validators import _elements
+from safegen.yamlfile import did_you_mean
 
 DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
 ASSISTANCE = {
@@ -90,6 +92,26 @@ class Wanted:
         return fits and named and self._in_harm(scenario.harm)
 
 
+def one_of(*, accepted: bool, rejected: bool) -> bool | None:
+    """Which drafts are wanted; None is both.
+
+    Raises:
+        UserError: both flags were given.
+    """
+    if accepted and rejected:
+        raise UserError("no draft is accepted and rejected; keep one of `--accepted`, `--rejected`")
+    return accepted if accepted or rejected else None
+
+
+def _check_harm(harm: str | None, tree: Taxonomy) -> None:
+    leaves = [*tree.harms]
+    known = [*leaves, *dict.fromkeys(name.split(".")[0] for name in leaves)]
+    if harm is not None and harm.removesuffix(".*") not in known:
+        raise UserError(
+            f"--harm: `{tree.file.taxonomy}` has no leaf or domain `{harm[:60]}`{did_you_mean(harm, known)}"
+        )
+
+
 def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, json: bool) -> None:
     """Print the first records that fit, with the clause that decided if `why`.
 
@@ -101,6 +123,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     if not run.folder.finished():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
     basis = api.basis(run)
+    _check_harm(wanted.harm, basis.tree)
     say_what_differs(basis)
     says = {} if json else sentences(basis.policies)
     explained = policy_look.why(basis) if why else None

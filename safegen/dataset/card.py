@@ -15,6 +15,7 @@ from safegen.dataset.manifest import Facts
 from safegen.dataset.markdown import cell, table
 from safegen.recipe import Recipe
 from safegen.types import INTENTS, MODES
+from safegen.views import preference
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 DEMO = (
@@ -72,7 +73,7 @@ def card(
         *_opening(facts, recipe, taxonomy),
         "## Rows",
         _rows(facts),
-        *_empty(facts),
+        *_empty(facts, recipe),
         *_without_row(facts, leaves_out),
         *([CONVERSATIONS.format(count=facts.later_turns)] if facts.later_turns else []),
         *_imported(facts),
@@ -156,11 +157,12 @@ def _rows(facts: Facts) -> str:
     return table(("view", *SPLITS), lines)
 
 
-def _empty(facts: Facts) -> Iterator[str]:
+def _empty(facts: Facts, recipe: Recipe) -> Iterator[str]:
     views = filled(facts)
     for view in facts.rows:
         if view not in views:
-            yield f"The view {cell(view)} came out empty and is left out."
+            why = f": {preference.why_empty(recipe)}" if view == "preference" else ""
+            yield f"The view {cell(view)} came out empty and is left out{why}."
 
 
 def _without_row(facts: Facts, leaves_out: Mapping[str, str]) -> Iterator[str]:

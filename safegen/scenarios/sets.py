@@ -99,6 +99,32 @@ def left_out(world: World) -> dict[Profile, int]:
     return {profile: n for profile, n in counts.items() if n}
 
 
+def why_empty(world: World) -> str:
+    """Why a plan over this world asks for nothing, and what would change that."""
+    plan = world.plan
+    if not world.harms:
+        return "the plan is empty: the leaves of `plan.harms` are red lines, which are never asked; name others"
+    barred = [harm for harm in world.harms if not world.profiles(harm)]
+    if len(barred) == len(world.harms):
+        profiles, named = ", ".join(plan.profiles), ", ".join(barred)
+        return (
+            f"the plan is empty: under {profiles} nothing of {named} is ever asked (`not_under` in the"
+            " taxonomy); choose other `plan.harms` or `plan.profiles`"
+        )
+    if plan.sets_per_harm == 0:
+        return (
+            "the plan is empty: `plan.sets_per_harm: 0` takes no written set and nothing else is asked for;"
+            " raise it, or set `plan.authored`, `plan.dialogues` or `plan.contrast`"
+        )
+    if left := left_out(world):
+        told = ", ".join(f"{n:,} under {profile}" for profile, n in left.items())
+        return (
+            f"the plan is empty: the words of the written prompts contradict the profile ({told}), and a set"
+            " goes whole; add a profile, or have an author write sets (`plan.authored`)"
+        )
+    return "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
+
+
 def shards(sets: Iterable[list[Planned]], *, candidates: int) -> Iterator[list[Planned]]:
     """Group whole sets until a shard asks for `SHARD_DRAFTS` drafts."""
     shard: list[Planned] = []

@@ -1,7 +1,7 @@
 """What a run spent over all its sessions, also those that were killed.
 
 A session that ends writes its counts; one that is killed leaves its replies in the journal, which
-counts what they cost. `journalled` says how much of the journal the file has counted already.
+counts what they cost; its seconds are not known. `journalled` says how much of the journal the file has counted already.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read(path: Path) -> dict[str, object]:
         return {}
     told = read_json(path, remedy=REMEDY)
     journalled = told.get(JOURNALLED, {})
-    counts = [told.get(name, 0) for name in (*COUNTS, "sessions")]
+    counts = [told.get(name, 0) for name in COUNTS]
     if not isinstance(journalled, dict) or not all(
         _is_count(n) for n in (*counts, *cast("dict[str, object]", journalled).values())
     ):
@@ -60,7 +60,6 @@ def write(path: Path, *, before: Usage, session: Usage, kept: Usage, seconds: fl
     told = read(path)
     total: dict[str, object] = {n: getattr(before, n) + getattr(session, n) for n in COUNTS}
     total["seconds"] = round(cast(float, told.get("seconds", 0)) + seconds, 1)
-    total["sessions"] = cast(int, told.get("sessions", 0)) + 1
     total[JOURNALLED] = {
         name: getattr(kept, name) for name in ("requests", "prompt_tokens", "completion_tokens")
     }

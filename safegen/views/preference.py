@@ -16,6 +16,8 @@ from safegen.views._columns import ScenarioGroup, View
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from safegen.recipe import Recipe
+
 TEXT = (
     "set_id goal_id scenario_id policy_id harm domain intent mode language profile "
     "teacher model grade"
@@ -27,6 +29,17 @@ NEEDLESS = "needless refusal"
 """The one finding of `mode_fit` that a safe text can have."""
 UNFIT = frozenset({"declines, then helps", "does not open by declining"})
 """Findings of `refusal_form` on texts that help where nothing may be given."""
+
+
+def why_empty(recipe: Recipe) -> str:
+    """Why a recipe's drafts made no pair, and what would change that."""
+    if recipe.one_draft:
+        return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
+    finders = " or ".join(f"`{name}`" for name in sorted(FAULTS))
+    if not FAULTS & {ref.use for ref in recipe.validators}:
+        return f"a rejected draft is one that {finders} found wrong: name one in `validators`"
+    return f"no draft beside an accepted one was found wrong by {finders} alone"
+
 
 LEAVES_OUT = "no draft answered them worse in a way that a student can learn from"
 

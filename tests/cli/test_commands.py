@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import safegen
+from safegen.recipe import Recipe
+from safegen.store.plan import every
+from safegen.teachers.scripted import scripted
 from tests.cli.kitchen import RECIPE, call, write_recipe
 
 LOSSY = """
@@ -173,6 +177,49 @@ def test_status_is_one_object(finished: Path, capsys: pytest.CaptureFixture[str]
     assert (result["shards"], result["shards_done"], result["dataset"]) == (1, 1, True)
     assert result["lost"] == {}
     assert result["drafts"] == 2 * result["prompts"]
+
+
+async def test_status_counts_a_prompt_that_two_rounds_ask_once(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = Recipe.model_validate(
+        {
+            "name": "twice",
+            "plan": {"harms": ["property.*"], "sets_per_harm": 1},
+            "validators": ["length_bounds"],
+            "target": {"accepted": 3, "rounds": 2, "patience": 2},
+        }
+    )
+    refusing = {"drafter": scripted(lambda _: "No.")}
+    await safegen.agenerate(asked, output="out", teachers=refusing)
+    (told,) = call(capsys, "status", "out", "--json").lines
+    ids = [
+        p.scenario.scenario_id for n in range(3) for p in every(Path(f"out/run/plan/{n}.parquet"))
+    ]
+    assert len(set(ids)) < len(ids)
+    assert (told["rounds"], told["prompts"], told["drafts"]) == (3, len(set(ids)), len(ids))
+    assert "in 3 rounds" in call(capsys, "status", "out").out
+
+
+EMPTY = {
+    "no written sets": ("sets_per_harm: 0", "`plan.sets_per_harm: 0` takes no written set"),
+    "barred": (
+        "harms: [sexual.*], profiles: [minors]",
+        "under minors nothing of sexual.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("keys", "says"), EMPTY.values(), ids=EMPTY.keys())
+@pytest.mark.parametrize("command", ["check", "generate", "preview"])
+def test_an_empty_plan_says_what_emptied_it(
+    command: str, keys: str, says: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_recipe(workdir, f"name: none\nplan: {{{keys}}}\n")
+    told = call(capsys, command, path)
+    assert (told.code, told.out) == (2, "")
+    assert "the plan is empty" in told.err
+    assert says in told.err
 
 
 def test_status_where_no_run_is(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,20 @@ def test_a_pipe_gets_an_opening_line_for_each_stage() -> None:
     assert said == ["1 prompt to be read by labellers", "2 drafts to make in 1 shard"]
 
 
+def test_a_further_round_is_told_as_one() -> None:
+    said: list[str] = []
+    time = Time()
+    counters = Counters(time)
+    lines = PlainLines(counters, said.append, time)
+    counters.watch(Progress(planned=2, done=2, shards_planned=1, shards_done=1), Meter())
+    lines.tick()
+    counters.watch(Progress(planned=9, shards_planned=1, round=1, resumed=True), Meter())
+    lines.tick()
+    lines.end()
+    assert said[:2] == ["2 drafts to make in 1 shard", "round 2: 9 drafts to make in 1 shard"]
+    assert said[2].startswith("round 2: 0/9 drafts")
+
+
 def test_the_line_says_it_all() -> None:
     time = Time()
     counters, progress, meter = at_work(time)

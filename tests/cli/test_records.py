@@ -144,6 +144,23 @@ def test_a_filter_takes_what_fits_and_all_of_it(
     assert found == [row for row in everything if fits(row)] != []
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--accepted", "--rejected"), "keep one of `--accepted`, `--rejected`"),
+        (("--harm", "cyber.intrusoin"), "did you mean `cyber.intrusion`"),
+        (("--harm", "cybr.*"), "no leaf or domain `cybr.*`"),
+    ],
+    ids=["both flags", "typo", "no such domain"],
+)
+def test_a_filter_that_fits_nothing_is_told(
+    options: tuple[str, ...], says: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = call(capsys, "show", finished, *options)
+    assert (told.code, told.out) == (2, "")
+    assert says in told.err
+
+
 def test_more_records_than_asked_for_are_said(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
