@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -52,3 +53,26 @@ class Frozen(BaseModel):
 
     # The docstrings become the descriptions of `safegen schema` and the comments of `safegen init`.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def some(names: Sequence[str]) -> Sequence[str]:
+    """Refuse an empty list, and a name that stands twice.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if not names:
+        raise ValueError("is empty; name one or more, or leave the key out")
+    return once(names)
+
+
+def once(names: Sequence[str]) -> Sequence[str]:
+    """Refuse a name that stands twice.
+
+    Raises:
+        ValueError: one does.
+    """
+    for name in names:
+        if list(names).count(name) > 1:
+            raise ValueError(f"names `{name}` twice; keep one")
+    return names

@@ -12,7 +12,7 @@ from safegen.views import preference
 
 def hints(inputs: Inputs) -> tuple[str, ...]:
     """Everything that is worth a second look; nothing of it keeps a recipe from running."""
-    return (*_same_answers(inputs), *_unused(inputs), *_views(inputs))
+    return (*_idle_specs(inputs), *_same_answers(inputs), *_unused(inputs), *_views(inputs))
 
 
 def overrides(inputs: Inputs) -> tuple[str, ...]:
@@ -25,6 +25,17 @@ def overrides(inputs: Inputs) -> tuple[str, ...]:
             names = ", ".join(p.spec.policy for p in others)
             found.append(f"{harm}: {fitting[0].spec.policy} in place of {names}")
     return tuple(found)
+
+
+def _idle_specs(inputs: Inputs) -> Iterator[str]:
+    """Specs that decide no leaf of the taxonomy."""
+    used = {p.policy_id for h in inputs.tree.harms for p in fitting_specs(inputs.policies, h)}
+    for policy in inputs.policies:
+        if policy.policy_id not in used:
+            yield (
+                f"`policies`: `{policy.spec.policy}` decides no leaf of taxonomy"
+                f" `{inputs.tree.file.taxonomy}`; mend its `harms`, or take it out"
+            )
 
 
 def _same_answers(inputs: Inputs) -> Iterator[str]:

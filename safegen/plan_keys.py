@@ -9,6 +9,7 @@ from typing import Annotated, Literal, cast
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from safegen import yamlfile
+from safegen.fields import some
 from safegen.taxonomy import Frozen, Slug, Text
 from safegen.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent, Profile, TurnStyle
 
@@ -18,7 +19,7 @@ def _named(value: object) -> object:
     if not isinstance(value, list | tuple | dict) or not value:
         return cast(object, value)
     names = list(cast("Sequence[str]", value))
-    for name in _once(names):
+    for name in some(names):
         if name in COMPUTED:
             raise ValueError(f"`{name}` is no axis to vary: {COMPUTED[name]}; take it out")
     return cast(object, value) if isinstance(value, dict) else dict.fromkeys(names)
@@ -75,7 +76,7 @@ def _choice(value: object) -> object:
     values = cast("Sequence[object]", value)
     if not all(isinstance(v, str) for v in values):
         raise ValueError("must be a list of plain values")
-    _once(cast("Sequence[str]", values))
+    some(cast("Sequence[str]", values))
     return values
 
 
@@ -84,16 +85,6 @@ def _is_weight(value: object) -> bool:
         return 0 <= float(cast(str, value)) < inf
     except (TypeError, ValueError):
         return False
-
-
-def _once(names: Sequence[str]) -> Sequence[str]:
-    """Refuse an empty list, and a name that stands twice."""
-    if not names:
-        raise ValueError("is empty; name one or more, or leave the key out")
-    for name in names:
-        if list(names).count(name) > 1:
-            raise ValueError(f"names `{name}` twice; keep one")
-    return names
 
 
 AxisChoice = Annotated[
@@ -106,11 +97,11 @@ AxisChoice = Annotated[
 class Plan(Frozen):
     """Which scenarios, and how many drafts of each."""
 
-    harms: Annotated[tuple[Text, ...], AfterValidator(_once)] = ("*",)
+    harms: Annotated[tuple[Text, ...], AfterValidator(some)] = ("*",)
     """Leaf ids, `domain.*`, or `*` for every leaf that is not a red line."""
-    intents: Annotated[tuple[Intent, ...], AfterValidator(_once)] = INTENTS
+    intents: Annotated[tuple[Intent, ...], AfterValidator(some)] = INTENTS
     """Intents of the prompts that are asked."""
-    profiles: Annotated[tuple[Profile, ...], AfterValidator(_once)] = ("public",)
+    profiles: Annotated[tuple[Profile, ...], AfterValidator(some)] = ("public",)
     """Deployment profiles; each prompt is asked once under each that its words do not contradict."""
     sets_per_harm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """At most this many written sets of a leaf, in the order of the files; default all."""

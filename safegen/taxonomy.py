@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from safegen import assets, yamlfile
 from safegen.errors import ConfigError, UserError
-from safegen.fields import Detail, Frozen, HarmId, Slug, Text
+from safegen.fields import Detail, Frozen, HarmId, Slug, Text, once
 from safegen.goals import Dialogue, DialoguesFile, Goal, GoalsFile, Prompt
 from safegen.types import Profile, Severity, Tier
 
@@ -77,7 +77,7 @@ class Harm(Frozen):
     """Worst realistic outcome."""
     red_line: bool = False
     """Spec-only: never expanded into prompts."""
-    not_under: tuple[Profile, ...] = ()
+    not_under: Annotated[tuple[Profile, ...], AfterValidator(once)] = ()
     """Deployment profiles under which nothing of the leaf is ever asked."""
     crosswalk: Crosswalk
 

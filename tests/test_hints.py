@@ -38,6 +38,10 @@ QUIET: dict[str, dict[str, Any]] = {
     },
 }
 LOUD: dict[str, tuple[dict[str, Any], str]] = {
+    "a spec that decides nothing": (
+        {"policies": [*Recipe.model_fields["policies"].default, "base"], "plan": {"candidates": 2}},
+        "`base` decides no leaf of taxonomy `core`",
+    ),
     "no second draft": ({}, "`preference` will be empty: pairs need two drafts"),
     "nothing that finds an instructive fault": (
         {"plan": {"candidates": 2}, "validators": ["length_bounds"]},

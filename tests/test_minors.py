@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 import safegen as sg
 from safegen import locales, taxonomy
+from safegen.errors import ConfigError
 from safegen.plan_keys import Plan
 from safegen.policy import spec
 from safegen.recipe import Recipe
@@ -58,6 +60,15 @@ def test_nothing_sexual_is_ever_asked_of_a_service_for_the_young() -> None:
 def test_no_set_of_a_barred_leaf_is_planned_where_no_other_profile_is_left() -> None:
     items = every_plan(world("minors"))
     assert items and not [item for item in items if item.scenario.domain == "sexual"]
+
+
+def test_a_profile_that_a_leaf_bars_twice_is_refused_with_its_place(tmp_path: Path) -> None:
+    text = taxonomy.load("core").path.read_text(encoding="utf-8")
+    path = tmp_path / "taxonomy.yaml"
+    path.write_text(text.replace("not_under: [minors]", "not_under: [minors, minors]", 1))
+    line = 1 + text.splitlines().index("        not_under: [minors]")
+    with pytest.raises(ConfigError, match=rf"taxonomy.yaml:{line}:\d+: .*names `minors` twice"):
+        taxonomy.load(str(path))
 
 
 def test_what_a_barred_leaf_loses_is_counted_as_left_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -27,7 +28,7 @@ from safegen.policy.explain import Asked, Explanation, Passed
 from safegen.policy.mode import expect_at
 from safegen.policy.model import Rule, Situation, When
 from safegen.policy.spec import Policy
-from safegen.recipe import Recipe
+from safegen.recipe import Named, Recipe
 from safegen.store import plan
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.types import Expectation, Planned, Record
@@ -81,7 +82,7 @@ def _report(report: Report) -> None:
     if count:
         put(out, word(f"{count} found", "red"))
     if warnings:
-        put(out, word(f"{warnings} to weigh: the spec may be strict there on purpose", "yellow"))
+        put(out, word(f"{warnings} to weigh: what is told may be on purpose", "yellow"))
     if not report.findings:
         put(out, word("nothing found", "green"))
 
@@ -128,10 +129,13 @@ def _asked(
     scenario: str, recipe: str | None, policies: Sequence[str], taxonomy: str | None
 ) -> Asked:
     """A situation by the specs of a recipe, by those that are named, or by every known one."""
-    made = api.load_recipe(recipe) if recipe else None
-    harms = _tree(taxonomy or (made.taxonomy if made else "core")).harms
+    made, at = (api.load_recipe(recipe) if recipe else None), Named(recipe)
+    with nullcontext() if taxonomy or made is None else at.at("taxonomy"):
+        harms = _tree(taxonomy or (made.taxonomy if made else "core")).harms
     named = policies or (made.policies if made else ())
-    asked = explained.parse(scenario, _load(named, harms=scenario), harms)
+    with nullcontext() if policies or made is None else at.at("policies"):
+        specs = _load(named, harms=scenario)
+    asked = explained.parse(scenario, specs, harms)
     if not named and asked.policy.spec.policy not in Recipe.model_fields["policies"].default:
         say(
             f"`{asked.policy.path}` decides here; a recipe goes by it only if its `policies:` names it"

@@ -9,7 +9,7 @@ from pathlib import Path
 from safegen import taxonomy, taxonomy_import
 from safegen.cli.screen import console, facts, json_line, put, word
 from safegen.cli.tables import table, write
-from safegen.taxonomy import Harm
+from safegen.taxonomy import Harm, Taxonomy
 from safegen.taxonomy_import import Head
 
 
@@ -25,6 +25,7 @@ def check(name: str, *, json: bool) -> None:
         "leaves": len(tree.harms),
         "red lines": sum(harm.red_line for harm in tree.harms.values()),
         "goals": goals.total(),
+        "never asked under": _barred(tree),
         "leaves without goals": ", ".join(bare) or "none",
     }
     if json:
@@ -32,6 +33,15 @@ def check(name: str, *, json: bool) -> None:
         return
     out = console(sys.stdout)
     put(out, facts([(key, word(value)) for key, value in told.items()], indent=0))
+
+
+def _barred(tree: Taxonomy) -> str:
+    """Which leaves bar a profile, by profile."""
+    found: dict[str, list[str]] = {}
+    for harm in tree.harms.values():
+        for profile in harm.not_under:
+            found.setdefault(profile, []).append(harm.id)
+    return "; ".join(f"{p}: {', '.join(ids)}" for p, ids in found.items()) or "none"
 
 
 def show(name: str, *, json: bool) -> None:
@@ -45,7 +55,7 @@ def show(name: str, *, json: bool) -> None:
         return
     out = console(sys.stdout)
     put(out, word(f"{tree.file.title}  {tree.file.taxonomy}@{tree.file.version}", "bold"), "")
-    head = ("leaf", "tier", "severity", "goals", "ailuminate", "llama guard", "name")
+    head = ("leaf", "tier", "severity", "not under", "goals", "ailuminate", "llama guard", "name")
     table(out, head, [_row(harm, goals[harm.id]) for harm in tree.harms.values()])
 
 
@@ -53,7 +63,15 @@ def _row(harm: Harm, goals: int) -> tuple[object, ...]:
     marked = "red line" if harm.red_line else goals
     ids = harm.crosswalk.ailuminate, harm.crosswalk.llama_guard
     told = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
-    return (harm.id, harm.tier, harm.severity, marked, *told, harm.name)
+    return (
+        harm.id,
+        harm.tier,
+        harm.severity,
+        ", ".join(harm.not_under) or "-",
+        marked,
+        *told,
+        harm.name,
+    )
 
 
 def import_(

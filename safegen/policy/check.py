@@ -72,7 +72,8 @@ def check(names: Sequence[str], tree: Taxonomy) -> Report:
             sizes = _sizes(policy, tree, *words)
             report.sizes.append(sizes)
             report.findings.extend(placed(policy, list(_advice(policy, tree, sizes))))
-        report.findings.extend(placed(policy, over_refusal(policy, tree), warning=True))
+        weighed = [*_strange(policy, tree), *over_refusal(policy, tree)]
+        report.findings.extend(placed(policy, weighed, warning=True))
     # Of a spec that cannot be read nobody knows the leaves.
     every = not names and len(policies) == len(names_)
     report.findings.extend(_coverage(policies, tree, every=every))
@@ -185,6 +186,17 @@ def _leaves(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
             hint = yamlfile.did_you_mean(harm, known, listed=False)
             said = f"`{harm}` is no leaf that this spec covers{hint}"
             yield Problem("unknown_harm", loc, said)
+
+
+def _strange(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
+    """Names that are nearly those of the taxonomy, in a spec that covers no leaf of it."""
+    if any(policy.covers(harm) for harm in tree.harms):
+        return
+    known = [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)]
+    for index, name in enumerate(policy.spec.harms):
+        if hint := yamlfile.did_you_mean(name, known, listed=False):
+            said = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`{hint}"
+            yield Problem("unknown_harm", ("harms", index), said)
 
 
 def _mentioned(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safegen import assets, yamlfile
-from safegen.errors import ConfigError
+from safegen.errors import AssetNotFound, ConfigError
 from safegen.hashing import digest
 from safegen.policy.model import (
     SPACE,
@@ -212,6 +212,20 @@ def _inherited(name: str, beside: Path | None) -> Path:
     return assets.find("policies", name)
 
 
+def _parent(source: Source, beside: Path | None) -> Path:
+    """The file of the spec that one inherits.
+
+    Raises:
+        ConfigError: there is none, with the place where it is named.
+    """
+    try:
+        return _inherited(source.spec.inherits or "", beside)
+    except AssetNotFound as e:
+        tree = yamlfile.compose(yamlfile.read_text(source.path), shown=str(source.path))
+        at = yamlfile.mark_at(tree, ("inherits",))
+        raise ConfigError(f"{source.path}:{at.line}:{at.column}: inherits: {e}") from e
+
+
 def read(name: str) -> Policy:
     """Read a spec with what it inherits; its files fit the model, the rest is not proved.
 
@@ -225,7 +239,7 @@ def read(name: str) -> Policy:
     following: str | None = name
     beside: Path | None = None
     while following is not None:
-        path = _inherited(following, beside)
+        path = _inherited(following, beside) if not chain else _parent(chain[-1], beside)
         beside = path.parent if name.endswith((".yaml", ".yml")) else None
         spec = yamlfile.load(path, Spec)
         if any(spec.policy == s.policy for s, _ in chain) or len(chain) > MAX_INHERITANCE:

@@ -245,6 +245,7 @@ def test_import_writes_a_spec_once_and_reports_what_was_lost(tmp_path: Path) -> 
 def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
     (facts,) = objects(run("taxonomy", "check", "--json"))
     assert (facts["leaves"], facts["leaves without goals"]) == (36, "none")
+    assert facts["never asked under"] == "minors: sexual.adult, sexual.nonconsensual"
     assert "cyber.intrusion" in run("taxonomy", "show").stdout
     table, out = tmp_path / "t.csv", tmp_path / "t.yaml"
     table.write_text("id,parent,name,definition\nkitchen,,Kitchen,A room\nsoup,kitchen,Soup,\n")
@@ -282,3 +283,34 @@ def test_diff_counts_from_the_spec_that_the_run_was_made_with(tmp_path: Path) ->
     )
     assert told["situations"]
     assert told["rows"]["changes"] == []  # type: ignore[index]
+
+
+def test_what_a_spec_inherits_and_is_not_there_is_told_with_its_place(tmp_path: Path) -> None:
+    path = edit(tmp_path, "violence", "inherits: base", "inherits: bsae")
+    at = 1 + Path(path).read_text().splitlines().index("inherits: bsae")
+    with pytest.raises(
+        UserError, match=f"violence.yaml:{at}:1: inherits: no .* did you mean `base`"
+    ):
+        run("policy", "show", path)
+    found = run("policy", "check", path)
+    assert found.exit_code == 2
+    assert f"{path}:{at}:1: inherits: no " in found.stdout
+
+
+def test_a_recipe_that_names_a_spec_that_is_not_there_is_told_with_its_place(
+    tmp_path: Path,
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: mine\npolicies: [security, nosuch]\n")
+    with pytest.raises(
+        UserError, match=r"mine.yaml:2:1: policies: no prompts/policies/nosuch.yaml"
+    ):
+        run("policy", "explain", AT, "--recipe", str(recipe))
+
+
+def test_a_domain_that_is_nearly_one_of_the_taxonomy_is_to_be_weighed(tmp_path: Path) -> None:
+    path = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [selfhram.*]")
+    result = run("policy", "check", path)
+    assert "`selfhram.*` is no leaf of taxonomy `core`; did you mean `selfharm.*`?" in result.stdout
+    far = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [guild.*]")
+    assert "is no leaf of taxonomy" not in run("policy", "check", far).stdout
