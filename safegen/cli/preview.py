@@ -15,8 +15,28 @@ from rich.text import Text
 from safegen import preview as previews
 from safegen.cli.keys import keyboard
 from safegen.cli.live import print_line, watching
-from safegen.cli.records import Says, layout, row, sentences
-from safegen.cli.screen import console, facts, json_line, number, plural, put, share, short, word
+from safegen.cli.records import (
+    Says,
+    answer_of,
+    layout,
+    prompt_of,
+    reason_of,
+    row,
+    sentences,
+    situation,
+)
+from safegen.cli.screen import (
+    console,
+    facts,
+    grid,
+    json_line,
+    number,
+    plural,
+    put,
+    share,
+    short,
+    word,
+)
 from safegen.errors import KEPT, RunError
 from safegen.inputs import Inputs, read_inputs
 from safegen.preview import SETTLED, Ahead, Preview
@@ -54,10 +74,48 @@ def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], jso
             opening = tuple(_closing(inputs, found))
             browse(Pages(out, found, says, opening, reveal=reveal), keys)
     else:
-        for record in found.records:
-            put(out, *layout(record, says, reveal=reveal), "")
+        put(out, *_closing(inputs, found), "")
+        for scenario in _scenarios(found.records):
+            put(out, *_brief(scenario, says, reveal=reveal), "")
+        return 0
     put(out, *_closing(inputs, found), "")
     return 0
+
+
+def _scenarios(records: Sequence[Record]) -> list[list[Record]]:
+    """The drafts of each scenario, in the order of the plan."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.scenario.scenario_id, []).append(record)
+    return list(found.values())
+
+
+def _brief(drafts: Sequence[Record], says: Says, *, reveal: bool) -> Iterator[RenderableType]:
+    """A scenario with its drafts, a line for each; with their texts below them if wanted."""
+    head = drafts[0]
+    yield word(head.scenario.harm, "bold")
+    yield situation(head, says)
+    if reveal:
+        yield from prompt_of(head)
+        yield ""
+    table = grid("draft", "style", "", "found")
+    for record in drafts:
+        mark = Text("accepted", "green") if record.accepted else Text("not accepted", "red")
+        table.add_row("", word(record.draft.draft_id), record.draft.style, mark, word(_found(record)))
+    yield table
+    if reveal:
+        for record in drafts:
+            yield ""
+            yield word(f"  {record.draft.draft_id}", "bold")
+            yield from answer_of(record)
+
+
+def _found(record: Record) -> str:
+    """What was found wrong with a draft, or why there is none."""
+    if record.draft.outcome != "ok":
+        return record.draft.outcome
+    wrong = [v for v in record.verdicts if v.passed is not True]
+    return "; ".join(f"{v.validator}: {reason_of(v, record)}" for v in wrong)
 
 
 @dataclass

@@ -189,13 +189,13 @@ def row(record: Record, *, reveal: bool) -> dict[str, Any]:
         return told
     hidden = TEXTS[1:] if reveal else TEXTS
     verdicts = [
-        {k: v for k, v in found.items() if k != "evidence"} | {"reason": _reason(verdict, record)}
+        {k: v for k, v in found.items() if k != "evidence"} | {"reason": reason_of(verdict, record)}
         for found, verdict in zip(told["verdicts"], record.verdicts, strict=True)
     ]
     return {k: v for k, v in told.items() if k not in hidden} | {"verdicts": verdicts}
 
 
-def _reason(verdict: Verdict, record: Record) -> str:
+def reason_of(verdict: Verdict, record: Record) -> str:
     """A verdict's reason, unless it quotes what was written."""
     texts = [m["content"] for m in record.scenario.messages]
     texts += [record.draft.response or "", record.draft.reasoning_content or ""]
@@ -256,10 +256,15 @@ def asked(record: Record, says: Says) -> list[RenderableType]:
     head = Text.assemble(
         word(record.scenario.harm, "bold"), "  ", word(record.draft.draft_id), "  ", (mark, style)
     )
+    return [head, situation(record, says)]
+
+
+def situation(record: Record, says: Says) -> RenderableType:
+    """What was asked and expected of any draft of a scenario."""
     told = [*_told(record.scenario, record.expectation, says)]
     if record.expectation.required:
         told.append(("required", _required(record)))
-    return [head, facts(told, width=9)]
+    return facts(told, width=9)
 
 
 def delivered(record: Record, *, reveal: bool) -> list[RenderableType]:
@@ -326,14 +331,24 @@ def _verdicts(record: Record, *, reveal: bool) -> Table:
             hidden = record.draft.withheld
             cells += [word(verdict.reason), word("" if hidden else verdict.evidence, "dim")]
         else:
-            cells.append(word(_reason(verdict, record)))
+            cells.append(word(reason_of(verdict, record)))
         table.add_row("", word(verdict.validator), *cells)
     return table
 
 
 def _texts(record: Record) -> Iterator[RenderableType]:
+    yield from prompt_of(record)
+    yield from answer_of(record)
+
+
+def prompt_of(record: Record) -> Iterator[RenderableType]:
+    """The conversation that a draft answers."""
     for message in record.scenario.messages:
         yield from _block(message["role"], message["content"])
+
+
+def answer_of(record: Record) -> Iterator[RenderableType]:
+    """The text of a draft, unless it was found unsafe."""
     if record.draft.withheld:
         yield from _block("response", "(withheld: found unsafe)")
         return

@@ -81,11 +81,13 @@ def test_preview_shows_records_without_texts_and_keeps_nothing(
     write_recipe(workdir)
     told = call(capsys, "preview", "recipe.yaml", "-n", "2")
     assert told.code == 0
-    first = told.out.split("\n\n")[0]
-    for name in ("goal", "scenario", "asked", "expected", "of security@", "delivered", "verdict"):
+    forecast, first, *more = told.out.split("\n\n")
+    assert "2 sets of kitchen 0.1.0; nothing was kept" in forecast
+    for name in ("goal", "scenario", "asked", "expected", "of security@", "draft", "accepted"):
         assert name in first
+    assert all(part.count("scenario ") <= 1 for part in [first, *more]), "each is told once"
+    assert "needless_refusal  not accepted  refusal_form: refuses; mode_fit" in told.out
     assert "\n  response\n" not in told.out
-    assert "2 sets of kitchen 0.1.0; nothing was kept" in told.out
     assert "characters / 4: the teacher gives no counts" in told.out
     assert list(scratch.iterdir()) == []
     assert {p.name for p in workdir.iterdir()} == {"recipe.yaml", "scratch"}
