@@ -165,9 +165,10 @@ def show(
 ) -> None:
     """Show records: expected, delivered, found."""
     from safegen.cli import records
+    from safegen.cli.wanted import Wanted, one_of
 
-    taken = records.one_of(accepted=accepted, rejected=rejected)
-    wanted = records.Wanted(id, taken, mode, intent, harm, reason)
+    taken = one_of(accepted=accepted, rejected=rejected)
+    wanted = Wanted(id, taken, mode, intent, harm, reason)
     records.show(folder, wanted, limit=limit, reveal=reveal, why=why, json=json)
 
 

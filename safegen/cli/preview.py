@@ -101,7 +101,9 @@ def _brief(drafts: Sequence[Record], says: Says, *, reveal: bool) -> Iterator[Re
     table = grid("draft", "style", "", "found")
     for record in drafts:
         mark = Text("accepted", "green") if record.accepted else Text("not accepted", "red")
-        table.add_row("", word(record.draft.draft_id), record.draft.style, mark, word(_found(record)))
+        table.add_row(
+            "", word(record.draft.draft_id), record.draft.style, mark, word(_found(record))
+        )
     yield table
     if reveal:
         for record in drafts:

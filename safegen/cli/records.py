@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ from safegen import api, plugins
 from safegen.cli import policy_look
 from safegen.cli.edge import say_what_differs
 from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
+from safegen.cli.wanted import Wanted, check_harm
 from safegen.errors import AssetNotFound, UserError
 from safegen.losses import Lost, lost_prompts
 from safegen.policy.spec import Policy
 from safegen.store.columns import record_row
-from safegen.taxonomy import Taxonomy
 from safegen.types import Expectation, Record, Scenario, Verdict
 from safegen.validators import _elements
-from safegen.yamlfile import did_you_mean
 
 DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
 ASSISTANCE = {
@@ -45,73 +43,6 @@ WITHOUT = "(quotes the text; see it with --reveal)"
 Says = dict[tuple[str, str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which records to show; None takes all."""
-
-    id: str | None = None
-    accepted: bool | None = None
-    mode: str | None = None
-    intent: str | None = None
-    harm: str | None = None
-    reason: str | None = None
-
-    def takes(self, record: Record) -> bool:
-        """Whether a record fits."""
-        scenario = record.scenario
-        pairs = (
-            (self.accepted, record.accepted),
-            (self.mode, record.expectation.mode),
-            (self.intent, scenario.intent),
-            (self.reason, record.reason),
-        )
-        fits = all(wanted is None or wanted == found for wanted, found in pairs)
-        return fits and self._in_harm(scenario.harm) and self._has_id(record)
-
-    def _in_harm(self, harm: str) -> bool:
-        return self.harm in (None, harm, harm.split(".")[0], f"{harm.split('.')[0]}.*")
-
-    def _has_id(self, record: Record) -> bool:
-        scenario = record.scenario
-        ids = (scenario.scenario_id, record.draft.draft_id, scenario.set_id, scenario.goal_id)
-        return self.id is None or any(value.startswith(self.id) for value in ids)
-
-    def takes_lost(self, lost: Lost) -> bool:
-        """Whether a prompt without any record fits; such are found by id and by reason alone."""
-        if self.accepted or (self.id is None and self.reason is None):
-            return False
-        scenario, failure = lost.planned.scenario, lost.failure
-        pairs = (
-            (self.mode, lost.planned.expectation.mode),
-            (self.intent, scenario.intent),
-            (self.reason, lost.reason),
-        )
-        ids = (scenario.scenario_id, failure.draft_id, scenario.set_id, scenario.goal_id)
-        named = self.id is None or any(value.startswith(self.id) for value in ids)
-        fits = all(wanted is None or wanted == found for wanted, found in pairs)
-        return fits and named and self._in_harm(scenario.harm)
-
-
-def one_of(*, accepted: bool, rejected: bool) -> bool | None:
-    """Which drafts are wanted; None is both.
-
-    Raises:
-        UserError: both flags were given.
-    """
-    if accepted and rejected:
-        raise UserError("no draft is accepted and rejected; keep one of `--accepted`, `--rejected`")
-    return accepted if accepted or rejected else None
-
-
-def _check_harm(harm: str | None, tree: Taxonomy) -> None:
-    leaves = [*tree.harms]
-    known = [*leaves, *dict.fromkeys(name.split(".")[0] for name in leaves)]
-    if harm is not None and harm.removesuffix(".*") not in known:
-        raise UserError(
-            f"--harm: `{tree.file.taxonomy}` has no leaf or domain `{harm[:60]}`{did_you_mean(harm, known)}"
-        )
-
-
 def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, json: bool) -> None:
     """Print the first records that fit, with the clause that decided if `why`.
 
@@ -123,7 +54,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     if not run.folder.finished():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
     basis = api.basis(run)
-    _check_harm(wanted.harm, basis.tree)
+    check_harm(wanted.harm, basis.tree)
     say_what_differs(basis)
     says = {} if json else sentences(basis.policies)
     explained = policy_look.why(basis) if why else None
