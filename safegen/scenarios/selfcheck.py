@@ -109,10 +109,11 @@ class SelfCheck:
             f" {self.unsure} without a majority"
         ]
         lines += [_line(f, gating=f.field in GATING) for f in self.fields]
-        slips = ", ".join(f"{n} {v:.1%}" for n, v in self.slipping(wrong=wrong).items())
-        lines.append(
-            f"  of {wrong:.0%} wrong prompts from an author, left after the gates: {slips}"
-        )
+        if 2 * self.unread < self.n:  # else nothing is known of what it lets through
+            slips = ", ".join(f"{n} {v:.1%}" for n, v in self.slipping(wrong=wrong).items())
+            lines.append(
+                f"  of {wrong:.0%} wrong prompts from an author, left after the gates: {slips}"
+            )
         return "\n".join(lines)
 
 

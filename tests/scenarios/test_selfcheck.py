@@ -147,3 +147,9 @@ async def test_the_summary_names_figures_and_the_likeliest_confusion() -> None:
 async def test_no_traps_prove_nothing() -> None:
     assert not (await checked(judge(0.0), known=())).passed()
     assert not (await checked(judge(0.0), known=KNOWN[:30])).passed()
+
+
+async def test_nothing_is_estimated_of_a_labeller_that_reads_next_to_nothing() -> None:
+    mute = await checked(scripted(lambda _: "no JSON at all"))
+    assert mute.unread == mute.n
+    assert "left after the gates" not in mute.summary()
