@@ -147,6 +147,7 @@ class Recipe(Frozen):
             "language",
             "policy_leak",
             "refusal_form",
+            "required_elements",
             "style",
             "mode_fit",
         )

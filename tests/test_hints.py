@@ -45,7 +45,7 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     "no second draft": ({}, "`preference` will be empty: pairs need two drafts"),
     "nothing that finds an instructive fault": (
         {"plan": {"candidates": 2}, "validators": ["length_bounds"]},
-        "`mode_fit` or `refusal_form` or `style` found wrong: name one in `validators`",
+        "`mode_fit` or `refusal_form` or `required_elements` or `style` found wrong: name one in `validators`",
     ),
     "cold": (
         {"plan": {"candidates": 2}, "teachers": {"drafter": COLD}},

@@ -130,7 +130,7 @@ def test_each_rejected_side_names_a_validator_that_rejected_it(
 ) -> None:
     named = Counter(row["rejected_by"] for row in preference)
     assert "" not in named
-    assert {"mode_fit", "refusal_form", "style"} == {
+    assert {"mode_fit", "refusal_form", "required_elements", "style"} == {
         name for names in named for name in names.split(",")
     }
 

@@ -38,6 +38,7 @@ from safegen.covered import (
 )
 from safegen.errors import UserError
 from safegen.frozen import Thawed
+from safegen.locales import Locale
 from safegen.losses import unaccepted
 from safegen.rounds import settled
 from safegen.scenarios.coverage import Cell, Counts, Ledger
@@ -72,7 +73,7 @@ def coverage(
         hot,
         settled(run.folder, basis),
         _certificates(run, basis, plans) if certificate else None,
-        _required(run, plans),
+        _required(run, plans, basis.locale),
         _reasons(run, plans, axes, leaf),
     )
     say_what_differs(basis)
@@ -109,13 +110,13 @@ def _names(names: Sequence[str], known: Sequence[str], *, option: str) -> Names:
     return tuple(names)
 
 
-def _required(run: api.Run, plans: plan.Plans) -> Reading | None:
+def _required(run: api.Run, plans: plan.Plans, locale: Locale) -> Reading | None:
     validators, own = [v.use for v in run.recipe.validators], plugins.names("validators")
     elements: dict[Mode, dict[str, None]] = {}
     for row in planned_rows(plans, ("mode", "required")):
         elements.setdefault(row["mode"], {}).update(dict.fromkeys(row["required"]))
     readings: dict[Mode, Reading] = {
-        mode: _elements.read(mode, elements[mode], validators, own=own)
+        mode: _elements.read(mode, elements[mode], validators, own=own, locale=locale)
         for mode in MODES
         if elements.get(mode)
     }

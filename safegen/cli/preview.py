@@ -67,7 +67,7 @@ def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], jso
         sys.stdout.write(json_line(_told(found)))
         return 0
     out = console(sys.stdout)
-    says = sentences(inputs.policies)
+    says = sentences(inputs)
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
         # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
         with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), keyboard() as keys:

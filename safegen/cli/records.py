@@ -6,9 +6,9 @@ Without `reveal` no prompt, answer or evidence is printed, nor a reason that quo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -21,8 +21,9 @@ from safegen.cli.edge import say_what_differs
 from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
 from safegen.cli.wanted import Wanted, check_harm
 from safegen.errors import AssetNotFound, UserError
+from safegen.inputs import Basis
+from safegen.locales import Locale
 from safegen.losses import Lost, lost_prompts
-from safegen.policy.spec import Policy
 from safegen.store.columns import record_row
 from safegen.types import Expectation, Record, Scenario, Verdict
 from safegen.validators import _elements
@@ -40,7 +41,15 @@ TEXTS = ("messages", "response", "reasoning_content")
 RUN = 5
 """A reason that shares this many words in a row with a text quotes it."""
 WITHOUT = "(quotes the text; see it with --reveal)"
-Says = dict[tuple[str, str], str]
+
+
+class Says(NamedTuple):
+    """What is said beside records that they do not hold."""
+
+    rules: Mapping[tuple[str, str], str]
+    """Sentences by policy and rule."""
+    locale: Locale
+    """The language pack that validators went by."""
 
 
 def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, json: bool) -> None:
@@ -56,7 +65,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     basis = api.basis(run)
     check_harm(wanted.harm, basis.tree)
     say_what_differs(basis)
-    says = {} if json else sentences(basis.policies)
+    says = sentences(basis)
     explained = policy_look.why(basis) if why else None
     out = console(sys.stdout)
     shown, told_why = 0, ""
@@ -107,9 +116,10 @@ def _records(run: api.Run) -> Iterator[Record]:
         yield from run.folder.read_records(shard)
 
 
-def sentences(policies: Iterable[Policy]) -> Says:
-    """What each rule of some specs says."""
-    return {(p.policy_id, rule.id): rule.says for p in policies for rule in p.rules}
+def sentences(basis: Basis) -> Says:
+    """What each rule of a run's specs says, and its language pack."""
+    rules = {(p.policy_id, rule.id): rule.says for p in basis.policies for rule in p.rules}
+    return Says(rules, basis.locale)
 
 
 # Any: Arrow's types stand in the schema of records.
@@ -194,7 +204,7 @@ def situation(record: Record, says: Says) -> RenderableType:
     """What was asked and expected of any draft of a scenario."""
     told = [*_told(record.scenario, record.expectation, says)]
     if record.expectation.required:
-        told.append(("required", _required(record)))
+        told.append(("required", _required(record, says.locale)))
     return facts(told, width=9)
 
 
@@ -226,17 +236,18 @@ def _told(
         f"{expected.mode}, ceiling {_detail(expected.ceiling)}, floor {_detail(expected.floor)}",
     )
     for rule in expected.rule_ids:
-        sentence = says.get((expected.policy_id, rule), "this spec is not at hand any more")
+        sentence = says.rules.get((expected.policy_id, rule), "this spec is not at hand any more")
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
 
 
-def _required(record: Record) -> str:
+def _required(record: Record, locale: Locale) -> str:
     """The required elements, and whether anything looked at them."""
     expected = record.expectation
     if not record.verdicts:
         return ", ".join(expected.required)
     validators, own = _elements.told(record.verdicts), plugins.names("validators")
-    return _elements.read(expected.mode, expected.required, validators, own=own).line
+    found = _elements.read(expected.mode, expected.required, validators, own=own, locale=locale)
+    return found.line
 
 
 def _delivered(record: Record) -> str:

@@ -1,8 +1,9 @@
 """Which required elements of an answer anything looks at, and how.
 
 Nothing that ships with safegen reads what an answer says: `refusal_form` finds words that announce
-a limit, decline or name a next step. Whether help with a safe task or support is there, or is any
-good, no rule can tell.
+a limit, decline or name a next step, and `required_elements` words by which a language pack tells
+others, such as a crisis contact. Whether help with a safe task is there, or any of it is any good, no
+rule can tell.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from safegen.locales import Locale
 from safegen.types import Mode, Verdict
 
 READER = "refusal_form"
+PATTERNS = "required_elements"
+"""The validator that goes by a language pack's patterns."""
+PREFIX = "element_"
+"""What the name of an element's pattern begins with."""
 BY_FORM: Mapping[Mode, tuple[str, ...]] = {
     "direct_answer": (),
     "safe_completion": ("limit", "redirection"),
@@ -39,8 +45,18 @@ class Reading(NamedTuple):
         return "; ".join(parts)
 
 
+def patterns(locale: Locale) -> dict[str, str]:
+    """The names of a pack's patterns by the element that they tell."""
+    return {name.removeprefix(PREFIX): name for name in locale.patterns if name.startswith(PREFIX)}
+
+
 def read(
-    mode: Mode, required: Iterable[str], validators: Collection[str], *, own: Collection[str]
+    mode: Mode,
+    required: Iterable[str],
+    validators: Collection[str],
+    *,
+    own: Collection[str],
+    locale: Locale,
 ) -> Reading:
     """How the required elements of one expectation are checked.
 
@@ -49,8 +65,10 @@ def read(
         required: elements by name.
         validators: the validators that could tell.
         own: names of the validators that ship with safegen.
+        locale: the language pack that they go by.
     """
-    known = BY_FORM[mode] if READER in validators else ()
+    known = {*BY_FORM[mode]} if READER in validators else set[str]()
+    known |= {*patterns(locale)} if PATTERNS in validators else set[str]()
     required = tuple(required)
     return Reading(
         tuple(name for name in required if name in known),

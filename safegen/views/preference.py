@@ -23,7 +23,7 @@ TEXT = (
     "teacher model grade"
 ).split()
 PAIR_TEXT = ["chosen_draft_id", "rejected_draft_id", "rejected_by"]
-FAULTS = frozenset({"refusal_form", "style", "mode_fit"})
+FAULTS = frozenset({"refusal_form", "required_elements", "style", "mode_fit"})
 """Validators whose failure a student can learn from; a draft that failed another one is no side of a pair."""
 NEEDLESS = "needless refusal"
 """The one finding of `mode_fit` that a safe text can have."""

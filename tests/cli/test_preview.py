@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from safegen import api
+from safegen import api, locales
 from safegen.cli.preview import Pages, browse
+from safegen.cli.records import Says
 from safegen.inputs import Inputs, read_inputs
 from safegen.plan_keys import Plan
 from safegen.preview import Preview, choose, preview
@@ -179,7 +180,7 @@ class Screen:
     ) -> None:
         self.file = io.StringIO()
         console = Console(file=self.file, force_terminal=True, width=80, height=height)
-        self.pages = Pages(console, found, {}, opening, reveal=reveal)
+        self.pages = Pages(console, found, Says({}, locales.load("en")), opening, reveal=reveal)
 
     def press(self, keys: str) -> list[str]:
         """Browse; every page that was drawn."""

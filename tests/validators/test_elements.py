@@ -42,19 +42,21 @@ def test_what_is_said_to_be_read_is_missed(mode: Mode, element: str) -> None:
     without = [name for name in whole if name != element]
     required = (*without, element)
     missed = passes(mode, without, required) is False
-    reading = _elements.read(mode, [element], ["refusal_form"], own=OWN)
+    reading = _elements.read(mode, [element], ["refusal_form"], own=OWN, locale=english())
     assert missed == (reading.by_form == (element,))
     assert missed == (not reading.unread)
 
 
 def test_without_the_reader_nothing_is_read() -> None:
-    found = _elements.read("safe_completion", ["limit"], ["style"], own=OWN)
+    found = _elements.read("safe_completion", ["limit"], ["style"], own=OWN, locale=english())
     assert found.line == "limit not checked"
 
 
 def test_a_foreign_validator_may_read_the_rest() -> None:
     validators = ["refusal_form", "my_judge"]
-    found = _elements.read("safe_completion", ["limit", "support"], validators, own=OWN)
+    found = _elements.read(
+        "safe_completion", ["limit", "support"], validators, own=OWN, locale=english()
+    )
     assert found.line == (
         "limit judged by form only; support not checked by safegen, and my_judge may"
     )
@@ -67,7 +69,10 @@ def test_an_element_read_in_some_modes_names_the_others() -> None:
         "refuse_redirect": ["decline", "redirection"],
     }
     found = _elements.together(
-        {m: _elements.read(m, names, ["refusal_form"], own=OWN) for m, names in modes.items()}
+        {
+            m: _elements.read(m, names, ["refusal_form"], own=OWN, locale=english())
+            for m, names in modes.items()
+        }
     )
     assert set(found.by_form) == {"limit", "decline", "redirection"}
     assert found.unread == ("redirection in direct_answer", "safe_task")
