@@ -224,7 +224,10 @@ def reported(
         return None
     axes = axes or axes_file.load()
     harms = shapes.values("harm")
-    values = {name: shapes.values(name) for name in CHOSEN[1:]}
+    values = {
+        name: [v for v in shapes.values(name) if name not in cut or v in cut[name]]
+        for name in CHOSEN[1:]
+    }
     values["tier"] = list(dict.fromkeys(sorted(tiers[h] for h in harms if h in tiers)))
     for name in (*WHOLE, *shapes.varied):
         every = list(axes.by_id[name].values) if name in axes.by_id else []

@@ -133,8 +133,14 @@ class Plan(Frozen):
 
     @property
     def cut(self) -> dict[str, tuple[str, ...]]:
-        """Axes of which authored sets take some values alone."""
-        return {name: chosen for name, chosen in self.axes.items() if isinstance(chosen, tuple)}
+        """Axes of which the plan takes some values alone.
+
+        A profile that an operator grants within a conversation is none that the plan asks for.
+        """
+        talks = self.dialogues or self.authored_dialogues
+        profiles: dict[str, tuple[str, ...]] = {"profile": self.profiles} if talks else {}
+        chosen = {name: values for name, values in self.axes.items() if isinstance(values, tuple)}
+        return profiles | chosen
 
     @property
     def written_by_author(self) -> tuple[str, ...]:

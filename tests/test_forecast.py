@@ -26,3 +26,16 @@ def test_sets_that_an_author_is_to_write_are_counted(workdir: Path) -> None:
     )
     assert found.size.sets == written.size.sets + 2 == 3
     assert found.drafts == written.drafts + 2 * (2 + recipe.plan.paraphrases)
+
+
+def test_a_profile_that_is_granted_within_a_conversation_leaves_no_gap() -> None:
+    told = {"harms": ["cyber.*", "drugs.*"], "dialogues": ["verified_context"], "sets_per_harm": 1}
+    made = forecast(read_inputs(Recipe.model_validate({"name": "talk", "plan": told})))
+    assert made.size.certificate is not None
+    axes = {f for strength in made.size.certificate.groups for f in strength.factors}
+    assert "profile" not in axes
+    both = {**told, "profiles": ["public", "vetted_professional"]}
+    made = forecast(read_inputs(Recipe.model_validate({"name": "talk", "plan": both})))
+    assert made.size.certificate is not None
+    axes = {f for strength in made.size.certificate.groups for f in strength.factors}
+    assert "profile" in axes
