@@ -145,10 +145,10 @@ def _unreachable(inputs: Inputs, size: Size) -> Iterator[str]:
                 f"`plan.profiles`: no prompt of the chosen leaves can be asked under `{profile}`; take it"
                 " out, or widen `plan.harms`"
             )
-        elif leaves and size.left_out.get(profile):
+        elif open_ := [h for h in leaves if profile not in inputs.barred.get(h, ())]:
             yield (
-                f"under `{profile}` no prompt of {len(leaves)} of {chosen} leaves can be asked:"
-                f" {', '.join(leaves)}; an author may write some (`plan.authored`)"
+                f"under `{profile}` no prompt of {len(open_)} of {chosen} leaves can be asked:"
+                f" {', '.join(open_)}; an author may write some (`plan.authored`)"
             )
     target, cells = inputs.recipe.target, size.out_of_reach
     if target is not None and cells:

@@ -72,7 +72,7 @@ def gate(prompts: Prompts) -> Left:
     """Choose what to leave out.
 
     Near copies are compared at `near.THRESHOLD` (0.6): two changed words in a prompt of thirty leave
-    0.65, and the closest of the core's 440 written prompts are below 0.5. Written prompts stand
+    0.65, and the closest of the core's written prompts are below 0.5. Written prompts stand
     first; else the first in canonical order stays. A set that would lose an intent goes as a whole.
     """
     if not any(p.source != "written" for p in prompts()):

@@ -162,7 +162,7 @@ def test_diff_lists_situations_texts_and_rows(small: Path, tmp_path: Path) -> No
     result = run("policy", "diff", "security", new, "--run", str(small))
     assert "situations that change: 0 of 300" in result.stdout
     assert "must_not SEC-N3  -  suggest how" in result.stdout
-    assert "13 prompts to judge again, drafts stay" in result.stdout
+    assert "14 prompts to judge again, drafts stay" in result.stdout
     assert "expectation as it is; what a judge is told changes" in result.stdout
 
 
@@ -183,9 +183,9 @@ def test_diff_says_which_rows_change_from_what_to_what(small: Path, tmp_path: Pa
 
 def test_diff_says_in_words_that_leaves_are_not_covered(small: Path) -> None:
     told = run("policy", "diff", "security", "deceit", "--run", str(small)).stdout
-    assert "13 prompts of leaves that deceit does not cover" in told
+    assert "14 prompts of leaves that deceit does not cover" in told
     assert "nor does another spec of the run; the recipe needs one for these leaves" in told
-    assert "cyber.malware 13" in told
+    assert "cyber.malware 14" in told
 
 
 def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
@@ -201,7 +201,7 @@ def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
     (rows,) = objects(told)
     changes = rows["rows"]["changes"]  # type: ignore[index]
     assert {(c["harm"], c["redo"]) for c in changes} >= {("cyber.malware", "draft")}
-    assert len([c for c in changes if c["harm"] == "cyber.malware"]) == 13
+    assert len([c for c in changes if c["harm"] == "cyber.malware"]) == 14
     plain = run("policy", "diff", "violence", wider, "--run", str(small)).stdout
     assert "spec security → violence" in plain
     recipe = {

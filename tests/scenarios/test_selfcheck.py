@@ -58,13 +58,17 @@ async def test_a_faultless_judge_passes_and_lets_nothing_slip() -> None:
 
 @pytest.mark.parametrize("error", [0.1, 0.3])
 async def test_a_known_error_rate_lies_within_the_interval_and_fails_the_bar(error: float) -> None:
-    check = await checked(judge(error))
-    for field in check.fields[:3]:
-        low, high = field.interval
-        assert low <= 1 - error <= high, (field.field, low, high)
-        assert field.wrong == field.n - field.hits > 0
-    assert not check.passed()
-    assert "NOT good enough" in check.summary()
+    inside: list[bool] = []
+    for seed in range(8):
+        check = await checked(judge(error, seed))
+        for field in check.fields[:3]:
+            low, high = field.interval
+            inside.append(low <= 1 - error <= high)
+            assert field.wrong == field.n - field.hits > 0
+        assert not check.passed()
+        assert "NOT good enough" in check.summary()
+    # 95 % of the intervals hold the rate: fewer than 19 of 24 do by a chance of one in a thousand.
+    assert sum(inside) >= 19
 
 
 async def test_a_judge_that_always_says_benign_has_no_kappa_and_fails() -> None:
