@@ -398,6 +398,7 @@ def test_a_target_asks_for_further_candidates_and_no_written_goal(workdir: Path)
         (["--prompts", "p.csv", "--column", "prompt=txet"], "did you mean `text`"),
         (["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"], "names `prompt` twice"),
         (["--prompts", "p.csv", *MAP[:2]], "`--licence NAME`"),
+        (["--prompts", "p.csv", *MAP[:2], "--licence", "MIT\nor"], "`--licence` is not one line"),
         (["--prompts", "none.csv"], "none.csv: no such file"),
     ],
 )
