@@ -1,6 +1,6 @@
 """Round 0 from a user's file in place of the taxonomy's sets: check, label what is open, plan.
 
-What cannot be labelled is listed in `run/unlabelled.jsonl` and not planned; nothing is guessed.
+What cannot be labelled or must not be asked is listed in `run/unlabelled.jsonl`; nothing is guessed.
 The plan is written last, so that a run which was killed on the way goes on with the journal's
 answers.
 """
@@ -134,12 +134,36 @@ def _write(folder: RunFolder, desk: Desk) -> None:
         return
     first.unlink()
     left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
-    listed = len(sheet.unlabelled)
-    told = [f"{listed} not labelled, listed in `{folder.unlabelled}`"] if listed else []
+    listed = [f"{n} {cause}" for cause, n in sheet.causes().items()]
+    told = [*listed, f"listed in `{folder.unlabelled}`"] if listed else []
     raise UserError(
         f"no row of `{desk.source.name}` can be planned: {', '.join([*told, *left_out])};"
-        " fill in the labels, name `judges.labellers` in the recipe, or widen `plan`"
+        f" {', '.join(_remedies(sheet, asked=bool(desk.models)))}"
     )
+
+
+def _remedies(sheet: Sheet, *, asked: bool) -> Iterator[str]:
+    """What brings rows into the plan, by what keeps them out of it.
+
+    Args:
+        sheet: what became of the rows.
+        asked: whether labellers read what was open.
+    """
+    causes = sheet.causes()
+    if "not labelled" in causes:
+        yield (
+            "fill in the labels"
+            if asked
+            else ("fill in the labels or name `judges.labellers` in the recipe")
+        )
+    if "at odds" in causes:
+        yield "mend the labels of rows at odds"
+    if "barred" in causes:
+        yield "give barred rows another `profile`"
+    if set(sheet.left_out) - {"duplicate"}:
+        yield "widen `plan`"
+    if set(causes) == {"red line"}:
+        yield "a red line is never drafted, so such rows can only be taken out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +171,12 @@ class Outlook:
     """What a user's file comes to before anybody is asked."""
 
     rows: int
+    taken: int
+    """Rows with a label in the file; it is taken as it is."""
+    labelled: int
+    """Rows whose labels are all in the file."""
     planned: int
-    """Rows whose labels are in the file, or follow from it."""
+    """Rows that are planned without a labeller."""
     to_read: int
     """Texts that labellers are to read; their rows are planned as far as the labels can be told."""
     label_calls: int
@@ -173,13 +201,16 @@ def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
     counts = Counter(
         (item.scenario.domain, item.expectation.mode) for set_ in sheet.sets() for item in set_
     )
-    open_rows = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
+    to_read = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
+    waits = {u for u in sheet.unlabelled if u.cause == "not labelled" and u.row in to_read}
     return Outlook(
         rows=sheet.rows,
+        taken=sheet.taken,
+        labelled=sheet.labelled,
         planned=sheet.planned,
         to_read=len(desk.open) if judges else 0,
         label_calls=judges * sum(sum(asked) for asked in desk.open.values()),
-        unlabelled=tuple(u for u in sheet.unlabelled if u.row not in open_rows),
+        unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
         left_out=dict(sorted(sheet.left_out.items())),
         not_read=tuple(desk.not_read),
         by_domain_mode=dict(sorted(counts.items())),

@@ -97,7 +97,7 @@ class Sheet:
         self.folder, self.desk, self.contradicted = folder, desk, contradicted
         self.unlabelled: list[Unlabelled] = []
         self.left_out: Counter[str] = Counter()
-        self.rows = self.planned = self.read = 0
+        self.rows = self.taken = self.labelled = self.planned = self.read = 0
         self._texts: set[tuple[str, ...]] = set()
         self._sets: dict[str, set[str]] = {}
 
@@ -105,6 +105,8 @@ class Sheet:
         """The scenarios of each row that is planned; the counts are on disk before the plan is."""
         for row, made in self.desk.settled():
             self.rows += 1
+            own = [label is not None for label in (row.harm, row.intent, row.evidence, row.detail)]
+            self.taken, self.labelled = self.taken + any(own), self.labelled + all(own)
             settled = self._last_word(row, made) if isinstance(made, list) else made
             if isinstance(settled, Unlabelled):
                 self.unlabelled.append(settled)
@@ -118,11 +120,15 @@ class Sheet:
         if self.folder is not None:
             self._tell(self.folder)
 
+    def causes(self) -> dict[str, int]:
+        """Listed rows by cause."""
+        return dict(sorted(Counter(str(u.cause) for u in self.unlabelled).items()))
+
     def _last_word(self, row: Row, made: list[Planned]) -> Settled:
         """What only the rows together decide."""
         if any(key(exact(item.scenario.messages)) in self.contradicted for item in made):
             told = "a row with equal messages is to be answered otherwise; put what tells them apart into the messages"
-            return Unlabelled(row.number, row.id, LABELS, told)
+            return Unlabelled(row.number, row.id, LABELS, told, "at odds")
         if row.id is None:
             if row.key in self._texts:
                 return LeftOut("duplicate")
@@ -143,10 +149,12 @@ class Sheet:
             source.frozen()
             | {
                 "rows": self.rows,
+                "labelled": self.labelled,
                 "planned": self.planned,
                 "labelled_by_judges": self.read,
                 "labellers": self.desk.models,
                 "unlabelled": len(self.unlabelled),
+                "unlabelled_by": self.causes(),
                 "left_out": dict(sorted(self.left_out.items())),
                 "columns_not_read": self.desk.not_read,
             },

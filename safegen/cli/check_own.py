@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -25,7 +26,11 @@ from safegen.own_prompts import Outlook
 from safegen.scenarios.prompt_files import OwnPrompts
 
 NAMED = 10
-"""Rows without labels that are named on the screen."""
+"""Rows that are not planned, named on the screen."""
+TAKEN = (
+    "taken as the file has them; nothing holds them against the text. For labels that are read off it, leave"
+    " their cells empty and name `judges.labellers` in the recipe"
+)
 
 
 def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool) -> None:
@@ -53,15 +58,25 @@ def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool
 
 
 def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType]]:
-    yield "rows", f"{number(found.rows)}, {number(found.planned)} with labels"
+    yield (
+        "rows",
+        f"{number(found.rows)}, {number(found.labelled)} with all labels, {number(found.planned)} planned",
+    )
+    if found.taken:
+        yield "labels", f"of {plural(found.taken, 'row')}: {TAKEN}"
     if found.to_read:
         calls = f"{plural(found.label_calls, 'question')} to labellers"
         again = "each asked once more where the answer cannot be read"
         yield "to read", f"{plural(found.to_read, 'text')}, {calls}, {again}"
     if found.unlabelled:
-        yield "unlabelled", word(f"{plural(len(found.unlabelled), 'row')}: not planned", "yellow")
+        why = counted(Counter(str(row.cause) for row in found.unlabelled))
+        told = f"{plural(len(found.unlabelled), 'row')} not planned, {why}"
+        yield "listed", word(told, "yellow")
     if found.left_out:
-        yield "left out", word(counted(found.left_out))
+        yield (
+            "left out",
+            word(", ".join(f"{number(n)} by {by}" for by, n in found.left_out.items())),
+        )
     if found.not_read:
         yield "not read", word(f"columns {', '.join(found.not_read)}")
     prompts = sum(found.by_domain_mode.values())

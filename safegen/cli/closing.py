@@ -190,8 +190,9 @@ def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:
     parts += [f"{n:,} left out by {by}" for by, n in told["left_out"].items()]
     yield "rows", word(", ".join(parts))
     if listed := api.unlabelled(run):
-        where = f"{plural(listed, 'row')} not labelled and not planned: see {run.folder.unlabelled}"
-        yield "unlabelled", word(where, "yellow")
+        why = counted(told.get("unlabelled_by", {"not labelled": listed}))
+        where = f"{plural(listed, 'row')} not planned, {why}: see {run.folder.unlabelled}"
+        yield "listed", word(where, "yellow")
     if unread := told["columns_not_read"]:
         yield "not read", word(f"columns {', '.join(unread)}")
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from safegen.scenarios.blind import Found
 from safegen.scenarios.imported import Labels, Row
 from safegen.scenarios.world import World
 
 LABELS = ("harm", "intent", "evidence", "detail")
+Cause = Literal["not labelled", "red line", "barred", "at odds"]
+"""Why a row is listed: a label is missing, its leaf is never drafted, its leaf or its words are not for
+its profile, or its labels contradict each other or those of an equal row."""
 
 
 class Unlabelled(NamedTuple):
-    """A row that is listed and not planned, since it cannot be told what it is."""
+    """A row that is listed and not planned: it cannot be told what it is, or it must not be asked."""
 
     row: int
     id: str | None
     fields: tuple[str, ...]
     why: str
+    cause: Cause = "not labelled"
 
 
 class LeftOut(NamedTuple):
@@ -59,19 +63,19 @@ def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | Lef
         evidence == "stated" and intent != "malicious"
     ):
         told = f"intent `{intent}` and evidence `{evidence}` do not go together"
-        return Unlabelled(row.number, row.id, ("intent", "evidence"), told)
+        return Unlabelled(row.number, row.id, ("intent", "evidence"), told, "at odds")
     return Labels(harm, intent, evidence, detail)
 
 
 def _by_harm(row: Row, harm: str, world: World) -> Unlabelled | LeftOut | None:
     if world.tree.harms[harm].red_line:
         told = f"`{harm}` is a red line and is never drafted"
-        return Unlabelled(row.number, row.id, ("harm",), told)
+        return Unlabelled(row.number, row.id, ("harm",), told, "red line")
     if harm not in world.harms:
         return LeftOut("harms")
     if row.profile in world.harms[harm].not_under:
         told = f"`{harm}` is never asked under `{row.profile}`"
-        return Unlabelled(row.number, row.id, ("harm", "profile"), told)
+        return Unlabelled(row.number, row.id, ("harm", "profile"), told, "barred")
     return None if row.profile or world.profiles(harm) else LeftOut("profiles")
 
 

@@ -115,7 +115,8 @@ def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
         )
         asked = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
     assert said.code == 0, said.err
-    assert "5 rows not labelled and not planned: see out/run/unlabelled.jsonl" in said.err
+    told_why = "5 rows not planned, 3 not labelled, 2 red line: see out/run/unlabelled.jsonl"
+    assert told_why in said.err
     assert "10 in mine.csv, 4 planned, 1 left out by harms" in said.err
     assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
         "lost": ["harm", "intent", "evidence", "detail"],
@@ -431,6 +432,7 @@ def test_check_tells_what_a_file_comes_to_and_asks_nobody(
     assert found.code == screen.code == 0
     told = json.loads(found.out)
     assert (told["rows"], told["planned"], told["prompts"]) == (10, 2, 2)
+    assert (told["taken"], told["labelled"]) == (5, 4)
     assert told["left_out"] == {"harms": 1}
     assert told["not_read"] == ["note"]
     open_texts = [row for row in ROWS if row[0] in {"open", "also", "lost", "none", "torn", "red"}]
@@ -438,7 +440,38 @@ def test_check_tells_what_a_file_comes_to_and_asks_nobody(
     assert told["label_calls"] == 2 * len(open_texts) - 1, "of `also` the leaf alone is open"
     assert [row["id"] for row in told["unlabelled"]] == ["line"]
     assert "row 9 (`line`), harm: `minors.sexual` is a red line" in screen.out
+    assert "10, 4 with all labels, 2 planned" in screen.out
+    assert "1 row not planned, 1 red line" in screen.out
+    assert "of 5 rows: taken as the file has them; nothing holds them against" in screen.out
     assert not (workdir / "out").exists()
+
+
+KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
+    "red line": (ROWS[8], "1 red line, listed in `.*`; a red line is never drafted"),
+    "at odds": (
+        ("odd", "A box?", "cyber.intrusion", "benign", "stated", "1", "MIT", "", ""),
+        "1 at odds, listed in `.*`; mend the labels",
+    ),
+    "harms": (ROWS[9], "planned: 1 left out by `harms`; widen `plan`"),
+    "not labelled": (ROWS[2], "1 not labelled, listed in .*; fill in the labels or name `judges"),
+}
+
+
+@pytest.mark.parametrize("cause", KEPT_OUT)
+def test_the_true_cause_is_told_where_no_row_can_be_planned(
+    workdir: Path, capsys: pytest.CaptureFixture[str], cause: str
+) -> None:
+    row, says = KEPT_OUT[cause]
+    write_csv(workdir / "p.csv", [row])
+    recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
+    args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
+    said = cli(capsys, "generate", *args, "-o", "out")
+    fails(said, 2, says)
+    assert ("fill in the labels" in said.err) is (cause == "not labelled")
+    found = json.loads(cli(capsys, "check", *args, "--json").out)
+    assert found["labelled"] == (cause != "not labelled")
+    assert found["planned"] == 0
+    assert [u["cause"] for u in found["unlabelled"]] == ([cause] if cause != "harms" else [])
 
 
 def test_check_of_a_file_refuses_the_embedded_teacher(
