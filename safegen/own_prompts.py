@@ -184,6 +184,8 @@ class Outlook:
     unlabelled: tuple[Unlabelled, ...]
     """Rows that cannot be planned as they are."""
     left_out: Mapping[str, int]
+    not_under: Mapping[str, int]
+    """Planned rows by a profile under which they are not asked, since their words rule it out."""
     not_read: tuple[str, ...]
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
@@ -212,6 +214,7 @@ def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
         label_calls=judges * sum(sum(asked) for asked in desk.open.values()),
         unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
         left_out=dict(sorted(sheet.left_out.items())),
+        not_under=dict(sorted(sheet.not_under.items())),
         not_read=tuple(desk.not_read),
         by_domain_mode=dict(sorted(counts.items())),
     )

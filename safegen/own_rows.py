@@ -15,6 +15,7 @@ from safegen.scenarios.imported import (
     Row,
     checked_columns,
     checked_rows,
+    profiles_of,
     read_rows,
     scenarios,
 )
@@ -23,7 +24,7 @@ from safegen.scenarios.settling import LABELS, LeftOut, Unlabelled, labels_of, r
 from safegen.scenarios.world import World
 from safegen.store import parquet
 from safegen.store.folder import RunFolder, write_json
-from safegen.types import Planned
+from safegen.types import Planned, Profile
 
 Settled = list[Planned] | Unlabelled | LeftOut
 """Scenarios to plan, a row to list, or one to leave out."""
@@ -97,6 +98,8 @@ class Sheet:
         self.folder, self.desk, self.contradicted = folder, desk, contradicted
         self.unlabelled: list[Unlabelled] = []
         self.left_out: Counter[str] = Counter()
+        self.not_under: Counter[str] = Counter()
+        """Planned rows by a profile that their words rule out."""
         self.rows = self.taken = self.labelled = self.planned = self.read = 0
         self._texts: set[tuple[str, ...]] = set()
         self._sets: dict[str, set[str]] = {}
@@ -116,6 +119,7 @@ class Sheet:
                 self.planned += 1
                 axes = settled[0].scenario.attributes
                 self.read += any(a.source == "confirmed" for a in axes)
+                self.not_under.update(self._ruled_out(row, settled))
                 yield settled
         if self.folder is not None:
             self._tell(self.folder)
@@ -123,6 +127,11 @@ class Sheet:
     def causes(self) -> dict[str, int]:
         """Listed rows by cause."""
         return dict(sorted(Counter(str(u.cause) for u in self.unlabelled).items()))
+
+    def _ruled_out(self, row: Row, made: list[Planned]) -> list[Profile]:
+        asked = {item.scenario.profile for item in made}
+        every = profiles_of(row, made[0].scenario.harm, self.desk.world)
+        return [profile for profile in every if profile not in asked]
 
     def _last_word(self, row: Row, made: list[Planned]) -> Settled:
         """What only the rows together decide."""
@@ -156,6 +165,7 @@ class Sheet:
                 "unlabelled": len(self.unlabelled),
                 "unlabelled_by": self.causes(),
                 "left_out": dict(sorted(self.left_out.items())),
+                "not_under": dict(sorted(self.not_under.items())),
                 "columns_not_read": self.desk.not_read,
             },
         )

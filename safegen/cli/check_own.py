@@ -10,6 +10,7 @@ from dataclasses import asdict
 from rich.console import RenderableType
 
 from safegen import own_prompts
+from safegen.cli.closing import not_asked
 from safegen.cli.look import by_domain, size_table
 from safegen.cli.screen import (
     console,
@@ -77,6 +78,8 @@ def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType
             "left out",
             word(", ".join(f"{number(n)} by {by}" for by, n in found.left_out.items())),
         )
+    if found.not_under:
+        yield "not asked", word(not_asked(found.not_under))
     if found.not_read:
         yield "not read", word(f"columns {', '.join(found.not_read)}")
     prompts = sum(found.by_domain_mode.values())

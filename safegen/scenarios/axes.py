@@ -83,6 +83,10 @@ class VoidRule(Frozen):
     ] = Field(min_length=2)
     why: Text
 
+    def broken_by(self, row: Row) -> bool:
+        """Whether a row holds the combination."""
+        return all(row.get(name) in values for name, values in self.when.items())
+
 
 class Axes(Frozen):
     """What an axes file holds."""
@@ -109,6 +113,11 @@ class Axes(Frozen):
     def by_id(self) -> Mapping[str, Axis]:
         """Axes by id, in the order of the file."""
         return {axis.id: axis for axis in self.axes}
+
+    @cached_property
+    def of_profiles(self) -> tuple[VoidRule, ...]:
+        """The combinations that a deployment profile is part of."""
+        return tuple(rule for rule in self.void if "profile" in rule.when)
 
     def axis(self, name: str) -> Axis:
         """The axis of a name.
@@ -139,7 +148,7 @@ class Axes(Frozen):
 
     def broken(self, row: Row) -> list[VoidRule]:
         """The combinations without sense that a row holds, whole or in part."""
-        return [r for r in self.void if all(row.get(f) in vs for f, vs in r.when.items())]
+        return [rule for rule in self.void if rule.broken_by(row)]
 
     def model(
         self,

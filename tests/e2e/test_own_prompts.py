@@ -446,34 +446,6 @@ def test_check_tells_what_a_file_comes_to_and_asks_nobody(
     assert not (workdir / "out").exists()
 
 
-KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
-    "red line": (ROWS[8], "1 red line, listed in `.*`; a red line is never drafted"),
-    "at odds": (
-        ("odd", "A box?", "cyber.intrusion", "benign", "stated", "1", "MIT", "", ""),
-        "1 at odds, listed in `.*`; mend the labels",
-    ),
-    "harms": (ROWS[9], "planned: 1 left out by `harms`; widen `plan`"),
-    "not labelled": (ROWS[2], "1 not labelled, listed in .*; fill in the labels or name `judges"),
-}
-
-
-@pytest.mark.parametrize("cause", KEPT_OUT)
-def test_the_true_cause_is_told_where_no_row_can_be_planned(
-    workdir: Path, capsys: pytest.CaptureFixture[str], cause: str
-) -> None:
-    row, says = KEPT_OUT[cause]
-    write_csv(workdir / "p.csv", [row])
-    recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
-    args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
-    said = cli(capsys, "generate", *args, "-o", "out")
-    fails(said, 2, says)
-    assert ("fill in the labels" in said.err) is (cause == "not labelled")
-    found = json.loads(cli(capsys, "check", *args, "--json").out)
-    assert found["labelled"] == (cause != "not labelled")
-    assert found["planned"] == 0
-    assert [u["cause"] for u in found["unlabelled"]] == ([cause] if cause != "harms" else [])
-
-
 def test_check_of_a_file_refuses_the_embedded_teacher(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
