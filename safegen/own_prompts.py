@@ -8,6 +8,7 @@ answers.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import cast
 from safegen.crew import at_work
 from safegen.errors import ConfigError, UserError
 from safegen.inputs import Inputs, make_teacher
+from safegen.own_repeats import Repeat, repeats, warning
 from safegen.own_rows import Desk, Sheet, contradicted
 from safegen.plan_keys import AUTHORED
 from safegen.progress import Progress
@@ -34,6 +36,9 @@ OFFLINE = (
     "the offline teacher composes answers from a goal's written knowledge, and your own prompts have"
     " none; name a model under `teachers`, such as `drafter: {openai_chat: {base_url: …, model: …}}`"
 )
+NAMED = 3
+"""Rows that repeat others, named before drafting."""
+logger = logging.getLogger(__name__)
 Watch = Callable[[Progress, Meter], None]
 
 
@@ -131,13 +136,15 @@ def _write(folder: RunFolder, desk: Desk) -> None:
     first = folder.plan(0)
     plan.write(first, shards(sheet.sets(), candidates=desk.inputs.recipe.plan.candidates))
     if plan.size(first)[1]:
+        if found := repeats(desk, sheet.kept):
+            logger.warning("%s: %s", desk.source.name, warning(found, most=NAMED))
         return
     first.unlink()
     left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
     listed = [f"{n} {cause}" for cause, n in sheet.causes().items()]
-    told = [*listed, f"listed in `{folder.unlabelled}`"] if listed else []
+    where = [f"listed in `{folder.unlabelled}`"] if listed else []
     raise UserError(
-        f"no row of `{desk.source.name}` can be planned: {', '.join([*told, *left_out])};"
+        f"no row of `{desk.source.name}` can be planned: {', '.join([*listed, *where, *left_out])};"
         f" {', '.join(_remedies(sheet, asked=bool(desk.models)))}"
     )
 
@@ -186,6 +193,8 @@ class Outlook:
     left_out: Mapping[str, int]
     not_under: Mapping[str, int]
     """Planned rows by a profile under which they are not asked, since their words rule it out."""
+    repeats: tuple[Repeat, ...]
+    """Rows, planned or to be read, that repeat an earlier one."""
     not_read: tuple[str, ...]
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
@@ -215,6 +224,7 @@ def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
         unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
         left_out=dict(sorted(sheet.left_out.items())),
         not_under=dict(sorted(sheet.not_under.items())),
+        repeats=repeats(desk, sheet.kept | {u.row for u in waits}),
         not_read=tuple(desk.not_read),
         by_domain_mode=dict(sorted(counts.items())),
     )

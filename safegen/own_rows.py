@@ -100,9 +100,16 @@ class Sheet:
         self.left_out: Counter[str] = Counter()
         self.not_under: Counter[str] = Counter()
         """Planned rows by a profile that their words rule out."""
-        self.rows = self.taken = self.labelled = self.planned = self.read = 0
+        self.rows = self.taken = self.labelled = self.read = 0
+        self.kept: set[int] = set()
+        """Numbers of the planned rows."""
         self._texts: set[tuple[str, ...]] = set()
         self._sets: dict[str, set[str]] = {}
+
+    @property
+    def planned(self) -> int:
+        """How many rows are planned."""
+        return len(self.kept)
 
     def sets(self) -> Iterator[list[Planned]]:
         """The scenarios of each row that is planned; the counts are on disk before the plan is."""
@@ -116,7 +123,7 @@ class Sheet:
             elif isinstance(settled, LeftOut):
                 self.left_out[settled.by] += 1
             else:
-                self.planned += 1
+                self.kept.add(row.number)
                 axes = settled[0].scenario.attributes
                 self.read += any(a.source == "confirmed" for a in axes)
                 self.not_under.update(self._ruled_out(row, settled))

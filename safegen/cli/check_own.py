@@ -24,6 +24,7 @@ from safegen.cli.screen import (
 )
 from safegen.inputs import Inputs, check_teachers, read_inputs
 from safegen.own_prompts import Outlook
+from safegen.own_repeats import warning
 from safegen.scenarios.prompt_files import OwnPrompts
 
 NAMED = 10
@@ -80,6 +81,8 @@ def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType
         )
     if found.not_under:
         yield "not asked", word(not_asked(found.not_under))
+    if found.repeats:
+        yield "repeats", word(warning(found.repeats, most=NAMED), "yellow")
     if found.not_read:
         yield "not read", word(f"columns {', '.join(found.not_read)}")
     prompts = sum(found.by_domain_mode.values())
@@ -89,12 +92,18 @@ def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType
 
 
 def _told(inputs: Inputs, source: OwnPrompts, found: Outlook) -> dict[str, object]:
-    told = asdict(found) | {"unlabelled": [row._asdict() for row in found.unlabelled]}
+    listed = [row._asdict() for row in found.unlabelled]
+    alike = [
+        {"row": r.row._asdict(), "of": r.of._asdict(), "similarity": round(r.similarity, 4)}
+        for r in found.repeats
+    ]
     prompts = sum(found.by_domain_mode.values())
     return {
         "recipe": inputs.recipe.name,
         "file": source.name,
-        **told,
+        **asdict(found),
+        "unlabelled": listed,
+        "repeats": alike,
         "by_domain_mode": by_domain(found.by_domain_mode),
         "prompts": prompts,
         "drafts": prompts * inputs.recipe.plan.candidates,

@@ -115,9 +115,13 @@ class Axes(Frozen):
         return {axis.id: axis for axis in self.axes}
 
     @cached_property
-    def of_profiles(self) -> tuple[VoidRule, ...]:
+    def of_profile(self) -> Mapping[str, tuple[VoidRule, ...]]:
         """The combinations that a deployment profile is part of."""
-        return tuple(rule for rule in self.void if "profile" in rule.when)
+        named = {value for rule in self.void for value in rule.when.get("profile", ())}
+        return {
+            name: tuple(rule for rule in self.void if name in rule.when.get("profile", ()))
+            for name in named
+        }
 
     def axis(self, name: str) -> Axis:
         """The axis of a name.

@@ -103,8 +103,8 @@ class World:
 
     def clash(self, values: Mapping[str, str], profile: Profile) -> str | None:
         """Why what stands in a prompt makes no sense under a profile; None where it does."""
-        row = {**values, "profile": profile}
-        return next((rule.why for rule in self.axes.of_profiles if rule.broken_by(row)), None)
+        row, rules = {**values, "profile": profile}, self.axes.of_profile.get(profile, ())
+        return next((rule.why for rule in rules if rule.broken_by(row)), None)
 
 
 @dataclass(frozen=True, slots=True)
