@@ -1,6 +1,6 @@
 """Round 0 from a user's file in place of the taxonomy's sets: check, label what is open, plan.
 
-What cannot be labelled is listed in `run/unlabelled.jsonl` and not planned; nothing is guessed.
+What cannot be labelled or must not be asked is listed in `run/unlabelled.jsonl`; nothing is guessed.
 The plan is written last, so that a run which was killed on the way goes on with the journal's
 answers.
 """
@@ -8,45 +8,38 @@ answers.
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from safegen.crew import at_work
-from safegen.curation.dedup import Expectations, exact, key
 from safegen.errors import ConfigError, UserError
 from safegen.inputs import Inputs, make_teacher
+from safegen.own_repeats import Repeat, repeats, warning
+from safegen.own_rows import Desk, Sheet, contradicted
 from safegen.plan_keys import AUTHORED
 from safegen.progress import Progress
 from safegen.recipe import PluginRef, Recipe
-from safegen.scenarios.blind import Found, Labellers, Wanted
-from safegen.scenarios.imported import (
-    Labels,
-    Row,
-    checked_columns,
-    checked_rows,
-    read_rows,
-    scenarios,
-)
+from safegen.scenarios.blind import Labellers
 from safegen.scenarios.prompt_files import OwnPrompts
 from safegen.scenarios.sets import shards
-from safegen.scenarios.settling import LABELS, LeftOut, Unlabelled, labels_of, ruled
-from safegen.scenarios.world import World
-from safegen.store import parquet, plan
-from safegen.store.folder import RunFolder, write_json
+from safegen.scenarios.settling import Unlabelled
+from safegen.store import plan
+from safegen.store.folder import RunFolder
 from safegen.teachers._layers import Meter
-from safegen.types import Planned, Teacher, Usage
+from safegen.types import Teacher, Usage
 
 OFFLINE = (
     "the offline teacher composes answers from a goal's written knowledge, and your own prompts have"
     " none; name a model under `teachers`, such as `drafter: {openai_chat: {base_url: …, model: …}}`"
 )
+NAMED = 3
+"""Rows that repeat others, named before drafting."""
+logger = logging.getLogger(__name__)
 Watch = Callable[[Progress, Meter], None]
-Settled = list[Planned] | Unlabelled | LeftOut
-"""Scenarios to plan, a row to list, or one to leave out."""
 
 
 def check(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
@@ -99,7 +92,7 @@ async def write_plan(
             f"`{folder.root}` is not planned yet and needs its file; run `safegen generate` with"
             f" `--prompts` and the file `{source.name}`"
         )
-    desk = await asyncio.to_thread(_Desk.opened, inputs, source)
+    desk = await asyncio.to_thread(Desk.opened, inputs, source)
     usage, seconds = Usage(), 0.0
     if desk.open and (inputs.recipe.judges.labellers or "labeller" in teachers):
         began = time.monotonic()
@@ -110,7 +103,7 @@ async def write_plan(
 
 
 async def _label(
-    folder: RunFolder, desk: _Desk, *, given: Mapping[str, Teacher], watch: Watch | None
+    folder: RunFolder, desk: Desk, *, given: Mapping[str, Teacher], watch: Watch | None
 ) -> Usage:
     """Let blind labellers read what is open; every answer is in the journal before it counts."""
     async with at_work(folder, desk.inputs, given) as staff:
@@ -119,7 +112,7 @@ async def _label(
 
 
 async def _read(
-    desk: _Desk, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
+    desk: Desk, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
 ) -> None:
     progress = Progress(planned=len(desk.open), what="prompts read")
     if watch:
@@ -133,86 +126,51 @@ async def _read(
     desk.found = await labellers.read_all(desk.wanted(), read_one=read_one)
 
 
-@dataclass
-class _Desk:
-    """A file on its way into a plan; it is read anew for each step, so that no text is held."""
-
-    inputs: Inputs
-    source: OwnPrompts
-    world: World
-    not_read: list[str]
-    """Columns that no field is read from."""
-    open: dict[str, tuple[bool, bool]] = field(default_factory=dict[str, tuple[bool, bool]])
-    """By what a row says: whether its labels and its harm are to be read."""
-    found: Mapping[str, Found] = field(default_factory=dict[str, Found])
-    models: list[str] = field(default_factory=list[str])
-
-    @staticmethod
-    def opened(inputs: Inputs, source: OwnPrompts) -> _Desk:
-        """Check the whole file and find what is open.
-
-        Raises:
-            UserError: a mistake in the file or the recipe.
-        """
-        world = inputs.world()
-        desk = _Desk(inputs, source, world, checked_columns(source))
-        for row in checked_rows(source, list(inputs.tree.harms)):
-            labels = None in (row.intent, row.evidence, row.detail)
-            harm = row.harm is None
-            if (labels or harm) and ruled(row, world) is None:
-                before = desk.open.get(row.text_key, (False, False))
-                desk.open[row.text_key] = (before[0] or labels, before[1] or harm)
-        return desk
-
-    def rows(self) -> Iterator[Row]:
-        """Every row of the file."""
-        return read_rows(self.source, list(self.inputs.tree.harms))
-
-    def wanted(self) -> Iterator[tuple[str, Wanted]]:
-        """What is to be read, each text once."""
-        left = dict(self.open)
-        for row in self.rows():
-            if (asked := left.pop(row.text_key, None)) is not None:
-                yield row.text_key, Wanted(row.messages, *asked)
-
-    def settled(self) -> Iterator[tuple[Row, Settled]]:
-        """Every row with what becomes of it."""
-        nothing = Found()
-        for row in self.rows():
-            labels = labels_of(row, self.found.get(row.text_key, nothing), self.world)
-            is_planned = isinstance(labels, Labels)
-            yield row, scenarios(row, labels, self.world) if is_planned else labels
-
-
-def _write(folder: RunFolder, desk: _Desk) -> None:
+def _write(folder: RunFolder, desk: Desk) -> None:
     """Write what is told of the file, then the plan.
 
     Raises:
         UserError: nothing in the file can be planned.
     """
-    sheet = _Sheet(folder, desk, _contradicted(desk))
+    sheet = Sheet(folder, desk, contradicted(desk))
     first = folder.plan(0)
     plan.write(first, shards(sheet.sets(), candidates=desk.inputs.recipe.plan.candidates))
     if plan.size(first)[1]:
+        if found := repeats(desk, sheet.kept):
+            logger.warning("%s: %s", desk.source.name, warning(found, most=NAMED))
         return
     first.unlink()
     left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
-    listed = len(sheet.unlabelled)
-    told = [f"{listed} not labelled, listed in `{folder.unlabelled}`"] if listed else []
+    listed = [f"{n} {cause}" for cause, n in sheet.causes().items()]
+    where = [f"listed in `{folder.unlabelled}`"] if listed else []
     raise UserError(
-        f"no row of `{desk.source.name}` can be planned: {', '.join([*told, *left_out])};"
-        " fill in the labels, name `judges.labellers` in the recipe, or widen `plan`"
+        f"no row of `{desk.source.name}` can be planned: {', '.join([*listed, *where, *left_out])};"
+        f" {', '.join(_remedies(sheet, asked=bool(desk.models)))}"
     )
 
 
-def _contradicted(desk: _Desk) -> set[int]:
-    """Digests of messages that two rows expect to be answered in two ways."""
-    seen, found = Expectations(), set[int]()
-    for _, made in desk.settled():
-        for item in made if isinstance(made, list) else ():
-            if seen.contradicts(item.scenario.messages, item.expectation):
-                found.add(key(exact(item.scenario.messages)))
-    return found
+def _remedies(sheet: Sheet, *, asked: bool) -> Iterator[str]:
+    """What brings rows into the plan, by what keeps them out of it.
+
+    Args:
+        sheet: what became of the rows.
+        asked: whether labellers read what was open.
+    """
+    causes = sheet.causes()
+    if "not labelled" in causes:
+        yield (
+            "fill in the labels"
+            if asked
+            else ("fill in the labels or name `judges.labellers` in the recipe")
+        )
+    if "at odds" in causes:
+        yield "mend the labels of rows at odds"
+    if "barred" in causes:
+        yield "give barred rows another `profile`"
+    if set(sheet.left_out) - {"duplicate"}:
+        yield "widen `plan`"
+    if set(causes) == {"red line"}:
+        yield "a red line is never drafted, so such rows can only be taken out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +178,12 @@ class Outlook:
     """What a user's file comes to before anybody is asked."""
 
     rows: int
+    taken: int
+    """Rows with a label in the file; it is taken as it is."""
+    labelled: int
+    """Rows whose labels are all in the file."""
     planned: int
-    """Rows whose labels are in the file, or follow from it."""
+    """Rows that are planned without a labeller."""
     to_read: int
     """Texts that labellers are to read; their rows are planned as far as the labels can be told."""
     label_calls: int
@@ -229,6 +191,10 @@ class Outlook:
     unlabelled: tuple[Unlabelled, ...]
     """Rows that cannot be planned as they are."""
     left_out: Mapping[str, int]
+    not_under: Mapping[str, int]
+    """Planned rows by a profile under which they are not asked, since their words rule it out."""
+    repeats: tuple[Repeat, ...]
+    """Rows, planned or to be read, that repeat an earlier one."""
     not_read: tuple[str, ...]
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
@@ -240,83 +206,25 @@ def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
     Raises:
         UserError: a mistake in the file or the recipe.
     """
-    desk = _Desk.opened(inputs, source)
+    desk = Desk.opened(inputs, source)
     judges = len(inputs.recipe.judges.labellers)
-    sheet = _Sheet(None, desk, _contradicted(desk))
+    sheet = Sheet(None, desk, contradicted(desk))
     counts = Counter(
         (item.scenario.domain, item.expectation.mode) for set_ in sheet.sets() for item in set_
     )
-    open_rows = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
+    to_read = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
+    waits = {u for u in sheet.unlabelled if u.cause == "not labelled" and u.row in to_read}
     return Outlook(
         rows=sheet.rows,
+        taken=sheet.taken,
+        labelled=sheet.labelled,
         planned=sheet.planned,
         to_read=len(desk.open) if judges else 0,
         label_calls=judges * sum(sum(asked) for asked in desk.open.values()),
-        unlabelled=tuple(u for u in sheet.unlabelled if u.row not in open_rows),
+        unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
         left_out=dict(sorted(sheet.left_out.items())),
+        not_under=dict(sorted(sheet.not_under.items())),
+        repeats=repeats(desk, sheet.kept | {u.row for u in waits}),
         not_read=tuple(desk.not_read),
         by_domain_mode=dict(sorted(counts.items())),
     )
-
-
-class _Sheet:
-    """The plan being written, and what is counted and listed beside it."""
-
-    def __init__(self, folder: RunFolder | None, desk: _Desk, contradicted: set[int]) -> None:
-        self.folder, self.desk, self.contradicted = folder, desk, contradicted
-        self.unlabelled: list[Unlabelled] = []
-        self.left_out: Counter[str] = Counter()
-        self.rows = self.planned = self.read = 0
-        self._texts: set[tuple[str, ...]] = set()
-        self._sets: dict[str, set[str]] = {}
-
-    def sets(self) -> Iterator[list[Planned]]:
-        """The scenarios of each row that is planned; the counts are on disk before the plan is."""
-        for row, made in self.desk.settled():
-            self.rows += 1
-            settled = self._last_word(row, made) if isinstance(made, list) else made
-            if isinstance(settled, Unlabelled):
-                self.unlabelled.append(settled)
-            elif isinstance(settled, LeftOut):
-                self.left_out[settled.by] += 1
-            else:
-                self.planned += 1
-                axes = settled[0].scenario.attributes
-                self.read += any(a.source == "confirmed" for a in axes)
-                yield settled
-        if self.folder is not None:
-            self._tell(self.folder)
-
-    def _last_word(self, row: Row, made: list[Planned]) -> Settled:
-        """What only the rows together decide."""
-        if any(key(exact(item.scenario.messages)) in self.contradicted for item in made):
-            told = "a row with equal messages is to be answered otherwise; put what tells them apart into the messages"
-            return Unlabelled(row.number, row.id, LABELS, told)
-        if row.id is None:
-            if row.key in self._texts:
-                return LeftOut("duplicate")
-            self._texts.add(row.key)
-        sets = self._sets.setdefault(made[0].scenario.harm, set())
-        most = self.desk.world.plan.sets_per_harm
-        if most is not None and len(sets | {made[0].scenario.set_id}) > most:
-            return LeftOut("sets_per_harm")
-        sets.add(made[0].scenario.set_id)
-        return made
-
-    def _tell(self, folder: RunFolder) -> None:
-        source = self.desk.source
-        lines = [json.dumps(u._asdict(), ensure_ascii=False) + "\n" for u in self.unlabelled]
-        parquet.write_text(folder.unlabelled, "".join(lines))
-        write_json(
-            folder.imported,
-            source.frozen()
-            | {
-                "rows": self.rows,
-                "planned": self.planned,
-                "labelled_by_judges": self.read,
-                "labellers": self.desk.models,
-                "unlabelled": len(self.unlabelled),
-                "left_out": dict(sorted(self.left_out.items())),
-                "columns_not_read": self.desk.not_read,
-            },
-        )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from rich.console import RenderableType
 
 from safegen import own_prompts
+from safegen.cli.closing import not_asked
 from safegen.cli.look import by_domain, size_table
 from safegen.cli.screen import (
     console,
@@ -22,10 +24,15 @@ from safegen.cli.screen import (
 )
 from safegen.inputs import Inputs, check_teachers, read_inputs
 from safegen.own_prompts import Outlook
+from safegen.own_repeats import warning
 from safegen.scenarios.prompt_files import OwnPrompts
 
 NAMED = 10
-"""Rows without labels that are named on the screen."""
+"""Rows that are not planned, named on the screen."""
+TAKEN = (
+    "taken as the file has them; nothing holds them against the text. For labels that are read off it, leave"
+    " their cells empty and name `judges.labellers` in the recipe"
+)
 
 
 def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool) -> None:
@@ -53,15 +60,29 @@ def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool
 
 
 def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType]]:
-    yield "rows", f"{number(found.rows)}, {number(found.planned)} with labels"
+    yield (
+        "rows",
+        f"{number(found.rows)}, {number(found.labelled)} with all labels, {number(found.planned)} planned",
+    )
+    if found.taken:
+        yield "labels", f"of {plural(found.taken, 'row')}: {TAKEN}"
     if found.to_read:
         calls = f"{plural(found.label_calls, 'question')} to labellers"
         again = "each asked once more where the answer cannot be read"
         yield "to read", f"{plural(found.to_read, 'text')}, {calls}, {again}"
     if found.unlabelled:
-        yield "unlabelled", word(f"{plural(len(found.unlabelled), 'row')}: not planned", "yellow")
+        why = counted(Counter(str(row.cause) for row in found.unlabelled))
+        told = f"{plural(len(found.unlabelled), 'row')} not planned, {why}"
+        yield "listed", word(told, "yellow")
     if found.left_out:
-        yield "left out", word(counted(found.left_out))
+        yield (
+            "left out",
+            word(", ".join(f"{number(n)} by {by}" for by, n in found.left_out.items())),
+        )
+    if found.not_under:
+        yield "not asked", word(not_asked(found.not_under))
+    if found.repeats:
+        yield "repeats", word(warning(found.repeats, most=NAMED), "yellow")
     if found.not_read:
         yield "not read", word(f"columns {', '.join(found.not_read)}")
     prompts = sum(found.by_domain_mode.values())
@@ -71,12 +92,18 @@ def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType
 
 
 def _told(inputs: Inputs, source: OwnPrompts, found: Outlook) -> dict[str, object]:
-    told = asdict(found) | {"unlabelled": [row._asdict() for row in found.unlabelled]}
+    listed = [row._asdict() for row in found.unlabelled]
+    alike = [
+        {"row": r.row._asdict(), "of": r.of._asdict(), "similarity": round(r.similarity, 4)}
+        for r in found.repeats
+    ]
     prompts = sum(found.by_domain_mode.values())
     return {
         "recipe": inputs.recipe.name,
         "file": source.name,
-        **told,
+        **asdict(found),
+        "unlabelled": listed,
+        "repeats": alike,
         "by_domain_mode": by_domain(found.by_domain_mode),
         "prompts": prompts,
         "drafts": prompts * inputs.recipe.plan.candidates,

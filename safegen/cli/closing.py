@@ -191,10 +191,19 @@ def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:
     parts += [f"{n:,} left out by {by}" for by, n in told["left_out"].items()]
     yield "rows", word(", ".join(parts))
     if listed := api.unlabelled(run):
-        where = f"{plural(listed, 'row')} not labelled and not planned: see {run.folder.unlabelled}"
-        yield "unlabelled", word(where, "yellow")
+        why = counted(told.get("unlabelled_by", {"not labelled": listed}))
+        where = f"{plural(listed, 'row')} not planned, {why}: see {run.folder.unlabelled}"
+        yield "listed", word(where, "yellow")
+    if barred := told.get("not_under"):
+        yield "not asked", word(not_asked(barred))
     if unread := told["columns_not_read"]:
         yield "not read", word(f"columns {', '.join(unread)}")
+
+
+def not_asked(barred: Mapping[str, int]) -> str:
+    """Say under which profiles rows are not asked, as `2 rows under minors`."""
+    counts = ", ".join(f"{plural(n, 'row')} under {profile}" for profile, n in barred.items())
+    return f"{counts}: their words tell of somebody whom it is not for"
 
 
 def _spent(usage: Usage) -> str:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from safegen.errors import ConfigError
-from safegen.scenarios.prompt_files import Raw
+from safegen.scenarios.prompt_files import MAX_NAME, NO_NAME, Raw, is_name
 from safegen.types import Message
 from safegen.yamlfile import did_you_mean
 
 LONGEST = 131_072
 """Characters of a row's messages together, and of a CSV cell."""
-LONGEST_NAME = 200
 LISTED = 12
 """Values that a mistake lists; there are more leaves, and a file may name many wrongly."""
 LONGEST_TEXT = 4_000
@@ -62,9 +61,9 @@ class Cells:
         value = self.values.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
-        text = self.text(name, most=LONGEST_NAME)
-        if text is not None and not (text.isprintable() and text.strip()):
-            raise self.wrong(f"`{name}` is blank or holds control characters")
+        text = self.text(name)
+        if text is not None and not is_name(text):
+            raise self.wrong(f"`{name}` {NO_NAME}")
         return text
 
     def choice(self, name: str, allowed: Sequence[T]) -> T | None:
@@ -90,7 +89,7 @@ class Cells:
         return int(found[1])
 
     def language(self) -> str | None:
-        value = self.text("language", most=LONGEST_NAME)
+        value = self.text("language", most=MAX_NAME)
         if value is not None and not TAG.fullmatch(value):
             raise self.wrong(f"`language` is `{value[:60]}`; give a BCP-47 tag such as `en`")
         return value

@@ -83,6 +83,10 @@ class VoidRule(Frozen):
     ] = Field(min_length=2)
     why: Text
 
+    def broken_by(self, row: Row) -> bool:
+        """Whether a row holds the combination."""
+        return all(row.get(name) in values for name, values in self.when.items())
+
 
 class Axes(Frozen):
     """What an axes file holds."""
@@ -109,6 +113,15 @@ class Axes(Frozen):
     def by_id(self) -> Mapping[str, Axis]:
         """Axes by id, in the order of the file."""
         return {axis.id: axis for axis in self.axes}
+
+    @cached_property
+    def of_profile(self) -> Mapping[str, tuple[VoidRule, ...]]:
+        """The combinations that a deployment profile is part of."""
+        named = {value for rule in self.void for value in rule.when.get("profile", ())}
+        return {
+            name: tuple(rule for rule in self.void if name in rule.when.get("profile", ()))
+            for name in named
+        }
 
     def axis(self, name: str) -> Axis:
         """The axis of a name.
@@ -139,7 +152,7 @@ class Axes(Frozen):
 
     def broken(self, row: Row) -> list[VoidRule]:
         """The combinations without sense that a row holds, whole or in part."""
-        return [r for r in self.void if all(row.get(f) in vs for f, vs in r.when.items())]
+        return [rule for rule in self.void if rule.broken_by(row)]
 
     def model(
         self,

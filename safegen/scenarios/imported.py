@@ -15,6 +15,7 @@ from safegen.hashing import digest, short_id
 from safegen.policy.mode import expect
 from safegen.scenarios._cells import Cells, conversation, missing
 from safegen.scenarios._faults import Faults
+from safegen.scenarios.askers import clashes
 from safegen.scenarios.prompt_files import OwnPrompts, columns, rows
 from safegen.scenarios.world import NO_KNOWLEDGE, World, history
 from safegen.types import (
@@ -234,9 +235,17 @@ def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
 
 
 def scenarios(row: Row, labels: Labels, world: World) -> list[Planned]:
-    """The scenarios of a row: one under its own profile, else one under each of the plan's."""
-    profiles = (row.profile,) if row.profile else world.profiles(labels.harm)
-    return [_planned(row, labels, profile, world) for profile in profiles]
+    """The scenarios of a row: one under its own profile, else under each of the plan's that its words fit."""
+    profiles = profiles_of(row, labels.harm, world)
+    barred = clashes(row.messages, profiles, world)
+    return [_planned(row, labels, profile, world) for profile in profiles if profile not in barred]
+
+
+def profiles_of(row: Row, harm: str | None, world: World) -> tuple[Profile, ...]:
+    """The profiles under which a row is to be asked, whatever its words; its leaf may not be known yet."""
+    if row.profile:
+        return (row.profile,)
+    return world.plan.profiles if harm is None else world.profiles(harm)
 
 
 def set_of(row: Row, world: World) -> str:

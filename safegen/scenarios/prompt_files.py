@@ -30,7 +30,11 @@ MAX_BYTES = 4 * 2**30
 MAX_LINE = 8 * 2**20
 """Characters of one line."""
 MAX_COLUMNS = 2_000
+MAX_NAME = 200
+"""Characters of an id, a licence, a set or a goal."""
 SNIFFED = 1 << 16
+NO_NAME = f"is not one line of 1 to {MAX_NAME} printable characters; write a short name"
+"""What is wrong with a name, and what mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +114,12 @@ def given(
         licence: of every row that names none.
 
     Raises:
-        ConfigError: no such file, another format, too large, a git-lfs pointer, no such field.
+        ConfigError: no such file, another format, too large, a git-lfs pointer, no such field, a
+            licence that is no name.
     """
     file = Path(path)
+    if licence is not None and not is_name(licence):
+        raise ConfigError(f"`--licence` {NO_NAME}, such as `CC-BY-4.0`")
     for name in columns or {}:
         if name not in FIELDS:
             raise ConfigError(f"`{name[:60]}` is not a field{did_you_mean(name, FIELDS)}")
@@ -122,6 +129,11 @@ def given(
         return OwnPrompts(file.name, file_sha256(file), renamed, licence, file)
     except OSError as e:
         raise ConfigError(f"{file}: cannot be read ({(e.strerror or str(e)).lower()})") from e
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is one line of printable characters, and neither blank nor long."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= MAX_NAME
 
 
 def _check(path: Path) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from safegen.scenarios.askers import clashes
 from safegen.scenarios.blind import Found
-from safegen.scenarios.imported import Labels, Row
+from safegen.scenarios.imported import Labels, Row, profiles_of
 from safegen.scenarios.world import World
 
 LABELS = ("harm", "intent", "evidence", "detail")
+Cause = Literal["not labelled", "red line", "barred", "at odds"]
+"""Why a row is listed: a label is missing, its leaf is never drafted, its leaf or its words are not for
+its profile, or its labels contradict each other or those of an equal row."""
 
 
 class Unlabelled(NamedTuple):
-    """A row that is listed and not planned, since it cannot be told what it is."""
+    """A row that is listed and not planned: it cannot be told what it is, or it must not be asked."""
 
     row: int
     id: str | None
     fields: tuple[str, ...]
     why: str
+    cause: Cause = "not labelled"
 
 
 class LeftOut(NamedTuple):
@@ -36,7 +41,7 @@ def ruled(row: Row, world: World) -> Unlabelled | LeftOut | None:
     if row.has_system and row.profile is None:
         told = "a `system` turn of its own; say its `profile`"
         return Unlabelled(row.number, row.id, ("profile",), told)
-    return None
+    return _by_words(row, row.harm, world)
 
 
 def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | LeftOut:
@@ -50,7 +55,7 @@ def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | Lef
     if harm is None or intent is None or evidence is None or detail is None:
         values = zip(LABELS, (harm, intent, evidence, detail), strict=True)
         return _open(row, tuple(name for name, value in values if value is None), found)
-    decided = _by_harm(row, harm, world)
+    decided = _by_harm(row, harm, world) or _by_words(row, harm, world)
     if decided is not None:
         return decided
     if intent not in world.plan.intents:
@@ -59,20 +64,30 @@ def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | Lef
         evidence == "stated" and intent != "malicious"
     ):
         told = f"intent `{intent}` and evidence `{evidence}` do not go together"
-        return Unlabelled(row.number, row.id, ("intent", "evidence"), told)
+        return Unlabelled(row.number, row.id, ("intent", "evidence"), told, "at odds")
     return Labels(harm, intent, evidence, detail)
 
 
 def _by_harm(row: Row, harm: str, world: World) -> Unlabelled | LeftOut | None:
     if world.tree.harms[harm].red_line:
         told = f"`{harm}` is a red line and is never drafted"
-        return Unlabelled(row.number, row.id, ("harm",), told)
+        return Unlabelled(row.number, row.id, ("harm",), told, "red line")
     if harm not in world.harms:
         return LeftOut("harms")
     if row.profile in world.harms[harm].not_under:
         told = f"`{harm}` is never asked under `{row.profile}`"
-        return Unlabelled(row.number, row.id, ("harm", "profile"), told)
+        return Unlabelled(row.number, row.id, ("harm", "profile"), told, "barred")
     return None if row.profile or world.profiles(harm) else LeftOut("profiles")
+
+
+def _by_words(row: Row, harm: str | None, world: World) -> Unlabelled | None:
+    """A row that is left without a profile by what it says of whoever asks."""
+    profiles = profiles_of(row, harm, world)
+    barred = clashes(row.messages, profiles, world)
+    if len(barred) < len(profiles):
+        return None
+    told = f"{'; '.join(barred.values())}; give it another `profile`"
+    return Unlabelled(row.number, row.id, ("profile",), told, "barred")
 
 
 def _open(row: Row, fields: tuple[str, ...], found: Found) -> Unlabelled:

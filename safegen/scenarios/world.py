@@ -99,10 +99,12 @@ class World:
 
     def fits(self, harm: str, values: Mapping[str, str], profile: Profile) -> bool:
         """Whether a leaf may be asked under a profile, and what stands in the prompt makes sense there."""
-        if profile in self.harms[harm].not_under:
-            return False
-        rules = self.axes.broken({**values, "profile": profile})
-        return not any("profile" in rule.when for rule in rules)
+        return profile not in self.harms[harm].not_under and self.clash(values, profile) is None
+
+    def clash(self, values: Mapping[str, str], profile: Profile) -> str | None:
+        """Why what stands in a prompt makes no sense under a profile; None where it does."""
+        row, rules = {**values, "profile": profile}, self.axes.of_profile.get(profile, ())
+        return next((rule.why for rule in rules if rule.broken_by(row)), None)
 
 
 @dataclass(frozen=True, slots=True)

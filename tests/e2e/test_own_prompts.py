@@ -115,7 +115,8 @@ def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
         )
         asked = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
     assert said.code == 0, said.err
-    assert "5 rows not labelled and not planned: see out/run/unlabelled.jsonl" in said.err
+    told_why = "5 rows not planned, 3 not labelled, 2 red line: see out/run/unlabelled.jsonl"
+    assert told_why in said.err
     assert "10 in mine.csv, 4 planned, 1 left out by harms" in said.err
     assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
         "lost": ["harm", "intent", "evidence", "detail"],
@@ -398,6 +399,7 @@ def test_a_target_asks_for_further_candidates_and_no_written_goal(workdir: Path)
         (["--prompts", "p.csv", "--column", "prompt=txet"], "did you mean `text`"),
         (["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"], "names `prompt` twice"),
         (["--prompts", "p.csv", *MAP[:2]], "`--licence NAME`"),
+        (["--prompts", "p.csv", *MAP[:2], "--licence", "MIT\nor"], "`--licence` is not one line"),
         (["--prompts", "none.csv"], "none.csv: no such file"),
     ],
 )
@@ -430,6 +432,7 @@ def test_check_tells_what_a_file_comes_to_and_asks_nobody(
     assert found.code == screen.code == 0
     told = json.loads(found.out)
     assert (told["rows"], told["planned"], told["prompts"]) == (10, 2, 2)
+    assert (told["taken"], told["labelled"]) == (5, 4)
     assert told["left_out"] == {"harms": 1}
     assert told["not_read"] == ["note"]
     open_texts = [row for row in ROWS if row[0] in {"open", "also", "lost", "none", "torn", "red"}]
@@ -437,6 +440,9 @@ def test_check_tells_what_a_file_comes_to_and_asks_nobody(
     assert told["label_calls"] == 2 * len(open_texts) - 1, "of `also` the leaf alone is open"
     assert [row["id"] for row in told["unlabelled"]] == ["line"]
     assert "row 9 (`line`), harm: `minors.sexual` is a red line" in screen.out
+    assert "10, 4 with all labels, 2 planned" in screen.out
+    assert "1 row not planned, 1 red line" in screen.out
+    assert "of 5 rows: taken as the file has them; nothing holds them against" in screen.out
     assert not (workdir / "out").exists()
 
 

@@ -269,6 +269,13 @@ def test_a_column_map_renames_and_a_licence_may_hold_for_all(tmp_path: Path) -> 
     assert source.sha256 == file_sha256(path)
 
 
+@pytest.mark.parametrize("licence", ["MIT\n# a heading", "MIT\r", "MI\0T", "", "  ", "M" * 201])
+def test_a_licence_for_all_rows_is_one_line(tmp_path: Path, licence: str) -> None:
+    path = written(tmp_path, "csv", {"prompt": "A box?"})
+    with pytest.raises(ConfigError, match=r"`--licence` is not one line .* such as `CC-BY-4\.0`"):
+        given(path, licence=licence)
+
+
 def test_the_digest_holds_file_columns_and_licence(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "A box?"})
     found = {
@@ -360,9 +367,12 @@ def test_a_hostile_file_is_told_with_its_place(tmp_path: Path, case: str) -> Non
         ({"profile": "kids"}, "`profile` is `kids`; known: .*minors"),
         ({"task": "explian"}, "did you mean `explain`"),
         ({"language": "English!"}, "`language` is `English!`; give a BCP-47 tag"),
-        ({"id": "a\nb"}, "`id` is blank or holds control characters"),
+        ({"id": "a\nb"}, "`id` is not one line of 1 to 200 printable .*; write a short name"),
+        ({"licence": "MIT\nor so"}, "`licence` is not one line of 1 to 200 printable"),
+        ({"licence": "M\u202eIT"}, "`licence` is not one line"),
+        ({"licence": " "}, "`licence` is not one line"),
         ({"id": 1.5}, "`id` is no text but a number"),
-        ({"set": "x" * 201}, "`set` has more than 200 characters"),
+        ({"set": "x" * 201}, "`set` is not one line of 1 to 200 printable characters"),
         ({"messages": []}, "has both `prompt` and `messages`"),
         ({"prompt": None, "messages": []}, "`messages` is not a list of messages"),
         ({"prompt": None, "messages": "{"}, "`messages` is not the JSON"),

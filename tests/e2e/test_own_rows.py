@@ -1,0 +1,176 @@
+"""What is told of the rows of a user's file that are not planned, before anything is paid for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.runs import cli, fails, shell
+from tests.e2e.test_own_prompts import (
+    MAP,
+    OPEN,
+    PLAN,
+    ROWS,
+    labels,
+    listed,
+    recipe,
+    records,
+    view,
+    write_csv,
+)
+from tests.fake_endpoint import FakeEndpoint
+
+KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
+    "red line": (ROWS[8], "1 red line, listed in `.*`; a red line is never drafted"),
+    "at odds": (
+        ("odd", "A box?", "cyber.intrusion", "benign", "stated", "1", "MIT", "", ""),
+        "1 at odds, listed in `.*`; mend the labels",
+    ),
+    "harms": (ROWS[9], "planned: 1 left out by `harms`; widen `plan`"),
+    "not labelled": (ROWS[2], "1 not labelled, listed in .*; fill in the labels or name `judges"),
+}
+
+
+@pytest.mark.parametrize("cause", KEPT_OUT)
+def test_the_true_cause_is_told_where_no_row_can_be_planned(
+    workdir: Path, capsys: pytest.CaptureFixture[str], cause: str
+) -> None:
+    row, says = KEPT_OUT[cause]
+    write_csv(workdir / "p.csv", [row])
+    recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
+    args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
+    said = cli(capsys, "generate", *args, "-o", "out")
+    fails(said, 2, says)
+    assert ("fill in the labels" in said.err) is (cause == "not labelled")
+    found = json.loads(cli(capsys, "check", *args, "--json").out)
+    assert found["labelled"] == (cause != "not labelled")
+    assert found["planned"] == 0
+    assert [u["cause"] for u in found["unlabelled"]] == ([cause] if cause != "harms" else [])
+
+
+GROWN = ("grown", "I'm 34, how is a box opened?", *ROWS[0][2:6], "MIT", "", "")
+FOR_PUPILS = ("pupils", "My wife wants a box. Which?", *ROWS[0][2:6], "MIT", "", "minors")
+
+
+def test_an_adults_words_are_not_asked_under_a_profile_for_the_young(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["recipe.yaml", "--prompts", "p.csv", *MAP, "--column", "profile=note"]
+    write_csv(workdir / "p.csv", [(*ROWS[0][:8], ""), GROWN, FOR_PUPILS])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, judges=0, plan=PLAN | {"profiles": ["public", "minors"]})
+        found = json.loads(cli(capsys, "check", *args, "--json").out)
+        screen = cli(capsys, "check", *args)
+        said = cli(capsys, "generate", *args, "-o", "out")
+    assert said.code == 0, said.err
+    (row,) = listed(workdir / "out")
+    assert (row["id"], row["fields"], row["cause"]) == ("pupils", ["profile"], "barred")
+    assert "an adult asks, and not under `minors`: the service is for people under" in row["why"]
+    asked = {(r["goal_id"], r["profile"]) for r in records(workdir / "out")}
+    assert asked == {
+        ("imported/g", "public"),
+        ("imported/g", "minors"),
+        ("imported/grown", "public"),
+    }
+    assert found["not_under"] == {"minors": 1}
+    assert found["unlabelled"] == [row | {"fields": ["profile"]}]
+    for told in (screen.out, said.err):
+        assert "1 row under minors: their words tell of somebody whom it is not for" in told
+
+
+def test_an_adults_words_are_shown_to_no_labeller_where_no_profile_is_left(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", [("grown", "I'm 34, and this box?", *OPEN)])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, plan=PLAN | {"profiles": ["minors"]})
+        args = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP]
+        fails(cli(capsys, *args), 2, "1 barred, listed in `.*`; give barred rows another `profile`")
+        assert not fake.requests
+
+
+LONG = "Which lock keeps a small wooden box shut when it stands in the damp all winter long"
+
+
+def asks(id_: str, text: str, group: str = "") -> tuple[str, ...]:
+    return (id_, text, *ROWS[0][2:6], "MIT", group, "n")
+
+
+TWINS = [
+    asks("a", f"{LONG}?"),
+    asks("b", f"{LONG}, please?"),
+    asks("c", f"  {LONG.upper()}?"),
+    asks("d", "What is a box?", "g"),
+    asks("e", "What is a  box?", "g"),
+    asks("f", f"{LONG} and spring?", "h"),
+    asks("g", f"{LONG} and autumn?", "h"),
+]
+
+
+def test_rows_that_repeat_others_are_told_before_anything_is_drafted(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", TWINS)
+    args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, judges=0)
+        found = json.loads(cli(capsys, "check", *args, "--json").out)
+        screen = cli(capsys, "check", *args).out
+        said = shell("generate", *args, "-o", "out", "--until", "expand", cwd=workdir)
+        assert not fake.requests
+        assert cli(capsys, "generate", *args, "-o", "out").code == 0
+    pairs = [(r["row"]["id"], r["of"]["id"], r["similarity"] == 1) for r in found["repeats"]]
+    assert pairs == [
+        ("b", "a", False),
+        ("c", "a", True),
+        ("e", "d", True),
+        ("f", "a", False),
+        ("g", "a", False),
+    ]
+    assert "5 rows repeat an earlier one" in " ".join(screen.split())
+    first = "row 2 (`b`) repeats row 1 (`a`) (94%); row 3 (`c`) repeats row 1 (`a`) (100%)"
+    assert f"p.csv: 5 rows repeat an earlier one, wholly or nearly: {first}" in said.err
+    assert "row 5 (`e`) repeats row 4 (`d`) (100%) and 2 more" in said.err
+    kept = {r["goal_id"] for r in view(workdir / "out")}
+    assert kept == {"imported/a", "imported/g"}, "curation leaves out what was told, and no more"
+    assert len(view(workdir / "out")) == len(TWINS) - len(pairs)
+
+
+def test_the_copy_of_a_row_without_an_accepted_answer_takes_its_place(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hence copies are told and drafted: which one stays is not known before the answers are."""
+    write_csv(workdir / "p.csv", TWINS[:2])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url, judges=0)
+        fake.fault = lambda body, nth: (
+            None if "please" in json.dumps(body["messages"]) else "content_filter"
+        )
+        args = ["recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP]
+        assert cli(capsys, "generate", *args).code == 0
+    assert [r["goal_id"] for r in view(workdir / "out")] == ["imported/b"]
+
+
+def test_unlike_rows_and_rows_left_out_are_no_repeats(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    barred = ("z", f"{LONG}?", "minors.sexual", *ROWS[0][3:6], "MIT", "", "n")
+    write_csv(workdir / "p.csv", [barred, TWINS[0], TWINS[3]])
+    recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
+    args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
+    assert json.loads(cli(capsys, "check", *args, "--json").out)["repeats"] == []
+    assert "repeat" not in cli(capsys, "check", *args).out
+
+
+def test_texts_that_labellers_are_to_read_are_compared_before_they_are_paid(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", [(r[0], r[1], *OPEN) for r in TWINS[:2]])
+    with FakeEndpoint(labels) as fake:
+        recipe(workdir, fake.url)
+        args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
+        (pair,) = json.loads(cli(capsys, "check", *args, "--json").out)["repeats"]
+        assert not fake.requests
+    assert (pair["row"]["id"], pair["of"]["id"]) == ("b", "a")
