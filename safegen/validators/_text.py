@@ -131,6 +131,16 @@ def no_response(validator: str) -> Verdict:
     return Verdict(validator=validator, version="1", passed=None, score=None, reason="no response")
 
 
+def heard(
+    validator: str, response: str | None, locales: Mapping[str, Locale], language: str
+) -> tuple[str, Locale] | Verdict:
+    """A response with the language pack that reads it, or the verdict where either is missing."""
+    if response is None:
+        return no_response(validator)
+    locale = locale_for(locales, language)
+    return no_locale(validator, language) if locale is None else (response, locale)
+
+
 def no_locale(validator: str, language: str) -> Verdict:
     """The verdict where no language pack fits."""
     return Verdict(

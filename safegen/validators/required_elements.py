@@ -21,15 +21,13 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
-        if draft.response is None:
-            return _text.no_response(NAME)
-        language = context.scenario.language
-        locale = _text.locale_for(locales, language)
-        if locale is None:
-            return _text.no_locale(NAME, language)
+        found = _text.heard(NAME, draft.response, locales, context.scenario.language)
+        if isinstance(found, Verdict):
+            return found
+        response, locale = found
         known = _elements.patterns(locale)
         asked = [name for name in context.expectation.required if name in known]
-        text = _text.spoken(draft.response)
+        text = _text.spoken(response)
         missed = [name for name in asked if not _text.find(locale, known[name], text)]
         if not missed:
             reason = "has what is required" if asked else "nothing to look for"

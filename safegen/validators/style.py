@@ -36,24 +36,22 @@ def style(
         raise ValueError(f"`max_apologies` is `{max_apologies}`; use 0 or more")
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
-        if draft.response is None:
-            return _text.no_response(NAME)
-        language = context.scenario.language
-        locale = _text.locale_for(locales, language)
-        if locale is None:
-            return _text.no_locale(NAME, language)
+        found = _text.heard(NAME, draft.response, locales, context.scenario.language)
+        if isinstance(found, Verdict):
+            return found
+        response, locale = found
         policy = (policies or {}).get(context.expectation.policy_id)
         applying = policy.style if policy else (*PROPOSITIONS, "over_apology")
-        held = failed(draft.response, locale, max_apologies=max_apologies)
-        found = {name: words for name, words in held.items() if name in applying}
-        if not found:
+        held = failed(response, locale, max_apologies=max_apologies)
+        shown = {name: words for name, words in held.items() if name in applying}
+        if not shown:
             return _text.verdict(NAME, passed=True, reason="tone as expected")
-        score = round(1 - len(found) / len(applying), 4)
-        first, evidence = next(iter(found.items()))
+        score = round(1 - len(shown) / len(applying), 4)
+        first, evidence = next(iter(shown.items()))
         return _text.verdict(
             NAME,
             passed=False,
-            reason=", ".join(found).replace("_", " "),
+            reason=", ".join(shown).replace("_", " "),
             evidence=f"{first}: {evidence}",
             score=score,
         )
