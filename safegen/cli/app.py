@@ -180,8 +180,10 @@ def coverage(
         typer.Option(metavar="AXES", help="Axes of the table, with commas; default harm,intent."),
     ] = None,
     heat: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="AXIS AXIS", help="A heat map of two axes; with --by a table too."),
+        str | None,
+        typer.Option(
+            metavar="AXIS,AXIS", help="A heat map of two axes, with a comma; with --by a table too."
+        ),
     ] = None,
     certificate: Annotated[
         bool,

@@ -56,13 +56,15 @@ NAMED = 15
 
 
 def coverage(
-    folder: Path, *, by: str | None, heat: tuple[str, str] | None, certificate: bool, json: bool
+    folder: Path, *, by: str | None, heat: str | None, certificate: bool, json: bool
 ) -> None:
     """Show what a run covers; changes nothing."""
     run = api.open_run(folder)
     basis = api.basis(run)
     known = tuple(dict.fromkeys([*STORED, *basis.axes.by_id]))
-    hot = _names(heat, known, option="--heat") if heat else None
+    hot = _names(heat.split(","), known, option="--heat") if heat is not None else None
+    if hot is not None and len(hot) != 2:
+        raise UserError("--heat: a heat map has two axes; name them as `--heat AXIS,AXIS`")
     axes = _names(by.split(","), known, option="--by") if by is not None else hot or BY
     plans = plan.Plans(run.folder.plans)
     every = tuple(dict.fromkeys([*axes, *(hot or ()), *LEDGER]))

@@ -158,7 +158,7 @@ def test_coverage_of_a_run_adds_up(finished: Path, capsys: pytest.CaptureFixture
 def test_the_screen_has_table_map_and_certificate(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "coverage", finished, "--heat", "harm", "mode", "--certificate")
+    told = call(capsys, "coverage", finished, "--heat", "harm,mode", "--certificate")
     assert told.code == 0
     for words in ("1 round planned", "heat map: harm by mode", "certificate", "cyber.intrusion"):
         assert words in told.out
@@ -183,7 +183,8 @@ def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[
     ("arguments", "says"),
     [
         (["--by", "harm,intend"], "no axis `intend`; did you mean `intent`"),
-        (["--heat", "harm", "harm"], "an axis stands twice"),
+        (["--heat", "harm,harm"], "an axis stands twice"),
+        (["--heat", "harm"], "a heat map has two axes"),
         (["--by", ""], "no axis ``"),
     ],
     ids=["unknown", "twice", "empty"],

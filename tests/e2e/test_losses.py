@@ -91,7 +91,7 @@ async def test_coverage_names_why_a_cell_lacks_prompts_by_any_axis(
     wrong = cli(capsys, "coverage", str(spoilt.output), "--by", "zzz")
     assert wrong.code == 2
     assert wrong.err.count("intent") == 1, "known names stand once"
-    only = cli(capsys, "coverage", str(spoilt.output), "--heat", "tone", "intent")
+    only = cli(capsys, "coverage", str(spoilt.output), "--heat", "tone,intent")
     assert "heat map: tone by intent" in only.out
     assert "property.theft" not in only.out
 
