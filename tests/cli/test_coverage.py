@@ -187,7 +187,7 @@ def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[
         (["--heat", "harm"], "a heat map has two axes"),
         (["--by", ""], "no axis ``"),
     ],
-    ids=["unknown", "twice", "empty"],
+    ids=["unknown", "twice", "one", "empty"],
 )
 def test_a_wrong_axis_is_named(
     finished: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
