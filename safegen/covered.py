@@ -48,7 +48,7 @@ def counted(
     *,
     per: Sequence[str],
     rounds: int | None = None,
-    by_leaf: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    told: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     among: Container[str] | None = None,
 ) -> Ledger:
     """The ledger over some axes, of all that was planned and of the drafts of the first rounds.
@@ -58,14 +58,13 @@ def counted(
         plans: its plans.
         per: what makes a cell: some of `STORED`, or any other axis.
         rounds: how many rounds' drafts count; default all.
-        by_leaf: for axes that the taxonomy fixes, the value by leaf.
+        told: the values of those of them that have no column, as `axis_values` tells them.
         among: the scenarios that may count as accepted; default all.
     """
     last = plans.rounds if rounds is None else rounds
     shards = [n for n in folder.finished() if n >= plans.shards or plans.round_of(n) < last]
     stored = [name for name in per if name in STORED]
     others = [name for name in per if name not in STORED]
-    told = axis_values(plans, others, by_leaf) if others else {}
     columns = ["scenario_id", *stored]
     planned = planned_rows(plans, columns)
     drafts = draft_rows(folder, [*columns, "outcome", "accepted"], shards)
@@ -92,13 +91,16 @@ def axis_values(
 def _with(
     rows: Iterable[dict[str, Any]], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
-    """Rows with the values of axes that have no column, and a word for those that are no probe."""
-    unknown = (UNTOLD,) * len(axes)
-    for row in rows:
-        if row.get("contrast", "") is None:
-            row["contrast"] = "none"
-        values = told.get(row["scenario_id"], unknown)
-        yield row | dict(zip(axes, values, strict=True)) if axes else row
+    return (completed(row, axes, told) for row in rows)
+
+
+def completed(
+    row: Mapping[str, Any], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """A row with the values of axes that have no column, as `axis_values` tells them, and a word for what is no probe."""
+    values = told.get(row["scenario_id"], (UNTOLD,) * len(axes))
+    known = {"contrast": "none"} if row.get("contrast", "") is None else {}
+    return {**row, **known, **dict(zip(axes, values, strict=True))}
 
 
 def planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

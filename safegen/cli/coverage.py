@@ -32,6 +32,7 @@ from safegen.covered import (
     certificates,
     certificates_json,
     compared,
+    completed,
     counted,
     planned_rows,
     planned_shapes,
@@ -69,14 +70,16 @@ def coverage(
     plans = plan.Plans(run.folder.plans)
     every = tuple(dict.fromkeys([*axes, *(hot or ()), *LEDGER]))
     leaf = {"tier": basis.tiers, "severity": {n: h.severity for n, h in basis.tree.harms.items()}}
+    others = [name for name in every if name not in STORED]
+    told = axis_values(plans, others, leaf) if others else {}
     shown = Shown(
-        counted(run.folder, plans, per=every, by_leaf=leaf),
+        counted(run.folder, plans, per=every, told=told),
         axes,
         hot,
         settled(run.folder, basis),
         _certificates(run, basis, plans) if certificate else None,
         _required(run, plans, basis.locale),
-        _reasons(run, plans, axes, leaf),
+        _reasons(run, axes, others, told),
     )
     say_what_differs(basis)
     if json:
@@ -89,14 +92,11 @@ def coverage(
 
 
 def _reasons(
-    run: api.Run, plans: plan.Plans, axes: Names, leaf: Mapping[str, Mapping[str, str]]
+    run: api.Run, axes: Names, others: Sequence[str], told: Mapping[str, tuple[str, ...]]
 ) -> dict[Cell, Counter[str]]:
-    others = [name for name in axes if name not in STORED]
-    told = axis_values(plans, others, leaf) if others else {}
     found: dict[Cell, Counter[str]] = {}
     for about, reason in unaccepted(run.folder):
-        row = {**about, "contrast": about["contrast"] or "none"}
-        row |= dict(zip(others, told.get(str(about["scenario_id"]), ()), strict=False))
+        row = completed(about, others, told)
         found.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
     return found
 
