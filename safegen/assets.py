@@ -46,7 +46,7 @@ def find(kind: str, name: str) -> Path:
         path = Path(name)
         if _is_file(path):
             return path
-        raise AssetNotFound(f"no file `{name[:200]}`")
+        raise AssetNotFound(f"no file `{name[:200]}`{_taken_from(path)}")
     if is_bare(name):
         file = pattern.replace("*", name)
         for root in roots():
@@ -91,6 +91,12 @@ def inside(folder: Path, relative: str) -> Path:
     if not _is_file(path):
         raise AssetNotFound(f"no file `{path}`")
     return path
+
+
+def _taken_from(path: Path) -> str:
+    return (
+        "" if path.is_absolute() else f"; paths are taken from the working folder, `{Path.cwd()}`"
+    )
 
 
 def _is_file(path: Path) -> bool:

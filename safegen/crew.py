@@ -10,7 +10,7 @@ from safegen.errors import RunError
 from safegen.inputs import Inputs, make_teacher, make_validators
 from safegen.journey import Crew, Drafter
 from safegen.policy.mode import expect
-from safegen.policy.spec import policy_for
+from safegen.policy.spec import fitting_specs, policy_for
 from safegen.progress import Progress
 from safegen.recipe import PluginRef
 from safegen.scenarios import axes
@@ -170,7 +170,12 @@ async def check_labellers(folder: RunFolder, inputs: Inputs, writers: Writers | 
     if writers is None:
         return
     public: Profile = "public"
-    goals = (g for g in inputs.tree.goals() if not inputs.tree.harms[g.harm].red_line)
+    leaves = {
+        h
+        for h, leaf in inputs.tree.harms.items()
+        if not leaf.red_line and fitting_specs(inputs.policies, h)
+    }
+    goals = (g for g in inputs.tree.goals() if g.harm in leaves)
     found = await self_check(
         traps(goals, n=TRAPS),
         labeller=writers.labellers,
@@ -180,6 +185,4 @@ async def check_labellers(folder: RunFolder, inputs: Inputs, writers: Writers | 
     told = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in found.fields}
     write_json(folder.root / "labellers.json", {"bar": BAR, "fields": told})
     if not found.passed():
-        raise RunError(
-            f"{found.summary()}\nchoose a better judge under `judges.labellers`, or three"
-        )
+        raise RunError(f"{found.summary()}\n{found.remedy()}")

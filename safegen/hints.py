@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from safegen.inputs import Inputs
 from safegen.policy.spec import fitting_specs
+from safegen.recipe import Recipe
 from safegen.scenarios.world import chosen_harms
 from safegen.views import preference
 
@@ -28,14 +29,22 @@ def overrides(inputs: Inputs) -> tuple[str, ...]:
 
 
 def _idle_specs(inputs: Inputs) -> Iterator[str]:
-    """Specs that decide no leaf of the taxonomy."""
-    used = {p.policy_id for h in inputs.tree.harms for p in fitting_specs(inputs.policies, h)}
-    for policy in inputs.policies:
-        if policy.policy_id not in used:
-            yield (
-                f"`policies`: `{policy.spec.policy}` decides no leaf of taxonomy"
-                f" `{inputs.tree.file.taxonomy}`; mend its `harms`, or take it out"
-            )
+    """Specs that decide no leaf of the taxonomy, and further ones than the default that decide no chosen leaf."""
+    every = _deciding(inputs, inputs.tree.harms)
+    chosen = _deciding(inputs, chosen_harms(inputs.recipe.plan, inputs.tree))
+    shipped = Recipe.model_fields["policies"].default
+    for name, policy in zip(inputs.recipe.policies, inputs.policies, strict=True):
+        told = f"`policies`: `{policy.spec.policy}` decides no leaf"
+        if policy.policy_id not in every:
+            tree = inputs.tree.file.taxonomy
+            yield f"{told} of taxonomy `{tree}`; mend its `harms`, or take it out"
+        elif policy.policy_id not in chosen and name not in shipped:
+            yield f"{told} that `plan.harms` chooses; choose one of its leaves, or take it out"
+
+
+def _deciding(inputs: Inputs, harms: Iterable[str]) -> set[str]:
+    """The specs that some leaves go by."""
+    return {p.policy_id for harm in harms for p in fitting_specs(inputs.policies, harm)}
 
 
 def _same_answers(inputs: Inputs) -> Iterator[str]:
@@ -81,7 +90,7 @@ def _unused(inputs: Inputs) -> Iterator[str]:
 def _views(inputs: Inputs) -> Iterator[str]:
     recipe = inputs.recipe
     views = [view.use for view in recipe.views]
-    without = not preference.FAULTS & {ref.use for ref in recipe.validators}
+    without = preference.FAULTS.isdisjoint(recipe.required)
     if "preference" in views and (recipe.one_draft or without):
         yield f"`preference` will be empty: {preference.why_empty(recipe)}"
     if recipe.plan.dialogues and "sft" in views and "prompt_completion" not in views:

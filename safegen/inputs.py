@@ -126,8 +126,7 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
     named = recipes.Named(recipe if isinstance(recipe, str) else None)
     with named.at("taxonomy"):
         tree = taxonomy.load(loaded.taxonomy)
-    with named.at("policies"):
-        policies = tuple(spec.load(name) for name in loaded.policies)
+    policies = tuple(_policies(loaded.policies, named))
     with named.at("locales"):
         locale = locales.load(loaded.locales[0])
     inputs = Inputs(
@@ -156,6 +155,12 @@ def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
         for ref in loaded.views:
             plugins.make("views", ref.use, ref.params, trusted=trusted)
     return inputs
+
+
+def _policies(names: Sequence[str], named: recipes.Named) -> Iterator[Policy]:
+    for index, name in enumerate(names):
+        with named.at("policies", index):
+            yield spec.load(name)
 
 
 def check_drafters(inputs: Inputs) -> None:

@@ -253,16 +253,16 @@ class Named:
         self._name = name
 
     @contextmanager
-    def at(self, *keys: str) -> Generator[None]:
-        """Put the place of a key before the message of a `UserError` from the block."""
+    def at(self, *keys: str | int) -> Generator[None]:
+        """Put the place of a key, or of an item of its list, before the message of a `UserError` from the block."""
         try:
             yield
         except UserError as e:
-            key = ".".join(keys)
+            key = ".".join(name for name in keys if isinstance(name, str))
             named = str(e) if str(e).startswith(key) else f"{key}: {e}"
             raise type(e)(f"{self._place(keys)}{named}") from e
 
-    def _place(self, keys: Sequence[str]) -> str:
+    def _place(self, keys: Sequence[str | int]) -> str:
         if self._name is None:
             return ""
         path = _path(self._name)

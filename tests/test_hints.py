@@ -45,7 +45,15 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     "no second draft": ({}, "`preference` will be empty: pairs need two drafts"),
     "nothing that finds an instructive fault": (
         {"plan": {"candidates": 2}, "validators": ["length_bounds"]},
-        "`mode_fit` or `refusal_form` or `required_elements` or `style` found wrong: name one in `validators`",
+        "`mode_fit`, `refusal_form`, `required_elements` or `style` found wrong: name one in `validators`",
+    ),
+    "nothing that decides finds an instructive fault": (
+        {
+            "plan": {"candidates": 2},
+            "validators": ["length_bounds", "style"],
+            "require": ["length_bounds"],
+        },
+        "found wrong: name one in `require`",
     ),
     "cold": (
         {"plan": {"candidates": 2}, "teachers": {"drafter": COLD}},
@@ -92,6 +100,19 @@ def test_a_spec_that_takes_a_leaf_from_another_is_told(workdir: Path) -> None:
         "cyber.intrusion: mine in place of security",
     )
     assert overrides(read_inputs(recipe())) == ()
+
+
+def test_a_spec_of_ones_own_that_decides_no_chosen_leaf_is_told(workdir: Path) -> None:
+    (workdir / "mine.yaml").write_text(
+        "policy: mine\nversion: 0.1.0\ntitle: Mine\ninherits: base\nharms: [cyber.intrusion]\n"
+        "facilitation: What lets somebody in.\n"
+    )
+    names = [*Recipe(name="t").policies, "mine.yaml"]
+    elsewhere = told(policies=names, plan={"harms": ["property.theft"], "candidates": 2})
+    assert elsewhere == (
+        "`policies`: `mine` decides no leaf that `plan.harms` chooses; choose one of its leaves, or take it out"
+    )
+    assert told(policies=names, plan={"harms": ["cyber.intrusion"], "candidates": 2}) == ""
 
 
 def test_what_an_author_and_labellers_may_be_asked_is_bounded() -> None:

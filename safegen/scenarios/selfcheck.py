@@ -100,6 +100,20 @@ class SelfCheck:
         """
         return {f.field: _passing(f, wrong) for f in self.fields if f.field in GATING}
 
+    def remedy(self, bar: float = BAR) -> str:
+        """What mends a check that failed: more known prompts, readable answers, or a better judge."""
+        if not self.n or wilson(self.n, self.n).low < bar:
+            return (
+                f"{self.n} known prompts are too few to tell, whoever reads them: the leaves that `policies`"
+                " covers need more written sets; name more specs there, or write sets"
+            )
+        if 2 * self.unread >= self.n:
+            return (
+                "most answers could not be had or read: `safegen doctor` tries each model of"
+                " `judges.labellers` with a JSON schema"
+            )
+        return "choose a better judge under `judges.labellers`, or three"
+
     def summary(self, bar: float = BAR, *, wrong: float = 0.2) -> str:
         """Say it to people, a line per field."""
         head = "good enough" if self.passed(bar) else "NOT good enough"
@@ -109,7 +123,7 @@ class SelfCheck:
             f" {self.unsure} without a majority"
         ]
         lines += [_line(f, gating=f.field in GATING) for f in self.fields]
-        if 2 * self.unread < self.n:  # else nothing is known of what it lets through
+        if 2 * (self.unread + self.unsure) < self.n:  # else nothing is known of what passes
             slips = ", ".join(f"{n} {v:.1%}" for n, v in self.slipping(wrong=wrong).items())
             lines.append(
                 f"  of {wrong:.0%} wrong prompts from an author, left after the gates: {slips}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from safegen.errors import ConfigError
 from safegen.goals import Goal, Prompt
+from safegen.plan_keys import Plan
 from safegen.scenarios.dialogues import dialogue_sets, turns_left_out
 from safegen.scenarios.world import Asked, World, messages, planned, set_id
 from safegen.types import Intent, Planned, Profile
@@ -14,6 +15,8 @@ from safegen.yamlfile import did_you_mean
 
 SHARD_DRAFTS = 256
 """A shard closes once its sets ask for this many drafts: little to redo, few small files."""
+AUTHORS_OF = {"dialogues": "dialogues", "contrast": "probes"}
+"""What an author writes of a key of the plan: `plan.authored_…`."""
 
 
 def plan_sets(world: World) -> Iterator[list[Planned]]:
@@ -111,18 +114,33 @@ def why_empty(world: World) -> str:
             f"the plan is empty: under {profiles} nothing of {named} is ever asked (`not_under` in the"
             " taxonomy); choose other `plan.harms` or `plan.profiles`"
         )
-    if plan.sets_per_harm == 0:
-        return (
-            "the plan is empty: `plan.sets_per_harm: 0` takes no written set and nothing else is asked for;"
-            " raise it, or set `plan.authored`, `plan.dialogues` or `plan.contrast`"
-        )
     if left := left_out(world):
         told = ", ".join(f"{n:,} under {profile}" for profile, n in left.items())
         return (
             f"the plan is empty: the words of the written prompts contradict the profile ({told}), and a set"
             " goes whole; add a profile, or have an author write sets (`plan.authored`)"
         )
+    if plan.sets_per_harm == 0:
+        return (
+            f"the plan is empty: `plan.sets_per_harm: 0` takes no written set{_nothing_else(plan)}"
+        )
     return "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
+
+
+def _nothing_else(plan: Plan) -> str:
+    """Why what is asked for beside plain sets comes to nothing, too."""
+    asked = [name for name in ("dialogues", "contrast") if getattr(plan, name)]
+    if not asked:
+        return (
+            " and nothing else is asked for; raise it, or set `plan.authored`, `plan.dialogues` or"
+            " `plan.contrast`"
+        )
+    kinds = " and ".join(f"`plan.{name}`" for name in asked)
+    ways = " or ".join(f"`plan.authored_{AUTHORS_OF[name]}`" for name in asked)
+    return (
+        f", and of {kinds} the chosen leaves have nothing written; raise it, choose other kinds or"
+        f" leaves, or have an author write some ({ways})"
+    )
 
 
 def shards(sets: Iterable[list[Planned]], *, candidates: int) -> Iterator[list[Planned]]:

@@ -140,7 +140,7 @@ def chosen_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
     for pattern in plan.harms:
         fits = [h for h in tree.harms if fnmatchcase(h, pattern)]
         if not fits:
-            hint = did_you_mean(pattern, list(tree.harms))
+            hint = did_you_mean(pattern, [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)])
             raise ConfigError(
                 f"plan.harms: `{pattern}` fits no leaf of `{tree.file.taxonomy}`{hint}"
             )

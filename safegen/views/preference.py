@@ -35,9 +35,12 @@ def why_empty(recipe: Recipe) -> str:
     """Why a recipe's drafts made no pair, and what would change that."""
     if recipe.one_draft:
         return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
-    finders = " or ".join(f"`{name}`" for name in sorted(FAULTS))
-    if not FAULTS & {ref.use for ref in recipe.validators}:
-        return f"a rejected draft is one that {finders} found wrong: name one in `validators`"
+    *names, last = (f"`{name}`" for name in sorted(FAULTS))
+    finders = f"{', '.join(names)} or {last}"
+    if FAULTS.isdisjoint(recipe.required):
+        there = not FAULTS.isdisjoint(ref.use for ref in recipe.validators)
+        key = "require" if there else "validators"
+        return f"a rejected draft is one that {finders} found wrong: name one in `{key}`"
     return f"no draft beside an accepted one was found wrong by {finders} alone"
 
 

@@ -201,27 +201,6 @@ async def test_status_counts_a_prompt_that_two_rounds_ask_once(
     assert "in 3 rounds" in call(capsys, "status", "out").out
 
 
-EMPTY = {
-    "no written sets": ("sets_per_harm: 0", "`plan.sets_per_harm: 0` takes no written set"),
-    "barred": (
-        "harms: [sexual.*], profiles: [minors]",
-        "under minors nothing of sexual.",
-    ),
-}
-
-
-@pytest.mark.parametrize(("keys", "says"), EMPTY.values(), ids=EMPTY.keys())
-@pytest.mark.parametrize("command", ["check", "generate", "preview"])
-def test_an_empty_plan_says_what_emptied_it(
-    command: str, keys: str, says: str, workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = write_recipe(workdir, f"name: none\nplan: {{{keys}}}\n")
-    told = call(capsys, command, path)
-    assert (told.code, told.out) == (2, "")
-    assert "the plan is empty" in told.err
-    assert says in told.err
-
-
 def test_status_where_no_run_is(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "status", "nowhere")
     assert (told.code, told.out) == (2, "")

@@ -113,6 +113,12 @@ async def test_authored_sets_go_the_whole_way(tmp_path: Path) -> None:
     assert told["fields"]["intent"]["agree"] == told["fields"]["intent"]["n"] == 60
 
 
+async def test_labellers_are_checked_on_leaves_that_the_specs_cover(tmp_path: Path) -> None:
+    asked = recipe().model_copy(update={"policies": ("deceit",)})
+    run = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
+    assert len({r.scenario.set_id for r in records(run)}) == 6
+
+
 async def rows_of(folder: Path, axes: dict[str, Any], **more: Any) -> list[Mapping[str, str]]:
     asked = recipe(authored=20, axes=axes, harms=["property.theft"], **more)
     run = await safegen.agenerate(asked, output=folder, teachers=World().teachers(), until="expand")

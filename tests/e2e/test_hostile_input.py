@@ -44,8 +44,13 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
     "unknown taxonomy": ("name: a\ntaxonomy: cor\n", r"r\.yaml:2:1: .*did you mean `core`"),
     "unknown policy": (
         "name: a\npolicies: [secuirty]\n",
-        r"r\.yaml:2:1: .*did you mean `security`",
+        r"r\.yaml:2:12: policies: .*did you mean `security`",
     ),
+    "no such policy file": (
+        "name: a\npolicies:\n  - security\n  - specs/gone.yaml\n",
+        r"r\.yaml:4:5: policies: no file `specs/gone\.yaml`; paths are taken from the working folder, `/.*`",
+    ),
+    "unknown domain": ("name: a\nplan: {harms: [proprty.*]}\n", r"did you mean `property\.\*`"),
     "unknown language": ("name: a\nlocales: [xx]\n", r"r\.yaml:2:1: .*xx\.yaml"),
     "unknown harm": ("name: a\nplan: {harms: [property.thetf]}\n", "did you mean `property.theft`"),
     "red line": ("name: a\nplan: {harms: [minors.sexual]}\n", r"r\.yaml:2:8: .*red line"),
@@ -168,7 +173,7 @@ def test_a_broken_policy(case: str, workdir: Path, capsys: pytest.CaptureFixture
     for name, text in specs.items():
         (workdir / "prompts" / "policies" / f"{name}.yaml").write_text(text, encoding="utf-8")
     (workdir / "r.yaml").write_text("name: a\npolicies: [mine]\n", encoding="utf-8")
-    fails(cli(capsys, "check", "r.yaml"), 2, r"r\.yaml:2:1: policies", says)
+    fails(cli(capsys, "check", "r.yaml"), 2, r"r\.yaml:2:12: policies", says)
 
 
 TAXONOMY = (

@@ -157,3 +157,16 @@ async def test_nothing_is_estimated_of_a_labeller_that_reads_next_to_nothing() -
     mute = await checked(scripted(lambda _: "no JSON at all"))
     assert mute.unread == mute.n
     assert "left after the gates" not in mute.summary()
+    assert "`safegen doctor` tries each model" in mute.remedy()
+
+
+async def test_nothing_is_estimated_of_a_panel_without_majorities() -> None:
+    panel = await checked(*(judge(0.9, seed) for seed in range(2)))
+    assert panel.unread == 0 and 2 * panel.unsure >= panel.n
+    assert "left after the gates" not in panel.summary()
+    assert "a better judge" in panel.remedy()
+
+
+async def test_of_too_few_known_prompts_no_judge_is_blamed() -> None:
+    assert "30 known prompts are too few" in (await checked(judge(0.0), known=KNOWN[:30])).remedy()
+    assert "too few" not in (await checked(judge(0.9), known=KNOWN[:35])).remedy()

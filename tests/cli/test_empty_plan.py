@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.kitchen import call, write_recipe
+
+EMPTY = {
+    "no written sets": ("sets_per_harm: 0", "`plan.sets_per_harm: 0` takes no written set"),
+    "barred": (
+        "harms: [sexual.*], profiles: [minors]",
+        "under minors nothing of sexual.",
+    ),
+    "probes that no chosen leaf has": (
+        "harms: [cyber.intrusion], sets_per_harm: 0, contrast: [homonyms]",
+        "of `plan.contrast` the chosen leaves have nothing written;",
+    ),
+    "conversations that no chosen leaf has": (
+        "harms: [fraud.identity], sets_per_harm: 0, dialogues: [recovery]",
+        "have an author write some (`plan.authored_dialogues`)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("keys", "says"), EMPTY.values(), ids=EMPTY.keys())
+@pytest.mark.parametrize("command", ["check", "generate", "preview"])
+def test_an_empty_plan_says_what_emptied_it(
+    command: str, keys: str, says: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_recipe(workdir, f"name: none\nplan: {{{keys}}}\n")
+    told = call(capsys, command, path)
+    assert (told.code, told.out) == (2, "")
+    assert "the plan is empty" in told.err
+    assert says in told.err
