@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safegen import assets, plugins
-from safegen.covered import TargetReport
 from safegen.curated import curated
 from safegen.curation.split import SPLITS, split_of
 from safegen.dataset import layout
@@ -20,6 +19,7 @@ from safegen.policy.spec import Policy, Source
 from safegen.recipe import Recipe
 from safegen.store import parquet
 from safegen.store.folder import RunFolder, write_json
+from safegen.targets import TargetReport
 from safegen.views._columns import ScenarioGroup, View
 
 

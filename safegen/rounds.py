@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from safegen.covered import TargetReport, counted, draft_rows, planned_rows, wanted
+from safegen.covered import counted, draft_rows, planned_rows
 from safegen.curated import staying
 from safegen.errors import UserError
 from safegen.inputs import Basis, Inputs
@@ -23,6 +23,7 @@ from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.store import plan
 from safegen.store.folder import RunFolder, read_json, write_json
+from safegen.targets import TargetReport, wanted
 from safegen.types import Planned
 
 LOWEST_RATE = 0.1

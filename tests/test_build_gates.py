@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.covered import Shapes, TargetReport, planned_shapes
+from safegen.covered import Shapes, planned_shapes
 from safegen.curation import corpus
 from safegen.curation.hedging import FEWEST
 from safegen.dataset.figures import Yardsticks
 from safegen.dataset.verify import verify
 from safegen.locales import load
 from safegen.store import plan
+from safegen.targets import TargetReport
 from safegen.types import INTENTS, MODES, Attribute, Planned, Record, Source
 from tests.curation.test_corpus import TAG, matched, sets
 from tests.e2e.test_authored_sets import World, recipe

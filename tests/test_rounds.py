@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from safegen import api
-from safegen.covered import TargetReport, counted
+from safegen.covered import counted
 from safegen.errors import TeacherUnavailable
 from safegen.hashing import fraction
 from safegen.inputs import read_inputs
@@ -18,6 +18,7 @@ from safegen.recipe import Recipe
 from safegen.rounds import decide, settled
 from safegen.scenarios.world import draft_id
 from safegen.store import plan
+from safegen.targets import TargetReport
 from safegen.teachers.scripted import scripted
 from safegen.types import Reply, Request, Teacher
 from tests.e2e.runs import hashes

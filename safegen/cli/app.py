@@ -200,9 +200,9 @@ def coverage(
 @app.command()
 def verify(folder: FolderArg, json: Json = False) -> None:
     """Prove a dataset: hashes, schema, splits."""
-    from safegen.cli import look
+    from safegen.cli import status as looks
 
-    raise typer.Exit(look.verify(folder, json=json))
+    raise typer.Exit(looks.verify(folder, json=json))
 
 
 @app.command()
@@ -216,9 +216,9 @@ def retry(folder: FolderArg, plugin: Plugins = None, json: Json = False) -> None
 @app.command()
 def status(folder: FolderArg, json: Json = False) -> None:
     """Say how far a run is and what it spent."""
-    from safegen.cli import look
+    from safegen.cli import status as looks
 
-    look.status(folder, json=json)
+    looks.status(folder, json=json)
 
 
 @app.command("list")

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from safegen.cli.heat import Names, ordered
 from safegen.cli.screen import grid, number, table_fits, word
-from safegen.covered import Certificates, TargetReport
+from safegen.covered import Certificates
 from safegen.scenarios.coverage import Cell, Counts, Ledger
+from safegen.targets import TargetReport
 from safegen.validators._elements import Reading
 
 

@@ -59,10 +59,10 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say what is expected, which clause decided, why not an earlier one, and what would change it."""
-    from safegen.cli import policy_look
+    from safegen.cli import policy_explain
 
     asked = ",".join(scenario)
-    policy_look.explain(
+    policy_explain.explain(
         asked, run=run, recipe=recipe, policies=policy or [], taxonomy=taxonomy, json=json
     )
 

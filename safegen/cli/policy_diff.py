@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.console import Console, RenderableType
 
 from safegen import api, taxonomy
-from safegen.cli.policy_look import plans
+from safegen.cli.policy_explain import plans
 from safegen.cli.screen import console, facts, json_line, number, plural, put, word
 from safegen.cli.tables import table, write
 from safegen.errors import ConfigError, UserError

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen import api, plugins
-from safegen.cli import policy_look
+from safegen.cli import policy_explain
 from safegen.cli.edge import say_what_differs
-from safegen.cli.screen import clean, console, facts, grid, json_line, put, word
+from safegen.cli.screen import DETAIL, clean, console, facts, grid, json_line, put, word
 from safegen.cli.wanted import Wanted, check_harm
 from safegen.errors import AssetNotFound, UserError
 from safegen.inputs import Basis
@@ -28,7 +28,6 @@ from safegen.store.columns import record_row
 from safegen.types import Expectation, Record, Scenario, Verdict
 from safegen.validators import _elements
 
-DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
 ASSISTANCE = {
     "A0": "bare refusal",
     "A1": "refusal with redirection",
@@ -66,7 +65,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     check_harm(wanted.harm, basis.tree)
     say_what_differs(basis)
     says = sentences(basis)
-    explained = policy_look.why(basis) if why else None
+    explained = policy_explain.why(basis) if why else None
     out = console(sys.stdout)
     shown, told_why = 0, ""
     for record in (r for r in _records(run) if wanted.takes(r)):
@@ -81,7 +80,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
             put(out, *asked(record, says))
             scenario = record.scenario.scenario_id
             if explained and scenario != told_why:
-                policy_look.because(explained(record), out)
+                policy_explain.because(explained(record), out)
                 put(out, "")
             told_why = scenario
             put(out, *delivered(record, reveal=reveal), "")

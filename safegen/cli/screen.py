@@ -22,6 +22,8 @@ PIPE_WIDTH = 100_000
 JOINERS = "\u200c\u200d"
 """Invisible, and needed to write Persian, Hindi and emoji."""
 ODD = "\N{REPLACEMENT CHARACTER}"
+DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
+"""What each level of detail is called."""
 
 
 def clean(text: object) -> str:

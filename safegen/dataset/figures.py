@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from safegen.covered import Certificates, Shapes, TargetReport, certificates, certificates_json
+from safegen.covered import Certificates, Shapes, certificates, certificates_json
 from safegen.curation import near
 from safegen.curation.corpus import BOUND, Left, Prompt, Sample, prompt_text, result_json
 from safegen.curation.hedging import Hedging
 from safegen.curation.telltale import Question, Result
 from safegen.scenarios.axes import Axes
+from safegen.targets import TargetReport
 from safegen.types import Record
 
 NAMED = 100

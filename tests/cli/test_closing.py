@@ -9,11 +9,11 @@ from rich.console import Console
 from safegen.api import Run
 from safegen.build import BuildReport
 from safegen.cli.closing import closing
-from safegen.covered import TargetReport
 from safegen.dataset.manifest import Yield
 from safegen.losses import Losses
 from safegen.recipe import Recipe
 from safegen.store.folder import RunFolder
+from safegen.targets import TargetReport
 from safegen.types import Usage
 
 

@@ -8,10 +8,10 @@ from rich.console import Console
 from safegen.cli import coverage as command
 from safegen.cli.heat import draw
 from safegen.cli.screen import put
-from safegen.covered import TargetReport
 from safegen.scenarios.coverage import Counts, Ledger
 from safegen.store import plan
 from safegen.store.folder import RunFolder
+from safegen.targets import TargetReport
 from tests.cli.kitchen import call, write_recipe
 
 CELLS = {

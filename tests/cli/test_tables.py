@@ -52,7 +52,7 @@ def test_no_row_prints_nothing() -> None:
 def test_what_would_change_an_expectation_fits_eighty_columns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from safegen.cli.policy_look import tell
+    from safegen.cli.policy_explain import tell
 
     found = explained.explain(
         spec.load("security"), Situation("restricted", "none", "public", 3), harm="cyber.intrusion"

@@ -1,0 +1,163 @@
+"""Commands that look at a run and its dataset: status, verify."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from rich.console import RenderableType
+
+from safegen import api
+from safegen.cli.screen import (
+    clock,
+    console,
+    counted,
+    facts,
+    grid,
+    json_line,
+    number,
+    plural,
+    put,
+    short,
+    word,
+)
+from safegen.covered import planned_rows
+from safegen.errors import StoreDamaged
+from safegen.losses import losses
+from safegen.store import plan
+from safegen.store.folder import read_json
+
+if TYPE_CHECKING:
+    pass
+
+# Any: what accounting.json and manifest.json hold was written by some version of safegen.
+Json = dict[str, Any]
+SPENT = "prompt_tokens completion_tokens requests retries seconds".split()
+
+
+def verify(folder: Path, *, json: bool) -> int:
+    """Prove a dataset; 1 when it breaks a promise."""
+    from safegen.dataset.verify import verify as prove
+
+    problems = prove(folder)
+    if json:
+        told = {"folder": str(folder), "proved": not problems, "problems": problems}
+        sys.stdout.write(json_line(told))
+        return 1 if problems else 0
+    out = console(sys.stdout)
+    if problems:
+        head = f"{folder}: {plural(len(problems), 'problem')}"
+        table = grid("", "")
+        for problem in problems:
+            table.add_row("", "-", word(problem))
+        put(out, word(head, "bold red"), table)
+        put(out, word(f"`safegen build {shlex.quote(str(folder))}` writes it anew from its run"))
+        return 1
+    manifest = _manifest(folder)
+    head = f"{folder} is proved: {plural(len(manifest.get('files', {})), 'file')}"
+    put(out, word(f"{head} with the hashes of the manifest", "bold green"))
+    put(out, facts([*_rows(manifest), ("splits", "no goal stands in two of them")], width=10))
+    return 0
+
+
+def status(folder: Path, *, json: bool) -> None:
+    """Say how far a run is."""
+    run = api.open_run(folder)
+    told = _status(run)
+    if json:
+        sys.stdout.write(json_line(told))
+        return
+    out = console(sys.stdout)
+    put(out, word(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
+    put(out, facts(_status_facts(run, told), width=8), "")
+
+
+def _status(run: api.Run) -> Json:
+    plans = plan.Plans(run.folder.plans)
+    shards, lost = plans.shards, losses(run.folder)
+    firsts = [not row["first"] for row in planned_rows(plans, ("first",))]
+    return {
+        "recipe": run.recipe.name,
+        "version": run.recipe.version,
+        "output": str(run.output),
+        "planned": run.folder.plan(0).exists(),
+        "rounds": plans.rounds,
+        "prompts": sum(firsts),  # a prompt that a later round asks again is one prompt
+        "drafts": len(firsts) * run.recipe.plan.candidates,
+        "shards": shards,
+        "shards_done": len([n for n in run.folder.finished() if n < shards]),
+        "shards_drafted": len([n for n in range(shards) if run.folder.drafts(n).exists()]),
+        "lost": dict(lost.items),
+        "never_drafted": dict(lost.dropped),
+        "accounting": api.spent(run.folder),
+        "dataset": (run.output / "manifest.json").exists(),
+    }
+
+
+def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableType]]:
+    if not told["planned"]:
+        yield "plan", "not planned yet"
+    else:
+        rounds = f" in {told['rounds']} rounds" if told["rounds"] > 1 else ""
+        drafts = plural(told["drafts"], "draft")
+        yield "plan", f"{plural(told['prompts'], 'prompt')}, {drafts}{rounds}"
+        drafted = told["shards_drafted"]
+        more = f", {number(drafted)} drafted and not judged yet" if drafted else ""
+        yield "shards", f"{told['shards_done']} of {told['shards']} done{more}"
+    yield "lost", word(counted(told["lost"]), "yellow") if told["lost"] else "no request"
+    if dropped := told["never_drafted"]:
+        way = f"safegen show {shlex.quote(str(run.output))} --reason {next(iter(dropped))}"
+        listed = f"{counted(dropped)}; `{way}` lists such prompts"
+        yield "dropped", word(listed, "yellow")
+    spent: Json = told["accounting"]
+    if spent:
+        given, come, requests, retries, seconds = (_figure(spent, name) for name in SPENT)
+        yield (
+            "spent",
+            f"{plural(requests, 'request')} ({plural(retries, 'repeat')}),"
+            f" {short(given)} tokens in, {short(come)} out,"
+            f" at least {clock(seconds)} of work",
+        )
+    rows = [f"{view} {told_}" for view, told_ in _rows(_manifest(run.output))]
+    yield "dataset", "; ".join(rows) if told["dataset"] else "not built yet"
+    yield "next", word(_next(run, told))
+
+
+def _next(run: api.Run, told: Json) -> str:
+    folder = shlex.quote(str(run.output))
+    if not told["planned"] or told["shards_done"] < told["shards"]:
+        return "safegen generate with the same recipe and --output goes on"
+    lost = set(told["lost"])
+    if lost - {"unavailable"}:
+        return f"safegen retry {folder}"
+    if lost:
+        return "safegen generate with the same recipe and --output asks again"
+    return f"safegen {'verify' if told['dataset'] else 'build'} {folder}"
+
+
+def _manifest(folder: Path) -> Json:
+    """The manifest, or nothing where there is none that can be read."""
+    try:
+        return read_json(folder / "manifest.json")
+    except StoreDamaged:
+        return {}
+
+
+def _rows(manifest: Json) -> Iterator[tuple[str, RenderableType]]:
+    for view, splits in _object(_object(manifest, "counts"), "rows").items():
+        counts = cast(Json, splits) if isinstance(splits, dict) else {}
+        yield view, ", ".join(f"{split} {n}" for split, n in counts.items()) or "empty"
+
+
+def _object(told: Json, name: str) -> Json:
+    """An object inside a file that anybody may have edited; empty where it is something else."""
+    value = told.get(name)
+    return cast(Json, value) if isinstance(value, dict) else {}
+
+
+def _figure(told: Json, name: str) -> int:
+    value = told.get(name)
+    return round(value) if isinstance(value, int | float) else 0
