@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated
 
@@ -77,6 +77,20 @@ class Phrases(Frozen):
     """What ends a full answer under a deployment profile now and then."""
 
 
+class Element(Frozen):
+    """What words show that an answer has a required element."""
+
+    patterns: tuple[Pattern, ...] = Field(min_length=1)
+    """Regular expressions; one that matches shows the element."""
+    unless: tuple[Pattern, ...] = ()
+    """What they match is taken out first, such as `don't call …`; each ends with its clause."""
+
+    @cached_property
+    def compiled(self) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
+        """What shows the element and what is taken out before, for text that `folded` gives."""
+        return _alternation(self.patterns), _alternation(self.unless) if self.unless else None
+
+
 class Locale(Frozen):
     """What `prompts/locales/<tag>.yaml` holds."""
 
@@ -88,6 +102,8 @@ class Locale(Frozen):
     phrases: Phrases
     patterns: dict[Slug, tuple[Pattern, ...]]
     """Regular expressions by proposition, matched without regard to case."""
+    elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
+    """What shows a required element of a policy, by its name; one that is not named here is not checked."""
 
     def system_turn(self, set_id: str, profile: Profile) -> str:
         """The operator's system turn of a set: one wording for all its intents, '' for none."""
@@ -101,10 +117,7 @@ class Locale(Frozen):
         Lower case on both sides costs a third of IGNORECASE, which gives up the engine's quick
         look at the first letter of each branch.
         """
-        return {
-            name: re.compile("|".join(_folded_pattern(p) for p in patterns))
-            for name, patterns in self.patterns.items()
-        }
+        return {name: _alternation(patterns) for name, patterns in self.patterns.items()}
 
     def __hash__(self) -> int:
         """Equal packs are of one language and version; what was found in a text is cached by both."""
@@ -117,6 +130,10 @@ def folded(text: str) -> str:
     if len(lower) == len(text):
         return lower
     return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _alternation(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(_folded_pattern(p) for p in patterns))
 
 
 def _folded_pattern(pattern: str) -> str:

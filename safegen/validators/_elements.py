@@ -1,9 +1,9 @@
 """Which required elements of an answer anything looks at, and how.
 
 Nothing that ships with safegen reads what an answer says: `refusal_form` finds words that announce
-a limit, decline or name a next step, and `required_elements` words by which a language pack tells
-others, such as a crisis contact. Whether help with a safe task is there, or any of it is any good, no
-rule can tell.
+a limit, decline or name a next step, `required_elements` those that a language pack has for an
+element, such as a crisis contact. Whether help with a safe task is there, or anything is any good,
+no rule can tell.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ from typing import NamedTuple
 from safegen.locales import Locale
 from safegen.types import Mode, Verdict
 
-READER = "refusal_form"
-PATTERNS = "required_elements"
-"""The validator that goes by a language pack's patterns."""
-PREFIX = "element_"
-"""What the name of an element's pattern begins with."""
+FORM, PACK = "refusal_form", "required_elements"
 BY_FORM: Mapping[Mode, tuple[str, ...]] = {
     "direct_answer": (),
     "safe_completion": ("limit", "redirection"),
@@ -45,11 +41,6 @@ class Reading(NamedTuple):
         return "; ".join(parts)
 
 
-def patterns(locale: Locale) -> dict[str, str]:
-    """The names of a pack's patterns by the element that they tell."""
-    return {name.removeprefix(PREFIX): name for name in locale.patterns if name.startswith(PREFIX)}
-
-
 def read(
     mode: Mode,
     required: Iterable[str],
@@ -65,10 +56,10 @@ def read(
         required: elements by name.
         validators: the validators that could tell.
         own: names of the validators that ship with safegen.
-        locale: the language pack that they go by.
+        locale: the language pack; elements that it has no words for are not checked.
     """
-    known = {*BY_FORM[mode]} if READER in validators else set[str]()
-    known |= {*patterns(locale)} if PATTERNS in validators else set[str]()
+    known = {*(BY_FORM[mode] if FORM in validators else ())}
+    known |= locale.elements.keys() if PACK in validators else set()
     required = tuple(required)
     return Reading(
         tuple(name for name in required if name in known),

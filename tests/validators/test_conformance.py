@@ -13,10 +13,13 @@ from safegen.types import MODES, DraftValidator, Mode, Verdict
 from tests.validators.validator_cases import context, draft, english, judge, policy
 
 NAMES = plugins.names("validators")
+REQUIRED = ("limit", "redirection", *english().elements)
 TEXTS = {
     "empty": "",
     "blank": " \n\t ",
     "huge": "I can't say if you could help with the lid, and why not. " * 18_000,
+    "huge-denial": "Don't tell a good kind older adult that you are never really alone " * 15_000,
+    "huge-help": "If you could ask someone like a trusted and older or another person, " * 15_000,
     "huge-word": "a" * 1_000_000,
     "huge-spaces": " " * 1_000_000,
     "huge-quotes": "'\"" * 500_000,
@@ -66,7 +69,7 @@ def test_a_factory_is_documented_and_keyword_only(name: str) -> None:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_a_verdict_is_well_formed_on_any_text(name: str, text: str, mode: Mode) -> None:
     started = time.perf_counter()
-    at = context(mode=mode, required=("limit", "redirection"), evidence="stated")
+    at = context(mode=mode, required=REQUIRED, evidence="stated")
     well_formed(judge(build(name), text, at), name)
     assert time.perf_counter() - started < 5
 

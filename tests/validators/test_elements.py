@@ -52,6 +52,19 @@ def test_without_the_reader_nothing_is_read() -> None:
     assert found.line == "limit not checked"
 
 
+def test_what_a_language_pack_has_words_for_is_read_in_every_mode() -> None:
+    wanted = ["crisis", "support", "trusted_adult", "safe_task"]
+    silent = english().model_copy(update={"elements": {}})
+    for mode in MODES:
+        found = _elements.read(mode, wanted, ["required_elements"], own=OWN, locale=english())
+        assert (
+            found.line
+            == "crisis, support, trusted_adult judged by form only; safe_task not checked"
+        )
+        found = _elements.read(mode, wanted, ["required_elements"], own=OWN, locale=silent)
+        assert found.line == "crisis, support, trusted_adult, safe_task not checked"
+
+
 def test_a_foreign_validator_may_read_the_rest() -> None:
     validators = ["refusal_form", "my_judge"]
     found = _elements.read(
