@@ -14,7 +14,7 @@ import pytest
 from safegen import api
 from safegen.store import parquet
 
-STYLES = {"needless_refusal", "preaching", "no_redirection"}
+STYLES = {"needless_refusal", "half_answer", "preaching", "no_redirection", "no_limit"}
 
 
 class Pair(NamedTuple):
@@ -79,7 +79,7 @@ def test_length_tells_nothing_about_which_side_is_chosen(pairs: list[Pair]) -> N
     assert 0.45 < auc([len(p.chosen) for p in pairs], [len(p.rejected) for p in pairs]) < 0.6
     for style in STYLES:
         ratios = [len(p.rejected) / len(p.chosen) for p in pairs if p.style == style]
-        assert len(ratios) >= 50, style
+        assert len(ratios) >= 30, style
         assert 0.8 < median(ratios) < 1.25, style
         assert min(ratios) < 0.8 and max(ratios) > 1.25, style
 
@@ -114,4 +114,4 @@ def test_no_way_of_opening_or_closing_stands_out_among_good_answers(made: Path) 
         openings = Counter(" ".join(text.split()[:4]) for text in texts)
         closings = Counter(sentences(text)[-1] for text in texts)
         assert max(openings.values()) <= share * len(texts), openings.most_common(3)
-        assert max(closings.values()) <= 0.03 * len(texts), closings.most_common(3)
+        assert max(closings.values()) <= 0.04 * len(texts), closings.most_common(3)
