@@ -60,6 +60,13 @@ def auc(chosen: Sequence[int], rejected: Sequence[int]) -> float:
     return wins / (len(chosen) * len(rejected))
 
 
+def test_every_weaker_draft_is_told_by_a_validator(made: Path) -> None:
+    paths = sorted((made / "run" / "records").glob("*.parquet"))
+    drafts = [row for path in paths for row in parquet.read(path)]
+    assert {row["style"] for row in drafts} == {"good", *STYLES}
+    assert not [r["response"] for r in drafts if r["accepted"] != (r["style"] == "good")]
+
+
 def test_no_side_of_a_pair_is_the_other_with_something_added(pairs: list[Pair]) -> None:
     for pair in pairs:
         chosen, rejected = set(sentences(pair.chosen)), set(sentences(pair.rejected))

@@ -121,6 +121,11 @@ class Phrasing:
             "risk": scenario.misuse_risk.rstrip("."),
         }
 
+    def firm(self) -> list[str]:
+        """How far a decline goes; what is said of the misuse of a probe is not about its unsafe twin."""
+        probe = self.context.scenario.contrast is not None
+        return self.varied(self.phrases.firm, used=["{risk}"] if probe else [])
+
     def remark(self) -> list[str]:
         """What ends an answer now and then; a turn with words of its own and a person at risk get none."""
         options, required = self.phrases.remarks, self.context.expectation.required

@@ -34,7 +34,7 @@ BARRED = re.compile(r"\byou|(?:,|,? and) (?:how|what|who|where|when|why|which|ca
 """Words to the assistant, and a second question in the same sentence: both are quoted rather than turned."""
 HAVING = ("need ", "have ", "want ", "know ")
 FEWEST, LONGEST = 5, 130
-"""Words from which a question says what it is about without the rest, and characters that still fit into a sentence."""
+"""Words from which any question says what it is about, and characters that still fit into a sentence."""
 
 
 def asked(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
@@ -56,8 +56,9 @@ def asked(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
 
 
 def _fits(question: str) -> bool:
-    quoted = any(mark in question for mark in '"“”')
-    return not quoted and len(question.split()) >= FEWEST and len(question) <= LONGEST
+    if any(mark in question for mark in '"“”') or len(question) > LONGEST:
+        return False
+    return len(question.split()) >= FEWEST or OWN.fullmatch(question) is not None
 
 
 def _turned(question: str) -> str:

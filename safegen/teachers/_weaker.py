@@ -94,15 +94,24 @@ class Weaker(Phrasing):
             sentence = body[int(place)]
             urged = sentence in self.know.safe_task.steps
             templates, name = (urgings, "{step}") if urged else (frames, "{fact}")
-            small = self.small(sentence, always=urged)
+            told = urged or sentence in self.know.concepts
+            small = self.small(sentence, always=urged) if told else ""
             if framed and small and templates:
                 body[int(place)] = templates.pop().replace(name, small)
                 framed, count = framed - 1, count - 1
-        # The purpose is that of people who ask in good faith.
-        beside = ["{purpose}"] if self.malicious else []
-        for sermon in self.varied(self.phrases.sermons, used=beside)[: max(count, 0)]:
+        for sermon in self.sermons(frames)[: max(count, 0)]:
             body.insert(self.choose(len(body) + 1, sermon), sermon)
         return body
+
+    def sermons(self, frames: Sequence[str]) -> list[str]:
+        """Sermons in an order of this draft's own; the purpose is that of people who ask in good faith."""
+        if not self.malicious:
+            return self.varied(self.phrases.sermons)
+        risk = self.small(self.context.scenario.misuse_risk)
+        if frames and risk and self.choose(2, "risk"):
+            others = self.varied(self.phrases.sermons, used=["{purpose}", "{risk}"])
+            return [frames[0].replace("{fact}", risk), *others]
+        return self.varied(self.phrases.sermons, used=["{purpose}"])
 
     def small(self, sentence: str, *, always: bool = False) -> str:
         """One sentence from a small letter on and without its stop; '' where it may begin with a name."""
@@ -117,24 +126,23 @@ class Weaker(Phrasing):
     def no_redirection(self) -> list[str]:
         """Declines, or leaves out what has to be left out, and names no way on."""
         if self.refuses:
-            head, firm = self.opening(), self.varied(self.phrases.firm)
+            head, firm = self.opening(), self.without("redirection", self.firm())
             return [*head, *upto(self.length - sum(map(len, head)), firm, least=2)]
         limits = [self.filled(limit) for limit in self.usable(self.phrases.limits)]
         plain = self.without("redirection", limits) or limits
         limit = [self.pick(plain)] if self.limit() else []
-        head = [*self.support(), *limit]
+        supports = self.without("redirection", self.phrases.supports) or self.phrases.supports
+        head = [self.pick(supports), *limit] if self.support() else limit
         ends = self.varied(self.phrases.ends)[: self.choose(2, "end")]
         known = self.without("redirection", [*self.near()[:-1], *self.background()])
         return [*head, *upto(self.length - sum(map(len, [*head, *ends])), known, least=1), *ends]
 
     def no_limit(self) -> list[str]:
         """Answers in part and keeps quiet about it."""
-        head = self.support()
-        ending = self.without("limit", [self.pick(self.redirections()), *self.ending()])
+        head, places = self.support(), self.redirections()
+        ending = self.without("limit", [self.pick(places), *self.ending()])
         told = [*self.near()[: self.choose(2, "near")], *self.background()]
-        told += (
-            self.ways() if self.malicious else (*self.know.safe_task.steps, *self.redirections())
-        )
+        told += self.ways() if self.malicious else (*self.know.safe_task.steps, *places)
         new = [fact for fact in told if fact not in self.said]
         known = self.without("limit", dict.fromkeys([*told[:1], *new, *told]))
         known = [fact for fact in known if fact not in ending]

@@ -168,7 +168,7 @@ class _Good(Phrasing):
         """A plain decline, now and then with a word on how far it goes, and where to turn instead."""
         decline = self.fill(self.phrases.declines)
         if not self.own and self.choose(2, "firm"):
-            decline = f"{decline} {self.varied(self.phrases.firm)[0]}"
+            decline = f"{decline} {self.firm()[0]}"
         elements = self.elements()
         count = 1 if elements else 2
         ways = " ".join([*(self.know.apt or self.shuffled(self.ways())[:count]), *elements])

@@ -23,6 +23,7 @@ def told(prompt: str, *, language: str = "en") -> str:
         ("Tell me where a Zorb lives.", 'R "Tell me where a Zorb lives"'),
         ("It is new. Tell me where a Zorb lives.", ""),
         ('Is this one "really" a Zorb then?', ""),
+        ("It fell. What do we do?", "what to do"),
         ("Zorbs?", ""),
     ],
 )
