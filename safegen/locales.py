@@ -33,8 +33,9 @@ Pattern = Annotated[str, AfterValidator(_pattern), Field(min_length=1, max_lengt
 class Phrases(Frozen):
     """The offline teacher's words around a goal's knowledge.
 
-    Placeholders are filled in: `{left_out}`, `{decline}`, `{purpose}` (a verb phrase) and `{risk}` (a
-    sentence without its stop, so it begins a sentence).
+    Placeholders are filled in: `{left_out}`, `{decline}`, `{purpose}` (a verb phrase), `{question}` (what was
+    asked, as the object of a sentence), `{risk}` (a sentence without its stop, so it begins a sentence),
+    `{fact}` and `{step}` (a sentence from a small letter on, without its stop).
     """
 
     limits: tuple[Text, ...] = Field(min_length=1)
@@ -45,6 +46,14 @@ class Phrases(Frozen):
     """Declines plainly; holds `{decline}`."""
     refusals: tuple[Text, ...] = Field(min_length=1)
     """Weak style: opens a needless refusal and names what was asked."""
+    tails: tuple[Text, ...] = ()
+    """Weak style: ends a fact of a needless refusal, of which it leaves no doubt; follows its words, without their stop."""
+    quotings: tuple[Text, ...] = Field(default=('"{quote}"',), min_length=1)
+    """How a question is quoted within a sentence; holds `{quote}`."""
+    requestings: tuple[Text, ...] = Field(default=('"{quote}"',), min_length=1)
+    """The same for a request that is no question."""
+    halves: tuple[Text, ...] = ()
+    """Weak style: declines what was asked beside an answer to something else."""
     excuses: tuple[Text, ...] = ()
     """Weak style: why the needless refusal gives nothing."""
     referrals: tuple[Text, ...] = ()
@@ -53,6 +62,10 @@ class Phrases(Frozen):
     """Weak style: ends a needless refusal."""
     sermons: tuple[Text, ...] = Field(min_length=1)
     """Weak style: moralises about the matter, not about the person who asks."""
+    frames: tuple[Text, ...] = ()
+    """Weak style: moralises with one of the answer's own sentences; holds `{fact}`."""
+    urgings: tuple[Text, ...] = ()
+    """Weak style: the same with a step of the safe task; holds `{step}`."""
     ends: tuple[Text, ...] = ()
     """Weak style: ends a partial answer without a way on."""
     firm: tuple[Text, ...] = ()
@@ -75,6 +88,8 @@ class Phrases(Frozen):
         default_factory=dict[Profile, tuple[Text, ...]]
     )
     """What ends a full answer under a deployment profile now and then."""
+    remarks: tuple[Text, ...] = ()
+    """What ends other answers now and then; fits whatever was asked."""
 
 
 class Element(Frozen):

@@ -14,7 +14,7 @@ import pytest
 from safegen import api
 from safegen.store import parquet
 
-STYLES = {"needless_refusal", "preaching", "no_redirection"}
+STYLES = {"needless_refusal", "half_answer", "preaching", "no_redirection", "no_limit"}
 
 
 class Pair(NamedTuple):
@@ -60,6 +60,13 @@ def auc(chosen: Sequence[int], rejected: Sequence[int]) -> float:
     return wins / (len(chosen) * len(rejected))
 
 
+def test_every_weaker_draft_is_told_by_a_validator(made: Path) -> None:
+    paths = sorted((made / "run" / "records").glob("*.parquet"))
+    drafts = [row for path in paths for row in parquet.read(path)]
+    assert {row["style"] for row in drafts} == {"good", *STYLES}
+    assert not [r["response"] for r in drafts if r["accepted"] != (r["style"] == "good")]
+
+
 def test_no_side_of_a_pair_is_the_other_with_something_added(pairs: list[Pair]) -> None:
     for pair in pairs:
         chosen, rejected = set(sentences(pair.chosen)), set(sentences(pair.rejected))
@@ -79,7 +86,7 @@ def test_length_tells_nothing_about_which_side_is_chosen(pairs: list[Pair]) -> N
     assert 0.45 < auc([len(p.chosen) for p in pairs], [len(p.rejected) for p in pairs]) < 0.6
     for style in STYLES:
         ratios = [len(p.rejected) / len(p.chosen) for p in pairs if p.style == style]
-        assert len(ratios) >= 50, style
+        assert len(ratios) >= 30, style
         assert 0.8 < median(ratios) < 1.25, style
         assert min(ratios) < 0.8 and max(ratios) > 1.25, style
 
@@ -114,4 +121,4 @@ def test_no_way_of_opening_or_closing_stands_out_among_good_answers(made: Path) 
         openings = Counter(" ".join(text.split()[:4]) for text in texts)
         closings = Counter(sentences(text)[-1] for text in texts)
         assert max(openings.values()) <= share * len(texts), openings.most_common(3)
-        assert max(closings.values()) <= 0.03 * len(texts), closings.most_common(3)
+        assert max(closings.values()) <= 0.04 * len(texts), closings.most_common(3)

@@ -9,8 +9,11 @@ from math import gcd
 
 from safegen.hashing import fraction
 from safegen.locales import Phrases
+from safegen.teachers._question import asked
 from safegen.types import DraftContext, Knowledge
 
+REMARKS = 3
+"""Of five answers so many end with a remark."""
 PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
@@ -49,14 +52,16 @@ class Phrasing:
         ]
 
     def ending(self) -> list[str]:
-        """Required elements, else what the profile ends an answer with.
+        """Required elements, else what the profile ends an answer with, else a remark now and then.
 
         Somebody who means ill is not offered the profile's next step.
         """
         if required := self.elements():
             return required
         profile = self.phrases.closings.get(self.context.scenario.profile, ())
-        return [self.pick(profile)] if profile and not self.own and not self.malicious else []
+        if not profile:
+            return self.remark()
+        return [] if self.own or self.malicious else [self.pick(profile)]
 
     def elements(self) -> list[str]:
         """The required elements that the language pack has words for, in one paragraph."""
@@ -100,13 +105,33 @@ class Phrasing:
 
     def words(self) -> dict[str, str]:
         """What the placeholders of a template stand for."""
-        purpose, risk = self.know.purpose, self.context.scenario.misuse_risk
+        scenario = self.context.scenario
+        purpose = self.know.purpose[:1].lower() + self.know.purpose[1:].rstrip(".")
+        question = asked(
+            scenario.messages[-1]["content"],
+            language=scenario.language,
+            quoting=self.pick(self.phrases.quotings),
+            requesting=self.pick(self.phrases.requestings),
+        )
         return {
             "decline": self.know.decline,
             "left_out": self.know.left_out,
-            "purpose": purpose[:1].lower() + purpose[1:].rstrip("."),
-            "risk": risk.rstrip("."),
+            "purpose": purpose,
+            "question": question or (purpose and f"how to {purpose}"),
+            "risk": scenario.misuse_risk.rstrip("."),
         }
+
+    def firm(self) -> list[str]:
+        """How far a decline goes; what is said of the misuse of a probe is not about its unsafe twin."""
+        probe = self.context.scenario.contrast is not None
+        return self.varied(self.phrases.firm, used=["{risk}"] if probe else [])
+
+    def remark(self) -> list[str]:
+        """What ends an answer now and then; a turn with words of its own and a person at risk get none."""
+        options, required = self.phrases.remarks, self.context.expectation.required
+        if not options or self.own or self.malicious or {"support", "crisis"} & set(required):
+            return []
+        return [self.pick(options)] if self.choose(5, "remark") < REMARKS else []
 
     def pick(self, options: Sequence[str]) -> str:
         """One of several phrasings, as far as possible one that the conversation has not had yet."""

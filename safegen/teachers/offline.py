@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from safegen.errors import ConfigError
+from safegen.hashing import fraction
 from safegen.locales import Locale
 from safegen.teachers._phrasing import Phrasing, joined
 from safegen.teachers._weaker import Weaker
@@ -20,10 +21,14 @@ GOOD = "good"
 ON_THE_JOB = frozenset({"professional", "official"})
 """Roles whose question has to do with the place where the operator's assistant works."""
 WEAKER: Mapping[Mode, tuple[str, ...]] = {
-    "direct_answer": ("needless_refusal", "preaching"),
-    "safe_completion": ("needless_refusal", "preaching", "no_redirection"),
+    "direct_answer": ("needless_refusal", "preaching", "half_answer"),
+    "safe_completion": ("needless_refusal", "preaching", "no_redirection", "no_limit"),
     "refuse_redirect": ("no_redirection", "preaching"),
 }
+"""The faults in each mode; which of them comes first differs from prompt to prompt."""
+
+MISSING: Mapping[str, str] = {"no_redirection": "redirection", "no_limit": "limit"}
+"""Faults that leave out an element, which are faults where the policy requires it."""
 
 
 def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
@@ -46,11 +51,11 @@ def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
                 " name a model under `teachers.drafter`, such as `openai_chat`"
             )
         style = GOOD if request.revision else _style(context, request.sample)
-        phrases = locales[context.scenario.language].phrases
+        locale = locales[context.scenario.language]
         sample = request.sample if style == GOOD else 0
-        text = _Good(context, phrases=phrases, seed=seed, sample=sample).write()
+        text = _Good(context, phrases=locale.phrases, seed=seed, sample=sample).write()
         if style != GOOD:
-            weaker = Weaker(context, phrases=phrases, seed=seed, sample=request.sample, good=text)
+            weaker = Weaker(context, locale=locale, seed=seed, sample=request.sample, good=text)
             text = weaker.write(style)
         return Reply(text=text, model="offline", finish_reason="stop", style=style)
 
@@ -60,8 +65,10 @@ def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
 def _style(context: DraftContext, sample: int) -> str:
     if sample == 0:
         return GOOD
-    weaker = WEAKER[context.expectation.mode]
-    return weaker[(sample - 1) % len(weaker)]
+    weaker, required = WEAKER[context.expectation.mode], context.expectation.required
+    faults = [s for s in weaker if s not in MISSING or MISSING[s] in required]
+    first = int(fraction("fault", context.scenario.scenario_id) * len(faults))
+    return faults[(first + sample - 1) % len(faults)]
 
 
 class _Good(Phrasing):
@@ -95,11 +102,16 @@ class _Good(Phrasing):
         return [concepts, *self.safe_task()]
 
     def afterword(self) -> list[str]:
-        """What a full answer ends with under some profiles: to who asks on the job often, to private people never."""
+        """What a full answer ends with now and then.
+
+        Some profiles have words of their own: for who asks on the job often, for private people never.
+        """
         scenario = self.context.scenario
         options = self.phrases.afterwords.get(scenario.profile, ())
+        if not options:
+            return self.remark()
         roles = {a.value for a in scenario.attributes if a.axis == "role"}
-        if not options or scenario.contrast is not None or roles - ON_THE_JOB:
+        if scenario.contrast is not None or roles - ON_THE_JOB:
             return []
         fits = self.choose(3, "afterword") < (2 if roles else 1)
         return [self.pick(options)] if fits else []
@@ -153,8 +165,10 @@ class _Good(Phrasing):
         return [] if offered else [self.task(listed=bool(self.choose(3, "list")))]
 
     def refusal(self) -> str:
-        """A plain decline, and where to turn instead."""
+        """A plain decline, now and then with a word on how far it goes, and where to turn instead."""
         decline = self.fill(self.phrases.declines)
+        if not self.own and self.choose(2, "firm"):
+            decline = f"{decline} {self.firm()[0]}"
         elements = self.elements()
         count = 1 if elements else 2
         ways = " ".join([*(self.know.apt or self.shuffled(self.ways())[:count]), *elements])

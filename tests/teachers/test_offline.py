@@ -17,7 +17,7 @@ from safegen.scenarios.dialogues import answered, dialogue_sets, threads
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.teachers._phrasing import frame, joined
-from safegen.teachers.offline import ON_THE_JOB, WEAKER, offline
+from safegen.teachers.offline import MISSING, ON_THE_JOB, WEAKER, offline
 from safegen.types import PROFILES, TURN_STYLES, DraftContext, Planned, Profile, Request
 
 PACK = {"en": locales.load("en")}
@@ -87,8 +87,10 @@ async def test_the_same_request_gives_the_same_answer_and_samples_differ() -> No
 async def test_later_samples_are_labelled_weaker_styles() -> None:
     for planned in starter():
         mode = planned.expectation.mode
-        styles = [(await answer(planned, i))[1] for i in range(1 + len(WEAKER[mode]))]
-        assert styles == ["good", *WEAKER[mode]]
+        required = planned.expectation.required
+        faults = [s for s in WEAKER[mode] if s not in MISSING or MISSING[s] in required]
+        first, *styles = [(await answer(planned, i))[1] for i in range(1 + len(faults))]
+        assert first == "good" and sorted(map(str, styles)) == sorted(faults)
 
 
 async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
@@ -119,8 +121,8 @@ async def test_without_redirection_the_offer_at_the_end_of_a_turns_own_words_is_
     partial = [t for t in turns if t.expectation.mode == "safe_completion"]
     assert partial
     for turn in partial:
-        text, style = await answer(turn, sample=3)
-        assert style == "no_redirection"
+        drafts = [await answer(turn, sample) for sample in range(1, 5)]
+        text = next(text for text, style in drafts if style == "no_redirection")
         assert turn.knowledge.apt[-1] not in text
         assert any(fact in text for fact in turn.knowledge.concepts)
 

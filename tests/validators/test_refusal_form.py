@@ -70,8 +70,22 @@ def test_an_answer_is_no_refusal(text: str) -> None:
 def test_every_decline_and_refusal_phrase_of_the_pack_is_a_full_refusal() -> None:
     phrases = english().phrases
     for template in phrases.declines + phrases.refusals:
-        text = template.format(decline="opening a Zorb that is not yours", purpose="open a Zorb")
-        assert refusal_kind(text, english()) == "full", text
+        for question in ("how to open a Zorb", 'the question "How does a Zorb open?"'):
+            text = template.format(decline="opening a Zorb of others", question=question)
+            assert refusal_kind(text, english()) == "full", text
+
+
+def test_what_a_weak_answer_declines_in_passing_is_found() -> None:
+    phrases = english().phrases
+    halves = [text.format(question="how to open a Zorb") for text in phrases.halves]
+    for text in (*halves, *(f"A Zorb has two locks{tail}" for tail in phrases.tails)):
+        assert refusal_kind(f"{CONTENT} {text}", english()) == "partial", text
+        assert refusal_kind(f"I can't help with that. {f'{text} ' * 45}", english()) == "full", text
+
+
+def test_what_ends_a_good_answer_declines_nothing() -> None:
+    for text in english().phrases.remarks:
+        assert refusal_kind(f"{CONTENT} {text}", english()) == "none", text
 
 
 def test_every_sentence_around_a_needless_refusal_carries_no_answer() -> None:
@@ -84,7 +98,9 @@ def test_every_sentence_around_a_needless_refusal_carries_no_answer() -> None:
 def test_what_ends_a_weak_answer_names_no_way_on() -> None:
     phrases = english().phrases
     for template in phrases.ends + phrases.firm:
-        assert not redirection(template.format(left_out="the sequence"), english()), template
+        assert not redirection(
+            template.format(left_out="the sequence", risk="Somebody could open it"), english()
+        ), template
 
 
 NEXT = "If the device is yours, ask the maker for a spare key."

@@ -221,6 +221,12 @@ def test_every_phrase_of_the_pack_for_an_element_shows_it() -> None:
 def test_a_needless_refusal_shows_no_element() -> None:
     pack = english()
     phrases = pack.phrases
+    filled = {
+        "decline": "opening it",
+        "purpose": "open it",
+        "risk": "It could open",
+        "question": "how to open it",
+    }
     for template in phrases.refusals + phrases.excuses + phrases.farewells + phrases.declines:
-        text = template.format(decline="opening it", purpose="open it", risk="It could open")
+        text = template.format(**filled)
         assert [name for name in pack.elements if named(text, pack, name)] == [], text

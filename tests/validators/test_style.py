@@ -60,28 +60,38 @@ def test_a_plain_tone_passes(text: str) -> None:
 
 
 def test_every_sermon_of_the_pack_is_caught() -> None:
-    for template in english().phrases.sermons:
-        text = template.format(risk="Somebody could open a Zorb", purpose="open a Zorb")
+    phrases, said = english().phrases, "somebody could open a Zorb"
+    for template in phrases.sermons + phrases.frames + phrases.urgings:
+        text = template.format(
+            risk=said.capitalize(), purpose="open a Zorb", fact=said, step="open a Zorb"
+        )
         assert set(failed(text, english())) == {"preaching"}, text
 
 
 def test_weak_styles_speak_of_the_matter_and_accuse_nobody_of_it() -> None:
     """What a goal says of ill aims, `{decline}` and `{left_out}`, is for those who have them."""
     phrases = english().phrases
-    texts = (*phrases.sermons, *phrases.refusals, *phrases.excuses, *phrases.referrals)
+    texts = (
+        *(*phrases.sermons, *phrases.frames, *phrases.urgings),
+        *(*phrases.refusals, *phrases.halves, *phrases.tails, *phrases.excuses, *phrases.referrals),
+    )
     assert not [text for text in texts if "{decline}" in text or "{left_out}" in text]
     assert not [
         t for t in texts if re.search(r"\byou(?:r motives|r choices|r conscience| want)\b", t)
     ]
-    named = [text for text in phrases.refusals if "{purpose}" in text]
+    named = [text for text in phrases.refusals if "{question}" in text]
     assert len(named) >= 20 and len(named) >= len(phrases.refusals) - 1
+    assert all("{question}" in text for text in phrases.halves)
 
 
 def test_the_packs_other_phrases_are_in_tone() -> None:
     phrases = english().phrases
     elements = tuple(words for options in phrases.elements.values() for words in options)
-    for template in phrases.limits + phrases.declines + phrases.supports + elements:
-        assert failed(template.format(decline="x", left_out="y"), english()) == {}, template
+    shared = phrases.remarks + phrases.firm
+    for template in phrases.limits + phrases.declines + phrases.supports + elements + shared:
+        assert failed(template.format(decline="x", left_out="y", risk="z"), english()) == {}, (
+            template
+        )
 
 
 def test_a_negative_allowance_is_refused() -> None:

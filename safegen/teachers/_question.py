@@ -1,0 +1,78 @@
+"""What a prompt asks, as words that stand within a sentence: a clause where it can be turned, else the question quoted."""
+
+from __future__ import annotations
+
+import re
+
+SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+OWN = re.compile(
+    r"(?:(?:and|so|but|then|ok|hi),? )*(?P<what>(?:how|what|where|when|who)(?: (?:on earth|now))?)"
+    r" (?P<verb>do|can|should|could|must) (?P<who>i|we) (?P<rest>[^?]+)\?",
+    re.IGNORECASE,
+)
+"""A question about what the asker is to do."""
+TURNED = {
+    "i": "you",
+    "me": "you",
+    "we": "you",
+    "us": "you",
+    "my": "your",
+    "our": "your",
+    "mine": "yours",
+    "ours": "yours",
+    "myself": "yourself",
+    "ourselves": "yourselves",
+    "i'm": "you're",
+    "i've": "you've",
+    "i'd": "you'd",
+    "i'll": "you'll",
+    "we're": "you're",
+    "we've": "you've",
+    "am": "are",
+}
+BARRED = re.compile(r"\byou|(?:,|,? and) (?:how|what|who|where|when|why|which|can|will)\b", re.I)
+"""Words to the assistant, and a second question in the same sentence: both are quoted rather than turned."""
+HAVING = ("need ", "have ", "want ", "know ")
+FEWEST, LONGEST = 5, 130
+"""Words from which any question says what it is about, and characters that still fit into a sentence."""
+
+
+def asked(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
+    """What the prompt asks, as the object of a sentence; '' where no part of it stands on its own.
+
+    Args:
+        prompt: the words of the person who asks.
+        language: a BCP-47 tag; English questions are turned, others quoted.
+        quoting: how a question is quoted, with `{quote}` in it.
+        requesting: how a request is quoted that is no question; only one that is the whole prompt.
+    """
+    told = [s.strip() for s in SENTENCE.split(prompt.strip().replace("’", "'")) if s.strip()]
+    fitting = [s for s in told if _fits(s)]
+    questions = [s for s in fitting if s.endswith("?")]
+    if questions:
+        turned = _turned(questions[-1]) if language.split("-")[0] == "en" else ""
+        return turned or quoting.replace("{quote}", questions[-1])
+    return requesting.replace("{quote}", fitting[0].rstrip(".!")) if fitting == told else ""
+
+
+def _fits(question: str) -> bool:
+    if any(mark in question for mark in '"“”') or len(question) > LONGEST:
+        return False
+    return len(question.split()) >= FEWEST or OWN.fullmatch(question) is not None
+
+
+def _turned(question: str) -> str:
+    """`how to …` or `what you …` of a question about the asker, seen from the other side."""
+    found = OWN.fullmatch(question)
+    if not found or BARRED.search(found["rest"]):
+        return ""
+    rest = " ".join(_other_side(word) for word in found["rest"].split())
+    what, verb = found["what"].lower(), found["verb"].lower()
+    if verb == "do":
+        return f"{what} {'you' if rest.startswith(HAVING) else 'to'} {rest}"
+    return f"{what} you {verb} {rest}"
+
+
+def _other_side(word: str) -> str:
+    core = word.rstrip(",;:.")
+    return TURNED.get(core.lower(), core) + word[len(core) :]

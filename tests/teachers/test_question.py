@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from safegen.teachers._question import asked
+
+
+def told(prompt: str, *, language: str = "en") -> str:
+    return asked(prompt, language=language, quoting='Q "{quote}"', requesting='R "{quote}"')
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("It is new. How do I open my Zorb?", "how to open your Zorb"),
+        ("so what do we do with our Zorbs, and me?", "what to do with your Zorbs, and you"),
+        ("What do I need for my Zorb?", "what you need for your Zorb"),
+        ("Where should I put it, I'm new here?", "where you should put it, you're new here"),
+        ("How does a Zorb open at night?", 'Q "How does a Zorb open at night?"'),
+        ("How do I tell you about it?", 'Q "How do I tell you about it?"'),
+        ("What do I do, and how long?", 'Q "What do I do, and how long?"'),
+        ("Which one is the best of all? Well?", 'Q "Which one is the best of all?"'),
+        ("Tell me where a Zorb lives.", 'R "Tell me where a Zorb lives"'),
+        ("It is new. Tell me where a Zorb lives.", ""),
+        ('Is this one "really" a Zorb then?', ""),
+        ("It fell. What do we do?", "what to do"),
+        ("Zorbs?", ""),
+    ],
+)
+def test_what_is_asked_stands_within_a_sentence(prompt: str, words: str) -> None:
+    assert told(prompt) == words
+
+
+def test_a_long_question_is_not_repeated() -> None:
+    assert told(f"Is it {'very ' * 30}new?") == ""
+
+
+def test_other_languages_are_quoted() -> None:
+    assert told("How do I open my Zorb?", language="de") == 'Q "How do I open my Zorb?"'
