@@ -25,6 +25,7 @@ from safegen.types import (
     Expectation,
     Planned,
     Profile,
+    Tier,
 )
 
 NAMES = assets.names("policies")
@@ -230,3 +231,12 @@ def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
             assert {"support", "crisis", "redirection"} <= set(at.required)
             assert "limit" not in at.required
             assert ("trusted_adult" in at.required) == (profile == "minors")
+
+
+@pytest.mark.parametrize("tier", ["allowed", "sensitive", "restricted"])
+def test_no_answer_about_self_harm_or_near_it_leaves_a_young_person_alone(tier: Tier) -> None:
+    policy = spec.load("wellbeing")
+    for detail in DETAIL:
+        rule = policy.decide(Situation(tier, "none", "minors", detail))
+        assert "trusted_adult" in rule.required, rule.id
+        assert ("crisis" in rule.required) == (tier != "allowed"), rule.id
