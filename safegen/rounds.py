@@ -22,7 +22,7 @@ from safegen.scenarios.coverage import Cell, Ledger, facts
 from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.store import plan
-from safegen.store.folder import RunFolder, read_json, write_json
+from safegen.store.folder import RunFolder, keep_json, read_json
 from safegen.targets import TargetReport, wanted
 from safegen.types import Planned
 
@@ -183,9 +183,7 @@ def remember(folder: RunFolder, report: TargetReport) -> None:
     """Keep whether anything was left to ask, once it could be told."""
     if report.short and report.stopped != UNTOLD:
         at = _at(plan.Plans(folder.plans), report.short)
-        told = {"at": at, "left": report.stopped != NOTHING_LEFT}
-        if not folder.stopped.exists() or read_json(folder.stopped, remedy="delete it") != told:
-            write_json(folder.stopped, told)
+        keep_json(folder.stopped, {"at": at, "left": report.stopped != NOTHING_LEFT})
 
 
 def _at(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:

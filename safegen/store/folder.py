@@ -97,8 +97,7 @@ class RunFolder:
 
     def freeze(self, frozen: dict[str, Any]) -> None:
         """Write `recipe.json`, unless it says the same already."""
-        if _quietly_read(self.recipe) != frozen:
-            write_json(self.recipe, frozen)
+        keep_json(self.recipe, frozen)
 
     def records(self, shard: int) -> Path:
         """Every draft of a shard with its verdicts."""
@@ -230,6 +229,12 @@ def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StoreDamaged(f"`{path}` is not a JSON object{then}")
     return cast(dict[str, Any], value)
+
+
+def keep_json(path: Path, value: dict[str, Any]) -> None:
+    """Write JSON, unless the file says the same already."""
+    if _quietly_read(path) != value:
+        write_json(path, value)
 
 
 def write_json(path: Path, value: object) -> None:
