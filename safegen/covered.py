@@ -48,7 +48,7 @@ def counted(
     per: Sequence[str],
     rounds: int | None = None,
     told: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
-    among: Container[str] | None = None,
+    kept: Container[str] | None = None,
 ) -> Ledger:
     """The ledger over some axes, of all that was planned and of the drafts of the first rounds.
 
@@ -58,7 +58,7 @@ def counted(
         per: what makes a cell: some of `STORED`, or any other axis.
         rounds: how many rounds' drafts count; default all.
         told: the values of those of them that have no column, as `axis_values` tells them.
-        among: the scenarios that may count as accepted; default all.
+        kept: ids of the scenarios that the dataset holds; default all that are accepted.
     """
     last = plans.rounds if rounds is None else rounds
     shards = [n for n in folder.finished() if n >= plans.shards or plans.round_of(n) < last]
@@ -67,9 +67,8 @@ def counted(
     columns = ["scenario_id", *stored]
     planned = planned_rows(plans, columns)
     drafts = draft_rows(folder, [*columns, "outcome", "accepted"], shards)
-    if among is not None:
-        drafts = (r | {"accepted": r["accepted"] and r["scenario_id"] in among} for r in drafts)
-    return coverage.ledger(_with(planned, others, told), _with(drafts, others, told), axes=per)
+    rows = _with(planned, others, told), _with(drafts, others, told)
+    return coverage.ledger(*rows, axes=per, kept=kept)
 
 
 def axis_values(
@@ -190,13 +189,14 @@ def planned_shapes(plans: plan.Plans) -> Shapes:
     return shapes
 
 
-def accepted_shapes(folder: RunFolder) -> Shapes:
-    """The shapes of all scenarios with an accepted draft."""
+def kept_shapes(folder: RunFolder, kept: Container[str]) -> Shapes:
+    """The shapes of the scenarios that the dataset holds."""
     shapes, seen = Shapes(), set[str]()
     columns = ["scenario_id", *_ROW, "outcome", "accepted"]
     for row in draft_rows(folder, columns, folder.finished()):
-        if row["outcome"] == "ok" and row["accepted"] and row["scenario_id"] not in seen:
-            seen.add(row["scenario_id"])
+        id_ = row["scenario_id"]
+        if row["outcome"] == "ok" and row["accepted"] and id_ in kept and id_ not in seen:
+            seen.add(id_)
             shapes.add(row)
     return shapes
 

@@ -6,6 +6,7 @@ prompts that were asked again are held.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -82,8 +83,13 @@ class Staying(NamedTuple):
     """Which scenarios a dataset would hold, and why it holds no more of the accepted ones."""
 
     scenarios: frozenset[str]
-    left_out: Mapping[str, int]
-    """Accepted scenarios that are left out, by reason."""
+    left_out: Mapping[str, str]
+    """Why an accepted scenario is left out, by id."""
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many are left out, by reason."""
+        return dict(sorted(Counter(self.left_out.values()).items()))
 
 
 def staying(run: RunFolder) -> Staying:
@@ -95,7 +101,7 @@ def staying(run: RunFolder) -> Staying:
     facts = Facts()
     groups = curated(run, facts, Figures(Yardsticks()))
     ids = frozenset(g.selected.scenario.scenario_id for g in groups if g.selected is not None)
-    return Staying(ids, dict(sorted(facts.left_out.items())))
+    return Staying(ids, facts.left_out)
 
 
 class _Again:
@@ -148,7 +154,7 @@ class _Keep:
         if chosen is None or reason is not None:
             facts.lost[reason or ""] += 1
             if chosen is not None:
-                facts.left_out[reason or ""] += 1
+                facts.left_out[chosen.scenario.scenario_id] = reason or ""
             return None
         facts.keep(chosen)
         self._figures.keep(chosen)

@@ -65,9 +65,9 @@ def decide(folder: RunFolder, recipe: Recipe) -> Decision:
     if target is None:
         return Decision(False, "no target")
     plans, kept = plan.Plans(folder.plans), staying(folder)
-    ledger = counted(folder, plans, per=target.per, among=kept.scenarios)
+    ledger = counted(folder, plans, per=target.per, kept=kept.scenarios)
     found = _decided(folder, target, plans, ledger, kept.scenarios)
-    return replace(found, left_out=kept.left_out)
+    return replace(found, left_out=kept.reasons)
 
 
 def _decided(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -27,22 +28,24 @@ from safegen.cli.screen import (
 from safegen.covered import (
     STORED,
     Certificates,
-    accepted_shapes,
     axis_values,
     certificates,
     certificates_json,
     compared,
     completed,
     counted,
+    draft_rows,
+    kept_shapes,
     planned_rows,
     planned_shapes,
 )
+from safegen.curated import Staying, staying
 from safegen.errors import UserError
 from safegen.frozen import Thawed
 from safegen.locales import Locale
 from safegen.losses import unaccepted
 from safegen.rounds import settled
-from safegen.scenarios.coverage import Cell, Counts, Ledger
+from safegen.scenarios.coverage import Cell, Counts, Facts, Ledger
 from safegen.store import plan
 from safegen.types import MODES, Mode
 from safegen.validators import _elements
@@ -51,6 +54,7 @@ from safegen.yamlfile import did_you_mean
 
 BY = ("harm", "intent")
 """Axes of the table unless told otherwise."""
+STORED_ROW = ("scenario_id", *STORED)
 LEDGER = ("harm", "intent", "mode", "language")
 NAMED = 15
 """Cells and combinations that are named on the screen."""
@@ -72,14 +76,15 @@ def coverage(
     leaf = {"tier": basis.tiers, "severity": {n: h.severity for n, h in basis.tree.harms.items()}}
     others = [name for name in every if name not in STORED]
     told = axis_values(plans, others, leaf) if others else {}
+    kept = staying(run.folder)
     shown = Shown(
-        counted(run.folder, plans, per=every, told=told),
+        counted(run.folder, plans, per=every, told=told, kept=kept.scenarios),
         axes,
         hot,
         settled(run.folder, basis),
-        _certificates(run, basis, plans) if certificate else None,
+        _certificates(run, basis, plans, kept) if certificate else None,
         _required(run, plans, basis.locale),
-        _reasons(run, axes, others, told),
+        _reasons(run, kept, axes, others, told),
     )
     say_what_differs(basis)
     if json:
@@ -92,13 +97,27 @@ def coverage(
 
 
 def _reasons(
-    run: api.Run, axes: Names, others: Sequence[str], told: Mapping[str, tuple[str, ...]]
+    run: api.Run,
+    kept: Staying,
+    axes: Names,
+    others: Sequence[str],
+    told: Mapping[str, tuple[str, ...]],
 ) -> dict[Cell, Counter[str]]:
     found: dict[Cell, Counter[str]] = {}
-    for about, reason in unaccepted(run.folder):
+    for about, reason in chain(unaccepted(run.folder), _left_out(run, kept)):
         row = completed(about, others, told)
         found.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
     return found
+
+
+def _left_out(run: api.Run, kept: Staying) -> Iterator[tuple[Facts, str]]:
+    """What accepted scenarios that the dataset leaves out are, and why they are left out."""
+    seen: set[str] = set()
+    for row in draft_rows(run.folder, STORED_ROW, run.folder.finished()) if kept.left_out else ():
+        id_ = row["scenario_id"]
+        if id_ in kept.left_out and id_ not in seen:
+            seen.add(id_)
+            yield row, kept.left_out[id_]
 
 
 def _names(names: Sequence[str], known: Sequence[str], *, option: str) -> Names:
@@ -125,8 +144,10 @@ def _required(run: api.Run, plans: plan.Plans, locale: Locale) -> Reading | None
     return _elements.together(readings) if readings else None
 
 
-def _certificates(run: api.Run, basis: Thawed, plans: plan.Plans) -> Certificates | None:
-    shapes = planned_shapes(plans), accepted_shapes(run.folder)
+def _certificates(
+    run: api.Run, basis: Thawed, plans: plan.Plans, kept: Staying
+) -> Certificates | None:
+    shapes = planned_shapes(plans), kept_shapes(run.folder, kept.scenarios)
     return certificates(
         *shapes, basis.tiers, axes=basis.axes, cut=basis.recipe.plan.cut, barred=basis.barred
     )
@@ -135,7 +156,8 @@ def _certificates(run: api.Run, basis: Thawed, plans: plan.Plans) -> Certificate
 def _total(ledger: Ledger) -> str:
     counts = ledger.by(()).get((), Counts())
     told = f"{plural(counts.planned, 'prompt')}, {number(counts.made)} answered"
-    return f"{told}, {number(counts.accepted)} accepted ({share(counts.accepted, counts.planned)})"
+    taken = f"{number(counts.accepted)} accepted, {number(counts.kept)} kept"
+    return f"{told}, {taken} ({share(counts.kept, counts.planned)})"
 
 
 def _put(out: Console, shown: Shown) -> None:
@@ -149,7 +171,10 @@ def _put(out: Console, shown: Shown) -> None:
         put(out, word(f"target: {shown.target.line}", style), "")
     if shown.required is not None:
         put(out, word(f"required elements: {shown.required.line}"), "")
-    for head, lines in (("short of the target", _short(shown)), ("not accepted", _lost(shown))):
+    for head, lines in (
+        ("short of the target", _short(shown)),
+        ("not in the dataset", _lost(shown)),
+    ):
         if lines:
             put(out, word(f"{head} ({plural(len(lines), 'cell')})", "bold"), *_first(lines), "")
     if shown.certificates is not None:
@@ -165,9 +190,9 @@ def _short(shown: Shown) -> list[str]:
 
 
 def _lost(shown: Shown) -> list[str]:
-    """Cells of the table in which prompts have no accepted answer, with the reasons, the worst first."""
+    """Cells of the table of which prompts are not in the dataset, with the reasons, the worst first."""
     cells = shown.ledger.by(shown.by)
-    lacks = {cell: c.planned - c.accepted for cell, c in cells.items() if c.accepted < c.planned}
+    lacks = {cell: c.planned - c.kept for cell, c in cells.items() if c.kept < c.planned}
     ranked = sorted(lacks, key=lambda cell: (-lacks[cell], cell))
     return [
         f"{' · '.join(cell)}: {number(lacks[cell])} of {number(cells[cell].planned)}{_why(shown, cell)}"
@@ -187,7 +212,7 @@ def _bare(shown: Shown) -> list[str]:
     return [
         f"{' · '.join(cell)}: 0 of {number(c.planned)}"
         for cell, c in cells.items()
-        if c.planned and not c.accepted
+        if c.planned and not c.kept
     ]
 
 
@@ -205,14 +230,14 @@ def _certificate(found: Certificates) -> Iterator[RenderableType]:
         told.append(("triples of", ", ".join(found.triples)))
     yield facts(told, width=10)
     yield ""
-    table = grid("combinations", "plan", "accepted", "", right=(1, 2))
+    table = grid("combinations", "plan", "kept", "", right=(1, 2))
     for name, before, after in compared(found):
         table.add_row("", name, number(before), number(after))
     yield table
     lost = found.after.counts.missing
     if lost:
         yield ""
-        yield word(f"missing among accepted prompts ({number(lost)})", "bold")
+        yield word(f"missing among kept prompts ({number(lost)})", "bold")
         named = [" · ".join(f"{a} {v}" for a, v in row.items()) for row in found.after.missing]
         yield from (word(f"- {line}") for line in named[:NAMED])
         if lost > NAMED:
@@ -227,7 +252,7 @@ def _json(shown: Shown) -> dict[str, object]:
         "axes": list(axes),
         "cells": [
             dict(zip(axes, cell, strict=True))
-            | {"planned": c.planned, "made": c.made, "accepted": c.accepted}
+            | {"planned": c.planned, "made": c.made, "accepted": c.accepted, "kept": c.kept}
             | (
                 {"missing": lacks.get(cell, 0), "reasons": dict(shown.reasons.get(cell, {}))}
                 if own
@@ -235,7 +260,7 @@ def _json(shown: Shown) -> dict[str, object]:
             )
             for cell, c in shown.ledger.by(axes).items()
         ],
-        "nothing_accepted": _bare(shown),
+        "nothing_kept": _bare(shown),
         "required": None
         if shown.required is None
         else {"by_form": shown.required.by_form, "not_checked": shown.required.unread},

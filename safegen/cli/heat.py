@@ -20,11 +20,11 @@ ORDER: Mapping[str, Sequence[str]] = {
 }
 """Axes whose values have an order of their own; others are sorted."""
 SHADES = ((1.0, "█", "green"), (0.75, "▓", "green"), (0.5, "▒", "yellow"), (0.0, "░", "yellow"))
-"""From which share accepted on; nothing accepted has a sign of its own."""
+"""From which share kept on; nothing kept has a sign of its own."""
 NONE, NOTHING = ("·", "dim"), ("○", "red")
 LEGEND = (
-    "█ all accepted  ▓ 75% or more  ▒ 50%  ░ less",
-    "○ none  · not planned; the number is accepted",
+    "█ all kept  ▓ 75% or more  ▒ 50%  ░ less",
+    "○ none  · not planned; the number is kept",
 )
 
 
@@ -48,7 +48,7 @@ def draw(
         cells: what is shown.
         axes: of the rows and of the columns.
         width: of the screen; columns beyond it come below the first ones.
-        planned: tell what is planned beside what is accepted, as a table in its place would.
+        planned: tell what is planned beside what is kept, as a table in its place would.
     """
     rows, columns = ordered(cells, axes)
     most = max([len(_figure(c, planned)) for c in cells.values()] or [1])
@@ -72,7 +72,7 @@ def draw(
 
 
 def _figure(counts: Counts, planned: bool) -> str:
-    return f"{counts.accepted:,}/{counts.planned:,}" if planned else f"{counts.accepted:,}"
+    return f"{counts.kept:,}/{counts.planned:,}" if planned else f"{counts.kept:,}"
 
 
 def _line(name: str, left: int, cells: Sequence[Text], sizes: Sequence[int]) -> Text:
@@ -89,9 +89,9 @@ def _line(name: str, left: int, cells: Sequence[Text], sizes: Sequence[int]) -> 
 def _cell(counts: Counts | None, most: int, *, planned: bool) -> Text:
     if counts is None or not counts.planned:
         return Text(NONE[0].ljust(most + 2), NONE[1])
-    if not counts.accepted:
+    if not counts.kept:
         sign, style = NOTHING
     else:
-        part = counts.accepted / counts.planned
+        part = counts.kept / counts.planned
         sign, style = next((s, c) for least, s, c in SHADES if part >= least)
     return Text(f"{sign} {_figure(counts, planned):>{most}}", style)

@@ -28,7 +28,7 @@ class Shown(NamedTuple):
     required: Reading | None = None
     """How the required elements of answers are checked; None where none is required."""
     reasons: Mapping[Cell, Mapping[str, int]] = MappingProxyType({})
-    """Why prompts of a cell of `by` have no accepted answer, with how many."""
+    """Why prompts of a cell of `by` are not in the dataset, with how many."""
 
 
 def table(out: Console, shown: Shown) -> Iterator[RenderableType]:
@@ -38,7 +38,7 @@ def table(out: Console, shown: Shown) -> Iterator[RenderableType]:
         crossed = _cross(cells, shown)
         if table_fits(out, crossed):
             yield crossed
-            yield word("  accepted/planned of each cell; – is not planned", "dim")
+            yield word("  kept/planned of each cell; – is not planned", "dim")
             return
     yield from _long(out, cells, shown)
 
@@ -88,7 +88,7 @@ def _lines(
     missing = ["missing"] if lacking else []
     axes = [shown.by[n] for n in kept]
     axes = [" · ".join(axes)] if joined else axes
-    steps = ["acc/plan"] if brief else ["planned", "made", "accepted"]
+    steps = ["kept/plan"] if brief else ["planned", "made", "accepted", "kept"]
     heads = [*axes, *steps, *missing, ""]
     table = grid(*heads, right=range(len(axes), len(heads) - 1))
     if joined:
@@ -97,7 +97,9 @@ def _lines(
         parts = ["all"] * len(kept) if cell is None else [cell[n] for n in kept]
         names = ["all" if cell is None else " · ".join(parts)] if joined else parts
         counts = (
-            [_share(c)] if brief else [*map(number, (c.planned, c.made)), _share(c, alone=True)]
+            [_share(c)]
+            if brief
+            else [*map(number, (c.planned, c.made, c.accepted)), _share(c, alone=True)]
         )
         lacks = sum(lacking.values()) if cell is None else lacking.get(cell, 0)
         more = [_lack(lacks)] if missing else []
@@ -108,8 +110,8 @@ def _lines(
 def _share(c: Counts, *, alone: bool = False) -> Text:
     if not c.planned:
         return Text("–", "dim")
-    style = "red" if not c.accepted else "yellow" if c.accepted < c.planned else ""
-    return Text(number(c.accepted) if alone else f"{c.accepted:,}/{c.planned:,}", style)
+    style = "red" if not c.kept else "yellow" if c.kept < c.planned else ""
+    return Text(number(c.kept) if alone else f"{c.kept:,}/{c.planned:,}", style)
 
 
 def _lack(count: int) -> Text:
@@ -126,5 +128,5 @@ def missing_of(shown: Shown) -> Mapping[Cell, int]:
     if shown.target is not None and shown.target.per == shown.by:
         return shown.target.short
     cells = shown.ledger.by(shown.by)
-    lacks = {cell: c.planned - c.accepted for cell, c in cells.items()}
+    lacks = {cell: c.planned - c.kept for cell, c in cells.items()}
     return {cell: n for cell, n in lacks.items() if n > 0}

@@ -63,8 +63,8 @@ class Facts:
     drafts: int = 0
     drafts_accepted: int = 0
     lost: Counter[str] = field(default_factory=_names)
-    left_out: Counter[str] = field(default_factory=_names)
-    """Accepted scenarios that do not stay, by reason; part of `lost`."""
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    """Why an accepted scenario does not stay, by id; part of `lost`."""
     domain_mode: Counter[tuple[str, str]] = field(default_factory=_pairs)
     intents: Counter[str] = field(default_factory=_names)
     accepted_by: Counter[str] = field(default_factory=_names)

@@ -1,4 +1,4 @@
-"""The ledger: scenarios planned, made and accepted by cell, what is missing, and which attributes stand.
+"""The ledger: scenarios planned, made, accepted and kept by cell, what is missing, and which attributes stand.
 
 Rows are small mappings (a Parquet row will do; `facts` makes one of a record) and are read once, so
 memory holds the cells and one id a scenario, never the rows.
@@ -6,7 +6,7 @@ memory holds the cells and one id a scenario, never the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -45,10 +45,15 @@ class Counts:
     """With a response."""
     accepted: int = 0
     """With an accepted one."""
+    kept: int = 0
+    """With an accepted one, and in the dataset: no near copy, no duplicate."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
-            self.planned + other.planned, self.made + other.made, self.accepted + other.accepted
+            self.planned + other.planned,
+            self.made + other.made,
+            self.accepted + other.accepted,
+            self.kept + other.kept,
         )
 
 
@@ -96,7 +101,7 @@ class Ledger:
                 f"target: `{target.accepted}` accepted scenarios; it must be 0 or more"
             )
         short = {
-            cell: target.accepted - counts.accepted
+            cell: target.accepted - counts.kept
             for cell, counts in self.by(target.per).items()
             if counts.planned
         }
@@ -127,7 +132,11 @@ def facts(item: Record | Planned) -> dict[str, object]:
 
 
 def ledger(
-    planned: Iterable[Facts], drafts: Iterable[Facts] = (), *, axes: Sequence[str] = AXES
+    planned: Iterable[Facts],
+    drafts: Iterable[Facts] = (),
+    *,
+    axes: Sequence[str] = AXES,
+    kept: Container[str] | None = None,
 ) -> Ledger:
     """Count scenarios by cell.
 
@@ -135,31 +144,35 @@ def ledger(
         planned: one row for each planned scenario, of all rounds.
         drafts: one row for each draft, with `outcome` and `accepted`.
         axes: the columns that make a cell.
+        kept: ids of the scenarios that the dataset holds; default all that are accepted.
 
     Raises:
         ConfigError: a row without one of these columns, or without `scenario_id`.
     """
     counts: dict[Cell, list[int]] = {}
-    seen: tuple[set[str], ...] = (set(), set(), set())
-    for row, stages in _stages(planned, drafts):
+    seen: tuple[set[str], ...] = (set(), set(), set(), set())
+    for row, stages in _stages(planned, drafts, kept):
         id_ = str(_column(row, "scenario_id"))
         cell = tuple(str(_column(row, name)) for name in axes)
         for stage in stages:
             if id_ not in seen[stage]:
                 seen[stage].add(id_)
-                counts.setdefault(cell, [0, 0, 0])[stage] += 1
+                counts.setdefault(cell, [0, 0, 0, 0])[stage] += 1
     return Ledger(tuple(axes), {c: Counts(*n) for c, n in sorted(counts.items())})
 
 
 def _stages(
-    planned: Iterable[Facts], drafts: Iterable[Facts]
+    planned: Iterable[Facts], drafts: Iterable[Facts], kept: Container[str] | None
 ) -> Iterator[tuple[Facts, tuple[int, ...]]]:
-    """Each row with the stages that it proves: 0 planned, 1 made, 2 accepted."""
+    """Each row with the stages that it proves: 0 planned, 1 made, 2 accepted, 3 kept."""
     for row in planned:
         yield row, (0,)
     for row in drafts:
-        if _column(row, "outcome") == "ok":
-            yield row, (1, 2) if _column(row, "accepted") else (1,)
+        if _column(row, "outcome") != "ok":
+            continue
+        accepted = bool(_column(row, "accepted"))
+        stays = accepted and (kept is None or str(row["scenario_id"]) in kept)
+        yield row, (1, 2, 3)[: 1 + accepted + stays]
 
 
 def _column(row: Facts, name: str) -> object:

@@ -16,7 +16,7 @@ ANSWER_TEXT = (
     "scenario_id draft_id set_id goal_id policy_id taxonomy harm domain task intent evidence mode "
     "language profile teacher model accepted_by grade source_licence"
 ).split()
-ANSWER_DERIVED = ["contrast", "turn_style", "dialogue_intent", "rule"]
+ANSWER_DERIVED = ["source_id", "contrast", "turn_style", "dialogue_intent", "rule"]
 ANSWER_INTEGER = ["requested_detail", "ceiling", "floor", "paraphrase", "turn"]
 
 
@@ -79,11 +79,17 @@ def answer_facts(record: Record) -> Row:
     """What `answer_schema` says beside the messages."""
     row = metadata(record, [*ANSWER_TEXT, *ANSWER_INTEGER])
     row["accepted_by"] = row["accepted_by"] or "unknown"
+    row["source_id"] = source_id(record)
     row["contrast"] = record.scenario.contrast or "none"
     row["turn_style"] = _attribute(record, "turn_style", "single")
     row["dialogue_intent"] = _attribute(record, "dialogue_intent", "none")
     row["rule"] = ",".join(record.expectation.rule_ids)
     return row
+
+
+def source_id(record: Record) -> str:
+    """The id of a prompt in its user's file; nothing where it has none."""
+    return _attribute(record, "source_id", "")
 
 
 def given(record: Record) -> bool:

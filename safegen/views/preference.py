@@ -22,7 +22,7 @@ TEXT = (
     "set_id goal_id scenario_id policy_id harm domain intent mode language profile "
     "teacher model grade"
 ).split()
-PAIR_TEXT = ["chosen_draft_id", "rejected_draft_id", "rejected_by"]
+PAIR_TEXT = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
 FAULTS = frozenset({"refusal_form", "required_elements", "style", "mode_fit"})
 """Validators whose failure a student can learn from; a draft that failed another one is no side of a pair."""
 NEEDLESS = "needless refusal"
@@ -110,6 +110,7 @@ def _pair(chosen: Record, rejected: Record) -> Row:
         "prompt": _columns.turns(chosen.scenario.messages),
         "chosen": _columns.answer(chosen.draft.response),
         "rejected": _columns.answer(rejected.draft.response),
+        "source_id": _columns.source_id(chosen),
         "chosen_draft_id": chosen.draft.draft_id,
         "rejected_draft_id": rejected.draft.draft_id,
         "rejected_by": ",".join(dict.fromkeys(failed)),

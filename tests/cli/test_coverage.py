@@ -15,9 +15,9 @@ from safegen.targets import TargetReport
 from tests.cli.kitchen import call, write_recipe
 
 CELLS = {
-    ("cyber.intrusion", "benign", "direct_answer", "en"): Counts(4, 4, 4),
-    ("cyber.intrusion", "dual_use", "safe_completion", "en"): Counts(8, 7, 5),
-    ("fraud.scams", "benign", "direct_answer", "en"): Counts(4, 4, 1),
+    ("cyber.intrusion", "benign", "direct_answer", "en"): Counts(4, 4, 4, 4),
+    ("cyber.intrusion", "dual_use", "safe_completion", "en"): Counts(8, 7, 6, 5),
+    ("fraud.scams", "benign", "direct_answer", "en"): Counts(4, 4, 1, 1),
     ("fraud.scams", "malicious", "refuse_redirect", "en"): Counts(3, 0, 0),
 }
 LEDGER = Ledger(("harm", "intent", "mode", "language"), CELLS)
@@ -54,7 +54,7 @@ def test_what_is_missing_is_named_the_worst_first(capsys: pytest.CaptureFixture[
     worst = told.index("fraud.scams · malicious: 5 missing")
     assert worst < told.index("fraud.scams · benign: 4 missing")
     assert "fraud.scams · benign: 3 of 4: 2 style, 1 refused" in told
-    assert told.index("not accepted") < told.index("fraud.scams · malicious: 3 of 3")
+    assert told.index("not in the dataset") < told.index("fraud.scams · malicious: 3 of 3")
     assert "met in 1 of 4 cells, short by 10 in 3; stalled" in told
 
 
@@ -71,8 +71,10 @@ def test_no_width_hides_a_figure(
 
 
 WIDE = {
-    ("deception.disinformation", "dual_use", "safe_completion", "en"): Counts(1234, 1234, 1200),
-    ("systems.infrastructure", "malicious", "refuse_redirect", "en"): Counts(3, 3, 3),
+    ("deception.disinformation", "dual_use", "safe_completion", "en"): Counts(
+        1234, 1234, 1210, 1200
+    ),
+    ("systems.infrastructure", "malicious", "refuse_redirect", "en"): Counts(3, 3, 3, 3),
 }
 
 
@@ -95,22 +97,30 @@ def test_a_narrow_table_names_an_axis_with_one_value_once(
     assert "every row: language en" in narrow
     wide = drawn(capsys, width=120, ledger=ledger, by=ledger.axes, target=None)
     assert "every row" not in wide
-    assert ["harm", "intent", "mode", "language", "planned", "made", "accepted", "missing"] in [
-        line.split() for line in wide.splitlines()
-    ]
+    assert [
+        "harm",
+        "intent",
+        "mode",
+        "language",
+        "planned",
+        "made",
+        "accepted",
+        "kept",
+        "missing",
+    ] in [line.split() for line in wide.splitlines()]
 
 
 def test_a_map_of_the_tables_axes_stands_in_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     told = drawn(capsys, width=80, heat=("intent", "harm"), target=None)
     assert "4/4" in told
     assert "5/8" in told
-    assert told.partition("not accepted")[0].count("dual_use") == 1
+    assert told.partition("not in the dataset")[0].count("dual_use") == 1
     assert "heat map" in told
-    assert "accepted/planned of each cell" not in told
+    assert "kept/planned of each cell" not in told
 
 
 def test_a_map_wider_than_the_screen_goes_on_below(capsys: pytest.CaptureFixture[str]) -> None:
-    cells = {("benign", f"domain.leaf{n:02}"): Counts(3, 3, 2) for n in range(40)}
+    cells = {("benign", f"domain.leaf{n:02}"): Counts(3, 3, 3, 2) for n in range(40)}
     put(Console(width=80, highlight=False), *draw(cells, ("intent", "harm"), width=80))
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
@@ -147,7 +157,7 @@ def test_coverage_of_a_run_adds_up(finished: Path, capsys: pytest.CaptureFixture
     assert found["axes"] == ["harm", "mode"]
     planned = plan.Plans(RunFolder(finished).plans).scenarios
     assert sum(c["planned"] for c in found["cells"]) == planned
-    assert all(c["accepted"] <= c["made"] <= c["planned"] for c in found["cells"])
+    assert all(c["kept"] <= c["accepted"] <= c["made"] <= c["planned"] for c in found["cells"])
     assert found["target"] is None
     before, after = found["certificate"]["before"], found["certificate"]["after"]
     assert before["rows"] == planned

@@ -20,6 +20,7 @@ from safegen.recipe import Recipe
 from safegen.store.plan import Plans
 from safegen.types import Record, Request
 from tests.e2e.authors import WORDS, Known
+from tests.e2e.runs import cli
 from tests.scenarios.author_cases import asked_fields
 
 HELP = (
@@ -236,7 +237,9 @@ async def test_a_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     assert again.asked == 0
 
 
-async def test_near_copies_do_not_count_for_a_target(tmp_path: Path) -> None:
+async def test_near_copies_do_not_count_for_a_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     world = World(copies=0.7)
     asked = recipe(authored=6).model_copy(update={"target": recipe_target(accepted=6)})
     run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
@@ -249,6 +252,18 @@ async def test_near_copies_do_not_count_for_a_target(tmp_path: Path) -> None:
         for intent in ("benign", "dual_use", "malicious"):
             assert rows.filter(harm=harm, intent=intent).height >= 6, (harm, intent)
     assert run.report.target.short == {}
+    told = json.loads(cli(capsys, "coverage", str(tmp_path), "--certificate", "--json").out)
+    kept = {(c["harm"], c["intent"]): c for c in told["cells"]}
+    for (harm, intent), cell in kept.items():
+        assert cell["kept"] == rows.filter(harm=harm, intent=intent).height
+    left = sum(c["reasons"].get("near_copy", 0) for c in told["cells"])
+    assert (
+        left
+        == run.report.lost["near_copy"]
+        == sum(c["accepted"] - c["kept"] for c in told["cells"])
+    )
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert told["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]
 
 
 async def test_an_author_that_only_copies_itself_stalls_the_target(tmp_path: Path) -> None:

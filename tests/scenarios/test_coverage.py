@@ -48,7 +48,7 @@ DRAFTS = [
 def test_scenarios_count_once_at_each_stage_however_many_drafts_they_have() -> None:
     book = ledger(PLAN, DRAFTS)
     assert dict(book.cells) == {
-        ("a.x", "benign", "direct_answer", "en"): Counts(2, 2, 1),
+        ("a.x", "benign", "direct_answer", "en"): Counts(2, 2, 1, 1),
         ("a.x", "malicious", "refuse_redirect", "en"): Counts(1, 0, 0),
         ("b.y", "benign", "direct_answer", "en"): Counts(1, 0, 0),
     }
@@ -74,8 +74,11 @@ def test_what_is_missing_is_counted_in_the_cells_that_the_plan_reaches() -> None
 
 def test_counts_add_up_over_the_axes_that_are_not_reported() -> None:
     book = ledger(PLAN, DRAFTS)
-    assert book.by(("intent",)) == {("benign",): Counts(3, 2, 1), ("malicious",): Counts(1, 0, 0)}
-    assert book.by(()) == {(): Counts(4, 2, 1)}
+    assert book.by(("intent",)) == {
+        ("benign",): Counts(3, 2, 1, 1),
+        ("malicious",): Counts(1, 0, 0),
+    }
+    assert book.by(()) == {(): Counts(4, 2, 1, 1)}
 
 
 def test_names_that_are_not_there_are_refused_with_the_nearest() -> None:
@@ -95,7 +98,7 @@ def test_records_and_planned_scenarios_are_read_as_rows_are() -> None:
     plan = Planned(scenario, expectation, make_knowledge())
     book = ledger([facts(plan)], map(facts, [record, replace(record, accepted=False)]))
     assert dict(book.cells) == {
-        (scenario.harm, scenario.intent, expectation.mode, "en"): Counts(1, 1, 1)
+        (scenario.harm, scenario.intent, expectation.mode, "en"): Counts(1, 1, 1, 1)
     }
 
 
