@@ -142,6 +142,9 @@ def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
         "role": "user",
         "content": "  What keeps a box shut?\t",
     }
+    ids = {row["source_id"] for row in view(workdir / "out")}
+    assert ids <= PLANNED
+    assert {"also", "open"} & ids
     assert rows["imported/ill"]["mode"] == "refuse_redirect"
     assert rows["imported/ill"]["source_licence"] == "CC0-1.0"
     card = (workdir / "out" / "README.md").read_text(encoding="utf-8")
