@@ -99,6 +99,8 @@ class Element(Frozen):
     """Regular expressions; one that matches shows the element."""
     unless: tuple[Pattern, ...] = ()
     """What they match is taken out first, such as `don't call …`; each ends with its clause."""
+    decides: bool = True
+    """Whether an answer in which nothing is found fails; else the verdict only tells that nothing was found."""
 
     @cached_property
     def compiled(self) -> tuple[re.Pattern[str], re.Pattern[str] | None]:

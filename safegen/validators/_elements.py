@@ -56,10 +56,11 @@ def read(
         required: elements by name.
         validators: the validators that could tell.
         own: names of the validators that ship with safegen.
-        locale: the language pack; elements that it has no words for are not checked.
+        locale: the language pack; elements that it has no words for, or none that decide, are not checked.
     """
     known = {*(BY_FORM[mode] if FORM in validators else ())}
-    known |= locale.elements.keys() if PACK in validators else set()
+    if PACK in validators:
+        known |= {name for name, element in locale.elements.items() if element.decides}
     required = tuple(required)
     return Reading(
         tuple(name for name in required if name in known),

@@ -15,8 +15,9 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
     """Check that each required element is named, in any mode.
 
     Reads the elements that the language pack has patterns for under `elements`, such as `crisis` (a
-    crisis contact), `trusted_adult` and `support`; of others it says nothing. Form only: that the words
-    are there, not that they fit. The score is the share of these elements that were found.
+    crisis contact) and `trusted_adult`; of others it says nothing. What does not decide in the pack,
+    such as `support`, fails no answer, and the reason tells where it was not found. Form only: that
+    the words are there, not that they fit. The score is the share of the deciding elements found.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
@@ -26,24 +27,25 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
         response, locale = heard
         wanted = [name for name in context.expectation.required if name in locale.elements]
         if not wanted:
-            return _text.verdict(NAME, passed=True, reason="requires nothing that is read here")
+            return _text.verdict(NAME, passed=True, reason="none of its elements is required")
         found = {name: named(response, locale, name) for name in wanted}
-        missing = [name for name, words in found.items() if not words]
-        if missing:
-            return _text.verdict(
-                NAME,
-                passed=False,
-                reason=f"lacks {', '.join(missing).replace('_', ' ')}",
-                score=round(1 - len(missing) / len(wanted), 4),
-            )
+        deciding = [name for name in wanted if locale.elements[name].decides]
+        missing = [name for name in deciding if not found[name]]
+        unseen = [name for name in wanted if not found[name] and name not in deciding]
+        told = f"lacks {_names(missing)}" if missing else "names what is required"
         return _text.verdict(
             NAME,
-            passed=True,
-            reason="names what is required",
-            evidence="; ".join(found.values()),
+            passed=not missing,
+            reason=told + (f"; no words of {_names(unseen)} seen" if unseen else ""),
+            evidence="; ".join(words for words in found.values() if words),
+            score=round(1 - len(missing) / len(deciding), 4) if deciding else 1.0,
         )
 
     return check
+
+
+def _names(elements: list[str]) -> str:
+    return ", ".join(elements).replace("_", " ")
 
 
 def named(text: str, locale: Locale, element: str) -> str:

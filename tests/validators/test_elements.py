@@ -59,7 +59,7 @@ def test_what_a_language_pack_has_words_for_is_read_in_every_mode() -> None:
         found = _elements.read(mode, wanted, ["required_elements"], own=OWN, locale=english())
         assert (
             found.line
-            == "crisis, support, trusted_adult judged by form only; safe_task not checked"
+            == "crisis, trusted_adult judged by form only; support, safe_task not checked"
         )
         found = _elements.read(mode, wanted, ["required_elements"], own=OWN, locale=silent)
         assert found.line == "crisis, support, trusted_adult, safe_task not checked"
