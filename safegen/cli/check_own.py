@@ -72,7 +72,7 @@ def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType
         yield "to read", f"{plural(found.to_read, 'text')}, {calls}, {again}"
     if found.unlabelled:
         why = counted(Counter(str(row.cause) for row in found.unlabelled))
-        told = f"{plural(len(found.unlabelled), 'row')} not planned, {why}"
+        told = f"{plural(len(found.unlabelled), 'row')} not planned ({why})"
         yield "listed", word(told, "yellow")
     if found.left_out:
         yield (

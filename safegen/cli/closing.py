@@ -192,7 +192,7 @@ def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:
     yield "rows", word(", ".join(parts))
     if listed := api.unlabelled(run):
         why = counted(told.get("unlabelled_by", {"not labelled": listed}))
-        where = f"{plural(listed, 'row')} not planned, {why}: see {run.folder.unlabelled}"
+        where = f"{plural(listed, 'row')} not planned ({why}): see {run.folder.unlabelled}"
         yield "listed", word(where, "yellow")
     if barred := told.get("not_under"):
         yield "not asked", word(not_asked(barred))

@@ -39,7 +39,7 @@ def check(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
         for sizes in report.sizes:
             sys.stdout.write(json_line({"policy": asdict(sizes)}))
     else:
-        _report(report)
+        _report(report, taxonomy)
     return 2 if any(not found.warning for found in report.findings) else 0
 
 
@@ -49,7 +49,7 @@ def asdict_place(place: tuple[Path, int, int] | None) -> dict[str, object]:
     return {"file": None if path is None else str(path), "line": line, "column": column}
 
 
-def _report(report: Report) -> None:
+def _report(report: Report, taxonomy: str) -> None:
     out = console(sys.stdout)
     for found in report.findings:
         kind = word(found.kind, "yellow" if found.warning else "red")
@@ -63,7 +63,7 @@ def _report(report: Report) -> None:
             s.cases,
             f"~{s.classifier} tokens",
             f"~{s.instructions} tokens" if s.instructions else "no leaves",
-            "its leaves are not of this taxonomy" if s.foreign else "",
+            f"its leaves are not of {taxonomy}; name theirs with --taxonomy" if s.foreign else "",
         )
         for s in report.sizes
     ]

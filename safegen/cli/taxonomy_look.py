@@ -9,6 +9,7 @@ from pathlib import Path
 from safegen import taxonomy, taxonomy_import
 from safegen.cli.screen import console, facts, json_line, put, word
 from safegen.cli.tables import table, write
+from safegen.errors import ConfigError
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.taxonomy_import import Head
 
@@ -82,7 +83,16 @@ def import_(
     force: bool,
     json: bool,
 ) -> None:
-    """Make a taxonomy from a table; the YAML goes to the file or stdout, the report to stderr."""
+    """Make a taxonomy from a table; the YAML goes to the file or stdout, the report to stderr.
+
+    Raises:
+        ConfigError: the output does not end as a taxonomy's file does, or a mistake in the table.
+    """
+    if output is not None and output.suffix not in (".yaml", ".yml"):
+        named = output / "taxonomy.yaml"
+        raise ConfigError(
+            f"`{output}` must end in `.yaml`, such as `{named}`, or no recipe can name it"
+        )
     entries = taxonomy_import.read(file)
     made = taxonomy_import.build(entries, head)
     if output is None and not json:

@@ -5,6 +5,7 @@ What keeps a spec from loading is in `safegen.policy.lint`; a spec with findings
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from safegen.prompts import PromptFile
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.types import DETAIL, EVIDENCE, PROFILES
 
+NEAR = 0.8
+"""How alike a name and a leaf must be to be taken for a slip rather than for one of another taxonomy."""
 MAX_CLASSIFIER = 800
 """Estimated tokens of a classifier prompt; 400 to 600 is the advice, and longer ones judge worse."""
 MAX_INSTRUCTIONS = 1_500
@@ -194,8 +197,8 @@ def _strange(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
         return
     known = [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)]
     for index, name in enumerate(policy.spec.harms):
-        if hint := yamlfile.did_you_mean(name, known, listed=False):
-            said = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`{hint}"
+        for near in difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
+            said = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`; did you mean `{near}`?"
             yield Problem("unknown_harm", ("harms", index), said)
 
 

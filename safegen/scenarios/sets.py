@@ -124,6 +124,11 @@ def why_empty(world: World) -> str:
         return (
             f"the plan is empty: `plan.sets_per_harm: 0` takes no written set{_nothing_else(plan)}"
         )
+    if not any(goal.harm in world.harms for goal in world.tree.goals()):
+        return (
+            f"the plan is empty: taxonomy `{world.tree.file.taxonomy}` has no goals for the chosen leaves; write"
+            " some (`sets` in the taxonomy), or bring prompts of your own (`--prompts FILE`)"
+        )
     return "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
 
 

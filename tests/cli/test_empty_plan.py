@@ -33,3 +33,17 @@ def test_an_empty_plan_says_what_emptied_it(
     assert (told.code, told.out) == (2, "")
     assert "the plan is empty" in told.err
     assert says in told.err
+
+
+def test_a_taxonomy_without_goals_says_so(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        call(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets").code == 0
+    )
+    tree = workdir / "taxonomies/guild/taxonomy.yaml"
+    tree.write_text(tree.read_text().replace("sets: [sets/first.yaml]", "sets: []"))
+    told = call(capsys, "check", "guild.yaml")
+    assert told.code == 2
+    assert "taxonomy `guild` has no goals for the chosen leaves" in told.err
+    assert "`--prompts FILE`" in told.err

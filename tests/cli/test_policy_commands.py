@@ -254,6 +254,10 @@ def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
     assert "kitchen.soup  definition" in result.stderr
     assert len(objects(run("taxonomy", "show", str(out), "--json"))) == 1
     assert "taxonomy: t\n" in run("taxonomy", "import", str(table)).stdout
+    with pytest.raises(
+        ConfigError, match=r"must end in `.yaml`, such as `.*kitchen/taxonomy.yaml`"
+    ):
+        run("taxonomy", "import", str(table), "-o", str(tmp_path / "kitchen"))
 
 
 def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Path) -> None:
@@ -312,5 +316,7 @@ def test_a_domain_that_is_nearly_one_of_the_taxonomy_is_to_be_weighed(tmp_path: 
     path = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [selfhram.*]")
     result = run("policy", "check", path)
     assert "`selfhram.*` is no leaf of taxonomy `core`; did you mean `selfharm.*`?" in result.stdout
-    far = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [guild.*]")
-    assert "is no leaf of taxonomy" not in run("policy", "check", far).stdout
+    far = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [brewery.*]")
+    told = run("policy", "check", far).stdout
+    assert "is no leaf of taxonomy" not in told
+    assert "its leaves are not of core; name theirs with --taxonomy" in told

@@ -115,7 +115,7 @@ def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
         )
         asked = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
     assert said.code == 0, said.err
-    told_why = "5 rows not planned, 3 not labelled, 2 red line: see out/run/unlabelled.jsonl"
+    told_why = "5 rows not planned (3 not labelled, 2 red line): see out/run/unlabelled.jsonl"
     assert told_why in said.err
     assert "10 in mine.csv, 4 planned, 1 left out by harms" in said.err
     assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
@@ -444,7 +444,7 @@ def test_check_tells_what_a_file_comes_to_and_asks_nobody(
     assert [row["id"] for row in told["unlabelled"]] == ["line"]
     assert "row 9 (`line`), harm: `minors.sexual` is a red line" in screen.out
     assert "10, 4 with all labels, 2 planned" in screen.out
-    assert "1 row not planned, 1 red line" in screen.out
+    assert "1 row not planned (1 red line)" in screen.out
     assert "of 5 rows: taken as the file has them; nothing holds them against" in screen.out
     assert not (workdir / "out").exists()
 
