@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -141,6 +142,35 @@ class Locale(Frozen):
         return hash((self.locale, self.version))
 
 
+class Overlay(Frozen):
+    """A pack that says what it has otherwise than another one, such as an operator's own system turns."""
+
+    inherits: Text
+    """The pack that it builds on, by name or path; one that inherits none."""
+    version: Text
+    profiles: dict[Profile, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default_factory=dict[Profile, tuple[str, ...]]
+    )
+    """Wordings of the operator's system turn, in place of those of the same profile."""
+    patterns: dict[Slug, tuple[Pattern, ...]] = Field(
+        default_factory=dict[Slug, tuple[Pattern, ...]]
+    )
+    """Regular expressions, in place of those of the same proposition."""
+    elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
+    """What shows a required element, in place of what shows the same one."""
+
+    def over(self, base: Locale) -> Locale:
+        """The pack below with what this one says."""
+        return base.model_copy(
+            update={
+                "version": f"{base.version}+{self.version}",
+                "profiles": {**base.profiles, **self.profiles},
+                "patterns": {**base.patterns, **self.patterns},
+                "elements": {**base.elements, **self.elements},
+            }
+        )
+
+
 def folded(text: str) -> str:
     """The text in lower case, character for character, so that places in it stay the same."""
     lower = text.lower()
@@ -161,15 +191,31 @@ def _folded_pattern(pattern: str) -> str:
 
 
 def load(tag: str) -> Locale:
-    """Read a language pack; `en-GB` falls back to `en`.
+    """Read a language pack by tag or path; `en-GB` falls back to `en`.
 
     Raises:
         AssetNotFound: no pack for the language.
         ConfigError: a mistake in the file.
     """
-    known = assets.names("locales")
-    name = tag if tag in known else tag.split("-")[0]
-    path = assets.find("locales", name)
+    whole = tag in assets.names("locales") or tag.endswith((".yaml", ".yml"))
+    path = assets.find("locales", tag if whole else tag.split("-")[0])
+    if not _inherits(path):
+        return _whole(path)
+    overlay = yamlfile.load(path, Overlay)
+    below = assets.find("locales", overlay.inherits)
+    if _inherits(below):
+        raise ConfigError(
+            f"{path}: inherits: `{overlay.inherits}` inherits another pack; name that one"
+        )
+    return overlay.over(_whole(below))
+
+
+def _inherits(path: Path) -> bool:
+    data = yamlfile.compose(yamlfile.read_text(path), shown=str(path)).data
+    return isinstance(data, dict) and "inherits" in data
+
+
+def _whole(path: Path) -> Locale:
     locale = yamlfile.load(path, Locale)
     missing = [p for p in PROFILES if p not in locale.profiles]
     if missing:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import safegen
 from safegen import locales
+from safegen.errors import ConfigError
 from safegen.locales import Locale, folded
+from safegen.recipe import Recipe
 from safegen.validators._text import find, places
 
 
@@ -42,3 +47,33 @@ def test_an_escaped_capital_keeps_its_meaning() -> None:
 
 def test_what_is_found_is_shown_in_the_case_of_the_text() -> None:
     assert find(pack(r"\bas an ai\b"), "told", "İ think, As An AI, that") == "As An AI"
+
+
+def test_an_operator_brings_system_turns_of_its_own(
+    workdir: Path,
+) -> None:
+    (workdir / "acme.yaml").write_text(
+        "inherits: en\nversion: 0.1.0\nprofiles:\n  enterprise: [You help the bakers of Acme.]\n"
+    )
+    mine, plain = locales.load("acme.yaml"), locales.load("en")
+    assert mine.profiles["enterprise"] == ("You help the bakers of Acme.",)
+    assert mine.profiles["minors"] == plain.profiles["minors"]
+    assert (mine.locale, mine.patterns) == ("en", plain.patterns)
+    plan = {"harms": ["property.theft"], "sets_per_harm": 1, "profiles": ["enterprise"]}
+    recipe = {"name": "own", "locales": ["acme.yaml"], "plan": plan}
+    run = safegen.generate(Recipe.model_validate(recipe), output="out")
+    told = {row["messages"][0]["content"] for row in run.view("sft").iter_rows(named=True)}
+    assert told == {"You help the bakers of Acme."}
+    (workdir / "acme.yaml").unlink()
+    assert safegen.api.build(run.folder, safegen.api.basis(safegen.open_run("out"))).prompts > 0
+
+
+def test_an_overlay_is_told_where_it_is_wrong(workdir: Path) -> None:
+    one, two = workdir / "one.yaml", workdir / "two.yaml"
+    one.write_text("inherits: two.yaml\nversion: 0.1.0\n")
+    two.write_text("inherits: en\nversion: 0.1.0\n")
+    with pytest.raises(ConfigError, match=r"`two\.yaml` inherits another pack"):
+        locales.load("one.yaml")
+    two.write_text("inherits: en\nversion: 0.1.0\nprofiles:\n  minor: [Hello.]\n")
+    with pytest.raises(ConfigError, match=r"two.yaml:4:3: .*minors"):
+        locales.load("two.yaml")

@@ -60,6 +60,12 @@ def _locale() -> type[BaseModel]:
     return Locale
 
 
+def _overlay() -> type[BaseModel]:
+    from safegen.locales import Overlay
+
+    return Overlay
+
+
 def _axes() -> type[BaseModel]:
     from safegen.scenarios.axes import Axes
 
@@ -74,6 +80,7 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "scripts": _scripts,
     "policy": _policy,
     "locale": _locale,
+    "overlay": _overlay,
     "axes": _axes,
 }
 """What each kind of file is read into."""
@@ -87,6 +94,7 @@ ABOUT = {
     "scripts": "how the conversations move that an author holds",
     "policy": "what may be answered about some leaves, and the spec's own cases",
     "locale": "a language: operator turns, phrases and the validators' patterns",
+    "overlay": "a language pack that inherits another one, such as for operator turns of your own",
     "axes": "along what sets vary, and which combinations make no sense",
 }
 """A line on each."""
