@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen import locales
+from safegen import api, locales
 from safegen.errors import ConfigError
 from safegen.locales import Locale, folded
 from safegen.recipe import Recipe
@@ -65,7 +65,7 @@ def test_an_operator_brings_system_turns_of_its_own(
     told = {row["messages"][0]["content"] for row in run.view("sft").iter_rows(named=True)}
     assert told == {"You help the bakers of Acme."}
     (workdir / "acme.yaml").unlink()
-    assert safegen.api.build(run.folder, safegen.api.basis(safegen.open_run("out"))).prompts > 0
+    assert api.build(run.folder, api.basis(safegen.open_run("out"))).prompts > 0
 
 
 def test_an_overlay_is_told_where_it_is_wrong(workdir: Path) -> None:
