@@ -223,6 +223,12 @@ def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:
     return tree.marks.get(path, Mark(1, 1))
 
 
+def place(path: Path, loc: Sequence[str | int]) -> str:
+    """Where a key of a file stands, as `path:line:column`."""
+    mark = mark_at(compose(read_text(path), shown=str(path)), loc)
+    return f"{path}:{mark.line}:{mark.column}"
+
+
 def _mark_of(err: ErrorDetails, tree: Tree) -> Mark:
     """Where a mistake stands; one of a whole file at the first key that its message names."""
     if not err["loc"]:

@@ -221,9 +221,7 @@ def _parent(source: Source, beside: Path | None) -> Path:
     try:
         return _inherited(source.spec.inherits or "", beside)
     except AssetNotFound as e:
-        tree = yamlfile.compose(yamlfile.read_text(source.path), shown=str(source.path))
-        at = yamlfile.mark_at(tree, ("inherits",))
-        raise ConfigError(f"{source.path}:{at.line}:{at.column}: inherits: {e}") from e
+        raise ConfigError(f"{yamlfile.place(source.path, ('inherits',))}: inherits: {e}") from e
 
 
 def read(name: str) -> Policy:
