@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from safegen import assets, yamlfile
-from safegen.errors import ConfigError
+from safegen.errors import AssetNotFound, ConfigError
 from safegen.hashing import fraction
 from safegen.taxonomy import Frozen, Slug, Text
 from safegen.types import PROFILES, Profile
@@ -202,12 +202,24 @@ def load(tag: str) -> Locale:
     if not _inherits(path):
         return _whole(path)
     overlay = yamlfile.load(path, Overlay)
-    below = assets.find("locales", overlay.inherits)
-    if _inherits(below):
-        raise ConfigError(
-            f"{path}: inherits: `{overlay.inherits}` inherits another pack; name that one"
-        )
-    return overlay.over(_whole(below))
+    return overlay.over(_whole(_below(overlay, path)))
+
+
+def _below(overlay: Overlay, path: Path) -> Path:
+    """The file of the pack that another one inherits.
+
+    Raises:
+        ConfigError: there is none, or it inherits one itself; with the place.
+    """
+    told = f"inherits: `{overlay.inherits}` inherits another pack; name that one"
+    try:
+        below = assets.find("locales", overlay.inherits)
+    except AssetNotFound as e:
+        told = f"inherits: {e}"
+    else:
+        if not _inherits(below):
+            return below
+    raise ConfigError(f"{yamlfile.place(path, ('inherits',))}: {told}")
 
 
 def _inherits(path: Path) -> bool:

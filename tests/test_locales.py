@@ -74,6 +74,9 @@ def test_an_overlay_is_told_where_it_is_wrong(workdir: Path) -> None:
     two.write_text("inherits: en\nversion: 0.1.0\n")
     with pytest.raises(ConfigError, match=r"`two\.yaml` inherits another pack"):
         locales.load("one.yaml")
+    one.write_text("version: 0.1.0\ninherits: ne\n")
+    with pytest.raises(ConfigError, match=r"one.yaml:2:1: inherits: no prompts/locales/ne.yaml"):
+        locales.load("one.yaml")
     two.write_text("inherits: en\nversion: 0.1.0\nprofiles:\n  minor: [Hello.]\n")
     with pytest.raises(ConfigError, match=r"two.yaml:4:3: .*minors"):
         locales.load("two.yaml")
