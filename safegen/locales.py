@@ -89,8 +89,6 @@ class Phrases(Frozen):
         default_factory=dict[Profile, tuple[Text, ...]]
     )
     """What ends a full answer under a deployment profile now and then."""
-    remarks: tuple[Text, ...] = ()
-    """What ends other answers now and then; fits whatever was asked."""
 
 
 class Element(Frozen):

@@ -12,8 +12,6 @@ from safegen.locales import Phrases
 from safegen.teachers._question import asked
 from safegen.types import DraftContext, Knowledge
 
-REMARKS = 3
-"""Of five answers so many end with a remark."""
 PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
@@ -52,16 +50,14 @@ class Phrasing:
         ]
 
     def ending(self) -> list[str]:
-        """Required elements, else what the profile ends an answer with, else a remark now and then.
+        """Required elements, else what the profile ends an answer with.
 
         Somebody who means ill is not offered the profile's next step.
         """
         if required := self.elements():
             return required
         profile = self.phrases.closings.get(self.context.scenario.profile, ())
-        if not profile:
-            return self.remark()
-        return [] if self.own or self.malicious else [self.pick(profile)]
+        return [self.pick(profile)] if profile and not (self.own or self.malicious) else []
 
     def elements(self) -> list[str]:
         """The required elements that the language pack has words for, in one paragraph."""
@@ -125,13 +121,6 @@ class Phrasing:
         """How far a decline goes; what is said of the misuse of a probe is not about its unsafe twin."""
         probe = self.context.scenario.contrast is not None
         return self.varied(self.phrases.firm, used=["{risk}"] if probe else [])
-
-    def remark(self) -> list[str]:
-        """What ends an answer now and then; a turn with words of its own and a person at risk get none."""
-        options, required = self.phrases.remarks, self.context.expectation.required
-        if not options or self.own or self.malicious or {"support", "crisis"} & set(required):
-            return []
-        return [self.pick(options)] if self.choose(5, "remark") < REMARKS else []
 
     def pick(self, options: Sequence[str]) -> str:
         """One of several phrasings, as far as possible one that the conversation has not had yet."""

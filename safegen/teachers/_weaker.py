@@ -70,7 +70,7 @@ class Weaker(Phrasing):
 
     def half_answer(self) -> list[str]:
         """Tells what surrounds the matter and declines what was asked."""
-        half, aside = self.fill(self.phrases.halves), [*self.aside(), *self.remark()]
+        half, aside = self.fill(self.phrases.halves), self.aside()
         spent = sum(map(len, [half, *aside[-2:]]))
         body = upto(self.length - spent, self.background() or self.late(), least=1)
         last = upto(self.length - sum(map(len, [half, *body])), aside)
@@ -81,7 +81,7 @@ class Weaker(Phrasing):
         """Answers as expected, with moralising sentences between and around the facts."""
         head, ending = self.opening(), [] if self.refuses else self.ending()
         if self.context.expectation.mode == "direct_answer":
-            head, ending = self.support(), self.elements() or self.remark()
+            head, ending = self.support(), self.elements()
         body = upto(self.length - sum(map(len, [*head, *ending])), self.facts(), least=1)
         count = 1 + (self.length > LONG) + (self.length > 2 * LONG)
         return [*head, *self.moralised(body, count), *ending]
@@ -117,7 +117,7 @@ class Weaker(Phrasing):
         """One sentence from a small letter on and without its stop; '' where it may begin with a name."""
         know, phrases = self.know, self.phrases
         first, inner = sentence.split(maxsplit=1)[0], sentence.rstrip(".")
-        told = " ".join([*know.answer, *know.concepts, *phrases.remarks, *phrases.firm])
+        told = " ".join([*know.answer, *know.concepts, *phrases.firm])
         if any(mark in inner for mark in '.!?:"\n') or (first != "A" and not first[1:].islower()):
             return ""
         known = always or first.lower() in told.split()

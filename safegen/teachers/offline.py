@@ -108,10 +108,8 @@ class _Good(Phrasing):
         """
         scenario = self.context.scenario
         options = self.phrases.afterwords.get(scenario.profile, ())
-        if not options:
-            return self.remark()
         roles = {a.value for a in scenario.attributes if a.axis == "role"}
-        if scenario.contrast is not None or roles - ON_THE_JOB:
+        if not options or scenario.contrast is not None or roles - ON_THE_JOB:
             return []
         fits = self.choose(3, "afterword") < (2 if roles else 1)
         return [self.pick(options)] if fits else []

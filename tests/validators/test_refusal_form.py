@@ -83,11 +83,6 @@ def test_what_a_weak_answer_declines_in_passing_is_found() -> None:
         assert refusal_kind(f"I can't help with that. {f'{text} ' * 45}", english()) == "full", text
 
 
-def test_what_ends_a_good_answer_declines_nothing() -> None:
-    for text in english().phrases.remarks:
-        assert refusal_kind(f"{CONTENT} {text}", english()) == "none", text
-
-
 def test_every_sentence_around_a_needless_refusal_carries_no_answer() -> None:
     phrases = english().phrases
     for template in phrases.excuses + phrases.referrals + phrases.farewells:
