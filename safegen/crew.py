@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 
+from safegen import taxonomy
 from safegen.errors import RunError
 from safegen.inputs import Inputs, make_teacher, make_validators
 from safegen.journey import Crew, Drafter
+from safegen.policy import spec
 from safegen.policy.mode import expect
-from safegen.policy.spec import fitting_specs, policy_for
+from safegen.policy.spec import Policy, fitting_specs, policy_for
 from safegen.progress import Progress
-from safegen.recipe import PluginRef
+from safegen.recipe import PluginRef, Recipe
 from safegen.scenarios import axes
 from safegen.scenarios.author import load_prompts
 from safegen.scenarios.authored import told_axes
 from safegen.scenarios.axes import DEFAULT_AXES
 from safegen.scenarios.expand import Writers
-from safegen.scenarios.selfcheck import BAR, self_check, traps
+from safegen.scenarios.selfcheck import Expect, Trap, self_check, traps
 from safegen.store import accounting
 from safegen.store.folder import RunFolder, write_json
 from safegen.store.journal import Journal
+from safegen.taxonomy import Harm, Taxonomy
 from safegen.teachers._gate import Gates
 from safegen.teachers._layers import Counted, Meter
 from safegen.types import Evidence, Expectation, Profile, Teacher
-
-TRAPS = 60
-"""Known prompts that a labeller reads before it gates sets; below 35 nobody can pass."""
 
 
 @asynccontextmanager
@@ -169,20 +170,41 @@ async def check_labellers(folder: RunFolder, inputs: Inputs, writers: Writers | 
     """
     if writers is None:
         return
-    public: Profile = "public"
-    leaves = {
-        h
-        for h, leaf in inputs.tree.harms.items()
-        if not leaf.red_line and fitting_specs(inputs.policies, h)
-    }
-    goals = (g for g in inputs.tree.goals() if g.harm in leaves)
-    found = await self_check(
-        traps(goals, n=TRAPS),
-        labeller=writers.labellers,
-        files=writers.files.labels,
-        expect=lambda harm, evidence, detail: writers.expect(harm, evidence, public, detail),
-    )
+    judges, (known, expected) = inputs.recipe.judges, _known(inputs)
+    labels = writers.files.labels
+    found = await self_check(known, labeller=writers.labellers, files=labels, expect=expected)
     told = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in found.fields}
-    write_json(folder.root / "labellers.json", {"bar": BAR, "fields": told})
-    if not found.passed():
-        raise RunError(f"{found.summary()}\n{found.remedy()}")
+    write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": told})
+    if not found.passed(judges.bar):
+        raise RunError(f"{found.summary(judges.bar)}\n{found.remedy(judges.bar)}")
+
+
+def _known(inputs: Inputs) -> tuple[list[Trap], Expect]:
+    """Prompts of known labels, the taxonomy's own first, and what is expected of each."""
+    wanted = inputs.recipe.judges.known
+    known: list[Trap] = []
+    covering: dict[str, tuple[Harm, Policy]] = {}
+    for tree, policies in chain([(inputs.tree, inputs.policies)], _others(inputs)):
+        if len(known) >= wanted:
+            break
+        own = {
+            id_: (leaf, policy_for(policies, leaf))
+            for id_, leaf in tree.harms.items()
+            if id_ not in covering and not leaf.red_line and fitting_specs(policies, id_)
+        }
+        covering |= own
+        goals = (g for g in tree.goals() if g.harm in own)
+        known += traps(goals, n=wanted - len(known))
+
+    def expected(harm: str, evidence: Evidence, detail: int) -> Expectation:
+        leaf, policy = covering[harm]
+        return expect(policy, leaf, evidence=evidence, profile="public", detail=detail)
+
+    return known, expected
+
+
+def _others(inputs: Inputs) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:
+    """The written prompts that ship with safegen, where they are in the run's language: a small tree has too few to tell."""
+    core = taxonomy.load("core")
+    if core.file.language.split("-")[0] == inputs.locale.locale.split("-")[0]:
+        yield core, [spec.load(name) for name in Recipe(name="core").policies]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from safegen.covered import Shapes, reported
-from safegen.crew import TRAPS
 from safegen.edits import only_policies
 from safegen.errors import ConfigError
 from safegen.hints import hints, overrides
@@ -126,7 +125,7 @@ def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
         drafts=drafts,
         calls=calls,
         author_calls=2 * size.authored,
-        label_calls=(4 * size.authored_texts + (TRAPS if size.authored else 0))
+        label_calls=(4 * size.authored_texts + (recipe.judges.known if size.authored else 0))
         * len(recipe.judges.labellers),
         prompt_tokens=tokens,
         answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),

@@ -117,6 +117,10 @@ class Judges(Frozen):
 
     labellers: tuple[PluginRef, ...] = ()
     """Read prompts blind to their labels; of several, more than half decide."""
+    known: Annotated[int, Field(ge=35, le=2_000)] = 60
+    """Written prompts of known labels that labellers read before they gate anything; below 35 nobody could pass."""
+    bar: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
+    """Share of these that they have to read right, at the lower end of its 95 % interval (59 of 60 at 0.9)."""
 
 
 class Recipe(Frozen):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from safegen import taxonomy, taxonomy_import
 from safegen.cli.screen import console, facts, json_line, put, word
 from safegen.cli.tables import table, write
 from safegen.errors import ConfigError
+from safegen.goals import Goal
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.taxonomy_import import Head
 
@@ -29,11 +31,21 @@ def check(name: str, *, json: bool) -> None:
         "never asked under": _barred(tree),
         "leaves without goals": ", ".join(bare) or "none",
     }
+    torn = [f"{goal.goal_id}: `{text}`" for goal in tree.goals() for text in _torn(goal)]
     if json:
-        sys.stdout.write(json_line(told))
+        sys.stdout.write(json_line({**told, "torn": torn}))
         return
     out = console(sys.stdout)
     put(out, facts([(key, word(value)) for key, value in told.items()], indent=0))
+    for text in torn:
+        put(out, word(f"{text} begins small: was it cut at a comma that is not quoted?", "yellow"))
+
+
+def _torn(goal: Goal) -> Iterator[str]:
+    """Sentences of a goal that begin with a small letter, as the second half of one does that YAML took for two."""
+    know = goal.knowledge
+    told = (*know.answer, *know.concepts, *know.safe_task.steps, *know.redirections)
+    yield from (text for text in (*told, *know.better_ways) if text[0].islower())
 
 
 def _barred(tree: Taxonomy) -> str:

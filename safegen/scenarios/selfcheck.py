@@ -104,15 +104,18 @@ class SelfCheck:
         """What mends a check that failed: more known prompts, readable answers, or a better judge."""
         if not self.n or wilson(self.n, self.n).low < bar:
             return (
-                f"{self.n} known prompts are too few to tell, whoever reads them: the leaves that `policies`"
-                " covers need more written sets; name more specs there, or write sets"
+                f"{self.n} known prompts are too few to tell, whoever reads them: raise `judges.known`, write"
+                " more sets of the leaves that `policies` covers, or lower `judges.bar`"
             )
         if 2 * self.unread >= self.n:
             return (
                 "most answers could not be had or read: `safegen doctor` tries each model of"
                 " `judges.labellers` with a JSON schema"
             )
-        return "choose a better judge under `judges.labellers`, or three"
+        return (
+            "choose a better judge under `judges.labellers`, or three; `judges.known` reads more prompts, and"
+            " `judges.bar` says how much must be read right"
+        )
 
     def summary(self, bar: float = BAR, *, wrong: float = 0.2) -> str:
         """Say it to people, a line per field."""

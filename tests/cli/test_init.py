@@ -142,6 +142,23 @@ def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFix
         assert (workdir / path).parent.joinpath(named).resolve().is_file()
 
 
+def test_a_sentence_that_yaml_took_for_two_is_told(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(capsys, "init", "--taxonomy", "guild")
+    assert "begins small" not in call(capsys, "taxonomy", "check", "guild").out
+    sets = workdir / "taxonomies/guild/sets/first.yaml"
+    text = sets.read_text().replace(
+        "      left_out:", "      better_ways: [If you like it, ask.]\n      left_out:"
+    )
+    sets.write_text(text)
+    told = call(capsys, "taxonomy", "check", "guild")
+    assert told.code == 0
+    assert "guild.recipes/soup-of-the-guild: `ask.` begins small" in told.out
+    (found,) = call(capsys, "taxonomy", "check", "guild", "--json").lines
+    assert found["torn"] == ["guild.recipes/soup-of-the-guild: `ask.`"]
+
+
 def test_a_taxonomy_alone_writes_no_recipe(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

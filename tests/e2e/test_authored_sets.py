@@ -222,6 +222,37 @@ async def test_a_labeller_that_errs_stops_the_run_with_its_figures(tmp_path: Pat
     assert not list((tmp_path / "run").glob("records/*"))
 
 
+async def test_a_small_taxonomy_checks_its_labellers_on_known_prompts_of_the_core(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets")
+    world = World()
+    for goal in taxonomy.load("guild").goals():
+        for intent, _, p in goal.prompts.by_intent():
+            world.truths[p.text] = (intent, p.evidence, p.detail)
+    asked = recipe(harms=["guild.*"], authored=2).model_copy(
+        update={"taxonomy": "guild", "policies": ("secrets",)}
+    )
+    run = await safegen.agenerate(asked, output="out", teachers=world.teachers())
+    told = json.loads(Path("out/run/labellers.json").read_text())
+    assert told["fields"]["expectation"]["agree"] == told["fields"]["expectation"]["n"] == 60
+    assert len(records(run)) == 10
+
+
+async def test_how_much_labellers_must_read_right_is_the_recipes_to_say(tmp_path: Path) -> None:
+    strict = recipe()
+    lenient = strict.model_copy(
+        update={"judges": strict.judges.model_copy(update={"bar": 0.5, "known": 100})}
+    )
+    with pytest.raises(RunError, match=r"`judges.bar` says how much must be read right"):
+        await safegen.agenerate(
+            strict, output=tmp_path / "a", teachers=World(wrong=0.15).teachers()
+        )
+    await safegen.agenerate(lenient, output=tmp_path / "b", teachers=World(wrong=0.15).teachers())
+    told = json.loads((tmp_path / "b" / "run" / "labellers.json").read_text())
+    assert (told["bar"], told["fields"]["intent"]["n"]) == (0.5, 100)
+
+
 async def test_a_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     world = World(spoil=0.4)
     asked = recipe(authored=2).model_copy(update={"target": recipe_target(accepted=4)})
