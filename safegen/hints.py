@@ -13,7 +13,13 @@ from safegen.views import preference
 
 def hints(inputs: Inputs) -> tuple[str, ...]:
     """Everything that is worth a second look; nothing of it keeps a recipe from running."""
-    return (*_idle_specs(inputs), *_same_answers(inputs), *_unused(inputs), *_views(inputs))
+    return (
+        *_unjudged(inputs),
+        *_idle_specs(inputs),
+        *_same_answers(inputs),
+        *_unused(inputs),
+        *_views(inputs),
+    )
 
 
 def overrides(inputs: Inputs) -> tuple[str, ...]:
@@ -26,6 +32,12 @@ def overrides(inputs: Inputs) -> tuple[str, ...]:
             names = ", ".join(p.spec.policy for p in others)
             found.append(f"{harm}: {fitting[0].spec.policy} in place of {names}")
     return tuple(found)
+
+
+def _unjudged(inputs: Inputs) -> Iterator[str]:
+    if not inputs.recipe.required:
+        key = "require" if inputs.recipe.validators else "validators"
+        yield f"`{key}` is empty, so every answer is accepted as it comes; name a validator that decides"
 
 
 def _idle_specs(inputs: Inputs) -> Iterator[str]:

@@ -303,7 +303,7 @@ async def _record(
         delivered=next((v.delivered for v in verdicts if v.delivered), None),
         severity=severity,
         accepted=reason is None,
-        accepted_by="rules" if reason is None else None,
+        accepted_by=("rules" if crew.required else "nothing") if reason is None else None,
         reason=reason,
         grade=drafted.by.grade,
     )

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from safegen import assets, yamlfile
 from safegen.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
+from safegen.fields import some
 from safegen.hashing import digest
 from safegen.plan_keys import Plan
 from safegen.taxonomy import Frozen, Slug, Text
@@ -73,7 +74,7 @@ class Target(Frozen):
 
     accepted: Annotated[int, Field(ge=1, le=1_000_000)]
     """Accepted scenarios in each cell that the plan reaches."""
-    per: Annotated[tuple[Cell, ...], Field(min_length=1)] = ("harm", "intent")
+    per: Annotated[tuple[Cell, ...], AfterValidator(some)] = ("harm", "intent")
     """What makes a cell."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 5
     """Rounds after the first, at most."""
@@ -165,7 +166,10 @@ class Recipe(Frozen):
     """How many accepted scenarios each cell is to have; missing ones are asked for in further rounds."""
     split: Split = Split()
     """Shares of goals by split; the rest is `train`."""
-    views: tuple[PluginRef, ...] = (PluginRef(use="sft"), PluginRef(use="preference"))
+    views: Annotated[tuple[PluginRef, ...], Field(min_length=1)] = (
+        PluginRef(use="sft"),
+        PluginRef(use="preference"),
+    )
     """Formats of the dataset, one folder each."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     """Part of the embedded teacher's choices and of the plan of authored sets; an endpoint's own `seed` stands with it."""
@@ -187,10 +191,12 @@ class Recipe(Frozen):
             raise ValueError(
                 "`plan.authored_dialogues` needs kinds under `plan.dialogues`, or `all`"
             )
+        for what, refs in (("validator", self.validators), ("view", self.views)):
+            names = [ref.use for ref in refs]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"{what} `{name}` stands twice; keep one")
         names = [v.use for v in self.validators]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"validator `{name}` stands twice; keep one")
         for name in () if self.require == "all" else self.require:
             if name not in names:
                 hint = yamlfile.did_you_mean(name, names)

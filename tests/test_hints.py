@@ -38,6 +38,14 @@ QUIET: dict[str, dict[str, Any]] = {
     },
 }
 LOUD: dict[str, tuple[dict[str, Any], str]] = {
+    "no validator": (
+        {"plan": {"candidates": 2}, "validators": []},
+        "`validators` is empty, so every",
+    ),
+    "no validator that decides": (
+        {"plan": {"candidates": 2}, "require": []},
+        "`require` is empty, so every answer is accepted as it comes",
+    ),
     "a spec that decides nothing": (
         {"policies": [*Recipe.model_fields["policies"].default, "base"], "plan": {"candidates": 2}},
         "`base` decides no leaf of taxonomy `core`",

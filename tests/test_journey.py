@@ -90,3 +90,15 @@ def test_only_a_full_answer_in_an_allowed_tier_is_drafted_without_the_spec() -> 
     assert without_spec(direct, "allowed")
     assert not without_spec(direct, "sensitive")
     assert not without_spec(make_expectation(mode="safe_completion"), "allowed")
+
+
+async def test_answers_that_nothing_judged_are_not_said_to_be_accepted_by_rules(
+    tmp_path: Path,
+) -> None:
+    run = await safegen.agenerate(
+        recipe(validators=[]),
+        output=tmp_path,
+        teachers={"drafter": scripted(lambda r: f"Sorry. {hash(str(r.messages))}")},
+    )
+    assert set(run.view("sft")["accepted_by"]) == {"nothing"}
+    assert "**Judged by nothing.**" in (tmp_path / "README.md").read_text()

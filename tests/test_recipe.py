@@ -45,8 +45,11 @@ def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
         ("name: a\nversion: one\n", "three numbers"),
         ("name: a\nsplit: {test: 1.5}\n", "less than 1"),
         ("nmae: a\n", "did you mean `name`"),
+        ("name: a\nviews: [sft, sft]\n", "view `sft` stands twice; keep one"),
+        ("name: a\nviews: []\n", "must have 1 or more"),
+        ("name: a\ntarget: {accepted: 2, per: [harm, harm]}\n", "names `harm` twice; keep one"),
     ],
-    ids=["name", "absolute", "climb", "zero", "word", "role", "require", "version", "split", "key"],
+    ids=("name absolute climb zero word role require version split key views no-view cell".split()),
 )
 def test_mistakes_in_a_recipe_are_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):

@@ -54,6 +54,9 @@ TO_DO = {
 }
 """What to do about a reason; any other is a validator's, which tells more."""
 FORM_ALONE = "rules accepted them; no model and no person judged that they are safe or right"
+NOTHING = (
+    "by nothing: the recipe names no validator that decides, so each answer was taken as it came"
+)
 DEMO = (
     "written by the embedded teacher, not by a language model;"
     " they show the format and are not for training"
@@ -163,10 +166,8 @@ def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, R
     if run.asked:
         yield ("asked", f"{_spent(run.usage)}, {clock(run.seconds)}")
     if generated := report.by_grade.get("generated", 0):
-        yield (
-            "judged",
-            Text(f"{plural(generated, 'row')} by form alone: {FORM_ALONE}", style="yellow"),
-        )
+        how = f"by form alone: {FORM_ALONE}" if run.recipe.required else NOTHING
+        yield ("judged", Text(f"{plural(generated, 'row')} {how}", style="yellow"))
     if demo := report.by_grade.get("demo", 0):
         rows = "all rows" if demo == report.prompts else plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO}", style="yellow"))

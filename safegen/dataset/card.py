@@ -28,6 +28,10 @@ FORM_ALONE = (
     "rules: no person and no model judged that they are safe, correct or helpful. Have them judged before "
     "you train on them."
 )
+UNJUDGED = (
+    "**Judged by nothing.** {count} of {prompts} answers here were taken as they came, since the recipe names no "
+    "validator that decides. Have them judged before you train on them."
+)
 LIMITS = (
     "Which answers were taken is told above, and nothing beyond that was measured. Answers accepted by "
     "rules alone were judged by their form and by the limits that a rule can read; no person and no "
@@ -109,6 +113,8 @@ def _opening(facts: Facts, recipe: Recipe, taxonomy: str) -> Iterator[str]:
     if unjudged := facts.grades["generated"] and facts.accepted_by["rules"]:
         count = min(unjudged, facts.grades["generated"])
         yield FORM_ALONE.format(count=count, prompts=facts.prompts)
+    if count := facts.accepted_by["nothing"]:
+        yield UNJUDGED.format(count=count, prompts=facts.prompts)
     policies = ", ".join(cell(p) for p in sorted(facts.policies)) or "none"
     yield (
         f"Training data for safe-completions: {facts.prompts} prompts about sensitive and dual-use "

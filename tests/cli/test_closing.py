@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,12 @@ def test_an_empty_dataset_is_said_and_offers_no_loading() -> None:
 def test_commands_can_be_pasted(folder: str) -> None:
     told = "\n".join(screen(make_run(output=Path(folder)), {}))
     assert f"safegen verify '{folder}'" in told
+
+
+def test_what_nothing_judged_is_said() -> None:
+    run = make_run()
+    told = " ".join(" ".join(screen(run, {})).split())
+    assert "by form alone" in told
+    unjudged = replace(run, recipe=Recipe.model_validate({"name": "kitchen", "validators": []}))
+    told = " ".join(" ".join(screen(unjudged, {})).split())
+    assert "judged 1,191 rows by nothing: the recipe names no validator that decides" in told
