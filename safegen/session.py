@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from safegen import __version__, edits, languages
 from safegen import frozen as frozen_files
 from safegen.crew import at_work, check_labellers
-from safegen.errors import RecipeMismatch, UserError
+from safegen.errors import DiskFailed, RecipeMismatch, UserError
 from safegen.inputs import Inputs
 from safegen.progress import Progress
 from safegen.recipe import Recipe
@@ -28,6 +28,10 @@ from safegen.store.journal import Journal, Lock
 from safegen.teachers._layers import Meter
 from safegen.types import Planned, Teacher, Usage
 
+ROOM = 64 * 1024
+"""Bytes that a reply may need in journal and record together."""
+LEAST_ROOM = 1024 * 1024
+"""Bytes that the files of a run need besides."""
 Until = Literal["expand", "draft", "validate"]
 
 
@@ -167,12 +171,27 @@ async def work(
         if watch:
             watch(progress, staff.meter)
         crew = staff.crew(progress, validating=until != "draft")
-        await check_labellers(folder, inputs, crew.writers)
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in staff.made)
+        check_room(folder, concurrency)
+        await check_labellers(folder, inputs, crew.writers)
         if any(ref.use == "language" for ref in inputs.recipe.validators):
             languages.warm(inputs.locale.locale.split("-")[0])
         await local.run(folder, todo, crew, concurrency=concurrency)
     return Worked(staff.meter.usage(), len(todo), time.monotonic() - began)
+
+
+def check_room(folder: RunFolder, concurrency: int) -> None:
+    """Ask nobody where the replies that may be under way at once could not be kept.
+
+    Raises:
+        DiskFailed: there is too little room.
+    """
+    free, needed = shutil.disk_usage(folder.root).free, LEAST_ROOM + ROOM * concurrency
+    if free < needed:
+        raise DiskFailed(
+            f"`{folder.root}` lies on a disk with {free // 1024:,} KiB free, and replies under way may need"
+            f" {needed // 1024:,} KiB; nothing was asked. Make room and run the same command again"
+        )
 
 
 async def _scrub_again(folder: RunFolder) -> None:

@@ -23,6 +23,7 @@ from safegen.policy.diff import diff as compare
 from safegen.policy.model import SPACE, Rule, Situation
 from safegen.policy.spec import Policy
 from safegen.store import plan
+from safegen.store.folder import RunFolder
 from safegen.types import Expectation, Planned
 
 TO_DO: Mapping[Redo, tuple[str, str]] = {
@@ -111,6 +112,8 @@ class Counted(NamedTuple):
     prompts: int
     under: int
     """Prompts that were made under the old spec."""
+    undone: int
+    """Shards of the run that are not done; `generate` goes on with them, whatever an edit changes."""
     orphans: dict[str, str]
     """Leaf by id of the prompts whose leaf neither the new spec nor another one of the run covers."""
 
@@ -134,7 +137,9 @@ def _counted(run: Path, old: Policy, new: Policy) -> Counted:
 
     found = affected(planned(), old=before, new=after, harms=harms)
     orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in found.orphans}
-    return Counted(found, run, old, new, size["prompts"], size["under"], orphans)
+    folder = RunFolder(run)
+    undone = plan.Plans(folder.plans).shards - len(folder.finished())
+    return Counted(found, run, old, new, size["prompts"], size["under"], undone, orphans)
 
 
 def _specs(
@@ -175,6 +180,9 @@ def _put_rows(out: Console, rows: Counted, *, ids: bool) -> None:
         _group(out, head, told, Counter(rows.orphans.values()), list(rows.orphans) if ids else [])
     if stay:
         put(out, "", word(f"  {plural(stay, 'prompt')} as they are".strip()))
+    if rows.undone > 0:
+        told = f"{plural(rows.undone, 'shard')} of the run not done: `generate` goes on there, whatever this edit changes"
+        put(out, "", word(told, "yellow"))
     if rows.affected.rows and not ids:
         put(out, "", word("`--ids` names the scenarios, `--json` has all of it", "dim"))
 

@@ -177,6 +177,7 @@ def test_diff_says_which_rows_change_from_what_to_what(small: Path, tmp_path: Pa
     assert "safe_completion, ceiling 1, floor 1 → safe_completion, ceiling 0" in told
     assert "by V-NO-ROLE → V-NO-ROLE" in told
     assert drafts[0]["scenario_id"] not in told
+    assert "1 shard of the run not done: `generate` goes on there" in told
     named = run("policy", "diff", "violence", lowered, "--run", str(small), "--ids").stdout
     assert all(c["scenario_id"] in named for c in changes)
 

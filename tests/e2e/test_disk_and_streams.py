@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.runs import COMMAND, fails, long_answer, shell, write_recipe
+from tests.e2e.runs import COMMAND, cli, fails, long_answer, shell, write_recipe
 from tests.fake_endpoint import FakeEndpoint
 
 
@@ -33,6 +34,23 @@ def test_a_full_disk_is_named_and_what_was_done_goes_on_when_there_is_room(
     told = json.loads(again.out)
     assert told["requests"] + sent - 4 <= told["planned"] <= told["requests"] + sent
     assert shell("verify", "out", cwd=workdir).code == 0
+
+
+def test_nobody_is_asked_where_replies_could_not_be_kept(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(workdir)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=900 * 1024))
+    with FakeEndpoint(long_answer) as fake:
+        write_recipe(workdir / "r.yaml", fake.url)
+        said = cli(capsys, "generate", "r.yaml", "-o", "out")
+        assert said.code == 1
+        assert "900 KiB free" in said.err
+        assert "nothing was asked" in said.err
+        assert not fake.requests
+        monkeypatch.undo()
+        monkeypatch.chdir(workdir)
+        assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
 
 
 def test_a_reader_that_leaves_early_costs_nothing(workdir: Path) -> None:
