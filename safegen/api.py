@@ -298,6 +298,7 @@ def _counts(report: BuildReport) -> dict[str, object]:
         "by_mode": {name: _yield(found) for name, found in report.by_mode.items()},
         "by_grade": dict(report.by_grade),
         "target": None if report.target is None else report.target.as_json(),
+        "telling": report.telling,
         "changed": report.changed,
     }
 

@@ -52,6 +52,8 @@ class BuildReport:
     """Scenarios in the dataset by grade."""
     target: TargetReport | None
     """How far the recipe's target is met; None without one."""
+    telling: str | None
+    """What words give away of authored prompts, in a sentence, where it is too much and could not be left out."""
     changed: bool
     """Whether any file differs from what was there before."""
 
@@ -228,5 +230,6 @@ def _report(run: RunFolder, facts: Facts, figures: Figures, *, changed: bool) ->
         rejected=dict(sorted(facts.rejected.items())),
         by_grade=dict(sorted(facts.grades.items())),
         target=figures.target,
+        telling=figures.telling,
         changed=changed,
     )

@@ -199,10 +199,12 @@ async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
             break
         request = replace(request, messages=_revision(messages, record, crew), revision=revision)
         drafted = await ask(crew.reviser, request, style=style)
-        record = await _record(context, drafted, record.draft, crew)
+        before, record = record, await _record(context, drafted, record.draft, crew)
         outcome.records.append(record)
         outcome.failures.extend(drafted.failures("revise", record))
         outcome.unsafe.extend(drafted.unsafe(record))
+        if record.draft.response == before.draft.response:
+            break  # the next request would be the same, and so would its reply
     crew.progress.done += 1
     crew.progress.accepted += record.accepted
     crew.progress.failed += bool(outcome.failures)

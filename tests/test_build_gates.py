@@ -86,6 +86,16 @@ def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path)
     assert verify(tmp_path) == []
 
 
+def test_a_tell_tale_in_every_authored_set_is_told_on_screen_and_card(tmp_path: Path) -> None:
+    report = built(make_run(tmp_path, [record(p) for p in sets(40, tag=TAG)]))
+    assert report.lost == {}
+    assert report.telling is not None
+    assert f"`{TAG}`" in report.telling
+    assert "in too many sets to leave them out" in report.telling
+    assert manifest_of(tmp_path)["corpus"]["tell_tale"]["too_telling"] == report.telling
+    assert "**Words tell too much:**" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 def test_written_sets_with_tell_tale_words_are_only_reported(tmp_path: Path) -> None:
     prompts = sets(30, source="written", tag=TAG)
     assert built(make_run(tmp_path, [record(p) for p in prompts])).lost == {}

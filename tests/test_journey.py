@@ -102,3 +102,13 @@ async def test_answers_that_nothing_judged_are_not_said_to_be_accepted_by_rules(
     )
     assert set(run.view("sft")["accepted_by"]) == {"nothing"}
     assert "**Judged by nothing.**" in (tmp_path / "README.md").read_text()
+
+
+async def test_a_revision_that_changes_nothing_is_the_last(tmp_path: Path) -> None:
+    asked = recipe(revise=5, teachers={"drafter": "scripted"})
+    teachers: dict[str, Teacher] = {
+        "drafter": scripted(lambda _: "No."),
+        "reviser": scripted(lambda _: "No."),
+    }
+    run = await safegen.agenerate(asked, output=tmp_path, until="validate", teachers=teachers)
+    assert {r.draft.revision for r in records(run)} == {0, 1}

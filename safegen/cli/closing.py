@@ -48,6 +48,7 @@ TO_DO = {
     "duplicate_prompt": "nothing: an equal prompt is kept",
     "duplicate_response": "nothing: an equal answer is kept",
     "near_copy": "nothing: the prompt it repeats is kept",
+    "incomplete_set": "nothing: others of its set are near copies",
     "tell_tale": "nothing: its words give the intent away",
     "withheld": "nothing: unsafe text is not kept",
     "unscored": "a validator could not tell",
@@ -163,6 +164,8 @@ def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, R
         yield (name, told)
     if report.target is not None:
         yield ("target", word(report.target.line, "yellow" if report.target.short else ""))
+    if report.telling:
+        yield ("words", word(report.telling, "yellow"))
     if run.asked:
         yield ("asked", f"{_spent(run.usage)}, {clock(run.seconds)}")
     if generated := report.by_grade.get("generated", 0):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -20,6 +21,9 @@ from safegen.cli import policy_explain
 from safegen.cli.edge import say_what_differs
 from safegen.cli.screen import DETAIL, clean, console, facts, grid, json_line, put, word
 from safegen.cli.wanted import Wanted, check_harm
+from safegen.curated import staying
+from safegen.curation.corpus import Reason
+from safegen.curation.dedup import Duplicate
 from safegen.errors import AssetNotFound, UserError
 from safegen.inputs import Basis
 from safegen.locales import Locale
@@ -37,6 +41,8 @@ ASSISTANCE = {
 }
 MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("unscored", "yellow")}
 TEXTS = ("messages", "response", "reasoning_content")
+CURATED = frozenset({*get_args(Reason), *get_args(Duplicate)})
+"""Reasons for which an accepted prompt is left out of the dataset."""
 RUN = 5
 """A reason that shares this many words in a row with a text quotes it."""
 WITHOUT = "(quotes the text; see it with --reveal)"
@@ -68,6 +74,7 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
     explained = policy_explain.why(basis) if why else None
     out = console(sys.stdout)
     shown, told_why = 0, ""
+    wanted = _left_out(run, wanted)
     for record in (r for r in _records(run) if wanted.takes(r)):
         if shown == limit:
             put(console(sys.stderr), word(f"more records fit; raise -n above {limit}", "dim"))
@@ -113,6 +120,15 @@ def _none(run: api.Run, folder: Path, wanted: Wanted) -> None:
 def _records(run: api.Run) -> Iterator[Record]:
     for shard in run.folder.finished():
         yield from run.folder.read_records(shard)
+
+
+def _left_out(run: api.Run, wanted: Wanted) -> Wanted:
+    """The ids of those that curation left out for the reason that is asked for; records do not hold it."""
+    if wanted.reason not in CURATED:
+        return wanted
+    left = staying(run.folder).left_out
+    ids = frozenset(id_ for id_, reason in left.items() if reason == wanted.reason)
+    return replace(wanted, reason=None, among=ids)
 
 
 def sentences(basis: Basis) -> Says:

@@ -21,6 +21,8 @@ class Wanted:
     intent: str | None = None
     harm: str | None = None
     reason: str | None = None
+    among: frozenset[str] | None = None
+    """The scenarios to choose from."""
 
     def takes(self, record: Record) -> bool:
         """Whether a record fits."""
@@ -32,7 +34,8 @@ class Wanted:
             (self.reason, record.reason),
         )
         fits = all(wanted is None or wanted == found for wanted, found in pairs)
-        return fits and self._in_harm(scenario.harm) and self._has_id(record)
+        among = self.among is None or scenario.scenario_id in self.among
+        return fits and among and self._in_harm(scenario.harm) and self._has_id(record)
 
     def _in_harm(self, harm: str) -> bool:
         return self.harm in (None, harm, harm.split(".")[0], f"{harm.split('.')[0]}.*")
@@ -44,7 +47,7 @@ class Wanted:
 
     def takes_lost(self, lost: Lost) -> bool:
         """Whether a prompt without any record fits; such are found by id and by reason alone."""
-        if self.accepted or (self.id is None and self.reason is None):
+        if self.accepted or self.among is not None or (self.id is None and self.reason is None):
             return False
         scenario, failure = lost.planned.scenario, lost.failure
         pairs = (

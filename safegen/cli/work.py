@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from safegen import api, session
@@ -139,6 +141,7 @@ def _run(
 ) -> Run | None:
     """Work under the progress bar; None when a person interrupted."""
     counters: Counters | None = None
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         with watching(sys.stderr) as (watch, counters):
             return asyncio.run(
@@ -155,6 +158,11 @@ def _run(
     except KeyboardInterrupt:
         print_line(sys.stderr, f"interrupted; {_kept(counters)}")
         return None
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """A scheduler's TERM ends the work as a person's Ctrl-C does."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _kept(counters: Counters | None) -> str:

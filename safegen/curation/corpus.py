@@ -26,7 +26,7 @@ SURE = 0.65
 GATED: Question = "dual_use"
 """The question that sets are left out for. The expected mode is only reported: who states ill
 intent does so in words, so that words may tell a refusal (AUC 0.90 on the core's written prompts)."""
-Reason = Literal["near_copy", "tell_tale"]
+Reason = Literal["near_copy", "incomplete_set", "tell_tale"]
 
 
 class Prompt(NamedTuple):
@@ -66,6 +66,8 @@ class Left:
     """Near copies among written prompts, kept; None where nobody looked."""
     words: tuple[Word, ...] = ()
     """Words for which authored sets were left out."""
+    telling: telltale.Measured | None = None
+    """How well words tell authored prompts where it is too much, and too many sets hold them to leave these out."""
 
 
 def gate(prompts: Prompts) -> Left:
@@ -107,8 +109,10 @@ def _near_copies(prompts: Prompts, left: Left) -> None:
     left.near = tuple(sorted((lost | copies).values()))
     left.near_written = len(found) - len(copies)
     for id_, (set_, _) in foreign.items():
-        if id_ in copies or set_ in gone:
+        if id_ in copies or id_ in lost:
             left.scenarios[id_] = "near_copy"
+        elif set_ in gone:
+            left.scenarios[id_] = "incomplete_set"
 
 
 def _intents(told: Iterable[tuple[str, Intent]]) -> dict[str, set[Intent]]:
@@ -139,6 +143,8 @@ def _tell_tales(prompts: Prompts, left: Left) -> None:
     if isinstance(found, Unmeasured) or found.auc <= BOUND or found.interval.low <= SURE:
         return
     told: Telling = telltale.telling_sets(rows, GATED, bound=BOUND)
+    if not told.reached and isinstance(told.before, telltale.Measured):
+        left.telling = told.before
     left.words = tuple(dict.fromkeys(d.word for d in told.dropped))
     carriers = {p.set_id for p in authored() if any(_carries(p, w) for w in left.words)}
     for p in list(authored()) if carriers else ():

@@ -54,6 +54,8 @@ def corpus_section(figures: Figures) -> Iterator[str]:
     if figures.left.words:
         words = ", ".join(cell(w.word) for w in figures.left.words)
         yield f"Authored sets were left out for these words, by the bound {BOUND} on {cell(GATED)}: {words}."
+    if figures.telling:
+        yield f"**Words tell too much:** {cell(figures.telling)}."
     yield "## Hedging"
     yield _hedging(figures.hedging)
 

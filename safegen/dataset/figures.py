@@ -71,6 +71,18 @@ class Figures:
         """How well words tell, by question."""
         return self.sample.measured()
 
+    @property
+    def telling(self) -> str | None:
+        """A sentence on words that give authored prompts away, in too many sets to leave these out."""
+        found = self.left.telling
+        if found is None:
+            return None
+        words = ", ".join(f"`{w.word}`" for w in found.words)
+        return (
+            f"{words} tell the author's dual-use prompts from its benign ones (AUC {found.auc:.2f}, bound {BOUND}),"
+            " in too many sets to leave them out; mend `prompts/author.j2` or take another `teachers.author`"
+        )
+
     def as_json(self) -> dict[str, object]:
         """The manifest's part."""
         found = self.certificates
@@ -97,6 +109,7 @@ class Figures:
                 "bound": BOUND,
                 "prompts": len(self.sample.rows),
                 "left_out_for": [w.word for w in left.words],
+                "too_telling": self.telling,
                 "questions": {q: result_json(r) for q, r in self.telltale.items()},
             },
         }

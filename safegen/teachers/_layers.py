@@ -55,13 +55,19 @@ class Meter:
         self._retries = 0
         self._prompt_tokens = 0
         self._completion_tokens = 0
+        self._uncounted = False
 
     def started(self, *, retry: bool = False) -> None:
         """Count a request that is about to be sent.
 
         Raises:
-            BudgetSpent: a limit is reached; nothing is counted.
+            BudgetSpent: a limit is reached, or cannot be told; nothing is counted.
         """
+        if self._most_tokens is not None and self._uncounted:
+            raise BudgetSpent(
+                "the endpoint counts no tokens, so `budget.tokens` bounds nothing; take it out, set"
+                f" `budget.requests`, and run the same command again{KEPT}"
+            )
         before = self._before
         earlier = before.prompt_tokens + before.completion_tokens
         tokens = earlier + self._prompt_tokens + self._completion_tokens
@@ -84,6 +90,7 @@ class Meter:
 
     def answered(self, reply: Reply) -> None:
         """Count the tokens of an answer."""
+        self._uncounted |= reply.prompt_tokens is None and reply.completion_tokens is None
         self._prompt_tokens += reply.prompt_tokens or 0
         self._completion_tokens += reply.completion_tokens or 0
 

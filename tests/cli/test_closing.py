@@ -35,6 +35,7 @@ def make_run(**overrides: object) -> Run:
         "rejected": {"refusal_form": 1_890, "filtered": 12},
         "by_grade": {"generated": 1_191},
         "target": None,
+        "telling": None,
         "changed": True,
     }
     report = BuildReport(**values | overrides)  # pyright: ignore[reportArgumentType]
@@ -114,6 +115,11 @@ def test_an_empty_dataset_is_said_and_offers_no_loading() -> None:
 def test_commands_can_be_pasted(folder: str) -> None:
     told = "\n".join(screen(make_run(output=Path(folder)), {}))
     assert f"safegen verify '{folder}'" in told
+
+
+def test_words_that_give_prompts_away_are_said() -> None:
+    told = screen(make_run(telling="`kindly` tell the author's prompts"), {})
+    assert row(told, "words")[:3] == ["words", "`kindly`", "tell"]
 
 
 def test_what_nothing_judged_is_said() -> None:

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.cli.kitchen import RECIPE, write_recipe
 from tests.fake_endpoint import FakeEndpoint
 
@@ -25,7 +27,10 @@ def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Po
         time.sleep(0.02)
 
 
-def test_ctrl_c_exits_130_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "a scheduler"])
+def test_an_interruption_exits_130_says_what_is_kept_and_the_same_command_goes_on(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
         params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}, seed: 0}}"
         teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
@@ -39,7 +44,7 @@ def test_ctrl_c_exits_130_says_what_is_kept_and_the_same_command_goes_on(tmp_pat
             text=True,
         )
         wait_for_requests(endpoint, 3 * IN_FLIGHT, first)
-        first.send_signal(signal.SIGINT)
+        first.send_signal(sent)
         out, err = first.communicate(timeout=60)
         assert (first.returncode, out) == (130, "")
         assert "Traceback" not in err

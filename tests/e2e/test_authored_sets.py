@@ -287,12 +287,14 @@ async def test_near_copies_do_not_count_for_a_target(
     kept = {(c["harm"], c["intent"]): c for c in told["cells"]}
     for (harm, intent), cell in kept.items():
         assert cell["kept"] == rows.filter(harm=harm, intent=intent).height
-    left = sum(c["reasons"].get("near_copy", 0) for c in told["cells"])
-    assert (
-        left
-        == run.report.lost["near_copy"]
-        == sum(c["accepted"] - c["kept"] for c in told["cells"])
-    )
+    reasons = ("near_copy", "incomplete_set")
+    left = sum(c["reasons"].get(reason, 0) for c in told["cells"] for reason in reasons)
+    assert left == sum(run.report.lost[reason] for reason in reasons)
+    assert left == sum(c["accepted"] - c["kept"] for c in told["cells"])
+    shown = cli(capsys, "show", str(tmp_path), "--reason", "near_copy", "--json", "-n", "999").out
+    listed = {json.loads(line)["scenario_id"] for line in shown.splitlines()}
+    assert len(listed) == run.report.lost["near_copy"]
+    assert not listed & set(rows["scenario_id"])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert told["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]
 

@@ -25,7 +25,7 @@ from safegen.store.journal import Journal
 from safegen.teachers._gate import Gates
 from safegen.teachers._layers import Meter
 from safegen.teachers.openai_chat import OUTAGE, REFUSALS, Endpoint, openai_chat
-from safegen.types import Message, Request
+from safegen.types import Message, Reply, Request
 from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
 
 KEY = "sk-a-very-secret-key-0123456789"
@@ -467,6 +467,17 @@ async def test_the_budget_stops_before_a_request_is_sent() -> None:
             with pytest.raises(BudgetSpent, match="tokens"):
                 await teacher(asked("b"))
     assert len(fake.requests) == 3
+
+
+def test_a_token_budget_stops_where_nobody_counts_tokens() -> None:
+    free = Meter(requests=9)
+    free.answered(Reply("a", "m"))
+    free.started()
+    bound = Meter(tokens=1_000)
+    bound.started()
+    bound.answered(Reply("a", "m"))
+    with pytest.raises(BudgetSpent, match=r"counts no tokens, .* set `budget.requests`"):
+        bound.started()
 
 
 async def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> None:
