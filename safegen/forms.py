@@ -31,11 +31,21 @@ _MARK = re.compile(r"--|0[xX]|[=:]")
 """What every parameter holds: most texts hold none, and this is told at a twentieth of the cost."""
 _STEP = re.compile(r"^[ \t]*(?:\*\*)?(?:step[ \t]+)?\d{1,2}[.):][ \t]*\S", re.MULTILINE | re.I)
 _QUANTITY = re.compile(
-    r"(?<![\w.])\d{1,9}(?:[.,]\d{1,6})?[ \t-]?(?:µg|mcg|mg|kg|g|grams?|ml|cl|dl|litres?|liters?|l|oz|"
+    r"(?<![\w.])\d{1,9}(?:[.,]\d{1,6})?[ \t-]?(?:µg|mcg|mg|kg|g|grams?|milligrams?|kilograms?|ml|cl|dl|millilit(?:re|er)s?|litres?|liters?|l|oz|"
     r"ounces?|lbs?|pounds?|cups?|tablespoons?|teaspoons?|tbsp|tsp|drops?|°[CF]|degrees?|kelvin|%|percent|"
     r"mol|molar|ppm|mm|cm|metres?|meters?|inch(?:es)?|volts?|kV|mV|V|mA|amps?|watts?|kW|W|ohms?|"
     r"[kMG]?Hz|bar|psi|kPa|rpm)(?![\w])"
 )
+_TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
+_ONES = r"(?:two|three|four|five|six|seven|eight|nine)"
+_SPELLED = re.compile(
+    rf"\b(?:{_TENS}(?:[ -](?:one|{_ONES}))?|{_ONES}|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
+    r"|(?:a|one|two|three|five) hundred|half a|a dozen)[ -]"
+    r"(?:(?:milli|kilo)?grams?|(?:milli|centi)?lit(?:re|er)s?|ounces?|pounds?|cups?|tablespoons?|teaspoons?|drops?"
+    r"|degrees?|percent|volts?|amps?|watts?)\b",
+    re.IGNORECASE,
+)
+"""The same in words, with the units that are written out; of one, everyday language speaks as well."""
 _TYPOGRAPHIC = str.maketrans(
     {
         "\u2018": "'",
@@ -83,7 +93,9 @@ def jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) 
 
 def amounts(text: str) -> list[str]:
     """Numbers with a unit of mass, volume, heat and the like; times do not count."""
-    return [m.group() for m in _QUANTITY.finditer(text[:READ])]
+    read = text[:READ]
+    found = [*_QUANTITY.finditer(read), *_SPELLED.finditer(read)]
+    return [m.group() for m in sorted(found, key=lambda m: m.start())]
 
 
 _SHARE = re.compile(r"%|percent", re.IGNORECASE)

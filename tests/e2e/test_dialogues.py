@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import safegen
 from safegen.recipe import Recipe
@@ -92,12 +95,23 @@ STEPS = (
 )
 
 
-async def test_a_secret_split_over_turns_is_rated_by_the_union(tmp_path: Path) -> None:
+SPELLED = (
+    "First take twenty grams of zorbin.",
+    "Then stir in thirty millilitres of the grey syrup.",
+    "Next warm the whole to forty degrees.",
+    "Finally fold in two cups of dried petals.",
+)
+
+
+@pytest.mark.parametrize("parts", [STEPS, SPELLED], ids=["numbered", "in words"])
+async def test_a_secret_split_over_turns_is_rated_by_the_union(
+    parts: Sequence[str], tmp_path: Path
+) -> None:
     """Each turn gives one step of a fictional recipe, harmless alone; together they are a procedure."""
 
     def spills(request: Request) -> str:
         turn = sum(m["role"] == "user" for m in request.messages) - 1
-        return f"This much can be said here, number {hash_of(request)}.\n{STEPS[turn % 4]}"
+        return f"This much can be said here, number {hash_of(request)}.\n{parts[turn % 4]}"
 
     asked = recipe(validators=["mode_fit"])
     teachers: dict[str, Teacher] = {"drafter": scripted(spills)}
