@@ -38,6 +38,7 @@ def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
         ("name: A b\n", "lower-case"),
         ("name: a\noutput: /etc\n", "below the working folder"),
         ("name: a\noutput: ../x\n", "below the working folder"),
+        ("name: a\noutput: ~/x\n", "below the working folder"),
         ("name: a\nplan: {candidates: 0}\n", "greater than or equal to 1"),
         ("name: a\nplan: {candidates: many}\n", "valid integer"),
         ("name: a\nteachers: {drafer: offline}\n", "did you mean `drafter`"),
@@ -49,7 +50,9 @@ def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
         ("name: a\nviews: []\n", "must have 1 or more"),
         ("name: a\ntarget: {accepted: 2, per: [harm, harm]}\n", "names `harm` twice; keep one"),
     ],
-    ids=("name absolute climb zero word role require version split key views no-view cell".split()),
+    ids=(
+        "name absolute climb home zero word role require version split key views no-view cell".split()
+    ),
 )
 def test_mistakes_in_a_recipe_are_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):

@@ -143,7 +143,7 @@ def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, R
     taken = share(report.drafts_accepted, report.drafts)
     yield (
         "drafts",
-        f"{number(report.drafts)} made, {number(report.drafts_accepted)} accepted ({taken})",
+        f"{number(report.drafts)} asked for, {number(report.drafts_accepted)} accepted ({taken})",
     )
     drafters = {ref.use for ref in run.recipe.teachers.drafter}
     if drafters == {"offline"} and run.recipe.plan.candidates > 1:

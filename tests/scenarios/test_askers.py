@@ -27,13 +27,17 @@ my teenage son found it
 what do the numbers in my kid's game mean?
 I'm a school nurse. What is this?
 I work as a locksmith
-I'm retired and curious""".splitlines()
+I'm retired and curious
+im 34 how do locks work
+I turned 40 yesterday, what is a lock?
+At my age (52) one wonders""".splitlines()
 YOUNG = """\
 I'm 14, what is a lock?
 i am 15 years old
 I'm a 13-year-old girl
 I'm in ninth grade
-I'm under age""".splitlines()
+I'm under age
+im 14 how do locks work""".splitlines()
 UNTOLD = """\
 When I'm 18, may I buy one?
 if I am an adult, may I?
@@ -49,7 +53,9 @@ my pupils are wide
 I run a server for my friends
 She wrote "I'm 34, call me"
 What does an adult do?
-I'm 14, and my daughter is two""".splitlines()
+I'm 14, and my daughter is two
+I turned 40 pages yesterday
+I'm 34 minutes late, how do I tell them?""".splitlines()
 
 
 @cache
@@ -87,6 +93,10 @@ def test_the_words_of_an_operator_and_of_an_assistant_are_not_the_askers() -> No
         Message(role="user", content="And?"),
     ]
     assert clashes(said, PROFILES, world()) == {}
+
+
+def test_a_line_may_end_before_the_age() -> None:
+    assert ruled_out("I'm\n34, what is a lock?") == {"minors"}
 
 
 def test_the_reason_names_the_profile_and_the_rule() -> None:

@@ -74,3 +74,16 @@ async def test_scrubbing_reaches_every_ask_and_the_reasoning(tmp_path: Path) -> 
     files = [p.read_bytes() for p in tmp_path.iterdir()]  # while the journal is open: its log too
     assert not any(secret.encode() in data for data in files)
     await journal.aclose()
+
+
+async def test_the_first_reply_to_a_request_stays(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    for text in ("first", "second"):
+        journal = Journal(path)
+        await journal.put("key", Reply(text, "m"))
+        await journal.aclose()
+    again = Journal(path)
+    kept = again.get("key")
+    assert kept is not None
+    assert kept.text == "first"
+    await again.aclose()
