@@ -96,7 +96,7 @@ def completed(
     row: Mapping[str, Any], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
     """A row with the values of axes that have no column, as `axis_values` tells them, and a word for what is no probe."""
-    values = told.get(row["scenario_id"], (UNTOLD,) * len(axes))
+    values = told.get(row["scenario_id"], (UNTOLD,) * len(axes)) if axes else ()
     known = {"contrast": "none"} if row.get("contrast", "") is None else {}
     return {**row, **known, **dict(zip(axes, values, strict=True))}
 

@@ -2,8 +2,9 @@
 
 A round is planned from the complete rounds before it alone, so that the order in which answers
 arrive changes nothing. What counts is what the dataset would hold: an accepted prompt that curation
-leaves out (a near copy, a duplicate) is missing like one without an answer. Scenarios without an accepted draft get further candidates first; then come
-written goals that the plan left out, then sets that the author writes.
+leaves out (a near copy, a duplicate) is missing like one without an answer. Scenarios without an
+accepted draft get further candidates first; then come written goals that the plan left out, then
+sets that the author writes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from safegen.covered import counted, draft_rows, planned_rows
-from safegen.curated import staying
+from safegen.curated import Staying, staying
 from safegen.errors import UserError
 from safegen.inputs import Basis, Inputs
 from safegen.recipe import Recipe, Target
@@ -59,12 +60,18 @@ class Decision:
         return {cell: n for cell, n in self.short.items() if cell not in self.stalled}
 
 
-def decide(folder: RunFolder, recipe: Recipe) -> Decision:
-    """Decide from the complete rounds: met, stalled, at the cap, or another round."""
+def decide(folder: RunFolder, recipe: Recipe, kept: Staying | None = None) -> Decision:
+    """Decide from the complete rounds: met, stalled, at the cap, or another round.
+
+    Args:
+        folder: the run.
+        recipe: holds the target.
+        kept: what curation keeps, where that is known already.
+    """
     target = recipe.target
     if target is None:
         return Decision(False, "no target")
-    plans, kept = plan.Plans(folder.plans), staying(folder)
+    plans, kept = plan.Plans(folder.plans), kept or staying(folder)
     ledger = counted(folder, plans, per=target.per, kept=kept.scenarios)
     found = _decided(folder, target, plans, ledger, kept.scenarios)
     return replace(found, left_out=kept.reasons)
@@ -123,12 +130,12 @@ def _cell_of(row: Mapping[str, object], target: Target) -> Cell:
     return tuple(str(row[name]) for name in target.per)
 
 
-def settled(folder: RunFolder, inputs: Basis) -> TargetReport | None:
-    """How far the target is met and why the run stopped there; None without a target."""
+def settled(folder: RunFolder, inputs: Basis, kept: Staying | None = None) -> TargetReport | None:
+    """How far the target is met and why the run stopped there; None without a target. `kept` as `decide` takes it."""
     target = inputs.recipe.target
     if target is None:
         return None
-    found, plans = decide(folder, inputs.recipe), plan.Plans(folder.plans)
+    found, plans = decide(folder, inputs.recipe, kept), plan.Plans(folder.plans)
     if found.rates and (told := _why(folder, inputs, found)):
         more = "more sets" if inputs.recipe.plan.authored else "sets"
         way = f"have an author write {more} (`plan.authored`), or {OTHERS}, and {REPLAN}"

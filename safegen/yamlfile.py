@@ -293,9 +293,11 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
         yield from _models(arg)
 
 
-def did_you_mean(given: str, known: Sequence[str], *, listed: bool = True) -> str:
-    """A hint for a mistyped name: the nearest known one, else the known ones."""
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+def did_you_mean(
+    given: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
+) -> str:
+    """A hint for a mistyped name: the nearest known one, at least as alike as `cutoff`, else the known ones."""
+    near = difflib.get_close_matches(given, known, n=1, cutoff=cutoff)
     if near:
         return f"; did you mean `{near[0]}`?"
     return f"; known: {', '.join(sorted(known))}" if listed and known else ""

@@ -81,7 +81,7 @@ def coverage(
         counted(run.folder, plans, per=every, told=told, kept=kept.scenarios),
         axes,
         hot,
-        settled(run.folder, basis),
+        settled(run.folder, basis, kept),
         _certificates(run, basis, plans, kept) if certificate else None,
         _required(run, plans, basis.locale),
         _reasons(run, kept, axes, others, told),

@@ -5,7 +5,6 @@ What keeps a spec from loading is in `safegen.policy.lint`; a spec with findings
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -177,12 +176,11 @@ def _duplicates(policy: Policy) -> Iterator[Problem]:
 
 def _leaves(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
     """Leaves that the taxonomy does not hold, or the spec does not cover."""
-    known = [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)]
     for index, name in enumerate(policy.spec.harms):
-        if name not in known:
-            hint = yamlfile.did_you_mean(name, known, listed=False)
-            said = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`{hint}"
-            yield Problem("unknown_harm", ("harms", index), said)
+        if name not in _names(tree):
+            yield _no_leaf(
+                tree, index, name, yamlfile.did_you_mean(name, _names(tree), listed=False)
+            )
     for loc, harm in _mentioned(policy):
         if policy.spec.harms and not (harm in tree.harms and policy.covers(harm)):
             known = [h.id for h in covered(policy, tree)]
@@ -195,11 +193,19 @@ def _strange(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
     """Names that are nearly those of the taxonomy, in a spec that covers no leaf of it."""
     if any(policy.covers(harm) for harm in tree.harms):
         return
-    known = [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)]
     for index, name in enumerate(policy.spec.harms):
-        for near in difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
-            said = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`; did you mean `{near}`?"
-            yield Problem("unknown_harm", ("harms", index), said)
+        if hint := yamlfile.did_you_mean(name, _names(tree), listed=False, cutoff=NEAR):
+            yield _no_leaf(tree, index, name, hint)
+
+
+def _names(tree: Taxonomy) -> list[str]:
+    """What a spec may name under `harms`."""
+    return [*tree.harms, *(f"{domain.id}.*" for domain in tree.file.domains)]
+
+
+def _no_leaf(tree: Taxonomy, index: int, name: str, hint: str) -> Problem:
+    said = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`{hint}"
+    return Problem("unknown_harm", ("harms", index), said)
 
 
 def _mentioned(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]]:
