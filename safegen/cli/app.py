@@ -286,6 +286,7 @@ def run(arguments: list[str]) -> int:
         code = edge.leave_stdout() if broken else left
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
         code = edge.report(e, json="--json" in arguments)
+    edge.end_stdout()
     return int(code or 0)
 
 

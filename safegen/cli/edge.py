@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -30,6 +31,14 @@ def leave_stdout() -> int:
     return 0
 
 
+def end_stdout() -> None:
+    """Write out what is buffered; where that cannot be, drop it, so that Python's last flush does not fail as well."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        leave_stdout()
+
+
 def report(e: Exception, *, json: bool) -> int:
     """Say an error to people, and to machines where they asked; its exit code comes back."""
     code, message = _told(e)
@@ -37,8 +46,9 @@ def report(e: Exception, *, json: bool) -> int:
     if json:
         from safegen.cli.screen import json_line
 
-        sys.stdout.write(json_line({"error": message, "exit": code}))
-        sys.stdout.flush()
+        # Where stdout is what failed, the object has nowhere to go; the line on stderr is there.
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json_line({"error": message, "exit": code}))
     return code
 
 

@@ -88,11 +88,17 @@ def test_a_stream_that_is_closed_from_the_start(closed: int, workdir: Path) -> N
     assert (workdir / "out" / "manifest.json").exists()
 
 
-def test_a_full_stdout_is_an_error_in_words(workdir: Path) -> None:
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+def test_a_full_stdout_is_an_error_in_words(
+    buffered: bool, form: tuple[str, ...], workdir: Path
+) -> None:
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
-            [*COMMAND, "list"],
+            [*COMMAND, "list", *form],
             cwd=workdir,
+            env=env if buffered else {**env, "PYTHONUNBUFFERED": "1"},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
