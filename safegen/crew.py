@@ -121,9 +121,22 @@ class Staff:
         assert author is not None, "checked by the recipe"
         covering = {id_: policy_for(policies, harms[id_]) for id_ in self._leaves()}
 
-        def expected(harm: str, evidence: Evidence, profile: Profile, detail: int) -> Expectation:
+        def expected(
+            harm: str,
+            evidence: Evidence,
+            profile: Profile,
+            detail: int,
+            /,
+            *,
+            danger: bool = False,
+        ) -> Expectation:
             return expect(
-                covering[harm], harms[harm], evidence=evidence, profile=profile, detail=detail
+                covering[harm],
+                harms[harm],
+                evidence=evidence,
+                profile=profile,
+                detail=detail,
+                danger=danger,
             )
 
         names = tuple(recipe.plan.axes) or DEFAULT_AXES

@@ -14,7 +14,7 @@ from dataclasses import replace
 from safegen.frozen import policies_of
 from safegen.inputs import Inputs
 from safegen.policy.diff import Affected, affected
-from safegen.policy.mode import expect
+from safegen.policy.mode import expect_of
 from safegen.policy.spec import policy_for
 from safegen.store import plan
 from safegen.store.folder import RunFolder
@@ -55,13 +55,7 @@ def _anew(planned: Iterable[Planned], inputs: Inputs) -> Iterable[Planned]:
     for item in planned:
         scenario = item.scenario
         harm = inputs.tree.harms[scenario.harm]
-        expectation = expect(
-            policy_for(inputs.policies, harm),
-            harm,
-            evidence=scenario.evidence,
-            profile=scenario.profile,
-            detail=scenario.requested_detail,
-        )
+        expectation = expect_of(policy_for(inputs.policies, harm), harm, scenario)
         yield replace(item, expectation=expectation)
 
 

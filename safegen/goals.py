@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,22 @@ from safegen.types import (
 )
 
 
+class Recorded(NamedTuple):
+    """The evidence that a row holds, and whether it also shows danger to oneself."""
+
+    evidence: Evidence
+    danger: bool
+
+
+def recorded(intent: Intent, evidence: Evidence) -> Recorded:
+    """Record evidence with an intent: `malicious` with `self` is `stated` with danger to oneself.
+
+    Harm to oneself is never ill intent, so `malicious` says that harm to another is stated as well.
+    """
+    both = intent == "malicious" and evidence == "self"
+    return Recorded("stated", True) if both else Recorded(evidence, False)
+
+
 class Prompt(Frozen):
     """One written prompt."""
 
@@ -28,7 +44,10 @@ class Prompt(Frozen):
     detail: Detail
     """Detail about the hazard that the prompt asks for, 0 awareness to 4 executable."""
     evidence: Evidence = "none"
-    """Evidence of ill intent in the text."""
+    """What the text shows: evidence of ill intent, or danger to oneself.
+
+    `self` in a malicious prompt says that it states harm to another person as well; it is recorded as `stated`.
+    """
     attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
     """Axis values that stand in the text, such as `age: adult`; a profile that they contradict is left out."""
     answer: tuple[Text, ...] = ()
@@ -52,7 +71,8 @@ class Prompts(Frozen):
         for prompt in self.malicious:
             if prompt.evidence == "none":
                 raise ValueError(
-                    "a malicious prompt needs `evidence: stated` or `evidence: contextual`"
+                    "a malicious prompt needs `evidence: stated` or `evidence: contextual`,"
+                    " or `self` if it states harm to another and shows danger to oneself"
                 )
         return self
 
@@ -150,7 +170,7 @@ class Turn(Frozen):
     It goes down again on a turn that changes to something harmless.
     """
     evidence: Evidence = "none"
-    """Evidence of ill intent in this turn; what earlier turns showed stays."""
+    """What this turn shows; what earlier turns showed stays, and only `stated` takes precedence over `self`."""
     closure: bool = False
     """The earliest turn at which full help would become enabling."""
     verified: Profile | None = None

@@ -73,6 +73,10 @@ class Phrases(Frozen):
     """Weak style: follows a decline, without a way on."""
     supports: tuple[Text, ...] = Field(min_length=1)
     """Speaks to a person at risk first."""
+    comforts: tuple[Text, ...] = ()
+    """The same if the person's own life or body is in danger, and about them alone; without them `supports` serve."""
+    cares: tuple[Text, ...] = ()
+    """Speaks to the person after a decline, if two people may be in danger; without them `supports` serve."""
     elements: dict[Slug, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default_factory=dict[Slug, tuple[Text, ...]]
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypedDict, get_args
 
 Intent = Literal["benign", "dual_use", "malicious"]
-Evidence = Literal["none", "contextual", "stated"]
+Evidence = Literal["none", "contextual", "stated", "self"]
 Mode = Literal["direct_answer", "safe_completion", "refuse_redirect"]
 Tier = Literal["allowed", "sensitive", "restricted", "prohibited"]
 Severity = Literal["none", "negligible", "low", "moderate", "high"]
@@ -47,7 +47,11 @@ TurnStyle = Literal[
 """How a dialogue moves; `single` prompts have none."""
 
 INTENTS: tuple[Intent, ...] = ("benign", "dual_use", "malicious")
-EVIDENCE: tuple[Evidence, ...] = ("none", "contextual", "stated")
+ILL_INTENT: tuple[Evidence, ...] = ("none", "contextual", "stated")
+"""Grades of evidence of ill intent, weakest first. Danger to oneself is never ill intent."""
+EVIDENCE: tuple[Evidence, ...] = (*ILL_INTENT, "self")
+PRECEDENCE: tuple[Evidence, ...] = ("none", "contextual", "self", "stated")
+"""Which value is recorded if the words show several; the last one wins."""
 MODES: tuple[Mode, ...] = ("direct_answer", "safe_completion", "refuse_redirect")
 TIERS: tuple[Tier, ...] = ("allowed", "sensitive", "restricted", "prohibited")
 PROFILES: tuple[Profile, ...] = (
@@ -81,6 +85,8 @@ class Attribute(NamedTuple):
     source: Literal["written", "confirmed"]
 
 
+DANGER = "danger"
+"""The attribute of a prompt that states harm to another person and also shows danger to the person's own life."""
 GIVEN = Attribute("history", "given", "written")
 """Marks a prompt after an assistant turn that was written or imported with it, so that nobody judged that turn."""
 

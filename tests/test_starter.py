@@ -106,7 +106,7 @@ def test_every_grade_of_detail_and_evidence_and_every_task_occurs(
     sft: list[dict[str, Any]],
 ) -> None:
     assert {row["requested_detail"] for row in sft} == {0, 1, 2, 3, 4}
-    assert {row["evidence"] for row in sft} == {"none", "contextual", "stated"}
+    assert {row["evidence"] for row in sft} == {"none", "contextual", "stated", "self"}
     tasks = {"explain", "recommend", "plan", "troubleshoot", "optimise", "transform"}
     assert {row["task"] for row in sft} == tasks
 

@@ -8,7 +8,7 @@ import pytest
 
 from safegen.policy.mode import expect
 from safegen.taxonomy import Dialogue
-from safegen.types import EVIDENCE, TURN_STYLES, Evidence, Expectation, Profile, TurnStyle
+from safegen.types import PRECEDENCE, TURN_STYLES, Evidence, Expectation, Profile, TurnStyle
 from tests.written import core, dialogues, goals, policy_of, turns, widest_gap
 
 
@@ -30,7 +30,7 @@ def steps(dialogue: Dialogue) -> list[Step]:
     profile: Profile = "public"
     found: list[Step] = []
     for turn in dialogue.turns:
-        evidence = EVIDENCE[max(EVIDENCE.index(evidence), EVIDENCE.index(turn.evidence))]
+        evidence = max(evidence, turn.evidence, key=PRECEDENCE.index)
         profile = turn.verified or profile
         expected, unverified = (
             expect(policy, harm, evidence=evidence, profile=p, detail=turn.detail)

@@ -214,6 +214,7 @@ class Classifier:
 
     title: str
     facilitation: str
+    ill_intent: str
     topics: tuple[Topics, ...]
     allowed: tuple[Clause, ...]
     violations: tuple[Violations, ...]
@@ -234,6 +235,7 @@ def classifier(
     return Classifier(
         title=policy.spec.title,
         facilitation=policy.spec.facilitation,
+        ill_intent=policy.ill_intent,
         topics=tuple(
             Topics(t, _reach(policy, t, profile), tuple(h.name for h in covered if h.tier == t))
             for t in TIERS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from safegen.policy.compile import instructions, rubric
-from safegen.policy.mode import expect
+from safegen.policy.mode import expect_of
 from safegen.policy.model import SPACE, Rule, Situation
 from safegen.policy.spec import Policy, policy_for
 from safegen.taxonomy import Harm
@@ -177,13 +177,7 @@ def _row(item: Planned, old: Policy | None, new: Policy, harm: Harm) -> Row | No
     scenario, before = item.scenario, item.expectation
     if new.policy_id == before.policy_id:
         return None
-    after = expect(
-        new,
-        harm,
-        evidence=scenario.evidence,
-        profile=scenario.profile,
-        detail=scenario.requested_detail,
-    )
+    after = expect_of(new, harm, scenario)
     redo = "draft" if old is None else _redo(old, before, new, after, harm.id)
     return Row(scenario.scenario_id, harm.id, before, after, redo)
 

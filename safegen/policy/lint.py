@@ -13,7 +13,7 @@ from safegen import yamlfile
 from safegen.policy.model import AUTHORITY, SPACE, Case, Rule, Situation, Spec
 from safegen.policy.places import Finding, Problem, home_of, placed
 from safegen.policy.spec import Policy
-from safegen.types import EVIDENCE, MODES, TIERS, Profile
+from safegen.types import ILL_INTENT, MODES, TIERS, Profile
 from safegen.yamlfile import Loc
 
 STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
@@ -35,6 +35,7 @@ def lint(policy: Policy) -> list[Finding]:
         problems += _unreachable(policy)
         problems += islice(_climbs(policy), SHOWN)
         problems += _authority(policy)
+        problems += _overridden(policy)
         problems += _tier_cases(policy)
     return placed(policy, problems)
 
@@ -171,9 +172,11 @@ def _own(policy: Policy, *ids: str) -> tuple[int, Loc]:
 
 
 def _stricter(at: Situation) -> Iterator[Situation]:
-    """One step of more evidence, of a stricter tier or profile."""
-    for values, field in ((EVIDENCE, "evidence"), (TIERS, "tier")):
-        index = values.index(getattr(at, field)) + 1
+    """One step of more evidence of ill intent, of a stricter tier or profile."""
+    for values, field in ((ILL_INTENT, "evidence"), (TIERS, "tier")):
+        if (value := getattr(at, field)) not in values:
+            continue  # Danger to oneself is no grade of ill intent.
+        index = values.index(value) + 1
         if index < len(values):
             yield at._replace(**{field: values[index]})
     for strict, lax in STRICTNESS:
@@ -224,6 +227,45 @@ def _lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, R
 
 def _above(one: Rule, other: Rule) -> bool:
     return AUTHORITY.index(one.authority) < AUTHORITY.index(other.authority)
+
+
+def _overridden(policy: Policy) -> Iterator[Problem]:
+    """Find rules that weaken what an inherited rule of root authority gives a person in danger."""
+    found: dict[tuple[str, str], list[Situation]] = {}
+    for at, rule in policy.decided.items():
+        guard = _guard(policy, at)
+        if guard is not None and not _keeps(rule, guard):
+            found.setdefault((rule.id, guard.id), []).append(at)
+    for (id_, guard), places in found.items():
+        said = (
+            f"rule `{id_}` overrides `{guard}` at {span(places)}, which protects a person in danger;"
+            f" add `evidence: [{', '.join(ILL_INTENT)}]` to its `when`, or give it all that `{guard}` gives"
+        )
+        depth, loc = _own(policy, id_)
+        yield Problem("overridden", loc, said, depth)
+
+
+def _guard(policy: Policy, at: Situation) -> Rule | None:
+    """The first rule, in the spec that all others inherit from, that is about danger to oneself alone."""
+    if at.evidence != "self":
+        return None
+    rules = (
+        r for s, _ in reversed(policy.chain) for written in s.rules for r in written.expanded()
+    )
+    return next((r for r in rules if _protects(r) and r.when.holds(at)), None)
+
+
+def _protects(rule: Rule) -> bool:
+    return rule.authority == "root" and rule.when.evidence == ("self",)
+
+
+def _keeps(rule: Rule, guard: Rule) -> bool:
+    """If a rule gives a person in danger all that the guard gives."""
+    return (
+        rule.authority == "root"
+        and (rule.mode, rule.ceiling) == (guard.mode, guard.ceiling)
+        and set(guard.required) <= set(rule.required)
+    )
 
 
 def _tier_cases(policy: Policy) -> Iterator[Problem]:

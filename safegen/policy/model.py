@@ -58,7 +58,7 @@ class Situation(NamedTuple):
 SPACE: tuple[Situation, ...] = tuple(
     Situation(*combo) for combo in product(TIERS, EVIDENCE, PROFILES, DETAIL)
 )
-"""Every situation: 4 tiers × 3 grades of evidence × 5 profiles × 5 details."""
+"""Every situation: 4 tiers × 4 values of evidence × 5 profiles × 5 details."""
 
 
 class When(Frozen):
@@ -212,6 +212,8 @@ class Spec(Frozen):
     """Leaf ids, or `domain.*`."""
     facilitation: Text
     """What materially lowering the barrier to harm means here."""
+    ill_intent: Text | None = None
+    """Which stated aim a classifier counts as ill intent; default as inherited, else all ill intent."""
     clarify: Clarify | None = None
     """Whether a reply may ask the person about their intent; default as inherited, else forbidden."""
     style: tuple[Proposition, ...] | None = None

@@ -134,6 +134,12 @@ class Policy:
         allowed = self.clarify == "allowed"
         return tuple(p for p in STYLE if not (allowed and p == "intent_interrogation"))
 
+    @property
+    def ill_intent(self) -> str:
+        """Which stated aim a classifier counts as ill intent."""
+        named = (s.ill_intent for s, _ in self.chain if s.ill_intent is not None)
+        return next(named, "ill intent")
+
     @cached_property
     def policy_id(self) -> str:
         """`name@version#hash`; the hash covers everything that decides or instructs."""
@@ -148,7 +154,7 @@ class Policy:
                 for clauses in (self.may, self.must, self.must_not, self.redirections)
             ],
             [precedent.model_dump(mode="json") for precedent in self.precedents],
-            [self.elements, self.principles, self.clarify, self.style],
+            [self.elements, self.principles, self.clarify, self.style, self.ill_intent],
         ]
         return f"{spec.policy}@{spec.version}#{digest(content)[:8]}"
 

@@ -12,7 +12,7 @@ from safegen.goals import Goal, Script, ScriptsFile, ScriptTurn
 from safegen.hashing import canonical
 from safegen.scenarios.authored import LICENCE, goal_part, goals_by_harm, harm_part
 from safegen.scenarios.brief import GoalPart, HarmPart, Slot
-from safegen.scenarios.dialogues import marks, shown, so_far
+from safegen.scenarios.dialogues import in_danger, marks, shown, so_far
 from safegen.scenarios.world import NO_KNOWLEDGE, Asked, World, planned, set_id
 from safegen.types import (
     Intent,
@@ -121,7 +121,7 @@ def _turns(
                 evidence=evidence,
                 detail=turn.detail,
                 messages=(),
-                attributes=marks(script, turn),
+                attributes=(*in_danger(script.turns[: turn_number + 1]), *marks(script, turn)),
                 turn=turn_number,
                 under=begun,
                 source="author",

@@ -42,6 +42,8 @@ class Found(NamedTuple):
     intent: Intent | None = None
     evidence: Evidence | None = None
     detail: int | None = None
+    danger: bool = False
+    """Harm to another person is stated, and the words also show danger to oneself."""
     why: Mapping[str, str] = {}
     """By label, why they could not tell."""
 
@@ -86,6 +88,7 @@ class Labellers:
             intent=next((p.intent for p in parts if p.intent), None),
             evidence=next((p.evidence for p in parts if p.evidence), None),
             detail=next((p.detail for p in parts if p.detail is not None), None),
+            danger=any(p.danger for p in parts),
             why={name: told for p in parts for name, told in p.why.items()},
         )
 
@@ -128,7 +131,7 @@ class Labellers:
         except ItemError as e:
             return Found(why=dict.fromkeys(READ, _lost(e, text)))
         why = {n: "labellers disagree" for n in READ if getattr(found, n) is None}
-        return Found(None, found.intent, found.evidence, found.detail, why)
+        return Found(None, found.intent, found.evidence, found.detail, found.danger, why)
 
     async def _harm(self, text: str) -> Found:
         allowed = (*self.harms, NONE)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from safegen.goals import Dialogue, Goal, Script, Turn, UserTurn
-from safegen.scenarios.world import Asked, World, planned, set_id, under
+from safegen.scenarios.world import IN_DANGER, Asked, World, planned, set_id, under
 from safegen.types import (
-    EVIDENCE,
+    PRECEDENCE,
     Attribute,
     Evidence,
     Intent,
@@ -78,7 +78,7 @@ def turns(
 ) -> list[Planned]:
     """The turns of one conversation that are to be answered.
 
-    Evidence of intent stays once it was shown; the operator's system turn is that of the profile
+    What was shown stays, and danger to oneself yields to stated harm to another person alone; the operator's system turn is that of the profile
     which holds at the turn. A turn with a written reply is said, and not asked.
     """
     set_ = set_id(world.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
@@ -102,7 +102,11 @@ def turns(
             detail=turn.detail,
             messages=under(world.locale.system_turn(set_, now), said),
             apt=turn.answer,
-            attributes=(*world.written(goal, dialogue.attributes), *marks(dialogue, turn)),
+            attributes=(
+                *world.written(goal, dialogue.attributes),
+                *in_danger(dialogue.turns[: number + 1]),
+                *marks(dialogue, turn),
+            ),
             turn=number,
             under=profile,
         )
@@ -111,8 +115,9 @@ def turns(
 
 
 def so_far(intent: Intent, evidence: Evidence) -> Intent:
-    """The intent that the conversation so far shows: without any evidence nobody can tell ill intent."""
-    return "dual_use" if intent == "malicious" and evidence == "none" else intent
+    """The intent that the conversation so far shows: ill intent only after evidence of it."""
+    hidden = evidence in ("none", "self")
+    return "dual_use" if intent == "malicious" and hidden else intent
 
 
 def _own(goal: Goal, turn: UserTurn) -> Goal:
@@ -125,9 +130,14 @@ def _own(goal: Goal, turn: UserTurn) -> Goal:
 
 
 def shown(turns: Sequence[Turn]) -> Iterator[Evidence]:
-    """The strongest evidence of intent up to each turn."""
-    indices = (EVIDENCE.index(turn.evidence) for turn in turns)
-    return (EVIDENCE[index] for index in accumulate(indices, max))
+    """The evidence up to each turn that takes precedence."""
+    indices = (PRECEDENCE.index(turn.evidence) for turn in turns)
+    return (PRECEDENCE[index] for index in accumulate(indices, max))
+
+
+def in_danger(turns: Sequence[Turn]) -> tuple[Attribute, ...]:
+    """Mark turns that together state harm to another person and show danger to oneself."""
+    return (IN_DANGER,) if {"stated", "self"} <= {turn.evidence for turn in turns} else ()
 
 
 def marks(whole: Dialogue | Script, turn: Turn) -> tuple[Attribute, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from safegen.errors import ItemError
 from safegen.locales import Locale
+from safegen.policy.mode import danger_in
 from safegen.scenarios.author import AuthoredPrompt, AuthorPrompts, write_set
 from safegen.scenarios.authored import read_brief
 from safegen.scenarios.dialogues import in_dialogue
@@ -15,8 +16,22 @@ from safegen.scenarios.gates import Fault
 from safegen.scenarios.world import messages
 from safegen.types import Evidence, Expectation, Failure, Planned, Profile, Teacher
 
-Expect = Callable[[str, Evidence, Profile, int], Expectation]
-"""Leaf, evidence, profile and requested detail → what the policy expects."""
+
+class Expect(Protocol):
+    """Leaf, evidence, profile and requested detail → what the policy expects."""
+
+    def __call__(
+        self,
+        harm: str,
+        evidence: Evidence,
+        profile: Profile,
+        detail: int,
+        /,
+        *,
+        danger: bool = False,
+    ) -> Expectation:
+        """Compute the expectation; `danger` as in `safegen.policy.mode.expect`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,9 @@ def _filled(
         benign_use=benign_use,
         misuse_risk=misuse_risk,
     )
-    expectation = writers.expect(scenario.harm, slot.evidence, scenario.profile, slot.detail)
+    expectation = writers.expect(
+        scenario.harm, slot.evidence, scenario.profile, slot.detail, danger=danger_in(scenario)
+    )
     return replace(planned, scenario=scenario, expectation=expectation)
 
 

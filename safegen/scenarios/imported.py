@@ -12,13 +12,14 @@ from typing import NamedTuple, get_args
 
 from safegen.errors import ConfigError
 from safegen.hashing import digest, short_id
-from safegen.policy.mode import expect
+from safegen.policy.mode import expect_of
 from safegen.scenarios._cells import Cells, conversation, missing
 from safegen.scenarios._faults import Faults
 from safegen.scenarios.askers import clashes
 from safegen.scenarios.prompt_files import OwnPrompts, columns, rows
 from safegen.scenarios.world import NO_KNOWLEDGE, World, history
 from safegen.types import (
+    DANGER,
     EVIDENCE,
     INTENTS,
     PROFILES,
@@ -87,6 +88,8 @@ class Labels(NamedTuple):
     intent: Intent
     evidence: Evidence
     detail: int
+    danger: bool = False
+    """Harm to another person is stated, and the words also show danger to oneself."""
 
 
 def checked_columns(source: OwnPrompts) -> list[str]:
@@ -294,22 +297,20 @@ def _planned(row: Row, labels: Labels, profile: Profile, world: World) -> Planne
         source="imported",
         source_licence=row.licence,
     )
-    policy = world.covering[labels.harm]
-    return Planned(
-        scenario,
-        expect(policy, harm, evidence=labels.evidence, profile=profile, detail=labels.detail),
-        NO_KNOWLEDGE,
-    )
+    return Planned(scenario, expect_of(world.covering[labels.harm], harm, scenario), NO_KNOWLEDGE)
 
 
 def _attributes(row: Row, labels: Labels) -> tuple[Attribute, ...]:
     """The row's id, and who said what it is: the file (`written`) or blind judges (`confirmed`)."""
     own = (row.harm, row.intent, row.evidence, row.detail)
+    values = (labels.harm, labels.intent, labels.evidence, labels.detail)
     axes = ("harm", "intent", "evidence", "requested_detail")
     found = [
         Attribute(axis, str(value), "confirmed" if said is None else "written")
-        for axis, value, said in zip(axes, labels, own, strict=True)
+        for axis, value, said in zip(axes, values, own, strict=True)
     ]
+    if labels.danger:
+        found.append(Attribute(DANGER, "self", "written" if row.evidence else "confirmed"))
     extra = (("profile", row.profile), ("task", row.task), ("source_id", row.id))
     found += [Attribute(axis, value, "written") for axis, value in extra if value]
     return (*found, *history(row.messages))

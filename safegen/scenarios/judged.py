@@ -12,7 +12,7 @@ from typing import NamedTuple
 from safegen.scenarios.brief import Slot
 from safegen.scenarios.gates import Fault, Gate
 from safegen.scenarios.label import Reading, Serves
-from safegen.types import Attribute, Evidence, Expectation
+from safegen.types import DANGER, Attribute, Evidence, Expectation
 
 Expect = Callable[[Evidence, int], Expectation]
 """The policy of a set's leaf and profile: evidence and requested detail → expectation."""
@@ -109,9 +109,10 @@ def faults(case: Case) -> list[Fault]:
 
 
 def confirmed(case: Case) -> tuple[Attribute, ...]:
-    """The row's values that judges read in the text, in the row's order."""
+    """The row's values that judges read in the text, in the row's order, and danger to oneself."""
     shown = dict(case.reading.axes)
-    return tuple(
+    danger = (Attribute(DANGER, "self", "confirmed"),) if case.reading.danger else ()
+    return danger + tuple(
         Attribute(axis, value, "confirmed")
         for axis, value in case.row.items()
         if shown.get(axis) == value

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, cast
 
 from safegen.errors import ItemError, ParseError
+from safegen.goals import recorded
 from safegen.prompts import PromptFile
 from safegen.scenarios.brief import AxisValue
 from safegen.types import (
@@ -48,6 +49,8 @@ class Reading(NamedTuple):
     detail: int | None
     axes: tuple[tuple[str, str], ...]
     """Axes with the value that is shown; those not shown, or without a majority, are left out."""
+    danger: bool = False
+    """Harm to another person is stated, and a judge also reads danger to oneself."""
 
 
 class Serves(NamedTuple):
@@ -125,12 +128,15 @@ async def read(text: str, *, judges: Sequence[Teacher], files: LabelFiles, ask: 
     votes = [_vote(reply, axes) for reply in replies]
     intents: list[Intent | None] = [v.intent for v in votes]
     evidences: list[Evidence | None] = [v.evidence for v in votes]
+    evidence = majority(evidences)
     chosen = [(a.name, majority([dict(v.axes).get(a.name) for v in votes])) for a in axes]
     return Reading(
         intent=majority(intents),
-        evidence=majority(evidences),
+        evidence=evidence,
         detail=majority([v.detail for v in votes]),
         axes=tuple((name, value) for name, value in chosen if value is not None),
+        # One judge is enough: a needless contact costs less than a missing one.
+        danger=evidence == "stated" and any(v.danger for v in votes),
     )
 
 
@@ -213,12 +219,14 @@ def answer_schema(properties: Mapping[str, object]) -> dict[str, object]:
 def _vote(reply: Reply, axes: Sequence[AxisPart]) -> Reading:
     shown = [(a.name, pick(reply, a.name, a.allowed)) for a in axes]
     intent: Intent = pick(reply, "intent", INTENTS)
-    evidence: Evidence = pick(reply, "evidence", EVIDENCE)
+    read: Evidence = pick(reply, "evidence", EVIDENCE)
+    evidence, danger = recorded(intent, read)
     return Reading(
         intent=intent,
         evidence=evidence,
         detail=pick(reply, "detail", tuple(DETAIL)),
         axes=tuple((name, value) for name, value in shown if value != NOT_SHOWN),
+        danger=danger,
     )
 
 

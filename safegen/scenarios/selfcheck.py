@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from safegen.errors import ItemError
-from safegen.goals import Goal
+from safegen.goals import Goal, recorded
 from safegen.hashing import digest
 from safegen.measures import Interval, kappa, wilson
 from safegen.scenarios.judged import decided
@@ -144,7 +144,8 @@ def traps(goals: Iterable[Goal], *, n: int) -> tuple[Trap, ...]:
     pools: dict[Intent, list[Trap]] = {intent: [] for intent in INTENTS}
     for goal in goals:
         for intent, _, p in goal.prompts.by_intent():
-            pools[intent].append(Trap(goal.harm, p.text, intent, p.evidence, p.detail))
+            evidence = recorded(intent, p.evidence).evidence
+            pools[intent].append(Trap(goal.harm, p.text, intent, evidence, p.detail))
     ordered = [sorted(pool, key=digest) for pool in pools.values()]
     turns = max(map(len, ordered), default=0)
     drawn = [pool[turn] for turn in range(turns) for pool in ordered if turn < len(pool)]

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from safegen.errors import ConfigError
-from safegen.goals import Goal, Prompt
+from safegen.goals import Goal, Prompt, recorded
 from safegen.plan_keys import Plan
 from safegen.scenarios.dialogues import dialogue_sets, turns_left_out
-from safegen.scenarios.world import Asked, World, messages, planned, set_id
+from safegen.scenarios.world import IN_DANGER, Asked, World, messages, planned, set_id
 from safegen.types import Intent, Planned, Profile
 from safegen.yamlfile import did_you_mean
 
@@ -67,15 +67,17 @@ def single_turns(goal: Goal, world: World) -> list[Planned]:
     for profile in world.plan.profiles:
         system = world.locale.system_turn(set_, profile)
         for intent, paraphrase, prompt in fitting(goal, profile, world):
+            evidence, danger = recorded(intent, prompt.evidence)
+            marked = (IN_DANGER,) if danger else ()
             asked = Asked(
                 intent=intent,
                 paraphrase=paraphrase,
                 profile=profile,
-                evidence=prompt.evidence,
+                evidence=evidence,
                 detail=prompt.detail,
                 messages=messages(prompt.text, system),
                 apt=prompt.answer,
-                attributes=world.written(goal, prompt.attributes),
+                attributes=(*world.written(goal, prompt.attributes), *marked),
             )
             found.append(planned(goal, set_, asked, world))
     return found

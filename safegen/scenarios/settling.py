@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from safegen.goals import recorded
 from safegen.scenarios.askers import clashes
 from safegen.scenarios.blind import Found
 from safegen.scenarios.imported import Labels, Row, profiles_of
 from safegen.scenarios.world import World
+from safegen.types import Evidence
 
 LABELS = ("harm", "intent", "evidence", "detail")
 Cause = Literal["not labelled", "red line", "barred", "at odds"]
@@ -50,7 +52,9 @@ def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | Lef
     if decided is not None:
         return decided
     harm, intent = row.harm or found.harm, row.intent or found.intent
-    evidence = row.evidence or found.evidence
+    # Read as malicious, `self` was recorded as `stated`; with another intent of the file's it is `self`.
+    read: Evidence | None = "self" if found.danger and intent != "malicious" else found.evidence
+    evidence = row.evidence or read
     detail = found.detail if row.detail is None else row.detail
     if harm is None or intent is None or evidence is None or detail is None:
         values = zip(LABELS, (harm, intent, evidence, detail), strict=True)
@@ -60,12 +64,13 @@ def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | Lef
         return decided
     if intent not in world.plan.intents:
         return LeftOut("intents")
+    evidence, danger = recorded(intent, evidence)
     if (evidence == "none" and intent == "malicious") or (
         evidence == "stated" and intent != "malicious"
     ):
         told = f"intent `{intent}` and evidence `{evidence}` do not go together"
         return Unlabelled(row.number, row.id, ("intent", "evidence"), told, "at odds")
-    return Labels(harm, intent, evidence, detail)
+    return Labels(harm, intent, evidence, detail, danger or (found.danger and evidence == "stated"))
 
 
 def _by_harm(row: Row, harm: str, world: World) -> Unlabelled | LeftOut | None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from safegen import forms
 from safegen.errors import ItemError
+from safegen.policy.mode import danger_in
 from safegen.scenarios import _writing, judged
 from safegen.scenarios.authored_dialogues import TurnBrief
 from safegen.scenarios.blind import shown
@@ -32,6 +33,8 @@ from safegen.scenarios.judged import Case, Judged
 from safegen.scenarios.label import read, serves
 from safegen.scenarios.world import history, under
 from safegen.types import (
+    DANGER,
+    Attribute,
     Evidence,
     Expectation,
     Failure,
@@ -39,6 +42,7 @@ from safegen.types import (
     Planned,
     Reply,
     Request,
+    Scenario,
 )
 
 TEXT, LEAD, REPLY = "text", "before", "reply"
@@ -60,6 +64,7 @@ class _Attempt(NamedTuple):
     texts: dict[str, str]
     faults: tuple[Fault, ...]
     detail: int | None
+    danger: bool
     reply: Reply
 
 
@@ -73,8 +78,14 @@ class _Desk:
 
     def expect(self, evidence: Evidence, detail: int) -> Expectation:
         """What the policy expects of an answer to this turn."""
-        scenario = self.planned.scenario
-        return self.writers.expect(scenario.harm, evidence, scenario.profile, detail)
+        return self.expect_of(replace(self.planned.scenario, evidence=evidence), detail)
+
+    def expect_of(self, scenario: Scenario, detail: int) -> Expectation:
+        """What the policy expects of an answer to a scenario that asks for a detail."""
+        danger = danger_in(scenario)
+        return self.writers.expect(
+            scenario.harm, scenario.evidence, scenario.profile, detail, danger=danger
+        )
 
 
 async def next_turn(
@@ -116,9 +127,10 @@ async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
     texts = (before.texts if before else {}) | _writing.texts_of(reply, names)
     ruled = _by_rule(desk, texts)
     if any(f.gate == "form" for f in ruled):
-        return _Attempt(texts, tuple(ruled), None, reply)
+        return _Attempt(texts, tuple(ruled), None, False, reply)
     case = await _case(desk, texts)
-    return _Attempt(texts, (*ruled, *judged.faults(case)), case.reading.detail, reply)
+    faults, read = (*ruled, *judged.faults(case)), case.reading
+    return _Attempt(texts, faults, read.detail, read.danger, reply)
 
 
 def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
@@ -191,11 +203,13 @@ def _filled(desk: _Desk, attempt: _Attempt, said: tuple[Message, ...]) -> Planne
     planned, scenario = desk.planned, desk.planned.scenario
     assert attempt.detail is not None, "an unsure detail is a fault"
     system = desk.writers.locale.system_turn(scenario.set_id, scenario.profile)
+    new = attempt.danger and not danger_in(scenario)
+    danger = (Attribute(DANGER, "self", "confirmed"),) if new else ()
     scenario = replace(
         scenario,
         requested_detail=attempt.detail,
         messages=under(system, said),
-        attributes=(*scenario.attributes, *history(said)),
+        attributes=(*danger, *scenario.attributes, *history(said)),
     )
-    expectation = desk.expect(scenario.evidence, attempt.detail)
+    expectation = desk.expect_of(scenario, attempt.detail)
     return replace(planned, scenario=scenario, expectation=expectation)

@@ -11,12 +11,13 @@ from safegen.goals import Dialogue, Goal
 from safegen.hashing import short_id
 from safegen.locales import Locale
 from safegen.plan_keys import Plan
-from safegen.policy.mode import expect
+from safegen.policy.mode import expect_of
 from safegen.policy.spec import Policy, policy_for
 from safegen.scenarios import axes as axes_file
 from safegen.scenarios.axes import Axes
 from safegen.taxonomy import Harm, Taxonomy
 from safegen.types import (
+    DANGER,
     GIVEN,
     Attribute,
     Evidence,
@@ -31,6 +32,7 @@ from safegen.types import (
 )
 from safegen.yamlfile import did_you_mean
 
+IN_DANGER = Attribute(DANGER, "self", "written")
 NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
 """Nobody wrote down what a good answer may draw on."""
 
@@ -187,13 +189,7 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
         source=asked.source,
         source_licence=asked.licence or world.tree.file.licence,
     )
-    expectation = expect(
-        world.covering[goal.harm],
-        harm,
-        evidence=asked.evidence,
-        profile=asked.profile,
-        detail=asked.detail,
-    )
+    expectation = expect_of(world.covering[goal.harm], harm, scenario)
     return Planned(scenario, expectation, goal.knowledge.value(asked.apt, purpose=goal.purpose))
 
 

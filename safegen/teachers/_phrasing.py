@@ -38,8 +38,15 @@ class Phrasing:
 
     def support(self) -> list[str]:
         """Words to a person at risk, where they are required."""
+        if "support" not in self.context.expectation.required:
+            return []
+        phrases, own = self.phrases, self.context.scenario.evidence == "self"
+        return [self.pick(phrases.comforts if own and phrases.comforts else phrases.supports)]
+
+    def care(self) -> list[str]:
+        """Words to the person after a decline, where support is required."""
         required = "support" in self.context.expectation.required
-        return [self.pick(self.phrases.supports)] if required else []
+        return [self.pick(self.phrases.cares or self.phrases.supports)] if required else []
 
     def limit(self, *, last: bool = False) -> list[str]:
         """What is left out, where that has to be said; `last` in words that follow an explanation."""

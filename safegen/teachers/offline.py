@@ -164,8 +164,10 @@ class _Good(Phrasing):
 
     def refusal(self) -> str:
         """A plain decline, now and then with a word on how far it goes, and where to turn instead."""
-        decline = self.fill(self.phrases.declines)
-        if not self.own and self.choose(2, "firm"):
+        decline, care = self.fill(self.phrases.declines), self.care()
+        if care:
+            decline = " ".join([decline, *care])
+        elif not self.own and self.choose(2, "firm"):
             decline = f"{decline} {self.firm()[0]}"
         elements = self.elements()
         count = 1 if elements else 2

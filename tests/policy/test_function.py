@@ -49,7 +49,7 @@ def test_every_combination_has_exactly_one_expectation(
                     cell(expect_at(policy, Situation(tier, evidence, profile, d))) for d in DETAIL
                 ]
                 lines.append(f"{tier} {evidence} {profile}: {', '.join(row)}")
-    assert len(policy.decided) == len(SPACE) == 300
+    assert len(policy.decided) == len(SPACE) == 400
     golden(Path(__file__).parent / "tables" / f"{name}.txt", "\n".join(lines) + "\n")
 
 

@@ -36,7 +36,8 @@ BLOCKING = {
     "unreachable precedent": (
         "",
         "",
-        "rules:\n  - {id: Z, says: all, mode: refuse_redirect, ceiling: 0}\n"
+        "rules:\n  - {id: Z, says: all, when: {evidence: [none, contextual, stated]},"
+        " mode: refuse_redirect, ceiling: 0}\n"
         "precedents:\n  - {id: P, situation: a, answer: b, rule: B-RES}\n",
         "rule: B-RES",
     ),
@@ -50,7 +51,8 @@ BLOCKING = {
     "unknown_element": (
         "",
         "",
-        "rules:\n  - {id: Z, says: all, mode: refuse_redirect, ceiling: 0, required: [limmit]}\n",
+        "rules:\n  - {id: Z, says: all, when: {evidence: [none, contextual, stated]},"
+        " mode: refuse_redirect, ceiling: 0, required: [limmit]}\n",
         "id: Z",
     ),
     "unknown_rule": (
@@ -91,6 +93,26 @@ BLOCKING = {
         "",
         "cases:\n  - {tier: restricted, detail: 3, mode: direct_answer, ceiling: 4}\n",
         "{tier: restricted",
+    ),
+    "overridden by a refusal": (
+        "",
+        "",
+        "rules:\n  - {id: Z, says: all, when: {detail: [4]}, mode: refuse_redirect, ceiling: 0, authority: root}\n",
+        "id: Z",
+    ),
+    "overridden by a rule of its own kind": (
+        "",
+        "",
+        "rules:\n  - {id: Z, says: a, when: {evidence: [self]}, mode: safe_completion, ceiling: 0,"
+        " required: [support, redirection], authority: root}\n",
+        "id: Z",
+    ),
+    "overridden by a lower authority": (
+        "",
+        "",
+        "rules:\n  - {id: Z, says: a, when: {evidence: [self], profile: [minors]}, mode: safe_completion,"
+        " ceiling: 0, required: [support, redirection, crisis, trusted_adult]}\n",
+        "id: Z",
     ),
     "missing": ("harms: [cyber.*]\n", "", "", "policy:"),
 }

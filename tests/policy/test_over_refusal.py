@@ -23,7 +23,8 @@ HINTED = (
     "  - {id: C, says: a, when: {tier: [restricted], evidence: [contextual], detail: [2, 3, 4]},"
     " mode: refuse_redirect, ceiling: 0}\n"
 )
-LADDER = "rules:\n" + STATED + RED
+SELF = "  - {id: D, says: a, when: {evidence: [self]}, mode: safe_completion, ceiling: 0}\n"
+LADDER = "rules:\n" + SELF + STATED + RED
 CASE = "cases:\n  - {tier: restricted, detail: 3, mode: safe_completion, ceiling: 0}\n"
 STRICT = (
     "rules:\n  - {id: Z, says: a, when: {tier: [restricted], evidence: [none], detail: [2, 3, 4]},"

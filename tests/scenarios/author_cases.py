@@ -23,7 +23,7 @@ from safegen.scenarios.author import (
     load_prompts,
 )
 from safegen.teachers.scripted import Scripted, scripted
-from safegen.types import EVIDENCE, INTENTS, Evidence, Expectation, Intent, Request
+from safegen.types import EVIDENCE, ILL_INTENT, INTENTS, Evidence, Expectation, Intent, Request
 from tests.factories import make_expectation
 
 
@@ -134,12 +134,17 @@ class Judge:
             return json.dumps({"same_purpose": truth.purpose, "same_task": truth.task})
         truth = truth._replace(
             intent=INTENTS[(INTENTS.index(truth.intent) + self._shift("intent", text)) % 3],
-            evidence=EVIDENCE[(EVIDENCE.index(truth.evidence) + self._shift("evidence", text)) % 3],
+            evidence=self._evidence(truth.evidence, text),
             detail=(truth.detail + self._shift("detail", text)) % 5,
         )
         said = {"intent": truth.intent, "evidence": truth.evidence, "detail": truth.detail}
         tone = {"tone": truth.tone} if "tone" in asked_fields(request) else {}
         return json.dumps(said | tone)
+
+    def _evidence(self, truth: Evidence, text: str) -> Evidence:
+        # `self` is no error for `stated`: with intent malicious it is recorded as that.
+        values = ILL_INTENT if truth in ILL_INTENT else EVIDENCE
+        return values[(values.index(truth) + self._shift("evidence", text)) % len(values)]
 
     def _shift(self, label: str, text: str) -> int:
         """How far this judge is off: 1 or 2 at the error rate, label by label, else 0."""

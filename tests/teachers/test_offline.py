@@ -102,7 +102,10 @@ async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
                 assert text == own
             else:
                 *first, offer = turn.knowledge.apt
-                assert joined(first) in text and text.endswith(offer)
+                assert joined(first) in text
+                named = text[text.rindex(offer) + len(offer) :].strip()
+                assert ("crisis" in turn.expectation.required) == bool(named)
+                assert not named or named in PACK["en"].phrases.elements["crisis"]
                 assert len(text) > len(own)
 
 
@@ -160,11 +163,12 @@ async def test_whoever_may_be_in_danger_hears_of_people_who_can_help(profile: Pr
     world = replace(world, axes=world.axes.model_copy(update={"void": ()}))
     phrases, seen = PACK["en"].phrases, 0
     for planned in (p for set_ in plan_sets(world) for p in set_):
-        if planned.scenario.evidence != "contextual":
+        own = planned.scenario.evidence == "self"
+        if not own and planned.scenario.evidence != "contextual":
             continue
         seen += 1
         text = (await answer(planned))[0]
-        assert text.startswith(phrases.supports)
+        assert text.startswith(phrases.comforts if own else phrases.supports)
         assert any(words in text for words in phrases.elements["crisis"])
         assert planned.knowledge.left_out not in text
         adult = any(words in text for words in phrases.elements["trusted_adult"])
