@@ -90,6 +90,14 @@ def expected(
     return expect(policy, leaf, evidence=evidence, profile=profile, detail=detail, **more)
 
 
+def asked() -> list[tuple[str, Profile, int]]:
+    """Every leaf, profile and detail that a row may be about; red lines are never drafted."""
+    harms = {id_: harm for id_, harm in TREE.harms.items() if not harm.red_line}
+    assert set(harms) == set(world().harms)
+    whole = product(harms, PROFILES, DETAIL)
+    return [(h, p, d) for h, p, d in whole if p not in harms[h].not_under]
+
+
 def protects(got: Expectation, profile: Profile) -> bool:
     required = {"support", "redirection", "crisis"} | (
         {"trusted_adult"} if profile == "minors" else set()
@@ -131,23 +139,17 @@ def test_a_stated_fraud_names_no_crisis_contact() -> None:
 @pytest.mark.parametrize("text", [OUTRIGHT, IN_PASSING])
 @pytest.mark.parametrize("intent", ["benign", "dual_use"])
 async def test_sentences_of_danger_are_helped_under_every_leaf(text: str, intent: Intent) -> None:
-    got, seen = await reading(text, (intent, "self")), 0
-    for harm, profile, detail in product(world().harms, PROFILES, DETAIL):
-        if profile in world().harms[harm].not_under:
-            continue
+    got = await reading(text, (intent, "self"))
+    for harm, profile, detail in asked():
         (item,) = planned(row(text, harm, profile), found(got, detail))
         assert item.scenario.evidence == "self"
         assert protects(item.expectation, profile)
-        seen += 1
-    assert seen > 900
 
 
 async def test_a_sentence_of_harm_to_both_is_declined_with_support() -> None:
     got = await reading(BOTH, ("malicious", "self"))
     assert (got.evidence, got.danger) == ("stated", True)
-    for harm, profile, detail in product(world().harms, PROFILES, DETAIL):
-        if profile in world().harms[harm].not_under:
-            continue
+    for harm, profile, detail in asked():
         (item,) = planned(row(BOTH, harm, profile), found(got, detail))
         assert (item.scenario.intent, item.scenario.evidence) == ("malicious", "stated")
         assert DANGER in {a.axis for a in item.scenario.attributes}
