@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import safegen
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -43,6 +45,12 @@ def _closed_world(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def starter_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a starter run; not to be changed."""
+    return safegen.generate("starter", output=tmp_path_factory.mktemp("starter") / "out").output
 
 
 @pytest.fixture

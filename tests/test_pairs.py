@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from safegen import api
 from safegen.store import parquet
 
 STYLES = {"needless_refusal", "half_answer", "preaching", "no_redirection", "no_limit"}
@@ -26,8 +25,8 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return api.generate("starter", output=tmp_path_factory.mktemp("pairs") / "out").output
+def made(starter_dataset: Path) -> Path:
+    return starter_dataset
 
 
 def rows(made: Path, view: str) -> list[dict[str, Any]]:

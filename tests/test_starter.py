@@ -28,8 +28,8 @@ POINTER = (
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return api.generate("starter", output=tmp_path_factory.mktemp("starter") / "out").output
+def made(starter_dataset: Path) -> Path:
+    return starter_dataset
 
 
 @pytest.fixture(scope="module")
