@@ -102,9 +102,9 @@ def _unused(inputs: Inputs) -> Iterator[str]:
 def _views(inputs: Inputs) -> Iterator[str]:
     recipe = inputs.recipe
     views = [view.use for view in recipe.views]
-    without = preference.FAULTS.isdisjoint(recipe.required)
-    if "preference" in views and (recipe.one_draft or without):
-        yield f"`preference` will be empty: {preference.why_empty(recipe)}"
+    why = preference.always_empty(recipe, trusted=inputs.trusted)
+    if "preference" in views and why is not None:
+        yield f"`preference` will be empty: {why}"
     if recipe.plan.dialogues and "sft" in views and "prompt_completion" not in views:
         yield (
             "`sft` leaves out turns after a written assistant turn and repeats earlier answers of a conversation;"

@@ -11,10 +11,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
+from types import ModuleType
+from typing import Any, cast, get_type_hints
 
 from safegen import assets
 from safegen.errors import ConfigError
+from safegen.types import ValidatorTraits
 from safegen.yamlfile import did_you_mean
 
 COLLABORATORS = ("locales", "policies", "journal", "meter", "gates")
@@ -36,22 +38,40 @@ def factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callable[..
         AssetNotFound: no built-in of that name.
         ConfigError: a module that is not trusted, or that has no such factory.
     """
+    module, attribute = _module(kind, name, trusted=trusted), name.rpartition(":")[2]
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise ConfigError(f"`{name}`: module `{module.__name__}` has no factory `{attribute}`")
+    return found
+
+
+def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTraits[str]:
+    """What a validator says of itself: `TRAITS` of its module; nothing if it has none.
+
+    Raises:
+        AssetNotFound: no built-in of that name.
+        ConfigError: a module that is not trusted, or that cannot be imported.
+    """
+    traits = getattr(_module("validators", name, trusted=trusted), "TRAITS", None)
+    if isinstance(traits, ValidatorTraits):
+        return cast("ValidatorTraits[str]", traits)
+    return ValidatorTraits()
+
+
+def _module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
     if ":" not in name:
         assets.known_or_fail(name, names(kind), what=f"{kind.removesuffix('s')} called")
-        return getattr(importlib.import_module(f"safegen.{kind}.{name}"), name)
-    module, _, attribute = name.partition(":")
+        return importlib.import_module(f"safegen.{kind}.{name}")
+    module = name.partition(":")[0]
     if module not in trusted:
         raise ConfigError(
             f"`{name}` would import code of yours; allow it with `--plugin {module}`"
             f" (in Python: plugins=['{module}'])"
         )
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        return importlib.import_module(module)
     except (ImportError, SyntaxError, ValueError) as e:
         raise ConfigError(f"`{name}`: module `{module}` cannot be imported ({e})") from e
-    if not callable(found):
-        raise ConfigError(f"`{name}`: module `{module}` has no factory `{attribute}`")
-    return found
 
 
 def make(

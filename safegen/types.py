@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypedDict, get_args
+from typing import Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, get_args
 
 Intent = Literal["benign", "dual_use", "malicious"]
 Evidence = Literal["none", "contextual", "stated", "self"]
@@ -21,6 +21,41 @@ Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "tran
 Source = Literal["written", "author", "imported"]
 Grade = Literal["demo", "generated"]
 Role = Literal["system", "user", "assistant"]
+Stage = Literal["expand", "draft", "revise"]
+"""Where an item was lost."""
+Gate = Literal[
+    "form",
+    "language",
+    "operational_detail",
+    "lexical_artifact",
+    "parallel_length",
+    "near_duplicate",
+    "intent",
+    "evidence",
+    "detail",
+    "context",
+    "goal",
+    "unsure",
+]
+"""Checks of an authored prompt."""
+DropReason = Literal[
+    "gate_form",
+    "gate_language",
+    "gate_operational_detail",
+    "gate_lexical_artifact",
+    "gate_parallel_length",
+    "gate_near_duplicate",
+    "gate_intent",
+    "gate_evidence",
+    "gate_detail",
+    "gate_context",
+    "gate_goal",
+    "gate_unsure",
+    "no_answer_before",
+]
+"""Why a prompt is never drafted."""
+NotAccepted = Literal["withheld", "not_validated", "unscored", "not_accepted"]
+"""Why a draft with an answer is not accepted, if no required validator failed it."""
 Contrast = Literal[
     "homonyms",
     "figurative_language",
@@ -239,7 +274,13 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a validator found. `passed` and `score` are None where it could not tell."""
+    """The result of one validator for one draft; `passed` and `score` are None if it cannot decide.
+
+    `code` is the reason for programs: one of the codes that the validator declares in its `TRAITS`.
+    Without it the code is `passed`, `failed` or `unscored`. `reason` is the same for people; no
+    program compares it. `teachable` says that the draft may be the rejected side of a preference
+    pair. It is False for a verdict that did not fail the draft, and if the severity is unsafe.
+    """
 
     validator: str
     version: str
@@ -252,6 +293,33 @@ class Verdict:
     delivered: Assistance | None = None
     judge: str | None = None
     prompt_digest: str | None = None
+    code: str = ""
+    teachable: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.code:
+            object.__setattr__(self, "code", DEFAULT_CODES[self.passed])
+        if self.passed is not False or self.severity in UNSAFE:
+            object.__setattr__(self, "teachable", False)
+
+
+DEFAULT_CODES: Mapping[bool | None, str] = {True: "passed", False: "failed", None: "unscored"}
+"""Code of a verdict that names none, by `passed`."""
+CodeT = TypeVar("CodeT", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorTraits(Generic[CodeT]):
+    """What a validator says of itself: its module names one as `TRAITS`.
+
+    Code = Literal["calm", "shouts"]
+    TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("shouts",))
+    """
+
+    codes: tuple[CodeT, ...] = ()
+    """Every code that a verdict of it may have."""
+    teachable: tuple[CodeT, ...] = ()
+    """Codes of safe drafts that show a fault of judgement or tone, which a student can learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,18 +342,18 @@ class Record:
 class Failure:
     """An item that could not be had. `key` names the journalled request, where there is one.
 
-    `reason` says why it is lost where no request of its own failed: a gate that a prompt did not
-    pass, or an earlier turn without an answer.
+    `reason` is the code of a loss without a failed request: a gate that a prompt did not pass, or
+    an earlier turn without an answer.
     """
 
     scenario_id: str
     draft_id: str
-    stage: str
+    stage: Stage
     outcome: Outcome
     error: str
     message: str
     key: str | None = None
-    reason: str | None = None
+    reason: DropReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

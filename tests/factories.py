@@ -118,6 +118,7 @@ def make_verdict(validator: str = "style", **overrides: Any) -> Verdict:
         "passed": True,
         "score": 1.0,
         "reason": "",
+        "teachable": overrides.get("passed") is False,
     }
     return Verdict(**values | overrides)
 

@@ -17,6 +17,7 @@ def finds_sentinel() -> DraftValidator:
             version="1",
             passed=not bad,
             score=float(not bad),
+            code="holds_secret" if bad else "no_secret",
             reason="holds the secret" if bad else "",
             evidence=(draft.response or "") if bad else "",
             severity="high" if bad else "none",

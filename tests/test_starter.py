@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from safegen import api, taxonomy
 from safegen.cli.app import app
 from safegen.dataset.verify import verify
+from safegen.recipe import load as load_recipe
 from safegen.store import parquet
-from safegen.views.preference import FAULTS
+from safegen.views.preference import teaching
 
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"
@@ -132,7 +133,7 @@ def test_each_rejected_side_names_a_validator_that_rejected_it(
     named = Counter(row["rejected_by"] for row in preference)
     assert "" not in named
     found = {name for names in named for name in names.split(",")}
-    assert {"mode_fit", "refusal_form", "style"} <= found <= FAULTS
+    assert {"mode_fit", "refusal_form", "style"} <= found <= {*teaching(load_recipe("starter"))}
 
 
 def test_sample_0_is_accepted_and_validators_reject_every_weaker_style(

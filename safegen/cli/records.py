@@ -145,10 +145,16 @@ def row(record: Record, *, reveal: bool) -> dict[str, Any]:
         return told
     hidden = TEXTS[1:] if reveal else TEXTS
     verdicts = [
-        {k: v for k, v in found.items() if k != "evidence"} | {"reason": reason_of(verdict, record)}
+        {k: v for k, v in found.items() if k != "evidence"}
+        | {"code": code_of(verdict), "reason": reason_of(verdict, record)}
         for found, verdict in zip(told["verdicts"], record.verdicts, strict=True)
     ]
     return {k: v for k, v in told.items() if k not in hidden} | {"verdicts": verdicts}
+
+
+def code_of(verdict: Verdict) -> str:
+    """A verdict's code, unless it is none: a user's validator may put words of a text there."""
+    return verdict.code if verdict.code.isidentifier() else WITHOUT
 
 
 def reason_of(verdict: Verdict, record: Record) -> str:

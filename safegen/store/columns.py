@@ -25,7 +25,8 @@ SCENARIO_TEXT = (
 ).split()
 SCENARIO_INT = ["round", "requested_detail", "paraphrase", "turn"]
 SCENARIO_NULLABLE = ["jurisdiction", "contrast"]
-VERDICT_TEXT = ["validator", "version", "reason", "evidence"]
+VERDICT_TEXT = ["validator", "version", "code", "reason", "evidence"]
+VERDICT_FLAGS = ["passed", "teachable"]
 VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
 
 
@@ -73,7 +74,8 @@ def record_schema() -> pa.Schema:
     text, number, real, flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
     verdict = pa.struct(
         [(name, text) for name in VERDICT_TEXT]
-        + [("passed", flag), ("score", real), ("threshold", real)]
+        + [(name, flag) for name in VERDICT_FLAGS]
+        + [("score", real), ("threshold", real)]
         + [(name, text) for name in VERDICT_NULLABLE]
     )
     draft = [
@@ -145,7 +147,7 @@ DRAFT = (
     "draft_id candidate revision parent_id response reasoning_content response_sha256 withheld "
     "style teacher model outcome finish_reason prompt_tokens completion_tokens"
 ).split()
-VERDICT = [*VERDICT_TEXT, "passed", "score", "threshold", *VERDICT_NULLABLE]
+VERDICT = [*VERDICT_TEXT, *VERDICT_FLAGS, "score", "threshold", *VERDICT_NULLABLE]
 OUTCOME = ["delivered", "severity", "accepted", "accepted_by", "reason", "grade"]
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from safegen.forms import plain, words
 from safegen.locales import Locale, folded
-from safegen.types import Assistance, Severity, Verdict
+from safegen.types import Assistance, CodeT, Severity, ValidatorTraits, Verdict
 
 OPENING = 250
 """Characters in which an answer shows whether it declines."""
@@ -23,6 +23,8 @@ LIST_ITEMS = 3
 """Numbered or bulleted lines that make help substantial."""
 
 RefusalKind = Literal["none", "partial", "full"]
+Unread = Literal["no_response", "no_language_pack"]
+"""Codes of drafts that a validator cannot read."""
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _QUOTED = re.compile(r"\"[^\"\n]{0,400}\"|(?<![\w'])'(?!\s)[^\n\"]{1,300}?(?<!\s)'(?![\w'])")
@@ -128,7 +130,7 @@ def _substantial(text: str, locale: Locale) -> bool:
 
 def no_response(validator: str) -> Verdict:
     """The verdict on a draft that holds no text."""
-    return Verdict(validator=validator, version="1", passed=None, score=None, reason="no response")
+    return unscored(validator, code="no_response", reason="no response")
 
 
 def heard(
@@ -143,27 +145,40 @@ def heard(
 
 def no_locale(validator: str, language: str) -> Verdict:
     """The verdict where no language pack fits."""
+    return unscored(
+        validator, code="no_language_pack", reason="no language pack", evidence=span(language)
+    )
+
+
+def unscored(validator: str, *, code: str, reason: str, evidence: str = "") -> Verdict:
+    """A verdict of version 1 that decides nothing."""
     return Verdict(
         validator=validator,
         version="1",
         passed=None,
         score=None,
-        reason="no language pack",
-        evidence=span(language),
+        reason=reason,
+        evidence=evidence,
+        code=code,
     )
 
 
 def verdict(
     validator: str,
+    traits: ValidatorTraits[CodeT],
     *,
     passed: bool,
+    code: CodeT,
     reason: str,
     evidence: str = "",
     score: float | None = None,
     delivered: Assistance | None = None,
     severity: Severity | None = None,
 ) -> Verdict:
-    """A verdict of version 1; the score is 1 or 0 unless given."""
+    """A verdict of version 1; the score is 1 or 0 unless given.
+
+    It is teachable if the validator's traits say so of its code and the severity is not unsafe.
+    """
     return Verdict(
         validator=validator,
         version="1",
@@ -173,4 +188,6 @@ def verdict(
         evidence=span(evidence),
         delivered=delivered,
         severity=severity,
+        code=code,
+        teachable=code in traits.teachable,
     )

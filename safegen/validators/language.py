@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from itertools import islice
+from typing import Literal, get_args
 
 from safegen import languages
 from safegen.forms import READ
-from safegen.types import Draft, DraftContext, DraftValidator, Verdict
+from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "language"
+Code = Literal[
+    "too_short",
+    "expected_language",
+    "other_language",
+    "unknown_language",
+    _text.Unread,
+]
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S+", re.DOTALL)
 _END = 300
 """Characters that are read at either end: enough to tell, and a change of language on the way shows."""
@@ -34,14 +43,14 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         prose = prose.encode("utf-8", "replace").decode("utf-8")
         letters = sum(1 for _ in islice(filter(str.isalpha, prose), min_letters))
         if letters < min_letters:
-            return _text.verdict(NAME, passed=True, reason="too short to tell")
+            return _text.verdict(
+                NAME, TRAITS, passed=True, code="too_short", reason="too short to tell"
+            )
         shares = languages.shares(prose, expected)
         if expected not in shares:
-            return Verdict(
-                validator=NAME,
-                version="1",
-                passed=None,
-                score=None,
+            return _text.unscored(
+                NAME,
+                code="unknown_language",
                 reason="language not known to the model",
                 evidence=_text.span(expected),
             )
@@ -49,10 +58,22 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         score = round(min(1.0, max(0.0, shares[expected])), 4)
         if found == expected:
             return _text.verdict(
-                NAME, passed=True, reason="expected language", evidence=found, score=score
+                NAME,
+                TRAITS,
+                passed=True,
+                code="expected_language",
+                reason="expected language",
+                evidence=found,
+                score=score,
             )
         return _text.verdict(
-            NAME, passed=False, reason="another language", evidence=found, score=score
+            NAME,
+            TRAITS,
+            passed=False,
+            code="other_language",
+            reason="another language",
+            evidence=found,
+            score=score,
         )
 
     return check

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from safegen.types import Draft, DraftContext, DraftValidator, Verdict
+from typing import Literal, get_args
+
+from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "length_bounds"
+Code = Literal[
+    "within_bounds",
+    "too_short",
+    "too_long",
+    _text.Unread,
+]
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
 
 
 def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValidator:
@@ -27,14 +36,29 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
         size = len(draft.response.strip())
         if size < min_chars:
             return _text.verdict(
-                NAME, passed=False, reason="too short", evidence=f"{size} characters"
+                NAME,
+                TRAITS,
+                passed=False,
+                code="too_short",
+                reason="too short",
+                evidence=f"{size} characters",
             )
         if size > max_chars:
             return _text.verdict(
-                NAME, passed=False, reason="too long", evidence=f"{size} characters"
+                NAME,
+                TRAITS,
+                passed=False,
+                code="too_long",
+                reason="too long",
+                evidence=f"{size} characters",
             )
         return _text.verdict(
-            NAME, passed=True, reason="within bounds", evidence=f"{size} characters"
+            NAME,
+            TRAITS,
+            passed=True,
+            code="within_bounds",
+            reason="within bounds",
+            evidence=f"{size} characters",
         )
 
     return check

@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from safegen.locales import Locale
 from safegen.policy.spec import Policy
-from safegen.types import Draft, DraftContext, DraftValidator, Verdict
+from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "policy_leak"
+Code = Literal[
+    "no_leak",
+    "names_rule",
+    "talks_about_guidelines",
+    "refers_to_policy",
+    "quotes_policy",
+    "no_policy",
+    _text.Unread,
+]
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
 RUN = 8
 """Words in a row that make a quotation."""
 _TOPIC = re.compile(r"\b(?:polic(?:y|ies)|guidelines?|rules?|compliance)\b", re.IGNORECASE)
@@ -41,33 +52,35 @@ def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]
             secrets[policy.policy_id] = _secrets(policy)
         known = secrets[policy.policy_id] if policy else None
         locale = _text.locale_for(locales, context.scenario.language)
-        for reason, evidence in _leaks(draft.response, context, locale, known):
-            return _text.verdict(NAME, passed=False, reason=reason, evidence=evidence)
+        for code, reason, evidence in _leaks(draft.response, context, locale, known):
+            return _text.verdict(
+                NAME, TRAITS, passed=False, code=code, reason=reason, evidence=evidence
+            )
         if known is None:
-            return Verdict(NAME, "1", passed=None, score=None, reason="policy not given")
-        return _text.verdict(NAME, passed=True, reason="no leak")
+            return _text.unscored(NAME, code="no_policy", reason="policy not given")
+        return _text.verdict(NAME, TRAITS, passed=True, code="no_leak", reason="no leak")
 
     return check
 
 
 def _leaks(
     response: str, context: DraftContext, locale: Locale | None, known: _Secrets | None
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[Code, str, str]]:
     text = _text.plain(response)
     asked = " ".join(m["content"] for m in context.scenario.messages if m["role"] == "user")
     if known and (match := known.ids.search(text)):
-        yield "names a rule", match.group()
+        yield "names_rule", "names a rule", match.group()
     found = _text.find(locale, "policy_talk", text)
     if found and found.lower() not in _text.plain(asked).lower():
-        yield "talks about its guidelines", found
+        yield "talks_about_guidelines", "talks about its guidelines", found
     if not _TOPIC.search(asked) and (found := _text.find(locale, "policy_reference", text)):
-        yield "refers to a policy", found
+        yield "refers_to_policy", "refers to a policy", found
     if known:
         quoted = known.runs.intersection(_runs(text))
         allowed = _allowed(context) if quoted else frozenset[tuple[str, ...]]()
         for run in _runs(text) if quoted else ():
             if run in quoted and run not in allowed:
-                yield "quotes the policy", " ".join(run)
+                yield "quotes_policy", "quotes the policy", " ".join(run)
 
 
 def _runs(text: str) -> Iterator[tuple[str, ...]]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 from safegen.locales import Locale, folded
-from safegen.types import Draft, DraftContext, DraftValidator, Verdict
+from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "required_elements"
+Code = Literal[
+    "none_required",
+    "elements_named",
+    "lacks_elements",
+    _text.Unread,
+]
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("lacks_elements",))
 
 
 def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
@@ -27,7 +35,13 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
         response, locale = heard
         wanted = [name for name in context.expectation.required if name in locale.elements]
         if not wanted:
-            return _text.verdict(NAME, passed=True, reason="none of its elements is required")
+            return _text.verdict(
+                NAME,
+                TRAITS,
+                passed=True,
+                code="none_required",
+                reason="none of its elements is required",
+            )
         found = {name: named(response, locale, name) for name in wanted}
         deciding = [name for name in wanted if locale.elements[name].decides]
         missing = [name for name in deciding if not found[name]]
@@ -35,7 +49,9 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
         told = f"lacks {_names(missing)}" if missing else "names what is required"
         return _text.verdict(
             NAME,
+            TRAITS,
             passed=not missing,
+            code="lacks_elements" if missing else "elements_named",
             reason=told + (f"; no words of {_names(unseen)} seen" if unseen else ""),
             evidence="; ".join(words for words in found.values() if words),
             score=round(1 - len(missing) / len(deciding), 4) if deciding else 1.0,

@@ -5,11 +5,13 @@ A rejected draft shows a fault of judgement or tone, never a technical one and n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from safegen import plugins
 from safegen.hashing import fraction
 from safegen.store.columns import Row
-from safegen.types import UNSAFE, Record, Verdict
+from safegen.types import Record
 from safegen.views import _columns
 from safegen.views._columns import ScenarioGroup, View
 
@@ -23,25 +25,52 @@ TEXT = (
     "teacher model grade"
 ).split()
 PAIR_TEXT = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
-FAULTS = frozenset({"refusal_form", "required_elements", "style", "mode_fit"})
-"""Validators whose failure a student can learn from; a draft that failed another one is no side of a pair."""
-NEEDLESS = "needless refusal"
-"""The one finding of `mode_fit` that a safe text can have."""
-UNFIT = frozenset({"declines, then helps", "does not open by declining"})
-"""Findings of `refusal_form` on texts that help where nothing may be given."""
 
 
-def why_empty(recipe: Recipe) -> str:
-    """Why a recipe's drafts made no pair, and what would change that."""
+def why_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str:
+    """Explain why a recipe's drafts made no pair, and what would change that."""
+    named = _one_of(teaching(recipe, trusted=trusted))
+    return always_empty(recipe, trusted=trusted) or (
+        f"no draft beside an accepted one was found wrong by {named} alone"
+    )
+
+
+def always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
+    """Explain why a recipe can make no pair, whatever is drafted; None if it can.
+
+    Args:
+        recipe: the recipe.
+        trusted: modules that validators may be imported from. What a validator of another module
+            finds is not known here, so that it may be what rejects a draft.
+    """
     if recipe.one_draft:
         return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
-    *names, last = (f"`{name}`" for name in sorted(FAULTS))
-    finders = f"{', '.join(names)} or {last}"
-    if FAULTS.isdisjoint(recipe.required):
-        there = not FAULTS.isdisjoint(ref.use for ref in recipe.validators)
+    finders = teaching(recipe, trusted=trusted)
+    known = {*finders, *(name for name in recipe.required if _is_unknown(name, trusted))}
+    if known.isdisjoint(recipe.required):
+        there = not known.isdisjoint(ref.use for ref in recipe.validators)
         key = "require" if there else "validators"
-        return f"a rejected draft is one that {finders} found wrong: name one in `{key}`"
-    return f"no draft beside an accepted one was found wrong by {finders} alone"
+        return f"a rejected draft is one that {_one_of(finders)} found wrong: name one in `{key}`"
+    return None
+
+
+def teaching(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
+    """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
+    own = (r.use for r in recipe.validators if ":" in r.use and not _is_unknown(r.use, trusted))
+    return sorted(
+        name
+        for name in (*plugins.names("validators"), *own)
+        if plugins.validator_traits(name, trusted=trusted).teachable
+    )
+
+
+def _is_unknown(name: str, trusted: Sequence[str]) -> bool:
+    return ":" in name and name.partition(":")[0] not in trusted
+
+
+def _one_of(names: Sequence[str]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 LEAVES_OUT = "no draft answered them worse in a way that a student can learn from"
@@ -85,22 +114,14 @@ def _rows(group: ScenarioGroup, pairs: int) -> list[Row]:
 
 def _instructive(record: Record) -> bool:
     draft = record.draft
+    faults = [v for v in record.verdicts if v.passed is not True]
     return (
         draft.outcome == "ok"
         and bool(draft.response)
         and not draft.withheld
         and not record.accepted
-        and all(_safe_fault(v) for v in record.verdicts if v.passed is not True)
-        and any(v.passed is False for v in record.verdicts)
-    )
-
-
-def _safe_fault(verdict: Verdict) -> bool:
-    """Whether a finding is about judgement or tone, so that the text may stand in a pair."""
-    if verdict.passed is None or verdict.validator not in FAULTS or verdict.severity in UNSAFE:
-        return False
-    return verdict.reason not in UNFIT and (
-        verdict.validator != "mode_fit" or verdict.reason == NEEDLESS
+        and bool(faults)
+        and all(v.teachable for v in faults)
     )
 
 

@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from safegen import plugins
-from safegen.types import MODES, DraftValidator, Mode, Verdict
+from safegen.errors import ConfigError
+from safegen.types import (
+    MODES,
+    DraftValidator,
+    Mode,
+    Severity,
+    ValidatorTraits,
+    Verdict,
+)
 from tests.validators.validator_cases import context, draft, english, judge, policy
 
 NAMES = plugins.names("validators")
@@ -49,6 +57,9 @@ def well_formed(verdict: Verdict, name: str) -> None:
     assert (verdict.validator, verdict.version) == (name, "1")
     assert (verdict.passed is None) == (verdict.score is None)
     assert verdict.score is None or 0 <= verdict.score <= 1
+    traits = plugins.validator_traits(name)
+    assert verdict.code in traits.codes
+    assert verdict.teachable == (verdict.code in traits.teachable)
     assert verdict.reason
     assert verdict.reason == verdict.reason.lower()
     assert len(verdict.reason) <= 120
@@ -64,6 +75,44 @@ def test_a_factory_is_documented_and_keyword_only(name: str) -> None:
     assert kinds <= {inspect.Parameter.KEYWORD_ONLY}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_traits_name_each_code_once_and_in_plain_form(name: str) -> None:
+    traits = plugins.validator_traits(name)
+    assert len(set(traits.codes)) == len(traits.codes) >= 3
+    assert all(code.isidentifier() and code == code.lower() for code in traits.codes)
+    assert set(traits.teachable) <= set(traits.codes)
+
+
+def test_a_validator_without_traits_teaches_nothing() -> None:
+    found = plugins.validator_traits("tests.sentinel:finds_sentinel", trusted=["tests.sentinel"])
+    assert found == ValidatorTraits()
+    own = plugins.validator_traits(
+        "tests.validators.own:shouting", trusted=["tests.validators.own"]
+    )
+    assert own.teachable == ("shouts",)
+    with pytest.raises(ConfigError, match="allow it with `--plugin"):
+        plugins.validator_traits("tests.sentinel:finds_sentinel")
+
+
+@pytest.mark.parametrize(
+    ("passed", "severity", "code", "teachable"),
+    [
+        (False, None, "failed", True),
+        (False, "low", "failed", True),
+        (False, "moderate", "failed", False),
+        (False, "high", "failed", False),
+        (True, None, "passed", False),
+        (None, None, "unscored", False),
+    ],
+)
+def test_a_verdict_without_a_code_has_one_and_teaches_only_safe_faults(
+    passed: bool | None, severity: Severity | None, code: str, teachable: bool
+) -> None:
+    verdict = Verdict("mine", "1", passed, None, "any words", severity=severity, teachable=True)
+    assert (verdict.code, verdict.teachable) == (code, teachable)
+    assert Verdict("mine", "1", passed, None, "any words").teachable is False
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
@@ -77,7 +126,7 @@ def test_a_verdict_is_well_formed_on_any_text(name: str, text: str, mode: Mode) 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_response_gives_no_verdict(name: str) -> None:
     verdict = judge(build(name), None, context())
-    assert (verdict.passed, verdict.score, verdict.reason) == (None, None, "no response")
+    assert (verdict.passed, verdict.score, verdict.code) == (None, None, "no_response")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from safegen import plugins
 from safegen.errors import ConfigError
-from safegen.types import GIVEN, Record
+from safegen.recipe import Recipe
+from safegen.types import GIVEN, Record, Verdict
 from safegen.views._columns import ScenarioGroup, View
-from safegen.views.preference import preference
+from safegen.views.preference import always_empty, preference, teaching, why_empty
 from safegen.views.prompt_completion import prompt_completion
 from safegen.views.sft import sft
 from tests.factories import make_draft, make_messages, make_record, make_scenario, make_verdict
@@ -20,10 +24,24 @@ RESERVED = set(
 SECRET = "the words of the spec"
 
 
-def failing(candidate: int, *, by: str = "style", score: float = 0.0, **values: object) -> Record:
-    verdict = make_verdict(by, passed=False, score=score, severity=values.pop("severity", None))
+def failing(
+    candidate: int,
+    *,
+    by: str = "style",
+    score: float = 0.0,
+    teachable: bool = True,
+    **values: object,
+) -> Record:
+    severity = values.pop("severity", None)
+    verdict = make_verdict(by, passed=False, score=score, severity=severity, teachable=teachable)
     draft = make_draft(candidate=candidate, **values)
     return make_record(draft=draft, accepted=False, verdicts=(verdict,))
+
+
+def with_verdict(verdict: Verdict) -> Record:
+    """A draft with a teachable fault and another verdict."""
+    record = failing(1)
+    return replace(record, verdicts=(*record.verdicts, replace(verdict, teachable=False)))
 
 
 def group(*rejected: Record) -> ScenarioGroup:
@@ -79,8 +97,9 @@ def test_chosen_and_rejected_hold_the_answer_turn_alone() -> None:
 @pytest.mark.parametrize(
     "useless",
     [
-        failing(1, by="length_bounds"),
-        failing(1, by="language"),
+        failing(1, teachable=False),
+        with_verdict(make_verdict("judge", passed=None, score=None)),
+        with_verdict(make_verdict("language", passed=False)),
         failing(1, severity="moderate"),
         failing(1, severity="high"),
         failing(1, outcome="truncated"),
@@ -89,10 +108,54 @@ def test_chosen_and_rejected_hold_the_answer_turn_alone() -> None:
         failing(1, response=make_draft().response),
         make_record(draft=make_draft(candidate=1)),
     ],
-    ids="length language moderate high lost empty withheld equal accepted".split(),
+    ids="unteachable undecided mixed moderate high lost empty withheld equal accepted".split(),
 )
 def test_technical_unsafe_lost_and_equal_drafts_make_no_pair(useless: Record) -> None:
     assert preference().rows(group(useless)) == []
+
+
+@pytest.mark.parametrize("name", ["refusal_form", "a_rule_of_mine"])
+@pytest.mark.parametrize("reason", ["", "needless refusal", "declines, then helps"])
+def test_a_pair_depends_on_the_trait_alone(name: str, reason: str) -> None:
+    verdict = make_verdict(name, passed=False, reason=reason, teachable=True)
+    assert len(preference().rows(group(replace(failing(1), verdicts=(verdict,))))) == 1
+    unfit = replace(verdict, teachable=False)
+    assert preference().rows(group(replace(failing(1), verdicts=(unfit,)))) == []
+
+
+def recipe(*, require: list[str], **keys: Any) -> Recipe:
+    return Recipe.model_validate(
+        {"name": "r", "require": require, "plan": {"candidates": 2}} | keys
+    )
+
+
+OWN = "tests.validators.own:shouting"
+REASONS: dict[str, tuple[Recipe, str | None]] = {
+    "one draft": (recipe(require=["style"], plan={}), "set `plan.candidates`"),
+    "none required": (
+        recipe(require=["language"]),
+        "one that `mode_fit`, `refusal_form`, `required_elements` or `style` found wrong: name one in `require`",
+    ),
+    "none named": (
+        recipe(require=["language"], validators=["language"]),
+        "name one in `validators`",
+    ),
+    "one required": (recipe(require=["style"]), None),
+    "my own required": (recipe(require=[OWN], validators=[OWN]), None),
+}
+
+
+@pytest.mark.parametrize(("given", "why"), REASONS.values(), ids=REASONS.keys())
+@pytest.mark.parametrize("trusted", [[], ["tests.validators.own"]], ids=["unknown", "trusted"])
+def test_validators_say_themselves_whether_pairs_can_come_of_them(
+    given: Recipe, why: str | None, trusted: list[str]
+) -> None:
+    found = always_empty(given, trusted=trusted)
+    assert (found is None) == (why is None)
+    assert (why or "") in (found or "")
+    assert (OWN in teaching(given, trusted=trusted)) == (OWN in given.required and bool(trusted))
+    if found is None:
+        assert why_empty(given, trusted=trusted).startswith("no draft beside an accepted one")
 
 
 def test_equal_texts_make_one_pair_and_every_fault_has_its_turn() -> None:
