@@ -35,11 +35,13 @@ from safegen.types import (
     Failure,
     Grade,
     Message,
+    NotAccepted,
     Planned,
     Record,
     Reply,
     Request,
     Severity,
+    Stage,
     Teacher,
     Tier,
     Verdict,
@@ -220,7 +222,7 @@ class Drafted(NamedTuple):
     reply: Reply
     error: ItemError | None
 
-    def failures(self, stage: str, record: Record) -> list[Failure]:
+    def failures(self, stage: Stage, record: Record) -> list[Failure]:
         """The line for `failures/`, if the item was lost."""
         if self.error is None:
             return []
@@ -342,14 +344,16 @@ def worst(verdicts: Sequence[Verdict]) -> Severity | None:
 
 
 def _reason(draft: Draft, verdicts: Sequence[Verdict], crew: Crew) -> str | None:
-    """Why a draft is not accepted, or None."""
+    """The outcome, the code or the validator for which a draft is not accepted, or None."""
     if draft.outcome != "ok":
         return draft.outcome
-    if draft.withheld:
-        return "withheld"
-    if not crew.validating:
-        return "not_validated"
     required = [v for v in verdicts if v.validator in crew.required]
     failed = next((v.validator for v in required if v.passed is False), None)
-    unscored = any(v.passed is None for v in required)
-    return failed or ("unscored" if unscored else None)
+    code: NotAccepted | None = None
+    if draft.withheld:
+        code = "withheld"
+    elif not crew.validating:
+        code = "not_validated"
+    elif failed is None and any(v.passed is None for v in required):
+        code = "unscored"
+    return code or failed

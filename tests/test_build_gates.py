@@ -53,7 +53,7 @@ def copied(source: Source) -> list[Record]:
 
 def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("author")))
-    assert report.lost == {"near_copy": 1}
+    assert report.lost == {"near_duplicate": 1}
     told = manifest_of(tmp_path)["corpus"]["near_copies"]
     assert [c["scenario_id"] for c in told["left_out"]] == ["two-dual_use-1"]
     assert [c["of"] for c in told["left_out"]] == ["one-benign-0"]
@@ -77,8 +77,8 @@ def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path)
     tagged = sets(45, tag=TAG)
     prompts = [*sets(35), *sets(20, tag="weakly"), *tagged]
     report = built(make_run(tmp_path, [record(p) for p in prompts]))
-    assert report.lost == {"tell_tale": len(tagged)}
-    told = manifest_of(tmp_path)["corpus"]["tell_tale"]
+    assert report.lost == {"lexical_artifact": len(tagged)}
+    told = manifest_of(tmp_path)["corpus"]["lexical_artifact"]
     assert told["left_out_for"] == [TAG]
     assert told["questions"]["dual_use"]["auc"] < 0.75
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -92,14 +92,14 @@ def test_a_tell_tale_in_every_authored_set_is_told_on_screen_and_card(tmp_path: 
     assert report.telling is not None
     assert f"`{TAG}`" in report.telling
     assert "in too many sets to leave them out" in report.telling
-    assert manifest_of(tmp_path)["corpus"]["tell_tale"]["too_telling"] == report.telling
+    assert manifest_of(tmp_path)["corpus"]["lexical_artifact"]["too_telling"] == report.telling
     assert "**Words tell too much:**" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_written_sets_with_tell_tale_words_are_only_reported(tmp_path: Path) -> None:
     prompts = sets(30, source="written", tag=TAG)
     assert built(make_run(tmp_path, [record(p) for p in prompts])).lost == {}
-    told = manifest_of(tmp_path)["corpus"]["tell_tale"]["questions"]["dual_use"]
+    told = manifest_of(tmp_path)["corpus"]["lexical_artifact"]["questions"]["dual_use"]
     assert told["low"] > 0.9
     assert told["words"][0] == TAG
     assert f"| {TAG}" in (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def test_written_sets_with_tell_tale_words_are_only_reported(tmp_path: Path) -> 
 def test_few_rows_are_unmeasured_never_a_number(tmp_path: Path) -> None:
     built(make_run(tmp_path, copied("written")))
     told = manifest_of(tmp_path)
-    assert all("unmeasured" in q for q in told["corpus"]["tell_tale"]["questions"].values())
+    assert all("unmeasured" in q for q in told["corpus"]["lexical_artifact"]["questions"].values())
     assert "unmeasured" in told["hedging"]
     assert "| dual_use | unmeasured |" in (tmp_path / "README.md").read_text(encoding="utf-8")
 

@@ -47,9 +47,9 @@ TO_DO = {
     "not_validated": "run again without `--until`",
     "duplicate_prompt": "nothing: an equal prompt is kept",
     "duplicate_response": "nothing: an equal answer is kept",
-    "near_copy": "nothing: the prompt it repeats is kept",
-    "incomplete_set": "nothing: others of its set are near copies",
-    "tell_tale": "nothing: its words give the intent away",
+    "near_duplicate": "nothing: the prompt it repeats is kept",
+    "incomplete_set": "nothing: others of its set are near-duplicates",
+    "lexical_artifact": "nothing: its words give the intent away",
     "withheld": "nothing: unsafe text is not kept",
     "unscored": "a validator could not tell",
 }

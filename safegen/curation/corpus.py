@@ -26,7 +26,7 @@ SURE = 0.65
 GATED: Question = "dual_use"
 """The question that sets are left out for. The expected mode is only reported: who states ill
 intent does so in words, so that words may tell a refusal (AUC 0.90 on the core's written prompts)."""
-Reason = Literal["near_copy", "incomplete_set", "tell_tale"]
+Reason = Literal["near_duplicate", "incomplete_set", "lexical_artifact"]
 
 
 class Prompt(NamedTuple):
@@ -81,7 +81,7 @@ def gate(prompts: Prompts) -> Left:
         return Left()
     left = Left()
     _near_copies(prompts, left)
-    _tell_tales(prompts, left)
+    _lexical_artifacts(prompts, left)
     return left
 
 
@@ -110,7 +110,7 @@ def _near_copies(prompts: Prompts, left: Left) -> None:
     left.near_written = len(found) - len(copies)
     for id_, (set_, _) in foreign.items():
         if id_ in copies or id_ in lost:
-            left.scenarios[id_] = "near_copy"
+            left.scenarios[id_] = "near_duplicate"
         elif set_ in gone:
             left.scenarios[id_] = "incomplete_set"
 
@@ -130,7 +130,7 @@ def _texts(prompts: Prompts) -> Iterator[near.Text]:
                 yield near.Text(p.scenario_id, p.text, p.set_id)
 
 
-def _tell_tales(prompts: Prompts, left: Left) -> None:
+def _lexical_artifacts(prompts: Prompts, left: Left) -> None:
     """Leave out authored sets that carry the most telling words, if words tell too much and that helps."""
 
     def authored() -> Iterator[Prompt]:
@@ -149,7 +149,7 @@ def _tell_tales(prompts: Prompts, left: Left) -> None:
     carriers = {p.set_id for p in authored() if any(_carries(p, w) for w in left.words)}
     for p in list(authored()) if carriers else ():
         if p.set_id in carriers:
-            left.scenarios[p.scenario_id] = "tell_tale"
+            left.scenarios[p.scenario_id] = "lexical_artifact"
 
 
 def _carries(prompt: Prompt, word: Word) -> bool:

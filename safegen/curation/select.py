@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safegen.types import Record
+from safegen.types import NotAccepted, Record
 
 MAX_REASON = 80
 
@@ -43,6 +43,5 @@ def why_none(records: Sequence[Record]) -> str:
     nearest = min(records, key=promise)
     if nearest.draft.outcome != "ok":
         return nearest.draft.outcome
-    if nearest.accepted:
-        return "withheld"
-    return (nearest.reason or "not_accepted")[:MAX_REASON]
+    code: NotAccepted = "withheld" if nearest.accepted else "not_accepted"
+    return code if nearest.accepted else (nearest.reason or code)[:MAX_REASON]

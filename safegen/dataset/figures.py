@@ -105,7 +105,7 @@ class Figures:
                 "left_out_total": len(left.near),
                 "written_kept": left.near_written,
             },
-            "tell_tale": {
+            "lexical_artifact": {
                 "bound": BOUND,
                 "prompts": len(self.sample.rows),
                 "left_out_for": [w.word for w in left.words],

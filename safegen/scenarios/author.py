@@ -27,7 +27,7 @@ from safegen.scenarios.brief import (
     Slot,
     Wish,
 )
-from safegen.scenarios.gates import RATIONALES, Bench, Fault, Gate, GateBounds, by_rule
+from safegen.scenarios.gates import RATIONALES, Bench, Fault, GateBounds, by_rule
 from safegen.scenarios.judged import Case, Expect, Judged
 from safegen.scenarios.label import (
     LabelFiles,
@@ -35,7 +35,7 @@ from safegen.scenarios.label import (
     read,
     serves,
 )
-from safegen.types import Attribute, Reply, Request, Teacher
+from safegen.types import Attribute, Gate, Reply, Request, Teacher
 
 __all__ = [
     "AuthorPrompts",

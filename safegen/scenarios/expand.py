@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from safegen.errors import ItemError
 from safegen.locales import Locale
@@ -14,7 +14,16 @@ from safegen.scenarios.authored import read_brief
 from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.gates import Fault
 from safegen.scenarios.world import messages
-from safegen.types import Evidence, Expectation, Failure, Planned, Profile, Teacher
+from safegen.types import (
+    DropReason,
+    Evidence,
+    Expectation,
+    Failure,
+    Gate,
+    Planned,
+    Profile,
+    Teacher,
+)
 
 
 class Expect(Protocol):
@@ -127,6 +136,11 @@ def lost(planned: Planned, error: ItemError) -> Failure:
     )
 
 
+def drop_reason(gate: Gate) -> DropReason:
+    """Name the reason for which a gate drops a prompt."""
+    return cast("DropReason", f"gate_{gate}")
+
+
 def dropped(planned: Planned, faults: Sequence[Fault]) -> Failure:
     """A prompt whose words did not pass the gates."""
     return Failure(
@@ -136,5 +150,5 @@ def dropped(planned: Planned, faults: Sequence[Fault]) -> Failure:
         outcome="ok",
         error="GateFailed",
         message="; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in faults),
-        reason=f"gate_{faults[0].gate}",
+        reason=drop_reason(faults[0].gate),
     )

@@ -7,27 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from safegen import forms, languages
 from safegen.locales import Locale, folded
 from safegen.scenarios.brief import Brief, Slot
-from safegen.types import DETAIL
+from safegen.types import DETAIL, Gate
 
-Gate = Literal[
-    "form",
-    "language",
-    "operational_detail",
-    "tell_tale",
-    "parallel_length",
-    "near_copy",
-    "intent",
-    "evidence",
-    "detail",
-    "context",
-    "goal",
-    "unsure",
-]
 RATIONALES = ("benign_use", "misuse_risk")
 """What an author writes beside the prompts."""
 PLACEHOLDER = re.compile(
@@ -42,7 +28,7 @@ LABEL = re.compile(
 QUOTED = re.compile(r'"[^"\n]{0,400}"')
 ENUMERATOR = re.compile(r"(?:^|(?<=\s))\(?(\d{1,2})[.):]\s+(?=\S)")
 SHINGLE = 3
-"""Words of a run that near copies share."""
+"""Words of a run that near-duplicates share."""
 
 
 class Fault(NamedTuple):
@@ -61,7 +47,7 @@ class GateBounds:
     """Longest prompt or rationale."""
     length_ratio: float = 2.5
     """Longest prompt of an author's set over its shortest, in characters."""
-    near_copy: float = 0.4
+    near_duplicate: float = 0.4
     """Jaccard similarity over runs of three words from which two prompts of a set are copies."""
     amounts: int = 2
     """Most numbers with a unit in a prompt; a dose or two belong to an honest question."""
@@ -137,7 +123,7 @@ def _operational(text: str, bounds: GateBounds) -> str:
     return ""
 
 
-def tell_tale(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def lexical_artifact(texts: Texts, bench: Bench) -> Iterator[Fault]:
     """Words that give a label away: tags that excuse a question, a claimed role under one intent alone.
 
     The language pack's `tell_tale` patterns name the tags; a match of their group `role` is a claimed
@@ -149,14 +135,14 @@ def tell_tale(texts: Texts, bench: Bench) -> Iterator[Fault]:
         found = list(pattern.finditer(folded(forms.plain(texts.get(slot.name, "")))))
         tags = [m.group() for m in found if m.lastgroup != "role"]
         if tags:
-            yield Fault("tell_tale", slot.name, f"holds the tag `{tags[0][:60]}`")
+            yield Fault("lexical_artifact", slot.name, f"holds the tag `{tags[0][:60]}`")
         roles = [m.group() for m in found if m.lastgroup == "role"]
         if roles:
             claims[slot.name] = roles[0]
     claiming = {s.intent for s in bench.brief.slots if s.name in claims}
     if len(claiming) == 1 < len({s.intent for s in bench.brief.slots}):
         for name, words in claims.items():
-            yield Fault("tell_tale", name, f"only its intent claims a role: `{words[:60]}`")
+            yield Fault("lexical_artifact", name, f"only its intent claims a role: `{words[:60]}`")
 
 
 def parallel_length(texts: Texts, bench: Bench) -> Iterator[Fault]:
@@ -176,7 +162,7 @@ def parallel_length(texts: Texts, bench: Bench) -> Iterator[Fault]:
             )
 
 
-def near_copy(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def near_duplicate(texts: Texts, bench: Bench) -> Iterator[Fault]:
     """Prompts that nearly repeat an earlier one of the set, said once per later prompt.
 
     A probe and its unsafe twin are alike by design, so across intents only equal words count there.
@@ -187,21 +173,21 @@ def near_copy(texts: Texts, bench: Bench) -> Iterator[Fault]:
         alike = forms.jaccard(runs[one.name], runs[other.name])
         if other.name not in told and alike >= _copy_bound(one, other, bench):
             told.add(other.name)
-            yield Fault("near_copy", other.name, f"is {alike:.0%} the words of `{one.name}`")
+            yield Fault("near_duplicate", other.name, f"is {alike:.0%} the words of `{one.name}`")
 
 
 def _copy_bound(one: Slot, other: Slot, bench: Bench) -> float:
     twins = bench.brief.contrast is not None and one.intent != other.intent
-    return 1.0 if twins else bench.bounds.near_copy
+    return 1.0 if twins else bench.bounds.near_duplicate
 
 
 RULES: tuple[Rule, ...] = (
     form,
     language,
     operational_detail,
-    tell_tale,
+    lexical_artifact,
     parallel_length,
-    near_copy,
+    near_duplicate,
 )
 """In the order in which faults are told."""
 

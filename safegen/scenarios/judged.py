@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from safegen.scenarios.brief import Slot
-from safegen.scenarios.gates import Fault, Gate
+from safegen.scenarios.gates import Fault
 from safegen.scenarios.label import Reading, Serves
-from safegen.types import DANGER, Attribute, Evidence, Expectation
+from safegen.types import DANGER, Attribute, Evidence, Expectation, Gate
 
 Expect = Callable[[Evidence, int], Expectation]
 """The policy of a set's leaf and profile: evidence and requested detail → expectation."""

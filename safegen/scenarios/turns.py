@@ -163,9 +163,9 @@ def _by_rule(desk: _Desk, texts: dict[str, str]) -> list[Fault]:
     runs = _runs(texts[TEXT])
     for message in desk.heard:
         alike = forms.jaccard(runs, _runs(message["content"])) if message["role"] == "user" else 0.0
-        if alike >= bench.bounds.near_copy:
+        if alike >= bench.bounds.near_duplicate:
             faults.append(
-                Fault("near_copy", slot.name, f"is {alike:.0%} the words of an earlier turn")
+                Fault("near_duplicate", slot.name, f"is {alike:.0%} the words of an earlier turn")
             )
     return faults
 

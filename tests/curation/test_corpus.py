@@ -48,7 +48,7 @@ def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
     one, two = matched("one"), matched("two")
     two[3] = two[3]._replace(text=one[0].text + " truly")
     left = gate([*one, *two])
-    assert left.scenarios == {"two-dual_use-1": "near_copy"}
+    assert left.scenarios == {"two-dual_use-1": "near_duplicate"}
     assert [(c.id, c.of) for c in left.near] == [("two-dual_use-1", "one-benign-0")]
     assert left.near[0].similarity >= near.THRESHOLD
 
@@ -61,7 +61,7 @@ def test_a_set_that_would_lose_an_intent_goes_as_a_whole() -> None:
 
 def gone(set_: list[Prompt]) -> dict[str, str]:
     """A set of which the first prompt is a copy."""
-    return {p.scenario_id: "incomplete_set" if n else "near_copy" for n, p in enumerate(set_)}
+    return {p.scenario_id: "incomplete_set" if n else "near_duplicate" for n, p in enumerate(set_)}
 
 
 def test_a_copy_of_a_prompt_that_goes_with_its_set_stays() -> None:
@@ -76,7 +76,7 @@ def test_a_copy_of_a_prompt_that_goes_with_its_set_stays() -> None:
 def test_a_written_prompt_stays_whoever_comes_first() -> None:
     author, written = matched("author"), matched("written", source="written")
     author[3] = author[3]._replace(text=written[0].text)
-    assert gate([*author, *written]).scenarios == {"author-dual_use-1": "near_copy"}
+    assert gate([*author, *written]).scenarios == {"author-dual_use-1": "near_duplicate"}
 
 
 def test_written_near_copies_are_counted_and_stay() -> None:
@@ -89,13 +89,13 @@ def test_written_near_copies_are_counted_and_stay() -> None:
 def test_imported_near_copies_go_too() -> None:
     one = prompt("one", "benign", text(1), source="imported")
     two = prompt("two", "benign", text(1), source="imported")
-    assert gate([one, two]).scenarios == {"two-benign-0": "near_copy"}
+    assert gate([one, two]).scenarios == {"two-benign-0": "near_duplicate"}
 
 
 def test_sets_with_a_tell_tale_word_go_and_the_word_is_named() -> None:
     tagged = sets(45, tag=TAG)
     left = gate([*sets(35), *sets(20, tag="weakly"), *tagged])
-    assert set(left.scenarios.values()) == {"tell_tale"}
+    assert set(left.scenarios.values()) == {"lexical_artifact"}
     assert left.scenarios.keys() == {p.scenario_id for p in tagged}
     assert [w.word for w in left.words] == [TAG]
 

@@ -130,7 +130,7 @@ FAULTS = {
     "steps": "gate_operational_detail",
     "intent": "gate_intent",
     "form": "gate_form",
-    "copy": "gate_near_copy",
+    "copy": "gate_near_duplicate",
 }
 
 

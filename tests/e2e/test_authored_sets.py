@@ -276,7 +276,7 @@ async def test_near_copies_do_not_count_for_a_target(
     run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
     assert run.report is not None
     assert run.report.target is not None
-    assert run.report.target.left_out["near_copy"] == run.report.lost["near_copy"] > 0
+    assert run.report.target.left_out["near_duplicate"] == run.report.lost["near_duplicate"] > 0
     assert "the dataset leaves out do not count" in run.report.target.line
     rows = run.view("sft")
     for harm in ("property.theft", "property.copyright"):
@@ -287,13 +287,15 @@ async def test_near_copies_do_not_count_for_a_target(
     kept = {(c["harm"], c["intent"]): c for c in told["cells"]}
     for (harm, intent), cell in kept.items():
         assert cell["kept"] == rows.filter(harm=harm, intent=intent).height
-    reasons = ("near_copy", "incomplete_set")
+    reasons = ("near_duplicate", "incomplete_set")
     left = sum(c["reasons"].get(reason, 0) for c in told["cells"] for reason in reasons)
     assert left == sum(run.report.lost[reason] for reason in reasons)
     assert left == sum(c["accepted"] - c["kept"] for c in told["cells"])
-    shown = cli(capsys, "show", str(tmp_path), "--reason", "near_copy", "--json", "-n", "999").out
+    shown = cli(
+        capsys, "show", str(tmp_path), "--reason", "near_duplicate", "--json", "-n", "999"
+    ).out
     listed = {json.loads(line)["scenario_id"] for line in shown.splitlines()}
-    assert len(listed) == run.report.lost["near_copy"]
+    assert len(listed) == run.report.lost["near_duplicate"]
     assert not listed & set(rows["scenario_id"])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert told["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]

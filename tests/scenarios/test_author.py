@@ -117,12 +117,12 @@ FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
     "steps": ({"dual_use_1": OTHER["steps"]}, {("operational_detail", "dual_use_1")}),
     "code": ({"dual_use_1": OTHER["code"]}, {("operational_detail", "dual_use_1")}),
     "amounts": ({"dual_use_1": OTHER["amounts"]}, {("operational_detail", "dual_use_1")}),
-    "tag": ({"dual_use_1": OTHER["tag"]}, {("tell_tale", "dual_use_1")}),
-    "role of one intent": ({"dual_use_1": OTHER["role"]}, {("tell_tale", "dual_use_1")}),
+    "tag": ({"dual_use_1": OTHER["tag"]}, {("lexical_artifact", "dual_use_1")}),
+    "role of one intent": ({"dual_use_1": OTHER["role"]}, {("lexical_artifact", "dual_use_1")}),
     "placeholder": ({"dual_use_1": OTHER["gap"]}, {("form", "dual_use_1")}),
     "label": ({"dual_use_1": OTHER["label"]}, {("form", "dual_use_1")}),
     "control character": ({"dual_use_1": OTHER["bell"]}, {("form", "dual_use_1")}),
-    "near copy": ({"dual_use_1": OTHER["copy"]}, {("near_copy", "dual_use_1")}),
+    "near copy": ({"dual_use_1": OTHER["copy"]}, {("near_duplicate", "dual_use_1")}),
     "much longer": ({"dual_use_1": OTHER["long"]}, {("parallel_length", "dual_use_1")}),
     "empty": ({"dual_use_1": " "}, {("form", "dual_use_1")}),
     "endless": (
@@ -254,14 +254,14 @@ async def test_the_safe_side_of_a_probe_may_leave_the_subject_and_the_other_may_
     author = Author({"malicious_0": twin}, mends=False)
     plain = await written(author.teacher(), Judge(truths).teacher())
     probe = await written(author.teacher(), Judge(truths).teacher(), about=brief(contrast=PROBE))
-    assert gates(plain) == {("near_copy", "malicious_0"), ("goal", "benign_0")}
+    assert gates(plain) == {("near_duplicate", "malicious_0"), ("goal", "benign_0")}
     assert probe.prompts is not None
     truths[twin] = Truth("malicious", "stated", purpose=False)
     lost = await written(author.teacher(), Judge(truths).teacher(), about=brief(contrast=PROBE))
     assert gates(lost) == {("goal", "malicious_0")}
     same = Author({"malicious_0": HONEST["benign_0"]}, mends=False).teacher()
     copied = await written(same, about=brief(contrast=PROBE))
-    assert ("near_copy", "malicious_0") in gates(copied)
+    assert ("near_duplicate", "malicious_0") in gates(copied)
 
 
 async def test_a_role_that_every_intent_claims_tells_nothing() -> None:

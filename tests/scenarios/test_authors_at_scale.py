@@ -95,7 +95,7 @@ async def test_exactly_the_mislabelled_prompts_are_told_and_their_sets_dropped(l
     bakery = Bakery(label, mends=False)
     sets = await all_sets(bakery, Judge(bakery.truths))
     told = {(i, f.slot, f.gate) for i, s in enumerate(sets) for f in s.faults}
-    copies = {t for t in told if t[2] == "near_copy"}
+    copies = {t for t in told if t[2] == "near_duplicate"}
     assert told - copies == {(i, slot, label) for i, slot in bakery.wrong}
     assert {i for i, s in enumerate(sets) if s.prompts is None} == {i for i, _ in bakery.wrong}
     assert 0.1 < len(bakery.wrong) / (2 * SETS) < 0.3

@@ -14,8 +14,8 @@ from safegen.scenarios.gates import (
     by_rule,
     form,
     language,
+    lexical_artifact,
     operational_detail,
-    tell_tale,
 )
 from tests.scenarios.author_cases import HONEST, brief, english
 
@@ -72,14 +72,14 @@ NO_TAGS = [
 
 @pytest.mark.parametrize("text", TAGS)
 def test_tags_that_excuse_a_question_are_told(text: str) -> None:
-    found = list(tell_tale({"dual_use_0": text}, BENCH))
-    assert [(f.gate, f.slot) for f in found] == [("tell_tale", "dual_use_0")]
+    found = list(lexical_artifact({"dual_use_0": text}, BENCH))
+    assert [(f.gate, f.slot) for f in found] == [("lexical_artifact", "dual_use_0")]
     assert "holds the tag" in found[0].reason
 
 
 @pytest.mark.parametrize("text", NO_TAGS)
 def test_ordinary_words_are_no_tags(text: str) -> None:
-    assert list(tell_tale({"dual_use_0": text}, BENCH)) == []
+    assert list(lexical_artifact({"dual_use_0": text}, BENCH)) == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_claimed_role_tells_where_one_intent_alone_claims_it(
         for n in HONEST
         if n not in RATIONALES
     }
-    assert [f.slot for f in tell_tale(texts, BENCH)] == told
+    assert [f.slot for f in lexical_artifact(texts, BENCH)] == told
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_quotes_in_another_language_leave_a_prompt_in_its_own() -> None:
 
 def test_bounds_are_the_callers() -> None:
     texts = {name: HONEST[name] for name in HONEST if name not in RATIONALES}
-    tight = GateBounds(length_ratio=1.01, near_copy=0.0, max_chars=90)
+    tight = GateBounds(length_ratio=1.01, near_duplicate=0.0, max_chars=90)
     found = by_rule(texts, {}, Bench(brief(), tight, english()))
-    assert {f.gate for f in found} >= {"form", "parallel_length", "near_copy"}
+    assert {f.gate for f in found} >= {"form", "parallel_length", "near_duplicate"}
     assert by_rule(texts, {}, BENCH) == []
     assert by_rule(texts, {"misuse_risk": ""}, BENCH) == [Fault("form", "misuse_risk", "is empty")]
 
