@@ -54,7 +54,7 @@ def copied(source: Source) -> list[Record]:
 def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("author")))
     assert report.lost == {"near_duplicate": 1}
-    told = manifest_of(tmp_path)["corpus"]["near_copies"]
+    told = manifest_of(tmp_path)["corpus"]["near_duplicates"]
     assert [c["scenario_id"] for c in told["left_out"]] == ["two-dual_use-1"]
     assert [c["of"] for c in told["left_out"]] == ["one-benign-0"]
     assert "1 authored or imported prompts nearly repeat" in (tmp_path / "README.md").read_text()
@@ -64,7 +64,7 @@ def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
 def test_written_near_copies_stay_and_nobody_looks_for_them(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("written")))
     assert report.lost == {}
-    assert manifest_of(tmp_path)["corpus"]["near_copies"]["written_kept"] is None
+    assert manifest_of(tmp_path)["corpus"]["near_duplicates"]["written_kept"] is None
 
 
 def test_a_copy_of_a_prompt_without_an_accepted_answer_stays(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class Figures:
     def _corpus(self) -> dict[str, object]:
         left = self.left
         return {
-            "near_copies": {
+            "near_duplicates": {
                 "threshold": near.THRESHOLD,
                 "left_out": [
                     {"scenario_id": c.id, "of": c.of, "similarity": round(c.similarity, 4)}
