@@ -64,7 +64,7 @@ def build(
     *,
     taxonomy_version: str,
     policies: Sequence[Policy],
-    fingerprints: Mapping[str, str],
+    fingerprints: Mapping[str, Mapping[str, str]],
     trusted: Sequence[str] = (),
     given: Yardsticks | None = None,
 ) -> BuildReport:
@@ -75,7 +75,7 @@ def build(
         recipe: decides views, split shares, name and version.
         taxonomy_version: the version, or `name@version`.
         policies: the specs that the records were made under.
-        fingerprints: SHA-256 of each asset used, by name, for the manifest.
+        fingerprints: SHA-256 of each asset used, by kind and name, for the manifest.
         trusted: modules that views may be imported from.
         given: what figures beyond counts are computed with.
 

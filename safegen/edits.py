@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from safegen.frozen import policies_of
-from safegen.inputs import Inputs
+from safegen.inputs import POLICY, Inputs, SnapshotKey
 from safegen.policy.diff import Affected, affected
 from safegen.policy.mode import expect_of
 from safegen.policy.spec import policy_for
@@ -59,6 +59,6 @@ def _anew(planned: Iterable[Planned], inputs: Inputs) -> Iterable[Planned]:
         yield replace(item, expectation=expectation)
 
 
-def only_policies(differing: Sequence[str]) -> bool:
+def only_policies(differing: Sequence[SnapshotKey]) -> bool:
     """Whether nothing but policy specs differs from what began a run."""
-    return bool(differing) and all(key.startswith("policy ") for key in differing)
+    return bool(differing) and all(key.kind == POLICY for key in differing)

@@ -5,6 +5,7 @@
         ConfigError        a file or an option says something that cannot be
         AssetNotFound      a name that no file carries
         RecipeMismatch     a run folder that another recipe began
+        FormatMismatch     a run folder that another version of safegen writes and reads
       RunError      the run cannot go on          exit 1, message only
         TeacherRejected    the endpoint will not serve us: key, model, address
         BudgetSpent        the recipe's own limit is reached
@@ -44,6 +45,10 @@ class AssetNotFound(UserError):
 
 class RecipeMismatch(UserError):
     """The run folder was begun by another recipe."""
+
+
+class FormatMismatch(UserError):
+    """The run folder has a format that this version does not read."""
 
 
 KEPT = ", answers so far are kept"

@@ -79,6 +79,7 @@ class FolderState:
     shards: int = 0
     shards_done: int = 0
     differing: tuple[str, ...] = ()
+    """Keys and files that are not those that began the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +288,9 @@ def _check_key_name(variable: object) -> None:
 def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
     if not folder.recipe.exists():
         return FolderState(folder.output, "new")
-    differing = tuple(differences(folder, inputs))
-    if differing and not only_policies(differing):
+    keys = differences(folder, inputs)
+    differing = tuple(str(key) for key in keys)
+    if differing and not only_policies(keys):
         return FolderState(folder.output, "refused", differing=differing)
     if not folder.plan(0).exists():
         return FolderState(folder.output, "resumes")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, RootModel, ValidationError
 
 from safegen import locales, taxonomy, yamlfile
 from safegen.errors import AssetNotFound, StoreDamaged, UserError
-from safegen.inputs import Basis, Inputs
+from safegen.inputs import POLICY, Basis, Fingerprints, Inputs, SnapshotKey
 from safegen.locales import Locale
 from safegen.policy import spec
 from safegen.policy.spec import Policy, Source, Spec
@@ -42,9 +42,9 @@ class Thawed(Basis):
     """What a run was made with, read from its folder."""
 
     axes: Axes
-    fingerprints: Mapping[str, str]
+    fingerprints: Fingerprints
     """SHA-256 of each file that was found when it was made, by kind and name."""
-    differing: tuple[str, ...] = ()
+    differing: tuple[SnapshotKey, ...] = ()
     """What is at hand under the same name and says something else."""
 
     @property
@@ -52,10 +52,10 @@ class Thawed(Basis):
         """One line on what differs and on the way to adopt it; None where nothing does."""
         if not self.differing:
             return None
-        policies = all(name.startswith("policy ") for name in self.differing)
+        policies = all(key.kind == POLICY for key in self.differing)
         way = "generate` with the recipe adopts" if policies else "generate --replan` plans anew by"
         return (
-            f"this run was made with another {', '.join(self.differing)} than the one here; what is"
+            f"this run was made with another {', '.join(k.quoted for k in self.differing)} than the one here; what is"
             f" shown is by its own, and `safegen {way} the edit"
         )
 
@@ -115,12 +115,14 @@ def basis(
         UserError: an older run whose files cannot be found or read.
     """
     kept: Kept = folder.frozen()
-    found: list[tuple[str, bool]] = []
+    found: list[tuple[SnapshotKey, bool]] = []
     tree = _tree(folder, kept, recipe, found)
     policies = _policies(folder, kept, recipe, found)
     locale = _locale(folder, kept, recipe, found)
     axes = _axes(folder, kept)
-    found.append(("axes", _at_hand(axes_file.load, lambda here: here == axes)[1]))
+    found.append(
+        (SnapshotKey("axes", "axes"), _at_hand(axes_file.load, lambda here: here == axes)[1])
+    )
     return Thawed(
         recipe=recipe,
         tree=tree,
@@ -129,22 +131,24 @@ def basis(
         axes=axes,
         own=own,
         trusted=tuple(trusted),
-        fingerprints={k: v for k, v in kept["digests"].items() if k not in Recipe.model_fields},
-        differing=tuple(dict.fromkeys(name for name, same in found if not same)),
+        fingerprints=kept["fingerprints"],
+        differing=tuple(dict.fromkeys(key for key, same in found if not same)),
     )
 
 
-def _tree(folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[str, bool]]) -> Taxonomy:
+def _tree(
+    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+) -> Taxonomy:
     if kept.get("taxonomy") is None:
         return taxonomy.load(recipe.taxonomy)
     file = _read(folder, "taxonomy", TaxonomyFile, kept["taxonomy"])
     here, same = _at_hand(lambda: taxonomy.load(recipe.taxonomy), lambda tree: tree.file == file)
-    found.append((f"taxonomy `{file.taxonomy}`", same))
+    found.append((SnapshotKey("taxonomy", file.taxonomy), same))
     return here or Taxonomy(file, folder.root / "taxonomy.yaml")
 
 
 def _policies(
-    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[str, bool]]
+    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
 ) -> tuple[Policy, ...]:
     chains = _chains(folder, kept)
     if not chains:
@@ -156,7 +160,7 @@ def _policies(
         )
         policies.append(here or policy)
         edited = [] if same else _edited(name, policy)
-        found += [(f"policy `{one}`", False) for one in edited]
+        found += [(SnapshotKey(POLICY, one), False) for one in edited]
     return tuple(policies)
 
 
@@ -170,12 +174,14 @@ def _edited(name: str, kept: Policy) -> list[str]:
     return edited if edited else [kept.spec.policy]
 
 
-def _locale(folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[str, bool]]) -> Locale:
+def _locale(
+    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+) -> Locale:
     if kept.get("locale") is None:
         return locales.load(recipe.locales[0])
     locale = _read(folder, "locale", Locale, kept["locale"])
     _, same = _at_hand(lambda: locales.load(recipe.locales[0]), lambda here: here == locale)
-    found.append((f"locale `{locale.locale}`", same))
+    found.append((SnapshotKey("locale", locale.locale), same))
     return locale
 
 

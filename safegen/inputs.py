@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from safegen import assets, locales, plugins, prompts, taxonomy
 from safegen import recipe as recipes
@@ -29,8 +30,39 @@ PLACES = {
     "labeller": ("judges", "labellers"),
 }
 """Where a role stands in a recipe."""
-KINDS = {"prompt": "prompts", "axes": "axes", "scripts": "scripts"}
-"""Kind of asset by the word that a fingerprint begins with."""
+KINDS: Mapping[str, str] = {"prompt": "prompts", "axes": "axes", "scripts": "scripts"}
+"""Kind of asset by kind of fingerprint."""
+
+
+Fingerprints = Mapping[str, Mapping[str, str]]
+"""SHA-256 of each file that was found, by kind and name."""
+RECIPE, POLICY = "recipe", "policy"
+
+
+class SnapshotKey(NamedTuple):
+    """A part of a run's snapshot: a key of the recipe, or a file that the run was made with."""
+
+    kind: str
+    """`recipe` for a key of it; else the kind of a fingerprint, such as `policy`."""
+    name: str
+
+    def __str__(self) -> str:
+        return self.name if self.kind in (RECIPE, self.name) else f"{self.kind} {self.name}"
+
+    @property
+    def quoted(self) -> str:
+        """The kind with the name in backticks, for people."""
+        return self.name if self.kind in (RECIPE, self.name) else f"{self.kind} `{self.name}`"
+
+
+def snapshot_keys(digests: Mapping[str, str], fingerprints: Fingerprints) -> dict[SnapshotKey, str]:
+    """Map each part of a snapshot to its digest."""
+    keys = {SnapshotKey(RECIPE, name): digest for name, digest in digests.items()}
+    return keys | {
+        SnapshotKey(kind, name): digest
+        for kind, files in fingerprints.items()
+        for name, digest in files.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,22 +111,23 @@ class Inputs(Basis):
     named: recipes.Named = field(default_factory=recipes.Named)
 
     @property
-    def fingerprints(self) -> dict[str, str]:
+    def fingerprints(self) -> Fingerprints:
         """SHA-256 of each file that was found, by kind and name."""
-        found = {
-            f"taxonomy {self.tree.file.taxonomy}": file_sha256(self.tree.path),
-            f"locale {self.locale.locale}": digest(self.locale.model_dump(mode="json")),
-            "prompt draft": self.draft_prompt.sha256,
-            "prompt revise": self.revise_prompt.sha256,
+        found: dict[str, dict[str, str]] = {
+            "taxonomy": {self.tree.file.taxonomy: file_sha256(self.tree.path)},
+            "locale": {self.locale.locale: digest(self.locale.model_dump(mode="json"))},
+            "prompt": {"draft": self.draft_prompt.sha256, "revise": self.revise_prompt.sha256},
         }
         for kind, names in self._written().items():
-            for name in names:
-                found[f"{kind} {name}"] = file_sha256(assets.inside(self.tree.path.parent, name))
+            paths = {name: assets.inside(self.tree.path.parent, name) for name in names}
+            if paths:
+                found[kind] = {name: file_sha256(path) for name, path in paths.items()}
         for kind, name in self._asked():
-            found[f"{kind} {name}"] = file_sha256(assets.find(KINDS[kind], name))
+            sha256 = file_sha256(assets.find(KINDS[kind], name))
+            found.setdefault(kind, {})[name] = sha256
         if self.own is not None:
-            found["prompts"] = self.own.digest
-        return found | {f"policy {p.spec.policy}": p.policy_id for p in self.policies}
+            found["prompts"] = {"prompts": self.own.digest}  # a renamed file is the same file
+        return found | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
 
     def _written(self) -> dict[str, tuple[str, ...]]:
         """The taxonomy's files that the plan reads, by kind."""

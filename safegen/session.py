@@ -14,7 +14,7 @@ from safegen import __version__, edits, languages
 from safegen import frozen as frozen_files
 from safegen.crew import at_work, check_labellers
 from safegen.errors import DiskFailed, RecipeMismatch, UserError
-from safegen.inputs import Inputs
+from safegen.inputs import RECIPE, Inputs, SnapshotKey, snapshot_keys
 from safegen.progress import Progress
 from safegen.recipe import Recipe
 from safegen.scenarios import axes as axes_file
@@ -57,6 +57,7 @@ def open_folder(folder: RunFolder) -> Lock:
     """Make the run folder and take it for this process."""
     from safegen.store.parquet import disk_failed
 
+    folder.refuse_other_format()
     try:
         folder.refuse_foreign()
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,8 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     planned = folder.plan(0).exists()
     frozen = {
         "recipe": inputs.recipe.model_dump(mode="json"),
-        "digests": inputs.recipe.digests() | inputs.fingerprints,
+        "digests": inputs.recipe.digests(),
+        "fingerprints": inputs.fingerprints,
         **frozen_files.told(inputs, frozen_files.axes_of(folder) if planned else axes_file.load()),
         "safegen": __version__,
     }
@@ -104,13 +106,17 @@ def refreeze(folder: RunFolder, basis: frozen_files.Thawed) -> None:
         RecipeMismatch: a key that decides what is asked or judged differs.
     """
     before, now = folder.frozen(), basis.recipe.digests()
-    differing = [k for k, digest in now.items() if before["digests"].get(k, digest) != digest]
+    differing = [
+        SnapshotKey(RECIPE, k)
+        for k, digest in now.items()
+        if before["digests"].get(k, digest) != digest
+    ]
     if differing:
         raise mismatch(folder, differing)
     folder.freeze(before | {"recipe": basis.recipe.model_dump(mode="json")})
 
 
-def mismatch(folder: RunFolder, differing: Sequence[str]) -> RecipeMismatch:
+def mismatch(folder: RunFolder, differing: Sequence[SnapshotKey]) -> RecipeMismatch:
     """The error that names what differs from what began a run."""
     return RecipeMismatch(
         f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
@@ -118,10 +124,11 @@ def mismatch(folder: RunFolder, differing: Sequence[str]) -> RecipeMismatch:
     )
 
 
-def differences(folder: RunFolder, inputs: Inputs) -> list[str]:
+def differences(folder: RunFolder, inputs: Inputs) -> list[SnapshotKey]:
     """Keys and files that are not those that began the run."""
-    before = folder.frozen()["digests"]
-    now = inputs.recipe.digests() | inputs.fingerprints
+    kept = folder.frozen()
+    before = snapshot_keys(kept["digests"], kept["fingerprints"])
+    now = snapshot_keys(inputs.recipe.digests(), inputs.fingerprints)
     return [key for key in {**now, **before} if before.get(key) != now.get(key)]
 
 

@@ -44,7 +44,7 @@ def pairs(start: int, stop: int) -> list[Record]:
 
 
 def built(run: RunFolder, recipe: Recipe = RECIPE, **values: Any) -> BuildReport:
-    given: dict[str, Any] = {"policies": [policy()], "fingerprints": {"policies/base": "0"}}
+    given: dict[str, Any] = {"policies": [policy()], "fingerprints": {"policy": {"base": "0"}}}
     return build(run, recipe, taxonomy_version="1.0.0", **given | values)
 
 

@@ -176,7 +176,7 @@ def compose(
     run: RunFolder,
     recipe: Recipe,
     taxonomy: str,
-    fingerprints: Mapping[str, str],
+    fingerprints: Mapping[str, Mapping[str, str]],
     views: Mapping[str, View],
     files: Mapping[str, FileEntry],
 ) -> dict[str, object]:

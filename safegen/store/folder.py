@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from safegen.errors import ConfigError, StoreDamaged
+from safegen.errors import ConfigError, FormatMismatch, StoreDamaged
 from safegen.store import parquet
 from safegen.store.columns import record_of, record_row, record_schema
 from safegen.types import Failure, Outcome, Record
 
+FORMAT = 1
+"""Format of the run folder. Raise it with every change that an earlier state of safegen cannot read."""
 DATASET_PARTS = ("data", "policies", "README.md", ".gitattributes", "manifest.json")
 """What a dataset consists of, in the order in which it is swapped in."""
 
@@ -83,21 +85,34 @@ class RunFolder:
                     " or move it away"
                 )
 
-    def frozen(self) -> dict[str, dict[str, Any]]:
-        """The recipe that began the run: `recipe` as resolved and `digests` of its parts.
+    def refuse_other_format(self) -> None:
+        """Stop before a folder of another format is changed; one without a readable snapshot passes.
 
         Raises:
+            FormatMismatch: the folder states another format, or none as older ones do.
+        """
+        _check_format(self.recipe, _quietly_read(self.recipe))
+
+    def frozen(self) -> dict[str, dict[str, Any]]:
+        """The recipe that began the run: `recipe` as resolved, `digests` of its keys, `fingerprints`.
+
+        Raises:
+            FormatMismatch: the folder states another format, or none as older ones do.
             StoreDamaged: missing or not what `generate` writes.
         """
         remedy = "restore it, or run again with `--replan`: replies are kept"
         told = read_json(self.recipe, remedy=remedy)
-        if not all(isinstance(told.get(name), dict) for name in ("recipe", "digests")):
+        _check_format(self.recipe, told)
+        fingerprints = told.get("fingerprints")
+        if not all(isinstance(told.get(name), dict) for name in ("recipe", "digests")) or not (
+            _is_nested(fingerprints)
+        ):
             raise StoreDamaged(f"`{self.recipe}` is not what safegen writes; {remedy}")
         return told
 
     def freeze(self, frozen: dict[str, Any]) -> None:
-        """Write `recipe.json`, unless it says the same already."""
-        keep_json(self.recipe, frozen)
+        """Write `recipe.json` with the format number, unless it says the same already."""
+        keep_json(self.recipe, frozen | {"format": FORMAT})
 
     def records(self, shard: int) -> Path:
         """Every draft of a shard with its verdicts."""
@@ -194,6 +209,28 @@ class RunFolder:
         self.records(shard).unlink(missing_ok=True)
         self.drafts(shard).unlink(missing_ok=True)
         self.failures(shard).unlink(missing_ok=True)
+
+
+def _check_format(path: Path, snapshot: Mapping[str, Any]) -> None:
+    number = snapshot.get("format")
+    # An older snapshot has a recipe and no number; any other file without one is damage.
+    if number is None and not isinstance(snapshot.get("recipe"), dict):
+        return
+    if type(number) is int and number == FORMAT:
+        return
+    has = "no format number" if number is None else f"format `{str(number)[:40]}`"
+    by = snapshot.get("safegen")
+    version = f" (version `{by[:40]}`)" if isinstance(by, str) else ""
+    raise FormatMismatch(
+        f"`{path}` has {has}, and this safegen reads format {FORMAT}; use the safegen that wrote"
+        f" it{version}, or choose another `--output`; nothing in the folder was changed"
+    )
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(names, dict) for names in cast("dict[str, object]", value).values()
+    )
 
 
 def _quietly_read(path: Path) -> dict[str, Any]:

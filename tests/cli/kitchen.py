@@ -10,7 +10,7 @@ import pytest
 
 from safegen.cli import app
 from safegen.recipe import Recipe
-from safegen.store.folder import RunFolder, write_json
+from safegen.store.folder import RunFolder
 from safegen.types import Record
 
 RECIPE = """
@@ -50,5 +50,5 @@ def hand_made(output: Path, records: list[Record]) -> RunFolder:
     run = RunFolder(output)
     run.write_shard(run.records(0), records, [])
     recipe = Recipe(name="kitchen", policies=("security",))
-    write_json(run.recipe, {"recipe": recipe.model_dump(mode="json"), "digests": {}})
+    run.freeze({"recipe": recipe.model_dump(mode="json"), "digests": {}, "fingerprints": {}})
     return run

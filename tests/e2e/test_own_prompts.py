@@ -153,7 +153,7 @@ def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
     assert "Imported prompts stand as their file has them" in card
     manifest = json.loads((workdir / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["imported"]["labellers"] == ["judge"]
-    assert "sets property.yaml" not in manifest["fingerprints"]
+    assert "sets" not in manifest["fingerprints"]
     found = {a["value"]: r for r in records(workdir / "out") for a in r["attributes"]}
     assert set(found) >= PLANNED
     assert {a["axis"]: a["source"] for a in found["also"]["attributes"]} == {

@@ -1,0 +1,141 @@
+"""A run folder of another format is refused by every command, unchanged, and no request is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import safegen
+from safegen import session
+from safegen.errors import FormatMismatch
+from safegen.recipe import Recipe
+from safegen.store.folder import FORMAT, RunFolder
+from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
+from tests.fake_endpoint import FakeEndpoint
+
+SNAPSHOT = Path("out/run/recipe.json")
+
+
+class Made(NamedTuple):
+    output: Path
+    fake: FakeEndpoint
+
+
+@pytest.fixture
+def made(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Made]:
+    """A finished run of `r.yaml` with an endpoint that answers."""
+    with FakeEndpoint(long_answer) as fake:
+        write_recipe(workdir / "r.yaml", fake.url)
+        assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
+        fake.requests.clear()
+        yield Made(workdir / "out", fake)
+
+
+def state(output: Path, **keys: Any) -> None:
+    """Write the snapshot with other keys; None takes one out."""
+    told = json.loads(SNAPSHOT.read_text(encoding="utf-8")) | keys
+    kept = {name: value for name, value in told.items() if value is not None}
+    SNAPSHOT.write_text(json.dumps(kept), encoding="utf-8")
+
+
+COMMANDS = [
+    "generate r.yaml -o out",
+    "generate r.yaml -o out --replan",
+    "generate r.yaml -o out --until expand",
+    "check r.yaml -o out",
+    "build out",
+    "build out --recipe r.yaml",
+    "status out",
+    "retry out",
+    "show out",
+    "show out --why",
+    "coverage out",
+    "policy diff security security --run out",
+    "policy explain 0 --run out",
+]
+OTHERS: dict[str, dict[str, Any]] = {
+    "older": {"format": None, "safegen": "0.0.9"},
+    "newer": {"format": FORMAT + 1, "safegen": "9.9"},
+    "no number": {"format": True, "safegen": None},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("keys", OTHERS.values(), ids=OTHERS.keys())
+def test_a_folder_of_another_format_is_refused_unchanged(
+    command: str, keys: dict[str, Any], made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(made.output, **keys)
+    before = hashes(made.output)
+    said = cli(capsys, *command.split())
+    number = keys["format"]
+    has = "no format number" if number is None else f"has format `{number}`"
+    version = keys["safegen"]
+    by = f"version `{version}`" if version else "the safegen that wrote it"
+    fails(said, 2, has, f"reads format {FORMAT}", by, "choose another `--output`")
+    assert said.out == ""
+    assert hashes(made.output) == before
+    assert made.fake.requests == []
+
+
+def test_a_snapshot_of_another_shape_is_refused_by_its_number(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SNAPSHOT.write_text(json.dumps({"format": 12, "all": []}), encoding="utf-8")
+    before = hashes(made.output)
+    for command in ("generate r.yaml -o out", "status out"):
+        fails(cli(capsys, *command.split()), 2, "format `12`")
+    assert hashes(made.output) == before
+    assert made.fake.requests == []
+
+
+def test_a_library_call_is_refused_too(made: Made) -> None:
+    state(made.output, format=None)
+    before = hashes(made.output)
+    for call in (
+        lambda: safegen.open_run("out"),
+        lambda: safegen.generate("r.yaml", output="out"),
+        lambda: session.ask_anew(RunFolder(Path("out"))),
+    ):
+        with pytest.raises(FormatMismatch):
+            call()
+    assert hashes(made.output) == before
+
+
+def test_a_folder_of_this_format_states_it_and_goes_on(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert json.loads(SNAPSHOT.read_text(encoding="utf-8"))["format"] == FORMAT
+    said = cli(capsys, "generate", "r.yaml", "-o", "out", "--json")
+    assert (said.code, json.loads(said.out)["requests"]) == (0, 0)
+
+
+def test_a_dataset_is_verified_whatever_its_run_is(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(made.output, format=None)
+    before = hashes(made.output)
+    assert cli(capsys, "verify", "out").code == 0
+    assert hashes(made.output) == before
+
+
+def test_fingerprints_are_nested_by_kind(made: Made) -> None:
+    told = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert {"taxonomy", "locale", "prompt", "policy", "sets", "axes"} <= set(told["fingerprints"])
+    assert set(told["fingerprints"]["prompt"]) == {"draft", "revise"}
+    assert "security" in told["fingerprints"]["policy"]
+    assert set(told["digests"]) <= set(Recipe.model_fields)
+    manifest = json.loads((made.output / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["fingerprints"] == told["fingerprints"]
+
+
+@pytest.mark.parametrize("broken", [{"policy": "0"}, [], "0"])
+def test_fingerprints_of_another_shape_are_damage(
+    broken: object, made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(made.output, fingerprints=broken)
+    fails(cli(capsys, "status", "out"), 1, "not what safegen writes", "--replan")
