@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from safegen.types import Outcome
+    from safegen.types import ErrorCode, Outcome
 
 
 class SafegenError(Exception):
@@ -33,6 +33,16 @@ class SafegenError(Exception):
 
 class UserError(SafegenError):
     """The caller fixes the input."""
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        """The text without the key."""
+        self.key = key
+        """Dotted key of the recipe that is wrong, if one is known: `plan.harms`."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
 
 
 class ConfigError(UserError):
@@ -51,19 +61,25 @@ class FormatMismatch(UserError):
     """The run folder has a format that this version does not read."""
 
 
-KEPT = ", answers so far are kept"
-"""How a message about a run ends where the same command goes on."""
-
-
 class RunError(SafegenError):
     """The run cannot go on; what was paid for is kept."""
+
+    def __init__(self, message: str, *, kept: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        """The text without its last words."""
+        self.kept = kept
+        """Whether the message ends by saying that answers so far are kept."""
+
+    def __str__(self) -> str:
+        return f"{self.message}, answers so far are kept" if self.kept else self.message
 
 
 class TeacherRejected(RunError):
     """The endpoint will not serve us: key, permission, model or address."""
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, status: int | None = None, kept: bool = False) -> None:
+        super().__init__(message, kept=kept)
         self.status = status
         """What HTTP said, where it said something."""
 
@@ -88,6 +104,8 @@ class ItemError(SafegenError):
     """One item is lost and recorded; the run goes on."""
 
     outcome: ClassVar[Outcome] = "unavailable"
+    code: ClassVar[ErrorCode] = "ItemError"
+    """What `failures/` records; a subclass of a user's teacher keeps that of its parent."""
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
         super().__init__(message)
@@ -99,33 +117,39 @@ class TeacherUnavailable(ItemError):
     """No answer after all attempts; the same command asks again."""
 
     outcome = "unavailable"
+    code = "TeacherUnavailable"
 
 
 class Truncated(ItemError):
     """The answer was cut at the token limit."""
 
     outcome = "truncated"
+    code = "Truncated"
 
 
 class ContentFiltered(ItemError):
     """The provider withheld the answer (finish reason `content_filter`)."""
 
     outcome = "filtered"
+    code = "ContentFiltered"
 
 
 class Refused(ItemError):
     """The model used the API's refusal field, or sent nothing to keep."""
 
     outcome = "refused"
+    code = "Refused"
 
 
 class Blocked(ItemError):
     """The provider rejected the request itself (HTTP 400, content policy)."""
 
     outcome = "blocked"
+    code = "Blocked"
 
 
 class ParseError(ItemError):
     """The reply does not have the shape that was asked for, also after a repair turn."""
 
     outcome = "malformed"
+    code = "ParseError"

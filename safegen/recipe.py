@@ -184,12 +184,18 @@ class Recipe(Frozen):
             lacks = [] if self.teachers.author else ["a teacher under `teachers.author`"]
             lacks += [] if self.judges.labellers else ["a judge under `judges.labellers`"]
             if lacks:
-                raise ValueError(f"`plan.{keys[0]}` needs {' and '.join(lacks)}")
+                raise yamlfile.KeyProblem(
+                    f"`plan.{keys[0]}` needs {' and '.join(lacks)}", loc=("plan", keys[0])
+                )
         if self.plan.authored_probes and not self.plan.contrast:
-            raise ValueError("`plan.authored_probes` needs types under `plan.contrast`, or `all`")
+            raise yamlfile.KeyProblem(
+                "`plan.authored_probes` needs types under `plan.contrast`, or `all`",
+                loc=("plan", "authored_probes"),
+            )
         if self.plan.authored_dialogues and not self.plan.dialogues:
-            raise ValueError(
-                "`plan.authored_dialogues` needs kinds under `plan.dialogues`, or `all`"
+            raise yamlfile.KeyProblem(
+                "`plan.authored_dialogues` needs kinds under `plan.dialogues`, or `all`",
+                loc=("plan", "authored_dialogues"),
             )
         for what, refs in (("validator", self.validators), ("view", self.views)):
             names = [ref.use for ref in refs]
@@ -200,7 +206,10 @@ class Recipe(Frozen):
         for name in () if self.require == "all" else self.require:
             if name not in names:
                 hint = yamlfile.did_you_mean(name, names)
-                raise ValueError(f"`require` names `{name}`, which is not under `validators`{hint}")
+                raise yamlfile.KeyProblem(
+                    f"`require` names `{name}`, which is not under `validators`{hint}",
+                    loc=("require",),
+                )
         return self
 
     @property
@@ -268,9 +277,8 @@ class Named:
         try:
             yield
         except UserError as e:
-            key = ".".join(name for name in keys if isinstance(name, str))
-            named = str(e) if str(e).startswith(key) else f"{key}: {e}"
-            raise type(e)(f"{self._place(keys)}{named}") from e
+            key = e.key or ".".join(name for name in keys if isinstance(name, str))
+            raise type(e)(f"{self._place(keys)}{key}: {e.message}") from e
 
     def _place(self, keys: Sequence[str | int]) -> str:
         if self._name is None:

@@ -7,7 +7,6 @@ and aliases are refused, and all the mistakes of a file are reported at once.
 from __future__ import annotations
 
 import difflib
-import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,43 @@ class Mark(NamedTuple):
 
     line: int
     column: int
+
+
+class PlacedProblem(NamedTuple):
+    """A mistake of a file; without a place if the parser names none."""
+
+    shown: str
+    """The file as messages call it."""
+    mark: Mark | None
+    message: str
+
+    def __str__(self) -> str:
+        at = f"{self.mark.line}:{self.mark.column}: " if self.mark else ""
+        return f"{self.shown}:{at}{self.message}" if at else f"{self.shown}: {self.message}"
+
+
+class PlacedError(ConfigError):
+    """Mistakes of a file, a line for each."""
+
+    def __init__(
+        self, message: str, *, key: str = "", problems: Sequence[PlacedProblem] = ()
+    ) -> None:
+        super().__init__(message, key=key)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, *problems: PlacedProblem) -> PlacedError:
+        """Make the error of some mistakes; equal ones are named once."""
+        unique = dict.fromkeys(problems)
+        return cls("\n".join(map(str, unique)), problems=tuple(unique))
+
+
+class KeyProblem(ValueError):
+    """A mistake that a model finds in its keys together; `loc` is the key that is shown."""
+
+    def __init__(self, message: str, *, loc: Loc = ()) -> None:
+        super().__init__(message)
+        self.loc = loc
 
 
 @dataclass
@@ -103,8 +139,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
             problems += [(_mark_of(err, tree), _sentence(err, model)) for err in _own(e.errors())]
         except RecursionError:
             problems.append((Mark(1, 1), "nested too deeply"))
-    lines = [f"{shown}:{m.line}:{m.column}: {text}" for m, text in sorted(problems)]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+    raise PlacedError.of(*(PlacedProblem(shown, m, text) for m, text in sorted(problems)))
 
 
 def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
@@ -134,8 +169,10 @@ def compose(text: str, *, shown: str) -> Tree:
         node = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
-        where = f"{mark.line + 1}:{mark.column + 1}: " if mark else ""
-        raise ConfigError(f"{shown}:{where}not valid YAML: {e.problem or e.context}") from e
+        place = Mark(mark.line + 1, mark.column + 1) if mark else None
+        raise PlacedError.of(
+            PlacedProblem(shown, place, f"not valid YAML: {e.problem or e.context}")
+        ) from e
     except yaml.YAMLError as e:
         raise ConfigError(f"{shown}: not valid YAML: {str(e).splitlines()[0]}") from e
     except RecursionError as e:
@@ -154,18 +191,21 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         mark = event.start_mark
-        line = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
+        place = Mark(mark.line + 1, mark.column + 1) if mark else None
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ConfigError(f"{line}: anchors and aliases are not read; write the value out")
+            wrong = "anchors and aliases are not read; write the value out"
+            raise PlacedError.of(PlacedProblem(shown, place, wrong))
         tag = getattr(event, "tag", None)
         if isinstance(tag, str):
-            raise ConfigError(f"{line}: the tag `{tag[:60]}` is not read; write a plain value")
+            wrong = f"the tag `{tag[:60]}` is not read; write a plain value"
+            raise PlacedError.of(PlacedProblem(shown, place, wrong))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{line}: nested too deeply; at most {MAX_DEPTH} levels")
+            wrong = f"nested too deeply; at most {MAX_DEPTH} levels"
+            raise PlacedError.of(PlacedProblem(shown, place, wrong))
 
 
 def _plain(node: yaml.Node, loc: Loc, tree: Tree) -> object:
@@ -225,16 +265,20 @@ def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:
 
 def place(path: Path, loc: Sequence[str | int]) -> str:
     """Where a key of a file stands, as `path:line:column`."""
-    mark = mark_at(compose(read_text(path), shown=str(path)), loc)
+    mark = mark_of(path, loc)
     return f"{path}:{mark.line}:{mark.column}"
 
 
+def mark_of(path: Path, loc: Sequence[str | int]) -> Mark:
+    """Where a key of a file stands."""
+    return mark_at(compose(read_text(path), shown=str(path)), loc)
+
+
 def _mark_of(err: ErrorDetails, tree: Tree) -> Mark:
-    """Where a mistake stands; one of a whole file at the first key that its message names."""
-    if not err["loc"]:
-        for name in re.findall(r"`([\w.]+)`", err["msg"]):
-            if tuple(name.split(".")) in tree.marks:
-                return tree.marks[tuple(name.split("."))]
+    """Where a mistake stands; one of a whole file at the key that its error carries."""
+    error = err.get("ctx", {}).get("error")
+    if not err["loc"] and isinstance(error, KeyProblem):
+        return mark_at(tree, error.loc)
     return mark_at(tree, err["loc"])
 
 
@@ -246,12 +290,18 @@ def _sentence(err: ErrorDetails, model: type[BaseModel]) -> str:
         return f"`{_clip(where)}` is not a known key{did_you_mean(key, keys_at(model, err['loc'][:-1]))}"
     if kind == "missing":
         return f"`{where}` is missing; add it"
-    message = err["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = message_of(err)
     message = _plainly(err) or message[:1].lower() + message[1:]
     if isinstance(given, str | int | float | bool) or given is None:
         shown = "nothing" if given is None else f"`{_clip(str(given))}`"
         return f"`{where}` is {shown}: {message}{_near(err)}"
     return f"`{where}`: {message}" if where else message
+
+
+def message_of(err: ErrorDetails) -> str:
+    """The message of a validator's own error, else pydantic's."""
+    error = err.get("ctx", {}).get("error")
+    return str(error) if isinstance(error, ValueError | AssertionError) else err["msg"]
 
 
 def _plainly(err: ErrorDetails) -> str | None:
@@ -293,13 +343,18 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
         yield from _models(arg)
 
 
+def suggest(given: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that is nearest to a mistyped one; None if none is at least as alike as `cutoff`."""
+    return next(iter(difflib.get_close_matches(given, known, n=1, cutoff=cutoff)), None)
+
+
 def did_you_mean(
     given: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
 ) -> str:
     """A hint for a mistyped name: the nearest known one, at least as alike as `cutoff`, else the known ones."""
-    near = difflib.get_close_matches(given, known, n=1, cutoff=cutoff)
-    if near:
-        return f"; did you mean `{near[0]}`?"
+    near = suggest(given, known, cutoff=cutoff)
+    if near is not None:
+        return f"; did you mean `{near}`?"
     return f"; known: {', '.join(sorted(known))}" if listed and known else ""
 
 

@@ -144,3 +144,21 @@ def test_a_recipe_named_without_its_ending_is_pointed_to(workdir: Path) -> None:
     (workdir / "mine.yaml").write_text("name: a\n", encoding="utf-8")
     with pytest.raises(AssetNotFound, match=r"a file is named with its ending: `mine\.yaml`"):
         recipe.load("mine")
+
+
+def test_a_mistake_is_named_by_the_key_that_its_error_carries() -> None:
+    errors = [
+        ConfigError("`a.b` fits no leaf", key="plan.harms"),
+        ConfigError("plan.harms.yaml: no such file"),
+        ConfigError("no axis `x`"),
+    ]
+    said: list[str] = []
+    for error in errors:
+        with pytest.raises(ConfigError) as told, recipe.Named().at("plan", "harms"):
+            raise error
+        said.append(str(told.value))
+    assert said == [
+        "plan.harms: `a.b` fits no leaf",
+        "plan.harms: plan.harms.yaml: no such file",
+        "plan.harms: no axis `x`",
+    ]

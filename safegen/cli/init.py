@@ -20,6 +20,7 @@ from safegen.cli.tables import write
 from safegen.errors import UserError
 from safegen.fields import Slug
 from safegen.recipe import PluginRef, Recipe
+from safegen.yamlfile import message_of
 
 RECIPE = Path("recipe.yaml")
 SCHEMAS = Path("schemas")
@@ -154,7 +155,7 @@ def _slug(name: str, option: str) -> str:
     try:
         return TypeAdapter[str](Slug).validate_python(name)
     except ValidationError as e:
-        told = e.errors()[0]["msg"].removeprefix("Value error, ")
+        told = message_of(e.errors()[0])
         raise UserError(f"`{option}` is `{name[:80]}`: {told}") from e
 
 

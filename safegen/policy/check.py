@@ -5,7 +5,6 @@ What keeps a spec from loading is in `safegen.policy.lint`; a spec with findings
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -85,12 +84,13 @@ def check(names: Sequence[str], tree: Taxonomy) -> Report:
 def _read(name: str, report: Report) -> Policy | None:
     try:
         return read(name)
+    except yamlfile.PlacedError as e:
+        for shown, mark, message in e.problems:
+            place = Place(Path(shown), *mark) if mark else None
+            report.findings.append(Finding("invalid", message, name, place))
     except ConfigError as e:
-        for line in str(e).splitlines():
-            match = re.fullmatch(r"(.*?):(\d+):(\d+): (.*)", line)
-            place = Place(Path(match[1]), int(match[2]), int(match[3])) if match else None
-            report.findings.append(Finding("invalid", match[4] if match else line, name, place))
-        return None
+        report.findings.append(Finding("invalid", str(e), name, None))
+    return None
 
 
 def covered(policy: Policy, tree: Taxonomy) -> list[Harm]:
@@ -194,7 +194,8 @@ def _strange(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
     if any(policy.covers(harm) for harm in tree.harms):
         return
     for index, name in enumerate(policy.spec.harms):
-        if hint := yamlfile.did_you_mean(name, _names(tree), listed=False, cutoff=NEAR):
+        if yamlfile.suggest(name, _names(tree), cutoff=NEAR) is not None:
+            hint = yamlfile.did_you_mean(name, _names(tree), listed=False)
             yield _no_leaf(tree, index, name, hint)
 
 

@@ -227,7 +227,10 @@ def _parent(source: Source, beside: Path | None) -> Path:
     try:
         return _inherited(source.spec.inherits or "", beside)
     except AssetNotFound as e:
-        raise ConfigError(f"{yamlfile.place(source.path, ('inherits',))}: inherits: {e}") from e
+        mark = yamlfile.mark_of(source.path, ("inherits",))
+        raise yamlfile.PlacedError.of(
+            yamlfile.PlacedProblem(str(source.path), mark, f"inherits: {e}")
+        ) from e
 
 
 def read(name: str) -> Policy:

@@ -144,11 +144,11 @@ def chosen_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
         if not fits:
             hint = did_you_mean(pattern, [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)])
             raise ConfigError(
-                f"plan.harms: `{pattern}` fits no leaf of `{tree.file.taxonomy}`{hint}"
+                f"`{pattern}` fits no leaf of `{tree.file.taxonomy}`{hint}", key="plan.harms"
             )
         if pattern in tree.harms and tree.harms[pattern].red_line:
             raise ConfigError(
-                f"plan.harms: `{pattern}` is a red line and is never expanded; remove it"
+                f"`{pattern}` is a red line and is never expanded; remove it", key="plan.harms"
             )
         chosen.update(fits)
     return {h: harm for h, harm in tree.harms.items() if h in chosen and not harm.red_line}

@@ -247,12 +247,18 @@ def _decoded(told: str, key: str) -> Reply:
 
 
 def _translated(e: Exception, path: Path) -> RunError:
-    name = getattr(e, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
+    if _name_of(e).startswith(
+        ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
+    ):
         return DiskFailed(f"journal `{path}` cannot be written: {e}; what is in it is kept")
     return StoreDamaged(
         f"journal `{path}` cannot be read ({e}); restore it from a copy, or {MOVE_AWAY}"
     )
+
+
+def _name_of(e: Exception) -> str:
+    """SQLite's name of an error; empty if the error is of Python's module itself."""
+    return getattr(e, "sqlite_errorname", "")
 
 
 class Lock:
@@ -269,11 +275,12 @@ class Lock:
                 self._connection.execute("begin exclusive")
                 return
             except sqlite3.Error as e:
-                if time.monotonic() < deadline and "locked" in str(e):
+                busy = _name_of(e).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+                if time.monotonic() < deadline and busy:
                     time.sleep(0.05)
                     continue
                 self._connection.close()
-                if "locked" in str(e):
+                if busy:
                     raise RunError(
                         f"another safegen process works in `{path.parent}`; wait for it"
                     ) from e

@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from safegen.errors import KEPT, BudgetSpent
+from safegen.errors import BudgetSpent
 from safegen.teachers._errors import Again, Caller, translated
 from safegen.types import Reply, Request, Teacher, Usage
 
@@ -66,7 +66,8 @@ class Meter:
         if self._most_tokens is not None and self._uncounted:
             raise BudgetSpent(
                 "the endpoint counts no tokens, so `budget.tokens` bounds nothing; take it out, set"
-                f" `budget.requests`, and run the same command again{KEPT}"
+                " `budget.requests`, and run the same command again",
+                kept=True,
             )
         before = self._before
         earlier = before.prompt_tokens + before.completion_tokens
@@ -78,7 +79,8 @@ class Meter:
             if most is not None and used >= most:
                 raise BudgetSpent(
                     f"the budget of `{most}` {name} is spent; raise `budget.{name}` and run the"
-                    f" same command again{KEPT}"
+                    " same command again",
+                    kept=True,
                 )
         self._requests += 1
         self._retries += retry

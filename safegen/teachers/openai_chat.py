@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from safegen.errors import (
-    KEPT,
     Blocked,
     RunError,
     TeacherRejected,
@@ -31,7 +30,7 @@ OUTAGE = 8
 """Requests that go unanswered in a row, after all their attempts, before the run stops."""
 REFUSALS = 3
 """Refused requests in a row, before any answer, after which it is not the requests but the settings."""
-AGAIN = f"run the same command again{KEPT}"
+AGAIN = "run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,10 +306,10 @@ class Endpoint:
         """Stop the run where the endpoint answers nobody any more: asking on would only lose items."""
         self._unanswered += 1
         if self._unanswered >= OUTAGE:
-            self._reject(f"{told}, {OUTAGE} requests in a row; is it running? {AGAIN}")
+            self._reject(f"{told}, {OUTAGE} requests in a row; is it running? {AGAIN}", kept=True)
 
-    def _reject(self, message: str) -> NoReturn:
-        error = TeacherRejected(message)
+    def _reject(self, message: str, *, kept: bool = False) -> NoReturn:
+        error = TeacherRejected(message, kept=kept)
         self._gate.reject(error)
         raise error from None
 
