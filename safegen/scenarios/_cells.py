@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from safegen.errors import ConfigError
+from safegen.scenarios._faults import RowError, RowFault
 from safegen.scenarios.prompt_files import MAX_NAME, NO_NAME, Raw, is_name
 from safegen.types import Message
 from safegen.yamlfile import did_you_mean
@@ -35,8 +35,8 @@ class Cells:
     raw: Raw
     values: Mapping[str, object]
 
-    def wrong(self, what: str) -> ConfigError:
-        return ConfigError(f"{self.raw.place}: {what}")
+    def wrong(self, code: RowFault, what: str) -> RowError:
+        return RowError(f"{self.raw.place}: {what}", code=code)
 
     def text(self, name: str, *, most: int = LONGEST_TEXT) -> str | None:
         """A text exactly as it stands."""
@@ -44,16 +44,18 @@ class Cells:
         if value is None:
             return None
         if not isinstance(value, str):
-            raise self.wrong(f"`{name}` is no text but {_kind(value)}")
+            raise self.wrong("not_text", f"`{name}` is no text but {_kind(value)}")
         if len(value) > most:
-            raise self.wrong(f"`{name}` has more than {most} characters")
+            raise self.wrong("too_long", f"`{name}` has more than {most} characters")
         return self.encodable(name, value)
 
     def encodable(self, name: str, value: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError as e:
-            raise self.wrong(f"`{name}` holds half a character (a lone surrogate)") from e
+            raise self.wrong(
+                "not_encodable", f"`{name}` holds half a character (a lone surrogate)"
+            ) from e
         return value
 
     def name(self, name: str) -> str | None:
@@ -63,7 +65,7 @@ class Cells:
             return str(value)
         text = self.text(name)
         if text is not None and not is_name(text):
-            raise self.wrong(f"`{name}` {NO_NAME}")
+            raise self.wrong("invalid_name", f"`{name}` {NO_NAME}")
         return text
 
     def choice(self, name: str, allowed: Sequence[T]) -> T | None:
@@ -76,7 +78,7 @@ class Cells:
             return None
         hint = did_you_mean(value, allowed, listed=len(allowed) <= LISTED)
         hint = hint or f"; `safegen taxonomy show TAXONOMY` lists the {len(allowed)} known"
-        raise self.wrong(f"`{name}` is `{value[:60]}`{hint}")
+        raise self.wrong("unknown_value", f"`{name}` is `{value[:60]}`{hint}")
 
     def detail(self) -> int | None:
         """0 to 4, also where a table made text or a fraction of it."""
@@ -85,32 +87,40 @@ class Cells:
             return None
         found = None if isinstance(value, bool) else WHOLE.fullmatch(str(value))
         if found is None:
-            raise self.wrong(f"`detail` is `{str(value)[:60]}`; give a whole number from 0 to 4")
+            raise self.wrong(
+                "invalid_detail",
+                f"`detail` is `{str(value)[:60]}`; give a whole number from 0 to 4",
+            )
         return int(found[1])
 
     def language(self) -> str | None:
         value = self.text("language", most=MAX_NAME)
         if value is not None and not TAG.fullmatch(value):
-            raise self.wrong(f"`language` is `{value[:60]}`; give a BCP-47 tag such as `en`")
+            raise self.wrong(
+                "invalid_language", f"`language` is `{value[:60]}`; give a BCP-47 tag such as `en`"
+            )
         return value
 
 
 def conversation(cells: Cells) -> tuple[Message, ...]:
     given = [name for name in ("prompt", "messages") if name in cells.values]
     if len(given) != 1:
-        both = "has both `prompt` and `messages`; keep one"
-        raise cells.wrong(both if given else "has no `prompt`; write one or leave the row out")
+        if not given:
+            raise cells.wrong("missing_prompt", "has no `prompt`; write one or leave the row out")
+        raise cells.wrong("ambiguous_prompt", "has both `prompt` and `messages`; keep one")
     if given == ["prompt"]:
         if isinstance(cells.values["prompt"], list):
-            raise cells.wrong("`prompt` is a list; a conversation is read from `messages`")
+            raise cells.wrong(
+                "not_text", "`prompt` is a list; a conversation is read from `messages`"
+            )
         text = cells.text("prompt", most=LONGEST) or ""
         found = (Message(role="user", content=text),)
     else:
         found = _several(cells)
     if sum(len(m["content"]) for m in found) > LONGEST:
-        raise cells.wrong(f"`messages` have more than {LONGEST} characters")
+        raise cells.wrong("too_long", f"`messages` have more than {LONGEST} characters")
     if not found[-1]["content"].strip():
-        raise cells.wrong(f"`{given[0]}` is blank")
+        raise cells.wrong("blank_prompt", f"`{given[0]}` is blank")
     return found
 
 
@@ -120,18 +130,25 @@ def _several(cells: Cells) -> tuple[Message, ...]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as e:
-            raise cells.wrong("`messages` is not the JSON of a list of messages") from e
+            raise cells.wrong(
+                "invalid_messages", "`messages` is not the JSON of a list of messages"
+            ) from e
     if not isinstance(value, list) or not value:
-        raise cells.wrong("`messages` is not a list of messages with `role` and `content`")
+        raise cells.wrong(
+            "invalid_messages", "`messages` is not a list of messages with `role` and `content`"
+        )
     turns = [_turn(cells, turn) for turn in cast("list[object]", value)]
     said = [m["role"] for m in turns if m["role"] != "system"]
     if any(m["role"] == "system" for m in turns[1:]):
-        raise cells.wrong("`messages` have a `system` turn that is not the first")
+        raise cells.wrong(
+            "invalid_messages", "`messages` have a `system` turn that is not the first"
+        )
     if said[-1:] != ["user"] or any(
         role != ("user", "assistant")[i % 2] for i, role in enumerate(said)
     ):
         raise cells.wrong(
-            "`messages` must begin and end with a `user` turn, with one `assistant` turn between two"
+            "invalid_messages",
+            "`messages` must begin and end with a `user` turn, with one `assistant` turn between two",
         )
     return tuple(turns)
 
@@ -141,9 +158,13 @@ def _turn(cells: Cells, value: object) -> Message:
     role, content = turn.get("role"), turn.get("content")
     extra = sorted(k for k, v in turn.items() if k not in ("role", "content") and not missing(v))
     if extra:
-        raise cells.wrong(f"`messages` have the key `{extra[0][:60]}`; known: content, role")
+        raise cells.wrong(
+            "invalid_messages", f"`messages` have the key `{extra[0][:60]}`; known: content, role"
+        )
     if not isinstance(content, str):
-        raise cells.wrong(f"`messages` have a `content` that is no text but {_kind(content)}")
+        raise cells.wrong(
+            "invalid_messages", f"`messages` have a `content` that is no text but {_kind(content)}"
+        )
     content = cells.encodable("messages", content)
     if role == "system":
         return Message(role="system", content=content)
@@ -152,7 +173,7 @@ def _turn(cells: Cells, value: object) -> Message:
     if role == "assistant":
         return Message(role="assistant", content=content)
     hint = did_you_mean(str(role), ("system", "user", "assistant"))
-    raise cells.wrong(f"`messages` have the role `{str(role)[:60]}`{hint}")
+    raise cells.wrong("invalid_messages", f"`messages` have the role `{str(role)[:60]}`{hint}")
 
 
 def _kind(value: object) -> str:

@@ -32,7 +32,7 @@ from safegen.types import (
     Scenario,
     Task,
 )
-from safegen.yamlfile import did_you_mean
+from safegen.yamlfile import did_you_mean, suggest
 
 TASKS: tuple[Task, ...] = get_args(Task)
 CHOICES: Mapping[str, Sequence[str]] = {
@@ -106,9 +106,10 @@ def checked_columns(source: OwnPrompts) -> list[str]:
             raise ConfigError(f"{source.path}: no column `{column[:60]}` for `{name}`{hint}")
     mapping = source.mapping
     if not {mapping["prompt"], mapping["messages"]} & set(known):
-        near = did_you_mean("prompt", known, listed=False)
+        near = suggest("prompt", known) is not None
+        hint = did_you_mean("prompt", known) if near else _listed(known)
         raise ConfigError(
-            f"{source.path}: no column `prompt` or `messages`{near or _listed(known)};"
+            f"{source.path}: no column `prompt` or `messages`{hint};"
             " name one with `--column prompt=COLUMN`"
         )
     if source.licence is None and mapping["licence"] not in known:
@@ -186,7 +187,8 @@ def _doubled(cells: Cells, seen: dict[str, int]) -> ConfigError | None:
     if first == number:
         return None
     return cells.wrong(
-        f"id `{(id_ or '')[:60]}` stands in row {first} already; give each row its own"
+        "duplicate_id",
+        f"id `{(id_ or '')[:60]}` stands in row {first} already; give each row its own",
     )
 
 
@@ -211,7 +213,8 @@ def _licence(cells: Cells, source: OwnPrompts) -> str:
     licence = cells.name("licence") or source.licence
     if licence is None:
         raise cells.wrong(
-            "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`"
+            "missing_licence",
+            "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`",
         )
     return licence
 

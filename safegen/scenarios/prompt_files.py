@@ -17,7 +17,7 @@ from typing import IO, NamedTuple, cast
 
 from safegen.errors import ConfigError, StoreDamaged
 from safegen.hashing import digest, file_sha256
-from safegen.scenarios._faults import Faults
+from safegen.scenarios._faults import Faults, RowError, RowFault
 from safegen.store import parquet
 from safegen.yamlfile import did_you_mean
 
@@ -218,10 +218,11 @@ def rows(path: Path, wanted: Collection[str], *, faults: Faults | None = None) -
         yield raw._replace(values={k: v for k, v in raw.values.items() if k in wanted})
 
 
-def _fail(faults: Faults | None, e: ConfigError) -> None:
+def _fail(faults: Faults | None, code: RowFault, message: str) -> None:
+    error = RowError(message, code=code)
     if faults is None:
-        raise e
-    faults.add(e)
+        raise error
+    faults.add(error)
 
 
 def _csv(path: Path, faults: Faults | None) -> Iterator[Raw]:
@@ -237,7 +238,8 @@ def _csv(path: Path, faults: Faults | None) -> Iterator[Raw]:
                 place = f"{path}:{reader.line_num}: row {number}"
                 if len(cells) != len(head):
                     told = f"{place} has {len(cells)} cells and the head has {len(head)};"
-                    _fail(faults, ConfigError(f"{told} quote cells that hold commas or line ends"))
+                    problem = f"{told} quote cells that hold commas or line ends"
+                    _fail(faults, "wrong_cell_count", problem)
                     continue
                 yield Raw(number, place, dict(zip(head, cells, strict=True)))
         except csv.Error as e:
@@ -252,9 +254,14 @@ def _head(path: Path, reader: Iterator[list[str]]) -> list[str]:
 
 
 def _csv_problem(e: csv.Error) -> str:
-    if "field larger" in str(e):
+    if is_too_large(e):
         return f"a cell has more than {csv.field_size_limit()} characters; is a quote left open?"
     return f"not valid CSV ({e}); a quote within a quoted cell is written twice"
+
+
+def is_too_large(e: csv.Error) -> bool:
+    """Tell whether a cell is larger than `csv` reads; the module has no code for it, so its text is matched."""
+    return "field larger" in str(e)
 
 
 def _jsonl(path: Path, faults: Faults | None = None) -> Iterator[Raw]:
@@ -270,11 +277,12 @@ def _jsonl(path: Path, faults: Faults | None = None) -> Iterator[Raw]:
                 value = json.loads(line, object_pairs_hook=_object)
             except (ValueError, RecursionError) as e:
                 told = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-                _fail(faults, ConfigError(f"{place} is not valid JSON ({told}); mend that line"))
+                problem = f"{place} is not valid JSON ({told}); mend that line"
+                _fail(faults, "invalid_json", problem)
                 continue
             if not isinstance(value, dict):
                 told = f"{place} is not a JSON object; write one object on each line"
-                _fail(faults, ConfigError(told))
+                _fail(faults, "not_an_object", told)
                 continue
             yield Raw(number, place, cast("dict[str, object]", value))
 

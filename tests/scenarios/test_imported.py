@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from safegen.hashing import file_sha256
 from safegen.plan_keys import Plan
 from safegen.policy import spec
 from safegen.recipe import Recipe
+from safegen.scenarios._faults import PromptFileError, RowFault
 from safegen.scenarios.blind import Found
 from safegen.scenarios.imported import (
     NO_KNOWLEDGE,
@@ -29,7 +31,7 @@ from safegen.scenarios.imported import (
     checked_rows,
     scenarios,
 )
-from safegen.scenarios.prompt_files import OwnPrompts, given, rows
+from safegen.scenarios.prompt_files import OwnPrompts, given, is_too_large, rows
 from safegen.scenarios.settling import LeftOut, Unlabelled, labels_of
 from safegen.scenarios.world import World
 from safegen.types import Planned
@@ -492,6 +494,40 @@ def test_very_many_mistakes_are_counted_and_the_first_ones_named(tmp_path: Path)
     *named, last = str(told.value).splitlines()
     assert len(named) == 20
     assert last == "and 1,480 more of 1,500 mistakes"
+
+
+FAULTY: dict[str, RowFault] = {
+    "prompt,licence\na,MIT,x\n": "wrong_cell_count",
+    "prompt,licence\n,MIT\n": "missing_prompt",
+    "prompt,licence\n  ,MIT\n": "blank_prompt",
+    "prompt,licence\na,\n": "missing_licence",
+    "prompt,licence,intent\na,MIT,bening\n": "unknown_value",
+    "prompt,licence,detail\na,MIT,9\n": "invalid_detail",
+    "prompt,licence,language\na,MIT,e!\n": "invalid_language",
+    "prompt,licence,id\na,MIT,1\nb,MIT,1\n": "duplicate_id",
+    'messages,licence\n"[1]",MIT\n': "invalid_messages",
+    "messages,prompt,licence\n[],a,MIT\n": "ambiguous_prompt",
+    'prompt,licence\na,MIT\n"open,MIT\n': "unreadable",
+}
+
+
+@pytest.mark.parametrize(("text", "code"), FAULTY.items(), ids=FAULTY.values())
+def test_each_mistake_of_a_row_has_its_code(tmp_path: Path, text: str, code: RowFault) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(text)
+    with pytest.raises(PromptFileError) as told:
+        read_file(path)
+    assert told.value.counts == {code: 1}
+    assert pickle.loads(pickle.dumps(told.value)).counts == {code: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a" * (csv.field_size_limit() + 1), True), ('"a"b', False)]
+)
+def test_only_a_cell_above_the_limit_of_csv_is_too_large(text: str, expected: bool) -> None:
+    with pytest.raises(csv.Error) as told:
+        list(csv.reader([text], strict=True))
+    assert is_too_large(told.value) is expected
 
 
 def test_what_ends_the_reading_comes_after_what_was_found(tmp_path: Path) -> None:
