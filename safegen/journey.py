@@ -33,6 +33,7 @@ from safegen.types import (
     DraftValidator,
     Expectation,
     Failure,
+    FailureStage,
     Grade,
     Message,
     NotAccepted,
@@ -41,7 +42,6 @@ from safegen.types import (
     Reply,
     Request,
     Severity,
-    Stage,
     Teacher,
     Tier,
     Verdict,
@@ -222,7 +222,7 @@ class Drafted(NamedTuple):
     reply: Reply
     error: ItemError | None
 
-    def failures(self, stage: Stage, record: Record) -> list[Failure]:
+    def failures(self, stage: FailureStage, record: Record) -> list[Failure]:
         """The line for `failures/`, if the item was lost."""
         if self.error is None:
             return []
@@ -232,7 +232,7 @@ class Drafted(NamedTuple):
                 draft_id=record.draft.draft_id,
                 stage=stage,
                 outcome=self.error.outcome,
-                error=type(self.error).__name__,
+                error=self.error.code,
                 message=str(self.error),
                 key=self.error.key,
             )

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from safegen.curation.select import promise, why_none
 from safegen.scenarios.coverage import Facts, facts
 from safegen.store import parquet, plan
 from safegen.store.folder import RunFolder
-from safegen.types import Failure, Planned
+from safegen.types import DropReason, Failure, Outcome, Planned
+
+Code = TypeVar("Code", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
     """Counts of what a run lost."""
 
-    items: Mapping[str, int]
+    failed_requests: Mapping[Outcome, int]
     """Requests without a usable answer, by outcome; `retry` asks them anew."""
-    dropped: Mapping[str, int]
+    dropped: Mapping[DropReason, int]
     """Prompts that were never drafted, by the gate or reason that took them."""
 
 
@@ -35,20 +37,20 @@ class Lost(NamedTuple):
     failure: Failure
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> DropReason | Outcome:
         """The gate or reason that dropped it, else the outcome of its request."""
         return self.failure.reason or self.failure.outcome
 
 
 def losses(folder: RunFolder) -> Losses:
     """Count what a run lost."""
-    items, dropped = Counter[str](), dict[str, str]()
+    failed, dropped = Counter[Outcome](), dict[str, DropReason]()
     for _, failure in folder.read_failures():
         if failure.reason is not None:
             dropped.setdefault(failure.scenario_id, failure.reason)
         elif failure.outcome != "ok":
-            items[failure.outcome] += 1
-    return Losses(_sorted(items), _sorted(Counter(dropped.values())))
+            failed[failure.outcome] += 1
+    return Losses(_sorted(failed), _sorted(Counter(dropped.values())))
 
 
 def lost_prompts(folder: RunFolder) -> Iterator[Lost]:
@@ -105,5 +107,5 @@ def _rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
         yield from batch
 
 
-def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+def _sorted(counts: Mapping[Code, int]) -> dict[Code, int]:
     return dict(sorted(counts.items()))

@@ -16,12 +16,24 @@ Tier = Literal["allowed", "sensitive", "restricted", "prohibited"]
 Severity = Literal["none", "negligible", "low", "moderate", "high"]
 Assistance = Literal["A0", "A1", "A2", "A3", "A4"]
 Outcome = Literal["ok", "refused", "filtered", "truncated", "malformed", "blocked", "unavailable"]
+ErrorCode = Literal[
+    "ItemError",
+    "TeacherUnavailable",
+    "Truncated",
+    "ContentFiltered",
+    "Refused",
+    "Blocked",
+    "ParseError",
+    "GateFailed",
+    "NoAnswerBefore",
+]
+"""The kind of a loss, as `failures/` records it."""
 Profile = Literal["public", "minors", "enterprise", "vetted_professional", "agent"]
 Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "transform"]
 Source = Literal["written", "author", "imported"]
 Grade = Literal["demo", "generated"]
 Role = Literal["system", "user", "assistant"]
-Stage = Literal["expand", "draft", "revise"]
+FailureStage = Literal["expand", "draft", "revise"]
 """Where an item was lost."""
 Gate = Literal[
     "form",
@@ -348,9 +360,9 @@ class Failure:
 
     scenario_id: str
     draft_id: str
-    stage: Stage
+    stage: FailureStage
     outcome: Outcome
-    error: str
+    error: ErrorCode
     message: str
     key: str | None = None
     reason: DropReason | None = None

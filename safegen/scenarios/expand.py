@@ -130,7 +130,7 @@ def lost(planned: Planned, error: ItemError) -> Failure:
         draft_id="",
         stage="expand",
         outcome=error.outcome,
-        error=type(error).__name__,
+        error=error.code,
         message=str(error),
         key=error.key,
     )

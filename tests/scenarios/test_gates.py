@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from safegen import taxonomy
@@ -10,6 +12,7 @@ from safegen.scenarios.gates import (
     RULES,
     Bench,
     Fault,
+    Gate,
     GateBounds,
     by_rule,
     form,
@@ -17,6 +20,7 @@ from safegen.scenarios.gates import (
     lexical_artifact,
     operational_detail,
 )
+from safegen.types import DropReason
 from tests.scenarios.author_cases import HONEST, brief, english
 
 BENCH = Bench(brief(), GateBounds(), english())
@@ -177,3 +181,7 @@ def test_each_gate_is_called_by_the_name_of_its_fault() -> None:
     bad = {"benign_0": "[X] " + HONEST["benign_0"]}
     for rule in RULES:
         assert {f.gate for f in rule(bad, BENCH)} <= {rule.__name__}
+
+
+def test_each_gate_has_a_reason_why_a_prompt_is_dropped() -> None:
+    assert set(get_args(DropReason)) == {"no_answer_before", *(f"gate_{g}" for g in get_args(Gate))}
