@@ -268,8 +268,8 @@ def summary(run: Run, lost: Losses) -> dict[str, object]:
     usage = run.usage
     told: dict[str, object] = {
         "output": str(run.output),
-        "lost": dict(lost.items),
-        "never_drafted": dict(lost.dropped),
+        "failed_requests": dict(lost.failed_requests),
+        "dropped": dict(lost.dropped),
         "shards_done": run.asked,
         "requests": usage.requests,
         "cached": usage.cached,
@@ -286,13 +286,13 @@ def summary(run: Run, lost: Losses) -> dict[str, object]:
 def _counts(report: BuildReport) -> dict[str, object]:
     return {
         "planned": report.planned,
-        "made": report.made,
+        "answered": report.answered,
         "accepted": report.accepted,
         "prompts": report.prompts,
         "drafts": report.drafts,
         "drafts_accepted": report.drafts_accepted,
         "rows": {name: dict(splits) for name, splits in report.rows.items()},
-        "dropped": dict(report.lost),
+        "excluded": dict(report.excluded),
         "rejected": dict(report.rejected),
         "by_domain": {name: _yield(found) for name, found in report.by_domain.items()},
         "by_mode": {name: _yield(found) for name, found in report.by_mode.items()},
@@ -304,4 +304,4 @@ def _counts(report: BuildReport) -> dict[str, object]:
 
 
 def _yield(found: Yield) -> dict[str, int]:
-    return found._asdict() | {"lost": found.lost}
+    return found._asdict() | {"excluded": found.excluded}

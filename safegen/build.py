@@ -25,14 +25,14 @@ from safegen.views._columns import ScenarioGroup, View
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build made. Prompts are counted as scenarios: planned = prompts + lost."""
+    """What a build made. Prompts are counted as scenarios: planned = prompts + excluded."""
 
     output: Path
     rows: Mapping[str, Mapping[str, int]]
     """Rows by view and split; an empty view has no splits."""
     planned: int
     """Scenarios of the plan."""
-    made: int
+    answered: int
     """Scenarios with a draft that has an answer."""
     accepted: int
     """Scenarios with an accepted draft."""
@@ -40,7 +40,7 @@ class BuildReport:
     """Scenarios in the dataset."""
     drafts: int
     drafts_accepted: int
-    lost: Mapping[str, int]
+    excluded: Mapping[str, int]
     """Scenarios that are not in the dataset, by reason."""
     by_domain_mode: Mapping[str, Mapping[str, int]]
     """Scenarios in the dataset by domain and expected mode."""
@@ -218,12 +218,12 @@ def _report(run: RunFolder, facts: Facts, figures: Figures, *, changed: bool) ->
         output=run.output,
         rows=facts.rows,
         planned=facts.planned,
-        made=facts.made,
+        answered=facts.answered,
         accepted=facts.accepted,
         prompts=facts.prompts,
         drafts=facts.drafts,
         drafts_accepted=facts.drafts_accepted,
-        lost=dict(sorted(facts.lost.items())),
+        excluded=dict(sorted(facts.excluded.items())),
         by_domain_mode=facts.by_domain_mode(),
         by_domain=facts.yields("domain"),
         by_mode=facts.yields("mode"),

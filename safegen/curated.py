@@ -59,7 +59,7 @@ def curated(run: RunFolder, facts: Facts, figures: Figures) -> Iterator[Scenario
     for shard in shards:
         groups = _grouped(run.read_records(shard))
         for failed in _failed(run, shard, groups, again.shards):
-            facts.lost[failed] += 1
+            facts.excluded[failed] += 1
             seen += 1
         for scenario, own in groups.items():
             if shard in again.shards.get(scenario, ()):
@@ -76,7 +76,7 @@ def curated(run: RunFolder, facts: Facts, figures: Figures) -> Iterator[Scenario
                 yield group
     facts.planned = max(seen, planned)
     if planned > seen:
-        facts.lost["unfinished"] += planned - seen
+        facts.excluded["unfinished"] += planned - seen
 
 
 class Staying(NamedTuple):
@@ -144,15 +144,15 @@ class _Keep:
             facts.draft(record)
         facts.step("seen", records[0])
         if any(r.draft.outcome == "ok" for r in records):
-            facts.made += 1
-            facts.step("made", records[0])
+            facts.answered += 1
+            facts.step("answered", records[0])
         chosen = best(records)
         if chosen is not None:
             facts.accepted += 1
             facts.step("accepted", chosen)
         reason = why_none(records) if chosen is None else self._lost(chosen)
         if chosen is None or reason is not None:
-            facts.lost[reason or ""] += 1
+            facts.excluded[reason or ""] += 1
             if chosen is not None:
                 facts.left_out[chosen.scenario.scenario_id] = reason or ""
             return None

@@ -26,7 +26,7 @@ from safegen.recipe import PluginRef, Recipe
 from safegen.scenarios.blind import Labellers
 from safegen.scenarios.prompt_files import OwnPrompts
 from safegen.scenarios.sets import shards
-from safegen.scenarios.settling import Unlabelled
+from safegen.scenarios.settling import Unlabelled, in_words
 from safegen.store import plan
 from safegen.store.folder import RunFolder
 from safegen.teachers._layers import Meter
@@ -114,7 +114,7 @@ async def _label(
 async def _read(
     desk: Desk, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
 ) -> None:
-    progress = Progress(planned=len(desk.open), what="prompts read")
+    progress = Progress(planned=len(desk.open), stage="labelling")
     if watch:
         watch(progress, meter)
 
@@ -141,7 +141,7 @@ def _write(folder: RunFolder, desk: Desk) -> None:
         return
     first.unlink()
     left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
-    listed = [f"{n} {cause}" for cause, n in sheet.causes().items()]
+    listed = [f"{n} {cause}" for cause, n in in_words(sheet.causes()).items()]
     where = [f"listed in `{folder.unlabelled}`"] if listed else []
     raise UserError(
         f"no row of `{desk.source.name}` can be planned: {', '.join([*listed, *where, *left_out])};"
@@ -157,19 +157,19 @@ def _remedies(sheet: Sheet, *, asked: bool) -> Iterator[str]:
         asked: whether labellers read what was open.
     """
     causes = sheet.causes()
-    if "not labelled" in causes:
+    if "missing_label" in causes:
         yield (
             "fill in the labels"
             if asked
             else ("fill in the labels or name `judges.labellers` in the recipe")
         )
-    if "at odds" in causes:
+    if "contradictory" in causes:
         yield "mend the labels of rows at odds"
-    if "barred" in causes:
+    if "profile_mismatch" in causes:
         yield "give barred rows another `profile`"
     if set(sheet.left_out) - {"duplicate"}:
         yield "widen `plan`"
-    if set(causes) == {"red line"}:
+    if set(causes) == {"red_line"}:
         yield "a red line is never drafted, so such rows can only be taken out"
 
 
@@ -213,7 +213,7 @@ def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
         (item.scenario.domain, item.expectation.mode) for set_ in sheet.sets() for item in set_
     )
     to_read = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
-    waits = {u for u in sheet.unlabelled if u.cause == "not labelled" and u.row in to_read}
+    waits = {u for u in sheet.unlabelled if u.cause == "missing_label" and u.row in to_read}
     return Outlook(
         rows=sheet.rows,
         taken=sheet.taken,

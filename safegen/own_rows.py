@@ -20,7 +20,7 @@ from safegen.scenarios.imported import (
     scenarios,
 )
 from safegen.scenarios.prompt_files import OwnPrompts
-from safegen.scenarios.settling import LABELS, LeftOut, Unlabelled, labels_of, ruled
+from safegen.scenarios.settling import LABELS, Cause, LeftOut, Unlabelled, labels_of, ruled
 from safegen.scenarios.world import World
 from safegen.store import parquet
 from safegen.store.folder import RunFolder, write_json
@@ -131,9 +131,10 @@ class Sheet:
         if self.folder is not None:
             self._tell(self.folder)
 
-    def causes(self) -> dict[str, int]:
+    def causes(self) -> dict[Cause, int]:
         """Listed rows by cause."""
-        return dict(sorted(Counter(str(u.cause) for u in self.unlabelled).items()))
+        counts: Counter[Cause] = Counter(u.cause for u in self.unlabelled)
+        return dict(sorted(counts.items()))
 
     def _ruled_out(self, row: Row, made: list[Planned]) -> list[Profile]:
         asked = {item.scenario.profile for item in made}
@@ -144,7 +145,7 @@ class Sheet:
         """What only the rows together decide."""
         if any(key(exact(item.scenario.messages)) in self.contradicted for item in made):
             told = "a row with equal messages is to be answered otherwise; put what tells them apart into the messages"
-            return Unlabelled(row.number, row.id, LABELS, told, "at odds")
+            return Unlabelled(row.number, row.id, LABELS, told, "contradictory")
         if row.id is None:
             if row.key in self._texts:
                 return LeftOut("duplicate")

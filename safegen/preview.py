@@ -74,7 +74,7 @@ class Preview:
 
     sets: int
     records: tuple[Record, ...]
-    lost: Mapping[str, int]
+    dropped: Mapping[str, int]
     """Prompts without a draft, by reason."""
     ahead: Ahead
 
@@ -110,9 +110,9 @@ async def preview(
         plan.write(folder.plan(0), shards(chosen, candidates=inputs.recipe.plan.candidates))
         await session.work(folder, inputs, until="validate", teachers=teachers, watch=watch)
         records = tuple(r for shard in folder.finished() for r in folder.read_records(shard))
-        lost = Counter(f.reason for _, f in folder.read_failures() if f.reason)
+        dropped = Counter(f.reason for _, f in folder.read_failures() if f.reason)
     ahead = _ahead(size, whole.prompts, records, inputs.recipe)
-    return Preview(len(chosen), records, dict(sorted(lost.items())), ahead)
+    return Preview(len(chosen), records, dict(sorted(dropped.items())), ahead)
 
 
 class _Counted:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["drafting", "labelling"]
 
 
 @dataclass(slots=True)
@@ -17,7 +20,7 @@ class Progress:
     shards_planned: int = 0
     round: int = 0
     """Number of the round that is worked on; 0 is the first."""
-    what: str = "drafts"
-    """What is planned and done."""
+    stage: Stage = "drafting"
+    """What is planned and done: drafts, or prompts that labellers read."""
     resumed: bool = False
     """Whether replies of an earlier session are there; requests that are still the same cost nothing."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
+from typing import Literal
 
 from safegen.covered import counted, draft_rows, planned_rows
 from safegen.curated import Staying, staying
@@ -24,7 +25,7 @@ from safegen.scenarios.dialogues import in_dialogue
 from safegen.scenarios.sets import goals, shards, single_turns
 from safegen.store import plan
 from safegen.store.folder import RunFolder, keep_json, read_json
-from safegen.targets import TargetReport, wanted
+from safegen.targets import StopCode, TargetReport, wanted
 from safegen.types import Planned
 
 LOWEST_RATE = 0.1
@@ -34,6 +35,7 @@ LOWEST_RATE = 0.1
 OTHERS = "give the drafter other models or `plan.styles`"
 NOTHING_LEFT = "nothing is left to ask"
 UNTOLD = "whether anything is left to ask cannot be told: the taxonomy's goals are not at hand"
+SAME_COMMAND = "run the same command again"
 REPLAN = "plan anew with `--replan`; paid replies are kept"
 
 
@@ -41,10 +43,10 @@ REPLAN = "plan anew with `--replan`; paid replies are kept"
 class Decision:
     """Whether a run goes on with another round, and why not."""
 
-    goes_on: bool
-    """Whether another round is due; whether anything is left to ask in it, its plan tells."""
-    why: str
-    way: str = ""
+    code: StopCode
+    reason: str
+    """The code in words, for people."""
+    hint: str = ""
     """What leads on where it stopped short."""
     short: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
     stalled: frozenset[Cell] = frozenset()
@@ -53,6 +55,11 @@ class Decision:
     """The share of asked scenarios that counts, by cell; empty where no round could be due."""
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     """Accepted scenarios that do not count, by reason."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another round is due; its plan says whether anything is left to ask in it."""
+        return self.code == "due"
 
     @property
     def open(self) -> dict[Cell, int]:
@@ -70,7 +77,7 @@ def decide(folder: RunFolder, recipe: Recipe, kept: Staying | None = None) -> De
     """
     target = recipe.target
     if target is None:
-        return Decision(False, "no target")
+        return Decision("no_target", "no target")
     plans, kept = plan.Plans(folder.plans), kept or staying(folder)
     ledger = counted(folder, plans, per=target.per, kept=kept.scenarios)
     found = _decided(folder, target, plans, ledger, kept.scenarios)
@@ -82,25 +89,23 @@ def _decided(
 ) -> Decision:
     short = ledger.shortfall(wanted(target))
     if not short:
-        return Decision(False, "met")
+        return Decision("met", "met")
     if len(folder.finished()) < plans.shards:
-        return Decision(False, "unfinished", "run the same command again", short)
+        return Decision("unfinished", "unfinished", SAME_COMMAND, short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
-        return Decision(False, "items are unavailable", "run the same command again", short)
+        return Decision("unavailable", "items are unavailable", SAME_COMMAND, short)
     stopped = frozenset(cell for cell in _stalled(folder, plans, target, kept) if cell in short)
     if stopped == frozenset(short):
         last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
-        told = f"stalled: its {last} gained these cells nothing"
-        way = f"raise `target.patience`, or {OTHERS} and {REPLAN}"
-        return Decision(False, told, way, short, stopped)
+        reason = f"stalled: its {last} gained these cells nothing"
+        hint = f"raise `target.patience`, or {OTHERS} and {REPLAN}"
+        return Decision("stalled", reason, hint, short, stopped)
     if plans.rounds > target.rounds:
-        told, way = (
-            f"the cap on further rounds ({target.rounds}) is reached",
-            "raise `target.rounds`",
-        )
-        return Decision(False, told, way, short, stopped, _rates(ledger))
-    way = "run the same command again"
-    return Decision(True, "another round is due", way, short, stopped, _rates(ledger))
+        reason = f"the cap on further rounds ({target.rounds}) is reached"
+        hint = "raise `target.rounds`"
+        return Decision("round_limit", reason, hint, short, stopped, _rates(ledger))
+    reason = "another round is due"
+    return Decision("due", reason, SAME_COMMAND, short, stopped, _rates(ledger))
 
 
 def _stalled(
@@ -136,10 +141,11 @@ def settled(folder: RunFolder, inputs: Basis, kept: Staying | None = None) -> Ta
     if target is None:
         return None
     found, plans = decide(folder, inputs.recipe, kept), plan.Plans(folder.plans)
-    if found.rates and (told := _why(folder, inputs, found)):
+    if found.rates and (code := _why_none_is_due(folder, inputs, found)):
         more = "more sets" if inputs.recipe.plan.authored else "sets"
-        way = f"have an author write {more} (`plan.authored`), or {OTHERS}, and {REPLAN}"
-        found = replace(found, why=told, way=way)
+        hint = f"have an author write {more} (`plan.authored`), or {OTHERS}, and {REPLAN}"
+        reason = NOTHING_LEFT if code == "nothing_left" else UNTOLD
+        found = replace(found, code=code, reason=reason, hint=hint)
     cells = {_cell_of(row, target) for row in planned_rows(plans, target.per)}
     return TargetReport(
         accepted=target.accepted,
@@ -148,8 +154,9 @@ def settled(folder: RunFolder, inputs: Basis, kept: Staying | None = None) -> Ta
         short=found.short,
         stalled=found.stalled,
         turns=len(_lacking_turns(folder, plans, target, found.short)),
-        stopped=found.why,
-        way=found.way,
+        stop_code=found.code,
+        stop_reason=found.reason,
+        hint=found.hint,
         left_out=found.left_out,
     )
 
@@ -172,7 +179,9 @@ def _lacking_turns(
     return lacking
 
 
-def _why(folder: RunFolder, inputs: Basis, decided: Decision) -> str | None:
+def _why_none_is_due(
+    folder: RunFolder, inputs: Basis, decided: Decision
+) -> Literal["nothing_left", "unknown"] | None:
     """Why no further round is due; None where one is. Goals that are not at hand were, when the dataset was cut."""
     plans = plan.Plans(folder.plans)
     try:
@@ -180,17 +189,22 @@ def _why(folder: RunFolder, inputs: Basis, decided: Decision) -> str | None:
     except UserError:
         there = folder.stopped.exists()
         kept = read_json(folder.stopped, remedy="delete it") if there else {}
-        if kept.get("at") != _at(plans, decided.short):
-            return UNTOLD
-        left = bool(kept.get("left"))
-    return None if left else NOTHING_LEFT
+        if "stop_code" not in kept or kept.get("at") != _at(plans, decided.short):
+            return "unknown"
+        left = kept["stop_code"] != "nothing_left"
+    return None if left else "nothing_left"
 
 
 def remember(folder: RunFolder, report: TargetReport) -> None:
-    """Keep whether anything was left to ask, once it could be told."""
-    if report.short and report.stopped != UNTOLD:
-        at = _at(plan.Plans(folder.plans), report.short)
-        keep_json(folder.stopped, {"at": at, "left": report.stopped != NOTHING_LEFT})
+    """Keep why no further round was planned, if that could be decided."""
+    if report.short and report.stop_code != "unknown":
+        state = {
+            "at": _at(plan.Plans(folder.plans), report.short),
+            "stop_code": report.stop_code,
+            "stop_reason": report.stop_reason,
+            "hint": report.hint,
+        }
+        keep_json(folder.stopped, state)
 
 
 def _at(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:
@@ -201,7 +215,7 @@ def _at(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:
 def is_due(folder: RunFolder, inputs: Basis) -> bool:
     """Whether `generate` would plan another round, with something left to ask in it."""
     decided = decide(folder, inputs.recipe)
-    return decided.goes_on and _why(folder, inputs, decided) is None
+    return decided.goes_on and _why_none_is_due(folder, inputs, decided) is None
 
 
 def next_round(folder: RunFolder, inputs: Inputs) -> bool:

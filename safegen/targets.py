@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from safegen.recipe import Target
 from safegen.scenarios import coverage
 from safegen.scenarios.coverage import Cell
+
+StopCode = Literal[
+    "no_target",
+    "met",
+    "unfinished",
+    "unavailable",
+    "stalled",
+    "round_limit",
+    "nothing_left",
+    "unknown",
+    "due",
+]
+"""Why no further round was planned; `due` if one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +34,10 @@ class TargetReport:
     """Cells that the plan reaches."""
     short: Mapping[Cell, int]
     """Accepted scenarios that are missing, by cell."""
-    stopped: str
-    way: str = ""
+    stop_code: StopCode
+    stop_reason: str
+    """The code in words, for people."""
+    hint: str = ""
     """What leads on where it stopped short."""
     stalled: frozenset[Cell] = frozenset()
     """Short cells that are asked no more."""
@@ -46,14 +62,14 @@ class TargetReport:
             yield f"accepted ones that the dataset leaves out do not count ({reasons})"
 
     def _why(self) -> Iterator[str]:
-        yield self.stopped
+        yield self.stop_reason
         yield from self._left_out()
-        if self.stalled and not self.stopped.startswith("stalled"):
+        if self.stalled and self.stop_code != "stalled":
             yield f"{len(self.stalled):,} of them gained nothing when last asked"
         if self.turns:
             yield f"{self.turns:,} turns of conversations lack an accepted draft and are not asked again"
-        if self.way:
-            yield self.way
+        if self.hint:
+            yield self.hint
 
     def as_json(self) -> dict[str, object]:
         """For machines."""
@@ -71,8 +87,9 @@ class TargetReport:
                 }
                 for cell, n in sorted(self.short.items())
             ],
-            "stopped": self.stopped,
-            "way": self.way,
+            "stop_code": self.stop_code,
+            "stop_reason": self.stop_reason,
+            "hint": self.hint,
             "turns_not_asked_again": self.turns,
             "left_out": dict(self.left_out),
         }

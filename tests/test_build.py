@@ -203,15 +203,15 @@ def test_everything_planned_is_a_prompt_or_lost_for_a_reason(tmp_path: Path) -> 
     ]
     plan.write(run.plan(0), [planned])
     report = built(run)
-    assert report.lost == {
+    assert report.excluded == {
         "duplicate_prompt": 1,
         "duplicate_response": 1,
         "filtered": 1,
         "style": 1,
         "unfinished": 1,
     }
-    assert (report.planned, report.made, report.accepted, report.prompts) == (6, 4, 3, 1)
-    assert report.planned == report.prompts + sum(report.lost.values())
+    assert (report.planned, report.answered, report.accepted, report.prompts) == (6, 4, 3, 1)
+    assert report.planned == report.prompts + sum(report.excluded.values())
 
 
 def test_an_empty_view_is_left_out_and_said(tmp_path: Path) -> None:

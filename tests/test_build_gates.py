@@ -53,7 +53,7 @@ def copied(source: Source) -> list[Record]:
 
 def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("author")))
-    assert report.lost == {"near_duplicate": 1}
+    assert report.excluded == {"near_duplicate": 1}
     told = manifest_of(tmp_path)["corpus"]["near_duplicates"]
     assert [c["scenario_id"] for c in told["left_out"]] == ["two-dual_use-1"]
     assert [c["of"] for c in told["left_out"]] == ["one-benign-0"]
@@ -63,21 +63,21 @@ def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
 
 def test_written_near_copies_stay_and_nobody_looks_for_them(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("written")))
-    assert report.lost == {}
+    assert report.excluded == {}
     assert manifest_of(tmp_path)["corpus"]["near_duplicates"]["written_kept"] is None
 
 
 def test_a_copy_of_a_prompt_without_an_accepted_answer_stays(tmp_path: Path) -> None:
     records = copied("imported")
     records[0] = replace(records[0], accepted=False, accepted_by=None, reason="style")
-    assert built(make_run(tmp_path, records)).lost == {"style": 1}
+    assert built(make_run(tmp_path, records)).excluded == {"style": 1}
 
 
 def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path) -> None:
     tagged = sets(45, tag=TAG)
     prompts = [*sets(35), *sets(20, tag="weakly"), *tagged]
     report = built(make_run(tmp_path, [record(p) for p in prompts]))
-    assert report.lost == {"lexical_artifact": len(tagged)}
+    assert report.excluded == {"lexical_artifact": len(tagged)}
     told = manifest_of(tmp_path)["corpus"]["lexical_artifact"]
     assert told["left_out_for"] == [TAG]
     assert told["questions"]["dual_use"]["auc"] < 0.75
@@ -88,7 +88,7 @@ def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path)
 
 def test_a_tell_tale_in_every_authored_set_is_told_on_screen_and_card(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [record(p) for p in sets(40, tag=TAG)]))
-    assert report.lost == {}
+    assert report.excluded == {}
     assert report.telling is not None
     assert f"`{TAG}`" in report.telling
     assert "in too many sets to leave them out" in report.telling
@@ -98,7 +98,7 @@ def test_a_tell_tale_in_every_authored_set_is_told_on_screen_and_card(tmp_path: 
 
 def test_written_sets_with_tell_tale_words_are_only_reported(tmp_path: Path) -> None:
     prompts = sets(30, source="written", tag=TAG)
-    assert built(make_run(tmp_path, [record(p) for p in prompts])).lost == {}
+    assert built(make_run(tmp_path, [record(p) for p in prompts])).excluded == {}
     told = manifest_of(tmp_path)["corpus"]["lexical_artifact"]["questions"]["dual_use"]
     assert told["low"] > 0.9
     assert told["words"][0] == TAG
@@ -142,7 +142,9 @@ def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) 
     ]
     run = make_run(tmp_path, records)
     plan.write(run.plan(0), [planned])
-    target = TargetReport(1, ("harm", "intent"), 6, {("fraud.scams", "malicious"): 1}, "stalled")
+    target = TargetReport(
+        1, ("harm", "intent"), 6, {("fraud.scams", "malicious"): 1}, "stalled", "stalled"
+    )
     built(run, given=Yardsticks(tiers=TIERS, target=target))
     told = manifest_of(tmp_path)
     before, after = told["certificate"]["before"], told["certificate"]["after"]
@@ -157,7 +159,7 @@ def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) 
     assert told["target"]["short"] == [
         {"cell": {"harm": "fraud.scams", "intent": "malicious"}, "missing": 1, "stalled": False}
     ]
-    assert told["target"]["stopped"] == "stalled"
+    assert (told["target"]["stop_code"], told["target"]["stop_reason"]) == ("stalled", "stalled")
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"| covered | {before['covered']} | {after['covered']} |" in text
     assert "met in 5 of 6 cells, short by 1 in 1; stalled" in text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -89,7 +90,7 @@ async def test_a_third_of_rejections_is_made_up_for_within_the_cap(tmp_path: Pat
     rounds = plan.Plans(done.folder.plans).rounds
     assert 2 <= rounds <= 6
     assert min(cell_counts(done).values()) >= 3
-    assert (target_of(done).short, target_of(done).stopped) == ({}, "met")
+    assert (target_of(done).short, target_of(done).stop_code) == ({}, "met")
 
 
 async def test_the_order_of_arrival_changes_no_byte_of_the_dataset(tmp_path: Path) -> None:
@@ -131,7 +132,9 @@ async def test_a_prompt_asked_again_is_one_prompt_with_all_its_drafts(tmp_path: 
             drafts.setdefault(record.scenario.scenario_id, []).append(record.draft.candidate)
     assert any(sorted(numbers) == [0, 1] for numbers in drafts.values())
     assert (
-        done.report.planned == len(drafts) == done.report.prompts + sum(done.report.lost.values())
+        done.report.planned
+        == len(drafts)
+        == done.report.prompts + sum(done.report.excluded.values())
     )
     assert done.report.drafts == sum(map(len, drafts.values()))
     rows = done.view("sft")
@@ -144,7 +147,8 @@ async def test_rounds_end_at_the_cap(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(accepted=50, rounds=2), script)
     assert plan.Plans(done.folder.plans).rounds == 3
     report = target_of(done)
-    assert report.stopped == "the cap on further rounds (2) is reached"
+    assert report.stop_code == "round_limit"
+    assert report.stop_reason == "the cap on further rounds (2) is reached"
     assert report.short
     assert f"short by {sum(report.short.values())}" in report.line
 
@@ -153,7 +157,8 @@ async def test_rounds_that_gain_nothing_are_the_last(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(), scripted(lambda _: "Too short."))
     assert plan.Plans(done.folder.plans).rounds == 4
     report = target_of(done)
-    assert report.stopped == "stalled: its last 3 rounds gained these cells nothing"
+    assert report.stop_code == "stalled"
+    assert report.stop_reason == "stalled: its last 3 rounds gained these cells nothing"
     assert report.stalled == set(report.short)
     assert "raise `target.patience`" in report.line
 
@@ -215,22 +220,28 @@ async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> Non
     done = await run(tmp_path, every, scripted(lambda r: answer(r, rejected=0)))
     assert plan.Plans(done.folder.plans).rounds == 1
     report = target_of(done)
-    assert report.stopped == "nothing is left to ask"
-    assert "have an author write sets (`plan.authored`)" in report.way
-    assert "sets_per_harm" not in report.way
+    assert (report.stop_code, report.stop_reason) == ("nothing_left", "nothing is left to ask")
+    state = json.loads(done.folder.stopped.read_text("utf-8"))
+    assert [state[name] for name in ("stop_code", "stop_reason", "hint")] == [
+        report.stop_code,
+        report.stop_reason,
+        report.hint,
+    ]
+    assert "have an author write sets (`plan.authored`)" in report.hint
+    assert "sets_per_harm" not in report.hint
 
 
 async def test_at_the_cap_nobody_is_sent_on_where_nothing_is_left(tmp_path: Path) -> None:
     few = recipe(accepted=500, rounds=1)
     done = await run(tmp_path, few, scripted(lambda r: answer(r, rejected=0)))
     assert plan.Plans(done.folder.plans).rounds == 2
-    assert target_of(done).stopped == "nothing is left to ask"
+    assert target_of(done).stop_code == "nothing_left"
 
 
 async def test_cells_that_stalled_by_the_last_round_are_told_as_stalled(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(rounds=3), scripted(lambda _: "Too short."))
     assert plan.Plans(done.folder.plans).rounds == 4
-    assert target_of(done).stopped == "stalled: its last 3 rounds gained these cells nothing"
+    assert target_of(done).stop_code == "stalled"
 
 
 async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
@@ -238,7 +249,7 @@ async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path)
     shutil.copytree(whole.output, tmp_path / "half")
     half = replace(whole.folder, output=tmp_path / "half")
     half.drop_shard(half.finished()[-1])
-    assert decide(half, recipe()).why.startswith("unfinished")
+    assert decide(half, recipe()).code == "unfinished"
     done = await run(tmp_path / "half", recipe(), scripted(answer))
     assert hashes(done.output / "data") == hashes(whole.output / "data")
     assert hashes(done.folder.plans) == hashes(whole.folder.plans)
@@ -254,10 +265,10 @@ async def test_no_round_is_planned_while_items_are_unavailable(tmp_path: Path) -
 
     first = await run(tmp_path, recipe(), scripted(away))
     assert plan.Plans(first.folder.plans).rounds == 1
-    assert "unavailable" in target_of(first).stopped
+    assert target_of(first).stop_code == "unavailable"
     assert target_of(first).short
     then = await run(tmp_path, recipe(), scripted(answer))
-    assert target_of(then).stopped == "met"
+    assert target_of(then).stop_code == "met"
 
 
 async def test_a_goal_that_the_plan_left_out_joins_with_its_whole_set(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from safegen.inputs import Inputs, check_teachers, read_inputs
 from safegen.own_prompts import Outlook
 from safegen.own_repeats import warning
 from safegen.scenarios.prompt_files import OwnPrompts
+from safegen.scenarios.settling import in_words
 
 NAMED = 10
 """Rows that are not planned, named on the screen."""
@@ -71,7 +72,7 @@ def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType
         again = "each asked once more where the answer cannot be read"
         yield "to read", f"{plural(found.to_read, 'text')}, {calls}, {again}"
     if found.unlabelled:
-        why = counted(Counter(str(row.cause) for row in found.unlabelled))
+        why = counted(in_words(Counter(row.cause for row in found.unlabelled)))
         told = f"{plural(len(found.unlabelled), 'row')} not planned ({why})"
         yield "listed", word(told, "yellow")
     if found.left_out:

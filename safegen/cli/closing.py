@@ -25,6 +25,7 @@ from safegen.cli.screen import (
     short,
     word,
 )
+from safegen.scenarios.settling import in_words
 from safegen.types import MODES
 from safegen.views import preference
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from safegen.dataset.manifest import Yield
     from safegen.losses import Losses
     from safegen.session import Until
-    from safegen.types import Usage
+    from safegen.types import Outcome, Usage
 
 TO_DO = {
     "refused": "`safegen retry` asks anew",
@@ -76,7 +77,7 @@ def closing(
     put(out, "", _headline(run, run.report, idle=idle))
     if not idle:
         put(out, "", *_tables(run.report))
-    if run.report.rejected or run.report.lost:
+    if run.report.rejected or run.report.excluded:
         put(out, "", _losses(run.report))
     put(out, "", facts(_facts(run, run.report, lost), width=9), "")
     put(out, Text("Next", "bold"), facts(_next(run, run.report, lost), width=9), "")
@@ -113,9 +114,9 @@ def _yields(
     table.columns[1].min_width = width
     for name, found in rows.items():
         counts = [_count(n) for n in found]
-        table.add_row("", word(name), *counts, _count(found.lost, "yellow"))
+        table.add_row("", word(name), *counts, _count(found.excluded, "yellow"))
     if total is not None:
-        counts = [total.planned, total.made, total.accepted, total.prompts]
+        counts = [total.planned, total.answered, total.accepted, total.prompts]
         lost = _count(total.planned - total.prompts, "yellow")
         table.add_row("", "all", *[_count(n) for n in counts], lost, style="bold")
     return table
@@ -128,9 +129,9 @@ def _count(value: int, style: str = "") -> Text:
 def _losses(report: BuildReport) -> Table:
     """Drafts and prompts that were not taken, by reason."""
     table = grid("not accepted", "drafts", "share", "lost", "what to do", right=(1, 2, 3))
-    reasons = {**report.rejected, **report.lost}
+    reasons = {**report.rejected, **report.excluded}
     for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
-        drafts, prompts = report.rejected.get(reason, 0), report.lost.get(reason, 0)
+        drafts, prompts = report.rejected.get(reason, 0), report.excluded.get(reason, 0)
         to_do = TO_DO.get(reason, f"see `show --reason {reason}`")
         of_drafts = share(drafts, report.drafts) if drafts else "–"
         table.add_row(
@@ -151,8 +152,8 @@ def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, R
             "",
             "the embedded teacher makes all but one draft of a prompt weaker on purpose, for pairs",
         )
-    if lost.items:
-        yield ("no answer", word(f"to {_requests(lost.items)}", "yellow"))
+    if lost.failed_requests:
+        yield ("no answer", word(f"to {_requests(lost.failed_requests)}", "yellow"))
     if lost.dropped:
         prompts = plural(sum(lost.dropped.values()), "prompt")
         yield ("dropped", word(f"{prompts} before drafting: {counted(lost.dropped)}", "yellow"))
@@ -177,7 +178,7 @@ def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, R
     yield ("dataset", word(run.output, "bold"))
 
 
-def _requests(items: Mapping[str, int]) -> str:
+def _requests(items: Mapping[Outcome, int]) -> str:
     return f"{plural(sum(items.values()), 'request')}: {counted(items)}"
 
 
@@ -195,7 +196,7 @@ def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:
     parts += [f"{n:,} left out by {by}" for by, n in told["left_out"].items()]
     yield "rows", word(", ".join(parts))
     if listed := api.unlabelled(run):
-        why = counted(told.get("unlabelled_by", {"not labelled": listed}))
+        why = counted(in_words(told["unlabelled_by"]))
         where = f"{plural(listed, 'row')} not planned ({why}): see {run.folder.unlabelled}"
         yield "listed", word(where, "yellow")
     if barred := told.get("not_under"):
@@ -224,7 +225,7 @@ def _next(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, Re
     folder = shlex.quote(str(run.output))
     if report.target is not None and report.target.short:
         yield ("missing", word(f"safegen coverage {folder}"))
-    if lost.items:
+    if lost.failed_requests:
         yield ("ask anew", word(f"safegen retry {folder}"))
     yield ("look", word(f"safegen show {folder} -n 1 --reveal"))
     yield ("prove", word(f"safegen verify {folder}"))

@@ -123,9 +123,7 @@ def _left_out(run: api.Run, kept: Staying) -> Iterator[tuple[Facts, str]]:
 def _names(names: Sequence[str], known: Sequence[str], *, option: str) -> Names:
     for name in names:
         if name not in known:
-            near = did_you_mean(name, known)
-            told = near if "did you mean" in near else f"; known: {', '.join(sorted(known))}"
-            raise UserError(f"{option}: no axis `{name[:60]}`{told}")
+            raise UserError(f"{option}: no axis `{name[:60]}`{did_you_mean(name, known)}")
     if len(set(names)) < len(names):
         raise UserError(f"{option}: an axis stands twice; name each once")
     return tuple(names)
@@ -155,7 +153,7 @@ def _certificates(
 
 def _total(ledger: Ledger) -> str:
     counts = ledger.by(()).get((), Counts())
-    told = f"{plural(counts.planned, 'prompt')}, {number(counts.made)} answered"
+    told = f"{plural(counts.planned, 'prompt')}, {number(counts.answered)} answered"
     taken = f"{number(counts.accepted)} accepted, {number(counts.kept)} kept"
     return f"{told}, {taken} ({share(counts.kept, counts.planned)})"
 
@@ -252,7 +250,7 @@ def _json(shown: Shown) -> dict[str, object]:
         "axes": list(axes),
         "cells": [
             dict(zip(axes, cell, strict=True))
-            | {"planned": c.planned, "made": c.made, "accepted": c.accepted, "kept": c.kept}
+            | {"planned": c.planned, "answered": c.answered, "accepted": c.accepted, "kept": c.kept}
             | (
                 {"missing": lacks.get(cell, 0), "reasons": dict(shown.reasons.get(cell, {}))}
                 if own

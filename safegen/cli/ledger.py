@@ -99,7 +99,7 @@ def _lines(
         counts = (
             [_share(c)]
             if brief
-            else [*map(number, (c.planned, c.made, c.accepted)), _share(c, alone=True)]
+            else [*map(number, (c.planned, c.answered, c.accepted)), _share(c, alone=True)]
         )
         lacks = sum(lacking.values()) if cell is None else lacking.get(cell, 0)
         more = [_lack(lacks)] if missing else []

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -19,11 +19,13 @@ from rich.text import Text
 from safegen.cli.screen import clock, console, number, plural, share, short
 
 if TYPE_CHECKING:
-    from safegen.progress import Progress
+    from safegen.progress import Progress, Stage
     from safegen.session import Watch
     from safegen.teachers._layers import Meter
 
 PLAIN_EVERY_S = 10.0
+COUNTED: Mapping[Stage, str] = {"drafting": "drafts", "labelling": "prompts read"}
+"""What each stage counts, as people read it."""
 WINDOW_S = 60.0
 """Rates are those of the last minute: replies from the journal come at once and tell nothing of the rest."""
 Clock = Callable[[], float]
@@ -48,19 +50,19 @@ class Seen(NamedTuple):
     left_s: float | None
     shards: int
     shards_planned: int
-    what: str = "drafts"
+    stage: Stage = "drafting"
     resumed: bool = False
     round: int = 0
 
     @property
     def over(self) -> bool:
         """Whether every shard is on disk."""
-        return self.what == "drafts" and self.shards >= self.shards_planned
+        return self.stage == "drafting" and self.shards >= self.shards_planned
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return self.what == "drafts" and not self.shards_planned
+        return self.stage == "drafting" and not self.shards_planned
 
     def opening(self) -> str:
         """Say what is about to be done."""
@@ -71,7 +73,7 @@ class Seen(NamedTuple):
         return f"round {self.round + 1}: " if self.round else ""
 
     def _opening(self) -> str:
-        if self.what == "drafts":
+        if self.stage == "drafting":
             shards = plural(self.shards_planned, "shard")
             if self.resumed:
                 told = f"{plural(self.planned, 'draft')} to go through in {shards}"
@@ -87,13 +89,13 @@ class Seen(NamedTuple):
 
     def heads(self) -> list[str]:
         """Say how far it is."""
-        done = f"{self._of_round()}{number(self.done)}/{number(self.planned)} {self.what}"
-        shards = [f"{self.shards}/{self.shards_planned} shards"] if self.what == "drafts" else []
+        done = f"{self._of_round()}{number(self.done)}/{number(self.planned)} {COUNTED[self.stage]}"
+        shards = [f"{self.shards}/{self.shards_planned} shards"] if self.stage == "drafting" else []
         return [f"{done} ({share(self.done, self.planned)})", *shards]
 
     def parts(self) -> list[str]:
         """Say how it goes."""
-        judged = self.done and self.what == "drafts"
+        judged = self.done and self.stage == "drafting"
         accepted = [f"{share(self.accepted, self.done)} accepted"] if judged else []
         return [
             f"{number(self.failed)} failed",
@@ -157,7 +159,7 @@ class Counters:
             left_s=(progress.planned - progress.done) / pace if pace else None,
             shards=progress.shards_done,
             shards_planned=progress.shards_planned,
-            what=progress.what,
+            stage=progress.stage,
             resumed=progress.resumed and not progress.round,
             round=progress.round,
         )
@@ -179,9 +181,9 @@ class PlainLines:
         seen = self.counters.read()
         if seen is None or seen.idle:
             return
-        if self.said != (seen.what, seen.round):
+        if self.said != (seen.stage, seen.round):
             self.say(seen.opening())
-            self.said_at, self.said = self.now(), (seen.what, seen.round)
+            self.said_at, self.said = self.now(), (seen.stage, seen.round)
         elif self.now() - self.said_at >= PLAIN_EVERY_S:
             self.say(seen.line())
             self.said_at = self.now()

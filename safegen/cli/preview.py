@@ -37,7 +37,7 @@ from safegen.cli.screen import (
     short,
     word,
 )
-from safegen.errors import KEPT, RunError
+from safegen.errors import RunError
 from safegen.inputs import Inputs, read_inputs
 from safegen.preview import SETTLED, Ahead, Preview
 from safegen.types import Record
@@ -60,7 +60,7 @@ def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], jso
         return INTERRUPTED
     except RunError as e:
         # What a run says of its answers is not so of a preview.
-        raise type(e)(str(e).replace(KEPT, "; a preview keeps nothing")) from e
+        raise type(e)(f"{e.message}; a preview keeps nothing" if e.kept else e.message) from e
     if json:
         for record in found.records:
             sys.stdout.write(json_line(row(record, reveal=reveal)))
@@ -237,7 +237,7 @@ def _told(found: Preview) -> dict[str, object]:
         "sets": found.sets,
         "drafts": len(found.records),
         "accepted": accepted,
-        "lost": dict(found.lost),
+        "dropped": dict(found.dropped),
         "forecast": told,
     }
 
@@ -256,8 +256,8 @@ def _facts(found: Preview) -> Iterator[tuple[str, RenderableType]]:
     accepted = sum(r.accepted for r in found.records)
     drafts = plural(len(found.records), "draft")
     yield "preview", f"{drafts}, {share(accepted, len(found.records))} accepted"
-    if found.lost:
-        told = ", ".join(f"{n} {name}" for name, n in found.lost.items())
+    if found.dropped:
+        told = ", ".join(f"{n} {name}" for name, n in found.dropped.items())
         yield "not asked", word(told, "yellow")
     yield "whole", f"{plural(ahead.prompts, 'prompt')}, {plural(ahead.drafts, 'draft')}"
     yield "calls", _calls(ahead)

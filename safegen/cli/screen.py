@@ -10,13 +10,14 @@ import json
 from collections.abc import Iterable, Mapping
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import IO, TextIO
+from typing import IO, TextIO, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+Name = TypeVar("Name", bound=str)
 PIPE_WIDTH = 100_000
 """A pipe has no edge: what reads it wraps, if it wants to."""
 JOINERS = "\u200c\u200d"
@@ -156,7 +157,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def counted(counts: Mapping[Name, int]) -> str:
     """Write counts by name: 3 refused, 1 truncated."""
     return ", ".join(f"{number(n)} {name}" for name, n in sorted(counts.items()))
 

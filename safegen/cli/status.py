@@ -90,8 +90,8 @@ def _status(run: api.Run) -> Json:
         "shards": shards,
         "shards_done": len([n for n in run.folder.finished() if n < shards]),
         "shards_drafted": len([n for n in range(shards) if run.folder.drafts(n).exists()]),
-        "lost": dict(lost.items),
-        "never_drafted": dict(lost.dropped),
+        "failed_requests": dict(lost.failed_requests),
+        "dropped": dict(lost.dropped),
         "accounting": api.spent(run.folder),
         "dataset": (run.output / "manifest.json").exists(),
     }
@@ -107,8 +107,13 @@ def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableTyp
         drafted = told["shards_drafted"]
         more = f", {number(drafted)} drafted and not judged yet" if drafted else ""
         yield "shards", f"{told['shards_done']} of {told['shards']} done{more}"
-    yield "lost", word(counted(told["lost"]), "yellow") if told["lost"] else "no request"
-    if dropped := told["never_drafted"]:
+    yield (
+        "lost",
+        word(counted(told["failed_requests"]), "yellow")
+        if told["failed_requests"]
+        else "no request",
+    )
+    if dropped := told["dropped"]:
         way = f"safegen show {shlex.quote(str(run.output))} --reason {next(iter(dropped))}"
         listed = f"{counted(dropped)}; `{way}` lists such prompts"
         yield "dropped", word(listed, "yellow")
@@ -130,7 +135,7 @@ def _next(run: api.Run, told: Json) -> str:
     folder = shlex.quote(str(run.output))
     if not told["planned"] or told["shards_done"] < told["shards"]:
         return "safegen generate with the same recipe and --output goes on"
-    lost = set(told["lost"])
+    lost = set(told["failed_requests"])
     if lost - {"unavailable"}:
         return f"safegen retry {folder}"
     if lost:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from safegen.api import Run
     from safegen.recipe import Recipe
     from safegen.session import Until
+    from safegen.types import DropReason
 
 INTERRUPTED = 130
 
@@ -114,12 +115,12 @@ def _nothing_lost(run: Run, *, json: bool) -> int:
         )
     print_line(sys.stderr, line)
     if json:
-        told = {"output": str(run.output), "lost": dict[str, int](), "requests": 0}
-        sys.stdout.write(json_line(told | {"never_drafted": dict(dropped)}))
+        told = {"output": str(run.output), "failed_requests": dict[str, int](), "requests": 0}
+        sys.stdout.write(json_line(told | {"dropped": dict(dropped)}))
     return 0
 
 
-def _way(dropped: Mapping[str, int]) -> str:
+def _way(dropped: Mapping[DropReason, int]) -> str:
     """What leads on where asking anew does not: a turn hangs on its answer before, a set on its author."""
     ways = {
         "no_answer_before": "a turn of a conversation follows an accepted answer to the one before: see why"
@@ -183,4 +184,4 @@ def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
     if report is not None and not report.prompts:
         print_line(sys.stderr, EMPTY)
         return 1
-    return 1 if strict and (lost.items or api.unlabelled(run)) else 0
+    return 1 if strict and (lost.failed_requests or api.unlabelled(run)) else 0

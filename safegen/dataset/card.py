@@ -88,7 +88,7 @@ def card(
         "## From plan to rows",
         _yield(facts),
         "Lost, by reason:",
-        table(("reason", "prompts"), sorted(facts.lost.items())),
+        table(("reason", "prompts"), sorted(facts.excluded.items())),
         *coverage_section(figures),
         *corpus_section(figures),
         "## Drafts by validator",
@@ -197,7 +197,7 @@ def _by_domain(facts: Facts) -> str:
 def _yield(facts: Facts) -> str:
     lines = [
         ("prompts planned", facts.planned),
-        ("prompts with a draft", facts.made),
+        ("prompts with a draft", facts.answered),
         ("prompts with an accepted draft", facts.accepted),
         ("prompts here", facts.prompts),
         ("drafts made", facts.drafts),

@@ -41,13 +41,13 @@ class Yield(NamedTuple):
     """How many scenarios came how far."""
 
     planned: int
-    made: int
+    answered: int
     accepted: int
     kept: int
     """In the dataset."""
 
     @property
-    def lost(self) -> int:
+    def excluded(self) -> int:
         """Planned and not in the dataset."""
         return self.planned - self.kept
 
@@ -57,14 +57,15 @@ class Facts:
     """Counters over a run's records; prompts are the scenarios that stayed."""
 
     planned: int = 0
-    made: int = 0
+    answered: int = 0
     accepted: int = 0
     prompts: int = 0
     drafts: int = 0
     drafts_accepted: int = 0
-    lost: Counter[str] = field(default_factory=_names)
+    excluded: Counter[str] = field(default_factory=_names)
+    """Scenarios that are not in the dataset, by reason."""
     left_out: dict[str, str] = field(default_factory=dict[str, str])
-    """Why an accepted scenario does not stay, by id; part of `lost`."""
+    """Why an accepted scenario does not stay, by id; part of `excluded`."""
     domain_mode: Counter[tuple[str, str]] = field(default_factory=_pairs)
     intents: Counter[str] = field(default_factory=_names)
     accepted_by: Counter[str] = field(default_factory=_names)
@@ -133,7 +134,7 @@ class Facts:
         return {
             name: Yield(
                 max(steps["planned"], steps["seen"]),
-                steps["made"],
+                steps["answered"],
                 steps["accepted"],
                 steps["kept"],
             )
@@ -221,12 +222,12 @@ def _models(facts: Facts) -> dict[str, list[dict[str, str | int]]]:
 def _counts(facts: Facts) -> dict[str, object]:
     return {
         "planned": facts.planned,
-        "made": facts.made,
+        "answered": facts.answered,
         "accepted": facts.accepted,
         "prompts": facts.prompts,
         "drafts": facts.drafts,
         "drafts_accepted": facts.drafts_accepted,
-        "lost": dict(facts.lost),
+        "excluded": dict(facts.excluded),
         "rows": facts.rows,
         "by_domain_mode": facts.by_domain_mode(),
         "by_intent": dict(facts.intents),

@@ -1,4 +1,4 @@
-"""The ledger: scenarios planned, made, accepted and kept by cell, what is missing, and which attributes stand.
+"""The ledger: scenarios planned, answered, accepted and kept by cell, what is missing, and which attributes stand.
 
 Rows are small mappings (a Parquet row will do; `facts` makes one of a record) and are read once, so
 memory holds the cells and one id a scenario, never the rows.
@@ -41,7 +41,7 @@ class Counts:
     """Scenarios of a cell. Several drafts of a scenario count once."""
 
     planned: int = 0
-    made: int = 0
+    answered: int = 0
     """With a response."""
     accepted: int = 0
     """With an accepted one."""
@@ -51,7 +51,7 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(
             self.planned + other.planned,
-            self.made + other.made,
+            self.answered + other.answered,
             self.accepted + other.accepted,
             self.kept + other.kept,
         )
@@ -164,7 +164,7 @@ def ledger(
 def _stages(
     planned: Iterable[Facts], drafts: Iterable[Facts], kept: Container[str] | None
 ) -> Iterator[tuple[Facts, tuple[int, ...]]]:
-    """Each row with the stages that it proves: 0 planned, 1 made, 2 accepted, 3 kept."""
+    """Each row with the stages that it proves: 0 planned, 1 answered, 2 accepted, 3 kept."""
     for row in planned:
         yield row, (0,)
     for row in drafts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from safegen.goals import recorded
@@ -12,9 +13,21 @@ from safegen.scenarios.world import World
 from safegen.types import Evidence
 
 LABELS = ("harm", "intent", "evidence", "detail")
-Cause = Literal["not labelled", "red line", "barred", "at odds"]
+Cause = Literal["missing_label", "red_line", "profile_mismatch", "contradictory"]
 """Why a row is listed: a label is missing, its leaf is never drafted, its leaf or its words are not for
 its profile, or its labels contradict each other or those of an equal row."""
+IN_WORDS: Mapping[Cause, str] = {
+    "missing_label": "not labelled",
+    "red_line": "red line",
+    "profile_mismatch": "barred",
+    "contradictory": "at odds",
+}
+"""The causes as people read them."""
+
+
+def in_words(causes: Mapping[Cause, int]) -> dict[str, int]:
+    """Name counted causes as people read them, in the order of these words."""
+    return dict(sorted((IN_WORDS[cause], count) for cause, count in causes.items()))
 
 
 class Unlabelled(NamedTuple):
@@ -24,7 +37,7 @@ class Unlabelled(NamedTuple):
     id: str | None
     fields: tuple[str, ...]
     why: str
-    cause: Cause = "not labelled"
+    cause: Cause = "missing_label"
 
 
 class LeftOut(NamedTuple):
@@ -69,19 +82,19 @@ def labels_of(row: Row, found: Found, world: World) -> Labels | Unlabelled | Lef
         evidence == "stated" and intent != "malicious"
     ):
         told = f"intent `{intent}` and evidence `{evidence}` do not go together"
-        return Unlabelled(row.number, row.id, ("intent", "evidence"), told, "at odds")
+        return Unlabelled(row.number, row.id, ("intent", "evidence"), told, "contradictory")
     return Labels(harm, intent, evidence, detail, danger or (found.danger and evidence == "stated"))
 
 
 def _by_harm(row: Row, harm: str, world: World) -> Unlabelled | LeftOut | None:
     if world.tree.harms[harm].red_line:
         told = f"`{harm}` is a red line and is never drafted"
-        return Unlabelled(row.number, row.id, ("harm",), told, "red line")
+        return Unlabelled(row.number, row.id, ("harm",), told, "red_line")
     if harm not in world.harms:
         return LeftOut("harms")
     if row.profile in world.harms[harm].not_under:
         told = f"`{harm}` is never asked under `{row.profile}`"
-        return Unlabelled(row.number, row.id, ("harm", "profile"), told, "barred")
+        return Unlabelled(row.number, row.id, ("harm", "profile"), told, "profile_mismatch")
     return None if row.profile or world.profiles(harm) else LeftOut("profiles")
 
 
@@ -92,7 +105,7 @@ def _by_words(row: Row, harm: str | None, world: World) -> Unlabelled | None:
     if len(barred) < len(profiles):
         return None
     told = f"{'; '.join(barred.values())}; give it another `profile`"
-    return Unlabelled(row.number, row.id, ("profile",), told, "barred")
+    return Unlabelled(row.number, row.id, ("profile",), told, "profile_mismatch")
 
 
 def _open(row: Row, fields: tuple[str, ...], found: Found) -> Unlabelled:

@@ -15,7 +15,7 @@ from safegen.losses import Losses
 from safegen.recipe import Recipe
 from safegen.store.folder import RunFolder
 from safegen.targets import TargetReport
-from safegen.types import Usage
+from safegen.types import Outcome, Usage
 
 
 def make_run(**overrides: object) -> Run:
@@ -23,12 +23,12 @@ def make_run(**overrides: object) -> Run:
         "output": Path("outputs/kitchen"),
         "rows": {"sft": {"train": 1_080, "test": 111}, "preference": {}},
         "planned": 1_234,
-        "made": 1_230,
+        "answered": 1_230,
         "accepted": 1_200,
         "prompts": 1_191,
         "drafts": 3_702,
         "drafts_accepted": 1_800,
-        "lost": {"duplicate_prompt": 9, "filtered": 4, "refusal_form": 30},
+        "excluded": {"duplicate_prompt": 9, "filtered": 4, "refusal_form": 30},
         "by_domain_mode": {},
         "by_domain": {"spices": Yield(1_000, 996, 970, 961), "soups": Yield(234, 234, 230, 230)},
         "by_mode": {"safe_completion": Yield(1_234, 1_230, 1_200, 1_191)},
@@ -44,7 +44,7 @@ def make_run(**overrides: object) -> Run:
     return Run(folder, Recipe(name="kitchen"), report, usage, asked=15, seconds=754.2)
 
 
-def screen(run: Run, lost: dict[str, int], width: int = 80) -> list[str]:
+def screen(run: Run, lost: dict[Outcome, int], width: int = 80) -> list[str]:
     stream = io.StringIO()
     closing(
         run, Losses(lost, {}), out=Console(file=stream, width=width, markup=False, highlight=False)
@@ -58,13 +58,15 @@ def row(lines: list[str], name: str) -> list[str]:
 
 def test_a_target_is_told_in_one_line_with_why_the_run_stopped() -> None:
     short = {("cyber.intrusion", "benign"): 2, ("fraud.scams", "benign"): 1}
-    lines = screen(make_run(target=TargetReport(5, ("harm", "intent"), 9, short, "stalled")), {})
+    lines = screen(
+        make_run(target=TargetReport(5, ("harm", "intent"), 9, short, "stalled", "stalled")), {}
+    )
     told = " ".join(" ".join(lines).split())
     assert (
         "target 5 accepted in each harm × intent: met in 7 of 9 cells, short by 3 in 2; stalled"
         in told
     )
-    met = screen(make_run(target=TargetReport(5, ("harm",), 9, {}, "met")), {})
+    met = screen(make_run(target=TargetReport(5, ("harm",), 9, {}, "met", "met")), {})
     assert any("met in all 9 cells" in line for line in met)
 
 

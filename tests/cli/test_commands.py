@@ -63,7 +63,7 @@ def test_generate_json_adds_up(workdir: Path, capsys: pytest.CaptureFixture[str]
         rows = result[axis].values()
         for step, total in (("planned", "planned"), ("kept", "prompts")):
             assert sum(row[step] for row in rows) == result[total] > 0
-        assert sum(row["lost"] for row in rows) == sum(result["dropped"].values())
+        assert sum(row["excluded"] for row in rows) == sum(result["excluded"].values())
     assert result["drafts"] - result["drafts_accepted"] == sum(result["rejected"].values()) > 0
     assert result["by_grade"] == {"demo": result["prompts"]}
 
@@ -128,7 +128,7 @@ def test_retry_asks_only_where_something_was_lost(
     retry = ("retry", "outputs/kitchen", "--plugin", "kitchen_teacher", "--json")
     (result,) = call(capsys, *retry).lines
     assert result["shards_done"] == 1
-    assert result["lost"]["filtered"] > 0
+    assert result["failed_requests"]["filtered"] > 0
 
 
 def test_retry_with_nothing_lost_has_nothing_to_do(
@@ -175,7 +175,7 @@ def test_verify_tells_what_holds_and_what_does_not(
 def test_status_is_one_object(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (result,) = call(capsys, "status", finished, "--json").lines
     assert (result["shards"], result["shards_done"], result["dataset"]) == (1, 1, True)
-    assert result["lost"] == {}
+    assert result["failed_requests"] == {}
     assert result["drafts"] == 2 * result["prompts"]
 
 

@@ -30,6 +30,7 @@ TARGET = TargetReport(
         ("fraud.scams", "benign"): 4,
         ("fraud.scams", "malicious"): 5,
     },
+    "stalled",
     "stalled: the last round gained nothing",
 )
 
@@ -157,7 +158,7 @@ def test_coverage_of_a_run_adds_up(finished: Path, capsys: pytest.CaptureFixture
     assert found["axes"] == ["harm", "mode"]
     planned = plan.Plans(RunFolder(finished).plans).scenarios
     assert sum(c["planned"] for c in found["cells"]) == planned
-    assert all(c["kept"] <= c["accepted"] <= c["made"] <= c["planned"] for c in found["cells"])
+    assert all(c["kept"] <= c["accepted"] <= c["answered"] <= c["planned"] for c in found["cells"])
     assert found["target"] is None
     before, after = found["certificate"]["before"], found["certificate"]["after"]
     assert before["rows"] == planned
@@ -234,7 +235,7 @@ def test_a_target_is_told_where_a_run_ends_and_in_check(
     recipe = write_recipe(workdir, text)
     told = call(capsys, "generate", recipe, "-o", "out", "--json")
     (found,) = told.lines
-    assert found["target"]["stopped"] == "nothing is left to ask"
+    assert found["target"]["stop_code"] == "nothing_left"
     assert found["target"]["cells_short"] == 3
     assert "short by" in told.err
     assert "safegen coverage out" in told.err

@@ -47,7 +47,7 @@ def test_nothing_is_read_before_there_is_a_plan() -> None:
 
 def test_a_stage_before_the_drafts_says_its_own_name_and_rates_begin_anew_after_it() -> None:
     time = Time()
-    counters, read = Counters(time), Progress(planned=10, what="prompts read")
+    counters, read = Counters(time), Progress(planned=10, stage="labelling")
     counters.watch(read, Meter())
     read.done = 5
     time.now += 10
@@ -67,7 +67,7 @@ def test_a_pipe_gets_an_opening_line_for_each_stage() -> None:
     said: list[str] = []
     counters = Counters(Time())
     lines = PlainLines(counters, said.append, Time())
-    counters.watch(Progress(planned=1, what="prompts read"), Meter())
+    counters.watch(Progress(planned=1, stage="labelling"), Meter())
     lines.tick()
     counters.watch(Progress(planned=2, shards_planned=1), Meter())
     lines.tick()

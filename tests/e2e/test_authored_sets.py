@@ -211,7 +211,7 @@ async def test_a_swapped_intent_drops_its_set_and_says_so(tmp_path: Path) -> Non
     dropped = {f.scenario_id for f in failures}
     assert dropped.isdisjoint(r.scenario.scenario_id for r in made)
     assert run.report is not None
-    assert run.report.lost["gate_intent"] == len(dropped)
+    assert run.report.excluded["gate_intent"] == len(dropped)
     assert len(dropped) + len(made) == Plans(run.folder.plans).scenarios
 
 
@@ -276,7 +276,7 @@ async def test_near_copies_do_not_count_for_a_target(
     run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
     assert run.report is not None
     assert run.report.target is not None
-    assert run.report.target.left_out["near_duplicate"] == run.report.lost["near_duplicate"] > 0
+    assert run.report.target.left_out["near_duplicate"] == run.report.excluded["near_duplicate"] > 0
     assert "the dataset leaves out do not count" in run.report.target.line
     rows = run.view("sft")
     for harm in ("property.theft", "property.copyright"):
@@ -289,13 +289,13 @@ async def test_near_copies_do_not_count_for_a_target(
         assert cell["kept"] == rows.filter(harm=harm, intent=intent).height
     reasons = ("near_duplicate", "incomplete_set")
     left = sum(c["reasons"].get(reason, 0) for c in told["cells"] for reason in reasons)
-    assert left == sum(run.report.lost[reason] for reason in reasons)
+    assert left == sum(run.report.excluded[reason] for reason in reasons)
     assert left == sum(c["accepted"] - c["kept"] for c in told["cells"])
     shown = cli(
         capsys, "show", str(tmp_path), "--reason", "near_duplicate", "--json", "-n", "999"
     ).out
     listed = {json.loads(line)["scenario_id"] for line in shown.splitlines()}
-    assert len(listed) == run.report.lost["near_duplicate"]
+    assert len(listed) == run.report.excluded["near_duplicate"]
     assert not listed & set(rows["scenario_id"])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert told["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]
@@ -308,7 +308,7 @@ async def test_an_author_that_only_copies_itself_stalls_the_target(tmp_path: Pat
     run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
     assert run.report is not None
     assert run.report.target is not None
-    assert run.report.target.stopped.startswith("stalled: its last 2 rounds")
+    assert run.report.target.stop_code == "stalled"
     assert set(run.report.target.short) >= {("property.theft", "benign")}
 
 

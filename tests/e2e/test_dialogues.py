@@ -136,5 +136,5 @@ async def test_a_turn_without_an_accepted_answer_ends_its_conversation(tmp_path:
     assert run.report is not None
     failures = [f for _, f in run.folder.read_failures()]
     assert {(f.error, f.reason) for f in failures} == {("NoAnswerBefore", "no_answer_before")}
-    assert run.report.lost["no_answer_before"] == len(failures)
+    assert run.report.excluded["no_answer_before"] == len(failures)
     assert max(r.scenario.turn for r in records(run)) == 1

@@ -82,7 +82,7 @@ def test_a_fault_that_passes_costs_nothing_but_a_request(
         said = generate(capsys)
         failed = {prompt(body) for body in fake.requests if chosen(body)}
     assert said.code == 0
-    assert told(said)["lost"] == {}
+    assert told(said)["failed_requests"] == {}
     assert failed <= prompts_in(workdir / "out", "sft")
     assert told(said)["requests"] == len(fake.requests) == told(said)["planned"] + len(failed)
 
@@ -99,7 +99,7 @@ def test_a_fault_that_stays_costs_that_one_item(
         failed = {prompt(body) for body in fake.requests if chosen(body)}
         asked = {prompt(body) for body in fake.requests}
     assert said.code == 0
-    assert told(said)["lost"] == {outcome: len(failed)}
+    assert told(said)["failed_requests"] == {outcome: len(failed)}
     assert told(said)["accepted"] == len(asked) - len(failed) > 0
     assert re.search(rf"^  {outcome} +\d+ +\S+ +{len(failed)} ", said.err, re.MULTILINE), said.err
     lines = listed(workdir / "out")
@@ -212,13 +212,13 @@ def test_the_same_command_asks_again_for_what_was_unavailable_and_for_nothing_el
     with FakeEndpoint(long_answer, fault=fault) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url)
         first = told(generate(capsys))
-        assert first["lost"].keys() == {"unavailable", "filtered"}
+        assert first["failed_requests"].keys() == {"unavailable", "filtered"}
         down["yes"] = False
         sent = len(fake.requests)
         again = told(generate(capsys))
         asked = fake.requests[sent:]
-    assert again["lost"] == {"filtered": first["lost"]["filtered"]}
-    assert len(asked) == first["lost"]["unavailable"] > 0
+    assert again["failed_requests"] == {"filtered": first["failed_requests"]["filtered"]}
+    assert len(asked) == first["failed_requests"]["unavailable"] > 0
     assert all(chosen(body) for body in asked)
 
 
@@ -237,7 +237,7 @@ def test_retry_asks_anew_for_lost_items_alone(
             assert len(counts) <= 2
         assert all(chosen(body) for body in fake.requests[sent:])
         nothing = cli(capsys, "retry", "out")
-    lost = sum(first["lost"].values())
+    lost = sum(first["failed_requests"].values())
     assert counts[0] == lost > 0
     assert nothing.code == 0
     assert "no request was lost" in nothing.err
@@ -271,8 +271,10 @@ def test_unavailable_drafts_are_asked_again_by_the_same_until(
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes("500", times=2)) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url)
-        assert told(generate(capsys, "--until", "draft"))["lost"].keys() == {"unavailable"}
-        assert told(generate(capsys, "--until", "draft"))["lost"] == {}
+        assert told(generate(capsys, "--until", "draft"))["failed_requests"].keys() == {
+            "unavailable"
+        }
+        assert told(generate(capsys, "--until", "draft"))["failed_requests"] == {}
 
 
 def test_prompts_that_the_endpoint_refuses_are_blocked_and_the_rest_is_done(
@@ -294,7 +296,7 @@ def test_prompts_that_the_endpoint_refuses_are_blocked_and_the_rest_is_done(
         assert len(fake.requests) == asked
     bad = {p for p in first if chosen({"messages": [{"content": p}]}) and p != first[0]}
     assert said.code == again.code == 0
-    assert told(said)["lost"] == {"blocked": len(bad)}
+    assert told(said)["failed_requests"] == {"blocked": len(bad)}
     assert bad
     assert "context length" in str(listed(workdir / "out"))
 

@@ -34,13 +34,13 @@ async def test_one_count_of_what_gates_dropped(
 ) -> None:
     dropped = dict(losses(spoilt.folder).dropped)
     assert spoilt.report is not None
-    assert {r: n for r, n in spoilt.report.lost.items() if r.startswith("gate_")} == dropped
+    assert {r: n for r, n in spoilt.report.excluded.items() if r.startswith("gate_")} == dropped
     assert Counter(lost.reason for lost in lost_prompts(spoilt.folder)) == dropped
     told = json.loads(cli(capsys, "status", str(spoilt.output), "--json").out)
-    assert (told["lost"], told["never_drafted"]) == ({}, dropped)
+    assert (told["failed_requests"], told["dropped"]) == ({}, dropped)
     again = cli(capsys, "retry", str(spoilt.output), "--json")
     assert again.code == 0
-    assert json.loads(again.out)["never_drafted"] == dropped
+    assert json.loads(again.out)["dropped"] == dropped
     assert f"{sum(dropped.values())} prompts dropped before drafting" in again.err
 
 
@@ -66,10 +66,10 @@ async def test_a_lost_request_of_an_author_is_asked_anew_and_is_no_dropped_promp
     teachers = World().teachers() | {"author": scripted(lambda _: "no JSON at all")}
     run = await safegen.agenerate(recipe(authored=1), output=tmp_path / "out", teachers=teachers)
     found = losses(run.folder)
-    assert set(found.items) == {"malformed"}
+    assert set(found.failed_requests) == {"malformed"}
     assert not found.dropped
     shown = cli(capsys, "show", str(run.output), "--reason", "malformed", "--json", "-n", "99")
-    assert len(shown.out.splitlines()) == sum(found.items.values())
+    assert len(shown.out.splitlines()) == sum(found.failed_requests.values())
 
 
 async def test_coverage_names_why_a_cell_lacks_prompts_by_any_axis(

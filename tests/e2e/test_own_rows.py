@@ -23,13 +23,13 @@ from tests.e2e.test_own_prompts import (
 from tests.fake_endpoint import FakeEndpoint
 
 KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
-    "red line": (ROWS[8], "1 red line, listed in `.*`; a red line is never drafted"),
-    "at odds": (
+    "red_line": (ROWS[8], "1 red line, listed in `.*`; a red line is never drafted"),
+    "contradictory": (
         ("odd", "A box?", "cyber.intrusion", "benign", "stated", "1", "MIT", "", ""),
         "1 at odds, listed in `.*`; mend the labels",
     ),
     "harms": (ROWS[9], "planned: 1 left out by `harms`; widen `plan`"),
-    "not labelled": (ROWS[2], "1 not labelled, listed in .*; fill in the labels or name `judges"),
+    "missing_label": (ROWS[2], "1 not labelled, listed in .*; fill in the labels or name `judges"),
 }
 
 
@@ -43,9 +43,9 @@ def test_the_true_cause_is_told_where_no_row_can_be_planned(
     args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
     said = cli(capsys, "generate", *args, "-o", "out")
     fails(said, 2, says)
-    assert ("fill in the labels" in said.err) is (cause == "not labelled")
+    assert ("fill in the labels" in said.err) is (cause == "missing_label")
     found = json.loads(cli(capsys, "check", *args, "--json").out)
-    assert found["labelled"] == (cause != "not labelled")
+    assert found["labelled"] == (cause != "missing_label")
     assert found["planned"] == 0
     assert [u["cause"] for u in found["unlabelled"]] == ([cause] if cause != "harms" else [])
 
@@ -66,7 +66,7 @@ def test_an_adults_words_are_not_asked_under_a_profile_for_the_young(
         said = cli(capsys, "generate", *args, "-o", "out")
     assert said.code == 0, said.err
     (row,) = listed(workdir / "out")
-    assert (row["id"], row["fields"], row["cause"]) == ("pupils", ["profile"], "barred")
+    assert (row["id"], row["fields"], row["cause"]) == ("pupils", ["profile"], "profile_mismatch")
     assert "an adult asks, and not under `minors`: the service is for people under" in row["why"]
     asked = {(r["goal_id"], r["profile"]) for r in records(workdir / "out")}
     assert asked == {

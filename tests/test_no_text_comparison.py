@@ -1,0 +1,191 @@
+"""No decision hangs on the words of a message: reasons have codes, and text is for people."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "safegen"
+ALLOWED = {"teachers/_errors.py", "store/journal.py"}
+"""What an endpoint says has no code; SQLite names its errors."""
+ALLOWED_FUNCTIONS = {("scenarios/prompt_files.py", "is_too_large")}
+"""`csv.Error` has no code."""
+KNOWN = {
+    ("views/preference.py", "verdict.reason not in UNFIT"),
+    ("views/preference.py", "verdict.reason == NEEDLESS"),
+}
+"""Comparisons that are still there; remove an entry with its comparison."""
+TEXTS = {"message", "reason", "stop_reason", "hint", "why", "msg"}
+"""Attributes and keys that hold text for people."""
+SEARCHES = {
+    "startswith",
+    "endswith",
+    "removeprefix",
+    "removesuffix",
+    "find",
+    "index",
+    "count",
+    "partition",
+    "rpartition",
+    "replace",
+    "split",
+}
+CLEANED = {"strip", "lstrip", "rstrip", "lower", "casefold", "splitlines", "split"}
+PATTERNS = {"match", "fullmatch", "search", "findall", "finditer", "sub", "split"}
+COLLECTIONS = {"frozenset", "set", "tuple", "list"}
+PHRASE = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
+
+
+class Found(NamedTuple):
+    function: str
+    code: str
+
+
+class _Search(ast.NodeVisitor):
+    def __init__(self, tree: ast.Module) -> None:
+        self.found: list[Found] = []
+        self._functions = [""]
+        self._errors = {n.name for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler)}
+        self._constants = {
+            target.id: value
+            for node in tree.body
+            if (value := getattr(node, "value", None)) is not None
+            for target in (node.targets if isinstance(node, ast.Assign) else [_target(node)])
+            if isinstance(target, ast.Name)
+        }
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._functions.append(node.name)
+        self.generic_visit(node)
+        self._functions.pop()
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._functions.append(node.name)
+        self.generic_visit(node)
+        self._functions.pop()
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        sides = [node.left, *node.comparators]
+        words = [word for side in sides for word in self._literals(side)]
+        told = any(self._is_text(side) for side in sides)
+        if words and (told or any(PHRASE.search(word) for word in words)):
+            self._take(node)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Attribute):
+            given = any(True for argument in node.args for _ in self._literals(argument))
+            name, receiver = node.func.attr, node.func.value
+            searched = name in SEARCHES and given and self._is_text(receiver)
+            matched = name in PATTERNS and any(self._is_text(argument) for argument in node.args)
+            if searched or matched:
+                self._take(node)
+        self.generic_visit(node)
+
+    def _take(self, node: ast.AST) -> None:
+        self.found.append(Found(self._functions[-1], ast.unparse(node)))
+
+    def _literals(self, node: ast.AST, *, depth: int = 0) -> Iterator[str]:
+        """The words of a literal, of a collection of them, or of a module's constant."""
+        if isinstance(node, ast.Constant):
+            yield from [node.value] if isinstance(node.value, str) else []
+        elif isinstance(node, ast.Name):
+            if node.id in self._constants and depth < 3:
+                yield from self._literals(self._constants[node.id], depth=depth + 1)
+        else:
+            for part in _parts(node):
+                yield from self._literals(part, depth=depth)
+
+    def _is_text(self, node: ast.AST) -> bool:
+        """Whether an expression is the text of an error or of a reason."""
+        if isinstance(node, ast.Attribute):
+            return node.attr in TEXTS
+        if isinstance(node, ast.Subscript):
+            return isinstance(node.slice, ast.Constant) and node.slice.value in TEXTS
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            given = node.args[0] if node.func.id == "str" and node.args else None
+            return isinstance(given, ast.Name) and given.id in self._errors
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            return node.func.attr in CLEANED and self._is_text(node.func.value)
+        return False
+
+
+def _parts(node: ast.AST) -> Sequence[ast.AST]:
+    """What a collection holds; of a dictionary its keys."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return node.elts
+    if isinstance(node, ast.Dict):
+        return [key for key in node.keys if key is not None]
+    if isinstance(node, ast.JoinedStr):
+        return node.values
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.args if node.func.id in COLLECTIONS else []
+    return []
+
+
+def _target(node: ast.stmt) -> ast.expr | None:
+    return node.target if isinstance(node, ast.AnnAssign) else None
+
+
+def comparisons(source: str) -> list[Found]:
+    tree = ast.parse(source)
+    search = _Search(tree)
+    search.visit(tree)
+    return search.found
+
+
+def test_no_message_is_compared() -> None:
+    found: set[tuple[str, str]] = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name not in ALLOWED:
+            found |= {
+                (name, code)
+                for function, code in comparisons(path.read_text("utf-8"))
+                if (name, function) not in ALLOWED_FUNCTIONS
+            }
+    assert found == KNOWN
+
+
+HANDLER = "try:\n    act()\nexcept ValueError as e:\n    x = {}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        HANDLER.format('"locked" in str(e)'),
+        HANDLER.format('str(e).startswith("plan")'),
+        HANDLER.format('str(e).lower() == "late"'),
+        HANDLER.format('re.search("late", str(e))'),
+        HANDLER.format('str(e).replace("a", "b")'),
+        'x = verdict.reason == "needless"',
+        'WORD = "needless"\nx = verdict.reason == WORD',
+        'WORDS = frozenset({"needless"})\nx = verdict.reason not in WORDS',
+        'x = row["reason"] == "needless"',
+        'x = cause == "not labelled"',
+        'x = "did you mean" in near',
+        'x = error.message.startswith(f"{name} is")',
+    ],
+)
+def test_a_comparison_with_words_is_found(source: str) -> None:
+    assert len(comparisons(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'x = decision.code == "stalled"',
+        'x = draft.outcome != "ok"',
+        HANDLER.format("str(e).splitlines()[0]"),
+        HANDLER.format('f"{name}: {e}"'),
+        'x = "-" in name',
+        "x = lost.reason in ways",
+    ],
+)
+def test_a_comparison_with_a_code_is_not_found(source: str) -> None:
+    assert comparisons(source) == []
