@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check fix build clean
+.PHONY: setup demo test test-slow test-all check fix build clean
 
 $(BIN)/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "safegen needs Python 3.11 or newer; name one with: make PYTHON=python3.12 demo")'
@@ -25,8 +25,13 @@ setup: $(BIN)/.base ## make .venv and install safegen into it
 demo: setup ## write the starter dataset with the embedded teacher: no key, no network
 	$(BIN)/safegen generate
 
-test: $(BIN)/.test ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(BIN)/.test ## every test but the slow ones, on all cores
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-slow: $(BIN)/.test ## the slow tests: every case of sampled properties, many kills
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+test-all: test test-slow ## every test
 
 check: $(BIN)/.lint ## lint, types and floors
 	$(BIN)/ruff check .

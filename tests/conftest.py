@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-import safegen
+from safegen import api, yamlfile
 
 ROOT = Path(__file__).parent.parent
+SHIPPED = (f"{ROOT / 'taxonomies'}{os.sep}", f"{ROOT / 'prompts'}{os.sep}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,10 +51,60 @@ def _closed_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def starter_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a starter run; not to be changed."""
-    return safegen.generate("starter", output=tmp_path_factory.mktemp("starter") / "out").output
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fill a folder once per session, however many processes run the tests.
+
+    Tests read the folder; a test that changes it copies it first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    # A worker of pytest-xdist has a folder of its own in the session's folder.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = shared / f"once-{name}", shared / f"once-{name}.done"
+        with (shared / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of an attempt that failed
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return filled
+
+
+@pytest.fixture(scope="session")
+def starter(once: Once) -> Path:
+    """The dataset folder of the starter recipe; not to be changed."""
+    return once("starter", lambda folder: api.generate("starter", output=folder / "out")) / "out"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_yaml_is_parsed_once() -> Iterator[None]:
+    """Keep what a shipped file was parsed to: a test spent most of its time on the same 41 files.
+
+    `parse` depends on its arguments only, and its models are frozen. The text is part of the key.
+    A test's own files are parsed each time.
+    """
+    parse = yamlfile.parse
+    parsed: dict[tuple[type[BaseModel], str, str], BaseModel] = {}
+
+    def once(text: str, model: type[BaseModel], *, shown: str) -> BaseModel:
+        key = (model, shown, text)
+        if not shown.startswith(SHIPPED):
+            return parse(text, model, shown=shown)
+        if key not in parsed:
+            parsed[key] = parse(text, model, shown=shown)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yamlfile, "parse", once)
+        yield
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ STORED = Path(__file__).parent / "golden" / "starter.json"
 
 
 def test_starter_has_the_stored_hashes(
-    starter_dataset: Path, golden: Callable[[Path, str], None], request: pytest.FixtureRequest
+    starter: Path, golden: Callable[[Path, str], None], request: pytest.FixtureRequest
 ) -> None:
     refresh = request.config.getoption("--regenerate")
     stored = {} if refresh else json.loads(STORED.read_text(encoding="utf-8"))
-    content, data = hashes.contents(starter_dataset), hashes.dataset(starter_dataset)
+    content, data = hashes.contents(starter), hashes.dataset(starter)
     golden(STORED, hashes.dumped(hashes.starter(content, data, stored=stored)))

@@ -25,8 +25,8 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(starter_dataset: Path) -> Path:
-    return starter_dataset
+def made(starter: Path) -> Path:
+    return starter
 
 
 def rows(made: Path, view: str) -> list[dict[str, Any]]:

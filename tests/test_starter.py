@@ -29,8 +29,8 @@ POINTER = (
 
 
 @pytest.fixture(scope="module")
-def made(starter_dataset: Path) -> Path:
-    return starter_dataset
+def made(starter: Path) -> Path:
+    return starter
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,17 @@ import pytest
 
 from safegen.cli import app
 from tests.cli.kitchen import write_recipe
+from tests.conftest import Once
 
 
 @pytest.fixture(scope="session")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kitchen(once: Once) -> Path:
     """A finished run of the kitchen's recipe; not to be changed."""
-    folder = tmp_path_factory.mktemp("kitchen")
-    assert app.run(["generate", str(write_recipe(folder)), "-o", str(folder / "out")]) == 0
-    return folder
+
+    def cook(folder: Path) -> None:
+        assert app.run(["generate", str(write_recipe(folder)), "-o", str(folder / "out")]) == 0
+
+    return once("kitchen", cook)
 
 
 @pytest.fixture

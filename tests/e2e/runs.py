@@ -61,6 +61,11 @@ def cli(capsys: pytest.CaptureFixture[str], *args: object) -> Said:
     return Said(code if isinstance(code, int) else 1, out, err)
 
 
+def kill_counts(most: int) -> pytest.MarkDecorator:
+    """Run a test with one kill by default, and with `most` kills under the marker `slow`."""
+    return pytest.mark.parametrize("kills", [1, pytest.param(most, marks=pytest.mark.slow)])
+
+
 def shell(*args: object, cwd: Path, **options: Any) -> Said:
     """The command line in a process of its own."""
     done = subprocess.run(

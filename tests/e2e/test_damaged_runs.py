@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from safegen import api
 from safegen.store.journal import Lock
+from tests.conftest import Once
 from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
 from tests.fake_endpoint import FakeEndpoint
 
 Damage = Callable[[Path], object]
 
 
+@pytest.fixture(scope="session")
+def finished(once: Once) -> Path:
+    """A folder with an endpoint's recipe, `r.yaml`, and its finished run, `out`; not to be changed."""
+
+    def fill(folder: Path) -> None:
+        with FakeEndpoint(long_answer) as fake, pytest.MonkeyPatch.context() as at:
+            at.chdir(folder)
+            write_recipe(folder / "r.yaml", fake.url)
+            api.generate("r.yaml", output="out")
+
+    return once("endpoint-run", fill)
+
+
 @pytest.fixture
-def run(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A finished run of an endpoint's recipe, `r.yaml`, whose endpoint is gone."""
-    with FakeEndpoint(long_answer) as fake:
-        write_recipe(workdir / "r.yaml", fake.url)
-        assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
+def run(finished: Path, workdir: Path) -> Path:
+    """A copy of that run in the working folder; its endpoint is gone."""
+    shutil.copytree(finished, workdir, dirs_exist_ok=True)
     return workdir / "out"
 
 

@@ -9,21 +9,22 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from safegen.hashing import digest
-from tests.e2e.runs import hashes, long_answer, shell, started, write_recipe
+from tests.e2e.runs import cli, hashes, kill_counts, long_answer, shell, started, write_recipe
 from tests.fake_endpoint import FakeEndpoint
 
-KILLS = 20
 IN_FLIGHT = 4
 LATENCY_S = 0.03
 HARMS = ["cyber.*", "fraud.*", "deception.*", "property.*", "advice.*", "weapons.*"]
 
 
-def recipe(folder: Path, url: str) -> Path:
+def recipe(folder: Path, url: str, harms: list[str]) -> Path:
     return write_recipe(
         folder / "recipe.yaml",
         url,
-        plan={"harms": HARMS, "candidates": 3},
+        plan={"harms": harms, "candidates": 3},
         endpoint={"concurrency": IN_FLIGHT, "seed": 0},  # so that the three samples differ
     )
 
@@ -49,69 +50,78 @@ def killed_at_work(fake: FakeEndpoint, folder: Path, *, after: int, wait_s: floa
         return process.returncode == -signal.SIGKILL and len(fake.requests) > before
 
 
-def test_twenty_kills_change_no_byte_and_pay_for_nothing_twice_but_what_was_in_flight(
-    tmp_path: Path,
+@kill_counts(20)
+def test_kills_change_no_byte_and_pay_twice_only_for_what_was_in_flight(
+    kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    harms = HARMS if kills > 1 else ["property.*"]
     moments = random.Random(7)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
-        recipe(whole, fake.url)
-        straight = shell("generate", "recipe.yaml", "-o", "out", cwd=whole)
+        straight = cli(capsys, "generate", recipe(whole, fake.url, harms), "-o", whole / "out")
         assert straight.code == 0, straight.err
         asked = {digest(body) for body in fake.requests}
-        assert len(fake.requests) == len(asked) > KILLS * 3 * IN_FLIGHT
+        assert len(fake.requests) == len(asked) > kills * 3 * IN_FLIGHT
         port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
     with FakeEndpoint(long_answer, latency_s=LATENCY_S, port=port) as fake:
-        recipe(broken, fake.url)
-        kills = 0
-        for _ in range(KILLS * 2):
+        recipe(broken, fake.url, harms)
+        hit = 0
+        for _ in range(kills * 2):
             # Enough that what the last kill interrupted is answered before the next one.
             after = moments.randint(2 * IN_FLIGHT, 5 * IN_FLIGHT)
-            wait_s = moments.uniform(0, 2 * LATENCY_S)
-            kills += killed_at_work(fake, broken, after=after, wait_s=wait_s)
-            if kills == KILLS:
+            # The first kill is sure to come before the last request is answered.
+            wait_s = moments.uniform(0, 2 * LATENCY_S) if hit else 0.0
+            hit += killed_at_work(fake, broken, after=after, wait_s=wait_s)
+            if hit == kills:
                 break
-        assert kills == KILLS
+        assert hit == kills
         last = shell("generate", "recipe.yaml", "-o", "out", cwd=broken)
         assert last.code == 0, last.err
         seen = Counter(digest(body) for body in fake.requests)
     assert set(seen) == asked
     assert max(seen.values()) <= 2
     repeated = sum(count - 1 for count in seen.values())
-    assert 0 < repeated <= KILLS * IN_FLIGHT
+    assert 0 < repeated <= kills * IN_FLIGHT
     assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")
-    assert shell("verify", "out", cwd=broken).code == 0
+    assert cli(capsys, "verify", broken / "out").code == 0
 
 
-def test_a_kill_while_shards_and_dataset_are_written_changes_no_byte(tmp_path: Path) -> None:
+@kill_counts(6)
+def test_a_kill_while_shards_and_dataset_are_written_changes_no_byte(
+    kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     moments = random.Random(11)
     (tmp_path / "recipe.yaml").write_text(
         "name: a\nplan: {harms: [property.*, advice.*], candidates: 3}\n", encoding="utf-8"
     )
     whole = tmp_path / "whole"
     began = time.monotonic()
-    assert shell("generate", "recipe.yaml", "-o", whole, cwd=tmp_path).code == 0
+    assert cli(capsys, "generate", tmp_path / "recipe.yaml", "-o", whole).code == 0
     took = time.monotonic() - began
     broken = tmp_path / "broken"
     hit = 0
-    for _ in range(6):
+    for kill in range(kills):
         with started("generate", "recipe.yaml", "-o", broken, cwd=tmp_path) as process:
-            wait_until((broken / "run" / "lock").exists)
-            time.sleep(moments.uniform(0.1, 0.8) * took)
+            if kill == 0:  # between the first shard and the dataset
+                wait_until((broken / "run" / "records" / "00000.parquet").exists)
+            else:
+                wait_until((broken / "run" / "lock").exists)
+                time.sleep(moments.uniform(0.1, 0.8) * took)
             process.kill()
             hit += process.wait(10) == -signal.SIGKILL
+        assert kill or not (broken / "manifest.json").exists()
     assert hit >= 1
     last = shell("generate", "recipe.yaml", "-o", broken, cwd=tmp_path)
     assert last.code == 0, last.err
     assert hashes(broken / "data") == hashes(whole / "data")
-    assert shell("verify", broken, cwd=tmp_path).code == 0
+    assert cli(capsys, "verify", broken).code == 0
 
 
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> None:
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
-        plan = {"harms": ["property.*"], "candidates": 16}
+        plan = {"harms": ["property.*"], "candidates": 3}
         write_recipe(tmp_path / "recipe.yaml", fake.url, endpoint={"seed": 0}, plan=plan)
         with started("generate", "recipe.yaml", "-o", "out", cwd=tmp_path) as process:
             wait_until(lambda: len(fake.requests) >= 2 * IN_FLIGHT)
@@ -132,21 +142,24 @@ def write_budgeted(path: Path, url: str, most: int) -> None:
     write_recipe(path, url, budget={"requests": most}, plan=plan, endpoint={"seed": 0})
 
 
-def test_a_budget_counts_over_sessions_that_were_killed(tmp_path: Path) -> None:
+@kill_counts(2)
+def test_a_budget_counts_over_sessions_that_were_killed(
+    kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     most = 30
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
         write_budgeted(tmp_path / "recipe.yaml", fake.url, most)
-        kills = [killed_at_work(fake, tmp_path, after=10, wait_s=0.0) for _ in range(2)]
-        assert kills == [True, True]
+        for _ in range(kills):
+            assert killed_at_work(fake, tmp_path, after=10, wait_s=0.0)
         stopped = shell("generate", "recipe.yaml", "-o", "out", cwd=tmp_path)
         assert stopped.code == 1
         assert f"the budget of `{most}` requests is spent" in stopped.err
-        assert most <= len(fake.requests) <= most + 2 * IN_FLIGHT
+        assert most <= len(fake.requests) <= most + kills * IN_FLIGHT
         before = len(fake.requests)
-        again = shell("generate", "recipe.yaml", "-o", "out", cwd=tmp_path)
-        assert again.code == 1
+        command = ("generate", tmp_path / "recipe.yaml", "-o", tmp_path / "out")
+        assert cli(capsys, *command).code == 1
         assert len(fake.requests) == before
         write_budgeted(tmp_path / "recipe.yaml", fake.url, 10 * most)
-        assert shell("generate", "recipe.yaml", "-o", "out", cwd=tmp_path).code == 0
+        assert cli(capsys, *command).code == 0
         seen = Counter(digest(body) for body in fake.requests)
-    assert sum(seen.values()) - len(seen) <= 2 * IN_FLIGHT
+    assert sum(seen.values()) - len(seen) <= kills * IN_FLIGHT

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from safegen.hashing import digest
 from safegen.types import Request
-from tests.e2e.runs import hashes, shell, started
+from tests.e2e.runs import cli, hashes, kill_counts, shell, started
 from tests.e2e.test_authored_dialogues import Talk
 from tests.fake_endpoint import Body, FakeEndpoint
 
-KILLS = 5
 IN_FLIGHT = 4
 HELP = "I'll leave out the steps, but this much can be said about it: it is number {n}, and a desk nearby helps."
 RECIPE = """
@@ -46,19 +47,22 @@ def answers() -> Callable[[Body], str]:
     return answer
 
 
-def test_kills_change_no_byte_of_conversations_and_pay_for_nothing_twice(tmp_path: Path) -> None:
+@kill_counts(5)
+def test_kills_change_no_byte_of_conversations_and_pay_for_nothing_twice(
+    kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole, broken, moments = tmp_path / "whole", tmp_path / "broken", random.Random(3)
     whole.mkdir()
     broken.mkdir()
     command = ("generate", "recipe.yaml", "-o", "out")
     with FakeEndpoint(answers(), latency_s=0.02) as fake:
         (whole / "recipe.yaml").write_text(RECIPE.format(url=fake.url))
-        assert shell(*command, cwd=whole).code == 0
+        assert cli(capsys, "generate", whole / "recipe.yaml", "-o", whole / "out").code == 0
         asked = {digest(body) for body in fake.requests}
         port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
     with FakeEndpoint(answers(), latency_s=0.02, port=port) as fake:
         (broken / "recipe.yaml").write_text(RECIPE.format(url=fake.url))
-        for _ in range(KILLS):
+        for _ in range(kills):
             until = len(fake.requests) + moments.randint(2 * IN_FLIGHT, 6 * IN_FLIGHT)
             with started(*command, cwd=broken) as process:
                 while len(fake.requests) < until and process.poll() is None:
@@ -69,5 +73,5 @@ def test_kills_change_no_byte_of_conversations_and_pay_for_nothing_twice(tmp_pat
         seen = Counter(digest(body) for body in fake.requests)
     assert set(seen) == asked
     assert max(seen.values()) <= 2
-    assert sum(count - 1 for count in seen.values()) <= KILLS * IN_FLIGHT
+    assert sum(count - 1 for count in seen.values()) <= kills * IN_FLIGHT
     assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")

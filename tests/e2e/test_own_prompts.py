@@ -19,7 +19,16 @@ from safegen.store import parquet
 from safegen.teachers.offline import offline
 from safegen.teachers.scripted import scripted
 from safegen.types import Request
-from tests.e2e.runs import cli, fails, hashes, long_answer, shell, started, write_recipe
+from tests.e2e.runs import (
+    cli,
+    fails,
+    hashes,
+    kill_counts,
+    long_answer,
+    shell,
+    started,
+    write_recipe,
+)
 from tests.e2e.test_kill_and_resume import wait_until
 from tests.fake_endpoint import Body, FakeEndpoint
 
@@ -266,8 +275,11 @@ def test_a_labeller_may_be_handed_over(workdir: Path) -> None:
     assert [r["harm"] for r in view(run.output)] == ["property.theft"]
 
 
-def test_a_killed_labelling_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -> None:
-    rows = [(f"r{i}", f"What is in box {i}?", *OPEN) for i in range(60)]
+@kill_counts(3)
+def test_a_killed_labelling_goes_on_and_pays_for_nothing_twice(
+    kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(f"r{i}", f"What is in box {i}?", *OPEN) for i in range(20 * kills)]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
@@ -276,12 +288,13 @@ def test_a_killed_labelling_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -
     with FakeEndpoint(labels, latency_s=0.03) as fake:
         recipe(whole, fake.url)
         recipe(broken, fake.url)
-        assert shell(*command, cwd=whole).code == 0
+        at_once = ["generate", whole / "recipe.yaml", "-o", whole / "out"]
+        assert cli(capsys, *at_once, "--prompts", whole / "p.csv", *MAP).code == 0
         straight = Counter(digest(body) for body in fake.requests)
         assert set(straight.values()) == {1}
         assert len(straight) == 3 * len(rows)
         fake.requests.clear()
-        for kill in range(3):
+        for kill in range(kills):
             enough = len(fake.requests) + 20
             with started(*command, cwd=broken) as process:
                 assert wait_until(lambda most=enough: len(fake.requests) >= most)
@@ -292,7 +305,7 @@ def test_a_killed_labelling_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -
         assert last.code == 0, last.err
         seen = Counter(digest(body) for body in fake.requests)
     assert set(seen) == set(straight)
-    assert sum(seen.values()) - len(seen) <= 3 * 4
+    assert sum(seen.values()) - len(seen) <= kills * 4
     assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")
     assert (broken / "out/run/unlabelled.jsonl").read_bytes() == b""
 
