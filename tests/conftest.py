@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,12 +84,11 @@ def starter(once: Once) -> Path:
     return once("starter", lambda folder: api.generate("starter", output=folder / "out")) / "out"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _shipped_yaml_is_parsed_once() -> Iterator[None]:
-    """Keep what a shipped file was parsed to: a test spent most of its time on the same 41 files.
+def pytest_configure(config: pytest.Config) -> None:
+    """Parse a shipped YAML file once per process.
 
-    `parse` depends on its arguments only, and its models are frozen. The text is part of the key.
-    A test's own files are parsed each time.
+    Two thirds of a small run's time went into the same 41 files. `parse` depends on its arguments
+    only, its models are frozen, and the text is part of the key. Other files are parsed each time.
     """
     parse = yamlfile.parse
     parsed: dict[tuple[type[BaseModel], str, str], BaseModel] = {}
@@ -100,11 +99,12 @@ def _shipped_yaml_is_parsed_once() -> Iterator[None]:
             return parse(text, model, shown=shown)
         if key not in parsed:
             parsed[key] = parse(text, model, shown=shown)
-        return parsed[key]
+        # A copy, because `model_copy` by a test would take over a cached property of the original.
+        return parsed[key].model_copy()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yamlfile, "parse", once)
-        yield
+    patch = pytest.MonkeyPatch()
+    patch.setattr(yamlfile, "parse", once)
+    config.add_cleanup(patch.undo)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from safegen.errors import TeacherRejected
 from safegen.teachers._gate import Gate, Slot
 from safegen.teachers.openai_chat import openai_chat
 from tests.fake_endpoint import FakeEndpoint
+from tests.sampling import sampled
 from tests.teachers.test_openai_chat import asked
 
 
@@ -128,11 +129,21 @@ def seconds_with(share: float, latency: float, concurrency: int, **how: Any) -> 
     return in_fake_time(work())
 
 
-@pytest.mark.parametrize("after_s", [None, 1.0])
-@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "late"])
-@pytest.mark.parametrize("concurrency", [4, 64])
-@pytest.mark.parametrize("latency", [0.05, 0.3, 2.0])
-@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+RANDOM_429S = list(
+    itertools.product([0.01, 0.05, 0.1], [0.05, 0.3, 2.0], [4, 64], [True, False], [None, 1.0])
+)
+
+
+def test_sampled_429s_have_each_pair_of_values() -> None:
+    def pairs(cases: list[Any]) -> set[Any]:
+        return {pair for case in cases for pair in itertools.combinations(enumerate(case), 2)}
+
+    assert pairs(RANDOM_429S[::7]) == pairs(RANDOM_429S)
+
+
+@pytest.mark.parametrize(
+    ("share", "latency", "concurrency", "at_once", "after_s"), sampled(RANDOM_429S, every=7)
+)
 def test_429s_at_random_keep_most_of_the_throughput(
     share: float, latency: float, concurrency: int, at_once: bool, after_s: float | None
 ) -> None:
