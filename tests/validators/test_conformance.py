@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -113,14 +116,22 @@ def test_a_verdict_without_a_code_has_one_and_teaches_only_safe_faults(
     assert Verdict("mine", "1", passed, None, "any words").teachable is False
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+def each_text_once() -> Iterator[Any]:
+    """Every validator, text and mode; by default one mode for each validator and text, in turn."""
+    for (i, name), (j, text), (k, mode) in product(
+        enumerate(NAMES), enumerate(TEXTS), enumerate(MODES)
+    ):
+        yield pytest.param(
+            name, text, mode, marks=[] if k == (i + j) % len(MODES) else [pytest.mark.slow]
+        )
+
+
+@pytest.mark.parametrize(("name", "text", "mode"), each_text_once())
 def test_a_verdict_is_well_formed_on_any_text(name: str, text: str, mode: Mode) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # other processes do not count
     at = context(mode=mode, required=REQUIRED, evidence="stated")
-    well_formed(judge(build(name), text, at), name)
-    assert time.perf_counter() - started < 5
+    well_formed(judge(build(name), TEXTS[text], at), name)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,7 +162,9 @@ WORDS = st.sampled_from(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=2_000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=st.one_of(st.text(max_size=400), st.lists(WORDS, max_size=300).map(" ".join)))
 def test_any_text_gets_a_verdict_in_bounded_time(name: str, text: str) -> None:
+    started = time.process_time()
     well_formed(judge(build(name), text, context(mode="safe_completion")), name)
+    assert time.process_time() - started < 2
