@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 import yaml
 
-from tests.fake_endpoint import FakeEndpoint
+from safegen.testing import FakeEndpoint
 from tests.golden_fakes import ROOT, Models
 
 PORT = 18729

@@ -17,8 +17,7 @@ from safegen.recipe import Recipe
 from safegen.store import parquet, plan
 from safegen.store.columns import record_schema
 from safegen.store.folder import RunFolder
-from safegen.types import Failure, Planned, Record
-from tests.factories import (
+from safegen.testing import (
     make_draft,
     make_expectation,
     make_knowledge,
@@ -28,6 +27,7 @@ from tests.factories import (
     make_scenario,
     policy,
 )
+from safegen.types import Failure, Planned, Record
 
 RECIPE = Recipe(name="kitchen")
 

@@ -14,10 +14,7 @@ from safegen.dataset.verify import verify
 from safegen.locales import load
 from safegen.store import plan
 from safegen.targets import TargetReport
-from safegen.types import INTENTS, MODES, Attribute, Planned, Record, Source
-from tests.curation.test_corpus import TAG, matched, sets
-from tests.e2e.test_authored_sets import World, recipe
-from tests.factories import (
+from safegen.testing import (
     make_draft,
     make_expectation,
     make_knowledge,
@@ -25,6 +22,9 @@ from tests.factories import (
     make_record,
     make_scenario,
 )
+from safegen.types import INTENTS, MODES, Attribute, Planned, Record, Source
+from tests.curation.test_corpus import TAG, matched, sets
+from tests.e2e.test_authored_sets import World, recipe
 from tests.test_build import built, bytes_of, make_run, manifest_of
 
 TIERS = {"cyber.intrusion": "restricted", "fraud.scams": "sensitive"}

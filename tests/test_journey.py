@@ -11,9 +11,8 @@ import safegen
 from safegen.journey import without_spec
 from safegen.recipe import Recipe
 from safegen.teachers.scripted import scripted
+from safegen.testing import Body, FakeEndpoint, make_expectation
 from safegen.types import Record, Reply, Request, Teacher
-from tests.factories import make_expectation
-from tests.fake_endpoint import Body, FakeEndpoint
 
 TEXT = "Here is a plain answer of some length, about the lid of the box and the hinge below it, number "
 

@@ -15,8 +15,8 @@ from safegen.recipe import Recipe
 from safegen.store.folder import RunFolder
 from safegen.store.journal import Journal
 from safegen.teachers._layers import Meter
+from safegen.testing import Body, FakeEndpoint
 from safegen.types import Record
-from tests.fake_endpoint import Body, FakeEndpoint
 from tests.sentinel import SENTINEL
 
 HELPFUL = (

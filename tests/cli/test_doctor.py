@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from safegen.cli import app
+from safegen.testing import Body, FakeEndpoint
 from tests.cli.kitchen import RECIPE, Told, call
 from tests.conftest import ROOT
-from tests.fake_endpoint import Body, FakeEndpoint
 
 SECRET = "sk-test-0123456789abcdef"
 Lines = dict[str, dict[str, Any]]

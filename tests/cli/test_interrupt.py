@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from safegen.testing import FakeEndpoint
 from tests.cli.kitchen import RECIPE, write_recipe
-from tests.fake_endpoint import FakeEndpoint
 
 ROOT = Path(__file__).parent.parent.parent
 IN_FLIGHT = 4

@@ -22,9 +22,9 @@ from safegen.recipe import Judges, PluginRef, Recipe, Teachers
 from safegen.scenarios.sets import plan_sets
 from safegen.scenarios.world import World
 from safegen.session import first_round
+from safegen.testing import FakeEndpoint
 from safegen.types import Planned, Reply, Request
 from tests.cli.kitchen import RECIPE, call, write_recipe
-from tests.fake_endpoint import FakeEndpoint
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from safegen.store.folder import RunFolder
+from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
 from safegen.types import Record
 from tests.cli.kitchen import call, hand_made
-from tests.factories import make_draft, make_messages, make_record, make_scenario, make_verdict
 
 ALL = ("-n", "100000")
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safegen.curation.dedup import Duplicates, Expectations, normalised
-from tests.factories import make_expectation, make_messages
+from safegen.testing import make_expectation, make_messages
 
 texts = st.text(max_size=12)
 

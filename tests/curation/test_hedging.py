@@ -4,8 +4,8 @@ import pytest
 
 from safegen import locales
 from safegen.curation.hedging import FEWEST, PATTERN, Density, Hedging, density
+from safegen.testing import make_draft, make_expectation, make_record, make_scenario
 from safegen.types import Mode
-from tests.factories import make_draft, make_expectation, make_record, make_scenario
 
 HEDGES = locales.load("en").compiled[PATTERN]
 HEDGED = "Perhaps the lid may be open. It depends on the box; generally, consult a professional."

@@ -4,7 +4,7 @@ from safegen.dataset.card import card, cell, table
 from safegen.dataset.figures import Figures, Yardsticks
 from safegen.dataset.manifest import Facts
 from safegen.recipe import Recipe
-from tests.factories import make_draft, make_record, make_scenario
+from safegen.testing import make_draft, make_record, make_scenario
 
 HOSTILE = "a|b\n# c [x](https://evil.example) <b>`d` *e* \u202e"
 

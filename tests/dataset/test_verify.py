@@ -15,9 +15,9 @@ from safegen.recipe import Recipe
 from safegen.store import parquet
 from safegen.store.columns import Row
 from safegen.store.folder import RunFolder
+from safegen.testing import make_pair, policy
 from safegen.views.preference import preference
 from safegen.views.sft import sft
-from tests.factories import make_pair, policy
 
 VIEWS = {"sft": sft(), "preference": preference()}
 

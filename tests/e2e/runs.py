@@ -17,7 +17,7 @@ import yaml
 
 from safegen.cli.app import main
 from safegen.hashing import digest
-from tests.fake_endpoint import Body
+from safegen.testing import Body
 
 KEY_ENV = "FAKE_API_KEY"
 COMMAND = [sys.executable, "-m", "safegen.cli.app"]

@@ -13,9 +13,9 @@ import pytest
 
 from safegen import api
 from safegen.store.journal import Lock
+from safegen.testing import FakeEndpoint
 from tests.conftest import Once
 from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
-from tests.fake_endpoint import FakeEndpoint
 
 Damage = Callable[[Path], object]
 

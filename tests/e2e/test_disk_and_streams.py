@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from safegen.testing import FakeEndpoint
 from tests.e2e.runs import COMMAND, cli, fails, long_answer, shell, write_recipe
-from tests.fake_endpoint import FakeEndpoint
 
 
 @pytest.mark.parametrize("kilobytes", [0, 1, 24, 48])

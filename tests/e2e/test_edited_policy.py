@@ -13,7 +13,7 @@ from safegen.cli.app import run
 from safegen.errors import RecipeMismatch
 from safegen.policy import spec
 from safegen.recipe import Recipe
-from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
+from safegen.testing import Body, FakeEndpoint, plain_answer
 
 
 def recipe(url: str, policy: Path) -> Recipe:

@@ -13,8 +13,8 @@ import pytest
 
 from safegen.hashing import digest
 from safegen.store import parquet
+from safegen.testing import Body, FakeEndpoint
 from tests.e2e.runs import KEY_ENV, Said, cli, hashes, long_answer, write_recipe
-from tests.fake_endpoint import Body, FakeEndpoint
 
 MENDED = ["429", "500", "408", "reset", "cut-json", "short-body", "no-choices"]
 """Faults that another attempt mends."""
@@ -281,7 +281,7 @@ def test_prompts_that_the_endpoint_refuses_are_blocked_and_the_rest_is_done(
     workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = (400, {"message": "maximum context length", "code": "context_length_exceeded"})
-    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"400": refused})
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"400": refused})
     first: list[str] = []
 
     def fault(body: Body, nth: int) -> str | None:

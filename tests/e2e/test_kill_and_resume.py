@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from safegen.hashing import digest
+from safegen.testing import FakeEndpoint
 from tests.e2e.runs import cli, hashes, kill_counts, long_answer, shell, started, write_recipe
-from tests.fake_endpoint import FakeEndpoint
 
 IN_FLIGHT = 4
 LATENCY_S = 0.03

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from safegen.hashing import digest
+from safegen.testing import Body, FakeEndpoint
 from safegen.types import Request
 from tests.e2e.runs import cli, hashes, kill_counts, shell, started
 from tests.e2e.test_authored_dialogues import Talk
-from tests.fake_endpoint import Body, FakeEndpoint
 
 IN_FLIGHT = 4
 HELP = "I'll leave out the steps, but this much can be said about it: it is number {n}, and a desk nearby helps."

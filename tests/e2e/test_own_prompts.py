@@ -18,6 +18,7 @@ from safegen.hashing import digest
 from safegen.store import parquet
 from safegen.teachers.offline import offline
 from safegen.teachers.scripted import scripted
+from safegen.testing import Body, FakeEndpoint
 from safegen.types import Request
 from tests.e2e.runs import (
     cli,
@@ -30,7 +31,6 @@ from tests.e2e.runs import (
     write_recipe,
 )
 from tests.e2e.test_kill_and_resume import wait_until
-from tests.fake_endpoint import Body, FakeEndpoint
 
 HEAD = ["id", "text", "harm", "intent", "evidence", "detail", "lic", "group", "note"]
 OPEN = ("", "", "", "", "MIT", "", "n")

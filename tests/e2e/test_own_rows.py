@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from safegen.testing import FakeEndpoint
 from tests.e2e.runs import cli, fails, shell
 from tests.e2e.test_own_prompts import (
     MAP,
@@ -20,7 +21,6 @@ from tests.e2e.test_own_prompts import (
     view,
     write_csv,
 )
-from tests.fake_endpoint import FakeEndpoint
 
 KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
     "red_line": (ROWS[8], "1 red line, listed in `.*`; a red line is never drafted"),

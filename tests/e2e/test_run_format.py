@@ -14,8 +14,8 @@ from safegen import session
 from safegen.errors import FormatMismatch
 from safegen.recipe import Recipe
 from safegen.store.folder import FORMAT, RunFolder
+from safegen.testing import FakeEndpoint
 from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
-from tests.fake_endpoint import FakeEndpoint
 
 SNAPSHOT = Path("out/run/recipe.json")
 

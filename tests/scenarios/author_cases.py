@@ -23,8 +23,8 @@ from safegen.scenarios.author import (
     load_prompts,
 )
 from safegen.teachers.scripted import Scripted, scripted
+from safegen.testing import make_expectation
 from safegen.types import EVIDENCE, ILL_INTENT, INTENTS, Evidence, Expectation, Intent, Request
-from tests.factories import make_expectation
 
 
 class Truth(NamedTuple):

@@ -17,8 +17,8 @@ from safegen.scenarios.coverage import (
     ledger,
 )
 from safegen.scenarios.covering import Model
+from safegen.testing import make_draft, make_expectation, make_knowledge, make_record, make_scenario
 from safegen.types import Attribute, Planned
-from tests.factories import make_draft, make_expectation, make_knowledge, make_record, make_scenario
 
 
 def planned(

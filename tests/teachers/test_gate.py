@@ -13,7 +13,7 @@ import pytest
 from safegen.errors import TeacherRejected
 from safegen.teachers._gate import Gate, Slot
 from safegen.teachers.openai_chat import openai_chat
-from tests.fake_endpoint import FakeEndpoint
+from safegen.testing import FakeEndpoint
 from tests.sampling import sampled
 from tests.teachers.test_openai_chat import asked
 

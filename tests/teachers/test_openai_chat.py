@@ -25,8 +25,8 @@ from safegen.store.journal import Journal
 from safegen.teachers._gate import Gates
 from safegen.teachers._layers import Meter
 from safegen.teachers.openai_chat import OUTAGE, REFUSALS, Endpoint, openai_chat
+from safegen.testing import Body, FakeEndpoint, plain_answer
 from safegen.types import Message, Reply, Request
-from tests.fake_endpoint import Body, FakeEndpoint, plain_answer
 
 KEY = "sk-a-very-secret-key-0123456789"
 Fault = Callable[[Body, int], str | None]
@@ -224,7 +224,7 @@ REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
 async def test_a_refused_request_among_answered_ones_costs_that_item(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.fake_endpoint.STATUS", REFUSED)
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
     journal = Journal(tmp_path / "j.sqlite")
     faults: Fault = lambda body, nth: fault if "bad" in str(body) else None  # noqa: E731
     with FakeEndpoint(fault=faults) as fake:
@@ -246,7 +246,7 @@ async def test_an_endpoint_that_refuses_all_stops_the_run_and_keeps_nothing(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status = {fault: (int(fault), {"message": "no"})}
-    monkeypatch.setattr("tests.fake_endpoint.STATUS", status)
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", status)
     journal = Journal(tmp_path / "j.sqlite")
     with FakeEndpoint(fault=always(fault)) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
@@ -271,7 +271,7 @@ async def test_an_endpoint_that_refuses_all_stops_the_run_and_keeps_nothing(
 async def test_a_refusal_that_names_the_content_costs_the_item_from_the_first_on(
     status: int, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"flagged": (status, told)})
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"flagged": (status, told)})
     with FakeEndpoint(fault=always("flagged")) as fake:
         async with endpoint(fake.url) as teacher:
             for i in range(2 * REFUSALS):
@@ -283,7 +283,7 @@ async def test_a_model_that_wants_max_completion_tokens_is_told_as_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
-    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"old": (400, {"message": message})})
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"old": (400, {"message": message})})
     fault: Fault = lambda body, nth: "old" if "max_tokens" in body else None  # noqa: E731
     with FakeEndpoint(fault=fault) as fake:
         async with endpoint(fake.url, max_tokens=9) as teacher:
@@ -365,7 +365,9 @@ async def test_the_key_is_sent_and_stands_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("FAKE_API_KEY", KEY)
-    monkeypatch.setattr("tests.fake_endpoint.STATUS", {"echo": (401, {"message": f"no {KEY}"})})
+    monkeypatch.setattr(
+        "safegen.testing.endpoint.STATUS", {"echo": (401, {"message": f"no {KEY}"})}
+    )
     caplog.set_level(logging.DEBUG)
     journal = Journal(tmp_path / "j.sqlite")
     fault: Fault = lambda body, nth: "echo" if "bad" in str(body) else None  # noqa: E731

@@ -8,8 +8,8 @@ import pytest
 from safegen.errors import ParseError, TeacherRejected
 from safegen.store.journal import Journal
 from safegen.teachers._structured import clean, parse, problem, reply_of, split_thinking
+from safegen.testing import Body, FakeEndpoint
 from safegen.types import Outcome, Reply, Request
-from tests.fake_endpoint import Body, FakeEndpoint
 from tests.teachers.test_openai_chat import asked, endpoint
 
 SCHEMA: dict[str, object] = {

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -13,36 +12,12 @@ from hypothesis import strategies as st
 
 from safegen import plugins
 from safegen.errors import ConfigError
-from safegen.types import (
-    MODES,
-    DraftValidator,
-    Mode,
-    Severity,
-    ValidatorTraits,
-    Verdict,
-)
+from safegen.testing import HOSTILE_TEXTS, check_factory, check_verdict
+from safegen.types import MODES, DraftValidator, Mode, Severity, ValidatorTraits, Verdict
 from tests.validators.validator_cases import context, draft, english, judge, policy
 
 NAMES = plugins.names("validators")
 REQUIRED = ("limit", "redirection", *english().elements)
-TEXTS = {
-    "empty": "",
-    "blank": " \n\t ",
-    "huge": "I can't say if you could help with the lid, and why not. " * 18_000,
-    "huge-denial": "Don't tell a good kind older adult that you are never really alone " * 15_000,
-    "huge-help": "If you could ask someone like a trusted and older or another person, " * 15_000,
-    "huge-word": "a" * 1_000_000,
-    "huge-spaces": " " * 1_000_000,
-    "huge-quotes": "'\"" * 500_000,
-    "huge-dashes": "zorb -" * 160_000,
-    "huge-digits": "1.1.1.1" * 140_000,
-    "huge-lines": "1. a\n" * 200_000,
-    "control": "\x00\x01\x1b[31m\x7f\r\n\x0b\x85\u2028",
-    "surrogate": "broken \ud800 half" * 5,
-    "rtl": "המפתח נמצא במגירה והמכסה נפתח כשמסובבים אותו. \u202eabc\u202c",
-    "emoji": "🔑👩‍👩‍👧‍👦🏳️‍🌈" * 40,
-    "fence": "```" * 100_001,
-}
 
 
 def build(name: str) -> DraftValidator:
@@ -57,25 +32,17 @@ def build(name: str) -> DraftValidator:
 
 
 def well_formed(verdict: Verdict, name: str) -> None:
-    assert (verdict.validator, verdict.version) == (name, "1")
-    assert (verdict.passed is None) == (verdict.score is None)
-    assert verdict.score is None or 0 <= verdict.score <= 1
+    check_verdict(verdict, name=name)
+    assert verdict.version == "1"
     traits = plugins.validator_traits(name)
     assert verdict.code in traits.codes
     assert verdict.teachable == (verdict.code in traits.teachable)
-    assert verdict.reason
     assert verdict.reason == verdict.reason.lower()
-    assert len(verdict.reason) <= 120
-    assert len(verdict.evidence) <= 160
-    assert "\n" not in verdict.evidence
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_factory_is_documented_and_keyword_only(name: str) -> None:
-    factory = plugins.factory("validators", name)
-    assert inspect.getdoc(factory)
-    kinds = {p.kind for p in inspect.signature(factory).parameters.values()}
-    assert kinds <= {inspect.Parameter.KEYWORD_ONLY}
+    check_factory(plugins.factory("validators", name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,18 +86,18 @@ def test_a_verdict_without_a_code_has_one_and_teaches_only_safe_faults(
 def each_text_once() -> Iterator[Any]:
     """Every validator, text and mode; by default one mode for each validator and text, in turn."""
     for (i, name), (j, text), (k, mode) in product(
-        enumerate(NAMES), enumerate(TEXTS), enumerate(MODES)
+        enumerate(NAMES), enumerate(HOSTILE_TEXTS), enumerate(MODES)
     ):
         yield pytest.param(
             name, text, mode, marks=[] if k == (i + j) % len(MODES) else [pytest.mark.slow]
         )
 
 
-@pytest.mark.parametrize(("name", "text", "mode"), each_text_once())
+@pytest.mark.parametrize(("name", "text", "mode"), list(each_text_once()))
 def test_a_verdict_is_well_formed_on_any_text(name: str, text: str, mode: Mode) -> None:
     started = time.process_time()  # other processes do not count
     at = context(mode=mode, required=REQUIRED, evidence="stated")
-    well_formed(judge(build(name), TEXTS[text], at), name)
+    well_formed(judge(build(name), HOSTILE_TEXTS[text], at), name)
     assert time.process_time() - started < 5
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from safegen.policy import spec
+from safegen.testing import make_expectation
 from safegen.validators.style import failed, style
-from tests.factories import make_expectation
 from tests.validators.validator_cases import context, english, judge
 
 BAD = {

@@ -8,12 +8,12 @@ import pytest
 from safegen import plugins
 from safegen.errors import ConfigError
 from safegen.recipe import Recipe
+from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
 from safegen.types import GIVEN, Record, Verdict
 from safegen.views._columns import ScenarioGroup, View
 from safegen.views.preference import always_empty, preference, teaching, why_empty
 from safegen.views.prompt_completion import prompt_completion
 from safegen.views.sft import sft
-from tests.factories import make_draft, make_messages, make_record, make_scenario, make_verdict
 
 # TRAINERS.md, trap 2.
 RESERVED = set(

@@ -1,4 +1,4 @@
-"""A chat-completions endpoint on 127.0.0.1 that answers, limits and fails as it is told."""
+"""A chat-completions endpoint on 127.0.0.1 that answers, limits and fails on request."""
 
 from __future__ import annotations
 
@@ -44,10 +44,27 @@ def plain_answer(body: Body) -> str:
 
 
 class FakeEndpoint:
-    """HTTP/1.1 with keep-alive, in a thread of its own.
+    """A fake OpenAI-compatible server: HTTP/1.1 with keep-alive, in its own thread.
 
-    `fault(body, nth)` names one of FAULTS, or None, for the nth request (from 0) with this body.
-    `bucket=(n, seconds)` lets n requests pass in any such span and answers 429 to the rest.
+    Args:
+        answer: the text of a reply to a request body.
+        fault: names one of `FAULTS`, or None, for the nth request (from 0) with this body.
+        latency_s: seconds before each reply.
+        bucket: `(n, seconds)` lets n requests pass in any such span and answers 429 to the rest.
+        retry_after: `computed` from the bucket, a value for the header, or None for no header.
+        extra: further fields of the reply's message.
+        port: 0 for a free one.
+
+    Attributes:
+        requests: each request's body, in order of arrival; `headers` its headers.
+        answered: replies with a completion by digest of the body; `statuses` replies by status.
+        max_in_flight: most requests in flight at once.
+        connections: TCP connections so far.
+
+    Example:
+        >>> with FakeEndpoint(lambda body: "Use a lid.") as fake:
+        ...     fake.url.startswith("http://127.0.0.1:")
+        True
     """
 
     def __init__(
@@ -87,10 +104,12 @@ class FakeEndpoint:
 
     @property
     def url(self) -> str:
+        """The `base_url` of a client."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
     def authorizations(self) -> list[str | None]:
+        """The `Authorization` header of each request."""
         return [head.get("authorization") for head in self.headers]
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Records for tests: every value has a default, any may be overridden."""
+"""Builders of records: every field has a default, and keywords override it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from safegen.policy import spec
 from safegen.types import (
     Attribute,
     Draft,
+    DraftContext,
+    Evidence,
     Expectation,
     Knowledge,
     Message,
+    Mode,
     Record,
     SafeTask,
     Scenario,
@@ -22,16 +25,18 @@ from safegen.types import (
 
 @cache
 def policy(name: str = "security") -> spec.Policy:
-    """A shipped spec, so that the default `policy_id` is one that `build` can resolve."""
+    """Load a shipped spec; the default `policy_id` of the builders is one that `build` resolves."""
     return spec.load(name)
 
 
 def make_messages(text: str, *, system: str | None = None) -> tuple[Message, ...]:
+    """Build a user turn, after a system turn if one is given."""
     user = Message(role="user", content=text)
     return (user,) if system is None else (Message(role="system", content=system), user)
 
 
 def make_scenario(**overrides: Any) -> Scenario:
+    """Build a dual-use scenario; its prompt names its id."""
     name = overrides.get("scenario_id", "s0000")
     values: dict[str, Any] = {
         "scenario_id": name,
@@ -62,6 +67,7 @@ def make_scenario(**overrides: Any) -> Scenario:
 
 
 def make_expectation(**overrides: Any) -> Expectation:
+    """Build the expectation of a safe completion with ceiling 2 and floor 1."""
     values: dict[str, Any] = {
         "policy_id": overrides.get("policy_id") or policy().policy_id,
         "mode": "safe_completion",
@@ -74,6 +80,7 @@ def make_expectation(**overrides: Any) -> Expectation:
 
 
 def make_knowledge(**overrides: Any) -> Knowledge:
+    """Build a goal's knowledge."""
     values: dict[str, Any] = {
         "answer": ("A box keeps a recipe.", "A lid closes it."),
         "concepts": ("Boxes have lids.", "Lids have hinges.", "Hinges wear."),
@@ -87,6 +94,12 @@ def make_knowledge(**overrides: Any) -> Knowledge:
 
 
 def make_draft(**overrides: Any) -> Draft:
+    """Build a draft of the offline teacher.
+
+    Example:
+        >>> make_draft(response="Use a lid.", candidate=1).draft_id
+        's0000-1-0'
+    """
     scenario = overrides.get("scenario_id", "s0000")
     candidate, revision = overrides.get("candidate", 0), overrides.get("revision", 0)
     response = overrides.get("response", f"A box with a lid, draft {candidate} for {scenario}.")
@@ -98,7 +111,10 @@ def make_draft(**overrides: Any) -> Draft:
         "parent_id": None,
         "response": response,
         "reasoning_content": None,
-        "response_sha256": None if response is None else text_sha256(response),
+        # Only if it is not given: a text with a lone surrogate has no digest.
+        "response_sha256": None
+        if response is None or "response_sha256" in overrides
+        else text_sha256(response),
         "withheld": False,
         "style": None,
         "teacher": "offline",
@@ -111,7 +127,48 @@ def make_draft(**overrides: Any) -> Draft:
     return Draft(**values | overrides)
 
 
+def make_context(
+    *,
+    mode: Mode = "direct_answer",
+    ceiling: int = 1,
+    floor: int = 0,
+    required: tuple[str, ...] = (),
+    evidence: Evidence = "none",
+    language: str = "en",
+    asked: str = "How does the fictional Zorb device open?",
+    policy_id: str | None = None,
+) -> DraftContext:
+    """Build what a validator is given besides the draft."""
+    scenario = make_scenario(
+        intent="benign",
+        evidence=evidence,
+        requested_detail=1,
+        language=language,
+        benign_use="curiosity about the device",
+        misuse_risk="opening one that belongs to another person",
+        messages=make_messages(asked),
+    )
+    expectation = make_expectation(
+        policy_id=policy_id or policy().policy_id,
+        mode=mode,
+        ceiling=ceiling,
+        floor=floor,
+        required=required,
+        rule_ids=("B-RES",),
+    )
+    knowledge = make_knowledge(
+        answer=("The Zorb opens with its own key.",),
+        concepts=("Locks compare a key with a pattern.",),
+        safe_task=SafeTask("I can help you order a spare key.", ("Find the number.",)),
+        redirections=("If it is yours, ask the maker.",),
+        left_out="the secret sequence",
+        decline="opening a Zorb that is not yours",
+    )
+    return DraftContext(scenario, expectation, knowledge)
+
+
 def make_verdict(validator: str = "style", **overrides: Any) -> Verdict:
+    """Build a verdict that passes."""
     values: dict[str, Any] = {
         "validator": validator,
         "version": "1",
@@ -124,6 +181,7 @@ def make_verdict(validator: str = "style", **overrides: Any) -> Verdict:
 
 
 def make_record(**overrides: Any) -> Record:
+    """Build an accepted record; `accepted=False` gives one that `style` rejected."""
     scenario = overrides.get("scenario") or make_scenario()
     accepted = overrides.get("accepted", True)
     values: dict[str, Any] = {
@@ -140,7 +198,7 @@ def make_record(**overrides: Any) -> Record:
 
 
 def make_pair(number: int, **overrides: Any) -> list[Record]:
-    """An accepted and a rejected draft of one scenario; goal and set change every fourth number."""
+    """Build an accepted and a rejected draft of one scenario; each fourth number has a new goal and set."""
     name = f"s{number:04d}"
     group = number // 4
     values = {"scenario_id": name, "set_id": f"set{group}", "goal_id": f"cyber.intrusion/g{group}"}

@@ -1,0 +1,59 @@
+"""Fakes for tests of teachers, validators and views: no network beyond loopback, no key, no pytest.
+
+    from safegen.testing import FakeEndpoint, check_validator, make_context, make_draft, scripted
+
+    def test_my_validator() -> None:
+        check_validator(no_shouting)
+        assert judge(no_shouting(), make_draft(response="No!!!!"), make_context()).passed is False
+
+No other part of safegen imports this package.
+"""
+
+from __future__ import annotations
+
+from safegen.teachers.scripted import Scripted, scripted
+from safegen.testing.conformance import (
+    HOSTILE_TEXTS,
+    check_factory,
+    check_validator,
+    check_verdict,
+    judge,
+)
+from safegen.testing.endpoint import FAULTS, STATUS, Body, FakeEndpoint, plain_answer
+from safegen.testing.records import (
+    make_context,
+    make_draft,
+    make_expectation,
+    make_knowledge,
+    make_messages,
+    make_pair,
+    make_record,
+    make_scenario,
+    make_verdict,
+    policy,
+)
+
+__all__ = [
+    "FAULTS",
+    "HOSTILE_TEXTS",
+    "STATUS",
+    "Body",
+    "FakeEndpoint",
+    "Scripted",
+    "check_factory",
+    "check_validator",
+    "check_verdict",
+    "judge",
+    "make_context",
+    "make_draft",
+    "make_expectation",
+    "make_knowledge",
+    "make_messages",
+    "make_pair",
+    "make_record",
+    "make_scenario",
+    "make_verdict",
+    "plain_answer",
+    "policy",
+    "scripted",
+]
