@@ -1,4 +1,4 @@
-# One interface: people and CI run the same targets.
+# Developers and CI run the same targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: setup demo test test-slow test-all check fix build clean
 
 $(BIN)/.base: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "safegen needs Python 3.11 or newer; name one with: make PYTHON=python3.12 demo")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "safegen needs Python 3.11 or newer; for example: make PYTHON=python3.12 demo")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -20,9 +20,9 @@ $(BIN)/.lint: $(BIN)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group lint
 	@touch $@
 
-setup: $(BIN)/.base ## make .venv and install safegen into it
+setup: $(BIN)/.base ## create .venv and install safegen
 
-demo: setup ## write the starter dataset with the embedded teacher: no key, no network
+demo: setup ## write the starter dataset with the offline teacher: no key, no network
 	$(BIN)/safegen generate
 
 test: $(BIN)/.test ## every test but the slow ones, on all cores
@@ -33,19 +33,19 @@ test-slow: $(BIN)/.test ## the slow tests: every case of sampled properties, man
 
 test-all: test test-slow ## every test
 
-check: $(BIN)/.lint ## lint, types and floors
+check: $(BIN)/.lint ## check lint, format, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-fix: $(BIN)/.lint ## format and mend what ruff can mend
+fix: $(BIN)/.lint ## format, and apply ruff's fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-build: $(BIN)/.lint ## build the wheel into dist/
+build: $(BIN)/.lint ## build the wheel in dist/
 	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist .
 
-clean: ## remove what the targets made, not outputs/
+clean: ## remove everything that the targets created, except outputs/
 	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis

@@ -1,36 +1,61 @@
-"""What the README shows as files is read as such."""
+"""The files that README and docs print load as they are."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
+import yaml
 
+import safegen
 from safegen import yamlfile
 from safegen.goals import GoalsFile
+from safegen.locales import Overlay
 from safegen.policy.model import Spec
-from safegen.recipe import Recipe
+from safegen.taxonomy import TaxonomyFile
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCKS: list[str] = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-MODELS = {"name:": Recipe, "policy:": Spec, "goals:": GoalsFile}
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [
+    (f"{page.relative_to(ROOT)}:{number}", text)
+    for page in PAGES
+    for number, text in enumerate(
+        re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    )
+]
+MODELS = {"policy": Spec, "domains": TaxonomyFile, "goals": GoalsFile, "inherits": Overlay}
+"""Model by a key that only its files have; anything else is a recipe, or a part of one."""
 
 
-@pytest.mark.parametrize("text", BLOCKS, ids=[block.split("\n")[0] for block in BLOCKS])
-def test_a_file_in_the_readme_loads_as_it_is_printed(text: str) -> None:
-    first = next(line for line in text.splitlines() if not line.startswith("#"))
-    part = first.split()[0] not in MODELS
-    model = Recipe if part else MODELS[first.split()[0]]
-    yamlfile.parse(f"name: part\n{text}" if part else text, model, shown="README.md")
+def keys(text: str) -> list[str]:
+    return list(cast("dict[str, object]", yaml.safe_load(text)))
 
 
-def test_no_sentence_of_the_goal_in_the_readme_falls_apart_at_a_comma() -> None:
+@pytest.mark.parametrize("text", [t for _, t in BLOCKS], ids=[name for name, _ in BLOCKS])
+def test_yaml_block_loads_as_printed(text: str, tmp_path: Path) -> None:
+    names = keys(text)
+    model = next((model for key, model in MODELS.items() if key in names), None)
+    if model is not None:
+        yamlfile.parse(text, model, shown="block")
+        return
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text if "name" in names else f"name: part\n{text}", encoding="utf-8")
+    assert safegen.load_recipe(path).name
+
+
+def test_readme_holds_a_whole_recipe() -> None:
+    assert [keys(text)[0] for name, text in BLOCKS if name.startswith("README")] == ["name"]
+
+
+def test_goal_sentences_are_whole() -> None:
+    """An unquoted comma in a flow list would split a sentence."""
     (goal,) = next(
-        yamlfile.parse(text, GoalsFile, shown="README.md").goals
-        for text in BLOCKS
+        yamlfile.parse(text, GoalsFile, shown="block").goals
+        for _, text in BLOCKS
         if text.startswith("goals:")
     )
     know = goal.knowledge
-    told = [*know.answer, *know.concepts, *know.redirections, *know.better_ways]
-    assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in told)
+    sentences = [*know.answer, *know.concepts, *know.redirections, *know.better_ways]
+    assert all(text[0].isupper() and text.endswith(".") for text in sentences)

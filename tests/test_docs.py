@@ -1,0 +1,157 @@
+"""README and docs: size, links, commands, code, sentence length, words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+import safegen
+from safegen.cli import app
+
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [
+    *DOCS,
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "outputs/README.md",
+    ROOT / "benchmarks/README.md",
+]
+README_BYTES = 6_000
+SENTENCE_WORDS = 18.0
+"""Mean words per sentence of a file, at most."""
+CELL_WORDS = 25
+BANNED = re.compile(
+    r"\b(?:told|tells?|foretells?|anew|mends?|stands|comes to|came of|beside|at hand|goes by|somebody|nobody"
+    r"|everybody|whoever|speaks of|alike|proved|under way)\b",
+    re.IGNORECASE,
+)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+RUNNABLE = {"README.md", "use-as-a-library.md", "inspect-a-run.md", "write-a-plugin.md"}
+"""Pages whose Python runs offline, in the order in which it is printed."""
+RECIPE = "name: small\nplan: {harms: [cyber.*], sets_per_harm: 1, candidates: 2}\n"
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(path: Path) -> str:
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def cells(path: Path) -> Iterator[str]:
+    for line in prose(path).splitlines():
+        if line.startswith("|") and not re.fullmatch(r"[|\s:-]+", line):
+            yield from re.split(r"(?<!\\)\|", line.strip().strip("|"))
+
+
+def sentences(path: Path) -> list[str]:
+    """Sentences outside code, tables and headings; a list item ends its own sentence."""
+    kept = [
+        re.sub(r"^\s*(?:[-*]|\d+\.)\s+", "\n\n", line)
+        for line in prose(path).splitlines()
+        if not line.startswith(("|", "#", "<!--"))
+    ]
+    paragraphs = re.split(r"\n\s*\n", "\n".join(kept))
+    found = [s for p in paragraphs for s in re.split(r"(?<=[.!?])[*_]*\s+(?=[^a-z])", p)]
+    return [s for s in found if words(s)]
+
+
+def words(text: str) -> list[str]:
+    """Words of a text; an inline code span and a link's text count as what they show."""
+    plain = LINK.sub(lambda m: m.group().split("](")[0], re.sub(r"`[^`]*`", "code", text))
+    return re.findall(r"[^\W_]+(?:['’.\-/][^\W_]+)*", plain)
+
+
+def blocks(path: Path, *languages: str) -> list[str]:
+    found = FENCE.findall(path.read_text(encoding="utf-8"))
+    return [text for language, text in found if language in languages]
+
+
+def commands(path: Path) -> Iterator[list[str]]:
+    for block in blocks(path, "sh"):
+        for line in block.splitlines():
+            for part in re.split(r"&&|\|\||;", line):
+                tokens = shlex.split(part, comments=True)
+                if tokens[:1] == ["safegen"]:
+                    yield tokens[1:]
+
+
+COMMANDS = [(name(path), line) for path in TEXTS for line in commands(path)]
+PYTHON = [(name(path), text) for path in TEXTS for text in blocks(path, "python")]
+
+
+def test_readme_is_small() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name)
+def test_relative_links_resolve(path: Path) -> None:
+    targets = [t.partition("#")[0] for t in LINK.findall(prose(path)) if "://" not in t]
+    assert [t for t in targets if t and not (path.parent / t).exists()] == []
+
+
+def test_every_page_is_listed() -> None:
+    index = ROOT / "docs/README.md"
+    listed = {(index.parent / t).resolve() for t in LINK.findall(prose(index))}
+    assert [name(p) for p in DOCS if p != index and p.resolve() not in listed] == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name)
+def test_sentences_are_short(path: Path) -> None:
+    found = sentences(path)
+    mean = sum(len(words(s)) for s in found) / max(1, len(found))
+    longest = sorted(found, key=lambda s: -len(words(s)))[:3]
+    assert mean <= SENTENCE_WORDS, (round(mean, 1), longest)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name)
+def test_table_cells_are_short(path: Path) -> None:
+    assert [c for c in cells(path) if len(words(c)) > CELL_WORDS] == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name)
+def test_no_banned_word(path: Path) -> None:
+    assert BANNED.findall(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "tokens"), COMMANDS, ids=[f"{p} {' '.join(t)}" for p, t in COMMANDS]
+)
+def test_shell_command_exists(page: str, tokens: list[str]) -> None:
+    """Parses without running: unknown commands, options and missing arguments raise."""
+    # Any: Typer returns the classes of its own copy of click.
+    command: Any = typer.main.get_command(app.app)
+    while hasattr(command, "commands"):
+        assert tokens[0] in command.commands, f"{page}: no command {tokens[0]}"
+        command, tokens = command.commands[tokens[0]], tokens[1:]
+    command.make_context(command.name, list(tokens))
+
+
+@pytest.mark.parametrize("text", [t for _, t in PYTHON], ids=[p for p, _ in PYTHON])
+def test_python_block_imports_what_exists(text: str) -> None:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("safegen"):
+            module = import_module(node.module or "")
+            assert [a.name for a in node.names if not hasattr(module, a.name)] == []
+
+
+@pytest.mark.parametrize("page", sorted(RUNNABLE))
+def test_python_block_runs(page: str, workdir: Path) -> None:
+    (workdir / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    if page == "inspect-a-run.md":
+        safegen.generate("recipe.yaml", output="outputs/starter")
+    texts = [text for path, text in PYTHON if Path(path).name == page]
+    assert texts
+    for text in texts:
+        exec(compile(text, page, "exec"), {"__name__": "docs"})
