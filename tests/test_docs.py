@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -136,6 +137,33 @@ def test_shell_command_exists(page: str, tokens: list[str]) -> None:
         assert tokens[0] in command.commands, f"{page}: no command {tokens[0]}"
         command, tokens = command.commands[tokens[0]], tokens[1:]
     command.make_context(command.name, list(tokens))
+
+
+def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for child in children:
+        yield from leaves(children[child], f"{path} {child}")
+
+
+def test_cli_reference_names_every_option() -> None:
+    text = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    found = [
+        f"{path} {option}"
+        for path, command in leaves(typer.main.get_command(app.app), "safegen")
+        for param in command.params
+        for option in param.opts
+        if option.startswith("--") and not re.search(rf"{re.escape(option)}(?![\w-])", text)
+    ]
+    assert found == []
+
+
+def test_readme_row_has_documented_columns() -> None:
+    (block,) = blocks(ROOT / "README.md", "json")
+    text = (ROOT / "docs/reference/columns.md").read_text(encoding="utf-8")
+    assert [key for key in json.loads(block) if f"`{key}`" not in text] == []
 
 
 @pytest.mark.parametrize("text", [t for _, t in PYTHON], ids=[p for p, _ in PYTHON])
