@@ -64,7 +64,7 @@ def write_recipe(folder: Path, name: str, **keys: Any) -> str:
 
 def starter(rec: Recorder) -> None:
     """The built-in recipe, and every command that reads a run or a recipe."""
-    rec.run("generate", "generate", "-o", "out")
+    rec.run("generate", "generate", "-o", "out", forms="json")
     rec.dataset("fresh", rec.folder / "out")
     for name, *args in STARTER:
         rec.run(name, *args, forms="json" if name in COSTLY else "both")
@@ -80,7 +80,7 @@ def views(folder: Path) -> str:
     return write_recipe(folder, "views", **{k: v for k, v in keys.items() if k != "name"})
 
 
-COSTLY = ("build", "retry", "preview-reveal", "generate-plan-only", "generate-no-verdicts")
+COSTLY = ("build", "preview", "retry", "preview-reveal", "generate-plan-only")
 SITUATION = "cyber.intrusion,profile=public,detail=3"
 STARTER: tuple[tuple[str, ...], ...] = (
     ("check", "check", "-o", "out"),
@@ -111,7 +111,6 @@ STARTER: tuple[tuple[str, ...], ...] = (
     ("preview-reveal", "preview", "--sets", "1", "--reveal"),
     ("policy-explain-run", "policy", "explain", SITUATION, "--run", "out"),
     ("generate-plan-only", "generate", "-o", "planned", "--until", "expand"),
-    ("generate-no-verdicts", "generate", "-o", "planned", "--until", "draft"),
     ("status-unfinished", "status", "planned"),
 )
 
@@ -314,7 +313,7 @@ def own_prompts(rec: Recorder) -> None:
         rec.run("generate-strict", "generate", recipe, "-o", "out", *args, "--strict", forms="json")
         args = ("--prompts", "mine.jsonl", *MAP)
         rec.run("check-plain", "check", plain, *args)
-        rec.run("generate-plain", "generate", plain, "-o", "plain", *args, forms="json")
+        rec.run("generate-plain", "generate", plain, "-o", "plain", *args)
         rec.dataset("plain", rec.folder / "plain")
         rec.run("no-column", "check", plain, "--prompts", "mine.csv")
         rec.run("no-licence", "check", plain, "--prompts", "mine.csv", "--column", "prompt=text")

@@ -15,11 +15,6 @@ ALLOWED = {"teachers/_errors.py", "store/journal.py"}
 """What an endpoint says has no code; SQLite names its errors."""
 ALLOWED_FUNCTIONS = {("scenarios/prompt_files.py", "is_too_large")}
 """`csv.Error` has no code."""
-KNOWN = {
-    ("views/preference.py", "verdict.reason not in UNFIT"),
-    ("views/preference.py", "verdict.reason == NEEDLESS"),
-}
-"""Comparisons that are still there; remove an entry with its comparison."""
 TEXTS = {"message", "reason", "stop_reason", "hint", "why", "msg"}
 """Attributes and keys that hold text for people."""
 SEARCHES = {
@@ -149,7 +144,7 @@ def test_no_message_is_compared() -> None:
                 for function, code in comparisons(path.read_text("utf-8"))
                 if (name, function) not in ALLOWED_FUNCTIONS
             }
-    assert found == KNOWN
+    assert found == set()
 
 
 HANDLER = "try:\n    act()\nexcept ValueError as e:\n    x = {}"

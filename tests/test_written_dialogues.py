@@ -30,7 +30,7 @@ def steps(dialogue: Dialogue) -> list[Step]:
     profile: Profile = "public"
     found: list[Step] = []
     for turn in dialogue.turns:
-        evidence = max(evidence, turn.evidence, key=PRECEDENCE.index)
+        evidence = PRECEDENCE[max(map(PRECEDENCE.index, (evidence, turn.evidence)))]
         profile = turn.verified or profile
         expected, unverified = (
             expect(policy, harm, evidence=evidence, profile=p, detail=turn.detail)
