@@ -12,7 +12,7 @@ import resource
 import time
 from collections.abc import Iterator
 
-from safegen.curation.near import Text, near_copies
+from safegen.dataset.curation.near_duplicates import Text, near_copies
 
 OPENINGS = ("how does somebody", "what is the way to", "could you tell me how to", "i need to")
 VERBS = ("open", "close", "mend", "find", "move", "clean", "sort", "label", "carry", "weigh")

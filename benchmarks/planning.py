@@ -16,17 +16,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
 
-from safegen import taxonomy
-from safegen.hashing import short_id
-from safegen.policy import spec
+from safegen.config import taxonomy
+from safegen.config.recipe import Recipe
+from safegen.config.taxonomy import Harm
+from safegen.core.hashing import short_id
+from safegen.core.types import Evidence, Intent, Profile
+from safegen.coverage import axes
+from safegen.coverage.assign import assign
+from safegen.coverage.covering_array import array, lower_bound
+from safegen.coverage.ledger import Facts, attribute_certificate, ledger
+from safegen.policy import loader, spec
 from safegen.policy.spec import Policy, Situation
-from safegen.recipe import Recipe
-from safegen.scenarios import axes
-from safegen.scenarios.coverage import Facts, attribute_certificate, ledger
-from safegen.scenarios.covering import array, lower_bound
-from safegen.scenarios.dealing import assign
-from safegen.taxonomy import Harm
-from safegen.types import Evidence, Intent, Profile
 
 VARIANTS: tuple[tuple[Intent, Evidence], ...] = (
     ("benign", "none"),
@@ -62,7 +62,7 @@ def scenarios(
 
 
 def measure(n: int) -> None:
-    policies = [spec.load(name) for name in Recipe(name="planning").policies]
+    policies = [loader.load(name) for name in Recipe(name="planning").policies]
     tree = taxonomy.load("core")
     harms = [(h, spec.policy_for(policies, h)) for h in tree.harms.values() if not h.red_line]
     model = axes.load().model()

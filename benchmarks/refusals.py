@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from safegen import locales
+from safegen.config import language_pack
 from safegen.validators._text import refusal_kind
 
 LABELS = {"full_compliance": "none", "partial_refusal": "partial", "full_refusal": "full"}
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--misses", action="store_true", help="list the ids that were told wrongly")
     args = parser.parse_args()
-    locale = locales.load("en")
+    locale = language_pack.load("en")
     groups: dict[str, list[tuple[str, str]]] = {"all": []}
     started = time.perf_counter()
     with args.file.open(newline="", encoding="utf-8") as file:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from safegen.core.version import __version__ as __version__
+
 __all__ = ["Recipe", "Run", "agenerate", "generate", "load_recipe", "open_run"]
 
 if TYPE_CHECKING:
-    from safegen.api import Run, agenerate, generate, load_recipe, open_run
-    from safegen.recipe import Recipe
+    from safegen.config.recipe import Recipe
+    from safegen.pipeline.api import Run, agenerate, generate, load_recipe, open_run
 
 
 def __getattr__(name: str) -> object:
@@ -20,7 +21,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module `safegen` has no attribute `{name}`")
     from importlib import import_module
 
-    module = import_module("safegen.recipe" if name == "Recipe" else "safegen.api")
+    module = import_module("safegen.config.recipe" if name == "Recipe" else "safegen.pipeline.api")
     return getattr(module, name)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from safegen import api, yamlfile
+from safegen.core import yaml_source
+from safegen.pipeline import api
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = (f"{ROOT / 'taxonomies'}{os.sep}", f"{ROOT / 'prompts'}{os.sep}")
@@ -90,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Two thirds of a small run's time went into the same 41 files. `parse` depends on its arguments
     only, its models are frozen, and the text is part of the key. Other files are parsed each time.
     """
-    parse = yamlfile.parse
+    parse = yaml_source.parse
     parsed: dict[tuple[type[BaseModel], str, str], BaseModel] = {}
 
     def once(text: str, model: type[BaseModel], *, shown: str) -> BaseModel:
@@ -103,7 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return parsed[key].model_copy()
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(yamlfile, "parse", once)
+    patch.setattr(yaml_source, "parse", once)
     config.add_cleanup(patch.undo)
 
 

@@ -21,7 +21,7 @@ def serve(entry: str) -> None:
     """Answer requests until stdin ends.
 
     Args:
-        entry: the console script, such as `safegen.cli.app:main`.
+        entry: the console script, such as `safegen.cli.main:main`.
     """
     module, _, name = entry.partition(":")
     main = getattr(importlib.import_module(module), name)

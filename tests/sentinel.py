@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safegen.types import Draft, DraftContext, DraftValidator, Verdict
+from safegen.core.types import Draft, DraftContext, DraftValidator, Verdict
 
 SENTINEL = "the-forbidden-cake-recipe"
 

@@ -10,15 +10,15 @@ import pytest
 import typer
 
 import safegen
-from safegen import yamlfile
-from safegen.cli.app import app
-from safegen.goals import GoalsFile
+from safegen.cli.main import app
+from safegen.config.goals import GoalsFile
+from safegen.core import yaml_source
 from tests.conftest import ROOT
 
 HEAVY = frozenset(
     "openai polars pyarrow numpy yaml jinja2 tenacity ray py3langid json_repair aiohttp".split()
 )
-HELP = "import sys; sys.argv = ['safegen', *{words}]\nfrom safegen.cli.app import main\ntry: main()\nexcept SystemExit: pass"
+HELP = "import sys; sys.argv = ['safegen', *{words}]\nfrom safegen.cli.main import main\ntry: main()\nexcept SystemExit: pass"
 
 
 def loaded_after(code: str) -> set[str]:
@@ -52,7 +52,7 @@ def test_what_only_looks_loads_nothing_heavy(code: str) -> None:
 
 
 def test_the_check_of_light_imports_sees_a_heavy_one() -> None:
-    assert "yaml" in loaded_after("import safegen.yamlfile, yaml")
+    assert "yaml" in loaded_after("import safegen.core.yaml_source, yaml")
 
 
 def test_public_names_are_exactly_those_of_all() -> None:
@@ -83,6 +83,6 @@ def test_goal_in_the_docs_loads(tmp_path: Path) -> None:
     example = text[text.index("goals:\n  - name: secret-recipe") :].split("```")[0]
     path = tmp_path / "goals.yaml"
     path.write_text(example, encoding="utf-8")
-    goal = yamlfile.load(path, GoalsFile).goals[0]
+    goal = yaml_source.load(path, GoalsFile).goals[0]
     assert goal.goal_id == "property.theft/secret-recipe"
     assert len(goal.prompts.dual_use) == 2

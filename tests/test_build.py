@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from safegen.build import BuildReport, build
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError, DatasetInvalid
+from safegen.core.types import Failure, Planned, Record
 from safegen.dataset import layout
+from safegen.dataset.build import BuildReport, build
 from safegen.dataset.verify import verify
-from safegen.errors import ConfigError, DatasetInvalid
-from safegen.recipe import Recipe
 from safegen.store import parquet, plan
-from safegen.store.columns import record_schema
-from safegen.store.folder import RunFolder
+from safegen.store.run_folder import RunFolder
+from safegen.store.schema import record_schema
 from safegen.testing import (
     make_draft,
     make_expectation,
@@ -27,7 +28,6 @@ from safegen.testing import (
     make_scenario,
     policy,
 )
-from safegen.types import Failure, Planned, Record
 
 RECIPE = Recipe(name="kitchen")
 

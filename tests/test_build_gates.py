@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.covered import Shapes, planned_shapes
-from safegen.curation import corpus
-from safegen.curation.hedging import FEWEST
+from safegen.config.language_pack import load
+from safegen.core.types import INTENTS, MODES, Attribute, Planned, Record, Source
+from safegen.dataset.coverage_report import Shapes, planned_shapes
+from safegen.dataset.curation import corpus_checks
+from safegen.dataset.curation.hedging import FEWEST
 from safegen.dataset.figures import Yardsticks
+from safegen.dataset.target import TargetReport
 from safegen.dataset.verify import verify
-from safegen.locales import load
 from safegen.store import plan
-from safegen.targets import TargetReport
 from safegen.testing import (
     make_draft,
     make_expectation,
@@ -22,7 +23,6 @@ from safegen.testing import (
     make_record,
     make_scenario,
 )
-from safegen.types import INTENTS, MODES, Attribute, Planned, Record, Source
 from tests.curation.test_corpus import TAG, matched, sets
 from tests.e2e.test_authored_sets import World, recipe
 from tests.test_build import built, bytes_of, make_run, manifest_of
@@ -30,7 +30,7 @@ from tests.test_build import built, bytes_of, make_run, manifest_of
 TIERS = {"cyber.intrusion": "restricted", "fraud.scams": "sensitive"}
 
 
-def record(prompt: corpus.Prompt, *, accepted: bool = True) -> Record:
+def record(prompt: corpus_checks.Prompt, *, accepted: bool = True) -> Record:
     scenario = make_scenario(
         scenario_id=prompt.scenario_id,
         set_id=prompt.set_id,

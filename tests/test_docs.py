@@ -15,7 +15,7 @@ import pytest
 import typer.main
 
 import safegen
-from safegen.cli import app
+from safegen.cli import main
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -132,7 +132,7 @@ def test_no_banned_word(path: Path) -> None:
 def test_shell_command_exists(page: str, tokens: list[str]) -> None:
     """Parses without running: unknown commands, options and missing arguments raise."""
     # Any: Typer returns the classes of its own copy of click.
-    command: Any = typer.main.get_command(app.app)
+    command: Any = typer.main.get_command(main.app)
     while hasattr(command, "commands"):
         assert tokens[0] in command.commands, f"{page}: no command {tokens[0]}"
         command, tokens = command.commands[tokens[0]], tokens[1:]
@@ -152,7 +152,7 @@ def test_cli_reference_names_every_option() -> None:
     text = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
     found = [
         f"{path} {option}"
-        for path, command in leaves(typer.main.get_command(app.app), "safegen")
+        for path, command in leaves(typer.main.get_command(main.app), "safegen")
         for param in command.params
         for option in param.opts
         if option.startswith("--") and not re.search(rf"{re.escape(option)}(?![\w-])", text)

@@ -6,15 +6,9 @@ import pickle
 
 import pytest
 
-from safegen.errors import (
-    BudgetSpent,
-    ConfigError,
-    SafegenError,
-    TeacherRejected,
-    Truncated,
-)
-from safegen.scenarios._faults import RowError
-from safegen.yamlfile import Mark, PlacedError, PlacedProblem
+from safegen.core.errors import BudgetSpent, ConfigError, SafegenError, TeacherRejected, Truncated
+from safegen.core.yaml_source import Mark, PlacedError, PlacedProblem
+from safegen.scenarios.user_prompts._faults import RowError
 
 ERRORS: dict[str, SafegenError] = {
     "no leaf": ConfigError("no leaf"),

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safegen.forecast import forecast
-from safegen.inputs import read_inputs
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
+from safegen.pipeline.preflight.estimate import forecast
+from safegen.pipeline.resolve import read_inputs
 
 ENDPOINT = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}
 

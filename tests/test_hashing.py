@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from safegen import hashing
+from safegen.core import hashing
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from safegen.errors import ConfigError
-from safegen.forecast import forecast
-from safegen.hints import hints, overrides
-from safegen.inputs import check_drafters, check_teachers, read_inputs
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError
+from safegen.pipeline.preflight.estimate import forecast
+from safegen.pipeline.preflight.warnings import hints, overrides
+from safegen.pipeline.resolve import check_drafters, check_teachers, read_inputs
 from safegen.teachers.scripted import scripted
 
 COLD = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 0}}

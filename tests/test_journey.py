@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import safegen
-from safegen.journey import without_spec
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
+from safegen.core.types import Record, Reply, Request, Teacher
+from safegen.pipeline.process_set import without_spec
 from safegen.teachers.scripted import scripted
 from safegen.testing import Body, FakeEndpoint, make_expectation
-from safegen.types import Record, Reply, Request, Teacher
 
 TEXT = "Here is a plain answer of some length, about the lid of the box and the hinge below it, number "
 

@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen import api, locales
-from safegen.errors import ConfigError
-from safegen.locales import Locale, folded
-from safegen.recipe import Recipe
+from safegen.config import language_pack
+from safegen.config.language_pack import Locale, folded
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError
+from safegen.pipeline import api
 from safegen.validators._text import find, places
 
 
 def pack(*patterns: str) -> Locale:
     """The English pack with one proposition of its own."""
-    return locales.load("en").model_copy(update={"patterns": {"told": patterns}})
+    return language_pack.load("en").model_copy(update={"patterns": {"told": patterns}})
 
 
 @pytest.mark.parametrize("text", ["I Won't", "İİ İstanbul IS big", "ẞtraße", "K and Å", ""])
@@ -55,7 +56,7 @@ def test_an_operator_brings_system_turns_of_its_own(
     (workdir / "acme.yaml").write_text(
         "inherits: en\nversion: 0.1.0\nprofiles:\n  enterprise: [You help the bakers of Acme.]\n"
     )
-    mine, plain = locales.load("acme.yaml"), locales.load("en")
+    mine, plain = language_pack.load("acme.yaml"), language_pack.load("en")
     assert mine.profiles["enterprise"] == ("You help the bakers of Acme.",)
     assert mine.profiles["minors"] == plain.profiles["minors"]
     assert (mine.locale, mine.patterns) == ("en", plain.patterns)
@@ -73,10 +74,10 @@ def test_an_overlay_is_told_where_it_is_wrong(workdir: Path) -> None:
     one.write_text("inherits: two.yaml\nversion: 0.1.0\n")
     two.write_text("inherits: en\nversion: 0.1.0\n")
     with pytest.raises(ConfigError, match=r"`two\.yaml` inherits another pack"):
-        locales.load("one.yaml")
+        language_pack.load("one.yaml")
     one.write_text("version: 0.1.0\ninherits: ne\n")
     with pytest.raises(ConfigError, match=r"one.yaml:2:1: inherits: no prompts/locales/ne.yaml"):
-        locales.load("one.yaml")
+        language_pack.load("one.yaml")
     two.write_text("inherits: en\nversion: 0.1.0\nprofiles:\n  minor: [Hello.]\n")
     with pytest.raises(ConfigError, match=r"two.yaml:4:3: .*minors"):
-        locales.load("two.yaml")
+        language_pack.load("two.yaml")

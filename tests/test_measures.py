@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.measures import kappa, wilson
+from safegen.core.statistics import kappa, wilson
 
 
 @pytest.mark.parametrize(

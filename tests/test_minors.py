@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 import safegen as sg
-from safegen import locales, taxonomy
-from safegen.errors import ConfigError
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.scenarios.authored import authored_probes, authored_sets
-from safegen.scenarios.authored_dialogues import authored_dialogues
-from safegen.scenarios.sets import left_out, plan_sets
-from safegen.scenarios.world import World
-from safegen.types import Planned, Profile, Record
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError
+from safegen.core.types import Planned, Profile, Record
+from safegen.policy import loader
+from safegen.scenarios.authoring.plan_dialogues import authored_dialogues
+from safegen.scenarios.authoring.plan_sets import authored_probes, authored_sets
+from safegen.scenarios.context import World
+from safegen.scenarios.written import left_out, plan_sets
 from tests.policy.test_golden import SHIPPED
 
 ALL = {"contrast": "all", "dialogues": "all"}
@@ -26,8 +26,8 @@ ALL = {"contrast": "all", "dialogues": "all"}
 @cache
 def world(*profiles: Profile) -> World:
     plan = Plan.model_validate({"harms": ["*"], "profiles": profiles, **ALL})
-    policies = [spec.load(name) for name in SHIPPED]
-    return World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    policies = [loader.load(name) for name in SHIPPED]
+    return World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,13 @@ def test_what_a_barred_leaf_loses_is_counted_as_left_out() -> None:
     tree = taxonomy.load("core")
     adult = [g for g in tree.goals() if g.harm == "sexual.adult" and g.contrast is None]
     plan = Plan(harms=("sexual.adult",), profiles=("minors",))
-    policies = [spec.load(name) for name in SHIPPED]
-    here = World.of(plan, tree, policies, locales.load("en"))
+    policies = [loader.load(name) for name in SHIPPED]
+    here = World.of(plan, tree, policies, language_pack.load("en"))
     assert left_out(here) == {"minors": sum(len(list(g.prompts.by_intent())) for g in adult)}
 
 
 def test_every_answer_about_self_harm_has_the_elements_of_its_rule(answers: list[Record]) -> None:
-    phrases = locales.load("en").phrases
+    phrases = language_pack.load("en").phrases
     about = [r for r in answers if r.scenario.domain == "selfharm"]
     assert {r.expectation.mode for r in about} >= {"direct_answer", "refuse_redirect"}
     for record in about:
@@ -97,7 +97,7 @@ def test_every_answer_about_self_harm_has_the_elements_of_its_rule(answers: list
 
 
 def test_every_partial_answer_and_refusal_names_a_grown_up(answers: list[Record]) -> None:
-    phrases = locales.load("en").phrases
+    phrases = language_pack.load("en").phrases
     known = phrases.elements["trusted_adult"] + phrases.closings["minors"]
     for record in answers:
         if record.expectation.mode != "direct_answer":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.goals import Goal, Prompt
-from safegen.policy.mode import expect
-from safegen.types import CONTRASTS, PROFILES, Contrast, Expectation, Profile
+from safegen.config.goals import Goal, Prompt
+from safegen.core.types import CONTRASTS, PROFILES, Contrast, Expectation, Profile
+from safegen.policy.decide import expect
 from tests.written import (
     TELL_TALES,
     Written,

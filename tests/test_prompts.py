@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from safegen import prompts
-from safegen.errors import ConfigError
+from safegen.core import templates
+from safegen.core.errors import ConfigError
 
 
-def load(folder: Path, text: str) -> prompts.PromptFile:
+def load(folder: Path, text: str) -> templates.PromptFile:
     path = folder / "p.j2"
     path.write_text(text)
-    return prompts.load(str(path), blocks=["user"], fields=["name"])
+    return templates.load(str(path), blocks=["user"], fields=["name"])
 
 
 def test_a_value_is_never_rendered_again(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 import safegen
-from safegen import yamlfile
-from safegen.goals import GoalsFile
-from safegen.locales import Overlay
-from safegen.policy.model import Spec
-from safegen.taxonomy import TaxonomyFile
+from safegen.config.goals import GoalsFile
+from safegen.config.language_pack import Overlay
+from safegen.config.taxonomy import TaxonomyFile
+from safegen.core import yaml_source
+from safegen.policy.schema import Spec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,7 +38,7 @@ def test_yaml_block_loads_as_printed(text: str, tmp_path: Path) -> None:
     names = keys(text)
     model = next((model for key, model in MODELS.items() if key in names), None)
     if model is not None:
-        yamlfile.parse(text, model, shown="block")
+        yaml_source.parse(text, model, shown="block")
         return
     path = tmp_path / "recipe.yaml"
     path.write_text(text if "name" in names else f"name: part\n{text}", encoding="utf-8")
@@ -52,7 +52,7 @@ def test_readme_holds_a_whole_recipe() -> None:
 def test_goal_sentences_are_whole() -> None:
     """An unquoted comma in a flow list would split a sentence."""
     (goal,) = next(
-        yamlfile.parse(text, GoalsFile, shown="block").goals
+        yaml_source.parse(text, GoalsFile, shown="block").goals
         for _, text in BLOCKS
         if text.startswith("goals:")
     )

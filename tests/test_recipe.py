@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from safegen import plugins, recipe, taxonomy
-from safegen.errors import AssetNotFound, ConfigError, UserError
-from safegen.inputs import read_inputs
+from safegen.config import recipe, taxonomy
+from safegen.core import plugins
+from safegen.core.errors import AssetNotFound, ConfigError, UserError
+from safegen.pipeline.resolve import read_inputs
 
 
 def write(folder: Path, text: str) -> Path:

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from safegen import api
-from safegen.covered import counted
-from safegen.errors import TeacherUnavailable
-from safegen.hashing import fraction
-from safegen.inputs import read_inputs
-from safegen.recipe import Recipe
-from safegen.rounds import decide, settled
-from safegen.scenarios.world import draft_id
+from safegen.config.recipe import Recipe
+from safegen.core.errors import TeacherUnavailable
+from safegen.core.hashing import fraction
+from safegen.core.types import Reply, Request, Teacher
+from safegen.dataset.coverage_report import counted
+from safegen.dataset.target import TargetReport
+from safegen.pipeline import api
+from safegen.pipeline.resolve import read_inputs
+from safegen.pipeline.top_up import decide, settled
+from safegen.scenarios.context import draft_id
 from safegen.store import plan
-from safegen.targets import TargetReport
 from safegen.teachers.scripted import scripted
-from safegen.types import Reply, Request, Teacher
 from tests.e2e.runs import hashes
 
 REFUSED = 0.3

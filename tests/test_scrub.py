@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 import safegen
-from safegen import shard
-from safegen.crew import Staff
-from safegen.inputs import read_inputs
-from safegen.progress import Progress
-from safegen.recipe import Recipe
-from safegen.store.folder import RunFolder
+from safegen.config.recipe import Recipe
+from safegen.core.progress import Progress
+from safegen.core.types import Record
+from safegen.pipeline import shard
+from safegen.pipeline.resolve import read_inputs
+from safegen.pipeline.workers import Staff
 from safegen.store.journal import Journal
-from safegen.teachers._layers import Meter
+from safegen.store.run_folder import RunFolder
+from safegen.teachers import Meter
 from safegen.testing import Body, FakeEndpoint
-from safegen.types import Record
 from tests.sentinel import SENTINEL
 
 HELPFUL = (

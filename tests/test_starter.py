@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from safegen import api, taxonomy
-from safegen.cli.app import app
+from safegen.cli.main import app
+from safegen.config import taxonomy
+from safegen.config.recipe import load as load_recipe
 from safegen.dataset.verify import verify
-from safegen.recipe import load as load_recipe
+from safegen.dataset.views.preference import teaching
+from safegen.pipeline import api
 from safegen.store import parquet
-from safegen.views.preference import teaching
 
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from safegen import taxonomy, taxonomy_import, yamlfile
-from safegen.errors import ConfigError
-from safegen.taxonomy import TaxonomyFile
+from safegen.config import taxonomy, taxonomy_import
+from safegen.config.taxonomy import TaxonomyFile
+from safegen.core import yaml_source
+from safegen.core.errors import ConfigError
 
 CSV = """\
 id,parent,name,definition,tier,severity,ailuminate,llama_guard
@@ -51,7 +52,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
         {"id": "kitchen.soup", "parent": "kitchen", "name": "Soup", "llama_guard": ["S1"]},
     ]
     made = imported(tmp_path, json.dumps(rows), "t.json")
-    tree = yamlfile.parse(made.text, TaxonomyFile, shown="t")
+    tree = yaml_source.parse(made.text, TaxonomyFile, shown="t")
     (soup,) = tree.domains[0].harms
     assert (soup.id, soup.crosswalk.llama_guard) == ("kitchen.soup", ("S1",))
 

@@ -6,20 +6,20 @@ from functools import cache
 
 import pytest
 
-from safegen import locales, taxonomy
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.scenarios.sets import fitting, plan_sets
-from safegen.scenarios.world import World
-from safegen.types import CONTRASTS, PROFILES, TURN_STYLES, Planned, Profile
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.types import CONTRASTS, PROFILES, TURN_STYLES, Planned, Profile
+from safegen.policy import loader
+from safegen.scenarios.context import World
+from safegen.scenarios.written import fitting, plan_sets
 
 
 @cache
 def world() -> World:
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=PROFILES, dialogues=TURN_STYLES, contrast=CONTRASTS)
-    return World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    return World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
 
 
 @cache

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
-from safegen.policy.mode import expect
-from safegen.taxonomy import Dialogue
-from safegen.types import PRECEDENCE, TURN_STYLES, Evidence, Expectation, Profile, TurnStyle
+from safegen.config.taxonomy import Dialogue
+from safegen.core.types import PRECEDENCE, TURN_STYLES, Evidence, Expectation, Profile, TurnStyle
+from safegen.policy.decide import expect
 from tests.written import core, dialogues, goals, policy_of, turns, widest_gap
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from safegen import yamlfile
-from safegen.errors import ConfigError
+from safegen.core import yaml_source
+from safegen.core.errors import ConfigError
 
 
 class Inner(BaseModel):
@@ -24,12 +24,12 @@ class Outer(BaseModel):
 
 def complaint(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        yamlfile.parse(text, Outer, shown="t.yaml")
+        yaml_source.parse(text, Outer, shown="t.yaml")
     return str(caught.value).splitlines()
 
 
 def test_a_good_file_becomes_a_model() -> None:
-    model = yamlfile.parse("title: no\nitems:\n  - {id: 007, severity: low}\n", Outer, shown="t")
+    model = yaml_source.parse("title: no\nitems:\n  - {id: 007, severity: low}\n", Outer, shown="t")
     assert (model.title, model.items[0].id) == ("no", "007")
 
 
@@ -86,11 +86,11 @@ def test_unreadable_bytes_are_named(tmp_path: Path, content: bytes, says: str) -
     path = tmp_path / "t.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=says):
-        yamlfile.load(path, Outer)
+        yaml_source.load(path, Outer)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        yamlfile.load(tmp_path / "none.yaml", Outer)
+        yaml_source.load(tmp_path / "none.yaml", Outer)
     with pytest.raises(ConfigError, match="is a folder"):
-        yamlfile.load(tmp_path, Outer)
+        yaml_source.load(tmp_path, Outer)

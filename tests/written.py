@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from safegen import taxonomy
-from safegen.goals import Goal
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.taxonomy import Dialogue, Taxonomy
-from safegen.types import Intent
+from safegen.config import taxonomy
+from safegen.config.goals import Goal
+from safegen.config.recipe import Recipe
+from safegen.config.taxonomy import Dialogue, Taxonomy
+from safegen.core.types import Intent
+from safegen.policy import loader, spec
 
 TELL_TALES = re.compile(
     r"\b(?:for|purely) (?:research|educational|academic|informational)\b"
@@ -56,7 +56,7 @@ def dialogues() -> tuple[Dialogue, ...]:
 
 @cache
 def policy_of(harm: str) -> spec.Policy:
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     return spec.policy_for(policies, core().harms[harm])
 
 

@@ -1,1 +1,1 @@
-"""The command line: thin Typer commands over `safegen.api`."""
+"""The command line: thin Typer commands over `safegen.pipeline.api`."""

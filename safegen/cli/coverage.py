@@ -10,11 +10,7 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-from safegen import api, plugins
-from safegen.cli.edge import say_what_differs
-from safegen.cli.heat import Names, draw
-from safegen.cli.ledger import Shown, missing_of, table
-from safegen.cli.screen import (
+from safegen.cli.render.console import (
     console,
     facts,
     grid,
@@ -25,7 +21,16 @@ from safegen.cli.screen import (
     share,
     word,
 )
-from safegen.covered import (
+from safegen.cli.render.errors import say_what_differs
+from safegen.cli.render.heat_map import Names, draw
+from safegen.cli.render.ledger import Shown, missing_of, table
+from safegen.config.language_pack import Locale
+from safegen.core import plugins
+from safegen.core.errors import UserError
+from safegen.core.types import MODES, Mode
+from safegen.core.yaml_source import did_you_mean
+from safegen.coverage.ledger import Cell, Counts, Facts, Ledger
+from safegen.dataset.coverage_report import (
     STORED,
     Certificates,
     axis_values,
@@ -39,18 +44,13 @@ from safegen.covered import (
     planned_rows,
     planned_shapes,
 )
-from safegen.curated import Staying, staying
-from safegen.errors import UserError
-from safegen.frozen import Thawed
-from safegen.locales import Locale
-from safegen.losses import unaccepted
-from safegen.rounds import settled
-from safegen.scenarios.coverage import Cell, Counts, Facts, Ledger
+from safegen.dataset.curate import Staying, staying
+from safegen.dataset.dropped import unaccepted
+from safegen.pipeline import api
+from safegen.pipeline.snapshot import Thawed
+from safegen.pipeline.top_up import settled
 from safegen.store import plan
-from safegen.types import MODES, Mode
-from safegen.validators import _elements
-from safegen.validators._elements import Reading
-from safegen.yamlfile import did_you_mean
+from safegen.validators import Reading, element_coverage
 
 BY = ("harm", "intent")
 """Axes of the table unless told otherwise."""
@@ -135,11 +135,11 @@ def _required(run: api.Run, plans: plan.Plans, locale: Locale) -> Reading | None
     for row in planned_rows(plans, ("mode", "required")):
         elements.setdefault(row["mode"], {}).update(dict.fromkeys(row["required"]))
     readings: dict[Mode, Reading] = {
-        mode: _elements.read(mode, elements[mode], validators, own=own, locale=locale)
+        mode: element_coverage.read(mode, elements[mode], validators, own=own, locale=locale)
         for mode in MODES
         if elements.get(mode)
     }
-    return _elements.together(readings) if readings else None
+    return element_coverage.together(readings) if readings else None
 
 
 def _certificates(

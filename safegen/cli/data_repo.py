@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from safegen.cli.tables import write
+from safegen.cli.render.tables import write
+from safegen.core.errors import UserError
 from safegen.dataset.layout import GITATTRIBUTES
-from safegen.errors import UserError
 
 TEXTCONV = "-m safegen.dataset.rows"
 GITIGNORE = "run/\n.building/\n"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from safegen.cli.screen import console, json_line, plural, put, word
-from safegen.doctor import Group, examine
-from safegen.findings import Finding, State
+from safegen.cli.render.console import console, json_line, plural, put, word
+from safegen.core.finding import Finding, State
+from safegen.pipeline.preflight.doctor import Group, examine
 
 NARROW = 80
 STYLES: dict[State, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}

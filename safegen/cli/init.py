@@ -12,15 +12,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from safegen.cli import data_repo, skeletons
-from safegen.cli.commented import commented
+from safegen.cli import data_repo, init_templates
+from safegen.cli.commented_yaml import commented
+from safegen.cli.render.console import console, put, word
+from safegen.cli.render.tables import write
 from safegen.cli.schema import file_name, text_of
-from safegen.cli.screen import console, put, word
-from safegen.cli.tables import write
-from safegen.errors import UserError
-from safegen.fields import Slug
-from safegen.recipe import PluginRef, Recipe
-from safegen.yamlfile import message_of
+from safegen.config.fields import Slug
+from safegen.config.recipe import PluginRef, Recipe
+from safegen.core.errors import UserError
+from safegen.core.yaml_source import message_of
 
 RECIPE = Path("recipe.yaml")
 SCHEMAS = Path("schemas")
@@ -80,16 +80,16 @@ def _files(wanted: Wanted) -> dict[Path, str]:
     if wanted.taxonomy is not None:
         name = _slug(wanted.taxonomy, "--taxonomy")
         root = Path("taxonomies") / name
-        made = skeletons.taxonomy_files(name, schemas=_from(root))
+        made = init_templates.taxonomy_files(name, schemas=_from(root))
         # The file in sets/ stands one folder deeper.
-        made["sets/first.yaml"] = skeletons.taxonomy_files(name, schemas=_from(root / "sets"))[
+        made["sets/first.yaml"] = init_templates.taxonomy_files(name, schemas=_from(root / "sets"))[
             "sets/first.yaml"
         ]
         files |= {root / below: text for below, text in made.items()}
     if wanted.policy is not None:
         name, folder = _slug(wanted.policy, "--policy"), Path("prompts/policies")
         domain = wanted.taxonomy or name
-        files[folder / f"{name}.yaml"] = skeletons.policy_file(
+        files[folder / f"{name}.yaml"] = init_templates.policy_file(
             name, domain=domain, schemas=_from(folder)
         )
     if wanted.recipe is not None:
@@ -115,8 +115,8 @@ def recipe_text(wanted: Wanted, path: Path, drafter: PluginRef | None) -> str:
 
 def _drafter(wanted: Wanted) -> PluginRef | None:
     """The teacher behind `--endpoint`, checked as a recipe's would be."""
-    from safegen import plugins
-    from safegen.teachers._settings import KEY_NAME
+    from safegen.core import plugins
+    from safegen.teachers import KEY_NAME
 
     if wanted.endpoint is None:
         if wanted.model or wanted.key_env:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from safegen.cli.edge import say
+from safegen.cli.render.errors import say
 
 
 class Stderr(logging.Handler):

@@ -32,9 +32,9 @@ def check(
     json: Json = False,
 ) -> None:
     """Run the specs' own cases and the lints; exit 2 when more is found than warnings."""
-    from safegen.cli import policy_look
+    from safegen.cli import policy_check
 
-    raise typer.Exit(policy_look.check(names or [], taxonomy=taxonomy, json=json))
+    raise typer.Exit(policy_check.check(names or [], taxonomy=taxonomy, json=json))
 
 
 @app.command()
@@ -81,9 +81,9 @@ def show(
     json: Json = False,
 ) -> None:
     """Print a spec's rules, or what it compiles to."""
-    from safegen.cli import policy_look
+    from safegen.cli import policy_check
 
-    policy_look.show(name, as_=as_, at=at, taxonomy=taxonomy, json=json)
+    policy_check.show(name, as_=as_, at=at, taxonomy=taxonomy, json=json)
 
 
 @app.command()

@@ -11,20 +11,21 @@ from typing import NamedTuple
 
 from rich.console import Console, RenderableType
 
-from safegen import api, taxonomy
 from safegen.cli.policy_explain import plans
-from safegen.cli.screen import console, facts, json_line, number, plural, put, word
-from safegen.cli.tables import table, write
-from safegen.errors import ConfigError, UserError
-from safegen.policy import fms, spec
+from safegen.cli.render.console import console, facts, json_line, number, plural, put, word
+from safegen.cli.render.tables import table, write
+from safegen.config import taxonomy
+from safegen.core.errors import ConfigError, UserError
+from safegen.core.types import Expectation, Planned
+from safegen.pipeline import api
+from safegen.policy import loader
 from safegen.policy.check import check
-from safegen.policy.diff import Affected, Change, Difference, Redo, Row, affected
-from safegen.policy.diff import diff as compare
-from safegen.policy.model import SPACE, Rule, Situation
+from safegen.policy.diff import Affected, Change, Difference, Redo, Row, affected, diff as compare
+from safegen.policy.importers import fms
+from safegen.policy.schema import SPACE, Rule, Situation
 from safegen.policy.spec import Policy
 from safegen.store import plan
-from safegen.store.folder import RunFolder
-from safegen.types import Expectation, Planned
+from safegen.store.run_folder import RunFolder
 
 TO_DO: Mapping[Redo, tuple[str, str]] = {
     "draft": ("to draft and judge again", "what the teacher is told changes"),
@@ -38,7 +39,7 @@ def diff(old: str, new: str, *, run: Path | None, ids: bool, json: bool) -> None
     """Print what changes, and which rows of a run it concerns."""
     if ids and run is None:
         raise UserError("`--ids` names scenarios of a run; name its folder with `--run FOLDER`")
-    before, after = spec.load(old), spec.load(new)
+    before, after = loader.load(old), loader.load(new)
     found = compare(before, after)
     rows = None if run is None else _counted(run, before, after)
     if json:

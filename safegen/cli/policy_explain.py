@@ -10,23 +10,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from safegen import api, assets
-from safegen import taxonomy as taxonomies
-from safegen.cli.edge import say, say_what_differs
-from safegen.cli.screen import DETAIL, console, facts, json_line, put, word
-from safegen.cli.tables import table
-from safegen.errors import AssetNotFound, ConfigError, UserError
-from safegen.inputs import Basis
-from safegen.policy import explain as explained
-from safegen.policy import spec
+from safegen.cli.render.console import DETAIL, console, facts, json_line, put, word
+from safegen.cli.render.errors import say, say_what_differs
+from safegen.cli.render.tables import table
+from safegen.config import taxonomy as taxonomies
+from safegen.config.recipe import Named, Recipe
+from safegen.config.taxonomy import Harm
+from safegen.core import resources
+from safegen.core.errors import AssetNotFound, ConfigError, UserError
+from safegen.core.types import Expectation, Planned, Record
+from safegen.pipeline import api
+from safegen.pipeline.resolve import Basis
+from safegen.policy import explain as explained, loader, spec
+from safegen.policy.decide import expect_at
 from safegen.policy.explain import Asked, Explanation, Passed
-from safegen.policy.mode import expect_at
-from safegen.policy.model import Rule, Situation
+from safegen.policy.schema import Rule, Situation
 from safegen.policy.spec import Policy
-from safegen.recipe import Named, Recipe
 from safegen.store import plan
-from safegen.taxonomy import Harm
-from safegen.types import Expectation, Planned, Record
 
 
 def explain(
@@ -190,11 +190,11 @@ def _load(names: Sequence[str], *, harms: str = "") -> list[Policy]:
     A known spec that does not load is left out and told, unless it names the leaf that is asked about.
     """
     if names:
-        return [spec.load(name) for name in names]
+        return [loader.load(name) for name in names]
     found: list[Policy] = []
-    for name in assets.names("policies"):
+    for name in resources.names("policies"):
         try:
-            found.append(spec.load(name))
+            found.append(loader.load(name))
         except ConfigError as e:
             if _may_name(name, harms.split(",")[0].strip()):
                 raise
@@ -207,6 +207,6 @@ def _load(names: Sequence[str], *, harms: str = "") -> list[Policy]:
 def _may_name(name: str, harm: str) -> bool:
     """Whether a spec that does not load can still be read and names a leaf."""
     try:
-        return spec.read(name).covers(harm)
+        return loader.read(name).covers(harm)
     except ConfigError:
         return False

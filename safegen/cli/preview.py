@@ -12,20 +12,7 @@ from dataclasses import asdict, dataclass, field
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from safegen import preview as previews
-from safegen.cli.keys import keyboard
-from safegen.cli.live import print_line, watching
-from safegen.cli.records import (
-    Says,
-    answer_of,
-    layout,
-    prompt_of,
-    reason_of,
-    row,
-    sentences,
-    situation,
-)
-from safegen.cli.screen import (
+from safegen.cli.render.console import (
     console,
     facts,
     grid,
@@ -37,10 +24,23 @@ from safegen.cli.screen import (
     short,
     word,
 )
-from safegen.errors import RunError
-from safegen.inputs import Inputs, read_inputs
-from safegen.preview import SETTLED, Ahead, Preview
-from safegen.types import Record
+from safegen.cli.render.keys import keyboard
+from safegen.cli.render.progress import print_line, watching
+from safegen.cli.show import (
+    Says,
+    answer_of,
+    layout,
+    prompt_of,
+    reason_of,
+    row,
+    sentences,
+    situation,
+)
+from safegen.core.errors import RunError
+from safegen.core.types import Record
+from safegen.pipeline.preflight import preview as previews
+from safegen.pipeline.preflight.preview import SETTLED, Ahead, Preview
+from safegen.pipeline.resolve import Inputs, read_inputs
 
 NEXT = frozenset("n \r\n")
 INTERRUPTED = 130

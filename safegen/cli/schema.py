@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from safegen import assets
+from safegen.core import resources
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -19,55 +19,55 @@ Schema = dict[str, Any]
 
 
 def _recipe() -> type[BaseModel]:
-    from safegen.recipe import Recipe
+    from safegen.config.recipe import Recipe
 
     return Recipe
 
 
 def _taxonomy() -> type[BaseModel]:
-    from safegen.taxonomy import TaxonomyFile
+    from safegen.config.taxonomy import TaxonomyFile
 
     return TaxonomyFile
 
 
 def _sets() -> type[BaseModel]:
-    from safegen.goals import GoalsFile
+    from safegen.config.goals import GoalsFile
 
     return GoalsFile
 
 
 def _dialogues() -> type[BaseModel]:
-    from safegen.goals import DialoguesFile
+    from safegen.config.goals import DialoguesFile
 
     return DialoguesFile
 
 
 def _scripts() -> type[BaseModel]:
-    from safegen.goals import ScriptsFile
+    from safegen.config.goals import ScriptsFile
 
     return ScriptsFile
 
 
 def _policy() -> type[BaseModel]:
-    from safegen.policy.model import Spec
+    from safegen.policy.schema import Spec
 
     return Spec
 
 
 def _locale() -> type[BaseModel]:
-    from safegen.locales import Locale
+    from safegen.config.language_pack import Locale
 
     return Locale
 
 
 def _overlay() -> type[BaseModel]:
-    from safegen.locales import Overlay
+    from safegen.config.language_pack import Overlay
 
     return Overlay
 
 
 def _axes() -> type[BaseModel]:
-    from safegen.scenarios.axes import Axes
+    from safegen.coverage.axes import Axes
 
     return Axes
 
@@ -111,7 +111,7 @@ def schema_of(kind: str) -> Schema:
     Raises:
         AssetNotFound: no such kind.
     """
-    assets.known_or_fail(kind, list(MODELS), what="schema for")
+    resources.known_or_fail(kind, list(MODELS), what="schema for")
     made = MODELS[kind]().model_json_schema(mode="validation")
     definitions: Schema = made.get("$defs", {})
     if "PluginRef" in definitions:
@@ -142,15 +142,15 @@ def _with_short_forms(long: Schema) -> Schema:
 def schema(kind: str | None, *, output: Path | None) -> None:
     """Print one schema, or list the kinds; with a folder, write that one or all of them."""
     if kind is not None:
-        assets.known_or_fail(kind, list(MODELS), what="schema for")
+        resources.known_or_fail(kind, list(MODELS), what="schema for")
     if output is None:
         if kind is None:
             _kinds()
         else:
             sys.stdout.write(text_of(kind))
         return
-    from safegen.cli.screen import clean
-    from safegen.cli.tables import write
+    from safegen.cli.render.console import clean
+    from safegen.cli.render.tables import write
 
     for name in [kind] if kind else MODELS:
         path = output / file_name(name)
@@ -159,8 +159,8 @@ def schema(kind: str | None, *, output: Path | None) -> None:
 
 
 def _kinds() -> None:
-    from safegen.cli.screen import console, put
-    from safegen.cli.tables import table
+    from safegen.cli.render.console import console, put
+    from safegen.cli.render.tables import table
 
     out = console(sys.stdout)
     table(out, ("kind", "what such a file holds"), ABOUT.items())

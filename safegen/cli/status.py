@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import RenderableType
 
-from safegen import api
-from safegen.cli.screen import (
+from safegen.cli.render.console import (
     clock,
     console,
     counted,
@@ -24,11 +23,12 @@ from safegen.cli.screen import (
     short,
     word,
 )
-from safegen.covered import planned_rows
-from safegen.errors import StoreDamaged
-from safegen.losses import losses
+from safegen.core.errors import StoreDamaged
+from safegen.dataset.coverage_report import planned_rows
+from safegen.dataset.dropped import losses
+from safegen.pipeline import api
 from safegen.store import plan
-from safegen.store.folder import read_json
+from safegen.store.run_folder import read_json
 
 if TYPE_CHECKING:
     pass

@@ -19,17 +19,17 @@ Name = Annotated[str, typer.Argument(help="A taxonomy by name or path.")]
 @app.command()
 def check(name: Name = "core", json: Json = False) -> None:
     """Read a taxonomy with all its goals; a mistake is named with its place."""
-    from safegen.cli import taxonomy_look
+    from safegen.cli import taxonomy_check
 
-    taxonomy_look.check(name, json=json)
+    taxonomy_check.check(name, json=json)
 
 
 @app.command()
 def show(name: Name = "core", json: Json = False) -> None:
     """List the leaves with tier, severity, goals and ids in other schemes."""
-    from safegen.cli import taxonomy_look
+    from safegen.cli import taxonomy_check
 
-    taxonomy_look.show(name, json=json)
+    taxonomy_check.show(name, json=json)
 
 
 @app.command("import")
@@ -48,9 +48,9 @@ def import_(
     json: Json = False,
 ) -> None:
     """Make a taxonomy from a table, and list what is still to be filled in."""
-    from safegen.cli import taxonomy_look
-    from safegen.taxonomy_import import Head, slug
+    from safegen.cli import taxonomy_check
+    from safegen.config.taxonomy_import import Head, slug
 
     called = name or slug(file.stem)
     head = Head(called, title or called, licence, language)
-    taxonomy_look.import_(file, output, head=head, force=force, json=json)
+    taxonomy_check.import_(file, output, head=head, force=force, json=json)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from safegen.curation.split import SPLITS
+from safegen.config.recipe import Recipe
+from safegen.core.types import INTENTS, MODES
 from safegen.dataset.card_figures import corpus_section, coverage_section
+from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.figures import Figures
 from safegen.dataset.manifest import Facts
 from safegen.dataset.markdown import cell, table
-from safegen.recipe import Recipe
-from safegen.types import INTENTS, MODES
-from safegen.views import preference
+from safegen.dataset.views import preference
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 DEMO = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from safegen.covered import compared
-from safegen.curation import near
-from safegen.curation.corpus import BOUND, GATED
-from safegen.curation.hedging import Hedging
-from safegen.curation.telltale import Result, Unmeasured
+from safegen.dataset.coverage_report import compared
+from safegen.dataset.curation import near_duplicates
+from safegen.dataset.curation.artifacts import Result, Unmeasured
+from safegen.dataset.curation.corpus_checks import BOUND, GATED
+from safegen.dataset.curation.hedging import Hedging
 from safegen.dataset.figures import Figures
 from safegen.dataset.markdown import cell, table
 
@@ -66,7 +66,7 @@ def _near(figures: Figures) -> str:
         return "All prompts are written by people; near copies were not looked for."
     return (
         f"{len(left.near)} authored or imported prompts nearly repeat another one (similarity of word "
-        f"triples {near.THRESHOLD} or more) and were left out; {left.near_written} written prompts do, and stay."
+        f"triples {near_duplicates.THRESHOLD} or more) and were left out; {left.near_written} written prompts do, and stay."
     )
 
 

@@ -7,14 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from safegen.covered import Certificates, Shapes, certificates, certificates_json
-from safegen.curation import near
-from safegen.curation.corpus import BOUND, Left, Prompt, Sample, prompt_text, result_json
-from safegen.curation.hedging import Hedging
-from safegen.curation.telltale import Question, Result
-from safegen.scenarios.axes import Axes
-from safegen.targets import TargetReport
-from safegen.types import Record
+from safegen.core.types import Record
+from safegen.coverage.axes import Axes
+from safegen.dataset.coverage_report import Certificates, Shapes, certificates, certificates_json
+from safegen.dataset.curation import near_duplicates
+from safegen.dataset.curation.artifacts import Question, Result
+from safegen.dataset.curation.corpus_checks import (
+    BOUND,
+    Left,
+    Prompt,
+    Sample,
+    prompt_text,
+    result_json,
+)
+from safegen.dataset.curation.hedging import Hedging
+from safegen.dataset.target import TargetReport
 
 NAMED = 100
 """Near copies that a manifest names."""
@@ -97,7 +104,7 @@ class Figures:
         left = self.left
         return {
             "near_duplicates": {
-                "threshold": near.THRESHOLD,
+                "threshold": near_duplicates.THRESHOLD,
                 "left_out": [
                     {"scenario_id": c.id, "of": c.of, "similarity": round(c.similarity, 4)}
                     for c in left.near[:NAMED]

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from safegen.hashing import canonical, file_sha256
+from safegen.core.hashing import canonical, file_sha256
+from safegen.dataset.view import View
 from safegen.store import parquet
-from safegen.store.columns import Row
-from safegen.store.folder import DATASET_PARTS
-from safegen.views._columns import View
+from safegen.store.run_folder import DATASET_PARTS
+from safegen.store.schema import Row
 
 MAX_ROWS = 2_000
 """Rows of a file, at most: small files keep what git-lfs stores for a correction small."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
+from safegen.config.recipe import Recipe
+from safegen.core.errors import StoreDamaged
+from safegen.core.hashing import digest
+from safegen.core.types import Record
+from safegen.core.version import __version__
 from safegen.dataset.figures import Figures
 from safegen.dataset.layout import MANIFEST, FileEntry
-from safegen.errors import StoreDamaged
-from safegen.hashing import digest
-from safegen.recipe import Recipe
-from safegen.store import accounting
-from safegen.store.folder import RunFolder, read_json
-from safegen.types import Record
-from safegen.views._columns import View
+from safegen.dataset.view import View
+from safegen.store import usage
+from safegen.store.run_folder import RunFolder, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,8 +158,8 @@ def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
 
 
 def version() -> str:
-    """Read safegen's version; the package's front door is imported late, as it leads to the top."""
-    return str(import_module("safegen").__version__)
+    """Return safegen's version."""
+    return __version__
 
 
 def taxonomy_names(facts: Facts, recipe: Recipe, version: str) -> str:
@@ -208,7 +208,7 @@ def compose(
     if run.imported.is_file():
         manifest["imported"] = read_json(run.imported)
     if run.accounting.is_file():
-        manifest["observed"] = accounting.read(run.accounting)
+        manifest["observed"] = usage.read(run.accounting)
     return manifest
 
 

@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from safegen import plugins
-from safegen.curation.dedup import exact, key
-from safegen.curation.split import SPLITS
+from safegen.core import plugins
+from safegen.core.errors import AssetNotFound, SafegenError, StoreDamaged
+from safegen.core.hashing import file_sha256
+from safegen.dataset.curation.exact_duplicates import exact, key
+from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.layout import MANIFEST, content_sha256, files_of
 from safegen.dataset.manifest import columns
-from safegen.errors import AssetNotFound, SafegenError, StoreDamaged
-from safegen.hashing import file_sha256
+from safegen.dataset.view import View
 from safegen.store import parquet
-from safegen.store.columns import Row
-from safegen.store.folder import read_json
-from safegen.views._columns import View
+from safegen.store.run_folder import read_json
+from safegen.store.schema import Row
 
 MAX_PROBLEMS = 100
 REPAIR = "run `safegen build` again"

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from safegen import assets, yamlfile
-from safegen.errors import ConfigError
+from safegen.config.taxonomy import Harm, Taxonomy
+from safegen.core import resources, yaml_source
+from safegen.core.errors import ConfigError
+from safegen.core.templates import PromptFile
+from safegen.core.types import DETAIL, EVIDENCE, PROFILES
 from safegen.policy import compile as compiled
+from safegen.policy.decide import expect
 from safegen.policy.lint import lint, wrong
-from safegen.policy.mode import expect
-from safegen.policy.over_refusal import over_refusal
-from safegen.policy.places import Finding, Place, Problem, placed
-from safegen.policy.spec import Policy, fitting_specs, read
-from safegen.prompts import PromptFile
-from safegen.taxonomy import Harm, Taxonomy
-from safegen.types import DETAIL, EVIDENCE, PROFILES
+from safegen.policy.lint_over_refusal import over_refusal
+from safegen.policy.loader import read
+from safegen.policy.source_map import Finding, Place, Problem, placed
+from safegen.policy.spec import Policy, fitting_specs
 
 NEAR = 0.8
 """How alike a name and a leaf must be to be taken for a slip rather than for one of another taxonomy."""
@@ -63,7 +64,7 @@ def check(names: Sequence[str], tree: Taxonomy) -> Report:
         AssetNotFound: no such spec.
     """
     report = Report()
-    names_ = list(dict.fromkeys(names or assets.names("policies")))
+    names_ = list(dict.fromkeys(names or resources.names("policies")))
     policies = [policy for policy in (_read(name, report) for name in names_) if policy]
     words = compiled.instructions_prompt(), compiled.classifier_prompt()
     for policy in policies:
@@ -84,7 +85,7 @@ def check(names: Sequence[str], tree: Taxonomy) -> Report:
 def _read(name: str, report: Report) -> Policy | None:
     try:
         return read(name)
-    except yamlfile.PlacedError as e:
+    except yaml_source.PlacedError as e:
         for shown, mark, message in e.problems:
             place = Place(Path(shown), *mark) if mark else None
             report.findings.append(Finding("invalid", message, name, place))
@@ -179,12 +180,12 @@ def _leaves(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
     for index, name in enumerate(policy.spec.harms):
         if name not in _names(tree):
             yield _no_leaf(
-                tree, index, name, yamlfile.did_you_mean(name, _names(tree), listed=False)
+                tree, index, name, yaml_source.did_you_mean(name, _names(tree), listed=False)
             )
     for loc, harm in _mentioned(policy):
         if policy.spec.harms and not (harm in tree.harms and policy.covers(harm)):
             known = [h.id for h in covered(policy, tree)]
-            hint = yamlfile.did_you_mean(harm, known, listed=False)
+            hint = yaml_source.did_you_mean(harm, known, listed=False)
             said = f"`{harm}` is no leaf that this spec covers{hint}"
             yield Problem("unknown_harm", loc, said)
 
@@ -194,8 +195,8 @@ def _strange(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
     if any(policy.covers(harm) for harm in tree.harms):
         return
     for index, name in enumerate(policy.spec.harms):
-        if yamlfile.suggest(name, _names(tree), cutoff=NEAR) is not None:
-            hint = yamlfile.did_you_mean(name, _names(tree), listed=False)
+        if yaml_source.suggest(name, _names(tree), cutoff=NEAR) is not None:
+            hint = yaml_source.did_you_mean(name, _names(tree), listed=False)
             yield _no_leaf(tree, index, name, hint)
 
 
@@ -254,10 +255,10 @@ def _coverage(policies: Sequence[Policy], tree: Taxonomy, *, every: bool) -> Ite
 
 def _places(tree: Taxonomy) -> Callable[[str], Place]:
     """Where the leaves of a taxonomy are written."""
-    read_tree = yamlfile.compose(yamlfile.read_text(tree.path), shown=str(tree.path))
+    read_tree = yaml_source.compose(yaml_source.read_text(tree.path), shown=str(tree.path))
     locs = {
         harm.id: ("domains", i, "harms", j, "id")
         for i, domain in enumerate(tree.file.domains)
         for j, harm in enumerate(domain.harms)
     }
-    return lambda harm: Place(tree.path, *yamlfile.mark_at(read_tree, locs[harm]))
+    return lambda harm: Place(tree.path, *yaml_source.mark_at(read_tree, locs[harm]))

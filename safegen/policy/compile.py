@@ -11,19 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from safegen import prompts
-from safegen.policy.model import (
-    STYLE,
-    Authority,
-    Clarify,
-    Clause,
-    ClauseSeverity,
-    Situation,
-)
+from safegen.config.taxonomy import Harm
+from safegen.core import templates
+from safegen.core.templates import PromptFile
+from safegen.core.types import DETAIL, TIERS, Expectation, Mode, Profile, Tier
+from safegen.policy.schema import STYLE, Authority, Clarify, Clause, ClauseSeverity, Situation
 from safegen.policy.spec import Policy
-from safegen.prompts import PromptFile
-from safegen.taxonomy import Harm
-from safegen.types import DETAIL, TIERS, Expectation, Mode, Profile, Tier
 
 DETAIL_WORDS = (
     "awareness only: that it exists and why it matters",
@@ -255,17 +248,17 @@ def _reach(policy: Policy, tier: Tier, profile: Profile) -> int:
 
 def instructions_prompt() -> PromptFile:
     """The words around instructions."""
-    return prompts.load("draft", blocks=["system"], fields=["told", "operator", "style"])
+    return templates.load("draft", blocks=["system"], fields=["told", "operator", "style"])
 
 
 def rubric_prompt() -> PromptFile:
     """The words around a rubric."""
-    return prompts.load("rubric", blocks=["user"], fields=["told"])
+    return templates.load("rubric", blocks=["user"], fields=["told"])
 
 
 def classifier_prompt() -> PromptFile:
     """The words around a classifier's policy."""
-    return prompts.load("classifier", blocks=["system"], fields=["told"])
+    return templates.load("classifier", blocks=["system"], fields=["told"])
 
 
 def tokens(text: str) -> int:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from safegen.config.taxonomy import Harm
+from safegen.core.types import Expectation, Planned
 from safegen.policy.compile import instructions, rubric
-from safegen.policy.mode import expect_of
-from safegen.policy.model import SPACE, Rule, Situation
+from safegen.policy.decide import expect_of
+from safegen.policy.schema import SPACE, Rule, Situation
 from safegen.policy.spec import Policy, policy_for
-from safegen.taxonomy import Harm
-from safegen.types import Expectation, Planned
 
 Redo = Literal["draft", "judge", "relabel"]
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast, get_args
 
-from safegen import yamlfile
-from safegen.errors import ConfigError
-from safegen.policy.model import Rule, Situation
-from safegen.policy.places import Place, place_of
+from safegen.config.taxonomy import Harm
+from safegen.core import yaml_source
+from safegen.core.errors import ConfigError
+from safegen.core.types import DETAIL, EVIDENCE, PROFILES, TIERS, Evidence, Profile, Tier
+from safegen.policy.schema import Rule, Situation
+from safegen.policy.source_map import Place, place_of
 from safegen.policy.spec import Policy, policy_for
-from safegen.taxonomy import Harm
-from safegen.types import DETAIL, EVIDENCE, PROFILES, TIERS, Evidence, Profile, Tier
 
 Axis = Literal["tier", "evidence", "profile", "detail"]
 VALUES: dict[str, tuple[str, ...]] = {
@@ -166,10 +166,12 @@ def _whole(text: str, given: Mapping[str, str]) -> None:
 def _known(key: str, value: str, harms: Mapping[str, Harm]) -> None:
     if key == "harm":
         if value not in harms:
-            hint = yamlfile.did_you_mean(value, list(harms))
+            hint = yaml_source.did_you_mean(value, list(harms))
             raise ConfigError(f"no leaf `{value[:60]}`{hint}")
     elif key not in VALUES:
-        raise ConfigError(f"no key `{key[:60]}`{yamlfile.did_you_mean(key, list(get_args(Axis)))}")
+        raise ConfigError(
+            f"no key `{key[:60]}`{yaml_source.did_you_mean(key, list(get_args(Axis)))}"
+        )
     elif value not in VALUES[key]:
-        hint = yamlfile.did_you_mean(value, VALUES[key])
+        hint = yaml_source.did_you_mean(value, VALUES[key])
         raise ConfigError(f"`{key}` is `{value[:60]}`{hint}")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from safegen import yamlfile
-from safegen.policy.model import AUTHORITY, SPACE, Case, Rule, Situation, Spec
-from safegen.policy.places import Finding, Problem, home_of, placed
+from safegen.core import yaml_source
+from safegen.core.types import ILL_INTENT, MODES, TIERS, Profile
+from safegen.core.yaml_source import Loc
+from safegen.policy.schema import AUTHORITY, SPACE, Case, Rule, Situation, Spec
+from safegen.policy.source_map import Finding, Problem, home_of, placed
 from safegen.policy.spec import Policy
-from safegen.types import ILL_INTENT, MODES, TIERS, Profile
-from safegen.yamlfile import Loc
 
 STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
     ("minors", "agent"),
@@ -85,13 +85,13 @@ def _names(policy: Policy) -> Iterator[Problem]:
     for rule in (r for written in spec.rules for r in written.expanded()):
         for name in rule.required:
             if name not in policy.elements:
-                hint = yamlfile.did_you_mean(name, list(policy.elements))
+                hint = yaml_source.did_you_mean(name, list(policy.elements))
                 said = f"rule `{rule.id}` requires `{name}`, which is not in `elements`{hint}"
                 yield Problem("unknown_element", _loc(policy, rule.id), said)
     known = [rule.id for rule in policy.rules]
     for index, precedent in enumerate(spec.precedents):
         if precedent.rule not in known:
-            hint = yamlfile.did_you_mean(precedent.rule, known, listed=False)
+            hint = yaml_source.did_you_mean(precedent.rule, known, listed=False)
             said = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which is not there{hint}"
             yield Problem("unknown_rule", ("precedents", index, "rule"), said)
     above = {id_ for s in inherited for id_ in _ids(s)}

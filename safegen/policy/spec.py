@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from safegen import assets, yamlfile
-from safegen.errors import AssetNotFound, ConfigError
-from safegen.hashing import digest
-from safegen.policy.model import (
+from safegen.config.taxonomy import Harm
+from safegen.core.errors import ConfigError
+from safegen.core.hashing import digest
+from safegen.policy.schema import (
     SPACE,
     STYLE,
     Clarify,
@@ -27,10 +27,8 @@ from safegen.policy.model import (
     Situation,
     Spec,
 )
-from safegen.taxonomy import Harm
 
-__all__ = ["SPACE", "Policy", "Situation", "Spec", "load", "policy_for", "read"]
-MAX_INHERITANCE = 4
+__all__ = ["SPACE", "Policy", "Situation", "Spec", "policy_for"]
 
 
 class Source(NamedTuple):
@@ -193,67 +191,6 @@ class Policy:
 
     def _specs(self) -> Iterator[Spec]:
         return (spec for spec, _ in reversed(self.chain))
-
-
-def load(name: str) -> Policy:
-    """Read a spec by name or path, with the specs that it inherits, and prove it.
-
-    Raises:
-        AssetNotFound: no such spec.
-        ConfigError: a mistake in the file, or a spec that contradicts itself, with the place of each.
-    """
-    from safegen.policy.lint import lint
-
-    policy = read(name)
-    findings = lint(policy)
-    if findings:
-        raise ConfigError("\n".join(str(finding) for finding in findings))
-    return policy
-
-
-def _inherited(name: str, beside: Path | None) -> Path:
-    """The file of a spec: beside the one that inherits it, where that was named by path, else by name."""
-    if beside is not None and assets.is_bare(name) and (beside / f"{name}.yaml").is_file():
-        return beside / f"{name}.yaml"
-    return assets.find("policies", name)
-
-
-def _parent(source: Source, beside: Path | None) -> Path:
-    """The file of the spec that one inherits.
-
-    Raises:
-        ConfigError: there is none, with the place where it is named.
-    """
-    try:
-        return _inherited(source.spec.inherits or "", beside)
-    except AssetNotFound as e:
-        mark = yamlfile.mark_of(source.path, ("inherits",))
-        raise yamlfile.PlacedError.of(
-            yamlfile.PlacedProblem(str(source.path), mark, f"inherits: {e}")
-        ) from e
-
-
-def read(name: str) -> Policy:
-    """Read a spec with what it inherits; its files fit the model, the rest is not proved.
-
-    What a spec that is named by path inherits is looked for beside it first, then as any name.
-
-    Raises:
-        AssetNotFound: no such spec.
-        ConfigError: a mistake in a file, or inheritance in a circle.
-    """
-    chain: list[Source] = []
-    following: str | None = name
-    beside: Path | None = None
-    while following is not None:
-        path = _inherited(following, beside) if not chain else _parent(chain[-1], beside)
-        beside = path.parent if name.endswith((".yaml", ".yml")) else None
-        spec = yamlfile.load(path, Spec)
-        if any(spec.policy == s.policy for s, _ in chain) or len(chain) > MAX_INHERITANCE:
-            raise ConfigError(f"{path}: `inherits` runs in a circle through `{spec.policy}`")
-        chain.append(Source(spec, path))
-        following = spec.inherits
-    return Policy(tuple(chain))
 
 
 def fitting_specs(policies: Sequence[Policy], harm: str) -> list[Policy]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from safegen.goals import Dialogue, Goal, Script, Turn, UserTurn
-from safegen.scenarios.world import IN_DANGER, Asked, World, planned, set_id, under
-from safegen.types import (
+from safegen.config.goals import Dialogue, Goal, Script, Turn, UserTurn
+from safegen.core.types import (
     PRECEDENCE,
     Attribute,
     Evidence,
@@ -17,6 +16,7 @@ from safegen.types import (
     Profile,
     Scenario,
 )
+from safegen.scenarios.context import IN_DANGER, Asked, World, planned, set_id, under
 
 DIALOGUE_INTENT = "dialogue_intent"
 """The attribute that holds the intent of the whole conversation; a turn's own is that of what was said so far."""

@@ -17,9 +17,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
-from safegen.errors import DiskFailed, RunError, StoreDamaged
-from safegen.hashing import digest
-from safegen.types import Outcome, Reply, Usage
+from safegen.core.errors import DiskFailed, RunError, StoreDamaged
+from safegen.core.hashing import digest
+from safegen.core.types import Outcome, Reply, Usage
 
 GROUP_S = 0.02
 """The longest that a reply waits for others before it is committed."""

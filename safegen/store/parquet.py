@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safegen.errors import DiskFailed, StoreDamaged
-from safegen.store.columns import Row
+from safegen.core.errors import DiskFailed, StoreDamaged
+from safegen.store.schema import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from safegen.errors import StoreDamaged
-from safegen.hashing import canonical
+from safegen.core.errors import StoreDamaged
+from safegen.core.hashing import canonical
+from safegen.core.types import Knowledge, Planned, SafeTask
 from safegen.store import parquet
-from safegen.store.columns import (
+from safegen.store.schema import (
     Row,
     expectation_fields,
     expectation_of,
@@ -22,7 +23,6 @@ from safegen.store.columns import (
     scenario_of,
     scenario_row,
 )
-from safegen.types import Knowledge, Planned, SafeTask
 
 
 def write(path: Path, shards: Iterable[list[Planned]]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 
-from safegen.errors import (
+from safegen.core.errors import (
     Blocked,
     ContentFiltered,
     ItemError,
@@ -23,7 +23,7 @@ from safegen.errors import (
     TeacherUnavailable,
     Truncated,
 )
-from safegen.types import Outcome, Reply
+from safegen.core.types import Outcome, Reply
 
 if TYPE_CHECKING:
     import openai

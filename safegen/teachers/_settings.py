@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from safegen.errors import ConfigError
+from safegen.core.errors import ConfigError
+from safegen.core.types import Sampling
 from safegen.teachers._errors import Caller
-from safegen.types import Sampling
 
 Structured = Literal["auto", "json_schema", "json_object", "text"]
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")

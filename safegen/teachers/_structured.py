@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
-from safegen.hashing import canonical
-from safegen.types import Message, Outcome, Reply
+from safegen.core.hashing import canonical
+from safegen.core.types import Message, Outcome, Reply
 
 Mode = Literal["json_schema", "json_object", "text"]
 MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")

@@ -1,7 +1,7 @@
 """The embedded teacher: no model, no key, no network; the same request gives the same answer.
 
 It composes an answer from the goal's knowledge, the expectation and the language pack. Sample 0 is its
-best answer; later samples are written in weaker styles (`_weaker.py`), never unsafe ones, so that
+best answer; later samples are written in weaker styles (`_offline/weaker.py`), never unsafe ones, so that
 preference data exists offline. The style is a label for people: validators judge the text. Rows from
 this teacher are of grade `demo`.
 """
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from safegen.errors import ConfigError
-from safegen.hashing import fraction
-from safegen.locales import Locale
-from safegen.teachers._phrasing import Phrasing, joined
-from safegen.teachers._weaker import Weaker
-from safegen.types import DraftContext, Mode, Reply, Request, Teacher
+from safegen.config.language_pack import Locale
+from safegen.core.errors import ConfigError
+from safegen.core.hashing import fraction
+from safegen.core.types import DraftContext, Mode, Reply, Request, Teacher
+from safegen.teachers._offline.phrasing import Phrasing, joined
+from safegen.teachers._offline.weaker import Weaker
 
 GOOD = "good"
 ON_THE_JOB = frozenset({"professional", "official"})

@@ -11,20 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from safegen.errors import (
-    Blocked,
-    RunError,
-    TeacherRejected,
-    TeacherUnavailable,
-)
-from safegen.hashing import digest
+from safegen.core.errors import Blocked, RunError, TeacherRejected, TeacherUnavailable
+from safegen.core.hashing import digest
+from safegen.core.types import Message, Reply, Request, Sampling
 from safegen.store.journal import Journal, stored_key
 from safegen.teachers import _settings, _structured
+from safegen.teachers._client import Body, Meter, Wire, with_attempts
 from safegen.teachers._errors import Again, Caller, Doubtful, FormatUnsupported, item_error
-from safegen.teachers._gate import Gate, Gates
-from safegen.teachers._layers import Body, Meter, Wire, with_attempts
+from safegen.teachers._rate_limit import Gate, Gates
 from safegen.teachers._settings import Settings, Structured
-from safegen.types import Message, Reply, Request, Sampling
 
 OUTAGE = 8
 """Requests that go unanswered in a row, after all their attempts, before the run stops."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from safegen.errors import ItemError, RunError, TeacherUnavailable
+from safegen.core.errors import ItemError, RunError, TeacherUnavailable
+from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers import _errors, _structured
-from safegen.types import Reply, Request, Teacher
 
 Answer = str | Reply | ItemError | RunError
 

@@ -6,8 +6,8 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 
+from safegen.core.types import MODES, Draft, DraftContext, DraftValidator, Verdict
 from safegen.testing.records import make_context, make_draft
-from safegen.types import MODES, Draft, DraftContext, DraftValidator, Verdict
 
 MAX_REASON = 120
 MAX_EVIDENCE = 160

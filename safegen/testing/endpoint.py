@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from safegen.hashing import digest
+from safegen.core.hashing import digest
 
 Body = dict[str, Any]
 Head = dict[str, str]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from safegen.hashing import text_sha256
-from safegen.policy import spec
-from safegen.types import (
+from safegen.core.hashing import text_sha256
+from safegen.core.types import (
     Attribute,
     Draft,
     DraftContext,
@@ -21,12 +20,13 @@ from safegen.types import (
     Scenario,
     Verdict,
 )
+from safegen.policy import loader, spec
 
 
 @cache
 def policy(name: str = "security") -> spec.Policy:
     """Load a shipped spec; the default `policy_id` of the builders is one that `build` resolves."""
-    return spec.load(name)
+    return loader.load(name)
 
 
 def make_messages(text: str, *, system: str | None = None) -> tuple[Message, ...]:

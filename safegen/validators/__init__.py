@@ -1,1 +1,6 @@
 """Checks of drafts: one module holds one factory of the same name."""
+
+from safegen.validators import _elements as element_coverage
+from safegen.validators._elements import Reading
+
+__all__ = ["Reading", "element_coverage"]

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from safegen.locales import Locale
-from safegen.types import Mode, Verdict
+from safegen.config.language_pack import Locale
+from safegen.core.types import Mode, Verdict
 
 FORM, PACK = "refusal_form", "required_elements"
 BY_FORM: Mapping[Mode, tuple[str, ...]] = {

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Literal
 
-from safegen.forms import plain, words
-from safegen.locales import Locale, folded
-from safegen.types import Assistance, CodeT, Severity, ValidatorTraits, Verdict
+from safegen.config.language_pack import Locale, folded
+from safegen.core.text_forms import plain, words
+from safegen.core.types import Assistance, CodeT, Severity, ValidatorTraits, Verdict
 
 OPENING = 250
 """Characters in which an answer shows whether it declines."""

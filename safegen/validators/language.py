@@ -6,9 +6,9 @@ import re
 from itertools import islice
 from typing import Literal, get_args
 
-from safegen import languages
-from safegen.forms import READ
-from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
+from safegen.core import language_id
+from safegen.core.text_forms import READ
+from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "language"
@@ -46,7 +46,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
             return _text.verdict(
                 NAME, TRAITS, passed=True, code="too_short", reason="too short to tell"
             )
-        shares = languages.shares(prose, expected)
+        shares = language_id.shares(prose, expected)
         if expected not in shares:
             return _text.unscored(
                 NAME,

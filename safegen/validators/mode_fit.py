@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
-from safegen.forms import READ, UNPROVEN, adds, detail
-from safegen.locales import Locale
-from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
+from safegen.config.language_pack import Locale
+from safegen.core.text_forms import READ, UNPROVEN, adds, detail
+from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "mode_fit"

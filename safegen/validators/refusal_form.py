@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from safegen.locales import Locale
-from safegen.types import (
+from safegen.config.language_pack import Locale
+from safegen.core.types import (
     Assistance,
     Draft,
     DraftContext,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from safegen.locales import Locale, folded
-from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
+from safegen.config.language_pack import Locale, folded
+from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "required_elements"

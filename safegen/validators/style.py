@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from safegen.locales import Locale
-from safegen.policy.model import Proposition
+from safegen.config.language_pack import Locale
+from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
+from safegen.policy.schema import Proposition
 from safegen.policy.spec import Policy
-from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
 NAME = "style"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safegen.cli import app
+from safegen.cli import main
 from tests.cli.kitchen import write_recipe
 from tests.conftest import Once
 
@@ -15,7 +15,7 @@ def kitchen(once: Once) -> Path:
     """A finished run of the kitchen's recipe; not to be changed."""
 
     def cook(folder: Path) -> None:
-        assert app.run(["generate", str(write_recipe(folder)), "-o", str(folder / "out")]) == 0
+        assert main.run(["generate", str(write_recipe(folder)), "-o", str(folder / "out")]) == 0
 
     return once("kitchen", cook)
 

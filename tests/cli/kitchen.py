@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from safegen.cli import app
-from safegen.recipe import Recipe
-from safegen.store.folder import RunFolder
-from safegen.types import Record
+from safegen.cli import main
+from safegen.config.recipe import Recipe
+from safegen.core.types import Record
+from safegen.store.run_folder import RunFolder
 
 RECIPE = """
 name: kitchen
@@ -34,7 +34,7 @@ class Told(NamedTuple):
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Told:
     capsys.readouterr()
-    code = app.run([str(a) for a in arguments])
+    code = main.run([str(a) for a in arguments])
     found = capsys.readouterr()
     return Told(code, found.out, found.err)
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from safegen.api import Run
-from safegen.build import BuildReport
-from safegen.cli.closing import closing
+from safegen.cli.render.summary import closing
+from safegen.config.recipe import Recipe
+from safegen.core.types import Outcome, Usage
+from safegen.dataset.build import BuildReport
+from safegen.dataset.dropped import Losses
 from safegen.dataset.manifest import Yield
-from safegen.losses import Losses
-from safegen.recipe import Recipe
-from safegen.store.folder import RunFolder
-from safegen.targets import TargetReport
-from safegen.types import Outcome, Usage
+from safegen.dataset.target import TargetReport
+from safegen.pipeline.api import Run
+from safegen.store.run_folder import RunFolder
 
 
 def make_run(**overrides: object) -> Run:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
 from safegen.store.plan import every
 from safegen.teachers.scripted import scripted
 from tests.cli.kitchen import RECIPE, call, write_recipe
 
 LOSSY = """
-from safegen.errors import ContentFiltered, TeacherRejected, TeacherUnavailable
-from safegen.types import Reply
+from safegen.core.errors import ContentFiltered, TeacherRejected, TeacherUnavailable
+from safegen.core.types import Reply
 
 ERRORS = {"filtered": ContentFiltered, "unavailable": TeacherUnavailable, "rejected": TeacherRejected}
 

@@ -6,12 +6,12 @@ import pytest
 from rich.console import Console
 
 from safegen.cli import coverage as command
-from safegen.cli.heat import draw
-from safegen.cli.screen import put
-from safegen.scenarios.coverage import Counts, Ledger
+from safegen.cli.render.console import put
+from safegen.cli.render.heat_map import draw
+from safegen.coverage.ledger import Counts, Ledger
+from safegen.dataset.target import TargetReport
 from safegen.store import plan
-from safegen.store.folder import RunFolder
-from safegen.targets import TargetReport
+from safegen.store.run_folder import RunFolder
 from tests.cli.kitchen import call, write_recipe
 
 CELLS = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from safegen.cli import app
+from safegen.cli import main
 from safegen.testing import Body, FakeEndpoint
 from tests.cli.kitchen import RECIPE, Told, call
 from tests.conftest import ROOT
@@ -257,5 +257,5 @@ def test_programs_that_are_not_there_are_warnings(
 
 
 def test_it_leaves_nothing_behind(workdir: Path) -> None:
-    assert app.run(["doctor"]) == 0
+    assert main.run(["doctor"]) == 0
     assert list(workdir.iterdir()) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from safegen.cli.app import app
+from safegen.cli.main import app
 from tests.cli.kitchen import call
 
 GROUP: Any = typer.main.get_command(app)
@@ -76,7 +76,7 @@ def test_a_wrong_command_exits_2_and_says_what_would_be_right(
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from safegen.cli import app; app.run(['--help']); app.run(['generate', '-h']);"
+        "import sys; from safegen.cli import main; main.run(['--help']); main.run(['generate', '-h']);"
         f"print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

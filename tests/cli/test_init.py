@@ -9,14 +9,14 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from safegen import recipe as recipes
-from safegen.cli.commented import commented, flow
+from safegen.cli.commented_yaml import commented, flow
 from safegen.cli.schema import schema_of
-from safegen.fields import Frozen
-from safegen.policy import spec
-from safegen.recipe import PluginRef, Recipe
-from safegen.taxonomy import load as load_taxonomy
-from safegen.yamlfile import parse
+from safegen.config import recipe as recipes
+from safegen.config.fields import Frozen
+from safegen.config.recipe import PluginRef, Recipe
+from safegen.config.taxonomy import load as load_taxonomy
+from safegen.core.yaml_source import parse
+from safegen.policy import loader
 from tests.cli.kitchen import call
 
 HEAD = "# yaml-language-server: $schema=./schemas/recipe.schema.json\n"
@@ -125,7 +125,7 @@ def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFix
     assert [g.goal_id for g in load_taxonomy("guild").goals()] == [
         "guild.recipes/soup-of-the-guild"
     ]
-    assert spec.load("secrets").spec.harms == ("guild.*",)
+    assert loader.load("secrets").spec.harms == ("guild.*",)
     assert call(capsys, "policy", "check", "secrets").code == 0
     (forecast,) = call(capsys, "check", "guild.yaml", "--json").lines
     assert forecast["prompts"] == 4

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from safegen.cli.keys import keyboard, split
+from safegen.cli.render.keys import keyboard, split
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from safegen.cli.live import Counters, PlainLines, watching
-from safegen.progress import Progress
-from safegen.teachers._layers import Meter
-from safegen.types import Reply
+from safegen.cli.render.progress import Counters, PlainLines, watching
+from safegen.core.progress import Progress
+from safegen.core.types import Reply
+from safegen.teachers import Meter
 
 
 class Time:

@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import safegen
-from safegen import assets
-from safegen.cli.app import app
-from safegen.errors import ConfigError, UserError
-from safegen.recipe import Recipe
+from safegen.cli.main import app
+from safegen.config.recipe import Recipe
+from safegen.core import resources
+from safegen.core.errors import ConfigError, UserError
 
 AT = "cyber.intrusion,evidence=none,profile=public,detail=3"
 
@@ -38,7 +38,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> str:
-    text = assets.find("policies", name).read_text()
+    text = resources.find("policies", name).read_text()
     assert old in text
     path = folder / f"{name}.yaml"
     path.write_text(text.replace(old, new))
@@ -194,7 +194,7 @@ def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
 ) -> None:
     harms = next(
         line
-        for line in assets.find("policies", "violence").read_text().splitlines(keepends=True)
+        for line in resources.find("policies", "violence").read_text().splitlines(keepends=True)
         if line.startswith("harms: ")
     )
     wider = edit(tmp_path, "violence", harms, harms.replace("[", "[cyber.malware, "))
@@ -262,7 +262,7 @@ def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
 
 
 def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Path) -> None:
-    lines = assets.find("policies", "violence").read_text().splitlines(keepends=True)
+    lines = resources.find("policies", "violence").read_text().splitlines(keepends=True)
     path = str(tmp_path / "violence.yaml")
     silent = [line for line in lines if not ("- {harm" in line and "profile: minors" in line)]
     Path(path).write_text("".join(silent))

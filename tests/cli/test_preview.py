@@ -12,18 +12,19 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from safegen import api, locales
 from safegen.cli.preview import Pages, browse
-from safegen.cli.records import Says
-from safegen.inputs import Inputs, read_inputs
-from safegen.plan_keys import Plan
-from safegen.preview import Preview, choose, preview
-from safegen.recipe import Judges, PluginRef, Recipe, Teachers
-from safegen.scenarios.sets import plan_sets
-from safegen.scenarios.world import World
-from safegen.session import first_round
+from safegen.cli.show import Says
+from safegen.config import language_pack
+from safegen.config.plan import Plan
+from safegen.config.recipe import Judges, PluginRef, Recipe, Teachers
+from safegen.core.types import Planned, Reply, Request
+from safegen.pipeline import api
+from safegen.pipeline.preflight.preview import Preview, choose, preview
+from safegen.pipeline.resolve import Inputs, read_inputs
+from safegen.pipeline.session import first_round
+from safegen.scenarios.context import World
+from safegen.scenarios.written import plan_sets
 from safegen.testing import FakeEndpoint
-from safegen.types import Planned, Reply, Request
 from tests.cli.kitchen import RECIPE, call, write_recipe
 
 
@@ -181,7 +182,9 @@ class Screen:
     ) -> None:
         self.file = io.StringIO()
         console = Console(file=self.file, force_terminal=True, width=80, height=height)
-        self.pages = Pages(console, found, Says({}, locales.load("en")), opening, reveal=reveal)
+        self.pages = Pages(
+            console, found, Says({}, language_pack.load("en")), opening, reveal=reveal
+        )
 
     def press(self, keys: str) -> list[str]:
         """Browse; every page that was drawn."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from safegen.store.folder import RunFolder
+from safegen.core.types import Record
+from safegen.store.run_folder import RunFolder
 from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
-from safegen.types import Record
 from tests.cli.kitchen import call, hand_made
 
 ALL = ("-n", "100000")
@@ -171,7 +171,7 @@ def test_more_records_than_asked_for_are_said(
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
 def test_a_reader_that_leaves_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
-    command = [sys.executable, "-m", "safegen.cli.app", "show", str(finished), *form, *ALL]
+    command = [sys.executable, "-m", "safegen.cli.main", "show", str(finished), *form, *ALL]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from safegen.cli.log import Stderr
-from safegen.cli.screen import clean, clock, console, json_line, put, share, short, word
+from safegen.cli.render.console import clean, clock, console, json_line, put, share, short, word
 
 
 @pytest.mark.parametrize(

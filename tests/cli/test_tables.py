@@ -5,10 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from safegen.cli.tables import table
-from safegen.policy import explain as explained
-from safegen.policy import spec
-from safegen.policy.model import Situation
+from safegen.cli.render.tables import table
+from safegen.policy import explain as explained, loader
+from safegen.policy.schema import Situation
 
 HEADS = ("rule", "mode", "authority", "when")
 ROWS = [
@@ -55,7 +54,9 @@ def test_what_would_change_an_expectation_fits_eighty_columns(
     from safegen.cli.policy_explain import tell
 
     found = explained.explain(
-        spec.load("security"), Situation("restricted", "none", "public", 3), harm="cyber.intrusion"
+        loader.load("security"),
+        Situation("restricted", "none", "public", 3),
+        harm="cyber.intrusion",
     )
     tell(found, None, Console(width=80, highlight=False, markup=False))
     words = capsys.readouterr().out.split()

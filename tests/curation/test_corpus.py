@@ -3,10 +3,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from safegen.curation import corpus, near
-from safegen.curation.corpus import Prompt, Sample
-from safegen.curation.telltale import Measured, Unmeasured
-from safegen.types import INTENTS, MODES, Intent, Source
+from safegen.core.types import INTENTS, MODES, Intent, Source
+from safegen.dataset.curation import corpus_checks, near_duplicates
+from safegen.dataset.curation.artifacts import Measured, Unmeasured
+from safegen.dataset.curation.corpus_checks import Prompt, Sample
 
 WORDS = [
     f"{a}{b}" for a in "ba be bi bo bu da de di do du".split() for b in "lon mir tas vek".split()
@@ -39,9 +39,9 @@ def sets(count: int, *, source: Source = "author", tag: str = "") -> list[Prompt
     ]
 
 
-def gate(prompts: Iterable[Prompt]) -> corpus.Left:
+def gate(prompts: Iterable[Prompt]) -> corpus_checks.Left:
     kept = list(prompts)
-    return corpus.gate(lambda: iter(kept))
+    return corpus_checks.gate(lambda: iter(kept))
 
 
 def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
@@ -50,7 +50,7 @@ def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
     left = gate([*one, *two])
     assert left.scenarios == {"two-dual_use-1": "near_duplicate"}
     assert [(c.id, c.of) for c in left.near] == [("two-dual_use-1", "one-benign-0")]
-    assert left.near[0].similarity >= near.THRESHOLD
+    assert left.near[0].similarity >= near_duplicates.THRESHOLD
 
 
 def test_a_set_that_would_lose_an_intent_goes_as_a_whole() -> None:
@@ -120,7 +120,7 @@ def test_the_sample_is_bounded_and_holds_whole_goals() -> None:
     sample = Sample(total=len(prompts))
     for p in prompts:
         sample.add(p)
-    assert 0.8 * corpus.SAMPLE < len(sample.rows) < 1.2 * corpus.SAMPLE
+    assert 0.8 * corpus_checks.SAMPLE < len(sample.rows) < 1.2 * corpus_checks.SAMPLE
     goals = [r.goal for r in sample.rows]
     assert {goals.count(g) for g in set(goals)} == {4}
 
@@ -134,5 +134,5 @@ def test_the_sample_measures_what_was_planted_and_says_where_it_cannot() -> None
     assert all(isinstance(r, Unmeasured) for r in few.measured().values())
     told = many.measured()["dual_use"]
     assert isinstance(told, Measured)
-    assert told.interval.low > corpus.BOUND
+    assert told.interval.low > corpus_checks.BOUND
     assert told.words[0].word == TAG

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from safegen.curation.dedup import Duplicates, Expectations, normalised
+from safegen.dataset.curation.exact_duplicates import Duplicates, Expectations, normalised
 from safegen.testing import make_expectation, make_messages
 
 texts = st.text(max_size=12)

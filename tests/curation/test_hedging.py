@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from safegen import locales
-from safegen.curation.hedging import FEWEST, PATTERN, Density, Hedging, density
+from safegen.config import language_pack
+from safegen.core.types import Mode
+from safegen.dataset.curation.hedging import FEWEST, PATTERN, Density, Hedging, density
 from safegen.testing import make_draft, make_expectation, make_record, make_scenario
-from safegen.types import Mode
 
-HEDGES = locales.load("en").compiled[PATTERN]
+HEDGES = language_pack.load("en").compiled[PATTERN]
 HEDGED = "Perhaps the lid may be open. It depends on the box; generally, consult a professional."
 PLAIN = "The lid is open. It hangs on the hinge of the box."
 

@@ -3,13 +3,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from safegen import forms
-from safegen.curation import near
-from safegen.curation.near import NearCopy, Text, band_rows, near_copies
-from safegen.hashing import fraction
+from safegen.core import text_forms
+from safegen.core.hashing import fraction
+from safegen.dataset.curation import near_duplicates
+from safegen.dataset.curation.near_duplicates import NearCopy, Text, band_rows, near_copies
 
 WORDS = "box lid card cake flour oven baker street key lock bell door shelf spoon bowl milk".split()
 
@@ -21,12 +20,12 @@ def sentence(number: int, length: int = 20) -> str:
 
 def brute(texts: list[Text], threshold: float) -> list[NearCopy]:
     """Compare every text with every earlier one that stays."""
-    runs = {t.id: forms.shingles(forms.words(t.text), size=3) for t in texts}
+    runs = {t.id: text_forms.shingles(text_forms.words(t.text), size=3) for t in texts}
     kept: list[Text] = []
     found: list[NearCopy] = []
     for text in texts:
         rivals = [k for k in kept if not text.group or k.group != text.group]
-        alike = ((k.id, forms.jaccard(runs[k.id], runs[text.id])) for k in rivals)
+        alike = ((k.id, text_forms.jaccard(runs[k.id], runs[text.id])) for k in rivals)
         hit = next(((k, a) for k, a in alike if a >= threshold), None)
         if hit is None:
             kept.append(text)
@@ -66,7 +65,7 @@ def planted(n: int) -> tuple[list[Text], set[str]]:
 
 
 def test_planted_copies_are_found_across_chunks_and_nothing_else() -> None:
-    texts, copies = planted(3 * near.CHUNK)
+    texts, copies = planted(3 * near_duplicates.CHUNK)
     found = near_copies(iter(texts))
     assert {c.id for c in found} == copies
     assert all(c.of == "t" + c.id[1:] for c in found)
@@ -108,7 +107,9 @@ def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
 def test_bands_find_a_pair_at_the_threshold_nearly_always() -> None:
     for threshold in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
         rows = band_rows(threshold)
-        assert (1 - threshold**rows) ** (near.PERMUTATIONS // rows) <= near.MISS
+        assert (1 - threshold**rows) ** (
+            near_duplicates.PERMUTATIONS // rows
+        ) <= near_duplicates.MISS
     assert all(band_rows(a) <= band_rows(b) for a, b in pairwise([0.3, 0.5, 0.7, 0.9, 1.0]))
 
 
@@ -117,9 +118,11 @@ def test_signatures_estimate_similarity_within_their_error() -> None:
     for number in range(40):
         words = sentence(number, 60).split()
         one, other = words[: 40 - number % 20], words[number % 20 :]
-        pair = [near._runs(one, 3), near._runs(other, 3)]
-        signed = near.signatures(pair)
-        truth = forms.jaccard(forms.shingles(one, size=3), forms.shingles(other, size=3))
+        pair = [near_duplicates._runs(one, 3), near_duplicates._runs(other, 3)]
+        signed = near_duplicates.signatures(pair)
+        truth = text_forms.jaccard(
+            text_forms.shingles(one, size=3), text_forms.shingles(other, size=3)
+        )
         errors.append(float((signed[:, 0] == signed[:, 1]).mean()) - truth)
     assert max(map(abs, errors)) < 0.18
     assert abs(sum(errors) / len(errors)) < 0.02

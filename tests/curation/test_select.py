@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from safegen.curation.select import best, why_none
+from safegen.core.types import Record
+from safegen.dataset.curation.select import best, why_none
 from safegen.testing import make_draft, make_record, make_verdict
-from safegen.types import Record
 
 
 def scored(candidate: int, *scores: float | None, accepted: bool = True) -> Record:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from safegen.curation.split import split_of
+from safegen.dataset.curation.split import split_of
 
 shares = st.floats(0, 0.999)
 

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from safegen.curation.telltale import (
+from safegen.core.types import INTENTS, Intent, Mode
+from safegen.dataset.curation.artifacts import (
     QUESTIONS,
     Measured,
     Question,
@@ -16,7 +17,6 @@ from safegen.curation.telltale import (
     telling_sets,
     telltale,
 )
-from safegen.types import INTENTS, Intent, Mode
 
 VOCABULARY = [f"{a}{b}" for a in ("box", "lid", "card", "cake", "oven") for b in "abcdefghijkl"]
 MODE_OF: dict[Intent, Mode] = {

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+from safegen.config.recipe import Recipe
 from safegen.dataset.card import card, cell, table
 from safegen.dataset.figures import Figures, Yardsticks
 from safegen.dataset.manifest import Facts
-from safegen.recipe import Recipe
 from safegen.testing import make_draft, make_record, make_scenario
 
 HOSTILE = "a|b\n# c [x](https://evil.example) <b>`d` *e* \u202e"

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from safegen.build import build
+from safegen.config.recipe import Recipe
+from safegen.core.hashing import file_sha256
+from safegen.dataset.build import build
 from safegen.dataset.layout import FileEntry, content_sha256
 from safegen.dataset.verify import verify
-from safegen.hashing import file_sha256
-from safegen.recipe import Recipe
+from safegen.dataset.views.preference import preference
+from safegen.dataset.views.sft import sft
 from safegen.store import parquet
-from safegen.store.columns import Row
-from safegen.store.folder import RunFolder
+from safegen.store.run_folder import RunFolder
+from safegen.store.schema import Row
 from safegen.testing import make_pair, policy
-from safegen.views.preference import preference
-from safegen.views.sft import sft
 
 VIEWS = {"sft": sft(), "preference": preference()}
 

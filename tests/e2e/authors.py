@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 
-from safegen import taxonomy
+from safegen.config import taxonomy
+from safegen.core.types import Request, Teacher
 from safegen.teachers.scripted import scripted
-from safegen.types import Request, Teacher
 from tests.scenarios.author_cases import asked_fields, asked_text
 
 WORDS = (

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from safegen.cli.app import main
-from safegen.hashing import digest
+from safegen.cli.main import main
+from safegen.core.hashing import digest
 from safegen.testing import Body
 
 KEY_ENV = "FAKE_API_KEY"
-COMMAND = [sys.executable, "-m", "safegen.cli.app"]
+COMMAND = [sys.executable, "-m", "safegen.cli.main"]
 LONGEST_MESSAGE = 1_500
 NAMED = re.compile(r"`[^`]+`|[\w./-]+\.(?:yaml|j2|jsonl?|csv|parquet|sqlite)")
 

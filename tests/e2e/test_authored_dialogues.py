@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import safegen
-from safegen.hashing import short_id
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
+from safegen.core.hashing import short_id
+from safegen.core.types import GIVEN, TURN_STYLES, Record, Request
 from safegen.teachers.scripted import Scripted
-from safegen.types import GIVEN, TURN_STYLES, Record, Request
 from tests.e2e.authors import WORDS, Known
 from tests.scenarios.author_cases import asked_fields
 

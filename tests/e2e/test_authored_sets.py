@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import safegen
-from safegen import taxonomy
-from safegen.covered import briefed
-from safegen.errors import ConfigError, RunError
-from safegen.hashing import fraction
-from safegen.recipe import Recipe
+from safegen.config import taxonomy
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError, RunError
+from safegen.core.hashing import fraction
+from safegen.core.types import Record, Request
+from safegen.dataset.coverage_report import briefed
 from safegen.store.plan import Plans
-from safegen.types import Record, Request
 from tests.e2e.authors import WORDS, Known
 from tests.e2e.runs import cli
 from tests.scenarios.author_cases import asked_fields
@@ -332,6 +332,6 @@ async def test_no_written_set_is_asked_in_a_later_round_where_the_plan_wants_non
 
 
 def recipe_target(**values: Any) -> Any:
-    from safegen.recipe import Target
+    from safegen.config.recipe import Target
 
     return Target(**values)

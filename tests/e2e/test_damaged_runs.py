@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from safegen import api
+from safegen.pipeline import api
 from safegen.store.journal import Lock
 from safegen.testing import FakeEndpoint
 from tests.conftest import Once

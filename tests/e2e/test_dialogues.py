@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import safegen
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
+from safegen.core.types import Record, Request, Teacher
 from safegen.teachers.scripted import scripted
-from safegen.types import Record, Request, Teacher
 
 OPENING = (
     "I'll leave out the steps, but this much can be said about number {n}: it is kept in a box."
@@ -39,7 +39,7 @@ def written(request: Request) -> str:
 
 
 def hash_of(request: Request) -> str:
-    from safegen.hashing import short_id
+    from safegen.core.hashing import short_id
 
     return short_id([m["content"] for m in request.messages], request.sample)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.cli.app import run
-from safegen.errors import RecipeMismatch
-from safegen.policy import spec
-from safegen.recipe import Recipe
+from safegen.cli.main import run
+from safegen.config.recipe import Recipe
+from safegen.core.errors import RecipeMismatch
+from safegen.policy import loader
 from safegen.testing import Body, FakeEndpoint, plain_answer
 
 
@@ -38,7 +38,7 @@ def _answer(body: Body) -> str:
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     path = tmp_path / "security.yaml"
-    path.write_text(spec.load("security").path.read_text())
+    path.write_text(loader.load("security").path.read_text())
     return path
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from safegen.hashing import digest
+from safegen.core.hashing import digest
 from safegen.store import parquet
 from safegen.testing import Body, FakeEndpoint
 from tests.e2e.runs import KEY_ENV, Said, cli, hashes, long_answer, write_recipe

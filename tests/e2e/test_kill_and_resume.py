@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from safegen.hashing import digest
+from safegen.core.hashing import digest
 from safegen.testing import FakeEndpoint
 from tests.e2e.runs import cli, hashes, kill_counts, long_answer, shell, started, write_recipe
 

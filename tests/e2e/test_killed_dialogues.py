@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from safegen.hashing import digest
+from safegen.core.hashing import digest
+from safegen.core.types import Request
 from safegen.testing import Body, FakeEndpoint
-from safegen.types import Request
 from tests.e2e.runs import cli, hashes, kill_counts, shell, started
 from tests.e2e.test_authored_dialogues import Talk
 

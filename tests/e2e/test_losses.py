@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.errors import AssetNotFound, BudgetSpent
-from safegen.losses import losses, lost_prompts
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
+from safegen.core.errors import AssetNotFound, BudgetSpent
+from safegen.core.types import Teacher
+from safegen.dataset.dropped import losses, lost_prompts
 from safegen.teachers.scripted import scripted
-from safegen.types import Teacher
 from tests.e2e.runs import cli
 from tests.e2e.test_authored_sets import World, recipe
 

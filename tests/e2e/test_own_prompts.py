@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import safegen
-from safegen.errors import ConfigError, UserError
-from safegen.hashing import digest
+from safegen.core.errors import ConfigError, UserError
+from safegen.core.hashing import digest
+from safegen.core.types import Request
 from safegen.store import parquet
 from safegen.teachers.offline import offline
 from safegen.teachers.scripted import scripted
 from safegen.testing import Body, FakeEndpoint
-from safegen.types import Request
 from tests.e2e.runs import (
     cli,
     fails,

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 
 import safegen
-from safegen import session
-from safegen.errors import FormatMismatch
-from safegen.recipe import Recipe
-from safegen.store.folder import FORMAT, RunFolder
+from safegen.config.recipe import Recipe
+from safegen.core.errors import FormatMismatch
+from safegen.pipeline import session
+from safegen.store.run_folder import FORMAT, RunFolder
 from safegen.testing import FakeEndpoint
 from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
 

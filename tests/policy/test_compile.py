@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from safegen import assets, taxonomy
-from safegen.policy import compile as compiled
-from safegen.policy import spec
+from safegen.config import taxonomy
+from safegen.core import resources
+from safegen.core.types import PROFILES
+from safegen.policy import compile as compiled, loader, spec
 from safegen.policy.check import covered
-from safegen.policy.mode import expect_at
-from safegen.policy.model import SPACE, Situation
-from safegen.types import PROFILES
+from safegen.policy.decide import expect_at
+from safegen.policy.schema import SPACE, Situation
 
-SHIPPED = [name for name in assets.names("policies") if name != "base"]
+SHIPPED = [name for name in resources.names("policies") if name != "base"]
 HERE = Path(__file__).parent / "compiled"
 SITUATIONS = {
     "direct": ("cyber.malware", Situation("restricted", "none", "public", 1)),
@@ -32,7 +32,7 @@ def told(policy: spec.Policy, at: Situation, harm: str) -> str:
 def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
     name: str, golden: Callable[[Path, str], None]
 ) -> None:
-    policy, tree = spec.load(name), taxonomy.load("core")
+    policy, tree = loader.load(name), taxonomy.load("core")
     values = compiled.classifier(policy, harms=covered(policy, tree))
     text = compiled.classifier_prompt().render("system", told=values)
     golden(HERE / f"{name}.classifier.txt", text + "\n")
@@ -45,7 +45,7 @@ def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
 def test_instructions_and_rubric_are_as_written_down(
     at: str, golden: Callable[[Path, str], None]
 ) -> None:
-    policy = spec.load("security")
+    policy = loader.load("security")
     harm, situation = SITUATIONS[at]
     golden(HERE / f"security.{at}.instructions.txt", told(policy, situation, harm) + "\n")
     rubric = compiled.rubric(policy, expect_at(policy, situation), harm=harm)
@@ -61,7 +61,7 @@ def common(one: str, other: str) -> int:
 
 def test_what_is_shared_comes_first() -> None:
     """A spec's scenarios share the head, a rule's scenarios share more than those of two rules."""
-    policy = spec.load("security")
+    policy = loader.load("security")
     texts: dict[tuple[str, str], str] = {}
     for harm in ("cyber.intrusion", "cyber.malware", "systems.agents"):
         for at in SPACE:
@@ -77,7 +77,7 @@ def test_what_is_shared_comes_first() -> None:
 
 
 def test_instructions_show_no_id_and_only_the_precedents_of_the_leaf() -> None:
-    policy = spec.load("security")
+    policy = loader.load("security")
     text = told(policy, SITUATIONS["safe"][1], "cyber.intrusion")
     assert [i for i in policy.ids() if i in text] == []
     for precedent in policy.precedents:
@@ -86,7 +86,7 @@ def test_instructions_show_no_id_and_only_the_precedents_of_the_leaf() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_rubric_asks_for_all_that_is_expected_under_unique_ids(name: str) -> None:
-    policy = spec.load(name)
+    policy = loader.load(name)
     for at in SPACE:
         expected = expect_at(policy, at)
         questions = {q.id: q for q in compiled.rubric(policy, expected).questions}
@@ -100,7 +100,7 @@ def test_a_rubric_asks_for_all_that_is_expected_under_unique_ids(name: str) -> N
 
 
 def test_a_classifier_for_a_laxer_profile_allows_more() -> None:
-    policy = spec.load("security")
+    policy = loader.load("security")
     reach = {p: compiled.classifier(policy, profile=p).topics[2].ceiling for p in PROFILES}
     assert (reach["public"], reach["enterprise"], reach["minors"]) == (1, 2, 1)
 
@@ -111,7 +111,7 @@ def test_a_prohibition_about_one_leaf_is_told_of_that_leaf_alone(tmp_path: Path)
         "policy: leafy\nversion: 1.0.0\ntitle: Leafy\ninherits: base\nharms: [a.*]\n"
         "facilitation: steps\nmust_not:\n  - {id: L-1, says: name the secret spice, harms: [a.soup]}\n"
     )
-    policy = spec.load(str(path))
+    policy = loader.load(str(path))
     at = SITUATIONS["safe"][1]
     assert "name the secret spice" in told(policy, at, "a.soup")
     assert "name the secret spice" not in told(policy, at, "a.cake")

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from safegen import locales, taxonomy
-from safegen.plan_keys import Plan
-from safegen.policy import compile as compiled
-from safegen.policy import spec
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.core.types import Expectation, Planned
+from safegen.policy import compile as compiled, loader, spec
+from safegen.policy.decide import expect
 from safegen.policy.diff import Affected, affected, diff
-from safegen.policy.mode import expect
-from safegen.policy.model import SPACE
-from safegen.scenarios.sets import plan_sets
-from safegen.scenarios.world import World
-from safegen.types import Expectation, Planned
+from safegen.policy.schema import SPACE
+from safegen.scenarios.context import World
+from safegen.scenarios.written import plan_sets
 
 OLD = [
-    spec.load(name)
+    loader.load(name)
     for name in ("security", "violence", "wellbeing", "health", "intimacy", "deceit")
 ]
 HARMS = taxonomy.load("core").harms
@@ -46,7 +45,7 @@ EDITS = {
 
 @cache
 def planned() -> list[Planned]:
-    sets = plan_sets(World.of(Plan(), taxonomy.load("core"), OLD, locales.load("en")))
+    sets = plan_sets(World.of(Plan(), taxonomy.load("core"), OLD, language_pack.load("en")))
     return [p for set_ in sets for p in set_]
 
 
@@ -56,7 +55,7 @@ def edited(folder: Path, name: str, old: str, new: str) -> list[spec.Policy]:
     assert old in text
     path = folder / f"{name}.yaml"
     path.write_text(text.replace(old, new))
-    return [spec.load(str(path)) if p is policy else p for p in OLD]
+    return [loader.load(str(path)) if p is policy else p for p in OLD]
 
 
 def texts(policy: spec.Policy, expectation: Expectation, harm: str) -> tuple[str, str]:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from safegen import assets, taxonomy
-from safegen.errors import ConfigError
-from safegen.policy import spec
+from safegen.config import taxonomy
+from safegen.core import resources
+from safegen.core.errors import ConfigError
+from safegen.policy import loader, spec
 from safegen.policy.explain import VALUES, explain, outcome, parse
-from safegen.policy.model import SPACE
+from safegen.policy.schema import SPACE
 
-POLICIES = [spec.load(name) for name in assets.names("policies") if name != "base"]
+POLICIES = [loader.load(name) for name in resources.names("policies") if name != "base"]
 HARMS = taxonomy.load("core").harms
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from safegen import taxonomy
-from safegen.errors import ConfigError
-from safegen.policy import fms, spec
+from safegen.config import taxonomy
+from safegen.core.errors import ConfigError
+from safegen.policy import loader
 from safegen.policy.check import check
+from safegen.policy.importers import fms
 
 FILE = """\
 risk_group: secret_recipes
@@ -60,7 +61,7 @@ def test_an_imported_file_is_a_spec_that_passes_the_check(
     tree = taxonomy.load(str(tmp_path / "taxonomy.yaml"))
     report = check([str(tmp_path / "spec.yaml")], tree)
     assert [str(f) for f in report.findings] == []
-    policy = spec.load(str(tmp_path / "spec.yaml"))
+    policy = loader.load(str(tmp_path / "spec.yaml"))
     assert policy.spec.version == "0.3"
     assert [policy.covers(h) for h in tree.harms] == [True, True, True]
     assert [h.tier for h in tree.harms.values()] == ["prohibited", "sensitive", "restricted"]

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from safegen import assets, locales, taxonomy, yamlfile
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.policy.lint import STRICTNESS
-from safegen.policy.mode import expect, expect_at
-from safegen.policy.model import SPACE, Case, Rule, Situation
-from safegen.scenarios.sets import plan_sets
-from safegen.scenarios.world import World
-from safegen.types import (
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.core import resources, yaml_source
+from safegen.core.types import (
     DETAIL,
     EVIDENCE,
     MODES,
@@ -27,8 +22,14 @@ from safegen.types import (
     Profile,
     Tier,
 )
+from safegen.policy import loader
+from safegen.policy.decide import expect, expect_at
+from safegen.policy.lint import STRICTNESS
+from safegen.policy.schema import SPACE, Case, Rule, Situation
+from safegen.scenarios.context import World
+from safegen.scenarios.written import plan_sets
 
-NAMES = assets.names("policies")
+NAMES = resources.names("policies")
 LETTER = dict(zip(MODES, "DSR", strict=True))
 
 
@@ -40,7 +41,7 @@ def cell(at: Expectation) -> str:
 def test_every_combination_has_exactly_one_expectation(
     name: str, golden: Callable[[Path, str], None]
 ) -> None:
-    policy = spec.load(name)
+    policy = loader.load(name)
     lines = ["# mode (direct, safe completion, refuse) floor-ceiling rule, at detail 0 1 2 3 4"]
     for tier in TIERS:
         for evidence in EVIDENCE:
@@ -56,7 +57,7 @@ def test_every_combination_has_exactly_one_expectation(
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("strict", "lax"), STRICTNESS)
 def test_a_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: str) -> None:
-    policy = spec.load(name)
+    policy = loader.load(name)
     for at in SPACE:
         if at.profile == lax:
             stricter, laxer = policy.decide(at._replace(profile=strict)), policy.decide(at)
@@ -67,7 +68,7 @@ def test_a_stricter_profile_is_never_more_permissive(name: str, strict: str, lax
 @pytest.mark.parametrize("name", NAMES)
 def test_nobody_lifts_what_a_root_or_system_rule_sets(name: str) -> None:
     """An operator's system turn chooses the profile; above `developer` it can only narrow."""
-    policy = spec.load(name)
+    policy = loader.load(name)
     for at, rule in policy.decided.items():
         if rule.authority in ("root", "system"):
             for profile in PROFILES:
@@ -77,7 +78,7 @@ def test_nobody_lifts_what_a_root_or_system_rule_sets(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
 def test_the_cases_of_a_shipped_spec_reach_each_of_its_rules(name: str) -> None:
-    policy, harms = spec.load(name), taxonomy.load("core").harms
+    policy, harms = loader.load(name), taxonomy.load("core").harms
     assert len(policy.spec.cases) >= 6
     assert len(policy.spec.precedents) >= 3
     reached = {policy.decide(c.at(tier_of(c, harms))).id for c in policy.spec.cases}
@@ -89,7 +90,7 @@ def test_the_cases_of_a_shipped_spec_reach_each_of_its_rules(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
 def test_each_leaf_and_profile_of_a_shipped_spec_is_decided_by_example(name: str) -> None:
     """A case and a precedent for each leaf, cases in each profile and at each grade of evidence."""
-    policy, harms = spec.load(name), taxonomy.load("core").harms
+    policy, harms = loader.load(name), taxonomy.load("core").harms
     leaves = {harm for harm in harms if policy.covers(harm)}
     assert leaves <= {case.harm for case in policy.spec.cases}
     assert leaves <= {precedent.harm for precedent in policy.spec.precedents}
@@ -106,7 +107,7 @@ def test_each_leaf_and_profile_of_a_shipped_spec_is_decided_by_example(name: str
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
 def test_cases_stand_on_both_sides_of_where_an_own_rule_begins(name: str) -> None:
     """For each rule that begins at a detail: a case at it and one just below, of one tier, evidence and profile."""
-    policy, harms = spec.load(name), taxonomy.load("core").harms
+    policy, harms = loader.load(name), taxonomy.load("core").harms
     cases = {case.at(tier_of(case, harms)) for case in policy.spec.cases}
     for rule in (part for written in policy.spec.rules for part in written.expanded()):
         first = min(rule.when.detail)
@@ -121,8 +122,8 @@ def tier_of(case: Case, harms: object) -> taxonomy.Tier:
 
 
 def planned(tree: taxonomy.Taxonomy) -> list[Planned]:
-    policies = [spec.load(name) for name in NAMES if name != "base"]
-    world = World.of(Plan(), tree, policies, locales.load("en"))
+    policies = [loader.load(name) for name in NAMES if name != "base"]
+    world = World.of(Plan(), tree, policies, language_pack.load("en"))
     return [p for set_ in plan_sets(world) for p in set_]
 
 
@@ -185,7 +186,7 @@ def test_a_claimed_role_is_not_a_verified_one(tmp_path: Path) -> None:
     claimed = {p.expectation for p in asked if ("role_basis", "claimed") in pairs(p)}
     plain = {p.expectation for p in asked if not pairs(p)}
     verified = expect(
-        spec.load("security"),
+        loader.load("security"),
         tree.harms["cyber.box"],
         evidence="none",
         profile="vetted_professional",
@@ -212,7 +213,7 @@ profiles:
   minors: {ceiling: 0}
   vetted_professional: {id: R-PRO, says: more, mode: direct_answer, ceiling: 3}
 """
-    minors, vetted, rule = yamlfile.parse(text, Rule, shown="r.yaml").expanded()
+    minors, vetted, rule = yaml_source.parse(text, Rule, shown="r.yaml").expanded()
     assert (minors.id, minors.says, minors.mode) == ("R-MINORS", "plain", "safe_completion")
     assert (minors.ceiling, minors.floor, minors.when.profile) == (0, 0, ("minors",))
     assert (vetted.id, vetted.says, vetted.ceiling, vetted.floor) == ("R-PRO", "more", 3, 1)
@@ -223,7 +224,7 @@ profiles:
 def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
     profile: Profile,
 ) -> None:
-    policy, harms = spec.load("wellbeing"), taxonomy.load("core").harms.values()
+    policy, harms = loader.load("wellbeing"), taxonomy.load("core").harms.values()
     for harm in (h for h in harms if policy.covers(h.id)):
         for detail in DETAIL:
             at = expect(policy, harm, evidence="contextual", profile=profile, detail=detail)
@@ -235,7 +236,7 @@ def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
 
 @pytest.mark.parametrize("tier", ["allowed", "sensitive", "restricted"])
 def test_no_answer_about_self_harm_or_near_it_leaves_a_young_person_alone(tier: Tier) -> None:
-    policy = spec.load("wellbeing")
+    policy = loader.load("wellbeing")
     for detail in DETAIL:
         rule = policy.decide(Situation(tier, "none", "minors", detail))
         assert "trusted_adult" in rule.required, rule.id

@@ -1,4 +1,4 @@
-"""The golden expectations were written before `safegen.policy.mode`; they decide."""
+"""The golden expectations were written before `safegen.policy.decide`; they decide."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from safegen import assets, taxonomy, yamlfile
-from safegen.policy import spec
-from safegen.policy.mode import expect
-from safegen.types import ILL_INTENT, MODES, Evidence, Mode, Profile
+from safegen.config import taxonomy
+from safegen.core import resources, yaml_source
+from safegen.core.types import ILL_INTENT, MODES, Evidence, Mode, Profile
+from safegen.policy import loader, spec
+from safegen.policy.decide import expect
 
-SHIPPED = [name for name in assets.names("policies") if name != "base"]
+SHIPPED = [name for name in resources.names("policies") if name != "base"]
 
 
 class Case(BaseModel):
@@ -30,12 +31,12 @@ class Golden(BaseModel):
     cases: list[Case]
 
 
-CASES = yamlfile.load(Path(__file__).parent / "golden.yaml", Golden).cases
+CASES = yaml_source.load(Path(__file__).parent / "golden.yaml", Golden).cases
 
 
 @pytest.fixture(scope="module")
 def policies() -> list[spec.Policy]:
-    return [spec.load(name) for name in SHIPPED]
+    return [loader.load(name) for name in SHIPPED]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_exactly_one_spec_covers_each_leaf(policies: list[spec.Policy]) -> None:
 
 @pytest.mark.parametrize("name", [*SHIPPED, "base"])
 def test_every_situation_has_one_expectation_and_strictness_never_helps(name: str) -> None:
-    policy = spec.load(name)
+    policy = loader.load(name)
     for at in spec.SPACE:
         rule = policy.decide(at)
         assert rule.floor <= rule.ceiling

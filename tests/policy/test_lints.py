@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from safegen import taxonomy
-from safegen.errors import ConfigError
-from safegen.policy import spec
+from safegen.config import taxonomy
+from safegen.core.errors import ConfigError
+from safegen.policy import loader, spec
 from safegen.policy.check import Report, check
 
 HEAD = """\
@@ -179,7 +179,7 @@ def test_a_fault_that_keeps_a_spec_from_loading_is_caught_by_name(
     assert {f.kind for f in report.findings if not f.warning} == {name.split()[0]}
     assert shown_at(report).startswith(BLOCKING[name][3])
     with pytest.raises(ConfigError, match=r"tiny\.yaml:\d+:\d+: "):
-        spec.load(str(path))
+        loader.load(str(path))
 
 
 @pytest.mark.parametrize("name", [*ADVICE])
@@ -188,7 +188,7 @@ def test_a_fault_that_only_check_reports_is_caught_by_name(tmp_path: Path, name:
     report = found(path)
     assert {f.kind for f in report.findings} == {name.split()[0]}
     assert shown_at(report).startswith(ADVICE[name][3])
-    spec.load(str(path))
+    loader.load(str(path))
 
 
 def test_a_spec_that_does_not_fit_the_model_is_a_finding_with_its_place(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_spec_that_names_a_leaf_goes_before_one_that_names_its_domain(tmp_path
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.malware]", "", ""))
     tree = taxonomy.load("core")
     assert check(["security", str(path)], tree).findings == []
-    policies = [spec.load("security"), spec.load(str(path))]
+    policies = [loader.load("security"), loader.load(str(path))]
     taken = {
         h: spec.policy_for(policies, tree.harms[h]).spec.policy
         for h in ("cyber.malware", "cyber.intrusion")
@@ -304,4 +304,4 @@ def test_an_override_that_cannot_be_is_refused(tmp_path: Path, rule: str, says: 
         HEAD + f"rules:\n  - {{id: Z, says: x, mode: safe_completion, ceiling: 2, {rule}}}\n"
     )
     with pytest.raises(ConfigError, match=says):
-        spec.load(str(path))
+        loader.load(str(path))

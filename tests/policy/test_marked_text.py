@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 import safegen
-from safegen import plugins, taxonomy, yamlfile
-from safegen.policy import compile as compiled
-from safegen.policy import spec
-from safegen.policy.mode import expect_at
-from safegen.policy.model import SPACE
-from safegen.recipe import Recipe
+from safegen.config import taxonomy
+from safegen.config.recipe import Recipe
+from safegen.core import plugins, yaml_source
+from safegen.policy import compile as compiled, loader
+from safegen.policy.decide import expect_at
+from safegen.policy.schema import SPACE
 
 MARK = re.compile(r"qz\d+qz")
 PROSE = {"title", "facilitation", "says", "situation", "answer"}
@@ -51,11 +51,11 @@ def tokens(workdir: Path) -> set[str]:
     folder = workdir / "prompts" / "policies"
     folder.mkdir(parents=True)
     for name in ("base", "security"):
-        tree = yamlfile.compose(spec.read(name).path.read_text(), shown=name)
+        tree = yaml_source.compose(loader.read(name).path.read_text(), shown=name)
         assert isinstance(tree.data, dict)
         data = marked(tree.data, numbers)
         assert isinstance(data, dict)
-        (folder / f"{name}.yaml").write_text(yamlfile.dump(data))
+        (folder / f"{name}.yaml").write_text(yaml_source.dump(data))
     return {f"qz{n}qz" for n in range(1000, next(numbers))}
 
 
@@ -83,7 +83,7 @@ def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
 
 
 def test_every_text_of_a_spec_reaches_what_it_compiles_to(tokens: set[str]) -> None:
-    policy, tree = spec.load("security"), taxonomy.load("core")
+    policy, tree = loader.load("security"), taxonomy.load("core")
     drafting, judging = compiled.instructions_prompt(), compiled.rubric_prompt()
     seen: set[str] = set()
     for harm in (h.id for h in tree.harms.values() if policy.covers(h.id)):
@@ -98,6 +98,6 @@ def test_every_text_of_a_spec_reaches_what_it_compiles_to(tokens: set[str]) -> N
     classifier = compiled.classifier(policy, harms=tree.harms.values())
     text = compiled.classifier_prompt().render("system", told=classifier)
     assert set(MARK.findall(text)) <= seen
-    base = spec.load("base").spec
+    base = loader.load("base").spec
     unseen = tokens - seen
     assert unseen == set(MARK.findall(f"{base.title} {base.facilitation}"))

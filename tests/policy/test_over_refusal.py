@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from safegen import taxonomy
-from safegen.policy import spec
+from safegen.config import taxonomy
+from safegen.policy import loader
 from safegen.policy.check import Report, check
 
 HEAD = """\
@@ -119,7 +119,7 @@ def test_over_refusal_is_a_warning_at_its_place_with_a_remedy(tmp_path: Path, na
     assert found.place is not None
     line = path.read_text().splitlines()[found.place.line - 1]
     assert place in line
-    spec.load(str(path))
+    loader.load(str(path))
 
 
 @pytest.mark.parametrize("name", [*TWINS])

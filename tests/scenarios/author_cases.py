@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
-from safegen import locales
-from safegen.hashing import fraction
-from safegen.locales import Locale
-from safegen.scenarios.author import (
+from safegen.config import language_pack
+from safegen.config.language_pack import Locale
+from safegen.core.hashing import fraction
+from safegen.core.types import EVIDENCE, ILL_INTENT, INTENTS, Evidence, Expectation, Intent, Request
+from safegen.scenarios.authoring.author import (
     AuthorPrompts,
     AxisValue,
     Brief,
@@ -24,7 +25,6 @@ from safegen.scenarios.author import (
 )
 from safegen.teachers.scripted import Scripted, scripted
 from safegen.testing import make_expectation
-from safegen.types import EVIDENCE, ILL_INTENT, INTENTS, Evidence, Expectation, Intent, Request
 
 
 class Truth(NamedTuple):
@@ -84,7 +84,7 @@ PROBE = ContrastPart("homonyms", "A word with a harmless second meaning.")
 
 @cache
 def english() -> Locale:
-    return locales.load("en")
+    return language_pack.load("en")
 
 
 @cache

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import mean
 
-from safegen import taxonomy
-from safegen.types import Intent
+from safegen.config import taxonomy
+from safegen.core.types import Intent
 
 FOLDS = 10
 Sample = tuple[bool, list[str]]

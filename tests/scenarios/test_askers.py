@@ -6,13 +6,13 @@ from functools import cache
 
 import pytest
 
-from safegen import locales, taxonomy
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.scenarios.askers import clashes
-from safegen.scenarios.world import World
-from safegen.types import PROFILES, Message
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.types import PROFILES, Message
+from safegen.policy import loader
+from safegen.scenarios.context import World
+from safegen.scenarios.user_prompts.age_signals import clashes
 
 ADULTS = """\
 I'm 34, what is a lock?
@@ -60,8 +60,8 @@ I'm 34 minutes late, how do I tell them?""".splitlines()
 
 @cache
 def world() -> World:
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
-    return World.of(Plan(), taxonomy.load("core"), policies, locales.load("en"))
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
+    return World.of(Plan(), taxonomy.load("core"), policies, language_pack.load("en"))
 
 
 def ruled_out(*texts: str) -> set[str]:

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from safegen.errors import BudgetSpent, ConfigError, ParseError
-from safegen.scenarios.author import Authored, Brief, Slot, load_prompts, write_set
-from safegen.scenarios.label import label_request
+from safegen.core.errors import BudgetSpent, ConfigError, ParseError
+from safegen.core.types import Attribute, Reply, Request, Teacher
+from safegen.judges.labelling import label_request
+from safegen.scenarios.authoring.author import Authored, Brief, Slot, load_prompts, write_set
 from safegen.teachers.scripted import scripted
-from safegen.types import Attribute, Reply, Request, Teacher
 from tests.scenarios.author_cases import (
     CALM,
     HONEST,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from safegen.curation.near import Text, near_copies
-from safegen.hashing import fraction
-from safegen.scenarios.author import Authored, Brief, write_set
-from safegen.scenarios.label import read
-from safegen.types import Evidence, Request, Teacher
+from safegen.core.hashing import fraction
+from safegen.core.types import Evidence, Request, Teacher
+from safegen.dataset.curation.near_duplicates import Text, near_copies
+from safegen.judges.labelling import read
+from safegen.scenarios.authoring.author import Authored, Brief, write_set
 from tests.scenarios.author_cases import (
     HONEST,
     SLOTS,

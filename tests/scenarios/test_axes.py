@@ -6,14 +6,10 @@ from typing import get_args
 
 import pytest
 
-from safegen import taxonomy
-from safegen.errors import AssetNotFound, ConfigError
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.scenarios import axes
-from safegen.scenarios.certificate import certificate
-from safegen.scenarios.covering import Group, array, lower_bound
-from safegen.types import (
+from safegen.config import taxonomy
+from safegen.config.recipe import Recipe
+from safegen.core.errors import AssetNotFound, ConfigError
+from safegen.core.types import (
     CONTRASTS,
     DETAIL,
     EVIDENCE,
@@ -25,6 +21,10 @@ from safegen.types import (
     TURN_STYLES,
     Task,
 )
+from safegen.coverage import axes
+from safegen.coverage.certificate import certificate
+from safegen.coverage.covering_array import Group, array, lower_bound
+from safegen.policy import loader, spec
 
 SHIPPED = axes.load()
 
@@ -60,7 +60,7 @@ def test_no_shipped_leaf_and_no_expectation_of_a_shipped_policy_is_void() -> Non
     for harm in taxonomy.load("core").harms.values():
         assert SHIPPED.broken({"tier": harm.tier, "severity": harm.severity}) == [], harm.id
     for name in Recipe(name="t").policies:
-        policy = spec.load(name)
+        policy = loader.load(name)
         for case in spec.SPACE:
             row = {"tier": case.tier, "evidence": case.evidence, "mode": policy.decide(case).mode}
             assert SHIPPED.broken(row) == [], (name, case)

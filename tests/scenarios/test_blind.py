@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.errors import Blocked, ItemError, ParseError
-from safegen.scenarios.blind import _problem
+from safegen.core.errors import Blocked, ItemError, ParseError
+from safegen.judges.blind_panel import _problem
 
 PROMPT = "how do i keep a box shut at night"
 

@@ -5,9 +5,11 @@ from itertools import chain
 
 import pytest
 
-from safegen.errors import ConfigError
-from safegen.scenarios import axes
-from safegen.scenarios.coverage import (
+from safegen.core.errors import ConfigError
+from safegen.core.types import Attribute, Planned
+from safegen.coverage import axes
+from safegen.coverage.covering_array import Model
+from safegen.coverage.ledger import (
     Counts,
     Facts,
     Target,
@@ -16,9 +18,7 @@ from safegen.scenarios.coverage import (
     facts,
     ledger,
 )
-from safegen.scenarios.covering import Model
 from safegen.testing import make_draft, make_expectation, make_knowledge, make_record, make_scenario
-from safegen.types import Attribute, Planned
 
 
 def planned(

@@ -11,12 +11,11 @@ from math import prod
 
 import pytest
 from allpairspy import AllPairs
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from safegen.errors import ConfigError
-from safegen.scenarios.certificate import LISTED, certificate
-from safegen.scenarios.covering import Group, Model, Void, array, lower_bound
+from safegen.core.errors import ConfigError
+from safegen.coverage.certificate import LISTED, certificate
+from safegen.coverage.covering_array import Group, Model, Void, array, lower_bound
 
 Pairs = frozenset[tuple[str, str]]
 
@@ -247,7 +246,7 @@ def test_a_seed_that_breaks_a_constraint_is_refused_with_the_constraint() -> Non
 
 def test_the_same_model_and_number_give_the_same_rows_in_any_process() -> None:
     code = (
-        "import json; from safegen.scenarios.covering import *;"
+        "import json; from safegen.coverage.covering_array import *;"
         "f={f'f{i}':[f'v{v}' for v in range(n)] for i,n in enumerate([5,4,4,3,2])};"
         "m=Model(f,void=[Void({'f0':['v0','v1'],'f3':['v2']})],groups=[Group(('f0','f1','f4'),3)]);"
         "print(json.dumps(array(m,seed=7)))"

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from safegen.errors import ConfigError
-from safegen.scenarios.dealing import assign
+from safegen.core.errors import ConfigError
+from safegen.coverage.assign import assign
 
 
 def test_every_round_holds_every_row_once_in_an_order_of_its_own() -> None:

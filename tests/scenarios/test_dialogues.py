@@ -1,18 +1,18 @@
 from __future__ import annotations
 
-from safegen import locales, taxonomy
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.types import GIVEN, TURN_STYLES, Planned, Profile
+from safegen.policy import loader
+from safegen.scenarios.context import World
 from safegen.scenarios.dialogues import dialogue_sets, threads
-from safegen.scenarios.world import World
-from safegen.types import GIVEN, TURN_STYLES, Planned, Profile
 
 
 def planned(*profiles: Profile) -> list[Planned]:
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     plan = Plan(dialogues=TURN_STYLES, profiles=profiles)
-    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    world = World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
     sets = [set_ for goal in world.tree.goals() for set_ in dialogue_sets(goal, world)]
     return [turn for set_ in sets for turn in set_]
 
@@ -82,9 +82,9 @@ def test_ids_of_turns_are_unique_though_twins_begin_alike() -> None:
 
 
 def test_turns_of_a_conversation_stay_together_when_their_intent_changes() -> None:
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     world = World.of(
-        Plan(dialogues=TURN_STYLES), taxonomy.load("core"), policies, locales.load("en")
+        Plan(dialogues=TURN_STYLES), taxonomy.load("core"), policies, language_pack.load("en")
     )
     count = sum(len(told) for told in world.tree.dialogues().values())
     found = [

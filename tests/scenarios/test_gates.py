@@ -4,10 +4,11 @@ from typing import get_args
 
 import pytest
 
-from safegen import taxonomy
-from safegen.goals import Goal
-from safegen.scenarios.brief import Brief, ContrastPart, GoalPart, HarmPart, Slot
-from safegen.scenarios.gates import (
+from safegen.config import taxonomy
+from safegen.config.goals import Goal
+from safegen.core.types import DropReason
+from safegen.scenarios.authoring.brief import Brief, ContrastPart, GoalPart, HarmPart, Slot
+from safegen.scenarios.authoring.rule_checks import (
     RATIONALES,
     RULES,
     Bench,
@@ -20,7 +21,6 @@ from safegen.scenarios.gates import (
     lexical_artifact,
     operational_detail,
 )
-from safegen.types import DropReason
 from tests.scenarios.author_cases import HONEST, brief, english
 
 BENCH = Bench(brief(), GateBounds(), english())

@@ -15,15 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from safegen import locales, taxonomy
-from safegen.errors import ConfigError
-from safegen.hashing import file_sha256
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.scenarios._faults import PromptFileError, RowFault
-from safegen.scenarios.blind import Found
-from safegen.scenarios.imported import (
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError
+from safegen.core.hashing import file_sha256
+from safegen.core.types import Planned
+from safegen.judges.blind_panel import Found
+from safegen.policy import loader
+from safegen.scenarios.context import World
+from safegen.scenarios.user_prompts._faults import PromptFileError, RowFault
+from safegen.scenarios.user_prompts.reader import OwnPrompts, given, is_too_large, rows
+from safegen.scenarios.user_prompts.resolve_labels import LeftOut, Unlabelled, labels_of
+from safegen.scenarios.user_prompts.rows import (
     NO_KNOWLEDGE,
     Labels,
     Row,
@@ -31,10 +35,6 @@ from safegen.scenarios.imported import (
     checked_rows,
     scenarios,
 )
-from safegen.scenarios.prompt_files import OwnPrompts, given, is_too_large, rows
-from safegen.scenarios.settling import LeftOut, Unlabelled, labels_of
-from safegen.scenarios.world import World
-from safegen.types import Planned
 
 Values = dict[str, Any]
 WRITERS: dict[str, Callable[[Path, Sequence[Values]], None]] = {}
@@ -96,8 +96,8 @@ def written(folder: Path, kind: str, *found: Values, name: str = "p") -> Path:
 @cache
 def world(**plan: Any) -> World:
     recipe = Recipe(name="a", plan=Plan(**plan))
-    policies = [spec.load(name) for name in recipe.policies]
-    return World.of(recipe.plan, taxonomy.load("core"), policies, locales.load("en"))
+    policies = [loader.load(name) for name in recipe.policies]
+    return World.of(recipe.plan, taxonomy.load("core"), policies, language_pack.load("en"))
 
 
 def read(source: OwnPrompts) -> list[Row]:

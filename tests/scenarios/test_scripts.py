@@ -4,24 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from safegen import locales, taxonomy
-from safegen.errors import ConfigError
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.scenarios import authored_dialogues
-from safegen.scenarios.authored_dialogues import TurnBrief
-from safegen.scenarios.world import World
-from safegen.types import TURN_STYLES, Planned, Profile
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError
+from safegen.core.types import TURN_STYLES, Planned, Profile
+from safegen.policy import loader
+from safegen.scenarios.authoring import plan_dialogues
+from safegen.scenarios.authoring.plan_dialogues import TurnBrief
+from safegen.scenarios.context import World
 
-SCRIPTS = authored_dialogues.load()
+SCRIPTS = plan_dialogues.load()
 
 
 def planned(count: int = 1, profiles: tuple[Profile, ...] = ("public",)) -> list[list[Planned]]:
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     plan = Plan(dialogues=TURN_STYLES, harms=("cyber.*",), profiles=profiles)
-    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
-    return list(authored_dialogues.authored_dialogues(world, count=count))
+    world = World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
+    return list(plan_dialogues.authored_dialogues(world, count=count))
 
 
 def test_every_kind_has_a_harmless_twin_and_marks_where_help_would_enable() -> None:
@@ -90,7 +90,7 @@ def test_a_script_that_makes_no_sense_is_refused_with_its_line(
     file = tmp_path / "mine.yaml"
     file.write_text(f"scripts:\n  - {text}\n")
     with pytest.raises(ConfigError, match=rf"mine\.yaml:2:\d+: .*{says}"):
-        authored_dialogues.load(str(file))
+        plan_dialogues.load(str(file))
 
 
 def test_a_kind_has_one_script_of_an_intent(tmp_path: Path) -> None:
@@ -98,4 +98,4 @@ def test_a_kind_has_one_script_of_an_intent(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"scripts:\n  - {one}\n  - {one}\n")
     with pytest.raises(ConfigError, match="`escalation` has two scripts of intent `benign`"):
-        authored_dialogues.load(str(file))
+        plan_dialogues.load(str(file))

@@ -8,24 +8,13 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from safegen import locales, taxonomy
-from safegen.goals import Dialogue, Prompts, UserTurn, recorded
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.policy.mode import expect
-from safegen.scenarios.author import load_prompts
-from safegen.scenarios.blind import Found
-from safegen.scenarios.dialogues import shown, turns
-from safegen.scenarios.imported import Labels, Row, scenarios
-from safegen.scenarios.label import Reading, label_request, read
-from safegen.scenarios.settling import labels_of
-from safegen.scenarios.world import World
-from safegen.teachers.scripted import scripted
-from safegen.types import (
+from safegen.config import language_pack, taxonomy
+from safegen.config.goals import Dialogue, Prompts, UserTurn, recorded
+from safegen.config.plan import Plan
+from safegen.core.types import (
     DANGER,
     DETAIL,
     EVIDENCE,
@@ -38,20 +27,30 @@ from safegen.types import (
     Profile,
     Teacher,
 )
+from safegen.judges.blind_panel import Found
+from safegen.judges.labelling import Reading, label_request, read
+from safegen.policy import loader, spec
+from safegen.policy.decide import expect
+from safegen.scenarios.authoring.author import load_prompts
+from safegen.scenarios.context import World
+from safegen.scenarios.dialogues import shown, turns
+from safegen.scenarios.user_prompts.resolve_labels import labels_of
+from safegen.scenarios.user_prompts.rows import Labels, Row, scenarios
+from safegen.teachers.scripted import scripted
 from tests.policy.test_golden import SHIPPED
 
 OUTRIGHT = "I don't want to live any more, and I'd like an answer before tonight."
 IN_PASSING = "Quick one before I stop being anyone's problem: how does this work?"
 BOTH = "I'll make sure he gets hurt, and then I'm ending my own life."
 TREE = taxonomy.load("core")
-POLICIES = [spec.load(name) for name in SHIPPED]
+POLICIES = [loader.load(name) for name in SHIPPED]
 LEAVES = list(TREE.harms)
 
 
 @cache
 def world() -> World:
     plan = Plan(harms=("*",), profiles=PROFILES)
-    return World.of(plan, TREE, POLICIES, locales.load("en"))
+    return World.of(plan, TREE, POLICIES, language_pack.load("en"))
 
 
 def labeller(intent: Intent, evidence: Evidence, detail: int = 2) -> Teacher:

@@ -4,22 +4,21 @@ import json
 
 import pytest
 
-from safegen import taxonomy
-from safegen.errors import BudgetSpent, Truncated
-from safegen.hashing import fraction
-from safegen.policy import spec
-from safegen.policy.mode import expect
-from safegen.recipe import Recipe
-from safegen.scenarios.author import load_prompts
-from safegen.scenarios.label import label_request
-from safegen.scenarios.selfcheck import SelfCheck, Trap, self_check, traps
+from safegen.config import taxonomy
+from safegen.config.recipe import Recipe
+from safegen.core.errors import BudgetSpent, Truncated
+from safegen.core.hashing import fraction
+from safegen.core.types import INTENTS, Evidence, Expectation, Request, Teacher
+from safegen.judges.labelling import label_request
+from safegen.policy import loader, spec
+from safegen.policy.decide import expect
+from safegen.scenarios.authoring.author import load_prompts
+from safegen.scenarios.authoring.labeller_check import SelfCheck, Trap, self_check, traps
 from safegen.teachers.scripted import scripted
-from safegen.types import INTENTS, Evidence, Expectation, Request, Teacher
-from tests.scenarios.author_cases import Judge, Truth, asked_text
-from tests.scenarios.author_cases import expect as cake_expect
+from tests.scenarios.author_cases import Judge, Truth, asked_text, expect as cake_expect
 
 TREE = taxonomy.load("core")
-POLICIES = [spec.load(name) for name in Recipe(name="t").policies]
+POLICIES = [loader.load(name) for name in Recipe(name="t").policies]
 KNOWN = traps(TREE.goals(), n=240)
 TRUTHS = {t.text: Truth(t.intent, t.evidence, t.detail) for t in KNOWN}
 LABELS = load_prompts().labels

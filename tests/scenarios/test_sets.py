@@ -1,24 +1,25 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from safegen import locales, taxonomy
-from safegen.errors import ConfigError
-from safegen.goals import Goal
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
-from safegen.scenarios import sets
-from safegen.scenarios.world import World, set_id
-from safegen.types import INTENTS, PROFILES, Planned
+from safegen.config import language_pack, taxonomy
+from safegen.config.goals import Goal
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError
+from safegen.core.types import INTENTS, PROFILES, Planned
+from safegen.policy import loader
+from safegen.scenarios import written
+from safegen.scenarios.context import World, set_id
 
 
 def planned(plan: Plan) -> list[list[Planned]]:
     recipe = Recipe(name="t")
-    policies = [spec.load(name) for name in recipe.policies]
-    return list(sets.plan_sets(World.of(plan, taxonomy.load("core"), policies, locales.load("en"))))
+    policies = [loader.load(name) for name in recipe.policies]
+    return list(
+        written.plan_sets(World.of(plan, taxonomy.load("core"), policies, language_pack.load("en")))
+    )
 
 
 STARTER = planned(Plan())
@@ -69,14 +70,14 @@ def test_any_plan_is_cut_into_whole_sets_in_order_and_no_shard_is_larger_than_it
     chosen: list[int], candidates: int
 ) -> None:
     wanted = [STARTER[n] for n in chosen]
-    shards = list(sets.shards(iter(wanted), candidates=candidates))
+    shards = list(written.shards(iter(wanted), candidates=candidates))
     assert [p for shard in shards for p in shard] == [p for set_ in wanted for p in set_]
     owners = [{p.scenario.set_id for p in shard} for shard in shards]
     assert sum(len(o) for o in owners) == len(wanted)
-    assert all(len(shard) * candidates >= sets.SHARD_DRAFTS for shard in shards[:-1])
+    assert all(len(shard) * candidates >= written.SHARD_DRAFTS for shard in shards[:-1])
     for shard in shards:
         last = [p for p in shard if p.scenario.set_id == shard[-1].scenario.set_id]
-        assert (len(shard) - len(last)) * candidates < sets.SHARD_DRAFTS
+        assert (len(shard) - len(last)) * candidates < written.SHARD_DRAFTS
 
 
 def test_ids_do_not_depend_on_any_text() -> None:
@@ -105,14 +106,14 @@ def test_the_wording_of_the_operator_turn_varies_over_sets_and_never_within_one(
             wordings = {system_of(p) for p in set_ if p.scenario.profile == profile}
             assert len(wordings) <= 1, set_[0].scenario.goal_id
             seen[profile] |= wordings
-    pack = locales.load("en").profiles
+    pack = language_pack.load("en").profiles
     assert {profile: len(seen[profile]) for profile in profiles} == {
         profile: len(pack[profile]) for profile in profiles
     }
 
 
 def test_no_two_profiles_share_a_wording_and_only_the_public_one_may_have_none() -> None:
-    pack = locales.load("en").profiles
+    pack = language_pack.load("en").profiles
     wordings = [" ".join(w.split()) for profile in PROFILES for w in pack[profile]]
     assert len(set(wordings)) == len(wordings)
     assert all(len(pack[profile]) >= 3 for profile in PROFILES)
@@ -126,7 +127,7 @@ def test_over_refusal_probes_stay_out_of_a_plan_that_does_not_ask_for_them() -> 
 
 
 def test_shards_hold_whole_sets() -> None:
-    shards = list(sets.shards(iter(STARTER), candidates=3))
+    shards = list(written.shards(iter(STARTER), candidates=3))
     owners = [{p.scenario.set_id for p in shard} for shard in shards]
     assert sum(len(o) for o in owners) == len(set().union(*owners)) == len(STARTER)
     assert len(shards) > 1
@@ -148,9 +149,9 @@ def test_red_lines_are_left_out_of_a_wildcard() -> None:
 
 def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal, World]:
     """A written goal, one prompt of which tells something of the person who asks."""
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=("public", "minors"))
-    world = World.of(plan, taxonomy.load("core"), policies, locales.load("en"))
+    world = World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
     goal = next(g for g in world.tree.goals() if g.contrast is None)
     prompts = {
         name: [p.model_copy(update={"attributes": {}}) for p in getattr(goal.prompts, name)]
@@ -165,7 +166,7 @@ def test_a_prompt_is_not_asked_under_a_profile_that_its_words_contradict() -> No
     goal, world = told({"age": "adult"})
     found = {
         profile: [
-            p.scenario for p in sets.single_turns(goal, world) if p.scenario.profile == profile
+            p.scenario for p in written.single_turns(goal, world) if p.scenario.profile == profile
         ]
         for profile in ("public", "minors")
     }
@@ -177,10 +178,10 @@ def test_a_prompt_is_not_asked_under_a_profile_that_its_words_contradict() -> No
 
 def test_a_set_that_would_lose_an_intent_is_left_out_under_that_profile() -> None:
     goal, world = told({"role": "professional"}, intent="malicious")
-    assert {p.scenario.profile for p in sets.single_turns(goal, world)} == {"public"}
+    assert {p.scenario.profile for p in written.single_turns(goal, world)} == {"public"}
 
 
 def test_an_attribute_that_no_axis_has_is_told_with_the_goal() -> None:
     goal, world = told({"age": "adlut"})
     with pytest.raises(ConfigError, match=f"{goal.goal_id}.*adlut.*did you mean `adult`"):
-        sets.single_turns(goal, world)
+        written.single_turns(goal, world)

@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pytest
 
-from safegen.scenarios import _templates as known
-from safegen.scenarios._dice import Dice
+from safegen.coverage import _known_arrays as known
+from safegen.coverage._prng import Dice
 
 
 def missing(table: known.Table, values: int) -> int:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from safegen.errors import BudgetSpent, StoreDamaged
-from safegen.store import accounting
+from safegen.core.errors import BudgetSpent, StoreDamaged
+from safegen.core.types import Reply, Usage
+from safegen.store import usage
 from safegen.store.journal import Journal
-from safegen.teachers._layers import Meter
-from safegen.types import Reply, Usage
+from safegen.teachers import Meter
 
 REPLY = Reply(text="t", model="m", prompt_tokens=30, completion_tokens=12)
 
@@ -29,25 +29,25 @@ async def test_the_journal_says_what_all_its_replies_cost_also_after_a_retry(
 
 def test_a_session_that_was_killed_is_counted_by_its_replies(tmp_path: Path) -> None:
     path = tmp_path / "accounting.json"
-    assert accounting.before(path, Usage()) == Usage()
+    assert usage.before(path, Usage()) == Usage()
     first = Usage(requests=7, retries=2, prompt_tokens=50, completion_tokens=20)
     kept = Usage(requests=5, prompt_tokens=50, completion_tokens=20)
-    accounting.write(path, before=Usage(), session=first, kept=kept, seconds=1.5)
-    assert accounting.before(path, kept) == first
+    usage.write(path, before=Usage(), session=first, kept=kept, seconds=1.5)
+    assert usage.before(path, kept) == first
     grown = Usage(requests=9, prompt_tokens=90, completion_tokens=40)
     wanted = Usage(requests=11, retries=2, prompt_tokens=90, completion_tokens=40)
-    assert accounting.before(path, grown) == wanted
-    accounting.write(path, before=wanted, session=Usage(requests=1), kept=grown, seconds=1)
-    assert accounting.before(path, grown) == Usage(12, 0, 2, 90, 40)
-    told = accounting.read(path)
+    assert usage.before(path, grown) == wanted
+    usage.write(path, before=wanted, session=Usage(requests=1), kept=grown, seconds=1)
+    assert usage.before(path, grown) == Usage(12, 0, 2, 90, 40)
+    told = usage.read(path)
     assert (told["requests"], told["seconds"]) == (12, 2.5)
 
 
 def test_a_journal_that_was_moved_away_gives_nothing_back(tmp_path: Path) -> None:
     path = tmp_path / "accounting.json"
     spent = Usage(requests=7, prompt_tokens=50)
-    accounting.write(path, before=Usage(), session=spent, kept=spent, seconds=1)
-    assert accounting.before(path, Usage()) == spent
+    usage.write(path, before=Usage(), session=spent, kept=spent, seconds=1)
+    assert usage.before(path, Usage()) == spent
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_is_no_count_is_named_with_a_remedy(tmp_path: Path, text: str) -> N
     path = tmp_path / "accounting.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StoreDamaged, match=r"accounting\.json.*delete it"):
-        accounting.read(path)
+        usage.read(path)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from safegen.errors import DiskFailed, RunError, StoreDamaged
+from safegen.core.errors import DiskFailed, RunError, StoreDamaged
+from safegen.core.types import Reply
 from safegen.store.journal import Journal, Lock, stored_key
-from safegen.types import Reply
 
 
 async def test_replies_outlive_the_process_that_wrote_them(tmp_path: Path) -> None:

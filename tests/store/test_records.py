@@ -7,13 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from safegen.scenarios.world import draft_id, scenario_id
-from safegen.store import parquet
-from safegen.store.columns import record_of, record_row, record_schema
-from safegen.types import (
+from safegen.core.types import (
     Attribute,
     Draft,
     Evidence,
@@ -30,6 +26,9 @@ from safegen.types import (
     Task,
     Verdict,
 )
+from safegen.scenarios.context import draft_id, scenario_id
+from safegen.store import parquet
+from safegen.store.schema import record_of, record_row, record_schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 INT64 = st.integers(-(2**63), 2**63 - 1)

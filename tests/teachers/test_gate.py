@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from safegen.errors import TeacherRejected
-from safegen.teachers._gate import Gate, Slot
+from safegen.core.errors import TeacherRejected
+from safegen.teachers._rate_limit import Gate, Slot
 from safegen.teachers.openai_chat import openai_chat
 from safegen.testing import FakeEndpoint
 from tests.sampling import sampled

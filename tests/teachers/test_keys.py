@@ -3,11 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
+from safegen.core.types import DraftContext, Message, Request
 from safegen.teachers.openai_chat import openai_chat
-from safegen.types import DraftContext, Message, Request
 
 Settings = dict[str, Any]
 BASE: Settings = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}

@@ -8,25 +8,25 @@ from itertools import combinations
 
 import pytest
 
-from safegen import locales, taxonomy
-from safegen.errors import ConfigError
-from safegen.plan_keys import Plan
-from safegen.policy import spec
-from safegen.recipe import Recipe
+from safegen.config import language_pack, taxonomy
+from safegen.config.plan import Plan
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError
+from safegen.core.types import PROFILES, TURN_STYLES, DraftContext, Planned, Profile, Request
+from safegen.policy import loader
+from safegen.scenarios.context import World
 from safegen.scenarios.dialogues import answered, dialogue_sets, threads
-from safegen.scenarios.sets import plan_sets
-from safegen.scenarios.world import World
-from safegen.teachers._phrasing import frame, joined
+from safegen.scenarios.written import plan_sets
+from safegen.teachers._offline.phrasing import frame, joined
 from safegen.teachers.offline import MISSING, ON_THE_JOB, WEAKER, offline
-from safegen.types import PROFILES, TURN_STYLES, DraftContext, Planned, Profile, Request
 
-PACK = {"en": locales.load("en")}
+PACK = {"en": language_pack.load("en")}
 TEACHER = offline(locales=PACK)
 
 
 @cache
 def starter(*profiles: Profile) -> tuple[Planned, ...]:
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=profiles or ("public",))
     world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
     return tuple(planned for set_ in plan_sets(world) for planned in set_)
@@ -47,7 +47,7 @@ async def hold(*, own: bool) -> list[list[Planned]]:
 
     Without `own`, no turn says what a good answer to it says.
     """
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     plan = Plan(dialogues=TURN_STYLES, profiles=("public", "vetted_professional"))
     world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
     sets = [s for goal in world.tree.goals() for s in dialogue_sets(goal, world)]
@@ -167,7 +167,7 @@ async def test_it_says_that_it_cannot_do_other_work() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_whoever_may_be_in_danger_hears_of_people_who_can_help(profile: Profile) -> None:
     """Support first, a crisis contact last, and no word on what is left out."""
-    policies = [spec.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load(name) for name in Recipe(name="t").policies]
     plan = Plan(harms=("selfharm.*",), profiles=(profile,))
     world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
     # Every prompt under every profile, also where the words contradict it.

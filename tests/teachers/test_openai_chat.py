@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from safegen.errors import (
+from safegen.core.errors import (
     Blocked,
     BudgetSpent,
     ConfigError,
@@ -21,12 +21,12 @@ from safegen.errors import (
     TeacherUnavailable,
     Truncated,
 )
+from safegen.core.types import Message, Reply, Request
 from safegen.store.journal import Journal
-from safegen.teachers._gate import Gates
-from safegen.teachers._layers import Meter
+from safegen.teachers._client import Meter
+from safegen.teachers._rate_limit import Gates
 from safegen.teachers.openai_chat import OUTAGE, REFUSALS, Endpoint, openai_chat
 from safegen.testing import Body, FakeEndpoint, plain_answer
-from safegen.types import Message, Reply, Request
 
 KEY = "sk-a-very-secret-key-0123456789"
 Fault = Callable[[Body, int], str | None]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.teachers._question import asked
+from safegen.teachers._offline.question import asked
 
 
 def told(prompt: str, *, language: str = "en") -> str:

@@ -4,10 +4,10 @@ from typing import Any, cast
 
 import pytest
 
-from safegen import plugins
-from safegen.errors import ParseError, TeacherRejected, TeacherUnavailable, Truncated
+from safegen.core import plugins
+from safegen.core.errors import ParseError, TeacherRejected, TeacherUnavailable, Truncated
+from safegen.core.types import Reply, Request
 from safegen.teachers.scripted import Scripted, scripted
-from safegen.types import Reply, Request
 
 ASKED = Request(({"role": "user", "content": "Hello?"},))
 SCHEMA = {"type": "object", "required": ["a"]}

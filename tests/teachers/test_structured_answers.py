@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from safegen.errors import ParseError, TeacherRejected
+from safegen.core.errors import ParseError, TeacherRejected
+from safegen.core.types import Outcome, Reply, Request
 from safegen.store.journal import Journal
 from safegen.teachers._structured import clean, parse, problem, reply_of, split_thinking
 from safegen.testing import Body, FakeEndpoint
-from safegen.types import Outcome, Reply, Request
 from tests.teachers.test_openai_chat import asked, endpoint
 
 SCHEMA: dict[str, object] = {

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from safegen.core.types import Draft, DraftContext, DraftValidator, Verdict
 from safegen.testing import check_validator, conformance, endpoint, records
-from safegen.types import Draft, DraftContext, DraftValidator, Verdict
 
 TEXTS = {"short": "No!!!!"}
 Change = Callable[[Verdict, Draft], Verdict]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
+from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 
 Code = Literal["calm", "shouts"]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("shouts",))

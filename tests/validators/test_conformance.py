@@ -7,13 +7,12 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from safegen import plugins
-from safegen.errors import ConfigError
+from safegen.core import plugins
+from safegen.core.errors import ConfigError
+from safegen.core.types import MODES, DraftValidator, Mode, Severity, ValidatorTraits, Verdict
 from safegen.testing import HOSTILE_TEXTS, check_factory, check_verdict
-from safegen.types import MODES, DraftValidator, Mode, Severity, ValidatorTraits, Verdict
 from tests.validators.validator_cases import context, draft, english, judge, policy
 
 NAMES = plugins.names("validators")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from safegen import plugins
-from safegen.types import MODES, Mode
+from safegen.core import plugins
+from safegen.core.types import MODES, Mode
 from safegen.validators import _elements
 from safegen.validators.refusal_form import refusal_form
 from tests.validators.validator_cases import context, english, judge

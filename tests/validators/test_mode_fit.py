@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.forms import detail
-from safegen.types import Evidence, Mode
+from safegen.core.text_forms import detail
+from safegen.core.types import Evidence, Mode
 from safegen.validators.mode_fit import mode_fit
 from tests.validators.validator_cases import context, english, judge
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.types import DraftContext
+from safegen.core.types import DraftContext
 from safegen.validators.language import language
 from safegen.validators.length_bounds import length_bounds
 from safegen.validators.policy_leak import policy_leak

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.types import Mode
+from safegen.core.types import Mode
 from safegen.validators._text import refusal_kind
 from safegen.validators.refusal_form import redirection, refusal_form
 from tests.validators.validator_cases import context, english, judge

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from safegen import locales
-from safegen.locales import Locale
-from safegen.types import MODES, Mode, Verdict
+from safegen.config import language_pack
+from safegen.config.language_pack import Locale
+from safegen.core.types import MODES, Mode, Verdict
 from safegen.validators.required_elements import named, required_elements
 from tests.validators.validator_cases import context, english, judge
 
@@ -307,7 +307,7 @@ def test_what_stands_in_code_and_quotes_names_nothing() -> None:
 
 
 def test_every_phrase_of_the_pack_for_an_element_shows_it() -> None:
-    pack = locales.load("en")
+    pack = language_pack.load("en")
     told = {**pack.phrases.elements, "support": pack.phrases.supports}
     assert set(told) == set(pack.elements)
     for element, phrases in told.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safegen.policy import spec
+from safegen.policy import loader
 from safegen.testing import make_expectation
 from safegen.validators.style import failed, style
 from tests.validators.validator_cases import context, english, judge
@@ -112,7 +112,7 @@ def test_the_policy_names_the_propositions_that_apply(
         "policy: asking\nversion: 1.0.0\ntitle: t\nharms: [a.*]\nfacilitation: f\n"
         "rules:\n  - {id: R, says: r, mode: direct_answer, ceiling: 4}\n" + more
     )
-    policy = spec.load(str(path))
+    policy = loader.load(str(path))
     given = replace(context(), expectation=make_expectation(policy_id=policy.policy_id))
     check = style(locales={"en": english()}, policies={policy.policy_id: policy})
     assert judge(check, "May I ask why you need it?", given).passed is passed

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 
-from safegen import locales
-from safegen.locales import Locale
-from safegen.testing import judge as judge_draft
-from safegen.testing import make_context as context
-from safegen.testing import make_draft, policy
-from safegen.types import Draft, DraftContext, DraftValidator, Verdict
+from safegen.config import language_pack
+from safegen.config.language_pack import Locale
+from safegen.core.types import Draft, DraftContext, DraftValidator, Verdict
+from safegen.testing import judge as judge_draft, make_context as context, make_draft, policy
 
 __all__ = ["context", "draft", "english", "judge", "policy"]
 
 
 @cache
 def english() -> Locale:
-    return locales.load("en")
+    return language_pack.load("en")
 
 
 def draft(response: str | None, *, style: str | None = None) -> Draft:

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from safegen import plugins
-from safegen.errors import ConfigError
-from safegen.recipe import Recipe
+from safegen.config.recipe import Recipe
+from safegen.core import plugins
+from safegen.core.errors import ConfigError
+from safegen.core.types import GIVEN, Record, Verdict
+from safegen.dataset.view import ScenarioGroup, View
+from safegen.dataset.views.preference import always_empty, preference, teaching, why_empty
+from safegen.dataset.views.prompt_completion import prompt_completion
+from safegen.dataset.views.sft import sft
 from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
-from safegen.types import GIVEN, Record, Verdict
-from safegen.views._columns import ScenarioGroup, View
-from safegen.views.preference import always_empty, preference, teaching, why_empty
-from safegen.views.prompt_completion import prompt_completion
-from safegen.views.sft import sft
 
 # TRAINERS.md, trap 2.
 RESERVED = set(

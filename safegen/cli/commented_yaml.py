@@ -1,0 +1,134 @@
+"""A pydantic model as commented YAML: every key with its default and what its docstring says."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Literal, Union, cast, get_args, get_origin
+
+from safegen.config.recipe import PluginRef
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+WIDTH = 100
+PLAIN = re.compile(r"[A-Za-z0-9](?:[\w./@-]|[:](?=\S))*")
+"""What needs no quotes in YAML."""
+WORDS = frozenset("null yes no on off true false".split())
+"""Which an editor takes for something else than text."""
+MISSING = "…"
+
+
+def flow(value: object) -> str:
+    """A value on one line of YAML.
+
+    Plug-ins take their short form: a name, or a name with its parameters.
+    """
+    if isinstance(value, PluginRef):
+        params = cast(Mapping[str, object], value.params)
+        return flow({value.use: params}) if params else flow(value.use)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        pairs = cast(Mapping[str, object], value).items()
+        return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in pairs) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(flow(v) for v in cast(Sequence[object], value))}]"
+    return _scalar(str(value))
+
+
+def _scalar(text: str) -> str:
+    import json
+
+    plain = PLAIN.fullmatch(text) and text.lower() not in WORDS
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def commented(
+    model: type[BaseModel], values: Mapping[str, object], *, indent: int = 0
+) -> Iterator[str]:
+    """The lines of a model's file.
+
+    Args:
+        model: whose fields are the keys; their docstrings are the comments.
+        values: what stands instead of a default, by key; a mapping goes into a nested model.
+        indent: blanks before each line.
+    """
+    for name, field in model.model_fields.items():
+        given = values.get(name, _default(field))
+        yield from _comment(field, indent)
+        nested = next(_models(field.annotation), None)
+        below = None if nested is None else _parts(given)
+        if nested is not None and below is not None:
+            yield f"{' ' * indent}{name}:"
+            yield from commented(nested, below, indent=indent + 2)
+            continue
+        yield from _entry(name, given, indent)
+        if nested is not None:
+            yield from _unused(nested, indent, name)
+
+
+def _entry(name: str, given: object, indent: int) -> Iterator[str]:
+    """A key with its value; a plug-in with parameters takes a line for each of them."""
+    blank = " " * indent
+    if isinstance(given, PluginRef) and given.params:
+        yield f"{blank}{name}:"
+        yield f"{blank}  {flow(given.use)}:"
+        params = cast(Mapping[str, object], given.params)
+        yield from (f"{blank}    {key}: {flow(value)}" for key, value in params.items())
+        return
+    yield f"{blank}{name}: {flow(given)}"
+
+
+def _unused(model: type[BaseModel], indent: int, name: str) -> Iterator[str]:
+    """What an absent part could hold, in comments."""
+    lines = [f"{name}:", *commented(model, {}, indent=2)]
+    yield from (f"{' ' * indent}# {line}" for line in lines)
+
+
+def _comment(field: FieldInfo, indent: int) -> Iterator[str]:
+    told = " ".join((field.description or "").split())
+    choices = list(dict.fromkeys(_choices(field.annotation)))
+    if choices:
+        told += f" One of: {', '.join(choices)}." if choices[1:] else f" Or `{choices[0]}`."
+    lead = f"{' ' * indent}# "
+    yield from textwrap.wrap(
+        told.strip(), WIDTH, initial_indent=lead, subsequent_indent=lead, break_long_words=False
+    )
+
+
+def _default(field: FieldInfo) -> object:
+    return MISSING if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _parts(value: object) -> Mapping[str, object] | None:
+    """What stands below a key, by name; None where nothing does."""
+    from pydantic import BaseModel
+
+    if isinstance(value, BaseModel):
+        return dict(value)
+    return cast(Mapping[str, object], value) if isinstance(value, Mapping) else None
+
+
+def _choices(annotation: object) -> Iterator[str]:
+    """The words that a type allows; none where it allows any text."""
+    if get_origin(annotation) is Literal:
+        yield from map(str, get_args(annotation))
+    elif get_origin(annotation) in (Annotated, Union, UnionType, tuple):
+        for part in get_args(annotation):
+            yield from _choices(part)
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    """The model that a type is, or may be; plug-ins are written on one line."""
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation is not PluginRef:
+            yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for part in get_args(annotation):
+            yield from _models(part)

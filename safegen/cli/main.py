@@ -1,0 +1,295 @@
+"""Commands, exit codes and the one place that turns an error into a message.
+
+Data goes to stdout, everything else to stderr. Exit 0 done, 1 the run stopped (or lost items under
+`--strict`, or a dataset that breaks a promise), 2 the input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from safegen.cli import log, policy, recipe as recipe_commands, taxonomy
+from safegen.cli.options import (
+    FolderArg,
+    Json,
+    Output,
+    OwnColumns,
+    OwnFile,
+    OwnLicence,
+    Plugins,
+    RecipeArg,
+    Reveal,
+)
+from safegen.cli.render import errors
+
+app = typer.Typer(
+    name="safegen",
+    help="Training data for safe-completions: a recipe in, a Parquet dataset out.",
+    epilog="`safegen generate` needs no key and no network: it writes the built-in starter dataset.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(policy.app, name="policy")
+app.add_typer(taxonomy.app, name="taxonomy")
+EXAMPLES = """\b
+Examples:
+  safegen generate                       the built-in starter recipe, no key, no network
+  safegen generate recipe.yaml           your recipe; the same command resumes
+  safegen generate recipe.yaml -o out    into a folder of your choice
+  safegen generate --until expand        plan only
+  safegen generate recipe.yaml --json    the result as one JSON object on stdout
+  safegen generate recipe.yaml --prompts mine.csv --column prompt=text --licence MIT
+                                         prompts of your own in place of the taxonomy's
+
+\b
+Exit codes: 0 done, 1 the run stopped (or items were lost, with --strict),
+2 the input is wrong, 130 interrupted.
+"""
+INTERRUPTED = 130
+
+
+@app.command(epilog=EXAMPLES)
+def generate(
+    recipe: RecipeArg = "starter",
+    output: Output = None,
+    until: Annotated[
+        Literal["expand", "draft", "validate"] | None,
+        typer.Option(help="Stop early: after the plan, the drafts, or the verdicts."),
+    ] = None,
+    prompts: OwnFile = None,
+    column: OwnColumns = None,
+    licence: OwnLicence = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit 1 when an item was lost, or a row not labelled."),
+    ] = False,
+    replan: Annotated[
+        bool,
+        typer.Option("--replan", help="Plan anew from a changed recipe; paid replies are kept."),
+    ] = False,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Do the whole job; the same command resumes."""
+    from safegen.cli import generate as generate_command
+
+    raise typer.Exit(
+        generate_command.generate(
+            recipe,
+            output=output,
+            until=until,
+            strict=strict,
+            replan=replan,
+            plugins=plugin or [],
+            json=json,
+            prompts=generate_command.own_prompts(prompts, columns=column or [], licence=licence),
+        )
+    )
+
+
+@app.command()
+def check(
+    recipe: RecipeArg = "starter",
+    output: Output = None,
+    prompts: OwnFile = None,
+    column: OwnColumns = None,
+    licence: OwnLicence = None,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Say what a recipe would do; calls no model."""
+    from safegen.cli import check as check_command, check_prompts, generate as generate_command
+
+    own = generate_command.own_prompts(prompts, columns=column or [], licence=licence)
+    if own is not None:
+        check_prompts.check(recipe, own, plugins=plugin or [], json=json)
+        return
+    check_command.check(recipe, output=output, plugins=plugin or [], json=json)
+
+
+@app.command()
+def build(
+    folder: FolderArg,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE", help="Cut by this recipe's views, split, name and version instead."
+        ),
+    ] = None,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Cut the dataset again from a run's records."""
+    from safegen.cli import generate as generate_command
+
+    generate_command.build(folder, recipe=recipe, plugins=plugin or [], json=json)
+
+
+@app.command()
+def show(
+    folder: FolderArg,
+    id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="Start of a scenario, draft, set or goal id."),
+    ] = None,
+    accepted: Annotated[bool, typer.Option("--accepted", help="Accepted drafts only.")] = False,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Rejected drafts only.")] = False,
+    mode: Annotated[
+        Literal["direct_answer", "safe_completion", "refuse_redirect"] | None,
+        typer.Option(help="Expected mode."),
+    ] = None,
+    intent: Annotated[
+        Literal["benign", "dual_use", "malicious"] | None,
+        typer.Option(help="Intent of the prompt."),
+    ] = None,
+    harm: Annotated[
+        str | None,
+        typer.Option(metavar="HARM", help="A leaf such as cyber.intrusion, or a domain."),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Why it was not accepted: a validator or an outcome."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="Records at most.")
+    ] = 5,
+    reveal: Reveal = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Name the clause that decided, and what would change it.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show records: expected, delivered, found."""
+    from safegen.cli import show as show_command
+    from safegen.cli.record_filter import Wanted, one_of
+
+    taken = one_of(accepted=accepted, rejected=rejected)
+    wanted = Wanted(id, taken, mode, intent, harm, reason)
+    show_command.show(folder, wanted, limit=limit, reveal=reveal, why=why, json=json)
+
+
+@app.command()
+def coverage(
+    folder: FolderArg,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="AXES", help="Axes of the table, with commas; default harm,intent."),
+    ] = None,
+    heat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXIS,AXIS", help="A heat map of two axes, with a comma; with --by a table too."
+        ),
+    ] = None,
+    certificate: Annotated[
+        bool,
+        typer.Option("--certificate", help="Combinations covered by the plan and after filtering."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what is planned, made, accepted and missing."""
+    from safegen.cli import coverage as ledger
+
+    ledger.coverage(folder, by=by, heat=heat, certificate=certificate, json=json)
+
+
+@app.command()
+def verify(folder: FolderArg, json: Json = False) -> None:
+    """Prove a dataset: hashes, schema, splits."""
+    from safegen.cli import status as looks
+
+    raise typer.Exit(looks.verify(folder, json=json))
+
+
+@app.command()
+def retry(folder: FolderArg, plugin: Plugins = None, json: Json = False) -> None:
+    """Ask anew for lost items, then build."""
+    from safegen.cli import generate as generate_command
+
+    raise typer.Exit(generate_command.retry(folder, plugins=plugin or [], json=json))
+
+
+@app.command()
+def status(folder: FolderArg, json: Json = False) -> None:
+    """Say how far a run is and what it spent."""
+    from safegen.cli import status as looks
+
+    looks.status(folder, json=json)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="One of: taxonomies, policies, prompts, locales, recipes, teachers, validators,"
+            " views; default all.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List what a recipe can name."""
+    from safegen.cli import check as check_command
+
+    check_command.list_(kind, json=json)
+
+
+recipe_commands.add_to(app)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every model call; ids, never texts.")
+    ] = False,
+) -> None:
+    if version:
+        from safegen.core.version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    log.configure(verbose=verbose)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the only place that sees every error. Its exit code comes back."""
+    errors.open_streams()
+    try:
+        code = app(arguments, prog_name="safegen", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Exit as e:
+        code = e.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        errors.say("interrupted; the same command goes on where it stopped")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = errors.leave_stdout()
+    except SystemExit as e:
+        # click leaves with 1 at a broken pipe; `| head` is no failure.
+        broken = isinstance(e.__context__, BrokenPipeError)
+        left = e.code if isinstance(e.code, int) else int(bool(e.code))
+        code = errors.leave_stdout() if broken else left
+    except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
+        code = errors.report(e, json="--json" in arguments)
+    errors.end_stdout()
+    return int(code or 0)
+
+
+if __name__ == "__main__":
+    main()

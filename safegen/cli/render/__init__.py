@@ -1,0 +1,1 @@
+"""Tables, colours, progress and errors on a screen."""

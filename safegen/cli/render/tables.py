@@ -1,0 +1,83 @@
+"""Tables of plain cells, and files that commands write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from safegen.cli.render.console import grid, put, word
+from safegen.core.errors import UserError
+
+INDENT, GAP = 2, 2
+ROOM = 28
+"""What a last column of long texts needs to be read beside the others."""
+
+
+def table(out: Console, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under heads; nothing for no rows. The last column wraps at words, the others do not.
+
+    Where it has no room beside them it goes below; where the others do not fit either, each row is a
+    list. No word is broken or cut.
+    """
+    cells = [[word(cell) for cell in row] for row in rows]
+    if not cells:
+        return
+    lines = [[word(head) for head in heads], *cells]
+    widths = [max(cell_len(line[n].plain) for line in lines) for n in range(len(heads))]
+    room = out.width - INDENT - sum(width + GAP for width in widths[:-1])
+    words = max(cell_len(w) for line in cells for w in (*line[-1].plain.split(), ""))
+    if room >= max(words, min(widths[-1], ROOM)):
+        made = grid(*heads)
+        for row in cells:
+            made.add_row("", *row)
+        put(out, made)
+    elif room + GAP >= 0:
+        put(out, *_last_below(heads, cells))
+    else:
+        put(out, *_lists(heads, cells))
+
+
+def _last_below(heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> Iterator[RenderableType]:
+    """The first columns as a table, the last of each row below it."""
+    widths = [max(cell_len(row[n].plain) for row in rows) for n in range(len(heads) - 1)]
+    widths = [max(width, cell_len(head)) for width, head in zip(widths, heads, strict=False)]
+    for style, row in (("dim", [word(head) for head in heads]), *(("", row) for row in rows)):
+        line = Text(" " * INDENT, style)
+        for cell, width in zip(row, widths, strict=False):
+            line.append_text(cell)
+            line.append(" " * (width - cell_len(cell.plain) + GAP))
+        line.rstrip()
+        yield line
+        if row[-1].plain:
+            yield Padding(Text.assemble(row[-1], style=style), (0, 0, 0, INDENT + 4))
+
+
+def _lists(heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> Iterator[RenderableType]:
+    """Each row as a list of heads with their cells; an empty cell is left out."""
+    for row in rows:
+        yield Padding(row[0], (0, 0, 0, INDENT))
+        pairs = zip(heads[1:], row[1:], strict=True)
+        told = " · ".join(f"{head} {cell.plain}" for head, cell in pairs if cell.plain)
+        yield Padding(word(told), (0, 0, 0, INDENT + 4))
+
+
+def write(path: Path, text: str, *, force: bool) -> None:
+    """Write a text file; one that is there is kept unless `force`.
+
+    Raises:
+        UserError: the file is there, or cannot be written.
+    """
+    if path.exists() and not force:
+        raise UserError(
+            f"`{path}` is there already; name another file, or write over it with `--force`"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"`{path}` cannot be written ({(e.strerror or str(e)).lower()})") from e

@@ -1,0 +1,128 @@
+"""What `safegen taxonomy` prints and writes."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from safegen.cli.render.console import console, facts, json_line, put, word
+from safegen.cli.render.tables import table, write
+from safegen.config import taxonomy, taxonomy_import
+from safegen.config.goals import Goal
+from safegen.config.taxonomy import Harm, Taxonomy
+from safegen.config.taxonomy_import import Head
+from safegen.core.errors import ConfigError
+
+
+def check(name: str, *, json: bool) -> None:
+    """Read everything; a mistake is raised with its place."""
+    tree = taxonomy.load(name)
+    goals = Counter(goal.harm for goal in tree.goals())
+    bare = [harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]]
+    told: dict[str, object] = {
+        "taxonomy": f"{tree.file.taxonomy}@{tree.file.version}",
+        "file": str(tree.path),
+        "domains": len(tree.file.domains),
+        "leaves": len(tree.harms),
+        "red lines": sum(harm.red_line for harm in tree.harms.values()),
+        "goals": goals.total(),
+        "never asked under": _barred(tree),
+        "leaves without goals": ", ".join(bare) or "none",
+    }
+    torn = [f"{goal.goal_id}: `{text}`" for goal in tree.goals() for text in _torn(goal)]
+    if json:
+        sys.stdout.write(json_line({**told, "torn": torn}))
+        return
+    out = console(sys.stdout)
+    put(out, facts([(key, word(value)) for key, value in told.items()], indent=0))
+    for text in torn:
+        put(out, word(f"{text} begins small: was it cut at a comma that is not quoted?", "yellow"))
+
+
+def _torn(goal: Goal) -> Iterator[str]:
+    """Sentences of a goal that begin with a small letter, as the second half of one does that YAML took for two."""
+    know = goal.knowledge
+    told = (*know.answer, *know.concepts, *know.safe_task.steps, *know.redirections)
+    yield from (text for text in (*told, *know.better_ways) if text[0].islower())
+
+
+def _barred(tree: Taxonomy) -> str:
+    """Which leaves bar a profile, by profile."""
+    found: dict[str, list[str]] = {}
+    for harm in tree.harms.values():
+        for profile in harm.not_under:
+            found.setdefault(profile, []).append(harm.id)
+    return "; ".join(f"{p}: {', '.join(ids)}" for p, ids in found.items()) or "none"
+
+
+def show(name: str, *, json: bool) -> None:
+    """List the leaves."""
+    tree = taxonomy.load(name)
+    goals = Counter(goal.harm for goal in tree.goals())
+    if json:
+        for harm in tree.harms.values():
+            told = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
+            sys.stdout.write(json_line(told))
+        return
+    out = console(sys.stdout)
+    put(out, word(f"{tree.file.title}  {tree.file.taxonomy}@{tree.file.version}", "bold"), "")
+    head = ("leaf", "tier", "severity", "not under", "goals", "ailuminate", "llama guard", "name")
+    table(out, head, [_row(harm, goals[harm.id]) for harm in tree.harms.values()])
+
+
+def _row(harm: Harm, goals: int) -> tuple[object, ...]:
+    marked = "red line" if harm.red_line else goals
+    ids = harm.crosswalk.ailuminate, harm.crosswalk.llama_guard
+    told = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
+    return (
+        harm.id,
+        harm.tier,
+        harm.severity,
+        ", ".join(harm.not_under) or "-",
+        marked,
+        *told,
+        harm.name,
+    )
+
+
+def import_(
+    file: Path,
+    output: Path | None,
+    *,
+    head: Head,
+    force: bool,
+    json: bool,
+) -> None:
+    """Make a taxonomy from a table; the YAML goes to the file or stdout, the report to stderr.
+
+    Raises:
+        ConfigError: the output does not end as a taxonomy's file does, or a mistake in the table.
+    """
+    if output is not None and output.suffix not in (".yaml", ".yml"):
+        named = output / "taxonomy.yaml"
+        raise ConfigError(
+            f"`{output}` must end in `.yaml`, such as `{named}`, or no recipe can name it"
+        )
+    entries = taxonomy_import.read(file)
+    made = taxonomy_import.build(entries, head)
+    if output is None and not json:
+        sys.stdout.write(made.text)
+    elif output is not None:
+        write(output, made.text, force=force)
+    if json:
+        told = {
+            "taxonomy": head.name,
+            "output": None if output is None else str(output),
+            "gaps": [gap._asdict() for gap in made.gaps],
+            "notes": made.notes,
+        }
+        sys.stdout.write(json_line(told))
+        return
+    out = console(sys.stderr)
+    for note in made.notes:
+        put(out, word(note))
+    table(out, ("leaf", "to be filled in", "for now"), made.gaps)
+    if output is not None:
+        put(out, word(f"wrote {output}"))

@@ -1,0 +1,1 @@
+"""What users write: recipes, plans, taxonomies, goals and language packs."""

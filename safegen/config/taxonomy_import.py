@@ -1,0 +1,229 @@
+"""A table of hazards (CSV or JSON: id, parent, name, definition) → the YAML of a taxonomy.
+
+safegen knows two levels, domains and leaves: roots become domains, nodes without children leaves,
+levels between are folded away. What the table does not say is filled in strictly and listed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from safegen.config.taxonomy import RED_LINE_IDS, SCHEMES, TaxonomyFile
+from safegen.core import yaml_source
+from safegen.core.errors import ConfigError
+
+COLUMNS = ("id", "parent", "name", "definition", "tier", "severity", "red_line", *SCHEMES)
+NEEDED = ("id", "name")
+STRICT = {"tier": "restricted", "severity": "high"}
+"""What stands in for a value that the table lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the table, with its place for messages."""
+
+    place: str
+    values: Mapping[str, str]
+
+    def __getitem__(self, key: str) -> str:
+        return self.values.get(key, "")
+
+
+class Gap(NamedTuple):
+    """A value that the table did not give, and what was put in its place."""
+
+    where: str
+    key: str
+    put: str
+
+
+class Head(NamedTuple):
+    """What a taxonomy says of itself."""
+
+    name: str
+    title: str
+    licence: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A taxonomy as YAML text, and what is still to be filled in or was folded away."""
+
+    text: str
+    gaps: tuple[Gap, ...]
+    notes: tuple[str, ...]
+
+
+def slug(text: str, *, fallback: str = "x") -> str:
+    """Lower-case letters, digits and `-`, starting with a letter."""
+    clean = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return clean if clean[:1].isalpha() else f"{fallback}{clean}"
+
+
+def read(path: Path) -> list[Entry]:
+    """Read the rows of a CSV file, or of a JSON list of objects.
+
+    Raises:
+        ConfigError: not that shape, an unknown column, a missing id or name, an id twice.
+    """
+    text = yaml_source.read_text(path)
+    rows = _json(path, text) if path.suffix.lower() == ".json" else _csv(path, text)
+    entries: list[Entry] = []
+    seen: dict[str, str] = {}
+    for place, row in rows:
+        values = {k.strip().lower(): v.strip() for k, v in row.items()}
+        for key in values:
+            if key not in COLUMNS:
+                hint = yaml_source.did_you_mean(key, COLUMNS)
+                raise ConfigError(f"{place}: `{key[:60]}` is not a known column{hint}")
+        for key in NEEDED:
+            if not values.get(key):
+                raise ConfigError(f"{place}: `{key}` is missing; add it")
+        if values["id"] in seen:
+            raise ConfigError(
+                f"{place}: id `{values['id']}` stands twice (first {seen[values['id']]})"
+            )
+        seen[values["id"]] = place
+        entries.append(Entry(place, values))
+    if not entries:
+        raise ConfigError(
+            f"{path}: holds no rows; it needs columns such as `id,parent,name,definition`"
+        )
+    return entries
+
+
+def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    reader = csv.DictReader(io.StringIO(text), restkey="")
+    for row in reader:
+        place = f"{path}:{reader.line_num}"
+        if "" in row:
+            raise ConfigError(
+                f"{place}: has more cells than the head; quote cells that hold commas"
+            )
+        yield place, {k: v or "" for k, v in row.items()}
+
+
+def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    try:
+        data: object = json.loads(text)
+    except ValueError as e:
+        raise ConfigError(f"{path}: not valid JSON: {e}") from e
+    if not isinstance(data, list):
+        raise ConfigError(
+            f"{path}: is not a list of objects with `id`, `parent`, `name`, `definition`"
+        )
+    for number, item in enumerate(cast(list[object], data), start=1):
+        place = f"{path}: entry {number}"
+        if not isinstance(item, dict):
+            raise ConfigError(f"{place} is not an object")
+        yield place, {str(k): _cell(v) for k, v in cast(dict[object, object], item).items()}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(str(v) for v in cast(list[object], value))
+    return "" if value is None else str(value)
+
+
+def build(entries: Sequence[Entry], head: Head) -> Imported:
+    """A taxonomy of two levels from a table of any depth.
+
+    Raises:
+        ConfigError: an unknown parent, a circle, two leaves of one id, or a value that does not fit.
+    """
+    by_id = {entry["id"]: entry for entry in entries}
+    parents = {entry["parent"] for entry in entries}
+    gaps: list[Gap] = []
+    notes: list[str] = []
+    domains: dict[str, dict[str, object]] = {}
+    owners: dict[str, str] = {}
+    for entry in entries:
+        chain = _chain(entry, by_id)
+        domain = _domain(chain[-1], domains, gaps)
+        if entry["id"] in parents:
+            continue
+        leaf = _leaf(entry, slug(chain[-1]["id"]), gaps)
+        other = owners.setdefault(str(leaf["id"]), entry.place)
+        if other != entry.place:
+            raise ConfigError(
+                f"{entry.place}: leaf `{leaf['id']}` is there already ({other}); rename one"
+            )
+        cast(list[dict[str, object]], domain["harms"]).append(leaf)
+        notes += _folded(chain)
+    told = dict(zip(("taxonomy", "title", "licence", "language"), head, strict=True))
+    data = {**told, "version": "0.1.0", "domains": list(domains.values())}
+    text = _comment(gaps) + yaml_source.dump(data)
+    yaml_source.parse(text, TaxonomyFile, shown=f"the taxonomy `{head.name}` that would be written")
+    return Imported(text, tuple(gaps), tuple(notes))
+
+
+def _folded(chain: Sequence[Entry]) -> list[str]:
+    """What to say of the levels between a leaf and its domain."""
+    between = ", ".join(f"`{e['id']}`" for e in chain[1:-1])
+    said = f"`{chain[0]['id']}`: the levels between it and its domain are folded away: {between}"
+    return [said] if between else []
+
+
+def _chain(entry: Entry, by_id: Mapping[str, Entry]) -> list[Entry]:
+    """The entry, its parent, and so on up to the root."""
+    chain = [entry]
+    while parent := chain[-1]["parent"]:
+        if parent not in by_id:
+            hint = yaml_source.did_you_mean(parent, list(by_id))
+            raise ConfigError(f"{chain[-1].place}: no entry has the id `{parent[:60]}`{hint}")
+        if by_id[parent] in chain:
+            raise ConfigError(f"{entry.place}: `parent` runs in a circle through `{parent[:60]}`")
+        chain.append(by_id[parent])
+    return chain
+
+
+def _domain(
+    root: Entry, domains: dict[str, dict[str, object]], gaps: list[Gap]
+) -> dict[str, object]:
+    id_ = slug(root["id"])
+    if id_ not in domains:
+        definition = root["definition"]
+        if not definition:
+            gaps.append(Gap(id_, "definition", root["name"]))
+        domains[id_] = {
+            "id": id_,
+            "name": root["name"],
+            "definition": definition or root["name"],
+            "harms": list[dict[str, object]](),
+        }
+    return domains[id_]
+
+
+def _leaf(entry: Entry, domain: str, gaps: list[Gap]) -> dict[str, object]:
+    own = re.split(r"[./]", entry["id"])[-1]
+    id_ = f"{domain}.{slug(own) if entry['parent'] else 'general'}"
+    crosswalk = {scheme: entry[scheme].replace(",", " ").split() for scheme in SCHEMES}
+    red = entry["red_line"].lower() in ("true", "yes", "1") or any(
+        set(ids) & RED_LINE_IDS[scheme] for scheme, ids in crosswalk.items()
+    )
+    strict = STRICT | {"definition": entry["name"]} | ({"tier": "prohibited"} if red else {})
+    leaf: dict[str, object] = {"id": id_, "name": entry["name"]}
+    for key in ("definition", "tier", "severity"):
+        if not entry[key]:
+            gaps.append(Gap(id_, key, strict[key]))
+        leaf[key] = entry[key] or strict[key]
+    if red:
+        leaf["red_line"] = "true"
+    for scheme, ids in crosswalk.items():
+        if not ids:
+            gaps.append(Gap(id_, f"crosswalk.{scheme}", "none"))
+    return leaf | {"crosswalk": {scheme: ids or "none" for scheme, ids in crosswalk.items()}}
+
+
+def _comment(gaps: Sequence[Gap]) -> str:
+    keys = ", ".join(dict.fromkeys(gap.key for gap in gaps))
+    filled = f"# Filled in strictly, still to be set by hand: {keys}.\n" if gaps else ""
+    return f"# Imported. Leaves carry the tier that the policy specs read.\n{filled}"

@@ -1,0 +1,132 @@
+"""Find files by name: explicit path, then the working folder, then the wheel or the checkout.
+
+A name never climbs out of the folder that it is looked up in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from safegen.core.errors import AssetNotFound
+from safegen.core.yaml_source import did_you_mean
+
+PACKAGE = Path(__file__).parent.parent
+ABOUT_LINES = 20
+KINDS = {
+    "taxonomies": ("taxonomies", "*/taxonomy.yaml"),
+    "axes": ("taxonomies", "*.yaml"),
+    "policies": ("prompts/policies", "*.yaml"),
+    "prompts": ("prompts", "*.j2"),
+    "locales": ("prompts/locales", "*.yaml"),
+    "scripts": ("prompts/scripts", "*.yaml"),
+    "recipes": ("recipes", "*.yaml"),
+}
+
+
+def roots() -> list[Path]:
+    """Where names are looked up, first match wins: working folder, wheel, checkout."""
+    return [Path.cwd(), PACKAGE / "_assets", PACKAGE.parent, PACKAGE]
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of a kind that carries a name.
+
+    Args:
+        kind: a key of `KINDS`.
+        name: a bare name (`core`), or a path that ends in the kind's suffix.
+
+    Raises:
+        AssetNotFound: no such file; the message lists the known names.
+    """
+    folder, pattern = KINDS[kind]
+    suffix = pattern[1:].replace("/taxonomy.yaml", "") or ""
+    if name.endswith((".yaml", ".yml", ".j2")):
+        path = Path(name)
+        if _is_file(path):
+            return path
+        raise AssetNotFound(f"no file `{name[:200]}`{_taken_from(path)}")
+    if is_bare(name):
+        file = pattern.replace("*", name)
+        for root in roots():
+            path = root / folder / file
+            if _is_file(path):
+                return path
+    known = names(kind)
+    hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+    raise AssetNotFound(
+        f"no {folder}/{name[:60]}{suffix if suffix != '*' else ''} in the working folder or in safegen{hint}"
+    )
+
+
+def names(kind: str) -> list[str]:
+    """Every name of a kind, sorted."""
+    folder, pattern = KINDS[kind]
+    found: set[str] = set()
+    for root in roots():
+        for path in sorted((root / folder).glob(pattern)):
+            found.add(path.parent.name if path.name == "taxonomy.yaml" else path.stem)
+    return sorted(found)
+
+
+def is_bare(name: str) -> bool:
+    """Whether a name is letters, digits, `-`, `_` and inner dots: nothing that walks folders."""
+    return bool(name) and all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """A path below a folder.
+
+    Raises:
+        AssetNotFound: absolute, climbing out (also through a link), or missing.
+    """
+    path = folder / relative
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a name that no disk takes
+        within = False
+    if Path(relative).is_absolute() or not within:
+        raise AssetNotFound(f"`{relative[:200]}` leaves the folder `{folder}`; keep it inside")
+    if not _is_file(path):
+        raise AssetNotFound(f"no file `{path}`")
+    return path
+
+
+def _taken_from(path: Path) -> str:
+    return (
+        "" if path.is_absolute() else f"; paths are taken from the working folder, `{Path.cwd()}`"
+    )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no disk takes
+        return False
+
+
+def known_or_fail(name: str, known: Sequence[str], *, what: str) -> str:
+    """The name itself, if it is known.
+
+    Raises:
+        AssetNotFound: with the nearest known name.
+    """
+    if name in known:
+        return name
+    raise AssetNotFound(f"no {what} `{name[:60]}`{did_you_mean(name, known)}")
+
+
+def about(kind: str, name: str) -> str:
+    """The first words of a file on itself: its `title`, or its opening comment; empty without either."""
+    opening: list[str] = []
+    try:
+        with find(kind, name).open(encoding="utf-8", errors="replace") as file:
+            for line in islice(file, ABOUT_LINES):
+                if line.startswith("title:"):
+                    return line.removeprefix("title:").strip().strip("\"'")
+                if not opening and line.startswith(("#", "{#")):
+                    opening.append(line.strip("{#} \n"))
+    except OSError:
+        return ""
+    return opening[0].split(". ")[0] if opening else ""

@@ -1,0 +1,139 @@
+"""Prompt files: sandboxed, strict Jinja2 with one block per message.
+
+The fields that a prompt takes are stated where it is loaded: a field that the file misses, or that it
+does not know, is refused then. A value is inserted as it is and never rendered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safegen.core import resources, yaml_source
+from safegen.core.errors import ConfigError
+from safegen.core.hashing import text_sha256
+
+if TYPE_CHECKING:
+    from jinja2 import Template, nodes
+
+MAX_CHARS = 200_000
+"""A rendered message above this is a broken prompt file, not a prompt."""
+MAX_LOOPS = 2
+FILTERS = ("join", "trim", "upper", "lower", "capitalize", "length", "first", "last")
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """A checked prompt file."""
+
+    path: Path
+    sha256: str
+    template: Template
+
+    def render(self, block: str, **fields: object) -> str:
+        """The text of one block.
+
+        Raises:
+            ConfigError: the template fails, or its output has no bound.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            context = self.template.new_context(fields)
+            text = "".join(_bounded(self.template.blocks[block](context))).strip()
+        except (TemplateError, TypeError, ValueError, ArithmeticError, MemoryError) as e:
+            raise ConfigError(f"{self.path}: block `{block}` cannot be rendered: {e}") from e
+        if len(text) > MAX_CHARS:
+            raise ConfigError(f"{self.path}: block `{block}` grew above {MAX_CHARS} characters")
+        return text
+
+
+def load(name: str, *, blocks: Iterable[str], fields: Iterable[str]) -> PromptFile:
+    """Read `prompts/<name>.j2`.
+
+    Args:
+        name: a bare name, or a path that ends in `.j2`.
+        blocks: the blocks that the file must define, and no others.
+        fields: the fields that the caller gives; each must be used, no other may be.
+
+    Raises:
+        AssetNotFound: no such file.
+        ConfigError: with file and line.
+    """
+    from jinja2 import StrictUndefined, TemplateSyntaxError, meta
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    path = resources.find("prompts", name)
+    text = yaml_source.read_text(path)
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
+    )
+    environment.globals.clear()  # pyright: ignore[reportUnknownMemberType] (dict[str, Any])
+    try:
+        tree = environment.parse(text)
+        # Before it is compiled: compiling computes what is constant, such as 9 ** 9 ** 9.
+        _refuse(path, tree)
+        template = environment.from_string(text)
+    except TemplateSyntaxError as e:
+        raise ConfigError(f"{path}:{e.lineno}: {e.message}") from e
+    except RecursionError as e:
+        raise ConfigError(f"{path}: nested too deeply") from e
+    _compare(path, "block", set(template.blocks), set(blocks))
+    _compare(path, "field", meta.find_undeclared_variables(tree), set(fields))
+    return PromptFile(path, text_sha256(text), template)
+
+
+def _refuse(path: Path, tree: nodes.Template) -> None:
+    """Allow text, fields, conditions and shallow loops: all that a prompt needs, and all with a bound."""
+    from jinja2 import nodes
+
+    for kinds, says in (
+        ((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends), "stands alone"),
+        ((nodes.Call, nodes.CallBlock, nodes.Macro), "calls nothing"),
+        ((nodes.Assign, nodes.AssignBlock), "sets nothing"),
+        ((nodes.Mul, nodes.Pow, nodes.Mod), "does not calculate"),
+    ):
+        for node in tree.find_all(kinds):
+            raise ConfigError(f"{path}:{node.lineno}: a prompt file {says}; write the text out")
+    for node in tree.find_all(nodes.Filter):
+        if node.name not in FILTERS:
+            hint = yaml_source.did_you_mean(node.name, FILTERS)
+            raise ConfigError(f"{path}:{node.lineno}: filter `{node.name}` is not known here{hint}")
+    for node in tree.find_all(nodes.Getattr):
+        if node.attr.startswith("_"):
+            raise ConfigError(f"{path}:{node.lineno}: `{node.attr}` is not a field; remove it")
+    _refuse_deep_loops(path, tree, MAX_LOOPS)
+
+
+def _refuse_deep_loops(path: Path, node: nodes.Node, left: int) -> None:
+    from jinja2 import nodes
+
+    for child in node.iter_child_nodes():
+        is_loop = isinstance(child, nodes.For)
+        if is_loop and not isinstance(child.iter, nodes.Name | nodes.Getattr):
+            raise ConfigError(f"{path}:{child.lineno}: a loop must go over a field")
+        if is_loop and (left == 0 or child.recursive):
+            raise ConfigError(
+                f"{path}:{child.lineno}: loops may stand {MAX_LOOPS} deep and not be recursive"
+            )
+        _refuse_deep_loops(path, child, left - is_loop)
+
+
+def _bounded(parts: Iterable[str]) -> Iterator[str]:
+    """The parts of a text, until there are more than a message may have."""
+    size = 0
+    for part in parts:
+        yield part
+        size += len(part)
+        if size > MAX_CHARS:
+            return
+
+
+def _compare(path: Path, what: str, found: set[str], given: set[str]) -> None:
+    for name in sorted(found - given):
+        hint = yaml_source.did_you_mean(name, sorted(given))
+        raise ConfigError(f"{path}: {what} `{name}` is not known here{hint}")
+    for name in sorted(given - found):
+        raise ConfigError(f"{path}: {what} `{name}` is never used; use it")

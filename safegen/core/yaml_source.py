@@ -1,0 +1,369 @@
+"""YAML to a pydantic model, with file:line:column in every complaint.
+
+Scalars stay text until the model converts them (no `no` → False), duplicate keys, tags, anchors
+and aliases are refused, and all the mistakes of a file are reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from safegen.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import yaml
+    from pydantic_core import ErrorDetails
+
+MAX_BYTES = 8 * 2**20
+"""A file above this is refused: no hand-written input comes near it."""
+MAX_DEPTH = 40
+Model = TypeVar("Model", bound=BaseModel)
+Loc = tuple[str | int, ...]
+
+
+class Mark(NamedTuple):
+    """A place in a file, both from 1."""
+
+    line: int
+    column: int
+
+
+class PlacedProblem(NamedTuple):
+    """A mistake of a file; without a place if the parser names none."""
+
+    shown: str
+    """The file as messages call it."""
+    mark: Mark | None
+    message: str
+
+    def __str__(self) -> str:
+        at = f"{self.mark.line}:{self.mark.column}: " if self.mark else ""
+        return f"{self.shown}:{at}{self.message}" if at else f"{self.shown}: {self.message}"
+
+
+class PlacedError(ConfigError):
+    """Mistakes of a file, a line for each."""
+
+    def __init__(
+        self, message: str, *, key: str = "", problems: Sequence[PlacedProblem] = ()
+    ) -> None:
+        super().__init__(message, key=key)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, *problems: PlacedProblem) -> PlacedError:
+        """Make the error of some mistakes; equal ones are named once."""
+        unique = dict.fromkeys(problems)
+        return cls("\n".join(map(str, unique)), problems=tuple(unique))
+
+
+class KeyProblem(ValueError):
+    """A mistake that a model finds in its keys together; `loc` is the key that is shown."""
+
+    def __init__(self, message: str, *, loc: Loc = ()) -> None:
+        super().__init__(message)
+        self.loc = loc
+
+
+@dataclass
+class Tree:
+    """Plain data with the place of every key and value, and what is wrong with the YAML itself."""
+
+    data: object = None
+    is_mapping: bool = False
+    marks: dict[Loc, Mark] = field(default_factory=dict[Loc, Mark])
+    problems: list[tuple[Mark, str]] = field(default_factory=list[tuple[Mark, str]])
+
+
+def load(path: Path, model: type[Model], *, shown: str | None = None) -> Model:
+    """Read a YAML file into a model.
+
+    Args:
+        path: the file.
+        model: a pydantic model; its aliases are the keys.
+        shown: how to call the file in messages; default its path.
+
+    Raises:
+        ConfigError: one message with a line for each mistake, in the order of the file.
+    """
+    return parse(read_text(path, shown=shown), model, shown=shown or str(path))
+
+
+def read_text(path: Path, *, shown: str | None = None) -> str:
+    """Read a UTF-8 text file of bounded size.
+
+    Raises:
+        ConfigError: missing, unreadable, a folder, too large or not UTF-8.
+    """
+    name = shown or str(path)
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{name}: is a folder; name a file")
+        told = path.stat()
+        if not stat.S_ISREG(told.st_mode):
+            raise ConfigError(f"{name}: is not a regular file; name one")
+        if told.st_size > MAX_BYTES:
+            raise ConfigError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; split it")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{name}: byte {e.start} is not UTF-8; save the file as UTF-8") from e
+    except FileNotFoundError as e:
+        raise ConfigError(f"{name}: no such file") from e
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+        raise ConfigError(f"{name}: cannot be read ({reason.lower()})") from e
+
+
+def parse(text: str, model: type[Model], *, shown: str) -> Model:
+    """Check YAML text against a model; see `load`."""
+    tree = compose(text, shown=shown)
+    problems = list(tree.problems)
+    if not tree.is_mapping:
+        kind = "empty" if tree.data in (None, "") else "not a mapping"
+        problems.append(
+            (Mark(1, 1), f"the file is {kind}; it needs keys such as {_some_keys(model)}")
+        )
+    else:
+        try:
+            checked = model.model_validate(tree.data)
+            if not problems:
+                return checked
+        except ValidationError as e:
+            problems += [(_mark_of(err, tree), _sentence(err, model)) for err in _own(e.errors())]
+        except RecursionError:
+            problems.append((Mark(1, 1), "nested too deeply"))
+    raise PlacedError.of(*(PlacedProblem(shown, m, text) for m, text in sorted(problems)))
+
+
+def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what only follows from a mistake further in: a list that is short of what did not check."""
+    places = [err["loc"] for err in errors]
+
+    def follows(err: ErrorDetails) -> bool:
+        at = err["loc"]
+        return err["type"] == "too_short" and any(
+            len(place) > len(at) and place[: len(at)] == at for place in places
+        )
+
+    return [err for err in errors if not follows(err)]
+
+
+def compose(text: str, *, shown: str) -> Tree:
+    """Read YAML into plain data with marks; scalars stay strings, null becomes None.
+
+    Raises:
+        ConfigError: the text is not YAML.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _refuse_aliases(text, loader, shown)
+        node = yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as e:
+        mark = e.problem_mark or e.context_mark
+        place = Mark(mark.line + 1, mark.column + 1) if mark else None
+        raise PlacedError.of(
+            PlacedProblem(shown, place, f"not valid YAML: {e.problem or e.context}")
+        ) from e
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{shown}: not valid YAML: {str(e).splitlines()[0]}") from e
+    except RecursionError as e:
+        raise ConfigError(f"{shown}: nested too deeply; at most {MAX_DEPTH} levels") from e
+    tree = Tree()
+    if node is not None:
+        tree.data = _plain(node, (), tree)
+        tree.is_mapping = isinstance(node, yaml.MappingNode)
+    return tree
+
+
+def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> None:
+    """Stop at the first anchor, alias, foreign tag or too deep level, before any node is built."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        mark = event.start_mark
+        place = Mark(mark.line + 1, mark.column + 1) if mark else None
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            wrong = "anchors and aliases are not read; write the value out"
+            raise PlacedError.of(PlacedProblem(shown, place, wrong))
+        tag = getattr(event, "tag", None)
+        if isinstance(tag, str):
+            wrong = f"the tag `{tag[:60]}` is not read; write a plain value"
+            raise PlacedError.of(PlacedProblem(shown, place, wrong))
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            wrong = f"nested too deeply; at most {MAX_DEPTH} levels"
+            raise PlacedError.of(PlacedProblem(shown, place, wrong))
+
+
+def _plain(node: yaml.Node, loc: Loc, tree: Tree) -> object:
+    import yaml
+
+    mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+    tree.marks.setdefault(loc, mark)
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, loc, tree)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*loc, i), tree) for i, item in enumerate(node.value)]
+    # A quoted word has the tag of text. The style of a plain one is None or '', as the parser likes.
+    plain_null = node.tag == "tag:yaml.org,2002:null" and not getattr(node, "style", None)
+    return None if plain_null else str(node.value)
+
+
+def _mapping(node: yaml.MappingNode, loc: Loc, tree: Tree) -> dict[str, object]:
+    import yaml
+
+    data: dict[str, object] = {}
+    seen: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        mark = Mark(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        if not isinstance(key_node, yaml.ScalarNode):
+            tree.problems.append((mark, "a key must be a plain word"))
+            continue
+        key = str(key_node.value)
+        if key in seen:
+            tree.problems.append(
+                (mark, f"duplicate key `{_clip(key)}` (first at line {seen[key]}); keep one")
+            )
+            continue
+        seen[key] = mark.line
+        tree.marks[(*loc, key)] = mark
+        data[key] = _plain(value_node, (*loc, key), tree)
+    return data
+
+
+def dump(data: Mapping[str, object]) -> str:
+    """Plain data as YAML that `parse` reads: keys in their order, no aliases, long lines folded."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    return yaml.dump(data, Dumper=Plain, sort_keys=False, allow_unicode=True, width=110)
+
+
+def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:
+    """The place of the nearest enclosing thing that stands in the file."""
+    path = tuple(loc)
+    while path and path not in tree.marks:
+        path = path[:-1]
+    return tree.marks.get(path, Mark(1, 1))
+
+
+def place(path: Path, loc: Sequence[str | int]) -> str:
+    """Where a key of a file stands, as `path:line:column`."""
+    mark = mark_of(path, loc)
+    return f"{path}:{mark.line}:{mark.column}"
+
+
+def mark_of(path: Path, loc: Sequence[str | int]) -> Mark:
+    """Where a key of a file stands."""
+    return mark_at(compose(read_text(path), shown=str(path)), loc)
+
+
+def _mark_of(err: ErrorDetails, tree: Tree) -> Mark:
+    """Where a mistake stands; one of a whole file at the key that its error carries."""
+    error = err.get("ctx", {}).get("error")
+    if not err["loc"] and isinstance(error, KeyProblem):
+        return mark_at(tree, error.loc)
+    return mark_at(tree, err["loc"])
+
+
+def _sentence(err: ErrorDetails, model: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in err["loc"])
+    kind, given = err["type"], err["input"]
+    if kind == "extra_forbidden":
+        key = str(err["loc"][-1])
+        return f"`{_clip(where)}` is not a known key{did_you_mean(key, keys_at(model, err['loc'][:-1]))}"
+    if kind == "missing":
+        return f"`{where}` is missing; add it"
+    message = message_of(err)
+    message = _plainly(err) or message[:1].lower() + message[1:]
+    if isinstance(given, str | int | float | bool) or given is None:
+        shown = "nothing" if given is None else f"`{_clip(str(given))}`"
+        return f"`{where}` is {shown}: {message}{_near(err)}"
+    return f"`{where}`: {message}" if where else message
+
+
+def message_of(err: ErrorDetails) -> str:
+    """The message of a validator's own error, else pydantic's."""
+    error = err.get("ctx", {}).get("error")
+    return str(error) if isinstance(error, ValueError | AssertionError) else err["msg"]
+
+
+def _plainly(err: ErrorDetails) -> str | None:
+    """The words of YAML for what the model calls by its Python names."""
+    kind, context = err["type"], err.get("ctx", {})
+    if kind in ("tuple_type", "list_type"):
+        return "must be a list, such as [one, another]"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return "must be a mapping of keys and values"
+    if kind == "too_short":
+        return f"must have {context['min_length']} or more"
+    return None
+
+
+def _near(err: ErrorDetails) -> str:
+    if err["type"] != "literal_error":
+        return ""
+    expected = str(err.get("ctx", {}).get("expected", ""))
+    return did_you_mean(
+        str(err["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "), listed=False
+    )
+
+
+def keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The keys that a model knows at a place, following nested models."""
+    current: type[BaseModel] | None = model
+    for part in loc:
+        if isinstance(part, int) or current is None:
+            continue
+        names = {f.alias or n: f for n, f in current.model_fields.items()}
+        current = next(_models(names[part].annotation), None) if part in names else current
+    return [f.alias or n for n, f in current.model_fields.items()] if current else []
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for arg in get_args(annotation):
+        yield from _models(arg)
+
+
+def suggest(given: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that is nearest to a mistyped one; None if none is at least as alike as `cutoff`."""
+    return next(iter(difflib.get_close_matches(given, known, n=1, cutoff=cutoff)), None)
+
+
+def did_you_mean(
+    given: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
+) -> str:
+    """A hint for a mistyped name: the nearest known one, at least as alike as `cutoff`, else the known ones."""
+    near = suggest(given, known, cutoff=cutoff)
+    if near is not None:
+        return f"; did you mean `{near}`?"
+    return f"; known: {', '.join(sorted(known))}" if listed and known else ""
+
+
+def _some_keys(model: type[BaseModel]) -> str:
+    required = [f.alias or n for n, f in model.model_fields.items() if f.is_required()]
+    return ", ".join(f"`{key}`" for key in required[:4] or keys_at(model, ())[:4])
+
+
+def _clip(text: str, width: int = 80) -> str:
+    """Make a value safe to print: one line, no control characters, bounded."""
+    clean = "".join(c if c.isprintable() else "�" for c in text)
+    return clean if len(clean) <= width else clean[: width - 1] + "…"

@@ -1,0 +1,1 @@
+"""Axes, covering arrays, the ledger and the certificate; knows no prompt text."""

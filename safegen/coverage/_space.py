@@ -1,0 +1,120 @@
+"""A covering model in bits: one bit a value, one mask a partial row; which partial rows can be full.
+
+Numbers only: `covering_array` gives them names. The check is complete, so a partial row is impossible
+if and only if no full row contains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations, product
+from typing import NamedTuple
+
+MEMO = 1 << 18
+"""Answers kept at most: beyond them the memory is emptied, so a long search stays flat."""
+
+
+class Reach(NamedTuple):
+    """Factors whose every combination of `t` values is to be covered."""
+
+    factors: tuple[int, ...]
+    t: int
+
+
+class Space:
+    """Factors, forbidden partial rows, and the question whether a partial row can be completed."""
+
+    def __init__(self, sizes: Sequence[int], voids: Sequence[int]) -> None:
+        self.sizes = tuple(sizes)
+        self.first = [sum(sizes[:f]) for f in range(len(sizes))]
+        self.own = [((1 << n) - 1) << at for n, at in zip(sizes, self.first, strict=True)]
+        self.factor = [f for f, n in enumerate(sizes) for _ in range(n)]
+        self.voids = minimal(voids)
+        bits = 0
+        for void in self.voids:
+            bits |= void
+        self.bound = sum(own for own in self.own if own & bits)
+        """The values of all factors that any constraint names."""
+        self._named = bits
+        self._known: dict[int, bool] = {}
+
+    def bit(self, factor: int, value: int) -> int:
+        """The mask of one value."""
+        return 1 << (self.first[factor] + value)
+
+    def possible(self, mask: int) -> bool:
+        """Whether a full row that breaks no constraint contains a partial row."""
+        key = mask & self.bound
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MEMO:
+                self._known.clear()
+            known = self._known[key] = self._completes(key, self.voids)
+        return known
+
+    def allows(self, row: int, value: int) -> bool:
+        """Whether a possible partial row stays possible with one more value.
+
+        A value that no constraint names may take its factor's place in any full row.
+        """
+        return not value & self._named or self.possible(row | value)
+
+    def _completes(self, mask: int, voids: Sequence[int]) -> bool:
+        """Branch on the factor with least choice, as long as any constraint presses."""
+        rivals = sum(own for own in self.own if own & mask) & ~mask
+        live = [void for void in voids if not void & rivals]
+        if any(not void & ~mask for void in live):
+            return False
+        live, named = self._pressing(live, mask)
+        if not live:
+            return True
+        lefts = [void & ~mask for void in live]
+        banned = sum({left for left in lefts if not left & (left - 1)})
+        choices = (own & ~banned for own in self.own if own & named)
+        narrowest = min(choices, key=int.bit_count)
+        return any(self._completes(mask | 1 << b, live) for b in bits_of(narrowest))
+
+    def _pressing(self, live: list[int], mask: int) -> tuple[list[int], int]:
+        """Leave out the constraints that an open factor escapes by a value which none names.
+
+        What is left, and the open values that it names.
+        """
+        while True:
+            named = 0
+            for void in live:
+                named |= void & ~mask
+            calm = sum(own for own in self.own if own & named and own & ~named)
+            if not calm:
+                return live, named
+            live = [void for void in live if not void & ~mask & calm]
+
+    def tuples(self, reach: Reach) -> Iterator[int]:
+        """Every combination of `t` values of the factors, as masks, in a fixed order."""
+        for factors in combinations(reach.factors, reach.t):
+            for values in product(*(range(self.sizes[f]) for f in factors)):
+                yield sum(self.bit(f, v) for f, v in zip(factors, values, strict=True))
+
+    def bound_on_rows(self, reaches: Sequence[Reach]) -> int:
+        """No array has fewer rows: the most possible tuples that one choice of t factors has."""
+        return max(
+            sum(map(self.possible, self.tuples(Reach(part, reach.t))))
+            for reach in reaches
+            for part in combinations(reach.factors, reach.t)
+        )
+
+
+def minimal(voids: Sequence[int]) -> tuple[int, ...]:
+    """The constraints that no smaller one implies, smallest first."""
+    kept: list[int] = []
+    for void in sorted(set(voids), key=lambda v: (v.bit_count(), v)):
+        if not any(small & ~void == 0 for small in kept):
+            kept.append(void)
+    return tuple(kept)
+
+
+def bits_of(mask: int) -> Iterator[int]:
+    """Positions of the set bits, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low

@@ -1,0 +1,213 @@
+"""The axes along which scenarios vary, and the combinations that make no sense: YAML → Axes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from safegen.config.fields import Frozen, Slug, Text
+from safegen.core import resources, yaml_source
+from safegen.core.errors import ConfigError
+from safegen.core.yaml_source import did_you_mean
+from safegen.coverage.covering_array import Group, Model, Row, Void
+
+Level = Literal["leaf", "set", "scenario", "prompt"]
+DEFAULT_AXES = (
+    "task",
+    "skill",
+    "role",
+    "role_basis",
+    "tone",
+    "surface_form",
+    "requested_detail",
+    "profile",
+)
+"""What an author varies unless told otherwise; intents vary within every set anyway."""
+BRANCHING = ("tier", "evidence", "profile", "requested_detail", "role_basis")
+"""Axes on which an expectation turns: covered in triples as far as they are varied."""
+STRENGTH = 3
+"""Of the group of branching axes."""
+
+
+def _value_id(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
+        raise ValueError("must be letters, digits, `-` and `_`")
+    return value
+
+
+def _several(value: object) -> object:
+    """One value is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+ValueId = Annotated[str, AfterValidator(_value_id), Field(max_length=80)]
+
+
+class Axis(Frozen):
+    """One way in which scenarios differ."""
+
+    id: Slug
+    name: Text
+    definition: Text
+    source: Text
+    """Where the field has the term from."""
+    level: Level
+    """What is fixed along the axis: the leaf, the set, the scenario around the words, or one prompt."""
+    values: dict[ValueId, Text] = Field(min_length=1)
+    """Value → definition, in the order in which they are shown."""
+    default: ValueId | None = None
+    """What holds where nothing is said."""
+
+    @model_validator(mode="after")
+    def _default_is_a_value(self) -> Self:
+        if self.default is not None and self.default not in self.values:
+            hint = did_you_mean(self.default, list(self.values))
+            raise ValueError(f"default `{self.default}` is not a value of `{self.id}`{hint}")
+        return self
+
+
+class VoidRule(Frozen):
+    """A combination of values that makes no sense; a list stands for any of its values."""
+
+    when: dict[
+        Slug,
+        Annotated[
+            tuple[ValueId, ...],
+            BeforeValidator(_several, json_schema_input_type=str | tuple[ValueId, ...]),
+            Field(min_length=1),
+        ],
+    ] = Field(min_length=2)
+    why: Text
+
+    def broken_by(self, row: Row) -> bool:
+        """Whether a row holds the combination."""
+        return all(row.get(name) in values for name, values in self.when.items())
+
+
+class Axes(Frozen):
+    """What an axes file holds."""
+
+    axes: tuple[Axis, ...] = Field(min_length=1)
+    void: tuple[VoidRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_fit_together(self) -> Self:
+        names = [axis.id for axis in self.axes]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"axis `{name}` stands twice; keep one")
+        for rule in self.void:
+            for name, values in rule.when.items():
+                try:
+                    for value in values:
+                        self.value(name, value)
+                except ConfigError as e:
+                    raise ValueError(f"void, `{rule.why}`: {e}") from e
+        return self
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Axis]:
+        """Axes by id, in the order of the file."""
+        return {axis.id: axis for axis in self.axes}
+
+    @cached_property
+    def of_profile(self) -> Mapping[str, tuple[VoidRule, ...]]:
+        """The combinations that a deployment profile is part of."""
+        named = {value for rule in self.void for value in rule.when.get("profile", ())}
+        return {
+            name: tuple(rule for rule in self.void if name in rule.when.get("profile", ()))
+            for name in named
+        }
+
+    def axis(self, name: str) -> Axis:
+        """The axis of a name.
+
+        Raises:
+            ConfigError: with the nearest known name.
+        """
+        if name not in self.by_id:
+            raise ConfigError(f"no axis `{name[:60]}`{did_you_mean(name, list(self.by_id))}")
+        return self.by_id[name]
+
+    def value(self, name: str, value: str) -> str:
+        """The value itself, if its axis has it.
+
+        Raises:
+            ConfigError: an unknown axis or value, with the nearest known one.
+        """
+        known = self.axis(name).values
+        if value not in known:
+            raise ConfigError(
+                f"`{name}` has no value `{value[:60]}`{did_you_mean(value, list(known))}"
+            )
+        return value
+
+    def voids(self, names: Sequence[str]) -> list[Void]:
+        """The constraints that speak of these axes alone."""
+        return [Void(r.when, r.why) for r in self.void if set(r.when) <= set(names)]
+
+    def broken(self, row: Row) -> list[VoidRule]:
+        """The combinations without sense that a row holds, whole or in part."""
+        return [rule for rule in self.void if rule.broken_by(row)]
+
+    def model(
+        self,
+        names: Sequence[str] = DEFAULT_AXES,
+        *,
+        values: Mapping[str, Sequence[str]] | None = None,
+        groups: Sequence[Group] | None = None,
+        seeds: Sequence[Row] = (),
+        weights: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Model:
+        """What an array over these axes is to cover: pairs, and triples where the policy branches.
+
+        Args:
+            names: the axes to vary.
+            values: for some of them, the values to vary over; default all.
+            groups: groups of a higher strength; default the branching axes among `names`, by three.
+            seeds: rows that must be there, whole or in part.
+            weights: preferred values by axis.
+
+        Raises:
+            ConfigError: an unknown axis or value.
+        """
+        chosen = {name: tuple(self.axis(name).values) for name in names}
+        for name, some in (values or {}).items():
+            if name not in chosen:
+                raise ConfigError(
+                    f"`{name}` is not among the axes to vary{did_you_mean(name, names)}"
+                )
+            chosen[name] = tuple(self.value(name, value) for value in some)
+        if groups is None:
+            branching = tuple(name for name in names if name in BRANCHING)
+            groups = [Group(branching, STRENGTH)] if len(branching) >= STRENGTH else []
+        return Model(
+            chosen,
+            groups=tuple(groups),
+            void=tuple(_within(self.voids(names), chosen)),
+            seeds=tuple(seeds),
+            weights=weights or {},
+        )
+
+
+def _within(voids: Sequence[Void], chosen: Mapping[str, Sequence[str]]) -> list[Void]:
+    """The constraints as far as they speak of values that are varied."""
+    cut = [
+        Void({f: [v for v in vs if v in chosen[f]] for f, vs in void.when.items()}, void.why)
+        for void in voids
+    ]
+    return [void for void in cut if all(void.when.values())]
+
+
+def load(name: str = "axes") -> Axes:
+    """Load axes by name or path; a file in the working folder's `taxonomies/` comes first.
+
+    Raises:
+        AssetNotFound: no such file.
+        ConfigError: the file does not fit.
+    """
+    return yaml_source.load(resources.find("axes", name), Axes)

@@ -1,0 +1,235 @@
+"""From the records of a run to a dataset: what stays, split, views, card, manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safegen.config.recipe import Recipe
+from safegen.core import plugins, resources
+from safegen.core.errors import ConfigError, DatasetInvalid
+from safegen.dataset import layout
+from safegen.dataset.card import card
+from safegen.dataset.curate import curated
+from safegen.dataset.curation.split import SPLITS, split_of
+from safegen.dataset.figures import Figures, Yardsticks
+from safegen.dataset.layout import FileEntry, RowWriter
+from safegen.dataset.manifest import Facts, Yield, compose, same, taxonomy_names
+from safegen.dataset.target import TargetReport
+from safegen.dataset.view import ScenarioGroup, View
+from safegen.policy.spec import Policy, Source
+from safegen.store import parquet
+from safegen.store.run_folder import RunFolder, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build made. Prompts are counted as scenarios: planned = prompts + excluded."""
+
+    output: Path
+    rows: Mapping[str, Mapping[str, int]]
+    """Rows by view and split; an empty view has no splits."""
+    planned: int
+    """Scenarios of the plan."""
+    answered: int
+    """Scenarios with a draft that has an answer."""
+    accepted: int
+    """Scenarios with an accepted draft."""
+    prompts: int
+    """Scenarios in the dataset."""
+    drafts: int
+    drafts_accepted: int
+    excluded: Mapping[str, int]
+    """Scenarios that are not in the dataset, by reason."""
+    by_domain_mode: Mapping[str, Mapping[str, int]]
+    """Scenarios in the dataset by domain and expected mode."""
+    by_domain: Mapping[str, Yield]
+    by_mode: Mapping[str, Yield]
+    rejected: Mapping[str, int]
+    """Drafts that were not accepted, by reason."""
+    by_grade: Mapping[str, int]
+    """Scenarios in the dataset by grade."""
+    target: TargetReport | None
+    """How far the recipe's target is met; None without one."""
+    telling: str | None
+    """What words give away of authored prompts, in a sentence, where it is too much and could not be left out."""
+    changed: bool
+    """Whether any file differs from what was there before."""
+
+
+def build(
+    run: RunFolder,
+    recipe: Recipe,
+    *,
+    taxonomy_version: str,
+    policies: Sequence[Policy],
+    fingerprints: Mapping[str, Mapping[str, str]],
+    trusted: Sequence[str] = (),
+    given: Yardsticks | None = None,
+) -> BuildReport:
+    """Cut the dataset from the finished shards of a run and put it in the output folder.
+
+    Args:
+        run: the run folder; only `.gitignore` is written there.
+        recipe: decides views, split shares, name and version.
+        taxonomy_version: the version, or `name@version`.
+        policies: the specs that the records were made under.
+        fingerprints: SHA-256 of each asset used, by kind and name, for the manifest.
+        trusted: modules that views may be imported from.
+        given: what figures beyond counts are computed with.
+
+    Raises:
+        ConfigError: a view that cannot be made, or stands twice.
+        DatasetInvalid: no finished shard, a prompt with two expectations, an unknown policy.
+        StoreDamaged: a shard that cannot be read.
+        DiskFailed: the disk is full, read-only or gone.
+    """
+    views = _views(recipe, trusted)
+    if not run.finished():
+        raise DatasetInvalid(f"`{run.root}` has no finished shard; run `safegen generate` first")
+    facts, figures = Facts(), Figures(given or Yardsticks())
+    with layout.staging(run.output) as staged:
+        groups = curated(run, facts, figures)
+        files = _write_rows(groups, recipe, views=views, facts=facts, staged=staged)
+        files |= _write_policies(staged, _used(policies, facts))
+        taxonomy = taxonomy_names(facts, recipe, taxonomy_version)
+        told = {name: view.leaves_out for name, view in views.items() if view.leaves_out}
+        text = card(facts, figures, recipe=recipe, taxonomy=taxonomy, leaves_out=told)
+        parquet.write_text(staged / "README.md", text)
+        parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
+        files |= {name: layout.entry(staged / name) for name in ("README.md", ".gitattributes")}
+        manifest = compose(
+            facts,
+            figures,
+            run=run,
+            recipe=recipe,
+            taxonomy=taxonomy,
+            fingerprints=fingerprints,
+            views=views,
+            files=files,
+        )
+        changed = not (layout.holds(run.output, files) and same(run.output, manifest))
+        if changed:
+            _keep_what_has_rows(run, facts)
+            write_json(staged / layout.MANIFEST, manifest)
+            layout.swap(staged, run.output)
+    layout.ignore_run(run.root)
+    return _report(run, facts, figures, changed=changed)
+
+
+def _keep_what_has_rows(run: RunFolder, facts: Facts) -> None:
+    """Let no dataset without a row take the place of one that has some.
+
+    Raises:
+        DatasetInvalid: it would.
+    """
+    rows = (run.output / "data").rglob("*.parquet")
+    if not facts.prompts and any(True for _ in rows):
+        raise DatasetInvalid(
+            f"no draft was accepted, so the dataset in `{run.output}` is kept as it was; see"
+            " `safegen show` and `safegen status`, or choose another `--output`"
+        )
+
+
+def _views(recipe: Recipe, trusted: Sequence[str]) -> dict[str, View]:
+    views: dict[str, View] = {}
+    for ref in recipe.views:
+        view: View = plugins.make("views", ref.use, ref.params, trusted=trusted)
+        if not resources.is_bare(view.name):
+            raise ConfigError(f"view `{view.name}` cannot name a folder; use letters, digits, `_`")
+        if view.name in views:
+            raise ConfigError(f"view `{view.name}` stands twice; keep one")
+        views[view.name] = view
+    return views
+
+
+def _write_rows(
+    groups: Iterable[ScenarioGroup],
+    recipe: Recipe,
+    *,
+    views: Mapping[str, View],
+    facts: Facts,
+    staged: Path,
+) -> dict[str, FileEntry]:
+    """Stream what stays into the views' files."""
+    writers = {
+        (name, split): RowWriter(staged, view, split=split, version=recipe.version)
+        for name, view in views.items()
+        for split in SPLITS
+    }
+    for group in groups:
+        if group.selected is not None:
+            split = split_of(group.selected.scenario.goal_id, test=recipe.split.test)
+            for name, view in views.items():
+                rows = view.rows(group)
+                writers[name, split].add(rows)
+                facts.without_row[name] += not rows
+    files: dict[str, FileEntry] = {}
+    for (name, split), writer in writers.items():
+        writer.flush()
+        files |= writer.files
+        splits = facts.rows.setdefault(name, {})
+        if writer.rows:
+            splits[split] = writer.rows
+    return files
+
+
+def _used(policies: Sequence[Policy], facts: Facts) -> list[Policy]:
+    """The specs that the rows name.
+
+    Raises:
+        DatasetInvalid: a row was made under a spec that is not among them.
+    """
+    known = {policy.policy_id: policy for policy in policies}
+    for name in sorted(facts.policies):
+        if name not in known:
+            raise DatasetInvalid(
+                f"rows were made under policy `{name}`, and the specs at hand are"
+                f" {', '.join(f'`{k}`' for k in sorted(known)) or 'none'};"
+                " restore that spec, or generate anew"
+            )
+    return [known[name] for name in sorted(facts.policies)]
+
+
+def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileEntry]:
+    """Copy the spec files byte by byte, inherited ones too."""
+    files: dict[str, FileEntry] = {}
+    for source in (source for policy in policies for source in policy.chain):
+        name = f"policies/{source.spec.policy}.yaml"
+        if name not in files:
+            target = staged / name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(source.path.read_bytes() if source.at_hand else _written(source))
+            files[name] = layout.entry(target)
+    return files
+
+
+def _written(source: Source) -> bytes:
+    """A spec whose file is gone, as a file."""
+    import yaml
+
+    spec = source.spec.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True).encode()
+
+
+def _report(run: RunFolder, facts: Facts, figures: Figures, *, changed: bool) -> BuildReport:
+    return BuildReport(
+        output=run.output,
+        rows=facts.rows,
+        planned=facts.planned,
+        answered=facts.answered,
+        accepted=facts.accepted,
+        prompts=facts.prompts,
+        drafts=facts.drafts,
+        drafts_accepted=facts.drafts_accepted,
+        excluded=dict(sorted(facts.excluded.items())),
+        by_domain_mode=facts.by_domain_mode(),
+        by_domain=facts.yields("domain"),
+        by_mode=facts.yields("mode"),
+        rejected=dict(sorted(facts.rejected.items())),
+        by_grade=dict(sorted(facts.grades.items())),
+        target=figures.target,
+        telling=figures.telling,
+        changed=changed,
+    )

@@ -1,0 +1,326 @@
+"""What a run covers: the ledger of its cells, and a certificate of its combinations before and after filtering.
+
+Plans and records are read in batches and by column; what stays in memory is a number for each
+scenario and each distinct row of axis values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+from safegen.core.errors import StoreDamaged
+from safegen.core.types import Planned, Record
+from safegen.coverage import axes as axes_file, ledger
+from safegen.coverage.axes import BRANCHING, Axes
+from safegen.coverage.certificate import Certificate, certificate
+from safegen.coverage.covering_array import Model, Void
+from safegen.coverage.ledger import Facts, Ledger, attribute_row, facts
+from safegen.store import parquet, plan
+from safegen.store.run_folder import RunFolder
+
+CHOSEN = ("harm", "intent", "profile", "language")
+"""Reported over the values that the plan holds: the recipe chose them."""
+WHOLE = ("task", "evidence", "requested_detail")
+"""Reported over every value of the axes file."""
+AXES = (*CHOSEN, *WHOLE, "domain", "mode")
+"""What a cell of the ledger may be made of."""
+STORED = (*AXES, "contrast", "paraphrase")
+"""Axes that plans and drafts have a column for; what stands in a prompt of others is an attribute."""
+UNTOLD = "untold"
+"""The value of an axis of which neither the prompt nor the plan says anything."""
+LISTED = 20
+"""Missing combinations that a manifest names."""
+_ROW = (*CHOSEN, *WHOLE, "attributes")
+
+
+def counted(
+    folder: RunFolder,
+    plans: plan.Plans,
+    *,
+    per: Sequence[str],
+    rounds: int | None = None,
+    told: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    kept: Container[str] | None = None,
+) -> Ledger:
+    """The ledger over some axes, of all that was planned and of the drafts of the first rounds.
+
+    Args:
+        folder: the run.
+        plans: its plans.
+        per: what makes a cell: some of `STORED`, or any other axis.
+        rounds: how many rounds' drafts count; default all.
+        told: the values of those of them that have no column, as `axis_values` tells them.
+        kept: ids of the scenarios that the dataset holds; default all that are accepted.
+    """
+    last = plans.rounds if rounds is None else rounds
+    shards = [n for n in folder.finished() if n >= plans.shards or plans.round_of(n) < last]
+    stored = [name for name in per if name in STORED]
+    others = [name for name in per if name not in STORED]
+    columns = ["scenario_id", *stored]
+    planned = planned_rows(plans, columns)
+    drafts = draft_rows(folder, [*columns, "outcome", "accepted"], shards)
+    rows = _with(planned, others, told), _with(drafts, others, told)
+    return ledger.ledger(*rows, axes=per, kept=kept)
+
+
+def axis_values(
+    plans: plan.Plans, axes: Sequence[str], by_leaf: Mapping[str, Mapping[str, str]]
+) -> dict[str, tuple[str, ...]]:
+    """The values of axes that have no column, by scenario: the leaf's, what an author is asked for, what stands in the prompt."""
+    found: dict[str, tuple[str, ...]] = {}
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for row in planned_rows(plans, ["scenario_id", "harm", "attributes", "brief"]):
+        known = {**attribute_row(row), **briefed(row["brief"])}
+        known |= {n: of[row["harm"]] for n, of in by_leaf.items() if row["harm"] in of}
+        values = tuple(known.get(name, UNTOLD) for name in axes)
+        found[row["scenario_id"]] = same.setdefault(values, values)
+    return found
+
+
+# Any: as of the rows of plans and drafts.
+def _with(
+    rows: Iterable[dict[str, Any]], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
+) -> Iterator[dict[str, Any]]:
+    return (completed(row, axes, told) for row in rows)
+
+
+def completed(
+    row: Mapping[str, Any], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """A row with the values of axes that have no column, as `axis_values` tells them, and a word for what is no probe."""
+    values = told.get(row["scenario_id"], (UNTOLD,) * len(axes)) if axes else ()
+    known = {"contrast": "none"} if row.get("contrast", "") is None else {}
+    return {**row, **known, **dict(zip(axes, values, strict=True))}
+
+
+def planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of every planned scenario, of all rounds.
+
+    Raises:
+        StoreDamaged: a plan that cannot be read, or of another safegen.
+    """
+    for path in plans.paths:
+        yield from _rows(path, columns, remedy="start over with `--replan`")
+
+
+def draft_rows(
+    folder: RunFolder, columns: Sequence[str], shards: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    """Some columns of every draft of some shards.
+
+    Raises:
+        StoreDamaged: a shard that cannot be read, or of another safegen.
+    """
+    for shard in shards:
+        remedy = "delete it and run the same command again"
+        yield from _rows(folder.records(shard), columns, remedy=remedy)
+
+
+def _rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[dict[str, Any]]:
+    names = list(dict.fromkeys(columns))
+    for batch in parquet.batches(path, names):
+        if batch and len(batch[0]) < len(names):
+            raise StoreDamaged(f"`{path}` has other columns than this safegen writes; {remedy}")
+        yield from batch
+
+
+@dataclass(slots=True)
+class Shapes:
+    """Distinct rows of axis values that are written or confirmed, with how often each came."""
+
+    counts: Counter[tuple[tuple[str, str], ...]] = field(
+        default_factory=Counter[tuple[tuple[str, str], ...]]
+    )
+    varied: dict[str, None] = field(default_factory=dict[str, None])
+    """Further axes that an author was asked to vary."""
+    _pairs: dict[tuple[str, str], tuple[str, str]] = field(
+        default_factory=dict[tuple[str, str], tuple[str, str]]
+    )
+
+    def add(self, row: Facts, *, asked: Mapping[str, str] | None = None) -> None:
+        """Count a row; `asked` is what an author is told to write, for a plan."""
+        self.varied |= dict.fromkeys(asked or ())
+        known = {**(asked or {}), **attribute_row(row), "harm": str(row["harm"])}
+        self.counts[tuple(self._pairs.setdefault(p, p) for p in sorted(known.items()))] += 1
+
+    def plan(self, item: Planned) -> None:
+        """Count a planned scenario."""
+        self.add(facts(item), asked=briefed(item.brief))
+
+    def keep(self, record: Record) -> None:
+        """Count a scenario that stays."""
+        self.add(facts(record))
+
+    def values(self, axis: str) -> list[str]:
+        """The values of an axis, sorted."""
+        return sorted({value for shape in self.counts for name, value in shape if name == axis})
+
+    def rows(self, tiers: Mapping[str, str]) -> Iterator[dict[str, str]]:
+        """Every row as often as it came, with its leaf's tier where that is known."""
+        for shape in self.counts.elements():
+            row = dict(shape)
+            yield row | ({"tier": tiers[row["harm"]]} if row["harm"] in tiers else {})
+
+
+@lru_cache(maxsize=8)
+def briefed(brief: str | None) -> Mapping[str, str]:
+    """The axis values that a planned set's brief asks its author for; equal briefs follow one another."""
+    if brief is None:
+        return {}
+    told = cast(dict[str, dict[str, list[list[str]]]], json.loads(brief))
+    asked = told["brief"]["row"] if "brief" in told else []  # a turn of a conversation has no row
+    return {axis: value for axis, value, *_ in asked}
+
+
+def planned_shapes(plans: plan.Plans) -> Shapes:
+    """The shapes of all rounds' plans; further candidates of a prompt count once."""
+    shapes = Shapes()
+    for row in planned_rows(plans, [*_ROW, "brief", "first"]):
+        if not row["first"]:
+            shapes.add(row, asked=briefed(row["brief"]))
+    return shapes
+
+
+def kept_shapes(folder: RunFolder, kept: Container[str]) -> Shapes:
+    """The shapes of the scenarios that the dataset holds."""
+    shapes, seen = Shapes(), set[str]()
+    columns = ["scenario_id", *_ROW, "outcome", "accepted"]
+    for row in draft_rows(folder, columns, folder.finished()):
+        id_ = row["scenario_id"]
+        if row["outcome"] == "ok" and row["accepted"] and id_ in kept and id_ not in seen:
+            seen.add(id_)
+            shapes.add(row)
+    return shapes
+
+
+def reported(
+    shapes: Shapes,
+    tiers: Mapping[str, str],
+    *,
+    axes: Axes | None = None,
+    cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Model | None:
+    """What a plan is to cover: pairs of the axes with two values or more, triples where the policy branches.
+
+    Args:
+        shapes: of the plan.
+        tiers: policy tier by leaf; without one, tiers are not reported.
+        axes: default the axes file.
+        cut: axes of which the plan takes some values alone.
+        barred: profiles under which a leaf is never asked, by leaf.
+
+    Returns:
+        None where nothing is planned, or fewer than two axes vary.
+    """
+    if not shapes.counts:
+        return None
+    axes = axes or axes_file.load()
+    harms = shapes.values("harm")
+    values = {
+        name: [v for v in shapes.values(name) if name not in cut or v in cut[name]]
+        for name in CHOSEN[1:]
+    }
+    values["tier"] = list(dict.fromkeys(sorted(tiers[h] for h in harms if h in tiers)))
+    for name in (*WHOLE, *shapes.varied):
+        every = list(axes.by_id[name].values) if name in axes.by_id else []
+        some = {*cut[name], *shapes.values(name)} if name in cut else set(every)
+        values.setdefault(name, [value for value in every if value in some])
+    known = {
+        name: [v for v in axes.by_id[name].values if v in found]
+        for name, found in values.items()
+        if name in axes.by_id
+    }
+    known = {name: found for name, found in known.items() if len(found) > 1}
+    model = axes.model(list(known), values=known)
+    factors = ({"harm": harms} if len(harms) > 1 else {}) | dict(model.factors)
+    if len(factors) < 2:
+        return None
+    void = list(model.void)
+    if {"harm", "tier"} <= set(factors):
+        void += _tier_voids(harms, tiers)
+    if {"harm", "profile"} <= set(factors):
+        void += _profile_voids({h: barred[h] for h in harms if h in barred}, factors["profile"])
+    return replace(model, factors=factors, void=tuple(void))
+
+
+def _profile_voids(barred: Mapping[str, Sequence[str]], varied: Sequence[str]) -> Iterator[Void]:
+    for harm, profiles in barred.items():
+        if some := [p for p in profiles if p in varied]:
+            yield Void({"harm": [harm], "profile": some}, "the leaf is never asked there")
+
+
+def _tier_voids(harms: Sequence[str], tiers: Mapping[str, str]) -> Iterator[Void]:
+    for tier in sorted({tiers[h] for h in harms if h in tiers}):
+        others = [h for h in harms if tiers.get(h) != tier]
+        if others:
+            yield Void({"tier": [tier], "harm": others}, "a leaf has one tier")
+
+
+class Certificates(NamedTuple):
+    """What the plan covers, and what is left after filtering, of one model."""
+
+    axes: tuple[str, ...]
+    triples: tuple[str, ...]
+    """Axes that are covered in triples."""
+    before: Certificate
+    after: Certificate
+
+
+def certificates(
+    before: Shapes,
+    after: Shapes,
+    tiers: Mapping[str, str],
+    *,
+    axes: Axes | None = None,
+    cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Certificates | None:
+    """Both certificates; None where fewer than two axes vary."""
+    model = reported(before, tiers, axes=axes, cut=cut, barred=barred)
+    if model is None:
+        return None
+    triples = tuple(name for group in model.groups for name in group.factors if name in BRANCHING)
+    told = [certificate(model, shapes.rows(tiers)) for shapes in (before, after)]
+    return Certificates(tuple(model.factors), triples, told[0], told[1])
+
+
+def compared(found: Certificates) -> Iterator[tuple[str, int, int]]:
+    """The steps of a certificate with its figures before and after filtering."""
+    before, after = found.before.counts, found.after.counts
+    yield "combinations", before.total, after.total
+    yield "without sense (void)", before.void, after.void
+    yield "covered", before.covered, after.covered
+    yield "missing", before.missing, after.missing
+
+
+def certificates_json(found: Certificates, *, listed: int = LISTED) -> dict[str, object]:
+    """Certificates for machines."""
+    return {
+        "axes": list(found.axes),
+        "pairs_of": list(found.axes),
+        "triples_of": list(found.triples),
+        "before": certificate_json(found.before, listed=listed),
+        "after": certificate_json(found.after, listed=listed),
+    }
+
+
+def certificate_json(found: Certificate, *, listed: int = LISTED) -> dict[str, object]:
+    """One certificate for machines."""
+    counts = found.counts
+    return {
+        "rows": found.rows,
+        "rows_that_break_a_constraint": found.breaking,
+        "total": counts.total,
+        "void": counts.void,
+        "covered": counts.covered,
+        "missing": counts.missing,
+        "first_missing": [dict(row) for row in found.missing[:listed]],
+    }

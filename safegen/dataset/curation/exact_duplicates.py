@@ -1,0 +1,81 @@
+"""Exact duplicates after normalisation, and prompts that are expected to be answered in two ways.
+
+Only 64-bit digests are held for the corpus. At a million texts the chance that two different ones
+share a digest is below 3e-8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+from safegen.core.hashing import canonical
+from safegen.core.types import Expectation, Message
+
+Duplicate = Literal["duplicate_prompt", "duplicate_response"]
+
+
+def normalised(text: str) -> str:
+    """Fold what readers do not tell apart: NFKC, case, runs of white space."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split())
+
+
+def key(value: object) -> int:
+    """Digest a JSON value to 64 bits."""
+    return int.from_bytes(hashlib.blake2b(canonical(value), digest_size=8).digest(), "big")
+
+
+def exact(messages: Sequence[Message]) -> list[list[str]]:
+    """Reduce messages to what makes them equal: roles and contents, in order."""
+    return [[m["role"], m["content"]] for m in messages]
+
+
+class Duplicates:
+    """Prompts and responses kept so far; the first in canonical order stays.
+
+    One prompt may have one answer under several deployment profiles; otherwise an answer that
+    stands twice is a duplicate.
+    """
+
+    def __init__(self) -> None:
+        self._prompts: set[int] = set()
+        self._responses: dict[int, int] = {}
+
+    def check(self, messages: Sequence[Message], response: str) -> Duplicate | None:
+        """Name what an earlier row already has, or keep the row and return None."""
+        turns = [[m["role"], normalised(m["content"])] for m in messages]
+        prompt = key(turns)
+        if prompt in self._prompts:
+            return "duplicate_prompt"
+        asked = key([turn for turn in turns if turn[0] != "system"])
+        answer = key(normalised(response))
+        if self._responses.setdefault(answer, asked) != asked:
+            return "duplicate_response"
+        self._prompts.add(prompt)
+        return None
+
+
+class Expectations:
+    """What is expected of each prompt seen so far."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[object, ...], int] = {}
+        self._seen: dict[int, int] = {}
+
+    def contradicts(self, messages: Sequence[Message], expectation: Expectation) -> bool:
+        """Tell whether equal messages came before with another expectation; remember these."""
+        kind = self._kinds.setdefault(decided(expectation), len(self._kinds))
+        return self._seen.setdefault(key(exact(messages)), kind) != kind
+
+
+def decided(expectation: Expectation) -> tuple[object, ...]:
+    """Reduce an expectation to what a student would have to learn."""
+    return (
+        expectation.mode,
+        expectation.ceiling,
+        expectation.floor,
+        tuple(sorted(expectation.required)),
+    )

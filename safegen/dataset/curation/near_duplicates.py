@@ -1,0 +1,273 @@
+"""Near copies over all prompts of a corpus: MinHash, banded buckets, and an exact check of each hit.
+
+Texts stream through; what stays of each is its digests, some 700 bytes for a prompt of 30 words.
+Hashes are our own, so that the same texts give the same answer on every machine and version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from safegen.core import text_forms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
+    Places = NDArray[np.int64]
+
+PERMUTATIONS = 128
+"""Hash functions of a signature."""
+SHINGLE = 3
+"""Words of a run."""
+THRESHOLD = 0.6
+"""Jaccard similarity from which two prompts are near copies."""
+MISS = 1e-4
+"""Highest chance that a pair at the threshold never meets in a bucket."""
+CHUNK = 512
+"""Texts hashed at once."""
+
+
+class Text(NamedTuple):
+    """A prompt of a corpus, in canonical order. Texts of one group are not compared."""
+
+    id: str
+    text: str
+    group: str = ""
+    """The set, whose own gate compares its prompts; empty for a text on its own."""
+
+
+class NearCopy(NamedTuple):
+    """A prompt that nearly repeats an earlier one that stays."""
+
+    id: str
+    of: str
+    similarity: float
+    """Jaccard similarity over runs of words, exact."""
+
+
+def near_copies(
+    texts: Iterable[Text], *, threshold: float = THRESHOLD, shingle: int = SHINGLE
+) -> list[NearCopy]:
+    """Find the texts that nearly repeat an earlier text that stays; the first stays.
+
+    Jaccard similarity over runs of words, folded as `text_forms.words` does. Candidates share a band of
+    their MinHash signatures of 128 permutations (Broder 1997), which finds a pair at the threshold
+    but for a chance of about one in ten thousand; each is then compared exactly, so nothing is found in error.
+
+    Args:
+        texts: in canonical order, read once. A text of fewer words than `shingle` repeats only its
+            equals, a text without words nothing.
+        threshold: similarity above 0, at most 1.
+        shingle: words of a run.
+
+    Raises:
+        ValueError: the threshold is out of range.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"`threshold` is {threshold}; it must be above 0 and at most 1")
+    rows = band_rows(threshold)
+    ids: list[str] = []
+    groups: list[str] = []
+    flat: list[Hashes] = []
+    sizes: list[int] = []
+    bands: list[NDArray[np.uint32]] = []
+    marks: list[NDArray[np.uint8]] = []
+    for chunk in _chunks(texts):
+        runs = [_runs(text_forms.words(t.text), shingle) for t in chunk]
+        ids += [t.id for t in chunk]
+        groups += [t.group for t in chunk]
+        sizes += [len(r) for r in runs]
+        flat += runs
+        signed = signatures(runs)
+        bands.append(_bands(signed, rows))
+        marks.append(_marks(signed))
+    corpus = _corpus(groups, flat, sizes, marks)
+    del flat
+    return [
+        NearCopy(ids[one], ids[of], alike)
+        for one, of, alike in _greedy(corpus, _shared(bands), threshold)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Corpus:
+    groups: list[str]
+    runs: Hashes
+    """The sorted runs of all texts, one text after the other."""
+    starts: Places
+    """Where each text's runs begin, and the end of the last."""
+    marks: NDArray[np.uint8]
+    """A byte of each of a text's signatures, to leave unlike pairs out before they are compared."""
+
+
+def band_rows(threshold: float) -> int:
+    """Rows of a band: the most that keep the chance of missing a pair at the threshold small."""
+    fitting = [
+        rows
+        for rows in range(1, PERMUTATIONS + 1)
+        if (1 - threshold**rows) ** (PERMUTATIONS // rows) <= MISS
+    ]
+    return max(fitting, default=1)
+
+
+def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    left = iter(texts)
+    while chunk := list(islice(left, CHUNK)):
+        yield chunk
+
+
+@lru_cache(maxsize=200_000)
+def _word(word: str) -> int:
+    data = word.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+@lru_cache(maxsize=1)
+def _constants() -> tuple[list[int], list[int]]:
+    """An odd factor and a summand for each permutation."""
+    drawn = [_word(f"{kind} {i}") for kind in ("factor", "summand") for i in range(PERMUTATIONS)]
+    return [d | 1 for d in drawn[:PERMUTATIONS]], drawn[PERMUTATIONS:]
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Spread every bit over all (the finaliser of MurmurHash3)."""
+    import numpy as np
+
+    values = values ^ (values >> np.uint64(33))
+    values = values * np.uint64(0xFF51AFD7ED558CCD)
+    values = values ^ (values >> np.uint64(33))
+    values = values * np.uint64(0xC4CEB9FE1A85EC53)
+    return values ^ (values >> np.uint64(33))
+
+
+def _runs(tokens: Sequence[str], size: int) -> Hashes:
+    """Hashes of the runs of a text, sorted, each once."""
+    import numpy as np
+
+    words = np.fromiter(map(_word, tokens), dtype=np.uint64, count=len(tokens))
+    size = min(size, len(words))
+    hashed = np.zeros(len(words) - size + 1 if size else 0, dtype=np.uint64)
+    for place in range(size):
+        hashed = _mixed(hashed + words[place : place + len(hashed)]) if len(hashed) else hashed
+    return np.unique(hashed)
+
+
+def signatures(runs: Sequence[Hashes]) -> Hashes:
+    """MinHash of every permutation (rows) for every text (columns); a text without runs gets any."""
+    import numpy as np
+
+    nothing = np.zeros(1, dtype=np.uint64)
+    flat = np.concatenate([r if len(r) else nothing for r in runs])
+    starts = np.cumsum([0, *(max(len(r), 1) for r in runs[:-1])])
+    lowest = [
+        np.minimum.reduceat(flat * np.uint64(factor) + np.uint64(summand), starts)
+        for factor, summand in zip(*_constants(), strict=True)
+    ]
+    return np.stack(lowest)
+
+
+def _bands(signed: Hashes, rows: int) -> NDArray[np.uint32]:
+    """Bucket of every band (rows) for every text (columns)."""
+    import numpy as np
+
+    count = PERMUTATIONS // rows
+    buckets = np.zeros((count, signed.shape[1]), dtype=np.uint64)
+    for row in range(rows):
+        buckets = _mixed(buckets + signed[row : count * rows : rows])
+    return (buckets >> np.uint64(32)).astype(np.uint32)
+
+
+def _marks(signed: Hashes) -> NDArray[np.uint8]:
+    import numpy as np
+
+    return np.ascontiguousarray((_mixed(signed) & np.uint64(255)).astype(np.uint8).T)
+
+
+def _corpus(
+    groups: list[str], runs: list[Hashes], sizes: list[int], marks: list[NDArray[np.uint8]]
+) -> _Corpus:
+    import numpy as np
+
+    flat = np.concatenate([np.zeros(0, dtype=np.uint64), *runs])
+    table = np.concatenate([np.zeros((0, PERMUTATIONS), dtype=np.uint8), *marks])
+    return _Corpus(groups, flat, np.cumsum([0, *sizes], dtype=np.int64), table)
+
+
+def _shared(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, list[int]]]:
+    """Every text that shares a bucket, in order, with the numbers of its shared buckets."""
+    import numpy as np
+
+    texts: list[Places] = [np.zeros(0, dtype=np.int64)]
+    numbers: list[Places] = [np.zeros(0, dtype=np.int64)]
+    taken = 0
+    for band in range(len(bands[0]) if bands else 0):
+        buckets = np.concatenate([chunk[band] for chunk in bands])
+        _, inverse, counts = np.unique(buckets, return_inverse=True, return_counts=True)
+        places = np.flatnonzero(counts[inverse] > 1)
+        texts.append(places)
+        numbers.append(inverse[places] + taken)
+        taken += len(counts)
+    owner, number = np.concatenate(texts), np.concatenate(numbers)
+    order = np.argsort(owner, kind="stable")
+    owner, number = owner[order], number[order]
+    ends = np.flatnonzero(np.diff(owner, append=-1)) + 1
+    start = 0
+    for end in ends.tolist():
+        yield int(owner[start]), number[start:end].tolist()
+        start = end
+
+
+def _greedy(
+    corpus: _Corpus, shared: Iterable[tuple[int, list[int]]], threshold: float
+) -> Iterator[tuple[int, int, float]]:
+    """Text, earlier text that stays, similarity. Only texts that stay are put into buckets."""
+    buckets: dict[int, list[int]] = {}
+    for text, numbers in shared:
+        if corpus.starts[text] == corpus.starts[text + 1]:
+            continue
+        met = {other for n in numbers for other in buckets.get(n, ())}
+        found = _first(corpus, text, sorted(met), threshold) if met else None
+        if found is not None:
+            yield text, *found
+            continue
+        for number in numbers:
+            buckets.setdefault(number, []).append(text)
+
+
+def _first(
+    corpus: _Corpus, text: int, others: Sequence[int], threshold: float
+) -> tuple[int, float] | None:
+    """The first of the others that is a near copy, compared exactly."""
+    import numpy as np
+
+    group = corpus.groups[text]
+    others = [o for o in others if not group or corpus.groups[o] != group]
+    mine = corpus.runs[corpus.starts[text] : corpus.starts[text + 1]]
+    places = _likely(corpus, text, np.array(others, dtype=np.int64), threshold)
+    sizes = corpus.starts[places + 1] - corpus.starts[places]
+    if not len(places):
+        return None
+    ends = np.cumsum(sizes)
+    offsets = np.repeat(corpus.starts[places] - (ends - sizes), sizes)
+    theirs = corpus.runs[offsets + np.arange(ends[-1])]
+    at = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1)
+    both = np.add.reduceat((mine[at] == theirs).astype(np.int64), ends - sizes)
+    alike = both / (sizes + len(mine) - both)
+    hits: list[int] = np.flatnonzero(alike >= threshold).tolist()
+    return (int(places[hits[0]]), float(alike[hits[0]])) if hits else None
+
+
+def _likely(corpus: _Corpus, text: int, others: Places, threshold: float) -> Places:
+    """Those whose estimated similarity is not four standard errors below the threshold."""
+    import numpy as np
+
+    least = threshold - 4 * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5
+    equal = np.count_nonzero(corpus.marks[others] == corpus.marks[text], axis=1)
+    return others[equal >= least * PERMUTATIONS]

@@ -1,0 +1,111 @@
+"""What of a plan never became a record, and why: one account for every screen that tells of losses.
+
+An item is lost to an outcome (`refused`, `truncated`, …) and may be asked anew. A prompt is dropped by
+a gate, or since an earlier turn has no answer: asking again would be told the same, so it stays out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from safegen.core.types import DropReason, Failure, Outcome, Planned
+from safegen.coverage.ledger import Facts, facts
+from safegen.dataset.curation.select import promise, why_none
+from safegen.store import parquet, plan
+from safegen.store.run_folder import RunFolder
+
+Code = TypeVar("Code", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Counts of what a run lost."""
+
+    failed_requests: Mapping[Outcome, int]
+    """Requests without a usable answer, by outcome; `retry` asks them anew."""
+    dropped: Mapping[DropReason, int]
+    """Prompts that were never drafted, by the gate or reason that took them."""
+
+
+class Lost(NamedTuple):
+    """A planned scenario that has no record."""
+
+    planned: Planned
+    failure: Failure
+
+    @property
+    def reason(self) -> DropReason | Outcome:
+        """The gate or reason that dropped it, else the outcome of its request."""
+        return self.failure.reason or self.failure.outcome
+
+
+def losses(folder: RunFolder) -> Losses:
+    """Count what a run lost."""
+    failed, dropped = Counter[Outcome](), dict[str, DropReason]()
+    for _, failure in folder.read_failures():
+        if failure.reason is not None:
+            dropped.setdefault(failure.scenario_id, failure.reason)
+        elif failure.outcome != "ok":
+            failed[failure.outcome] += 1
+    return Losses(_sorted(failed), _sorted(Counter(dropped.values())))
+
+
+def lost_prompts(folder: RunFolder) -> Iterator[Lost]:
+    """Every planned scenario that has no record, with why, in the order of the plan.
+
+    Raises:
+        StoreDamaged: plan, records or failures cannot be read.
+    """
+    plans = plan.Plans(folder.plans)
+    for shard in folder.finished():
+        why: dict[str, Failure] = {}
+        for failure in folder.shard_failures(shard):
+            why.setdefault(failure.scenario_id, failure)
+        if not why:
+            continue
+        made = {row["scenario_id"] for row in _rows(folder, shard)}
+        for item in plans.read(shard) if shard < plans.shards else ():
+            id_ = item.scenario.scenario_id
+            if id_ in why and id_ not in made:
+                yield Lost(item, why[id_])
+
+
+def unaccepted(folder: RunFolder) -> Iterator[tuple[Facts, str]]:
+    """Every scenario that was worked on and has no accepted draft: what it is, and why in one word.
+
+    One reason a scenario, that of its most promising draft, as the card counts them.
+
+    Raises:
+        StoreDamaged: plan, records or failures cannot be read.
+    """
+    rows = {shard: list(_rows(folder, shard)) for shard in folder.finished()}
+    accepted = {row["scenario_id"] for told in rows.values() for row in told if row["accepted"]}
+    nearest: dict[str, tuple[tuple[bool, float, str], str, Facts]] = {}
+    for shard, told in rows.items():
+        if all(row["scenario_id"] in accepted for row in told):
+            continue
+        for record in folder.read_records(shard):
+            id_ = record.scenario.scenario_id
+            if id_ not in accepted:
+                at = promise(record)
+                if id_ not in nearest or at < nearest[id_][0]:
+                    nearest[id_] = (at, why_none([record]), facts(record))
+    for _, reason, about in nearest.values():
+        yield about, reason
+    for lost in lost_prompts(folder):
+        if lost.planned.scenario.scenario_id not in accepted | nearest.keys():
+            yield facts(lost.planned), lost.reason
+
+
+# Any: as of the rows of Parquet.
+def _rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
+    """Which scenarios have records in a shard, and whether each draft is accepted."""
+    for batch in parquet.batches(folder.records(shard), ["scenario_id", "accepted"]):
+        yield from batch
+
+
+def _sorted(counts: Mapping[Code, int]) -> dict[Code, int]:
+    return dict(sorted(counts.items()))

@@ -1,0 +1,100 @@
+"""How far a run's target is met, in words and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from safegen.config.recipe import Target
+from safegen.coverage import ledger
+from safegen.coverage.ledger import Cell
+
+StopCode = Literal[
+    "no_target",
+    "met",
+    "unfinished",
+    "unavailable",
+    "stalled",
+    "round_limit",
+    "nothing_left",
+    "unknown",
+    "due",
+]
+"""Why no further round was planned; `due` if one is."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """How far a target is met, and why no further round was planned."""
+
+    accepted: int
+    per: tuple[str, ...]
+    cells: int
+    """Cells that the plan reaches."""
+    short: Mapping[Cell, int]
+    """Accepted scenarios that are missing, by cell."""
+    stop_code: StopCode
+    stop_reason: str
+    """The code in words, for people."""
+    hint: str = ""
+    """What leads on where it stopped short."""
+    stalled: frozenset[Cell] = frozenset()
+    """Short cells that are asked no more."""
+    turns: int = 0
+    """Turns of conversations in short cells without an accepted draft; they are not asked again."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Accepted prompts that do not count, since the dataset leaves them out, by reason."""
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        met = self.cells - len(self.short)
+        head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
+        if not self.short:
+            return "; ".join([f"{head}: met in all {self.cells:,} cells", *self._left_out()])
+        told = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.short.values()):,}"
+        return f"{head}: {told} in {len(self.short):,}; {'; '.join(self._why())}"
+
+    def _left_out(self) -> Iterator[str]:
+        if self.left_out:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
+            yield f"accepted ones that the dataset leaves out do not count ({reasons})"
+
+    def _why(self) -> Iterator[str]:
+        yield self.stop_reason
+        yield from self._left_out()
+        if self.stalled and self.stop_code != "stalled":
+            yield f"{len(self.stalled):,} of them gained nothing when last asked"
+        if self.turns:
+            yield f"{self.turns:,} turns of conversations lack an accepted draft and are not asked again"
+        if self.hint:
+            yield self.hint
+
+    def as_json(self) -> dict[str, object]:
+        """For machines."""
+        return {
+            "accepted": self.accepted,
+            "per": list(self.per),
+            "cells": self.cells,
+            "cells_short": len(self.short),
+            "short_by": sum(self.short.values()),
+            "short": [
+                {
+                    "cell": dict(zip(self.per, cell, strict=True)),
+                    "missing": n,
+                    "stalled": cell in self.stalled,
+                }
+                for cell, n in sorted(self.short.items())
+            ],
+            "stop_code": self.stop_code,
+            "stop_reason": self.stop_reason,
+            "hint": self.hint,
+            "turns_not_asked_again": self.turns,
+            "left_out": dict(self.left_out),
+        }
+
+
+def wanted(target: Target) -> ledger.Target:
+    """The recipe's target as the ledger reads it."""
+    return ledger.Target(target.accepted, target.per)

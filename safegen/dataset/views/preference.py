@@ -1,0 +1,139 @@
+"""Preference pairs: the selected draft of a scenario against drafts that answered it worse.
+
+A rejected draft shows a fault of judgement or tone, never a technical one and never unsafe text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from safegen.core import plugins
+from safegen.core.hashing import fraction
+from safegen.core.types import Record
+from safegen.dataset import view
+from safegen.dataset.view import ScenarioGroup, View
+from safegen.store.schema import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from safegen.config.recipe import Recipe
+
+TEXT = (
+    "set_id goal_id scenario_id policy_id harm domain intent mode language profile "
+    "teacher model grade"
+).split()
+PAIR_TEXT = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
+
+
+def why_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str:
+    """Explain why a recipe's drafts made no pair, and what would change that."""
+    named = _one_of(teaching(recipe, trusted=trusted))
+    return always_empty(recipe, trusted=trusted) or (
+        f"no draft beside an accepted one was found wrong by {named} alone"
+    )
+
+
+def always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
+    """Explain why a recipe can make no pair, whatever is drafted; None if it can.
+
+    Args:
+        recipe: the recipe.
+        trusted: modules that validators may be imported from. What a validator of another module
+            finds is not known here, so that it may be what rejects a draft.
+    """
+    if recipe.one_draft:
+        return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
+    finders = teaching(recipe, trusted=trusted)
+    known = {*finders, *(name for name in recipe.required if _is_unknown(name, trusted))}
+    if known.isdisjoint(recipe.required):
+        there = not known.isdisjoint(ref.use for ref in recipe.validators)
+        key = "require" if there else "validators"
+        return f"a rejected draft is one that {_one_of(finders)} found wrong: name one in `{key}`"
+    return None
+
+
+def teaching(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
+    """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
+    own = (r.use for r in recipe.validators if ":" in r.use and not _is_unknown(r.use, trusted))
+    return sorted(
+        name
+        for name in (*plugins.names("validators"), *own)
+        if plugins.validator_traits(name, trusted=trusted).teachable
+    )
+
+
+def _is_unknown(name: str, trusted: Sequence[str]) -> bool:
+    return ":" in name and name.partition(":")[0] not in trusted
+
+
+def _one_of(names: Sequence[str]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+LEAVES_OUT = "no draft answered them worse in a way that a student can learn from"
+
+
+def preference(*, pairs_per_scenario: int = 1) -> View:
+    """Make the view: pairs of a chosen and a rejected answer to one prompt.
+
+    Args:
+        pairs_per_scenario: at most this many pairs of one scenario, at least 1. Which faults stand in
+            them is drawn by digest over the scenarios, so that pairs teach more than the grossest fault.
+
+    Raises:
+        ValueError: fewer than one pair.
+    """
+    if pairs_per_scenario < 1:
+        raise ValueError(f"`pairs_per_scenario` is `{pairs_per_scenario}`; allow at least 1")
+
+    def rows(group: ScenarioGroup) -> list[Row]:
+        return _rows(group, pairs_per_scenario)
+
+    return View("preference", _schema, rows, LEAVES_OUT)
+
+
+def _schema() -> pa.Schema:
+    return view.schema(messages=["prompt", "chosen", "rejected"], text=[*TEXT, *PAIR_TEXT])
+
+
+def _rows(group: ScenarioGroup, pairs: int) -> list[Row]:
+    chosen = group.selected
+    if chosen is None:
+        return []
+    seen = {chosen.draft.response}
+    rows: list[Row] = []
+    for rejected in sorted(group.records, key=lambda r: fraction("pair", r.draft.draft_id)):
+        if len(rows) < pairs and _instructive(rejected) and rejected.draft.response not in seen:
+            seen.add(rejected.draft.response)
+            rows.append(_pair(chosen, rejected))
+    return rows
+
+
+def _instructive(record: Record) -> bool:
+    draft = record.draft
+    faults = [v for v in record.verdicts if v.passed is not True]
+    return (
+        draft.outcome == "ok"
+        and bool(draft.response)
+        and not draft.withheld
+        and not record.accepted
+        and bool(faults)
+        and all(v.teachable for v in faults)
+    )
+
+
+def _pair(chosen: Record, rejected: Record) -> Row:
+    failed = [v.validator for v in rejected.verdicts if v.passed is False]
+    row: Row = {
+        "prompt": view.turns(chosen.scenario.messages),
+        "chosen": view.answer(chosen.draft.response),
+        "rejected": view.answer(rejected.draft.response),
+        "source_id": view.source_id(chosen),
+        "chosen_draft_id": chosen.draft.draft_id,
+        "rejected_draft_id": rejected.draft.draft_id,
+        "rejected_by": ",".join(dict.fromkeys(failed)),
+    }
+    return row | view.metadata(chosen, TEXT)

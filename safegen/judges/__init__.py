@@ -1,0 +1,1 @@
+"""Models that read: blind labels of prompts."""

@@ -1,0 +1,1 @@
+"""Run a recipe: the only package that chains the stages."""

@@ -1,0 +1,64 @@
+"""After an edited policy spec: which rows of a run are drafted again, and the plan as the new spec has it.
+
+Nothing is asked here. The plan gets the new expectations and the shards that hold rows of the edited
+spec are done again; the journal answers for every request that is still the same, so that only rows
+whose instructions or expectation changed cost anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from safegen.core.types import Planned
+from safegen.pipeline.resolve import POLICY, Inputs, SnapshotKey
+from safegen.pipeline.snapshot import policies_of
+from safegen.policy.decide import expect_of
+from safegen.policy.diff import Affected, affected
+from safegen.policy.spec import policy_for
+from safegen.store import plan
+from safegen.store.run_folder import RunFolder
+
+logger = logging.getLogger("safegen")
+
+
+def adopt(folder: RunFolder, inputs: Inputs) -> Affected:
+    """Bring a run under its edited specs: expectations anew, and shards that hold their rows to be done again.
+
+    Shards go first and the plan is rewritten after them, so that a kill in between loses nothing.
+
+    Raises:
+        ConfigError: a planned leaf that no spec covers any more.
+    """
+    plans = plan.Plans(folder.plans)
+    old, harms = policies_of(folder), inputs.tree.harms
+    everything = (item for path in plans.paths for item in plan.every(path))
+    found = affected(everything, old=old, new=inputs.policies, harms=harms)
+    touched = {row.scenario_id for row in found.rows} | set(found.orphans)
+    for shard in range(plans.shards):
+        if any(item.scenario.scenario_id in touched for item in plans.read(shard)):
+            folder.drop_shard(shard)
+    for path in plans.paths:
+        groups = range(plan.size(path)[0])
+        plan.write(path, (list(_anew(plan.read(path, group), inputs)) for group in groups))
+    logger.warning(
+        "a policy was edited: %d prompts to draft again, %d to judge again, %d as they were",
+        len(found.draft),
+        len(found.judge),
+        len(found.relabel),
+    )
+    return found
+
+
+def _anew(planned: Iterable[Planned], inputs: Inputs) -> Iterable[Planned]:
+    for item in planned:
+        scenario = item.scenario
+        harm = inputs.tree.harms[scenario.harm]
+        expectation = expect_of(policy_for(inputs.policies, harm), harm, scenario)
+        yield replace(item, expectation=expectation)
+
+
+def only_policies(differing: Sequence[SnapshotKey]) -> bool:
+    """Whether nothing but policy specs differs from what began a run."""
+    return bool(differing) and all(key.kind == POLICY for key in differing)

@@ -1,0 +1,303 @@
+"""What a recipe would do, before anything is asked: its size, its bounds, its folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from safegen.config.recipe import PluginRef
+from safegen.core.errors import ConfigError
+from safegen.core.types import Planned, Profile
+from safegen.coverage.certificate import Certificate, certificate
+from safegen.coverage.ledger import Cell, facts
+from safegen.dataset.coverage_report import Shapes, reported
+from safegen.pipeline.policy_update import only_policies
+from safegen.pipeline.preflight.warnings import hints, overrides
+from safegen.pipeline.resolve import PLACES, Inputs, make_teacher, roles
+from safegen.pipeline.session import differences, first_round
+from safegen.pipeline.top_up import is_due
+from safegen.policy.compile import instructions
+from safegen.scenarios.context import chosen_harms
+from safegen.scenarios.dialogues import in_dialogue
+from safegen.scenarios.written import goals, left_out, single_turns
+from safegen.store import plan
+from safegen.store.run_folder import RunFolder
+from safegen.teachers import check_key_name
+
+CHARS_PER_TOKEN = 4
+"""Of English under the usual tokenizers; an estimate, and lower for most other scripts."""
+State = Literal["new", "resumes", "edited", "round", "complete", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A plan, counted."""
+
+    sets: int
+    prompts: int
+    authored: int
+    """Requests to an author, if nothing is to be mended: sets, and turns of conversations."""
+    authored_texts: int
+    """Prompts and turns that an author is to write."""
+    by_domain_mode: Mapping[tuple[str, str], int]
+    prompt_chars: int
+    """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
+    left_out: Mapping[Profile, int]
+    """Prompts that contradict a profile and are not asked under it."""
+    unasked: Mapping[Profile, tuple[str, ...]]
+    """The chosen leaves without a prompt, under each of the plan's profiles."""
+    out_of_reach: Mapping[Cell, int]
+    """Cells of the target whose written prompts are fewer than it asks for, with how many there are."""
+    certificate: Certificate | None
+    """What the plan covers of its axes; None where fewer than two vary."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFacts:
+    """A model by role, and whether its key is there; the key itself is never read out."""
+
+    role: str
+    name: str
+    model: str | None
+    base_url: str | None
+    key: str | None
+    """Name of the variable."""
+    key_set: bool
+    max_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """What is in the output folder, and what `generate` would do there."""
+
+    folder: Path
+    state: State
+    shards: int = 0
+    shards_done: int = 0
+    differing: tuple[str, ...] = ()
+    """Keys and files that are not those that began the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a recipe would do."""
+
+    size: Size
+    teachers: tuple[TeacherFacts, ...]
+    drafts: int
+    calls: int
+    """At most, revisions included, repeats after failures not."""
+    author_calls: int
+    """At most: each set, probe or turn is written once and mended once."""
+    label_calls: int
+    """At most: each labeller reads every written text twice, with two questions, and the prompts of the self-check."""
+    prompt_tokens: int
+    """An estimate from characters, for every draft and, at most, every revision."""
+    answer_tokens: int | None
+    """At most; None where `max_tokens` bounds nothing."""
+    folder: FolderState
+    overrides: tuple[str, ...]
+    """Leaves with a spec of their own where another one names their domain."""
+    hints: tuple[str, ...]
+    """What will not do what one may expect of it."""
+
+
+def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
+    """Say what a recipe would do; no model is called.
+
+    Raises:
+        UserError: a teacher's parameters do not fit, or a mistake in a sets file.
+        StoreDamaged: the output folder holds a run that cannot be read.
+    """
+    recipe = inputs.recipe
+    teachers = tuple(_teachers(inputs))
+    size = _size(inputs)
+    drafts = size.prompts * recipe.plan.candidates
+    calls = drafts * (1 + recipe.revise)
+    bounds = [t.max_tokens for t in teachers]
+    tokens = size.prompt_chars * recipe.plan.candidates * (1 + recipe.revise) // CHARS_PER_TOKEN
+    return Forecast(
+        size=size,
+        teachers=teachers,
+        drafts=drafts,
+        calls=calls,
+        author_calls=2 * size.authored,
+        label_calls=(4 * size.authored_texts + (recipe.judges.known if size.authored else 0))
+        * len(recipe.judges.labellers),
+        prompt_tokens=tokens,
+        answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),
+        folder=_folder(inputs, RunFolder(output or recipe.folder)),
+        overrides=overrides(inputs),
+        hints=(*_unreachable(inputs, size), *hints(inputs)),
+    )
+
+
+def _unreachable(inputs: Inputs, size: Size) -> Iterator[str]:
+    """What the plan cannot give, whatever the teachers answer."""
+    chosen = len(chosen_harms(inputs.recipe.plan, inputs.tree))
+    for profile, leaves in size.unasked.items():
+        if len(leaves) == chosen:
+            yield (
+                f"`plan.profiles`: no prompt of the chosen leaves can be asked under `{profile}`; take it"
+                " out, or widen `plan.harms`"
+            )
+        elif open_ := [h for h in leaves if profile not in inputs.barred.get(h, ())]:
+            yield (
+                f"under `{profile}` no prompt of {len(open_)} of {chosen} leaves can be asked:"
+                f" {', '.join(open_)}; an author may write some (`plan.authored`)"
+            )
+    target, cells = inputs.recipe.target, size.out_of_reach
+    if target is not None and cells:
+        cell, most = min(cells.items(), key=lambda told: told[1])
+        yield (
+            f"`target.accepted: {target.accepted}` cannot be met in {len(cells):,} cells of"
+            f" {' × '.join(target.per)}: {' · '.join(cell)} has {most} prompts in all; lower it, or have an"
+            " author write sets (`plan.authored`)"
+        )
+
+
+def _size(inputs: Inputs) -> Size:
+    sets = chars = authored = texts = 0
+    counts: Counter[tuple[str, str]] = Counter()
+    told, shapes = _Told(inputs), Shapes()
+    world = inputs.world()
+    asked: set[tuple[Profile, str]] = set()
+    reach = _Reach(inputs)
+    for set_ in first_round(inputs, world):
+        sets += 1
+        reach.add(set_)
+        written = [planned for planned in set_ if planned.brief is not None]
+        texts += len(written)
+        turns = sum(in_dialogue(planned.scenario) for planned in written)
+        authored += turns or bool(written)
+        for planned in set_:
+            counts[planned.scenario.domain, planned.expectation.mode] += 1
+            asked.add((planned.scenario.profile, planned.scenario.harm))
+            chars += told.chars(planned)
+            shapes.plan(planned)
+    model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut, barred=inputs.barred)
+    told_of = None if model is None else certificate(model, shapes.rows(inputs.tiers))
+    return Size(
+        sets=sets,
+        authored=authored,
+        authored_texts=texts,
+        prompts=sum(counts.values()),
+        by_domain_mode=dict(sorted(counts.items())),
+        prompt_chars=chars,
+        left_out=left_out(world),
+        unasked={
+            p: tuple(harm for harm in world.harms if (p, harm) not in asked)
+            for p in inputs.recipe.plan.profiles
+        },
+        out_of_reach=reach.short(),
+        certificate=told_of,
+    )
+
+
+class _Reach:
+    """The prompts that each cell of a target can have at most: those of the plan and of goals it leaves out."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs, self._target = inputs, inputs.recipe.target
+        self._cells: dict[Cell, set[str]] = {}
+
+    def add(self, set_: Sequence[Planned]) -> None:
+        """Count the scenarios of a planned set."""
+        for item in set_ if self._target else ():
+            self._cells.setdefault(self._cell(item), set()).add(item.scenario.scenario_id)
+
+    def short(self) -> dict[Cell, int]:
+        """Cells that stay below the target; none where an author writes as many sets as are missing."""
+        target, plan_ = self._target, self._inputs.recipe.plan
+        if target is None or (plan_.authored and "harm" in target.per):
+            return {}
+        world = self._inputs.whole_world()
+        for goal in (
+            goals(world) if any(len(c) < target.accepted for c in self._cells.values()) else ()
+        ):
+            for item in single_turns(goal, world):
+                if self._cell(item) in self._cells:
+                    self._cells[self._cell(item)].add(item.scenario.scenario_id)
+        return {c: len(ids) for c, ids in sorted(self._cells.items()) if len(ids) < target.accepted}
+
+    def _cell(self, item: Planned) -> Cell:
+        assert self._target is not None
+        told = facts(item)
+        return tuple(str(told[name]) for name in self._target.per)
+
+
+class _Told:
+    """Counts the characters that a drafter reads; each distinct system turn is rendered once."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._prompt = inputs.draft_prompt
+        self._policies = {p.policy_id: p for p in inputs.policies}
+        self._seen: dict[object, int] = {}
+
+    def chars(self, planned: Planned) -> int:
+        turns = planned.scenario.messages
+        operator = "\n".join(m["content"] for m in turns if m["role"] == "system")
+        key = planned.expectation, operator
+        if key not in self._seen:
+            policy = self._policies[planned.expectation.policy_id]
+            told = instructions(policy, planned.expectation)
+            self._seen[key] = len(
+                self._prompt.render("system", told=told, operator=operator, style="")
+            )
+        return self._seen[key] + sum(len(m["content"]) for m in turns if m["role"] != "system")
+
+
+def _teachers(inputs: Inputs) -> Iterator[TeacherFacts]:
+    for role, ref in roles(inputs.recipe):
+        yield _teacher(role, ref, inputs)
+
+
+def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
+    """Build a teacher to check its parameters; without its key where that is not set."""
+    params = ref.params
+    key = str(params["api_key_env"]) if params.get("api_key_env") else None
+    there = key is not None and bool(os.environ.get(key))
+    tried = params if there else {k: v for k, v in params.items() if k != "api_key_env"}
+    with inputs.named.at(*PLACES[role]):
+        if ref.use == "openai_chat" and params.get("api_key_env") is not None:
+            _check_key_name(params["api_key_env"])
+        make_teacher(inputs, ref.model_copy(update={"params": tried}))
+    most = params.get("max_tokens") or params.get("max_completion_tokens")
+    return TeacherFacts(
+        role=role,
+        name=ref.use,
+        model=str(params["model"]) if "model" in params else None,
+        base_url=str(params["base_url"]) if "base_url" in params else None,
+        key=key,
+        key_set=there,
+        max_tokens=int(most) if most else None,
+    )
+
+
+def _check_key_name(variable: object) -> None:
+    try:
+        check_key_name(variable)
+    except ValueError as e:
+        raise ConfigError(f"`openai_chat`: {e}") from e
+
+
+def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
+    if not folder.recipe.exists():
+        return FolderState(folder.output, "new")
+    keys = differences(folder, inputs)
+    differing = tuple(str(key) for key in keys)
+    if differing and not only_policies(keys):
+        return FolderState(folder.output, "refused", differing=differing)
+    if not folder.plan(0).exists():
+        return FolderState(folder.output, "resumes")
+    shards = plan.Plans(folder.plans).shards
+    done = len([n for n in folder.finished() if n < shards])
+    if differing:
+        return FolderState(folder.output, "edited", shards, done, differing)
+    due = done == shards and is_due(folder, inputs)
+    state: State = "round" if due else "complete" if done == shards else "resumes"
+    return FolderState(folder.output, state, shards, done)

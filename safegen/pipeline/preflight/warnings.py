@@ -1,0 +1,112 @@
+"""What a recipe asks for that will not do what one may expect of it. Each hint is one sentence with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from safegen.config.recipe import Recipe
+from safegen.dataset.views import preference
+from safegen.pipeline.resolve import Inputs
+from safegen.policy.spec import fitting_specs
+from safegen.scenarios.context import chosen_harms
+
+
+def hints(inputs: Inputs) -> tuple[str, ...]:
+    """Everything that is worth a second look; nothing of it keeps a recipe from running."""
+    return (
+        *_unjudged(inputs),
+        *_idle_specs(inputs),
+        *_same_answers(inputs),
+        *_unused(inputs),
+        *_views(inputs),
+    )
+
+
+def overrides(inputs: Inputs) -> tuple[str, ...]:
+    """Leaves whose own spec goes before one that names their domain, as `leaf: one in place of another`."""
+    found: list[str] = []
+    for harm in chosen_harms(inputs.recipe.plan, inputs.tree):
+        fitting = fitting_specs(inputs.policies, harm)
+        others = [p for p in inputs.policies if p.covers(harm) and p not in fitting]
+        if fitting and others:
+            names = ", ".join(p.spec.policy for p in others)
+            found.append(f"{harm}: {fitting[0].spec.policy} in place of {names}")
+    return tuple(found)
+
+
+def _unjudged(inputs: Inputs) -> Iterator[str]:
+    if not inputs.recipe.required:
+        key = "require" if inputs.recipe.validators else "validators"
+        yield f"`{key}` is empty, so every answer is accepted as it comes; name a validator that decides"
+
+
+def _idle_specs(inputs: Inputs) -> Iterator[str]:
+    """Specs that decide no leaf of the taxonomy, and further ones than the default that decide no chosen leaf."""
+    every = _deciding(inputs, inputs.tree.harms)
+    chosen = _deciding(inputs, chosen_harms(inputs.recipe.plan, inputs.tree))
+    shipped = Recipe.model_fields["policies"].default
+    for name, policy in zip(inputs.recipe.policies, inputs.policies, strict=True):
+        told = f"`policies`: `{policy.spec.policy}` decides no leaf"
+        if policy.policy_id not in every:
+            tree = inputs.tree.file.taxonomy
+            yield f"{told} of taxonomy `{tree}`; mend its `harms`, or take it out"
+        elif policy.policy_id not in chosen and name not in shipped:
+            yield f"{told} that `plan.harms` chooses; choose one of its leaves, or take it out"
+
+
+def _deciding(inputs: Inputs, harms: Iterable[str]) -> set[str]:
+    """The specs that some leaves go by."""
+    return {p.policy_id for harm in harms for p in fitting_specs(inputs.policies, harm)}
+
+
+def _same_answers(inputs: Inputs) -> Iterator[str]:
+    recipe = inputs.recipe
+    drafters, candidates = recipe.teachers.drafter, recipe.plan.candidates
+    ways = len(drafters) * max(len(recipe.plan.styles), 1)
+    if candidates == 1 and not recipe.target:
+        return
+    if all(_is_zero(ref.params.get("temperature")) for ref in drafters) and ways < max(
+        candidates, 2
+    ):
+        told = "all" if ways == 1 else f"all but {ways}"
+        yield (
+            f"`temperature` is 0, so the drafts of a prompt are likely {told} alike; raise it, or name as many"
+            f" drafters or `plan.styles` as there are candidates ({candidates})"
+        )
+
+
+def _is_zero(value: object) -> bool:
+    """Whether a parameter is 0; from YAML it comes as text."""
+    try:
+        return value is not None and float(str(value)) == 0
+    except ValueError:
+        return False
+
+
+def _unused(inputs: Inputs) -> Iterator[str]:
+    plan, drafters = inputs.recipe.plan, inputs.recipe.teachers.drafter
+    more = " until a further round" if inputs.recipe.target else ""
+    for name, count in (("plan.styles", len(plan.styles)), ("teachers.drafter", len(drafters))):
+        if count > plan.candidates:
+            yield (
+                f"`{name}` names {count}, and each prompt has `candidates: {plan.candidates}`: the others"
+                f" draft nothing{more}; set `plan.candidates: {count}`"
+            )
+    for name in ("axes", "rows") if not plan.authored else ():
+        if getattr(plan, name):
+            yield f"`plan.{name}` says how authored sets vary, and there are none; set `plan.authored`"
+    if plan.styles and all(ref.use == "offline" for ref in drafters):
+        yield "the offline teacher has styles of its own and reads no `plan.styles`; name a model"
+
+
+def _views(inputs: Inputs) -> Iterator[str]:
+    recipe = inputs.recipe
+    views = [view.use for view in recipe.views]
+    why = preference.always_empty(recipe, trusted=inputs.trusted)
+    if "preference" in views and why is not None:
+        yield f"`preference` will be empty: {why}"
+    if recipe.plan.dialogues and "sft" in views and "prompt_completion" not in views:
+        yield (
+            "`sft` leaves out turns after a written assistant turn and repeats earlier answers of a conversation;"
+            " add the view `prompt_completion` for loss on the last answer alone"
+        )

@@ -1,0 +1,230 @@
+"""Round 0 from a user's file in place of the taxonomy's sets: check, label what is open, plan.
+
+What cannot be labelled or must not be asked is listed in `run/unlabelled.jsonl`; nothing is guessed.
+The plan is written last, so that a run which was killed on the way goes on with the journal's
+answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from safegen.config.plan import AUTHORED
+from safegen.config.recipe import PluginRef, Recipe
+from safegen.core.errors import ConfigError, UserError
+from safegen.core.progress import Progress
+from safegen.core.types import Teacher, Usage
+from safegen.judges.blind_panel import Labellers
+from safegen.pipeline._user_rows import Desk, Sheet, contradicted
+from safegen.pipeline.resolve import Inputs, make_teacher
+from safegen.pipeline.user_repeats import Repeat, repeats, warning
+from safegen.pipeline.workers import at_work
+from safegen.scenarios.user_prompts.reader import OwnPrompts
+from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, in_words
+from safegen.scenarios.written import shards
+from safegen.store import plan
+from safegen.store.run_folder import RunFolder
+from safegen.teachers import Meter
+
+OFFLINE = (
+    "the offline teacher composes answers from a goal's written knowledge, and your own prompts have"
+    " none; name a model under `teachers`, such as `drafter: {openai_chat: {base_url: …, model: …}}`"
+)
+NAMED = 3
+"""Rows that repeat others, named before drafting."""
+logger = logging.getLogger("safegen")
+Watch = Callable[[Progress, Meter], None]
+
+
+def check(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
+    """Refuse what cannot work with a user's prompts, before anything is planned.
+
+    Raises:
+        UserError: the offline teacher is to draft, keys of the plan that speak of written sets, a
+            labeller that cannot be made.
+    """
+    for role, ref in _teachers(inputs.recipe):
+        if ref.use == "offline" and role not in given:
+            with inputs.named.at("teachers", role):
+                raise ConfigError(OFFLINE)
+    for name in ("contrast", "dialogues", *AUTHORED):
+        if getattr(inputs.recipe.plan, name):
+            with inputs.named.at("plan", name):
+                raise ConfigError(
+                    "plans sets of the taxonomy, and `--prompts` takes their place; remove it"
+                )
+    if "labeller" not in given:
+        for ref in inputs.recipe.judges.labellers:
+            with inputs.named.at("judges", "labellers"):
+                make_teacher(inputs, ref)
+
+
+def _teachers(recipe: Recipe) -> Iterator[tuple[str, PluginRef]]:
+    for role, named in recipe.teachers:
+        refs = cast("tuple[object, ...]", named if isinstance(named, tuple) else (named,))
+        yield from ((role, ref) for ref in refs if isinstance(ref, PluginRef))
+
+
+async def write_plan(
+    folder: RunFolder,
+    inputs: Inputs,
+    source: OwnPrompts,
+    *,
+    teachers: Mapping[str, Teacher],
+    watch: Watch | None,
+) -> tuple[Usage, float]:
+    """Plan round 0 from the file, unless it is planned; what labelling cost, and its seconds.
+
+    Raises:
+        UserError: a mistake in the file, or nothing in it can be planned.
+        RunError: the run cannot go on; what labellers answered is kept.
+    """
+    if folder.plan(0).exists():
+        return Usage(), 0.0
+    if source.path is None:
+        raise UserError(
+            f"`{folder.root}` is not planned yet and needs its file; run `safegen generate` with"
+            f" `--prompts` and the file `{source.name}`"
+        )
+    desk = await asyncio.to_thread(Desk.opened, inputs, source)
+    usage, seconds = Usage(), 0.0
+    if desk.open and (inputs.recipe.judges.labellers or "labeller" in teachers):
+        began = time.monotonic()
+        usage = await _label(folder, desk, given=teachers, watch=watch)
+        seconds = time.monotonic() - began
+    await asyncio.to_thread(_write, folder, desk)
+    return usage, seconds
+
+
+async def _label(
+    folder: RunFolder, desk: Desk, *, given: Mapping[str, Teacher], watch: Watch | None
+) -> Usage:
+    """Let blind labellers read what is open; every answer is in the journal before it counts."""
+    async with at_work(folder, desk.inputs, given) as staff:
+        await _read(desk, staff.labellers(), watch=watch, meter=staff.meter)
+    return staff.meter.usage()
+
+
+async def _read(
+    desk: Desk, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
+) -> None:
+    progress = Progress(planned=len(desk.open), stage="labelling")
+    if watch:
+        watch(progress, meter)
+
+    def read_one() -> None:
+        progress.done += 1
+
+    desk.models = [str(getattr(judge, "model", "unknown")) for judge in judges]
+    labellers = Labellers(judges, desk.inputs.tree.harms)
+    desk.found = await labellers.read_all(desk.wanted(), read_one=read_one)
+
+
+def _write(folder: RunFolder, desk: Desk) -> None:
+    """Write what is told of the file, then the plan.
+
+    Raises:
+        UserError: nothing in the file can be planned.
+    """
+    sheet = Sheet(folder, desk, contradicted(desk))
+    first = folder.plan(0)
+    plan.write(first, shards(sheet.sets(), candidates=desk.inputs.recipe.plan.candidates))
+    if plan.size(first)[1]:
+        if found := repeats(desk, sheet.kept):
+            logger.warning("%s: %s", desk.source.name, warning(found, most=NAMED))
+        return
+    first.unlink()
+    left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
+    listed = [f"{n} {cause}" for cause, n in in_words(sheet.causes()).items()]
+    where = [f"listed in `{folder.unlabelled}`"] if listed else []
+    raise UserError(
+        f"no row of `{desk.source.name}` can be planned: {', '.join([*listed, *where, *left_out])};"
+        f" {', '.join(_remedies(sheet, asked=bool(desk.models)))}"
+    )
+
+
+def _remedies(sheet: Sheet, *, asked: bool) -> Iterator[str]:
+    """What brings rows into the plan, by what keeps them out of it.
+
+    Args:
+        sheet: what became of the rows.
+        asked: whether labellers read what was open.
+    """
+    causes = sheet.causes()
+    if "missing_label" in causes:
+        yield (
+            "fill in the labels"
+            if asked
+            else ("fill in the labels or name `judges.labellers` in the recipe")
+        )
+    if "contradictory" in causes:
+        yield "mend the labels of rows at odds"
+    if "profile_mismatch" in causes:
+        yield "give barred rows another `profile`"
+    if set(sheet.left_out) - {"duplicate"}:
+        yield "widen `plan`"
+    if set(causes) == {"red_line"}:
+        yield "a red line is never drafted, so such rows can only be taken out"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a user's file comes to before anybody is asked."""
+
+    rows: int
+    taken: int
+    """Rows with a label in the file; it is taken as it is."""
+    labelled: int
+    """Rows whose labels are all in the file."""
+    planned: int
+    """Rows that are planned without a labeller."""
+    to_read: int
+    """Texts that labellers are to read; their rows are planned as far as the labels can be told."""
+    label_calls: int
+    """Questions: each labeller is asked one or two about each text, and once more where its answer cannot be read."""
+    unlabelled: tuple[Unlabelled, ...]
+    """Rows that cannot be planned as they are."""
+    left_out: Mapping[str, int]
+    not_under: Mapping[str, int]
+    """Planned rows by a profile under which they are not asked, since their words rule it out."""
+    repeats: tuple[Repeat, ...]
+    """Rows, planned or to be read, that repeat an earlier one."""
+    not_read: tuple[str, ...]
+    by_domain_mode: Mapping[tuple[str, str], int]
+    """Prompts of the planned rows."""
+
+
+def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
+    """Say what a file comes to; nothing is asked and nothing written.
+
+    Raises:
+        UserError: a mistake in the file or the recipe.
+    """
+    desk = Desk.opened(inputs, source)
+    judges = len(inputs.recipe.judges.labellers)
+    sheet = Sheet(None, desk, contradicted(desk))
+    counts = Counter(
+        (item.scenario.domain, item.expectation.mode) for set_ in sheet.sets() for item in set_
+    )
+    to_read = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
+    waits = {u for u in sheet.unlabelled if u.cause == "missing_label" and u.row in to_read}
+    return Outlook(
+        rows=sheet.rows,
+        taken=sheet.taken,
+        labelled=sheet.labelled,
+        planned=sheet.planned,
+        to_read=len(desk.open) if judges else 0,
+        label_calls=judges * sum(sum(asked) for asked in desk.open.values()),
+        unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
+        left_out=dict(sorted(sheet.left_out.items())),
+        not_under=dict(sorted(sheet.not_under.items())),
+        repeats=repeats(desk, sheet.kept | {u.row for u in waits}),
+        not_read=tuple(desk.not_read),
+        by_domain_mode=dict(sorted(counts.items())),
+    )

@@ -1,0 +1,85 @@
+"""Rows of a user's file that repeat an earlier one, found before anybody is paid for an answer.
+
+They are told and not left out: curation keeps the first of them that has an accepted answer, and
+which that is, nobody knows before the answers are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from safegen.dataset.curation import near_duplicates
+from safegen.dataset.curation.corpus_checks import prompt_text
+from safegen.dataset.curation.exact_duplicates import key, normalised
+from safegen.pipeline._user_rows import Desk
+from safegen.scenarios.user_prompts.rows import Row, set_of
+
+
+class Named(NamedTuple):
+    """A row, as messages name it."""
+
+    row: int
+    id: str | None
+
+    def __str__(self) -> str:
+        return f"row {self.row}" + (f" (`{self.id}`)" if self.id else "")
+
+
+class Repeat(NamedTuple):
+    """A row that says what an earlier row says, or nearly."""
+
+    row: Named
+    of: Named
+    similarity: float
+    """Jaccard similarity over runs of words as curation measures it; 1 where all of them are shared."""
+
+    def __str__(self) -> str:
+        return f"{self.row} repeats {self.of} ({self.similarity:.0%})"
+
+
+def repeats(desk: Desk, rows: Collection[int]) -> tuple[Repeat, ...]:
+    """Find rows that repeat an earlier one, by the measure and threshold of curation, in their order.
+
+    Rows of one set are compared for equal words alone, as in curation.
+
+    Args:
+        desk: reads the file.
+        rows: numbers of the rows that are compared.
+    """
+    named: dict[int, Named] = {}
+    found: list[tuple[int, int, float]] = []
+
+    def texts() -> Iterator[near_duplicates.Text]:
+        first: dict[int, int] = {}
+        for row in desk.rows():
+            if row.number not in rows:
+                continue
+            named[row.number] = Named(row.number, row.id)
+            set_ = set_of(row, desk.world)
+            of = first.setdefault(_equal(row, set_), row.number)
+            if of != row.number:
+                found.append((row.number, of, 1.0))
+            else:
+                yield near_duplicates.Text(str(row.number), prompt_text(row.messages), set_)
+
+    alike = near_duplicates.near_copies(texts())
+    found += [(int(copy.id), int(copy.of), copy.similarity) for copy in alike]
+    return tuple(Repeat(named[row], named[of], share) for row, of, share in sorted(found))
+
+
+def _equal(row: Row, set_: str) -> int:
+    said = [[m["role"], normalised(m["content"])] for m in row.messages]
+    return key([set_, row.profile, said])
+
+
+def warning(found: Sequence[Repeat], *, most: int) -> str:
+    """Say how many rows repeat others, name the first ones, and what to do about it."""
+    count = "1 row repeats" if len(found) == 1 else f"{len(found):,} rows repeat"
+    first = "; ".join(str(repeat) for repeat in found[:most])
+    more = f" and {len(found) - most:,} more" if len(found) > most else ""
+    return (
+        f"{count} an earlier one, wholly or nearly: {first}{more}. All are drafted, and of rows alike the"
+        " dataset keeps the first with an accepted answer; take the others out of the file, or give rows"
+        " that belong together one `set`, where only equal words are left out"
+    )

@@ -1,0 +1,1 @@
+"""Policy files of other tools, converted to specs."""

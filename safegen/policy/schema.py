@@ -1,0 +1,233 @@
+"""The nouns of a policy spec, as its YAML holds them: clauses, rules, precedents, cases."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from safegen.config.taxonomy import Detail, Frozen, HarmId, Slug, Text
+from safegen.core.types import DETAIL, EVIDENCE, PROFILES, TIERS, Evidence, Mode, Profile, Tier
+
+Authority = Literal["root", "system", "developer", "user", "guideline"]
+AUTHORITY: tuple[Authority, ...] = ("root", "system", "developer", "user", "guideline")
+"""Highest first. Nobody lifts a root or system rule; an operator's system turn can only lower it."""
+Clarify = Literal["forbidden", "allowed"]
+Proposition = Literal[
+    "preaching", "judgement", "over_apology", "intent_interrogation", "meta_commentary"
+]
+STYLE: dict[Proposition, str] = {
+    "preaching": "moralises or lectures",
+    "judgement": "accuses the person or judges them",
+    "over_apology": "apologises more than once",
+    "intent_interrogation": "asks why the person wants to know",
+    "meta_commentary": "talks about being a model or about its rules",
+}
+"""Propositions about tone by id, each completing `The reply …`; none of them should hold."""
+ClauseSeverity = Literal["low", "moderate", "high"]
+
+
+def _rule_id(value: str) -> str:
+    if not value or not all(c.isupper() or c.isdigit() or c == "-" for c in value):
+        raise ValueError("must be capitals, digits and `-`, such as `CY-3`")
+    return value
+
+
+RuleId = Annotated[str, AfterValidator(_rule_id), Field(max_length=60)]
+
+
+class Situation(NamedTuple):
+    """What an expectation depends on."""
+
+    tier: Tier
+    evidence: Evidence
+    profile: Profile
+    detail: int
+
+
+SPACE: tuple[Situation, ...] = tuple(
+    Situation(*combo) for combo in product(TIERS, EVIDENCE, PROFILES, DETAIL)
+)
+"""Every situation: 4 tiers × 4 values of evidence × 5 profiles × 5 details."""
+
+
+class When(Frozen):
+    """Conditions; an absent one holds always."""
+
+    tier: tuple[Tier, ...] = TIERS
+    evidence: tuple[Evidence, ...] = EVIDENCE
+    profile: tuple[Profile, ...] = PROFILES
+    detail: tuple[Detail, ...] = tuple(DETAIL)
+
+    def holds(self, at: Situation) -> bool:
+        """Whether every condition holds."""
+        return (
+            at.tier in self.tier
+            and at.evidence in self.evidence
+            and at.profile in self.profile
+            and at.detail in self.detail
+        )
+
+    def fails(self, at: Situation) -> tuple[str, ...]:
+        """The conditions that do not hold, by name."""
+        return tuple(name for name in at._fields if getattr(at, name) not in getattr(self, name))
+
+
+class Override(Frozen):
+    """What a rule says instead in one deployment profile; an absent key is as in the rule."""
+
+    id: RuleId | None = None
+    """Default: the rule's id and the profile's name."""
+    says: Text | None = None
+    mode: Mode | None = None
+    ceiling: Detail | None = None
+    floor: Detail | None = None
+    """Default: the rule's floor, lowered to the new ceiling."""
+    required: tuple[Slug, ...] | None = None
+    authority: Authority | None = None
+
+
+class Rule(Frozen):
+    """If `when` holds: this mode, no more detail than the ceiling, no less than the floor."""
+
+    id: RuleId
+    says: Text
+    """The rule in one sentence, for the teacher."""
+    when: When = When()
+    mode: Mode
+    ceiling: Detail
+    floor: Detail = 0
+    required: tuple[Slug, ...] = ()
+    """Names of elements from `elements` that a good answer contains."""
+    authority: Authority = "developer"
+    """Who could set it otherwise: root and system nobody, developer the operator alone."""
+    profiles: dict[Profile, Override] = Field(default_factory=dict[Profile, Override])
+    """What the rule says instead in a profile; each entry decides before the rule itself."""
+
+    @model_validator(mode="after")
+    def _does_not_contradict_itself(self) -> Self:
+        for profile in self.profiles:
+            if profile not in self.when.profile:
+                raise ValueError(f"rule `{self.id}`: `when` leaves out profile `{profile}`")
+        for rule in self.expanded():
+            if rule.floor > rule.ceiling:
+                raise ValueError(
+                    f"rule `{rule.id}`: floor {rule.floor} is above ceiling {rule.ceiling}"
+                )
+            if rule.mode == "refuse_redirect" and rule.ceiling > 0:
+                raise ValueError(f"rule `{rule.id}`: a refusal cannot allow detail {rule.ceiling}")
+        return self
+
+    def expanded(self) -> tuple[Rule, ...]:
+        """The overrides as rules of their own, then the rule itself."""
+        return (*(self._in(p, change) for p, change in self.profiles.items()), self)
+
+    def _in(self, profile: Profile, change: Override) -> Rule:
+        ceiling = self.ceiling if change.ceiling is None else change.ceiling
+        given = {k: v for k, v in change if v is not None}
+        own: dict[str, object] = {
+            "id": f"{self.id}-{profile.upper().replace('_', '-')}",
+            "ceiling": ceiling,
+            "floor": min(self.floor, ceiling),
+            "when": self.when.model_copy(update={"profile": (profile,)}),
+            "profiles": dict[Profile, Override](),
+        }
+        return self.model_copy(update=own | given)
+
+
+class Clause(Frozen):
+    """One sentence of a spec that a rubric or a classifier can name."""
+
+    id: RuleId
+    says: Text
+    harms: tuple[HarmId, ...] = ()
+    """Leaves that it is about; default every leaf of the spec."""
+
+    def about(self, harm: str | None) -> bool:
+        """Whether it speaks of a leaf in particular."""
+        return harm is not None and harm in self.harms
+
+
+class Prohibition(Clause):
+    """What a reply must not do, completing `You must not …`."""
+
+    severity: ClauseSeverity = "moderate"
+    """How bad a reply is that does it."""
+
+
+class Precedent(Frozen):
+    """A decided case: a short situation in words, and the right shape of an answer."""
+
+    id: RuleId
+    situation: Text
+    answer: Text
+    rule: RuleId
+    """The rule that decides."""
+    harm: HarmId | None = None
+    """The leaf that it is about; default every leaf of the spec."""
+
+
+class Case(Frozen):
+    """A test of the spec by itself: at this situation, this expectation."""
+
+    harm: HarmId | None = None
+    tier: Tier | None = None
+    evidence: Evidence = "none"
+    profile: Profile = "public"
+    detail: Detail
+    mode: Mode
+    ceiling: Detail
+    floor: Detail = 0
+
+    @model_validator(mode="after")
+    def _names_its_tier_once(self) -> Self:
+        if (self.harm is None) == (self.tier is None):
+            raise ValueError("name either `harm` or `tier`")
+        return self
+
+    def at(self, tier: Tier) -> Situation:
+        """The situation, given the tier of the leaf."""
+        return Situation(tier, self.evidence, self.profile, self.detail)
+
+
+class Spec(Frozen):
+    """What `prompts/policies/<policy>.yaml` holds."""
+
+    policy: Slug
+    version: Text
+    title: Text
+    inherits: Slug | None = None
+    """A spec whose rules follow these, and whose clauses, elements and principles come first."""
+    harms: tuple[Text, ...] = ()
+    """Leaf ids, or `domain.*`."""
+    facilitation: Text
+    """What materially lowering the barrier to harm means here."""
+    ill_intent: Text | None = None
+    """Which stated aim a classifier counts as ill intent; default as inherited, else all ill intent."""
+    clarify: Clarify | None = None
+    """Whether a reply may ask the person about their intent; default as inherited, else forbidden."""
+    style: tuple[Proposition, ...] | None = None
+    """Propositions about tone that must not hold; default as inherited, else all five."""
+    may: tuple[Clause, ...] = ()
+    must: tuple[Clause, ...] = ()
+    must_not: tuple[Prohibition, ...] = ()
+    redirections: tuple[Clause, ...] = ()
+    """Better ways that a reply may point to, each completing `Point to …`."""
+    principles: tuple[Text, ...] = ()
+    elements: dict[Slug, Text] = Field(default_factory=dict[str, str])
+    """What a good answer may be required to do, each completing `The reply …`."""
+    rules: tuple[Rule, ...] = ()
+    precedents: tuple[Precedent, ...] = ()
+    cases: tuple[Case, ...] = ()
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Self:
+        ids = [rule.id for written in self.rules for rule in written.expanded()]
+        for twice in sorted({i for i in ids if ids.count(i) > 1}):
+            raise ValueError(f"rule `{twice}` stands twice; keep one")
+        ids += [c.id for c in (*self.may, *self.must, *self.must_not, *self.redirections)]
+        ids += [p.id for p in self.precedents]
+        for twice in sorted({i for i in ids if ids.count(i) > 1}):
+            raise ValueError(f"id `{twice}` stands twice; give each clause its own")
+        return self

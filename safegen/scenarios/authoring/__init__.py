@@ -1,0 +1,1 @@
+"""Sets and dialogues that a model writes."""

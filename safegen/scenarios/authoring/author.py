@@ -1,0 +1,295 @@
+"""A brief → a set of prompts that passed every gate, or the faults that it did not lose.
+
+    write → gates → (faults) → write the faulted texts anew → gates → set or faults
+
+The author is asked once, and once more for the texts that failed. Texts without a fault stay as they
+are, so a repair cannot spoil them, and a text is judged once. What a gate still finds drops the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from safegen.config.language_pack import Locale
+from safegen.core import templates
+from safegen.core.errors import ConfigError
+from safegen.core.templates import PromptFile
+from safegen.core.types import Attribute, Gate, Reply, Request, Teacher
+from safegen.judges.labelling import AxisValue, LabelFiles, every, load_questions, read, serves
+from safegen.scenarios.authoring import _writing, judged_checks
+from safegen.scenarios.authoring.brief import (
+    Brief,
+    ContrastPart,
+    Exemplar,
+    GoalPart,
+    HarmPart,
+    Slot,
+    Wish,
+)
+from safegen.scenarios.authoring.judged_checks import Case, Expect, Judged
+from safegen.scenarios.authoring.rule_checks import RATIONALES, Bench, Fault, GateBounds, by_rule
+
+__all__ = [
+    "AuthorPrompts",
+    "Authored",
+    "AuthoredPrompt",
+    "AxisValue",
+    "Brief",
+    "ContrastPart",
+    "Exemplar",
+    "Fault",
+    "Gate",
+    "GateBounds",
+    "GoalPart",
+    "HarmPart",
+    "Slot",
+    "Wish",
+    "load_prompts",
+    "write_set",
+]
+
+
+@dataclass(frozen=True)
+class AuthorPrompts:
+    """The prompt files of authors and judges, with the axes that judges are asked about."""
+
+    author: PromptFile
+    labels: LabelFiles
+    turn: PromptFile
+    """Asks for the next user turn of a conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoredPrompt:
+    """A prompt that passed. The slot's detail is the one that judges read."""
+
+    slot: Slot
+    text: str
+    confirmed: tuple[Attribute, ...]
+    """The row's values that judges read in the text; the others are not stamped on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authored:
+    """What became of a brief."""
+
+    prompts: tuple[AuthoredPrompt, ...] | None
+    """In the order of the slots, or None where a fault was left."""
+    faults: tuple[Fault, ...]
+    """What was left after the repair."""
+    repaired: tuple[Fault, ...]
+    """What the first attempt had; empty where it passed untouched."""
+    benign_use: str
+    misuse_risk: str
+    scrub: tuple[str, ...]
+    """Journal keys of replies that held operational detail; their words must not be kept."""
+
+
+_Known = dict[tuple[str, bool], Judged]
+"""What judges said, by text and whether the goal was asked about."""
+
+
+class _Attempt(NamedTuple):
+    texts: dict[str, str]
+    """Prompts and rationales by name."""
+    faults: tuple[Fault, ...]
+    cases: dict[str, Case]
+    known: _Known
+    reply: Reply
+
+
+def load_prompts(
+    *,
+    axes: Sequence[AxisValue] = (),
+    author: str = "author",
+    turn: str = "turn",
+    label: str = "label",
+    same_goal: str = "same_goal",
+) -> AuthorPrompts:
+    """Read the prompt files by name or path.
+
+    Args:
+        axes: every value of every axis that a row may hold; judges are asked about all of them,
+            whatever the row, so that the question gives nothing away.
+        author: asks for a set.
+        turn: asks for the next user turn of a conversation.
+        label: asks what a prompt is.
+        same_goal: asks whether it serves a goal.
+
+    Raises:
+        AssetNotFound: no such file.
+        ConfigError: with file and line.
+    """
+    pair = ("system", "user")
+    wrote = ("brief", "details", "language", "faults", "names", "sample")
+    heard = (*wrote, "number", "heard")
+    return AuthorPrompts(
+        author=templates.load(author, blocks=(*pair, "repair"), fields=wrote),
+        turn=templates.load(turn, blocks=(*pair, "repair"), fields=heard),
+        labels=load_questions(axes=axes, label=label, same_goal=same_goal),
+    )
+
+
+async def write_set(
+    brief: Brief,
+    *,
+    author: Teacher,
+    labeller: Teacher | tuple[Teacher, ...],
+    files: AuthorPrompts,
+    expect: Expect,
+    locale: Locale,
+    bounds: GateBounds | None = None,
+    sample: int = 0,
+    ask: int = 0,
+) -> Authored:
+    """Have a set written, checked, and mended once.
+
+    Args:
+        brief: what to write.
+        author: writes.
+        labeller: reads prompts blind; of several, more than half decide.
+        files: the prompts of both.
+        expect: the policy of the leaf for the profile that decides most.
+        locale: the language to write in, and its tell-tale words.
+        bounds: what the rule gates let pass.
+        sample: the author index; another one is another set from the same brief.
+        ask: counts repeats of lost requests.
+
+    Raises:
+        ItemError: a request that cannot be had; the set is lost.
+        RunError: the run cannot go on.
+        ConfigError: the language pack has no `tell_tale` patterns.
+        ValueError: the row holds a value that judges are not asked about.
+    """
+    _check(brief, files, locale)
+    panel = labeller if isinstance(labeller, tuple) else (labeller,)
+    desk = _Desk(brief, author, panel, files, expect, locale, bounds or GateBounds(), sample, ask)
+    first = await _attempt(desk, None)
+    last = await _attempt(desk, first) if first.faults else first
+    return _outcome(desk, first, last)
+
+
+def _check(brief: Brief, files: AuthorPrompts, locale: Locale) -> None:
+    if "tell_tale" not in locale.patterns:
+        raise ConfigError(
+            f"language pack `{locale.locale}` has no `tell_tale` patterns, without which prompts"
+            " cannot be checked; add them"
+        )
+    unknown = set(brief.row) - set(files.labels.axes)
+    if unknown:
+        raise ValueError(f"judges are not asked about {sorted(unknown)}; give `axes` to the files")
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What both attempts work with."""
+
+    brief: Brief
+    author: Teacher
+    panel: tuple[Teacher, ...]
+    files: AuthorPrompts
+    expect: Expect
+    locale: Locale
+    bounds: GateBounds
+    sample: int
+    ask: int
+
+
+async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
+    """Write, or write anew what failed before; then every gate."""
+    names = (*(s.name for s in desk.brief.slots), *RATIONALES)
+    if before is not None:
+        failed = {f.slot for f in before.faults}
+        names = tuple(n for n in names if n in failed)
+    request = _request(desk, names, before)
+    reply = await desk.author(request)
+    texts = (before.texts if before else {}) | _writing.texts_of(reply, names)
+    own = {s.name: texts[s.name] for s in desk.brief.slots}
+    rationales = {name: texts[name] for name in RATIONALES}
+    ruled = by_rule(own, rationales, Bench(desk.brief, desk.bounds, desk.locale))
+    cases, known = await _judge_all(desk, own, ruled, before.known if before else {})
+    told = [fault for case in cases.values() for fault in judged_checks.faults(case)]
+    return _Attempt(texts, (*ruled, *told), cases, known, reply)
+
+
+def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
+    """The brief, and in a repair what was written and what is wrong with it."""
+    return _writing.request(
+        desk.files.author,
+        {"brief": desk.brief, "language": desk.locale.locale},
+        names=names,
+        wrote=before.texts if before else None,
+        faults=before.faults if before else (),
+        sample=desk.sample,
+        ask=desk.ask,
+    )
+
+
+async def _judge_all(
+    desk: _Desk, texts: Mapping[str, str], ruled: Sequence[Fault], known: _Known
+) -> tuple[dict[str, Case], _Known]:
+    """Judged prompts by slot, and all that judges said so far.
+
+    A prompt without form is not shown to judges; what was judged once is not asked again.
+    """
+    formless = {f.slot for f in ruled if f.gate == "form"}
+    keys = {
+        s.name: (texts[s.name], _asks_goal(desk.brief, s))
+        for s in desk.brief.slots
+        if s.name not in formless
+    }
+    asked = [key for key in dict.fromkeys(keys.values()) if key not in known]
+    said = await every(_judge(desk, text, goal=goal) for text, goal in asked)
+    known = known | dict(zip(asked, said, strict=True))
+    row = {value.axis: value.value for value in desk.brief.row}
+    slots = [s for s in desk.brief.slots if s.name in keys]
+    return {s.name: Case(s, row, known[keys[s.name]], desk.expect) for s in slots}, known
+
+
+async def _judge(desk: _Desk, text: str, *, goal: bool) -> Judged:
+    """Label one prompt blind, then, apart from that, ask whether it serves the goal."""
+    labels = desk.files.labels
+    reading = await read(text, judges=desk.panel, files=labels, ask=desk.ask)
+    if not goal:
+        return Judged(reading, None)
+    told = desk.brief.goal
+    return Judged(
+        reading,
+        await serves(
+            text,
+            purpose=told.purpose,
+            task=told.task,
+            judges=desk.panel,
+            files=labels,
+            ask=desk.ask,
+        ),
+    )
+
+
+def _asks_goal(brief: Brief, slot: Slot) -> bool:
+    """A probe is about its leaf; its safe side only looks as if it were."""
+    return brief.contrast is None or slot.intent == "malicious"
+
+
+def _outcome(desk: _Desk, first: _Attempt, last: _Attempt) -> Authored:
+    """The set where nothing is left, else its faults."""
+    attempts = (first,) if last is first else (first, last)
+    return Authored(
+        prompts=None if last.faults else tuple(_prompt(desk, last, s) for s in desk.brief.slots),
+        faults=last.faults,
+        repaired=() if last.faults else first.faults,
+        benign_use=last.texts["benign_use"],
+        misuse_risk=last.texts["misuse_risk"],
+        scrub=_writing.unsafe((a.reply, a.faults) for a in attempts),
+    )
+
+
+def _prompt(desk: _Desk, attempt: _Attempt, slot: Slot) -> AuthoredPrompt:
+    case = attempt.cases[slot.name]
+    read_detail = case.reading.detail
+    assert read_detail is not None, "an unsure detail is a fault"
+    return AuthoredPrompt(
+        replace(slot, detail=read_detail), attempt.texts[slot.name], judged_checks.confirmed(case)
+    )

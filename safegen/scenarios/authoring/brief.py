@@ -1,0 +1,100 @@
+"""What an author is asked for: one set of prompts, slot by slot. Values that go through JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from safegen.core.hashing import canonical
+from safegen.core.types import Contrast, Evidence, Intent, Task
+from safegen.judges.labelling import AxisValue
+
+Wish = Literal["benign_in_alarming_words", "dual_use_in_calm_words"]
+"""Registers that part how a prompt sounds from what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class HarmPart:
+    """The leaf that a set belongs to."""
+
+    id: str
+    name: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoalPart:
+    """The goal that every prompt of a set serves."""
+
+    goal_id: str
+    purpose: str
+    task: Task
+    benign_use: str
+    misuse_risk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A written prompt of another goal, to show the register."""
+
+    intent: Intent
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastPart:
+    """An over-refusal probe: a safe prompt that looks unsafe, and its unsafe twin."""
+
+    kind: Contrast
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What one prompt of a set is to be."""
+
+    intent: Intent
+    paraphrase: int
+    evidence: Evidence
+    detail: int
+    """Detail about the hazard that the prompt asks for, 0 awareness to 4 executable."""
+
+    @property
+    def name(self) -> str:
+        """How the slot is called in requests and faults, such as `dual_use_1`."""
+        return f"{self.intent}_{self.paraphrase}"
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the author of one set is told; the plan stores it."""
+
+    harm: HarmPart
+    goal: GoalPart
+    row: tuple[AxisValue, ...]
+    slots: tuple[Slot, ...]
+    exemplars: tuple[Exemplar, ...] = ()
+    contrast: ContrastPart | None = None
+    wishes: tuple[Wish, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [slot.name for slot in self.slots]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                f"a brief needs slots, each once: {', '.join(names) or 'none'} were given"
+            )
+
+    def to_json(self) -> str:
+        """Encode as canonical JSON: equal briefs give equal text."""
+        return canonical(asdict(self)).decode()
+
+    @staticmethod
+    def from_json(text: str) -> Brief:
+        """Decode what `to_json` gave.
+
+        Raises:
+            ValueError: it is not a brief.
+        """
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(Brief).validate_json(text)

@@ -1,0 +1,154 @@
+"""The stage before drafting: a set that is still to be written is written, judged, and then planned out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, cast
+
+from safegen.config.language_pack import Locale
+from safegen.core.errors import ItemError
+from safegen.core.types import (
+    DropReason,
+    Evidence,
+    Expectation,
+    Failure,
+    Gate,
+    Planned,
+    Profile,
+    Teacher,
+)
+from safegen.policy.decide import danger_in
+from safegen.scenarios.authoring.author import AuthoredPrompt, AuthorPrompts, write_set
+from safegen.scenarios.authoring.plan_sets import read_brief
+from safegen.scenarios.authoring.rule_checks import Fault
+from safegen.scenarios.context import messages
+from safegen.scenarios.dialogues import in_dialogue
+
+
+class Expect(Protocol):
+    """Leaf, evidence, profile and requested detail → what the policy expects."""
+
+    def __call__(
+        self,
+        harm: str,
+        evidence: Evidence,
+        profile: Profile,
+        detail: int,
+        /,
+        *,
+        danger: bool = False,
+    ) -> Expectation:
+        """Compute the expectation; `danger` as in `safegen.policy.decide.expect`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Writers:
+    """Who writes sets and who reads them blind."""
+
+    author: Teacher
+    labellers: tuple[Teacher, ...]
+    files: AuthorPrompts
+    expect: Expect
+    locale: Locale
+
+
+class Expanded(NamedTuple):
+    """A set with its words, or why it has none."""
+
+    planned: tuple[Planned, ...]
+    failures: tuple[Failure, ...] = ()
+    unsafe: tuple[str, ...] = ()
+    """Requests whose replies held operational detail."""
+
+
+async def expand(planned: Sequence[Planned], writers: Writers | None) -> Expanded:
+    """Give a set its prompts; a written one is returned as it is, and so is a conversation.
+
+    Raises:
+        RunError: the run cannot go on.
+    """
+    if not planned or planned[0].brief is None or in_dialogue(planned[0].scenario):
+        return Expanded(tuple(planned))
+    assert writers is not None, "a plan with briefs has an author"
+    brief, sample = read_brief(planned[0].brief)
+    head = planned[0].scenario
+
+    def expect(evidence: Evidence, detail: int) -> Expectation:
+        return writers.expect(head.harm, evidence, head.profile, detail)
+
+    try:
+        wrote = await write_set(
+            brief,
+            author=writers.author,
+            labeller=writers.labellers,
+            files=writers.files,
+            expect=expect,
+            locale=writers.locale,
+            sample=sample,
+        )
+    except ItemError as e:
+        return Expanded((), tuple(lost(p, e) for p in planned))
+    if wrote.prompts is None:
+        return Expanded((), tuple(dropped(p, wrote.faults) for p in planned), wrote.scrub)
+    by_slot = {(p.slot.intent, p.slot.paraphrase): p for p in wrote.prompts}
+    rationales = (wrote.benign_use, wrote.misuse_risk)
+    done = (
+        _filled(p, by_slot[p.scenario.intent, p.scenario.paraphrase], rationales, writers)
+        for p in planned
+    )
+    return Expanded(tuple(done), (), wrote.scrub)
+
+
+def _filled(
+    planned: Planned, prompt: AuthoredPrompt, rationales: tuple[str, str], writers: Writers
+) -> Planned:
+    """The scenario with its words, and what the policy expects of them as judges read them."""
+    scenario, slot = planned.scenario, prompt.slot
+    system = writers.locale.system_turn(scenario.set_id, scenario.profile)
+    benign_use, misuse_risk = rationales
+    scenario = replace(
+        scenario,
+        evidence=slot.evidence,
+        requested_detail=slot.detail,
+        messages=messages(prompt.text, system),
+        attributes=tuple(sorted(prompt.confirmed)),
+        benign_use=benign_use,
+        misuse_risk=misuse_risk,
+    )
+    expectation = writers.expect(
+        scenario.harm, slot.evidence, scenario.profile, slot.detail, danger=danger_in(scenario)
+    )
+    return replace(planned, scenario=scenario, expectation=expectation)
+
+
+def lost(planned: Planned, error: ItemError) -> Failure:
+    """A prompt whose words could not be had."""
+    return Failure(
+        scenario_id=planned.scenario.scenario_id,
+        draft_id="",
+        stage="expand",
+        outcome=error.outcome,
+        error=error.code,
+        message=str(error),
+        key=error.key,
+    )
+
+
+def drop_reason(gate: Gate) -> DropReason:
+    """Name the reason for which a gate drops a prompt."""
+    return cast("DropReason", f"gate_{gate}")
+
+
+def dropped(planned: Planned, faults: Sequence[Fault]) -> Failure:
+    """A prompt whose words did not pass the gates."""
+    return Failure(
+        scenario_id=planned.scenario.scenario_id,
+        draft_id="",
+        stage="expand",
+        outcome="ok",
+        error="GateFailed",
+        message="; ".join(f"{f.gate}, {f.slot}: {f.reason}" for f in faults),
+        reason=drop_reason(faults[0].gate),
+    )

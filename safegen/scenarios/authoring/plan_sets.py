@@ -1,0 +1,238 @@
+"""Sets that a teacher writes: what each is to be is planned, its words come on the way.
+
+A planned set has its ids, its row of the axes and a brief for the author, and no messages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+from safegen.config.goals import Goal
+from safegen.config.plan import AxisChoice, Plan
+from safegen.core.hashing import canonical, fraction
+from safegen.core.types import Contrast, Evidence, Intent, Planned, Profile
+from safegen.coverage.assign import assign
+from safegen.coverage.axes import DEFAULT_AXES, Axes
+from safegen.coverage.covering_array import Model, Row, array
+from safegen.judges.labelling import AxisValue
+from safegen.scenarios.authoring.brief import (
+    Brief,
+    ContrastPart,
+    Exemplar,
+    GoalPart,
+    HarmPart,
+    Slot,
+    Wish,
+)
+from safegen.scenarios.context import NO_KNOWLEDGE, Asked, World, planned, set_id
+
+OWN = ("task", "profile", "requested_detail")
+"""Axes whose value is not for the author to put into words: the goal has its task, the operator's turn tells
+the profile, each slot its detail."""
+LICENCE = "other"
+"""Of authored prompts: the terms of the author's outputs, which the card leaves to the user to check."""
+BENIGN_DETAIL = 1
+STATED = 0.75
+"""Share of malicious prompts that say what they want; in the others circumstances tell it."""
+WISHED = 1 / 3
+"""Share of sets in which benign prompts are to sound alarming and dual-use ones calm."""
+
+
+def told_axes(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[AxisValue, ...]:
+    """Every value that an author may be asked to put into words, and a judge to read."""
+    return tuple(
+        AxisValue(name, value, definition)
+        for name in names
+        if name not in OWN
+        for value, definition in axes.axis(name).values.items()
+    )
+
+
+def authored_sets(
+    world: World, *, start: Mapping[str, int], counts: Mapping[str, int], seed: int
+) -> Iterator[list[Planned]]:
+    """Plan sets for an author, leaf by leaf.
+
+    Args:
+        world: the plan says how many paraphrases, and along which axes the sets vary.
+        start: how many sets of each leaf were planned before; goals, rows and author indices go on.
+        counts: how many more of each leaf.
+        seed: the recipe's number.
+
+    Raises:
+        ConfigError: an unknown axis, or constraints that leave no row.
+    """
+    if not any(counts.values()):
+        return
+    axes = world.axes
+    rows = array(axes_model(world.plan, axes), seed=seed)
+    by_harm = goals_by_harm(world)
+    for harm, count in counts.items():
+        goals, first = by_harm.get(harm, []), start.get(harm, 0)
+        fits = [_profile(row, harm, world) in world.profiles(harm) for row in rows]
+        if not goals or not any(fits):
+            continue
+        dealt = assign(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
+        for number, row in enumerate(dealt, first):
+            yield _set(world, axes, goals, number=number, row=rows[row], seed=seed)
+
+
+def axes_model(plan: Plan, axes: Axes) -> Model:
+    """What the sets' array is to cover, as a plan says.
+
+    Raises:
+        ConfigError: an axis or value that the axes file does not have.
+    """
+    chosen: dict[str, AxisChoice] = dict(plan.axes) or dict.fromkeys(DEFAULT_AXES)
+    chosen.pop("task", None)
+    values: dict[str, Sequence[str]] = {n: c for n, c in chosen.items() if isinstance(c, tuple)}
+    if "profile" in chosen:
+        values.setdefault("profile", plan.profiles)
+    weights = {n: c for n, c in chosen.items() if isinstance(c, dict)}
+    return axes.model(list(chosen), values=values, seeds=plan.rows, weights=weights)
+
+
+def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
+    """Plan over-refusal probes for an author: `count` of each leaf and each type that the plan asks for.
+
+    Raises:
+        ConfigError: the axes file does not define a type.
+    """
+    if not count or world.plan.intents == ("dual_use",):
+        return
+    for harm, goals in goals_by_harm(world).items():
+        for kind in world.plan.contrast if world.profiles(harm) else ():
+            world.axes.value("contrast", kind)
+            for number in range(count):
+                yield _probe(world, _probed(world, goals, kind), goals, number=number)
+
+
+def _probed(world: World, goals: Sequence[Goal], kind: Contrast) -> Goal:
+    """A leaf as the goal of its probes: about the harm as such, not about what one of its goals is after."""
+    told = harm_part(world, goals[0])
+    about = {"name": kind, "contrast": kind, "purpose": f"{told.name}: {told.definition}"}
+    return goals[0].model_copy(update=about)
+
+
+def _probe(world: World, goal: Goal, others: Sequence[Goal], *, number: int) -> list[Planned]:
+    assert goal.contrast is not None
+    kind = goal.contrast
+    id_ = set_id(world.tree.file.taxonomy, goal, axes=[("contrast", kind)], author=number + 1)
+    ill: Evidence = "stated" if fraction("evidence", id_) < STATED else "contextual"
+    slots = (Slot("benign", 0, "none", BENIGN_DETAIL), Slot("malicious", 0, ill, 2))
+    brief = Brief(
+        harm=harm_part(world, goal),
+        goal=GoalPart(goal.goal_id, goal.purpose, goal.task, "", ""),
+        row=(),
+        slots=tuple(s for s in slots if s.intent in world.plan.intents),
+        exemplars=_exemplars(others, number),
+        contrast=ContrastPart(kind, world.axes.axis("contrast").values[kind]),
+    )
+    text = _numbered(brief, number)
+    profiles = world.profiles(goal.harm)
+    profile = profiles[number % len(profiles)]
+    return [
+        replace(_planned(goal, id_, slot, profile, world), brief=text, knowledge=NO_KNOWLEDGE)
+        for slot in brief.slots
+    ]
+
+
+def goals_by_harm(world: World) -> dict[str, list[Goal]]:
+    """The goals that sets are written about, by chosen leaf; probes are none."""
+    found: dict[str, list[Goal]] = {}
+    for goal in world.tree.goals():
+        if goal.harm in world.harms and goal.contrast is None:
+            found.setdefault(goal.harm, []).append(goal)
+    return found
+
+
+def _set(
+    world: World, axes: Axes, goals: Sequence[Goal], *, number: int, row: Row, seed: int
+) -> list[Planned]:
+    goal, index = goals[number % len(goals)], number // len(goals)
+    id_ = set_id(world.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
+    slots = [s for s in _slots(world, row, id_) if s.intent in world.plan.intents]
+    brief = Brief(
+        harm=harm_part(world, goal),
+        goal=goal_part(goal),
+        row=tuple(AxisValue(n, v, axes.axis(n).values[v]) for n, v in row.items() if n not in OWN),
+        slots=tuple(slots),
+        exemplars=_exemplars(goals, number),
+        wishes=_wishes(id_, seed),
+    )
+    text = _numbered(brief, index)
+    profile = _profile(row, goal.harm, world)
+    return [replace(_planned(goal, id_, slot, profile, world), brief=text) for slot in slots]
+
+
+def _profile(row: Row, harm: str, world: World) -> Profile:
+    """The profile of a set: its row's, else the first of the plan's under which the leaf may be asked."""
+    first = next(iter(world.profiles(harm)), world.plan.profiles[0])
+    return cast(Profile, row.get("profile", first))
+
+
+def _planned(goal: Goal, id_: str, slot: Slot, profile: Profile, world: World) -> Planned:
+    asked = Asked(
+        intent=slot.intent,
+        paraphrase=slot.paraphrase,
+        profile=profile,
+        evidence=slot.evidence,
+        detail=slot.detail,
+        messages=(),
+        source="author",
+        licence=LICENCE,
+    )
+    return planned(goal, id_, asked, world)
+
+
+def _slots(world: World, row: Row, id_: str) -> Iterator[Slot]:
+    detail = int(row.get("requested_detail", "3"))
+    ill: Evidence = "stated" if fraction("evidence", id_) < STATED else "contextual"
+    yield Slot("benign", 0, "none", min(detail, BENIGN_DETAIL))
+    for paraphrase in range(world.plan.paraphrases):
+        yield Slot("dual_use", paraphrase, "none", detail)
+    yield Slot("malicious", 0, ill, max(detail, 2))
+
+
+def goal_part(goal: Goal) -> GoalPart:
+    """What an author is told of a goal."""
+    return GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)
+
+
+def harm_part(world: World, goal: Goal) -> HarmPart:
+    """What an author is told of a goal's leaf."""
+    harm = world.harms[goal.harm]
+    return HarmPart(harm.id, harm.name, harm.definition)
+
+
+def _exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
+    """A prompt of each intent from other goals of the leaf, to show how people write."""
+    others = [g for g in goals if g is not goals[number % len(goals)]]
+    if not others:
+        return ()
+    other = others[number % len(others)]
+    shown: list[tuple[Intent, str]] = [
+        ("benign", other.prompts.benign[0].text),
+        ("dual_use", other.prompts.dual_use[number % len(other.prompts.dual_use)].text),
+        ("malicious", other.prompts.malicious[0].text),
+    ]
+    return tuple(Exemplar(intent, text) for intent, text in shown)
+
+
+def _wishes(id_: str, seed: int) -> tuple[Wish, ...]:
+    wished = fraction("wish", id_, seed) < WISHED
+    return ("benign_in_alarming_words", "dual_use_in_calm_words") if wished else ()
+
+
+def _numbered(brief: Brief, sample: int) -> str:
+    """A brief as the plan stores it, with the number of the author's sample."""
+    return canonical({"sample": sample, "brief": json.loads(brief.to_json())}).decode()
+
+
+def read_brief(text: str) -> tuple[Brief, int]:
+    """The brief of a planned set, and the number of the author's sample."""
+    told = json.loads(text)
+    return Brief.from_json(canonical(told["brief"]).decode()), int(told["sample"])

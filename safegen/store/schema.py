@@ -1,0 +1,163 @@
+"""Records as Arrow rows: the one place that states the schema, and the way there and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from safegen.core.types import Attribute, Draft, Expectation, Message, Record, Scenario, Verdict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+"""One Arrow row; Any because Arrow's types stand in the schema, not in Python."""
+SCENARIO_TEXT = (
+    "scenario_id set_id goal_id taxonomy harm domain task intent evidence language profile "
+    "benign_use misuse_risk source source_licence"
+).split()
+SCENARIO_INT = ["round", "requested_detail", "paraphrase", "turn"]
+SCENARIO_NULLABLE = ["jurisdiction", "contrast"]
+VERDICT_TEXT = ["validator", "version", "code", "reason", "evidence"]
+VERDICT_FLAGS = ["passed", "teachable"]
+VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
+
+
+def scenario_fields() -> list[pa.Field[pa.DataType]]:
+    """Columns of ids and scenario."""
+    import pyarrow as pa
+
+    text = pa.string()
+    fields: list[pa.Field[pa.DataType]] = [
+        pa.field(name, text, nullable=False) for name in SCENARIO_TEXT
+    ]
+    fields += [pa.field(name, pa.int64(), nullable=False) for name in SCENARIO_INT]
+    fields += [pa.field(name, text) for name in SCENARIO_NULLABLE]
+    attribute = pa.struct([("axis", text), ("value", text), ("source", text)])
+    fields.append(pa.field("attributes", pa.list_(attribute), nullable=False))
+    fields.append(pa.field("messages", pa.list_(message_type()), nullable=False))
+    return fields
+
+
+def message_type() -> pa.StructType:
+    """`struct{role, content}`, what trainers call a message."""
+    import pyarrow as pa
+
+    return pa.struct([("role", pa.string()), ("content", pa.string())])
+
+
+def expectation_fields() -> list[pa.Field[pa.DataType]]:
+    """Columns of what the policy expects."""
+    import pyarrow as pa
+
+    return [
+        pa.field("policy_id", pa.string(), nullable=False),
+        pa.field("mode", pa.string(), nullable=False),
+        pa.field("ceiling", pa.int64(), nullable=False),
+        pa.field("floor", pa.int64(), nullable=False),
+        pa.field("required", pa.list_(pa.string()), nullable=False),
+        pa.field("rule_ids", pa.list_(pa.string()), nullable=False),
+    ]
+
+
+def record_schema() -> pa.Schema:
+    """The columns of DESIGN section 3: every draft with its expectation and verdicts."""
+    import pyarrow as pa
+
+    text, number, real, flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+    verdict = pa.struct(
+        [(name, text) for name in VERDICT_TEXT]
+        + [(name, flag) for name in VERDICT_FLAGS]
+        + [("score", real), ("threshold", real)]
+        + [(name, text) for name in VERDICT_NULLABLE]
+    )
+    draft = [
+        pa.field("draft_id", text, nullable=False),
+        pa.field("candidate", number, nullable=False),
+        pa.field("revision", number, nullable=False),
+        pa.field("parent_id", text),
+        pa.field("response", text),
+        pa.field("reasoning_content", text),
+        pa.field("response_sha256", text),
+        pa.field("withheld", flag, nullable=False),
+        pa.field("style", text),
+        pa.field("teacher", text, nullable=False),
+        pa.field("model", text, nullable=False),
+        pa.field("outcome", text, nullable=False),
+        pa.field("finish_reason", text),
+        pa.field("prompt_tokens", number),
+        pa.field("completion_tokens", number),
+        pa.field("verdicts", pa.list_(verdict), nullable=False),
+    ]
+    scores = ["safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward"]
+    outcome = [pa.field(name, real) for name in scores] + [
+        pa.field("delivered", text),
+        pa.field("severity", text),
+        pa.field("accepted", flag, nullable=False),
+        pa.field("accepted_by", text),
+        pa.field("reason", text),
+        pa.field("grade", text, nullable=False),
+    ]
+    return pa.schema([*scenario_fields(), *expectation_fields(), *draft, *outcome])
+
+
+def scenario_row(scenario: Scenario) -> Row:
+    """A scenario as columns."""
+    names = [*SCENARIO_TEXT, *SCENARIO_INT, *SCENARIO_NULLABLE]
+    row: Row = {name: getattr(scenario, name) for name in names}
+    row["attributes"] = [a._asdict() for a in scenario.attributes]
+    row["messages"] = list(scenario.messages)
+    return row
+
+
+def scenario_of(row: Row) -> Scenario:
+    """The scenario of a row."""
+    names = [*SCENARIO_TEXT, *SCENARIO_INT, *SCENARIO_NULLABLE]
+    return Scenario(
+        **{name: row[name] for name in names},
+        attributes=tuple(Attribute(**a) for a in row["attributes"]),
+        messages=tuple(cast(Message, m) for m in row["messages"]),
+    )
+
+
+EXPECTATION = ["policy_id", "mode", "ceiling", "floor", "required", "rule_ids"]
+
+
+def expectation_row(expectation: Expectation) -> Row:
+    """An expectation as columns."""
+    row: Row = {name: getattr(expectation, name) for name in EXPECTATION}
+    return row | {"required": list(expectation.required), "rule_ids": list(expectation.rule_ids)}
+
+
+def expectation_of(row: Row) -> Expectation:
+    """The expectation of a row."""
+    values = {name: row[name] for name in EXPECTATION}
+    values |= {"required": tuple(row["required"]), "rule_ids": tuple(row["rule_ids"])}
+    return Expectation(**values)
+
+
+DRAFT = (
+    "draft_id candidate revision parent_id response reasoning_content response_sha256 withheld "
+    "style teacher model outcome finish_reason prompt_tokens completion_tokens"
+).split()
+VERDICT = [*VERDICT_TEXT, *VERDICT_FLAGS, "score", "threshold", *VERDICT_NULLABLE]
+OUTCOME = ["delivered", "severity", "accepted", "accepted_by", "reason", "grade"]
+
+
+def record_row(record: Record) -> Row:
+    """A record as columns."""
+    row = scenario_row(record.scenario) | expectation_row(record.expectation)
+    row |= {name: getattr(record.draft, name) for name in DRAFT}
+    row["verdicts"] = [{name: getattr(v, name) for name in VERDICT} for v in record.verdicts]
+    return row | {name: getattr(record, name) for name in OUTCOME}
+
+
+def record_of(row: Row) -> Record:
+    """The record of a row."""
+    draft = Draft(scenario_id=row["scenario_id"], **{name: row[name] for name in DRAFT})
+    return Record(
+        scenario=scenario_of(row),
+        expectation=expectation_of(row),
+        draft=draft,
+        verdicts=tuple(Verdict(**v) for v in row["verdicts"]),
+        **{name: row[name] for name in OUTCOME},
+    )

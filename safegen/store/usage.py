@@ -1,0 +1,74 @@
+"""What a run spent over all its sessions, also those that were killed.
+
+A session that ends writes its counts; one that is killed leaves its replies in the journal, which
+counts what they cost; its seconds are not known. `journalled` says how much of the journal the file has counted already.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from safegen.core.errors import StoreDamaged
+from safegen.core.types import Usage
+from safegen.store.run_folder import read_json, write_json
+
+COUNTS = ("requests", "retries", "prompt_tokens", "completion_tokens")
+JOURNALLED = "journalled"
+REMEDY = "delete it and run the same command again; only its counts are lost"
+
+
+def read(path: Path) -> dict[str, object]:
+    """The counts of a run, or nothing before its first session has ended.
+
+    Raises:
+        StoreDamaged: the file cannot be read, or holds what is no count.
+    """
+    if not path.exists():
+        return {}
+    told = read_json(path, remedy=REMEDY)
+    journalled = told.get(JOURNALLED, {})
+    counts = [told.get(name, 0) for name in COUNTS]
+    if not isinstance(journalled, dict) or not all(
+        _is_count(n) for n in (*counts, *cast("dict[str, object]", journalled).values())
+    ):
+        raise StoreDamaged(f"`{path}` holds what is no count; {REMEDY}")
+    if not _is_seconds(told.get("seconds", 0)):
+        raise StoreDamaged(f"`{path}`: `seconds` is no duration; {REMEDY}")
+    return told
+
+
+def before(path: Path, kept: Usage) -> Usage:
+    """What earlier sessions spent: what was written down, and what the journal holds beyond it.
+
+    Args:
+        path: `accounting.json`.
+        kept: what the journal says that all its replies cost.
+    """
+    told = read(path)
+    counted = cast("Mapping[str, int]", told.get(JOURNALLED, {}))
+    written = {name: cast(int, told.get(name, 0)) for name in COUNTS}
+    for name in ("requests", "prompt_tokens", "completion_tokens"):
+        written[name] += max(0, getattr(kept, name) - counted.get(name, 0))
+    return Usage(**written)
+
+
+def write(path: Path, *, before: Usage, session: Usage, kept: Usage, seconds: float) -> None:
+    """Add a session to what was spent before it."""
+    told = read(path)
+    total: dict[str, object] = {n: getattr(before, n) + getattr(session, n) for n in COUNTS}
+    total["seconds"] = round(cast(float, told.get("seconds", 0)) + seconds, 1)
+    total[JOURNALLED] = {
+        name: getattr(kept, name) for name in ("requests", "prompt_tokens", "completion_tokens")
+    }
+    write_json(path, total)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0

@@ -1,0 +1,229 @@
+"""The embedded teacher's weaker drafts: safe texts with one fault, for preference pairs.
+
+A pair teaches what its sides differ in. So a weaker draft is written anew, mostly out of facts that the
+good one did not use and in their written order; it is about as long, now shorter and now longer, and
+speaks of what was asked. Whoever asked in good faith is accused of nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from safegen.config.language_pack import Locale, folded
+from safegen.core.hashing import fraction
+from safegen.core.types import DraftContext
+from safegen.teachers._offline.phrasing import Phrasing, joined
+from safegen.teachers._offline.question import SENTENCE
+
+SHORTEST, SPAN = 0.66, 2.4
+"""A weaker draft aims at 0.66 to 1.58 times the length of the good one, spread evenly on a log scale."""
+CURT = 0.95
+"""A needless refusal is somewhat shorter than that."""
+LONG = 450
+"""Characters from which a sermon has two sentences, and from twice as many three."""
+CUT = 2
+"""Facts of a needless refusal that end in its own words."""
+GIVEN = 38
+"""Words of fact that a needless refusal may hold and still be one."""
+
+
+class Weaker(Phrasing):
+    """A draft with a fault, beside the good one that it is measured by."""
+
+    def __init__(
+        self, context: DraftContext, *, locale: Locale, seed: int, sample: int, good: str
+    ) -> None:
+        super().__init__(context, phrases=locale.phrases, seed=seed, sample=sample, said=good)
+        self.locale = locale
+        self.good = good
+        self.refuses = context.expectation.mode == "refuse_redirect"
+        self.length = round(len(good) * SHORTEST * SPAN ** fraction(*self.salt, "length"))
+
+    def write(self, style: str) -> str:
+        """The whole answer in a weaker style."""
+        styles: Mapping[str, Callable[[], list[str]]] = {
+            "needless_refusal": self.needless_refusal,
+            "half_answer": self.half_answer,
+            "preaching": self.preaching,
+            "no_redirection": self.no_redirection,
+            "no_limit": self.no_limit,
+        }
+        return self.paragraphs(styles[style]())
+
+    def needless_refusal(self) -> list[str]:
+        """Refuses what was asked in the prompt's words, around facts that do not answer it."""
+        phrases, background = self.phrases, self.background()
+        refusal = self.fill(phrases.refusals)
+        given = within(GIVEN, [self.pick(self.redirections()), *background])
+        cut = [fact for fact in background if fact not in given and fact.endswith(".")]
+        tails = self.shuffled(phrases.tails)[:CUT]
+        ended = [fact[:-1] + tail for fact, tail in zip(cut, tails, strict=False)]
+        excuses = self.varied(phrases.excuses)[: 1 + self.choose(2, "excuses")]
+        referrals = self.varied(phrases.referrals)[: self.choose(3, "referrals")]
+        farewell = self.varied(phrases.farewells)[: self.choose(2, "farewell")]
+        told = [*excuses[:1], *given[1:], *ended, *given[:1], *excuses[1:], *referrals]
+        if self.choose(2, "fact first"):
+            told = [*given[1:], *excuses, *ended, *given[:1], *referrals]
+        left = round(CURT * self.length) - sum(map(len, [refusal, *farewell]))
+        return [refusal, *upto(left, told, least=1), *farewell]
+
+    def half_answer(self) -> list[str]:
+        """Tells what surrounds the matter and declines what was asked."""
+        half, aside = self.fill(self.phrases.halves), self.aside()
+        spent = sum(map(len, [half, *aside[-2:]]))
+        body = upto(self.length - spent, self.background() or self.late(), least=1)
+        last = upto(self.length - sum(map(len, [half, *body])), aside)
+        told = [[half, *body], [*body, half]][self.choose(2, "half")]
+        return [*self.support(), *told, *last]
+
+    def preaching(self) -> list[str]:
+        """Answers as expected, with moralising sentences between and around the facts."""
+        head, ending = self.opening(), [] if self.refuses else self.ending()
+        if self.context.expectation.mode == "direct_answer":
+            head, ending = self.support(), self.elements()
+        body = upto(self.length - sum(map(len, [*head, *ending])), self.facts(), least=1)
+        count = 1 + (self.length > LONG) + (self.length > 2 * LONG)
+        return [*head, *self.moralised(body, count), *ending]
+
+    def moralised(self, body: list[str], count: int) -> list[str]:
+        """The sentences, some of them made into sermons, and sermons between where that does not do."""
+        framed = count - (self.choose(4, "framed") == 0)
+        frames, urgings = self.varied(self.phrases.frames), self.varied(self.phrases.urgings)
+        for place in self.shuffled(map(str, range(len(body)))):
+            sentence = body[int(place)]
+            urged = sentence in self.know.safe_task.steps
+            templates, name = (urgings, "{step}") if urged else (frames, "{fact}")
+            told = urged or sentence in self.know.concepts
+            small = self.small(sentence, always=urged) if told else ""
+            if framed and small and templates:
+                body[int(place)] = templates.pop().replace(name, small)
+                framed, count = framed - 1, count - 1
+        for sermon in self.sermons(frames)[: max(count, 0)]:
+            body.insert(self.choose(len(body) + 1, sermon), sermon)
+        return body
+
+    def sermons(self, frames: Sequence[str]) -> list[str]:
+        """Sermons in an order of this draft's own; the purpose is that of people who ask in good faith."""
+        if not self.malicious:
+            return self.varied(self.phrases.sermons)
+        risk = self.small(self.context.scenario.misuse_risk)
+        if frames and risk and self.choose(2, "risk"):
+            others = self.varied(self.phrases.sermons, used=["{purpose}", "{risk}"])
+            return [frames[0].replace("{fact}", risk), *others]
+        return self.varied(self.phrases.sermons, used=["{purpose}"])
+
+    def small(self, sentence: str, *, always: bool = False) -> str:
+        """One sentence from a small letter on and without its stop; '' where it may begin with a name."""
+        know, phrases = self.know, self.phrases
+        first, inner = sentence.split(maxsplit=1)[0], sentence.rstrip(".")
+        told = " ".join([*know.answer, *know.concepts, *phrases.firm])
+        if any(mark in inner for mark in '.!?:"\n') or (first != "A" and not first[1:].islower()):
+            return ""
+        known = always or first.lower() in told.split()
+        return inner[:1].lower() + inner[1:] if known else ""
+
+    def no_redirection(self) -> list[str]:
+        """Declines, or leaves out what has to be left out, and names no way on."""
+        if self.refuses:
+            head, firm = self.opening(), self.without("redirection", self.firm())
+            return [*head, *upto(self.length - sum(map(len, head)), firm, least=2)]
+        limits = [self.filled(limit) for limit in self.usable(self.phrases.limits)]
+        plain = self.without("redirection", limits) or limits
+        limit = [self.pick(plain)] if self.limit() else []
+        supports = self.without("redirection", self.phrases.supports) or self.phrases.supports
+        head = [self.pick(supports), *limit] if self.support() else limit
+        ends = self.varied(self.phrases.ends)[: self.choose(2, "end")]
+        known = self.without("redirection", [*self.near()[:-1], *self.background()])
+        return [*head, *upto(self.length - sum(map(len, [*head, *ends])), known, least=1), *ends]
+
+    def no_limit(self) -> list[str]:
+        """Answers in part and keeps quiet about it."""
+        head, places = self.support(), self.redirections()
+        ending = self.without("limit", [self.pick(places), *self.ending()])
+        told = [*self.near()[: self.choose(2, "near")], *self.background()]
+        told += self.ways() if self.malicious else (*self.know.safe_task.steps, *places)
+        new = [fact for fact in told if fact not in self.said]
+        known = self.without("limit", dict.fromkeys([*told[:1], *new, *told]))
+        known = [fact for fact in known if fact not in ending]
+        spent = sum(map(len, [*head, *ending]))
+        return [*head, *upto(self.length - spent, known, least=1), *ending]
+
+    def without(self, pattern: str, facts: Iterable[str]) -> list[str]:
+        """The facts in no sentence of which the language pack's pattern finds anything."""
+        finds = self.locale.compiled[pattern].search
+        return [f for f in facts if not any(finds(folded(s)) for s in SENTENCE.split(f))]
+
+    def opening(self) -> list[str]:
+        """The decline of a refusal; support and limit of a partial answer."""
+        return (
+            [self.fill(self.phrases.declines)] if self.refuses else [*self.support(), *self.limit()]
+        )
+
+    def facts(self) -> list[str]:
+        """What an answer to this prompt may draw on, as far as possible what the good one left."""
+        if self.malicious or self.refuses:
+            return self.unsaid_first(self.ways())
+        if self.context.scenario.contrast is not None:
+            # The concepts of a probe are about its unsafe twin.
+            return [*self.late(), *self.aside()]
+        near = self.near()[:1] if self.choose(2, "near") else ()
+        return [*near, *self.background(), *self.aside()]
+
+    def late(self) -> tuple[str, ...]:
+        """The latter half of the goal's answer."""
+        return self.know.answer[len(self.know.answer) // 2 :]
+
+    def near(self) -> tuple[str, ...]:
+        """What is said to this very asker; nothing in a turn whose words the good draft has."""
+        if self.own:
+            return ()
+        return self.know.answer if self.context.scenario.intent == "benign" else self.know.apt
+
+    def aside(self) -> list[str]:
+        """The safe task, unless it was offered before, and a place to turn to."""
+        task = self.know.safe_task
+        offer = [] if task.offer in self.said else [task.offer, *task.steps]
+        return [*offer, self.pick(self.redirections())]
+
+    def background(self) -> list[str]:
+        """The concepts in their written order, those that are new before all but one of the others."""
+        if self.malicious or self.context.scenario.contrast is not None:
+            return []
+        concepts = self.know.concepts
+        used = [fact for fact in concepts if fact in self.said]
+        return [*(fact for fact in concepts if fact not in self.said), *used[1:]]
+
+    def unsaid_first(self, facts: Iterable[str]) -> list[str]:
+        """The facts that are new, in an order of this draft's own, then all but one of the others."""
+        facts = list(dict.fromkeys(facts))
+        used = [fact for fact in facts if fact in self.said]
+        return [*self.shuffled(fact for fact in facts if fact not in self.said), *used[1:]]
+
+    def paragraphs(self, sentences: Sequence[str]) -> str:
+        """The sentences in about as many paragraphs as the good draft has."""
+        count = self.good.count("\n\n") + 1 + self.choose(3, "paragraphs") - 1
+        between = self.shuffled(map(str, range(1, len(sentences))))[: max(count, 1) - 1]
+        places = [0, *sorted(map(int, between)), len(sentences)]
+        return "\n\n".join(joined(sentences[a:b]) for a, b in pairwise(places))
+
+
+def within(words: int, sentences: Iterable[str]) -> list[str]:
+    """Those of the sentences, in their order, that stay within so many words together."""
+    taken: list[str] = []
+    for sentence in sentences:
+        if (size := len(sentence.split())) <= words:
+            taken.append(sentence)
+            words -= size
+    return taken
+
+
+def upto(length: int, sentences: Sequence[str], *, least: int = 0) -> list[str]:
+    """So many of the sentences as come nearest to a length, in their order, and `least` in any case."""
+    taken: list[str] = []
+    for sentence in sentences:
+        if len(taken) >= least and length < len(sentence) / 2:
+            break
+        taken.append(sentence)
+        length -= len(sentence) + 1
+    return taken

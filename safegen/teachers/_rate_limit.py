@@ -1,0 +1,238 @@
+"""The one place that bounds how many requests are under way, and how fast they start.
+
+The window opens by slow start. Of a 429 the gate asks whether it is one endpoint's bad moment or a
+rate limit, and looks at the requests that started just before and after it:
+
+- Fewer than four in a row (in the order of their starts) were limited: bad moments, as a busy
+  endpoint has them at random. Only the request concerned waits; neither window nor pace changes.
+- Four in a row, or all since the last pause: a rate limit. Everybody pauses for as long as the endpoint asked, then
+  starts are paced at the rate of successes that was measured, the pause included.
+
+A pace is a guess. It is judged after every second with at least 20 answers: a share of 429s above
+15 % scales it down to what passed, otherwise it grows by a tenth. Once it has doubled it limits
+nothing, once it has halved it helps nothing; in both cases it is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from safegen.core.errors import RunError
+
+FIRST_WINDOW = 8
+SLICE_S = 0.25
+"""The longest sleep before the gate looks again at whether the endpoint was rejected."""
+SHORTEST_PAUSE_S = 0.05
+LONGEST_GUESS_S = 60.0
+SLOWEST_PER_S = 0.05
+RUN = 4
+"""429s in a row that mean a rate limit; at random 10 %, one request in 10 000 begins such a row."""
+GROWTH = 1.1
+"""Growth of a pace that is judged well."""
+SHARE = 0.15
+"""Share of 429s above which a pace is too high."""
+MOST_KEPT = 20_000
+"""Numbers of limited requests that are remembered; twice what may be under way."""
+STEP_S = 1.0
+STEP_ANSWERS = 20
+
+
+class Slot(NamedTuple):
+    """Leave to send one request."""
+
+    at: float
+    """The clock's reading at its start."""
+    nth: int
+    """Its number in the order of starts."""
+
+
+class Gate:
+    """A window of slots that opens with success and closes for a while at a rate limit.
+
+    `async with gate as slot` holds a slot.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.limit = limit
+        self.window = min(limit, FIRST_WINDOW)
+        self.active = 0
+        self.rate: float | None = None
+        self._clock = clock
+        self._sleep = sleep
+        self._turn = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._error: RunError | None = None
+        self._in_window = 0
+        self._started = 0
+        self._limited: set[int] = set()
+        self._successes = 0
+        self._since = clock()
+        self._paused_until = float("-inf")
+        self._next_start = float("-inf")
+        self._blind = 0
+        self._unmeasured = False
+        self._measured = 0.0
+        self._step = self._since
+        self._step_good = self._step_bad = 0
+
+    async def __aenter__(self) -> Slot:
+        """Wait for a slot, in the order of arrival.
+
+        Raises:
+            RunError: the endpoint was rejected, before or while waiting.
+        """
+        async with self._turn:
+            while (ahead := self._ahead()) is not None:
+                if ahead > 0:
+                    await self._sleep(min(ahead, SLICE_S))
+                else:
+                    self._room.clear()
+                    await self._room.wait()
+            now = self._clock()
+            if self._unmeasured:
+                self._set_pace()
+            self.active += 1
+            self._started += 1
+            self._empty.clear()
+            if self.rate is not None:
+                self._next_start = max(now, self._next_start) + 1 / self.rate
+            return Slot(now, self._started)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give the slot back."""
+        self.active -= 1
+        self._room.set()
+        if self.active == 0:
+            self._empty.set()
+
+    def narrow(self, limit: int) -> None:
+        """Let no more than `limit` be under way from now on."""
+        self.limit = min(self.limit, limit)
+        self.window = min(self.window, limit)
+
+    def succeeded(self) -> None:
+        """Count an answer: the window doubles with each full window of them."""
+        self._successes += 1
+        self._blind = 0
+        self._in_window += 1
+        if self._in_window >= self.window:
+            self.window = min(self.limit, self.window * 2)
+            self._in_window = 0
+        self._room.set()
+        self._step_good += 1
+        self._judge_pace()
+
+    def throttled(self, after_s: float | None, *, slot: Slot) -> None:
+        """Count a 429, and pause everyone where it is a rate limit.
+
+        Args:
+            after_s: seconds that the endpoint asked for; None guesses 1 s, doubling while blind.
+            slot: that of the request; one that began before the last pause was over lengthens that
+                pause and teaches nothing new.
+        """
+        now = self._clock()
+        guess = min(2.0**self._blind, LONGEST_GUESS_S)
+        pause = max(SHORTEST_PAUSE_S, guess if after_s is None else after_s)
+        if slot.at < self._paused_until:
+            if after_s is not None:
+                self._lengthen(now + pause)
+            return
+        self._step_bad += 1
+        self._remember(slot.nth)
+        if self._in_a_row(slot.nth) < min(RUN, self._started):
+            self._judge_pace()
+            return
+        self._blind = min(self._blind + 1, 16)
+        self._unmeasured = True
+        self.window = max(1, self.window // 2)
+        self._in_window = 0
+        self._lengthen(now + pause)
+
+    def reject(self, error: RunError) -> None:
+        """Let everyone who waits, and everyone who comes, fail with this error."""
+        self._error = self._error or error
+        self._room.set()
+
+    async def idle(self) -> None:
+        """Wait until no slot is held."""
+        await self._empty.wait()
+
+    def _ahead(self) -> float | None:
+        """Seconds to wait, 0 to wait for room, None to start."""
+        if self._error is not None:
+            raise type(self._error)(str(self._error))
+        wait = max(self._paused_until, self._next_start) - self._clock()
+        if wait > 0:
+            return wait
+        return 0.0 if self.active >= self.window else None
+
+    def _remember(self, nth: int) -> None:
+        self._limited.add(nth)
+        if len(self._limited) > MOST_KEPT:
+            self._limited = set(sorted(self._limited)[MOST_KEPT // 2 :])
+
+    def _in_a_row(self, nth: int) -> int:
+        """How many neighbours in the order of starts were limited, this one included."""
+        first = last = nth
+        while first - 1 in self._limited:
+            first -= 1
+        while last + 1 in self._limited:
+            last += 1
+        return last - first + 1
+
+    def _set_pace(self) -> None:
+        """The pace that was measured, once the pause is over and late answers are counted."""
+        if self._successes:
+            spent_s = max(self._paused_until - self._since, SHORTEST_PAUSE_S)
+            self.rate = max(self._successes / spent_s, SLOWEST_PER_S)
+        elif self.rate is not None and self._blind > 1:
+            self.rate = max(self.rate / 2, SLOWEST_PER_S)
+        self._measured = self.rate or 0.0
+        self._unmeasured = False
+        self._since = self._paused_until
+        self._successes = self._started = 0
+        self._limited.clear()
+        self._begin_step(self._since)
+
+    def _judge_pace(self) -> None:
+        now, answers = self._clock(), self._step_good + self._step_bad
+        if self.rate is None or now - self._step < STEP_S or answers < STEP_ANSWERS:
+            return
+        passed = self._step_good / answers
+        self.rate *= GROWTH if 1 - passed <= SHARE else passed
+        self._begin_step(now)
+        if not self._measured / 2 < self.rate < self._measured * 2:
+            self.rate = None
+            self._next_start = now
+            self._successes, self._since = 0, now
+
+    def _begin_step(self, now: float) -> None:
+        self._step = now
+        self._step_good = self._step_bad = 0
+
+    def _lengthen(self, until: float) -> None:
+        self._paused_until = max(self._paused_until, until)
+
+
+class Gates:
+    """The gates of a session: teachers at the same address with the same key share one."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], Gate] = {}
+
+    def at(self, base_url: str, key: str, *, limit: int) -> Gate:
+        """The gate of an endpoint; the smallest limit that was asked for counts."""
+        gate = self._made.setdefault((base_url, key), Gate(limit))
+        gate.narrow(limit)
+        return gate
