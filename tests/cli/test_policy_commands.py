@@ -160,7 +160,7 @@ def test_show_lists_the_rules_that_can_decide_and_refuses_an_unknown_form() -> N
 def test_diff_lists_situations_texts_and_rows(small: Path, tmp_path: Path) -> None:
     new = edit(tmp_path, "security", "SEC-N3", "SEC-N9")
     result = run("policy", "diff", "security", new, "--run", str(small))
-    assert "situations that change: 0 of 300" in result.stdout
+    assert "situations that change: 0 of 400" in result.stdout
     assert "must_not SEC-N3  -  suggest how" in result.stdout
     assert "14 prompts to judge again, drafts stay" in result.stdout
     assert "expectation as it is; what a judge is told changes" in result.stdout
