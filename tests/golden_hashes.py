@@ -91,6 +91,7 @@ def starter(
 
 
 NUMBERS: tuple[tuple[str, str], ...] = (
+    (r"(?m)^.*requests/min.*\n", ""),  # progress lines: how many there are depends on the clock
     (r"\b\d+:\d\d(?::\d\d)?\b", "<time>"),
     (r"\b\d+(?:\.\d+)? ?(?:ms|s|seconds?|minutes?)\b", "<time>"),
     (r"\b\d+(?:\.\d+)? (?:[kMGT]i?B)\b", "<size>"),
