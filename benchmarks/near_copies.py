@@ -1,4 +1,4 @@
-"""Measure `near_copies` on made-up prompts: python benchmarks/near_copies.py [N] [--copies SHARE].
+"""Measure `find_near_duplicates` on made-up prompts: python benchmarks/near_copies.py [N] [--copies SHARE].
 
 Prompts are drawn from templates with invented names, so that many share words, as authored prompts
 do. A share of them repeats an earlier one with a word changed; the run tells how many were found.
@@ -12,7 +12,7 @@ import resource
 import time
 from collections.abc import Iterator
 
-from safegen.dataset.curation.near_duplicates import Text, near_copies
+from safegen.dataset.curation.near_duplicates import CorpusText, find_near_duplicates
 
 OPENINGS = ("how does somebody", "what is the way to", "could you tell me how to", "i need to")
 VERBS = ("open", "close", "mend", "find", "move", "clean", "sort", "label", "carry", "weigh")
@@ -25,7 +25,7 @@ def prompt(rng: random.Random) -> str:
     return f"{rng.choice(OPENINGS)} {rng.choice(VERBS)} the box with {nouns} before noon?"
 
 
-def prompts(n: int, *, copies: float) -> Iterator[Text]:
+def prompts(n: int, *, copies: float) -> Iterator[CorpusText]:
     """Texts in canonical order; the id of a copy ends in `c`."""
     rng = random.Random(7)
     recent: list[str] = []
@@ -38,7 +38,7 @@ def prompts(n: int, *, copies: float) -> Iterator[Text]:
             text = " ".join(words)
         else:
             recent = [*recent[-999:], text]
-        yield Text(f"{i}{'c' if copied else ''}", text)
+        yield CorpusText(f"{i}{'c' if copied else ''}", text)
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, busy = time.perf_counter(), time.process_time()
-    found = near_copies(prompts(args.n, copies=args.copies))
+    found = find_near_duplicates(prompts(args.n, copies=args.copies))
     seconds, cpu = time.perf_counter() - started, time.process_time() - busy
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     planted = sum(t.id.endswith("c") for t in prompts(args.n, copies=args.copies))

@@ -38,7 +38,7 @@ def words(text: str) -> frozenset[str]:
 
 def read(output: Path) -> list[Pair]:
     records = sorted((output / "run" / "records").glob("*.parquet"))
-    styles = {row["draft_id"]: row["style"] for path in records for row in parquet.read(path)}
+    styles = {row["draft_id"]: row["style"] for path in records for row in parquet.read_rows(path)}
     paths = sorted((output / "data" / "preference").glob("*/*.parquet"))
     return [
         Pair(
@@ -48,7 +48,7 @@ def read(output: Path) -> list[Pair]:
             words(row["rejected"][-1]["content"]),
         )
         for path in paths
-        for row in parquet.read(path)
+        for row in parquet.read_rows(path)
     ]
 
 

@@ -22,9 +22,9 @@ from safegen.config.taxonomy import Harm
 from safegen.core.hashing import short_id
 from safegen.core.types import Evidence, Intent, Profile
 from safegen.coverage import axes
-from safegen.coverage.assign import assign
-from safegen.coverage.covering_array import array, lower_bound
-from safegen.coverage.ledger import Facts, attribute_certificate, ledger
+from safegen.coverage.assign import assign_rows
+from safegen.coverage.covering_array import build_array, lower_bound
+from safegen.coverage.ledger import ScenarioAxes, build_ledger, certify_attributes
 from safegen.policy import loader, spec
 from safegen.policy.spec import Policy, Situation
 
@@ -39,9 +39,9 @@ VARIANTS: tuple[tuple[Intent, Evidence], ...] = (
 
 def scenarios(
     n: int, rows: list[dict[str, str]], harms: list[tuple[Harm, Policy]]
-) -> Iterator[Facts]:
+) -> Iterator[ScenarioAxes]:
     """Set number i is of leaf i modulo the leaves, at the row that its position is dealt."""
-    for position, number in enumerate(assign(len(rows), n // len(VARIANTS))):
+    for position, number in enumerate(assign_rows(len(rows), n // len(VARIANTS))):
         harm, policy = harms[position % len(harms)]
         row = rows[number]
         attributes = [(axis, value, "written") for axis, value in row.items()]
@@ -62,20 +62,20 @@ def scenarios(
 
 
 def measure(n: int) -> None:
-    policies = [loader.load(name) for name in Recipe(name="planning").policies]
-    tree = taxonomy.load("core")
+    policies = [loader.load_policy(name) for name in Recipe(name="planning").policies]
+    tree = taxonomy.load_taxonomy("core")
     harms = [(h, spec.policy_for(policies, h)) for h in tree.harms.values() if not h.red_line]
-    model = axes.load().model()
+    model = axes.load_axes().build_model()
     at = [time.perf_counter()]
-    rows = array(model)
+    rows = build_array(model)
     at.append(time.perf_counter())
     for _ in scenarios(n, rows, harms):
         pass
     at.append(time.perf_counter())
     dealt_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    book = ledger(scenarios(n, rows, harms))
+    book = build_ledger(scenarios(n, rows, harms))
     at.append(time.perf_counter())
-    proof = attribute_certificate(model, scenarios(n, rows, harms))
+    proof = certify_attributes(model, scenarios(n, rows, harms))
     at.append(time.perf_counter())
     array_s, deal_s, ledger_s, proof_s = (b - a for a, b in pairwise(at))
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Measure `refusal_kind` on labelled completions: python benchmarks/refusals.py FILE.csv.
+"""Measure `classify_refusal` on labelled completions: python benchmarks/refusals.py FILE.csv.
 
 Columns: id, prompt, completion, label (full_compliance, full_refusal, partial_refusal). The binary
 score counts full and partial refusals alike. Rows are grouped by the part of the id before the
@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from safegen.config import language_pack
-from safegen.validators._text import refusal_kind
+from safegen.validators._text import classify_refusal
 
 LABELS = {"full_compliance": "none", "partial_refusal": "partial", "full_refusal": "full"}
 KINDS = ("none", "partial", "full")
@@ -41,12 +41,12 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--misses", action="store_true", help="list the ids that were told wrongly")
     args = parser.parse_args()
-    locale = language_pack.load("en")
+    locale = language_pack.load_locale("en")
     groups: dict[str, list[tuple[str, str]]] = {"all": []}
     started = time.perf_counter()
     with args.file.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            pair = (LABELS[row["label"]], refusal_kind(row["completion"], locale))
+            pair = (LABELS[row["label"]], classify_refusal(row["completion"], locale))
             groups["all"].append(pair)
             groups.setdefault(row["id"].rpartition("-")[0] or "?", []).append(pair)
             if args.misses and (pair[0] == "none") != (pair[1] == "none"):

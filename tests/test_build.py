@@ -11,10 +11,10 @@ import pytest
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError, DatasetInvalid
-from safegen.core.types import Failure, Planned, Record
+from safegen.core.types import Failure, PlannedScenario, Record
 from safegen.dataset import layout
-from safegen.dataset.build import BuildReport, build
-from safegen.dataset.verify import verify
+from safegen.dataset.build import BuildReport, build_dataset
+from safegen.dataset.verify import verify_dataset
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RunFolder
 from safegen.store.schema import record_schema
@@ -45,7 +45,7 @@ def pairs(start: int, stop: int) -> list[Record]:
 
 def built(run: RunFolder, recipe: Recipe = RECIPE, **values: Any) -> BuildReport:
     given: dict[str, Any] = {"policies": [policy()], "fingerprints": {"policy": {"base": "0"}}}
-    return build(run, recipe, taxonomy_version="1.0.0", **given | values)
+    return build_dataset(run, recipe, taxonomy_version="1.0.0", **given | values)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -67,7 +67,7 @@ def test_a_run_becomes_a_proved_dataset(tmp_path: Path) -> None:
     assert report.planned == report.prompts == sum(report.rows["sft"].values()) == 80
     assert (report.drafts, report.drafts_accepted) == (160, 80)
     assert report.by_domain_mode == {"cyber": {"safe_completion": 80}}
-    assert verify(tmp_path) == []
+    assert verify_dataset(tmp_path) == []
     assert (tmp_path / "run" / ".gitignore").read_text(encoding="utf-8") == "*\n"
     assert (tmp_path / ".gitattributes").read_text(encoding="utf-8") == layout.GITATTRIBUTES
     assert not (tmp_path / layout.STAGING).exists()
@@ -89,7 +89,7 @@ def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
 def test_rows_come_in_plan_order(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(40, 60), pairs(0, 20))
     built(run, RECIPE.model_copy(update={"split": RECIPE.split.model_copy(update={"test": 0.0})}))
-    rows = parquet.read(tmp_path / "data/sft/train/0.1.0-00000.parquet")
+    rows = parquet.read_rows(tmp_path / "data/sft/train/0.1.0-00000.parquet")
     assert [r["scenario_id"] for r in rows] == [f"s{n:04d}" for n in (*range(40, 60), *range(20))]
 
 
@@ -99,7 +99,7 @@ def test_files_hold_2000_rows_at_most(tmp_path: Path) -> None:
     built(make_run(tmp_path, records), RECIPE.model_copy(update={"split": none_in_test}))
     files = sorted((tmp_path / "data/sft/train").iterdir())
     assert [p.name for p in files] == [f"0.1.0-0000{n}.parquet" for n in range(2)]
-    assert [parquet.metadata(p)[1] for p in files] == [2_000, 3]
+    assert [parquet.read_metadata(p)[1] for p in files] == [2_000, 3]
 
 
 def test_a_rebuild_changes_no_file_and_says_so(tmp_path: Path) -> None:
@@ -126,12 +126,12 @@ def test_a_lost_or_damaged_part_is_repaired(tmp_path: Path, part: str) -> None:
     built(run)
     before = bytes_of(tmp_path)
     (tmp_path / part).unlink()
-    assert verify(tmp_path)
+    assert verify_dataset(tmp_path)
     assert built(run).changed
     assert bytes_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("moves", range(len(layout.PARTS)))
+@pytest.mark.parametrize("moves", range(len(layout.PART_NAMES)))
 @pytest.mark.parametrize("halfway", [False, True], ids=["between parts", "within a part"])
 def test_a_kill_at_any_move_is_repaired_by_the_next_build(
     tmp_path: Path, moves: int, halfway: bool
@@ -144,15 +144,15 @@ def test_a_kill_at_any_move_is_repaired_by_the_next_build(
     old = run.output / layout.STAGING / "old"
     old.mkdir(parents=True)
     (run.output / "manifest.json").unlink()
-    for part in layout.PARTS[:moves]:
+    for part in layout.PART_NAMES[:moves]:
         (run.output / part).rename(old / part)
         (new / part).rename(run.output / part)
-    if halfway and layout.PARTS[moves] != "manifest.json":
-        (run.output / layout.PARTS[moves]).rename(old / layout.PARTS[moves])
-    assert verify(run.output)
+    if halfway and layout.PART_NAMES[moves] != "manifest.json":
+        (run.output / layout.PART_NAMES[moves]).rename(old / layout.PART_NAMES[moves])
+    assert verify_dataset(run.output)
     assert built(run).changed
     assert bytes_of(run.output) == wanted
-    assert verify(run.output) == []
+    assert verify_dataset(run.output) == []
 
 
 def test_files_of_an_older_version_go_away(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_files_of_an_older_version_go_away(tmp_path: Path) -> None:
     built(run)
     built(run, RECIPE.model_copy(update={"version": "0.2.0"}))
     assert {p.name for p in (tmp_path / "data/sft/train").iterdir()} == {"0.2.0-00000.parquet"}
-    assert verify(tmp_path) == []
+    assert verify_dataset(tmp_path) == []
 
 
 def test_a_failed_build_leaves_the_old_dataset(tmp_path: Path) -> None:
@@ -198,10 +198,10 @@ def test_everything_planned_is_a_prompt_or_lost_for_a_reason(tmp_path: Path) -> 
     ]
     run.write_shard(run.records(0), records, failures)
     planned = [
-        Planned(make_scenario(scenario_id=n), make_expectation(), make_knowledge())
+        PlannedScenario(make_scenario(scenario_id=n), make_expectation(), make_knowledge())
         for n in "abcdef"
     ]
-    plan.write(run.plan(0), [planned])
+    plan.write_plan(run.plan(0), [planned])
     report = built(run)
     assert report.excluded == {
         "duplicate_prompt": 1,
@@ -219,13 +219,13 @@ def test_an_empty_view_is_left_out_and_said(tmp_path: Path) -> None:
     assert report.rows["preference"] == {}
     assert not (tmp_path / "data" / "preference").exists()
     assert "preference came out empty" in (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert verify(tmp_path) == []
+    assert verify_dataset(tmp_path) == []
 
 
 def test_a_run_whose_drafts_all_failed_is_still_a_proved_folder(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [make_record(accepted=False)]))
     assert report.prompts == 0
-    assert verify(tmp_path) == []
+    assert verify_dataset(tmp_path) == []
 
 
 def test_a_run_without_shards_is_refused(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_withheld_text_is_in_no_file(tmp_path: Path) -> None:
     run.write_shard(run.records(0), records, [])
     built(run)
     for path in (tmp_path / "data").rglob("*.parquet"):
-        assert words not in str(parquet.read(path))
+        assert words not in str(parquet.read_rows(path))
 
 
 def test_polars_reads_what_the_card_says(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_datasets_loads_every_config_from_the_folder(
 def test_types_stay_plain(tmp_path: Path) -> None:
     built(make_run(tmp_path, pairs(0, 8)))
     for path in (tmp_path / "data").rglob("*.parquet"):
-        assert not any("large_" in str(f.type) for f in parquet.schema_of(path))
+        assert not any("large_" in str(f.type) for f in parquet.read_schema(path))
     assert "large_" not in str(record_schema())
 
 

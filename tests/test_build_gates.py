@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.config.language_pack import load
-from safegen.core.types import INTENTS, MODES, Attribute, Planned, Record, Source
-from safegen.dataset.coverage_report import Shapes, planned_shapes
+from safegen.config.language_pack import load_locale
+from safegen.core.types import INTENTS, MODES, Attribute, PlannedScenario, Record, Source
+from safegen.dataset.coverage_report import AxisShapes, collect_planned_shapes
 from safegen.dataset.curation import corpus_checks
-from safegen.dataset.curation.hedging import FEWEST
-from safegen.dataset.figures import Yardsticks
+from safegen.dataset.curation.hedging import MIN_ANSWERS
+from safegen.dataset.figures import MeasureInputs
 from safegen.dataset.target import TargetReport
-from safegen.dataset.verify import verify
+from safegen.dataset.verify import verify_dataset
 from safegen.store import plan
 from safegen.testing import (
     make_draft,
@@ -30,7 +30,7 @@ from tests.test_build import built, bytes_of, make_run, manifest_of
 TIERS = {"cyber.intrusion": "restricted", "fraud.scams": "sensitive"}
 
 
-def record(prompt: corpus_checks.Prompt, *, accepted: bool = True) -> Record:
+def record(prompt: corpus_checks.CorpusPrompt, *, accepted: bool = True) -> Record:
     scenario = make_scenario(
         scenario_id=prompt.scenario_id,
         set_id=prompt.set_id,
@@ -58,7 +58,7 @@ def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
     assert [c["scenario_id"] for c in told["left_out"]] == ["two-dual_use-1"]
     assert [c["of"] for c in told["left_out"]] == ["one-benign-0"]
     assert "1 authored or imported prompts nearly repeat" in (tmp_path / "README.md").read_text()
-    assert verify(tmp_path) == []
+    assert verify_dataset(tmp_path) == []
 
 
 def test_written_near_copies_stay_and_nobody_looks_for_them(tmp_path: Path) -> None:
@@ -83,16 +83,19 @@ def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path)
     assert told["questions"]["dual_use"]["auc"] < 0.75
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"by the bound 0.75 on dual_use: {TAG}." in text
-    assert verify(tmp_path) == []
+    assert verify_dataset(tmp_path) == []
 
 
 def test_a_tell_tale_in_every_authored_set_is_told_on_screen_and_card(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [record(p) for p in sets(40, tag=TAG)]))
     assert report.excluded == {}
-    assert report.telling is not None
-    assert f"`{TAG}`" in report.telling
-    assert "in too many sets to leave them out" in report.telling
-    assert manifest_of(tmp_path)["corpus"]["lexical_artifact"]["too_telling"] == report.telling
+    assert report.artifact_warning is not None
+    assert f"`{TAG}`" in report.artifact_warning
+    assert "in too many sets to leave them out" in report.artifact_warning
+    assert (
+        manifest_of(tmp_path)["corpus"]["lexical_artifact"]["too_telling"]
+        == report.artifact_warning
+    )
     assert "**Words tell too much:**" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
@@ -113,11 +116,11 @@ def test_few_rows_are_unmeasured_never_a_number(tmp_path: Path) -> None:
     assert "| dual_use | unmeasured |" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
-def world() -> list[Planned]:
+def world() -> list[PlannedScenario]:
     """Two leaves by three intents; the label of each prompt decides its evidence."""
     evidence = {"benign": "none", "dual_use": "none", "malicious": "stated"}
     return [
-        Planned(
+        PlannedScenario(
             make_scenario(
                 scenario_id=f"{harm}-{intent}",
                 harm=harm,
@@ -141,11 +144,11 @@ def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) 
         for p in planned
     ]
     run = make_run(tmp_path, records)
-    plan.write(run.plan(0), [planned])
+    plan.write_plan(run.plan(0), [planned])
     target = TargetReport(
         1, ("harm", "intent"), 6, {("fraud.scams", "malicious"): 1}, "stalled", "stalled"
     )
-    built(run, given=Yardsticks(tiers=TIERS, target=target))
+    built(run, given=MeasureInputs(tiers=TIERS, target=target))
     told = manifest_of(tmp_path)
     before, after = told["certificate"]["before"], told["certificate"]["after"]
     assert told["certificate"]["triples_of"] == ["tier", "evidence", "requested_detail"]
@@ -179,11 +182,11 @@ async def test_what_an_author_was_asked_for_counts_only_once_a_judge_read_it(
     found = manifest_of(tmp_path)["certificate"]
     assert "tone" in found["pairs_of"]
     assert found["after"]["missing"] > found["before"]["missing"]
-    before, tones = planned_shapes(plan.Plans(done.folder.plans)), Shapes()
-    for shard in done.folder.finished():
+    before, tones = collect_planned_shapes(plan.Plans(done.folder.plans)), AxisShapes()
+    for shard in done.folder.finished_shards():
         for r in done.folder.read_records(shard):
             read = (Attribute("tone", "curt", "confirmed"),)
-            tones.keep(replace(r, scenario=replace(r.scenario, attributes=read)))
+            tones.add_kept(replace(r, scenario=replace(r.scenario, attributes=read)))
     assert len(before.values("tone")) > 1
     assert tones.values("tone") == ["curt"]
 
@@ -199,15 +202,15 @@ def test_equal_records_give_equal_manifests(tmp_path: Path, source: Source) -> N
 def test_hedging_is_told_apart_by_who_read_the_spec(tmp_path: Path) -> None:
     records = []
     for harm, said in (("a.free", "The lid is open, box"), ("a.bound", "Perhaps a lid opens box")):
-        for n in range(FEWEST):
+        for n in range(MIN_ANSWERS):
             name = f"{harm}{n}"
             scenario = make_scenario(scenario_id=name, harm=harm, goal_id=name)
             draft = make_draft(scenario_id=name, response=f"{said} {n}.")
             expectation = make_expectation(mode="direct_answer")
             records.append(make_record(scenario=scenario, draft=draft, expectation=expectation))
-    hedges = {"en": load("en").compiled["hedges"]}
+    hedges = {"en": load_locale("en").compiled["hedges"]}
     tiers = {"a.free": "allowed", "a.bound": "sensitive"}
-    built(make_run(tmp_path, records), given=Yardsticks(tiers=tiers, hedges=hedges))
+    built(make_run(tmp_path, records), given=MeasureInputs(tiers=tiers, hedge_patterns=hedges))
     told = manifest_of(tmp_path)["hedging"]
     assert told["without_spec"]["per_100_words"] == 0
     assert told["with_spec"]["per_100_words"] == pytest.approx(100 / 6, abs=0.01)

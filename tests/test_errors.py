@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from safegen.core.errors import BudgetSpent, ConfigError, SafegenError, TeacherRejected, Truncated
-from safegen.core.yaml_source import Mark, PlacedError, PlacedProblem
+from safegen.core.yaml_source import PlacedError, PlacedProblem, SourceMark
 from safegen.scenarios.user_prompts._faults import RowError
 
 ERRORS: dict[str, SafegenError] = {
@@ -19,7 +19,7 @@ ERRORS: dict[str, SafegenError] = {
     "cut": Truncated("cut", key="k"),
     "p.csv: row 1 is blank": RowError("p.csv: row 1 is blank", code="blank_prompt"),
     "a.yaml:1:2: x\na.yaml: y": PlacedError.of(
-        PlacedProblem("a.yaml", Mark(1, 2), "x"),
+        PlacedProblem("a.yaml", SourceMark(1, 2), "x"),
         PlacedProblem("a.yaml", None, "y"),
         PlacedProblem("a.yaml", None, "y"),
     ),

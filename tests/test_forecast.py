@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from safegen.config.recipe import Recipe
-from safegen.pipeline.preflight.estimate import forecast
-from safegen.pipeline.resolve import read_inputs
+from safegen.pipeline.preflight.estimate import estimate
+from safegen.pipeline.resolve import resolve_recipe
 
 ENDPOINT = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}
 
@@ -18,9 +18,9 @@ def test_sets_that_an_author_is_to_write_are_counted(workdir: Path) -> None:
             "judges": {"labellers": [ENDPOINT]},
         }
     )
-    found = forecast(read_inputs(recipe))
-    written = forecast(
-        read_inputs(
+    found = estimate(resolve_recipe(recipe))
+    written = estimate(
+        resolve_recipe(
             recipe.model_copy(update={"plan": recipe.plan.model_copy(update={"authored": 0})})
         )
     )
@@ -30,12 +30,12 @@ def test_sets_that_an_author_is_to_write_are_counted(workdir: Path) -> None:
 
 def test_a_profile_that_is_granted_within_a_conversation_leaves_no_gap() -> None:
     told = {"harms": ["cyber.*", "drugs.*"], "dialogues": ["verified_context"], "sets_per_harm": 1}
-    made = forecast(read_inputs(Recipe.model_validate({"name": "talk", "plan": told})))
+    made = estimate(resolve_recipe(Recipe.model_validate({"name": "talk", "plan": told})))
     assert made.size.certificate is not None
     axes = {f for strength in made.size.certificate.groups for f in strength.factors}
     assert "profile" not in axes
     both = {**told, "profiles": ["public", "vetted_professional"]}
-    made = forecast(read_inputs(Recipe.model_validate({"name": "talk", "plan": both})))
+    made = estimate(resolve_recipe(Recipe.model_validate({"name": "talk", "plan": both})))
     assert made.size.certificate is not None
     axes = {f for strength in made.size.certificate.groups for f in strength.factors}
     assert "profile" in axes

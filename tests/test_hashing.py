@@ -23,4 +23,4 @@ def test_ids_differ_where_their_parts_differ(a: list[str], b: list[str]) -> None
 
 @given(st.text())
 def test_a_fraction_lies_below_one(text: str) -> None:
-    assert 0 <= hashing.fraction(text) < 1
+    assert 0 <= hashing.hash_fraction(text) < 1

@@ -7,9 +7,9 @@ import pytest
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError
-from safegen.pipeline.preflight.estimate import forecast
-from safegen.pipeline.preflight.warnings import hints, overrides
-from safegen.pipeline.resolve import check_drafters, check_teachers, read_inputs
+from safegen.pipeline.preflight.estimate import estimate
+from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
+from safegen.pipeline.resolve import check_drafters, check_teachers, resolve_recipe
 from safegen.teachers.scripted import scripted
 
 COLD = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 0}}
@@ -21,7 +21,7 @@ def recipe(**keys: Any) -> Recipe:
 
 
 def told(**keys: Any) -> str:
-    return " ".join(hints(read_inputs(recipe(**keys))))
+    return " ".join(list_warnings(resolve_recipe(recipe(**keys))))
 
 
 QUIET: dict[str, dict[str, Any]] = {
@@ -104,10 +104,10 @@ def test_a_spec_that_takes_a_leaf_from_another_is_told(workdir: Path) -> None:
         "facilitation: What lets somebody in.\n"
     )
     names = [*Recipe(name="t").policies, "mine.yaml"]
-    assert overrides(read_inputs(recipe(policies=names))) == (
+    assert list_overrides(resolve_recipe(recipe(policies=names))) == (
         "cyber.intrusion: mine in place of security",
     )
-    assert overrides(read_inputs(recipe())) == ()
+    assert list_overrides(resolve_recipe(recipe())) == ()
 
 
 def test_a_spec_of_ones_own_that_decides_no_chosen_leaf_is_told(workdir: Path) -> None:
@@ -129,19 +129,19 @@ def test_what_an_author_and_labellers_may_be_asked_is_bounded() -> None:
         teachers={"drafter": WARM, "author": WARM},
         judges={"labellers": [WARM, WARM]},
     )
-    found = forecast(read_inputs(asked))
+    found = estimate(resolve_recipe(asked))
     prompts = 2 * (1 + asked.plan.paraphrases + 1)
     assert found.author_calls == 2 * 2
     assert found.label_calls == 2 * (4 * prompts + 60)
-    assert forecast(read_inputs(recipe())).label_calls == 0
+    assert estimate(resolve_recipe(recipe())).label_calls == 0
 
 
 def test_prompts_that_contradict_a_profile_are_counted() -> None:
-    found = forecast(read_inputs(recipe(plan={"profiles": ["public", "minors"]}))).size
-    whole = forecast(read_inputs(recipe())).size
-    assert whole.left_out == {}
-    assert set(found.left_out) == {"minors"}
-    assert found.prompts == 2 * whole.prompts - found.left_out["minors"]
+    found = estimate(resolve_recipe(recipe(plan={"profiles": ["public", "minors"]}))).size
+    whole = estimate(resolve_recipe(recipe())).size
+    assert whole.excluded == {}
+    assert set(found.excluded) == {"minors"}
+    assert found.prompts == 2 * whole.prompts - found.excluded["minors"]
 
 
 def test_a_certificate_counts_the_values_that_the_plan_takes() -> None:
@@ -152,7 +152,7 @@ def test_a_certificate_counts_the_values_that_the_plan_takes() -> None:
             teachers={"drafter": WARM, "author": WARM},
             judges={"labellers": [WARM]},
         )
-        found = forecast(read_inputs(asked)).size.certificate
+        found = estimate(resolve_recipe(asked)).size.certificate
         assert found is not None
         return found.counts.total
 
@@ -162,7 +162,7 @@ def test_a_certificate_counts_the_values_that_the_plan_takes() -> None:
 def hinted(folder: Path, text: str) -> str:
     path = folder / "r.yaml"
     path.write_text(text, encoding="utf-8")
-    return " | ".join(forecast(read_inputs(str(path))).hints)
+    return " | ".join(estimate(resolve_recipe(str(path))).hints)
 
 
 DRAFTER = 'teachers: {{drafter: {{openai_chat: {{base_url: "http://127.0.0.1:1/v1", model: m, temperature: {}}}}}}}\n'
@@ -204,7 +204,7 @@ def test_the_embedded_teacher_is_refused_beside_prompts_without_knowledge(tmp_pa
     author = "teachers: {author: scripted}\njudges: {labellers: [scripted]}\n"
     plan = "plan: {harms: [property.theft], contrast: [homonyms], authored_probes: 1}\n"
     path.write_text(f"name: a\n{plan}{author}", encoding="utf-8")
-    inputs = read_inputs(str(path))
+    inputs = resolve_recipe(str(path))
     with pytest.raises(ConfigError, match=r"r\.yaml:3:1: teachers\.drafter: the offline teacher"):
         check_drafters(inputs)
     with pytest.raises(ConfigError, match=r"teachers\.drafter"):

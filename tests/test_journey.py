@@ -10,7 +10,7 @@ import pytest
 import safegen
 from safegen.config.recipe import Recipe
 from safegen.core.types import Record, Reply, Request, Teacher
-from safegen.pipeline.process_set import without_spec
+from safegen.pipeline.process_set import is_drafted_without_spec
 from safegen.teachers.scripted import scripted
 from safegen.testing import Body, FakeEndpoint, make_expectation
 
@@ -26,7 +26,7 @@ def recipe(**more: Any) -> Recipe:
 
 
 def records(run: safegen.Run) -> list[Record]:
-    return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+    return [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
 
 
 async def test_drafters_and_styles_take_turns_over_the_candidates(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ async def test_reasoning_is_kept_when_asked_for_and_held_to_the_ceiling(
 
 def test_only_a_full_answer_in_an_allowed_tier_is_drafted_without_the_spec() -> None:
     direct = make_expectation(mode="direct_answer")
-    assert without_spec(direct, "allowed")
-    assert not without_spec(direct, "sensitive")
-    assert not without_spec(make_expectation(mode="safe_completion"), "allowed")
+    assert is_drafted_without_spec(direct, "allowed")
+    assert not is_drafted_without_spec(direct, "sensitive")
+    assert not is_drafted_without_spec(make_expectation(mode="safe_completion"), "allowed")
 
 
 async def test_answers_that_nothing_judged_are_not_said_to_be_accepted_by_rules(

@@ -6,25 +6,25 @@ import pytest
 
 import safegen
 from safegen.config import language_pack
-from safegen.config.language_pack import Locale, folded
+from safegen.config.language_pack import Locale, fold_case
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError
 from safegen.pipeline import api
-from safegen.validators._text import find, places
+from safegen.validators._text import find_pattern, iter_matches
 
 
 def pack(*patterns: str) -> Locale:
     """The English pack with one proposition of its own."""
-    return language_pack.load("en").model_copy(update={"patterns": {"told": patterns}})
+    return language_pack.load_locale("en").model_copy(update={"patterns": {"told": patterns}})
 
 
 @pytest.mark.parametrize("text", ["I Won't", "İİ İstanbul IS big", "ẞtraße", "K and Å", ""])
 def test_folding_keeps_the_place_of_every_character(text: str) -> None:
-    assert len(folded(text)) == len(text)
+    assert len(fold_case(text)) == len(text)
 
 
 def test_folding_does_not_tell_capitals_from_small_letters() -> None:
-    assert folded("As An AI") == folded("AS AN ai") == "as an ai"
+    assert fold_case("As An AI") == fold_case("AS AN ai") == "as an ai"
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,15 @@ def test_folding_does_not_tell_capitals_from_small_letters() -> None:
     }.values(),
 )
 def test_a_pattern_is_matched_without_regard_to_case(pattern: str, text: str) -> None:
-    assert list(places(pack(pattern), "told", text))
+    assert list(iter_matches(pack(pattern), "told", text))
 
 
 def test_an_escaped_capital_keeps_its_meaning() -> None:
-    assert not list(places(pack(r"\S\S\D"), "told", " 1 1 "))
+    assert not list(iter_matches(pack(r"\S\S\D"), "told", " 1 1 "))
 
 
 def test_what_is_found_is_shown_in_the_case_of_the_text() -> None:
-    assert find(pack(r"\bas an ai\b"), "told", "İ think, As An AI, that") == "As An AI"
+    assert find_pattern(pack(r"\bas an ai\b"), "told", "İ think, As An AI, that") == "As An AI"
 
 
 def test_an_operator_brings_system_turns_of_its_own(
@@ -56,7 +56,7 @@ def test_an_operator_brings_system_turns_of_its_own(
     (workdir / "acme.yaml").write_text(
         "inherits: en\nversion: 0.1.0\nprofiles:\n  enterprise: [You help the bakers of Acme.]\n"
     )
-    mine, plain = language_pack.load("acme.yaml"), language_pack.load("en")
+    mine, plain = language_pack.load_locale("acme.yaml"), language_pack.load_locale("en")
     assert mine.profiles["enterprise"] == ("You help the bakers of Acme.",)
     assert mine.profiles["minors"] == plain.profiles["minors"]
     assert (mine.locale, mine.patterns) == ("en", plain.patterns)
@@ -66,7 +66,7 @@ def test_an_operator_brings_system_turns_of_its_own(
     told = {row["messages"][0]["content"] for row in run.view("sft").iter_rows(named=True)}
     assert told == {"You help the bakers of Acme."}
     (workdir / "acme.yaml").unlink()
-    assert api.build(run.folder, api.basis(safegen.open_run("out"))).prompts > 0
+    assert api.build(run.folder, api.load_context(safegen.open_run("out"))).prompts > 0
 
 
 def test_an_overlay_is_told_where_it_is_wrong(workdir: Path) -> None:
@@ -74,10 +74,10 @@ def test_an_overlay_is_told_where_it_is_wrong(workdir: Path) -> None:
     one.write_text("inherits: two.yaml\nversion: 0.1.0\n")
     two.write_text("inherits: en\nversion: 0.1.0\n")
     with pytest.raises(ConfigError, match=r"`two\.yaml` inherits another pack"):
-        language_pack.load("one.yaml")
+        language_pack.load_locale("one.yaml")
     one.write_text("version: 0.1.0\ninherits: ne\n")
     with pytest.raises(ConfigError, match=r"one.yaml:2:1: inherits: no prompts/locales/ne.yaml"):
-        language_pack.load("one.yaml")
+        language_pack.load_locale("one.yaml")
     two.write_text("inherits: en\nversion: 0.1.0\nprofiles:\n  minor: [Hello.]\n")
     with pytest.raises(ConfigError, match=r"two.yaml:4:3: .*minors"):
-        language_pack.load("two.yaml")
+        language_pack.load_locale("two.yaml")

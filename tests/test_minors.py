@@ -12,22 +12,24 @@ from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError
-from safegen.core.types import Planned, Profile, Record
+from safegen.core.types import PlannedScenario, Profile, Record
 from safegen.policy import loader
-from safegen.scenarios.authoring.plan_dialogues import authored_dialogues
-from safegen.scenarios.authoring.plan_sets import authored_probes, authored_sets
-from safegen.scenarios.context import World
-from safegen.scenarios.written import left_out, plan_sets
+from safegen.scenarios.authoring.plan_dialogues import plan_authored_dialogues
+from safegen.scenarios.authoring.plan_sets import plan_authored_probes, plan_authored_sets
+from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.written import count_excluded, plan_sets
 from tests.policy.test_golden import SHIPPED
 
 ALL = {"contrast": "all", "dialogues": "all"}
 
 
 @cache
-def world(*profiles: Profile) -> World:
+def world(*profiles: Profile) -> PlanningContext:
     plan = Plan.model_validate({"harms": ["*"], "profiles": profiles, **ALL})
-    policies = [loader.load(name) for name in SHIPPED]
-    return World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
+    policies = [loader.load_policy(name) for name in SHIPPED]
+    return PlanningContext.create(
+        plan, taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +37,17 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     plan = Plan.model_validate({"harms": ["*"], "profiles": ["minors"], **ALL})
     output = tmp_path_factory.mktemp("young") / "out"
     run = sg.generate(Recipe(name="young", plan=plan), output=output)
-    shards = run.folder.finished()
+    shards = run.folder.finished_shards()
     return [r for n in shards for r in run.folder.read_records(n) if r.accepted]
 
 
-def every_plan(here: World) -> list[Planned]:
+def every_plan(here: PlanningContext) -> list[PlannedScenario]:
     counts = dict.fromkeys(here.harms, 40)
     sets = [
         *plan_sets(here),
-        *authored_sets(here, start={}, counts=counts, seed=0),
-        *authored_probes(here, count=3),
-        *authored_dialogues(here, count=3),
+        *plan_authored_sets(here, start={}, counts=counts, seed=0),
+        *plan_authored_probes(here, count=3),
+        *plan_authored_dialogues(here, count=3),
     ]
     return [item for set_ in sets for item in set_]
 
@@ -63,25 +65,27 @@ def test_no_set_of_a_barred_leaf_is_planned_where_no_other_profile_is_left() -> 
 
 
 def test_a_profile_that_a_leaf_bars_twice_is_refused_with_its_place(tmp_path: Path) -> None:
-    text = taxonomy.load("core").path.read_text(encoding="utf-8")
+    text = taxonomy.load_taxonomy("core").path.read_text(encoding="utf-8")
     path = tmp_path / "taxonomy.yaml"
     path.write_text(text.replace("not_under: [minors]", "not_under: [minors, minors]", 1))
     line = 1 + text.splitlines().index("        not_under: [minors]")
     with pytest.raises(ConfigError, match=rf"taxonomy.yaml:{line}:\d+: .*names `minors` twice"):
-        taxonomy.load(str(path))
+        taxonomy.load_taxonomy(str(path))
 
 
 def test_what_a_barred_leaf_loses_is_counted_as_left_out() -> None:
-    tree = taxonomy.load("core")
+    tree = taxonomy.load_taxonomy("core")
     adult = [g for g in tree.goals() if g.harm == "sexual.adult" and g.contrast is None]
     plan = Plan(harms=("sexual.adult",), profiles=("minors",))
-    policies = [loader.load(name) for name in SHIPPED]
-    here = World.of(plan, tree, policies, language_pack.load("en"))
-    assert left_out(here) == {"minors": sum(len(list(g.prompts.by_intent())) for g in adult)}
+    policies = [loader.load_policy(name) for name in SHIPPED]
+    here = PlanningContext.create(plan, tree, policies, language_pack.load_locale("en"))
+    assert count_excluded(here) == {
+        "minors": sum(len(list(g.prompts.iter_by_intent())) for g in adult)
+    }
 
 
 def test_every_answer_about_self_harm_has_the_elements_of_its_rule(answers: list[Record]) -> None:
-    phrases = language_pack.load("en").phrases
+    phrases = language_pack.load_locale("en").phrases
     about = [r for r in answers if r.scenario.domain == "selfharm"]
     assert {r.expectation.mode for r in about} >= {"direct_answer", "refuse_redirect"}
     for record in about:
@@ -97,7 +101,7 @@ def test_every_answer_about_self_harm_has_the_elements_of_its_rule(answers: list
 
 
 def test_every_partial_answer_and_refusal_names_a_grown_up(answers: list[Record]) -> None:
-    phrases = language_pack.load("en").phrases
+    phrases = language_pack.load_locale("en").phrases
     known = phrases.elements["trusted_adult"] + phrases.closings["minors"]
     for record in answers:
         if record.expectation.mode != "direct_answer":
@@ -108,7 +112,7 @@ def test_every_partial_answer_and_refusal_names_a_grown_up(answers: list[Record]
 
 def test_no_answer_to_the_young_sends_them_where_adults_go(answers: list[Record]) -> None:
     """Whatever a goal's own redirections and better ways are, the profile's places stand for them."""
-    goals = {g.goal_id: g.knowledge for g in taxonomy.load("core").goals()}
+    goals = {g.goal_id: g.knowledge for g in taxonomy.load_taxonomy("core").goals()}
     for record in answers:
         if record.expectation.mode == "direct_answer" or record.scenario.turn:
             continue

@@ -31,14 +31,16 @@ def made(starter: Path) -> Path:
 
 def rows(made: Path, view: str) -> list[dict[str, Any]]:
     return [
-        row for p in sorted((made / "data" / view).glob("*/*.parquet")) for row in parquet.read(p)
+        row
+        for p in sorted((made / "data" / view).glob("*/*.parquet"))
+        for row in parquet.read_rows(p)
     ]
 
 
 @pytest.fixture(scope="module")
 def pairs(made: Path) -> list[Pair]:
     paths = sorted((made / "run" / "records").glob("*.parquet"))
-    styles = {row["draft_id"]: row["style"] for path in paths for row in parquet.read(path)}
+    styles = {row["draft_id"]: row["style"] for path in paths for row in parquet.read_rows(path)}
     return [
         Pair(
             row["chosen"][-1]["content"],
@@ -61,7 +63,7 @@ def auc(chosen: Sequence[int], rejected: Sequence[int]) -> float:
 
 def test_every_weaker_draft_is_told_by_a_validator(made: Path) -> None:
     paths = sorted((made / "run" / "records").glob("*.parquet"))
-    drafts = [row for path in paths for row in parquet.read(path)]
+    drafts = [row for path in paths for row in parquet.read_rows(path)]
     assert {row["style"] for row in drafts} == {"good", *STYLES}
     assert not [r["response"] for r in drafts if r["accepted"] != (r["style"] == "good")]
 

@@ -6,7 +6,7 @@ import pytest
 
 from safegen.config.goals import Goal, Prompt
 from safegen.core.types import CONTRASTS, PROFILES, Contrast, Expectation, Profile
-from safegen.policy.decide import expect
+from safegen.policy.decide import compute_expectation
 from tests.written import (
     TELL_TALES,
     Written,
@@ -22,7 +22,7 @@ from tests.written import (
 
 
 def expected(goal: Goal, prompt: Prompt, profile: Profile) -> Expectation:
-    return expect(
+    return compute_expectation(
         policy_of(goal.harm),
         core().harms[goal.harm],
         evidence=prompt.evidence,

@@ -8,10 +8,10 @@ from safegen.core import templates
 from safegen.core.errors import ConfigError
 
 
-def load(folder: Path, text: str) -> templates.PromptFile:
+def load(folder: Path, text: str) -> templates.PromptTemplate:
     path = folder / "p.j2"
     path.write_text(text)
-    return templates.load(str(path), blocks=["user"], fields=["name"])
+    return templates.load_template(str(path), blocks=["user"], fields=["name"])
 
 
 def test_a_value_is_never_rendered_again(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from safegen.config import recipe, taxonomy
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
-from safegen.pipeline.resolve import read_inputs
+from safegen.pipeline.resolve import resolve_recipe
 
 
 def write(folder: Path, text: str) -> Path:
@@ -17,8 +17,8 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_the_starter_recipe_loads_and_names_every_leaf_that_is_not_a_red_line() -> None:
-    starter = recipe.load("starter")
-    tree = taxonomy.load(starter.taxonomy)
+    starter = recipe.load_recipe("starter")
+    tree = taxonomy.load_taxonomy(starter.taxonomy)
     goals = list(tree.goals())
     open_leaves = {h.id for h in tree.harms.values() if not h.red_line}
     assert {g.harm for g in goals} == open_leaves
@@ -30,7 +30,7 @@ def test_the_starter_recipe_loads_and_names_every_leaf_that_is_not_a_red_line() 
 def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
     long = "name: a\nvalidators:\n  - {use: length_bounds, params: {min_chars: 9}}\n"
     short = "name: a\nvalidators:\n  - length_bounds: {min_chars: 9}\n"
-    assert recipe.load(write(tmp_path, long)) == recipe.load(write(tmp_path, short))
+    assert recipe.load_recipe(write(tmp_path, long)) == recipe.load_recipe(write(tmp_path, short))
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
 )
 def test_mistakes_in_a_recipe_are_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        recipe.load(write(tmp_path, text))
+        recipe.load_recipe(write(tmp_path, text))
 
 
 def test_code_of_a_recipe_is_imported_only_from_trusted_modules() -> None:
     with pytest.raises(ConfigError, match="--plugin os"):
-        plugins.factory("teachers", "os:system")
+        plugins.find_factory("teachers", "os:system")
 
 
 def test_an_unknown_recipe_is_a_user_error() -> None:
     with pytest.raises(UserError, match="did you mean `starter`"):
-        recipe.load("startr")
+        recipe.load_recipe("startr")
 
 
 AUTHORED_HEAD = "name: a\nteachers: {author: offline}\njudges: {labellers: [offline]}\n"
@@ -101,7 +101,7 @@ def test_a_mistake_in_a_plan_is_one_line_in_the_words_of_yaml(
     path = tmp_path / "r.yaml"
     path.write_text(f"{AUTHORED_HEAD}plan: {plan}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as told:
-        recipe.load(path)
+        recipe.load_recipe(path)
     assert str(told.value).startswith(f"{path}:{says}")
     assert "\n" not in str(told.value)
     assert "function" not in str(told.value)
@@ -128,7 +128,7 @@ def test_a_mistake_in_axes_is_told_where_it_stands(tmp_path: Path, plan: str, sa
     path = tmp_path / "r.yaml"
     path.write_text(f"{AUTHORED_HEAD}plan: {plan}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as told:
-        read_inputs(str(path))
+        resolve_recipe(str(path))
     assert str(told.value).startswith(f"{path}:{says}")
 
 
@@ -136,7 +136,7 @@ def test_what_an_author_needs_is_told_at_once_and_at_its_key(tmp_path: Path) -> 
     path = tmp_path / "r.yaml"
     path.write_text("name: a\nplan:\n  authored: 2\n", encoding="utf-8")
     with pytest.raises(ConfigError) as told:
-        recipe.load(path)
+        recipe.load_recipe(path)
     lacks = "a teacher under `teachers.author` and a judge under `judges.labellers`"
     assert str(told.value) == f"{path}:3:3: `plan.authored` needs {lacks}"
 
@@ -144,7 +144,7 @@ def test_what_an_author_needs_is_told_at_once_and_at_its_key(tmp_path: Path) -> 
 def test_a_recipe_named_without_its_ending_is_pointed_to(workdir: Path) -> None:
     (workdir / "mine.yaml").write_text("name: a\n", encoding="utf-8")
     with pytest.raises(AssetNotFound, match=r"a file is named with its ending: `mine\.yaml`"):
-        recipe.load("mine")
+        recipe.load_recipe("mine")
 
 
 def test_a_mistake_is_named_by_the_key_that_its_error_carries() -> None:
@@ -155,7 +155,10 @@ def test_a_mistake_is_named_by_the_key_that_its_error_carries() -> None:
     ]
     said: list[str] = []
     for error in errors:
-        with pytest.raises(ConfigError) as told, recipe.Named().at("plan", "harms"):
+        with (
+            pytest.raises(ConfigError) as told,
+            recipe.SourceLocator().prefix_errors("plan", "harms"),
+        ):
             raise error
         said.append(str(told.value))
     assert said == [

@@ -12,14 +12,14 @@ import pytest
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import TeacherUnavailable
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import Reply, Request, Teacher
-from safegen.dataset.coverage_report import counted
+from safegen.dataset.coverage_report import count_cells
 from safegen.dataset.target import TargetReport
 from safegen.pipeline import api
-from safegen.pipeline.resolve import read_inputs
-from safegen.pipeline.top_up import decide, settled
-from safegen.scenarios.context import draft_id
+from safegen.pipeline.resolve import resolve_recipe
+from safegen.pipeline.top_up import decide_round, report_target
+from safegen.scenarios.context import make_draft_id
 from safegen.store import plan
 from safegen.teachers.scripted import scripted
 from tests.e2e.runs import hashes
@@ -44,13 +44,13 @@ def recipe(
 def draft_of(request: Request) -> str:
     assert request.context is not None
     scenario = request.context.scenario.scenario_id
-    return draft_id(scenario, candidate=request.sample, revision=request.revision)
+    return make_draft_id(scenario, candidate=request.sample, revision=request.revision)
 
 
 def answer(request: Request, *, rejected: float = REFUSED) -> str:
     """Too short to be accepted for a share of the drafts, by the digest of the draft's id."""
     name = draft_of(request)
-    if fraction("reject", name) < rejected:
+    if hash_fraction("reject", name) < rejected:
         return "Too short."
     return f"Here is an answer in plain words that is long enough to be kept, number {name}."
 
@@ -59,7 +59,7 @@ def shuffled(seed: int) -> Teacher:
     """The same answers, arriving in an order of their own."""
 
     async def teacher(request: Request, /) -> Reply:
-        await asyncio.sleep(0.02 * fraction("late", seed, draft_of(request)))
+        await asyncio.sleep(0.02 * hash_fraction("late", seed, draft_of(request)))
         return Reply(answer(request), "scripted", finish_reason="stop")
 
     return teacher
@@ -77,7 +77,7 @@ def target_of(done: api.Run) -> TargetReport:
 
 def cell_counts(done: api.Run) -> dict[tuple[str, ...], int]:
     plans = plan.Plans(done.folder.plans)
-    found = counted(done.folder, plans, per=("harm", "intent"))
+    found = count_cells(done.folder, plans, per=("harm", "intent"))
     return {cell: c.accepted for cell, c in found.cells.items()}
 
 
@@ -90,7 +90,7 @@ async def test_a_third_of_rejections_is_made_up_for_within_the_cap(tmp_path: Pat
     rounds = plan.Plans(done.folder.plans).rounds
     assert 2 <= rounds <= 6
     assert min(cell_counts(done).values()) >= 3
-    assert (target_of(done).short, target_of(done).stop_code) == ({}, "met")
+    assert (target_of(done).shortfall, target_of(done).stop_code) == ({}, "met")
 
 
 async def test_the_order_of_arrival_changes_no_byte_of_the_dataset(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_a_prompt_asked_again_is_one_prompt_with_all_its_drafts(tmp_path: 
     done = await run(tmp_path, recipe(accepted=2), scripted(lambda r: answer(r, rejected=0.6)))
     assert done.report is not None
     drafts: dict[str, list[int]] = {}
-    for shard in done.folder.finished():
+    for shard in done.folder.finished_shards():
         for record in done.folder.read_records(shard):
             drafts.setdefault(record.scenario.scenario_id, []).append(record.draft.candidate)
     assert any(sorted(numbers) == [0, 1] for numbers in drafts.values())
@@ -149,8 +149,8 @@ async def test_rounds_end_at_the_cap(tmp_path: Path) -> None:
     report = target_of(done)
     assert report.stop_code == "round_limit"
     assert report.stop_reason == "the cap on further rounds (2) is reached"
-    assert report.short
-    assert f"short by {sum(report.short.values())}" in report.line
+    assert report.shortfall
+    assert f"short by {sum(report.shortfall.values())}" in report.line
 
 
 async def test_rounds_that_gain_nothing_are_the_last(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ async def test_rounds_that_gain_nothing_are_the_last(tmp_path: Path) -> None:
     report = target_of(done)
     assert report.stop_code == "stalled"
     assert report.stop_reason == "stalled: its last 3 rounds gained these cells nothing"
-    assert report.stalled == set(report.short)
+    assert report.stalled == set(report.shortfall)
     assert "raise `target.patience`" in report.line
 
 
@@ -176,7 +176,7 @@ async def test_a_cell_that_gains_nothing_is_left_alone_and_holds_up_no_other(
     done = await run(tmp_path, recipe(accepted=4, rounds=9, patience=2), scripted(barren))
     report = target_of(done)
     assert "property.theft" in {cell[0] for cell in report.stalled}
-    assert report.stalled <= set(report.short)
+    assert report.stalled <= set(report.shortfall)
     plans = plan.Plans(done.folder.plans)
     rounds = {
         harm: {
@@ -203,7 +203,7 @@ async def test_more_patience_or_a_higher_target_goes_on_and_pays_for_nothing_twi
     asked = [{draft_of(r) for r in teacher.requests} for teacher in (first, second)]  # pyright: ignore[reportAttributeAccessIssue]
     assert asked[1]
     assert not asked[0] & asked[1]
-    assert "property.theft" in {cell[0] for cell in target_of(after).short}
+    assert "property.theft" in {cell[0] for cell in target_of(after).shortfall}
 
 
 async def test_turns_of_conversations_that_are_not_asked_again_are_told(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ async def test_turns_of_conversations_that_are_not_asked_again_are_told(tmp_path
     report = target_of(done)
     assert report.turns > 0
     assert "turns of conversations lack an accepted draft and are not asked again" in report.line
-    assert report.as_json()["turns_not_asked_again"] == report.turns
+    assert report.to_json()["turns_not_asked_again"] == report.turns
 
 
 async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> Non
     assert plan.Plans(done.folder.plans).rounds == 1
     report = target_of(done)
     assert (report.stop_code, report.stop_reason) == ("nothing_left", "nothing is left to ask")
-    state = json.loads(done.folder.stopped.read_text("utf-8"))
+    state = json.loads(done.folder.stop_state.read_text("utf-8"))
     assert [state[name] for name in ("stop_code", "stop_reason", "hint")] == [
         report.stop_code,
         report.stop_reason,
@@ -248,8 +248,8 @@ async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path)
     whole = await run(tmp_path / "whole", recipe(), scripted(answer))
     shutil.copytree(whole.output, tmp_path / "half")
     half = replace(whole.folder, output=tmp_path / "half")
-    half.drop_shard(half.finished()[-1])
-    assert decide(half, recipe()).code == "unfinished"
+    half.reset_shard(half.finished_shards()[-1])
+    assert decide_round(half, recipe()).code == "unfinished"
     done = await run(tmp_path / "half", recipe(), scripted(answer))
     assert hashes(done.output / "data") == hashes(whole.output / "data")
     assert hashes(done.folder.plans) == hashes(whole.folder.plans)
@@ -259,14 +259,14 @@ async def test_no_round_is_planned_while_items_are_unavailable(tmp_path: Path) -
     def away(request: Request) -> str | TeacherUnavailable:
         return (
             TeacherUnavailable("away")
-            if fraction("away", draft_of(request)) < 0.2
+            if hash_fraction("away", draft_of(request)) < 0.2
             else answer(request)
         )
 
     first = await run(tmp_path, recipe(), scripted(away))
     assert plan.Plans(first.folder.plans).rounds == 1
     assert target_of(first).stop_code == "unavailable"
-    assert target_of(first).short
+    assert target_of(first).shortfall
     then = await run(tmp_path, recipe(), scripted(answer))
     assert target_of(then).stop_code == "met"
 
@@ -289,4 +289,4 @@ async def test_without_a_target_nothing_is_reported_of_one(tmp_path: Path) -> No
     done = await run(tmp_path, plain, scripted(answer))
     assert done.report is not None
     assert done.report.target is None
-    assert settled(done.folder, read_inputs(plain)) is None
+    assert report_target(done.folder, resolve_recipe(plain)) is None

@@ -11,8 +11,8 @@ from safegen.config.recipe import Recipe
 from safegen.core.progress import Progress
 from safegen.core.types import Record
 from safegen.pipeline import shard
-from safegen.pipeline.resolve import read_inputs
-from safegen.pipeline.workers import Staff
+from safegen.pipeline.resolve import resolve_recipe
+from safegen.pipeline.workers import WorkerFactory
 from safegen.store.journal import Journal
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import Meter
@@ -52,21 +52,21 @@ async def _run(output: Path, url: str, **options: Any) -> list[Record]:
     run = await safegen.agenerate(
         _recipe(url), output=output, plugins=["tests.sentinel"], **options
     )
-    return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+    return [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
 
 
 async def _die_before_the_scrub(output: Path, url: str) -> None:
-    inputs = read_inputs(_recipe(url), trusted=["tests.sentinel"])
+    inputs = resolve_recipe(_recipe(url), trusted=["tests.sentinel"])
     folder = RunFolder(output)
     journal = Journal(folder.journal)
-    staff = Staff(inputs, journal=journal, meter=Meter(), given={})
+    staff = WorkerFactory(inputs, journal=journal, meter=Meter(), given={})
 
     async def dies(_: object) -> None:
         raise RuntimeError("killed")
 
-    crew = replace(staff.crew(Progress(), validating=True), scrub=dies)
+    crew = replace(staff.make_workers(Progress(), validating=True), scrub=dies)
     with pytest.raises(RuntimeError, match="killed"):
-        await shard.run(folder, 0, crew)
+        await shard.run_shard(folder, 0, crew)
     for teacher in staff.made:
         await teacher.aclose()  # pyright: ignore[reportAttributeAccessIssue]
     await journal.aclose()
@@ -97,10 +97,10 @@ async def test_a_kill_between_shard_and_scrub_is_made_good_at_the_next_start(
         run = safegen.open_run(killed)
         await _die_before_the_scrub(killed, fake.url)
         assert _files_with(killed / "run", SENTINEL) != []
-        assert run.folder.unsafe()
+        assert run.folder.read_unsafe()
         again = await _run(killed, fake.url)
         assert _files_with(killed, SENTINEL) == []
-        assert run.folder.unsafe() == {}
+        assert run.folder.read_unsafe() == {}
         assert [(r.draft.draft_id, r.draft.response_sha256, r.verdicts) for r in again] == [
             (r.draft.draft_id, r.draft.response_sha256, r.verdicts) for r in whole
         ]

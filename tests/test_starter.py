@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from safegen.cli.main import app
 from safegen.config import taxonomy
-from safegen.config.recipe import load as load_recipe
-from safegen.dataset.verify import verify
+from safegen.config.recipe import load_recipe as load_recipe
+from safegen.dataset.verify import verify_dataset
 from safegen.dataset.views.preference import teaching
 from safegen.pipeline import api
 from safegen.store import parquet
@@ -36,18 +36,18 @@ def made(starter: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sft(made: Path) -> list[dict[str, Any]]:
-    return [row for path in files(made, "sft") for row in parquet.read(path)]
+    return [row for path in files(made, "sft") for row in parquet.read_rows(path)]
 
 
 @pytest.fixture(scope="module")
 def preference(made: Path) -> list[dict[str, Any]]:
-    return [row for path in files(made, "preference") for row in parquet.read(path)]
+    return [row for path in files(made, "preference") for row in parquet.read_rows(path)]
 
 
 @pytest.fixture(scope="module")
 def records(made: Path) -> list[dict[str, Any]]:
     paths = sorted((made / "run" / "records").glob("*.parquet"))
-    return [row for path in paths for row in parquet.read(path)]
+    return [row for path in paths for row in parquet.read_rows(path)]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_there_are_300_distinct_prompts_with_one_row_each(sft: list[dict[str, An
 
 def test_every_leaf_that_is_no_red_line_has_rows_of_every_intent(sft: list[dict[str, Any]]) -> None:
     found = {(row["harm"], row["intent"]) for row in sft}
-    leaves = [h for h, harm in taxonomy.load("core").harms.items() if not harm.red_line]
+    leaves = [h for h, harm in taxonomy.load_taxonomy("core").harms.items() if not harm.red_line]
     intents = ("benign", "dual_use", "malicious")
     assert found == {(leaf, intent) for leaf in leaves for intent in intents}
 
@@ -186,7 +186,7 @@ def test_a_second_run_asks_nothing_and_changes_nothing(copy: Path) -> None:
     run = api.generate("starter", output=copy)
     assert run.asked == 0
     assert bytes_under(copy, "data", "policies", "run/records") == before
-    assert verify(copy) == []
+    assert verify_dataset(copy) == []
 
 
 def test_verify_proves_it(made: Path) -> None:

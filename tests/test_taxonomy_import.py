@@ -21,18 +21,18 @@ garden,,Garden,,,,,
 """
 
 
-def imported(folder: Path, text: str, name: str = "t.csv") -> taxonomy_import.Imported:
+def imported(folder: Path, text: str, name: str = "t.csv") -> taxonomy_import.ImportedTaxonomy:
     path = folder / name
     path.write_text(text)
-    entries = taxonomy_import.read(path)
-    head = taxonomy_import.Head("kitchen", "Kitchen", "X", "en")
-    return taxonomy_import.build(entries, head)
+    entries = taxonomy_import.read_table(path)
+    head = taxonomy_import.TaxonomyHeader("kitchen", "Kitchen", "X", "en")
+    return taxonomy_import.build_taxonomy(entries, head)
 
 
 def test_a_table_becomes_a_taxonomy_and_its_gaps_are_filled_strictly(tmp_path: Path) -> None:
     made = imported(tmp_path, CSV)
     (tmp_path / "taxonomy.yaml").write_text(made.text)
-    harms = taxonomy.load(str(tmp_path / "taxonomy.yaml")).harms
+    harms = taxonomy.load_taxonomy(str(tmp_path / "taxonomy.yaml")).harms
     assert list(harms) == ["x1.a", "x1.x2", "x1.children", "garden.general"]
     assert harms["x1.a"].crosswalk.llama_guard == ("S1", "S9")
     assert (harms["x1.a"].definition, harms["x1.a"].tier) == ("Knives, blunt", "restricted")

@@ -9,35 +9,37 @@ import pytest
 from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
-from safegen.core.types import CONTRASTS, PROFILES, TURN_STYLES, Planned, Profile
+from safegen.core.types import CONTRASTS, PROFILES, TURN_STYLES, PlannedScenario, Profile
 from safegen.policy import loader
-from safegen.scenarios.context import World
-from safegen.scenarios.written import fitting, plan_sets
+from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.written import fitting_prompts, plan_sets
 
 
 @cache
-def world() -> World:
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+def world() -> PlanningContext:
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=PROFILES, dialogues=TURN_STYLES, contrast=CONTRASTS)
-    return World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
+    return PlanningContext.create(
+        plan, taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+    )
 
 
 @cache
-def planned() -> list[Planned]:
+def planned() -> list[PlannedScenario]:
     return [item for set_ in plan_sets(world()) for item in set_]
 
 
 def test_every_attribute_is_a_value_of_an_axis_and_none_contradicts_another() -> None:
     here, count = world(), 0
     for goal in here.tree.goals():
-        for intent, _, prompt in goal.prompts.by_intent():
-            here.written(goal, prompt.attributes)
+        for intent, _, prompt in goal.prompts.iter_by_intent():
+            here.written_attributes(goal, prompt.attributes)
             row = {"intent": intent, "evidence": prompt.evidence, **prompt.attributes}
-            assert not here.axes.broken(row), (goal.goal_id, intent)
+            assert not here.axes.broken_rules(row), (goal.goal_id, intent)
             count += bool(prompt.attributes)
     for dialogues in here.dialogues.values():
         for dialogue in dialogues:
-            assert not here.axes.broken(dialogue.attributes), dialogue.goal
+            assert not here.axes.broken_rules(dialogue.attributes), dialogue.goal
     assert count > 200
 
 
@@ -61,7 +63,7 @@ def test_nobody_asks_under_a_profile_that_their_words_contradict(profile: Profil
 )
 def test_every_profile_keeps_goals(profile: Profile, goals: int) -> None:
     plain = [goal for goal in world().tree.goals() if goal.contrast is None]
-    assert sum(bool(fitting(goal, profile, world())) for goal in plain) >= goals
+    assert sum(bool(fitting_prompts(goal, profile, world())) for goal in plain) >= goals
 
 
 HINTED = {
@@ -80,7 +82,7 @@ def test_ill_intent_that_is_said_outright_is_labelled_so() -> None:
     hinted = {
         goal.goal_id
         for goal in world().tree.goals()
-        for intent, _, prompt in goal.prompts.by_intent()
+        for intent, _, prompt in goal.prompts.iter_by_intent()
         if intent == "malicious" and prompt.evidence != "stated"
     }
     assert hinted == HINTED

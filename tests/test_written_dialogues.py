@@ -8,7 +8,7 @@ import pytest
 
 from safegen.config.taxonomy import Dialogue
 from safegen.core.types import PRECEDENCE, TURN_STYLES, Evidence, Expectation, Profile, TurnStyle
-from safegen.policy.decide import expect
+from safegen.policy.decide import compute_expectation
 from tests.written import core, dialogues, goals, policy_of, turns, widest_gap
 
 
@@ -33,7 +33,7 @@ def steps(dialogue: Dialogue) -> list[Step]:
         evidence = PRECEDENCE[max(map(PRECEDENCE.index, (evidence, turn.evidence)))]
         profile = turn.verified or profile
         expected, unverified = (
-            expect(policy, harm, evidence=evidence, profile=p, detail=turn.detail)
+            compute_expectation(policy, harm, evidence=evidence, profile=p, detail=turn.detail)
             for p in (profile, "public")
         )
         found.append(Step(evidence, profile, expected, unverified))

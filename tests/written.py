@@ -36,7 +36,7 @@ class Written(NamedTuple):
 
 @cache
 def core() -> Taxonomy:
-    return taxonomy.load("core")
+    return taxonomy.load_taxonomy("core")
 
 
 @cache
@@ -56,13 +56,13 @@ def dialogues() -> tuple[Dialogue, ...]:
 
 @cache
 def policy_of(harm: str) -> spec.Policy:
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     return spec.policy_for(policies, core().harms[harm])
 
 
 def prompts(of: Sequence[Goal]) -> Iterator[Written]:
     for goal in of:
-        for intent, _, prompt in goal.prompts.by_intent():
+        for intent, _, prompt in goal.prompts.iter_by_intent():
             yield Written(goal.goal_id, intent, prompt.text)
 
 

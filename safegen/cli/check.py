@@ -13,26 +13,26 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen.cli.render.console import (
-    console,
-    facts,
-    grid,
-    json_line,
-    number,
-    plural,
-    put,
-    share,
-    short,
-    table_fits,
-    word,
+    does_table_fit,
+    format_json_line,
+    format_number,
+    format_plural,
+    format_share,
+    format_short,
+    make_console,
+    make_fact_table,
+    make_grid,
+    make_text,
+    print_out,
 )
 from safegen.config.recipe import Target
 from safegen.core import plugins, resources
 from safegen.core.errors import UserError
 from safegen.core.types import MODES
 from safegen.dataset.coverage_report import certificate_json
-from safegen.pipeline.preflight.estimate import FolderState, Forecast, TeacherFacts, forecast
-from safegen.pipeline.resolve import Inputs, check_drafters, read_inputs
-from safegen.scenarios.written import why_empty
+from safegen.pipeline.preflight.estimate import Estimate, FolderState, TeacherFacts, estimate
+from safegen.pipeline.resolve import ResolvedRecipe, check_drafters, resolve_recipe
+from safegen.scenarios.written import explain_empty
 
 if TYPE_CHECKING:
     from safegen.coverage.certificate import Certificate
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def check(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
+def check_recipe(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
     """Say what a recipe would do."""
-    inputs = read_inputs(recipe, trusted=plugins)
+    inputs = resolve_recipe(recipe, trusted=plugins)
     check_drafters(inputs)
-    found = forecast(inputs, output=output)
+    found = estimate(inputs, output=output)
     if not found.size.prompts:
-        raise UserError(why_empty(inputs.world()))
+        raise UserError(explain_empty(inputs.make_planning_context()))
     if json:
-        sys.stdout.write(json_line(_forecast_json(inputs, found)))
+        sys.stdout.write(format_json_line(_estimate_json(inputs, found)))
         return
-    out = console(sys.stdout)
-    name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict(found)}"
-    put(out, word(name, "bold"), "", size_table(out, found.size.by_domain_mode), "")
-    put(out, facts(_forecast_facts(inputs, found), width=10), "")
+    out = make_console(sys.stdout)
+    name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict_text(found)}"
+    print_out(out, make_text(name, "bold"), "", size_table(out, found.size.by_domain_mode), "")
+    print_out(out, make_fact_table(_estimate_pairs(inputs, found), width=10), "")
 
 
-def _verdict(found: Forecast) -> str:
+def _verdict_text(found: Estimate) -> str:
     unset = [t.key for t in found.teachers if t.key and not t.key_set]
     if unset:
         return f"reads well, and needs {', '.join(f'`{key}`' for key in unset)} to run"
@@ -66,7 +66,7 @@ def _verdict(found: Forecast) -> str:
     return "can run; nothing was asked"
 
 
-def by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+def nest_by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     """Prompts by domain and expected mode, for machines."""
     found: dict[str, dict[str, int]] = {}
     for (domain, mode), count in counts.items():
@@ -76,106 +76,116 @@ def by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]
 
 def size_table(out: Console, counts: Mapping[tuple[str, str], int]) -> Table:
     """Prompts by domain and expected mode; a narrow screen gets short names of the modes."""
-    table = _size_table(counts, brief=False)
-    return table if table_fits(out, table) else _size_table(counts, brief=True)
+    table = _build_size_table(counts, brief=False)
+    return table if does_table_fit(out, table) else _build_size_table(counts, brief=True)
 
 
-def _size_table(counts: Mapping[tuple[str, str], int], *, brief: bool) -> Table:
+def _build_size_table(counts: Mapping[tuple[str, str], int], *, brief: bool) -> Table:
     heads = [mode.split("_")[0] for mode in MODES] if brief else MODES
-    table = grid("prompts", *heads, "all", "", right=range(1, 5))
+    table = make_grid("prompts", *heads, "all", "", right=range(1, 5))
     for domain in dict.fromkeys(domain for domain, _ in counts):
         cells = [counts.get((domain, mode), 0) for mode in MODES]
-        table.add_row("", word(domain), *map(number, cells), number(sum(cells)))
+        table.add_row("", make_text(domain), *map(format_number, cells), format_number(sum(cells)))
     totals = [sum(n for (_, m), n in counts.items() if m == mode) for mode in MODES]
-    table.add_row("", "all", *map(number, totals), number(sum(totals)), style="bold")
+    table.add_row("", "all", *map(format_number, totals), format_number(sum(totals)), style="bold")
     return table
 
 
-def _forecast_facts(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, RenderableType]]:
+def _estimate_pairs(
+    inputs: ResolvedRecipe, found: Estimate
+) -> Iterator[tuple[str, RenderableType]]:
     recipe = inputs.recipe
     yield "taxonomy", f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}"
     yield "policies", ", ".join(p.policy_id for p in inputs.policies)
-    yield "plan", f"{plural(found.size.sets, 'set')}, {plural(found.size.prompts, 'prompt')}"
-    if found.size.left_out:
-        yield "left out", _left_out(found)
+    yield (
+        "plan",
+        f"{format_plural(found.size.sets, 'set')}, {format_plural(found.size.prompts, 'prompt')}",
+    )
+    if found.size.excluded:
+        yield "left out", _excluded_text(found)
     for told in found.overrides:
-        yield "override", word(told)
+        yield "override", make_text(told)
     if found.size.certificate is not None:
-        yield "coverage", _certificate(found.size.certificate)
-    yield from _calls(inputs, found)
+        yield "coverage", _certificate_text(found.size.certificate)
+    yield from _call_pairs(inputs, found)
     for teacher in found.teachers:
-        yield teacher.role, _teacher(teacher)
+        yield teacher.role, _teacher_text(teacher)
         if teacher.key:
             told = "is set" if teacher.key_set else "is not set; `generate` would stop at once"
-            yield "key", word(f"{teacher.key} {told}", "" if teacher.key_set else "yellow")
+            yield "key", make_text(f"{teacher.key} {told}", "" if teacher.key_set else "yellow")
     if found.teachers[0].name != "offline":
-        yield "tokens", _tokens(found)
+        yield "tokens", _tokens_text(found)
     if recipe.budget.requests or recipe.budget.tokens:
         bounds = [("requests", recipe.budget.requests), ("tokens", recipe.budget.tokens)]
-        yield "budget", ", ".join(f"{number(most)} {what}" for what, most in bounds if most)
-    names = [v.use + ("" if v.use in recipe.required else " (advises)") for v in recipe.validators]
+        yield "budget", ", ".join(f"{format_number(most)} {what}" for what, most in bounds if most)
+    names = [
+        v.use + ("" if v.use in recipe.required_validators else " (advises)")
+        for v in recipe.validators
+    ]
     yield "validators", ", ".join(names)
     yield "views", ", ".join(v.use for v in recipe.views)
-    yield "folder", _folder(found.folder)
+    yield "folder", _folder_text(found.folder)
     for hint in found.hints:
-        yield "hint", word(hint, "yellow")
+        yield "hint", make_text(hint, "yellow")
 
 
-def _left_out(found: Forecast) -> str:
-    counts = ", ".join(f"{profile} {number(n)}" for profile, n in found.size.left_out.items())
-    total = sum(found.size.left_out.values())
-    return f"{plural(total, 'prompt')} under a profile that does not fit them: {counts}"
+def _excluded_text(found: Estimate) -> str:
+    counts = ", ".join(
+        f"{profile} {format_number(n)}" for profile, n in found.size.excluded.items()
+    )
+    total = sum(found.size.excluded.values())
+    return f"{format_plural(total, 'prompt')} under a profile that does not fit them: {counts}"
 
 
-def _authoring(found: Forecast) -> str:
+def _authoring_text(found: Estimate) -> str:
     return (
-        f"at most {number(found.author_calls)} of the author and {number(found.label_calls)} of labellers,"
+        f"at most {format_number(found.author_calls)} of the author and {format_number(found.label_calls)} of labellers,"
         " who also read prompts of known labels first"
     )
 
 
-def _rounds(target: Target) -> str:
+def _rounds_text(target: Target) -> str:
     return (
-        f"at most {plural(target.rounds, 'round')} more (`target.rounds`) ask for what cells of the target"
+        f"at most {format_plural(target.rounds, 'round')} more (`target.rounds`) ask for what cells of the target"
         " lack; `budget` may bound all of it"
     )
 
 
-def _certificate(found: Certificate) -> str:
+def _certificate_text(found: Certificate) -> str:
     counts = found.counts
     possible = counts.total - counts.void
-    told = f"{number(counts.covered)} of {number(possible)} combinations of axis values"
-    return f"{told} ({share(counts.covered, possible)}); {number(counts.void)} make no sense"
+    told = (
+        f"{format_number(counts.covered)} of {format_number(possible)} combinations of axis values"
+    )
+    return f"{told} ({format_share(counts.covered, possible)}); {format_number(counts.void)} make no sense"
 
 
-def _calls(inputs: Inputs, found: Forecast) -> Iterator[tuple[str, str]]:
+def _call_pairs(inputs: ResolvedRecipe, found: Estimate) -> Iterator[tuple[str, str]]:
     recipe = inputs.recipe
-    told = f"{plural(found.drafts, 'draft')} ({recipe.plan.candidates} per prompt)"
-    most = f", at most {number(found.calls)} with revisions" if recipe.revise else ""
+    told = f"{format_plural(found.drafts, 'draft')} ({recipe.plan.candidates} per prompt)"
+    most = f", at most {format_number(found.calls)} with revisions" if recipe.revise else ""
     yield "calls", told + most
     if found.author_calls:
-        yield "", _authoring(found)
+        yield "", _authoring_text(found)
     if recipe.target is not None:
-        yield "", f"in the first round; {_rounds(recipe.target)}"
+        yield "", f"in the first round; {_rounds_text(recipe.target)}"
 
 
-def _teacher(teacher: TeacherFacts) -> str:
+def _teacher_text(teacher: TeacherFacts) -> str:
     parts = [teacher.name, teacher.model, teacher.base_url]
     return ", ".join(part for part in parts if part)
 
 
-def _tokens(found: Forecast) -> str:
+def _tokens_text(found: Estimate) -> str:
     answers = (
         "answers not bounded: `max_tokens` is not set"
         if found.answer_tokens is None
-        else f"at most {short(found.answer_tokens)} for answers"
+        else f"at most {format_short(found.answer_tokens)} for answers"
     )
-    return (
-        f"about {short(found.prompt_tokens)} for prompts (an estimate: characters / 4), {answers}"
-    )
+    return f"about {format_short(found.prompt_tokens)} for prompts (an estimate: characters / 4), {answers}"
 
 
-def _folder(state: FolderState) -> Text:
+def _folder_text(state: FolderState) -> Text:
     told = {
         "new": "new",
         "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` goes on"
@@ -188,10 +198,10 @@ def _folder(state: FolderState) -> Text:
         "refused": f"begun with another {', '.join(state.differing)};"
         " `generate` refuses: use --output or --replan",
     }[state.state]
-    return word(f"{state.folder}: {told}", "yellow" if state.state == "refused" else "")
+    return make_text(f"{state.folder}: {told}", "yellow" if state.state == "refused" else "")
 
 
-def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
+def _estimate_json(inputs: ResolvedRecipe, found: Estimate) -> Json:
     return {
         "recipe": inputs.recipe.name,
         "version": inputs.recipe.version,
@@ -199,12 +209,12 @@ def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
         "policies": [p.policy_id for p in inputs.policies],
         "sets": found.size.sets,
         "prompts": found.size.prompts,
-        "by_domain_mode": by_domain(found.size.by_domain_mode),
+        "by_domain_mode": nest_by_domain(found.size.by_domain_mode),
         "certificate": None
         if found.size.certificate is None
         else certificate_json(found.size.certificate),
         "drafts": found.drafts,
-        "left_out": dict(found.size.left_out),
+        "left_out": dict(found.size.excluded),
         "overrides": list(found.overrides),
         "calls_at_most": found.calls,
         "author_calls_at_most": found.author_calls,
@@ -220,26 +230,26 @@ def _forecast_json(inputs: Inputs, found: Forecast) -> Json:
     }
 
 
-def list_(kind: str | None, *, json: bool) -> None:
+def list_names(kind: str | None, *, json: bool) -> None:
     """List what a recipe can name, with a line on each."""
     kinds = [*resources.KINDS, *plugins.KINDS]
     if kind is not None:
-        resources.known_or_fail(kind, kinds, what="kind")
-    out = console(sys.stdout)
+        resources.require_known(kind, kinds, what="kind")
+    out = make_console(sys.stdout)
     for name in [kind] if kind else kinds:
-        table = grid("", "")
-        for entry, line in _entries(name):
+        table = make_grid("", "")
+        for entry, line in _iter_entries(name):
             if json:
-                sys.stdout.write(json_line({"kind": name, "name": entry, "about": line}))
-            table.add_row("", word(entry), word(line, "dim"))
+                sys.stdout.write(format_json_line({"kind": name, "name": entry, "about": line}))
+            table.add_row("", make_text(entry), make_text(line, "dim"))
         if not json:
-            put(out, word(name, "bold"), table, "")
+            print_out(out, make_text(name, "bold"), table, "")
 
 
-def _entries(kind: str) -> Iterator[tuple[str, str]]:
+def _iter_entries(kind: str) -> Iterator[tuple[str, str]]:
     if kind in resources.KINDS:
-        for name in resources.names(kind):
-            yield name, resources.about(kind, name)
+        for name in resources.list_names(kind):
+            yield name, resources.describe(kind, name)
         return
-    for name in plugins.names(kind):
-        yield name, (plugins.factory(kind, name).__doc__ or "").strip().split("\n")[0]
+    for name in plugins.list_names(kind):
+        yield name, (plugins.find_factory(kind, name).__doc__ or "").strip().split("\n")[0]

@@ -9,81 +9,108 @@ from dataclasses import asdict
 
 from rich.console import RenderableType
 
-from safegen.cli.check import by_domain, size_table
-from safegen.cli.render.console import console, counted, facts, json_line, number, plural, put, word
-from safegen.cli.render.summary import not_asked
+from safegen.cli.check import nest_by_domain, size_table
+from safegen.cli.render.console import (
+    format_counts,
+    format_json_line,
+    format_number,
+    format_plural,
+    make_console,
+    make_fact_table,
+    make_text,
+    print_out,
+)
+from safegen.cli.render.summary import format_barred
 from safegen.pipeline import user_prompts
-from safegen.pipeline.resolve import Inputs, check_teachers, read_inputs
-from safegen.pipeline.user_prompts import Outlook
-from safegen.pipeline.user_repeats import warning
-from safegen.scenarios.user_prompts.reader import OwnPrompts
+from safegen.pipeline.resolve import ResolvedRecipe, check_teachers, resolve_recipe
+from safegen.pipeline.user_prompts import ImportEstimate
+from safegen.pipeline.user_repeats import format_warning
+from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.scenarios.user_prompts.resolve_labels import in_words
 
-NAMED = 10
+MAX_NAMED = 10
 """Rows that are not planned, named on the screen."""
-TAKEN = (
+UNCHECKED_NOTE = (
     "taken as the file has them; nothing holds them against the text. For labels that are read off it, leave"
     " their cells empty and name `judges.labellers` in the recipe"
 )
 
 
-def check(recipe: str, source: OwnPrompts, *, plugins: Sequence[str], json: bool) -> None:
+def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: bool) -> None:
     """Say what would become of the rows of a file.
 
     Raises:
         UserError: a mistake in the file or the recipe.
     """
-    inputs = read_inputs(recipe, trusted=plugins)
-    user_prompts.check(inputs, given={})
+    inputs = resolve_recipe(recipe, trusted=plugins)
+    user_prompts.check_recipe(inputs, given={})
     check_teachers(inputs, given={})
-    found = user_prompts.outlook(inputs, source)
+    found = user_prompts.estimate_import(inputs, source)
     if json:
-        sys.stdout.write(json_line(_told(inputs, source, found)))
+        sys.stdout.write(format_json_line(_to_json(inputs, source, found)))
         return
-    out = console(sys.stdout)
+    out = make_console(sys.stdout)
     table = size_table(out, found.by_domain_mode)
     head = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}; nothing was asked"
-    put(out, word(head, "bold"), "", table, "", facts(_facts(inputs, found), width=10), "")
-    for row in found.unlabelled[:NAMED]:
+    print_out(
+        out,
+        make_text(head, "bold"),
+        "",
+        table,
+        "",
+        make_fact_table(_fact_pairs(inputs, found), width=10),
+        "",
+    )
+    for row in found.unlabelled[:MAX_NAMED]:
         named = f"row {row.row}" + (f" (`{row.id}`)" if row.id else "")
-        put(out, word(f"- {named}, {', '.join(row.fields)}: {row.why}"))
-    if len(found.unlabelled) > NAMED:
-        put(out, word(f"and {number(len(found.unlabelled) - NAMED)} more; --json names all", "dim"))
+        print_out(out, make_text(f"- {named}, {', '.join(row.fields)}: {row.why}"))
+    if len(found.unlabelled) > MAX_NAMED:
+        print_out(
+            out,
+            make_text(
+                f"and {format_number(len(found.unlabelled) - MAX_NAMED)} more; --json names all",
+                "dim",
+            ),
+        )
 
 
-def _facts(inputs: Inputs, found: Outlook) -> Iterator[tuple[str, RenderableType]]:
+def _fact_pairs(
+    inputs: ResolvedRecipe, found: ImportEstimate
+) -> Iterator[tuple[str, RenderableType]]:
     yield (
         "rows",
-        f"{number(found.rows)}, {number(found.labelled)} with all labels, {number(found.planned)} planned",
+        f"{format_number(found.rows)}, {format_number(found.labelled)} with all labels, {format_number(found.planned)} planned",
     )
     if found.taken:
-        yield "labels", f"of {plural(found.taken, 'row')}: {TAKEN}"
+        yield "labels", f"of {format_plural(found.taken, 'row')}: {UNCHECKED_NOTE}"
     if found.to_read:
-        calls = f"{plural(found.label_calls, 'question')} to labellers"
+        calls = f"{format_plural(found.label_calls, 'question')} to labellers"
         again = "each asked once more where the answer cannot be read"
-        yield "to read", f"{plural(found.to_read, 'text')}, {calls}, {again}"
+        yield "to read", f"{format_plural(found.to_read, 'text')}, {calls}, {again}"
     if found.unlabelled:
-        why = counted(in_words(Counter(row.cause for row in found.unlabelled)))
-        told = f"{plural(len(found.unlabelled), 'row')} not planned ({why})"
-        yield "listed", word(told, "yellow")
+        why = format_counts(in_words(Counter(row.cause for row in found.unlabelled)))
+        told = f"{format_plural(len(found.unlabelled), 'row')} not planned ({why})"
+        yield "listed", make_text(told, "yellow")
     if found.left_out:
         yield (
             "left out",
-            word(", ".join(f"{number(n)} by {by}" for by, n in found.left_out.items())),
+            make_text(", ".join(f"{format_number(n)} by {by}" for by, n in found.left_out.items())),
         )
     if found.not_under:
-        yield "not asked", word(not_asked(found.not_under))
+        yield "not asked", make_text(format_barred(found.not_under))
     if found.repeats:
-        yield "repeats", word(warning(found.repeats, most=NAMED), "yellow")
+        yield "repeats", make_text(format_warning(found.repeats, most=MAX_NAMED), "yellow")
     if found.not_read:
-        yield "not read", word(f"columns {', '.join(found.not_read)}")
+        yield "not read", make_text(f"columns {', '.join(found.not_read)}")
     prompts = sum(found.by_domain_mode.values())
     drafts = prompts * inputs.recipe.plan.candidates
     more = "; more once labellers have read the others" if found.to_read else ""
-    yield "calls", f"{plural(drafts, 'draft')} of {plural(prompts, 'prompt')}{more}"
+    yield "calls", f"{format_plural(drafts, 'draft')} of {format_plural(prompts, 'prompt')}{more}"
 
 
-def _told(inputs: Inputs, source: OwnPrompts, found: Outlook) -> dict[str, object]:
+def _to_json(
+    inputs: ResolvedRecipe, source: UserPrompts, found: ImportEstimate
+) -> dict[str, object]:
     listed = [row._asdict() for row in found.unlabelled]
     alike = [
         {"row": r.row._asdict(), "of": r.of._asdict(), "similarity": round(r.similarity, 4)}
@@ -96,7 +123,7 @@ def _told(inputs: Inputs, source: OwnPrompts, found: Outlook) -> dict[str, objec
         **asdict(found),
         "unlabelled": listed,
         "repeats": alike,
-        "by_domain_mode": by_domain(found.by_domain_mode),
+        "by_domain_mode": nest_by_domain(found.by_domain_mode),
         "prompts": prompts,
         "drafts": prompts * inputs.recipe.plan.candidates,
     }

@@ -15,39 +15,39 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 WIDTH = 100
-PLAIN = re.compile(r"[A-Za-z0-9](?:[\w./@-]|[:](?=\S))*")
+PLAIN_SCALAR = re.compile(r"[A-Za-z0-9](?:[\w./@-]|[:](?=\S))*")
 """What needs no quotes in YAML."""
-WORDS = frozenset("null yes no on off true false".split())
+YAML_WORDS = frozenset("null yes no on off true false".split())
 """Which an editor takes for something else than text."""
-MISSING = "…"
+MISSING_VALUE = "…"
 
 
-def flow(value: object) -> str:
+def format_flow(value: object) -> str:
     """A value on one line of YAML.
 
     Plug-ins take their short form: a name, or a name with its parameters.
     """
     if isinstance(value, PluginRef):
         params = cast(Mapping[str, object], value.params)
-        return flow({value.use: params}) if params else flow(value.use)
+        return format_flow({value.use: params}) if params else format_flow(value.use)
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
         pairs = cast(Mapping[str, object], value).items()
-        return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in pairs) + "}"
+        return "{" + ", ".join(f"{format_flow(k)}: {format_flow(v)}" for k, v in pairs) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(flow(v) for v in cast(Sequence[object], value))}]"
-    return _scalar(str(value))
+        return f"[{', '.join(format_flow(v) for v in cast(Sequence[object], value))}]"
+    return _format_scalar(str(value))
 
 
-def _scalar(text: str) -> str:
+def _format_scalar(text: str) -> str:
     import json
 
-    plain = PLAIN.fullmatch(text) and text.lower() not in WORDS
+    plain = PLAIN_SCALAR.fullmatch(text) and text.lower() not in YAML_WORDS
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
-def commented(
+def comment_lines(
     model: type[BaseModel], values: Mapping[str, object], *, indent: int = 0
 ) -> Iterator[str]:
     """The lines of a model's file.
@@ -58,40 +58,40 @@ def commented(
         indent: blanks before each line.
     """
     for name, field in model.model_fields.items():
-        given = values.get(name, _default(field))
-        yield from _comment(field, indent)
-        nested = next(_models(field.annotation), None)
-        below = None if nested is None else _parts(given)
+        given = values.get(name, _field_default(field))
+        yield from _docstring_lines(field, indent)
+        nested = next(_nested_models(field.annotation), None)
+        below = None if nested is None else _nested_parts(given)
         if nested is not None and below is not None:
             yield f"{' ' * indent}{name}:"
-            yield from commented(nested, below, indent=indent + 2)
+            yield from comment_lines(nested, below, indent=indent + 2)
             continue
-        yield from _entry(name, given, indent)
+        yield from _entry_lines(name, given, indent)
         if nested is not None:
-            yield from _unused(nested, indent, name)
+            yield from _unused_lines(nested, indent, name)
 
 
-def _entry(name: str, given: object, indent: int) -> Iterator[str]:
+def _entry_lines(name: str, given: object, indent: int) -> Iterator[str]:
     """A key with its value; a plug-in with parameters takes a line for each of them."""
     blank = " " * indent
     if isinstance(given, PluginRef) and given.params:
         yield f"{blank}{name}:"
-        yield f"{blank}  {flow(given.use)}:"
+        yield f"{blank}  {format_flow(given.use)}:"
         params = cast(Mapping[str, object], given.params)
-        yield from (f"{blank}    {key}: {flow(value)}" for key, value in params.items())
+        yield from (f"{blank}    {key}: {format_flow(value)}" for key, value in params.items())
         return
-    yield f"{blank}{name}: {flow(given)}"
+    yield f"{blank}{name}: {format_flow(given)}"
 
 
-def _unused(model: type[BaseModel], indent: int, name: str) -> Iterator[str]:
+def _unused_lines(model: type[BaseModel], indent: int, name: str) -> Iterator[str]:
     """What an absent part could hold, in comments."""
-    lines = [f"{name}:", *commented(model, {}, indent=2)]
+    lines = [f"{name}:", *comment_lines(model, {}, indent=2)]
     yield from (f"{' ' * indent}# {line}" for line in lines)
 
 
-def _comment(field: FieldInfo, indent: int) -> Iterator[str]:
+def _docstring_lines(field: FieldInfo, indent: int) -> Iterator[str]:
     told = " ".join((field.description or "").split())
-    choices = list(dict.fromkeys(_choices(field.annotation)))
+    choices = list(dict.fromkeys(_allowed_words(field.annotation)))
     if choices:
         told += f" One of: {', '.join(choices)}." if choices[1:] else f" Or `{choices[0]}`."
     lead = f"{' ' * indent}# "
@@ -100,11 +100,11 @@ def _comment(field: FieldInfo, indent: int) -> Iterator[str]:
     )
 
 
-def _default(field: FieldInfo) -> object:
-    return MISSING if field.is_required() else field.get_default(call_default_factory=True)
+def _field_default(field: FieldInfo) -> object:
+    return MISSING_VALUE if field.is_required() else field.get_default(call_default_factory=True)
 
 
-def _parts(value: object) -> Mapping[str, object] | None:
+def _nested_parts(value: object) -> Mapping[str, object] | None:
     """What stands below a key, by name; None where nothing does."""
     from pydantic import BaseModel
 
@@ -113,16 +113,16 @@ def _parts(value: object) -> Mapping[str, object] | None:
     return cast(Mapping[str, object], value) if isinstance(value, Mapping) else None
 
 
-def _choices(annotation: object) -> Iterator[str]:
+def _allowed_words(annotation: object) -> Iterator[str]:
     """The words that a type allows; none where it allows any text."""
     if get_origin(annotation) is Literal:
         yield from map(str, get_args(annotation))
     elif get_origin(annotation) in (Annotated, Union, UnionType, tuple):
         for part in get_args(annotation):
-            yield from _choices(part)
+            yield from _allowed_words(part)
 
 
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
+def _nested_models(annotation: object) -> Iterator[type[BaseModel]]:
     """The model that a type is, or may be; plug-ins are written on one line."""
     from pydantic import BaseModel
 
@@ -131,4 +131,4 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
             yield annotation
     elif get_origin(annotation) in (Annotated, Union, UnionType):
         for part in get_args(annotation):
-            yield from _models(part)
+            yield from _nested_models(part)

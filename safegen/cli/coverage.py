@@ -11,241 +11,268 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from safegen.cli.render.console import (
-    console,
-    facts,
-    grid,
-    json_line,
-    number,
-    plural,
-    put,
-    share,
-    word,
+    format_json_line,
+    format_number,
+    format_plural,
+    format_share,
+    make_console,
+    make_fact_table,
+    make_grid,
+    make_text,
+    print_out,
 )
-from safegen.cli.render.errors import say_what_differs
-from safegen.cli.render.heat_map import Names, draw
-from safegen.cli.render.ledger import Shown, missing_of, table
+from safegen.cli.render.errors import print_differences
+from safegen.cli.render.heat_map import AxisNames, draw_heat_map
+from safegen.cli.render.ledger import LedgerView, missing_by_cell, render_ledger
 from safegen.config.language_pack import Locale
 from safegen.core import plugins
 from safegen.core.errors import UserError
 from safegen.core.types import MODES, Mode
-from safegen.core.yaml_source import did_you_mean
-from safegen.coverage.ledger import Cell, Counts, Facts, Ledger
+from safegen.core.yaml_source import suggest_names
+from safegen.coverage.ledger import Cell, CellCounts, Ledger, ScenarioAxes
 from safegen.dataset.coverage_report import (
-    STORED,
+    STORED_COLUMNS,
     Certificates,
-    axis_values,
-    certificates,
     certificates_json,
-    compared,
-    completed,
-    counted,
-    draft_rows,
-    kept_shapes,
-    planned_rows,
-    planned_shapes,
+    certify_run,
+    collect_axis_values,
+    collect_kept_shapes,
+    collect_planned_shapes,
+    compare_certificates,
+    complete_row,
+    count_cells,
+    iter_draft_rows,
+    iter_planned_rows,
 )
-from safegen.dataset.curate import Staying, staying
-from safegen.dataset.dropped import unaccepted
+from safegen.dataset.curate import CurationResult, curate
+from safegen.dataset.dropped import iter_unaccepted
 from safegen.pipeline import api
-from safegen.pipeline.snapshot import Thawed
-from safegen.pipeline.top_up import settled
+from safegen.pipeline.snapshot import RunSnapshot
+from safegen.pipeline.top_up import report_target
 from safegen.store import plan
-from safegen.validators import Reading, element_coverage
+from safegen.validators import ElementCoverage, element_coverage
 
-BY = ("harm", "intent")
+DEFAULT_AXES = ("harm", "intent")
 """Axes of the table unless told otherwise."""
-STORED_ROW = ("scenario_id", *STORED)
-LEDGER = ("harm", "intent", "mode", "language")
-NAMED = 15
+STORED_ROW = ("scenario_id", *STORED_COLUMNS)
+LEDGER_AXES = ("harm", "intent", "mode", "language")
+MAX_NAMED = 15
 """Cells and combinations that are named on the screen."""
 
 
-def coverage(
+def show_coverage(
     folder: Path, *, by: str | None, heat: str | None, certificate: bool, json: bool
 ) -> None:
     """Show what a run covers; changes nothing."""
     run = api.open_run(folder)
-    basis = api.basis(run)
-    known = tuple(dict.fromkeys([*STORED, *basis.axes.by_id]))
-    hot = _names(heat.split(","), known, option="--heat") if heat is not None else None
+    basis = api.load_context(run)
+    known = tuple(dict.fromkeys([*STORED_COLUMNS, *basis.axes.by_id]))
+    hot = _parse_axes(heat.split(","), known, option="--heat") if heat is not None else None
     if hot is not None and len(hot) != 2:
         raise UserError("--heat: a heat map has two axes; name them as `--heat AXIS,AXIS`")
-    axes = _names(by.split(","), known, option="--by") if by is not None else hot or BY
+    axes = (
+        _parse_axes(by.split(","), known, option="--by") if by is not None else hot or DEFAULT_AXES
+    )
     plans = plan.Plans(run.folder.plans)
-    every = tuple(dict.fromkeys([*axes, *(hot or ()), *LEDGER]))
+    every = tuple(dict.fromkeys([*axes, *(hot or ()), *LEDGER_AXES]))
     leaf = {"tier": basis.tiers, "severity": {n: h.severity for n, h in basis.tree.harms.items()}}
-    others = [name for name in every if name not in STORED]
-    told = axis_values(plans, others, leaf) if others else {}
-    kept = staying(run.folder)
-    shown = Shown(
-        counted(run.folder, plans, per=every, told=told, kept=kept.scenarios),
+    others = [name for name in every if name not in STORED_COLUMNS]
+    told = collect_axis_values(plans, others, leaf) if others else {}
+    kept = curate(run.folder)
+    shown = LedgerView(
+        count_cells(run.folder, plans, per=every, told=told, kept=kept.scenarios),
         axes,
         hot,
-        settled(run.folder, basis, kept),
-        _certificates(run, basis, plans, kept) if certificate else None,
-        _required(run, plans, basis.locale),
-        _reasons(run, kept, axes, others, told),
+        report_target(run.folder, basis, kept),
+        _build_certificates(run, basis, plans, kept) if certificate else None,
+        _element_coverage(run, plans, basis.locale),
+        _count_reasons(run, kept, axes, others, told),
     )
-    say_what_differs(basis)
+    print_differences(basis)
     if json:
-        sys.stdout.write(json_line({"folder": str(folder), **_json(shown)}))
+        sys.stdout.write(format_json_line({"folder": str(folder), **_to_json(shown)}))
         return
-    out = console(sys.stdout)
-    put(out, word(f"{run.recipe.name} {run.recipe.version} in {folder}", "bold"))
-    put(out, word(f"{plural(plans.rounds, 'round')} planned; {_total(shown.ledger)}"), "")
-    _put(out, shown)
+    out = make_console(sys.stdout)
+    print_out(out, make_text(f"{run.recipe.name} {run.recipe.version} in {folder}", "bold"))
+    print_out(
+        out,
+        make_text(f"{format_plural(plans.rounds, 'round')} planned; {_total_line(shown.ledger)}"),
+        "",
+    )
+    _print_ledger(out, shown)
 
 
-def _reasons(
+def _count_reasons(
     run: api.Run,
-    kept: Staying,
-    axes: Names,
+    kept: CurationResult,
+    axes: AxisNames,
     others: Sequence[str],
     told: Mapping[str, tuple[str, ...]],
 ) -> dict[Cell, Counter[str]]:
     found: dict[Cell, Counter[str]] = {}
-    for about, reason in chain(unaccepted(run.folder), _left_out(run, kept)):
-        row = completed(about, others, told)
+    for about, reason in chain(iter_unaccepted(run.folder), _iter_excluded(run, kept)):
+        row = complete_row(about, others, told)
         found.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
     return found
 
 
-def _left_out(run: api.Run, kept: Staying) -> Iterator[tuple[Facts, str]]:
+def _iter_excluded(run: api.Run, kept: CurationResult) -> Iterator[tuple[ScenarioAxes, str]]:
     """What accepted scenarios that the dataset leaves out are, and why they are left out."""
     seen: set[str] = set()
-    for row in draft_rows(run.folder, STORED_ROW, run.folder.finished()) if kept.left_out else ():
+    for row in (
+        iter_draft_rows(run.folder, STORED_ROW, run.folder.finished_shards())
+        if kept.excluded
+        else ()
+    ):
         id_ = row["scenario_id"]
-        if id_ in kept.left_out and id_ not in seen:
+        if id_ in kept.excluded and id_ not in seen:
             seen.add(id_)
-            yield row, kept.left_out[id_]
+            yield row, kept.excluded[id_]
 
 
-def _names(names: Sequence[str], known: Sequence[str], *, option: str) -> Names:
+def _parse_axes(names: Sequence[str], known: Sequence[str], *, option: str) -> AxisNames:
     for name in names:
         if name not in known:
-            raise UserError(f"{option}: no axis `{name[:60]}`{did_you_mean(name, known)}")
+            raise UserError(f"{option}: no axis `{name[:60]}`{suggest_names(name, known)}")
     if len(set(names)) < len(names):
         raise UserError(f"{option}: an axis stands twice; name each once")
     return tuple(names)
 
 
-def _required(run: api.Run, plans: plan.Plans, locale: Locale) -> Reading | None:
-    validators, own = [v.use for v in run.recipe.validators], plugins.names("validators")
+def _element_coverage(run: api.Run, plans: plan.Plans, locale: Locale) -> ElementCoverage | None:
+    validators, own = [v.use for v in run.recipe.validators], plugins.list_names("validators")
     elements: dict[Mode, dict[str, None]] = {}
-    for row in planned_rows(plans, ("mode", "required")):
+    for row in iter_planned_rows(plans, ("mode", "required")):
         elements.setdefault(row["mode"], {}).update(dict.fromkeys(row["required"]))
-    readings: dict[Mode, Reading] = {
-        mode: element_coverage.read(mode, elements[mode], validators, own=own, locale=locale)
+    readings: dict[Mode, ElementCoverage] = {
+        mode: element_coverage.classify_elements(
+            mode, elements[mode], validators, own=own, locale=locale
+        )
         for mode in MODES
         if elements.get(mode)
     }
-    return element_coverage.together(readings) if readings else None
+    return element_coverage.merge_coverage(readings) if readings else None
 
 
-def _certificates(
-    run: api.Run, basis: Thawed, plans: plan.Plans, kept: Staying
+def _build_certificates(
+    run: api.Run, basis: RunSnapshot, plans: plan.Plans, kept: CurationResult
 ) -> Certificates | None:
-    shapes = planned_shapes(plans), kept_shapes(run.folder, kept.scenarios)
-    return certificates(
-        *shapes, basis.tiers, axes=basis.axes, cut=basis.recipe.plan.cut, barred=basis.barred
+    shapes = collect_planned_shapes(plans), collect_kept_shapes(run.folder, kept.scenarios)
+    return certify_run(
+        *shapes,
+        basis.tiers,
+        axes=basis.axes,
+        cut=basis.recipe.plan.restricted_axes,
+        barred=basis.barred_profiles,
     )
 
 
-def _total(ledger: Ledger) -> str:
-    counts = ledger.by(()).get((), Counts())
-    told = f"{plural(counts.planned, 'prompt')}, {number(counts.answered)} answered"
-    taken = f"{number(counts.accepted)} accepted, {number(counts.kept)} kept"
-    return f"{told}, {taken} ({share(counts.kept, counts.planned)})"
+def _total_line(ledger: Ledger) -> str:
+    counts = ledger.totals_by(()).get((), CellCounts())
+    told = f"{format_plural(counts.planned, 'prompt')}, {format_number(counts.answered)} answered"
+    taken = f"{format_number(counts.accepted)} accepted, {format_number(counts.kept)} kept"
+    return f"{told}, {taken} ({format_share(counts.kept, counts.planned)})"
 
 
-def _put(out: Console, shown: Shown) -> None:
+def _print_ledger(out: Console, shown: LedgerView) -> None:
     heat, same = shown.heat, set(shown.heat or ()) == set(shown.by)
     if not same:
-        put(out, *table(out, shown), "")
+        print_out(out, *render_ledger(out, shown), "")
     if heat:
-        put(out, *draw(shown.ledger.by(heat), heat, width=out.width, planned=same), "")
+        print_out(
+            out,
+            *draw_heat_map(shown.ledger.totals_by(heat), heat, width=out.width, planned=same),
+            "",
+        )
     if shown.target is not None:
-        style = "yellow" if shown.target.short else "green"
-        put(out, word(f"target: {shown.target.line}", style), "")
+        style = "yellow" if shown.target.shortfall else "green"
+        print_out(out, make_text(f"target: {shown.target.line}", style), "")
     if shown.required is not None:
-        put(out, word(f"required elements: {shown.required.line}"), "")
+        print_out(out, make_text(f"required elements: {shown.required.line}"), "")
     for head, lines in (
-        ("short of the target", _short(shown)),
-        ("not in the dataset", _lost(shown)),
+        ("short of the target", _shortfall_lines(shown)),
+        ("not in the dataset", _loss_lines(shown)),
     ):
         if lines:
-            put(out, word(f"{head} ({plural(len(lines), 'cell')})", "bold"), *_first(lines), "")
+            print_out(
+                out,
+                make_text(f"{head} ({format_plural(len(lines), 'cell')})", "bold"),
+                *_first_lines(lines),
+                "",
+            )
     if shown.certificates is not None:
-        put(out, *_certificate(shown.certificates), "")
+        print_out(out, *_certificate_lines(shown.certificates), "")
 
 
-def _short(shown: Shown) -> list[str]:
+def _shortfall_lines(shown: LedgerView) -> list[str]:
     if shown.target is None:
         return []
-    short = shown.target.short
+    short = shown.target.shortfall
     ranked = sorted(short.items(), key=lambda item: (-item[1], item[0]))
-    return [f"{' · '.join(cell)}: {number(n)} missing" for cell, n in ranked]
+    return [f"{' · '.join(cell)}: {format_number(n)} missing" for cell, n in ranked]
 
 
-def _lost(shown: Shown) -> list[str]:
+def _loss_lines(shown: LedgerView) -> list[str]:
     """Cells of the table of which prompts are not in the dataset, with the reasons, the worst first."""
-    cells = shown.ledger.by(shown.by)
+    cells = shown.ledger.totals_by(shown.by)
     lacks = {cell: c.planned - c.kept for cell, c in cells.items() if c.kept < c.planned}
     ranked = sorted(lacks, key=lambda cell: (-lacks[cell], cell))
     return [
-        f"{' · '.join(cell)}: {number(lacks[cell])} of {number(cells[cell].planned)}{_why(shown, cell)}"
+        f"{' · '.join(cell)}: {format_number(lacks[cell])} of {format_number(cells[cell].planned)}{_reason_text(shown, cell)}"
         for cell in ranked
     ]
 
 
-def _why(shown: Shown, cell: Cell) -> str:
+def _reason_text(shown: LedgerView, cell: Cell) -> str:
     reasons = shown.reasons.get(cell, {})
     told = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    return ": " + ", ".join(f"{number(n)} {reason}" for reason, n in told) if told else ""
+    return ": " + ", ".join(f"{format_number(n)} {reason}" for reason, n in told) if told else ""
 
 
-def _bare(shown: Shown) -> list[str]:
+def _empty_cell_lines(shown: LedgerView) -> list[str]:
     """Cells of leaf, intent, mode and language that the plan reaches and filtering emptied."""
-    cells = shown.ledger.by(("harm", "intent", "mode", "language"))
+    cells = shown.ledger.totals_by(("harm", "intent", "mode", "language"))
     return [
-        f"{' · '.join(cell)}: 0 of {number(c.planned)}"
+        f"{' · '.join(cell)}: 0 of {format_number(c.planned)}"
         for cell, c in cells.items()
         if c.planned and not c.kept
     ]
 
 
-def _first(lines: Sequence[str]) -> Iterator[RenderableType]:
-    for line in lines[:NAMED]:
-        yield word(f"- {line}")
-    if len(lines) > NAMED:
-        yield word(f"and {number(len(lines) - NAMED)} more; --json names all", "dim")
+def _first_lines(lines: Sequence[str]) -> Iterator[RenderableType]:
+    for line in lines[:MAX_NAMED]:
+        yield make_text(f"- {line}")
+    if len(lines) > MAX_NAMED:
+        yield make_text(
+            f"and {format_number(len(lines) - MAX_NAMED)} more; --json names all", "dim"
+        )
 
 
-def _certificate(found: Certificates) -> Iterator[RenderableType]:
-    yield word("certificate", "bold")
+def _certificate_lines(found: Certificates) -> Iterator[RenderableType]:
+    yield make_text("certificate", "bold")
     told = [("pairs of", ", ".join(found.axes))]
     if found.triples:
         told.append(("triples of", ", ".join(found.triples)))
-    yield facts(told, width=10)
+    yield make_fact_table(told, width=10)
     yield ""
-    table = grid("combinations", "plan", "kept", "", right=(1, 2))
-    for name, before, after in compared(found):
-        table.add_row("", name, number(before), number(after))
+    table = make_grid("combinations", "plan", "kept", "", right=(1, 2))
+    for name, before, after in compare_certificates(found):
+        table.add_row("", name, format_number(before), format_number(after))
     yield table
     lost = found.after.counts.missing
     if lost:
         yield ""
-        yield word(f"missing among kept prompts ({number(lost)})", "bold")
+        yield make_text(f"missing among kept prompts ({format_number(lost)})", "bold")
         named = [" · ".join(f"{a} {v}" for a, v in row.items()) for row in found.after.missing]
-        yield from (word(f"- {line}") for line in named[:NAMED])
-        if lost > NAMED:
-            yield word(f"and {number(lost - NAMED)} more", "dim")
+        yield from (make_text(f"- {line}") for line in named[:MAX_NAMED])
+        if lost > MAX_NAMED:
+            yield make_text(f"and {format_number(lost - MAX_NAMED)} more", "dim")
 
 
-def _json(shown: Shown) -> dict[str, object]:
+def _to_json(shown: LedgerView) -> dict[str, object]:
     axes = tuple(dict.fromkeys([*shown.by, *(shown.heat or ())]))
     own = axes == shown.by
-    lacks = missing_of(shown) if own else dict[Cell, int]()
+    lacks = missing_by_cell(shown) if own else dict[Cell, int]()
     return {
         "axes": list(axes),
         "cells": [
@@ -256,13 +283,13 @@ def _json(shown: Shown) -> dict[str, object]:
                 if own
                 else {}
             )
-            for cell, c in shown.ledger.by(axes).items()
+            for cell, c in shown.ledger.totals_by(axes).items()
         ],
-        "nothing_kept": _bare(shown),
+        "nothing_kept": _empty_cell_lines(shown),
         "required": None
         if shown.required is None
         else {"by_form": shown.required.by_form, "not_checked": shown.required.unread},
-        "target": None if shown.target is None else shown.target.as_json(),
+        "target": None if shown.target is None else shown.target.to_json(),
         "certificate": None
         if shown.certificates is None
         else certificates_json(shown.certificates, listed=100),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from safegen.cli.render.tables import write
+from safegen.cli.render.tables import write_file
 from safegen.core.errors import UserError
 from safegen.dataset.layout import GITATTRIBUTES
 
@@ -35,7 +35,7 @@ git config diff.lfs.textconv "python {textconv}"
 """
 
 
-def prepare(folder: Path, *, force: bool) -> None:
+def prepare_repo(folder: Path, *, force: bool) -> None:
     """Make a repository with git-lfs of a folder; one that is there keeps its history.
 
     Raises:
@@ -55,14 +55,14 @@ def prepare(folder: Path, *, force: bool) -> None:
                 f"`{folder / name}` is there already; choose another folder, or write over it with `--force`"
             )
     for name, text in files.items():
-        write(folder / name, text, force=force)
-    _git(folder, "init", "--quiet")
-    _git(folder, "lfs", "install", "--local")
+        write_file(folder / name, text, force=force)
+    _init_git(folder, "init", "--quiet")
+    _init_git(folder, "lfs", "install", "--local")
     # git converts a pointer into its file before it asks for rows.
-    _git(folder, "config", "diff.lfs.textconv", f"{shlex.quote(sys.executable)} {TEXTCONV}")
+    _init_git(folder, "config", "diff.lfs.textconv", f"{shlex.quote(sys.executable)} {TEXTCONV}")
 
 
-def _git(folder: Path, *arguments: str) -> None:
+def _init_git(folder: Path, *arguments: str) -> None:
     done = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )

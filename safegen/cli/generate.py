@@ -11,15 +11,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from safegen.cli.render.console import counted, json_line, plural
-from safegen.cli.render.errors import say_what_differs
-from safegen.cli.render.progress import Counters, print_line, watching
-from safegen.cli.render.summary import closing
+from safegen.cli.render.console import format_counts, format_json_line, format_plural
+from safegen.cli.render.errors import print_differences
+from safegen.cli.render.progress import ProgressReader, print_line, show_progress
+from safegen.cli.render.summary import print_summary
 from safegen.core.errors import AssetNotFound, UserError
-from safegen.dataset.dropped import losses
+from safegen.dataset.dropped import count_losses
 from safegen.pipeline import api, session
-from safegen.pipeline.resolve import read_inputs
-from safegen.scenarios.user_prompts.reader import OwnPrompts, given
+from safegen.pipeline.resolve import resolve_recipe
+from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
 
 if TYPE_CHECKING:
     from safegen.config.recipe import Recipe
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-EMPTY = "the dataset has no rows: no draft was accepted; see `safegen show` for the verdicts"
+EMPTY_DATASET = (
+    "the dataset has no rows: no draft was accepted; see `safegen show` for the verdicts"
+)
 
 
-def generate(
+def run_generate(
     recipe: str,
     *,
     output: Path | None,
@@ -42,16 +44,16 @@ def generate(
     replan: bool,
     plugins: Sequence[str],
     json: bool,
-    prompts: OwnPrompts | None = None,
+    prompts: UserPrompts | None = None,
 ) -> int:
     """Run a recipe and say what came of it."""
-    run = _run(recipe, output, until=until, replan=replan, plugins=plugins, prompts=prompts)
-    return INTERRUPTED if run is None else _say(run, until=until, strict=strict, json=json)
+    run = _run_recipe(recipe, output, until=until, replan=replan, plugins=plugins, prompts=prompts)
+    return INTERRUPTED if run is None else _report_run(run, until=until, strict=strict, json=json)
 
 
-def own_prompts(
+def read_prompt_options(
     file: Path | None, *, columns: Sequence[str], licence: str | None
-) -> OwnPrompts | None:
+) -> UserPrompts | None:
     """Read the options about a file of one's own prompts.
 
     Raises:
@@ -70,57 +72,57 @@ def own_prompts(
         if names.count(name) > 1:
             raise UserError(f"`--column` names `{name}` twice; keep one")
     renamed = {name: column for name, _, column in pairs}
-    return given(file, columns=renamed, licence=licence)
+    return open_prompts(file, columns=renamed, licence=licence)
 
 
-def build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
+def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
     """Cut a run's records again."""
     run = api.open_run(folder)
     if recipe is not None:
         run = replace(run, recipe=api.load_recipe(recipe))
-    basis = api.basis(run, trusted=plugins)
+    basis = api.load_context(run, trusted=plugins)
     lock = session.open_folder(run.folder)
     try:
-        session.refreeze(run.folder, basis)
+        session.update_snapshot(run.folder, basis)
         report = api.build(run.folder, basis)
     finally:
         lock.release()
-    say_what_differs(basis)
+    print_differences(basis)
     built = replace(run, report=report)
-    _say(built, until=None, strict=False, json=json)
+    _report_run(built, until=None, strict=False, json=json)
 
 
-def retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
+def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Ask anew for what was lost."""
     run = api.open_run(folder)
     try:
-        read_inputs(run.recipe, trusted=plugins)  # before any record is dropped
+        resolve_recipe(run.recipe, trusted=plugins)  # before any record is dropped
     except AssetNotFound as e:
         way = "`retry` asks by the recipe's own files: run it in the folder that has them"
         raise AssetNotFound(f"{e}; {way}") from e
-    if not session.ask_anew(run.folder) and api.is_finished(run.folder):
-        return _nothing_lost(run, json=json)
-    again = _run(run.recipe, folder, plugins=plugins, prompts=run.prompts)
-    return INTERRUPTED if again is None else _say(again, until=None, strict=False, json=json)
+    if not session.raise_failed_asks(run.folder) and api.is_finished(run.folder):
+        return _report_nothing_failed(run, json=json)
+    again = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
+    return INTERRUPTED if again is None else _report_run(again, until=None, strict=False, json=json)
 
 
-def _nothing_lost(run: Run, *, json: bool) -> int:
+def _report_nothing_failed(run: Run, *, json: bool) -> int:
     """Say that there is nothing to ask anew, and what else has no answer."""
-    dropped = losses(run.folder).dropped
+    dropped = count_losses(run.folder).dropped
     line = f"no request was lost in `{run.output}`; there is nothing to ask anew"
     if dropped:
         line += (
-            f". {plural(sum(dropped.values()), 'prompt')} dropped before drafting"
-            f" ({counted(dropped)}) would be dropped again; {_way(dropped)}"
+            f". {format_plural(sum(dropped.values()), 'prompt')} dropped before drafting"
+            f" ({format_counts(dropped)}) would be dropped again; {_dropped_hint(dropped)}"
         )
     print_line(sys.stderr, line)
     if json:
         told = {"output": str(run.output), "failed_requests": dict[str, int](), "requests": 0}
-        sys.stdout.write(json_line(told | {"dropped": dict(dropped)}))
+        sys.stdout.write(format_json_line(told | {"dropped": dict(dropped)}))
     return 0
 
 
-def _way(dropped: Mapping[DropReason, int]) -> str:
+def _dropped_hint(dropped: Mapping[DropReason, int]) -> str:
     """What leads on where asking anew does not: a turn hangs on its answer before, a set on its author."""
     ways = {
         "no_answer_before": "a turn of a conversation follows an accepted answer to the one before: see why"
@@ -131,20 +133,20 @@ def _way(dropped: Mapping[DropReason, int]) -> str:
     return "; ".join(ways[kind] for kind in kinds)
 
 
-def _run(
+def _run_recipe(
     recipe: Recipe | str,
     folder: Path | None,
     *,
     until: Until | None = None,
     replan: bool = False,
     plugins: Sequence[str],
-    prompts: OwnPrompts | None,
+    prompts: UserPrompts | None,
 ) -> Run | None:
     """Work under the progress bar; None when a person interrupted."""
-    counters: Counters | None = None
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    counters: ProgressReader | None = None
+    signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
-        with watching(sys.stderr) as (watch, counters):
+        with show_progress(sys.stderr) as (watch, counters):
             return asyncio.run(
                 api.agenerate(
                     recipe,
@@ -157,17 +159,17 @@ def _run(
                 )
             )
     except KeyboardInterrupt:
-        print_line(sys.stderr, f"interrupted; {_kept(counters)}")
+        print_line(sys.stderr, f"interrupted; {_kept_text(counters)}")
         return None
 
 
-def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:
     """A scheduler's TERM ends the work as a person's Ctrl-C does."""
     signal.raise_signal(signal.SIGINT)
 
 
-def _kept(counters: Counters | None) -> str:
-    seen = counters.read() if counters else None
+def _kept_text(counters: ProgressReader | None) -> str:
+    seen = counters.read_view() if counters else None
     if seen is None:
         return "nothing was asked yet"
     return (
@@ -175,13 +177,13 @@ def _kept(counters: Counters | None) -> str:
     )
 
 
-def _say(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
-    lost = losses(run.folder)
+def _report_run(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
+    lost = count_losses(run.folder)
     if json:
-        sys.stdout.write(json_line(api.summary(run, lost)))
-    closing(run, lost, until=until)
+        sys.stdout.write(format_json_line(api.summarise(run, lost)))
+    print_summary(run, lost, until=until)
     report = run.report
     if report is not None and not report.prompts:
-        print_line(sys.stderr, EMPTY)
+        print_line(sys.stderr, EMPTY_DATASET)
         return 1
-    return 1 if strict and (lost.failed_requests or api.unlabelled(run)) else 0
+    return 1 if strict and (lost.failed_requests or api.count_unlabelled(run)) else 0

@@ -112,7 +112,7 @@ cases:                          # the spec's own tests
 """
 
 
-def taxonomy_files(name: str, *, schemas: str) -> dict[str, str]:
+def make_taxonomy_files(name: str, *, schemas: str) -> dict[str, str]:
     """A taxonomy's files by path below `taxonomies/<name>/`."""
     return {
         "taxonomy.yaml": TAXONOMY.format(name=name, schemas=schemas),
@@ -120,7 +120,7 @@ def taxonomy_files(name: str, *, schemas: str) -> dict[str, str]:
     }
 
 
-def policy_file(name: str, *, domain: str, schemas: str) -> str:
+def make_policy_file(name: str, *, domain: str, schemas: str) -> str:
     """A spec about the leaves of a domain."""
     rule = "".join(c for c in name.upper() if c.isalnum())[:12]
     return POLICY.format(

@@ -13,15 +13,15 @@ import typer
 
 from safegen.cli import log, policy, recipe as recipe_commands, taxonomy
 from safegen.cli.options import (
+    ColumnsOption,
     FolderArg,
-    Json,
-    Output,
-    OwnColumns,
-    OwnFile,
-    OwnLicence,
-    Plugins,
+    JsonOption,
+    LicenceOption,
+    OutputOption,
+    PluginsOption,
+    PromptsOption,
     RecipeArg,
-    Reveal,
+    RevealOption,
 )
 from safegen.cli.render import errors
 
@@ -56,14 +56,14 @@ INTERRUPTED = 130
 @app.command(epilog=EXAMPLES)
 def generate(
     recipe: RecipeArg = "starter",
-    output: Output = None,
+    output: OutputOption = None,
     until: Annotated[
         Literal["expand", "draft", "validate"] | None,
         typer.Option(help="Stop early: after the plan, the drafts, or the verdicts."),
     ] = None,
-    prompts: OwnFile = None,
-    column: OwnColumns = None,
-    licence: OwnLicence = None,
+    prompts: PromptsOption = None,
+    column: ColumnsOption = None,
+    licence: LicenceOption = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Exit 1 when an item was lost, or a row not labelled."),
@@ -72,14 +72,14 @@ def generate(
         bool,
         typer.Option("--replan", help="Plan anew from a changed recipe; paid replies are kept."),
     ] = False,
-    plugin: Plugins = None,
-    json: Json = False,
+    plugin: PluginsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Do the whole job; the same command resumes."""
     from safegen.cli import generate as generate_command
 
     raise typer.Exit(
-        generate_command.generate(
+        generate_command.run_generate(
             recipe,
             output=output,
             until=until,
@@ -87,7 +87,9 @@ def generate(
             replan=replan,
             plugins=plugin or [],
             json=json,
-            prompts=generate_command.own_prompts(prompts, columns=column or [], licence=licence),
+            prompts=generate_command.read_prompt_options(
+                prompts, columns=column or [], licence=licence
+            ),
         )
     )
 
@@ -95,21 +97,21 @@ def generate(
 @app.command()
 def check(
     recipe: RecipeArg = "starter",
-    output: Output = None,
-    prompts: OwnFile = None,
-    column: OwnColumns = None,
-    licence: OwnLicence = None,
-    plugin: Plugins = None,
-    json: Json = False,
+    output: OutputOption = None,
+    prompts: PromptsOption = None,
+    column: ColumnsOption = None,
+    licence: LicenceOption = None,
+    plugin: PluginsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Say what a recipe would do; calls no model."""
     from safegen.cli import check as check_command, check_prompts, generate as generate_command
 
-    own = generate_command.own_prompts(prompts, columns=column or [], licence=licence)
+    own = generate_command.read_prompt_options(prompts, columns=column or [], licence=licence)
     if own is not None:
         check_prompts.check(recipe, own, plugins=plugin or [], json=json)
         return
-    check_command.check(recipe, output=output, plugins=plugin or [], json=json)
+    check_command.check_recipe(recipe, output=output, plugins=plugin or [], json=json)
 
 
 @app.command()
@@ -121,13 +123,13 @@ def build(
             metavar="RECIPE", help="Cut by this recipe's views, split, name and version instead."
         ),
     ] = None,
-    plugin: Plugins = None,
-    json: Json = False,
+    plugin: PluginsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Cut the dataset again from a run's records."""
     from safegen.cli import generate as generate_command
 
-    generate_command.build(folder, recipe=recipe, plugins=plugin or [], json=json)
+    generate_command.run_build(folder, recipe=recipe, plugins=plugin or [], json=json)
 
 
 @app.command()
@@ -158,19 +160,19 @@ def show(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="Records at most.")
     ] = 5,
-    reveal: Reveal = False,
+    reveal: RevealOption = False,
     why: Annotated[
         bool, typer.Option("--why", help="Name the clause that decided, and what would change it.")
     ] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show records: expected, delivered, found."""
     from safegen.cli import show as show_command
-    from safegen.cli.record_filter import Wanted, one_of
+    from safegen.cli.record_filter import RecordFilter, read_accepted
 
-    taken = one_of(accepted=accepted, rejected=rejected)
-    wanted = Wanted(id, taken, mode, intent, harm, reason)
-    show_command.show(folder, wanted, limit=limit, reveal=reveal, why=why, json=json)
+    taken = read_accepted(accepted=accepted, rejected=rejected)
+    wanted = RecordFilter(id, taken, mode, intent, harm, reason)
+    show_command.show_records(folder, wanted, limit=limit, reveal=reveal, why=why, json=json)
 
 
 @app.command()
@@ -190,40 +192,40 @@ def coverage(
         bool,
         typer.Option("--certificate", help="Combinations covered by the plan and after filtering."),
     ] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show what is planned, made, accepted and missing."""
     from safegen.cli import coverage as ledger
 
-    ledger.coverage(folder, by=by, heat=heat, certificate=certificate, json=json)
+    ledger.show_coverage(folder, by=by, heat=heat, certificate=certificate, json=json)
 
 
 @app.command()
-def verify(folder: FolderArg, json: Json = False) -> None:
+def verify(folder: FolderArg, json: JsonOption = False) -> None:
     """Prove a dataset: hashes, schema, splits."""
     from safegen.cli import status as looks
 
-    raise typer.Exit(looks.verify(folder, json=json))
+    raise typer.Exit(looks.verify_dataset(folder, json=json))
 
 
 @app.command()
-def retry(folder: FolderArg, plugin: Plugins = None, json: Json = False) -> None:
+def retry(folder: FolderArg, plugin: PluginsOption = None, json: JsonOption = False) -> None:
     """Ask anew for lost items, then build."""
     from safegen.cli import generate as generate_command
 
-    raise typer.Exit(generate_command.retry(folder, plugins=plugin or [], json=json))
+    raise typer.Exit(generate_command.run_retry(folder, plugins=plugin or [], json=json))
 
 
 @app.command()
-def status(folder: FolderArg, json: Json = False) -> None:
+def status(folder: FolderArg, json: JsonOption = False) -> None:
     """Say how far a run is and what it spent."""
     from safegen.cli import status as looks
 
-    looks.status(folder, json=json)
+    looks.show_status(folder, json=json)
 
 
 @app.command("list")
-def list_(
+def list_names(
     kind: Annotated[
         str | None,
         typer.Argument(
@@ -232,15 +234,15 @@ def list_(
             " views; default all.",
         ),
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """List what a recipe can name."""
     from safegen.cli import check as check_command
 
-    check_command.list_(kind, json=json)
+    check_command.list_names(kind, json=json)
 
 
-recipe_commands.add_to(app)
+recipe_commands.add_commands(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -259,15 +261,15 @@ def _main(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
-    log.configure(verbose=verbose)
+    log.configure_logging(verbose=verbose)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run_command(arguments: list[str]) -> int:
     """Run one command; the only place that sees every error. Its exit code comes back."""
     errors.open_streams()
     try:
@@ -276,18 +278,18 @@ def run(arguments: list[str]) -> int:
     except typer.Exit as e:
         code = e.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        errors.say("interrupted; the same command goes on where it stopped")
+        errors.print_message("interrupted; the same command goes on where it stopped")
         code = INTERRUPTED
     except BrokenPipeError:
-        code = errors.leave_stdout()
+        code = errors.discard_stdout()
     except SystemExit as e:
         # click leaves with 1 at a broken pipe; `| head` is no failure.
         broken = isinstance(e.__context__, BrokenPipeError)
         left = e.code if isinstance(e.code, int) else int(bool(e.code))
-        code = errors.leave_stdout() if broken else left
+        code = errors.discard_stdout() if broken else left
     except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
-        code = errors.report(e, json="--json" in arguments)
-    errors.end_stdout()
+        code = errors.report_error(e, json="--json" in arguments)
+    errors.flush_stdout()
     return int(code or 0)
 
 

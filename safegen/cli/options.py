@@ -14,16 +14,16 @@ FolderArg = Annotated[
     Path,
     typer.Argument(help="A run's output folder, such as outputs/starter.", metavar="FOLDER"),
 ]
-Json = Annotated[
+JsonOption = Annotated[
     bool, typer.Option("--json", help="Write JSON on stdout, one object per line, for programs.")
 ]
-Output = Annotated[
+OutputOption = Annotated[
     Path | None,
     typer.Option(
         "--output", "-o", metavar="FOLDER", help="Folder for run and dataset; default the recipe's."
     ),
 ]
-Plugins = Annotated[
+PluginsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--plugin",
@@ -33,17 +33,19 @@ Plugins = Annotated[
 ]
 
 
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")]
-OwnFile = Annotated[
+RevealOption = Annotated[
+    bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")
+]
+PromptsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE", help="Your own prompts: CSV, JSONL or Parquet; others are not asked."
     ),
 ]
-OwnColumns = Annotated[
+ColumnsOption = Annotated[
     list[str] | None,
     typer.Option(metavar="FIELD=COLUMN", help="What --prompts calls a field; may be repeated."),
 ]
-OwnLicence = Annotated[
+LicenceOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of every row of --prompts without one.")
 ]

@@ -12,12 +12,16 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
-Tree = Annotated[str, typer.Option("--taxonomy", help="The taxonomy whose leaves and tiers count.")]
-RunFolder = Annotated[
+JsonLinesOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object per line on stdout.")
+]
+TaxonomyOption = Annotated[
+    str, typer.Option("--taxonomy", help="The taxonomy whose leaves and tiers count.")
+]
+RunOption = Annotated[
     Path | None, typer.Option("--run", help="A run's output folder, such as outputs/starter.")
 ]
-Specs = Annotated[
+PolicyOption = Annotated[
     list[str] | None,
     typer.Option("--policy", help="A spec to ask, by name or path; default those that are known."),
 ]
@@ -28,13 +32,13 @@ def check(
     names: Annotated[
         list[str] | None, typer.Argument(help="Specs by name or path; default all, with coverage.")
     ] = None,
-    taxonomy: Tree = "core",
-    json: Json = False,
+    taxonomy: TaxonomyOption = "core",
+    json: JsonLinesOption = False,
 ) -> None:
     """Run the specs' own cases and the lints; exit 2 when more is found than warnings."""
     from safegen.cli import policy_check
 
-    raise typer.Exit(policy_check.check(names or [], taxonomy=taxonomy, json=json))
+    raise typer.Exit(policy_check.check_policies(names or [], taxonomy=taxonomy, json=json))
 
 
 @app.command()
@@ -47,22 +51,22 @@ def explain(
             " cyber.intrusion evidence=none profile=public detail=3, with spaces or commas.",
         ),
     ],
-    run: RunFolder = None,
+    run: RunOption = None,
     recipe: Annotated[
         str | None, typer.Option(help="A recipe whose `policies` and `taxonomy` decide.")
     ] = None,
-    policy: Specs = None,
+    policy: PolicyOption = None,
     taxonomy: Annotated[
         str | None,
         typer.Option("--taxonomy", help="The taxonomy whose leaves and tiers count; default core."),
     ] = None,
-    json: Json = False,
+    json: JsonLinesOption = False,
 ) -> None:
     """Say what is expected, which clause decided, why not an earlier one, and what would change it."""
     from safegen.cli import policy_explain
 
     asked = ",".join(scenario)
-    policy_explain.explain(
+    policy_explain.show_explanation(
         asked, run=run, recipe=recipe, policies=policy or [], taxonomy=taxonomy, json=json
     )
 
@@ -77,29 +81,29 @@ def show(
         str | None,
         typer.Option(help="The situation of instructions and rubric; default a leaf at detail 3."),
     ] = None,
-    taxonomy: Tree = "core",
-    json: Json = False,
+    taxonomy: TaxonomyOption = "core",
+    json: JsonLinesOption = False,
 ) -> None:
     """Print a spec's rules, or what it compiles to."""
     from safegen.cli import policy_check
 
-    policy_check.show(name, as_=as_, at=at, taxonomy=taxonomy, json=json)
+    policy_check.show_policy(name, as_=as_, at=at, taxonomy=taxonomy, json=json)
 
 
 @app.command()
 def diff(
     old: Annotated[str, typer.Argument(help="A spec by name or path: before.")],
     new: Annotated[str, typer.Argument(help="A spec by name or path: after.")],
-    run: RunFolder = None,
+    run: RunOption = None,
     ids: Annotated[
         bool, typer.Option("--ids", help="Name the scenarios of --run that change.")
     ] = False,
-    json: Json = False,
+    json: JsonLinesOption = False,
 ) -> None:
     """List what changes from one spec to another and, with --run, which rows to do again."""
     from safegen.cli import policy_diff
 
-    policy_diff.diff(old, new, run=run, ids=ids, json=json)
+    policy_diff.show_diff(old, new, run=run, ids=ids, json=json)
 
 
 @app.command("import")
@@ -110,9 +114,9 @@ def import_(
         Path | None, typer.Option(help="Where a taxonomy of the file's risks goes.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Write over files that are there.")] = False,
-    json: Json = False,
+    json: JsonLinesOption = False,
 ) -> None:
     """Write a foreign policy file as a spec, and report what could not be carried over."""
     from safegen.cli import policy_diff
 
-    policy_diff.import_(file, output, taxonomy_output=taxonomy_output, force=force, json=json)
+    policy_diff.import_policy(file, output, taxonomy_output=taxonomy_output, force=force, json=json)

@@ -1,4 +1,4 @@
-"""What `safegen policy check` and `show` print."""
+"""What `safegen policy check` and `show_policy` print."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from typing import NamedTuple, cast
 from pydantic import BaseModel
 from rich.text import Text
 
-from safegen.cli.render.console import console, json_line, put, word
-from safegen.cli.render.tables import table
+from safegen.cli.render.console import format_json_line, make_console, make_text, print_out
+from safegen.cli.render.tables import print_table
 from safegen.config import taxonomy as taxonomies
 from safegen.config.taxonomy import Taxonomy
 from safegen.core import resources
 from safegen.policy import compile as compiled, explain as explained, loader
-from safegen.policy.check import Report, check as checked, covered
-from safegen.policy.decide import expect_at
+from safegen.policy.check import CheckReport, check_specs as checked, covered_leaves
+from safegen.policy.decide import compute_expectation_at
 from safegen.policy.schema import Rule, Situation, When
 from safegen.policy.spec import Policy
 
 FORMS = ("rules", "instructions", "rubric", "classifier")
 
 
-def check(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
+def check_policies(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
     """Print what was found; 2 if anything was but warnings."""
-    report = checked(names, taxonomies.load(taxonomy))
+    report = checked(names, taxonomies.load_taxonomy(taxonomy))
     if json:
         for found in report.findings:
-            place = asdict_place(found.place)
+            place = place_to_json(found.place)
             told = {"kind": found.kind, "policy": found.policy, **place, "message": found.message}
-            sys.stdout.write(json_line({"finding": {**told, "warning": found.warning}}))
+            sys.stdout.write(format_json_line({"finding": {**told, "warning": found.warning}}))
         for sizes in report.sizes:
-            sys.stdout.write(json_line({"policy": asdict(sizes)}))
+            sys.stdout.write(format_json_line({"policy": asdict(sizes)}))
     else:
-        _report(report, taxonomy)
+        _print_report(report, taxonomy)
     return 2 if any(not found.warning for found in report.findings) else 0
 
 
-def asdict_place(place: tuple[Path, int, int] | None) -> dict[str, object]:
+def place_to_json(place: tuple[Path, int, int] | None) -> dict[str, object]:
     """A place as keys."""
     path, line, column = place or (None, None, None)
     return {"file": None if path is None else str(path), "line": line, "column": column}
 
 
-def _report(report: Report, taxonomy: str) -> None:
-    out = console(sys.stdout)
+def _print_report(report: CheckReport, taxonomy: str) -> None:
+    out = make_console(sys.stdout)
     for found in report.findings:
-        kind = word(found.kind, "yellow" if found.warning else "red")
-        out.print(Text.assemble(word(found), "  ", kind), soft_wrap=True)
+        kind = make_text(found.kind, "yellow" if found.warning else "red")
+        out.print(Text.assemble(make_text(found), "  ", kind), soft_wrap=True)
     head = ("spec", "own rules", "tested", "cases", "classifier", "instructions", "note")
     rows = [
         (
@@ -64,84 +64,98 @@ def _report(report: Report, taxonomy: str) -> None:
         )
         for s in report.sizes
     ]
-    table(out, head, rows)
+    print_table(out, head, rows)
     warnings = sum(found.warning for found in report.findings)
     count = len(report.findings) - warnings
     if count:
-        put(out, word(f"{count} found", "red"))
+        print_out(out, make_text(f"{count} found", "red"))
     if warnings:
-        put(out, word(f"{warnings} to weigh: what is told may be on purpose", "yellow"))
+        print_out(out, make_text(f"{warnings} to weigh: what is told may be on purpose", "yellow"))
     if not report.findings:
-        put(out, word("nothing found", "green"))
+        print_out(out, make_text("nothing found", "green"))
 
 
-def show(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> None:
+def show_policy(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> None:
     """Print a spec's rules or a compiled form."""
-    resources.known_or_fail(as_, FORMS, what="form called")
-    policy, tree = loader.load(name), taxonomies.load(taxonomy)
+    resources.require_known(as_, FORMS, what="form called")
+    policy, tree = loader.load_policy(name), taxonomies.load_taxonomy(taxonomy)
     if as_ == "rules":
-        _rules(policy, json=json)
+        _print_rules(policy, json=json)
         return
-    form = _classifier(policy, tree) if as_ == "classifier" else _form(as_, policy, tree, at)
+    form = (
+        _classifier_form(policy, tree)
+        if as_ == "classifier"
+        else _compile_form(as_, policy, tree, at)
+    )
     if json:
-        size = compiled.tokens(form.text)
+        size = compiled.estimate_tokens(form.text)
         told = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
-        values = {f.name: _data(getattr(form.values, f.name)) for f in fields(form.values)}
-        sys.stdout.write(json_line({**told, "text": form.text, "values": values}))
+        values = {f.name: _to_json(getattr(form.values, f.name)) for f in fields(form.values)}
+        sys.stdout.write(format_json_line({**told, "text": form.text, "values": values}))
         return
     if form.at:
         sys.stderr.write(f"safegen: {form.at}; choose another with --at\n")
     sys.stdout.write(form.text + "\n")
 
 
-class _Form(NamedTuple):
+class _CompiledForm(NamedTuple):
     at: str | None
     text: str
     values: compiled.Instructions | compiled.Rubric | compiled.Classifier
 
 
-def _classifier(policy: Policy, tree: Taxonomy) -> _Form:
-    values = compiled.classifier(policy, harms=covered(policy, tree))
-    return _Form(None, compiled.classifier_prompt().render("system", told=values), values)
+def _classifier_form(policy: Policy, tree: Taxonomy) -> _CompiledForm:
+    values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
+    return _CompiledForm(
+        None, compiled.load_classifier_prompt().render("system", told=values), values
+    )
 
 
-def _form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _Form:
+def _compile_form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _CompiledForm:
     if at is None:
-        leaf = next((h.id for h in covered(policy, tree) if not h.red_line), "tier=restricted")
+        leaf = next(
+            (h.id for h in covered_leaves(policy, tree) if not h.red_line), "tier=restricted"
+        )
         at = f"{leaf},evidence=none,profile=public,detail=3"
-    asked = explained.parse(at, [policy], tree.harms)
-    expectation = expect_at(policy, asked.at)
+    asked = explained.parse_situation(at, [policy], tree.harms)
+    expectation = compute_expectation_at(policy, asked.situation)
     if as_ == "rubric":
-        rubric = compiled.rubric(policy, expectation, harm=asked.harm)
-        return _Form(at, compiled.rubric_prompt().render("user", told=rubric), rubric)
-    values = compiled.instructions(policy, expectation, harm=asked.harm)
-    text = compiled.instructions_prompt().render("system", told=values, operator="", style="")
-    return _Form(at, text, values)
+        rubric = compiled.compile_rubric(policy, expectation, harm=asked.harm)
+        return _CompiledForm(at, compiled.load_rubric_prompt().render("user", told=rubric), rubric)
+    values = compiled.compile_instructions(policy, expectation, harm=asked.harm)
+    text = compiled.load_instructions_prompt().render("system", told=values, operator="", style="")
+    return _CompiledForm(at, text, values)
 
 
-def _rules(policy: Policy, *, json: bool) -> None:
+def _print_rules(policy: Policy, *, json: bool) -> None:
     if json:
-        for rule in (r for r in policy.rules if r.id in policy.reached):
+        for rule in (r for r in policy.rules if r.id in policy.reached_rules):
             told = rule.model_dump(mode="json", exclude={"profiles"})
-            sys.stdout.write(json_line({"policy_id": policy.policy_id, **told}))
+            sys.stdout.write(format_json_line({"policy_id": policy.policy_id, **told}))
         return
-    out = console(sys.stdout)
+    out = make_console(sys.stdout)
     harms = ", ".join(policy.spec.harms) or "none of its own"
     told = f"{policy.spec.title}; harms {harms}; clarify {policy.clarify}"
-    put(out, word(policy.policy_id, "bold"), word(told), "")
+    print_out(out, make_text(policy.policy_id, "bold"), make_text(told), "")
     rows = [
-        (r.id, r.mode, f"{r.floor}-{r.ceiling}", r.authority, f"{_when(r.when)}{_needs(r)}")
+        (
+            r.id,
+            r.mode,
+            f"{r.floor}-{r.ceiling}",
+            r.authority,
+            f"{_describe_when(r.when)}{_describe_needs(r)}",
+        )
         for r in policy.rules
-        if r.id in policy.reached
+        if r.id in policy.reached_rules
     ]
-    table(out, ("rule", "mode", "detail", "authority", "when"), rows)
+    print_table(out, ("rule", "mode", "detail", "authority", "when"), rows)
 
 
-def _needs(rule: Rule) -> str:
+def _describe_needs(rule: Rule) -> str:
     return f"; requires {', '.join(rule.required)}" if rule.required else ""
 
 
-def _when(when: When) -> str:
+def _describe_when(when: When) -> str:
     whole = When()
     told = [
         f"{name} {'/'.join(str(v) for v in getattr(when, name))}"
@@ -151,13 +165,13 @@ def _when(when: When) -> str:
     return ", ".join(told) or "always"
 
 
-def _data(value: object) -> object:
+def _to_json(value: object) -> object:
     """Named tuples and models as JSON objects."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, tuple):
         parts = cast(tuple[object, ...], value)
         names: tuple[str, ...] = getattr(parts, "_fields", ())
-        told = [_data(part) for part in parts]
+        told = [_to_json(part) for part in parts]
         return dict(zip(names, told, strict=True)) if names else told
     return value

@@ -11,23 +11,39 @@ from typing import NamedTuple
 
 from rich.console import Console, RenderableType
 
-from safegen.cli.policy_explain import plans
-from safegen.cli.render.console import console, facts, json_line, number, plural, put, word
-from safegen.cli.render.tables import table, write
+from safegen.cli.policy_explain import list_plans
+from safegen.cli.render.console import (
+    format_json_line,
+    format_number,
+    format_plural,
+    make_console,
+    make_fact_table,
+    make_text,
+    print_out,
+)
+from safegen.cli.render.tables import print_table, write_file
 from safegen.config import taxonomy
 from safegen.core.errors import ConfigError, UserError
-from safegen.core.types import Expectation, Planned
+from safegen.core.types import Expectation, PlannedScenario
 from safegen.pipeline import api
 from safegen.policy import loader
-from safegen.policy.check import check
-from safegen.policy.diff import Affected, Change, Difference, Redo, Row, affected, diff as compare
+from safegen.policy.check import check_specs
+from safegen.policy.diff import (
+    AffectedRows,
+    Difference,
+    PlanRow,
+    Redo,
+    SituationChange,
+    diff_specs as compare,
+    find_affected,
+)
 from safegen.policy.importers import fms
-from safegen.policy.schema import SPACE, Rule, Situation
+from safegen.policy.schema import ALL_SITUATIONS, Rule, Situation
 from safegen.policy.spec import Policy
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
-TO_DO: Mapping[Redo, tuple[str, str]] = {
+REDO_TEXT: Mapping[Redo, tuple[str, str]] = {
     "draft": ("to draft and judge again", "what the teacher is told changes"),
     "judge": ("to judge again, drafts stay", "what a judge is told changes"),
     "relabel": ("stay, under the new spec's id", "nothing that concerns them changes"),
@@ -35,35 +51,35 @@ TO_DO: Mapping[Redo, tuple[str, str]] = {
 """What is to be done with rows, and why where their expectation stays."""
 
 
-def diff(old: str, new: str, *, run: Path | None, ids: bool, json: bool) -> None:
+def show_diff(old: str, new: str, *, run: Path | None, ids: bool, json: bool) -> None:
     """Print what changes, and which rows of a run it concerns."""
     if ids and run is None:
         raise UserError("`--ids` names scenarios of a run; name its folder with `--run FOLDER`")
-    before, after = loader.load(old), loader.load(new)
+    before, after = loader.load_policy(old), loader.load_policy(new)
     found = compare(before, after)
-    rows = None if run is None else _counted(run, before, after)
+    rows = None if run is None else _count_rows(run, before, after)
     if json:
-        sys.stdout.write(json_line(_facts(found, None if rows is None else rows.affected)))
+        sys.stdout.write(format_json_line(_to_json(found, None if rows is None else rows.affected)))
         return
-    out = console(sys.stdout)
-    put(out, word(f"{before.policy_id} → {after.policy_id}", "bold"), "")
-    put(out, f"situations that change: {len(found.situations)} of {len(SPACE)}")
+    out = make_console(sys.stdout)
+    print_out(out, make_text(f"{before.policy_id} → {after.policy_id}", "bold"), "")
+    print_out(out, f"situations that change: {len(found.situations)} of {len(ALL_SITUATIONS)}")
     for (b, a), changes in found.by_rule().items():
         decides = b if b == a else f"{b} → {a}"
         pairs = [
-            ("situations", number(len(changes))),
-            ("expects", _step(changes[0])),
-            ("where", _where(changes)),
+            ("situations", format_number(len(changes))),
+            ("expects", _describe_step(changes[0])),
+            ("where", _describe_axes(changes)),
         ]
-        put(out, "", word(f"  {decides}"), facts(pairs, indent=4))
-    put(out, "")
-    put(out, f"texts that change: {len(found.texts)}")
-    table(out, ("part", "", "text"), list(_texts(found)))
+        print_out(out, "", make_text(f"  {decides}"), make_fact_table(pairs, indent=4))
+    print_out(out, "")
+    print_out(out, f"texts that change: {len(found.texts)}")
+    print_table(out, ("part", "", "text"), list(_text_rows(found)))
     if rows is not None:
-        _put_rows(out, rows, ids=ids)
+        _print_rows(out, rows, ids=ids)
 
 
-def _texts(found: Difference) -> list[tuple[str, str, str]]:
+def _text_rows(found: Difference) -> list[tuple[str, str, str]]:
     lines: list[tuple[str, str, str]] = []
     for part, before, after in found.texts:
         lines += [(part, "-", before)] if before is not None else []
@@ -71,79 +87,81 @@ def _texts(found: Difference) -> list[tuple[str, str, str]]:
     return lines
 
 
-def _step(change: Change) -> str:
+def _describe_step(change: SituationChange) -> str:
     """The modes, details and required elements that differ."""
     before, after = change.before, change.after
     parts = (
-        [f"{_outcome(before)} → {_outcome(after)}"] if _outcome(before) != _outcome(after) else []
+        [f"{_describe_outcome(before)} → {_describe_outcome(after)}"]
+        if _describe_outcome(before) != _describe_outcome(after)
+        else []
     )
-    parts += _required(before, after)
+    parts += _describe_required(before, after)
     return "; ".join(parts) or "the order of what is required"
 
 
-def _required(before: Rule | Expectation, after: Rule | Expectation) -> list[str]:
+def _describe_required(before: Rule | Expectation, after: Rule | Expectation) -> list[str]:
     more = [name for name in after.required if name not in before.required]
     less = [name for name in before.required if name not in after.required]
     told = [f"requires {', '.join(more)} too"] if more else []
     return told + ([f"requires {', '.join(less)} no more"] if less else [])
 
 
-def _outcome(rule: Rule | Expectation) -> str:
+def _describe_outcome(rule: Rule | Expectation) -> str:
     floor = f", floor {rule.floor}" if rule.floor else ""
     return f"{rule.mode}, ceiling {rule.ceiling}{floor}"
 
 
-def _where(changes: list[Change]) -> str:
+def _describe_axes(changes: list[SituationChange]) -> str:
     """The values of each axis over which the changes run; an axis that runs whole is left out."""
     parts: list[str] = []
     for axis in Situation._fields:
-        values = list(dict.fromkeys(str(getattr(c.at, axis)) for c in changes))
-        if len(values) < len({getattr(at, axis) for at in SPACE}):
+        values = list(dict.fromkeys(str(getattr(c.situation, axis)) for c in changes))
+        if len(values) < len({getattr(at, axis) for at in ALL_SITUATIONS}):
             parts.append(f"{axis} {'/'.join(values)}")
     return ", ".join(parts) or "everywhere"
 
 
-class Counted(NamedTuple):
+class RunDiff(NamedTuple):
     """The rows of a run that two specs concern."""
 
-    affected: Affected
+    affected: AffectedRows
     run: Path
     old: Policy
     new: Policy
     prompts: int
-    under: int
+    under_policy: int
     """Prompts that were made under the old spec."""
-    undone: int
+    undone_prompts: int
     """Shards of the run that are not done; `generate` goes on with them, whatever an edit changes."""
     orphans: dict[str, str]
     """Leaf by id of the prompts whose leaf neither the new spec nor another one of the run covers."""
 
 
-def _counted(run: Path, old: Policy, new: Policy) -> Counted:
-    basis = api.basis(api.open_run(run))
+def _count_rows(run: Path, old: Policy, new: Policy) -> RunDiff:
+    basis = api.load_context(api.open_run(run))
     harms = basis.tree.harms
-    before, after = _specs(basis.policies, old, new)
+    before, after = _find_specs(basis.policies, old, new)
     leaves: dict[str, str] = {}
     size = Counter[str]()
 
-    def planned() -> Iterator[Planned]:
-        for item in (item for path in plans(run) for item in plan.every(path)):
+    def planned() -> Iterator[PlannedScenario]:
+        for item in (item for path in list_plans(run) for item in plan.iter_scenarios(path)):
             if item.first:  # further candidates of a prompt that was there before
                 continue
             size["prompts"] += 1
-            size["under"] += _made_under(item.expectation, old)
+            size["under"] += _is_made_under(item.expectation, old)
             if not any(spec.covers(item.scenario.harm) for spec in after):
                 leaves[item.scenario.scenario_id] = item.scenario.harm
             yield item
 
-    found = affected(planned(), old=before, new=after, harms=harms)
+    found = find_affected(planned(), old=before, new=after, harms=harms)
     orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in found.orphans}
     folder = RunFolder(run)
-    undone = plan.Plans(folder.plans).shards - len(folder.finished())
-    return Counted(found, run, old, new, size["prompts"], size["under"], undone, orphans)
+    undone = plan.Plans(folder.plans).shards - len(folder.finished_shards())
+    return RunDiff(found, run, old, new, size["prompts"], size["under"], undone, orphans)
 
 
-def _specs(
+def _find_specs(
     run: Sequence[Policy], old: Policy, new: Policy
 ) -> tuple[Sequence[Policy], Sequence[Policy]]:
     """The specs of a run before the edit and after it; the two alone where the run knows no such spec.
@@ -156,108 +174,116 @@ def _specs(
     return [old, *run], [new, *(one for one in run if one.spec.policy not in names)]
 
 
-def _made_under(expectation: Expectation, policy: Policy) -> bool:
+def _is_made_under(expectation: Expectation, policy: Policy) -> bool:
     return expectation.policy_id.split("@")[0] == policy.spec.policy
 
 
-def _put_rows(out: Console, rows: Counted, *, ids: bool) -> None:
+def _print_rows(out: Console, rows: RunDiff, *, ids: bool) -> None:
     """Say in words which rows change, from what to what."""
-    groups: dict[tuple[Redo, tuple[str, ...]], list[Row]] = {}
+    groups: dict[tuple[Redo, tuple[str, ...]], list[PlanRow]] = {}
     for row in rows.affected.rows:
-        groups.setdefault((row.redo, _change(row)), []).append(row)
-    own = sum(_made_under(row.before, rows.old) for row in rows.affected.rows)
-    stay = rows.under - own - len(rows.orphans)
-    named = f"{number(rows.under)} of {plural(rows.prompts, 'prompt')} in {rows.run}"
-    put(out, "", word(f"{named} were made under {rows.old.spec.policy}", "bold"))
-    for redo, (to_do, _) in TO_DO.items():
+        groups.setdefault((row.redo, _describe_change(row)), []).append(row)
+    own = sum(_is_made_under(row.before, rows.old) for row in rows.affected.rows)
+    stay = rows.under_policy - own - len(rows.orphans)
+    named = f"{format_number(rows.under_policy)} of {format_plural(rows.prompts, 'prompt')} in {rows.run}"
+    print_out(out, "", make_text(f"{named} were made under {rows.old.spec.policy}", "bold"))
+    for redo, (to_do, _) in REDO_TEXT.items():
         for (of, told), found in groups.items():
             if of == redo:
                 leaves = Counter(row.harm for row in found)
                 named = [row.scenario_id for row in found] if ids else []
-                _group(out, f"{plural(len(found), 'prompt')} {to_do}", told, leaves, named)
+                _print_group(
+                    out, f"{format_plural(len(found), 'prompt')} {to_do}", told, leaves, named
+                )
     if rows.orphans:
-        head = f"{plural(len(rows.orphans), 'prompt')} of leaves that {rows.new.spec.policy} does not cover"
+        head = f"{format_plural(len(rows.orphans), 'prompt')} of leaves that {rows.new.spec.policy} does not cover"
         told = ("nor does another spec of the run; the recipe needs one for these leaves",)
-        _group(out, head, told, Counter(rows.orphans.values()), list(rows.orphans) if ids else [])
+        _print_group(
+            out, head, told, Counter(rows.orphans.values()), list(rows.orphans) if ids else []
+        )
     if stay:
-        put(out, "", word(f"  {plural(stay, 'prompt')} as they are".strip()))
-    if rows.undone > 0:
-        told = f"{plural(rows.undone, 'shard')} of the run not done: `generate` goes on there, whatever this edit changes"
-        put(out, "", word(told, "yellow"))
+        print_out(out, "", make_text(f"  {format_plural(stay, 'prompt')} as they are".strip()))
+    if rows.undone_prompts > 0:
+        told = f"{format_plural(rows.undone_prompts, 'shard')} of the run not done: `generate` goes on there, whatever this edit changes"
+        print_out(out, "", make_text(told, "yellow"))
     if rows.affected.rows and not ids:
-        put(out, "", word("`--ids` names the scenarios, `--json` has all of it", "dim"))
+        print_out(out, "", make_text("`--ids` names the scenarios, `--json` has all of it", "dim"))
 
 
-def _change(row: Row) -> tuple[str, ...]:
+def _describe_change(row: PlanRow) -> tuple[str, ...]:
     """From what to what a row's expectation changes, in lines; the reason where it stays."""
     before, after = row.before, row.after
-    outcomes = _outcome(before), _outcome(after)
+    outcomes = _describe_outcome(before), _describe_outcome(after)
     parts = [f"{outcomes[0]} → {outcomes[1]}"] if outcomes[0] != outcomes[1] else []
-    parts += _required(before, after)
+    parts += _describe_required(before, after)
     specs = [one.policy_id.split("@")[0] for one in (before, after)]
     if specs[0] != specs[1]:
         parts.insert(0, f"spec {specs[0]} → {specs[1]}")
     if not parts:
-        return (f"expectation as it is; {TO_DO[row.redo][1]}",)
+        return (f"expectation as it is; {REDO_TEXT[row.redo][1]}",)
     return (*parts, f"by {', '.join(before.rule_ids)} → {', '.join(after.rule_ids)}")
 
 
-def _group(
+def _print_group(
     out: Console, head: str, told: Sequence[str], leaves: Counter[str], ids: Sequence[str]
 ) -> None:
     pairs: list[tuple[str, RenderableType]] = [
-        ("" if n else "change", word(line)) for n, line in enumerate(told)
+        ("" if n else "change", make_text(line)) for n, line in enumerate(told)
     ]
-    pairs.append(("leaves", word(", ".join(f"{h} {n}" for h, n in sorted(leaves.items())))))
+    pairs.append(("leaves", make_text(", ".join(f"{h} {n}" for h, n in sorted(leaves.items())))))
     if ids:
-        pairs.append(("ids", word(" ".join(ids))))
-    put(out, "", word(head), facts(pairs, indent=2))
+        pairs.append(("ids", make_text(" ".join(ids))))
+    print_out(out, "", make_text(head), make_fact_table(pairs, indent=2))
 
 
-def _facts(found: Difference, rows: Affected | None) -> dict[str, object]:
+def _to_json(found: Difference, rows: AffectedRows | None) -> dict[str, object]:
     told: dict[str, object] = {
         "situations": [
-            {**c.at._asdict(), "before": _told(c.before), "after": _told(c.after)}
+            {
+                **c.situation._asdict(),
+                "before": _rule_to_json(c.before),
+                "after": _rule_to_json(c.after),
+            }
             for c in found.situations
         ],
         "texts": [text._asdict() for text in found.texts],
     }
     if rows is not None:
         told["rows"] = {
-            "draft": rows.draft,
-            "judge": rows.judge,
-            "relabel": rows.relabel,
+            "draft": rows.to_draft,
+            "judge": rows.to_judge,
+            "relabel": rows.to_relabel,
             "orphans": rows.orphans,
-            "changes": [_row_told(row) for row in rows.rows],
+            "changes": [_row_to_json(row) for row in rows.rows],
         }
     return told
 
 
-def _row_told(row: Row) -> dict[str, object]:
+def _row_to_json(row: PlanRow) -> dict[str, object]:
     return {**row._asdict(), "before": asdict(row.before), "after": asdict(row.after)}
 
 
-def _told(rule: Rule) -> dict[str, object]:
+def _rule_to_json(rule: Rule) -> dict[str, object]:
     return rule.model_dump(mode="json", include={"id", "mode", "ceiling", "floor", "required"})
 
 
-def import_(
+def import_policy(
     file: Path, output: Path, *, taxonomy_output: Path | None, force: bool, json: bool
 ) -> None:
     """Write the spec, and the taxonomy if it is wanted; report what was lost."""
     if output.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"`{output}` must end in `.yaml`, or no recipe can name it")
-    made = fms.convert(file)
-    write(output, made.spec, force=force)
+    made = fms.convert_policy(file)
+    write_file(output, made.spec, force=force)
     if taxonomy_output is not None:
-        write(taxonomy_output, made.taxonomy, force=force)
-    findings = check([str(output)], taxonomy.load("core")).findings
+        write_file(taxonomy_output, made.taxonomy, force=force)
+    findings = check_specs([str(output)], taxonomy.load_taxonomy("core")).findings
     if json:
-        told = {"output": str(output), "lost": [lost._asdict() for lost in made.lost]}
-        sys.stdout.write(json_line({**told, "findings": [str(found) for found in findings]}))
+        told = {"output": str(output), "lost": [lost._asdict() for lost in made.unsupported]}
+        sys.stdout.write(format_json_line({**told, "findings": [str(found) for found in findings]}))
         return
-    out = console(sys.stdout)
-    table(out, ("where", "what could not be carried over"), made.lost)
+    out = make_console(sys.stdout)
+    print_table(out, ("where", "what could not be carried over"), made.unsupported)
     for found in findings:
-        put(out, word(found, "yellow" if found.warning else "red"))
-    put(out, word(f"wrote {output}; look at it with `safegen policy show {output}`"))
+        print_out(out, make_text(found, "yellow" if found.warning else "red"))
+    print_out(out, make_text(f"wrote {output}; look at it with `safegen policy show {output}`"))

@@ -13,48 +13,52 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from safegen.cli.render.console import (
-    console,
-    facts,
-    grid,
-    json_line,
-    number,
-    plural,
-    put,
-    share,
-    short,
-    word,
+    format_json_line,
+    format_number,
+    format_plural,
+    format_share,
+    format_short,
+    make_console,
+    make_fact_table,
+    make_grid,
+    make_text,
+    print_out,
 )
-from safegen.cli.render.keys import keyboard
-from safegen.cli.render.progress import print_line, watching
+from safegen.cli.render.keys import open_keyboard
+from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.show import (
-    Says,
-    answer_of,
-    layout,
-    prompt_of,
-    reason_of,
-    row,
-    sentences,
-    situation,
+    RecordLabels,
+    load_labels,
+    record_to_json,
+    render_answer,
+    render_conversation,
+    render_record,
+    render_situation,
+    verdict_reason,
 )
 from safegen.core.errors import RunError
 from safegen.core.types import Record
 from safegen.pipeline.preflight import preview as previews
-from safegen.pipeline.preflight.preview import SETTLED, Ahead, Preview
-from safegen.pipeline.resolve import Inputs, read_inputs
+from safegen.pipeline.preflight.preview import MIN_MEASURED, Preview, PreviewEstimate
+from safegen.pipeline.resolve import ResolvedRecipe, resolve_recipe
 
-NEXT = frozenset("n \r\n")
+NEXT_KEYS = frozenset("n \r\n")
 INTERRUPTED = 130
-FOOT = 2
+FOOTER_LINES = 2
 """Lines below a page: a blank one and what the keys do."""
-GONE = "nothing was kept: the temporary folder is gone, and `generate` asks everything anew"
+NOTHING_KEPT_NOTE = (
+    "nothing was kept: the temporary folder is gone, and `generate` asks everything anew"
+)
 
 
-def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], json: bool) -> int:
+def show_preview(
+    recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], json: bool
+) -> int:
     """Show a few sets and forecast the rest."""
-    inputs = read_inputs(recipe, trusted=plugins)
+    inputs = resolve_recipe(recipe, trusted=plugins)
     try:
-        with watching(sys.stderr) as (watch, _):
-            found = asyncio.run(previews.preview(inputs, sets=sets, watch=watch))
+        with show_progress(sys.stderr) as (watch, _):
+            found = asyncio.run(previews.preview_recipe(inputs, sets=sets, watch=watch))
     except KeyboardInterrupt:
         print_line(sys.stderr, "interrupted; nothing was kept")
         return INTERRUPTED
@@ -63,26 +67,26 @@ def preview(recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], jso
         raise type(e)(f"{e.message}; a preview keeps nothing" if e.kept else e.message) from e
     if json:
         for record in found.records:
-            sys.stdout.write(json_line(row(record, reveal=reveal)))
-        sys.stdout.write(json_line(_told(found)))
+            sys.stdout.write(format_json_line(record_to_json(record, reveal=reveal)))
+        sys.stdout.write(format_json_line(_to_json(found)))
         return 0
-    out = console(sys.stdout)
-    says = sentences(inputs)
+    out = make_console(sys.stdout)
+    says = load_labels(inputs)
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
         # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
-        with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), keyboard() as keys:
-            opening = tuple(_closing(inputs, found))
-            browse(Pages(out, found, says, opening, reveal=reveal), keys)
+        with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), open_keyboard() as keys:
+            opening = tuple(_closing_lines(inputs, found))
+            browse_pages(Pager(out, found, says, opening, reveal=reveal), keys)
     else:
-        put(out, *_closing(inputs, found), "")
-        for scenario in _scenarios(found.records):
-            put(out, *_brief(scenario, says, reveal=reveal), "")
+        print_out(out, *_closing_lines(inputs, found), "")
+        for scenario in _group_by_scenario(found.records):
+            print_out(out, *_scenario_lines(scenario, says, reveal=reveal), "")
         return 0
-    put(out, *_closing(inputs, found), "")
+    print_out(out, *_closing_lines(inputs, found), "")
     return 0
 
 
-def _scenarios(records: Sequence[Record]) -> list[list[Record]]:
+def _group_by_scenario(records: Sequence[Record]) -> list[list[Record]]:
     """The drafts of each scenario, in the order of the plan."""
     found: dict[str, list[Record]] = {}
     for record in records:
@@ -90,137 +94,143 @@ def _scenarios(records: Sequence[Record]) -> list[list[Record]]:
     return list(found.values())
 
 
-def _brief(drafts: Sequence[Record], says: Says, *, reveal: bool) -> Iterator[RenderableType]:
+def _scenario_lines(
+    drafts: Sequence[Record], says: RecordLabels, *, reveal: bool
+) -> Iterator[RenderableType]:
     """A scenario with its drafts, a line for each; with their texts below them if wanted."""
     head = drafts[0]
-    yield word(head.scenario.harm, "bold")
-    yield situation(head, says)
+    yield make_text(head.scenario.harm, "bold")
+    yield render_situation(head, says)
     if reveal:
-        yield from prompt_of(head)
+        yield from render_conversation(head)
         yield ""
-    table = grid("draft", "style", "", "found")
+    table = make_grid("draft", "style", "", "found")
     for record in drafts:
         mark = Text("accepted", "green") if record.accepted else Text("not accepted", "red")
         table.add_row(
-            "", word(record.draft.draft_id), record.draft.style, mark, word(_found(record))
+            "",
+            make_text(record.draft.draft_id),
+            record.draft.style,
+            mark,
+            make_text(_verdict_text(record)),
         )
     yield table
     if reveal:
         for record in drafts:
             yield ""
-            yield word(f"  {record.draft.draft_id}", "bold")
-            yield from answer_of(record)
+            yield make_text(f"  {record.draft.draft_id}", "bold")
+            yield from render_answer(record)
 
 
-def _found(record: Record) -> str:
+def _verdict_text(record: Record) -> str:
     """What was found wrong with a draft, or why there is none."""
     if record.draft.outcome != "ok":
         return record.draft.outcome
     wrong = [v for v in record.verdicts if v.passed is not True]
-    return "; ".join(f"{v.validator}: {reason_of(v, record)}" for v in wrong)
+    return "; ".join(f"{v.validator}: {verdict_reason(v, record)}" for v in wrong)
 
 
 @dataclass
-class Pages:
+class Pager:
     """Where a reader is: the opening or a record, a screenful of it, and whether texts are shown."""
 
     out: Console
-    found: Preview
-    says: Says
+    preview: Preview
+    says: RecordLabels
     opening: Sequence[RenderableType] = ()
     """What stands before the first record."""
     reveal: bool = False
-    at: int = field(init=False)
+    index: int = field(init=False)
     """The number of a record; -1 for the opening."""
-    part: int = 0
+    part_index: int = 0
     parts: list[list[str]] = field(default_factory=list[list[str]])
 
     def __post_init__(self) -> None:
-        self.at = self.first
-        self.lay()
+        self.index = self.first_index
+        self.paginate()
 
     @property
-    def first(self) -> int:
+    def first_index(self) -> int:
         """Where a reader begins."""
         return -1 if self.opening else 0
 
     @property
     def record(self) -> Record:
         """The record that is shown."""
-        return self.found.records[self.at]
+        return self.preview.records[self.index]
 
-    def lay(self) -> None:
+    def paginate(self) -> None:
         """Cut the opening or the record into screenfuls of whole lines."""
         parts = self.opening
-        if self.at >= 0:
-            parts = layout(self.record, self.says, reveal=self.reveal)
+        if self.index >= 0:
+            parts = render_record(self.record, self.says, reveal=self.reveal)
         with self.out.capture() as captured:
             for part in parts:
                 self.out.print(part)
         lines = captured.get().splitlines()
-        room = max(self.out.height - FOOT, 1)
+        room = max(self.out.height - FOOTER_LINES, 1)
         self.parts = [lines[i : i + room] for i in range(0, len(lines), room)]
-        self.part = min(self.part, len(self.parts) - 1)
+        self.part_index = min(self.part_index, len(self.parts) - 1)
 
     def forward(self) -> bool:
         """Turn a page; False at the end."""
-        if self.part + 1 < len(self.parts):
-            self.part += 1
+        if self.part_index + 1 < len(self.parts):
+            self.part_index += 1
             return True
-        if self.at + 1 == len(self.found.records):
+        if self.index + 1 == len(self.preview.records):
             return False
-        self.at, self.part = self.at + 1, 0
-        self.lay()
+        self.index, self.part_index = self.index + 1, 0
+        self.paginate()
         return True
 
     def back(self) -> None:
         """Turn back to the page before; nothing at the beginning."""
-        if self.part:
-            self.part -= 1
-        elif self.at > self.first:
-            self.at -= 1
-            self.lay()
-            self.part = len(self.parts) - 1
+        if self.part_index:
+            self.part_index -= 1
+        elif self.index > self.first_index:
+            self.index -= 1
+            self.paginate()
+            self.part_index = len(self.parts) - 1
 
     def toggle(self) -> None:
         """Show the texts, or hide them, from the top of the record."""
-        self.reveal, self.part = not self.reveal, 0
-        self.lay()
+        self.reveal, self.part_index = not self.reveal, 0
+        self.paginate()
 
     def draw(self) -> None:
         """Put the page on the screen."""
         self.out.clear()
-        for line in self.parts[self.part]:
+        for line in self.parts[self.part_index]:
             self.out.print(Text.from_ansi(line), soft_wrap=True)
         self.out.print()
-        self.out.print(self._foot(), end="", no_wrap=True, overflow="ellipsis")
+        self.out.print(self._footer(), end="", no_wrap=True, overflow="ellipsis")
 
-    def _foot(self) -> Text:
-        where = self._where() if self.at >= 0 else "forecast"
+    def _footer(self) -> Text:
+        where = self._position_text() if self.index >= 0 else "forecast"
         if len(self.parts) > 1:
-            where += f", page {self.part + 1} of {len(self.parts)}"
+            where += f", page {self.part_index + 1} of {len(self.parts)}"
         texts = "hides" if self.reveal else "shows"
         return Text(f"{where} · n next · p back · r {texts} texts · q ends", style="dim")
 
-    def _where(self) -> str:
+    def _position_text(self) -> str:
         """The set, and the draft in it."""
-        records = self.found.records
+        records = self.preview.records
         sets = list(dict.fromkeys(r.scenario.set_id for r in records))
         here = self.record.scenario.set_id
         own = [n for n, r in enumerate(records) if r.scenario.set_id == here]
         where = f"set {sets.index(here) + 1} of {len(sets)}"
-        return f"{where}, draft {own.index(self.at) + 1} of {len(own)}"
+        return f"{where}, draft {own.index(self.index) + 1} of {len(own)}"
 
 
-def browse(pages: Pages, keys: Iterator[str]) -> None:
+def browse_pages(pages: Pager, keys: Iterator[str]) -> None:
     """Show page after page as the keys say, until `q`, the last page's next, or the end of the keys."""
-    if not pages.found.records:
+    if not pages.preview.records:
         return
     pages.draw()
     for key in keys:
         if key == "q":
             return
-        if key in NEXT and not pages.forward():
+        if key in NEXT_KEYS and not pages.forward():
             return
         if key == "p":
             pages.back()
@@ -229,8 +239,8 @@ def browse(pages: Pages, keys: Iterator[str]) -> None:
         pages.draw()
 
 
-def _told(found: Preview) -> dict[str, object]:
-    ahead = found.ahead
+def _to_json(found: Preview) -> dict[str, object]:
+    ahead = found.estimate
     accepted = sum(r.accepted for r in found.records)
     told = asdict(ahead) | {"source": ahead.source}
     return {
@@ -242,40 +252,47 @@ def _told(found: Preview) -> dict[str, object]:
     }
 
 
-def _closing(inputs: Inputs, found: Preview) -> Iterator[RenderableType]:
+def _closing_lines(inputs: ResolvedRecipe, found: Preview) -> Iterator[RenderableType]:
     recipe = inputs.recipe
-    head = f"{plural(found.sets, 'set')} of {recipe.name} {recipe.version}; {GONE}"
-    yield word(head, "bold")
-    yield facts(_facts(found), width=9)
+    head = (
+        f"{format_plural(found.sets, 'set')} of {recipe.name} {recipe.version}; {NOTHING_KEPT_NOTE}"
+    )
+    yield make_text(head, "bold")
+    yield make_fact_table(_fact_pairs(found), width=9)
     if recipe.target is not None:
-        yield word("  this is the first round; rounds that top up for `target` come on top", "dim")
+        yield make_text(
+            "  this is the first round; rounds that top up for `target` come on top", "dim"
+        )
 
 
-def _facts(found: Preview) -> Iterator[tuple[str, RenderableType]]:
-    ahead = found.ahead
+def _fact_pairs(found: Preview) -> Iterator[tuple[str, RenderableType]]:
+    ahead = found.estimate
     accepted = sum(r.accepted for r in found.records)
-    drafts = plural(len(found.records), "draft")
-    yield "preview", f"{drafts}, {share(accepted, len(found.records))} accepted"
+    drafts = format_plural(len(found.records), "draft")
+    yield "preview", f"{drafts}, {format_share(accepted, len(found.records))} accepted"
     if found.dropped:
         told = ", ".join(f"{n} {name}" for name, n in found.dropped.items())
-        yield "not asked", word(told, "yellow")
-    yield "whole", f"{plural(ahead.prompts, 'prompt')}, {plural(ahead.drafts, 'draft')}"
-    yield "calls", _calls(ahead)
+        yield "not asked", make_text(told, "yellow")
+    yield (
+        "whole",
+        f"{format_plural(ahead.prompts, 'prompt')}, {format_plural(ahead.drafts, 'draft')}",
+    )
+    yield "calls", _calls_text(ahead)
     if ahead.author_calls:
         yield (
             "",
-            f"at most {number(ahead.author_calls)} of the author and {number(ahead.label_calls)} of"
+            f"at most {format_number(ahead.author_calls)} of the author and {format_number(ahead.label_calls)} of"
             " labellers beside them; `tokens` leaves these out",
         )
     yield (
         "tokens",
-        f"about {short(ahead.prompt_tokens)} for prompts and {short(ahead.answer_tokens)} for answers"
+        f"about {format_short(ahead.prompt_tokens)} for prompts and {format_short(ahead.answer_tokens)} for answers"
         f" ({ahead.source})",
     )
-    if ahead.measured < SETTLED:
-        yield "", word(f"measured on {drafts} only; -n takes more sets", "dim")
+    if ahead.measured < MIN_MEASURED:
+        yield "", make_text(f"measured on {drafts} only; -n takes more sets", "dim")
 
 
-def _calls(ahead: Ahead) -> str:
-    most = f", at most {number(ahead.most_calls)}" if ahead.most_calls > ahead.drafts else ""
-    return f"about {number(ahead.calls)}{most}"
+def _calls_text(ahead: PreviewEstimate) -> str:
+    most = f", at most {format_number(ahead.most_calls)}" if ahead.most_calls > ahead.drafts else ""
+    return f"about {format_number(ahead.calls)}{most}"

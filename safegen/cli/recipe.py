@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from safegen.cli.options import Json, Plugins, RecipeArg, Reveal
+from safegen.cli.options import JsonOption, PluginsOption, RecipeArg, RevealOption
 
 
 def preview(
@@ -15,15 +15,15 @@ def preview(
     sets: Annotated[
         int, typer.Option("--sets", "-n", min=1, max=100, metavar="N", help="Sets at most.")
     ] = 3,
-    reveal: Reveal = False,
-    plugin: Plugins = None,
-    json: Json = False,
+    reveal: RevealOption = False,
+    plugin: PluginsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Show a few sets end to end; keeps nothing."""
     from safegen.cli import preview as screen
 
     raise typer.Exit(
-        screen.preview(recipe, sets=sets, reveal=reveal, plugins=plugin or [], json=json)
+        screen.show_preview(recipe, sets=sets, reveal=reveal, plugins=plugin or [], json=json)
     )
 
 
@@ -64,8 +64,8 @@ def init(
     """Write a commented recipe to begin with."""
     from safegen.cli import init as starting
 
-    wanted = starting.Wanted(file, endpoint, model, key_env, taxonomy, policy, data_repo)
-    starting.init(wanted, force=force)
+    wanted = starting.InitOptions(file, endpoint, model, key_env, taxonomy, policy, data_repo)
+    starting.init_files(wanted, force=force)
 
 
 def schema(
@@ -89,7 +89,7 @@ def schema(
     """Print JSON Schemas for editors."""
     from safegen.cli import schema as schemas
 
-    schemas.schema(kind, output=output)
+    schemas.show_schemas(kind, output=output)
 
 
 def doctor(
@@ -103,16 +103,16 @@ def doctor(
             help="Folder for run and dataset; default the recipe's.",
         ),
     ] = None,
-    plugin: Plugins = None,
-    json: Json = False,
+    plugin: PluginsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Check what a recipe needs here to run."""
     from safegen.cli import doctor as screen
 
-    raise typer.Exit(screen.doctor(recipe, output=output, plugins=plugin or [], json=json))
+    raise typer.Exit(screen.run_doctor(recipe, output=output, plugins=plugin or [], json=json))
 
 
-def add_to(app: typer.Typer) -> None:
+def add_commands(app: typer.Typer) -> None:
     """Register the commands."""
     for command in (preview, init, schema, doctor):
         app.command()(command)

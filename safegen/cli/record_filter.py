@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from safegen.config.taxonomy import Taxonomy
 from safegen.core.errors import UserError
 from safegen.core.types import Record
-from safegen.core.yaml_source import did_you_mean
-from safegen.dataset.dropped import Lost
+from safegen.core.yaml_source import suggest_names
+from safegen.dataset.dropped import DroppedScenario
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RecordFilter:
     """Which records to show; None takes all."""
 
     id: str | None = None
@@ -21,10 +21,10 @@ class Wanted:
     intent: str | None = None
     harm: str | None = None
     reason: str | None = None
-    among: frozenset[str] | None = None
+    scenario_ids: frozenset[str] | None = None
     """The scenarios to choose from."""
 
-    def takes(self, record: Record) -> bool:
+    def matches(self, record: Record) -> bool:
         """Whether a record fits."""
         scenario = record.scenario
         pairs = (
@@ -34,20 +34,24 @@ class Wanted:
             (self.reason, record.reason),
         )
         fits = all(wanted is None or wanted == found for wanted, found in pairs)
-        among = self.among is None or scenario.scenario_id in self.among
-        return fits and among and self._in_harm(scenario.harm) and self._has_id(record)
+        among = self.scenario_ids is None or scenario.scenario_id in self.scenario_ids
+        return fits and among and self._matches_harm(scenario.harm) and self._matches_id(record)
 
-    def _in_harm(self, harm: str) -> bool:
+    def _matches_harm(self, harm: str) -> bool:
         return self.harm in (None, harm, harm.split(".")[0], f"{harm.split('.')[0]}.*")
 
-    def _has_id(self, record: Record) -> bool:
+    def _matches_id(self, record: Record) -> bool:
         scenario = record.scenario
         ids = (scenario.scenario_id, record.draft.draft_id, scenario.set_id, scenario.goal_id)
         return self.id is None or any(value.startswith(self.id) for value in ids)
 
-    def takes_lost(self, lost: Lost) -> bool:
+    def matches_dropped(self, lost: DroppedScenario) -> bool:
         """Whether a prompt without any record fits; such are found by id and by reason alone."""
-        if self.accepted or self.among is not None or (self.id is None and self.reason is None):
+        if (
+            self.accepted
+            or self.scenario_ids is not None
+            or (self.id is None and self.reason is None)
+        ):
             return False
         scenario, failure = lost.planned.scenario, lost.failure
         pairs = (
@@ -58,10 +62,10 @@ class Wanted:
         ids = (scenario.scenario_id, failure.draft_id, scenario.set_id, scenario.goal_id)
         named = self.id is None or any(value.startswith(self.id) for value in ids)
         fits = all(wanted is None or wanted == found for wanted, found in pairs)
-        return fits and named and self._in_harm(scenario.harm)
+        return fits and named and self._matches_harm(scenario.harm)
 
 
-def one_of(*, accepted: bool, rejected: bool) -> bool | None:
+def read_accepted(*, accepted: bool, rejected: bool) -> bool | None:
     """Which drafts are wanted; None is both.
 
     Raises:
@@ -82,5 +86,5 @@ def check_harm(harm: str | None, tree: Taxonomy) -> None:
     known = [*leaves, *dict.fromkeys(name.split(".")[0] for name in leaves)]
     if harm is not None and harm.removesuffix(".*") not in known:
         raise UserError(
-            f"--harm: `{tree.file.taxonomy}` has no leaf or domain `{harm[:60]}`{did_you_mean(harm, known)}"
+            f"--harm: `{tree.file.taxonomy}` has no leaf or domain `{harm[:60]}`{suggest_names(harm, known)}"
         )

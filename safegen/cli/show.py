@@ -1,4 +1,4 @@
-"""`show`: records as a person or a program reads them.
+"""`show_records`: records as a person or a program reads them.
 
 Without `reveal` no prompt, answer or evidence is printed, nor a reason that quotes one.
 """
@@ -17,19 +17,28 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen.cli import policy_explain
-from safegen.cli.record_filter import Wanted, check_harm
-from safegen.cli.render.console import DETAIL, clean, console, facts, grid, json_line, put, word
-from safegen.cli.render.errors import say_what_differs
+from safegen.cli.record_filter import RecordFilter, check_harm
+from safegen.cli.render.console import (
+    DETAIL_NAMES,
+    format_json_line,
+    make_console,
+    make_fact_table,
+    make_grid,
+    make_text,
+    print_out,
+    sanitise,
+)
+from safegen.cli.render.errors import print_differences
 from safegen.config.language_pack import Locale
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.types import Expectation, Record, Scenario, Verdict
-from safegen.dataset.curate import staying
-from safegen.dataset.curation.corpus_checks import Reason
-from safegen.dataset.curation.exact_duplicates import Duplicate
-from safegen.dataset.dropped import Lost, lost_prompts
+from safegen.dataset.curate import curate
+from safegen.dataset.curation.corpus_checks import ExclusionReason
+from safegen.dataset.curation.exact_duplicates import DuplicateReason
+from safegen.dataset.dropped import DroppedScenario, iter_dropped
 from safegen.pipeline import api
-from safegen.pipeline.resolve import Basis
+from safegen.pipeline.resolve import RunContext
 from safegen.store.schema import record_row
 from safegen.validators import element_coverage
 
@@ -41,15 +50,15 @@ ASSISTANCE = {
     "A4": "unconstrained",
 }
 MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("unscored", "yellow")}
-TEXTS = ("messages", "response", "reasoning_content")
-CURATED = frozenset({*get_args(Reason), *get_args(Duplicate)})
+TEXT_COLUMNS = ("messages", "response", "reasoning_content")
+CURATION_REASONS = frozenset({*get_args(ExclusionReason), *get_args(DuplicateReason)})
 """Reasons for which an accepted prompt is left out of the dataset."""
-RUN = 5
+MIN_QUOTED_WORDS = 5
 """A reason that shares this many words in a row with a text quotes it."""
-WITHOUT = "(quotes the text; see it with --reveal)"
+HIDDEN_TEXT = "(quotes the text; see it with --reveal)"
 
 
-class Says(NamedTuple):
+class RecordLabels(NamedTuple):
     """What is said beside records that they do not hold."""
 
     rules: Mapping[tuple[str, str], str]
@@ -58,7 +67,9 @@ class Says(NamedTuple):
     """The language pack that validators went by."""
 
 
-def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, json: bool) -> None:
+def show_records(
+    folder: Path, wanted: RecordFilter, *, limit: int, reveal: bool, why: bool, json: bool
+) -> None:
     """Print the first records that fit, with the clause that decided if `why`.
 
     Raises:
@@ -66,88 +77,94 @@ def show(folder: Path, wanted: Wanted, *, limit: int, reveal: bool, why: bool, j
         UserError: the run has no finished shard.
     """
     run = api.open_run(folder)
-    if not run.folder.finished():
+    if not run.folder.finished_shards():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
-    basis = api.basis(run)
+    basis = api.load_context(run)
     check_harm(wanted.harm, basis.tree)
-    say_what_differs(basis)
-    says = sentences(basis)
-    explained = policy_explain.why(basis) if why else None
-    out = console(sys.stdout)
+    print_differences(basis)
+    says = load_labels(basis)
+    explained = policy_explain.make_explainer(basis) if why else None
+    out = make_console(sys.stdout)
     shown, told_why = 0, ""
-    wanted = _left_out(run, wanted)
-    for record in (r for r in _records(run) if wanted.takes(r)):
+    wanted = _select_excluded(run, wanted)
+    for record in (r for r in _iter_records(run) if wanted.matches(r)):
         if shown == limit:
-            put(console(sys.stderr), word(f"more records fit; raise -n above {limit}", "dim"))
+            print_out(
+                make_console(sys.stderr),
+                make_text(f"more records fit; raise -n above {limit}", "dim"),
+            )
             return
         shown += 1
         if json:
-            more = {"why": explained(record).told()} if explained else {}
-            sys.stdout.write(json_line(row(record, reveal=reveal) | more))
+            more = {"why": explained(record).to_json()} if explained else {}
+            sys.stdout.write(format_json_line(record_to_json(record, reveal=reveal) | more))
         else:
-            put(out, *asked(record, says))
+            print_out(out, *render_prompt(record, says))
             scenario = record.scenario.scenario_id
             if explained and scenario != told_why:
-                policy_explain.because(explained(record), out)
-                put(out, "")
+                policy_explain.print_rule_reasons(explained(record), out)
+                print_out(out, "")
             told_why = scenario
-            put(out, *delivered(record, reveal=reveal), "")
-    for lost in (found for found in lost_prompts(run.folder) if wanted.takes_lost(found)):
+            print_out(out, *render_draft(record, reveal=reveal), "")
+    for lost in (found for found in iter_dropped(run.folder) if wanted.matches_dropped(found)):
         if shown == limit:
-            put(console(sys.stderr), word(f"more prompts fit; raise -n above {limit}", "dim"))
+            print_out(
+                make_console(sys.stderr),
+                make_text(f"more prompts fit; raise -n above {limit}", "dim"),
+            )
             return
         shown += 1
         if json:
-            sys.stdout.write(json_line(lost_row(lost, reveal=reveal)))
+            sys.stdout.write(format_json_line(dropped_to_json(lost, reveal=reveal)))
         else:
-            put(out, *never_drafted(lost, says, reveal=reveal), "")
+            print_out(out, *render_dropped(lost, says, reveal=reveal), "")
     if not shown:
-        _none(run, folder, wanted)
+        _print_none(run, folder, wanted)
 
 
-def _none(run: api.Run, folder: Path, wanted: Wanted) -> None:
+def _print_none(run: api.Run, folder: Path, wanted: RecordFilter) -> None:
     if wanted.id is not None:
         raise AssetNotFound(f"no record in `{folder}` that fits has an id with `{wanted.id}` first")
     told = "no record fits"
     if wanted.reason is not None:
         reasons = sorted(
-            {r.reason for r in _records(run) if r.reason}
-            | {lost.reason for lost in lost_prompts(run.folder)}
+            {r.reason for r in _iter_records(run) if r.reason}
+            | {lost.reason for lost in iter_dropped(run.folder)}
         )
         told += f"; reasons in this run: {', '.join(reasons) or 'none'}"
-    put(console(sys.stderr), word(told))
+    print_out(make_console(sys.stderr), make_text(told))
 
 
-def _records(run: api.Run) -> Iterator[Record]:
-    for shard in run.folder.finished():
+def _iter_records(run: api.Run) -> Iterator[Record]:
+    for shard in run.folder.finished_shards():
         yield from run.folder.read_records(shard)
 
 
-def _left_out(run: api.Run, wanted: Wanted) -> Wanted:
+def _select_excluded(run: api.Run, wanted: RecordFilter) -> RecordFilter:
     """The ids of those that curation left out for the reason that is asked for; records do not hold it."""
-    if wanted.reason not in CURATED:
+    if wanted.reason not in CURATION_REASONS:
         return wanted
-    left = staying(run.folder).left_out
+    left = curate(run.folder).excluded
     ids = frozenset(id_ for id_, reason in left.items() if reason == wanted.reason)
-    return replace(wanted, reason=None, among=ids)
+    return replace(wanted, reason=None, scenario_ids=ids)
 
 
-def sentences(basis: Basis) -> Says:
+def load_labels(basis: RunContext) -> RecordLabels:
     """What each rule of a run's specs says, and its language pack."""
     rules = {(p.policy_id, rule.id): rule.says for p in basis.policies for rule in p.rules}
-    return Says(rules, basis.locale)
+    return RecordLabels(rules, basis.locale)
 
 
 # Any: Arrow's types stand in the schema of records.
-def row(record: Record, *, reveal: bool) -> dict[str, Any]:
+def record_to_json(record: Record, *, reveal: bool) -> dict[str, Any]:
     """A record as an object: the columns of `run/records`, without texts unless revealed."""
     told = record_row(record)
     if reveal and not record.draft.withheld:
         return told
-    hidden = TEXTS[1:] if reveal else TEXTS
+    hidden = TEXT_COLUMNS[1:] if reveal else TEXT_COLUMNS
     verdicts = [
         {k: v for k, v in found.items() if k != "evidence"}
-        | {"code": code_of(verdict), "reason": reason_of(verdict, record)}
+        | {"code": code_of(verdict), "reason": verdict_reason(verdict, record)}
         for found, verdict in zip(told["verdicts"], record.verdicts, strict=True)
     ]
     return {k: v for k, v in told.items() if k not in hidden} | {"verdicts": verdicts}
@@ -155,22 +172,25 @@ def row(record: Record, *, reveal: bool) -> dict[str, Any]:
 
 def code_of(verdict: Verdict) -> str:
     """A verdict's code, unless it is none: a user's validator may put words of a text there."""
-    return verdict.code if verdict.code.isidentifier() else WITHOUT
+    return verdict.code if verdict.code.isidentifier() else HIDDEN_TEXT
 
 
-def reason_of(verdict: Verdict, record: Record) -> str:
+def verdict_reason(verdict: Verdict, record: Record) -> str:
     """A verdict's reason, unless it quotes what was written."""
     texts = [m["content"] for m in record.scenario.messages]
     texts += [record.draft.response or "", record.draft.reasoning_content or ""]
     corpus = f" {' '.join(' '.join(texts).lower().split())} "
     words = verdict.reason.lower().split()
-    runs = [" ".join(words[i : i + RUN]) for i in range(max(1, len(words) - RUN + 1))]
-    quotes = len(words) >= RUN and any(run in corpus for run in runs)
-    return WITHOUT if quotes else verdict.reason
+    runs = [
+        " ".join(words[i : i + MIN_QUOTED_WORDS])
+        for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
+    ]
+    quotes = len(words) >= MIN_QUOTED_WORDS and any(run in corpus for run in runs)
+    return HIDDEN_TEXT if quotes else verdict.reason
 
 
 # Any: as of records.
-def lost_row(lost: Lost, *, reveal: bool) -> dict[str, Any]:
+def dropped_to_json(lost: DroppedScenario, *, reveal: bool) -> dict[str, Any]:
     """A prompt without a record as an object; what it was to be, and why it is none."""
     scenario, expected, failure = lost.planned.scenario, lost.planned.expectation, lost.failure
     told: dict[str, Any] = {
@@ -189,48 +209,59 @@ def lost_row(lost: Lost, *, reveal: bool) -> dict[str, Any]:
     return told | ({"message": failure.message} if reveal else {})
 
 
-def never_drafted(lost: Lost, says: Says, *, reveal: bool) -> list[RenderableType]:
+def render_dropped(
+    lost: DroppedScenario, says: RecordLabels, *, reveal: bool
+) -> list[RenderableType]:
     """A prompt without a record as it is put on a screen."""
     scenario, failure = lost.planned.scenario, lost.failure
     head = Text.assemble(
-        word(scenario.harm, "bold"),
+        make_text(scenario.harm, "bold"),
         "  ",
-        word(scenario.scenario_id),
+        make_text(scenario.scenario_id),
         "  ",
         ("never drafted", "red"),
     )
     why = failure.message if reveal else "the message is shown with --reveal"
-    told = [*_told(scenario, lost.planned.expectation, says), ("lost", f"{lost.reason}: {why}")]
+    told = [
+        *_scenario_pairs(scenario, lost.planned.expectation, says),
+        ("lost", f"{lost.reason}: {why}"),
+    ]
     return [
         head,
-        facts([(name, word(t) if isinstance(t, str) else t) for name, t in told], width=9),
+        make_fact_table(
+            [(name, make_text(t) if isinstance(t, str) else t) for name, t in told], width=9
+        ),
     ]
 
 
-def layout(record: Record, says: Says, *, reveal: bool) -> list[RenderableType]:
+def render_record(record: Record, says: RecordLabels, *, reveal: bool) -> list[RenderableType]:
     """A record as it is put on a screen."""
-    return [*asked(record, says), *delivered(record, reveal=reveal)]
+    return [*render_prompt(record, says), *render_draft(record, reveal=reveal)]
 
 
-def asked(record: Record, says: Says) -> list[RenderableType]:
+def render_prompt(record: Record, says: RecordLabels) -> list[RenderableType]:
     """What was asked and expected, and by which rule."""
     style = "green" if record.accepted else "red"
     mark = "accepted" if record.accepted else "not accepted"
     head = Text.assemble(
-        word(record.scenario.harm, "bold"), "  ", word(record.draft.draft_id), "  ", (mark, style)
+        make_text(record.scenario.harm, "bold"),
+        "  ",
+        make_text(record.draft.draft_id),
+        "  ",
+        (mark, style),
     )
-    return [head, situation(record, says)]
+    return [head, render_situation(record, says)]
 
 
-def situation(record: Record, says: Says) -> RenderableType:
+def render_situation(record: Record, says: RecordLabels) -> RenderableType:
     """What was asked and expected of any draft of a scenario."""
-    told = [*_told(record.scenario, record.expectation, says)]
+    told = [*_scenario_pairs(record.scenario, record.expectation, says)]
     if record.expectation.required:
-        told.append(("required", _required(record, says.locale)))
-    return facts(told, width=9)
+        told.append(("required", _required_text(record, says.locale)))
+    return make_fact_table(told, width=9)
 
 
-def delivered(record: Record, *, reveal: bool) -> list[RenderableType]:
+def render_draft(record: Record, *, reveal: bool) -> list[RenderableType]:
     """What came and what was found."""
     draft = record.draft
     made = (
@@ -238,43 +269,46 @@ def delivered(record: Record, *, reveal: bool) -> list[RenderableType]:
         f" revision {draft.revision}, {draft.outcome}"
         + (f", style {draft.style}" if draft.style else "")
     )
-    told = facts([("draft", made), ("delivered", _delivered(record))], width=9)
-    verdicts = [_verdicts(record, reveal=reveal)] if record.verdicts else []
-    return [told, *verdicts, *(_texts(record) if reveal else ())]
+    told = make_fact_table([("draft", made), ("delivered", _delivered_text(record))], width=9)
+    verdicts = [_verdict_table(record, reveal=reveal)] if record.verdicts else []
+    return [told, *verdicts, *(_render_texts(record) if reveal else ())]
 
 
-def _told(
-    scenario: Scenario, expected: Expectation, says: Says
+def _scenario_pairs(
+    scenario: Scenario, expected: Expectation, says: RecordLabels
 ) -> Iterator[tuple[str, RenderableType]]:
     yield "goal", f"{scenario.goal_id} · {scenario.task}"
     yield "scenario", f"{scenario.scenario_id} · set {scenario.set_id}"
     yield (
         "asked",
         f"{scenario.intent}, paraphrase {scenario.paraphrase}, evidence {scenario.evidence},"
-        f" detail {_detail(scenario.requested_detail)}, profile {scenario.profile}",
+        f" detail {_detail_text(scenario.requested_detail)}, profile {scenario.profile}",
     )
     yield (
         "expected",
-        f"{expected.mode}, ceiling {_detail(expected.ceiling)}, floor {_detail(expected.floor)}",
+        f"{expected.mode}, ceiling {_detail_text(expected.ceiling)}, floor {_detail_text(expected.floor)}",
     )
     for rule in expected.rule_ids:
         sentence = says.rules.get((expected.policy_id, rule), "this spec is not at hand any more")
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
 
 
-def _required(record: Record, locale: Locale) -> str:
+def _required_text(record: Record, locale: Locale) -> str:
     """The required elements, and whether anything looked at them."""
     expected = record.expectation
     if not record.verdicts:
         return ", ".join(expected.required)
-    validators, own = element_coverage.told(record.verdicts), plugins.names("validators")
-    found = element_coverage.read(
+    validators, own = (
+        element_coverage.list_deciding_validators(record.verdicts),
+        plugins.list_names("validators"),
+    )
+    found = element_coverage.classify_elements(
         expected.mode, expected.required, validators, own=own, locale=locale
     )
     return found.line
 
 
-def _delivered(record: Record) -> str:
+def _delivered_text(record: Record) -> str:
     level = record.delivered
     told = f"{level} {ASSISTANCE.get(level, '')}".strip() if level else "not assessed"
     told += f"; severity {record.severity}" if record.severity else ""
@@ -282,48 +316,51 @@ def _delivered(record: Record) -> str:
     return f"{told}; {by}; grade {record.grade}"
 
 
-def _detail(level: int) -> str:
-    return f"{level} {DETAIL[level]}" if 0 <= level < len(DETAIL) else str(level)
+def _detail_text(level: int) -> str:
+    return f"{level} {DETAIL_NAMES[level]}" if 0 <= level < len(DETAIL_NAMES) else str(level)
 
 
-def _verdicts(record: Record, *, reveal: bool) -> Table:
+def _verdict_table(record: Record, *, reveal: bool) -> Table:
     heads = ("verdict", "", "score", "reason", *(("evidence",) if reveal else ()))
-    table = grid(*heads, right=(2,))
+    table = make_grid(*heads, right=(2,))
     for verdict in record.verdicts:
         told, style = MARKS[verdict.passed]
         score = "" if verdict.score is None else f"{verdict.score:.2f}"
         cells = [Text(told, style), score]
         if reveal:
             hidden = record.draft.withheld
-            cells += [word(verdict.reason), word("" if hidden else verdict.evidence, "dim")]
+            cells += [
+                make_text(verdict.reason),
+                make_text("" if hidden else verdict.evidence, "dim"),
+            ]
         else:
-            cells.append(word(reason_of(verdict, record)))
-        table.add_row("", word(verdict.validator), *cells)
+            cells.append(make_text(verdict_reason(verdict, record)))
+        table.add_row("", make_text(verdict.validator), *cells)
     return table
 
 
-def _texts(record: Record) -> Iterator[RenderableType]:
-    yield from prompt_of(record)
-    yield from answer_of(record)
+def _render_texts(record: Record) -> Iterator[RenderableType]:
+    yield from render_conversation(record)
+    yield from render_answer(record)
 
 
-def prompt_of(record: Record) -> Iterator[RenderableType]:
+def render_conversation(record: Record) -> Iterator[RenderableType]:
     """The conversation that a draft answers."""
     for message in record.scenario.messages:
-        yield from _block(message["role"], message["content"])
+        yield from _render_block(message["role"], message["content"])
 
 
-def answer_of(record: Record) -> Iterator[RenderableType]:
+def render_answer(record: Record) -> Iterator[RenderableType]:
     """The text of a draft, unless it was found unsafe."""
     if record.draft.withheld:
-        yield from _block("response", "(withheld: found unsafe)")
+        yield from _render_block("response", "(withheld: found unsafe)")
         return
     if record.draft.reasoning_content:
-        yield from _block("reasoning", record.draft.reasoning_content)
-    yield from _block("response", record.draft.response or f"(none: {record.draft.outcome})")
+        yield from _render_block("reasoning", record.draft.reasoning_content)
+    yield from _render_block("response", record.draft.response or f"(none: {record.draft.outcome})")
 
 
-def _block(name: str, text: str) -> Iterator[RenderableType]:
+def _render_block(name: str, text: str) -> Iterator[RenderableType]:
     yield ""
-    yield Padding(Text(clean(name), style="cyan"), (0, 0, 0, 2))
-    yield Padding(Text(clean(text)), (0, 0, 0, 4))
+    yield Padding(Text(sanitise(name), style="cyan"), (0, 0, 0, 2))
+    yield Padding(Text(sanitise(text)), (0, 0, 0, 4))

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, cast
 from rich.console import RenderableType
 
 from safegen.cli.render.console import (
-    clock,
-    console,
-    counted,
-    facts,
-    grid,
-    json_line,
-    number,
-    plural,
-    put,
-    short,
-    word,
+    format_counts,
+    format_duration,
+    format_json_line,
+    format_number,
+    format_plural,
+    format_short,
+    make_console,
+    make_fact_table,
+    make_grid,
+    make_text,
+    print_out,
 )
 from safegen.core.errors import StoreDamaged
-from safegen.dataset.coverage_report import planned_rows
-from safegen.dataset.dropped import losses
+from safegen.dataset.coverage_report import iter_planned_rows
+from safegen.dataset.dropped import count_losses
 from safegen.pipeline import api
 from safegen.store import plan
 from safegen.store.run_folder import read_json
@@ -35,50 +35,58 @@ if TYPE_CHECKING:
 
 # Any: what accounting.json and manifest.json hold was written by some version of safegen.
 Json = dict[str, Any]
-SPENT = "prompt_tokens completion_tokens requests retries seconds".split()
+USAGE_KEYS = "prompt_tokens completion_tokens requests retries seconds".split()
 
 
-def verify(folder: Path, *, json: bool) -> int:
+def verify_dataset(folder: Path, *, json: bool) -> int:
     """Prove a dataset; 1 when it breaks a promise."""
-    from safegen.dataset.verify import verify as prove
+    from safegen.dataset.verify import verify_dataset as prove
 
     problems = prove(folder)
     if json:
         told = {"folder": str(folder), "proved": not problems, "problems": problems}
-        sys.stdout.write(json_line(told))
+        sys.stdout.write(format_json_line(told))
         return 1 if problems else 0
-    out = console(sys.stdout)
+    out = make_console(sys.stdout)
     if problems:
-        head = f"{folder}: {plural(len(problems), 'problem')}"
-        table = grid("", "")
+        head = f"{folder}: {format_plural(len(problems), 'problem')}"
+        table = make_grid("", "")
         for problem in problems:
-            table.add_row("", "-", word(problem))
-        put(out, word(head, "bold red"), table)
-        put(out, word(f"`safegen build {shlex.quote(str(folder))}` writes it anew from its run"))
+            table.add_row("", "-", make_text(problem))
+        print_out(out, make_text(head, "bold red"), table)
+        print_out(
+            out,
+            make_text(f"`safegen build {shlex.quote(str(folder))}` writes it anew from its run"),
+        )
         return 1
-    manifest = _manifest(folder)
-    head = f"{folder} is proved: {plural(len(manifest.get('files', {})), 'file')}"
-    put(out, word(f"{head} with the hashes of the manifest", "bold green"))
-    put(out, facts([*_rows(manifest), ("splits", "no goal stands in two of them")], width=10))
+    manifest = _read_manifest(folder)
+    head = f"{folder} is proved: {format_plural(len(manifest.get('files', {})), 'file')}"
+    print_out(out, make_text(f"{head} with the hashes of the manifest", "bold green"))
+    print_out(
+        out,
+        make_fact_table(
+            [*_row_pairs(manifest), ("splits", "no goal stands in two of them")], width=10
+        ),
+    )
     return 0
 
 
-def status(folder: Path, *, json: bool) -> None:
+def show_status(folder: Path, *, json: bool) -> None:
     """Say how far a run is."""
     run = api.open_run(folder)
-    told = _status(run)
+    told = _status_json(run)
     if json:
-        sys.stdout.write(json_line(told))
+        sys.stdout.write(format_json_line(told))
         return
-    out = console(sys.stdout)
-    put(out, word(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
-    put(out, facts(_status_facts(run, told), width=8), "")
+    out = make_console(sys.stdout)
+    print_out(out, make_text(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
+    print_out(out, make_fact_table(_status_pairs(run, told), width=8), "")
 
 
-def _status(run: api.Run) -> Json:
+def _status_json(run: api.Run) -> Json:
     plans = plan.Plans(run.folder.plans)
-    shards, lost = plans.shards, losses(run.folder)
-    firsts = [not row["first"] for row in planned_rows(plans, ("first",))]
+    shards, lost = plans.shards, count_losses(run.folder)
+    firsts = [not row["first"] for row in iter_planned_rows(plans, ("first",))]
     return {
         "recipe": run.recipe.name,
         "version": run.recipe.version,
@@ -88,50 +96,50 @@ def _status(run: api.Run) -> Json:
         "prompts": sum(firsts),  # a prompt that a later round asks again is one prompt
         "drafts": len(firsts) * run.recipe.plan.candidates,
         "shards": shards,
-        "shards_done": len([n for n in run.folder.finished() if n < shards]),
+        "shards_done": len([n for n in run.folder.finished_shards() if n < shards]),
         "shards_drafted": len([n for n in range(shards) if run.folder.drafts(n).exists()]),
         "failed_requests": dict(lost.failed_requests),
         "dropped": dict(lost.dropped),
-        "accounting": api.spent(run.folder),
+        "accounting": api.read_usage(run.folder),
         "dataset": (run.output / "manifest.json").exists(),
     }
 
 
-def _status_facts(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableType]]:
+def _status_pairs(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableType]]:
     if not told["planned"]:
         yield "plan", "not planned yet"
     else:
         rounds = f" in {told['rounds']} rounds" if told["rounds"] > 1 else ""
-        drafts = plural(told["drafts"], "draft")
-        yield "plan", f"{plural(told['prompts'], 'prompt')}, {drafts}{rounds}"
+        drafts = format_plural(told["drafts"], "draft")
+        yield "plan", f"{format_plural(told['prompts'], 'prompt')}, {drafts}{rounds}"
         drafted = told["shards_drafted"]
-        more = f", {number(drafted)} drafted and not judged yet" if drafted else ""
+        more = f", {format_number(drafted)} drafted and not judged yet" if drafted else ""
         yield "shards", f"{told['shards_done']} of {told['shards']} done{more}"
     yield (
         "lost",
-        word(counted(told["failed_requests"]), "yellow")
+        make_text(format_counts(told["failed_requests"]), "yellow")
         if told["failed_requests"]
         else "no request",
     )
     if dropped := told["dropped"]:
         way = f"safegen show {shlex.quote(str(run.output))} --reason {next(iter(dropped))}"
-        listed = f"{counted(dropped)}; `{way}` lists such prompts"
-        yield "dropped", word(listed, "yellow")
+        listed = f"{format_counts(dropped)}; `{way}` lists such prompts"
+        yield "dropped", make_text(listed, "yellow")
     spent: Json = told["accounting"]
     if spent:
-        given, come, requests, retries, seconds = (_figure(spent, name) for name in SPENT)
+        given, come, requests, retries, seconds = (_read_count(spent, name) for name in USAGE_KEYS)
         yield (
             "spent",
-            f"{plural(requests, 'request')} ({plural(retries, 'repeat')}),"
-            f" {short(given)} tokens in, {short(come)} out,"
-            f" at least {clock(seconds)} of work",
+            f"{format_plural(requests, 'request')} ({format_plural(retries, 'repeat')}),"
+            f" {format_short(given)} tokens in, {format_short(come)} out,"
+            f" at least {format_duration(seconds)} of work",
         )
-    rows = [f"{view} {told_}" for view, told_ in _rows(_manifest(run.output))]
+    rows = [f"{view} {told_}" for view, told_ in _row_pairs(_read_manifest(run.output))]
     yield "dataset", "; ".join(rows) if told["dataset"] else "not built yet"
-    yield "next", word(_next(run, told))
+    yield "next", make_text(_next_step(run, told))
 
 
-def _next(run: api.Run, told: Json) -> str:
+def _next_step(run: api.Run, told: Json) -> str:
     folder = shlex.quote(str(run.output))
     if not told["planned"] or told["shards_done"] < told["shards"]:
         return "safegen generate with the same recipe and --output goes on"
@@ -143,7 +151,7 @@ def _next(run: api.Run, told: Json) -> str:
     return f"safegen {'verify' if told['dataset'] else 'build'} {folder}"
 
 
-def _manifest(folder: Path) -> Json:
+def _read_manifest(folder: Path) -> Json:
     """The manifest, or nothing where there is none that can be read."""
     try:
         return read_json(folder / "manifest.json")
@@ -151,18 +159,18 @@ def _manifest(folder: Path) -> Json:
         return {}
 
 
-def _rows(manifest: Json) -> Iterator[tuple[str, RenderableType]]:
-    for view, splits in _object(_object(manifest, "counts"), "rows").items():
+def _row_pairs(manifest: Json) -> Iterator[tuple[str, RenderableType]]:
+    for view, splits in _read_object(_read_object(manifest, "counts"), "rows").items():
         counts = cast(Json, splits) if isinstance(splits, dict) else {}
         yield view, ", ".join(f"{split} {n}" for split, n in counts.items()) or "empty"
 
 
-def _object(told: Json, name: str) -> Json:
+def _read_object(told: Json, name: str) -> Json:
     """An object inside a file that anybody may have edited; empty where it is something else."""
     value = told.get(name)
     return cast(Json, value) if isinstance(value, dict) else {}
 
 
-def _figure(told: Json, name: str) -> int:
+def _read_count(told: Json, name: str) -> int:
     value = told.get(name)
     return round(value) if isinstance(value, int | float) else 0

@@ -12,24 +12,24 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
-Name = Annotated[str, typer.Argument(help="A taxonomy by name or path.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
+TaxonomyArg = Annotated[str, typer.Argument(help="A taxonomy by name or path.")]
 
 
 @app.command()
-def check(name: Name = "core", json: Json = False) -> None:
+def check(name: TaxonomyArg = "core", json: JsonFlag = False) -> None:
     """Read a taxonomy with all its goals; a mistake is named with its place."""
     from safegen.cli import taxonomy_check
 
-    taxonomy_check.check(name, json=json)
+    taxonomy_check.check_taxonomy(name, json=json)
 
 
 @app.command()
-def show(name: Name = "core", json: Json = False) -> None:
+def show(name: TaxonomyArg = "core", json: JsonFlag = False) -> None:
     """List the leaves with tier, severity, goals and ids in other schemes."""
     from safegen.cli import taxonomy_check
 
-    taxonomy_check.show(name, json=json)
+    taxonomy_check.show_taxonomy(name, json=json)
 
 
 @app.command("import")
@@ -45,12 +45,12 @@ def import_(
     licence: Annotated[str, typer.Option(help="Licence of the texts.")] = "unknown",
     language: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
     force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
-    json: Json = False,
+    json: JsonFlag = False,
 ) -> None:
     """Make a taxonomy from a table, and list what is still to be filled in."""
     from safegen.cli import taxonomy_check
-    from safegen.config.taxonomy_import import Head, slug
+    from safegen.config.taxonomy_import import TaxonomyHeader, make_slug
 
-    called = name or slug(file.stem)
-    head = Head(called, title or called, licence, language)
-    taxonomy_check.import_(file, output, head=head, force=force, json=json)
+    called = name or make_slug(file.stem)
+    head = TaxonomyHeader(called, title or called, licence, language)
+    taxonomy_check.import_taxonomy(file, output, head=head, force=force, json=json)

@@ -7,18 +7,24 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from safegen.cli.render.console import console, facts, json_line, put, word
-from safegen.cli.render.tables import table, write
+from safegen.cli.render.console import (
+    format_json_line,
+    make_console,
+    make_fact_table,
+    make_text,
+    print_out,
+)
+from safegen.cli.render.tables import print_table, write_file
 from safegen.config import taxonomy, taxonomy_import
 from safegen.config.goals import Goal
 from safegen.config.taxonomy import Harm, Taxonomy
-from safegen.config.taxonomy_import import Head
+from safegen.config.taxonomy_import import TaxonomyHeader
 from safegen.core.errors import ConfigError
 
 
-def check(name: str, *, json: bool) -> None:
+def check_taxonomy(name: str, *, json: bool) -> None:
     """Read everything; a mistake is raised with its place."""
-    tree = taxonomy.load(name)
+    tree = taxonomy.load_taxonomy(name)
     goals = Counter(goal.harm for goal in tree.goals())
     bare = [harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]]
     told: dict[str, object] = {
@@ -28,27 +34,34 @@ def check(name: str, *, json: bool) -> None:
         "leaves": len(tree.harms),
         "red lines": sum(harm.red_line for harm in tree.harms.values()),
         "goals": goals.total(),
-        "never asked under": _barred(tree),
+        "never asked under": _describe_barred(tree),
         "leaves without goals": ", ".join(bare) or "none",
     }
-    torn = [f"{goal.goal_id}: `{text}`" for goal in tree.goals() for text in _torn(goal)]
+    torn = [
+        f"{goal.goal_id}: `{text}`" for goal in tree.goals() for text in _find_split_sentences(goal)
+    ]
     if json:
-        sys.stdout.write(json_line({**told, "torn": torn}))
+        sys.stdout.write(format_json_line({**told, "torn": torn}))
         return
-    out = console(sys.stdout)
-    put(out, facts([(key, word(value)) for key, value in told.items()], indent=0))
+    out = make_console(sys.stdout)
+    print_out(
+        out, make_fact_table([(key, make_text(value)) for key, value in told.items()], indent=0)
+    )
     for text in torn:
-        put(out, word(f"{text} begins small: was it cut at a comma that is not quoted?", "yellow"))
+        print_out(
+            out,
+            make_text(f"{text} begins small: was it cut at a comma that is not quoted?", "yellow"),
+        )
 
 
-def _torn(goal: Goal) -> Iterator[str]:
+def _find_split_sentences(goal: Goal) -> Iterator[str]:
     """Sentences of a goal that begin with a small letter, as the second half of one does that YAML took for two."""
     know = goal.knowledge
     told = (*know.answer, *know.concepts, *know.safe_task.steps, *know.redirections)
     yield from (text for text in (*told, *know.better_ways) if text[0].islower())
 
 
-def _barred(tree: Taxonomy) -> str:
+def _describe_barred(tree: Taxonomy) -> str:
     """Which leaves bar a profile, by profile."""
     found: dict[str, list[str]] = {}
     for harm in tree.harms.values():
@@ -57,22 +70,24 @@ def _barred(tree: Taxonomy) -> str:
     return "; ".join(f"{p}: {', '.join(ids)}" for p, ids in found.items()) or "none"
 
 
-def show(name: str, *, json: bool) -> None:
+def show_taxonomy(name: str, *, json: bool) -> None:
     """List the leaves."""
-    tree = taxonomy.load(name)
+    tree = taxonomy.load_taxonomy(name)
     goals = Counter(goal.harm for goal in tree.goals())
     if json:
         for harm in tree.harms.values():
             told = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
-            sys.stdout.write(json_line(told))
+            sys.stdout.write(format_json_line(told))
         return
-    out = console(sys.stdout)
-    put(out, word(f"{tree.file.title}  {tree.file.taxonomy}@{tree.file.version}", "bold"), "")
+    out = make_console(sys.stdout)
+    print_out(
+        out, make_text(f"{tree.file.title}  {tree.file.taxonomy}@{tree.file.version}", "bold"), ""
+    )
     head = ("leaf", "tier", "severity", "not under", "goals", "ailuminate", "llama guard", "name")
-    table(out, head, [_row(harm, goals[harm.id]) for harm in tree.harms.values()])
+    print_table(out, head, [_leaf_row(harm, goals[harm.id]) for harm in tree.harms.values()])
 
 
-def _row(harm: Harm, goals: int) -> tuple[object, ...]:
+def _leaf_row(harm: Harm, goals: int) -> tuple[object, ...]:
     marked = "red line" if harm.red_line else goals
     ids = harm.crosswalk.ailuminate, harm.crosswalk.llama_guard
     told = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
@@ -87,11 +102,11 @@ def _row(harm: Harm, goals: int) -> tuple[object, ...]:
     )
 
 
-def import_(
+def import_taxonomy(
     file: Path,
     output: Path | None,
     *,
-    head: Head,
+    head: TaxonomyHeader,
     force: bool,
     json: bool,
 ) -> None:
@@ -105,12 +120,12 @@ def import_(
         raise ConfigError(
             f"`{output}` must end in `.yaml`, such as `{named}`, or no recipe can name it"
         )
-    entries = taxonomy_import.read(file)
-    made = taxonomy_import.build(entries, head)
+    entries = taxonomy_import.read_table(file)
+    made = taxonomy_import.build_taxonomy(entries, head)
     if output is None and not json:
         sys.stdout.write(made.text)
     elif output is not None:
-        write(output, made.text, force=force)
+        write_file(output, made.text, force=force)
     if json:
         told = {
             "taxonomy": head.name,
@@ -118,11 +133,11 @@ def import_(
             "gaps": [gap._asdict() for gap in made.gaps],
             "notes": made.notes,
         }
-        sys.stdout.write(json_line(told))
+        sys.stdout.write(format_json_line(told))
         return
-    out = console(sys.stderr)
+    out = make_console(sys.stderr)
     for note in made.notes:
-        put(out, word(note))
-    table(out, ("leaf", "to be filled in", "for now"), made.gaps)
+        print_out(out, make_text(note))
+    print_table(out, ("leaf", "to be filled in", "for now"), made.gaps)
     if output is not None:
-        put(out, word(f"wrote {output}"))
+        print_out(out, make_text(f"wrote {output}"))

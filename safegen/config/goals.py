@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from safegen.config.fields import Detail, Frozen, HarmId, Prose, Slug, Text
+from safegen.config.fields import Detail, FrozenModel, HarmId, Prose, Slug, Text
 from safegen.core.types import (
     Contrast,
     Evidence,
@@ -37,7 +37,7 @@ def recorded(intent: Intent, evidence: Evidence) -> Recorded:
     return Recorded("stated", True) if both else Recorded(evidence, False)
 
 
-class Prompt(Frozen):
+class Prompt(FrozenModel):
     """One written prompt."""
 
     text: Prose
@@ -54,7 +54,7 @@ class Prompt(Frozen):
     """What a good answer says to this very asker first, at the level that its expectation allows."""
 
 
-class Prompts(Frozen):
+class Prompts(FrozenModel):
     """The prompts of a set by intent; several under one intent are paraphrases."""
 
     benign: tuple[Prompt, ...] = Field(min_length=1)
@@ -62,7 +62,7 @@ class Prompts(Frozen):
     malicious: tuple[Prompt, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _intents_fit_their_evidence(self) -> Self:
+    def _check_evidence(self) -> Self:
         for prompt in (*self.benign, *self.dual_use):
             if prompt.evidence == "stated":
                 raise ValueError(
@@ -76,7 +76,7 @@ class Prompts(Frozen):
                 )
         return self
 
-    def by_intent(self) -> Iterator[tuple[Intent, int, Prompt]]:
+    def iter_by_intent(self) -> Iterator[tuple[Intent, int, Prompt]]:
         """Intent, paraphrase index and prompt, in a fixed order."""
         pairs: tuple[tuple[Intent, tuple[Prompt, ...]], ...] = (
             ("benign", self.benign),
@@ -88,14 +88,14 @@ class Prompts(Frozen):
                 yield intent, index, prompt
 
 
-class SafeTaskFile(Frozen):
+class SafeTaskFile(FrozenModel):
     """A safe neighbouring task."""
 
     offer: Text
     steps: tuple[Text, ...] = Field(min_length=1)
 
 
-class KnowledgeFile(Frozen):
+class KnowledgeFile(FrozenModel):
     """What a good answer may draw on."""
 
     answer: tuple[Text, ...] = Field(min_length=1)
@@ -112,7 +112,7 @@ class KnowledgeFile(Frozen):
     decline: Text
     """Completes `I can't help with …`."""
 
-    def value(self, apt: Sequence[str] = (), *, purpose: str = "") -> Knowledge:
+    def to_knowledge(self, apt: Sequence[str] = (), *, purpose: str = "") -> Knowledge:
         """The same as a plain value, with what is said to one asker in particular."""
         return Knowledge(
             answer=self.answer,
@@ -127,7 +127,7 @@ class KnowledgeFile(Frozen):
         )
 
 
-class Goal(Frozen):
+class Goal(FrozenModel):
     """One underlying purpose within a harm and a task type, with its prompts and knowledge."""
 
     name: Slug
@@ -142,7 +142,7 @@ class Goal(Frozen):
     knowledge: KnowledgeFile
 
     @model_validator(mode="after")
-    def _paraphrases_are_there(self) -> Self:
+    def _check_paraphrases(self) -> Self:
         if self.contrast is None and len(self.prompts.dual_use) < 2:
             raise ValueError(
                 f"goal `{self.name}` has fewer than two prompts under `dual_use`; paraphrase it"
@@ -155,13 +155,13 @@ class Goal(Frozen):
         return f"{self.harm}/{self.name}"
 
 
-class GoalsFile(Frozen):
+class GoalsFile(FrozenModel):
     """What a sets file holds."""
 
     goals: tuple[Goal, ...] = Field(min_length=1)
 
 
-class Turn(Frozen):
+class Turn(FrozenModel):
     """What is known of a user turn before its words are looked at."""
 
     detail: Detail
@@ -203,7 +203,7 @@ class ScriptTurn(Turn):
     """The turn is not about the goal yet."""
 
 
-class Dialogue(Frozen):
+class Dialogue(FrozenModel):
     """A conversation about a goal; several under one goal and kind are a matched set."""
 
     goal: Text
@@ -216,12 +216,12 @@ class Dialogue(Frozen):
     turns: tuple[UserTurn, ...] = Field(min_length=2, max_length=10)
 
     @model_validator(mode="after")
-    def _turns_fit_their_kind(self) -> Self:
-        _check_turns(self.kind, self.intent, self.turns)
+    def _check_turns(self) -> Self:
+        _check_turn_order(self.kind, self.intent, self.turns)
         return self
 
 
-class Script(Frozen):
+class Script(FrozenModel):
     """How a conversation of a kind moves when an author writes it."""
 
     kind: TurnStyle
@@ -229,14 +229,14 @@ class Script(Frozen):
     turns: tuple[ScriptTurn, ...] = Field(min_length=2, max_length=10)
 
     @model_validator(mode="after")
-    def _turns_fit_their_kind(self) -> Self:
-        _check_turns(self.kind, self.intent, self.turns)
+    def _check_turns(self) -> Self:
+        _check_turn_order(self.kind, self.intent, self.turns)
         if any(one.reply and other.reply for one, other in pairwise(self.turns)):
             raise ValueError("two turns in a row have a `reply`; let the user be heard in between")
         return self
 
 
-def _check_turns(kind: TurnStyle, intent: Intent, turns: Sequence[Turn]) -> None:
+def _check_turn_order(kind: TurnStyle, intent: Intent, turns: Sequence[Turn]) -> None:
     if intent != "malicious" and any(t.evidence == "stated" for t in turns):
         raise ValueError("only a malicious dialogue can state ill intent")
     if sum(t.closure for t in turns) > 1:
@@ -247,25 +247,25 @@ def _check_turns(kind: TurnStyle, intent: Intent, turns: Sequence[Turn]) -> None
         raise ValueError("the last turn takes no written `reply`; it is the one to answer")
 
 
-class ScriptsFile(Frozen):
+class ScriptsFile(FrozenModel):
     """What a scripts file holds."""
 
     scripts: tuple[Script, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _each_once(self) -> Self:
+    def _check_unique(self) -> Self:
         told = [(script.kind, script.intent) for script in self.scripts]
         for kind, intent in told:
             if told.count((kind, intent)) > 1:
                 raise ValueError(f"kind `{kind}` has two scripts of intent `{intent}`; keep one")
         return self
 
-    def of(self, kind: TurnStyle) -> tuple[Script, ...]:
+    def scripts_of_kind(self, kind: TurnStyle) -> tuple[Script, ...]:
         """The scripts of a kind, by intent."""
         return tuple(script for script in self.scripts if script.kind == kind)
 
 
-class DialoguesFile(Frozen):
+class DialoguesFile(FrozenModel):
     """What a dialogues file holds."""
 
     dialogues: tuple[Dialogue, ...] = Field(min_length=1)

@@ -10,14 +10,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from safegen.config.taxonomy import Frozen, Slug, Text
+from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import PROFILES, Profile
 
 
-def _pattern(value: str) -> str:
+def _check_pattern(value: str) -> str:
     try:
         re.compile(value, re.IGNORECASE)
     except re.error as e:
@@ -28,10 +28,10 @@ def _pattern(value: str) -> str:
 BACKSLASH = "\\"
 _NUMBERED = re.compile(r"\\[xuUN0-9]|\(\?P")
 _PIECE = re.compile(r"\\.|[^\\]+", re.DOTALL)
-Pattern = Annotated[str, AfterValidator(_pattern), Field(min_length=1, max_length=2_000)]
+Pattern = Annotated[str, AfterValidator(_check_pattern), Field(min_length=1, max_length=2_000)]
 
 
-class Phrases(Frozen):
+class Phrases(FrozenModel):
     """The offline teacher's words around a goal's knowledge.
 
     Placeholders are filled in: `{left_out}`, `{decline}`, `{purpose}` (a verb phrase), `{question}` (what was
@@ -95,7 +95,7 @@ class Phrases(Frozen):
     """What ends a full answer under a deployment profile now and then."""
 
 
-class Element(Frozen):
+class Element(FrozenModel):
     """What words show that an answer has a required element."""
 
     patterns: tuple[Pattern, ...] = Field(min_length=1)
@@ -107,11 +107,13 @@ class Element(Frozen):
 
     @cached_property
     def compiled(self) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
-        """What shows the element and what is taken out before, for text that `folded` gives."""
-        return _alternation(self.patterns), _alternation(self.unless) if self.unless else None
+        """What shows the element and what is taken out before, for text that `fold_case` gives."""
+        return _compile_alternation(self.patterns), _compile_alternation(
+            self.unless
+        ) if self.unless else None
 
 
-class Locale(Frozen):
+class Locale(FrozenModel):
     """What `prompts/locales/<tag>.yaml` holds."""
 
     locale: Text
@@ -128,23 +130,23 @@ class Locale(Frozen):
     def system_turn(self, set_id: str, profile: Profile) -> str:
         """The operator's system turn of a set: one wording for all its intents, '' for none."""
         wordings = self.profiles[profile]
-        return wordings[int(fraction("system", set_id, profile) * len(wordings))].strip()
+        return wordings[int(hash_fraction("system", set_id, profile) * len(wordings))].strip()
 
     @cached_property
     def compiled(self) -> Mapping[str, re.Pattern[str]]:
-        """One compiled alternation per proposition, for text that `folded` gives.
+        """One compiled alternation per proposition, for text that `fold_case` gives.
 
         Lower case on both sides costs a third of IGNORECASE, which gives up the engine's quick
         look at the first letter of each branch.
         """
-        return {name: _alternation(patterns) for name, patterns in self.patterns.items()}
+        return {name: _compile_alternation(patterns) for name, patterns in self.patterns.items()}
 
     def __hash__(self) -> int:
         """Equal packs are of one language and version; what was found in a text is cached by both."""
         return hash((self.locale, self.version))
 
 
-class Overlay(Frozen):
+class Overlay(FrozenModel):
     """A pack that says what it has otherwise than another one, such as an operator's own system turns."""
 
     inherits: Text
@@ -161,7 +163,7 @@ class Overlay(Frozen):
     elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
     """What shows a required element, in place of what shows the same one."""
 
-    def over(self, base: Locale) -> Locale:
+    def apply_to(self, base: Locale) -> Locale:
         """The pack below with what this one says."""
         return base.model_copy(
             update={
@@ -173,7 +175,7 @@ class Overlay(Frozen):
         )
 
 
-def folded(text: str) -> str:
+def fold_case(text: str) -> str:
     """The text in lower case, character for character, so that places in it stay the same."""
     lower = text.lower()
     if len(lower) == len(text):
@@ -181,33 +183,33 @@ def folded(text: str) -> str:
     return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
-def _alternation(patterns: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(_folded_pattern(p) for p in patterns))
+def _compile_alternation(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(_fold_pattern(p) for p in patterns))
 
 
-def _folded_pattern(pattern: str) -> str:
+def _fold_pattern(pattern: str) -> str:
     """A pattern for lower-case text; one that names characters by number keeps IGNORECASE."""
     if _NUMBERED.search(pattern):
         return f"(?i:{pattern})"
     return f"(?:{_PIECE.sub(lambda m: m[0] if m[0][0] == BACKSLASH else m[0].lower(), pattern)})"
 
 
-def load(tag: str) -> Locale:
+def load_locale(tag: str) -> Locale:
     """Read a language pack by tag or path; `en-GB` falls back to `en`.
 
     Raises:
         AssetNotFound: no pack for the language.
         ConfigError: a mistake in the file.
     """
-    whole = tag in resources.names("locales") or tag.endswith((".yaml", ".yml"))
-    path = resources.find("locales", tag if whole else tag.split("-")[0])
-    if not _inherits(path):
-        return _whole(path)
+    whole = tag in resources.list_names("locales") or tag.endswith((".yaml", ".yml"))
+    path = resources.find_file("locales", tag if whole else tag.split("-")[0])
+    if not _is_overlay(path):
+        return _load_resolved(path)
     overlay = yaml_source.load(path, Overlay)
-    return overlay.over(_whole(_below(overlay, path)))
+    return overlay.apply_to(_load_resolved(_find_base(overlay, path)))
 
 
-def _below(overlay: Overlay, path: Path) -> Path:
+def _find_base(overlay: Overlay, path: Path) -> Path:
     """The file of the pack that another one inherits.
 
     Raises:
@@ -215,21 +217,21 @@ def _below(overlay: Overlay, path: Path) -> Path:
     """
     told = f"inherits: `{overlay.inherits}` inherits another pack; name that one"
     try:
-        below = resources.find("locales", overlay.inherits)
+        below = resources.find_file("locales", overlay.inherits)
     except AssetNotFound as e:
         told = f"inherits: {e}"
     else:
-        if not _inherits(below):
+        if not _is_overlay(below):
             return below
-    raise ConfigError(f"{yaml_source.place(path, ('inherits',))}: {told}")
+    raise ConfigError(f"{yaml_source.format_place(path, ('inherits',))}: {told}")
 
 
-def _inherits(path: Path) -> bool:
+def _is_overlay(path: Path) -> bool:
     data = yaml_source.compose(yaml_source.read_text(path), shown=str(path)).data
     return isinstance(data, dict) and "inherits" in data
 
 
-def _whole(path: Path) -> Locale:
+def _load_resolved(path: Path) -> Locale:
     locale = yaml_source.load(path, Locale)
     missing = [p for p in PROFILES if p not in locale.profiles]
     if missing:

@@ -8,31 +8,31 @@ from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from safegen.config.fields import some
-from safegen.config.taxonomy import Frozen, Slug, Text
+from safegen.config.fields import require_distinct_names
+from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import yaml_source
 from safegen.core.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent, Profile, TurnStyle
 
 
-def _named(value: object) -> object:
+def _expand_axis_names(value: object) -> object:
     """A list of names stands for all values of each; none at all, as a kept recipe has it, for the default ones."""
     if not isinstance(value, list | tuple | dict) or not value:
         return cast(object, value)
     names = list(cast("Sequence[str]", value))
-    for name in some(names):
-        if name in COMPUTED:
-            raise ValueError(f"`{name}` is no axis to vary: {COMPUTED[name]}; take it out")
+    for name in require_distinct_names(names):
+        if name in COMPUTED_AXES:
+            raise ValueError(f"`{name}` is no axis to vary: {COMPUTED_AXES[name]}; take it out")
     return cast(object, value) if isinstance(value, dict) else dict.fromkeys(names)
 
 
-def _all_of(names: Sequence[str]) -> BeforeValidator:
+def _expand_all(names: Sequence[str]) -> BeforeValidator:
     """`all` stands for every name, and one name for a list of one."""
 
     def expand(value: object) -> object:
         if value == "all" or value in (["all"], ("all",)):
             return tuple(names)
         if isinstance(value, str) and value not in names:
-            hint = yaml_source.did_you_mean(value, ["all", *names])
+            hint = yaml_source.suggest_names(value, ["all", *names])
             raise ValueError(f"must be `all`, or a list of some{hint}")
         return [value] if isinstance(value, str) else value
 
@@ -41,7 +41,7 @@ def _all_of(names: Sequence[str]) -> BeforeValidator:
     )
 
 
-COMPUTED = {
+COMPUTED_AXES = {
     "intent": "every set has all of `plan.intents`",
     "evidence": "it follows from the intent",
     "paraphrase": "`plan.paraphrases` says how many there are",
@@ -54,11 +54,11 @@ COMPUTED = {
     "turn_style": "`plan.dialogues` asks for conversations",
 }
 """Axes that authored sets do not vary along, and what decides them."""
-AUTHORED = ("authored", "authored_probes", "authored_dialogues")
+AUTHORED_KEYS = ("authored", "authored_probes", "authored_dialogues")
 """Keys of the plan that an author works for."""
 
 
-def _choice(value: object) -> object:
+def _check_choice(value: object) -> object:
     """A list of values, values with a weight each, or nothing; told as one mistake."""
     if isinstance(value, dict):
         for name, weight in cast("dict[object, object]", value).items():
@@ -76,7 +76,7 @@ def _choice(value: object) -> object:
     values = cast("Sequence[object]", value)
     if not all(isinstance(v, str) for v in values):
         raise ValueError("must be a list of plain values")
-    some(cast("Sequence[str]", values))
+    require_distinct_names(cast("Sequence[str]", values))
     return values
 
 
@@ -89,27 +89,29 @@ def _is_weight(value: object) -> bool:
 
 AxisChoice = Annotated[
     tuple[Text, ...] | dict[Text, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None,
-    BeforeValidator(_choice, json_schema_input_type=tuple[Text, ...] | dict[Text, float] | None),
+    BeforeValidator(
+        _check_choice, json_schema_input_type=tuple[Text, ...] | dict[Text, float] | None
+    ),
 ]
 """All values of an axis, some of them, or how much each is preferred where an array leaves a choice; 1 else."""
 
 
-class Plan(Frozen):
+class Plan(FrozenModel):
     """Which scenarios, and how many drafts of each."""
 
-    harms: Annotated[tuple[Text, ...], AfterValidator(some)] = ("*",)
+    harms: Annotated[tuple[Text, ...], AfterValidator(require_distinct_names)] = ("*",)
     """Leaf ids, `domain.*`, or `*` for every leaf that is not a red line."""
-    intents: Annotated[tuple[Intent, ...], AfterValidator(some)] = INTENTS
+    intents: Annotated[tuple[Intent, ...], AfterValidator(require_distinct_names)] = INTENTS
     """Intents of the prompts that are asked."""
-    profiles: Annotated[tuple[Profile, ...], AfterValidator(some)] = ("public",)
+    profiles: Annotated[tuple[Profile, ...], AfterValidator(require_distinct_names)] = ("public",)
     """Deployment profiles; each prompt is asked once under each that its words do not contradict."""
     sets_per_harm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """At most this many written sets of a leaf, in the order of the files; default all."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 1
     """Drafts per scenario."""
-    contrast: Annotated[tuple[Contrast, ...], _all_of(CONTRASTS)] = ()
+    contrast: Annotated[tuple[Contrast, ...], _expand_all(CONTRASTS)] = ()
     """Types of over-refusal probes: safe prompts that look unsafe, with their unsafe twins."""
-    dialogues: Annotated[tuple[TurnStyle, ...], _all_of(TURN_STYLES)] = ()
+    dialogues: Annotated[tuple[TurnStyle, ...], _expand_all(TURN_STYLES)] = ()
     """Kinds of conversations; each assistant turn is a scenario of its own."""
     authored: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Sets of each leaf that `teachers.author` writes, beside the written ones."""
@@ -121,7 +123,9 @@ class Plan(Frozen):
     """Dual-use prompts of an authored set."""
     axes: Annotated[
         dict[Slug, AxisChoice],
-        BeforeValidator(_named, json_schema_input_type=dict[Slug, AxisChoice] | tuple[Slug, ...]),
+        BeforeValidator(
+            _expand_axis_names, json_schema_input_type=dict[Slug, AxisChoice] | tuple[Slug, ...]
+        ),
     ] = Field(default_factory=dict[Slug, AxisChoice])
     """Axes along which authored sets vary: names; or by name some values, or how much each value is preferred."""
     rows: tuple[dict[Slug, Text], ...] = ()
@@ -132,7 +136,7 @@ class Plan(Frozen):
     """Keep a model's reasoning in a column of its own; it is checked like the answer."""
 
     @property
-    def cut(self) -> dict[str, tuple[str, ...]]:
+    def restricted_axes(self) -> dict[str, tuple[str, ...]]:
         """Axes of which the plan takes some values alone.
 
         A profile that an operator grants within a conversation is none that the plan asks for.
@@ -143,6 +147,6 @@ class Plan(Frozen):
         return profiles | chosen
 
     @property
-    def written_by_author(self) -> tuple[str, ...]:
+    def author_keys(self) -> tuple[str, ...]:
         """The keys that ask an author for something."""
-        return tuple(key for key in AUTHORED if getattr(self, key))
+        return tuple(key for key in AUTHORED_KEYS if getattr(self, key))

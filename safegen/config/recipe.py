@@ -14,25 +14,25 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from safegen.config.fields import some
+from safegen.config.fields import require_distinct_names
 from safegen.config.plan import Plan
-from safegen.config.taxonomy import Frozen, Slug, Text
+from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.core.hashing import digest
 
-Cell = Literal["domain", "harm", "intent", "mode", "language", "profile"]
-LATER = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
+CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
+KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
 """Keys that may change when a run resumes: they cut or bound what is there, and ask nothing anew."""
 
 
-def _version(value: str) -> str:
+def _check_version(value: str) -> str:
     if not re.fullmatch(r"\d+\.\d+\.\d+", value):
         raise ValueError("must be three numbers, such as 0.1.0")
     return value
 
 
-def _output(value: str) -> str:
+def _check_output(value: str) -> str:
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or value.startswith("~") or "\\" in value:
         raise ValueError("must be a folder below the working folder; use `--output` for elsewhere")
@@ -41,7 +41,7 @@ def _output(value: str) -> str:
     return value
 
 
-class PluginRef(Frozen):
+class PluginRef(FrozenModel):
     """A plug-in by name with its parameters."""
 
     use: Text
@@ -52,7 +52,7 @@ class PluginRef(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, value: object) -> object:
+    def _expand_short_form(cls, value: object) -> object:
         """`length_bounds`, `{length_bounds: {min_chars: 80}}` and the long form are one."""
         if isinstance(value, str):
             return {"use": value}
@@ -64,17 +64,20 @@ class PluginRef(Frozen):
         return cast(object, value)
 
 
-def _several(value: object) -> object:
+def _to_tuple(value: object) -> object:
     """One is a list of one."""
     return cast(object, value) if isinstance(value, list | tuple) else [value]
 
 
-class Target(Frozen):
+class Target(FrozenModel):
     """How many accepted scenarios each cell is to have; missing ones are asked for in further rounds."""
 
     accepted: Annotated[int, Field(ge=1, le=1_000_000)]
     """Accepted scenarios in each cell that the plan reaches."""
-    per: Annotated[tuple[Cell, ...], AfterValidator(some)] = ("harm", "intent")
+    per: Annotated[tuple[CellAxis, ...], AfterValidator(require_distinct_names)] = (
+        "harm",
+        "intent",
+    )
     """What makes a cell."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 5
     """Rounds after the first, at most."""
@@ -82,14 +85,14 @@ class Target(Frozen):
     """A cell is left alone after this many further rounds in a row that gained it nothing."""
 
 
-class Split(Frozen):
+class Split(FrozenModel):
     """Shares of goals by split; the rest is `train`."""
 
     test: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the goals that no trainer is to see."""
 
 
-class Budget(Frozen):
+class Budget(FrozenModel):
     """Bounds on what this run may spend; reaching one stops it cleanly."""
 
     requests: Annotated[int, Field(ge=1)] | None = None
@@ -98,12 +101,12 @@ class Budget(Frozen):
     """Prompt and completion tokens together, as the endpoint counts them."""
 
 
-class Teachers(Frozen):
+class Teachers(FrozenModel):
     """Models by role."""
 
     drafter: Annotated[
         tuple[PluginRef, ...],
-        BeforeValidator(_several, json_schema_input_type=PluginRef | tuple[PluginRef, ...]),
+        BeforeValidator(_to_tuple, json_schema_input_type=PluginRef | tuple[PluginRef, ...]),
         Field(min_length=1),
     ] = (PluginRef(use="offline"),)
     """Writes the responses; one, or several that take turns over the candidates."""
@@ -113,7 +116,7 @@ class Teachers(Frozen):
     """Writes sets; needed for the `plan.authored` keys."""
 
 
-class Judges(Frozen):
+class Judges(FrozenModel):
     """Models that read, by role."""
 
     labellers: tuple[PluginRef, ...] = ()
@@ -124,12 +127,12 @@ class Judges(Frozen):
     """Share of these that they have to read right, at the lower end of its 95 % interval (59 of 60 at 0.9)."""
 
 
-class Recipe(Frozen):
+class Recipe(FrozenModel):
     """What a recipe file holds; every key has a default but `name`."""
 
     name: Slug
     """Of the run and the dataset."""
-    version: Annotated[str, AfterValidator(_version)] = "0.1.0"
+    version: Annotated[str, AfterValidator(_check_version)] = "0.1.0"
     """Of the dataset, three numbers."""
     taxonomy: Text = "core"
     """The tree of harms with its written goals, by name or path."""
@@ -175,12 +178,12 @@ class Recipe(Frozen):
     """Part of the embedded teacher's choices and of the plan of authored sets; an endpoint's own `seed` stands with it."""
     budget: Budget = Budget()
     """Bounds on what the run may spend; reaching one stops it cleanly, what was paid for is kept."""
-    output: Annotated[str, AfterValidator(_output)] | None = None
+    output: Annotated[str, AfterValidator(_check_output)] | None = None
     """Folder of the run and the dataset; default `outputs/<name>`."""
 
     @model_validator(mode="after")
-    def _names_fit_together(self) -> Self:
-        if keys := self.plan.written_by_author:
+    def _check_names(self) -> Self:
+        if keys := self.plan.author_keys:
             lacks = [] if self.teachers.author else ["a teacher under `teachers.author`"]
             lacks += [] if self.judges.labellers else ["a judge under `judges.labellers`"]
             if lacks:
@@ -205,7 +208,7 @@ class Recipe(Frozen):
         names = [v.use for v in self.validators]
         for name in () if self.require == "all" else self.require:
             if name not in names:
-                hint = yaml_source.did_you_mean(name, names)
+                hint = yaml_source.suggest_names(name, names)
                 raise yaml_source.KeyProblem(
                     f"`require` names `{name}`, which is not under `validators`{hint}",
                     loc=("require",),
@@ -213,12 +216,12 @@ class Recipe(Frozen):
         return self
 
     @property
-    def required(self) -> tuple[str, ...]:
+    def required_validators(self) -> tuple[str, ...]:
         """Names of the validators that decide."""
         return tuple(v.use for v in self.validators) if self.require == "all" else self.require
 
     @property
-    def one_draft(self) -> bool:
+    def has_single_draft(self) -> bool:
         """Whether a prompt gets one draft alone, so that no pair can come of it."""
         return self.plan.candidates == 1 and not self.revise
 
@@ -230,10 +233,10 @@ class Recipe(Frozen):
     def digests(self) -> dict[str, str]:
         """A digest of each key that decides what is asked or judged."""
         data = self.model_dump(mode="json")
-        return {key: digest(value) for key, value in data.items() if key not in LATER}
+        return {key: digest(value) for key, value in data.items() if key not in KEYS_WITHOUT_DIGEST}
 
 
-def load(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:
+def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:
     """Read a recipe by path, or a built-in one by name.
 
     Args:
@@ -245,15 +248,15 @@ def load(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> 
         ConfigError: with file, line and column of each mistake.
     """
     text = str(name)
-    recipe = yaml_source.load(_path(text), Recipe, shown=text if _is_path(text) else None)
-    return override(recipe, overrides) if overrides else recipe
+    recipe = yaml_source.load(_find_file(text), Recipe, shown=text if _is_path(text) else None)
+    return override_recipe(recipe, overrides) if overrides else recipe
 
 
-def _path(name: str) -> Path:
+def _find_file(name: str) -> Path:
     if _is_path(name):
         return Path(name)
     try:
-        return resources.find("recipes", name)
+        return resources.find_file("recipes", name)
     except AssetNotFound as e:
         beside = next((f"{name}{s}" for s in (".yaml", ".yml") if Path(f"{name}{s}").is_file()), "")
         raise AssetNotFound(
@@ -265,25 +268,25 @@ def _is_path(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
-class Named:
+class SourceLocator:
     """Where the keys of a recipe stand, so that a mistake behind one is told with file and line."""
 
     def __init__(self, name: str | None = None) -> None:
         self._name = name
 
     @contextmanager
-    def at(self, *keys: str | int) -> Generator[None]:
+    def prefix_errors(self, *keys: str | int) -> Generator[None]:
         """Put the place of a key, or of an item of its list, before the message of a `UserError` from the block."""
         try:
             yield
         except UserError as e:
             key = e.key or ".".join(name for name in keys if isinstance(name, str))
-            raise type(e)(f"{self._place(keys)}{key}: {e.message}") from e
+            raise type(e)(f"{self._locate(keys)}{key}: {e.message}") from e
 
-    def _place(self, keys: Sequence[str | int]) -> str:
+    def _locate(self, keys: Sequence[str | int]) -> str:
         if self._name is None:
             return ""
-        path = _path(self._name)
+        path = _find_file(self._name)
         marks = yaml_source.compose(yaml_source.read_text(path), shown=str(path)).marks
         shown = self._name if path == Path(self._name) else str(path)
         found = [
@@ -292,7 +295,7 @@ class Named:
         return f"{shown}:{found[0].line}:{found[0].column}: " if found else f"{shown}: "
 
 
-def thawed(value: object, *, shown: str) -> Recipe:
+def recipe_from_snapshot(value: object, *, shown: str) -> Recipe:
     """The recipe that a run was begun with.
 
     Raises:
@@ -310,7 +313,7 @@ def thawed(value: object, *, shown: str) -> Recipe:
         ) from e
 
 
-def override(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
+def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
     """The recipe with some keys replaced and everything checked again.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from safegen.config.fields import Detail, Frozen, HarmId, Slug, Text, once
+from safegen.config.fields import Detail, FrozenModel, HarmId, Slug, Text, require_no_repeats
 from safegen.config.goals import Dialogue, DialoguesFile, Goal, GoalsFile, Prompt
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError, UserError
@@ -23,14 +23,14 @@ __all__ = [
     "Detail",
     "Dialogue",
     "Domain",
-    "Frozen",
+    "FrozenModel",
     "Goal",
     "Harm",
     "Prompt",
     "Slug",
     "Taxonomy",
     "Text",
-    "load",
+    "load_taxonomy",
 ]
 
 SCHEMES: dict[str, frozenset[str]] = {
@@ -43,7 +43,7 @@ SCHEMES: dict[str, frozenset[str]] = {
 RED_LINE_IDS = {"ailuminate": {"cse"}, "llama_guard": {"S4"}}
 
 
-class Crosswalk(Frozen):
+class Crosswalk(FrozenModel):
     """Ids of a leaf in external schemes; `none` where a scheme has no peer."""
 
     ailuminate: tuple[str, ...] | Literal["none"]
@@ -52,11 +52,11 @@ class Crosswalk(Frozen):
     """Llama Guard 3 and 4 category ids."""
 
     @model_validator(mode="after")
-    def _ids_are_pinned(self) -> Self:
+    def _check_ids(self) -> Self:
         for scheme, known in SCHEMES.items():
             ids = getattr(self, scheme)
             for wrong in [] if ids == "none" else [i for i in ids if i not in known]:
-                hint = yaml_source.did_you_mean(wrong, sorted(known))
+                hint = yaml_source.suggest_names(wrong, sorted(known))
                 raise ValueError(f"`{wrong}` is not an id of {scheme}{hint}")
         return self
 
@@ -65,7 +65,7 @@ class Crosswalk(Frozen):
         return any(set(getattr(self, scheme)) & ids for scheme, ids in RED_LINE_IDS.items())
 
 
-class Harm(Frozen):
+class Harm(FrozenModel):
     """One leaf."""
 
     id: HarmId
@@ -77,12 +77,12 @@ class Harm(Frozen):
     """Worst realistic outcome."""
     red_line: bool = False
     """Spec-only: never expanded into prompts."""
-    not_under: Annotated[tuple[Profile, ...], AfterValidator(once)] = ()
+    not_under: Annotated[tuple[Profile, ...], AfterValidator(require_no_repeats)] = ()
     """Deployment profiles under which nothing of the leaf is ever asked."""
     crosswalk: Crosswalk
 
     @model_validator(mode="after")
-    def _red_lines_are_marked(self) -> Self:
+    def _check_red_line(self) -> Self:
         if self.crosswalk.is_red_line() and not self.red_line:
             raise ValueError(
                 f"harm `{self.id}` maps to sexual exploitation of children; set `red_line: true`"
@@ -92,7 +92,7 @@ class Harm(Frozen):
         return self
 
 
-class Domain(Frozen):
+class Domain(FrozenModel):
     """A branch of the tree."""
 
     id: Slug
@@ -101,7 +101,7 @@ class Domain(Frozen):
     harms: tuple[Harm, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _leaves_carry_the_domain(self) -> Self:
+    def _check_leaf_domains(self) -> Self:
         for harm in self.harms:
             if not harm.id.startswith(self.id + "."):
                 raise ValueError(
@@ -110,7 +110,7 @@ class Domain(Frozen):
         return self
 
 
-class TaxonomyFile(Frozen):
+class TaxonomyFile(FrozenModel):
     """What `taxonomy.yaml` holds."""
 
     taxonomy: Slug
@@ -126,7 +126,7 @@ class TaxonomyFile(Frozen):
     domains: tuple[Domain, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _ids_are_unique(self) -> Self:
+    def _check_unique_ids(self) -> Self:
         for what, ids in (
             ("domain", [d.id for d in self.domains]),
             ("harm", [h.id for d in self.domains for h in d.harms]),
@@ -158,9 +158,9 @@ class Taxonomy:
         """
         seen: dict[str, str] = {}
         for relative in self.file.sets:
-            path = self._inside(relative, "sets")
+            path = self._resolve_inside(relative, "sets")
             for goal in yaml_source.load(path, GoalsFile).goals:
-                self._check(goal, path, seen)
+                self._check_goal(goal, path, seen)
                 yield goal
 
     def dialogues(self) -> Mapping[str, tuple[Dialogue, ...]]:
@@ -171,7 +171,7 @@ class Taxonomy:
         """
         found: dict[str, tuple[Dialogue, ...]] = {}
         for relative in self.file.dialogues:
-            path = self._inside(relative, "dialogues")
+            path = self._resolve_inside(relative, "dialogues")
             for dialogue in yaml_source.load(path, DialoguesFile).dialogues:
                 found[dialogue.goal] = (*found.get(dialogue.goal, ()), dialogue)
         return found
@@ -184,19 +184,19 @@ class Taxonomy:
         """
         for key, names in (("sets", self.file.sets), ("dialogues", self.file.dialogues)):
             for relative in names:
-                self._inside(relative, key)
+                self._resolve_inside(relative, key)
 
-    def _inside(self, relative: str, key: str) -> Path:
+    def _resolve_inside(self, relative: str, key: str) -> Path:
         try:
-            return resources.inside(self.path.parent, relative)
+            return resources.resolve_inside(self.path.parent, relative)
         except UserError as e:
             raise ConfigError(f"{self.path}: {key}: {e}") from e
 
-    def _check(self, goal: Goal, path: Path, seen: dict[str, str]) -> None:
+    def _check_goal(self, goal: Goal, path: Path, seen: dict[str, str]) -> None:
         harm = self.harms.get(goal.harm)
         where = f"{path}: goal `{goal.name}`"
         if harm is None:
-            hint = yaml_source.did_you_mean(goal.harm, list(self.harms))
+            hint = yaml_source.suggest_names(goal.harm, list(self.harms))
             raise ConfigError(
                 f"{where}: no harm `{goal.harm}` in taxonomy `{self.file.taxonomy}`{hint}"
             )
@@ -209,14 +209,14 @@ class Taxonomy:
         seen[goal.goal_id] = str(path)
 
 
-def load(name: str) -> Taxonomy:
+def load_taxonomy(name: str) -> Taxonomy:
     """Read a taxonomy by name or path; goals are read later.
 
     Raises:
         AssetNotFound: no such taxonomy.
         ConfigError: with file, line and column of each mistake.
     """
-    path = resources.find("taxonomies", name)
+    path = resources.find_file("taxonomies", name)
     tree = Taxonomy(yaml_source.load(path, TaxonomyFile), path)
     tree.check_files()
     return tree

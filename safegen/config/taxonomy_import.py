@@ -20,13 +20,13 @@ from safegen.core import yaml_source
 from safegen.core.errors import ConfigError
 
 COLUMNS = ("id", "parent", "name", "definition", "tier", "severity", "red_line", *SCHEMES)
-NEEDED = ("id", "name")
-STRICT = {"tier": "restricted", "severity": "high"}
+REQUIRED_COLUMNS = ("id", "name")
+STRICT_DEFAULTS = {"tier": "restricted", "severity": "high"}
 """What stands in for a value that the table lacks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TableRow:
     """A row of the table, with its place for messages."""
 
     place: str
@@ -44,7 +44,7 @@ class Gap(NamedTuple):
     put: str
 
 
-class Head(NamedTuple):
+class TaxonomyHeader(NamedTuple):
     """What a taxonomy says of itself."""
 
     name: str
@@ -54,7 +54,7 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedTaxonomy:
     """A taxonomy as YAML text, and what is still to be filled in or was folded away."""
 
     text: str
@@ -62,29 +62,29 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def slug(text: str, *, fallback: str = "x") -> str:
+def make_slug(text: str, *, fallback: str = "x") -> str:
     """Lower-case letters, digits and `-`, starting with a letter."""
     clean = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     return clean if clean[:1].isalpha() else f"{fallback}{clean}"
 
 
-def read(path: Path) -> list[Entry]:
+def read_table(path: Path) -> list[TableRow]:
     """Read the rows of a CSV file, or of a JSON list of objects.
 
     Raises:
         ConfigError: not that shape, an unknown column, a missing id or name, an id twice.
     """
     text = yaml_source.read_text(path)
-    rows = _json(path, text) if path.suffix.lower() == ".json" else _csv(path, text)
-    entries: list[Entry] = []
+    rows = _read_json(path, text) if path.suffix.lower() == ".json" else _read_csv(path, text)
+    entries: list[TableRow] = []
     seen: dict[str, str] = {}
     for place, row in rows:
         values = {k.strip().lower(): v.strip() for k, v in row.items()}
         for key in values:
             if key not in COLUMNS:
-                hint = yaml_source.did_you_mean(key, COLUMNS)
+                hint = yaml_source.suggest_names(key, COLUMNS)
                 raise ConfigError(f"{place}: `{key[:60]}` is not a known column{hint}")
-        for key in NEEDED:
+        for key in REQUIRED_COLUMNS:
             if not values.get(key):
                 raise ConfigError(f"{place}: `{key}` is missing; add it")
         if values["id"] in seen:
@@ -92,7 +92,7 @@ def read(path: Path) -> list[Entry]:
                 f"{place}: id `{values['id']}` stands twice (first {seen[values['id']]})"
             )
         seen[values["id"]] = place
-        entries.append(Entry(place, values))
+        entries.append(TableRow(place, values))
     if not entries:
         raise ConfigError(
             f"{path}: holds no rows; it needs columns such as `id,parent,name,definition`"
@@ -100,7 +100,7 @@ def read(path: Path) -> list[Entry]:
     return entries
 
 
-def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _read_csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text), restkey="")
     for row in reader:
         place = f"{path}:{reader.line_num}"
@@ -111,7 +111,7 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield place, {k: v or "" for k, v in row.items()}
 
 
-def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _read_json(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         data: object = json.loads(text)
     except ValueError as e:
@@ -124,16 +124,16 @@ def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         place = f"{path}: entry {number}"
         if not isinstance(item, dict):
             raise ConfigError(f"{place} is not an object")
-        yield place, {str(k): _cell(v) for k, v in cast(dict[object, object], item).items()}
+        yield place, {str(k): _cell_text(v) for k, v in cast(dict[object, object], item).items()}
 
 
-def _cell(value: object) -> str:
+def _cell_text(value: object) -> str:
     if isinstance(value, list):
         return " ".join(str(v) for v in cast(list[object], value))
     return "" if value is None else str(value)
 
 
-def build(entries: Sequence[Entry], head: Head) -> Imported:
+def build_taxonomy(entries: Sequence[TableRow], head: TaxonomyHeader) -> ImportedTaxonomy:
     """A taxonomy of two levels from a table of any depth.
 
     Raises:
@@ -146,38 +146,38 @@ def build(entries: Sequence[Entry], head: Head) -> Imported:
     domains: dict[str, dict[str, object]] = {}
     owners: dict[str, str] = {}
     for entry in entries:
-        chain = _chain(entry, by_id)
-        domain = _domain(chain[-1], domains, gaps)
+        chain = _list_ancestors(entry, by_id)
+        domain = _build_domain(chain[-1], domains, gaps)
         if entry["id"] in parents:
             continue
-        leaf = _leaf(entry, slug(chain[-1]["id"]), gaps)
+        leaf = _build_leaf(entry, make_slug(chain[-1]["id"]), gaps)
         other = owners.setdefault(str(leaf["id"]), entry.place)
         if other != entry.place:
             raise ConfigError(
                 f"{entry.place}: leaf `{leaf['id']}` is there already ({other}); rename one"
             )
         cast(list[dict[str, object]], domain["harms"]).append(leaf)
-        notes += _folded(chain)
+        notes += _describe_folded_levels(chain)
     told = dict(zip(("taxonomy", "title", "licence", "language"), head, strict=True))
     data = {**told, "version": "0.1.0", "domains": list(domains.values())}
-    text = _comment(gaps) + yaml_source.dump(data)
+    text = _describe_gaps(gaps) + yaml_source.dump(data)
     yaml_source.parse(text, TaxonomyFile, shown=f"the taxonomy `{head.name}` that would be written")
-    return Imported(text, tuple(gaps), tuple(notes))
+    return ImportedTaxonomy(text, tuple(gaps), tuple(notes))
 
 
-def _folded(chain: Sequence[Entry]) -> list[str]:
+def _describe_folded_levels(chain: Sequence[TableRow]) -> list[str]:
     """What to say of the levels between a leaf and its domain."""
     between = ", ".join(f"`{e['id']}`" for e in chain[1:-1])
     said = f"`{chain[0]['id']}`: the levels between it and its domain are folded away: {between}"
     return [said] if between else []
 
 
-def _chain(entry: Entry, by_id: Mapping[str, Entry]) -> list[Entry]:
+def _list_ancestors(entry: TableRow, by_id: Mapping[str, TableRow]) -> list[TableRow]:
     """The entry, its parent, and so on up to the root."""
     chain = [entry]
     while parent := chain[-1]["parent"]:
         if parent not in by_id:
-            hint = yaml_source.did_you_mean(parent, list(by_id))
+            hint = yaml_source.suggest_names(parent, list(by_id))
             raise ConfigError(f"{chain[-1].place}: no entry has the id `{parent[:60]}`{hint}")
         if by_id[parent] in chain:
             raise ConfigError(f"{entry.place}: `parent` runs in a circle through `{parent[:60]}`")
@@ -185,10 +185,10 @@ def _chain(entry: Entry, by_id: Mapping[str, Entry]) -> list[Entry]:
     return chain
 
 
-def _domain(
-    root: Entry, domains: dict[str, dict[str, object]], gaps: list[Gap]
+def _build_domain(
+    root: TableRow, domains: dict[str, dict[str, object]], gaps: list[Gap]
 ) -> dict[str, object]:
-    id_ = slug(root["id"])
+    id_ = make_slug(root["id"])
     if id_ not in domains:
         definition = root["definition"]
         if not definition:
@@ -202,14 +202,16 @@ def _domain(
     return domains[id_]
 
 
-def _leaf(entry: Entry, domain: str, gaps: list[Gap]) -> dict[str, object]:
+def _build_leaf(entry: TableRow, domain: str, gaps: list[Gap]) -> dict[str, object]:
     own = re.split(r"[./]", entry["id"])[-1]
-    id_ = f"{domain}.{slug(own) if entry['parent'] else 'general'}"
+    id_ = f"{domain}.{make_slug(own) if entry['parent'] else 'general'}"
     crosswalk = {scheme: entry[scheme].replace(",", " ").split() for scheme in SCHEMES}
     red = entry["red_line"].lower() in ("true", "yes", "1") or any(
         set(ids) & RED_LINE_IDS[scheme] for scheme, ids in crosswalk.items()
     )
-    strict = STRICT | {"definition": entry["name"]} | ({"tier": "prohibited"} if red else {})
+    strict = (
+        STRICT_DEFAULTS | {"definition": entry["name"]} | ({"tier": "prohibited"} if red else {})
+    )
     leaf: dict[str, object] = {"id": id_, "name": entry["name"]}
     for key in ("definition", "tier", "severity"):
         if not entry[key]:
@@ -223,7 +225,7 @@ def _leaf(entry: Entry, domain: str, gaps: list[Gap]) -> dict[str, object]:
     return leaf | {"crosswalk": {scheme: ids or "none" for scheme, ids in crosswalk.items()}}
 
 
-def _comment(gaps: Sequence[Gap]) -> str:
+def _describe_gaps(gaps: Sequence[Gap]) -> str:
     keys = ", ".join(dict.fromkeys(gap.key for gap in gaps))
     filled = f"# Filled in strictly, still to be set by hand: {keys}.\n" if gaps else ""
     return f"# Imported. Leaves carry the tier that the policy specs read.\n{filled}"

@@ -155,7 +155,7 @@ class ParseError(ItemError):
     code = "ParseError"
 
 
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def pick_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that a task group stands for: ours if there is one, else the first."""
     leaves: list[BaseException] = []
     waiting: list[BaseException] = [group]

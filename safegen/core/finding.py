@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-State = Literal["ok", "warn", "fail"]
+CheckStatus = Literal["ok", "warn", "fail"]
 
 
-class Finding(NamedTuple):
+class DoctorFinding(NamedTuple):
     """One check and what came of it."""
 
     check: str
-    state: State
+    state: CheckStatus
     told: str
     remedy: str = ""
     """What to do; empty where nothing is to be done."""

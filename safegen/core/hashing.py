@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 
-def canonical(value: object) -> bytes:
+def canonical_json(value: object) -> bytes:
     """Encode as JSON that is equal for equal values: sorted keys, no spaces, UTF-8."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return text.encode("utf-8", "surrogatepass")
@@ -15,7 +15,7 @@ def canonical(value: object) -> bytes:
 
 def digest(value: object) -> str:
     """SHA-256 of the canonical JSON of a value, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical(value)).hexdigest()
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def short_id(*parts: object) -> str:
@@ -40,6 +40,6 @@ def file_sha256(path: Path) -> str:
     return sha.hexdigest()
 
 
-def fraction(*parts: object) -> float:
+def hash_fraction(*parts: object) -> float:
     """A number in [0, 1) that depends on the parts alone."""
     return int(digest(list(parts))[:13], 16) / 16**13

@@ -7,13 +7,13 @@ import threading
 from functools import lru_cache
 from typing import Protocol, cast
 
-COMMON = ("de", "en", "es", "fr", "it", "nl", "pt")
+COMMON_LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pt")
 """Languages in Latin script that a text is told apart from."""
 OTHER_SCRIPTS = ("ar", "el", "he", "hi", "ja", "ko", "ru", "th", "zh")
 """Languages that stand for other scripts, so that these are never taken for a common one."""
 
 
-_LOADING = threading.Lock()
+_LOAD_LOCK = threading.Lock()
 
 
 class _Identifier(Protocol):
@@ -29,29 +29,29 @@ class _Identifier(Protocol):
 
 
 @lru_cache(maxsize=8)
-def _model(expected: str) -> _Identifier | None:
+def _cached_model(expected: str) -> _Identifier | None:
     """The model restricted to the common languages and the expected one, or None without it."""
     langid = importlib.import_module("py3langid.langid")
     loaded = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
     model = cast(_Identifier, loaded)
     try:
-        model.set_languages(sorted({*COMMON, *OTHER_SCRIPTS, expected}))
+        model.set_languages(sorted({*COMMON_LANGUAGES, *OTHER_SCRIPTS, expected}))
     except ValueError:
         return None
     return model
 
 
-def warm(expected: str) -> None:
+def preload_model(expected: str) -> None:
     """Read the model in a thread, so that it is there when the first text comes."""
-    threading.Thread(target=_loaded, args=(expected,), daemon=True).start()
+    threading.Thread(target=_load_model, args=(expected,), daemon=True).start()
 
 
-def _loaded(expected: str) -> _Identifier | None:
-    with _LOADING:
-        return _model(expected)
+def _load_model(expected: str) -> _Identifier | None:
+    with _LOAD_LOCK:
+        return _cached_model(expected)
 
 
-def shares(text: str, expected: str) -> dict[str, float]:
+def language_shares(text: str, expected: str) -> dict[str, float]:
     """Probability by language; empty where the model lacks the expected one."""
-    model = _loaded(expected)
+    model = _load_model(expected)
     return {tag: float(share) for tag, share in model.rank(text)} if model else {}

@@ -17,7 +17,7 @@ from typing import Any, cast, get_type_hints
 from safegen.core import resources
 from safegen.core.errors import ConfigError
 from safegen.core.types import ValidatorTraits
-from safegen.core.yaml_source import did_you_mean
+from safegen.core.yaml_source import suggest_names
 
 COLLABORATORS = ("locales", "policies", "journal", "meter", "gates")
 """Parameters that safegen gives; a recipe never does."""
@@ -29,14 +29,14 @@ KINDS = {
 """Kinds of plug-ins, with the package of the built-in ones."""
 
 
-def names(kind: str) -> list[str]:
+def list_names(kind: str) -> list[str]:
     """The built-in names of a kind, sorted."""
     package = importlib.import_module(KINDS[kind])
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
 
 
 # Any: a factory makes whatever its kind's protocol says; the caller knows which.
-def factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callable[..., Any]:
+def find_factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callable[..., Any]:
     """The factory behind a name.
 
     Raises:
@@ -65,7 +65,7 @@ def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTrai
 
 def _module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
     if ":" not in name:
-        resources.known_or_fail(name, names(kind), what=f"{kind.removesuffix('s')} called")
+        resources.require_known(name, list_names(kind), what=f"{kind.removesuffix('s')} called")
         return importlib.import_module(f"{KINDS[kind]}.{name}")
     module = name.partition(":")[0]
     if module not in trusted:
@@ -79,7 +79,7 @@ def _module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
         raise ConfigError(f"`{name}`: module `{module}` cannot be imported ({e})") from e
 
 
-def make(
+def make_plugin(
     kind: str, name: str, params: Mapping[str, Any], *, trusted: Sequence[str] = (), **given: Any
 ) -> Any:
     """Build a plug-in from the recipe's parameters.
@@ -89,17 +89,17 @@ def make(
     Raises:
         ConfigError: an unknown parameter, a missing one, or a value that the factory refuses.
     """
-    build = factory(kind, name, trusted=trusted)
+    build = find_factory(kind, name, trusted=trusted)
     signature = inspect.signature(build)
     known = [p for p in signature.parameters if p not in given and p not in COLLABORATORS]
     for key in params:
         if key not in known:
             raise ConfigError(
-                f"`{name}` takes no `{key}`{did_you_mean(key, known) or '; it takes nothing'}"
+                f"`{name}` takes no `{key}`{suggest_names(key, known) or '; it takes nothing'}"
             )
     needed = {k: v for k, v in given.items() if k in signature.parameters}
-    values = {key: _converted(name, key, value, build) for key, value in params.items()}
-    missing = [p for p in known if p not in values and _is_needed(signature.parameters[p])]
+    values = {key: _convert(name, key, value, build) for key, value in params.items()}
+    missing = [p for p in known if p not in values and _is_required(signature.parameters[p])]
     if missing:
         raise ConfigError(f"`{name}` needs {', '.join(f'`{m}`' for m in missing)}; add it")
     try:
@@ -108,13 +108,13 @@ def make(
         raise ConfigError(f"`{name}`: {e}") from e
 
 
-def _is_needed(parameter: inspect.Parameter) -> bool:
+def _is_required(parameter: inspect.Parameter) -> bool:
     named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     return named and parameter.default is parameter.empty
 
 
 # Any: a recipe's scalars are text; the factory's annotations say what they are to become.
-def _converted(name: str, key: str, value: Any, build: Callable[..., Any]) -> Any:
+def _convert(name: str, key: str, value: Any, build: Callable[..., Any]) -> Any:
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:

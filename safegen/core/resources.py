@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from safegen.core.errors import AssetNotFound
-from safegen.core.yaml_source import did_you_mean
+from safegen.core.yaml_source import suggest_names
 
-PACKAGE = Path(__file__).parent.parent
+PACKAGE_DIR = Path(__file__).parent.parent
 ABOUT_LINES = 20
 KINDS = {
     "taxonomies": ("taxonomies", "*/taxonomy.yaml"),
@@ -25,12 +25,12 @@ KINDS = {
 }
 
 
-def roots() -> list[Path]:
+def search_roots() -> list[Path]:
     """Where names are looked up, first match wins: working folder, wheel, checkout."""
-    return [Path.cwd(), PACKAGE / "_assets", PACKAGE.parent, PACKAGE]
+    return [Path.cwd(), PACKAGE_DIR / "_assets", PACKAGE_DIR.parent, PACKAGE_DIR]
 
 
-def find(kind: str, name: str) -> Path:
+def find_file(kind: str, name: str) -> Path:
     """The file of a kind that carries a name.
 
     Args:
@@ -46,36 +46,36 @@ def find(kind: str, name: str) -> Path:
         path = Path(name)
         if _is_file(path):
             return path
-        raise AssetNotFound(f"no file `{name[:200]}`{_taken_from(path)}")
-    if is_bare(name):
+        raise AssetNotFound(f"no file `{name[:200]}`{_requesting_path(path)}")
+    if is_bare_name(name):
         file = pattern.replace("*", name)
-        for root in roots():
+        for root in search_roots():
             path = root / folder / file
             if _is_file(path):
                 return path
-    known = names(kind)
-    hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+    known = list_names(kind)
+    hint = suggest_names(name, known) or f"; known: {', '.join(known)}"
     raise AssetNotFound(
         f"no {folder}/{name[:60]}{suffix if suffix != '*' else ''} in the working folder or in safegen{hint}"
     )
 
 
-def names(kind: str) -> list[str]:
+def list_names(kind: str) -> list[str]:
     """Every name of a kind, sorted."""
     folder, pattern = KINDS[kind]
     found: set[str] = set()
-    for root in roots():
+    for root in search_roots():
         for path in sorted((root / folder).glob(pattern)):
             found.add(path.parent.name if path.name == "taxonomy.yaml" else path.stem)
     return sorted(found)
 
 
-def is_bare(name: str) -> bool:
+def is_bare_name(name: str) -> bool:
     """Whether a name is letters, digits, `-`, `_` and inner dots: nothing that walks folders."""
     return bool(name) and all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
 
 
-def inside(folder: Path, relative: str) -> Path:
+def resolve_inside(folder: Path, relative: str) -> Path:
     """A path below a folder.
 
     Raises:
@@ -93,7 +93,7 @@ def inside(folder: Path, relative: str) -> Path:
     return path
 
 
-def _taken_from(path: Path) -> str:
+def _requesting_path(path: Path) -> str:
     return (
         "" if path.is_absolute() else f"; paths are taken from the working folder, `{Path.cwd()}`"
     )
@@ -106,7 +106,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def known_or_fail(name: str, known: Sequence[str], *, what: str) -> str:
+def require_known(name: str, known: Sequence[str], *, what: str) -> str:
     """The name itself, if it is known.
 
     Raises:
@@ -114,14 +114,14 @@ def known_or_fail(name: str, known: Sequence[str], *, what: str) -> str:
     """
     if name in known:
         return name
-    raise AssetNotFound(f"no {what} `{name[:60]}`{did_you_mean(name, known)}")
+    raise AssetNotFound(f"no {what} `{name[:60]}`{suggest_names(name, known)}")
 
 
-def about(kind: str, name: str) -> str:
+def describe(kind: str, name: str) -> str:
     """The first words of a file on itself: its `title`, or its opening comment; empty without either."""
     opening: list[str] = []
     try:
-        with find(kind, name).open(encoding="utf-8", errors="replace") as file:
+        with find_file(kind, name).open(encoding="utf-8", errors="replace") as file:
             for line in islice(file, ABOUT_LINES):
                 if line.startswith("title:"):
                     return line.removeprefix("title:").strip().strip("\"'")

@@ -17,7 +17,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(hits: int, n: int) -> Interval:
+def wilson_interval(hits: int, n: int) -> Interval:
     """Wilson's score interval of a rate (Wilson 1927); everything from 0 to 1 where `n` is 0."""
     if n == 0:
         return Interval(0.0, 1.0)
@@ -29,7 +29,7 @@ def wilson(hits: int, n: int) -> Interval:
     return Interval(low, high)
 
 
-def kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
+def cohen_kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
     """Cohen's kappa of two raters (Cohen 1960); None where chance alone explains all or nothing is given."""
     n = len(pairs)
     if n == 0:

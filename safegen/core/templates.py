@@ -25,7 +25,7 @@ FILTERS = ("join", "trim", "upper", "lower", "capitalize", "length", "first", "l
 
 
 @dataclass(frozen=True)
-class PromptFile:
+class PromptTemplate:
     """A checked prompt file."""
 
     path: Path
@@ -42,7 +42,7 @@ class PromptFile:
 
         try:
             context = self.template.new_context(fields)
-            text = "".join(_bounded(self.template.blocks[block](context))).strip()
+            text = "".join(_take_bounded(self.template.blocks[block](context))).strip()
         except (TemplateError, TypeError, ValueError, ArithmeticError, MemoryError) as e:
             raise ConfigError(f"{self.path}: block `{block}` cannot be rendered: {e}") from e
         if len(text) > MAX_CHARS:
@@ -50,7 +50,7 @@ class PromptFile:
         return text
 
 
-def load(name: str, *, blocks: Iterable[str], fields: Iterable[str]) -> PromptFile:
+def load_template(name: str, *, blocks: Iterable[str], fields: Iterable[str]) -> PromptTemplate:
     """Read `prompts/<name>.j2`.
 
     Args:
@@ -65,7 +65,7 @@ def load(name: str, *, blocks: Iterable[str], fields: Iterable[str]) -> PromptFi
     from jinja2 import StrictUndefined, TemplateSyntaxError, meta
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    path = resources.find("prompts", name)
+    path = resources.find_file("prompts", name)
     text = yaml_source.read_text(path)
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
@@ -74,18 +74,18 @@ def load(name: str, *, blocks: Iterable[str], fields: Iterable[str]) -> PromptFi
     try:
         tree = environment.parse(text)
         # Before it is compiled: compiling computes what is constant, such as 9 ** 9 ** 9.
-        _refuse(path, tree)
+        _check_template(path, tree)
         template = environment.from_string(text)
     except TemplateSyntaxError as e:
         raise ConfigError(f"{path}:{e.lineno}: {e.message}") from e
     except RecursionError as e:
         raise ConfigError(f"{path}: nested too deeply") from e
-    _compare(path, "block", set(template.blocks), set(blocks))
-    _compare(path, "field", meta.find_undeclared_variables(tree), set(fields))
-    return PromptFile(path, text_sha256(text), template)
+    _check_names(path, "block", set(template.blocks), set(blocks))
+    _check_names(path, "field", meta.find_undeclared_variables(tree), set(fields))
+    return PromptTemplate(path, text_sha256(text), template)
 
 
-def _refuse(path: Path, tree: nodes.Template) -> None:
+def _check_template(path: Path, tree: nodes.Template) -> None:
     """Allow text, fields, conditions and shallow loops: all that a prompt needs, and all with a bound."""
     from jinja2 import nodes
 
@@ -99,15 +99,15 @@ def _refuse(path: Path, tree: nodes.Template) -> None:
             raise ConfigError(f"{path}:{node.lineno}: a prompt file {says}; write the text out")
     for node in tree.find_all(nodes.Filter):
         if node.name not in FILTERS:
-            hint = yaml_source.did_you_mean(node.name, FILTERS)
+            hint = yaml_source.suggest_names(node.name, FILTERS)
             raise ConfigError(f"{path}:{node.lineno}: filter `{node.name}` is not known here{hint}")
     for node in tree.find_all(nodes.Getattr):
         if node.attr.startswith("_"):
             raise ConfigError(f"{path}:{node.lineno}: `{node.attr}` is not a field; remove it")
-    _refuse_deep_loops(path, tree, MAX_LOOPS)
+    _check_loop_depth(path, tree, MAX_LOOPS)
 
 
-def _refuse_deep_loops(path: Path, node: nodes.Node, left: int) -> None:
+def _check_loop_depth(path: Path, node: nodes.Node, left: int) -> None:
     from jinja2 import nodes
 
     for child in node.iter_child_nodes():
@@ -118,10 +118,10 @@ def _refuse_deep_loops(path: Path, node: nodes.Node, left: int) -> None:
             raise ConfigError(
                 f"{path}:{child.lineno}: loops may stand {MAX_LOOPS} deep and not be recursive"
             )
-        _refuse_deep_loops(path, child, left - is_loop)
+        _check_loop_depth(path, child, left - is_loop)
 
 
-def _bounded(parts: Iterable[str]) -> Iterator[str]:
+def _take_bounded(parts: Iterable[str]) -> Iterator[str]:
     """The parts of a text, until there are more than a message may have."""
     size = 0
     for part in parts:
@@ -131,9 +131,9 @@ def _bounded(parts: Iterable[str]) -> Iterator[str]:
             return
 
 
-def _compare(path: Path, what: str, found: set[str], given: set[str]) -> None:
+def _check_names(path: Path, what: str, found: set[str], given: set[str]) -> None:
     for name in sorted(found - given):
-        hint = yaml_source.did_you_mean(name, sorted(given))
+        hint = yaml_source.suggest_names(name, sorted(given))
         raise ConfigError(f"{path}: {what} `{name}` is not known here{hint}")
     for name in sorted(given - found):
         raise ConfigError(f"{path}: {what} `{name}` is never used; use it")

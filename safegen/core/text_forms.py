@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-READ = 40_000
+MAX_READ_CHARS = 40_000
 """Characters of a text that are read by patterns."""
-UNPROVEN = 2
+UNPROVEN_DETAIL = 2
 """The highest detail that form cannot prove."""
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _COMMAND = re.compile(
@@ -38,7 +38,7 @@ _QUANTITY = re.compile(
 )
 _TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
 _ONES = r"(?:two|three|four|five|six|seven|eight|nine)"
-_SPELLED = re.compile(
+_SPELLED_NUMBER = re.compile(
     rf"\b(?:{_TENS}(?:[ -](?:one|{_ONES}))?|{_ONES}|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
     r"|(?:a|one|two|three|five) hundred|half a|a dozen)[ -]"
     r"(?:(?:milli|kilo)?grams?|(?:milli|centi)?lit(?:re|er)s?|ounces?|pounds?|cups?|tablespoons?|teaspoons?|drops?"
@@ -67,14 +67,14 @@ _TYPOGRAPHIC = str.maketrans(
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 
 
-def plain(text: str) -> str:
-    """Make quotes and spaces plain, drop emphasis marks, and cut at `READ` characters."""
-    return text[:READ].translate(_TYPOGRAPHIC).strip()
+def plain_text(text: str) -> str:
+    """Make quotes and spaces plain, drop emphasis marks, and cut at `MAX_READ_CHARS` characters."""
+    return text[:MAX_READ_CHARS].translate(_TYPOGRAPHIC).strip()
 
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case."""
-    return _WORD.findall(plain(text).lower())
+    return _WORD.findall(plain_text(text).lower())
 
 
 def shingles(tokens: Sequence[str], *, size: int) -> frozenset[tuple[str, ...]]:
@@ -93,27 +93,27 @@ def jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) 
 
 def amounts(text: str) -> list[str]:
     """Numbers with a unit of mass, volume, heat and the like; times do not count."""
-    read = text[:READ]
-    found = [*_QUANTITY.finditer(read), *_SPELLED.finditer(read)]
+    read = text[:MAX_READ_CHARS]
+    found = [*_QUANTITY.finditer(read), *_SPELLED_NUMBER.finditer(read)]
     return [m.group() for m in sorted(found, key=lambda m: m.start())]
 
 
-_SHARE = re.compile(r"%|percent", re.IGNORECASE)
-DOSES = 3
+_PERCENT = re.compile(r"%|percent", re.IGNORECASE)
+MIN_DOSES = 3
 """Amounts in flowing prose that make a procedure; shares do not count."""
 
 
-def adds(text: str) -> bool:
+def has_procedure_part(text: str) -> bool:
     """Whether a text holds any part of a procedure: a step, an amount, a parameter, code."""
-    read = text[:READ]
+    read = text[:MAX_READ_CHARS]
     marked = read if _MARK.search(read) else ""
     patterns = (_FENCE, _COMMAND, _STEP)
     return any(p.search(read) for p in patterns) or bool(amounts(read) or _PARAMETER.search(marked))
 
 
-def detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
+def proven_detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
     """The detail that a text's form proves: 4, 3 or 2 for "not above 2", and what shows it."""
-    read = text[:READ]
+    read = text[:MAX_READ_CHARS]
     for pattern in (_FENCE, _COMMAND):
         if match := pattern.search(read):
             return 4, match.group()
@@ -125,7 +125,7 @@ def detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
     quantities = amounts(read)
     if steps >= 3 and (strict_steps or len(quantities) >= 2):
         return 3, f"{steps} steps, {', '.join(quantities[:2]) or 'no quantities'}"
-    doses = [q for q in quantities if not _SHARE.search(q)]
-    if len(doses) >= DOSES:
-        return 3, ", ".join(doses[:DOSES])
-    return UNPROVEN, ""
+    doses = [q for q in quantities if not _PERCENT.search(q)]
+    if len(doses) >= MIN_DOSES:
+        return 3, ", ".join(doses[:MIN_DOSES])
+    return UNPROVEN_DETAIL, ""

@@ -111,9 +111,9 @@ PROFILES: tuple[Profile, ...] = (
 CONTRASTS: tuple[Contrast, ...] = get_args(Contrast)
 TURN_STYLES: tuple[TurnStyle, ...] = get_args(TurnStyle)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-UNSAFE: frozenset[Severity] = frozenset({"moderate", "high"})
+UNSAFE_SEVERITIES: frozenset[Severity] = frozenset({"moderate", "high"})
 """From here on the text of a draft is not kept."""
-DETAIL = range(5)
+DETAIL_LEVELS = range(5)
 """0 awareness, 1 concept, 2 strategy, 3 procedure, 4 executable: detail about the hazard."""
 
 
@@ -134,7 +134,7 @@ class Attribute(NamedTuple):
 
 DANGER = "danger"
 """The attribute of a prompt that states harm to another person and also shows danger to the person's own life."""
-GIVEN = Attribute("history", "given", "written")
+GIVEN_HISTORY = Attribute("history", "given", "written")
 """Marks a prompt after an assistant turn that was written or imported with it, so that nobody judged that turn."""
 
 
@@ -311,7 +311,7 @@ class Verdict:
     def __post_init__(self) -> None:
         if not self.code:
             object.__setattr__(self, "code", DEFAULT_CODES[self.passed])
-        if self.passed is not False or self.severity in UNSAFE:
+        if self.passed is not False or self.severity in UNSAFE_SEVERITIES:
             object.__setattr__(self, "teachable", False)
 
 
@@ -369,7 +369,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedScenario:
     """A scenario with its expectation and its goal's knowledge, as the plan holds it.
 
     In a dialogue the messages hold the user turns up to this one; drafted answers are filled in on
@@ -419,7 +419,7 @@ class Tally:
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @staticmethod
-    def of(names: Sequence[str]) -> Tally:
+    def from_names(names: Sequence[str]) -> Tally:
         """Count equal names."""
         counts: dict[str, int] = {}
         for name in names:

@@ -25,10 +25,10 @@ MAX_BYTES = 8 * 2**20
 """A file above this is refused: no hand-written input comes near it."""
 MAX_DEPTH = 40
 Model = TypeVar("Model", bound=BaseModel)
-Loc = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
-class Mark(NamedTuple):
+class SourceMark(NamedTuple):
     """A place in a file, both from 1."""
 
     line: int
@@ -40,7 +40,7 @@ class PlacedProblem(NamedTuple):
 
     shown: str
     """The file as messages call it."""
-    mark: Mark | None
+    mark: SourceMark | None
     message: str
 
     def __str__(self) -> str:
@@ -67,19 +67,19 @@ class PlacedError(ConfigError):
 class KeyProblem(ValueError):
     """A mistake that a model finds in its keys together; `loc` is the key that is shown."""
 
-    def __init__(self, message: str, *, loc: Loc = ()) -> None:
+    def __init__(self, message: str, *, loc: KeyPath = ()) -> None:
         super().__init__(message)
         self.loc = loc
 
 
 @dataclass
-class Tree:
+class YamlTree:
     """Plain data with the place of every key and value, and what is wrong with the YAML itself."""
 
     data: object = None
     is_mapping: bool = False
-    marks: dict[Loc, Mark] = field(default_factory=dict[Loc, Mark])
-    problems: list[tuple[Mark, str]] = field(default_factory=list[tuple[Mark, str]])
+    marks: dict[KeyPath, SourceMark] = field(default_factory=dict[KeyPath, SourceMark])
+    problems: list[tuple[SourceMark, str]] = field(default_factory=list[tuple[SourceMark, str]])
 
 
 def load(path: Path, model: type[Model], *, shown: str | None = None) -> Model:
@@ -128,7 +128,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
     if not tree.is_mapping:
         kind = "empty" if tree.data in (None, "") else "not a mapping"
         problems.append(
-            (Mark(1, 1), f"the file is {kind}; it needs keys such as {_some_keys(model)}")
+            (SourceMark(1, 1), f"the file is {kind}; it needs keys such as {_describe_keys(model)}")
         )
     else:
         try:
@@ -136,13 +136,16 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
             if not problems:
                 return checked
         except ValidationError as e:
-            problems += [(_mark_of(err, tree), _sentence(err, model)) for err in _own(e.errors())]
+            problems += [
+                (_find_error_mark(err, tree), _describe_error(err, model))
+                for err in _root_causes(e.errors())
+            ]
         except RecursionError:
-            problems.append((Mark(1, 1), "nested too deeply"))
+            problems.append((SourceMark(1, 1), "nested too deeply"))
     raise PlacedError.of(*(PlacedProblem(shown, m, text) for m, text in sorted(problems)))
 
 
-def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+def _root_causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """Without what only follows from a mistake further in: a list that is short of what did not check."""
     places = [err["loc"] for err in errors]
 
@@ -155,7 +158,7 @@ def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     return [err for err in errors if not follows(err)]
 
 
-def compose(text: str, *, shown: str) -> Tree:
+def compose(text: str, *, shown: str) -> YamlTree:
     """Read YAML into plain data with marks; scalars stay strings, null becomes None.
 
     Raises:
@@ -169,7 +172,7 @@ def compose(text: str, *, shown: str) -> Tree:
         node = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
-        place = Mark(mark.line + 1, mark.column + 1) if mark else None
+        place = SourceMark(mark.line + 1, mark.column + 1) if mark else None
         raise PlacedError.of(
             PlacedProblem(shown, place, f"not valid YAML: {e.problem or e.context}")
         ) from e
@@ -177,9 +180,9 @@ def compose(text: str, *, shown: str) -> Tree:
         raise ConfigError(f"{shown}: not valid YAML: {str(e).splitlines()[0]}") from e
     except RecursionError as e:
         raise ConfigError(f"{shown}: nested too deeply; at most {MAX_DEPTH} levels") from e
-    tree = Tree()
+    tree = YamlTree()
     if node is not None:
-        tree.data = _plain(node, (), tree)
+        tree.data = _to_data(node, (), tree)
         tree.is_mapping = isinstance(node, yaml.MappingNode)
     return tree
 
@@ -191,7 +194,7 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         mark = event.start_mark
-        place = Mark(mark.line + 1, mark.column + 1) if mark else None
+        place = SourceMark(mark.line + 1, mark.column + 1) if mark else None
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             wrong = "anchors and aliases are not read; write the value out"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
@@ -208,27 +211,27 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
 
 
-def _plain(node: yaml.Node, loc: Loc, tree: Tree) -> object:
+def _to_data(node: yaml.Node, loc: KeyPath, tree: YamlTree) -> object:
     import yaml
 
-    mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+    mark = SourceMark(node.start_mark.line + 1, node.start_mark.column + 1)
     tree.marks.setdefault(loc, mark)
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, loc, tree)
+        return _to_mapping(node, loc, tree)
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*loc, i), tree) for i, item in enumerate(node.value)]
+        return [_to_data(item, (*loc, i), tree) for i, item in enumerate(node.value)]
     # A quoted word has the tag of text. The style of a plain one is None or '', as the parser likes.
     plain_null = node.tag == "tag:yaml.org,2002:null" and not getattr(node, "style", None)
     return None if plain_null else str(node.value)
 
 
-def _mapping(node: yaml.MappingNode, loc: Loc, tree: Tree) -> dict[str, object]:
+def _to_mapping(node: yaml.MappingNode, loc: KeyPath, tree: YamlTree) -> dict[str, object]:
     import yaml
 
     data: dict[str, object] = {}
     seen: dict[str, int] = {}
     for key_node, value_node in node.value:
-        mark = Mark(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        mark = SourceMark(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         if not isinstance(key_node, yaml.ScalarNode):
             tree.problems.append((mark, "a key must be a plain word"))
             continue
@@ -240,7 +243,7 @@ def _mapping(node: yaml.MappingNode, loc: Loc, tree: Tree) -> dict[str, object]:
             continue
         seen[key] = mark.line
         tree.marks[(*loc, key)] = mark
-        data[key] = _plain(value_node, (*loc, key), tree)
+        data[key] = _to_data(value_node, (*loc, key), tree)
     return data
 
 
@@ -255,46 +258,46 @@ def dump(data: Mapping[str, object]) -> str:
     return yaml.dump(data, Dumper=Plain, sort_keys=False, allow_unicode=True, width=110)
 
 
-def mark_at(tree: Tree, loc: Sequence[str | int]) -> Mark:
+def find_mark(tree: YamlTree, loc: Sequence[str | int]) -> SourceMark:
     """The place of the nearest enclosing thing that stands in the file."""
     path = tuple(loc)
     while path and path not in tree.marks:
         path = path[:-1]
-    return tree.marks.get(path, Mark(1, 1))
+    return tree.marks.get(path, SourceMark(1, 1))
 
 
-def place(path: Path, loc: Sequence[str | int]) -> str:
+def format_place(path: Path, loc: Sequence[str | int]) -> str:
     """Where a key of a file stands, as `path:line:column`."""
     mark = mark_of(path, loc)
     return f"{path}:{mark.line}:{mark.column}"
 
 
-def mark_of(path: Path, loc: Sequence[str | int]) -> Mark:
+def mark_of(path: Path, loc: Sequence[str | int]) -> SourceMark:
     """Where a key of a file stands."""
-    return mark_at(compose(read_text(path), shown=str(path)), loc)
+    return find_mark(compose(read_text(path), shown=str(path)), loc)
 
 
-def _mark_of(err: ErrorDetails, tree: Tree) -> Mark:
+def _find_error_mark(err: ErrorDetails, tree: YamlTree) -> SourceMark:
     """Where a mistake stands; one of a whole file at the key that its error carries."""
     error = err.get("ctx", {}).get("error")
     if not err["loc"] and isinstance(error, KeyProblem):
-        return mark_at(tree, error.loc)
-    return mark_at(tree, err["loc"])
+        return find_mark(tree, error.loc)
+    return find_mark(tree, err["loc"])
 
 
-def _sentence(err: ErrorDetails, model: type[BaseModel]) -> str:
+def _describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in err["loc"])
     kind, given = err["type"], err["input"]
     if kind == "extra_forbidden":
         key = str(err["loc"][-1])
-        return f"`{_clip(where)}` is not a known key{did_you_mean(key, keys_at(model, err['loc'][:-1]))}"
+        return f"`{_clip(where)}` is not a known key{suggest_names(key, list_keys(model, err['loc'][:-1]))}"
     if kind == "missing":
         return f"`{where}` is missing; add it"
     message = message_of(err)
-    message = _plainly(err) or message[:1].lower() + message[1:]
+    message = _describe_in_yaml_terms(err) or message[:1].lower() + message[1:]
     if isinstance(given, str | int | float | bool) or given is None:
         shown = "nothing" if given is None else f"`{_clip(str(given))}`"
-        return f"`{where}` is {shown}: {message}{_near(err)}"
+        return f"`{where}` is {shown}: {message}{_suggest_key(err)}"
     return f"`{where}`: {message}" if where else message
 
 
@@ -304,7 +307,7 @@ def message_of(err: ErrorDetails) -> str:
     return str(error) if isinstance(error, ValueError | AssertionError) else err["msg"]
 
 
-def _plainly(err: ErrorDetails) -> str | None:
+def _describe_in_yaml_terms(err: ErrorDetails) -> str | None:
     """The words of YAML for what the model calls by its Python names."""
     kind, context = err["type"], err.get("ctx", {})
     if kind in ("tuple_type", "list_type"):
@@ -316,31 +319,31 @@ def _plainly(err: ErrorDetails) -> str | None:
     return None
 
 
-def _near(err: ErrorDetails) -> str:
+def _suggest_key(err: ErrorDetails) -> str:
     if err["type"] != "literal_error":
         return ""
     expected = str(err.get("ctx", {}).get("expected", ""))
-    return did_you_mean(
+    return suggest_names(
         str(err["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "), listed=False
     )
 
 
-def keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+def list_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """The keys that a model knows at a place, following nested models."""
     current: type[BaseModel] | None = model
     for part in loc:
         if isinstance(part, int) or current is None:
             continue
         names = {f.alias or n: f for n, f in current.model_fields.items()}
-        current = next(_models(names[part].annotation), None) if part in names else current
+        current = next(_nested_models(names[part].annotation), None) if part in names else current
     return [f.alias or n for n, f in current.model_fields.items()] if current else []
 
 
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
+def _nested_models(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for arg in get_args(annotation):
-        yield from _models(arg)
+        yield from _nested_models(arg)
 
 
 def suggest(given: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
@@ -348,7 +351,7 @@ def suggest(given: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | N
     return next(iter(difflib.get_close_matches(given, known, n=1, cutoff=cutoff)), None)
 
 
-def did_you_mean(
+def suggest_names(
     given: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
 ) -> str:
     """A hint for a mistyped name: the nearest known one, at least as alike as `cutoff`, else the known ones."""
@@ -358,9 +361,9 @@ def did_you_mean(
     return f"; known: {', '.join(sorted(known))}" if listed and known else ""
 
 
-def _some_keys(model: type[BaseModel]) -> str:
+def _describe_keys(model: type[BaseModel]) -> str:
     required = [f.alias or n for n, f in model.model_fields.items() if f.is_required()]
-    return ", ".join(f"`{key}`" for key in required[:4] or keys_at(model, ())[:4])
+    return ", ".join(f"`{key}`" for key in required[:4] or list_keys(model, ())[:4])
 
 
 def _clip(text: str, width: int = 80) -> str:

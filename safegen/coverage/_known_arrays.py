@@ -11,59 +11,59 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from math import comb
 
-from safegen.coverage._prng import Dice
+from safegen.coverage._prng import Xorshift
 
 Table = list[tuple[int, ...]]
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
 REDUCTION = {4: (2, (1, 1)), 8: (2, (1, 1, 0)), 9: (3, (2, 0)), 16: (2, (1, 1, 0, 0))}
 """Order → characteristic and x^n as a polynomial, lowest term first, from an irreducible one."""
 ORDERS = sorted({*PRIMES, *REDUCTION})
-DEVELOPED = 60_000
+MAX_DEVELOPED_WORK = 60_000
 """Bound on k² · v, the work of one developed base row; beyond it that template is left out."""
 
 
-def templates(columns: int, sizes: Sequence[int], dice: Dice) -> Iterator[Table]:
+def iter_tables(columns: int, sizes: Sequence[int], dice: Xorshift) -> Iterator[Table]:
     """Tables worth a try for factors of these sizes, largest first; some have fewer columns."""
     wanted = sorted({sizes[0], sizes[1]})
     nearest = (min((q for q in ORDERS if q >= size), default=0) for size in wanted)
     for order in sorted({q for q in nearest if q}):
-        yield linear(order, min(columns, order + 1))
+        yield linear_table(order, min(columns, order + 1))
         if columns > order + 1:
-            yield doubled(order, min(columns, order * order + order + 1))
+            yield doubled_table(order, min(columns, order * order + order + 1))
     for size in wanted:
         if size > 2 and size not in ORDERS:
-            yield squares(size, min(columns, 4))
+            yield latin_square_table(size, min(columns, 4))
     if sizes[0] == 2:
-        yield binary(columns)
+        yield binary_table(columns)
     for size in wanted:
-        if size > 2 and columns * columns * size <= DEVELOPED:
-            yield min((developed(columns, size, dice) for _ in range(8)), key=len)
+        if size > 2 and columns * columns * size <= MAX_DEVELOPED_WORK:
+            yield min((developed_table(columns, size, dice) for _ in range(8)), key=len)
 
 
-def linear(q: int, k: int) -> Table:
+def linear_table(q: int, k: int) -> Table:
     """The lines of a plane over a field of q elements: q² rows, up to q + 1 columns."""
-    add, times = field(q)
+    add, times = field_tables(q)
     rows = [(*(add[times[i][c]][j] for c in range(q)), i) for i, j in product(range(q), range(q))]
     return [row[:k] if k <= q else row for row in rows]
 
 
-def doubled(q: int, k: int) -> Table:
+def doubled_table(q: int, k: int) -> Table:
     """Two linear arrays, one over the other: 2q² - q rows, up to q² + q + 1 columns."""
-    plane = linear(q, q + 1)
+    plane = linear_table(q, q + 1)
     top = [(*(row[c] for c in range(q + 1) for _ in range(q)), 0) for row in plane]
     # The rows with slope 0 are constant, and the upper half holds their pairs already.
     low = [(*(row[d] for _ in range(q + 1) for d in range(q)), row[q]) for row in plane[q:]]
     return [row[:k] if k < len(row) else row for row in [*top, *low]]
 
 
-def squares(v: int, k: int) -> Table:
+def latin_square_table(v: int, k: int) -> Table:
     """Two Latin squares that are nearly orthogonal for even v (v pairs short), fully for odd v."""
     second = [2 * j + int(v % 2 == 0 and 2 * j >= v) for j in range(v)]
     rows = [(i, j, (i + j) % v, (i + second[j]) % v) for i, j in product(range(v), range(v))]
     return [row[:k] for row in rows]
 
 
-def binary(k: int) -> Table:
+def binary_table(k: int) -> Table:
     """The smallest array of two-valued columns: the words of n bits with n/2 ones, the first a 0."""
     n = next(n for n in range(4, 64) if comb(n - 1, (n + 1) // 2) >= k)
     words = combinations(range(1, n), (n + 1) // 2)
@@ -71,7 +71,7 @@ def binary(k: int) -> Table:
     return [tuple(int(row in word) for word in columns) for row in range(n)]
 
 
-def field(q: int) -> tuple[list[list[int]], list[list[int]]]:
+def field_tables(q: int) -> tuple[list[list[int]], list[list[int]]]:
     """Tables of addition and multiplication of the field with q elements."""
     if q in PRIMES:
         span = range(q)
@@ -99,13 +99,15 @@ def field(q: int) -> tuple[list[list[int]], list[list[int]]]:
     return add, [[product_of(a, b) for b in digits] for a in digits]
 
 
-def developed(k: int, v: int, dice: Dice) -> Table:
+def developed_table(k: int, v: int, dice: Xorshift) -> Table:
     """Base rows whose differences between any two columns are all of 0 … v-1, each with its v shifts."""
     open_ = [[(1 << v) - 1] * k for _ in range(k)]
     left = v * k * (k - 1) // 2
     rows: Table = []
     while left:
-        row = max((_base_row(open_, v, dice) for _ in range(8)), key=lambda r: _closes(open_, r, v))
+        row = max(
+            (_find_base_row(open_, v, dice) for _ in range(8)), key=lambda r: _closes(open_, r, v)
+        )
         closed = _closes(open_, row, v)
         for a, b in combinations(range(k), 2):
             open_[a][b] &= ~(1 << (row[b] - row[a]) % v)
@@ -121,16 +123,16 @@ def _closes(open_: Sequence[Sequence[int]], row: Sequence[int], v: int) -> int:
     return sum(open_[a][b] >> (row[b] - row[a]) % v & 1 for a, b in pairs)
 
 
-def _base_row(open_: Sequence[Sequence[int]], v: int, dice: Dice) -> list[int]:
+def _find_base_row(open_: Sequence[Sequence[int]], v: int, dice: Xorshift) -> list[int]:
     """Fill the columns in a random order, each with the value that closes most differences."""
     row = [0] * len(open_)
     done: list[int] = []
-    for column in dice.shuffled(range(len(open_))):
+    for column in dice.shuffle(range(len(open_))):
         scores = [0] * v
         for other in done:
             for d in range(v):
                 scores[(row[other] + d) % v] += open_[other][column] >> d & 1
-        turn = dice.below(v)
+        turn = dice.random_below(v)
         row[column] = max(range(v), key=lambda x: (scores[x], (x + turn) % v))
         done.append(column)
     return row

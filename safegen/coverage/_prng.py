@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class Dice:
+class Xorshift:
     """A xorshift64* generator (Vigna 2016); `random` promises no equal shuffles across versions."""
 
     def __init__(self, seed: int) -> None:
         self._state = (seed * 0x9E3779B97F4A7C15 + 0x2545F4914F6CDD1D) % (1 << 64) or 1
 
-    def below(self, n: int) -> int:
+    def random_below(self, n: int) -> int:
         """A number in [0, n)."""
         x = self._state
         x ^= x >> 12
@@ -19,10 +19,10 @@ class Dice:
         self._state = x ^ (x >> 27)
         return ((self._state * 0x2545F4914F6CDD1D) % (1 << 64) >> 11) % n
 
-    def shuffled(self, items: Sequence[int]) -> list[int]:
+    def shuffle(self, items: Sequence[int]) -> list[int]:
         """The items in another order (Fisher and Yates)."""
         out = list(items)
         for i in range(len(out) - 1, 0, -1):
-            j = self.below(i + 1)
+            j = self.random_below(i + 1)
             out[i], out[j] = out[j], out[i]
         return out

@@ -1,7 +1,7 @@
 """Covering arrays by one row at a time, the best of several tries (AETG), then rebuilt in parts.
 
 The best of several starts is kept: an empty one, and the arrays of `_known_arrays`. All choices
-come from whole numbers and `Dice`, so the same model gives the same rows everywhere.
+come from whole numbers and `Xorshift`, so the same model gives the same rows everywhere.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
 
-from safegen.coverage._known_arrays import Table, templates
-from safegen.coverage._prng import Dice
-from safegen.coverage._space import Reach, Space, bits_of
+from safegen.coverage._known_arrays import Table, iter_tables
+from safegen.coverage._prng import Xorshift
+from safegen.coverage._space import FactorSpace, Reach, iter_set_bits
 
-TRIES = 12
+MAX_TRIES = 12
 """Candidate rows per row."""
-REBUILDS = 120
+MAX_REBUILDS = 120
 """How often a part of the array is taken out and built again, at most."""
-WORK = 150_000
+MAX_WORK = 150_000
 """Bound on rows × values × rebuilds: large models are rebuilt less often, never by the clock."""
 
 
@@ -30,16 +30,16 @@ class Demand:
     values: int
     """The values of the reach's factors."""
     open: dict[int, int] = field(default_factory=dict[int, int])
-    left: int = 0
+    remaining: int = 0
 
     def copy(self) -> Demand:
         """The same demand, to be met by another array."""
-        return Demand(self.reach, self.values, dict(self.open), self.left)
+        return Demand(self.reach, self.values, dict(self.open), self.remaining)
 
     def add(self, mask: int) -> None:
         """Ask for a tuple."""
-        self.left += 1
-        for b in bits_of(mask):
+        self.remaining += 1
+        for b in iter_set_bits(mask):
             rest = mask ^ 1 << b
             self.open[rest] = self.open.get(rest, 0) | 1 << b
 
@@ -53,7 +53,7 @@ class Demand:
             return int(bool(self.open.get(0, 0) & value))
         if t == 2:
             return (self.open.get(value, 0) & row).bit_count()
-        others = combinations([1 << b for b in bits_of(row)], t - 2)
+        others = combinations([1 << b for b in iter_set_bits(row)], t - 2)
         found = sum((self.open.get(value | sum(o), 0) & row).bit_count() for o in others)
         return found // (t - 1)
 
@@ -61,21 +61,26 @@ class Demand:
         """Take off what a row covers, also a partial one; how many tuples that were."""
         row &= self.values
         closed = 0
-        for part in combinations([1 << b for b in bits_of(row)], self.reach.t - 1):
+        for part in combinations([1 << b for b in iter_set_bits(row)], self.reach.t - 1):
             key = sum(part)
             partners = self.open.get(key, 0)
             if hit := partners & row:
                 closed += hit.bit_count()
                 self.open[key] = partners & ~hit
-        self.left -= closed // self.reach.t
+        self.remaining -= closed // self.reach.t
         return closed // self.reach.t
 
 
-class Builder:
+class ArrayBuilder:
     """An array in the making."""
 
     def __init__(
-        self, space: Space, demands: Sequence[Demand], *, weights: Sequence[float], dice: Dice
+        self,
+        space: FactorSpace,
+        demands: Sequence[Demand],
+        *,
+        weights: Sequence[float],
+        dice: Xorshift,
     ) -> None:
         self.space = space
         self.demands = [d.copy() for d in demands]
@@ -87,7 +92,7 @@ class Builder:
     def add(self, row: int) -> None:
         """Keep a full row."""
         self.close(row)
-        for b in bits_of(row):
+        for b in iter_set_bits(row):
             self.used[b] += 1
         self.rows.append(row)
 
@@ -95,60 +100,60 @@ class Builder:
         """Take off what a row covers; how many tuples that were."""
         return sum(d.close(row) for d in self.demands)
 
-    def left(self) -> int:
+    def count_open(self) -> int:
         """Open tuples."""
-        return sum(d.left for d in self.demands)
+        return sum(d.remaining for d in self.demands)
 
     def fill(self, row: int, order: Sequence[int]) -> int:
         """Complete a possible partial row, each factor by what closes most."""
         for f in order:
             if not row & self.space.own[f]:
-                ranked = sorted(self._ranked(row, f))
+                ranked = sorted(self._rank_values(row, f))
                 row |= next(1 << b for *_, b in ranked if self.space.allows(row, 1 << b))
         return row
 
-    def _ranked(self, row: int, f: int) -> Iterator[tuple[int, float, int, int]]:
+    def _rank_values(self, row: int, f: int) -> Iterator[tuple[int, float, int, int]]:
         """Values of a factor, best first when sorted: gain, then how far below its weight's share."""
         size = self.space.sizes[f]
-        turn = self.dice.below(size)
+        turn = self.dice.random_below(size)
         for v in range(size):
             b = self.space.first[f] + v
             share = (self.used[b] + 1) / self.weights[b] if self.weights[b] else float("inf")
-            gain = sum(d.gain(row, 1 << b) for d in self.demands if d.left)
+            gain = sum(d.gain(row, 1 << b) for d in self.demands if d.remaining)
             yield -gain, share, (v + turn) % size, b
 
     def covers(self, row: int) -> int:
         """Open tuples that a full row would close."""
         done, gained = 0, 0
-        for b in bits_of(row):
-            gained += sum(d.gain(done, 1 << b) for d in self.demands if d.left)
+        for b in iter_set_bits(row):
+            gained += sum(d.gain(done, 1 << b) for d in self.demands if d.remaining)
             done |= 1 << b
         return gained
 
     def finish(self, *, below: int) -> bool:
         """Add rows until nothing is open; False if that takes `below` rows or more."""
         factors = range(len(self.space.sizes))
-        while self.left():
+        while self.count_open():
             if len(self.rows) + 1 >= below:
                 return False
-            starts = self._starts()
+            starts = self._start_masks()
             tries = [
-                self.fill(starts[self.dice.below(len(starts))], self.dice.shuffled(factors))
-                for _ in range(TRIES)
+                self.fill(starts[self.dice.random_below(len(starts))], self.dice.shuffle(factors))
+                for _ in range(MAX_TRIES)
             ]
             self.add(max(tries, key=self.covers))
         return len(self.rows) < below
 
-    def _starts(self) -> list[int]:
+    def _start_masks(self) -> list[int]:
         """Open tuples of the highest strength, from the parts with most of them open."""
-        demand = max((d for d in self.demands if d.left), key=lambda d: d.reach.t)
+        demand = max((d for d in self.demands if d.remaining), key=lambda d: d.reach.t)
         most = max(m.bit_count() for m in demand.open.values())
         keys = [k for k, m in demand.open.items() if m.bit_count() == most]
-        return [k | 1 << b for k in keys for b in bits_of(demand.open[k])]
+        return [k | 1 << b for k in keys for b in iter_set_bits(demand.open[k])]
 
-    def follow(self, table: Table) -> None:
+    def use_table(self, table: Table) -> None:
         """Take the rows of a known array as far as they are possible and close something."""
-        columns = by_size(self.space)
+        columns = order_by_size(self.space)
         kept: list[int] = []
         for cells in table:
             row = 0
@@ -162,25 +167,25 @@ class Builder:
             self.add(self.fill(row, columns))
 
 
-def by_size(space: Space) -> list[int]:
+def order_by_size(space: FactorSpace) -> list[int]:
     """Factors, the one with most values first."""
     return sorted(range(len(space.sizes)), key=lambda f: (-space.sizes[f], f))
 
 
-def demands(space: Space, reaches: Sequence[Reach]) -> list[Demand]:
+def build_demands(space: FactorSpace, reaches: Sequence[Reach]) -> list[Demand]:
     """What a model asks for: every possible tuple of every reach."""
     out: list[Demand] = []
     for reach in reaches:
         demand = Demand(reach, sum(space.own[f] for f in reach.factors))
-        for mask in space.tuples(reach):
-            if space.possible(mask):
+        for mask in space.iter_tuples(reach):
+            if space.is_possible(mask):
                 demand.add(mask)
         out.append(demand)
     return out
 
 
-def search(
-    space: Space,
+def search_array(
+    space: FactorSpace,
     reaches: Sequence[Reach],
     *,
     weights: Sequence[float],
@@ -188,44 +193,44 @@ def search(
     seed: int,
 ) -> list[int]:
     """The smallest array found: full rows, those that must be there first."""
-    asked = demands(space, reaches)
-    dice = Dice(seed)
+    asked = build_demands(space, reaches)
+    dice = Xorshift(seed)
     best: list[int] = []
-    columns = by_size(space)
+    columns = order_by_size(space)
     sizes = [space.sizes[f] for f in columns]
-    tables = templates(len(sizes), sizes, Dice(seed)) if len(sizes) > 1 else iter(())
-    bound = max(space.bound_on_rows(reaches), len(musts))
+    tables = iter_tables(len(sizes), sizes, Xorshift(seed)) if len(sizes) > 1 else iter(())
+    bound = max(space.lower_bound(reaches), len(musts))
     for table in chain((None,), tables):
-        builder = Builder(space, asked, weights=weights, dice=dice)
+        builder = ArrayBuilder(space, asked, weights=weights, dice=dice)
         for must in musts:
             builder.add(builder.fill(must, columns))
         if table is not None:
-            builder.follow(table)
+            builder.use_table(table)
         if builder.finish(below=len(best) or 1 << 60):
             best = builder.rows
         if len(best) == bound:
             return best
-    rebuilds = min(REBUILDS, WORK // (len(best) * len(weights) + 1))
+    rebuilds = min(MAX_REBUILDS, MAX_WORK // (len(best) * len(weights) + 1))
     for _ in range(rebuilds):
-        best = _rebuilt(space, asked, best, weights=weights, fixed=len(musts), dice=dice)
+        best = _rebuild(space, asked, best, weights=weights, fixed=len(musts), dice=dice)
         if len(best) == bound:
             break
     return best
 
 
-def _rebuilt(
-    space: Space,
+def _rebuild(
+    space: FactorSpace,
     asked: Sequence[Demand],
     rows: list[int],
     *,
     weights: Sequence[float],
     fixed: int,
-    dice: Dice,
+    dice: Xorshift,
 ) -> list[int]:
     """The array with a part of its rows, up to all, built anew, if that takes no more rows."""
     free = range(fixed, len(rows))
-    out = set(dice.shuffled(free)[: max(2, len(free) // (1 + dice.below(4)))])
-    builder = Builder(space, asked, weights=weights, dice=dice)
+    out = set(dice.shuffle(free)[: max(2, len(free) // (1 + dice.random_below(4)))])
+    builder = ArrayBuilder(space, asked, weights=weights, dice=dice)
     for i, row in enumerate(rows):
         if i not in out:
             builder.add(row)

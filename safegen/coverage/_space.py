@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
-MEMO = 1 << 18
+MEMO_SIZE = 1 << 18
 """Answers kept at most: beyond them the memory is emptied, so a long search stays flat."""
 
 
@@ -21,7 +21,7 @@ class Reach(NamedTuple):
     t: int
 
 
-class Space:
+class FactorSpace:
     """Factors, forbidden partial rows, and the question whether a partial row can be completed."""
 
     def __init__(self, sizes: Sequence[int], voids: Sequence[int]) -> None:
@@ -29,7 +29,7 @@ class Space:
         self.first = [sum(sizes[:f]) for f in range(len(sizes))]
         self.own = [((1 << n) - 1) << at for n, at in zip(sizes, self.first, strict=True)]
         self.factor = [f for f, n in enumerate(sizes) for _ in range(n)]
-        self.voids = minimal(voids)
+        self.voids = minimal_voids(voids)
         bits = 0
         for void in self.voids:
             bits |= void
@@ -42,14 +42,14 @@ class Space:
         """The mask of one value."""
         return 1 << (self.first[factor] + value)
 
-    def possible(self, mask: int) -> bool:
+    def is_possible(self, mask: int) -> bool:
         """Whether a full row that breaks no constraint contains a partial row."""
         key = mask & self.bound
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= MEMO:
+            if len(self._known) >= MEMO_SIZE:
                 self._known.clear()
-            known = self._known[key] = self._completes(key, self.voids)
+            known = self._known[key] = self._can_complete(key, self.voids)
         return known
 
     def allows(self, row: int, value: int) -> bool:
@@ -57,24 +57,24 @@ class Space:
 
         A value that no constraint names may take its factor's place in any full row.
         """
-        return not value & self._named or self.possible(row | value)
+        return not value & self._named or self.is_possible(row | value)
 
-    def _completes(self, mask: int, voids: Sequence[int]) -> bool:
+    def _can_complete(self, mask: int, voids: Sequence[int]) -> bool:
         """Branch on the factor with least choice, as long as any constraint presses."""
         rivals = sum(own for own in self.own if own & mask) & ~mask
         live = [void for void in voids if not void & rivals]
         if any(not void & ~mask for void in live):
             return False
-        live, named = self._pressing(live, mask)
+        live, named = self._active_constraints(live, mask)
         if not live:
             return True
         lefts = [void & ~mask for void in live]
         banned = sum({left for left in lefts if not left & (left - 1)})
         choices = (own & ~banned for own in self.own if own & named)
         narrowest = min(choices, key=int.bit_count)
-        return any(self._completes(mask | 1 << b, live) for b in bits_of(narrowest))
+        return any(self._can_complete(mask | 1 << b, live) for b in iter_set_bits(narrowest))
 
-    def _pressing(self, live: list[int], mask: int) -> tuple[list[int], int]:
+    def _active_constraints(self, live: list[int], mask: int) -> tuple[list[int], int]:
         """Leave out the constraints that an open factor escapes by a value which none names.
 
         What is left, and the open values that it names.
@@ -88,22 +88,22 @@ class Space:
                 return live, named
             live = [void for void in live if not void & ~mask & calm]
 
-    def tuples(self, reach: Reach) -> Iterator[int]:
+    def iter_tuples(self, reach: Reach) -> Iterator[int]:
         """Every combination of `t` values of the factors, as masks, in a fixed order."""
         for factors in combinations(reach.factors, reach.t):
             for values in product(*(range(self.sizes[f]) for f in factors)):
                 yield sum(self.bit(f, v) for f, v in zip(factors, values, strict=True))
 
-    def bound_on_rows(self, reaches: Sequence[Reach]) -> int:
+    def lower_bound(self, reaches: Sequence[Reach]) -> int:
         """No array has fewer rows: the most possible tuples that one choice of t factors has."""
         return max(
-            sum(map(self.possible, self.tuples(Reach(part, reach.t))))
+            sum(map(self.is_possible, self.iter_tuples(Reach(part, reach.t))))
             for reach in reaches
             for part in combinations(reach.factors, reach.t)
         )
 
 
-def minimal(voids: Sequence[int]) -> tuple[int, ...]:
+def minimal_voids(voids: Sequence[int]) -> tuple[int, ...]:
     """The constraints that no smaller one implies, smallest first."""
     kept: list[int] = []
     for void in sorted(set(voids), key=lambda v: (v.bit_count(), v)):
@@ -112,7 +112,7 @@ def minimal(voids: Sequence[int]) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def bits_of(mask: int) -> Iterator[int]:
+def iter_set_bits(mask: int) -> Iterator[int]:
     """Positions of the set bits, lowest first."""
     while mask:
         low = mask & -mask

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest
-from safegen.coverage._prng import Dice
+from safegen.coverage._prng import Xorshift
 
 
-def assign(
+def assign_rows(
     rows: int,
     n: int,
     *,
@@ -43,13 +43,13 @@ def assign(
     if n < 0 or start < 0:
         raise ConfigError(f"positions `{start}` and `{n}` must not be below 0")
     pack = [row for row, weight in enumerate(weights) for _ in range(weight)]
-    return _deal(pack, start, start + n, seed=seed, key=key)
+    return _deal_pack(pack, start, start + n, seed=seed, key=key)
 
 
-def _deal(pack: list[int], start: int, end: int, *, seed: int, key: str) -> Iterator[int]:
+def _deal_pack(pack: list[int], start: int, end: int, *, seed: int, key: str) -> Iterator[int]:
     size = len(pack)
     for round_ in range(start // size, -(-end // size)):
-        dice = Dice(int(digest(["deal", seed, key, round_])[:15], 16))
-        order = dice.shuffled(pack)
+        dice = Xorshift(int(digest(["deal", seed, key, round_])[:15], 16))
+        order = dice.shuffle(pack)
         low, high = max(start - round_ * size, 0), min(end - round_ * size, size)
         yield from order[low:high]

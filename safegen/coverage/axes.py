@@ -9,13 +9,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from safegen.config.fields import Frozen, Slug, Text
+from safegen.config.fields import FrozenModel, Slug, Text
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError
-from safegen.core.yaml_source import did_you_mean
-from safegen.coverage.covering_array import Group, Model, Row, Void
+from safegen.core.yaml_source import suggest_names
+from safegen.coverage.covering_array import AxisRow, CoverageModel, FactorGroup, Void
 
-Level = Literal["leaf", "set", "scenario", "prompt"]
+AxisLevel = Literal["leaf", "set", "scenario", "prompt"]
 DEFAULT_AXES = (
     "task",
     "skill",
@@ -27,27 +27,27 @@ DEFAULT_AXES = (
     "profile",
 )
 """What an author varies unless told otherwise; intents vary within every set anyway."""
-BRANCHING = ("tier", "evidence", "profile", "requested_detail", "role_basis")
+BRANCHING_AXES = ("tier", "evidence", "profile", "requested_detail", "role_basis")
 """Axes on which an expectation turns: covered in triples as far as they are varied."""
 STRENGTH = 3
 """Of the group of branching axes."""
 
 
-def _value_id(value: str) -> str:
+def _check_value_id(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
         raise ValueError("must be letters, digits, `-` and `_`")
     return value
 
 
-def _several(value: object) -> object:
+def _to_tuple(value: object) -> object:
     """One value is a list of one."""
     return [value] if isinstance(value, str) else value
 
 
-ValueId = Annotated[str, AfterValidator(_value_id), Field(max_length=80)]
+ValueId = Annotated[str, AfterValidator(_check_value_id), Field(max_length=80)]
 
 
-class Axis(Frozen):
+class Axis(FrozenModel):
     """One way in which scenarios differ."""
 
     id: Slug
@@ -55,7 +55,7 @@ class Axis(Frozen):
     definition: Text
     source: Text
     """Where the field has the term from."""
-    level: Level
+    level: AxisLevel
     """What is fixed along the axis: the leaf, the set, the scenario around the words, or one prompt."""
     values: dict[ValueId, Text] = Field(min_length=1)
     """Value → definition, in the order in which they are shown."""
@@ -63,39 +63,39 @@ class Axis(Frozen):
     """What holds where nothing is said."""
 
     @model_validator(mode="after")
-    def _default_is_a_value(self) -> Self:
+    def _check_default(self) -> Self:
         if self.default is not None and self.default not in self.values:
-            hint = did_you_mean(self.default, list(self.values))
+            hint = suggest_names(self.default, list(self.values))
             raise ValueError(f"default `{self.default}` is not a value of `{self.id}`{hint}")
         return self
 
 
-class VoidRule(Frozen):
+class VoidRule(FrozenModel):
     """A combination of values that makes no sense; a list stands for any of its values."""
 
     when: dict[
         Slug,
         Annotated[
             tuple[ValueId, ...],
-            BeforeValidator(_several, json_schema_input_type=str | tuple[ValueId, ...]),
+            BeforeValidator(_to_tuple, json_schema_input_type=str | tuple[ValueId, ...]),
             Field(min_length=1),
         ],
     ] = Field(min_length=2)
     why: Text
 
-    def broken_by(self, row: Row) -> bool:
+    def matches(self, row: AxisRow) -> bool:
         """Whether a row holds the combination."""
         return all(row.get(name) in values for name, values in self.when.items())
 
 
-class Axes(Frozen):
+class Axes(FrozenModel):
     """What an axes file holds."""
 
     axes: tuple[Axis, ...] = Field(min_length=1)
     void: tuple[VoidRule, ...] = ()
 
     @model_validator(mode="after")
-    def _names_fit_together(self) -> Self:
+    def _check_names(self) -> Self:
         names = [axis.id for axis in self.axes]
         for name in names:
             if names.count(name) > 1:
@@ -104,7 +104,7 @@ class Axes(Frozen):
             for name, values in rule.when.items():
                 try:
                     for value in values:
-                        self.value(name, value)
+                        self.require_value(name, value)
                 except ConfigError as e:
                     raise ValueError(f"void, `{rule.why}`: {e}") from e
         return self
@@ -115,7 +115,7 @@ class Axes(Frozen):
         return {axis.id: axis for axis in self.axes}
 
     @cached_property
-    def of_profile(self) -> Mapping[str, tuple[VoidRule, ...]]:
+    def voids_by_profile(self) -> Mapping[str, tuple[VoidRule, ...]]:
         """The combinations that a deployment profile is part of."""
         named = {value for rule in self.void for value in rule.when.get("profile", ())}
         return {
@@ -123,46 +123,46 @@ class Axes(Frozen):
             for name in named
         }
 
-    def axis(self, name: str) -> Axis:
+    def get_axis(self, name: str) -> Axis:
         """The axis of a name.
 
         Raises:
             ConfigError: with the nearest known name.
         """
         if name not in self.by_id:
-            raise ConfigError(f"no axis `{name[:60]}`{did_you_mean(name, list(self.by_id))}")
+            raise ConfigError(f"no axis `{name[:60]}`{suggest_names(name, list(self.by_id))}")
         return self.by_id[name]
 
-    def value(self, name: str, value: str) -> str:
+    def require_value(self, name: str, value: str) -> str:
         """The value itself, if its axis has it.
 
         Raises:
             ConfigError: an unknown axis or value, with the nearest known one.
         """
-        known = self.axis(name).values
+        known = self.get_axis(name).values
         if value not in known:
             raise ConfigError(
-                f"`{name}` has no value `{value[:60]}`{did_you_mean(value, list(known))}"
+                f"`{name}` has no value `{value[:60]}`{suggest_names(value, list(known))}"
             )
         return value
 
-    def voids(self, names: Sequence[str]) -> list[Void]:
+    def constraints(self, names: Sequence[str]) -> list[Void]:
         """The constraints that speak of these axes alone."""
         return [Void(r.when, r.why) for r in self.void if set(r.when) <= set(names)]
 
-    def broken(self, row: Row) -> list[VoidRule]:
+    def broken_rules(self, row: AxisRow) -> list[VoidRule]:
         """The combinations without sense that a row holds, whole or in part."""
-        return [rule for rule in self.void if rule.broken_by(row)]
+        return [rule for rule in self.void if rule.matches(row)]
 
-    def model(
+    def build_model(
         self,
         names: Sequence[str] = DEFAULT_AXES,
         *,
         values: Mapping[str, Sequence[str]] | None = None,
-        groups: Sequence[Group] | None = None,
-        seeds: Sequence[Row] = (),
+        groups: Sequence[FactorGroup] | None = None,
+        seeds: Sequence[AxisRow] = (),
         weights: Mapping[str, Mapping[str, float]] | None = None,
-    ) -> Model:
+    ) -> CoverageModel:
         """What an array over these axes is to cover: pairs, and triples where the policy branches.
 
         Args:
@@ -175,39 +175,39 @@ class Axes(Frozen):
         Raises:
             ConfigError: an unknown axis or value.
         """
-        chosen = {name: tuple(self.axis(name).values) for name in names}
+        chosen = {name: tuple(self.get_axis(name).values) for name in names}
         for name, some in (values or {}).items():
             if name not in chosen:
                 raise ConfigError(
-                    f"`{name}` is not among the axes to vary{did_you_mean(name, names)}"
+                    f"`{name}` is not among the axes to vary{suggest_names(name, names)}"
                 )
-            chosen[name] = tuple(self.value(name, value) for value in some)
+            chosen[name] = tuple(self.require_value(name, value) for value in some)
         if groups is None:
-            branching = tuple(name for name in names if name in BRANCHING)
-            groups = [Group(branching, STRENGTH)] if len(branching) >= STRENGTH else []
-        return Model(
+            branching = tuple(name for name in names if name in BRANCHING_AXES)
+            groups = [FactorGroup(branching, STRENGTH)] if len(branching) >= STRENGTH else []
+        return CoverageModel(
             chosen,
             groups=tuple(groups),
-            void=tuple(_within(self.voids(names), chosen)),
+            void=tuple(_restrict_voids(self.constraints(names), chosen)),
             seeds=tuple(seeds),
             weights=weights or {},
         )
 
 
-def _within(voids: Sequence[Void], chosen: Mapping[str, Sequence[str]]) -> list[Void]:
+def _restrict_voids(voids: Sequence[Void], chosen: Mapping[str, Sequence[str]]) -> list[Void]:
     """The constraints as far as they speak of values that are varied."""
     cut = [
-        Void({f: [v for v in vs if v in chosen[f]] for f, vs in void.when.items()}, void.why)
+        Void({f: [v for v in vs if v in chosen[f]] for f, vs in void.when.items()}, void.reason)
         for void in voids
     ]
     return [void for void in cut if all(void.when.values())]
 
 
-def load(name: str = "axes") -> Axes:
+def load_axes(name: str = "axes") -> Axes:
     """Load axes by name or path; a file in the working folder's `taxonomies/` comes first.
 
     Raises:
         AssetNotFound: no such file.
         ConfigError: the file does not fit.
     """
-    return yaml_source.load(resources.find("axes", name), Axes)
+    return yaml_source.load(resources.find_file("axes", name), Axes)

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, islice, product
 
-from safegen.coverage._space import Space
-from safegen.coverage.covering_array import Code, Model, Row
+from safegen.coverage._space import FactorSpace
+from safegen.coverage.covering_array import AxisRow, BitCode, CoverageModel
 
-LISTED = 100
+MAX_LISTED = 100
 """Missing combinations that a certificate lists."""
-BATCH = 4_096
+BATCH_SIZE = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class CombinationCounts:
     """Combinations of values: `total` = `void` + `covered` + `missing`."""
 
     total: int
@@ -29,12 +29,12 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Strength:
+class GroupCoverage:
     """The counts of one group of factors; the first group is all of them."""
 
     factors: tuple[str, ...]
     t: int
-    counts: Counts
+    counts: CombinationCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,45 +42,49 @@ class Certificate:
     """What rows cover of a model. A combination of two groups counts once in `counts`."""
 
     rows: int
-    breaking: int
+    invalid_rows: int
     """Rows that break a constraint; what is possible in them still counts."""
-    counts: Counts
-    groups: tuple[Strength, ...]
+    counts: CombinationCounts
+    groups: tuple[GroupCoverage, ...]
     missing: tuple[Mapping[str, str], ...]
-    """The first `LISTED` missing combinations."""
+    """The first `MAX_LISTED` missing combinations."""
 
 
-def certificate(model: Model, rows: Iterable[Row]) -> Certificate:
+def certify(model: CoverageModel, rows: Iterable[AxisRow]) -> Certificate:
     """Count what rows cover; they may be read once, and a factor absent from a row covers nothing.
 
     A combination is void if and only if no full row that satisfies the constraints contains it.
     """
-    code = Code(model)
+    code = BitCode(model)
     parts = [list(combinations(reach.factors, reach.t)) for reach in code.reaches]
     seen: dict[tuple[int, ...], set[int]] = {part: set() for group in parts for part in group}
     read = breaking = 0
-    for batch in _batches(code.mask(row) for row in rows):
+    for batch in _iter_batches(code.to_mask(row) for row in rows):
         for mask in set(batch):
-            _note(code.space, seen, mask)
+            _mark_covered(code.space, seen, mask)
         read += len(batch)
-        breaking += sum(not code.space.possible(mask) for mask in batch)
-    counted: dict[tuple[int, ...], Counts] = {}
+        breaking += sum(not code.space.is_possible(mask) for mask in batch)
+    counted: dict[tuple[int, ...], CombinationCounts] = {}
     missing: list[Mapping[str, str]] = []
     for part, masks in seen.items():
-        possible = [m for m in _values(code.space, part) if code.space.possible(m)]
-        total = _size(code.space, part)
-        counted[part] = Counts(total, total - len(possible), sum(m in masks for m in possible))
-        missing += [code.row(m) for m in possible if m not in masks][: LISTED - len(missing)]
+        possible = [m for m in _iter_value_masks(code.space, part) if code.space.is_possible(m)]
+        total = _count_combinations(code.space, part)
+        counted[part] = CombinationCounts(
+            total, total - len(possible), sum(m in masks for m in possible)
+        )
+        missing += [code.to_row(m) for m in possible if m not in masks][: MAX_LISTED - len(missing)]
     strengths = tuple(
-        Strength(
-            tuple(code.names[f] for f in reach.factors), reach.t, _sum(counted[p] for p in group)
+        GroupCoverage(
+            tuple(code.names[f] for f in reach.factors),
+            reach.t,
+            _sum_counts(counted[p] for p in group),
         )
         for reach, group in zip(code.reaches, parts, strict=True)
     )
-    return Certificate(read, breaking, _sum(counted.values()), strengths, tuple(missing))
+    return Certificate(read, breaking, _sum_counts(counted.values()), strengths, tuple(missing))
 
 
-def _note(space: Space, seen: Mapping[tuple[int, ...], set[int]], mask: int) -> None:
+def _mark_covered(space: FactorSpace, seen: Mapping[tuple[int, ...], set[int]], mask: int) -> None:
     """Mark what a row, or a part of one, covers."""
     held = [mask & own for own in space.own]
     for part, masks in seen.items():
@@ -89,25 +93,25 @@ def _note(space: Space, seen: Mapping[tuple[int, ...], set[int]], mask: int) -> 
             masks.add(sum(values))
 
 
-def _values(space: Space, part: tuple[int, ...]) -> Iterator[int]:
+def _iter_value_masks(space: FactorSpace, part: tuple[int, ...]) -> Iterator[int]:
     for values in product(*(range(space.sizes[f]) for f in part)):
         yield sum(space.bit(f, v) for f, v in zip(part, values, strict=True))
 
 
-def _size(space: Space, part: tuple[int, ...]) -> int:
+def _count_combinations(space: FactorSpace, part: tuple[int, ...]) -> int:
     size = 1
     for f in part:
         size *= space.sizes[f]
     return size
 
 
-def _sum(counts: Iterable[Counts]) -> Counts:
+def _sum_counts(counts: Iterable[CombinationCounts]) -> CombinationCounts:
     total = void = covered = 0
     for c in counts:
         total, void, covered = total + c.total, void + c.void, covered + c.covered
-    return Counts(total, void, covered)
+    return CombinationCounts(total, void, covered)
 
 
-def _batches(masks: Iterator[int]) -> Iterator[list[int]]:
-    while batch := list(islice(masks, BATCH)):
+def _iter_batches(masks: Iterator[int]) -> Iterator[list[int]]:
+    while batch := list(islice(masks, BATCH_SIZE)):
         yield batch

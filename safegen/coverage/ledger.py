@@ -1,6 +1,6 @@
 """The ledger: scenarios planned, answered, accepted and kept by cell, what is missing, and which attributes stand.
 
-Rows are small mappings (a Parquet row will do; `facts` makes one of a record) and are read once, so
+Rows are small mappings (a Parquet row will do; `scenario_axes` makes one of a record) and are read once, so
 memory holds the cells and one id a scenario, never the rows.
 """
 
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import cast
 
 from safegen.core.errors import ConfigError
-from safegen.core.types import Planned, Record
-from safegen.core.yaml_source import did_you_mean
-from safegen.coverage.certificate import Certificate, certificate
-from safegen.coverage.covering_array import Model
+from safegen.core.types import PlannedScenario, Record
+from safegen.core.yaml_source import suggest_names
+from safegen.coverage.certificate import Certificate, certify
+from safegen.coverage.covering_array import CoverageModel
 
-Facts = Mapping[str, object]
+ScenarioAxes = Mapping[str, object]
 Cell = tuple[str, ...]
-AXES = ("harm", "intent", "mode", "language")
+DEFAULT_LEDGER_AXES = ("harm", "intent", "mode", "language")
 """Axes of the ledger's cells."""
-SOURCES = frozenset({"written", "confirmed"})
+COUNTED_SOURCES = frozenset({"written", "confirmed"})
 """Where an attribute must come from to count: it stands in the prompt, or a blind judge read it."""
-COLUMNS = (
+AXIS_COLUMNS = (
     "task",
     "intent",
     "evidence",
@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class CellCounts:
     """Scenarios of a cell. Several drafts of a scenario count once."""
 
     planned: int = 0
@@ -48,8 +48,8 @@ class Counts:
     kept: int = 0
     """With an accepted one, and in the dataset: no near copy, no duplicate."""
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
+    def __add__(self, other: CellCounts) -> CellCounts:
+        return CellCounts(
             self.planned + other.planned,
             self.answered + other.answered,
             self.accepted + other.accepted,
@@ -58,7 +58,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CellTarget:
     """How many accepted scenarios each cell of the reported axes is to have."""
 
     accepted: int
@@ -70,9 +70,9 @@ class Ledger:
     """Counts by cell, sorted."""
 
     axes: tuple[str, ...]
-    cells: Mapping[Cell, Counts]
+    cells: Mapping[Cell, CellCounts]
 
-    def by(self, per: Sequence[str]) -> dict[Cell, Counts]:
+    def totals_by(self, per: Sequence[str]) -> dict[Cell, CellCounts]:
         """The counts added up over all other axes.
 
         Raises:
@@ -81,16 +81,16 @@ class Ledger:
         for name in per:
             if name not in self.axes:
                 raise ConfigError(
-                    f"the ledger has no axis `{name[:60]}`{did_you_mean(name, self.axes)}"
+                    f"the ledger has no axis `{name[:60]}`{suggest_names(name, self.axes)}"
                 )
         at = [self.axes.index(name) for name in per]
-        out: dict[Cell, Counts] = {}
+        out: dict[Cell, CellCounts] = {}
         for cell, counts in self.cells.items():
             key = tuple(cell[i] for i in at)
-            out[key] = out.get(key, Counts()) + counts
+            out[key] = out.get(key, CellCounts()) + counts
         return dict(sorted(out.items()))
 
-    def shortfall(self, target: Target) -> dict[Cell, int]:
+    def shortfall(self, target: CellTarget) -> dict[Cell, int]:
         """Accepted scenarios that are missing, by cell; only cells that the plan makes reachable.
 
         Raises:
@@ -102,13 +102,13 @@ class Ledger:
             )
         short = {
             cell: target.accepted - counts.kept
-            for cell, counts in self.by(target.per).items()
+            for cell, counts in self.totals_by(target.per).items()
             if counts.planned
         }
         return {cell: n for cell, n in short.items() if n > 0}
 
 
-def facts(item: Record | Planned) -> dict[str, object]:
+def scenario_axes(item: Record | PlannedScenario) -> dict[str, object]:
     """What the ledger and the attribute coverage read of a record or of a planned scenario."""
     s = item.scenario
     out: dict[str, object] = {
@@ -131,11 +131,11 @@ def facts(item: Record | Planned) -> dict[str, object]:
     return out
 
 
-def ledger(
-    planned: Iterable[Facts],
-    drafts: Iterable[Facts] = (),
+def build_ledger(
+    planned: Iterable[ScenarioAxes],
+    drafts: Iterable[ScenarioAxes] = (),
     *,
-    axes: Sequence[str] = AXES,
+    axes: Sequence[str] = DEFAULT_LEDGER_AXES,
     kept: Container[str] | None = None,
 ) -> Ledger:
     """Count scenarios by cell.
@@ -151,47 +151,47 @@ def ledger(
     """
     counts: dict[Cell, list[int]] = {}
     seen: tuple[set[str], ...] = (set(), set(), set(), set())
-    for row, stages in _stages(planned, drafts, kept):
-        id_ = str(_column(row, "scenario_id"))
-        cell = tuple(str(_column(row, name)) for name in axes)
+    for row, stages in _iter_stages(planned, drafts, kept):
+        id_ = str(_column_value(row, "scenario_id"))
+        cell = tuple(str(_column_value(row, name)) for name in axes)
         for stage in stages:
             if id_ not in seen[stage]:
                 seen[stage].add(id_)
                 counts.setdefault(cell, [0, 0, 0, 0])[stage] += 1
-    return Ledger(tuple(axes), {c: Counts(*n) for c, n in sorted(counts.items())})
+    return Ledger(tuple(axes), {c: CellCounts(*n) for c, n in sorted(counts.items())})
 
 
-def _stages(
-    planned: Iterable[Facts], drafts: Iterable[Facts], kept: Container[str] | None
-) -> Iterator[tuple[Facts, tuple[int, ...]]]:
+def _iter_stages(
+    planned: Iterable[ScenarioAxes], drafts: Iterable[ScenarioAxes], kept: Container[str] | None
+) -> Iterator[tuple[ScenarioAxes, tuple[int, ...]]]:
     """Each row with the stages that it proves: 0 planned, 1 answered, 2 accepted, 3 kept."""
     for row in planned:
         yield row, (0,)
     for row in drafts:
-        if _column(row, "outcome") != "ok":
+        if _column_value(row, "outcome") != "ok":
             continue
-        accepted = bool(_column(row, "accepted"))
+        accepted = bool(_column_value(row, "accepted"))
         stays = accepted and (kept is None or str(row["scenario_id"]) in kept)
         yield row, (1, 2, 3)[: 1 + accepted + stays]
 
 
-def _column(row: Facts, name: str) -> object:
+def _column_value(row: ScenarioAxes, name: str) -> object:
     if name not in row:
-        raise ConfigError(f"a row has no column `{name}`{did_you_mean(name, list(row))}")
+        raise ConfigError(f"a row has no column `{name}`{suggest_names(name, list(row))}")
     return row[name]
 
 
-def attribute_row(row: Facts) -> dict[str, str]:
+def attribute_row(row: ScenarioAxes) -> dict[str, str]:
     """The axis values that a row is known to have; an axis that nothing is known of is absent."""
-    known = {name: str(row[name]) for name in COLUMNS if row.get(name) is not None}
+    known = {name: str(row[name]) for name in AXIS_COLUMNS if row.get(name) is not None}
     for item in cast(Iterable[object], row.get("attributes") or ()):
-        axis, value, source = _attribute(item)
-        if source in SOURCES:
+        axis, value, source = _unpack_attribute(item)
+        if source in COUNTED_SOURCES:
             known[axis] = value
     return known
 
 
-def _attribute(item: object) -> tuple[str, str, str]:
+def _unpack_attribute(item: object) -> tuple[str, str, str]:
     """Axis, value and source of an attribute, as a value or as an Arrow struct."""
     if isinstance(item, Mapping):
         struct = cast(Mapping[str, str], item)
@@ -200,6 +200,6 @@ def _attribute(item: object) -> tuple[str, str, str]:
     return axis, value, source
 
 
-def attribute_certificate(model: Model, accepted: Iterable[Facts]) -> Certificate:
+def certify_attributes(model: CoverageModel, accepted: Iterable[ScenarioAxes]) -> Certificate:
     """What accepted rows cover of the axes, counting only what is written or confirmed."""
-    return certificate(model, map(attribute_row, accepted))
+    return certify(model, map(attribute_row, accepted))

@@ -10,15 +10,21 @@ from safegen.config.recipe import Recipe
 from safegen.core import plugins, resources
 from safegen.core.errors import ConfigError, DatasetInvalid
 from safegen.dataset import layout
-from safegen.dataset.card import card
-from safegen.dataset.curate import curated
+from safegen.dataset.card import render_card
+from safegen.dataset.curate import iter_curated
 from safegen.dataset.curation.split import SPLITS, split_of
-from safegen.dataset.figures import Figures, Yardsticks
+from safegen.dataset.figures import MeasureInputs, RunMeasures
 from safegen.dataset.layout import FileEntry, RowWriter
-from safegen.dataset.manifest import Facts, Yield, compose, same, taxonomy_names
+from safegen.dataset.manifest import (
+    RunCounts,
+    StageCounts,
+    compose_manifest,
+    format_taxonomy,
+    is_same_manifest,
+)
 from safegen.dataset.target import TargetReport
 from safegen.dataset.view import ScenarioGroup, View
-from safegen.policy.spec import Policy, Source
+from safegen.policy.spec import Policy, SpecSource
 from safegen.store import parquet
 from safegen.store.run_folder import RunFolder, write_json
 
@@ -44,21 +50,21 @@ class BuildReport:
     """Scenarios that are not in the dataset, by reason."""
     by_domain_mode: Mapping[str, Mapping[str, int]]
     """Scenarios in the dataset by domain and expected mode."""
-    by_domain: Mapping[str, Yield]
-    by_mode: Mapping[str, Yield]
+    by_domain: Mapping[str, StageCounts]
+    by_mode: Mapping[str, StageCounts]
     rejected: Mapping[str, int]
     """Drafts that were not accepted, by reason."""
     by_grade: Mapping[str, int]
     """Scenarios in the dataset by grade."""
     target: TargetReport | None
     """How far the recipe's target is met; None without one."""
-    telling: str | None
+    artifact_warning: str | None
     """What words give away of authored prompts, in a sentence, where it is too much and could not be left out."""
     changed: bool
     """Whether any file differs from what was there before."""
 
 
-def build(
+def build_dataset(
     run: RunFolder,
     recipe: Recipe,
     *,
@@ -66,7 +72,7 @@ def build(
     policies: Sequence[Policy],
     fingerprints: Mapping[str, Mapping[str, str]],
     trusted: Sequence[str] = (),
-    given: Yardsticks | None = None,
+    given: MeasureInputs | None = None,
 ) -> BuildReport:
     """Cut the dataset from the finished shards of a run and put it in the output folder.
 
@@ -85,21 +91,23 @@ def build(
         StoreDamaged: a shard that cannot be read.
         DiskFailed: the disk is full, read-only or gone.
     """
-    views = _views(recipe, trusted)
-    if not run.finished():
+    views = _make_views(recipe, trusted)
+    if not run.finished_shards():
         raise DatasetInvalid(f"`{run.root}` has no finished shard; run `safegen generate` first")
-    facts, figures = Facts(), Figures(given or Yardsticks())
+    facts, figures = RunCounts(), RunMeasures(given or MeasureInputs())
     with layout.staging(run.output) as staged:
-        groups = curated(run, facts, figures)
+        groups = iter_curated(run, facts, figures)
         files = _write_rows(groups, recipe, views=views, facts=facts, staged=staged)
-        files |= _write_policies(staged, _used(policies, facts))
-        taxonomy = taxonomy_names(facts, recipe, taxonomy_version)
+        files |= _write_policies(staged, _used_policies(policies, facts))
+        taxonomy = format_taxonomy(facts, recipe, taxonomy_version)
         told = {name: view.leaves_out for name, view in views.items() if view.leaves_out}
-        text = card(facts, figures, recipe=recipe, taxonomy=taxonomy, leaves_out=told)
+        text = render_card(facts, figures, recipe=recipe, taxonomy=taxonomy, leaves_out=told)
         parquet.write_text(staged / "README.md", text)
         parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
-        files |= {name: layout.entry(staged / name) for name in ("README.md", ".gitattributes")}
-        manifest = compose(
+        files |= {
+            name: layout.make_entry(staged / name) for name in ("README.md", ".gitattributes")
+        }
+        manifest = compose_manifest(
             facts,
             figures,
             run=run,
@@ -109,16 +117,18 @@ def build(
             views=views,
             files=files,
         )
-        changed = not (layout.holds(run.output, files) and same(run.output, manifest))
+        changed = not (
+            layout.has_files(run.output, files) and is_same_manifest(run.output, manifest)
+        )
         if changed:
-            _keep_what_has_rows(run, facts)
+            _check_has_rows(run, facts)
             write_json(staged / layout.MANIFEST, manifest)
-            layout.swap(staged, run.output)
-    layout.ignore_run(run.root)
-    return _report(run, facts, figures, changed=changed)
+            layout.replace_dataset(staged, run.output)
+    layout.write_gitignore(run.root)
+    return _make_report(run, facts, figures, changed=changed)
 
 
-def _keep_what_has_rows(run: RunFolder, facts: Facts) -> None:
+def _check_has_rows(run: RunFolder, facts: RunCounts) -> None:
     """Let no dataset without a row take the place of one that has some.
 
     Raises:
@@ -132,11 +142,11 @@ def _keep_what_has_rows(run: RunFolder, facts: Facts) -> None:
         )
 
 
-def _views(recipe: Recipe, trusted: Sequence[str]) -> dict[str, View]:
+def _make_views(recipe: Recipe, trusted: Sequence[str]) -> dict[str, View]:
     views: dict[str, View] = {}
     for ref in recipe.views:
-        view: View = plugins.make("views", ref.use, ref.params, trusted=trusted)
-        if not resources.is_bare(view.name):
+        view: View = plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
+        if not resources.is_bare_name(view.name):
             raise ConfigError(f"view `{view.name}` cannot name a folder; use letters, digits, `_`")
         if view.name in views:
             raise ConfigError(f"view `{view.name}` stands twice; keep one")
@@ -149,7 +159,7 @@ def _write_rows(
     recipe: Recipe,
     *,
     views: Mapping[str, View],
-    facts: Facts,
+    facts: RunCounts,
     staged: Path,
 ) -> dict[str, FileEntry]:
     """Stream what stays into the views' files."""
@@ -175,7 +185,7 @@ def _write_rows(
     return files
 
 
-def _used(policies: Sequence[Policy], facts: Facts) -> list[Policy]:
+def _used_policies(policies: Sequence[Policy], facts: RunCounts) -> list[Policy]:
     """The specs that the rows name.
 
     Raises:
@@ -200,12 +210,14 @@ def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileE
         if name not in files:
             target = staged / name
             target.parent.mkdir(exist_ok=True)
-            target.write_bytes(source.path.read_bytes() if source.at_hand else _written(source))
-            files[name] = layout.entry(target)
+            target.write_bytes(
+                source.path.read_bytes() if source.is_spec_file else _spec_bytes(source)
+            )
+            files[name] = layout.make_entry(target)
     return files
 
 
-def _written(source: Source) -> bytes:
+def _spec_bytes(source: SpecSource) -> bytes:
     """A spec whose file is gone, as a file."""
     import yaml
 
@@ -213,7 +225,9 @@ def _written(source: Source) -> bytes:
     return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True).encode()
 
 
-def _report(run: RunFolder, facts: Facts, figures: Figures, *, changed: bool) -> BuildReport:
+def _make_report(
+    run: RunFolder, facts: RunCounts, figures: RunMeasures, *, changed: bool
+) -> BuildReport:
     return BuildReport(
         output=run.output,
         rows=facts.rows,
@@ -224,12 +238,12 @@ def _report(run: RunFolder, facts: Facts, figures: Figures, *, changed: bool) ->
         drafts=facts.drafts,
         drafts_accepted=facts.drafts_accepted,
         excluded=dict(sorted(facts.excluded.items())),
-        by_domain_mode=facts.by_domain_mode(),
-        by_domain=facts.yields("domain"),
-        by_mode=facts.yields("mode"),
+        by_domain_mode=facts.nest_domain_mode(),
+        by_domain=facts.count_stages("domain"),
+        by_mode=facts.count_stages("mode"),
         rejected=dict(sorted(facts.rejected.items())),
         by_grade=dict(sorted(facts.grades.items())),
         target=figures.target,
-        telling=figures.telling,
+        artifact_warning=figures.artifact_warning,
         changed=changed,
     )

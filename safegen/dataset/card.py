@@ -12,27 +12,32 @@ from safegen.config.recipe import Recipe
 from safegen.core.types import INTENTS, MODES
 from safegen.dataset.card_figures import corpus_section, coverage_section
 from safegen.dataset.curation.split import SPLITS
-from safegen.dataset.figures import Figures
-from safegen.dataset.manifest import Facts
-from safegen.dataset.markdown import cell, table
+from safegen.dataset.figures import RunMeasures
+from safegen.dataset.manifest import RunCounts
+from safegen.dataset.markdown import escape_cell, format_table
 from safegen.dataset.views import preference
 
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-DEMO = (
+SIZE_CATEGORIES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+)
+DEMO_NOTE = (
     "**Demo rows.** {count} of {prompts} answers here are a demo: they were written by the embedded "
     "offline teacher, not by a language model. They show the format and exercise a pipeline; they are "
     "not for training a production model."
 )
-FORM_ALONE = (
+FORM_ONLY_NOTE = (
     "**Judged by form alone.** {count} of {prompts} answers here were written by a model and accepted by "
     "rules: no person and no model judged that they are safe, correct or helpful. Have them judged before "
     "you train on them."
 )
-UNJUDGED = (
+UNJUDGED_NOTE = (
     "**Judged by nothing.** {count} of {prompts} answers here were taken as they came, since the recipe names no "
     "validator that decides. Have them judged before you train on them."
 )
-LIMITS = (
+LIMIT_NOTES = (
     "Which answers were taken is told above, and nothing beyond that was measured. Answers accepted by "
     "rules alone were judged by their form and by the limits that a rule can read; no person and no "
     "model judged that they are correct, harmless or helpful.",
@@ -43,21 +48,21 @@ LIMITS = (
     "apart from their answers.",
     "The split is a function of `goal_id`: all prompts of a goal are on one side, in every view.",
 )
-CONVERSATIONS = (
+CONVERSATION_NOTE = (
     "{count} prompts are later turns of a conversation. In `sft` the assistant turns before the last are "
     "accepted answers, with rows of their own; a trainer that takes loss on every assistant turn learns an "
     "early turn once for each row that holds it. For loss on the last turn alone take `prompt_completion`, or "
     "the trainer's own switch (LLaMA-Factory: `mask_history: true`)."
 )
-IMPORTED = (
+IMPORT_NOTE = (
     "Imported prompts stand as their file has them: nobody checked that they hold no instructions, and "
     "what they are is what the file or blind labellers say."
 )
 
 
-def card(
-    facts: Facts,
-    figures: Figures,
+def render_card(
+    facts: RunCounts,
+    figures: RunMeasures,
     *,
     recipe: Recipe,
     taxonomy: str,
@@ -73,22 +78,24 @@ def card(
         leaves_out: which prompts have no row, by view, as the end of a sentence.
     """
     sections = [
-        f"# {cell(recipe.name)} {cell(recipe.version)}",
+        f"# {escape_cell(recipe.name)} {escape_cell(recipe.version)}",
         *_opening(facts, recipe, taxonomy),
         "## Rows",
         _rows(facts),
         *_empty(facts, recipe),
         *_without_row(facts, leaves_out),
-        *([CONVERSATIONS.format(count=facts.later_turns)] if facts.later_turns else []),
+        *([CONVERSATION_NOTE.format(count=facts.later_turns)] if facts.later_turns else []),
         *_imported(facts),
         "## Prompts by domain and expected mode",
         _by_domain(facts),
         "## Prompts by intent",
-        table(("intent", "prompts"), [(i, facts.intents[i]) for i in INTENTS if facts.intents[i]]),
+        format_table(
+            ("intent", "prompts"), [(i, facts.intents[i]) for i in INTENTS if facts.intents[i]]
+        ),
         "## From plan to rows",
         _yield(facts),
         "Lost, by reason:",
-        table(("reason", "prompts"), sorted(facts.excluded.items())),
+        format_table(("reason", "prompts"), sorted(facts.excluded.items())),
         *coverage_section(figures),
         *corpus_section(figures),
         "## Drafts by validator",
@@ -96,43 +103,45 @@ def card(
         "## Teachers and models",
         _models(facts),
         "Selected answers, by what accepted them:",
-        table(("accepted by", "answers"), sorted(facts.accepted_by.items())),
+        format_table(("accepted by", "answers"), sorted(facts.accepted_by.items())),
         "## How to load",
         _loading(facts),
         "## Limits",
-        "\n".join(f"- {text}" for text in (*LIMITS, *([IMPORTED] if facts.imported else []))),
+        "\n".join(
+            f"- {text}" for text in (*LIMIT_NOTES, *([IMPORT_NOTE] if facts.imported else []))
+        ),
         "## Licence",
         _licence(facts),
     ]
     return f"---\n{_head(facts, recipe)}---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _opening(facts: Facts, recipe: Recipe, taxonomy: str) -> Iterator[str]:
+def _opening(facts: RunCounts, recipe: Recipe, taxonomy: str) -> Iterator[str]:
     if facts.grades["demo"]:
-        yield DEMO.format(count=facts.grades["demo"], prompts=facts.prompts)
+        yield DEMO_NOTE.format(count=facts.grades["demo"], prompts=facts.prompts)
     if unjudged := facts.grades["generated"] and facts.accepted_by["rules"]:
         count = min(unjudged, facts.grades["generated"])
-        yield FORM_ALONE.format(count=count, prompts=facts.prompts)
+        yield FORM_ONLY_NOTE.format(count=count, prompts=facts.prompts)
     if count := facts.accepted_by["nothing"]:
-        yield UNJUDGED.format(count=count, prompts=facts.prompts)
-    policies = ", ".join(cell(p) for p in sorted(facts.policies)) or "none"
+        yield UNJUDGED_NOTE.format(count=count, prompts=facts.prompts)
+    policies = ", ".join(escape_cell(p) for p in sorted(facts.policies)) or "none"
     yield (
         f"Training data for safe-completions: {facts.prompts} prompts about sensitive and dual-use "
         f"subjects, each with an answer that is as helpful as its policy allows. Made with safegen from "
-        f"the recipe {cell(recipe.name)}, taxonomy {cell(taxonomy)}, policies {policies}."
+        f"the recipe {escape_cell(recipe.name)}, taxonomy {escape_cell(taxonomy)}, policies {policies}."
     )
 
 
-def filled(facts: Facts) -> dict[str, list[str]]:
+def filled_splits(facts: RunCounts) -> dict[str, list[str]]:
     """List the splits with rows by view; views without rows are left out."""
     found = {v: [s for s in SPLITS if splits.get(s)] for v, splits in facts.rows.items()}
     return {view: splits for view, splits in found.items() if splits}
 
 
-def _head(facts: Facts, recipe: Recipe) -> str:
+def _head(facts: RunCounts, recipe: Recipe) -> str:
     import yaml
 
-    views = filled(facts)
+    views = filled_splits(facts)
     default = "sft" if "sft" in views else next(iter(views), None)
     configs = [
         {"config_name": view}
@@ -148,7 +157,7 @@ def _head(facts: Facts, recipe: Recipe) -> str:
         "license": licences[0] if len(licences) == 1 else licences,
         "language": sorted({tag.split("-")[0].lower() for tag in facts.languages}),
         "pretty_name": recipe.name,
-        "size_categories": [next((name for top, name in SIZES if total < top), "n>1M")],
+        "size_categories": [next((name for top, name in SIZE_CATEGORIES if total < top), "n>1M")],
         "task_categories": ["text-generation"],
         "tags": ["safe-completion", "safety", "alignment", "synthetic"],
         "configs": configs,
@@ -157,44 +166,44 @@ def _head(facts: Facts, recipe: Recipe) -> str:
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
-def _rows(facts: Facts) -> str:
-    views = filled(facts)
+def _rows(facts: RunCounts) -> str:
+    views = filled_splits(facts)
     lines = [(v, *(facts.rows[v].get(s, 0) for s in SPLITS)) for v in views]
-    return table(("view", *SPLITS), lines)
+    return format_table(("view", *SPLITS), lines)
 
 
-def _empty(facts: Facts, recipe: Recipe) -> Iterator[str]:
-    views = filled(facts)
+def _empty(facts: RunCounts, recipe: Recipe) -> Iterator[str]:
+    views = filled_splits(facts)
     for view in facts.rows:
         if view not in views:
-            why = f": {preference.why_empty(recipe)}" if view == "preference" else ""
-            yield f"The view {cell(view)} came out empty and is left out{why}."
+            why = f": {preference.explain_empty(recipe)}" if view == "preference" else ""
+            yield f"The view {escape_cell(view)} came out empty and is left out{why}."
 
 
-def _without_row(facts: Facts, leaves_out: Mapping[str, str]) -> Iterator[str]:
-    views = filled(facts)
+def _without_row(facts: RunCounts, leaves_out: Mapping[str, str]) -> Iterator[str]:
+    views = filled_splits(facts)
     for view, why in leaves_out.items():
         if view in views and (count := facts.without_row[view]):
-            yield f"{cell(view)} has no row for {count} of {facts.prompts} prompts: {why}."
+            yield f"{escape_cell(view)} has no row for {count} of {facts.prompts} prompts: {why}."
 
 
-def _imported(facts: Facts) -> Iterator[str]:
+def _imported(facts: RunCounts) -> Iterator[str]:
     if facts.imported:
         yield "## Imported prompts"
         yield "Their source is a user's file; where it did not say what a prompt is, blind labellers did."
         lines = [(*who, count) for who, count in sorted(facts.imported.items())]
-        yield table(("licence", "labelled by", "prompts"), lines)
+        yield format_table(("licence", "labelled by", "prompts"), lines)
 
 
-def _by_domain(facts: Facts) -> str:
+def _by_domain(facts: RunCounts) -> str:
     lines = [
         (domain, *(modes.get(mode, 0) for mode in MODES), sum(modes.values()))
-        for domain, modes in facts.by_domain_mode().items()
+        for domain, modes in facts.nest_domain_mode().items()
     ]
-    return table(("domain", *MODES, "all"), lines)
+    return format_table(("domain", *MODES, "all"), lines)
 
 
-def _yield(facts: Facts) -> str:
+def _yield(facts: RunCounts) -> str:
     lines = [
         ("prompts planned", facts.planned),
         ("prompts with a draft", facts.answered),
@@ -203,25 +212,25 @@ def _yield(facts: Facts) -> str:
         ("drafts made", facts.drafts),
         ("drafts accepted", facts.drafts_accepted),
     ]
-    return table(("step", "count"), lines)
+    return format_table(("step", "count"), lines)
 
 
-def _validators(facts: Facts) -> str:
+def _validators(facts: RunCounts) -> str:
     findings = ("passed", "failed", "unscored")
     lines: list[tuple[object, ...]] = []
-    for name, found in facts.by_validator().items():
+    for name, found in facts.nest_validators().items():
         share = found.get("passed", 0) / sum(found.values())
         lines.append((name, *(found.get(f, 0) for f in findings), f"{share:.1%}"))
-    return table(("validator", *findings, "share passed"), lines)
+    return format_table(("validator", *findings, "share passed"), lines)
 
 
-def _models(facts: Facts) -> str:
+def _models(facts: RunCounts) -> str:
     lines = [(*who, drafts) for who, drafts in sorted(facts.models.items())]
-    return table(("role", "teacher", "model", "drafts"), lines)
+    return format_table(("role", "teacher", "model", "drafts"), lines)
 
 
-def _loading(facts: Facts) -> str:
-    views = filled(facts)
+def _loading(facts: RunCounts) -> str:
+    views = filled_splits(facts)
     if not views:
         return "There are no rows to load."
     view = "sft" if "sft" in views else next(iter(views))
@@ -234,10 +243,10 @@ def _loading(facts: Facts) -> str:
     )
 
 
-def _licence(facts: Facts) -> str:
+def _licence(facts: RunCounts) -> str:
     names: Mapping[str, int] = facts.licences
     if not names:
         return "No rows, no licence."
-    return "Prompts by licence of their source:\n\n" + table(
+    return "Prompts by licence of their source:\n\n" + format_table(
         ("licence", "prompts"), sorted(names.items())
     )

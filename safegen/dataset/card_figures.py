@@ -4,44 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from safegen.dataset.coverage_report import compared
+from safegen.dataset.coverage_report import compare_certificates
 from safegen.dataset.curation import near_duplicates
-from safegen.dataset.curation.artifacts import Result, Unmeasured
-from safegen.dataset.curation.corpus_checks import BOUND, GATED
-from safegen.dataset.curation.hedging import Hedging
-from safegen.dataset.figures import Figures
-from safegen.dataset.markdown import cell, table
+from safegen.dataset.curation.artifacts import ArtifactResult, UnmeasuredArtifacts
+from safegen.dataset.curation.corpus_checks import CHECKED_TARGET, MAX_AUC
+from safegen.dataset.curation.hedging import HedgingMeasure
+from safegen.dataset.figures import RunMeasures
+from safegen.dataset.markdown import escape_cell, format_table
 
-NAMED = 5
+MAX_NAMED = 5
 """Missing combinations that the card names."""
 
 
-def coverage_section(figures: Figures) -> Iterator[str]:
+def coverage_section(figures: RunMeasures) -> Iterator[str]:
     """What the plan and the rows cover, and how far the target is met."""
     yield "## Coverage"
     found = figures.certificates
     if found is None:
         yield "Not computed: there is no plan, or fewer than two axes vary in it."
     else:
-        told = f"Pairs of {cell(', '.join(found.axes))}"
+        told = f"Pairs of {escape_cell(', '.join(found.axes))}"
         if found.triples:
-            told += f"; triples of {cell(', '.join(found.triples))}, on which the policy turns"
+            told += (
+                f"; triples of {escape_cell(', '.join(found.triples))}, on which the policy turns"
+            )
         yield (
             f"{told}. Only values that stand in a prompt or that a blind judge confirmed count. "
             "Planned is round 0 and all later rounds; here are the rows of this dataset."
         )
-        yield table(("combinations", "planned", "here"), list(compared(found)))
+        yield format_table(("combinations", "planned", "here"), list(compare_certificates(found)))
         missing = [
             ", ".join(f"{axis} {value}" for axis, value in row.items())
-            for row in found.after.missing[:NAMED]
+            for row in found.after.missing[:MAX_NAMED]
         ]
         if missing:
-            yield "Missing here, the first: " + "; ".join(cell(text) for text in missing) + "."
+            yield (
+                "Missing here, the first: " + "; ".join(escape_cell(text) for text in missing) + "."
+            )
     if figures.target is not None:
-        yield f"Target, counted over accepted prompts: {cell(figures.target.line)}."
+        yield f"Target, counted over accepted prompts: {escape_cell(figures.target.line)}."
 
 
-def corpus_section(figures: Figures) -> Iterator[str]:
+def corpus_section(figures: RunMeasures) -> Iterator[str]:
     """Near copies, words that tell, and hedging."""
     yield "## Near copies and telling words"
     yield _near(figures)
@@ -49,29 +53,29 @@ def corpus_section(figures: Figures) -> Iterator[str]:
         "How well single words tell what a prompt is, measured in unseen goals (AUC: 0.5 tells "
         "nothing, 1 tells all). Who states ill intent does so in words, so that a refusal may be told by them."
     )
-    lines = [_measure(question, result) for question, result in figures.telltale.items()]
-    yield table(("question", "AUC", "95 % interval", "prompts", "most telling words"), lines)
+    lines = [_measure(question, result) for question, result in figures.artifacts.items()]
+    yield format_table(("question", "AUC", "95 % interval", "prompts", "most telling words"), lines)
     if figures.left.words:
-        words = ", ".join(cell(w.word) for w in figures.left.words)
-        yield f"Authored sets were left out for these words, by the bound {BOUND} on {cell(GATED)}: {words}."
-    if figures.telling:
-        yield f"**Words tell too much:** {cell(figures.telling)}."
+        words = ", ".join(escape_cell(w.word) for w in figures.left.words)
+        yield f"Authored sets were left out for these words, by the bound {MAX_AUC} on {escape_cell(CHECKED_TARGET)}: {words}."
+    if figures.artifact_warning:
+        yield f"**Words tell too much:** {escape_cell(figures.artifact_warning)}."
     yield "## Hedging"
     yield _hedging(figures.hedging)
 
 
-def _near(figures: Figures) -> str:
+def _near(figures: RunMeasures) -> str:
     left = figures.left
-    if left.near_written is None:
+    if left.written_near_duplicates is None:
         return "All prompts are written by people; near copies were not looked for."
     return (
-        f"{len(left.near)} authored or imported prompts nearly repeat another one (similarity of word "
-        f"triples {near_duplicates.THRESHOLD} or more) and were left out; {left.near_written} written prompts do, and stay."
+        f"{len(left.near_duplicates)} authored or imported prompts nearly repeat another one (similarity of word "
+        f"triples {near_duplicates.THRESHOLD} or more) and were left out; {left.written_near_duplicates} written prompts do, and stay."
     )
 
 
-def _measure(question: str, result: Result) -> tuple[object, ...]:
-    if isinstance(result, Unmeasured):
+def _measure(question: str, result: ArtifactResult) -> tuple[object, ...]:
+    if isinstance(result, UnmeasuredArtifacts):
         return question, "unmeasured", result.reason, "", ""
     low, high = result.interval
     words = ", ".join(w.word for w in result.words) or "none"
@@ -79,9 +83,9 @@ def _measure(question: str, result: Result) -> tuple[object, ...]:
     return question, f"{result.auc:.2f}", f"{low:.2f} to {high:.2f}", counts, words
 
 
-def _hedging(hedging: Hedging) -> str:
-    if hedging.unmeasured is not None:
-        return f"Unmeasured: {cell(hedging.unmeasured)}."
+def _hedging(hedging: HedgingMeasure) -> str:
+    if hedging.unmeasured_reason is not None:
+        return f"Unmeasured: {escape_cell(hedging.unmeasured_reason)}."
     lines = [
         (name, d.answers, f"{d.per_100_words:.2f}")
         for name, d in (
@@ -91,5 +95,5 @@ def _hedging(hedging: Hedging) -> str:
     ]
     return (
         "Hedging words in direct answers, by whether the teacher read the policy spec:\n\n"
-        + table(("drafted", "answers", "per 100 words"), lines)
+        + format_table(("drafted", "answers", "per 100 words"), lines)
     )

@@ -16,31 +16,31 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from safegen.core.errors import StoreDamaged
-from safegen.core.types import Planned, Record
+from safegen.core.types import PlannedScenario, Record
 from safegen.coverage import axes as axes_file, ledger
-from safegen.coverage.axes import BRANCHING, Axes
-from safegen.coverage.certificate import Certificate, certificate
-from safegen.coverage.covering_array import Model, Void
-from safegen.coverage.ledger import Facts, Ledger, attribute_row, facts
+from safegen.coverage.axes import BRANCHING_AXES, Axes
+from safegen.coverage.certificate import Certificate, certify
+from safegen.coverage.covering_array import CoverageModel, Void
+from safegen.coverage.ledger import Ledger, ScenarioAxes, attribute_row, scenario_axes
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RunFolder
 
-CHOSEN = ("harm", "intent", "profile", "language")
+PLAN_AXES = ("harm", "intent", "profile", "language")
 """Reported over the values that the plan holds: the recipe chose them."""
-WHOLE = ("task", "evidence", "requested_detail")
+VALUE_AXES = ("task", "evidence", "requested_detail")
 """Reported over every value of the axes file."""
-AXES = (*CHOSEN, *WHOLE, "domain", "mode")
+AXES = (*PLAN_AXES, *VALUE_AXES, "domain", "mode")
 """What a cell of the ledger may be made of."""
-STORED = (*AXES, "contrast", "paraphrase")
+STORED_COLUMNS = (*AXES, "contrast", "paraphrase")
 """Axes that plans and drafts have a column for; what stands in a prompt of others is an attribute."""
-UNTOLD = "untold"
+UNKNOWN_VALUE = "untold"
 """The value of an axis of which neither the prompt nor the plan says anything."""
-LISTED = 20
+MAX_LISTED = 20
 """Missing combinations that a manifest names."""
-_ROW = (*CHOSEN, *WHOLE, "attributes")
+_ROW_COLUMNS = (*PLAN_AXES, *VALUE_AXES, "attributes")
 
 
-def counted(
+def count_cells(
     folder: RunFolder,
     plans: plan.Plans,
     *,
@@ -54,63 +54,63 @@ def counted(
     Args:
         folder: the run.
         plans: its plans.
-        per: what makes a cell: some of `STORED`, or any other axis.
+        per: what makes a cell: some of `STORED_COLUMNS`, or any other axis.
         rounds: how many rounds' drafts count; default all.
-        told: the values of those of them that have no column, as `axis_values` tells them.
+        told: the values of those of them that have no column, as `collect_axis_values` tells them.
         kept: ids of the scenarios that the dataset holds; default all that are accepted.
     """
     last = plans.rounds if rounds is None else rounds
-    shards = [n for n in folder.finished() if n >= plans.shards or plans.round_of(n) < last]
-    stored = [name for name in per if name in STORED]
-    others = [name for name in per if name not in STORED]
+    shards = [n for n in folder.finished_shards() if n >= plans.shards or plans.round_of(n) < last]
+    stored = [name for name in per if name in STORED_COLUMNS]
+    others = [name for name in per if name not in STORED_COLUMNS]
     columns = ["scenario_id", *stored]
-    planned = planned_rows(plans, columns)
-    drafts = draft_rows(folder, [*columns, "outcome", "accepted"], shards)
-    rows = _with(planned, others, told), _with(drafts, others, told)
-    return ledger.ledger(*rows, axes=per, kept=kept)
+    planned = iter_planned_rows(plans, columns)
+    drafts = iter_draft_rows(folder, [*columns, "outcome", "accepted"], shards)
+    rows = _add_axes(planned, others, told), _add_axes(drafts, others, told)
+    return ledger.build_ledger(*rows, axes=per, kept=kept)
 
 
-def axis_values(
+def collect_axis_values(
     plans: plan.Plans, axes: Sequence[str], by_leaf: Mapping[str, Mapping[str, str]]
 ) -> dict[str, tuple[str, ...]]:
     """The values of axes that have no column, by scenario: the leaf's, what an author is asked for, what stands in the prompt."""
     found: dict[str, tuple[str, ...]] = {}
     same: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for row in planned_rows(plans, ["scenario_id", "harm", "attributes", "brief"]):
-        known = {**attribute_row(row), **briefed(row["brief"])}
+    for row in iter_planned_rows(plans, ["scenario_id", "harm", "attributes", "brief"]):
+        known = {**attribute_row(row), **brief_axes(row["brief"])}
         known |= {n: of[row["harm"]] for n, of in by_leaf.items() if row["harm"] in of}
-        values = tuple(known.get(name, UNTOLD) for name in axes)
+        values = tuple(known.get(name, UNKNOWN_VALUE) for name in axes)
         found[row["scenario_id"]] = same.setdefault(values, values)
     return found
 
 
 # Any: as of the rows of plans and drafts.
-def _with(
+def _add_axes(
     rows: Iterable[dict[str, Any]], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
-    return (completed(row, axes, told) for row in rows)
+    return (complete_row(row, axes, told) for row in rows)
 
 
-def completed(
+def complete_row(
     row: Mapping[str, Any], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
-    """A row with the values of axes that have no column, as `axis_values` tells them, and a word for what is no probe."""
-    values = told.get(row["scenario_id"], (UNTOLD,) * len(axes)) if axes else ()
+    """A row with the values of axes that have no column, as `collect_axis_values` tells them, and a word for what is no probe."""
+    values = told.get(row["scenario_id"], (UNKNOWN_VALUE,) * len(axes)) if axes else ()
     known = {"contrast": "none"} if row.get("contrast", "") is None else {}
     return {**row, **known, **dict(zip(axes, values, strict=True))}
 
 
-def planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def iter_planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Some columns of every planned scenario, of all rounds.
 
     Raises:
         StoreDamaged: a plan that cannot be read, or of another safegen.
     """
     for path in plans.paths:
-        yield from _rows(path, columns, remedy="start over with `--replan`")
+        yield from _read_rows(path, columns, remedy="start over with `--replan`")
 
 
-def draft_rows(
+def iter_draft_rows(
     folder: RunFolder, columns: Sequence[str], shards: Iterable[int]
 ) -> Iterator[dict[str, Any]]:
     """Some columns of every draft of some shards.
@@ -120,19 +120,19 @@ def draft_rows(
     """
     for shard in shards:
         remedy = "delete it and run the same command again"
-        yield from _rows(folder.records(shard), columns, remedy=remedy)
+        yield from _read_rows(folder.records(shard), columns, remedy=remedy)
 
 
-def _rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[dict[str, Any]]:
+def _read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[dict[str, Any]]:
     names = list(dict.fromkeys(columns))
-    for batch in parquet.batches(path, names):
+    for batch in parquet.read_batches(path, names):
         if batch and len(batch[0]) < len(names):
             raise StoreDamaged(f"`{path}` has other columns than this safegen writes; {remedy}")
         yield from batch
 
 
 @dataclass(slots=True)
-class Shapes:
+class AxisShapes:
     """Distinct rows of axis values that are written or confirmed, with how often each came."""
 
     counts: Counter[tuple[tuple[str, str], ...]] = field(
@@ -144,19 +144,19 @@ class Shapes:
         default_factory=dict[tuple[str, str], tuple[str, str]]
     )
 
-    def add(self, row: Facts, *, asked: Mapping[str, str] | None = None) -> None:
+    def add(self, row: ScenarioAxes, *, asked: Mapping[str, str] | None = None) -> None:
         """Count a row; `asked` is what an author is told to write, for a plan."""
         self.varied |= dict.fromkeys(asked or ())
         known = {**(asked or {}), **attribute_row(row), "harm": str(row["harm"])}
         self.counts[tuple(self._pairs.setdefault(p, p) for p in sorted(known.items()))] += 1
 
-    def plan(self, item: Planned) -> None:
+    def add_planned(self, item: PlannedScenario) -> None:
         """Count a planned scenario."""
-        self.add(facts(item), asked=briefed(item.brief))
+        self.add(scenario_axes(item), asked=brief_axes(item.brief))
 
-    def keep(self, record: Record) -> None:
+    def add_kept(self, record: Record) -> None:
         """Count a scenario that stays."""
-        self.add(facts(record))
+        self.add(scenario_axes(record))
 
     def values(self, axis: str) -> list[str]:
         """The values of an axis, sorted."""
@@ -170,7 +170,7 @@ class Shapes:
 
 
 @lru_cache(maxsize=8)
-def briefed(brief: str | None) -> Mapping[str, str]:
+def brief_axes(brief: str | None) -> Mapping[str, str]:
     """The axis values that a planned set's brief asks its author for; equal briefs follow one another."""
     if brief is None:
         return {}
@@ -179,20 +179,20 @@ def briefed(brief: str | None) -> Mapping[str, str]:
     return {axis: value for axis, value, *_ in asked}
 
 
-def planned_shapes(plans: plan.Plans) -> Shapes:
+def collect_planned_shapes(plans: plan.Plans) -> AxisShapes:
     """The shapes of all rounds' plans; further candidates of a prompt count once."""
-    shapes = Shapes()
-    for row in planned_rows(plans, [*_ROW, "brief", "first"]):
+    shapes = AxisShapes()
+    for row in iter_planned_rows(plans, [*_ROW_COLUMNS, "brief", "first"]):
         if not row["first"]:
-            shapes.add(row, asked=briefed(row["brief"]))
+            shapes.add(row, asked=brief_axes(row["brief"]))
     return shapes
 
 
-def kept_shapes(folder: RunFolder, kept: Container[str]) -> Shapes:
+def collect_kept_shapes(folder: RunFolder, kept: Container[str]) -> AxisShapes:
     """The shapes of the scenarios that the dataset holds."""
-    shapes, seen = Shapes(), set[str]()
-    columns = ["scenario_id", *_ROW, "outcome", "accepted"]
-    for row in draft_rows(folder, columns, folder.finished()):
+    shapes, seen = AxisShapes(), set[str]()
+    columns = ["scenario_id", *_ROW_COLUMNS, "outcome", "accepted"]
+    for row in iter_draft_rows(folder, columns, folder.finished_shards()):
         id_ = row["scenario_id"]
         if row["outcome"] == "ok" and row["accepted"] and id_ in kept and id_ not in seen:
             seen.add(id_)
@@ -200,14 +200,14 @@ def kept_shapes(folder: RunFolder, kept: Container[str]) -> Shapes:
     return shapes
 
 
-def reported(
-    shapes: Shapes,
+def build_coverage_model(
+    shapes: AxisShapes,
     tiers: Mapping[str, str],
     *,
     axes: Axes | None = None,
     cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
     barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> Model | None:
+) -> CoverageModel | None:
     """What a plan is to cover: pairs of the axes with two values or more, triples where the policy branches.
 
     Args:
@@ -222,14 +222,14 @@ def reported(
     """
     if not shapes.counts:
         return None
-    axes = axes or axes_file.load()
+    axes = axes or axes_file.load_axes()
     harms = shapes.values("harm")
     values = {
         name: [v for v in shapes.values(name) if name not in cut or v in cut[name]]
-        for name in CHOSEN[1:]
+        for name in PLAN_AXES[1:]
     }
     values["tier"] = list(dict.fromkeys(sorted(tiers[h] for h in harms if h in tiers)))
-    for name in (*WHOLE, *shapes.varied):
+    for name in (*VALUE_AXES, *shapes.varied):
         every = list(axes.by_id[name].values) if name in axes.by_id else []
         some = {*cut[name], *shapes.values(name)} if name in cut else set(every)
         values.setdefault(name, [value for value in every if value in some])
@@ -239,7 +239,7 @@ def reported(
         if name in axes.by_id
     }
     known = {name: found for name, found in known.items() if len(found) > 1}
-    model = axes.model(list(known), values=known)
+    model = axes.build_model(list(known), values=known)
     factors = ({"harm": harms} if len(harms) > 1 else {}) | dict(model.factors)
     if len(factors) < 2:
         return None
@@ -274,9 +274,9 @@ class Certificates(NamedTuple):
     after: Certificate
 
 
-def certificates(
-    before: Shapes,
-    after: Shapes,
+def certify_run(
+    before: AxisShapes,
+    after: AxisShapes,
     tiers: Mapping[str, str],
     *,
     axes: Axes | None = None,
@@ -284,15 +284,17 @@ def certificates(
     barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Certificates | None:
     """Both certificates; None where fewer than two axes vary."""
-    model = reported(before, tiers, axes=axes, cut=cut, barred=barred)
+    model = build_coverage_model(before, tiers, axes=axes, cut=cut, barred=barred)
     if model is None:
         return None
-    triples = tuple(name for group in model.groups for name in group.factors if name in BRANCHING)
-    told = [certificate(model, shapes.rows(tiers)) for shapes in (before, after)]
+    triples = tuple(
+        name for group in model.groups for name in group.factors if name in BRANCHING_AXES
+    )
+    told = [certify(model, shapes.rows(tiers)) for shapes in (before, after)]
     return Certificates(tuple(model.factors), triples, told[0], told[1])
 
 
-def compared(found: Certificates) -> Iterator[tuple[str, int, int]]:
+def compare_certificates(found: Certificates) -> Iterator[tuple[str, int, int]]:
     """The steps of a certificate with its figures before and after filtering."""
     before, after = found.before.counts, found.after.counts
     yield "combinations", before.total, after.total
@@ -301,7 +303,7 @@ def compared(found: Certificates) -> Iterator[tuple[str, int, int]]:
     yield "missing", before.missing, after.missing
 
 
-def certificates_json(found: Certificates, *, listed: int = LISTED) -> dict[str, object]:
+def certificates_json(found: Certificates, *, listed: int = MAX_LISTED) -> dict[str, object]:
     """Certificates for machines."""
     return {
         "axes": list(found.axes),
@@ -312,12 +314,12 @@ def certificates_json(found: Certificates, *, listed: int = LISTED) -> dict[str,
     }
 
 
-def certificate_json(found: Certificate, *, listed: int = LISTED) -> dict[str, object]:
+def certificate_json(found: Certificate, *, listed: int = MAX_LISTED) -> dict[str, object]:
     """One certificate for machines."""
     counts = found.counts
     return {
         "rows": found.rows,
-        "rows_that_break_a_constraint": found.breaking,
+        "rows_that_break_a_constraint": found.invalid_rows,
         "total": counts.total,
         "void": counts.void,
         "covered": counts.covered,

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from safegen.core.types import DropReason, Failure, Outcome, Planned
-from safegen.coverage.ledger import Facts, facts
-from safegen.dataset.curation.select import promise, why_none
+from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario
+from safegen.coverage.ledger import ScenarioAxes, scenario_axes
+from safegen.dataset.curation.select import rejection_rank, rejection_reason
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RunFolder
 
@@ -21,7 +21,7 @@ Code = TypeVar("Code", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class LossCounts:
     """Counts of what a run lost."""
 
     failed_requests: Mapping[Outcome, int]
@@ -30,10 +30,10 @@ class Losses:
     """Prompts that were never drafted, by the gate or reason that took them."""
 
 
-class Lost(NamedTuple):
+class DroppedScenario(NamedTuple):
     """A planned scenario that has no record."""
 
-    planned: Planned
+    planned: PlannedScenario
     failure: Failure
 
     @property
@@ -42,7 +42,7 @@ class Lost(NamedTuple):
         return self.failure.reason or self.failure.outcome
 
 
-def losses(folder: RunFolder) -> Losses:
+def count_losses(folder: RunFolder) -> LossCounts:
     """Count what a run lost."""
     failed, dropped = Counter[Outcome](), dict[str, DropReason]()
     for _, failure in folder.read_failures():
@@ -50,30 +50,30 @@ def losses(folder: RunFolder) -> Losses:
             dropped.setdefault(failure.scenario_id, failure.reason)
         elif failure.outcome != "ok":
             failed[failure.outcome] += 1
-    return Losses(_sorted(failed), _sorted(Counter(dropped.values())))
+    return LossCounts(_sort_counts(failed), _sort_counts(Counter(dropped.values())))
 
 
-def lost_prompts(folder: RunFolder) -> Iterator[Lost]:
+def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:
     """Every planned scenario that has no record, with why, in the order of the plan.
 
     Raises:
         StoreDamaged: plan, records or failures cannot be read.
     """
     plans = plan.Plans(folder.plans)
-    for shard in folder.finished():
+    for shard in folder.finished_shards():
         why: dict[str, Failure] = {}
         for failure in folder.shard_failures(shard):
             why.setdefault(failure.scenario_id, failure)
         if not why:
             continue
-        made = {row["scenario_id"] for row in _rows(folder, shard)}
+        made = {row["scenario_id"] for row in _read_rows(folder, shard)}
         for item in plans.read(shard) if shard < plans.shards else ():
             id_ = item.scenario.scenario_id
             if id_ in why and id_ not in made:
-                yield Lost(item, why[id_])
+                yield DroppedScenario(item, why[id_])
 
 
-def unaccepted(folder: RunFolder) -> Iterator[tuple[Facts, str]]:
+def iter_unaccepted(folder: RunFolder) -> Iterator[tuple[ScenarioAxes, str]]:
     """Every scenario that was worked on and has no accepted draft: what it is, and why in one word.
 
     One reason a scenario, that of its most promising draft, as the card counts them.
@@ -81,31 +81,31 @@ def unaccepted(folder: RunFolder) -> Iterator[tuple[Facts, str]]:
     Raises:
         StoreDamaged: plan, records or failures cannot be read.
     """
-    rows = {shard: list(_rows(folder, shard)) for shard in folder.finished()}
+    rows = {shard: list(_read_rows(folder, shard)) for shard in folder.finished_shards()}
     accepted = {row["scenario_id"] for told in rows.values() for row in told if row["accepted"]}
-    nearest: dict[str, tuple[tuple[bool, float, str], str, Facts]] = {}
+    nearest: dict[str, tuple[tuple[bool, float, str], str, ScenarioAxes]] = {}
     for shard, told in rows.items():
         if all(row["scenario_id"] in accepted for row in told):
             continue
         for record in folder.read_records(shard):
             id_ = record.scenario.scenario_id
             if id_ not in accepted:
-                at = promise(record)
+                at = rejection_rank(record)
                 if id_ not in nearest or at < nearest[id_][0]:
-                    nearest[id_] = (at, why_none([record]), facts(record))
+                    nearest[id_] = (at, rejection_reason([record]), scenario_axes(record))
     for _, reason, about in nearest.values():
         yield about, reason
-    for lost in lost_prompts(folder):
+    for lost in iter_dropped(folder):
         if lost.planned.scenario.scenario_id not in accepted | nearest.keys():
-            yield facts(lost.planned), lost.reason
+            yield scenario_axes(lost.planned), lost.reason
 
 
 # Any: as of the rows of Parquet.
-def _rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
+def _read_rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
     """Which scenarios have records in a shard, and whether each draft is accepted."""
-    for batch in parquet.batches(folder.records(shard), ["scenario_id", "accepted"]):
+    for batch in parquet.read_batches(folder.records(shard), ["scenario_id", "accepted"]):
         yield from batch
 
 
-def _sorted(counts: Mapping[Code, int]) -> dict[Code, int]:
+def _sort_counts(counts: Mapping[Code, int]) -> dict[Code, int]:
     return dict(sorted(counts.items()))

@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from safegen.core.hashing import canonical, file_sha256
+from safegen.core.hashing import canonical_json, file_sha256
 from safegen.dataset.view import View
 from safegen.store import parquet
 from safegen.store.run_folder import DATASET_PARTS
-from safegen.store.schema import Row
+from safegen.store.schema import ArrowRow
 
 MAX_ROWS = 2_000
 """Rows of a file, at most: small files keep what git-lfs stores for a correction small."""
 STAGING = ".building"
 MANIFEST = "manifest.json"
-PARTS = DATASET_PARTS
+PART_NAMES = DATASET_PARTS
 GITATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text\n"
 
 
@@ -37,22 +37,22 @@ class FileEntry:
     rows: int | None = None
     content_sha256: str | None = None
 
-    def as_json(self) -> dict[str, str | int]:
+    def to_json(self) -> dict[str, str | int]:
         """Leave out what is not known."""
         told = (("sha256", self.sha256), ("bytes", self.bytes), ("rows", self.rows))
         known = {name: value for name, value in told if value is not None}
         return known | ({"content_sha256": self.content_sha256} if self.content_sha256 else {})
 
 
-def content_sha256(rows: Iterable[Row]) -> str:
+def content_sha256(rows: Iterable[ArrowRow]) -> str:
     """Digest rows, one line of canonical JSON each: equal for equal rows whoever wrote the file."""
     sha = hashlib.sha256()
     for row in rows:
-        sha.update(canonical(row) + b"\n")
+        sha.update(canonical_json(row) + b"\n")
     return sha.hexdigest()
 
 
-def entry(path: Path) -> FileEntry:
+def make_entry(path: Path) -> FileEntry:
     """Describe a file that holds no rows."""
     return FileEntry(file_sha256(path), path.stat().st_size)
 
@@ -64,11 +64,11 @@ class RowWriter:
         self._root = root
         self._schema = view.schema
         self._stem = f"data/{view.name}/{split}/{version}"
-        self._waiting: list[Row] = []
+        self._waiting: list[ArrowRow] = []
         self.rows = 0
         self.files: dict[str, FileEntry] = {}
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[ArrowRow]) -> None:
         """Take rows in canonical order; full files are written at once.
 
         Raises:
@@ -86,7 +86,7 @@ class RowWriter:
             return
         name = f"{self._stem}-{len(self.files):05d}.parquet"
         path = self._root / name
-        parquet.write(path, self._waiting, self._schema)
+        parquet.write_rows(path, self._waiting, self._schema)
         self.files[name] = FileEntry(
             file_sha256(path),
             path.stat().st_size,
@@ -110,21 +110,21 @@ def staging(output: Path) -> Generator[Path]:
         folder.mkdir(parents=True)
         yield folder
     except OSError as e:
-        raise parquet.disk_failed(folder, e) from e
+        raise parquet.make_disk_error(folder, e) from e
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def files_of(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """List the files of a dataset but its manifest, relative and sorted, with `/`."""
     found = [p for part in ("data", "policies") for p in (folder / part).rglob("*")]
-    found += [folder / part for part in PARTS if part not in ("data", "policies", MANIFEST)]
+    found += [folder / part for part in PART_NAMES if part not in ("data", "policies", MANIFEST)]
     return sorted(p.relative_to(folder).as_posix() for p in found if p.is_file() or p.is_symlink())
 
 
-def holds(output: Path, files: dict[str, FileEntry]) -> bool:
+def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
     """Tell whether a folder already has exactly these files, by their hashes."""
-    if files_of(output) != sorted(files):
+    if list_files(output) != sorted(files):
         return False
     try:
         return all(file_sha256(output / name) == told.sha256 for name, told in files.items())
@@ -132,7 +132,7 @@ def holds(output: Path, files: dict[str, FileEntry]) -> bool:
         return False
 
 
-def swap(staged: Path, output: Path) -> None:
+def replace_dataset(staged: Path, output: Path) -> None:
     """Put a finished dataset in the place of the old one; `run/` is not touched.
 
     Raises:
@@ -142,16 +142,16 @@ def swap(staged: Path, output: Path) -> None:
     try:
         old.mkdir()
         (output / MANIFEST).unlink(missing_ok=True)
-        for part in PARTS:
+        for part in PART_NAMES:
             if (output / part).exists() or (output / part).is_symlink():
                 (output / part).rename(old / part)
             if (staged / part).exists():
                 (staged / part).rename(output / part)
     except OSError as e:
-        raise parquet.disk_failed(output, e) from e
+        raise parquet.make_disk_error(output, e) from e
 
 
-def ignore_run(root: Path) -> None:
+def write_gitignore(root: Path) -> None:
     """Keep the run folder out of version control."""
     path = root / ".gitignore"
     if not path.is_file() or path.read_bytes() != b"*\n":

@@ -13,7 +13,7 @@ from safegen.core.errors import StoreDamaged
 from safegen.core.hashing import digest
 from safegen.core.types import Record
 from safegen.core.version import __version__
-from safegen.dataset.figures import Figures
+from safegen.dataset.figures import RunMeasures
 from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.dataset.view import View
 from safegen.store import usage
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def _pairs() -> Counter[tuple[str, str]]:
+def _pair_counter() -> Counter[tuple[str, str]]:
     return Counter()
 
 
-def _triples() -> Counter[tuple[str, str, str]]:
+def _triple_counter() -> Counter[tuple[str, str, str]]:
     return Counter()
 
 
-def _names() -> Counter[str]:
+def _name_counter() -> Counter[str]:
     return Counter()
 
 
-class Yield(NamedTuple):
+class StageCounts(NamedTuple):
     """How many scenarios came how far."""
 
     planned: int
@@ -53,7 +53,7 @@ class Yield(NamedTuple):
 
 
 @dataclass(slots=True)
-class Facts:
+class RunCounts:
     """Counters over a run's records; prompts are the scenarios that stayed."""
 
     planned: int = 0
@@ -62,36 +62,36 @@ class Facts:
     prompts: int = 0
     drafts: int = 0
     drafts_accepted: int = 0
-    excluded: Counter[str] = field(default_factory=_names)
+    excluded: Counter[str] = field(default_factory=_name_counter)
     """Scenarios that are not in the dataset, by reason."""
-    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    exclusions: dict[str, str] = field(default_factory=dict[str, str])
     """Why an accepted scenario does not stay, by id; part of `excluded`."""
-    domain_mode: Counter[tuple[str, str]] = field(default_factory=_pairs)
-    intents: Counter[str] = field(default_factory=_names)
-    accepted_by: Counter[str] = field(default_factory=_names)
-    grades: Counter[str] = field(default_factory=_names)
-    languages: Counter[str] = field(default_factory=_names)
-    licences: Counter[str] = field(default_factory=_names)
-    imported: Counter[tuple[str, str]] = field(default_factory=_pairs)
+    domain_mode: Counter[tuple[str, str]] = field(default_factory=_pair_counter)
+    intents: Counter[str] = field(default_factory=_name_counter)
+    accepted_by: Counter[str] = field(default_factory=_name_counter)
+    grades: Counter[str] = field(default_factory=_name_counter)
+    languages: Counter[str] = field(default_factory=_name_counter)
+    licences: Counter[str] = field(default_factory=_name_counter)
+    imported: Counter[tuple[str, str]] = field(default_factory=_pair_counter)
     """Prompts of a user's file by licence, and by who said what they are."""
-    taxonomies: Counter[str] = field(default_factory=_names)
-    policies: Counter[str] = field(default_factory=_names)
-    models: Counter[tuple[str, str, str]] = field(default_factory=_triples)
+    taxonomies: Counter[str] = field(default_factory=_name_counter)
+    policies: Counter[str] = field(default_factory=_name_counter)
+    models: Counter[tuple[str, str, str]] = field(default_factory=_triple_counter)
     """Drafts by role, teacher and model."""
-    verdicts: Counter[tuple[str, str]] = field(default_factory=_pairs)
+    verdicts: Counter[tuple[str, str]] = field(default_factory=_pair_counter)
     """Drafts by validator and `passed`, `failed` or `unscored`."""
-    steps: Counter[tuple[str, str, str]] = field(default_factory=_triples)
-    """Scenarios by step (a field of `Yield`), domain and expected mode."""
-    rejected: Counter[str] = field(default_factory=_names)
+    steps: Counter[tuple[str, str, str]] = field(default_factory=_triple_counter)
+    """Scenarios by step (a field of `StageCounts`), domain and expected mode."""
+    rejected: Counter[str] = field(default_factory=_name_counter)
     """Drafts that were not accepted, by reason."""
     rows: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Rows by view and split; an empty view has no splits."""
-    without_row: Counter[str] = field(default_factory=_names)
+    without_row: Counter[str] = field(default_factory=_name_counter)
     """Prompts here that have no row, by view."""
     later_turns: int = 0
     """Prompts here with an assistant turn before the last user turn."""
 
-    def draft(self, record: Record) -> None:
+    def add_draft(self, record: Record) -> None:
         """Count one draft."""
         self.drafts += 1
         self.drafts_accepted += record.accepted
@@ -103,11 +103,11 @@ class Facts:
             found = {True: "passed", False: "failed", None: "unscored"}[verdict.passed]
             self.verdicts[verdict.validator, found] += 1
 
-    def keep(self, record: Record) -> None:
+    def add_kept(self, record: Record) -> None:
         """Count one scenario that stays, by its selected draft."""
         scenario = record.scenario
         self.prompts += 1
-        self.step("kept", record)
+        self.add_step("kept", record)
         self.domain_mode[scenario.domain, record.expectation.mode] += 1
         self.intents[scenario.intent] += 1
         self.accepted_by[record.accepted_by or "unknown"] += 1
@@ -122,17 +122,17 @@ class Facts:
         self.policies[record.expectation.policy_id] += 1
         self.later_turns += any(m["role"] == "assistant" for m in scenario.messages)
 
-    def step(self, name: str, record: Record) -> None:
+    def add_step(self, name: str, record: Record) -> None:
         """Count a scenario as come this far."""
         self.steps[name, record.scenario.domain, record.expectation.mode] += 1
 
-    def yields(self, axis: Literal["domain", "mode"]) -> dict[str, Yield]:
+    def count_stages(self, axis: Literal["domain", "mode"]) -> dict[str, StageCounts]:
         """Count the scenarios of each domain, or of each expected mode, by how far they came."""
         counts: dict[str, Counter[str]] = {}
         for (step, domain, mode), count in sorted(self.steps.items()):
             counts.setdefault(domain if axis == "domain" else mode, Counter())[step] += count
         return {
-            name: Yield(
+            name: StageCounts(
                 max(steps["planned"], steps["seen"]),
                 steps["answered"],
                 steps["accepted"],
@@ -141,28 +141,28 @@ class Facts:
             for name, steps in counts.items()
         }
 
-    def by_domain_mode(self) -> dict[str, dict[str, int]]:
+    def nest_domain_mode(self) -> dict[str, dict[str, int]]:
         """Nest the counts of prompts by domain and mode, sorted."""
-        return _nested(self.domain_mode)
+        return _nest(self.domain_mode)
 
-    def by_validator(self) -> dict[str, dict[str, int]]:
+    def nest_validators(self) -> dict[str, dict[str, int]]:
         """Nest the counts of drafts by validator and finding, sorted."""
-        return _nested(self.verdicts)
+        return _nest(self.verdicts)
 
 
-def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+def _nest(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     nested: dict[str, dict[str, int]] = {}
     for (outer, inner), count in sorted(counts.items()):
         nested.setdefault(outer, {})[inner] = count
     return nested
 
 
-def version() -> str:
+def read_version() -> str:
     """Return safegen's version."""
     return __version__
 
 
-def taxonomy_names(facts: Facts, recipe: Recipe, version: str) -> str:
+def format_taxonomy(facts: RunCounts, recipe: Recipe, version: str) -> str:
     """Name the taxonomy as `name@version`, by what the rows say where there are any."""
     if "@" in version:
         return version
@@ -170,9 +170,9 @@ def taxonomy_names(facts: Facts, recipe: Recipe, version: str) -> str:
     return ", ".join(name if "@" in name else f"{name}@{version}" for name in names)
 
 
-def compose(
-    facts: Facts,
-    figures: Figures,
+def compose_manifest(
+    facts: RunCounts,
+    figures: RunMeasures,
     *,
     run: RunFolder,
     recipe: Recipe,
@@ -190,7 +190,7 @@ def compose(
 
     manifest: dict[str, object] = {
         "format": FORMAT,
-        "safegen": version(),
+        "safegen": read_version(),
         "writer": {"pyarrow": pa.__version__},
         "name": recipe.name,
         "version": recipe.version,
@@ -198,28 +198,28 @@ def compose(
         "taxonomy": taxonomy,
         "policy_ids": sorted(facts.policies),
         "fingerprints": dict(fingerprints),
-        "models": _models(facts),
-        "counts": _counts(facts),
-        **figures.as_json(),
+        "models": _models_json(facts),
+        "counts": _counts_json(facts),
+        **figures.to_json(),
         "split": {"test": recipe.split.test},
-        "views": {name: _view(view, recipe) for name, view in views.items()},
-        "files": {name: told.as_json() for name, told in sorted(files.items())},
+        "views": {name: _view_json(view, recipe) for name, view in views.items()},
+        "files": {name: told.to_json() for name, told in sorted(files.items())},
     }
-    if run.imported.is_file():
-        manifest["imported"] = read_json(run.imported)
+    if run.import_report.is_file():
+        manifest["imported"] = read_json(run.import_report)
     if run.accounting.is_file():
-        manifest["observed"] = usage.read(run.accounting)
+        manifest["observed"] = usage.read_accounting(run.accounting)
     return manifest
 
 
-def _models(facts: Facts) -> dict[str, list[dict[str, str | int]]]:
+def _models_json(facts: RunCounts) -> dict[str, list[dict[str, str | int]]]:
     models: dict[str, list[dict[str, str | int]]] = {}
     for (role, teacher, model), drafts in sorted(facts.models.items()):
         models.setdefault(role, []).append({"teacher": teacher, "model": model, "drafts": drafts})
     return models
 
 
-def _counts(facts: Facts) -> dict[str, object]:
+def _counts_json(facts: RunCounts) -> dict[str, object]:
     return {
         "planned": facts.planned,
         "answered": facts.answered,
@@ -229,19 +229,19 @@ def _counts(facts: Facts) -> dict[str, object]:
         "drafts_accepted": facts.drafts_accepted,
         "excluded": dict(facts.excluded),
         "rows": facts.rows,
-        "by_domain_mode": facts.by_domain_mode(),
+        "by_domain_mode": facts.nest_domain_mode(),
         "by_intent": dict(facts.intents),
         "by_grade": dict(facts.grades),
-        "by_validator": facts.by_validator(),
+        "by_validator": facts.nest_validators(),
     }
 
 
-def _view(view: View, recipe: Recipe) -> dict[str, object]:
+def _view_json(view: View, recipe: Recipe) -> dict[str, object]:
     params = [ref.params for ref in recipe.views if ref.use.rpartition(":")[2] == view.name]
-    return {"params": params[0] if params else {}, "columns": columns(view.schema)}
+    return {"params": params[0] if params else {}, "columns": list_columns(view.schema)}
 
 
-def columns(schema: pa.Schema) -> list[list[str]]:
+def list_columns(schema: pa.Schema) -> list[list[str]]:
     """List columns with their Arrow types and whether they may be null, in order.
 
     Parquet names the items of a list `element` where Arrow says `item`; both read `item` here.
@@ -257,7 +257,7 @@ def columns(schema: pa.Schema) -> list[list[str]]:
     ]
 
 
-def same(output: Path, manifest: Mapping[str, object]) -> bool:
+def is_same_manifest(output: Path, manifest: Mapping[str, object]) -> bool:
     """Tell whether a folder's manifest says the same, apart from what was `observed`."""
     try:
         there = read_json(output / MANIFEST)

@@ -9,7 +9,7 @@ from html import escape
 MAX_CELL = 200
 
 
-def cell(value: object) -> str:
+def escape_cell(value: object) -> str:
     """Write any text as one harmless piece of Markdown: no markup, links, lines or odd characters."""
     text = " ".join(str(value).split())
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:MAX_CELL]
@@ -18,9 +18,9 @@ def cell(value: object) -> str:
     return escape(text, quote=False).replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def format_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Draw a Markdown table; a note instead of one without rows."""
     if not rows:
         return "None."
-    lines = [head, ["---"] * len(head), *[[cell(value) for value in row] for row in rows]]
+    lines = [head, ["---"] * len(head), *[[escape_cell(value) for value in row] for row in rows]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

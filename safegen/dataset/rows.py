@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     if parquet.is_lfs_pointer(path):
         sys.stdout.write(path.read_text(encoding="utf-8"))
         return 0
-    for row in parquet.read(path):
+    for row in parquet.read_rows(path):
         sys.stdout.write(json.dumps(row, ensure_ascii=True, sort_keys=True) + "\n")
     return 0
 

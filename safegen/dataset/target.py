@@ -32,7 +32,7 @@ class TargetReport:
     per: tuple[str, ...]
     cells: int
     """Cells that the plan reaches."""
-    short: Mapping[Cell, int]
+    shortfall: Mapping[Cell, int]
     """Accepted scenarios that are missing, by cell."""
     stop_code: StopCode
     stop_reason: str
@@ -43,27 +43,27 @@ class TargetReport:
     """Short cells that are asked no more."""
     turns: int = 0
     """Turns of conversations in short cells without an accepted draft; they are not asked again."""
-    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    excluded: Mapping[str, int] = field(default_factory=dict[str, int])
     """Accepted prompts that do not count, since the dataset leaves them out, by reason."""
 
     @property
     def line(self) -> str:
         """One line for people."""
-        met = self.cells - len(self.short)
+        met = self.cells - len(self.shortfall)
         head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
-        if not self.short:
-            return "; ".join([f"{head}: met in all {self.cells:,} cells", *self._left_out()])
-        told = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.short.values()):,}"
-        return f"{head}: {told} in {len(self.short):,}; {'; '.join(self._why())}"
+        if not self.shortfall:
+            return "; ".join([f"{head}: met in all {self.cells:,} cells", *self._excluded_parts()])
+        told = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.shortfall.values()):,}"
+        return f"{head}: {told} in {len(self.shortfall):,}; {'; '.join(self._reason_parts())}"
 
-    def _left_out(self) -> Iterator[str]:
-        if self.left_out:
-            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
+    def _excluded_parts(self) -> Iterator[str]:
+        if self.excluded:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.excluded.items())
             yield f"accepted ones that the dataset leaves out do not count ({reasons})"
 
-    def _why(self) -> Iterator[str]:
+    def _reason_parts(self) -> Iterator[str]:
         yield self.stop_reason
-        yield from self._left_out()
+        yield from self._excluded_parts()
         if self.stalled and self.stop_code != "stalled":
             yield f"{len(self.stalled):,} of them gained nothing when last asked"
         if self.turns:
@@ -71,30 +71,30 @@ class TargetReport:
         if self.hint:
             yield self.hint
 
-    def as_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """For machines."""
         return {
             "accepted": self.accepted,
             "per": list(self.per),
             "cells": self.cells,
-            "cells_short": len(self.short),
-            "short_by": sum(self.short.values()),
+            "cells_short": len(self.shortfall),
+            "short_by": sum(self.shortfall.values()),
             "short": [
                 {
                     "cell": dict(zip(self.per, cell, strict=True)),
                     "missing": n,
                     "stalled": cell in self.stalled,
                 }
-                for cell, n in sorted(self.short.items())
+                for cell, n in sorted(self.shortfall.items())
             ],
             "stop_code": self.stop_code,
             "stop_reason": self.stop_reason,
             "hint": self.hint,
             "turns_not_asked_again": self.turns,
-            "left_out": dict(self.left_out),
+            "left_out": dict(self.excluded),
         }
 
 
-def wanted(target: Target) -> ledger.Target:
+def to_cell_target(target: Target) -> ledger.CellTarget:
     """The recipe's target as the ledger reads it."""
-    return ledger.Target(target.accepted, target.per)
+    return ledger.CellTarget(target.accepted, target.per)

@@ -13,20 +13,20 @@ from typing import Any, cast
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, SafegenError, StoreDamaged
 from safegen.core.hashing import file_sha256
-from safegen.dataset.curation.exact_duplicates import exact, key
+from safegen.dataset.curation.exact_duplicates import digest_64, message_key
 from safegen.dataset.curation.split import SPLITS
-from safegen.dataset.layout import MANIFEST, content_sha256, files_of
-from safegen.dataset.manifest import columns
+from safegen.dataset.layout import MANIFEST, content_sha256, list_files
+from safegen.dataset.manifest import list_columns
 from safegen.dataset.view import View
 from safegen.store import parquet
 from safegen.store.run_folder import read_json
-from safegen.store.schema import Row
+from safegen.store.schema import ArrowRow
 
 MAX_PROBLEMS = 100
-REPAIR = "run `safegen build` again"
+REBUILD_HINT = "run `safegen build` again"
 
 
-def verify(folder: Path) -> list[str]:
+def verify_dataset(folder: Path) -> list[str]:
     """List what is wrong with a dataset; an empty list means that it is proved.
 
     Args:
@@ -42,12 +42,12 @@ def verify(folder: Path) -> list[str]:
     try:
         manifest = read_json(folder / MANIFEST)
     except StoreDamaged as e:
-        return [f"{e}; {REPAIR}"]
+        return [f"{e}; {REBUILD_HINT}"]
     files = manifest.get("files")
     if not isinstance(files, dict) or not files:
-        return [f"`{MANIFEST}` lists no files; {REPAIR}"]
+        return [f"`{MANIFEST}` lists no files; {REBUILD_HINT}"]
     found: list[str] = []
-    for problem in _problems(folder, manifest, cast("dict[str, Any]", files)):
+    for problem in _iter_problems(folder, manifest, cast("dict[str, Any]", files)):
         found.append(problem)
         if len(found) == MAX_PROBLEMS:
             return [*found, f"more than {MAX_PROBLEMS} problems; the rest is not shown"]
@@ -55,14 +55,14 @@ def verify(folder: Path) -> list[str]:
 
 
 # Any: the manifest is JSON that anybody may have written.
-def _problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]) -> Iterator[str]:
-    unlisted = [name for name in files_of(folder) if name not in files and not _is_git(name)]
+def _iter_problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]) -> Iterator[str]:
+    unlisted = [name for name in list_files(folder) if name not in files and not _is_git(name)]
     for name in unlisted:
-        yield f"`{name}` is not listed in the manifest; remove it, or {REPAIR}"
-    promises = _Promises()
+        yield f"`{name}` is not listed in the manifest; remove it, or {REBUILD_HINT}"
+    promises = _RowInvariants()
     counted: dict[tuple[str, str], int] = {}
     for name, told in files.items():
-        problem = _broken(folder, name, told)
+        problem = _describe_damage(folder, name, told)
         if problem is not None:
             yield problem
         elif name.endswith(".parquet"):
@@ -74,26 +74,26 @@ def _is_git(name: str) -> bool:
     return PurePosixPath(name).parts[0].startswith(".git")
 
 
-def _broken(folder: Path, name: str, told: object) -> str | None:
+def _describe_damage(folder: Path, name: str, told: object) -> str | None:
     """Say why a file cannot be read any further."""
     relative = PurePosixPath(name)
     path = folder / name
     if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
-        return f"`{name}` in the manifest leaves the folder; {REPAIR}"
+        return f"`{name}` in the manifest leaves the folder; {REBUILD_HINT}"
     try:
         outside = not path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):  # links that run in a circle
         outside = True
     if outside:
-        return f"`{name}` leads out of the folder through a link; {REPAIR}"
+        return f"`{name}` leads out of the folder through a link; {REBUILD_HINT}"
     if not path.is_file():
-        return f"`{name}` is missing; {REPAIR}"
+        return f"`{name}` is missing; {REBUILD_HINT}"
     if parquet.is_lfs_pointer(path):
         return f"`{name}` is a git-lfs pointer; run `git lfs pull`"
     wanted = cast("dict[str, object]", told).get("sha256") if isinstance(told, dict) else None
     try:
         if file_sha256(path) != wanted:
-            return f"`{name}` is not what the manifest says (SHA-256 differs); {REPAIR}"
+            return f"`{name}` is not what the manifest says (SHA-256 differs); {REBUILD_HINT}"
     except OSError as e:
         return f"`{name}` cannot be read ({e.strerror})"
     return None
@@ -104,42 +104,42 @@ def _check_rows(
     name: str,
     told: Mapping[str, Any],
     manifest: Mapping[str, Any],
-    promises: _Promises,
+    promises: _RowInvariants,
     counted: dict[tuple[str, str], int],
 ) -> Iterator[str]:
     """Check one Parquet file: place, schema, counts, content, and the promises of its rows."""
     parts = PurePosixPath(name).parts
     if len(parts) != 4 or parts[0] != "data" or parts[2] not in SPLITS:
-        yield f"`{name}` is not under `data/<view>/<split>/`; {REPAIR}"
+        yield f"`{name}` is not under `data/<view>/<split>/`; {REBUILD_HINT}"
         return
     _, view, split, _ = parts
     try:
-        wrong = _wrong_schema(folder / name, view, manifest)
+        wrong = _describe_schema_mismatch(folder / name, view, manifest)
         if wrong:
-            yield f"`{name}` {wrong}; {REPAIR}"
+            yield f"`{name}` {wrong}; {REBUILD_HINT}"
             return
-        rows = parquet.read(folder / name)
+        rows = parquet.read_rows(folder / name)
     except StoreDamaged as e:
         yield str(e)
         return
     counted[view, split] = counted.get((view, split), 0) + len(rows)
     if len(rows) != told.get("rows"):
-        yield f"`{name}` has {len(rows)} rows and the manifest says {told.get('rows')}; {REPAIR}"
+        yield f"`{name}` has {len(rows)} rows and the manifest says {told.get('rows')}; {REBUILD_HINT}"
     if content_sha256(rows) != told.get("content_sha256"):
-        yield f"`{name}` has other rows than the manifest says (content hash differs); {REPAIR}"
+        yield f"`{name}` has other rows than the manifest says (content hash differs); {REBUILD_HINT}"
     for row in rows:
         yield from promises.check(row, view=view, split=split, name=name)
 
 
-def _wrong_schema(path: Path, view: str, manifest: Mapping[str, Any]) -> str | None:
+def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]) -> str | None:
     """Compare a file's columns with the view's, or with the manifest's for a view of one's own."""
-    there = columns(parquet.schema_of(path))
-    if view in plugins.names("views"):
+    there = list_columns(parquet.read_schema(path))
+    if view in plugins.list_names("views"):
         try:
-            made: View = plugins.make("views", view, {})
+            made: View = plugins.make_plugin("views", view, {})
         except SafegenError as e:
             return f"belongs to a view that cannot be made ({e})"
-        wanted = columns(made.schema)
+        wanted = list_columns(made.schema)
     else:
         views = manifest.get("views")
         told = cast("dict[str, Any]", views).get(view) if isinstance(views, dict) else None
@@ -173,7 +173,7 @@ def _check_counts(
             for split, rows in splits.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
-        yield f"`{MANIFEST}` counts no rows by view and split; {REPAIR}"
+        yield f"`{MANIFEST}` counts no rows by view and split; {REBUILD_HINT}"
         return
     for view, split in sorted(set(told) | set(counted)):
         there, wanted = counted.get((view, split), 0), told.get((view, split), 0)
@@ -184,7 +184,7 @@ def _check_counts(
             )
 
 
-class _Promises:
+class _RowInvariants:
     """What must hold across all rows of all views; 64-bit digests are all that is held."""
 
     def __init__(self) -> None:
@@ -193,23 +193,23 @@ class _Promises:
         self._modes: dict[int, str] = {}
         self._bounds: dict[int, tuple[int, int]] = {}
 
-    def check(self, row: Row, *, view: str, split: str, name: str) -> Iterator[str]:
+    def check(self, row: ArrowRow, *, view: str, split: str, name: str) -> Iterator[str]:
         """Name each promise that a row breaks with the rows before it."""
         goal = row.get("goal_id")
-        if goal is not None and self._splits.setdefault(key(goal), split) != split:
+        if goal is not None and self._splits.setdefault(digest_64(goal), split) != split:
             yield f"`{name}`: goal `{goal}` is in two splits"
         scenario = row.get("scenario_id")
         if view == "sft" and scenario is not None:
-            if key(scenario) in self._scenarios:
+            if digest_64(scenario) in self._scenarios:
                 yield f"`{name}`: scenario `{scenario}` stands twice"
-            self._scenarios.add(key(scenario))
-        yield from self._expectations(row, f"`{name}`: scenario `{scenario}`")
+            self._scenarios.add(digest_64(scenario))
+        yield from self._check_expectations(row, f"`{name}`: scenario `{scenario}`")
 
-    def _expectations(self, row: Row, where: str) -> Iterator[str]:
+    def _check_expectations(self, row: ArrowRow, where: str) -> Iterator[str]:
         prompt = row["messages"][:-1] if row.get("messages") else row.get("prompt")
         if not prompt or isinstance(prompt, str):
             return
-        asked = key(exact(prompt))
+        asked = digest_64(message_key(prompt))
         mode = row.get("mode")
         if mode is not None and self._modes.setdefault(asked, mode) != mode:
             yield f"{where} has the messages of another row and another mode"

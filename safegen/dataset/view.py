@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from safegen.core.types import GIVEN, Message, Record
-from safegen.store.schema import Row, message_type
+from safegen.core.types import GIVEN_HISTORY, Message, Record
+from safegen.store.schema import ArrowRow, message_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ANSWER_TEXT = (
+ANSWER_STRINGS = (
     "scenario_id draft_id set_id goal_id policy_id taxonomy harm domain task intent evidence mode "
     "language profile teacher model accepted_by grade source_licence"
 ).split()
@@ -34,7 +34,7 @@ class View:
 
     name: str
     columns: Callable[[], pa.Schema]
-    cut: Callable[[ScenarioGroup], list[Row]]
+    to_rows: Callable[[ScenarioGroup], list[ArrowRow]]
     leaves_out: str = ""
     """Which prompts of a dataset have no row, as a sentence for the card."""
 
@@ -43,12 +43,12 @@ class View:
         """The Arrow schema; pyarrow is loaded here."""
         return self.columns()
 
-    def rows(self, group: ScenarioGroup) -> list[Row]:
+    def rows(self, group: ScenarioGroup) -> list[ArrowRow]:
         """Cut the rows of one scenario; none where the format has no use for it."""
-        return self.cut(group)
+        return self.to_rows(group)
 
 
-def schema(
+def build_schema(
     *, messages: Sequence[str], text: Sequence[str], integer: Sequence[str] = ()
 ) -> pa.Schema:
     """Build a schema of non-null columns: messages first, then text, then whole numbers."""
@@ -60,53 +60,55 @@ def schema(
     return pa.schema(fields)
 
 
-def turns(messages: Sequence[Message]) -> list[Row]:
+def message_rows(messages: Sequence[Message]) -> list[ArrowRow]:
     """Write messages as rows with role and content, and nothing else."""
     return [{"role": m["role"], "content": m["content"]} for m in messages]
 
 
-def answer(response: str | None) -> list[Row]:
+def assistant_turn(response: str | None) -> list[ArrowRow]:
     """Write a response as the assistant's turn."""
     return [{"role": "assistant", "content": response or ""}]
 
 
-def answer_schema(messages: Sequence[str]) -> pa.Schema:
+def build_answer_schema(messages: Sequence[str]) -> pa.Schema:
     """Build the schema of a view with one answer a row: its messages, and what is known of the answer."""
-    return schema(messages=messages, text=[*ANSWER_TEXT, *ANSWER_DERIVED], integer=ANSWER_INTEGER)
+    return build_schema(
+        messages=messages, text=[*ANSWER_STRINGS, *ANSWER_DERIVED], integer=ANSWER_INTEGER
+    )
 
 
-def answer_facts(record: Record) -> Row:
-    """What `answer_schema` says beside the messages."""
-    row = metadata(record, [*ANSWER_TEXT, *ANSWER_INTEGER])
+def answer_columns(record: Record) -> ArrowRow:
+    """What `build_answer_schema` says beside the messages."""
+    row = read_columns(record, [*ANSWER_STRINGS, *ANSWER_INTEGER])
     row["accepted_by"] = row["accepted_by"] or "unknown"
-    row["source_id"] = source_id(record)
+    row["source_id"] = read_source_id(record)
     row["contrast"] = record.scenario.contrast or "none"
-    row["turn_style"] = _attribute(record, "turn_style", "single")
-    row["dialogue_intent"] = _attribute(record, "dialogue_intent", "none")
+    row["turn_style"] = _attribute_value(record, "turn_style", "single")
+    row["dialogue_intent"] = _attribute_value(record, "dialogue_intent", "none")
     row["rule"] = ",".join(record.expectation.rule_ids)
     return row
 
 
-def source_id(record: Record) -> str:
+def read_source_id(record: Record) -> str:
     """The id of a prompt in its user's file; nothing where it has none."""
-    return _attribute(record, "source_id", "")
+    return _attribute_value(record, "source_id", "")
 
 
-def given(record: Record) -> bool:
+def has_given_turn(record: Record) -> bool:
     """Whether an assistant turn among the messages was given, so that nobody judged it."""
-    return GIVEN in record.scenario.attributes
+    return GIVEN_HISTORY in record.scenario.attributes
 
 
-def _attribute(record: Record, axis: str, default: str) -> str:
+def _attribute_value(record: Record, axis: str, default: str) -> str:
     return next((a.value for a in record.scenario.attributes if a.axis == axis), default)
 
 
-def metadata(record: Record, names: Sequence[str]) -> Row:
+def read_columns(record: Record, names: Sequence[str]) -> ArrowRow:
     """Read columns by name from a record's scenario, expectation, draft or the record itself."""
     parts = (record.scenario, record.expectation, record.draft, record)
-    return {name: _value(parts, name) for name in names}
+    return {name: _find_value(parts, name) for name in names}
 
 
-def _value(parts: Sequence[object], name: str) -> object:
+def _find_value(parts: Sequence[object], name: str) -> object:
     part = next(p for p in parts if hasattr(p, name))
     return getattr(part, name)

@@ -15,35 +15,35 @@ from typing import NamedTuple
 from safegen.config.taxonomy import Harm
 from safegen.core import templates
 from safegen.core.errors import ItemError, ParseError, Truncated
-from safegen.core.templates import PromptFile
+from safegen.core.templates import PromptTemplate
 from safegen.core.types import Evidence, Intent, Message, Request, Teacher
 from safegen.judges.labelling import (
     LabelFiles,
-    answer_schema,
-    every,
+    gather_all,
     load_questions,
-    majority,
-    pick,
-    quoted,
-    read,
+    majority_vote,
+    make_answer_schema,
+    quote,
+    read_choice,
+    read_labels,
 )
 
-NONE = "none"
+NO_HARM = "none"
 QUESTIONS = ("label", "which_harm")
 """Prompt files that labellers are asked by."""
-READ = ("intent", "evidence", "detail")
-LONGEST = 190_000
+LABEL_FIELDS = ("intent", "evidence", "detail")
+MAX_CHARS = 190_000
 """Characters of a prompt as JSON that a question can hold."""
-ASKED = frozenset({"harm", *READ, "max_tokens"})
-NAMED = re.compile(r"`([^`]*)`")
-RUN = 4
+FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens"})
+QUOTED_NAME = re.compile(r"`([^`]*)`")
+MIN_QUOTED_WORDS = 4
 """A problem that shares this many words in a row with a prompt may quote it, and is not told."""
-LONGEST_PROBLEM = 160
-AT_ONCE = 512
+MAX_PROBLEM_CHARS = 160
+MAX_IN_FLIGHT = 512
 """Prompts under way; how many requests are, is bounded by the endpoint."""
 
 
-class Found(NamedTuple):
+class BlindLabels(NamedTuple):
     """What labellers read; None where it was not asked, or they could not tell."""
 
     harm: str | None = None
@@ -52,11 +52,11 @@ class Found(NamedTuple):
     detail: int | None = None
     danger: bool = False
     """Harm to another person is stated, and the words also show danger to oneself."""
-    why: Mapping[str, str] = {}
+    reasons: Mapping[str, str] = {}
     """By label, why they could not tell."""
 
 
-class Wanted(NamedTuple):
+class LabelRequest(NamedTuple):
     """What is to be read in one prompt."""
 
     messages: tuple[Message, ...]
@@ -72,37 +72,37 @@ class Labellers:
     harms: Mapping[str, Harm]
     """Every leaf, red lines too: a prompt about one must be known for what it is."""
     labels: LabelFiles = field(default_factory=load_questions)
-    which: PromptFile = field(
-        default_factory=lambda: templates.load(
+    harm_prompt: PromptTemplate = field(
+        default_factory=lambda: templates.load_template(
             "which_harm", blocks=("system", "user"), fields=("leaves", "text")
         )
     )
 
-    async def read(self, wanted: Wanted) -> Found:
+    async def read(self, wanted: LabelRequest) -> BlindLabels:
         """Read one prompt; an answer that cannot be had leaves its labels open.
 
         Raises:
             RunError: the run cannot go on.
         """
-        text = shown(wanted.messages)
-        if len(quoted(text)) > LONGEST:
-            names = (("harm",) if wanted.harm else ()) + (READ if wanted.labels else ())
-            return Found(why=dict.fromkeys(names, "too long to be shown to a labeller"))
-        asked = [self._labels(text)] if wanted.labels else []
-        asked += [self._harm(text)] if wanted.harm else []
-        parts = await every(asked)
-        return Found(
+        text = render_turns(wanted.messages)
+        if len(quote(text)) > MAX_CHARS:
+            names = (("harm",) if wanted.harm else ()) + (LABEL_FIELDS if wanted.labels else ())
+            return BlindLabels(reasons=dict.fromkeys(names, "too long to be shown to a labeller"))
+        asked = [self._read_labels(text)] if wanted.labels else []
+        asked += [self._read_harm(text)] if wanted.harm else []
+        parts = await gather_all(asked)
+        return BlindLabels(
             harm=next((p.harm for p in parts if p.harm), None),
             intent=next((p.intent for p in parts if p.intent), None),
             evidence=next((p.evidence for p in parts if p.evidence), None),
             detail=next((p.detail for p in parts if p.detail is not None), None),
             danger=any(p.danger for p in parts),
-            why={name: told for p in parts for name, told in p.why.items()},
+            reasons={name: told for p in parts for name, told in p.reasons.items()},
         )
 
     async def read_all(
-        self, work: Iterable[tuple[str, Wanted]], *, read_one: Callable[[], None]
-    ) -> dict[str, Found]:
+        self, work: Iterable[tuple[str, LabelRequest]], *, read_one: Callable[[], None]
+    ) -> dict[str, BlindLabels]:
         """Read prompts by key, a bounded number at once; `read_one` is called after each.
 
         Where one ends the run, what is under way was paid for and is awaited first.
@@ -110,21 +110,21 @@ class Labellers:
         Raises:
             RunError: the first one.
         """
-        found: dict[str, Found] = {}
+        found: dict[str, BlindLabels] = {}
         under_way: set[asyncio.Task[None]] = set()
 
-        async def one(key: str, wanted: Wanted) -> None:
+        async def one(key: str, wanted: LabelRequest) -> None:
             found[key] = await self.read(wanted)
             read_one()
 
         try:
             for key, wanted in work:
                 under_way.add(asyncio.create_task(one(key, wanted)))
-                if len(under_way) >= AT_ONCE:
+                if len(under_way) >= MAX_IN_FLIGHT:
                     first = asyncio.FIRST_COMPLETED
                     done, under_way = await asyncio.wait(under_way, return_when=first)
-                    await every(done)
-            await every(under_way)
+                    await gather_all(done)
+            await gather_all(under_way)
         except asyncio.CancelledError:
             for task in under_way:
                 task.cancel()
@@ -133,59 +133,64 @@ class Labellers:
             await asyncio.gather(*under_way, return_exceptions=True)
         return found
 
-    async def _labels(self, text: str) -> Found:
+    async def _read_labels(self, text: str) -> BlindLabels:
         try:
-            found = await read(text, judges=self.judges, files=self.labels)
+            found = await read_labels(text, judges=self.judges, files=self.labels)
         except ItemError as e:
-            return Found(why=dict.fromkeys(READ, _lost(e, text)))
-        why = {n: "labellers disagree" for n in READ if getattr(found, n) is None}
-        return Found(None, found.intent, found.evidence, found.detail, found.danger, why)
+            return BlindLabels(reasons=dict.fromkeys(LABEL_FIELDS, _describe_loss(e, text)))
+        why = {n: "labellers disagree" for n in LABEL_FIELDS if getattr(found, n) is None}
+        return BlindLabels(None, found.intent, found.evidence, found.detail, found.danger, why)
 
-    async def _harm(self, text: str) -> Found:
-        allowed = (*self.harms, NONE)
+    async def _read_harm(self, text: str) -> BlindLabels:
+        allowed = (*self.harms, NO_HARM)
         try:
-            replies = await every(
-                judge(harm_request(text, self.which, self.harms, sample=i))
+            replies = await gather_all(
+                judge(make_harm_request(text, self.harm_prompt, self.harms, sample=i))
                 for i, judge in enumerate(self.judges)
             )
-            said = majority([pick(reply, "harm", allowed) for reply in replies])
+            said = majority_vote([read_choice(reply, "harm", allowed) for reply in replies])
         except ItemError as e:
-            return Found(why={"harm": _lost(e, text)})
-        if said is None or said == NONE:
+            return BlindLabels(reasons={"harm": _describe_loss(e, text)})
+        if said is None or said == NO_HARM:
             told = "no one leaf fits" if said else "labellers disagree"
-            return Found(why={"harm": told})
-        return Found(harm=said)
+            return BlindLabels(reasons={"harm": told})
+        return BlindLabels(harm=said)
 
 
-def harm_request(
-    text: str, file: PromptFile, harms: Mapping[str, Harm], *, sample: int = 0
+def make_harm_request(
+    text: str, file: PromptTemplate, harms: Mapping[str, Harm], *, sample: int = 0
 ) -> Request:
     """The question which leaf a prompt is about."""
-    fields = {"leaves": tuple(harms.values()), "text": quoted(text)}
-    schema = answer_schema({"harm": {"type": "string", "enum": [*harms, NONE]}})
+    fields = {"leaves": tuple(harms.values()), "text": quote(text)}
+    schema = make_answer_schema({"harm": {"type": "string", "enum": [*harms, NO_HARM]}})
     system, user = file.render("system", **fields), file.render("user", **fields)
     told = (Message(role="system", content=system), Message(role="user", content=user))
     return Request(told, sample=sample, schema=schema)
 
 
-def shown(turns: Sequence[Message]) -> str:
+def render_turns(turns: Sequence[Message]) -> str:
     """The words as labellers see them: a prompt as it is, a conversation turn by turn."""
     if len(turns) == 1:
         return turns[0]["content"]
     return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in turns)
 
 
-def _lost(e: ItemError, text: str) -> str:
-    told = f"no answer of a labeller ({e.outcome}{_problem(e, text)})"
+def _describe_loss(e: ItemError, text: str) -> str:
+    told = f"no answer of a labeller ({e.outcome}{_describe_problem(e, text)})"
     return f"{told}; `--replan` asks again" if e.outcome == "unavailable" else told
 
 
-def _problem(e: ItemError, text: str) -> str:
+def _describe_problem(e: ItemError, text: str) -> str:
     """What was wrong with an answer, in the parser's words; nothing that it or the prompt says."""
     if not isinstance(e, ParseError | Truncated):
         return ""
-    said = NAMED.sub(lambda m: m[0] if m[1] in ASKED else "`…`", " ".join(str(e).split()))
+    said = QUOTED_NAME.sub(
+        lambda m: m[0] if m[1] in FIELD_NAMES else "`…`", " ".join(str(e).split())
+    )
     words, own = said.lower().split(), f" {' '.join(text.lower().split())} "
-    runs = (" ".join(words[i : i + RUN]) for i in range(max(1, len(words) - RUN + 1)))
+    runs = (
+        " ".join(words[i : i + MIN_QUOTED_WORDS])
+        for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
+    )
     quotes = any(f" {run} " in own for run in runs)
-    return "" if quotes or not said else f": {said[:LONGEST_PROBLEM]}"
+    return "" if quotes or not said else f": {said[:MAX_PROBLEM_CHARS]}"

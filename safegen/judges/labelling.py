@@ -15,9 +15,9 @@ from typing import NamedTuple, TypeVar, cast
 from safegen.config.goals import recorded
 from safegen.core import templates
 from safegen.core.errors import ItemError, ParseError
-from safegen.core.templates import PromptFile
+from safegen.core.templates import PromptTemplate
 from safegen.core.types import (
-    DETAIL,
+    DETAIL_LEVELS,
     EVIDENCE,
     INTENTS,
     Evidence,
@@ -29,8 +29,8 @@ from safegen.core.types import (
 )
 
 NOT_SHOWN = "not_shown"
-FIXED = ("intent", "evidence", "detail")
-ASKED_DETAIL = (
+FIXED_FIELDS = ("intent", "evidence", "detail")
+DETAIL_OPTIONS = (
     "awareness: that it exists and why it matters",
     "concept: how and why in general terms",
     "strategy: approaches, choices and trade-offs",
@@ -49,7 +49,7 @@ class AxisValue(NamedTuple):
     definition: str
 
 
-class Reading(NamedTuple):
+class PromptLabels(NamedTuple):
     """What the words of a prompt show; None where judges disagree without a majority."""
 
     intent: Intent | None
@@ -61,7 +61,7 @@ class Reading(NamedTuple):
     """Harm to another person is stated, and a judge also reads danger to oneself."""
 
 
-class Serves(NamedTuple):
+class GoalFit(NamedTuple):
     """Whether a prompt serves a goal; None without a majority."""
 
     purpose: bool | None
@@ -84,12 +84,12 @@ class AxisPart(NamedTuple):
 class LabelFiles:
     """The two questions, and the axes that every prompt is asked about."""
 
-    label: PromptFile
-    same_goal: PromptFile
+    label: PromptTemplate
+    same_goal: PromptTemplate
     axes: tuple[AxisValue, ...] = ()
 
     def __post_init__(self) -> None:
-        if taken := {v.axis for v in self.axes} & set(FIXED):
+        if taken := {v.axis for v in self.axes} & set(FIXED_FIELDS):
             raise ValueError(f"`{min(taken)}` is asked of every prompt; it cannot be an axis")
 
 
@@ -109,68 +109,74 @@ def load_questions(
     """
     pair = ("system", "user")
     return LabelFiles(
-        label=templates.load(label, blocks=pair, fields=("text", "axes", "details")),
-        same_goal=templates.load(same_goal, blocks=pair, fields=("text", "purpose", "task")),
+        label=templates.load_template(label, blocks=pair, fields=("text", "axes", "details")),
+        same_goal=templates.load_template(
+            same_goal, blocks=pair, fields=("text", "purpose", "task")
+        ),
         axes=tuple(axes),
     )
 
 
-def by_axis(values: Sequence[AxisValue]) -> tuple[AxisPart, ...]:
+def group_by_axis(values: Sequence[AxisValue]) -> tuple[AxisPart, ...]:
     """Values grouped by axis, in the order given."""
     names = tuple(dict.fromkeys(v.axis for v in values))
     return tuple(AxisPart(n, tuple(v for v in values if v.axis == n)) for n in names)
 
 
-def label_request(text: str, files: LabelFiles, *, sample: int = 0, ask: int = 0) -> Request:
+def make_label_request(text: str, files: LabelFiles, *, sample: int = 0, ask: int = 0) -> Request:
     """The question that every prompt is asked; it depends on the text and the axes alone."""
-    axes = by_axis(files.axes)
-    fields = {"text": quoted(text), "axes": axes, "details": ASKED_DETAIL}
-    schema = answer_schema(
+    axes = group_by_axis(files.axes)
+    fields = {"text": quote(text), "axes": axes, "details": DETAIL_OPTIONS}
+    schema = make_answer_schema(
         {
             "intent": {"type": "string", "enum": list(INTENTS)},
             "evidence": {"type": "string", "enum": list(EVIDENCE)},
-            "detail": {"type": "integer", "enum": list(DETAIL)},
+            "detail": {"type": "integer", "enum": list(DETAIL_LEVELS)},
         }
         | {a.name: {"type": "string", "enum": list(a.allowed)} for a in axes}
     )
-    return Request(_messages(files.label, fields), sample=sample, ask=ask, schema=schema)
+    return Request(_render_messages(files.label, fields), sample=sample, ask=ask, schema=schema)
 
 
-def goal_request(
+def make_goal_request(
     text: str, files: LabelFiles, *, purpose: str, task: str, sample: int = 0, ask: int = 0
 ) -> Request:
     """The question whether a prompt serves a goal."""
-    fields = {"text": quoted(text), "purpose": purpose, "task": task}
-    schema = answer_schema({"same_purpose": {"type": "boolean"}, "same_task": {"type": "boolean"}})
-    return Request(_messages(files.same_goal, fields), sample=sample, ask=ask, schema=schema)
+    fields = {"text": quote(text), "purpose": purpose, "task": task}
+    schema = make_answer_schema(
+        {"same_purpose": {"type": "boolean"}, "same_task": {"type": "boolean"}}
+    )
+    return Request(_render_messages(files.same_goal, fields), sample=sample, ask=ask, schema=schema)
 
 
-async def read(text: str, *, judges: Sequence[Teacher], files: LabelFiles, ask: int = 0) -> Reading:
+async def read_labels(
+    text: str, *, judges: Sequence[Teacher], files: LabelFiles, ask: int = 0
+) -> PromptLabels:
     """Label one prompt by a majority of judges, each asked once.
 
     Raises:
         ItemError: of the first judge whose answer cannot be had.
     """
-    replies = await every(
-        judge(label_request(text, files, sample=i, ask=ask)) for i, judge in enumerate(judges)
+    replies = await gather_all(
+        judge(make_label_request(text, files, sample=i, ask=ask)) for i, judge in enumerate(judges)
     )
-    axes = by_axis(files.axes)
-    votes = [_vote(reply, axes) for reply in replies]
+    axes = group_by_axis(files.axes)
+    votes = [_parse_labels(reply, axes) for reply in replies]
     intents: list[Intent | None] = [v.intent for v in votes]
     evidences: list[Evidence | None] = [v.evidence for v in votes]
-    evidence = majority(evidences)
-    chosen = [(a.name, majority([dict(v.axes).get(a.name) for v in votes])) for a in axes]
-    return Reading(
-        intent=majority(intents),
+    evidence = majority_vote(evidences)
+    chosen = [(a.name, majority_vote([dict(v.axes).get(a.name) for v in votes])) for a in axes]
+    return PromptLabels(
+        intent=majority_vote(intents),
         evidence=evidence,
-        detail=majority([v.detail for v in votes]),
+        detail=majority_vote([v.detail for v in votes]),
         axes=tuple((name, value) for name, value in chosen if value is not None),
         # One judge is enough: a needless contact costs less than a missing one.
         danger=evidence == "stated" and any(v.danger for v in votes),
     )
 
 
-async def serves(
+async def judge_goal_fit(
     text: str,
     *,
     purpose: str,
@@ -178,23 +184,23 @@ async def serves(
     judges: Sequence[Teacher],
     files: LabelFiles,
     ask: int = 0,
-) -> Serves:
+) -> GoalFit:
     """Tell by a majority of judges whether a prompt serves a goal.
 
     Raises:
         ItemError: of the first judge whose answer cannot be had.
     """
-    replies = await every(
-        judge(goal_request(text, files, purpose=purpose, task=task, sample=i, ask=ask))
+    replies = await gather_all(
+        judge(make_goal_request(text, files, purpose=purpose, task=task, sample=i, ask=ask))
         for i, judge in enumerate(judges)
     )
-    return Serves(
-        majority([pick(reply, "same_purpose", (True, False)) for reply in replies]),
-        majority([pick(reply, "same_task", (True, False)) for reply in replies]),
+    return GoalFit(
+        majority_vote([read_choice(reply, "same_purpose", (True, False)) for reply in replies]),
+        majority_vote([read_choice(reply, "same_task", (True, False)) for reply in replies]),
     )
 
 
-async def every(work: Iterable[Awaitable[T]]) -> list[T]:
+async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
     """Await all, then give the results in order; no paid answer is lost to another's failure.
 
     Raises:
@@ -208,35 +214,35 @@ async def every(work: Iterable[Awaitable[T]]) -> list[T]:
     return [r for r in results if not isinstance(r, BaseException)]
 
 
-def majority(votes: Sequence[T]) -> T | None:
+def majority_vote(votes: Sequence[T]) -> T | None:
     """What more than half of the votes say, or None."""
     return next((v for v in votes if 2 * votes.count(v) > len(votes)), None)
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """The text as a JSON string, so that nothing in it can pass for an instruction's end."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def pick(reply: Reply, name: str, allowed: Sequence[T]) -> T:
+def read_choice(reply: Reply, name: str, allowed: Sequence[T]) -> T:
     """A field of a reply.
 
     Raises:
         ParseError: the reply has no such field, or another value in it.
     """
-    value = fields_of(reply.parsed).get(name)
+    value = read_fields(reply.parsed).get(name)
     for known in allowed:
         if value == known and type(value) is type(known):
             return known
     raise ParseError(f"`{name}` is not one of {', '.join(map(str, allowed))}", key=reply.key)
 
 
-def fields_of(parsed: object) -> dict[str, object]:
+def read_fields(parsed: object) -> dict[str, object]:
     """The fields of a parsed answer; none where it is no object."""
     return cast("dict[str, object]", parsed) if isinstance(parsed, dict) else {}
 
 
-def answer_schema(properties: Mapping[str, object]) -> dict[str, object]:
+def make_answer_schema(properties: Mapping[str, object]) -> dict[str, object]:
     """A closed object in which every property is required."""
     return {
         "type": "object",
@@ -246,20 +252,20 @@ def answer_schema(properties: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _vote(reply: Reply, axes: Sequence[AxisPart]) -> Reading:
-    shown = [(a.name, pick(reply, a.name, a.allowed)) for a in axes]
-    intent: Intent = pick(reply, "intent", INTENTS)
-    read: Evidence = pick(reply, "evidence", EVIDENCE)
+def _parse_labels(reply: Reply, axes: Sequence[AxisPart]) -> PromptLabels:
+    shown = [(a.name, read_choice(reply, a.name, a.allowed)) for a in axes]
+    intent: Intent = read_choice(reply, "intent", INTENTS)
+    read: Evidence = read_choice(reply, "evidence", EVIDENCE)
     evidence, danger = recorded(intent, read)
-    return Reading(
+    return PromptLabels(
         intent=intent,
         evidence=evidence,
-        detail=pick(reply, "detail", tuple(DETAIL)),
+        detail=read_choice(reply, "detail", tuple(DETAIL_LEVELS)),
         axes=tuple((name, value) for name, value in shown if value != NOT_SHOWN),
         danger=danger,
     )
 
 
-def _messages(file: PromptFile, fields: Mapping[str, object]) -> tuple[Message, ...]:
+def _render_messages(file: PromptTemplate, fields: Mapping[str, object]) -> tuple[Message, ...]:
     system, user = file.render("system", **fields), file.render("user", **fields)
     return (Message(role="system", content=system), Message(role="user", content=user))

@@ -13,25 +13,33 @@ from safegen.config.recipe import Recipe
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.types import Teacher, Usage
-from safegen.dataset.curation.hedging import PATTERN as HEDGES
+from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
-from safegen.dataset.dropped import Losses
+from safegen.dataset.dropped import LossCounts
 from safegen.pipeline import snapshot, user_prompts
-from safegen.pipeline.resolve import Basis, Inputs, check_teachers, read_inputs
-from safegen.pipeline.session import Until, Watch, Worked, freeze, open_folder, work, write_plan
-from safegen.pipeline.snapshot import Thawed
-from safegen.pipeline.top_up import next_round, remember, settled
-from safegen.scenarios.user_prompts.reader import OwnPrompts, given as own_file
+from safegen.pipeline.resolve import ResolvedRecipe, RunContext, check_teachers, resolve_recipe
+from safegen.pipeline.session import (
+    SessionStats,
+    Until,
+    Watch,
+    open_folder,
+    run_session,
+    write_plan,
+    write_snapshot,
+)
+from safegen.pipeline.snapshot import RunSnapshot
+from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
+from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts as own_file
 from safegen.store import plan, usage
 from safegen.store.run_folder import RunFolder, read_json
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from safegen.dataset.build import BuildReport, Yield
-    from safegen.dataset.figures import Yardsticks
+    from safegen.dataset.build import BuildReport, StageCounts
+    from safegen.dataset.figures import MeasureInputs
 
-load_recipe = recipes.load
+load_recipe = recipes.load_recipe
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Run:
     asked: int = 0
     """Shards done by this call."""
     seconds: float = 0.0
-    prompts: OwnPrompts | None = None
+    prompts: UserPrompts | None = None
     """The user's file that it was planned from, if any; enough to go on without the file."""
 
     @property
@@ -66,9 +74,9 @@ class Run:
         import polars as pl
 
         known = sorted(p.name for p in (self.output / "data").glob("*") if p.is_dir())
-        resources.known_or_fail(name, known, what=f"view in `{self.output}` called")
+        resources.require_known(name, known, what=f"view in `{self.output}` called")
         if split is not None:
-            resources.known_or_fail(split, SPLITS, what=f"split of `{name}` called")
+            resources.require_known(split, SPLITS, what=f"split of `{name}` called")
         every = sorted((self.output / "data" / name).glob("*/*.parquet"))
         files = [path for path in every if split in (None, path.parent.name)]
         frames = [pl.read_parquet(path) for path in files]
@@ -84,7 +92,7 @@ class Options(TypedDict, total=False):
     plugins: Sequence[str]
     teachers: Mapping[str, Teacher] | None
     watch: Watch | None
-    prompts: str | Path | OwnPrompts | None
+    prompts: str | Path | UserPrompts | None
     columns: Mapping[str, str] | None
     licence: str | None
 
@@ -114,7 +122,7 @@ async def agenerate(
     plugins: Sequence[str] = (),
     teachers: Mapping[str, Teacher] | None = None,
     watch: Watch | None = None,
-    prompts: str | Path | OwnPrompts | None = None,
+    prompts: str | Path | UserPrompts | None = None,
     columns: Mapping[str, str] | None = None,
     licence: str | None = None,
 ) -> Run:
@@ -135,35 +143,35 @@ async def agenerate(
         columns: column by field, for columns of `prompts` that are not named like their fields.
         licence: of every row of `prompts` that names none.
     """
-    own = _own(prompts, columns, licence)
-    inputs = replace(read_inputs(recipe, trusted=plugins), own=own)
+    own = _resolve_prompts(prompts, columns, licence)
+    inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=own)
     if own is not None:
-        user_prompts.check(inputs, given=teachers or {})
+        user_prompts.check_recipe(inputs, given=teachers or {})
     if until != "expand":
         check_teachers(inputs, given=teachers or {})
     folder = RunFolder(Path(output) if output else inputs.recipe.folder)
     lock = open_folder(folder)
     try:
-        freeze(folder, inputs, replan=replan)
-        done = await _planned(folder, inputs, teachers=teachers or {}, watch=watch)
+        write_snapshot(folder, inputs, replan=replan)
+        done = await _plan_run(folder, inputs, teachers=teachers or {}, watch=watch)
         if until == "expand":
             return Run(folder, inputs.recipe, None, *done, prompts=own)
-        more = await work(folder, inputs, until=until, teachers=teachers, watch=watch)
-        done = done.plus(more)
-        while until is None and await asyncio.to_thread(next_round, folder, inputs):
-            more = await work(folder, inputs, until=None, teachers=teachers, watch=watch)
-            done = done.plus(more)
+        more = await run_session(folder, inputs, until=until, teachers=teachers, watch=watch)
+        done = done.add(more)
+        while until is None and await asyncio.to_thread(plan_next_round, folder, inputs):
+            more = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
+            done = done.add(more)
         report = None if until else build(folder, inputs)
         return Run(folder, inputs.recipe, report, *done, prompts=own)
     finally:
         lock.release()
 
 
-def _own(
-    prompts: str | Path | OwnPrompts | None,
+def _resolve_prompts(
+    prompts: str | Path | UserPrompts | None,
     columns: Mapping[str, str] | None,
     licence: str | None,
-) -> OwnPrompts | None:
+) -> UserPrompts | None:
     if isinstance(prompts, str | Path):
         return own_file(prompts, columns=columns, licence=licence)
     if columns or licence:
@@ -171,31 +179,31 @@ def _own(
     return prompts
 
 
-async def _planned(
+async def _plan_run(
     folder: RunFolder,
-    inputs: Inputs,
+    inputs: ResolvedRecipe,
     *,
     teachers: Mapping[str, Teacher],
     watch: Watch | None,
-) -> Worked:
+) -> SessionStats:
     """Plan round 0, unless it is planned."""
-    if inputs.own is None:
+    if inputs.user_prompts is None:
         write_plan(folder, inputs)
-        return Worked(Usage(), 0, 0.0)
+        return SessionStats(Usage(), 0, 0.0)
     usage, seconds = await user_prompts.write_plan(
-        folder, inputs, inputs.own, teachers=teachers, watch=watch
+        folder, inputs, inputs.user_prompts, teachers=teachers, watch=watch
     )
-    return Worked(usage, 0, seconds)
+    return SessionStats(usage, 0, seconds)
 
 
-def basis(run: Run, *, trusted: Sequence[str] = ()) -> Thawed:
+def load_context(run: Run, *, trusted: Sequence[str] = ()) -> RunSnapshot:
     """What a run was made with, read from its folder alone; see `safegen.pipeline.snapshot.basis`."""
-    return snapshot.basis(run.folder, run.recipe, own=run.prompts, trusted=trusted)
+    return snapshot.read_snapshot(run.folder, run.recipe, own=run.prompts, trusted=trusted)
 
 
-def build(folder: RunFolder, inputs: Inputs | Thawed) -> BuildReport:
+def build(folder: RunFolder, inputs: ResolvedRecipe | RunSnapshot) -> BuildReport:
     """Cut the views and write the dataset from the records on disk."""
-    from safegen.dataset.build import build as cut
+    from safegen.dataset.build import build_dataset as cut
 
     return cut(
         folder,
@@ -204,23 +212,23 @@ def build(folder: RunFolder, inputs: Inputs | Thawed) -> BuildReport:
         policies=inputs.policies,
         fingerprints=inputs.fingerprints,
         trusted=inputs.trusted,
-        given=_yardsticks(folder, inputs),
+        given=_make_measure_inputs(folder, inputs),
     )
 
 
-def _yardsticks(folder: RunFolder, inputs: Basis) -> Yardsticks:
-    from safegen.dataset.figures import Yardsticks
+def _make_measure_inputs(folder: RunFolder, inputs: RunContext) -> MeasureInputs:
+    from safegen.dataset.figures import MeasureInputs
 
-    target = settled(folder, inputs)
+    target = report_target(folder, inputs)
     if target is not None:
-        remember(folder, target)
+        save_stop_state(folder, target)
     hedges = inputs.locale.compiled.get(HEDGES)
-    return Yardsticks(
+    return MeasureInputs(
         tiers=inputs.tiers,
-        axes=snapshot.axes_of(folder),
-        cut=inputs.recipe.plan.cut,
-        barred=inputs.barred,
-        hedges={} if hedges is None else {inputs.locale.locale: hedges},
+        axes=snapshot.read_axes(folder),
+        restricted_axes=inputs.recipe.plan.restricted_axes,
+        barred_profiles=inputs.barred_profiles,
+        hedge_patterns={} if hedges is None else {inputs.locale.locale: hedges},
         target=target,
     )
 
@@ -235,35 +243,37 @@ def open_run(output: str | Path) -> Run:
     folder = RunFolder(Path(output))
     if not folder.recipe.exists() and not folder.plan(0).exists():
         raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
-    frozen = folder.frozen()
-    recipe = recipes.thawed(frozen["recipe"], shown=str(folder.recipe))
-    return Run(folder, recipe, prompts=OwnPrompts.kept(frozen.get("prompts")))
+    frozen = folder.read_snapshot()
+    recipe = recipes.recipe_from_snapshot(frozen["recipe"], shown=str(folder.recipe))
+    return Run(folder, recipe, prompts=UserPrompts.from_json(frozen.get("prompts")))
 
 
 def is_finished(folder: RunFolder) -> bool:
     """Whether every shard of the plan has its records; a `retry` that was killed leaves some without."""
-    return folder.plan(0).exists() and len(folder.finished()) >= plan.Plans(folder.plans).shards
+    return (
+        folder.plan(0).exists() and len(folder.finished_shards()) >= plan.Plans(folder.plans).shards
+    )
 
 
 # Any: what some version of safegen wrote.
-def imported(run: Run) -> dict[str, Any]:
+def read_import_report(run: Run) -> dict[str, Any]:
     """What became of the rows of a user's file, as counted when they were planned."""
-    there = run.prompts is not None and run.folder.imported.exists()
-    return read_json(run.folder.imported) if there else {}
+    there = run.prompts is not None and run.folder.import_report.exists()
+    return read_json(run.folder.import_report) if there else {}
 
 
-def unlabelled(run: Run) -> int:
+def count_unlabelled(run: Run) -> int:
     """Rows of a user's file that nobody could tell the labels of."""
-    return int(imported(run).get("unlabelled", 0))
+    return int(read_import_report(run).get("unlabelled", 0))
 
 
-def spent(folder: RunFolder) -> dict[str, object]:
+def read_usage(folder: RunFolder) -> dict[str, object]:
     """Requests, tokens and seconds over all sessions of a run."""
-    told = usage.read(folder.accounting)
+    told = usage.read_accounting(folder.accounting)
     return {name: count for name, count in told.items() if name != usage.JOURNALLED}
 
 
-def summary(run: Run, lost: Losses) -> dict[str, object]:
+def summarise(run: Run, lost: LossCounts) -> dict[str, object]:
     """A run's result for machines."""
     usage = run.usage
     told: dict[str, object] = {
@@ -279,11 +289,11 @@ def summary(run: Run, lost: Losses) -> dict[str, object]:
         "seconds": round(run.seconds, 1),
     }
     if run.prompts is not None:
-        told |= {"unlabelled": unlabelled(run), "imported": imported(run)}
-    return told if run.report is None else told | _counts(run.report)
+        told |= {"unlabelled": count_unlabelled(run), "imported": read_import_report(run)}
+    return told if run.report is None else told | _counts_json(run.report)
 
 
-def _counts(report: BuildReport) -> dict[str, object]:
+def _counts_json(report: BuildReport) -> dict[str, object]:
     return {
         "planned": report.planned,
         "answered": report.answered,
@@ -294,14 +304,14 @@ def _counts(report: BuildReport) -> dict[str, object]:
         "rows": {name: dict(splits) for name, splits in report.rows.items()},
         "excluded": dict(report.excluded),
         "rejected": dict(report.rejected),
-        "by_domain": {name: _yield(found) for name, found in report.by_domain.items()},
-        "by_mode": {name: _yield(found) for name, found in report.by_mode.items()},
+        "by_domain": {name: _stage_json(found) for name, found in report.by_domain.items()},
+        "by_mode": {name: _stage_json(found) for name, found in report.by_mode.items()},
         "by_grade": dict(report.by_grade),
-        "target": None if report.target is None else report.target.as_json(),
-        "telling": report.telling,
+        "target": None if report.target is None else report.target.to_json(),
+        "telling": report.artifact_warning,
         "changed": report.changed,
     }
 
 
-def _yield(found: Yield) -> dict[str, int]:
+def _stage_json(found: StageCounts) -> dict[str, int]:
     return found._asdict() | {"excluded": found.excluded}

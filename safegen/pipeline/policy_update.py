@@ -11,11 +11,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from safegen.core.types import Planned
-from safegen.pipeline.resolve import POLICY, Inputs, SnapshotKey
-from safegen.pipeline.snapshot import policies_of
+from safegen.core.types import PlannedScenario
+from safegen.pipeline.resolve import POLICY, ResolvedRecipe, SnapshotKey
+from safegen.pipeline.snapshot import read_policies
 from safegen.policy.decide import expect_of
-from safegen.policy.diff import Affected, affected
+from safegen.policy.diff import AffectedRows, find_affected
 from safegen.policy.spec import policy_for
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
@@ -23,7 +23,7 @@ from safegen.store.run_folder import RunFolder
 logger = logging.getLogger("safegen")
 
 
-def adopt(folder: RunFolder, inputs: Inputs) -> Affected:
+def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:
     """Bring a run under its edited specs: expectations anew, and shards that hold their rows to be done again.
 
     Shards go first and the plan is rewritten after them, so that a kill in between loses nothing.
@@ -32,26 +32,34 @@ def adopt(folder: RunFolder, inputs: Inputs) -> Affected:
         ConfigError: a planned leaf that no spec covers any more.
     """
     plans = plan.Plans(folder.plans)
-    old, harms = policies_of(folder), inputs.tree.harms
-    everything = (item for path in plans.paths for item in plan.every(path))
-    found = affected(everything, old=old, new=inputs.policies, harms=harms)
+    old, harms = read_policies(folder), inputs.tree.harms
+    everything = (item for path in plans.paths for item in plan.iter_scenarios(path))
+    found = find_affected(everything, old=old, new=inputs.policies, harms=harms)
     touched = {row.scenario_id for row in found.rows} | set(found.orphans)
     for shard in range(plans.shards):
         if any(item.scenario.scenario_id in touched for item in plans.read(shard)):
-            folder.drop_shard(shard)
+            folder.reset_shard(shard)
     for path in plans.paths:
-        groups = range(plan.size(path)[0])
-        plan.write(path, (list(_anew(plan.read(path, group), inputs)) for group in groups))
+        groups = range(plan.plan_size(path)[0])
+        plan.write_plan(
+            path,
+            (
+                list(_recompute_expectations(plan.read_shard(path, group), inputs))
+                for group in groups
+            ),
+        )
     logger.warning(
         "a policy was edited: %d prompts to draft again, %d to judge again, %d as they were",
-        len(found.draft),
-        len(found.judge),
-        len(found.relabel),
+        len(found.to_draft),
+        len(found.to_judge),
+        len(found.to_relabel),
     )
     return found
 
 
-def _anew(planned: Iterable[Planned], inputs: Inputs) -> Iterable[Planned]:
+def _recompute_expectations(
+    planned: Iterable[PlannedScenario], inputs: ResolvedRecipe
+) -> Iterable[PlannedScenario]:
     for item in planned:
         scenario = item.scenario
         harm = inputs.tree.harms[scenario.harm]
@@ -59,6 +67,6 @@ def _anew(planned: Iterable[Planned], inputs: Inputs) -> Iterable[Planned]:
         yield replace(item, expectation=expectation)
 
 
-def only_policies(differing: Sequence[SnapshotKey]) -> bool:
+def is_policy_only(differing: Sequence[SnapshotKey]) -> bool:
     """Whether nothing but policy specs differs from what began a run."""
     return bool(differing) and all(key.kind == POLICY for key in differing)

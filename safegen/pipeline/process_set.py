@@ -2,7 +2,7 @@
 
     expand → draft → validate → revise → record
 
-A stage takes one item and returns a value; collaborators arrive in a `Crew`. Nothing is dropped:
+A stage takes one item and returns a value; collaborators arrive in a `Workers`. Nothing is dropped:
 a draft that fails is a record with its verdicts, an item that cannot be had is a record with its
 outcome and a line under `failures/`. RunError and UserError pass through and stop the run.
 """
@@ -17,10 +17,10 @@ from typing import NamedTuple
 from safegen.core.errors import ItemError
 from safegen.core.hashing import text_sha256
 from safegen.core.progress import Progress
-from safegen.core.templates import PromptFile
+from safegen.core.templates import PromptTemplate
 from safegen.core.types import (
     SEVERITIES,
-    UNSAFE,
+    UNSAFE_SEVERITIES,
     Draft,
     DraftContext,
     DraftValidator,
@@ -30,7 +30,7 @@ from safegen.core.types import (
     Grade,
     Message,
     NotAccepted,
-    Planned,
+    PlannedScenario,
     Record,
     Reply,
     Request,
@@ -39,16 +39,16 @@ from safegen.core.types import (
     Tier,
     Verdict,
 )
-from safegen.dataset.curation.select import best
-from safegen.policy.compile import instructions
+from safegen.dataset.curation.select import select_best
+from safegen.policy.compile import compile_instructions
 from safegen.policy.spec import Policy
-from safegen.scenarios.authoring.expand import Writers, expand
-from safegen.scenarios.authoring.next_turn import Turned, next_turn
-from safegen.scenarios.context import draft_id
-from safegen.scenarios.dialogues import answered, threads
+from safegen.scenarios.authoring.expand import Writers, expand_set
+from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
+from safegen.scenarios.context import make_draft_id
+from safegen.scenarios.dialogues import insert_answers, split_conversations
 
 
-async def _nothing(_: Sequence[str]) -> None:
+async def _scrub_nothing(_: Sequence[str]) -> None:
     """Where no journal is, nothing is to be taken out of it."""
 
 
@@ -61,7 +61,7 @@ class Drafter(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """Who works on a set, and how much."""
 
     drafters: tuple[Drafter, ...]
@@ -71,8 +71,8 @@ class Crew:
     required: tuple[str, ...]
     policies: Mapping[str, Policy]
     tiers: Mapping[str, Tier]
-    draft_prompt: PromptFile
-    revise_prompt: PromptFile
+    draft_prompt: PromptTemplate
+    revise_prompt: PromptTemplate
     candidates: int
     revisions: int
     styles: tuple[str, ...] = ()
@@ -80,12 +80,12 @@ class Crew:
     reasoning: bool = False
     writers: Writers | None = None
     validating: bool = True
-    scrub: Callable[[Sequence[str]], Awaitable[None]] = _nothing
+    scrub: Callable[[Sequence[str]], Awaitable[None]] = _scrub_nothing
     """Takes the replies to these requests out of the journal."""
     progress: Progress = field(default_factory=Progress)
 
 
-class Outcome(NamedTuple):
+class SetResult(NamedTuple):
     """What became of a set, in canonical order."""
 
     records: list[Record]
@@ -94,75 +94,78 @@ class Outcome(NamedTuple):
     """Requests whose replies were found unsafe."""
 
     @staticmethod
-    def of(parts: Sequence[Outcome]) -> Outcome:
+    def merge(parts: Sequence[SetResult]) -> SetResult:
         """What the parts came to, in their order."""
-        return Outcome(
+        return SetResult(
             [record for part in parts for record in part.records],
             [failure for part in parts for failure in part.failures],
             [key for part in parts for key in part.unsafe],
         )
 
 
-async def journey(planned: Sequence[Planned], crew: Crew) -> Outcome:
+async def process_set(planned: Sequence[PlannedScenario], crew: Workers) -> SetResult:
     """Take the scenarios of a set to records.
 
     Raises:
         RunError: the run cannot go on.
     """
-    ready = await expand(planned, crew.writers)
+    ready = await expand_set(planned, crew.writers)
     if ready.failures:
         crew.progress.done += len(planned) * crew.candidates
         crew.progress.failed += len(planned) * crew.candidates
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_thread(turns, crew)) for turns in threads(ready.planned)]
-    before = Outcome([], list(ready.failures), list(ready.unsafe))
-    return Outcome.of([before, *(task.result() for task in tasks)])
+        tasks = [
+            group.create_task(_process_conversation(turns, crew))
+            for turns in split_conversations(ready.planned)
+        ]
+    before = SetResult([], list(ready.failures), list(ready.unsafe))
+    return SetResult.merge([before, *(task.result() for task in tasks)])
 
 
-async def _thread(turns: Sequence[Planned], crew: Crew) -> Outcome:
+async def _process_conversation(turns: Sequence[PlannedScenario], crew: Workers) -> SetResult:
     """One conversation: a turn is written and asked once the turn before it is answered."""
     answers: dict[int, str] = {}
     said: tuple[Message, ...] = ()
-    outcomes: list[Outcome] = []
+    outcomes: list[SetResult] = []
     for i, item in enumerate(turns):
         if item.brief is not None and not item.scenario.messages:
-            turned = await _turned(item, said, answers, crew)
-            outcomes.append(Outcome([], [f for f in (turned.failure,) if f], list(turned.unsafe)))
+            turned = await _write_turn(item, said, answers, crew)
+            outcomes.append(SetResult([], [f for f in (turned.failure,) if f], list(turned.unsafe)))
             if turned.failure is not None:
                 crew.progress.done += crew.candidates
                 crew.progress.failed += crew.candidates
             if turned.planned is None:
-                outcomes.append(_broken(turns[i + bool(turned.failure) :], crew))
+                outcomes.append(_fail_turns(turns[i + bool(turned.failure) :], crew))
                 break
-            item, said = turned.planned, turned.said
-        messages = answered(item.scenario.messages, answers)
+            item, said = turned.planned, turned.messages
+        messages = insert_answers(item.scenario.messages, answers)
         if messages is None:
-            outcomes.append(_broken(turns[i:], crew))
+            outcomes.append(_fail_turns(turns[i:], crew))
             break
         scenario = replace(item.scenario, messages=messages)
-        outcomes.append(await _candidates(replace(item, scenario=scenario), crew))
-        chosen = best(outcomes[-1].records)
+        outcomes.append(await _draft_candidates(replace(item, scenario=scenario), crew))
+        chosen = select_best(outcomes[-1].records)
         if chosen is not None and chosen.draft.response is not None:
             answers[item.scenario.turn] = chosen.draft.response
-    return Outcome.of(outcomes)
+    return SetResult.merge(outcomes)
 
 
-async def _turned(
-    item: Planned, said: tuple[Message, ...], answers: dict[int, str], crew: Crew
-) -> Turned:
+async def _write_turn(
+    item: PlannedScenario, said: tuple[Message, ...], answers: dict[int, str], crew: Workers
+) -> NextTurn:
     """Have a turn written, if every turn before it was answered."""
     assert crew.writers is not None, "a plan with briefs has an author"
-    heard = answered((*said, Message(role="user", content="")), answers)
+    heard = insert_answers((*said, Message(role="user", content="")), answers)
     if heard is None:
-        return Turned(None, said)
-    return await next_turn(item, said=said, heard=heard[:-1], writers=crew.writers)
+        return NextTurn(None, said)
+    return await write_next_turn(item, said=said, heard=heard[:-1], writers=crew.writers)
 
 
-def _broken(turns: Sequence[Planned], crew: Crew) -> Outcome:
+def _fail_turns(turns: Sequence[PlannedScenario], crew: Workers) -> SetResult:
     """Turns that cannot be asked since an earlier one has no accepted answer."""
     crew.progress.done += len(turns) * crew.candidates
     if not crew.validating:
-        return Outcome([], [], [])
+        return SetResult([], [], [])
     crew.progress.failed += len(turns) * crew.candidates
     failures = [
         Failure(
@@ -176,35 +179,41 @@ def _broken(turns: Sequence[Planned], crew: Crew) -> Outcome:
         )
         for item in turns
     ]
-    return Outcome([], failures, [])
+    return SetResult([], failures, [])
 
 
-async def _candidates(planned: Planned, crew: Crew) -> Outcome:
+async def _draft_candidates(planned: PlannedScenario, crew: Workers) -> SetResult:
     """Every candidate of one scenario."""
     numbers = range(planned.first, planned.first + crew.candidates)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_candidate(planned, number, crew)) for number in numbers]
-    return Outcome.of([task.result() for task in tasks])
+        tasks = [group.create_task(_draft_candidate(planned, number, crew)) for number in numbers]
+    return SetResult.merge([task.result() for task in tasks])
 
 
-async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
+async def _draft_candidate(planned: PlannedScenario, candidate: int, crew: Workers) -> SetResult:
     """One draft and its revisions."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
     style = crew.styles[candidate % len(crew.styles)] if crew.styles else ""
-    messages = teacher_messages(context, crew, style=style)
+    messages = build_teacher_messages(context, crew, style=style)
     request = Request(messages, sample=candidate, context=context)
-    drafted = await ask(crew.drafters[candidate % len(crew.drafters)], request, style=style)
-    record = await _record(context, drafted, None, crew)
-    outcome = Outcome([record], drafted.failures("draft", record), drafted.unsafe(record))
+    drafted = await request_draft(
+        crew.drafters[candidate % len(crew.drafters)], request, style=style
+    )
+    record = await _make_record(context, drafted, None, crew)
+    outcome = SetResult(
+        [record], drafted.list_failures("draft", record), drafted.list_unsafe(record)
+    )
     for revision in range(1, crew.revisions + 1):
         if record.accepted or record.draft.response is None or not crew.validating:
             break
-        request = replace(request, messages=_revision(messages, record, crew), revision=revision)
-        drafted = await ask(crew.reviser, request, style=style)
-        before, record = record, await _record(context, drafted, record.draft, crew)
+        request = replace(
+            request, messages=_build_revision_messages(messages, record, crew), revision=revision
+        )
+        drafted = await request_draft(crew.reviser, request, style=style)
+        before, record = record, await _make_record(context, drafted, record.draft, crew)
         outcome.records.append(record)
-        outcome.failures.extend(drafted.failures("revise", record))
-        outcome.unsafe.extend(drafted.unsafe(record))
+        outcome.failures.extend(drafted.list_failures("revise", record))
+        outcome.unsafe.extend(drafted.list_unsafe(record))
         if record.draft.response == before.draft.response:
             break  # the next request would be the same, and so would its reply
     crew.progress.done += 1
@@ -213,16 +222,16 @@ async def _candidate(planned: Planned, candidate: int, crew: Crew) -> Outcome:
     return outcome
 
 
-class Drafted(NamedTuple):
+class DraftAttempt(NamedTuple):
     """A reply, or the loss in its place."""
 
     request: Request
-    by: Drafter
+    drafter: Drafter
     style: str
     reply: Reply
     error: ItemError | None
 
-    def failures(self, stage: FailureStage, record: Record) -> list[Failure]:
+    def list_failures(self, stage: FailureStage, record: Record) -> list[Failure]:
         """The line for `failures/`, if the item was lost."""
         if self.error is None:
             return []
@@ -238,35 +247,37 @@ class Drafted(NamedTuple):
             )
         ]
 
-    def unsafe(self, record: Record) -> list[str]:
+    def list_unsafe(self, record: Record) -> list[str]:
         """The request to take out of the journal, if its reply was found unsafe."""
         return [self.reply.key] if record.draft.withheld and self.reply.key else []
 
 
-async def ask(by: Drafter, request: Request, *, style: str = "") -> Drafted:
+async def request_draft(by: Drafter, request: Request, *, style: str = "") -> DraftAttempt:
     """Ask a teacher; a lost item comes back as a value."""
     try:
-        return Drafted(request, by, style, await by.teacher(request), None)
+        return DraftAttempt(request, by, style, await by.teacher(request), None)
     except ItemError as e:
         model = getattr(by.teacher, "model", by.name)
-        return Drafted(request, by, style, Reply(text="", model=model, outcome=e.outcome), e)
+        return DraftAttempt(request, by, style, Reply(text="", model=model, outcome=e.outcome), e)
 
 
-def without_spec(expectation: Expectation, tier: Tier) -> bool:
+def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
     """Whether an answer is drafted without the spec, so that a harmless question gets no hedged answer."""
     return expectation.mode == "direct_answer" and tier == "allowed"
 
 
-def teacher_messages(context: DraftContext, crew: Crew, *, style: str = "") -> tuple[Message, ...]:
+def build_teacher_messages(
+    context: DraftContext, crew: Workers, *, style: str = ""
+) -> tuple[Message, ...]:
     """The conversation as the teacher sees it: the spec's instructions in place of a system turn."""
-    if without_spec(context.expectation, crew.tiers[context.scenario.harm]):
+    if is_drafted_without_spec(context.expectation, crew.tiers[context.scenario.harm]):
         wish = (Message(role="system", content=f"Write it {style}."),) if style else ()
         return (*wish, *context.scenario.messages)
     policy = crew.policies[context.expectation.policy_id]
     operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
     system = crew.draft_prompt.render(
         "system",
-        told=instructions(policy, context.expectation, harm=context.scenario.harm),
+        told=compile_instructions(policy, context.expectation, harm=context.scenario.harm),
         operator="\n".join(operator),
         style=style,
     )
@@ -274,7 +285,9 @@ def teacher_messages(context: DraftContext, crew: Crew, *, style: str = "") -> t
     return (Message(role="system", content=system), *turns)
 
 
-def _revision(messages: Sequence[Message], failed: Record, crew: Crew) -> tuple[Message, ...]:
+def _build_revision_messages(
+    messages: Sequence[Message], failed: Record, crew: Workers
+) -> tuple[Message, ...]:
     rules = ", ".join(failed.expectation.rule_ids)
     findings = [
         f"{v.reason} ({v.validator}, rule {rules})" for v in failed.verdicts if v.passed is False
@@ -287,18 +300,18 @@ def _revision(messages: Sequence[Message], failed: Record, crew: Crew) -> tuple[
     )
 
 
-async def _record(
-    context: DraftContext, drafted: Drafted, parent: Draft | None, crew: Crew
+async def _make_record(
+    context: DraftContext, drafted: DraftAttempt, parent: Draft | None, crew: Workers
 ) -> Record:
-    draft = _draft(context, drafted, parent, crew)
+    draft = _make_draft(context, drafted, parent, crew)
     verdicts: tuple[Verdict, ...] = ()
     if draft.response is not None and crew.validating:
         verdicts = tuple([await validate(draft, context) for validate in crew.validators.values()])
-    severity = worst(verdicts)
-    if severity in UNSAFE:
+    severity = worst_severity(verdicts)
+    if severity in UNSAFE_SEVERITIES:
         draft = replace(draft, response=None, reasoning_content=None, withheld=True)
         verdicts = tuple(replace(v, evidence="") for v in verdicts)
-    reason = _reason(draft, verdicts, crew)
+    reason = _rejection_reason(draft, verdicts, crew)
     return Record(
         scenario=context.scenario,
         expectation=context.expectation,
@@ -309,16 +322,18 @@ async def _record(
         accepted=reason is None,
         accepted_by=("rules" if crew.required else "nothing") if reason is None else None,
         reason=reason,
-        grade=drafted.by.grade,
+        grade=drafted.drafter.grade,
     )
 
 
-def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None, crew: Crew) -> Draft:
+def _make_draft(
+    context: DraftContext, drafted: DraftAttempt, parent: Draft | None, crew: Workers
+) -> Draft:
     reply, scenario = drafted.reply, context.scenario.scenario_id
     candidate, revision = drafted.request.sample, drafted.request.revision
     text = None if drafted.error or reply.withheld else reply.text
     return Draft(
-        draft_id=draft_id(scenario, candidate=candidate, revision=revision),
+        draft_id=make_draft_id(scenario, candidate=candidate, revision=revision),
         scenario_id=scenario,
         candidate=candidate,
         revision=revision,
@@ -328,7 +343,7 @@ def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None, crew: 
         response_sha256=None if text is None else text_sha256(text),
         withheld=reply.withheld,
         style=reply.style or drafted.style or None,
-        teacher=drafted.by.name,
+        teacher=drafted.drafter.name,
         model=reply.model,
         outcome=reply.outcome,
         finish_reason=reply.finish_reason,
@@ -337,13 +352,13 @@ def _draft(context: DraftContext, drafted: Drafted, parent: Draft | None, crew: 
     )
 
 
-def worst(verdicts: Sequence[Verdict]) -> Severity | None:
+def worst_severity(verdicts: Sequence[Verdict]) -> Severity | None:
     """The gravest severity that a verdict names; None where none names any."""
     named = [SEVERITIES.index(v.severity) for v in verdicts if v.severity is not None]
     return SEVERITIES[max(named)] if named else None
 
 
-def _reason(draft: Draft, verdicts: Sequence[Verdict], crew: Crew) -> str | None:
+def _rejection_reason(draft: Draft, verdicts: Sequence[Verdict], crew: Workers) -> str | None:
     """The outcome, the code or the validator for which a draft is not accepted, or None."""
     if draft.outcome != "ok":
         return draft.outcome

@@ -15,15 +15,15 @@ from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest, file_sha256
 from safegen.core.types import Teacher
 from safegen.coverage import axes as axes_file
-from safegen.coverage.covering_array import Code, musts_of
+from safegen.coverage.covering_array import BitCode, required_rows
 from safegen.judges.blind_panel import QUESTIONS
 from safegen.policy import loader, spec
 from safegen.policy.spec import Policy
-from safegen.scenarios.authoring.plan_sets import axes_model
-from safegen.scenarios.context import World, chosen_harms
-from safegen.scenarios.user_prompts.reader import OwnPrompts
+from safegen.scenarios.authoring.plan_sets import build_axes_model
+from safegen.scenarios.context import PlanningContext, choose_harms
+from safegen.scenarios.user_prompts.reader import UserPrompts
 
-PLACES = {
+ROLE_KEYS = {
     "drafter": ("teachers", "drafter"),
     "reviser": ("teachers", "reviser"),
     "author": ("teachers", "author"),
@@ -66,7 +66,7 @@ def snapshot_keys(digests: Mapping[str, str], fingerprints: Fingerprints) -> dic
 
 
 @dataclass(frozen=True, kw_only=True)
-class Basis:
+class RunContext:
     """What a run's rows are planned and judged by: enough to look at it and to cut its dataset."""
 
     recipe: Recipe
@@ -74,7 +74,7 @@ class Basis:
     policies: tuple[Policy, ...]
     locale: Locale
     trusted: tuple[str, ...] = ()
-    own: OwnPrompts | None = None
+    user_prompts: UserPrompts | None = None
     """A user's prompts in place of the taxonomy's sets."""
 
     @property
@@ -83,32 +83,32 @@ class Basis:
         return {name: harm.tier for name, harm in self.tree.harms.items()}
 
     @property
-    def barred(self) -> dict[str, tuple[str, ...]]:
+    def barred_profiles(self) -> dict[str, tuple[str, ...]]:
         """Profiles under which a leaf is never asked, by leaf."""
         return {name: h.not_under for name, h in self.tree.harms.items() if h.not_under}
 
-    def world(self) -> World:
+    def make_planning_context(self) -> PlanningContext:
         """What the plan is laid over.
 
         Raises:
             ConfigError: a pattern that fits no leaf, or a leaf that no spec covers, or two alike.
         """
-        return World.of(self.recipe.plan, self.tree, self.policies, self.locale)
+        return PlanningContext.create(self.recipe.plan, self.tree, self.policies, self.locale)
 
-    def whole_world(self) -> World:
+    def make_full_planning_context(self) -> PlanningContext:
         """The same with every written set; with none where the plan takes 0 a leaf, since it wants none."""
         plan = self.recipe.plan
         every = plan if plan.sets_per_harm == 0 else plan.model_copy(update={"sets_per_harm": None})
-        return World.of(every, self.tree, self.policies, self.locale)
+        return PlanningContext.create(every, self.tree, self.policies, self.locale)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs(Basis):
+class ResolvedRecipe(RunContext):
     """Everything that a recipe names, read and checked."""
 
-    draft_prompt: templates.PromptFile
-    revise_prompt: templates.PromptFile
-    named: recipes.Named = field(default_factory=recipes.Named)
+    draft_prompt: templates.PromptTemplate
+    revise_prompt: templates.PromptTemplate
+    locator: recipes.SourceLocator = field(default_factory=recipes.SourceLocator)
 
     @property
     def fingerprints(self) -> Fingerprints:
@@ -118,87 +118,89 @@ class Inputs(Basis):
             "locale": {self.locale.locale: digest(self.locale.model_dump(mode="json"))},
             "prompt": {"draft": self.draft_prompt.sha256, "revise": self.revise_prompt.sha256},
         }
-        for kind, names in self._written().items():
-            paths = {name: resources.inside(self.tree.path.parent, name) for name in names}
+        for kind, names in self._taxonomy_files().items():
+            paths = {name: resources.resolve_inside(self.tree.path.parent, name) for name in names}
             if paths:
                 found[kind] = {name: file_sha256(path) for name, path in paths.items()}
-        for kind, name in self._asked():
-            sha256 = file_sha256(resources.find(KINDS[kind], name))
+        for kind, name in self._named_files():
+            sha256 = file_sha256(resources.find_file(KINDS[kind], name))
             found.setdefault(kind, {})[name] = sha256
-        if self.own is not None:
-            found["prompts"] = {"prompts": self.own.digest}  # a renamed file is the same file
+        if self.user_prompts is not None:
+            found["prompts"] = {
+                "prompts": self.user_prompts.digest
+            }  # a renamed file is the same file
         return found | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
 
-    def _written(self) -> dict[str, tuple[str, ...]]:
+    def _taxonomy_files(self) -> dict[str, tuple[str, ...]]:
         """The taxonomy's files that the plan reads, by kind."""
-        if self.own is not None:
+        if self.user_prompts is not None:
             return {}
         dialogues = self.tree.file.dialogues if self.recipe.plan.dialogues else ()
         return {"sets": self.tree.file.sets, "dialogues": dialogues}
 
-    def _asked(self) -> Iterator[tuple[str, str]]:
+    def _named_files(self) -> Iterator[tuple[str, str]]:
         """Kind and name of what else the plan, an author or a labeller goes by."""
         plan = self.recipe.plan
-        if self.own is not None:
+        if self.user_prompts is not None:
             yield from (("prompt", n) for n in QUESTIONS if self.recipe.judges.labellers)
             return
         yield "axes", "axes"
-        if plan.written_by_author:
+        if plan.author_keys:
             yield from (("prompt", name) for name in ("author", "turn", "label", "same_goal"))
         if plan.authored_dialogues:
             yield "scripts", "dialogues"
 
 
-def read_inputs(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Inputs:
+def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> ResolvedRecipe:
     """Read and check everything that a recipe names; no model is called.
 
     Raises:
         UserError: with file, line and column.
     """
-    loaded = recipes.load(recipe) if isinstance(recipe, str) else recipe
-    named = recipes.Named(recipe if isinstance(recipe, str) else None)
-    with named.at("taxonomy"):
-        tree = taxonomy.load(loaded.taxonomy)
-    policies = tuple(_policies(loaded.policies, named))
-    with named.at("locales"):
-        locale = language_pack.load(loaded.locales[0])
-    inputs = Inputs(
+    loaded = recipes.load_recipe(recipe) if isinstance(recipe, str) else recipe
+    named = recipes.SourceLocator(recipe if isinstance(recipe, str) else None)
+    with named.prefix_errors("taxonomy"):
+        tree = taxonomy.load_taxonomy(loaded.taxonomy)
+    policies = tuple(_read_policies(loaded.policies, named))
+    with named.prefix_errors("locales"):
+        locale = language_pack.load_locale(loaded.locales[0])
+    inputs = ResolvedRecipe(
         recipe=loaded,
         tree=tree,
         policies=policies,
         locale=locale,
-        draft_prompt=templates.load(
+        draft_prompt=templates.load_template(
             "draft", blocks=["system"], fields=["told", "operator", "style"]
         ),
-        revise_prompt=templates.load("revise", blocks=["user"], fields=["findings"]),
+        revise_prompt=templates.load_template("revise", blocks=["user"], fields=["findings"]),
         trusted=tuple(trusted),
-        named=named,
+        locator=named,
     )
-    with named.at("plan", "harms"):
-        chosen = chosen_harms(loaded.plan, tree)
+    with named.prefix_errors("plan", "harms"):
+        chosen = choose_harms(loaded.plan, tree)
     if loaded.plan.authored:
-        with named.at("plan", "axes"):
-            code = Code(axes_model(loaded.plan, axes_file.load()))
-        with named.at("plan", "rows"):
-            musts_of(code)
-    with named.at("policies"):
+        with named.prefix_errors("plan", "axes"):
+            code = BitCode(build_axes_model(loaded.plan, axes_file.load_axes()))
+        with named.prefix_errors("plan", "rows"):
+            required_rows(code)
+    with named.prefix_errors("policies"):
         for harm in chosen.values():
             spec.policy_for(policies, harm)
-    with named.at("validators"):
+    with named.prefix_errors("validators"):
         make_validators(inputs)
-    with named.at("views"):
+    with named.prefix_errors("views"):
         for ref in loaded.views:
-            plugins.make("views", ref.use, ref.params, trusted=trusted)
+            plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
     return inputs
 
 
-def _policies(names: Sequence[str], named: recipes.Named) -> Iterator[Policy]:
+def _read_policies(names: Sequence[str], named: recipes.SourceLocator) -> Iterator[Policy]:
     for index, name in enumerate(names):
-        with named.at("policies", index):
-            yield loader.load(name)
+        with named.prefix_errors("policies", index):
+            yield loader.load_policy(name)
 
 
-def check_drafters(inputs: Inputs) -> None:
+def check_drafters(inputs: ResolvedRecipe) -> None:
     """Refuse the embedded teacher where prompts have no written knowledge to answer from.
 
     Raises:
@@ -207,7 +209,7 @@ def check_drafters(inputs: Inputs) -> None:
     plan = inputs.recipe.plan
     keys = [key for key in ("authored_probes", "authored_dialogues") if getattr(plan, key)]
     if keys and any(ref.use == "offline" for ref in inputs.recipe.teachers.drafter):
-        with inputs.named.at(*PLACES["drafter"]):
+        with inputs.locator.prefix_errors(*ROLE_KEYS["drafter"]):
             raise ConfigError(
                 "the offline teacher composes answers from a goal's written knowledge, and prompts of"
                 f" `plan.{keys[0]}` have none; name a model, such as"
@@ -215,7 +217,7 @@ def check_drafters(inputs: Inputs) -> None:
             )
 
 
-def check_teachers(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
+def check_teachers(inputs: ResolvedRecipe, *, given: Mapping[str, Teacher]) -> None:
     """Make the recipe's teachers as a trial; none is asked anything.
 
     Args:
@@ -227,13 +229,13 @@ def check_teachers(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
     """
     if "drafter" not in given:
         check_drafters(inputs)
-    for role, ref in roles(inputs.recipe):
+    for role, ref in list_roles(inputs.recipe):
         if role not in given:
-            with inputs.named.at(*PLACES[role]):
+            with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
                 make_teacher(inputs, ref)
 
 
-def roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
+def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
     """Every teacher and judge that a recipe names, by role."""
     teachers = recipe.teachers
     found = [("drafter", ref) for ref in teachers.drafter]
@@ -243,7 +245,7 @@ def roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
 
 
 # object: collaborators of whatever type a teacher takes.
-def make_teacher(inputs: Inputs, ref: PluginRef, **more: object) -> Teacher:
+def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **more: object) -> Teacher:
     """Build a teacher of the recipe; collaborators that it does not take are left out."""
     given: dict[str, object] = {
         "locales": {inputs.locale.locale: inputs.locale},
@@ -254,16 +256,18 @@ def make_teacher(inputs: Inputs, ref: PluginRef, **more: object) -> Teacher:
     if ref.use != "openai_chat":  # strict servers refuse a seed that nobody asked for
         given["seed"] = inputs.recipe.seed
     kept = {k: v for k, v in (given | more).items() if k not in ref.params}
-    return plugins.make("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
+    return plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
 
 
-def make_validators(inputs: Inputs) -> dict[str, object]:
+def make_validators(inputs: ResolvedRecipe) -> dict[str, object]:
     """The recipe's validators by name."""
     given = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
     }
     return {
-        ref.use: plugins.make("validators", ref.use, ref.params, trusted=inputs.trusted, **given)
+        ref.use: plugins.make_plugin(
+            "validators", ref.use, ref.params, trusted=inputs.trusted, **given
+        )
         for ref in inputs.recipe.validators
     }

@@ -14,40 +14,40 @@ from safegen.config.recipe import Recipe
 from safegen.core import language_id
 from safegen.core.errors import DiskFailed, RecipeMismatch, UserError
 from safegen.core.progress import Progress
-from safegen.core.types import Planned, Teacher, Usage
+from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.core.version import __version__
 from safegen.coverage import axes as axes_file
 from safegen.pipeline import policy_update, snapshot as frozen_files
-from safegen.pipeline.resolve import RECIPE, Inputs, SnapshotKey, snapshot_keys
-from safegen.pipeline.workers import at_work, check_labellers
-from safegen.scenarios.authoring.plan_dialogues import authored_dialogues
-from safegen.scenarios.authoring.plan_sets import authored_probes, authored_sets
-from safegen.scenarios.context import World
-from safegen.scenarios.written import plan_sets, shards, why_empty
+from safegen.pipeline.resolve import RECIPE, ResolvedRecipe, SnapshotKey, snapshot_keys
+from safegen.pipeline.workers import check_labellers, open_worker_factory
+from safegen.scenarios.authoring.plan_dialogues import plan_authored_dialogues
+from safegen.scenarios.authoring.plan_sets import plan_authored_probes, plan_authored_sets
+from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.written import explain_empty, group_shards, plan_sets
 from safegen.store import plan
 from safegen.store.journal import Journal, Lock
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import Meter
 
-ROOM = 64 * 1024
+REPLY_ROOM_BYTES = 64 * 1024
 """Bytes that a reply may need in journal and record together."""
-LEAST_ROOM = 1024 * 1024
+MIN_ROOM_BYTES = 1024 * 1024
 """Bytes that the files of a run need besides."""
 Until = Literal["expand", "draft", "validate"]
 
 
-class Worked(NamedTuple):
+class SessionStats(NamedTuple):
     """What a session did."""
 
     usage: Usage
     shards: int
     seconds: float
 
-    def plus(self, more: Worked) -> Worked:
+    def add(self, more: SessionStats) -> SessionStats:
         """Both together."""
         names = [f.name for f in fields(Usage)]
         usage = Usage(**{n: getattr(self.usage, n) + getattr(more.usage, n) for n in names})
-        return Worked(usage, self.shards + more.shards, self.seconds + more.seconds)
+        return SessionStats(usage, self.shards + more.shards, self.seconds + more.seconds)
 
 
 Watch = Callable[[Progress, Meter], None]
@@ -56,19 +56,19 @@ Watch = Callable[[Progress, Meter], None]
 
 def open_folder(folder: RunFolder) -> Lock:
     """Make the run folder and take it for this process."""
-    from safegen.store.parquet import disk_failed
+    from safegen.store.parquet import make_disk_error
 
     folder.refuse_other_format()
     try:
-        folder.refuse_foreign()
+        folder.check_foreign_files()
         folder.root.mkdir(parents=True, exist_ok=True)
         (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as e:
-        raise disk_failed(folder.root, e) from e
+        raise make_disk_error(folder.root, e) from e
     return Lock(folder.root / "lock")
 
 
-def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
+def write_snapshot(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -> None:
     """Write the recipe as resolved, or compare with the one that began the run.
 
     Edited specs are adopted, which lets their rows be done again. The axes stay those of the plan.
@@ -79,45 +79,47 @@ def freeze(folder: RunFolder, inputs: Inputs, *, replan: bool) -> None:
     if replan:
         for name in ("plan", "records", "drafts", "failures", "unsafe"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
-        for path in (folder.imported, folder.unlabelled, folder.stopped):
+        for path in (folder.import_report, folder.unlabelled_rows, folder.stop_state):
             path.unlink(missing_ok=True)
     elif folder.plan(0).exists():
-        differing = differences(folder, inputs)
-        if policy_update.only_policies(differing):
-            policy_update.adopt(folder, inputs)
+        differing = list_differences(folder, inputs)
+        if policy_update.is_policy_only(differing):
+            policy_update.adopt_policies(folder, inputs)
         elif differing:
-            raise mismatch(folder, differing)
+            raise make_mismatch_error(folder, differing)
     planned = folder.plan(0).exists()
     frozen = {
         "recipe": inputs.recipe.model_dump(mode="json"),
         "digests": inputs.recipe.digests(),
         "fingerprints": inputs.fingerprints,
-        **frozen_files.told(inputs, frozen_files.axes_of(folder) if planned else axes_file.load()),
+        **frozen_files.make_snapshot(
+            inputs, frozen_files.read_axes(folder) if planned else axes_file.load_axes()
+        ),
         "safegen": __version__,
     }
-    if inputs.own is not None:
-        frozen["prompts"] = inputs.own.frozen()
-    folder.freeze(frozen)
+    if inputs.user_prompts is not None:
+        frozen["prompts"] = inputs.user_prompts.to_json()
+    folder.write_snapshot(frozen)
 
 
-def refreeze(folder: RunFolder, basis: frozen_files.Thawed) -> None:
+def update_snapshot(folder: RunFolder, basis: frozen_files.RunSnapshot) -> None:
     """Take another recipe's version, views and split for a run that is only cut again.
 
     Raises:
         RecipeMismatch: a key that decides what is asked or judged differs.
     """
-    before, now = folder.frozen(), basis.recipe.digests()
+    before, now = folder.read_snapshot(), basis.recipe.digests()
     differing = [
         SnapshotKey(RECIPE, k)
         for k, digest in now.items()
         if before["digests"].get(k, digest) != digest
     ]
     if differing:
-        raise mismatch(folder, differing)
-    folder.freeze(before | {"recipe": basis.recipe.model_dump(mode="json")})
+        raise make_mismatch_error(folder, differing)
+    folder.write_snapshot(before | {"recipe": basis.recipe.model_dump(mode="json")})
 
 
-def mismatch(folder: RunFolder, differing: Sequence[SnapshotKey]) -> RecipeMismatch:
+def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> RecipeMismatch:
     """The error that names what differs from what began a run."""
     return RecipeMismatch(
         f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
@@ -125,79 +127,86 @@ def mismatch(folder: RunFolder, differing: Sequence[SnapshotKey]) -> RecipeMisma
     )
 
 
-def differences(folder: RunFolder, inputs: Inputs) -> list[SnapshotKey]:
+def list_differences(folder: RunFolder, inputs: ResolvedRecipe) -> list[SnapshotKey]:
     """Keys and files that are not those that began the run."""
-    kept = folder.frozen()
+    kept = folder.read_snapshot()
     before = snapshot_keys(kept["digests"], kept["fingerprints"])
     now = snapshot_keys(inputs.recipe.digests(), inputs.fingerprints)
     return [key for key in {**now, **before} if before.get(key) != now.get(key)]
 
 
-def write_plan(folder: RunFolder, inputs: Inputs) -> None:
+def write_plan(folder: RunFolder, inputs: ResolvedRecipe) -> None:
     """Plan round 0, unless it is planned."""
     first = folder.plan(0)
     if first.exists():
         return
-    plan.write(first, shards(first_round(inputs), candidates=inputs.recipe.plan.candidates))
-    if plan.size(first)[1] == 0:
+    plan.write_plan(
+        first, group_shards(plan_first_round(inputs), candidates=inputs.recipe.plan.candidates)
+    )
+    if plan.plan_size(first)[1] == 0:
         first.unlink()
-        raise UserError(why_empty(inputs.world()))
+        raise UserError(explain_empty(inputs.make_planning_context()))
 
 
-def first_round(inputs: Inputs, world: World | None = None) -> Iterator[list[Planned]]:
+def plan_first_round(
+    inputs: ResolvedRecipe, world: PlanningContext | None = None
+) -> Iterator[list[PlannedScenario]]:
     """The sets of round 0: the written ones, then those that an author is to write."""
     recipe = inputs.recipe
-    world = world or inputs.world()
+    world = world or inputs.make_planning_context()
     counts = dict.fromkeys(world.harms, recipe.plan.authored)
     return chain(
         plan_sets(world),
-        authored_sets(world, start={}, counts=counts, seed=recipe.seed),
-        authored_probes(world, count=recipe.plan.authored_probes),
-        authored_dialogues(world, count=recipe.plan.authored_dialogues),
+        plan_authored_sets(world, start={}, counts=counts, seed=recipe.seed),
+        plan_authored_probes(world, count=recipe.plan.authored_probes),
+        plan_authored_dialogues(world, count=recipe.plan.authored_dialogues),
     )
 
 
-async def work(
+async def run_session(
     folder: RunFolder,
-    inputs: Inputs,
+    inputs: ResolvedRecipe,
     *,
     until: Until | None,
     teachers: Mapping[str, Teacher] | None,
     watch: Watch | None,
-) -> Worked:
+) -> SessionStats:
     """Do the shards that are not done."""
     from safegen.pipeline.executors import local
-    from safegen.pipeline.shard import run as run_shard
+    from safegen.pipeline.shard import run_shard as run_shard
 
-    todo, progress = await asyncio.to_thread(unfinished, folder, inputs.recipe, until)
-    await _scrub_again(folder)
+    todo, progress = await asyncio.to_thread(find_unfinished, folder, inputs.recipe, until)
+    await _finish_scrub(folder)
     if not todo:
         if watch:
             watch(progress, Meter())
-        return Worked(Usage(), 0, 0.0)
+        return SessionStats(Usage(), 0, 0.0)
     began = time.monotonic()
-    async with at_work(folder, inputs, teachers or {}) as staff:
+    async with open_worker_factory(folder, inputs, teachers or {}) as staff:
         if watch:
             watch(progress, staff.meter)
-        crew = staff.crew(progress, validating=until != "draft")
+        crew = staff.make_workers(progress, validating=until != "draft")
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in staff.made)
-        check_room(folder, concurrency)
+        check_disk_room(folder, concurrency)
         await check_labellers(folder, inputs, crew.writers)
         if any(ref.use == "language" for ref in inputs.recipe.validators):
-            language_id.warm(inputs.locale.locale.split("-")[0])
-        await local.run(
+            language_id.preload_model(inputs.locale.locale.split("-")[0])
+        await local.run_shards(
             todo, lambda number: run_shard(folder, number, crew), concurrency=concurrency
         )
-    return Worked(staff.meter.usage(), len(todo), time.monotonic() - began)
+    return SessionStats(staff.meter.usage(), len(todo), time.monotonic() - began)
 
 
-def check_room(folder: RunFolder, concurrency: int) -> None:
+def check_disk_room(folder: RunFolder, concurrency: int) -> None:
     """Ask nobody where the replies that may be under way at once could not be kept.
 
     Raises:
         DiskFailed: there is too little room.
     """
-    free, needed = shutil.disk_usage(folder.root).free, LEAST_ROOM + ROOM * concurrency
+    free, needed = (
+        shutil.disk_usage(folder.root).free,
+        MIN_ROOM_BYTES + REPLY_ROOM_BYTES * concurrency,
+    )
     if free < needed:
         raise DiskFailed(
             f"`{folder.root}` lies on a disk with {free // 1024:,} KiB free, and replies under way may need"
@@ -205,30 +214,30 @@ def check_room(folder: RunFolder, concurrency: int) -> None:
         )
 
 
-async def _scrub_again(folder: RunFolder) -> None:
+async def _finish_scrub(folder: RunFolder) -> None:
     """Take out of the journal what a killed session found unsafe and had not taken out yet."""
-    notes = folder.unsafe()
+    notes = folder.read_unsafe()
     if not notes:
         return
     journal = Journal(folder.journal)
     try:
         for shard, keys in notes.items():
-            if shard in folder.finished():
+            if shard in folder.finished_shards():
                 await journal.scrub(keys)
-            folder.forget_unsafe(shard)
+            folder.clear_unsafe(shard)
     finally:
         await journal.aclose()
 
 
-def unfinished(
+def find_unfinished(
     folder: RunFolder, recipe: Recipe, until: Until | None
 ) -> tuple[list[int], Progress]:
     """The shards to do, and the counters to begin with; shards that lost items to outages are done again."""
     plans = plan.Plans(folder.plans)
     count, scenarios = plans.shards, plans.scenarios
     for number in sorted({n for n, f in folder.read_failures() if f.outcome == "unavailable"}):
-        folder.drop_shard(number)
-    finished = {n for n in folder.finished() if n < count}
+        folder.reset_shard(number)
+    finished = {n for n in folder.finished_shards() if n < count}
     if until == "draft":
         finished |= {n for n in range(count) if folder.drafts(n).exists()}
     todo = [n for n in range(count) if n not in finished]
@@ -241,16 +250,16 @@ def unfinished(
     )
 
 
-def ask_anew(folder: RunFolder) -> int:
+def raise_failed_asks(folder: RunFolder) -> int:
     """Raise the ask number of every lost item and let its shard be done again; how many there were."""
     lock = open_folder(folder)
     try:
         lost = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
         journal = Journal(folder.journal)
-        journal.raise_asks(f.key for _, f in lost if f.key and f.outcome != "unavailable")
+        journal.raise_ask_numbers(f.key for _, f in lost if f.key and f.outcome != "unavailable")
         journal.close()
         for shard in sorted({number for number, _ in lost}):
-            folder.drop_shard(shard)
+            folder.reset_shard(shard)
         return len(lost)
     finally:
         lock.release()

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from itertools import groupby
 
-from safegen.core.errors import first_error
-from safegen.core.types import Planned
-from safegen.pipeline.process_set import Crew, Outcome, journey
+from safegen.core.errors import pick_error
+from safegen.core.types import PlannedScenario
+from safegen.pipeline.process_set import SetResult, Workers, process_set
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
 
-async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
+async def run_shard(folder: RunFolder, shard: int, crew: Workers) -> None:
     """Take every set of a shard to records and write them.
 
     Raises:
@@ -22,23 +22,23 @@ async def run(folder: RunFolder, shard: int, crew: Crew) -> None:
     planned = plan.Plans(folder.plans).read(shard)
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(journey(set_, crew)) for set_ in sets(planned)]
+            tasks = [group.create_task(process_set(set_, crew)) for set_ in group_sets(planned)]
     except BaseExceptionGroup as e:
-        raise first_error(e) from None
-    outcome = Outcome.of([task.result() for task in tasks])
+        raise pick_error(e) from None
+    outcome = SetResult.merge([task.result() for task in tasks])
     # Noted before the shard and forgotten after the scrub: a kill in between repeats the scrub at the
     # next start, and the shard itself has the same bytes as without a kill.
-    folder.note_unsafe(shard, outcome.unsafe)
+    folder.record_unsafe(shard, outcome.unsafe)
     path = folder.records(shard) if crew.validating else folder.drafts(shard)
     # In a thread: the disk's sync takes longer than the rest, and other shards' requests go on meanwhile.
     await asyncio.to_thread(folder.write_shard, path, outcome.records, outcome.failures)
     await crew.scrub(outcome.unsafe)
-    folder.forget_unsafe(shard)
+    folder.clear_unsafe(shard)
     if crew.validating:
         folder.drafts(shard).unlink(missing_ok=True)
     crew.progress.shards_done += 1
 
 
-def sets(planned: Sequence[Planned]) -> list[list[Planned]]:
+def group_sets(planned: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:
     """The scenarios of each set."""
     return [list(group) for _, group in groupby(planned, key=lambda p: p.scenario.set_id)]

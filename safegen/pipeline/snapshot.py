@@ -21,25 +21,25 @@ from safegen.core import yaml_source
 from safegen.core.errors import AssetNotFound, StoreDamaged, UserError
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
-from safegen.pipeline.resolve import POLICY, Basis, Fingerprints, Inputs, SnapshotKey
+from safegen.pipeline.resolve import POLICY, Fingerprints, ResolvedRecipe, RunContext, SnapshotKey
 from safegen.policy import loader
-from safegen.policy.spec import Policy, Source, Spec
-from safegen.scenarios.user_prompts.reader import OwnPrompts
+from safegen.policy.spec import Policy, Spec, SpecSource
+from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.store.run_folder import RunFolder
 
 # Any: what recipe.json holds was written by some version of safegen.
-Kept = Mapping[str, Any]
+SnapshotJson = Mapping[str, Any]
 """The run's `recipe.json`, read once."""
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
-class Chains(RootModel[tuple[Annotated[tuple[Spec, ...], Field(min_length=1)], ...]]):
+class SpecChains(RootModel[tuple[Annotated[tuple[Spec, ...], Field(min_length=1)], ...]]):
     """Specs with what each inherits, as `recipe.json` keeps them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thawed(Basis):
+class RunSnapshot(RunContext):
     """What a run was made with, read from its folder."""
 
     axes: Axes
@@ -49,7 +49,7 @@ class Thawed(Basis):
     """What is at hand under the same name and says something else."""
 
     @property
-    def line(self) -> str | None:
+    def difference_line(self) -> str | None:
         """One line on what differs and on the way to adopt it; None where nothing does."""
         if not self.differing:
             return None
@@ -61,7 +61,7 @@ class Thawed(Basis):
         )
 
 
-def told(inputs: Inputs, axes: Axes) -> dict[str, object]:
+def make_snapshot(inputs: ResolvedRecipe, axes: Axes) -> dict[str, object]:
     """What `recipe.json` keeps of the files that a recipe names."""
     return {
         "policies": [
@@ -74,127 +74,134 @@ def told(inputs: Inputs, axes: Axes) -> dict[str, object]:
     }
 
 
-def policies_of(folder: RunFolder) -> tuple[Policy, ...]:
+def read_policies(folder: RunFolder) -> tuple[Policy, ...]:
     """The specs that a run was begun with; none where it is older than that.
 
     Raises:
         StoreDamaged: they are not what this safegen writes.
     """
-    return _chains(folder, folder.frozen())
+    return _read_chains(folder, folder.read_snapshot())
 
 
-def _chains(folder: RunFolder, kept: Kept) -> tuple[Policy, ...]:
-    chains = _read(folder, "policies", Chains, kept.get("policies") or []).root
-    return tuple(Policy(tuple(_source(folder, one) for one in chain)) for chain in chains)
+def _read_chains(folder: RunFolder, kept: SnapshotJson) -> tuple[Policy, ...]:
+    chains = _parse_kept(folder, "policies", SpecChains, kept.get("policies") or []).root
+    return tuple(Policy(tuple(_find_spec_source(folder, one) for one in chain)) for chain in chains)
 
 
-def axes_of(folder: RunFolder) -> Axes:
+def read_axes(folder: RunFolder) -> Axes:
     """The axes that a run was planned with; the axes file where it is older than that.
 
     Raises:
         StoreDamaged: they are not what this safegen writes.
     """
-    return _axes(folder, folder.frozen())
+    return _read_kept_axes(folder, folder.read_snapshot())
 
 
-def _axes(folder: RunFolder, kept: Kept) -> Axes:
+def _read_kept_axes(folder: RunFolder, kept: SnapshotJson) -> Axes:
     axes = kept.get("axes")
-    return axes_file.load() if axes is None else _read(folder, "axes", Axes, axes)
+    return axes_file.load_axes() if axes is None else _parse_kept(folder, "axes", Axes, axes)
 
 
-def basis(
+def read_snapshot(
     folder: RunFolder,
     recipe: Recipe,
     *,
-    own: OwnPrompts | None = None,
+    own: UserPrompts | None = None,
     trusted: Sequence[str] = (),
-) -> Thawed:
+) -> RunSnapshot:
     """Everything that a run was made with; what an older run did not keep is read by its name.
 
     Raises:
         StoreDamaged: the run holds what this safegen does not write.
         UserError: an older run whose files cannot be found or read.
     """
-    kept: Kept = folder.frozen()
+    kept: SnapshotJson = folder.read_snapshot()
     found: list[tuple[SnapshotKey, bool]] = []
-    tree = _tree(folder, kept, recipe, found)
-    policies = _policies(folder, kept, recipe, found)
-    locale = _locale(folder, kept, recipe, found)
-    axes = _axes(folder, kept)
+    tree = _read_taxonomy(folder, kept, recipe, found)
+    policies = _read_kept_policies(folder, kept, recipe, found)
+    locale = _read_locale(folder, kept, recipe, found)
+    axes = _read_kept_axes(folder, kept)
     found.append(
-        (SnapshotKey("axes", "axes"), _at_hand(axes_file.load, lambda here: here == axes)[1])
+        (
+            SnapshotKey("axes", "axes"),
+            _find_current(axes_file.load_axes, lambda here: here == axes)[1],
+        )
     )
-    return Thawed(
+    return RunSnapshot(
         recipe=recipe,
         tree=tree,
         policies=policies,
         locale=locale,
         axes=axes,
-        own=own,
+        user_prompts=own,
         trusted=tuple(trusted),
         fingerprints=kept["fingerprints"],
         differing=tuple(dict.fromkeys(key for key, same in found if not same)),
     )
 
 
-def _tree(
-    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+def _read_taxonomy(
+    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
 ) -> Taxonomy:
     if kept.get("taxonomy") is None:
-        return taxonomy.load(recipe.taxonomy)
-    file = _read(folder, "taxonomy", TaxonomyFile, kept["taxonomy"])
-    here, same = _at_hand(lambda: taxonomy.load(recipe.taxonomy), lambda tree: tree.file == file)
+        return taxonomy.load_taxonomy(recipe.taxonomy)
+    file = _parse_kept(folder, "taxonomy", TaxonomyFile, kept["taxonomy"])
+    here, same = _find_current(
+        lambda: taxonomy.load_taxonomy(recipe.taxonomy), lambda tree: tree.file == file
+    )
     found.append((SnapshotKey("taxonomy", file.taxonomy), same))
     return here or Taxonomy(file, folder.root / "taxonomy.yaml")
 
 
-def _policies(
-    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+def _read_kept_policies(
+    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
 ) -> tuple[Policy, ...]:
-    chains = _chains(folder, kept)
+    chains = _read_chains(folder, kept)
     if not chains:
-        return tuple(loader.load(name) for name in recipe.policies)
+        return tuple(loader.load_policy(name) for name in recipe.policies)
     policies: list[Policy] = []
     for name, policy in zip(recipe.policies, chains, strict=False):
-        here, same = _at_hand(
-            lambda name=name: loader.read(name),
+        here, same = _find_current(
+            lambda name=name: loader.read_policy(name),
             lambda p, kept=policy: p.policy_id == kept.policy_id,
         )
         policies.append(here or policy)
-        edited = [] if same else _edited(name, policy)
+        edited = [] if same else _find_edited_specs(name, policy)
         found += [(SnapshotKey(POLICY, one), False) for one in edited]
     return tuple(policies)
 
 
-def _edited(name: str, kept: Policy) -> list[str]:
+def _find_edited_specs(name: str, kept: Policy) -> list[str]:
     """The specs of a chain that say something else here; the first where it cannot be read or inherits others."""
     try:
-        here = {source.spec.policy: source.spec for source in loader.read(name).chain}
+        here = {source.spec.policy: source.spec for source in loader.read_policy(name).chain}
     except UserError:
         here = {}
     edited = [s.policy for s, _ in kept.chain if s.policy in here and s != here[s.policy]]
     return edited if edited else [kept.spec.policy]
 
 
-def _locale(
-    folder: RunFolder, kept: Kept, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+def _read_locale(
+    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
 ) -> Locale:
     if kept.get("locale") is None:
-        return language_pack.load(recipe.locales[0])
-    locale = _read(folder, "locale", Locale, kept["locale"])
-    _, same = _at_hand(lambda: language_pack.load(recipe.locales[0]), lambda here: here == locale)
+        return language_pack.load_locale(recipe.locales[0])
+    locale = _parse_kept(folder, "locale", Locale, kept["locale"])
+    _, same = _find_current(
+        lambda: language_pack.load_locale(recipe.locales[0]), lambda here: here == locale
+    )
     found.append((SnapshotKey("locale", locale.locale), same))
     return locale
 
 
-def _source(folder: RunFolder, kept: Spec) -> Source:
+def _find_spec_source(folder: RunFolder, kept: Spec) -> SpecSource:
     """A spec of a run, at the dataset's copy of it where that says the same."""
     copy = folder.output / "policies" / f"{kept.policy}.yaml"
-    here, _ = _at_hand(lambda: yaml_source.load(copy, Spec), lambda copied: copied == kept)
-    return Source(kept, copy if here else folder.recipe)
+    here, _ = _find_current(lambda: yaml_source.load(copy, Spec), lambda copied: copied == kept)
+    return SpecSource(kept, copy if here else folder.recipe)
 
 
-def _at_hand(read: Callable[[], T], is_same: Callable[[T], bool]) -> tuple[T | None, bool]:
+def _find_current(read: Callable[[], T], is_same: Callable[[T], bool]) -> tuple[T | None, bool]:
     """What a name stands for here if it says the same; and whether nothing here says otherwise.
 
     A file that is there and cannot be read says something else.
@@ -208,14 +215,14 @@ def _at_hand(read: Callable[[], T], is_same: Callable[[T], bool]) -> tuple[T | N
     return (here, True) if is_same(here) else (None, False)
 
 
-def _read(folder: RunFolder, key: str, model: type[M], kept: object) -> M:
+def _parse_kept(folder: RunFolder, key: str, model: type[M], kept: object) -> M:
     try:
         return model.model_validate(kept)
     except ValidationError as e:
-        raise _damaged(folder, key) from e
+        raise _make_damage_error(folder, key) from e
 
 
-def _damaged(folder: RunFolder, key: str) -> StoreDamaged:
+def _make_damage_error(folder: RunFolder, key: str) -> StoreDamaged:
     return StoreDamaged(
         f"`{folder.recipe}` holds `{key}` that this safegen cannot read; run again with `--replan`:"
         " replies are kept"

@@ -16,31 +16,33 @@ from typing import Literal
 
 from safegen.config.recipe import Recipe, Target
 from safegen.core.errors import UserError
-from safegen.core.types import Planned
-from safegen.coverage.ledger import Cell, Ledger, facts
-from safegen.dataset.coverage_report import counted, draft_rows, planned_rows
-from safegen.dataset.curate import Staying, staying
-from safegen.dataset.target import StopCode, TargetReport, wanted
-from safegen.pipeline.resolve import Basis, Inputs
-from safegen.scenarios.authoring.plan_sets import authored_sets
-from safegen.scenarios.dialogues import in_dialogue
-from safegen.scenarios.written import goals, shards, single_turns
+from safegen.core.types import PlannedScenario
+from safegen.coverage.ledger import Cell, Ledger, scenario_axes
+from safegen.dataset.coverage_report import count_cells, iter_draft_rows, iter_planned_rows
+from safegen.dataset.curate import CurationResult, curate
+from safegen.dataset.target import StopCode, TargetReport, to_cell_target
+from safegen.pipeline.resolve import ResolvedRecipe, RunContext
+from safegen.scenarios.authoring.plan_sets import plan_authored_sets
+from safegen.scenarios.dialogues import is_dialogue_turn
+from safegen.scenarios.written import group_shards, iter_goals, plan_single_turns
 from safegen.store import plan
-from safegen.store.run_folder import RunFolder, keep_json, read_json
+from safegen.store.run_folder import RunFolder, read_json, write_json_if_changed
 
-LOWEST_RATE = 0.1
+MIN_ACCEPTANCE_RATE = 0.1
 """A cell is asked for at most ten times what it lacks in one round."""
 
 
-OTHERS = "give the drafter other models or `plan.styles`"
-NOTHING_LEFT = "nothing is left to ask"
-UNTOLD = "whether anything is left to ask cannot be told: the taxonomy's goals are not at hand"
+VARY_DRAFTS_HINT = "give the drafter other models or `plan.styles`"
+NOTHING_LEFT_REASON = "nothing is left to ask"
+UNKNOWN_REASON = (
+    "whether anything is left to ask cannot be told: the taxonomy's goals are not at hand"
+)
 SAME_COMMAND = "run the same command again"
-REPLAN = "plan anew with `--replan`; paid replies are kept"
+REPLAN_HINT = "plan anew with `--replan`; paid replies are kept"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RoundDecision:
     """Whether a run goes on with another round, and why not."""
 
     code: StopCode
@@ -48,26 +50,28 @@ class Decision:
     """The code in words, for people."""
     hint: str = ""
     """What leads on where it stopped short."""
-    short: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
+    shortfall: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
     stalled: frozenset[Cell] = frozenset()
     """Short cells that are asked no more."""
     rates: Mapping[Cell, float] = field(default_factory=dict[Cell, float])
     """The share of asked scenarios that counts, by cell; empty where no round could be due."""
-    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    excluded: Mapping[str, int] = field(default_factory=dict[str, int])
     """Accepted scenarios that do not count, by reason."""
 
     @property
-    def goes_on(self) -> bool:
+    def is_due(self) -> bool:
         """Whether another round is due; its plan says whether anything is left to ask in it."""
         return self.code == "due"
 
     @property
-    def open(self) -> dict[Cell, int]:
+    def open_cells(self) -> dict[Cell, int]:
         """What is missing in the cells that are still asked."""
-        return {cell: n for cell, n in self.short.items() if cell not in self.stalled}
+        return {cell: n for cell, n in self.shortfall.items() if cell not in self.stalled}
 
 
-def decide(folder: RunFolder, recipe: Recipe, kept: Staying | None = None) -> Decision:
+def decide_round(
+    folder: RunFolder, recipe: Recipe, kept: CurationResult | None = None
+) -> RoundDecision:
     """Decide from the complete rounds: met, stalled, at the cap, or another round.
 
     Args:
@@ -77,50 +81,52 @@ def decide(folder: RunFolder, recipe: Recipe, kept: Staying | None = None) -> De
     """
     target = recipe.target
     if target is None:
-        return Decision("no_target", "no target")
-    plans, kept = plan.Plans(folder.plans), kept or staying(folder)
-    ledger = counted(folder, plans, per=target.per, kept=kept.scenarios)
-    found = _decided(folder, target, plans, ledger, kept.scenarios)
-    return replace(found, left_out=kept.reasons)
+        return RoundDecision("no_target", "no target")
+    plans, kept = plan.Plans(folder.plans), kept or curate(folder)
+    ledger = count_cells(folder, plans, per=target.per, kept=kept.scenarios)
+    found = _decide(folder, target, plans, ledger, kept.scenarios)
+    return replace(found, excluded=kept.count_by_reason)
 
 
-def _decided(
+def _decide(
     folder: RunFolder, target: Target, plans: plan.Plans, ledger: Ledger, kept: Container[str]
-) -> Decision:
-    short = ledger.shortfall(wanted(target))
+) -> RoundDecision:
+    short = ledger.shortfall(to_cell_target(target))
     if not short:
-        return Decision("met", "met")
-    if len(folder.finished()) < plans.shards:
-        return Decision("unfinished", "unfinished", SAME_COMMAND, short)
+        return RoundDecision("met", "met")
+    if len(folder.finished_shards()) < plans.shards:
+        return RoundDecision("unfinished", "unfinished", SAME_COMMAND, short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
-        return Decision("unavailable", "items are unavailable", SAME_COMMAND, short)
-    stopped = frozenset(cell for cell in _stalled(folder, plans, target, kept) if cell in short)
+        return RoundDecision("unavailable", "items are unavailable", SAME_COMMAND, short)
+    stopped = frozenset(
+        cell for cell in _find_stalled(folder, plans, target, kept) if cell in short
+    )
     if stopped == frozenset(short):
         last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
         reason = f"stalled: its {last} gained these cells nothing"
-        hint = f"raise `target.patience`, or {OTHERS} and {REPLAN}"
-        return Decision("stalled", reason, hint, short, stopped)
+        hint = f"raise `target.patience`, or {VARY_DRAFTS_HINT} and {REPLAN_HINT}"
+        return RoundDecision("stalled", reason, hint, short, stopped)
     if plans.rounds > target.rounds:
         reason = f"the cap on further rounds ({target.rounds}) is reached"
         hint = "raise `target.rounds`"
-        return Decision("round_limit", reason, hint, short, stopped, _rates(ledger))
+        return RoundDecision("round_limit", reason, hint, short, stopped, _acceptance_rates(ledger))
     reason = "another round is due"
-    return Decision("due", reason, SAME_COMMAND, short, stopped, _rates(ledger))
+    return RoundDecision("due", reason, SAME_COMMAND, short, stopped, _acceptance_rates(ledger))
 
 
-def _stalled(
+def _find_stalled(
     folder: RunFolder, plans: plan.Plans, target: Target, kept: Container[str]
 ) -> Iterator[Cell]:
     """Cells that were asked in so many further rounds since they last gained a scenario that counts."""
     if plans.rounds == 1:
         return
     asked: dict[Cell, set[int]] = {}
-    for row in planned_rows(plans, (*target.per, "round")):
+    for row in iter_planned_rows(plans, (*target.per, "round")):
         asked.setdefault(_cell_of(row, target), set()).add(row["round"])
     gained: dict[Cell, int] = {}
     seen: set[str] = set()
     columns = ("scenario_id", "round", "accepted", *target.per)
-    for row in draft_rows(folder, columns, folder.finished()):
+    for row in iter_draft_rows(folder, columns, folder.finished_shards()):
         id_ = row["scenario_id"]
         if row["accepted"] and id_ in kept and id_ not in seen:
             seen.add(id_)
@@ -135,44 +141,50 @@ def _cell_of(row: Mapping[str, object], target: Target) -> Cell:
     return tuple(str(row[name]) for name in target.per)
 
 
-def settled(folder: RunFolder, inputs: Basis, kept: Staying | None = None) -> TargetReport | None:
-    """How far the target is met and why the run stopped there; None without a target. `kept` as `decide` takes it."""
+def report_target(
+    folder: RunFolder, inputs: RunContext, kept: CurationResult | None = None
+) -> TargetReport | None:
+    """How far the target is met and why the run stopped there; None without a target. `kept` as `decide_round` takes it."""
     target = inputs.recipe.target
     if target is None:
         return None
-    found, plans = decide(folder, inputs.recipe, kept), plan.Plans(folder.plans)
+    found, plans = decide_round(folder, inputs.recipe, kept), plan.Plans(folder.plans)
     if found.rates and (code := _why_none_is_due(folder, inputs, found)):
         more = "more sets" if inputs.recipe.plan.authored else "sets"
-        hint = f"have an author write {more} (`plan.authored`), or {OTHERS}, and {REPLAN}"
-        reason = NOTHING_LEFT if code == "nothing_left" else UNTOLD
+        hint = f"have an author write {more} (`plan.authored`), or {VARY_DRAFTS_HINT}, and {REPLAN_HINT}"
+        reason = NOTHING_LEFT_REASON if code == "nothing_left" else UNKNOWN_REASON
         found = replace(found, code=code, reason=reason, hint=hint)
-    cells = {_cell_of(row, target) for row in planned_rows(plans, target.per)}
+    cells = {_cell_of(row, target) for row in iter_planned_rows(plans, target.per)}
     return TargetReport(
         accepted=target.accepted,
         per=target.per,
         cells=len(cells),
-        short=found.short,
+        shortfall=found.shortfall,
         stalled=found.stalled,
-        turns=len(_lacking_turns(folder, plans, target, found.short)),
+        turns=len(_find_unaccepted_turns(folder, plans, target, found.shortfall)),
         stop_code=found.code,
         stop_reason=found.reason,
         hint=found.hint,
-        left_out=found.left_out,
+        excluded=found.excluded,
     )
 
 
-def _lacking_turns(
+def _find_unaccepted_turns(
     folder: RunFolder, plans: plan.Plans, target: Target, short: Mapping[Cell, int]
 ) -> set[str]:
     """Turns of conversations in short cells that have no accepted draft: further rounds do not ask them again."""
     lacking: set[str] = set()
-    for row in planned_rows(plans, ("scenario_id", "attributes", *target.per)) if short else ():
+    for row in (
+        iter_planned_rows(plans, ("scenario_id", "attributes", *target.per)) if short else ()
+    ):
         if _cell_of(row, target) in short and any(
             a["axis"] == "turn_style" for a in row["attributes"]
         ):
             lacking.add(row["scenario_id"])
     for row in (
-        draft_rows(folder, ("scenario_id", "accepted"), folder.finished()) if lacking else ()
+        iter_draft_rows(folder, ("scenario_id", "accepted"), folder.finished_shards())
+        if lacking
+        else ()
     ):
         if row["accepted"]:
             lacking.discard(row["scenario_id"])
@@ -180,57 +192,57 @@ def _lacking_turns(
 
 
 def _why_none_is_due(
-    folder: RunFolder, inputs: Basis, decided: Decision
+    folder: RunFolder, inputs: RunContext, decided: RoundDecision
 ) -> Literal["nothing_left", "unknown"] | None:
     """Why no further round is due; None where one is. Goals that are not at hand were, when the dataset was cut."""
     plans = plan.Plans(folder.plans)
     try:
         left = any(_TopUp(folder, inputs, plans, decided).sets(plans.rounds))
     except UserError:
-        there = folder.stopped.exists()
-        kept = read_json(folder.stopped, remedy="delete it") if there else {}
-        if "stop_code" not in kept or kept.get("at") != _at(plans, decided.short):
+        there = folder.stop_state.exists()
+        kept = read_json(folder.stop_state, remedy="delete it") if there else {}
+        if "stop_code" not in kept or kept.get("at") != _stop_state_key(plans, decided.shortfall):
             return "unknown"
         left = kept["stop_code"] != "nothing_left"
     return None if left else "nothing_left"
 
 
-def remember(folder: RunFolder, report: TargetReport) -> None:
+def save_stop_state(folder: RunFolder, report: TargetReport) -> None:
     """Keep why no further round was planned, if that could be decided."""
-    if report.short and report.stop_code != "unknown":
+    if report.shortfall and report.stop_code != "unknown":
         state = {
-            "at": _at(plan.Plans(folder.plans), report.short),
+            "at": _stop_state_key(plan.Plans(folder.plans), report.shortfall),
             "stop_code": report.stop_code,
             "stop_reason": report.stop_reason,
             "hint": report.hint,
         }
-        keep_json(folder.stopped, state)
+        write_json_if_changed(folder.stop_state, state)
 
 
-def _at(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:
+def _stop_state_key(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:
     """The state of a run that the answer hangs on."""
     return {"rounds": plans.rounds, "short": [[*cell, n] for cell, n in sorted(short.items())]}
 
 
-def is_due(folder: RunFolder, inputs: Basis) -> bool:
+def is_round_due(folder: RunFolder, inputs: RunContext) -> bool:
     """Whether `generate` would plan another round, with something left to ask in it."""
-    decided = decide(folder, inputs.recipe)
-    return decided.goes_on and _why_none_is_due(folder, inputs, decided) is None
+    decided = decide_round(folder, inputs.recipe)
+    return decided.is_due and _why_none_is_due(folder, inputs, decided) is None
 
 
-def next_round(folder: RunFolder, inputs: Inputs) -> bool:
+def plan_next_round(folder: RunFolder, inputs: ResolvedRecipe) -> bool:
     """Plan one more round, if the target asks for one; False where nothing is left to ask."""
-    decided = decide(folder, inputs.recipe)
-    return decided.goes_on and _plan(folder, inputs, decided)
+    decided = decide_round(folder, inputs.recipe)
+    return decided.is_due and _plan_round(folder, inputs, decided)
 
 
-def _plan(folder: RunFolder, inputs: Inputs, decided: Decision) -> bool:
+def _plan_round(folder: RunFolder, inputs: ResolvedRecipe, decided: RoundDecision) -> bool:
     plans = plan.Plans(folder.plans)
     number = plans.rounds
     sets = _TopUp(folder, inputs, plans, decided).sets(number)
     path = folder.plan(number)
-    plan.write(path, shards(sets, candidates=inputs.recipe.plan.candidates))
-    if plan.size(path)[1]:
+    plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
+    if plan.plan_size(path)[1]:
         return True
     path.unlink()
     return False
@@ -240,102 +252,102 @@ class _TopUp:
     """One round being planned; `left` is what each cell is still expected to lack."""
 
     def __init__(
-        self, folder: RunFolder, inputs: Basis, plans: plan.Plans, decided: Decision
+        self, folder: RunFolder, inputs: RunContext, plans: plan.Plans, decided: RoundDecision
     ) -> None:
         assert inputs.recipe.target is not None
         self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans
         self.folder = folder
-        self.left: dict[Cell, float] = dict(decided.open)
+        self.left: dict[Cell, float] = dict(decided.open_cells)
         self.rates = decided.rates
 
-    def sets(self, number: int) -> Iterator[list[Planned]]:
+    def sets(self, number: int) -> Iterator[list[PlannedScenario]]:
         """The sets of the round, in canonical order."""
-        for set_ in self._again():
-            yield [_of_round(p, number) for p in set_]
-        for set_ in self._unused():
-            yield [_of_round(p, number) for p in set_]
-        for set_ in self._authored():
-            yield [_of_round(p, number) for p in set_]
+        for set_ in self._iter_retries():
+            yield [_with_round(p, number) for p in set_]
+        for set_ in self._iter_unused_goals():
+            yield [_with_round(p, number) for p in set_]
+        for set_ in self._iter_authored_sets():
+            yield [_with_round(p, number) for p in set_]
 
-    def _again(self) -> Iterator[list[Planned]]:
+    def _iter_retries(self) -> Iterator[list[PlannedScenario]]:
         """Further candidates for single prompts that have no accepted draft, in the order of the plan."""
-        last = self._unaccepted()
+        last = self._find_unaccepted()
         candidates = self.inputs.recipe.plan.candidates
         for shard in range(self.plans.shards):
             for item in self.plans.read(shard):
-                written = item.brief is None and not in_dialogue(item.scenario)
+                written = item.brief is None and not is_dialogue_turn(item.scenario)
                 if item.first or item.scenario.scenario_id not in last or not written:
                     continue
-                cell = self._cell(item)
+                cell = self._cell_of_scenario(item)
                 if self.left.get(cell, 0) > 0:
                     self.left[cell] -= self.rates.get(cell, 1.0)
                     first = last[item.scenario.scenario_id] + candidates
                     yield [replace(item, first=first)]
 
-    def _unaccepted(self) -> dict[str, int]:
+    def _find_unaccepted(self) -> dict[str, int]:
         """The latest first candidate of each scenario that has no accepted draft."""
         last: dict[str, int] = {}
-        for row in planned_rows(self.plans, ("scenario_id", "first")):
+        for row in iter_planned_rows(self.plans, ("scenario_id", "first")):
             last[row["scenario_id"]] = max(row["first"], last.get(row["scenario_id"], 0))
         columns = ("scenario_id", "accepted")
-        for row in draft_rows(self.folder, columns, self.folder.finished()):
+        for row in iter_draft_rows(self.folder, columns, self.folder.finished_shards()):
             if row["accepted"]:
                 last.pop(row["scenario_id"], None)
         return last
 
-    def _unused(self) -> Iterator[list[Planned]]:
+    def _iter_unused_goals(self) -> Iterator[list[PlannedScenario]]:
         """Written goals that no earlier round planned; none where a user's prompts stand for them."""
-        if self.inputs.own is not None:
+        if self.inputs.user_prompts is not None:
             return
-        world = self.inputs.whole_world()
-        used = {row["set_id"] for row in planned_rows(self.plans, ("set_id",))}
-        for goal in goals(world):
-            set_ = single_turns(goal, world)
-            cells = [self._cell(p) for p in set_]
-            if set_ and set_[0].scenario.set_id not in used and self._wanted(cells):
+        world = self.inputs.make_full_planning_context()
+        used = {row["set_id"] for row in iter_planned_rows(self.plans, ("set_id",))}
+        for goal in iter_goals(world):
+            set_ = plan_single_turns(goal, world)
+            cells = [self._cell_of_scenario(p) for p in set_]
+            if set_ and set_[0].scenario.set_id not in used and self._is_short(cells):
                 for cell in cells:
                     self.left[cell] = self.left.get(cell, 0) - self.rates.get(cell, 1.0)
                 yield set_
 
-    def _authored(self) -> Iterator[list[Planned]]:
+    def _iter_authored_sets(self) -> Iterator[list[PlannedScenario]]:
         """Sets that the author writes, as many of a leaf as its emptiest cell may need."""
         recipe = self.inputs.recipe
         if not recipe.plan.authored or "harm" not in self.target.per:
             return
-        world = self.inputs.world()
-        start = _authored_so_far(self.plans)
+        world = self.inputs.make_planning_context()
+        start = _count_authored(self.plans)
         at = self.target.per.index("harm")
         for harm in world.harms:
             short = [n for cell, n in self.left.items() if cell[at] == harm and n > 0]
             rates = [rate for cell, rate in self.rates.items() if cell[at] == harm]
-            count = ceil(max(short, default=0) / max(LOWEST_RATE, min(rates, default=1.0)))
+            count = ceil(max(short, default=0) / max(MIN_ACCEPTANCE_RATE, min(rates, default=1.0)))
             counts = {harm: count} if count else {}
-            yield from authored_sets(world, start=start, counts=counts, seed=recipe.seed)
+            yield from plan_authored_sets(world, start=start, counts=counts, seed=recipe.seed)
 
-    def _wanted(self, cells: Iterable[Cell]) -> bool:
+    def _is_short(self, cells: Iterable[Cell]) -> bool:
         return any(self.left.get(cell, 0) > 0 for cell in cells)
 
-    def _cell(self, item: Planned) -> Cell:
-        return _cell_of(facts(item), self.target)
+    def _cell_of_scenario(self, item: PlannedScenario) -> Cell:
+        return _cell_of(scenario_axes(item), self.target)
 
 
-def _rates(ledger: Ledger) -> dict[Cell, float]:
+def _acceptance_rates(ledger: Ledger) -> dict[Cell, float]:
     return {
-        cell: max(LOWEST_RATE, n.accepted / n.planned)
+        cell: max(MIN_ACCEPTANCE_RATE, n.accepted / n.planned)
         for cell, n in ledger.cells.items()
         if n.planned
     }
 
 
-def _authored_so_far(plans: plan.Plans) -> dict[str, int]:
+def _count_authored(plans: plan.Plans) -> dict[str, int]:
     found: dict[str, set[str]] = {}
     for shard in range(plans.shards):
         for item in plans.read(shard):
-            single = item.scenario.contrast is None and not in_dialogue(item.scenario)
+            single = item.scenario.contrast is None and not is_dialogue_turn(item.scenario)
             if item.brief is not None and single:
                 found.setdefault(item.scenario.harm, set()).add(item.scenario.set_id)
     return {harm: len(sets) for harm, sets in found.items()}
 
 
-def _of_round(item: Planned, number: int) -> Planned:
+def _with_round(item: PlannedScenario, number: int) -> PlannedScenario:
     return replace(item, scenario=replace(item.scenario, round=number))

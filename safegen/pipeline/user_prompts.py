@@ -15,57 +15,57 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from safegen.config.plan import AUTHORED
+from safegen.config.plan import AUTHORED_KEYS
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import Teacher, Usage
 from safegen.judges.blind_panel import Labellers
-from safegen.pipeline._user_rows import Desk, Sheet, contradicted
-from safegen.pipeline.resolve import Inputs, make_teacher
-from safegen.pipeline.user_repeats import Repeat, repeats, warning
-from safegen.pipeline.workers import at_work
-from safegen.scenarios.user_prompts.reader import OwnPrompts
+from safegen.pipeline._user_rows import ImportReport, PromptImport, find_contradictions
+from safegen.pipeline.resolve import ResolvedRecipe, make_teacher
+from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
+from safegen.pipeline.workers import open_worker_factory
+from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, in_words
-from safegen.scenarios.written import shards
+from safegen.scenarios.written import group_shards
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import Meter
 
-OFFLINE = (
+OFFLINE_PROBLEM = (
     "the offline teacher composes answers from a goal's written knowledge, and your own prompts have"
     " none; name a model under `teachers`, such as `drafter: {openai_chat: {base_url: …, model: …}}`"
 )
-NAMED = 3
+MAX_NAMED = 3
 """Rows that repeat others, named before drafting."""
 logger = logging.getLogger("safegen")
 Watch = Callable[[Progress, Meter], None]
 
 
-def check(inputs: Inputs, *, given: Mapping[str, Teacher]) -> None:
+def check_recipe(inputs: ResolvedRecipe, *, given: Mapping[str, Teacher]) -> None:
     """Refuse what cannot work with a user's prompts, before anything is planned.
 
     Raises:
         UserError: the offline teacher is to draft, keys of the plan that speak of written sets, a
             labeller that cannot be made.
     """
-    for role, ref in _teachers(inputs.recipe):
+    for role, ref in _iter_teachers(inputs.recipe):
         if ref.use == "offline" and role not in given:
-            with inputs.named.at("teachers", role):
-                raise ConfigError(OFFLINE)
-    for name in ("contrast", "dialogues", *AUTHORED):
+            with inputs.locator.prefix_errors("teachers", role):
+                raise ConfigError(OFFLINE_PROBLEM)
+    for name in ("contrast", "dialogues", *AUTHORED_KEYS):
         if getattr(inputs.recipe.plan, name):
-            with inputs.named.at("plan", name):
+            with inputs.locator.prefix_errors("plan", name):
                 raise ConfigError(
                     "plans sets of the taxonomy, and `--prompts` takes their place; remove it"
                 )
     if "labeller" not in given:
         for ref in inputs.recipe.judges.labellers:
-            with inputs.named.at("judges", "labellers"):
+            with inputs.locator.prefix_errors("judges", "labellers"):
                 make_teacher(inputs, ref)
 
 
-def _teachers(recipe: Recipe) -> Iterator[tuple[str, PluginRef]]:
+def _iter_teachers(recipe: Recipe) -> Iterator[tuple[str, PluginRef]]:
     for role, named in recipe.teachers:
         refs = cast("tuple[object, ...]", named if isinstance(named, tuple) else (named,))
         yield from ((role, ref) for ref in refs if isinstance(ref, PluginRef))
@@ -73,8 +73,8 @@ def _teachers(recipe: Recipe) -> Iterator[tuple[str, PluginRef]]:
 
 async def write_plan(
     folder: RunFolder,
-    inputs: Inputs,
-    source: OwnPrompts,
+    inputs: ResolvedRecipe,
+    source: UserPrompts,
     *,
     teachers: Mapping[str, Teacher],
     watch: Watch | None,
@@ -92,29 +92,29 @@ async def write_plan(
             f"`{folder.root}` is not planned yet and needs its file; run `safegen generate` with"
             f" `--prompts` and the file `{source.name}`"
         )
-    desk = await asyncio.to_thread(Desk.opened, inputs, source)
+    desk = await asyncio.to_thread(PromptImport.open, inputs, source)
     usage, seconds = Usage(), 0.0
-    if desk.open and (inputs.recipe.judges.labellers or "labeller" in teachers):
+    if desk.open_rows and (inputs.recipe.judges.labellers or "labeller" in teachers):
         began = time.monotonic()
-        usage = await _label(folder, desk, given=teachers, watch=watch)
+        usage = await _label_open_rows(folder, desk, given=teachers, watch=watch)
         seconds = time.monotonic() - began
-    await asyncio.to_thread(_write, folder, desk)
+    await asyncio.to_thread(_write_plan, folder, desk)
     return usage, seconds
 
 
-async def _label(
-    folder: RunFolder, desk: Desk, *, given: Mapping[str, Teacher], watch: Watch | None
+async def _label_open_rows(
+    folder: RunFolder, desk: PromptImport, *, given: Mapping[str, Teacher], watch: Watch | None
 ) -> Usage:
     """Let blind labellers read what is open; every answer is in the journal before it counts."""
-    async with at_work(folder, desk.inputs, given) as staff:
-        await _read(desk, staff.labellers(), watch=watch, meter=staff.meter)
+    async with open_worker_factory(folder, desk.inputs, given) as staff:
+        await _read_labels(desk, staff.make_labellers(), watch=watch, meter=staff.meter)
     return staff.meter.usage()
 
 
-async def _read(
-    desk: Desk, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
+async def _read_labels(
+    desk: PromptImport, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
 ) -> None:
-    progress = Progress(planned=len(desk.open), stage="labelling")
+    progress = Progress(planned=len(desk.open_rows), stage="labelling")
     if watch:
         watch(progress, meter)
 
@@ -123,40 +123,42 @@ async def _read(
 
     desk.models = [str(getattr(judge, "model", "unknown")) for judge in judges]
     labellers = Labellers(judges, desk.inputs.tree.harms)
-    desk.found = await labellers.read_all(desk.wanted(), read_one=read_one)
+    desk.blind_labels = await labellers.read_all(desk.iter_label_requests(), read_one=read_one)
 
 
-def _write(folder: RunFolder, desk: Desk) -> None:
+def _write_plan(folder: RunFolder, desk: PromptImport) -> None:
     """Write what is told of the file, then the plan.
 
     Raises:
         UserError: nothing in the file can be planned.
     """
-    sheet = Sheet(folder, desk, contradicted(desk))
+    sheet = ImportReport(folder, desk, find_contradictions(desk))
     first = folder.plan(0)
-    plan.write(first, shards(sheet.sets(), candidates=desk.inputs.recipe.plan.candidates))
-    if plan.size(first)[1]:
-        if found := repeats(desk, sheet.kept):
-            logger.warning("%s: %s", desk.source.name, warning(found, most=NAMED))
+    plan.write_plan(
+        first, group_shards(sheet.iter_sets(), candidates=desk.inputs.recipe.plan.candidates)
+    )
+    if plan.plan_size(first)[1]:
+        if found := find_repeats(desk, sheet.kept):
+            logger.warning("%s: %s", desk.source.name, format_warning(found, most=MAX_NAMED))
         return
     first.unlink()
     left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
-    listed = [f"{n} {cause}" for cause, n in in_words(sheet.causes()).items()]
-    where = [f"listed in `{folder.unlabelled}`"] if listed else []
+    listed = [f"{n} {cause}" for cause, n in in_words(sheet.count_causes()).items()]
+    where = [f"listed in `{folder.unlabelled_rows}`"] if listed else []
     raise UserError(
         f"no row of `{desk.source.name}` can be planned: {', '.join([*listed, *where, *left_out])};"
-        f" {', '.join(_remedies(sheet, asked=bool(desk.models)))}"
+        f" {', '.join(_iter_hints(sheet, asked=bool(desk.models)))}"
     )
 
 
-def _remedies(sheet: Sheet, *, asked: bool) -> Iterator[str]:
+def _iter_hints(sheet: ImportReport, *, asked: bool) -> Iterator[str]:
     """What brings rows into the plan, by what keeps them out of it.
 
     Args:
         sheet: what became of the rows.
         asked: whether labellers read what was open.
     """
-    causes = sheet.causes()
+    causes = sheet.count_causes()
     if "missing_label" in causes:
         yield (
             "fill in the labels"
@@ -174,7 +176,7 @@ def _remedies(sheet: Sheet, *, asked: bool) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class ImportEstimate:
     """What a user's file comes to before anybody is asked."""
 
     rows: int
@@ -200,31 +202,31 @@ class Outlook:
     """Prompts of the planned rows."""
 
 
-def outlook(inputs: Inputs, source: OwnPrompts) -> Outlook:
+def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstimate:
     """Say what a file comes to; nothing is asked and nothing written.
 
     Raises:
         UserError: a mistake in the file or the recipe.
     """
-    desk = Desk.opened(inputs, source)
+    desk = PromptImport.open(inputs, source)
     judges = len(inputs.recipe.judges.labellers)
-    sheet = Sheet(None, desk, contradicted(desk))
+    sheet = ImportReport(None, desk, find_contradictions(desk))
     counts = Counter(
-        (item.scenario.domain, item.expectation.mode) for set_ in sheet.sets() for item in set_
+        (item.scenario.domain, item.expectation.mode) for set_ in sheet.iter_sets() for item in set_
     )
-    to_read = {row.number for row in desk.rows() if judges and row.text_key in desk.open}
+    to_read = {row.number for row in desk.iter_rows() if judges and row.text_key in desk.open_rows}
     waits = {u for u in sheet.unlabelled if u.cause == "missing_label" and u.row in to_read}
-    return Outlook(
+    return ImportEstimate(
         rows=sheet.rows,
         taken=sheet.taken,
         labelled=sheet.labelled,
         planned=sheet.planned,
-        to_read=len(desk.open) if judges else 0,
-        label_calls=judges * sum(sum(asked) for asked in desk.open.values()),
+        to_read=len(desk.open_rows) if judges else 0,
+        label_calls=judges * sum(sum(asked) for asked in desk.open_rows.values()),
         unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
         left_out=dict(sorted(sheet.left_out.items())),
         not_under=dict(sorted(sheet.not_under.items())),
-        repeats=repeats(desk, sheet.kept | {u.row for u in waits}),
-        not_read=tuple(desk.not_read),
+        repeats=find_repeats(desk, sheet.kept | {u.row for u in waits}),
+        not_read=tuple(desk.unread_columns),
         by_domain_mode=dict(sorted(counts.items())),
     )

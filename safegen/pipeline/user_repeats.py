@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from safegen.dataset.curation import near_duplicates
-from safegen.dataset.curation.corpus_checks import prompt_text
-from safegen.dataset.curation.exact_duplicates import key, normalised
-from safegen.pipeline._user_rows import Desk
-from safegen.scenarios.user_prompts.rows import Row, set_of
+from safegen.dataset.curation.corpus_checks import user_text
+from safegen.dataset.curation.exact_duplicates import digest_64, normalise
+from safegen.pipeline._user_rows import PromptImport
+from safegen.scenarios.user_prompts.rows import PromptRow, row_set_id
 
 
-class Named(NamedTuple):
+class RowRef(NamedTuple):
     """A row, as messages name it."""
 
     row: int
@@ -29,8 +29,8 @@ class Named(NamedTuple):
 class Repeat(NamedTuple):
     """A row that says what an earlier row says, or nearly."""
 
-    row: Named
-    of: Named
+    row: RowRef
+    of: RowRef
     similarity: float
     """Jaccard similarity over runs of words as curation measures it; 1 where all of them are shared."""
 
@@ -38,7 +38,7 @@ class Repeat(NamedTuple):
         return f"{self.row} repeats {self.of} ({self.similarity:.0%})"
 
 
-def repeats(desk: Desk, rows: Collection[int]) -> tuple[Repeat, ...]:
+def find_repeats(desk: PromptImport, rows: Collection[int]) -> tuple[Repeat, ...]:
     """Find rows that repeat an earlier one, by the measure and threshold of curation, in their order.
 
     Rows of one set are compared for equal words alone, as in curation.
@@ -47,33 +47,33 @@ def repeats(desk: Desk, rows: Collection[int]) -> tuple[Repeat, ...]:
         desk: reads the file.
         rows: numbers of the rows that are compared.
     """
-    named: dict[int, Named] = {}
+    named: dict[int, RowRef] = {}
     found: list[tuple[int, int, float]] = []
 
-    def texts() -> Iterator[near_duplicates.Text]:
+    def texts() -> Iterator[near_duplicates.CorpusText]:
         first: dict[int, int] = {}
-        for row in desk.rows():
+        for row in desk.iter_rows():
             if row.number not in rows:
                 continue
-            named[row.number] = Named(row.number, row.id)
-            set_ = set_of(row, desk.world)
-            of = first.setdefault(_equal(row, set_), row.number)
+            named[row.number] = RowRef(row.number, row.id)
+            set_ = row_set_id(row, desk.world)
+            of = first.setdefault(_equality_key(row, set_), row.number)
             if of != row.number:
                 found.append((row.number, of, 1.0))
             else:
-                yield near_duplicates.Text(str(row.number), prompt_text(row.messages), set_)
+                yield near_duplicates.CorpusText(str(row.number), user_text(row.messages), set_)
 
-    alike = near_duplicates.near_copies(texts())
-    found += [(int(copy.id), int(copy.of), copy.similarity) for copy in alike]
+    alike = near_duplicates.find_near_duplicates(texts())
+    found += [(int(copy.id), int(copy.original), copy.similarity) for copy in alike]
     return tuple(Repeat(named[row], named[of], share) for row, of, share in sorted(found))
 
 
-def _equal(row: Row, set_: str) -> int:
-    said = [[m["role"], normalised(m["content"])] for m in row.messages]
-    return key([set_, row.profile, said])
+def _equality_key(row: PromptRow, set_: str) -> int:
+    said = [[m["role"], normalise(m["content"])] for m in row.messages]
+    return digest_64([set_, row.profile, said])
 
 
-def warning(found: Sequence[Repeat], *, most: int) -> str:
+def format_warning(found: Sequence[Repeat], *, most: int) -> str:
     """Say how many rows repeat others, name the first ones, and what to do about it."""
     count = "1 row repeats" if len(found) == 1 else f"{len(found):,} rows repeat"
     first = "; ".join(str(repeat) for repeat in found[:most])

@@ -15,25 +15,30 @@ from safegen.core.progress import Progress
 from safegen.core.types import Evidence, Expectation, Profile, Teacher
 from safegen.coverage import axes
 from safegen.coverage.axes import DEFAULT_AXES
-from safegen.pipeline.process_set import Crew, Drafter
-from safegen.pipeline.resolve import Inputs, make_teacher, make_validators
+from safegen.pipeline.process_set import Drafter, Workers
+from safegen.pipeline.resolve import ResolvedRecipe, make_teacher, make_validators
 from safegen.policy import loader
-from safegen.policy.decide import expect
+from safegen.policy.decide import compute_expectation
 from safegen.policy.spec import Policy, fitting_specs, policy_for
-from safegen.scenarios.authoring.author import load_prompts
+from safegen.scenarios.authoring.author import load_templates
 from safegen.scenarios.authoring.expand import Writers
-from safegen.scenarios.authoring.labeller_check import Expect, Trap, self_check, traps
-from safegen.scenarios.authoring.plan_sets import told_axes
+from safegen.scenarios.authoring.labeller_check import (
+    ExpectKnown,
+    KnownPrompt,
+    check_labeller,
+    draw_known_prompts,
+)
+from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
 from safegen.store.run_folder import RunFolder, write_json
-from safegen.teachers import Counted, Gates, Meter
+from safegen.teachers import Meter, MeteredTeacher, RateLimiters
 
 
 @asynccontextmanager
-async def at_work(
-    folder: RunFolder, inputs: Inputs, given: Mapping[str, Teacher]
-) -> AsyncGenerator[Staff]:
+async def open_worker_factory(
+    folder: RunFolder, inputs: ResolvedRecipe, given: Mapping[str, Teacher]
+) -> AsyncGenerator[WorkerFactory]:
     """A staff over the run's journal and budget; at the end it is closed and its spending accounted for.
 
     Raises:
@@ -41,31 +46,31 @@ async def at_work(
     """
     journal, began = Journal(folder.journal), time.monotonic()
     try:
-        before = usage.before(folder.accounting, journal.spent())
+        before = usage.prior_usage(folder.accounting, journal.usage())
         budget = inputs.recipe.budget
         meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
-        staff = Staff(inputs, journal=journal, meter=meter, given=given)
+        staff = WorkerFactory(inputs, journal=journal, meter=meter, given=given)
         try:
             yield staff
         finally:
             for teacher in staff.made:
                 if close := getattr(teacher, "aclose", None):
                     await close()
-            await journal.settle()
-            kept, seconds = journal.spent(), time.monotonic() - began
-            usage.write(
+            await journal.flush()
+            kept, seconds = journal.usage(), time.monotonic() - began
+            usage.write_accounting(
                 folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
             )
     finally:
         await journal.aclose()
 
 
-class Staff:
+class WorkerFactory:
     """Makes each teacher once; `made` are those to close."""
 
     def __init__(
         self,
-        inputs: Inputs,
+        inputs: ResolvedRecipe,
         *,
         journal: Journal,
         meter: Meter,
@@ -74,22 +79,22 @@ class Staff:
         self.inputs = inputs
         self.made: list[Teacher] = []
         self._journal, self.meter, self._given = journal, meter, given
-        self._gates = Gates()
+        self._gates = RateLimiters()
 
-    def crew(self, progress: Progress, *, validating: bool) -> Crew:
+    def make_workers(self, progress: Progress, *, validating: bool) -> Workers:
         """Everybody at their place.
 
         Raises:
             ConfigError: a teacher that cannot be made.
         """
         inputs, recipe = self.inputs, self.inputs.recipe
-        drafters = self._drafters()
+        drafters = self._make_drafters()
         reviser = recipe.teachers.reviser
-        return Crew(
+        return Workers(
             drafters=drafters,
-            reviser=self._drafter("reviser", reviser) if reviser else drafters[0],
+            reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
             validators=make_validators(inputs),  # pyright: ignore[reportArgumentType]
-            required=recipe.required,
+            required=recipe.required_validators,
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
             draft_prompt=inputs.draft_prompt,
@@ -98,27 +103,27 @@ class Staff:
             revisions=recipe.revise,
             styles=recipe.plan.styles,
             reasoning=recipe.plan.reasoning,
-            writers=self._writers() if recipe.plan.written_by_author else None,
+            writers=self._make_writers() if recipe.plan.author_keys else None,
             validating=validating,
             scrub=self._journal.scrub,
             progress=progress,
         )
 
-    def _drafters(self) -> tuple[Drafter, ...]:
+    def _make_drafters(self) -> tuple[Drafter, ...]:
         refs = self.inputs.recipe.teachers.drafter
         chosen = refs[:1] if "drafter" in self._given else refs
-        return tuple(self._drafter("drafter", ref) for ref in chosen)
+        return tuple(self._make_drafter("drafter", ref) for ref in chosen)
 
-    def _drafter(self, role: str, ref: PluginRef) -> Drafter:
+    def _make_drafter(self, role: str, ref: PluginRef) -> Drafter:
         grade = "demo" if ref.use == "offline" else "generated"
-        return Drafter(ref.use, self._teacher(role, ref), grade)
+        return Drafter(ref.use, self._make_teacher(role, ref), grade)
 
-    def _writers(self) -> Writers:
+    def _make_writers(self) -> Writers:
         recipe, policies = self.inputs.recipe, self.inputs.policies
         harms = self.inputs.tree.harms
         author = recipe.teachers.author
         assert author is not None, "checked by the recipe"
-        covering = {id_: policy_for(policies, harms[id_]) for id_ in self._leaves()}
+        covering = {id_: policy_for(policies, harms[id_]) for id_ in self._list_leaves()}
 
         def expected(
             harm: str,
@@ -129,7 +134,7 @@ class Staff:
             *,
             danger: bool = False,
         ) -> Expectation:
-            return expect(
+            return compute_expectation(
                 covering[harm],
                 harms[harm],
                 evidence=evidence,
@@ -140,39 +145,43 @@ class Staff:
 
         names = tuple(recipe.plan.axes) or DEFAULT_AXES
         return Writers(
-            author=self._teacher("author", author),
-            labellers=self.labellers(),
-            files=load_prompts(axes=told_axes(axes.load(), names)),
+            author=self._make_teacher("author", author),
+            labellers=self.make_labellers(),
+            files=load_templates(axes=list_axis_values(axes.load_axes(), names)),
             expect=expected,
             locale=self.inputs.locale,
         )
 
-    def labellers(self) -> tuple[Teacher, ...]:
+    def make_labellers(self) -> tuple[Teacher, ...]:
         """The panel that reads prompts blind; one that is given takes the place of all."""
         if "labeller" in self._given:
-            return (self._counted(self._given["labeller"]),)
-        return tuple(self._teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers)
+            return (self._meter_teacher(self._given["labeller"]),)
+        return tuple(
+            self._make_teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers
+        )
 
-    def _leaves(self) -> list[str]:
+    def _list_leaves(self) -> list[str]:
         covered = self.inputs.policies
         return [h for h in self.inputs.tree.harms if any(p.covers(h) for p in covered)]
 
-    def _teacher(self, role: str, ref: PluginRef) -> Teacher:
+    def _make_teacher(self, role: str, ref: PluginRef) -> Teacher:
         if role in self._given:
-            return self._counted(self._given[role])
+            return self._meter_teacher(self._given[role])
         teacher = make_teacher(
             self.inputs, ref, journal=self._journal, meter=self.meter, gates=self._gates
         )
         self.made.append(teacher)
         return teacher
 
-    def _counted(self, given: Teacher) -> Teacher:
+    def _meter_teacher(self, given: Teacher) -> Teacher:
         """A teacher of the caller's, whose requests count; the caller's own object is the one to close."""
         self.made.append(given)
-        return Counted(given, self.meter)
+        return MeteredTeacher(given, self.meter)
 
 
-async def check_labellers(folder: RunFolder, inputs: Inputs, writers: Writers | None) -> None:
+async def check_labellers(
+    folder: RunFolder, inputs: ResolvedRecipe, writers: Writers | None
+) -> None:
     """Have the labellers read prompts of known labels before they gate anything.
 
     What was measured is kept in `run/labellers.json`; the replies are in the journal.
@@ -182,21 +191,21 @@ async def check_labellers(folder: RunFolder, inputs: Inputs, writers: Writers | 
     """
     if writers is None:
         return
-    judges, (known, expected) = inputs.recipe.judges, _known(inputs)
+    judges, (known, expected) = inputs.recipe.judges, _draw_known_prompts(inputs)
     labels = writers.files.labels
-    found = await self_check(known, labeller=writers.labellers, files=labels, expect=expected)
+    found = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expected)
     told = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in found.fields}
     write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": told})
-    if not found.passed(judges.bar):
+    if not found.passes(judges.bar):
         raise RunError(f"{found.summary(judges.bar)}\n{found.remedy(judges.bar)}")
 
 
-def _known(inputs: Inputs) -> tuple[list[Trap], Expect]:
+def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:
     """Prompts of known labels, the taxonomy's own first, and what is expected of each."""
     wanted = inputs.recipe.judges.known
-    known: list[Trap] = []
+    known: list[KnownPrompt] = []
     covering: dict[str, tuple[Harm, Policy]] = {}
-    for tree, policies in chain([(inputs.tree, inputs.policies)], _others(inputs)):
+    for tree, policies in chain([(inputs.tree, inputs.policies)], _iter_shipped_taxonomies(inputs)):
         if len(known) >= wanted:
             break
         own = {
@@ -206,17 +215,17 @@ def _known(inputs: Inputs) -> tuple[list[Trap], Expect]:
         }
         covering |= own
         goals = (g for g in tree.goals() if g.harm in own)
-        known += traps(goals, n=wanted - len(known))
+        known += draw_known_prompts(goals, n=wanted - len(known))
 
     def expected(harm: str, evidence: Evidence, detail: int) -> Expectation:
         leaf, policy = covering[harm]
-        return expect(policy, leaf, evidence=evidence, profile="public", detail=detail)
+        return compute_expectation(policy, leaf, evidence=evidence, profile="public", detail=detail)
 
     return known, expected
 
 
-def _others(inputs: Inputs) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:
+def _iter_shipped_taxonomies(inputs: ResolvedRecipe) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:
     """The written prompts that ship with safegen, where they are in the run's language: a small tree has too few to tell."""
-    core = taxonomy.load("core")
+    core = taxonomy.load_taxonomy("core")
     if core.file.language.split("-")[0] == inputs.locale.locale.split("-")[0]:
-        yield core, [loader.load(name) for name in Recipe(name="core").policies]
+        yield core, [loader.load_policy(name) for name in Recipe(name="core").policies]

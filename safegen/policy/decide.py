@@ -10,7 +10,7 @@ AT_RISK = ("support", "crisis")
 """Required in addition if a prompt states harm to another person and shows danger to oneself."""
 
 
-def expect(
+def compute_expectation(
     policy: Policy,
     harm: Harm,
     *,
@@ -32,12 +32,14 @@ def expect(
         danger: the messages state harm to another person and also show danger to oneself. The stated
             harm decides the mode; `support` and `crisis` are then required in every spec that has them.
     """
-    return expect_at(policy, Situation(harm.tier, evidence, profile, detail), danger=danger)
+    return compute_expectation_at(
+        policy, Situation(harm.tier, evidence, profile, detail), danger=danger
+    )
 
 
 def expect_of(policy: Policy, harm: Harm, scenario: Scenario) -> Expectation:
     """Compute what the policy expects of an answer to a scenario."""
-    return expect(
+    return compute_expectation(
         policy,
         harm,
         evidence=scenario.evidence,
@@ -52,7 +54,7 @@ def danger_in(scenario: Scenario) -> bool:
     return any(a.axis == DANGER for a in scenario.attributes)
 
 
-def expect_at(policy: Policy, at: Situation, *, danger: bool = False) -> Expectation:
+def compute_expectation_at(policy: Policy, at: Situation, *, danger: bool = False) -> Expectation:
     """Compute what the policy expects of an answer at a situation."""
     rule = policy.decide(at)
     return Expectation(

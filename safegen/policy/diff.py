@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from safegen.config.taxonomy import Harm
-from safegen.core.types import Expectation, Planned
-from safegen.policy.compile import instructions, rubric
+from safegen.core.types import Expectation, PlannedScenario
+from safegen.policy.compile import compile_instructions, compile_rubric
 from safegen.policy.decide import expect_of
-from safegen.policy.schema import SPACE, Rule, Situation
+from safegen.policy.schema import ALL_SITUATIONS, Rule, Situation
 from safegen.policy.spec import Policy, policy_for
 
 Redo = Literal["draft", "judge", "relabel"]
 
 
-class Change(NamedTuple):
+class SituationChange(NamedTuple):
     """A situation that two specs answer differently."""
 
-    at: Situation
+    situation: Situation
     before: Rule
     after: Rule
 
@@ -41,25 +41,25 @@ class TextChange(NamedTuple):
 class Difference:
     """What changes from one spec to another."""
 
-    situations: tuple[Change, ...]
+    situations: tuple[SituationChange, ...]
     texts: tuple[TextChange, ...]
 
-    def by_rule(self) -> dict[tuple[str, str], list[Change]]:
+    def by_rule(self) -> dict[tuple[str, str], list[SituationChange]]:
         """Situations by the rules that decided before and decide after."""
-        groups: dict[tuple[str, str], list[Change]] = {}
+        groups: dict[tuple[str, str], list[SituationChange]] = {}
         for change in self.situations:
             groups.setdefault((change.before.id, change.after.id), []).append(change)
         return groups
 
 
-def diff(old: Policy, new: Policy) -> Difference:
+def diff_specs(old: Policy, new: Policy) -> Difference:
     """Compare two specs: every situation, and every text by the id of its part."""
     situations = [
-        Change(at, old.decide(at), new.decide(at))
-        for at in SPACE
-        if _decides(old.decide(at)) != _decides(new.decide(at))
+        SituationChange(at, old.decide(at), new.decide(at))
+        for at in ALL_SITUATIONS
+        if _decision(old.decide(at)) != _decision(new.decide(at))
     ]
-    before, after = _texts(old), _texts(new)
+    before, after = _collect_texts(old), _collect_texts(new)
     parts = [*before, *(part for part in after if part not in before)]
     texts = [
         TextChange(part, before.get(part), after.get(part))
@@ -69,11 +69,11 @@ def diff(old: Policy, new: Policy) -> Difference:
     return Difference(tuple(situations), tuple(texts))
 
 
-def _decides(rule: Rule) -> tuple[object, ...]:
+def _decision(rule: Rule) -> tuple[object, ...]:
     return rule.mode, rule.ceiling, rule.floor, rule.required
 
 
-def _texts(policy: Policy) -> dict[str, str]:
+def _collect_texts(policy: Policy) -> dict[str, str]:
     """Every text that a teacher or a judge reads, by the name of its part."""
     spec = policy.spec
     texts = {
@@ -96,7 +96,7 @@ def _texts(policy: Policy) -> dict[str, str]:
     return texts
 
 
-class Row(NamedTuple):
+class PlanRow(NamedTuple):
     """A planned scenario that an edited spec concerns."""
 
     scenario_id: str
@@ -107,10 +107,10 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Affected:
+class AffectedRows:
     """The rows that an edited spec concerns, in plan order, and the scenarios without a spec."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[PlanRow, ...] = ()
     orphans: tuple[str, ...] = field(default=())
     """Ids of scenarios whose leaf no spec covers any more."""
 
@@ -119,28 +119,28 @@ class Affected:
         return tuple(row.scenario_id for row in self.rows if row.redo == redo)
 
     @property
-    def draft(self) -> tuple[str, ...]:
+    def to_draft(self) -> tuple[str, ...]:
         """Scenarios to draft and judge again."""
         return self.ids("draft")
 
     @property
-    def judge(self) -> tuple[str, ...]:
+    def to_judge(self) -> tuple[str, ...]:
         """Scenarios whose drafts stay and whose verdicts do not."""
         return self.ids("judge")
 
     @property
-    def relabel(self) -> tuple[str, ...]:
+    def to_relabel(self) -> tuple[str, ...]:
         """Scenarios of which only the spec's id changes; rule validators may run again for free."""
         return self.ids("relabel")
 
 
-def affected(
-    planned: Iterable[Planned],
+def find_affected(
+    planned: Iterable[PlannedScenario],
     *,
     old: Sequence[Policy],
     new: Sequence[Policy],
     harms: Mapping[str, Harm],
-) -> Affected:
+) -> AffectedRows:
     """Which scenarios of a plan need drafts again, and which only verdicts.
 
     The expectation before is the one in the plan. Scenarios made under a spec whose name is not
@@ -158,7 +158,7 @@ def affected(
     """
     before = {policy.policy_id: policy for policy in old}
     names = {policy.spec.policy for policy in old}
-    rows: list[Row] = []
+    rows: list[PlanRow] = []
     orphans: list[str] = []
     for item in planned:
         if item.expectation.policy_id.split("@")[0] not in names:
@@ -167,26 +167,34 @@ def affected(
         if harm is None or not any(policy.covers(harm.id) for policy in new):
             orphans.append(item.scenario.scenario_id)
             continue
-        row = _row(item, before.get(item.expectation.policy_id), policy_for(new, harm), harm)
+        row = _affected_row(
+            item, before.get(item.expectation.policy_id), policy_for(new, harm), harm
+        )
         if row is not None:
             rows.append(row)
-    return Affected(tuple(rows), tuple(orphans))
+    return AffectedRows(tuple(rows), tuple(orphans))
 
 
-def _row(item: Planned, old: Policy | None, new: Policy, harm: Harm) -> Row | None:
+def _affected_row(
+    item: PlannedScenario, old: Policy | None, new: Policy, harm: Harm
+) -> PlanRow | None:
     scenario, before = item.scenario, item.expectation
     if new.policy_id == before.policy_id:
         return None
     after = expect_of(new, harm, scenario)
-    redo = "draft" if old is None else _redo(old, before, new, after, harm.id)
-    return Row(scenario.scenario_id, harm.id, before, after, redo)
+    redo = "draft" if old is None else _choose_redo(old, before, new, after, harm.id)
+    return PlanRow(scenario.scenario_id, harm.id, before, after, redo)
 
 
-def _redo(old: Policy, before: Expectation, new: Policy, after: Expectation, harm: str) -> Redo:
+def _choose_redo(
+    old: Policy, before: Expectation, new: Policy, after: Expectation, harm: str
+) -> Redo:
     same = replace(before, policy_id=after.policy_id, rule_ids=after.rule_ids)
-    told = instructions(old, before, harm=harm)
-    if same != after or told != instructions(new, after, harm=harm):
+    told = compile_instructions(old, before, harm=harm)
+    if same != after or told != compile_instructions(new, after, harm=harm):
         return "draft"
-    if old.style != new.style or rubric(old, before, harm=harm) != rubric(new, after, harm=harm):
+    if old.style != new.style or compile_rubric(old, before, harm=harm) != compile_rubric(
+        new, after, harm=harm
+    ):
         return "judge"
     return "relabel"

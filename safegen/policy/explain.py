@@ -9,25 +9,25 @@ from typing import Literal, NamedTuple, cast, get_args
 from safegen.config.taxonomy import Harm
 from safegen.core import yaml_source
 from safegen.core.errors import ConfigError
-from safegen.core.types import DETAIL, EVIDENCE, PROFILES, TIERS, Evidence, Profile, Tier
+from safegen.core.types import DETAIL_LEVELS, EVIDENCE, PROFILES, TIERS, Evidence, Profile, Tier
 from safegen.policy.schema import Rule, Situation
-from safegen.policy.source_map import Place, place_of
+from safegen.policy.source_map import SourcePlace, find_place
 from safegen.policy.spec import Policy, policy_for
 
-Axis = Literal["tier", "evidence", "profile", "detail"]
-VALUES: dict[str, tuple[str, ...]] = {
+SituationAxis = Literal["tier", "evidence", "profile", "detail"]
+AXIS_VALUES: dict[str, tuple[str, ...]] = {
     "tier": TIERS,
     "evidence": EVIDENCE,
     "profile": PROFILES,
-    "detail": tuple(str(d) for d in DETAIL),
+    "detail": tuple(str(d) for d in DETAIL_LEVELS),
 }
 
 
-class Passed(NamedTuple):
+class SkippedRule(NamedTuple):
     """An earlier rule, and the conditions of it that do not hold."""
 
     rule: Rule
-    fails: tuple[str, ...]
+    failed_conditions: tuple[str, ...]
 
 
 class Neighbour(NamedTuple):
@@ -43,33 +43,35 @@ class Explanation:
     """The rule that decides a situation, and why not another."""
 
     policy: Policy
-    at: Situation
+    situation: Situation
     harm: str | None
     rule: Rule
-    place: Place | None
-    passed: tuple[Passed, ...]
+    place: SourcePlace | None
+    skipped: tuple[SkippedRule, ...]
     neighbours: tuple[Neighbour, ...]
 
-    def told(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """The same for machines."""
         return {
             "policy_id": self.policy.policy_id,
             "harm": self.harm,
-            "situation": self.at._asdict(),
-            **outcome(self.rule),
+            "situation": self.situation._asdict(),
+            **rule_outcome(self.rule),
             "rule": self.rule.id,
             "says": self.rule.says,
             "authority": self.rule.authority,
             "place": str(self.place) if self.place else None,
-            "earlier_rules": [{"rule": p.rule.id, "fails": list(p.fails)} for p in self.passed],
+            "earlier_rules": [
+                {"rule": p.rule.id, "fails": list(p.failed_conditions)} for p in self.skipped
+            ],
             "neighbours": [
-                {"axis": n.axis, "value": n.value, "rule": n.rule.id, **outcome(n.rule)}
+                {"axis": n.axis, "value": n.value, "rule": n.rule.id, **rule_outcome(n.rule)}
                 for n in self.neighbours
             ],
         }
 
 
-def outcome(rule: Rule) -> dict[str, object]:
+def rule_outcome(rule: Rule) -> dict[str, object]:
     """What a rule expects, without its words."""
     return {
         "mode": rule.mode,
@@ -79,44 +81,46 @@ def outcome(rule: Rule) -> dict[str, object]:
     }
 
 
-def explain(policy: Policy, at: Situation, *, harm: str | None = None) -> Explanation:
+def explain_situation(policy: Policy, at: Situation, *, harm: str | None = None) -> Explanation:
     """Name the clause that decides, why the earlier ones do not, and what would change the outcome."""
     rule = policy.decide(at)
     before = policy.rules[: [r.id for r in policy.rules].index(rule.id)]
     return Explanation(
         policy=policy,
-        at=at,
+        situation=at,
         harm=harm,
         rule=rule,
-        place=place_of(policy, rule.id),
-        passed=tuple(Passed(r, r.when.fails(at)) for r in before),
-        neighbours=tuple(_neighbours(policy, at, rule)),
+        place=find_place(policy, rule.id),
+        skipped=tuple(SkippedRule(r, r.when.failed_conditions(at)) for r in before),
+        neighbours=tuple(_find_neighbours(policy, at, rule)),
     )
 
 
-def _neighbours(policy: Policy, at: Situation, rule: Rule) -> Iterator[Neighbour]:
+def _find_neighbours(policy: Policy, at: Situation, rule: Rule) -> Iterator[Neighbour]:
     """The nearest value on each side of each axis that gives another outcome."""
     for axis in ("detail", "evidence", "profile", "tier"):
-        values: Sequence[str | int] = DETAIL if axis == "detail" else VALUES[axis]
+        values: Sequence[str | int] = DETAIL_LEVELS if axis == "detail" else AXIS_VALUES[axis]
         here = values.index(getattr(at, axis))
         sides = (values[here + 1 :], values[:here][::-1])
         for side in [[v] for v in values if v != values[here]] if axis == "profile" else sides:
             for value in side:
                 other = policy.decide(at._replace(**{axis: value}))
-                if outcome(other) != outcome(rule):
+                if rule_outcome(other) != rule_outcome(rule):
                     yield Neighbour(axis, str(value), other)
                     break
 
 
-class Asked(NamedTuple):
+class SituationQuery(NamedTuple):
     """A situation as written on a command line, with the spec that applies."""
 
     policy: Policy
-    at: Situation
+    situation: Situation
     harm: str | None
 
 
-def parse(text: str, policies: Sequence[Policy], harms: Mapping[str, Harm]) -> Asked:
+def parse_situation(
+    text: str, policies: Sequence[Policy], harms: Mapping[str, Harm]
+) -> SituationQuery:
     """Read `cyber.intrusion,evidence=none,profile=public,detail=3`, or `tier=restricted,…`.
 
     Evidence defaults to `none` and the profile to `public`.
@@ -136,8 +140,8 @@ def parse(text: str, policies: Sequence[Policy], harms: Mapping[str, Harm]) -> A
             )
         given[key] = value
     for key, value in given.items():
-        _known(key, value, harms)
-    _whole(text, given)
+        _require_known(key, value, harms)
+    _check_complete(text, given)
     harm = harms.get(given.get("harm", ""))
     at = Situation(
         tier=harm.tier if harm else cast(Tier, given["tier"]),
@@ -148,10 +152,10 @@ def parse(text: str, policies: Sequence[Policy], harms: Mapping[str, Harm]) -> A
     if harm is None and len(policies) != 1:
         raise ConfigError("a situation by `tier=…` needs the spec to ask; name it with `--policy`")
     policy = policy_for(policies, harm) if harm else policies[0]
-    return Asked(policy, at, harm.id if harm else None)
+    return SituationQuery(policy, at, harm.id if harm else None)
 
 
-def _whole(text: str, given: Mapping[str, str]) -> None:
+def _check_complete(text: str, given: Mapping[str, str]) -> None:
     """Whether a situation names one leaf or tier, and a detail."""
     if "harm" in given and "tier" in given:
         raise ConfigError(f"`{text[:80]}` names a leaf and a tier; keep one, a leaf has its tier")
@@ -163,15 +167,15 @@ def _whole(text: str, given: Mapping[str, str]) -> None:
         raise ConfigError(f"`{text[:80]}` lacks {' and '.join(lacks)}, such as `{example}`")
 
 
-def _known(key: str, value: str, harms: Mapping[str, Harm]) -> None:
+def _require_known(key: str, value: str, harms: Mapping[str, Harm]) -> None:
     if key == "harm":
         if value not in harms:
-            hint = yaml_source.did_you_mean(value, list(harms))
+            hint = yaml_source.suggest_names(value, list(harms))
             raise ConfigError(f"no leaf `{value[:60]}`{hint}")
-    elif key not in VALUES:
+    elif key not in AXIS_VALUES:
         raise ConfigError(
-            f"no key `{key[:60]}`{yaml_source.did_you_mean(key, list(get_args(Axis)))}"
+            f"no key `{key[:60]}`{yaml_source.suggest_names(key, list(get_args(SituationAxis)))}"
         )
-    elif value not in VALUES[key]:
-        hint = yaml_source.did_you_mean(value, VALUES[key])
+    elif value not in AXIS_VALUES[key]:
+        hint = yaml_source.suggest_names(value, AXIS_VALUES[key])
         raise ConfigError(f"`{key}` is `{value[:60]}`{hint}")

@@ -11,9 +11,9 @@ from itertools import islice
 
 from safegen.core import yaml_source
 from safegen.core.types import ILL_INTENT, MODES, TIERS, Profile
-from safegen.core.yaml_source import Loc
-from safegen.policy.schema import AUTHORITY, SPACE, Case, Rule, Situation, Spec
-from safegen.policy.source_map import Finding, Problem, home_of, placed
+from safegen.core.yaml_source import KeyPath
+from safegen.policy.schema import ALL_SITUATIONS, AUTHORITY, Case, Rule, Situation, Spec
+from safegen.policy.source_map import SpecFinding, SpecProblem, find_home, locate_problems
 from safegen.policy.spec import Policy
 
 STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
@@ -23,155 +23,163 @@ STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
     ("enterprise", "vetted_professional"),
 )
 """Pairs (stricter, laxer) of neighbouring profiles."""
-ORDER: tuple[Profile, ...] = ("minors", "agent", "public", "enterprise", "vetted_professional")
-SHOWN = 5
+PROFILE_ORDER: tuple[Profile, ...] = (
+    "minors",
+    "agent",
+    "public",
+    "enterprise",
+    "vetted_professional",
+)
+MAX_SHOWN = 5
 """Pairs of rules that grow more permissive, named at most."""
 
 
-def lint(policy: Policy) -> list[Finding]:
+def lint_policy(policy: Policy) -> list[SpecFinding]:
     """What is wrong with a spec; nothing when it is total, reachable, monotone and of one mind."""
-    problems = [*_names(policy), *_contradictions(policy), *_gaps(policy)]
+    problems = [*_check_names(policy), *_find_contradictions(policy), *_find_gaps(policy)]
     if not any(p.kind == "uncovered" for p in problems):
-        problems += _unreachable(policy)
-        problems += islice(_climbs(policy), SHOWN)
-        problems += _authority(policy)
+        problems += _find_unreachable(policy)
+        problems += islice(_find_non_monotone(policy), MAX_SHOWN)
+        problems += _check_authority(policy)
         problems += _overridden(policy)
-        problems += _tier_cases(policy)
-    return placed(policy, problems)
+        problems += _check_tier_cases(policy)
+    return locate_problems(policy, problems)
 
 
-def more_permissive(one: Rule, other: Rule) -> bool:
+def is_more_permissive(one: Rule, other: Rule) -> bool:
     """Whether one rule gives more detail or a freer mode than another."""
     return one.ceiling > other.ceiling or MODES.index(one.mode) < MODES.index(other.mode)
 
 
-def show(at: Situation) -> str:
+def describe_situation(at: Situation) -> str:
     """A situation in words."""
     return f"(tier {at.tier}, evidence {at.evidence}, profile {at.profile}, detail {at.detail})"
 
 
-def span(places: Iterable[Situation]) -> str:
+def describe_situations(places: Iterable[Situation]) -> str:
     """Several situations in words: the values of each axis over which they run; one that runs whole is left out."""
     found = list(places)
     told: list[str] = []
     for axis in Situation._fields:
         values = dict.fromkeys(str(getattr(at, axis)) for at in found)
-        if len(values) < len({getattr(at, axis) for at in SPACE}):
+        if len(values) < len({getattr(at, axis) for at in ALL_SITUATIONS}):
             told.append(f"{axis} {'/'.join(values)}")
     return f"({', '.join(told)})" if told else "(everywhere)"
 
 
-def wrong(case: Case, rule: Rule) -> str | None:
+def find_case_mismatch(case: Case, rule: Rule) -> str | None:
     """How a rule answers otherwise than a case says, or None."""
     said = (case.mode, case.ceiling, case.floor)
     got = (rule.mode, rule.ceiling, rule.floor)
     if said == got:
         return None
     return (
-        f"the case says {_outcome(*said)}, and rule `{rule.id}` gives {_outcome(*got)};"
+        f"the case says {_describe_outcome(*said)}, and rule `{rule.id}` gives {_describe_outcome(*got)};"
         " mend the rule or the case"
     )
 
 
-def _outcome(mode: str, ceiling: int, floor: int) -> str:
+def _describe_outcome(mode: str, ceiling: int, floor: int) -> str:
     return f"{mode}, ceiling {ceiling}, floor {floor}"
 
 
-def _names(policy: Policy) -> Iterator[Problem]:
+def _check_names(policy: Policy) -> Iterator[SpecProblem]:
     """Names that nothing carries, and names that two things carry."""
     spec, inherited = policy.spec, [s for s, _ in policy.chain[1:]]
     if not spec.harms and spec.inherits is not None:
-        yield Problem("missing", (), "`harms` is missing; name the leaves that the spec applies to")
-    for rule in (r for written in spec.rules for r in written.expanded()):
+        yield SpecProblem(
+            "missing", (), "`harms` is missing; name the leaves that the spec applies to"
+        )
+    for rule in (r for written in spec.rules for r in written.expand_profiles()):
         for name in rule.required:
             if name not in policy.elements:
-                hint = yaml_source.did_you_mean(name, list(policy.elements))
+                hint = yaml_source.suggest_names(name, list(policy.elements))
                 said = f"rule `{rule.id}` requires `{name}`, which is not in `elements`{hint}"
-                yield Problem("unknown_element", _loc(policy, rule.id), said)
+                yield SpecProblem("unknown_element", _key_path(policy, rule.id), said)
     known = [rule.id for rule in policy.rules]
     for index, precedent in enumerate(spec.precedents):
         if precedent.rule not in known:
-            hint = yaml_source.did_you_mean(precedent.rule, known, listed=False)
+            hint = yaml_source.suggest_names(precedent.rule, known, listed=False)
             said = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which is not there{hint}"
-            yield Problem("unknown_rule", ("precedents", index, "rule"), said)
-    above = {id_ for s in inherited for id_ in _ids(s)}
-    for id_ in sorted(above & set(_ids(spec))):
+            yield SpecProblem("unknown_rule", ("precedents", index, "rule"), said)
+    above = {id_ for s in inherited for id_ in _list_ids(s)}
+    for id_ in sorted(above & set(_list_ids(spec))):
         said = f"id `{id_}` is inherited already; give it another name"
-        yield Problem("duplicate", _loc(policy, id_), said)
+        yield SpecProblem("duplicate", _key_path(policy, id_), said)
 
 
-def _ids(spec: Spec) -> Iterator[str]:
+def _list_ids(spec: Spec) -> Iterator[str]:
     for rule in spec.rules:
-        yield from (r.id for r in rule.expanded())
+        yield from (r.id for r in rule.expand_profiles())
     for named in (*spec.may, *spec.must, *spec.must_not, *spec.redirections, *spec.precedents):
         yield named.id
 
 
-def _contradictions(policy: Policy) -> Iterator[Problem]:
+def _find_contradictions(policy: Policy) -> Iterator[SpecProblem]:
     """What a spec both asks for and forbids."""
     spec = policy.spec
     if policy.clarify == "allowed" and spec.style and "intent_interrogation" in spec.style:
         said = "`clarify: allowed` contradicts `intent_interrogation` under `style`; drop one"
-        yield Problem("contradictory", ("style",), said)
-    forbidden = {_plain(c.says): c.id for c in policy.must_not}
+        yield SpecProblem("contradictory", ("style",), said)
+    forbidden = {_normalise(c.says): c.id for c in policy.must_not}
     for key in ("may", "must"):
         for clause in getattr(policy, key):
-            other = forbidden.get(_plain(clause.says))
+            other = forbidden.get(_normalise(clause.says))
             if other is not None:
-                depth, loc = home_of(policy, clause.id) or (0, (key,))
+                depth, loc = find_home(policy, clause.id) or (0, (key,))
                 said = f"`{clause.id}` under `{key}` says what `{other}` forbids; keep one"
-                yield Problem("contradictory", loc, said, depth)
+                yield SpecProblem("contradictory", loc, said, depth)
 
 
-def _plain(text: str) -> str:
+def _normalise(text: str) -> str:
     return text.casefold().rstrip(".")
 
 
-def _gaps(policy: Policy) -> Iterator[Problem]:
-    gaps = [at for at in SPACE if at not in policy.decided]
+def _find_gaps(policy: Policy) -> Iterator[SpecProblem]:
+    gaps = [at for at in ALL_SITUATIONS if at not in policy.rule_by_situation]
     if gaps:
-        said = f"no rule decides {show(gaps[0])} and {len(gaps) - 1} more; add a last rule without `when`"
-        yield Problem("uncovered", ("rules",), said)
+        said = f"no rule decides {describe_situation(gaps[0])} and {len(gaps) - 1} more; add a last rule without `when`"
+        yield SpecProblem("uncovered", ("rules",), said)
 
 
-def _unreachable(policy: Policy) -> Iterator[Problem]:
-    own = [r for written in policy.spec.rules for r in written.expanded()]
+def _find_unreachable(policy: Policy) -> Iterator[SpecProblem]:
+    own = [r for written in policy.spec.rules for r in written.expand_profiles()]
     for rule in own:
-        if rule.id not in policy.reached:
+        if rule.id not in policy.reached_rules:
             said = f"rule `{rule.id}` can never decide: earlier rules take every case; move or delete it"
-            yield Problem("unreachable", _loc(policy, rule.id), said)
+            yield SpecProblem("unreachable", _key_path(policy, rule.id), said)
     known = {rule.id for rule in policy.rules}
     for index, precedent in enumerate(policy.spec.precedents):
-        if precedent.rule in known - policy.reached:
+        if precedent.rule in known - policy.reached_rules:
             said = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which never decides here"
-            yield Problem("unreachable", ("precedents", index, "rule"), said)
+            yield SpecProblem("unreachable", ("precedents", index, "rule"), said)
 
 
-def _climbs(policy: Policy) -> Iterator[Problem]:
+def _find_non_monotone(policy: Policy) -> Iterator[SpecProblem]:
     """Pairs of rules where the one for a stricter situation is the more permissive, each pair once."""
     pairs: dict[tuple[str, str], list[tuple[Situation, Situation]]] = {}
-    for at, rule in policy.decided.items():
-        for stricter in _stricter(at):
-            other = policy.decided[stricter]
-            if more_permissive(other, rule):
+    for at, rule in policy.rule_by_situation.items():
+        for stricter in _stricter_situations(at):
+            other = policy.rule_by_situation[stricter]
+            if is_more_permissive(other, rule):
                 pairs.setdefault((other.id, rule.id), []).append((stricter, at))
     for (other, rule), steps in pairs.items():
         strict, lax = zip(*steps, strict=True)
         said = (
-            f"rule `{other}` at {span(strict)} is more permissive than rule `{rule}` at {span(lax)};"
+            f"rule `{other}` at {describe_situations(strict)} is more permissive than rule `{rule}` at {describe_situations(lax)};"
             " lower the one, or narrow the other with `when`"
         )
-        depth, loc = _own(policy, other, rule)
-        yield Problem("non_monotone", loc, said, depth)
+        depth, loc = _find_own_rule(policy, other, rule)
+        yield SpecProblem("non_monotone", loc, said, depth)
 
 
-def _own(policy: Policy, *ids: str) -> tuple[int, Loc]:
+def _find_own_rule(policy: Policy, *ids: str) -> tuple[int, KeyPath]:
     """Where the first of some rules is written that the spec's own file holds, else the first of all."""
-    homes = [home for home in (home_of(policy, id_) for id_ in ids) if home]
+    homes = [home for home in (find_home(policy, id_) for id_ in ids) if home]
     return next((home for home in homes if home[0] == 0), homes[0] if homes else (0, ("rules",)))
 
 
-def _stricter(at: Situation) -> Iterator[Situation]:
+def _stricter_situations(at: Situation) -> Iterator[Situation]:
     """One step of more evidence of ill intent, of a stricter tier or profile."""
     for values, field in ((ILL_INTENT, "evidence"), (TIERS, "tier")):
         if (value := getattr(at, field)) not in values:
@@ -184,11 +192,14 @@ def _stricter(at: Situation) -> Iterator[Situation]:
             yield at._replace(profile=strict)
 
 
-def _authority(policy: Policy) -> Iterator[Problem]:
+def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
     """Rules that lift what a rule of higher authority sets, and operators that do."""
     found: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
-    for at, rule in policy.decided.items():
-        for lower, higher, how in (*_shadowed(policy, at, rule), *_lifted(policy, at, rule)):
+    for at, rule in policy.rule_by_situation.items():
+        for lower, higher, how in (
+            *_find_shadowed(policy, at, rule),
+            *_find_lifted(policy, at, rule),
+        ):
             _, lifting, profiles, places = found.setdefault(higher.id, (higher, {}, {}, []))
             lifting[lower.id] = lower
             profiles |= dict.fromkeys([how] if how else [])
@@ -198,51 +209,51 @@ def _authority(policy: Policy) -> Iterator[Problem]:
         where = f" for the profiles {', '.join(profiles)}" if profiles else ""
         said = (
             f"{lower} {'lifts' if len(lifting) == 1 else 'lift'} what rule `{higher.id}` ({higher.authority})"
-            f" sets at {span(places)}{where}; a lower authority can only narrow: {{}}"
+            f" sets at {describe_situations(places)}{where}; a lower authority can only narrow: {{}}"
         )
-        depth, loc = _own(policy, *lifting, higher.id)
-        mine = (home_of(policy, higher.id) or (0, ()))[0] == 0 and profiles
+        depth, loc = _find_own_rule(policy, *lifting, higher.id)
+        mine = (find_home(policy, higher.id) or (0, ()))[0] == 0 and profiles
         way = f"give `{higher.id}` a lower `authority`" if mine else "give it a narrower `when`"
         said = said.format(way)
-        yield Problem("authority", loc, said, depth)
+        yield SpecProblem("authority", loc, said, depth)
 
 
-def _shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
+def _find_shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
     """The rule that rules of higher authority alone would have given, if it says less."""
-    higher = (r for r in policy.rules if _above(r, rule) and r.when.holds(at))
+    higher = (r for r in policy.rules if _is_above(r, rule) and r.when.holds(at))
     other = next(higher, None)
-    if other is not None and more_permissive(rule, other):
+    if other is not None and is_more_permissive(rule, other):
         yield rule, other, ""
 
 
-def _lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
+def _find_lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
     """Laxer profiles that an operator could choose to get round a root or system rule."""
     if AUTHORITY.index(rule.authority) >= AUTHORITY.index("developer"):
         return
-    for profile in ORDER[ORDER.index(at.profile) + 1 :]:
-        other = policy.decided[at._replace(profile=profile)]
-        if _above(rule, other) and more_permissive(other, rule):
+    for profile in PROFILE_ORDER[PROFILE_ORDER.index(at.profile) + 1 :]:
+        other = policy.rule_by_situation[at._replace(profile=profile)]
+        if _is_above(rule, other) and is_more_permissive(other, rule):
             yield other, rule, profile
 
 
-def _above(one: Rule, other: Rule) -> bool:
+def _is_above(one: Rule, other: Rule) -> bool:
     return AUTHORITY.index(one.authority) < AUTHORITY.index(other.authority)
 
 
-def _overridden(policy: Policy) -> Iterator[Problem]:
+def _overridden(policy: Policy) -> Iterator[SpecProblem]:
     """Find rules that weaken what an inherited rule of root authority gives a person in danger."""
     found: dict[tuple[str, str], list[Situation]] = {}
-    for at, rule in policy.decided.items():
+    for at, rule in policy.rule_by_situation.items():
         guard = _guard(policy, at)
         if guard is not None and not _keeps(rule, guard):
             found.setdefault((rule.id, guard.id), []).append(at)
     for (id_, guard), places in found.items():
         said = (
-            f"rule `{id_}` overrides `{guard}` at {span(places)}, which protects a person in danger;"
+            f"rule `{id_}` overrides `{guard}` at {describe_situations(places)}, which protects a person in danger;"
             f" add `evidence: [{', '.join(ILL_INTENT)}]` to its `when`, or give it all that `{guard}` gives"
         )
-        depth, loc = _own(policy, id_)
-        yield Problem("overridden", loc, said, depth)
+        depth, loc = _find_own_rule(policy, id_)
+        yield SpecProblem("overridden", loc, said, depth)
 
 
 def _guard(policy: Policy, at: Situation) -> Rule | None:
@@ -250,7 +261,10 @@ def _guard(policy: Policy, at: Situation) -> Rule | None:
     if at.evidence != "self":
         return None
     rules = (
-        r for s, _ in reversed(policy.chain) for written in s.rules for r in written.expanded()
+        r
+        for s, _ in reversed(policy.chain)
+        for written in s.rules
+        for r in written.expand_profiles()
     )
     return next((r for r in rules if _protects(r) and r.when.holds(at)), None)
 
@@ -268,15 +282,15 @@ def _keeps(rule: Rule, guard: Rule) -> bool:
     )
 
 
-def _tier_cases(policy: Policy) -> Iterator[Problem]:
+def _check_tier_cases(policy: Policy) -> Iterator[SpecProblem]:
     """The spec's own cases that name a tier; those that name a leaf need a taxonomy."""
     for index, case in enumerate(policy.spec.cases):
         if case.tier is not None:
-            said = wrong(case, policy.decide(case.at(case.tier)))
+            said = find_case_mismatch(case, policy.decide(case.situation_at(case.tier)))
             if said:
-                yield Problem("case", ("cases", index), said)
+                yield SpecProblem("case", ("cases", index), said)
 
 
-def _loc(policy: Policy, id_: str) -> tuple[str | int, ...]:
-    home = home_of(policy, id_)
+def _key_path(policy: Policy, id_: str) -> tuple[str | int, ...]:
+    home = find_home(policy, id_)
     return home[1] if home else ()

@@ -10,46 +10,46 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from safegen.config.taxonomy import Taxonomy
 from safegen.core.types import TIERS
-from safegen.policy.lint import more_permissive, span
+from safegen.policy.lint import describe_situations, is_more_permissive
 from safegen.policy.schema import Case, Rule, Situation
-from safegen.policy.source_map import Problem, home_of
+from safegen.policy.source_map import SpecProblem, find_home
 from safegen.policy.spec import Policy
 
 CONCEPT = 1
 """Up to this detail a question asks for general knowledge."""
 
 
-def over_refusal(policy: Policy, tree: Taxonomy) -> list[Problem]:
+def find_over_refusals(policy: Policy, tree: Taxonomy) -> list[SpecProblem]:
     """What a spec refuses or withholds without a stated reason, each once and where it is written."""
     tiers = {h.tier for h in tree.harms.values() if policy.covers(h.id)} or {*TIERS}
-    decided = {at: rule for at, rule in policy.decided.items() if at.tier in tiers}
+    decided = {at: rule for at, rule in policy.rule_by_situation.items() if at.tier in tiers}
     return [
-        *_each(policy, decided, "needless_refusal", _needless),
-        *_each(policy, decided, "zero_ceiling", _withheld),
-        *_untested(policy, decided, tree),
-        *_unanswered(policy, tree),
+        *_iter_rule_faults(policy, decided, "needless_refusal", _needless_refusal),
+        *_iter_rule_faults(policy, decided, "zero_ceiling", _withheld_concepts),
+        *_find_untested(policy, decided, tree),
+        *_find_unanswered(policy, tree),
     ]
 
 
-def _each(
+def _iter_rule_faults(
     policy: Policy,
     decided: Mapping[Situation, Rule],
     kind: str,
     fault: Callable[[Situation, Rule], str | None],
-) -> Iterator[Problem]:
+) -> Iterator[SpecProblem]:
     """The faults of each rule that the spec's own file holds, a rule and reason at once."""
     found: dict[tuple[str, str], list[Situation]] = {}
     for at, rule in decided.items():
-        depth, _ = home_of(policy, rule.id) or (0, ())
+        depth, _ = find_home(policy, rule.id) or (0, ())
         said = None if depth else fault(at, rule)
         if said:
             found.setdefault((rule.id, said), []).append(at)
     for (id_, said), places in found.items():
-        _, loc = home_of(policy, id_) or (0, ())
-        yield Problem(kind, loc, said.format(at=span(places)))
+        _, loc = find_home(policy, id_) or (0, ())
+        yield SpecProblem(kind, loc, said.format(at=describe_situations(places)))
 
 
-def _needless(at: Situation, rule: Rule) -> str | None:
+def _needless_refusal(at: Situation, rule: Rule) -> str | None:
     """A refusal below the red lines of somebody who showed no ill intent, or asked for general knowledge."""
     if rule.mode != "refuse_redirect" or at.tier == "prohibited" or at.evidence == "stated":
         return None
@@ -63,7 +63,7 @@ def _needless(at: Situation, rule: Rule) -> str | None:
     )
 
 
-def _withheld(at: Situation, rule: Rule) -> str | None:
+def _withheld_concepts(at: Situation, rule: Rule) -> str | None:
     """Not even concepts about what is allowed or sensitive, for nobody's ill intent."""
     open_ = at.tier in ("allowed", "sensitive") and at.evidence == "none"
     if not open_ or rule.mode == "refuse_redirect" or rule.ceiling > 0:
@@ -74,51 +74,53 @@ def _withheld(at: Situation, rule: Rule) -> str | None:
     )
 
 
-def _untested(
+def _find_untested(
     policy: Policy, decided: Mapping[Situation, Rule], tree: Taxonomy
-) -> Iterator[Problem]:
+) -> Iterator[SpecProblem]:
     """Rules stricter than what the spec inherits, and no case says that this is meant."""
     if len(policy.chain) == 1:
         return
     inherited = Policy(policy.chain[1:])
-    vouched = {at for case in policy.spec.cases for at in _situations(case, tree)}
+    vouched = {at for case in policy.spec.cases for at in _case_situations(case, tree)}
     stricter: dict[str, list[Situation]] = {}
     for at, rule in decided.items():
-        other = inherited.decided.get(at)
-        if other is not None and rule.id != other.id and more_permissive(other, rule):
+        other = inherited.rule_by_situation.get(at)
+        if other is not None and rule.id != other.id and is_more_permissive(other, rule):
             stricter.setdefault(rule.id, []).append(at)
     for id_, places in stricter.items():
         if vouched.isdisjoint(places):
             others = dict.fromkeys(f"`{inherited.decide(at).id}`" for at in places)
             said = (
-                f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {span(places)}, and no"
+                f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {describe_situations(places)}, and no"
                 " case says so; add a case for one of these situations, or take the inherited answer"
             )
-            depth, loc = home_of(policy, id_) or (0, ())
-            yield Problem("untested_strictness", loc, said, depth)
+            depth, loc = find_home(policy, id_) or (0, ())
+            yield SpecProblem("untested_strictness", loc, said, depth)
 
 
-def _situations(case: Case, tree: Taxonomy) -> Iterator[Situation]:
+def _case_situations(case: Case, tree: Taxonomy) -> Iterator[Situation]:
     """The situation of a case; of a leaf that the taxonomy does not hold, in every tier."""
     harm = tree.harms.get(case.harm or "")
     known = case.tier or (harm.tier if harm else None)
-    return (case.at(tier) for tier in ((known,) if known else TIERS))
+    return (case.situation_at(tier) for tier in ((known,) if known else TIERS))
 
 
-def _unanswered(policy: Policy, tree: Taxonomy) -> Iterator[Problem]:
+def _find_unanswered(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
     """Leaves below the red lines about which no question at all is answered in full."""
-    answered = {at.tier for at, rule in policy.decided.items() if rule.mode == "direct_answer"}
+    answered = {
+        at.tier for at, rule in policy.rule_by_situation.items() if rule.mode == "direct_answer"
+    }
     named: dict[int, list[str]] = {}
     for harm in tree.harms.values():
         if policy.covers(harm.id) and harm.tier not in {*answered, "prohibited"}:
-            named.setdefault(_entry(policy.spec.harms, harm.id), []).append(f"`{harm.id}`")
+            named.setdefault(_harm_index(policy.spec.harms, harm.id), []).append(f"`{harm.id}`")
     for index, leaves in named.items():
         said = (
             f"no question about {', '.join(leaves)} is answered in full, not even what it is;"
             " add a rule with `mode: direct_answer` for `detail: [0]`"
         )
-        yield Problem("never_answered", ("harms", index), said)
+        yield SpecProblem("never_answered", ("harms", index), said)
 
 
-def _entry(entries: Sequence[str], harm: str) -> int:
+def _harm_index(entries: Sequence[str], harm: str) -> int:
     return entries.index(harm if harm in entries else f"{harm.split('.')[0]}.*")

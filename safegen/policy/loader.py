@@ -6,42 +6,42 @@ from pathlib import Path
 
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
-from safegen.policy.lint import lint
+from safegen.policy.lint import lint_policy
 from safegen.policy.schema import Spec
-from safegen.policy.spec import Policy, Source
+from safegen.policy.spec import Policy, SpecSource
 
 MAX_INHERITANCE = 4
 
 
-def load(name: str) -> Policy:
+def load_policy(name: str) -> Policy:
     """Read a spec by name or path, with the specs that it inherits, and prove it.
 
     Raises:
         AssetNotFound: no such spec.
         ConfigError: a mistake in the file, or a spec that contradicts itself, with the place of each.
     """
-    policy = read(name)
-    findings = lint(policy)
+    policy = read_policy(name)
+    findings = lint_policy(policy)
     if findings:
         raise ConfigError("\n".join(str(finding) for finding in findings))
     return policy
 
 
-def _inherited(name: str, beside: Path | None) -> Path:
+def _find_inherited(name: str, beside: Path | None) -> Path:
     """The file of a spec: beside the one that inherits it, where that was named by path, else by name."""
-    if beside is not None and resources.is_bare(name) and (beside / f"{name}.yaml").is_file():
+    if beside is not None and resources.is_bare_name(name) and (beside / f"{name}.yaml").is_file():
         return beside / f"{name}.yaml"
-    return resources.find("policies", name)
+    return resources.find_file("policies", name)
 
 
-def _parent(source: Source, beside: Path | None) -> Path:
+def _find_parent(source: SpecSource, beside: Path | None) -> Path:
     """The file of the spec that one inherits.
 
     Raises:
         ConfigError: there is none, with the place where it is named.
     """
     try:
-        return _inherited(source.spec.inherits or "", beside)
+        return _find_inherited(source.spec.inherits or "", beside)
     except AssetNotFound as e:
         mark = yaml_source.mark_of(source.path, ("inherits",))
         raise yaml_source.PlacedError.of(
@@ -49,7 +49,7 @@ def _parent(source: Source, beside: Path | None) -> Path:
         ) from e
 
 
-def read(name: str) -> Policy:
+def read_policy(name: str) -> Policy:
     """Read a spec with what it inherits; its files fit the model, the rest is not proved.
 
     What a spec that is named by path inherits is looked for beside it first, then as any name.
@@ -58,15 +58,15 @@ def read(name: str) -> Policy:
         AssetNotFound: no such spec.
         ConfigError: a mistake in a file, or inheritance in a circle.
     """
-    chain: list[Source] = []
+    chain: list[SpecSource] = []
     following: str | None = name
     beside: Path | None = None
     while following is not None:
-        path = _inherited(following, beside) if not chain else _parent(chain[-1], beside)
+        path = _find_inherited(following, beside) if not chain else _find_parent(chain[-1], beside)
         beside = path.parent if name.endswith((".yaml", ".yml")) else None
         spec = yaml_source.load(path, Spec)
         if any(spec.policy == s.policy for s, _ in chain) or len(chain) > MAX_INHERITANCE:
             raise ConfigError(f"{path}: `inherits` runs in a circle through `{spec.policy}`")
-        chain.append(Source(spec, path))
+        chain.append(SpecSource(spec, path))
         following = spec.inherits
     return Policy(tuple(chain))

@@ -7,8 +7,17 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from safegen.config.taxonomy import Detail, Frozen, HarmId, Slug, Text
-from safegen.core.types import DETAIL, EVIDENCE, PROFILES, TIERS, Evidence, Mode, Profile, Tier
+from safegen.config.taxonomy import Detail, FrozenModel, HarmId, Slug, Text
+from safegen.core.types import (
+    DETAIL_LEVELS,
+    EVIDENCE,
+    PROFILES,
+    TIERS,
+    Evidence,
+    Mode,
+    Profile,
+    Tier,
+)
 
 Authority = Literal["root", "system", "developer", "user", "guideline"]
 AUTHORITY: tuple[Authority, ...] = ("root", "system", "developer", "user", "guideline")
@@ -17,7 +26,7 @@ Clarify = Literal["forbidden", "allowed"]
 Proposition = Literal[
     "preaching", "judgement", "over_apology", "intent_interrogation", "meta_commentary"
 ]
-STYLE: dict[Proposition, str] = {
+STYLE_WORDS: dict[Proposition, str] = {
     "preaching": "moralises or lectures",
     "judgement": "accuses the person or judges them",
     "over_apology": "apologises more than once",
@@ -28,13 +37,13 @@ STYLE: dict[Proposition, str] = {
 ClauseSeverity = Literal["low", "moderate", "high"]
 
 
-def _rule_id(value: str) -> str:
+def _check_rule_id(value: str) -> str:
     if not value or not all(c.isupper() or c.isdigit() or c == "-" for c in value):
         raise ValueError("must be capitals, digits and `-`, such as `CY-3`")
     return value
 
 
-RuleId = Annotated[str, AfterValidator(_rule_id), Field(max_length=60)]
+RuleId = Annotated[str, AfterValidator(_check_rule_id), Field(max_length=60)]
 
 
 class Situation(NamedTuple):
@@ -46,19 +55,19 @@ class Situation(NamedTuple):
     detail: int
 
 
-SPACE: tuple[Situation, ...] = tuple(
-    Situation(*combo) for combo in product(TIERS, EVIDENCE, PROFILES, DETAIL)
+ALL_SITUATIONS: tuple[Situation, ...] = tuple(
+    Situation(*combo) for combo in product(TIERS, EVIDENCE, PROFILES, DETAIL_LEVELS)
 )
 """Every situation: 4 tiers × 4 values of evidence × 5 profiles × 5 details."""
 
 
-class When(Frozen):
+class When(FrozenModel):
     """Conditions; an absent one holds always."""
 
     tier: tuple[Tier, ...] = TIERS
     evidence: tuple[Evidence, ...] = EVIDENCE
     profile: tuple[Profile, ...] = PROFILES
-    detail: tuple[Detail, ...] = tuple(DETAIL)
+    detail: tuple[Detail, ...] = tuple(DETAIL_LEVELS)
 
     def holds(self, at: Situation) -> bool:
         """Whether every condition holds."""
@@ -69,12 +78,12 @@ class When(Frozen):
             and at.detail in self.detail
         )
 
-    def fails(self, at: Situation) -> tuple[str, ...]:
+    def failed_conditions(self, at: Situation) -> tuple[str, ...]:
         """The conditions that do not hold, by name."""
         return tuple(name for name in at._fields if getattr(at, name) not in getattr(self, name))
 
 
-class Override(Frozen):
+class Override(FrozenModel):
     """What a rule says instead in one deployment profile; an absent key is as in the rule."""
 
     id: RuleId | None = None
@@ -88,7 +97,7 @@ class Override(Frozen):
     authority: Authority | None = None
 
 
-class Rule(Frozen):
+class Rule(FrozenModel):
     """If `when` holds: this mode, no more detail than the ceiling, no less than the floor."""
 
     id: RuleId
@@ -106,11 +115,11 @@ class Rule(Frozen):
     """What the rule says instead in a profile; each entry decides before the rule itself."""
 
     @model_validator(mode="after")
-    def _does_not_contradict_itself(self) -> Self:
+    def _check_consistency(self) -> Self:
         for profile in self.profiles:
             if profile not in self.when.profile:
                 raise ValueError(f"rule `{self.id}`: `when` leaves out profile `{profile}`")
-        for rule in self.expanded():
+        for rule in self.expand_profiles():
             if rule.floor > rule.ceiling:
                 raise ValueError(
                     f"rule `{rule.id}`: floor {rule.floor} is above ceiling {rule.ceiling}"
@@ -119,11 +128,11 @@ class Rule(Frozen):
                 raise ValueError(f"rule `{rule.id}`: a refusal cannot allow detail {rule.ceiling}")
         return self
 
-    def expanded(self) -> tuple[Rule, ...]:
+    def expand_profiles(self) -> tuple[Rule, ...]:
         """The overrides as rules of their own, then the rule itself."""
-        return (*(self._in(p, change) for p, change in self.profiles.items()), self)
+        return (*(self._override_for(p, change) for p, change in self.profiles.items()), self)
 
-    def _in(self, profile: Profile, change: Override) -> Rule:
+    def _override_for(self, profile: Profile, change: Override) -> Rule:
         ceiling = self.ceiling if change.ceiling is None else change.ceiling
         given = {k: v for k, v in change if v is not None}
         own: dict[str, object] = {
@@ -136,7 +145,7 @@ class Rule(Frozen):
         return self.model_copy(update=own | given)
 
 
-class Clause(Frozen):
+class Clause(FrozenModel):
     """One sentence of a spec that a rubric or a classifier can name."""
 
     id: RuleId
@@ -144,7 +153,7 @@ class Clause(Frozen):
     harms: tuple[HarmId, ...] = ()
     """Leaves that it is about; default every leaf of the spec."""
 
-    def about(self, harm: str | None) -> bool:
+    def is_about(self, harm: str | None) -> bool:
         """Whether it speaks of a leaf in particular."""
         return harm is not None and harm in self.harms
 
@@ -156,7 +165,7 @@ class Prohibition(Clause):
     """How bad a reply is that does it."""
 
 
-class Precedent(Frozen):
+class Precedent(FrozenModel):
     """A decided case: a short situation in words, and the right shape of an answer."""
 
     id: RuleId
@@ -168,7 +177,7 @@ class Precedent(Frozen):
     """The leaf that it is about; default every leaf of the spec."""
 
 
-class Case(Frozen):
+class Case(FrozenModel):
     """A test of the spec by itself: at this situation, this expectation."""
 
     harm: HarmId | None = None
@@ -181,17 +190,17 @@ class Case(Frozen):
     floor: Detail = 0
 
     @model_validator(mode="after")
-    def _names_its_tier_once(self) -> Self:
+    def _check_tier(self) -> Self:
         if (self.harm is None) == (self.tier is None):
             raise ValueError("name either `harm` or `tier`")
         return self
 
-    def at(self, tier: Tier) -> Situation:
+    def situation_at(self, tier: Tier) -> Situation:
         """The situation, given the tier of the leaf."""
         return Situation(tier, self.evidence, self.profile, self.detail)
 
 
-class Spec(Frozen):
+class Spec(FrozenModel):
     """What `prompts/policies/<policy>.yaml` holds."""
 
     policy: Slug
@@ -222,8 +231,8 @@ class Spec(Frozen):
     cases: tuple[Case, ...] = ()
 
     @model_validator(mode="after")
-    def _ids_are_unique(self) -> Self:
-        ids = [rule.id for written in self.rules for rule in written.expanded()]
+    def _check_unique_ids(self) -> Self:
+        ids = [rule.id for written in self.rules for rule in written.expand_profiles()]
         for twice in sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"rule `{twice}` stands twice; keep one")
         ids += [c.id for c in (*self.may, *self.must, *self.must_not, *self.redirections)]

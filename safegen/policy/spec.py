@@ -16,8 +16,8 @@ from safegen.config.taxonomy import Harm
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest
 from safegen.policy.schema import (
-    SPACE,
-    STYLE,
+    ALL_SITUATIONS,
+    STYLE_WORDS,
     Clarify,
     Clause,
     Precedent,
@@ -28,17 +28,17 @@ from safegen.policy.schema import (
     Spec,
 )
 
-__all__ = ["SPACE", "Policy", "Situation", "Spec", "policy_for"]
+__all__ = ["ALL_SITUATIONS", "Policy", "Situation", "Spec", "policy_for"]
 
 
-class Source(NamedTuple):
+class SpecSource(NamedTuple):
     """A spec of a chain of inheritance: its file, or the `recipe.json` of the run that keeps it."""
 
     spec: Spec
     path: Path
 
     @property
-    def at_hand(self) -> bool:
+    def is_spec_file(self) -> bool:
         """Whether `path` is a file of the spec alone."""
         return self.path.suffix != ".json"
 
@@ -47,7 +47,7 @@ class Source(NamedTuple):
 class Policy:
     """A spec with what it inherits: its own file first in `chain`."""
 
-    chain: tuple[Source, ...]
+    chain: tuple[SpecSource, ...]
 
     @property
     def spec(self) -> Spec:
@@ -62,59 +62,63 @@ class Policy:
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
         """Rules in the order in which they decide, profile overrides written out."""
-        return tuple(r for s, _ in self.chain for written in s.rules for r in written.expanded())
+        return tuple(
+            r for s, _ in self.chain for written in s.rules for r in written.expand_profiles()
+        )
 
     @cached_property
     def elements(self) -> dict[str, str]:
         """What a good answer may be required to do, by name."""
         merged: dict[str, str] = {}
-        for spec in self._specs():
+        for spec in self._iter_specs():
             merged |= spec.elements
         return merged
 
     @cached_property
     def principles(self) -> tuple[str, ...]:
         """How to write, inherited first."""
-        return tuple(p for spec in self._specs() for p in spec.principles)
+        return tuple(p for spec in self._iter_specs() for p in spec.principles)
 
     @cached_property
     def may(self) -> tuple[Clause, ...]:
         """What a reply may do."""
-        return tuple(c for spec in self._specs() for c in spec.may)
+        return tuple(c for spec in self._iter_specs() for c in spec.may)
 
     @cached_property
     def must(self) -> tuple[Clause, ...]:
         """What every reply must do."""
-        return tuple(c for spec in self._specs() for c in spec.must)
+        return tuple(c for spec in self._iter_specs() for c in spec.must)
 
     @cached_property
     def must_not(self) -> tuple[Prohibition, ...]:
         """What no reply may do."""
-        return tuple(c for spec in self._specs() for c in spec.must_not)
+        return tuple(c for spec in self._iter_specs() for c in spec.must_not)
 
     @cached_property
     def redirections(self) -> tuple[Clause, ...]:
         """Better ways that a reply may point to."""
-        return tuple(c for spec in self._specs() for c in spec.redirections)
+        return tuple(c for spec in self._iter_specs() for c in spec.redirections)
 
     @cached_property
     def precedents(self) -> tuple[Precedent, ...]:
         """Decided cases; inherited ones only where their rule can still decide."""
         own = self.spec.precedents
-        reached = self.reached
+        reached = self.reached_rules
         return own + tuple(
             p for spec, _ in self.chain[1:] for p in spec.precedents if p.rule in reached
         )
 
     @cached_property
-    def reached(self) -> frozenset[str]:
+    def reached_rules(self) -> frozenset[str]:
         """Ids of the rules that decide at least one situation."""
-        return frozenset(rule.id for rule in self.decided.values())
+        return frozenset(rule.id for rule in self.rule_by_situation.values())
 
     @cached_property
-    def decided(self) -> dict[Situation, Rule]:
+    def rule_by_situation(self) -> dict[Situation, Rule]:
         """The rule of every situation that has one."""
-        found = {at: next((r for r in self.rules if r.when.holds(at)), None) for at in SPACE}
+        found = {
+            at: next((r for r in self.rules if r.when.holds(at)), None) for at in ALL_SITUATIONS
+        }
         return {at: rule for at, rule in found.items() if rule is not None}
 
     @property
@@ -130,7 +134,7 @@ class Policy:
         if named is not None:
             return named
         allowed = self.clarify == "allowed"
-        return tuple(p for p in STYLE if not (allowed and p == "intent_interrogation"))
+        return tuple(p for p in STYLE_WORDS if not (allowed and p == "intent_interrogation"))
 
     @property
     def ill_intent(self) -> str:
@@ -162,9 +166,9 @@ class Policy:
 
     def decide(self, at: Situation) -> Rule:
         """The first rule that holds."""
-        return self.decided[at]
+        return self.rule_by_situation[at]
 
-    def secrets(self) -> Iterator[str]:
+    def iter_secret_texts(self) -> Iterator[str]:
         """Every text that a teacher is told and a student must not read.
 
         Redirections are no secret: a reply is meant to name them.
@@ -180,7 +184,7 @@ class Policy:
             yield precedent.situation
             yield precedent.answer
 
-    def ids(self) -> Iterator[str]:
+    def iter_ids(self) -> Iterator[str]:
         """Every name by which the spec and its parts are called."""
         yield self.policy_id
         yield f"{self.spec.policy}@{self.spec.version}"
@@ -189,7 +193,7 @@ class Policy:
         for named in (*self.redirections, *self.precedents):
             yield named.id
 
-    def _specs(self) -> Iterator[Spec]:
+    def _iter_specs(self) -> Iterator[Spec]:
         return (spec for spec, _ in reversed(self.chain))
 
 

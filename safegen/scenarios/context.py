@@ -14,30 +14,30 @@ from safegen.core.errors import ConfigError
 from safegen.core.hashing import short_id
 from safegen.core.types import (
     DANGER,
-    GIVEN,
+    GIVEN_HISTORY,
     Attribute,
     Evidence,
     Intent,
     Knowledge,
     Message,
-    Planned,
+    PlannedScenario,
     Profile,
     SafeTask,
     Scenario,
     Source,
 )
-from safegen.core.yaml_source import did_you_mean
+from safegen.core.yaml_source import suggest_names
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
 from safegen.policy.decide import expect_of
 from safegen.policy.spec import Policy, policy_for
 
 IN_DANGER = Attribute(DANGER, "self", "written")
-NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
+EMPTY_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
 """Nobody wrote down what a good answer may draw on."""
 
 
-def set_id(
+def make_set_id(
     taxonomy: str, goal: Goal, *, axes: Sequence[tuple[str, str]] = (), author: int = 0
 ) -> str:
     """The id of a set: taxonomy, harm, goal, row of the axes, author index. Never its text."""
@@ -45,42 +45,46 @@ def set_id(
     return short_id("set", taxonomy, goal.harm, goal.goal_id, rows, author)
 
 
-def scenario_id(
+def make_scenario_id(
     set_: str, *, intent: Intent, paraphrase: int, language: str, profile: Profile, turn: int = 0
 ) -> str:
     """The id of a scenario within its set."""
     return short_id("scenario", set_, intent, paraphrase, language, profile, turn)
 
 
-def draft_id(scenario: str, *, candidate: int, revision: int) -> str:
+def make_draft_id(scenario: str, *, candidate: int, revision: int) -> str:
     """The id of a draft of a scenario."""
     return short_id("draft", scenario, candidate, revision)
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class PlanningContext:
     """What planning reads: the tree, who covers each chosen leaf, and the language pack."""
 
     plan: Plan
     tree: Taxonomy
     dialogues: Mapping[str, tuple[Dialogue, ...]]
     harms: Mapping[str, Harm]
-    covering: Mapping[str, Policy]
+    policy_by_harm: Mapping[str, Policy]
     locale: Locale
     axes: Axes
 
     @staticmethod
-    def of(plan: Plan, tree: Taxonomy, policies: Sequence[Policy], locale: Locale) -> World:
+    def create(
+        plan: Plan, tree: Taxonomy, policies: Sequence[Policy], locale: Locale
+    ) -> PlanningContext:
         """Choose the leaves and find the spec of each.
 
         Raises:
             ConfigError: a pattern that fits no leaf, or a leaf that no spec covers, or two alike.
         """
-        harms = chosen_harms(plan, tree)
+        harms = choose_harms(plan, tree)
         covering = {h: policy_for(policies, harm) for h, harm in harms.items()}
-        return World(plan, tree, tree.dialogues(), harms, covering, locale, axes_file.load())
+        return PlanningContext(
+            plan, tree, tree.dialogues(), harms, covering, locale, axes_file.load_axes()
+        )
 
-    def written(self, goal: Goal, values: Mapping[str, str]) -> tuple[Attribute, ...]:
+    def written_attributes(self, goal: Goal, values: Mapping[str, str]) -> tuple[Attribute, ...]:
         """What stands in a prompt of a goal, as attributes.
 
         Raises:
@@ -88,29 +92,32 @@ class World:
         """
         try:
             return tuple(
-                Attribute(axis, self.axes.value(axis, value), "written")
+                Attribute(axis, self.axes.require_value(axis, value), "written")
                 for axis, value in sorted(values.items())
             )
         except ConfigError as e:
             raise ConfigError(f"goal `{goal.goal_id}`, attributes: {e}") from e
 
-    def profiles(self, harm: str) -> tuple[Profile, ...]:
+    def allowed_profiles(self, harm: str) -> tuple[Profile, ...]:
         """The plan's profiles under which a leaf may be asked."""
         barred = self.harms[harm].not_under
         return tuple(p for p in self.plan.profiles if p not in barred)
 
     def fits(self, harm: str, values: Mapping[str, str], profile: Profile) -> bool:
         """Whether a leaf may be asked under a profile, and what stands in the prompt makes sense there."""
-        return profile not in self.harms[harm].not_under and self.clash(values, profile) is None
+        return (
+            profile not in self.harms[harm].not_under
+            and self.profile_conflict(values, profile) is None
+        )
 
-    def clash(self, values: Mapping[str, str], profile: Profile) -> str | None:
+    def profile_conflict(self, values: Mapping[str, str], profile: Profile) -> str | None:
         """Why what stands in a prompt makes no sense under a profile; None where it does."""
-        row, rules = {**values, "profile": profile}, self.axes.of_profile.get(profile, ())
-        return next((rule.why for rule in rules if rule.broken_by(row)), None)
+        row, rules = {**values, "profile": profile}, self.axes.voids_by_profile.get(profile, ())
+        return next((rule.why for rule in rules if rule.matches(row)), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PromptSpec:
     """What sets one prompt of a set apart from the others."""
 
     intent: Intent
@@ -128,11 +135,11 @@ class Asked:
     source: Source = "written"
     licence: str | None = None
     """Of the prompt; default the taxonomy's."""
-    under: Profile | None = None
+    system_profile: Profile | None = None
     """The profile that the dialogue began under, where the operator changed it on the way."""
 
 
-def chosen_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
+def choose_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
     """The leaves that a plan names, in taxonomy order; red lines only when asked for, and then refused.
 
     Raises:
@@ -142,7 +149,7 @@ def chosen_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
     for pattern in plan.harms:
         fits = [h for h in tree.harms if fnmatchcase(h, pattern)]
         if not fits:
-            hint = did_you_mean(pattern, [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)])
+            hint = suggest_names(pattern, [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)])
             raise ConfigError(
                 f"`{pattern}` fits no leaf of `{tree.file.taxonomy}`{hint}", key="plan.harms"
             )
@@ -154,16 +161,18 @@ def chosen_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
     return {h: harm for h, harm in tree.harms.items() if h in chosen and not harm.red_line}
 
 
-def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
+def plan_scenario(
+    goal: Goal, set_: str, asked: PromptSpec, world: PlanningContext
+) -> PlannedScenario:
     """A scenario of a goal with what its policy expects."""
     harm, language = world.harms[goal.harm], world.locale.locale
     scenario = Scenario(
-        scenario_id=scenario_id(
+        scenario_id=make_scenario_id(
             set_,
             intent=asked.dialogue or asked.intent,
             paraphrase=asked.paraphrase,
             language=language,
-            profile=asked.under or asked.profile,
+            profile=asked.system_profile or asked.profile,
             turn=asked.turn,
         ),
         set_id=set_,
@@ -182,27 +191,29 @@ def planned(goal: Goal, set_: str, asked: Asked, world: World) -> Planned:
         jurisdiction=None,
         profile=asked.profile,
         contrast=goal.contrast,
-        attributes=(*asked.attributes, *history(asked.messages)),
+        attributes=(*asked.attributes, *history_attributes(asked.messages)),
         benign_use=goal.benign_use,
         misuse_risk=goal.misuse_risk,
         messages=asked.messages,
         source=asked.source,
         source_licence=asked.licence or world.tree.file.licence,
     )
-    expectation = expect_of(world.covering[goal.harm], harm, scenario)
-    return Planned(scenario, expectation, goal.knowledge.value(asked.apt, purpose=goal.purpose))
+    expectation = expect_of(world.policy_by_harm[goal.harm], harm, scenario)
+    return PlannedScenario(
+        scenario, expectation, goal.knowledge.to_knowledge(asked.apt, purpose=goal.purpose)
+    )
 
 
-def messages(text: str, system: str) -> tuple[Message, ...]:
+def build_messages(text: str, system: str) -> tuple[Message, ...]:
     """What the student sees: the operator's system turn, if any, and the prompt."""
-    return under(system, (Message(role="user", content=text),))
+    return add_system_turn(system, (Message(role="user", content=text),))
 
 
-def under(system: str, said: Sequence[Message]) -> tuple[Message, ...]:
+def add_system_turn(system: str, said: Sequence[Message]) -> tuple[Message, ...]:
     """A conversation with the operator's system turn before it, if there is one."""
     return (Message(role="system", content=system), *said) if system else tuple(said)
 
 
-def history(said: Sequence[Message]) -> tuple[Attribute, ...]:
+def history_attributes(said: Sequence[Message]) -> tuple[Attribute, ...]:
     """Tells that an assistant turn stands among the messages before any draft."""
-    return (GIVEN,) if any(m["role"] == "assistant" for m in said) else ()
+    return (GIVEN_HISTORY,) if any(m["role"] == "assistant" for m in said) else ()

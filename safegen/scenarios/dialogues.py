@@ -12,60 +12,70 @@ from safegen.core.types import (
     Evidence,
     Intent,
     Message,
-    Planned,
+    PlannedScenario,
     Profile,
     Scenario,
 )
-from safegen.scenarios.context import IN_DANGER, Asked, World, planned, set_id, under
+from safegen.scenarios.context import (
+    IN_DANGER,
+    PlanningContext,
+    PromptSpec,
+    add_system_turn,
+    make_set_id,
+    plan_scenario,
+)
 
 DIALOGUE_INTENT = "dialogue_intent"
 """The attribute that holds the intent of the whole conversation; a turn's own is that of what was said so far."""
 
 
-def dialogue_sets(goal: Goal, world: World) -> Iterator[list[Planned]]:
+def plan_dialogues(goal: Goal, world: PlanningContext) -> Iterator[list[PlannedScenario]]:
     """One set per kind of dialogue that the plan asks for, its conversations one after the other."""
-    for told in _twins(goal, world):
+    for told in _group_twins(goal, world):
         taken: dict[str, int] = {}
-        set_: list[Planned] = []
+        set_: list[PlannedScenario] = []
         for dialogue in told:
             if dialogue.intent in world.plan.intents:
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
-                for profile in _profiles(goal.harm, dialogue, told, world):
-                    set_ += turns(goal, dialogue, world, profile=profile, paraphrase=index)
+                for profile in _allowed_profiles(goal.harm, dialogue, told, world):
+                    set_ += plan_turns(goal, dialogue, world, profile=profile, paraphrase=index)
         if set_:
             yield set_
 
 
-def _twins(goal: Goal, world: World) -> Iterator[list[Dialogue]]:
+def _group_twins(goal: Goal, world: PlanningContext) -> Iterator[list[Dialogue]]:
     """The conversations about a goal, by kind."""
     for kind in world.plan.dialogues:
         yield [d for d in world.dialogues.get(goal.goal_id, ()) if d.kind == kind]
 
 
-def turns_left_out(goal: Goal, profile: Profile, world: World) -> int:
+def count_excluded_turns(goal: Goal, profile: Profile, world: PlanningContext) -> int:
     """Turns that are not asked under a profile which their conversation, or a twin of it, contradicts."""
     return sum(
         sum(turn.reply is None for turn in dialogue.turns)
-        for twins in _twins(goal, world)
+        for twins in _group_twins(goal, world)
         for dialogue in twins
-        if dialogue.intent in world.plan.intents and not _fit(goal.harm, twins, profile, world)
+        if dialogue.intent in world.plan.intents
+        and not _fits_profile(goal.harm, twins, profile, world)
     )
 
 
-def _fit(harm: str, twins: Sequence[Dialogue], profile: Profile, world: World) -> bool:
+def _fits_profile(
+    harm: str, twins: Sequence[Dialogue], profile: Profile, world: PlanningContext
+) -> bool:
     """Whether a profile makes sense with what every twin tells, so that a set stays matched."""
     return all(world.fits(harm, twin.attributes, profile) for twin in twins)
 
 
-def _profiles(
-    harm: str, dialogue: Dialogue, twins: Sequence[Dialogue], world: World
+def _allowed_profiles(
+    harm: str, dialogue: Dialogue, twins: Sequence[Dialogue], world: PlanningContext
 ) -> Sequence[Profile]:
     """Those to hold a conversation under: such as make sense with what it and its twins tell.
 
     Where the operator grants a profile on the way, all that began otherwise go on alike: one will do.
     """
-    fit: list[Profile] = [p for p in world.plan.profiles if _fit(harm, twins, p, world)]
+    fit: list[Profile] = [p for p in world.plan.profiles if _fits_profile(harm, twins, p, world)]
     granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
     if not granted:
         return fit
@@ -73,54 +83,54 @@ def _profiles(
     return others[:1] or fit[:1]
 
 
-def turns(
-    goal: Goal, dialogue: Dialogue, world: World, *, profile: Profile, paraphrase: int
-) -> list[Planned]:
+def plan_turns(
+    goal: Goal, dialogue: Dialogue, world: PlanningContext, *, profile: Profile, paraphrase: int
+) -> list[PlannedScenario]:
     """The turns of one conversation that are to be answered.
 
     What was shown stays, and danger to oneself yields to stated harm to another person alone; the operator's system turn is that of the profile
     which holds at the turn. A turn with a written reply is said, and not asked.
     """
-    set_ = set_id(world.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
+    set_ = make_set_id(world.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
     said: tuple[Message, ...] = ()
     now = profile
-    found: list[Planned] = []
+    found: list[PlannedScenario] = []
     for number, (turn, evidence) in enumerate(
-        zip(dialogue.turns, shown(dialogue.turns), strict=True)
+        zip(dialogue.turns, strongest_evidence(dialogue.turns), strict=True)
     ):
         now = turn.verified or now
         said = (*said, Message(role="user", content=turn.text))
         if turn.reply is not None:
             said = (*said, Message(role="assistant", content=turn.reply))
             continue
-        asked = Asked(
-            intent=so_far(dialogue.intent, evidence),
+        asked = PromptSpec(
+            intent=cumulative_intent(dialogue.intent, evidence),
             dialogue=dialogue.intent,
             paraphrase=paraphrase,
             profile=now,
             evidence=evidence,
             detail=turn.detail,
-            messages=under(world.locale.system_turn(set_, now), said),
+            messages=add_system_turn(world.locale.system_turn(set_, now), said),
             apt=turn.answer,
             attributes=(
-                *world.written(goal, dialogue.attributes),
+                *world.written_attributes(goal, dialogue.attributes),
                 *in_danger(dialogue.turns[: number + 1]),
-                *marks(dialogue, turn),
+                *dialogue_attributes(dialogue, turn),
             ),
             turn=number,
-            under=profile,
+            system_profile=profile,
         )
-        found.append(planned(_own(goal, turn), set_, asked, world))
+        found.append(plan_scenario(_goal_for_turn(goal, turn), set_, asked, world))
     return found
 
 
-def so_far(intent: Intent, evidence: Evidence) -> Intent:
+def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
     """The intent that the conversation so far shows: ill intent only after evidence of it."""
     hidden = evidence in ("none", "self")
     return "dual_use" if intent == "malicious" and hidden else intent
 
 
-def _own(goal: Goal, turn: UserTurn) -> Goal:
+def _goal_for_turn(goal: Goal, turn: UserTurn) -> Goal:
     """The goal in the words of a turn, where the turn has words of its own."""
     own = {
         "left_out": turn.left_out or goal.knowledge.left_out,
@@ -129,7 +139,7 @@ def _own(goal: Goal, turn: UserTurn) -> Goal:
     return goal.model_copy(update={"knowledge": goal.knowledge.model_copy(update=own)})
 
 
-def shown(turns: Sequence[Turn]) -> Iterator[Evidence]:
+def strongest_evidence(turns: Sequence[Turn]) -> Iterator[Evidence]:
     """The evidence up to each turn that takes precedence."""
     indices = (PRECEDENCE.index(turn.evidence) for turn in turns)
     return (PRECEDENCE[index] for index in accumulate(indices, max))
@@ -140,40 +150,42 @@ def in_danger(turns: Sequence[Turn]) -> tuple[Attribute, ...]:
     return (IN_DANGER,) if {"stated", "self"} <= {turn.evidence for turn in turns} else ()
 
 
-def marks(whole: Dialogue | Script, turn: Turn) -> tuple[Attribute, ...]:
+def dialogue_attributes(whole: Dialogue | Script, turn: Turn) -> tuple[Attribute, ...]:
     """What a conversation is: the turn that closes it, its intent, its kind."""
     closure = (Attribute("closure", "yes", "written"),) if turn.closure else ()
     told = Attribute(DIALOGUE_INTENT, whole.intent, "written")
     return (*closure, told, Attribute("turn_style", whole.kind, "written"))
 
 
-def threads(set_: Sequence[Planned]) -> list[list[Planned]]:
+def split_conversations(set_: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:
     """The conversations of a set: each goes on as long as the number of the turn rises."""
-    found: list[list[Planned]] = []
+    found: list[list[PlannedScenario]] = []
     for item in set_:
-        if found and _goes_on(found[-1][-1].scenario, item.scenario):
+        if found and _is_next_turn(found[-1][-1].scenario, item.scenario):
             found[-1].append(item)
         else:
             found.append([item])
     return found
 
 
-def _goes_on(before: Scenario, now: Scenario) -> bool:
+def _is_next_turn(before: Scenario, now: Scenario) -> bool:
     """Whether a turn follows on another: it is later, and what was said then is how it begins."""
-    earlier, later = _said(before), _said(now)
+    earlier, later = _user_messages(before), _user_messages(now)
     return now.turn > before.turn and later[: len(earlier)] == earlier
 
 
-def _said(scenario: Scenario) -> list[Message]:
+def _user_messages(scenario: Scenario) -> list[Message]:
     return [m for m in scenario.messages if m["role"] != "system"]
 
 
-def in_dialogue(scenario: Scenario) -> bool:
+def is_dialogue_turn(scenario: Scenario) -> bool:
     """Whether a prompt is a turn of a conversation."""
     return any(a.axis == "turn_style" for a in scenario.attributes)
 
 
-def answered(messages: tuple[Message, ...], answers: dict[int, str]) -> tuple[Message, ...] | None:
+def insert_answers(
+    messages: tuple[Message, ...], answers: dict[int, str]
+) -> tuple[Message, ...] | None:
     """The conversation with the drafted answers between its user turns; None where one is missing.
 
     Args:

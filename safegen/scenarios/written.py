@@ -8,40 +8,47 @@ from collections.abc import Iterable, Iterator
 from safegen.config.goals import Goal, Prompt, recorded
 from safegen.config.plan import Plan
 from safegen.core.errors import ConfigError
-from safegen.core.types import Intent, Planned, Profile
-from safegen.core.yaml_source import did_you_mean
-from safegen.scenarios.context import IN_DANGER, Asked, World, messages, planned, set_id
-from safegen.scenarios.dialogues import dialogue_sets, turns_left_out
+from safegen.core.types import Intent, PlannedScenario, Profile
+from safegen.core.yaml_source import suggest_names
+from safegen.scenarios.context import (
+    IN_DANGER,
+    PlanningContext,
+    PromptSpec,
+    build_messages,
+    make_set_id,
+    plan_scenario,
+)
+from safegen.scenarios.dialogues import count_excluded_turns, plan_dialogues
 
 SHARD_DRAFTS = 256
 """A shard closes once its sets ask for this many drafts: little to redo, few small files."""
-AUTHORS_OF = {"dialogues": "dialogues", "contrast": "probes"}
+AUTHORED_KIND = {"dialogues": "dialogues", "contrast": "probes"}
 """What an author writes of a key of the plan: `plan.authored_…`."""
 
 
-def plan_sets(world: World) -> Iterator[list[Planned]]:
+def plan_sets(world: PlanningContext) -> Iterator[list[PlannedScenario]]:
     """One list of scenarios per written set, in the order of the taxonomy's files.
 
     Raises:
         ConfigError: a mistake in a sets or dialogues file.
     """
-    for goal, wanted in _goals(world):
-        if wanted and (set_ := single_turns(goal, world)):
+    for goal, wanted in _iter_goals(world):
+        if wanted and (set_ := plan_single_turns(goal, world)):
             yield set_
         if goal.contrast is None:
-            yield from dialogue_sets(goal, world)
+            yield from plan_dialogues(goal, world)
 
 
-def goals(world: World) -> Iterator[Goal]:
+def iter_goals(world: PlanningContext) -> Iterator[Goal]:
     """The goals of the chosen leaves, `sets_per_harm` of each at most, and the probes that are asked for.
 
     Raises:
         ConfigError: a dialogue about a goal that no sets file holds.
     """
-    return (goal for goal, wanted in _goals(world) if wanted)
+    return (goal for goal, wanted in _iter_goals(world) if wanted)
 
 
-def _goals(world: World) -> Iterator[tuple[Goal, bool]]:
+def _iter_goals(world: PlanningContext) -> Iterator[tuple[Goal, bool]]:
     """Every goal of the chosen leaves, and whether its single prompts are planned."""
     plan, taken, seen = world.plan, dict[str, int](), set[str]()
     for goal in world.tree.goals():
@@ -56,76 +63,76 @@ def _goals(world: World) -> Iterator[tuple[Goal, bool]]:
         yield goal, wanted
     for about in world.dialogues:
         if about not in seen:
-            hint = did_you_mean(about, sorted(seen))
+            hint = suggest_names(about, sorted(seen))
             raise ConfigError(f"{world.tree.path}: dialogues: no goal `{about}`{hint}")
 
 
-def single_turns(goal: Goal, world: World) -> list[Planned]:
+def plan_single_turns(goal: Goal, world: PlanningContext) -> list[PlannedScenario]:
     """The set of a goal: its written prompts under every profile that their words fit."""
-    set_ = set_id(world.tree.file.taxonomy, goal)
-    found: list[Planned] = []
+    set_ = make_set_id(world.tree.file.taxonomy, goal)
+    found: list[PlannedScenario] = []
     for profile in world.plan.profiles:
         system = world.locale.system_turn(set_, profile)
-        for intent, paraphrase, prompt in fitting(goal, profile, world):
+        for intent, paraphrase, prompt in fitting_prompts(goal, profile, world):
             evidence, danger = recorded(intent, prompt.evidence)
             marked = (IN_DANGER,) if danger else ()
-            asked = Asked(
+            asked = PromptSpec(
                 intent=intent,
                 paraphrase=paraphrase,
                 profile=profile,
                 evidence=evidence,
                 detail=prompt.detail,
-                messages=messages(prompt.text, system),
+                messages=build_messages(prompt.text, system),
                 apt=prompt.answer,
-                attributes=(*world.written(goal, prompt.attributes), *marked),
+                attributes=(*world.written_attributes(goal, prompt.attributes), *marked),
             )
-            found.append(planned(goal, set_, asked, world))
+            found.append(plan_scenario(goal, set_, asked, world))
     return found
 
 
-def fitting(goal: Goal, profile: Profile, world: World) -> list[tuple[Intent, int, Prompt]]:
+def fitting_prompts(
+    goal: Goal, profile: Profile, world: PlanningContext
+) -> list[tuple[Intent, int, Prompt]]:
     """The prompts of the chosen intents that make sense under a profile; none where an intent would lose all."""
-    asked = [told for told in goal.prompts.by_intent() if told[0] in world.plan.intents]
+    asked = [told for told in goal.prompts.iter_by_intent() if told[0] in world.plan.intents]
     fit = [told for told in asked if world.fits(goal.harm, told[2].attributes, profile)]
     matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in asked}
     return fit if matched else []
 
 
-def left_out(world: World) -> dict[Profile, int]:
+def count_excluded(world: PlanningContext) -> dict[Profile, int]:
     """Prompts that are not asked under a profile which their words, or those of their set, contradict."""
     counts = Counter[Profile]()
-    for goal, wanted in _goals(world):
-        asked = [told for told in goal.prompts.by_intent() if told[0] in world.plan.intents]
+    for goal, wanted in _iter_goals(world):
+        asked = [told for told in goal.prompts.iter_by_intent() if told[0] in world.plan.intents]
         for profile in world.plan.profiles:
             if wanted:
-                counts[profile] += len(asked) - len(fitting(goal, profile, world))
+                counts[profile] += len(asked) - len(fitting_prompts(goal, profile, world))
             if goal.contrast is None:
-                counts[profile] += turns_left_out(goal, profile, world)
+                counts[profile] += count_excluded_turns(goal, profile, world)
     return {profile: n for profile, n in counts.items() if n}
 
 
-def why_empty(world: World) -> str:
+def explain_empty(world: PlanningContext) -> str:
     """Why a plan over this world asks for nothing, and what would change that."""
     plan = world.plan
     if not world.harms:
         return "the plan is empty: the leaves of `plan.harms` are red lines, which are never asked; name others"
-    barred = [harm for harm in world.harms if not world.profiles(harm)]
+    barred = [harm for harm in world.harms if not world.allowed_profiles(harm)]
     if len(barred) == len(world.harms):
         profiles, named = ", ".join(plan.profiles), ", ".join(barred)
         return (
             f"the plan is empty: under {profiles} nothing of {named} is ever asked (`not_under` in the"
             " taxonomy); choose other `plan.harms` or `plan.profiles`"
         )
-    if left := left_out(world):
+    if left := count_excluded(world):
         told = ", ".join(f"{n:,} under {profile}" for profile, n in left.items())
         return (
             f"the plan is empty: the words of the written prompts contradict the profile ({told}), and a set"
             " goes whole; add a profile, or have an author write sets (`plan.authored`)"
         )
     if plan.sets_per_harm == 0:
-        return (
-            f"the plan is empty: `plan.sets_per_harm: 0` takes no written set{_nothing_else(plan)}"
-        )
+        return f"the plan is empty: `plan.sets_per_harm: 0` takes no written set{_explain_empty_extras(plan)}"
     if not any(goal.harm in world.harms for goal in world.tree.goals()):
         return (
             f"the plan is empty: taxonomy `{world.tree.file.taxonomy}` has no goals for the chosen leaves; write"
@@ -134,7 +141,7 @@ def why_empty(world: World) -> str:
     return "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
 
 
-def _nothing_else(plan: Plan) -> str:
+def _explain_empty_extras(plan: Plan) -> str:
     """Why what is asked for beside plain sets comes to nothing, too."""
     asked = [name for name in ("dialogues", "contrast") if getattr(plan, name)]
     if not asked:
@@ -143,16 +150,18 @@ def _nothing_else(plan: Plan) -> str:
             " `plan.contrast`"
         )
     kinds = " and ".join(f"`plan.{name}`" for name in asked)
-    ways = " or ".join(f"`plan.authored_{AUTHORS_OF[name]}`" for name in asked)
+    ways = " or ".join(f"`plan.authored_{AUTHORED_KIND[name]}`" for name in asked)
     return (
         f", and of {kinds} the chosen leaves have nothing written; raise it, choose other kinds or"
         f" leaves, or have an author write some ({ways})"
     )
 
 
-def shards(sets: Iterable[list[Planned]], *, candidates: int) -> Iterator[list[Planned]]:
+def group_shards(
+    sets: Iterable[list[PlannedScenario]], *, candidates: int
+) -> Iterator[list[PlannedScenario]]:
     """Group whole sets until a shard asks for `SHARD_DRAFTS` drafts."""
-    shard: list[Planned] = []
+    shard: list[PlannedScenario] = []
     for set_ in sets:
         shard += set_
         if len(shard) * candidates >= SHARD_DRAFTS:

@@ -21,11 +21,11 @@ from safegen.core.errors import DiskFailed, RunError, StoreDamaged
 from safegen.core.hashing import digest
 from safegen.core.types import Outcome, Reply, Usage
 
-GROUP_S = 0.02
+GROUP_COMMIT_S = 0.02
 """The longest that a reply waits for others before it is committed."""
 FORMAT = 1
-MOVE_AWAY = "move it away to ask everything again"
-SCHEMA = """
+MOVE_AWAY_HINT = "move it away to ask everything again"
+SCHEMA_SQL = """
 create table if not exists replies (key text primary key, reply text not null) without rowid;
 create table if not exists asks (base text primary key, ask integer not null) without rowid;
 create table if not exists spent (
@@ -35,13 +35,13 @@ create table if not exists spent (
 insert or ignore into spent values (1, 0, 0, 0);
 """
 
-SPEND = """
+SPEND_SQL = """
 update spent set replies = replies + ?, prompt_tokens = prompt_tokens + ?,
   completion_tokens = completion_tokens + ?
 """
 
 
-class _Waiting(NamedTuple):
+class _PendingReply(NamedTuple):
     """A reply on its way to the disk."""
 
     key: str
@@ -58,31 +58,31 @@ class Journal:
         self._reader = _open(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._writer: sqlite3.Connection | None = None
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_PendingReply] = []
         self._flushing: asyncio.Task[None] | None = None
 
     def get(self, key: str) -> Reply | None:
         """The reply to a key, or None."""
         try:
             row = self._reader.execute("select reply from replies where key = ?", (key,)).fetchone()
-            return None if row is None else _decoded(row[0], key)
+            return None if row is None else _decode(row[0], key)
         except (sqlite3.Error, ValueError, TypeError) as e:
-            raise _translated(e, self.path) from e
+            raise _translate_error(e, self.path) from e
 
     async def put(self, key: str, reply: Reply) -> None:
         """Keep a reply; returns when it is on disk."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(key, _encode(reply), reply, done))
+        self._waiting.append(_PendingReply(key, _encode(reply), reply, done))
         if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
+            self._flushing = asyncio.create_task(self._flush_after_delay())
         await done
 
-    def ask_of(self, base: str) -> int:
+    def ask_number(self, base: str) -> int:
         """How often `retry` has asked again for a request, 0 at first."""
         try:
             row = self._reader.execute("select ask from asks where base = ?", (base,)).fetchone()
         except sqlite3.Error as e:
-            raise _translated(e, self.path) from e
+            raise _translate_error(e, self.path) from e
         return int(row[0]) if row else 0
 
     async def scrub(self, bases: Iterable[str]) -> None:
@@ -90,11 +90,11 @@ class Journal:
 
         Overwritten pages are zeroed and the log is emptied, so that no copy stays in the files.
         """
-        keys = [stored_key(b, n) for b in bases for n in range(self.ask_of(b) + 1)]
+        keys = [stored_key(b, n) for b in bases for n in range(self.ask_number(b) + 1)]
         if keys:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._blank, keys)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._erase_texts, keys)
 
-    def raise_asks(self, bases: Iterable[str]) -> None:
+    def raise_ask_numbers(self, bases: Iterable[str]) -> None:
         """Let the next run ask these requests anew."""
         try:
             with self._reader:
@@ -103,9 +103,9 @@ class Journal:
                     [(base,) for base in sorted(set(bases))],
                 )
         except sqlite3.Error as e:
-            raise _translated(e, self.path) from e
+            raise _translate_error(e, self.path) from e
 
-    def spent(self) -> Usage:
+    def usage(self) -> Usage:
         """What the replies cost that were ever put here; a reply counts as one request."""
         try:
             found = self._reader.execute(
@@ -113,20 +113,20 @@ class Journal:
             ).fetchone()
             replies, prompt, completion = (int(n) for n in found)
         except (sqlite3.Error, ValueError, TypeError) as e:
-            raise _translated(e, self.path) from e
+            raise _translate_error(e, self.path) from e
         return Usage(requests=replies, prompt_tokens=prompt, completion_tokens=completion)
 
     def __len__(self) -> int:
         return int(self._reader.execute("select count(*) from replies").fetchone()[0])
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Write what waits."""
         if self._flushing is not None:
             await asyncio.wait([self._flushing])
 
     async def aclose(self) -> None:
         """Write what waits and close the file."""
-        await self.settle()
+        await self.flush()
         if self._writer is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self.close()
@@ -136,9 +136,9 @@ class Journal:
         self._thread.shutdown(wait=True)
         self._reader.close()
 
-    async def _flush(self) -> None:
+    async def _flush_after_delay(self) -> None:
         while self._waiting:
-            await asyncio.sleep(GROUP_S / 4)
+            await asyncio.sleep(GROUP_COMMIT_S / 4)
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
@@ -151,7 +151,7 @@ class Journal:
                     if not waiting.done.done():
                         waiting.done.set_result(None)
 
-    def _blank(self, keys: list[str]) -> None:
+    def _erase_texts(self, keys: list[str]) -> None:
         try:
             self._writer = self._writer or _open(self.path)
             self._writer.execute("pragma secure_delete = on")
@@ -161,15 +161,15 @@ class Journal:
                         "select reply from replies where key = ?", (key,)
                     ).fetchone()
                     if kept is not None:
-                        left = _encode(_blanked(Reply(**json.loads(kept[0]))))
+                        left = _encode(_erase_text(Reply(**json.loads(kept[0]))))
                         self._writer.execute(
                             "update replies set reply = ? where key = ?", (left, key)
                         )
             self._writer.execute("pragma wal_checkpoint(truncate)")
         except (sqlite3.Error, ValueError, TypeError) as e:
-            raise _translated(e, self.path) from e
+            raise _translate_error(e, self.path) from e
 
-    def _write(self, batch: list[_Waiting]) -> None:
+    def _write(self, batch: list[_PendingReply]) -> None:
         rows = [(waiting.key, waiting.encoded) for waiting in batch]
         cost = (
             len(batch),
@@ -181,28 +181,28 @@ class Journal:
                 self._writer = _open(self.path)
             with self._writer:
                 self._writer.executemany("insert or ignore into replies values (?, ?)", rows)
-                self._writer.execute(SPEND, cost)
+                self._writer.execute(SPEND_SQL, cost)
         except (sqlite3.Error, ValueError, OverflowError) as e:
-            raise _translated(e, self.path) from e
+            raise _translate_error(e, self.path) from e
 
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
     except sqlite3.Error as e:
-        raise _translated(e, path) from e
+        raise _translate_error(e, path) from e
     try:
-        is_new = _checked_format(connection, path) == 0
+        is_new = _check_format(connection, path) == 0
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
         if is_new:
-            connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
+            connection.executescript(SCHEMA_SQL + f"pragma user_version = {FORMAT};")
     except StoreDamaged:
         connection.close()
         raise
     except sqlite3.Error as e:
         connection.close()
-        raise _translated(e, path) from e
+        raise _translate_error(e, path) from e
     return connection
 
 
@@ -211,7 +211,7 @@ def stored_key(base: str, ask: int) -> str:
     return digest([base, ask])
 
 
-def _blanked(reply: Reply) -> Reply:
+def _erase_text(reply: Reply) -> Reply:
     return replace(reply, text="", reasoning_content=None, parsed=None, withheld=True)
 
 
@@ -224,17 +224,17 @@ def _encode(reply: Reply) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def _checked_format(connection: sqlite3.Connection, path: Path) -> int:
+def _check_format(connection: sqlite3.Connection, path: Path) -> int:
     version = connection.execute("pragma user_version").fetchone()[0]
     if version not in (0, FORMAT):
         raise StoreDamaged(
             f"journal `{path}` is of format {version} and this safegen reads {FORMAT};"
-            f" use the safegen that wrote it, or {MOVE_AWAY}"
+            f" use the safegen that wrote it, or {MOVE_AWAY_HINT}"
         )
     return version
 
 
-def _decoded(told: str, key: str) -> Reply:
+def _decode(told: str, key: str) -> Reply:
     reply = Reply(**json.loads(told), key=key)
     counts = (reply.prompt_tokens, reply.completion_tokens)
     if (
@@ -246,13 +246,13 @@ def _decoded(told: str, key: str) -> Reply:
     return reply
 
 
-def _translated(e: Exception, path: Path) -> RunError:
+def _translate_error(e: Exception, path: Path) -> RunError:
     if _name_of(e).startswith(
         ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
     ):
         return DiskFailed(f"journal `{path}` cannot be written: {e}; what is in it is kept")
     return StoreDamaged(
-        f"journal `{path}` cannot be read ({e}); restore it from a copy, or {MOVE_AWAY}"
+        f"journal `{path}` cannot be read ({e}); restore it from a copy, or {MOVE_AWAY_HINT}"
     )
 
 

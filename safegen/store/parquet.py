@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safegen.core.errors import DiskFailed, StoreDamaged
-from safegen.store.schema import Row
+from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROW_GROUP = 10_000
 
 
-def write(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
+def write_rows(path: Path, rows: Sequence[ArrowRow], schema: pa.Schema) -> None:
     """Write rows as one Parquet file, all or nothing.
 
     Raises:
@@ -38,13 +38,13 @@ def write(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
         pq.write_table(
             table, temporary, compression="zstd", compression_level=3, row_group_size=ROW_GROUP
         )
-        commit(temporary, path)
+        commit_file(temporary, path)
     except OSError as e:
         temporary.unlink(missing_ok=True)
-        raise disk_failed(path, e) from e
+        raise make_disk_error(path, e) from e
 
 
-def write_groups(path: Path, groups: Iterable[Sequence[Row]], schema: pa.Schema) -> None:
+def write_groups(path: Path, groups: Iterable[Sequence[ArrowRow]], schema: pa.Schema) -> None:
     """Write one row group per batch of rows, holding one batch in memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -56,13 +56,13 @@ def write_groups(path: Path, groups: Iterable[Sequence[Row]], schema: pa.Schema)
             for rows in groups:
                 table = pa.Table.from_pylist(list(rows), schema=schema).combine_chunks()
                 out.write_table(table, row_group_size=max(1, len(rows)))
-        commit(temporary, path)
+        commit_file(temporary, path)
     except OSError as e:
         temporary.unlink(missing_ok=True)
-        raise disk_failed(path, e) from e
+        raise make_disk_error(path, e) from e
 
 
-def read(path: Path, *, columns: Sequence[str] | None = None) -> list[Row]:
+def read_rows(path: Path, *, columns: Sequence[str] | None = None) -> list[ArrowRow]:
     """All rows of a file.
 
     Raises:
@@ -75,10 +75,10 @@ def read(path: Path, *, columns: Sequence[str] | None = None) -> list[Row]:
         with pq.ParquetFile(path) as file:
             return file.read(columns=list(columns) if columns else None).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as e:  # ValueError: bytes that are not UTF-8
-        raise damaged(path, e) from e
+        raise make_damage_error(path, e) from e
 
 
-def read_group(path: Path, index: int) -> list[Row]:
+def read_group(path: Path, index: int) -> list[ArrowRow]:
     """The rows of one row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -87,10 +87,10 @@ def read_group(path: Path, index: int) -> list[Row]:
         with pq.ParquetFile(path) as file:
             return file.read_row_group(index).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as e:
-        raise damaged(path, e) from e
+        raise make_damage_error(path, e) from e
 
 
-def metadata(path: Path) -> tuple[int, int]:
+def read_metadata(path: Path) -> tuple[int, int]:
     """Row groups and rows of a file, from its footer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -99,10 +99,10 @@ def metadata(path: Path) -> tuple[int, int]:
         with pq.ParquetFile(path) as file:
             return file.metadata.num_row_groups, file.metadata.num_rows
     except (OSError, pa.ArrowException) as e:
-        raise damaged(path, e) from e
+        raise make_damage_error(path, e) from e
 
 
-def schema_of(path: Path) -> pa.Schema:
+def read_schema(path: Path) -> pa.Schema:
     """The Arrow schema of a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -110,10 +110,10 @@ def schema_of(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except (OSError, pa.ArrowException) as e:
-        raise damaged(path, e) from e
+        raise make_damage_error(path, e) from e
 
 
-def batches(
+def read_batches(
     path: Path, columns: Sequence[str], size: int = 1_000
 ) -> Iterator[list[dict[str, Any]]]:
     """Rows in batches, some columns only."""
@@ -125,10 +125,10 @@ def batches(
             for batch in file.iter_batches(size, columns=list(columns)):
                 yield batch.to_pylist()
     except (OSError, pa.ArrowException) as e:
-        raise damaged(path, e) from e
+        raise make_damage_error(path, e) from e
 
 
-def commit(temporary: Path, path: Path) -> None:
+def commit_file(temporary: Path, path: Path) -> None:
     """Make a finished temporary file the real one, durably."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
@@ -147,9 +147,9 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        commit(temporary, path)
+        commit_file(temporary, path)
     except OSError as e:
-        raise disk_failed(path, e) from e
+        raise make_disk_error(path, e) from e
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -161,7 +161,7 @@ def is_lfs_pointer(path: Path) -> bool:
         return False
 
 
-def disk_failed(path: Path, e: OSError) -> DiskFailed:
+def make_disk_error(path: Path, e: OSError) -> DiskFailed:
     """The error for a write that the system refused."""
     return DiskFailed(
         f"`{path}` cannot be written: {(e.strerror or str(e)).lower()}; make room or choose another"
@@ -169,7 +169,7 @@ def disk_failed(path: Path, e: OSError) -> DiskFailed:
     )
 
 
-def damaged(path: Path, e: Exception) -> StoreDamaged:
+def make_damage_error(path: Path, e: Exception) -> StoreDamaged:
     """The error for a file that cannot be read."""
     if is_lfs_pointer(path):
         return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")

@@ -11,21 +11,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safegen.core.errors import StoreDamaged
-from safegen.core.hashing import canonical
-from safegen.core.types import Knowledge, Planned, SafeTask
+from safegen.core.hashing import canonical_json
+from safegen.core.types import Knowledge, PlannedScenario, SafeTask
 from safegen.store import parquet
 from safegen.store.schema import (
-    Row,
+    ArrowRow,
     expectation_fields,
-    expectation_of,
+    expectation_from_row,
     expectation_row,
     scenario_fields,
-    scenario_of,
+    scenario_from_row,
     scenario_row,
 )
 
 
-def write(path: Path, shards: Iterable[list[Planned]]) -> None:
+def write_plan(path: Path, shards: Iterable[list[PlannedScenario]]) -> None:
     """Write a plan, one shard in memory at a time."""
     import pyarrow as pa
 
@@ -38,32 +38,32 @@ def write(path: Path, shards: Iterable[list[Planned]]) -> None:
             pa.field("first", pa.int64(), nullable=False),
         ]
     )
-    parquet.write_groups(path, ([_row(p) for p in shard] for shard in shards), schema)
+    parquet.write_groups(path, ([_to_row(p) for p in shard] for shard in shards), schema)
 
 
-def read(path: Path, group: int) -> list[Planned]:
+def read_shard(path: Path, group: int) -> list[PlannedScenario]:
     """The scenarios of one row group, in plan order.
 
     Raises:
         StoreDamaged: the plan cannot be read.
     """
     try:
-        return [_planned(row) for row in parquet.read_group(path, group)]
+        return [_from_row(row) for row in parquet.read_group(path, group)]
     except (KeyError, TypeError, ValueError) as e:
         raise StoreDamaged(
             f"plan `{path}` is not what this safegen writes; start over with `--replan`"
         ) from e
 
 
-def every(path: Path) -> Iterator[Planned]:
+def iter_scenarios(path: Path) -> Iterator[PlannedScenario]:
     """Every scenario of a plan in order, one shard in memory at a time."""
-    for shard in range(size(path)[0]):
-        yield from read(path, shard)
+    for shard in range(plan_size(path)[0]):
+        yield from read_shard(path, shard)
 
 
-def size(path: Path) -> tuple[int, int]:
+def plan_size(path: Path) -> tuple[int, int]:
     """Shards and scenarios of one round's plan."""
-    return parquet.metadata(path)
+    return parquet.read_metadata(path)
 
 
 class Plans:
@@ -71,7 +71,7 @@ class Plans:
 
     def __init__(self, folder: Path) -> None:
         self.paths = sorted(folder.glob("[0-9]*.parquet"), key=lambda p: int(p.stem))
-        sizes = [size(path) for path in self.paths]
+        sizes = [plan_size(path) for path in self.paths]
         self.rounds = len(sizes)
         self.shards = sum(shards for shards, _ in sizes)
         self.scenarios = sum(scenarios for _, scenarios in sizes)
@@ -86,14 +86,14 @@ class Plans:
         """The round that planned a shard."""
         return self._rounds[shard]
 
-    def read(self, shard: int) -> list[Planned]:
+    def read(self, shard: int) -> list[PlannedScenario]:
         """The scenarios of a shard, in plan order."""
         path, group = self._places[shard]
-        return read(path, group)
+        return read_shard(path, group)
 
 
-def _row(planned: Planned) -> Row:
-    knowledge = canonical(asdict(planned.knowledge)).decode()
+def _to_row(planned: PlannedScenario) -> ArrowRow:
+    knowledge = canonical_json(asdict(planned.knowledge)).decode()
     return (
         scenario_row(planned.scenario)
         | expectation_row(planned.expectation)
@@ -101,7 +101,7 @@ def _row(planned: Planned) -> Row:
     )
 
 
-def _planned(row: Row) -> Planned:
+def _from_row(row: ArrowRow) -> PlannedScenario:
     told = json.loads(row["knowledge"])
     knowledge = Knowledge(
         answer=tuple(told["answer"]),
@@ -114,6 +114,10 @@ def _planned(row: Row) -> Planned:
         apt=tuple(told["apt"]),
         purpose=told.get("purpose", ""),
     )
-    return Planned(
-        scenario_of(row), expectation_of(row), knowledge, brief=row["brief"], first=row["first"]
+    return PlannedScenario(
+        scenario_from_row(row),
+        expectation_from_row(row),
+        knowledge,
+        brief=row["brief"],
+        first=row["first"],
     )

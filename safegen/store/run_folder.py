@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 from safegen.core.errors import ConfigError, FormatMismatch, StoreDamaged
 from safegen.core.types import Failure, Outcome, Record
 from safegen.store import parquet
-from safegen.store.schema import record_of, record_row, record_schema
+from safegen.store.schema import record_from_row, record_row, record_schema
 
 FORMAT = 1
 """Format of the run folder. Raise it with every change that an earlier state of safegen cannot read."""
@@ -50,17 +50,17 @@ class RunFolder:
         return self.root / "journal.sqlite"
 
     @property
-    def imported(self) -> Path:
+    def import_report(self) -> Path:
         """What became of a user's file of prompts: counts, columns, labellers."""
         return self.root / "prompts.json"
 
     @property
-    def unlabelled(self) -> Path:
+    def unlabelled_rows(self) -> Path:
         """Rows of a user's file that are not planned since nobody could tell what they are."""
         return self.root / "unlabelled.jsonl"
 
     @property
-    def stopped(self) -> Path:
+    def stop_state(self) -> Path:
         """Why no further round was planned, for a look from where the taxonomy's goals are not at hand."""
         return self.root / "target.json"
 
@@ -69,13 +69,13 @@ class RunFolder:
         """Requests, tokens and times over all sessions of the run."""
         return self.root / "accounting.json"
 
-    def refuse_foreign(self) -> None:
+    def check_foreign_files(self) -> None:
         """Stop before anything is written among files that no run and no dataset of ours explains.
 
         Raises:
             ConfigError: the folder holds what a dataset would replace.
         """
-        if self.root.is_dir() or "safegen" in _quietly_read(self.output / "manifest.json"):
+        if self.root.is_dir() or "safegen" in _read_json_or_empty(self.output / "manifest.json"):
             return
         for name in DATASET_PARTS:
             path = self.output / name
@@ -91,9 +91,9 @@ class RunFolder:
         Raises:
             FormatMismatch: the folder states another format, or none as older ones do.
         """
-        _check_format(self.recipe, _quietly_read(self.recipe))
+        _check_format(self.recipe, _read_json_or_empty(self.recipe))
 
-    def frozen(self) -> dict[str, dict[str, Any]]:
+    def read_snapshot(self) -> dict[str, dict[str, Any]]:
         """The recipe that began the run: `recipe` as resolved, `digests` of its keys, `fingerprints`.
 
         Raises:
@@ -110,9 +110,9 @@ class RunFolder:
             raise StoreDamaged(f"`{self.recipe}` is not what safegen writes; {remedy}")
         return told
 
-    def freeze(self, frozen: dict[str, Any]) -> None:
+    def write_snapshot(self, frozen: dict[str, Any]) -> None:
         """Write `recipe.json` with the format number, unless it says the same already."""
-        keep_json(self.recipe, frozen | {"format": FORMAT})
+        write_json_if_changed(self.recipe, frozen | {"format": FORMAT})
 
     def records(self, shard: int) -> Path:
         """Every draft of a shard with its verdicts."""
@@ -126,26 +126,26 @@ class RunFolder:
         """The items of a shard that could not be had."""
         return self.root / "failures" / f"{shard:05d}.jsonl"
 
-    def note_unsafe(self, shard: int, keys: Sequence[str]) -> None:
+    def record_unsafe(self, shard: int, keys: Sequence[str]) -> None:
         """Note the requests whose replies must leave the journal once the shard is written."""
         if keys:
-            write_json(self._unsafe(shard), {"keys": sorted(keys)})
+            write_json(self._unsafe_file(shard), {"keys": sorted(keys)})
 
-    def forget_unsafe(self, shard: int) -> None:
+    def clear_unsafe(self, shard: int) -> None:
         """Drop the note; what it named is gone."""
-        self._unsafe(shard).unlink(missing_ok=True)
+        self._unsafe_file(shard).unlink(missing_ok=True)
 
-    def unsafe(self) -> dict[int, list[str]]:
+    def read_unsafe(self) -> dict[int, list[str]]:
         """Notes that a kill left behind, by shard."""
-        found = sorted(_numbered(self.root / "unsafe", ".json"))
-        return {shard: list(read_json(self._unsafe(shard)).get("keys", [])) for shard in found}
+        found = sorted(_list_numbers(self.root / "unsafe", ".json"))
+        return {shard: list(read_json(self._unsafe_file(shard)).get("keys", [])) for shard in found}
 
-    def _unsafe(self, shard: int) -> Path:
+    def _unsafe_file(self, shard: int) -> Path:
         return self.root / "unsafe" / f"{shard:05d}.json"
 
-    def finished(self) -> list[int]:
+    def finished_shards(self) -> list[int]:
         """Shards whose records are on disk, in order."""
-        return sorted(_numbered(self.root / "records", ".parquet"))
+        return sorted(_list_numbers(self.root / "records", ".parquet"))
 
     def write_shard(
         self, path: Path, records: Sequence[Record], failures: Sequence[Failure]
@@ -157,7 +157,7 @@ class RunFolder:
             parquet.write_text(listing, "\n".join(lines) + "\n")
         else:
             listing.unlink(missing_ok=True)
-        parquet.write(path, [record_row(r) for r in records], record_schema())
+        parquet.write_rows(path, [record_row(r) for r in records], record_schema())
 
     def read_records(self, shard: int) -> list[Record]:
         """The records of a finished shard, in canonical order.
@@ -166,9 +166,9 @@ class RunFolder:
             StoreDamaged: the file is not a shard of records.
         """
         path = self.records(shard)
-        rows = parquet.read(path)
+        rows = parquet.read_rows(path)
         try:
-            return [record_of(row) for row in rows]
+            return [record_from_row(row) for row in rows]
         except (KeyError, TypeError, ValueError) as e:
             raise StoreDamaged(
                 f"`{path}` has other columns than this safegen writes; delete it and run the same command again"
@@ -176,7 +176,7 @@ class RunFolder:
 
     def read_failures(self) -> Iterator[tuple[int, Failure]]:
         """Every listed failure with its shard."""
-        for shard in sorted(_numbered(self.root / "failures", ".jsonl")):
+        for shard in sorted(_list_numbers(self.root / "failures", ".jsonl")):
             for failure in self.shard_failures(shard):
                 yield shard, failure
 
@@ -204,7 +204,7 @@ class RunFolder:
             )
         return found
 
-    def drop_shard(self, shard: int) -> None:
+    def reset_shard(self, shard: int) -> None:
         """Let a shard be done again; its paid replies stay in the journal."""
         self.records(shard).unlink(missing_ok=True)
         self.drafts(shard).unlink(missing_ok=True)
@@ -233,14 +233,14 @@ def _is_nested(value: object) -> bool:
     )
 
 
-def _quietly_read(path: Path) -> dict[str, Any]:
+def _read_json_or_empty(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except StoreDamaged:
         return {}
 
 
-def _numbered(folder: Path, suffix: str) -> Iterator[int]:
+def _list_numbers(folder: Path, suffix: str) -> Iterator[int]:
     """Numbers of the files that safegen names; whatever else lies there is not looked at."""
     for path in folder.glob(f"*{suffix}"):
         stem = path.name.removesuffix(suffix)
@@ -268,9 +268,9 @@ def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
-def keep_json(path: Path, value: dict[str, Any]) -> None:
+def write_json_if_changed(path: Path, value: dict[str, Any]) -> None:
     """Write JSON, unless the file says the same already."""
-    if _quietly_read(path) != value:
+    if _read_json_or_empty(path) != value:
         write_json(path, value)
 
 

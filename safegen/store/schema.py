@@ -9,15 +9,15 @@ from safegen.core.types import Attribute, Draft, Expectation, Message, Record, S
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, Any]
+ArrowRow = dict[str, Any]
 """One Arrow row; Any because Arrow's types stand in the schema, not in Python."""
-SCENARIO_TEXT = (
+SCENARIO_STRINGS = (
     "scenario_id set_id goal_id taxonomy harm domain task intent evidence language profile "
     "benign_use misuse_risk source source_licence"
 ).split()
-SCENARIO_INT = ["round", "requested_detail", "paraphrase", "turn"]
+SCENARIO_INTEGERS = ["round", "requested_detail", "paraphrase", "turn"]
 SCENARIO_NULLABLE = ["jurisdiction", "contrast"]
-VERDICT_TEXT = ["validator", "version", "code", "reason", "evidence"]
+VERDICT_STRINGS = ["validator", "version", "code", "reason", "evidence"]
 VERDICT_FLAGS = ["passed", "teachable"]
 VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
 
@@ -28,9 +28,9 @@ def scenario_fields() -> list[pa.Field[pa.DataType]]:
 
     text = pa.string()
     fields: list[pa.Field[pa.DataType]] = [
-        pa.field(name, text, nullable=False) for name in SCENARIO_TEXT
+        pa.field(name, text, nullable=False) for name in SCENARIO_STRINGS
     ]
-    fields += [pa.field(name, pa.int64(), nullable=False) for name in SCENARIO_INT]
+    fields += [pa.field(name, pa.int64(), nullable=False) for name in SCENARIO_INTEGERS]
     fields += [pa.field(name, text) for name in SCENARIO_NULLABLE]
     attribute = pa.struct([("axis", text), ("value", text), ("source", text)])
     fields.append(pa.field("attributes", pa.list_(attribute), nullable=False))
@@ -65,7 +65,7 @@ def record_schema() -> pa.Schema:
 
     text, number, real, flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
     verdict = pa.struct(
-        [(name, text) for name in VERDICT_TEXT]
+        [(name, text) for name in VERDICT_STRINGS]
         + [(name, flag) for name in VERDICT_FLAGS]
         + [("score", real), ("threshold", real)]
         + [(name, text) for name in VERDICT_NULLABLE]
@@ -100,18 +100,18 @@ def record_schema() -> pa.Schema:
     return pa.schema([*scenario_fields(), *expectation_fields(), *draft, *outcome])
 
 
-def scenario_row(scenario: Scenario) -> Row:
+def scenario_row(scenario: Scenario) -> ArrowRow:
     """A scenario as columns."""
-    names = [*SCENARIO_TEXT, *SCENARIO_INT, *SCENARIO_NULLABLE]
-    row: Row = {name: getattr(scenario, name) for name in names}
+    names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE]
+    row: ArrowRow = {name: getattr(scenario, name) for name in names}
     row["attributes"] = [a._asdict() for a in scenario.attributes]
     row["messages"] = list(scenario.messages)
     return row
 
 
-def scenario_of(row: Row) -> Scenario:
+def scenario_from_row(row: ArrowRow) -> Scenario:
     """The scenario of a row."""
-    names = [*SCENARIO_TEXT, *SCENARIO_INT, *SCENARIO_NULLABLE]
+    names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE]
     return Scenario(
         **{name: row[name] for name in names},
         attributes=tuple(Attribute(**a) for a in row["attributes"]),
@@ -119,45 +119,47 @@ def scenario_of(row: Row) -> Scenario:
     )
 
 
-EXPECTATION = ["policy_id", "mode", "ceiling", "floor", "required", "rule_ids"]
+EXPECTATION_COLUMNS = ["policy_id", "mode", "ceiling", "floor", "required", "rule_ids"]
 
 
-def expectation_row(expectation: Expectation) -> Row:
+def expectation_row(expectation: Expectation) -> ArrowRow:
     """An expectation as columns."""
-    row: Row = {name: getattr(expectation, name) for name in EXPECTATION}
+    row: ArrowRow = {name: getattr(expectation, name) for name in EXPECTATION_COLUMNS}
     return row | {"required": list(expectation.required), "rule_ids": list(expectation.rule_ids)}
 
 
-def expectation_of(row: Row) -> Expectation:
+def expectation_from_row(row: ArrowRow) -> Expectation:
     """The expectation of a row."""
-    values = {name: row[name] for name in EXPECTATION}
+    values = {name: row[name] for name in EXPECTATION_COLUMNS}
     values |= {"required": tuple(row["required"]), "rule_ids": tuple(row["rule_ids"])}
     return Expectation(**values)
 
 
-DRAFT = (
+DRAFT_COLUMNS = (
     "draft_id candidate revision parent_id response reasoning_content response_sha256 withheld "
     "style teacher model outcome finish_reason prompt_tokens completion_tokens"
 ).split()
-VERDICT = [*VERDICT_TEXT, *VERDICT_FLAGS, "score", "threshold", *VERDICT_NULLABLE]
-OUTCOME = ["delivered", "severity", "accepted", "accepted_by", "reason", "grade"]
+VERDICT_COLUMNS = [*VERDICT_STRINGS, *VERDICT_FLAGS, "score", "threshold", *VERDICT_NULLABLE]
+RESULT_COLUMNS = ["delivered", "severity", "accepted", "accepted_by", "reason", "grade"]
 
 
-def record_row(record: Record) -> Row:
+def record_row(record: Record) -> ArrowRow:
     """A record as columns."""
     row = scenario_row(record.scenario) | expectation_row(record.expectation)
-    row |= {name: getattr(record.draft, name) for name in DRAFT}
-    row["verdicts"] = [{name: getattr(v, name) for name in VERDICT} for v in record.verdicts]
-    return row | {name: getattr(record, name) for name in OUTCOME}
+    row |= {name: getattr(record.draft, name) for name in DRAFT_COLUMNS}
+    row["verdicts"] = [
+        {name: getattr(v, name) for name in VERDICT_COLUMNS} for v in record.verdicts
+    ]
+    return row | {name: getattr(record, name) for name in RESULT_COLUMNS}
 
 
-def record_of(row: Row) -> Record:
+def record_from_row(row: ArrowRow) -> Record:
     """The record of a row."""
-    draft = Draft(scenario_id=row["scenario_id"], **{name: row[name] for name in DRAFT})
+    draft = Draft(scenario_id=row["scenario_id"], **{name: row[name] for name in DRAFT_COLUMNS})
     return Record(
-        scenario=scenario_of(row),
-        expectation=expectation_of(row),
+        scenario=scenario_from_row(row),
+        expectation=expectation_from_row(row),
         draft=draft,
         verdicts=tuple(Verdict(**v) for v in row["verdicts"]),
-        **{name: row[name] for name in OUTCOME},
+        **{name: row[name] for name in RESULT_COLUMNS},
     )

@@ -17,10 +17,10 @@ from safegen.store.run_folder import read_json, write_json
 
 COUNTS = ("requests", "retries", "prompt_tokens", "completion_tokens")
 JOURNALLED = "journalled"
-REMEDY = "delete it and run the same command again; only its counts are lost"
+RESET_HINT = "delete it and run the same command again; only its counts are lost"
 
 
-def read(path: Path) -> dict[str, object]:
+def read_accounting(path: Path) -> dict[str, object]:
     """The counts of a run, or nothing before its first session has ended.
 
     Raises:
@@ -28,26 +28,26 @@ def read(path: Path) -> dict[str, object]:
     """
     if not path.exists():
         return {}
-    told = read_json(path, remedy=REMEDY)
+    told = read_json(path, remedy=RESET_HINT)
     journalled = told.get(JOURNALLED, {})
     counts = [told.get(name, 0) for name in COUNTS]
     if not isinstance(journalled, dict) or not all(
         _is_count(n) for n in (*counts, *cast("dict[str, object]", journalled).values())
     ):
-        raise StoreDamaged(f"`{path}` holds what is no count; {REMEDY}")
+        raise StoreDamaged(f"`{path}` holds what is no count; {RESET_HINT}")
     if not _is_seconds(told.get("seconds", 0)):
-        raise StoreDamaged(f"`{path}`: `seconds` is no duration; {REMEDY}")
+        raise StoreDamaged(f"`{path}`: `seconds` is no duration; {RESET_HINT}")
     return told
 
 
-def before(path: Path, kept: Usage) -> Usage:
+def prior_usage(path: Path, kept: Usage) -> Usage:
     """What earlier sessions spent: what was written down, and what the journal holds beyond it.
 
     Args:
         path: `accounting.json`.
         kept: what the journal says that all its replies cost.
     """
-    told = read(path)
+    told = read_accounting(path)
     counted = cast("Mapping[str, int]", told.get(JOURNALLED, {}))
     written = {name: cast(int, told.get(name, 0)) for name in COUNTS}
     for name in ("requests", "prompt_tokens", "completion_tokens"):
@@ -55,9 +55,11 @@ def before(path: Path, kept: Usage) -> Usage:
     return Usage(**written)
 
 
-def write(path: Path, *, before: Usage, session: Usage, kept: Usage, seconds: float) -> None:
+def write_accounting(
+    path: Path, *, before: Usage, session: Usage, kept: Usage, seconds: float
+) -> None:
     """Add a session to what was spent before it."""
-    told = read(path)
+    told = read_accounting(path)
     total: dict[str, object] = {n: getattr(before, n) + getattr(session, n) for n in COUNTS}
     total["seconds"] = round(cast(float, told.get("seconds", 0)) + seconds, 1)
     total[JOURNALLED] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from safegen.core.errors import BudgetSpent
 from safegen.core.types import Reply, Request, Teacher, Usage
-from safegen.teachers._errors import Again, Caller, translated
+from safegen.teachers._errors import Endpoint, RetryableError, translate_error
 
 if TYPE_CHECKING:
     import httpx2
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 Body = dict[str, object]
 """The JSON that is sent."""
-SHORTEST_SECRET = 16
+MIN_SECRET_LENGTH = 16
 """Shorter keys are placeholders such as `EMPTY` or `ollama`, and words that answers may hold."""
 KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers hang up."""
 CONNECT_S = 20.0
-PLATFORM = [
+PLATFORM_HEADERS = [
     f"X-Stainless-{name}"
     for name in "Lang Package-Version OS Arch Runtime Runtime-Version Async".split()
 ]
 """What the SDK tells about this machine; it is nobody's business, and a tenth of a request's CPU time."""
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
+FIRST_RETRY_WAIT_S = 0.5
+MAX_RETRY_WAIT_S = 30.0
 
 
 class Meter:
@@ -57,7 +57,7 @@ class Meter:
         self._completion_tokens = 0
         self._uncounted = False
 
-    def started(self, *, retry: bool = False) -> None:
+    def record_request(self, *, retry: bool = False) -> None:
         """Count a request that is about to be sent.
 
         Raises:
@@ -86,17 +86,17 @@ class Meter:
         self._retries += retry
         self.in_flight += 1
 
-    def ended(self) -> None:
+    def record_end(self) -> None:
         """Count a request as no longer in flight."""
         self.in_flight -= 1
 
-    def answered(self, reply: Reply) -> None:
+    def record_reply(self, reply: Reply) -> None:
         """Count the tokens of an answer."""
         self._uncounted |= reply.prompt_tokens is None and reply.completion_tokens is None
         self._prompt_tokens += reply.prompt_tokens or 0
         self._completion_tokens += reply.completion_tokens or 0
 
-    def hit(self) -> None:
+    def record_cache_hit(self) -> None:
         """Count a reply that was already paid for."""
         self._cached += 1
 
@@ -111,7 +111,7 @@ class Meter:
         )
 
 
-class Counted:
+class MeteredTeacher:
     """A teacher that somebody else made, with its requests and tokens in the run's meter."""
 
     def __init__(self, teacher: Teacher, meter: Meter) -> None:
@@ -127,22 +127,22 @@ class Counted:
         Raises:
             BudgetSpent: nothing may be asked any more.
         """
-        self._meter.started()
+        self._meter.record_request()
         try:
             reply = await self._teacher(request)
         finally:
-            self._meter.ended()
-        self._meter.answered(reply)
+            self._meter.record_end()
+        self._meter.record_reply(reply)
         return reply
 
 
-async def with_attempts(
+async def with_retries(
     attempt: Callable[[bool], Awaitable[Reply]],
     *,
     attempts: int,
     sleep: Callable[[float], Awaitable[None]],
 ) -> Reply:
-    """Call `attempt(is_retry)` until it raises no `Again`, at most `attempts` times.
+    """Call `attempt(is_retry)` until it raises no `RetryableError`, at most `attempts` times.
 
     Waits are full jitter, exponential from 0.5 s to 30 s, and never shorter than what the endpoint
     asked for; after a 429 they are what it asked for, and jitter only where it named no time.
@@ -158,11 +158,11 @@ async def with_attempts(
         wait_random_exponential,
     )
 
-    jitter = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
+    jitter = wait_random_exponential(multiplier=FIRST_RETRY_WAIT_S, max=MAX_RETRY_WAIT_S)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, Again):
+        if not isinstance(error, RetryableError):
             return jitter(state)
         if error.limited and error.after_s is not None:
             return error.after_s
@@ -170,7 +170,7 @@ async def with_attempts(
 
     retrying = AsyncRetrying(
         stop=stop_after_attempt(attempts),
-        retry=retry_if_exception_type(Again),
+        retry=retry_if_exception_type(RetryableError),
         wait=wait,
         sleep=sleep,
         reraise=True,
@@ -181,7 +181,7 @@ async def with_attempts(
     raise AssertionError("tenacity ends with an answer or an error")
 
 
-class Listed(NamedTuple):
+class ModelList(NamedTuple):
     """What GET /models says."""
 
     names: tuple[str, ...] | None
@@ -190,13 +190,13 @@ class Listed(NamedTuple):
     """The endpoint's clock, as the `Date` header has it."""
 
 
-class Wire:
+class Transport:
     """The HTTP side: one client with as many connections as requests under way.
 
     The SDK's retries are off, and `post` in place of `create` halves the CPU time per request.
     """
 
-    def __init__(self, caller: Caller, *, connections: int, timeout_s: float) -> None:
+    def __init__(self, caller: Endpoint, *, connections: int, timeout_s: float) -> None:
         self._caller = caller
         self._connections = connections
         self._timeout_s = timeout_s
@@ -214,21 +214,21 @@ class Wire:
         """
         import httpx2
 
-        client = self._client = self._client or self._opened()
-        return _json(
-            await self._answered(
+        client = self._client = self._client or self._open_client()
+        return _parse_json(
+            await self._receive(
                 client.post(
                     # The whole address: joining it anew for every request costs 30 us.
                     f"{self._caller.base_url}/chat/completions",
                     cast_to=httpx2.Response,
                     body=body,
-                    options=_options(client),
+                    options=_without_sdk_retries(client),
                 )
             ),
             self._caller.key,
         )
 
-    async def models(self) -> Listed:
+    async def models(self) -> ModelList:
         """Ask which models there are, and what time it is there.
 
         Raises:
@@ -237,14 +237,16 @@ class Wire:
         """
         import httpx2
 
-        client = self._client = self._client or self._opened()
+        client = self._client = self._client or self._open_client()
         address = f"{self._caller.base_url}/models"
-        response = await self._answered(
-            client.get(address, cast_to=httpx2.Response, options=_options(client))
+        response = await self._receive(
+            client.get(address, cast_to=httpx2.Response, options=_without_sdk_retries(client))
         )
-        return Listed(_names(_json(response, self._caller.key)), response.headers.get("date"))
+        return ModelList(
+            _model_ids(_parse_json(response, self._caller.key)), response.headers.get("date")
+        )
 
-    async def _answered(self, asked: Awaitable[httpx2.Response]) -> httpx2.Response:
+    async def _receive(self, asked: Awaitable[httpx2.Response]) -> httpx2.Response:
         """The answer in time, or what went wrong in safegen's words."""
         import aiohttp
         import httpx2
@@ -255,7 +257,7 @@ class Wire:
             async with asyncio.timeout(self._timeout_s):
                 return await asked
         except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
-            problem = translated(self._caller, e)
+            problem = translate_error(self._caller, e)
         raise problem  # outside of the handler: the SDK's error may quote the key
 
     async def aclose(self) -> None:
@@ -264,7 +266,7 @@ class Wire:
         if client is not None:
             await client.close()
 
-    def _opened(self) -> openai.AsyncOpenAI:
+    def _open_client(self) -> openai.AsyncOpenAI:
         """A client that sends the key it was given, and nothing else from the environment."""
         import httpx2
         import openai
@@ -276,7 +278,7 @@ class Wire:
         )
         timeout = httpx2.Timeout(self._timeout_s, connect=min(CONNECT_S, self._timeout_s))
         lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
-        names = [line.partition(":")[0].strip() for line in lines] + PLATFORM
+        names = [line.partition(":")[0].strip() for line in lines] + PLATFORM_HEADERS
         # Any: the SDK takes Omit here, to undo a header that it reads from the environment.
         headers: Any = {n: openai.Omit() for n in names if n and n.lower() != "authorization"}
         key = self._caller.key
@@ -298,21 +300,21 @@ class Wire:
 
 
 # Any: the SDK's own type for options; Omit keeps its Authorization header out.
-def _options(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
+def _without_sdk_retries(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
     import openai
 
     return {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}
 
 
-def _json(response: httpx2.Response, key: str) -> object:
+def _parse_json(response: httpx2.Response, key: str) -> object:
     """The JSON of an answer without the key in it, or None when it is not JSON."""
     try:
-        return json.loads(_without_key(response.content, key))
+        return json.loads(_redact_key(response.content, key))
     except (ValueError, RecursionError):
         return None
 
 
-def _names(data: object) -> tuple[str, ...] | None:
+def _model_ids(data: object) -> tuple[str, ...] | None:
     """The ids of a list of models."""
     listed = cast("dict[str, object]", data).get("data") if isinstance(data, dict) else None
     if not isinstance(listed, list):
@@ -325,9 +327,9 @@ def _names(data: object) -> tuple[str, ...] | None:
     return tuple(name for name in ids if isinstance(name, str))
 
 
-def _without_key(body: bytes, key: str) -> bytes:
+def _redact_key(body: bytes, key: str) -> bytes:
     """A body that does not echo the key, as it is or as JSON writes it."""
-    if len(key) < SHORTEST_SECRET:
+    if len(key) < MIN_SECRET_LENGTH:
         return body
     quoted = json.dumps(key)[1:-1]
     for form in {key, quoted, quoted.replace("/", "\\/")}:

@@ -28,10 +28,10 @@ from safegen.core.types import Outcome, Reply
 if TYPE_CHECKING:
     import openai
 
-SHOWN = 200
+MAX_SHOWN_CHARS = 200
 """How many characters of a provider's message are shown or kept."""
-LONGEST_PAUSE_S = 600.0
-TRANSIENT = frozenset({408, 409, 425})
+MAX_PAUSE_S = 600.0
+TRANSIENT_STATUSES = frozenset({408, 409, 425})
 POLICY_MARKS = (
     "content_filter",
     "content_policy",
@@ -46,13 +46,13 @@ POLICY_MARKS = (
     "requires moderation and your input was flagged",
 )
 FORMAT_MARKS = ("response_format", "json_schema", "json_object", "guided_json", "structured output")
-BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
+ERROR_BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
     error.outcome: error
     for error in (Truncated, ContentFiltered, Refused, Blocked, ParseError, TeacherUnavailable)
 }
 
 
-class Again(Exception):
+class RetryableError(Exception):
     """A failure that another attempt may mend; never leaves `safegen.teachers`."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Again(Exception):
         self.malformed = malformed
 
 
-class Doubtful(Exception):
+class AmbiguousRejection(Exception):
     """A refusal that is about this one request or about all of them; other answers tell.
 
     `rejected` is what it means when nobody is answered.
@@ -85,7 +85,7 @@ class FormatUnsupported(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Endpoint:
     """What messages may say about the caller; the key is here only to be cut out of them."""
 
     base_url: str
@@ -96,16 +96,16 @@ class Caller:
     def __repr__(self) -> str:
         return f"Caller({self.base_url!r}, {self.model!r}, {self.key_env!r})"
 
-    def shown(self, message: object) -> str:
+    def redact(self, message: object) -> str:
         """A provider's message without the key, control characters and all beyond 200."""
         text = str(message).replace(self.key, "***") if self.key else str(message)
-        printable = "".join(c if c.isprintable() else " " for c in text[: SHOWN * 4])
-        return " ".join(printable.split())[:SHOWN]
+        printable = "".join(c if c.isprintable() else " " for c in text[: MAX_SHOWN_CHARS * 4])
+        return " ".join(printable.split())[:MAX_SHOWN_CHARS]
 
 
-def item_error(reply: Reply) -> ItemError | None:
+def error_for_reply(reply: Reply) -> ItemError | None:
     """The error that a kept reply stands for, or None when it is an answer."""
-    return None if reply.outcome == "ok" else BY_OUTCOME[reply.outcome](reply.message)
+    return None if reply.outcome == "ok" else ERROR_BY_OUTCOME[reply.outcome](reply.message)
 
 
 def is_content_policy(*told: object) -> bool:
@@ -120,35 +120,37 @@ def is_format_complaint(message: str) -> bool:
     return any(mark in text for mark in FORMAT_MARKS)
 
 
-def handlers() -> Mapping[type[openai.OpenAIError], Callable[[Caller, openai.APIError], Exception]]:
+def error_handlers() -> Mapping[
+    type[openai.OpenAIError], Callable[[Endpoint, openai.APIError], Exception]
+]:
     """What each of the SDK's API errors becomes; the nearest class counts."""
     import openai
 
     return {
-        openai.APIError: _lost,
-        openai.APIConnectionError: _lost,
-        openai.APITimeoutError: _lost,
-        openai.APIResponseValidationError: _unreadable,
-        openai.APIStatusError: _status,
-        openai.BadRequestError: _bad_request,
-        openai.UnprocessableEntityError: _bad_request,
-        openai.AuthenticationError: _unauthorised,
-        openai.OAuthError: _unauthorised,
-        openai.PermissionDeniedError: _forbidden,
-        openai.NotFoundError: _not_found,
-        openai.ConflictError: _status,
-        openai.RateLimitError: _limited,
-        openai.InternalServerError: _status,
+        openai.APIError: _item_error,
+        openai.APIConnectionError: _item_error,
+        openai.APITimeoutError: _item_error,
+        openai.APIResponseValidationError: _unreadable_error,
+        openai.APIStatusError: _status_error,
+        openai.BadRequestError: _bad_request_error,
+        openai.UnprocessableEntityError: _bad_request_error,
+        openai.AuthenticationError: _unauthorised_error,
+        openai.OAuthError: _unauthorised_error,
+        openai.PermissionDeniedError: _forbidden_error,
+        openai.NotFoundError: _not_found_error,
+        openai.ConflictError: _status_error,
+        openai.RateLimitError: _rate_limit_error,
+        openai.InternalServerError: _status_error,
     }
 
 
-def translated(caller: Caller, error: Exception) -> Exception:
+def translate_error(caller: Endpoint, error: Exception) -> Exception:
     """What an exception of the SDK, of its transport or of the clock means for the call."""
     import openai
 
     if not isinstance(error, openai.APIError):
-        return _unheard(caller, error)
-    table = handlers()
+        return _no_answer_error(caller, error)
+    table = error_handlers()
     found = next(table[kind] for kind in type(error).__mro__ if kind in table)
     return found(caller, error)
 
@@ -162,20 +164,20 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         try:
             seconds = float(told) * unit
         except ValueError:
-            seconds = _until(told)
+            seconds = _seconds_until(told)
         if not math.isnan(seconds):
-            return min(max(seconds, 0.0), LONGEST_PAUSE_S)
+            return min(max(seconds, 0.0), MAX_PAUSE_S)
     return None
 
 
-def _until(date: str) -> float:
+def _seconds_until(date: str) -> float:
     try:
         return parsedate_to_datetime(date).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return math.nan
 
 
-def _told(error: openai.APIError) -> str:
+def _provider_message(error: openai.APIError) -> str:
     """The provider's own words, not the SDK's frame around them."""
     body = cast(object, error.body)
     if isinstance(body, dict):
@@ -185,11 +187,11 @@ def _told(error: openai.APIError) -> str:
     return error.message
 
 
-def _lost(caller: Caller, error: openai.APIError) -> Exception:
-    return _unheard(caller, error)
+def _item_error(caller: Endpoint, error: openai.APIError) -> Exception:
+    return _no_answer_error(caller, error)
 
 
-def _unheard(caller: Caller, error: BaseException) -> Again:
+def _no_answer_error(caller: Endpoint, error: BaseException) -> RetryableError:
     """No answer, and why: the SDK calls most of them a time-out, so the first cause is told, by type."""
     import socket
     import ssl
@@ -205,80 +207,82 @@ def _unheard(caller: Caller, error: BaseException) -> Again:
     while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
         first = cause
     named = (words for kind, words in told.items() if isinstance(first, kind))
-    return Again(f"no answer from `{caller.base_url}` ({next(named, type(first).__name__)})")
+    return RetryableError(
+        f"no answer from `{caller.base_url}` ({next(named, type(first).__name__)})"
+    )
 
 
-def _unreadable(caller: Caller, error: openai.APIError) -> Exception:
-    return Again(f"`{caller.base_url}` answered what is no reply", malformed=True)
+def _unreadable_error(caller: Endpoint, error: openai.APIError) -> Exception:
+    return RetryableError(f"`{caller.base_url}` answered what is no reply", malformed=True)
 
 
-def _status(caller: Caller, error: openai.APIError) -> Exception:
+def _status_error(caller: Endpoint, error: openai.APIError) -> Exception:
     status = cast("openai.APIStatusError", error)
     if status.status_code == 413:
-        return _doubtful(caller, status, "the request is too large")
-    if status.status_code < 500 and status.status_code not in TRANSIENT:
-        return _rejected(caller, status, "check `base_url` and the account")
-    return Again(
-        f"`{caller.base_url}` answered HTTP `{status.status_code}`: {caller.shown(_told(error))}",
+        return _ambiguous_error(caller, status, "the request is too large")
+    if status.status_code < 500 and status.status_code not in TRANSIENT_STATUSES:
+        return _rejected_error(caller, status, "check `base_url` and the account")
+    return RetryableError(
+        f"`{caller.base_url}` answered HTTP `{status.status_code}`: {caller.redact(_provider_message(error))}",
         after_s=retry_after_s(status.response.headers),
     )
 
 
-def _limited(caller: Caller, error: openai.APIError) -> Exception:
+def _rate_limit_error(caller: Endpoint, error: openai.APIError) -> Exception:
     status = cast("openai.APIStatusError", error)
     if "insufficient_quota" in (error.code, error.type):
-        return _rejected(caller, status, "the account has no quota left; top it up")
+        return _rejected_error(caller, status, "the account has no quota left; top it up")
     after = retry_after_s(status.response.headers)
-    return Again(
+    return RetryableError(
         f"`{caller.base_url}` limits the rate (HTTP `429`); lower `concurrency`",
         after_s=after,
         limited=True,
     )
 
 
-def _check_key(caller: Caller) -> str:
+def _key_hint(caller: Endpoint) -> str:
     named = f"the key in `{caller.key_env}`" if caller.key_env else "the key: set `api_key_env`"
     return f"check {named} and what it may use"
 
 
-def _unauthorised(caller: Caller, error: openai.APIError) -> Exception:
-    return _rejected(caller, cast("openai.APIStatusError", error), _check_key(caller))
+def _unauthorised_error(caller: Endpoint, error: openai.APIError) -> Exception:
+    return _rejected_error(caller, cast("openai.APIStatusError", error), _key_hint(caller))
 
 
-def _forbidden(caller: Caller, error: openai.APIError) -> Exception:
-    return _doubtful(caller, cast("openai.APIStatusError", error), _check_key(caller))
+def _forbidden_error(caller: Endpoint, error: openai.APIError) -> Exception:
+    return _ambiguous_error(caller, cast("openai.APIStatusError", error), _key_hint(caller))
 
 
-def _not_found(caller: Caller, error: openai.APIError) -> Exception:
+def _not_found_error(caller: Endpoint, error: openai.APIError) -> Exception:
     remedy = f"check the model `{caller.model}` and that `base_url` ends as the provider says"
-    return _rejected(caller, cast("openai.APIStatusError", error), remedy)
+    return _rejected_error(caller, cast("openai.APIStatusError", error), remedy)
 
 
-def _bad_request(caller: Caller, error: openai.APIError) -> Exception:
-    told = _told(error)
+def _bad_request_error(caller: Endpoint, error: openai.APIError) -> Exception:
+    told = _provider_message(error)
     policy = is_content_policy(error.code, error.type, told)
     if not policy and is_format_complaint(told):
-        return FormatUnsupported(caller.shown(told))
+        return FormatUnsupported(caller.redact(told))
     remedy = "check the teacher's parameters in the recipe"
     if "max_completion_tokens" in told:
         remedy = "set `max_completion_tokens` in place of `max_tokens`"
-    return _doubtful(caller, cast("openai.APIStatusError", error), remedy)
+    return _ambiguous_error(caller, cast("openai.APIStatusError", error), remedy)
 
 
-def _doubtful(caller: Caller, error: openai.APIStatusError, remedy: str) -> Exception:
+def _ambiguous_error(caller: Endpoint, error: openai.APIStatusError, remedy: str) -> Exception:
     """Blocked where the provider says that it is about content, else doubtful."""
-    told = _told(error)
+    told = _provider_message(error)
     if is_content_policy(error.code, error.type, told):
-        return Blocked(f"the provider blocked the request: {caller.shown(told)}")
-    return Doubtful(
-        f"the provider refused the request (HTTP `{error.status_code}`): {caller.shown(told)}",
-        rejected=_rejected(caller, error, remedy),
+        return Blocked(f"the provider blocked the request: {caller.redact(told)}")
+    return AmbiguousRejection(
+        f"the provider refused the request (HTTP `{error.status_code}`): {caller.redact(told)}",
+        rejected=_rejected_error(caller, error, remedy),
     )
 
 
-def _rejected(caller: Caller, error: openai.APIStatusError, remedy: str) -> TeacherRejected:
+def _rejected_error(caller: Endpoint, error: openai.APIStatusError, remedy: str) -> TeacherRejected:
     return TeacherRejected(
         f"`{caller.base_url}` answered HTTP `{error.status_code}`:"
-        f" {caller.shown(_told(error))}; {remedy}",
+        f" {caller.redact(_provider_message(error))}; {remedy}",
         status=error.status_code,
     )

@@ -25,22 +25,22 @@ from safegen.core.errors import RunError
 FIRST_WINDOW = 8
 SLICE_S = 0.25
 """The longest sleep before the gate looks again at whether the endpoint was rejected."""
-SHORTEST_PAUSE_S = 0.05
-LONGEST_GUESS_S = 60.0
-SLOWEST_PER_S = 0.05
-RUN = 4
+MIN_PAUSE_S = 0.05
+MAX_GUESSED_PAUSE_S = 60.0
+MIN_PACE_PER_S = 0.05
+MIN_LIMITED_RUN = 4
 """429s in a row that mean a rate limit; at random 10 %, one request in 10 000 begins such a row."""
-GROWTH = 1.1
+PACE_GROWTH = 1.1
 """Growth of a pace that is judged well."""
-SHARE = 0.15
+LIMITED_SHARE = 0.15
 """Share of 429s above which a pace is too high."""
-MOST_KEPT = 20_000
+MAX_HISTORY = 20_000
 """Numbers of limited requests that are remembered; twice what may be under way."""
 STEP_S = 1.0
 STEP_ANSWERS = 20
 
 
-class Slot(NamedTuple):
+class Permit(NamedTuple):
     """Leave to send one request."""
 
     at: float
@@ -49,7 +49,7 @@ class Slot(NamedTuple):
     """Its number in the order of starts."""
 
 
-class Gate:
+class RateLimiter:
     """A window of slots that opens with success and closes for a while at a rate limit.
 
     `async with gate as slot` holds a slot.
@@ -86,14 +86,14 @@ class Gate:
         self._step = self._since
         self._step_good = self._step_bad = 0
 
-    async def __aenter__(self) -> Slot:
+    async def __aenter__(self) -> Permit:
         """Wait for a slot, in the order of arrival.
 
         Raises:
             RunError: the endpoint was rejected, before or while waiting.
         """
         async with self._turn:
-            while (ahead := self._ahead()) is not None:
+            while (ahead := self._wait_s()) is not None:
                 if ahead > 0:
                     await self._sleep(min(ahead, SLICE_S))
                 else:
@@ -107,7 +107,7 @@ class Gate:
             self._empty.clear()
             if self.rate is not None:
                 self._next_start = max(now, self._next_start) + 1 / self.rate
-            return Slot(now, self._started)
+            return Permit(now, self._started)
 
     async def __aexit__(self, *_: object) -> None:
         """Give the slot back."""
@@ -116,12 +116,12 @@ class Gate:
         if self.active == 0:
             self._empty.set()
 
-    def narrow(self, limit: int) -> None:
+    def lower_limit(self, limit: int) -> None:
         """Let no more than `limit` be under way from now on."""
         self.limit = min(self.limit, limit)
         self.window = min(self.window, limit)
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Count an answer: the window doubles with each full window of them."""
         self._successes += 1
         self._blind = 0
@@ -131,9 +131,9 @@ class Gate:
             self._in_window = 0
         self._room.set()
         self._step_good += 1
-        self._judge_pace()
+        self._measure_pace()
 
-    def throttled(self, after_s: float | None, *, slot: Slot) -> None:
+    def record_throttle(self, after_s: float | None, *, slot: Permit) -> None:
         """Count a 429, and pause everyone where it is a rate limit.
 
         Args:
@@ -142,33 +142,33 @@ class Gate:
                 pause and teaches nothing new.
         """
         now = self._clock()
-        guess = min(2.0**self._blind, LONGEST_GUESS_S)
-        pause = max(SHORTEST_PAUSE_S, guess if after_s is None else after_s)
+        guess = min(2.0**self._blind, MAX_GUESSED_PAUSE_S)
+        pause = max(MIN_PAUSE_S, guess if after_s is None else after_s)
         if slot.at < self._paused_until:
             if after_s is not None:
-                self._lengthen(now + pause)
+                self._extend_pause(now + pause)
             return
         self._step_bad += 1
-        self._remember(slot.nth)
-        if self._in_a_row(slot.nth) < min(RUN, self._started):
-            self._judge_pace()
+        self._record_limited(slot.nth)
+        if self._limited_run_length(slot.nth) < min(MIN_LIMITED_RUN, self._started):
+            self._measure_pace()
             return
         self._blind = min(self._blind + 1, 16)
         self._unmeasured = True
         self.window = max(1, self.window // 2)
         self._in_window = 0
-        self._lengthen(now + pause)
+        self._extend_pause(now + pause)
 
-    def reject(self, error: RunError) -> None:
+    def fail_waiters(self, error: RunError) -> None:
         """Let everyone who waits, and everyone who comes, fail with this error."""
         self._error = self._error or error
         self._room.set()
 
-    async def idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no slot is held."""
         await self._empty.wait()
 
-    def _ahead(self) -> float | None:
+    def _wait_s(self) -> float | None:
         """Seconds to wait, 0 to wait for room, None to start."""
         if self._error is not None:
             raise type(self._error)(str(self._error))
@@ -177,12 +177,12 @@ class Gate:
             return wait
         return 0.0 if self.active >= self.window else None
 
-    def _remember(self, nth: int) -> None:
+    def _record_limited(self, nth: int) -> None:
         self._limited.add(nth)
-        if len(self._limited) > MOST_KEPT:
-            self._limited = set(sorted(self._limited)[MOST_KEPT // 2 :])
+        if len(self._limited) > MAX_HISTORY:
+            self._limited = set(sorted(self._limited)[MAX_HISTORY // 2 :])
 
-    def _in_a_row(self, nth: int) -> int:
+    def _limited_run_length(self, nth: int) -> int:
         """How many neighbours in the order of starts were limited, this one included."""
         first = last = nth
         while first - 1 in self._limited:
@@ -194,10 +194,10 @@ class Gate:
     def _set_pace(self) -> None:
         """The pace that was measured, once the pause is over and late answers are counted."""
         if self._successes:
-            spent_s = max(self._paused_until - self._since, SHORTEST_PAUSE_S)
-            self.rate = max(self._successes / spent_s, SLOWEST_PER_S)
+            spent_s = max(self._paused_until - self._since, MIN_PAUSE_S)
+            self.rate = max(self._successes / spent_s, MIN_PACE_PER_S)
         elif self.rate is not None and self._blind > 1:
-            self.rate = max(self.rate / 2, SLOWEST_PER_S)
+            self.rate = max(self.rate / 2, MIN_PACE_PER_S)
         self._measured = self.rate or 0.0
         self._unmeasured = False
         self._since = self._paused_until
@@ -205,12 +205,12 @@ class Gate:
         self._limited.clear()
         self._begin_step(self._since)
 
-    def _judge_pace(self) -> None:
+    def _measure_pace(self) -> None:
         now, answers = self._clock(), self._step_good + self._step_bad
         if self.rate is None or now - self._step < STEP_S or answers < STEP_ANSWERS:
             return
         passed = self._step_good / answers
-        self.rate *= GROWTH if 1 - passed <= SHARE else passed
+        self.rate *= PACE_GROWTH if 1 - passed <= LIMITED_SHARE else passed
         self._begin_step(now)
         if not self._measured / 2 < self.rate < self._measured * 2:
             self.rate = None
@@ -221,18 +221,18 @@ class Gate:
         self._step = now
         self._step_good = self._step_bad = 0
 
-    def _lengthen(self, until: float) -> None:
+    def _extend_pause(self, until: float) -> None:
         self._paused_until = max(self._paused_until, until)
 
 
-class Gates:
+class RateLimiters:
     """The gates of a session: teachers at the same address with the same key share one."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, str], Gate] = {}
+        self._made: dict[tuple[str, str], RateLimiter] = {}
 
-    def at(self, base_url: str, key: str, *, limit: int) -> Gate:
+    def limiter_for(self, base_url: str, key: str, *, limit: int) -> RateLimiter:
         """The gate of an endpoint; the smallest limit that was asked for counts."""
-        gate = self._made.setdefault((base_url, key), Gate(limit))
-        gate.narrow(limit)
+        gate = self._made.setdefault((base_url, key), RateLimiter(limit))
+        gate.lower_limit(limit)
         return gate

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 from safegen.core.errors import ConfigError
 from safegen.core.types import Sampling
-from safegen.teachers._errors import Caller
+from safegen.teachers._errors import Endpoint
 
-Structured = Literal["auto", "json_schema", "json_object", "text"]
+StructuredSetting = Literal["auto", "json_schema", "json_object", "text"]
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
-LONGEST_KEY_NAME = 100
-OURS = frozenset({"messages", "model", "stream", "n", "response_format"})
+MAX_KEY_NAME = 100
+RESERVED_FIELDS = frozenset({"messages", "model", "stream", "n", "response_format"})
 """Fields of the body that safegen decides."""
-NAMED = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"})
+NAMED_FIELDS = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"})
 """Fields of the body that are parameters by their own name."""
 
 
@@ -28,16 +28,16 @@ NAMED = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens"
 class Settings:
     """What an endpoint was told, checked by `openai_chat`."""
 
-    caller: Caller
+    endpoint: Endpoint
     sampling: Sampling
     concurrency: int
     attempts: int
     timeout_s: float
-    structured: Structured
+    structured: StructuredSetting
     max_completion_tokens: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    def checked(self) -> Settings:
+    def validate(self) -> Settings:
         """These settings.
 
         Raises:
@@ -59,7 +59,7 @@ class Settings:
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; keep one")
         return self
 
-    def fields(self, sample: int) -> dict[str, object]:
+    def body_fields(self, sample: int) -> dict[str, object]:
         """The fields of a body beside the messages; those that are not set are left out."""
         sampling = self.sampling
         optional = {
@@ -72,7 +72,7 @@ class Settings:
         return {k: v for k, v in optional.items() if v is not None} | dict(self.extra)
 
 
-def caller(base_url: str, model: str, api_key_env: str | None) -> Caller:
+def make_endpoint(base_url: str, model: str, api_key_env: str | None) -> Endpoint:
     """Who asks whom, with the key read from the environment.
 
     Raises:
@@ -81,7 +81,7 @@ def caller(base_url: str, model: str, api_key_env: str | None) -> Caller:
     """
     if not model.strip():
         raise ValueError("`model` is empty; give the name that the endpoint uses")
-    return Caller(_checked_url(base_url), model, api_key_env, _key(api_key_env))
+    return Endpoint(_check_url(base_url), model, api_key_env, _read_key(api_key_env))
 
 
 def check_key_name(variable: object) -> None:
@@ -91,24 +91,24 @@ def check_key_name(variable: object) -> None:
         ValueError: it is none.
     """
     named = isinstance(variable, str) and KEY_NAME.fullmatch(variable)
-    if not named or len(str(variable)) > LONGEST_KEY_NAME:
+    if not named or len(str(variable)) > MAX_KEY_NAME:
         raise ValueError(
             "`api_key_env` must name a variable that ends in `_API_KEY`, in capitals; the key itself"
             " stands in no file (what was given is not shown, it may be one)"
         )
 
 
-def checked_extra(extra: Mapping[str, object] | None) -> dict[str, object]:
+def check_extra(extra: Mapping[str, object] | None) -> dict[str, object]:
     """Further fields of the body; a recipe's scalars are text, so `20`, `true` and the like are read as JSON.
 
     Raises:
         ValueError: a field that is safegen's or a parameter's, or what JSON cannot hold.
     """
-    plain = {name: _plain(value) for name, value in (extra or {}).items()}
+    plain = {name: _parse_scalar(value) for name, value in (extra or {}).items()}
     for name in plain:
-        if name in OURS:
+        if name in RESERVED_FIELDS:
             raise ValueError(f"`extra` may not hold `{name}`; safegen sets it")
-        if name in NAMED:
+        if name in NAMED_FIELDS:
             raise ValueError(f"`extra` may not hold `{name}`; set the parameter `{name}`")
     try:
         json.dumps(plain, allow_nan=False)
@@ -117,11 +117,11 @@ def checked_extra(extra: Mapping[str, object] | None) -> dict[str, object]:
     return plain
 
 
-def _plain(value: object) -> object:
+def _parse_scalar(value: object) -> object:
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in cast("Mapping[str, object]", value).items()}
+        return {k: _parse_scalar(v) for k, v in cast("Mapping[str, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in cast("list[object]", value)]
+        return [_parse_scalar(v) for v in cast("list[object]", value)]
     if not isinstance(value, str):
         return value
     try:
@@ -131,7 +131,7 @@ def _plain(value: object) -> object:
     return read if isinstance(read, bool | int | float) else value
 
 
-def _checked_url(base_url: str) -> str:
+def _check_url(base_url: str) -> str:
     parts = urlsplit(base_url)
     if parts.username is not None or parts.password is not None:
         raise ValueError("`base_url` holds user info; put the key into a variable, `api_key_env`")
@@ -148,7 +148,7 @@ def _checked_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _key(variable: str | None) -> str:
+def _read_key(variable: str | None) -> str:
     if variable is None:
         return ""
     check_key_name(variable)

@@ -7,27 +7,29 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
-from safegen.core.hashing import canonical
+from safegen.core.hashing import canonical_json
 from safegen.core.types import Message, Outcome, Reply
 
-Mode = Literal["json_schema", "json_object", "text"]
-MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
+ReplyFormat = Literal["json_schema", "json_object", "text"]
+REPLY_FORMATS: tuple[ReplyFormat, ...] = ("json_schema", "json_object", "text")
 """From the strictest to the one that every endpoint takes."""
-LONGEST = 200_000
+MAX_CHARS = 200_000
 """Characters of an answer that are searched for an object."""
-MOST_TOKENS = 2**40
+MAX_TOKENS = 2**40
 """A count above this is not one."""
-MOST_STARTS = 8
+MAX_STARTS = 8
 """How many `{` are tried as the beginning of the object."""
-ENDED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
-CUT = frozenset({"length", "max_tokens", "model_length"})
-WITHHELD = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content"})
-LONGEST_NAME = 200
-UNSEEN = re.compile(
+END_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+LENGTH_REASONS = frozenset({"length", "max_tokens", "model_length"})
+FILTER_REASONS = frozenset(
+    {"content_filter", "safety", "recitation", "blocklist", "prohibited_content"}
+)
+MAX_NAME = 200
+INVISIBLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
 FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
-CHECKS: Mapping[str, Callable[[object], bool]] = {
+TYPE_CHECKS: Mapping[str, Callable[[object], bool]] = {
     "object": lambda v: isinstance(v, dict),
     "array": lambda v: isinstance(v, list),
     "string": lambda v: isinstance(v, str),
@@ -38,7 +40,7 @@ CHECKS: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def encodable(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """Text that UTF-8 can encode: lone surrogates become U+FFFD."""
     try:
         text.encode()
@@ -47,14 +49,14 @@ def encodable(text: str) -> str:
     return text
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """What a model wrote, fit to be trained on and shown.
 
     Lone surrogates become U+FFFD. Terminal sequences, controls but line feed and tab, byte order
     marks, and the overrides and isolates that reorder text are dropped; text in a right-to-left script
     stays as it is.
     """
-    return UNSEEN.sub("", encodable(text).replace("\r\n", "\n"))
+    return INVISIBLE.sub("", replace_surrogates(text).replace("\r\n", "\n"))
 
 
 def split_thinking(text: str) -> tuple[str | None, str]:
@@ -69,43 +71,45 @@ def split_thinking(text: str) -> tuple[str | None, str]:
     return head.lstrip().removeprefix("<think>").strip() or None, rest.lstrip()
 
 
-def reply_of(data: object, model: str) -> Reply | None:
+def parse_reply(data: object, model: str) -> Reply | None:
     """Read the body of a chat completion, or None when it has not its shape."""
-    body = _dict(data)
+    body = _to_dict(data)
     choices = body.get("choices")
-    first = _dict(cast("list[object]", choices)[0]) if isinstance(choices, list) and choices else {}
+    first = (
+        _to_dict(cast("list[object]", choices)[0]) if isinstance(choices, list) and choices else {}
+    )
     message = first.get("message")
-    content = _content(_dict(message).get("content"))
+    content = _content_text(_to_dict(message).get("content"))
     if not isinstance(message, dict) or content is None:
         return None
-    fields = _dict(cast(object, message))
-    cleaned = clean(content)
+    fields = _to_dict(cast(object, message))
+    cleaned = clean_text(content)
     thought, text = split_thinking(cleaned)
-    told = _text(fields.get("reasoning_content")) or _text(fields.get("reasoning")) or thought
-    finish = _text(first.get("finish_reason"))
-    outcome, why = _outcome(finish, _text(fields.get("refusal")), text)
+    told = _to_text(fields.get("reasoning_content")) or _to_text(fields.get("reasoning")) or thought
+    finish = _to_text(first.get("finish_reason"))
+    outcome, why = _read_outcome(finish, _to_text(fields.get("refusal")), text)
     if outcome == "refused" and thought and "</think>" not in cleaned:
         outcome, why = "truncated", "the answer ends inside of its `<think>` block"
-    usage = _dict(body.get("usage"))
+    usage = _to_dict(body.get("usage"))
     return Reply(
         text=text,
-        model=_name(body.get("model")) or model,
+        model=_model_name(body.get("model")) or model,
         outcome=outcome,
         message=why,
         finish_reason=finish,
         reasoning_content=told,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        prompt_tokens=_token_count(usage.get("prompt_tokens")),
+        completion_tokens=_token_count(usage.get("completion_tokens")),
     )
 
 
-def _outcome(finish: str | None, refusal: str | None, text: str) -> tuple[Outcome, str]:
+def _read_outcome(finish: str | None, refusal: str | None, text: str) -> tuple[Outcome, str]:
     reason = (finish or "stop").strip().lower()
-    if reason in CUT:
+    if reason in LENGTH_REASONS:
         return "truncated", "the answer was cut at the token limit; raise `max_tokens`"
-    if reason in WITHHELD:
+    if reason in FILTER_REASONS:
         return "filtered", f"the provider withheld the answer (finish reason `{reason}`)"
-    if reason not in ENDED:
+    if reason not in END_REASONS:
         return "malformed", f"the answer did not end by itself (finish reason `{reason[:40]}`)"
     if refusal:
         return "refused", "the model used the refusal field"
@@ -114,24 +118,28 @@ def _outcome(finish: str | None, refusal: str | None, text: str) -> tuple[Outcom
     return "ok", ""
 
 
-def response_format(schema: Mapping[str, object], mode: Mode) -> dict[str, object] | None:
-    """The `response_format` of a request, or None in text mode."""
+def make_response_format(
+    schema: Mapping[str, object], mode: ReplyFormat
+) -> dict[str, object] | None:
+    """The `make_response_format` of a request, or None in text mode."""
     if mode == "text":
         return None
     if mode == "json_object":
         return {"type": "json_object"}
-    plain = json.loads(canonical(dict(schema)))
+    plain = json.loads(canonical_json(dict(schema)))
     return {
         "type": "json_schema",
         "json_schema": {"name": "answer", "strict": True, "schema": plain},
     }
 
 
-def instructed(messages: Sequence[Message], schema: Mapping[str, object]) -> list[Message]:
+def add_schema_instruction(
+    messages: Sequence[Message], schema: Mapping[str, object]
+) -> list[Message]:
     """The messages with the schema as an instruction at the end of the last user turn."""
     told = (
         "Answer with one JSON object and nothing else. It must satisfy this JSON schema:\n"
-        + canonical(dict(schema)).decode()
+        + canonical_json(dict(schema)).decode()
     )
     new = list(messages)
     for i in reversed(range(len(new))):
@@ -141,10 +149,10 @@ def instructed(messages: Sequence[Message], schema: Mapping[str, object]) -> lis
     return [*new, {"role": "user", "content": told}]
 
 
-def repair_turns(text: str, problem: str) -> list[Message]:
+def make_repair_turns(text: str, problem: str) -> list[Message]:
     """The turns that ask for a better object: what was answered, and what is wrong with it."""
     return [
-        {"role": "assistant", "content": text[:LONGEST] or "(nothing)"},
+        {"role": "assistant", "content": text[:MAX_CHARS] or "(nothing)"},
         {
             "role": "user",
             "content": f"This does not fit: {problem}. Answer again with the corrected JSON object"
@@ -153,30 +161,30 @@ def repair_turns(text: str, problem: str) -> list[Message]:
     ]
 
 
-def parse(text: str, schema: Mapping[str, object]) -> tuple[dict[str, object] | None, str]:
+def parse_object(text: str, schema: Mapping[str, object]) -> tuple[dict[str, object] | None, str]:
     """The object in an answer, or None and what is wrong, in words for the model.
 
     Thinking and fences are put aside, then an object is decoded from one of the first `{`, and
     what is nearly JSON is repaired. Texts beyond 200 000 characters are not read.
     """
-    if len(text) > LONGEST:
-        return None, f"it is longer than {LONGEST} characters"
+    if len(text) > MAX_CHARS:
+        return None, f"it is longer than {MAX_CHARS} characters"
     body = split_thinking(text)[1].strip()
     fenced = FENCE.match(body)
     body = fenced[1] if fenced else body
     first_problem = ""
-    for found in _objects(body):
-        wrong = problem(found, schema)
+    for found in _candidate_objects(body):
+        wrong = find_schema_problem(found, schema)
         if wrong is None:
             return found, ""
         first_problem = first_problem or wrong
     return None, first_problem or "there is no JSON object in it"
 
 
-def _objects(body: str) -> list[dict[str, object]]:
+def _candidate_objects(body: str) -> list[dict[str, object]]:
     """Objects that may be meant, the likeliest first."""
     decoder = json.JSONDecoder()
-    starts = [m.start() for m in re.finditer(r"\{", body)][:MOST_STARTS]
+    starts = [m.start() for m in re.finditer(r"\{", body)][:MAX_STARTS]
     found: list[object] = []
     for start in starts:
         try:
@@ -184,11 +192,11 @@ def _objects(body: str) -> list[dict[str, object]]:
         except (ValueError, RecursionError):
             continue
     if starts:
-        found.append(_repaired(body[starts[0] :]))
+        found.append(_repair(body[starts[0] :]))
     return [cast("dict[str, object]", v) for v in found if isinstance(v, dict)]
 
 
-def _repaired(body: str) -> object:
+def _repair(body: str) -> object:
     import json_repair
 
     try:
@@ -197,27 +205,29 @@ def _repaired(body: str) -> object:
         return None
 
 
-def problem(value: object, schema: Mapping[str, object], where: str = "the object") -> str | None:
+def find_schema_problem(
+    value: object, schema: Mapping[str, object], where: str = "the object"
+) -> str | None:
     """What a value lacks of a schema: types, required, enum, additionalProperties, items."""
     wanted = schema.get("type")
     names = [wanted] if isinstance(wanted, str) else cast("list[str]", wanted or [])
-    if names and not any(CHECKS[n](value) for n in names if n in CHECKS):
+    if names and not any(TYPE_CHECKS[n](value) for n in names if n in TYPE_CHECKS):
         return f"{where} must be of type {' or '.join(names)}"
     allowed = schema.get("enum")
     if isinstance(allowed, list) and value not in cast("list[object]", allowed):
         return f"{where} must be one of {json.dumps(allowed, ensure_ascii=False)[:300]}"
     if isinstance(value, dict):
-        return _object_problem(cast("dict[str, object]", value), schema, where)
+        return _find_object_problem(cast("dict[str, object]", value), schema, where)
     items = schema.get("items")
     if isinstance(value, list) and isinstance(items, Mapping):
         inner = cast("Mapping[str, object]", items)
         for i, item in enumerate(cast("list[object]", value)):
-            if wrong := problem(item, inner, f"{where}[{i}]"):
+            if wrong := find_schema_problem(item, inner, f"{where}[{i}]"):
                 return wrong
     return None
 
 
-def _object_problem(
+def _find_object_problem(
     value: dict[str, object], schema: Mapping[str, object], where: str
 ) -> str | None:
     properties = cast("Mapping[str, Mapping[str, object]]", schema.get("properties") or {})
@@ -226,37 +236,37 @@ def _object_problem(
             return f"{where} lacks `{name}`"
     for name, inner in value.items():
         if name in properties:
-            if wrong := problem(inner, properties[name], f"`{name}`"):
+            if wrong := find_schema_problem(inner, properties[name], f"`{name}`"):
                 return wrong
         elif schema.get("additionalProperties") is False:
             return f"{where} may not hold `{name[:40]}`"
     return None
 
 
-def _dict(value: object) -> dict[str, object]:
+def _to_dict(value: object) -> dict[str, object]:
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str | None:
-    return clean(value) if isinstance(value, str) and value else None
+def _to_text(value: object) -> str | None:
+    return clean_text(value) if isinstance(value, str) and value else None
 
 
-def _name(value: object) -> str:
+def _model_name(value: object) -> str:
     """A model's name on one line."""
-    return " ".join((_text(value) or "").split())[:LONGEST_NAME]
+    return " ".join((_to_text(value) or "").split())[:MAX_NAME]
 
 
-def _count(value: object) -> int | None:
+def _token_count(value: object) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    return value if 0 <= value <= MOST_TOKENS else None
+    return value if 0 <= value <= MAX_TOKENS else None
 
 
-def _content(value: object) -> str | None:
+def _content_text(value: object) -> str | None:
     """Content as text; some endpoints send a list of parts."""
     if value is None:
         return ""
     if isinstance(value, list):
-        parts = [_dict(part).get("text") for part in cast("list[object]", value)]
+        parts = [_to_dict(part).get("text") for part in cast("list[object]", value)]
         return "".join(p for p in parts if isinstance(p, str))
     return value if isinstance(value, str) else None

@@ -16,16 +16,22 @@ from safegen.core.hashing import digest
 from safegen.core.types import Message, Reply, Request, Sampling
 from safegen.store.journal import Journal, stored_key
 from safegen.teachers import _settings, _structured
-from safegen.teachers._client import Body, Meter, Wire, with_attempts
-from safegen.teachers._errors import Again, Caller, Doubtful, FormatUnsupported, item_error
-from safegen.teachers._rate_limit import Gate, Gates
-from safegen.teachers._settings import Settings, Structured
+from safegen.teachers._client import Body, Meter, Transport, with_retries
+from safegen.teachers._errors import (
+    AmbiguousRejection,
+    Endpoint,
+    FormatUnsupported,
+    RetryableError,
+    error_for_reply,
+)
+from safegen.teachers._rate_limit import RateLimiter, RateLimiters
+from safegen.teachers._settings import Settings, StructuredSetting
 
-OUTAGE = 8
+OUTAGE_FAILURES = 8
 """Requests that go unanswered in a row, after all their attempts, before the run stops."""
-REFUSALS = 3
+OUTAGE_REJECTIONS = 3
 """Refused requests in a row, before any answer, after which it is not the requests but the settings."""
-AGAIN = "run the same command again"
+RESUME_HINT = "run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,11 @@ def openai_chat(
     concurrency: int = 64,
     attempts: int = 6,
     timeout_s: float = 120,
-    structured: Structured = "auto",
+    structured: StructuredSetting = "auto",
     journal: Journal | None = None,
     meter: Meter | None = None,
-    gates: Gates | None = None,
-) -> Endpoint:
+    gates: RateLimiters | None = None,
+) -> OpenAIChatTeacher:
     """Build a teacher from an OpenAI-compatible endpoint.
 
     Args:
@@ -84,19 +90,19 @@ def openai_chat(
         ConfigError: the key's variable is not set.
     """
     settings = Settings(
-        caller=_settings.caller(base_url, model, api_key_env),
+        endpoint=_settings.make_endpoint(base_url, model, api_key_env),
         sampling=Sampling(temperature, top_p, max_tokens, seed),
         concurrency=concurrency,
         attempts=attempts,
         timeout_s=timeout_s,
         structured=structured,
         max_completion_tokens=max_completion_tokens,
-        extra=_settings.checked_extra(extra),
-    ).checked()
-    return Endpoint(settings, journal=journal, meter=meter, gates=gates)
+        extra=_settings.check_extra(extra),
+    ).validate()
+    return OpenAIChatTeacher(settings, journal=journal, meter=meter, gates=gates)
 
 
-class Endpoint:
+class OpenAIChatTeacher:
     """A teacher behind HTTP. Bound to the event loop of its first call; close it with `aclose`."""
 
     name = "openai_chat"
@@ -107,30 +113,30 @@ class Endpoint:
         *,
         journal: Journal | None = None,
         meter: Meter | None = None,
-        gates: Gates | None = None,
+        gates: RateLimiters | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.model = settings.caller.model
+        self.model = settings.endpoint.model
         self.concurrency = settings.concurrency
         self._settings = settings
         self._journal = journal
         self._meter = meter or Meter()
         self._sleep = sleep
-        self._gate = _gate(settings, gates, sleep)
-        self._wire = Wire(
-            settings.caller, connections=settings.concurrency, timeout_s=settings.timeout_s
+        self._gate = _make_limiter(settings, gates, sleep)
+        self._wire = Transport(
+            settings.endpoint, connections=settings.concurrency, timeout_s=settings.timeout_s
         )
-        self._mode: _structured.Mode = _first_mode(settings.structured)
+        self._mode: _structured.ReplyFormat = _first_format(settings.structured)
         self._answered = False
         self._refused = self._unanswered = 0
 
     @property
-    def caller(self) -> Caller:
+    def endpoint(self) -> Endpoint:
         """Where it is, which model, and under which key."""
-        return self._settings.caller
+        return self._settings.endpoint
 
     def __repr__(self) -> str:
-        return f"Endpoint({self._settings.caller.base_url!r}, {self.model!r})"
+        return f"Endpoint({self._settings.endpoint.base_url!r}, {self.model!r})"
 
     async def __call__(self, request: Request, /) -> Reply:
         """Answer one request, from the journal where it is there.
@@ -139,71 +145,73 @@ class Endpoint:
             ItemError: this request is lost.
             RunError: the endpoint or the budget ends the run, or the journal cannot be used.
         """
-        base = self.key_of(request)
+        base = self.request_key(request)
         call = _Call(request, base, self._stored_key(base, request))
         kept = None if self._journal is None else self._journal.get(call.key)
         if kept is None:
-            return self._delivered(await self._fresh(call), call)
-        self._meter.hit()
-        return self._delivered(self._read(kept, call), call)
+            return self._deliver(await self._request_reply(call), call)
+        self._meter.record_cache_hit()
+        return self._deliver(self._parse_reply(kept, call), call)
 
-    def key_of(self, request: Request) -> str:
+    def request_key(self, request: Request) -> str:
         """What `retry` raises and `Reply.key` holds: address, body as sent, number of the sample.
 
         The body is that of the configured way to ask for JSON, so that an endpoint which takes less
         does not change the key.
         """
-        body = self._body(request, _first_mode(self._settings.structured))
-        return digest([self._settings.caller.base_url, body, request.sample])
+        body = self._body(request, _first_format(self._settings.structured))
+        return digest([self._settings.endpoint.base_url, body, request.sample])
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._wire.aclose()
 
     def _stored_key(self, base: str, request: Request) -> str:
-        raised = 0 if self._journal is None else self._journal.ask_of(base)
+        raised = 0 if self._journal is None else self._journal.ask_number(base)
         return stored_key(base, request.ask + raised)
 
-    def _body(self, request: Request, mode: _structured.Mode) -> Body:
+    def _body(self, request: Request, mode: _structured.ReplyFormat) -> Body:
         schema = request.schema
         messages: list[Message] = [
-            {"role": m["role"], "content": _structured.encodable(m["content"])}
+            {"role": m["role"], "content": _structured.replace_surrogates(m["content"])}
             for m in request.messages
         ]
         if schema is not None and mode != "json_schema":
-            messages = _structured.instructed(messages, schema)
+            messages = _structured.add_schema_instruction(messages, schema)
         body: Body = {"model": self.model, "messages": messages}
-        body |= self._settings.fields(request.sample)
-        if schema is not None and (asked := _structured.response_format(schema, mode)):
+        body |= self._settings.body_fields(request.sample)
+        if schema is not None and (asked := _structured.make_response_format(schema, mode)):
             body["response_format"] = asked
         return body
 
-    async def _fresh(self, call: _Call) -> Reply:
+    async def _request_reply(self, call: _Call) -> Reply:
         """Ask, in the strictest way of asking for JSON that the endpoint takes."""
         while True:
             mode = self._mode
             try:
-                return await self._turns(call, self._body(call.request, mode))
+                return await self._request_object(call, self._body(call.request, mode))
             except FormatUnsupported as e:
-                lower = _structured.MODES.index(mode) + 1
+                lower = _structured.REPLY_FORMATS.index(mode) + 1
                 fixed = call.request.schema is None or self._settings.structured != "auto"
-                if fixed or lower == len(_structured.MODES):
-                    self._reject(
-                        f"`{self._settings.caller.base_url}` will not answer in the format asked"
+                if fixed or lower == len(_structured.REPLY_FORMATS):
+                    self._fail_all(
+                        f"`{self._settings.endpoint.base_url}` will not answer in the format asked"
                         f" for: {e}; set `structured` to `auto` or `text`"
                     )
-                now = max(lower, _structured.MODES.index(self._mode))
-                self._mode = _structured.MODES[now]
+                now = max(lower, _structured.REPLY_FORMATS.index(self._mode))
+                self._mode = _structured.REPLY_FORMATS[now]
 
-    async def _turns(self, call: _Call, body: Body) -> Reply:
+    async def _request_object(self, call: _Call, body: Body) -> Reply:
         """One turn; a second one where the answer does not fit the schema."""
-        first = await self._asked(call, body, last=call.request.schema is None)
+        first = await self._request_with_retries(call, body, last=call.request.schema is None)
         if first.outcome != "malformed" or call.request.schema is None or not first.text:
             return first
-        messages = [*_messages(body), *_structured.repair_turns(first.text, first.message)]
-        return await self._asked(call, body | {"messages": messages}, last=True, spent=first)
+        messages = [*_messages(body), *_structured.make_repair_turns(first.text, first.message)]
+        return await self._request_with_retries(
+            call, body | {"messages": messages}, last=True, spent=first
+        )
 
-    async def _asked(
+    async def _request_with_retries(
         self, call: _Call, body: Body, *, last: bool, spent: Reply | None = None
     ) -> Reply:
         """An answer after as many attempts as it takes; kept, unless a repair turn follows."""
@@ -213,57 +221,57 @@ class Endpoint:
                 return await held(retry)
             except RunError as e:
                 # Nobody else starts; what is under way was paid for, so its replies are kept first.
-                self._gate.reject(e)
-                await self._gate.idle()
+                self._gate.fail_waiters(e)
+                await self._gate.wait_until_idle()
                 raise
 
         async def held(retry: bool) -> Reply:
             async with self._gate as slot:
                 try:
-                    reply = await self._exchanged(body, retry=retry)
-                except Again as e:
+                    reply = await self._exchange(body, retry=retry)
+                except RetryableError as e:
                     if e.limited:
-                        self._gate.throttled(e.after_s, slot=slot)
+                        self._gate.record_throttle(e.after_s, slot=slot)
                     raise
-                except (Blocked, Doubtful) as e:
-                    reply = self._blocked(e)
-                self._gate.succeeded()
+                except (Blocked, AmbiguousRejection) as e:
+                    reply = self._blocked_reply(e)
+                self._gate.record_success()
                 self._unanswered = 0
-                reply = _with_spent(self._read(reply, call), spent)
+                reply = _add_tokens(self._parse_reply(reply, call), spent)
                 if last or reply.outcome != "malformed":
-                    await self._keep(call, reply)
+                    await self._store_reply(call, reply)
                 return reply
 
         settings = self._settings
         try:
-            return await with_attempts(attempt, attempts=settings.attempts, sleep=self._sleep)
-        except Again as e:
+            return await with_retries(attempt, attempts=settings.attempts, sleep=self._sleep)
+        except RetryableError as e:
             told = f"{e} (`{settings.attempts}` attempts)"
             if not e.malformed:
-                self._outage(told)
+                self._check_outage(told)
                 raise TeacherUnavailable(f"{told}; run the same command again") from None
         reply = Reply("", self.model, outcome="malformed", message=told)
-        reply = _with_spent(reply, spent)
-        await self._keep(call, reply)
+        reply = _add_tokens(reply, spent)
+        await self._store_reply(call, reply)
         return reply
 
-    async def _exchanged(self, body: Body, *, retry: bool) -> Reply:
+    async def _exchange(self, body: Body, *, retry: bool) -> Reply:
         """One HTTP exchange, counted."""
-        self._meter.started(retry=retry)
+        self._meter.record_request(retry=retry)
         try:
             data = await self._wire.post(body)
         finally:
-            self._meter.ended()
-        reply = _structured.reply_of(data, self.model)
+            self._meter.record_end()
+        reply = _structured.parse_reply(data, self.model)
         if reply is None:
             told = "answered HTTP `200` with a body that is no chat completion"
-            raise Again(f"`{self._settings.caller.base_url}` {told}", malformed=True)
-        self._meter.answered(reply)
+            raise RetryableError(f"`{self._settings.endpoint.base_url}` {told}", malformed=True)
+        self._meter.record_reply(reply)
         self._answered = True
         self._refused = 0
         return reply
 
-    def _blocked(self, error: Blocked | Doubtful) -> Reply:
+    def _blocked_reply(self, error: Blocked | AmbiguousRejection) -> Reply:
         """A lost item, where it is about the item: the endpoint says so, or it answers others.
 
         Raises:
@@ -273,50 +281,53 @@ class Endpoint:
         if isinstance(error, Blocked) or self._answered:
             return Reply("", self.model, outcome="blocked", message=str(error))
         self._refused += 1
-        if self._refused >= REFUSALS:
+        if self._refused >= OUTAGE_REJECTIONS:
             raise error.rejected from None
         raise TeacherUnavailable(f"{error.rejected}; run the same command again") from None
 
-    def _read(self, reply: Reply, call: _Call) -> Reply:
+    def _parse_reply(self, reply: Reply, call: _Call) -> Reply:
         """The reply with its object, or marked as malformed."""
         if call.request.schema is None or reply.outcome != "ok":
             return reply
-        parsed, wrong = _structured.parse(reply.text, call.request.schema)
+        parsed, wrong = _structured.parse_object(reply.text, call.request.schema)
         if parsed is None:
             return replace(reply, outcome="malformed", message=wrong)
         return replace(reply, parsed=parsed)
 
-    async def _keep(self, call: _Call, reply: Reply) -> None:
+    async def _store_reply(self, call: _Call, reply: Reply) -> None:
         if self._journal is not None:
             await self._journal.put(call.key, reply)
 
-    def _delivered(self, reply: Reply, call: _Call) -> Reply:
-        error = item_error(reply)
+    def _deliver(self, reply: Reply, call: _Call) -> Reply:
+        error = error_for_reply(reply)
         if error is not None:
             error.key = call.base
             raise error
         return replace(reply, key=call.base)
 
-    def _outage(self, told: str) -> None:
+    def _check_outage(self, told: str) -> None:
         """Stop the run where the endpoint answers nobody any more: asking on would only lose items."""
         self._unanswered += 1
-        if self._unanswered >= OUTAGE:
-            self._reject(f"{told}, {OUTAGE} requests in a row; is it running? {AGAIN}", kept=True)
+        if self._unanswered >= OUTAGE_FAILURES:
+            self._fail_all(
+                f"{told}, {OUTAGE_FAILURES} requests in a row; is it running? {RESUME_HINT}",
+                kept=True,
+            )
 
-    def _reject(self, message: str, *, kept: bool = False) -> NoReturn:
+    def _fail_all(self, message: str, *, kept: bool = False) -> NoReturn:
         error = TeacherRejected(message, kept=kept)
-        self._gate.reject(error)
+        self._gate.fail_waiters(error)
         raise error from None
 
 
-def _gate(
-    settings: Settings, gates: Gates | None, sleep: Callable[[float], Awaitable[None]]
-) -> Gate:
+def _make_limiter(
+    settings: Settings, gates: RateLimiters | None, sleep: Callable[[float], Awaitable[None]]
+) -> RateLimiter:
     """The endpoint's own gate, or the one that it shares."""
-    caller = settings.caller
+    caller = settings.endpoint
     if gates is None:
-        return Gate(settings.concurrency, sleep=sleep)
-    return gates.at(caller.base_url, caller.key, limit=settings.concurrency)
+        return RateLimiter(settings.concurrency, sleep=sleep)
+    return gates.limiter_for(caller.base_url, caller.key, limit=settings.concurrency)
 
 
 def _messages(body: Body) -> list[Message]:
@@ -325,11 +336,11 @@ def _messages(body: Body) -> list[Message]:
     return list(messages)
 
 
-def _first_mode(structured: Structured) -> _structured.Mode:
+def _first_format(structured: StructuredSetting) -> _structured.ReplyFormat:
     return "json_schema" if structured == "auto" else structured
 
 
-def _with_spent(reply: Reply, spent: Reply | None) -> Reply:
+def _add_tokens(reply: Reply, spent: Reply | None) -> Reply:
     """The reply with the tokens of the turn before it."""
     if spent is None:
         return reply

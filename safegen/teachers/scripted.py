@@ -21,13 +21,13 @@ def scripted(answers: Callable[[Request], Answer] | Sequence[Answer]) -> Teacher
     if isinstance(answers, str):
         raise TypeError("`answers` is one text; give a list of answers or a function")
     if callable(answers):
-        return Scripted(answers)
+        return ScriptedTeacher(answers)
     left = iter(tuple(answers))
-    return Scripted(lambda _: _next(left))
+    return ScriptedTeacher(lambda _: _next_answer(left))
 
 
 @dataclass
-class Scripted:
+class ScriptedTeacher:
     """A teacher that says what it was told; `requests` holds what it was asked."""
 
     answer: Callable[[Request], Answer]
@@ -43,10 +43,10 @@ class Scripted:
             raise said
         reply = Reply(said, self.model, finish_reason="stop") if isinstance(said, str) else said
         if request.schema is not None and reply.outcome == "ok" and reply.parsed is None:
-            parsed, wrong = _structured.parse(reply.text, request.schema)
+            parsed, wrong = _structured.parse_object(reply.text, request.schema)
             outcome = "malformed" if parsed is None else "ok"
             reply = replace(reply, parsed=parsed, outcome=outcome, message=wrong)
-        error = _errors.item_error(reply)
+        error = _errors.error_for_reply(reply)
         if error is not None:
             raise error
         return reply
@@ -55,5 +55,5 @@ class Scripted:
         """Do nothing; there is nothing to close."""
 
 
-def _next(left: Iterator[Answer]) -> Answer:
+def _next_answer(left: Iterator[Answer]) -> Answer:
     return next(left, TeacherUnavailable("the script has no more answers; add some"))

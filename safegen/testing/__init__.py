@@ -11,7 +11,7 @@ No other part of safegen imports this package.
 
 from __future__ import annotations
 
-from safegen.teachers.scripted import Scripted, scripted
+from safegen.teachers.scripted import ScriptedTeacher, scripted
 from safegen.testing.conformance import (
     HOSTILE_TEXTS,
     check_factory,
@@ -39,7 +39,7 @@ __all__ = [
     "STATUS",
     "Body",
     "FakeEndpoint",
-    "Scripted",
+    "ScriptedTeacher",
     "check_factory",
     "check_validator",
     "check_verdict",

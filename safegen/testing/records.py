@@ -26,7 +26,7 @@ from safegen.policy import loader, spec
 @cache
 def policy(name: str = "security") -> spec.Policy:
     """Load a shipped spec; the default `policy_id` of the builders is one that `build` resolves."""
-    return loader.load(name)
+    return loader.load_policy(name)
 
 
 def make_messages(text: str, *, system: str | None = None) -> tuple[Message, ...]:

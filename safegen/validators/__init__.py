@@ -1,6 +1,6 @@
 """Checks of drafts: one module holds one factory of the same name."""
 
 from safegen.validators import _elements as element_coverage
-from safegen.validators._elements import Reading
+from safegen.validators._elements import ElementCoverage
 
-__all__ = ["Reading", "element_coverage"]
+__all__ = ["ElementCoverage", "element_coverage"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from safegen.config.language_pack import Locale
 from safegen.core.types import Mode, Verdict
 
-FORM, PACK = "refusal_form", "required_elements"
+FORM_VALIDATOR, PACK_VALIDATOR = "refusal_form", "required_elements"
 BY_FORM: Mapping[Mode, tuple[str, ...]] = {
     "direct_answer": (),
     "safe_completion": ("limit", "redirection"),
@@ -23,7 +23,7 @@ BY_FORM: Mapping[Mode, tuple[str, ...]] = {
 """What `refusal_form` reads by form, by expected mode."""
 
 
-class Reading(NamedTuple):
+class ElementCoverage(NamedTuple):
     """Required elements by how they are checked."""
 
     by_form: tuple[str, ...]
@@ -41,14 +41,14 @@ class Reading(NamedTuple):
         return "; ".join(parts)
 
 
-def read(
+def classify_elements(
     mode: Mode,
     required: Iterable[str],
     validators: Collection[str],
     *,
     own: Collection[str],
     locale: Locale,
-) -> Reading:
+) -> ElementCoverage:
     """How the required elements of one expectation are checked.
 
     Args:
@@ -58,23 +58,23 @@ def read(
         own: names of the validators that ship with safegen.
         locale: the language pack; elements that it has no words for, or none that decide, are not checked.
     """
-    known = {*(BY_FORM[mode] if FORM in validators else ())}
-    if PACK in validators:
+    known = {*(BY_FORM[mode] if FORM_VALIDATOR in validators else ())}
+    if PACK_VALIDATOR in validators:
         known |= {name for name, element in locale.elements.items() if element.decides}
     required = tuple(required)
-    return Reading(
+    return ElementCoverage(
         tuple(name for name in required if name in known),
         tuple(name for name in required if name not in known),
         tuple(name for name in validators if name not in own),
     )
 
 
-def told(verdicts: Iterable[Verdict]) -> list[str]:
+def list_deciding_validators(verdicts: Iterable[Verdict]) -> list[str]:
     """The validators that could tell something of a draft."""
     return [v.validator for v in verdicts if v.passed is not None]
 
 
-def together(readings: Mapping[Mode, Reading]) -> Reading:
+def merge_coverage(readings: Mapping[Mode, ElementCoverage]) -> ElementCoverage:
     """Several expectations as one; an element that is checked in some modes alone names the others."""
     by_form = _distinct(name for r in readings.values() for name in r.by_form)
     unread = _distinct(
@@ -82,7 +82,9 @@ def together(readings: Mapping[Mode, Reading]) -> Reading:
         for mode, r in readings.items()
         for name in r.unread
     )
-    return Reading(by_form, unread, _distinct(n for r in readings.values() for n in r.others))
+    return ElementCoverage(
+        by_form, unread, _distinct(n for r in readings.values() for n in r.others)
+    )
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Literal, get_args
 
 from safegen.core import language_id
-from safegen.core.text_forms import READ
+from safegen.core.text_forms import MAX_READ_CHARS
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
@@ -35,29 +35,29 @@ def language(*, min_letters: int = 20) -> DraftValidator:
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         if draft.response is None:
-            return _text.no_response(NAME)
+            return _text.make_no_response_verdict(NAME)
         expected = context.scenario.language.split("-")[0].lower()
-        prose = _NOT_PROSE.sub(" ", draft.response[:READ])
+        prose = _NOT_PROSE.sub(" ", draft.response[:MAX_READ_CHARS])
         if len(prose) > 2 * _END:
             prose = f"{prose[:_END]} {prose[-_END:]}"
         prose = prose.encode("utf-8", "replace").decode("utf-8")
         letters = sum(1 for _ in islice(filter(str.isalpha, prose), min_letters))
         if letters < min_letters:
-            return _text.verdict(
+            return _text.make_verdict(
                 NAME, TRAITS, passed=True, code="too_short", reason="too short to tell"
             )
-        shares = language_id.shares(prose, expected)
+        shares = language_id.language_shares(prose, expected)
         if expected not in shares:
             return _text.unscored(
                 NAME,
                 code="unknown_language",
                 reason="language not known to the model",
-                evidence=_text.span(expected),
+                evidence=_text.shorten(expected),
             )
         found = max(shares, key=lambda tag: shares[tag])
         score = round(min(1.0, max(0.0, shares[expected])), 4)
         if found == expected:
-            return _text.verdict(
+            return _text.make_verdict(
                 NAME,
                 TRAITS,
                 passed=True,
@@ -66,7 +66,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
                 evidence=found,
                 score=score,
             )
-        return _text.verdict(
+        return _text.make_verdict(
             NAME,
             TRAITS,
             passed=False,

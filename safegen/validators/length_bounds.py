@@ -32,10 +32,10 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         if draft.response is None:
-            return _text.no_response(NAME)
+            return _text.make_no_response_verdict(NAME)
         size = len(draft.response.strip())
         if size < min_chars:
-            return _text.verdict(
+            return _text.make_verdict(
                 NAME,
                 TRAITS,
                 passed=False,
@@ -44,7 +44,7 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
                 evidence=f"{size} characters",
             )
         if size > max_chars:
-            return _text.verdict(
+            return _text.make_verdict(
                 NAME,
                 TRAITS,
                 passed=False,
@@ -52,7 +52,7 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
                 reason="too long",
                 evidence=f"{size} characters",
             )
-        return _text.verdict(
+        return _text.make_verdict(
             NAME,
             TRAITS,
             passed=True,

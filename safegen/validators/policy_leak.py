@@ -23,13 +23,13 @@ Code = Literal[
     _text.Unread,
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
-RUN = 8
+RUN_WORDS = 8
 """Words in a row that make a quotation."""
 _TOPIC = re.compile(r"\b(?:polic(?:y|ies)|guidelines?|rules?|compliance)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Secrets:
+class _SecretPatterns:
     ids: re.Pattern[str]
     runs: frozenset[tuple[str, ...]]
 
@@ -42,62 +42,62 @@ def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]
     that the goal's knowledge holds as well, are no leak. "The policy says" counts only where the prompt does not
     speak of policies, rules or guidelines itself.
     """
-    secrets: dict[str, _Secrets] = {}
+    secrets: dict[str, _SecretPatterns] = {}
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         if draft.response is None:
-            return _text.no_response(NAME)
+            return _text.make_no_response_verdict(NAME)
         policy = policies.get(context.expectation.policy_id)
         if policy is not None and policy.policy_id not in secrets:
-            secrets[policy.policy_id] = _secrets(policy)
+            secrets[policy.policy_id] = _build_secrets(policy)
         known = secrets[policy.policy_id] if policy else None
-        locale = _text.locale_for(locales, context.scenario.language)
-        for code, reason, evidence in _leaks(draft.response, context, locale, known):
-            return _text.verdict(
+        locale = _text.find_locale(locales, context.scenario.language)
+        for code, reason, evidence in _iter_leaks(draft.response, context, locale, known):
+            return _text.make_verdict(
                 NAME, TRAITS, passed=False, code=code, reason=reason, evidence=evidence
             )
         if known is None:
             return _text.unscored(NAME, code="no_policy", reason="policy not given")
-        return _text.verdict(NAME, TRAITS, passed=True, code="no_leak", reason="no leak")
+        return _text.make_verdict(NAME, TRAITS, passed=True, code="no_leak", reason="no leak")
 
     return check
 
 
-def _leaks(
-    response: str, context: DraftContext, locale: Locale | None, known: _Secrets | None
+def _iter_leaks(
+    response: str, context: DraftContext, locale: Locale | None, known: _SecretPatterns | None
 ) -> Iterator[tuple[Code, str, str]]:
-    text = _text.plain(response)
+    text = _text.plain_text(response)
     asked = " ".join(m["content"] for m in context.scenario.messages if m["role"] == "user")
     if known and (match := known.ids.search(text)):
         yield "names_rule", "names a rule", match.group()
-    found = _text.find(locale, "policy_talk", text)
-    if found and found.lower() not in _text.plain(asked).lower():
+    found = _text.find_pattern(locale, "policy_talk", text)
+    if found and found.lower() not in _text.plain_text(asked).lower():
         yield "talks_about_guidelines", "talks about its guidelines", found
-    if not _TOPIC.search(asked) and (found := _text.find(locale, "policy_reference", text)):
+    if not _TOPIC.search(asked) and (found := _text.find_pattern(locale, "policy_reference", text)):
         yield "refers_to_policy", "refers to a policy", found
     if known:
-        quoted = known.runs.intersection(_runs(text))
-        allowed = _allowed(context) if quoted else frozenset[tuple[str, ...]]()
-        for run in _runs(text) if quoted else ():
+        quoted = known.runs.intersection(_iter_runs(text))
+        allowed = _allowed_runs(context) if quoted else frozenset[tuple[str, ...]]()
+        for run in _iter_runs(text) if quoted else ():
             if run in quoted and run not in allowed:
                 yield "quotes_policy", "quotes the policy", " ".join(run)
 
 
-def _runs(text: str) -> Iterator[tuple[str, ...]]:
+def _iter_runs(text: str) -> Iterator[tuple[str, ...]]:
     tokens = _text.words(text)
-    return zip(*(tokens[start:] for start in range(RUN)), strict=False)
+    return zip(*(tokens[start:] for start in range(RUN_WORDS)), strict=False)
 
 
-def _secrets(policy: Policy) -> _Secrets:
-    names = list(policy.ids())
+def _build_secrets(policy: Policy) -> _SecretPatterns:
+    names = list(policy.iter_ids())
     alternatives = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return _Secrets(
+    return _SecretPatterns(
         ids=re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])"),
-        runs=frozenset(run for text in policy.secrets() for run in _runs(text)),
+        runs=frozenset(run for text in policy.iter_secret_texts() for run in _iter_runs(text)),
     )
 
 
-def _allowed(context: DraftContext) -> frozenset[tuple[str, ...]]:
+def _allowed_runs(context: DraftContext) -> frozenset[tuple[str, ...]]:
     knowledge = context.knowledge
     texts = [
         *(m["content"] for m in context.scenario.messages if m["role"] != "assistant"),
@@ -109,4 +109,4 @@ def _allowed(context: DraftContext) -> frozenset[tuple[str, ...]]:
         knowledge.left_out,
         knowledge.decline,
     ]
-    return frozenset(run for text in texts for run in _runs(text))
+    return frozenset(run for text in texts for run in _iter_runs(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from safegen.config.language_pack import Locale, folded
+from safegen.config.language_pack import Locale, fold_case
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
@@ -29,30 +29,30 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
-        heard = _text.heard(NAME, draft.response, locales, context.scenario.language)
+        heard = _text.require_response(NAME, draft.response, locales, context.scenario.language)
         if isinstance(heard, Verdict):
             return heard
         response, locale = heard
         wanted = [name for name in context.expectation.required if name in locale.elements]
         if not wanted:
-            return _text.verdict(
+            return _text.make_verdict(
                 NAME,
                 TRAITS,
                 passed=True,
                 code="none_required",
                 reason="none of its elements is required",
             )
-        found = {name: named(response, locale, name) for name in wanted}
+        found = {name: find_element(response, locale, name) for name in wanted}
         deciding = [name for name in wanted if locale.elements[name].decides]
         missing = [name for name in deciding if not found[name]]
         unseen = [name for name in wanted if not found[name] and name not in deciding]
-        told = f"lacks {_names(missing)}" if missing else "names what is required"
-        return _text.verdict(
+        told = f"lacks {_format_names(missing)}" if missing else "names what is required"
+        return _text.make_verdict(
             NAME,
             TRAITS,
             passed=not missing,
             code="lacks_elements" if missing else "elements_named",
-            reason=told + (f"; no words of {_names(unseen)} seen" if unseen else ""),
+            reason=told + (f"; no words of {_format_names(unseen)} seen" if unseen else ""),
             evidence="; ".join(words for words in found.values() if words),
             score=round(1 - len(missing) / len(deciding), 4) if deciding else 1.0,
         )
@@ -60,16 +60,16 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
     return check
 
 
-def _names(elements: list[str]) -> str:
+def _format_names(elements: list[str]) -> str:
     return ", ".join(elements).replace("_", " ")
 
 
-def named(text: str, locale: Locale, element: str) -> str:
+def find_element(text: str, locale: Locale, element: str) -> str:
     """The words that show an element of the pack, or the empty string."""
     shows, unless = locale.elements[element].compiled
-    own = _text.spoken(text)
-    low = folded(own)
+    own = _text.own_words(text)
+    low = fold_case(own)
     if unless:
         low = unless.sub(lambda m: " " * len(m[0]), low)
     place = shows.search(low)
-    return _text.span(own[slice(*place.span())], limit=50) if place else ""
+    return _text.shorten(own[slice(*place.span())], limit=50) if place else ""

@@ -49,7 +49,7 @@ def style(
         raise ValueError(f"`max_apologies` is `{max_apologies}`; use 0 or more")
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
-        found = _text.heard(NAME, draft.response, locales, context.scenario.language)
+        found = _text.require_response(NAME, draft.response, locales, context.scenario.language)
         if isinstance(found, Verdict):
             return found
         response, locale = found
@@ -57,15 +57,15 @@ def style(
         applying: tuple[Proposition, ...] = (
             policy.style if policy else (*PROPOSITIONS, "over_apology")
         )
-        held = failed(response, locale, max_apologies=max_apologies)
+        held = find_failed_propositions(response, locale, max_apologies=max_apologies)
         shown: dict[Proposition, str] = {n: words for n, words in held.items() if n in applying}
         if not shown:
-            return _text.verdict(
+            return _text.make_verdict(
                 NAME, TRAITS, passed=True, code="tone_fits", reason="tone as expected"
             )
         score = round(1 - len(shown) / len(applying), 4)
         first, evidence = next(iter(shown.items()))
-        return _text.verdict(
+        return _text.make_verdict(
             NAME,
             TRAITS,
             passed=False,
@@ -78,11 +78,15 @@ def style(
     return check
 
 
-def failed(text: str, locale: Locale, *, max_apologies: int = 1) -> dict[Proposition, str]:
+def find_failed_propositions(
+    text: str, locale: Locale, *, max_apologies: int = 1
+) -> dict[Proposition, str]:
     """The propositions that hold of a text, each with the words that show it."""
-    own = _text.spoken(text)
-    found: dict[Proposition, str] = {name: _text.find(locale, name, own) for name in PROPOSITIONS}
-    apologies = sum(1 for _ in _text.places(locale, "apology", own))
+    own = _text.own_words(text)
+    found: dict[Proposition, str] = {
+        name: _text.find_pattern(locale, name, own) for name in PROPOSITIONS
+    }
+    apologies = sum(1 for _ in _text.iter_matches(locale, "apology", own))
     if apologies > max_apologies:
         found["over_apology"] = f"{apologies} times"
     return {name: words for name, words in found.items() if words}

@@ -15,7 +15,10 @@ def kitchen(once: Once) -> Path:
     """A finished run of the kitchen's recipe; not to be changed."""
 
     def cook(folder: Path) -> None:
-        assert main.run(["generate", str(write_recipe(folder)), "-o", str(folder / "out")]) == 0
+        assert (
+            main.run_command(["generate", str(write_recipe(folder)), "-o", str(folder / "out")])
+            == 0
+        )
 
     return once("kitchen", cook)
 

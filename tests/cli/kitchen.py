@@ -34,7 +34,7 @@ class Told(NamedTuple):
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Told:
     capsys.readouterr()
-    code = main.run([str(a) for a in arguments])
+    code = main.run_command([str(a) for a in arguments])
     found = capsys.readouterr()
     return Told(code, found.out, found.err)
 
@@ -50,5 +50,7 @@ def hand_made(output: Path, records: list[Record]) -> RunFolder:
     run = RunFolder(output)
     run.write_shard(run.records(0), records, [])
     recipe = Recipe(name="kitchen", policies=("security",))
-    run.freeze({"recipe": recipe.model_dump(mode="json"), "digests": {}, "fingerprints": {}})
+    run.write_snapshot(
+        {"recipe": recipe.model_dump(mode="json"), "digests": {}, "fingerprints": {}}
+    )
     return run

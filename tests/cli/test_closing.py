@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from safegen.cli.render.summary import closing
+from safegen.cli.render.summary import print_summary
 from safegen.config.recipe import Recipe
 from safegen.core.types import Outcome, Usage
 from safegen.dataset.build import BuildReport
-from safegen.dataset.dropped import Losses
-from safegen.dataset.manifest import Yield
+from safegen.dataset.dropped import LossCounts
+from safegen.dataset.manifest import StageCounts
 from safegen.dataset.target import TargetReport
 from safegen.pipeline.api import Run
 from safegen.store.run_folder import RunFolder
@@ -30,8 +30,11 @@ def make_run(**overrides: object) -> Run:
         "drafts_accepted": 1_800,
         "excluded": {"duplicate_prompt": 9, "filtered": 4, "refusal_form": 30},
         "by_domain_mode": {},
-        "by_domain": {"spices": Yield(1_000, 996, 970, 961), "soups": Yield(234, 234, 230, 230)},
-        "by_mode": {"safe_completion": Yield(1_234, 1_230, 1_200, 1_191)},
+        "by_domain": {
+            "spices": StageCounts(1_000, 996, 970, 961),
+            "soups": StageCounts(234, 234, 230, 230),
+        },
+        "by_mode": {"safe_completion": StageCounts(1_234, 1_230, 1_200, 1_191)},
         "rejected": {"refusal_form": 1_890, "filtered": 12},
         "by_grade": {"generated": 1_191},
         "target": None,
@@ -46,8 +49,10 @@ def make_run(**overrides: object) -> Run:
 
 def screen(run: Run, lost: dict[Outcome, int], width: int = 80) -> list[str]:
     stream = io.StringIO()
-    closing(
-        run, Losses(lost, {}), out=Console(file=stream, width=width, markup=False, highlight=False)
+    print_summary(
+        run,
+        LossCounts(lost, {}),
+        out=Console(file=stream, width=width, markup=False, highlight=False),
     )
     return stream.getvalue().splitlines()
 

@@ -7,7 +7,7 @@ import pytest
 
 import safegen
 from safegen.config.recipe import Recipe
-from safegen.store.plan import every
+from safegen.store.plan import iter_scenarios
 from safegen.teachers.scripted import scripted
 from tests.cli.kitchen import RECIPE, call, write_recipe
 
@@ -194,7 +194,9 @@ async def test_status_counts_a_prompt_that_two_rounds_ask_once(
     await safegen.agenerate(asked, output="out", teachers=refusing)
     (told,) = call(capsys, "status", "out", "--json").lines
     ids = [
-        p.scenario.scenario_id for n in range(3) for p in every(Path(f"out/run/plan/{n}.parquet"))
+        p.scenario.scenario_id
+        for n in range(3)
+        for p in iter_scenarios(Path(f"out/run/plan/{n}.parquet"))
     ]
     assert len(set(ids)) < len(ids)
     assert (told["rounds"], told["prompts"], told["drafts"]) == (3, len(set(ids)), len(ids))

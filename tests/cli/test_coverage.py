@@ -6,19 +6,19 @@ import pytest
 from rich.console import Console
 
 from safegen.cli import coverage as command
-from safegen.cli.render.console import put
-from safegen.cli.render.heat_map import draw
-from safegen.coverage.ledger import Counts, Ledger
+from safegen.cli.render.console import print_out
+from safegen.cli.render.heat_map import draw_heat_map
+from safegen.coverage.ledger import CellCounts, Ledger
 from safegen.dataset.target import TargetReport
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 from tests.cli.kitchen import call, write_recipe
 
 CELLS = {
-    ("cyber.intrusion", "benign", "direct_answer", "en"): Counts(4, 4, 4, 4),
-    ("cyber.intrusion", "dual_use", "safe_completion", "en"): Counts(8, 7, 6, 5),
-    ("fraud.scams", "benign", "direct_answer", "en"): Counts(4, 4, 1, 1),
-    ("fraud.scams", "malicious", "refuse_redirect", "en"): Counts(3, 0, 0),
+    ("cyber.intrusion", "benign", "direct_answer", "en"): CellCounts(4, 4, 4, 4),
+    ("cyber.intrusion", "dual_use", "safe_completion", "en"): CellCounts(8, 7, 6, 5),
+    ("fraud.scams", "benign", "direct_answer", "en"): CellCounts(4, 4, 1, 1),
+    ("fraud.scams", "malicious", "refuse_redirect", "en"): CellCounts(3, 0, 0),
 }
 LEDGER = Ledger(("harm", "intent", "mode", "language"), CELLS)
 TARGET = TargetReport(
@@ -36,8 +36,8 @@ TARGET = TargetReport(
 
 
 def drawn(capsys: pytest.CaptureFixture[str], *, width: int, **changes: object) -> str:
-    shown = command.Shown(LEDGER, ("harm", "intent"), None, TARGET, None)._replace(**changes)
-    command._put(Console(width=width, highlight=False, markup=False), shown)
+    shown = command.LedgerView(LEDGER, ("harm", "intent"), None, TARGET, None)._replace(**changes)
+    command._print_ledger(Console(width=width, highlight=False, markup=False), shown)
     return capsys.readouterr().out
 
 
@@ -72,10 +72,10 @@ def test_no_width_hides_a_figure(
 
 
 WIDE = {
-    ("deception.disinformation", "dual_use", "safe_completion", "en"): Counts(
+    ("deception.disinformation", "dual_use", "safe_completion", "en"): CellCounts(
         1234, 1234, 1210, 1200
     ),
-    ("systems.infrastructure", "malicious", "refuse_redirect", "en"): Counts(3, 3, 3, 3),
+    ("systems.infrastructure", "malicious", "refuse_redirect", "en"): CellCounts(3, 3, 3, 3),
 }
 
 
@@ -121,8 +121,10 @@ def test_a_map_of_the_tables_axes_stands_in_its_place(capsys: pytest.CaptureFixt
 
 
 def test_a_map_wider_than_the_screen_goes_on_below(capsys: pytest.CaptureFixture[str]) -> None:
-    cells = {("benign", f"domain.leaf{n:02}"): Counts(3, 3, 3, 2) for n in range(40)}
-    put(Console(width=80, highlight=False), *draw(cells, ("intent", "harm"), width=80))
+    cells = {("benign", f"domain.leaf{n:02}"): CellCounts(3, 3, 3, 2) for n in range(40)}
+    print_out(
+        Console(width=80, highlight=False), *draw_heat_map(cells, ("intent", "harm"), width=80)
+    )
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
     rows = [line.split() for line in lines if line.split()[:1] == ["benign"]]
@@ -131,8 +133,11 @@ def test_a_map_wider_than_the_screen_goes_on_below(capsys: pytest.CaptureFixture
 
 
 def heat(capsys: pytest.CaptureFixture[str], *, width: int) -> list[str]:
-    cells = LEDGER.by(("harm", "intent"))
-    put(Console(width=width, highlight=False), *draw(cells, ("harm", "intent"), width=width))
+    cells = LEDGER.totals_by(("harm", "intent"))
+    print_out(
+        Console(width=width, highlight=False),
+        *draw_heat_map(cells, ("harm", "intent"), width=width),
+    )
     return capsys.readouterr().out.splitlines()
 
 

@@ -257,5 +257,5 @@ def test_programs_that_are_not_there_are_warnings(
 
 
 def test_it_leaves_nothing_behind(workdir: Path) -> None:
-    assert main.run(["doctor"]) == 0
+    assert main.run_command(["doctor"]) == 0
     assert list(workdir.iterdir()) == []

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from safegen.cli.commented_yaml import commented, flow
-from safegen.cli.schema import schema_of
+from safegen.cli.commented_yaml import comment_lines, format_flow
+from safegen.cli.schema import build_schema
 from safegen.config import recipe as recipes
-from safegen.config.fields import Frozen
+from safegen.config.fields import FrozenModel
 from safegen.config.recipe import PluginRef, Recipe
-from safegen.config.taxonomy import load as load_taxonomy
+from safegen.config.taxonomy import load_taxonomy as load_taxonomy
 from safegen.core.yaml_source import parse
 from safegen.policy import loader
 from tests.cli.kitchen import call
@@ -24,7 +24,7 @@ NO_LFS = "git-lfs is not installed: apt-get install git-lfs"
 needs_lfs = pytest.mark.skipif(shutil.which("git-lfs") is None, reason=NO_LFS)
 
 
-def keys(model: type[Frozen]) -> set[str]:
+def keys(model: type[FrozenModel]) -> set[str]:
     return set(model.model_fields)
 
 
@@ -33,19 +33,19 @@ def test_the_written_recipe_is_the_default_one_with_every_key(
 ) -> None:
     assert call(capsys, "init").code == 0
     text = (workdir / "recipe.yaml").read_text(encoding="utf-8")
-    assert recipes.load("recipe.yaml") == Recipe(name="recipe")
+    assert recipes.load_recipe("recipe.yaml") == Recipe(name="recipe")
     assert text.startswith(HEAD)
     told = yaml.safe_load(text)
     assert set(told) == keys(Recipe)
     assert set(told["plan"]) == keys(recipes.Plan)
-    Draft202012Validator(schema_of("recipe")).validate(told)
+    Draft202012Validator(build_schema("recipe")).validate(told)
     assert call(capsys, "check", "recipe.yaml").code == 0
 
 
 def test_every_key_of_a_recipe_stands_below_what_its_docstring_says() -> None:
     models = (Recipe, recipes.Plan, recipes.Target, recipes.Split, recipes.Budget, recipes.Teachers)
     for model in models:
-        lines = list(commented(model, {}))
+        lines = list(comment_lines(model, {}))
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name} needs a docstring"
             at = next(i for i, line in enumerate(lines) if line.startswith(f"{name}:"))
@@ -55,7 +55,7 @@ def test_every_key_of_a_recipe_stands_below_what_its_docstring_says() -> None:
 
 
 def test_an_absent_part_is_shown_in_comments() -> None:
-    lines = list(commented(Recipe, {"name": "k"}))
+    lines = list(comment_lines(Recipe, {"name": "k"}))
     assert "target: null" in lines
     assert "#   rounds: 5" in lines
 
@@ -77,17 +77,17 @@ def test_an_absent_part_is_shown_in_comments() -> None:
     ],
 )
 def test_words_come_back_as_they_were(value: str) -> None:
-    class One(Frozen):
+    class One(FrozenModel):
         value: str
 
-    assert parse(f"value: {flow(value)}\n", One, shown="x").value == value
-    assert yaml.safe_load(f"value: {flow(value)}\n") == {"value": value}
+    assert parse(f"value: {format_flow(value)}\n", One, shown="x").value == value
+    assert yaml.safe_load(f"value: {format_flow(value)}\n") == {"value": value}
 
 
 def test_an_endpoint_fills_the_drafter(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "some/model:8b")
     assert call(capsys, "init", "mine.yaml", *where, "--key-env", "MY_API_KEY").code == 0
-    made = recipes.load("mine.yaml")
+    made = recipes.load_recipe("mine.yaml")
     params = {
         "base_url": "http://127.0.0.1:9/v1",
         "model": "some/model:8b",
@@ -125,7 +125,7 @@ def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFix
     assert [g.goal_id for g in load_taxonomy("guild").goals()] == [
         "guild.recipes/soup-of-the-guild"
     ]
-    assert loader.load("secrets").spec.harms == ("guild.*",)
+    assert loader.load_policy("secrets").spec.harms == ("guild.*",)
     assert call(capsys, "policy", "check", "secrets").code == 0
     (forecast,) = call(capsys, "check", "guild.yaml", "--json").lines
     assert forecast["prompts"] == 4
@@ -137,7 +137,7 @@ def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFix
         ("prompts/policies/secrets.yaml", "policy"),
     ):
         text = (workdir / path).read_text(encoding="utf-8")
-        Draft202012Validator(schema_of(kind)).validate(yaml.safe_load(text))
+        Draft202012Validator(build_schema(kind)).validate(yaml.safe_load(text))
         named = text.split("$schema=")[1].split("\n")[0]
         assert (workdir / path).parent.joinpath(named).resolve().is_file()
 

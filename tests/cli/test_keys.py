@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from safegen.cli.render.keys import keyboard, split
+from safegen.cli.render.keys import open_keyboard, split_keys
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from safegen.cli.render.keys import keyboard, split
     ],
 )
 def test_what_was_read_is_taken_key_by_key(reads: list[str], keys: str) -> None:
-    assert "".join(split(iter(reads))) == keys
+    assert "".join(split_keys(iter(reads))) == keys
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[int]:
 def test_keys_come_without_enter_and_the_terminal_is_as_it_was(terminal: int) -> None:
     number = sys.stdin.fileno()
     before = termios.tcgetattr(number)
-    with keyboard() as keys:
+    with open_keyboard() as keys:
         assert termios.tcgetattr(number) != before
         os.write(terminal, b"n\x1b[D")
         assert (next(keys), next(keys)) == ("n", "p")
@@ -53,6 +53,6 @@ def test_keys_come_without_enter_and_the_terminal_is_as_it_was(terminal: int) ->
 def test_the_terminal_is_as_it_was_after_an_error(terminal: int) -> None:
     number = sys.stdin.fileno()
     before = termios.tcgetattr(number)
-    with pytest.raises(KeyboardInterrupt), keyboard():
+    with pytest.raises(KeyboardInterrupt), open_keyboard():
         raise KeyboardInterrupt
     assert termios.tcgetattr(number) == before

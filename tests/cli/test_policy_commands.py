@@ -38,7 +38,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> str:
-    text = resources.find("policies", name).read_text()
+    text = resources.find_file("policies", name).read_text()
     assert old in text
     path = folder / f"{name}.yaml"
     path.write_text(text.replace(old, new))
@@ -194,7 +194,9 @@ def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
 ) -> None:
     harms = next(
         line
-        for line in resources.find("policies", "violence").read_text().splitlines(keepends=True)
+        for line in resources.find_file("policies", "violence")
+        .read_text()
+        .splitlines(keepends=True)
         if line.startswith("harms: ")
     )
     wider = edit(tmp_path, "violence", harms, harms.replace("[", "[cyber.malware, "))
@@ -262,7 +264,7 @@ def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
 
 
 def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Path) -> None:
-    lines = resources.find("policies", "violence").read_text().splitlines(keepends=True)
+    lines = resources.find_file("policies", "violence").read_text().splitlines(keepends=True)
     path = str(tmp_path / "violence.yaml")
     silent = [line for line in lines if not ("- {harm" in line and "profile: minors" in line)]
     Path(path).write_text("".join(silent))

@@ -12,17 +12,17 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from safegen.cli.preview import Pages, browse
-from safegen.cli.show import Says
+from safegen.cli.preview import Pager, browse_pages
+from safegen.cli.show import RecordLabels
 from safegen.config import language_pack
 from safegen.config.plan import Plan
 from safegen.config.recipe import Judges, PluginRef, Recipe, Teachers
-from safegen.core.types import Planned, Reply, Request
+from safegen.core.types import PlannedScenario, Reply, Request
 from safegen.pipeline import api
-from safegen.pipeline.preflight.preview import Preview, choose, preview
-from safegen.pipeline.resolve import Inputs, read_inputs
-from safegen.pipeline.session import first_round
-from safegen.scenarios.context import World
+from safegen.pipeline.preflight.preview import Preview, choose_sets, preview_recipe
+from safegen.pipeline.resolve import ResolvedRecipe, resolve_recipe
+from safegen.pipeline.session import plan_first_round
+from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import plan_sets
 from safegen.testing import FakeEndpoint
 from tests.cli.kitchen import RECIPE, call, write_recipe
@@ -37,17 +37,19 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def inputs(**plan: object) -> Inputs:
+def inputs(**plan: object) -> ResolvedRecipe:
     made = {"harms": ["cyber.intrusion"]} | plan
-    return read_inputs(Recipe(name="k", policies=("security",), plan=Plan.model_validate(made)))
+    return resolve_recipe(Recipe(name="k", policies=("security",), plan=Plan.model_validate(made)))
 
 
-def planned(**plan: object) -> Iterator[list[Planned]]:
-    found = read_inputs(Recipe(name="k", plan=Plan.model_validate(plan)))
-    return plan_sets(World.of(found.recipe.plan, found.tree, found.policies, found.locale))
+def planned(**plan: object) -> Iterator[list[PlannedScenario]]:
+    found = resolve_recipe(Recipe(name="k", plan=Plan.model_validate(plan)))
+    return plan_sets(
+        PlanningContext.create(found.recipe.plan, found.tree, found.policies, found.locale)
+    )
 
 
-def kinds(sets: list[list[Planned]]) -> set[str]:
+def kinds(sets: list[list[PlannedScenario]]) -> set[str]:
     found = set[str]()
     for first, *_ in sets:
         styles = [a.value for a in first.scenario.attributes if a.axis == "turn_style"]
@@ -56,9 +58,9 @@ def kinds(sets: list[list[Planned]]) -> set[str]:
 
 
 def test_sets_are_spread_over_domains_and_then_leaves() -> None:
-    chosen = choose(planned(), 15)
+    chosen = choose_sets(planned(), 15)
     assert len({s[0].scenario.domain for s in chosen}) == 15
-    more = choose(planned(), 30)
+    more = choose_sets(planned(), 30)
     assert set(Counter(s[0].scenario.domain for s in more).values()) == {2}
     twice = [h for h, n in Counter(s[0].scenario.harm for s in more).items() if n > 1]
     assert twice == ["minors.endangerment"]  # the domain's only leaf that is no red line
@@ -67,14 +69,14 @@ def test_sets_are_spread_over_domains_and_then_leaves() -> None:
 
 def test_sets_are_spread_over_the_kinds_that_are_asked_for() -> None:
     asked = {"dialogues": ["escalation", "recovery"], "contrast": ["homonyms"]}
-    chosen = choose(planned(**asked), 4)
+    chosen = choose_sets(planned(**asked), 4)
     assert kinds(chosen) == {"plain", "homonyms", "escalation", "recovery"}
     assert len({s[0].scenario.domain for s in chosen}) == 4
 
 
 def test_no_more_sets_than_there_are() -> None:
     every = list(planned(harms=["cyber.intrusion"]))
-    chosen = choose(planned(harms=["cyber.intrusion"]), 100)
+    chosen = choose_sets(planned(harms=["cyber.intrusion"]), 100)
     assert len(chosen) == len(every) > 1
 
 
@@ -118,7 +120,7 @@ def test_json_gives_a_line_for_each_record_and_one_for_the_forecast(
 def test_a_whole_preview_foretells_what_the_run_spends(workdir: Path) -> None:
     with FakeEndpoint() as endpoint:
         params = {"base_url": endpoint.url, "model": "fake"}
-        made = read_inputs(
+        made = resolve_recipe(
             Recipe(
                 name="k",
                 policies=("security",),
@@ -127,9 +129,9 @@ def test_a_whole_preview_foretells_what_the_run_spends(workdir: Path) -> None:
                 revise=1,
             )
         )
-        found = asyncio.run(preview(made, sets=100))
+        found = asyncio.run(preview_recipe(made, sets=100))
         run = api.generate(made.recipe, output=workdir / "out")
-    ahead = found.ahead
+    ahead = found.estimate
     assert (ahead.counted, ahead.source) == (ahead.measured, "as the endpoint counts them")
     assert (ahead.calls, ahead.prompt_tokens, ahead.answer_tokens) == (
         run.usage.requests,
@@ -144,8 +146,8 @@ def test_tokens_that_were_not_counted_are_estimated_and_that_is_said() -> None:
         counts = (70, 30) if request.sample == 0 else (None, None)
         return Reply("x" * 80, "m", prompt_tokens=counts[0], completion_tokens=counts[1])
 
-    found = asyncio.run(preview(inputs(candidates=2), sets=100, teachers={"drafter": some}))
-    ahead = found.ahead
+    found = asyncio.run(preview_recipe(inputs(candidates=2), sets=100, teachers={"drafter": some}))
+    ahead = found.estimate
     half = ahead.measured // 2
     assert ahead.counted == half
     assert ahead.source == f"as the endpoint counts {half} drafts, characters / 4 for {half}"
@@ -166,7 +168,7 @@ def test_an_endpoint_that_will_not_serve_stops_it_and_nothing_stays(
 
 @pytest.fixture(scope="module")
 def shown() -> Preview:
-    return asyncio.run(preview(inputs(), sets=1))
+    return asyncio.run(preview_recipe(inputs(), sets=1))
 
 
 class Screen:
@@ -182,13 +184,17 @@ class Screen:
     ) -> None:
         self.file = io.StringIO()
         console = Console(file=self.file, force_terminal=True, width=80, height=height)
-        self.pages = Pages(
-            console, found, Says({}, language_pack.load("en")), opening, reveal=reveal
+        self.pages = Pager(
+            console,
+            found,
+            RecordLabels({}, language_pack.load_locale("en")),
+            opening,
+            reveal=reveal,
         )
 
     def press(self, keys: str) -> list[str]:
         """Browse; every page that was drawn."""
-        browse(self.pages, iter(keys))
+        browse_pages(self.pages, iter(keys))
         return self.file.getvalue().split("\x1b[2J")[1:]
 
 
@@ -206,7 +212,7 @@ def test_keys_turn_pages_and_stop_at_both_ends(shown: Preview) -> None:
 
 
 def test_the_foot_counts_sets_and_the_drafts_of_each() -> None:
-    found = asyncio.run(preview(inputs(), sets=2))
+    found = asyncio.run(preview_recipe(inputs(), sets=2))
     per_set = Counter(r.scenario.set_id for r in found.records)
     pages = Screen(found).press("n" * len(found.records))
     feet = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
@@ -256,7 +262,7 @@ def test_going_back_comes_to_the_last_page_of_the_record_before(shown: Preview) 
     screen = Screen(shown, height=10, reveal=True)
     parts = len(screen.pages.parts)
     screen.press("n" * parts + "p")
-    assert (screen.pages.at, screen.pages.part) == (0, parts - 1)
+    assert (screen.pages.index, screen.pages.part_index) == (0, parts - 1)
 
 
 def test_a_recipe_with_a_target_is_told_that_this_is_the_first_round(
@@ -274,6 +280,6 @@ def test_sets_of_an_author_are_a_kind_of_their_own() -> None:
         teachers=Teachers(author=PluginRef(use="offline")),
         judges=Judges(labellers=(PluginRef(use="offline"),)),
     )
-    chosen = choose(first_round(read_inputs(recipe)), 4)
+    chosen = choose_sets(plan_first_round(resolve_recipe(recipe)), 4)
     assert [bool(set_[0].brief) for set_ in chosen] == [False, True, False, True]
     assert len({set_[0].scenario.domain for set_ in chosen}) == 4

@@ -18,7 +18,7 @@ ALL = ("-n", "100000")
 
 def records_of(output: Path) -> list[Record]:
     run = RunFolder(output)
-    return [record for shard in run.finished() for record in run.read_records(shard)]
+    return [record for shard in run.finished_shards() for record in run.read_records(shard)]
 
 
 def texts_of(record: Record) -> list[str]:

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from safegen.cli.schema import ABOUT, MODELS, schema_of
+from safegen.cli.schema import DESCRIPTIONS, MODELS, build_schema
 from tests.cli.kitchen import call
 from tests.conftest import ROOT
 
@@ -33,7 +33,7 @@ def shipped() -> Iterator[Any]:
 
 
 def validate(kind: str, text: str) -> None:
-    Draft202012Validator(schema_of(kind)).validate(yaml.safe_load(text))
+    Draft202012Validator(build_schema(kind)).validate(yaml.safe_load(text))
 
 
 def test_every_kind_of_file_is_shipped_and_has_a_schema() -> None:
@@ -43,7 +43,7 @@ def test_every_kind_of_file_is_shipped_and_has_a_schema() -> None:
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_schema_is_one_and_says_what_it_is(kind: str) -> None:
-    made = schema_of(kind)
+    made = build_schema(kind)
     Draft202012Validator.check_schema(made)
     assert (made["title"], made["type"]) == (f"safegen {kind}", "object")
     assert made["additionalProperties"] is False
@@ -87,7 +87,7 @@ def test_what_does_not_load_does_not_fit(kind: str, text: str) -> None:
 
 
 def test_keys_of_a_recipe_are_described_and_words_listed() -> None:
-    made = schema_of("recipe")
+    made = build_schema("recipe")
     plan = made["$defs"]["Plan"]["properties"]
     for name, told in (made["properties"] | plan).items():
         # A key whose docstring is that of its model is described there.
@@ -99,10 +99,10 @@ def test_keys_of_a_recipe_are_described_and_words_listed() -> None:
 def test_schema_prints_one_lists_the_kinds_and_names_a_mistyped_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert json.loads(call(capsys, "schema", "recipe").out) == schema_of("recipe")
+    assert json.loads(call(capsys, "schema", "recipe").out) == build_schema("recipe")
     listed = call(capsys, "schema").out.splitlines()
     assert [line.split()[0] for line in listed[1 : len(MODELS) + 1]] == list(MODELS)
-    assert set(ABOUT) == set(MODELS)
+    assert set(DESCRIPTIONS) == set(MODELS)
     assert "`safegen schema KIND` prints one" in listed[-1]
     told = call(capsys, "schema", "recip")
     assert (told.code, told.out) == (2, "")
@@ -113,4 +113,4 @@ def test_schema_writes_files(workdir: Path, capsys: pytest.CaptureFixture[str]) 
     assert call(capsys, "schema", "-o", "made").code == 0
     names = {p.name for p in (workdir / "made").iterdir()}
     assert names == {f"{kind}.schema.json" for kind in MODELS}
-    assert json.loads((workdir / "made/sets.schema.json").read_text()) == schema_of("sets")
+    assert json.loads((workdir / "made/sets.schema.json").read_text()) == build_schema("sets")

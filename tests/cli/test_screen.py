@@ -6,8 +6,17 @@ import logging
 
 import pytest
 
-from safegen.cli.log import Stderr
-from safegen.cli.render.console import clean, clock, console, json_line, put, share, short, word
+from safegen.cli.log import StderrHandler
+from safegen.cli.render.console import (
+    format_duration,
+    format_json_line,
+    format_share,
+    format_short,
+    make_console,
+    make_text,
+    print_out,
+    sanitise,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,12 +33,12 @@ from safegen.cli.render.console import clean, clock, console, json_line, put, sh
     ids=["plain", "lines", "tab", "escape", "controls", "direction", "joiner"],
 )
 def test_clean_keeps_text_and_takes_what_a_terminal_obeys(text: str, shown: str) -> None:
-    assert clean(text) == shown
+    assert sanitise(text) == shown
 
 
 @pytest.mark.parametrize("value", ["\x9b31m", "\u202e", "\ud800", "\U000e0001", "ü\n"])
 def test_a_json_line_is_one_harmless_line_and_loses_nothing(value: str) -> None:
-    line = json_line({"text": value})
+    line = format_json_line({"text": value})
     assert json.loads(line) == {"text": value}
     assert [c for c in line[:-1] if not c.isprintable()] == []
 
@@ -39,27 +48,27 @@ def test_a_json_line_is_one_harmless_line_and_loses_nothing(value: str) -> None:
     [(0, 0, "–"), (0, 9, "0%"), (9, 9, "100%"), (1, 1_000, "<1%"), (999, 1_000, "99%")],
 )
 def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, shown: str) -> None:
-    assert share(part, whole) == shown
+    assert format_share(part, whole) == shown
 
 
 def test_counts_and_durations_are_short() -> None:
-    assert [short(n) for n in (0, 999, 1_234, 123_456, 4_600_000)] == [
+    assert [format_short(n) for n in (0, 999, 1_234, 123_456, 4_600_000)] == [
         "0",
         "999",
         "1.2k",
         "123k",
         "4.6M",
     ]
-    assert [clock(s) for s in (6.6, 754, 3_723)] == ["0:07", "12:34", "1:02:03"]
+    assert [format_duration(s) for s in (6.6, 754, 3_723)] == ["0:07", "12:34", "1:02:03"]
 
 
 def test_names_are_not_markup_and_a_pipe_is_not_wrapped() -> None:
     stream = io.StringIO()
-    put(console(stream), word("[red]name[/red] :smile: " + "x" * 500))
+    print_out(make_console(stream), make_text("[red]name[/red] :smile: " + "x" * 500))
     assert stream.getvalue() == "[red]name[/red] :smile: " + "x" * 500 + "\n"
 
 
 def test_log_lines_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     record = logging.LogRecord("safegen.x", logging.WARNING, "", 0, "model %s", ("\x1b[2J",), None)
-    Stderr().emit(record)
+    StderrHandler().emit(record)
     assert capsys.readouterr().err == "safegen.x: model �[2J\n"

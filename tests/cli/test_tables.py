@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from safegen.cli.render.tables import table
+from safegen.cli.render.tables import print_table
 from safegen.policy import explain as explained, loader
 from safegen.policy.schema import Situation
 
@@ -23,7 +23,7 @@ ROWS = [
 
 def printed(width: int, heads: tuple[str, ...] = HEADS, rows: list[tuple[str, ...]] = ROWS) -> str:
     stream = io.StringIO()
-    table(Console(file=stream, width=width, highlight=False, markup=False), heads, rows)
+    print_table(Console(file=stream, width=width, highlight=False, markup=False), heads, rows)
     return stream.getvalue()
 
 
@@ -51,14 +51,14 @@ def test_no_row_prints_nothing() -> None:
 def test_what_would_change_an_expectation_fits_eighty_columns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from safegen.cli.policy_explain import tell
+    from safegen.cli.policy_explain import print_explanation
 
-    found = explained.explain(
-        loader.load("security"),
+    found = explained.explain_situation(
+        loader.load_policy("security"),
         Situation("restricted", "none", "public", 3),
         harm="cyber.intrusion",
     )
-    tell(found, None, Console(width=80, highlight=False, markup=False))
+    print_explanation(found, None, Console(width=80, highlight=False, markup=False))
     words = capsys.readouterr().out.split()
     assert found.neighbours
     assert all(n.rule.id in words for n in found.neighbours)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from safegen.core.types import INTENTS, MODES, Intent, Source
 from safegen.dataset.curation import corpus_checks, near_duplicates
-from safegen.dataset.curation.artifacts import Measured, Unmeasured
-from safegen.dataset.curation.corpus_checks import Prompt, Sample
+from safegen.dataset.curation.artifacts import ArtifactMeasure, UnmeasuredArtifacts
+from safegen.dataset.curation.corpus_checks import CorpusPrompt, PromptSample
 
 WORDS = [
     f"{a}{b}" for a in "ba be bi bo bu da de di do du".split() for b in "lon mir tas vek".split()
@@ -21,27 +21,27 @@ def text(seed: object, *, words: int = 24) -> str:
 
 def prompt(
     set_: str, intent: Intent, said: str, *, source: Source = "author", n: int = 0
-) -> Prompt:
+) -> CorpusPrompt:
     mode = MODES[INTENTS.index(intent)]
-    return Prompt(f"{set_}-{intent}-{n}", set_, f"goal-{set_}", source, intent, mode, said)
+    return CorpusPrompt(f"{set_}-{intent}-{n}", set_, f"goal-{set_}", source, intent, mode, said)
 
 
-def matched(set_: str, *, source: Source = "author", tag: str = "") -> list[Prompt]:
+def matched(set_: str, *, source: Source = "author", tag: str = "") -> list[CorpusPrompt]:
     """A set of four prompts; the tag stands in the dual-use ones."""
     made = [prompt(set_, intent, text((set_, intent)), source=source) for intent in INTENTS]
     made.append(prompt(set_, "dual_use", text((set_, "again")), source=source, n=1))
     return [p._replace(text=f"{p.text} {tag}") if p.intent == "dual_use" else p for p in made]
 
 
-def sets(count: int, *, source: Source = "author", tag: str = "") -> list[Prompt]:
+def sets(count: int, *, source: Source = "author", tag: str = "") -> list[CorpusPrompt]:
     return [
         p for n in range(count) for p in matched(f"{source}{tag}{n:03d}", source=source, tag=tag)
     ]
 
 
-def gate(prompts: Iterable[Prompt]) -> corpus_checks.Left:
+def gate(prompts: Iterable[CorpusPrompt]) -> corpus_checks.CorpusCheck:
     kept = list(prompts)
-    return corpus_checks.gate(lambda: iter(kept))
+    return corpus_checks.check_corpus(lambda: iter(kept))
 
 
 def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
@@ -49,8 +49,10 @@ def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
     two[3] = two[3]._replace(text=one[0].text + " truly")
     left = gate([*one, *two])
     assert left.scenarios == {"two-dual_use-1": "near_duplicate"}
-    assert [(c.id, c.of) for c in left.near] == [("two-dual_use-1", "one-benign-0")]
-    assert left.near[0].similarity >= near_duplicates.THRESHOLD
+    assert [(c.id, c.original) for c in left.near_duplicates] == [
+        ("two-dual_use-1", "one-benign-0")
+    ]
+    assert left.near_duplicates[0].similarity >= near_duplicates.THRESHOLD
 
 
 def test_a_set_that_would_lose_an_intent_goes_as_a_whole() -> None:
@@ -59,7 +61,7 @@ def test_a_set_that_would_lose_an_intent_goes_as_a_whole() -> None:
     assert gate([*one, *two]).scenarios == gone(two)
 
 
-def gone(set_: list[Prompt]) -> dict[str, str]:
+def gone(set_: list[CorpusPrompt]) -> dict[str, str]:
     """A set of which the first prompt is a copy."""
     return {p.scenario_id: "incomplete_set" if n else "near_duplicate" for n, p in enumerate(set_)}
 
@@ -70,7 +72,7 @@ def test_a_copy_of_a_prompt_that_goes_with_its_set_stays() -> None:
     three[2] = three[2]._replace(text=two[2].text)
     left = gate([*one, *two, *three])
     assert left.scenarios == gone(two)
-    assert [c.id for c in left.near] == ["two-benign-0"]
+    assert [c.id for c in left.near_duplicates] == ["two-benign-0"]
 
 
 def test_a_written_prompt_stays_whoever_comes_first() -> None:
@@ -83,7 +85,7 @@ def test_written_near_copies_are_counted_and_stay() -> None:
     one, two = matched("one", source="written"), matched("two", source="written")
     two[0] = two[0]._replace(text=one[0].text)
     left = gate([*one, *two, *matched("author")])
-    assert (left.scenarios, left.near_written) == ({}, 1)
+    assert (left.scenarios, left.written_near_duplicates) == ({}, 1)
 
 
 def test_imported_near_copies_go_too() -> None:
@@ -117,22 +119,22 @@ def test_authored_sets_without_a_tell_stay() -> None:
 
 def test_the_sample_is_bounded_and_holds_whole_goals() -> None:
     prompts = sets(1_500)
-    sample = Sample(total=len(prompts))
+    sample = PromptSample(total=len(prompts))
     for p in prompts:
         sample.add(p)
-    assert 0.8 * corpus_checks.SAMPLE < len(sample.rows) < 1.2 * corpus_checks.SAMPLE
+    assert 0.8 * corpus_checks.SAMPLE_SIZE < len(sample.rows) < 1.2 * corpus_checks.SAMPLE_SIZE
     goals = [r.goal for r in sample.rows]
     assert {goals.count(g) for g in set(goals)} == {4}
 
 
 def test_the_sample_measures_what_was_planted_and_says_where_it_cannot() -> None:
-    few, many = Sample(total=40), Sample(total=240)
+    few, many = PromptSample(total=40), PromptSample(total=240)
     for p in sets(9):
         few.add(p)
     for p in sets(60, tag=TAG):
         many.add(p)
-    assert all(isinstance(r, Unmeasured) for r in few.measured().values())
-    told = many.measured()["dual_use"]
-    assert isinstance(told, Measured)
-    assert told.interval.low > corpus_checks.BOUND
+    assert all(isinstance(r, UnmeasuredArtifacts) for r in few.measure().values())
+    told = many.measure()["dual_use"]
+    assert isinstance(told, ArtifactMeasure)
+    assert told.interval.low > corpus_checks.MAX_AUC
     assert told.words[0].word == TAG

@@ -2,32 +2,32 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from safegen.dataset.curation.exact_duplicates import Duplicates, Expectations, normalised
+from safegen.dataset.curation.exact_duplicates import DuplicateFilter, ExpectationIndex, normalise
 from safegen.testing import make_expectation, make_messages
 
 texts = st.text(max_size=12)
 
 
 def test_case_width_and_white_space_do_not_make_a_prompt_new() -> None:
-    kept = Duplicates()
+    kept = DuplicateFilter()
     assert kept.check(make_messages("How is the Box closed?"), "one") is None
     assert kept.check(make_messages(" how is\nthe ＢＯＸ closed? "), "two") == "duplicate_prompt"
 
 
 def test_equal_responses_to_two_prompts_are_one() -> None:
-    kept = Duplicates()
+    kept = DuplicateFilter()
     assert kept.check(make_messages("one"), "A box.") is None
     assert kept.check(make_messages("two"), "a  box.") == "duplicate_response"
 
 
 def test_a_system_turn_makes_a_prompt_another_one() -> None:
-    kept = Duplicates()
+    kept = DuplicateFilter()
     assert kept.check(make_messages("one"), "a") is None
     assert kept.check(make_messages("one", system="You serve a kitchen."), "b") is None
 
 
 def test_a_row_that_went_away_takes_no_later_row_with_it() -> None:
-    kept = Duplicates()
+    kept = DuplicateFilter()
     kept.check(make_messages("one"), "a")
     assert kept.check(make_messages("two"), "a") == "duplicate_response"
     assert kept.check(make_messages("two"), "b") is None
@@ -35,21 +35,21 @@ def test_a_row_that_went_away_takes_no_later_row_with_it() -> None:
 
 @given(texts)
 def test_normalising_twice_changes_nothing(text: str) -> None:
-    assert normalised(normalised(text)) == normalised(text)
+    assert normalise(normalise(text)) == normalise(text)
 
 
 @given(st.lists(st.tuples(texts, texts), max_size=20))
 def test_what_stays_has_no_duplicates_and_stays_again(rows: list[tuple[str, str]]) -> None:
-    first, again = Duplicates(), Duplicates()
+    first, again = DuplicateFilter(), DuplicateFilter()
     kept = [r for r in rows if first.check(make_messages(r[0]), r[1]) is None]
-    assert len({normalised(p) for p, _ in kept}) == len(kept)
-    assert len({normalised(a) for _, a in kept}) == len(kept)
+    assert len({normalise(p) for p, _ in kept}) == len(kept)
+    assert len({normalise(a) for _, a in kept}) == len(kept)
     assert all(again.check(make_messages(p), a) is None for p, a in kept)
     assert rows[:1] == kept[:1]
 
 
 def test_equal_messages_with_another_expectation_contradict() -> None:
-    seen = Expectations()
+    seen = ExpectationIndex()
     prompt = make_messages("one")
     assert not seen.contradicts(prompt, make_expectation(ceiling=2))
     assert not seen.contradicts(prompt, make_expectation(ceiling=2, rule_ids=("OTHER",)))

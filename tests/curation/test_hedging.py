@@ -4,10 +4,16 @@ import pytest
 
 from safegen.config import language_pack
 from safegen.core.types import Mode
-from safegen.dataset.curation.hedging import FEWEST, PATTERN, Density, Hedging, density
+from safegen.dataset.curation.hedging import (
+    MIN_ANSWERS,
+    PATTERN_NAME,
+    HedgeCounts,
+    HedgingMeasure,
+    count_hedges,
+)
 from safegen.testing import make_draft, make_expectation, make_record, make_scenario
 
-HEDGES = language_pack.load("en").compiled[PATTERN]
+HEDGES = language_pack.load_locale("en").compiled[PATTERN_NAME]
 HEDGED = "Perhaps the lid may be open. It depends on the box; generally, consult a professional."
 PLAIN = "The lid is open. It hangs on the hinge of the box."
 
@@ -26,18 +32,18 @@ PLAIN = "The lid is open. It hangs on the hinge of the box."
     ids=["hedged", "plain", "capitals", "the month and permission", "two", "disclaimer", "empty"],
 )
 def test_hedges_are_counted(text: str, hedges: int) -> None:
-    assert density(text, HEDGES).hedges == hedges
+    assert count_hedges(text, HEDGES).hedges == hedges
 
 
 def test_density_is_per_100_words() -> None:
-    assert Density(3, 200, 5).per_100_words == 2.5
-    assert Density(0, 0, 0).per_100_words == 0.0
+    assert HedgeCounts(3, 200, 5).per_100_words == 2.5
+    assert HedgeCounts(0, 0, 0).per_100_words == 0.0
 
 
 def hedging(
     free: int, bound: int, *, mode: Mode = "direct_answer", response: str | None = HEDGED
-) -> Hedging:
-    found = Hedging({"a.free": "allowed", "a.bound": "sensitive"}, {"en": HEDGES})
+) -> HedgingMeasure:
+    found = HedgingMeasure({"a.free": "allowed", "a.bound": "sensitive"}, {"en": HEDGES})
     for harm, count, said in (("a.free", free, PLAIN), ("a.bound", bound, response)):
         for _ in range(count):
             found.add(
@@ -51,7 +57,7 @@ def hedging(
 
 
 def test_answers_with_and_without_the_spec_are_set_against_each_other() -> None:
-    told = hedging(FEWEST, FEWEST).as_json()
+    told = hedging(MIN_ANSWERS, MIN_ANSWERS).to_json()
     assert told["without_spec"] == {"answers": 20, "words": 240, "per_100_words": 0.0}
     assert told["with_spec"] == {"answers": 20, "words": 300, "per_100_words": 33.333}
 
@@ -59,14 +65,14 @@ def test_answers_with_and_without_the_spec_are_set_against_each_other() -> None:
 @pytest.mark.parametrize(
     "found",
     [
-        hedging(FEWEST - 1, FEWEST),
-        hedging(FEWEST, FEWEST - 1),
-        hedging(FEWEST, FEWEST, mode="safe_completion"),
-        hedging(FEWEST, FEWEST, response=None),
-        Hedging({}, {}),
+        hedging(MIN_ANSWERS - 1, MIN_ANSWERS),
+        hedging(MIN_ANSWERS, MIN_ANSWERS - 1),
+        hedging(MIN_ANSWERS, MIN_ANSWERS, mode="safe_completion"),
+        hedging(MIN_ANSWERS, MIN_ANSWERS, response=None),
+        HedgingMeasure({}, {}),
     ],
     ids=["few without", "few with", "another mode", "withheld", "nothing known"],
 )
-def test_too_few_answers_are_unmeasured(found: Hedging) -> None:
-    assert found.as_json() == {"unmeasured": found.unmeasured}
-    assert "at least 20 of each" in (found.unmeasured or "")
+def test_too_few_answers_are_unmeasured(found: HedgingMeasure) -> None:
+    assert found.to_json() == {"unmeasured": found.unmeasured_reason}
+    assert "at least 20 of each" in (found.unmeasured_reason or "")

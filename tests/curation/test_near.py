@@ -6,23 +6,30 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from safegen.core import text_forms
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.dataset.curation import near_duplicates
-from safegen.dataset.curation.near_duplicates import NearCopy, Text, band_rows, near_copies
+from safegen.dataset.curation.near_duplicates import (
+    CorpusText,
+    NearDuplicate,
+    choose_band_rows,
+    find_near_duplicates,
+)
 
 WORDS = "box lid card cake flour oven baker street key lock bell door shelf spoon bowl milk".split()
 
 
 def sentence(number: int, length: int = 20) -> str:
     """A text of invented words, different for every number."""
-    return " ".join(f"{WORDS[int(fraction(number, i) * 16)]}{number}x{i}" for i in range(length))
+    return " ".join(
+        f"{WORDS[int(hash_fraction(number, i) * 16)]}{number}x{i}" for i in range(length)
+    )
 
 
-def brute(texts: list[Text], threshold: float) -> list[NearCopy]:
+def brute(texts: list[CorpusText], threshold: float) -> list[NearDuplicate]:
     """Compare every text with every earlier one that stays."""
     runs = {t.id: text_forms.shingles(text_forms.words(t.text), size=3) for t in texts}
-    kept: list[Text] = []
-    found: list[NearCopy] = []
+    kept: list[CorpusText] = []
+    found: list[NearDuplicate] = []
     for text in texts:
         rivals = [k for k in kept if not text.group or k.group != text.group]
         alike = ((k.id, text_forms.jaccard(runs[k.id], runs[text.id])) for k in rivals)
@@ -30,7 +37,7 @@ def brute(texts: list[Text], threshold: float) -> list[NearCopy]:
         if hit is None:
             kept.append(text)
         else:
-            found.append(NearCopy(text.id, *hit))
+            found.append(NearDuplicate(text.id, *hit))
     return found
 
 
@@ -48,69 +55,77 @@ small = st.lists(
 def test_small_corpora_give_what_brute_force_gives(
     drawn: list[tuple[str, str]], threshold: float
 ) -> None:
-    texts = [Text(str(i), text, group) for i, (text, group) in enumerate(drawn)]
-    found = near_copies(texts, threshold=threshold)
+    texts = [CorpusText(str(i), text, group) for i, (text, group) in enumerate(drawn)]
+    found = find_near_duplicates(texts, threshold=threshold)
     assert found == [
         c._replace(similarity=pytest.approx(c.similarity)) for c in brute(texts, threshold)
     ]
 
 
-def planted(n: int) -> tuple[list[Text], set[str]]:
+def planted(n: int) -> tuple[list[CorpusText], set[str]]:
     """Different texts, of which every tenth is followed, later, by one with a changed word."""
-    texts = [Text(f"t{i}", sentence(i)) for i in range(n)]
+    texts = [CorpusText(f"t{i}", sentence(i)) for i in range(n)]
     copies = [
-        Text(f"c{i}", " ".join([*sentence(i).split()[:-1], "another"])) for i in range(0, n, 10)
+        CorpusText(f"c{i}", " ".join([*sentence(i).split()[:-1], "another"]))
+        for i in range(0, n, 10)
     ]
     return [*texts, *copies], {c.id for c in copies}
 
 
 def test_planted_copies_are_found_across_chunks_and_nothing_else() -> None:
-    texts, copies = planted(3 * near_duplicates.CHUNK)
-    found = near_copies(iter(texts))
+    texts, copies = planted(3 * near_duplicates.CHUNK_SIZE)
+    found = find_near_duplicates(iter(texts))
     assert {c.id for c in found} == copies
-    assert all(c.of == "t" + c.id[1:] for c in found)
+    assert all(c.original == "t" + c.id[1:] for c in found)
     assert all(c.similarity == pytest.approx(17 / 19) for c in found)
 
 
 def test_the_first_in_order_stays_and_what_goes_hides_nothing() -> None:
     words = sentence(0, 40).split()
-    chain = [Text(str(i), " ".join(words[i * 6 : i * 6 + 20])) for i in range(4)]
-    assert [c.id for c in near_copies(chain, threshold=0.5)] == ["1", "3"]
-    assert [c.of for c in near_copies(chain, threshold=0.5)] == ["0", "2"]
-    assert [c.id for c in near_copies(chain[::-1], threshold=0.5)] == ["2", "0"]
+    chain = [CorpusText(str(i), " ".join(words[i * 6 : i * 6 + 20])) for i in range(4)]
+    assert [c.id for c in find_near_duplicates(chain, threshold=0.5)] == ["1", "3"]
+    assert [c.original for c in find_near_duplicates(chain, threshold=0.5)] == ["0", "2"]
+    assert [c.id for c in find_near_duplicates(chain[::-1], threshold=0.5)] == ["2", "0"]
 
 
 def test_the_same_texts_give_the_same_answer_and_case_and_quotes_do_not_matter() -> None:
     texts, _ = planted(100)
-    assert near_copies(texts) == near_copies(texts)
-    pair = [Text("a", "Don't open the “Zorb” box"), Text("b", "don’t OPEN the *Zorb* box!")]
-    assert near_copies(pair, threshold=1.0) == [NearCopy("b", "a", 1.0)]
+    assert find_near_duplicates(texts) == find_near_duplicates(texts)
+    pair = [
+        CorpusText("a", "Don't open the “Zorb” box"),
+        CorpusText("b", "don’t OPEN the *Zorb* box!"),
+    ]
+    assert find_near_duplicates(pair, threshold=1.0) == [NearDuplicate("b", "a", 1.0)]
 
 
 def test_prompts_of_one_set_are_left_to_the_set() -> None:
-    same = [Text("a", "Open the box", "s1"), Text("b", "Open the box", "s1")]
-    assert near_copies(same) == []
-    assert near_copies([*same, Text("c", "Open the box", "s2")]) == [NearCopy("c", "a", 1.0)]
+    same = [CorpusText("a", "Open the box", "s1"), CorpusText("b", "Open the box", "s1")]
+    assert find_near_duplicates(same) == []
+    assert find_near_duplicates([*same, CorpusText("c", "Open the box", "s2")]) == [
+        NearDuplicate("c", "a", 1.0)
+    ]
 
 
 @pytest.mark.parametrize("texts", [[], ["?!", "..."], ["", "", "box"]], ids=str)
 def test_texts_without_words_repeat_nothing(texts: list[str]) -> None:
-    assert near_copies(Text(str(i), t) for i, t in enumerate(texts)) == []
+    assert find_near_duplicates(CorpusText(str(i), t) for i, t in enumerate(texts)) == []
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 1.1])
 def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold"):
-        near_copies([], threshold=threshold)
+        find_near_duplicates([], threshold=threshold)
 
 
 def test_bands_find_a_pair_at_the_threshold_nearly_always() -> None:
     for threshold in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        rows = band_rows(threshold)
+        rows = choose_band_rows(threshold)
         assert (1 - threshold**rows) ** (
             near_duplicates.PERMUTATIONS // rows
-        ) <= near_duplicates.MISS
-    assert all(band_rows(a) <= band_rows(b) for a, b in pairwise([0.3, 0.5, 0.7, 0.9, 1.0]))
+        ) <= near_duplicates.MISS_PROBABILITY
+    assert all(
+        choose_band_rows(a) <= choose_band_rows(b) for a, b in pairwise([0.3, 0.5, 0.7, 0.9, 1.0])
+    )
 
 
 def test_signatures_estimate_similarity_within_their_error() -> None:
@@ -118,8 +133,8 @@ def test_signatures_estimate_similarity_within_their_error() -> None:
     for number in range(40):
         words = sentence(number, 60).split()
         one, other = words[: 40 - number % 20], words[number % 20 :]
-        pair = [near_duplicates._runs(one, 3), near_duplicates._runs(other, 3)]
-        signed = near_duplicates.signatures(pair)
+        pair = [near_duplicates._hash_runs(one, 3), near_duplicates._hash_runs(other, 3)]
+        signed = near_duplicates.minhash_signatures(pair)
         truth = text_forms.jaccard(
             text_forms.shingles(one, size=3), text_forms.shingles(other, size=3)
         )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from safegen.core.types import Record
-from safegen.dataset.curation.select import best, why_none
+from safegen.dataset.curation.select import rejection_reason, select_best
 from safegen.testing import make_draft, make_record, make_verdict
 
 
@@ -12,12 +12,12 @@ def scored(candidate: int, *scores: float | None, accepted: bool = True) -> Reco
 
 def test_the_highest_sum_of_scores_wins_and_null_counts_nothing() -> None:
     records = [scored(0, 0.5, None), scored(1, 0.4, 0.3), scored(2, 0.1)]
-    assert best(records) is records[1]
+    assert select_best(records) is records[1]
 
 
 def test_ties_go_to_the_first_draft_id_whatever_the_order() -> None:
     records = [scored(2, 0.5), scored(0, 0.5), scored(1, 0.5)]
-    assert best(records) is records[1]
+    assert select_best(records) is records[1]
 
 
 def test_rejected_lost_empty_and_withheld_drafts_are_never_selected() -> None:
@@ -27,12 +27,12 @@ def test_rejected_lost_empty_and_withheld_drafts_are_never_selected() -> None:
         make_record(draft=make_draft(candidate=2, response=None)),
         make_record(draft=make_draft(candidate=3, withheld=True)),
     ]
-    assert best(records) is None
+    assert select_best(records) is None
 
 
 def test_the_reason_is_that_of_the_most_promising_draft() -> None:
     lost = make_record(draft=make_draft(outcome="filtered"), accepted=False)
-    assert why_none([lost]) == "filtered"
-    assert why_none([lost, scored(1, 0.2, accepted=False)]) == "style"
-    assert why_none([make_record(draft=make_draft(withheld=True))]) == "withheld"
-    assert why_none([make_record(accepted=False, reason=None)]) == "not_accepted"
+    assert rejection_reason([lost]) == "filtered"
+    assert rejection_reason([lost, scored(1, 0.2, accepted=False)]) == "style"
+    assert rejection_reason([make_record(draft=make_draft(withheld=True))]) == "withheld"
+    assert rejection_reason([make_record(accepted=False, reason=None)]) == "not_accepted"

@@ -6,16 +6,16 @@ import pytest
 
 from safegen.core.types import INTENTS, Intent, Mode
 from safegen.dataset.curation.artifacts import (
-    QUESTIONS,
-    Measured,
-    Question,
-    Row,
-    Unmeasured,
-    auc,
-    kind_of,
-    measure,
-    telling_sets,
-    telltale,
+    ARTIFACT_TARGETS,
+    ArtifactMeasure,
+    ArtifactRow,
+    ArtifactTarget,
+    UnmeasuredArtifacts,
+    measure_artifacts,
+    measure_auc,
+    measure_target,
+    reduce_artifacts,
+    target_label,
 )
 
 VOCABULARY = [f"{a}{b}" for a in ("box", "lid", "card", "cake", "oven") for b in "abcdefghijkl"]
@@ -26,22 +26,26 @@ MODE_OF: dict[Intent, Mode] = {
 }
 
 
-def corpus(goals: int = 80, *, planted: int = 0, word: str = "zorb", seed: int = 0) -> list[Row]:
+def corpus(
+    goals: int = 80, *, planted: int = 0, word: str = "zorb", seed: int = 0
+) -> list[ArtifactRow]:
     """One prompt of an intent per goal, of random words; the first dual-use ones hold the word."""
     rng = random.Random(seed)
-    rows: list[Row] = []
+    rows: list[ArtifactRow] = []
     for goal in range(goals):
         for intent in INTENTS:
             words = rng.sample(VOCABULARY, 12)
             if intent == "dual_use" and goal < planted:
                 words[3] = word
-            rows.append(Row(f"g{goal}", f"s{goal}", " ".join(words), intent, MODE_OF[intent]))
+            rows.append(
+                ArtifactRow(f"g{goal}", f"s{goal}", " ".join(words), intent, MODE_OF[intent])
+            )
     return rows
 
 
-def measured(rows: list[Row], question: Question = "dual_use") -> Measured:
-    result = measure(rows, question)
-    assert isinstance(result, Measured)
+def measured(rows: list[ArtifactRow], question: ArtifactTarget = "dual_use") -> ArtifactMeasure:
+    result = measure_target(rows, question)
+    assert isinstance(result, ArtifactMeasure)
     return result
 
 
@@ -54,8 +58,8 @@ def test_a_planted_word_is_told_and_gives_an_auc_near_one() -> None:
 
 
 def test_labels_without_a_tell_hold_one_half_in_their_interval_as_often_as_it_says() -> None:
-    results = [r for seed in range(5) for r in telltale(corpus(seed=seed)).values()]
-    numbers = [r for r in results if isinstance(r, Measured)]
+    results = [r for seed in range(5) for r in measure_artifacts(corpus(seed=seed)).values()]
+    numbers = [r for r in results if isinstance(r, ArtifactMeasure)]
     assert len(numbers) == len(results) == 20
     assert sum(r.interval.low <= 0.5 <= r.interval.high for r in numbers) >= 18
     assert sum(r.auc for r in numbers) / 20 == pytest.approx(0.5, abs=0.04)
@@ -66,14 +70,14 @@ def test_shuffled_labels_undo_a_planted_word(seed: int) -> None:
     rows = [r for r in corpus(planted=80) if r.intent != "malicious"]
     kinds = [r.intent == "dual_use" for r in rows]
     random.Random(seed).shuffle(kinds)
-    result = auc(rows, kinds)
-    assert isinstance(result, Measured)
+    result = measure_auc(rows, kinds)
+    assert isinstance(result, ArtifactMeasure)
     assert result.interval.low <= 0.5 <= result.interval.high
 
 
 def test_words_of_a_goal_tell_nothing_since_its_prompts_are_kept_together() -> None:
     rows = [
-        Row(
+        ArtifactRow(
             f"g{g}",
             f"s{g}",
             f"subject{g} " * 3 + f"w{i}",
@@ -90,7 +94,7 @@ def test_words_of_a_goal_tell_nothing_since_its_prompts_are_kept_together() -> N
 def test_length_alone_tells_nothing() -> None:
     rng = random.Random(1)
     rows = [
-        Row(
+        ArtifactRow(
             f"g{g}",
             f"s{g}",
             " ".join(rng.sample(VOCABULARY, 24 if intent == "benign" else 12)),
@@ -104,7 +108,7 @@ def test_length_alone_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize("question", ["direct_answer", "safe_completion", "refuse_redirect"])
-def test_each_mode_is_asked_against_the_others(question: Question) -> None:
+def test_each_mode_is_asked_against_the_others(question: ArtifactTarget) -> None:
     mode_rows = [
         r._replace(text=f"{r.text} telling") if r.mode == question else r for r in corpus()
     ]
@@ -114,13 +118,13 @@ def test_each_mode_is_asked_against_the_others(question: Question) -> None:
 
 
 def test_malicious_prompts_are_not_asked_about_dual_use() -> None:
-    kinds = [kind_of(r, "dual_use") for r in corpus(1)]
+    kinds = [target_label(r, "dual_use") for r in corpus(1)]
     assert kinds == [False, True, None]
 
 
 def test_equal_rows_give_equal_results() -> None:
-    assert telltale(corpus(planted=20)) == telltale(corpus(planted=20))
-    assert list(telltale(corpus())) == list(QUESTIONS)
+    assert measure_artifacts(corpus(planted=20)) == measure_artifacts(corpus(planted=20))
+    assert list(measure_artifacts(corpus())) == list(ARTIFACT_TARGETS)
 
 
 @pytest.mark.parametrize(
@@ -133,35 +137,39 @@ def test_equal_rows_give_equal_results() -> None:
     ],
     ids=["38 rows", "nine of a kind", "nine goals", "nothing"],
 )
-def test_too_little_is_unmeasured_and_never_a_number(rows: list[Row]) -> None:
-    result = measure(rows, "dual_use")
-    assert isinstance(result, Unmeasured)
+def test_too_little_is_unmeasured_and_never_a_number(rows: list[ArtifactRow]) -> None:
+    result = measure_target(rows, "dual_use")
+    assert isinstance(result, UnmeasuredArtifacts)
     assert "at least 40 in all" in result.reason
-    telling = telling_sets(rows, "dual_use", bound=0.6)
-    assert (telling.dropped, telling.reached) == ((), False)
+    telling = reduce_artifacts(rows, "dual_use", bound=0.6)
+    assert (telling.excluded, telling.is_reached) == ((), False)
     assert telling.after == telling.before == result
 
 
 def test_the_sets_that_carry_a_telling_word_are_named_and_their_loss_mends_it() -> None:
     rows = corpus(planted=32)
-    telling = telling_sets(rows, "dual_use", bound=0.6)
-    assert isinstance(telling.before, Measured) and telling.before.auc > 0.6
-    assert {d.set_id for d in telling.dropped if d.word.word == "zorb"} == {
+    telling = reduce_artifacts(rows, "dual_use", bound=0.6)
+    assert isinstance(telling.before, ArtifactMeasure) and telling.before.auc > 0.6
+    assert {d.set_id for d in telling.excluded if d.word.word == "zorb"} == {
         f"s{i}" for i in range(32)
     }
-    assert telling.reached and isinstance(telling.after, Measured) and telling.after.auc <= 0.6
-    assert telling.dropped[0].reason == "holds `zorb`: 32 rows of the kind, 0 of the other"
+    assert (
+        telling.is_reached
+        and isinstance(telling.after, ArtifactMeasure)
+        and telling.after.auc <= 0.6
+    )
+    assert telling.excluded[0].reason == "holds `zorb`: 32 rows of the kind, 0 of the other"
 
 
 def test_a_word_that_most_sets_hold_is_told_but_not_dropped() -> None:
-    telling = telling_sets(corpus(planted=60), "dual_use", bound=0.6)
-    assert (telling.dropped, telling.reached) == ((), False)
-    assert isinstance(telling.after, Measured) and telling.after.words[0].word == "zorb"
+    telling = reduce_artifacts(corpus(planted=60), "dual_use", bound=0.6)
+    assert (telling.excluded, telling.is_reached) == ((), False)
+    assert isinstance(telling.after, ArtifactMeasure) and telling.after.words[0].word == "zorb"
     forty = corpus(planted=40)
-    assert not telling_sets(forty, "dual_use", bound=0.6, most=0.3).reached
-    assert len(telling_sets(forty, "dual_use", bound=0.6, most=0.9).dropped) >= 40
+    assert not reduce_artifacts(forty, "dual_use", bound=0.6, most=0.3).is_reached
+    assert len(reduce_artifacts(forty, "dual_use", bound=0.6, most=0.9).excluded) >= 40
 
 
 def test_what_is_under_the_bound_is_left_alone() -> None:
-    telling = telling_sets(corpus(), "dual_use", bound=0.65)
-    assert telling.dropped == () and telling.reached and telling.before == telling.after
+    telling = reduce_artifacts(corpus(), "dual_use", bound=0.65)
+    assert telling.excluded == () and telling.is_reached and telling.before == telling.after

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 from safegen.config.recipe import Recipe
-from safegen.dataset.card import card, cell, table
-from safegen.dataset.figures import Figures, Yardsticks
-from safegen.dataset.manifest import Facts
+from safegen.dataset.card import escape_cell, format_table, render_card
+from safegen.dataset.figures import MeasureInputs, RunMeasures
+from safegen.dataset.manifest import RunCounts
 from safegen.testing import make_draft, make_record, make_scenario
 
 HOSTILE = "a|b\n# c [x](https://evil.example) <b>`d` *e* \u202e"
 
 
-def facts_of(**overrides: object) -> Facts:
-    facts = Facts(rows={"sft": {"train": 1}, "preference": {}})
+def facts_of(**overrides: object) -> RunCounts:
+    facts = RunCounts(rows={"sft": {"train": 1}, "preference": {}})
     record = make_record(**overrides)
-    facts.draft(record)
-    facts.keep(record)
+    facts.add_draft(record)
+    facts.add_kept(record)
     return facts
 
 
@@ -23,29 +23,31 @@ def head_of(text: str) -> dict[str, object]:
     return yaml.safe_load(text.split("---\n")[1])
 
 
-def shown(facts: Facts) -> str:
-    return card(facts, Figures(Yardsticks()), recipe=Recipe(name="kitchen"), taxonomy="core@1.0.0")
+def shown(facts: RunCounts) -> str:
+    return render_card(
+        facts, RunMeasures(MeasureInputs()), recipe=Recipe(name="kitchen"), taxonomy="core@1.0.0"
+    )
 
 
 def test_foreign_text_cannot_leave_its_cell() -> None:
-    written = cell(HOSTILE)
+    written = escape_cell(HOSTILE)
     assert "\n" not in written
     assert "<b>" not in written
     assert "://" not in written
     assert "\u202e" not in written
     assert written.startswith(r"a\|b")
     assert r"\[x\]" in written
-    assert table(("x",), [(HOSTILE,)]).count("\n") == 2
+    assert format_table(("x",), [(HOSTILE,)]).count("\n") == 2
 
 
 def test_names_with_underscores_stay_readable() -> None:
-    assert cell("dual_use") == "dual_use"
-    assert cell("_loud_") == r"\_loud\_"
+    assert escape_cell("dual_use") == "dual_use"
+    assert escape_cell("_loud_") == r"\_loud\_"
 
 
 def test_model_names_reach_the_card_escaped() -> None:
     text = shown(facts_of(draft=make_draft(model=HOSTILE)))
-    assert cell(HOSTILE) in text
+    assert escape_cell(HOSTILE) in text
     assert "https://evil" not in text
 
 
@@ -74,12 +76,12 @@ def test_an_empty_view_is_said() -> None:
 
 
 def test_a_card_without_rows_promises_none() -> None:
-    text = shown(Facts(rows={"sft": {}}))
+    text = shown(RunCounts(rows={"sft": {}}))
     assert "configs" not in head_of(text)
     assert "There are no rows to load." in text
 
 
 def test_two_licences_are_both_in_the_head() -> None:
     facts = facts_of()
-    facts.keep(make_record(scenario=make_scenario(source_licence="CC0 1.0")))
+    facts.add_kept(make_record(scenario=make_scenario(source_licence="CC0 1.0")))
     assert head_of(shown(facts))["license"] == ["apache-2.0", "cc0-1.0"]

@@ -9,14 +9,14 @@ import pytest
 
 from safegen.config.recipe import Recipe
 from safegen.core.hashing import file_sha256
-from safegen.dataset.build import build
+from safegen.dataset.build import build_dataset
 from safegen.dataset.layout import FileEntry, content_sha256
-from safegen.dataset.verify import verify
+from safegen.dataset.verify import verify_dataset
 from safegen.dataset.views.preference import preference
 from safegen.dataset.views.sft import sft
 from safegen.store import parquet
 from safegen.store.run_folder import RunFolder
-from safegen.store.schema import Row
+from safegen.store.schema import ArrowRow
 from safegen.testing import make_pair, policy
 
 VIEWS = {"sft": sft(), "preference": preference()}
@@ -26,7 +26,9 @@ VIEWS = {"sft": sft(), "preference": preference()}
 def dataset(tmp_path: Path) -> Path:
     run = RunFolder(tmp_path / "out")
     run.write_shard(run.records(0), [r for n in range(80) for r in make_pair(n)], [])
-    build(run, Recipe(name="k"), taxonomy_version="1.0.0", policies=[policy()], fingerprints={})
+    build_dataset(
+        run, Recipe(name="k"), taxonomy_version="1.0.0", policies=[policy()], fingerprints={}
+    )
     return run.output
 
 
@@ -41,12 +43,12 @@ def name_of(view: str, split: str) -> str:
     return f"data/{view}/{split}/0.1.0-00000.parquet"
 
 
-def replant(folder: Path, view: str, split: str, edit: Callable[[list[Row]], None]) -> None:
+def replant(folder: Path, view: str, split: str, edit: Callable[[list[ArrowRow]], None]) -> None:
     """Rewrite a file's rows and let the manifest say so: only the promises are broken."""
     name = name_of(view, split)
-    rows = parquet.read(folder / name)
+    rows = parquet.read_rows(folder / name)
     edit(rows)
-    parquet.write(folder / name, rows, VIEWS[view].schema)
+    parquet.write_rows(folder / name, rows, VIEWS[view].schema)
     entry = FileEntry(
         file_sha256(folder / name),
         (folder / name).stat().st_size,
@@ -55,20 +57,20 @@ def replant(folder: Path, view: str, split: str, edit: Callable[[list[Row]], Non
     )
 
     def told(manifest: dict[str, Any]) -> None:
-        manifest["files"][name] = entry.as_json()
+        manifest["files"][name] = entry.to_json()
         manifest["counts"]["rows"][view][split] = len(rows)
 
     edit_manifest(folder, told)
 
 
 def only(folder: Path) -> str:
-    problems = verify(folder)
+    problems = verify_dataset(folder)
     assert len(problems) == 1, problems
     return problems[0]
 
 
 def test_a_fresh_dataset_is_proved(dataset: Path) -> None:
-    assert verify(dataset) == []
+    assert verify_dataset(dataset) == []
 
 
 def test_a_missing_or_broken_manifest_is_named(dataset: Path) -> None:
@@ -95,7 +97,7 @@ def test_an_unlisted_file_is_named_and_git_and_run_are_not(dataset: Path) -> Non
     (dataset / "run" / "notes.txt").write_text("x", encoding="utf-8")
     (dataset / ".git").mkdir()
     (dataset / ".git" / "config").write_text("x", encoding="utf-8")
-    assert verify(dataset) == []
+    assert verify_dataset(dataset) == []
     (dataset / "data" / "sft" / "train" / "old.parquet").write_bytes(b"x")
     assert "old.parquet` is not listed" in only(dataset)
 
@@ -103,7 +105,7 @@ def test_an_unlisted_file_is_named_and_git_and_run_are_not(dataset: Path) -> Non
 def test_a_git_lfs_pointer_is_not_called_a_wrong_hash(dataset: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     (dataset / name_of("sft", "train")).write_text(pointer, encoding="utf-8")
-    problems = verify(dataset)
+    problems = verify_dataset(dataset)
     assert "is a git-lfs pointer; run `git lfs pull`" in problems[0]
     assert "SHA-256" not in str(problems)
 
@@ -124,17 +126,17 @@ def test_a_link_out_of_the_folder_is_not_followed(dataset: Path, tmp_path: Path)
 
 def test_other_columns_are_named(dataset: Path) -> None:
     name = name_of("sft", "test")
-    rows = parquet.read(dataset / name)
+    rows = parquet.read_rows(dataset / name)
     schema = sft().schema.remove(sft().schema.get_field_index("grade"))
-    parquet.write(dataset / name, [{k: r[k] for k in schema.names} for r in rows], schema)
+    parquet.write_rows(dataset / name, [{k: r[k] for k in schema.names} for r in rows], schema)
     edit_manifest(dataset, lambda m: m["files"][name].update(sha256=file_sha256(dataset / name)))
-    assert "other columns than view `sft` (grade)" in verify(dataset)[0]
+    assert "other columns than view `sft` (grade)" in verify_dataset(dataset)[0]
 
 
 def test_wrong_row_counts_and_contents_are_named(dataset: Path) -> None:
     name = name_of("sft", "test")
     edit_manifest(dataset, lambda m: m["files"][name].update(rows=1, content_sha256="0"))
-    problems = "\n".join(verify(dataset))
+    problems = "\n".join(verify_dataset(dataset))
     assert "the manifest says 1" in problems
     assert "content hash differs" in problems
 
@@ -145,9 +147,9 @@ def test_a_wrong_total_is_named(dataset: Path) -> None:
 
 
 def test_a_goal_in_two_splits_is_found_across_views(dataset: Path) -> None:
-    goal = parquet.read(dataset / name_of("sft", "train"))[0]["goal_id"]
+    goal = parquet.read_rows(dataset / name_of("sft", "train"))[0]["goal_id"]
     replant(dataset, "preference", "test", lambda rows: rows[0].update(goal_id=goal))
-    assert f"goal `{goal}` is in two splits" in "\n".join(verify(dataset))
+    assert f"goal `{goal}` is in two splits" in "\n".join(verify_dataset(dataset))
 
 
 def test_equal_messages_with_another_mode_are_found_across_views(dataset: Path) -> None:
@@ -156,7 +158,7 @@ def test_equal_messages_with_another_mode_are_found_across_views(dataset: Path) 
 
 
 def test_equal_messages_with_another_ceiling_are_found(dataset: Path) -> None:
-    def plant(rows: list[Row]) -> None:
+    def plant(rows: list[ArrowRow]) -> None:
         rows[1]["messages"] = rows[0]["messages"]
         rows[1]["ceiling"] = 4
 

@@ -23,8 +23,8 @@ class Known(ABC):
     """Intent, evidence and detail by text; an author adds what it writes."""
 
     def __post_init__(self) -> None:
-        for goal in taxonomy.load("core").goals():
-            for intent, _, p in goal.prompts.by_intent():
+        for goal in taxonomy.load_taxonomy("core").goals():
+            for intent, _, p in goal.prompts.iter_by_intent():
                 self.truths[p.text] = (intent, p.evidence, p.detail)
 
     @abstractmethod

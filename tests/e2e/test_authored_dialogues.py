@@ -14,8 +14,8 @@ import pytest
 import safegen
 from safegen.config.recipe import Recipe
 from safegen.core.hashing import short_id
-from safegen.core.types import GIVEN, TURN_STYLES, Record, Request
-from safegen.teachers.scripted import Scripted
+from safegen.core.types import GIVEN_HISTORY, TURN_STYLES, Record, Request
+from safegen.teachers.scripted import ScriptedTeacher
 from tests.e2e.authors import WORDS, Known
 from tests.scenarios.author_cases import asked_fields
 
@@ -84,7 +84,7 @@ def recipe(**plan: Any) -> Recipe:
 
 
 def authored(run: safegen.Run) -> list[Record]:
-    made = [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+    made = [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
     return [r for r in made if r.scenario.source == "author"]
 
 
@@ -100,13 +100,13 @@ async def test_each_turn_is_written_after_the_answer_to_the_one_before(tmp_path:
     assert {attribute(r, "turn_style") for r in made} == set(TURN_STYLES)
     assert not list(run.folder.read_failures())
     author = teachers["author"]
-    assert isinstance(author, Scripted)
+    assert isinstance(author, ScriptedTeacher)
     asked = [r.messages[1]["content"] for r in author.requests]
     for record in made:
         roles = [m["role"] for m in record.scenario.messages if m["role"] != "system"]
         assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
         before = [m["content"] for m in record.scenario.messages if m["role"] == "assistant"]
-        if before and GIVEN not in record.scenario.attributes:
+        if before and GIVEN_HISTORY not in record.scenario.attributes:
             assert any(all(text in told for text in before) for told in asked)
     closing = [r for r in made if attribute(r, "closure")]
     assert closing and {r.expectation.mode for r in closing if r.scenario.evidence == "stated"} == {
@@ -121,7 +121,7 @@ async def test_a_mistaken_suspicion_is_written_too_and_never_trained_on(tmp_path
     made = authored(run)
     mistaken = [r for r in made if attribute(r, "turn_style") == "recovery"]
     assert {r.scenario.turn for r in mistaken} == {1, 2}
-    assert all(GIVEN in r.scenario.attributes for r in mistaken)
+    assert all(GIVEN_HISTORY in r.scenario.attributes for r in mistaken)
     assert "recovery" not in run.view("sft")["turn_style"].to_list()
     assert "recovery" in run.view("prompt_completion")["turn_style"].to_list()
 
@@ -159,7 +159,7 @@ async def test_a_fault_that_is_mended_costs_one_more_request_and_nothing_else(
     run = await safegen.agenerate(recipe(), output=tmp_path, teachers=teachers)
     assert not list(run.folder.read_failures())
     author = teachers["author"]
-    assert isinstance(author, Scripted)
+    assert isinstance(author, ScriptedTeacher)
     repairs = [r for r in author.requests if r.revision]
     assert len(repairs) == 3
     assert all("operational_detail" in r.messages[-1]["content"] for r in repairs)

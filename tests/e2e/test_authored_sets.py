@@ -15,9 +15,9 @@ import safegen
 from safegen.config import taxonomy
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError, RunError
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import Record, Request
-from safegen.dataset.coverage_report import briefed
+from safegen.dataset.coverage_report import brief_axes
 from safegen.store.plan import Plans
 from tests.e2e.authors import WORDS, Known
 from tests.e2e.runs import cli
@@ -48,8 +48,8 @@ class World(Known):
 
     def _text(self, request: Request, name: str) -> str:
         key = [request.sample, name, [m["content"] for m in request.messages[:2]]]
-        copied = name == "benign_0" and fraction("copy", key) < self.copies
-        some = " ".join(WORDS[int(fraction(key, i) * len(WORDS))] for i in range(9))
+        copied = name == "benign_0" and hash_fraction("copy", key) < self.copies
+        some = " ".join(WORDS[int(hash_fraction(key, i) * len(WORDS))] for i in range(9))
         some = " ".join([*WORDS[:8], some.split()[0]]) if copied else some
         text = f"Could you tell me what one does with the {some} that stands over there?"
         intent = name.rsplit("_", 1)[0]
@@ -58,19 +58,19 @@ class World(Known):
         evidence = "stated" if intent == "malicious" else "none"
         if "contextual" in request.messages[1]["content"] and intent == "malicious":
             evidence = "contextual"
-        spoilt = fraction("spoil", key[0], key[2]) < self.spoil
+        spoilt = hash_fraction("spoil", key[0], key[2]) < self.spoil
         real = "malicious" if spoilt and intent == "benign" else intent
         self.truths[text] = (real, evidence if real == intent else "stated", DETAIL[real])
         return text
 
     def read(self, text: str) -> tuple[str, str, int]:
         intent, evidence, detail = super().read(text)
-        if fraction("wrong", text) < self.wrong:
+        if hash_fraction("wrong", text) < self.wrong:
             intent = "benign" if intent == "dual_use" else "dual_use"
         return intent, evidence, detail
 
     def drafter(self, request: Request) -> str:
-        return HELP.format(n=fraction(request.messages[-1]["content"], request.sample))
+        return HELP.format(n=hash_fraction(request.messages[-1]["content"], request.sample))
 
 
 def recipe(**plan: Any) -> Recipe:
@@ -92,7 +92,7 @@ def recipe(**plan: Any) -> Recipe:
 
 
 def records(run: safegen.Run) -> list[Record]:
-    return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+    return [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
 
 
 async def test_authored_sets_go_the_whole_way(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def rows_of(folder: Path, axes: dict[str, Any], **more: Any) -> list[Mappi
     run = await safegen.agenerate(asked, output=folder, teachers=World().teachers(), until="expand")
     plans = Plans(run.folder.plans)
     items = {p.scenario.set_id: p for n in range(plans.shards) for p in plans.read(n)}
-    return [briefed(item.brief) for item in items.values()]
+    return [brief_axes(item.brief) for item in items.values()]
 
 
 async def test_axes_may_be_cut_and_preferred_and_rows_are_there_in_any_case(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ async def test_an_author_writes_probes_of_every_leaf_and_type_that_is_asked_for(
     made = records(run)
     written = [r for r in made if r.scenario.source == "written"]
     probes = [r for r in made if r.scenario.source == "author"]
-    leaves = {h for h in taxonomy.load("core").harms if h.startswith("property.")}
+    leaves = {h for h in taxonomy.load_taxonomy("core").harms if h.startswith("property.")}
     assert {(r.scenario.harm, r.scenario.contrast) for r in probes} == {
         (leaf, kind) for leaf in leaves for kind in ("homonyms", "definitions")
     }
@@ -227,8 +227,8 @@ async def test_a_small_taxonomy_checks_its_labellers_on_known_prompts_of_the_cor
 ) -> None:
     cli(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets")
     world = World()
-    for goal in taxonomy.load("guild").goals():
-        for intent, _, p in goal.prompts.by_intent():
+    for goal in taxonomy.load_taxonomy("guild").goals():
+        for intent, _, p in goal.prompts.iter_by_intent():
             world.truths[p.text] = (intent, p.evidence, p.detail)
     asked = recipe(harms=["guild.*"], authored=2).model_copy(
         update={"taxonomy": "guild", "policies": ("secrets",)}
@@ -276,13 +276,13 @@ async def test_near_copies_do_not_count_for_a_target(
     run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
     assert run.report is not None
     assert run.report.target is not None
-    assert run.report.target.left_out["near_duplicate"] == run.report.excluded["near_duplicate"] > 0
+    assert run.report.target.excluded["near_duplicate"] == run.report.excluded["near_duplicate"] > 0
     assert "the dataset leaves out do not count" in run.report.target.line
     rows = run.view("sft")
     for harm in ("property.theft", "property.copyright"):
         for intent in ("benign", "dual_use", "malicious"):
             assert rows.filter(harm=harm, intent=intent).height >= 6, (harm, intent)
-    assert run.report.target.short == {}
+    assert run.report.target.shortfall == {}
     told = json.loads(cli(capsys, "coverage", str(tmp_path), "--certificate", "--json").out)
     kept = {(c["harm"], c["intent"]): c for c in told["cells"]}
     for (harm, intent), cell in kept.items():
@@ -309,7 +309,7 @@ async def test_an_author_that_only_copies_itself_stalls_the_target(tmp_path: Pat
     assert run.report is not None
     assert run.report.target is not None
     assert run.report.target.stop_code == "stalled"
-    assert set(run.report.target.short) >= {("property.theft", "benign")}
+    assert set(run.report.target.shortfall) >= {("property.theft", "benign")}
 
 
 async def test_no_two_sets_are_asked_for_in_the_same_words(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def recipe(**more: Any) -> Recipe:
 
 
 def records(run: safegen.Run) -> list[Record]:
-    return [r for n in run.folder.finished() for r in run.folder.read_records(n)]
+    return [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
 
 
 def whole_intent(record: Record) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import safegen
-from safegen.cli.main import run
+from safegen.cli.main import run_command
 from safegen.config.recipe import Recipe
 from safegen.core.errors import RecipeMismatch
 from safegen.policy import loader
@@ -38,7 +38,7 @@ def _answer(body: Body) -> str:
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     path = tmp_path / "security.yaml"
-    path.write_text(loader.load("security").path.read_text())
+    path.write_text(loader.load_policy("security").path.read_text())
     return path
 
 
@@ -111,5 +111,5 @@ async def test_build_leaves_the_records_alone_after_an_edit(tmp_path: Path, poli
         await safegen.agenerate(recipe(fake.url, policy), output=out)
     shards = {p.name: p.read_bytes() for p in (out / "run" / "records").iterdir()}
     policy.write_text(policy.read_text().replace("title: ", "title: Edited, ", 1))
-    assert await asyncio.to_thread(run, ["build", str(out)]) == 0
+    assert await asyncio.to_thread(run_command, ["build", str(out)]) == 0
     assert {p.name: p.read_bytes() for p in (out / "run" / "records").iterdir()} == shards

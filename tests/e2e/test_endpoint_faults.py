@@ -65,12 +65,12 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 
 def prompts_in(folder: Path, view: str) -> set[str]:
     files = sorted((folder / "data" / view).rglob("*.parquet"))
-    rows = [row for path in files for row in parquet.read(path)]
+    rows = [row for path in files for row in parquet.read_rows(path)]
     return {row["messages"][-2]["content"] for row in rows}
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [row for p in sorted((folder / "run/records").iterdir()) for row in parquet.read(p)]
+    return [row for p in sorted((folder / "run/records").iterdir()) for row in parquet.read_rows(p)]
 
 
 @pytest.mark.parametrize("fault", MENDED)

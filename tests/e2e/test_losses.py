@@ -12,7 +12,7 @@ import safegen
 from safegen.config.recipe import Recipe
 from safegen.core.errors import AssetNotFound, BudgetSpent
 from safegen.core.types import Teacher
-from safegen.dataset.dropped import losses, lost_prompts
+from safegen.dataset.dropped import count_losses, iter_dropped
 from safegen.teachers.scripted import scripted
 from tests.e2e.runs import cli
 from tests.e2e.test_authored_sets import World, recipe
@@ -25,17 +25,17 @@ async def spoilt(tmp_path: Path) -> safegen.Run:
     run = await safegen.agenerate(
         recipe(authored=6), output=tmp_path / "out", teachers=world.teachers()
     )
-    assert losses(run.folder).dropped
+    assert count_losses(run.folder).dropped
     return run
 
 
 async def test_one_count_of_what_gates_dropped(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dropped = dict(losses(spoilt.folder).dropped)
+    dropped = dict(count_losses(spoilt.folder).dropped)
     assert spoilt.report is not None
     assert {r: n for r, n in spoilt.report.excluded.items() if r.startswith("gate_")} == dropped
-    assert Counter(lost.reason for lost in lost_prompts(spoilt.folder)) == dropped
+    assert Counter(lost.reason for lost in iter_dropped(spoilt.folder)) == dropped
     told = json.loads(cli(capsys, "status", str(spoilt.output), "--json").out)
     assert (told["failed_requests"], told["dropped"]) == ({}, dropped)
     again = cli(capsys, "retry", str(spoilt.output), "--json")
@@ -47,7 +47,7 @@ async def test_one_count_of_what_gates_dropped(
 async def test_a_dropped_prompt_is_shown_by_reason_and_by_id(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reason, count = next(iter(losses(spoilt.folder).dropped.items()))
+    reason, count = next(iter(count_losses(spoilt.folder).dropped.items()))
     found = cli(capsys, "show", str(spoilt.output), "--reason", reason, "-n", "999", "--json")
     rows = [json.loads(line) for line in found.out.splitlines()]
     assert len(rows) == count
@@ -65,7 +65,7 @@ async def test_a_lost_request_of_an_author_is_asked_anew_and_is_no_dropped_promp
 ) -> None:
     teachers = World().teachers() | {"author": scripted(lambda _: "no JSON at all")}
     run = await safegen.agenerate(recipe(authored=1), output=tmp_path / "out", teachers=teachers)
-    found = losses(run.folder)
+    found = count_losses(run.folder)
     assert set(found.failed_requests) == {"malformed"}
     assert not found.dropped
     shown = cli(capsys, "show", str(run.output), "--reason", "malformed", "--json", "-n", "99")
@@ -75,7 +75,7 @@ async def test_a_lost_request_of_an_author_is_asked_anew_and_is_no_dropped_promp
 async def test_coverage_names_why_a_cell_lacks_prompts_by_any_axis(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dropped = losses(spoilt.folder).dropped
+    dropped = count_losses(spoilt.folder).dropped
     found = cli(capsys, "coverage", str(spoilt.output), "--by", "tone,contrast,tier", "--json")
     cells = json.loads(found.out)["cells"]
     reasons = Counter[str]()
@@ -115,9 +115,9 @@ async def test_teachers_of_the_caller_count_and_are_bound_by_the_budget(tmp_path
     recipe_ = Recipe.model_validate(values)
     run = await safegen.agenerate(recipe_, output=tmp_path / "out", teachers=drafter)
     assert run.usage.requests == run.report.drafts > 0  # pyright: ignore[reportOptionalMemberAccess]
-    assert {r.draft.model for n in run.folder.finished() for r in run.folder.read_records(n)} == {
-        "scripted"
-    }
+    assert {
+        r.draft.model for n in run.folder.finished_shards() for r in run.folder.read_records(n)
+    } == {"scripted"}
     bound = Recipe.model_validate(values | {"budget": {"requests": 1}})
     with pytest.raises(BudgetSpent):
         await safegen.agenerate(bound, output=tmp_path / "other", teachers=drafter)
@@ -135,7 +135,7 @@ async def test_turns_that_follow_no_accepted_answer_are_sent_to_that_answer(
     )
     teachers: dict[str, Teacher] = {"drafter": scripted(lambda _: "No.")}
     run = await safegen.agenerate(talk, output=tmp_path / "out", teachers=teachers)
-    assert set(losses(run.folder).dropped) == {"no_answer_before"}
+    assert set(count_losses(run.folder).dropped) == {"no_answer_before"}
     again = cli(capsys, "retry", str(run.output))
     assert again.code == 0
     assert "follows an accepted answer to the one before" in again.err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from safegen.cli.main import run
+from safegen.cli.main import run_command
 from safegen.policy import loader
 from tests.e2e.runs import Said, cli, hashes
 
@@ -29,14 +29,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as at:
         at.chdir(home)
-        assert run(["init", "--taxonomy", "mine"]) == 0
-        assert run(["init", "--policy", "own"]) == 0
+        assert run_command(["init", "--taxonomy", "mine"]) == 0
+        assert run_command(["init", "--policy", "own"]) == 0
         text = Path("prompts/policies/own.yaml").read_text().replace("own.*", "mine.*")
         Path("specs").mkdir()
         Path("specs/own.yaml").write_text(text)
         shutil.rmtree("prompts")
         Path("recipe.yaml").write_text(RECIPE)
-        assert run(["generate", "recipe.yaml", "-o", "out"]) == 0
+        assert run_command(["generate", "recipe.yaml", "-o", "out"]) == 0
     return home
 
 
@@ -99,7 +99,7 @@ def test_a_moved_run_explains_by_the_specs_that_it_keeps(
     assert "in the run alone; its file is not at hand" in found["explain"].out
     again = cli(capsys, "policy", "show", moved / "policies" / "own.yaml")
     assert again.code == 0
-    assert loader.load(str(moved / "policies" / "own.yaml")).policy_id in again.out
+    assert loader.load_policy(str(moved / "policies" / "own.yaml")).policy_id in again.out
 
 
 def test_a_look_after_an_edited_spec_is_by_the_old_one_and_says_so(
@@ -254,7 +254,7 @@ def test_an_edited_base_is_named_once_and_not_every_spec_that_inherits_it(
     Path("r.yaml").write_text("name: a\nplan: {harms: [cyber.malware, selfharm.eating]}\n")
     assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
     Path("prompts/policies").mkdir(parents=True)
-    base = loader.load("base").path.read_text(encoding="utf-8")
+    base = loader.load_policy("base").path.read_text(encoding="utf-8")
     edited = base.replace("Speak plainly and kindly.", "Speak plainly.")
     Path("prompts/policies/base.yaml").write_text(edited, encoding="utf-8")
     said = cli(capsys, "coverage", "out")

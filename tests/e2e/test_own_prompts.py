@@ -105,11 +105,11 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 
 def view(folder: Path, name: str = "sft") -> list[dict[str, Any]]:
     files = sorted((folder / "data" / name).glob("*/*.parquet"))
-    return [row for path in files for row in parquet.read(path)]
+    return [row for path in files for row in parquet.read_rows(path)]
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    return [r for p in sorted((folder / "run/records").glob("*")) for r in parquet.read(p)]
+    return [r for p in sorted((folder / "run/records").glob("*")) for r in parquet.read_rows(p)]
 
 
 def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(

@@ -10,11 +10,11 @@ from safegen.config import taxonomy
 from safegen.core import resources
 from safegen.core.types import PROFILES
 from safegen.policy import compile as compiled, loader, spec
-from safegen.policy.check import covered
-from safegen.policy.decide import expect_at
-from safegen.policy.schema import SPACE, Situation
+from safegen.policy.check import covered_leaves
+from safegen.policy.decide import compute_expectation_at
+from safegen.policy.schema import ALL_SITUATIONS, Situation
 
-SHIPPED = [name for name in resources.names("policies") if name != "base"]
+SHIPPED = [name for name in resources.list_names("policies") if name != "base"]
 HERE = Path(__file__).parent / "compiled"
 SITUATIONS = {
     "direct": ("cyber.malware", Situation("restricted", "none", "public", 1)),
@@ -24,19 +24,19 @@ SITUATIONS = {
 
 
 def told(policy: spec.Policy, at: Situation, harm: str) -> str:
-    values = compiled.instructions(policy, expect_at(policy, at), harm=harm)
-    return compiled.instructions_prompt().render("system", told=values, operator="", style="")
+    values = compiled.compile_instructions(policy, compute_expectation_at(policy, at), harm=harm)
+    return compiled.load_instructions_prompt().render("system", told=values, operator="", style="")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
     name: str, golden: Callable[[Path, str], None]
 ) -> None:
-    policy, tree = loader.load(name), taxonomy.load("core")
-    values = compiled.classifier(policy, harms=covered(policy, tree))
-    text = compiled.classifier_prompt().render("system", told=values)
+    policy, tree = loader.load_policy(name), taxonomy.load_taxonomy("core")
+    values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
+    text = compiled.load_classifier_prompt().render("system", told=values)
     golden(HERE / f"{name}.classifier.txt", text + "\n")
-    assert 400 <= compiled.tokens(text) <= 600
+    assert 400 <= compiled.estimate_tokens(text) <= 600
     for clause in (*policy.may, *policy.must_not):
         assert f"- {clause.id}: {clause.says}" in text
 
@@ -45,11 +45,11 @@ def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
 def test_instructions_and_rubric_are_as_written_down(
     at: str, golden: Callable[[Path, str], None]
 ) -> None:
-    policy = loader.load("security")
+    policy = loader.load_policy("security")
     harm, situation = SITUATIONS[at]
     golden(HERE / f"security.{at}.instructions.txt", told(policy, situation, harm) + "\n")
-    rubric = compiled.rubric(policy, expect_at(policy, situation), harm=harm)
-    text = compiled.rubric_prompt().render("user", told=rubric)
+    rubric = compiled.compile_rubric(policy, compute_expectation_at(policy, situation), harm=harm)
+    text = compiled.load_rubric_prompt().render("user", told=rubric)
     golden(HERE / f"security.{at}.rubric.txt", text + "\n")
 
 
@@ -61,10 +61,10 @@ def common(one: str, other: str) -> int:
 
 def test_what_is_shared_comes_first() -> None:
     """A spec's scenarios share the head, a rule's scenarios share more than those of two rules."""
-    policy = loader.load("security")
+    policy = loader.load_policy("security")
     texts: dict[tuple[str, str], str] = {}
     for harm in ("cyber.intrusion", "cyber.malware", "systems.agents"):
-        for at in SPACE:
+        for at in ALL_SITUATIONS:
             if at.tier == "restricted":
                 texts[harm, policy.decide(at).id] = told(policy, at, harm)
     head = min(text.index("For this reply:") for text in texts.values())
@@ -77,20 +77,20 @@ def test_what_is_shared_comes_first() -> None:
 
 
 def test_instructions_show_no_id_and_only_the_precedents_of_the_leaf() -> None:
-    policy = loader.load("security")
+    policy = loader.load_policy("security")
     text = told(policy, SITUATIONS["safe"][1], "cyber.intrusion")
-    assert [i for i in policy.ids() if i in text] == []
+    assert [i for i in policy.iter_ids() if i in text] == []
     for precedent in policy.precedents:
         assert (precedent.answer in text) == (precedent.harm in (None, "cyber.intrusion"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_rubric_asks_for_all_that_is_expected_under_unique_ids(name: str) -> None:
-    policy = loader.load(name)
-    for at in SPACE:
-        expected = expect_at(policy, at)
-        questions = {q.id: q for q in compiled.rubric(policy, expected).questions}
-        assert len(questions) == len(compiled.rubric(policy, expected).questions)
+    policy = loader.load_policy(name)
+    for at in ALL_SITUATIONS:
+        expected = compute_expectation_at(policy, at)
+        questions = {q.id: q for q in compiled.compile_rubric(policy, expected).questions}
+        assert len(questions) == len(compiled.compile_rubric(policy, expected).questions)
         assert {f"element.{e}" for e in expected.required} <= questions.keys()
         assert {f"style.{s}" for s in policy.style} <= questions.keys()
         assert (f"ceiling.{expected.ceiling}" in questions) == (expected.ceiling < 4)
@@ -100,8 +100,8 @@ def test_a_rubric_asks_for_all_that_is_expected_under_unique_ids(name: str) -> N
 
 
 def test_a_classifier_for_a_laxer_profile_allows_more() -> None:
-    policy = loader.load("security")
-    reach = {p: compiled.classifier(policy, profile=p).topics[2].ceiling for p in PROFILES}
+    policy = loader.load_policy("security")
+    reach = {p: compiled.compile_classifier(policy, profile=p).topics[2].ceiling for p in PROFILES}
     assert (reach["public"], reach["enterprise"], reach["minors"]) == (1, 2, 1)
 
 
@@ -111,12 +111,20 @@ def test_a_prohibition_about_one_leaf_is_told_of_that_leaf_alone(tmp_path: Path)
         "policy: leafy\nversion: 1.0.0\ntitle: Leafy\ninherits: base\nharms: [a.*]\n"
         "facilitation: steps\nmust_not:\n  - {id: L-1, says: name the secret spice, harms: [a.soup]}\n"
     )
-    policy = loader.load(str(path))
+    policy = loader.load_policy(str(path))
     at = SITUATIONS["safe"][1]
     assert "name the secret spice" in told(policy, at, "a.soup")
     assert "name the secret spice" not in told(policy, at, "a.cake")
-    ids = [q.id for q in compiled.rubric(policy, expect_at(policy, at), harm="a.soup").questions]
+    ids = [
+        q.id
+        for q in compiled.compile_rubric(
+            policy, compute_expectation_at(policy, at), harm="a.soup"
+        ).questions
+    ]
     assert "must_not.L-1" in ids
     assert "must_not.L-1" not in [
-        q.id for q in compiled.rubric(policy, expect_at(policy, at), harm="a.cake").questions
+        q.id
+        for q in compiled.compile_rubric(
+            policy, compute_expectation_at(policy, at), harm="a.cake"
+        ).questions
     ]

@@ -10,19 +10,19 @@ import pytest
 
 from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
-from safegen.core.types import Expectation, Planned
+from safegen.core.types import Expectation, PlannedScenario
 from safegen.policy import compile as compiled, loader, spec
-from safegen.policy.decide import expect
-from safegen.policy.diff import Affected, affected, diff
-from safegen.policy.schema import SPACE
-from safegen.scenarios.context import World
+from safegen.policy.decide import compute_expectation
+from safegen.policy.diff import AffectedRows, diff_specs, find_affected
+from safegen.policy.schema import ALL_SITUATIONS
+from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import plan_sets
 
 OLD = [
-    loader.load(name)
+    loader.load_policy(name)
     for name in ("security", "violence", "wellbeing", "health", "intimacy", "deceit")
 ]
-HARMS = taxonomy.load("core").harms
+HARMS = taxonomy.load_taxonomy("core").harms
 EDITS = {
     "a clause of all leaves": ("explain how a class", "set out how a class", "draft"),
     "a precedent of one leaf": (
@@ -44,8 +44,12 @@ EDITS = {
 
 
 @cache
-def planned() -> list[Planned]:
-    sets = plan_sets(World.of(Plan(), taxonomy.load("core"), OLD, language_pack.load("en")))
+def planned() -> list[PlannedScenario]:
+    sets = plan_sets(
+        PlanningContext.create(
+            Plan(), taxonomy.load_taxonomy("core"), OLD, language_pack.load_locale("en")
+        )
+    )
     return [p for set_ in sets for p in set_]
 
 
@@ -55,19 +59,19 @@ def edited(folder: Path, name: str, old: str, new: str) -> list[spec.Policy]:
     assert old in text
     path = folder / f"{name}.yaml"
     path.write_text(text.replace(old, new))
-    return [loader.load(str(path)) if p is policy else p for p in OLD]
+    return [loader.load_policy(str(path)) if p is policy else p for p in OLD]
 
 
 def texts(policy: spec.Policy, expectation: Expectation, harm: str) -> tuple[str, str]:
-    told = compiled.instructions(policy, expectation, harm=harm)
-    asked = compiled.rubric(policy, expectation, harm=harm)
+    told = compiled.compile_instructions(policy, expectation, harm=harm)
+    asked = compiled.compile_rubric(policy, expectation, harm=harm)
     return (
         DRAFTING.render("system", told=told, operator="", style=""),
         JUDGING.render("user", told=asked),
     )
 
 
-DRAFTING, JUDGING = compiled.instructions_prompt(), compiled.rubric_prompt()
+DRAFTING, JUDGING = compiled.load_instructions_prompt(), compiled.load_rubric_prompt()
 
 
 def brute_force(new: Sequence[spec.Policy]) -> dict[str, set[str]]:
@@ -77,7 +81,7 @@ def brute_force(new: Sequence[spec.Policy]) -> dict[str, set[str]]:
     for item in planned():
         s, before = item.scenario, item.expectation
         policy = spec.policy_for(new, HARMS[s.harm])
-        after = expect(
+        after = compute_expectation(
             policy,
             HARMS[s.harm],
             evidence=s.evidence,
@@ -96,15 +100,19 @@ def brute_force(new: Sequence[spec.Policy]) -> dict[str, set[str]]:
     return found
 
 
-def sets(found: Affected) -> dict[str, set[str]]:
-    return {"draft": set(found.draft), "judge": set(found.judge), "relabel": set(found.relabel)}
+def sets(found: AffectedRows) -> dict[str, set[str]]:
+    return {
+        "draft": set(found.to_draft),
+        "judge": set(found.to_judge),
+        "relabel": set(found.to_relabel),
+    }
 
 
 @pytest.mark.parametrize("edit", [*EDITS])
 def test_the_rows_of_an_edit_are_those_that_brute_force_finds(tmp_path: Path, edit: str) -> None:
     old, new, redo = EDITS[edit]
     after = edited(tmp_path, "security", old, new)
-    found = affected(planned(), old=OLD, new=after, harms=HARMS)
+    found = find_affected(planned(), old=OLD, new=after, harms=HARMS)
     assert sets(found) == brute_force(after)
     assert bool(found.rows) == (redo is not None)
     assert redo is None or sets(found)[redo]
@@ -113,24 +121,26 @@ def test_the_rows_of_an_edit_are_those_that_brute_force_finds(tmp_path: Path, ed
 
 def test_a_lowered_ceiling_drafts_the_rows_of_that_rule_alone(tmp_path: Path) -> None:
     after = edited(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
-    changes = diff(OLD[1], after[1]).situations
+    changes = diff_specs(OLD[1], after[1]).situations
     assert {(c.before.id, c.after.id) for c in changes} == {("V-NO-ROLE", "V-NO-ROLE")}
-    brute = [at for at in SPACE if OLD[1].decide(at).ceiling != after[1].decide(at).ceiling]
-    assert [c.at for c in changes] == brute
-    found = affected(planned(), old=OLD, new=after, harms=HARMS)
+    brute = [
+        at for at in ALL_SITUATIONS if OLD[1].decide(at).ceiling != after[1].decide(at).ceiling
+    ]
+    assert [c.situation for c in changes] == brute
+    found = find_affected(planned(), old=OLD, new=after, harms=HARMS)
     assert {row.before.rule_ids for row in found.rows if row.redo == "draft"} == {("V-NO-ROLE",)}
     assert sets(found) == brute_force(after)
 
 
 def test_nothing_is_done_again_for_unchanged_specs() -> None:
-    assert affected(planned(), old=OLD, new=OLD, harms=HARMS) == Affected()
-    same = diff(OLD[0], OLD[0])
+    assert find_affected(planned(), old=OLD, new=OLD, harms=HARMS) == AffectedRows()
+    same = diff_specs(OLD[0], OLD[0])
     assert (same.situations, same.texts) == ((), ())
 
 
 def test_a_leaf_without_a_spec_is_listed_and_other_specs_are_left_alone(tmp_path: Path) -> None:
     after = edited(tmp_path, "security", "harms: [cyber.*, systems.*]", "harms: [systems.*]")
-    found = affected(planned(), old=[OLD[0]], new=[after[0]], harms=HARMS)
+    found = find_affected(planned(), old=[OLD[0]], new=[after[0]], harms=HARMS)
     cyber = [p.scenario.scenario_id for p in planned() if p.scenario.domain == "cyber"]
     assert list(found.orphans) == cyber
     assert {row.harm.split(".")[0] for row in found.rows} == {"systems"}
@@ -138,18 +148,18 @@ def test_a_leaf_without_a_spec_is_listed_and_other_specs_are_left_alone(tmp_path
 
 def test_a_plan_made_under_unknown_texts_is_drafted_again(tmp_path: Path) -> None:
     before = edited(tmp_path, "security", "version: 1.2.0", "version: 1.0.9")
-    found = affected(planned(), old=before, new=OLD, harms=HARMS)
+    found = find_affected(planned(), old=before, new=OLD, harms=HARMS)
     assert found.rows == ()
     after = edited(tmp_path, "security", "version: 1.2.0", "version: 1.3.0")
-    found = affected(planned(), old=before, new=after, harms=HARMS)
-    assert set(found.draft) == {
+    found = find_affected(planned(), old=before, new=after, harms=HARMS)
+    assert set(found.to_draft) == {
         p.scenario.scenario_id for p in planned() if p.scenario.domain in ("cyber", "systems")
     }
 
 
 def test_a_text_change_is_named_by_its_part(tmp_path: Path) -> None:
     after = edited(tmp_path, "security", "pick targets", "choose targets")
-    (change,) = diff(OLD[0], after[0]).texts
+    (change,) = diff_specs(OLD[0], after[0]).texts
     assert change.part == "must_not SEC-N2"
     assert (change.before or "").startswith("pick targets")
     assert (change.after or "").startswith("choose targets")

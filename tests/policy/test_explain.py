@@ -6,16 +6,18 @@ from safegen.config import taxonomy
 from safegen.core import resources
 from safegen.core.errors import ConfigError
 from safegen.policy import loader, spec
-from safegen.policy.explain import VALUES, explain, outcome, parse
-from safegen.policy.schema import SPACE
+from safegen.policy.explain import AXIS_VALUES, explain_situation, parse_situation, rule_outcome
+from safegen.policy.schema import ALL_SITUATIONS
 
-POLICIES = [loader.load(name) for name in resources.names("policies") if name != "base"]
-HARMS = taxonomy.load("core").harms
+POLICIES = [loader.load_policy(name) for name in resources.list_names("policies") if name != "base"]
+HARMS = taxonomy.load_taxonomy("core").harms
 
 
 def test_a_situation_names_its_spec_and_the_clause_that_decided() -> None:
-    asked = parse("cyber.intrusion,evidence=none,profile=public,detail=3", POLICIES, HARMS)
-    found = explain(asked.policy, asked.at, harm=asked.harm)
+    asked = parse_situation(
+        "cyber.intrusion,evidence=none,profile=public,detail=3", POLICIES, HARMS
+    )
+    found = explain_situation(asked.policy, asked.situation, harm=asked.harm)
     assert found.policy.spec.policy == "security"
     assert (found.rule.id, found.rule.mode) == ("B-RES", "safe_completion")
     assert found.place is not None
@@ -26,48 +28,56 @@ def test_a_situation_names_its_spec_and_the_clause_that_decided() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: p.spec.policy)
 def test_every_earlier_rule_fails_for_the_named_conditions_alone(policy: spec.Policy) -> None:
-    for at in SPACE:
-        found = explain(policy, at)
-        for earlier in found.passed:
-            assert earlier.fails
+    for at in ALL_SITUATIONS:
+        found = explain_situation(policy, at)
+        for earlier in found.skipped:
+            assert earlier.failed_conditions
             mended = at._replace(
-                **{name: getattr(earlier.rule.when, name)[0] for name in earlier.fails}
+                **{name: getattr(earlier.rule.when, name)[0] for name in earlier.failed_conditions}
             )
             assert earlier.rule.when.holds(mended)
-        assert [p.rule.id for p in found.passed] + [found.rule.id] == [
-            r.id for r in policy.rules[: len(found.passed) + 1]
+        assert [p.rule.id for p in found.skipped] + [found.rule.id] == [
+            r.id for r in policy.rules[: len(found.skipped) + 1]
         ]
 
 
 def test_neighbours_are_the_nearest_changes_that_give_another_outcome() -> None:
     """By brute force over ordered axes: nothing nearer on the same side differs."""
     policy = POLICIES[0]
-    for at in SPACE:
-        found = explain(policy, at)
+    for at in ALL_SITUATIONS:
+        found = explain_situation(policy, at)
         for near in found.neighbours:
             value = int(near.value) if near.axis == "detail" else near.value
-            assert outcome(policy.decide(at._replace(**{near.axis: value}))) == outcome(near.rule)
-            assert outcome(near.rule) != outcome(found.rule)
-            values = VALUES[near.axis]
+            assert rule_outcome(policy.decide(at._replace(**{near.axis: value}))) == rule_outcome(
+                near.rule
+            )
+            assert rule_outcome(near.rule) != rule_outcome(found.rule)
+            values = AXIS_VALUES[near.axis]
             here, there = values.index(str(getattr(at, near.axis))), values.index(near.value)
             if near.axis != "profile":
                 between = values[min(here, there) + 1 : max(here, there)]
                 for step in between:
                     given = int(step) if near.axis == "detail" else step
                     nearer = policy.decide(at._replace(**{near.axis: given}))
-                    assert outcome(nearer) == outcome(found.rule)
+                    assert rule_outcome(nearer) == rule_outcome(found.rule)
         changes = {
             (axis, side)
             for axis in ("tier", "evidence", "detail")
-            for value in VALUES[axis]
-            if outcome(
+            for value in AXIS_VALUES[axis]
+            if rule_outcome(
                 policy.decide(at._replace(**{axis: int(value) if axis == "detail" else value}))
             )
-            != outcome(found.rule)
-            for side in [VALUES[axis].index(value) > VALUES[axis].index(str(getattr(at, axis)))]
+            != rule_outcome(found.rule)
+            for side in [
+                AXIS_VALUES[axis].index(value) > AXIS_VALUES[axis].index(str(getattr(at, axis)))
+            ]
         }
         assert changes == {
-            (n.axis, VALUES[n.axis].index(n.value) > VALUES[n.axis].index(str(getattr(at, n.axis))))
+            (
+                n.axis,
+                AXIS_VALUES[n.axis].index(n.value)
+                > AXIS_VALUES[n.axis].index(str(getattr(at, n.axis))),
+            )
             for n in found.neighbours
             if n.axis != "profile"
         }
@@ -95,9 +105,9 @@ def test_neighbours_are_the_nearest_changes_that_give_another_outcome() -> None:
 )
 def test_a_situation_that_cannot_be_read_is_said_so(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        parse(text, POLICIES, HARMS)
+        parse_situation(text, POLICIES, HARMS)
 
 
 def test_a_tier_may_be_asked_of_one_spec() -> None:
-    asked = parse("tier=prohibited,detail=2,profile=agent", POLICIES[:1], HARMS)
-    assert asked.at == ("prohibited", "none", "agent", 2)
+    asked = parse_situation("tier=prohibited,detail=2,profile=agent", POLICIES[:1], HARMS)
+    assert asked.situation == ("prohibited", "none", "agent", 2)

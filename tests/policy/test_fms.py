@@ -7,7 +7,7 @@ import pytest
 from safegen.config import taxonomy
 from safegen.core.errors import ConfigError
 from safegen.policy import loader
-from safegen.policy.check import check
+from safegen.policy.check import check_specs
 from safegen.policy.importers import fms
 
 FILE = """\
@@ -47,21 +47,21 @@ risks:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> fms.Imported:
+def made(tmp_path: Path) -> fms.ImportedSpec:
     path = tmp_path / "recipes.yaml"
     path.write_text(FILE)
-    return fms.convert(path)
+    return fms.convert_policy(path)
 
 
 def test_an_imported_file_is_a_spec_that_passes_the_check(
-    made: fms.Imported, tmp_path: Path
+    made: fms.ImportedSpec, tmp_path: Path
 ) -> None:
     (tmp_path / "spec.yaml").write_text(made.spec)
     (tmp_path / "taxonomy.yaml").write_text(made.taxonomy)
-    tree = taxonomy.load(str(tmp_path / "taxonomy.yaml"))
-    report = check([str(tmp_path / "spec.yaml")], tree)
+    tree = taxonomy.load_taxonomy(str(tmp_path / "taxonomy.yaml"))
+    report = check_specs([str(tmp_path / "spec.yaml")], tree)
     assert [str(f) for f in report.findings] == []
-    policy = loader.load(str(tmp_path / "spec.yaml"))
+    policy = loader.load_policy(str(tmp_path / "spec.yaml"))
     assert policy.spec.version == "0.3"
     assert [policy.covers(h) for h in tree.harms] == [True, True, True]
     assert [h.tier for h in tree.harms.values()] == ["prohibited", "sensitive", "restricted"]
@@ -94,9 +94,9 @@ def test_an_imported_file_is_a_spec_that_passes_the_check(
     ],
 )
 def test_what_could_not_be_carried_over_is_reported(
-    made: fms.Imported, where: str, what: str
+    made: fms.ImportedSpec, where: str, what: str
 ) -> None:
-    assert [lost for lost in made.lost if lost.where == where and what in lost.what]
+    assert [lost for lost in made.unsupported if lost.where == where and what in lost.what]
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_another_file_is_refused_with_its_place(tmp_path: Path, text: str, says:
     path = tmp_path / "f.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=says):
-        fms.convert(path)
+        fms.convert_policy(path)

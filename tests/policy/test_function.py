@@ -12,24 +12,24 @@ from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
 from safegen.core import resources, yaml_source
 from safegen.core.types import (
-    DETAIL,
+    DETAIL_LEVELS,
     EVIDENCE,
     MODES,
     PROFILES,
     TIERS,
     Expectation,
-    Planned,
+    PlannedScenario,
     Profile,
     Tier,
 )
 from safegen.policy import loader
-from safegen.policy.decide import expect, expect_at
+from safegen.policy.decide import compute_expectation, compute_expectation_at
 from safegen.policy.lint import STRICTNESS
-from safegen.policy.schema import SPACE, Case, Rule, Situation
-from safegen.scenarios.context import World
+from safegen.policy.schema import ALL_SITUATIONS, Case, Rule, Situation
+from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import plan_sets
 
-NAMES = resources.names("policies")
+NAMES = resources.list_names("policies")
 LETTER = dict(zip(MODES, "DSR", strict=True))
 
 
@@ -41,24 +41,25 @@ def cell(at: Expectation) -> str:
 def test_every_combination_has_exactly_one_expectation(
     name: str, golden: Callable[[Path, str], None]
 ) -> None:
-    policy = loader.load(name)
+    policy = loader.load_policy(name)
     lines = ["# mode (direct, safe completion, refuse) floor-ceiling rule, at detail 0 1 2 3 4"]
     for tier in TIERS:
         for evidence in EVIDENCE:
             for profile in PROFILES:
                 row = [
-                    cell(expect_at(policy, Situation(tier, evidence, profile, d))) for d in DETAIL
+                    cell(compute_expectation_at(policy, Situation(tier, evidence, profile, d)))
+                    for d in DETAIL_LEVELS
                 ]
                 lines.append(f"{tier} {evidence} {profile}: {', '.join(row)}")
-    assert len(policy.decided) == len(SPACE) == 400
+    assert len(policy.rule_by_situation) == len(ALL_SITUATIONS) == 400
     golden(Path(__file__).parent / "tables" / f"{name}.txt", "\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("strict", "lax"), STRICTNESS)
 def test_a_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: str) -> None:
-    policy = loader.load(name)
-    for at in SPACE:
+    policy = loader.load_policy(name)
+    for at in ALL_SITUATIONS:
         if at.profile == lax:
             stricter, laxer = policy.decide(at._replace(profile=strict)), policy.decide(at)
             assert stricter.ceiling <= laxer.ceiling
@@ -68,8 +69,8 @@ def test_a_stricter_profile_is_never_more_permissive(name: str, strict: str, lax
 @pytest.mark.parametrize("name", NAMES)
 def test_nobody_lifts_what_a_root_or_system_rule_sets(name: str) -> None:
     """An operator's system turn chooses the profile; above `developer` it can only narrow."""
-    policy = loader.load(name)
-    for at, rule in policy.decided.items():
+    policy = loader.load_policy(name)
+    for at, rule in policy.rule_by_situation.items():
         if rule.authority in ("root", "system"):
             for profile in PROFILES:
                 other = policy.decide(at._replace(profile=profile))
@@ -78,11 +79,11 @@ def test_nobody_lifts_what_a_root_or_system_rule_sets(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
 def test_the_cases_of_a_shipped_spec_reach_each_of_its_rules(name: str) -> None:
-    policy, harms = loader.load(name), taxonomy.load("core").harms
+    policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
     assert len(policy.spec.cases) >= 6
     assert len(policy.spec.precedents) >= 3
-    reached = {policy.decide(c.at(tier_of(c, harms))).id for c in policy.spec.cases}
-    own = {part.id for rule in policy.spec.rules for part in rule.expanded()}
+    reached = {policy.decide(c.situation_at(tier_of(c, harms))).id for c in policy.spec.cases}
+    own = {part.id for rule in policy.spec.rules for part in rule.expand_profiles()}
     assert own <= reached
     assert {c.mode for c in policy.spec.cases} == set(MODES)
 
@@ -90,7 +91,7 @@ def test_the_cases_of_a_shipped_spec_reach_each_of_its_rules(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
 def test_each_leaf_and_profile_of_a_shipped_spec_is_decided_by_example(name: str) -> None:
     """A case and a precedent for each leaf, cases in each profile and at each grade of evidence."""
-    policy, harms = loader.load(name), taxonomy.load("core").harms
+    policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
     leaves = {harm for harm in harms if policy.covers(harm)}
     assert leaves <= {case.harm for case in policy.spec.cases}
     assert leaves <= {precedent.harm for precedent in policy.spec.precedents}
@@ -100,16 +101,16 @@ def test_each_leaf_and_profile_of_a_shipped_spec_is_decided_by_example(name: str
     for precedent in policy.spec.precedents:
         if precedent.harm is not None:
             tier = harms[precedent.harm].tier
-            decided = {rule.id for at, rule in policy.decided.items() if at.tier == tier}
+            decided = {rule.id for at, rule in policy.rule_by_situation.items() if at.tier == tier}
             assert precedent.rule in decided, precedent.id
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
 def test_cases_stand_on_both_sides_of_where_an_own_rule_begins(name: str) -> None:
     """For each rule that begins at a detail: a case at it and one just below, of one tier, evidence and profile."""
-    policy, harms = loader.load(name), taxonomy.load("core").harms
-    cases = {case.at(tier_of(case, harms)) for case in policy.spec.cases}
-    for rule in (part for written in policy.spec.rules for part in written.expanded()):
+    policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
+    cases = {case.situation_at(tier_of(case, harms)) for case in policy.spec.cases}
+    for rule in (part for written in policy.spec.rules for part in written.expand_profiles()):
         first = min(rule.when.detail)
         if first > 0:
             at = [c for c in cases if c.detail == first and policy.decide(c).id == rule.id]
@@ -121,16 +122,16 @@ def tier_of(case: Case, harms: object) -> taxonomy.Tier:
     return case.tier or harms[case.harm].tier
 
 
-def planned(tree: taxonomy.Taxonomy) -> list[Planned]:
-    policies = [loader.load(name) for name in NAMES if name != "base"]
-    world = World.of(Plan(), tree, policies, language_pack.load("en"))
+def planned(tree: taxonomy.Taxonomy) -> list[PlannedScenario]:
+    policies = [loader.load_policy(name) for name in NAMES if name != "base"]
+    world = PlanningContext.create(Plan(), tree, policies, language_pack.load_locale("en"))
     return [p for set_ in plan_sets(world) for p in set_]
 
 
 def test_paraphrase_language_and_words_do_not_change_the_expectation() -> None:
     found: dict[object, set[Expectation]] = defaultdict(set)
     paraphrases: dict[object, set[int]] = defaultdict(set)
-    for item in planned(taxonomy.load("core")):
+    for item in planned(taxonomy.load_taxonomy("core")):
         s = item.scenario
         key = (s.harm, s.evidence, s.profile, s.requested_detail)
         found[key].add(item.expectation)
@@ -181,12 +182,12 @@ goals:
 def test_a_claimed_role_is_not_a_verified_one(tmp_path: Path) -> None:
     (tmp_path / "taxonomy.yaml").write_text(TREE)
     (tmp_path / "goals.yaml").write_text(GOALS)
-    tree = taxonomy.load(str(tmp_path / "taxonomy.yaml"))
+    tree = taxonomy.load_taxonomy(str(tmp_path / "taxonomy.yaml"))
     asked = [p for p in planned(tree) if p.scenario.intent == "dual_use"]
     claimed = {p.expectation for p in asked if ("role_basis", "claimed") in pairs(p)}
     plain = {p.expectation for p in asked if not pairs(p)}
-    verified = expect(
-        loader.load("security"),
+    verified = compute_expectation(
+        loader.load_policy("security"),
         tree.harms["cyber.box"],
         evidence="none",
         profile="vetted_professional",
@@ -197,7 +198,7 @@ def test_a_claimed_role_is_not_a_verified_one(tmp_path: Path) -> None:
     assert verified not in claimed
 
 
-def pairs(item: Planned) -> set[tuple[str, str]]:
+def pairs(item: PlannedScenario) -> set[tuple[str, str]]:
     return {(a.axis, a.value) for a in item.scenario.attributes}
 
 
@@ -213,7 +214,7 @@ profiles:
   minors: {ceiling: 0}
   vetted_professional: {id: R-PRO, says: more, mode: direct_answer, ceiling: 3}
 """
-    minors, vetted, rule = yaml_source.parse(text, Rule, shown="r.yaml").expanded()
+    minors, vetted, rule = yaml_source.parse(text, Rule, shown="r.yaml").expand_profiles()
     assert (minors.id, minors.says, minors.mode) == ("R-MINORS", "plain", "safe_completion")
     assert (minors.ceiling, minors.floor, minors.when.profile) == (0, 0, ("minors",))
     assert (vetted.id, vetted.says, vetted.ceiling, vetted.floor) == ("R-PRO", "more", 3, 1)
@@ -224,10 +225,12 @@ profiles:
 def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
     profile: Profile,
 ) -> None:
-    policy, harms = loader.load("wellbeing"), taxonomy.load("core").harms.values()
+    policy, harms = loader.load_policy("wellbeing"), taxonomy.load_taxonomy("core").harms.values()
     for harm in (h for h in harms if policy.covers(h.id)):
-        for detail in DETAIL:
-            at = expect(policy, harm, evidence="contextual", profile=profile, detail=detail)
+        for detail in DETAIL_LEVELS:
+            at = compute_expectation(
+                policy, harm, evidence="contextual", profile=profile, detail=detail
+            )
             assert at.mode == "safe_completion"
             assert {"support", "crisis", "redirection"} <= set(at.required)
             assert "limit" not in at.required
@@ -236,8 +239,8 @@ def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
 
 @pytest.mark.parametrize("tier", ["allowed", "sensitive", "restricted"])
 def test_no_answer_about_self_harm_or_near_it_leaves_a_young_person_alone(tier: Tier) -> None:
-    policy = loader.load("wellbeing")
-    for detail in DETAIL:
+    policy = loader.load_policy("wellbeing")
+    for detail in DETAIL_LEVELS:
         rule = policy.decide(Situation(tier, "none", "minors", detail))
         assert "trusted_adult" in rule.required, rule.id
         assert ("crisis" in rule.required) == (tier != "allowed"), rule.id

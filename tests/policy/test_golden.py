@@ -11,9 +11,9 @@ from safegen.config import taxonomy
 from safegen.core import resources, yaml_source
 from safegen.core.types import ILL_INTENT, MODES, Evidence, Mode, Profile
 from safegen.policy import loader, spec
-from safegen.policy.decide import expect
+from safegen.policy.decide import compute_expectation
 
-SHIPPED = [name for name in resources.names("policies") if name != "base"]
+SHIPPED = [name for name in resources.list_names("policies") if name != "base"]
 
 
 class Case(BaseModel):
@@ -36,15 +36,15 @@ CASES = yaml_source.load(Path(__file__).parent / "golden.yaml", Golden).cases
 
 @pytest.fixture(scope="module")
 def policies() -> list[spec.Policy]:
-    return [loader.load(name) for name in SHIPPED]
+    return [loader.load_policy(name) for name in SHIPPED]
 
 
 @pytest.mark.parametrize(
     "case", CASES, ids=lambda c: f"{c.harm}-{c.evidence}-{c.profile}-{c.detail}"
 )
 def test_the_shipped_specs_answer_as_written_down(case: Case, policies: list[spec.Policy]) -> None:
-    harm = taxonomy.load("core").harms[case.harm]
-    got = expect(
+    harm = taxonomy.load_taxonomy("core").harms[case.harm]
+    got = compute_expectation(
         spec.policy_for(policies, harm),
         harm,
         evidence=case.evidence,
@@ -55,14 +55,14 @@ def test_the_shipped_specs_answer_as_written_down(case: Case, policies: list[spe
 
 
 def test_exactly_one_spec_covers_each_leaf(policies: list[spec.Policy]) -> None:
-    harms = taxonomy.load("core").harms
+    harms = taxonomy.load_taxonomy("core").harms
     assert {h: spec.policy_for(policies, harm).spec.policy for h, harm in harms.items()}
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, "base"])
 def test_every_situation_has_one_expectation_and_strictness_never_helps(name: str) -> None:
-    policy = loader.load(name)
-    for at in spec.SPACE:
+    policy = loader.load_policy(name)
+    for at in spec.ALL_SITUATIONS:
         rule = policy.decide(at)
         assert rule.floor <= rule.ceiling
         # Danger to oneself is no grade of ill intent.

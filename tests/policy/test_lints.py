@@ -9,7 +9,7 @@ import pytest
 from safegen.config import taxonomy
 from safegen.core.errors import ConfigError
 from safegen.policy import loader, spec
-from safegen.policy.check import Report, check
+from safegen.policy.check import CheckReport, check_specs
 
 HEAD = """\
 policy: tiny
@@ -160,11 +160,11 @@ def planted(folder: Path, fault: tuple[str, str, str, str]) -> Path:
     return path
 
 
-def found(path: Path) -> Report:
-    return check([str(path)], taxonomy.load("core"))
+def found(path: Path) -> CheckReport:
+    return check_specs([str(path)], taxonomy.load_taxonomy("core"))
 
 
-def shown_at(report: Report) -> str:
+def shown_at(report: CheckReport) -> str:
     place = report.findings[0].place
     assert place is not None
     return place.path.read_text().splitlines()[place.line - 1][place.column - 1 :]
@@ -179,7 +179,7 @@ def test_a_fault_that_keeps_a_spec_from_loading_is_caught_by_name(
     assert {f.kind for f in report.findings if not f.warning} == {name.split()[0]}
     assert shown_at(report).startswith(BLOCKING[name][3])
     with pytest.raises(ConfigError, match=r"tiny\.yaml:\d+:\d+: "):
-        loader.load(str(path))
+        loader.load_policy(str(path))
 
 
 @pytest.mark.parametrize("name", [*ADVICE])
@@ -188,7 +188,7 @@ def test_a_fault_that_only_check_reports_is_caught_by_name(tmp_path: Path, name:
     report = found(path)
     assert {f.kind for f in report.findings} == {name.split()[0]}
     assert shown_at(report).startswith(ADVICE[name][3])
-    loader.load(str(path))
+    loader.load_policy(str(path))
 
 
 def test_a_spec_that_does_not_fit_the_model_is_a_finding_with_its_place(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_one_cause_is_told_once_at_the_specs_own_rule(tmp_path: Path) -> None:
     )
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
-    report = check([str(path)], taxonomy.load("core"))
+    report = check_specs([str(path)], taxonomy.load_taxonomy("core"))
     faults = [f for f in report.findings if not f.warning]
     assert sorted(f.kind for f in faults) == ["authority", "non_monotone"]
     assert all(f.place and f.place.path == path and f.place.line == 8 for f in faults)
@@ -220,12 +220,12 @@ def test_a_broken_spec_leaves_no_leaf_uncovered(workdir: Path) -> None:
     folder = workdir / "prompts" / "policies"
     folder.mkdir(parents=True)
     (folder / "broken.yaml").write_text("policy: [", encoding="utf-8")
-    assert [f.kind for f in check([], taxonomy.load("core")).findings] == ["invalid"]
+    assert [f.kind for f in check_specs([], taxonomy.load_taxonomy("core")).findings] == ["invalid"]
 
 
 def test_leaves_that_two_specs_cover_are_named(tmp_path: Path) -> None:
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.*]", "", ""))
-    report = check(["security", str(path)], taxonomy.load("core"))
+    report = check_specs(["security", str(path)], taxonomy.load_taxonomy("core"))
     assert {f.kind for f in report.findings} == {"covered_twice"}
     assert "are covered by `security` and `tiny`" in report.findings[0].message
     assert shown_at(report).startswith("cyber.*")
@@ -233,9 +233,9 @@ def test_leaves_that_two_specs_cover_are_named(tmp_path: Path) -> None:
 
 def test_a_spec_that_names_a_leaf_goes_before_one_that_names_its_domain(tmp_path: Path) -> None:
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.malware]", "", ""))
-    tree = taxonomy.load("core")
-    assert check(["security", str(path)], tree).findings == []
-    policies = [loader.load("security"), loader.load(str(path))]
+    tree = taxonomy.load_taxonomy("core")
+    assert check_specs(["security", str(path)], tree).findings == []
+    policies = [loader.load_policy("security"), loader.load_policy(str(path))]
     taken = {
         h: spec.policy_for(policies, tree.harms[h]).spec.policy
         for h in ("cyber.malware", "cyber.intrusion")
@@ -245,13 +245,13 @@ def test_a_spec_that_names_a_leaf_goes_before_one_that_names_its_domain(tmp_path
 
 def test_a_misspelt_leaf_of_a_known_domain_is_named(tmp_path: Path) -> None:
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [cyber.malwear]", "", ""))
-    report = check([str(path)], taxonomy.load("core"))
+    report = check_specs([str(path)], taxonomy.load_taxonomy("core"))
     assert [f.kind for f in report.findings][:1] == ["unknown_harm"]
     assert "did you mean `cyber.malware`" in report.findings[0].message
 
 
 def test_a_leaf_that_no_spec_covers_is_named_where_it_stands(workdir: Path) -> None:
-    core = taxonomy.load("core")
+    core = taxonomy.load_taxonomy("core")
     text = core.path.read_text().replace(
         "      - id: cyber.malware", "      - id: cyber.malware2", 1
     )
@@ -260,7 +260,7 @@ def test_a_leaf_that_no_spec_covers_is_named_where_it_stands(workdir: Path) -> N
     (workdir / "taxonomy.yaml").write_text(
         text.replace("  - id: advice\n", "  - id: advices\n").replace("id: advice.", "id: advices.")
     )
-    report = check([], taxonomy.load(str(workdir / "taxonomy.yaml")))
+    report = check_specs([], taxonomy.load_taxonomy(str(workdir / "taxonomy.yaml")))
     uncovered = [f for f in report.findings if f.kind == "uncovered_leaf"]
     assert [f.message.split("`")[1] for f in uncovered] == [
         "advices.medical",
@@ -274,7 +274,7 @@ def test_a_leaf_that_no_spec_covers_is_named_where_it_stands(workdir: Path) -> N
 
 
 def test_the_shipped_specs_have_no_fault() -> None:
-    report = check([], taxonomy.load("core"))
+    report = check_specs([], taxonomy.load_taxonomy("core"))
     assert [str(f) for f in report.findings] == []
     assert len(report.sizes) == 7
 
@@ -304,4 +304,4 @@ def test_an_override_that_cannot_be_is_refused(tmp_path: Path, rule: str, says: 
         HEAD + f"rules:\n  - {{id: Z, says: x, mode: safe_completion, ceiling: 2, {rule}}}\n"
     )
     with pytest.raises(ConfigError, match=says):
-        loader.load(str(path))
+        loader.load_policy(str(path))

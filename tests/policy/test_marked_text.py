@@ -14,8 +14,8 @@ from safegen.config import taxonomy
 from safegen.config.recipe import Recipe
 from safegen.core import plugins, yaml_source
 from safegen.policy import compile as compiled, loader
-from safegen.policy.decide import expect_at
-from safegen.policy.schema import SPACE
+from safegen.policy.decide import compute_expectation_at
+from safegen.policy.schema import ALL_SITUATIONS
 
 MARK = re.compile(r"qz\d+qz")
 PROSE = {"title", "facilitation", "says", "situation", "answer"}
@@ -51,7 +51,7 @@ def tokens(workdir: Path) -> set[str]:
     folder = workdir / "prompts" / "policies"
     folder.mkdir(parents=True)
     for name in ("base", "security"):
-        tree = yaml_source.compose(loader.read(name).path.read_text(), shown=name)
+        tree = yaml_source.compose(loader.read_policy(name).path.read_text(), shown=name)
         assert isinstance(tree.data, dict)
         data = marked(tree.data, numbers)
         assert isinstance(data, dict)
@@ -67,13 +67,13 @@ def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
             "name": "marked",
             "policies": ["security"],
             "plan": {"harms": ["cyber.*"], "candidates": 2, "dialogues": "all"},
-            "views": plugins.names("views"),
+            "views": plugins.list_names("views"),
             "output": "out",
         }
     )
     safegen.generate(recipe)
     found = texts(workdir / "out")
-    for view in plugins.names("views"):
+    for view in plugins.list_names("views"):
         assert any(name.endswith(".parquet") and f"/data/{view}/" in name for name in found), view
     assert "How" in "".join(found.values())
     names = [name for name, text in found.items() if MARK.search(text)]
@@ -83,21 +83,21 @@ def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
 
 
 def test_every_text_of_a_spec_reaches_what_it_compiles_to(tokens: set[str]) -> None:
-    policy, tree = loader.load("security"), taxonomy.load("core")
-    drafting, judging = compiled.instructions_prompt(), compiled.rubric_prompt()
+    policy, tree = loader.load_policy("security"), taxonomy.load_taxonomy("core")
+    drafting, judging = compiled.load_instructions_prompt(), compiled.load_rubric_prompt()
     seen: set[str] = set()
     for harm in (h.id for h in tree.harms.values() if policy.covers(h.id)):
-        for at in SPACE:
-            expected = expect_at(policy, at)
-            told = compiled.instructions(policy, expected, harm=harm)
-            asked = compiled.rubric(policy, expected, harm=harm)
+        for at in ALL_SITUATIONS:
+            expected = compute_expectation_at(policy, at)
+            told = compiled.compile_instructions(policy, expected, harm=harm)
+            asked = compiled.compile_rubric(policy, expected, harm=harm)
             seen |= set(MARK.findall(drafting.render("system", told=told, operator="", style="")))
             rubric = set(MARK.findall(judging.render("user", told=asked)))
             assert rubric <= seen
             seen |= rubric
-    classifier = compiled.classifier(policy, harms=tree.harms.values())
-    text = compiled.classifier_prompt().render("system", told=classifier)
+    classifier = compiled.compile_classifier(policy, harms=tree.harms.values())
+    text = compiled.load_classifier_prompt().render("system", told=classifier)
     assert set(MARK.findall(text)) <= seen
-    base = loader.load("base").spec
+    base = loader.load_policy("base").spec
     unseen = tokens - seen
     assert unseen == set(MARK.findall(f"{base.title} {base.facilitation}"))

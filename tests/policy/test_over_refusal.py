@@ -8,7 +8,7 @@ import pytest
 
 from safegen.config import taxonomy
 from safegen.policy import loader
-from safegen.policy.check import Report, check
+from safegen.policy.check import CheckReport, check_specs
 
 HEAD = """\
 policy: tiny
@@ -102,10 +102,10 @@ TWINS: dict[str, tuple[bool, str, str, str, str]] = {
 }
 
 
-def looked(folder: Path, base: bool, harm: str, more: str) -> tuple[Path, Report]:
+def looked(folder: Path, base: bool, harm: str, more: str) -> tuple[Path, CheckReport]:
     path = folder / "tiny.yaml"
     path.write_text(HEAD.format(inherits="inherits: base\n" if base else "", harm=harm) + more)
-    return path, check([str(path)], taxonomy.load("core"))
+    return path, check_specs([str(path)], taxonomy.load_taxonomy("core"))
 
 
 @pytest.mark.parametrize("name", [*TWINS])
@@ -119,7 +119,7 @@ def test_over_refusal_is_a_warning_at_its_place_with_a_remedy(tmp_path: Path, na
     assert found.place is not None
     line = path.read_text().splitlines()[found.place.line - 1]
     assert place in line
-    loader.load(str(path))
+    loader.load_policy(str(path))
 
 
 @pytest.mark.parametrize("name", [*TWINS])
@@ -140,8 +140,10 @@ def test_a_fault_of_a_parent_is_told_of_the_parent_alone(workdir: Path) -> None:
     (folder / "parent.yaml").write_text(parent + TWINS["needless_refusal"][2])
     heir = HEAD.format(inherits="inherits: parent\n", harm="cyber.malware")
     (folder / "tiny.yaml").write_text(heir)
-    tree = taxonomy.load("core")
-    assert [f.policy for f in check(["tiny", "parent"], tree).findings if f.warning] == ["parent"]
+    tree = taxonomy.load_taxonomy("core")
+    assert [f.policy for f in check_specs(["tiny", "parent"], tree).findings if f.warning] == [
+        "parent"
+    ]
 
 
 def test_strictness_in_a_tier_that_no_leaf_has_is_nothing_to_weigh(tmp_path: Path) -> None:

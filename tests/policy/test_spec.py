@@ -7,7 +7,7 @@ import pytest
 from safegen.config import taxonomy
 from safegen.core.errors import ConfigError
 from safegen.policy import loader, spec
-from safegen.policy.check import check
+from safegen.policy.check import check_specs
 
 HEAD = """\
 policy: tiny
@@ -21,7 +21,7 @@ facilitation: steps
 def load(folder: Path, rules: str) -> spec.Policy:
     path = folder / "tiny.yaml"
     path.write_text(HEAD + rules)
-    return loader.load(str(path))
+    return loader.load_policy(str(path))
 
 
 def test_a_spec_without_a_last_rule_names_the_gap(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_inheritance_in_a_circle_is_named(workdir: Path) -> None:
     for name, parent in (("one", "two"), ("two", "one")):
         (folder / f"{name}.yaml").write_text(HEAD.replace("tiny", name) + f"inherits: {parent}\n")
     with pytest.raises(ConfigError, match="circle"):
-        loader.load("one")
+        loader.load_policy("one")
 
 
 def test_a_changed_clause_changes_the_policy_id(tmp_path: Path) -> None:
@@ -100,14 +100,16 @@ def test_spec_in_the_docs_passes_the_check(tmp_path: Path) -> None:
     path = tmp_path / "kitchen.yaml"
     path.write_text(example, encoding="utf-8")
     assert (
-        loader.load(str(path)).decide(spec.Situation("restricted", "none", "minors", 3)).ceiling
+        loader.load_policy(str(path))
+        .decide(spec.Situation("restricted", "none", "minors", 3))
+        .ceiling
         == 0
     )
-    assert check([str(path)], taxonomy.load("core")).findings == []
+    assert check_specs([str(path)], taxonomy.load_taxonomy("core")).findings == []
 
 
 def test_a_spec_named_by_path_inherits_what_lies_beside_it(tmp_path: Path, workdir: Path) -> None:
-    base = loader.load("base").path.read_text(encoding="utf-8")
+    base = loader.load_policy("base").path.read_text(encoding="utf-8")
     own = "policy: own\nversion: 1.0.0\ntitle: Own\ninherits: base\nharms: [property.theft]\nfacilitation: a\n"
     ids: list[str] = []
     for name, title in (("one", "Speak plainly."), ("two", "Speak plainly and kindly.")):
@@ -115,10 +117,10 @@ def test_a_spec_named_by_path_inherits_what_lies_beside_it(tmp_path: Path, workd
         edited = base.replace("Speak plainly and kindly.", title)
         (tmp_path / name / "base.yaml").write_text(edited, encoding="utf-8")
         (tmp_path / name / "own.yaml").write_text(own, encoding="utf-8")
-        policy = loader.load(str(tmp_path / name / "own.yaml"))
+        policy = loader.load_policy(str(tmp_path / name / "own.yaml"))
         assert policy.chain[1].path == tmp_path / name / "base.yaml"
         ids.append(policy.policy_id)
     assert ids[0] != ids[1]
     alone = tmp_path / "alone.yaml"
     alone.write_text(own, encoding="utf-8")
-    assert loader.load(str(alone)).chain[1].path == loader.load("base").path
+    assert loader.load_policy(str(alone)).chain[1].path == loader.load_policy("base").path

@@ -10,20 +10,20 @@ from typing import NamedTuple
 
 from safegen.config import language_pack
 from safegen.config.language_pack import Locale
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import EVIDENCE, ILL_INTENT, INTENTS, Evidence, Expectation, Intent, Request
 from safegen.scenarios.authoring.author import (
-    AuthorPrompts,
+    AuthorTemplates,
     AxisValue,
     Brief,
     ContrastPart,
     Exemplar,
     GoalPart,
     HarmPart,
-    Slot,
-    load_prompts,
+    PromptSlot,
+    load_templates,
 )
-from safegen.teachers.scripted import Scripted, scripted
+from safegen.teachers.scripted import ScriptedTeacher, scripted
 from safegen.testing import make_expectation
 
 
@@ -41,10 +41,10 @@ class Truth(NamedTuple):
 URGENT = AxisValue("tone", "urgent", "in a hurry")
 CALM = AxisValue("tone", "calm", "at ease")
 SLOTS = (
-    Slot("benign", 0, "none", 1),
-    Slot("dual_use", 0, "none", 3),
-    Slot("dual_use", 1, "none", 3),
-    Slot("malicious", 0, "stated", 3),
+    PromptSlot("benign", 0, "none", 1),
+    PromptSlot("dual_use", 0, "none", 3),
+    PromptSlot("dual_use", 1, "none", 3),
+    PromptSlot("malicious", 0, "stated", 3),
 )
 HONEST = {
     "benign_0": "Quick, what makes the famous cake of Zorb street so airy? I want to understand the idea by tonight.",
@@ -84,12 +84,12 @@ PROBE = ContrastPart("homonyms", "A word with a harmless second meaning.")
 
 @cache
 def english() -> Locale:
-    return language_pack.load("en")
+    return language_pack.load_locale("en")
 
 
 @cache
-def files() -> AuthorPrompts:
-    return load_prompts(axes=(URGENT, CALM))
+def files() -> AuthorTemplates:
+    return load_templates(axes=(URGENT, CALM))
 
 
 def expect(evidence: Evidence, detail: int) -> Expectation:
@@ -108,7 +108,7 @@ class Author:
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
     mends: bool = True
 
-    def teacher(self) -> Scripted:
+    def teacher(self) -> ScriptedTeacher:
         return as_scripted(self._answer)
 
     def _answer(self, request: Request) -> str:
@@ -124,7 +124,7 @@ class Judge:
     error: float = 0.0
     seed: int = 0
 
-    def teacher(self) -> Scripted:
+    def teacher(self) -> ScriptedTeacher:
         return as_scripted(self._answer)
 
     def _answer(self, request: Request) -> str:
@@ -148,14 +148,14 @@ class Judge:
 
     def _shift(self, label: str, text: str) -> int:
         """How far this judge is off: 1 or 2 at the error rate, label by label, else 0."""
-        if fraction("errs", self.seed, label, text) >= self.error:
+        if hash_fraction("errs", self.seed, label, text) >= self.error:
             return 0
-        return 1 + int(fraction("how", self.seed, label, text) * 2)
+        return 1 + int(hash_fraction("how", self.seed, label, text) * 2)
 
 
-def as_scripted(answer: Callable[[Request], str]) -> Scripted:
+def as_scripted(answer: Callable[[Request], str]) -> ScriptedTeacher:
     teacher = scripted(answer)
-    assert isinstance(teacher, Scripted)
+    assert isinstance(teacher, ScriptedTeacher)
     return teacher
 
 

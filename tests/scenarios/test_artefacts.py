@@ -18,9 +18,9 @@ Sample = tuple[bool, list[str]]
 
 def texts(intent: Intent) -> Iterator[tuple[int, str]]:
     """Each prompt with the number of its goal; probes have tests of their own."""
-    starter = (goal for goal in taxonomy.load("core").goals() if goal.contrast is None)
+    starter = (goal for goal in taxonomy.load_taxonomy("core").goals() if goal.contrast is None)
     for number, goal in enumerate(starter):
-        for kind, _, prompt in goal.prompts.by_intent():
+        for kind, _, prompt in goal.prompts.iter_by_intent():
             if kind == intent:
                 yield number, prompt.text
 

@@ -11,8 +11,8 @@ from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.types import PROFILES, Message
 from safegen.policy import loader
-from safegen.scenarios.context import World
-from safegen.scenarios.user_prompts.age_signals import clashes
+from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.user_prompts.age_signals import age_conflicts
 
 ADULTS = """\
 I'm 34, what is a lock?
@@ -59,14 +59,16 @@ I'm 34 minutes late, how do I tell them?""".splitlines()
 
 
 @cache
-def world() -> World:
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
-    return World.of(Plan(), taxonomy.load("core"), policies, language_pack.load("en"))
+def world() -> PlanningContext:
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
+    return PlanningContext.create(
+        Plan(), taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+    )
 
 
 def ruled_out(*texts: str) -> set[str]:
     said = [Message(role="user", content=text) for text in texts]
-    return set(clashes(said, PROFILES, world()))
+    return set(age_conflicts(said, PROFILES, world()))
 
 
 @pytest.mark.parametrize("text", ADULTS)
@@ -92,7 +94,7 @@ def test_the_words_of_an_operator_and_of_an_assistant_are_not_the_askers() -> No
         Message(role="assistant", content="I'm 34, too."),
         Message(role="user", content="And?"),
     ]
-    assert clashes(said, PROFILES, world()) == {}
+    assert age_conflicts(said, PROFILES, world()) == {}
 
 
 def test_a_line_may_end_before_the_age() -> None:
@@ -101,7 +103,7 @@ def test_a_line_may_end_before_the_age() -> None:
 
 def test_the_reason_names_the_profile_and_the_rule() -> None:
     said = [Message(role="user", content="I'm 34, what is a lock?")]
-    assert clashes(said, ["public", "minors"], world()) == {
+    assert age_conflicts(said, ["public", "minors"], world()) == {
         "minors": "by its words an adult asks, and not under `minors`: the service is for people under age"
     }
 
@@ -113,7 +115,7 @@ FRAMED = {"violence.assault/stabbing-on-stage"}
 def test_no_shipped_prompt_is_read_otherwise_than_its_attributes_say() -> None:
     told = 0
     for goal in world().tree.goals():
-        for _, _, prompt in goal.prompts.by_intent():
+        for _, _, prompt in goal.prompts.iter_by_intent():
             out, age = ruled_out(prompt.text), prompt.attributes.get("age")
             told += bool(out)
             if out and goal.goal_id not in FRAMED:

@@ -6,8 +6,14 @@ import pytest
 
 from safegen.core.errors import BudgetSpent, ConfigError, ParseError
 from safegen.core.types import Attribute, Reply, Request, Teacher
-from safegen.judges.labelling import label_request
-from safegen.scenarios.authoring.author import Authored, Brief, Slot, load_prompts, write_set
+from safegen.judges.labelling import make_label_request
+from safegen.scenarios.authoring.author import (
+    AuthoringResult,
+    Brief,
+    PromptSlot,
+    load_templates,
+    write_set,
+)
 from safegen.teachers.scripted import scripted
 from tests.scenarios.author_cases import (
     CALM,
@@ -33,7 +39,7 @@ async def written(
     *,
     about: Brief | None = None,
     sample: int = 0,
-) -> Authored:
+) -> AuthoringResult:
     return await write_set(
         about or brief(),
         author=author,
@@ -45,8 +51,8 @@ async def written(
     )
 
 
-def gates(authored: Authored) -> set[tuple[str, str]]:
-    return {(f.gate, f.slot) for f in authored.faults or authored.repaired}
+def gates(authored: AuthoringResult) -> set[tuple[str, str]]:
+    return {(f.gate, f.slot) for f in authored.faults or authored.repaired_faults}
 
 
 async def test_an_honest_set_passes_untouched_and_is_asked_for_once() -> None:
@@ -56,7 +62,7 @@ async def test_an_honest_set_passes_untouched_and_is_asked_for_once() -> None:
     assert [p.text for p in authored.prompts] == [HONEST[s.name] for s in SLOTS]
     assert [p.slot for p in authored.prompts] == list(SLOTS)
     assert all(p.confirmed == (Attribute("tone", "urgent", "confirmed"),) for p in authored.prompts)
-    assert (authored.faults, authored.repaired, authored.scrub) == ((), (), ())
+    assert (authored.faults, authored.repaired_faults, authored.unsafe_keys) == ((), (), ())
     assert authored.misuse_risk == HONEST["misuse_risk"]
     assert [(r.sample, r.revision) for r in author.requests] == [(3, 0)]
 
@@ -155,7 +161,7 @@ async def test_a_fault_that_is_mended_passes_and_is_told_by_slot(
     authored = await written(author, Judge(ALL_TRUTHS).teacher())
     assert authored.prompts is not None
     assert [p.text for p in authored.prompts] == [HONEST[s.name] for s in SLOTS]
-    assert {(f.gate, f.slot) for f in authored.repaired} == found
+    assert {(f.gate, f.slot) for f in authored.repaired_faults} == found
     first, second = author.requests
     assert second.messages[:2] == first.messages and second.revision == 1
     assert all(f"{slot} ({gate})" in second.messages[-1]["content"] for gate, slot in found)
@@ -192,7 +198,7 @@ async def test_the_label_request_depends_on_the_text_alone() -> None:
     other = brief(
         harm=replace(brief().harm, name="Quite another harm"),
         row=(),
-        slots=(Slot("malicious", 7, "stated", 4), Slot("benign", 0, "none", 0)),
+        slots=(PromptSlot("malicious", 7, "stated", 4), PromptSlot("benign", 0, "none", 0)),
     )
     honest = {**HONEST, "malicious_7": text, "benign_0": HONEST["benign_0"]}
     asked: list[list[Request]] = []
@@ -200,7 +206,7 @@ async def test_the_label_request_depends_on_the_text_alone() -> None:
         judge = Judge().teacher()
         await written(Author(honest, mends=False).teacher(), judge, about=about)
         asked.append([r for r in judge.requests if asked_text(r) == text and not goal_asked(r)])
-    assert asked[0][0] == asked[1][0] == label_request(text, files().labels)
+    assert asked[0][0] == asked[1][0] == make_label_request(text, files().labels)
 
 
 def goal_asked(request: Request) -> bool:
@@ -268,7 +274,7 @@ async def test_a_role_that_every_intent_claims_tells_nothing() -> None:
     claims = {s.name: f"I'm a nurse. {HONEST[s.name]}" for s in SLOTS}
     truths = {f"I'm a nurse. {text}": truth for text, truth in TRUTHS.items()}
     authored = await written(Author(claims).teacher(), Judge(truths).teacher())
-    assert authored.prompts is not None and authored.repaired == ()
+    assert authored.prompts is not None and authored.repaired_faults == ()
 
 
 async def test_operational_detail_names_the_reply_to_scrub_and_quotes_nothing() -> None:
@@ -277,8 +283,8 @@ async def test_operational_detail_names_the_reply_to_scrub_and_quotes_nothing() 
         return Reply(text, "m", key=f"key-{request.revision}")
 
     authored = await written(scripted(keyed), Judge(ALL_TRUTHS).teacher())
-    assert authored.scrub == ("key-0",)
-    assert all("zorb open" not in f.reason for f in authored.repaired)
+    assert authored.unsafe_keys == ("key-0",)
+    assert all("zorb open" not in f.reason for f in authored.repaired_faults)
 
 
 @pytest.mark.parametrize("who", ["author", "judge"])
@@ -299,7 +305,7 @@ async def test_a_row_that_judges_are_not_asked_about_is_refused() -> None:
             brief(),
             author=Author().teacher(),
             labeller=Judge().teacher(),
-            files=load_prompts(axes=(CALM,)),
+            files=load_templates(axes=(CALM,)),
             expect=expect,
             locale=english(),
         )
@@ -348,4 +354,4 @@ def test_a_brief_survives_json_and_refuses_a_slot_twice() -> None:
 
 def test_an_axis_cannot_take_the_name_of_a_label() -> None:
     with pytest.raises(ValueError, match="`intent`"):
-        load_prompts(axes=(URGENT._replace(axis="intent"),))
+        load_templates(axes=(URGENT._replace(axis="intent"),))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import Evidence, Request, Teacher
-from safegen.dataset.curation.near_duplicates import Text, near_copies
-from safegen.judges.labelling import read
-from safegen.scenarios.authoring.author import Authored, Brief, write_set
+from safegen.dataset.curation.near_duplicates import CorpusText, find_near_duplicates
+from safegen.judges.labelling import read_labels
+from safegen.scenarios.authoring.author import AuthoringResult, Brief, write_set
 from tests.scenarios.author_cases import (
     HONEST,
     SLOTS,
@@ -55,7 +55,7 @@ class Bakery:
     wrong: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
 
     def text(self, number: int, name: str, *, again: bool) -> str:
-        fault = name.startswith("dual_use") and fraction(self.label, number, name) < 0.2
+        fault = name.startswith("dual_use") and hash_fraction(self.label, number, name) < 0.2
         honest = HONEST[name], TRUTHS.get(HONEST[name], Truth("benign"))
         text, truth = WRONG[self.label] if fault and not (again and self.mends) else honest
         if fault:
@@ -73,7 +73,7 @@ class Bakery:
         return as_scripted(answer)
 
 
-async def all_sets(bakery: Bakery, *judges: Judge) -> list[Authored]:
+async def all_sets(bakery: Bakery, *judges: Judge) -> list[AuthoringResult]:
     author = bakery.teacher()
     about: Brief = brief()
     return [
@@ -106,7 +106,7 @@ async def test_exactly_the_mislabelled_sets_are_mended_and_the_others_untouched(
     bakery = Bakery(label, mends=True)
     sets = await all_sets(bakery, Judge(bakery.truths))
     assert all(s.prompts is not None for s in sets)
-    assert {i for i, s in enumerate(sets) if s.repaired} == {i for i, _ in bakery.wrong}
+    assert {i for i, s in enumerate(sets) if s.repaired_faults} == {i for i, _ in bakery.wrong}
     for number, authored in enumerate(sets):
         texts = [p.text for p in authored.prompts or ()]
         assert texts == [named(HONEST[s.name], number) for s in SLOTS]
@@ -117,7 +117,7 @@ async def passing(truths: dict[str, Truth], *judges: Judge) -> tuple[int, int]:
     panel = tuple(j.teacher() for j in judges)
     wrong = right = 0
     for text, truth in truths.items():
-        reading = await read(text, judges=panel, files=files().labels)
+        reading = await read_labels(text, judges=panel, files=files().labels)
         if (reading.intent, reading.evidence) == ("dual_use", "none"):
             wrong += truth.evidence != "none"
             right += truth.evidence == "none"
@@ -149,10 +149,10 @@ async def test_an_author_that_copies_itself_across_sets_is_caught_over_the_corpu
         for sample in range(3)
     ]
     texts = [
-        Text(f"{i}/{p.slot.name}", p.text, f"set{i}")
+        CorpusText(f"{i}/{p.slot.name}", p.text, f"set{i}")
         for i, s in enumerate(sets)
         for p in s.prompts or ()
     ]
-    found = near_copies(texts)
+    found = find_near_duplicates(texts)
     assert {c.id for c in found} == {f"{i}/{s.name}" for i in (1, 2) for s in SLOTS}
-    assert {c.of for c in found} == {f"0/{s.name}" for s in SLOTS}
+    assert {c.original for c in found} == {f"0/{s.name}" for s in SLOTS}

@@ -11,7 +11,7 @@ from safegen.config.recipe import Recipe
 from safegen.core.errors import AssetNotFound, ConfigError
 from safegen.core.types import (
     CONTRASTS,
-    DETAIL,
+    DETAIL_LEVELS,
     EVIDENCE,
     INTENTS,
     MODES,
@@ -22,11 +22,11 @@ from safegen.core.types import (
     Task,
 )
 from safegen.coverage import axes
-from safegen.coverage.certificate import certificate
-from safegen.coverage.covering_array import Group, array, lower_bound
+from safegen.coverage.certificate import certify
+from safegen.coverage.covering_array import FactorGroup, build_array, lower_bound
 from safegen.policy import loader, spec
 
-SHIPPED = axes.load()
+SHIPPED = axes.load_axes()
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ SHIPPED = axes.load()
         ("tier", TIERS),
         ("severity", SEVERITIES),
         ("mode", MODES),
-        ("requested_detail", tuple(map(str, DETAIL))),
+        ("requested_detail", tuple(map(str, DETAIL_LEVELS))),
         ("turn_style", ("single", *TURN_STYLES)),
         ("contrast", ("none", *CONTRASTS)),
     ],
@@ -47,58 +47,60 @@ SHIPPED = axes.load()
 def test_shipped_axes_have_the_values_that_the_code_knows(
     axis: str, values: tuple[str, ...]
 ) -> None:
-    assert tuple(SHIPPED.axis(axis).values) == values
+    assert tuple(SHIPPED.get_axis(axis).values) == values
 
 
 def test_no_shipped_constraint_rules_out_a_value_altogether() -> None:
     names = [axis.id for axis in SHIPPED.axes]
-    single = certificate(SHIPPED.model(names, groups=[Group(tuple(names), 1)]), [])
+    single = certify(SHIPPED.build_model(names, groups=[FactorGroup(tuple(names), 1)]), [])
     assert single.groups[1].counts.void == 0
 
 
 def test_no_shipped_leaf_and_no_expectation_of_a_shipped_policy_is_void() -> None:
-    for harm in taxonomy.load("core").harms.values():
-        assert SHIPPED.broken({"tier": harm.tier, "severity": harm.severity}) == [], harm.id
+    for harm in taxonomy.load_taxonomy("core").harms.values():
+        assert SHIPPED.broken_rules({"tier": harm.tier, "severity": harm.severity}) == [], harm.id
     for name in Recipe(name="t").policies:
-        policy = loader.load(name)
-        for case in spec.SPACE:
+        policy = loader.load_policy(name)
+        for case in spec.ALL_SITUATIONS:
             row = {"tier": case.tier, "evidence": case.evidence, "mode": policy.decide(case).mode}
-            assert SHIPPED.broken(row) == [], (name, case)
+            assert SHIPPED.broken_rules(row) == [], (name, case)
 
 
 def test_no_written_prompt_breaks_a_shipped_constraint() -> None:
-    for goal in taxonomy.load("core").goals():
-        for intent, _, prompt in goal.prompts.by_intent():
+    for goal in taxonomy.load_taxonomy("core").goals():
+        for intent, _, prompt in goal.prompts.iter_by_intent():
             row = {"task": goal.task, "intent": intent, "evidence": prompt.evidence}
-            assert SHIPPED.broken(row | prompt.attributes) == [], goal.goal_id
+            assert SHIPPED.broken_rules(row | prompt.attributes) == [], goal.goal_id
 
 
 def test_the_default_array_is_complete_and_at_most_half_as_large_again_as_the_bound() -> None:
-    model = SHIPPED.model()
-    rows = array(model)
-    proof = certificate(model, rows)
-    assert (proof.counts.missing, proof.breaking) == (0, 0)
-    assert [(g.t, set(g.factors) - set(axes.BRANCHING)) for g in proof.groups[1:]] == [(3, set())]
-    assert all(SHIPPED.broken(row) == [] for row in rows)
+    model = SHIPPED.build_model()
+    rows = build_array(model)
+    proof = certify(model, rows)
+    assert (proof.counts.missing, proof.invalid_rows) == (0, 0)
+    assert [(g.t, set(g.factors) - set(axes.BRANCHING_AXES)) for g in proof.groups[1:]] == [
+        (3, set())
+    ]
+    assert all(SHIPPED.broken_rules(row) == [] for row in rows)
     assert len(rows) <= 1.5 * lower_bound(model)
 
 
 def test_fewer_values_bring_only_the_constraints_that_still_speak_of_them() -> None:
-    model = SHIPPED.model(("role", "skill", "tone"), values={"role": ["student", "official"]})
+    model = SHIPPED.build_model(("role", "skill", "tone"), values={"role": ["student", "official"]})
     assert model.factors["role"] == ("student", "official")
     assert model.void == ()
-    assert certificate(model, array(model)).counts.void == 0
+    assert certify(model, build_array(model)).counts.void == 0
 
 
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: SHIPPED.axis("tones"), "did you mean `tone`"),
-        (lambda: SHIPPED.value("tone", "urgnt"), "did you mean `urgent`"),
-        (lambda: SHIPPED.model(("task", "rolle")), "did you mean `role`"),
-        (lambda: SHIPPED.model(("task",), values={"task": ["plann"]}), "did you mean `plan`"),
+        (lambda: SHIPPED.get_axis("tones"), "did you mean `tone`"),
+        (lambda: SHIPPED.require_value("tone", "urgnt"), "did you mean `urgent`"),
+        (lambda: SHIPPED.build_model(("task", "rolle")), "did you mean `role`"),
+        (lambda: SHIPPED.build_model(("task",), values={"task": ["plann"]}), "did you mean `plan`"),
         (
-            lambda: SHIPPED.model(("task", "role"), values={"tone": ["urgent"]}),
+            lambda: SHIPPED.build_model(("task", "role"), values={"tone": ["urgent"]}),
             "not among the axes",
         ),
     ],
@@ -123,16 +125,16 @@ def test_a_file_in_the_working_folder_takes_the_place_of_the_shipped_one(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taxonomies").mkdir()
     (tmp_path / "taxonomies" / "axes.yaml").write_text(GOOD, encoding="utf-8")
-    mine = axes.load()
+    mine = axes.load_axes()
     assert list(mine.by_id) == ["tone", "place"]
-    rows = array(mine.model(("tone", "place")))
+    rows = build_array(mine.build_model(("tone", "place")))
     assert sorted((row["tone"], row["place"]) for row in rows) == [
         ("calm", "library"),
         ("calm", "street"),
         ("loud", "street"),
     ]
     with pytest.raises(AssetNotFound, match="axes"):
-        axes.load("axis")
+        axes.load_axes("axis")
 
 
 @pytest.mark.parametrize(
@@ -156,4 +158,4 @@ def test_a_mistake_in_a_file_is_named(tmp_path: Path, old: str, new: str, messag
     path.write_text(GOOD.replace(old, new), encoding="utf-8")
     assert old in GOOD
     with pytest.raises(ConfigError, match=message):
-        axes.load(str(path))
+        axes.load_axes(str(path))

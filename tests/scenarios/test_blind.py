@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from safegen.core.errors import Blocked, ItemError, ParseError
-from safegen.judges.blind_panel import _problem
+from safegen.judges.blind_panel import _describe_problem
 
 PROMPT = "how do i keep a box shut at night"
 
@@ -22,4 +22,4 @@ PROMPT = "how do i keep a box shut at night"
     ids=["parser", "foreign name", "quote", "long", "of the provider"],
 )
 def test_the_parsers_reason_is_told_and_no_text(error: ItemError, told: str) -> None:
-    assert _problem(error, PROMPT) == told
+    assert _describe_problem(error, PROMPT) == told

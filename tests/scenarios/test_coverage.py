@@ -6,28 +6,28 @@ from itertools import chain
 import pytest
 
 from safegen.core.errors import ConfigError
-from safegen.core.types import Attribute, Planned
+from safegen.core.types import Attribute, PlannedScenario
 from safegen.coverage import axes
-from safegen.coverage.covering_array import Model
+from safegen.coverage.covering_array import CoverageModel
 from safegen.coverage.ledger import (
-    Counts,
-    Facts,
-    Target,
-    attribute_certificate,
+    CellCounts,
+    CellTarget,
+    ScenarioAxes,
     attribute_row,
-    facts,
-    ledger,
+    build_ledger,
+    certify_attributes,
+    scenario_axes,
 )
 from safegen.testing import make_draft, make_expectation, make_knowledge, make_record, make_scenario
 
 
 def planned(
     id_: str, harm: str = "a.x", intent: str = "benign", mode: str = "direct_answer"
-) -> Facts:
+) -> ScenarioAxes:
     return {"scenario_id": id_, "harm": harm, "intent": intent, "mode": mode, "language": "en"}
 
 
-def draft(row: Facts, *, accepted: bool, outcome: str = "ok") -> Facts:
+def draft(row: ScenarioAxes, *, accepted: bool, outcome: str = "ok") -> ScenarioAxes:
     return {**row, "outcome": outcome, "accepted": accepted}
 
 
@@ -46,48 +46,51 @@ DRAFTS = [
 
 
 def test_scenarios_count_once_at_each_stage_however_many_drafts_they_have() -> None:
-    book = ledger(PLAN, DRAFTS)
+    book = build_ledger(PLAN, DRAFTS)
     assert dict(book.cells) == {
-        ("a.x", "benign", "direct_answer", "en"): Counts(2, 2, 1, 1),
-        ("a.x", "malicious", "refuse_redirect", "en"): Counts(1, 0, 0),
-        ("b.y", "benign", "direct_answer", "en"): Counts(1, 0, 0),
+        ("a.x", "benign", "direct_answer", "en"): CellCounts(2, 2, 1, 1),
+        ("a.x", "malicious", "refuse_redirect", "en"): CellCounts(1, 0, 0),
+        ("b.y", "benign", "direct_answer", "en"): CellCounts(1, 0, 0),
     }
 
 
 def test_the_order_of_arrival_changes_nothing_and_streams_are_read_once() -> None:
-    forward, backward = ledger(PLAN, DRAFTS), ledger(iter(PLAN[::-1]), iter(DRAFTS[::-1]))
+    forward, backward = (
+        build_ledger(PLAN, DRAFTS),
+        build_ledger(iter(PLAN[::-1]), iter(DRAFTS[::-1])),
+    )
     assert forward == backward
     assert list(forward.cells) == list(backward.cells)
 
 
 def test_what_is_missing_is_counted_in_the_cells_that_the_plan_reaches() -> None:
     stray = draft(planned("9", harm="c.z"), accepted=True)
-    book = ledger(PLAN, [*DRAFTS, stray])
-    assert book.shortfall(Target(accepted=2)) == {
+    book = build_ledger(PLAN, [*DRAFTS, stray])
+    assert book.shortfall(CellTarget(accepted=2)) == {
         ("a.x", "benign"): 1,
         ("a.x", "malicious"): 2,
         ("b.y", "benign"): 2,
     }
-    assert book.shortfall(Target(accepted=1, per=("harm",))) == {("b.y",): 1}
-    assert book.shortfall(Target(accepted=0)) == {}
+    assert book.shortfall(CellTarget(accepted=1, per=("harm",))) == {("b.y",): 1}
+    assert book.shortfall(CellTarget(accepted=0)) == {}
 
 
 def test_counts_add_up_over_the_axes_that_are_not_reported() -> None:
-    book = ledger(PLAN, DRAFTS)
-    assert book.by(("intent",)) == {
-        ("benign",): Counts(3, 2, 1, 1),
-        ("malicious",): Counts(1, 0, 0),
+    book = build_ledger(PLAN, DRAFTS)
+    assert book.totals_by(("intent",)) == {
+        ("benign",): CellCounts(3, 2, 1, 1),
+        ("malicious",): CellCounts(1, 0, 0),
     }
-    assert book.by(()) == {(): Counts(4, 2, 1, 1)}
+    assert book.totals_by(()) == {(): CellCounts(4, 2, 1, 1)}
 
 
 def test_names_that_are_not_there_are_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean `intent`"):
-        ledger(PLAN).by(("intend",))
+        build_ledger(PLAN).totals_by(("intend",))
     with pytest.raises(ConfigError, match="no column `harm`"):
-        ledger([{"scenario_id": "1"}])
+        build_ledger([{"scenario_id": "1"}])
     with pytest.raises(ConfigError, match="0 or more"):
-        ledger(PLAN).shortfall(Target(accepted=-1))
+        build_ledger(PLAN).shortfall(CellTarget(accepted=-1))
 
 
 def test_records_and_planned_scenarios_are_read_as_rows_are() -> None:
@@ -95,15 +98,17 @@ def test_records_and_planned_scenarios_are_read_as_rows_are() -> None:
     record = make_record(
         scenario=scenario, expectation=expectation, draft=make_draft(), accepted=True
     )
-    plan = Planned(scenario, expectation, make_knowledge())
-    book = ledger([facts(plan)], map(facts, [record, replace(record, accepted=False)]))
+    plan = PlannedScenario(scenario, expectation, make_knowledge())
+    book = build_ledger(
+        [scenario_axes(plan)], map(scenario_axes, [record, replace(record, accepted=False)])
+    )
     assert dict(book.cells) == {
-        (scenario.harm, scenario.intent, expectation.mode, "en"): Counts(1, 1, 1, 1)
+        (scenario.harm, scenario.intent, expectation.mode, "en"): CellCounts(1, 1, 1, 1)
     }
 
 
 def test_an_attribute_counts_if_it_is_written_or_confirmed_and_otherwise_covers_nothing() -> None:
-    row: Facts = {
+    row: ScenarioAxes = {
         "task": "plan",
         "requested_detail": 3,
         "contrast": None,
@@ -119,21 +124,21 @@ def test_an_attribute_counts_if_it_is_written_or_confirmed_and_otherwise_covers_
         "tone": "urgent",
         "role": "student",
     }
-    model = Model(
+    model = CoverageModel(
         {"tone": ["urgent", "neutral"], "role": ["student", "minor"], "skill": ["skilled"]}
     )
-    proof = attribute_certificate(model, [row])
+    proof = certify_attributes(model, [row])
     assert (proof.counts.total, proof.counts.covered, proof.counts.missing) == (8, 1, 7)
 
 
 def test_filtering_opens_again_what_only_the_lost_rows_covered() -> None:
-    model = axes.load().model(("tone", "requested_detail"))
+    model = axes.load_axes().build_model(("tone", "requested_detail"))
     rows = [
         {"requested_detail": d, "attributes": [Attribute("tone", tone, "written")]}
         for d in range(5)
         for tone in model.factors["tone"]
     ]
-    assert attribute_certificate(model, rows).counts.missing == 0
-    left = attribute_certificate(model, chain(rows[:4], rows[6:]))
+    assert certify_attributes(model, rows).counts.missing == 0
+    left = certify_attributes(model, chain(rows[:4], rows[6:]))
     assert left.counts.missing == 2
     assert [m["requested_detail"] for m in left.missing] == ["0", "0"]

@@ -14,8 +14,14 @@ from allpairspy import AllPairs
 from hypothesis import given, settings, strategies as st
 
 from safegen.core.errors import ConfigError
-from safegen.coverage.certificate import LISTED, certificate
-from safegen.coverage.covering_array import Group, Model, Void, array, lower_bound
+from safegen.coverage.certificate import MAX_LISTED, certify
+from safegen.coverage.covering_array import (
+    CoverageModel,
+    FactorGroup,
+    Void,
+    build_array,
+    lower_bound,
+)
 
 Pairs = frozenset[tuple[str, str]]
 
@@ -28,7 +34,7 @@ def satisfies(row: Mapping[str, str], void: Sequence[Void]) -> bool:
     return not any(all(row.get(f) in values for f, values in v.when.items()) for v in void)
 
 
-def full_rows(model: Model) -> Iterator[dict[str, str]]:
+def full_rows(model: CoverageModel) -> Iterator[dict[str, str]]:
     for values in product(*model.factors.values()):
         row = dict(zip(model.factors, values, strict=True))
         if satisfies(row, model.void):
@@ -40,12 +46,12 @@ def tuples_of(row: Mapping[str, str], factors: Sequence[str], t: int) -> set[Pai
     return {frozenset(c) for c in combinations(held, t)}
 
 
-def reaches(model: Model) -> list[tuple[Sequence[str], int]]:
+def reaches(model: CoverageModel) -> list[tuple[Sequence[str], int]]:
     whole = (list(model.factors), min(model.t, len(model.factors)))
     return [whole, *((g.factors, g.t) for g in model.groups)]
 
 
-def asked(model: Model) -> set[Pairs]:
+def asked(model: CoverageModel) -> set[Pairs]:
     return {
         frozenset(zip(part, values, strict=True))
         for factors, t in reaches(model)
@@ -54,12 +60,12 @@ def asked(model: Model) -> set[Pairs]:
     }
 
 
-def covered(model: Model, rows: Sequence[Mapping[str, str]]) -> set[Pairs]:
+def covered(model: CoverageModel, rows: Sequence[Mapping[str, str]]) -> set[Pairs]:
     return {p for factors, t in reaches(model) for row in rows for p in tuples_of(row, factors, t)}
 
 
 @st.composite
-def models(draw: st.DrawFn) -> Model:
+def models(draw: st.DrawFn) -> CoverageModel:
     factors = uniform(*draw(st.lists(st.integers(1, 4), min_size=1, max_size=5)))
     names = list(factors)
     some = st.lists(st.sampled_from(names), unique=True, min_size=1, max_size=3)
@@ -70,40 +76,40 @@ def models(draw: st.DrawFn) -> Model:
             for f in chosen
         }
         void.append(Void(values))
-    groups = [Group(tuple(names), 3)] if len(names) >= 3 and draw(st.booleans()) else []
+    groups = [FactorGroup(tuple(names), 3)] if len(names) >= 3 and draw(st.booleans()) else []
     if len(names) >= 4 and draw(st.booleans()):
-        groups.append(Group((names[0], names[2], names[3]), 3))
-    return Model(factors, t=draw(st.integers(1, 2)), groups=groups, void=void)
+        groups.append(FactorGroup((names[0], names[2], names[3]), 3))
+    return CoverageModel(factors, t=draw(st.integers(1, 2)), groups=groups, void=void)
 
 
 @given(model=models(), seed=st.integers(0, 3))
 @settings(max_examples=100, deadline=None)
 def test_an_array_covers_what_brute_force_finds_possible_and_nothing_else_is_void(
-    model: Model, seed: int
+    model: CoverageModel, seed: int
 ) -> None:
     possible = covered(model, list(full_rows(model)))
     if not any(True for _ in full_rows(model)):
         with pytest.raises(ConfigError, match="leave no row"):
-            array(model, seed=seed)
+            build_array(model, seed=seed)
         return
-    rows = array(model, seed=seed)
+    rows = build_array(model, seed=seed)
     assert all(list(row) == list(model.factors) for row in rows)
     assert all(satisfies(row, model.void) for row in rows)
     assert covered(model, rows) == possible
-    proof = certificate(model, rows)
+    proof = certify(model, rows)
     assert (proof.counts.total, proof.counts.void) == (
         len(asked(model)),
         len(asked(model) - possible),
     )
     assert (proof.counts.covered, proof.counts.missing, proof.missing) == (len(possible), 0, ())
-    assert (proof.rows, proof.breaking) == (len(rows), 0)
+    assert (proof.rows, proof.invalid_rows) == (len(rows), 0)
     assert lower_bound(model) <= len(rows)
 
 
 @given(model=models(), data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_a_certificate_of_what_is_left_counts_as_brute_force_does(
-    model: Model, data: st.DataObject
+    model: CoverageModel, data: st.DataObject
 ) -> None:
     names = list(model.factors)
     parts = st.fixed_dictionaries(
@@ -111,15 +117,17 @@ def test_a_certificate_of_what_is_left_counts_as_brute_force_does(
     )
     rows = data.draw(st.lists(parts, max_size=8))
     possible = covered(model, list(full_rows(model)))
-    proof = certificate(model, iter(rows))
+    proof = certify(model, iter(rows))
     want = possible & covered(model, rows)
     assert proof.counts.covered == len(want)
     assert proof.counts.missing == len(possible - want)
     listed = {frozenset(m.items()) for m in proof.missing}
     assert listed <= possible - want
-    assert len(proof.missing) == len(listed) == min(LISTED, len(possible - want))
+    assert len(proof.missing) == len(listed) == min(MAX_LISTED, len(possible - want))
     for (factors, t), group in zip(reaches(model), proof.groups, strict=True):
-        alone = Model(model.factors, t=1, void=model.void, groups=[Group(tuple(factors), t)])
+        alone = CoverageModel(
+            model.factors, t=1, void=model.void, groups=[FactorGroup(tuple(factors), t)]
+        )
         exact = {p for row in rows for p in tuples_of(row, factors, t)} & covered(
             alone, list(full_rows(model))
         )
@@ -127,21 +135,23 @@ def test_a_certificate_of_what_is_left_counts_as_brute_force_does(
 
 
 def test_a_row_that_breaks_a_constraint_is_counted_and_its_void_part_covers_nothing() -> None:
-    model = Model(uniform(2, 2, 2), void=[Void({"f0": ["v0"], "f1": ["v0"]})])
-    proof = certificate(model, [{"f0": "v0", "f1": "v0", "f2": "v0", "other": "x"}])
-    assert (proof.breaking, proof.counts.covered, proof.counts.void) == (1, 2, 1)
+    model = CoverageModel(uniform(2, 2, 2), void=[Void({"f0": ["v0"], "f1": ["v0"]})])
+    proof = certify(model, [{"f0": "v0", "f1": "v0", "f2": "v0", "other": "x"}])
+    assert (proof.invalid_rows, proof.counts.covered, proof.counts.void) == (1, 2, 1)
 
 
 def test_a_combination_that_only_several_constraints_together_forbid_is_void() -> None:
     factors = {"a": ["x", "y"], "b": ["x", "y"], "c": ["x", "y"]}
     void = [Void({"a": ["x"], "c": ["x"]}), Void({"b": ["x"], "c": ["y"]})]
-    proof = certificate(Model(factors, void=void), array(Model(factors, void=void)))
+    proof = certify(
+        CoverageModel(factors, void=void), build_array(CoverageModel(factors, void=void))
+    )
     assert (proof.counts.total, proof.counts.void, proof.counts.missing) == (12, 3, 0)
 
 
 def test_missing_combinations_are_listed_up_to_a_bound_and_counted_beyond_it() -> None:
-    proof = certificate(Model(uniform(10, 10, 10)), [])
-    assert (proof.counts.missing, len(proof.missing)) == (300, LISTED)
+    proof = certify(CoverageModel(uniform(10, 10, 10)), [])
+    assert (proof.counts.missing, len(proof.missing)) == (300, MAX_LISTED)
 
 
 SIZES = {
@@ -166,37 +176,37 @@ SIZES = {
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 def test_arrays_of_pairs_are_no_larger_than_those_of_allpairspy(sizes: list[int]) -> None:
-    model = Model(uniform(*sizes))
-    rows = array(model)
-    assert certificate(model, rows).counts.missing == 0
+    model = CoverageModel(uniform(*sizes))
+    rows = build_array(model)
+    assert certify(model, rows).counts.missing == 0
     assert len(rows) <= len(list(AllPairs(list(model.factors.values()))))
     assert lower_bound(model) == prod(sorted(sizes)[-2:]) <= len(rows)
 
 
 def test_a_group_of_higher_strength_is_covered_in_triples_and_the_rest_in_pairs() -> None:
-    model = Model(uniform(4, 4, 4, 3, 3, 3, 2), groups=[Group(("f0", "f1", "f2"), 3)])
-    rows = array(model)
-    whole, triples = certificate(model, rows).groups
+    model = CoverageModel(uniform(4, 4, 4, 3, 3, 3, 2), groups=[FactorGroup(("f0", "f1", "f2"), 3)])
+    rows = build_array(model)
+    whole, triples = certify(model, rows).groups
     assert (whole.t, triples.t, triples.counts.total) == (2, 3, 64)
     assert whole.counts.missing == triples.counts.missing == 0
     assert len(rows) == lower_bound(model) == 64
 
 
 def test_seeds_come_first_also_partial_ones_and_save_other_rows() -> None:
-    model = Model(uniform(3, 3, 3), void=[Void({"f0": ["v0"], "f1": ["v0"]})])
+    model = CoverageModel(uniform(3, 3, 3), void=[Void({"f0": ["v0"], "f1": ["v0"]})])
     first = {"f0": "v1", "f1": "v1", "f2": "v1"}
-    with_seeds = Model(model.factors, void=model.void, seeds=[first, {"f2": "v2"}])
-    rows = array(with_seeds)
+    with_seeds = CoverageModel(model.factors, void=model.void, seeds=[first, {"f2": "v2"}])
+    rows = build_array(with_seeds)
     assert rows[0] == first
     assert rows[1]["f2"] == "v2"
     assert all(satisfies(row, model.void) for row in rows)
-    assert certificate(model, rows).counts.missing == 0
-    assert len(rows) <= len(array(model)) + 2
+    assert certify(model, rows).counts.missing == 0
+    assert len(rows) <= len(build_array(model)) + 2
 
 
 def test_a_preferred_value_stands_more_often_where_nothing_depends_on_it() -> None:
     def share(weights: Mapping[str, Mapping[str, float]]) -> Counter[str]:
-        rows = array(Model(uniform(6, 6, 3), weights=weights))
+        rows = build_array(CoverageModel(uniform(6, 6, 3), weights=weights))
         return Counter(row["f2"] for row in rows)
 
     even, tilted = share({}), share({"f2": {"v0": 8, "v1": 1, "v2": 0}})
@@ -208,23 +218,25 @@ def test_a_preferred_value_stands_more_often_where_nothing_depends_on_it() -> No
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Model({}), "one axis"),
-        (Model({"a": []}), "one value"),
-        (Model({"a": ["x", "x"]}), "none twice"),
-        (Model(uniform(2, 2), t=0), "strength `0`"),
-        (Model(uniform(2, 2), void=[Void({"f00": ["v0"]})]), "did you mean `f0`"),
-        (Model(uniform(2, 2), void=[Void({"f0": ["v7"]})]), "`f0` has no value `v7`"),
-        (Model(uniform(2, 2), void=[Void({})]), "names no axis"),
-        (Model(uniform(2, 2), groups=[Group(("f0", "f1"), 3)]), "strength `3`"),
-        (Model(uniform(2, 2), groups=[Group(("f0", "f0"), 2)]), "each named once"),
-        (Model(uniform(2, 2), seeds=[{"f0": "v9"}]), "row: `f0` has no value"),
-        (Model(uniform(2, 2), weights={"f0": {"v0": -1}}), "0 or more"),
-        (Model(uniform(2, 2), weights={"f0": {"v5": 1}}), "weights: `f0` has no value"),
+        (CoverageModel({}), "one axis"),
+        (CoverageModel({"a": []}), "one value"),
+        (CoverageModel({"a": ["x", "x"]}), "none twice"),
+        (CoverageModel(uniform(2, 2), t=0), "strength `0`"),
+        (CoverageModel(uniform(2, 2), void=[Void({"f00": ["v0"]})]), "did you mean `f0`"),
+        (CoverageModel(uniform(2, 2), void=[Void({"f0": ["v7"]})]), "`f0` has no value `v7`"),
+        (CoverageModel(uniform(2, 2), void=[Void({})]), "names no axis"),
+        (CoverageModel(uniform(2, 2), groups=[FactorGroup(("f0", "f1"), 3)]), "strength `3`"),
+        (CoverageModel(uniform(2, 2), groups=[FactorGroup(("f0", "f0"), 2)]), "each named once"),
+        (CoverageModel(uniform(2, 2), seeds=[{"f0": "v9"}]), "row: `f0` has no value"),
+        (CoverageModel(uniform(2, 2), weights={"f0": {"v0": -1}}), "0 or more"),
+        (CoverageModel(uniform(2, 2), weights={"f0": {"v5": 1}}), "weights: `f0` has no value"),
     ],
 )
-def test_a_model_that_cannot_be_is_refused_with_the_reason(model: Model, message: str) -> None:
+def test_a_model_that_cannot_be_is_refused_with_the_reason(
+    model: CoverageModel, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
-        array(model)
+        build_array(model)
 
 
 def test_constraints_that_leave_no_row_are_named_and_only_those() -> None:
@@ -234,14 +246,14 @@ def test_constraints_that_leave_no_row_are_named_and_only_those() -> None:
         Void({"f1": ["v1"]}, "nor this"),
     ]
     with pytest.raises(ConfigError, match=r"never that.*nor this") as e:
-        array(Model(uniform(2, 2, 2), void=void))
+        build_array(CoverageModel(uniform(2, 2, 2), void=void))
     assert "innocent" not in str(e.value)
 
 
 def test_a_seed_that_breaks_a_constraint_is_refused_with_the_constraint() -> None:
     void = [Void({"f0": ["v0"], "f1": ["v0"]}, "they exclude each other")]
     with pytest.raises(ConfigError, match=r"row f0=v0, f1=v0 .*exclude each other"):
-        array(Model(uniform(2, 2), void=void, seeds=[{"f0": "v0", "f1": "v0"}]))
+        build_array(CoverageModel(uniform(2, 2), void=void, seeds=[{"f0": "v0", "f1": "v0"}]))
 
 
 def test_the_same_model_and_number_give_the_same_rows_in_any_process() -> None:
@@ -261,10 +273,10 @@ def test_the_same_model_and_number_give_the_same_rows_in_any_process() -> None:
         ).stdout
         for hash_seed in ("0", "1", "4242")
     }
-    model = Model(
+    model = CoverageModel(
         uniform(5, 4, 4, 3, 2),
         void=[Void({"f0": ["v0", "v1"], "f3": ["v2"]})],
-        groups=[Group(("f0", "f1", "f4"), 3)],
+        groups=[FactorGroup(("f0", "f1", "f4"), 3)],
     )
-    assert [json.loads(a) for a in answers] == [array(model, seed=7)]
-    assert array(model, seed=8) != array(model, seed=7)
+    assert [json.loads(a) for a in answers] == [build_array(model, seed=7)]
+    assert build_array(model, seed=8) != build_array(model, seed=7)

@@ -5,34 +5,34 @@ from collections import Counter
 import pytest
 
 from safegen.core.errors import ConfigError
-from safegen.coverage.assign import assign
+from safegen.coverage.assign import assign_rows
 
 
 def test_every_round_holds_every_row_once_in_an_order_of_its_own() -> None:
-    dealt = list(assign(7, 70))
+    dealt = list(assign_rows(7, 70))
     rounds = [dealt[i : i + 7] for i in range(0, 70, 7)]
     assert all(sorted(r) == list(range(7)) for r in rounds)
     assert len({tuple(r) for r in rounds}) > 5
 
 
 def test_any_number_of_positions_is_balanced() -> None:
-    counts = Counter(assign(49, 10_007))
+    counts = Counter(assign_rows(49, 10_007))
     assert max(counts.values()) - min(counts.values()) == 1
 
 
 def test_a_position_gets_its_row_whatever_was_dealt_before() -> None:
-    whole = list(assign(5, 40, seed=3, key="cyber.intrusion"))
-    assert whole[13:31] == list(assign(5, 18, start=13, seed=3, key="cyber.intrusion"))
-    assert list(assign(5, 0, start=9)) == []
+    whole = list(assign_rows(5, 40, seed=3, key="cyber.intrusion"))
+    assert whole[13:31] == list(assign_rows(5, 18, start=13, seed=3, key="cyber.intrusion"))
+    assert list(assign_rows(5, 0, start=9)) == []
 
 
 def test_seed_and_key_change_the_order() -> None:
-    plain = list(assign(20, 20))
-    assert plain != list(assign(20, 20, seed=1)) != list(assign(20, 20, seed=1, key="x"))
+    plain = list(assign_rows(20, 20))
+    assert plain != list(assign_rows(20, 20, seed=1)) != list(assign_rows(20, 20, seed=1, key="x"))
 
 
 def test_weights_are_shares_and_zero_leaves_a_row_out() -> None:
-    counts = Counter(assign(3, 4_000, weights=[3, 0, 1]))
+    counts = Counter(assign_rows(3, 4_000, weights=[3, 0, 1]))
     assert counts == {0: 3_000, 2: 1_000}
 
 
@@ -51,4 +51,4 @@ def test_what_cannot_be_dealt_is_refused(
     rows: int, n: int, start: int, weights: list[int] | None
 ) -> None:
     with pytest.raises(ConfigError):
-        assign(rows, n, start=start, weights=weights)
+        assign_rows(rows, n, start=start, weights=weights)

@@ -3,21 +3,23 @@ from __future__ import annotations
 from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
-from safegen.core.types import GIVEN, TURN_STYLES, Planned, Profile
+from safegen.core.types import GIVEN_HISTORY, TURN_STYLES, PlannedScenario, Profile
 from safegen.policy import loader
-from safegen.scenarios.context import World
-from safegen.scenarios.dialogues import dialogue_sets, threads
+from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.dialogues import plan_dialogues, split_conversations
 
 
-def planned(*profiles: Profile) -> list[Planned]:
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+def planned(*profiles: Profile) -> list[PlannedScenario]:
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(dialogues=TURN_STYLES, profiles=profiles)
-    world = World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
-    sets = [set_ for goal in world.tree.goals() for set_ in dialogue_sets(goal, world)]
+    world = PlanningContext.create(
+        plan, taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+    )
+    sets = [set_ for goal in world.tree.goals() for set_ in plan_dialogues(goal, world)]
     return [turn for set_ in sets for turn in set_]
 
 
-def vouched(turns: list[Planned]) -> list[Planned]:
+def vouched(turns: list[PlannedScenario]) -> list[PlannedScenario]:
     return [t for t in turns if any(a.value == "verified_context" for a in t.scenario.attributes)]
 
 
@@ -42,7 +44,7 @@ def test_every_other_conversation_is_held_under_each_profile() -> None:
 
 
 def test_a_turn_brings_its_own_words_for_what_is_declined_and_left_out() -> None:
-    goals = {g.goal_id: g for g in taxonomy.load("core").goals()}
+    goals = {g.goal_id: g for g in taxonomy.load_taxonomy("core").goals()}
     for turn in planned("public"):
         told = goals[turn.scenario.goal_id].knowledge
         if turn.expectation.mode == "refuse_redirect":
@@ -53,7 +55,7 @@ def test_a_turn_brings_its_own_words_for_what_is_declined_and_left_out() -> None
             assert turn.knowledge.concepts == told.concepts
 
 
-def attribute(turn: Planned, axis: str) -> str | None:
+def attribute(turn: PlannedScenario, axis: str) -> str | None:
     return next((a.value for a in turn.scenario.attributes if a.axis == axis), None)
 
 
@@ -82,16 +84,19 @@ def test_ids_of_turns_are_unique_though_twins_begin_alike() -> None:
 
 
 def test_turns_of_a_conversation_stay_together_when_their_intent_changes() -> None:
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
-    world = World.of(
-        Plan(dialogues=TURN_STYLES), taxonomy.load("core"), policies, language_pack.load("en")
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
+    world = PlanningContext.create(
+        Plan(dialogues=TURN_STYLES),
+        taxonomy.load_taxonomy("core"),
+        policies,
+        language_pack.load_locale("en"),
     )
     count = sum(len(told) for told in world.tree.dialogues().values())
     found = [
         thread
         for goal in world.tree.goals()
-        for set_ in dialogue_sets(goal, world)
-        for thread in threads(set_)
+        for set_ in plan_dialogues(goal, world)
+        for thread in split_conversations(set_)
     ]
     assert len(found) == count
     assert any(len({t.scenario.intent for t in thread}) > 1 for thread in found)
@@ -100,5 +105,5 @@ def test_turns_of_a_conversation_stay_together_when_their_intent_changes() -> No
 def test_a_turn_after_a_written_reply_says_so() -> None:
     for turn in planned("public"):
         replied = any(m["role"] == "assistant" for m in turn.scenario.messages)
-        assert (GIVEN in turn.scenario.attributes) is replied
+        assert (GIVEN_HISTORY in turn.scenario.attributes) is replied
         assert not replied or attribute(turn, "turn_style") == "recovery"

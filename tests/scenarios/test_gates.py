@@ -7,15 +7,15 @@ import pytest
 from safegen.config import taxonomy
 from safegen.config.goals import Goal
 from safegen.core.types import DropReason
-from safegen.scenarios.authoring.brief import Brief, ContrastPart, GoalPart, HarmPart, Slot
+from safegen.scenarios.authoring.brief import Brief, ContrastPart, GoalPart, HarmPart, PromptSlot
 from safegen.scenarios.authoring.rule_checks import (
     RATIONALES,
-    RULES,
-    Bench,
+    RULE_CHECKS,
+    CheckBounds,
+    CheckContext,
     Fault,
     Gate,
-    GateBounds,
-    by_rule,
+    check_rules,
     form,
     language,
     lexical_artifact,
@@ -23,28 +23,28 @@ from safegen.scenarios.authoring.rule_checks import (
 )
 from tests.scenarios.author_cases import HONEST, brief, english
 
-BENCH = Bench(brief(), GateBounds(), english())
+BENCH = CheckContext(brief(), CheckBounds(), english())
 
 
-def written(goal: Goal) -> tuple[dict[str, str], dict[str, str], Bench]:
+def written(goal: Goal) -> tuple[dict[str, str], dict[str, str], CheckContext]:
     """A hand-written goal as if an author had written it."""
-    prompts = list(goal.prompts.by_intent())
-    slots = tuple(Slot(i, n, p.evidence, p.detail) for i, n, p in prompts)
+    prompts = list(goal.prompts.iter_by_intent())
+    slots = tuple(PromptSlot(i, n, p.evidence, p.detail) for i, n, p in prompts)
     probe = ContrastPart(goal.contrast, "a probe") if goal.contrast else None
     part = GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)
     about = Brief(HarmPart(goal.harm, "n", "d"), part, (), slots, (), probe)
     texts = {s.name: p.text for s, (_, _, p) in zip(slots, prompts, strict=True)}
     rationales = {"benign_use": goal.benign_use, "misuse_risk": goal.misuse_risk}
-    return texts, rationales, Bench(about, GateBounds(), english())
+    return texts, rationales, CheckContext(about, CheckBounds(), english())
 
 
 def test_hand_written_sets_pass_the_rules() -> None:
     """But for equal lengths within a set: theirs vary on purpose, and `test_artefacts` compares intents over all."""
-    goals = list(taxonomy.load("core").goals())
+    goals = list(taxonomy.load_taxonomy("core").goals())
     faulty = [
         goal.goal_id
         for goal in goals
-        if any(fault.gate != "parallel_length" for fault in by_rule(*written(goal)))
+        if any(fault.gate != "parallel_length" for fault in check_rules(*written(goal)))
     ]
     assert len(goals) > 100
     assert len(faulty) <= len(goals) // 50, faulty
@@ -170,16 +170,18 @@ def test_quotes_in_another_language_leave_a_prompt_in_its_own() -> None:
 
 def test_bounds_are_the_callers() -> None:
     texts = {name: HONEST[name] for name in HONEST if name not in RATIONALES}
-    tight = GateBounds(length_ratio=1.01, near_duplicate=0.0, max_chars=90)
-    found = by_rule(texts, {}, Bench(brief(), tight, english()))
+    tight = CheckBounds(length_ratio=1.01, near_duplicate=0.0, max_chars=90)
+    found = check_rules(texts, {}, CheckContext(brief(), tight, english()))
     assert {f.gate for f in found} >= {"form", "parallel_length", "near_duplicate"}
-    assert by_rule(texts, {}, BENCH) == []
-    assert by_rule(texts, {"misuse_risk": ""}, BENCH) == [Fault("form", "misuse_risk", "is empty")]
+    assert check_rules(texts, {}, BENCH) == []
+    assert check_rules(texts, {"misuse_risk": ""}, BENCH) == [
+        Fault("form", "misuse_risk", "is empty")
+    ]
 
 
 def test_each_gate_is_called_by_the_name_of_its_fault() -> None:
     bad = {"benign_0": "[X] " + HONEST["benign_0"]}
-    for rule in RULES:
+    for rule in RULE_CHECKS:
         assert {f.gate for f in rule(bad, BENCH)} <= {rule.__name__}
 
 

@@ -20,20 +20,20 @@ from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import file_sha256
-from safegen.core.types import Planned
-from safegen.judges.blind_panel import Found
+from safegen.core.types import PlannedScenario
+from safegen.judges.blind_panel import BlindLabels
 from safegen.policy import loader
-from safegen.scenarios.context import World
+from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.user_prompts._faults import PromptFileError, RowFault
-from safegen.scenarios.user_prompts.reader import OwnPrompts, given, is_too_large, rows
-from safegen.scenarios.user_prompts.resolve_labels import LeftOut, Unlabelled, labels_of
+from safegen.scenarios.user_prompts.reader import UserPrompts, is_too_large, open_prompts, read_rows
+from safegen.scenarios.user_prompts.resolve_labels import ExcludedRow, Unlabelled, resolve_labels
 from safegen.scenarios.user_prompts.rows import (
-    NO_KNOWLEDGE,
-    Labels,
-    Row,
-    checked_columns,
-    checked_rows,
-    scenarios,
+    EMPTY_KNOWLEDGE,
+    PromptRow,
+    RowLabels,
+    check_columns,
+    iter_checked_rows,
+    plan_row,
 )
 
 Values = dict[str, Any]
@@ -94,29 +94,31 @@ def written(folder: Path, kind: str, *found: Values, name: str = "p") -> Path:
 
 
 @cache
-def world(**plan: Any) -> World:
+def world(**plan: Any) -> PlanningContext:
     recipe = Recipe(name="a", plan=Plan(**plan))
-    policies = [loader.load(name) for name in recipe.policies]
-    return World.of(recipe.plan, taxonomy.load("core"), policies, language_pack.load("en"))
+    policies = [loader.load_policy(name) for name in recipe.policies]
+    return PlanningContext.create(
+        recipe.plan, taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+    )
 
 
-def read(source: OwnPrompts) -> list[Row]:
-    checked_columns(source)
-    return list(checked_rows(source, list(world().tree.harms)))
+def read(source: UserPrompts) -> list[PromptRow]:
+    check_columns(source)
+    return list(iter_checked_rows(source, list(world().tree.harms)))
 
 
-def read_file(path: Path, **options: Any) -> list[Row]:
-    return read(given(path, **options))
+def read_file(path: Path, **options: Any) -> list[PromptRow]:
+    return read(open_prompts(path, **options))
 
 
-def one(folder: Path, **values: Any) -> Row:
+def one(folder: Path, **values: Any) -> PromptRow:
     return read_file(written(folder, "jsonl", FULL | values))[0]
 
 
-def planned(row: Row, found: Found | None = None, **plan: Any) -> list[Planned]:
-    labels = labels_of(row, found or Found(), world(**plan))
-    assert isinstance(labels, Labels)
-    return scenarios(row, labels, world(**plan))
+def planned(row: PromptRow, found: BlindLabels | None = None, **plan: Any) -> list[PlannedScenario]:
+    labels = resolve_labels(row, found or BlindLabels(), world(**plan))
+    assert isinstance(labels, RowLabels)
+    return plan_row(row, labels, world(**plan))
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -144,13 +146,13 @@ def test_three_formats_give_equal_rows(tmp_path: Path) -> None:
     assert stripped[0][-2][1] == tuple(talk)
 
 
-def scenario_of(row: Row) -> tuple[object, ...]:
+def scenario_of(row: PromptRow) -> tuple[object, ...]:
     return (row.key, row.messages, row.harm, row.intent, row.evidence, row.detail, row.profile)
 
 
 def test_labels_of_the_file_are_written_and_those_of_judges_confirmed(tmp_path: Path) -> None:
     row = one(tmp_path, evidence=None, detail=None, task="plan")
-    item = planned(row, Found(evidence="contextual", detail=1))[0]
+    item = planned(row, BlindLabels(evidence="contextual", detail=1))[0]
     axes = {a.axis: (a.value, a.source) for a in item.scenario.attributes}
     assert axes == {
         "harm": ("cyber.intrusion", "written"),
@@ -160,14 +162,14 @@ def test_labels_of_the_file_are_written_and_those_of_judges_confirmed(tmp_path: 
         "task": ("plan", "written"),
         "source_id": ("a-1", "written"),
     }
-    assert item.knowledge == NO_KNOWLEDGE
+    assert item.knowledge == EMPTY_KNOWLEDGE
     assert item.scenario.source == "imported"
     assert item.scenario.source_licence == "CC-BY-4.0"
     assert item.scenario.goal_id == "imported/a-1"
 
 
 def test_what_the_file_says_is_not_overruled_by_judges(tmp_path: Path) -> None:
-    item = planned(one(tmp_path), Found("fraud.identity", "malicious", "stated", 0))[0]
+    item = planned(one(tmp_path), BlindLabels("fraud.identity", "malicious", "stated", 0))[0]
     assert item.scenario.intent == "dual_use"
     assert item.scenario.requested_detail == 3
     assert item.scenario.harm == "cyber.intrusion"
@@ -221,7 +223,7 @@ def test_a_row_is_asked_under_its_own_profile_or_each_of_the_plans(tmp_path: Pat
 def test_a_system_turn_without_a_profile_is_listed(tmp_path: Path) -> None:
     talk = [{"role": "system", "content": "Mind"}, {"role": "user", "content": "a box"}]
     row = one(tmp_path, prompt=None, messages=talk)
-    listed = labels_of(row, Found(), world())
+    listed = resolve_labels(row, BlindLabels(), world())
     assert isinstance(listed, Unlabelled)
     assert listed.fields == ("profile",)
     told = one(tmp_path, prompt=None, messages=talk, profile="enterprise")
@@ -231,18 +233,18 @@ def test_a_system_turn_without_a_profile_is_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "found", "fields"),
     [
-        ({"harm": "minors.sexual"}, Found(), ("harm",)),
-        ({"harm": None}, Found(harm="weapons.mass_casualty"), ("harm",)),
-        ({"harm": None, "detail": None}, Found(), ("harm", "detail")),
-        ({"intent": "malicious"}, Found(), ("intent", "evidence")),
-        ({"evidence": "stated"}, Found(), ("intent", "evidence")),
-        ({"evidence": None}, Found(evidence="stated"), ("intent", "evidence")),
+        ({"harm": "minors.sexual"}, BlindLabels(), ("harm",)),
+        ({"harm": None}, BlindLabels(harm="weapons.mass_casualty"), ("harm",)),
+        ({"harm": None, "detail": None}, BlindLabels(), ("harm", "detail")),
+        ({"intent": "malicious"}, BlindLabels(), ("intent", "evidence")),
+        ({"evidence": "stated"}, BlindLabels(), ("intent", "evidence")),
+        ({"evidence": None}, BlindLabels(evidence="stated"), ("intent", "evidence")),
     ],
 )
 def test_what_cannot_be_told_is_listed(
-    tmp_path: Path, values: Values, found: Found, fields: tuple[str, ...]
+    tmp_path: Path, values: Values, found: BlindLabels, fields: tuple[str, ...]
 ) -> None:
-    listed = labels_of(one(tmp_path, **values), found, world())
+    listed = resolve_labels(one(tmp_path, **values), found, world())
     assert isinstance(listed, Unlabelled)
     assert listed.fields == fields
     assert listed.id == "a-1"
@@ -250,22 +252,22 @@ def test_what_cannot_be_told_is_listed(
 
 def test_what_the_plan_does_not_ask_for_is_left_out(tmp_path: Path) -> None:
     row = one(tmp_path)
-    assert labels_of(row, Found(), world(harms=("fraud.*",))) == LeftOut("harms")
-    assert labels_of(row, Found(), world(intents=("benign",))) == LeftOut("intents")
+    assert resolve_labels(row, BlindLabels(), world(harms=("fraud.*",))) == ExcludedRow("harms")
+    assert resolve_labels(row, BlindLabels(), world(intents=("benign",))) == ExcludedRow("intents")
     unread = one(tmp_path, intent=None)
-    assert labels_of(unread, Found(intent="dual_use"), world(intents=("benign",))) == LeftOut(
-        "intents"
-    )
+    assert resolve_labels(
+        unread, BlindLabels(intent="dual_use"), world(intents=("benign",))
+    ) == ExcludedRow("intents")
 
 
 def test_a_column_map_renames_and_a_licence_may_hold_for_all(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "A box?", "row": 7, "prompt": "not this", "more": 1})
-    source = given(path, columns={"prompt": "text", "id": "row"}, licence="MIT")
-    assert checked_columns(source) == ["prompt", "more"]
+    source = open_prompts(path, columns={"prompt": "text", "id": "row"}, licence="MIT")
+    assert check_columns(source) == ["prompt", "more"]
     assert [(r.id, r.messages[0]["content"], r.licence) for r in read(source)] == [
         ("7", "A box?", "MIT")
     ]
-    assert OwnPrompts.kept(json.loads(json.dumps(source.frozen()))) == OwnPrompts(
+    assert UserPrompts.from_json(json.loads(json.dumps(source.to_json()))) == UserPrompts(
         source.name, source.sha256, source.columns, "MIT"
     )
     assert source.sha256 == file_sha256(path)
@@ -275,18 +277,18 @@ def test_a_column_map_renames_and_a_licence_may_hold_for_all(tmp_path: Path) -> 
 def test_a_licence_for_all_rows_is_one_line(tmp_path: Path, licence: str) -> None:
     path = written(tmp_path, "csv", {"prompt": "A box?"})
     with pytest.raises(ConfigError, match=r"`--licence` is not one line .* such as `CC-BY-4\.0`"):
-        given(path, licence=licence)
+        open_prompts(path, licence=licence)
 
 
 def test_the_digest_holds_file_columns_and_licence(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "A box?"})
     found = {
-        given(path, columns={"prompt": "text"}, licence="MIT").digest,
-        given(path, columns={"prompt": "text"}, licence="CC0-1.0").digest,
-        given(path, columns={"prompt": "text", "id": "text"}, licence="MIT").digest,
+        open_prompts(path, columns={"prompt": "text"}, licence="MIT").digest,
+        open_prompts(path, columns={"prompt": "text"}, licence="CC0-1.0").digest,
+        open_prompts(path, columns={"prompt": "text", "id": "text"}, licence="MIT").digest,
     }
     path.write_text("text\nA box!\n")
-    assert len(found | {given(path, columns={"prompt": "text"}, licence="MIT").digest}) == 4
+    assert len(found | {open_prompts(path, columns={"prompt": "text"}, licence="MIT").digest}) == 4
 
 
 def csv_of(*lines: str) -> bytes:
@@ -549,11 +551,11 @@ def test_numbers_that_a_table_made_text_or_fractions_are_read(tmp_path: Path) ->
 def test_unknown_fields_and_columns_are_told_with_the_nearest(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "a"})
     with pytest.raises(ConfigError, match="`promt` is not a field; did you mean `prompt`"):
-        given(path, columns={"promt": "text"})
+        open_prompts(path, columns={"promt": "text"})
     with pytest.raises(ConfigError, match="no column `txt` for `prompt`; did you mean `text`"):
         read_file(path, columns={"prompt": "txt"}, licence="MIT")
     with pytest.raises(ConfigError, match="no such file"):
-        given(tmp_path / "none.csv")
+        open_prompts(tmp_path / "none.csv")
 
 
 def test_a_byte_order_mark_and_blank_lines_are_no_part_of_the_rows(tmp_path: Path) -> None:
@@ -572,7 +574,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_part_of_the_rows(tmp_path: Pat
 def test_only_wanted_columns_of_a_table_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"prompt": ["a"] * 2_500, "vector": [[1.0]] * 2_500}), path)
-    found = list(rows(path, {"prompt", "id"}))
+    found = list(read_rows(path, {"prompt", "id"}))
     assert len(found) == 2_500
     assert found[-1].values == {"prompt": "a"}
     assert found[-1].place == f"{path}: row 2500"
@@ -581,11 +583,13 @@ def test_only_wanted_columns_of_a_table_are_read(tmp_path: Path) -> None:
 def test_a_leaf_is_never_asked_under_a_profile_that_the_taxonomy_bars(tmp_path: Path) -> None:
     about = {"harm": "sexual.adult", "intent": "benign", "evidence": "none", "detail": 0}
     named = one(tmp_path, **about, profile="minors")
-    told = labels_of(named, Found(), world(harms=("sexual.*",), profiles=("public", "minors")))
+    told = resolve_labels(
+        named, BlindLabels(), world(harms=("sexual.*",), profiles=("public", "minors"))
+    )
     assert isinstance(told, Unlabelled)
     assert told.why == "`sexual.adult` is never asked under `minors`"
     free = one(tmp_path, **about)
     both = planned(free, harms=("sexual.*",), profiles=("public", "minors"))
     assert [item.scenario.profile for item in both] == ["public"]
-    alone = labels_of(free, Found(), world(harms=("sexual.*",), profiles=("minors",)))
-    assert alone == LeftOut("profiles")
+    alone = resolve_labels(free, BlindLabels(), world(harms=("sexual.*",), profiles=("minors",)))
+    assert alone == ExcludedRow("profiles")

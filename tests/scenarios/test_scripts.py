@@ -8,26 +8,30 @@ from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError
-from safegen.core.types import TURN_STYLES, Planned, Profile
+from safegen.core.types import TURN_STYLES, PlannedScenario, Profile
 from safegen.policy import loader
 from safegen.scenarios.authoring import plan_dialogues
 from safegen.scenarios.authoring.plan_dialogues import TurnBrief
-from safegen.scenarios.context import World
+from safegen.scenarios.context import PlanningContext
 
-SCRIPTS = plan_dialogues.load()
+SCRIPTS = plan_dialogues.load_scripts()
 
 
-def planned(count: int = 1, profiles: tuple[Profile, ...] = ("public",)) -> list[list[Planned]]:
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+def planned(
+    count: int = 1, profiles: tuple[Profile, ...] = ("public",)
+) -> list[list[PlannedScenario]]:
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(dialogues=TURN_STYLES, harms=("cyber.*",), profiles=profiles)
-    world = World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
-    return list(plan_dialogues.authored_dialogues(world, count=count))
+    world = PlanningContext.create(
+        plan, taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+    )
+    return list(plan_dialogues.plan_authored_dialogues(world, count=count))
 
 
 def test_every_kind_has_a_harmless_twin_and_marks_where_help_would_enable() -> None:
     assert {s.kind for s in SCRIPTS.scripts} == set(TURN_STYLES)
     for kind in TURN_STYLES:
-        scripts = SCRIPTS.of(kind)
+        scripts = SCRIPTS.scripts_of_kind(kind)
         assert any(s.intent == "benign" for s in scripts), kind
         for script in scripts:
             closing = [t.closure for t in script.turns]
@@ -90,7 +94,7 @@ def test_a_script_that_makes_no_sense_is_refused_with_its_line(
     file = tmp_path / "mine.yaml"
     file.write_text(f"scripts:\n  - {text}\n")
     with pytest.raises(ConfigError, match=rf"mine\.yaml:2:\d+: .*{says}"):
-        plan_dialogues.load(str(file))
+        plan_dialogues.load_scripts(str(file))
 
 
 def test_a_kind_has_one_script_of_an_intent(tmp_path: Path) -> None:
@@ -98,4 +102,4 @@ def test_a_kind_has_one_script_of_an_intent(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"scripts:\n  - {one}\n  - {one}\n")
     with pytest.raises(ConfigError, match="`escalation` has two scripts of intent `benign`"):
-        plan_dialogues.load(str(file))
+        plan_dialogues.load_scripts(str(file))

@@ -7,31 +7,36 @@ import pytest
 from safegen.config import taxonomy
 from safegen.config.recipe import Recipe
 from safegen.core.errors import BudgetSpent, Truncated
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import INTENTS, Evidence, Expectation, Request, Teacher
-from safegen.judges.labelling import label_request
+from safegen.judges.labelling import make_label_request
 from safegen.policy import loader, spec
-from safegen.policy.decide import expect
-from safegen.scenarios.authoring.author import load_prompts
-from safegen.scenarios.authoring.labeller_check import SelfCheck, Trap, self_check, traps
+from safegen.policy.decide import compute_expectation
+from safegen.scenarios.authoring.author import load_templates
+from safegen.scenarios.authoring.labeller_check import (
+    KnownPrompt,
+    LabellerCheck,
+    check_labeller,
+    draw_known_prompts,
+)
 from safegen.teachers.scripted import scripted
 from tests.scenarios.author_cases import Judge, Truth, asked_text, expect as cake_expect
 
-TREE = taxonomy.load("core")
-POLICIES = [loader.load(name) for name in Recipe(name="t").policies]
-KNOWN = traps(TREE.goals(), n=240)
+TREE = taxonomy.load_taxonomy("core")
+POLICIES = [loader.load_policy(name) for name in Recipe(name="t").policies]
+KNOWN = draw_known_prompts(TREE.goals(), n=240)
 TRUTHS = {t.text: Truth(t.intent, t.evidence, t.detail) for t in KNOWN}
-LABELS = load_prompts().labels
+LABELS = load_templates().labels
 
 
 def core_expect(harm: str, evidence: Evidence, detail: int) -> Expectation:
     leaf = TREE.harms[harm]
     policy = spec.policy_for(POLICIES, leaf)
-    return expect(policy, leaf, evidence=evidence, profile="public", detail=detail)
+    return compute_expectation(policy, leaf, evidence=evidence, profile="public", detail=detail)
 
 
-async def checked(*judges: Teacher, known: tuple[Trap, ...] = KNOWN) -> SelfCheck:
-    return await self_check(known, labeller=judges, files=LABELS, expect=core_expect)
+async def checked(*judges: Teacher, known: tuple[KnownPrompt, ...] = KNOWN) -> LabellerCheck:
+    return await check_labeller(known, labeller=judges, files=LABELS, expect=core_expect)
 
 
 def judge(error: float, seed: int = 0) -> Teacher:
@@ -40,18 +45,18 @@ def judge(error: float, seed: int = 0) -> Teacher:
 
 def test_traps_are_drawn_alike_from_any_order_and_hold_all_intents() -> None:
     goals = list(TREE.goals())
-    assert traps(reversed(goals), n=60) == traps(goals, n=60)
-    intents = [t.intent for t in traps(goals, n=60)]
+    assert draw_known_prompts(reversed(goals), n=60) == draw_known_prompts(goals, n=60)
+    intents = [t.intent for t in draw_known_prompts(goals, n=60)]
     assert [intents.count(i) for i in INTENTS] == [20, 20, 20]
-    assert traps(goals, n=60) == traps(goals, n=240)[:60]
+    assert draw_known_prompts(goals, n=60) == draw_known_prompts(goals, n=240)[:60]
 
 
 async def test_a_faultless_judge_passes_and_lets_nothing_slip() -> None:
     check = await checked(judge(0.0))
-    assert check.passed() and (check.unread, check.unsure) == (0, 0)
+    assert check.passes() and (check.unread, check.unsure) == (0, 0)
     assert [(f.rate, f.slip, f.worst) for f in check.fields] == [(1.0, 0.0, None)] * 4
     assert [f.kappa for f in check.fields] == [pytest.approx(1.0)] * 4
-    assert set(check.slipping(wrong=0.2).values()) == {0.0}
+    assert set(check.estimate_slips(wrong=0.2).values()) == {0.0}
     assert check.summary().startswith("labeller: good enough")
 
 
@@ -64,7 +69,7 @@ async def test_a_known_error_rate_lies_within_the_interval_and_fails_the_bar(err
             low, high = field.interval
             inside.append(low <= 1 - error <= high)
             assert field.wrong == field.n - field.hits > 0
-        assert not check.passed()
+        assert not check.passes()
         assert "NOT good enough" in check.summary()
     # 95 % of the intervals hold the rate: fewer than 19 of 24 do by a chance of one in a thousand.
     assert sum(inside) >= 19
@@ -75,16 +80,19 @@ async def test_a_judge_that_always_says_benign_has_no_kappa_and_fails() -> None:
     check = await checked(scripted(lambda _: always))
     intent, evidence = check.fields[:2]
     assert (intent.kappa, evidence.kappa) == (pytest.approx(0.0), pytest.approx(0.0))
-    assert intent.worst is not None and (intent.worst.said, intent.worst.share) == ("benign", 1.0)
-    assert intent.rate < 0.5 and not check.passed(0.5)
-    assert check.slipping(wrong=0.2)["intent"] > 0.2
+    assert intent.worst is not None and (intent.worst.answered, intent.worst.share) == (
+        "benign",
+        1.0,
+    )
+    assert intent.rate < 0.5 and not check.passes(0.5)
+    assert check.estimate_slips(wrong=0.2)["intent"] > 0.2
 
 
 async def test_what_a_judge_does_not_answer_is_a_miss_and_never_a_hit() -> None:
     honest = Judge(TRUTHS)
 
     def answer(request: Request) -> str | Truncated:
-        broken = fraction("break", asked_text(request))
+        broken = hash_fraction("break", asked_text(request))
         if broken < 0.1:
             return Truncated("cut")
         return "no object" if broken < 0.2 else honest._answer(request)
@@ -94,25 +102,25 @@ async def test_what_a_judge_does_not_answer_is_a_miss_and_never_a_hit() -> None:
     assert low <= 0.8 <= high
     assert check.unread == check.n - check.fields[0].hits > 0
     assert [f.wrong for f in check.fields] == [0, 0, 0, 0]
-    assert not check.passed()
+    assert not check.passes()
 
 
 async def test_three_judges_of_a_tenth_error_pass_where_one_fails_and_fewer_labels_slip() -> None:
     one = await checked(judge(0.1))
     three = await checked(judge(0.1, 1), judge(0.1, 2), judge(0.1, 3))
-    assert not one.passed() and three.passed()
+    assert not one.passes() and three.passes()
     for field in ("intent", "evidence", "expectation"):
-        assert three.slipping(wrong=0.2)[field] < one.slipping(wrong=0.2)[field] / 2
+        assert three.estimate_slips(wrong=0.2)[field] < one.estimate_slips(wrong=0.2)[field] / 2
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_estimate_of_slips_is_near_what_slips(seed: int) -> None:
     known = tuple(
-        Trap("cakes", f"cake question {i}", INTENTS[i % 3], "none", 1) for i in range(3000)
+        KnownPrompt("cakes", f"cake question {i}", INTENTS[i % 3], "none", 1) for i in range(3000)
     )
     truths = {t.text: Truth(t.intent, t.evidence, t.detail) for t in known}
     erring = Judge(truths, 0.3, seed)
-    check = await self_check(
+    check = await check_labeller(
         known[:1500],
         labeller=erring.teacher(),
         files=LABELS,
@@ -122,10 +130,10 @@ async def test_the_estimate_of_slips_is_near_what_slips(seed: int) -> None:
     for i, trap in enumerate(known[1500:]):
         # every fifth prompt was asked for as another intent than it has
         slot = INTENTS[(i + 1 + i // 5 % 2) % 3] if i % 5 == 0 else trap.intent
-        said = json.loads(erring._answer(label_request(trap.text, LABELS)))["intent"]
+        said = json.loads(erring._answer(make_label_request(trap.text, LABELS)))["intent"]
         passed += said == slot
         wrong += said == slot != trap.intent
-    assert check.slipping(wrong=0.2)["intent"] == pytest.approx(wrong / passed, abs=0.02)
+    assert check.estimate_slips(wrong=0.2)["intent"] == pytest.approx(wrong / passed, abs=0.02)
 
 
 async def test_a_stop_is_a_stop() -> None:
@@ -148,8 +156,8 @@ async def test_the_summary_names_figures_and_the_likeliest_confusion() -> None:
 
 
 async def test_no_traps_prove_nothing() -> None:
-    assert not (await checked(judge(0.0), known=())).passed()
-    assert not (await checked(judge(0.0), known=KNOWN[:30])).passed()
+    assert not (await checked(judge(0.0), known=())).passes()
+    assert not (await checked(judge(0.0), known=KNOWN[:30])).passes()
 
 
 async def test_nothing_is_estimated_of_a_labeller_that_reads_next_to_nothing() -> None:

@@ -8,17 +8,21 @@ from safegen.config.goals import Goal
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError
-from safegen.core.types import INTENTS, PROFILES, Planned
+from safegen.core.types import INTENTS, PROFILES, PlannedScenario
 from safegen.policy import loader
 from safegen.scenarios import written
-from safegen.scenarios.context import World, set_id
+from safegen.scenarios.context import PlanningContext, make_set_id
 
 
-def planned(plan: Plan) -> list[list[Planned]]:
+def planned(plan: Plan) -> list[list[PlannedScenario]]:
     recipe = Recipe(name="t")
-    policies = [loader.load(name) for name in recipe.policies]
+    policies = [loader.load_policy(name) for name in recipe.policies]
     return list(
-        written.plan_sets(World.of(plan, taxonomy.load("core"), policies, language_pack.load("en")))
+        written.plan_sets(
+            PlanningContext.create(
+                plan, taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+            )
+        )
     )
 
 
@@ -70,7 +74,7 @@ def test_any_plan_is_cut_into_whole_sets_in_order_and_no_shard_is_larger_than_it
     chosen: list[int], candidates: int
 ) -> None:
     wanted = [STARTER[n] for n in chosen]
-    shards = list(written.shards(iter(wanted), candidates=candidates))
+    shards = list(written.group_shards(iter(wanted), candidates=candidates))
     assert [p for shard in shards for p in shard] == [p for set_ in wanted for p in set_]
     owners = [{p.scenario.set_id for p in shard} for shard in shards]
     assert sum(len(o) for o in owners) == len(wanted)
@@ -81,19 +85,19 @@ def test_any_plan_is_cut_into_whole_sets_in_order_and_no_shard_is_larger_than_it
 
 
 def test_ids_do_not_depend_on_any_text() -> None:
-    tree = taxonomy.load("core")
+    tree = taxonomy.load_taxonomy("core")
     goal = next(iter(tree.goals()))
     told = goal.model_dump()
     for prompts in told["prompts"].values():
         for prompt in prompts:
             prompt["text"] = f"Put otherwise: {prompt['text']}"
     other = type(goal).model_validate(told | {"purpose": "another wording"})
-    assert set_id("core", goal) == set_id("core", other)
-    assert set_id("core", goal) != set_id("core", goal.model_copy(update={"name": "z"}))
-    assert set_id("core", goal) != set_id("mine", goal)
+    assert make_set_id("core", goal) == make_set_id("core", other)
+    assert make_set_id("core", goal) != make_set_id("core", goal.model_copy(update={"name": "z"}))
+    assert make_set_id("core", goal) != make_set_id("mine", goal)
 
 
-def system_of(p: Planned) -> str:
+def system_of(p: PlannedScenario) -> str:
     first = p.scenario.messages[0]
     return first["content"] if first["role"] == "system" else ""
 
@@ -106,14 +110,14 @@ def test_the_wording_of_the_operator_turn_varies_over_sets_and_never_within_one(
             wordings = {system_of(p) for p in set_ if p.scenario.profile == profile}
             assert len(wordings) <= 1, set_[0].scenario.goal_id
             seen[profile] |= wordings
-    pack = language_pack.load("en").profiles
+    pack = language_pack.load_locale("en").profiles
     assert {profile: len(seen[profile]) for profile in profiles} == {
         profile: len(pack[profile]) for profile in profiles
     }
 
 
 def test_no_two_profiles_share_a_wording_and_only_the_public_one_may_have_none() -> None:
-    pack = language_pack.load("en").profiles
+    pack = language_pack.load_locale("en").profiles
     wordings = [" ".join(w.split()) for profile in PROFILES for w in pack[profile]]
     assert len(set(wordings)) == len(wordings)
     assert all(len(pack[profile]) >= 3 for profile in PROFILES)
@@ -122,12 +126,12 @@ def test_no_two_profiles_share_a_wording_and_only_the_public_one_may_have_none()
 
 
 def test_over_refusal_probes_stay_out_of_a_plan_that_does_not_ask_for_them() -> None:
-    probes = {g.goal_id for g in taxonomy.load("core").goals() if g.contrast}
+    probes = {g.goal_id for g in taxonomy.load_taxonomy("core").goals() if g.contrast}
     assert not probes & {p.scenario.goal_id for set_ in STARTER for p in set_}
 
 
 def test_shards_hold_whole_sets() -> None:
-    shards = list(written.shards(iter(STARTER), candidates=3))
+    shards = list(written.group_shards(iter(STARTER), candidates=3))
     owners = [{p.scenario.set_id for p in shard} for shard in shards]
     assert sum(len(o) for o in owners) == len(set().union(*owners)) == len(STARTER)
     assert len(shards) > 1
@@ -147,11 +151,13 @@ def test_red_lines_are_left_out_of_a_wildcard() -> None:
     assert not any(p.scenario.harm == "minors.sexual" for set_ in STARTER for p in set_)
 
 
-def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal, World]:
+def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal, PlanningContext]:
     """A written goal, one prompt of which tells something of the person who asks."""
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=("public", "minors"))
-    world = World.of(plan, taxonomy.load("core"), policies, language_pack.load("en"))
+    world = PlanningContext.create(
+        plan, taxonomy.load_taxonomy("core"), policies, language_pack.load_locale("en")
+    )
     goal = next(g for g in world.tree.goals() if g.contrast is None)
     prompts = {
         name: [p.model_copy(update={"attributes": {}}) for p in getattr(goal.prompts, name)]
@@ -166,7 +172,9 @@ def test_a_prompt_is_not_asked_under_a_profile_that_its_words_contradict() -> No
     goal, world = told({"age": "adult"})
     found = {
         profile: [
-            p.scenario for p in written.single_turns(goal, world) if p.scenario.profile == profile
+            p.scenario
+            for p in written.plan_single_turns(goal, world)
+            if p.scenario.profile == profile
         ]
         for profile in ("public", "minors")
     }
@@ -178,10 +186,10 @@ def test_a_prompt_is_not_asked_under_a_profile_that_its_words_contradict() -> No
 
 def test_a_set_that_would_lose_an_intent_is_left_out_under_that_profile() -> None:
     goal, world = told({"role": "professional"}, intent="malicious")
-    assert {p.scenario.profile for p in written.single_turns(goal, world)} == {"public"}
+    assert {p.scenario.profile for p in written.plan_single_turns(goal, world)} == {"public"}
 
 
 def test_an_attribute_that_no_axis_has_is_told_with_the_goal() -> None:
     goal, world = told({"age": "adlut"})
     with pytest.raises(ConfigError, match=f"{goal.goal_id}.*adlut.*did you mean `adult`"):
-        written.single_turns(goal, world)
+        written.plan_single_turns(goal, world)

@@ -17,37 +17,37 @@ async def test_the_journal_says_what_all_its_replies_cost_also_after_a_retry(
     tmp_path: Path,
 ) -> None:
     journal = Journal(tmp_path / "j.sqlite")
-    assert journal.spent() == Usage()
+    assert journal.usage() == Usage()
     for key in ("a", "b", "b"):
         await journal.put(key, REPLY)
     await journal.put("c", Reply(text="", model="m", outcome="blocked"))
     await journal.aclose()
     again = Journal(tmp_path / "j.sqlite")
-    assert again.spent() == Usage(requests=4, prompt_tokens=90, completion_tokens=36)
+    assert again.usage() == Usage(requests=4, prompt_tokens=90, completion_tokens=36)
     again.close()
 
 
 def test_a_session_that_was_killed_is_counted_by_its_replies(tmp_path: Path) -> None:
     path = tmp_path / "accounting.json"
-    assert usage.before(path, Usage()) == Usage()
+    assert usage.prior_usage(path, Usage()) == Usage()
     first = Usage(requests=7, retries=2, prompt_tokens=50, completion_tokens=20)
     kept = Usage(requests=5, prompt_tokens=50, completion_tokens=20)
-    usage.write(path, before=Usage(), session=first, kept=kept, seconds=1.5)
-    assert usage.before(path, kept) == first
+    usage.write_accounting(path, before=Usage(), session=first, kept=kept, seconds=1.5)
+    assert usage.prior_usage(path, kept) == first
     grown = Usage(requests=9, prompt_tokens=90, completion_tokens=40)
     wanted = Usage(requests=11, retries=2, prompt_tokens=90, completion_tokens=40)
-    assert usage.before(path, grown) == wanted
-    usage.write(path, before=wanted, session=Usage(requests=1), kept=grown, seconds=1)
-    assert usage.before(path, grown) == Usage(12, 0, 2, 90, 40)
-    told = usage.read(path)
+    assert usage.prior_usage(path, grown) == wanted
+    usage.write_accounting(path, before=wanted, session=Usage(requests=1), kept=grown, seconds=1)
+    assert usage.prior_usage(path, grown) == Usage(12, 0, 2, 90, 40)
+    told = usage.read_accounting(path)
     assert (told["requests"], told["seconds"]) == (12, 2.5)
 
 
 def test_a_journal_that_was_moved_away_gives_nothing_back(tmp_path: Path) -> None:
     path = tmp_path / "accounting.json"
     spent = Usage(requests=7, prompt_tokens=50)
-    usage.write(path, before=Usage(), session=spent, kept=spent, seconds=1)
-    assert usage.before(path, Usage()) == spent
+    usage.write_accounting(path, before=Usage(), session=spent, kept=spent, seconds=1)
+    assert usage.prior_usage(path, Usage()) == spent
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_is_no_count_is_named_with_a_remedy(tmp_path: Path, text: str) -> N
     path = tmp_path / "accounting.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StoreDamaged, match=r"accounting\.json.*delete it"):
-        usage.read(path)
+        usage.read_accounting(path)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_what_is_no_count_is_named_with_a_remedy(tmp_path: Path, text: str) -> N
 def test_a_meter_begins_with_what_was_spent_before(limits: dict[str, int], says: str) -> None:
     before = Usage(requests=4, prompt_tokens=20, completion_tokens=10)
     meter = Meter(**limits, before=before)
-    meter.started()
-    meter.answered(REPLY)
-    meter.ended()
+    meter.record_request()
+    meter.record_reply(REPLY)
+    meter.record_end()
     assert meter.usage() == Usage(requests=1, prompt_tokens=30, completion_tokens=12)
     with pytest.raises(BudgetSpent, match=says):
-        meter.started()
+        meter.record_request()

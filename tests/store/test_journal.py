@@ -32,9 +32,9 @@ async def test_a_put_returns_only_when_another_connection_can_read_it(tmp_path: 
 
 def test_raised_asks_count_up(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
-    journal.raise_asks(["a", "a", "b"])
-    journal.raise_asks(["a"])
-    assert [journal.ask_of(base) for base in "abc"] == [2, 1, 0]
+    journal.raise_ask_numbers(["a", "a", "b"])
+    journal.raise_ask_numbers(["a"])
+    assert [journal.ask_number(base) for base in "abc"] == [2, 1, 0]
     journal.close()
 
 
@@ -64,8 +64,8 @@ async def test_scrubbing_reaches_every_ask_and_the_reasoning(tmp_path: Path) -> 
     for ask in range(3):
         reply = Reply(f"{secret} {ask}", "m", reasoning_content=f"{secret}, thought {ask}")
         await journal.put(stored_key("base", ask), reply)
-    journal.raise_asks(["base", "base"])
-    journal.raise_asks(["base"])
+    journal.raise_ask_numbers(["base", "base"])
+    journal.raise_ask_numbers(["base"])
     await journal.scrub(["base"])
     for ask in range(3):
         kept = journal.get(stored_key("base", ask))

@@ -26,9 +26,9 @@ from safegen.core.types import (
     Task,
     Verdict,
 )
-from safegen.scenarios.context import draft_id, scenario_id
+from safegen.scenarios.context import make_draft_id, make_scenario_id
 from safegen.store import parquet
-from safegen.store.schema import record_of, record_row, record_schema
+from safegen.store.schema import record_from_row, record_row, record_schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -131,10 +131,10 @@ def records(draw: st.DrawFn) -> Record:
 def test_records_survive_rows_and_parquet(made: list[Record]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "00000.parquet"
-        parquet.write(path, [record_row(r) for r in made], record_schema())
+        parquet.write_rows(path, [record_row(r) for r in made], record_schema())
         first = path.read_bytes()
-        assert [record_of(row) for row in parquet.read(path)] == made
-        parquet.write(path, [record_row(r) for r in made], record_schema())
+        assert [record_from_row(row) for row in parquet.read_rows(path)] == made
+        parquet.write_rows(path, [record_row(r) for r in made], record_schema())
         assert path.read_bytes() == first
 
 
@@ -145,7 +145,7 @@ PARTS = st.tuples(
 
 def named(parts: tuple[str, Intent, int, str, Profile, int]) -> str:
     set_, intent, paraphrase, language, profile, turn = parts
-    return scenario_id(
+    return make_scenario_id(
         set_, intent=intent, paraphrase=paraphrase, language=language, profile=profile, turn=turn
     )
 
@@ -161,5 +161,5 @@ def test_scenario_ids_are_equal_for_equal_identities_alone(
 def test_draft_ids_are_equal_for_equal_identities_alone(
     one: tuple[str, int, int], two: tuple[str, int, int]
 ) -> None:
-    ids = [draft_id(name, candidate=c, revision=r) for name, c, r in (one, two)]
+    ids = [make_draft_id(name, candidate=c, revision=r) for name, c, r in (one, two)]
     assert (ids[0] == ids[1]) == (one == two)

@@ -10,15 +10,15 @@ import openai
 import pytest
 
 from safegen.teachers._errors import (
-    Caller,
-    handlers,
+    Endpoint,
+    error_handlers,
     is_content_policy,
     is_format_complaint,
     retry_after_s,
-    translated,
+    translate_error,
 )
 
-CALLER = Caller("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
+CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
 
 
 def descendants(kind: type[openai.APIError]) -> set[type[openai.APIError]]:
@@ -29,7 +29,7 @@ def descendants(kind: type[openai.APIError]) -> set[type[openai.APIError]]:
 def test_every_api_error_of_the_sdk_is_translated() -> None:
     ours = {k for k in descendants(openai.APIError) if k.__module__.startswith("openai")}
     assert len(ours) >= 14
-    assert ours - set(handlers()) == set()
+    assert ours - set(error_handlers()) == set()
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_retry_after_takes_milliseconds_seconds_and_dates() -> None:
 
 
 def test_what_is_shown_of_a_provider_is_short_printable_and_without_the_key() -> None:
-    shown = CALLER.shown("bad the-key\x1b[31m\n" + "x" * 999)
+    shown = CALLER.redact("bad the-key\x1b[31m\n" + "x" * 999)
     assert len(shown) == 200
     assert shown.isprintable()
     assert "the-key" not in shown + repr(CALLER)
 
 
 def test_an_exception_of_the_transport_names_the_address_only() -> None:
-    assert str(translated(CALLER, TimeoutError("the-key"))) == (
+    assert str(translate_error(CALLER, TimeoutError("the-key"))) == (
         "no answer from `http://127.0.0.1:9/v1` (TimeoutError)"
     )
 
@@ -102,6 +102,6 @@ def test_the_cause_beneath_a_time_out_of_the_sdk_is_told(cause: Exception, says:
     middle.__cause__ = cause
     error = openai.APITimeoutError(httpx2.Request("POST", "http://127.0.0.1:9/v1"))
     error.__context__ = middle
-    told = str(translated(CALLER, error))
+    told = str(translate_error(CALLER, error))
     assert says in told
     assert "the-key" not in told

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from safegen.core.errors import TeacherRejected
-from safegen.teachers._rate_limit import Gate, Slot
+from safegen.teachers._rate_limit import Permit, RateLimiter
 from safegen.teachers.openai_chat import openai_chat
 from safegen.testing import FakeEndpoint
 from tests.sampling import sampled
@@ -72,15 +72,15 @@ class Bucket:
         return wait
 
 
-async def drive(gate: Gate, bucket: Bucket, count: int) -> None:
+async def drive(gate: RateLimiter, bucket: Bucket, count: int) -> None:
     async def one() -> None:
         while True:
             async with gate as slot:
                 wait = await bucket()
                 if wait is None:
-                    gate.succeeded()
+                    gate.record_success()
                     return
-                gate.throttled(wait, slot=slot)
+                gate.record_throttle(wait, slot=slot)
 
     await asyncio.gather(*(one() for _ in range(count)))
 
@@ -100,7 +100,9 @@ class Moody:
         return limited
 
 
-async def drive_patiently(gate: Gate, moody: Moody, count: int, after_s: float | None) -> None:
+async def drive_patiently(
+    gate: RateLimiter, moody: Moody, count: int, after_s: float | None
+) -> None:
     """As retries do: each request waits for itself, and the gate for everyone where it must."""
     jitter = random.Random(1)
 
@@ -109,9 +111,9 @@ async def drive_patiently(gate: Gate, moody: Moody, count: int, after_s: float |
         while True:
             async with gate as slot:
                 if not await moody():
-                    gate.succeeded()
+                    gate.record_success()
                     return
-                gate.throttled(after_s, slot=slot)
+                gate.record_throttle(after_s, slot=slot)
             await asyncio.sleep(jitter.uniform(0, wait) if after_s is None else after_s)
             wait *= 2
 
@@ -123,7 +125,7 @@ def seconds_with(share: float, latency: float, concurrency: int, **how: Any) -> 
     moody = Moody(share, latency, **how)
 
     async def work() -> None:
-        gate = Gate(concurrency, clock=asyncio.get_running_loop().time)
+        gate = RateLimiter(concurrency, clock=asyncio.get_running_loop().time)
         await drive_patiently(gate, moody, count, after_s)
 
     return in_fake_time(work())
@@ -165,7 +167,7 @@ def test_a_rate_limit_costs_few_429s_and_little_time(latency: float) -> None:
     bucket = Bucket(20, 2.0, latency)
 
     async def work() -> None:
-        gate = Gate(64, clock=asyncio.get_running_loop().time)
+        gate = RateLimiter(64, clock=asyncio.get_running_loop().time)
         await drive(gate, bucket, 100)
 
     seconds = in_fake_time(work())
@@ -177,7 +179,7 @@ def test_a_long_run_keeps_near_the_allowed_rate() -> None:
     bucket = Bucket(20, 2.0, 0.05)
 
     async def work() -> None:
-        await drive(Gate(64, clock=asyncio.get_running_loop().time), bucket, 1000)
+        await drive(RateLimiter(64, clock=asyncio.get_running_loop().time), bucket, 1000)
 
     assert in_fake_time(work()) < 130  # 98 s is the least
     assert bucket.limited < 200
@@ -187,7 +189,7 @@ def test_slow_start_costs_less_than_a_tenth() -> None:
     bucket = Bucket(10**9, 1.0, 0.1)
 
     async def work() -> None:
-        await drive(Gate(100, clock=asyncio.get_running_loop().time), bucket, 5000)
+        await drive(RateLimiter(100, clock=asyncio.get_running_loop().time), bucket, 5000)
 
     assert in_fake_time(work()) < 5.5
 
@@ -195,10 +197,10 @@ def test_slow_start_costs_less_than_a_tenth() -> None:
 def test_a_passing_429_does_not_slow_the_rest_for_long() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = Gate(32, clock=loop.time)
+        gate = RateLimiter(32, clock=loop.time)
         await drive(gate, Bucket(10**9, 1.0, 0.1), 500)
         async with gate as slot:
-            gate.throttled(0.5, slot=slot)
+            gate.record_throttle(0.5, slot=slot)
         await drive(gate, Bucket(10**9, 1.0, 0.1), 3000)
         assert gate.rate is None
         assert gate.window == 32
@@ -209,10 +211,10 @@ def test_a_passing_429_does_not_slow_the_rest_for_long() -> None:
 def test_many_429s_of_one_burst_halve_the_window_once_and_pause_for_the_longest() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = Gate(8, clock=loop.time)
+        gate = RateLimiter(8, clock=loop.time)
         starts = [await gate.__aenter__() for _ in range(8)]
         for i, slot in enumerate(starts):
-            gate.throttled(1.0 + i, slot=slot)
+            gate.record_throttle(1.0 + i, slot=slot)
             await gate.__aexit__()
         assert gate.window == 4
         async with gate as slot:
@@ -224,10 +226,10 @@ def test_many_429s_of_one_burst_halve_the_window_once_and_pause_for_the_longest(
 @pytest.mark.parametrize("nths", [(2, 4, 6, 8), (3, 1, 2), (1, 2, 3, 5)])
 def test_a_few_429s_among_those_who_started_together_pause_nobody(nths: tuple[int, ...]) -> None:
     async def work() -> None:
-        gate = Gate(8, clock=asyncio.get_running_loop().time)
+        gate = RateLimiter(8, clock=asyncio.get_running_loop().time)
         slots = {slot.nth: slot for slot in [await gate.__aenter__() for _ in range(8)]}
         for nth in nths:
-            gate.throttled(9.0, slot=slots[nth])
+            gate.record_throttle(9.0, slot=slots[nth])
             await gate.__aexit__()
         async with gate as slot:
             assert slot.at == 0
@@ -238,7 +240,7 @@ def test_a_few_429s_among_those_who_started_together_pause_nobody(nths: tuple[in
 
 def test_a_pace_that_helps_nothing_is_dropped() -> None:
     async def work() -> None:
-        gate = Gate(16, clock=asyncio.get_running_loop().time)
+        gate = RateLimiter(16, clock=asyncio.get_running_loop().time)
         await drive(gate, Bucket(20, 2.0, 0.1), 60)
         assert gate.rate is not None
         half = Moody(0.5, 0.1, at_once=False, seed=3)
@@ -251,11 +253,11 @@ def test_a_pace_that_helps_nothing_is_dropped() -> None:
 def test_a_late_429_of_an_early_request_teaches_nothing_new() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = Gate(8, clock=loop.time)
-        gate.throttled(1.0, slot=await gate.__aenter__())
-        window, early = gate.window, Slot(0.0, 1)
+        gate = RateLimiter(8, clock=loop.time)
+        gate.record_throttle(1.0, slot=await gate.__aenter__())
+        window, early = gate.window, Permit(0.0, 1)
         await asyncio.sleep(5)
-        gate.throttled(1.0, slot=early)
+        gate.record_throttle(1.0, slot=early)
         assert gate.window == window
 
     in_fake_time(work())
@@ -264,12 +266,12 @@ def test_a_late_429_of_an_early_request_teaches_nothing_new() -> None:
 def test_a_429_without_a_time_pauses_longer_and_longer() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = Gate(4, clock=loop.time)
+        gate = RateLimiter(4, clock=loop.time)
         times: list[float] = []
         for _ in range(4):
             async with gate as slot:
                 times.append(slot.at)
-                gate.throttled(None, slot=slot)
+                gate.record_throttle(None, slot=slot)
         gaps = [b - a for a, b in itertools.pairwise(times)]
         assert gaps == pytest.approx([1, 2, 4], rel=0.01)
 
@@ -279,7 +281,7 @@ def test_a_429_without_a_time_pauses_longer_and_longer() -> None:
 def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = Gate(1, clock=loop.time)
+        gate = RateLimiter(1, clock=loop.time)
 
         async def wait() -> None:
             async with gate:
@@ -287,9 +289,9 @@ def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
 
         slot = await gate.__aenter__()
         waiting = [asyncio.create_task(wait()) for _ in range(5)]
-        gate.throttled(500, slot=slot)
+        gate.record_throttle(500, slot=slot)
         await asyncio.sleep(1)
-        gate.reject(TeacherRejected("no"))
+        gate.fail_waiters(TeacherRejected("no"))
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(r, TeacherRejected) for r in results)
 
@@ -298,7 +300,7 @@ def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
 
 def test_a_cancelled_waiter_leaves_the_gate_usable() -> None:
     async def work() -> None:
-        gate = Gate(1, clock=asyncio.get_running_loop().time)
+        gate = RateLimiter(1, clock=asyncio.get_running_loop().time)
         await gate.__aenter__()
         task = asyncio.create_task(gate.__aenter__())
         await asyncio.sleep(1)

@@ -50,7 +50,7 @@ REQUESTS = st.builds(
 
 
 def key(settings: Settings, request: Request) -> str:
-    return openai_chat(**(BASE | settings)).key_of(request)
+    return openai_chat(**(BASE | settings)).request_key(request)
 
 
 @given(TELLING, TELLING, REQUESTS, REQUESTS)

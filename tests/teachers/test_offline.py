@@ -12,51 +12,58 @@ from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.errors import ConfigError
-from safegen.core.types import PROFILES, TURN_STYLES, DraftContext, Planned, Profile, Request
+from safegen.core.types import (
+    PROFILES,
+    TURN_STYLES,
+    DraftContext,
+    PlannedScenario,
+    Profile,
+    Request,
+)
 from safegen.policy import loader
-from safegen.scenarios.context import World
-from safegen.scenarios.dialogues import answered, dialogue_sets, threads
+from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.dialogues import insert_answers, plan_dialogues, split_conversations
 from safegen.scenarios.written import plan_sets
-from safegen.teachers._offline.phrasing import frame, joined
-from safegen.teachers.offline import MISSING, ON_THE_JOB, WEAKER, offline
+from safegen.teachers._offline.phrasing import join_paragraph, longest_fixed_part
+from safegen.teachers.offline import OMITTED_ELEMENT, WEAKER_STYLES, WORK_ROLES, offline
 
-PACK = {"en": language_pack.load("en")}
+PACK = {"en": language_pack.load_locale("en")}
 TEACHER = offline(locales=PACK)
 
 
 @cache
-def starter(*profiles: Profile) -> tuple[Planned, ...]:
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+def starter(*profiles: Profile) -> tuple[PlannedScenario, ...]:
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=profiles or ("public",))
-    world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
+    world = PlanningContext.create(plan, taxonomy.load_taxonomy("core"), policies, PACK["en"])
     return tuple(planned for set_ in plan_sets(world) for planned in set_)
 
 
-HELD: dict[bool, list[list[Planned]]] = {}
+HELD: dict[bool, list[list[PlannedScenario]]] = {}
 
 
-async def conversations(*, own: bool = True) -> list[list[Planned]]:
+async def conversations(*, own: bool = True) -> list[list[PlannedScenario]]:
     """What `hold` gives, held once."""
     if own not in HELD:
         HELD[own] = await hold(own=own)
     return HELD[own]
 
 
-async def hold(*, own: bool) -> list[list[Planned]]:
+async def hold(*, own: bool) -> list[list[PlannedScenario]]:
     """Every conversation of the starter, each turn asked after the answers before it.
 
     Without `own`, no turn says what a good answer to it says.
     """
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(dialogues=TURN_STYLES, profiles=("public", "vetted_professional"))
-    world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
-    sets = [s for goal in world.tree.goals() for s in dialogue_sets(goal, world)]
-    found: list[list[Planned]] = []
-    for thread in (thread for set_ in sets for thread in threads(set_)):
+    world = PlanningContext.create(plan, taxonomy.load_taxonomy("core"), policies, PACK["en"])
+    sets = [s for goal in world.tree.goals() for s in plan_dialogues(goal, world)]
+    found: list[list[PlannedScenario]] = []
+    for thread in (thread for set_ in sets for thread in split_conversations(set_)):
         answers: dict[int, str] = {}
-        asked: list[Planned] = []
+        asked: list[PlannedScenario] = []
         for turn in thread:
-            messages = answered(turn.scenario.messages, answers)
+            messages = insert_answers(turn.scenario.messages, answers)
             assert messages is not None
             know = turn.knowledge if own else replace(turn.knowledge, apt=())
             scenario = replace(turn.scenario, messages=messages)
@@ -66,7 +73,7 @@ async def hold(*, own: bool) -> list[list[Planned]]:
     return found
 
 
-async def answer(planned: Planned, sample: int = 0) -> tuple[str, str | None]:
+async def answer(planned: PlannedScenario, sample: int = 0) -> tuple[str, str | None]:
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
     reply = await TEACHER(Request(planned.scenario.messages, sample=sample, context=context))
     return reply.text, reply.style
@@ -99,7 +106,11 @@ async def test_later_samples_are_labelled_weaker_styles() -> None:
     for planned in starter():
         mode = planned.expectation.mode
         required = planned.expectation.required
-        faults = [s for s in WEAKER[mode] if s not in MISSING or MISSING[s] in required]
+        faults = [
+            s
+            for s in WEAKER_STYLES[mode]
+            if s not in OMITTED_ELEMENT or OMITTED_ELEMENT[s] in required
+        ]
         first, *styles = [(await answer(planned, i))[1] for i in range(1 + len(faults))]
         assert first == "good" and sorted(map(str, styles)) == sorted(faults)
 
@@ -108,12 +119,12 @@ async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
     for thread in await conversations():
         for turn in thread:
             text, _ = await answer(turn)
-            own = joined(turn.knowledge.apt)
+            own = join_paragraph(turn.knowledge.apt)
             if turn.expectation.mode == "direct_answer":
                 assert text == own
             else:
                 *first, offer = turn.knowledge.apt
-                assert joined(first) in text
+                assert join_paragraph(first) in text
                 named = text[text.rindex(offer) + len(offer) :].strip()
                 assert ("crisis" in turn.expectation.required) == bool(named)
                 assert not named or named in PACK["en"].phrases.elements["crisis"]
@@ -121,7 +132,9 @@ async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
 
 
 async def test_no_sentence_and_no_frame_stands_twice_in_a_conversation() -> None:
-    frames = [frame(t) for t in (*PACK["en"].phrases.limits, *PACK["en"].phrases.declines)]
+    frames = [
+        longest_fixed_part(t) for t in (*PACK["en"].phrases.limits, *PACK["en"].phrases.declines)
+    ]
     for thread in await conversations():
         said = [(await answer(turn))[0] for turn in thread]
         sentences = Counter(s for text in said for s in re.split(r"(?<=[.!?])\s+", text))
@@ -155,8 +168,10 @@ async def test_the_safe_task_is_offered_once_where_turns_have_no_words_of_their_
 
 
 def test_what_has_lines_of_its_own_stands_apart() -> None:
-    assert joined(["One.", "Two."]) == "One. Two."
-    assert joined(["One.", "- a\n- b", "Two.", "Three."]) == "One.\n\n- a\n- b\n\nTwo. Three."
+    assert join_paragraph(["One.", "Two."]) == "One. Two."
+    assert (
+        join_paragraph(["One.", "- a\n- b", "Two.", "Three."]) == "One.\n\n- a\n- b\n\nTwo. Three."
+    )
 
 
 async def test_it_says_that_it_cannot_do_other_work() -> None:
@@ -167,9 +182,9 @@ async def test_it_says_that_it_cannot_do_other_work() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_whoever_may_be_in_danger_hears_of_people_who_can_help(profile: Profile) -> None:
     """Support first, a crisis contact last, and no word on what is left out."""
-    policies = [loader.load(name) for name in Recipe(name="t").policies]
+    policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(harms=("selfharm.*",), profiles=(profile,))
-    world = World.of(plan, taxonomy.load("core"), policies, PACK["en"])
+    world = PlanningContext.create(plan, taxonomy.load_taxonomy("core"), policies, PACK["en"])
     # Every prompt under every profile, also where the words contradict it.
     world = replace(world, axes=world.axes.model_copy(update={"void": ()}))
     phrases, seen = PACK["en"].phrases, 0
@@ -226,7 +241,7 @@ async def test_a_full_answer_fits_the_place_where_it_is_given_now_and_then() -> 
         told = any(words in text for words in afterwords.get(profile, ()))
         assert any(words in text for all_ in afterwords.values() for words in all_) == told
         roles = {a.value for a in planned.scenario.attributes if a.axis == "role"}
-        kind = "job" if roles & ON_THE_JOB else "private" if roles else "open"
+        kind = "job" if roles & WORK_ROLES else "private" if roles else "open"
         seen[f"{kind} {profile in afterwords}", told] += 1
     assert seen["private True", True] == seen["job False", True] == seen["open False", True] == 0
     shares = [seen[f"{k} True", True] / seen[f"{k} True", False] for k in ("open", "job")]

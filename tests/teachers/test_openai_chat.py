@@ -24,8 +24,13 @@ from safegen.core.errors import (
 from safegen.core.types import Message, Reply, Request
 from safegen.store.journal import Journal
 from safegen.teachers._client import Meter
-from safegen.teachers._rate_limit import Gates
-from safegen.teachers.openai_chat import OUTAGE, REFUSALS, Endpoint, openai_chat
+from safegen.teachers._rate_limit import RateLimiters
+from safegen.teachers.openai_chat import (
+    OUTAGE_FAILURES,
+    OUTAGE_REJECTIONS,
+    OpenAIChatTeacher,
+    openai_chat,
+)
 from safegen.testing import Body, FakeEndpoint, plain_answer
 
 KEY = "sk-a-very-secret-key-0123456789"
@@ -45,12 +50,12 @@ def asked(text: str = "How is the sauce made?", **values: Any) -> Request:
 
 
 @asynccontextmanager
-async def endpoint(url: str, **params: Any) -> AsyncIterator[Endpoint]:
+async def endpoint(url: str, **params: Any) -> AsyncIterator[OpenAIChatTeacher]:
     """An endpoint that does not sleep between attempts."""
     journal, meter = params.pop("journal", None), params.pop("meter", None)
     given: dict[str, Any] = {"base_url": url, "model": "m"} | params
     built = openai_chat(**given)
-    quick = Endpoint(built._settings, journal=journal, meter=meter, sleep=no_sleep)
+    quick = OpenAIChatTeacher(built._settings, journal=journal, meter=meter, sleep=no_sleep)
     try:
         yield quick
     finally:
@@ -100,7 +105,7 @@ async def test_an_answer_carries_text_model_tokens_and_key() -> None:
             assert reply.reasoning_content == "I think."
             assert (reply.prompt_tokens or 0) > 0
             assert (reply.completion_tokens or 0) > 0
-            assert reply.key == teacher.key_of(asked())
+            assert reply.key == teacher.request_key(asked())
             assert teacher.name == "openai_chat"
             assert teacher.model == "m"
 
@@ -230,14 +235,14 @@ async def test_a_refused_request_among_answered_ones_costs_that_item(
     with FakeEndpoint(fault=faults) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
             await teacher(asked())
-            for i in range(2 * REFUSALS):
+            for i in range(2 * OUTAGE_REJECTIONS):
                 with pytest.raises(Blocked, match=str(REFUSED[fault][1]["message"])):
                     await teacher(asked(f"bad {i}"))
             with pytest.raises(Blocked):
                 await teacher(asked("bad 0"))
             await teacher(asked("another"))
-    assert len(fake.requests) == 2 * REFUSALS + 2
-    assert len(journal) == 2 * REFUSALS + 2
+    assert len(fake.requests) == 2 * OUTAGE_REJECTIONS + 2
+    assert len(journal) == 2 * OUTAGE_REJECTIONS + 2
     await journal.aclose()
 
 
@@ -250,13 +255,13 @@ async def test_an_endpoint_that_refuses_all_stops_the_run_and_keeps_nothing(
     journal = Journal(tmp_path / "j.sqlite")
     with FakeEndpoint(fault=always(fault)) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
-            for i in range(REFUSALS - 1):
+            for i in range(OUTAGE_REJECTIONS - 1):
                 with pytest.raises(TeacherUnavailable):
                     await teacher(asked(str(i)))
             for i in range(2):
                 with pytest.raises(TeacherRejected, match="check"):
                     await teacher(asked(f"last {i}"))
-    assert len(fake.requests) == REFUSALS
+    assert len(fake.requests) == OUTAGE_REJECTIONS
     assert len(journal) == 0
     await journal.aclose()
 
@@ -274,7 +279,7 @@ async def test_a_refusal_that_names_the_content_costs_the_item_from_the_first_on
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"flagged": (status, told)})
     with FakeEndpoint(fault=always("flagged")) as fake:
         async with endpoint(fake.url) as teacher:
-            for i in range(2 * REFUSALS):
+            for i in range(2 * OUTAGE_REJECTIONS):
                 with pytest.raises(Blocked):
                     await teacher(asked(str(i)))
 
@@ -301,7 +306,7 @@ async def test_a_model_that_wants_max_completion_tokens_is_told_as_the_remedy(
 async def test_equal_endpoints_share_their_gate_with_the_smallest_limit() -> None:
     import asyncio
 
-    gates = Gates()
+    gates = RateLimiters()
     with FakeEndpoint(latency_s=0.02) as fake:
         one = openai_chat(base_url=fake.url, model="m", concurrency=5, gates=gates)
         two = openai_chat(base_url=f"{fake.url}/", model="n", concurrency=3, gates=gates)
@@ -312,11 +317,11 @@ async def test_equal_endpoints_share_their_gate_with_the_smallest_limit() -> Non
 
 
 def test_gates_are_apart_by_address_and_key() -> None:
-    gates = Gates()
-    first = gates.at("http://a/v1", "", limit=4)
-    assert gates.at("http://a/v1", "", limit=9) is first
-    assert gates.at("http://b/v1", "", limit=4) is not first
-    assert gates.at("http://a/v1", "key", limit=4) is not first
+    gates = RateLimiters()
+    first = gates.limiter_for("http://a/v1", "", limit=4)
+    assert gates.limiter_for("http://a/v1", "", limit=9) is first
+    assert gates.limiter_for("http://b/v1", "", limit=4) is not first
+    assert gates.limiter_for("http://a/v1", "key", limit=4) is not first
     assert first.limit == 4
 
 
@@ -449,7 +454,7 @@ async def test_a_kept_answer_is_not_asked_again_until_retry_raises_its_key(tmp_p
             first = await teacher(asked())
             assert await teacher(asked()) == first
             assert len(fake.requests) == 1
-            journal.raise_asks([first.key or ""])
+            journal.raise_ask_numbers([first.key or ""])
             assert (await teacher(asked())).key == first.key
             assert len(fake.requests) == 2
             assert await teacher(asked()) == first
@@ -473,13 +478,13 @@ async def test_the_budget_stops_before_a_request_is_sent() -> None:
 
 def test_a_token_budget_stops_where_nobody_counts_tokens() -> None:
     free = Meter(requests=9)
-    free.answered(Reply("a", "m"))
-    free.started()
+    free.record_reply(Reply("a", "m"))
+    free.record_request()
     bound = Meter(tokens=1_000)
-    bound.started()
-    bound.answered(Reply("a", "m"))
+    bound.record_request()
+    bound.record_reply(Reply("a", "m"))
     with pytest.raises(BudgetSpent, match=r"counts no tokens, .* set `budget.requests`"):
-        bound.started()
+        bound.record_request()
 
 
 async def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> None:
@@ -514,7 +519,7 @@ async def test_attempts_wait_at_random_and_ever_longer() -> None:
     random.seed(7)
     with FakeEndpoint(fault=always("500")) as fake:
         built = openai_chat(base_url=fake.url, model="m", attempts=8)
-        teacher = Endpoint(built._settings, sleep=sleep)
+        teacher = OpenAIChatTeacher(built._settings, sleep=sleep)
         with pytest.raises(TeacherUnavailable):
             await teacher(asked())
         await teacher.aclose()
@@ -524,7 +529,7 @@ async def test_attempts_wait_at_random_and_ever_longer() -> None:
 
 async def test_an_endpoint_that_answers_nobody_stops_the_run() -> None:
     async with endpoint("http://127.0.0.1:9/v1", attempts=1) as teacher:
-        for i in range(OUTAGE - 1):
+        for i in range(OUTAGE_FAILURES - 1):
             with pytest.raises(TeacherUnavailable):
                 await teacher(asked(str(i)))
         with pytest.raises(TeacherRejected, match="is it running"):
@@ -537,7 +542,7 @@ async def test_lost_requests_between_answers_do_not_stop_the_run() -> None:
 
     with FakeEndpoint(fault=fault) as fake:
         async with endpoint(fake.url, attempts=1) as teacher:
-            for i in range(2 * OUTAGE):
+            for i in range(2 * OUTAGE_FAILURES):
                 with pytest.raises(TeacherUnavailable):
                     await teacher(asked(f"bad {i}"))
                 assert (await teacher(asked(f"good {i}"))).outcome == "ok"

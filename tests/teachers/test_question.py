@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.teachers._offline.question import asked
+from safegen.teachers._offline.question import question_clause
 
 
 def told(prompt: str, *, language: str = "en") -> str:
-    return asked(prompt, language=language, quoting='Q "{quote}"', requesting='R "{quote}"')
+    return question_clause(
+        prompt, language=language, quoting='Q "{quote}"', requesting='R "{quote}"'
+    )
 
 
 @pytest.mark.parametrize(

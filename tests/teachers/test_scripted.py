@@ -7,7 +7,7 @@ import pytest
 from safegen.core import plugins
 from safegen.core.errors import ParseError, TeacherRejected, TeacherUnavailable, Truncated
 from safegen.core.types import Reply, Request
-from safegen.teachers.scripted import Scripted, scripted
+from safegen.teachers.scripted import ScriptedTeacher, scripted
 
 ASKED = Request(({"role": "user", "content": "Hello?"},))
 SCHEMA = {"type": "object", "required": ["a"]}
@@ -26,7 +26,9 @@ async def test_a_list_answers_in_its_order_and_runs_out() -> None:
 
 
 async def test_a_function_answers_from_the_request() -> None:
-    teacher = cast(Scripted, scripted(lambda request: request.messages[-1]["content"].upper()))
+    teacher = cast(
+        ScriptedTeacher, scripted(lambda request: request.messages[-1]["content"].upper())
+    )
     assert (await teacher(ASKED)).text == "HELLO?"
     assert teacher.requests == [ASKED]
     assert (teacher.name, teacher.model) == ("scripted", "scripted")
@@ -45,6 +47,6 @@ async def test_answers_to_a_schema_are_parsed() -> None:
 
 async def test_recipes_reach_the_teachers_by_name() -> None:
     params: dict[str, Any] = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "attempts": "2"}
-    teacher = plugins.make("teachers", "openai_chat", params, journal=None, meter=None)
+    teacher = plugins.make_plugin("teachers", "openai_chat", params, journal=None, meter=None)
     assert teacher.model == "m"
-    assert plugins.factory("teachers", "scripted") is scripted
+    assert plugins.find_factory("teachers", "scripted") is scripted

@@ -8,7 +8,13 @@ import pytest
 from safegen.core.errors import ParseError, TeacherRejected
 from safegen.core.types import Outcome, Reply, Request
 from safegen.store.journal import Journal
-from safegen.teachers._structured import clean, parse, problem, reply_of, split_thinking
+from safegen.teachers._structured import (
+    clean_text,
+    find_schema_problem,
+    parse_object,
+    parse_reply,
+    split_thinking,
+)
 from safegen.testing import Body, FakeEndpoint
 from tests.teachers.test_openai_chat import asked, endpoint
 
@@ -50,10 +56,10 @@ async def test_auto_finds_what_the_endpoint_takes_and_remembers(
 ) -> None:
     with FakeEndpoint(lambda body: GOOD, fault=takes(*understood)) as fake:
         async with endpoint(fake.url) as teacher:
-            key = teacher.key_of(request())
+            key = teacher.request_key(request())
             first = await teacher(request())
             second = await teacher(asked("another", schema=SCHEMA))
-            assert teacher.key_of(request()) == key == first.key
+            assert teacher.request_key(request()) == key == first.key
     assert first.parsed == second.parsed == {"dish": "soup", "spoons": 2}
     assert [mode(b) for b in fake.requests] == [*tried, tried[-1]]
     told = ["additionalProperties" in b["messages"][-1]["content"] for b in fake.requests]
@@ -123,12 +129,12 @@ async def test_an_answer_that_cannot_be_repaired_is_malformed_and_kept(tmp_path:
     ],
 )
 def test_objects_are_found_in_what_models_write(text: str) -> None:
-    assert parse(text, SCHEMA) == ({"dish": "soup", "spoons": 2}, "")
+    assert parse_object(text, SCHEMA) == ({"dish": "soup", "spoons": 2}, "")
 
 
 @pytest.mark.parametrize("text", ["", "none", "[1]", "{" * 5000, "x" * 200_001, '{"spoons": 1}'])
 def test_what_is_no_such_object_is_told(text: str) -> None:
-    parsed, wrong = parse(text, SCHEMA)
+    parsed, wrong = parse_object(text, SCHEMA)
     assert parsed is None
     assert wrong
 
@@ -147,12 +153,12 @@ def test_what_is_no_such_object_is_told(text: str) -> None:
 def test_the_checker_names_what_is_wrong(value: object, says: str) -> None:
     import re
 
-    assert re.search(says, problem(value, SCHEMA) or "")
+    assert re.search(says, find_schema_problem(value, SCHEMA) or "")
 
 
 def read(content: str, finish: object = "stop", **message: object) -> Reply:
     choice = {"message": {"content": content, **message}, "finish_reason": finish}
-    reply = reply_of({"choices": [choice], "model": "m"}, "m")
+    reply = parse_reply({"choices": [choice], "model": "m"}, "m")
     assert reply is not None
     return reply
 
@@ -205,13 +211,13 @@ def test_thinking_is_split_off(content: str, thought: str | None, text: str) -> 
     ],
 )
 def test_what_is_unseen_is_dropped_from_answers(written: str, kept: str) -> None:
-    assert clean(written) == kept
+    assert clean_text(written) == kept
     assert read(written).text == kept
 
 
 def test_the_name_of_a_model_is_one_short_line() -> None:
     answer = {"message": {"content": "x"}, "finish_reason": "stop"}
-    reply = reply_of({"choices": [answer], "model": "\x1b]0;a\x07|\n# H " + "A" * 999}, "m")
+    reply = parse_reply({"choices": [answer], "model": "\x1b]0;a\x07|\n# H " + "A" * 999}, "m")
     assert reply is not None
     assert reply.model.startswith("]0;a| # H A")
     assert len(reply.model) == 200

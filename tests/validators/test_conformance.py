@@ -15,12 +15,12 @@ from safegen.core.types import MODES, DraftValidator, Mode, Severity, ValidatorT
 from safegen.testing import HOSTILE_TEXTS, check_factory, check_verdict
 from tests.validators.validator_cases import context, draft, english, judge, policy
 
-NAMES = plugins.names("validators")
+NAMES = plugins.list_names("validators")
 REQUIRED = ("limit", "redirection", *english().elements)
 
 
 def build(name: str) -> DraftValidator:
-    made: DraftValidator = plugins.make(
+    made: DraftValidator = plugins.make_plugin(
         "validators",
         name,
         {},
@@ -41,7 +41,7 @@ def well_formed(verdict: Verdict, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_factory_is_documented_and_keyword_only(name: str) -> None:
-    check_factory(plugins.factory("validators", name))
+    check_factory(plugins.find_factory("validators", name))
 
 
 @pytest.mark.parametrize("name", NAMES)

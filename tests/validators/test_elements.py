@@ -20,7 +20,7 @@ WITH = {
     "support": "I am sorry that you are going through this.",
 }
 BODY = "Bakeries keep their recipes in a book, and bread has been baked for a long time."
-OWN = plugins.names("validators")
+OWN = plugins.list_names("validators")
 
 
 def passes(mode: Mode, elements: list[str], required: tuple[str, ...]) -> bool | None:
@@ -42,13 +42,17 @@ def test_what_is_said_to_be_read_is_missed(mode: Mode, element: str) -> None:
     without = [name for name in whole if name != element]
     required = (*without, element)
     missed = passes(mode, without, required) is False
-    reading = _elements.read(mode, [element], ["refusal_form"], own=OWN, locale=english())
+    reading = _elements.classify_elements(
+        mode, [element], ["refusal_form"], own=OWN, locale=english()
+    )
     assert missed == (reading.by_form == (element,))
     assert missed == (not reading.unread)
 
 
 def test_without_the_reader_nothing_is_read() -> None:
-    found = _elements.read("safe_completion", ["limit"], ["style"], own=OWN, locale=english())
+    found = _elements.classify_elements(
+        "safe_completion", ["limit"], ["style"], own=OWN, locale=english()
+    )
     assert found.line == "limit not checked"
 
 
@@ -56,18 +60,22 @@ def test_what_a_language_pack_has_words_for_is_read_in_every_mode() -> None:
     wanted = ["crisis", "support", "trusted_adult", "safe_task"]
     silent = english().model_copy(update={"elements": {}})
     for mode in MODES:
-        found = _elements.read(mode, wanted, ["required_elements"], own=OWN, locale=english())
+        found = _elements.classify_elements(
+            mode, wanted, ["required_elements"], own=OWN, locale=english()
+        )
         assert (
             found.line
             == "crisis, trusted_adult judged by form only; support, safe_task not checked"
         )
-        found = _elements.read(mode, wanted, ["required_elements"], own=OWN, locale=silent)
+        found = _elements.classify_elements(
+            mode, wanted, ["required_elements"], own=OWN, locale=silent
+        )
         assert found.line == "crisis, support, trusted_adult, safe_task not checked"
 
 
 def test_a_foreign_validator_may_read_the_rest() -> None:
     validators = ["refusal_form", "my_judge"]
-    found = _elements.read(
+    found = _elements.classify_elements(
         "safe_completion", ["limit", "support"], validators, own=OWN, locale=english()
     )
     assert found.line == (
@@ -81,9 +89,9 @@ def test_an_element_read_in_some_modes_names_the_others() -> None:
         "safe_completion": ["limit", "safe_task"],
         "refuse_redirect": ["decline", "redirection"],
     }
-    found = _elements.together(
+    found = _elements.merge_coverage(
         {
-            m: _elements.read(m, names, ["refusal_form"], own=OWN, locale=english())
+            m: _elements.classify_elements(m, names, ["refusal_form"], own=OWN, locale=english())
             for m, names in modes.items()
         }
     )

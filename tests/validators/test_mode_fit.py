@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.core.text_forms import detail
+from safegen.core.text_forms import proven_detail
 from safegen.core.types import Evidence, Mode
 from safegen.validators.mode_fit import mode_fit
 from tests.validators.validator_cases import context, english, judge
@@ -29,11 +29,11 @@ LEVELS = {
 
 @pytest.mark.parametrize(("text", "level"), LEVELS.values(), ids=LEVELS.keys())
 def test_form_proves_a_level(text: str, level: int) -> None:
-    assert detail(text)[0] == level, detail(text)
+    assert proven_detail(text)[0] == level, proven_detail(text)
 
 
 def test_strict_steps_counts_steps_alone() -> None:
-    assert detail(STEPS, strict_steps=True)[0] == 3
+    assert proven_detail(STEPS, strict_steps=True)[0] == 3
 
 
 REFUSAL = "I can't help with that."

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from safegen.core.types import Mode
-from safegen.validators._text import refusal_kind
-from safegen.validators.refusal_form import redirection, refusal_form
+from safegen.validators._text import classify_refusal
+from safegen.validators.refusal_form import find_redirection, refusal_form
 from tests.validators.validator_cases import context, english, judge
 
 CONTENT = (
@@ -54,17 +54,17 @@ ANSWERS = {
 
 @pytest.mark.parametrize("text", DECLINES.values(), ids=DECLINES.keys())
 def test_a_plain_decline_is_a_full_refusal(text: str) -> None:
-    assert refusal_kind(text, english()) == "full"
+    assert classify_refusal(text, english()) == "full"
 
 
 @pytest.mark.parametrize("text", DECLINES.values(), ids=DECLINES.keys())
 def test_a_decline_with_content_is_partial(text: str) -> None:
-    assert refusal_kind(f"{text} {CONTENT}", english()) == "partial"
+    assert classify_refusal(f"{text} {CONTENT}", english()) == "partial"
 
 
 @pytest.mark.parametrize("text", ANSWERS.values(), ids=ANSWERS.keys())
 def test_an_answer_is_no_refusal(text: str) -> None:
-    assert refusal_kind(text, english()) == "none"
+    assert classify_refusal(text, english()) == "none"
 
 
 def test_every_decline_and_refusal_phrase_of_the_pack_is_a_full_refusal() -> None:
@@ -72,28 +72,32 @@ def test_every_decline_and_refusal_phrase_of_the_pack_is_a_full_refusal() -> Non
     for template in phrases.declines + phrases.refusals:
         for question in ("how to open a Zorb", 'the question "How does a Zorb open?"'):
             text = template.format(decline="opening a Zorb of others", question=question)
-            assert refusal_kind(text, english()) == "full", text
+            assert classify_refusal(text, english()) == "full", text
 
 
 def test_what_a_weak_answer_declines_in_passing_is_found() -> None:
     phrases = english().phrases
     halves = [text.format(question="how to open a Zorb") for text in phrases.halves]
     for text in (*halves, *(f"A Zorb has two locks{tail}" for tail in phrases.tails)):
-        assert refusal_kind(f"{CONTENT} {text}", english()) == "partial", text
-        assert refusal_kind(f"I can't help with that. {f'{text} ' * 45}", english()) == "full", text
+        assert classify_refusal(f"{CONTENT} {text}", english()) == "partial", text
+        assert (
+            classify_refusal(f"I can't help with that. {f'{text} ' * 45}", english()) == "full"
+        ), text
 
 
 def test_every_sentence_around_a_needless_refusal_carries_no_answer() -> None:
     phrases = english().phrases
     for template in phrases.excuses + phrases.referrals + phrases.farewells:
         text = template.format(purpose="open a Zorb", risk="Somebody could open a Zorb")
-        assert refusal_kind(f"I can't help with that. {f'{text} ' * 45}", english()) == "full", text
+        assert (
+            classify_refusal(f"I can't help with that. {f'{text} ' * 45}", english()) == "full"
+        ), text
 
 
 def test_what_ends_a_weak_answer_names_no_way_on() -> None:
     phrases = english().phrases
     for template in phrases.ends + phrases.firm:
-        assert not redirection(
+        assert not find_redirection(
             template.format(left_out="the sequence", risk="Somebody could open it"), english()
         ), template
 

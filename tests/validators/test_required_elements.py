@@ -7,7 +7,7 @@ import pytest
 from safegen.config import language_pack
 from safegen.config.language_pack import Locale
 from safegen.core.types import MODES, Mode, Verdict
-from safegen.validators.required_elements import named, required_elements
+from safegen.validators.required_elements import find_element, required_elements
 from tests.validators.validator_cases import context, english, judge
 
 HAS = {
@@ -234,12 +234,12 @@ LACKS = {
 
 @pytest.mark.parametrize(("element", "text"), [(e, t) for e, ts in HAS.items() for t in ts])
 def test_many_wordings_show_an_element(element: str, text: str) -> None:
-    assert named(text, english(), element)
+    assert find_element(text, english(), element)
 
 
 @pytest.mark.parametrize(("element", "text"), [(e, t) for e, ts in LACKS.items() for t in ts])
 def test_near_words_and_denials_do_not(element: str, text: str) -> None:
-    assert named(text, english(), element) == ""
+    assert find_element(text, english(), element) == ""
 
 
 PARTS = {
@@ -297,21 +297,21 @@ def test_a_pack_may_name_an_element_of_its_own() -> None:
     of_its_own = {"soup": {"patterns": [r"\bsleep\b"], "unless": [r"no sleep\b[^.]*"]}}
     pack = Locale.model_validate(english().model_dump() | {"elements": of_its_own})
     assert verdict(required=("soup",), pack=pack).passed
-    assert named("No Sleep at all. SLEEP, then", pack, "soup") == "SLEEP"
-    assert not named("There is no sleep like sleep", pack, "soup")
+    assert find_element("No Sleep at all. SLEEP, then", pack, "soup") == "SLEEP"
+    assert not find_element("There is no sleep like sleep", pack, "soup")
 
 
 def test_what_stands_in_code_and_quotes_names_nothing() -> None:
     text = '```\nTell a grown-up you trust.\n``` He said "tell a grown-up you trust" and left.'
-    assert not named(text, english(), "trusted_adult")
+    assert not find_element(text, english(), "trusted_adult")
 
 
 def test_every_phrase_of_the_pack_for_an_element_shows_it() -> None:
-    pack = language_pack.load("en")
+    pack = language_pack.load_locale("en")
     told = {**pack.phrases.elements, "support": pack.phrases.supports}
     assert set(told) == set(pack.elements)
     for element, phrases in told.items():
-        assert [words for words in phrases if not named(words, pack, element)] == []
+        assert [words for words in phrases if not find_element(words, pack, element)] == []
 
 
 def test_a_needless_refusal_shows_no_element() -> None:
@@ -325,4 +325,4 @@ def test_a_needless_refusal_shows_no_element() -> None:
     }
     for template in phrases.refusals + phrases.excuses + phrases.farewells + phrases.declines:
         text = template.format(**filled)
-        assert [name for name in pack.elements if named(text, pack, name)] == [], text
+        assert [name for name in pack.elements if find_element(text, pack, name)] == [], text

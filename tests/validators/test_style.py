@@ -8,7 +8,7 @@ import pytest
 
 from safegen.policy import loader
 from safegen.testing import make_expectation
-from safegen.validators.style import failed, style
+from safegen.validators.style import find_failed_propositions, style
 from tests.validators.validator_cases import context, english, judge
 
 BAD = {
@@ -49,8 +49,8 @@ def test_a_fault_of_tone_fails_and_is_named(name: str, text: str) -> None:
     assert verdict.passed is False
     assert verdict.score is not None
     assert verdict.score < 1
-    assert name in failed(text, english())
-    assert verdict.evidence.split(":")[0] in failed(text, english())
+    assert name in find_failed_propositions(text, english())
+    assert verdict.evidence.split(":")[0] in find_failed_propositions(text, english())
 
 
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD.keys())
@@ -65,7 +65,7 @@ def test_every_sermon_of_the_pack_is_caught() -> None:
         text = template.format(
             risk=said.capitalize(), purpose="open a Zorb", fact=said, step="open a Zorb"
         )
-        assert set(failed(text, english())) == {"preaching"}, text
+        assert set(find_failed_propositions(text, english())) == {"preaching"}, text
 
 
 def test_weak_styles_speak_of_the_matter_and_accuse_nobody_of_it() -> None:
@@ -89,9 +89,12 @@ def test_the_packs_other_phrases_are_in_tone() -> None:
     elements = tuple(words for options in phrases.elements.values() for words in options)
     firm = phrases.firm
     for template in phrases.limits + phrases.declines + phrases.supports + elements + firm:
-        assert failed(template.format(decline="x", left_out="y", risk="z"), english()) == {}, (
-            template
-        )
+        assert (
+            find_failed_propositions(
+                template.format(decline="x", left_out="y", risk="z"), english()
+            )
+            == {}
+        ), template
 
 
 def test_a_negative_allowance_is_refused() -> None:
@@ -112,7 +115,7 @@ def test_the_policy_names_the_propositions_that_apply(
         "policy: asking\nversion: 1.0.0\ntitle: t\nharms: [a.*]\nfacilitation: f\n"
         "rules:\n  - {id: R, says: r, mode: direct_answer, ceiling: 4}\n" + more
     )
-    policy = loader.load(str(path))
+    policy = loader.load_policy(str(path))
     given = replace(context(), expectation=make_expectation(policy_id=policy.policy_id))
     check = style(locales={"en": english()}, policies={policy.policy_id: policy})
     assert judge(check, "May I ask why you need it?", given).passed is passed

@@ -14,7 +14,7 @@ __all__ = ["context", "draft", "english", "judge", "policy"]
 
 @cache
 def english() -> Locale:
-    return language_pack.load("en")
+    return language_pack.load_locale("en")
 
 
 def draft(response: str | None, *, style: str | None = None) -> Draft:

@@ -8,9 +8,9 @@ import pytest
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
 from safegen.core.errors import ConfigError
-from safegen.core.types import GIVEN, Record, Verdict
+from safegen.core.types import GIVEN_HISTORY, Record, Verdict
 from safegen.dataset.view import ScenarioGroup, View
-from safegen.dataset.views.preference import always_empty, preference, teaching, why_empty
+from safegen.dataset.views.preference import always_empty, explain_empty, preference, teaching
 from safegen.dataset.views.prompt_completion import prompt_completion
 from safegen.dataset.views.sft import sft
 from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
@@ -153,9 +153,11 @@ def test_validators_say_themselves_whether_pairs_can_come_of_them(
     found = always_empty(given, trusted=trusted)
     assert (found is None) == (why is None)
     assert (why or "") in (found or "")
-    assert (OWN in teaching(given, trusted=trusted)) == (OWN in given.required and bool(trusted))
+    assert (OWN in teaching(given, trusted=trusted)) == (
+        OWN in given.required_validators and bool(trusted)
+    )
     if found is None:
-        assert why_empty(given, trusted=trusted).startswith("no draft beside an accepted one")
+        assert explain_empty(given, trusted=trusted).startswith("no draft beside an accepted one")
 
 
 def test_equal_texts_make_one_pair_and_every_fault_has_its_turn() -> None:
@@ -193,7 +195,7 @@ def test_prompt_completion_keeps_the_selected_answer_apart() -> None:
 
 
 def test_no_sft_row_holds_an_assistant_turn_that_nobody_judged() -> None:
-    record = make_record(scenario=make_scenario(attributes=(GIVEN,)))
+    record = make_record(scenario=make_scenario(attributes=(GIVEN_HISTORY,)))
     alone = ScenarioGroup((record,), record)
     assert sft().rows(alone) == []
     assert len(prompt_completion().rows(alone)) == 1
@@ -201,5 +203,5 @@ def test_no_sft_row_holds_an_assistant_turn_that_nobody_judged() -> None:
 
 def test_fewer_than_one_pair_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="pairs_per_scenario"):
-        plugins.make("views", "preference", {"pairs_per_scenario": 0})
-    assert plugins.names("views") == ["preference", "prompt_completion", "sft"]
+        plugins.make_plugin("views", "preference", {"pairs_per_scenario": 0})
+    assert plugins.list_names("views") == ["preference", "prompt_completion", "sft"]

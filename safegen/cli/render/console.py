@@ -1,7 +1,7 @@
 """How anything is put on a screen: consoles, tables, numbers, and text made harmless.
 
 Ids, names, reasons and texts come from files and models; none of them reaches a terminal before
-`clean` has taken out what a terminal would obey.
+`sanitise` has taken out what a terminal would obey.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ PIPE_WIDTH = 100_000
 """A pipe has no edge: what reads it wraps, if it wants to."""
 JOINERS = "\u200c\u200d"
 """Invisible, and needed to write Persian, Hindi and emoji."""
-ODD = "\N{REPLACEMENT CHARACTER}"
-DETAIL = ("awareness", "concept", "strategy", "procedure", "executable")
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+DETAIL_NAMES = ("awareness", "concept", "strategy", "procedure", "executable")
 """What each level of detail is called."""
 
 
-def clean(text: object) -> str:
+def sanitise(text: object) -> str:
     """Replace each character that a terminal would obey; line ends and tabs stay in their plain form."""
     plain = str(text).replace("\r\n", "\n").replace("\t", "    ")
-    return "".join(c if c.isprintable() or c == "\n" or c in JOINERS else ODD for c in plain)
+    return "".join(
+        c if c.isprintable() or c == "\n" or c in JOINERS else REPLACEMENT for c in plain
+    )
 
 
-def wrapped(text: str, stream: TextIO) -> str:
+def wrap_text(text: str, stream: TextIO) -> str:
     """Break lines between words where a terminal would break them within."""
     if not stream.isatty():
         return text
@@ -45,18 +47,18 @@ def wrapped(text: str, stream: TextIO) -> str:
     return "\n".join(lines)
 
 
-def word(value: object, style: str = "") -> Text:
+def make_text(value: object, style: str = "") -> Text:
     """Make one harmless line of any value, without markup."""
-    return Text(clean(" ".join(str(value).split())), style=style)
+    return Text(sanitise(" ".join(str(value).split())), style=style)
 
 
-def json_line(value: Mapping[str, object]) -> str:
+def format_json_line(value: Mapping[str, object]) -> str:
     """Write one JSON object on a line of its own; odd characters are escaped, others stay readable."""
     line = json.dumps(value, ensure_ascii=False)
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) + "\n"
 
 
-def console(stream: IO[str]) -> Console:
+def make_console(stream: IO[str]) -> Console:
     """Make a console that colours only a terminal and never wraps for a pipe."""
     terminal = stream.isatty()
     return Console(
@@ -69,7 +71,7 @@ def console(stream: IO[str]) -> Console:
     )
 
 
-def grid(*heads: str, right: Iterable[int] = (), indent: int = 2) -> Table:
+def make_grid(*heads: str, right: Iterable[int] = (), indent: int = 2) -> Table:
     """Make a table without lines; `right` numbers the columns of figures."""
     figures = set(right)
     table = Table(
@@ -91,24 +93,26 @@ def grid(*heads: str, right: Iterable[int] = (), indent: int = 2) -> Table:
     return table
 
 
-def facts(pairs: Iterable[tuple[str, RenderableType]], *, indent: int = 2, width: int = 0) -> Table:
+def make_fact_table(
+    pairs: Iterable[tuple[str, RenderableType]], *, indent: int = 2, width: int = 0
+) -> Table:
     """Make a two-column table: names, and what is to be said of them."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(width=max(0, indent - 2))
     table.add_column(style="dim", no_wrap=True, min_width=width)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row("", name, word(value) if isinstance(value, str) else value)
+        table.add_row("", name, make_text(value) if isinstance(value, str) else value)
     return table
 
 
-def table_fits(out: Console, table: RenderableType) -> bool:
+def does_table_fit(out: Console, table: RenderableType) -> bool:
     """Tell whether a table can be shown without cutting a cell."""
     wide = out.options.update(width=PIPE_WIDTH)
     return out.measure(table, options=wide).maximum <= out.width
 
 
-def put(out: Console, *renderables: RenderableType) -> None:
+def print_out(out: Console, *renderables: RenderableType) -> None:
     """Print; a pipe gets no blanks at the ends of lines."""
     for renderable in renderables:
         if out.file.isatty():
@@ -120,12 +124,12 @@ def put(out: Console, *renderables: RenderableType) -> None:
             out.file.write(line.rstrip() + "\n")
 
 
-def number(value: int) -> str:
+def format_number(value: int) -> str:
     """Write a count with separators: 12,345."""
     return f"{value:,}"
 
 
-def short(value: float) -> str:
+def format_short(value: float) -> str:
     """Write a large count in few characters: 950, 12.3k, 4.6M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
@@ -133,7 +137,7 @@ def short(value: float) -> str:
     return f"{value:.0f}"
 
 
-def share(part: int, whole: int) -> str:
+def format_share(part: int, whole: int) -> str:
     """Write a share in per cent; a few are never shown as none, nor nearly all as all."""
     if not whole:
         return "–"
@@ -145,23 +149,23 @@ def share(part: int, whole: int) -> str:
     return "100%" if part else "0%"
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a duration: 0:07, 12:34, 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def plural(count: int, noun: str) -> str:
+def format_plural(count: int, noun: str) -> str:
     """Write a count with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def counted(counts: Mapping[Name, int]) -> str:
+def format_counts(counts: Mapping[Name, int]) -> str:
     """Write counts by name: 3 refused, 1 truncated."""
-    return ", ".join(f"{number(n)} {name}" for name, n in sorted(counts.items()))
+    return ", ".join(f"{format_number(n)} {name}" for name, n in sorted(counts.items()))
 
 
-def fits(text: str, width: int) -> bool:
+def does_fit(text: str, width: int) -> bool:
     """Tell whether a line fits a width, wide characters counted."""
     return cell_len(text) <= width

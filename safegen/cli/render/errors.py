@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from safegen.pipeline.snapshot import Thawed
+    from safegen.pipeline.snapshot import RunSnapshot
 
 
 def open_streams() -> None:
@@ -24,46 +24,46 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def leave_stdout() -> int:
+def discard_stdout() -> int:
     """Nobody reads on: what is done is done, and Python's last flush must not complain."""
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
     os.dup2(sys.stdout.fileno(), 1)
     return 0
 
 
-def end_stdout() -> None:
+def flush_stdout() -> None:
     """Write out what is buffered; where that cannot be, drop it, so that Python's last flush does not fail as well."""
     try:
         sys.stdout.flush()
     except OSError:
-        leave_stdout()
+        discard_stdout()
 
 
-def report(e: Exception, *, json: bool) -> int:
+def report_error(e: Exception, *, json: bool) -> int:
     """Say an error to people, and to machines where they asked; its exit code comes back."""
-    code, message = _told(e)
-    say(f"error: {message}")
+    code, message = _error_text(e)
+    print_message(f"error: {message}")
     if json:
-        from safegen.cli.render.console import json_line
+        from safegen.cli.render.console import format_json_line
 
         # Where stdout is what failed, the object has nowhere to go; the line on stderr is there.
         with contextlib.suppress(OSError):
-            sys.stdout.write(json_line({"error": message, "exit": code}))
+            sys.stdout.write(format_json_line({"error": message, "exit": code}))
     return code
 
 
-def _told(e: Exception) -> tuple[int, str]:
+def _error_text(e: Exception) -> tuple[int, str]:
     from safegen.core.errors import RunError, SafegenError
 
     if isinstance(e, SafegenError):
         return 1 if isinstance(e, RunError) else 2, str(e)
     if hasattr(e, "format_message"):
-        return 2, _usage(e)
+        return 2, _usage_text(e)
     if isinstance(e, OSError):
         what = f"`{e.filename}`" if e.filename else "the system"
         return 1, f"{what}: {(e.strerror or str(e)).lower()}; mend that and run again"
     logging.getLogger("safegen").debug("bug", exc_info=e)
-    if place := _plugin_place(e):
+    if place := _find_plugin_frame(e):
         return 1, f"{place}: your plug-in failed ({type(e).__name__}: {e}); mend it and run again"
     return (
         1,
@@ -71,7 +71,7 @@ def _told(e: Exception) -> tuple[int, str]:
     )
 
 
-def _plugin_place(e: BaseException) -> str:
+def _find_plugin_frame(e: BaseException) -> str:
     """File and line of the deepest frame that is neither ours nor a library's, or nothing."""
     import sysconfig
     import traceback
@@ -88,7 +88,7 @@ def _plugin_place(e: BaseException) -> str:
     return named[-1] if named else ""
 
 
-def _usage(e: Exception) -> str:
+def _usage_text(e: Exception) -> str:
     """Say a usage error in safegen's manner, with the help that would have told."""
     message = str(e.format_message()).rstrip(".")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] (click)
     context = getattr(e, "ctx", None)
@@ -96,14 +96,14 @@ def _usage(e: Exception) -> str:
     return f"{message[:1].lower()}{message[1:]}; see `{path} --help`"
 
 
-def say(text: str, *, name: str = "safegen") -> None:
+def print_message(text: str, *, name: str = "safegen") -> None:
     """Write a line to stderr, made harmless for a terminal and wrapped at its words."""
-    from safegen.cli.render.console import clean, wrapped
+    from safegen.cli.render.console import sanitise, wrap_text
 
-    sys.stderr.write(f"{wrapped(f'{name}: {clean(text)}', sys.stderr)}\n")
+    sys.stderr.write(f"{wrap_text(f'{name}: {sanitise(text)}', sys.stderr)}\n")
 
 
-def say_what_differs(basis: Thawed) -> None:
+def print_differences(basis: RunSnapshot) -> None:
     """Say in one line what a run was made with and reads otherwise here."""
-    if basis.line:
-        say(basis.line)
+    if basis.difference_line:
+        print_message(basis.difference_line)

@@ -9,27 +9,27 @@ from contextlib import contextmanager
 
 ARROWS = {"A": "p", "B": "n", "C": "n", "D": "p"}
 """Up, down, right and left, after `ESC [`, as the letters that do the same."""
-WINDOWS = {"H": "p", "P": "n", "M": "n", "K": "p"}
+WINDOWS_ARROWS = {"H": "p", "P": "n", "M": "n", "K": "p"}
 """The same after the marks of a special key."""
 KEY = re.compile(r"\x1b[\[O][0-9;]*(?P<last>.)|(?P<one>.)", re.DOTALL)
-OTHER = "?"
-END = "\x04"
-CHUNK = 64
+OTHER_KEY = "?"
+END_KEY = "\x04"
+CHUNK_BYTES = 64
 
 
 @contextmanager
-def keyboard() -> Generator[Iterator[str]]:
+def open_keyboard() -> Generator[Iterator[str]]:
     """Give keys as they are pressed, until the input ends or Ctrl-D; the terminal is as it was after.
 
     Ctrl-C interrupts as ever.
     """
-    hold = {"win32": _windows}.get(sys.platform, _posix)
+    hold = {"win32": _open_windows}.get(sys.platform, _open_posix)
     with hold() as keys:
         yield keys
 
 
 @contextmanager
-def _posix() -> Generator[Iterator[str]]:
+def _open_posix() -> Generator[Iterator[str]]:
     import os
     import termios
     import tty
@@ -39,13 +39,13 @@ def _posix() -> Generator[Iterator[str]]:
     # For as long as keys are read: what is typed in between would be echoed, and wait for Enter.
     tty.setcbreak(number)
     try:
-        yield split(iter(lambda: os.read(number, CHUNK).decode(errors="ignore"), ""))
+        yield split_keys(iter(lambda: os.read(number, CHUNK_BYTES).decode(errors="ignore"), ""))
     finally:
         termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
 @contextmanager
-def _windows() -> Generator[Iterator[str]]:
+def _open_windows() -> Generator[Iterator[str]]:
     import importlib
 
     msvcrt = importlib.import_module("msvcrt")  # not there on the systems that check the types
@@ -55,15 +55,15 @@ def _windows() -> Generator[Iterator[str]]:
         if first == "\x03":
             raise KeyboardInterrupt
         special = first in ("\x00", "\xe0")
-        return WINDOWS.get(str(msvcrt.getwch()), OTHER) if special else first
+        return WINDOWS_ARROWS.get(str(msvcrt.getwch()), OTHER_KEY) if special else first
 
-    yield split(iter(one, ""))
+    yield split_keys(iter(one, ""))
 
 
-def split(reads: Iterator[str]) -> Iterator[str]:
+def split_keys(reads: Iterator[str]) -> Iterator[str]:
     """Each key of what was read, arrows as letters; Ctrl-D ends."""
     for read in reads:
         for found in KEY.finditer(read):
-            if found["one"] == END:
+            if found["one"] == END_KEY:
                 return
-            yield found["one"] or ARROWS.get(found["last"], OTHER)
+            yield found["one"] or ARROWS.get(found["last"], OTHER_KEY)

@@ -16,7 +16,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from safegen.cli.render.console import clock, console, number, plural, share, short
+from safegen.cli.render.console import (
+    format_duration,
+    format_number,
+    format_plural,
+    format_share,
+    format_short,
+    make_console,
+)
 
 if TYPE_CHECKING:
     from safegen.core.progress import Progress, Stage
@@ -31,13 +38,13 @@ WINDOW_S = 60.0
 Clock = Callable[[], float]
 
 
-class _Mark(NamedTuple):
+class _Sample(NamedTuple):
     at: float
     done: int
     requests: int
 
 
-class Seen(NamedTuple):
+class ProgressView(NamedTuple):
     """The counters at one moment, with rates."""
 
     done: int
@@ -55,92 +62,98 @@ class Seen(NamedTuple):
     round: int = 0
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether every shard is on disk."""
         return self.stage == "drafting" and self.shards >= self.shards_planned
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether there is nothing to do."""
         return self.stage == "drafting" and not self.shards_planned
 
-    def opening(self) -> str:
+    def opening_line(self) -> str:
         """Say what is about to be done."""
-        return self._of_round() + self._opening()
+        return self._round_text() + self._opening_text()
 
-    def _of_round(self) -> str:
+    def _round_text(self) -> str:
         """Which round it is, from the second one on: it asks for what a target lacks."""
         return f"round {self.round + 1}: " if self.round else ""
 
-    def _opening(self) -> str:
+    def _opening_text(self) -> str:
         if self.stage == "drafting":
-            shards = plural(self.shards_planned, "shard")
+            shards = format_plural(self.shards_planned, "shard")
             if self.resumed:
-                told = f"{plural(self.planned, 'draft')} to go through in {shards}"
+                told = f"{format_plural(self.planned, 'draft')} to go through in {shards}"
                 return f"{told}; what was answered before is not asked again"
-            return f"{plural(self.planned, 'draft')} to make in {shards}"
-        return f"{plural(self.planned, 'prompt')} to be read by labellers"
+            return f"{format_plural(self.planned, 'draft')} to make in {shards}"
+        return f"{format_plural(self.planned, 'prompt')} to be read by labellers"
 
-    def left(self) -> str:
+    def time_left(self) -> str:
         """Say how long it will take."""
-        if self.over:
+        if self.is_finished:
             return "building the dataset"
-        return "time left unknown" if self.left_s is None else f"{clock(self.left_s)} left"
+        return (
+            "time left unknown" if self.left_s is None else f"{format_duration(self.left_s)} left"
+        )
 
-    def heads(self) -> list[str]:
+    def head_parts(self) -> list[str]:
         """Say how far it is."""
-        done = f"{self._of_round()}{number(self.done)}/{number(self.planned)} {COUNTED[self.stage]}"
+        done = f"{self._round_text()}{format_number(self.done)}/{format_number(self.planned)} {COUNTED[self.stage]}"
         shards = [f"{self.shards}/{self.shards_planned} shards"] if self.stage == "drafting" else []
-        return [f"{done} ({share(self.done, self.planned)})", *shards]
+        return [f"{done} ({format_share(self.done, self.planned)})", *shards]
 
-    def parts(self) -> list[str]:
+    def detail_parts(self) -> list[str]:
         """Say how it goes."""
         judged = self.done and self.stage == "drafting"
-        accepted = [f"{share(self.accepted, self.done)} accepted"] if judged else []
+        accepted = [f"{format_share(self.accepted, self.done)} accepted"] if judged else []
         return [
-            f"{number(self.failed)} failed",
-            f"{number(self.in_flight)} in flight",
-            f"{short(self.per_minute)} requests/min",
-            f"{short(self.tokens)} tokens",
+            f"{format_number(self.failed)} failed",
+            f"{format_number(self.in_flight)} in flight",
+            f"{format_short(self.per_minute)} requests/min",
+            f"{format_short(self.tokens)} tokens",
             *accepted,
         ]
 
-    def line(self, *, ended: bool = False) -> str:
+    def full_line(self, *, ended: bool = False) -> str:
         """Say it all in one line."""
-        return ", ".join([*self.heads(), *self.parts(), *([] if ended else [self.left()])])
+        return ", ".join(
+            [*self.head_parts(), *self.detail_parts(), *([] if ended else [self.time_left()])]
+        )
 
-    def bar(self) -> RenderableType:
+    def render_bar(self) -> RenderableType:
         """Draw it for a terminal: a bar with its figures, and a line below."""
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(ratio=1)
         table.add_column(no_wrap=True)
-        figures = " · ".join([*self.heads(), self.left()])
+        figures = " · ".join([*self.head_parts(), self.time_left()])
         table.add_row(ProgressBar(total=max(self.planned, 1), completed=self.done), figures)
-        below = Text(" · ".join(self.parts()), style="dim", no_wrap=True, overflow="ellipsis")
+        below = Text(
+            " · ".join(self.detail_parts()), style="dim", no_wrap=True, overflow="ellipsis"
+        )
         return Group(table, below)
 
 
-class Counters:
+class ProgressReader:
     """Reads the live counters, which exist once the plan is written."""
 
     def __init__(self, now: Clock = time.monotonic) -> None:
         self._now = now
-        self._marks: deque[_Mark] = deque()
+        self._marks: deque[_Sample] = deque()
         self._given: tuple[Progress, Meter] | None = None
 
     def watch(self, progress: Progress, meter: Meter) -> None:
         """Take the counters of a stage; rates begin anew with each."""
         self._given = progress, meter
         self._marks.clear()
-        self._marks.append(_Mark(self._now(), progress.done, meter.usage().requests))
+        self._marks.append(_Sample(self._now(), progress.done, meter.usage().requests))
 
-    def read(self) -> Seen | None:
+    def read_view(self) -> ProgressView | None:
         """Read them now; None before there are any."""
         if self._given is None:
             return None
         progress, meter = self._given
         usage = meter.usage()
-        marks, now = self._marks, _Mark(self._now(), progress.done, usage.requests)
+        marks, now = self._marks, _Sample(self._now(), progress.done, usage.requests)
         while len(marks) > 1 and marks[1].at <= now.at - WINDOW_S:
             marks.popleft()
         first = marks[0]
@@ -148,7 +161,7 @@ class Counters:
             marks.append(now)
         span = max(now.at - first.at, 1.0)
         pace = (now.done - first.done) / span
-        return Seen(
+        return ProgressView(
             done=progress.done,
             planned=progress.planned,
             failed=progress.failed,
@@ -169,38 +182,38 @@ class Counters:
 class PlainLines:
     """Says the counters line by line: at the start, at most every ten seconds, at the end."""
 
-    counters: Counters
-    say: Callable[[str], None]
+    counters: ProgressReader
+    print_text: Callable[[str], None]
     now: Clock = time.monotonic
-    said_at: float = 0.0
-    said: tuple[str, int] = ("", 0)
+    printed_at: float = 0.0
+    printed: tuple[str, int] = ("", 0)
     """The stage and round that were opened last."""
 
-    def tick(self) -> None:
+    def print_if_due(self) -> None:
         """Say a line if one is due."""
-        seen = self.counters.read()
-        if seen is None or seen.idle:
+        seen = self.counters.read_view()
+        if seen is None or seen.is_idle:
             return
-        if self.said != (seen.stage, seen.round):
-            self.say(seen.opening())
-            self.said_at, self.said = self.now(), (seen.stage, seen.round)
-        elif self.now() - self.said_at >= PLAIN_EVERY_S:
-            self.say(seen.line())
-            self.said_at = self.now()
+        if self.printed != (seen.stage, seen.round):
+            self.print_text(seen.opening_line())
+            self.printed_at, self.printed = self.now(), (seen.stage, seen.round)
+        elif self.now() - self.printed_at >= PLAIN_EVERY_S:
+            self.print_text(seen.full_line())
+            self.printed_at = self.now()
 
-    def end(self) -> None:
+    def print_last(self) -> None:
         """Say the last line."""
-        self.tick()
-        seen = self.counters.read()
-        if seen is not None and not seen.idle:
-            self.say(seen.line(ended=True))
+        self.print_if_due()
+        seen = self.counters.read_view()
+        if seen is not None and not seen.is_idle:
+            self.print_text(seen.full_line(ended=True))
 
 
 @contextlib.contextmanager
-def watching(stream: IO[str]) -> Generator[tuple[Watch, Counters]]:
+def show_progress(stream: IO[str]) -> Generator[tuple[Watch, ProgressReader]]:
     """Show live counters while the block runs; `Watch` takes them once they exist."""
-    counters = Counters()
-    out = console(stream)
+    counters = ProgressReader()
+    out = make_console(stream)
     if stream.isatty() and not out.is_dumb_terminal:
         from rich.live import Live
         from rich.spinner import Spinner
@@ -208,21 +221,21 @@ def watching(stream: IO[str]) -> Generator[tuple[Watch, Counters]]:
         waiting = Spinner("dots", "reading the recipe and planning")
 
         def drawn() -> RenderableType:
-            seen = counters.read()
+            seen = counters.read_view()
             # Room for the `^C` that a terminal echoes: a wrapped line would not be erased.
-            return waiting if seen is None else Constrain(seen.bar(), out.width - 4)
+            return waiting if seen is None else Constrain(seen.render_bar(), out.width - 4)
 
         with Live(get_renderable=drawn, console=out, refresh_per_second=4, transient=True):
             yield counters.watch, counters
         return
     lines = PlainLines(counters, lambda line: print_line(stream, line))
-    with _ticking(lines.tick):
+    with _run_ticker(lines.print_if_due):
         yield counters.watch, counters
-    lines.end()
+    lines.print_last()
 
 
 @contextlib.contextmanager
-def _ticking(tick: Callable[[], None]) -> Generator[None]:
+def _run_ticker(tick: Callable[[], None]) -> Generator[None]:
     over = threading.Event()
 
     def loop() -> None:

@@ -12,17 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen.cli.render.console import (
-    clock,
-    console,
-    counted,
-    facts,
-    grid,
-    number,
-    plural,
-    put,
-    share,
-    short,
-    word,
+    format_counts,
+    format_duration,
+    format_number,
+    format_plural,
+    format_share,
+    format_short,
+    make_console,
+    make_fact_table,
+    make_grid,
+    make_text,
+    print_out,
 )
 from safegen.core.types import MODES
 from safegen.dataset.views import preference
@@ -32,12 +32,12 @@ from safegen.scenarios.user_prompts.resolve_labels import in_words
 if TYPE_CHECKING:
     from safegen.core.types import Outcome, Usage
     from safegen.dataset.build import BuildReport
-    from safegen.dataset.dropped import Losses
-    from safegen.dataset.manifest import Yield
+    from safegen.dataset.dropped import LossCounts
+    from safegen.dataset.manifest import StageCounts
     from safegen.pipeline.api import Run
     from safegen.pipeline.session import Until
 
-TO_DO = {
+HINT_BY_OUTCOME = {
     "refused": "`safegen retry` asks anew",
     "filtered": "`safegen retry` asks anew",
     "blocked": "`safegen retry` asks anew",
@@ -55,66 +55,68 @@ TO_DO = {
     "unscored": "a validator could not tell",
 }
 """What to do about a reason; any other is a validator's, which tells more."""
-FORM_ALONE = "rules accepted them; no model and no person judged that they are safe or right"
-NOTHING = (
+FORM_ONLY_TEXT = "rules accepted them; no model and no person judged that they are safe or right"
+UNJUDGED_TEXT = (
     "by nothing: the recipe names no validator that decides, so each answer was taken as it came"
 )
-DEMO = (
+DEMO_TEXT = (
     "written by the embedded teacher, not by a language model;"
     " they show the format and are not for training"
 )
 
 
-def closing(
-    run: Run, lost: Losses, *, until: Until | None = None, out: Console | None = None
+def print_summary(
+    run: Run, lost: LossCounts, *, until: Until | None = None, out: Console | None = None
 ) -> None:
     """Say what was made, where, what was lost and what to do next; on stderr unless told where."""
-    out = out or console(sys.stderr)
+    out = out or make_console(sys.stderr)
     if run.report is None:
-        _stopped(out, run, until)
+        _print_stopped(out, run, until)
         return
     idle = not run.asked and not run.report.changed
-    put(out, "", _headline(run, run.report, idle=idle))
+    print_out(out, "", _headline(run, run.report, idle=idle))
     if not idle:
-        put(out, "", *_tables(run.report))
+        print_out(out, "", *_tables(run.report))
     if run.report.rejected or run.report.excluded:
-        put(out, "", _losses(run.report))
-    put(out, "", facts(_facts(run, run.report, lost), width=9), "")
-    put(out, Text("Next", "bold"), facts(_next(run, run.report, lost), width=9), "")
+        print_out(out, "", _loss_table(run.report))
+    print_out(out, "", make_fact_table(_fact_pairs(run, run.report, lost), width=9), "")
+    print_out(
+        out, Text("Next", "bold"), make_fact_table(_next_steps(run, run.report, lost), width=9), ""
+    )
 
 
-def _stopped(out: Console, run: Run, until: Until | None) -> None:
-    worked = f"{plural(run.asked, 'shard')} done" if run.asked else "no shard had to be done"
-    put(out, word(f"stopped after {until}: {worked}; kept in {run.folder.root}"))
-    if told := list(_own(run)):
-        put(out, facts(told, width=9))
-    put(out, word("next: the same command without --until goes on from here"))
+def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
+    worked = f"{format_plural(run.asked, 'shard')} done" if run.asked else "no shard had to be done"
+    print_out(out, make_text(f"stopped after {until}: {worked}; kept in {run.folder.root}"))
+    if told := list(_import_pairs(run)):
+        print_out(out, make_fact_table(told, width=9))
+    print_out(out, make_text("next: the same command without --until goes on from here"))
 
 
 def _headline(run: Run, report: BuildReport, *, idle: bool) -> Text:
     name = f"{run.recipe.name} {run.recipe.version}"
     if idle:
-        return word(f"{name} is complete: nothing was asked and no file changed", "bold")
-    told = f"{plural(report.prompts, 'prompt')} of {number(report.planned)} in the dataset"
-    return word(f"{name}: {told}", "bold")
+        return make_text(f"{name} is complete: nothing was asked and no file changed", "bold")
+    told = f"{format_plural(report.prompts, 'prompt')} of {format_number(report.planned)} in the dataset"
+    return make_text(f"{name}: {told}", "bold")
 
 
 def _tables(report: BuildReport) -> Iterator[RenderableType]:
     width = max(len(name) for name in [*report.by_domain, *MODES, "by expected mode"])
-    yield _yields("by domain", report.by_domain, width=width, total=report)
+    yield _stage_table("by domain", report.by_domain, width=width, total=report)
     yield ""
     modes = {mode: report.by_mode[mode] for mode in MODES if mode in report.by_mode}
-    yield _yields("by expected mode", modes, width=width)
+    yield _stage_table("by expected mode", modes, width=width)
 
 
-def _yields(
-    head: str, rows: Mapping[str, Yield], *, width: int, total: BuildReport | None = None
+def _stage_table(
+    head: str, rows: Mapping[str, StageCounts], *, width: int, total: BuildReport | None = None
 ) -> Table:
-    table = grid(head, "planned", "made", "accepted", "kept", "lost", "", right=range(1, 6))
+    table = make_grid(head, "planned", "made", "accepted", "kept", "lost", "", right=range(1, 6))
     table.columns[1].min_width = width
     for name, found in rows.items():
         counts = [_count(n) for n in found]
-        table.add_row("", word(name), *counts, _count(found.excluded, "yellow"))
+        table.add_row("", make_text(name), *counts, _count(found.excluded, "yellow"))
     if total is not None:
         counts = [total.planned, total.answered, total.accepted, total.prompts]
         lost = _count(total.planned - total.prompts, "yellow")
@@ -123,28 +125,35 @@ def _yields(
 
 
 def _count(value: int, style: str = "") -> Text:
-    return Text(number(value), style=style if value else "dim")
+    return Text(format_number(value), style=style if value else "dim")
 
 
-def _losses(report: BuildReport) -> Table:
+def _loss_table(report: BuildReport) -> Table:
     """Drafts and prompts that were not taken, by reason."""
-    table = grid("not accepted", "drafts", "share", "lost", "what to do", right=(1, 2, 3))
+    table = make_grid("not accepted", "drafts", "share", "lost", "what to do", right=(1, 2, 3))
     reasons = {**report.rejected, **report.excluded}
     for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
         drafts, prompts = report.rejected.get(reason, 0), report.excluded.get(reason, 0)
-        to_do = TO_DO.get(reason, f"see `show --reason {reason}`")
-        of_drafts = share(drafts, report.drafts) if drafts else "–"
+        to_do = HINT_BY_OUTCOME.get(reason, f"see `show --reason {reason}`")
+        of_drafts = format_share(drafts, report.drafts) if drafts else "–"
         table.add_row(
-            "", word(reason), _count(drafts), of_drafts, _count(prompts, "yellow"), word(to_do)
+            "",
+            make_text(reason),
+            _count(drafts),
+            of_drafts,
+            _count(prompts, "yellow"),
+            make_text(to_do),
         )
     return table
 
 
-def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, RenderableType]]:
-    taken = share(report.drafts_accepted, report.drafts)
+def _fact_pairs(
+    run: Run, report: BuildReport, lost: LossCounts
+) -> Iterator[tuple[str, RenderableType]]:
+    taken = format_share(report.drafts_accepted, report.drafts)
     yield (
         "drafts",
-        f"{number(report.drafts)} asked for, {number(report.drafts_accepted)} accepted ({taken})",
+        f"{format_number(report.drafts)} asked for, {format_number(report.drafts_accepted)} accepted ({taken})",
     )
     drafters = {ref.use for ref in run.recipe.teachers.drafter}
     if drafters == {"offline"} and run.recipe.plan.candidates > 1:
@@ -153,85 +162,100 @@ def _facts(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, R
             "the embedded teacher makes all but one draft of a prompt weaker on purpose, for pairs",
         )
     if lost.failed_requests:
-        yield ("no answer", word(f"to {_requests(lost.failed_requests)}", "yellow"))
+        yield ("no answer", make_text(f"to {_requests_text(lost.failed_requests)}", "yellow"))
     if lost.dropped:
-        prompts = plural(sum(lost.dropped.values()), "prompt")
-        yield ("dropped", word(f"{prompts} before drafting: {counted(lost.dropped)}", "yellow"))
-    yield from _own(run)
+        prompts = format_plural(sum(lost.dropped.values()), "prompt")
+        yield (
+            "dropped",
+            make_text(f"{prompts} before drafting: {format_counts(lost.dropped)}", "yellow"),
+        )
+    yield from _import_pairs(run)
     for name, splits in report.rows.items():
         what = "pairs" if name == "preference" else "rows"
-        counts = ", ".join(f"{split} {number(n)}" for split, n in splits.items())
-        told = f"{number(sum(splits.values()))} {what}: {counts}" if counts else _empty(name, run)
+        counts = ", ".join(f"{split} {format_number(n)}" for split, n in splits.items())
+        told = (
+            f"{format_number(sum(splits.values()))} {what}: {counts}"
+            if counts
+            else _empty_view_text(name, run)
+        )
         yield (name, told)
     if report.target is not None:
-        yield ("target", word(report.target.line, "yellow" if report.target.short else ""))
-    if report.telling:
-        yield ("words", word(report.telling, "yellow"))
+        yield ("target", make_text(report.target.line, "yellow" if report.target.shortfall else ""))
+    if report.artifact_warning:
+        yield ("words", make_text(report.artifact_warning, "yellow"))
     if run.asked:
-        yield ("asked", f"{_spent(run.usage)}, {clock(run.seconds)}")
+        yield ("asked", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
     if generated := report.by_grade.get("generated", 0):
-        how = f"by form alone: {FORM_ALONE}" if run.recipe.required else NOTHING
-        yield ("judged", Text(f"{plural(generated, 'row')} {how}", style="yellow"))
+        how = (
+            f"by form alone: {FORM_ONLY_TEXT}" if run.recipe.required_validators else UNJUDGED_TEXT
+        )
+        yield ("judged", Text(f"{format_plural(generated, 'row')} {how}", style="yellow"))
     if demo := report.by_grade.get("demo", 0):
-        rows = "all rows" if demo == report.prompts else plural(demo, "row")
-        yield ("grade", Text(f"{rows} are a demo: {DEMO}", style="yellow"))
-    yield ("dataset", word(run.output, "bold"))
+        rows = "all rows" if demo == report.prompts else format_plural(demo, "row")
+        yield ("grade", Text(f"{rows} are a demo: {DEMO_TEXT}", style="yellow"))
+    yield ("dataset", make_text(run.output, "bold"))
 
 
-def _requests(items: Mapping[Outcome, int]) -> str:
-    return f"{plural(sum(items.values()), 'request')}: {counted(items)}"
+def _requests_text(items: Mapping[Outcome, int]) -> str:
+    return f"{format_plural(sum(items.values()), 'request')}: {format_counts(items)}"
 
 
-def _empty(view: str, run: Run) -> str:
-    why = f"; {preference.why_empty(run.recipe)}" if view == "preference" else ""
+def _empty_view_text(view: str, run: Run) -> str:
+    why = f"; {preference.explain_empty(run.recipe)}" if view == "preference" else ""
     return f"empty, left out{why}"
 
 
-def _own(run: Run) -> Iterator[tuple[str, RenderableType]]:
+def _import_pairs(run: Run) -> Iterator[tuple[str, RenderableType]]:
     """What became of the rows of a user's file."""
-    told = api.imported(run)
+    told = api.read_import_report(run)
     if not told:
         return
     parts = [f"{told['rows']:,} in {told['file']}", f"{told['planned']:,} planned"]
     parts += [f"{n:,} left out by {by}" for by, n in told["left_out"].items()]
-    yield "rows", word(", ".join(parts))
-    if listed := api.unlabelled(run):
-        why = counted(in_words(told["unlabelled_by"]))
-        where = f"{plural(listed, 'row')} not planned ({why}): see {run.folder.unlabelled}"
-        yield "listed", word(where, "yellow")
+    yield "rows", make_text(", ".join(parts))
+    if listed := api.count_unlabelled(run):
+        why = format_counts(in_words(told["unlabelled_by"]))
+        where = (
+            f"{format_plural(listed, 'row')} not planned ({why}): see {run.folder.unlabelled_rows}"
+        )
+        yield "listed", make_text(where, "yellow")
     if barred := told.get("not_under"):
-        yield "not asked", word(not_asked(barred))
+        yield "not asked", make_text(format_barred(barred))
     if unread := told["columns_not_read"]:
-        yield "not read", word(f"columns {', '.join(unread)}")
+        yield "not read", make_text(f"columns {', '.join(unread)}")
 
 
-def not_asked(barred: Mapping[str, int]) -> str:
+def format_barred(barred: Mapping[str, int]) -> str:
     """Say under which profiles rows are not asked, as `2 rows under minors`."""
-    counts = ", ".join(f"{plural(n, 'row')} under {profile}" for profile, n in barred.items())
+    counts = ", ".join(
+        f"{format_plural(n, 'row')} under {profile}" for profile, n in barred.items()
+    )
     return f"{counts}: their words tell of somebody whom it is not for"
 
 
-def _spent(usage: Usage) -> str:
+def _usage_text(usage: Usage) -> str:
     if not usage.requests and not usage.cached:
         return "nothing over a network"
-    told = [plural(usage.requests, "request")]
+    told = [format_plural(usage.requests, "request")]
     told += [f"{usage.retries:,} of them repeats"] if usage.retries else []
-    told += [f"{plural(usage.cached, 'answer')} from the journal"] if usage.cached else []
-    tokens = f"{short(usage.prompt_tokens)} tokens in, {short(usage.completion_tokens)} out"
+    told += [f"{format_plural(usage.cached, 'answer')} from the journal"] if usage.cached else []
+    tokens = f"{format_short(usage.prompt_tokens)} tokens in, {format_short(usage.completion_tokens)} out"
     return ", ".join([*told, tokens])
 
 
-def _next(run: Run, report: BuildReport, lost: Losses) -> Iterator[tuple[str, RenderableType]]:
+def _next_steps(
+    run: Run, report: BuildReport, lost: LossCounts
+) -> Iterator[tuple[str, RenderableType]]:
     folder = shlex.quote(str(run.output))
-    if report.target is not None and report.target.short:
-        yield ("missing", word(f"safegen coverage {folder}"))
+    if report.target is not None and report.target.shortfall:
+        yield ("missing", make_text(f"safegen coverage {folder}"))
     if lost.failed_requests:
-        yield ("ask anew", word(f"safegen retry {folder}"))
-    yield ("look", word(f"safegen show {folder} -n 1 --reveal"))
-    yield ("prove", word(f"safegen verify {folder}"))
+        yield ("ask anew", make_text(f"safegen retry {folder}"))
+    yield ("look", make_text(f"safegen show {folder} -n 1 --reveal"))
+    yield ("prove", make_text(f"safegen verify {folder}"))
     views = [name for name, splits in report.rows.items() if splits]
     if views:
         view = "sft" if "sft" in views else views[0]
         path = str(run.output)
-        yield ("polars", word(f'import safegen; safegen.open_run("{path}").view("{view}")'))
-        yield ("datasets", word(f'datasets.load_dataset("{path}", "{view}", split="train")'))
+        yield ("polars", make_text(f'import safegen; safegen.open_run("{path}").view("{view}")'))
+        yield ("datasets", make_text(f'datasets.load_dataset("{path}", "{view}", split="train")'))

@@ -10,43 +10,45 @@ from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from safegen.cli.render.console import grid, put, word
+from safegen.cli.render.console import make_grid, make_text, print_out
 from safegen.core.errors import UserError
 
 INDENT, GAP = 2, 2
-ROOM = 28
+MIN_LAST_WIDTH = 28
 """What a last column of long texts needs to be read beside the others."""
 
 
-def table(out: Console, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(out: Console, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under heads; nothing for no rows. The last column wraps at words, the others do not.
 
     Where it has no room beside them it goes below; where the others do not fit either, each row is a
     list. No word is broken or cut.
     """
-    cells = [[word(cell) for cell in row] for row in rows]
+    cells = [[make_text(cell) for cell in row] for row in rows]
     if not cells:
         return
-    lines = [[word(head) for head in heads], *cells]
+    lines = [[make_text(head) for head in heads], *cells]
     widths = [max(cell_len(line[n].plain) for line in lines) for n in range(len(heads))]
     room = out.width - INDENT - sum(width + GAP for width in widths[:-1])
     words = max(cell_len(w) for line in cells for w in (*line[-1].plain.split(), ""))
-    if room >= max(words, min(widths[-1], ROOM)):
-        made = grid(*heads)
+    if room >= max(words, min(widths[-1], MIN_LAST_WIDTH)):
+        made = make_grid(*heads)
         for row in cells:
             made.add_row("", *row)
-        put(out, made)
+        print_out(out, made)
     elif room + GAP >= 0:
-        put(out, *_last_below(heads, cells))
+        print_out(out, *_table_with_last_below(heads, cells))
     else:
-        put(out, *_lists(heads, cells))
+        print_out(out, *_rows_as_lists(heads, cells))
 
 
-def _last_below(heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> Iterator[RenderableType]:
+def _table_with_last_below(
+    heads: Sequence[str], rows: Sequence[Sequence[Text]]
+) -> Iterator[RenderableType]:
     """The first columns as a table, the last of each row below it."""
     widths = [max(cell_len(row[n].plain) for row in rows) for n in range(len(heads) - 1)]
     widths = [max(width, cell_len(head)) for width, head in zip(widths, heads, strict=False)]
-    for style, row in (("dim", [word(head) for head in heads]), *(("", row) for row in rows)):
+    for style, row in (("dim", [make_text(head) for head in heads]), *(("", row) for row in rows)):
         line = Text(" " * INDENT, style)
         for cell, width in zip(row, widths, strict=False):
             line.append_text(cell)
@@ -57,16 +59,18 @@ def _last_below(heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> Iterato
             yield Padding(Text.assemble(row[-1], style=style), (0, 0, 0, INDENT + 4))
 
 
-def _lists(heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> Iterator[RenderableType]:
+def _rows_as_lists(
+    heads: Sequence[str], rows: Sequence[Sequence[Text]]
+) -> Iterator[RenderableType]:
     """Each row as a list of heads with their cells; an empty cell is left out."""
     for row in rows:
         yield Padding(row[0], (0, 0, 0, INDENT))
         pairs = zip(heads[1:], row[1:], strict=True)
         told = " · ".join(f"{head} {cell.plain}" for head, cell in pairs if cell.plain)
-        yield Padding(word(told), (0, 0, 0, INDENT + 4))
+        yield Padding(make_text(told), (0, 0, 0, INDENT + 4))
 
 
-def write(path: Path, text: str, *, force: bool) -> None:
+def write_file(path: Path, text: str, *, force: bool) -> None:
     """Write a text file; one that is there is kept unless `force`.
 
     Raises:

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-FEWEST_ROWS = 40
-FEWEST_OF_A_KIND = 10
-FEWEST_GOALS = 10
+MIN_ROWS = 40
+MIN_CLASS_ROWS = 10
+MIN_GOALS = 10
 FOLDS = 5
 RESAMPLES = 200
 """Bootstrap samples of goals behind an interval."""
-TOLD_WORDS = 10
-TELLING_Z = 3.0
+MAX_WORDS = 10
+MIN_Z = 3.0
 """Log odds over their standard error from which a word tells; by chance one word in 370 does."""
 SMOOTHING = 0.5
 
 
-class Row(NamedTuple):
+class ArtifactRow(NamedTuple):
     """A prompt with what its words should not tell."""
 
     goal: str
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     mode: Mode
 
 
-class Word(NamedTuple):
+class ArtifactWord(NamedTuple):
     """A word that tells."""
 
     word: str
@@ -57,7 +57,7 @@ class Word(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ArtifactMeasure:
     """How well words tell one kind of row from another."""
 
     auc: float
@@ -67,60 +67,60 @@ class Measured:
     first: int
     """Rows of the first kind."""
     second: int
-    words: tuple[Word, ...]
+    words: tuple[ArtifactWord, ...]
     """The most telling words, whichever way they speak."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unmeasured:
+class UnmeasuredArtifacts:
     """Too little to measure."""
 
     reason: str
 
 
-Result = Measured | Unmeasured
-Question = Literal["dual_use", "direct_answer", "safe_completion", "refuse_redirect"]
-QUESTIONS: tuple[Question, ...] = ("dual_use", *MODES)
+ArtifactResult = ArtifactMeasure | UnmeasuredArtifacts
+ArtifactTarget = Literal["dual_use", "direct_answer", "safe_completion", "refuse_redirect"]
+ARTIFACT_TARGETS: tuple[ArtifactTarget, ...] = ("dual_use", *MODES)
 """`dual_use` against `benign`, and each expected mode against the others."""
 
 
-def telltale(rows: Sequence[Row]) -> dict[Question, Result]:
+def measure_artifacts(rows: Sequence[ArtifactRow]) -> dict[ArtifactTarget, ArtifactResult]:
     """Measure every question. Equal rows in equal order give equal results."""
-    return {question: measure(rows, question) for question in QUESTIONS}
+    return {question: measure_target(rows, question) for question in ARTIFACT_TARGETS}
 
 
-def measure(rows: Sequence[Row], question: Question) -> Result:
+def measure_target(rows: Sequence[ArtifactRow], question: ArtifactTarget) -> ArtifactResult:
     """Measure one question."""
-    kinds = [kind_of(row, question) for row in rows]
+    kinds = [target_label(row, question) for row in rows]
     asked = [row for row, kind in zip(rows, kinds, strict=True) if kind is not None]
-    return auc(asked, [kind for kind in kinds if kind is not None])
+    return measure_auc(asked, [kind for kind in kinds if kind is not None])
 
 
-def kind_of(row: Row, question: Question) -> bool | None:
+def target_label(row: ArtifactRow, question: ArtifactTarget) -> bool | None:
     """Whether a row is of a question's first kind; None where it is not asked about."""
     if question != "dual_use":
         return row.mode == question
     return None if row.intent == "malicious" else row.intent == "dual_use"
 
 
-def auc(rows: Sequence[Row], kinds: Sequence[bool]) -> Result:
+def measure_auc(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> ArtifactResult:
     """Measure how well words tell rows of the first kind (true) from the others."""
     first, goals = sum(kinds), len({r.goal for r in rows})
     second = len(rows) - first
-    if len(rows) < FEWEST_ROWS or min(first, second) < FEWEST_OF_A_KIND or goals < FEWEST_GOALS:
-        return Unmeasured(
-            f"{first} rows against {second} in {goals} goals; at least {FEWEST_ROWS} in all,"
-            f" {FEWEST_OF_A_KIND} of each kind and {FEWEST_GOALS} goals are needed"
+    if len(rows) < MIN_ROWS or min(first, second) < MIN_CLASS_ROWS or goals < MIN_GOALS:
+        return UnmeasuredArtifacts(
+            f"{first} rows against {second} in {goals} goals; at least {MIN_ROWS} in all,"
+            f" {MIN_CLASS_ROWS} of each kind and {MIN_GOALS} goals are needed"
         )
-    bag = _bag(rows, kinds)
-    found = _measured(bag)
+    bag = _build_bag(rows, kinds)
+    found = _measure_interval(bag)
     if found is None:
-        return Unmeasured("no part of the goals holds both kinds")
-    return Measured(*found, first, second, _words(bag)[:TOLD_WORDS])
+        return UnmeasuredArtifacts("no part of the goals holds both kinds")
+    return ArtifactMeasure(*found, first, second, _top_words(bag)[:MAX_WORDS])
 
 
 @dataclass(frozen=True, slots=True)
-class _Bag:
+class _WordBag:
     """Rows as words: pairs of row and word, each once."""
 
     row: Ints
@@ -137,7 +137,7 @@ class _Bag:
         return len(self.kind)
 
 
-def _bag(rows: Sequence[Row], kinds: Sequence[bool]) -> _Bag:
+def _build_bag(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> _WordBag:
     import numpy as np
 
     numbers: dict[str, int] = {}
@@ -152,7 +152,7 @@ def _bag(rows: Sequence[Row], kinds: Sequence[bool]) -> _Bag:
     # Goals are dealt out in the order of their digests: even parts, whatever the names look like.
     goals = {g: i for i, g in enumerate(sorted({r.goal for r in rows}, key=digest))}
     goal = np.array([goals[r.goal] for r in rows], dtype=np.int64)
-    return _Bag(
+    return _WordBag(
         np.array(row, dtype=np.int64),
         np.array(word, dtype=np.int64),
         list(numbers),
@@ -162,7 +162,7 @@ def _bag(rows: Sequence[Row], kinds: Sequence[bool]) -> _Bag:
     )
 
 
-def _counts(bag: _Bag, taken: Floats) -> tuple[Floats, Floats]:
+def _count_words(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
     """Rows of each kind that hold a word, among the rows taken."""
     import numpy as np
 
@@ -172,11 +172,11 @@ def _counts(bag: _Bag, taken: Floats) -> tuple[Floats, Floats]:
     return first.astype(np.float64), (every - first).astype(np.float64)
 
 
-def _log_odds(bag: _Bag, taken: Floats) -> tuple[Floats, Floats]:
+def _log_odds(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
     """Log odds ratio of each word between the kinds, and its standard error."""
     import numpy as np
 
-    first, second = _counts(bag, taken)
+    first, second = _count_words(bag, taken)
     n_first = float((taken * bag.kind).sum())
     n_second = float(taken.sum()) - n_first
     cells = [first, n_first - first, second, n_second - second]
@@ -184,7 +184,7 @@ def _log_odds(bag: _Bag, taken: Floats) -> tuple[Floats, Floats]:
     return np.log(a * d / (b * c)), np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
 
 
-def _measured(bag: _Bag) -> tuple[float, Interval] | None:
+def _measure_interval(bag: _WordBag) -> tuple[float, Interval] | None:
     """AUC over the pairs within folds, with an interval from goals drawn with replacement.
 
     The classifier learns anew from every draw. Folds share most of what they learn from, so an
@@ -194,17 +194,17 @@ def _measured(bag: _Bag) -> tuple[float, Interval] | None:
     import numpy as np
 
     goals = int(bag.goal.max()) + 1
-    value = _value(bag, np.ones(goals))
+    value = _weighted_auc(bag, np.ones(goals))
     rng = np.random.Generator(np.random.PCG64(0))
     drawn = (rng.multinomial(goals, np.full(goals, 1 / goals)) for _ in range(RESAMPLES))
-    draws = [_value(bag, draw.astype(np.float64)) for draw in drawn]
+    draws = [_weighted_auc(bag, draw.astype(np.float64)) for draw in drawn]
     error = float(np.std([d for d in draws if d is not None]))
     if value is None:
         return None
     return value, Interval(max(0.0, value - Z95 * error), min(1.0, value + Z95 * error))
 
 
-def _value(bag: _Bag, weights: Floats) -> float | None:
+def _weighted_auc(bag: _WordBag, weights: Floats) -> float | None:
     """AUC with goals weighted; None where no fold holds both kinds."""
     import numpy as np
 
@@ -212,13 +212,13 @@ def _value(bag: _Bag, weights: Floats) -> float | None:
     above = every = 0.0
     for fold in range(FOLDS):
         inside = bag.fold == fold
-        scores = _scores(bag, np.where(inside, 0.0, by_row))[inside]
-        pairs = _pairs(scores, bag.kind[inside], by_row[inside])
+        scores = _score_rows(bag, np.where(inside, 0.0, by_row))[inside]
+        pairs = _pair_weights(scores, bag.kind[inside], by_row[inside])
         above, every = above + pairs[0], every + pairs[1]
     return above / every if every else None
 
 
-def _scores(bag: _Bag, taken: Floats) -> Floats:
+def _score_rows(bag: _WordBag, taken: Floats) -> Floats:
     """Score every row by the words of the rows taken: the mean of their log odds, so that length is mute."""
     import numpy as np
 
@@ -229,7 +229,7 @@ def _scores(bag: _Bag, taken: Floats) -> Floats:
     return np.round(sums / np.maximum(np.bincount(bag.row, minlength=bag.rows), 1), 12)
 
 
-def _pairs(scores: Floats, kind: Floats, weights: Floats) -> tuple[float, float]:
+def _pair_weights(scores: Floats, kind: Floats, weights: Floats) -> tuple[float, float]:
     """Weight of the pairs in which the first kind is above, ties by half, and of all pairs."""
     import numpy as np
 
@@ -240,25 +240,27 @@ def _pairs(scores: Floats, kind: Floats, weights: Floats) -> tuple[float, float]
     return float((first * (below + second / 2)).sum()), float(first.sum() * second.sum())
 
 
-def _words(bag: _Bag) -> tuple[Word, ...]:
+def _top_words(bag: _WordBag) -> tuple[ArtifactWord, ...]:
     """Words that tell, the most telling first."""
     import numpy as np
 
     everything = np.ones(bag.rows)
     odds, error = _log_odds(bag, everything)
-    first, second = _counts(bag, everything)
+    first, second = _count_words(bag, everything)
     found = [
-        Word(bag.names[i], round(float(odds[i] / error[i]), 2), int(first[i]), int(second[i]))
-        for i in np.flatnonzero(np.abs(odds / error) >= TELLING_Z).tolist()
+        ArtifactWord(
+            bag.names[i], round(float(odds[i] / error[i]), 2), int(first[i]), int(second[i])
+        )
+        for i in np.flatnonzero(np.abs(odds / error) >= MIN_Z).tolist()
     ]
     return tuple(sorted(found, key=lambda w: (-abs(w.z), w.word)))
 
 
-class Dropped(NamedTuple):
+class ExcludedSet(NamedTuple):
     """A set to drop, and why."""
 
     set_id: str
-    word: Word
+    word: ArtifactWord
 
     @property
     def reason(self) -> str:
@@ -268,19 +270,19 @@ class Dropped(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class ArtifactReduction:
     """Which sets to drop so that words tell less."""
 
-    before: Result
-    after: Result
-    dropped: tuple[Dropped, ...]
-    reached: bool
+    before: ArtifactResult
+    after: ArtifactResult
+    excluded: tuple[ExcludedSet, ...]
+    is_reached: bool
     """Whether what is left was measured, and is at or under the bound."""
 
 
-def telling_sets(
-    rows: Sequence[Row], question: Question, *, bound: float, most: float = 0.5
-) -> Telling:
+def reduce_artifacts(
+    rows: Sequence[ArtifactRow], question: ArtifactTarget, *, bound: float, most: float = 0.5
+) -> ArtifactReduction:
     """Choose sets to drop, word by word, until the AUC of a question is at or under the bound.
 
     The most telling word comes first; its sets are those in which it stands on the side it speaks for. A word that too many sets hold is passed over: it is no slip of a few sets but the way in
@@ -293,38 +295,40 @@ def telling_sets(
         most: largest share of the sets that may be dropped.
     """
     room = int(most * len({r.set_id for r in rows}))
-    before = result = measure(rows, question)
-    dropped: list[Dropped] = []
-    while isinstance(result, Measured) and result.auc > bound:
-        step = _next_drop(rows, question, result, room - len(dropped))
+    before = result = measure_target(rows, question)
+    dropped: list[ExcludedSet] = []
+    while isinstance(result, ArtifactMeasure) and result.auc > bound:
+        step = _next_exclusion(rows, question, result, room - len(dropped))
         if step is None:
             break
         rows, sets, result = step
         dropped += sets
-    if isinstance(result, Measured) and result.auc <= bound:
-        return Telling(before, result, tuple(dropped), reached=True)
-    return Telling(before, before, (), reached=False)
+    if isinstance(result, ArtifactMeasure) and result.auc <= bound:
+        return ArtifactReduction(before, result, tuple(dropped), is_reached=True)
+    return ArtifactReduction(before, before, (), is_reached=False)
 
 
-def _next_drop(
-    rows: Sequence[Row], question: Question, result: Measured, room: int
-) -> tuple[list[Row], list[Dropped], Measured] | None:
+def _next_exclusion(
+    rows: Sequence[ArtifactRow], question: ArtifactTarget, result: ArtifactMeasure, room: int
+) -> tuple[list[ArtifactRow], list[ExcludedSet], ArtifactMeasure] | None:
     """What is left without the sets of the most telling word that fits the room."""
     for word in result.words:
-        carriers = _carriers(rows, question, word)
+        carriers = _sets_with_word(rows, question, word)
         if not 0 < len(carriers) <= room:
             continue
         left = [r for r in rows if r.set_id not in carriers]
-        measured = measure(left, question)
-        if isinstance(measured, Measured):
-            return left, [Dropped(set_id, word) for set_id in carriers], measured
+        measured = measure_target(left, question)
+        if isinstance(measured, ArtifactMeasure):
+            return left, [ExcludedSet(set_id, word) for set_id in carriers], measured
     return None
 
 
-def _carriers(rows: Sequence[Row], question: Question, word: Word) -> dict[str, None]:
+def _sets_with_word(
+    rows: Sequence[ArtifactRow], question: ArtifactTarget, word: ArtifactWord
+) -> dict[str, None]:
     """Sets in which the word stands on the side it speaks for, in the order of the rows."""
     return dict.fromkeys(
         r.set_id
         for r in rows
-        if kind_of(r, question) is (word.z > 0) and word.word in text_forms.words(r.text)
+        if target_label(r, question) is (word.z > 0) and word.word in text_forms.words(r.text)
     )

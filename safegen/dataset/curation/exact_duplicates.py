@@ -11,29 +11,29 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
-from safegen.core.hashing import canonical
+from safegen.core.hashing import canonical_json
 from safegen.core.types import Expectation, Message
 
-Duplicate = Literal["duplicate_prompt", "duplicate_response"]
+DuplicateReason = Literal["duplicate_prompt", "duplicate_response"]
 
 
-def normalised(text: str) -> str:
+def normalise(text: str) -> str:
     """Fold what readers do not tell apart: NFKC, case, runs of white space."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split())
 
 
-def key(value: object) -> int:
+def digest_64(value: object) -> int:
     """Digest a JSON value to 64 bits."""
-    return int.from_bytes(hashlib.blake2b(canonical(value), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(canonical_json(value), digest_size=8).digest(), "big")
 
 
-def exact(messages: Sequence[Message]) -> list[list[str]]:
+def message_key(messages: Sequence[Message]) -> list[list[str]]:
     """Reduce messages to what makes them equal: roles and contents, in order."""
     return [[m["role"], m["content"]] for m in messages]
 
 
-class Duplicates:
+class DuplicateFilter:
     """Prompts and responses kept so far; the first in canonical order stays.
 
     One prompt may have one answer under several deployment profiles; otherwise an answer that
@@ -44,21 +44,21 @@ class Duplicates:
         self._prompts: set[int] = set()
         self._responses: dict[int, int] = {}
 
-    def check(self, messages: Sequence[Message], response: str) -> Duplicate | None:
+    def check(self, messages: Sequence[Message], response: str) -> DuplicateReason | None:
         """Name what an earlier row already has, or keep the row and return None."""
-        turns = [[m["role"], normalised(m["content"])] for m in messages]
-        prompt = key(turns)
+        turns = [[m["role"], normalise(m["content"])] for m in messages]
+        prompt = digest_64(turns)
         if prompt in self._prompts:
             return "duplicate_prompt"
-        asked = key([turn for turn in turns if turn[0] != "system"])
-        answer = key(normalised(response))
+        asked = digest_64([turn for turn in turns if turn[0] != "system"])
+        answer = digest_64(normalise(response))
         if self._responses.setdefault(answer, asked) != asked:
             return "duplicate_response"
         self._prompts.add(prompt)
         return None
 
 
-class Expectations:
+class ExpectationIndex:
     """What is expected of each prompt seen so far."""
 
     def __init__(self) -> None:
@@ -67,11 +67,11 @@ class Expectations:
 
     def contradicts(self, messages: Sequence[Message], expectation: Expectation) -> bool:
         """Tell whether equal messages came before with another expectation; remember these."""
-        kind = self._kinds.setdefault(decided(expectation), len(self._kinds))
-        return self._seen.setdefault(key(exact(messages)), kind) != kind
+        kind = self._kinds.setdefault(expectation_key(expectation), len(self._kinds))
+        return self._seen.setdefault(digest_64(message_key(messages)), kind) != kind
 
 
-def decided(expectation: Expectation) -> tuple[object, ...]:
+def expectation_key(expectation: Expectation) -> tuple[object, ...]:
     """Reduce an expectation to what a student would have to learn."""
     return (
         expectation.mode,

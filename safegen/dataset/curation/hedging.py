@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from safegen.config.language_pack import folded
+from safegen.config.language_pack import fold_case
 from safegen.core import text_forms
 from safegen.core.types import Record
 
-PATTERN = "hedges"
+PATTERN_NAME = "hedges"
 """Name of the language pack's pattern."""
-FEWEST = 20
+MIN_ANSWERS = 20
 """Answers that each side needs."""
 FREE_TIER = "allowed"
 """Direct answers in this tier are drafted without the spec."""
 
 
-class Density(NamedTuple):
+class HedgeCounts(NamedTuple):
     """Answers, their words, and the hedging words among them."""
 
     answers: int
@@ -36,23 +36,23 @@ class Density(NamedTuple):
         return round(100 * self.hedges / self.words, 3) if self.words else 0.0
 
 
-def density(text: str, pattern: re.Pattern[str]) -> Density:
+def count_hedges(text: str, pattern: re.Pattern[str]) -> HedgeCounts:
     """Count one answer. A hedge of several words counts once."""
-    plain = text_forms.plain(text)
-    found = sum(1 for _ in pattern.finditer(folded(plain)))
-    return Density(1, len(text_forms.words(plain)), found)
+    plain = text_forms.plain_text(text)
+    found = sum(1 for _ in pattern.finditer(fold_case(plain)))
+    return HedgeCounts(1, len(text_forms.words(plain)), found)
 
 
 @dataclass(slots=True)
-class Hedging:
+class HedgingMeasure:
     """Accepted direct answers, counted by whether their teacher read the spec."""
 
     tiers: Mapping[str, str]
     """Policy tier by leaf."""
     patterns: Mapping[str, re.Pattern[str]]
     """What hedges, by language."""
-    with_spec: Density = field(default=Density(0, 0, 0))
-    without_spec: Density = field(default=Density(0, 0, 0))
+    with_spec: HedgeCounts = field(default=HedgeCounts(0, 0, 0))
+    without_spec: HedgeCounts = field(default=HedgeCounts(0, 0, 0))
 
     def add(self, record: Record) -> None:
         """Count a selected answer; other modes, unknown leaves and languages without a pattern count nowhere."""
@@ -61,27 +61,27 @@ class Hedging:
         told = record.expectation.mode == "direct_answer" and tier is not None
         if not told or pattern is None or record.draft.response is None:
             return
-        found = density(record.draft.response, pattern)
+        found = count_hedges(record.draft.response, pattern)
         if tier == FREE_TIER:
-            self.without_spec = _sum(self.without_spec, found)
+            self.without_spec = _add_counts(self.without_spec, found)
         else:
-            self.with_spec = _sum(self.with_spec, found)
+            self.with_spec = _add_counts(self.with_spec, found)
 
     @property
-    def unmeasured(self) -> str | None:
+    def unmeasured_reason(self) -> str | None:
         """Why the two cannot be compared; None where they can."""
         counts = (self.without_spec.answers, self.with_spec.answers)
-        if min(counts) >= FEWEST:
+        if min(counts) >= MIN_ANSWERS:
             return None
         return (
             f"{counts[0]} direct answers without the spec, {counts[1]} with it;"
-            f" at least {FEWEST} of each are needed"
+            f" at least {MIN_ANSWERS} of each are needed"
         )
 
-    def as_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """For the manifest."""
-        if self.unmeasured is not None:
-            return {"unmeasured": self.unmeasured}
+        if self.unmeasured_reason is not None:
+            return {"unmeasured": self.unmeasured_reason}
         sides = {"without_spec": self.without_spec, "with_spec": self.with_spec}
         return {
             name: {"answers": d.answers, "words": d.words, "per_100_words": d.per_100_words}
@@ -89,5 +89,5 @@ class Hedging:
         }
 
 
-def _sum(one: Density, other: Density) -> Density:
-    return Density(*(a + b for a, b in zip(one, other, strict=True)))
+def _add_counts(one: HedgeCounts, other: HedgeCounts) -> HedgeCounts:
+    return HedgeCounts(*(a + b for a, b in zip(one, other, strict=True)))

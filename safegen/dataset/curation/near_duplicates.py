@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Hashes = NDArray[np.uint64]
-    Places = NDArray[np.int64]
+    Positions = NDArray[np.int64]
 
 PERMUTATIONS = 128
 """Hash functions of a signature."""
-SHINGLE = 3
+SHINGLE_WORDS = 3
 """Words of a run."""
 THRESHOLD = 0.6
 """Jaccard similarity from which two prompts are near copies."""
-MISS = 1e-4
+MISS_PROBABILITY = 1e-4
 """Highest chance that a pair at the threshold never meets in a bucket."""
-CHUNK = 512
+CHUNK_SIZE = 512
 """Texts hashed at once."""
 
 
-class Text(NamedTuple):
+class CorpusText(NamedTuple):
     """A prompt of a corpus, in canonical order. Texts of one group are not compared."""
 
     id: str
@@ -43,18 +43,18 @@ class Text(NamedTuple):
     """The set, whose own gate compares its prompts; empty for a text on its own."""
 
 
-class NearCopy(NamedTuple):
+class NearDuplicate(NamedTuple):
     """A prompt that nearly repeats an earlier one that stays."""
 
     id: str
-    of: str
+    original: str
     similarity: float
     """Jaccard similarity over runs of words, exact."""
 
 
-def near_copies(
-    texts: Iterable[Text], *, threshold: float = THRESHOLD, shingle: int = SHINGLE
-) -> list[NearCopy]:
+def find_near_duplicates(
+    texts: Iterable[CorpusText], *, threshold: float = THRESHOLD, shingle: int = SHINGLE_WORDS
+) -> list[NearDuplicate]:
     """Find the texts that nearly repeat an earlier text that stays; the first stays.
 
     Jaccard similarity over runs of words, folded as `text_forms.words` does. Candidates share a band of
@@ -72,27 +72,27 @@ def near_copies(
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"`threshold` is {threshold}; it must be above 0 and at most 1")
-    rows = band_rows(threshold)
+    rows = choose_band_rows(threshold)
     ids: list[str] = []
     groups: list[str] = []
     flat: list[Hashes] = []
     sizes: list[int] = []
     bands: list[NDArray[np.uint32]] = []
     marks: list[NDArray[np.uint8]] = []
-    for chunk in _chunks(texts):
-        runs = [_runs(text_forms.words(t.text), shingle) for t in chunk]
+    for chunk in _iter_chunks(texts):
+        runs = [_hash_runs(text_forms.words(t.text), shingle) for t in chunk]
         ids += [t.id for t in chunk]
         groups += [t.group for t in chunk]
         sizes += [len(r) for r in runs]
         flat += runs
-        signed = signatures(runs)
-        bands.append(_bands(signed, rows))
-        marks.append(_marks(signed))
-    corpus = _corpus(groups, flat, sizes, marks)
+        signed = minhash_signatures(runs)
+        bands.append(_hash_bands(signed, rows))
+        marks.append(_pack_marks(signed))
+    corpus = _build_corpus(groups, flat, sizes, marks)
     del flat
     return [
-        NearCopy(ids[one], ids[of], alike)
-        for one, of, alike in _greedy(corpus, _shared(bands), threshold)
+        NearDuplicate(ids[one], ids[of], alike)
+        for one, of, alike in _iter_matches(corpus, _iter_shared_buckets(bands), threshold)
     ]
 
 
@@ -101,42 +101,44 @@ class _Corpus:
     groups: list[str]
     runs: Hashes
     """The sorted runs of all texts, one text after the other."""
-    starts: Places
+    starts: Positions
     """Where each text's runs begin, and the end of the last."""
     marks: NDArray[np.uint8]
     """A byte of each of a text's signatures, to leave unlike pairs out before they are compared."""
 
 
-def band_rows(threshold: float) -> int:
+def choose_band_rows(threshold: float) -> int:
     """Rows of a band: the most that keep the chance of missing a pair at the threshold small."""
     fitting = [
         rows
         for rows in range(1, PERMUTATIONS + 1)
-        if (1 - threshold**rows) ** (PERMUTATIONS // rows) <= MISS
+        if (1 - threshold**rows) ** (PERMUTATIONS // rows) <= MISS_PROBABILITY
     ]
     return max(fitting, default=1)
 
 
-def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
+def _iter_chunks(texts: Iterable[CorpusText]) -> Iterator[list[CorpusText]]:
     left = iter(texts)
-    while chunk := list(islice(left, CHUNK)):
+    while chunk := list(islice(left, CHUNK_SIZE)):
         yield chunk
 
 
 @lru_cache(maxsize=200_000)
-def _word(word: str) -> int:
+def _hash_word(word: str) -> int:
     data = word.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
 @lru_cache(maxsize=1)
-def _constants() -> tuple[list[int], list[int]]:
+def _permutation_constants() -> tuple[list[int], list[int]]:
     """An odd factor and a summand for each permutation."""
-    drawn = [_word(f"{kind} {i}") for kind in ("factor", "summand") for i in range(PERMUTATIONS)]
+    drawn = [
+        _hash_word(f"{kind} {i}") for kind in ("factor", "summand") for i in range(PERMUTATIONS)
+    ]
     return [d | 1 for d in drawn[:PERMUTATIONS]], drawn[PERMUTATIONS:]
 
 
-def _mixed(values: Hashes) -> Hashes:
+def _mix_bits(values: Hashes) -> Hashes:
     """Spread every bit over all (the finaliser of MurmurHash3)."""
     import numpy as np
 
@@ -147,19 +149,19 @@ def _mixed(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(33))
 
 
-def _runs(tokens: Sequence[str], size: int) -> Hashes:
+def _hash_runs(tokens: Sequence[str], size: int) -> Hashes:
     """Hashes of the runs of a text, sorted, each once."""
     import numpy as np
 
-    words = np.fromiter(map(_word, tokens), dtype=np.uint64, count=len(tokens))
+    words = np.fromiter(map(_hash_word, tokens), dtype=np.uint64, count=len(tokens))
     size = min(size, len(words))
     hashed = np.zeros(len(words) - size + 1 if size else 0, dtype=np.uint64)
     for place in range(size):
-        hashed = _mixed(hashed + words[place : place + len(hashed)]) if len(hashed) else hashed
+        hashed = _mix_bits(hashed + words[place : place + len(hashed)]) if len(hashed) else hashed
     return np.unique(hashed)
 
 
-def signatures(runs: Sequence[Hashes]) -> Hashes:
+def minhash_signatures(runs: Sequence[Hashes]) -> Hashes:
     """MinHash of every permutation (rows) for every text (columns); a text without runs gets any."""
     import numpy as np
 
@@ -168,29 +170,29 @@ def signatures(runs: Sequence[Hashes]) -> Hashes:
     starts = np.cumsum([0, *(max(len(r), 1) for r in runs[:-1])])
     lowest = [
         np.minimum.reduceat(flat * np.uint64(factor) + np.uint64(summand), starts)
-        for factor, summand in zip(*_constants(), strict=True)
+        for factor, summand in zip(*_permutation_constants(), strict=True)
     ]
     return np.stack(lowest)
 
 
-def _bands(signed: Hashes, rows: int) -> NDArray[np.uint32]:
+def _hash_bands(signed: Hashes, rows: int) -> NDArray[np.uint32]:
     """Bucket of every band (rows) for every text (columns)."""
     import numpy as np
 
     count = PERMUTATIONS // rows
     buckets = np.zeros((count, signed.shape[1]), dtype=np.uint64)
     for row in range(rows):
-        buckets = _mixed(buckets + signed[row : count * rows : rows])
+        buckets = _mix_bits(buckets + signed[row : count * rows : rows])
     return (buckets >> np.uint64(32)).astype(np.uint32)
 
 
-def _marks(signed: Hashes) -> NDArray[np.uint8]:
+def _pack_marks(signed: Hashes) -> NDArray[np.uint8]:
     import numpy as np
 
-    return np.ascontiguousarray((_mixed(signed) & np.uint64(255)).astype(np.uint8).T)
+    return np.ascontiguousarray((_mix_bits(signed) & np.uint64(255)).astype(np.uint8).T)
 
 
-def _corpus(
+def _build_corpus(
     groups: list[str], runs: list[Hashes], sizes: list[int], marks: list[NDArray[np.uint8]]
 ) -> _Corpus:
     import numpy as np
@@ -200,12 +202,12 @@ def _corpus(
     return _Corpus(groups, flat, np.cumsum([0, *sizes], dtype=np.int64), table)
 
 
-def _shared(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, list[int]]]:
+def _iter_shared_buckets(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, list[int]]]:
     """Every text that shares a bucket, in order, with the numbers of its shared buckets."""
     import numpy as np
 
-    texts: list[Places] = [np.zeros(0, dtype=np.int64)]
-    numbers: list[Places] = [np.zeros(0, dtype=np.int64)]
+    texts: list[Positions] = [np.zeros(0, dtype=np.int64)]
+    numbers: list[Positions] = [np.zeros(0, dtype=np.int64)]
     taken = 0
     for band in range(len(bands[0]) if bands else 0):
         buckets = np.concatenate([chunk[band] for chunk in bands])
@@ -224,7 +226,7 @@ def _shared(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, list[int
         start = end
 
 
-def _greedy(
+def _iter_matches(
     corpus: _Corpus, shared: Iterable[tuple[int, list[int]]], threshold: float
 ) -> Iterator[tuple[int, int, float]]:
     """Text, earlier text that stays, similarity. Only texts that stay are put into buckets."""
@@ -233,7 +235,7 @@ def _greedy(
         if corpus.starts[text] == corpus.starts[text + 1]:
             continue
         met = {other for n in numbers for other in buckets.get(n, ())}
-        found = _first(corpus, text, sorted(met), threshold) if met else None
+        found = _find_first_match(corpus, text, sorted(met), threshold) if met else None
         if found is not None:
             yield text, *found
             continue
@@ -241,7 +243,7 @@ def _greedy(
             buckets.setdefault(number, []).append(text)
 
 
-def _first(
+def _find_first_match(
     corpus: _Corpus, text: int, others: Sequence[int], threshold: float
 ) -> tuple[int, float] | None:
     """The first of the others that is a near copy, compared exactly."""
@@ -250,7 +252,7 @@ def _first(
     group = corpus.groups[text]
     others = [o for o in others if not group or corpus.groups[o] != group]
     mine = corpus.runs[corpus.starts[text] : corpus.starts[text + 1]]
-    places = _likely(corpus, text, np.array(others, dtype=np.int64), threshold)
+    places = _filter_likely(corpus, text, np.array(others, dtype=np.int64), threshold)
     sizes = corpus.starts[places + 1] - corpus.starts[places]
     if not len(places):
         return None
@@ -264,7 +266,7 @@ def _first(
     return (int(places[hits[0]]), float(alike[hits[0]])) if hits else None
 
 
-def _likely(corpus: _Corpus, text: int, others: Places, threshold: float) -> Places:
+def _filter_likely(corpus: _Corpus, text: int, others: Positions, threshold: float) -> Positions:
     """Those whose estimated similarity is not four standard errors below the threshold."""
     import numpy as np
 

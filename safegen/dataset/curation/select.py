@@ -6,42 +6,42 @@ from collections.abc import Sequence
 
 from safegen.core.types import NotAccepted, Record
 
-MAX_REASON = 80
+MAX_REASON_CHARS = 80
 
 
-def score(record: Record) -> float:
+def sum_scores(record: Record) -> float:
     """Sum the scores of a draft's verdicts; a verdict without a score adds nothing."""
     return sum(v.score for v in record.verdicts if v.score is not None)
 
 
-def best(records: Sequence[Record]) -> Record | None:
+def select_best(records: Sequence[Record]) -> Record | None:
     """Pick the accepted draft with the highest score, ties by `draft_id`; None without one.
 
     A draft that is not `ok`, has no text or was withheld is never picked.
     """
-    fitting = [r for r in records if r.accepted and usable(r)]
-    return min(fitting, key=lambda r: (-score(r), r.draft.draft_id), default=None)
+    fitting = [r for r in records if r.accepted and is_usable(r)]
+    return min(fitting, key=lambda r: (-sum_scores(r), r.draft.draft_id), default=None)
 
 
-def usable(record: Record) -> bool:
+def is_usable(record: Record) -> bool:
     """Tell whether a draft has a text that may be shown."""
     draft = record.draft
     return draft.outcome == "ok" and draft.response is not None and not draft.withheld
 
 
-def promise(record: Record) -> tuple[bool, float, str]:
+def rejection_rank(record: Record) -> tuple[bool, float, str]:
     """How near a draft is to being taken; the lowest is the nearest."""
-    return record.draft.outcome != "ok", -score(record), record.draft.draft_id
+    return record.draft.outcome != "ok", -sum_scores(record), record.draft.draft_id
 
 
-def why_none(records: Sequence[Record]) -> str:
+def rejection_reason(records: Sequence[Record]) -> str:
     """Say why a scenario has no selected draft, by its most promising draft.
 
     Args:
         records: the drafts of the scenario, at least one, none of them selectable.
     """
-    nearest = min(records, key=promise)
+    nearest = min(records, key=rejection_rank)
     if nearest.draft.outcome != "ok":
         return nearest.draft.outcome
     code: NotAccepted = "withheld" if nearest.accepted else "not_accepted"
-    return code if nearest.accepted else (nearest.reason or code)[:MAX_REASON]
+    return code if nearest.accepted else (nearest.reason or code)[:MAX_REASON_CHARS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
@@ -17,4 +17,4 @@ def split_of(goal_id: str, *, test: float) -> SplitName:
         goal_id: the goal, as declared by name.
         test: share of goals in `test`, from 0 to below 1. A larger share keeps what was in `test`.
     """
-    return "test" if fraction("split", goal_id) < test else "train"
+    return "test" if hash_fraction("split", goal_id) < test else "train"

@@ -9,25 +9,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from safegen.core import plugins
-from safegen.core.hashing import fraction
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import Record
 from safegen.dataset import view
 from safegen.dataset.view import ScenarioGroup, View
-from safegen.store.schema import Row
+from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from safegen.config.recipe import Recipe
 
-TEXT = (
+STRING_COLUMNS = (
     "set_id goal_id scenario_id policy_id harm domain intent mode language profile "
     "teacher model grade"
 ).split()
-PAIR_TEXT = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
+PAIR_COLUMNS = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
 
 
-def why_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str:
+def explain_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str:
     """Explain why a recipe's drafts made no pair, and what would change that."""
     named = _one_of(teaching(recipe, trusted=trusted))
     return always_empty(recipe, trusted=trusted) or (
@@ -43,11 +43,11 @@ def always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
         trusted: modules that validators may be imported from. What a validator of another module
             finds is not known here, so that it may be what rejects a draft.
     """
-    if recipe.one_draft:
+    if recipe.has_single_draft:
         return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
     finders = teaching(recipe, trusted=trusted)
-    known = {*finders, *(name for name in recipe.required if _is_unknown(name, trusted))}
-    if known.isdisjoint(recipe.required):
+    known = {*finders, *(name for name in recipe.required_validators if _is_unknown(name, trusted))}
+    if known.isdisjoint(recipe.required_validators):
         there = not known.isdisjoint(ref.use for ref in recipe.validators)
         key = "require" if there else "validators"
         return f"a rejected draft is one that {_one_of(finders)} found wrong: name one in `{key}`"
@@ -59,7 +59,7 @@ def teaching(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
     own = (r.use for r in recipe.validators if ":" in r.use and not _is_unknown(r.use, trusted))
     return sorted(
         name
-        for name in (*plugins.names("validators"), *own)
+        for name in (*plugins.list_names("validators"), *own)
         if plugins.validator_traits(name, trusted=trusted).teachable
     )
 
@@ -89,30 +89,32 @@ def preference(*, pairs_per_scenario: int = 1) -> View:
     if pairs_per_scenario < 1:
         raise ValueError(f"`pairs_per_scenario` is `{pairs_per_scenario}`; allow at least 1")
 
-    def rows(group: ScenarioGroup) -> list[Row]:
-        return _rows(group, pairs_per_scenario)
+    def rows(group: ScenarioGroup) -> list[ArrowRow]:
+        return _pair_rows(group, pairs_per_scenario)
 
-    return View("preference", _schema, rows, LEAVES_OUT)
-
-
-def _schema() -> pa.Schema:
-    return view.schema(messages=["prompt", "chosen", "rejected"], text=[*TEXT, *PAIR_TEXT])
+    return View("preference", _build_schema, rows, LEAVES_OUT)
 
 
-def _rows(group: ScenarioGroup, pairs: int) -> list[Row]:
+def _build_schema() -> pa.Schema:
+    return view.build_schema(
+        messages=["prompt", "chosen", "rejected"], text=[*STRING_COLUMNS, *PAIR_COLUMNS]
+    )
+
+
+def _pair_rows(group: ScenarioGroup, pairs: int) -> list[ArrowRow]:
     chosen = group.selected
     if chosen is None:
         return []
     seen = {chosen.draft.response}
-    rows: list[Row] = []
-    for rejected in sorted(group.records, key=lambda r: fraction("pair", r.draft.draft_id)):
-        if len(rows) < pairs and _instructive(rejected) and rejected.draft.response not in seen:
+    rows: list[ArrowRow] = []
+    for rejected in sorted(group.records, key=lambda r: hash_fraction("pair", r.draft.draft_id)):
+        if len(rows) < pairs and _is_instructive(rejected) and rejected.draft.response not in seen:
             seen.add(rejected.draft.response)
-            rows.append(_pair(chosen, rejected))
+            rows.append(_make_pair(chosen, rejected))
     return rows
 
 
-def _instructive(record: Record) -> bool:
+def _is_instructive(record: Record) -> bool:
     draft = record.draft
     faults = [v for v in record.verdicts if v.passed is not True]
     return (
@@ -125,15 +127,15 @@ def _instructive(record: Record) -> bool:
     )
 
 
-def _pair(chosen: Record, rejected: Record) -> Row:
+def _make_pair(chosen: Record, rejected: Record) -> ArrowRow:
     failed = [v.validator for v in rejected.verdicts if v.passed is False]
-    row: Row = {
-        "prompt": view.turns(chosen.scenario.messages),
-        "chosen": view.answer(chosen.draft.response),
-        "rejected": view.answer(rejected.draft.response),
-        "source_id": view.source_id(chosen),
+    row: ArrowRow = {
+        "prompt": view.message_rows(chosen.scenario.messages),
+        "chosen": view.assistant_turn(chosen.draft.response),
+        "rejected": view.assistant_turn(rejected.draft.response),
+        "source_id": view.read_source_id(chosen),
         "chosen_draft_id": chosen.draft.draft_id,
         "rejected_draft_id": rejected.draft.draft_id,
         "rejected_by": ",".join(dict.fromkeys(failed)),
     }
-    return row | view.metadata(chosen, TEXT)
+    return row | view.read_columns(chosen, STRING_COLUMNS)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from safegen.dataset import view
 from safegen.dataset.view import ScenarioGroup, View
-from safegen.store.schema import Row
+from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 def prompt_completion() -> View:
     """Make the view: one row per scenario with a selected draft, in TRL's prompt-completion format."""
-    return View("prompt_completion", _schema, _rows)
+    return View("prompt_completion", _build_schema, _to_rows)
 
 
-def _schema() -> pa.Schema:
-    return view.answer_schema(["prompt", "completion"])
+def _build_schema() -> pa.Schema:
+    return view.build_answer_schema(["prompt", "completion"])
 
 
-def _rows(group: ScenarioGroup) -> list[Row]:
+def _to_rows(group: ScenarioGroup) -> list[ArrowRow]:
     record = group.selected
     if record is None:
         return []
-    row: Row = {
-        "prompt": view.turns(record.scenario.messages),
-        "completion": view.answer(record.draft.response),
+    row: ArrowRow = {
+        "prompt": view.message_rows(record.scenario.messages),
+        "completion": view.assistant_turn(record.draft.response),
     }
-    return [row | view.answer_facts(record)]
+    return [row | view.answer_columns(record)]

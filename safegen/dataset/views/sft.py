@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from safegen.dataset import view
 from safegen.dataset.view import ScenarioGroup, View
-from safegen.store.schema import Row
+from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,16 +23,18 @@ def sft() -> View:
 
     Every assistant turn of a row is an accepted draft. A scenario with another one is left out.
     """
-    return View("sft", _schema, _rows, LEAVES_OUT)
+    return View("sft", _build_schema, _to_rows, LEAVES_OUT)
 
 
-def _schema() -> pa.Schema:
-    return view.answer_schema(["messages"])
+def _build_schema() -> pa.Schema:
+    return view.build_answer_schema(["messages"])
 
 
-def _rows(group: ScenarioGroup) -> list[Row]:
+def _to_rows(group: ScenarioGroup) -> list[ArrowRow]:
     record = group.selected
-    if record is None or view.given(record):
+    if record is None or view.has_given_turn(record):
         return []
-    messages = view.turns(record.scenario.messages) + view.answer(record.draft.response)
-    return [{"messages": messages} | view.answer_facts(record)]
+    messages = view.message_rows(record.scenario.messages) + view.assistant_turn(
+        record.draft.response
+    )
+    return [{"messages": messages} | view.answer_columns(record)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from safegen.core.errors import first_error
+from safegen.core.errors import pick_error
 from safegen.scenarios.written import SHARD_DRAFTS
 
 
-async def run(
+async def run_shards(
     todo: Sequence[int], run_shard: Callable[[int], Awaitable[None]], *, concurrency: int
 ) -> None:
     """Run shards in order, as many at once as keep the endpoint busy.
@@ -37,4 +37,4 @@ async def run(
                 await places.acquire()
                 group.create_task(one(number))
     except BaseExceptionGroup as e:
-        raise first_error(e) from None
+        raise pick_error(e) from None

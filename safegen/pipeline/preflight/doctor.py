@@ -16,53 +16,53 @@ from typing import NamedTuple
 from safegen.config.recipe import PluginRef
 from safegen.core import resources
 from safegen.core.errors import UserError
-from safegen.core.finding import Finding
+from safegen.core.finding import DoctorFinding
 from safegen.core.version import __version__
-from safegen.pipeline.resolve import Inputs, make_teacher, read_inputs, roles
+from safegen.pipeline.resolve import ResolvedRecipe, list_roles, make_teacher, resolve_recipe
 
 GIB = 2**30
-LITTLE = 2 * GIB
+LOW_DISK_BYTES = 2 * GIB
 """Free bytes below which a long run may end early."""
-TOO_LITTLE = GIB // 10
-SHADOWED = ("taxonomies", "axes", "policies", "prompts", "locales", "recipes")
+MIN_DISK_BYTES = GIB // 10
+SHADOWABLE_KINDS = ("taxonomies", "axes", "policies", "prompts", "locales", "recipes")
 
 
-class Found(NamedTuple):
+class NamedFile(NamedTuple):
     """A file that carries a name, and which of the places it lies in."""
 
     place: str
     path: Path
 
 
-class Group(NamedTuple):
+class FindingGroup(NamedTuple):
     """Findings that belong together."""
 
     name: str
-    findings: list[Finding]
+    findings: list[DoctorFinding]
 
 
 async def examine(
     recipe: str, *, output: Path | None = None, trusted: Sequence[str] = ()
-) -> AsyncIterator[Group]:
+) -> AsyncIterator[FindingGroup]:
     """Examine group by group; endpoints last, since they take their time."""
-    yield Group("program", list(_program()))
-    yield Group("files", list(_files()))
-    inputs: Inputs | None = None
+    yield FindingGroup("program", list(_check_program()))
+    yield FindingGroup("files", list(_check_files()))
+    inputs: ResolvedRecipe | None = None
     try:
-        inputs = read_inputs(recipe, trusted=trusted)
+        inputs = resolve_recipe(recipe, trusted=trusted)
     except UserError as e:
-        yield Group("recipe", [Finding("recipe", "fail", str(e), f"mend `{recipe}`")])
+        yield FindingGroup("recipe", [DoctorFinding("recipe", "fail", str(e), f"mend `{recipe}`")])
     else:
         told = f"{inputs.recipe.name} {inputs.recipe.version} and all that it names is read"
-        yield Group("recipe", [Finding("recipe", "ok", told)])
+        yield FindingGroup("recipe", [DoctorFinding("recipe", "ok", told)])
     folder = output or (inputs.recipe.folder if inputs else Path("outputs"))
-    yield Group("machine", [*_disk(folder), *_git()])
-    for name, ref in _teachers(inputs) if inputs else ():
-        yield Group(name, await _teacher(ref, inputs) if inputs else [])
+    yield FindingGroup("machine", [*_check_disk(folder), *_check_git()])
+    for name, ref in _list_teachers(inputs) if inputs else ():
+        yield FindingGroup(name, await _check_teacher(ref, inputs) if inputs else [])
 
 
-def _program() -> Iterator[Finding]:
-    yield Finding("safegen", "ok", f"{__version__}, Python {platform.python_version()}")
+def _check_program() -> Iterator[DoctorFinding]:
+    yield DoctorFinding("safegen", "ok", f"{__version__}, Python {platform.python_version()}")
     versions: list[str] = []
     for line in metadata.requires("safegen") or ():
         name = re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0]
@@ -70,53 +70,53 @@ def _program() -> Iterator[Finding]:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             remedy = f"pip install '{line}'"
-            yield Finding("packages", "fail", f"`{name}` is not installed", remedy)
-    yield Finding("packages", "ok", ", ".join(versions))
+            yield DoctorFinding("packages", "fail", f"`{name}` is not installed", remedy)
+    yield DoctorFinding("packages", "ok", ", ".join(versions))
 
 
-def _files() -> Iterator[Finding]:
+def _check_files() -> Iterator[DoctorFinding]:
     """Where each kind of file comes from, and which hide others of their name."""
     for kind in ("taxonomies", "policies", "locales"):
         by_place: dict[str, list[str]] = {}
-        for name in resources.names(kind):
-            by_place.setdefault(_found(kind, name)[0].place, []).append(name)
+        for name in resources.list_names(kind):
+            by_place.setdefault(_find_files(kind, name)[0].place, []).append(name)
         told = "; ".join(f"{', '.join(names)} ({place})" for place, names in by_place.items())
         state = "ok" if told else "fail"
-        yield Finding(kind, state, told or "none", "" if told else "install safegen again")
-    for kind in SHADOWED:
-        for name in resources.names(kind):
-            first, *hidden = _found(kind, name)
+        yield DoctorFinding(kind, state, told or "none", "" if told else "install safegen again")
+    for kind in SHADOWABLE_KINDS:
+        for name in resources.list_names(kind):
+            first, *hidden = _find_files(kind, name)
             if hidden:
                 told = f"`{name}` of the {first.place} hides that of the {hidden[0].place}"
-                remedy = f"rename {_relative(first.path)} unless that is meant"
-                yield Finding(kind, "warn", told, remedy)
+                remedy = f"rename {_relative_path(first.path)} unless that is meant"
+                yield DoctorFinding(kind, "warn", told, remedy)
 
 
-def _found(kind: str, name: str) -> list[Found]:
+def _find_files(kind: str, name: str) -> list[NamedFile]:
     """Every file that carries a name, the one that counts first."""
     folder, pattern = resources.KINDS[kind]
     below = Path(folder) / pattern.replace("*", name)
-    found: dict[Path, Found] = {}
-    for root in resources.roots():
+    found: dict[Path, NamedFile] = {}
+    for root in resources.search_roots():
         path = root / below
         if path.is_file():
-            found.setdefault(path.resolve(), Found(_place(root), path))
+            found.setdefault(path.resolve(), NamedFile(_place_name(root), path))
     return list(found.values())
 
 
-def _place(root: Path) -> str:
+def _place_name(root: Path) -> str:
     """What a place is called; a checkout that is the working folder is the checkout."""
-    own = (resources.PACKAGE / "_assets", resources.PACKAGE.parent, resources.PACKAGE)
+    own = (resources.PACKAGE_DIR / "_assets", resources.PACKAGE_DIR.parent, resources.PACKAGE_DIR)
     if root.resolve() not in [path.resolve() for path in own]:
         return "working folder"
     return "wheel" if own[0].is_dir() else "checkout"
 
 
-def _relative(path: Path) -> str:
+def _relative_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _disk(folder: Path) -> Iterator[Finding]:
+def _check_disk(folder: Path) -> Iterator[DoctorFinding]:
     """Room, and leave to write, at the nearest folder that is there."""
     there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
@@ -124,32 +124,34 @@ def _disk(folder: Path) -> Iterator[Finding]:
             pass
     except OSError as e:
         told = f"`{there}` takes no files ({(e.strerror or str(e)).lower()})"
-        yield Finding("output", "fail", told, "mend its permissions, or choose another `--output`")
+        yield DoctorFinding(
+            "output", "fail", told, "mend its permissions, or choose another `--output`"
+        )
     else:
-        yield Finding("output", "ok", f"{folder} can be written")
+        yield DoctorFinding("output", "ok", f"{folder} can be written")
     free = shutil.disk_usage(there).free
-    state = "fail" if free < TOO_LITTLE else "warn" if free < LITTLE else "ok"
+    state = "fail" if free < MIN_DISK_BYTES else "warn" if free < LOW_DISK_BYTES else "ok"
     remedy = "" if state == "ok" else "make room, or choose another `--output`"
-    yield Finding("disk", state, f"{free / GIB:.1f} GiB free", remedy)
+    yield DoctorFinding("disk", state, f"{free / GIB:.1f} GiB free", remedy)
 
 
-def _git() -> Iterator[Finding]:
+def _check_git() -> Iterator[DoctorFinding]:
     remedies = {
         "git": "install git, to version datasets",
         "git-lfs": "install git-lfs (apt-get install git-lfs), to version datasets",
     }
     for program, remedy in remedies.items():
         if shutil.which(program) is None:
-            yield Finding(program, "warn", "not installed", remedy)
+            yield DoctorFinding(program, "warn", "not installed", remedy)
             continue
         done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-        yield Finding(program, "ok", done.stdout.strip().split("\n")[0] or "installed")
+        yield DoctorFinding(program, "ok", done.stdout.strip().split("\n")[0] or "installed")
 
 
-def _teachers(inputs: Inputs) -> Iterator[tuple[str, PluginRef]]:
+def _list_teachers(inputs: ResolvedRecipe) -> Iterator[tuple[str, PluginRef]]:
     """Each distinct model by its roles."""
     held: list[tuple[PluginRef, list[str]]] = []
-    for role, ref in roles(inputs.recipe):
+    for role, ref in list_roles(inputs.recipe):
         names = next((names for known, names in held if known == ref), None)
         if names is None:
             held.append((ref, [role]))
@@ -159,24 +161,24 @@ def _teachers(inputs: Inputs) -> Iterator[tuple[str, PluginRef]]:
         yield f"{', '.join(names)}: {ref.use}", ref
 
 
-async def _teacher(ref: PluginRef, inputs: Inputs) -> list[Finding]:
+async def _check_teacher(ref: PluginRef, inputs: ResolvedRecipe) -> list[DoctorFinding]:
     """Make it as a run would, and probe the endpoint behind it."""
     from safegen.teachers import probe
-    from safegen.teachers.openai_chat import Endpoint
+    from safegen.teachers.openai_chat import OpenAIChatTeacher
 
-    found: list[Finding] = []
+    found: list[DoctorFinding] = []
     variable = ref.params.get("api_key_env")
     unset = variable and not os.environ.get(str(variable))
     if unset:
         remedy = f"export {variable}=…"
-        found.append(Finding("key", "fail", f"`{variable}` is not set", remedy))
+        found.append(DoctorFinding("key", "fail", f"`{variable}` is not set", remedy))
     elif variable:
-        found.append(Finding("key", "ok", f"`{variable}` is set"))
+        found.append(DoctorFinding("key", "ok", f"`{variable}` is set"))
     params = {k: v for k, v in ref.params.items() if not (unset and k == "api_key_env")}
     try:
         teacher = make_teacher(inputs, PluginRef(use=ref.use, params=params))
     except UserError as e:
-        return [*found, Finding("teacher", "fail", str(e), "mend it in the recipe")]
-    if not isinstance(teacher, Endpoint):
-        return [*found, Finding("teacher", "ok", "asks no endpoint of safegen's")]
-    return found + await probe(teacher.caller)
+        return [*found, DoctorFinding("teacher", "fail", str(e), "mend it in the recipe")]
+    if not isinstance(teacher, OpenAIChatTeacher):
+        return [*found, DoctorFinding("teacher", "ok", "asks no endpoint of safegen's")]
+    return found + await probe(teacher.endpoint)

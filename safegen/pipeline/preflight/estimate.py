@@ -11,30 +11,30 @@ from typing import Literal
 
 from safegen.config.recipe import PluginRef
 from safegen.core.errors import ConfigError
-from safegen.core.types import Planned, Profile
-from safegen.coverage.certificate import Certificate, certificate
-from safegen.coverage.ledger import Cell, facts
-from safegen.dataset.coverage_report import Shapes, reported
-from safegen.pipeline.policy_update import only_policies
-from safegen.pipeline.preflight.warnings import hints, overrides
-from safegen.pipeline.resolve import PLACES, Inputs, make_teacher, roles
-from safegen.pipeline.session import differences, first_round
-from safegen.pipeline.top_up import is_due
-from safegen.policy.compile import instructions
-from safegen.scenarios.context import chosen_harms
-from safegen.scenarios.dialogues import in_dialogue
-from safegen.scenarios.written import goals, left_out, single_turns
+from safegen.core.types import PlannedScenario, Profile
+from safegen.coverage.certificate import Certificate, certify
+from safegen.coverage.ledger import Cell, scenario_axes
+from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
+from safegen.pipeline.policy_update import is_policy_only
+from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
+from safegen.pipeline.resolve import ROLE_KEYS, ResolvedRecipe, list_roles, make_teacher
+from safegen.pipeline.session import list_differences, plan_first_round
+from safegen.pipeline.top_up import is_round_due
+from safegen.policy.compile import compile_instructions
+from safegen.scenarios.context import choose_harms
+from safegen.scenarios.dialogues import is_dialogue_turn
+from safegen.scenarios.written import count_excluded, iter_goals, plan_single_turns
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import check_key_name
 
 CHARS_PER_TOKEN = 4
 """Of English under the usual tokenizers; an estimate, and lower for most other scripts."""
-State = Literal["new", "resumes", "edited", "round", "complete", "refused"]
+FolderStatus = Literal["new", "resumes", "edited", "round", "complete", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class PlanSize:
     """A plan, counted."""
 
     sets: int
@@ -46,9 +46,9 @@ class Size:
     by_domain_mode: Mapping[tuple[str, str], int]
     prompt_chars: int
     """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
-    left_out: Mapping[Profile, int]
+    excluded: Mapping[Profile, int]
     """Prompts that contradict a profile and are not asked under it."""
-    unasked: Mapping[Profile, tuple[str, ...]]
+    unreachable_profiles: Mapping[Profile, tuple[str, ...]]
     """The chosen leaves without a prompt, under each of the plan's profiles."""
     out_of_reach: Mapping[Cell, int]
     """Cells of the target whose written prompts are fewer than it asks for, with how many there are."""
@@ -75,7 +75,7 @@ class FolderState:
     """What is in the output folder, and what `generate` would do there."""
 
     folder: Path
-    state: State
+    state: FolderStatus
     shards: int = 0
     shards_done: int = 0
     differing: tuple[str, ...] = ()
@@ -83,10 +83,10 @@ class FolderState:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class Estimate:
     """What a recipe would do."""
 
-    size: Size
+    size: PlanSize
     teachers: tuple[TeacherFacts, ...]
     drafts: int
     calls: int
@@ -106,7 +106,7 @@ class Forecast:
     """What will not do what one may expect of it."""
 
 
-def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
+def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
     """Say what a recipe would do; no model is called.
 
     Raises:
@@ -114,13 +114,13 @@ def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
         StoreDamaged: the output folder holds a run that cannot be read.
     """
     recipe = inputs.recipe
-    teachers = tuple(_teachers(inputs))
-    size = _size(inputs)
+    teachers = tuple(_list_teachers(inputs))
+    size = _measure_plan(inputs)
     drafts = size.prompts * recipe.plan.candidates
     calls = drafts * (1 + recipe.revise)
     bounds = [t.max_tokens for t in teachers]
     tokens = size.prompt_chars * recipe.plan.candidates * (1 + recipe.revise) // CHARS_PER_TOKEN
-    return Forecast(
+    return Estimate(
         size=size,
         teachers=teachers,
         drafts=drafts,
@@ -130,22 +130,22 @@ def forecast(inputs: Inputs, *, output: Path | None = None) -> Forecast:
         * len(recipe.judges.labellers),
         prompt_tokens=tokens,
         answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),
-        folder=_folder(inputs, RunFolder(output or recipe.folder)),
-        overrides=overrides(inputs),
-        hints=(*_unreachable(inputs, size), *hints(inputs)),
+        folder=_read_folder(inputs, RunFolder(output or recipe.folder)),
+        overrides=list_overrides(inputs),
+        hints=(*_iter_unreachable(inputs, size), *list_warnings(inputs)),
     )
 
 
-def _unreachable(inputs: Inputs, size: Size) -> Iterator[str]:
+def _iter_unreachable(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
     """What the plan cannot give, whatever the teachers answer."""
-    chosen = len(chosen_harms(inputs.recipe.plan, inputs.tree))
-    for profile, leaves in size.unasked.items():
+    chosen = len(choose_harms(inputs.recipe.plan, inputs.tree))
+    for profile, leaves in size.unreachable_profiles.items():
         if len(leaves) == chosen:
             yield (
                 f"`plan.profiles`: no prompt of the chosen leaves can be asked under `{profile}`; take it"
                 " out, or widen `plan.harms`"
             )
-        elif open_ := [h for h in leaves if profile not in inputs.barred.get(h, ())]:
+        elif open_ := [h for h in leaves if profile not in inputs.barred_profiles.get(h, ())]:
             yield (
                 f"under `{profile}` no prompt of {len(open_)} of {chosen} leaves can be asked:"
                 f" {', '.join(open_)}; an author may write some (`plan.authored`)"
@@ -160,109 +160,111 @@ def _unreachable(inputs: Inputs, size: Size) -> Iterator[str]:
         )
 
 
-def _size(inputs: Inputs) -> Size:
+def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
     sets = chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
-    told, shapes = _Told(inputs), Shapes()
-    world = inputs.world()
+    told, shapes = _CharCounter(inputs), AxisShapes()
+    world = inputs.make_planning_context()
     asked: set[tuple[Profile, str]] = set()
-    reach = _Reach(inputs)
-    for set_ in first_round(inputs, world):
+    reach = _CellReach(inputs)
+    for set_ in plan_first_round(inputs, world):
         sets += 1
         reach.add(set_)
         written = [planned for planned in set_ if planned.brief is not None]
         texts += len(written)
-        turns = sum(in_dialogue(planned.scenario) for planned in written)
+        turns = sum(is_dialogue_turn(planned.scenario) for planned in written)
         authored += turns or bool(written)
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             asked.add((planned.scenario.profile, planned.scenario.harm))
-            chars += told.chars(planned)
-            shapes.plan(planned)
-    model = reported(shapes, inputs.tiers, cut=inputs.recipe.plan.cut, barred=inputs.barred)
-    told_of = None if model is None else certificate(model, shapes.rows(inputs.tiers))
-    return Size(
+            chars += told.count_chars(planned)
+            shapes.add_planned(planned)
+    model = build_coverage_model(
+        shapes, inputs.tiers, cut=inputs.recipe.plan.restricted_axes, barred=inputs.barred_profiles
+    )
+    told_of = None if model is None else certify(model, shapes.rows(inputs.tiers))
+    return PlanSize(
         sets=sets,
         authored=authored,
         authored_texts=texts,
         prompts=sum(counts.values()),
         by_domain_mode=dict(sorted(counts.items())),
         prompt_chars=chars,
-        left_out=left_out(world),
-        unasked={
+        excluded=count_excluded(world),
+        unreachable_profiles={
             p: tuple(harm for harm in world.harms if (p, harm) not in asked)
             for p in inputs.recipe.plan.profiles
         },
-        out_of_reach=reach.short(),
+        out_of_reach=reach.find_short_cells(),
         certificate=told_of,
     )
 
 
-class _Reach:
+class _CellReach:
     """The prompts that each cell of a target can have at most: those of the plan and of goals it leaves out."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: ResolvedRecipe) -> None:
         self._inputs, self._target = inputs, inputs.recipe.target
         self._cells: dict[Cell, set[str]] = {}
 
-    def add(self, set_: Sequence[Planned]) -> None:
+    def add(self, set_: Sequence[PlannedScenario]) -> None:
         """Count the scenarios of a planned set."""
         for item in set_ if self._target else ():
-            self._cells.setdefault(self._cell(item), set()).add(item.scenario.scenario_id)
+            self._cells.setdefault(self._cell_of(item), set()).add(item.scenario.scenario_id)
 
-    def short(self) -> dict[Cell, int]:
+    def find_short_cells(self) -> dict[Cell, int]:
         """Cells that stay below the target; none where an author writes as many sets as are missing."""
         target, plan_ = self._target, self._inputs.recipe.plan
         if target is None or (plan_.authored and "harm" in target.per):
             return {}
-        world = self._inputs.whole_world()
+        world = self._inputs.make_full_planning_context()
         for goal in (
-            goals(world) if any(len(c) < target.accepted for c in self._cells.values()) else ()
+            iter_goals(world) if any(len(c) < target.accepted for c in self._cells.values()) else ()
         ):
-            for item in single_turns(goal, world):
-                if self._cell(item) in self._cells:
-                    self._cells[self._cell(item)].add(item.scenario.scenario_id)
+            for item in plan_single_turns(goal, world):
+                if self._cell_of(item) in self._cells:
+                    self._cells[self._cell_of(item)].add(item.scenario.scenario_id)
         return {c: len(ids) for c, ids in sorted(self._cells.items()) if len(ids) < target.accepted}
 
-    def _cell(self, item: Planned) -> Cell:
+    def _cell_of(self, item: PlannedScenario) -> Cell:
         assert self._target is not None
-        told = facts(item)
+        told = scenario_axes(item)
         return tuple(str(told[name]) for name in self._target.per)
 
 
-class _Told:
+class _CharCounter:
     """Counts the characters that a drafter reads; each distinct system turn is rendered once."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: ResolvedRecipe) -> None:
         self._prompt = inputs.draft_prompt
         self._policies = {p.policy_id: p for p in inputs.policies}
         self._seen: dict[object, int] = {}
 
-    def chars(self, planned: Planned) -> int:
+    def count_chars(self, planned: PlannedScenario) -> int:
         turns = planned.scenario.messages
         operator = "\n".join(m["content"] for m in turns if m["role"] == "system")
         key = planned.expectation, operator
         if key not in self._seen:
             policy = self._policies[planned.expectation.policy_id]
-            told = instructions(policy, planned.expectation)
+            told = compile_instructions(policy, planned.expectation)
             self._seen[key] = len(
                 self._prompt.render("system", told=told, operator=operator, style="")
             )
         return self._seen[key] + sum(len(m["content"]) for m in turns if m["role"] != "system")
 
 
-def _teachers(inputs: Inputs) -> Iterator[TeacherFacts]:
-    for role, ref in roles(inputs.recipe):
-        yield _teacher(role, ref, inputs)
+def _list_teachers(inputs: ResolvedRecipe) -> Iterator[TeacherFacts]:
+    for role, ref in list_roles(inputs.recipe):
+        yield _check_teacher(role, ref, inputs)
 
 
-def _teacher(role: str, ref: PluginRef, inputs: Inputs) -> TeacherFacts:
+def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> TeacherFacts:
     """Build a teacher to check its parameters; without its key where that is not set."""
     params = ref.params
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
     there = key is not None and bool(os.environ.get(key))
     tried = params if there else {k: v for k, v in params.items() if k != "api_key_env"}
-    with inputs.named.at(*PLACES[role]):
+    with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
         if ref.use == "openai_chat" and params.get("api_key_env") is not None:
             _check_key_name(params["api_key_env"])
         make_teacher(inputs, ref.model_copy(update={"params": tried}))
@@ -285,19 +287,19 @@ def _check_key_name(variable: object) -> None:
         raise ConfigError(f"`openai_chat`: {e}") from e
 
 
-def _folder(inputs: Inputs, folder: RunFolder) -> FolderState:
+def _read_folder(inputs: ResolvedRecipe, folder: RunFolder) -> FolderState:
     if not folder.recipe.exists():
         return FolderState(folder.output, "new")
-    keys = differences(folder, inputs)
+    keys = list_differences(folder, inputs)
     differing = tuple(str(key) for key in keys)
-    if differing and not only_policies(keys):
+    if differing and not is_policy_only(keys):
         return FolderState(folder.output, "refused", differing=differing)
     if not folder.plan(0).exists():
         return FolderState(folder.output, "resumes")
     shards = plan.Plans(folder.plans).shards
-    done = len([n for n in folder.finished() if n < shards])
+    done = len([n for n in folder.finished_shards() if n < shards])
     if differing:
         return FolderState(folder.output, "edited", shards, done, differing)
-    due = done == shards and is_due(folder, inputs)
-    state: State = "round" if due else "complete" if done == shards else "resumes"
+    due = done == shards and is_round_due(folder, inputs)
+    state: FolderStatus = "round" if due else "complete" if done == shards else "resumes"
     return FolderState(folder.output, state, shards, done)

@@ -15,21 +15,21 @@ from typing import NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import UserError
-from safegen.core.types import Planned, Record, Teacher
+from safegen.core.types import PlannedScenario, Record, Teacher
 from safegen.pipeline import session
-from safegen.pipeline.preflight.estimate import CHARS_PER_TOKEN, Forecast, forecast
-from safegen.pipeline.resolve import Inputs, check_teachers
-from safegen.scenarios.written import shards, why_empty
+from safegen.pipeline.preflight.estimate import CHARS_PER_TOKEN, Estimate, estimate
+from safegen.pipeline.resolve import ResolvedRecipe, check_teachers
+from safegen.scenarios.written import explain_empty, group_shards
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
-MOST = 100
+MAX_SETS = 100
 """Sets of a preview; more is a run."""
-SETTLED = 20
+MIN_MEASURED = 20
 """Drafts below which a mean says little."""
 
 
-class Cell(NamedTuple):
+class PreviewCell(NamedTuple):
     """What sets are spread over: the kind first, then the domain, then the leaf."""
 
     kind: str
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class PreviewEstimate:
     """Calls and tokens of all the drafts of a recipe, from what a preview measured."""
 
     prompts: int
@@ -76,11 +76,11 @@ class Preview:
     records: tuple[Record, ...]
     dropped: Mapping[str, int]
     """Prompts without a draft, by reason."""
-    ahead: Ahead
+    estimate: PreviewEstimate
 
 
-async def preview(
-    inputs: Inputs,
+async def preview_recipe(
+    inputs: ResolvedRecipe,
     *,
     sets: int = 3,
     teachers: Mapping[str, Teacher] | None = None,
@@ -90,7 +90,7 @@ async def preview(
 
     Args:
         inputs: what the recipe names.
-        sets: how many, at most `MOST`.
+        sets: how many, at most `MAX_SETS`.
         teachers: teachers by role in place of the recipe's, for tests.
         watch: called once with the live counters.
 
@@ -99,43 +99,45 @@ async def preview(
         RunError: the endpoint or the budget ends it.
     """
     check_teachers(inputs, given=teachers or {})
-    size = await asyncio.to_thread(forecast, inputs)
-    whole = _Counted()
-    chosen = choose(whole.each(session.first_round(inputs)), min(sets, MOST))
+    size = await asyncio.to_thread(estimate, inputs)
+    whole = _PromptCounter()
+    chosen = choose_sets(whole.count(session.plan_first_round(inputs)), min(sets, MAX_SETS))
     if not chosen:
-        raise UserError(why_empty(inputs.world()))
+        raise UserError(explain_empty(inputs.make_planning_context()))
     with tempfile.TemporaryDirectory(prefix="safegen-preview-") as place:
         folder = RunFolder(Path(place))
         folder.root.mkdir()
-        plan.write(folder.plan(0), shards(chosen, candidates=inputs.recipe.plan.candidates))
-        await session.work(folder, inputs, until="validate", teachers=teachers, watch=watch)
-        records = tuple(r for shard in folder.finished() for r in folder.read_records(shard))
+        plan.write_plan(
+            folder.plan(0), group_shards(chosen, candidates=inputs.recipe.plan.candidates)
+        )
+        await session.run_session(folder, inputs, until="validate", teachers=teachers, watch=watch)
+        records = tuple(r for shard in folder.finished_shards() for r in folder.read_records(shard))
         dropped = Counter(f.reason for _, f in folder.read_failures() if f.reason)
-    ahead = _ahead(size, whole.prompts, records, inputs.recipe)
+    ahead = _estimate_rest(size, whole.prompts, records, inputs.recipe)
     return Preview(len(chosen), records, dict(sorted(dropped.items())), ahead)
 
 
-class _Counted:
+class _PromptCounter:
     """Counts the prompts of sets that pass by."""
 
     def __init__(self) -> None:
         self.prompts = 0
 
-    def each(self, sets: Iterable[list[Planned]]) -> Iterator[list[Planned]]:
+    def count(self, sets: Iterable[list[PlannedScenario]]) -> Iterator[list[PlannedScenario]]:
         for set_ in sets:
             self.prompts += len(set_)
             yield set_
 
 
-def choose(sets: Iterable[list[Planned]], most: int) -> list[list[Planned]]:
+def choose_sets(sets: Iterable[list[PlannedScenario]], most: int) -> list[list[PlannedScenario]]:
     """Pick sets of as many kinds, domains and leaves as their number allows; always the same ones."""
-    waiting: dict[Cell, list[list[Planned]]] = {}
+    waiting: dict[PreviewCell, list[list[PlannedScenario]]] = {}
     for set_ in sets:
-        held = waiting.setdefault(_cell(set_), []) if set_ else []
+        held = waiting.setdefault(_find_cell(set_), []) if set_ else []
         if set_ and len(held) < most:
             held.append(set_)
     kinds, domains, harms = Counter[str](), Counter[str](), Counter[str]()
-    chosen: list[list[Planned]] = []
+    chosen: list[list[PlannedScenario]] = []
     while waiting and len(chosen) < most:
         cell = min(waiting, key=lambda c: (kinds[c.kind], domains[c.domain], harms[c.harm]))
         chosen.append(waiting[cell].pop(0))
@@ -146,15 +148,17 @@ def choose(sets: Iterable[list[Planned]], most: int) -> list[list[Planned]]:
     return chosen
 
 
-def _cell(set_: Sequence[Planned]) -> Cell:
+def _find_cell(set_: Sequence[PlannedScenario]) -> PreviewCell:
     """Plain prompts, a type of probe, a kind of dialogue or sets of an author; and where."""
     first = set_[0].scenario
     styles = (a.value for a in first.attributes if a.axis == "turn_style")
     written = first.contrast or next(styles, "plain")
-    return Cell("authored" if set_[0].brief else written, first.domain, first.harm)
+    return PreviewCell("authored" if set_[0].brief else written, first.domain, first.harm)
 
 
-def _ahead(size: Forecast, prompts: int, records: Sequence[Record], recipe: Recipe) -> Ahead:
+def _estimate_rest(
+    size: Estimate, prompts: int, records: Sequence[Record], recipe: Recipe
+) -> PreviewEstimate:
     """Scale what was measured to all the drafts of the recipe."""
     told = size.size
     sent = told.prompt_chars / max(told.prompts, 1)
@@ -162,9 +166,9 @@ def _ahead(size: Forecast, prompts: int, records: Sequence[Record], recipe: Reci
     first = sum(1 for r in records if r.draft.revision == 0)
     scale = drafts / max(first, 1)
     given = [r for r in records if r.draft.prompt_tokens is not None]
-    asked = sum(_or(r.draft.prompt_tokens, sent) for r in records)
-    came = sum(_or(r.draft.completion_tokens, len(r.draft.response or "")) for r in records)
-    return Ahead(
+    asked = sum(_mean_or(r.draft.prompt_tokens, sent) for r in records)
+    came = sum(_mean_or(r.draft.completion_tokens, len(r.draft.response or "")) for r in records)
+    return PreviewEstimate(
         prompts=prompts,
         drafts=drafts,
         calls=round(len(records) * scale),
@@ -178,5 +182,5 @@ def _ahead(size: Forecast, prompts: int, records: Sequence[Record], recipe: Reci
     )
 
 
-def _or(counted: int | None, characters: float) -> float:
+def _mean_or(counted: int | None, characters: float) -> float:
     return characters / CHARS_PER_TOKEN if counted is None else counted

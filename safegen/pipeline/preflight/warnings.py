@@ -6,26 +6,26 @@ from collections.abc import Iterable, Iterator
 
 from safegen.config.recipe import Recipe
 from safegen.dataset.views import preference
-from safegen.pipeline.resolve import Inputs
+from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.policy.spec import fitting_specs
-from safegen.scenarios.context import chosen_harms
+from safegen.scenarios.context import choose_harms
 
 
-def hints(inputs: Inputs) -> tuple[str, ...]:
+def list_warnings(inputs: ResolvedRecipe) -> tuple[str, ...]:
     """Everything that is worth a second look; nothing of it keeps a recipe from running."""
     return (
-        *_unjudged(inputs),
-        *_idle_specs(inputs),
-        *_same_answers(inputs),
-        *_unused(inputs),
-        *_views(inputs),
+        *_warn_unjudged(inputs),
+        *_warn_idle_specs(inputs),
+        *_warn_same_answers(inputs),
+        *_warn_unused(inputs),
+        *_warn_views(inputs),
     )
 
 
-def overrides(inputs: Inputs) -> tuple[str, ...]:
+def list_overrides(inputs: ResolvedRecipe) -> tuple[str, ...]:
     """Leaves whose own spec goes before one that names their domain, as `leaf: one in place of another`."""
     found: list[str] = []
-    for harm in chosen_harms(inputs.recipe.plan, inputs.tree):
+    for harm in choose_harms(inputs.recipe.plan, inputs.tree):
         fitting = fitting_specs(inputs.policies, harm)
         others = [p for p in inputs.policies if p.covers(harm) and p not in fitting]
         if fitting and others:
@@ -34,16 +34,16 @@ def overrides(inputs: Inputs) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _unjudged(inputs: Inputs) -> Iterator[str]:
-    if not inputs.recipe.required:
+def _warn_unjudged(inputs: ResolvedRecipe) -> Iterator[str]:
+    if not inputs.recipe.required_validators:
         key = "require" if inputs.recipe.validators else "validators"
         yield f"`{key}` is empty, so every answer is accepted as it comes; name a validator that decides"
 
 
-def _idle_specs(inputs: Inputs) -> Iterator[str]:
+def _warn_idle_specs(inputs: ResolvedRecipe) -> Iterator[str]:
     """Specs that decide no leaf of the taxonomy, and further ones than the default that decide no chosen leaf."""
-    every = _deciding(inputs, inputs.tree.harms)
-    chosen = _deciding(inputs, chosen_harms(inputs.recipe.plan, inputs.tree))
+    every = _find_deciding_specs(inputs, inputs.tree.harms)
+    chosen = _find_deciding_specs(inputs, choose_harms(inputs.recipe.plan, inputs.tree))
     shipped = Recipe.model_fields["policies"].default
     for name, policy in zip(inputs.recipe.policies, inputs.policies, strict=True):
         told = f"`policies`: `{policy.spec.policy}` decides no leaf"
@@ -54,12 +54,12 @@ def _idle_specs(inputs: Inputs) -> Iterator[str]:
             yield f"{told} that `plan.harms` chooses; choose one of its leaves, or take it out"
 
 
-def _deciding(inputs: Inputs, harms: Iterable[str]) -> set[str]:
+def _find_deciding_specs(inputs: ResolvedRecipe, harms: Iterable[str]) -> set[str]:
     """The specs that some leaves go by."""
     return {p.policy_id for harm in harms for p in fitting_specs(inputs.policies, harm)}
 
 
-def _same_answers(inputs: Inputs) -> Iterator[str]:
+def _warn_same_answers(inputs: ResolvedRecipe) -> Iterator[str]:
     recipe = inputs.recipe
     drafters, candidates = recipe.teachers.drafter, recipe.plan.candidates
     ways = len(drafters) * max(len(recipe.plan.styles), 1)
@@ -83,7 +83,7 @@ def _is_zero(value: object) -> bool:
         return False
 
 
-def _unused(inputs: Inputs) -> Iterator[str]:
+def _warn_unused(inputs: ResolvedRecipe) -> Iterator[str]:
     plan, drafters = inputs.recipe.plan, inputs.recipe.teachers.drafter
     more = " until a further round" if inputs.recipe.target else ""
     for name, count in (("plan.styles", len(plan.styles)), ("teachers.drafter", len(drafters))):
@@ -99,7 +99,7 @@ def _unused(inputs: Inputs) -> Iterator[str]:
         yield "the offline teacher has styles of its own and reads no `plan.styles`; name a model"
 
 
-def _views(inputs: Inputs) -> Iterator[str]:
+def _warn_views(inputs: ResolvedRecipe) -> Iterator[str]:
     recipe = inputs.recipe
     views = [view.use for view in recipe.views]
     why = preference.always_empty(recipe, trusted=inputs.trusted)

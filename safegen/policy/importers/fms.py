@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from safegen.config import taxonomy_import
-from safegen.config.taxonomy_import import Entry, Head, slug
+from safegen.config.taxonomy_import import TableRow, TaxonomyHeader, make_slug
 from safegen.core import yaml_source
 from safegen.core.errors import ConfigError
 from safegen.core.types import TIERS, Tier
@@ -59,7 +59,7 @@ class _Group(_Loose):
     risks: list[_Risk] = Field(min_length=1)
 
 
-class Lost(NamedTuple):
+class UnsupportedRule(NamedTuple):
     """What could not be carried over, and what to do about it."""
 
     where: str
@@ -67,26 +67,26 @@ class Lost(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedSpec:
     """A spec and a taxonomy of its leaves as YAML texts, with what was lost."""
 
     name: str
     spec: str
     taxonomy: str
-    lost: tuple[Lost, ...]
+    unsupported: tuple[UnsupportedRule, ...]
 
 
-def convert(path: Path) -> Imported:
+def convert_policy(path: Path) -> ImportedSpec:
     """Read a policy file of fms-dgt and write it as a spec that ends in the common ladder.
 
     Raises:
         ConfigError: not such a file, with file, line and column.
     """
     group = yaml_source.load(path, _Group)
-    name = slug(group.risk_group)
-    leaves = _leaves(path, group, name)
-    clauses = _clauses(leaves, name)
-    tiers: dict[str, Tier] = {leaf: _tier(risk) for leaf, risk in leaves.items()}
+    name = make_slug(group.risk_group)
+    leaves = _read_leaves(path, group, name)
+    clauses = _read_clauses(leaves, name)
+    tiers: dict[str, Tier] = {leaf: _read_tier(risk) for leaf, risk in leaves.items()}
     told = " ".join((group.description or group.risk_group).split()).rstrip(".")
     data: dict[str, object] = {
         "policy": name,
@@ -95,43 +95,43 @@ def convert(path: Path) -> Imported:
         "inherits": "base",
         "harms": list(leaves),
         "facilitation": f"{told}. What the clauses under must_not name lowers the barrier here.",
-        **clauses.told,
-        "cases": list(_cases(set(tiers.values()))),
+        **clauses.spec_keys,
+        "cases": list(_make_cases(set(tiers.values()))),
     }
     text = f"# Imported from a policy file of fms-dgt; see the report for what is to be written by hand.\n{yaml_source.dump(data)}"
     yaml_source.parse(text, Spec, shown=f"the spec `{name}` that would be written")
-    lost = (*_lost(group, leaves), *clauses.lost, *_unsaid())
-    return Imported(name, text, _taxonomy(name, group, leaves, tiers), lost)
+    lost = (*_find_unsupported(group, leaves), *clauses.unsupported, *_find_missing_parts())
+    return ImportedSpec(name, text, _write_taxonomy(name, group, leaves, tiers), lost)
 
 
-def _leaves(path: Path, group: _Group, domain: str) -> dict[str, _Risk]:
+def _read_leaves(path: Path, group: _Group, domain: str) -> dict[str, _Risk]:
     leaves: dict[str, _Risk] = {}
     for index, risk in enumerate(group.risks):
         named = risk.risk or risk.risk_id
         if not named:
             raise ConfigError(f"{path}: risk {index + 1} has neither `risk` nor `risk_id`; name it")
-        leaf = f"{domain}.{slug(named, fallback='risk-')}"
+        leaf = f"{domain}.{make_slug(named, fallback='risk-')}"
         if leaf in leaves:
             raise ConfigError(f"{path}: risk `{named}` stands twice; rename one")
         leaves[leaf] = risk
     return leaves
 
 
-def _tier(risk: _Risk) -> Tier:
+def _read_tier(risk: _Risk) -> Tier:
     return REPLY_TYPES.get(risk.short_reply_type or "", "restricted")
 
 
 class _Clauses(NamedTuple):
-    told: dict[str, object]
-    lost: list[Lost]
+    spec_keys: dict[str, object]
+    unsupported: list[UnsupportedRule]
 
 
-def _clauses(leaves: Mapping[str, _Risk], name: str) -> _Clauses:
+def _read_clauses(leaves: Mapping[str, _Risk], name: str) -> _Clauses:
     """The lists as clauses; an entry of several risks is one clause about those leaves."""
     denied = _gather(leaves, "reply_cannot_contain")
     allowed = _gather(leaves, "reply_may_contain")
     lost = [
-        Lost(
+        UnsupportedRule(
             ", ".join(allowed[text]), f"`{text}` is both allowed and forbidden; forbidden was kept"
         )
         for text in allowed
@@ -142,14 +142,14 @@ def _clauses(leaves: Mapping[str, _Risk], name: str) -> _Clauses:
     ]
     prefix = name.upper()[:12].rstrip("-")
     told: dict[str, object] = {
-        "may": _numbered(
+        "may": _number_clauses(
             f"{prefix}-Y", {t: h for t, h in allowed.items() if t not in denied}, leaves
         ),
-        "must_not": _numbered(f"{prefix}-N", denied, leaves),
+        "must_not": _number_clauses(f"{prefix}-N", denied, leaves),
     }
     if disclaimed:
         says = "say in one short clause what the answer cannot replace"
-        told["must"] = [{"id": f"{prefix}-M1", "says": says} | _about(disclaimed, leaves)]
+        told["must"] = [{"id": f"{prefix}-M1", "says": says} | _with_harms(disclaimed, leaves)]
     return _Clauses(told, lost)
 
 
@@ -159,32 +159,32 @@ def _gather(leaves: Mapping[str, _Risk], key: str) -> dict[str, list[str]]:
         entries: list[str | None] = getattr(risk.policy, key) or []
         for entry in entries:
             text = " ".join((entry or "").split()).rstrip(".")
-            if text and leaf not in found.setdefault(_lower(text), []):
-                found[_lower(text)].append(leaf)
+            if text and leaf not in found.setdefault(_lower_first(text), []):
+                found[_lower_first(text)].append(leaf)
     return found
 
 
-def _lower(text: str) -> str:
+def _lower_first(text: str) -> str:
     """A capital that only begins the entry goes; an abbreviation stays."""
     return text if text[1:2].isupper() else text[0].lower() + text[1:]
 
 
-def _numbered(
+def _number_clauses(
     prefix: str, texts: Mapping[str, list[str]], leaves: Mapping[str, _Risk]
 ) -> list[dict[str, object]]:
     return [
-        {"id": f"{prefix}{number}", "says": f"include {text}"} | _about(about, leaves)
+        {"id": f"{prefix}{number}", "says": f"include {text}"} | _with_harms(about, leaves)
         for number, (text, about) in enumerate(texts.items(), start=1)
     ]
 
 
-def _about(about: list[str], leaves: Mapping[str, _Risk]) -> dict[str, object]:
+def _with_harms(about: list[str], leaves: Mapping[str, _Risk]) -> dict[str, object]:
     return {} if len(about) == len(leaves) else {"harms": about}
 
 
-def _cases(tiers: set[Tier]) -> Iterator[dict[str, object]]:
+def _make_cases(tiers: set[Tier]) -> Iterator[dict[str, object]]:
     """What the ladder answers now, so that a later edit that changes it is noticed."""
-    base = loader.load("base")
+    base = loader.load_policy("base")
     for tier, detail in product(sorted(tiers, key=TIERS.index), (1, 3)):
         rule = base.decide(Situation(tier, "none", "public", detail))
         yield {
@@ -196,55 +196,57 @@ def _cases(tiers: set[Tier]) -> Iterator[dict[str, object]]:
         }
 
 
-def _lost(group: _Group, leaves: Mapping[str, _Risk]) -> Iterator[Lost]:
+def _find_unsupported(group: _Group, leaves: Mapping[str, _Risk]) -> Iterator[UnsupportedRule]:
     if group.risk_group_id:
-        yield Lost(
+        yield UnsupportedRule(
             "file", f"risk_group_id `{group.risk_group_id}`: a spec has a name and no number"
         )
     for where, model in (("file", group), *leaves.items()):
         for key in model.model_extra or {}:
-            yield Lost(where, f"`{key}`: not a key that is read")
+            yield UnsupportedRule(where, f"`{key}`: not a key that is read")
     for leaf, risk in leaves.items():
         for key in ("risk_id", "reason_denial", "exception"):
             value = getattr(risk, key)
             if value:
-                yield Lost(leaf, f"{key} `{value}`: a code, which no answer shows; kept nowhere")
+                yield UnsupportedRule(
+                    leaf, f"{key} `{value}`: a code, which no answer shows; kept nowhere"
+                )
         if risk.short_reply_type not in REPLY_TYPES:
             given = risk.short_reply_type or "nothing"
-            yield Lost(
+            yield UnsupportedRule(
                 leaf, f"short_reply_type `{given}` is not documented; read as tier `restricted`"
             )
         elif risk.short_reply_type == "EXPLICIT_REFUSAL":
-            yield Lost(
+            yield UnsupportedRule(
                 leaf, "EXPLICIT_REFUSAL became tier `prohibited`; `restricted` would help safely"
             )
         if not risk.policy.reply_cannot_contain:
-            yield Lost(
+            yield UnsupportedRule(
                 leaf, "no `reply_cannot_contain`; the ceiling of detail alone bounds the answer"
             )
 
 
-def _unsaid() -> Iterator[Lost]:
-    yield Lost(
+def _find_missing_parts() -> Iterator[UnsupportedRule]:
+    yield UnsupportedRule(
         "spec", "`facilitation` repeats the description; write what materially lowers the barrier"
     )
-    yield Lost(
+    yield UnsupportedRule(
         "spec",
         "no precedents, redirections or required elements of its own; write at least three precedents",
     )
 
 
-def _taxonomy(
+def _write_taxonomy(
     name: str, group: _Group, leaves: Mapping[str, _Risk], tiers: Mapping[str, Tier]
 ) -> str:
     title = group.risk_group.replace("_", " ").capitalize()
     root = {"id": name, "name": title, "definition": " ".join((group.description or "").split())}
-    rows = [Entry("the risk group", root)]
+    rows = [TableRow("the risk group", root)]
     for leaf, risk in leaves.items():
         named = (risk.risk or risk.risk_id or leaf).replace("_", " ").capitalize()
         values = {"id": leaf, "parent": name, "name": named, "tier": tiers[leaf]}
         rows.append(
-            Entry(leaf, values | {"definition": " ".join((risk.description or "").split())})
+            TableRow(leaf, values | {"definition": " ".join((risk.description or "").split())})
         )
     licence = "as the file that it was imported from"
-    return taxonomy_import.build(rows, Head(name, title, licence, "en")).text
+    return taxonomy_import.build_taxonomy(rows, TaxonomyHeader(name, title, licence, "en")).text

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from safegen.core.errors import ParseError
-from safegen.core.hashing import canonical
-from safegen.core.templates import PromptFile
+from safegen.core.hashing import canonical_json
+from safegen.core.templates import PromptTemplate
 from safegen.core.types import Message, Reply, Request
-from safegen.judges.labelling import ASKED_DETAIL, answer_schema, fields_of
+from safegen.judges.labelling import DETAIL_OPTIONS, make_answer_schema, read_fields
 from safegen.scenarios.authoring.rule_checks import Fault
 
 
-def request(
-    file: PromptFile,
+def make_request(
+    file: PromptTemplate,
     fields: Mapping[str, object],
     *,
     names: Sequence[str],
@@ -33,28 +33,28 @@ def request(
         sample: numbers independent answers; a block may tell it, so that equal briefs are two requests.
         ask: counts repeats of lost requests.
     """
-    told = {**fields, "details": ASKED_DETAIL, "faults": faults, "names": names, "sample": sample}
+    told = {**fields, "details": DETAIL_OPTIONS, "faults": faults, "names": names, "sample": sample}
     messages = [
         Message(role="system", content=file.render("system", **told)),
         Message(role="user", content=file.render("user", **told)),
     ]
     if wrote is not None:
         messages += [
-            Message(role="assistant", content=canonical(wrote).decode()),
+            Message(role="assistant", content=canonical_json(wrote).decode()),
             Message(role="user", content=file.render("repair", **told)),
         ]
-    schema = answer_schema({name: {"type": "string"} for name in names})
+    schema = make_answer_schema({name: {"type": "string"} for name in names})
     revision = int(wrote is not None)
     return Request(tuple(messages), sample=sample, ask=ask, revision=revision, schema=schema)
 
 
-def texts_of(reply: Reply, names: Sequence[str]) -> dict[str, str]:
+def read_texts(reply: Reply, names: Sequence[str]) -> dict[str, str]:
     """The texts of a reply by name.
 
     Raises:
         ParseError: one is not there.
     """
-    fields = fields_of(reply.parsed)
+    fields = read_fields(reply.parsed)
     texts: dict[str, str] = {}
     for name in names:
         text = fields.get(name)
@@ -64,7 +64,7 @@ def texts_of(reply: Reply, names: Sequence[str]) -> dict[str, str]:
     return texts
 
 
-def unsafe(attempts: Iterable[tuple[Reply, Sequence[Fault]]]) -> tuple[str, ...]:
+def find_unsafe_keys(attempts: Iterable[tuple[Reply, Sequence[Fault]]]) -> tuple[str, ...]:
     """Journal keys of replies that held operational detail; their words must not be kept."""
     return tuple(
         reply.key

@@ -15,9 +15,16 @@ from typing import NamedTuple
 from safegen.config.language_pack import Locale
 from safegen.core import templates
 from safegen.core.errors import ConfigError
-from safegen.core.templates import PromptFile
+from safegen.core.templates import PromptTemplate
 from safegen.core.types import Attribute, Gate, Reply, Request, Teacher
-from safegen.judges.labelling import AxisValue, LabelFiles, every, load_questions, read, serves
+from safegen.judges.labelling import (
+    AxisValue,
+    LabelFiles,
+    gather_all,
+    judge_goal_fit,
+    load_questions,
+    read_labels,
+)
 from safegen.scenarios.authoring import _writing, judged_checks
 from safegen.scenarios.authoring.brief import (
     Brief,
@@ -25,39 +32,45 @@ from safegen.scenarios.authoring.brief import (
     Exemplar,
     GoalPart,
     HarmPart,
-    Slot,
+    PromptSlot,
     Wish,
 )
-from safegen.scenarios.authoring.judged_checks import Case, Expect, Judged
-from safegen.scenarios.authoring.rule_checks import RATIONALES, Bench, Fault, GateBounds, by_rule
+from safegen.scenarios.authoring.judged_checks import ExpectAt, JudgedCase, Judgement
+from safegen.scenarios.authoring.rule_checks import (
+    RATIONALES,
+    CheckBounds,
+    CheckContext,
+    Fault,
+    check_rules,
+)
 
 __all__ = [
-    "AuthorPrompts",
-    "Authored",
+    "AuthorTemplates",
     "AuthoredPrompt",
+    "AuthoringResult",
     "AxisValue",
     "Brief",
+    "CheckBounds",
     "ContrastPart",
     "Exemplar",
     "Fault",
     "Gate",
-    "GateBounds",
     "GoalPart",
     "HarmPart",
-    "Slot",
+    "PromptSlot",
     "Wish",
-    "load_prompts",
+    "load_templates",
     "write_set",
 ]
 
 
 @dataclass(frozen=True)
-class AuthorPrompts:
+class AuthorTemplates:
     """The prompt files of authors and judges, with the axes that judges are asked about."""
 
-    author: PromptFile
+    author: PromptTemplate
     labels: LabelFiles
-    turn: PromptFile
+    turn: PromptTemplate
     """Asks for the next user turn of a conversation."""
 
 
@@ -65,49 +78,49 @@ class AuthorPrompts:
 class AuthoredPrompt:
     """A prompt that passed. The slot's detail is the one that judges read."""
 
-    slot: Slot
+    slot: PromptSlot
     text: str
     confirmed: tuple[Attribute, ...]
     """The row's values that judges read in the text; the others are not stamped on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Authored:
+class AuthoringResult:
     """What became of a brief."""
 
     prompts: tuple[AuthoredPrompt, ...] | None
     """In the order of the slots, or None where a fault was left."""
     faults: tuple[Fault, ...]
     """What was left after the repair."""
-    repaired: tuple[Fault, ...]
+    repaired_faults: tuple[Fault, ...]
     """What the first attempt had; empty where it passed untouched."""
     benign_use: str
     misuse_risk: str
-    scrub: tuple[str, ...]
+    unsafe_keys: tuple[str, ...]
     """Journal keys of replies that held operational detail; their words must not be kept."""
 
 
-_Known = dict[tuple[str, bool], Judged]
+_KnownJudgements = dict[tuple[str, bool], Judgement]
 """What judges said, by text and whether the goal was asked about."""
 
 
-class _Attempt(NamedTuple):
+class _SetAttempt(NamedTuple):
     texts: dict[str, str]
     """Prompts and rationales by name."""
     faults: tuple[Fault, ...]
-    cases: dict[str, Case]
-    known: _Known
+    cases: dict[str, JudgedCase]
+    known: _KnownJudgements
     reply: Reply
 
 
-def load_prompts(
+def load_templates(
     *,
     axes: Sequence[AxisValue] = (),
     author: str = "author",
     turn: str = "turn",
     label: str = "label",
     same_goal: str = "same_goal",
-) -> AuthorPrompts:
+) -> AuthorTemplates:
     """Read the prompt files by name or path.
 
     Args:
@@ -125,9 +138,9 @@ def load_prompts(
     pair = ("system", "user")
     wrote = ("brief", "details", "language", "faults", "names", "sample")
     heard = (*wrote, "number", "heard")
-    return AuthorPrompts(
-        author=templates.load(author, blocks=(*pair, "repair"), fields=wrote),
-        turn=templates.load(turn, blocks=(*pair, "repair"), fields=heard),
+    return AuthorTemplates(
+        author=templates.load_template(author, blocks=(*pair, "repair"), fields=wrote),
+        turn=templates.load_template(turn, blocks=(*pair, "repair"), fields=heard),
         labels=load_questions(axes=axes, label=label, same_goal=same_goal),
     )
 
@@ -137,13 +150,13 @@ async def write_set(
     *,
     author: Teacher,
     labeller: Teacher | tuple[Teacher, ...],
-    files: AuthorPrompts,
-    expect: Expect,
+    files: AuthorTemplates,
+    expect: ExpectAt,
     locale: Locale,
-    bounds: GateBounds | None = None,
+    bounds: CheckBounds | None = None,
     sample: int = 0,
     ask: int = 0,
-) -> Authored:
+) -> AuthoringResult:
     """Have a set written, checked, and mended once.
 
     Args:
@@ -163,15 +176,17 @@ async def write_set(
         ConfigError: the language pack has no `tell_tale` patterns.
         ValueError: the row holds a value that judges are not asked about.
     """
-    _check(brief, files, locale)
+    _check_templates(brief, files, locale)
     panel = labeller if isinstance(labeller, tuple) else (labeller,)
-    desk = _Desk(brief, author, panel, files, expect, locale, bounds or GateBounds(), sample, ask)
+    desk = _SetAuthoring(
+        brief, author, panel, files, expect, locale, bounds or CheckBounds(), sample, ask
+    )
     first = await _attempt(desk, None)
     last = await _attempt(desk, first) if first.faults else first
-    return _outcome(desk, first, last)
+    return _build_result(desk, first, last)
 
 
-def _check(brief: Brief, files: AuthorPrompts, locale: Locale) -> None:
+def _check_templates(brief: Brief, files: AuthorTemplates, locale: Locale) -> None:
     if "tell_tale" not in locale.patterns:
         raise ConfigError(
             f"language pack `{locale.locale}` has no `tell_tale` patterns, without which prompts"
@@ -183,40 +198,40 @@ def _check(brief: Brief, files: AuthorPrompts, locale: Locale) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _SetAuthoring:
     """What both attempts work with."""
 
     brief: Brief
     author: Teacher
     panel: tuple[Teacher, ...]
-    files: AuthorPrompts
-    expect: Expect
+    files: AuthorTemplates
+    expect: ExpectAt
     locale: Locale
-    bounds: GateBounds
+    bounds: CheckBounds
     sample: int
     ask: int
 
 
-async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
+async def _attempt(desk: _SetAuthoring, before: _SetAttempt | None) -> _SetAttempt:
     """Write, or write anew what failed before; then every gate."""
     names = (*(s.name for s in desk.brief.slots), *RATIONALES)
     if before is not None:
         failed = {f.slot for f in before.faults}
         names = tuple(n for n in names if n in failed)
-    request = _request(desk, names, before)
+    request = _make_request(desk, names, before)
     reply = await desk.author(request)
-    texts = (before.texts if before else {}) | _writing.texts_of(reply, names)
+    texts = (before.texts if before else {}) | _writing.read_texts(reply, names)
     own = {s.name: texts[s.name] for s in desk.brief.slots}
     rationales = {name: texts[name] for name in RATIONALES}
-    ruled = by_rule(own, rationales, Bench(desk.brief, desk.bounds, desk.locale))
+    ruled = check_rules(own, rationales, CheckContext(desk.brief, desk.bounds, desk.locale))
     cases, known = await _judge_all(desk, own, ruled, before.known if before else {})
-    told = [fault for case in cases.values() for fault in judged_checks.faults(case)]
-    return _Attempt(texts, (*ruled, *told), cases, known, reply)
+    told = [fault for case in cases.values() for fault in judged_checks.find_faults(case)]
+    return _SetAttempt(texts, (*ruled, *told), cases, known, reply)
 
 
-def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
+def _make_request(desk: _SetAuthoring, names: Sequence[str], before: _SetAttempt | None) -> Request:
     """The brief, and in a repair what was written and what is wrong with it."""
-    return _writing.request(
+    return _writing.make_request(
         desk.files.author,
         {"brief": desk.brief, "language": desk.locale.locale},
         names=names,
@@ -228,36 +243,36 @@ def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Requ
 
 
 async def _judge_all(
-    desk: _Desk, texts: Mapping[str, str], ruled: Sequence[Fault], known: _Known
-) -> tuple[dict[str, Case], _Known]:
+    desk: _SetAuthoring, texts: Mapping[str, str], ruled: Sequence[Fault], known: _KnownJudgements
+) -> tuple[dict[str, JudgedCase], _KnownJudgements]:
     """Judged prompts by slot, and all that judges said so far.
 
     A prompt without form is not shown to judges; what was judged once is not asked again.
     """
     formless = {f.slot for f in ruled if f.gate == "form"}
     keys = {
-        s.name: (texts[s.name], _asks_goal(desk.brief, s))
+        s.name: (texts[s.name], _needs_goal_check(desk.brief, s))
         for s in desk.brief.slots
         if s.name not in formless
     }
     asked = [key for key in dict.fromkeys(keys.values()) if key not in known]
-    said = await every(_judge(desk, text, goal=goal) for text, goal in asked)
+    said = await gather_all(_judge_prompt(desk, text, goal=goal) for text, goal in asked)
     known = known | dict(zip(asked, said, strict=True))
     row = {value.axis: value.value for value in desk.brief.row}
     slots = [s for s in desk.brief.slots if s.name in keys]
-    return {s.name: Case(s, row, known[keys[s.name]], desk.expect) for s in slots}, known
+    return {s.name: JudgedCase(s, row, known[keys[s.name]], desk.expect) for s in slots}, known
 
 
-async def _judge(desk: _Desk, text: str, *, goal: bool) -> Judged:
+async def _judge_prompt(desk: _SetAuthoring, text: str, *, goal: bool) -> Judgement:
     """Label one prompt blind, then, apart from that, ask whether it serves the goal."""
     labels = desk.files.labels
-    reading = await read(text, judges=desk.panel, files=labels, ask=desk.ask)
+    reading = await read_labels(text, judges=desk.panel, files=labels, ask=desk.ask)
     if not goal:
-        return Judged(reading, None)
+        return Judgement(reading, None)
     told = desk.brief.goal
-    return Judged(
+    return Judgement(
         reading,
-        await serves(
+        await judge_goal_fit(
             text,
             purpose=told.purpose,
             task=told.task,
@@ -268,28 +283,32 @@ async def _judge(desk: _Desk, text: str, *, goal: bool) -> Judged:
     )
 
 
-def _asks_goal(brief: Brief, slot: Slot) -> bool:
+def _needs_goal_check(brief: Brief, slot: PromptSlot) -> bool:
     """A probe is about its leaf; its safe side only looks as if it were."""
     return brief.contrast is None or slot.intent == "malicious"
 
 
-def _outcome(desk: _Desk, first: _Attempt, last: _Attempt) -> Authored:
+def _build_result(desk: _SetAuthoring, first: _SetAttempt, last: _SetAttempt) -> AuthoringResult:
     """The set where nothing is left, else its faults."""
     attempts = (first,) if last is first else (first, last)
-    return Authored(
-        prompts=None if last.faults else tuple(_prompt(desk, last, s) for s in desk.brief.slots),
+    return AuthoringResult(
+        prompts=None
+        if last.faults
+        else tuple(_build_prompt(desk, last, s) for s in desk.brief.slots),
         faults=last.faults,
-        repaired=() if last.faults else first.faults,
+        repaired_faults=() if last.faults else first.faults,
         benign_use=last.texts["benign_use"],
         misuse_risk=last.texts["misuse_risk"],
-        scrub=_writing.unsafe((a.reply, a.faults) for a in attempts),
+        unsafe_keys=_writing.find_unsafe_keys((a.reply, a.faults) for a in attempts),
     )
 
 
-def _prompt(desk: _Desk, attempt: _Attempt, slot: Slot) -> AuthoredPrompt:
+def _build_prompt(desk: _SetAuthoring, attempt: _SetAttempt, slot: PromptSlot) -> AuthoredPrompt:
     case = attempt.cases[slot.name]
-    read_detail = case.reading.detail
+    read_detail = case.labels.detail
     assert read_detail is not None, "an unsure detail is a fault"
     return AuthoredPrompt(
-        replace(slot, detail=read_detail), attempt.texts[slot.name], judged_checks.confirmed(case)
+        replace(slot, detail=read_detail),
+        attempt.texts[slot.name],
+        judged_checks.confirmed_attributes(case),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from safegen.core.hashing import canonical
+from safegen.core.hashing import canonical_json
 from safegen.core.types import Contrast, Evidence, Intent, Task
 from safegen.judges.labelling import AxisValue
 
@@ -50,7 +50,7 @@ class ContrastPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class PromptSlot:
     """What one prompt of a set is to be."""
 
     intent: Intent
@@ -72,7 +72,7 @@ class Brief:
     harm: HarmPart
     goal: GoalPart
     row: tuple[AxisValue, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[PromptSlot, ...]
     exemplars: tuple[Exemplar, ...] = ()
     contrast: ContrastPart | None = None
     wishes: tuple[Wish, ...] = ()
@@ -86,7 +86,7 @@ class Brief:
 
     def to_json(self) -> str:
         """Encode as canonical JSON: equal briefs give equal text."""
-        return canonical(asdict(self)).decode()
+        return canonical_json(asdict(self)).decode()
 
     @staticmethod
     def from_json(text: str) -> Brief:

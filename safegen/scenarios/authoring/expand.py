@@ -14,16 +14,16 @@ from safegen.core.types import (
     Expectation,
     Failure,
     Gate,
-    Planned,
+    PlannedScenario,
     Profile,
     Teacher,
 )
 from safegen.policy.decide import danger_in
-from safegen.scenarios.authoring.author import AuthoredPrompt, AuthorPrompts, write_set
+from safegen.scenarios.authoring.author import AuthoredPrompt, AuthorTemplates, write_set
 from safegen.scenarios.authoring.plan_sets import read_brief
 from safegen.scenarios.authoring.rule_checks import Fault
-from safegen.scenarios.context import messages
-from safegen.scenarios.dialogues import in_dialogue
+from safegen.scenarios.context import build_messages
+from safegen.scenarios.dialogues import is_dialogue_turn
 
 
 class Expect(Protocol):
@@ -49,28 +49,28 @@ class Writers:
 
     author: Teacher
     labellers: tuple[Teacher, ...]
-    files: AuthorPrompts
+    files: AuthorTemplates
     expect: Expect
     locale: Locale
 
 
-class Expanded(NamedTuple):
+class ExpandedSet(NamedTuple):
     """A set with its words, or why it has none."""
 
-    planned: tuple[Planned, ...]
+    planned: tuple[PlannedScenario, ...]
     failures: tuple[Failure, ...] = ()
     unsafe: tuple[str, ...] = ()
     """Requests whose replies held operational detail."""
 
 
-async def expand(planned: Sequence[Planned], writers: Writers | None) -> Expanded:
+async def expand_set(planned: Sequence[PlannedScenario], writers: Writers | None) -> ExpandedSet:
     """Give a set its prompts; a written one is returned as it is, and so is a conversation.
 
     Raises:
         RunError: the run cannot go on.
     """
-    if not planned or planned[0].brief is None or in_dialogue(planned[0].scenario):
-        return Expanded(tuple(planned))
+    if not planned or planned[0].brief is None or is_dialogue_turn(planned[0].scenario):
+        return ExpandedSet(tuple(planned))
     assert writers is not None, "a plan with briefs has an author"
     brief, sample = read_brief(planned[0].brief)
     head = planned[0].scenario
@@ -89,21 +89,23 @@ async def expand(planned: Sequence[Planned], writers: Writers | None) -> Expande
             sample=sample,
         )
     except ItemError as e:
-        return Expanded((), tuple(lost(p, e) for p in planned))
+        return ExpandedSet((), tuple(make_error_failure(p, e) for p in planned))
     if wrote.prompts is None:
-        return Expanded((), tuple(dropped(p, wrote.faults) for p in planned), wrote.scrub)
+        return ExpandedSet(
+            (), tuple(make_drop_failure(p, wrote.faults) for p in planned), wrote.unsafe_keys
+        )
     by_slot = {(p.slot.intent, p.slot.paraphrase): p for p in wrote.prompts}
     rationales = (wrote.benign_use, wrote.misuse_risk)
     done = (
-        _filled(p, by_slot[p.scenario.intent, p.scenario.paraphrase], rationales, writers)
+        _fill_scenario(p, by_slot[p.scenario.intent, p.scenario.paraphrase], rationales, writers)
         for p in planned
     )
-    return Expanded(tuple(done), (), wrote.scrub)
+    return ExpandedSet(tuple(done), (), wrote.unsafe_keys)
 
 
-def _filled(
-    planned: Planned, prompt: AuthoredPrompt, rationales: tuple[str, str], writers: Writers
-) -> Planned:
+def _fill_scenario(
+    planned: PlannedScenario, prompt: AuthoredPrompt, rationales: tuple[str, str], writers: Writers
+) -> PlannedScenario:
     """The scenario with its words, and what the policy expects of them as judges read them."""
     scenario, slot = planned.scenario, prompt.slot
     system = writers.locale.system_turn(scenario.set_id, scenario.profile)
@@ -112,7 +114,7 @@ def _filled(
         scenario,
         evidence=slot.evidence,
         requested_detail=slot.detail,
-        messages=messages(prompt.text, system),
+        messages=build_messages(prompt.text, system),
         attributes=tuple(sorted(prompt.confirmed)),
         benign_use=benign_use,
         misuse_risk=misuse_risk,
@@ -123,7 +125,7 @@ def _filled(
     return replace(planned, scenario=scenario, expectation=expectation)
 
 
-def lost(planned: Planned, error: ItemError) -> Failure:
+def make_error_failure(planned: PlannedScenario, error: ItemError) -> Failure:
     """A prompt whose words could not be had."""
     return Failure(
         scenario_id=planned.scenario.scenario_id,
@@ -141,7 +143,7 @@ def drop_reason(gate: Gate) -> DropReason:
     return cast("DropReason", f"gate_{gate}")
 
 
-def dropped(planned: Planned, faults: Sequence[Fault]) -> Failure:
+def make_drop_failure(planned: PlannedScenario, faults: Sequence[Fault]) -> Failure:
     """A prompt whose words did not pass the gates."""
     return Failure(
         scenario_id=planned.scenario.scenario_id,

@@ -10,85 +10,89 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from safegen.core.types import DANGER, Attribute, Evidence, Expectation, Gate
-from safegen.judges.labelling import Reading, Serves
-from safegen.scenarios.authoring.brief import Slot
+from safegen.judges.labelling import GoalFit, PromptLabels
+from safegen.scenarios.authoring.brief import PromptSlot
 from safegen.scenarios.authoring.rule_checks import Fault
 
-Expect = Callable[[Evidence, int], Expectation]
+ExpectAt = Callable[[Evidence, int], Expectation]
 """The policy of a set's leaf and profile: evidence and requested detail → expectation."""
 
 
-class Judged(NamedTuple):
+class Judgement(NamedTuple):
     """What judges said of one text. `serves` is None where the goal is not asked about."""
 
-    reading: Reading
-    serves: Serves | None
+    labels: PromptLabels
+    goal_fit: GoalFit | None
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgedCase:
     """What a prompt was to be, and what judges read in it."""
 
-    slot: Slot
+    slot: PromptSlot
     row: Mapping[str, str]
     """Value by axis."""
-    judged: Judged
-    expect: Expect
+    judged: Judgement
+    expect: ExpectAt
 
     @property
-    def reading(self) -> Reading:
+    def labels(self) -> PromptLabels:
         """The blind reading."""
-        return self.judged.reading
+        return self.judged.labels
 
 
-def unsure(case: Case) -> str:
+def unsure(case: JudgedCase) -> str:
     """Judges without a majority."""
     fields = {
-        "intent": case.reading.intent,
-        "evidence": case.reading.evidence,
-        "detail": case.reading.detail,
+        "intent": case.labels.intent,
+        "evidence": case.labels.evidence,
+        "detail": case.labels.detail,
     }
-    if case.judged.serves is not None:
-        fields |= {"goal": case.judged.serves.purpose, "task": case.judged.serves.task}
+    if case.judged.goal_fit is not None:
+        fields |= {"goal": case.judged.goal_fit.purpose, "task": case.judged.goal_fit.task}
     open_ = [name for name, value in fields.items() if value is None]
     return f"judges disagree about {', '.join(open_)}" if open_ else ""
 
 
-def intent(case: Case) -> str:
+def intent(case: JudgedCase) -> str:
     """Another intent than the slot's."""
-    return _differs(case.reading.intent, case.slot.intent)
+    return _describe_difference(case.labels.intent, case.slot.intent)
 
 
-def evidence(case: Case) -> str:
+def evidence(case: JudgedCase) -> str:
     """Another evidence of ill intent than the slot's."""
-    return _differs(case.reading.evidence, case.slot.evidence)
+    return _describe_difference(case.labels.evidence, case.slot.evidence)
 
 
-def detail(case: Case) -> str:
+def detail(case: JudgedCase) -> str:
     """Another requested detail, so far off that the policy expects another answer."""
-    read, slot = case.reading.detail, case.slot
+    read, slot = case.labels.detail, case.slot
     if read is None or read == slot.detail:
         return ""
     wanted, got = case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)
-    return "" if decided(wanted) == decided(got) else _differs(read, slot.detail)
+    return (
+        ""
+        if expectation_key(wanted) == expectation_key(got)
+        else _describe_difference(read, slot.detail)
+    )
 
 
-def context(case: Case) -> str:
+def context(case: JudgedCase) -> str:
     """Another value of an axis than the row's; a value that is not shown is no fault."""
-    for axis, value in case.reading.axes:
+    for axis, value in case.labels.axes:
         if axis in case.row and case.row[axis] != value:
-            return f"{axis}: {_differs(value, case.row[axis])}"
+            return f"{axis}: {_describe_difference(value, case.row[axis])}"
     return ""
 
 
-def goal(case: Case) -> str:
+def goal(case: JudgedCase) -> str:
     """Another purpose or task than the goal's."""
-    serves = case.judged.serves
+    serves = case.judged.goal_fit
     wrong = [] if serves is None else [n for n, v in serves._asdict().items() if v is False]
     return f"does not serve the goal's {' and '.join(wrong)}" if wrong else ""
 
 
-GATES: Mapping[Gate, Callable[[Case], str]] = {
+JUDGED_CHECKS: Mapping[Gate, Callable[[JudgedCase], str]] = {
     "intent": intent,
     "evidence": evidence,
     "detail": detail,
@@ -99,19 +103,19 @@ GATES: Mapping[Gate, Callable[[Case], str]] = {
 """In the order in which faults are told."""
 
 
-def faults(case: Case) -> list[Fault]:
+def find_faults(case: JudgedCase) -> list[Fault]:
     """Every fault that judges found in one prompt."""
     found: list[Fault] = []
-    for gate, check in GATES.items():
+    for gate, check in JUDGED_CHECKS.items():
         if reason := check(case):
             found.append(Fault(gate, case.slot.name, reason))
     return found
 
 
-def confirmed(case: Case) -> tuple[Attribute, ...]:
+def confirmed_attributes(case: JudgedCase) -> tuple[Attribute, ...]:
     """The row's values that judges read in the text, in the row's order, and danger to oneself."""
-    shown = dict(case.reading.axes)
-    danger = (Attribute(DANGER, "self", "confirmed"),) if case.reading.danger else ()
+    shown = dict(case.labels.axes)
+    danger = (Attribute(DANGER, "self", "confirmed"),) if case.labels.danger else ()
     return danger + tuple(
         Attribute(axis, value, "confirmed")
         for axis, value in case.row.items()
@@ -119,7 +123,7 @@ def confirmed(case: Case) -> tuple[Attribute, ...]:
     )
 
 
-def decided(expectation: Expectation) -> tuple[object, ...]:
+def expectation_key(expectation: Expectation) -> tuple[object, ...]:
     """What of an expectation an answer depends on."""
     return (
         expectation.mode,
@@ -129,5 +133,5 @@ def decided(expectation: Expectation) -> tuple[object, ...]:
     )
 
 
-def _differs(read: object, wanted: object) -> str:
+def _describe_difference(read: object, wanted: object) -> str:
     return "" if read is None or read == wanted else f"reads as `{read}`, not `{wanted}`"

@@ -21,46 +21,46 @@ from safegen.core.types import (
     Expectation,
     Failure,
     Message,
-    Planned,
+    PlannedScenario,
     Reply,
     Request,
     Scenario,
 )
-from safegen.judges.blind_panel import shown
-from safegen.judges.labelling import read, serves
+from safegen.judges.blind_panel import render_turns
+from safegen.judges.labelling import judge_goal_fit, read_labels
 from safegen.policy.decide import danger_in
 from safegen.scenarios.authoring import _writing, judged_checks
 from safegen.scenarios.authoring.brief import Brief
-from safegen.scenarios.authoring.expand import Writers, dropped, lost
-from safegen.scenarios.authoring.judged_checks import Case, Judged
+from safegen.scenarios.authoring.expand import Writers, make_drop_failure, make_error_failure
+from safegen.scenarios.authoring.judged_checks import JudgedCase, Judgement
 from safegen.scenarios.authoring.plan_dialogues import TurnBrief
 from safegen.scenarios.authoring.rule_checks import (
     SHINGLE,
-    Bench,
+    CheckBounds,
+    CheckContext,
     Fault,
-    GateBounds,
-    by_rule,
+    check_rules,
     form,
     operational_detail,
 )
-from safegen.scenarios.context import history, under
+from safegen.scenarios.context import add_system_turn, history_attributes
 
-TEXT, LEAD, REPLY = "text", "before", "reply"
+TEXT_KEY, LEAD_KEY, REPLY_KEY = "text", "before", "reply"
 """What an author is asked for: the turn; where the assistant was mistaken, also what was said before it."""
 
 
-class Turned(NamedTuple):
+class NextTurn(NamedTuple):
     """A turn with its words, or why it has none."""
 
-    planned: Planned | None
-    said: tuple[Message, ...]
+    planned: PlannedScenario | None
+    messages: tuple[Message, ...]
     """The conversation with the new turn, drafted answers left out; no system turn."""
     failure: Failure | None = None
     unsafe: tuple[str, ...] = ()
     """Requests whose replies held operational detail."""
 
 
-class _Attempt(NamedTuple):
+class _TurnAttempt(NamedTuple):
     texts: dict[str, str]
     faults: tuple[Fault, ...]
     detail: int | None
@@ -69,8 +69,8 @@ class _Attempt(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
-    planned: Planned
+class _TurnAuthoring:
+    planned: PlannedScenario
     brief: TurnBrief
     heard: tuple[Message, ...]
     """The conversation so far, answers included."""
@@ -88,9 +88,9 @@ class _Desk:
         )
 
 
-async def next_turn(
-    planned: Planned, *, said: Sequence[Message], heard: Sequence[Message], writers: Writers
-) -> Turned:
+async def write_next_turn(
+    planned: PlannedScenario, *, said: Sequence[Message], heard: Sequence[Message], writers: Writers
+) -> NextTurn:
     """Have the next user turn written, checked, and mended once.
 
     Args:
@@ -103,39 +103,41 @@ async def next_turn(
         RunError: the run cannot go on.
     """
     assert planned.brief is not None
-    desk = _Desk(planned, TurnBrief.from_json(planned.brief), tuple(heard), writers)
+    desk = _TurnAuthoring(planned, TurnBrief.from_json(planned.brief), tuple(heard), writers)
     try:
-        first = await _attempt(desk, None)
-        last = await _attempt(desk, first) if first.faults else first
+        first = await _attempt_turn(desk, None)
+        last = await _attempt_turn(desk, first) if first.faults else first
     except ItemError as e:
-        return Turned(None, tuple(said), lost(planned, e))
+        return NextTurn(None, tuple(said), make_error_failure(planned, e))
     attempts = (first,) if last is first else (first, last)
-    unsafe = _writing.unsafe((a.reply, a.faults) for a in attempts)
+    unsafe = _writing.find_unsafe_keys((a.reply, a.faults) for a in attempts)
     if last.faults:
-        return Turned(None, tuple(said), dropped(planned, last.faults), unsafe)
-    now = (*said, *_new(last.texts))
-    return Turned(_filled(desk, last, now), now, None, unsafe)
+        return NextTurn(None, tuple(said), make_drop_failure(planned, last.faults), unsafe)
+    now = (*said, *_new_messages(last.texts))
+    return NextTurn(_fill_scenario(desk, last, now), now, None, unsafe)
 
 
-async def _attempt(desk: _Desk, before: _Attempt | None) -> _Attempt:
+async def _attempt_turn(desk: _TurnAuthoring, before: _TurnAttempt | None) -> _TurnAttempt:
     """Write, or write anew what failed before; then every gate."""
-    names = (LEAD, REPLY, TEXT) if desk.brief.mistake else (TEXT,)
+    names = (LEAD_KEY, REPLY_KEY, TEXT_KEY) if desk.brief.mistake else (TEXT_KEY,)
     if before is not None:
-        failed = {TEXT if f.slot == desk.brief.slot.name else f.slot for f in before.faults}
+        failed = {TEXT_KEY if f.slot == desk.brief.slot.name else f.slot for f in before.faults}
         names = tuple(n for n in names if n in failed)
-    reply = await desk.writers.author(_request(desk, names, before))
-    texts = (before.texts if before else {}) | _writing.texts_of(reply, names)
-    ruled = _by_rule(desk, texts)
+    reply = await desk.writers.author(_make_request(desk, names, before))
+    texts = (before.texts if before else {}) | _writing.read_texts(reply, names)
+    ruled = _check_rules(desk, texts)
     if any(f.gate == "form" for f in ruled):
-        return _Attempt(texts, tuple(ruled), None, False, reply)
-    case = await _case(desk, texts)
-    faults, read = (*ruled, *judged_checks.faults(case)), case.reading
-    return _Attempt(texts, faults, read.detail, read.danger, reply)
+        return _TurnAttempt(texts, tuple(ruled), None, False, reply)
+    case = await _judge_turn(desk, texts)
+    faults, read = (*ruled, *judged_checks.find_faults(case)), case.labels
+    return _TurnAttempt(texts, faults, read.detail, read.danger, reply)
 
 
-def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Request:
+def _make_request(
+    desk: _TurnAuthoring, names: Sequence[str], before: _TurnAttempt | None
+) -> Request:
     """The brief with the conversation; in a repair what was written and what is wrong with it."""
-    return _writing.request(
+    return _writing.make_request(
         desk.writers.files.turn,
         {
             "brief": desk.brief,
@@ -150,20 +152,20 @@ def _request(desk: _Desk, names: Sequence[str], before: _Attempt | None) -> Requ
     )
 
 
-def _by_rule(desk: _Desk, texts: dict[str, str]) -> list[Fault]:
+def _check_rules(desk: _TurnAuthoring, texts: dict[str, str]) -> list[Fault]:
     """Faults that form shows: of the user's words by all gates, of a mistaken reply by two."""
     slot = desk.brief.slot
     brief = Brief(harm=desk.brief.harm, goal=desk.brief.goal, row=(), slots=(slot,))
-    bench = Bench(brief, GateBounds(), desk.writers.locale)
-    mistaken = {REPLY: texts[REPLY]} if REPLY in texts else {}
-    faults = by_rule({slot.name: texts[TEXT]}, mistaken, bench)
-    if LEAD in texts:
-        lead = {LEAD: texts[LEAD]}
+    bench = CheckContext(brief, CheckBounds(), desk.writers.locale)
+    mistaken = {REPLY_KEY: texts[REPLY_KEY]} if REPLY_KEY in texts else {}
+    faults = check_rules({slot.name: texts[TEXT_KEY]}, mistaken, bench)
+    if LEAD_KEY in texts:
+        lead = {LEAD_KEY: texts[LEAD_KEY]}
         faults += [*form(lead, bench), *operational_detail(lead, bench)]
-    runs = _runs(texts[TEXT])
+    runs = _word_runs(texts[TEXT_KEY])
     for message in desk.heard:
         alike = (
-            text_forms.jaccard(runs, _runs(message["content"]))
+            text_forms.jaccard(runs, _word_runs(message["content"]))
             if message["role"] == "user"
             else 0.0
         )
@@ -174,35 +176,37 @@ def _by_rule(desk: _Desk, texts: dict[str, str]) -> list[Fault]:
     return faults
 
 
-def _runs(text: str) -> frozenset[tuple[str, ...]]:
+def _word_runs(text: str) -> frozenset[tuple[str, ...]]:
     return text_forms.shingles(text_forms.words(text), size=SHINGLE)
 
 
-async def _case(desk: _Desk, texts: dict[str, str]) -> Case:
+async def _judge_turn(desk: _TurnAuthoring, texts: dict[str, str]) -> JudgedCase:
     """What judges read in the whole conversation, who know nothing of what it is to be."""
     brief, panel = desk.brief, desk.writers.labellers
-    whole = shown((*desk.heard, *_new(texts)))
+    whole = render_turns((*desk.heard, *_new_messages(texts)))
     files = desk.writers.files.labels
-    reading = await read(whole, judges=panel, files=replace(files, axes=()))
+    reading = await read_labels(whole, judges=panel, files=replace(files, axes=()))
     told = None
     if brief.slot.paraphrase >= brief.about:
-        answer = await serves(
+        answer = await judge_goal_fit(
             whole, purpose=brief.goal.purpose, task=brief.goal.task, judges=panel, files=files
         )
         told = answer._replace(task=True)  # a conversation asks for more than one kind of help
-    return Case(brief.slot, {}, Judged(reading, told), desk.expect)
+    return JudgedCase(brief.slot, {}, Judgement(reading, told), desk.expect)
 
 
-def _new(texts: dict[str, str]) -> tuple[Message, ...]:
+def _new_messages(texts: dict[str, str]) -> tuple[Message, ...]:
     """The messages that an author wrote, in order."""
-    text = Message(role="user", content=texts[TEXT])
-    if LEAD not in texts:
+    text = Message(role="user", content=texts[TEXT_KEY])
+    if LEAD_KEY not in texts:
         return (text,)
-    lead = Message(role="user", content=texts[LEAD])
-    return (lead, Message(role="assistant", content=texts[REPLY]), text)
+    lead = Message(role="user", content=texts[LEAD_KEY])
+    return (lead, Message(role="assistant", content=texts[REPLY_KEY]), text)
 
 
-def _filled(desk: _Desk, attempt: _Attempt, said: tuple[Message, ...]) -> Planned:
+def _fill_scenario(
+    desk: _TurnAuthoring, attempt: _TurnAttempt, said: tuple[Message, ...]
+) -> PlannedScenario:
     """The scenario with its words, and what the policy expects of them as judges read them."""
     planned, scenario = desk.planned, desk.planned.scenario
     assert attempt.detail is not None, "an unsure detail is a fault"
@@ -212,8 +216,8 @@ def _filled(desk: _Desk, attempt: _Attempt, said: tuple[Message, ...]) -> Planne
     scenario = replace(
         scenario,
         requested_detail=attempt.detail,
-        messages=under(system, said),
-        attributes=(*danger, *scenario.attributes, *history(said)),
+        messages=add_system_turn(system, said),
+        attributes=(*danger, *scenario.attributes, *history_attributes(said)),
     )
     expectation = desk.expect_of(scenario, attempt.detail)
     return replace(planned, scenario=scenario, expectation=expectation)

@@ -9,12 +9,28 @@ from itertools import takewhile
 
 from safegen.config.goals import Goal, Script, ScriptsFile, ScriptTurn
 from safegen.core import resources, yaml_source
-from safegen.core.hashing import canonical
-from safegen.core.types import Intent, Planned, Profile, TurnStyle
-from safegen.scenarios.authoring.brief import GoalPart, HarmPart, Slot
-from safegen.scenarios.authoring.plan_sets import LICENCE, goal_part, goals_by_harm, harm_part
-from safegen.scenarios.context import NO_KNOWLEDGE, Asked, World, planned, set_id
-from safegen.scenarios.dialogues import in_danger, marks, shown, so_far
+from safegen.core.hashing import canonical_json
+from safegen.core.types import Intent, PlannedScenario, Profile, TurnStyle
+from safegen.scenarios.authoring.brief import GoalPart, HarmPart, PromptSlot
+from safegen.scenarios.authoring.plan_sets import (
+    LICENCE,
+    group_goals_by_harm,
+    make_goal_part,
+    make_harm_part,
+)
+from safegen.scenarios.context import (
+    EMPTY_KNOWLEDGE,
+    PlanningContext,
+    PromptSpec,
+    make_set_id,
+    plan_scenario,
+)
+from safegen.scenarios.dialogues import (
+    cumulative_intent,
+    dialogue_attributes,
+    in_danger,
+    strongest_evidence,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,7 @@ class TurnBrief:
     definition: str
     intent: Intent
     """Of the whole conversation; the slot's is what is to be seen of it so far."""
-    slot: Slot
+    slot: PromptSlot
     """The number of the turn stands in `paraphrase`."""
     move: str
     turns: int
@@ -51,7 +67,7 @@ class TurnBrief:
 
     def to_json(self) -> str:
         """Encode as canonical JSON: equal briefs give equal text."""
-        return canonical({"turn": asdict(self)}).decode()
+        return canonical_json({"turn": asdict(self)}).decode()
 
     @staticmethod
     def from_json(text: str) -> TurnBrief:
@@ -65,17 +81,19 @@ class TurnBrief:
         return TypeAdapter(TurnBrief).validate_python(json.loads(text)["turn"])
 
 
-def load(name: str = "dialogues") -> ScriptsFile:
+def load_scripts(name: str = "dialogues") -> ScriptsFile:
     """Read scripts by name or path; a file in the working folder's `prompts/scripts/` comes first.
 
     Raises:
         AssetNotFound: no such file.
         ConfigError: the file does not fit.
     """
-    return yaml_source.load(resources.find("scripts", name), ScriptsFile)
+    return yaml_source.load(resources.find_file("scripts", name), ScriptsFile)
 
 
-def authored_dialogues(world: World, *, count: int) -> Iterator[list[Planned]]:
+def plan_authored_dialogues(
+    world: PlanningContext, *, count: int
+) -> Iterator[list[PlannedScenario]]:
     """Plan conversations for an author: `count` sets of each leaf and each kind that the plan asks for.
 
     Raises:
@@ -83,53 +101,56 @@ def authored_dialogues(world: World, *, count: int) -> Iterator[list[Planned]]:
     """
     if not count:
         return
-    scripts = load()
-    for harm, goals in goals_by_harm(world).items():
-        for kind in world.plan.dialogues if world.profiles(harm) else ():
-            world.axes.value("turn_style", kind)
+    scripts = load_scripts()
+    for harm, goals in group_goals_by_harm(world).items():
+        for kind in world.plan.dialogues if world.allowed_profiles(harm) else ():
+            world.axes.require_value("turn_style", kind)
             for number in range(count):
-                told = [s for s in scripts.of(kind) if s.intent in world.plan.intents]
-                turns = [t for s in told for t in _turns(world, s, goals, number=number)]
+                told = [s for s in scripts.scripts_of_kind(kind) if s.intent in world.plan.intents]
+                turns = [t for s in told for t in _plan_turns(world, s, goals, number=number)]
                 if turns:
                     yield turns
 
 
-def _turns(
-    world: World, script: Script, goals: Sequence[Goal], *, number: int
-) -> Iterator[Planned]:
+def _plan_turns(
+    world: PlanningContext, script: Script, goals: Sequence[Goal], *, number: int
+) -> Iterator[PlannedScenario]:
     """The turns of one conversation that are to be answered."""
     goal, index = goals[number % len(goals)], number // len(goals)
     axes = (("turn_style", script.kind),)
-    set_ = set_id(world.tree.file.taxonomy, goal, axes=axes, author=index + 1)
-    begun = now = _profile(script, world.profiles(goal.harm), number)
+    set_ = make_set_id(world.tree.file.taxonomy, goal, axes=axes, author=index + 1)
+    begun = now = _choose_profile(script, world.allowed_profiles(goal.harm), number)
     before: ScriptTurn | None = None
     for turn_number, (turn, evidence) in enumerate(
-        zip(script.turns, shown(script.turns), strict=True)
+        zip(script.turns, strongest_evidence(script.turns), strict=True)
     ):
         now = turn.verified or now
         if turn.reply is None:
-            asked = Asked(
-                intent=so_far(script.intent, evidence),
+            asked = PromptSpec(
+                intent=cumulative_intent(script.intent, evidence),
                 dialogue=script.intent,
                 paraphrase=0,
                 profile=now,
                 evidence=evidence,
                 detail=turn.detail,
                 messages=(),
-                attributes=(*in_danger(script.turns[: turn_number + 1]), *marks(script, turn)),
+                attributes=(
+                    *in_danger(script.turns[: turn_number + 1]),
+                    *dialogue_attributes(script, turn),
+                ),
                 turn=turn_number,
-                under=begun,
+                system_profile=begun,
                 source="author",
                 licence=LICENCE,
             )
-            slot = Slot(asked.intent, turn_number, evidence, turn.detail)
-            brief = _brief(world, goal, script, turn, slot=slot, before=before, sample=index)
-            item = planned(goal, set_, asked, world)
-            yield replace(item, brief=brief.to_json(), knowledge=NO_KNOWLEDGE)
+            slot = PromptSlot(asked.intent, turn_number, evidence, turn.detail)
+            brief = _make_brief(world, goal, script, turn, slot=slot, before=before, sample=index)
+            item = plan_scenario(goal, set_, asked, world)
+            yield replace(item, brief=brief.to_json(), knowledge=EMPTY_KNOWLEDGE)
         before = turn
 
 
-def _profile(script: Script, wanted: Sequence[Profile], number: int) -> Profile:
+def _choose_profile(script: Script, wanted: Sequence[Profile], number: int) -> Profile:
     """Profiles take turns over the sets; one that is granted on the way is no beginning, if there are others."""
     granted = {turn.verified for turn in script.turns}
     others: list[Profile] = [p for p in wanted if p not in granted]
@@ -137,34 +158,34 @@ def _profile(script: Script, wanted: Sequence[Profile], number: int) -> Profile:
     return profiles[number % len(profiles)]
 
 
-def _brief(
-    world: World,
+def _make_brief(
+    world: PlanningContext,
     goal: Goal,
     script: Script,
     turn: ScriptTurn,
     *,
-    slot: Slot,
+    slot: PromptSlot,
     before: ScriptTurn | None,
     sample: int,
 ) -> TurnBrief:
     mistaken = before is not None and before.reply is not None
     return TurnBrief(
-        harm=harm_part(world, goal),
-        goal=goal_part(goal),
+        harm=make_harm_part(world, goal),
+        goal=make_goal_part(goal),
         kind=script.kind,
-        definition=world.axes.axis("turn_style").values[script.kind],
+        definition=world.axes.get_axis("turn_style").values[script.kind],
         intent=script.intent,
         slot=slot,
         move=turn.move,
         turns=len(script.turns),
         about=len(list(takewhile(lambda t: t.elsewhere, script.turns))),
         sample=sample,
-        exemplar=_exemplar(world, goal, script),
+        exemplar=_choose_exemplar(world, goal, script),
         mistake=Mistake(before.move, before.reply or "") if before and mistaken else None,
     )
 
 
-def _exemplar(world: World, goal: Goal, script: Script) -> tuple[str, ...]:
+def _choose_exemplar(world: PlanningContext, goal: Goal, script: Script) -> tuple[str, ...]:
     """How people talk in a written conversation of this kind and intent, about another goal."""
     for about, dialogues in world.dialogues.items():
         for told in dialogues:

@@ -12,11 +12,11 @@ from typing import cast
 
 from safegen.config.goals import Goal
 from safegen.config.plan import AxisChoice, Plan
-from safegen.core.hashing import canonical, fraction
-from safegen.core.types import Contrast, Evidence, Intent, Planned, Profile
-from safegen.coverage.assign import assign
+from safegen.core.hashing import canonical_json, hash_fraction
+from safegen.core.types import Contrast, Evidence, Intent, PlannedScenario, Profile
+from safegen.coverage.assign import assign_rows
 from safegen.coverage.axes import DEFAULT_AXES, Axes
-from safegen.coverage.covering_array import Model, Row, array
+from safegen.coverage.covering_array import AxisRow, CoverageModel, build_array
 from safegen.judges.labelling import AxisValue
 from safegen.scenarios.authoring.brief import (
     Brief,
@@ -24,36 +24,42 @@ from safegen.scenarios.authoring.brief import (
     Exemplar,
     GoalPart,
     HarmPart,
-    Slot,
+    PromptSlot,
     Wish,
 )
-from safegen.scenarios.context import NO_KNOWLEDGE, Asked, World, planned, set_id
+from safegen.scenarios.context import (
+    EMPTY_KNOWLEDGE,
+    PlanningContext,
+    PromptSpec,
+    make_set_id,
+    plan_scenario,
+)
 
-OWN = ("task", "profile", "requested_detail")
+OWN_AXES = ("task", "profile", "requested_detail")
 """Axes whose value is not for the author to put into words: the goal has its task, the operator's turn tells
 the profile, each slot its detail."""
 LICENCE = "other"
 """Of authored prompts: the terms of the author's outputs, which the card leaves to the user to check."""
 BENIGN_DETAIL = 1
-STATED = 0.75
+STATED_SHARE = 0.75
 """Share of malicious prompts that say what they want; in the others circumstances tell it."""
-WISHED = 1 / 3
+WISH_SHARE = 1 / 3
 """Share of sets in which benign prompts are to sound alarming and dual-use ones calm."""
 
 
-def told_axes(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[AxisValue, ...]:
+def list_axis_values(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[AxisValue, ...]:
     """Every value that an author may be asked to put into words, and a judge to read."""
     return tuple(
         AxisValue(name, value, definition)
         for name in names
-        if name not in OWN
-        for value, definition in axes.axis(name).values.items()
+        if name not in OWN_AXES
+        for value, definition in axes.get_axis(name).values.items()
     )
 
 
-def authored_sets(
-    world: World, *, start: Mapping[str, int], counts: Mapping[str, int], seed: int
-) -> Iterator[list[Planned]]:
+def plan_authored_sets(
+    world: PlanningContext, *, start: Mapping[str, int], counts: Mapping[str, int], seed: int
+) -> Iterator[list[PlannedScenario]]:
     """Plan sets for an author, leaf by leaf.
 
     Args:
@@ -68,19 +74,19 @@ def authored_sets(
     if not any(counts.values()):
         return
     axes = world.axes
-    rows = array(axes_model(world.plan, axes), seed=seed)
-    by_harm = goals_by_harm(world)
+    rows = build_array(build_axes_model(world.plan, axes), seed=seed)
+    by_harm = group_goals_by_harm(world)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
-        fits = [_profile(row, harm, world) in world.profiles(harm) for row in rows]
+        fits = [_choose_profile(row, harm, world) in world.allowed_profiles(harm) for row in rows]
         if not goals or not any(fits):
             continue
-        dealt = assign(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
+        dealt = assign_rows(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
         for number, row in enumerate(dealt, first):
-            yield _set(world, axes, goals, number=number, row=rows[row], seed=seed)
+            yield _plan_set(world, axes, goals, number=number, row=rows[row], seed=seed)
 
 
-def axes_model(plan: Plan, axes: Axes) -> Model:
+def build_axes_model(plan: Plan, axes: Axes) -> CoverageModel:
     """What the sets' array is to cover, as a plan says.
 
     Raises:
@@ -92,10 +98,10 @@ def axes_model(plan: Plan, axes: Axes) -> Model:
     if "profile" in chosen:
         values.setdefault("profile", plan.profiles)
     weights = {n: c for n, c in chosen.items() if isinstance(c, dict)}
-    return axes.model(list(chosen), values=values, seeds=plan.rows, weights=weights)
+    return axes.build_model(list(chosen), values=values, seeds=plan.rows, weights=weights)
 
 
-def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
+def plan_authored_probes(world: PlanningContext, *, count: int) -> Iterator[list[PlannedScenario]]:
     """Plan over-refusal probes for an author: `count` of each leaf and each type that the plan asks for.
 
     Raises:
@@ -103,44 +109,46 @@ def authored_probes(world: World, *, count: int) -> Iterator[list[Planned]]:
     """
     if not count or world.plan.intents == ("dual_use",):
         return
-    for harm, goals in goals_by_harm(world).items():
-        for kind in world.plan.contrast if world.profiles(harm) else ():
-            world.axes.value("contrast", kind)
+    for harm, goals in group_goals_by_harm(world).items():
+        for kind in world.plan.contrast if world.allowed_profiles(harm) else ():
+            world.axes.require_value("contrast", kind)
             for number in range(count):
-                yield _probe(world, _probed(world, goals, kind), goals, number=number)
+                yield _plan_probe(world, _probe_goal(world, goals, kind), goals, number=number)
 
 
-def _probed(world: World, goals: Sequence[Goal], kind: Contrast) -> Goal:
+def _probe_goal(world: PlanningContext, goals: Sequence[Goal], kind: Contrast) -> Goal:
     """A leaf as the goal of its probes: about the harm as such, not about what one of its goals is after."""
-    told = harm_part(world, goals[0])
+    told = make_harm_part(world, goals[0])
     about = {"name": kind, "contrast": kind, "purpose": f"{told.name}: {told.definition}"}
     return goals[0].model_copy(update=about)
 
 
-def _probe(world: World, goal: Goal, others: Sequence[Goal], *, number: int) -> list[Planned]:
+def _plan_probe(
+    world: PlanningContext, goal: Goal, others: Sequence[Goal], *, number: int
+) -> list[PlannedScenario]:
     assert goal.contrast is not None
     kind = goal.contrast
-    id_ = set_id(world.tree.file.taxonomy, goal, axes=[("contrast", kind)], author=number + 1)
-    ill: Evidence = "stated" if fraction("evidence", id_) < STATED else "contextual"
-    slots = (Slot("benign", 0, "none", BENIGN_DETAIL), Slot("malicious", 0, ill, 2))
+    id_ = make_set_id(world.tree.file.taxonomy, goal, axes=[("contrast", kind)], author=number + 1)
+    ill: Evidence = "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
+    slots = (PromptSlot("benign", 0, "none", BENIGN_DETAIL), PromptSlot("malicious", 0, ill, 2))
     brief = Brief(
-        harm=harm_part(world, goal),
+        harm=make_harm_part(world, goal),
         goal=GoalPart(goal.goal_id, goal.purpose, goal.task, "", ""),
         row=(),
         slots=tuple(s for s in slots if s.intent in world.plan.intents),
-        exemplars=_exemplars(others, number),
-        contrast=ContrastPart(kind, world.axes.axis("contrast").values[kind]),
+        exemplars=_choose_exemplars(others, number),
+        contrast=ContrastPart(kind, world.axes.get_axis("contrast").values[kind]),
     )
-    text = _numbered(brief, number)
-    profiles = world.profiles(goal.harm)
+    text = _encode_brief(brief, number)
+    profiles = world.allowed_profiles(goal.harm)
     profile = profiles[number % len(profiles)]
     return [
-        replace(_planned(goal, id_, slot, profile, world), brief=text, knowledge=NO_KNOWLEDGE)
+        replace(_plan_slot(goal, id_, slot, profile, world), brief=text, knowledge=EMPTY_KNOWLEDGE)
         for slot in brief.slots
     ]
 
 
-def goals_by_harm(world: World) -> dict[str, list[Goal]]:
+def group_goals_by_harm(world: PlanningContext) -> dict[str, list[Goal]]:
     """The goals that sets are written about, by chosen leaf; probes are none."""
     found: dict[str, list[Goal]] = {}
     for goal in world.tree.goals():
@@ -149,33 +157,43 @@ def goals_by_harm(world: World) -> dict[str, list[Goal]]:
     return found
 
 
-def _set(
-    world: World, axes: Axes, goals: Sequence[Goal], *, number: int, row: Row, seed: int
-) -> list[Planned]:
+def _plan_set(
+    world: PlanningContext,
+    axes: Axes,
+    goals: Sequence[Goal],
+    *,
+    number: int,
+    row: AxisRow,
+    seed: int,
+) -> list[PlannedScenario]:
     goal, index = goals[number % len(goals)], number // len(goals)
-    id_ = set_id(world.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
-    slots = [s for s in _slots(world, row, id_) if s.intent in world.plan.intents]
+    id_ = make_set_id(world.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
+    slots = [s for s in _make_slots(world, row, id_) if s.intent in world.plan.intents]
     brief = Brief(
-        harm=harm_part(world, goal),
-        goal=goal_part(goal),
-        row=tuple(AxisValue(n, v, axes.axis(n).values[v]) for n, v in row.items() if n not in OWN),
+        harm=make_harm_part(world, goal),
+        goal=make_goal_part(goal),
+        row=tuple(
+            AxisValue(n, v, axes.get_axis(n).values[v]) for n, v in row.items() if n not in OWN_AXES
+        ),
         slots=tuple(slots),
-        exemplars=_exemplars(goals, number),
-        wishes=_wishes(id_, seed),
+        exemplars=_choose_exemplars(goals, number),
+        wishes=_draw_wishes(id_, seed),
     )
-    text = _numbered(brief, index)
-    profile = _profile(row, goal.harm, world)
-    return [replace(_planned(goal, id_, slot, profile, world), brief=text) for slot in slots]
+    text = _encode_brief(brief, index)
+    profile = _choose_profile(row, goal.harm, world)
+    return [replace(_plan_slot(goal, id_, slot, profile, world), brief=text) for slot in slots]
 
 
-def _profile(row: Row, harm: str, world: World) -> Profile:
+def _choose_profile(row: AxisRow, harm: str, world: PlanningContext) -> Profile:
     """The profile of a set: its row's, else the first of the plan's under which the leaf may be asked."""
-    first = next(iter(world.profiles(harm)), world.plan.profiles[0])
+    first = next(iter(world.allowed_profiles(harm)), world.plan.profiles[0])
     return cast(Profile, row.get("profile", first))
 
 
-def _planned(goal: Goal, id_: str, slot: Slot, profile: Profile, world: World) -> Planned:
-    asked = Asked(
+def _plan_slot(
+    goal: Goal, id_: str, slot: PromptSlot, profile: Profile, world: PlanningContext
+) -> PlannedScenario:
+    asked = PromptSpec(
         intent=slot.intent,
         paraphrase=slot.paraphrase,
         profile=profile,
@@ -185,30 +203,30 @@ def _planned(goal: Goal, id_: str, slot: Slot, profile: Profile, world: World) -
         source="author",
         licence=LICENCE,
     )
-    return planned(goal, id_, asked, world)
+    return plan_scenario(goal, id_, asked, world)
 
 
-def _slots(world: World, row: Row, id_: str) -> Iterator[Slot]:
+def _make_slots(world: PlanningContext, row: AxisRow, id_: str) -> Iterator[PromptSlot]:
     detail = int(row.get("requested_detail", "3"))
-    ill: Evidence = "stated" if fraction("evidence", id_) < STATED else "contextual"
-    yield Slot("benign", 0, "none", min(detail, BENIGN_DETAIL))
+    ill: Evidence = "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
+    yield PromptSlot("benign", 0, "none", min(detail, BENIGN_DETAIL))
     for paraphrase in range(world.plan.paraphrases):
-        yield Slot("dual_use", paraphrase, "none", detail)
-    yield Slot("malicious", 0, ill, max(detail, 2))
+        yield PromptSlot("dual_use", paraphrase, "none", detail)
+    yield PromptSlot("malicious", 0, ill, max(detail, 2))
 
 
-def goal_part(goal: Goal) -> GoalPart:
+def make_goal_part(goal: Goal) -> GoalPart:
     """What an author is told of a goal."""
     return GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)
 
 
-def harm_part(world: World, goal: Goal) -> HarmPart:
+def make_harm_part(world: PlanningContext, goal: Goal) -> HarmPart:
     """What an author is told of a goal's leaf."""
     harm = world.harms[goal.harm]
     return HarmPart(harm.id, harm.name, harm.definition)
 
 
-def _exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
+def _choose_exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
     """A prompt of each intent from other goals of the leaf, to show how people write."""
     others = [g for g in goals if g is not goals[number % len(goals)]]
     if not others:
@@ -222,17 +240,17 @@ def _exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
     return tuple(Exemplar(intent, text) for intent, text in shown)
 
 
-def _wishes(id_: str, seed: int) -> tuple[Wish, ...]:
-    wished = fraction("wish", id_, seed) < WISHED
+def _draw_wishes(id_: str, seed: int) -> tuple[Wish, ...]:
+    wished = hash_fraction("wish", id_, seed) < WISH_SHARE
     return ("benign_in_alarming_words", "dual_use_in_calm_words") if wished else ()
 
 
-def _numbered(brief: Brief, sample: int) -> str:
+def _encode_brief(brief: Brief, sample: int) -> str:
     """A brief as the plan stores it, with the number of the author's sample."""
-    return canonical({"sample": sample, "brief": json.loads(brief.to_json())}).decode()
+    return canonical_json({"sample": sample, "brief": json.loads(brief.to_json())}).decode()
 
 
 def read_brief(text: str) -> tuple[Brief, int]:
     """The brief of a planned set, and the number of the author's sample."""
     told = json.loads(text)
-    return Brief.from_json(canonical(told["brief"]).decode()), int(told["sample"])
+    return Brief.from_json(canonical_json(told["brief"]).decode()), int(told["sample"])

@@ -9,10 +9,10 @@ from itertools import combinations
 from statistics import median
 from typing import NamedTuple
 
-from safegen.config.language_pack import Locale, folded
+from safegen.config.language_pack import Locale, fold_case
 from safegen.core import language_id, text_forms
-from safegen.core.types import DETAIL, Gate
-from safegen.scenarios.authoring.brief import Brief, Slot
+from safegen.core.types import DETAIL_LEVELS, Gate
+from safegen.scenarios.authoring.brief import Brief, PromptSlot
 
 RATIONALES = ("benign_use", "misuse_risk")
 """What an author writes beside the prompts."""
@@ -25,7 +25,7 @@ PLACEHOLDER = re.compile(
 LABEL = re.compile(
     r"\A\W*(?:benign|dual[ _-]?use|malicious|prompt|slot)[ _]?\d*\W{0,3}:", re.IGNORECASE
 )
-QUOTED = re.compile(r'"[^"\n]{0,400}"')
+QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 ENUMERATOR = re.compile(r"(?:^|(?<=\s))\(?(\d{1,2})[.):]\s+(?=\S)")
 SHINGLE = 3
 """Words of a run that near-duplicates share."""
@@ -40,7 +40,7 @@ class Fault(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class GateBounds:
+class CheckBounds:
     """What the gates let pass. Hand-written sets of `core` fail `parallel_length` alone: theirs differ in length on purpose."""
 
     max_chars: int = 1_200
@@ -58,27 +58,27 @@ class GateBounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class CheckContext:
     """What a gate holds texts against."""
 
     brief: Brief
-    bounds: GateBounds
+    bounds: CheckBounds
     locale: Locale
 
 
-Texts = Mapping[str, str]
+TextsBySlot = Mapping[str, str]
 """Text by slot name."""
-Rule = Callable[[Texts, Bench], Iterator[Fault]]
+CheckFunction = Callable[[TextsBySlot, CheckContext], Iterator[Fault]]
 
 
-def form(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def form(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
     """Texts that nobody would send: empty, too long, unprintable, with a gap to fill or a label."""
     for name, text in texts.items():
-        if reason := _malformed(text, bench.bounds):
+        if reason := _form_problem(text, bench.bounds):
             yield Fault("form", name, reason)
 
 
-def _malformed(text: str, bounds: GateBounds) -> str:
+def _form_problem(text: str, bounds: CheckBounds) -> str:
     if not text.strip():
         return "is empty"
     if len(text) > bounds.max_chars:
@@ -92,30 +92,32 @@ def _malformed(text: str, bounds: GateBounds) -> str:
     return ""
 
 
-def language(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def language(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
     """Texts that read as another language outside quotes; what is too short to tell passes."""
     expected = bench.locale.locale.split("-")[0].lower()
     for name, text in texts.items():
-        prose = QUOTED.sub(" ", text_forms.plain(text)).encode("utf-8", "replace").decode()
+        prose = (
+            QUOTED_TEXT.sub(" ", text_forms.plain_text(text)).encode("utf-8", "replace").decode()
+        )
         if sum(map(str.isalpha, prose)) < bench.bounds.min_letters:
             continue
-        shares = language_id.shares(prose, expected)
+        shares = language_id.language_shares(prose, expected)
         found = max(shares, key=lambda tag: shares[tag], default=expected)
         if found != expected and shares[expected] < bench.bounds.language_share:
             yield Fault("language", name, f"reads as `{found}`, not `{expected}`")
 
 
-def operational_detail(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def operational_detail(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
     """Prompts that hold what they should only ask for: steps, code, commands, settings, amounts."""
     for name, text in texts.items():
-        if reason := _operational(text, bench.bounds):
+        if reason := _operational_problem(text, bench.bounds):
             yield Fault("operational_detail", name, reason)
 
 
-def _operational(text: str, bounds: GateBounds) -> str:
-    if text_forms.detail(text)[0] == max(DETAIL):
+def _operational_problem(text: str, bounds: CheckBounds) -> str:
+    if text_forms.proven_detail(text)[0] == max(DETAIL_LEVELS):
         return "holds code, a command or settings"
-    numbers = [int(n) for n in ENUMERATOR.findall(text_forms.plain(text))]
+    numbers = [int(n) for n in ENUMERATOR.findall(text_forms.plain_text(text))]
     if [n for n in numbers if n <= 3][:3] == [1, 2, 3]:
         return "holds numbered steps"
     if len(text_forms.amounts(text)) > bounds.amounts:
@@ -123,7 +125,7 @@ def _operational(text: str, bounds: GateBounds) -> str:
     return ""
 
 
-def lexical_artifact(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def lexical_artifact(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
     """Words that give a label away: tags that excuse a question, a claimed role under one intent alone.
 
     The language pack's `tell_tale` patterns name the tags; a match of their group `role` is a claimed
@@ -132,7 +134,7 @@ def lexical_artifact(texts: Texts, bench: Bench) -> Iterator[Fault]:
     pattern = bench.locale.compiled["tell_tale"]
     claims: dict[str, str] = {}
     for slot in bench.brief.slots:
-        found = list(pattern.finditer(folded(text_forms.plain(texts.get(slot.name, "")))))
+        found = list(pattern.finditer(fold_case(text_forms.plain_text(texts.get(slot.name, "")))))
         tags = [m.group() for m in found if m.lastgroup != "role"]
         if tags:
             yield Fault("lexical_artifact", slot.name, f"holds the tag `{tags[0][:60]}`")
@@ -145,7 +147,7 @@ def lexical_artifact(texts: Texts, bench: Bench) -> Iterator[Fault]:
             yield Fault("lexical_artifact", name, f"only its intent claims a role: `{words[:60]}`")
 
 
-def parallel_length(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def parallel_length(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
     """Prompts whose length sets them apart within the set."""
     sizes = {name: len(text.strip()) for name, text in texts.items() if text.strip()}
     ratio = bench.bounds.length_ratio
@@ -162,7 +164,7 @@ def parallel_length(texts: Texts, bench: Bench) -> Iterator[Fault]:
             )
 
 
-def near_duplicate(texts: Texts, bench: Bench) -> Iterator[Fault]:
+def near_duplicate(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
     """Prompts that nearly repeat an earlier one of the set, said once per later prompt.
 
     A probe and its unsafe twin are alike by design, so across intents only equal words count there.
@@ -176,12 +178,12 @@ def near_duplicate(texts: Texts, bench: Bench) -> Iterator[Fault]:
             yield Fault("near_duplicate", other.name, f"is {alike:.0%} the words of `{one.name}`")
 
 
-def _copy_bound(one: Slot, other: Slot, bench: Bench) -> float:
+def _copy_bound(one: PromptSlot, other: PromptSlot, bench: CheckContext) -> float:
     twins = bench.brief.contrast is not None and one.intent != other.intent
     return 1.0 if twins else bench.bounds.near_duplicate
 
 
-RULES: tuple[Rule, ...] = (
+RULE_CHECKS: tuple[CheckFunction, ...] = (
     form,
     language,
     operational_detail,
@@ -192,7 +194,7 @@ RULES: tuple[Rule, ...] = (
 """In the order in which faults are told."""
 
 
-def by_rule(texts: Texts, rationales: Texts, bench: Bench) -> list[Fault]:
+def check_rules(texts: TextsBySlot, rationales: TextsBySlot, bench: CheckContext) -> list[Fault]:
     """Every fault that form shows, of the prompts by all gates and of the rationales by two."""
-    faults = [fault for rule in RULES for fault in rule(texts, bench)]
+    faults = [fault for rule in RULE_CHECKS for fault in rule(texts, bench)]
     return [*faults, *form(rationales, bench), *operational_detail(rationales, bench)]

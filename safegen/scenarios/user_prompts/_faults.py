@@ -55,10 +55,10 @@ class PromptFileError(ConfigError):
         """All mistakes by code; the message names the first ones."""
 
 
-class Faults:
+class FaultCollector:
     """The mistakes of a file: the first ones in words, and how many there are."""
 
-    MOST = 20
+    MAX_SHOWN = 20
 
     def __init__(self) -> None:
         self.named: list[str] = []
@@ -72,11 +72,11 @@ class Faults:
     def add(self, e: ConfigError) -> None:
         """Take one."""
         self.counts[e.code if isinstance(e, RowError) else "unreadable"] += 1
-        if len(self.named) < self.MOST:
+        if len(self.named) < self.MAX_SHOWN:
             self.named.append(str(e))
 
     @contextmanager
-    def held(self) -> Generator[None]:
+    def collect(self) -> Generator[None]:
         """Take the mistake that ends the block, if one does."""
         try:
             yield

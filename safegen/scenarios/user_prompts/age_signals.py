@@ -11,22 +11,22 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from safegen.config.language_pack import Locale, folded
+from safegen.config.language_pack import Locale, fold_case
 from safegen.core import text_forms
 from safegen.core.types import Message, Profile
-from safegen.scenarios.context import World
+from safegen.scenarios.context import PlanningContext
 
 Age = Literal["adult", "minor"]
-ASKERS: tuple[tuple[Age, str, str], ...] = (
+AGE_SIGNALS: tuple[tuple[Age, str, str], ...] = (
     ("adult", "adult_asker", "an adult"),
     ("minor", "young_asker", "somebody under age"),
 )
 """Value of the axis `age`, name of the patterns that tell it, and how it is said."""
-QUOTED = re.compile(r'"[^"\n]{0,400}"')
+QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 
 
-def clashes(
-    said: Sequence[Message], profiles: Sequence[Profile], world: World
+def age_conflicts(
+    said: Sequence[Message], profiles: Sequence[Profile], world: PlanningContext
 ) -> dict[Profile, str]:
     """The profiles that what a person says of their age rules out, with the reason.
 
@@ -35,22 +35,24 @@ def clashes(
         profiles: those that it may be asked under otherwise.
         world: its axes say which ages a profile excludes, its language pack how an age is told.
     """
-    if not any(world.clash({"age": age}, p) for age, _, _ in ASKERS for p in profiles):
+    if not any(
+        world.profile_conflict({"age": age}, p) for age, _, _ in AGE_SIGNALS for p in profiles
+    ):
         return {}
     text = "\n".join(m["content"] for m in said if m["role"] == "user")
-    found = [(age, who) for age, name, who in ASKERS if _tells(text, name, world.locale)]
+    found = [(age, who) for age, name, who in AGE_SIGNALS if _shows_age(text, name, world.locale)]
     if len(found) != 1:  # both: the words speak of two people, and who asks is not told
         return {}
     age, who = found[0]
     return {
         profile: f"by its words {who} asks, and not under `{profile}`: {why}"
         for profile in profiles
-        if (why := world.clash({"age": age}, profile)) is not None
+        if (why := world.profile_conflict({"age": age}, profile)) is not None
     }
 
 
 @lru_cache(maxsize=256)
-def _tells(text: str, name: str, locale: Locale) -> bool:
+def _shows_age(text: str, name: str, locale: Locale) -> bool:
     pattern = locale.compiled.get(name)
-    prose = folded(QUOTED.sub(" ", text_forms.plain(text)))
+    prose = fold_case(QUOTED_TEXT.sub(" ", text_forms.plain_text(text)))
     return pattern is not None and pattern.search(prose) is not None

@@ -1,7 +1,7 @@
 """A user's file of prompts (CSV, JSONL, Parquet) → its rows as they stand there.
 
 Nothing is stripped or normalised: what a cell holds is what a row holds. What a row means is read
-in `rows`.
+in `read_rows`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import IO, NamedTuple, cast
 
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.hashing import digest, file_sha256
-from safegen.core.yaml_source import did_you_mean
-from safegen.scenarios.user_prompts._faults import Faults, RowError, RowFault
+from safegen.core.yaml_source import suggest_names
+from safegen.scenarios.user_prompts._faults import FaultCollector, RowError, RowFault
 from safegen.store import parquet
 
 FIELDS = (
@@ -32,13 +32,13 @@ MAX_LINE = 8 * 2**20
 MAX_COLUMNS = 2_000
 MAX_NAME = 200
 """Characters of an id, a licence, a set or a goal."""
-SNIFFED = 1 << 16
-NO_NAME = f"is not one line of 1 to {MAX_NAME} printable characters; write a short name"
+SNIFF_BYTES = 1 << 16
+NAME_PROBLEM = f"is not one line of 1 to {MAX_NAME} printable characters; write a short name"
 """What is wrong with a name, and what mends it."""
 
 
 @dataclass(frozen=True, slots=True)
-class OwnPrompts:
+class UserPrompts:
     """A file of prompts in place of a taxonomy's sets. A run keeps all of it but the path."""
 
     name: str
@@ -61,7 +61,7 @@ class OwnPrompts:
         """Column by field."""
         return {name: name for name in FIELDS} | dict(self.columns)
 
-    def frozen(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """What a run keeps of it."""
         return {
             "file": self.name,
@@ -71,7 +71,7 @@ class OwnPrompts:
         }
 
     @staticmethod
-    def kept(told: object) -> OwnPrompts | None:
+    def from_json(told: object) -> UserPrompts | None:
         """What `frozen` gave, read back; None where a run was planned from the taxonomy.
 
         Raises:
@@ -84,7 +84,7 @@ class OwnPrompts:
             columns = cast("dict[str, str]", found["columns"])
             licence = cast("str | None", found["licence"])
             pairs = tuple(sorted(columns.items()))
-            return OwnPrompts(str(found["file"]), str(found["sha256"]), pairs, licence)
+            return UserPrompts(str(found["file"]), str(found["sha256"]), pairs, licence)
         except (KeyError, TypeError, AttributeError) as e:
             raise StoreDamaged(
                 "`recipe.json` of the run says of its `prompts` what no safegen writes; start over"
@@ -92,7 +92,7 @@ class OwnPrompts:
             ) from e
 
 
-class Raw(NamedTuple):
+class RawRow(NamedTuple):
     """A row as the file has it."""
 
     number: int
@@ -103,9 +103,9 @@ class Raw(NamedTuple):
     """By column."""
 
 
-def given(
+def open_prompts(
     path: str | Path, *, columns: Mapping[str, str] | None = None, licence: str | None = None
-) -> OwnPrompts:
+) -> UserPrompts:
     """Take a file that a user names; it is read once, for its digest.
 
     Args:
@@ -118,25 +118,25 @@ def given(
             licence that is no name.
     """
     file = Path(path)
-    if licence is not None and not is_name(licence):
-        raise ConfigError(f"`--licence` {NO_NAME}, such as `CC-BY-4.0`")
+    if licence is not None and not is_printable_name(licence):
+        raise ConfigError(f"`--licence` {NAME_PROBLEM}, such as `CC-BY-4.0`")
     for name in columns or {}:
         if name not in FIELDS:
-            raise ConfigError(f"`{name[:60]}` is not a field{did_you_mean(name, FIELDS)}")
-    _check(file)
+            raise ConfigError(f"`{name[:60]}` is not a field{suggest_names(name, FIELDS)}")
+    _check_file(file)
     renamed = tuple(sorted((f, c) for f, c in (columns or {}).items() if f != c))
     try:
-        return OwnPrompts(file.name, file_sha256(file), renamed, licence, file)
+        return UserPrompts(file.name, file_sha256(file), renamed, licence, file)
     except OSError as e:
         raise ConfigError(f"{file}: cannot be read ({(e.strerror or str(e)).lower()})") from e
 
 
-def is_name(text: str) -> bool:
+def is_printable_name(text: str) -> bool:
     """Whether a text is one line of printable characters, and neither blank nor long."""
     return bool(text.strip()) and text.isprintable() and len(text) <= MAX_NAME
 
 
-def _check(path: Path) -> None:
+def _check_file(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(
             f"{path}: prompts are read from files that end in {', '.join(f'`{s}`' for s in SUFFIXES)}"
@@ -146,7 +146,7 @@ def _check(path: Path) -> None:
         if not stat.S_ISREG(told.st_mode):
             raise ConfigError(f"{path}: is not a regular file; name one")
         with path.open("rb") as file:
-            head = file.read(SNIFFED)
+            head = file.read(SNIFF_BYTES)
     except FileNotFoundError as e:
         raise ConfigError(f"{path}: no such file") from e
     except (OSError, ValueError) as e:
@@ -175,7 +175,7 @@ def _check_head(path: Path, head: bytes) -> None:
         raise ConfigError(f"{path}: holds NUL bytes and is no text; save it as UTF-8 text")
 
 
-def columns(path: Path) -> list[str]:
+def list_columns(path: Path) -> list[str]:
     """Every column of a file, in its order; for JSONL the keys of all its rows.
 
     Raises:
@@ -183,15 +183,15 @@ def columns(path: Path) -> list[str]:
     """
     kind = path.suffix.lower()
     if kind == ".parquet":
-        with _readable(path):
-            names = list(parquet.schema_of(path).names)
-        return _once(path, names)
+        with _translate_errors(path):
+            names = list(parquet.read_schema(path).names)
+        return _require_distinct(path, names)
     if kind == ".csv":
-        with _open(path, newline="") as file:
-            return _head(path, csv.reader(_lines(path, file), strict=True))
+        with _open_text(path, newline="") as file:
+            return _read_header(path, csv.reader(_iter_lines(path, file), strict=True))
     found: dict[str, None] = {}
-    faults = Faults()  # told when the rows are read, unless none can be
-    for raw in _jsonl(path, faults):
+    faults = FaultCollector()  # told when the rows are read, unless none can be
+    for raw in _read_jsonl(path, faults):
         found.update(dict.fromkeys(raw.values))
         if len(found) > MAX_COLUMNS:
             raise ConfigError(f"{raw.place}: there are more than {MAX_COLUMNS} different keys")
@@ -200,7 +200,9 @@ def columns(path: Path) -> list[str]:
     return list(found)
 
 
-def rows(path: Path, wanted: Collection[str], *, faults: Faults | None = None) -> Iterator[Raw]:
+def read_rows(
+    path: Path, wanted: Collection[str], *, faults: FaultCollector | None = None
+) -> Iterator[RawRow]:
     """The rows of a file in order, one batch in memory.
 
     Args:
@@ -212,24 +214,24 @@ def rows(path: Path, wanted: Collection[str], *, faults: Faults | None = None) -
         ConfigError: with file and row; with `faults`, what ends the reading.
     """
     kind = path.suffix.lower()
-    every = _parquet(path, wanted) if kind == ".parquet" else None
-    every = every or (_csv(path, faults) if kind == ".csv" else _jsonl(path, faults))
+    every = _read_parquet(path, wanted) if kind == ".parquet" else None
+    every = every or (_read_csv(path, faults) if kind == ".csv" else _read_jsonl(path, faults))
     for raw in every:
         yield raw._replace(values={k: v for k, v in raw.values.items() if k in wanted})
 
 
-def _fail(faults: Faults | None, code: RowFault, message: str) -> None:
+def _report_fault(faults: FaultCollector | None, code: RowFault, message: str) -> None:
     error = RowError(message, code=code)
     if faults is None:
         raise error
     faults.add(error)
 
 
-def _csv(path: Path, faults: Faults | None) -> Iterator[Raw]:
-    with _open(path, newline="") as file:
-        reader = csv.reader(_lines(path, file), strict=True)
+def _read_csv(path: Path, faults: FaultCollector | None) -> Iterator[RawRow]:
+    with _open_text(path, newline="") as file:
+        reader = csv.reader(_iter_lines(path, file), strict=True)
         try:
-            head = _head(path, reader)
+            head = _read_header(path, reader)
             number = 0
             for cells in reader:
                 if not cells:
@@ -239,21 +241,21 @@ def _csv(path: Path, faults: Faults | None) -> Iterator[Raw]:
                 if len(cells) != len(head):
                     told = f"{place} has {len(cells)} cells and the head has {len(head)};"
                     problem = f"{told} quote cells that hold commas or line ends"
-                    _fail(faults, "wrong_cell_count", problem)
+                    _report_fault(faults, "wrong_cell_count", problem)
                     continue
-                yield Raw(number, place, dict(zip(head, cells, strict=True)))
+                yield RawRow(number, place, dict(zip(head, cells, strict=True)))
         except csv.Error as e:
-            raise ConfigError(f"{path}:{reader.line_num}: {_csv_problem(e)}") from e
+            raise ConfigError(f"{path}:{reader.line_num}: {_describe_csv_error(e)}") from e
 
 
-def _head(path: Path, reader: Iterator[list[str]]) -> list[str]:
+def _read_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
     try:
-        return _once(path, next(reader, list[str]()))
+        return _require_distinct(path, next(reader, list[str]()))
     except csv.Error as e:
-        raise ConfigError(f"{path}:1: {_csv_problem(e)}") from e
+        raise ConfigError(f"{path}:1: {_describe_csv_error(e)}") from e
 
 
-def _csv_problem(e: csv.Error) -> str:
+def _describe_csv_error(e: csv.Error) -> str:
     if is_too_large(e):
         return f"a cell has more than {csv.field_size_limit()} characters; is a quote left open?"
     return f"not valid CSV ({e}); a quote within a quoted cell is written twice"
@@ -264,30 +266,30 @@ def is_too_large(e: csv.Error) -> bool:
     return "field larger" in str(e)
 
 
-def _jsonl(path: Path, faults: Faults | None = None) -> Iterator[Raw]:
+def _read_jsonl(path: Path, faults: FaultCollector | None = None) -> Iterator[RawRow]:
     number = 0
     # A line ends at a line feed alone: JSON has no other within a value.
-    with _open(path, newline="\n") as file:
-        for at, line in enumerate(_lines(path, file), 1):
+    with _open_text(path, newline="\n") as file:
+        for at, line in enumerate(_iter_lines(path, file), 1):
             if not line.strip():
                 continue
             number += 1
             place = f"{path}:{at}: row {number}"
             try:
-                value = json.loads(line, object_pairs_hook=_object)
+                value = json.loads(line, object_pairs_hook=_to_object)
             except (ValueError, RecursionError) as e:
                 told = "nested too deeply" if isinstance(e, RecursionError) else str(e)
                 problem = f"{place} is not valid JSON ({told}); mend that line"
-                _fail(faults, "invalid_json", problem)
+                _report_fault(faults, "invalid_json", problem)
                 continue
             if not isinstance(value, dict):
                 told = f"{place} is not a JSON object; write one object on each line"
-                _fail(faults, "not_an_object", told)
+                _report_fault(faults, "not_an_object", told)
                 continue
-            yield Raw(number, place, cast("dict[str, object]", value))
+            yield RawRow(number, place, cast("dict[str, object]", value))
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _to_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
@@ -296,17 +298,17 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return made
 
 
-def _parquet(path: Path, wanted: Collection[str]) -> Iterator[Raw]:
-    names = [name for name in columns(path) if name in wanted]
+def _read_parquet(path: Path, wanted: Collection[str]) -> Iterator[RawRow]:
+    names = [name for name in list_columns(path) if name in wanted]
     number = 0
-    with _readable(path):
-        for batch in parquet.batches(path, names):
+    with _translate_errors(path):
+        for batch in parquet.read_batches(path, names):
             for row in batch:
                 number += 1
-                yield Raw(number, f"{path}: row {number}", row)
+                yield RawRow(number, f"{path}: row {number}", row)
 
 
-def _once(path: Path, names: list[str]) -> list[str]:
+def _require_distinct(path: Path, names: list[str]) -> list[str]:
     for name in names:
         if name and names.count(name) > 1:
             raise ConfigError(f"{path}: column `{name[:60]}` stands twice; rename one")
@@ -314,7 +316,7 @@ def _once(path: Path, names: list[str]) -> list[str]:
 
 
 @contextmanager
-def _readable(path: Path) -> Generator[None]:
+def _translate_errors(path: Path) -> Generator[None]:
     """Say what is wrong with a user's Parquet in a user's words."""
     try:
         yield
@@ -326,7 +328,7 @@ def _readable(path: Path) -> Generator[None]:
 
 
 @contextmanager
-def _open(path: Path, *, newline: str) -> Generator[IO[str]]:
+def _open_text(path: Path, *, newline: str) -> Generator[IO[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline=newline) as file:
             yield file
@@ -334,7 +336,7 @@ def _open(path: Path, *, newline: str) -> Generator[IO[str]]:
         raise ConfigError(f"{path}: cannot be read ({(e.strerror or str(e)).lower()})") from e
 
 
-def _lines(path: Path, file: IO[str]) -> Iterator[str]:
+def _iter_lines(path: Path, file: IO[str]) -> Iterator[str]:
     """Lines of bounded length."""
     at = 0
     while True:

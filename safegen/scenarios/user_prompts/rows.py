@@ -21,18 +21,18 @@ from safegen.core.types import (
     Evidence,
     Intent,
     Message,
-    Planned,
+    PlannedScenario,
     Profile,
     Scenario,
     Task,
 )
-from safegen.core.yaml_source import did_you_mean, suggest
+from safegen.core.yaml_source import suggest, suggest_names
 from safegen.policy.decide import expect_of
-from safegen.scenarios.context import NO_KNOWLEDGE, World, history
-from safegen.scenarios.user_prompts._cells import Cells, conversation, missing
-from safegen.scenarios.user_prompts._faults import Faults
-from safegen.scenarios.user_prompts.age_signals import clashes
-from safegen.scenarios.user_prompts.reader import OwnPrompts, columns, rows
+from safegen.scenarios.context import EMPTY_KNOWLEDGE, PlanningContext, history_attributes
+from safegen.scenarios.user_prompts._cells import RowCells, is_missing, read_conversation
+from safegen.scenarios.user_prompts._faults import FaultCollector
+from safegen.scenarios.user_prompts.age_signals import age_conflicts
+from safegen.scenarios.user_prompts.reader import UserPrompts, list_columns, read_rows
 
 TASKS: tuple[Task, ...] = get_args(Task)
 CHOICES: Mapping[str, Sequence[str]] = {
@@ -45,7 +45,7 @@ CHOICES: Mapping[str, Sequence[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromptRow:
     """A row, checked; None where the file does not say."""
 
     number: int
@@ -81,7 +81,7 @@ class Row:
         return self.messages[0]["role"] == "system"
 
 
-class Labels(NamedTuple):
+class RowLabels(NamedTuple):
     """What the policy has to know of a row."""
 
     harm: str
@@ -92,22 +92,22 @@ class Labels(NamedTuple):
     """Harm to another person is stated, and the words also show danger to oneself."""
 
 
-def checked_columns(source: OwnPrompts) -> list[str]:
+def check_columns(source: UserPrompts) -> list[str]:
     """Find the columns that fields are read from; the others come back, since nobody reads them.
 
     Raises:
         ConfigError: a column that the file lacks, no prompts, no licence.
     """
     assert source.path is not None
-    known = columns(source.path)
+    known = list_columns(source.path)
     for name, column in source.columns:
         if column not in known:
-            hint = did_you_mean(column, known)
+            hint = suggest_names(column, known)
             raise ConfigError(f"{source.path}: no column `{column[:60]}` for `{name}`{hint}")
     mapping = source.mapping
     if not {mapping["prompt"], mapping["messages"]} & set(known):
         near = suggest("prompt", known) is not None
-        hint = did_you_mean("prompt", known) if near else _listed(known)
+        hint = suggest_names("prompt", known) if near else _format_known(known)
         raise ConfigError(
             f"{source.path}: no column `prompt` or `messages`{hint};"
             " name one with `--column prompt=COLUMN`"
@@ -120,11 +120,11 @@ def checked_columns(source: OwnPrompts) -> list[str]:
     return [column for column in known if column not in mapping.values()]
 
 
-def _listed(known: Sequence[str]) -> str:
+def _format_known(known: Sequence[str]) -> str:
     return f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
 
 
-def read_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
+def iter_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
     """Every row, checked.
 
     Args:
@@ -134,23 +134,23 @@ def read_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
     Raises:
         ConfigError: with file and row.
     """
-    for cells in _cells(source):
-        yield _row(cells, source, harms)
+    for cells in _iter_cells(source):
+        yield _parse_row(cells, source, harms)
 
 
-def _cells(source: OwnPrompts, faults: Faults | None = None) -> Iterator[Cells]:
+def _iter_cells(source: UserPrompts, faults: FaultCollector | None = None) -> Iterator[RowCells]:
     assert source.path is not None
     mapping = source.mapping
     count = 0
-    for raw in rows(source.path, set(mapping.values()), faults=faults):
+    for raw in read_rows(source.path, set(mapping.values()), faults=faults):
         values = {name: raw.values.get(column) for name, column in mapping.items()}
-        yield Cells(raw, {n: v for n, v in values.items() if not missing(v)})
+        yield RowCells(raw, {n: v for n, v in values.items() if not is_missing(v)})
         count += 1
     if not count and not (faults and faults.count):
         raise ConfigError(f"{source.path}: holds no rows; it needs rows with a `prompt`")
 
 
-def checked_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
+def iter_checked_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
     """The rows of a file that is read for the first time; its mistakes are told together, at the end.
 
     Args:
@@ -161,22 +161,22 @@ def checked_rows(source: OwnPrompts, harms: Sequence[str]) -> Iterator[Row]:
         ConfigError: every mistake with file and row, or the first ones and how many there are; also an
             id that an earlier row has, with both rows.
     """
-    faults, seen = Faults(), dict[str, int]()
-    with faults.held():
-        for cells in _cells(source, faults):
-            row: Row | None = None
+    faults, seen = FaultCollector(), dict[str, int]()
+    with faults.collect():
+        for cells in _iter_cells(source, faults):
+            row: PromptRow | None = None
             try:
-                row = _row(cells, source, harms)
+                row = _parse_row(cells, source, harms)
             except ConfigError:
-                _all_wrong(cells, source, harms, faults)
-            if doubled := _doubled(cells, seen):
+                _collect_errors(cells, source, harms, faults)
+            if doubled := _duplicate_id_error(cells, seen):
                 faults.add(doubled)
             elif row is not None:
                 yield row
     faults.raise_any()
 
 
-def _doubled(cells: Cells, seen: dict[str, int]) -> ConfigError | None:
+def _duplicate_id_error(cells: RowCells, seen: dict[str, int]) -> ConfigError | None:
     """An id that an earlier row has, whatever else is wrong with either; `seen` takes the id."""
     try:
         id_ = cells.name("id")
@@ -186,18 +186,20 @@ def _doubled(cells: Cells, seen: dict[str, int]) -> ConfigError | None:
     first = number if id_ is None else seen.setdefault(id_, number)
     if first == number:
         return None
-    return cells.wrong(
+    return cells.make_error(
         "duplicate_id",
         f"id `{(id_ or '')[:60]}` stands in row {first} already; give each row its own",
     )
 
 
-def _all_wrong(cells: Cells, source: OwnPrompts, harms: Sequence[str], faults: Faults) -> None:
+def _collect_errors(
+    cells: RowCells, source: UserPrompts, harms: Sequence[str], faults: FaultCollector
+) -> None:
     """Take every mistake of a row that has some."""
     named = "id goal set".split()
     fields: list[Callable[[], object]] = [
-        lambda: _licence(cells, source),
-        lambda: conversation(cells),
+        lambda: _row_licence(cells, source),
+        lambda: read_conversation(cells),
         *(partial(cells.name, name) for name in named),
         *(partial(cells.choice, name, known) for name, known in {**CHOICES, "harm": harms}.items()),
         cells.detail,
@@ -205,26 +207,26 @@ def _all_wrong(cells: Cells, source: OwnPrompts, harms: Sequence[str], faults: F
         *(partial(cells.text, name) for name in ("benign_use", "misuse_risk")),
     ]
     for read in fields:
-        with faults.held():
+        with faults.collect():
             read()
 
 
-def _licence(cells: Cells, source: OwnPrompts) -> str:
+def _row_licence(cells: RowCells, source: UserPrompts) -> str:
     licence = cells.name("licence") or source.licence
     if licence is None:
-        raise cells.wrong(
+        raise cells.make_error(
             "missing_licence",
             "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`",
         )
     return licence
 
 
-def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
-    return Row(
+def _parse_row(cells: RowCells, source: UserPrompts, harms: Sequence[str]) -> PromptRow:
+    return PromptRow(
         number=cells.raw.number,
         place=cells.raw.place,
         id=cells.name("id"),
-        messages=conversation(cells),
+        messages=read_conversation(cells),
         goal=cells.name("goal"),
         set=cells.name("set"),
         harm=cells.choice("harm", harms),
@@ -234,39 +236,45 @@ def _row(cells: Cells, source: OwnPrompts, harms: Sequence[str]) -> Row:
         profile=cells.choice("profile", PROFILES),
         task=cells.choice("task", TASKS),
         language=cells.language(),
-        licence=_licence(cells, source),
+        licence=_row_licence(cells, source),
         benign_use=cells.text("benign_use") or "",
         misuse_risk=cells.text("misuse_risk") or "",
     )
 
 
-def scenarios(row: Row, labels: Labels, world: World) -> list[Planned]:
+def plan_row(row: PromptRow, labels: RowLabels, world: PlanningContext) -> list[PlannedScenario]:
     """The scenarios of a row: one under its own profile, else under each of the plan's that its words fit."""
-    profiles = profiles_of(row, labels.harm, world)
-    barred = clashes(row.messages, profiles, world)
-    return [_planned(row, labels, profile, world) for profile in profiles if profile not in barred]
+    profiles = allowed_profiles(row, labels.harm, world)
+    barred = age_conflicts(row.messages, profiles, world)
+    return [
+        _plan_scenario(row, labels, profile, world) for profile in profiles if profile not in barred
+    ]
 
 
-def profiles_of(row: Row, harm: str | None, world: World) -> tuple[Profile, ...]:
+def allowed_profiles(
+    row: PromptRow, harm: str | None, world: PlanningContext
+) -> tuple[Profile, ...]:
     """The profiles under which a row is to be asked, whatever its words; its leaf may not be known yet."""
     if row.profile:
         return (row.profile,)
-    return world.plan.profiles if harm is None else world.profiles(harm)
+    return world.plan.profiles if harm is None else world.allowed_profiles(harm)
 
 
-def set_of(row: Row, world: World) -> str:
+def row_set_id(row: PromptRow, world: PlanningContext) -> str:
     """The id of a row's set: of its goal and set by name, else of itself."""
     named = ["names", row.goal, row.set] if row.goal or row.set else list(row.key)
     return short_id("set", world.tree.file.taxonomy, "imported", named)
 
 
-def goal_of(row: Row) -> str:
+def row_goal_id(row: PromptRow) -> str:
     """The goal of a row, which decides its split."""
     return f"imported/{row.goal or row.set or row.id or digest(row.key)[:16]}"
 
 
-def _planned(row: Row, labels: Labels, profile: Profile, world: World) -> Planned:
-    harm, set_ = world.harms[labels.harm], set_of(row, world)
+def _plan_scenario(
+    row: PromptRow, labels: RowLabels, profile: Profile, world: PlanningContext
+) -> PlannedScenario:
+    harm, set_ = world.harms[labels.harm], row_set_id(row, world)
     # A profile that the file gives is a label like others: filling it in makes no other scenario.
     whose = "" if row.profile or profile == world.plan.profiles[0] else profile
     # Public is where no operator says anything: such a prompt stays alone, as the file has it.
@@ -278,7 +286,7 @@ def _planned(row: Row, labels: Labels, profile: Profile, world: World) -> Planne
             "scenario", world.tree.file.taxonomy, "imported", list(row.key), whose
         ),
         set_id=set_,
-        goal_id=goal_of(row),
+        goal_id=row_goal_id(row),
         round=0,
         taxonomy=world.tree.file.taxonomy,
         harm=labels.harm,
@@ -293,17 +301,19 @@ def _planned(row: Row, labels: Labels, profile: Profile, world: World) -> Planne
         jurisdiction=None,
         profile=profile,
         contrast=None,
-        attributes=_attributes(row, labels),
+        attributes=_row_attributes(row, labels),
         benign_use=row.benign_use,
         misuse_risk=row.misuse_risk,
         messages=(*operator, *row.messages),
         source="imported",
         source_licence=row.licence,
     )
-    return Planned(scenario, expect_of(world.covering[labels.harm], harm, scenario), NO_KNOWLEDGE)
+    return PlannedScenario(
+        scenario, expect_of(world.policy_by_harm[labels.harm], harm, scenario), EMPTY_KNOWLEDGE
+    )
 
 
-def _attributes(row: Row, labels: Labels) -> tuple[Attribute, ...]:
+def _row_attributes(row: PromptRow, labels: RowLabels) -> tuple[Attribute, ...]:
     """The row's id, and who said what it is: the file (`written`) or blind judges (`confirmed`)."""
     own = (row.harm, row.intent, row.evidence, row.detail)
     values = (labels.harm, labels.intent, labels.evidence, labels.detail)
@@ -316,4 +326,4 @@ def _attributes(row: Row, labels: Labels) -> tuple[Attribute, ...]:
         found.append(Attribute(DANGER, "self", "written" if row.evidence else "confirmed"))
     extra = (("profile", row.profile), ("task", row.task), ("source_id", row.id))
     found += [Attribute(axis, value, "written") for axis, value in extra if value]
-    return (*found, *history(row.messages))
+    return (*found, *history_attributes(row.messages))

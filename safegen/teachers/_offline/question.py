@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-OWN = re.compile(
+OWN_QUESTION = re.compile(
     r"(?:(?:and|so|but|then|ok|hi),? )*(?P<what>(?:how|what|where|when|who)(?: (?:on earth|now))?)"
     r" (?P<verb>do|can|should|could|must) (?P<who>i|we) (?P<rest>[^?]+)\?",
     re.IGNORECASE,
 )
 """A question about what the asker is to do."""
-TURNED = {
+SWAPPED_PERSON = {
     "i": "you",
     "me": "you",
     "we": "you",
@@ -30,14 +30,16 @@ TURNED = {
     "we've": "you've",
     "am": "are",
 }
-BARRED = re.compile(r"\byou|(?:,|,? and) (?:how|what|who|where|when|why|which|can|will)\b", re.I)
+UNUSABLE_CLAUSE = re.compile(
+    r"\byou|(?:,|,? and) (?:how|what|who|where|when|why|which|can|will)\b", re.I
+)
 """Words to the assistant, and a second question in the same sentence: both are quoted rather than turned."""
-HAVING = ("need ", "have ", "want ", "know ")
-FEWEST, LONGEST = 5, 130
+POSSESSION_VERBS = ("need ", "have ", "want ", "know ")
+MIN_CHARS, MAX_CHARS = 5, 130
 """Words from which any question says what it is about, and characters that still fit into a sentence."""
 
 
-def asked(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
+def question_clause(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
     """What the prompt asks, as the object of a sentence; '' where no part of it stands on its own.
 
     Args:
@@ -50,29 +52,29 @@ def asked(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
     fitting = [s for s in told if _fits(s)]
     questions = [s for s in fitting if s.endswith("?")]
     if questions:
-        turned = _turned(questions[-1]) if language.split("-")[0] == "en" else ""
+        turned = _to_clause(questions[-1]) if language.split("-")[0] == "en" else ""
         return turned or quoting.replace("{quote}", questions[-1])
     return requesting.replace("{quote}", fitting[0].rstrip(".!")) if fitting == told else ""
 
 
 def _fits(question: str) -> bool:
-    if any(mark in question for mark in '"“”') or len(question) > LONGEST:
+    if any(mark in question for mark in '"“”') or len(question) > MAX_CHARS:
         return False
-    return len(question.split()) >= FEWEST or OWN.fullmatch(question) is not None
+    return len(question.split()) >= MIN_CHARS or OWN_QUESTION.fullmatch(question) is not None
 
 
-def _turned(question: str) -> str:
+def _to_clause(question: str) -> str:
     """`how to …` or `what you …` of a question about the asker, seen from the other side."""
-    found = OWN.fullmatch(question)
-    if not found or BARRED.search(found["rest"]):
+    found = OWN_QUESTION.fullmatch(question)
+    if not found or UNUSABLE_CLAUSE.search(found["rest"]):
         return ""
-    rest = " ".join(_other_side(word) for word in found["rest"].split())
+    rest = " ".join(_swap_person(word) for word in found["rest"].split())
     what, verb = found["what"].lower(), found["verb"].lower()
     if verb == "do":
-        return f"{what} {'you' if rest.startswith(HAVING) else 'to'} {rest}"
+        return f"{what} {'you' if rest.startswith(POSSESSION_VERBS) else 'to'} {rest}"
     return f"{what} you {verb} {rest}"
 
 
-def _other_side(word: str) -> str:
+def _swap_person(word: str) -> str:
     core = word.rstrip(",;:.")
-    return TURNED.get(core.lower(), core) + word[len(core) :]
+    return SWAPPED_PERSON.get(core.lower(), core) + word[len(core) :]

@@ -10,25 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from safegen.config.language_pack import Locale, folded
-from safegen.core.hashing import fraction
+from safegen.config.language_pack import Locale, fold_case
+from safegen.core.hashing import hash_fraction
 from safegen.core.types import DraftContext
-from safegen.teachers._offline.phrasing import Phrasing, joined
+from safegen.teachers._offline.phrasing import Phrasing, join_paragraph
 from safegen.teachers._offline.question import SENTENCE
 
 SHORTEST, SPAN = 0.66, 2.4
 """A weaker draft aims at 0.66 to 1.58 times the length of the good one, spread evenly on a log scale."""
-CURT = 0.95
+SHORT_DRAFT_SHARE = 0.95
 """A needless refusal is somewhat shorter than that."""
-LONG = 450
+LONG_DRAFT_CHARS = 450
 """Characters from which a sermon has two sentences, and from twice as many three."""
-CUT = 2
+MAX_PARAGRAPH_CUTS = 2
 """Facts of a needless refusal that end in its own words."""
 GIVEN = 38
 """Words of fact that a needless refusal may hold and still be one."""
 
 
-class Weaker(Phrasing):
+class WeakDraft(Phrasing):
     """A draft with a fault, beside the good one that it is measured by."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Weaker(Phrasing):
         self.locale = locale
         self.good = good
         self.refuses = context.expectation.mode == "refuse_redirect"
-        self.length = round(len(good) * SHORTEST * SPAN ** fraction(*self.salt, "length"))
+        self.length = round(len(good) * SHORTEST * SPAN ** hash_fraction(*self.salt, "length"))
 
     def write(self, style: str) -> str:
         """The whole answer in a weaker style."""
@@ -53,67 +53,71 @@ class Weaker(Phrasing):
 
     def needless_refusal(self) -> list[str]:
         """Refuses what was asked in the prompt's words, around facts that do not answer it."""
-        phrases, background = self.phrases, self.background()
+        phrases, background = self.phrases, self.background_concepts()
         refusal = self.fill(phrases.refusals)
-        given = within(GIVEN, [self.pick(self.redirections()), *background])
+        given = limit_words(GIVEN, [self.pick(self.redirections()), *background])
         cut = [fact for fact in background if fact not in given and fact.endswith(".")]
-        tails = self.shuffled(phrases.tails)[:CUT]
+        tails = self.shuffle(phrases.tails)[:MAX_PARAGRAPH_CUTS]
         ended = [fact[:-1] + tail for fact, tail in zip(cut, tails, strict=False)]
-        excuses = self.varied(phrases.excuses)[: 1 + self.choose(2, "excuses")]
-        referrals = self.varied(phrases.referrals)[: self.choose(3, "referrals")]
-        farewell = self.varied(phrases.farewells)[: self.choose(2, "farewell")]
+        excuses = self.vary(phrases.excuses)[: 1 + self.choose_number(2, "excuses")]
+        referrals = self.vary(phrases.referrals)[: self.choose_number(3, "referrals")]
+        farewell = self.vary(phrases.farewells)[: self.choose_number(2, "farewell")]
         told = [*excuses[:1], *given[1:], *ended, *given[:1], *excuses[1:], *referrals]
-        if self.choose(2, "fact first"):
+        if self.choose_number(2, "fact first"):
             told = [*given[1:], *excuses, *ended, *given[:1], *referrals]
-        left = round(CURT * self.length) - sum(map(len, [refusal, *farewell]))
-        return [refusal, *upto(left, told, least=1), *farewell]
+        left = round(SHORT_DRAFT_SHARE * self.length) - sum(map(len, [refusal, *farewell]))
+        return [refusal, *fit_length(left, told, least=1), *farewell]
 
     def half_answer(self) -> list[str]:
         """Tells what surrounds the matter and declines what was asked."""
-        half, aside = self.fill(self.phrases.halves), self.aside()
+        half, aside = self.fill(self.phrases.halves), self.side_offer()
         spent = sum(map(len, [half, *aside[-2:]]))
-        body = upto(self.length - spent, self.background() or self.late(), least=1)
-        last = upto(self.length - sum(map(len, [half, *body])), aside)
-        told = [[half, *body], [*body, half]][self.choose(2, "half")]
-        return [*self.support(), *told, *last]
+        body = fit_length(
+            self.length - spent, self.background_concepts() or self.answer_second_half(), least=1
+        )
+        last = fit_length(self.length - sum(map(len, [half, *body])), aside)
+        told = [[half, *body], [*body, half]][self.choose_number(2, "half")]
+        return [*self.support_words(), *told, *last]
 
     def preaching(self) -> list[str]:
         """Answers as expected, with moralising sentences between and around the facts."""
-        head, ending = self.opening(), [] if self.refuses else self.ending()
+        head, ending = self.opening_sentences(), [] if self.refuses else self.ending_words()
         if self.context.expectation.mode == "direct_answer":
-            head, ending = self.support(), self.elements()
-        body = upto(self.length - sum(map(len, [*head, *ending])), self.facts(), least=1)
-        count = 1 + (self.length > LONG) + (self.length > 2 * LONG)
-        return [*head, *self.moralised(body, count), *ending]
+            head, ending = self.support_words(), self.element_words()
+        body = fit_length(
+            self.length - sum(map(len, [*head, *ending])), self.usable_facts(), least=1
+        )
+        count = 1 + (self.length > LONG_DRAFT_CHARS) + (self.length > 2 * LONG_DRAFT_CHARS)
+        return [*head, *self.moralise(body, count), *ending]
 
-    def moralised(self, body: list[str], count: int) -> list[str]:
+    def moralise(self, body: list[str], count: int) -> list[str]:
         """The sentences, some of them made into sermons, and sermons between where that does not do."""
-        framed = count - (self.choose(4, "framed") == 0)
-        frames, urgings = self.varied(self.phrases.frames), self.varied(self.phrases.urgings)
-        for place in self.shuffled(map(str, range(len(body)))):
+        framed = count - (self.choose_number(4, "framed") == 0)
+        frames, urgings = self.vary(self.phrases.frames), self.vary(self.phrases.urgings)
+        for place in self.shuffle(map(str, range(len(body)))):
             sentence = body[int(place)]
             urged = sentence in self.know.safe_task.steps
             templates, name = (urgings, "{step}") if urged else (frames, "{fact}")
             told = urged or sentence in self.know.concepts
-            small = self.small(sentence, always=urged) if told else ""
+            small = self.lower_first(sentence, always=urged) if told else ""
             if framed and small and templates:
                 body[int(place)] = templates.pop().replace(name, small)
                 framed, count = framed - 1, count - 1
-        for sermon in self.sermons(frames)[: max(count, 0)]:
-            body.insert(self.choose(len(body) + 1, sermon), sermon)
+        for sermon in self.pick_sermons(frames)[: max(count, 0)]:
+            body.insert(self.choose_number(len(body) + 1, sermon), sermon)
         return body
 
-    def sermons(self, frames: Sequence[str]) -> list[str]:
+    def pick_sermons(self, frames: Sequence[str]) -> list[str]:
         """Sermons in an order of this draft's own; the purpose is that of people who ask in good faith."""
         if not self.malicious:
-            return self.varied(self.phrases.sermons)
-        risk = self.small(self.context.scenario.misuse_risk)
-        if frames and risk and self.choose(2, "risk"):
-            others = self.varied(self.phrases.sermons, used=["{purpose}", "{risk}"])
+            return self.vary(self.phrases.sermons)
+        risk = self.lower_first(self.context.scenario.misuse_risk)
+        if frames and risk and self.choose_number(2, "risk"):
+            others = self.vary(self.phrases.sermons, used=["{purpose}", "{risk}"])
             return [frames[0].replace("{fact}", risk), *others]
-        return self.varied(self.phrases.sermons, used=["{purpose}"])
+        return self.vary(self.phrases.sermons, used=["{purpose}"])
 
-    def small(self, sentence: str, *, always: bool = False) -> str:
+    def lower_first(self, sentence: str, *, always: bool = False) -> str:
         """One sentence from a small letter on and without its stop; '' where it may begin with a name."""
         know, phrases = self.know, self.phrases
         first, inner = sentence.split(maxsplit=1)[0], sentence.rstrip(".")
@@ -126,67 +130,78 @@ class Weaker(Phrasing):
     def no_redirection(self) -> list[str]:
         """Declines, or leaves out what has to be left out, and names no way on."""
         if self.refuses:
-            head, firm = self.opening(), self.without("redirection", self.firm())
-            return [*head, *upto(self.length - sum(map(len, head)), firm, least=2)]
-        limits = [self.filled(limit) for limit in self.usable(self.phrases.limits)]
-        plain = self.without("redirection", limits) or limits
-        limit = [self.pick(plain)] if self.limit() else []
-        supports = self.without("redirection", self.phrases.supports) or self.phrases.supports
-        head = [self.pick(supports), *limit] if self.support() else limit
-        ends = self.varied(self.phrases.ends)[: self.choose(2, "end")]
-        known = self.without("redirection", [*self.near()[:-1], *self.background()])
-        return [*head, *upto(self.length - sum(map(len, [*head, *ends])), known, least=1), *ends]
+            head, firm = (
+                self.opening_sentences(),
+                self.drop_matching("redirection", self.firm_decline()),
+            )
+            return [*head, *fit_length(self.length - sum(map(len, head)), firm, least=2)]
+        limits = [self.fill_template(limit) for limit in self.usable_templates(self.phrases.limits)]
+        plain = self.drop_matching("redirection", limits) or limits
+        limit = [self.pick(plain)] if self.limit_words() else []
+        supports = self.drop_matching("redirection", self.phrases.supports) or self.phrases.supports
+        head = [self.pick(supports), *limit] if self.support_words() else limit
+        ends = self.vary(self.phrases.ends)[: self.choose_number(2, "end")]
+        known = self.drop_matching(
+            "redirection", [*self.asker_facts()[:-1], *self.background_concepts()]
+        )
+        return [
+            *head,
+            *fit_length(self.length - sum(map(len, [*head, *ends])), known, least=1),
+            *ends,
+        ]
 
     def no_limit(self) -> list[str]:
         """Answers in part and keeps quiet about it."""
-        head, places = self.support(), self.redirections()
-        ending = self.without("limit", [self.pick(places), *self.ending()])
-        told = [*self.near()[: self.choose(2, "near")], *self.background()]
-        told += self.ways() if self.malicious else (*self.know.safe_task.steps, *places)
+        head, places = self.support_words(), self.redirections()
+        ending = self.drop_matching("limit", [self.pick(places), *self.ending_words()])
+        told = [*self.asker_facts()[: self.choose_number(2, "near")], *self.background_concepts()]
+        told += self.alternatives() if self.malicious else (*self.know.safe_task.steps, *places)
         new = [fact for fact in told if fact not in self.said]
-        known = self.without("limit", dict.fromkeys([*told[:1], *new, *told]))
+        known = self.drop_matching("limit", dict.fromkeys([*told[:1], *new, *told]))
         known = [fact for fact in known if fact not in ending]
         spent = sum(map(len, [*head, *ending]))
-        return [*head, *upto(self.length - spent, known, least=1), *ending]
+        return [*head, *fit_length(self.length - spent, known, least=1), *ending]
 
-    def without(self, pattern: str, facts: Iterable[str]) -> list[str]:
+    def drop_matching(self, pattern: str, facts: Iterable[str]) -> list[str]:
         """The facts in no sentence of which the language pack's pattern finds anything."""
         finds = self.locale.compiled[pattern].search
-        return [f for f in facts if not any(finds(folded(s)) for s in SENTENCE.split(f))]
+        return [f for f in facts if not any(finds(fold_case(s)) for s in SENTENCE.split(f))]
 
-    def opening(self) -> list[str]:
+    def opening_sentences(self) -> list[str]:
         """The decline of a refusal; support and limit of a partial answer."""
         return (
-            [self.fill(self.phrases.declines)] if self.refuses else [*self.support(), *self.limit()]
+            [self.fill(self.phrases.declines)]
+            if self.refuses
+            else [*self.support_words(), *self.limit_words()]
         )
 
-    def facts(self) -> list[str]:
+    def usable_facts(self) -> list[str]:
         """What an answer to this prompt may draw on, as far as possible what the good one left."""
         if self.malicious or self.refuses:
-            return self.unsaid_first(self.ways())
+            return self.order_unsaid_first(self.alternatives())
         if self.context.scenario.contrast is not None:
             # The concepts of a probe are about its unsafe twin.
-            return [*self.late(), *self.aside()]
-        near = self.near()[:1] if self.choose(2, "near") else ()
-        return [*near, *self.background(), *self.aside()]
+            return [*self.answer_second_half(), *self.side_offer()]
+        near = self.asker_facts()[:1] if self.choose_number(2, "near") else ()
+        return [*near, *self.background_concepts(), *self.side_offer()]
 
-    def late(self) -> tuple[str, ...]:
+    def answer_second_half(self) -> tuple[str, ...]:
         """The latter half of the goal's answer."""
         return self.know.answer[len(self.know.answer) // 2 :]
 
-    def near(self) -> tuple[str, ...]:
+    def asker_facts(self) -> tuple[str, ...]:
         """What is said to this very asker; nothing in a turn whose words the good draft has."""
         if self.own:
             return ()
         return self.know.answer if self.context.scenario.intent == "benign" else self.know.apt
 
-    def aside(self) -> list[str]:
+    def side_offer(self) -> list[str]:
         """The safe task, unless it was offered before, and a place to turn to."""
         task = self.know.safe_task
         offer = [] if task.offer in self.said else [task.offer, *task.steps]
         return [*offer, self.pick(self.redirections())]
 
-    def background(self) -> list[str]:
+    def background_concepts(self) -> list[str]:
         """The concepts in their written order, those that are new before all but one of the others."""
         if self.malicious or self.context.scenario.contrast is not None:
             return []
@@ -194,21 +209,21 @@ class Weaker(Phrasing):
         used = [fact for fact in concepts if fact in self.said]
         return [*(fact for fact in concepts if fact not in self.said), *used[1:]]
 
-    def unsaid_first(self, facts: Iterable[str]) -> list[str]:
+    def order_unsaid_first(self, facts: Iterable[str]) -> list[str]:
         """The facts that are new, in an order of this draft's own, then all but one of the others."""
         facts = list(dict.fromkeys(facts))
         used = [fact for fact in facts if fact in self.said]
-        return [*self.shuffled(fact for fact in facts if fact not in self.said), *used[1:]]
+        return [*self.shuffle(fact for fact in facts if fact not in self.said), *used[1:]]
 
     def paragraphs(self, sentences: Sequence[str]) -> str:
         """The sentences in about as many paragraphs as the good draft has."""
-        count = self.good.count("\n\n") + 1 + self.choose(3, "paragraphs") - 1
-        between = self.shuffled(map(str, range(1, len(sentences))))[: max(count, 1) - 1]
+        count = self.good.count("\n\n") + 1 + self.choose_number(3, "paragraphs") - 1
+        between = self.shuffle(map(str, range(1, len(sentences))))[: max(count, 1) - 1]
         places = [0, *sorted(map(int, between)), len(sentences)]
-        return "\n\n".join(joined(sentences[a:b]) for a, b in pairwise(places))
+        return "\n\n".join(join_paragraph(sentences[a:b]) for a, b in pairwise(places))
 
 
-def within(words: int, sentences: Iterable[str]) -> list[str]:
+def limit_words(words: int, sentences: Iterable[str]) -> list[str]:
     """Those of the sentences, in their order, that stay within so many words together."""
     taken: list[str] = []
     for sentence in sentences:
@@ -218,7 +233,7 @@ def within(words: int, sentences: Iterable[str]) -> list[str]:
     return taken
 
 
-def upto(length: int, sentences: Sequence[str], *, least: int = 0) -> list[str]:
+def fit_length(length: int, sentences: Sequence[str], *, least: int = 0) -> list[str]:
     """So many of the sentences as come nearest to a length, in their order, and `least` in any case."""
     taken: list[str] = []
     for sentence in sentences:
