@@ -208,7 +208,8 @@ def test_the_embedded_teacher_is_refused_beside_prompts_without_knowledge(tmp_pa
     with pytest.raises(ConfigError, match=r"r\.yaml:3:1: teachers\.drafter: the offline teacher"):
         check_drafters(inputs)
     with pytest.raises(ConfigError, match=r"teachers\.drafter"):
-        check_teachers(inputs, given={"author": scripted(lambda _: "")})
+        check_teachers(inputs, teachers={"author": scripted(lambda _: "")})
     check_teachers(
-        inputs, given={role: scripted(lambda _: "") for role in ("author", "labeller", "drafter")}
+        inputs,
+        teachers={role: scripted(lambda _: "") for role in ("author", "labeller", "drafter")},
     )

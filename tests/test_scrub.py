@@ -59,7 +59,7 @@ async def _die_before_the_scrub(output: Path, url: str) -> None:
     inputs = resolve_recipe(_recipe(url), trusted=["tests.sentinel"])
     folder = RunFolder(output)
     journal = Journal(folder.journal)
-    staff = WorkerFactory(inputs, journal=journal, meter=Meter(), given={})
+    staff = WorkerFactory(inputs, journal=journal, meter=Meter(), teachers={})
 
     async def dies(_: object) -> None:
         raise RuntimeError("killed")

@@ -45,33 +45,33 @@ def check_recipe(recipe: str, *, output: Path | None, plugins: Sequence[str], js
     """Say what a recipe would do."""
     inputs = resolve_recipe(recipe, trusted=plugins)
     check_drafters(inputs)
-    found = estimate(inputs, output=output)
-    if not found.size.prompts:
+    result = estimate(inputs, output=output)
+    if not result.size.prompts:
         raise UserError(explain_empty(inputs.make_planning_context()))
     if json:
-        sys.stdout.write(format_json_line(_estimate_json(inputs, found)))
+        sys.stdout.write(format_json_line(_estimate_json(inputs, result)))
         return
     out = make_console(sys.stdout)
-    name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict_text(found)}"
-    print_out(out, make_text(name, "bold"), "", size_table(out, found.size.by_domain_mode), "")
-    print_out(out, make_fact_table(_estimate_pairs(inputs, found), width=10), "")
+    name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict_text(result)}"
+    print_out(out, make_text(name, "bold"), "", size_table(out, result.size.by_domain_mode), "")
+    print_out(out, make_fact_table(_estimate_pairs(inputs, result), width=10), "")
 
 
-def _verdict_text(found: Estimate) -> str:
-    unset = [t.key for t in found.teachers if t.key and not t.key_set]
+def _verdict_text(estimate: Estimate) -> str:
+    unset = [t.key for t in estimate.teachers if t.key and not t.key_set]
     if unset:
         return f"reads well, and needs {', '.join(f'`{key}`' for key in unset)} to run"
-    if found.folder.state == "refused":
+    if estimate.folder.state == "refused":
         return "reads well, and its folder holds another run"
     return "can run; nothing was asked"
 
 
 def nest_by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     """Prompts by domain and expected mode, for machines."""
-    found: dict[str, dict[str, int]] = {}
+    nested: dict[str, dict[str, int]] = {}
     for (domain, mode), count in counts.items():
-        found.setdefault(domain, {})[mode] = count
-    return found
+        nested.setdefault(domain, {})[mode] = count
+    return nested
 
 
 def size_table(out: Console, counts: Mapping[tuple[str, str], int]) -> Table:
@@ -92,54 +92,54 @@ def _build_size_table(counts: Mapping[tuple[str, str], int], *, brief: bool) -> 
 
 
 def _estimate_pairs(
-    inputs: ResolvedRecipe, found: Estimate
+    inputs: ResolvedRecipe, estimate: Estimate
 ) -> Iterator[tuple[str, RenderableType]]:
     recipe = inputs.recipe
     yield "taxonomy", f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}"
     yield "policies", ", ".join(p.policy_id for p in inputs.policies)
     yield (
         "plan",
-        f"{format_plural(found.size.sets, 'set')}, {format_plural(found.size.prompts, 'prompt')}",
+        f"{format_plural(estimate.size.sets, 'set')}, {format_plural(estimate.size.prompts, 'prompt')}",
     )
-    if found.size.excluded:
-        yield "left out", _excluded_text(found)
-    for told in found.overrides:
-        yield "override", make_text(told)
-    if found.size.certificate is not None:
-        yield "coverage", _certificate_text(found.size.certificate)
-    yield from _call_pairs(inputs, found)
-    for teacher in found.teachers:
+    if estimate.size.excluded:
+        yield "left out", _excluded_text(estimate)
+    for override in estimate.overrides:
+        yield "override", make_text(override)
+    if estimate.size.certificate is not None:
+        yield "coverage", _certificate_text(estimate.size.certificate)
+    yield from _call_pairs(inputs, estimate)
+    for teacher in estimate.teachers:
         yield teacher.role, _teacher_text(teacher)
         if teacher.key:
-            told = "is set" if teacher.key_set else "is not set; `generate` would stop at once"
-            yield "key", make_text(f"{teacher.key} {told}", "" if teacher.key_set else "yellow")
-    if found.teachers[0].name != "offline":
-        yield "tokens", _tokens_text(found)
+            override = "is set" if teacher.key_set else "is not set; `generate` would stop at once"
+            yield "key", make_text(f"{teacher.key} {override}", "" if teacher.key_set else "yellow")
+    if estimate.teachers[0].name != "offline":
+        yield "tokens", _tokens_text(estimate)
     if recipe.budget.requests or recipe.budget.tokens:
         bounds = [("requests", recipe.budget.requests), ("tokens", recipe.budget.tokens)]
-        yield "budget", ", ".join(f"{format_number(most)} {what}" for what, most in bounds if most)
+        yield "budget", ", ".join(f"{format_number(most)} {unit}" for unit, most in bounds if most)
     names = [
         v.use + ("" if v.use in recipe.required_validators else " (advises)")
         for v in recipe.validators
     ]
     yield "validators", ", ".join(names)
     yield "views", ", ".join(v.use for v in recipe.views)
-    yield "folder", _folder_text(found.folder)
-    for hint in found.hints:
+    yield "folder", _folder_text(estimate.folder)
+    for hint in estimate.hints:
         yield "hint", make_text(hint, "yellow")
 
 
-def _excluded_text(found: Estimate) -> str:
+def _excluded_text(estimate: Estimate) -> str:
     counts = ", ".join(
-        f"{profile} {format_number(n)}" for profile, n in found.size.excluded.items()
+        f"{profile} {format_number(n)}" for profile, n in estimate.size.excluded.items()
     )
-    total = sum(found.size.excluded.values())
+    total = sum(estimate.size.excluded.values())
     return f"{format_plural(total, 'prompt')} under a profile that does not fit them: {counts}"
 
 
-def _authoring_text(found: Estimate) -> str:
+def _authoring_text(estimate: Estimate) -> str:
     return (
-        f"at most {format_number(found.author_calls)} of the author and {format_number(found.label_calls)} of labellers,"
+        f"at most {format_number(estimate.author_calls)} of the author and {format_number(estimate.label_calls)} of labellers,"
         " who also read prompts of known labels first"
     )
 
@@ -151,22 +151,22 @@ def _rounds_text(target: Target) -> str:
     )
 
 
-def _certificate_text(found: Certificate) -> str:
-    counts = found.counts
+def _certificate_text(certificate: Certificate) -> str:
+    counts = certificate.counts
     possible = counts.total - counts.void
-    told = (
+    text = (
         f"{format_number(counts.covered)} of {format_number(possible)} combinations of axis values"
     )
-    return f"{told} ({format_share(counts.covered, possible)}); {format_number(counts.void)} make no sense"
+    return f"{text} ({format_share(counts.covered, possible)}); {format_number(counts.void)} make no sense"
 
 
-def _call_pairs(inputs: ResolvedRecipe, found: Estimate) -> Iterator[tuple[str, str]]:
+def _call_pairs(inputs: ResolvedRecipe, estimate: Estimate) -> Iterator[tuple[str, str]]:
     recipe = inputs.recipe
-    told = f"{format_plural(found.drafts, 'draft')} ({recipe.plan.candidates} per prompt)"
-    most = f", at most {format_number(found.calls)} with revisions" if recipe.revise else ""
-    yield "calls", told + most
-    if found.author_calls:
-        yield "", _authoring_text(found)
+    text = f"{format_plural(estimate.drafts, 'draft')} ({recipe.plan.candidates} per prompt)"
+    most = f", at most {format_number(estimate.calls)} with revisions" if recipe.revise else ""
+    yield "calls", text + most
+    if estimate.author_calls:
+        yield "", _authoring_text(estimate)
     if recipe.target is not None:
         yield "", f"in the first round; {_rounds_text(recipe.target)}"
 
@@ -176,17 +176,17 @@ def _teacher_text(teacher: TeacherFacts) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _tokens_text(found: Estimate) -> str:
+def _tokens_text(estimate: Estimate) -> str:
     answers = (
         "answers not bounded: `max_tokens` is not set"
-        if found.answer_tokens is None
-        else f"at most {format_short(found.answer_tokens)} for answers"
+        if estimate.answer_tokens is None
+        else f"at most {format_short(estimate.answer_tokens)} for answers"
     )
-    return f"about {format_short(found.prompt_tokens)} for prompts (an estimate: characters / 4), {answers}"
+    return f"about {format_short(estimate.prompt_tokens)} for prompts (an estimate: characters / 4), {answers}"
 
 
 def _folder_text(state: FolderState) -> Text:
-    told = {
+    text_by_status = {
         "new": "new",
         "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` goes on"
         if state.shards
@@ -198,35 +198,37 @@ def _folder_text(state: FolderState) -> Text:
         "refused": f"begun with another {', '.join(state.differing)};"
         " `generate` refuses: use --output or --replan",
     }[state.state]
-    return make_text(f"{state.folder}: {told}", "yellow" if state.state == "refused" else "")
+    return make_text(
+        f"{state.folder}: {text_by_status}", "yellow" if state.state == "refused" else ""
+    )
 
 
-def _estimate_json(inputs: ResolvedRecipe, found: Estimate) -> Json:
+def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> Json:
     return {
         "recipe": inputs.recipe.name,
         "version": inputs.recipe.version,
         "taxonomy": f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}",
         "policies": [p.policy_id for p in inputs.policies],
-        "sets": found.size.sets,
-        "prompts": found.size.prompts,
-        "by_domain_mode": nest_by_domain(found.size.by_domain_mode),
+        "sets": estimate.size.sets,
+        "prompts": estimate.size.prompts,
+        "by_domain_mode": nest_by_domain(estimate.size.by_domain_mode),
         "certificate": None
-        if found.size.certificate is None
-        else certificate_json(found.size.certificate),
-        "drafts": found.drafts,
-        "left_out": dict(found.size.excluded),
-        "overrides": list(found.overrides),
-        "calls_at_most": found.calls,
-        "author_calls_at_most": found.author_calls,
-        "label_calls_at_most": found.label_calls,
-        "hints": list(found.hints),
+        if estimate.size.certificate is None
+        else certificate_json(estimate.size.certificate),
+        "drafts": estimate.drafts,
+        "left_out": dict(estimate.size.excluded),
+        "overrides": list(estimate.overrides),
+        "calls_at_most": estimate.calls,
+        "author_calls_at_most": estimate.author_calls,
+        "label_calls_at_most": estimate.label_calls,
+        "hints": list(estimate.hints),
         "further_rounds_at_most": inputs.recipe.target.rounds if inputs.recipe.target else 0,
-        "prompt_tokens_estimate": found.prompt_tokens,
-        "answer_tokens_at_most": found.answer_tokens,
-        "teachers": [asdict(t) for t in found.teachers],
+        "prompt_tokens_estimate": estimate.prompt_tokens,
+        "answer_tokens_at_most": estimate.answer_tokens,
+        "teachers": [asdict(t) for t in estimate.teachers],
         "validators": [v.use for v in inputs.recipe.validators],
         "views": [v.use for v in inputs.recipe.views],
-        "folder": asdict(found.folder) | {"folder": str(found.folder.folder)},
+        "folder": asdict(estimate.folder) | {"folder": str(estimate.folder.folder)},
     }
 
 
@@ -234,7 +236,7 @@ def list_names(kind: str | None, *, json: bool) -> None:
     """List what a recipe can name, with a line on each."""
     kinds = [*resources.KINDS, *plugins.KINDS]
     if kind is not None:
-        resources.require_known(kind, kinds, what="kind")
+        resources.require_known(kind, kinds, kind="kind")
     out = make_console(sys.stdout)
     for name in [kind] if kind else kinds:
         table = make_grid("", "")

@@ -43,14 +43,14 @@ def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: boo
         UserError: a mistake in the file or the recipe.
     """
     inputs = resolve_recipe(recipe, trusted=plugins)
-    user_prompts.check_recipe(inputs, given={})
-    check_teachers(inputs, given={})
-    found = user_prompts.estimate_import(inputs, source)
+    user_prompts.check_recipe(inputs, teachers={})
+    check_teachers(inputs, teachers={})
+    estimate = user_prompts.estimate_import(inputs, source)
     if json:
-        sys.stdout.write(format_json_line(_to_json(inputs, source, found)))
+        sys.stdout.write(format_json_line(_to_json(inputs, source, estimate)))
         return
     out = make_console(sys.stdout)
-    table = size_table(out, found.by_domain_mode)
+    table = size_table(out, estimate.by_domain_mode)
     head = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}; nothing was asked"
     print_out(
         out,
@@ -58,72 +58,74 @@ def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: boo
         "",
         table,
         "",
-        make_fact_table(_fact_pairs(inputs, found), width=10),
+        make_fact_table(_fact_pairs(inputs, estimate), width=10),
         "",
     )
-    for row in found.unlabelled[:MAX_NAMED]:
+    for row in estimate.unlabelled[:MAX_NAMED]:
         named = f"row {row.row}" + (f" (`{row.id}`)" if row.id else "")
         print_out(out, make_text(f"- {named}, {', '.join(row.fields)}: {row.why}"))
-    if len(found.unlabelled) > MAX_NAMED:
+    if len(estimate.unlabelled) > MAX_NAMED:
         print_out(
             out,
             make_text(
-                f"and {format_number(len(found.unlabelled) - MAX_NAMED)} more; --json names all",
+                f"and {format_number(len(estimate.unlabelled) - MAX_NAMED)} more; --json names all",
                 "dim",
             ),
         )
 
 
 def _fact_pairs(
-    inputs: ResolvedRecipe, found: ImportEstimate
+    inputs: ResolvedRecipe, estimate: ImportEstimate
 ) -> Iterator[tuple[str, RenderableType]]:
     yield (
         "rows",
-        f"{format_number(found.rows)}, {format_number(found.labelled)} with all labels, {format_number(found.planned)} planned",
+        f"{format_number(estimate.rows)}, {format_number(estimate.labelled)} with all labels, {format_number(estimate.planned)} planned",
     )
-    if found.taken:
-        yield "labels", f"of {format_plural(found.taken, 'row')}: {UNCHECKED_NOTE}"
-    if found.to_read:
-        calls = f"{format_plural(found.label_calls, 'question')} to labellers"
+    if estimate.taken:
+        yield "labels", f"of {format_plural(estimate.taken, 'row')}: {UNCHECKED_NOTE}"
+    if estimate.to_read:
+        calls = f"{format_plural(estimate.label_calls, 'question')} to labellers"
         again = "each asked once more where the answer cannot be read"
-        yield "to read", f"{format_plural(found.to_read, 'text')}, {calls}, {again}"
-    if found.unlabelled:
-        why = format_counts(in_words(Counter(row.cause for row in found.unlabelled)))
-        told = f"{format_plural(len(found.unlabelled), 'row')} not planned ({why})"
-        yield "listed", make_text(told, "yellow")
-    if found.left_out:
+        yield "to read", f"{format_plural(estimate.to_read, 'text')}, {calls}, {again}"
+    if estimate.unlabelled:
+        causes = format_counts(in_words(Counter(row.cause for row in estimate.unlabelled)))
+        text = f"{format_plural(len(estimate.unlabelled), 'row')} not planned ({causes})"
+        yield "listed", make_text(text, "yellow")
+    if estimate.left_out:
         yield (
             "left out",
-            make_text(", ".join(f"{format_number(n)} by {by}" for by, n in found.left_out.items())),
+            make_text(
+                ", ".join(f"{format_number(n)} by {by}" for by, n in estimate.left_out.items())
+            ),
         )
-    if found.not_under:
-        yield "not asked", make_text(format_barred(found.not_under))
-    if found.repeats:
-        yield "repeats", make_text(format_warning(found.repeats, most=MAX_NAMED), "yellow")
-    if found.not_read:
-        yield "not read", make_text(f"columns {', '.join(found.not_read)}")
-    prompts = sum(found.by_domain_mode.values())
+    if estimate.not_under:
+        yield "not asked", make_text(format_barred(estimate.not_under))
+    if estimate.repeats:
+        yield "repeats", make_text(format_warning(estimate.repeats, most=MAX_NAMED), "yellow")
+    if estimate.not_read:
+        yield "not read", make_text(f"columns {', '.join(estimate.not_read)}")
+    prompts = sum(estimate.by_domain_mode.values())
     drafts = prompts * inputs.recipe.plan.candidates
-    more = "; more once labellers have read the others" if found.to_read else ""
+    more = "; more once labellers have read the others" if estimate.to_read else ""
     yield "calls", f"{format_plural(drafts, 'draft')} of {format_plural(prompts, 'prompt')}{more}"
 
 
 def _to_json(
-    inputs: ResolvedRecipe, source: UserPrompts, found: ImportEstimate
+    inputs: ResolvedRecipe, source: UserPrompts, estimate: ImportEstimate
 ) -> dict[str, object]:
-    listed = [row._asdict() for row in found.unlabelled]
+    listed = [row._asdict() for row in estimate.unlabelled]
     alike = [
         {"row": r.row._asdict(), "of": r.of._asdict(), "similarity": round(r.similarity, 4)}
-        for r in found.repeats
+        for r in estimate.repeats
     ]
-    prompts = sum(found.by_domain_mode.values())
+    prompts = sum(estimate.by_domain_mode.values())
     return {
         "recipe": inputs.recipe.name,
         "file": source.name,
-        **asdict(found),
+        **asdict(estimate),
         "unlabelled": listed,
         "repeats": alike,
-        "by_domain_mode": nest_by_domain(found.by_domain_mode),
+        "by_domain_mode": nest_by_domain(estimate.by_domain_mode),
         "prompts": prompts,
         "drafts": prompts * inputs.recipe.plan.candidates,
     }

@@ -58,29 +58,29 @@ def comment_lines(
         indent: blanks before each line.
     """
     for name, field in model.model_fields.items():
-        given = values.get(name, _field_default(field))
+        value = values.get(name, _field_default(field))
         yield from _docstring_lines(field, indent)
         nested = next(_nested_models(field.annotation), None)
-        below = None if nested is None else _nested_parts(given)
+        below = None if nested is None else _nested_parts(value)
         if nested is not None and below is not None:
             yield f"{' ' * indent}{name}:"
             yield from comment_lines(nested, below, indent=indent + 2)
             continue
-        yield from _entry_lines(name, given, indent)
+        yield from _entry_lines(name, value, indent)
         if nested is not None:
             yield from _unused_lines(nested, indent, name)
 
 
-def _entry_lines(name: str, given: object, indent: int) -> Iterator[str]:
+def _entry_lines(name: str, value: object, indent: int) -> Iterator[str]:
     """A key with its value; a plug-in with parameters takes a line for each of them."""
     blank = " " * indent
-    if isinstance(given, PluginRef) and given.params:
+    if isinstance(value, PluginRef) and value.params:
         yield f"{blank}{name}:"
-        yield f"{blank}  {format_flow(given.use)}:"
-        params = cast(Mapping[str, object], given.params)
+        yield f"{blank}  {format_flow(value.use)}:"
+        params = cast(Mapping[str, object], value.params)
         yield from (f"{blank}    {key}: {format_flow(value)}" for key, value in params.items())
         return
-    yield f"{blank}{name}: {format_flow(given)}"
+    yield f"{blank}{name}: {format_flow(value)}"
 
 
 def _unused_lines(model: type[BaseModel], indent: int, name: str) -> Iterator[str]:
@@ -90,13 +90,17 @@ def _unused_lines(model: type[BaseModel], indent: int, name: str) -> Iterator[st
 
 
 def _docstring_lines(field: FieldInfo, indent: int) -> Iterator[str]:
-    told = " ".join((field.description or "").split())
+    description = " ".join((field.description or "").split())
     choices = list(dict.fromkeys(_allowed_words(field.annotation)))
     if choices:
-        told += f" One of: {', '.join(choices)}." if choices[1:] else f" Or `{choices[0]}`."
+        description += f" One of: {', '.join(choices)}." if choices[1:] else f" Or `{choices[0]}`."
     lead = f"{' ' * indent}# "
     yield from textwrap.wrap(
-        told.strip(), WIDTH, initial_indent=lead, subsequent_indent=lead, break_long_words=False
+        description.strip(),
+        WIDTH,
+        initial_indent=lead,
+        subsequent_indent=lead,
+        break_long_words=False,
     )
 
 

@@ -77,16 +77,16 @@ def show_coverage(
     every = tuple(dict.fromkeys([*axes, *(hot or ()), *LEDGER_AXES]))
     leaf = {"tier": basis.tiers, "severity": {n: h.severity for n, h in basis.tree.harms.items()}}
     others = [name for name in every if name not in STORED_COLUMNS]
-    told = collect_axis_values(plans, others, leaf) if others else {}
+    axis_columns = collect_axis_values(plans, others, leaf) if others else {}
     kept = curate(run.folder)
     shown = LedgerView(
-        count_cells(run.folder, plans, per=every, told=told, kept=kept.scenarios),
+        count_cells(run.folder, plans, per=every, axis_columns=axis_columns, kept=kept.scenarios),
         axes,
         hot,
         report_target(run.folder, basis, kept),
         _build_certificates(run, basis, plans, kept) if certificate else None,
         _element_coverage(run, plans, basis.locale),
-        _count_reasons(run, kept, axes, others, told),
+        _count_reasons(run, kept, axes, others, axis_columns),
     )
     print_differences(basis)
     if json:
@@ -107,13 +107,13 @@ def _count_reasons(
     kept: CurationResult,
     axes: AxisNames,
     others: Sequence[str],
-    told: Mapping[str, tuple[str, ...]],
+    axis_columns: Mapping[str, tuple[str, ...]],
 ) -> dict[Cell, Counter[str]]:
-    found: dict[Cell, Counter[str]] = {}
+    counts: dict[Cell, Counter[str]] = {}
     for about, reason in chain(iter_unaccepted(run.folder), _iter_excluded(run, kept)):
-        row = complete_row(about, others, told)
-        found.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
-    return found
+        row = complete_row(about, others, axis_columns)
+        counts.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
+    return counts
 
 
 def _iter_excluded(run: api.Run, kept: CurationResult) -> Iterator[tuple[ScenarioAxes, str]]:
@@ -169,9 +169,9 @@ def _build_certificates(
 
 def _total_line(ledger: Ledger) -> str:
     counts = ledger.totals_by(()).get((), CellCounts())
-    told = f"{format_plural(counts.planned, 'prompt')}, {format_number(counts.answered)} answered"
+    text = f"{format_plural(counts.planned, 'prompt')}, {format_number(counts.answered)} answered"
     taken = f"{format_number(counts.accepted)} accepted, {format_number(counts.kept)} kept"
-    return f"{told}, {taken} ({format_share(counts.kept, counts.planned)})"
+    return f"{text}, {taken} ({format_share(counts.kept, counts.planned)})"
 
 
 def _print_ledger(out: Console, shown: LedgerView) -> None:
@@ -225,8 +225,10 @@ def _loss_lines(shown: LedgerView) -> list[str]:
 
 def _reason_text(shown: LedgerView, cell: Cell) -> str:
     reasons = shown.reasons.get(cell, {})
-    told = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    return ": " + ", ".join(f"{format_number(n)} {reason}" for reason, n in told) if told else ""
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return (
+        ": " + ", ".join(f"{format_number(n)} {reason}" for reason, n in ranked) if ranked else ""
+    )
 
 
 def _empty_cell_lines(shown: LedgerView) -> list[str]:
@@ -248,22 +250,24 @@ def _first_lines(lines: Sequence[str]) -> Iterator[RenderableType]:
         )
 
 
-def _certificate_lines(found: Certificates) -> Iterator[RenderableType]:
+def _certificate_lines(certificates: Certificates) -> Iterator[RenderableType]:
     yield make_text("certificate", "bold")
-    told = [("pairs of", ", ".join(found.axes))]
-    if found.triples:
-        told.append(("triples of", ", ".join(found.triples)))
-    yield make_fact_table(told, width=10)
+    pairs = [("pairs of", ", ".join(certificates.axes))]
+    if certificates.triples:
+        pairs.append(("triples of", ", ".join(certificates.triples)))
+    yield make_fact_table(pairs, width=10)
     yield ""
     table = make_grid("combinations", "plan", "kept", "", right=(1, 2))
-    for name, before, after in compare_certificates(found):
+    for name, before, after in compare_certificates(certificates):
         table.add_row("", name, format_number(before), format_number(after))
     yield table
-    lost = found.after.counts.missing
+    lost = certificates.after.counts.missing
     if lost:
         yield ""
         yield make_text(f"missing among kept prompts ({format_number(lost)})", "bold")
-        named = [" · ".join(f"{a} {v}" for a, v in row.items()) for row in found.after.missing]
+        named = [
+            " · ".join(f"{a} {v}" for a, v in row.items()) for row in certificates.after.missing
+        ]
         yield from (make_text(f"- {line}") for line in named[:MAX_NAMED])
         if lost > MAX_NAMED:
             yield make_text(f"and {format_number(lost - MAX_NAMED)} more", "dim")

@@ -67,5 +67,5 @@ def _init_git(folder: Path, *arguments: str) -> None:
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        told = " ".join((done.stderr or done.stdout).split())[:300]
-        raise UserError(f"`git {' '.join(arguments)}` failed in `{folder}`: {told}")
+        message = " ".join((done.stderr or done.stdout).split())[:300]
+        raise UserError(f"`git {' '.join(arguments)}` failed in `{folder}`: {message}")

@@ -53,10 +53,10 @@ def _check_terminal(out: Console) -> DoctorFinding:
     if not out.is_terminal:
         return DoctorFinding("terminal", "ok", "stdout is none; plain text without colours")
     colour = "no colours (NO_COLOR)" if os.environ.get("NO_COLOR") else _describe_colours(out)
-    told = f"{out.width} columns, {out.height} lines, {colour}"
+    text = f"{out.width} columns, {out.height} lines, {colour}"
     if out.width < NARROW:
-        return DoctorFinding("terminal", "warn", told, f"widen it to {NARROW} columns")
-    return DoctorFinding("terminal", "ok", told)
+        return DoctorFinding("terminal", "warn", text, f"widen it to {NARROW} columns")
+    return DoctorFinding("terminal", "ok", text)
 
 
 def _describe_colours(out: Console) -> str:
@@ -74,8 +74,8 @@ def _print_group(out: Console, group: FindingGroup, *, json: bool) -> None:
     table.add_column(width=MARK_WIDTH, justify="right")
     table.add_column(width=NAME_WIDTH, style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for check, state, told, remedy in group.findings:
-        table.add_row(make_text(state, STYLES[state]), make_text(check), make_text(told))
+    for check, state, message, remedy in group.findings:
+        table.add_row(make_text(state, STYLES[state]), make_text(check), make_text(message))
         if remedy:
             table.add_row("", "", make_text(f"→ {remedy}", STYLES[state]))
     print_out(out, make_text(group.name, "bold"), table, "")
@@ -86,6 +86,6 @@ def _worst_status(counts: Counter[CheckStatus]) -> CheckStatus:
 
 
 def _summary_line(counts: Counter[CheckStatus]) -> str:
-    told = [format_plural(counts["fail"], "failure")] if counts["fail"] else []
-    told += [format_plural(counts["warn"], "warning")] if counts["warn"] else []
-    return ", ".join(told) or "all is well"
+    parts = [format_plural(counts["fail"], "failure")] if counts["fail"] else []
+    parts += [format_plural(counts["warn"], "warning")] if counts["warn"] else []
+    return ", ".join(parts) or "all is well"

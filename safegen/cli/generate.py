@@ -63,10 +63,10 @@ def read_prompt_options(
         if columns or licence is not None:
             raise UserError("`--column` and `--licence` belong to `--prompts FILE`; name the file")
         return None
-    pairs = [told.partition("=") for told in columns]
-    for told, (name, _, column) in zip(columns, pairs, strict=True):
+    pairs = [option.partition("=") for option in columns]
+    for option, (name, _, column) in zip(columns, pairs, strict=True):
         if not name or not column:
-            raise UserError(f"`--column {told}` is not FIELD=COLUMN, such as `prompt=text`")
+            raise UserError(f"`--column {option}` is not FIELD=COLUMN, such as `prompt=text`")
     names = [name for name, _, _ in pairs]
     for name in names:
         if names.count(name) > 1:
@@ -117,8 +117,8 @@ def _report_nothing_failed(run: Run, *, json: bool) -> int:
         )
     print_line(sys.stderr, line)
     if json:
-        told = {"output": str(run.output), "failed_requests": dict[str, int](), "requests": 0}
-        sys.stdout.write(format_json_line(told | {"dropped": dict(dropped)}))
+        payload = {"output": str(run.output), "failed_requests": dict[str, int](), "requests": 0}
+        sys.stdout.write(format_json_line(payload | {"dropped": dict(dropped)}))
     return 0
 
 

@@ -157,8 +157,8 @@ def _check_slug(name: str, option: str) -> str:
     try:
         return TypeAdapter[str](Slug).validate_python(name)
     except ValidationError as e:
-        told = message_of(e.errors()[0])
-        raise UserError(f"`{option}` is `{name[:80]}`: {told}") from e
+        message = message_of(e.errors()[0])
+        raise UserError(f"`{option}` is `{name[:80]}`: {message}") from e
 
 
 def _run_name(path: Path) -> str:

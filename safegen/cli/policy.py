@@ -65,9 +65,9 @@ def explain(
     """Say what is expected, which clause decided, why not an earlier one, and what would change it."""
     from safegen.cli import policy_explain
 
-    asked = ",".join(scenario)
+    query = ",".join(scenario)
     policy_explain.show_explanation(
-        asked, run=run, recipe=recipe, policies=policy or [], taxonomy=taxonomy, json=json
+        query, run=run, recipe=recipe, policies=policy or [], taxonomy=taxonomy, json=json
     )
 
 

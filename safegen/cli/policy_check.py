@@ -29,15 +29,20 @@ def check_policies(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
     """Print what was found; 2 if anything was but warnings."""
     report = checked(names, taxonomies.load_taxonomy(taxonomy))
     if json:
-        for found in report.findings:
-            place = place_to_json(found.place)
-            told = {"kind": found.kind, "policy": found.policy, **place, "message": found.message}
-            sys.stdout.write(format_json_line({"finding": {**told, "warning": found.warning}}))
+        for finding in report.findings:
+            place = place_to_json(finding.place)
+            payload = {
+                "kind": finding.kind,
+                "policy": finding.policy,
+                **place,
+                "message": finding.message,
+            }
+            sys.stdout.write(format_json_line({"finding": {**payload, "warning": finding.warning}}))
         for sizes in report.sizes:
             sys.stdout.write(format_json_line({"policy": asdict(sizes)}))
     else:
         _print_report(report, taxonomy)
-    return 2 if any(not found.warning for found in report.findings) else 0
+    return 2 if any(not finding.warning for finding in report.findings) else 0
 
 
 def place_to_json(place: tuple[Path, int, int] | None) -> dict[str, object]:
@@ -48,9 +53,9 @@ def place_to_json(place: tuple[Path, int, int] | None) -> dict[str, object]:
 
 def _print_report(report: CheckReport, taxonomy: str) -> None:
     out = make_console(sys.stdout)
-    for found in report.findings:
-        kind = make_text(found.kind, "yellow" if found.warning else "red")
-        out.print(Text.assemble(make_text(found), "  ", kind), soft_wrap=True)
+    for finding in report.findings:
+        kind = make_text(finding.kind, "yellow" if finding.warning else "red")
+        out.print(Text.assemble(make_text(finding), "  ", kind), soft_wrap=True)
     head = ("spec", "own rules", "tested", "cases", "classifier", "instructions", "note")
     rows = [
         (
@@ -65,7 +70,7 @@ def _print_report(report: CheckReport, taxonomy: str) -> None:
         for s in report.sizes
     ]
     print_table(out, head, rows)
-    warnings = sum(found.warning for found in report.findings)
+    warnings = sum(finding.warning for finding in report.findings)
     count = len(report.findings) - warnings
     if count:
         print_out(out, make_text(f"{count} found", "red"))
@@ -77,7 +82,7 @@ def _print_report(report: CheckReport, taxonomy: str) -> None:
 
 def show_policy(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> None:
     """Print a spec's rules or a compiled form."""
-    resources.require_known(as_, FORMS, what="form called")
+    resources.require_known(as_, FORMS, kind="form called")
     policy, tree = loader.load_policy(name), taxonomies.load_taxonomy(taxonomy)
     if as_ == "rules":
         _print_rules(policy, json=json)
@@ -89,9 +94,9 @@ def show_policy(name: str, *, as_: str, at: str | None, taxonomy: str, json: boo
     )
     if json:
         size = compiled.estimate_tokens(form.text)
-        told = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
+        payload = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
         values = {f.name: _to_json(getattr(form.values, f.name)) for f in fields(form.values)}
-        sys.stdout.write(format_json_line({**told, "text": form.text, "values": values}))
+        sys.stdout.write(format_json_line({**payload, "text": form.text, "values": values}))
         return
     if form.at:
         sys.stderr.write(f"safegen: {form.at}; choose another with --at\n")
@@ -117,12 +122,12 @@ def _compile_form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _
             (h.id for h in covered_leaves(policy, tree) if not h.red_line), "tier=restricted"
         )
         at = f"{leaf},evidence=none,profile=public,detail=3"
-    asked = explained.parse_situation(at, [policy], tree.harms)
-    expectation = compute_expectation_at(policy, asked.situation)
+    query = explained.parse_situation(at, [policy], tree.harms)
+    expectation = compute_expectation_at(policy, query.situation)
     if as_ == "rubric":
-        rubric = compiled.compile_rubric(policy, expectation, harm=asked.harm)
+        rubric = compiled.compile_rubric(policy, expectation, harm=query.harm)
         return _CompiledForm(at, compiled.load_rubric_prompt().render("user", told=rubric), rubric)
-    values = compiled.compile_instructions(policy, expectation, harm=asked.harm)
+    values = compiled.compile_instructions(policy, expectation, harm=query.harm)
     text = compiled.load_instructions_prompt().render("system", told=values, operator="", style="")
     return _CompiledForm(at, text, values)
 
@@ -130,13 +135,13 @@ def _compile_form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _
 def _print_rules(policy: Policy, *, json: bool) -> None:
     if json:
         for rule in (r for r in policy.rules if r.id in policy.reached_rules):
-            told = rule.model_dump(mode="json", exclude={"profiles"})
-            sys.stdout.write(format_json_line({"policy_id": policy.policy_id, **told}))
+            payload = rule.model_dump(mode="json", exclude={"profiles"})
+            sys.stdout.write(format_json_line({"policy_id": policy.policy_id, **payload}))
         return
     out = make_console(sys.stdout)
     harms = ", ".join(policy.spec.harms) or "none of its own"
-    told = f"{policy.spec.title}; harms {harms}; clarify {policy.clarify}"
-    print_out(out, make_text(policy.policy_id, "bold"), make_text(told), "")
+    payload = f"{policy.spec.title}; harms {harms}; clarify {policy.clarify}"
+    print_out(out, make_text(policy.policy_id, "bold"), make_text(payload), "")
     rows = [
         (
             r.id,
@@ -157,12 +162,12 @@ def _describe_needs(rule: Rule) -> str:
 
 def _describe_when(when: When) -> str:
     whole = When()
-    told = [
+    conditions = [
         f"{name} {'/'.join(str(v) for v in getattr(when, name))}"
         for name in Situation._fields
         if getattr(when, name) != getattr(whole, name)
     ]
-    return ", ".join(told) or "always"
+    return ", ".join(conditions) or "always"
 
 
 def _to_json(value: object) -> object:
@@ -172,6 +177,6 @@ def _to_json(value: object) -> object:
     if isinstance(value, tuple):
         parts = cast(tuple[object, ...], value)
         names: tuple[str, ...] = getattr(parts, "_fields", ())
-        told = [_to_json(part) for part in parts]
-        return dict(zip(names, told, strict=True)) if names else told
+        items = [_to_json(part) for part in parts]
+        return dict(zip(names, items, strict=True)) if names else items
     return value

@@ -56,15 +56,17 @@ def show_diff(old: str, new: str, *, run: Path | None, ids: bool, json: bool) ->
     if ids and run is None:
         raise UserError("`--ids` names scenarios of a run; name its folder with `--run FOLDER`")
     before, after = loader.load_policy(old), loader.load_policy(new)
-    found = compare(before, after)
+    difference = compare(before, after)
     rows = None if run is None else _count_rows(run, before, after)
     if json:
-        sys.stdout.write(format_json_line(_to_json(found, None if rows is None else rows.affected)))
+        sys.stdout.write(
+            format_json_line(_to_json(difference, None if rows is None else rows.affected))
+        )
         return
     out = make_console(sys.stdout)
     print_out(out, make_text(f"{before.policy_id} → {after.policy_id}", "bold"), "")
-    print_out(out, f"situations that change: {len(found.situations)} of {len(ALL_SITUATIONS)}")
-    for (b, a), changes in found.by_rule().items():
+    print_out(out, f"situations that change: {len(difference.situations)} of {len(ALL_SITUATIONS)}")
+    for (b, a), changes in difference.by_rule().items():
         decides = b if b == a else f"{b} → {a}"
         pairs = [
             ("situations", format_number(len(changes))),
@@ -73,15 +75,15 @@ def show_diff(old: str, new: str, *, run: Path | None, ids: bool, json: bool) ->
         ]
         print_out(out, "", make_text(f"  {decides}"), make_fact_table(pairs, indent=4))
     print_out(out, "")
-    print_out(out, f"texts that change: {len(found.texts)}")
-    print_table(out, ("part", "", "text"), list(_text_rows(found)))
+    print_out(out, f"texts that change: {len(difference.texts)}")
+    print_table(out, ("part", "", "text"), list(_text_rows(difference)))
     if rows is not None:
         _print_rows(out, rows, ids=ids)
 
 
-def _text_rows(found: Difference) -> list[tuple[str, str, str]]:
+def _text_rows(difference: Difference) -> list[tuple[str, str, str]]:
     lines: list[tuple[str, str, str]] = []
-    for part, before, after in found.texts:
+    for part, before, after in difference.texts:
         lines += [(part, "-", before)] if before is not None else []
         lines += [(part, "+", after)] if after is not None else []
     return lines
@@ -102,8 +104,8 @@ def _describe_step(change: SituationChange) -> str:
 def _describe_required(before: Rule | Expectation, after: Rule | Expectation) -> list[str]:
     more = [name for name in after.required if name not in before.required]
     less = [name for name in before.required if name not in after.required]
-    told = [f"requires {', '.join(more)} too"] if more else []
-    return told + ([f"requires {', '.join(less)} no more"] if less else [])
+    parts = [f"requires {', '.join(more)} too"] if more else []
+    return parts + ([f"requires {', '.join(less)} no more"] if less else [])
 
 
 def _describe_outcome(rule: Rule | Expectation) -> str:
@@ -154,11 +156,11 @@ def _count_rows(run: Path, old: Policy, new: Policy) -> RunDiff:
                 leaves[item.scenario.scenario_id] = item.scenario.harm
             yield item
 
-    found = find_affected(planned(), old=before, new=after, harms=harms)
-    orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in found.orphans}
+    rows = find_affected(planned(), old=before, new=after, harms=harms)
+    orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in rows.orphans}
     folder = RunFolder(run)
     undone = plan.Plans(folder.plans).shards - len(folder.finished_shards())
-    return RunDiff(found, run, old, new, size["prompts"], size["under"], undone, orphans)
+    return RunDiff(rows, run, old, new, size["prompts"], size["under"], undone, orphans)
 
 
 def _find_specs(
@@ -188,24 +190,32 @@ def _print_rows(out: Console, rows: RunDiff, *, ids: bool) -> None:
     named = f"{format_number(rows.under_policy)} of {format_plural(rows.prompts, 'prompt')} in {rows.run}"
     print_out(out, "", make_text(f"{named} were made under {rows.old.spec.policy}", "bold"))
     for redo, (to_do, _) in REDO_TEXT.items():
-        for (of, told), found in groups.items():
+        for (of, change_lines), group in groups.items():
             if of == redo:
-                leaves = Counter(row.harm for row in found)
-                named = [row.scenario_id for row in found] if ids else []
+                leaves = Counter(row.harm for row in group)
+                named = [row.scenario_id for row in group] if ids else []
                 _print_group(
-                    out, f"{format_plural(len(found), 'prompt')} {to_do}", told, leaves, named
+                    out,
+                    f"{format_plural(len(group), 'prompt')} {to_do}",
+                    change_lines,
+                    leaves,
+                    named,
                 )
     if rows.orphans:
         head = f"{format_plural(len(rows.orphans), 'prompt')} of leaves that {rows.new.spec.policy} does not cover"
-        told = ("nor does another spec of the run; the recipe needs one for these leaves",)
+        change_lines = ("nor does another spec of the run; the recipe needs one for these leaves",)
         _print_group(
-            out, head, told, Counter(rows.orphans.values()), list(rows.orphans) if ids else []
+            out,
+            head,
+            change_lines,
+            Counter(rows.orphans.values()),
+            list(rows.orphans) if ids else [],
         )
     if stay:
         print_out(out, "", make_text(f"  {format_plural(stay, 'prompt')} as they are".strip()))
     if rows.undone_prompts > 0:
-        told = f"{format_plural(rows.undone_prompts, 'shard')} of the run not done: `generate` goes on there, whatever this edit changes"
-        print_out(out, "", make_text(told, "yellow"))
+        change_lines = f"{format_plural(rows.undone_prompts, 'shard')} of the run not done: `generate` goes on there, whatever this edit changes"
+        print_out(out, "", make_text(change_lines, "yellow"))
     if rows.affected.rows and not ids:
         print_out(out, "", make_text("`--ids` names the scenarios, `--json` has all of it", "dim"))
 
@@ -225,10 +235,10 @@ def _describe_change(row: PlanRow) -> tuple[str, ...]:
 
 
 def _print_group(
-    out: Console, head: str, told: Sequence[str], leaves: Counter[str], ids: Sequence[str]
+    out: Console, head: str, lines: Sequence[str], leaves: Counter[str], ids: Sequence[str]
 ) -> None:
     pairs: list[tuple[str, RenderableType]] = [
-        ("" if n else "change", make_text(line)) for n, line in enumerate(told)
+        ("" if n else "change", make_text(line)) for n, line in enumerate(lines)
     ]
     pairs.append(("leaves", make_text(", ".join(f"{h} {n}" for h, n in sorted(leaves.items())))))
     if ids:
@@ -236,27 +246,27 @@ def _print_group(
     print_out(out, "", make_text(head), make_fact_table(pairs, indent=2))
 
 
-def _to_json(found: Difference, rows: AffectedRows | None) -> dict[str, object]:
-    told: dict[str, object] = {
+def _to_json(difference: Difference, rows: AffectedRows | None) -> dict[str, object]:
+    payload: dict[str, object] = {
         "situations": [
             {
                 **c.situation._asdict(),
                 "before": _rule_to_json(c.before),
                 "after": _rule_to_json(c.after),
             }
-            for c in found.situations
+            for c in difference.situations
         ],
-        "texts": [text._asdict() for text in found.texts],
+        "texts": [text._asdict() for text in difference.texts],
     }
     if rows is not None:
-        told["rows"] = {
+        payload["rows"] = {
             "draft": rows.to_draft,
             "judge": rows.to_judge,
             "relabel": rows.to_relabel,
             "orphans": rows.orphans,
             "changes": [_row_to_json(row) for row in rows.rows],
         }
-    return told
+    return payload
 
 
 def _row_to_json(row: PlanRow) -> dict[str, object]:
@@ -279,11 +289,13 @@ def import_policy(
         write_file(taxonomy_output, made.taxonomy, force=force)
     findings = check_specs([str(output)], taxonomy.load_taxonomy("core")).findings
     if json:
-        told = {"output": str(output), "lost": [lost._asdict() for lost in made.unsupported]}
-        sys.stdout.write(format_json_line({**told, "findings": [str(found) for found in findings]}))
+        payload = {"output": str(output), "lost": [lost._asdict() for lost in made.unsupported]}
+        sys.stdout.write(
+            format_json_line({**payload, "findings": [str(finding) for finding in findings]})
+        )
         return
     out = make_console(sys.stdout)
     print_table(out, ("where", "what could not be carried over"), made.unsupported)
-    for found in findings:
-        print_out(out, make_text(found, "yellow" if found.warning else "red"))
+    for finding in findings:
+        print_out(out, make_text(finding, "yellow" if finding.warning else "red"))
     print_out(out, make_text(f"wrote {output}; look at it with `safegen policy show {output}`"))

@@ -48,29 +48,29 @@ def show_explanation(
     """Print why a situation, or a scenario of a run, is answered as it is."""
     planned: PlannedScenario | None = None
     if run is None:
-        asked = _parse_query(scenario, recipe, policies, taxonomy)
+        query = _parse_query(scenario, recipe, policies, taxonomy)
     elif recipe or taxonomy:
         option = "--recipe" if recipe else "--taxonomy"
         raise UserError(f"`--run` explains by what the run was made with; drop `{option}`")
     else:
-        planned, asked = _find_in_run(scenario, run, policies)
-    found = explained.explain_situation(asked.policy, asked.situation, harm=asked.harm)
+        planned, query = _find_in_run(scenario, run, policies)
+    explanation = explained.explain_situation(query.policy, query.situation, harm=query.harm)
     moved = planned is not None and planned.expectation != compute_expectation_at(
-        asked.policy, asked.situation
+        query.policy, query.situation
     )
     if json:
         extra = {"scenario_id": planned.scenario.scenario_id} if planned else {}
         was = {"plan": asdict(planned.expectation)} if moved and planned else {}
-        sys.stdout.write(format_json_line({**extra, **found.to_json(), **was}))
+        sys.stdout.write(format_json_line({**extra, **explanation.to_json(), **was}))
         return
     out = make_console(sys.stdout)
-    print_explanation(found, planned, out)
+    print_explanation(explanation, planned, out)
     if planned is not None and moved:
         was = planned.expectation
-        said = (
+        message = (
             f"the plan was made otherwise: {_describe_outcome(was)}, by {', '.join(was.rule_ids)}"
         )
-        print_out(out, "", make_text(f"{said} of {was.policy_id}", "yellow"))
+        print_out(out, "", make_text(f"{message} of {was.policy_id}", "yellow"))
 
 
 def _parse_query(
@@ -83,26 +83,26 @@ def _parse_query(
     named = policies or (made.policies if made else ())
     with nullcontext() if policies or made is None else at.prefix_errors("policies"):
         specs = _load_policies(named, harms=scenario)
-    asked = explained.parse_situation(scenario, specs, harms)
-    if not named and asked.policy.spec.policy not in Recipe.model_fields["policies"].default:
+    query = explained.parse_situation(scenario, specs, harms)
+    if not named and query.policy.spec.policy not in Recipe.model_fields["policies"].default:
         print_message(
-            f"`{asked.policy.path}` decides here; a recipe goes by it only if its `policies:` names it"
+            f"`{query.policy.path}` decides here; a recipe goes by it only if its `policies:` names it"
             " (`--recipe FILE` asks as a recipe does)"
         )
-    return asked
+    return query
 
 
 def _find_in_run(
-    told: str, output: Path, policies: Sequence[str]
+    text: str, output: Path, policies: Sequence[str]
 ) -> tuple[PlannedScenario | None, SituationQuery]:
     """A scenario by the start of its id, or a situation, by what the run was made with."""
     basis = api.load_context(api.open_run(output))
     harms, specs = basis.tree.harms, _load_policies(policies) if policies else basis.policies
     if not policies:
         print_differences(basis)
-    if told in harms or any(sign in told for sign in ",="):
-        return None, explained.parse_situation(told, specs, harms)
-    return _find_planned(told, output, specs, harms)
+    if text in harms or any(sign in text for sign in ",="):
+        return None, explained.parse_situation(text, specs, harms)
+    return _find_planned(text, output, specs, harms)
 
 
 def _find_planned(
@@ -138,13 +138,15 @@ def make_explainer(basis: RunContext) -> Callable[[Record], Explanation]:
     return told
 
 
-def print_explanation(found: Explanation, planned: PlannedScenario | None, out: Console) -> None:
+def print_explanation(
+    explanation: Explanation, planned: PlannedScenario | None, out: Console
+) -> None:
     """Print what is expected of a situation, and why."""
-    at, rule = found.situation, found.rule
-    asked = " · ".join(
+    at, rule = explanation.situation, explanation.rule
+    summary = " · ".join(
         part
         for part in (
-            found.harm,
+            explanation.harm,
             f"tier {at.tier}",
             f"evidence {at.evidence}",
             f"profile {at.profile}",
@@ -153,55 +155,56 @@ def print_explanation(found: Explanation, planned: PlannedScenario | None, out: 
         if part
     )
     pairs = [
-        ("asked", make_text(asked)),
+        ("asked", make_text(summary)),
         ("expected", make_text(_describe_outcome(rule), "bold")),
         ("required", make_text(", ".join(rule.required) or "nothing in particular")),
         (
             "decided by",
-            make_text(f"{rule.id} ({rule.authority}) of {found.policy.policy_id}", "bold"),
+            make_text(f"{rule.id} ({rule.authority}) of {explanation.policy.policy_id}", "bold"),
         ),
         ("", make_text(rule.says)),
     ]
     if planned is not None:
         pairs.insert(0, ("scenario", make_text(planned.scenario.scenario_id)))
     print_out(out, make_fact_table(pairs, indent=0))
-    print_rule_reasons(found, out)
+    print_rule_reasons(explanation, out)
 
 
-def print_rule_reasons(found: Explanation, out: Console) -> None:
+def print_rule_reasons(explanation: Explanation, out: Console) -> None:
     """Print where the rule that decided is written, why no earlier one did, and what would change it."""
-    place = str(found.place or "in the run alone; its file is not at hand")
+    place = str(explanation.place or "in the run alone; its file is not at hand")
     print_out(out, make_fact_table([("written at", make_text(place))], indent=0, width=10), "")
-    if found.skipped:
+    if explanation.skipped:
         print_table(
             out,
             ("earlier rule", "did not decide, since"),
-            [_skipped_row(found, p) for p in found.skipped],
+            [_skipped_row(explanation, p) for p in explanation.skipped],
         )
         print_out(out, "")
     rows = [
-        (n.axis, n.value, f"{_describe_outcome(n.rule)}, by {n.rule.id}") for n in found.neighbours
+        (n.axis, n.value, f"{_describe_outcome(n.rule)}, by {n.rule.id}")
+        for n in explanation.neighbours
     ]
     print_table(out, ("if", "were", "then expected"), rows)
     if not rows:
         print_out(out, "no single change gives another outcome")
 
 
-def _skipped_row(found: Explanation, passed: SkippedRule) -> tuple[str, str]:
-    told = [
-        f"{name} is {getattr(found.situation, name)}, not {_join_or(getattr(passed.rule.when, name))}"
+def _skipped_row(explanation: Explanation, passed: SkippedRule) -> tuple[str, str]:
+    conditions = [
+        f"{name} is {getattr(explanation.situation, name)}, not {_join_or(getattr(passed.rule.when, name))}"
         for name in passed.failed_conditions
     ]
-    return passed.rule.id, "; ".join(told)
+    return passed.rule.id, "; ".join(conditions)
 
 
 def _join_or(values: Sequence[object]) -> str:
     return " or ".join(str(v) for v in values)
 
 
-def _describe_outcome(what: Rule | Expectation) -> str:
-    floor = f", floor {what.floor}" if what.floor else ""
-    return f"{what.mode}, ceiling {what.ceiling}{floor}"
+def _describe_outcome(outcome: Rule | Expectation) -> str:
+    floor = f", floor {outcome.floor}" if outcome.floor else ""
+    return f"{outcome.mode}, ceiling {outcome.ceiling}{floor}"
 
 
 def _load_policies(names: Sequence[str], *, harms: str = "") -> list[Policy]:
@@ -211,17 +214,17 @@ def _load_policies(names: Sequence[str], *, harms: str = "") -> list[Policy]:
     """
     if names:
         return [loader.load_policy(name) for name in names]
-    found: list[Policy] = []
+    policies: list[Policy] = []
     for name in resources.list_names("policies"):
         try:
-            found.append(loader.load_policy(name))
+            policies.append(loader.load_policy(name))
         except ConfigError as e:
             if _may_name_harm(name, harms.split(",")[0].strip()):
                 raise
             print_message(f"`{name}` is left out, since it does not load: {str(e).splitlines()[0]}")
-    if not found:
+    if not policies:
         raise ConfigError("no policy spec is known; name one with `--policy`")
-    return [policy for policy in found if policy.spec.harms]
+    return [policy for policy in policies if policy.spec.harms]
 
 
 def _may_name_harm(name: str, harm: str) -> bool:

@@ -58,7 +58,7 @@ def show_preview(
     inputs = resolve_recipe(recipe, trusted=plugins)
     try:
         with show_progress(sys.stderr) as (watch, _):
-            found = asyncio.run(previews.preview_recipe(inputs, sets=sets, watch=watch))
+            result = asyncio.run(previews.preview_recipe(inputs, sets=sets, watch=watch))
     except KeyboardInterrupt:
         print_line(sys.stderr, "interrupted; nothing was kept")
         return INTERRUPTED
@@ -66,32 +66,32 @@ def show_preview(
         # What a run says of its answers is not so of a preview.
         raise type(e)(f"{e.message}; a preview keeps nothing" if e.kept else e.message) from e
     if json:
-        for record in found.records:
+        for record in result.records:
             sys.stdout.write(format_json_line(record_to_json(record, reveal=reveal)))
-        sys.stdout.write(format_json_line(_to_json(found)))
+        sys.stdout.write(format_json_line(_to_json(result)))
         return 0
     out = make_console(sys.stdout)
     says = load_labels(inputs)
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
         # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
         with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), open_keyboard() as keys:
-            opening = tuple(_closing_lines(inputs, found))
-            browse_pages(Pager(out, found, says, opening, reveal=reveal), keys)
+            opening = tuple(_closing_lines(inputs, result))
+            browse_pages(Pager(out, result, says, opening, reveal=reveal), keys)
     else:
-        print_out(out, *_closing_lines(inputs, found), "")
-        for scenario in _group_by_scenario(found.records):
+        print_out(out, *_closing_lines(inputs, result), "")
+        for scenario in _group_by_scenario(result.records):
             print_out(out, *_scenario_lines(scenario, says, reveal=reveal), "")
         return 0
-    print_out(out, *_closing_lines(inputs, found), "")
+    print_out(out, *_closing_lines(inputs, result), "")
     return 0
 
 
 def _group_by_scenario(records: Sequence[Record]) -> list[list[Record]]:
     """The drafts of each scenario, in the order of the plan."""
-    found: dict[str, list[Record]] = {}
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(record.scenario.scenario_id, []).append(record)
-    return list(found.values())
+        groups.setdefault(record.scenario.scenario_id, []).append(record)
+    return list(groups.values())
 
 
 def _scenario_lines(
@@ -216,9 +216,9 @@ class Pager:
         """The set, and the draft in it."""
         records = self.preview.records
         sets = list(dict.fromkeys(r.scenario.set_id for r in records))
-        here = self.record.scenario.set_id
-        own = [n for n, r in enumerate(records) if r.scenario.set_id == here]
-        where = f"set {sets.index(here) + 1} of {len(sets)}"
+        set_id = self.record.scenario.set_id
+        own = [n for n, r in enumerate(records) if r.scenario.set_id == set_id]
+        where = f"set {sets.index(set_id) + 1} of {len(sets)}"
         return f"{where}, draft {own.index(self.index) + 1} of {len(own)}"
 
 
@@ -239,40 +239,38 @@ def browse_pages(pages: Pager, keys: Iterator[str]) -> None:
         pages.draw()
 
 
-def _to_json(found: Preview) -> dict[str, object]:
-    ahead = found.estimate
-    accepted = sum(r.accepted for r in found.records)
-    told = asdict(ahead) | {"source": ahead.source}
+def _to_json(result: Preview) -> dict[str, object]:
+    ahead = result.estimate
+    accepted = sum(r.accepted for r in result.records)
+    payload = asdict(ahead) | {"source": ahead.source}
     return {
-        "sets": found.sets,
-        "drafts": len(found.records),
+        "sets": result.sets,
+        "drafts": len(result.records),
         "accepted": accepted,
-        "dropped": dict(found.dropped),
-        "forecast": told,
+        "dropped": dict(result.dropped),
+        "forecast": payload,
     }
 
 
-def _closing_lines(inputs: ResolvedRecipe, found: Preview) -> Iterator[RenderableType]:
+def _closing_lines(inputs: ResolvedRecipe, result: Preview) -> Iterator[RenderableType]:
     recipe = inputs.recipe
-    head = (
-        f"{format_plural(found.sets, 'set')} of {recipe.name} {recipe.version}; {NOTHING_KEPT_NOTE}"
-    )
+    head = f"{format_plural(result.sets, 'set')} of {recipe.name} {recipe.version}; {NOTHING_KEPT_NOTE}"
     yield make_text(head, "bold")
-    yield make_fact_table(_fact_pairs(found), width=9)
+    yield make_fact_table(_fact_pairs(result), width=9)
     if recipe.target is not None:
         yield make_text(
             "  this is the first round; rounds that top up for `target` come on top", "dim"
         )
 
 
-def _fact_pairs(found: Preview) -> Iterator[tuple[str, RenderableType]]:
-    ahead = found.estimate
-    accepted = sum(r.accepted for r in found.records)
-    drafts = format_plural(len(found.records), "draft")
-    yield "preview", f"{drafts}, {format_share(accepted, len(found.records))} accepted"
-    if found.dropped:
-        told = ", ".join(f"{n} {name}" for name, n in found.dropped.items())
-        yield "not asked", make_text(told, "yellow")
+def _fact_pairs(result: Preview) -> Iterator[tuple[str, RenderableType]]:
+    ahead = result.estimate
+    accepted = sum(r.accepted for r in result.records)
+    drafts = format_plural(len(result.records), "draft")
+    yield "preview", f"{drafts}, {format_share(accepted, len(result.records))} accepted"
+    if result.dropped:
+        losses = ", ".join(f"{n} {name}" for name, n in result.dropped.items())
+        yield "not asked", make_text(losses, "yellow")
     yield (
         "whole",
         f"{format_plural(ahead.prompts, 'prompt')}, {format_plural(ahead.drafts, 'draft')}",

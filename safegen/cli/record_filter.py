@@ -33,7 +33,7 @@ class RecordFilter:
             (self.intent, scenario.intent),
             (self.reason, record.reason),
         )
-        fits = all(wanted is None or wanted == found for wanted, found in pairs)
+        fits = all(wanted is None or wanted == actual for wanted, actual in pairs)
         among = self.scenario_ids is None or scenario.scenario_id in self.scenario_ids
         return fits and among and self._matches_harm(scenario.harm) and self._matches_id(record)
 
@@ -61,7 +61,7 @@ class RecordFilter:
         )
         ids = (scenario.scenario_id, failure.draft_id, scenario.set_id, scenario.goal_id)
         named = self.id is None or any(value.startswith(self.id) for value in ids)
-        fits = all(wanted is None or wanted == found for wanted, found in pairs)
+        fits = all(wanted is None or wanted == actual for wanted, actual in pairs)
         return fits and named and self._matches_harm(scenario.harm)
 
 

@@ -111,7 +111,7 @@ def build_schema(kind: str) -> Schema:
     Raises:
         AssetNotFound: no such kind.
     """
-    resources.require_known(kind, list(MODELS), what="schema for")
+    resources.require_known(kind, list(MODELS), kind="schema for")
     made = MODELS[kind]().model_json_schema(mode="validation")
     definitions: Schema = made.get("$defs", {})
     if "PluginRef" in definitions:
@@ -126,7 +126,7 @@ def schema_text(kind: str) -> str:
 
 def _add_short_forms(long: Schema) -> Schema:
     """`length_bounds`, `{length_bounds: {min_chars: 80}}` and the long form are one."""
-    told = long["description"]
+    description = long["description"]
     name = cast(Schema, long["properties"])["use"]
     short = {
         "type": "object",
@@ -136,13 +136,13 @@ def _add_short_forms(long: Schema) -> Schema:
         "not": {"required": ["use"]},
         "additionalProperties": {"type": ["object", "null"]},
     }
-    return {"title": "PluginRef", "description": told, "anyOf": [name, short, long]}
+    return {"title": "PluginRef", "description": description, "anyOf": [name, short, long]}
 
 
 def show_schemas(kind: str | None, *, output: Path | None) -> None:
     """Print one schema, or list the kinds; with a folder, write that one or all of them."""
     if kind is not None:
-        resources.require_known(kind, list(MODELS), what="schema for")
+        resources.require_known(kind, list(MODELS), kind="schema for")
     if output is None:
         if kind is None:
             _print_kinds()

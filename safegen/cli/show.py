@@ -106,7 +106,7 @@ def show_records(
                 print_out(out, "")
             told_why = scenario
             print_out(out, *render_draft(record, reveal=reveal), "")
-    for lost in (found for found in iter_dropped(run.folder) if wanted.matches_dropped(found)):
+    for lost in (entry for entry in iter_dropped(run.folder) if wanted.matches_dropped(entry)):
         if shown == limit:
             print_out(
                 make_console(sys.stderr),
@@ -125,14 +125,14 @@ def show_records(
 def _print_none(run: api.Run, folder: Path, wanted: RecordFilter) -> None:
     if wanted.id is not None:
         raise AssetNotFound(f"no record in `{folder}` that fits has an id with `{wanted.id}` first")
-    told = "no record fits"
+    message = "no record fits"
     if wanted.reason is not None:
         reasons = sorted(
             {r.reason for r in _iter_records(run) if r.reason}
             | {lost.reason for lost in iter_dropped(run.folder)}
         )
-        told += f"; reasons in this run: {', '.join(reasons) or 'none'}"
-    print_out(make_console(sys.stderr), make_text(told))
+        message += f"; reasons in this run: {', '.join(reasons) or 'none'}"
+    print_out(make_console(sys.stderr), make_text(message))
 
 
 def _iter_records(run: api.Run) -> Iterator[Record]:
@@ -158,16 +158,16 @@ def load_labels(basis: RunContext) -> RecordLabels:
 # Any: Arrow's types stand in the schema of records.
 def record_to_json(record: Record, *, reveal: bool) -> dict[str, Any]:
     """A record as an object: the columns of `run/records`, without texts unless revealed."""
-    told = record_row(record)
+    payload = record_row(record)
     if reveal and not record.draft.withheld:
-        return told
+        return payload
     hidden = TEXT_COLUMNS[1:] if reveal else TEXT_COLUMNS
     verdicts = [
-        {k: v for k, v in found.items() if k != "evidence"}
+        {k: v for k, v in fields.items() if k != "evidence"}
         | {"code": code_of(verdict), "reason": verdict_reason(verdict, record)}
-        for found, verdict in zip(told["verdicts"], record.verdicts, strict=True)
+        for fields, verdict in zip(payload["verdicts"], record.verdicts, strict=True)
     ]
-    return {k: v for k, v in told.items() if k not in hidden} | {"verdicts": verdicts}
+    return {k: v for k, v in payload.items() if k not in hidden} | {"verdicts": verdicts}
 
 
 def code_of(verdict: Verdict) -> str:
@@ -193,7 +193,7 @@ def verdict_reason(verdict: Verdict, record: Record) -> str:
 def dropped_to_json(lost: DroppedScenario, *, reveal: bool) -> dict[str, Any]:
     """A prompt without a record as an object; what it was to be, and why it is none."""
     scenario, expected, failure = lost.planned.scenario, lost.planned.expectation, lost.failure
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "scenario_id": scenario.scenario_id,
         "set_id": scenario.set_id,
         "goal_id": scenario.goal_id,
@@ -206,7 +206,7 @@ def dropped_to_json(lost: DroppedScenario, *, reveal: bool) -> dict[str, Any]:
         "stage": failure.stage,
         "reason": lost.reason,
     }
-    return told | ({"message": failure.message} if reveal else {})
+    return payload | ({"message": failure.message} if reveal else {})
 
 
 def render_dropped(
@@ -221,15 +221,15 @@ def render_dropped(
         "  ",
         ("never drafted", "red"),
     )
-    why = failure.message if reveal else "the message is shown with --reveal"
-    told = [
+    message = failure.message if reveal else "the message is shown with --reveal"
+    pairs = [
         *_scenario_pairs(scenario, lost.planned.expectation, says),
-        ("lost", f"{lost.reason}: {why}"),
+        ("lost", f"{lost.reason}: {message}"),
     ]
     return [
         head,
         make_fact_table(
-            [(name, make_text(t) if isinstance(t, str) else t) for name, t in told], width=9
+            [(name, make_text(t) if isinstance(t, str) else t) for name, t in pairs], width=9
         ),
     ]
 
@@ -255,10 +255,10 @@ def render_prompt(record: Record, says: RecordLabels) -> list[RenderableType]:
 
 def render_situation(record: Record, says: RecordLabels) -> RenderableType:
     """What was asked and expected of any draft of a scenario."""
-    told = [*_scenario_pairs(record.scenario, record.expectation, says)]
+    pairs = [*_scenario_pairs(record.scenario, record.expectation, says)]
     if record.expectation.required:
-        told.append(("required", _required_text(record, says.locale)))
-    return make_fact_table(told, width=9)
+        pairs.append(("required", _required_text(record, says.locale)))
+    return make_fact_table(pairs, width=9)
 
 
 def render_draft(record: Record, *, reveal: bool) -> list[RenderableType]:
@@ -269,9 +269,11 @@ def render_draft(record: Record, *, reveal: bool) -> list[RenderableType]:
         f" revision {draft.revision}, {draft.outcome}"
         + (f", style {draft.style}" if draft.style else "")
     )
-    told = make_fact_table([("draft", made), ("delivered", _delivered_text(record))], width=9)
+    facts_table = make_fact_table(
+        [("draft", made), ("delivered", _delivered_text(record))], width=9
+    )
     verdicts = [_verdict_table(record, reveal=reveal)] if record.verdicts else []
-    return [told, *verdicts, *(_render_texts(record) if reveal else ())]
+    return [facts_table, *verdicts, *(_render_texts(record) if reveal else ())]
 
 
 def _scenario_pairs(
@@ -302,18 +304,18 @@ def _required_text(record: Record, locale: Locale) -> str:
         element_coverage.list_deciding_validators(record.verdicts),
         plugins.list_names("validators"),
     )
-    found = element_coverage.classify_elements(
+    coverage = element_coverage.classify_elements(
         expected.mode, expected.required, validators, own=own, locale=locale
     )
-    return found.line
+    return coverage.line
 
 
 def _delivered_text(record: Record) -> str:
     level = record.delivered
-    told = f"{level} {ASSISTANCE.get(level, '')}".strip() if level else "not assessed"
-    told += f"; severity {record.severity}" if record.severity else ""
+    text = f"{level} {ASSISTANCE.get(level, '')}".strip() if level else "not assessed"
+    text += f"; severity {record.severity}" if record.severity else ""
     by = f"accepted by {record.accepted_by}" if record.accepted else f"reason {record.reason}"
-    return f"{told}; {by}; grade {record.grade}"
+    return f"{text}; {by}; grade {record.grade}"
 
 
 def _detail_text(level: int) -> str:
@@ -324,9 +326,9 @@ def _verdict_table(record: Record, *, reveal: bool) -> Table:
     heads = ("verdict", "", "score", "reason", *(("evidence",) if reveal else ()))
     table = make_grid(*heads, right=(2,))
     for verdict in record.verdicts:
-        told, style = MARKS[verdict.passed]
+        mark, style = MARKS[verdict.passed]
         score = "" if verdict.score is None else f"{verdict.score:.2f}"
-        cells = [Text(told, style), score]
+        cells = [Text(mark, style), score]
         if reveal:
             hidden = record.draft.withheld
             cells += [

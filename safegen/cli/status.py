@@ -44,8 +44,8 @@ def verify_dataset(folder: Path, *, json: bool) -> int:
 
     problems = prove(folder)
     if json:
-        told = {"folder": str(folder), "proved": not problems, "problems": problems}
-        sys.stdout.write(format_json_line(told))
+        payload = {"folder": str(folder), "proved": not problems, "problems": problems}
+        sys.stdout.write(format_json_line(payload))
         return 1 if problems else 0
     out = make_console(sys.stdout)
     if problems:
@@ -74,13 +74,13 @@ def verify_dataset(folder: Path, *, json: bool) -> int:
 def show_status(folder: Path, *, json: bool) -> None:
     """Say how far a run is."""
     run = api.open_run(folder)
-    told = _status_json(run)
+    payload = _status_json(run)
     if json:
-        sys.stdout.write(format_json_line(told))
+        sys.stdout.write(format_json_line(payload))
         return
     out = make_console(sys.stdout)
     print_out(out, make_text(f"{run.recipe.name} {run.recipe.version} in {run.output}", "bold"))
-    print_out(out, make_fact_table(_status_pairs(run, told), width=8), "")
+    print_out(out, make_fact_table(_status_pairs(run, payload), width=8), "")
 
 
 def _status_json(run: api.Run) -> Json:
@@ -105,50 +105,52 @@ def _status_json(run: api.Run) -> Json:
     }
 
 
-def _status_pairs(run: api.Run, told: Json) -> Iterator[tuple[str, RenderableType]]:
-    if not told["planned"]:
+def _status_pairs(run: api.Run, payload: Json) -> Iterator[tuple[str, RenderableType]]:
+    if not payload["planned"]:
         yield "plan", "not planned yet"
     else:
-        rounds = f" in {told['rounds']} rounds" if told["rounds"] > 1 else ""
-        drafts = format_plural(told["drafts"], "draft")
-        yield "plan", f"{format_plural(told['prompts'], 'prompt')}, {drafts}{rounds}"
-        drafted = told["shards_drafted"]
+        rounds = f" in {payload['rounds']} rounds" if payload["rounds"] > 1 else ""
+        drafts = format_plural(payload["drafts"], "draft")
+        yield "plan", f"{format_plural(payload['prompts'], 'prompt')}, {drafts}{rounds}"
+        drafted = payload["shards_drafted"]
         more = f", {format_number(drafted)} drafted and not judged yet" if drafted else ""
-        yield "shards", f"{told['shards_done']} of {told['shards']} done{more}"
+        yield "shards", f"{payload['shards_done']} of {payload['shards']} done{more}"
     yield (
         "lost",
-        make_text(format_counts(told["failed_requests"]), "yellow")
-        if told["failed_requests"]
+        make_text(format_counts(payload["failed_requests"]), "yellow")
+        if payload["failed_requests"]
         else "no request",
     )
-    if dropped := told["dropped"]:
+    if dropped := payload["dropped"]:
         way = f"safegen show {shlex.quote(str(run.output))} --reason {next(iter(dropped))}"
         listed = f"{format_counts(dropped)}; `{way}` lists such prompts"
         yield "dropped", make_text(listed, "yellow")
-    spent: Json = told["accounting"]
+    spent: Json = payload["accounting"]
     if spent:
-        given, come, requests, retries, seconds = (_read_count(spent, name) for name in USAGE_KEYS)
+        prompt_tokens, come, requests, retries, seconds = (
+            _read_count(spent, name) for name in USAGE_KEYS
+        )
         yield (
             "spent",
             f"{format_plural(requests, 'request')} ({format_plural(retries, 'repeat')}),"
-            f" {format_short(given)} tokens in, {format_short(come)} out,"
+            f" {format_short(prompt_tokens)} tokens in, {format_short(come)} out,"
             f" at least {format_duration(seconds)} of work",
         )
     rows = [f"{view} {told_}" for view, told_ in _row_pairs(_read_manifest(run.output))]
-    yield "dataset", "; ".join(rows) if told["dataset"] else "not built yet"
-    yield "next", make_text(_next_step(run, told))
+    yield "dataset", "; ".join(rows) if payload["dataset"] else "not built yet"
+    yield "next", make_text(_next_step(run, payload))
 
 
-def _next_step(run: api.Run, told: Json) -> str:
+def _next_step(run: api.Run, payload: Json) -> str:
     folder = shlex.quote(str(run.output))
-    if not told["planned"] or told["shards_done"] < told["shards"]:
+    if not payload["planned"] or payload["shards_done"] < payload["shards"]:
         return "safegen generate with the same recipe and --output goes on"
-    lost = set(told["failed_requests"])
+    lost = set(payload["failed_requests"])
     if lost - {"unavailable"}:
         return f"safegen retry {folder}"
     if lost:
         return "safegen generate with the same recipe and --output asks again"
-    return f"safegen {'verify' if told['dataset'] else 'build'} {folder}"
+    return f"safegen {'verify' if payload['dataset'] else 'build'} {folder}"
 
 
 def _read_manifest(folder: Path) -> Json:
@@ -165,12 +167,12 @@ def _row_pairs(manifest: Json) -> Iterator[tuple[str, RenderableType]]:
         yield view, ", ".join(f"{split} {n}" for split, n in counts.items()) or "empty"
 
 
-def _read_object(told: Json, name: str) -> Json:
+def _read_object(payload: Json, name: str) -> Json:
     """An object inside a file that anybody may have edited; empty where it is something else."""
-    value = told.get(name)
+    value = payload.get(name)
     return cast(Json, value) if isinstance(value, dict) else {}
 
 
-def _read_count(told: Json, name: str) -> int:
-    value = told.get(name)
+def _read_count(payload: Json, name: str) -> int:
+    value = payload.get(name)
     return round(value) if isinstance(value, int | float) else 0

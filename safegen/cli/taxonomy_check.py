@@ -27,7 +27,7 @@ def check_taxonomy(name: str, *, json: bool) -> None:
     tree = taxonomy.load_taxonomy(name)
     goals = Counter(goal.harm for goal in tree.goals())
     bare = [harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]]
-    told: dict[str, object] = {
+    payload: dict[str, object] = {
         "taxonomy": f"{tree.file.taxonomy}@{tree.file.version}",
         "file": str(tree.path),
         "domains": len(tree.file.domains),
@@ -41,11 +41,11 @@ def check_taxonomy(name: str, *, json: bool) -> None:
         f"{goal.goal_id}: `{text}`" for goal in tree.goals() for text in _find_split_sentences(goal)
     ]
     if json:
-        sys.stdout.write(format_json_line({**told, "torn": torn}))
+        sys.stdout.write(format_json_line({**payload, "torn": torn}))
         return
     out = make_console(sys.stdout)
     print_out(
-        out, make_fact_table([(key, make_text(value)) for key, value in told.items()], indent=0)
+        out, make_fact_table([(key, make_text(value)) for key, value in payload.items()], indent=0)
     )
     for text in torn:
         print_out(
@@ -57,17 +57,17 @@ def check_taxonomy(name: str, *, json: bool) -> None:
 def _find_split_sentences(goal: Goal) -> Iterator[str]:
     """Sentences of a goal that begin with a small letter, as the second half of one does that YAML took for two."""
     know = goal.knowledge
-    told = (*know.answer, *know.concepts, *know.safe_task.steps, *know.redirections)
-    yield from (text for text in (*told, *know.better_ways) if text[0].islower())
+    texts = (*know.answer, *know.concepts, *know.safe_task.steps, *know.redirections)
+    yield from (text for text in (*texts, *know.better_ways) if text[0].islower())
 
 
 def _describe_barred(tree: Taxonomy) -> str:
     """Which leaves bar a profile, by profile."""
-    found: dict[str, list[str]] = {}
+    harms_by_profile: dict[str, list[str]] = {}
     for harm in tree.harms.values():
         for profile in harm.not_under:
-            found.setdefault(profile, []).append(harm.id)
-    return "; ".join(f"{p}: {', '.join(ids)}" for p, ids in found.items()) or "none"
+            harms_by_profile.setdefault(profile, []).append(harm.id)
+    return "; ".join(f"{p}: {', '.join(ids)}" for p, ids in harms_by_profile.items()) or "none"
 
 
 def show_taxonomy(name: str, *, json: bool) -> None:
@@ -76,8 +76,8 @@ def show_taxonomy(name: str, *, json: bool) -> None:
     goals = Counter(goal.harm for goal in tree.goals())
     if json:
         for harm in tree.harms.values():
-            told = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
-            sys.stdout.write(format_json_line(told))
+            payload = {**harm.model_dump(mode="json"), "goals": goals[harm.id]}
+            sys.stdout.write(format_json_line(payload))
         return
     out = make_console(sys.stdout)
     print_out(
@@ -90,14 +90,14 @@ def show_taxonomy(name: str, *, json: bool) -> None:
 def _leaf_row(harm: Harm, goals: int) -> tuple[object, ...]:
     marked = "red line" if harm.red_line else goals
     ids = harm.crosswalk.ailuminate, harm.crosswalk.llama_guard
-    told = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
+    scheme_ids = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
     return (
         harm.id,
         harm.tier,
         harm.severity,
         ", ".join(harm.not_under) or "-",
         marked,
-        *told,
+        *scheme_ids,
         harm.name,
     )
 
@@ -127,13 +127,13 @@ def import_taxonomy(
     elif output is not None:
         write_file(output, made.text, force=force)
     if json:
-        told = {
+        payload = {
             "taxonomy": head.name,
             "output": None if output is None else str(output),
             "gaps": [gap._asdict() for gap in made.gaps],
             "notes": made.notes,
         }
-        sys.stdout.write(format_json_line(told))
+        sys.stdout.write(format_json_line(payload))
         return
     out = make_console(sys.stderr)
     for note in made.notes:

@@ -254,9 +254,9 @@ class ScriptsFile(FrozenModel):
 
     @model_validator(mode="after")
     def _check_unique(self) -> Self:
-        told = [(script.kind, script.intent) for script in self.scripts]
-        for kind, intent in told:
-            if told.count((kind, intent)) > 1:
+        keys = [(script.kind, script.intent) for script in self.scripts]
+        for kind, intent in keys:
+            if keys.count((kind, intent)) > 1:
                 raise ValueError(f"kind `{kind}` has two scripts of intent `{intent}`; keep one")
         return self
 

@@ -215,15 +215,15 @@ def _find_base(overlay: Overlay, path: Path) -> Path:
     Raises:
         ConfigError: there is none, or it inherits one itself; with the place.
     """
-    told = f"inherits: `{overlay.inherits}` inherits another pack; name that one"
+    message = f"inherits: `{overlay.inherits}` inherits another pack; name that one"
     try:
         below = resources.find_file("locales", overlay.inherits)
     except AssetNotFound as e:
-        told = f"inherits: {e}"
+        message = f"inherits: {e}"
     else:
         if not _is_overlay(below):
             return below
-    raise ConfigError(f"{yaml_source.format_place(path, ('inherits',))}: {told}")
+    raise ConfigError(f"{yaml_source.format_place(path, ('inherits',))}: {message}")
 
 
 def _is_overlay(path: Path) -> bool:

@@ -200,11 +200,11 @@ class Recipe(FrozenModel):
                 "`plan.authored_dialogues` needs kinds under `plan.dialogues`, or `all`",
                 loc=("plan", "authored_dialogues"),
             )
-        for what, refs in (("validator", self.validators), ("view", self.views)):
+        for kind, refs in (("validator", self.validators), ("view", self.views)):
             names = [ref.use for ref in refs]
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"{what} `{name}` stands twice; keep one")
+                    raise ValueError(f"{kind} `{name}` stands twice; keep one")
         names = [v.use for v in self.validators]
         for name in () if self.require == "all" else self.require:
             if name not in names:
@@ -289,10 +289,10 @@ class SourceLocator:
         path = _find_file(self._name)
         marks = yaml_source.compose(yaml_source.read_text(path), shown=str(path)).marks
         shown = self._name if path == Path(self._name) else str(path)
-        found = [
+        places = [
             marks[tuple(keys[:n])] for n in range(len(keys), 0, -1) if tuple(keys[:n]) in marks
         ]
-        return f"{shown}:{found[0].line}:{found[0].column}: " if found else f"{shown}: "
+        return f"{shown}:{places[0].line}:{places[0].column}: " if places else f"{shown}: "
 
 
 def recipe_from_snapshot(value: object, *, shown: str) -> Recipe:

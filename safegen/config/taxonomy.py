@@ -127,14 +127,14 @@ class TaxonomyFile(FrozenModel):
 
     @model_validator(mode="after")
     def _check_unique_ids(self) -> Self:
-        for what, ids in (
+        for kind, ids in (
             ("domain", [d.id for d in self.domains]),
             ("harm", [h.id for d in self.domains for h in d.harms]),
             ("sets file", list(self.sets)),
         ):
             twice = sorted({i for i in ids if ids.count(i) > 1})
             if twice:
-                raise ValueError(f"{what} `{twice[0]}` stands twice; keep one")
+                raise ValueError(f"{kind} `{twice[0]}` stands twice; keep one")
         return self
 
 
@@ -169,12 +169,15 @@ class Taxonomy:
         Raises:
             ConfigError: a file that does not fit.
         """
-        found: dict[str, tuple[Dialogue, ...]] = {}
+        dialogues_by_goal: dict[str, tuple[Dialogue, ...]] = {}
         for relative in self.file.dialogues:
             path = self._resolve_inside(relative, "dialogues")
             for dialogue in yaml_source.load(path, DialoguesFile).dialogues:
-                found[dialogue.goal] = (*found.get(dialogue.goal, ()), dialogue)
-        return found
+                dialogues_by_goal[dialogue.goal] = (
+                    *dialogues_by_goal.get(dialogue.goal, ()),
+                    dialogue,
+                )
+        return dialogues_by_goal
 
     def check_files(self) -> None:
         """Find every file that the taxonomy names, before anything is made from it.

@@ -158,8 +158,8 @@ def build_taxonomy(entries: Sequence[TableRow], head: TaxonomyHeader) -> Importe
             )
         cast(list[dict[str, object]], domain["harms"]).append(leaf)
         notes += _describe_folded_levels(chain)
-    told = dict(zip(("taxonomy", "title", "licence", "language"), head, strict=True))
-    data = {**told, "version": "0.1.0", "domains": list(domains.values())}
+    payload = dict(zip(("taxonomy", "title", "licence", "language"), head, strict=True))
+    data = {**payload, "version": "0.1.0", "domains": list(domains.values())}
     text = _describe_gaps(gaps) + yaml_source.dump(data)
     yaml_source.parse(text, TaxonomyFile, shown=f"the taxonomy `{head.name}` that would be written")
     return ImportedTaxonomy(text, tuple(gaps), tuple(notes))
@@ -168,8 +168,8 @@ def build_taxonomy(entries: Sequence[TableRow], head: TaxonomyHeader) -> Importe
 def _describe_folded_levels(chain: Sequence[TableRow]) -> list[str]:
     """What to say of the levels between a leaf and its domain."""
     between = ", ".join(f"`{e['id']}`" for e in chain[1:-1])
-    said = f"`{chain[0]['id']}`: the levels between it and its domain are folded away: {between}"
-    return [said] if between else []
+    message = f"`{chain[0]['id']}`: the levels between it and its domain are folded away: {between}"
+    return [message] if between else []
 
 
 def _list_ancestors(entry: TableRow, by_id: Mapping[str, TableRow]) -> list[TableRow]:

@@ -44,10 +44,10 @@ def find_factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callab
         ConfigError: a module that is not trusted, or that has no such factory.
     """
     module, attribute = _module(kind, name, trusted=trusted), name.rpartition(":")[2]
-    found = getattr(module, attribute, None)
-    if not callable(found):
+    attribute_value = getattr(module, attribute, None)
+    if not callable(attribute_value):
         raise ConfigError(f"`{name}`: module `{module.__name__}` has no factory `{attribute}`")
-    return found
+    return attribute_value
 
 
 def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTraits[str]:
@@ -65,7 +65,7 @@ def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTrai
 
 def _module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
     if ":" not in name:
-        resources.require_known(name, list_names(kind), what=f"{kind.removesuffix('s')} called")
+        resources.require_known(name, list_names(kind), kind=f"{kind.removesuffix('s')} called")
         return importlib.import_module(f"{KINDS[kind]}.{name}")
     module = name.partition(":")[0]
     if module not in trusted:

@@ -63,11 +63,11 @@ def find_file(kind: str, name: str) -> Path:
 def list_names(kind: str) -> list[str]:
     """Every name of a kind, sorted."""
     folder, pattern = KINDS[kind]
-    found: set[str] = set()
+    names: set[str] = set()
     for root in search_roots():
         for path in sorted((root / folder).glob(pattern)):
-            found.add(path.parent.name if path.name == "taxonomy.yaml" else path.stem)
-    return sorted(found)
+            names.add(path.parent.name if path.name == "taxonomy.yaml" else path.stem)
+    return sorted(names)
 
 
 def is_bare_name(name: str) -> bool:
@@ -106,7 +106,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def require_known(name: str, known: Sequence[str], *, what: str) -> str:
+def require_known(name: str, known: Sequence[str], *, kind: str) -> str:
     """The name itself, if it is known.
 
     Raises:
@@ -114,7 +114,7 @@ def require_known(name: str, known: Sequence[str], *, what: str) -> str:
     """
     if name in known:
         return name
-    raise AssetNotFound(f"no {what} `{name[:60]}`{suggest_names(name, known)}")
+    raise AssetNotFound(f"no {kind} `{name[:60]}`{suggest_names(name, known)}")
 
 
 def describe(kind: str, name: str) -> str:

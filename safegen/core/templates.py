@@ -131,9 +131,9 @@ def _take_bounded(parts: Iterable[str]) -> Iterator[str]:
             return
 
 
-def _check_names(path: Path, what: str, found: set[str], given: set[str]) -> None:
-    for name in sorted(found - given):
-        hint = yaml_source.suggest_names(name, sorted(given))
-        raise ConfigError(f"{path}: {what} `{name}` is not known here{hint}")
-    for name in sorted(given - found):
-        raise ConfigError(f"{path}: {what} `{name}` is never used; use it")
+def _check_names(path: Path, kind: str, actual: set[str], expected: set[str]) -> None:
+    for name in sorted(actual - expected):
+        hint = yaml_source.suggest_names(name, sorted(expected))
+        raise ConfigError(f"{path}: {kind} `{name}` is not known here{hint}")
+    for name in sorted(expected - actual):
+        raise ConfigError(f"{path}: {kind} `{name}` is never used; use it")

@@ -94,8 +94,8 @@ def jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) 
 def amounts(text: str) -> list[str]:
     """Numbers with a unit of mass, volume, heat and the like; times do not count."""
     read = text[:MAX_READ_CHARS]
-    found = [*_QUANTITY.finditer(read), *_SPELLED_NUMBER.finditer(read)]
-    return [m.group() for m in sorted(found, key=lambda m: m.start())]
+    matches = [*_QUANTITY.finditer(read), *_SPELLED_NUMBER.finditer(read)]
+    return [m.group() for m in sorted(matches, key=lambda m: m.start())]
 
 
 _PERCENT = re.compile(r"%|percent", re.IGNORECASE)

@@ -106,10 +106,10 @@ def read_text(path: Path, *, shown: str | None = None) -> str:
     try:
         if path.is_dir():
             raise ConfigError(f"{name}: is a folder; name a file")
-        told = path.stat()
-        if not stat.S_ISREG(told.st_mode):
+        stats = path.stat()
+        if not stat.S_ISREG(stats.st_mode):
             raise ConfigError(f"{name}: is not a regular file; name one")
-        if told.st_size > MAX_BYTES:
+        if stats.st_size > MAX_BYTES:
             raise ConfigError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; split it")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -287,7 +287,7 @@ def _find_error_mark(err: ErrorDetails, tree: YamlTree) -> SourceMark:
 
 def _describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in err["loc"])
-    kind, given = err["type"], err["input"]
+    kind, value = err["type"], err["input"]
     if kind == "extra_forbidden":
         key = str(err["loc"][-1])
         return f"`{_clip(where)}` is not a known key{suggest_names(key, list_keys(model, err['loc'][:-1]))}"
@@ -295,8 +295,8 @@ def _describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:
         return f"`{where}` is missing; add it"
     message = message_of(err)
     message = _describe_in_yaml_terms(err) or message[:1].lower() + message[1:]
-    if isinstance(given, str | int | float | bool) or given is None:
-        shown = "nothing" if given is None else f"`{_clip(str(given))}`"
+    if isinstance(value, str | int | float | bool) or value is None:
+        shown = "nothing" if value is None else f"`{_clip(str(value))}`"
         return f"`{where}` is {shown}: {message}{_suggest_key(err)}"
     return f"`{where}`: {message}" if where else message
 
@@ -352,10 +352,10 @@ def suggest(given: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | N
 
 
 def suggest_names(
-    given: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
+    name: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
 ) -> str:
     """A hint for a mistyped name: the nearest known one, at least as alike as `cutoff`, else the known ones."""
-    near = suggest(given, known, cutoff=cutoff)
+    near = suggest(name, known, cutoff=cutoff)
     if near is not None:
         return f"; did you mean `{near}`?"
     return f"; known: {', '.join(sorted(known))}" if listed and known else ""

@@ -54,8 +54,8 @@ class Demand:
         if t == 2:
             return (self.open.get(value, 0) & row).bit_count()
         others = combinations([1 << b for b in iter_set_bits(row)], t - 2)
-        found = sum((self.open.get(value | sum(o), 0) & row).bit_count() for o in others)
-        return found // (t - 1)
+        closed = sum((self.open.get(value | sum(o), 0) & row).bit_count() for o in others)
+        return closed // (t - 1)
 
     def close(self, row: int) -> int:
         """Take off what a row covers, also a partial one; how many tuples that were."""
@@ -193,7 +193,7 @@ def search_array(
     seed: int,
 ) -> list[int]:
     """The smallest array found: full rows, those that must be there first."""
-    asked = build_demands(space, reaches)
+    open_demands = build_demands(space, reaches)
     dice = Xorshift(seed)
     best: list[int] = []
     columns = order_by_size(space)
@@ -201,7 +201,7 @@ def search_array(
     tables = iter_tables(len(sizes), sizes, Xorshift(seed)) if len(sizes) > 1 else iter(())
     bound = max(space.lower_bound(reaches), len(musts))
     for table in chain((None,), tables):
-        builder = ArrayBuilder(space, asked, weights=weights, dice=dice)
+        builder = ArrayBuilder(space, open_demands, weights=weights, dice=dice)
         for must in musts:
             builder.add(builder.fill(must, columns))
         if table is not None:
@@ -212,7 +212,7 @@ def search_array(
             return best
     rebuilds = min(MAX_REBUILDS, MAX_WORK // (len(best) * len(weights) + 1))
     for _ in range(rebuilds):
-        best = _rebuild(space, asked, best, weights=weights, fixed=len(musts), dice=dice)
+        best = _rebuild(space, open_demands, best, weights=weights, fixed=len(musts), dice=dice)
         if len(best) == bound:
             break
     return best
@@ -220,7 +220,7 @@ def search_array(
 
 def _rebuild(
     space: FactorSpace,
-    asked: Sequence[Demand],
+    open_demands: Sequence[Demand],
     rows: list[int],
     *,
     weights: Sequence[float],
@@ -230,7 +230,7 @@ def _rebuild(
     """The array with a part of its rows, up to all, built anew, if that takes no more rows."""
     free = range(fixed, len(rows))
     out = set(dice.shuffle(free)[: max(2, len(free) // (1 + dice.random_below(4)))])
-    builder = ArrayBuilder(space, asked, weights=weights, dice=dice)
+    builder = ArrayBuilder(space, open_demands, weights=weights, dice=dice)
     for i, row in enumerate(rows):
         if i not in out:
             builder.add(row)

@@ -155,13 +155,13 @@ def _split_bound(code: BitCode, factor: int) -> int:
 
 def _required_mask(code: BitCode, row: AxisRow) -> int:
     for factor, value in row.items():
-        _require_known(factor, code.names, what="row: no axis")
-        _require_known(value, code.model.factors[factor], what=f"row: `{factor}` has no value")
+        _require_known(factor, code.names, kind="row: no axis")
+        _require_known(value, code.model.factors[factor], kind=f"row: `{factor}` has no value")
     mask = code.to_mask(row)
     if not code.space.is_possible(mask):
-        told = ", ".join(f"{f}={v}" for f, v in row.items())
+        text = ", ".join(f"{f}={v}" for f, v in row.items())
         raise ConfigError(
-            f"the row {told} breaks a constraint: {_describe_clash(code.model, row)}; change the row or drop it"
+            f"the row {text} breaks a constraint: {_describe_clash(code.model, row)}; change the row or drop it"
         )
     return mask
 
@@ -193,15 +193,15 @@ def _check_model(model: CoverageModel) -> None:
         if not void.when:
             raise ConfigError("a constraint names no axis; it would forbid everything")
         for name, values in void.when.items():
-            _require_known(name, list(model.factors), what="void: no axis")
+            _require_known(name, list(model.factors), kind="void: no axis")
             for value in values:
-                _require_known(value, model.factors[name], what=f"void: `{name}` has no value")
+                _require_known(value, model.factors[name], kind=f"void: `{name}` has no value")
     _check_weights(model)
 
 
 def _check_group(group: FactorGroup, names: Sequence[str]) -> None:
     for name in group.factors:
-        _require_known(name, names, what="groups: no axis")
+        _require_known(name, names, kind="groups: no axis")
     if not 1 <= group.t <= len(set(group.factors)) == len(group.factors):
         raise ConfigError(
             f"strength `{group.t}` of the group {', '.join(group.factors)} must be between 1"
@@ -211,13 +211,13 @@ def _check_group(group: FactorGroup, names: Sequence[str]) -> None:
 
 def _check_weights(model: CoverageModel) -> None:
     for name, weights in model.weights.items():
-        _require_known(name, list(model.factors), what="weights: no axis")
+        _require_known(name, list(model.factors), kind="weights: no axis")
         for value, weight in weights.items():
-            _require_known(value, model.factors[name], what=f"weights: `{name}` has no value")
+            _require_known(value, model.factors[name], kind=f"weights: `{name}` has no value")
             if not (isfinite(weight) and weight >= 0):
                 raise ConfigError(f"weights: `{name}` `{value}` is {weight}; it must be 0 or more")
 
 
-def _require_known(name: str, known: Sequence[str], *, what: str) -> None:
+def _require_known(name: str, known: Sequence[str], *, kind: str) -> None:
     if name not in known:
-        raise ConfigError(f"{what} `{name[:60]}`{suggest_names(name, known)}")
+        raise ConfigError(f"{kind} `{name[:60]}`{suggest_names(name, known)}")

@@ -72,7 +72,7 @@ def build_dataset(
     policies: Sequence[Policy],
     fingerprints: Mapping[str, Mapping[str, str]],
     trusted: Sequence[str] = (),
-    given: MeasureInputs | None = None,
+    inputs: MeasureInputs | None = None,
 ) -> BuildReport:
     """Cut the dataset from the finished shards of a run and put it in the output folder.
 
@@ -83,7 +83,7 @@ def build_dataset(
         policies: the specs that the records were made under.
         fingerprints: SHA-256 of each asset used, by kind and name, for the manifest.
         trusted: modules that views may be imported from.
-        given: what figures beyond counts are computed with.
+        inputs: what figures beyond counts are computed with.
 
     Raises:
         ConfigError: a view that cannot be made, or stands twice.
@@ -94,14 +94,14 @@ def build_dataset(
     views = _make_views(recipe, trusted)
     if not run.finished_shards():
         raise DatasetInvalid(f"`{run.root}` has no finished shard; run `safegen generate` first")
-    facts, figures = RunCounts(), RunMeasures(given or MeasureInputs())
+    facts, figures = RunCounts(), RunMeasures(inputs or MeasureInputs())
     with layout.staging(run.output) as staged:
         groups = iter_curated(run, facts, figures)
         files = _write_rows(groups, recipe, views=views, facts=facts, staged=staged)
         files |= _write_policies(staged, _used_policies(policies, facts))
         taxonomy = format_taxonomy(facts, recipe, taxonomy_version)
-        told = {name: view.leaves_out for name, view in views.items() if view.leaves_out}
-        text = render_card(facts, figures, recipe=recipe, taxonomy=taxonomy, leaves_out=told)
+        leaves_out = {name: view.leaves_out for name, view in views.items() if view.leaves_out}
+        text = render_card(facts, figures, recipe=recipe, taxonomy=taxonomy, leaves_out=leaves_out)
         parquet.write_text(staged / "README.md", text)
         parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
         files |= {

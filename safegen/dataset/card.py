@@ -134,8 +134,8 @@ def _opening(facts: RunCounts, recipe: Recipe, taxonomy: str) -> Iterator[str]:
 
 def filled_splits(facts: RunCounts) -> dict[str, list[str]]:
     """List the splits with rows by view; views without rows are left out."""
-    found = {v: [s for s in SPLITS if splits.get(s)] for v, splits in facts.rows.items()}
-    return {view: splits for view, splits in found.items() if splits}
+    splits_by_view = {v: [s for s in SPLITS if splits.get(s)] for v, splits in facts.rows.items()}
+    return {view: splits for view, splits in splits_by_view.items() if splits}
 
 
 def _head(facts: RunCounts, recipe: Recipe) -> str:
@@ -176,15 +176,15 @@ def _empty(facts: RunCounts, recipe: Recipe) -> Iterator[str]:
     views = filled_splits(facts)
     for view in facts.rows:
         if view not in views:
-            why = f": {preference.explain_empty(recipe)}" if view == "preference" else ""
-            yield f"The view {escape_cell(view)} came out empty and is left out{why}."
+            reason = f": {preference.explain_empty(recipe)}" if view == "preference" else ""
+            yield f"The view {escape_cell(view)} came out empty and is left out{reason}."
 
 
 def _without_row(facts: RunCounts, leaves_out: Mapping[str, str]) -> Iterator[str]:
     views = filled_splits(facts)
-    for view, why in leaves_out.items():
+    for view, reason in leaves_out.items():
         if view in views and (count := facts.without_row[view]):
-            yield f"{escape_cell(view)} has no row for {count} of {facts.prompts} prompts: {why}."
+            yield f"{escape_cell(view)} has no row for {count} of {facts.prompts} prompts: {reason}."
 
 
 def _imported(facts: RunCounts) -> Iterator[str]:
@@ -218,9 +218,9 @@ def _yield(facts: RunCounts) -> str:
 def _validators(facts: RunCounts) -> str:
     findings = ("passed", "failed", "unscored")
     lines: list[tuple[object, ...]] = []
-    for name, found in facts.nest_validators().items():
-        share = found.get("passed", 0) / sum(found.values())
-        lines.append((name, *(found.get(f, 0) for f in findings), f"{share:.1%}"))
+    for name, counts in facts.nest_validators().items():
+        share = counts.get("passed", 0) / sum(counts.values())
+        lines.append((name, *(counts.get(f, 0) for f in findings), f"{share:.1%}"))
     return format_table(("validator", *findings, "share passed"), lines)
 
 

@@ -19,23 +19,23 @@ MAX_NAMED = 5
 def coverage_section(figures: RunMeasures) -> Iterator[str]:
     """What the plan and the rows cover, and how far the target is met."""
     yield "## Coverage"
-    found = figures.certificates
-    if found is None:
+    certificates = figures.certificates
+    if certificates is None:
         yield "Not computed: there is no plan, or fewer than two axes vary in it."
     else:
-        told = f"Pairs of {escape_cell(', '.join(found.axes))}"
-        if found.triples:
-            told += (
-                f"; triples of {escape_cell(', '.join(found.triples))}, on which the policy turns"
-            )
+        text = f"Pairs of {escape_cell(', '.join(certificates.axes))}"
+        if certificates.triples:
+            text += f"; triples of {escape_cell(', '.join(certificates.triples))}, on which the policy turns"
         yield (
-            f"{told}. Only values that stand in a prompt or that a blind judge confirmed count. "
+            f"{text}. Only values that stand in a prompt or that a blind judge confirmed count. "
             "Planned is round 0 and all later rounds; here are the rows of this dataset."
         )
-        yield format_table(("combinations", "planned", "here"), list(compare_certificates(found)))
+        yield format_table(
+            ("combinations", "planned", "here"), list(compare_certificates(certificates))
+        )
         missing = [
             ", ".join(f"{axis} {value}" for axis, value in row.items())
-            for row in found.after.missing[:MAX_NAMED]
+            for row in certificates.after.missing[:MAX_NAMED]
         ]
         if missing:
             yield (

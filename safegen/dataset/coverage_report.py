@@ -46,7 +46,7 @@ def count_cells(
     *,
     per: Sequence[str],
     rounds: int | None = None,
-    told: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    axis_columns: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     kept: Container[str] | None = None,
 ) -> Ledger:
     """The ledger over some axes, of all that was planned and of the drafts of the first rounds.
@@ -56,7 +56,7 @@ def count_cells(
         plans: its plans.
         per: what makes a cell: some of `STORED_COLUMNS`, or any other axis.
         rounds: how many rounds' drafts count; default all.
-        told: the values of those of them that have no column, as `collect_axis_values` tells them.
+        axis_columns: the values of those of them that have no column, as `collect_axis_values` tells them.
         kept: ids of the scenarios that the dataset holds; default all that are accepted.
     """
     last = plans.rounds if rounds is None else rounds
@@ -66,7 +66,7 @@ def count_cells(
     columns = ["scenario_id", *stored]
     planned = iter_planned_rows(plans, columns)
     drafts = iter_draft_rows(folder, [*columns, "outcome", "accepted"], shards)
-    rows = _add_axes(planned, others, told), _add_axes(drafts, others, told)
+    rows = _add_axes(planned, others, axis_columns), _add_axes(drafts, others, axis_columns)
     return ledger.build_ledger(*rows, axes=per, kept=kept)
 
 
@@ -74,28 +74,28 @@ def collect_axis_values(
     plans: plan.Plans, axes: Sequence[str], by_leaf: Mapping[str, Mapping[str, str]]
 ) -> dict[str, tuple[str, ...]]:
     """The values of axes that have no column, by scenario: the leaf's, what an author is asked for, what stands in the prompt."""
-    found: dict[str, tuple[str, ...]] = {}
+    values_by_scenario: dict[str, tuple[str, ...]] = {}
     same: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in iter_planned_rows(plans, ["scenario_id", "harm", "attributes", "brief"]):
         known = {**attribute_row(row), **brief_axes(row["brief"])}
         known |= {n: of[row["harm"]] for n, of in by_leaf.items() if row["harm"] in of}
         values = tuple(known.get(name, UNKNOWN_VALUE) for name in axes)
-        found[row["scenario_id"]] = same.setdefault(values, values)
-    return found
+        values_by_scenario[row["scenario_id"]] = same.setdefault(values, values)
+    return values_by_scenario
 
 
 # Any: as of the rows of plans and drafts.
 def _add_axes(
-    rows: Iterable[dict[str, Any]], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
+    rows: Iterable[dict[str, Any]], axes: Sequence[str], axis_columns: Mapping[str, tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
-    return (complete_row(row, axes, told) for row in rows)
+    return (complete_row(row, axes, axis_columns) for row in rows)
 
 
 def complete_row(
-    row: Mapping[str, Any], axes: Sequence[str], told: Mapping[str, tuple[str, ...]]
+    row: Mapping[str, Any], axes: Sequence[str], axis_columns: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
     """A row with the values of axes that have no column, as `collect_axis_values` tells them, and a word for what is no probe."""
-    values = told.get(row["scenario_id"], (UNKNOWN_VALUE,) * len(axes)) if axes else ()
+    values = axis_columns.get(row["scenario_id"], (UNKNOWN_VALUE,) * len(axes)) if axes else ()
     known = {"contrast": "none"} if row.get("contrast", "") is None else {}
     return {**row, **known, **dict(zip(axes, values, strict=True))}
 
@@ -144,15 +144,15 @@ class AxisShapes:
         default_factory=dict[tuple[str, str], tuple[str, str]]
     )
 
-    def add(self, row: ScenarioAxes, *, asked: Mapping[str, str] | None = None) -> None:
-        """Count a row; `asked` is what an author is told to write, for a plan."""
-        self.varied |= dict.fromkeys(asked or ())
-        known = {**(asked or {}), **attribute_row(row), "harm": str(row["harm"])}
+    def add(self, row: ScenarioAxes, *, brief_values: Mapping[str, str] | None = None) -> None:
+        """Count a row; `brief_values` is what an author is told to write, for a plan."""
+        self.varied |= dict.fromkeys(brief_values or ())
+        known = {**(brief_values or {}), **attribute_row(row), "harm": str(row["harm"])}
         self.counts[tuple(self._pairs.setdefault(p, p) for p in sorted(known.items()))] += 1
 
     def add_planned(self, item: PlannedScenario) -> None:
         """Count a planned scenario."""
-        self.add(scenario_axes(item), asked=brief_axes(item.brief))
+        self.add(scenario_axes(item), brief_values=brief_axes(item.brief))
 
     def add_kept(self, record: Record) -> None:
         """Count a scenario that stays."""
@@ -174,9 +174,11 @@ def brief_axes(brief: str | None) -> Mapping[str, str]:
     """The axis values that a planned set's brief asks its author for; equal briefs follow one another."""
     if brief is None:
         return {}
-    told = cast(dict[str, dict[str, list[list[str]]]], json.loads(brief))
-    asked = told["brief"]["row"] if "brief" in told else []  # a turn of a conversation has no row
-    return {axis: value for axis, value, *_ in asked}
+    payload = cast(dict[str, dict[str, list[list[str]]]], json.loads(brief))
+    row = (
+        payload["brief"]["row"] if "brief" in payload else []
+    )  # a turn of a conversation has no row
+    return {axis: value for axis, value, *_ in row}
 
 
 def collect_planned_shapes(plans: plan.Plans) -> AxisShapes:
@@ -184,7 +186,7 @@ def collect_planned_shapes(plans: plan.Plans) -> AxisShapes:
     shapes = AxisShapes()
     for row in iter_planned_rows(plans, [*_ROW_COLUMNS, "brief", "first"]):
         if not row["first"]:
-            shapes.add(row, asked=brief_axes(row["brief"]))
+            shapes.add(row, brief_values=brief_axes(row["brief"]))
     return shapes
 
 
@@ -234,11 +236,11 @@ def build_coverage_model(
         some = {*cut[name], *shapes.values(name)} if name in cut else set(every)
         values.setdefault(name, [value for value in every if value in some])
     known = {
-        name: [v for v in axes.by_id[name].values if v in found]
-        for name, found in values.items()
+        name: [v for v in axes.by_id[name].values if v in present]
+        for name, present in values.items()
         if name in axes.by_id
     }
-    known = {name: found for name, found in known.items() if len(found) > 1}
+    known = {name: present for name, present in known.items() if len(present) > 1}
     model = axes.build_model(list(known), values=known)
     factors = ({"harm": harms} if len(harms) > 1 else {}) | dict(model.factors)
     if len(factors) < 2:
@@ -290,39 +292,39 @@ def certify_run(
     triples = tuple(
         name for group in model.groups for name in group.factors if name in BRANCHING_AXES
     )
-    told = [certify(model, shapes.rows(tiers)) for shapes in (before, after)]
-    return Certificates(tuple(model.factors), triples, told[0], told[1])
+    results = [certify(model, shapes.rows(tiers)) for shapes in (before, after)]
+    return Certificates(tuple(model.factors), triples, results[0], results[1])
 
 
-def compare_certificates(found: Certificates) -> Iterator[tuple[str, int, int]]:
+def compare_certificates(pair: Certificates) -> Iterator[tuple[str, int, int]]:
     """The steps of a certificate with its figures before and after filtering."""
-    before, after = found.before.counts, found.after.counts
+    before, after = pair.before.counts, pair.after.counts
     yield "combinations", before.total, after.total
     yield "without sense (void)", before.void, after.void
     yield "covered", before.covered, after.covered
     yield "missing", before.missing, after.missing
 
 
-def certificates_json(found: Certificates, *, listed: int = MAX_LISTED) -> dict[str, object]:
+def certificates_json(pair: Certificates, *, listed: int = MAX_LISTED) -> dict[str, object]:
     """Certificates for machines."""
     return {
-        "axes": list(found.axes),
-        "pairs_of": list(found.axes),
-        "triples_of": list(found.triples),
-        "before": certificate_json(found.before, listed=listed),
-        "after": certificate_json(found.after, listed=listed),
+        "axes": list(pair.axes),
+        "pairs_of": list(pair.axes),
+        "triples_of": list(pair.triples),
+        "before": certificate_json(pair.before, listed=listed),
+        "after": certificate_json(pair.after, listed=listed),
     }
 
 
-def certificate_json(found: Certificate, *, listed: int = MAX_LISTED) -> dict[str, object]:
+def certificate_json(certificate: Certificate, *, listed: int = MAX_LISTED) -> dict[str, object]:
     """One certificate for machines."""
-    counts = found.counts
+    counts = certificate.counts
     return {
-        "rows": found.rows,
-        "rows_that_break_a_constraint": found.invalid_rows,
+        "rows": certificate.rows,
+        "rows_that_break_a_constraint": certificate.invalid_rows,
         "total": counts.total,
         "void": counts.void,
         "covered": counts.covered,
         "missing": counts.missing,
-        "first_missing": [dict(row) for row in found.missing[:listed]],
+        "first_missing": [dict(row) for row in certificate.missing[:listed]],
     }

@@ -182,7 +182,7 @@ def _count_plan(plans: plan.Plans, facts: RunCounts, figures: RunMeasures) -> in
         if not row["first"]:
             count += 1
             facts.steps["planned", row["domain"], row["mode"]] += 1
-            figures.before.add(row, asked=brief_axes(row["brief"]))
+            figures.before.add(row, brief_values=brief_axes(row["brief"]))
     return count
 
 
@@ -234,8 +234,10 @@ def _check_contradiction(run: RunFolder, record: Record, left: Container[str]) -
     for shard in run.finished_shards():
         for earlier in run.read_records(shard):
             equal = message_key(earlier.scenario.messages) == wanted
-            here = equal and not _is_copy(earlier, left)
-            if here and expectation_key(earlier.expectation) != expectation_key(record.expectation):
+            is_pointed_at = equal and not _is_copy(earlier, left)
+            if is_pointed_at and expectation_key(earlier.expectation) != expectation_key(
+                record.expectation
+            ):
                 raise DatasetInvalid(
                     f"scenarios `{earlier.scenario.scenario_id}` and"
                     f" `{record.scenario.scenario_id}` have equal messages and different"

@@ -61,16 +61,16 @@ def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:
     """
     plans = plan.Plans(folder.plans)
     for shard in folder.finished_shards():
-        why: dict[str, Failure] = {}
+        failures: dict[str, Failure] = {}
         for failure in folder.shard_failures(shard):
-            why.setdefault(failure.scenario_id, failure)
-        if not why:
+            failures.setdefault(failure.scenario_id, failure)
+        if not failures:
             continue
         made = {row["scenario_id"] for row in _read_rows(folder, shard)}
         for item in plans.read(shard) if shard < plans.shards else ():
             id_ = item.scenario.scenario_id
-            if id_ in why and id_ not in made:
-                yield DroppedScenario(item, why[id_])
+            if id_ in failures and id_ not in made:
+                yield DroppedScenario(item, failures[id_])
 
 
 def iter_unaccepted(folder: RunFolder) -> Iterator[tuple[ScenarioAxes, str]]:
@@ -82,10 +82,10 @@ def iter_unaccepted(folder: RunFolder) -> Iterator[tuple[ScenarioAxes, str]]:
         StoreDamaged: plan, records or failures cannot be read.
     """
     rows = {shard: list(_read_rows(folder, shard)) for shard in folder.finished_shards()}
-    accepted = {row["scenario_id"] for told in rows.values() for row in told if row["accepted"]}
+    accepted = {row["scenario_id"] for drafts in rows.values() for row in drafts if row["accepted"]}
     nearest: dict[str, tuple[tuple[bool, float, str], str, ScenarioAxes]] = {}
-    for shard, told in rows.items():
-        if all(row["scenario_id"] in accepted for row in told):
+    for shard, drafts in rows.items():
+        if all(row["scenario_id"] in accepted for row in drafts):
             continue
         for record in folder.read_records(shard):
             id_ = record.scenario.scenario_id

@@ -49,13 +49,13 @@ class MeasureInputs:
 class RunMeasures:
     """Filled while rows are taken; results are computed once, afterwards."""
 
-    def __init__(self, given: MeasureInputs) -> None:
-        self.target = given.target
+    def __init__(self, inputs: MeasureInputs) -> None:
+        self.target = inputs.target
         self.before, self.after = AxisShapes(), AxisShapes()
         self.left = CorpusCheck()
         self.sample = PromptSample(total=0)
-        self.hedging = HedgingMeasure(given.tiers, given.hedge_patterns)
-        self._given = given
+        self.hedging = HedgingMeasure(inputs.tiers, inputs.hedge_patterns)
+        self._given = inputs
 
     def add_kept(self, record: Record) -> None:
         """Count a scenario that stays, by its selected draft."""
@@ -88,20 +88,20 @@ class RunMeasures:
     @property
     def artifact_warning(self) -> str | None:
         """A sentence on words that give authored prompts away, in too many sets to leave these out."""
-        found = self.left.artifacts
-        if found is None:
+        artifacts = self.left.artifacts
+        if artifacts is None:
             return None
-        words = ", ".join(f"`{w.word}`" for w in found.words)
+        words = ", ".join(f"`{w.word}`" for w in artifacts.words)
         return (
-            f"{words} tell the author's dual-use prompts from its benign ones (AUC {found.auc:.2f}, bound {MAX_AUC}),"
+            f"{words} tell the author's dual-use prompts from its benign ones (AUC {artifacts.auc:.2f}, bound {MAX_AUC}),"
             " in too many sets to leave them out; mend `prompts/author.j2` or take another `teachers.author`"
         )
 
     def to_json(self) -> dict[str, object]:
         """The manifest's part."""
-        found = self.certificates
+        certificates = self.certificates
         return {
-            "certificate": None if found is None else certificates_json(found),
+            "certificate": None if certificates is None else certificates_json(certificates),
             "target": None if self.target is None else self.target.to_json(),
             "corpus": self._corpus_json(),
             "hedging": self.hedging.to_json(),

@@ -39,8 +39,8 @@ class FileEntry:
 
     def to_json(self) -> dict[str, str | int]:
         """Leave out what is not known."""
-        told = (("sha256", self.sha256), ("bytes", self.bytes), ("rows", self.rows))
-        known = {name: value for name, value in told if value is not None}
+        pairs = (("sha256", self.sha256), ("bytes", self.bytes), ("rows", self.rows))
+        known = {name: value for name, value in pairs if value is not None}
         return known | ({"content_sha256": self.content_sha256} if self.content_sha256 else {})
 
 
@@ -117,9 +117,9 @@ def staging(output: Path) -> Generator[Path]:
 
 def list_files(folder: Path) -> list[str]:
     """List the files of a dataset but its manifest, relative and sorted, with `/`."""
-    found = [p for part in ("data", "policies") for p in (folder / part).rglob("*")]
-    found += [folder / part for part in PART_NAMES if part not in ("data", "policies", MANIFEST)]
-    return sorted(p.relative_to(folder).as_posix() for p in found if p.is_file() or p.is_symlink())
+    paths = [p for part in ("data", "policies") for p in (folder / part).rglob("*")]
+    paths += [folder / part for part in PART_NAMES if part not in ("data", "policies", MANIFEST)]
+    return sorted(p.relative_to(folder).as_posix() for p in paths if p.is_file() or p.is_symlink())
 
 
 def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
@@ -127,7 +127,9 @@ def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
     if list_files(output) != sorted(files):
         return False
     try:
-        return all(file_sha256(output / name) == told.sha256 for name, told in files.items())
+        return all(
+            file_sha256(output / name) == file_entry.sha256 for name, file_entry in files.items()
+        )
     except OSError:
         return False
 

@@ -100,8 +100,8 @@ class RunCounts:
         role = "drafter" if record.draft.revision == 0 else "reviser"
         self.models[role, record.draft.teacher, record.draft.model] += 1
         for verdict in record.verdicts:
-            found = {True: "passed", False: "failed", None: "unscored"}[verdict.passed]
-            self.verdicts[verdict.validator, found] += 1
+            result = {True: "passed", False: "failed", None: "unscored"}[verdict.passed]
+            self.verdicts[verdict.validator, result] += 1
 
     def add_kept(self, record: Record) -> None:
         """Count one scenario that stays, by its selected draft."""
@@ -117,8 +117,8 @@ class RunCounts:
         self.taxonomies[scenario.taxonomy] += 1
         if scenario.source == "imported":
             read = any(a.source == "confirmed" for a in scenario.attributes)
-            said = "blind labellers, in part or whole" if read else "the file"
-            self.imported[scenario.source_licence, said] += 1
+            label_source = "blind labellers, in part or whole" if read else "the file"
+            self.imported[scenario.source_licence, label_source] += 1
         self.policies[record.expectation.policy_id] += 1
         self.later_turns += any(m["role"] == "assistant" for m in scenario.messages)
 
@@ -203,7 +203,7 @@ def compose_manifest(
         **figures.to_json(),
         "split": {"test": recipe.split.test},
         "views": {name: _view_json(view, recipe) for name, view in views.items()},
-        "files": {name: told.to_json() for name, told in sorted(files.items())},
+        "files": {name: file_entry.to_json() for name, file_entry in sorted(files.items())},
     }
     if run.import_report.is_file():
         manifest["imported"] = read_json(run.import_report)
@@ -260,8 +260,8 @@ def list_columns(schema: pa.Schema) -> list[list[str]]:
 def is_same_manifest(output: Path, manifest: Mapping[str, object]) -> bool:
     """Tell whether a folder's manifest says the same, apart from what was `observed`."""
     try:
-        there = read_json(output / MANIFEST)
+        current = read_json(output / MANIFEST)
     except StoreDamaged:
         return False
-    there.pop("observed", None)
-    return digest(there) == digest({k: v for k, v in manifest.items() if k != "observed"})
+    current.pop("observed", None)
+    return digest(current) == digest({k: v for k, v in manifest.items() if k != "observed"})

@@ -53,8 +53,8 @@ class TargetReport:
         head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
         if not self.shortfall:
             return "; ".join([f"{head}: met in all {self.cells:,} cells", *self._excluded_parts()])
-        told = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.shortfall.values()):,}"
-        return f"{head}: {told} in {len(self.shortfall):,}; {'; '.join(self._reason_parts())}"
+        text = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.shortfall.values()):,}"
+        return f"{head}: {text} in {len(self.shortfall):,}; {'; '.join(self._reason_parts())}"
 
     def _excluded_parts(self) -> Iterator[str]:
         if self.excluded:

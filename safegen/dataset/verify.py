@@ -46,12 +46,12 @@ def verify_dataset(folder: Path) -> list[str]:
     files = manifest.get("files")
     if not isinstance(files, dict) or not files:
         return [f"`{MANIFEST}` lists no files; {REBUILD_HINT}"]
-    found: list[str] = []
+    problems: list[str] = []
     for problem in _iter_problems(folder, manifest, cast("dict[str, Any]", files)):
-        found.append(problem)
-        if len(found) == MAX_PROBLEMS:
-            return [*found, f"more than {MAX_PROBLEMS} problems; the rest is not shown"]
-    return found
+        problems.append(problem)
+        if len(problems) == MAX_PROBLEMS:
+            return [*problems, f"more than {MAX_PROBLEMS} problems; the rest is not shown"]
+    return problems
 
 
 # Any: the manifest is JSON that anybody may have written.
@@ -61,12 +61,12 @@ def _iter_problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]
         yield f"`{name}` is not listed in the manifest; remove it, or {REBUILD_HINT}"
     promises = _RowInvariants()
     counted: dict[tuple[str, str], int] = {}
-    for name, told in files.items():
-        problem = _describe_damage(folder, name, told)
+    for name, file_facts in files.items():
+        problem = _describe_damage(folder, name, file_facts)
         if problem is not None:
             yield problem
         elif name.endswith(".parquet"):
-            yield from _check_rows(folder, name, told, manifest, promises, counted)
+            yield from _check_rows(folder, name, file_facts, manifest, promises, counted)
     yield from _check_counts(manifest, counted)
 
 
@@ -74,7 +74,7 @@ def _is_git(name: str) -> bool:
     return PurePosixPath(name).parts[0].startswith(".git")
 
 
-def _describe_damage(folder: Path, name: str, told: object) -> str | None:
+def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
     """Say why a file cannot be read any further."""
     relative = PurePosixPath(name)
     path = folder / name
@@ -90,7 +90,9 @@ def _describe_damage(folder: Path, name: str, told: object) -> str | None:
         return f"`{name}` is missing; {REBUILD_HINT}"
     if parquet.is_lfs_pointer(path):
         return f"`{name}` is a git-lfs pointer; run `git lfs pull`"
-    wanted = cast("dict[str, object]", told).get("sha256") if isinstance(told, dict) else None
+    wanted = (
+        cast("dict[str, object]", expected).get("sha256") if isinstance(expected, dict) else None
+    )
     try:
         if file_sha256(path) != wanted:
             return f"`{name}` is not what the manifest says (SHA-256 differs); {REBUILD_HINT}"
@@ -102,7 +104,7 @@ def _describe_damage(folder: Path, name: str, told: object) -> str | None:
 def _check_rows(
     folder: Path,
     name: str,
-    told: Mapping[str, Any],
+    expected: Mapping[str, Any],
     manifest: Mapping[str, Any],
     promises: _RowInvariants,
     counted: dict[tuple[str, str], int],
@@ -123,9 +125,9 @@ def _check_rows(
         yield str(e)
         return
     counted[view, split] = counted.get((view, split), 0) + len(rows)
-    if len(rows) != told.get("rows"):
-        yield f"`{name}` has {len(rows)} rows and the manifest says {told.get('rows')}; {REBUILD_HINT}"
-    if content_sha256(rows) != told.get("content_sha256"):
+    if len(rows) != expected.get("rows"):
+        yield f"`{name}` has {len(rows)} rows and the manifest says {expected.get('rows')}; {REBUILD_HINT}"
+    if content_sha256(rows) != expected.get("content_sha256"):
         yield f"`{name}` has other rows than the manifest says (content hash differs); {REBUILD_HINT}"
     for row in rows:
         yield from promises.check(row, view=view, split=split, name=name)
@@ -133,7 +135,7 @@ def _check_rows(
 
 def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]) -> str | None:
     """Compare a file's columns with the view's, or with the manifest's for a view of one's own."""
-    there = list_columns(parquet.read_schema(path))
+    actual = list_columns(parquet.read_schema(path))
     if view in plugins.list_names("views"):
         try:
             made: View = plugins.make_plugin("views", view, {})
@@ -142,15 +144,15 @@ def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]
         wanted = list_columns(made.schema)
     else:
         views = manifest.get("views")
-        told = cast("dict[str, Any]", views).get(view) if isinstance(views, dict) else None
-        if not isinstance(told, dict):
+        expected = cast("dict[str, Any]", views).get(view) if isinstance(views, dict) else None
+        if not isinstance(expected, dict):
             return f"belongs to view `{view}`, which the manifest does not name"
-        wanted = cast("dict[str, Any]", told).get("columns")
+        wanted = cast("dict[str, Any]", expected).get("columns")
         if not _is_columns(wanted):
             return f"belongs to view `{view}`, whose columns the manifest does not tell"
-    if there == wanted:
+    if actual == wanted:
         return None
-    names = [c[0] for c in there]
+    names = [c[0] for c in actual]
     known = [str(c[0]) for c in cast("list[list[object]]", wanted)]
     odd = sorted(set(names) ^ set(known)) or ["order or types"]
     return f"has other columns than view `{view}` ({', '.join(odd)})"
@@ -159,15 +161,15 @@ def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]
 def _is_columns(value: object) -> bool:
     if not isinstance(value, list):
         return False
-    found = cast("list[object]", value)
-    return all(isinstance(c, list) and bool(cast("list[object]", c)) for c in found)
+    items = cast("list[object]", value)
+    return all(isinstance(c, list) and bool(cast("list[object]", c)) for c in items)
 
 
 def _check_counts(
     manifest: Mapping[str, Any], counted: Mapping[tuple[str, str], int]
 ) -> Iterator[str]:
     try:
-        told = {
+        expected = {
             (str(view), str(split)): int(rows)
             for view, splits in manifest["counts"]["rows"].items()
             for split, rows in splits.items()
@@ -175,11 +177,11 @@ def _check_counts(
     except (KeyError, TypeError, ValueError, AttributeError):
         yield f"`{MANIFEST}` counts no rows by view and split; {REBUILD_HINT}"
         return
-    for view, split in sorted(set(told) | set(counted)):
-        there, wanted = counted.get((view, split), 0), told.get((view, split), 0)
-        if there != wanted:
+    for view, split in sorted(set(expected) | set(counted)):
+        actual, wanted = counted.get((view, split), 0), expected.get((view, split), 0)
+        if actual != wanted:
             yield (
-                f"view `{view}`, split `{split}`: {there} rows could be read and the manifest"
+                f"view `{view}`, split `{split}`: {actual} rows could be read and the manifest"
                 f" counts {wanted}"
             )
 
@@ -209,11 +211,11 @@ class _RowInvariants:
         prompt = row["messages"][:-1] if row.get("messages") else row.get("prompt")
         if not prompt or isinstance(prompt, str):
             return
-        asked = digest_64(message_key(prompt))
+        prompt_key = digest_64(message_key(prompt))
         mode = row.get("mode")
-        if mode is not None and self._modes.setdefault(asked, mode) != mode:
+        if mode is not None and self._modes.setdefault(prompt_key, mode) != mode:
             yield f"{where} has the messages of another row and another mode"
         if row.get("ceiling") is not None and row.get("floor") is not None:
             bounds = (row["ceiling"], row["floor"])
-            if self._bounds.setdefault(asked, bounds) != bounds:
+            if self._bounds.setdefault(prompt_key, bounds) != bounds:
                 yield f"{where} has the messages of another row and another ceiling or floor"

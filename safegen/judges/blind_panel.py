@@ -88,16 +88,16 @@ class Labellers:
         if len(quote(text)) > MAX_CHARS:
             names = (("harm",) if wanted.harm else ()) + (LABEL_FIELDS if wanted.labels else ())
             return BlindLabels(reasons=dict.fromkeys(names, "too long to be shown to a labeller"))
-        asked = [self._read_labels(text)] if wanted.labels else []
-        asked += [self._read_harm(text)] if wanted.harm else []
-        parts = await gather_all(asked)
+        questions = [self._read_labels(text)] if wanted.labels else []
+        questions += [self._read_harm(text)] if wanted.harm else []
+        parts = await gather_all(questions)
         return BlindLabels(
             harm=next((p.harm for p in parts if p.harm), None),
             intent=next((p.intent for p in parts if p.intent), None),
             evidence=next((p.evidence for p in parts if p.evidence), None),
             detail=next((p.detail for p in parts if p.detail is not None), None),
             danger=any(p.danger for p in parts),
-            reasons={name: told for p in parts for name, told in p.reasons.items()},
+            reasons={name: reason for p in parts for name, reason in p.reasons.items()},
         )
 
     async def read_all(
@@ -110,11 +110,11 @@ class Labellers:
         Raises:
             RunError: the first one.
         """
-        found: dict[str, BlindLabels] = {}
+        labels: dict[str, BlindLabels] = {}
         under_way: set[asyncio.Task[None]] = set()
 
         async def one(key: str, wanted: LabelRequest) -> None:
-            found[key] = await self.read(wanted)
+            labels[key] = await self.read(wanted)
             read_one()
 
         try:
@@ -131,15 +131,17 @@ class Labellers:
             raise
         finally:
             await asyncio.gather(*under_way, return_exceptions=True)
-        return found
+        return labels
 
     async def _read_labels(self, text: str) -> BlindLabels:
         try:
-            found = await read_labels(text, judges=self.judges, files=self.labels)
+            labels = await read_labels(text, judges=self.judges, files=self.labels)
         except ItemError as e:
             return BlindLabels(reasons=dict.fromkeys(LABEL_FIELDS, _describe_loss(e, text)))
-        why = {n: "labellers disagree" for n in LABEL_FIELDS if getattr(found, n) is None}
-        return BlindLabels(None, found.intent, found.evidence, found.detail, found.danger, why)
+        reasons = {n: "labellers disagree" for n in LABEL_FIELDS if getattr(labels, n) is None}
+        return BlindLabels(
+            None, labels.intent, labels.evidence, labels.detail, labels.danger, reasons
+        )
 
     async def _read_harm(self, text: str) -> BlindLabels:
         allowed = (*self.harms, NO_HARM)
@@ -148,13 +150,13 @@ class Labellers:
                 judge(make_harm_request(text, self.harm_prompt, self.harms, sample=i))
                 for i, judge in enumerate(self.judges)
             )
-            said = majority_vote([read_choice(reply, "harm", allowed) for reply in replies])
+            choice = majority_vote([read_choice(reply, "harm", allowed) for reply in replies])
         except ItemError as e:
             return BlindLabels(reasons={"harm": _describe_loss(e, text)})
-        if said is None or said == NO_HARM:
-            told = "no one leaf fits" if said else "labellers disagree"
-            return BlindLabels(reasons={"harm": told})
-        return BlindLabels(harm=said)
+        if choice is None or choice == NO_HARM:
+            reason = "no one leaf fits" if choice else "labellers disagree"
+            return BlindLabels(reasons={"harm": reason})
+        return BlindLabels(harm=choice)
 
 
 def make_harm_request(
@@ -164,8 +166,8 @@ def make_harm_request(
     fields = {"leaves": tuple(harms.values()), "text": quote(text)}
     schema = make_answer_schema({"harm": {"type": "string", "enum": [*harms, NO_HARM]}})
     system, user = file.render("system", **fields), file.render("user", **fields)
-    told = (Message(role="system", content=system), Message(role="user", content=user))
-    return Request(told, sample=sample, schema=schema)
+    messages = (Message(role="system", content=system), Message(role="user", content=user))
+    return Request(messages, sample=sample, schema=schema)
 
 
 def render_turns(turns: Sequence[Message]) -> str:
@@ -176,21 +178,21 @@ def render_turns(turns: Sequence[Message]) -> str:
 
 
 def _describe_loss(e: ItemError, text: str) -> str:
-    told = f"no answer of a labeller ({e.outcome}{_describe_problem(e, text)})"
-    return f"{told}; `--replan` asks again" if e.outcome == "unavailable" else told
+    message = f"no answer of a labeller ({e.outcome}{_describe_problem(e, text)})"
+    return f"{message}; `--replan` asks again" if e.outcome == "unavailable" else message
 
 
 def _describe_problem(e: ItemError, text: str) -> str:
     """What was wrong with an answer, in the parser's words; nothing that it or the prompt says."""
     if not isinstance(e, ParseError | Truncated):
         return ""
-    said = QUOTED_NAME.sub(
+    message = QUOTED_NAME.sub(
         lambda m: m[0] if m[1] in FIELD_NAMES else "`…`", " ".join(str(e).split())
     )
-    words, own = said.lower().split(), f" {' '.join(text.lower().split())} "
+    words, own = message.lower().split(), f" {' '.join(text.lower().split())} "
     runs = (
         " ".join(words[i : i + MIN_QUOTED_WORDS])
         for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
     )
     quotes = any(f" {run} " in own for run in runs)
-    return "" if quotes or not said else f": {said[:MAX_PROBLEM_CHARS]}"
+    return "" if quotes or not message else f": {message[:MAX_PROBLEM_CHARS]}"

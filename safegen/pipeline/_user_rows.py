@@ -76,8 +76,8 @@ class PromptImport:
         """What is to be read, each text once."""
         left = dict(self.open_rows)
         for row in self.iter_rows():
-            if (asked := left.pop(row.text_key, None)) is not None:
-                yield row.text_key, LabelRequest(row.messages, *asked)
+            if (keys := left.pop(row.text_key, None)) is not None:
+                yield row.text_key, LabelRequest(row.messages, *keys)
 
     def iter_results(self) -> Iterator[tuple[PromptRow, RowResult]]:
         """Every row with what becomes of it."""
@@ -90,12 +90,12 @@ class PromptImport:
 
 def find_contradictions(desk: PromptImport) -> set[int]:
     """Digests of messages that two rows expect to be answered in two ways."""
-    seen, found = ExpectationIndex(), set[int]()
+    seen, digests = ExpectationIndex(), set[int]()
     for _, made in desk.iter_results():
         for item in made if isinstance(made, list) else ():
             if seen.contradicts(item.scenario.messages, item.expectation):
-                found.add(digest_64(message_key(item.scenario.messages)))
-    return found
+                digests.add(digest_64(message_key(item.scenario.messages)))
+    return digests
 
 
 class ImportReport:
@@ -146,17 +146,17 @@ class ImportReport:
         return dict(sorted(counts.items()))
 
     def _excluded_profiles(self, row: PromptRow, made: list[PlannedScenario]) -> list[Profile]:
-        asked = {item.scenario.profile for item in made}
+        profiles = {item.scenario.profile for item in made}
         every = allowed_profiles(row, made[0].scenario.harm, self.desk.world)
-        return [profile for profile in every if profile not in asked]
+        return [profile for profile in every if profile not in profiles]
 
     def _final_result(self, row: PromptRow, made: list[PlannedScenario]) -> RowResult:
         """What only the rows together decide."""
         if any(
             digest_64(message_key(item.scenario.messages)) in self.contradicted for item in made
         ):
-            told = "a row with equal messages is to be answered otherwise; put what tells them apart into the messages"
-            return Unlabelled(row.number, row.id, LABELS, told, "contradictory")
+            reason = "a row with equal messages is to be answered otherwise; put what tells them apart into the messages"
+            return Unlabelled(row.number, row.id, LABELS, reason, "contradictory")
         if row.id is None:
             if row.key in self._texts:
                 return ExcludedRow("duplicate")

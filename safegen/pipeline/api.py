@@ -74,9 +74,9 @@ class Run:
         import polars as pl
 
         known = sorted(p.name for p in (self.output / "data").glob("*") if p.is_dir())
-        resources.require_known(name, known, what=f"view in `{self.output}` called")
+        resources.require_known(name, known, kind=f"view in `{self.output}` called")
         if split is not None:
-            resources.require_known(split, SPLITS, what=f"split of `{name}` called")
+            resources.require_known(split, SPLITS, kind=f"split of `{name}` called")
         every = sorted((self.output / "data" / name).glob("*/*.parquet"))
         files = [path for path in every if split in (None, path.parent.name)]
         frames = [pl.read_parquet(path) for path in files]
@@ -146,9 +146,9 @@ async def agenerate(
     own = _resolve_prompts(prompts, columns, licence)
     inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=own)
     if own is not None:
-        user_prompts.check_recipe(inputs, given=teachers or {})
+        user_prompts.check_recipe(inputs, teachers=teachers or {})
     if until != "expand":
-        check_teachers(inputs, given=teachers or {})
+        check_teachers(inputs, teachers=teachers or {})
     folder = RunFolder(Path(output) if output else inputs.recipe.folder)
     lock = open_folder(folder)
     try:
@@ -212,7 +212,7 @@ def build(folder: RunFolder, inputs: ResolvedRecipe | RunSnapshot) -> BuildRepor
         policies=inputs.policies,
         fingerprints=inputs.fingerprints,
         trusted=inputs.trusted,
-        given=_make_measure_inputs(folder, inputs),
+        inputs=_make_measure_inputs(folder, inputs),
     )
 
 
@@ -258,8 +258,8 @@ def is_finished(folder: RunFolder) -> bool:
 # Any: what some version of safegen wrote.
 def read_import_report(run: Run) -> dict[str, Any]:
     """What became of the rows of a user's file, as counted when they were planned."""
-    there = run.prompts is not None and run.folder.import_report.exists()
-    return read_json(run.folder.import_report) if there else {}
+    has_report = run.prompts is not None and run.folder.import_report.exists()
+    return read_json(run.folder.import_report) if has_report else {}
 
 
 def count_unlabelled(run: Run) -> int:
@@ -269,14 +269,14 @@ def count_unlabelled(run: Run) -> int:
 
 def read_usage(folder: RunFolder) -> dict[str, object]:
     """Requests, tokens and seconds over all sessions of a run."""
-    told = usage.read_accounting(folder.accounting)
-    return {name: count for name, count in told.items() if name != usage.JOURNALLED}
+    payload = usage.read_accounting(folder.accounting)
+    return {name: count for name, count in payload.items() if name != usage.JOURNALLED}
 
 
 def summarise(run: Run, lost: LossCounts) -> dict[str, object]:
     """A run's result for machines."""
     usage = run.usage
-    told: dict[str, object] = {
+    payload: dict[str, object] = {
         "output": str(run.output),
         "failed_requests": dict(lost.failed_requests),
         "dropped": dict(lost.dropped),
@@ -289,8 +289,8 @@ def summarise(run: Run, lost: LossCounts) -> dict[str, object]:
         "seconds": round(run.seconds, 1),
     }
     if run.prompts is not None:
-        told |= {"unlabelled": count_unlabelled(run), "imported": read_import_report(run)}
-    return told if run.report is None else told | _counts_json(run.report)
+        payload |= {"unlabelled": count_unlabelled(run), "imported": read_import_report(run)}
+    return payload if run.report is None else payload | _counts_json(run.report)
 
 
 def _counts_json(report: BuildReport) -> dict[str, object]:
@@ -304,8 +304,8 @@ def _counts_json(report: BuildReport) -> dict[str, object]:
         "rows": {name: dict(splits) for name, splits in report.rows.items()},
         "excluded": dict(report.excluded),
         "rejected": dict(report.rejected),
-        "by_domain": {name: _stage_json(found) for name, found in report.by_domain.items()},
-        "by_mode": {name: _stage_json(found) for name, found in report.by_mode.items()},
+        "by_domain": {name: _stage_json(counts) for name, counts in report.by_domain.items()},
+        "by_mode": {name: _stage_json(counts) for name, counts in report.by_mode.items()},
         "by_grade": dict(report.by_grade),
         "target": None if report.target is None else report.target.to_json(),
         "telling": report.artifact_warning,
@@ -313,5 +313,5 @@ def _counts_json(report: BuildReport) -> dict[str, object]:
     }
 
 
-def _stage_json(found: StageCounts) -> dict[str, int]:
-    return found._asdict() | {"excluded": found.excluded}
+def _stage_json(counts: StageCounts) -> dict[str, int]:
+    return counts._asdict() | {"excluded": counts.excluded}

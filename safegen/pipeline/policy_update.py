@@ -34,8 +34,8 @@ def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:
     plans = plan.Plans(folder.plans)
     old, harms = read_policies(folder), inputs.tree.harms
     everything = (item for path in plans.paths for item in plan.iter_scenarios(path))
-    found = find_affected(everything, old=old, new=inputs.policies, harms=harms)
-    touched = {row.scenario_id for row in found.rows} | set(found.orphans)
+    rows = find_affected(everything, old=old, new=inputs.policies, harms=harms)
+    touched = {row.scenario_id for row in rows.rows} | set(rows.orphans)
     for shard in range(plans.shards):
         if any(item.scenario.scenario_id in touched for item in plans.read(shard)):
             folder.reset_shard(shard)
@@ -50,11 +50,11 @@ def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:
         )
     logger.warning(
         "a policy was edited: %d prompts to draft again, %d to judge again, %d as they were",
-        len(found.to_draft),
-        len(found.to_judge),
-        len(found.to_relabel),
+        len(rows.to_draft),
+        len(rows.to_judge),
+        len(rows.to_relabel),
     )
-    return found
+    return rows
 
 
 def _recompute_expectations(

@@ -125,11 +125,11 @@ async def process_set(planned: Sequence[PlannedScenario], crew: Workers) -> SetR
 async def _process_conversation(turns: Sequence[PlannedScenario], crew: Workers) -> SetResult:
     """One conversation: a turn is written and asked once the turn before it is answered."""
     answers: dict[int, str] = {}
-    said: tuple[Message, ...] = ()
+    earlier_messages: tuple[Message, ...] = ()
     outcomes: list[SetResult] = []
     for i, item in enumerate(turns):
         if item.brief is not None and not item.scenario.messages:
-            turned = await _write_turn(item, said, answers, crew)
+            turned = await _write_turn(item, earlier_messages, answers, crew)
             outcomes.append(SetResult([], [f for f in (turned.failure,) if f], list(turned.unsafe)))
             if turned.failure is not None:
                 crew.progress.done += crew.candidates
@@ -137,7 +137,7 @@ async def _process_conversation(turns: Sequence[PlannedScenario], crew: Workers)
             if turned.planned is None:
                 outcomes.append(_fail_turns(turns[i + bool(turned.failure) :], crew))
                 break
-            item, said = turned.planned, turned.messages
+            item, earlier_messages = turned.planned, turned.messages
         messages = insert_answers(item.scenario.messages, answers)
         if messages is None:
             outcomes.append(_fail_turns(turns[i:], crew))
@@ -151,14 +151,19 @@ async def _process_conversation(turns: Sequence[PlannedScenario], crew: Workers)
 
 
 async def _write_turn(
-    item: PlannedScenario, said: tuple[Message, ...], answers: dict[int, str], crew: Workers
+    item: PlannedScenario,
+    earlier_messages: tuple[Message, ...],
+    answers: dict[int, str],
+    crew: Workers,
 ) -> NextTurn:
     """Have a turn written, if every turn before it was answered."""
     assert crew.writers is not None, "a plan with briefs has an author"
-    heard = insert_answers((*said, Message(role="user", content="")), answers)
+    heard = insert_answers((*earlier_messages, Message(role="user", content="")), answers)
     if heard is None:
-        return NextTurn(None, said)
-    return await write_next_turn(item, said=said, heard=heard[:-1], writers=crew.writers)
+        return NextTurn(None, earlier_messages)
+    return await write_next_turn(
+        item, messages=earlier_messages, heard=heard[:-1], writers=crew.writers
+    )
 
 
 def _fail_turns(turns: Sequence[PlannedScenario], crew: Workers) -> SetResult:
@@ -292,11 +297,11 @@ def _build_revision_messages(
     findings = [
         f"{v.reason} ({v.validator}, rule {rules})" for v in failed.verdicts if v.passed is False
     ]
-    asked = crew.revise_prompt.render("user", findings=findings)
+    text = crew.revise_prompt.render("user", findings=findings)
     return (
         *messages,
         Message(role="assistant", content=failed.draft.response or ""),
-        Message(role="user", content=asked),
+        Message(role="user", content=text),
     )
 
 

@@ -113,7 +113,7 @@ class ResolvedRecipe(RunContext):
     @property
     def fingerprints(self) -> Fingerprints:
         """SHA-256 of each file that was found, by kind and name."""
-        found: dict[str, dict[str, str]] = {
+        digests: dict[str, dict[str, str]] = {
             "taxonomy": {self.tree.file.taxonomy: file_sha256(self.tree.path)},
             "locale": {self.locale.locale: digest(self.locale.model_dump(mode="json"))},
             "prompt": {"draft": self.draft_prompt.sha256, "revise": self.revise_prompt.sha256},
@@ -121,15 +121,15 @@ class ResolvedRecipe(RunContext):
         for kind, names in self._taxonomy_files().items():
             paths = {name: resources.resolve_inside(self.tree.path.parent, name) for name in names}
             if paths:
-                found[kind] = {name: file_sha256(path) for name, path in paths.items()}
+                digests[kind] = {name: file_sha256(path) for name, path in paths.items()}
         for kind, name in self._named_files():
             sha256 = file_sha256(resources.find_file(KINDS[kind], name))
-            found.setdefault(kind, {})[name] = sha256
+            digests.setdefault(kind, {})[name] = sha256
         if self.user_prompts is not None:
-            found["prompts"] = {
+            digests["prompts"] = {
                 "prompts": self.user_prompts.digest
             }  # a renamed file is the same file
-        return found | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
+        return digests | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
 
     def _taxonomy_files(self) -> dict[str, tuple[str, ...]]:
         """The taxonomy's files that the plan reads, by kind."""
@@ -217,20 +217,20 @@ def check_drafters(inputs: ResolvedRecipe) -> None:
             )
 
 
-def check_teachers(inputs: ResolvedRecipe, *, given: Mapping[str, Teacher]) -> None:
+def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:
     """Make the recipe's teachers as a trial; none is asked anything.
 
     Args:
         inputs: what the recipe names.
-        given: teachers by role that take the place of the recipe's.
+        teachers: teachers by role that take the place of the recipe's.
 
     Raises:
         UserError: an unknown teacher, a parameter that does not fit, a key that is not set.
     """
-    if "drafter" not in given:
+    if "drafter" not in teachers:
         check_drafters(inputs)
     for role, ref in list_roles(inputs.recipe):
-        if role not in given:
+        if role not in teachers:
             with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
                 make_teacher(inputs, ref)
 
@@ -238,36 +238,36 @@ def check_teachers(inputs: ResolvedRecipe, *, given: Mapping[str, Teacher]) -> N
 def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
     """Every teacher and judge that a recipe names, by role."""
     teachers = recipe.teachers
-    found = [("drafter", ref) for ref in teachers.drafter]
-    found += [("reviser", teachers.reviser)] if teachers.reviser else []
-    found += [("author", teachers.author)] if teachers.author else []
-    return found + [("labeller", ref) for ref in recipe.judges.labellers]
+    refs = [("drafter", ref) for ref in teachers.drafter]
+    refs += [("reviser", teachers.reviser)] if teachers.reviser else []
+    refs += [("author", teachers.author)] if teachers.author else []
+    return refs + [("labeller", ref) for ref in recipe.judges.labellers]
 
 
 # object: collaborators of whatever type a teacher takes.
 def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **more: object) -> Teacher:
     """Build a teacher of the recipe; collaborators that it does not take are left out."""
-    given: dict[str, object] = {
+    collaborators: dict[str, object] = {
         "locales": {inputs.locale.locale: inputs.locale},
         "journal": None,
         "meter": None,
         "gates": None,
     }
     if ref.use != "openai_chat":  # strict servers refuse a seed that nobody asked for
-        given["seed"] = inputs.recipe.seed
-    kept = {k: v for k, v in (given | more).items() if k not in ref.params}
+        collaborators["seed"] = inputs.recipe.seed
+    kept = {k: v for k, v in (collaborators | more).items() if k not in ref.params}
     return plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
 
 
 def make_validators(inputs: ResolvedRecipe) -> dict[str, object]:
     """The recipe's validators by name."""
-    given = {
+    collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
     }
     return {
         ref.use: plugins.make_plugin(
-            "validators", ref.use, ref.params, trusted=inputs.trusted, **given
+            "validators", ref.use, ref.params, trusted=inputs.trusted, **collaborators
         )
         for ref in inputs.recipe.validators
     }

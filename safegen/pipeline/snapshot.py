@@ -116,12 +116,12 @@ def read_snapshot(
         UserError: an older run whose files cannot be found or read.
     """
     kept: SnapshotJson = folder.read_snapshot()
-    found: list[tuple[SnapshotKey, bool]] = []
-    tree = _read_taxonomy(folder, kept, recipe, found)
-    policies = _read_kept_policies(folder, kept, recipe, found)
-    locale = _read_locale(folder, kept, recipe, found)
+    checks: list[tuple[SnapshotKey, bool]] = []
+    tree = _read_taxonomy(folder, kept, recipe, checks)
+    policies = _read_kept_policies(folder, kept, recipe, checks)
+    locale = _read_locale(folder, kept, recipe, checks)
     axes = _read_kept_axes(folder, kept)
-    found.append(
+    checks.append(
         (
             SnapshotKey("axes", "axes"),
             _find_current(axes_file.load_axes, lambda here: here == axes)[1],
@@ -136,53 +136,53 @@ def read_snapshot(
         user_prompts=own,
         trusted=tuple(trusted),
         fingerprints=kept["fingerprints"],
-        differing=tuple(dict.fromkeys(key for key, same in found if not same)),
+        differing=tuple(dict.fromkeys(key for key, same in checks if not same)),
     )
 
 
 def _read_taxonomy(
-    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, checks: list[tuple[SnapshotKey, bool]]
 ) -> Taxonomy:
     if kept.get("taxonomy") is None:
         return taxonomy.load_taxonomy(recipe.taxonomy)
     file = _parse_kept(folder, "taxonomy", TaxonomyFile, kept["taxonomy"])
-    here, same = _find_current(
+    current, same = _find_current(
         lambda: taxonomy.load_taxonomy(recipe.taxonomy), lambda tree: tree.file == file
     )
-    found.append((SnapshotKey("taxonomy", file.taxonomy), same))
-    return here or Taxonomy(file, folder.root / "taxonomy.yaml")
+    checks.append((SnapshotKey("taxonomy", file.taxonomy), same))
+    return current or Taxonomy(file, folder.root / "taxonomy.yaml")
 
 
 def _read_kept_policies(
-    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, checks: list[tuple[SnapshotKey, bool]]
 ) -> tuple[Policy, ...]:
     chains = _read_chains(folder, kept)
     if not chains:
         return tuple(loader.load_policy(name) for name in recipe.policies)
     policies: list[Policy] = []
     for name, policy in zip(recipe.policies, chains, strict=False):
-        here, same = _find_current(
+        current, same = _find_current(
             lambda name=name: loader.read_policy(name),
             lambda p, kept=policy: p.policy_id == kept.policy_id,
         )
-        policies.append(here or policy)
+        policies.append(current or policy)
         edited = [] if same else _find_edited_specs(name, policy)
-        found += [(SnapshotKey(POLICY, one), False) for one in edited]
+        checks += [(SnapshotKey(POLICY, one), False) for one in edited]
     return tuple(policies)
 
 
 def _find_edited_specs(name: str, kept: Policy) -> list[str]:
     """The specs of a chain that say something else here; the first where it cannot be read or inherits others."""
     try:
-        here = {source.spec.policy: source.spec for source in loader.read_policy(name).chain}
+        current = {source.spec.policy: source.spec for source in loader.read_policy(name).chain}
     except UserError:
-        here = {}
-    edited = [s.policy for s, _ in kept.chain if s.policy in here and s != here[s.policy]]
+        current = {}
+    edited = [s.policy for s, _ in kept.chain if s.policy in current and s != current[s.policy]]
     return edited if edited else [kept.spec.policy]
 
 
 def _read_locale(
-    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, found: list[tuple[SnapshotKey, bool]]
+    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, checks: list[tuple[SnapshotKey, bool]]
 ) -> Locale:
     if kept.get("locale") is None:
         return language_pack.load_locale(recipe.locales[0])
@@ -190,15 +190,15 @@ def _read_locale(
     _, same = _find_current(
         lambda: language_pack.load_locale(recipe.locales[0]), lambda here: here == locale
     )
-    found.append((SnapshotKey("locale", locale.locale), same))
+    checks.append((SnapshotKey("locale", locale.locale), same))
     return locale
 
 
 def _find_spec_source(folder: RunFolder, kept: Spec) -> SpecSource:
     """A spec of a run, at the dataset's copy of it where that says the same."""
     copy = folder.output / "policies" / f"{kept.policy}.yaml"
-    here, _ = _find_current(lambda: yaml_source.load(copy, Spec), lambda copied: copied == kept)
-    return SpecSource(kept, copy if here else folder.recipe)
+    current, _ = _find_current(lambda: yaml_source.load(copy, Spec), lambda copied: copied == kept)
+    return SpecSource(kept, copy if current else folder.recipe)
 
 
 def _find_current(read: Callable[[], T], is_same: Callable[[T], bool]) -> tuple[T | None, bool]:
@@ -207,12 +207,12 @@ def _find_current(read: Callable[[], T], is_same: Callable[[T], bool]) -> tuple[
     A file that is there and cannot be read says something else.
     """
     try:
-        here = read()
+        current = read()
     except AssetNotFound:
         return None, True
     except UserError:
         return None, False
-    return (here, True) if is_same(here) else (None, False)
+    return (current, True) if is_same(current) else (None, False)
 
 
 def _parse_kept(folder: RunFolder, key: str, model: type[M], kept: object) -> M:

@@ -84,8 +84,8 @@ def decide_round(
         return RoundDecision("no_target", "no target")
     plans, kept = plan.Plans(folder.plans), kept or curate(folder)
     ledger = count_cells(folder, plans, per=target.per, kept=kept.scenarios)
-    found = _decide(folder, target, plans, ledger, kept.scenarios)
-    return replace(found, excluded=kept.count_by_reason)
+    decision = _decide(folder, target, plans, ledger, kept.scenarios)
+    return replace(decision, excluded=kept.count_by_reason)
 
 
 def _decide(
@@ -120,9 +120,9 @@ def _find_stalled(
     """Cells that were asked in so many further rounds since they last gained a scenario that counts."""
     if plans.rounds == 1:
         return
-    asked: dict[Cell, set[int]] = {}
+    rounds_by_cell: dict[Cell, set[int]] = {}
     for row in iter_planned_rows(plans, (*target.per, "round")):
-        asked.setdefault(_cell_of(row, target), set()).add(row["round"])
+        rounds_by_cell.setdefault(_cell_of(row, target), set()).add(row["round"])
     gained: dict[Cell, int] = {}
     seen: set[str] = set()
     columns = ("scenario_id", "round", "accepted", *target.per)
@@ -132,7 +132,7 @@ def _find_stalled(
             seen.add(id_)
             cell = _cell_of(row, target)
             gained[cell] = max(row["round"], gained.get(cell, 0))
-    for cell, rounds in asked.items():
+    for cell, rounds in rounds_by_cell.items():
         if sum(number > gained.get(cell, 0) for number in rounds) >= target.patience:
             yield cell
 
@@ -148,24 +148,24 @@ def report_target(
     target = inputs.recipe.target
     if target is None:
         return None
-    found, plans = decide_round(folder, inputs.recipe, kept), plan.Plans(folder.plans)
-    if found.rates and (code := _why_none_is_due(folder, inputs, found)):
+    decision, plans = decide_round(folder, inputs.recipe, kept), plan.Plans(folder.plans)
+    if decision.rates and (code := _why_none_is_due(folder, inputs, decision)):
         more = "more sets" if inputs.recipe.plan.authored else "sets"
         hint = f"have an author write {more} (`plan.authored`), or {VARY_DRAFTS_HINT}, and {REPLAN_HINT}"
         reason = NOTHING_LEFT_REASON if code == "nothing_left" else UNKNOWN_REASON
-        found = replace(found, code=code, reason=reason, hint=hint)
+        decision = replace(decision, code=code, reason=reason, hint=hint)
     cells = {_cell_of(row, target) for row in iter_planned_rows(plans, target.per)}
     return TargetReport(
         accepted=target.accepted,
         per=target.per,
         cells=len(cells),
-        shortfall=found.shortfall,
-        stalled=found.stalled,
-        turns=len(_find_unaccepted_turns(folder, plans, target, found.shortfall)),
-        stop_code=found.code,
-        stop_reason=found.reason,
-        hint=found.hint,
-        excluded=found.excluded,
+        shortfall=decision.shortfall,
+        stalled=decision.stalled,
+        turns=len(_find_unaccepted_turns(folder, plans, target, decision.shortfall)),
+        stop_code=decision.code,
+        stop_reason=decision.reason,
+        hint=decision.hint,
+        excluded=decision.excluded,
     )
 
 
@@ -340,13 +340,13 @@ def _acceptance_rates(ledger: Ledger) -> dict[Cell, float]:
 
 
 def _count_authored(plans: plan.Plans) -> dict[str, int]:
-    found: dict[str, set[str]] = {}
+    set_ids: dict[str, set[str]] = {}
     for shard in range(plans.shards):
         for item in plans.read(shard):
             single = item.scenario.contrast is None and not is_dialogue_turn(item.scenario)
             if item.brief is not None and single:
-                found.setdefault(item.scenario.harm, set()).add(item.scenario.set_id)
-    return {harm: len(sets) for harm, sets in found.items()}
+                set_ids.setdefault(item.scenario.harm, set()).add(item.scenario.set_id)
+    return {harm: len(sets) for harm, sets in set_ids.items()}
 
 
 def _with_round(item: PlannedScenario, number: int) -> PlannedScenario:

@@ -42,7 +42,7 @@ logger = logging.getLogger("safegen")
 Watch = Callable[[Progress, Meter], None]
 
 
-def check_recipe(inputs: ResolvedRecipe, *, given: Mapping[str, Teacher]) -> None:
+def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:
     """Refuse what cannot work with a user's prompts, before anything is planned.
 
     Raises:
@@ -50,7 +50,7 @@ def check_recipe(inputs: ResolvedRecipe, *, given: Mapping[str, Teacher]) -> Non
             labeller that cannot be made.
     """
     for role, ref in _iter_teachers(inputs.recipe):
-        if ref.use == "offline" and role not in given:
+        if ref.use == "offline" and role not in teachers:
             with inputs.locator.prefix_errors("teachers", role):
                 raise ConfigError(OFFLINE_PROBLEM)
     for name in ("contrast", "dialogues", *AUTHORED_KEYS):
@@ -59,7 +59,7 @@ def check_recipe(inputs: ResolvedRecipe, *, given: Mapping[str, Teacher]) -> Non
                 raise ConfigError(
                     "plans sets of the taxonomy, and `--prompts` takes their place; remove it"
                 )
-    if "labeller" not in given:
+    if "labeller" not in teachers:
         for ref in inputs.recipe.judges.labellers:
             with inputs.locator.prefix_errors("judges", "labellers"):
                 make_teacher(inputs, ref)
@@ -96,17 +96,17 @@ async def write_plan(
     usage, seconds = Usage(), 0.0
     if desk.open_rows and (inputs.recipe.judges.labellers or "labeller" in teachers):
         began = time.monotonic()
-        usage = await _label_open_rows(folder, desk, given=teachers, watch=watch)
+        usage = await _label_open_rows(folder, desk, teachers=teachers, watch=watch)
         seconds = time.monotonic() - began
     await asyncio.to_thread(_write_plan, folder, desk)
     return usage, seconds
 
 
 async def _label_open_rows(
-    folder: RunFolder, desk: PromptImport, *, given: Mapping[str, Teacher], watch: Watch | None
+    folder: RunFolder, desk: PromptImport, *, teachers: Mapping[str, Teacher], watch: Watch | None
 ) -> Usage:
     """Let blind labellers read what is open; every answer is in the journal before it counts."""
-    async with open_worker_factory(folder, desk.inputs, given) as staff:
+    async with open_worker_factory(folder, desk.inputs, teachers) as staff:
         await _read_labels(desk, staff.make_labellers(), watch=watch, meter=staff.meter)
     return staff.meter.usage()
 
@@ -138,8 +138,8 @@ def _write_plan(folder: RunFolder, desk: PromptImport) -> None:
         first, group_shards(sheet.iter_sets(), candidates=desk.inputs.recipe.plan.candidates)
     )
     if plan.plan_size(first)[1]:
-        if found := find_repeats(desk, sheet.kept):
-            logger.warning("%s: %s", desk.source.name, format_warning(found, most=MAX_NAMED))
+        if duplicates := find_repeats(desk, sheet.kept):
+            logger.warning("%s: %s", desk.source.name, format_warning(duplicates, most=MAX_NAMED))
         return
     first.unlink()
     left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
@@ -147,22 +147,22 @@ def _write_plan(folder: RunFolder, desk: PromptImport) -> None:
     where = [f"listed in `{folder.unlabelled_rows}`"] if listed else []
     raise UserError(
         f"no row of `{desk.source.name}` can be planned: {', '.join([*listed, *where, *left_out])};"
-        f" {', '.join(_iter_hints(sheet, asked=bool(desk.models)))}"
+        f" {', '.join(_iter_hints(sheet, was_labelled=bool(desk.models)))}"
     )
 
 
-def _iter_hints(sheet: ImportReport, *, asked: bool) -> Iterator[str]:
+def _iter_hints(sheet: ImportReport, *, was_labelled: bool) -> Iterator[str]:
     """What brings rows into the plan, by what keeps them out of it.
 
     Args:
         sheet: what became of the rows.
-        asked: whether labellers read what was open.
+        was_labelled: whether labellers read what was open.
     """
     causes = sheet.count_causes()
     if "missing_label" in causes:
         yield (
             "fill in the labels"
-            if asked
+            if was_labelled
             else ("fill in the labels or name `judges.labellers` in the recipe")
         )
     if "contradictory" in causes:
@@ -222,7 +222,7 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
         labelled=sheet.labelled,
         planned=sheet.planned,
         to_read=len(desk.open_rows) if judges else 0,
-        label_calls=judges * sum(sum(asked) for asked in desk.open_rows.values()),
+        label_calls=judges * sum(sum(questions) for questions in desk.open_rows.values()),
         unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
         left_out=dict(sorted(sheet.left_out.items())),
         not_under=dict(sorted(sheet.not_under.items())),

@@ -48,7 +48,7 @@ def find_repeats(desk: PromptImport, rows: Collection[int]) -> tuple[Repeat, ...
         rows: numbers of the rows that are compared.
     """
     named: dict[int, RowRef] = {}
-    found: list[tuple[int, int, float]] = []
+    matches: list[tuple[int, int, float]] = []
 
     def texts() -> Iterator[near_duplicates.CorpusText]:
         first: dict[int, int] = {}
@@ -59,25 +59,25 @@ def find_repeats(desk: PromptImport, rows: Collection[int]) -> tuple[Repeat, ...
             set_ = row_set_id(row, desk.world)
             of = first.setdefault(_equality_key(row, set_), row.number)
             if of != row.number:
-                found.append((row.number, of, 1.0))
+                matches.append((row.number, of, 1.0))
             else:
                 yield near_duplicates.CorpusText(str(row.number), user_text(row.messages), set_)
 
     alike = near_duplicates.find_near_duplicates(texts())
-    found += [(int(copy.id), int(copy.original), copy.similarity) for copy in alike]
-    return tuple(Repeat(named[row], named[of], share) for row, of, share in sorted(found))
+    matches += [(int(copy.id), int(copy.original), copy.similarity) for copy in alike]
+    return tuple(Repeat(named[row], named[of], share) for row, of, share in sorted(matches))
 
 
 def _equality_key(row: PromptRow, set_: str) -> int:
-    said = [[m["role"], normalise(m["content"])] for m in row.messages]
-    return digest_64([set_, row.profile, said])
+    texts = [[m["role"], normalise(m["content"])] for m in row.messages]
+    return digest_64([set_, row.profile, texts])
 
 
-def format_warning(found: Sequence[Repeat], *, most: int) -> str:
+def format_warning(duplicates: Sequence[Repeat], *, most: int) -> str:
     """Say how many rows repeat others, name the first ones, and what to do about it."""
-    count = "1 row repeats" if len(found) == 1 else f"{len(found):,} rows repeat"
-    first = "; ".join(str(repeat) for repeat in found[:most])
-    more = f" and {len(found) - most:,} more" if len(found) > most else ""
+    count = "1 row repeats" if len(duplicates) == 1 else f"{len(duplicates):,} rows repeat"
+    first = "; ".join(str(repeat) for repeat in duplicates[:most])
+    more = f" and {len(duplicates) - most:,} more" if len(duplicates) > most else ""
     return (
         f"{count} an earlier one, wholly or nearly: {first}{more}. All are drafted, and of rows alike the"
         " dataset keeps the first with an accepted answer; take the others out of the file, or give rows"

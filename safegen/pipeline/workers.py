@@ -37,7 +37,7 @@ from safegen.teachers import Meter, MeteredTeacher, RateLimiters
 
 @asynccontextmanager
 async def open_worker_factory(
-    folder: RunFolder, inputs: ResolvedRecipe, given: Mapping[str, Teacher]
+    folder: RunFolder, inputs: ResolvedRecipe, teachers: Mapping[str, Teacher]
 ) -> AsyncGenerator[WorkerFactory]:
     """A staff over the run's journal and budget; at the end it is closed and its spending accounted for.
 
@@ -49,7 +49,7 @@ async def open_worker_factory(
         before = usage.prior_usage(folder.accounting, journal.usage())
         budget = inputs.recipe.budget
         meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
-        staff = WorkerFactory(inputs, journal=journal, meter=meter, given=given)
+        staff = WorkerFactory(inputs, journal=journal, meter=meter, teachers=teachers)
         try:
             yield staff
         finally:
@@ -74,11 +74,11 @@ class WorkerFactory:
         *,
         journal: Journal,
         meter: Meter,
-        given: Mapping[str, Teacher],
+        teachers: Mapping[str, Teacher],
     ) -> None:
         self.inputs = inputs
         self.made: list[Teacher] = []
-        self._journal, self.meter, self._given = journal, meter, given
+        self._journal, self.meter, self._given = journal, meter, teachers
         self._gates = RateLimiters()
 
     def make_workers(self, progress: Progress, *, validating: bool) -> Workers:
@@ -173,10 +173,10 @@ class WorkerFactory:
         self.made.append(teacher)
         return teacher
 
-    def _meter_teacher(self, given: Teacher) -> Teacher:
+    def _meter_teacher(self, teacher: Teacher) -> Teacher:
         """A teacher of the caller's, whose requests count; the caller's own object is the one to close."""
-        self.made.append(given)
-        return MeteredTeacher(given, self.meter)
+        self.made.append(teacher)
+        return MeteredTeacher(teacher, self.meter)
 
 
 async def check_labellers(
@@ -193,11 +193,11 @@ async def check_labellers(
         return
     judges, (known, expected) = inputs.recipe.judges, _draw_known_prompts(inputs)
     labels = writers.files.labels
-    found = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expected)
-    told = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in found.fields}
-    write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": told})
-    if not found.passes(judges.bar):
-        raise RunError(f"{found.summary(judges.bar)}\n{found.remedy(judges.bar)}")
+    result = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expected)
+    summary = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in result.fields}
+    write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": summary})
+    if not result.passes(judges.bar):
+        raise RunError(f"{result.summary(judges.bar)}\n{result.remedy(judges.bar)}")
 
 
 def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:

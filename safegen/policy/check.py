@@ -100,7 +100,7 @@ def covered_leaves(policy: Policy, tree: Taxonomy) -> list[Harm]:
 
 
 def _measure_spec(
-    policy: Policy, tree: Taxonomy, told: PromptTemplate, classifying: PromptTemplate
+    policy: Policy, tree: Taxonomy, template: PromptTemplate, classifying: PromptTemplate
 ) -> SpecSizes:
     harms = covered_leaves(policy, tree)
     tested = {
@@ -118,12 +118,12 @@ def _measure_spec(
         tested=len(own & tested),
         cases=len(policy.spec.cases),
         classifier=compiled.estimate_tokens(classifying.render("system", told=classifier)),
-        instructions=_longest_instructions(policy, harms, told),
+        instructions=_longest_instructions(policy, harms, template),
         foreign=bool(policy.spec.harms) and not domains & named,
     )
 
 
-def _longest_instructions(policy: Policy, harms: Sequence[Harm], told: PromptTemplate) -> int:
+def _longest_instructions(policy: Policy, harms: Sequence[Harm], template: PromptTemplate) -> int:
     texts: dict[tuple[str, str], str] = {}
     for harm in harms:
         for evidence, profile, detail in product(EVIDENCE, PROFILES, DETAIL_LEVELS):
@@ -132,7 +132,7 @@ def _longest_instructions(policy: Policy, harms: Sequence[Harm], told: PromptTem
             )
             if (harm.id, at.rule_ids[0]) not in texts:
                 values = compiled.compile_instructions(policy, at, harm=harm.id)
-                text = told.render("system", told=values, operator="", style="")
+                text = template.render("system", told=values, operator="", style="")
                 texts[harm.id, at.rule_ids[0]] = text
     return max((compiled.estimate_tokens(text) for text in texts.values()), default=0)
 
@@ -143,21 +143,21 @@ def _find_advice(policy: Policy, tree: Taxonomy, sizes: SpecSizes) -> Iterator[S
     if not sizes.foreign:
         yield from _check_leaves(policy, tree)
         yield from _check_leaf_cases(policy, tree)
-    for what, size, bound in (
+    for subject, size, bound in (
         ("classifier prompt", sizes.classifier, MAX_CLASSIFIER),
         ("teacher's instructions", sizes.instructions, MAX_INSTRUCTIONS),
     ):
         if size > bound:
-            said = f"the {what} come to about {size} tokens, more than {bound}; shorten clauses or split the spec"
-            yield SpecProblem("over_long", ("policy",), said)
+            message = f"the {subject} come to about {size} tokens, more than {bound}; shorten clauses or split the spec"
+            yield SpecProblem("over_long", ("policy",), message)
 
 
 def _find_unused(policy: Policy) -> Iterator[SpecProblem]:
     used = {name for rule in policy.rules for name in rule.required}
     for name in policy.spec.elements:
         if name not in used:
-            said = f"element `{name}` is required by no rule; require it or delete it"
-            yield SpecProblem("unused_element", ("elements", name), said)
+            message = f"element `{name}` is required by no rule; require it or delete it"
+            yield SpecProblem("unused_element", ("elements", name), message)
 
 
 def _find_duplicates(policy: Policy) -> Iterator[SpecProblem]:
@@ -175,8 +175,8 @@ def _find_duplicates(policy: Policy) -> Iterator[SpecProblem]:
             plain = " ".join(text.casefold().rstrip(".").split())
             other = first.setdefault(plain, id_)
             if other != id_:
-                said = f"`{id_}` and `{other}` under `{key}` say the same; keep one"
-                yield SpecProblem("duplicate", (key, index), said)
+                message = f"`{id_}` and `{other}` under `{key}` say the same; keep one"
+                yield SpecProblem("duplicate", (key, index), message)
 
 
 def _check_leaves(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
@@ -190,8 +190,8 @@ def _check_leaves(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
         if policy.spec.harms and not (harm in tree.harms and policy.covers(harm)):
             known = [h.id for h in covered_leaves(policy, tree)]
             hint = yaml_source.suggest_names(harm, known, listed=False)
-            said = f"`{harm}` is no leaf that this spec covers{hint}"
-            yield SpecProblem("unknown_harm", loc, said)
+            message = f"`{harm}` is no leaf that this spec covers{hint}"
+            yield SpecProblem("unknown_harm", loc, message)
 
 
 def _check_foreign_names(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
@@ -213,8 +213,8 @@ def _list_names(tree: Taxonomy) -> list[str]:
 
 
 def _unknown_leaf_problem(tree: Taxonomy, index: int, name: str, hint: str) -> SpecProblem:
-    said = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`{hint}"
-    return SpecProblem("unknown_harm", ("harms", index), said)
+    message = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`{hint}"
+    return SpecProblem("unknown_harm", ("harms", index), message)
 
 
 def _mentioned_harms(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -232,9 +232,9 @@ def _mentioned_harms(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], st
 def _check_leaf_cases(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
     for index, case in enumerate(policy.spec.cases):
         harm = tree.harms.get(case.harm or "")
-        said = harm and find_case_mismatch(case, policy.decide(case.situation_at(harm.tier)))
-        if said:
-            yield SpecProblem("case", ("cases", index), said)
+        mismatch = harm and find_case_mismatch(case, policy.decide(case.situation_at(harm.tier)))
+        if mismatch:
+            yield SpecProblem("case", ("cases", index), mismatch)
 
 
 def _check_coverage(
@@ -250,16 +250,18 @@ def _check_coverage(
             twice.setdefault(tuple(p.spec.policy for p in naming), []).append(harm.id)
         elif not naming and every:
             where = where or _find_leaf_places(tree)
-            said = f"leaf `{harm.id}` is covered by no spec; name it under `harms` of one"
-            yield SpecFinding("uncovered_leaf", said, "", where(harm.id))
+            message = f"leaf `{harm.id}` is covered by no spec; name it under `harms` of one"
+            yield SpecFinding("uncovered_leaf", message, "", where(harm.id))
     for names, harms in twice.items():
         leaves = ", ".join(f"`{harm}`" for harm in harms)
-        told = f"leaf {leaves} is" if len(harms) == 1 else f"leaves {leaves} are"
-        said = f"{told} covered by {' and '.join(f'`{n}`' for n in names)}; let exactly one spec name each"
+        shared_leaves = f"leaf {leaves} is" if len(harms) == 1 else f"leaves {leaves} are"
+        message = f"{shared_leaves} covered by {' and '.join(f'`{n}`' for n in names)}; let exactly one spec name each"
         policy = by_name[names[1]]
         names_it = (harms[0], f"{harms[0].split('.')[0]}.*")
         index = next(i for i, entry in enumerate(policy.spec.harms) if entry in names_it)
-        yield from locate_problems(policy, [SpecProblem("covered_twice", ("harms", index), said)])
+        yield from locate_problems(
+            policy, [SpecProblem("covered_twice", ("harms", index), message)]
+        )
 
 
 def _find_leaf_places(tree: Taxonomy) -> Callable[[str], SourcePlace]:

@@ -190,8 +190,8 @@ def _choose_redo(
     old: Policy, before: Expectation, new: Policy, after: Expectation, harm: str
 ) -> Redo:
     same = replace(before, policy_id=after.policy_id, rule_ids=after.rule_ids)
-    told = compile_instructions(old, before, harm=harm)
-    if same != after or told != compile_instructions(new, after, harm=harm):
+    old_text = compile_instructions(old, before, harm=harm)
+    if same != after or old_text != compile_instructions(new, after, harm=harm):
         return "draft"
     if old.style != new.style or compile_rubric(old, before, harm=harm) != compile_rubric(
         new, after, harm=harm

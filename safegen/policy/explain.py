@@ -100,9 +100,11 @@ def _find_neighbours(policy: Policy, at: Situation, rule: Rule) -> Iterator[Neig
     """The nearest value on each side of each axis that gives another outcome."""
     for axis in ("detail", "evidence", "profile", "tier"):
         values: Sequence[str | int] = DETAIL_LEVELS if axis == "detail" else AXIS_VALUES[axis]
-        here = values.index(getattr(at, axis))
-        sides = (values[here + 1 :], values[:here][::-1])
-        for side in [[v] for v in values if v != values[here]] if axis == "profile" else sides:
+        current_value = values.index(getattr(at, axis))
+        sides = (values[current_value + 1 :], values[:current_value][::-1])
+        for side in (
+            [[v] for v in values if v != values[current_value]] if axis == "profile" else sides
+        ):
             for value in side:
                 other = policy.decide(at._replace(**{axis: value}))
                 if rule_outcome(other) != rule_outcome(rule):
@@ -129,25 +131,25 @@ def parse_situation(
         ConfigError: an unknown leaf, key or value, one that stands twice, no leaf and no tier, or no
             one spec to ask.
     """
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     for part in (p.strip() for p in text.split(",")):
         key, equals, value = part.partition("=")
         key, value = (key.strip(), value.strip()) if equals else ("harm", part)
-        if key in given:
-            what = "a leaf" if key == "harm" else f"`{key[:60]}`"
+        if key in values:
+            subject = "a leaf" if key == "harm" else f"`{key[:60]}`"
             raise ConfigError(
-                f"`{text[:80]}` names {what} twice (`{given[key][:60]}` and `{value[:60]}`); keep one"
+                f"`{text[:80]}` names {subject} twice (`{values[key][:60]}` and `{value[:60]}`); keep one"
             )
-        given[key] = value
-    for key, value in given.items():
+        values[key] = value
+    for key, value in values.items():
         _require_known(key, value, harms)
-    _check_complete(text, given)
-    harm = harms.get(given.get("harm", ""))
+    _check_complete(text, values)
+    harm = harms.get(values.get("harm", ""))
     at = Situation(
-        tier=harm.tier if harm else cast(Tier, given["tier"]),
-        evidence=cast(Evidence, given.get("evidence", "none")),
-        profile=cast(Profile, given.get("profile", "public")),
-        detail=int(given["detail"]),
+        tier=harm.tier if harm else cast(Tier, values["tier"]),
+        evidence=cast(Evidence, values.get("evidence", "none")),
+        profile=cast(Profile, values.get("profile", "public")),
+        detail=int(values["detail"]),
     )
     if harm is None and len(policies) != 1:
         raise ConfigError("a situation by `tier=…` needs the spec to ask; name it with `--policy`")
@@ -155,15 +157,17 @@ def parse_situation(
     return SituationQuery(policy, at, harm.id if harm else None)
 
 
-def _check_complete(text: str, given: Mapping[str, str]) -> None:
+def _check_complete(text: str, values: Mapping[str, str]) -> None:
     """Whether a situation names one leaf or tier, and a detail."""
-    if "harm" in given and "tier" in given:
+    if "harm" in values and "tier" in values:
         raise ConfigError(f"`{text[:80]}` names a leaf and a tier; keep one, a leaf has its tier")
-    lacks = [] if {"harm", "tier"} & set(given) else ["a leaf or `tier=…`"]
-    lacks += [] if "detail" in given else ["`detail=…`, 0 (awareness) to 4 (executable)"]
+    lacks = [] if {"harm", "tier"} & set(values) else ["a leaf or `tier=…`"]
+    lacks += [] if "detail" in values else ["`detail=…`, 0 (awareness) to 4 (executable)"]
     if lacks:
-        named = f"tier={given['tier']}" if "tier" in given else given.get("harm", "cyber.intrusion")
-        example = f"{named},detail={given.get('detail', '3')}"
+        named = (
+            f"tier={values['tier']}" if "tier" in values else values.get("harm", "cyber.intrusion")
+        )
+        example = f"{named},detail={values.get('detail', '3')}"
         raise ConfigError(f"`{text[:80]}` lacks {' and '.join(lacks)}, such as `{example}`")
 
 

@@ -58,23 +58,23 @@ def describe_situation(at: Situation) -> str:
 
 def describe_situations(places: Iterable[Situation]) -> str:
     """Several situations in words: the values of each axis over which they run; one that runs whole is left out."""
-    found = list(places)
-    told: list[str] = []
+    situations = list(places)
+    parts: list[str] = []
     for axis in Situation._fields:
-        values = dict.fromkeys(str(getattr(at, axis)) for at in found)
+        values = dict.fromkeys(str(getattr(at, axis)) for at in situations)
         if len(values) < len({getattr(at, axis) for at in ALL_SITUATIONS}):
-            told.append(f"{axis} {'/'.join(values)}")
-    return f"({', '.join(told)})" if told else "(everywhere)"
+            parts.append(f"{axis} {'/'.join(values)}")
+    return f"({', '.join(parts)})" if parts else "(everywhere)"
 
 
 def find_case_mismatch(case: Case, rule: Rule) -> str | None:
     """How a rule answers otherwise than a case says, or None."""
-    said = (case.mode, case.ceiling, case.floor)
+    expected = (case.mode, case.ceiling, case.floor)
     got = (rule.mode, rule.ceiling, rule.floor)
-    if said == got:
+    if expected == got:
         return None
     return (
-        f"the case says {_describe_outcome(*said)}, and rule `{rule.id}` gives {_describe_outcome(*got)};"
+        f"the case says {_describe_outcome(*expected)}, and rule `{rule.id}` gives {_describe_outcome(*got)};"
         " mend the rule or the case"
     )
 
@@ -94,18 +94,18 @@ def _check_names(policy: Policy) -> Iterator[SpecProblem]:
         for name in rule.required:
             if name not in policy.elements:
                 hint = yaml_source.suggest_names(name, list(policy.elements))
-                said = f"rule `{rule.id}` requires `{name}`, which is not in `elements`{hint}"
-                yield SpecProblem("unknown_element", _key_path(policy, rule.id), said)
+                message = f"rule `{rule.id}` requires `{name}`, which is not in `elements`{hint}"
+                yield SpecProblem("unknown_element", _key_path(policy, rule.id), message)
     known = [rule.id for rule in policy.rules]
     for index, precedent in enumerate(spec.precedents):
         if precedent.rule not in known:
             hint = yaml_source.suggest_names(precedent.rule, known, listed=False)
-            said = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which is not there{hint}"
-            yield SpecProblem("unknown_rule", ("precedents", index, "rule"), said)
+            message = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which is not there{hint}"
+            yield SpecProblem("unknown_rule", ("precedents", index, "rule"), message)
     above = {id_ for s in inherited for id_ in _list_ids(s)}
     for id_ in sorted(above & set(_list_ids(spec))):
-        said = f"id `{id_}` is inherited already; give it another name"
-        yield SpecProblem("duplicate", _key_path(policy, id_), said)
+        message = f"id `{id_}` is inherited already; give it another name"
+        yield SpecProblem("duplicate", _key_path(policy, id_), message)
 
 
 def _list_ids(spec: Spec) -> Iterator[str]:
@@ -119,16 +119,16 @@ def _find_contradictions(policy: Policy) -> Iterator[SpecProblem]:
     """What a spec both asks for and forbids."""
     spec = policy.spec
     if policy.clarify == "allowed" and spec.style and "intent_interrogation" in spec.style:
-        said = "`clarify: allowed` contradicts `intent_interrogation` under `style`; drop one"
-        yield SpecProblem("contradictory", ("style",), said)
+        message = "`clarify: allowed` contradicts `intent_interrogation` under `style`; drop one"
+        yield SpecProblem("contradictory", ("style",), message)
     forbidden = {_normalise(c.says): c.id for c in policy.must_not}
     for key in ("may", "must"):
         for clause in getattr(policy, key):
             other = forbidden.get(_normalise(clause.says))
             if other is not None:
                 depth, loc = find_home(policy, clause.id) or (0, (key,))
-                said = f"`{clause.id}` under `{key}` says what `{other}` forbids; keep one"
-                yield SpecProblem("contradictory", loc, said, depth)
+                message = f"`{clause.id}` under `{key}` says what `{other}` forbids; keep one"
+                yield SpecProblem("contradictory", loc, message, depth)
 
 
 def _normalise(text: str) -> str:
@@ -138,21 +138,21 @@ def _normalise(text: str) -> str:
 def _find_gaps(policy: Policy) -> Iterator[SpecProblem]:
     gaps = [at for at in ALL_SITUATIONS if at not in policy.rule_by_situation]
     if gaps:
-        said = f"no rule decides {describe_situation(gaps[0])} and {len(gaps) - 1} more; add a last rule without `when`"
-        yield SpecProblem("uncovered", ("rules",), said)
+        message = f"no rule decides {describe_situation(gaps[0])} and {len(gaps) - 1} more; add a last rule without `when`"
+        yield SpecProblem("uncovered", ("rules",), message)
 
 
 def _find_unreachable(policy: Policy) -> Iterator[SpecProblem]:
     own = [r for written in policy.spec.rules for r in written.expand_profiles()]
     for rule in own:
         if rule.id not in policy.reached_rules:
-            said = f"rule `{rule.id}` can never decide: earlier rules take every case; move or delete it"
-            yield SpecProblem("unreachable", _key_path(policy, rule.id), said)
+            message = f"rule `{rule.id}` can never decide: earlier rules take every case; move or delete it"
+            yield SpecProblem("unreachable", _key_path(policy, rule.id), message)
     known = {rule.id for rule in policy.rules}
     for index, precedent in enumerate(policy.spec.precedents):
         if precedent.rule in known - policy.reached_rules:
-            said = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which never decides here"
-            yield SpecProblem("unreachable", ("precedents", index, "rule"), said)
+            message = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which never decides here"
+            yield SpecProblem("unreachable", ("precedents", index, "rule"), message)
 
 
 def _find_non_monotone(policy: Policy) -> Iterator[SpecProblem]:
@@ -165,12 +165,12 @@ def _find_non_monotone(policy: Policy) -> Iterator[SpecProblem]:
                 pairs.setdefault((other.id, rule.id), []).append((stricter, at))
     for (other, rule), steps in pairs.items():
         strict, lax = zip(*steps, strict=True)
-        said = (
+        message = (
             f"rule `{other}` at {describe_situations(strict)} is more permissive than rule `{rule}` at {describe_situations(lax)};"
             " lower the one, or narrow the other with `when`"
         )
         depth, loc = _find_own_rule(policy, other, rule)
-        yield SpecProblem("non_monotone", loc, said, depth)
+        yield SpecProblem("non_monotone", loc, message, depth)
 
 
 def _find_own_rule(policy: Policy, *ids: str) -> tuple[int, KeyPath]:
@@ -194,28 +194,28 @@ def _stricter_situations(at: Situation) -> Iterator[Situation]:
 
 def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
     """Rules that lift what a rule of higher authority sets, and operators that do."""
-    found: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
+    faults: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
     for at, rule in policy.rule_by_situation.items():
         for lower, higher, how in (
             *_find_shadowed(policy, at, rule),
             *_find_lifted(policy, at, rule),
         ):
-            _, lifting, profiles, places = found.setdefault(higher.id, (higher, {}, {}, []))
+            _, lifting, profiles, places = faults.setdefault(higher.id, (higher, {}, {}, []))
             lifting[lower.id] = lower
             profiles |= dict.fromkeys([how] if how else [])
             places.append(at)
-    for higher, lifting, profiles, places in found.values():
+    for higher, lifting, profiles, places in faults.values():
         lower = ", ".join(f"`{rule.id}` ({rule.authority})" for rule in lifting.values())
         where = f" for the profiles {', '.join(profiles)}" if profiles else ""
-        said = (
+        message = (
             f"{lower} {'lifts' if len(lifting) == 1 else 'lift'} what rule `{higher.id}` ({higher.authority})"
             f" sets at {describe_situations(places)}{where}; a lower authority can only narrow: {{}}"
         )
         depth, loc = _find_own_rule(policy, *lifting, higher.id)
         mine = (find_home(policy, higher.id) or (0, ()))[0] == 0 and profiles
         way = f"give `{higher.id}` a lower `authority`" if mine else "give it a narrower `when`"
-        said = said.format(way)
-        yield SpecProblem("authority", loc, said, depth)
+        message = message.format(way)
+        yield SpecProblem("authority", loc, message, depth)
 
 
 def _find_shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
@@ -286,9 +286,9 @@ def _check_tier_cases(policy: Policy) -> Iterator[SpecProblem]:
     """The spec's own cases that name a tier; those that name a leaf need a taxonomy."""
     for index, case in enumerate(policy.spec.cases):
         if case.tier is not None:
-            said = find_case_mismatch(case, policy.decide(case.situation_at(case.tier)))
-            if said:
-                yield SpecProblem("case", ("cases", index), said)
+            mismatch = find_case_mismatch(case, policy.decide(case.situation_at(case.tier)))
+            if mismatch:
+                yield SpecProblem("case", ("cases", index), mismatch)
 
 
 def _key_path(policy: Policy, id_: str) -> tuple[str | int, ...]:

@@ -38,15 +38,15 @@ def _iter_rule_faults(
     fault: Callable[[Situation, Rule], str | None],
 ) -> Iterator[SpecProblem]:
     """The faults of each rule that the spec's own file holds, a rule and reason at once."""
-    found: dict[tuple[str, str], list[Situation]] = {}
+    situations_by_fault: dict[tuple[str, str], list[Situation]] = {}
     for at, rule in decided.items():
         depth, _ = find_home(policy, rule.id) or (0, ())
-        said = None if depth else fault(at, rule)
-        if said:
-            found.setdefault((rule.id, said), []).append(at)
-    for (id_, said), places in found.items():
+        reason = None if depth else fault(at, rule)
+        if reason:
+            situations_by_fault.setdefault((rule.id, reason), []).append(at)
+    for (id_, reason), places in situations_by_fault.items():
         _, loc = find_home(policy, id_) or (0, ())
-        yield SpecProblem(kind, loc, said.format(at=describe_situations(places)))
+        yield SpecProblem(kind, loc, reason.format(at=describe_situations(places)))
 
 
 def _needless_refusal(at: Situation, rule: Rule) -> str | None:
@@ -56,9 +56,9 @@ def _needless_refusal(at: Situation, rule: Rule) -> str | None:
     hinted = at.evidence == "contextual"
     if hinted and at.tier == "restricted" and at.detail > CONCEPT:
         return None
-    why = "ill intent is only hinted at" if hinted else "nothing shows ill intent"
+    reason = "ill intent is only hinted at" if hinted else "nothing shows ill intent"
     return (
-        f"rule `{rule.id}` refuses at {{at}}, where {why}; give `mode: safe_completion`,"
+        f"rule `{rule.id}` refuses at {{at}}, where {reason}; give `mode: safe_completion`,"
         " or narrow `when` to `evidence: [stated]`"
     )
 
@@ -90,12 +90,12 @@ def _find_untested(
     for id_, places in stricter.items():
         if vouched.isdisjoint(places):
             others = dict.fromkeys(f"`{inherited.decide(at).id}`" for at in places)
-            said = (
+            message = (
                 f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {describe_situations(places)}, and no"
                 " case says so; add a case for one of these situations, or take the inherited answer"
             )
             depth, loc = find_home(policy, id_) or (0, ())
-            yield SpecProblem("untested_strictness", loc, said, depth)
+            yield SpecProblem("untested_strictness", loc, message, depth)
 
 
 def _case_situations(case: Case, tree: Taxonomy) -> Iterator[Situation]:
@@ -115,11 +115,11 @@ def _find_unanswered(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
         if policy.covers(harm.id) and harm.tier not in {*answered, "prohibited"}:
             named.setdefault(_harm_index(policy.spec.harms, harm.id), []).append(f"`{harm.id}`")
     for index, leaves in named.items():
-        said = (
+        message = (
             f"no question about {', '.join(leaves)} is answered in full, not even what it is;"
             " add a rule with `mode: direct_answer` for `detail: [0]`"
         )
-        yield SpecProblem("never_answered", ("harms", index), said)
+        yield SpecProblem("never_answered", ("harms", index), message)
 
 
 def _harm_index(entries: Sequence[str], harm: str) -> int:

@@ -134,7 +134,7 @@ class Rule(FrozenModel):
 
     def _override_for(self, profile: Profile, change: Override) -> Rule:
         ceiling = self.ceiling if change.ceiling is None else change.ceiling
-        given = {k: v for k, v in change if v is not None}
+        changes = {k: v for k, v in change if v is not None}
         own: dict[str, object] = {
             "id": f"{self.id}-{profile.upper().replace('_', '-')}",
             "ceiling": ceiling,
@@ -142,7 +142,7 @@ class Rule(FrozenModel):
             "when": self.when.model_copy(update={"profile": (profile,)}),
             "profiles": dict[Profile, Override](),
         }
-        return self.model_copy(update=own | given)
+        return self.model_copy(update=own | changes)
 
 
 class Clause(FrozenModel):

@@ -53,12 +53,12 @@ def locate_problems(
 ) -> list[SpecFinding]:
     """The problems of a policy with their places; each file is read once."""
     trees = {depth: _load_tree(policy, depth) for depth in {p.depth for p in problems}}
-    found: list[SpecFinding] = []
+    findings: list[SpecFinding] = []
     for kind, loc, message, depth in problems:
         line, column = yaml_source.find_mark(trees[depth], loc)
         place = SourcePlace(policy.chain[depth].path, line, column)
-        found.append(SpecFinding(kind, message, policy.spec.policy, place, warning))
-    return sorted(found, key=lambda f: f.place or SourcePlace(Path(), 0, 0))
+        findings.append(SpecFinding(kind, message, policy.spec.policy, place, warning))
+    return sorted(findings, key=lambda f: f.place or SourcePlace(Path(), 0, 0))
 
 
 def find_place(policy: Policy, id_: str) -> SourcePlace | None:
@@ -76,8 +76,8 @@ def find_place(policy: Policy, id_: str) -> SourcePlace | None:
 def find_home(policy: Policy, id_: str) -> tuple[int, KeyPath] | None:
     """The file of the chain and the key at which an id is given."""
     for depth, source in enumerate(policy.chain):
-        for found, loc in _iter_named_parts(source.spec):
-            if found == id_:
+        for part_id, loc in _iter_named_parts(source.spec):
+            if part_id == id_:
                 return depth, loc
     return None
 

@@ -116,10 +116,10 @@ class Policy:
     @cached_property
     def rule_by_situation(self) -> dict[Situation, Rule]:
         """The rule of every situation that has one."""
-        found = {
+        rules = {
             at: next((r for r in self.rules if r.when.holds(at)), None) for at in ALL_SITUATIONS
         }
-        return {at: rule for at, rule in found.items() if rule is not None}
+        return {at: rule for at, rule in rules.items() if rule is not None}
 
     @property
     def clarify(self) -> Clarify:

@@ -162,18 +162,18 @@ def choose_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
 
 
 def plan_scenario(
-    goal: Goal, set_: str, asked: PromptSpec, world: PlanningContext
+    goal: Goal, set_: str, spec: PromptSpec, world: PlanningContext
 ) -> PlannedScenario:
     """A scenario of a goal with what its policy expects."""
     harm, language = world.harms[goal.harm], world.locale.locale
     scenario = Scenario(
         scenario_id=make_scenario_id(
             set_,
-            intent=asked.dialogue or asked.intent,
-            paraphrase=asked.paraphrase,
+            intent=spec.dialogue or spec.intent,
+            paraphrase=spec.paraphrase,
             language=language,
-            profile=asked.system_profile or asked.profile,
-            turn=asked.turn,
+            profile=spec.system_profile or spec.profile,
+            turn=spec.turn,
         ),
         set_id=set_,
         goal_id=goal.goal_id,
@@ -182,25 +182,25 @@ def plan_scenario(
         harm=goal.harm,
         domain=goal.harm.split(".")[0],
         task=goal.task,
-        intent=asked.intent,
-        evidence=asked.evidence,
-        requested_detail=asked.detail,
-        paraphrase=asked.paraphrase,
-        turn=asked.turn,
+        intent=spec.intent,
+        evidence=spec.evidence,
+        requested_detail=spec.detail,
+        paraphrase=spec.paraphrase,
+        turn=spec.turn,
         language=language,
         jurisdiction=None,
-        profile=asked.profile,
+        profile=spec.profile,
         contrast=goal.contrast,
-        attributes=(*asked.attributes, *history_attributes(asked.messages)),
+        attributes=(*spec.attributes, *history_attributes(spec.messages)),
         benign_use=goal.benign_use,
         misuse_risk=goal.misuse_risk,
-        messages=asked.messages,
-        source=asked.source,
-        source_licence=asked.licence or world.tree.file.licence,
+        messages=spec.messages,
+        source=spec.source,
+        source_licence=spec.licence or world.tree.file.licence,
     )
     expectation = expect_of(world.policy_by_harm[goal.harm], harm, scenario)
     return PlannedScenario(
-        scenario, expectation, goal.knowledge.to_knowledge(asked.apt, purpose=goal.purpose)
+        scenario, expectation, goal.knowledge.to_knowledge(spec.apt, purpose=goal.purpose)
     )
 
 
@@ -209,11 +209,11 @@ def build_messages(text: str, system: str) -> tuple[Message, ...]:
     return add_system_turn(system, (Message(role="user", content=text),))
 
 
-def add_system_turn(system: str, said: Sequence[Message]) -> tuple[Message, ...]:
+def add_system_turn(system: str, messages: Sequence[Message]) -> tuple[Message, ...]:
     """A conversation with the operator's system turn before it, if there is one."""
-    return (Message(role="system", content=system), *said) if system else tuple(said)
+    return (Message(role="system", content=system), *messages) if system else tuple(messages)
 
 
-def history_attributes(said: Sequence[Message]) -> tuple[Attribute, ...]:
+def history_attributes(messages: Sequence[Message]) -> tuple[Attribute, ...]:
     """Tells that an assistant turn stands among the messages before any draft."""
-    return (GIVEN_HISTORY,) if any(m["role"] == "assistant" for m in said) else ()
+    return (GIVEN_HISTORY,) if any(m["role"] == "assistant" for m in messages) else ()

@@ -31,14 +31,14 @@ DIALOGUE_INTENT = "dialogue_intent"
 
 def plan_dialogues(goal: Goal, world: PlanningContext) -> Iterator[list[PlannedScenario]]:
     """One set per kind of dialogue that the plan asks for, its conversations one after the other."""
-    for told in _group_twins(goal, world):
+    for twins in _group_twins(goal, world):
         taken: dict[str, int] = {}
         set_: list[PlannedScenario] = []
-        for dialogue in told:
+        for dialogue in twins:
             if dialogue.intent in world.plan.intents:
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
-                for profile in _allowed_profiles(goal.harm, dialogue, told, world):
+                for profile in _allowed_profiles(goal.harm, dialogue, twins, world):
                     set_ += plan_turns(goal, dialogue, world, profile=profile, paraphrase=index)
         if set_:
             yield set_
@@ -92,25 +92,25 @@ def plan_turns(
     which holds at the turn. A turn with a written reply is said, and not asked.
     """
     set_ = make_set_id(world.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
-    said: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()
     now = profile
-    found: list[PlannedScenario] = []
+    planned_turns: list[PlannedScenario] = []
     for number, (turn, evidence) in enumerate(
         zip(dialogue.turns, strongest_evidence(dialogue.turns), strict=True)
     ):
         now = turn.verified or now
-        said = (*said, Message(role="user", content=turn.text))
+        messages = (*messages, Message(role="user", content=turn.text))
         if turn.reply is not None:
-            said = (*said, Message(role="assistant", content=turn.reply))
+            messages = (*messages, Message(role="assistant", content=turn.reply))
             continue
-        asked = PromptSpec(
+        spec = PromptSpec(
             intent=cumulative_intent(dialogue.intent, evidence),
             dialogue=dialogue.intent,
             paraphrase=paraphrase,
             profile=now,
             evidence=evidence,
             detail=turn.detail,
-            messages=add_system_turn(world.locale.system_turn(set_, now), said),
+            messages=add_system_turn(world.locale.system_turn(set_, now), messages),
             apt=turn.answer,
             attributes=(
                 *world.written_attributes(goal, dialogue.attributes),
@@ -120,8 +120,8 @@ def plan_turns(
             turn=number,
             system_profile=profile,
         )
-        found.append(plan_scenario(_goal_for_turn(goal, turn), set_, asked, world))
-    return found
+        planned_turns.append(plan_scenario(_goal_for_turn(goal, turn), set_, spec, world))
+    return planned_turns
 
 
 def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
@@ -153,19 +153,19 @@ def in_danger(turns: Sequence[Turn]) -> tuple[Attribute, ...]:
 def dialogue_attributes(whole: Dialogue | Script, turn: Turn) -> tuple[Attribute, ...]:
     """What a conversation is: the turn that closes it, its intent, its kind."""
     closure = (Attribute("closure", "yes", "written"),) if turn.closure else ()
-    told = Attribute(DIALOGUE_INTENT, whole.intent, "written")
-    return (*closure, told, Attribute("turn_style", whole.kind, "written"))
+    intent_attribute = Attribute(DIALOGUE_INTENT, whole.intent, "written")
+    return (*closure, intent_attribute, Attribute("turn_style", whole.kind, "written"))
 
 
 def split_conversations(set_: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:
     """The conversations of a set: each goes on as long as the number of the turn rises."""
-    found: list[list[PlannedScenario]] = []
+    conversations: list[list[PlannedScenario]] = []
     for item in set_:
-        if found and _is_next_turn(found[-1][-1].scenario, item.scenario):
-            found[-1].append(item)
+        if conversations and _is_next_turn(conversations[-1][-1].scenario, item.scenario):
+            conversations[-1].append(item)
         else:
-            found.append([item])
-    return found
+            conversations.append([item])
+    return conversations
 
 
 def _is_next_turn(before: Scenario, now: Scenario) -> bool:

@@ -70,13 +70,13 @@ def _iter_goals(world: PlanningContext) -> Iterator[tuple[Goal, bool]]:
 def plan_single_turns(goal: Goal, world: PlanningContext) -> list[PlannedScenario]:
     """The set of a goal: its written prompts under every profile that their words fit."""
     set_ = make_set_id(world.tree.file.taxonomy, goal)
-    found: list[PlannedScenario] = []
+    planned_prompts: list[PlannedScenario] = []
     for profile in world.plan.profiles:
         system = world.locale.system_turn(set_, profile)
         for intent, paraphrase, prompt in fitting_prompts(goal, profile, world):
             evidence, danger = recorded(intent, prompt.evidence)
             marked = (IN_DANGER,) if danger else ()
-            asked = PromptSpec(
+            spec = PromptSpec(
                 intent=intent,
                 paraphrase=paraphrase,
                 profile=profile,
@@ -86,17 +86,17 @@ def plan_single_turns(goal: Goal, world: PlanningContext) -> list[PlannedScenari
                 apt=prompt.answer,
                 attributes=(*world.written_attributes(goal, prompt.attributes), *marked),
             )
-            found.append(plan_scenario(goal, set_, asked, world))
-    return found
+            planned_prompts.append(plan_scenario(goal, set_, spec, world))
+    return planned_prompts
 
 
 def fitting_prompts(
     goal: Goal, profile: Profile, world: PlanningContext
 ) -> list[tuple[Intent, int, Prompt]]:
     """The prompts of the chosen intents that make sense under a profile; none where an intent would lose all."""
-    asked = [told for told in goal.prompts.iter_by_intent() if told[0] in world.plan.intents]
-    fit = [told for told in asked if world.fits(goal.harm, told[2].attributes, profile)]
-    matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in asked}
+    prompts = [entry for entry in goal.prompts.iter_by_intent() if entry[0] in world.plan.intents]
+    fit = [entry for entry in prompts if world.fits(goal.harm, entry[2].attributes, profile)]
+    matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in prompts}
     return fit if matched else []
 
 
@@ -104,10 +104,12 @@ def count_excluded(world: PlanningContext) -> dict[Profile, int]:
     """Prompts that are not asked under a profile which their words, or those of their set, contradict."""
     counts = Counter[Profile]()
     for goal, wanted in _iter_goals(world):
-        asked = [told for told in goal.prompts.iter_by_intent() if told[0] in world.plan.intents]
+        prompts = [
+            entry for entry in goal.prompts.iter_by_intent() if entry[0] in world.plan.intents
+        ]
         for profile in world.plan.profiles:
             if wanted:
-                counts[profile] += len(asked) - len(fitting_prompts(goal, profile, world))
+                counts[profile] += len(prompts) - len(fitting_prompts(goal, profile, world))
             if goal.contrast is None:
                 counts[profile] += count_excluded_turns(goal, profile, world)
     return {profile: n for profile, n in counts.items() if n}
@@ -126,9 +128,9 @@ def explain_empty(world: PlanningContext) -> str:
             " taxonomy); choose other `plan.harms` or `plan.profiles`"
         )
     if left := count_excluded(world):
-        told = ", ".join(f"{n:,} under {profile}" for profile, n in left.items())
+        text = ", ".join(f"{n:,} under {profile}" for profile, n in left.items())
         return (
-            f"the plan is empty: the words of the written prompts contradict the profile ({told}), and a set"
+            f"the plan is empty: the words of the written prompts contradict the profile ({text}), and a set"
             " goes whole; add a profile, or have an author write sets (`plan.authored`)"
         )
     if plan.sets_per_harm == 0:
@@ -143,14 +145,14 @@ def explain_empty(world: PlanningContext) -> str:
 
 def _explain_empty_extras(plan: Plan) -> str:
     """Why what is asked for beside plain sets comes to nothing, too."""
-    asked = [name for name in ("dialogues", "contrast") if getattr(plan, name)]
-    if not asked:
+    extra_kinds = [name for name in ("dialogues", "contrast") if getattr(plan, name)]
+    if not extra_kinds:
         return (
             " and nothing else is asked for; raise it, or set `plan.authored`, `plan.dialogues` or"
             " `plan.contrast`"
         )
-    kinds = " and ".join(f"`plan.{name}`" for name in asked)
-    ways = " or ".join(f"`plan.authored_{AUTHORED_KIND[name]}`" for name in asked)
+    kinds = " and ".join(f"`plan.{name}`" for name in extra_kinds)
+    ways = " or ".join(f"`plan.authored_{AUTHORED_KIND[name]}`" for name in extra_kinds)
     return (
         f", and of {kinds} the chosen leaves have nothing written; raise it, choose other kinds or"
         f" leaves, or have an author write some ({ways})"

@@ -108,10 +108,10 @@ class Journal:
     def usage(self) -> Usage:
         """What the replies cost that were ever put here; a reply counts as one request."""
         try:
-            found = self._reader.execute(
+            row = self._reader.execute(
                 "select replies, prompt_tokens, completion_tokens from spent"
             ).fetchone()
-            replies, prompt, completion = (int(n) for n in found)
+            replies, prompt, completion = (int(n) for n in row)
         except (sqlite3.Error, ValueError, TypeError) as e:
             raise _translate_error(e, self.path) from e
         return Usage(requests=replies, prompt_tokens=prompt, completion_tokens=completion)
@@ -234,8 +234,8 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _decode(told: str, key: str) -> Reply:
-    reply = Reply(**json.loads(told), key=key)
+def _decode(encoded: str, key: str) -> Reply:
+    reply = Reply(**json.loads(encoded), key=key)
     counts = (reply.prompt_tokens, reply.completion_tokens)
     if (
         reply.outcome not in get_args(Outcome)

@@ -175,8 +175,8 @@ def make_damage_error(path: Path, e: Exception) -> StoreDamaged:
         return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
     if not path.exists():
         return StoreDamaged(f"`{path}` is missing; run the same command again")
-    told = (str(e).splitlines() or [type(e).__name__])[0][:120]
+    message = (str(e).splitlines() or [type(e).__name__])[0][:120]
     return StoreDamaged(
-        f"`{path}` is not readable Parquet ({told}); delete it and run the same command again:"
+        f"`{path}` is not readable Parquet ({message}); delete it and run the same command again:"
         " replies are kept"
     )

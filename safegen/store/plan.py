@@ -102,17 +102,17 @@ def _to_row(planned: PlannedScenario) -> ArrowRow:
 
 
 def _from_row(row: ArrowRow) -> PlannedScenario:
-    told = json.loads(row["knowledge"])
+    payload = json.loads(row["knowledge"])
     knowledge = Knowledge(
-        answer=tuple(told["answer"]),
-        concepts=tuple(told["concepts"]),
-        safe_task=SafeTask(told["safe_task"]["offer"], tuple(told["safe_task"]["steps"])),
-        redirections=tuple(told["redirections"]),
-        left_out=told["left_out"],
-        decline=told["decline"],
-        better_ways=tuple(told["better_ways"]),
-        apt=tuple(told["apt"]),
-        purpose=told.get("purpose", ""),
+        answer=tuple(payload["answer"]),
+        concepts=tuple(payload["concepts"]),
+        safe_task=SafeTask(payload["safe_task"]["offer"], tuple(payload["safe_task"]["steps"])),
+        redirections=tuple(payload["redirections"]),
+        left_out=payload["left_out"],
+        decline=payload["decline"],
+        better_ways=tuple(payload["better_ways"]),
+        apt=tuple(payload["apt"]),
+        purpose=payload.get("purpose", ""),
     )
     return PlannedScenario(
         scenario_from_row(row),

@@ -101,14 +101,14 @@ class RunFolder:
             StoreDamaged: missing or not what `generate` writes.
         """
         remedy = "restore it, or run again with `--replan`: replies are kept"
-        told = read_json(self.recipe, remedy=remedy)
-        _check_format(self.recipe, told)
-        fingerprints = told.get("fingerprints")
-        if not all(isinstance(told.get(name), dict) for name in ("recipe", "digests")) or not (
+        payload = read_json(self.recipe, remedy=remedy)
+        _check_format(self.recipe, payload)
+        fingerprints = payload.get("fingerprints")
+        if not all(isinstance(payload.get(name), dict) for name in ("recipe", "digests")) or not (
             _is_nested(fingerprints)
         ):
             raise StoreDamaged(f"`{self.recipe}` is not what safegen writes; {remedy}")
-        return told
+        return payload
 
     def write_snapshot(self, frozen: dict[str, Any]) -> None:
         """Write `recipe.json` with the format number, unless it says the same already."""
@@ -137,8 +137,10 @@ class RunFolder:
 
     def read_unsafe(self) -> dict[int, list[str]]:
         """Notes that a kill left behind, by shard."""
-        found = sorted(_list_numbers(self.root / "unsafe", ".json"))
-        return {shard: list(read_json(self._unsafe_file(shard)).get("keys", [])) for shard in found}
+        numbers = sorted(_list_numbers(self.root / "unsafe", ".json"))
+        return {
+            shard: list(read_json(self._unsafe_file(shard)).get("keys", [])) for shard in numbers
+        }
 
     def _unsafe_file(self, shard: int) -> Path:
         return self.root / "unsafe" / f"{shard:05d}.json"
@@ -189,7 +191,7 @@ class RunFolder:
         path = self.failures(shard)
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
-            found = [Failure(**json.loads(line)) for line in lines if line]
+            failures = [Failure(**json.loads(line)) for line in lines if line]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError, RecursionError) as e:
@@ -197,12 +199,12 @@ class RunFolder:
                 f"`{path}` cannot be read ({e}); delete it and `{self.records(shard)}`, and run the"
                 " same command again: replies are kept"
             ) from e
-        if any(f.outcome not in get_args(Outcome) for f in found):
+        if any(f.outcome not in get_args(Outcome) for f in failures):
             raise StoreDamaged(
                 f"`{path}` names an outcome that is none; delete it and `{self.records(shard)}`, and"
                 " run the same command again: replies are kept"
             )
-        return found
+        return failures
 
     def reset_shard(self, shard: int) -> None:
         """Let a shard be done again; its paid replies stay in the journal."""

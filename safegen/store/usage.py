@@ -28,16 +28,16 @@ def read_accounting(path: Path) -> dict[str, object]:
     """
     if not path.exists():
         return {}
-    told = read_json(path, remedy=RESET_HINT)
-    journalled = told.get(JOURNALLED, {})
-    counts = [told.get(name, 0) for name in COUNTS]
+    payload = read_json(path, remedy=RESET_HINT)
+    journalled = payload.get(JOURNALLED, {})
+    counts = [payload.get(name, 0) for name in COUNTS]
     if not isinstance(journalled, dict) or not all(
         _is_count(n) for n in (*counts, *cast("dict[str, object]", journalled).values())
     ):
         raise StoreDamaged(f"`{path}` holds what is no count; {RESET_HINT}")
-    if not _is_seconds(told.get("seconds", 0)):
+    if not _is_seconds(payload.get("seconds", 0)):
         raise StoreDamaged(f"`{path}`: `seconds` is no duration; {RESET_HINT}")
-    return told
+    return payload
 
 
 def prior_usage(path: Path, kept: Usage) -> Usage:
@@ -47,9 +47,9 @@ def prior_usage(path: Path, kept: Usage) -> Usage:
         path: `accounting.json`.
         kept: what the journal says that all its replies cost.
     """
-    told = read_accounting(path)
-    counted = cast("Mapping[str, int]", told.get(JOURNALLED, {}))
-    written = {name: cast(int, told.get(name, 0)) for name in COUNTS}
+    payload = read_accounting(path)
+    counted = cast("Mapping[str, int]", payload.get(JOURNALLED, {}))
+    written = {name: cast(int, payload.get(name, 0)) for name in COUNTS}
     for name in ("requests", "prompt_tokens", "completion_tokens"):
         written[name] += max(0, getattr(kept, name) - counted.get(name, 0))
     return Usage(**written)
@@ -59,9 +59,9 @@ def write_accounting(
     path: Path, *, before: Usage, session: Usage, kept: Usage, seconds: float
 ) -> None:
     """Add a session to what was spent before it."""
-    told = read_accounting(path)
+    payload = read_accounting(path)
     total: dict[str, object] = {n: getattr(before, n) + getattr(session, n) for n in COUNTS}
-    total["seconds"] = round(cast(float, told.get("seconds", 0)) + seconds, 1)
+    total["seconds"] = round(cast(float, payload.get("seconds", 0)) + seconds, 1)
     total[JOURNALLED] = {
         name: getattr(kept, name) for name in ("requests", "prompt_tokens", "completion_tokens")
     }

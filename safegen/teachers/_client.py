@@ -246,7 +246,7 @@ class Transport:
             _model_ids(_parse_json(response, self._caller.key)), response.headers.get("date")
         )
 
-    async def _receive(self, asked: Awaitable[httpx2.Response]) -> httpx2.Response:
+    async def _receive(self, response: Awaitable[httpx2.Response]) -> httpx2.Response:
         """The answer in time, or what went wrong in safegen's words."""
         import aiohttp
         import httpx2
@@ -255,7 +255,7 @@ class Transport:
         problem: Exception
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await asked
+                return await response
         except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
             problem = translate_error(self._caller, e)
         raise problem  # outside of the handler: the SDK's error may quote the key

@@ -151,20 +151,20 @@ def translate_error(caller: Endpoint, error: Exception) -> Exception:
     if not isinstance(error, openai.APIError):
         return _no_answer_error(caller, error)
     table = error_handlers()
-    found = next(table[kind] for kind in type(error).__mro__ if kind in table)
-    return found(caller, error)
+    handler = next(table[kind] for kind in type(error).__mro__ if kind in table)
+    return handler(caller, error)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds from `retry-after-ms` or `retry-after` (seconds or a date), 0 to 600, or None."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        told = headers.get(name)
-        if told is None:
+        header = headers.get(name)
+        if header is None:
             continue
         try:
-            seconds = float(told) * unit
+            seconds = float(header) * unit
         except ValueError:
-            seconds = _seconds_until(told)
+            seconds = _seconds_until(header)
         if not math.isnan(seconds):
             return min(max(seconds, 0.0), MAX_PAUSE_S)
     return None
@@ -196,7 +196,7 @@ def _no_answer_error(caller: Endpoint, error: BaseException) -> RetryableError:
     import socket
     import ssl
 
-    told: dict[type[BaseException], str] = {
+    text_by_type: dict[type[BaseException], str] = {
         ConnectionRefusedError: "connection refused: nobody listens there",
         socket.gaierror: "the name of the host cannot be resolved",
         ssl.SSLCertVerificationError: "its certificate cannot be verified",
@@ -206,7 +206,7 @@ def _no_answer_error(caller: Endpoint, error: BaseException) -> RetryableError:
     first = error
     while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
         first = cause
-    named = (words for kind, words in told.items() if isinstance(first, kind))
+    named = (words for kind, words in text_by_type.items() if isinstance(first, kind))
     return RetryableError(
         f"no answer from `{caller.base_url}` ({next(named, type(first).__name__)})"
     )
@@ -259,23 +259,23 @@ def _not_found_error(caller: Endpoint, error: openai.APIError) -> Exception:
 
 
 def _bad_request_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    told = _provider_message(error)
-    policy = is_content_policy(error.code, error.type, told)
-    if not policy and is_format_complaint(told):
-        return FormatUnsupported(caller.redact(told))
+    message = _provider_message(error)
+    policy = is_content_policy(error.code, error.type, message)
+    if not policy and is_format_complaint(message):
+        return FormatUnsupported(caller.redact(message))
     remedy = "check the teacher's parameters in the recipe"
-    if "max_completion_tokens" in told:
+    if "max_completion_tokens" in message:
         remedy = "set `max_completion_tokens` in place of `max_tokens`"
     return _ambiguous_error(caller, cast("openai.APIStatusError", error), remedy)
 
 
 def _ambiguous_error(caller: Endpoint, error: openai.APIStatusError, remedy: str) -> Exception:
     """Blocked where the provider says that it is about content, else doubtful."""
-    told = _provider_message(error)
-    if is_content_policy(error.code, error.type, told):
-        return Blocked(f"the provider blocked the request: {caller.redact(told)}")
+    message = _provider_message(error)
+    if is_content_policy(error.code, error.type, message):
+        return Blocked(f"the provider blocked the request: {caller.redact(message)}")
     return AmbiguousRejection(
-        f"the provider refused the request (HTTP `{error.status_code}`): {caller.redact(told)}",
+        f"the provider refused the request (HTTP `{error.status_code}`): {caller.redact(message)}",
         rejected=_rejected_error(caller, error, remedy),
     )
 

@@ -37,16 +37,16 @@ ANSWER_TOKENS = 400
 async def probe(caller: Endpoint) -> list[DoctorFinding]:
     """Examine one endpoint; a step that the ones after it need ends the examination."""
     wire = Transport(caller, connections=1, timeout_s=TIMEOUT_S)
-    found: list[DoctorFinding] = []
+    findings: list[DoctorFinding] = []
     try:
-        found += await _check_models(wire, caller)
-        if all(f.state != "fail" for f in found):
-            found.append(await _check_completion(wire, caller))
-        if all(f.state != "fail" for f in found):
-            found.append(await _check_schema(wire, caller))
+        findings += await _check_models(wire, caller)
+        if all(f.state != "fail" for f in findings):
+            findings.append(await _check_completion(wire, caller))
+        if all(f.state != "fail" for f in findings):
+            findings.append(await _check_schema(wire, caller))
     finally:
         await wire.aclose()
-    return found
+    return findings
 
 
 async def _check_models(wire: Transport, caller: Endpoint) -> list[DoctorFinding]:
@@ -60,8 +60,8 @@ async def _check_models(wire: Transport, caller: Endpoint) -> list[DoctorFinding
     except TeacherRejected as e:
         answers = DoctorFinding("address", "ok", f"{caller.base_url} answers")
         if e.status in NO_LIST_STATUSES:
-            told = f"no list of models there (HTTP {e.status}); the completion below tells"
-            return [answers, DoctorFinding("model", "warn", told)]
+            message = f"no list of models there (HTTP {e.status}); the completion below tells"
+            return [answers, DoctorFinding("model", "warn", message)]
         return [answers, _error_finding("models", e)]
     except AmbiguousRejection as e:
         answers = DoctorFinding("address", "ok", f"{caller.base_url} answers")
@@ -78,22 +78,22 @@ def _check_model(listed: ModelList, caller: Endpoint) -> DoctorFinding:
     if caller.model in listed.names:
         return DoctorFinding("model", "ok", f"`{caller.model}` is listed")
     hint = suggest_names(caller.model, listed.names[:20])
-    told = f"`{caller.model}` is not listed{hint}"
-    return DoctorFinding("model", "warn", told, "mend `model`, if the completion below fails")
+    message = f"`{caller.model}` is not listed{hint}"
+    return DoctorFinding("model", "warn", message, "mend `model`, if the completion below fails")
 
 
 def _check_clock(listed: ModelList) -> Iterator[DoctorFinding]:
     """How far the clocks are apart, where the endpoint tells the time."""
     try:
-        there = parsedate_to_datetime(listed.date or "")
+        server_time = parsedate_to_datetime(listed.date or "")
     except (ValueError, TypeError):
         return
-    there = there if there.tzinfo else there.replace(tzinfo=UTC)
-    apart = abs((there - datetime.now(UTC)).total_seconds())
-    told = f"{apart:.0f} s apart from the endpoint's"
+    server_time = server_time if server_time.tzinfo else server_time.replace(tzinfo=UTC)
+    apart = abs((server_time - datetime.now(UTC)).total_seconds())
+    message = f"{apart:.0f} s apart from the endpoint's"
     late = apart > MAX_CLOCK_SKEW_S
     remedy = "set the clock of this machine (timedatectl set-ntp true)" if late else ""
-    yield DoctorFinding("clock", "warn" if late else "ok", told, remedy)
+    yield DoctorFinding("clock", "warn" if late else "ok", message, remedy)
 
 
 async def _check_completion(wire: Transport, caller: Endpoint) -> DoctorFinding:
@@ -110,10 +110,10 @@ async def _check_completion(wire: Transport, caller: Endpoint) -> DoctorFinding:
     if reply is None:
         remedy = "check that `base_url` ends as the provider says"
         return DoctorFinding("completion", "fail", "the answer is no chat completion", remedy)
-    told = f"one token in {1000 * seconds:.0f} ms by {reply.model}"
+    message = f"one token in {1000 * seconds:.0f} ms by {reply.model}"
     if reply.prompt_tokens is None:
-        return DoctorFinding("completion", "ok", f"{told}; it counts no tokens")
-    return DoctorFinding("completion", "warn" if seconds > SLOW_ANSWER_S else "ok", told)
+        return DoctorFinding("completion", "ok", f"{message}; it counts no tokens")
+    return DoctorFinding("completion", "warn" if seconds > SLOW_ANSWER_S else "ok", message)
 
 
 async def _check_schema(wire: Transport, caller: Endpoint) -> DoctorFinding:
@@ -148,13 +148,13 @@ def _schema_finding(reply: Reply | None, mode: _structured.ReplyFormat) -> Docto
         _structured.parse_object(reply.text, PROBE_SCHEMA) if reply else (None, "no completion")
     )
     if parsed is None:
-        told = f"takes {mode}, and the answer does not fit the schema ({wrong})"
+        message = f"takes {mode}, and the answer does not fit the schema ({wrong})"
         remedy = "judges and authors need JSON; try `structured: text`, or another model"
-        return DoctorFinding("json", "warn", told, remedy)
+        return DoctorFinding("json", "warn", message, remedy)
     if mode == "text":
-        told = "no response_format; objects are read out of plain text"
+        message = "no response_format; objects are read out of plain text"
         return DoctorFinding(
-            "json", "warn", told, "expect some malformed answers of judges and authors"
+            "json", "warn", message, "expect some malformed answers of judges and authors"
         )
     return DoctorFinding("json", "ok", f"response_format {mode}, and the answer fits")
 
@@ -163,5 +163,5 @@ def _error_finding(check: str, error: Exception) -> DoctorFinding:
     """An error as a finding; its message says what mends it."""
     if isinstance(error, RetryableError) and error.limited:
         return DoctorFinding(check, "warn", str(error), "wait, or lower `concurrency`")
-    told, _, remedy = str(error).rpartition("; ")
-    return DoctorFinding(check, "fail", told or remedy, remedy if told else "")
+    message, _, remedy = str(error).rpartition("; ")
+    return DoctorFinding(check, "fail", message or remedy, remedy if message else "")

@@ -85,19 +85,21 @@ def parse_reply(data: object, model: str) -> Reply | None:
     fields = _to_dict(cast(object, message))
     cleaned = clean_text(content)
     thought, text = split_thinking(cleaned)
-    told = _to_text(fields.get("reasoning_content")) or _to_text(fields.get("reasoning")) or thought
+    thinking = (
+        _to_text(fields.get("reasoning_content")) or _to_text(fields.get("reasoning")) or thought
+    )
     finish = _to_text(first.get("finish_reason"))
-    outcome, why = _read_outcome(finish, _to_text(fields.get("refusal")), text)
+    outcome, outcome_message = _read_outcome(finish, _to_text(fields.get("refusal")), text)
     if outcome == "refused" and thought and "</think>" not in cleaned:
-        outcome, why = "truncated", "the answer ends inside of its `<think>` block"
+        outcome, outcome_message = "truncated", "the answer ends inside of its `<think>` block"
     usage = _to_dict(body.get("usage"))
     return Reply(
         text=text,
         model=_model_name(body.get("model")) or model,
         outcome=outcome,
-        message=why,
+        message=outcome_message,
         finish_reason=finish,
-        reasoning_content=told,
+        reasoning_content=thinking,
         prompt_tokens=_token_count(usage.get("prompt_tokens")),
         completion_tokens=_token_count(usage.get("completion_tokens")),
     )
@@ -137,16 +139,16 @@ def add_schema_instruction(
     messages: Sequence[Message], schema: Mapping[str, object]
 ) -> list[Message]:
     """The messages with the schema as an instruction at the end of the last user turn."""
-    told = (
+    instruction = (
         "Answer with one JSON object and nothing else. It must satisfy this JSON schema:\n"
         + canonical_json(dict(schema)).decode()
     )
     new = list(messages)
     for i in reversed(range(len(new))):
         if new[i]["role"] == "user":
-            new[i] = {"role": "user", "content": f"{new[i]['content']}\n\n{told}"}
+            new[i] = {"role": "user", "content": f"{new[i]['content']}\n\n{instruction}"}
             return new
-    return [*new, {"role": "user", "content": told}]
+    return [*new, {"role": "user", "content": instruction}]
 
 
 def make_repair_turns(text: str, problem: str) -> list[Message]:
@@ -173,10 +175,10 @@ def parse_object(text: str, schema: Mapping[str, object]) -> tuple[dict[str, obj
     fenced = FENCE.match(body)
     body = fenced[1] if fenced else body
     first_problem = ""
-    for found in _candidate_objects(body):
-        wrong = find_schema_problem(found, schema)
+    for candidate in _candidate_objects(body):
+        wrong = find_schema_problem(candidate, schema)
         if wrong is None:
-            return found, ""
+            return candidate, ""
         first_problem = first_problem or wrong
     return None, first_problem or "there is no JSON object in it"
 
@@ -185,15 +187,15 @@ def _candidate_objects(body: str) -> list[dict[str, object]]:
     """Objects that may be meant, the likeliest first."""
     decoder = json.JSONDecoder()
     starts = [m.start() for m in re.finditer(r"\{", body)][:MAX_STARTS]
-    found: list[object] = []
+    candidates: list[object] = []
     for start in starts:
         try:
-            found.append(decoder.raw_decode(body, start)[0])
+            candidates.append(decoder.raw_decode(body, start)[0])
         except (ValueError, RecursionError):
             continue
     if starts:
-        found.append(_repair(body[starts[0] :]))
-    return [cast("dict[str, object]", v) for v in found if isinstance(v, dict)]
+        candidates.append(_repair(body[starts[0] :]))
+    return [cast("dict[str, object]", v) for v in candidates if isinstance(v, dict)]
 
 
 def _repair(body: str) -> object:

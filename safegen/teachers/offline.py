@@ -91,9 +91,12 @@ class _GoodDraft(Phrasing):
         if self.own:
             return [join_paragraph(self.own)]
         if self.context.scenario.intent == "benign" and not self.has_goal_answer():
-            told = know.apt or know.answer
-            half = len(told) // 2 if self.choose_number(2, "paragraphs") else 0
-            return [" ".join(told[:half]), " ".join([*told[half:], *self.afterword_sentences()])]
+            answer_facts = know.apt or know.answer
+            half = len(answer_facts) // 2 if self.choose_number(2, "paragraphs") else 0
+            return [
+                " ".join(answer_facts[:half]),
+                " ".join([*answer_facts[half:], *self.afterword_sentences()]),
+            ]
         if know.apt:
             concepts = " ".join([*self.take_run(know.concepts, 3), *self.afterword_sentences()])
             apt = " ".join(know.apt)
@@ -146,10 +149,14 @@ class _GoodDraft(Phrasing):
 
     def explanation(self, facts: list[str]) -> str:
         """What is left out and what can be said, in one paragraph; either may come first."""
-        said = [*self.know.apt, *facts]
+        sentences = [*self.know.apt, *facts]
         last = self.choose_number(2, "limit last")
-        said = [*said, *self.limit_words(last=True)] if last else [*self.limit_words(), *said]
-        return " ".join([*self.support_words(), *said])
+        sentences = (
+            [*sentences, *self.limit_words(last=True)]
+            if last
+            else [*self.limit_words(), *sentences]
+        )
+        return " ".join([*self.support_words(), *sentences])
 
     def safe_task(self) -> list[str]:
         """The safe task, unless the conversation had its offer already.

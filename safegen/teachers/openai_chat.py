@@ -180,8 +180,8 @@ class OpenAIChatTeacher:
             messages = _structured.add_schema_instruction(messages, schema)
         body: Body = {"model": self.model, "messages": messages}
         body |= self._settings.body_fields(request.sample)
-        if schema is not None and (asked := _structured.make_response_format(schema, mode)):
-            body["response_format"] = asked
+        if schema is not None and (reply_format := _structured.make_response_format(schema, mode)):
+            body["response_format"] = reply_format
         return body
 
     async def _request_reply(self, call: _Call) -> Reply:
@@ -246,11 +246,11 @@ class OpenAIChatTeacher:
         try:
             return await with_retries(attempt, attempts=settings.attempts, sleep=self._sleep)
         except RetryableError as e:
-            told = f"{e} (`{settings.attempts}` attempts)"
+            message = f"{e} (`{settings.attempts}` attempts)"
             if not e.malformed:
-                self._check_outage(told)
-                raise TeacherUnavailable(f"{told}; run the same command again") from None
-        reply = Reply("", self.model, outcome="malformed", message=told)
+                self._check_outage(message)
+                raise TeacherUnavailable(f"{message}; run the same command again") from None
+        reply = Reply("", self.model, outcome="malformed", message=message)
         reply = _add_tokens(reply, spent)
         await self._store_reply(call, reply)
         return reply
@@ -264,8 +264,8 @@ class OpenAIChatTeacher:
             self._meter.record_end()
         reply = _structured.parse_reply(data, self.model)
         if reply is None:
-            told = "answered HTTP `200` with a body that is no chat completion"
-            raise RetryableError(f"`{self._settings.endpoint.base_url}` {told}", malformed=True)
+            message = "answered HTTP `200` with a body that is no chat completion"
+            raise RetryableError(f"`{self._settings.endpoint.base_url}` {message}", malformed=True)
         self._meter.record_reply(reply)
         self._answered = True
         self._refused = 0
@@ -305,12 +305,12 @@ class OpenAIChatTeacher:
             raise error
         return replace(reply, key=call.base)
 
-    def _check_outage(self, told: str) -> None:
+    def _check_outage(self, message: str) -> None:
         """Stop the run where the endpoint answers nobody any more: asking on would only lose items."""
         self._unanswered += 1
         if self._unanswered >= OUTAGE_FAILURES:
             self._fail_all(
-                f"{told}, {OUTAGE_FAILURES} requests in a row; is it running? {RESUME_HINT}",
+                f"{message}, {OUTAGE_FAILURES} requests in a row; is it running? {RESUME_HINT}",
                 kept=True,
             )
 

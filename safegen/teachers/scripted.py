@@ -38,10 +38,12 @@ class ScriptedTeacher:
     async def __call__(self, request: Request, /) -> Reply:
         """Answer one request."""
         self.requests.append(request)
-        said = self.answer(request)
-        if isinstance(said, Exception):
-            raise said
-        reply = Reply(said, self.model, finish_reason="stop") if isinstance(said, str) else said
+        answer = self.answer(request)
+        if isinstance(answer, Exception):
+            raise answer
+        reply = (
+            Reply(answer, self.model, finish_reason="stop") if isinstance(answer, str) else answer
+        )
         if request.schema is not None and reply.outcome == "ok" and reply.parsed is None:
             parsed, wrong = _structured.parse_object(reply.text, request.schema)
             outcome = "malformed" if parsed is None else "ok"

@@ -86,11 +86,11 @@ def find_opening_decline(text: str, locale: Locale) -> str:
             break
         head = sentence[: OPENING_CHARS + 1 - taken]
         if not find_pattern(locale, "not_decline", sentence):
-            found = find_pattern(locale, "decline", head) or find_pattern(
+            words = find_pattern(locale, "decline", head) or find_pattern(
                 locale, "decline_opening", head
             )
-            if found:
-                return found
+            if words:
+                return words
         taken += len(sentence) + 1
     return ""
 
@@ -99,9 +99,9 @@ def find_opening_decline(text: str, locale: Locale) -> str:
 def find_later_decline(text: str, locale: Locale) -> str:
     """The first plain declining words anywhere in a text, or the empty string."""
     for sentence in split_sentences(own_words(text)):
-        found = find_pattern(locale, "decline", sentence)
-        if found and not find_pattern(locale, "not_decline", sentence):
-            return found
+        words = find_pattern(locale, "decline", sentence)
+        if words and not find_pattern(locale, "not_decline", sentence):
+            return words
     return ""
 
 

@@ -54,16 +54,16 @@ def language(*, min_letters: int = 20) -> DraftValidator:
                 reason="language not known to the model",
                 evidence=_text.shorten(expected),
             )
-        found = max(shares, key=lambda tag: shares[tag])
+        best = max(shares, key=lambda tag: shares[tag])
         score = round(min(1.0, max(0.0, shares[expected])), 4)
-        if found == expected:
+        if best == expected:
             return _text.make_verdict(
                 NAME,
                 TRAITS,
                 passed=True,
                 code="expected_language",
                 reason="expected language",
-                evidence=found,
+                evidence=best,
                 score=score,
             )
         return _text.make_verdict(
@@ -72,7 +72,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
             passed=False,
             code="other_language",
             reason="another language",
-            evidence=found,
+            evidence=best,
             score=score,
         )
 

@@ -80,9 +80,9 @@ def _iter_texts(draft: Draft, context: DraftContext) -> Iterator[tuple[str, str]
     """What is held to the ceiling, with where it stands."""
     response = draft.response or ""
     yield "", response
-    said = [m["content"] for m in context.scenario.messages if m["role"] == "assistant"]
-    if said and has_procedure_part(response):
-        yield " over the turns together", "\n".join([*said, response])[-MAX_READ_CHARS:]
+    assistant_turns = [m["content"] for m in context.scenario.messages if m["role"] == "assistant"]
+    if assistant_turns and has_procedure_part(response):
+        yield " over the turns together", "\n".join([*assistant_turns, response])[-MAX_READ_CHARS:]
     if draft.reasoning_content:
         yield " in the reasoning", draft.reasoning_content
 

@@ -67,14 +67,16 @@ def _iter_leaks(
     response: str, context: DraftContext, locale: Locale | None, known: _SecretPatterns | None
 ) -> Iterator[tuple[Code, str, str]]:
     text = _text.plain_text(response)
-    asked = " ".join(m["content"] for m in context.scenario.messages if m["role"] == "user")
+    user_words = " ".join(m["content"] for m in context.scenario.messages if m["role"] == "user")
     if known and (match := known.ids.search(text)):
         yield "names_rule", "names a rule", match.group()
-    found = _text.find_pattern(locale, "policy_talk", text)
-    if found and found.lower() not in _text.plain_text(asked).lower():
-        yield "talks_about_guidelines", "talks about its guidelines", found
-    if not _TOPIC.search(asked) and (found := _text.find_pattern(locale, "policy_reference", text)):
-        yield "refers_to_policy", "refers to a policy", found
+    policy_words = _text.find_pattern(locale, "policy_talk", text)
+    if policy_words and policy_words.lower() not in _text.plain_text(user_words).lower():
+        yield "talks_about_guidelines", "talks about its guidelines", policy_words
+    if not _TOPIC.search(user_words) and (
+        policy_words := _text.find_pattern(locale, "policy_reference", text)
+    ):
+        yield "refers_to_policy", "refers to a policy", policy_words
     if known:
         quoted = known.runs.intersection(_iter_runs(text))
         allowed = _allowed_runs(context) if quoted else frozenset[tuple[str, ...]]()

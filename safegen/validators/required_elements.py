@@ -42,18 +42,18 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
                 code="none_required",
                 reason="none of its elements is required",
             )
-        found = {name: find_element(response, locale, name) for name in wanted}
+        evidence_by_element = {name: find_element(response, locale, name) for name in wanted}
         deciding = [name for name in wanted if locale.elements[name].decides]
-        missing = [name for name in deciding if not found[name]]
-        unseen = [name for name in wanted if not found[name] and name not in deciding]
-        told = f"lacks {_format_names(missing)}" if missing else "names what is required"
+        missing = [name for name in deciding if not evidence_by_element[name]]
+        unseen = [name for name in wanted if not evidence_by_element[name] and name not in deciding]
+        reason = f"lacks {_format_names(missing)}" if missing else "names what is required"
         return _text.make_verdict(
             NAME,
             TRAITS,
             passed=not missing,
             code="lacks_elements" if missing else "elements_named",
-            reason=told + (f"; no words of {_format_names(unseen)} seen" if unseen else ""),
-            evidence="; ".join(words for words in found.values() if words),
+            reason=reason + (f"; no words of {_format_names(unseen)} seen" if unseen else ""),
+            evidence="; ".join(words for words in evidence_by_element.values() if words),
             score=round(1 - len(missing) / len(deciding), 4) if deciding else 1.0,
         )
 

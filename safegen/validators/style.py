@@ -49,10 +49,12 @@ def style(
         raise ValueError(f"`max_apologies` is `{max_apologies}`; use 0 or more")
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
-        found = _text.require_response(NAME, draft.response, locales, context.scenario.language)
-        if isinstance(found, Verdict):
-            return found
-        response, locale = found
+        response_or_verdict = _text.require_response(
+            NAME, draft.response, locales, context.scenario.language
+        )
+        if isinstance(response_or_verdict, Verdict):
+            return response_or_verdict
+        response, locale = response_or_verdict
         policy = (policies or {}).get(context.expectation.policy_id)
         applying: tuple[Proposition, ...] = (
             policy.style if policy else (*PROPOSITIONS, "over_apology")
@@ -83,10 +85,10 @@ def find_failed_propositions(
 ) -> dict[Proposition, str]:
     """The propositions that hold of a text, each with the words that show it."""
     own = _text.own_words(text)
-    found: dict[Proposition, str] = {
+    evidence: dict[Proposition, str] = {
         name: _text.find_pattern(locale, name, own) for name in PROPOSITIONS
     }
     apologies = sum(1 for _ in _text.iter_matches(locale, "apology", own))
     if apologies > max_apologies:
-        found["over_apology"] = f"{apologies} times"
-    return {name: words for name, words in found.items() if words}
+        evidence["over_apology"] = f"{apologies} times"
+    return {name: words for name, words in evidence.items() if words}

@@ -60,8 +60,8 @@ def _error_text(e: Exception) -> tuple[int, str]:
     if hasattr(e, "format_message"):
         return 2, _usage_text(e)
     if isinstance(e, OSError):
-        what = f"`{e.filename}`" if e.filename else "the system"
-        return 1, f"{what}: {(e.strerror or str(e)).lower()}; mend that and run again"
+        subject = f"`{e.filename}`" if e.filename else "the system"
+        return 1, f"{subject}: {(e.strerror or str(e)).lower()}; mend that and run again"
     logging.getLogger("safegen").debug("bug", exc_info=e)
     if place := _find_plugin_frame(e):
         return 1, f"{place}: your plug-in failed ({type(e).__name__}: {e}); mend it and run again"

@@ -34,9 +34,9 @@ def order_values(cells: Mapping[Cell, CellCounts], axes: AxisNames) -> tuple[lis
 
 
 def _axis_values(cells: Mapping[Cell, CellCounts], axes: AxisNames, at: int) -> list[str]:
-    found = {cell[at] for cell in cells}
-    known = [v for v in VALUE_ORDER.get(axes[at], ()) if v in found]
-    return [*known, *sorted(found - set(known))]
+    values = {cell[at] for cell in cells}
+    known = [v for v in VALUE_ORDER.get(axes[at], ()) if v in values]
+    return [*known, *sorted(values - set(known))]
 
 
 def draw_heat_map(
@@ -63,8 +63,10 @@ def draw_heat_map(
         part = slice(start, start + at_once)
         yield _row_line(axes[0], left, [Text(h, "dim") for h in heads[part]], sizes[part])
         for row in rows:
-            told = [_cell_text(cells.get((row, c)), most, planned=planned) for c in columns[part]]
-            yield _row_line(row, left, told, sizes[part])
+            row_cells = [
+                _cell_text(cells.get((row, c)), most, planned=planned) for c in columns[part]
+            ]
+            yield _row_line(row, left, row_cells, sizes[part])
     if numbered:
         yield make_text(
             "columns: " + ", ".join(f"{n}={c}" for n, c in enumerate(columns, 1)), "dim"

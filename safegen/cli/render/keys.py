@@ -63,7 +63,7 @@ def _open_windows() -> Generator[Iterator[str]]:
 def split_keys(reads: Iterator[str]) -> Iterator[str]:
     """Each key of what was read, arrows as letters; Ctrl-D ends."""
     for read in reads:
-        for found in KEY.finditer(read):
-            if found["one"] == END_KEY:
+        for match in KEY.finditer(read):
+            if match["one"] == END_KEY:
                 return
-            yield found["one"] or ARROWS.get(found["last"], OTHER_KEY)
+            yield match["one"] or ARROWS.get(match["last"], OTHER_KEY)

@@ -50,13 +50,17 @@ def _render_cross_table(cells: Mapping[Cell, CellCounts], shown: LedgerView) -> 
     table = make_grid(*heads, right=range(1, len(heads) - 1))
     for row in rows:
         own = [cells.get((row, column), CellCounts()) for column in columns]
-        told = [_share_text(c) for c in [*own, sum_counts(own)]]
+        row_shares = [_share_text(c) for c in [*own, sum_counts(own)]]
         lacks = sum(missing_by_cell(shown).get((row, c), 0) for c in columns)
-        table.add_row("", make_text(row), *told, *([_shortfall_text(lacks)] if missing else []))
+        table.add_row(
+            "", make_text(row), *row_shares, *([_shortfall_text(lacks)] if missing else [])
+        )
     totals = [sum_counts([cells.get((r, c), CellCounts()) for r in rows]) for c in columns]
-    told = [_share_text(c) for c in [*totals, sum_counts(totals)]]
+    row_shares = [_share_text(c) for c in [*totals, sum_counts(totals)]]
     lacks = sum(missing_by_cell(shown).values())
-    table.add_row("", "all", *told, *([_shortfall_text(lacks)] if missing else []), style="bold")
+    table.add_row(
+        "", "all", *row_shares, *([_shortfall_text(lacks)] if missing else []), style="bold"
+    )
     return table
 
 

@@ -83,8 +83,8 @@ class ProgressView(NamedTuple):
         if self.stage == "drafting":
             shards = format_plural(self.shards_planned, "shard")
             if self.resumed:
-                told = f"{format_plural(self.planned, 'draft')} to go through in {shards}"
-                return f"{told}; what was answered before is not asked again"
+                text = f"{format_plural(self.planned, 'draft')} to go through in {shards}"
+                return f"{text}; what was answered before is not asked again"
             return f"{format_plural(self.planned, 'draft')} to make in {shards}"
         return f"{format_plural(self.planned, 'prompt')} to be read by labellers"
 

@@ -88,8 +88,8 @@ def print_summary(
 def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
     worked = f"{format_plural(run.asked, 'shard')} done" if run.asked else "no shard had to be done"
     print_out(out, make_text(f"stopped after {until}: {worked}; kept in {run.folder.root}"))
-    if told := list(_import_pairs(run)):
-        print_out(out, make_fact_table(told, width=9))
+    if import_pairs := list(_import_pairs(run)):
+        print_out(out, make_fact_table(import_pairs, width=9))
     print_out(out, make_text("next: the same command without --until goes on from here"))
 
 
@@ -97,8 +97,8 @@ def _headline(run: Run, report: BuildReport, *, idle: bool) -> Text:
     name = f"{run.recipe.name} {run.recipe.version}"
     if idle:
         return make_text(f"{name} is complete: nothing was asked and no file changed", "bold")
-    told = f"{format_plural(report.prompts, 'prompt')} of {format_number(report.planned)} in the dataset"
-    return make_text(f"{name}: {told}", "bold")
+    text = f"{format_plural(report.prompts, 'prompt')} of {format_number(report.planned)} in the dataset"
+    return make_text(f"{name}: {text}", "bold")
 
 
 def _tables(report: BuildReport) -> Iterator[RenderableType]:
@@ -114,9 +114,9 @@ def _stage_table(
 ) -> Table:
     table = make_grid(head, "planned", "made", "accepted", "kept", "lost", "", right=range(1, 6))
     table.columns[1].min_width = width
-    for name, found in rows.items():
-        counts = [_count(n) for n in found]
-        table.add_row("", make_text(name), *counts, _count(found.excluded, "yellow"))
+    for name, stage_counts in rows.items():
+        counts = [_count(n) for n in stage_counts]
+        table.add_row("", make_text(name), *counts, _count(stage_counts.excluded, "yellow"))
     if total is not None:
         counts = [total.planned, total.answered, total.accepted, total.prompts]
         lost = _count(total.planned - total.prompts, "yellow")
@@ -171,14 +171,14 @@ def _fact_pairs(
         )
     yield from _import_pairs(run)
     for name, splits in report.rows.items():
-        what = "pairs" if name == "preference" else "rows"
+        unit = "pairs" if name == "preference" else "rows"
         counts = ", ".join(f"{split} {format_number(n)}" for split, n in splits.items())
-        told = (
-            f"{format_number(sum(splits.values()))} {what}: {counts}"
+        text = (
+            f"{format_number(sum(splits.values()))} {unit}: {counts}"
             if counts
             else _empty_view_text(name, run)
         )
-        yield (name, told)
+        yield (name, text)
     if report.target is not None:
         yield ("target", make_text(report.target.line, "yellow" if report.target.shortfall else ""))
     if report.artifact_warning:
@@ -201,27 +201,25 @@ def _requests_text(items: Mapping[Outcome, int]) -> str:
 
 
 def _empty_view_text(view: str, run: Run) -> str:
-    why = f"; {preference.explain_empty(run.recipe)}" if view == "preference" else ""
-    return f"empty, left out{why}"
+    reason = f"; {preference.explain_empty(run.recipe)}" if view == "preference" else ""
+    return f"empty, left out{reason}"
 
 
 def _import_pairs(run: Run) -> Iterator[tuple[str, RenderableType]]:
     """What became of the rows of a user's file."""
-    told = api.read_import_report(run)
-    if not told:
+    report = api.read_import_report(run)
+    if not report:
         return
-    parts = [f"{told['rows']:,} in {told['file']}", f"{told['planned']:,} planned"]
-    parts += [f"{n:,} left out by {by}" for by, n in told["left_out"].items()]
+    parts = [f"{report['rows']:,} in {report['file']}", f"{report['planned']:,} planned"]
+    parts += [f"{n:,} left out by {by}" for by, n in report["left_out"].items()]
     yield "rows", make_text(", ".join(parts))
     if listed := api.count_unlabelled(run):
-        why = format_counts(in_words(told["unlabelled_by"]))
-        where = (
-            f"{format_plural(listed, 'row')} not planned ({why}): see {run.folder.unlabelled_rows}"
-        )
+        causes = format_counts(in_words(report["unlabelled_by"]))
+        where = f"{format_plural(listed, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
         yield "listed", make_text(where, "yellow")
-    if barred := told.get("not_under"):
+    if barred := report.get("not_under"):
         yield "not asked", make_text(format_barred(barred))
-    if unread := told["columns_not_read"]:
+    if unread := report["columns_not_read"]:
         yield "not read", make_text(f"columns {', '.join(unread)}")
 
 
@@ -236,11 +234,11 @@ def format_barred(barred: Mapping[str, int]) -> str:
 def _usage_text(usage: Usage) -> str:
     if not usage.requests and not usage.cached:
         return "nothing over a network"
-    told = [format_plural(usage.requests, "request")]
-    told += [f"{usage.retries:,} of them repeats"] if usage.retries else []
-    told += [f"{format_plural(usage.cached, 'answer')} from the journal"] if usage.cached else []
+    parts = [format_plural(usage.requests, "request")]
+    parts += [f"{usage.retries:,} of them repeats"] if usage.retries else []
+    parts += [f"{format_plural(usage.cached, 'answer')} from the journal"] if usage.cached else []
     tokens = f"{format_short(usage.prompt_tokens)} tokens in, {format_short(usage.completion_tokens)} out"
-    return ", ".join([*told, tokens])
+    return ", ".join([*parts, tokens])
 
 
 def _next_steps(

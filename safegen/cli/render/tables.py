@@ -66,8 +66,8 @@ def _rows_as_lists(
     for row in rows:
         yield Padding(row[0], (0, 0, 0, INDENT))
         pairs = zip(heads[1:], row[1:], strict=True)
-        told = " · ".join(f"{head} {cell.plain}" for head, cell in pairs if cell.plain)
-        yield Padding(make_text(told), (0, 0, 0, INDENT + 4))
+        text = " · ".join(f"{head} {cell.plain}" for head, cell in pairs if cell.plain)
+        yield Padding(make_text(text), (0, 0, 0, INDENT + 4))
 
 
 def write_file(path: Path, text: str, *, force: bool) -> None:

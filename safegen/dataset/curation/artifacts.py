@@ -92,8 +92,8 @@ def measure_artifacts(rows: Sequence[ArtifactRow]) -> dict[ArtifactTarget, Artif
 def measure_target(rows: Sequence[ArtifactRow], question: ArtifactTarget) -> ArtifactResult:
     """Measure one question."""
     kinds = [target_label(row, question) for row in rows]
-    asked = [row for row, kind in zip(rows, kinds, strict=True) if kind is not None]
-    return measure_auc(asked, [kind for kind in kinds if kind is not None])
+    relevant = [row for row, kind in zip(rows, kinds, strict=True) if kind is not None]
+    return measure_auc(relevant, [kind for kind in kinds if kind is not None])
 
 
 def target_label(row: ArtifactRow, question: ArtifactTarget) -> bool | None:
@@ -113,10 +113,10 @@ def measure_auc(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> ArtifactR
             f" {MIN_CLASS_ROWS} of each kind and {MIN_GOALS} goals are needed"
         )
     bag = _build_bag(rows, kinds)
-    found = _measure_interval(bag)
-    if found is None:
+    value = _measure_interval(bag)
+    if value is None:
         return UnmeasuredArtifacts("no part of the goals holds both kinds")
-    return ArtifactMeasure(*found, first, second, _top_words(bag)[:MAX_WORDS])
+    return ArtifactMeasure(*value, first, second, _top_words(bag)[:MAX_WORDS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +247,13 @@ def _top_words(bag: _WordBag) -> tuple[ArtifactWord, ...]:
     everything = np.ones(bag.rows)
     odds, error = _log_odds(bag, everything)
     first, second = _count_words(bag, everything)
-    found = [
+    words = [
         ArtifactWord(
             bag.names[i], round(float(odds[i] / error[i]), 2), int(first[i]), int(second[i])
         )
         for i in np.flatnonzero(np.abs(odds / error) >= MIN_Z).tolist()
     ]
-    return tuple(sorted(found, key=lambda w: (-abs(w.z), w.word)))
+    return tuple(sorted(words, key=lambda w: (-abs(w.z), w.word)))
 
 
 class ExcludedSet(NamedTuple):

@@ -99,11 +99,11 @@ def _exclude_near_duplicates(prompts: PromptReader, left: CorpusCheck) -> None:
     lost: dict[str, near_duplicates.NearDuplicate] = {}
     gone: set[str] = set()
     while True:
-        found = near_duplicates.find_near_duplicates(
+        duplicates = near_duplicates.find_near_duplicates(
             t for t in _to_corpus_texts(prompts) if t.group not in gone
         )
-        copies = {c.id: c for c in found if c.id in foreign}
-        stays = _intents_by_set(told for id_, told in foreign.items() if id_ not in copies)
+        copies = {c.id: c for c in duplicates if c.id in foreign}
+        stays = _intents_by_set(pair for id_, pair in foreign.items() if id_ not in copies)
         broken = {set_ for set_, intents in whole.items() if stays.get(set_, set()) != intents}
         # What is a copy of a set that goes now may stay: it is looked at again without that set.
         waiting = {
@@ -117,7 +117,7 @@ def _exclude_near_duplicates(prompts: PromptReader, left: CorpusCheck) -> None:
         if not goes:
             break
     left.near_duplicates = tuple(sorted((lost | copies).values()))
-    left.written_near_duplicates = len(found) - len(copies)
+    left.written_near_duplicates = len(duplicates) - len(copies)
     for id_, (set_, _) in foreign.items():
         if id_ in copies or id_ in lost:
             left.scenarios[id_] = "near_duplicate"
@@ -125,12 +125,12 @@ def _exclude_near_duplicates(prompts: PromptReader, left: CorpusCheck) -> None:
             left.scenarios[id_] = "incomplete_set"
 
 
-def _intents_by_set(told: Iterable[tuple[str, Intent]]) -> dict[str, set[Intent]]:
+def _intents_by_set(pairs: Iterable[tuple[str, Intent]]) -> dict[str, set[Intent]]:
     """The intents of each set."""
-    found: dict[str, set[Intent]] = {}
-    for set_, intent in told:
-        found.setdefault(set_, set()).add(intent)
-    return found
+    intents: dict[str, set[Intent]] = {}
+    for set_, intent in pairs:
+        intents.setdefault(set_, set()).add(intent)
+    return intents
 
 
 def _to_corpus_texts(prompts: PromptReader) -> Iterator[near_duplicates.CorpusText]:

@@ -50,9 +50,9 @@ class DuplicateFilter:
         prompt = digest_64(turns)
         if prompt in self._prompts:
             return "duplicate_prompt"
-        asked = digest_64([turn for turn in turns if turn[0] != "system"])
+        prompt_key = digest_64([turn for turn in turns if turn[0] != "system"])
         answer = digest_64(normalise(response))
-        if self._responses.setdefault(answer, asked) != asked:
+        if self._responses.setdefault(answer, prompt_key) != prompt_key:
             return "duplicate_response"
         self._prompts.add(prompt)
         return None

@@ -235,9 +235,9 @@ def _iter_matches(
         if corpus.starts[text] == corpus.starts[text + 1]:
             continue
         met = {other for n in numbers for other in buckets.get(n, ())}
-        found = _find_first_match(corpus, text, sorted(met), threshold) if met else None
-        if found is not None:
-            yield text, *found
+        match = _find_first_match(corpus, text, sorted(met), threshold) if met else None
+        if match is not None:
+            yield text, *match
             continue
         for number in numbers:
             buckets.setdefault(number, []).append(text)

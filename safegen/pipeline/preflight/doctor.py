@@ -53,8 +53,8 @@ async def examine(
     except UserError as e:
         yield FindingGroup("recipe", [DoctorFinding("recipe", "fail", str(e), f"mend `{recipe}`")])
     else:
-        told = f"{inputs.recipe.name} {inputs.recipe.version} and all that it names is read"
-        yield FindingGroup("recipe", [DoctorFinding("recipe", "ok", told)])
+        message = f"{inputs.recipe.name} {inputs.recipe.version} and all that it names is read"
+        yield FindingGroup("recipe", [DoctorFinding("recipe", "ok", message)])
     folder = output or (inputs.recipe.folder if inputs else Path("outputs"))
     yield FindingGroup("machine", [*_check_disk(folder), *_check_git()])
     for name, ref in _list_teachers(inputs) if inputs else ():
@@ -80,28 +80,30 @@ def _check_files() -> Iterator[DoctorFinding]:
         by_place: dict[str, list[str]] = {}
         for name in resources.list_names(kind):
             by_place.setdefault(_find_files(kind, name)[0].place, []).append(name)
-        told = "; ".join(f"{', '.join(names)} ({place})" for place, names in by_place.items())
-        state = "ok" if told else "fail"
-        yield DoctorFinding(kind, state, told or "none", "" if told else "install safegen again")
+        message = "; ".join(f"{', '.join(names)} ({place})" for place, names in by_place.items())
+        state = "ok" if message else "fail"
+        yield DoctorFinding(
+            kind, state, message or "none", "" if message else "install safegen again"
+        )
     for kind in SHADOWABLE_KINDS:
         for name in resources.list_names(kind):
             first, *hidden = _find_files(kind, name)
             if hidden:
-                told = f"`{name}` of the {first.place} hides that of the {hidden[0].place}"
+                message = f"`{name}` of the {first.place} hides that of the {hidden[0].place}"
                 remedy = f"rename {_relative_path(first.path)} unless that is meant"
-                yield DoctorFinding(kind, "warn", told, remedy)
+                yield DoctorFinding(kind, "warn", message, remedy)
 
 
 def _find_files(kind: str, name: str) -> list[NamedFile]:
     """Every file that carries a name, the one that counts first."""
     folder, pattern = resources.KINDS[kind]
     below = Path(folder) / pattern.replace("*", name)
-    found: dict[Path, NamedFile] = {}
+    files: dict[Path, NamedFile] = {}
     for root in resources.search_roots():
         path = root / below
         if path.is_file():
-            found.setdefault(path.resolve(), NamedFile(_place_name(root), path))
-    return list(found.values())
+            files.setdefault(path.resolve(), NamedFile(_place_name(root), path))
+    return list(files.values())
 
 
 def _place_name(root: Path) -> str:
@@ -118,18 +120,18 @@ def _relative_path(path: Path) -> str:
 
 def _check_disk(folder: Path) -> Iterator[DoctorFinding]:
     """Room, and leave to write, at the nearest folder that is there."""
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as e:
-        told = f"`{there}` takes no files ({(e.strerror or str(e)).lower()})"
+        message = f"`{existing}` takes no files ({(e.strerror or str(e)).lower()})"
         yield DoctorFinding(
-            "output", "fail", told, "mend its permissions, or choose another `--output`"
+            "output", "fail", message, "mend its permissions, or choose another `--output`"
         )
     else:
         yield DoctorFinding("output", "ok", f"{folder} can be written")
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing).free
     state = "fail" if free < MIN_DISK_BYTES else "warn" if free < LOW_DISK_BYTES else "ok"
     remedy = "" if state == "ok" else "make room, or choose another `--output`"
     yield DoctorFinding("disk", state, f"{free / GIB:.1f} GiB free", remedy)
@@ -166,19 +168,19 @@ async def _check_teacher(ref: PluginRef, inputs: ResolvedRecipe) -> list[DoctorF
     from safegen.teachers import probe
     from safegen.teachers.openai_chat import OpenAIChatTeacher
 
-    found: list[DoctorFinding] = []
+    findings: list[DoctorFinding] = []
     variable = ref.params.get("api_key_env")
     unset = variable and not os.environ.get(str(variable))
     if unset:
         remedy = f"export {variable}=…"
-        found.append(DoctorFinding("key", "fail", f"`{variable}` is not set", remedy))
+        findings.append(DoctorFinding("key", "fail", f"`{variable}` is not set", remedy))
     elif variable:
-        found.append(DoctorFinding("key", "ok", f"`{variable}` is set"))
+        findings.append(DoctorFinding("key", "ok", f"`{variable}` is set"))
     params = {k: v for k, v in ref.params.items() if not (unset and k == "api_key_env")}
     try:
         teacher = make_teacher(inputs, PluginRef(use=ref.use, params=params))
     except UserError as e:
-        return [*found, DoctorFinding("teacher", "fail", str(e), "mend it in the recipe")]
+        return [*findings, DoctorFinding("teacher", "fail", str(e), "mend it in the recipe")]
     if not isinstance(teacher, OpenAIChatTeacher):
-        return [*found, DoctorFinding("teacher", "ok", "asks no endpoint of safegen's")]
-    return found + await probe(teacher.endpoint)
+        return [*findings, DoctorFinding("teacher", "ok", "asks no endpoint of safegen's")]
+    return findings + await probe(teacher.endpoint)

@@ -163,9 +163,9 @@ def _iter_unreachable(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
 def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
     sets = chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
-    told, shapes = _CharCounter(inputs), AxisShapes()
+    counter, shapes = _CharCounter(inputs), AxisShapes()
     world = inputs.make_planning_context()
-    asked: set[tuple[Profile, str]] = set()
+    profiles: set[tuple[Profile, str]] = set()
     reach = _CellReach(inputs)
     for set_ in plan_first_round(inputs, world):
         sets += 1
@@ -176,8 +176,8 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
         authored += turns or bool(written)
         for planned in set_:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
-            asked.add((planned.scenario.profile, planned.scenario.harm))
-            chars += told.count_chars(planned)
+            profiles.add((planned.scenario.profile, planned.scenario.harm))
+            chars += counter.count_chars(planned)
             shapes.add_planned(planned)
     model = build_coverage_model(
         shapes, inputs.tiers, cut=inputs.recipe.plan.restricted_axes, barred=inputs.barred_profiles
@@ -192,7 +192,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
         prompt_chars=chars,
         excluded=count_excluded(world),
         unreachable_profiles={
-            p: tuple(harm for harm in world.harms if (p, harm) not in asked)
+            p: tuple(harm for harm in world.harms if (p, harm) not in profiles)
             for p in inputs.recipe.plan.profiles
         },
         out_of_reach=reach.find_short_cells(),
@@ -228,8 +228,8 @@ class _CellReach:
 
     def _cell_of(self, item: PlannedScenario) -> Cell:
         assert self._target is not None
-        told = scenario_axes(item)
-        return tuple(str(told[name]) for name in self._target.per)
+        axes = scenario_axes(item)
+        return tuple(str(axes[name]) for name in self._target.per)
 
 
 class _CharCounter:
@@ -246,9 +246,9 @@ class _CharCounter:
         key = planned.expectation, operator
         if key not in self._seen:
             policy = self._policies[planned.expectation.policy_id]
-            told = compile_instructions(policy, planned.expectation)
+            instructions = compile_instructions(policy, planned.expectation)
             self._seen[key] = len(
-                self._prompt.render("system", told=told, operator=operator, style="")
+                self._prompt.render("system", told=instructions, operator=operator, style="")
             )
         return self._seen[key] + sum(len(m["content"]) for m in turns if m["role"] != "system")
 
@@ -262,8 +262,8 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
     """Build a teacher to check its parameters; without its key where that is not set."""
     params = ref.params
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
-    there = key is not None and bool(os.environ.get(key))
-    tried = params if there else {k: v for k, v in params.items() if k != "api_key_env"}
+    is_set = key is not None and bool(os.environ.get(key))
+    tried = params if is_set else {k: v for k, v in params.items() if k != "api_key_env"}
     with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
         if ref.use == "openai_chat" and params.get("api_key_env") is not None:
             _check_key_name(params["api_key_env"])
@@ -275,7 +275,7 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
         model=str(params["model"]) if "model" in params else None,
         base_url=str(params["base_url"]) if "base_url" in params else None,
         key=key,
-        key_set=there,
+        key_set=is_set,
         max_tokens=int(most) if most else None,
     )
 

@@ -98,7 +98,7 @@ async def preview_recipe(
         UserError: the plan is empty, or a teacher cannot be made.
         RunError: the endpoint or the budget ends it.
     """
-    check_teachers(inputs, given=teachers or {})
+    check_teachers(inputs, teachers=teachers or {})
     size = await asyncio.to_thread(estimate, inputs)
     whole = _PromptCounter()
     chosen = choose_sets(whole.count(session.plan_first_round(inputs)), min(sets, MAX_SETS))
@@ -160,13 +160,13 @@ def _estimate_rest(
     size: Estimate, prompts: int, records: Sequence[Record], recipe: Recipe
 ) -> PreviewEstimate:
     """Scale what was measured to all the drafts of the recipe."""
-    told = size.size
-    sent = told.prompt_chars / max(told.prompts, 1)
+    prompts_measured = size.size
+    sent = prompts_measured.prompt_chars / max(prompts_measured.prompts, 1)
     drafts = prompts * recipe.plan.candidates
     first = sum(1 for r in records if r.draft.revision == 0)
     scale = drafts / max(first, 1)
-    given = [r for r in records if r.draft.prompt_tokens is not None]
-    asked = sum(_mean_or(r.draft.prompt_tokens, sent) for r in records)
+    measured = [r for r in records if r.draft.prompt_tokens is not None]
+    prompt_tokens = sum(_mean_or(r.draft.prompt_tokens, sent) for r in records)
     came = sum(_mean_or(r.draft.completion_tokens, len(r.draft.response or "")) for r in records)
     return PreviewEstimate(
         prompts=prompts,
@@ -175,10 +175,10 @@ def _estimate_rest(
         most_calls=drafts * (1 + recipe.revise),
         author_calls=size.author_calls,
         label_calls=size.label_calls,
-        prompt_tokens=round(asked * scale),
+        prompt_tokens=round(prompt_tokens * scale),
         answer_tokens=round(came * scale),
         measured=len(records),
-        counted=len(given),
+        counted=len(measured),
     )
 
 

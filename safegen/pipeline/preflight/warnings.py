@@ -24,14 +24,14 @@ def list_warnings(inputs: ResolvedRecipe) -> tuple[str, ...]:
 
 def list_overrides(inputs: ResolvedRecipe) -> tuple[str, ...]:
     """Leaves whose own spec goes before one that names their domain, as `leaf: one in place of another`."""
-    found: list[str] = []
+    lines: list[str] = []
     for harm in choose_harms(inputs.recipe.plan, inputs.tree):
         fitting = fitting_specs(inputs.policies, harm)
         others = [p for p in inputs.policies if p.covers(harm) and p not in fitting]
         if fitting and others:
             names = ", ".join(p.spec.policy for p in others)
-            found.append(f"{harm}: {fitting[0].spec.policy} in place of {names}")
-    return tuple(found)
+            lines.append(f"{harm}: {fitting[0].spec.policy} in place of {names}")
+    return tuple(lines)
 
 
 def _warn_unjudged(inputs: ResolvedRecipe) -> Iterator[str]:
@@ -46,12 +46,12 @@ def _warn_idle_specs(inputs: ResolvedRecipe) -> Iterator[str]:
     chosen = _find_deciding_specs(inputs, choose_harms(inputs.recipe.plan, inputs.tree))
     shipped = Recipe.model_fields["policies"].default
     for name, policy in zip(inputs.recipe.policies, inputs.policies, strict=True):
-        told = f"`policies`: `{policy.spec.policy}` decides no leaf"
+        problem = f"`policies`: `{policy.spec.policy}` decides no leaf"
         if policy.policy_id not in every:
             tree = inputs.tree.file.taxonomy
-            yield f"{told} of taxonomy `{tree}`; mend its `harms`, or take it out"
+            yield f"{problem} of taxonomy `{tree}`; mend its `harms`, or take it out"
         elif policy.policy_id not in chosen and name not in shipped:
-            yield f"{told} that `plan.harms` chooses; choose one of its leaves, or take it out"
+            yield f"{problem} that `plan.harms` chooses; choose one of its leaves, or take it out"
 
 
 def _find_deciding_specs(inputs: ResolvedRecipe, harms: Iterable[str]) -> set[str]:
@@ -68,9 +68,9 @@ def _warn_same_answers(inputs: ResolvedRecipe) -> Iterator[str]:
     if all(_is_zero(ref.params.get("temperature")) for ref in drafters) and ways < max(
         candidates, 2
     ):
-        told = "all" if ways == 1 else f"all but {ways}"
+        amount = "all" if ways == 1 else f"all but {ways}"
         yield (
-            f"`temperature` is 0, so the drafts of a prompt are likely {told} alike; raise it, or name as many"
+            f"`temperature` is 0, so the drafts of a prompt are likely {amount} alike; raise it, or name as many"
             f" drafters or `plan.styles` as there are candidates ({candidates})"
         )
 

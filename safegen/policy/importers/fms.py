@@ -87,14 +87,14 @@ def convert_policy(path: Path) -> ImportedSpec:
     leaves = _read_leaves(path, group, name)
     clauses = _read_clauses(leaves, name)
     tiers: dict[str, Tier] = {leaf: _read_tier(risk) for leaf, risk in leaves.items()}
-    told = " ".join((group.description or group.risk_group).split()).rstrip(".")
+    description = " ".join((group.description or group.risk_group).split()).rstrip(".")
     data: dict[str, object] = {
         "policy": name,
         "version": (group.policy_version or "0.1.0").removeprefix("v"),
         "title": group.risk_group.replace("_", " ").capitalize(),
         "inherits": "base",
         "harms": list(leaves),
-        "facilitation": f"{told}. What the clauses under must_not name lowers the barrier here.",
+        "facilitation": f"{description}. What the clauses under must_not name lowers the barrier here.",
         **clauses.spec_keys,
         "cases": list(_make_cases(set(tiers.values()))),
     }
@@ -141,7 +141,7 @@ def _read_clauses(leaves: Mapping[str, _Risk], name: str) -> _Clauses:
         leaf for leaf, r in leaves.items() if r.short_reply_type == "INFORMATIVE_WITH_DISCLAIMER"
     ]
     prefix = name.upper()[:12].rstrip("-")
-    told: dict[str, object] = {
+    spec_keys: dict[str, object] = {
         "may": _number_clauses(
             f"{prefix}-Y", {t: h for t, h in allowed.items() if t not in denied}, leaves
         ),
@@ -149,19 +149,19 @@ def _read_clauses(leaves: Mapping[str, _Risk], name: str) -> _Clauses:
     }
     if disclaimed:
         says = "say in one short clause what the answer cannot replace"
-        told["must"] = [{"id": f"{prefix}-M1", "says": says} | _with_harms(disclaimed, leaves)]
-    return _Clauses(told, lost)
+        spec_keys["must"] = [{"id": f"{prefix}-M1", "says": says} | _with_harms(disclaimed, leaves)]
+    return _Clauses(spec_keys, lost)
 
 
 def _gather(leaves: Mapping[str, _Risk], key: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    leaves_by_text: dict[str, list[str]] = {}
     for leaf, risk in leaves.items():
         entries: list[str | None] = getattr(risk.policy, key) or []
         for entry in entries:
             text = " ".join((entry or "").split()).rstrip(".")
-            if text and leaf not in found.setdefault(_lower_first(text), []):
-                found[_lower_first(text)].append(leaf)
-    return found
+            if text and leaf not in leaves_by_text.setdefault(_lower_first(text), []):
+                leaves_by_text[_lower_first(text)].append(leaf)
+    return leaves_by_text
 
 
 def _lower_first(text: str) -> str:
@@ -212,9 +212,10 @@ def _find_unsupported(group: _Group, leaves: Mapping[str, _Risk]) -> Iterator[Un
                     leaf, f"{key} `{value}`: a code, which no answer shows; kept nowhere"
                 )
         if risk.short_reply_type not in REPLY_TYPES:
-            given = risk.short_reply_type or "nothing"
+            reply_type = risk.short_reply_type or "nothing"
             yield UnsupportedRule(
-                leaf, f"short_reply_type `{given}` is not documented; read as tier `restricted`"
+                leaf,
+                f"short_reply_type `{reply_type}` is not documented; read as tier `restricted`",
             )
         elif risk.short_reply_type == "EXPLICIT_REFUSAL":
             yield UnsupportedRule(

@@ -33,15 +33,21 @@ def make_request(
         sample: numbers independent answers; a block may tell it, so that equal briefs are two requests.
         ask: counts repeats of lost requests.
     """
-    told = {**fields, "details": DETAIL_OPTIONS, "faults": faults, "names": names, "sample": sample}
+    template_fields = {
+        **fields,
+        "details": DETAIL_OPTIONS,
+        "faults": faults,
+        "names": names,
+        "sample": sample,
+    }
     messages = [
-        Message(role="system", content=file.render("system", **told)),
-        Message(role="user", content=file.render("user", **told)),
+        Message(role="system", content=file.render("system", **template_fields)),
+        Message(role="user", content=file.render("user", **template_fields)),
     ]
     if wrote is not None:
         messages += [
             Message(role="assistant", content=canonical_json(wrote).decode()),
-            Message(role="user", content=file.render("repair", **told)),
+            Message(role="user", content=file.render("repair", **template_fields)),
         ]
     schema = make_answer_schema({name: {"type": "string"} for name in names})
     revision = int(wrote is not None)

@@ -225,8 +225,8 @@ async def _attempt(desk: _SetAuthoring, before: _SetAttempt | None) -> _SetAttem
     rationales = {name: texts[name] for name in RATIONALES}
     ruled = check_rules(own, rationales, CheckContext(desk.brief, desk.bounds, desk.locale))
     cases, known = await _judge_all(desk, own, ruled, before.known if before else {})
-    told = [fault for case in cases.values() for fault in judged_checks.find_faults(case)]
-    return _SetAttempt(texts, (*ruled, *told), cases, known, reply)
+    faults = [fault for case in cases.values() for fault in judged_checks.find_faults(case)]
+    return _SetAttempt(texts, (*ruled, *faults), cases, known, reply)
 
 
 def _make_request(desk: _SetAuthoring, names: Sequence[str], before: _SetAttempt | None) -> Request:
@@ -255,9 +255,11 @@ async def _judge_all(
         for s in desk.brief.slots
         if s.name not in formless
     }
-    asked = [key for key in dict.fromkeys(keys.values()) if key not in known]
-    said = await gather_all(_judge_prompt(desk, text, goal=goal) for text, goal in asked)
-    known = known | dict(zip(asked, said, strict=True))
+    keys_to_judge = [key for key in dict.fromkeys(keys.values()) if key not in known]
+    judgements = await gather_all(
+        _judge_prompt(desk, text, goal=goal) for text, goal in keys_to_judge
+    )
+    known = known | dict(zip(keys_to_judge, judgements, strict=True))
     row = {value.axis: value.value for value in desk.brief.row}
     slots = [s for s in desk.brief.slots if s.name in keys]
     return {s.name: JudgedCase(s, row, known[keys[s.name]], desk.expect) for s in slots}, known
@@ -269,13 +271,13 @@ async def _judge_prompt(desk: _SetAuthoring, text: str, *, goal: bool) -> Judgem
     reading = await read_labels(text, judges=desk.panel, files=labels, ask=desk.ask)
     if not goal:
         return Judgement(reading, None)
-    told = desk.brief.goal
+    goal_part = desk.brief.goal
     return Judgement(
         reading,
         await judge_goal_fit(
             text,
-            purpose=told.purpose,
-            task=told.task,
+            purpose=goal_part.purpose,
+            task=goal_part.task,
             judges=desk.panel,
             files=labels,
             ask=desk.ask,

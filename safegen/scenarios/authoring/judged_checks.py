@@ -105,11 +105,11 @@ JUDGED_CHECKS: Mapping[Gate, Callable[[JudgedCase], str]] = {
 
 def find_faults(case: JudgedCase) -> list[Fault]:
     """Every fault that judges found in one prompt."""
-    found: list[Fault] = []
+    results: list[Fault] = []
     for gate, check in JUDGED_CHECKS.items():
         if reason := check(case):
-            found.append(Fault(gate, case.slot.name, reason))
-    return found
+            results.append(Fault(gate, case.slot.name, reason))
+    return results
 
 
 def confirmed_attributes(case: JudgedCase) -> tuple[Attribute, ...]:

@@ -205,13 +205,13 @@ def _expectation_pair(
 
 
 def _measure_agreement(field: str, pairs: Sequence[tuple[Hashable, Hashable | None]]) -> Agreement:
-    hits = sum(known == said for known, said in pairs)
+    hits = sum(known == read_label for known, read_label in pairs)
     worst = _find_confusions(pairs)
     return Agreement(
         field=field,
         n=len(pairs),
         hits=hits,
-        wrong=sum(said is not None and known != said for known, said in pairs),
+        wrong=sum(read_label is not None and known != read_label for known, read_label in pairs),
         kappa=cohen_kappa(pairs),
         slip=sum(c.n for c in worst.values()) / len(pairs) if pairs else 0.0,
         worst=max(worst.values(), key=lambda c: c.share, default=None),
@@ -224,10 +224,10 @@ def _find_confusions(
     """By known label, the label that it is most often taken for; labels never confused are absent."""
     worst: dict[Hashable, Confusion] = {}
     for label in dict.fromkeys(known for known, _ in pairs):
-        said = [s for known, s in pairs if known == label]
-        others = Counter(s for s in said if s is not None and s != label)
+        read_label = [s for known, s in pairs if known == label]
+        others = Counter(s for s in read_label if s is not None and s != label)
         for other, n in others.most_common(1):
-            worst[label] = Confusion(str(label), str(other), n, n / len(said))
+            worst[label] = Confusion(str(label), str(other), n, n / len(read_label))
     return worst
 
 

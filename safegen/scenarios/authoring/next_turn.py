@@ -89,13 +89,17 @@ class _TurnAuthoring:
 
 
 async def write_next_turn(
-    planned: PlannedScenario, *, said: Sequence[Message], heard: Sequence[Message], writers: Writers
+    planned: PlannedScenario,
+    *,
+    messages: Sequence[Message],
+    heard: Sequence[Message],
+    writers: Writers,
 ) -> NextTurn:
     """Have the next user turn written, checked, and mended once.
 
     Args:
         planned: the turn, with its brief.
-        said: the conversation so far without its drafted answers.
+        messages: the conversation so far without its drafted answers.
         heard: the same with them.
         writers: who writes and who reads.
 
@@ -108,12 +112,12 @@ async def write_next_turn(
         first = await _attempt_turn(desk, None)
         last = await _attempt_turn(desk, first) if first.faults else first
     except ItemError as e:
-        return NextTurn(None, tuple(said), make_error_failure(planned, e))
+        return NextTurn(None, tuple(messages), make_error_failure(planned, e))
     attempts = (first,) if last is first else (first, last)
     unsafe = _writing.find_unsafe_keys((a.reply, a.faults) for a in attempts)
     if last.faults:
-        return NextTurn(None, tuple(said), make_drop_failure(planned, last.faults), unsafe)
-    now = (*said, *_new_messages(last.texts))
+        return NextTurn(None, tuple(messages), make_drop_failure(planned, last.faults), unsafe)
+    now = (*messages, *_new_messages(last.texts))
     return NextTurn(_fill_scenario(desk, last, now), now, None, unsafe)
 
 
@@ -186,13 +190,13 @@ async def _judge_turn(desk: _TurnAuthoring, texts: dict[str, str]) -> JudgedCase
     whole = render_turns((*desk.heard, *_new_messages(texts)))
     files = desk.writers.files.labels
     reading = await read_labels(whole, judges=panel, files=replace(files, axes=()))
-    told = None
+    goal_fit = None
     if brief.slot.paraphrase >= brief.about:
         answer = await judge_goal_fit(
             whole, purpose=brief.goal.purpose, task=brief.goal.task, judges=panel, files=files
         )
-        told = answer._replace(task=True)  # a conversation asks for more than one kind of help
-    return JudgedCase(brief.slot, {}, Judgement(reading, told), desk.expect)
+        goal_fit = answer._replace(task=True)  # a conversation asks for more than one kind of help
+    return JudgedCase(brief.slot, {}, Judgement(reading, goal_fit), desk.expect)
 
 
 def _new_messages(texts: dict[str, str]) -> tuple[Message, ...]:
@@ -205,7 +209,7 @@ def _new_messages(texts: dict[str, str]) -> tuple[Message, ...]:
 
 
 def _fill_scenario(
-    desk: _TurnAuthoring, attempt: _TurnAttempt, said: tuple[Message, ...]
+    desk: _TurnAuthoring, attempt: _TurnAttempt, messages: tuple[Message, ...]
 ) -> PlannedScenario:
     """The scenario with its words, and what the policy expects of them as judges read them."""
     planned, scenario = desk.planned, desk.planned.scenario
@@ -216,8 +220,8 @@ def _fill_scenario(
     scenario = replace(
         scenario,
         requested_detail=attempt.detail,
-        messages=add_system_turn(system, said),
-        attributes=(*danger, *scenario.attributes, *history_attributes(said)),
+        messages=add_system_turn(system, messages),
+        attributes=(*danger, *scenario.attributes, *history_attributes(messages)),
     )
     expectation = desk.expect_of(scenario, attempt.detail)
     return replace(planned, scenario=scenario, expectation=expectation)

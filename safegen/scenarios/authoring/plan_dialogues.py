@@ -106,8 +106,12 @@ def plan_authored_dialogues(
         for kind in world.plan.dialogues if world.allowed_profiles(harm) else ():
             world.axes.require_value("turn_style", kind)
             for number in range(count):
-                told = [s for s in scripts.scripts_of_kind(kind) if s.intent in world.plan.intents]
-                turns = [t for s in told for t in _plan_turns(world, s, goals, number=number)]
+                chosen_scripts = [
+                    s for s in scripts.scripts_of_kind(kind) if s.intent in world.plan.intents
+                ]
+                turns = [
+                    t for s in chosen_scripts for t in _plan_turns(world, s, goals, number=number)
+                ]
                 if turns:
                     yield turns
 
@@ -126,7 +130,7 @@ def _plan_turns(
     ):
         now = turn.verified or now
         if turn.reply is None:
-            asked = PromptSpec(
+            spec = PromptSpec(
                 intent=cumulative_intent(script.intent, evidence),
                 dialogue=script.intent,
                 paraphrase=0,
@@ -143,9 +147,9 @@ def _plan_turns(
                 source="author",
                 licence=LICENCE,
             )
-            slot = PromptSlot(asked.intent, turn_number, evidence, turn.detail)
+            slot = PromptSlot(spec.intent, turn_number, evidence, turn.detail)
             brief = _make_brief(world, goal, script, turn, slot=slot, before=before, sample=index)
-            item = plan_scenario(goal, set_, asked, world)
+            item = plan_scenario(goal, set_, spec, world)
             yield replace(item, brief=brief.to_json(), knowledge=EMPTY_KNOWLEDGE)
         before = turn
 
@@ -188,7 +192,10 @@ def _make_brief(
 def _choose_exemplar(world: PlanningContext, goal: Goal, script: Script) -> tuple[str, ...]:
     """How people talk in a written conversation of this kind and intent, about another goal."""
     for about, dialogues in world.dialogues.items():
-        for told in dialogues:
-            if about != goal.goal_id and (told.kind, told.intent) == (script.kind, script.intent):
-                return tuple(turn.text for turn in told.turns)
+        for dialogue in dialogues:
+            if about != goal.goal_id and (dialogue.kind, dialogue.intent) == (
+                script.kind,
+                script.intent,
+            ):
+                return tuple(turn.text for turn in dialogue.turns)
     return ()

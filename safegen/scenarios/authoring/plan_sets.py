@@ -118,8 +118,8 @@ def plan_authored_probes(world: PlanningContext, *, count: int) -> Iterator[list
 
 def _probe_goal(world: PlanningContext, goals: Sequence[Goal], kind: Contrast) -> Goal:
     """A leaf as the goal of its probes: about the harm as such, not about what one of its goals is after."""
-    told = make_harm_part(world, goals[0])
-    about = {"name": kind, "contrast": kind, "purpose": f"{told.name}: {told.definition}"}
+    part = make_harm_part(world, goals[0])
+    about = {"name": kind, "contrast": kind, "purpose": f"{part.name}: {part.definition}"}
     return goals[0].model_copy(update=about)
 
 
@@ -150,11 +150,11 @@ def _plan_probe(
 
 def group_goals_by_harm(world: PlanningContext) -> dict[str, list[Goal]]:
     """The goals that sets are written about, by chosen leaf; probes are none."""
-    found: dict[str, list[Goal]] = {}
+    goals: dict[str, list[Goal]] = {}
     for goal in world.tree.goals():
         if goal.harm in world.harms and goal.contrast is None:
-            found.setdefault(goal.harm, []).append(goal)
-    return found
+            goals.setdefault(goal.harm, []).append(goal)
+    return goals
 
 
 def _plan_set(
@@ -193,7 +193,7 @@ def _choose_profile(row: AxisRow, harm: str, world: PlanningContext) -> Profile:
 def _plan_slot(
     goal: Goal, id_: str, slot: PromptSlot, profile: Profile, world: PlanningContext
 ) -> PlannedScenario:
-    asked = PromptSpec(
+    spec = PromptSpec(
         intent=slot.intent,
         paraphrase=slot.paraphrase,
         profile=profile,
@@ -203,7 +203,7 @@ def _plan_slot(
         source="author",
         licence=LICENCE,
     )
-    return plan_scenario(goal, id_, asked, world)
+    return plan_scenario(goal, id_, spec, world)
 
 
 def _make_slots(world: PlanningContext, row: AxisRow, id_: str) -> Iterator[PromptSlot]:
@@ -252,5 +252,5 @@ def _encode_brief(brief: Brief, sample: int) -> str:
 
 def read_brief(text: str) -> tuple[Brief, int]:
     """The brief of a planned set, and the number of the author's sample."""
-    told = json.loads(text)
-    return Brief.from_json(canonical_json(told["brief"]).decode()), int(told["sample"])
+    payload = json.loads(text)
+    return Brief.from_json(canonical_json(payload["brief"]).decode()), int(payload["sample"])

@@ -102,9 +102,9 @@ def language(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
         if sum(map(str.isalpha, prose)) < bench.bounds.min_letters:
             continue
         shares = language_id.language_shares(prose, expected)
-        found = max(shares, key=lambda tag: shares[tag], default=expected)
-        if found != expected and shares[expected] < bench.bounds.language_share:
-            yield Fault("language", name, f"reads as `{found}`, not `{expected}`")
+        shares_by_language = max(shares, key=lambda tag: shares[tag], default=expected)
+        if shares_by_language != expected and shares[expected] < bench.bounds.language_share:
+            yield Fault("language", name, f"reads as `{shares_by_language}`, not `{expected}`")
 
 
 def operational_detail(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:

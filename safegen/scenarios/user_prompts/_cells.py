@@ -35,8 +35,8 @@ class RowCells:
     raw: RawRow
     values: Mapping[str, object]
 
-    def make_error(self, code: RowFault, what: str) -> RowError:
-        return RowError(f"{self.raw.place}: {what}", code=code)
+    def make_error(self, code: RowFault, problem: str) -> RowError:
+        return RowError(f"{self.raw.place}: {problem}", code=code)
 
     def text(self, name: str, *, most: int = MAX_TEXT_CHARS) -> str | None:
         """A text exactly as it stands."""
@@ -85,13 +85,13 @@ class RowCells:
         value = self.values.get("detail")
         if value is None:
             return None
-        found = None if isinstance(value, bool) else WHOLE_NUMBER.fullmatch(str(value))
-        if found is None:
+        match = None if isinstance(value, bool) else WHOLE_NUMBER.fullmatch(str(value))
+        if match is None:
             raise self.make_error(
                 "invalid_detail",
                 f"`detail` is `{str(value)[:60]}`; give a whole number from 0 to 4",
             )
-        return int(found[1])
+        return int(match[1])
 
     def language(self) -> str | None:
         value = self.text("language", most=MAX_NAME)
@@ -103,29 +103,29 @@ class RowCells:
 
 
 def read_conversation(cells: RowCells) -> tuple[Message, ...]:
-    given = [name for name in ("prompt", "messages") if name in cells.values]
-    if len(given) != 1:
-        if not given:
+    fields = [name for name in ("prompt", "messages") if name in cells.values]
+    if len(fields) != 1:
+        if not fields:
             raise cells.make_error(
                 "missing_prompt", "has no `prompt`; write one or leave the row out"
             )
         raise cells.make_error("ambiguous_prompt", "has both `prompt` and `messages`; keep one")
-    if given == ["prompt"]:
+    if fields == ["prompt"]:
         if isinstance(cells.values["prompt"], list):
             raise cells.make_error(
                 "not_text", "`prompt` is a list; a conversation is read from `messages`"
             )
         text = cells.text("prompt", most=MAX_MESSAGE_CHARS) or ""
-        found = (Message(role="user", content=text),)
+        messages = (Message(role="user", content=text),)
     else:
-        found = _read_turns(cells)
-    if sum(len(m["content"]) for m in found) > MAX_MESSAGE_CHARS:
+        messages = _read_turns(cells)
+    if sum(len(m["content"]) for m in messages) > MAX_MESSAGE_CHARS:
         raise cells.make_error(
             "too_long", f"`messages` have more than {MAX_MESSAGE_CHARS} characters"
         )
-    if not found[-1]["content"].strip():
-        raise cells.make_error("blank_prompt", f"`{given[0]}` is blank")
-    return found
+    if not messages[-1]["content"].strip():
+        raise cells.make_error("blank_prompt", f"`{fields[0]}` is blank")
+    return messages
 
 
 def _read_turns(cells: RowCells) -> tuple[Message, ...]:
@@ -142,13 +142,13 @@ def _read_turns(cells: RowCells) -> tuple[Message, ...]:
             "invalid_messages", "`messages` is not a list of messages with `role` and `content`"
         )
     turns = [_read_turn(cells, turn) for turn in cast("list[object]", value)]
-    said = [m["role"] for m in turns if m["role"] != "system"]
+    roles = [m["role"] for m in turns if m["role"] != "system"]
     if any(m["role"] == "system" for m in turns[1:]):
         raise cells.make_error(
             "invalid_messages", "`messages` have a `system` turn that is not the first"
         )
-    if said[-1:] != ["user"] or any(
-        role != ("user", "assistant")[i % 2] for i, role in enumerate(said)
+    if roles[-1:] != ["user"] or any(
+        role != ("user", "assistant")[i % 2] for i, role in enumerate(roles)
     ):
         raise cells.make_error(
             "invalid_messages",

@@ -26,12 +26,12 @@ QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 
 
 def age_conflicts(
-    said: Sequence[Message], profiles: Sequence[Profile], world: PlanningContext
+    messages: Sequence[Message], profiles: Sequence[Profile], world: PlanningContext
 ) -> dict[Profile, str]:
     """The profiles that what a person says of their age rules out, with the reason.
 
     Args:
-        said: the messages of a row; its user turns are read, without what they quote.
+        messages: the messages of a row; its user turns are read, without what they quote.
         profiles: those that it may be asked under otherwise.
         world: its axes say which ages a profile excludes, its language pack how an age is told.
     """
@@ -39,15 +39,15 @@ def age_conflicts(
         world.profile_conflict({"age": age}, p) for age, _, _ in AGE_SIGNALS for p in profiles
     ):
         return {}
-    text = "\n".join(m["content"] for m in said if m["role"] == "user")
-    found = [(age, who) for age, name, who in AGE_SIGNALS if _shows_age(text, name, world.locale)]
-    if len(found) != 1:  # both: the words speak of two people, and who asks is not told
+    text = "\n".join(m["content"] for m in messages if m["role"] == "user")
+    ages = [(age, who) for age, name, who in AGE_SIGNALS if _shows_age(text, name, world.locale)]
+    if len(ages) != 1:  # both: the words speak of two people, and who asks is not told
         return {}
-    age, who = found[0]
+    age, who = ages[0]
     return {
-        profile: f"by its words {who} asks, and not under `{profile}`: {why}"
+        profile: f"by its words {who} asks, and not under `{profile}`: {conflict}"
         for profile in profiles
-        if (why := world.profile_conflict({"age": age}, profile)) is not None
+        if (conflict := world.profile_conflict({"age": age}, profile)) is not None
     }
 
 

@@ -71,20 +71,20 @@ class UserPrompts:
         }
 
     @staticmethod
-    def from_json(told: object) -> UserPrompts | None:
+    def from_json(payload: object) -> UserPrompts | None:
         """What `frozen` gave, read back; None where a run was planned from the taxonomy.
 
         Raises:
             StoreDamaged: it is something else.
         """
-        if told is None:
+        if payload is None:
             return None
         try:
-            found = cast("dict[str, object]", told)
-            columns = cast("dict[str, str]", found["columns"])
-            licence = cast("str | None", found["licence"])
+            fields = cast("dict[str, object]", payload)
+            columns = cast("dict[str, str]", fields["columns"])
+            licence = cast("str | None", fields["licence"])
             pairs = tuple(sorted(columns.items()))
-            return UserPrompts(str(found["file"]), str(found["sha256"]), pairs, licence)
+            return UserPrompts(str(fields["file"]), str(fields["sha256"]), pairs, licence)
         except (KeyError, TypeError, AttributeError) as e:
             raise StoreDamaged(
                 "`recipe.json` of the run says of its `prompts` what no safegen writes; start over"
@@ -142,8 +142,8 @@ def _check_file(path: Path) -> None:
             f"{path}: prompts are read from files that end in {', '.join(f'`{s}`' for s in SUFFIXES)}"
         )
     try:
-        told = path.stat()
-        if not stat.S_ISREG(told.st_mode):
+        stats = path.stat()
+        if not stat.S_ISREG(stats.st_mode):
             raise ConfigError(f"{path}: is not a regular file; name one")
         with path.open("rb") as file:
             head = file.read(SNIFF_BYTES)
@@ -152,7 +152,7 @@ def _check_file(path: Path) -> None:
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise ConfigError(f"{path}: cannot be read ({reason.lower()})") from e
-    if told.st_size > MAX_BYTES:
+    if stats.st_size > MAX_BYTES:
         raise ConfigError(f"{path}: is larger than {MAX_BYTES // 2**30} GiB; split it")
     if parquet.is_lfs_pointer(path):
         raise ConfigError(f"{path}: is a git-lfs pointer, not data; run `git lfs pull`")
@@ -189,15 +189,15 @@ def list_columns(path: Path) -> list[str]:
     if kind == ".csv":
         with _open_text(path, newline="") as file:
             return _read_header(path, csv.reader(_iter_lines(path, file), strict=True))
-    found: dict[str, None] = {}
+    seen_names: dict[str, None] = {}
     faults = FaultCollector()  # told when the rows are read, unless none can be
     for raw in _read_jsonl(path, faults):
-        found.update(dict.fromkeys(raw.values))
-        if len(found) > MAX_COLUMNS:
+        seen_names.update(dict.fromkeys(raw.values))
+        if len(seen_names) > MAX_COLUMNS:
             raise ConfigError(f"{raw.place}: there are more than {MAX_COLUMNS} different keys")
-    if not found:
+    if not seen_names:
         faults.raise_any()
-    return list(found)
+    return list(seen_names)
 
 
 def read_rows(
@@ -239,8 +239,8 @@ def _read_csv(path: Path, faults: FaultCollector | None) -> Iterator[RawRow]:
                 number += 1
                 place = f"{path}:{reader.line_num}: row {number}"
                 if len(cells) != len(head):
-                    told = f"{place} has {len(cells)} cells and the head has {len(head)};"
-                    problem = f"{told} quote cells that hold commas or line ends"
+                    message = f"{place} has {len(cells)} cells and the head has {len(head)};"
+                    problem = f"{message} quote cells that hold commas or line ends"
                     _report_fault(faults, "wrong_cell_count", problem)
                     continue
                 yield RawRow(number, place, dict(zip(head, cells, strict=True)))
@@ -278,13 +278,13 @@ def _read_jsonl(path: Path, faults: FaultCollector | None = None) -> Iterator[Ra
             try:
                 value = json.loads(line, object_pairs_hook=_to_object)
             except (ValueError, RecursionError) as e:
-                told = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-                problem = f"{place} is not valid JSON ({told}); mend that line"
+                message = "nested too deeply" if isinstance(e, RecursionError) else str(e)
+                problem = f"{place} is not valid JSON ({message}); mend that line"
                 _report_fault(faults, "invalid_json", problem)
                 continue
             if not isinstance(value, dict):
-                told = f"{place} is not a JSON object; write one object on each line"
-                _report_fault(faults, "not_an_object", told)
+                message = f"{place} is not a JSON object; write one object on each line"
+                _report_fault(faults, "not_an_object", message)
                 continue
             yield RawRow(number, place, cast("dict[str, object]", value))
 
@@ -323,8 +323,8 @@ def _translate_errors(path: Path) -> Generator[None]:
     except ConfigError:
         raise
     except (StoreDamaged, ValueError) as e:  # ValueError: bytes that are not UTF-8
-        told = str(e.__cause__ or e).splitlines()[0][:160]
-        raise ConfigError(f"{path}: is not readable Parquet ({told}); write it anew") from e
+        message = str(e.__cause__ or e).splitlines()[0][:160]
+        raise ConfigError(f"{path}: is not readable Parquet ({message}); write it anew") from e
 
 
 @contextmanager

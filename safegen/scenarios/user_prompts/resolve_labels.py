@@ -54,26 +54,30 @@ def check_row(row: PromptRow, world: PlanningContext) -> Unlabelled | ExcludedRo
     if row.intent is not None and row.intent not in world.plan.intents:
         return ExcludedRow("intents")
     if row.has_system and row.profile is None:
-        told = "a `system` turn of its own; say its `profile`"
-        return Unlabelled(row.number, row.id, ("profile",), told)
+        reason = "a `system` turn of its own; say its `profile`"
+        return Unlabelled(row.number, row.id, ("profile",), reason)
     return _check_age_signals(row, row.harm, world)
 
 
 def resolve_labels(
-    row: PromptRow, found: BlindLabels, world: PlanningContext
+    row: PromptRow, blind_labels: BlindLabels, world: PlanningContext
 ) -> RowLabels | Unlabelled | ExcludedRow:
     """The labels of a row: the file's own, else what blind labellers read."""
     decided = check_row(row, world)
     if decided is not None:
         return decided
-    harm, intent = row.harm or found.harm, row.intent or found.intent
+    harm, intent = row.harm or blind_labels.harm, row.intent or blind_labels.intent
     # Read as malicious, `self` was recorded as `stated`; with another intent of the file's it is `self`.
-    read: Evidence | None = "self" if found.danger and intent != "malicious" else found.evidence
+    read: Evidence | None = (
+        "self" if blind_labels.danger and intent != "malicious" else blind_labels.evidence
+    )
     evidence = row.evidence or read
-    detail = found.detail if row.detail is None else row.detail
+    detail = blind_labels.detail if row.detail is None else row.detail
     if harm is None or intent is None or evidence is None or detail is None:
         values = zip(LABELS, (harm, intent, evidence, detail), strict=True)
-        return _list_unlabelled(row, tuple(name for name, value in values if value is None), found)
+        return _list_unlabelled(
+            row, tuple(name for name, value in values if value is None), blind_labels
+        )
     decided = _check_harm(row, harm, world) or _check_age_signals(row, harm, world)
     if decided is not None:
         return decided
@@ -83,10 +87,10 @@ def resolve_labels(
     if (evidence == "none" and intent == "malicious") or (
         evidence == "stated" and intent != "malicious"
     ):
-        told = f"intent `{intent}` and evidence `{evidence}` do not go together"
-        return Unlabelled(row.number, row.id, ("intent", "evidence"), told, "contradictory")
+        reason = f"intent `{intent}` and evidence `{evidence}` do not go together"
+        return Unlabelled(row.number, row.id, ("intent", "evidence"), reason, "contradictory")
     return RowLabels(
-        harm, intent, evidence, detail, danger or (found.danger and evidence == "stated")
+        harm, intent, evidence, detail, danger or (blind_labels.danger and evidence == "stated")
     )
 
 
@@ -94,13 +98,13 @@ def _check_harm(
     row: PromptRow, harm: str, world: PlanningContext
 ) -> Unlabelled | ExcludedRow | None:
     if world.tree.harms[harm].red_line:
-        told = f"`{harm}` is a red line and is never drafted"
-        return Unlabelled(row.number, row.id, ("harm",), told, "red_line")
+        reason = f"`{harm}` is a red line and is never drafted"
+        return Unlabelled(row.number, row.id, ("harm",), reason, "red_line")
     if harm not in world.harms:
         return ExcludedRow("harms")
     if row.profile in world.harms[harm].not_under:
-        told = f"`{harm}` is never asked under `{row.profile}`"
-        return Unlabelled(row.number, row.id, ("harm", "profile"), told, "profile_mismatch")
+        reason = f"`{harm}` is never asked under `{row.profile}`"
+        return Unlabelled(row.number, row.id, ("harm", "profile"), reason, "profile_mismatch")
     return None if row.profile or world.allowed_profiles(harm) else ExcludedRow("profiles")
 
 
@@ -112,12 +116,14 @@ def _check_age_signals(
     barred = age_conflicts(row.messages, profiles, world)
     if len(barred) < len(profiles):
         return None
-    told = f"{'; '.join(barred.values())}; give it another `profile`"
-    return Unlabelled(row.number, row.id, ("profile",), told, "profile_mismatch")
+    reason = f"{'; '.join(barred.values())}; give it another `profile`"
+    return Unlabelled(row.number, row.id, ("profile",), reason, "profile_mismatch")
 
 
-def _list_unlabelled(row: PromptRow, fields: tuple[str, ...], found: BlindLabels) -> Unlabelled:
+def _list_unlabelled(
+    row: PromptRow, fields: tuple[str, ...], blind_labels: BlindLabels
+) -> Unlabelled:
     reasons = dict.fromkeys(
-        found.reasons.get(name, "not in the file, and no labeller") for name in fields
+        blind_labels.reasons.get(name, "not in the file, and no labeller") for name in fields
     )
     return Unlabelled(row.number, row.id, fields, "; ".join(reasons))

@@ -318,12 +318,12 @@ def _row_attributes(row: PromptRow, labels: RowLabels) -> tuple[Attribute, ...]:
     own = (row.harm, row.intent, row.evidence, row.detail)
     values = (labels.harm, labels.intent, labels.evidence, labels.detail)
     axes = ("harm", "intent", "evidence", "requested_detail")
-    found = [
-        Attribute(axis, str(value), "confirmed" if said is None else "written")
-        for axis, value, said in zip(axes, values, own, strict=True)
+    attributes = [
+        Attribute(axis, str(value), "confirmed" if stated is None else "written")
+        for axis, value, stated in zip(axes, values, own, strict=True)
     ]
     if labels.danger:
-        found.append(Attribute(DANGER, "self", "written" if row.evidence else "confirmed"))
+        attributes.append(Attribute(DANGER, "self", "written" if row.evidence else "confirmed"))
     extra = (("profile", row.profile), ("task", row.task), ("source_id", row.id))
-    found += [Attribute(axis, value, "written") for axis, value in extra if value]
-    return (*found, *history_attributes(row.messages))
+    attributes += [Attribute(axis, value, "written") for axis, value in extra if value]
+    return (*attributes, *history_attributes(row.messages))

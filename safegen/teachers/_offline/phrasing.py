@@ -19,7 +19,13 @@ class Phrasing:
     """One draft being composed; every choice is a digest of the scenario, the sample and the seed."""
 
     def __init__(
-        self, context: DraftContext, *, phrases: Phrases, seed: int, sample: int, said: str = ""
+        self,
+        context: DraftContext,
+        *,
+        phrases: Phrases,
+        seed: int,
+        sample: int,
+        previous_text: str = "",
     ) -> None:
         scenario = context.scenario
         self.context = context
@@ -30,7 +36,7 @@ class Phrasing:
         self.malicious = scenario.intent == "malicious"
         self.variant = 3 if self.malicious else scenario.paraphrase
         answers = [m["content"] for m in scenario.messages if m["role"] == "assistant"]
-        self.said = "\n".join([*answers, said])
+        self.said = "\n".join([*answers, previous_text])
         """What must not be said again: the conversation's answers and what the caller adds."""
         styled = any(a.axis == "turn_style" for a in scenario.attributes)
         self.own: tuple[str, ...] = self.know.apt if styled else ()
@@ -147,21 +153,21 @@ class Phrasing:
 
     def vary(self, templates: Sequence[str], *, used: Iterable[str] = ()) -> list[str]:
         """The templates filled in, in an order of this draft's own, each placeholder in one at most."""
-        taken, found = set(used), list[str]()
+        taken, texts = set(used), list[str]()
         for template in self.shuffle(self.usable_templates(templates)):
             names = set(PLACEHOLDER.findall(template))
             if not names & taken:
                 taken |= names
-                found.append(self.fill_template(template))
-        return found
+                texts.append(self.fill_template(template))
+        return texts
 
     def shuffle(self, options: Iterable[str]) -> list[str]:
         """The options in an order of this draft's own."""
         return sorted(options, key=lambda option: hash_fraction(*self.salt, option))
 
-    def choose_number(self, count: int, what: str) -> int:
+    def choose_number(self, count: int, purpose: str) -> int:
         """A number below `count`."""
-        return int(hash_fraction(*self.salt, what) * count)
+        return int(hash_fraction(*self.salt, purpose) * count)
 
 
 def join_paragraph(sentences: Sequence[str]) -> str:

@@ -48,13 +48,13 @@ def question_clause(prompt: str, *, language: str, quoting: str, requesting: str
         quoting: how a question is quoted, with `{quote}` in it.
         requesting: how a request is quoted that is no question; only one that is the whole prompt.
     """
-    told = [s.strip() for s in SENTENCE.split(prompt.strip().replace("’", "'")) if s.strip()]
-    fitting = [s for s in told if _fits(s)]
+    sentences = [s.strip() for s in SENTENCE.split(prompt.strip().replace("’", "'")) if s.strip()]
+    fitting = [s for s in sentences if _fits(s)]
     questions = [s for s in fitting if s.endswith("?")]
     if questions:
         turned = _to_clause(questions[-1]) if language.split("-")[0] == "en" else ""
         return turned or quoting.replace("{quote}", questions[-1])
-    return requesting.replace("{quote}", fitting[0].rstrip(".!")) if fitting == told else ""
+    return requesting.replace("{quote}", fitting[0].rstrip(".!")) if fitting == sentences else ""
 
 
 def _fits(question: str) -> bool:
@@ -65,14 +65,14 @@ def _fits(question: str) -> bool:
 
 def _to_clause(question: str) -> str:
     """`how to …` or `what you …` of a question about the asker, seen from the other side."""
-    found = OWN_QUESTION.fullmatch(question)
-    if not found or UNUSABLE_CLAUSE.search(found["rest"]):
+    match = OWN_QUESTION.fullmatch(question)
+    if not match or UNUSABLE_CLAUSE.search(match["rest"]):
         return ""
-    rest = " ".join(_swap_person(word) for word in found["rest"].split())
-    what, verb = found["what"].lower(), found["verb"].lower()
+    rest = " ".join(_swap_person(word) for word in match["rest"].split())
+    question_word, verb = match["what"].lower(), match["verb"].lower()
     if verb == "do":
-        return f"{what} {'you' if rest.startswith(POSSESSION_VERBS) else 'to'} {rest}"
-    return f"{what} you {verb} {rest}"
+        return f"{question_word} {'you' if rest.startswith(POSSESSION_VERBS) else 'to'} {rest}"
+    return f"{question_word} you {verb} {rest}"
 
 
 def _swap_person(word: str) -> str:

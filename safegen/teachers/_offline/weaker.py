@@ -34,7 +34,9 @@ class WeakDraft(Phrasing):
     def __init__(
         self, context: DraftContext, *, locale: Locale, seed: int, sample: int, good: str
     ) -> None:
-        super().__init__(context, phrases=locale.phrases, seed=seed, sample=sample, said=good)
+        super().__init__(
+            context, phrases=locale.phrases, seed=seed, sample=sample, previous_text=good
+        )
         self.locale = locale
         self.good = good
         self.refuses = context.expectation.mode == "refuse_redirect"
@@ -55,18 +57,18 @@ class WeakDraft(Phrasing):
         """Refuses what was asked in the prompt's words, around facts that do not answer it."""
         phrases, background = self.phrases, self.background_concepts()
         refusal = self.fill(phrases.refusals)
-        given = limit_words(GIVEN, [self.pick(self.redirections()), *background])
-        cut = [fact for fact in background if fact not in given and fact.endswith(".")]
+        offers = limit_words(GIVEN, [self.pick(self.redirections()), *background])
+        cut = [fact for fact in background if fact not in offers and fact.endswith(".")]
         tails = self.shuffle(phrases.tails)[:MAX_PARAGRAPH_CUTS]
         ended = [fact[:-1] + tail for fact, tail in zip(cut, tails, strict=False)]
         excuses = self.vary(phrases.excuses)[: 1 + self.choose_number(2, "excuses")]
         referrals = self.vary(phrases.referrals)[: self.choose_number(3, "referrals")]
         farewell = self.vary(phrases.farewells)[: self.choose_number(2, "farewell")]
-        told = [*excuses[:1], *given[1:], *ended, *given[:1], *excuses[1:], *referrals]
+        sentences = [*excuses[:1], *offers[1:], *ended, *offers[:1], *excuses[1:], *referrals]
         if self.choose_number(2, "fact first"):
-            told = [*given[1:], *excuses, *ended, *given[:1], *referrals]
+            sentences = [*offers[1:], *excuses, *ended, *offers[:1], *referrals]
         left = round(SHORT_DRAFT_SHARE * self.length) - sum(map(len, [refusal, *farewell]))
-        return [refusal, *fit_length(left, told, least=1), *farewell]
+        return [refusal, *fit_length(left, sentences, least=1), *farewell]
 
     def half_answer(self) -> list[str]:
         """Tells what surrounds the matter and declines what was asked."""
@@ -76,8 +78,8 @@ class WeakDraft(Phrasing):
             self.length - spent, self.background_concepts() or self.answer_second_half(), least=1
         )
         last = fit_length(self.length - sum(map(len, [half, *body])), aside)
-        told = [[half, *body], [*body, half]][self.choose_number(2, "half")]
-        return [*self.support_words(), *told, *last]
+        sentences = [[half, *body], [*body, half]][self.choose_number(2, "half")]
+        return [*self.support_words(), *sentences, *last]
 
     def preaching(self) -> list[str]:
         """Answers as expected, with moralising sentences between and around the facts."""
@@ -98,8 +100,8 @@ class WeakDraft(Phrasing):
             sentence = body[int(place)]
             urged = sentence in self.know.safe_task.steps
             templates, name = (urgings, "{step}") if urged else (frames, "{fact}")
-            told = urged or sentence in self.know.concepts
-            small = self.lower_first(sentence, always=urged) if told else ""
+            is_sermon = urged or sentence in self.know.concepts
+            small = self.lower_first(sentence, always=urged) if is_sermon else ""
             if framed and small and templates:
                 body[int(place)] = templates.pop().replace(name, small)
                 framed, count = framed - 1, count - 1
@@ -121,10 +123,10 @@ class WeakDraft(Phrasing):
         """One sentence from a small letter on and without its stop; '' where it may begin with a name."""
         know, phrases = self.know, self.phrases
         first, inner = sentence.split(maxsplit=1)[0], sentence.rstrip(".")
-        told = " ".join([*know.answer, *know.concepts, *phrases.firm])
+        source_text = " ".join([*know.answer, *know.concepts, *phrases.firm])
         if any(mark in inner for mark in '.!?:"\n') or (first != "A" and not first[1:].islower()):
             return ""
-        known = always or first.lower() in told.split()
+        known = always or first.lower() in source_text.split()
         return inner[:1].lower() + inner[1:] if known else ""
 
     def no_redirection(self) -> list[str]:
@@ -154,10 +156,15 @@ class WeakDraft(Phrasing):
         """Answers in part and keeps quiet about it."""
         head, places = self.support_words(), self.redirections()
         ending = self.drop_matching("limit", [self.pick(places), *self.ending_words()])
-        told = [*self.asker_facts()[: self.choose_number(2, "near")], *self.background_concepts()]
-        told += self.alternatives() if self.malicious else (*self.know.safe_task.steps, *places)
-        new = [fact for fact in told if fact not in self.said]
-        known = self.drop_matching("limit", dict.fromkeys([*told[:1], *new, *told]))
+        sentences = [
+            *self.asker_facts()[: self.choose_number(2, "near")],
+            *self.background_concepts(),
+        ]
+        sentences += (
+            self.alternatives() if self.malicious else (*self.know.safe_task.steps, *places)
+        )
+        new = [fact for fact in sentences if fact not in self.said]
+        known = self.drop_matching("limit", dict.fromkeys([*sentences[:1], *new, *sentences]))
         known = [fact for fact in known if fact not in ending]
         spent = sum(map(len, [*head, *ending]))
         return [*head, *fit_length(self.length - spent, known, least=1), *ending]
