@@ -112,7 +112,7 @@ class _CompiledForm(NamedTuple):
 def _classifier_form(policy: Policy, tree: Taxonomy) -> _CompiledForm:
     values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
     return _CompiledForm(
-        None, compiled.load_classifier_prompt().render("system", told=values), values
+        None, compiled.load_classifier_prompt().render("system", instructions=values), values
     )
 
 
@@ -126,9 +126,13 @@ def _compile_form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _
     expectation = compute_expectation_at(policy, query.situation)
     if as_ == "rubric":
         rubric = compiled.compile_rubric(policy, expectation, harm=query.harm)
-        return _CompiledForm(at, compiled.load_rubric_prompt().render("user", told=rubric), rubric)
+        return _CompiledForm(
+            at, compiled.load_rubric_prompt().render("user", instructions=rubric), rubric
+        )
     values = compiled.compile_instructions(policy, expectation, harm=query.harm)
-    text = compiled.load_instructions_prompt().render("system", told=values, operator="", style="")
+    text = compiled.load_instructions_prompt().render(
+        "system", instructions=values, operator="", style=""
+    )
     return _CompiledForm(at, text, values)
 
 

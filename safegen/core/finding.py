@@ -12,6 +12,6 @@ class DoctorFinding(NamedTuple):
 
     check: str
     state: CheckStatus
-    told: str
+    message: str
     remedy: str = ""
     """What to do; empty where nothing is to be done."""

@@ -282,7 +282,7 @@ def build_teacher_messages(
     operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
     system = crew.draft_prompt.render(
         "system",
-        told=compile_instructions(policy, context.expectation, harm=context.scenario.harm),
+        instructions=compile_instructions(policy, context.expectation, harm=context.scenario.harm),
         operator="\n".join(operator),
         style=style,
     )

@@ -170,7 +170,7 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         policies=policies,
         locale=locale,
         draft_prompt=templates.load_template(
-            "draft", blocks=["system"], fields=["told", "operator", "style"]
+            "draft", blocks=["system"], fields=["instructions", "operator", "style"]
         ),
         revise_prompt=templates.load_template("revise", blocks=["user"], fields=["findings"]),
         trusted=tuple(trusted),

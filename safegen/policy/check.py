@@ -117,7 +117,7 @@ def _measure_spec(
         rules=len(own),
         tested=len(own & tested),
         cases=len(policy.spec.cases),
-        classifier=compiled.estimate_tokens(classifying.render("system", told=classifier)),
+        classifier=compiled.estimate_tokens(classifying.render("system", instructions=classifier)),
         instructions=_longest_instructions(policy, harms, template),
         foreign=bool(policy.spec.harms) and not domains & named,
     )
@@ -132,7 +132,7 @@ def _longest_instructions(policy: Policy, harms: Sequence[Harm], template: Promp
             )
             if (harm.id, at.rule_ids[0]) not in texts:
                 values = compiled.compile_instructions(policy, at, harm=harm.id)
-                text = template.render("system", told=values, operator="", style="")
+                text = template.render("system", instructions=values, operator="", style="")
                 texts[harm.id, at.rule_ids[0]] = text
     return max((compiled.estimate_tokens(text) for text in texts.values()), default=0)
 

@@ -256,17 +256,19 @@ def _highest_ceiling(policy: Policy, tier: Tier, profile: Profile) -> int:
 
 def load_instructions_prompt() -> PromptTemplate:
     """The words around instructions."""
-    return templates.load_template("draft", blocks=["system"], fields=["told", "operator", "style"])
+    return templates.load_template(
+        "draft", blocks=["system"], fields=["instructions", "operator", "style"]
+    )
 
 
 def load_rubric_prompt() -> PromptTemplate:
     """The words around a rubric."""
-    return templates.load_template("rubric", blocks=["user"], fields=["told"])
+    return templates.load_template("rubric", blocks=["user"], fields=["instructions"])
 
 
 def load_classifier_prompt() -> PromptTemplate:
     """The words around a classifier's policy."""
-    return templates.load_template("classifier", blocks=["system"], fields=["told"])
+    return templates.load_template("classifier", blocks=["system"], fields=["instructions"])
 
 
 def estimate_tokens(text: str) -> int:

@@ -68,7 +68,7 @@ def test_a_healthy_endpoint_passes_and_no_key_is_told(
     assert code == 0
     checks = ("key", "address", "clock", "model", "completion", "json", "recipe", "disk", "output")
     assert states(found, *checks) == ["ok"] * len(checks)
-    assert found["json"]["told"] == "response_format json_schema, and the answer fits"
+    assert found["json"]["message"] == "response_format json_schema, and the answer fits"
     assert [body["max_tokens"] for body in asked] == [1, 400]
     assert keys == {f"Bearer {SECRET}"}
     assert SECRET not in told.out + told.err
@@ -98,7 +98,7 @@ def test_the_way_of_asking_for_json_is_named(
         write(endpoint.url)
         code, found, _ = examined(capsys)
     assert (code, found["json"]["state"]) == (0, state)
-    assert told in found["json"]["told"]
+    assert told in found["json"]["message"]
 
 
 def test_an_endpoint_that_takes_a_schema_and_ignores_it_is_found_out(
@@ -108,7 +108,7 @@ def test_an_endpoint_that_takes_a_schema_and_ignores_it_is_found_out(
         write(endpoint.url)
         code, found, _ = examined(capsys)
     assert (code, found["json"]["state"]) == (0, "warn")
-    assert "does not fit the schema" in found["json"]["told"]
+    assert "does not fit the schema" in found["json"]["message"]
 
 
 def test_a_missing_list_of_models_is_a_warning_and_the_completion_tells(
@@ -120,7 +120,7 @@ def test_a_missing_list_of_models_is_a_warning_and_the_completion_tells(
         code, found, _ = examined(capsys)
     assert code == 0
     assert states(found, "address", "model", "completion") == ["ok", "warn", "ok"]
-    assert "HTTP 404" in found["model"]["told"]
+    assert "HTTP 404" in found["model"]["message"]
 
 
 def test_a_model_that_is_not_listed_is_a_warning_with_the_nearest_name(
@@ -130,7 +130,7 @@ def test_a_model_that_is_not_listed_is_a_warning_with_the_nearest_name(
         write(endpoint.url, model="fakee")
         code, found, _ = examined(capsys)
     assert (code, found["model"]["state"]) == (0, "warn")
-    assert "did you mean `fake`?" in found["model"]["told"]
+    assert "did you mean `fake`?" in found["model"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_completion_that_fails_is_a_failure_with_a_remedy(
         count = len(endpoint.requests)
     assert (code, count) == (1, 1)
     assert states(found, "address", "completion", "json") == ["ok", "fail", "-"]
-    assert told in found["completion"]["told"]
+    assert told in found["completion"]["message"]
 
 
 def test_a_limited_rate_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,9 +214,9 @@ def test_a_file_that_hides_a_shipped_one_is_named(
     place.mkdir(parents=True)
     shutil.copy(ROOT / "prompts/locales/en.yaml", place / "en.yaml")
     told = call(capsys, "doctor", "--json")
-    (found,) = [line for line in told.lines if "hides" in line["told"]]
+    (found,) = [line for line in told.lines if "hides" in line["message"]]
     assert (told.code, found["check"], found["state"]) == (0, "locales", "warn")
-    assert "`en` of the working folder hides that of the checkout" in found["told"]
+    assert "`en` of the working folder hides that of the checkout" in found["message"]
     assert "rename prompts/locales/en.yaml" in found["remedy"]
 
 
@@ -226,7 +226,7 @@ def test_a_recipe_that_cannot_be_read_is_a_failure_and_the_rest_is_examined(
     (workdir / "recipe.yaml").write_text("name: k\nplanet: core\n", encoding="utf-8")
     code, found, _ = examined(capsys)
     assert code == 1
-    assert "recipe.yaml:2:1" in found["recipe"]["told"]
+    assert "recipe.yaml:2:1" in found["recipe"]["message"]
     assert states(found, "disk", "output", "key") == ["ok", "ok", "-"]
 
 

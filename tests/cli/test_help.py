@@ -76,7 +76,7 @@ def test_a_wrong_command_exits_2_and_says_what_would_be_right(
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from safegen.cli import main; main.run(['--help']); main.run(['generate', '-h']);"
+        "import sys; from safegen.cli import main; main.run_command(['--help']); main.run_command(['generate', '-h']);"
         f"print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -271,7 +271,7 @@ async def test_a_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
 async def test_near_copies_do_not_count_for_a_target(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = World(copies=0.7)
+    world = World(copies=0.3)
     asked = recipe(authored=6).model_copy(update={"target": recipe_target(accepted=6)})
     run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
     assert run.report is not None

@@ -25,7 +25,9 @@ SITUATIONS = {
 
 def told(policy: spec.Policy, at: Situation, harm: str) -> str:
     values = compiled.compile_instructions(policy, compute_expectation_at(policy, at), harm=harm)
-    return compiled.load_instructions_prompt().render("system", told=values, operator="", style="")
+    return compiled.load_instructions_prompt().render(
+        "system", instructions=values, operator="", style=""
+    )
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -34,7 +36,7 @@ def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
 ) -> None:
     policy, tree = loader.load_policy(name), taxonomy.load_taxonomy("core")
     values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
-    text = compiled.load_classifier_prompt().render("system", told=values)
+    text = compiled.load_classifier_prompt().render("system", instructions=values)
     golden(HERE / f"{name}.classifier.txt", text + "\n")
     assert 400 <= compiled.estimate_tokens(text) <= 600
     for clause in (*policy.may, *policy.must_not):
@@ -49,7 +51,7 @@ def test_instructions_and_rubric_are_as_written_down(
     harm, situation = SITUATIONS[at]
     golden(HERE / f"security.{at}.instructions.txt", told(policy, situation, harm) + "\n")
     rubric = compiled.compile_rubric(policy, compute_expectation_at(policy, situation), harm=harm)
-    text = compiled.load_rubric_prompt().render("user", told=rubric)
+    text = compiled.load_rubric_prompt().render("user", instructions=rubric)
     golden(HERE / f"security.{at}.rubric.txt", text + "\n")
 
 

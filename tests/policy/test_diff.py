@@ -66,8 +66,8 @@ def texts(policy: spec.Policy, expectation: Expectation, harm: str) -> tuple[str
     told = compiled.compile_instructions(policy, expectation, harm=harm)
     asked = compiled.compile_rubric(policy, expectation, harm=harm)
     return (
-        DRAFTING.render("system", told=told, operator="", style=""),
-        JUDGING.render("user", told=asked),
+        DRAFTING.render("system", instructions=told, operator="", style=""),
+        JUDGING.render("user", instructions=asked),
     )
 
 

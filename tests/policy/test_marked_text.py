@@ -91,12 +91,14 @@ def test_every_text_of_a_spec_reaches_what_it_compiles_to(tokens: set[str]) -> N
             expected = compute_expectation_at(policy, at)
             told = compiled.compile_instructions(policy, expected, harm=harm)
             asked = compiled.compile_rubric(policy, expected, harm=harm)
-            seen |= set(MARK.findall(drafting.render("system", told=told, operator="", style="")))
-            rubric = set(MARK.findall(judging.render("user", told=asked)))
+            seen |= set(
+                MARK.findall(drafting.render("system", instructions=told, operator="", style=""))
+            )
+            rubric = set(MARK.findall(judging.render("user", instructions=asked)))
             assert rubric <= seen
             seen |= rubric
     classifier = compiled.compile_classifier(policy, harms=tree.harms.values())
-    text = compiled.load_classifier_prompt().render("system", told=classifier)
+    text = compiled.load_classifier_prompt().render("system", instructions=classifier)
     assert set(MARK.findall(text)) <= seen
     base = loader.load_policy("base").spec
     unseen = tokens - seen

@@ -260,8 +260,8 @@ def test_the_same_model_and_number_give_the_same_rows_in_any_process() -> None:
     code = (
         "import json; from safegen.coverage.covering_array import *;"
         "f={f'f{i}':[f'v{v}' for v in range(n)] for i,n in enumerate([5,4,4,3,2])};"
-        "m=Model(f,void=[Void({'f0':['v0','v1'],'f3':['v2']})],groups=[Group(('f0','f1','f4'),3)]);"
-        "print(json.dumps(array(m,seed=7)))"
+        "m=CoverageModel(f,void=[Void({'f0':['v0','v1'],'f3':['v2']})],groups=[FactorGroup(('f0','f1','f4'),3)]);"
+        "print(json.dumps(build_array(m,seed=7)))"
     )
     answers = {
         subprocess.run(

@@ -248,7 +248,9 @@ class _CharCounter:
             policy = self._policies[planned.expectation.policy_id]
             instructions = compile_instructions(policy, planned.expectation)
             self._seen[key] = len(
-                self._prompt.render("system", told=instructions, operator=operator, style="")
+                self._prompt.render(
+                    "system", instructions=instructions, operator=operator, style=""
+                )
             )
         return self._seen[key] + sum(len(m["content"]) for m in turns if m["role"] != "system")
 

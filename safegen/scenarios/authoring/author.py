@@ -137,7 +137,7 @@ def load_templates(
     """
     pair = ("system", "user")
     wrote = ("brief", "details", "language", "faults", "names", "sample")
-    heard = (*wrote, "number", "heard")
+    heard = (*wrote, "number", "conversation")
     return AuthorTemplates(
         author=templates.load_template(author, blocks=(*pair, "repair"), fields=wrote),
         turn=templates.load_template(turn, blocks=(*pair, "repair"), fields=heard),

@@ -146,7 +146,7 @@ def _make_request(
         {
             "brief": desk.brief,
             "number": desk.brief.slot.paraphrase + 1,
-            "heard": desk.heard,
+            "conversation": desk.heard,
             "language": desk.writers.locale.locale,
         },
         names=names,
