@@ -113,7 +113,7 @@ def _estimate_pairs(
         if teacher.key:
             override = "is set" if teacher.key_set else "is not set; `generate` would stop at once"
             yield "key", make_text(f"{teacher.key} {override}", "" if teacher.key_set else "yellow")
-    if estimate.teachers[0].name != "offline":
+    if not estimate.teachers[0].embedded:
         yield "tokens", _tokens_text(estimate)
     if recipe.budget.requests or recipe.budget.tokens:
         bounds = [("requests", recipe.budget.requests), ("tokens", recipe.budget.tokens)]

@@ -16,7 +16,7 @@ from typing import Any, cast, get_type_hints
 
 from safegen.core import resources
 from safegen.core.errors import ConfigError
-from safegen.core.types import ValidatorTraits
+from safegen.core.types import TeacherTraits, ValidatorTraits
 from safegen.core.yaml_source import suggest_names
 
 COLLABORATORS = ("locales", "policies", "journal", "meter", "gates")
@@ -48,6 +48,17 @@ def find_factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callab
     if not callable(attribute_value):
         raise ConfigError(f"`{name}`: module `{module.__name__}` has no factory `{attribute}`")
     return attribute_value
+
+
+def teacher_traits(name: str, *, trusted: Sequence[str] = ()) -> TeacherTraits:
+    """Return what a teacher says of itself: `TRAITS` of its module, or the defaults.
+
+    Raises:
+        AssetNotFound: no built-in of that name.
+        ConfigError: a module that is not trusted, or that cannot be imported.
+    """
+    traits = getattr(_module("teachers", name, trusted=trusted), "TRAITS", None)
+    return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
 
 
 def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTraits[str]:

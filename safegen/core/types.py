@@ -5,7 +5,7 @@ Values only: nothing here reads a file or calls a model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, get_args
 
@@ -68,6 +68,8 @@ DropReason = Literal[
 """Why a prompt is never drafted."""
 NotAccepted = Literal["withheld", "not_validated", "unscored", "not_accepted"]
 """Why a draft with an answer is not accepted, if no required validator failed it."""
+ReplyFormat = Literal["json_schema", "json_object", "text"]
+"""How an endpoint is asked for JSON, from the strictest form to the one that every endpoint takes."""
 Contrast = Literal[
     "homonyms",
     "figurative_language",
@@ -231,6 +233,8 @@ class Request:
     `sample` numbers independent answers to the same messages, `ask` repeats of a lost one.
     `revision` counts how often the draft was revised; the messages say how.
     `schema` is a JSON schema that the answer must satisfy, or None for plain text.
+    `attempt` and `reply_format` are set by the teacher's own layers: the number of retries so far, and
+    how the schema is sent.
     """
 
     messages: tuple[Message, ...]
@@ -239,6 +243,8 @@ class Request:
     revision: int = 0
     schema: Mapping[str, object] | None = None
     context: DraftContext | None = None
+    attempt: int = 0
+    reply_format: ReplyFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +338,37 @@ class ValidatorTraits(Generic[CodeT]):
     """Every code that a verdict of it may have."""
     teachable: tuple[CodeT, ...] = ()
     """Codes of safe drafts that show a fault of judgement or tone, which a student can learn from."""
+    reads: Callable[[Mode, Mapping[str, bool]], Collection[str]] | None = None
+    """Required elements that it checks by form, for a mode and the elements of a language pack.
+
+    The mapping says of each element of the pack whether its words decide. None: it reads no element.
+    """
+    warm_up: Callable[[str], None] | None = None
+    """Loads what a run in a language needs, called once before the first draft; must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherTraits:
+    """What a teacher says of itself: its module names one as `TRAITS`.
+
+    Example:
+        TRAITS = TeacherTraits(grade="demo", embedded=True, needs_knowledge=True)
+    """
+
+    grade: Grade = "generated"
+    """Grade of the rows that it drafts."""
+    embedded: bool = False
+    """It calls no endpoint, so it needs no cache, no limits and no estimate of tokens."""
+    needs_knowledge: bool = False
+    """It answers from the written knowledge of a goal, so it cannot answer a prompt without one."""
+    takes_seed: bool = True
+    """Its parameter `seed`, if it has one, is the recipe's unless the recipe sets another."""
+    makes_weaker_drafts: bool = False
+    """All candidates of a prompt but one have a deliberate fault."""
+    reads_styles: bool = True
+    """It follows `plan.styles`."""
+    check_params: Callable[[Mapping[str, object]], None] | None = None
+    """Raises ValueError for a parameter that is wrong whatever the environment holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safegen.config.recipe import Recipe
-from safegen.core import plugins, resources
-from safegen.core.errors import ConfigError, DatasetInvalid
+from safegen.core.errors import DatasetInvalid
 from safegen.dataset import layout
 from safegen.dataset.card import render_card
 from safegen.dataset.curate import iter_curated
@@ -23,7 +22,7 @@ from safegen.dataset.manifest import (
     is_same_manifest,
 )
 from safegen.dataset.target import TargetReport
-from safegen.dataset.view import ScenarioGroup, View
+from safegen.dataset.view import ScenarioGroup, View, make_views
 from safegen.policy.spec import Policy, SpecSource
 from safegen.store import parquet
 from safegen.store.run_folder import RunFolder, write_json
@@ -62,6 +61,10 @@ class BuildReport:
     """What words give away of authored prompts, in a sentence, where it is too much and could not be left out."""
     changed: bool
     """Whether any file differs from what was there before."""
+    views: Mapping[str, View] = field(default_factory=dict[str, View])
+    """The views by name."""
+    empty: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why a view has no row, by view; empty text if it cannot say."""
 
 
 def build_dataset(
@@ -91,7 +94,7 @@ def build_dataset(
         StoreDamaged: a shard that cannot be read.
         DiskFailed: the disk is full, read-only or gone.
     """
-    views = _make_views(recipe, trusted)
+    views = make_views(recipe, trusted=trusted)
     if not run.finished_shards():
         raise DatasetInvalid(f"`{run.root}` has no finished shard; run `safegen generate` first")
     facts, figures = RunCounts(), RunMeasures(inputs or MeasureInputs())
@@ -100,8 +103,9 @@ def build_dataset(
         files = _write_rows(groups, recipe, views=views, facts=facts, staged=staged)
         files |= _write_policies(staged, _used_policies(policies, facts))
         taxonomy = format_taxonomy(facts, recipe, taxonomy_version)
-        leaves_out = {name: view.leaves_out for name, view in views.items() if view.leaves_out}
-        text = render_card(facts, figures, recipe=recipe, taxonomy=taxonomy, leaves_out=leaves_out)
+        text = render_card(
+            facts, figures, recipe=recipe, taxonomy=taxonomy, views=views, trusted=trusted
+        )
         parquet.write_text(staged / "README.md", text)
         parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
         files |= {
@@ -125,7 +129,12 @@ def build_dataset(
             write_json(staged / layout.MANIFEST, manifest)
             layout.replace_dataset(staged, run.output)
     layout.write_gitignore(run.root)
-    return _make_report(run, facts, figures, changed=changed)
+    empty = {
+        name: view.why_empty(recipe, trusted)
+        for name, view in views.items()
+        if not facts.rows.get(name)
+    }
+    return _make_report(run, facts, figures, views=views, empty=empty, changed=changed)
 
 
 def _check_has_rows(run: RunFolder, facts: RunCounts) -> None:
@@ -140,18 +149,6 @@ def _check_has_rows(run: RunFolder, facts: RunCounts) -> None:
             f"no draft was accepted, so the dataset in `{run.output}` is kept as it was; see"
             " `safegen show` and `safegen status`, or choose another `--output`"
         )
-
-
-def _make_views(recipe: Recipe, trusted: Sequence[str]) -> dict[str, View]:
-    views: dict[str, View] = {}
-    for ref in recipe.views:
-        view: View = plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
-        if not resources.is_bare_name(view.name):
-            raise ConfigError(f"view `{view.name}` cannot name a folder; use letters, digits, `_`")
-        if view.name in views:
-            raise ConfigError(f"view `{view.name}` stands twice; keep one")
-        views[view.name] = view
-    return views
 
 
 def _write_rows(
@@ -226,10 +223,18 @@ def _spec_bytes(source: SpecSource) -> bytes:
 
 
 def _make_report(
-    run: RunFolder, facts: RunCounts, figures: RunMeasures, *, changed: bool
+    run: RunFolder,
+    facts: RunCounts,
+    figures: RunMeasures,
+    *,
+    views: Mapping[str, View],
+    empty: Mapping[str, str],
+    changed: bool,
 ) -> BuildReport:
     return BuildReport(
         output=run.output,
+        views=views,
+        empty=empty,
         rows=facts.rows,
         planned=facts.planned,
         answered=facts.answered,

@@ -5,7 +5,7 @@ Names of models, validators and reasons come from outside; they are escaped befo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from safegen.config.recipe import Recipe
@@ -15,7 +15,7 @@ from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.figures import RunMeasures
 from safegen.dataset.manifest import RunCounts
 from safegen.dataset.markdown import escape_cell, format_table
-from safegen.dataset.views import preference
+from safegen.dataset.view import View, preferred
 
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),
@@ -66,7 +66,8 @@ def render_card(
     *,
     recipe: Recipe,
     taxonomy: str,
-    leaves_out: Mapping[str, str] = MappingProxyType({}),
+    views: Mapping[str, View] = MappingProxyType({}),
+    trusted: Sequence[str] = (),
 ) -> str:
     """Write the README of a dataset.
 
@@ -75,15 +76,16 @@ def render_card(
         figures: what was computed from them.
         recipe: name, version and seed.
         taxonomy: as `name@version`.
-        leaves_out: which prompts have no row, by view, as the end of a sentence.
+        views: the views by name, for what they say of themselves.
+        trusted: modules that plug-ins may be imported from.
     """
     sections = [
         f"# {escape_cell(recipe.name)} {escape_cell(recipe.version)}",
         *_opening(facts, recipe, taxonomy),
         "## Rows",
         _rows(facts),
-        *_empty(facts, recipe),
-        *_without_row(facts, leaves_out),
+        *_empty(facts, recipe, views, trusted),
+        *_without_row(facts, views),
         *([CONVERSATION_NOTE.format(count=facts.later_turns)] if facts.later_turns else []),
         *_imported(facts),
         "## Prompts by domain and expected mode",
@@ -105,7 +107,7 @@ def render_card(
         "Selected answers, by what accepted them:",
         format_table(("accepted by", "answers"), sorted(facts.accepted_by.items())),
         "## How to load",
-        _loading(facts),
+        _loading(facts, views),
         "## Limits",
         "\n".join(
             f"- {text}" for text in (*LIMIT_NOTES, *([IMPORT_NOTE] if facts.imported else []))
@@ -113,7 +115,7 @@ def render_card(
         "## Licence",
         _licence(facts),
     ]
-    return f"---\n{_head(facts, recipe)}---\n\n" + "\n\n".join(sections) + "\n"
+    return f"---\n{_head(facts, recipe, views)}---\n\n" + "\n\n".join(sections) + "\n"
 
 
 def _opening(facts: RunCounts, recipe: Recipe, taxonomy: str) -> Iterator[str]:
@@ -138,11 +140,11 @@ def filled_splits(facts: RunCounts) -> dict[str, list[str]]:
     return {view: splits for view, splits in splits_by_view.items() if splits}
 
 
-def _head(facts: RunCounts, recipe: Recipe) -> str:
+def _head(facts: RunCounts, recipe: Recipe, known: Mapping[str, View]) -> str:
     import yaml
 
     views = filled_splits(facts)
-    default = "sft" if "sft" in views else next(iter(views), None)
+    default = preferred(list(views), known)
     configs = [
         {"config_name": view}
         | ({"default": True} if view == default else {})
@@ -172,19 +174,21 @@ def _rows(facts: RunCounts) -> str:
     return format_table(("view", *SPLITS), lines)
 
 
-def _empty(facts: RunCounts, recipe: Recipe) -> Iterator[str]:
+def _empty(
+    facts: RunCounts, recipe: Recipe, known: Mapping[str, View], trusted: Sequence[str]
+) -> Iterator[str]:
     views = filled_splits(facts)
     for view in facts.rows:
         if view not in views:
-            reason = f": {preference.explain_empty(recipe)}" if view == "preference" else ""
-            yield f"The view {escape_cell(view)} came out empty and is left out{reason}."
+            reason = known[view].why_empty(recipe, trusted) if view in known else ""
+            yield f"The view {escape_cell(view)} came out empty and is left out{reason and f': {reason}'}."
 
 
-def _without_row(facts: RunCounts, leaves_out: Mapping[str, str]) -> Iterator[str]:
+def _without_row(facts: RunCounts, known: Mapping[str, View]) -> Iterator[str]:
     views = filled_splits(facts)
-    for view, reason in leaves_out.items():
-        if view in views and (count := facts.without_row[view]):
-            yield f"{escape_cell(view)} has no row for {count} of {facts.prompts} prompts: {reason}."
+    for name, view in known.items():
+        if name in views and view.leaves_out and (count := facts.without_row[name]):
+            yield f"{escape_cell(name)} has no row for {count} of {facts.prompts} prompts: {view.leaves_out}."
 
 
 def _imported(facts: RunCounts) -> Iterator[str]:
@@ -229,11 +233,11 @@ def _models(facts: RunCounts) -> str:
     return format_table(("role", "teacher", "model", "drafts"), lines)
 
 
-def _loading(facts: RunCounts) -> str:
+def _loading(facts: RunCounts, known: Mapping[str, View]) -> str:
     views = filled_splits(facts)
-    if not views:
+    view = preferred(list(views), known)
+    if view is None:
         return "There are no rows to load."
-    view = "sft" if "sft" in views else next(iter(views))
     split = views[view][0]
     return (
         "```python\nfrom datasets import load_dataset\n\n"

@@ -6,7 +6,7 @@ in words, never an exception.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -59,7 +59,7 @@ def _iter_problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]
     unlisted = [name for name in list_files(folder) if name not in files and not _is_git(name)]
     for name in unlisted:
         yield f"`{name}` is not listed in the manifest; remove it, or {REBUILD_HINT}"
-    promises = _RowInvariants()
+    promises = _RowInvariants(_one_row_views())
     counted: dict[tuple[str, str], int] = {}
     for name, file_facts in files.items():
         problem = _describe_damage(folder, name, file_facts)
@@ -186,10 +186,19 @@ def _check_counts(
             )
 
 
+def _one_row_views() -> frozenset[str]:
+    made: Iterator[View] = (
+        plugins.make_plugin("views", name, {}) for name in plugins.list_names("views")
+    )
+    return frozenset(view.name for view in made if view.one_row_per_scenario)
+
+
 class _RowInvariants:
     """What must hold across all rows of all views; 64-bit digests are all that is held."""
 
-    def __init__(self) -> None:
+    def __init__(self, single: Container[str]) -> None:
+        self._single = single
+        """Views with one row per scenario."""
         self._splits: dict[int, str] = {}
         self._scenarios: set[int] = set()
         self._modes: dict[int, str] = {}
@@ -201,7 +210,7 @@ class _RowInvariants:
         if goal is not None and self._splits.setdefault(digest_64(goal), split) != split:
             yield f"`{name}`: goal `{goal}` is in two splits"
         scenario = row.get("scenario_id")
-        if view == "sft" and scenario is not None:
+        if view in self._single and scenario is not None:
             if digest_64(scenario) in self._scenarios:
                 yield f"`{name}`: scenario `{scenario}` stands twice"
             self._scenarios.add(digest_64(scenario))

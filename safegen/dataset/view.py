@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from safegen.config.recipe import Recipe
+from safegen.core import plugins, resources
+from safegen.core.errors import ConfigError
 from safegen.core.types import GIVEN_HISTORY, Message, Record
 from safegen.store.schema import ArrowRow, message_type
 
@@ -28,6 +31,14 @@ class ScenarioGroup:
     selected: Record | None
 
 
+def _no_reason(recipe: Recipe, trusted: Sequence[str]) -> str:
+    return ""
+
+
+def _no_warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A trainer format: its name, its columns, and what it makes of a scenario."""
@@ -37,6 +48,18 @@ class View:
     to_rows: Callable[[ScenarioGroup], list[ArrowRow]]
     leaves_out: str = ""
     """Which prompts of a dataset have no row, as a sentence for the card."""
+    unit: Literal["rows", "pairs"] = "rows"
+    """What a row is called in counts."""
+    preferred: bool = False
+    """The card and the closing screen load this view in their examples."""
+    one_row_per_scenario: bool = False
+    """`verify` fails if two rows have one scenario."""
+    last_answer_only: bool = False
+    """A trainer takes loss on the last answer of a row alone."""
+    why_empty: Callable[[Recipe, Sequence[str]], str] = _no_reason
+    """Explains why a recipe made no row; called with the recipe and the trusted modules."""
+    warnings: Callable[[Recipe, Sequence[View], Sequence[str]], Iterable[str]] = _no_warnings
+    """Names what a recipe asks of the view in vain; called with the recipe, its views and the trusted modules."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -46,6 +69,29 @@ class View:
     def rows(self, group: ScenarioGroup) -> list[ArrowRow]:
         """Cut the rows of one scenario; none where the format has no use for it."""
         return self.to_rows(group)
+
+
+def make_views(recipe: Recipe, *, trusted: Sequence[str] = ()) -> dict[str, View]:
+    """Make the views of a recipe, by name.
+
+    Raises:
+        ConfigError: a view that cannot be made, or is named twice.
+    """
+    views: dict[str, View] = {}
+    for ref in recipe.views:
+        view: View = plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
+        if not resources.is_bare_name(view.name):
+            raise ConfigError(f"view `{view.name}` cannot name a folder; use letters, digits, `_`")
+        if view.name in views:
+            raise ConfigError(f"view `{view.name}` stands twice; keep one")
+        views[view.name] = view
+    return views
+
+
+def preferred(names: Sequence[str], views: Mapping[str, View]) -> str | None:
+    """Return the view that examples load: the first preferred one, else the first; None without any."""
+    chosen = (name for name in names if name in views and views[name].preferred)
+    return next(chosen, next(iter(names), None))
 
 
 def build_schema(

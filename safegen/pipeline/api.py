@@ -308,7 +308,7 @@ def _counts_json(report: BuildReport) -> dict[str, object]:
         "by_mode": {name: _stage_json(counts) for name, counts in report.by_mode.items()},
         "by_grade": dict(report.by_grade),
         "target": None if report.target is None else report.target.to_json(),
-        "telling": report.artifact_warning,
+        "artifact_warning": report.artifact_warning,
         "changed": report.changed,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from safegen.config.taxonomy import Taxonomy
 from safegen.core import plugins, resources, templates
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest, file_sha256
-from safegen.core.types import Teacher
+from safegen.core.types import Teacher, TeacherTraits
 from safegen.coverage import axes as axes_file
 from safegen.coverage.covering_array import BitCode, required_rows
 from safegen.judges.blind_panel import QUESTIONS
@@ -208,7 +209,8 @@ def check_drafters(inputs: ResolvedRecipe) -> None:
     """
     plan = inputs.recipe.plan
     keys = [key for key in ("authored_probes", "authored_dialogues") if getattr(plan, key)]
-    if keys and any(ref.use == "offline" for ref in inputs.recipe.teachers.drafter):
+    drafters = inputs.recipe.teachers.drafter
+    if keys and any(teacher_traits(inputs, ref).needs_knowledge for ref in drafters):
         with inputs.locator.prefix_errors(*ROLE_KEYS["drafter"]):
             raise ConfigError(
                 "the offline teacher composes answers from a goal's written knowledge, and prompts of"
@@ -244,6 +246,24 @@ def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
     return refs + [("labeller", ref) for ref in recipe.judges.labellers]
 
 
+def teacher_traits(basis: RunContext, ref: PluginRef) -> TeacherTraits:
+    """Return what a teacher of the recipe says of itself."""
+    return plugins.teacher_traits(ref.use, trusted=basis.trusted)
+
+
+def makes_weaker_drafts(recipe: Recipe) -> bool:
+    """Return True if all drafters make weaker drafts on purpose; a user's own drafters do not."""
+    drafters = recipe.teachers.drafter
+    own = any(":" in ref.use for ref in drafters)
+    return not own and all(plugins.teacher_traits(r.use).makes_weaker_drafts for r in drafters)
+
+
+def has_layers(ref: PluginRef, inputs: ResolvedRecipe) -> bool:
+    """Return True if a teacher takes the run's journal, so that it keeps its own cache and limits."""
+    build = plugins.find_factory("teachers", ref.use, trusted=inputs.trusted)
+    return "journal" in inspect.signature(build).parameters
+
+
 # object: collaborators of whatever type a teacher takes.
 def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **more: object) -> Teacher:
     """Build a teacher of the recipe; collaborators that it does not take are left out."""
@@ -253,7 +273,7 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **more: object) -> Teac
         "meter": None,
         "gates": None,
     }
-    if ref.use != "openai_chat":  # strict servers refuse a seed that nobody asked for
+    if teacher_traits(inputs, ref).takes_seed:
         collaborators["seed"] = inputs.recipe.seed
     kept = {k: v for k, v in (collaborators | more).items() if k not in ref.params}
     return plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from safegen.config.recipe import Recipe
-from safegen.core import language_id
+from safegen.core import plugins
 from safegen.core.errors import DiskFailed, RecipeMismatch, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
@@ -189,8 +189,9 @@ async def run_session(
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in staff.made)
         check_disk_room(folder, concurrency)
         await check_labellers(folder, inputs, crew.writers)
-        if any(ref.use == "language" for ref in inputs.recipe.validators):
-            language_id.preload_model(inputs.locale.locale.split("-")[0])
+        for ref in inputs.recipe.validators:
+            if warm_up := plugins.validator_traits(ref.use, trusted=inputs.trusted).warm_up:
+                warm_up(inputs.locale.locale)
         await local.run_shards(
             todo, lambda number: run_shard(folder, number, crew), concurrency=concurrency
         )

@@ -22,7 +22,7 @@ from safegen.core.progress import Progress
 from safegen.core.types import Teacher, Usage
 from safegen.judges.blind_panel import Labellers
 from safegen.pipeline._user_rows import ImportReport, PromptImport, find_contradictions
-from safegen.pipeline.resolve import ResolvedRecipe, make_teacher
+from safegen.pipeline.resolve import ResolvedRecipe, make_teacher, teacher_traits
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
@@ -50,7 +50,7 @@ def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> 
             labeller that cannot be made.
     """
     for role, ref in _iter_teachers(inputs.recipe):
-        if ref.use == "offline" and role not in teachers:
+        if role not in teachers and teacher_traits(inputs, ref).needs_knowledge:
             with inputs.locator.prefix_errors("teachers", role):
                 raise ConfigError(OFFLINE_PROBLEM)
     for name in ("contrast", "dialogues", *AUTHORED_KEYS):

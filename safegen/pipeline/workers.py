@@ -10,13 +10,14 @@ from itertools import chain
 from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
+from safegen.core import plugins
 from safegen.core.errors import RunError
 from safegen.core.progress import Progress
-from safegen.core.types import Evidence, Expectation, Profile, Teacher
+from safegen.core.types import Evidence, Expectation, Profile, Teacher, TeacherTraits
 from safegen.coverage import axes
 from safegen.coverage.axes import DEFAULT_AXES
 from safegen.pipeline.process_set import Drafter, Workers
-from safegen.pipeline.resolve import ResolvedRecipe, make_teacher, make_validators
+from safegen.pipeline.resolve import ResolvedRecipe, has_layers, make_teacher, make_validators
 from safegen.policy import loader
 from safegen.policy.decide import compute_expectation
 from safegen.policy.spec import Policy, fitting_specs, policy_for
@@ -32,7 +33,7 @@ from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
 from safegen.store.run_folder import RunFolder, write_json
-from safegen.teachers import Meter, MeteredTeacher, RateLimiters
+from safegen.teachers import CustomTeacher, Meter, RateLimiters
 
 
 @asynccontextmanager
@@ -115,8 +116,15 @@ class WorkerFactory:
         return tuple(self._make_drafter("drafter", ref) for ref in chosen)
 
     def _make_drafter(self, role: str, ref: PluginRef) -> Drafter:
-        grade = "demo" if ref.use == "offline" else "generated"
-        return Drafter(ref.use, self._make_teacher(role, ref), grade)
+        teacher = self._make_teacher(role, ref)
+        return Drafter(ref.use, teacher, self._traits(role, ref).grade)
+
+    def _traits(self, role: str, ref: PluginRef) -> TeacherTraits:
+        """Traits of a teacher; one that the caller gives may carry its own as `traits`."""
+        if role in self._given:
+            traits = getattr(self._given[role], "traits", None)
+            return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
+        return plugins.teacher_traits(ref.use, trusted=self.inputs.trusted)
 
     def _make_writers(self) -> Writers:
         recipe, policies = self.inputs.recipe, self.inputs.policies
@@ -155,7 +163,7 @@ class WorkerFactory:
     def make_labellers(self) -> tuple[Teacher, ...]:
         """The panel that reads prompts blind; one that is given takes the place of all."""
         if "labeller" in self._given:
-            return (self._meter_teacher(self._given["labeller"]),)
+            return (self._custom(self._given["labeller"], "labeller"),)
         return tuple(
             self._make_teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers
         )
@@ -166,17 +174,21 @@ class WorkerFactory:
 
     def _make_teacher(self, role: str, ref: PluginRef) -> Teacher:
         if role in self._given:
-            return self._meter_teacher(self._given[role])
+            return self._custom(self._given[role], role)
         teacher = make_teacher(
             self.inputs, ref, journal=self._journal, meter=self.meter, gates=self._gates
         )
-        self.made.append(teacher)
-        return teacher
+        if has_layers(ref, self.inputs) or self._traits(role, ref).embedded:
+            self.made.append(teacher)
+            return teacher
+        return self._custom(teacher, ref.use)
 
-    def _meter_teacher(self, teacher: Teacher) -> Teacher:
-        """A teacher of the caller's, whose requests count; the caller's own object is the one to close."""
-        self.made.append(teacher)
-        return MeteredTeacher(teacher, self.meter)
+    def _custom(self, given: Teacher, role: str) -> Teacher:
+        """A teacher of the caller's with the run's journal, budget and limits; the caller's object is closed."""
+        self.made.append(given)
+        return CustomTeacher(
+            given, name=role, journal=self._journal, meter=self.meter, limiters=self._gates
+        )
 
 
 async def check_labellers(

@@ -1,8 +1,8 @@
 """Teachers: models that write drafts, judge them, or stand in for one in tests."""
 
-from safegen.teachers._client import Meter, MeteredTeacher
-from safegen.teachers._health import probe
+from safegen.teachers._custom import CustomTeacher
+from safegen.teachers._meter import Meter
 from safegen.teachers._rate_limit import RateLimiters
-from safegen.teachers._settings import KEY_NAME, check_key_name
+from safegen.teachers._settings import KEY_NAME
 
-__all__ = ["KEY_NAME", "Meter", "MeteredTeacher", "RateLimiters", "check_key_name", "probe"]
+__all__ = ["KEY_NAME", "CustomTeacher", "Meter", "RateLimiters"]

@@ -69,6 +69,17 @@ class RetryableError(Exception):
         self.malformed = malformed
 
 
+class AttemptsExhausted(Exception):
+    """Every attempt of a request failed; never leaves `safegen.teachers`.
+
+    `malformed` means that the endpoint answered, but not with a chat completion.
+    """
+
+    def __init__(self, message: str, *, malformed: bool = False) -> None:
+        super().__init__(message)
+        self.malformed = malformed
+
+
 class AmbiguousRejection(Exception):
     """A refusal that is about this one request or about all of them; other answers tell.
 

@@ -12,10 +12,10 @@ from email.utils import parsedate_to_datetime
 
 from safegen.core.errors import Blocked, TeacherRejected
 from safegen.core.finding import DoctorFinding
-from safegen.core.types import Message, Reply
+from safegen.core.types import Message, Reply, ReplyFormat
 from safegen.core.yaml_source import suggest_names
 from safegen.teachers import _structured
-from safegen.teachers._client import Body, ModelList, Transport
+from safegen.teachers._client import Body, HttpClient, ModelList
 from safegen.teachers._errors import AmbiguousRejection, Endpoint, FormatUnsupported, RetryableError
 
 TIMEOUT_S = 30.0
@@ -36,7 +36,7 @@ ANSWER_TOKENS = 400
 
 async def probe(caller: Endpoint) -> list[DoctorFinding]:
     """Examine one endpoint; a step that the ones after it need ends the examination."""
-    wire = Transport(caller, connections=1, timeout_s=TIMEOUT_S)
+    wire = HttpClient(caller, connections=1, timeout_s=TIMEOUT_S)
     findings: list[DoctorFinding] = []
     try:
         findings += await _check_models(wire, caller)
@@ -49,7 +49,7 @@ async def probe(caller: Endpoint) -> list[DoctorFinding]:
     return findings
 
 
-async def _check_models(wire: Transport, caller: Endpoint) -> list[DoctorFinding]:
+async def _check_models(wire: HttpClient, caller: Endpoint) -> list[DoctorFinding]:
     """Whether it answers at all, has the model, and what time it is there."""
     try:
         listed = await wire.models()
@@ -96,7 +96,7 @@ def _check_clock(listed: ModelList) -> Iterator[DoctorFinding]:
     yield DoctorFinding("clock", "warn" if late else "ok", message, remedy)
 
 
-async def _check_completion(wire: Transport, caller: Endpoint) -> DoctorFinding:
+async def _check_completion(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
     """A completion of one token."""
     began = time.perf_counter()
     body: Body = {"model": caller.model, "messages": [PROBE_MESSAGE], "max_tokens": 1}
@@ -116,10 +116,10 @@ async def _check_completion(wire: Transport, caller: Endpoint) -> DoctorFinding:
     return DoctorFinding("completion", "warn" if seconds > SLOW_ANSWER_S else "ok", message)
 
 
-async def _check_schema(wire: Transport, caller: Endpoint) -> DoctorFinding:
+async def _check_schema(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
     """The strictest way of asking for JSON that the endpoint takes, and whether the answer fits."""
     reply: Reply | None = None
-    used: _structured.ReplyFormat = "text"
+    used: ReplyFormat = "text"
     for mode in _structured.REPLY_FORMATS:
         messages = (
             [PROBE_MESSAGE]
@@ -143,7 +143,7 @@ async def _check_schema(wire: Transport, caller: Endpoint) -> DoctorFinding:
     return _schema_finding(reply, used)
 
 
-def _schema_finding(reply: Reply | None, mode: _structured.ReplyFormat) -> DoctorFinding:
+def _schema_finding(reply: Reply | None, mode: ReplyFormat) -> DoctorFinding:
     parsed, wrong = (
         _structured.parse_object(reply.text, PROBE_SCHEMA) if reply else (None, "no completion")
     )

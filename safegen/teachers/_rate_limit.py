@@ -16,11 +16,15 @@ nothing, once it has halved it helps nothing; in both cases it is dropped.
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from safegen.core.errors import RunError
+from safegen.core.errors import Blocked, RunError
+from safegen.core.types import Reply, Request, Teacher
+from safegen.teachers._errors import AmbiguousRejection, RetryableError
 
 FIRST_WINDOW = 8
 SLICE_S = 0.25
@@ -111,6 +115,19 @@ class RateLimiter:
 
     async def __aexit__(self, *_: object) -> None:
         """Give the slot back."""
+        self._release()
+
+    @contextmanager
+    def hold(self) -> Generator[None]:
+        """Keep a place occupied while a reply is stored; does not wait for one."""
+        self.active += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
         self.active -= 1
         self._room.set()
         if self.active == 0:
@@ -166,12 +183,13 @@ class RateLimiter:
 
     async def wait_until_idle(self) -> None:
         """Wait until no slot is held."""
-        await self._empty.wait()
+        while self.active:
+            await self._empty.wait()
 
     def _wait_s(self) -> float | None:
         """Seconds to wait, 0 to wait for room, None to start."""
         if self._error is not None:
-            raise type(self._error)(str(self._error))
+            raise copy.copy(self._error)  # one object would collect the traceback of every waiter
         wait = max(self._paused_until, self._next_start) - self._clock()
         if wait > 0:
             return wait
@@ -236,3 +254,44 @@ class RateLimiters:
         gate = self._made.setdefault((base_url, key), RateLimiter(limit))
         gate.lower_limit(limit)
         return gate
+
+
+class RateLimitedTeacher:
+    """A teacher that holds a permit of the limiter during each call.
+
+    Example:
+        >>> limited = RateLimitedTeacher(ask, limiter=RateLimiter(64))
+    """
+
+    def __init__(self, teacher: Teacher, *, limiter: RateLimiter) -> None:
+        self._teacher = teacher
+        self._limiter = limiter
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request.
+
+        Raises:
+            RunError: the run stops. No further request starts, and those in flight have ended.
+        """
+        try:
+            async with self._limiter as permit:
+                return await self._call(request, permit)
+        except RunError as e:
+            self._limiter.fail_waiters(e)
+            await (
+                self._limiter.wait_until_idle()
+            )  # replies in flight are paid for, so they are stored first
+            raise
+
+    async def _call(self, request: Request, permit: Permit) -> Reply:
+        try:
+            reply = await self._teacher(request)
+        except RetryableError as e:
+            if e.limited:
+                self._limiter.record_throttle(e.after_s, slot=permit)
+            raise
+        except (Blocked, AmbiguousRejection):
+            self._limiter.record_success()  # the endpoint answers; the request is at fault
+            raise
+        self._limiter.record_success()
+        return reply

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, cast
+from typing import cast
 
 from safegen.core.hashing import canonical_json
-from safegen.core.types import Message, Outcome, Reply
+from safegen.core.types import Message, Outcome, Reply, ReplyFormat
 
-ReplyFormat = Literal["json_schema", "json_object", "text"]
 REPLY_FORMATS: tuple[ReplyFormat, ...] = ("json_schema", "json_object", "text")
 """From the strictest to the one that every endpoint takes."""
 MAX_CHARS = 200_000

@@ -13,9 +13,17 @@ from collections.abc import Mapping
 from safegen.config.language_pack import Locale
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import hash_fraction
-from safegen.core.types import DraftContext, Mode, Reply, Request, Teacher
+from safegen.core.types import DraftContext, Mode, Reply, Request, Teacher, TeacherTraits
 from safegen.teachers._offline.phrasing import Phrasing, join_paragraph
 from safegen.teachers._offline.weaker import WeakDraft
+
+TRAITS = TeacherTraits(
+    grade="demo",
+    embedded=True,
+    needs_knowledge=True,
+    makes_weaker_drafts=True,
+    reads_styles=False,
+)
 
 GOOD_STYLE = "good"
 WORK_ROLES = frozenset({"professional", "official"})

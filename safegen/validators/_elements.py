@@ -12,15 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from safegen.config.language_pack import Locale
+from safegen.core import plugins
 from safegen.core.types import Mode, Verdict
-
-FORM_VALIDATOR, PACK_VALIDATOR = "refusal_form", "required_elements"
-BY_FORM: Mapping[Mode, tuple[str, ...]] = {
-    "direct_answer": (),
-    "safe_completion": ("limit", "redirection"),
-    "refuse_redirect": ("decline", "redirection"),
-}
-"""What `refusal_form` reads by form, by expected mode."""
 
 
 class ElementCoverage(NamedTuple):
@@ -58,9 +51,11 @@ def classify_elements(
         own: names of the validators that ship with safegen.
         locale: the language pack; elements that it has no words for, or none that decide, are not checked.
     """
-    known = {*(BY_FORM[mode] if FORM_VALIDATOR in validators else ())}
-    if PACK_VALIDATOR in validators:
-        known |= {name for name, element in locale.elements.items() if element.decides}
+    elements = {name: element.decides for name, element in locale.elements.items()}
+    known: set[str] = set()
+    for name in validators:
+        reads = plugins.validator_traits(name).reads if name in own else None
+        known |= set(reads(mode, elements)) if reads else set()
     required = tuple(required)
     return ElementCoverage(
         tuple(name for name in required if name in known),

@@ -19,7 +19,9 @@ Code = Literal[
     "unknown_language",
     _text.Unread,
 ]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(
+    get_args(Code), warm_up=lambda tag: language_id.preload_model(tag.split("-")[0])
+)
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S+", re.DOTALL)
 _END = 300
 """Characters that are read at either end: enough to tell, and a change of language on the way shows."""

@@ -11,6 +11,7 @@ from safegen.core.types import (
     Draft,
     DraftContext,
     DraftValidator,
+    Mode,
     ValidatorTraits,
     Verdict,
 )
@@ -29,6 +30,12 @@ Code = Literal[
     "no_limit",
     _text.Unread,
 ]
+BY_FORM: Mapping[Mode, tuple[str, ...]] = {
+    "direct_answer": (),
+    "safe_completion": ("limit", "redirection"),
+    "refuse_redirect": ("decline", "redirection"),
+}
+"""Required elements that are read by form, by expected mode."""
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     teachable=(
@@ -38,6 +45,7 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
         "refuses_in_part",
         "no_limit",
     ),
+    reads=lambda mode, _: BY_FORM[mode],
 )
 
 

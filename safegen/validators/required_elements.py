@@ -16,7 +16,11 @@ Code = Literal[
     "lacks_elements",
     _text.Unread,
 ]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("lacks_elements",))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(
+    get_args(Code),
+    teachable=("lacks_elements",),
+    reads=lambda _, elements: [name for name, decides in elements.items() if decides],
+)
 
 
 def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:

@@ -14,6 +14,8 @@ from safegen.dataset.build import BuildReport
 from safegen.dataset.dropped import LossCounts
 from safegen.dataset.manifest import StageCounts
 from safegen.dataset.target import TargetReport
+from safegen.dataset.view import make_views
+from safegen.dataset.views.preference import explain_empty
 from safegen.pipeline.api import Run
 from safegen.store.run_folder import RunFolder
 
@@ -38,8 +40,10 @@ def make_run(**overrides: object) -> Run:
         "rejected": {"refusal_form": 1_890, "filtered": 12},
         "by_grade": {"generated": 1_191},
         "target": None,
-        "telling": None,
+        "artifact_warning": None,
         "changed": True,
+        "views": make_views(Recipe(name="kitchen")),
+        "empty": {"preference": explain_empty(Recipe(name="kitchen"))},
     }
     report = BuildReport(**values | overrides)  # pyright: ignore[reportArgumentType]
     folder = RunFolder(report.output)
@@ -125,7 +129,7 @@ def test_commands_can_be_pasted(folder: str) -> None:
 
 
 def test_words_that_give_prompts_away_are_said() -> None:
-    told = screen(make_run(telling="`kindly` tell the author's prompts"), {})
+    told = screen(make_run(artifact_warning="`kindly` tell the author's prompts"), {})
     assert row(told, "words")[:3] == ["words", "`kindly`", "tell"]
 
 

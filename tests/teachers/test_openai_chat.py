@@ -23,14 +23,10 @@ from safegen.core.errors import (
 )
 from safegen.core.types import Message, Reply, Request
 from safegen.store.journal import Journal
-from safegen.teachers._client import Meter
+from safegen.teachers._circuit_breaker import OUTAGE_FAILURES, OUTAGE_REJECTIONS
+from safegen.teachers._meter import Meter
 from safegen.teachers._rate_limit import RateLimiters
-from safegen.teachers.openai_chat import (
-    OUTAGE_FAILURES,
-    OUTAGE_REJECTIONS,
-    OpenAIChatTeacher,
-    openai_chat,
-)
+from safegen.teachers.openai_chat import OpenAIChatTeacher, openai_chat
 from safegen.testing import Body, FakeEndpoint, plain_answer
 
 KEY = "sk-a-very-secret-key-0123456789"

@@ -25,8 +25,9 @@ from safegen.cli.render.console import (
     print_out,
 )
 from safegen.core.types import MODES
-from safegen.dataset.views import preference
+from safegen.dataset.view import preferred
 from safegen.pipeline import api
+from safegen.pipeline.resolve import makes_weaker_drafts
 from safegen.scenarios.user_prompts.resolve_labels import in_words
 
 if TYPE_CHECKING:
@@ -155,8 +156,7 @@ def _fact_pairs(
         "drafts",
         f"{format_number(report.drafts)} asked for, {format_number(report.drafts_accepted)} accepted ({taken})",
     )
-    drafters = {ref.use for ref in run.recipe.teachers.drafter}
-    if drafters == {"offline"} and run.recipe.plan.candidates > 1:
+    if makes_weaker_drafts(run.recipe) and run.recipe.plan.candidates > 1:
         yield (
             "",
             "the embedded teacher makes all but one draft of a prompt weaker on purpose, for pairs",
@@ -171,12 +171,12 @@ def _fact_pairs(
         )
     yield from _import_pairs(run)
     for name, splits in report.rows.items():
-        unit = "pairs" if name == "preference" else "rows"
+        unit = report.views[name].unit if name in report.views else "rows"
         counts = ", ".join(f"{split} {format_number(n)}" for split, n in splits.items())
         text = (
             f"{format_number(sum(splits.values()))} {unit}: {counts}"
             if counts
-            else _empty_view_text(name, run)
+            else _empty_view_text(name, report)
         )
         yield (name, text)
     if report.target is not None:
@@ -200,9 +200,9 @@ def _requests_text(items: Mapping[Outcome, int]) -> str:
     return f"{format_plural(sum(items.values()), 'request')}: {format_counts(items)}"
 
 
-def _empty_view_text(view: str, run: Run) -> str:
-    reason = f"; {preference.explain_empty(run.recipe)}" if view == "preference" else ""
-    return f"empty, left out{reason}"
+def _empty_view_text(view: str, report: BuildReport) -> str:
+    reason = report.empty.get(view, "")
+    return f"empty, left out{reason and f'; {reason}'}"
 
 
 def _import_pairs(run: Run) -> Iterator[tuple[str, RenderableType]]:
@@ -252,8 +252,7 @@ def _next_steps(
     yield ("look", make_text(f"safegen show {folder} -n 1 --reveal"))
     yield ("prove", make_text(f"safegen verify {folder}"))
     views = [name for name, splits in report.rows.items() if splits]
-    if views:
-        view = "sft" if "sft" in views else views[0]
+    if view := preferred(views, report.views):
         path = str(run.output)
         yield ("polars", make_text(f'import safegen; safegen.open_run("{path}").view("{view}")'))
         yield ("datasets", make_text(f'datasets.load_dataset("{path}", "{view}", split="train")'))

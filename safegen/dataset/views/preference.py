@@ -5,7 +5,7 @@ A rejected draft shows a fault of judgement or tone, never a technical one and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from safegen.core import plugins
@@ -27,7 +27,7 @@ STRING_COLUMNS = (
 PAIR_COLUMNS = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
 
 
-def explain_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str:
+def explain_empty(recipe: Recipe, trusted: Sequence[str] = ()) -> str:
     """Explain why a recipe's drafts made no pair, and what would change that."""
     named = _one_of(teaching(recipe, trusted=trusted))
     return always_empty(recipe, trusted=trusted) or (
@@ -92,7 +92,21 @@ def preference(*, pairs_per_scenario: int = 1) -> View:
     def rows(group: ScenarioGroup) -> list[ArrowRow]:
         return _pair_rows(group, pairs_per_scenario)
 
-    return View("preference", _build_schema, rows, LEAVES_OUT)
+    return View(
+        "preference",
+        _build_schema,
+        rows,
+        LEAVES_OUT,
+        unit="pairs",
+        why_empty=explain_empty,
+        warnings=_warnings,
+    )
+
+
+def _warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> Iterator[str]:
+    why = always_empty(recipe, trusted=trusted)
+    if why is not None:
+        yield f"`preference` will be empty: {why}"
 
 
 def _build_schema() -> pa.Schema:

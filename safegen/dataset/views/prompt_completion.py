@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def prompt_completion() -> View:
     """Make the view: one row per scenario with a selected draft, in TRL's prompt-completion format."""
-    return View("prompt_completion", _build_schema, _to_rows)
+    return View("prompt_completion", _build_schema, _to_rows, last_answer_only=True)
 
 
 def _build_schema() -> pa.Schema:

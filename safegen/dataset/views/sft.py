@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from safegen.dataset import view
@@ -10,6 +11,8 @@ from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from safegen.config.recipe import Recipe
 
 LEAVES_OUT = (
     "their conversation holds an assistant turn that was given, such as a mistaken suspicion or the "
@@ -23,7 +26,23 @@ def sft() -> View:
 
     Every assistant turn of a row is an accepted draft. A scenario with another one is left out.
     """
-    return View("sft", _build_schema, _to_rows, LEAVES_OUT)
+    return View(
+        "sft",
+        _build_schema,
+        _to_rows,
+        LEAVES_OUT,
+        preferred=True,
+        one_row_per_scenario=True,
+        warnings=_warnings,
+    )
+
+
+def _warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> Iterator[str]:
+    if recipe.plan.dialogues and not any(view.last_answer_only for view in views):
+        yield (
+            "`sft` leaves out turns after a written assistant turn and repeats earlier answers of a conversation;"
+            " add the view `prompt_completion` for loss on the last answer alone"
+        )
 
 
 def _build_schema() -> pa.Schema:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from safegen.config.recipe import PluginRef
 from safegen.core import resources
@@ -163,11 +163,17 @@ def _list_teachers(inputs: ResolvedRecipe) -> Iterator[tuple[str, PluginRef]]:
         yield f"{', '.join(names)}: {ref.use}", ref
 
 
+@runtime_checkable
+class Probed(Protocol):
+    """A teacher that can examine its endpoint."""
+
+    async def probe(self) -> list[DoctorFinding]:
+        """Send a few short requests; each finding names its remedy."""
+        ...
+
+
 async def _check_teacher(ref: PluginRef, inputs: ResolvedRecipe) -> list[DoctorFinding]:
     """Make it as a run would, and probe the endpoint behind it."""
-    from safegen.teachers import probe
-    from safegen.teachers.openai_chat import OpenAIChatTeacher
-
     findings: list[DoctorFinding] = []
     variable = ref.params.get("api_key_env")
     unset = variable and not os.environ.get(str(variable))
@@ -181,6 +187,6 @@ async def _check_teacher(ref: PluginRef, inputs: ResolvedRecipe) -> list[DoctorF
         teacher = make_teacher(inputs, PluginRef(use=ref.use, params=params))
     except UserError as e:
         return [*findings, DoctorFinding("teacher", "fail", str(e), "mend it in the recipe")]
-    if not isinstance(teacher, OpenAIChatTeacher):
+    if not isinstance(teacher, Probed):
         return [*findings, DoctorFinding("teacher", "ok", "asks no endpoint of safegen's")]
-    return findings + await probe(teacher.endpoint)
+    return findings + await teacher.probe()

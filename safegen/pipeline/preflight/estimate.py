@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,13 @@ from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
-from safegen.pipeline.resolve import ROLE_KEYS, ResolvedRecipe, list_roles, make_teacher
+from safegen.pipeline.resolve import (
+    ROLE_KEYS,
+    ResolvedRecipe,
+    list_roles,
+    make_teacher,
+    teacher_traits,
+)
 from safegen.pipeline.session import list_differences, plan_first_round
 from safegen.pipeline.top_up import is_round_due
 from safegen.policy.compile import compile_instructions
@@ -26,7 +32,6 @@ from safegen.scenarios.dialogues import is_dialogue_turn
 from safegen.scenarios.written import count_excluded, iter_goals, plan_single_turns
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
-from safegen.teachers import check_key_name
 
 CHARS_PER_TOKEN = 4
 """Of English under the usual tokenizers; an estimate, and lower for most other scripts."""
@@ -68,6 +73,8 @@ class TeacherFacts:
     """Name of the variable."""
     key_set: bool
     max_tokens: int | None
+    embedded: bool = False
+    """It calls no endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,9 +273,10 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
     is_set = key is not None and bool(os.environ.get(key))
     tried = params if is_set else {k: v for k, v in params.items() if k != "api_key_env"}
+    traits = teacher_traits(inputs, ref)
     with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
-        if ref.use == "openai_chat" and params.get("api_key_env") is not None:
-            _check_key_name(params["api_key_env"])
+        if traits.check_params is not None:
+            _check_params(ref, traits.check_params)
         make_teacher(inputs, ref.model_copy(update={"params": tried}))
     most = params.get("max_tokens") or params.get("max_completion_tokens")
     return TeacherFacts(
@@ -279,14 +287,15 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
         key=key,
         key_set=is_set,
         max_tokens=int(most) if most else None,
+        embedded=traits.embedded,
     )
 
 
-def _check_key_name(variable: object) -> None:
+def _check_params(ref: PluginRef, check: Callable[[Mapping[str, object]], None]) -> None:
     try:
-        check_key_name(variable)
+        check(ref.params)
     except ValueError as e:
-        raise ConfigError(f"`openai_chat`: {e}") from e
+        raise ConfigError(f"`{ref.use}`: {e}") from e
 
 
 def _read_folder(inputs: ResolvedRecipe, folder: RunFolder) -> FolderState:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from safegen.config.recipe import Recipe
-from safegen.dataset.views import preference
-from safegen.pipeline.resolve import ResolvedRecipe
+from safegen.dataset.view import make_views
+from safegen.pipeline.resolve import ResolvedRecipe, teacher_traits
 from safegen.policy.spec import fitting_specs
 from safegen.scenarios.context import choose_harms
 
@@ -95,18 +95,11 @@ def _warn_unused(inputs: ResolvedRecipe) -> Iterator[str]:
     for name in ("axes", "rows") if not plan.authored else ():
         if getattr(plan, name):
             yield f"`plan.{name}` says how authored sets vary, and there are none; set `plan.authored`"
-    if plan.styles and all(ref.use == "offline" for ref in drafters):
+    if plan.styles and not any(teacher_traits(inputs, ref).reads_styles for ref in drafters):
         yield "the offline teacher has styles of its own and reads no `plan.styles`; name a model"
 
 
 def _warn_views(inputs: ResolvedRecipe) -> Iterator[str]:
-    recipe = inputs.recipe
-    views = [view.use for view in recipe.views]
-    why = preference.always_empty(recipe, trusted=inputs.trusted)
-    if "preference" in views and why is not None:
-        yield f"`preference` will be empty: {why}"
-    if recipe.plan.dialogues and "sft" in views and "prompt_completion" not in views:
-        yield (
-            "`sft` leaves out turns after a written assistant turn and repeats earlier answers of a conversation;"
-            " add the view `prompt_completion` for loss on the last answer alone"
-        )
+    views = tuple(make_views(inputs.recipe, trusted=inputs.trusted).values())
+    for view in views:
+        yield from view.warnings(inputs.recipe, views, inputs.trusted)

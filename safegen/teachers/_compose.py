@@ -1,0 +1,70 @@
+"""A transport inside all layers, in the order in which a request passes them.
+
+    deliver → cache → structured output → circuit breaker → retry → rate limit → meter → transport
+
+Each layer takes a teacher and is one, so that it works alone and in any other order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from safegen.core.types import Request, Teacher
+from safegen.store.journal import Journal
+from safegen.teachers._cache import CachedTeacher
+from safegen.teachers._circuit_breaker import CircuitBreaker
+from safegen.teachers._deliver import DeliveringTeacher
+from safegen.teachers._meter import Meter, MeteredTeacher
+from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
+from safegen.teachers._retry import RetryingTeacher
+from safegen.teachers._settings import StructuredSetting
+from safegen.teachers._structured_output import StructuredTeacher
+
+
+class Source(NamedTuple):
+    """What the layers must know about a transport."""
+
+    transport: Teacher
+    """One attempt at one request."""
+    key: Callable[[Request], str]
+    """Digest of everything that decides a reply."""
+    model: str
+    """Names replies that no model wrote."""
+    address: str
+    """Names the endpoint in messages."""
+
+
+def compose(
+    source: Source,
+    *,
+    limiter: RateLimiter,
+    attempts: int,
+    structured: StructuredSetting = "auto",
+    journal: Journal | None = None,
+    meter: Meter | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Teacher:
+    """Put a transport inside all layers.
+
+    Args:
+        source: the transport.
+        limiter: bounds the requests in flight and how fast they start.
+        attempts: calls per request, the first included.
+        structured: how JSON is asked for.
+        journal: stores replies; None stores none.
+        meter: counts and bounds requests and tokens; default one without bounds.
+        sleep: waits between attempts.
+    """
+    meter = meter or Meter()
+    limited = RateLimitedTeacher(MeteredTeacher(source.transport, meter=meter), limiter=limiter)
+    retrying = RetryingTeacher(limited, attempts=attempts, sleep=sleep)
+    breaker = CircuitBreaker(retrying, model=source.model, limiter=limiter)
+    asking = StructuredTeacher(
+        breaker, structured=structured, address=source.address, stop=limiter.fail_waiters
+    )
+    cached = CachedTeacher(
+        asking, key=source.key, journal=journal, meter=meter, in_flight=limiter.hold
+    )
+    return DeliveringTeacher(cached)

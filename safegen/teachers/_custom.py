@@ -1,0 +1,105 @@
+"""A user's own async function with the layers of `openai_chat`, if it names an identity."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from safegen.core.hashing import digest
+from safegen.core.types import Reply, Request, Teacher
+from safegen.store.journal import Journal
+from safegen.teachers._compose import Source, compose
+from safegen.teachers._errors import RetryableError
+from safegen.teachers._meter import Meter, MeteredTeacher
+from safegen.teachers._rate_limit import RateLimiters
+
+CONCURRENCY = 64
+ATTEMPTS = 1
+
+
+class CustomTeacher:
+    """A user's teacher inside the layers; its other attributes stay readable.
+
+    The teacher describes itself by attributes, all optional:
+
+    - `identity`: text that changes whenever its replies would change. It is part of the cache key.
+      Without it nothing is cached, because no digest can tell two functions apart.
+    - `concurrency`: requests in flight at most, default 64.
+    - `attempts`: calls per request, default 1. `ConnectionError`, `TimeoutError` and
+      `safegen.teachers.RetryableError` lead to another attempt.
+    - `model`: name in the records, default the teacher's name.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        name: str,
+        journal: Journal | None,
+        meter: Meter,
+        limiters: RateLimiters,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._teacher = teacher
+        identity = getattr(teacher, "identity", None)
+        if identity is None:
+            self._layers: Teacher = MeteredTeacher(teacher, meter=meter)
+            return
+        self._identity = str(identity)
+        concurrency = int(getattr(teacher, "concurrency", CONCURRENCY))
+        self._layers = compose(
+            Source(
+                transport=self._attempt,
+                key=self._key,
+                model=str(getattr(teacher, "model", name)),
+                address=name,
+            ),
+            limiter=limiters.limiter_for(f"custom:{name}:{identity}", "", limit=concurrency),
+            attempts=int(getattr(teacher, "attempts", ATTEMPTS)),
+            structured="json_schema",
+            journal=journal,
+            meter=meter,
+            sleep=sleep,
+        )
+
+    def __getattr__(self, name: str) -> object:
+        """Return what else the teacher says about itself, such as its `model`."""
+        return getattr(self._teacher, name)
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request.
+
+        Raises:
+            ItemError: this request is lost.
+            RunError: the teacher or the budget stops the run.
+        """
+        return await self._layers(request)
+
+    def _key(self, request: Request) -> str:
+        return key_of(self._identity, request)
+
+    async def _attempt(self, request: Request, /) -> Reply:
+        try:
+            return await self._teacher(request)
+        except (ConnectionError, TimeoutError) as e:
+            raise RetryableError(f"no answer ({type(e).__name__})") from e
+
+
+def key_of(identity: str, request: Request) -> str:
+    """Return the digest of identity, messages, schema, sample and revision.
+
+    Requests of different scenarios differ even if their messages are equal, because a function may
+    read `Request.context`.
+    """
+    scenario = None if request.context is None else request.context.scenario.scenario_id
+    return digest(
+        [
+            "custom",
+            identity,
+            [[m["role"], m["content"]] for m in request.messages],
+            request.schema,
+            request.sample,
+            request.revision,
+            scenario,
+        ]
+    )

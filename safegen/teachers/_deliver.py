@@ -1,0 +1,30 @@
+"""The outermost layer: a reply that is no answer becomes the error that its outcome stands for."""
+
+from __future__ import annotations
+
+from safegen.core.types import Reply, Request, Teacher
+from safegen.teachers._errors import error_for_reply
+from safegen.teachers._structured_output import parsed
+
+
+class DeliveringTeacher:
+    """A teacher that raises `ItemError` for a reply whose outcome is not `ok`.
+
+    Stored replies hold text only, so the object of a request with a schema is parsed here.
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request.
+
+        Raises:
+            ItemError: this request is lost; `key` names its stored reply.
+        """
+        reply = parsed(await self._teacher(request), request)
+        error = error_for_reply(reply)
+        if error is not None:
+            error.key = reply.key
+            raise error
+        return reply

@@ -1,0 +1,111 @@
+"""The meter layer: counts requests and tokens, and stops before a budget is exceeded."""
+
+from __future__ import annotations
+
+from safegen.core.errors import BudgetSpent
+from safegen.core.types import Reply, Request, Teacher, Usage
+
+
+class Meter:
+    """Counts what is spent and stops before a limit is passed.
+
+    Tokens are known only after an answer, so requests in flight may pass the token limit. What
+    earlier sessions of the run spent counts against the limits and not in `usage`.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests: int | None = None,
+        tokens: int | None = None,
+        before: Usage | None = None,
+    ) -> None:
+        self._before = before or Usage()
+        self.in_flight = 0
+        self._most_requests = requests
+        self._most_tokens = tokens
+        self._requests = 0
+        self._cached = 0
+        self._retries = 0
+        self._prompt_tokens = 0
+        self._completion_tokens = 0
+        self._uncounted = False
+
+    def record_request(self, *, retry: bool = False) -> None:
+        """Count a request that is about to be sent.
+
+        Raises:
+            BudgetSpent: a limit is reached, or cannot be told; nothing is counted.
+        """
+        if self._most_tokens is not None and self._uncounted:
+            raise BudgetSpent(
+                "the endpoint counts no tokens, so `budget.tokens` bounds nothing; take it out, set"
+                " `budget.requests`, and run the same command again",
+                kept=True,
+            )
+        before = self._before
+        earlier = before.prompt_tokens + before.completion_tokens
+        tokens = earlier + self._prompt_tokens + self._completion_tokens
+        for name, used, most in (
+            ("requests", before.requests + self._requests, self._most_requests),
+            ("tokens", tokens, self._most_tokens),
+        ):
+            if most is not None and used >= most:
+                raise BudgetSpent(
+                    f"the budget of `{most}` {name} is spent; raise `budget.{name}` and run the"
+                    " same command again",
+                    kept=True,
+                )
+        self._requests += 1
+        self._retries += retry
+        self.in_flight += 1
+
+    def record_end(self) -> None:
+        """Count a request as no longer in flight."""
+        self.in_flight -= 1
+
+    def record_reply(self, reply: Reply) -> None:
+        """Count the tokens of an answer."""
+        self._uncounted |= reply.prompt_tokens is None and reply.completion_tokens is None
+        self._prompt_tokens += reply.prompt_tokens or 0
+        self._completion_tokens += reply.completion_tokens or 0
+
+    def record_cache_hit(self) -> None:
+        """Count a reply that was already paid for."""
+        self._cached += 1
+
+    def usage(self) -> Usage:
+        """What this session spent so far."""
+        return Usage(
+            requests=self._requests,
+            cached=self._cached,
+            retries=self._retries,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+        )
+
+
+class MeteredTeacher:
+    """A teacher whose requests and tokens are counted and bounded by a meter.
+
+    Example:
+        >>> metered = MeteredTeacher(ask, meter=Meter(requests=500))
+    """
+
+    def __init__(self, teacher: Teacher, *, meter: Meter) -> None:
+        self._teacher = teacher
+        self._meter = meter
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request.
+
+        Raises:
+            BudgetSpent: the budget allows no further request.
+        """
+        self._meter.record_request(retry=request.attempt > 0)
+        try:
+            reply = await self._teacher(request)
+        finally:
+            self._meter.record_end()
+        self._meter.record_reply(reply)
+        return reply

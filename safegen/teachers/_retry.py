@@ -1,0 +1,98 @@
+"""The retry layer: repeats a failed request with full jitter. No other layer retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from safegen.core.types import Reply, Request, Teacher
+from safegen.teachers._errors import AttemptsExhausted, RetryableError
+
+FIRST_RETRY_WAIT_S = 0.5
+MAX_RETRY_WAIT_S = 30.0
+
+
+class RetryingTeacher:
+    """A teacher that is called again when it raises `RetryableError`.
+
+    Waits are exponential with full jitter from 0.5 s to 30 s, and never shorter than the server's
+    Retry-After. After a 429 with a Retry-After the wait is that time without jitter, because the
+    rate limiter paces the requests that follow.
+
+    Args:
+        teacher: one attempt. `Request.attempt` holds its number, from 0.
+        attempts: calls per request, the first included; at least 1.
+        sleep: waits for some seconds.
+
+    Example:
+        >>> retrying = RetryingTeacher(ask, attempts=3)
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        attempts: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._teacher = teacher
+        self._attempts = attempts
+        self._sleep = sleep
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request.
+
+        Raises:
+            AttemptsExhausted: every attempt failed.
+        """
+        try:
+            # The first attempt runs outside of tenacity: most requests need no retry, and its
+            # bookkeeping costs more than the layers together.
+            return await self._teacher(request)
+        except RetryableError as e:
+            if self._attempts == 1:
+                raise self._exhausted(e) from None
+            first = e
+        return await self._retry(request, first)
+
+    async def _retry(self, request: Request, first: RetryableError) -> Reply:
+        from tenacity import (
+            AsyncRetrying,
+            RetryCallState,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_random_exponential,
+        )
+
+        jitter = wait_random_exponential(multiplier=FIRST_RETRY_WAIT_S, max=MAX_RETRY_WAIT_S)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            if not isinstance(error, RetryableError):
+                return jitter(state)
+            if error.limited and error.after_s is not None:
+                return error.after_s
+            return max(jitter(state), error.after_s or 0.0)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._attempts),
+            retry=retry_if_exception_type(RetryableError),
+            wait=wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            async for state in retrying:
+                with state:
+                    number = state.retry_state.attempt_number
+                    if number == 1:
+                        raise first
+                    return await self._teacher(replace(request, attempt=number - 1))
+        except RetryableError as e:
+            raise self._exhausted(e) from None
+        raise AssertionError("tenacity ends with a reply or an error")
+
+    def _exhausted(self, error: RetryableError) -> AttemptsExhausted:
+        text = f"{error} (`{self._attempts}` attempts)"
+        return AttemptsExhausted(text, malformed=error.malformed)

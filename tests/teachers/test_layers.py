@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safegen.core.errors import (
+    Blocked,
+    BudgetSpent,
+    ParseError,
+    TeacherRejected,
+    TeacherUnavailable,
+)
+from safegen.core.hashing import digest
+from safegen.core.types import Message, Reply, Request
+from safegen.store.journal import Journal
+from safegen.teachers._cache import CachedTeacher
+from safegen.teachers._circuit_breaker import OUTAGE_FAILURES, OUTAGE_REJECTIONS, CircuitBreaker
+from safegen.teachers._deliver import DeliveringTeacher
+from safegen.teachers._errors import (
+    AmbiguousRejection,
+    AttemptsExhausted,
+    FormatUnsupported,
+    RetryableError,
+)
+from safegen.teachers._meter import Meter, MeteredTeacher
+from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
+from safegen.teachers._retry import RetryingTeacher
+from safegen.teachers._structured_output import StructuredTeacher
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+class Script:
+    """A teacher that replies or raises in order and keeps what it was asked."""
+
+    def __init__(self, *answers: str | Reply | Exception) -> None:
+        self._answers: Iterator[str | Reply | Exception] = iter(answers)
+        self.requests: list[Request] = []
+
+    async def __call__(self, request: Request, /) -> Reply:
+        self.requests.append(request)
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return Reply(answer, "m", prompt_tokens=3) if isinstance(answer, str) else answer
+
+
+def request(text: str = "How is the sauce made?", **values: Any) -> Request:
+    message: Message = {"role": "user", "content": text}
+    return Request((message,), **values)
+
+
+def key(request: Request) -> str:
+    return digest([request.messages[0]["content"], request.sample])
+
+
+async def test_cache_returns_a_stored_reply_without_a_call(tmp_path: Path) -> None:
+    journal, meter = Journal(tmp_path / "j.sqlite"), Meter()
+    teacher = Script("one", "two")
+    cached = CachedTeacher(teacher, key=key, journal=journal, meter=meter)
+    first, again, other = [await cached(request(sample=n)) for n in (0, 0, 1)]
+    assert (first.text, again.text, other.text) == ("one", "one", "two")
+    assert first.key == again.key == key(request())
+    assert (len(teacher.requests), meter.usage().cached) == (2, 1)
+    await journal.aclose()
+
+
+async def test_cache_stores_no_error(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    cached = CachedTeacher(Script(TeacherUnavailable("gone"), "one"), key=key, journal=journal)
+    with pytest.raises(TeacherUnavailable):
+        await cached(request())
+    assert (await cached(request())).text == "one"
+    await journal.aclose()
+
+
+async def test_cache_requests_again_after_a_raised_ask_number(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    cached = CachedTeacher(Script("one", "two"), key=key, journal=journal)
+    await cached(request())
+    journal.raise_ask_numbers([key(request())])
+    assert (await cached(request())).text == "two"
+    await journal.aclose()
+
+
+async def test_cache_holds_a_permit_until_the_reply_is_durable(tmp_path: Path) -> None:
+    limiter = RateLimiter(4)
+    active: list[int] = []
+
+    class Watched(Journal):
+        async def put(self, key: str, reply: Reply) -> None:
+            active.append(limiter.active)
+            await super().put(key, reply)
+
+    journal = Watched(tmp_path / "j.sqlite")
+    limited = RateLimitedTeacher(Script("one"), limiter=limiter)
+    await CachedTeacher(limited, key=key, journal=journal, in_flight=limiter.hold)(request())
+    assert (active, limiter.active) == ([1], 0)
+    await journal.aclose()
+
+
+async def test_meter_stops_before_the_budget_is_exceeded() -> None:
+    meter = Meter(requests=1)
+    metered = MeteredTeacher(Script("one", "two"), meter=meter)
+    await metered(request())
+    with pytest.raises(BudgetSpent, match=r"budget\.requests"):
+        await metered(request())
+    assert (meter.usage().requests, meter.usage().prompt_tokens, meter.in_flight) == (1, 3, 0)
+
+
+async def test_retry_numbers_attempts_and_waits_as_asked() -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    teacher = Script(
+        RetryableError("busy"), RetryableError("limited", after_s=7, limited=True), "one"
+    )
+    reply = await RetryingTeacher(teacher, attempts=3, sleep=sleep)(request())
+    assert (reply.text, [r.attempt for r in teacher.requests]) == ("one", [0, 1, 2])
+    assert 0 <= waits[0] <= 0.5
+    assert waits[1] == 7
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_retry_reports_exhausted_attempts(attempts: int) -> None:
+    async def sleep(_: float) -> None: ...
+
+    teacher = Script(*[RetryableError("no JSON", malformed=True)] * attempts)
+    with pytest.raises(AttemptsExhausted, match=rf"no JSON \(`{attempts}` attempts\)") as e:
+        await RetryingTeacher(teacher, attempts=attempts, sleep=sleep)(request())
+    assert (e.value.malformed, len(teacher.requests)) == (True, attempts)
+
+
+async def test_limiter_stops_waiting_requests_after_a_run_error() -> None:
+    limited = RateLimitedTeacher(Script(TeacherRejected("no key"), "one"), limiter=RateLimiter(2))
+    for _ in range(2):
+        with pytest.raises(TeacherRejected, match="no key"):
+            await limited(request())
+
+
+async def test_breaker_stops_after_an_outage() -> None:
+    teacher = Script(*[AttemptsExhausted("no answer (`6` attempts)")] * OUTAGE_FAILURES)
+    breaker = CircuitBreaker(teacher, model="m")
+    for _ in range(OUTAGE_FAILURES - 1):
+        with pytest.raises(TeacherUnavailable):
+            await breaker(request())
+    with pytest.raises(TeacherRejected, match="is it running"):
+        await breaker(request())
+
+
+async def test_breaker_counts_rejections_only_before_an_answer() -> None:
+    rejected = AmbiguousRejection("HTTP 400", rejected=TeacherRejected("bad parameters"))
+    breaker = CircuitBreaker(Script("one", *[rejected] * OUTAGE_REJECTIONS), model="m")
+    await breaker(request())
+    outcomes = [(await breaker(request())).outcome for _ in range(OUTAGE_REJECTIONS)]
+    assert outcomes == ["blocked"] * OUTAGE_REJECTIONS
+    silent = CircuitBreaker(Script(*[rejected] * OUTAGE_REJECTIONS), model="m")
+    for _ in range(OUTAGE_REJECTIONS - 1):
+        with pytest.raises(TeacherUnavailable):
+            await silent(request())
+    with pytest.raises(TeacherRejected, match="bad parameters"):
+        await silent(request())
+
+
+async def test_structured_output_steps_down_and_remembers() -> None:
+    teacher = Script(FormatUnsupported("no schema"), '{"a": "x"}', '{"a": "y"}')
+    structured = StructuredTeacher(teacher, address="a")
+    replies = [await structured(request(schema=SCHEMA)) for _ in range(2)]
+    assert [r.parsed for r in replies] == [{"a": "x"}, {"a": "y"}]
+    formats = [r.reply_format for r in teacher.requests]
+    assert formats == ["json_schema", "json_object", "json_object"]
+
+
+async def test_structured_output_repairs_once() -> None:
+    teacher = Script('{"b": 1}', '{"a": "x"}')
+    reply = await StructuredTeacher(teacher, address="a")(request(schema=SCHEMA))
+    assert (reply.parsed, reply.prompt_tokens) == ({"a": "x"}, 6)
+    assert "lacks `a`" in teacher.requests[1].messages[-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply("", "m", outcome="blocked", message="b"), Blocked),
+        (Reply("not JSON", "m", key="k"), ParseError),
+    ],
+)
+async def test_deliver_raises_what_an_outcome_means(reply: Reply, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await DeliveringTeacher(Script(reply))(request(schema=SCHEMA))
