@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safegen.cli import main
-from tests.cli.kitchen import write_recipe
+from tests.cli.harness import write_recipe
 from tests.conftest import Once
 
 

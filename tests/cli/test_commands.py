@@ -9,7 +9,7 @@ import safegen
 from safegen.config.recipe import Recipe
 from safegen.store.plan import iter_scenarios
 from safegen.teachers.scripted import scripted
-from tests.cli.kitchen import RECIPE, call, write_recipe
+from tests.cli.harness import RECIPE, call, write_recipe
 
 LOSSY = """
 from safegen.core.errors import ContentFiltered, TeacherRejected, TeacherUnavailable

@@ -12,7 +12,7 @@ from safegen.coverage.ledger import CellCounts, Ledger
 from safegen.dataset.target import TargetReport
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
-from tests.cli.kitchen import call, write_recipe
+from tests.cli.harness import call, write_recipe
 
 CELLS = {
     ("cyber.intrusion", "benign", "direct_answer", "en"): CellCounts(4, 4, 4, 4),

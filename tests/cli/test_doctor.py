@@ -13,7 +13,7 @@ import pytest
 
 from safegen.cli import main
 from safegen.testing import Body, FakeEndpoint
-from tests.cli.kitchen import RECIPE, Told, call
+from tests.cli.harness import RECIPE, Told, call
 from tests.conftest import ROOT
 
 SECRET = "sk-test-0123456789abcdef"

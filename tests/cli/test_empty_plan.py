@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.kitchen import call, write_recipe
+from tests.cli.harness import call, write_recipe
 
 EMPTY = {
     "no written sets": ("sets_per_harm: 0", "`plan.sets_per_harm: 0` takes no written set"),

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from safegen.cli.main import app
-from tests.cli.kitchen import call
+from tests.cli.harness import call
 
 GROUP: Any = typer.main.get_command(app)
 HEAVY = (

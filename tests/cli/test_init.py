@@ -17,7 +17,7 @@ from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import load_taxonomy as load_taxonomy
 from safegen.core.yaml_source import parse
 from safegen.policy import loader
-from tests.cli.kitchen import call
+from tests.cli.harness import call
 
 HEAD = "# yaml-language-server: $schema=./schemas/recipe.schema.json\n"
 NO_LFS = "git-lfs is not installed: apt-get install git-lfs"

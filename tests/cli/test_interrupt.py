@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from safegen.testing import FakeEndpoint
-from tests.cli.kitchen import RECIPE, write_recipe
+from tests.cli.harness import RECIPE, write_recipe
 
 ROOT = Path(__file__).parent.parent.parent
 IN_FLIGHT = 4

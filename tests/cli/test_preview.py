@@ -25,7 +25,7 @@ from safegen.pipeline.session import plan_first_round
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import plan_sets
 from safegen.testing import FakeEndpoint
-from tests.cli.kitchen import RECIPE, call, write_recipe
+from tests.cli.harness import RECIPE, call, write_recipe
 
 
 @pytest.fixture(autouse=True)

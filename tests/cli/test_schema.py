@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from safegen.cli.schema import DESCRIPTIONS, MODELS, build_schema
-from tests.cli.kitchen import call
+from tests.cli.harness import call
 from tests.conftest import ROOT
 
 SHIPPED = {

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from safegen.config import taxonomy
 from safegen.core.types import Request, Teacher
 from safegen.teachers.scripted import scripted
-from tests.scenarios.author_cases import asked_fields, asked_text
+from tests.scenarios.authoring.author_cases import asked_fields, asked_text
 
 WORDS = (
     "lamp door paper garden window bottle carpet river market bridge candle pocket ladder mirror "

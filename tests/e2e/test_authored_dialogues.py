@@ -17,7 +17,7 @@ from safegen.core.hashing import short_id
 from safegen.core.types import GIVEN_HISTORY, TURN_STYLES, Record, Request
 from safegen.teachers.scripted import ScriptedTeacher
 from tests.e2e.authors import WORDS, Known
-from tests.scenarios.author_cases import asked_fields
+from tests.scenarios.authoring.author_cases import asked_fields
 
 SHOWS = re.compile(r"shows intent (\w+) and evidence (\w+), and asks for detail (\d)")
 HELP = "I'll leave out the steps, but this much can be said about it: it is number {n}, and a desk nearby helps."

@@ -21,7 +21,7 @@ from safegen.dataset.coverage_report import brief_axes
 from safegen.store.plan import Plans
 from tests.e2e.authors import WORDS, Known
 from tests.e2e.runs import cli
-from tests.scenarios.author_cases import asked_fields
+from tests.scenarios.authoring.author_cases import asked_fields
 
 HELP = (
     "I'll leave out the steps themselves, but this much can be said about it: {n}. If you want, I can"

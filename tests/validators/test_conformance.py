@@ -53,14 +53,16 @@ def test_traits_name_each_code_once_and_in_plain_form(name: str) -> None:
 
 
 def test_a_validator_without_traits_teaches_nothing() -> None:
-    found = plugins.validator_traits("tests.sentinel:finds_sentinel", trusted=["tests.sentinel"])
+    found = plugins.validator_traits(
+        "tests.validators.sentinel:finds_sentinel", trusted=["tests.validators.sentinel"]
+    )
     assert found == ValidatorTraits()
     own = plugins.validator_traits(
-        "tests.validators.own:shouting", trusted=["tests.validators.own"]
+        "tests.validators.user_validator:shouting", trusted=["tests.validators.user_validator"]
     )
     assert own.teachable == ("shouts",)
     with pytest.raises(ConfigError, match="allow it with `--plugin"):
-        plugins.validator_traits("tests.sentinel:finds_sentinel")
+        plugins.validator_traits("tests.validators.sentinel:finds_sentinel")
 
 
 @pytest.mark.parametrize(

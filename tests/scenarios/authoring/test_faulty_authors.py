@@ -12,7 +12,7 @@ from safegen.core.types import Evidence, Request, Teacher
 from safegen.dataset.curation.near_duplicates import CorpusText, find_near_duplicates
 from safegen.judges.labelling import read_labels
 from safegen.scenarios.authoring.author import AuthoringResult, Brief, write_set
-from tests.scenarios.author_cases import (
+from tests.scenarios.authoring.author_cases import (
     HONEST,
     SLOTS,
     TRUTHS,

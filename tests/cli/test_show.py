@@ -11,7 +11,7 @@ import pytest
 from safegen.core.types import Record
 from safegen.store.run_folder import RunFolder
 from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
-from tests.cli.kitchen import call, hand_made
+from tests.cli.harness import call, hand_made
 
 ALL = ("-n", "100000")
 

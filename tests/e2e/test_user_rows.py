@@ -9,7 +9,7 @@ import pytest
 
 from safegen.testing import FakeEndpoint
 from tests.e2e.runs import cli, fails, shell
-from tests.e2e.test_own_prompts import (
+from tests.e2e.test_user_prompts import (
     MAP,
     OPEN,
     PLAN,

@@ -1,4 +1,4 @@
-"""A validator of a user, which describes itself; recipes name it as `tests.validators.own:shouting`."""
+"""A validator of a user, which describes itself; recipes name it as `tests.validators.user_validator:shouting`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from safegen.scenarios.authoring.author import (
     write_set,
 )
 from safegen.teachers.scripted import scripted
-from tests.scenarios.author_cases import (
+from tests.scenarios.authoring.author_cases import (
     CALM,
     HONEST,
     PROBE,

@@ -9,7 +9,7 @@ import pytest
 from safegen.config.taxonomy import Dialogue
 from safegen.core.types import PRECEDENCE, TURN_STYLES, Evidence, Expectation, Profile, TurnStyle
 from safegen.policy.decide import compute_expectation
-from tests.written import core, dialogues, goals, policy_of, turns, widest_gap
+from tests.taxonomies.written import core, dialogues, goals, policy_of, turns, widest_gap
 
 
 class Step(NamedTuple):

@@ -129,7 +129,7 @@ def recipe(*, require: list[str], **keys: Any) -> Recipe:
     )
 
 
-OWN = "tests.validators.own:shouting"
+OWN = "tests.validators.user_validator:shouting"
 REASONS: dict[str, tuple[Recipe, str | None]] = {
     "one draft": (recipe(require=["style"], plan={}), "set `plan.candidates`"),
     "none required": (
@@ -146,7 +146,9 @@ REASONS: dict[str, tuple[Recipe, str | None]] = {
 
 
 @pytest.mark.parametrize(("given", "why"), REASONS.values(), ids=REASONS.keys())
-@pytest.mark.parametrize("trusted", [[], ["tests.validators.own"]], ids=["unknown", "trusted"])
+@pytest.mark.parametrize(
+    "trusted", [[], ["tests.validators.user_validator"]], ids=["unknown", "trusted"]
+)
 def test_validators_say_themselves_whether_pairs_can_come_of_them(
     given: Recipe, why: str | None, trusted: list[str]
 ) -> None:

@@ -17,7 +17,7 @@ import typer.main
 import safegen
 from safegen.cli import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = [
     *DOCS,

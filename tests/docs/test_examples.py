@@ -16,7 +16,7 @@ from safegen.config.taxonomy import TaxonomyFile
 from safegen.core import yaml_source
 from safegen.policy.schema import Spec
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     (f"{page.relative_to(ROOT)}:{number}", text)

@@ -17,7 +17,7 @@ from safegen.store.journal import Journal
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import Meter
 from safegen.testing import Body, FakeEndpoint
-from tests.sentinel import SENTINEL
+from tests.validators.sentinel import SENTINEL
 
 HELPFUL = (
     "I'll leave out the details, but here is the general picture in plain words. If you want, I can help"
@@ -30,7 +30,7 @@ def _recipe(url: str, **more: Any) -> Recipe:
         "name": "scrubbed",
         "plan": {"harms": ["cyber.intrusion"], "candidates": 2},
         "teachers": {"drafter": {"openai_chat": {"base_url": url, "model": "m"}}},
-        "validators": ["length_bounds", "mode_fit", "tests.sentinel:finds_sentinel"],
+        "validators": ["length_bounds", "mode_fit", "tests.validators.sentinel:finds_sentinel"],
     }
     return Recipe.model_validate(values | more)
 
@@ -50,13 +50,13 @@ def _files_with(folder: Path, text: str) -> list[str]:
 
 async def _run(output: Path, url: str, **options: Any) -> list[Record]:
     run = await safegen.agenerate(
-        _recipe(url), output=output, plugins=["tests.sentinel"], **options
+        _recipe(url), output=output, plugins=["tests.validators.sentinel"], **options
     )
     return [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
 
 
 async def _die_before_the_scrub(output: Path, url: str) -> None:
-    inputs = resolve_recipe(_recipe(url), trusted=["tests.sentinel"])
+    inputs = resolve_recipe(_recipe(url), trusted=["tests.validators.sentinel"])
     folder = RunFolder(output)
     journal = Journal(folder.journal)
     staff = WorkerFactory(inputs, journal=journal, meter=Meter(), teachers={})

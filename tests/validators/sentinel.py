@@ -1,4 +1,4 @@
-"""A validator that finds a stand-in secret; recipes name it as `tests.sentinel:finds_sentinel`."""
+"""A validator that finds a stand-in secret; recipes name it as `tests.validators.sentinel:finds_sentinel`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from safegen.scenarios.authoring.rule_checks import (
     lexical_artifact,
     operational_detail,
 )
-from tests.scenarios.author_cases import HONEST, brief, english
+from tests.scenarios.authoring.author_cases import HONEST, brief, english
 
 BENCH = CheckContext(brief(), CheckBounds(), english())
 

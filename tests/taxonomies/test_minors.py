@@ -18,7 +18,7 @@ from safegen.scenarios.authoring.plan_dialogues import plan_authored_dialogues
 from safegen.scenarios.authoring.plan_sets import plan_authored_probes, plan_authored_sets
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import count_excluded, plan_sets
-from tests.policy.test_golden import SHIPPED
+from tests.policy.test_golden_expectations import SHIPPED
 
 ALL = {"contrast": "all", "dialogues": "all"}
 

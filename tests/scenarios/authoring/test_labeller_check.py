@@ -20,7 +20,7 @@ from safegen.scenarios.authoring.labeller_check import (
     draw_known_prompts,
 )
 from safegen.teachers.scripted import scripted
-from tests.scenarios.author_cases import Judge, Truth, asked_text, expect as cake_expect
+from tests.scenarios.authoring.author_cases import Judge, Truth, asked_text, expect as cake_expect
 
 TREE = taxonomy.load_taxonomy("core")
 POLICIES = [loader.load_policy(name) for name in Recipe(name="t").policies]

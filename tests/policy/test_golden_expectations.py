@@ -31,7 +31,7 @@ class Golden(BaseModel):
     cases: list[Case]
 
 
-CASES = yaml_source.load(Path(__file__).parent / "golden.yaml", Golden).cases
+CASES = yaml_source.load(Path(__file__).parent / "golden_expectations.yaml", Golden).cases
 
 
 @pytest.fixture(scope="module")

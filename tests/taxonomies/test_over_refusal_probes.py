@@ -7,7 +7,7 @@ import pytest
 from safegen.config.goals import Goal, Prompt
 from safegen.core.types import CONTRASTS, PROFILES, Contrast, Expectation, Profile
 from safegen.policy.decide import compute_expectation
-from tests.written import (
+from tests.taxonomies.written import (
     TELL_TALES,
     Written,
     core,

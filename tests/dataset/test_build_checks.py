@@ -23,9 +23,9 @@ from safegen.testing import (
     make_record,
     make_scenario,
 )
-from tests.curation.test_corpus import TAG, matched, sets
+from tests.dataset.curation.test_corpus_checks import TAG, matched, sets
+from tests.dataset.test_build import built, bytes_of, make_run, manifest_of
 from tests.e2e.test_authored_sets import World, recipe
-from tests.test_build import built, bytes_of, make_run, manifest_of
 
 TIERS = {"cyber.intrusion": "restricted", "fraud.scams": "sensitive"}
 
