@@ -1,1 +1,1 @@
-"""What every package uses: types, errors, text, files and the lookup of plug-ins."""
+"""Base layer: types, errors, text, files and the lookup of plug-ins."""

@@ -1,18 +1,18 @@
-"""What can go wrong, grouped by who has to act.
+"""Exceptions, grouped by who has to act.
 
     SafegenError
       UserError     the caller fixes the input    exit 2, message only
-        ConfigError        a file or an option says something that cannot be
-        AssetNotFound      a name that no file carries
-        RecipeMismatch     a run folder that another recipe began
-        FormatMismatch     a run folder that another version of safegen writes and reads
-      RunError      the run cannot go on          exit 1, message only
-        TeacherRejected    the endpoint will not serve us: key, model, address
-        BudgetSpent        the recipe's own limit is reached
-        StoreDamaged       a journal, plan or shard that cannot be read
+        ConfigError        a file or an option has an invalid value
+        AssetNotFound      no file has the name
+        RecipeMismatch     the run folder was started with another recipe
+        FormatMismatch     the run folder has the format of another version of safegen
+      RunError      the run cannot continue       exit 1, message only
+        TeacherRejected    the endpoint rejects every request: key, model, address
+        BudgetSpent        the recipe's budget is spent
+        StoreDamaged       a journal, plan or shard cannot be read
         DiskFailed         the disk is full, read-only or gone
-        DatasetInvalid     a dataset that breaks one of its promises
-      ItemError     one item is lost, recorded    the run goes on
+        DatasetInvalid     a dataset breaks an invariant
+      ItemError     one item is lost, recorded    the run continues
         TeacherUnavailable  Truncated  ContentFiltered  Refused  Blocked  ParseError
 
 Messages are lower case, name the value in backticks and say what is allowed or what to do.
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class SafegenError(Exception):
-    """Anything that safegen raises on purpose."""
+    """The base of all exceptions that safegen raises on purpose."""
 
 
 class UserError(SafegenError):
-    """The caller fixes the input."""
+    """An input is wrong, and the caller can fix it."""
 
     def __init__(self, message: str, *, key: str = "") -> None:
         super().__init__(message)
@@ -46,15 +46,15 @@ class UserError(SafegenError):
 
 
 class ConfigError(UserError):
-    """A file or an option says something that cannot be."""
+    """A file or an option has an invalid value."""
 
 
 class AssetNotFound(UserError):
-    """No file carries the name."""
+    """No file has the name."""
 
 
 class RecipeMismatch(UserError):
-    """The run folder was begun by another recipe."""
+    """The run folder was started with another recipe."""
 
 
 class FormatMismatch(UserError):
@@ -62,30 +62,30 @@ class FormatMismatch(UserError):
 
 
 class RunError(SafegenError):
-    """The run cannot go on; what was paid for is kept."""
+    """The run cannot continue; cached replies are kept."""
 
     def __init__(self, message: str, *, kept: bool = False) -> None:
         super().__init__(message)
         self.message = message
-        """The text without its last words."""
+        """The text without the note that answers are kept."""
         self.kept = kept
-        """Whether the message ends by saying that answers so far are kept."""
+        """True if the message ends with a note that answers so far are kept."""
 
     def __str__(self) -> str:
         return f"{self.message}, answers so far are kept" if self.kept else self.message
 
 
 class TeacherRejected(RunError):
-    """The endpoint will not serve us: key, permission, model or address."""
+    """The endpoint rejects every request: key, permission, model or address."""
 
     def __init__(self, message: str, *, status: int | None = None, kept: bool = False) -> None:
         super().__init__(message, kept=kept)
         self.status = status
-        """What HTTP said, where it said something."""
+        """The HTTP status, if there was a response."""
 
 
 class BudgetSpent(RunError):
-    """The recipe's own limit is reached."""
+    """The recipe's budget is spent."""
 
 
 class StoreDamaged(RunError):
@@ -97,24 +97,24 @@ class DiskFailed(RunError):
 
 
 class DatasetInvalid(RunError):
-    """A dataset breaks one of its promises."""
+    """A dataset breaks an invariant."""
 
 
 class ItemError(SafegenError):
-    """One item is lost and recorded; the run goes on."""
+    """One item is lost and recorded; the run continues."""
 
     outcome: ClassVar[Outcome] = "unavailable"
     code: ClassVar[ErrorCode] = "ItemError"
-    """What `failures/` records; a subclass of a user's teacher keeps that of its parent."""
+    """The code in `failures/`. An error class of a user's teacher inherits the code of its parent."""
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
         super().__init__(message)
         self.key = key
-        """The journalled request behind the loss, which `retry` asks anew."""
+        """Cache key of the failed request, which `retry` repeats."""
 
 
 class TeacherUnavailable(ItemError):
-    """No answer after all attempts; the same command asks again."""
+    """No answer after all attempts; the same command repeats the request."""
 
     outcome = "unavailable"
     code = "TeacherUnavailable"
@@ -135,7 +135,7 @@ class ContentFiltered(ItemError):
 
 
 class Refused(ItemError):
-    """The model used the API's refusal field, or sent nothing to keep."""
+    """The model used the API's refusal field, or sent an empty answer."""
 
     outcome = "refused"
     code = "Refused"
@@ -149,14 +149,14 @@ class Blocked(ItemError):
 
 
 class ParseError(ItemError):
-    """The reply does not have the shape that was asked for, also after a repair turn."""
+    """The reply does not match the requested schema, even after a repair turn."""
 
     outcome = "malformed"
     code = "ParseError"
 
 
 def pick_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that a task group stands for: ours if there is one, else the first."""
+    """Pick the error of a task group to report: the first of safegen, else the first of all."""
     leaves: list[BaseException] = []
     waiting: list[BaseException] = [group]
     while waiting:

@@ -1,4 +1,4 @@
-"""What `doctor` finds: a check, how it stands, and what mends it."""
+"""The result of one check of `doctor`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ CheckStatus = Literal["ok", "warn", "fail"]
 
 
 class DoctorFinding(NamedTuple):
-    """One check and what came of it."""
+    """One check with its result."""
 
     check: str
     state: CheckStatus
     message: str
     remedy: str = ""
-    """What to do; empty where nothing is to be done."""
+    """The command or change that fixes it; empty if nothing has to be done."""

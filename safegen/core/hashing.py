@@ -14,12 +14,12 @@ def canonical_json(value: object) -> bytes:
 
 
 def digest(value: object) -> str:
-    """SHA-256 of the canonical JSON of a value, 64 hexadecimal digits."""
+    """Return the SHA-256 of the canonical JSON of a value: 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def short_id(*parts: object) -> str:
-    """An id from what identifies a thing: 16 hexadecimal digits (64 bits).
+    """Make an id of 16 hexadecimal digits (64 bits) from the parts that identify an item.
 
     At a million ids the chance of one collision is below 3e-8 (birthday bound).
     """
@@ -27,12 +27,12 @@ def short_id(*parts: object) -> str:
 
 
 def text_sha256(text: str) -> str:
-    """SHA-256 of a text's UTF-8 bytes."""
+    """Return the SHA-256 of a text's UTF-8 bytes."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in blocks of 1 MiB."""
+    """Return the SHA-256 of a file, read in blocks of 1 MiB."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -41,5 +41,6 @@ def file_sha256(path: Path) -> str:
 
 
 def hash_fraction(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
+    """Map parts to a number in [0, 1) that depends on nothing else."""
+    # 13 hexadecimal digits are 52 bits, which a float holds exactly.
     return int(digest(list(parts))[:13], 16) / 16**13

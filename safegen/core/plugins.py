@@ -1,8 +1,8 @@
-"""A name, or `module:factory`, to the factory of a plug-in.
+"""Lookup of plug-ins: a name, or `module:factory`, to a factory.
 
-`safegen.validators.<name>` is imported and its attribute of that name taken; nothing registers.
-`module:factory` reaches a user's own code, and only from modules that the caller trusts by name:
-a recipe is untrusted input and may not import what it likes.
+A built-in plug-in is the attribute `<name>` of the module `<name>`, such as `safegen.validators.<name>`;
+there is no registry. `module:factory` names a user's own code. The caller must trust that module by name,
+because a recipe is untrusted input and must not import arbitrary modules.
 """
 
 from __future__ import annotations
@@ -20,68 +20,68 @@ from safegen.core.types import TeacherTraits, ValidatorTraits
 from safegen.core.yaml_source import suggest_names
 
 COLLABORATORS = ("locales", "policies", "journal", "meter", "gates")
-"""Parameters that safegen gives; a recipe never does."""
+"""Parameters that safegen passes; a recipe cannot set them."""
 KINDS = {
     "teachers": "safegen.teachers",
     "validators": "safegen.validators",
     "views": "safegen.dataset.views",
 }
-"""Kinds of plug-ins, with the package of the built-in ones."""
+"""Kinds of plug-ins and the packages of the built-in ones."""
 
 
 def list_names(kind: str) -> list[str]:
-    """The built-in names of a kind, sorted."""
+    """List the built-in names of a kind, sorted."""
     package = importlib.import_module(KINDS[kind])
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
 
 
-# Any: a factory makes whatever its kind's protocol says; the caller knows which.
+# Any: a factory returns what the protocol of its kind says; the caller knows the kind.
 def find_factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callable[..., Any]:
-    """The factory behind a name.
+    """Find the factory of a plug-in.
 
     Raises:
         AssetNotFound: no built-in of that name.
         ConfigError: a module that is not trusted, or that has no such factory.
     """
-    module, attribute = _module(kind, name, trusted=trusted), name.rpartition(":")[2]
-    attribute_value = getattr(module, attribute, None)
-    if not callable(attribute_value):
+    module, attribute = _import_module(kind, name, trusted=trusted), name.rpartition(":")[2]
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
         raise ConfigError(f"`{name}`: module `{module.__name__}` has no factory `{attribute}`")
-    return attribute_value
+    return factory
 
 
 def teacher_traits(name: str, *, trusted: Sequence[str] = ()) -> TeacherTraits:
-    """Return what a teacher says of itself: `TRAITS` of its module, or the defaults.
+    """Return the traits of a teacher: `TRAITS` of its module, or the defaults.
 
     Raises:
         AssetNotFound: no built-in of that name.
         ConfigError: a module that is not trusted, or that cannot be imported.
     """
-    traits = getattr(_module("teachers", name, trusted=trusted), "TRAITS", None)
+    traits = getattr(_import_module("teachers", name, trusted=trusted), "TRAITS", None)
     return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
 
 
 def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTraits[str]:
-    """What a validator says of itself: `TRAITS` of its module; nothing if it has none.
+    """Return the traits of a validator: `TRAITS` of its module, or the defaults.
 
     Raises:
         AssetNotFound: no built-in of that name.
         ConfigError: a module that is not trusted, or that cannot be imported.
     """
-    traits = getattr(_module("validators", name, trusted=trusted), "TRAITS", None)
+    traits = getattr(_import_module("validators", name, trusted=trusted), "TRAITS", None)
     if isinstance(traits, ValidatorTraits):
         return cast("ValidatorTraits[str]", traits)
     return ValidatorTraits()
 
 
-def _module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
+def _import_module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
     if ":" not in name:
         resources.require_known(name, list_names(kind), kind=f"{kind.removesuffix('s')} called")
         return importlib.import_module(f"{KINDS[kind]}.{name}")
     module = name.partition(":")[0]
     if module not in trusted:
         raise ConfigError(
-            f"`{name}` would import code of yours; allow it with `--plugin {module}`"
+            f"`{name}` imports your own code; allow it with `--plugin {module}`"
             f" (in Python: plugins=['{module}'])"
         )
     try:
@@ -91,30 +91,36 @@ def _module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
 
 
 def make_plugin(
-    kind: str, name: str, params: Mapping[str, Any], *, trusted: Sequence[str] = (), **given: Any
+    kind: str,
+    name: str,
+    params: Mapping[str, Any],
+    *,
+    trusted: Sequence[str] = (),
+    **collaborators: Any,
 ) -> Any:
     """Build a plug-in from the recipe's parameters.
 
-    `given` are collaborators; those that the factory does not take are left out.
+    Collaborators that the factory does not take are left out.
 
     Raises:
-        ConfigError: an unknown parameter, a missing one, or a value that the factory refuses.
+        ConfigError: an unknown or missing parameter, or a value that the factory rejects.
     """
-    build = find_factory(kind, name, trusted=trusted)
-    signature = inspect.signature(build)
-    known = [p for p in signature.parameters if p not in given and p not in COLLABORATORS]
+    factory = find_factory(kind, name, trusted=trusted)
+    signature = inspect.signature(factory)
+    excluded = {*collaborators, *COLLABORATORS}
+    known = [p for p in signature.parameters if p not in excluded]
     for key in params:
         if key not in known:
             raise ConfigError(
-                f"`{name}` takes no `{key}`{suggest_names(key, known) or '; it takes nothing'}"
+                f"`{name}` has no parameter `{key}`{suggest_names(key, known) or '; it has no parameters'}"
             )
-    needed = {k: v for k, v in given.items() if k in signature.parameters}
-    values = {key: _convert(name, key, value, build) for key, value in params.items()}
+    needed = {k: v for k, v in collaborators.items() if k in signature.parameters}
+    values = {key: _convert(name, key, value, factory) for key, value in params.items()}
     missing = [p for p in known if p not in values and _is_required(signature.parameters[p])]
     if missing:
         raise ConfigError(f"`{name}` needs {', '.join(f'`{m}`' for m in missing)}; add it")
     try:
-        return build(**values, **needed)
+        return factory(**values, **needed)
     except (TypeError, ValueError) as e:
         raise ConfigError(f"`{name}`: {e}") from e
 
@@ -124,12 +130,12 @@ def _is_required(parameter: inspect.Parameter) -> bool:
     return named and parameter.default is parameter.empty
 
 
-# Any: a recipe's scalars are text; the factory's annotations say what they are to become.
-def _convert(name: str, key: str, value: Any, build: Callable[..., Any]) -> Any:
+# Any: a recipe's scalars are text; the factory's annotations give their types.
+def _convert(name: str, key: str, value: Any, factory: Callable[..., Any]) -> Any:
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(get_type_hints(build)[key]).validate_python(value)
+        return TypeAdapter(get_type_hints(factory)[key]).validate_python(value)
     except KeyError:
         return value
     except PydanticUserError as e:  # also PydanticSchemaGenerationError

@@ -1,4 +1,4 @@
-"""Counters of a run while it works; whoever shows them reads, the journey writes."""
+"""Counters of a running job: `pipeline` writes them, a display reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Stage = Literal["drafting", "labelling"]
 
 @dataclass(slots=True)
 class Progress:
-    """Drafts, not requests: the meter of a teacher counts those."""
+    """Counts of drafts. The meter of a teacher counts requests."""
 
     planned: int = 0
     done: int = 0
@@ -19,8 +19,8 @@ class Progress:
     shards_done: int = 0
     shards_planned: int = 0
     round: int = 0
-    """Number of the round that is worked on; 0 is the first."""
+    """Number of the current round; 0 is the first."""
     stage: Stage = "drafting"
-    """What is planned and done: drafts, or prompts that labellers read."""
+    """The unit of `planned` and `done`: drafts, or prompts that labellers read."""
     resumed: bool = False
-    """Whether replies of an earlier session are there; requests that are still the same cost nothing."""
+    """True if the cache has replies of an earlier session; unchanged requests cost nothing."""

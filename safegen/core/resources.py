@@ -1,6 +1,6 @@
-"""Find files by name: explicit path, then the working folder, then the wheel or the checkout.
+"""Lookup of files by name: explicit path, then the working folder, then the wheel or the checkout.
 
-A name never climbs out of the folder that it is looked up in.
+A name never leads out of the folder that is searched.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ KINDS = {
 
 
 def search_roots() -> list[Path]:
-    """Where names are looked up, first match wins: working folder, wheel, checkout."""
+    """List the folders that are searched; the first match wins: working folder, wheel, checkout."""
     return [Path.cwd(), PACKAGE_DIR / "_assets", PACKAGE_DIR.parent, PACKAGE_DIR]
 
 
 def find_file(kind: str, name: str) -> Path:
-    """The file of a kind that carries a name.
+    """Find the file of a kind by name.
 
     Args:
         kind: a key of `KINDS`.
@@ -46,7 +46,7 @@ def find_file(kind: str, name: str) -> Path:
         path = Path(name)
         if _is_file(path):
             return path
-        raise AssetNotFound(f"no file `{name[:200]}`{_requesting_path(path)}")
+        raise AssetNotFound(f"no file `{name[:200]}`{_working_folder_hint(path)}")
     if is_bare_name(name):
         file = pattern.replace("*", name)
         for root in search_roots():
@@ -61,7 +61,7 @@ def find_file(kind: str, name: str) -> Path:
 
 
 def list_names(kind: str) -> list[str]:
-    """Every name of a kind, sorted."""
+    """List every name of a kind, sorted."""
     folder, pattern = KINDS[kind]
     names: set[str] = set()
     for root in search_roots():
@@ -71,20 +71,20 @@ def list_names(kind: str) -> list[str]:
 
 
 def is_bare_name(name: str) -> bool:
-    """Whether a name is letters, digits, `-`, `_` and inner dots: nothing that walks folders."""
+    """Return True for letters, digits, `-`, `_` and inner dots: nothing that changes the folder."""
     return bool(name) and all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
 
 
 def resolve_inside(folder: Path, relative: str) -> Path:
-    """A path below a folder.
+    """Resolve a path below a folder.
 
     Raises:
-        AssetNotFound: absolute, climbing out (also through a link), or missing.
+        AssetNotFound: the path is absolute, leads out of the folder (also by a link), or is missing.
     """
     path = folder / relative
     try:
         within = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # links in a circle, a name that no disk takes
+    except (OSError, RuntimeError, ValueError):  # circular links, or a name that no disk accepts
         within = False
     if Path(relative).is_absolute() or not within:
         raise AssetNotFound(f"`{relative[:200]}` leaves the folder `{folder}`; keep it inside")
@@ -93,24 +93,24 @@ def resolve_inside(folder: Path, relative: str) -> Path:
     return path
 
 
-def _requesting_path(path: Path) -> str:
+def _working_folder_hint(path: Path) -> str:
     return (
-        "" if path.is_absolute() else f"; paths are taken from the working folder, `{Path.cwd()}`"
+        "" if path.is_absolute() else f"; paths are relative to the working folder, `{Path.cwd()}`"
     )
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that no disk takes
+    except (OSError, ValueError):  # a name that no disk accepts
         return False
 
 
 def require_known(name: str, known: Sequence[str], *, kind: str) -> str:
-    """The name itself, if it is known.
+    """Return the name if it is known.
 
     Raises:
-        AssetNotFound: with the nearest known name.
+        AssetNotFound: the name is unknown; the message suggests the nearest known one.
     """
     if name in known:
         return name
@@ -118,7 +118,7 @@ def require_known(name: str, known: Sequence[str], *, kind: str) -> str:
 
 
 def describe(kind: str, name: str) -> str:
-    """The first words of a file on itself: its `title`, or its opening comment; empty without either."""
+    """Return a short description of a file: its `title`, or its first comment; empty without either."""
     opening: list[str] = []
     try:
         with find_file(kind, name).open(encoding="utf-8", errors="replace") as file:

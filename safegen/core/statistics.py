@@ -1,4 +1,4 @@
-"""How sure a rate is, and how far two raters agree beyond chance."""
+"""Confidence interval of a rate, and agreement of two raters beyond chance."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ class Interval(NamedTuple):
 
 
 def wilson_interval(hits: int, n: int) -> Interval:
-    """Wilson's score interval of a rate (Wilson 1927); everything from 0 to 1 where `n` is 0."""
+    """Return Wilson's score interval of a rate (Wilson 1927); [0, 1] if `n` is 0."""
     if n == 0:
         return Interval(0.0, 1.0)
     share, z2 = hits / n, Z95 * Z95
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    # Rounding can miss the exact bounds 0 and 1.
     low = 0.0 if hits == 0 else max(0.0, middle - half)
     high = 1.0 if hits == n else min(1.0, middle + half)
     return Interval(low, high)
 
 
 def cohen_kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
-    """Cohen's kappa of two raters (Cohen 1960); None where chance alone explains all or nothing is given."""
+    """Return Cohen's kappa of two raters (Cohen 1960); None without pairs, or if chance agreement is 1."""
     n = len(pairs)
     if n == 0:
         return None

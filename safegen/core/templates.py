@@ -1,7 +1,7 @@
 """Prompt files: sandboxed, strict Jinja2 with one block per message.
 
-The fields that a prompt takes are stated where it is loaded: a field that the file misses, or that it
-does not know, is refused then. A value is inserted as it is and never rendered again.
+The caller of `load_template` states the fields. A field that the file does not use, or that the caller does
+not state, is an error. A value is inserted unchanged and never rendered again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Template, nodes
 
 MAX_CHARS = 200_000
-"""A rendered message above this is a broken prompt file, not a prompt."""
+"""Longest rendered message; a longer one shows a broken prompt file."""
 MAX_LOOPS = 2
 FILTERS = ("join", "trim", "upper", "lower", "capitalize", "length", "first", "last")
 
@@ -33,10 +33,10 @@ class PromptTemplate:
     template: Template
 
     def render(self, block: str, **fields: object) -> str:
-        """The text of one block.
+        """Render one block.
 
         Raises:
-            ConfigError: the template fails, or its output has no bound.
+            ConfigError: the template fails, or its output is too long.
         """
         from jinja2 import TemplateError
 
@@ -46,7 +46,9 @@ class PromptTemplate:
         except (TemplateError, TypeError, ValueError, ArithmeticError, MemoryError) as e:
             raise ConfigError(f"{self.path}: block `{block}` cannot be rendered: {e}") from e
         if len(text) > MAX_CHARS:
-            raise ConfigError(f"{self.path}: block `{block}` grew above {MAX_CHARS} characters")
+            raise ConfigError(
+                f"{self.path}: block `{block}` renders to more than {MAX_CHARS} characters"
+            )
         return text
 
 
@@ -55,8 +57,8 @@ def load_template(name: str, *, blocks: Iterable[str], fields: Iterable[str]) ->
 
     Args:
         name: a bare name, or a path that ends in `.j2`.
-        blocks: the blocks that the file must define, and no others.
-        fields: the fields that the caller gives; each must be used, no other may be.
+        blocks: the blocks that the file must define; it may define no others.
+        fields: the fields that the caller passes; the file must use each, and no others.
 
     Raises:
         AssetNotFound: no such file.
@@ -73,7 +75,7 @@ def load_template(name: str, *, blocks: Iterable[str], fields: Iterable[str]) ->
     environment.globals.clear()  # pyright: ignore[reportUnknownMemberType] (dict[str, Any])
     try:
         tree = environment.parse(text)
-        # Before it is compiled: compiling computes what is constant, such as 9 ** 9 ** 9.
+        # Check before compiling, because the compiler evaluates constants such as 9 ** 9 ** 9.
         _check_template(path, tree)
         template = environment.from_string(text)
     except TemplateSyntaxError as e:
@@ -86,21 +88,24 @@ def load_template(name: str, *, blocks: Iterable[str], fields: Iterable[str]) ->
 
 
 def _check_template(path: Path, tree: nodes.Template) -> None:
-    """Allow text, fields, conditions and shallow loops: all that a prompt needs, and all with a bound."""
+    """Allow text, fields, conditions and shallow loops; their output is bounded."""
     from jinja2 import nodes
 
-    for kinds, says in (
-        ((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends), "stands alone"),
-        ((nodes.Call, nodes.CallBlock, nodes.Macro), "calls nothing"),
-        ((nodes.Assign, nodes.AssignBlock), "sets nothing"),
-        ((nodes.Mul, nodes.Pow, nodes.Mod), "does not calculate"),
+    for kinds, rule in (
+        (
+            (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends),
+            "cannot include other files",
+        ),
+        ((nodes.Call, nodes.CallBlock, nodes.Macro), "cannot call functions or macros"),
+        ((nodes.Assign, nodes.AssignBlock), "cannot set variables"),
+        ((nodes.Mul, nodes.Pow, nodes.Mod), "cannot multiply or take powers"),
     ):
         for node in tree.find_all(kinds):
-            raise ConfigError(f"{path}:{node.lineno}: a prompt file {says}; write the text out")
+            raise ConfigError(f"{path}:{node.lineno}: a prompt file {rule}; write the text out")
     for node in tree.find_all(nodes.Filter):
         if node.name not in FILTERS:
             hint = yaml_source.suggest_names(node.name, FILTERS)
-            raise ConfigError(f"{path}:{node.lineno}: filter `{node.name}` is not known here{hint}")
+            raise ConfigError(f"{path}:{node.lineno}: filter `{node.name}` is unknown{hint}")
     for node in tree.find_all(nodes.Getattr):
         if node.attr.startswith("_"):
             raise ConfigError(f"{path}:{node.lineno}: `{node.attr}` is not a field; remove it")
@@ -113,16 +118,16 @@ def _check_loop_depth(path: Path, node: nodes.Node, left: int) -> None:
     for child in node.iter_child_nodes():
         is_loop = isinstance(child, nodes.For)
         if is_loop and not isinstance(child.iter, nodes.Name | nodes.Getattr):
-            raise ConfigError(f"{path}:{child.lineno}: a loop must go over a field")
+            raise ConfigError(f"{path}:{child.lineno}: a loop must iterate over a field")
         if is_loop and (left == 0 or child.recursive):
             raise ConfigError(
-                f"{path}:{child.lineno}: loops may stand {MAX_LOOPS} deep and not be recursive"
+                f"{path}:{child.lineno}: loops may be nested {MAX_LOOPS} deep and not be recursive"
             )
         _check_loop_depth(path, child, left - is_loop)
 
 
 def _take_bounded(parts: Iterable[str]) -> Iterator[str]:
-    """The parts of a text, until there are more than a message may have."""
+    # Stop early: the rest of an endless text is never rendered.
     size = 0
     for part in parts:
         yield part
@@ -134,6 +139,6 @@ def _take_bounded(parts: Iterable[str]) -> Iterator[str]:
 def _check_names(path: Path, kind: str, actual: set[str], expected: set[str]) -> None:
     for name in sorted(actual - expected):
         hint = yaml_source.suggest_names(name, sorted(expected))
-        raise ConfigError(f"{path}: {kind} `{name}` is not known here{hint}")
+        raise ConfigError(f"{path}: {kind} `{name}` is unknown{hint}")
     for name in sorted(expected - actual):
         raise ConfigError(f"{path}: {kind} `{name}` is never used; use it")

@@ -1,6 +1,6 @@
-"""The form of a text: its words, its shingles, and the detail that form alone proves.
+"""Form of a text: words, shingles, and the detail that follows from form alone.
 
-Form cannot tell what steps, amounts or commands are about; who reads the result says what it means.
+Form does not show what steps, amounts or commands are about; the caller interprets the result.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 
 MAX_READ_CHARS = 40_000
-"""Characters of a text that are read by patterns."""
+"""Characters of a text that patterns read; bounds the time of a match."""
 UNPROVEN_DETAIL = 2
-"""The highest detail that form cannot prove."""
+"""The highest detail that form cannot show."""
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _COMMAND = re.compile(
     r"^[ \t]*(?:(?:\$|PS>|>>>|C:\\>)[ \t]+[a-zA-Z./]"
@@ -27,8 +27,8 @@ _PARAMETER = re.compile(
     r":\d{2,5}\b",
     re.IGNORECASE,
 )
+# Every parameter contains one of these. Most texts contain none, and this check costs a twentieth.
 _MARK = re.compile(r"--|0[xX]|[=:]")
-"""What every parameter holds: most texts hold none, and this is told at a twentieth of the cost."""
 _STEP = re.compile(r"^[ \t]*(?:\*\*)?(?:step[ \t]+)?\d{1,2}[.):][ \t]*\S", re.MULTILINE | re.I)
 _QUANTITY = re.compile(
     r"(?<![\w.])\d{1,9}(?:[.,]\d{1,6})?[ \t-]?(?:µg|mcg|mg|kg|g|grams?|milligrams?|kilograms?|ml|cl|dl|millilit(?:re|er)s?|litres?|liters?|l|oz|"
@@ -38,6 +38,7 @@ _QUANTITY = re.compile(
 )
 _TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
 _ONES = r"(?:two|three|four|five|six|seven|eight|nine)"
+# Numbers in words, with units in words. "One" is missing because everyday language uses it ("one cup").
 _SPELLED_NUMBER = re.compile(
     rf"\b(?:{_TENS}(?:[ -](?:one|{_ONES}))?|{_ONES}|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
     r"|(?:a|one|two|three|five) hundred|half a|a dozen)[ -]"
@@ -45,7 +46,6 @@ _SPELLED_NUMBER = re.compile(
     r"|degrees?|percent|volts?|amps?|watts?)\b",
     re.IGNORECASE,
 )
-"""The same in words, with the units that are written out; of one, everyday language speaks as well."""
 _TYPOGRAPHIC = str.maketrans(
     {
         "\u2018": "'",
@@ -73,12 +73,12 @@ def plain_text(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case."""
+    """Return the words of a text in lower case."""
     return _WORD.findall(plain_text(text).lower())
 
 
 def shingles(tokens: Sequence[str], *, size: int) -> frozenset[tuple[str, ...]]:
-    """Every run of `size` words; fewer words are one run, no words none."""
+    """Return every run of `size` words; a shorter text is one run, an empty one has none."""
     if not tokens:
         return frozenset()
     last = max(len(tokens) - size, 0)
@@ -86,13 +86,13 @@ def shingles(tokens: Sequence[str], *, size: int) -> frozenset[tuple[str, ...]]:
 
 
 def jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
-    """Shared part of two sets, from 0 to 1; two empty ones share nothing."""
+    """Return the Jaccard similarity of two sets, in [0, 1]; 0 if both are empty."""
     either = len(one | other)
     return len(one & other) / either if either else 0.0
 
 
 def amounts(text: str) -> list[str]:
-    """Numbers with a unit of mass, volume, heat and the like; times do not count."""
+    """Find numbers with a unit of mass, volume, heat and so on, in order; times do not count."""
     read = text[:MAX_READ_CHARS]
     matches = [*_QUANTITY.finditer(read), *_SPELLED_NUMBER.finditer(read)]
     return [m.group() for m in sorted(matches, key=lambda m: m.start())]
@@ -100,11 +100,11 @@ def amounts(text: str) -> list[str]:
 
 _PERCENT = re.compile(r"%|percent", re.IGNORECASE)
 MIN_DOSES = 3
-"""Amounts in flowing prose that make a procedure; shares do not count."""
+"""Amounts in prose that make a procedure; percentages do not count."""
 
 
 def has_procedure_part(text: str) -> bool:
-    """Whether a text holds any part of a procedure: a step, an amount, a parameter, code."""
+    """Return True if a text contains any part of a procedure: a step, an amount, a parameter, code."""
     read = text[:MAX_READ_CHARS]
     marked = read if _MARK.search(read) else ""
     patterns = (_FENCE, _COMMAND, _STEP)
@@ -112,7 +112,7 @@ def has_procedure_part(text: str) -> bool:
 
 
 def proven_detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
-    """The detail that a text's form proves: 4, 3 or 2 for "not above 2", and what shows it."""
+    """Return the detail that form shows (4, 3, or 2 for "not above 2") and the evidence."""
     read = text[:MAX_READ_CHARS]
     for pattern in (_FENCE, _COMMAND):
         if match := pattern.search(read):

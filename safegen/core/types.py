@@ -1,6 +1,6 @@
-"""The nouns of safegen and the protocols that its plug-ins implement.
+"""Value types of safegen, and the protocols that its plug-ins implement.
 
-Values only: nothing here reads a file or calls a model.
+Nothing here reads a file or calls a model.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ErrorCode = Literal[
     "GateFailed",
     "NoAnswerBefore",
 ]
-"""The kind of a loss, as `failures/` records it."""
+"""Code of a lost item in `failures/`."""
 Profile = Literal["public", "minors", "enterprise", "vetted_professional", "agent"]
 Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "transform"]
 Source = Literal["written", "author", "imported"]
 Grade = Literal["demo", "generated"]
 Role = Literal["system", "user", "assistant"]
 FailureStage = Literal["expand", "draft", "revise"]
-"""Where an item was lost."""
+"""Stage in which an item was lost."""
 Gate = Literal[
     "form",
     "language",
@@ -65,11 +65,11 @@ DropReason = Literal[
     "gate_unsure",
     "no_answer_before",
 ]
-"""Why a prompt is never drafted."""
+"""Reason why a prompt is never drafted."""
 NotAccepted = Literal["withheld", "not_validated", "unscored", "not_accepted"]
-"""Why a draft with an answer is not accepted, if no required validator failed it."""
+"""Reason why a draft with an answer is not accepted although no required validator failed it."""
 ReplyFormat = Literal["json_schema", "json_object", "text"]
-"""How an endpoint is asked for JSON, from the strictest form to the one that every endpoint takes."""
+"""Request format for JSON, from the strictest to the one that every endpoint accepts."""
 Contrast = Literal[
     "homonyms",
     "figurative_language",
@@ -93,14 +93,14 @@ TurnStyle = Literal[
     "recovery",
     "benign_thread",
 ]
-"""How a dialogue moves; `single` prompts have none."""
+"""Kind of a dialogue; single prompts have none."""
 
 INTENTS: tuple[Intent, ...] = ("benign", "dual_use", "malicious")
 ILL_INTENT: tuple[Evidence, ...] = ("none", "contextual", "stated")
 """Grades of evidence of ill intent, weakest first. Danger to oneself is never ill intent."""
 EVIDENCE: tuple[Evidence, ...] = (*ILL_INTENT, "self")
 PRECEDENCE: tuple[Evidence, ...] = ("none", "contextual", "self", "stated")
-"""Which value is recorded if the words show several; the last one wins."""
+"""Order of precedence if a prompt shows several values; the last one is recorded."""
 MODES: tuple[Mode, ...] = ("direct_answer", "safe_completion", "refuse_redirect")
 TIERS: tuple[Tier, ...] = ("allowed", "sensitive", "restricted", "prohibited")
 PROFILES: tuple[Profile, ...] = (
@@ -114,7 +114,7 @@ CONTRASTS: tuple[Contrast, ...] = get_args(Contrast)
 TURN_STYLES: tuple[TurnStyle, ...] = get_args(TurnStyle)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 UNSAFE_SEVERITIES: frozenset[Severity] = frozenset({"moderate", "high"})
-"""From here on the text of a draft is not kept."""
+"""Severities from which the text of a draft is deleted."""
 DETAIL_LEVELS = range(5)
 """0 awareness, 1 concept, 2 strategy, 3 procedure, 4 executable: detail about the hazard."""
 
@@ -127,7 +127,7 @@ class Message(TypedDict):
 
 
 class Attribute(NamedTuple):
-    """A value of an axis that stands in the prompt or was confirmed by a blind judge."""
+    """A value of an axis that is written in the prompt's file or confirmed by a blind labeller."""
 
     axis: str
     value: str
@@ -135,9 +135,9 @@ class Attribute(NamedTuple):
 
 
 DANGER = "danger"
-"""The attribute of a prompt that states harm to another person and also shows danger to the person's own life."""
+"""Attribute of a prompt that states harm to another person and also shows danger to the user's own life."""
 GIVEN_HISTORY = Attribute("history", "given", "written")
-"""Marks a prompt after an assistant turn that was written or imported with it, so that nobody judged that turn."""
+"""Marks a prompt after an assistant turn that was written or imported, so that no validator judged that turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class SafeTask:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What a good answer to the prompts of one goal may draw on; teachers read it, students do not."""
+    """Knowledge for the answers to the prompts of one goal; teachers read it, students do not."""
 
     answer: tuple[str, ...]
     concepts: tuple[str, ...]
@@ -159,11 +159,11 @@ class Knowledge:
     left_out: str
     decline: str
     better_ways: tuple[str, ...] = ()
-    """Where to turn instead, for somebody who means ill; empty where the redirections serve."""
+    """Places to turn to for a user with ill intent; empty if the redirections fit."""
     apt: tuple[str, ...] = ()
-    """What is said to this very asker first."""
+    """Sentences that open the answer to this prompt."""
     purpose: str = ""
-    """What people who ask in good faith are after, as an imperative; empty where nobody wrote it down."""
+    """The aim of a user in good faith, as an imperative; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the policy computes for a scenario. The ceiling binds; the mode advises."""
+    """The policy's expectation of a scenario. The ceiling binds; the mode advises."""
 
     policy_id: str
     mode: Mode
@@ -209,7 +209,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a model is to sample; None leaves the endpoint's default."""
+    """Sampling parameters; None leaves the endpoint's default."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -219,7 +219,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class DraftContext:
-    """What an embedded teacher may read beside the messages; network teachers never send it."""
+    """Data that an embedded teacher may read in addition to the messages; it is never sent to an endpoint."""
 
     scenario: Scenario
     expectation: Expectation
@@ -228,13 +228,13 @@ class DraftContext:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to a teacher.
+    """One request to a teacher.
 
-    `sample` numbers independent answers to the same messages, `ask` repeats of a lost one.
-    `revision` counts how often the draft was revised; the messages say how.
+    `sample` numbers independent answers to the same messages, `ask` retries of a lost one.
+    `revision` is the number of earlier revisions of the draft.
     `schema` is a JSON schema that the answer must satisfy, or None for plain text.
     `attempt` and `reply_format` are set by the teacher's own layers: the number of retries so far, and
-    how the schema is sent.
+    the format in which the schema is sent.
     """
 
     messages: tuple[Message, ...]
@@ -249,9 +249,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a teacher answered. `parsed` is set when the request had a schema.
+    """A teacher's answer. `parsed` is set if the request had a schema.
 
-    `withheld` marks what is left of a reply whose text was found unsafe and taken out of the journal.
+    `withheld` marks a reply whose unsafe text was deleted from the journal.
     """
 
     text: str
@@ -295,7 +295,7 @@ class Verdict:
     """The result of one validator for one draft; `passed` and `score` are None if it cannot decide.
 
     `code` is the reason for programs: one of the codes that the validator declares in its `TRAITS`.
-    Without it the code is `passed`, `failed` or `unscored`. `reason` is the same for people; no
+    Without it the code is `passed`, `failed` or `unscored`. `reason` is the text for people; no
     program compares it. `teachable` says that the draft may be the rejected side of a preference
     pair. It is False for a verdict that did not fail the draft, and if the severity is unsafe.
     """
@@ -328,35 +328,35 @@ CodeT = TypeVar("CodeT", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class ValidatorTraits(Generic[CodeT]):
-    """What a validator says of itself: its module names one as `TRAITS`.
+    """Traits of a validator: its module defines them as `TRAITS`.
 
     Code = Literal["calm", "shouts"]
     TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("shouts",))
     """
 
     codes: tuple[CodeT, ...] = ()
-    """Every code that a verdict of it may have."""
+    """Every code that its verdicts may have."""
     teachable: tuple[CodeT, ...] = ()
-    """Codes of safe drafts that show a fault of judgement or tone, which a student can learn from."""
+    """Codes of safe drafts with a fault of judgement or tone that a student can learn from."""
     reads: Callable[[Mode, Mapping[str, bool]], Collection[str]] | None = None
     """Required elements that it checks by form, for a mode and the elements of a language pack.
 
-    The mapping says of each element of the pack whether its words decide. None: it reads no element.
+    The mapping holds for each element of the pack whether its patterns decide. None: it reads no element.
     """
     warm_up: Callable[[str], None] | None = None
-    """Loads what a run in a language needs, called once before the first draft; must not block."""
+    """Loads the models for a language. It is called once before the first draft and must not block."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherTraits:
-    """What a teacher says of itself: its module names one as `TRAITS`.
+    """Traits of a teacher: its module defines them as `TRAITS`.
 
     Example:
         TRAITS = TeacherTraits(grade="demo", embedded=True, needs_knowledge=True)
     """
 
     grade: Grade = "generated"
-    """Grade of the rows that it drafts."""
+    """Grade of its rows."""
     embedded: bool = False
     """It calls no endpoint, so it needs no cache, no limits and no estimate of tokens."""
     needs_knowledge: bool = False
@@ -368,12 +368,12 @@ class TeacherTraits:
     reads_styles: bool = True
     """It follows `plan.styles`."""
     check_params: Callable[[Mapping[str, object]], None] | None = None
-    """Raises ValueError for a parameter that is wrong whatever the environment holds."""
+    """Raises ValueError for a parameter that is wrong in every environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row: scenario, expectation, draft and verdicts, with the outcome drawn from them."""
+    """One row: scenario, expectation, draft and verdicts, with the result that follows from them."""
 
     scenario: Scenario
     expectation: Expectation
@@ -389,9 +389,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An item that could not be had. `key` names the journalled request, where there is one.
+    """A lost item. `key` is the cache key of the failed request, if there is one.
 
-    `reason` is the code of a loss without a failed request: a gate that a prompt did not pass, or
+    `reason` is the code of a loss without a failed request: a check that a prompt did not pass, or
     an earlier turn without an answer.
     """
 
@@ -409,22 +409,22 @@ class Failure:
 class PlannedScenario:
     """A scenario with its expectation and its goal's knowledge, as the plan holds it.
 
-    In a dialogue the messages hold the user turns up to this one; drafted answers are filled in on
-    the way. A set that is still to be written has no messages and a `brief` for its author.
+    In a dialogue the messages hold the user turns up to this one; drafted answers are inserted during
+    the run. A set that an author has yet to write has no messages and a `brief`.
     """
 
     scenario: Scenario
     expectation: Expectation
     knowledge: Knowledge
     brief: str | None = None
-    """What the author is told, as JSON; equal for all scenarios of a set."""
+    """The author's instructions as JSON; equal for all scenarios of a set."""
     first: int = 0
-    """Number of the first candidate: a later round goes on where an earlier one stopped."""
+    """Number of the first candidate; a later round continues after the candidates of earlier ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Requests and tokens spent; cached replies are counted apart and cost nothing."""
+    """Requests and tokens spent; cached replies are counted separately and cost nothing."""
 
     requests: int = 0
     cached: int = 0
@@ -442,16 +442,16 @@ class Teacher(Protocol):
 
 
 class DraftValidator(Protocol):
-    """A check of one draft against what its scenario expects."""
+    """A check of one draft against its expectation."""
 
     async def __call__(self, draft: Draft, context: DraftContext, /) -> Verdict:
-        """Judge one draft; never raises for what a model wrote."""
+        """Judge one draft; never raise because of a model's output."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts by a name, in the order in which they were first seen."""
+    """Counts by name, in order of first occurrence."""
 
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
 

@@ -1,7 +1,7 @@
-"""YAML to a pydantic model, with file:line:column in every complaint.
+"""YAML to a pydantic model, with file:line:column in every error message.
 
-Scalars stay text until the model converts them (no `no` → False), duplicate keys, tags, anchors
-and aliases are refused, and all the mistakes of a file are reported at once.
+Scalars stay text until the model converts them, so `no` is not False. Duplicate keys, tags, anchors
+and aliases are errors. All mistakes of a file are reported at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MAX_BYTES = 8 * 2**20
-"""A file above this is refused: no hand-written input comes near it."""
+"""Largest file; hand-written input is far smaller."""
 MAX_DEPTH = 40
 Model = TypeVar("Model", bound=BaseModel)
 KeyPath = tuple[str | int, ...]
@@ -36,10 +36,10 @@ class SourceMark(NamedTuple):
 
 
 class PlacedProblem(NamedTuple):
-    """A mistake of a file; without a place if the parser names none."""
+    """A mistake in a file; without a position if the parser gives none."""
 
     shown: str
-    """The file as messages call it."""
+    """The name of the file in messages."""
     mark: SourceMark | None
     message: str
 
@@ -49,7 +49,7 @@ class PlacedProblem(NamedTuple):
 
 
 class PlacedError(ConfigError):
-    """Mistakes of a file, a line for each."""
+    """Mistakes in a file, one line each."""
 
     def __init__(
         self, message: str, *, key: str = "", problems: Sequence[PlacedProblem] = ()
@@ -59,13 +59,13 @@ class PlacedError(ConfigError):
 
     @classmethod
     def of(cls, *problems: PlacedProblem) -> PlacedError:
-        """Make the error of some mistakes; equal ones are named once."""
+        """Make one error of several mistakes; equal ones are listed once."""
         unique = dict.fromkeys(problems)
         return cls("\n".join(map(str, unique)), problems=tuple(unique))
 
 
 class KeyProblem(ValueError):
-    """A mistake that a model finds in its keys together; `loc` is the key that is shown."""
+    """A mistake in a combination of keys; `loc` is the key at which it is reported."""
 
     def __init__(self, message: str, *, loc: KeyPath = ()) -> None:
         super().__init__(message)
@@ -74,7 +74,7 @@ class KeyProblem(ValueError):
 
 @dataclass
 class YamlTree:
-    """Plain data with the place of every key and value, and what is wrong with the YAML itself."""
+    """Plain data with the position of every key and value, and the mistakes of the YAML itself."""
 
     data: object = None
     is_mapping: bool = False
@@ -88,10 +88,10 @@ def load(path: Path, model: type[Model], *, shown: str | None = None) -> Model:
     Args:
         path: the file.
         model: a pydantic model; its aliases are the keys.
-        shown: how to call the file in messages; default its path.
+        shown: the name of the file in messages; default its path.
 
     Raises:
-        ConfigError: one message with a line for each mistake, in the order of the file.
+        ConfigError: one message with one line per mistake, in the order of the file.
     """
     return parse(read_text(path, shown=shown), model, shown=shown or str(path))
 
@@ -100,7 +100,7 @@ def read_text(path: Path, *, shown: str | None = None) -> str:
     """Read a UTF-8 text file of bounded size.
 
     Raises:
-        ConfigError: missing, unreadable, a folder, too large or not UTF-8.
+        ConfigError: the file is missing, unreadable, a folder, too large or not UTF-8.
     """
     name = shown or str(path)
     try:
@@ -146,7 +146,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
 
 
 def _root_causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Without what only follows from a mistake further in: a list that is short of what did not check."""
+    """Drop errors that follow from a nested one: a list is too short because an item did not validate."""
     places = [err["loc"] for err in errors]
 
     def follows(err: ErrorDetails) -> bool:
@@ -188,7 +188,7 @@ def compose(text: str, *, shown: str) -> YamlTree:
 
 
 def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> None:
-    """Stop at the first anchor, alias, foreign tag or too deep level, before any node is built."""
+    # Check events before nodes are built, because nested aliases can expand to gigabytes.
     import yaml
 
     depth = 0
@@ -196,11 +196,11 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
         mark = event.start_mark
         place = SourceMark(mark.line + 1, mark.column + 1) if mark else None
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            wrong = "anchors and aliases are not read; write the value out"
+            wrong = "anchors and aliases are not supported; write the value out"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
         tag = getattr(event, "tag", None)
         if isinstance(tag, str):
-            wrong = f"the tag `{tag[:60]}` is not read; write a plain value"
+            wrong = f"the tag `{tag[:60]}` is not supported; write a plain value"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
@@ -220,7 +220,7 @@ def _to_data(node: yaml.Node, loc: KeyPath, tree: YamlTree) -> object:
         return _to_mapping(node, loc, tree)
     if isinstance(node, yaml.SequenceNode):
         return [_to_data(item, (*loc, i), tree) for i, item in enumerate(node.value)]
-    # A quoted word has the tag of text. The style of a plain one is None or '', as the parser likes.
+    # A quoted word has the tag of text. The style of a plain word is None or '', depending on the parser.
     plain_null = node.tag == "tag:yaml.org,2002:null" and not getattr(node, "style", None)
     return None if plain_null else str(node.value)
 
@@ -248,7 +248,7 @@ def _to_mapping(node: yaml.MappingNode, loc: KeyPath, tree: YamlTree) -> dict[st
 
 
 def dump(data: Mapping[str, object]) -> str:
-    """Plain data as YAML that `parse` reads: keys in their order, no aliases, long lines folded."""
+    """Write plain data as YAML that `parse` reads: keys in order, no aliases, long lines folded."""
     import yaml
 
     class Plain(yaml.SafeDumper):
@@ -259,7 +259,7 @@ def dump(data: Mapping[str, object]) -> str:
 
 
 def find_mark(tree: YamlTree, loc: Sequence[str | int]) -> SourceMark:
-    """The place of the nearest enclosing thing that stands in the file."""
+    """Find the position of a key, or of the nearest enclosing key that the file contains."""
     path = tuple(loc)
     while path and path not in tree.marks:
         path = path[:-1]
@@ -267,18 +267,17 @@ def find_mark(tree: YamlTree, loc: Sequence[str | int]) -> SourceMark:
 
 
 def format_place(path: Path, loc: Sequence[str | int]) -> str:
-    """Where a key of a file stands, as `path:line:column`."""
+    """Format the position of a key in a file as `path:line:column`."""
     mark = mark_of(path, loc)
     return f"{path}:{mark.line}:{mark.column}"
 
 
 def mark_of(path: Path, loc: Sequence[str | int]) -> SourceMark:
-    """Where a key of a file stands."""
+    """Find the position of a key in a file."""
     return find_mark(compose(read_text(path), shown=str(path)), loc)
 
 
 def _find_error_mark(err: ErrorDetails, tree: YamlTree) -> SourceMark:
-    """Where a mistake stands; one of a whole file at the key that its error carries."""
     error = err.get("ctx", {}).get("error")
     if not err["loc"] and isinstance(error, KeyProblem):
         return find_mark(tree, error.loc)
@@ -286,29 +285,29 @@ def _find_error_mark(err: ErrorDetails, tree: YamlTree) -> SourceMark:
 
 
 def _describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in err["loc"])
+    key_path = ".".join(str(part) for part in err["loc"])
     kind, value = err["type"], err["input"]
     if kind == "extra_forbidden":
         key = str(err["loc"][-1])
-        return f"`{_clip(where)}` is not a known key{suggest_names(key, list_keys(model, err['loc'][:-1]))}"
+        return f"`{_clip(key_path)}` is not a known key{suggest_names(key, list_keys(model, err['loc'][:-1]))}"
     if kind == "missing":
-        return f"`{where}` is missing; add it"
+        return f"`{key_path}` is missing; add it"
     message = message_of(err)
     message = _describe_in_yaml_terms(err) or message[:1].lower() + message[1:]
     if isinstance(value, str | int | float | bool) or value is None:
         shown = "nothing" if value is None else f"`{_clip(str(value))}`"
-        return f"`{where}` is {shown}: {message}{_suggest_key(err)}"
-    return f"`{where}`: {message}" if where else message
+        return f"`{key_path}` is {shown}: {message}{_suggest_key(err)}"
+    return f"`{key_path}`: {message}" if key_path else message
 
 
 def message_of(err: ErrorDetails) -> str:
-    """The message of a validator's own error, else pydantic's."""
+    """Return the message of a validator's own error, else pydantic's."""
     error = err.get("ctx", {}).get("error")
     return str(error) if isinstance(error, ValueError | AssertionError) else err["msg"]
 
 
 def _describe_in_yaml_terms(err: ErrorDetails) -> str | None:
-    """The words of YAML for what the model calls by its Python names."""
+    # pydantic names Python types; the user writes YAML.
     kind, context = err["type"], err.get("ctx", {})
     if kind in ("tuple_type", "list_type"):
         return "must be a list, such as [one, another]"
@@ -329,7 +328,7 @@ def _suggest_key(err: ErrorDetails) -> str:
 
 
 def list_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """The keys that a model knows at a place, following nested models."""
+    """List the keys that a model has at a position, also in nested models."""
     current: type[BaseModel] | None = model
     for part in loc:
         if isinstance(part, int) or current is None:
@@ -346,18 +345,18 @@ def _nested_models(annotation: object) -> Iterator[type[BaseModel]]:
         yield from _nested_models(arg)
 
 
-def suggest(given: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
-    """The known name that is nearest to a mistyped one; None if none is at least as alike as `cutoff`."""
-    return next(iter(difflib.get_close_matches(given, known, n=1, cutoff=cutoff)), None)
+def suggest(name: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name nearest to a mistyped one; None if no similarity reaches `cutoff`."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
 
 
 def suggest_names(
     name: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
 ) -> str:
-    """A hint for a mistyped name: the nearest known one, at least as alike as `cutoff`, else the known ones."""
-    near = suggest(name, known, cutoff=cutoff)
-    if near is not None:
-        return f"; did you mean `{near}`?"
+    """Make a hint for a mistyped name: the nearest known one if its similarity reaches `cutoff`, else all known ones."""
+    nearest = suggest(name, known, cutoff=cutoff)
+    if nearest is not None:
+        return f"; did you mean `{nearest}`?"
     return f"; known: {', '.join(sorted(known))}" if listed and known else ""
 
 
@@ -367,6 +366,6 @@ def _describe_keys(model: type[BaseModel]) -> str:
 
 
 def _clip(text: str, width: int = 80) -> str:
-    """Make a value safe to print: one line, no control characters, bounded."""
+    # A value comes from a file of the user: keep control characters and long text out of the terminal.
     clean = "".join(c if c.isprintable() else "�" for c in text)
     return clean if len(clean) <= width else clean[: width - 1] + "…"

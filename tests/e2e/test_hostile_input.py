@@ -35,7 +35,7 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
     "utf-16": ("name: a\n".encode("utf-16"), "byte 0 is not UTF-8; save the file as UTF-8"),
     "nul": ("name: a\0b\n", r"r\.yaml.*not valid YAML"),
     "larger than any recipe": ("#" * (8 * 2**20 + 1), "is larger than 8 MiB"),
-    "aliases that double": (BOMB, r"r\.yaml:1:5: anchors and aliases are not read"),
+    "aliases that double": (BOMB, r"r\.yaml:1:5: anchors and aliases are not supported"),
     "python object": ("name: !!python/object/apply:os.system [id]\n", r"r\.yaml:1:7: the tag"),
     "deep nesting": ("name: a\nplan: " + "[" * 10_000 + "\n", r"r\.yaml:2:\d+: nested too deeply"),
     "two documents": ("name: a\n---\nname: b\n", r"r\.yaml:2:1: not valid YAML"),
@@ -48,7 +48,7 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
     ),
     "no such policy file": (
         "name: a\npolicies:\n  - security\n  - specs/gone.yaml\n",
-        r"r\.yaml:4:5: policies: no file `specs/gone\.yaml`; paths are taken from the working folder, `/.*`",
+        r"r\.yaml:4:5: policies: no file `specs/gone\.yaml`; paths are relative to the working folder, `/.*`",
     ),
     "unknown domain": ("name: a\nplan: {harms: [proprty.*]}\n", r"did you mean `property\.\*`"),
     "unknown language": ("name: a\nlocales: [xx]\n", r"r\.yaml:2:1: .*xx\.yaml"),
@@ -59,7 +59,7 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
     "unknown view": ("name: a\nviews: [sftt]\n", r"r\.yaml:2:1: .*did you mean `sft`"),
     "unknown parameter": (
         "name: a\nvalidators: [{style: {x: 1}}]\n",
-        r"r\.yaml:2:1: .*takes no `x`",
+        r"r\.yaml:2:1: .*has no parameter `x`",
     ),
     "parameter out of bounds": (
         "name: a\nvalidators: [{length_bounds: {min_chars: -1}}]\n",
@@ -99,12 +99,12 @@ ENDPOINTS: dict[str, tuple[dict[str, object], str]] = {
 PROMPTS: dict[str, tuple[str, str]] = {
     "attribute of a class": ("{{ ''.__class__ }}", r"draft\.j2:1: `__class__`"),
     "attribute through a filter": ("{{ told | attr('__class__') }}", "filter `attr`"),
-    "include": ("{% include '/etc/passwd' %}", r"draft\.j2:1: a prompt file stands alone"),
-    "import": ("{% from 'x' import y %}", "stands alone"),
-    "undefined field": ("{{ tolled }}", "field `tolled` is not known here; did you mean `told`"),
-    "endless range": ("{% for i in range(10**12) %}x{% endfor %}", "calls nothing"),
-    "a power tower": ("{{ 9 ** 9 ** 9 }}", "does not calculate"),
-    "a text that grows": ("{{ 'a' * 10 ** 10 }}", "does not calculate"),
+    "include": ("{% include '/etc/passwd' %}", r"draft\.j2:1: a prompt file cannot include other files"),
+    "import": ("{% from 'x' import y %}", "cannot include other files"),
+    "undefined field": ("{{ instruction }}", "field `instruction` is unknown; did you mean `instructions`"),
+    "endless range": ("{% for i in range(10**12) %}x{% endfor %}", "cannot call functions"),
+    "a power tower": ("{{ 9 ** 9 ** 9 }}", "cannot multiply"),
+    "a text that grows": ("{{ 'a' * 10 ** 10 }}", "cannot multiply"),
     "a broken tag": ("{% if %}", r"draft\.j2:1: "),
 }
 POLICIES: dict[str, tuple[dict[str, str], str]] = {
