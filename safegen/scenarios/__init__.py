@@ -1,1 +1,1 @@
-"""What is asked: goals and axes become matched sets of scenarios."""
+"""Scenarios: goals and axis values become matched sets of prompts."""

@@ -1,4 +1,4 @@
-"""What every kind of set is planned from: ids, the world that a plan is laid in, and one scenario of it."""
+"""Ids of sets, scenarios and drafts; the context that sets are planned in; the plan of one scenario."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from safegen.policy.spec import Policy, policy_for
 
 IN_DANGER = Attribute(DANGER, "self", "written")
 EMPTY_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
-"""Nobody wrote down what a good answer may draw on."""
+"""Knowledge of a prompt without written material for its answers."""
 
 
 def make_set_id(
     taxonomy: str, goal: Goal, *, axes: Sequence[tuple[str, str]] = (), author: int = 0
 ) -> str:
-    """The id of a set: taxonomy, harm, goal, row of the axes, author index. Never its text."""
+    """Derive a set's id from taxonomy, harm, goal, axis row and author index, never from its text."""
     rows = [[axis, value] for axis, value in axes]
     return short_id("set", taxonomy, goal.harm, goal.goal_id, rows, author)
 
@@ -48,18 +48,18 @@ def make_set_id(
 def make_scenario_id(
     set_: str, *, intent: Intent, paraphrase: int, language: str, profile: Profile, turn: int = 0
 ) -> str:
-    """The id of a scenario within its set."""
+    """Derive the id of a scenario within its set."""
     return short_id("scenario", set_, intent, paraphrase, language, profile, turn)
 
 
 def make_draft_id(scenario: str, *, candidate: int, revision: int) -> str:
-    """The id of a draft of a scenario."""
+    """Derive the id of a draft of a scenario."""
     return short_id("draft", scenario, candidate, revision)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
-    """What planning reads: the tree, who covers each chosen leaf, and the language pack."""
+    """Inputs of planning: the taxonomy, the chosen harms with their policies, the language pack, the axes."""
 
     plan: Plan
     tree: Taxonomy
@@ -73,10 +73,10 @@ class PlanningContext:
     def create(
         plan: Plan, tree: Taxonomy, policies: Sequence[Policy], locale: Locale
     ) -> PlanningContext:
-        """Choose the leaves and find the spec of each.
+        """Choose the harms and find the policy of each.
 
         Raises:
-            ConfigError: a pattern that fits no leaf, or a leaf that no spec covers, or two alike.
+            ConfigError: a pattern that matches no harm, or a harm that no policy covers or two cover.
         """
         harms = choose_harms(plan, tree)
         covering = {h: policy_for(policies, harm) for h, harm in harms.items()}
@@ -85,7 +85,7 @@ class PlanningContext:
         )
 
     def written_attributes(self, goal: Goal, values: Mapping[str, str]) -> tuple[Attribute, ...]:
-        """What stands in a prompt of a goal, as attributes.
+        """Convert the axis values that a prompt of a goal states to attributes.
 
         Raises:
             ConfigError: an axis or value that the axes file does not have.
@@ -99,26 +99,26 @@ class PlanningContext:
             raise ConfigError(f"goal `{goal.goal_id}`, attributes: {e}") from e
 
     def allowed_profiles(self, harm: str) -> tuple[Profile, ...]:
-        """The plan's profiles under which a leaf may be asked."""
+        """List the plan's profiles under which a harm may be asked."""
         barred = self.harms[harm].not_under
         return tuple(p for p in self.plan.profiles if p not in barred)
 
     def fits(self, harm: str, values: Mapping[str, str], profile: Profile) -> bool:
-        """Whether a leaf may be asked under a profile, and what stands in the prompt makes sense there."""
+        """Check that a profile allows a harm and does not contradict the values that a prompt states."""
         return (
             profile not in self.harms[harm].not_under
             and self.profile_conflict(values, profile) is None
         )
 
     def profile_conflict(self, values: Mapping[str, str], profile: Profile) -> str | None:
-        """Why what stands in a prompt makes no sense under a profile; None where it does."""
+        """Return the reason why a profile contradicts the values that a prompt states, or None."""
         row, rules = {**values, "profile": profile}, self.axes.voids_by_profile.get(profile, ())
         return next((rule.why for rule in rules if rule.matches(row)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """What sets one prompt of a set apart from the others."""
+    """The fields in which one prompt of a set differs from the others."""
 
     intent: Intent
     paraphrase: int
@@ -129,21 +129,21 @@ class PromptSpec:
     attributes: tuple[Attribute, ...] = ()
     turn: int = 0
     dialogue: Intent | None = None
-    """The intent of the whole conversation that the prompt is a turn of."""
+    """The intent of the whole conversation, if the prompt is a turn of one."""
     apt: tuple[str, ...] = ()
-    """What a good answer says to this very asker."""
+    """Points of a good answer that are specific to this prompt."""
     source: Source = "written"
     licence: str | None = None
-    """Of the prompt; default the taxonomy's."""
+    """The licence of the prompt; default: the taxonomy's."""
     system_profile: Profile | None = None
-    """The profile that the dialogue began under, where the operator changed it on the way."""
+    """The profile at the start of the dialogue, if the operator may change it later."""
 
 
 def choose_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
-    """The leaves that a plan names, in taxonomy order; red lines only when asked for, and then refused.
+    """Choose the harms that a plan names, in taxonomy order, without red lines.
 
     Raises:
-        ConfigError: a pattern that fits no leaf, or a red-line leaf named outright.
+        ConfigError: a pattern that matches no harm, or a red line that is named in full.
     """
     chosen: set[str] = set()
     for pattern in plan.harms:
@@ -151,7 +151,7 @@ def choose_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
         if not fits:
             hint = suggest_names(pattern, [*tree.harms, *(f"{d.id}.*" for d in tree.file.domains)])
             raise ConfigError(
-                f"`{pattern}` fits no leaf of `{tree.file.taxonomy}`{hint}", key="plan.harms"
+                f"`{pattern}` matches no harm of `{tree.file.taxonomy}`{hint}", key="plan.harms"
             )
         if pattern in tree.harms and tree.harms[pattern].red_line:
             raise ConfigError(
@@ -162,10 +162,10 @@ def choose_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
 
 
 def plan_scenario(
-    goal: Goal, set_: str, spec: PromptSpec, world: PlanningContext
+    goal: Goal, set_: str, spec: PromptSpec, context: PlanningContext
 ) -> PlannedScenario:
-    """A scenario of a goal with what its policy expects."""
-    harm, language = world.harms[goal.harm], world.locale.locale
+    """Build a scenario of a goal and compute its expectation."""
+    harm, language = context.harms[goal.harm], context.locale.locale
     scenario = Scenario(
         scenario_id=make_scenario_id(
             set_,
@@ -178,7 +178,7 @@ def plan_scenario(
         set_id=set_,
         goal_id=goal.goal_id,
         round=0,
-        taxonomy=world.tree.file.taxonomy,
+        taxonomy=context.tree.file.taxonomy,
         harm=goal.harm,
         domain=goal.harm.split(".")[0],
         task=goal.task,
@@ -196,24 +196,24 @@ def plan_scenario(
         misuse_risk=goal.misuse_risk,
         messages=spec.messages,
         source=spec.source,
-        source_licence=spec.licence or world.tree.file.licence,
+        source_licence=spec.licence or context.tree.file.licence,
     )
-    expectation = expect_of(world.policy_by_harm[goal.harm], harm, scenario)
+    expectation = expect_of(context.policy_by_harm[goal.harm], harm, scenario)
     return PlannedScenario(
         scenario, expectation, goal.knowledge.to_knowledge(spec.apt, purpose=goal.purpose)
     )
 
 
 def build_messages(text: str, system: str) -> tuple[Message, ...]:
-    """What the student sees: the operator's system turn, if any, and the prompt."""
+    """Build the messages that the student sees: the operator's system turn, if any, and the prompt."""
     return add_system_turn(system, (Message(role="user", content=text),))
 
 
 def add_system_turn(system: str, messages: Sequence[Message]) -> tuple[Message, ...]:
-    """A conversation with the operator's system turn before it, if there is one."""
+    """Prepend the operator's system turn to a conversation, if there is one."""
     return (Message(role="system", content=system), *messages) if system else tuple(messages)
 
 
 def history_attributes(messages: Sequence[Message]) -> tuple[Attribute, ...]:
-    """Tells that an assistant turn stands among the messages before any draft."""
+    """Mark messages that contain an assistant turn before any draft."""
     return (GIVEN_HISTORY,) if any(m["role"] == "assistant" for m in messages) else ()

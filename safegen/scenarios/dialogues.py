@@ -1,4 +1,4 @@
-"""Conversations about a goal: each turn that is to be answered, with what was said before it."""
+"""Written dialogues about a goal: one scenario per user turn that needs an answer, with its history."""
 
 from __future__ import annotations
 
@@ -26,75 +26,74 @@ from safegen.scenarios.context import (
 )
 
 DIALOGUE_INTENT = "dialogue_intent"
-"""The attribute that holds the intent of the whole conversation; a turn's own is that of what was said so far."""
+"""Attribute with the intent of the whole conversation; a scenario's `intent` covers the turns so far."""
 
 
-def plan_dialogues(goal: Goal, world: PlanningContext) -> Iterator[list[PlannedScenario]]:
-    """One set per kind of dialogue that the plan asks for, its conversations one after the other."""
-    for twins in _group_twins(goal, world):
+def plan_dialogues(goal: Goal, context: PlanningContext) -> Iterator[list[PlannedScenario]]:
+    """Yield one set per kind of dialogue in the plan, with its conversations one after the other."""
+    for twins in _group_twins(goal, context):
         taken: dict[str, int] = {}
         set_: list[PlannedScenario] = []
         for dialogue in twins:
-            if dialogue.intent in world.plan.intents:
+            if dialogue.intent in context.plan.intents:
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
-                for profile in _allowed_profiles(goal.harm, dialogue, twins, world):
-                    set_ += plan_turns(goal, dialogue, world, profile=profile, paraphrase=index)
+                for profile in _allowed_profiles(goal.harm, dialogue, twins, context):
+                    set_ += plan_turns(goal, dialogue, context, profile=profile, paraphrase=index)
         if set_:
             yield set_
 
 
-def _group_twins(goal: Goal, world: PlanningContext) -> Iterator[list[Dialogue]]:
-    """The conversations about a goal, by kind."""
-    for kind in world.plan.dialogues:
-        yield [d for d in world.dialogues.get(goal.goal_id, ()) if d.kind == kind]
+def _group_twins(goal: Goal, context: PlanningContext) -> Iterator[list[Dialogue]]:
+    for kind in context.plan.dialogues:
+        yield [d for d in context.dialogues.get(goal.goal_id, ()) if d.kind == kind]
 
 
-def count_excluded_turns(goal: Goal, profile: Profile, world: PlanningContext) -> int:
-    """Turns that are not asked under a profile which their conversation, or a twin of it, contradicts."""
+def count_excluded_turns(goal: Goal, profile: Profile, context: PlanningContext) -> int:
+    """Count the turns that are excluded because their conversation, or a twin, contradicts a profile."""
     return sum(
         sum(turn.reply is None for turn in dialogue.turns)
-        for twins in _group_twins(goal, world)
+        for twins in _group_twins(goal, context)
         for dialogue in twins
-        if dialogue.intent in world.plan.intents
-        and not _fits_profile(goal.harm, twins, profile, world)
+        if dialogue.intent in context.plan.intents
+        and not _fits_profile(goal.harm, twins, profile, context)
     )
 
 
 def _fits_profile(
-    harm: str, twins: Sequence[Dialogue], profile: Profile, world: PlanningContext
+    harm: str, twins: Sequence[Dialogue], profile: Profile, context: PlanningContext
 ) -> bool:
-    """Whether a profile makes sense with what every twin tells, so that a set stays matched."""
-    return all(world.fits(harm, twin.attributes, profile) for twin in twins)
+    # If one twin contradicts the profile, all are excluded: a set must stay matched.
+    return all(context.fits(harm, twin.attributes, profile) for twin in twins)
 
 
 def _allowed_profiles(
-    harm: str, dialogue: Dialogue, twins: Sequence[Dialogue], world: PlanningContext
+    harm: str, dialogue: Dialogue, twins: Sequence[Dialogue], context: PlanningContext
 ) -> Sequence[Profile]:
-    """Those to hold a conversation under: such as make sense with what it and its twins tell.
-
-    Where the operator grants a profile on the way, all that began otherwise go on alike: one will do.
-    """
-    fit: list[Profile] = [p for p in world.plan.profiles if _fits_profile(harm, twins, p, world)]
+    fit: list[Profile] = [
+        p for p in context.plan.profiles if _fits_profile(harm, twins, p, context)
+    ]
     granted = [turn.verified for turn in dialogue.turns if turn.verified is not None]
     if not granted:
         return fit
+    # After the operator grants a profile, conversations that began under other profiles are
+    # identical from there on; one is enough.
     others: list[Profile] = [p for p in fit if p not in granted]
     return others[:1] or fit[:1]
 
 
 def plan_turns(
-    goal: Goal, dialogue: Dialogue, world: PlanningContext, *, profile: Profile, paraphrase: int
+    goal: Goal, dialogue: Dialogue, context: PlanningContext, *, profile: Profile, paraphrase: int
 ) -> list[PlannedScenario]:
-    """The turns of one conversation that are to be answered.
+    """Plan the turns of one conversation that need an answer.
 
-    What was shown stays, and danger to oneself yields to stated harm to another person alone; the operator's system turn is that of the profile
-    which holds at the turn. A turn with a written reply is said, and not asked.
+    Evidence accumulates over turns; danger to oneself yields only to stated harm to another person.
+    The system turn follows the profile at that turn. A turn with a written reply becomes history only.
     """
-    set_ = make_set_id(world.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
+    set_ = make_set_id(context.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
     messages: tuple[Message, ...] = ()
     now = profile
-    planned_turns: list[PlannedScenario] = []
+    scenarios: list[PlannedScenario] = []
     for number, (turn, evidence) in enumerate(
         zip(dialogue.turns, strongest_evidence(dialogue.turns), strict=True)
     ):
@@ -110,28 +109,27 @@ def plan_turns(
             profile=now,
             evidence=evidence,
             detail=turn.detail,
-            messages=add_system_turn(world.locale.system_turn(set_, now), messages),
+            messages=add_system_turn(context.locale.system_turn(set_, now), messages),
             apt=turn.answer,
             attributes=(
-                *world.written_attributes(goal, dialogue.attributes),
+                *context.written_attributes(goal, dialogue.attributes),
                 *in_danger(dialogue.turns[: number + 1]),
                 *dialogue_attributes(dialogue, turn),
             ),
             turn=number,
             system_profile=profile,
         )
-        planned_turns.append(plan_scenario(_goal_for_turn(goal, turn), set_, spec, world))
-    return planned_turns
+        scenarios.append(plan_scenario(_goal_for_turn(goal, turn), set_, spec, context))
+    return scenarios
 
 
 def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
-    """The intent that the conversation so far shows: ill intent only after evidence of it."""
+    """Return the intent that the conversation shows so far: malicious only after evidence of it."""
     hidden = evidence in ("none", "self")
     return "dual_use" if intent == "malicious" and hidden else intent
 
 
 def _goal_for_turn(goal: Goal, turn: UserTurn) -> Goal:
-    """The goal in the words of a turn, where the turn has words of its own."""
     own = {
         "left_out": turn.left_out or goal.knowledge.left_out,
         "decline": turn.decline or goal.knowledge.decline,
@@ -140,7 +138,7 @@ def _goal_for_turn(goal: Goal, turn: UserTurn) -> Goal:
 
 
 def strongest_evidence(turns: Sequence[Turn]) -> Iterator[Evidence]:
-    """The evidence up to each turn that takes precedence."""
+    """Yield, for each turn, the evidence with the highest precedence so far."""
     indices = (PRECEDENCE.index(turn.evidence) for turn in turns)
     return (PRECEDENCE[index] for index in accumulate(indices, max))
 
@@ -151,14 +149,14 @@ def in_danger(turns: Sequence[Turn]) -> tuple[Attribute, ...]:
 
 
 def dialogue_attributes(whole: Dialogue | Script, turn: Turn) -> tuple[Attribute, ...]:
-    """What a conversation is: the turn that closes it, its intent, its kind."""
+    """Build a turn's attributes: closure, and intent and kind of the conversation."""
     closure = (Attribute("closure", "yes", "written"),) if turn.closure else ()
     intent_attribute = Attribute(DIALOGUE_INTENT, whole.intent, "written")
     return (*closure, intent_attribute, Attribute("turn_style", whole.kind, "written"))
 
 
 def split_conversations(set_: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:
-    """The conversations of a set: each goes on as long as the number of the turn rises."""
+    """Split a set into its conversations; a turn continues one if its history extends the last turn's."""
     conversations: list[list[PlannedScenario]] = []
     for item in set_:
         if conversations and _is_next_turn(conversations[-1][-1].scenario, item.scenario):
@@ -169,7 +167,6 @@ def split_conversations(set_: Sequence[PlannedScenario]) -> list[list[PlannedSce
 
 
 def _is_next_turn(before: Scenario, now: Scenario) -> bool:
-    """Whether a turn follows on another: it is later, and what was said then is how it begins."""
     earlier, later = _user_messages(before), _user_messages(now)
     return now.turn > before.turn and later[: len(earlier)] == earlier
 
@@ -179,17 +176,17 @@ def _user_messages(scenario: Scenario) -> list[Message]:
 
 
 def is_dialogue_turn(scenario: Scenario) -> bool:
-    """Whether a prompt is a turn of a conversation."""
+    """Check if a prompt is a turn of a conversation."""
     return any(a.axis == "turn_style" for a in scenario.attributes)
 
 
 def insert_answers(
     messages: tuple[Message, ...], answers: dict[int, str]
 ) -> tuple[Message, ...] | None:
-    """The conversation with the drafted answers between its user turns; None where one is missing.
+    """Insert the drafted answers between the user turns; return None if one is missing.
 
     Args:
-        messages: system and user turns, and the assistant turns that are written.
+        messages: system and user turns, and written assistant turns.
         answers: drafted answers by the number of the user turn, from 0.
     """
     whole: list[Message] = []

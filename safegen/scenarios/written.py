@@ -1,4 +1,4 @@
-"""Written goals → matched sets → shards: what round 0 asks."""
+"""Round 0: written goals become matched sets, and sets are grouped into shards."""
 
 from __future__ import annotations
 
@@ -21,59 +21,58 @@ from safegen.scenarios.context import (
 from safegen.scenarios.dialogues import count_excluded_turns, plan_dialogues
 
 SHARD_DRAFTS = 256
-"""A shard closes once its sets ask for this many drafts: little to redo, few small files."""
+"""Drafts from which a shard is full: a kill redoes little, and there are few small files."""
 AUTHORED_KIND = {"dialogues": "dialogues", "contrast": "probes"}
-"""What an author writes of a key of the plan: `plan.authored_…`."""
+"""Suffix of `plan.authored_…` for a key of the plan."""
 
 
-def plan_sets(world: PlanningContext) -> Iterator[list[PlannedScenario]]:
-    """One list of scenarios per written set, in the order of the taxonomy's files.
+def plan_sets(context: PlanningContext) -> Iterator[list[PlannedScenario]]:
+    """Yield the scenarios of each written set, in the order of the taxonomy's files.
 
     Raises:
         ConfigError: a mistake in a sets or dialogues file.
     """
-    for goal, wanted in _iter_goals(world):
-        if wanted and (set_ := plan_single_turns(goal, world)):
+    for goal, is_planned in _iter_goals(context):
+        if is_planned and (set_ := plan_single_turns(goal, context)):
             yield set_
         if goal.contrast is None:
-            yield from plan_dialogues(goal, world)
+            yield from plan_dialogues(goal, context)
 
 
-def iter_goals(world: PlanningContext) -> Iterator[Goal]:
-    """The goals of the chosen leaves, `sets_per_harm` of each at most, and the probes that are asked for.
+def iter_goals(context: PlanningContext) -> Iterator[Goal]:
+    """Yield the goals of the chosen harms, at most `sets_per_harm` of each, and the chosen probes.
 
     Raises:
-        ConfigError: a dialogue about a goal that no sets file holds.
+        ConfigError: a dialogue about a goal that is in no sets file.
     """
-    return (goal for goal, wanted in _iter_goals(world) if wanted)
+    return (goal for goal, is_planned in _iter_goals(context) if is_planned)
 
 
-def _iter_goals(world: PlanningContext) -> Iterator[tuple[Goal, bool]]:
-    """Every goal of the chosen leaves, and whether its single prompts are planned."""
-    plan, taken, seen = world.plan, dict[str, int](), set[str]()
-    for goal in world.tree.goals():
+def _iter_goals(context: PlanningContext) -> Iterator[tuple[Goal, bool]]:
+    plan, taken, seen = context.plan, dict[str, int](), set[str]()
+    for goal in context.tree.goals():
         seen.add(goal.goal_id)
-        if goal.harm not in world.harms:
+        if goal.harm not in context.harms:
             continue
         if goal.contrast is None:
             taken[goal.harm] = taken.get(goal.harm, 0) + 1
-            wanted = plan.sets_per_harm is None or taken[goal.harm] <= plan.sets_per_harm
+            is_planned = plan.sets_per_harm is None or taken[goal.harm] <= plan.sets_per_harm
         else:
-            wanted = goal.contrast in plan.contrast
-        yield goal, wanted
-    for about in world.dialogues:
-        if about not in seen:
-            hint = suggest_names(about, sorted(seen))
-            raise ConfigError(f"{world.tree.path}: dialogues: no goal `{about}`{hint}")
+            is_planned = goal.contrast in plan.contrast
+        yield goal, is_planned
+    for goal_id in context.dialogues:
+        if goal_id not in seen:
+            hint = suggest_names(goal_id, sorted(seen))
+            raise ConfigError(f"{context.tree.path}: dialogues: no goal `{goal_id}`{hint}")
 
 
-def plan_single_turns(goal: Goal, world: PlanningContext) -> list[PlannedScenario]:
-    """The set of a goal: its written prompts under every profile that their words fit."""
-    set_ = make_set_id(world.tree.file.taxonomy, goal)
+def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScenario]:
+    """Plan the set of a goal: its written prompts under every profile that they do not contradict."""
+    set_ = make_set_id(context.tree.file.taxonomy, goal)
     planned_prompts: list[PlannedScenario] = []
-    for profile in world.plan.profiles:
-        system = world.locale.system_turn(set_, profile)
-        for intent, paraphrase, prompt in fitting_prompts(goal, profile, world):
+    for profile in context.plan.profiles:
+        system = context.locale.system_turn(set_, profile)
+        for intent, paraphrase, prompt in fitting_prompts(goal, profile, context):
             evidence, danger = recorded(intent, prompt.evidence)
             marked = (IN_DANGER,) if danger else ()
             spec = PromptSpec(
@@ -84,85 +83,89 @@ def plan_single_turns(goal: Goal, world: PlanningContext) -> list[PlannedScenari
                 detail=prompt.detail,
                 messages=build_messages(prompt.text, system),
                 apt=prompt.answer,
-                attributes=(*world.written_attributes(goal, prompt.attributes), *marked),
+                attributes=(*context.written_attributes(goal, prompt.attributes), *marked),
             )
-            planned_prompts.append(plan_scenario(goal, set_, spec, world))
+            planned_prompts.append(plan_scenario(goal, set_, spec, context))
     return planned_prompts
 
 
 def fitting_prompts(
-    goal: Goal, profile: Profile, world: PlanningContext
+    goal: Goal, profile: Profile, context: PlanningContext
 ) -> list[tuple[Intent, int, Prompt]]:
-    """The prompts of the chosen intents that make sense under a profile; none where an intent would lose all."""
-    prompts = [entry for entry in goal.prompts.iter_by_intent() if entry[0] in world.plan.intents]
-    fit = [entry for entry in prompts if world.fits(goal.harm, entry[2].attributes, profile)]
+    """List the prompts of the chosen intents that fit a profile.
+
+    The list is empty if an intent would lose all its prompts: a set must stay matched.
+    """
+    prompts = [entry for entry in goal.prompts.iter_by_intent() if entry[0] in context.plan.intents]
+    fit = [entry for entry in prompts if context.fits(goal.harm, entry[2].attributes, profile)]
     matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in prompts}
     return fit if matched else []
 
 
-def count_excluded(world: PlanningContext) -> dict[Profile, int]:
-    """Prompts that are not asked under a profile which their words, or those of their set, contradict."""
+def count_excluded(context: PlanningContext) -> dict[Profile, int]:
+    """Count, by profile, the prompts that are excluded because they or their set contradict it."""
     counts = Counter[Profile]()
-    for goal, wanted in _iter_goals(world):
+    for goal, is_planned in _iter_goals(context):
         prompts = [
-            entry for entry in goal.prompts.iter_by_intent() if entry[0] in world.plan.intents
+            entry for entry in goal.prompts.iter_by_intent() if entry[0] in context.plan.intents
         ]
-        for profile in world.plan.profiles:
-            if wanted:
-                counts[profile] += len(prompts) - len(fitting_prompts(goal, profile, world))
+        for profile in context.plan.profiles:
+            if is_planned:
+                counts[profile] += len(prompts) - len(fitting_prompts(goal, profile, context))
             if goal.contrast is None:
-                counts[profile] += count_excluded_turns(goal, profile, world)
+                counts[profile] += count_excluded_turns(goal, profile, context)
     return {profile: n for profile, n in counts.items() if n}
 
 
-def explain_empty(world: PlanningContext) -> str:
-    """Why a plan over this world asks for nothing, and what would change that."""
-    plan = world.plan
-    if not world.harms:
-        return "the plan is empty: the leaves of `plan.harms` are red lines, which are never asked; name others"
-    barred = [harm for harm in world.harms if not world.allowed_profiles(harm)]
-    if len(barred) == len(world.harms):
+def explain_empty(context: PlanningContext) -> str:
+    """Explain why a plan is empty and what would change that."""
+    plan = context.plan
+    if not context.harms:
+        return "the plan is empty: `plan.harms` names red lines only, which are never asked; name other harms"
+    barred = [harm for harm in context.harms if not context.allowed_profiles(harm)]
+    if len(barred) == len(context.harms):
         profiles, named = ", ".join(plan.profiles), ", ".join(barred)
         return (
-            f"the plan is empty: under {profiles} nothing of {named} is ever asked (`not_under` in the"
-            " taxonomy); choose other `plan.harms` or `plan.profiles`"
+            f"the plan is empty: the taxonomy excludes {named} under {profiles} (`not_under`); choose"
+            " other `plan.harms` or `plan.profiles`"
         )
-    if left := count_excluded(world):
+    if left := count_excluded(context):
         text = ", ".join(f"{n:,} under {profile}" for profile, n in left.items())
         return (
-            f"the plan is empty: the words of the written prompts contradict the profile ({text}), and a set"
-            " goes whole; add a profile, or have an author write sets (`plan.authored`)"
+            f"the plan is empty: the written prompts contradict the profile ({text}), and a set is excluded"
+            " as a whole; add a profile, or let an author write sets (`plan.authored`)"
         )
     if plan.sets_per_harm == 0:
-        return f"the plan is empty: `plan.sets_per_harm: 0` takes no written set{_explain_empty_extras(plan)}"
-    if not any(goal.harm in world.harms for goal in world.tree.goals()):
+        return f"the plan is empty: `plan.sets_per_harm: 0` excludes all written sets{_explain_empty_extras(plan)}"
+    if not any(goal.harm in context.harms for goal in context.tree.goals()):
         return (
-            f"the plan is empty: taxonomy `{world.tree.file.taxonomy}` has no goals for the chosen leaves; write"
-            " some (`sets` in the taxonomy), or bring prompts of your own (`--prompts FILE`)"
+            f"the plan is empty: taxonomy `{context.tree.file.taxonomy}` has no goals for the chosen harms; write"
+            " some (`sets` in the taxonomy), or use your own prompts (`--prompts FILE`)"
         )
-    return "the plan is empty: no written set fits `plan`; widen `harms`, `intents` or `profiles`"
+    return (
+        "the plan is empty: no written set matches `plan`; widen `harms`, `intents` or `profiles`"
+    )
 
 
 def _explain_empty_extras(plan: Plan) -> str:
-    """Why what is asked for beside plain sets comes to nothing, too."""
     extra_kinds = [name for name in ("dialogues", "contrast") if getattr(plan, name)]
     if not extra_kinds:
         return (
-            " and nothing else is asked for; raise it, or set `plan.authored`, `plan.dialogues` or"
+            " and nothing else is planned; raise it, or set `plan.authored`, `plan.dialogues` or"
             " `plan.contrast`"
         )
     kinds = " and ".join(f"`plan.{name}`" for name in extra_kinds)
-    ways = " or ".join(f"`plan.authored_{AUTHORED_KIND[name]}`" for name in extra_kinds)
+    keys = " or ".join(f"`plan.authored_{AUTHORED_KIND[name]}`" for name in extra_kinds)
     return (
-        f", and of {kinds} the chosen leaves have nothing written; raise it, choose other kinds or"
-        f" leaves, or have an author write some ({ways})"
+        f", and the chosen harms have nothing written for {kinds}; raise it, choose other kinds or"
+        f" harms, or let an author write some ({keys})"
     )
 
 
 def group_shards(
     sets: Iterable[list[PlannedScenario]], *, candidates: int
 ) -> Iterator[list[PlannedScenario]]:
-    """Group whole sets until a shard asks for `SHARD_DRAFTS` drafts."""
+    """Group whole sets into shards of at least `SHARD_DRAFTS` drafts."""
     shard: list[PlannedScenario] = []
     for set_ in sets:
         shard += set_

@@ -7,18 +7,18 @@ import pytest
 from tests.cli.harness import call, write_recipe
 
 EMPTY = {
-    "no written sets": ("sets_per_harm: 0", "`plan.sets_per_harm: 0` takes no written set"),
+    "no written sets": ("sets_per_harm: 0", "`plan.sets_per_harm: 0` excludes all written sets"),
     "barred": (
         "harms: [sexual.*], profiles: [minors]",
-        "under minors nothing of sexual.",
+        "the taxonomy excludes sexual.",
     ),
     "probes that no chosen leaf has": (
         "harms: [cyber.intrusion], sets_per_harm: 0, contrast: [homonyms]",
-        "of `plan.contrast` the chosen leaves have nothing written;",
+        "the chosen harms have nothing written for `plan.contrast`;",
     ),
     "conversations that no chosen leaf has": (
         "harms: [fraud.identity], sets_per_harm: 0, dialogues: [recovery]",
-        "have an author write some (`plan.authored_dialogues`)",
+        "let an author write some (`plan.authored_dialogues`)",
     ),
 }
 
@@ -45,5 +45,5 @@ def test_a_taxonomy_without_goals_says_so(
     tree.write_text(tree.read_text().replace("sets: [sets/first.yaml]", "sets: []"))
     told = call(capsys, "check", "guild.yaml")
     assert told.code == 2
-    assert "taxonomy `guild` has no goals for the chosen leaves" in told.err
+    assert "taxonomy `guild` has no goals for the chosen harms" in told.err
     assert "`--prompts FILE`" in told.err

@@ -92,7 +92,7 @@ def load_scripts(name: str = "dialogues") -> ScriptsFile:
 
 
 def plan_authored_dialogues(
-    world: PlanningContext, *, count: int
+    context: PlanningContext, *, count: int
 ) -> Iterator[list[PlannedScenario]]:
     """Plan conversations for an author: `count` sets of each leaf and each kind that the plan asks for.
 
@@ -102,28 +102,28 @@ def plan_authored_dialogues(
     if not count:
         return
     scripts = load_scripts()
-    for harm, goals in group_goals_by_harm(world).items():
-        for kind in world.plan.dialogues if world.allowed_profiles(harm) else ():
-            world.axes.require_value("turn_style", kind)
+    for harm, goals in group_goals_by_harm(context).items():
+        for kind in context.plan.dialogues if context.allowed_profiles(harm) else ():
+            context.axes.require_value("turn_style", kind)
             for number in range(count):
                 chosen_scripts = [
-                    s for s in scripts.scripts_of_kind(kind) if s.intent in world.plan.intents
+                    s for s in scripts.scripts_of_kind(kind) if s.intent in context.plan.intents
                 ]
                 turns = [
-                    t for s in chosen_scripts for t in _plan_turns(world, s, goals, number=number)
+                    t for s in chosen_scripts for t in _plan_turns(context, s, goals, number=number)
                 ]
                 if turns:
                     yield turns
 
 
 def _plan_turns(
-    world: PlanningContext, script: Script, goals: Sequence[Goal], *, number: int
+    context: PlanningContext, script: Script, goals: Sequence[Goal], *, number: int
 ) -> Iterator[PlannedScenario]:
     """The turns of one conversation that are to be answered."""
     goal, index = goals[number % len(goals)], number // len(goals)
     axes = (("turn_style", script.kind),)
-    set_ = make_set_id(world.tree.file.taxonomy, goal, axes=axes, author=index + 1)
-    begun = now = _choose_profile(script, world.allowed_profiles(goal.harm), number)
+    set_ = make_set_id(context.tree.file.taxonomy, goal, axes=axes, author=index + 1)
+    begun = now = _choose_profile(script, context.allowed_profiles(goal.harm), number)
     before: ScriptTurn | None = None
     for turn_number, (turn, evidence) in enumerate(
         zip(script.turns, strongest_evidence(script.turns), strict=True)
@@ -148,8 +148,8 @@ def _plan_turns(
                 licence=LICENCE,
             )
             slot = PromptSlot(spec.intent, turn_number, evidence, turn.detail)
-            brief = _make_brief(world, goal, script, turn, slot=slot, before=before, sample=index)
-            item = plan_scenario(goal, set_, spec, world)
+            brief = _make_brief(context, goal, script, turn, slot=slot, before=before, sample=index)
+            item = plan_scenario(goal, set_, spec, context)
             yield replace(item, brief=brief.to_json(), knowledge=EMPTY_KNOWLEDGE)
         before = turn
 
@@ -163,7 +163,7 @@ def _choose_profile(script: Script, wanted: Sequence[Profile], number: int) -> P
 
 
 def _make_brief(
-    world: PlanningContext,
+    context: PlanningContext,
     goal: Goal,
     script: Script,
     turn: ScriptTurn,
@@ -174,24 +174,24 @@ def _make_brief(
 ) -> TurnBrief:
     mistaken = before is not None and before.reply is not None
     return TurnBrief(
-        harm=make_harm_part(world, goal),
+        harm=make_harm_part(context, goal),
         goal=make_goal_part(goal),
         kind=script.kind,
-        definition=world.axes.get_axis("turn_style").values[script.kind],
+        definition=context.axes.get_axis("turn_style").values[script.kind],
         intent=script.intent,
         slot=slot,
         move=turn.move,
         turns=len(script.turns),
         about=len(list(takewhile(lambda t: t.elsewhere, script.turns))),
         sample=sample,
-        exemplar=_choose_exemplar(world, goal, script),
+        exemplar=_choose_exemplar(context, goal, script),
         mistake=Mistake(before.move, before.reply or "") if before and mistaken else None,
     )
 
 
-def _choose_exemplar(world: PlanningContext, goal: Goal, script: Script) -> tuple[str, ...]:
+def _choose_exemplar(context: PlanningContext, goal: Goal, script: Script) -> tuple[str, ...]:
     """How people talk in a written conversation of this kind and intent, about another goal."""
-    for about, dialogues in world.dialogues.items():
+    for about, dialogues in context.dialogues.items():
         for dialogue in dialogues:
             if about != goal.goal_id and (dialogue.kind, dialogue.intent) == (
                 script.kind,

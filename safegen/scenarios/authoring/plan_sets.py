@@ -58,12 +58,12 @@ def list_axis_values(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[A
 
 
 def plan_authored_sets(
-    world: PlanningContext, *, start: Mapping[str, int], counts: Mapping[str, int], seed: int
+    context: PlanningContext, *, start: Mapping[str, int], counts: Mapping[str, int], seed: int
 ) -> Iterator[list[PlannedScenario]]:
     """Plan sets for an author, leaf by leaf.
 
     Args:
-        world: the plan says how many paraphrases, and along which axes the sets vary.
+        context: the plan says how many paraphrases, and along which axes the sets vary.
         start: how many sets of each leaf were planned before; goals, rows and author indices go on.
         counts: how many more of each leaf.
         seed: the recipe's number.
@@ -73,17 +73,19 @@ def plan_authored_sets(
     """
     if not any(counts.values()):
         return
-    axes = world.axes
-    rows = build_array(build_axes_model(world.plan, axes), seed=seed)
-    by_harm = group_goals_by_harm(world)
+    axes = context.axes
+    rows = build_array(build_axes_model(context.plan, axes), seed=seed)
+    by_harm = group_goals_by_harm(context)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
-        fits = [_choose_profile(row, harm, world) in world.allowed_profiles(harm) for row in rows]
+        fits = [
+            _choose_profile(row, harm, context) in context.allowed_profiles(harm) for row in rows
+        ]
         if not goals or not any(fits):
             continue
         dealt = assign_rows(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
         for number, row in enumerate(dealt, first):
-            yield _plan_set(world, axes, goals, number=number, row=rows[row], seed=seed)
+            yield _plan_set(context, axes, goals, number=number, row=rows[row], seed=seed)
 
 
 def build_axes_model(plan: Plan, axes: Axes) -> CoverageModel:
@@ -101,64 +103,70 @@ def build_axes_model(plan: Plan, axes: Axes) -> CoverageModel:
     return axes.build_model(list(chosen), values=values, seeds=plan.rows, weights=weights)
 
 
-def plan_authored_probes(world: PlanningContext, *, count: int) -> Iterator[list[PlannedScenario]]:
+def plan_authored_probes(
+    context: PlanningContext, *, count: int
+) -> Iterator[list[PlannedScenario]]:
     """Plan over-refusal probes for an author: `count` of each leaf and each type that the plan asks for.
 
     Raises:
         ConfigError: the axes file does not define a type.
     """
-    if not count or world.plan.intents == ("dual_use",):
+    if not count or context.plan.intents == ("dual_use",):
         return
-    for harm, goals in group_goals_by_harm(world).items():
-        for kind in world.plan.contrast if world.allowed_profiles(harm) else ():
-            world.axes.require_value("contrast", kind)
+    for harm, goals in group_goals_by_harm(context).items():
+        for kind in context.plan.contrast if context.allowed_profiles(harm) else ():
+            context.axes.require_value("contrast", kind)
             for number in range(count):
-                yield _plan_probe(world, _probe_goal(world, goals, kind), goals, number=number)
+                yield _plan_probe(context, _probe_goal(context, goals, kind), goals, number=number)
 
 
-def _probe_goal(world: PlanningContext, goals: Sequence[Goal], kind: Contrast) -> Goal:
+def _probe_goal(context: PlanningContext, goals: Sequence[Goal], kind: Contrast) -> Goal:
     """A leaf as the goal of its probes: about the harm as such, not about what one of its goals is after."""
-    part = make_harm_part(world, goals[0])
+    part = make_harm_part(context, goals[0])
     about = {"name": kind, "contrast": kind, "purpose": f"{part.name}: {part.definition}"}
     return goals[0].model_copy(update=about)
 
 
 def _plan_probe(
-    world: PlanningContext, goal: Goal, others: Sequence[Goal], *, number: int
+    context: PlanningContext, goal: Goal, others: Sequence[Goal], *, number: int
 ) -> list[PlannedScenario]:
     assert goal.contrast is not None
     kind = goal.contrast
-    id_ = make_set_id(world.tree.file.taxonomy, goal, axes=[("contrast", kind)], author=number + 1)
+    id_ = make_set_id(
+        context.tree.file.taxonomy, goal, axes=[("contrast", kind)], author=number + 1
+    )
     ill: Evidence = "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
     slots = (PromptSlot("benign", 0, "none", BENIGN_DETAIL), PromptSlot("malicious", 0, ill, 2))
     brief = Brief(
-        harm=make_harm_part(world, goal),
+        harm=make_harm_part(context, goal),
         goal=GoalPart(goal.goal_id, goal.purpose, goal.task, "", ""),
         row=(),
-        slots=tuple(s for s in slots if s.intent in world.plan.intents),
+        slots=tuple(s for s in slots if s.intent in context.plan.intents),
         exemplars=_choose_exemplars(others, number),
-        contrast=ContrastPart(kind, world.axes.get_axis("contrast").values[kind]),
+        contrast=ContrastPart(kind, context.axes.get_axis("contrast").values[kind]),
     )
     text = _encode_brief(brief, number)
-    profiles = world.allowed_profiles(goal.harm)
+    profiles = context.allowed_profiles(goal.harm)
     profile = profiles[number % len(profiles)]
     return [
-        replace(_plan_slot(goal, id_, slot, profile, world), brief=text, knowledge=EMPTY_KNOWLEDGE)
+        replace(
+            _plan_slot(goal, id_, slot, profile, context), brief=text, knowledge=EMPTY_KNOWLEDGE
+        )
         for slot in brief.slots
     ]
 
 
-def group_goals_by_harm(world: PlanningContext) -> dict[str, list[Goal]]:
+def group_goals_by_harm(context: PlanningContext) -> dict[str, list[Goal]]:
     """The goals that sets are written about, by chosen leaf; probes are none."""
     goals: dict[str, list[Goal]] = {}
-    for goal in world.tree.goals():
-        if goal.harm in world.harms and goal.contrast is None:
+    for goal in context.tree.goals():
+        if goal.harm in context.harms and goal.contrast is None:
             goals.setdefault(goal.harm, []).append(goal)
     return goals
 
 
 def _plan_set(
-    world: PlanningContext,
+    context: PlanningContext,
     axes: Axes,
     goals: Sequence[Goal],
     *,
@@ -167,10 +175,10 @@ def _plan_set(
     seed: int,
 ) -> list[PlannedScenario]:
     goal, index = goals[number % len(goals)], number // len(goals)
-    id_ = make_set_id(world.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
-    slots = [s for s in _make_slots(world, row, id_) if s.intent in world.plan.intents]
+    id_ = make_set_id(context.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
+    slots = [s for s in _make_slots(context, row, id_) if s.intent in context.plan.intents]
     brief = Brief(
-        harm=make_harm_part(world, goal),
+        harm=make_harm_part(context, goal),
         goal=make_goal_part(goal),
         row=tuple(
             AxisValue(n, v, axes.get_axis(n).values[v]) for n, v in row.items() if n not in OWN_AXES
@@ -180,18 +188,18 @@ def _plan_set(
         wishes=_draw_wishes(id_, seed),
     )
     text = _encode_brief(brief, index)
-    profile = _choose_profile(row, goal.harm, world)
-    return [replace(_plan_slot(goal, id_, slot, profile, world), brief=text) for slot in slots]
+    profile = _choose_profile(row, goal.harm, context)
+    return [replace(_plan_slot(goal, id_, slot, profile, context), brief=text) for slot in slots]
 
 
-def _choose_profile(row: AxisRow, harm: str, world: PlanningContext) -> Profile:
+def _choose_profile(row: AxisRow, harm: str, context: PlanningContext) -> Profile:
     """The profile of a set: its row's, else the first of the plan's under which the leaf may be asked."""
-    first = next(iter(world.allowed_profiles(harm)), world.plan.profiles[0])
+    first = next(iter(context.allowed_profiles(harm)), context.plan.profiles[0])
     return cast(Profile, row.get("profile", first))
 
 
 def _plan_slot(
-    goal: Goal, id_: str, slot: PromptSlot, profile: Profile, world: PlanningContext
+    goal: Goal, id_: str, slot: PromptSlot, profile: Profile, context: PlanningContext
 ) -> PlannedScenario:
     spec = PromptSpec(
         intent=slot.intent,
@@ -203,14 +211,14 @@ def _plan_slot(
         source="author",
         licence=LICENCE,
     )
-    return plan_scenario(goal, id_, spec, world)
+    return plan_scenario(goal, id_, spec, context)
 
 
-def _make_slots(world: PlanningContext, row: AxisRow, id_: str) -> Iterator[PromptSlot]:
+def _make_slots(context: PlanningContext, row: AxisRow, id_: str) -> Iterator[PromptSlot]:
     detail = int(row.get("requested_detail", "3"))
     ill: Evidence = "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
     yield PromptSlot("benign", 0, "none", min(detail, BENIGN_DETAIL))
-    for paraphrase in range(world.plan.paraphrases):
+    for paraphrase in range(context.plan.paraphrases):
         yield PromptSlot("dual_use", paraphrase, "none", detail)
     yield PromptSlot("malicious", 0, ill, max(detail, 2))
 
@@ -220,9 +228,9 @@ def make_goal_part(goal: Goal) -> GoalPart:
     return GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)
 
 
-def make_harm_part(world: PlanningContext, goal: Goal) -> HarmPart:
+def make_harm_part(context: PlanningContext, goal: Goal) -> HarmPart:
     """What an author is told of a goal's leaf."""
-    harm = world.harms[goal.harm]
+    harm = context.harms[goal.harm]
     return HarmPart(harm.id, harm.name, harm.definition)
 
 

@@ -26,28 +26,28 @@ QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 
 
 def age_conflicts(
-    messages: Sequence[Message], profiles: Sequence[Profile], world: PlanningContext
+    messages: Sequence[Message], profiles: Sequence[Profile], context: PlanningContext
 ) -> dict[Profile, str]:
     """The profiles that what a person says of their age rules out, with the reason.
 
     Args:
         messages: the messages of a row; its user turns are read, without what they quote.
         profiles: those that it may be asked under otherwise.
-        world: its axes say which ages a profile excludes, its language pack how an age is told.
+        context: its axes say which ages a profile excludes, its language pack how an age is told.
     """
     if not any(
-        world.profile_conflict({"age": age}, p) for age, _, _ in AGE_SIGNALS for p in profiles
+        context.profile_conflict({"age": age}, p) for age, _, _ in AGE_SIGNALS for p in profiles
     ):
         return {}
     text = "\n".join(m["content"] for m in messages if m["role"] == "user")
-    ages = [(age, who) for age, name, who in AGE_SIGNALS if _shows_age(text, name, world.locale)]
+    ages = [(age, who) for age, name, who in AGE_SIGNALS if _shows_age(text, name, context.locale)]
     if len(ages) != 1:  # both: the words speak of two people, and who asks is not told
         return {}
     age, who = ages[0]
     return {
         profile: f"by its words {who} asks, and not under `{profile}`: {conflict}"
         for profile in profiles
-        if (conflict := world.profile_conflict({"age": age}, profile)) is not None
+        if (conflict := context.profile_conflict({"age": age}, profile)) is not None
     }
 
 

@@ -46,24 +46,24 @@ class ExcludedRow(NamedTuple):
     reason: str
 
 
-def check_row(row: PromptRow, world: PlanningContext) -> Unlabelled | ExcludedRow | None:
+def check_row(row: PromptRow, context: PlanningContext) -> Unlabelled | ExcludedRow | None:
     """What the file alone decides: such a row is not shown to labellers; None where they may be asked."""
-    decided = None if row.harm is None else _check_harm(row, row.harm, world)
+    decided = None if row.harm is None else _check_harm(row, row.harm, context)
     if decided is not None:
         return decided
-    if row.intent is not None and row.intent not in world.plan.intents:
+    if row.intent is not None and row.intent not in context.plan.intents:
         return ExcludedRow("intents")
     if row.has_system and row.profile is None:
         reason = "a `system` turn of its own; say its `profile`"
         return Unlabelled(row.number, row.id, ("profile",), reason)
-    return _check_age_signals(row, row.harm, world)
+    return _check_age_signals(row, row.harm, context)
 
 
 def resolve_labels(
-    row: PromptRow, blind_labels: BlindLabels, world: PlanningContext
+    row: PromptRow, blind_labels: BlindLabels, context: PlanningContext
 ) -> RowLabels | Unlabelled | ExcludedRow:
     """The labels of a row: the file's own, else what blind labellers read."""
-    decided = check_row(row, world)
+    decided = check_row(row, context)
     if decided is not None:
         return decided
     harm, intent = row.harm or blind_labels.harm, row.intent or blind_labels.intent
@@ -78,10 +78,10 @@ def resolve_labels(
         return _list_unlabelled(
             row, tuple(name for name, value in values if value is None), blind_labels
         )
-    decided = _check_harm(row, harm, world) or _check_age_signals(row, harm, world)
+    decided = _check_harm(row, harm, context) or _check_age_signals(row, harm, context)
     if decided is not None:
         return decided
-    if intent not in world.plan.intents:
+    if intent not in context.plan.intents:
         return ExcludedRow("intents")
     evidence, danger = recorded(intent, evidence)
     if (evidence == "none" and intent == "malicious") or (
@@ -95,25 +95,25 @@ def resolve_labels(
 
 
 def _check_harm(
-    row: PromptRow, harm: str, world: PlanningContext
+    row: PromptRow, harm: str, context: PlanningContext
 ) -> Unlabelled | ExcludedRow | None:
-    if world.tree.harms[harm].red_line:
+    if context.tree.harms[harm].red_line:
         reason = f"`{harm}` is a red line and is never drafted"
         return Unlabelled(row.number, row.id, ("harm",), reason, "red_line")
-    if harm not in world.harms:
+    if harm not in context.harms:
         return ExcludedRow("harms")
-    if row.profile in world.harms[harm].not_under:
+    if row.profile in context.harms[harm].not_under:
         reason = f"`{harm}` is never asked under `{row.profile}`"
         return Unlabelled(row.number, row.id, ("harm", "profile"), reason, "profile_mismatch")
-    return None if row.profile or world.allowed_profiles(harm) else ExcludedRow("profiles")
+    return None if row.profile or context.allowed_profiles(harm) else ExcludedRow("profiles")
 
 
 def _check_age_signals(
-    row: PromptRow, harm: str | None, world: PlanningContext
+    row: PromptRow, harm: str | None, context: PlanningContext
 ) -> Unlabelled | None:
     """A row that is left without a profile by what it says of whoever asks."""
-    profiles = allowed_profiles(row, harm, world)
-    barred = age_conflicts(row.messages, profiles, world)
+    profiles = allowed_profiles(row, harm, context)
+    barred = age_conflicts(row.messages, profiles, context)
     if len(barred) < len(profiles):
         return None
     reason = f"{'; '.join(barred.values())}; give it another `profile`"

@@ -242,28 +242,30 @@ def _parse_row(cells: RowCells, source: UserPrompts, harms: Sequence[str]) -> Pr
     )
 
 
-def plan_row(row: PromptRow, labels: RowLabels, world: PlanningContext) -> list[PlannedScenario]:
+def plan_row(row: PromptRow, labels: RowLabels, context: PlanningContext) -> list[PlannedScenario]:
     """The scenarios of a row: one under its own profile, else under each of the plan's that its words fit."""
-    profiles = allowed_profiles(row, labels.harm, world)
-    barred = age_conflicts(row.messages, profiles, world)
+    profiles = allowed_profiles(row, labels.harm, context)
+    barred = age_conflicts(row.messages, profiles, context)
     return [
-        _plan_scenario(row, labels, profile, world) for profile in profiles if profile not in barred
+        _plan_scenario(row, labels, profile, context)
+        for profile in profiles
+        if profile not in barred
     ]
 
 
 def allowed_profiles(
-    row: PromptRow, harm: str | None, world: PlanningContext
+    row: PromptRow, harm: str | None, context: PlanningContext
 ) -> tuple[Profile, ...]:
     """The profiles under which a row is to be asked, whatever its words; its leaf may not be known yet."""
     if row.profile:
         return (row.profile,)
-    return world.plan.profiles if harm is None else world.allowed_profiles(harm)
+    return context.plan.profiles if harm is None else context.allowed_profiles(harm)
 
 
-def row_set_id(row: PromptRow, world: PlanningContext) -> str:
+def row_set_id(row: PromptRow, context: PlanningContext) -> str:
     """The id of a row's set: of its goal and set by name, else of itself."""
     named = ["names", row.goal, row.set] if row.goal or row.set else list(row.key)
-    return short_id("set", world.tree.file.taxonomy, "imported", named)
+    return short_id("set", context.tree.file.taxonomy, "imported", named)
 
 
 def row_goal_id(row: PromptRow) -> str:
@@ -272,23 +274,23 @@ def row_goal_id(row: PromptRow) -> str:
 
 
 def _plan_scenario(
-    row: PromptRow, labels: RowLabels, profile: Profile, world: PlanningContext
+    row: PromptRow, labels: RowLabels, profile: Profile, context: PlanningContext
 ) -> PlannedScenario:
-    harm, set_ = world.harms[labels.harm], row_set_id(row, world)
+    harm, set_ = context.harms[labels.harm], row_set_id(row, context)
     # A profile that the file gives is a label like others: filling it in makes no other scenario.
-    whose = "" if row.profile or profile == world.plan.profiles[0] else profile
+    whose = "" if row.profile or profile == context.plan.profiles[0] else profile
     # Public is where no operator says anything: such a prompt stays alone, as the file has it.
     alone = row.has_system or profile == "public"
-    system = "" if alone else world.locale.system_turn(set_, profile)
+    system = "" if alone else context.locale.system_turn(set_, profile)
     operator = (Message(role="system", content=system),) if system else ()
     scenario = Scenario(
         scenario_id=short_id(
-            "scenario", world.tree.file.taxonomy, "imported", list(row.key), whose
+            "scenario", context.tree.file.taxonomy, "imported", list(row.key), whose
         ),
         set_id=set_,
         goal_id=row_goal_id(row),
         round=0,
-        taxonomy=world.tree.file.taxonomy,
+        taxonomy=context.tree.file.taxonomy,
         harm=labels.harm,
         domain=labels.harm.split(".")[0],
         task=row.task or "explain",
@@ -297,7 +299,7 @@ def _plan_scenario(
         requested_detail=labels.detail,
         paraphrase=0,
         turn=0,
-        language=row.language or world.locale.locale,
+        language=row.language or context.locale.locale,
         jurisdiction=None,
         profile=profile,
         contrast=None,
@@ -309,7 +311,7 @@ def _plan_scenario(
         source_licence=row.licence,
     )
     return PlannedScenario(
-        scenario, expect_of(world.policy_by_harm[labels.harm], harm, scenario), EMPTY_KNOWLEDGE
+        scenario, expect_of(context.policy_by_harm[labels.harm], harm, scenario), EMPTY_KNOWLEDGE
     )
 
 
