@@ -1,4 +1,4 @@
-"""Commands that do work: generate, build, retry."""
+"""Implementation of generate, build and retry."""
 
 from __future__ import annotations
 
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from safegen.pipeline.session import Until
 
 INTERRUPTED = 130
-
-
 EMPTY_DATASET = (
-    "the dataset has no rows: no draft was accepted; see `safegen show` for the verdicts"
+    "the dataset has no rows: no draft was accepted; see the verdicts with `safegen show`"
 )
 
 
@@ -46,7 +44,7 @@ def run_generate(
     json: bool,
     prompts: UserPrompts | None = None,
 ) -> int:
-    """Run a recipe and say what came of it."""
+    """Run a recipe, print the summary, and return the exit code."""
     run = _run_recipe(recipe, output, until=until, replan=replan, plugins=plugins, prompts=prompts)
     return INTERRUPTED if run is None else _report_run(run, until=until, strict=strict, json=json)
 
@@ -54,29 +52,29 @@ def run_generate(
 def read_prompt_options(
     file: Path | None, *, columns: Sequence[str], licence: str | None
 ) -> UserPrompts | None:
-    """Read the options about a file of one's own prompts.
+    """Read `--prompts`, `--column` and `--licence`.
 
     Raises:
-        UserError: an option without the file, a pair without `=`, an unknown field, no such file.
+        UserError: the file is missing, or an option is malformed or names an unknown field.
     """
     if file is None:
         if columns or licence is not None:
-            raise UserError("`--column` and `--licence` belong to `--prompts FILE`; name the file")
+            raise UserError("`--column` and `--licence` need `--prompts FILE`")
         return None
     pairs = [option.partition("=") for option in columns]
     for option, (name, _, column) in zip(columns, pairs, strict=True):
         if not name or not column:
-            raise UserError(f"`--column {option}` is not FIELD=COLUMN, such as `prompt=text`")
-    names = [name for name, _, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"`--column` names `{name}` twice; keep one")
-    renamed = {name: column for name, _, column in pairs}
-    return open_prompts(file, columns=renamed, licence=licence)
+            raise UserError(f"`--column {option}` must be FIELD=COLUMN, such as `prompt=text`")
+    fields = [name for name, _, _ in pairs]
+    for name in fields:
+        if fields.count(name) > 1:
+            raise UserError(f"`--column` names the field `{name}` twice; keep one")
+    column_by_field = {name: column for name, _, column in pairs}
+    return open_prompts(file, columns=column_by_field, licence=licence)
 
 
 def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
-    """Cut a run's records again."""
+    """Rebuild the dataset from the records of a run."""
     run = api.open_run(folder)
     if recipe is not None:
         run = replace(run, recipe=api.load_recipe(recipe))
@@ -93,27 +91,28 @@ def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json:
 
 
 def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
-    """Ask anew for what was lost."""
+    """Retry the failed requests of a run and return the exit code."""
     run = api.open_run(folder)
     try:
-        resolve_recipe(run.recipe, trusted=plugins)  # before any record is dropped
+        resolve_recipe(run.recipe, trusted=plugins)  # fails before any record is removed
     except AssetNotFound as e:
-        way = "`retry` asks by the recipe's own files: run it in the folder that has them"
-        raise AssetNotFound(f"{e}; {way}") from e
+        hint = "`retry` needs the files of the recipe: run it in the folder that has them"
+        raise AssetNotFound(f"{e}; {hint}") from e
     if not session.raise_failed_asks(run.folder) and api.is_finished(run.folder):
         return _report_nothing_failed(run, json=json)
-    again = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
-    return INTERRUPTED if again is None else _report_run(again, until=None, strict=False, json=json)
+    result = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
+    if result is None:
+        return INTERRUPTED
+    return _report_run(result, until=None, strict=False, json=json)
 
 
 def _report_nothing_failed(run: Run, *, json: bool) -> int:
-    """Say that there is nothing to ask anew, and what else has no answer."""
     dropped = count_losses(run.folder).dropped
-    line = f"no request was lost in `{run.output}`; there is nothing to ask anew"
+    line = f"no failed request in `{run.output}`; nothing to retry"
     if dropped:
         line += (
             f". {format_plural(sum(dropped.values()), 'prompt')} dropped before drafting"
-            f" ({format_counts(dropped)}) would be dropped again; {_dropped_hint(dropped)}"
+            f" ({format_counts(dropped)}); a retry would drop them again: {_dropped_hint(dropped)}"
         )
     print_line(sys.stderr, line)
     if json:
@@ -123,14 +122,14 @@ def _report_nothing_failed(run: Run, *, json: bool) -> int:
 
 
 def _dropped_hint(dropped: Mapping[DropReason, int]) -> str:
-    """What leads on where asking anew does not: a turn hangs on its answer before, a set on its author."""
-    ways = {
-        "no_answer_before": "a turn of a conversation follows an accepted answer to the one before: see why"
-        " that was not accepted (`safegen show --rejected`)",
-        "": "another author or `seed` with `generate --replan` writes others",
+    # A dialogue turn depends on the answer before it; any other dropped prompt depends on its author.
+    hints = {
+        "no_answer_before": "a dialogue turn needs an accepted answer to the previous turn"
+        " (see `safegen show --rejected`)",
+        "": "change the author or `seed` and run `generate --replan`",
     }
-    kinds = dict.fromkeys(reason if reason in ways else "" for reason in dropped)
-    return "; ".join(ways[kind] for kind in kinds)
+    kinds = dict.fromkeys(reason if reason in hints else "" for reason in dropped)
+    return "; ".join(hints[kind] for kind in kinds)
 
 
 def _run_recipe(
@@ -142,7 +141,7 @@ def _run_recipe(
     plugins: Sequence[str],
     prompts: UserPrompts | None,
 ) -> Run | None:
-    """Work under the progress bar; None when a person interrupted."""
+    """Run with a progress display; None if it was interrupted."""
     counters: ProgressReader | None = None
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
@@ -164,17 +163,16 @@ def _run_recipe(
 
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:
-    """A scheduler's TERM ends the work as a person's Ctrl-C does."""
+    # Schedulers send TERM; handle it like Ctrl-C.
     signal.raise_signal(signal.SIGINT)
 
 
 def _kept_text(counters: ProgressReader | None) -> str:
-    seen = counters.read_view() if counters else None
-    if seen is None:
-        return "nothing was asked yet"
-    return (
-        f"{seen.shards} of {seen.shards_planned} shards done, every paid answer kept; run it again"
-    )
+    view = counters.read_view() if counters else None
+    if view is None:
+        return "no request was sent yet"
+    shards = f"{view.shards} of {view.shards_planned} shards done"
+    return f"{shards}, all replies cached; run the same command to resume"
 
 
 def _report_run(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:

@@ -1,4 +1,4 @@
-"""Log lines of the command line: on stderr, harmless, and above a live bar where there is one."""
+"""Log lines on stderr, sanitised, and above a live progress bar if there is one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from safegen.cli.render.errors import print_message
 
 
 class StderrHandler(logging.Handler):
-    """Writes to whatever stderr is at the moment: rich puts its own there while a bar is live."""
+    """A handler that looks up `sys.stderr` per record, because rich replaces it during a live bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -16,8 +16,9 @@ class StderrHandler(logging.Handler):
 
 
 def configure_logging(*, verbose: bool) -> None:
-    """Set up logging once; the SDK's own debug lines hold prompts and stay out."""
+    """Configure logging once, for the process."""
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, handlers=[StderrHandler()])
+    # The debug lines of the SDK contain prompts.
     for noisy in ("openai", "httpx2", "httpcore2", "aiohttp", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
-"""Commands, exit codes and the one place that turns an error into a message.
+"""Commands, exit codes and the only `except Exception` of the package.
 
-Data goes to stdout, everything else to stderr. Exit 0 done, 1 the run stopped (or lost items under
-`--strict`, or a dataset that breaks a promise), 2 the input is wrong, 130 interrupted.
+Data goes to stdout, everything else to stderr. Exit codes: 0 done; 1 the run stopped, a check failed,
+or items failed under `--strict`; 2 the input is wrong; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from safegen.cli.render import errors
 
 app = typer.Typer(
     name="safegen",
-    help="Training data for safe-completions: a recipe in, a Parquet dataset out.",
-    epilog="`safegen generate` needs no key and no network: it writes the built-in starter dataset.",
+    help="Make training data for safe completions: a recipe in, a Parquet dataset out.",
+    epilog="Try `safegen generate`: it writes the built-in starter dataset and needs no key and no network.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -40,14 +40,14 @@ EXAMPLES = """\b
 Examples:
   safegen generate                       the built-in starter recipe, no key, no network
   safegen generate recipe.yaml           your recipe; the same command resumes
-  safegen generate recipe.yaml -o out    into a folder of your choice
+  safegen generate recipe.yaml -o out    write to another folder
   safegen generate --until expand        plan only
-  safegen generate recipe.yaml --json    the result as one JSON object on stdout
+  safegen generate recipe.yaml --json    print the result as one JSON object
   safegen generate recipe.yaml --prompts mine.csv --column prompt=text --licence MIT
-                                         prompts of your own in place of the taxonomy's
+                                         use your prompts instead of the taxonomy's
 
 \b
-Exit codes: 0 done, 1 the run stopped (or items were lost, with --strict),
+Exit codes: 0 done, 1 the run stopped (or items failed, with --strict),
 2 the input is wrong, 130 interrupted.
 """
 INTERRUPTED = 130
@@ -59,23 +59,25 @@ def generate(
     output: OutputOption = None,
     until: Annotated[
         Literal["expand", "draft", "validate"] | None,
-        typer.Option(help="Stop early: after the plan, the drafts, or the verdicts."),
+        typer.Option(help="Stop after the plan, the drafts or the verdicts."),
     ] = None,
     prompts: PromptsOption = None,
     column: ColumnsOption = None,
     licence: LicenceOption = None,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Exit 1 when an item was lost, or a row not labelled."),
+        typer.Option("--strict", help="Exit 1 if an item failed or a row was not labelled."),
     ] = False,
     replan: Annotated[
         bool,
-        typer.Option("--replan", help="Plan anew from a changed recipe; paid replies are kept."),
+        typer.Option(
+            "--replan", help="Plan again from a changed recipe; cached replies are reused."
+        ),
     ] = False,
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Do the whole job; the same command resumes."""
+    """Plan, draft, validate and build; the same command resumes."""
     from safegen.cli import generate as generate_command
 
     raise typer.Exit(
@@ -104,12 +106,14 @@ def check(
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what a recipe would do; calls no model."""
+    """Dry-run a recipe: validate it and estimate calls and tokens."""
     from safegen.cli import check as check_command, check_prompts, generate as generate_command
 
-    own = generate_command.read_prompt_options(prompts, columns=column or [], licence=licence)
-    if own is not None:
-        check_prompts.check(recipe, own, plugins=plugin or [], json=json)
+    user_prompts = generate_command.read_prompt_options(
+        prompts, columns=column or [], licence=licence
+    )
+    if user_prompts is not None:
+        check_prompts.check(recipe, user_prompts, plugins=plugin or [], json=json)
         return
     check_command.check_recipe(recipe, output=output, plugins=plugin or [], json=json)
 
@@ -120,13 +124,13 @@ def build(
     recipe: Annotated[
         str | None,
         typer.Option(
-            metavar="RECIPE", help="Cut by this recipe's views, split, name and version instead."
+            metavar="RECIPE", help="Use the views, split, name and version of this recipe."
         ),
     ] = None,
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Cut the dataset again from a run's records."""
+    """Rebuild the dataset from the records on disk."""
     from safegen.cli import generate as generate_command
 
     generate_command.run_build(folder, recipe=recipe, plugins=plugin or [], json=json)
@@ -155,24 +159,26 @@ def show(
     ] = None,
     reason: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Why it was not accepted: a validator or an outcome."),
+        typer.Option(metavar="NAME", help="Reason of rejection: a validator or an outcome."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, metavar="N", help="Records at most.")
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="Show at most N records.")
     ] = 5,
     reveal: RevealOption = False,
     why: Annotated[
-        bool, typer.Option("--why", help="Name the clause that decided, and what would change it.")
+        bool,
+        typer.Option("--why", help="Name the rule that decided and what would change the result."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show records: expected, delivered, found."""
+    """Show records: prompt, expectation, draft and verdicts."""
     from safegen.cli import show as show_command
     from safegen.cli.record_filter import RecordFilter, read_accepted
 
-    taken = read_accepted(accepted=accepted, rejected=rejected)
-    wanted = RecordFilter(id, taken, mode, intent, harm, reason)
-    show_command.show_records(folder, wanted, limit=limit, reveal=reveal, why=why, json=json)
+    record_filter = RecordFilter(
+        id, read_accepted(accepted=accepted, rejected=rejected), mode, intent, harm, reason
+    )
+    show_command.show_records(folder, record_filter, limit=limit, reveal=reveal, why=why, json=json)
 
 
 @app.command()
@@ -180,37 +186,41 @@ def coverage(
     folder: FolderArg,
     by: Annotated[
         str | None,
-        typer.Option(metavar="AXES", help="Axes of the table, with commas; default harm,intent."),
+        typer.Option(
+            metavar="AXES", help="Axes of the table, separated by commas; default harm,intent."
+        ),
     ] = None,
     heat: Annotated[
         str | None,
         typer.Option(
-            metavar="AXIS,AXIS", help="A heat map of two axes, with a comma; with --by a table too."
+            metavar="AXIS,AXIS", help="Draw a heat map of two axes; add --by to keep the table."
         ),
     ] = None,
     certificate: Annotated[
         bool,
-        typer.Option("--certificate", help="Combinations covered by the plan and after filtering."),
+        typer.Option(
+            "--certificate", help="Count axis combinations in the plan and after filtering."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what is planned, made, accepted and missing."""
-    from safegen.cli import coverage as ledger
+    """Show planned, answered, accepted, kept and missing scenarios."""
+    from safegen.cli import coverage as coverage_command
 
-    ledger.show_coverage(folder, by=by, heat=heat, certificate=certificate, json=json)
+    coverage_command.show_coverage(folder, by=by, heat=heat, certificate=certificate, json=json)
 
 
 @app.command()
 def verify(folder: FolderArg, json: JsonOption = False) -> None:
-    """Prove a dataset: hashes, schema, splits."""
-    from safegen.cli import status as looks
+    """Check hashes, schema and splits of a dataset."""
+    from safegen.cli import status as status_command
 
-    raise typer.Exit(looks.verify_dataset(folder, json=json))
+    raise typer.Exit(status_command.verify_dataset(folder, json=json))
 
 
 @app.command()
 def retry(folder: FolderArg, plugin: PluginsOption = None, json: JsonOption = False) -> None:
-    """Ask anew for lost items, then build."""
+    """Retry failed requests, then rebuild the dataset."""
     from safegen.cli import generate as generate_command
 
     raise typer.Exit(generate_command.run_retry(folder, plugins=plugin or [], json=json))
@@ -218,10 +228,10 @@ def retry(folder: FolderArg, plugin: PluginsOption = None, json: JsonOption = Fa
 
 @app.command()
 def status(folder: FolderArg, json: JsonOption = False) -> None:
-    """Say how far a run is and what it spent."""
-    from safegen.cli import status as looks
+    """Show progress, failures and cost of a run."""
+    from safegen.cli import status as status_command
 
-    looks.show_status(folder, json=json)
+    status_command.show_status(folder, json=json)
 
 
 @app.command("list")
@@ -236,7 +246,7 @@ def list_names(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List what a recipe can name."""
+    """List the names that a recipe can use."""
     from safegen.cli import check as check_command
 
     check_command.list_names(kind, json=json)
@@ -250,7 +260,7 @@ def _main(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log every model call; ids, never texts.")
+        bool, typer.Option("--verbose", "-v", help="Log every model call: ids, never texts.")
     ] = False,
 ) -> None:
     if version:
@@ -265,12 +275,12 @@ def _main(
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its code."""
     sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one command; the only place that sees every error. Its exit code comes back."""
+    """Run one command, report any error, and return the exit code."""
     errors.open_streams()
     try:
         code = app(arguments, prog_name="safegen", standalone_mode=False)
@@ -278,16 +288,16 @@ def run_command(arguments: list[str]) -> int:
     except typer.Exit as e:
         code = e.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        errors.print_message("interrupted; the same command goes on where it stopped")
+        errors.print_message("interrupted; the same command resumes")
         code = INTERRUPTED
     except BrokenPipeError:
         code = errors.discard_stdout()
     except SystemExit as e:
-        # click leaves with 1 at a broken pipe; `| head` is no failure.
-        broken = isinstance(e.__context__, BrokenPipeError)
-        left = e.code if isinstance(e.code, int) else int(bool(e.code))
-        code = errors.discard_stdout() if broken else left
-    except Exception as e:  # noqa: BLE001 (the edge of the program: a user sees a message, never a traceback)
+        # click exits with 1 if stdout is closed, but `safegen … | head` is no failure.
+        is_pipe_closed = isinstance(e.__context__, BrokenPipeError)
+        exit_code = e.code if isinstance(e.code, int) else int(bool(e.code))
+        code = errors.discard_stdout() if is_pipe_closed else exit_code
+    except Exception as e:  # noqa: BLE001 (users get a message, not a traceback)
         code = errors.report_error(e, json="--json" in arguments)
     errors.flush_stdout()
     return int(code or 0)

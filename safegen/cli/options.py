@@ -1,4 +1,4 @@
-"""Options and arguments that several commands take."""
+"""Options and arguments shared by several commands."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ RecipeArg = Annotated[
 ]
 FolderArg = Annotated[
     Path,
-    typer.Argument(help="A run's output folder, such as outputs/starter.", metavar="FOLDER"),
+    typer.Argument(help="Output folder of a run, such as outputs/starter.", metavar="FOLDER"),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Write JSON on stdout, one object per line, for programs.")
+    bool, typer.Option("--json", help="Print JSON on stdout, one object per line.")
 ]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FOLDER", help="Folder for run and dataset; default the recipe's."
+        "--output", "-o", metavar="FOLDER", help="Folder of run and dataset; default the recipe's."
     ),
 ]
 PluginsOption = Annotated[
@@ -28,24 +28,25 @@ PluginsOption = Annotated[
     typer.Option(
         "--plugin",
         metavar="MODULE",
-        help="A module of yours that the recipe may name as module:factory; may be repeated.",
+        help="A module that the recipe may name as `module:factory`; repeatable.",
     ),
 ]
-
-
 RevealOption = Annotated[
-    bool, typer.Option("--reveal", help="Show prompts, answers and evidence too.")
+    bool, typer.Option("--reveal", help="Also show prompts, responses and evidence.")
 ]
 PromptsOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Your own prompts: CSV, JSONL or Parquet; others are not asked."
+        metavar="FILE", help="Your prompts instead of the taxonomy's: CSV, JSONL or Parquet."
     ),
 ]
 ColumnsOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="FIELD=COLUMN", help="What --prompts calls a field; may be repeated."),
+    typer.Option(
+        metavar="FIELD=COLUMN", help="Column of --prompts that holds a field; repeatable."
+    ),
 ]
 LicenceOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of every row of --prompts without one.")
+    str | None,
+    typer.Option(metavar="NAME", help="Licence of the rows of --prompts that name none."),
 ]

@@ -13,17 +13,17 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 JsonLinesOption = Annotated[
-    bool, typer.Option("--json", help="One JSON object per line on stdout.")
+    bool, typer.Option("--json", help="Print JSON on stdout, one object per line.")
 ]
 TaxonomyOption = Annotated[
-    str, typer.Option("--taxonomy", help="The taxonomy whose leaves and tiers count.")
+    str, typer.Option("--taxonomy", help="Taxonomy that defines leaves and tiers.")
 ]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", help="A run's output folder, such as outputs/starter.")
+    Path | None, typer.Option("--run", help="Output folder of a run, such as outputs/starter.")
 ]
 PolicyOption = Annotated[
     list[str] | None,
-    typer.Option("--policy", help="A spec to ask, by name or path; default those that are known."),
+    typer.Option("--policy", help="A spec to use, by name or path; default all known specs."),
 ]
 
 
@@ -35,7 +35,7 @@ def check(
     taxonomy: TaxonomyOption = "core",
     json: JsonLinesOption = False,
 ) -> None:
-    """Run the specs' own cases and the lints; exit 2 when more is found than warnings."""
+    """Run the cases and lints of specs; exit 2 for any finding except warnings."""
     from safegen.cli import policy_check
 
     raise typer.Exit(policy_check.check_policies(names or [], taxonomy=taxonomy, json=json))
@@ -48,7 +48,7 @@ def explain(
         typer.Argument(
             metavar="SCENARIO...",
             help="Start of a scenario id (with --run), or a situation such as"
-            " cyber.intrusion evidence=none profile=public detail=3, with spaces or commas.",
+            " cyber.intrusion evidence=none profile=public detail=3, separated by spaces or commas.",
         ),
     ],
     run: RunOption = None,
@@ -58,11 +58,11 @@ def explain(
     policy: PolicyOption = None,
     taxonomy: Annotated[
         str | None,
-        typer.Option("--taxonomy", help="The taxonomy whose leaves and tiers count; default core."),
+        typer.Option("--taxonomy", help="Taxonomy that defines leaves and tiers; default core."),
     ] = None,
     json: JsonLinesOption = False,
 ) -> None:
-    """Say what is expected, which clause decided, why not an earlier one, and what would change it."""
+    """Show the expectation, the rule that decides, and what would change it."""
     from safegen.cli import policy_explain
 
     query = ",".join(scenario)
@@ -79,7 +79,7 @@ def show(
     ] = "rules",
     at: Annotated[
         str | None,
-        typer.Option(help="The situation of instructions and rubric; default a leaf at detail 3."),
+        typer.Option(help="Situation for instructions and rubric; default a leaf at detail 3."),
     ] = None,
     taxonomy: TaxonomyOption = "core",
     json: JsonLinesOption = False,
@@ -92,15 +92,15 @@ def show(
 
 @app.command()
 def diff(
-    old: Annotated[str, typer.Argument(help="A spec by name or path: before.")],
-    new: Annotated[str, typer.Argument(help="A spec by name or path: after.")],
+    old: Annotated[str, typer.Argument(help="The old spec, by name or path.")],
+    new: Annotated[str, typer.Argument(help="The new spec, by name or path.")],
     run: RunOption = None,
     ids: Annotated[
-        bool, typer.Option("--ids", help="Name the scenarios of --run that change.")
+        bool, typer.Option("--ids", help="List the scenarios of --run that change.")
     ] = False,
     json: JsonLinesOption = False,
 ) -> None:
-    """List what changes from one spec to another and, with --run, which rows to do again."""
+    """List what changes between two specs and, with --run, which rows to redo."""
     from safegen.cli import policy_diff
 
     policy_diff.show_diff(old, new, run=run, ids=ids, json=json)
@@ -109,14 +109,14 @@ def diff(
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="A policy file of IBM fms-dgt.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the spec goes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Path of the spec.")],
     taxonomy_output: Annotated[
-        Path | None, typer.Option(help="Where a taxonomy of the file's risks goes.")
+        Path | None, typer.Option(help="Path of a taxonomy of the file's risks.")
     ] = None,
-    force: Annotated[bool, typer.Option(help="Write over files that are there.")] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
     json: JsonLinesOption = False,
 ) -> None:
-    """Write a foreign policy file as a spec, and report what could not be carried over."""
+    """Convert a policy file to a spec and report what was not converted."""
     from safegen.cli import policy_diff
 
     policy_diff.import_policy(file, output, taxonomy_output=taxonomy_output, force=force, json=json)

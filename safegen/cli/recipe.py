@@ -1,4 +1,4 @@
-"""Commands around a recipe: preview, init, schema, doctor. `add_to` puts them among the others."""
+"""Commands that prepare a run: preview, init, schema, doctor."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Annotated
 
 import typer
 
-from safegen.cli.options import JsonOption, PluginsOption, RecipeArg, RevealOption
+from safegen.cli.options import JsonOption, OutputOption, PluginsOption, RecipeArg, RevealOption
 
 
 def preview(
     recipe: RecipeArg = "starter",
     sets: Annotated[
-        int, typer.Option("--sets", "-n", min=1, max=100, metavar="N", help="Sets at most.")
+        int, typer.Option("--sets", "-n", min=1, max=100, metavar="N", help="Number of sets.")
     ] = 3,
     reveal: RevealOption = False,
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a few sets end to end; keeps nothing."""
-    from safegen.cli import preview as screen
+    """Generate a few sets and show them; keep nothing."""
+    from safegen.cli import preview as preview_command
 
     raise typer.Exit(
-        screen.show_preview(recipe, sets=sets, reveal=reveal, plugins=plugin or [], json=json)
+        preview_command.show_preview(
+            recipe, sets=sets, reveal=reveal, plugins=plugin or [], json=json
+        )
     )
 
 
@@ -31,41 +33,43 @@ def init(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="Where the recipe goes; default recipe.yaml, if nothing else."
+            metavar="[FILE]",
+            help="Path of the recipe; default recipe.yaml if nothing else is requested.",
         ),
     ] = None,
     endpoint: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Address of the drafter, such as http://host:8000/v1."),
+        typer.Option(metavar="URL", help="Base URL of the drafter, such as http://host:8000/v1."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its model, as the endpoint names it.")
+        str | None,
+        typer.Option(metavar="NAME", help="Model of the drafter, by the endpoint's name."),
     ] = None,
     key_env: Annotated[
         str | None,
-        typer.Option(metavar="VAR", help="Variable that holds its key, such as MY_API_KEY."),
+        typer.Option(
+            metavar="VAR", help="Environment variable that holds the API key, such as MY_API_KEY."
+        ),
     ] = None,
     taxonomy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Write the skeleton of a taxonomy, taxonomies/NAME."),
+        typer.Option(metavar="NAME", help="Write a taxonomy template to taxonomies/NAME."),
     ] = None,
     policy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Write the skeleton of a policy spec."),
+        typer.Option(metavar="NAME", help="Write a policy spec template."),
     ] = None,
     data_repo: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Prepare a git-lfs repository for datasets."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over files that are there.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write a commented recipe to begin with."""
-    from safegen.cli import init as starting
+    """Write a commented recipe, a template or a data repository."""
+    from safegen.cli import init as init_command
 
-    wanted = starting.InitOptions(file, endpoint, model, key_env, taxonomy, policy, data_repo)
-    starting.init_files(wanted, force=force)
+    options = init_command.InitOptions(file, endpoint, model, key_env, taxonomy, policy, data_repo)
+    init_command.init_files(options, force=force)
 
 
 def schema(
@@ -73,7 +77,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, axes; default lists them.",
+            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, axes; default: list the kinds.",
         ),
     ] = None,
     output: Annotated[
@@ -82,37 +86,31 @@ def schema(
             "--output",
             "-o",
             metavar="DIR",
-            help="Write files there, of all kinds if none is named.",
+            help="Write the schema to this folder; all kinds if KIND is missing.",
         ),
     ] = None,
 ) -> None:
-    """Print JSON Schemas for editors."""
-    from safegen.cli import schema as schemas
+    """Print the JSON Schema of a file kind, for editors."""
+    from safegen.cli import schema as schema_command
 
-    schemas.show_schemas(kind, output=output)
+    schema_command.show_schemas(kind, output=output)
 
 
 def doctor(
     recipe: RecipeArg = "starter",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder for run and dataset; default the recipe's.",
-        ),
-    ] = None,
+    output: OutputOption = None,
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check what a recipe needs here to run."""
-    from safegen.cli import doctor as screen
+    """Check packages, files, disk, git and endpoints for a recipe."""
+    from safegen.cli import doctor as doctor_command
 
-    raise typer.Exit(screen.run_doctor(recipe, output=output, plugins=plugin or [], json=json))
+    raise typer.Exit(
+        doctor_command.run_doctor(recipe, output=output, plugins=plugin or [], json=json)
+    )
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Register the commands."""
+    """Register the commands of this module."""
     for command in (preview, init, schema, doctor):
         app.command()(command)

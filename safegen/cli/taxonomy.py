@@ -12,13 +12,15 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print JSON on stdout, one object per line.")
+]
 TaxonomyArg = Annotated[str, typer.Argument(help="A taxonomy by name or path.")]
 
 
 @app.command()
 def check(name: TaxonomyArg = "core", json: JsonFlag = False) -> None:
-    """Read a taxonomy with all its goals; a mistake is named with its place."""
+    """Validate a taxonomy and all its goals."""
     from safegen.cli import taxonomy_check
 
     taxonomy_check.check_taxonomy(name, json=json)
@@ -35,22 +37,29 @@ def show(name: TaxonomyArg = "core", json: JsonFlag = False) -> None:
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="CSV or JSON with id, parent, name, definition; tier and others.")
+        Path,
+        typer.Argument(
+            help="CSV or JSON with the columns id, parent, name, definition and optional others, such as tier."
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the YAML goes; default stdout.")
+        Path | None, typer.Option("--output", "-o", help="Path of the YAML; default stdout.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Its name; default the file's.")] = None,
-    title: Annotated[str | None, typer.Option(help="Its title; default its name.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the taxonomy; default the file name.")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Title of the taxonomy; default its name.")
+    ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the texts.")] = "unknown",
     language: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
-    force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Make a taxonomy from a table, and list what is still to be filled in."""
+    """Convert a table to a taxonomy and list the missing values."""
     from safegen.cli import taxonomy_check
     from safegen.config.taxonomy_import import TaxonomyHeader, make_slug
 
-    called = name or make_slug(file.stem)
-    head = TaxonomyHeader(called, title or called, licence, language)
+    slug = name or make_slug(file.stem)
+    head = TaxonomyHeader(slug, title or slug, licence, language)
     taxonomy_check.import_taxonomy(file, output, head=head, force=force, json=json)

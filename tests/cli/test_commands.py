@@ -136,7 +136,7 @@ def test_retry_with_nothing_lost_has_nothing_to_do(
 ) -> None:
     told = call(capsys, "retry", finished)
     assert told.code == 0
-    assert "no request was lost" in told.err
+    assert "no failed request" in told.err
 
 
 def test_a_teacher_that_will_not_serve_stops_the_run(

@@ -48,7 +48,7 @@ def test_an_interruption_exits_130_says_what_is_kept_and_the_same_command_goes_o
         out, err = first.communicate(timeout=60)
         assert (first.returncode, out) == (130, "")
         assert "Traceback" not in err
-        told = "interrupted; 0 of 1 shards done, every paid answer kept; run it again"
+        told = "interrupted; 0 of 1 shards done, all replies cached; run the same command to resume"
         assert err.splitlines()[-1] == f"safegen: {told}"
 
         endpoint.latency_s = 0.0

@@ -408,9 +408,9 @@ def test_a_target_asks_for_further_candidates_and_no_written_goal(workdir: Path)
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--column", "prompt=text"], "belong to `--prompts FILE`"),
-        (["--licence", "MIT"], "belong to `--prompts FILE`"),
-        (["--prompts", "p.csv", "--column", "text"], "`--column text` is not FIELD=COLUMN"),
+        (["--column", "prompt=text"], "need `--prompts FILE`"),
+        (["--licence", "MIT"], "need `--prompts FILE`"),
+        (["--prompts", "p.csv", "--column", "text"], "`--column text` must be FIELD=COLUMN"),
         (["--prompts", "p.csv", "--column", "pormpt=text"], "did you mean `prompt`"),
         (["--prompts", "p.csv", "--column", "prompt=txet"], "did you mean `text`"),
         (["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"], "names `prompt` twice"),
