@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
@@ -23,7 +23,9 @@ from safegen.pipeline.session import (
     Until,
     Watch,
     open_folder,
+    raise_failed_asks,
     run_session,
+    update_snapshot,
     write_plan,
     write_snapshot,
 )
@@ -60,6 +62,11 @@ class Run:
     def output(self) -> Path:
         """The dataset folder; `run/` lies in it."""
         return self.folder.output
+
+    @property
+    def plans(self) -> plan.Plans:
+        """The plans of all rounds."""
+        return plan.Plans(self.folder.plans)
 
     def view(self, name: str, *, split: str | None = None) -> pl.DataFrame:
         """The rows of a view; none, with its columns, where a split of a small dataset is empty.
@@ -231,6 +238,61 @@ def _make_measure_inputs(folder: RunFolder, inputs: RunContext) -> MeasureInputs
         hedge_patterns={} if hedges is None else {inputs.locale.locale: hedges},
         target=target,
     )
+
+
+class Rebuild(NamedTuple):
+    """A dataset that was built again, and the snapshot that it was built from."""
+
+    run: Run
+    context: RunSnapshot
+
+
+def rebuild(
+    output: str | Path, *, recipe: Recipe | str | None = None, plugins: Sequence[str] = ()
+) -> Rebuild:
+    """Build the dataset again from the records on disk; no model is called.
+
+    Args:
+        output: the folder of the run.
+        recipe: a recipe with another version, other views or another split; the rest must be equal.
+        plugins: modules that the recipe may name as `module:factory`.
+
+    Raises:
+        RecipeMismatch: the recipe differs in a key that decides prompts, drafts or verdicts.
+        UserError: there is no such run.
+    """
+    run = open_run(output)
+    if recipe is not None:
+        run = replace(
+            run, recipe=recipes.load_recipe(recipe) if isinstance(recipe, str) else recipe
+        )
+    context = load_context(run, trusted=plugins)
+    lock = open_folder(run.folder)
+    try:
+        update_snapshot(run.folder, context)
+        report = build(run.folder, context)
+    finally:
+        lock.release()
+    return Rebuild(replace(run, report=report), context)
+
+
+def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
+    """Let `generate` repeat a run's failed requests; return False if nothing is left to do.
+
+    Args:
+        run: the run.
+        plugins: modules that its recipe may name as `module:factory`.
+
+    Raises:
+        AssetNotFound: a file that the recipe names is missing; nothing is changed.
+    """
+    try:
+        resolve_recipe(run.recipe, trusted=plugins)
+    except AssetNotFound as e:
+        raise AssetNotFound(
+            f"{e}; `retry` reads the files that the recipe names: run it in the folder that has them"
+        ) from e
+    return bool(raise_failed_asks(run.folder)) or not is_finished(run.folder)
 
 
 def open_run(output: str | Path) -> Run:

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from safegen.config.plan import AUTHORED_KEYS
 from safegen.config.recipe import PluginRef, Recipe
@@ -22,11 +22,17 @@ from safegen.core.progress import Progress
 from safegen.core.types import Teacher, Usage
 from safegen.judges.blind_panel import Labellers
 from safegen.pipeline._user_rows import ImportReport, PromptImport, find_contradictions
-from safegen.pipeline.resolve import ResolvedRecipe, make_teacher, teacher_traits
+from safegen.pipeline.resolve import (
+    ResolvedRecipe,
+    check_teachers,
+    make_teacher,
+    resolve_recipe,
+    teacher_traits,
+)
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
-from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, in_words
+from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, UnlabelledCause, in_words
 from safegen.scenarios.written import group_shards
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
@@ -200,6 +206,37 @@ class ImportEstimate:
     not_read: tuple[str, ...]
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Rows that cannot be planned, by cause in words."""
+        return describe_causes(Counter(row.cause for row in self.unlabelled))
+
+
+def describe_causes(causes: Mapping[UnlabelledCause, int]) -> dict[str, int]:
+    """Name the causes for which rows are not planned; values are counts of rows."""
+    return in_words(causes)
+
+
+class ImportDryRun(NamedTuple):
+    """A resolved recipe and the estimate of a user's file."""
+
+    inputs: ResolvedRecipe
+    estimate: ImportEstimate
+
+
+def dry_run_import(
+    recipe: Recipe | str, source: UserPrompts, *, trusted: Sequence[str] = ()
+) -> ImportDryRun:
+    """Check a recipe and a file of prompts, and estimate labels and drafts; no model is called.
+
+    Raises:
+        UserError: the file or the recipe is wrong.
+    """
+    inputs = resolve_recipe(recipe, trusted=trusted)
+    check_recipe(inputs, teachers={})
+    check_teachers(inputs, teachers={})
+    return ImportDryRun(inputs, estimate_import(inputs, source))
 
 
 def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstimate:

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from safegen.config.recipe import PluginRef
-from safegen.core.errors import ConfigError
+from safegen.config.recipe import PluginRef, Recipe
+from safegen.core.errors import ConfigError, UserError
 from safegen.core.types import PlannedScenario, Profile
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
@@ -20,8 +20,10 @@ from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
 from safegen.pipeline.resolve import (
     ROLE_KEYS,
     ResolvedRecipe,
+    check_drafters,
     list_roles,
     make_teacher,
+    resolve_recipe,
     teacher_traits,
 )
 from safegen.pipeline.session import list_differences, plan_first_round
@@ -29,7 +31,7 @@ from safegen.pipeline.top_up import is_round_due
 from safegen.policy.compile import compile_instructions
 from safegen.scenarios.context import choose_harms
 from safegen.scenarios.dialogues import is_dialogue_turn
-from safegen.scenarios.written import count_excluded, iter_goals, plan_single_turns
+from safegen.scenarios.written import count_excluded, explain_empty, iter_goals, plan_single_turns
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
@@ -141,6 +143,35 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         overrides=list_overrides(inputs),
         hints=(*_iter_unreachable(inputs, size), *list_warnings(inputs)),
     )
+
+
+class DryRun(NamedTuple):
+    """A resolved recipe and its estimate."""
+
+    inputs: ResolvedRecipe
+    estimate: Estimate
+
+
+def dry_run(
+    recipe: Recipe | str, *, output: Path | None = None, trusted: Sequence[str] = ()
+) -> DryRun:
+    """Check a recipe and estimate its calls and tokens; no model is called.
+
+    Args:
+        recipe: a recipe, a path, or the name of a built-in one.
+        output: the folder of the run; default the recipe's.
+        trusted: modules that the recipe may name as `module:factory`.
+
+    Raises:
+        UserError: the recipe or a file that it names is wrong, or its plan is empty.
+        StoreDamaged: the output folder holds a run that cannot be read.
+    """
+    inputs = resolve_recipe(recipe, trusted=trusted)
+    check_drafters(inputs)
+    result = estimate(inputs, output=output)
+    if not result.size.prompts:
+        raise UserError(explain_empty(inputs.make_planning_context()))
+    return DryRun(inputs, result)
 
 
 def _iter_unreachable(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:

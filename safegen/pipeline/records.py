@@ -1,0 +1,132 @@
+"""Records of a run for people and programs, without their texts unless these are revealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from safegen.config.language_pack import Locale
+from safegen.core import plugins
+from safegen.core.types import MODES, Mode, Record, Verdict
+from safegen.dataset.dropped import DroppedScenario
+from safegen.pipeline.resolve import RunContext
+from safegen.store import plan
+from safegen.store.run_folder import RunFolder
+from safegen.store.schema import record_row
+from safegen.validators import ElementCoverage, element_coverage
+
+TEXT_COLUMNS = ("messages", "response", "reasoning_content")
+MIN_QUOTED_WORDS = 5
+"""Words in a row that a reason must share with a text to count as a quotation."""
+HIDDEN_TEXT = "(quotes the text; see it with --reveal)"
+
+
+class RecordLabels(NamedTuple):
+    """Sentences and terms that explain records and are not stored in them."""
+
+    rules: Mapping[tuple[str, str], str]
+    """The sentence of each rule, by policy id and rule id."""
+    locale: Locale
+    """The language pack of the validators."""
+
+
+def load_labels(context: RunContext) -> RecordLabels:
+    """Collect the rules' sentences and the language pack of a run."""
+    rules = {(p.policy_id, rule.id): rule.says for p in context.policies for rule in p.rules}
+    return RecordLabels(rules, context.locale)
+
+
+def iter_records(folder: RunFolder) -> Iterator[Record]:
+    """Read the records of all finished shards, in plan order."""
+    for shard in folder.finished_shards():
+        yield from folder.read_records(shard)
+
+
+# Any: values are columns of the Arrow schema.
+def record_to_json(record: Record, *, reveal: bool = False) -> dict[str, Any]:
+    """Convert a record to the columns of `run/records`.
+
+    Without `reveal`, prompts, responses, evidence and reasons that quote them are left out.
+    Texts of a withheld draft are never shown.
+    """
+    payload = record_row(record)
+    if reveal and not record.draft.withheld:
+        return payload
+    hidden = TEXT_COLUMNS[1:] if reveal else TEXT_COLUMNS
+    verdicts = [
+        {k: v for k, v in fields.items() if k != "evidence"}
+        | {"code": verdict_code(verdict), "reason": verdict_reason(verdict, record)}
+        for fields, verdict in zip(payload["verdicts"], record.verdicts, strict=True)
+    ]
+    return {k: v for k, v in payload.items() if k not in hidden} | {"verdicts": verdicts}
+
+
+def verdict_code(verdict: Verdict) -> str:
+    """Return a verdict's code, or a placeholder if it is not an identifier."""
+    # A user's validator may put words of the text there.
+    return verdict.code if verdict.code.isidentifier() else HIDDEN_TEXT
+
+
+def verdict_reason(verdict: Verdict, record: Record) -> str:
+    """Return a verdict's reason, or a placeholder if it quotes the record's texts."""
+    texts = [m["content"] for m in record.scenario.messages]
+    texts += [record.draft.response or "", record.draft.reasoning_content or ""]
+    corpus = f" {' '.join(' '.join(texts).lower().split())} "
+    words = verdict.reason.lower().split()
+    runs = [
+        " ".join(words[i : i + MIN_QUOTED_WORDS])
+        for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
+    ]
+    quotes = len(words) >= MIN_QUOTED_WORDS and any(run in corpus for run in runs)
+    return HIDDEN_TEXT if quotes else verdict.reason
+
+
+# Any: see record_to_json.
+def dropped_to_json(dropped: DroppedScenario, *, reveal: bool = False) -> dict[str, Any]:
+    """Convert a scenario without a draft to its attributes and the reason for the drop."""
+    scenario, failure = dropped.planned.scenario, dropped.failure
+    payload: dict[str, Any] = {
+        "scenario_id": scenario.scenario_id,
+        "set_id": scenario.set_id,
+        "goal_id": scenario.goal_id,
+        "harm": scenario.harm,
+        "intent": scenario.intent,
+        "profile": scenario.profile,
+        "turn": scenario.turn,
+        "mode": dropped.planned.expectation.mode,
+        "outcome": failure.outcome,
+        "stage": failure.stage,
+        "reason": dropped.reason,
+    }
+    return payload | ({"message": failure.message} if reveal else {})
+
+
+def record_element_coverage(record: Record, locale: Locale) -> ElementCoverage:
+    """Group a record's required elements by how its validators checked them."""
+    expectation = record.expectation
+    return element_coverage.classify_elements(
+        expectation.mode,
+        expectation.required,
+        element_coverage.list_deciding_validators(record.verdicts),
+        own=plugins.list_names("validators"),
+        locale=locale,
+    )
+
+
+def run_element_coverage(folder: RunFolder, context: RunContext) -> ElementCoverage | None:
+    """Group the required elements of a run's plan by how its validators check them; None if there are none."""
+    from safegen.dataset.coverage_report import iter_planned_rows
+
+    validators = [ref.use for ref in context.recipe.validators]
+    shipped = plugins.list_names("validators")
+    elements: dict[Mode, dict[str, None]] = {}
+    for row in iter_planned_rows(plan.Plans(folder.plans), ("mode", "required")):
+        elements.setdefault(row["mode"], {}).update(dict.fromkeys(row["required"]))
+    by_mode: dict[Mode, ElementCoverage] = {
+        mode: element_coverage.classify_elements(
+            mode, elements[mode], validators, own=shipped, locale=context.locale
+        )
+        for mode in MODES
+        if elements.get(mode)
+    }
+    return element_coverage.merge_coverage(by_mode) if by_mode else None

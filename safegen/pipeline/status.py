@@ -1,0 +1,80 @@
+"""The state of a run folder as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safegen.core.errors import StoreDamaged
+from safegen.core.types import DropReason, Outcome
+from safegen.dataset.coverage_report import iter_planned_rows
+from safegen.dataset.dropped import count_losses
+from safegen.pipeline.api import Run, read_usage
+from safegen.store import plan
+from safegen.store.run_folder import read_json
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Progress, losses and spending of a run."""
+
+    recipe: str
+    version: str
+    output: str
+    planned: bool
+    rounds: int
+    prompts: int
+    """Distinct prompts; one that a top-up round drafts again counts once."""
+    drafts: int
+    """Drafts of all rounds, without revisions."""
+    shards: int
+    shards_done: int
+    shards_drafted: int
+    """Shards with drafts that are not validated yet."""
+    failed_requests: Mapping[Outcome, int]
+    dropped: Mapping[DropReason, int]
+    accounting: Mapping[str, object]
+    """Requests, tokens and seconds over all sessions."""
+    dataset: bool
+    """True if a dataset was built."""
+
+    def to_json(self) -> dict[str, object]:
+        """Convert to a JSON object."""
+        return asdict(self)
+
+
+def read_status(run: Run) -> RunStatus:
+    """Read how far a run is; nothing is changed.
+
+    Raises:
+        StoreDamaged: a file of the run cannot be read.
+    """
+    plans, losses = plan.Plans(run.folder.plans), count_losses(run.folder)
+    firsts = [not row["first"] for row in iter_planned_rows(plans, ("first",))]
+    return RunStatus(
+        recipe=run.recipe.name,
+        version=run.recipe.version,
+        output=str(run.output),
+        planned=run.folder.plan(0).exists(),
+        rounds=plans.rounds,
+        prompts=sum(firsts),
+        drafts=len(firsts) * run.recipe.plan.candidates,
+        shards=plans.shards,
+        shards_done=len([n for n in run.folder.finished_shards() if n < plans.shards]),
+        shards_drafted=len([n for n in range(plans.shards) if run.folder.drafts(n).exists()]),
+        failed_requests=dict(losses.failed_requests),
+        dropped=dict(losses.dropped),
+        accounting=read_usage(run.folder),
+        dataset=(run.output / "manifest.json").exists(),
+    )
+
+
+# Any: users may edit the manifest.
+def read_manifest(output: Path) -> dict[str, Any]:
+    """Read a dataset's manifest; empty if there is none or it cannot be read."""
+    try:
+        return read_json(output / "manifest.json")
+    except StoreDamaged:
+        return {}
