@@ -152,7 +152,7 @@ def test_a_hostile_prompt_file(
     code, says = PROMPTS[case]
     (workdir / "prompts").mkdir()
     (workdir / "prompts" / "draft.j2").write_text(
-        "{% block system %}{{ told }}{{ operator }}" + code + "{% endblock %}", encoding="utf-8"
+        "{% block system %}{{ instructions }}{{ operator }}" + code + "{% endblock %}", encoding="utf-8"
     )
     fails(cli(capsys, "generate"), 2, r"draft\.j2", says)
     assert not (workdir / "outputs").exists()
@@ -163,7 +163,7 @@ def test_a_prompt_file_that_leaves_a_field_out(
 ) -> None:
     (workdir / "prompts").mkdir()
     (workdir / "prompts" / "draft.j2").write_text("{% block system %}x{% endblock %}")
-    fails(cli(capsys, "generate"), 2, r"draft\.j2: field `operator` is never used")
+    fails(cli(capsys, "generate"), 2, r"draft\.j2: field `instructions` is never used")
 
 
 @pytest.mark.parametrize("case", POLICIES)
