@@ -304,8 +304,8 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
     is_set = key is not None and bool(os.environ.get(key))
     tried = params if is_set else {k: v for k, v in params.items() if k != "api_key_env"}
-    traits = teacher_traits(inputs, ref)
     with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
+        traits = teacher_traits(inputs, ref)
         if traits.check_params is not None:
             _check_params(ref, traits.check_params)
         make_teacher(inputs, ref.model_copy(update={"params": tried}))
