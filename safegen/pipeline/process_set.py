@@ -162,7 +162,7 @@ async def _write_turn(
     if heard is None:
         return NextTurn(None, earlier_messages)
     return await write_next_turn(
-        item, messages=earlier_messages, heard=heard[:-1], writers=crew.writers
+        item, messages=earlier_messages, conversation=heard[:-1], writers=crew.writers
     )
 
 

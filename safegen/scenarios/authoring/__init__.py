@@ -1,1 +1,1 @@
-"""Sets and dialogues that a model writes."""
+"""Authoring: sets and dialogues that a model writes, and the checks that they must pass."""

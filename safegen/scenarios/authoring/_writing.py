@@ -1,4 +1,4 @@
-"""What is the same whatever an author writes: the request, once more for what failed, and what is read off the reply."""
+"""Requests to an author, first and repair, and the texts of its replies; shared by sets and dialogues."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def make_request(
     fields: Mapping[str, object],
     *,
     names: Sequence[str],
-    wrote: Mapping[str, str] | None = None,
+    texts: Mapping[str, str] | None = None,
     faults: Sequence[Fault] = (),
     sample: int = 0,
     ask: int = 0,
 ) -> Request:
-    """Ask an author for some texts; in a repair with what was written and what is wrong with it.
+    """Build a request for some texts; a repair quotes the earlier texts and their faults.
 
     Args:
-        file: blocks `system`, `user` and `repair`.
-        fields: what its blocks take, beside the details of a prompt, the faults, the names and the sample.
+        file: template with the blocks `system`, `user` and `repair`.
+        fields: fields of the template in addition to `details`, `faults`, `names` and `sample`.
         names: the texts to write.
-        wrote: the texts of the first attempt; None in that attempt.
-        faults: what it had.
-        sample: numbers independent answers; a block may tell it, so that equal briefs are two requests.
-        ask: counts repeats of lost requests.
+        texts: the texts of the first attempt, or None in that attempt.
+        faults: the faults of the first attempt.
+        sample: index of independent answers; a block may show it, so that equal briefs differ.
+        ask: number of earlier attempts of a lost request.
     """
     template_fields = {
         **fields,
@@ -44,34 +44,34 @@ def make_request(
         Message(role="system", content=file.render("system", **template_fields)),
         Message(role="user", content=file.render("user", **template_fields)),
     ]
-    if wrote is not None:
+    if texts is not None:
         messages += [
-            Message(role="assistant", content=canonical_json(wrote).decode()),
+            Message(role="assistant", content=canonical_json(texts).decode()),
             Message(role="user", content=file.render("repair", **template_fields)),
         ]
     schema = make_answer_schema({name: {"type": "string"} for name in names})
-    revision = int(wrote is not None)
+    revision = int(texts is not None)
     return Request(tuple(messages), sample=sample, ask=ask, revision=revision, schema=schema)
 
 
 def read_texts(reply: Reply, names: Sequence[str]) -> dict[str, str]:
-    """The texts of a reply by name.
+    """Read the texts of a reply by name.
 
     Raises:
-        ParseError: one is not there.
+        ParseError: a text is missing.
     """
     fields = read_fields(reply.parsed)
     texts: dict[str, str] = {}
     for name in names:
         text = fields.get(name)
         if not isinstance(text, str):
-            raise ParseError(f"the author left out `{name}`", key=reply.key)
+            raise ParseError(f"the author's reply lacks `{name}`", key=reply.key)
         texts[name] = text.strip()
     return texts
 
 
 def find_unsafe_keys(attempts: Iterable[tuple[Reply, Sequence[Fault]]]) -> tuple[str, ...]:
-    """Journal keys of replies that held operational detail; their words must not be kept."""
+    """List the journal keys of replies with operational detail; their text must be scrubbed."""
     return tuple(
         reply.key
         for reply, faults in attempts

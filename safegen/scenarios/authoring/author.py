@@ -1,9 +1,9 @@
-"""A brief → a set of prompts that passed every gate, or the faults that it did not lose.
+"""A brief becomes a set of prompts that pass every check, or a list of faults.
 
-    write → gates → (faults) → write the faulted texts anew → gates → set or faults
+    write → check → (faults) → rewrite the texts with faults → check → set or faults
 
-The author is asked once, and once more for the texts that failed. Texts without a fault stay as they
-are, so a repair cannot spoil them, and a text is judged once. What a gate still finds drops the set.
+There is one repair. Texts without a fault are kept, so that a repair cannot spoil them, and no text
+is judged twice. A fault after the repair drops the set.
 """
 
 from __future__ import annotations
@@ -66,42 +66,42 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AuthorTemplates:
-    """The prompt files of authors and judges, with the axes that judges are asked about."""
+    """The prompt templates of authors and labellers, with the axes that labellers read."""
 
     author: PromptTemplate
     labels: LabelFiles
     turn: PromptTemplate
-    """Asks for the next user turn of a conversation."""
+    """The template of the next user turn of a conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthoredPrompt:
-    """A prompt that passed. The slot's detail is the one that judges read."""
+    """A prompt that passed every check; its slot has the detail that labellers read."""
 
     slot: PromptSlot
     text: str
     confirmed: tuple[Attribute, ...]
-    """The row's values that judges read in the text; the others are not stamped on."""
+    """The row's values that labellers read in the text; other values are not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthoringResult:
-    """What became of a brief."""
+    """The prompts of a brief, or its remaining faults."""
 
     prompts: tuple[AuthoredPrompt, ...] | None
-    """In the order of the slots, or None where a fault was left."""
+    """One per slot, in order, or None if a fault remains."""
     faults: tuple[Fault, ...]
-    """What was left after the repair."""
+    """The faults after the repair."""
     repaired_faults: tuple[Fault, ...]
-    """What the first attempt had; empty where it passed untouched."""
+    """The faults that the repair removed."""
     benign_use: str
     misuse_risk: str
     unsafe_keys: tuple[str, ...]
-    """Journal keys of replies that held operational detail; their words must not be kept."""
+    """Journal keys of replies with operational detail; their text must be scrubbed."""
 
 
 _KnownJudgements = dict[tuple[str, bool], Judgement]
-"""What judges said, by text and whether the goal was asked about."""
+"""Judgements by text and by the flag that the goal was judged, too."""
 
 
 class _SetAttempt(NamedTuple):
@@ -121,26 +121,26 @@ def load_templates(
     label: str = "label",
     same_goal: str = "same_goal",
 ) -> AuthorTemplates:
-    """Read the prompt files by name or path.
+    """Load the prompt templates by name or path.
 
     Args:
-        axes: every value of every axis that a row may hold; judges are asked about all of them,
-            whatever the row, so that the question gives nothing away.
-        author: asks for a set.
-        turn: asks for the next user turn of a conversation.
-        label: asks what a prompt is.
-        same_goal: asks whether it serves a goal.
+        axes: every value of every axis that a row may hold. Labellers read all of them for every
+            prompt, so that the question does not reveal the row.
+        author: template that requests a set.
+        turn: template that requests the next user turn of a conversation.
+        label: template that requests blind labels.
+        same_goal: template that asks if a prompt serves a goal.
 
     Raises:
         AssetNotFound: no such file.
-        ConfigError: with file and line.
+        ConfigError: a template that does not fit, with file and line.
     """
     pair = ("system", "user")
-    wrote = ("brief", "details", "language", "faults", "names", "sample")
-    heard = (*wrote, "number", "conversation")
+    set_fields = ("brief", "details", "language", "faults", "names", "sample")
+    turn_fields = (*set_fields, "number", "conversation")
     return AuthorTemplates(
-        author=templates.load_template(author, blocks=(*pair, "repair"), fields=wrote),
-        turn=templates.load_template(turn, blocks=(*pair, "repair"), fields=heard),
+        author=templates.load_template(author, blocks=(*pair, "repair"), fields=set_fields),
+        turn=templates.load_template(turn, blocks=(*pair, "repair"), fields=turn_fields),
         labels=load_questions(axes=axes, label=label, same_goal=same_goal),
     )
 
@@ -157,50 +157,50 @@ async def write_set(
     sample: int = 0,
     ask: int = 0,
 ) -> AuthoringResult:
-    """Have a set written, checked, and mended once.
+    """Let an author write a set, check it, and repair it once.
 
     Args:
-        brief: what to write.
-        author: writes.
-        labeller: reads prompts blind; of several, more than half decide.
-        files: the prompts of both.
-        expect: the policy of the leaf for the profile that decides most.
-        locale: the language to write in, and its tell-tale words.
-        bounds: what the rule gates let pass.
-        sample: the author index; another one is another set from the same brief.
-        ask: counts repeats of lost requests.
+        brief: the content of the set.
+        author: the teacher that writes.
+        labeller: one or more blind labellers; a majority of them decides.
+        files: the templates of both.
+        expect: the policy of the harm at the set's profile.
+        locale: the language to write in, and its patterns of lexical artifacts.
+        bounds: limits of the rule checks.
+        sample: the author index; each index gives another set from the same brief.
+        ask: number of earlier attempts of lost requests.
 
     Raises:
-        ItemError: a request that cannot be had; the set is lost.
-        RunError: the run cannot go on.
+        ItemError: a request failed; the set is lost.
+        RunError: the run cannot continue.
         ConfigError: the language pack has no `tell_tale` patterns.
-        ValueError: the row holds a value that judges are not asked about.
+        ValueError: the row has an axis that labellers do not read.
     """
     _check_templates(brief, files, locale)
     panel = labeller if isinstance(labeller, tuple) else (labeller,)
-    desk = _SetAuthoring(
+    authoring = _SetAuthoring(
         brief, author, panel, files, expect, locale, bounds or CheckBounds(), sample, ask
     )
-    first = await _attempt(desk, None)
-    last = await _attempt(desk, first) if first.faults else first
-    return _build_result(desk, first, last)
+    first = await _attempt(authoring, None)
+    last = await _attempt(authoring, first) if first.faults else first
+    return _build_result(authoring, first, last)
 
 
 def _check_templates(brief: Brief, files: AuthorTemplates, locale: Locale) -> None:
     if "tell_tale" not in locale.patterns:
         raise ConfigError(
-            f"language pack `{locale.locale}` has no `tell_tale` patterns, without which prompts"
-            " cannot be checked; add them"
+            f"language pack `{locale.locale}` has no `tell_tale` patterns, and prompts cannot be"
+            " checked without them; add them"
         )
     unknown = set(brief.row) - set(files.labels.axes)
     if unknown:
-        raise ValueError(f"judges are not asked about {sorted(unknown)}; give `axes` to the files")
+        raise ValueError(
+            f"labellers do not read {sorted(unknown)}; pass `axes` to `load_templates`"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _SetAuthoring:
-    """What both attempts work with."""
-
     brief: Brief
     author: Teacher
     panel: tuple[Teacher, ...]
@@ -212,91 +212,94 @@ class _SetAuthoring:
     ask: int
 
 
-async def _attempt(desk: _SetAuthoring, before: _SetAttempt | None) -> _SetAttempt:
-    """Write, or write anew what failed before; then every gate."""
-    names = (*(s.name for s in desk.brief.slots), *RATIONALES)
+async def _attempt(authoring: _SetAuthoring, before: _SetAttempt | None) -> _SetAttempt:
+    names = (*(s.name for s in authoring.brief.slots), *RATIONALES)
     if before is not None:
         failed = {f.slot for f in before.faults}
         names = tuple(n for n in names if n in failed)
-    request = _make_request(desk, names, before)
-    reply = await desk.author(request)
+    request = _make_request(authoring, names, before)
+    reply = await authoring.author(request)
     texts = (before.texts if before else {}) | _writing.read_texts(reply, names)
-    own = {s.name: texts[s.name] for s in desk.brief.slots}
+    own = {s.name: texts[s.name] for s in authoring.brief.slots}
     rationales = {name: texts[name] for name in RATIONALES}
-    ruled = check_rules(own, rationales, CheckContext(desk.brief, desk.bounds, desk.locale))
-    cases, known = await _judge_all(desk, own, ruled, before.known if before else {})
+    rule_faults = check_rules(
+        own, rationales, CheckContext(authoring.brief, authoring.bounds, authoring.locale)
+    )
+    cases, known = await _judge_all(authoring, own, rule_faults, before.known if before else {})
     faults = [fault for case in cases.values() for fault in judged_checks.find_faults(case)]
-    return _SetAttempt(texts, (*ruled, *faults), cases, known, reply)
+    return _SetAttempt(texts, (*rule_faults, *faults), cases, known, reply)
 
 
-def _make_request(desk: _SetAuthoring, names: Sequence[str], before: _SetAttempt | None) -> Request:
-    """The brief, and in a repair what was written and what is wrong with it."""
+def _make_request(
+    authoring: _SetAuthoring, names: Sequence[str], before: _SetAttempt | None
+) -> Request:
     return _writing.make_request(
-        desk.files.author,
-        {"brief": desk.brief, "language": desk.locale.locale},
+        authoring.files.author,
+        {"brief": authoring.brief, "language": authoring.locale.locale},
         names=names,
-        wrote=before.texts if before else None,
+        texts=before.texts if before else None,
         faults=before.faults if before else (),
-        sample=desk.sample,
-        ask=desk.ask,
+        sample=authoring.sample,
+        ask=authoring.ask,
     )
 
 
 async def _judge_all(
-    desk: _SetAuthoring, texts: Mapping[str, str], ruled: Sequence[Fault], known: _KnownJudgements
+    authoring: _SetAuthoring,
+    texts: Mapping[str, str],
+    rule_faults: Sequence[Fault],
+    known: _KnownJudgements,
 ) -> tuple[dict[str, JudgedCase], _KnownJudgements]:
-    """Judged prompts by slot, and all that judges said so far.
-
-    A prompt without form is not shown to judges; what was judged once is not asked again.
-    """
-    formless = {f.slot for f in ruled if f.gate == "form"}
+    # A prompt with a fault of form is not worth a labeller's request, and no text is judged twice.
+    formless = {f.slot for f in rule_faults if f.gate == "form"}
     keys = {
-        s.name: (texts[s.name], _needs_goal_check(desk.brief, s))
-        for s in desk.brief.slots
+        s.name: (texts[s.name], _needs_goal_check(authoring.brief, s))
+        for s in authoring.brief.slots
         if s.name not in formless
     }
     keys_to_judge = [key for key in dict.fromkeys(keys.values()) if key not in known]
     judgements = await gather_all(
-        _judge_prompt(desk, text, goal=goal) for text, goal in keys_to_judge
+        _judge_prompt(authoring, text, goal=goal) for text, goal in keys_to_judge
     )
     known = known | dict(zip(keys_to_judge, judgements, strict=True))
-    row = {value.axis: value.value for value in desk.brief.row}
-    slots = [s for s in desk.brief.slots if s.name in keys]
-    return {s.name: JudgedCase(s, row, known[keys[s.name]], desk.expect) for s in slots}, known
+    row = {value.axis: value.value for value in authoring.brief.row}
+    slots = [s for s in authoring.brief.slots if s.name in keys]
+    return {s.name: JudgedCase(s, row, known[keys[s.name]], authoring.expect) for s in slots}, known
 
 
-async def _judge_prompt(desk: _SetAuthoring, text: str, *, goal: bool) -> Judgement:
-    """Label one prompt blind, then, apart from that, ask whether it serves the goal."""
-    labels = desk.files.labels
-    reading = await read_labels(text, judges=desk.panel, files=labels, ask=desk.ask)
+async def _judge_prompt(authoring: _SetAuthoring, text: str, *, goal: bool) -> Judgement:
+    # Two requests: labels are blind, and the goal would reveal the intent.
+    labels = authoring.files.labels
+    blind_labels = await read_labels(text, judges=authoring.panel, files=labels, ask=authoring.ask)
     if not goal:
-        return Judgement(reading, None)
-    goal_part = desk.brief.goal
+        return Judgement(blind_labels, None)
+    goal_part = authoring.brief.goal
     return Judgement(
-        reading,
+        blind_labels,
         await judge_goal_fit(
             text,
             purpose=goal_part.purpose,
             task=goal_part.task,
-            judges=desk.panel,
+            judges=authoring.panel,
             files=labels,
-            ask=desk.ask,
+            ask=authoring.ask,
         ),
     )
 
 
 def _needs_goal_check(brief: Brief, slot: PromptSlot) -> bool:
-    """A probe is about its leaf; its safe side only looks as if it were."""
+    # The safe side of a probe only looks as if it were about the harm.
     return brief.contrast is None or slot.intent == "malicious"
 
 
-def _build_result(desk: _SetAuthoring, first: _SetAttempt, last: _SetAttempt) -> AuthoringResult:
-    """The set where nothing is left, else its faults."""
+def _build_result(
+    authoring: _SetAuthoring, first: _SetAttempt, last: _SetAttempt
+) -> AuthoringResult:
     attempts = (first,) if last is first else (first, last)
     return AuthoringResult(
         prompts=None
         if last.faults
-        else tuple(_build_prompt(desk, last, s) for s in desk.brief.slots),
+        else tuple(_build_prompt(authoring, last, s) for s in authoring.brief.slots),
         faults=last.faults,
         repaired_faults=() if last.faults else first.faults,
         benign_use=last.texts["benign_use"],
@@ -305,7 +308,9 @@ def _build_result(desk: _SetAuthoring, first: _SetAttempt, last: _SetAttempt) ->
     )
 
 
-def _build_prompt(desk: _SetAuthoring, attempt: _SetAttempt, slot: PromptSlot) -> AuthoredPrompt:
+def _build_prompt(
+    authoring: _SetAuthoring, attempt: _SetAttempt, slot: PromptSlot
+) -> AuthoredPrompt:
     case = attempt.cases[slot.name]
     read_detail = case.labels.detail
     assert read_detail is not None, "an unsure detail is a fault"

@@ -1,4 +1,4 @@
-"""What an author is asked for: one set of prompts, slot by slot. Values that go through JSON."""
+"""The brief of an author: one set of prompts, slot by slot. All values survive JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from safegen.core.types import Contrast, Evidence, Intent, Task
 from safegen.judges.labelling import AxisValue
 
 Wish = Literal["benign_in_alarming_words", "dual_use_in_calm_words"]
-"""Registers that part how a prompt sounds from what it is."""
+"""Registers that separate the sound of a prompt from its intent."""
 
 
 @dataclass(frozen=True, slots=True)
 class HarmPart:
-    """The leaf that a set belongs to."""
+    """The harm that a set belongs to."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class GoalPart:
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """A written prompt of another goal, to show the register."""
+    """A written prompt of another goal, as an example of the register."""
 
     intent: Intent
     text: str
@@ -51,7 +51,7 @@ class ContrastPart:
 
 @dataclass(frozen=True, slots=True)
 class PromptSlot:
-    """What one prompt of a set is to be."""
+    """The labels that one prompt of a set must have."""
 
     intent: Intent
     paraphrase: int
@@ -61,13 +61,13 @@ class PromptSlot:
 
     @property
     def name(self) -> str:
-        """How the slot is called in requests and faults, such as `dual_use_1`."""
+        """The name of the slot in requests and faults, such as `dual_use_1`."""
         return f"{self.intent}_{self.paraphrase}"
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What the author of one set is told; the plan stores it."""
+    """The instructions for the author of one set, as the plan stores them."""
 
     harm: HarmPart
     goal: GoalPart
@@ -80,20 +80,18 @@ class Brief:
     def __post_init__(self) -> None:
         names = [slot.name for slot in self.slots]
         if not names or len(set(names)) < len(names):
-            raise ValueError(
-                f"a brief needs slots, each once: {', '.join(names) or 'none'} were given"
-            )
+            raise ValueError(f"a brief needs distinct slots (`{', '.join(names) or 'none'}`)")
 
     def to_json(self) -> str:
-        """Encode as canonical JSON: equal briefs give equal text."""
+        """Encode as canonical JSON, so that equal briefs give equal text."""
         return canonical_json(asdict(self)).decode()
 
     @staticmethod
     def from_json(text: str) -> Brief:
-        """Decode what `to_json` gave.
+        """Decode the text of `to_json`.
 
         Raises:
-            ValueError: it is not a brief.
+            ValueError: the text is not a brief.
         """
         from pydantic import TypeAdapter
 

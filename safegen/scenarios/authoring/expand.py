@@ -1,4 +1,4 @@
-"""The stage before drafting: a set that is still to be written is written, judged, and then planned out."""
+"""The stage before drafting: an author writes the prompts of a planned set, and checks accept or drop it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from safegen.scenarios.dialogues import is_dialogue_turn
 
 
 class Expect(Protocol):
-    """Leaf, evidence, profile and requested detail → what the policy expects."""
+    """The policy as a function of harm, evidence, profile and requested detail."""
 
     def __call__(
         self,
@@ -45,7 +45,7 @@ class Expect(Protocol):
 
 @dataclass(frozen=True)
 class Writers:
-    """Who writes sets and who reads them blind."""
+    """The author and the labellers of a run, with their templates and the policy."""
 
     author: Teacher
     labellers: tuple[Teacher, ...]
@@ -55,19 +55,19 @@ class Writers:
 
 
 class ExpandedSet(NamedTuple):
-    """A set with its words, or why it has none."""
+    """A set with its prompts, or the failures that dropped it."""
 
     planned: tuple[PlannedScenario, ...]
     failures: tuple[Failure, ...] = ()
     unsafe: tuple[str, ...] = ()
-    """Requests whose replies held operational detail."""
+    """Keys of requests whose replies contain operational detail."""
 
 
 async def expand_set(planned: Sequence[PlannedScenario], writers: Writers | None) -> ExpandedSet:
-    """Give a set its prompts; a written one is returned as it is, and so is a conversation.
+    """Let an author write the prompts of a set; return written sets and conversations unchanged.
 
     Raises:
-        RunError: the run cannot go on.
+        RunError: the run cannot continue.
     """
     if not planned or planned[0].brief is None or is_dialogue_turn(planned[0].scenario):
         return ExpandedSet(tuple(planned))
@@ -79,7 +79,7 @@ async def expand_set(planned: Sequence[PlannedScenario], writers: Writers | None
         return writers.expect(head.harm, evidence, head.profile, detail)
 
     try:
-        wrote = await write_set(
+        result = await write_set(
             brief,
             author=writers.author,
             labeller=writers.labellers,
@@ -90,23 +90,23 @@ async def expand_set(planned: Sequence[PlannedScenario], writers: Writers | None
         )
     except ItemError as e:
         return ExpandedSet((), tuple(make_error_failure(p, e) for p in planned))
-    if wrote.prompts is None:
+    if result.prompts is None:
         return ExpandedSet(
-            (), tuple(make_drop_failure(p, wrote.faults) for p in planned), wrote.unsafe_keys
+            (), tuple(make_drop_failure(p, result.faults) for p in planned), result.unsafe_keys
         )
-    by_slot = {(p.slot.intent, p.slot.paraphrase): p for p in wrote.prompts}
-    rationales = (wrote.benign_use, wrote.misuse_risk)
+    by_slot = {(p.slot.intent, p.slot.paraphrase): p for p in result.prompts}
+    rationales = (result.benign_use, result.misuse_risk)
     done = (
         _fill_scenario(p, by_slot[p.scenario.intent, p.scenario.paraphrase], rationales, writers)
         for p in planned
     )
-    return ExpandedSet(tuple(done), (), wrote.unsafe_keys)
+    return ExpandedSet(tuple(done), (), result.unsafe_keys)
 
 
 def _fill_scenario(
     planned: PlannedScenario, prompt: AuthoredPrompt, rationales: tuple[str, str], writers: Writers
 ) -> PlannedScenario:
-    """The scenario with its words, and what the policy expects of them as judges read them."""
+    # The expectation follows the labels that were read, not those that were planned.
     scenario, slot = planned.scenario, prompt.slot
     system = writers.locale.system_turn(scenario.set_id, scenario.profile)
     benign_use, misuse_risk = rationales
@@ -126,7 +126,7 @@ def _fill_scenario(
 
 
 def make_error_failure(planned: PlannedScenario, error: ItemError) -> Failure:
-    """A prompt whose words could not be had."""
+    """Record a prompt that is lost because a request failed."""
     return Failure(
         scenario_id=planned.scenario.scenario_id,
         draft_id="",
@@ -139,12 +139,12 @@ def make_error_failure(planned: PlannedScenario, error: ItemError) -> Failure:
 
 
 def drop_reason(gate: Gate) -> DropReason:
-    """Name the reason for which a gate drops a prompt."""
+    """Name the drop reason of a check."""
     return cast("DropReason", f"gate_{gate}")
 
 
 def make_drop_failure(planned: PlannedScenario, faults: Sequence[Fault]) -> Failure:
-    """A prompt whose words did not pass the gates."""
+    """Record a prompt that is dropped because its set did not pass the checks."""
     return Failure(
         scenario_id=planned.scenario.scenario_id,
         draft_id="",

@@ -1,6 +1,7 @@
-"""Gates of a written set that blind judges decide. A function's name is the name of its fault.
+"""Checks of an authored prompt by blind labels. The name of a check is the name of its fault.
 
-Each returns the reason, or the empty string. What judges leave open is `unsure` and nothing else.
+Each check returns a reason, or the empty string if it passes. A label without a majority is a fault
+of `unsure` alone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from safegen.scenarios.authoring.brief import PromptSlot
 from safegen.scenarios.authoring.rule_checks import Fault
 
 ExpectAt = Callable[[Evidence, int], Expectation]
-"""The policy of a set's leaf and profile: evidence and requested detail → expectation."""
+"""The policy at a set's harm and profile, as a function of evidence and requested detail."""
 
 
 class Judgement(NamedTuple):
-    """What judges said of one text. `serves` is None where the goal is not asked about."""
+    """The blind labels of one text, and its fit to the goal (None if that was not asked)."""
 
     labels: PromptLabels
     goal_fit: GoalFit | None
@@ -27,22 +28,22 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JudgedCase:
-    """What a prompt was to be, and what judges read in it."""
+    """The labels that a prompt must have, and those that labellers read in it."""
 
     slot: PromptSlot
     row: Mapping[str, str]
-    """Value by axis."""
+    """Required value by axis."""
     judged: Judgement
     expect: ExpectAt
 
     @property
     def labels(self) -> PromptLabels:
-        """The blind reading."""
+        """The blind labels."""
         return self.judged.labels
 
 
 def unsure(case: JudgedCase) -> str:
-    """Judges without a majority."""
+    """Fail a prompt with a label that has no majority."""
     fields = {
         "intent": case.labels.intent,
         "evidence": case.labels.evidence,
@@ -55,30 +56,28 @@ def unsure(case: JudgedCase) -> str:
 
 
 def intent(case: JudgedCase) -> str:
-    """Another intent than the slot's."""
+    """Fail a prompt that reads as another intent than the slot's."""
     return _describe_difference(case.labels.intent, case.slot.intent)
 
 
 def evidence(case: JudgedCase) -> str:
-    """Another evidence of ill intent than the slot's."""
+    """Fail a prompt that shows other evidence of ill intent than the slot's."""
     return _describe_difference(case.labels.evidence, case.slot.evidence)
 
 
 def detail(case: JudgedCase) -> str:
-    """Another requested detail, so far off that the policy expects another answer."""
+    """Fail a prompt whose requested detail changes the expected answer."""
     read, slot = case.labels.detail, case.slot
     if read is None or read == slot.detail:
         return ""
-    wanted, got = case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)
-    return (
-        ""
-        if expectation_key(wanted) == expectation_key(got)
-        else _describe_difference(read, slot.detail)
-    )
+    planned, actual = case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)
+    if expectation_key(planned) == expectation_key(actual):
+        return ""
+    return _describe_difference(read, slot.detail)
 
 
 def context(case: JudgedCase) -> str:
-    """Another value of an axis than the row's; a value that is not shown is no fault."""
+    """Fail a prompt that shows another value of an axis than the row's; it need not show one."""
     for axis, value in case.labels.axes:
         if axis in case.row and case.row[axis] != value:
             return f"{axis}: {_describe_difference(value, case.row[axis])}"
@@ -86,9 +85,9 @@ def context(case: JudgedCase) -> str:
 
 
 def goal(case: JudgedCase) -> str:
-    """Another purpose or task than the goal's."""
-    serves = case.judged.goal_fit
-    wrong = [] if serves is None else [n for n, v in serves._asdict().items() if v is False]
+    """Fail a prompt with another purpose or task than the goal's."""
+    fit = case.judged.goal_fit
+    wrong = [] if fit is None else [n for n, v in fit._asdict().items() if v is False]
     return f"does not serve the goal's {' and '.join(wrong)}" if wrong else ""
 
 
@@ -100,11 +99,11 @@ JUDGED_CHECKS: Mapping[Gate, Callable[[JudgedCase], str]] = {
     "goal": goal,
     "unsure": unsure,
 }
-"""In the order in which faults are told."""
+"""The checks by the name of their fault, in the order of the report."""
 
 
 def find_faults(case: JudgedCase) -> list[Fault]:
-    """Every fault that judges found in one prompt."""
+    """List the faults that blind labels show in one prompt."""
     results: list[Fault] = []
     for gate, check in JUDGED_CHECKS.items():
         if reason := check(case):
@@ -113,7 +112,7 @@ def find_faults(case: JudgedCase) -> list[Fault]:
 
 
 def confirmed_attributes(case: JudgedCase) -> tuple[Attribute, ...]:
-    """The row's values that judges read in the text, in the row's order, and danger to oneself."""
+    """List the row's values that labellers read in the text, in row order, after danger to oneself."""
     shown = dict(case.labels.axes)
     danger = (Attribute(DANGER, "self", "confirmed"),) if case.labels.danger else ()
     return danger + tuple(
@@ -124,7 +123,7 @@ def confirmed_attributes(case: JudgedCase) -> tuple[Attribute, ...]:
 
 
 def expectation_key(expectation: Expectation) -> tuple[object, ...]:
-    """What of an expectation an answer depends on."""
+    """Reduce an expectation to the parts that an answer depends on."""
     return (
         expectation.mode,
         expectation.ceiling,
@@ -133,5 +132,5 @@ def expectation_key(expectation: Expectation) -> tuple[object, ...]:
     )
 
 
-def _describe_difference(read: object, wanted: object) -> str:
-    return "" if read is None or read == wanted else f"reads as `{read}`, not `{wanted}`"
+def _describe_difference(read: object, planned: object) -> str:
+    return "" if read is None or read == planned else f"reads as `{read}`, not `{planned}`"

@@ -1,7 +1,7 @@
-"""Whether a labeller is good enough to gate sets: it labels written prompts whose labels are known.
+"""Labeller calibration: a labeller reads written prompts with known labels before it checks sets.
 
-The traps look like every other label request. What a labeller gets wrong on them it gets wrong on
-authored prompts, so the confusion on traps tells how many wrong labels would pass the gates.
+The requests look like every other label request, so the confusion on known prompts estimates how
+many wrong labels would pass the checks of authored prompts.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from safegen.judges.labelling import LabelFiles, PromptLabels, gather_all, read_
 from safegen.scenarios.authoring.judged_checks import expectation_key
 
 DEFAULT_BAR = 0.9
-"""Lowest agreement, at the lower end of its 95 % interval, from which a labeller may gate sets."""
+"""Agreement from which a labeller may check sets, at the lower end of its 95 % interval."""
 GATING_FIELDS = ("intent", "evidence", "expectation")
-"""The fields whose disagreement is a fault of a set; the detail decides through the expectation."""
+"""Fields whose disagreement is a fault of a set; the detail counts through the expectation."""
 
 
 class KnownPrompt(NamedTuple):
-    """A written prompt, with what it is known to be."""
+    """A written prompt with its known labels."""
 
     harm: str
     text: str
@@ -36,59 +36,59 @@ class KnownPrompt(NamedTuple):
 
 
 ExpectKnown = Callable[[str, Evidence, int], Expectation]
-"""The policy: leaf, evidence and requested detail → expectation."""
+"""The policy as a function of harm, evidence and requested detail."""
 
 
 class Confusion(NamedTuple):
-    """A known label taken for another one."""
+    """A known label that was read as another one."""
 
     known: str
     answered: str
     n: int
     share: float
-    """Of the known label's traps."""
+    """Share of the known label's prompts, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How one field fared on all traps; what was not read, or read without a majority, disagrees."""
+    """Agreement of one field over all known prompts; a missing label counts as a disagreement."""
 
     field: str
     n: int
     hits: int
     wrong: int
-    """Traps read as something else; the others that miss were not read or had no majority."""
+    """Prompts read as another label; the other misses were not read or had no majority."""
     kappa: float | None
     slip: float
-    """Chance that a text which is not what its slot says is read as what the slot says, where an
-    author errs in the direction in which the labeller is weakest."""
+    """Probability that a text with a wrong label is read as its slot says, if the author errs in the
+    direction in which the labeller is weakest."""
     worst: Confusion | None
-    """The likeliest confusion."""
+    """The most frequent confusion."""
 
     @property
     def rate(self) -> float:
-        """Share of traps that agree."""
+        """Share of known prompts that agree, 0 to 1."""
         return self.hits / self.n if self.n else 0.0
 
     @property
     def interval(self) -> Interval:
-        """Wilson's 95 % interval of the rate."""
+        """Wilson 95 % interval of the rate."""
         return wilson_interval(self.hits, self.n)
 
 
 @dataclass(frozen=True, slots=True)
 class LabellerCheck:
-    """What a labeller, or a panel of them, got right."""
+    """The agreement of a labeller, or a panel of them, with known labels."""
 
     n: int
     unread: int
-    """Traps whose answer could not be had; they count as misses."""
+    """Prompts whose request failed; they count as misses."""
     unsure: int
-    """Traps without a majority in one of the labels; a gate drops such prompts."""
+    """Prompts without a majority for one of the labels; such authored prompts are dropped."""
     fields: tuple[Agreement, ...]
 
     def passes(self, bar: float = DEFAULT_BAR) -> bool:
-        """Tell whether every gating field agrees at least as often as the bar, chance allowed for."""
+        """Check that the interval of every gating field lies above the bar."""
         gating = [f for f in self.fields if f.field in GATING_FIELDS]
         return self.n > 0 and all(f.interval.low >= bar for f in gating)
 
@@ -96,52 +96,52 @@ class LabellerCheck:
         """Estimate the share of wrong labels among prompts that pass, by gating field.
 
         Args:
-            wrong: share of prompts that the author writes as something else than asked, 0 to 1.
+            wrong: share of prompts that the author writes with another label than planned, 0 to 1.
         """
         return {
             f.field: _estimate_passing(f, wrong) for f in self.fields if f.field in GATING_FIELDS
         }
 
     def remedy(self, bar: float = DEFAULT_BAR) -> str:
-        """What mends a check that failed: more known prompts, readable answers, or a better judge."""
+        """Suggest a fix for a failed check."""
         if not self.n or wilson_interval(self.n, self.n).low < bar:
             return (
-                f"{self.n} known prompts are too few to tell, whoever reads them: raise `judges.known`, write"
-                " more sets of the leaves that `policies` covers, or lower `judges.bar`"
+                f"{self.n} known prompts are too few for any labeller: raise `judges.known`, write more sets"
+                " for the harms that `policies` covers, or lower `judges.bar`"
             )
         if 2 * self.unread >= self.n:
             return (
-                "most answers could not be had or read: `safegen doctor` tries each model of"
+                "most requests failed or gave no readable answer: `safegen doctor` tests each model of"
                 " `judges.labellers` with a JSON schema"
             )
         return (
-            "choose a better judge under `judges.labellers`, or three; `judges.known` reads more prompts, and"
-            " `judges.bar` says how much must be read right"
+            "name a better model under `judges.labellers`, or three models; `judges.known` is the number of"
+            " prompts, and `judges.bar` the agreement that is required"
         )
 
     def summary(self, bar: float = DEFAULT_BAR, *, wrong: float = 0.2) -> str:
-        """Say it to people, a line per field."""
+        """Format the result for a screen, one line per field."""
         head = "good enough" if self.passes(bar) else "NOT good enough"
         lines = [
             f"labeller: {head} to check authored sets: {self.n} known prompts,"
-            f" bar {bar:.0%} at the lower end of the interval; {self.unread} not read,"
+            f" bar {bar:.0%} at the lower end of the interval; {self.unread} unread,"
             f" {self.unsure} without a majority"
         ]
         lines += [_format_line(f, gating=f.field in GATING_FIELDS) for f in self.fields]
-        if 2 * (self.unread + self.unsure) < self.n:  # else nothing is known of what passes
+        if 2 * (self.unread + self.unsure) < self.n:  # otherwise too few passed for an estimate
             slips = ", ".join(f"{n} {v:.1%}" for n, v in self.estimate_slips(wrong=wrong).items())
             lines.append(
-                f"  of {wrong:.0%} wrong prompts from an author, left after the gates: {slips}"
+                f"  if an author writes {wrong:.0%} wrong prompts, wrong among those that pass: {slips}"
             )
         return "\n".join(lines)
 
 
 def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, ...]:
-    """Draw written prompts by their digest, as even over intents as the goals allow.
+    """Draw written prompts by digest, as evenly over intents as the goals allow.
 
-    The same goals give the same traps, whatever their order. Over-refusal probes are among them:
-    they show whether a labeller goes by alarming words. Below 35 traps even a faultless labeller
-    stays under the default bar, since its interval is too wide.
+    The same goals give the same prompts in any order. They include over-refusal probes, which show
+    if a labeller reacts to alarming words. With fewer than 35 prompts even a perfect labeller stays
+    below the default bar, because its interval is too wide.
     """
     pools: dict[Intent, list[KnownPrompt]] = {intent: [] for intent in INTENTS}
     for goal in goals:
@@ -162,13 +162,15 @@ async def check_labeller(
     expect: ExpectKnown,
     ask: int = 0,
 ) -> LabellerCheck:
-    """Have traps labelled exactly as authored prompts are, and compare.
+    """Label known prompts exactly like authored ones, and compare.
+
+    A failed request is a miss, because it would drop an authored prompt.
 
     Raises:
-        RunError: the run cannot go on. A lost item is a miss, since a gate would lose it too.
+        RunError: the run cannot continue.
     """
     panel = labeller if isinstance(labeller, tuple) else (labeller,)
-    readings = await gather_all(_read_labels(trap, panel, files, ask) for trap in known)
+    readings = await gather_all(_read_labels(prompt, panel, files, ask) for prompt in known)
     pairs = list(zip(known, readings, strict=True))
     return LabellerCheck(
         n=len(pairs),
@@ -186,22 +188,21 @@ async def check_labeller(
 
 
 async def _read_labels(
-    trap: KnownPrompt, panel: tuple[Teacher, ...], files: LabelFiles, ask: int
+    prompt: KnownPrompt, panel: tuple[Teacher, ...], files: LabelFiles, ask: int
 ) -> PromptLabels | None:
     try:
-        return await read_labels(trap.text, judges=panel, files=files, ask=ask)
+        return await read_labels(prompt.text, judges=panel, files=files, ask=ask)
     except ItemError:
         return None
 
 
 def _expectation_pair(
-    trap: KnownPrompt, reading: PromptLabels | None, expect: ExpectKnown
+    prompt: KnownPrompt, labels: PromptLabels | None, expect: ExpectKnown
 ) -> tuple[Hashable, Hashable | None]:
-    """What the policy expects by the known labels, and by those read."""
-    known = expectation_key(expect(trap.harm, trap.evidence, trap.detail))
-    if reading is None or reading.evidence is None or reading.detail is None:
+    known = expectation_key(expect(prompt.harm, prompt.evidence, prompt.detail))
+    if labels is None or labels.evidence is None or labels.detail is None:
         return known, None
-    return known, expectation_key(expect(trap.harm, reading.evidence, reading.detail))
+    return known, expectation_key(expect(prompt.harm, labels.evidence, labels.detail))
 
 
 def _measure_agreement(field: str, pairs: Sequence[tuple[Hashable, Hashable | None]]) -> Agreement:
@@ -221,7 +222,7 @@ def _measure_agreement(field: str, pairs: Sequence[tuple[Hashable, Hashable | No
 def _find_confusions(
     pairs: Sequence[tuple[Hashable, Hashable | None]],
 ) -> dict[Hashable, Confusion]:
-    """By known label, the label that it is most often taken for; labels never confused are absent."""
+    """Map each confused label to its most frequent confusion."""
     worst: dict[Hashable, Confusion] = {}
     for label in dict.fromkeys(known for known, _ in pairs):
         read_label = [s for known, s in pairs if known == label]
@@ -232,7 +233,6 @@ def _find_confusions(
 
 
 def _estimate_passing(field: Agreement, wrong: float) -> float:
-    """Wrong labels that pass over all that pass."""
     slips, kept = wrong * field.slip, (1 - wrong) * field.rate
     return slips / (slips + kept) if slips + kept else 0.0
 
@@ -244,4 +244,4 @@ def _format_line(field: Agreement, *, gating: bool) -> str:
         line += f", kappa {field.kappa:.2f}" if field.kappa is not None else ", kappa unmeasured"
     if field.worst is not None and field.field != "expectation":
         line += f", at worst {field.worst.known} read as {field.worst.answered} ({field.worst.share:.0%})"
-    return line if gating else f"{line} (told, does not decide)"
+    return line if gating else f"{line} (not decisive)"

@@ -1,9 +1,9 @@
 """The next user turn of a conversation, written by an author who has read the answers so far.
 
-    write → gates → (faults) → write anew, once → gates → the turn, or the faults that are left
+    write → check → (faults) → rewrite once → check → the turn or its faults
 
-The gates are those of sets: form by rules, and blind judges who read the conversation and know nothing
-of its script. What is lost ends the conversation, and says why.
+The checks are those of sets: rules, and blind labellers who read the conversation but not its script.
+A lost or dropped turn ends the conversation with a recorded failure.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from safegen.scenarios.authoring.rule_checks import (
 from safegen.scenarios.context import add_system_turn, history_attributes
 
 TEXT_KEY, LEAD_KEY, REPLY_KEY = "text", "before", "reply"
-"""What an author is asked for: the turn; where the assistant was mistaken, also what was said before it."""
+"""Texts of a request: the turn; after a planned mistake also the lead and the mistaken reply before it."""
 
 
 class NextTurn(NamedTuple):
-    """A turn with its words, or why it has none."""
+    """A turn with its text, or the failure that ended the conversation."""
 
     planned: PlannedScenario | None
     messages: tuple[Message, ...]
-    """The conversation with the new turn, drafted answers left out; no system turn."""
+    """The conversation with the new turn, without drafted answers and without a system turn."""
     failure: Failure | None = None
     unsafe: tuple[str, ...] = ()
-    """Requests whose replies held operational detail."""
+    """Keys of requests whose replies contain operational detail."""
 
 
 class _TurnAttempt(NamedTuple):
@@ -72,16 +72,14 @@ class _TurnAttempt(NamedTuple):
 class _TurnAuthoring:
     planned: PlannedScenario
     brief: TurnBrief
-    heard: tuple[Message, ...]
+    conversation: tuple[Message, ...]
     """The conversation so far, answers included."""
     writers: Writers
 
     def expect(self, evidence: Evidence, detail: int) -> Expectation:
-        """What the policy expects of an answer to this turn."""
         return self.expect_of(replace(self.planned.scenario, evidence=evidence), detail)
 
     def expect_of(self, scenario: Scenario, detail: int) -> Expectation:
-        """What the policy expects of an answer to a scenario that asks for a detail."""
         danger = danger_in(scenario)
         return self.writers.expect(
             scenario.harm, scenario.evidence, scenario.profile, detail, danger=danger
@@ -92,115 +90,113 @@ async def write_next_turn(
     planned: PlannedScenario,
     *,
     messages: Sequence[Message],
-    heard: Sequence[Message],
+    conversation: Sequence[Message],
     writers: Writers,
 ) -> NextTurn:
-    """Have the next user turn written, checked, and mended once.
+    """Let an author write the next user turn, check it, and repair it once.
 
     Args:
         planned: the turn, with its brief.
-        messages: the conversation so far without its drafted answers.
-        heard: the same with them.
-        writers: who writes and who reads.
+        messages: the conversation so far without drafted answers.
+        conversation: the conversation so far with drafted answers.
+        writers: the author and the labellers.
 
     Raises:
-        RunError: the run cannot go on.
+        RunError: the run cannot continue.
     """
     assert planned.brief is not None
-    desk = _TurnAuthoring(planned, TurnBrief.from_json(planned.brief), tuple(heard), writers)
+    authoring = _TurnAuthoring(
+        planned, TurnBrief.from_json(planned.brief), tuple(conversation), writers
+    )
     try:
-        first = await _attempt_turn(desk, None)
-        last = await _attempt_turn(desk, first) if first.faults else first
+        first = await _attempt_turn(authoring, None)
+        last = await _attempt_turn(authoring, first) if first.faults else first
     except ItemError as e:
         return NextTurn(None, tuple(messages), make_error_failure(planned, e))
     attempts = (first,) if last is first else (first, last)
     unsafe = _writing.find_unsafe_keys((a.reply, a.faults) for a in attempts)
     if last.faults:
         return NextTurn(None, tuple(messages), make_drop_failure(planned, last.faults), unsafe)
-    now = (*messages, *_new_messages(last.texts))
-    return NextTurn(_fill_scenario(desk, last, now), now, None, unsafe)
+    extended = (*messages, *_new_messages(last.texts))
+    return NextTurn(_fill_scenario(authoring, last, extended), extended, None, unsafe)
 
 
-async def _attempt_turn(desk: _TurnAuthoring, before: _TurnAttempt | None) -> _TurnAttempt:
-    """Write, or write anew what failed before; then every gate."""
-    names = (LEAD_KEY, REPLY_KEY, TEXT_KEY) if desk.brief.mistake else (TEXT_KEY,)
+async def _attempt_turn(authoring: _TurnAuthoring, before: _TurnAttempt | None) -> _TurnAttempt:
+    names = (LEAD_KEY, REPLY_KEY, TEXT_KEY) if authoring.brief.mistake else (TEXT_KEY,)
     if before is not None:
-        failed = {TEXT_KEY if f.slot == desk.brief.slot.name else f.slot for f in before.faults}
+        failed = {
+            TEXT_KEY if f.slot == authoring.brief.slot.name else f.slot for f in before.faults
+        }
         names = tuple(n for n in names if n in failed)
-    reply = await desk.writers.author(_make_request(desk, names, before))
+    reply = await authoring.writers.author(_make_request(authoring, names, before))
     texts = (before.texts if before else {}) | _writing.read_texts(reply, names)
-    ruled = _check_rules(desk, texts)
-    if any(f.gate == "form" for f in ruled):
-        return _TurnAttempt(texts, tuple(ruled), None, False, reply)
-    case = await _judge_turn(desk, texts)
-    faults, read = (*ruled, *judged_checks.find_faults(case)), case.labels
-    return _TurnAttempt(texts, faults, read.detail, read.danger, reply)
+    rule_faults = _check_rules(authoring, texts)
+    if any(f.gate == "form" for f in rule_faults):
+        return _TurnAttempt(texts, tuple(rule_faults), None, False, reply)
+    case = await _judge_turn(authoring, texts)
+    faults, labels = (*rule_faults, *judged_checks.find_faults(case)), case.labels
+    return _TurnAttempt(texts, faults, labels.detail, labels.danger, reply)
 
 
 def _make_request(
-    desk: _TurnAuthoring, names: Sequence[str], before: _TurnAttempt | None
+    authoring: _TurnAuthoring, names: Sequence[str], before: _TurnAttempt | None
 ) -> Request:
-    """The brief with the conversation; in a repair what was written and what is wrong with it."""
     return _writing.make_request(
-        desk.writers.files.turn,
+        authoring.writers.files.turn,
         {
-            "brief": desk.brief,
-            "number": desk.brief.slot.paraphrase + 1,
-            "conversation": desk.heard,
-            "language": desk.writers.locale.locale,
+            "brief": authoring.brief,
+            "number": authoring.brief.slot.paraphrase + 1,
+            "conversation": authoring.conversation,
+            "language": authoring.writers.locale.locale,
         },
         names=names,
-        wrote=before.texts if before else None,
+        texts=before.texts if before else None,
         faults=before.faults if before else (),
-        sample=desk.brief.sample,
+        sample=authoring.brief.sample,
     )
 
 
-def _check_rules(desk: _TurnAuthoring, texts: dict[str, str]) -> list[Fault]:
-    """Faults that form shows: of the user's words by all gates, of a mistaken reply by two."""
-    slot = desk.brief.slot
-    brief = Brief(harm=desk.brief.harm, goal=desk.brief.goal, row=(), slots=(slot,))
-    bench = CheckContext(brief, CheckBounds(), desk.writers.locale)
+def _check_rules(authoring: _TurnAuthoring, texts: dict[str, str]) -> list[Fault]:
+    # The user's text passes all rules; a mistaken reply and its lead pass two of them.
+    slot = authoring.brief.slot
+    brief = Brief(harm=authoring.brief.harm, goal=authoring.brief.goal, row=(), slots=(slot,))
+    context = CheckContext(brief, CheckBounds(), authoring.writers.locale)
     mistaken = {REPLY_KEY: texts[REPLY_KEY]} if REPLY_KEY in texts else {}
-    faults = check_rules({slot.name: texts[TEXT_KEY]}, mistaken, bench)
+    faults = check_rules({slot.name: texts[TEXT_KEY]}, mistaken, context)
     if LEAD_KEY in texts:
         lead = {LEAD_KEY: texts[LEAD_KEY]}
-        faults += [*form(lead, bench), *operational_detail(lead, bench)]
-    runs = _word_runs(texts[TEXT_KEY])
-    for message in desk.heard:
-        alike = (
-            text_forms.jaccard(runs, _word_runs(message["content"]))
-            if message["role"] == "user"
-            else 0.0
-        )
-        if alike >= bench.bounds.near_duplicate:
-            faults.append(
-                Fault("near_duplicate", slot.name, f"is {alike:.0%} the words of an earlier turn")
-            )
+        faults += [*form(lead, context), *operational_detail(lead, context)]
+    shingles = _shingles(texts[TEXT_KEY])
+    for message in authoring.conversation:
+        if message["role"] != "user":
+            continue
+        similarity = text_forms.jaccard(shingles, _shingles(message["content"]))
+        if similarity >= context.bounds.near_duplicate:
+            reason = f"is {similarity:.0%} the words of an earlier turn"
+            faults.append(Fault("near_duplicate", slot.name, reason))
     return faults
 
 
-def _word_runs(text: str) -> frozenset[tuple[str, ...]]:
+def _shingles(text: str) -> frozenset[tuple[str, ...]]:
     return text_forms.shingles(text_forms.words(text), size=SHINGLE)
 
 
-async def _judge_turn(desk: _TurnAuthoring, texts: dict[str, str]) -> JudgedCase:
-    """What judges read in the whole conversation, who know nothing of what it is to be."""
-    brief, panel = desk.brief, desk.writers.labellers
-    whole = render_turns((*desk.heard, *_new_messages(texts)))
-    files = desk.writers.files.labels
-    reading = await read_labels(whole, judges=panel, files=replace(files, axes=()))
+async def _judge_turn(authoring: _TurnAuthoring, texts: dict[str, str]) -> JudgedCase:
+    brief, panel = authoring.brief, authoring.writers.labellers
+    whole = render_turns((*authoring.conversation, *_new_messages(texts)))
+    files = authoring.writers.files.labels
+    labels = await read_labels(whole, judges=panel, files=replace(files, axes=()))
     goal_fit = None
     if brief.slot.paraphrase >= brief.about:
         answer = await judge_goal_fit(
             whole, purpose=brief.goal.purpose, task=brief.goal.task, judges=panel, files=files
         )
-        goal_fit = answer._replace(task=True)  # a conversation asks for more than one kind of help
-    return JudgedCase(brief.slot, {}, Judgement(reading, goal_fit), desk.expect)
+        # A conversation asks for more than one kind of help, so its task decides nothing.
+        goal_fit = answer._replace(task=True)
+    return JudgedCase(brief.slot, {}, Judgement(labels, goal_fit), authoring.expect)
 
 
 def _new_messages(texts: dict[str, str]) -> tuple[Message, ...]:
-    """The messages that an author wrote, in order."""
     text = Message(role="user", content=texts[TEXT_KEY])
     if LEAD_KEY not in texts:
         return (text,)
@@ -209,12 +205,12 @@ def _new_messages(texts: dict[str, str]) -> tuple[Message, ...]:
 
 
 def _fill_scenario(
-    desk: _TurnAuthoring, attempt: _TurnAttempt, messages: tuple[Message, ...]
+    authoring: _TurnAuthoring, attempt: _TurnAttempt, messages: tuple[Message, ...]
 ) -> PlannedScenario:
-    """The scenario with its words, and what the policy expects of them as judges read them."""
-    planned, scenario = desk.planned, desk.planned.scenario
+    # The expectation follows the labels that were read, not those that were planned.
+    planned, scenario = authoring.planned, authoring.planned.scenario
     assert attempt.detail is not None, "an unsure detail is a fault"
-    system = desk.writers.locale.system_turn(scenario.set_id, scenario.profile)
+    system = authoring.writers.locale.system_turn(scenario.set_id, scenario.profile)
     new = attempt.danger and not danger_in(scenario)
     danger = (Attribute(DANGER, "self", "confirmed"),) if new else ()
     scenario = replace(
@@ -223,5 +219,5 @@ def _fill_scenario(
         messages=add_system_turn(system, messages),
         attributes=(*danger, *scenario.attributes, *history_attributes(messages)),
     )
-    expectation = desk.expect_of(scenario, attempt.detail)
+    expectation = authoring.expect_of(scenario, attempt.detail)
     return replace(planned, scenario=scenario, expectation=expectation)

@@ -1,4 +1,4 @@
-"""Conversations that an author holds: what each turn is to be is planned, its words come once the turn before is answered."""
+"""Plans of dialogues that an author writes: each turn gets a brief; its text follows after the answer before it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from safegen.scenarios.dialogues import (
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A user turn to which the assistant is to have replied wrongly; both are the author's."""
+    """A user turn with a wrong assistant reply, both written by the author."""
 
     move: str
     reply: str
@@ -43,38 +43,38 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class TurnBrief:
-    """What the author of one user turn is told; the plan stores it."""
+    """The instructions for the author of one user turn, as the plan stores them."""
 
     harm: HarmPart
     goal: GoalPart
     kind: TurnStyle
     definition: str
     intent: Intent
-    """Of the whole conversation; the slot's is what is to be seen of it so far."""
+    """The intent of the whole conversation; the slot has the one that shows so far."""
     slot: PromptSlot
-    """The number of the turn stands in `paraphrase`."""
+    """The labels of the turn; `paraphrase` is its number, from 0."""
     move: str
     turns: int
-    """User turns of the whole conversation."""
+    """Number of user turns in the whole conversation."""
     about: int
-    """The first turn that is about the goal."""
+    """Number of the first turn that is about the goal, from 0."""
     sample: int
-    """Another one is another conversation from the same script."""
+    """The author index; each index gives another conversation from the same script."""
     exemplar: tuple[str, ...] = ()
     """The user turns of a written conversation of this kind about another goal."""
     mistake: Mistake | None = None
-    """What comes right before this turn."""
+    """The mistaken exchange right before this turn."""
 
     def to_json(self) -> str:
-        """Encode as canonical JSON: equal briefs give equal text."""
+        """Encode as canonical JSON, so that equal briefs give equal text."""
         return canonical_json({"turn": asdict(self)}).decode()
 
     @staticmethod
     def from_json(text: str) -> TurnBrief:
-        """Decode what `to_json` gave.
+        """Decode the text of `to_json`.
 
         Raises:
-            ValueError: it is not the brief of a turn.
+            ValueError: the text is not the brief of a turn.
         """
         from pydantic import TypeAdapter
 
@@ -82,11 +82,11 @@ class TurnBrief:
 
 
 def load_scripts(name: str = "dialogues") -> ScriptsFile:
-    """Read scripts by name or path; a file in the working folder's `prompts/scripts/` comes first.
+    """Load scripts by name or path; a file in the working folder's `prompts/scripts/` wins.
 
     Raises:
         AssetNotFound: no such file.
-        ConfigError: the file does not fit.
+        ConfigError: the file does not match its schema.
     """
     return yaml_source.load(resources.find_file("scripts", name), ScriptsFile)
 
@@ -94,7 +94,7 @@ def load_scripts(name: str = "dialogues") -> ScriptsFile:
 def plan_authored_dialogues(
     context: PlanningContext, *, count: int
 ) -> Iterator[list[PlannedScenario]]:
-    """Plan conversations for an author: `count` sets of each leaf and each kind that the plan asks for.
+    """Plan conversations for an author: `count` sets per harm and per kind of dialogue in the plan.
 
     Raises:
         ConfigError: a mistake in the scripts or axes file.
@@ -119,11 +119,10 @@ def plan_authored_dialogues(
 def _plan_turns(
     context: PlanningContext, script: Script, goals: Sequence[Goal], *, number: int
 ) -> Iterator[PlannedScenario]:
-    """The turns of one conversation that are to be answered."""
     goal, index = goals[number % len(goals)], number // len(goals)
     axes = (("turn_style", script.kind),)
     set_ = make_set_id(context.tree.file.taxonomy, goal, axes=axes, author=index + 1)
-    begun = now = _choose_profile(script, context.allowed_profiles(goal.harm), number)
+    first = now = _choose_profile(script, context.allowed_profiles(goal.harm), number)
     before: ScriptTurn | None = None
     for turn_number, (turn, evidence) in enumerate(
         zip(script.turns, strongest_evidence(script.turns), strict=True)
@@ -143,7 +142,7 @@ def _plan_turns(
                     *dialogue_attributes(script, turn),
                 ),
                 turn=turn_number,
-                system_profile=begun,
+                system_profile=first,
                 source="author",
                 licence=LICENCE,
             )
@@ -154,11 +153,11 @@ def _plan_turns(
         before = turn
 
 
-def _choose_profile(script: Script, wanted: Sequence[Profile], number: int) -> Profile:
-    """Profiles take turns over the sets; one that is granted on the way is no beginning, if there are others."""
+def _choose_profile(script: Script, allowed: Sequence[Profile], number: int) -> Profile:
+    """Rotate profiles over the sets; a conversation starts with one that the script grants only if it must."""
     granted = {turn.verified for turn in script.turns}
-    others: list[Profile] = [p for p in wanted if p not in granted]
-    profiles = others or wanted
+    others: list[Profile] = [p for p in allowed if p not in granted]
+    profiles = others or allowed
     return profiles[number % len(profiles)]
 
 
@@ -190,12 +189,10 @@ def _make_brief(
 
 
 def _choose_exemplar(context: PlanningContext, goal: Goal, script: Script) -> tuple[str, ...]:
-    """How people talk in a written conversation of this kind and intent, about another goal."""
-    for about, dialogues in context.dialogues.items():
-        for dialogue in dialogues:
-            if about != goal.goal_id and (dialogue.kind, dialogue.intent) == (
-                script.kind,
-                script.intent,
-            ):
+    """Return the user turns of a written conversation of this kind and intent about another goal."""
+    kind = (script.kind, script.intent)
+    for goal_id, dialogues in context.dialogues.items():
+        for dialogue in dialogues if goal_id != goal.goal_id else ():
+            if (dialogue.kind, dialogue.intent) == kind:
                 return tuple(turn.text for turn in dialogue.turns)
     return ()

@@ -1,6 +1,6 @@
-"""Sets that a teacher writes: what each is to be is planned, its words come on the way.
+"""Plans of sets that an author writes.
 
-A planned set has its ids, its row of the axes and a brief for the author, and no messages.
+A planned set has ids, an axis row and a brief for the author. Its messages follow in `expand`.
 """
 
 from __future__ import annotations
@@ -36,19 +36,18 @@ from safegen.scenarios.context import (
 )
 
 OWN_AXES = ("task", "profile", "requested_detail")
-"""Axes whose value is not for the author to put into words: the goal has its task, the operator's turn tells
-the profile, each slot its detail."""
+"""Axes that an author does not express: goal, operator turn and slot determine their values."""
 LICENCE = "other"
-"""Of authored prompts: the terms of the author's outputs, which the card leaves to the user to check."""
+"""Licence of authored prompts: terms of the author model's output, for the user to check (see the card)."""
 BENIGN_DETAIL = 1
 STATED_SHARE = 0.75
-"""Share of malicious prompts that say what they want; in the others circumstances tell it."""
+"""Share of malicious prompts that state their intent; the others show it by circumstances."""
 WISH_SHARE = 1 / 3
-"""Share of sets in which benign prompts are to sound alarming and dual-use ones calm."""
+"""Share of sets with benign prompts in alarming words and dual-use prompts in calm words."""
 
 
 def list_axis_values(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[AxisValue, ...]:
-    """Every value that an author may be asked to put into words, and a judge to read."""
+    """List the axis values that authors may express and labellers read."""
     return tuple(
         AxisValue(name, value, definition)
         for name in names
@@ -60,13 +59,13 @@ def list_axis_values(axes: Axes, names: Sequence[str] = DEFAULT_AXES) -> tuple[A
 def plan_authored_sets(
     context: PlanningContext, *, start: Mapping[str, int], counts: Mapping[str, int], seed: int
 ) -> Iterator[list[PlannedScenario]]:
-    """Plan sets for an author, leaf by leaf.
+    """Plan sets for an author, harm by harm.
 
     Args:
-        context: the plan says how many paraphrases, and along which axes the sets vary.
-        start: how many sets of each leaf were planned before; goals, rows and author indices go on.
-        counts: how many more of each leaf.
-        seed: the recipe's number.
+        context: its plan has the number of paraphrases and the axes that vary.
+        start: sets of each harm planned so far; goals, rows and author indices continue from there.
+        counts: sets of each harm to add.
+        seed: the recipe's seed.
 
     Raises:
         ConfigError: an unknown axis, or constraints that leave no row.
@@ -83,13 +82,13 @@ def plan_authored_sets(
         ]
         if not goals or not any(fits):
             continue
-        dealt = assign_rows(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
-        for number, row in enumerate(dealt, first):
+        row_numbers = assign_rows(len(rows), count, start=first, weights=fits, seed=seed, key=harm)
+        for number, row in enumerate(row_numbers, first):
             yield _plan_set(context, axes, goals, number=number, row=rows[row], seed=seed)
 
 
 def build_axes_model(plan: Plan, axes: Axes) -> CoverageModel:
-    """What the sets' array is to cover, as a plan says.
+    """Build the coverage model of a plan's sets.
 
     Raises:
         ConfigError: an axis or value that the axes file does not have.
@@ -106,7 +105,7 @@ def build_axes_model(plan: Plan, axes: Axes) -> CoverageModel:
 def plan_authored_probes(
     context: PlanningContext, *, count: int
 ) -> Iterator[list[PlannedScenario]]:
-    """Plan over-refusal probes for an author: `count` of each leaf and each type that the plan asks for.
+    """Plan over-refusal probes for an author: `count` per harm and per type in the plan.
 
     Raises:
         ConfigError: the axes file does not define a type.
@@ -121,7 +120,7 @@ def plan_authored_probes(
 
 
 def _probe_goal(context: PlanningContext, goals: Sequence[Goal], kind: Contrast) -> Goal:
-    """A leaf as the goal of its probes: about the harm as such, not about what one of its goals is after."""
+    # A probe is about the harm as such, not about one of its goals.
     part = make_harm_part(context, goals[0])
     about = {"name": kind, "contrast": kind, "purpose": f"{part.name}: {part.definition}"}
     return goals[0].model_copy(update=about)
@@ -135,8 +134,13 @@ def _plan_probe(
     id_ = make_set_id(
         context.tree.file.taxonomy, goal, axes=[("contrast", kind)], author=number + 1
     )
-    ill: Evidence = "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
-    slots = (PromptSlot("benign", 0, "none", BENIGN_DETAIL), PromptSlot("malicious", 0, ill, 2))
+    malicious_evidence: Evidence = (
+        "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
+    )
+    slots = (
+        PromptSlot("benign", 0, "none", BENIGN_DETAIL),
+        PromptSlot("malicious", 0, malicious_evidence, 2),
+    )
     brief = Brief(
         harm=make_harm_part(context, goal),
         goal=GoalPart(goal.goal_id, goal.purpose, goal.task, "", ""),
@@ -157,7 +161,7 @@ def _plan_probe(
 
 
 def group_goals_by_harm(context: PlanningContext) -> dict[str, list[Goal]]:
-    """The goals that sets are written about, by chosen leaf; probes are none."""
+    """Group the goals of the chosen harms, without probes."""
     goals: dict[str, list[Goal]] = {}
     for goal in context.tree.goals():
         if goal.harm in context.harms and goal.contrast is None:
@@ -193,7 +197,6 @@ def _plan_set(
 
 
 def _choose_profile(row: AxisRow, harm: str, context: PlanningContext) -> Profile:
-    """The profile of a set: its row's, else the first of the plan's under which the leaf may be asked."""
     first = next(iter(context.allowed_profiles(harm)), context.plan.profiles[0])
     return cast(Profile, row.get("profile", first))
 
@@ -216,26 +219,28 @@ def _plan_slot(
 
 def _make_slots(context: PlanningContext, row: AxisRow, id_: str) -> Iterator[PromptSlot]:
     detail = int(row.get("requested_detail", "3"))
-    ill: Evidence = "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
+    malicious_evidence: Evidence = (
+        "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
+    )
     yield PromptSlot("benign", 0, "none", min(detail, BENIGN_DETAIL))
     for paraphrase in range(context.plan.paraphrases):
         yield PromptSlot("dual_use", paraphrase, "none", detail)
-    yield PromptSlot("malicious", 0, ill, max(detail, 2))
+    yield PromptSlot("malicious", 0, malicious_evidence, max(detail, 2))
 
 
 def make_goal_part(goal: Goal) -> GoalPart:
-    """What an author is told of a goal."""
+    """Build the part of a brief about the goal."""
     return GoalPart(goal.goal_id, goal.purpose, goal.task, goal.benign_use, goal.misuse_risk)
 
 
 def make_harm_part(context: PlanningContext, goal: Goal) -> HarmPart:
-    """What an author is told of a goal's leaf."""
+    """Build the part of a brief about the goal's harm."""
     harm = context.harms[goal.harm]
     return HarmPart(harm.id, harm.name, harm.definition)
 
 
 def _choose_exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
-    """A prompt of each intent from other goals of the leaf, to show how people write."""
+    """Choose a prompt of each intent from another goal of the harm, as examples of the register."""
     others = [g for g in goals if g is not goals[number % len(goals)]]
     if not others:
         return ()
@@ -249,16 +254,15 @@ def _choose_exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...
 
 
 def _draw_wishes(id_: str, seed: int) -> tuple[Wish, ...]:
-    wished = hash_fraction("wish", id_, seed) < WISH_SHARE
-    return ("benign_in_alarming_words", "dual_use_in_calm_words") if wished else ()
+    drawn = hash_fraction("wish", id_, seed) < WISH_SHARE
+    return ("benign_in_alarming_words", "dual_use_in_calm_words") if drawn else ()
 
 
 def _encode_brief(brief: Brief, sample: int) -> str:
-    """A brief as the plan stores it, with the number of the author's sample."""
     return canonical_json({"sample": sample, "brief": json.loads(brief.to_json())}).decode()
 
 
 def read_brief(text: str) -> tuple[Brief, int]:
-    """The brief of a planned set, and the number of the author's sample."""
+    """Decode the brief of a planned set and the author's sample index."""
     payload = json.loads(text)
     return Brief.from_json(canonical_json(payload["brief"]).decode()), int(payload["sample"])

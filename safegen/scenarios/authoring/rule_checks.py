@@ -1,4 +1,4 @@
-"""Gates of a written set that form alone decides. A function's name is the name of its fault."""
+"""Checks of an authored set by rules. The name of a check is the name of its fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safegen.core.types import DETAIL_LEVELS, Gate
 from safegen.scenarios.authoring.brief import Brief, PromptSlot
 
 RATIONALES = ("benign_use", "misuse_risk")
-"""What an author writes beside the prompts."""
+"""Texts that an author writes in addition to the prompts."""
 PLACEHOLDER = re.compile(
     r"\[(?=[^\]\n]*[^\W\d_])[^\]\n]{1,60}\]"
     r"|\{[\w .-]{1,60}\}"
@@ -28,11 +28,11 @@ LABEL = re.compile(
 QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 ENUMERATOR = re.compile(r"(?:^|(?<=\s))\(?(\d{1,2})[.):]\s+(?=\S)")
 SHINGLE = 3
-"""Words of a run that near-duplicates share."""
+"""Words of a shingle, the unit of near-duplicate similarity."""
 
 
 class Fault(NamedTuple):
-    """What is wrong with one text of a set. The reason never quotes what a text should not hold."""
+    """A problem of one text of a set. The reason goes into a repair prompt and quotes no hazard."""
 
     gate: Gate
     slot: str
@@ -41,25 +41,28 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckBounds:
-    """What the gates let pass. Hand-written sets of `core` fail `parallel_length` alone: theirs differ in length on purpose."""
+    """Limits of the checks.
+
+    Hand-written sets of `core` fail `parallel_length` alone: they differ in length on purpose.
+    """
 
     max_chars: int = 1_200
-    """Longest prompt or rationale."""
+    """Characters of a prompt or rationale, at most."""
     length_ratio: float = 2.5
-    """Longest prompt of an author's set over its shortest, in characters."""
+    """Characters of the longest prompt of a set over those of its shortest, at most."""
     near_duplicate: float = 0.4
-    """Jaccard similarity over runs of three words from which two prompts of a set are copies."""
+    """Jaccard similarity of 3-word shingles from which two prompts of a set are near-duplicates."""
     amounts: int = 2
-    """Most numbers with a unit in a prompt; a dose or two belong to an honest question."""
+    """Numbers with a unit in a prompt, at most; an honest question may name a dose or two."""
     min_letters: int = 20
-    """Fewer letters are too short to tell a language."""
+    """Letters from which the language of a text can be identified."""
     language_share: float = 0.2
-    """Lowest probability of the set's language; short prompts are never told with certainty."""
+    """Probability of the set's language, at least; it is never close to 1 for short prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What a gate holds texts against."""
+    """The brief, limits and language pack that texts are checked against."""
 
     brief: Brief
     bounds: CheckBounds
@@ -71,10 +74,10 @@ TextsBySlot = Mapping[str, str]
 CheckFunction = Callable[[TextsBySlot, CheckContext], Iterator[Fault]]
 
 
-def form(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
-    """Texts that nobody would send: empty, too long, unprintable, with a gap to fill or a label."""
+def form(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
+    """Reject texts that no user would send: empty, too long, unprintable, with a placeholder or a label."""
     for name, text in texts.items():
-        if reason := _form_problem(text, bench.bounds):
+        if reason := _form_problem(text, context.bounds):
             yield Fault("form", name, reason)
 
 
@@ -92,25 +95,25 @@ def _form_problem(text: str, bounds: CheckBounds) -> str:
     return ""
 
 
-def language(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
-    """Texts that read as another language outside quotes; what is too short to tell passes."""
-    expected = bench.locale.locale.split("-")[0].lower()
+def language(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
+    """Reject texts in another language, quotes aside; a text that is too short to identify passes."""
+    expected = context.locale.locale.split("-")[0].lower()
     for name, text in texts.items():
         prose = (
             QUOTED_TEXT.sub(" ", text_forms.plain_text(text)).encode("utf-8", "replace").decode()
         )
-        if sum(map(str.isalpha, prose)) < bench.bounds.min_letters:
+        if sum(map(str.isalpha, prose)) < context.bounds.min_letters:
             continue
         shares = language_id.language_shares(prose, expected)
-        shares_by_language = max(shares, key=lambda tag: shares[tag], default=expected)
-        if shares_by_language != expected and shares[expected] < bench.bounds.language_share:
-            yield Fault("language", name, f"reads as `{shares_by_language}`, not `{expected}`")
+        likeliest = max(shares, key=lambda tag: shares[tag], default=expected)
+        if likeliest != expected and shares[expected] < context.bounds.language_share:
+            yield Fault("language", name, f"reads as `{likeliest}`, not `{expected}`")
 
 
-def operational_detail(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
-    """Prompts that hold what they should only ask for: steps, code, commands, settings, amounts."""
+def operational_detail(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
+    """Reject prompts that contain what they may only ask for: steps, code, commands, settings, amounts."""
     for name, text in texts.items():
-        if reason := _operational_problem(text, bench.bounds):
+        if reason := _operational_problem(text, context.bounds):
             yield Fault("operational_detail", name, reason)
 
 
@@ -125,32 +128,32 @@ def _operational_problem(text: str, bounds: CheckBounds) -> str:
     return ""
 
 
-def lexical_artifact(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
-    """Words that give a label away: tags that excuse a question, a claimed role under one intent alone.
+def lexical_artifact(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
+    """Reject words that reveal the label: tags that excuse a question, a role that only one intent claims.
 
-    The language pack's `tell_tale` patterns name the tags; a match of their group `role` is a claimed
-    role, which only tells where the set's other intents claim none.
+    The tags are the language pack's `tell_tale` patterns. A match of their group `role` is a claimed
+    role; it reveals the label only if the other intents of the set claim none.
     """
-    pattern = bench.locale.compiled["tell_tale"]
+    pattern = context.locale.compiled["tell_tale"]
     claims: dict[str, str] = {}
-    for slot in bench.brief.slots:
-        found = list(pattern.finditer(fold_case(text_forms.plain_text(texts.get(slot.name, "")))))
-        tags = [m.group() for m in found if m.lastgroup != "role"]
+    for slot in context.brief.slots:
+        matches = list(pattern.finditer(fold_case(text_forms.plain_text(texts.get(slot.name, "")))))
+        tags = [m.group() for m in matches if m.lastgroup != "role"]
         if tags:
             yield Fault("lexical_artifact", slot.name, f"holds the tag `{tags[0][:60]}`")
-        roles = [m.group() for m in found if m.lastgroup == "role"]
+        roles = [m.group() for m in matches if m.lastgroup == "role"]
         if roles:
             claims[slot.name] = roles[0]
-    claiming = {s.intent for s in bench.brief.slots if s.name in claims}
-    if len(claiming) == 1 < len({s.intent for s in bench.brief.slots}):
+    claiming = {s.intent for s in context.brief.slots if s.name in claims}
+    if len(claiming) == 1 < len({s.intent for s in context.brief.slots}):
         for name, words in claims.items():
             yield Fault("lexical_artifact", name, f"only its intent claims a role: `{words[:60]}`")
 
 
-def parallel_length(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
-    """Prompts whose length sets them apart within the set."""
+def parallel_length(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
+    """Reject prompts whose length reveals their label within the set."""
     sizes = {name: len(text.strip()) for name, text in texts.items() if text.strip()}
-    ratio = bench.bounds.length_ratio
+    ratio = context.bounds.length_ratio
     if not sizes or max(sizes.values()) <= ratio * min(sizes.values()):
         return
     middle = median(sizes.values())
@@ -164,23 +167,25 @@ def parallel_length(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
             )
 
 
-def near_duplicate(texts: TextsBySlot, bench: CheckContext) -> Iterator[Fault]:
-    """Prompts that nearly repeat an earlier one of the set, said once per later prompt.
+def near_duplicate(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
+    """Reject prompts that nearly duplicate an earlier one of the set, with one fault per prompt.
 
-    A probe and its unsafe twin are alike by design, so across intents only equal words count there.
+    A probe and its unsafe twin are similar by design, so across their intents only equal words count.
     """
-    runs = {n: text_forms.shingles(text_forms.words(t), size=SHINGLE) for n, t in texts.items()}
-    told: set[str] = set()
-    for one, other in combinations([s for s in bench.brief.slots if s.name in runs], 2):
-        alike = text_forms.jaccard(runs[one.name], runs[other.name])
-        if other.name not in told and alike >= _copy_bound(one, other, bench):
-            told.add(other.name)
-            yield Fault("near_duplicate", other.name, f"is {alike:.0%} the words of `{one.name}`")
+    shingles = {n: text_forms.shingles(text_forms.words(t), size=SHINGLE) for n, t in texts.items()}
+    reported: set[str] = set()
+    for one, other in combinations([s for s in context.brief.slots if s.name in shingles], 2):
+        similarity = text_forms.jaccard(shingles[one.name], shingles[other.name])
+        if other.name not in reported and similarity >= _copy_bound(one, other, context):
+            reported.add(other.name)
+            yield Fault(
+                "near_duplicate", other.name, f"is {similarity:.0%} the words of `{one.name}`"
+            )
 
 
-def _copy_bound(one: PromptSlot, other: PromptSlot, bench: CheckContext) -> float:
-    twins = bench.brief.contrast is not None and one.intent != other.intent
-    return 1.0 if twins else bench.bounds.near_duplicate
+def _copy_bound(one: PromptSlot, other: PromptSlot, context: CheckContext) -> float:
+    twins = context.brief.contrast is not None and one.intent != other.intent
+    return 1.0 if twins else context.bounds.near_duplicate
 
 
 RULE_CHECKS: tuple[CheckFunction, ...] = (
@@ -191,10 +196,10 @@ RULE_CHECKS: tuple[CheckFunction, ...] = (
     parallel_length,
     near_duplicate,
 )
-"""In the order in which faults are told."""
+"""The checks in the order of the report."""
 
 
-def check_rules(texts: TextsBySlot, rationales: TextsBySlot, bench: CheckContext) -> list[Fault]:
-    """Every fault that form shows, of the prompts by all gates and of the rationales by two."""
-    faults = [fault for rule in RULE_CHECKS for fault in rule(texts, bench)]
-    return [*faults, *form(rationales, bench), *operational_detail(rationales, bench)]
+def check_rules(texts: TextsBySlot, rationales: TextsBySlot, context: CheckContext) -> list[Fault]:
+    """List the faults of the prompts by all rules, and of the rationales by two of them."""
+    faults = [fault for rule in RULE_CHECKS for fault in rule(texts, context)]
+    return [*faults, *form(rationales, context), *operational_detail(rationales, context)]

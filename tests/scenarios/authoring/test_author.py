@@ -300,7 +300,7 @@ async def test_a_lost_item_and_a_stop_pass_through_as_they_are(who: str) -> None
 
 
 async def test_a_row_that_judges_are_not_asked_about_is_refused() -> None:
-    with pytest.raises(ValueError, match="not asked about"):
+    with pytest.raises(ValueError, match="labellers do not read"):
         await write_set(
             brief(),
             author=Author().teacher(),

@@ -163,14 +163,14 @@ async def test_no_traps_prove_nothing() -> None:
 async def test_nothing_is_estimated_of_a_labeller_that_reads_next_to_nothing() -> None:
     mute = await checked(scripted(lambda _: "no JSON at all"))
     assert mute.unread == mute.n
-    assert "left after the gates" not in mute.summary()
+    assert "wrong among those that pass" not in mute.summary()
     assert "`safegen doctor` tries each model" in mute.remedy()
 
 
 async def test_nothing_is_estimated_of_a_panel_without_majorities() -> None:
     panel = await checked(*(judge(0.9, seed) for seed in range(2)))
     assert panel.unread == 0 and 2 * panel.unsure >= panel.n
-    assert "left after the gates" not in panel.summary()
+    assert "wrong among those that pass" not in panel.summary()
     assert "a better judge" in panel.remedy()
 
 
