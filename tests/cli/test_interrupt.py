@@ -10,8 +10,8 @@ import pytest
 
 from safegen.testing import FakeEndpoint
 from tests.cli.harness import RECIPE, write_recipe
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 IN_FLIGHT = 4
 
 

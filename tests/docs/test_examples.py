@@ -15,8 +15,8 @@ from safegen.config.language_pack import Overlay
 from safegen.config.taxonomy import TaxonomyFile
 from safegen.core import yaml_source
 from safegen.policy.schema import Spec
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     (f"{page.relative_to(ROOT)}:{number}", text)

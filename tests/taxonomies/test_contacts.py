@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
+
 FILES = sorted(
     path
     for folder in ("taxonomies/core", "prompts/locales", "prompts/policies")
