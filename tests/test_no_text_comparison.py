@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "safegen"
 ALLOWED = {"teachers/_errors.py", "store/journal.py"}
 """What an endpoint says has no code; SQLite names its errors."""
-ALLOWED_FUNCTIONS = {("scenarios/prompt_files.py", "is_too_large")}
+ALLOWED_FUNCTIONS = {("scenarios/user_prompts/reader.py", "is_too_large")}
 """`csv.Error` has no code."""
 TEXTS = {"message", "reason", "stop_reason", "hint", "why", "msg"}
 """Attributes and keys that hold text for people."""

@@ -209,9 +209,11 @@ def check_drafters(inputs: ResolvedRecipe) -> None:
     """
     plan = inputs.recipe.plan
     keys = [key for key in ("authored_probes", "authored_dialogues") if getattr(plan, key)]
-    drafters = inputs.recipe.teachers.drafter
-    if keys and any(teacher_traits(inputs, ref).needs_knowledge for ref in drafters):
-        with inputs.locator.prefix_errors(*ROLE_KEYS["drafter"]):
+    if not keys:
+        return
+    with inputs.locator.prefix_errors(*ROLE_KEYS["drafter"]):
+        drafters = inputs.recipe.teachers.drafter
+        if any(teacher_traits(inputs, ref).needs_knowledge for ref in drafters):
             raise ConfigError(
                 "the offline teacher composes answers from a goal's written knowledge, and prompts of"
                 f" `plan.{keys[0]}` have none; name a model, such as"

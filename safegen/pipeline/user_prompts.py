@@ -56,8 +56,10 @@ def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> 
             labeller that cannot be made.
     """
     for role, ref in _iter_teachers(inputs.recipe):
-        if role not in teachers and teacher_traits(inputs, ref).needs_knowledge:
-            with inputs.locator.prefix_errors("teachers", role):
+        if role in teachers:
+            continue
+        with inputs.locator.prefix_errors("teachers", role):
+            if teacher_traits(inputs, ref).needs_knowledge:
                 raise ConfigError(OFFLINE_PROBLEM)
     for name in ("contrast", "dialogues", *AUTHORED_KEYS):
         if getattr(inputs.recipe.plan, name):

@@ -28,7 +28,10 @@ def test_a_value_is_never_rendered_again(tmp_path: Path) -> None:
         ("{% block user %}{{ name }}{% endblock %}{% block b %}{% endblock %}", "block `b`"),
         ("{% block user %}\n{{ name {% endblock %}", r"p\.j2:2"),
         ("{% include 'x' %}{% block user %}{{ name }}{% endblock %}", "cannot include other files"),
-        ("{% block user %}\n{{ name }}{{ 9 ** 9 ** 9 }}{% endblock %}", r"p\.j2:2.*cannot multiply"),
+        (
+            "{% block user %}\n{{ name }}{{ 9 ** 9 ** 9 }}{% endblock %}",
+            r"p\.j2:2.*cannot multiply",
+        ),
         ("{% block user %}{{ name }}{{ 'x' | center(10) }}{% endblock %}", "filter `center`"),
         ("{% block user %}{{ name }}{{ '%9d' % 1 }}{% endblock %}", "cannot multiply"),
         ("{% block user %}{{ name }}{{ name.upper() }}{% endblock %}", "cannot call functions"),

@@ -148,7 +148,7 @@ def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) 
     target = TargetReport(
         1, ("harm", "intent"), 6, {("fraud.scams", "malicious"): 1}, "stalled", "stalled"
     )
-    built(run, given=MeasureInputs(tiers=TIERS, target=target))
+    built(run, inputs=MeasureInputs(tiers=TIERS, target=target))
     told = manifest_of(tmp_path)
     before, after = told["certificate"]["before"], told["certificate"]["after"]
     assert told["certificate"]["triples_of"] == ["tier", "evidence", "requested_detail"]
@@ -210,7 +210,7 @@ def test_hedging_is_told_apart_by_who_read_the_spec(tmp_path: Path) -> None:
             records.append(make_record(scenario=scenario, draft=draft, expectation=expectation))
     hedges = {"en": load_locale("en").compiled["hedges"]}
     tiers = {"a.free": "allowed", "a.bound": "sensitive"}
-    built(make_run(tmp_path, records), given=MeasureInputs(tiers=tiers, hedge_patterns=hedges))
+    built(make_run(tmp_path, records), inputs=MeasureInputs(tiers=tiers, hedge_patterns=hedges))
     told = manifest_of(tmp_path)["hedging"]
     assert told["without_spec"]["per_100_words"] == 0
     assert told["with_spec"]["per_100_words"] == pytest.approx(100 / 6, abs=0.01)

@@ -99,9 +99,15 @@ ENDPOINTS: dict[str, tuple[dict[str, object], str]] = {
 PROMPTS: dict[str, tuple[str, str]] = {
     "attribute of a class": ("{{ ''.__class__ }}", r"draft\.j2:1: `__class__`"),
     "attribute through a filter": ("{{ told | attr('__class__') }}", "filter `attr`"),
-    "include": ("{% include '/etc/passwd' %}", r"draft\.j2:1: a prompt file cannot include other files"),
+    "include": (
+        "{% include '/etc/passwd' %}",
+        r"draft\.j2:1: a prompt file cannot include other files",
+    ),
     "import": ("{% from 'x' import y %}", "cannot include other files"),
-    "undefined field": ("{{ instruction }}", "field `instruction` is unknown; did you mean `instructions`"),
+    "undefined field": (
+        "{{ instruction }}",
+        "field `instruction` is unknown; did you mean `instructions`",
+    ),
     "endless range": ("{% for i in range(10**12) %}x{% endfor %}", "cannot call functions"),
     "a power tower": ("{{ 9 ** 9 ** 9 }}", "cannot multiply"),
     "a text that grows": ("{{ 'a' * 10 ** 10 }}", "cannot multiply"),
@@ -152,7 +158,8 @@ def test_a_hostile_prompt_file(
     code, says = PROMPTS[case]
     (workdir / "prompts").mkdir()
     (workdir / "prompts" / "draft.j2").write_text(
-        "{% block system %}{{ instructions }}{{ operator }}" + code + "{% endblock %}", encoding="utf-8"
+        "{% block system %}{{ instructions }}{{ operator }}" + code + "{% endblock %}",
+        encoding="utf-8",
     )
     fails(cli(capsys, "generate"), 2, r"draft\.j2", says)
     assert not (workdir / "outputs").exists()
