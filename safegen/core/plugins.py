@@ -19,7 +19,7 @@ from safegen.core.errors import ConfigError
 from safegen.core.types import TeacherTraits, ValidatorTraits
 from safegen.core.yaml_source import suggest_names
 
-COLLABORATORS = ("locales", "policies", "journal", "meter", "gates")
+COLLABORATORS = ("locales", "policies", "journal", "meter", "limiters")
 """Parameters that safegen passes; a recipe cannot set them."""
 KINDS = {
     "teachers": "safegen.teachers",

@@ -52,8 +52,8 @@ class Run:
     recipe: Recipe = field(repr=False)
     report: BuildReport | None = field(default=None, repr=False)
     usage: Usage = field(default_factory=Usage)
-    asked: int = 0
-    """Shards done by this call."""
+    shards_done: int = 0
+    """Shards that this call completed."""
     seconds: float = 0.0
     prompts: UserPrompts | None = None
     """The user's file that it was planned from, if any; enough to go on without the file."""
@@ -342,7 +342,7 @@ def summarise(run: Run, lost: LossCounts) -> dict[str, object]:
         "output": str(run.output),
         "failed_requests": dict(lost.failed_requests),
         "dropped": dict(lost.dropped),
-        "shards_done": run.asked,
+        "shards_done": run.shards_done,
         "requests": usage.requests,
         "cached": usage.cached,
         "retries": usage.retries,

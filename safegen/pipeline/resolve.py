@@ -273,7 +273,7 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **more: object) -> Teac
         "locales": {inputs.locale.locale: inputs.locale},
         "journal": None,
         "meter": None,
-        "gates": None,
+        "limiters": None,
     }
     if teacher_traits(inputs, ref).takes_seed:
         collaborators["seed"] = inputs.recipe.seed

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -29,6 +29,7 @@ from safegen.pipeline.resolve import (
     resolve_recipe,
     teacher_traits,
 )
+from safegen.pipeline.session import Watch
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
@@ -45,7 +46,6 @@ OFFLINE_PROBLEM = (
 MAX_NAMED = 3
 """Rows that repeat others, named before drafting."""
 logger = logging.getLogger("safegen")
-Watch = Callable[[Progress, Meter], None]
 
 
 def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:

@@ -176,7 +176,7 @@ class WorkerFactory:
         if role in self._given:
             return self._custom(self._given[role], role)
         teacher = make_teacher(
-            self.inputs, ref, journal=self._journal, meter=self.meter, gates=self._gates
+            self.inputs, ref, journal=self._journal, meter=self.meter, limiters=self._gates
         )
         if has_layers(ref, self.inputs) or self._traits(role, ref).embedded:
             self.made.append(teacher)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-Body = dict[str, object]
+RequestBody = dict[str, object]
 """The JSON that is sent."""
 MIN_SECRET_LENGTH = 16
 """Shorter keys are placeholders such as `EMPTY` or `ollama`, and words that answers may hold."""
@@ -49,7 +49,7 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._client: openai.AsyncOpenAI | None = None
 
-    async def post(self, body: Body) -> object:
+    async def post(self, body: RequestBody) -> object:
         """Send one request; the JSON of its answer, or None when it is not JSON.
 
         Raises:

@@ -23,7 +23,7 @@ from safegen.teachers._settings import StructuredSetting
 from safegen.teachers._structured_output import StructuredTeacher
 
 
-class Source(NamedTuple):
+class ModelSource(NamedTuple):
     """What the layers must know about a transport."""
 
     transport: Teacher
@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
 
 def compose(
-    source: Source,
+    source: ModelSource,
     *,
     limiter: RateLimiter,
     attempts: int,

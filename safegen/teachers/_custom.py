@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from safegen.core.hashing import digest
 from safegen.core.types import Reply, Request, Teacher
 from safegen.store.journal import Journal
-from safegen.teachers._compose import Source, compose
+from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._errors import RetryableError
 from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimiters
@@ -48,7 +48,7 @@ class CustomTeacher:
         self._identity = str(identity)
         concurrency = int(getattr(teacher, "concurrency", CONCURRENCY))
         self._layers = compose(
-            Source(
+            ModelSource(
                 transport=self._attempt,
                 key=self._key,
                 model=str(getattr(teacher, "model", name)),

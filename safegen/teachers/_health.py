@@ -15,7 +15,7 @@ from safegen.core.finding import DoctorFinding
 from safegen.core.types import Message, Reply, ReplyFormat
 from safegen.core.yaml_source import suggest_names
 from safegen.teachers import _structured
-from safegen.teachers._client import Body, HttpClient, ModelList
+from safegen.teachers._client import HttpClient, ModelList, RequestBody
 from safegen.teachers._errors import AmbiguousRejection, Endpoint, FormatUnsupported, RetryableError
 
 TIMEOUT_S = 30.0
@@ -99,7 +99,7 @@ def _check_clock(listed: ModelList) -> Iterator[DoctorFinding]:
 async def _check_completion(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
     """A completion of one token."""
     began = time.perf_counter()
-    body: Body = {"model": caller.model, "messages": [PROBE_MESSAGE], "max_tokens": 1}
+    body: RequestBody = {"model": caller.model, "messages": [PROBE_MESSAGE], "max_tokens": 1}
     try:
         reply = _structured.parse_reply(await wire.post(body), caller.model)
     except (RetryableError, TeacherRejected, Blocked, FormatUnsupported) as e:
@@ -127,7 +127,11 @@ async def _check_schema(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
             else _structured.add_schema_instruction([PROBE_MESSAGE], PROBE_SCHEMA)
         )
         form = _structured.make_response_format(PROBE_SCHEMA, mode)
-        body: Body = {"model": caller.model, "messages": messages, "max_tokens": ANSWER_TOKENS}
+        body: RequestBody = {
+            "model": caller.model,
+            "messages": messages,
+            "max_tokens": ANSWER_TOKENS,
+        }
         if form is not None:
             body["response_format"] = form
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from safegen.core.hashing import digest
 from safegen.core.types import Message, Reply, Request
 from safegen.teachers import _structured
-from safegen.teachers._client import Body, HttpClient
+from safegen.teachers._client import HttpClient, RequestBody
 from safegen.teachers._errors import RetryableError
 from safegen.teachers._settings import Settings
 
@@ -40,13 +40,13 @@ class ChatTransport:
             raise RetryableError(f"`{caller.base_url}` {told}", malformed=True)
         return reply
 
-    def body(self, request: Request) -> Body:
+    def body(self, request: Request) -> RequestBody:
         """Return the JSON that is sent for a request."""
         messages: list[Message] = [
             {"role": m["role"], "content": _structured.replace_surrogates(m["content"])}
             for m in request.messages
         ]
-        body: Body = {"model": self._settings.endpoint.model, "messages": messages}
+        body: RequestBody = {"model": self._settings.endpoint.model, "messages": messages}
         body |= self._settings.body_fields(request.sample)
         if request.schema is not None:
             asked = _structured.make_response_format(

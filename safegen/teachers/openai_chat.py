@@ -9,7 +9,7 @@ from safegen.core.finding import DoctorFinding
 from safegen.core.types import Reply, Request, Sampling, TeacherTraits
 from safegen.store.journal import Journal
 from safegen.teachers import _settings
-from safegen.teachers._compose import Source, compose
+from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._errors import Endpoint
 from safegen.teachers._meter import Meter
 from safegen.teachers._rate_limit import RateLimiter, RateLimiters
@@ -44,7 +44,7 @@ def openai_chat(
     structured: StructuredSetting = "auto",
     journal: Journal | None = None,
     meter: Meter | None = None,
-    gates: RateLimiters | None = None,
+    limiters: RateLimiters | None = None,
 ) -> OpenAIChatTeacher:
     """Build a teacher from an OpenAI-compatible endpoint.
 
@@ -66,7 +66,7 @@ def openai_chat(
         structured: how to ask for JSON; `auto` finds out what the endpoint takes.
         journal: where replies are kept; None keeps none.
         meter: counts and bounds what is spent.
-        gates: shared by teachers, so that `concurrency` bounds an address and key, not a teacher;
+        limiters: shared by teachers, so that `concurrency` bounds an address and key, not a teacher;
             the smallest counts.
 
     Raises:
@@ -83,7 +83,7 @@ def openai_chat(
         max_completion_tokens=max_completion_tokens,
         extra=_settings.check_extra(extra),
     ).validate()
-    return OpenAIChatTeacher(settings, journal=journal, meter=meter, gates=gates)
+    return OpenAIChatTeacher(settings, journal=journal, meter=meter, limiters=limiters)
 
 
 class OpenAIChatTeacher:
@@ -100,7 +100,7 @@ class OpenAIChatTeacher:
         *,
         journal: Journal | None = None,
         meter: Meter | None = None,
-        gates: RateLimiters | None = None,
+        limiters: RateLimiters | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.model = settings.endpoint.model
@@ -108,8 +108,8 @@ class OpenAIChatTeacher:
         self._settings = settings
         self._transport = ChatTransport(settings)
         self._layers = compose(
-            Source(self._transport, self.request_key, self.model, settings.endpoint.base_url),
-            limiter=_limiter(settings, gates, sleep),
+            ModelSource(self._transport, self.request_key, self.model, settings.endpoint.base_url),
+            limiter=_limiter(settings, limiters, sleep),
             attempts=settings.attempts,
             structured=settings.structured,
             journal=journal,
@@ -154,10 +154,10 @@ class OpenAIChatTeacher:
 
 
 def _limiter(
-    settings: Settings, gates: RateLimiters | None, sleep: Callable[[float], Awaitable[None]]
+    settings: Settings, limiters: RateLimiters | None, sleep: Callable[[float], Awaitable[None]]
 ) -> RateLimiter:
     """Return the endpoint's own limiter, or the one that it shares."""
     caller = settings.endpoint
-    if gates is None:
+    if limiters is None:
         return RateLimiter(settings.concurrency, sleep=sleep)
-    return gates.limiter_for(caller.base_url, caller.key, limit=settings.concurrency)
+    return limiters.limiter_for(caller.base_url, caller.key, limit=settings.concurrency)

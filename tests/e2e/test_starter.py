@@ -184,7 +184,7 @@ def test_a_run_from_nothing_gives_equal_bytes(made: Path, tmp_path: Path) -> Non
 def test_a_second_run_asks_nothing_and_changes_nothing(copy: Path) -> None:
     before = bytes_under(copy, "data", "policies", "run/records")
     run = api.generate("starter", output=copy)
-    assert run.asked == 0
+    assert run.shards_done == 0
     assert bytes_under(copy, "data", "policies", "run/records") == before
     assert verify_dataset(copy) == []
 

@@ -302,10 +302,10 @@ async def test_a_model_that_wants_max_completion_tokens_is_told_as_the_remedy(
 async def test_equal_endpoints_share_their_gate_with_the_smallest_limit() -> None:
     import asyncio
 
-    gates = RateLimiters()
+    limiters = RateLimiters()
     with FakeEndpoint(latency_s=0.02) as fake:
-        one = openai_chat(base_url=fake.url, model="m", concurrency=5, gates=gates)
-        two = openai_chat(base_url=f"{fake.url}/", model="n", concurrency=3, gates=gates)
+        one = openai_chat(base_url=fake.url, model="m", concurrency=5, limiters=limiters)
+        two = openai_chat(base_url=f"{fake.url}/", model="n", concurrency=3, limiters=limiters)
         calls = [teacher(asked(str(i))) for i in range(20) for teacher in (one, two)]
         await asyncio.gather(*calls)
         await asyncio.gather(one.aclose(), two.aclose())
@@ -313,11 +313,11 @@ async def test_equal_endpoints_share_their_gate_with_the_smallest_limit() -> Non
 
 
 def test_gates_are_apart_by_address_and_key() -> None:
-    gates = RateLimiters()
-    first = gates.limiter_for("http://a/v1", "", limit=4)
-    assert gates.limiter_for("http://a/v1", "", limit=9) is first
-    assert gates.limiter_for("http://b/v1", "", limit=4) is not first
-    assert gates.limiter_for("http://a/v1", "key", limit=4) is not first
+    limiters = RateLimiters()
+    first = limiters.limiter_for("http://a/v1", "", limit=4)
+    assert limiters.limiter_for("http://a/v1", "", limit=9) is first
+    assert limiters.limiter_for("http://b/v1", "", limit=4) is not first
+    assert limiters.limiter_for("http://a/v1", "key", limit=4) is not first
     assert first.limit == 4
 
 

@@ -74,7 +74,7 @@ def print_summary(
     if run.report is None:
         _print_stopped(out, run, until)
         return
-    idle = not run.asked and not run.report.changed
+    idle = not run.shards_done and not run.report.changed
     print_out(out, "", _headline(run, run.report, idle=idle))
     if not idle:
         print_out(out, "", *_tables(run.report))
@@ -87,7 +87,11 @@ def print_summary(
 
 
 def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
-    worked = f"{format_plural(run.asked, 'shard')} done" if run.asked else "no shard had to be done"
+    worked = (
+        f"{format_plural(run.shards_done, 'shard')} done"
+        if run.shards_done
+        else "no shard had to be done"
+    )
     print_out(out, make_text(f"stopped after {until}: {worked}; kept in {run.folder.root}"))
     if import_pairs := list(_import_pairs(run)):
         print_out(out, make_fact_table(import_pairs, width=9))
@@ -183,7 +187,7 @@ def _fact_pairs(
         yield ("target", make_text(report.target.line, "yellow" if report.target.shortfall else ""))
     if report.artifact_warning:
         yield ("words", make_text(report.artifact_warning, "yellow"))
-    if run.asked:
+    if run.shards_done:
         yield ("asked", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
     if generated := report.by_grade.get("generated", 0):
         how = (
