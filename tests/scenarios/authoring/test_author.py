@@ -346,7 +346,7 @@ async def test_wishes_contrast_traits_and_exemplars_reach_the_author() -> None:
 def test_a_brief_survives_json_and_refuses_a_slot_twice() -> None:
     about = brief(contrast=PROBE, wishes=("dual_use_in_calm_words",))
     assert Brief.from_json(about.to_json()) == about
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="distinct slots"):
         brief(slots=(SLOTS[0], SLOTS[0]))
     with pytest.raises(ValueError, match="intent"):
         Brief.from_json(about.to_json().replace('"intent":"benign"', '"intent":"kind"'))

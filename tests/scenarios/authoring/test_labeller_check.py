@@ -151,8 +151,8 @@ async def test_the_summary_names_figures_and_the_likeliest_confusion() -> None:
         "detail",
         "expectation",
     ]
-    assert "kappa 0." in lines[1] and "read as" in lines[1] and "does not decide" in lines[3]
-    assert "of 20% wrong prompts" in lines[5]
+    assert "kappa 0." in lines[1] and "read as" in lines[1] and "not decisive" in lines[3]
+    assert "writes 20% wrong prompts" in lines[5]
 
 
 async def test_no_traps_prove_nothing() -> None:
@@ -164,14 +164,14 @@ async def test_nothing_is_estimated_of_a_labeller_that_reads_next_to_nothing() -
     mute = await checked(scripted(lambda _: "no JSON at all"))
     assert mute.unread == mute.n
     assert "wrong among those that pass" not in mute.summary()
-    assert "`safegen doctor` tries each model" in mute.remedy()
+    assert "`safegen doctor` tests each model" in mute.remedy()
 
 
 async def test_nothing_is_estimated_of_a_panel_without_majorities() -> None:
     panel = await checked(*(judge(0.9, seed) for seed in range(2)))
     assert panel.unread == 0 and 2 * panel.unsure >= panel.n
     assert "wrong among those that pass" not in panel.summary()
-    assert "a better judge" in panel.remedy()
+    assert "a better model" in panel.remedy()
 
 
 async def test_of_too_few_known_prompts_no_judge_is_blamed() -> None:
