@@ -173,7 +173,7 @@ def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | N
 
 def generate(folder: Path, *options: str) -> Ran:
     """`safegen generate` in a fresh process."""
-    command = [sys.executable, "-m", "safegen.cli.main", "generate", "recipe.yaml", "--json"]
+    command = [sys.executable, "-m", "safegen", "generate", "recipe.yaml", "--json"]
     return run([*command, *options], cwd=folder)
 
 

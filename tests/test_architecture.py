@@ -55,6 +55,12 @@ def test_the_check_of_light_imports_sees_a_heavy_one() -> None:
     assert "yaml" in loaded_after("import safegen.core.yaml_source, yaml")
 
 
+def test_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "safegen", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{safegen.__version__}\n"
+
+
 def test_public_names_are_exactly_those_of_all() -> None:
     public = {name for name in dir(safegen) if not name.startswith("_")}
     assert public == set(safegen.__all__)

@@ -301,7 +301,3 @@ def run_command(arguments: list[str]) -> int:
         code = errors.report_error(e, json="--json" in arguments)
     errors.flush_stdout()
     return int(code or 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -16,7 +16,7 @@ IN_FLIGHT = 4
 
 
 def command(recipe: Path) -> list[str]:
-    return [sys.executable, "-m", "safegen.cli.main", "generate", recipe.name, "-o", "out"]
+    return [sys.executable, "-m", "safegen", "generate", recipe.name, "-o", "out"]
 
 
 def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Popen[str]) -> None:

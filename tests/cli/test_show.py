@@ -171,7 +171,7 @@ def test_more_records_than_asked_for_are_said(
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
 def test_a_reader_that_leaves_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
-    command = [sys.executable, "-m", "safegen.cli.main", "show", str(finished), *form, *ALL]
+    command = [sys.executable, "-m", "safegen", "show", str(finished), *form, *ALL]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None

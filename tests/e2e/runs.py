@@ -20,7 +20,7 @@ from safegen.core.hashing import digest
 from safegen.testing import Body
 
 KEY_ENV = "FAKE_API_KEY"
-COMMAND = [sys.executable, "-m", "safegen.cli.main"]
+COMMAND = [sys.executable, "-m", "safegen"]
 LONGEST_MESSAGE = 1_500
 NAMED = re.compile(r"`[^`]+`|[\w./-]+\.(?:yaml|j2|jsonl?|csv|parquet|sqlite)")
 
