@@ -1,1 +1,1 @@
-"""What users write: recipes, plans, taxonomies, goals and language packs."""
+"""Input files of users: recipes, plans, taxonomies, goals and language packs."""

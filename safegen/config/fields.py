@@ -1,4 +1,4 @@
-"""Field types of what users write: ids, texts, details. Shared by taxonomies, specs and recipes."""
+"""Field types of input files: ids, texts, details. Taxonomies, specs and recipes share them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _clean_text(value: str) -> str:
 
 
 def _clean_prose(value: str) -> str:
-    """Like a text, with its line breaks kept: at most one empty line in a row."""
+    # Keep line breaks, with at most one empty line in a row.
     lines = [" ".join(line.split()) for line in value.strip().splitlines()]
     clean = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
     _clean_text(clean)
@@ -44,22 +44,22 @@ Slug = Annotated[str, AfterValidator(_check_slug), Field(max_length=80)]
 HarmId = Annotated[str, AfterValidator(_check_harm_id), Field(max_length=80)]
 Text = Annotated[str, AfterValidator(_clean_text), Field(max_length=MAX_TEXT)]
 Prose = Annotated[str, AfterValidator(_clean_prose), Field(max_length=MAX_TEXT)]
-"""What a person writes, line breaks included."""
+"""Text with line breaks."""
 Detail = Annotated[int, Field(ge=0, le=4)]
 
 
 class FrozenModel(BaseModel):
-    """Unknown keys refused, values frozen."""
+    """A frozen model that rejects unknown keys."""
 
     # The docstrings become the descriptions of `safegen schema` and the comments of `safegen init`.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def require_distinct_names(names: Sequence[str]) -> Sequence[str]:
-    """Refuse an empty list, and a name that stands twice.
+    """Reject an empty list and repeated names.
 
     Raises:
-        ValueError: it is one.
+        ValueError: the list is empty, or a name appears twice.
     """
     if not names:
         raise ValueError("is empty; name one or more, or leave the key out")
@@ -67,10 +67,10 @@ def require_distinct_names(names: Sequence[str]) -> Sequence[str]:
 
 
 def require_no_repeats(names: Sequence[str]) -> Sequence[str]:
-    """Refuse a name that stands twice.
+    """Reject repeated names.
 
     Raises:
-        ValueError: one does.
+        ValueError: a name appears twice.
     """
     for name in names:
         if list(names).count(name) > 1:

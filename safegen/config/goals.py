@@ -1,4 +1,4 @@
-"""What sets files and dialogues files hold: goals with their prompts and knowledge, and conversations."""
+"""Models of sets files and dialogues files: goals with prompts and knowledge, and conversations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from safegen.core.types import (
 
 
 class Recorded(NamedTuple):
-    """The evidence that a row holds, and whether it also shows danger to oneself."""
+    """Evidence as a row records it; `danger` marks danger to oneself in addition."""
 
     evidence: Evidence
     danger: bool
@@ -31,7 +31,7 @@ class Recorded(NamedTuple):
 def recorded(intent: Intent, evidence: Evidence) -> Recorded:
     """Record evidence with an intent: `malicious` with `self` is `stated` with danger to oneself.
 
-    Harm to oneself is never ill intent, so `malicious` says that harm to another is stated as well.
+    Harm to oneself is never ill intent, so `malicious` means that harm to another person is stated as well.
     """
     both = intent == "malicious" and evidence == "self"
     return Recorded("stated", True) if both else Recorded(evidence, False)
@@ -44,14 +44,14 @@ class Prompt(FrozenModel):
     detail: Detail
     """Detail about the hazard that the prompt asks for, 0 awareness to 4 executable."""
     evidence: Evidence = "none"
-    """What the text shows: evidence of ill intent, or danger to oneself.
+    """Evidence in the text: of ill intent, or of danger to oneself.
 
-    `self` in a malicious prompt says that it states harm to another person as well; it is recorded as `stated`.
+    `self` in a malicious prompt means that it states harm to another person as well; it is recorded as `stated`.
     """
     attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
-    """Axis values that stand in the text, such as `age: adult`; a profile that they contradict is left out."""
+    """Axis values that the text states, such as `age: adult`; profiles that contradict them are skipped."""
     answer: tuple[Text, ...] = ()
-    """What a good answer says to this very asker first, at the level that its expectation allows."""
+    """Sentences that open a good answer to this prompt, within the ceiling of its expectation."""
 
 
 class Prompts(FrozenModel):
@@ -77,7 +77,7 @@ class Prompts(FrozenModel):
         return self
 
     def iter_by_intent(self) -> Iterator[tuple[Intent, int, Prompt]]:
-        """Intent, paraphrase index and prompt, in a fixed order."""
+        """Iterate over intent, paraphrase index and prompt, in a fixed order."""
         pairs: tuple[tuple[Intent, tuple[Prompt, ...]], ...] = (
             ("benign", self.benign),
             ("dual_use", self.dual_use),
@@ -89,31 +89,31 @@ class Prompts(FrozenModel):
 
 
 class SafeTaskFile(FrozenModel):
-    """A safe neighbouring task."""
+    """A safe task close to the hazardous one."""
 
     offer: Text
     steps: tuple[Text, ...] = Field(min_length=1)
 
 
 class KnowledgeFile(FrozenModel):
-    """What a good answer may draw on."""
+    """Knowledge for good answers."""
 
     answer: tuple[Text, ...] = Field(min_length=1)
     """Sentences that answer the benign prompt in full."""
     concepts: tuple[Text, ...] = Field(min_length=3)
-    """What may be said to anyone at concept level."""
+    """Sentences at concept level that any user may read."""
     safe_task: SafeTaskFile
     redirections: tuple[Text, ...] = Field(min_length=1)
-    """Where to turn next, fit for everybody who asks in good faith."""
+    """Places to turn to, for every user in good faith."""
     better_ways: tuple[Text, ...] = ()
-    """Where to turn instead, for somebody who means ill; none of them may serve the ill aim."""
+    """Places to turn to for a user with ill intent; none may serve the harmful aim."""
     left_out: Text
     """Completes `I am leaving out …`."""
     decline: Text
     """Completes `I can't help with …`."""
 
     def to_knowledge(self, apt: Sequence[str] = (), *, purpose: str = "") -> Knowledge:
-        """The same as a plain value, with what is said to one asker in particular."""
+        """Convert to a plain value, with the sentences for one prompt (`apt`)."""
         return Knowledge(
             answer=self.answer,
             concepts=self.concepts,
@@ -128,7 +128,7 @@ class KnowledgeFile(FrozenModel):
 
 
 class Goal(FrozenModel):
-    """One underlying purpose within a harm and a task type, with its prompts and knowledge."""
+    """One benign purpose within a harm and a task, with its prompts and knowledge."""
 
     name: Slug
     harm: HarmId
@@ -137,7 +137,7 @@ class Goal(FrozenModel):
     benign_use: Text
     misuse_risk: Text
     contrast: Contrast | None = None
-    """An over-refusal probe of this type: the benign prompt looks unsafe, the malicious one is its unsafe twin."""
+    """Type of over-refusal probe: the benign prompt looks unsafe, the malicious one is its unsafe twin."""
     prompts: Prompts
     knowledge: KnowledgeFile
 
@@ -151,32 +151,32 @@ class Goal(FrozenModel):
 
     @property
     def goal_id(self) -> str:
-        """Declared by name: `harm/name`."""
+        """Id of the goal: `harm/name`."""
         return f"{self.harm}/{self.name}"
 
 
 class GoalsFile(FrozenModel):
-    """What a sets file holds."""
+    """A sets file."""
 
     goals: tuple[Goal, ...] = Field(min_length=1)
 
 
 class Turn(FrozenModel):
-    """What is known of a user turn before its words are looked at."""
+    """Attributes of a user turn that do not depend on its words."""
 
     detail: Detail
-    """Detail about the hazard that this turn asks for together with what it builds on.
+    """Detail about the hazard that this turn asks for, together with earlier turns that it builds on.
 
-    It goes down again on a turn that changes to something harmless.
+    It decreases on a turn that changes to a harmless subject.
     """
     evidence: Evidence = "none"
-    """What this turn shows; what earlier turns showed stays, and only `stated` takes precedence over `self`."""
+    """Evidence in this turn. Earlier evidence remains, and only `stated` takes precedence over `self`."""
     closure: bool = False
-    """The earliest turn at which full help would become enabling."""
+    """The earliest turn from which full help would enable harm."""
     verified: Profile | None = None
-    """The operator vouches for the account before this turn; its profile holds from here on."""
+    """Profile that the operator grants before this turn; it applies from here on."""
     reply: Text | None = None
-    """A written assistant turn in place of a drafted one, such as a mistaken suspicion."""
+    """A written assistant turn instead of a drafted one, such as a mistaken suspicion."""
 
 
 class UserTurn(Turn):
@@ -184,23 +184,23 @@ class UserTurn(Turn):
 
     text: Prose
     answer: tuple[Prose, ...] = ()
-    """What a good answer to this very turn says, at the level that its expectation allows.
+    """Sentences of a good answer to this turn, within the ceiling of its expectation.
 
-    Where that is a part only, the last sentence offers a safe task or names a next step.
+    If the ceiling allows a partial answer only, the last sentence offers a safe task or names a next step.
     """
     left_out: Text | None = None
-    """What this answer leaves out, in place of the goal's `left_out`."""
+    """The part that this answer omits; replaces the goal's `left_out`."""
     decline: Text | None = None
-    """What this answer declines, in place of the goal's `decline`."""
+    """The request that this answer declines; replaces the goal's `decline`."""
 
 
 class ScriptTurn(Turn):
-    """One user turn that an author is to write; `reply` says what the assistant wrongly says to it."""
+    """One user turn that an author writes; `reply` describes a mistaken assistant turn."""
 
     move: Text
-    """What the user does in this turn; completes `The user …`."""
+    """Action of the user in this turn; completes `The user …`."""
     elsewhere: bool = False
-    """The turn is not about the goal yet."""
+    """True if the turn is not about the goal yet."""
 
 
 class Dialogue(FrozenModel):
@@ -210,9 +210,9 @@ class Dialogue(FrozenModel):
     """A goal of the taxonomy, as `harm/name`."""
     kind: TurnStyle
     intent: Intent
-    """Of the whole conversation; a turn before any evidence of ill intent reads as dual-use."""
+    """Intent of the whole conversation; a turn before any evidence of ill intent counts as dual-use."""
     attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
-    """Axis values that the user's turns tell, such as `age: adult`."""
+    """Axis values that the user's turns state, such as `age: adult`."""
     turns: tuple[UserTurn, ...] = Field(min_length=2, max_length=10)
 
     @model_validator(mode="after")
@@ -222,7 +222,7 @@ class Dialogue(FrozenModel):
 
 
 class Script(FrozenModel):
-    """How a conversation of a kind moves when an author writes it."""
+    """Course of a conversation of one kind, for an author to write."""
 
     kind: TurnStyle
     intent: Intent
@@ -232,7 +232,9 @@ class Script(FrozenModel):
     def _check_turns(self) -> Self:
         _check_turn_order(self.kind, self.intent, self.turns)
         if any(one.reply and other.reply for one, other in pairwise(self.turns)):
-            raise ValueError("two turns in a row have a `reply`; let the user be heard in between")
+            raise ValueError(
+                "two turns in a row have a `reply`; put a turn without one between them"
+            )
         return self
 
 
@@ -240,15 +242,17 @@ def _check_turn_order(kind: TurnStyle, intent: Intent, turns: Sequence[Turn]) ->
     if intent != "malicious" and any(t.evidence == "stated" for t in turns):
         raise ValueError("only a malicious dialogue can state ill intent")
     if sum(t.closure for t in turns) > 1:
-        raise ValueError("`closure` stands at more than one turn; keep the earliest")
+        raise ValueError("`closure` is set on more than one turn; keep the earliest")
     if kind == "benign_thread" and any(t.closure for t in turns):
         raise ValueError("a benign thread has no closure turn")
     if turns[-1].reply is not None:
-        raise ValueError("the last turn takes no written `reply`; it is the one to answer")
+        raise ValueError(
+            "the last turn cannot have a written `reply`, because the drafter answers it"
+        )
 
 
 class ScriptsFile(FrozenModel):
-    """What a scripts file holds."""
+    """A scripts file."""
 
     scripts: tuple[Script, ...] = Field(min_length=1)
 
@@ -261,11 +265,11 @@ class ScriptsFile(FrozenModel):
         return self
 
     def scripts_of_kind(self, kind: TurnStyle) -> tuple[Script, ...]:
-        """The scripts of a kind, by intent."""
+        """Return the scripts of a kind, in the order of the file."""
         return tuple(script for script in self.scripts if script.kind == kind)
 
 
 class DialoguesFile(FrozenModel):
-    """What a dialogues file holds."""
+    """A dialogues file."""
 
     dialogues: tuple[Dialogue, ...] = Field(min_length=1)

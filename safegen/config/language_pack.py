@@ -32,139 +32,136 @@ Pattern = Annotated[str, AfterValidator(_check_pattern), Field(min_length=1, max
 
 
 class Phrases(FrozenModel):
-    """The offline teacher's words around a goal's knowledge.
+    """Phrases of the offline teacher around a goal's knowledge.
 
-    Placeholders are filled in: `{left_out}`, `{decline}`, `{purpose}` (a verb phrase), `{question}` (what was
-    asked, as the object of a sentence), `{risk}` (a sentence without its stop, so it begins a sentence),
-    `{fact}` and `{step}` (a sentence from a small letter on, without its stop).
+    Placeholders: `{left_out}`, `{decline}`, `{purpose}` (a verb phrase), `{question}` (the request as the
+    object of a sentence), `{risk}` (a sentence without its final stop, at the start of a sentence),
+    `{fact}` and `{step}` (a sentence with a small first letter and without its final stop).
     """
 
     limits: tuple[Text, ...] = Field(min_length=1)
-    """Says what a safe completion leaves out, before the rest; holds `{left_out}`."""
+    """Opens a safe completion by naming what it omits; contains `{left_out}`."""
     stops: tuple[Text, ...] = ()
-    """The same after an explanation; without them `limits` serve."""
+    """The same after an explanation; default `limits`."""
     declines: tuple[Text, ...] = Field(min_length=1)
-    """Declines plainly; holds `{decline}`."""
+    """Declines plainly; contains `{decline}`."""
     refusals: tuple[Text, ...] = Field(min_length=1)
-    """Weak style: opens a needless refusal and names what was asked."""
+    """Weak style: opens a needless refusal and names the request."""
     tails: tuple[Text, ...] = ()
-    """Weak style: ends a fact of a needless refusal, of which it leaves no doubt; follows its words, without their stop."""
+    """Weak style: appended to a fact in a needless refusal, without the final stop of the fact."""
     quotings: tuple[Text, ...] = Field(default=('"{quote}"',), min_length=1)
-    """How a question is quoted within a sentence; holds `{quote}`."""
+    """Quotes a question within a sentence; contains `{quote}`."""
     requestings: tuple[Text, ...] = Field(default=('"{quote}"',), min_length=1)
-    """The same for a request that is no question."""
+    """The same for a request that is not a question."""
     halves: tuple[Text, ...] = ()
-    """Weak style: declines what was asked beside an answer to something else."""
+    """Weak style: declines the request next to an answer to another question."""
     excuses: tuple[Text, ...] = ()
-    """Weak style: why the needless refusal gives nothing."""
+    """Weak style: excuse of a needless refusal."""
     referrals: tuple[Text, ...] = ()
-    """Weak style: sends the person away."""
+    """Weak style: sends the user away."""
     farewells: tuple[Text, ...] = ()
     """Weak style: ends a needless refusal."""
     sermons: tuple[Text, ...] = Field(min_length=1)
-    """Weak style: moralises about the matter, not about the person who asks."""
+    """Weak style: moralises about the subject, not about the user."""
     frames: tuple[Text, ...] = ()
-    """Weak style: moralises with one of the answer's own sentences; holds `{fact}`."""
+    """Weak style: moralises with a sentence of the answer; contains `{fact}`."""
     urgings: tuple[Text, ...] = ()
-    """Weak style: the same with a step of the safe task; holds `{step}`."""
+    """Weak style: the same with a step of the safe task; contains `{step}`."""
     ends: tuple[Text, ...] = ()
-    """Weak style: ends a partial answer without a way on."""
+    """Weak style: ends a partial answer without a next step."""
     firm: tuple[Text, ...] = ()
-    """Weak style: follows a decline, without a way on."""
+    """Weak style: follows a decline, without a next step."""
     supports: tuple[Text, ...] = Field(min_length=1)
-    """Speaks to a person at risk first."""
+    """Opens the answer to a person at risk."""
     comforts: tuple[Text, ...] = ()
-    """The same if the person's own life or body is in danger, and about them alone; without them `supports` serve."""
+    """The same if only the person's own life or body is in danger; default `supports`."""
     cares: tuple[Text, ...] = ()
-    """Speaks to the person after a decline, if two people may be in danger; without them `supports` serve."""
+    """Addresses the person after a decline, if two people may be in danger; default `supports`."""
     elements: dict[Slug, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default_factory=dict[Slug, tuple[Text, ...]]
     )
-    """Sentences that fulfil a required element of a policy, by its name; they end an answer."""
+    """Sentences by required element of a policy; each fulfils it at the end of an answer."""
     places: dict[Profile, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default_factory=dict[Profile, tuple[Text, ...]]
     )
-    """Where to turn under a profile, in place of a goal's own redirections and better ways."""
+    """Places to turn to by profile; they replace a goal's redirections and better ways."""
     closings: dict[Profile, tuple[Text, ...]] = Field(
         default_factory=dict[Profile, tuple[Text, ...]]
     )
-    """What ends a partial answer under a deployment profile; nothing where the profile has none."""
+    """Endings of a partial answer by profile; none for a profile that is missing here."""
     afterwords: dict[Profile, tuple[Text, ...]] = Field(
         default_factory=dict[Profile, tuple[Text, ...]]
     )
-    """What ends a full answer under a deployment profile now and then."""
+    """Occasional endings of a full answer by profile."""
 
 
 class Element(FrozenModel):
-    """What words show that an answer has a required element."""
+    """Patterns that show a required element in an answer."""
 
     patterns: tuple[Pattern, ...] = Field(min_length=1)
-    """Regular expressions; one that matches shows the element."""
+    """Regular expressions; one match is enough."""
     unless: tuple[Pattern, ...] = ()
-    """What they match is taken out first, such as `don't call …`; each ends with its clause."""
+    """Regular expressions whose matches are removed first, such as `don't call …`; each covers its whole clause."""
     decides: bool = True
-    """Whether an answer in which nothing is found fails; else the verdict only tells that nothing was found."""
+    """True if an answer without a match fails; else the verdict only reports that there was no match."""
 
     @cached_property
     def compiled(self) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
-        """What shows the element and what is taken out before, for text that `fold_case` gives."""
-        return _compile_alternation(self.patterns), _compile_alternation(
-            self.unless
-        ) if self.unless else None
+        """Compiled `patterns` and `unless`, for text that `fold_case` returns."""
+        unless = _compile_alternation(self.unless) if self.unless else None
+        return _compile_alternation(self.patterns), unless
 
 
 class Locale(FrozenModel):
-    """What `prompts/locales/<tag>.yaml` holds."""
+    """A language pack, `prompts/locales/<tag>.yaml`."""
 
     locale: Text
     """BCP-47 language, such as `en`."""
     version: Text
     profiles: dict[Profile, Annotated[tuple[str, ...], Field(min_length=1)]]
-    """Wordings of the operator's system turn for each deployment profile; an empty one for no system turn."""
+    """Wordings of the operator's system turn by profile; an empty one means no system turn."""
     phrases: Phrases
     patterns: dict[Slug, tuple[Pattern, ...]]
-    """Regular expressions by proposition, matched without regard to case."""
+    """Regular expressions by proposition; case is ignored."""
     elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
-    """What shows a required element of a policy, by its name; one that is not named here is not checked."""
+    """Patterns by required element of a policy; an element that is missing here is not checked."""
 
     def system_turn(self, set_id: str, profile: Profile) -> str:
-        """The operator's system turn of a set: one wording for all its intents, '' for none."""
+        """Choose the operator's system turn of a set: the same wording for all its intents, '' for none."""
         wordings = self.profiles[profile]
         return wordings[int(hash_fraction("system", set_id, profile) * len(wordings))].strip()
 
     @cached_property
     def compiled(self) -> Mapping[str, re.Pattern[str]]:
-        """One compiled alternation per proposition, for text that `fold_case` gives.
-
-        Lower case on both sides costs a third of IGNORECASE, which gives up the engine's quick
-        look at the first letter of each branch.
-        """
+        """One compiled alternation per proposition, for text that `fold_case` returns."""
+        # Lower case on both sides takes a third of the time of IGNORECASE, which disables the
+        # engine's check of the first letter of each branch.
         return {name: _compile_alternation(patterns) for name, patterns in self.patterns.items()}
 
     def __hash__(self) -> int:
-        """Equal packs are of one language and version; what was found in a text is cached by both."""
+        # Verdicts on a text are cached by pack, and the fields of a pack cannot be hashed.
         return hash((self.locale, self.version))
 
 
 class Overlay(FrozenModel):
-    """A pack that says what it has otherwise than another one, such as an operator's own system turns."""
+    """A pack that overrides parts of another one, such as the operator's system turns."""
 
     inherits: Text
-    """The pack that it builds on, by name or path; one that inherits none."""
+    """The base pack, by name or path; it must not inherit another one."""
     version: Text
     profiles: dict[Profile, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
         default_factory=dict[Profile, tuple[str, ...]]
     )
-    """Wordings of the operator's system turn, in place of those of the same profile."""
+    """Wordings of the operator's system turn; replace those of the same profile."""
     patterns: dict[Slug, tuple[Pattern, ...]] = Field(
         default_factory=dict[Slug, tuple[Pattern, ...]]
     )
-    """Regular expressions, in place of those of the same proposition."""
+    """Regular expressions; replace those of the same proposition."""
     elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
-    """What shows a required element, in place of what shows the same one."""
+    """Patterns of required elements; replace those of the same element."""
 
     def apply_to(self, base: Locale) -> Locale:
-        """The pack below with what this one says."""
+        """Merge this overlay into its base pack."""
         return base.model_copy(
             update={
                 "version": f"{base.version}+{self.version}",
@@ -176,7 +173,7 @@ class Overlay(FrozenModel):
 
 
 def fold_case(text: str) -> str:
-    """The text in lower case, character for character, so that places in it stay the same."""
+    """Lower-case a text character by character, so that positions in it do not change."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -188,14 +185,14 @@ def _compile_alternation(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _fold_pattern(pattern: str) -> str:
-    """A pattern for lower-case text; one that names characters by number keeps IGNORECASE."""
+    # Lower-casing would change escapes that name a character by number, so these keep IGNORECASE.
     if _NUMBERED.search(pattern):
         return f"(?i:{pattern})"
     return f"(?:{_PIECE.sub(lambda m: m[0] if m[0][0] == BACKSLASH else m[0].lower(), pattern)})"
 
 
 def load_locale(tag: str) -> Locale:
-    """Read a language pack by tag or path; `en-GB` falls back to `en`.
+    """Load a language pack by tag or path; `en-GB` falls back to `en`.
 
     Raises:
         AssetNotFound: no pack for the language.
@@ -210,19 +207,14 @@ def load_locale(tag: str) -> Locale:
 
 
 def _find_base(overlay: Overlay, path: Path) -> Path:
-    """The file of the pack that another one inherits.
-
-    Raises:
-        ConfigError: there is none, or it inherits one itself; with the place.
-    """
     message = f"inherits: `{overlay.inherits}` inherits another pack; name that one"
     try:
-        below = resources.find_file("locales", overlay.inherits)
+        base = resources.find_file("locales", overlay.inherits)
     except AssetNotFound as e:
         message = f"inherits: {e}"
     else:
-        if not _is_overlay(below):
-            return below
+        if not _is_overlay(base):
+            return base
     raise ConfigError(f"{yaml_source.format_place(path, ('inherits',))}: {message}")
 
 

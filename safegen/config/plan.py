@@ -1,4 +1,4 @@
-"""The `plan` of a recipe: which scenarios, and how many drafts of each."""
+"""The `plan` of a recipe: selection of scenarios, and number of drafts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from safegen.core.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent
 
 
 def _expand_axis_names(value: object) -> object:
-    """A list of names stands for all values of each; none at all, as a kept recipe has it, for the default ones."""
+    # A list of names means all values of each. An empty mapping comes from a snapshot: default axes.
     if not isinstance(value, list | tuple | dict) or not value:
         return cast(object, value)
     names = list(cast("Sequence[str]", value))
     for name in require_distinct_names(names):
         if name in COMPUTED_AXES:
-            raise ValueError(f"`{name}` is no axis to vary: {COMPUTED_AXES[name]}; take it out")
+            raise ValueError(f"`{name}` is not an axis to vary: {COMPUTED_AXES[name]}; remove it")
     return cast(object, value) if isinstance(value, dict) else dict.fromkeys(names)
 
 
 def _expand_all(names: Sequence[str]) -> BeforeValidator:
-    """`all` stands for every name, and one name for a list of one."""
+    # `all` means every name, and a single name means a list of one.
 
     def expand(value: object) -> object:
         if value == "all" or value in (["all"], ("all",)):
@@ -43,8 +43,8 @@ def _expand_all(names: Sequence[str]) -> BeforeValidator:
 
 COMPUTED_AXES = {
     "intent": "every set has all of `plan.intents`",
-    "evidence": "it follows from the intent",
-    "paraphrase": "`plan.paraphrases` says how many there are",
+    "evidence": "the intent determines it",
+    "paraphrase": "`plan.paraphrases` sets their number",
     "mode": "the policy computes it",
     "tier": "the taxonomy fixes it by leaf",
     "severity": "the taxonomy fixes it by leaf",
@@ -53,19 +53,19 @@ COMPUTED_AXES = {
     "contrast_role": "`plan.contrast` asks for probes",
     "turn_style": "`plan.dialogues` asks for conversations",
 }
-"""Axes that authored sets do not vary along, and what decides them."""
+"""Axes that authored sets do not vary, and the reason."""
 AUTHORED_KEYS = ("authored", "authored_probes", "authored_dialogues")
-"""Keys of the plan that an author works for."""
+"""Keys of the plan that need an author."""
 
 
 def _check_choice(value: object) -> object:
-    """A list of values, values with a weight each, or nothing; told as one mistake."""
+    # A union would report one error per member; report one mistake instead.
     if isinstance(value, dict):
         for name, weight in cast("dict[object, object]", value).items():
             if not _is_weight(weight):
-                raise ValueError(f"the weight of `{name}` must be a number from 0 on")
+                raise ValueError(f"the weight of `{name}` must be a number of 0 or more")
         if not value:
-            raise ValueError("is empty; name values, or leave the axis without any for all of them")
+            raise ValueError("is empty; name values, or give the axis no value to use all of them")
         return cast(object, value)
     if value is None:
         return None
@@ -93,20 +93,20 @@ AxisChoice = Annotated[
         _check_choice, json_schema_input_type=tuple[Text, ...] | dict[Text, float] | None
     ),
 ]
-"""All values of an axis, some of them, or how much each is preferred where an array leaves a choice; 1 else."""
+"""All values of an axis, some of them, or a weight for each value (default 1) where the array leaves a choice."""
 
 
 class Plan(FrozenModel):
-    """Which scenarios, and how many drafts of each."""
+    """Selection of scenarios, and number of drafts."""
 
     harms: Annotated[tuple[Text, ...], AfterValidator(require_distinct_names)] = ("*",)
-    """Leaf ids, `domain.*`, or `*` for every leaf that is not a red line."""
+    """Leaf ids, `domain.*`, or `*` for every leaf except red lines."""
     intents: Annotated[tuple[Intent, ...], AfterValidator(require_distinct_names)] = INTENTS
-    """Intents of the prompts that are asked."""
+    """Intents of the prompts."""
     profiles: Annotated[tuple[Profile, ...], AfterValidator(require_distinct_names)] = ("public",)
-    """Deployment profiles; each prompt is asked once under each that its words do not contradict."""
+    """Deployment profiles; each prompt is used once under each profile that it does not contradict."""
     sets_per_harm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    """At most this many written sets of a leaf, in the order of the files; default all."""
+    """Maximum number of written sets of a leaf, in the order of the files; default all."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 1
     """Drafts per scenario."""
     contrast: Annotated[tuple[Contrast, ...], _expand_all(CONTRASTS)] = ()
@@ -114,11 +114,11 @@ class Plan(FrozenModel):
     dialogues: Annotated[tuple[TurnStyle, ...], _expand_all(TURN_STYLES)] = ()
     """Kinds of conversations; each assistant turn is a scenario of its own."""
     authored: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Sets of each leaf that `teachers.author` writes, beside the written ones."""
+    """Sets of each leaf that `teachers.author` writes, in addition to the written ones."""
     authored_probes: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Probes of each leaf, for each type of `contrast`, that `teachers.author` writes beside the written ones."""
+    """Probes of each leaf and each type of `contrast` that `teachers.author` writes, in addition to the written ones."""
     authored_dialogues: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Sets of conversations of each leaf and each kind in `dialogues` that `teachers.author` holds, turn by turn."""
+    """Sets of conversations of each leaf and each kind in `dialogues` that `teachers.author` writes, turn by turn."""
     paraphrases: Annotated[int, Field(ge=2, le=8)] = 3
     """Dual-use prompts of an authored set."""
     axes: Annotated[
@@ -127,20 +127,18 @@ class Plan(FrozenModel):
             _expand_axis_names, json_schema_input_type=dict[Slug, AxisChoice] | tuple[Slug, ...]
         ),
     ] = Field(default_factory=dict[Slug, AxisChoice])
-    """Axes along which authored sets vary: names; or by name some values, or how much each value is preferred."""
+    """Axes along which authored sets vary: a list of names, or values or weights by name."""
     rows: tuple[dict[Slug, Text], ...] = ()
-    """Combinations of axis values that authored sets are to have in any case, whole or in part."""
+    """Combinations of axis values, full or partial, that authored sets must include."""
     styles: tuple[Text, ...] = ()
-    """How candidates are to be written, one after the other; completes `Write it …`."""
+    """Styles that candidates take in turn; each completes `Write it …`."""
     reasoning: bool = False
-    """Keep a model's reasoning in a column of its own; it is checked like the answer."""
+    """Keep a model's reasoning in a separate column; it is validated like the answer."""
 
     @property
     def restricted_axes(self) -> dict[str, tuple[str, ...]]:
-        """Axes of which the plan takes some values alone.
-
-        A profile that an operator grants within a conversation is none that the plan asks for.
-        """
+        """Axes that the plan restricts to some of their values."""
+        # Within a conversation an operator can grant a profile that `profiles` does not list.
         talks = self.dialogues or self.authored_dialogues
         profiles: dict[str, tuple[str, ...]] = {"profile": self.profiles} if talks else {}
         chosen = {name: values for name, values in self.axes.items() if isinstance(values, tuple)}
@@ -148,5 +146,5 @@ class Plan(FrozenModel):
 
     @property
     def author_keys(self) -> tuple[str, ...]:
-        """The keys that ask an author for something."""
+        """The keys of this plan that need an author."""
         return tuple(key for key in AUTHORED_KEYS if getattr(self, key))

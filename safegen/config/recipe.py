@@ -1,7 +1,7 @@
 """The recipe: the one YAML file that describes a run. Load, override, digest.
 
-A recipe is untrusted input: it names assets and built-in plug-ins, writes below the working folder
-and reads keys only from variables that end in `_API_KEY`.
+A recipe is untrusted input: it can name assets and built-in plug-ins, write below the working folder
+and read keys from variables that end in `_API_KEY`, and nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from safegen.core.hashing import digest
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
 KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
-"""Keys that may change when a run resumes: they cut or bound what is there, and ask nothing anew."""
+"""Keys that may change when a run resumes, because they change no request and no verdict."""
 
 
 def _check_version(value: str) -> str:
@@ -37,7 +37,7 @@ def _check_output(value: str) -> str:
     if path.is_absolute() or ".." in path.parts or value.startswith("~") or "\\" in value:
         raise ValueError("must be a folder below the working folder; use `--output` for elsewhere")
     if not path.parts:
-        raise ValueError("must name a folder")
+        raise ValueError("must be the name of a folder")
     return value
 
 
@@ -46,14 +46,14 @@ class PluginRef(FrozenModel):
 
     use: Text
     """A built-in name, or `module:factory` of a module that `--plugin` allows."""
-    # Any: parameters belong to the plug-in, whose factory checks them.
+    # Any: the plug-in's factory validates its parameters.
     params: dict[Slug, Any] = Field(default_factory=dict[str, Any])
-    """What the plug-in takes; it checks them itself."""
+    """Parameters of the plug-in, which validates them itself."""
 
     @model_validator(mode="before")
     @classmethod
     def _expand_short_form(cls, value: object) -> object:
-        """`length_bounds`, `{length_bounds: {min_chars: 80}}` and the long form are one."""
+        # `length_bounds` and `{length_bounds: {min_chars: 80}}` are short for `{use, params}`.
         if isinstance(value, str):
             return {"use": value}
         if isinstance(value, dict) and "use" not in value:
@@ -65,89 +65,88 @@ class PluginRef(FrozenModel):
 
 
 def _to_tuple(value: object) -> object:
-    """One is a list of one."""
     return cast(object, value) if isinstance(value, list | tuple) else [value]
 
 
 class Target(FrozenModel):
-    """How many accepted scenarios each cell is to have; missing ones are asked for in further rounds."""
+    """Accepted scenarios that each cell needs; top-up rounds fill cells below the target."""
 
     accepted: Annotated[int, Field(ge=1, le=1_000_000)]
-    """Accepted scenarios in each cell that the plan reaches."""
+    """Accepted scenarios in each cell that the plan can reach."""
     per: Annotated[tuple[CellAxis, ...], AfterValidator(require_distinct_names)] = (
         "harm",
         "intent",
     )
-    """What makes a cell."""
+    """Axes whose values make a cell."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 5
-    """Rounds after the first, at most."""
+    """Maximum number of top-up rounds."""
     patience: Annotated[int, Field(ge=1, le=100)] = 3
-    """A cell is left alone after this many further rounds in a row that gained it nothing."""
+    """Number of top-up rounds in a row without a gain after which a cell is given up."""
 
 
 class Split(FrozenModel):
     """Shares of goals by split; the rest is `train`."""
 
     test: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the goals that no trainer is to see."""
+    """Share of goals in the test split, which training must not use."""
 
 
 class Budget(FrozenModel):
-    """Bounds on what this run may spend; reaching one stops it cleanly."""
+    """Limits on requests and tokens; a run that reaches one stops cleanly."""
 
     requests: Annotated[int, Field(ge=1)] | None = None
-    """Requests to endpoints, repeats included."""
+    """Maximum number of requests to endpoints, retries included."""
     tokens: Annotated[int, Field(ge=1)] | None = None
-    """Prompt and completion tokens together, as the endpoint counts them."""
+    """Maximum sum of prompt and completion tokens, as the endpoint counts them."""
 
 
 class Teachers(FrozenModel):
-    """Models by role."""
+    """Models that write, by role."""
 
     drafter: Annotated[
         tuple[PluginRef, ...],
         BeforeValidator(_to_tuple, json_schema_input_type=PluginRef | tuple[PluginRef, ...]),
         Field(min_length=1),
     ] = (PluginRef(use="offline"),)
-    """Writes the responses; one, or several that take turns over the candidates."""
+    """Writes responses. Several drafters take turns over the candidates."""
     reviser: PluginRef | None = None
-    """Mends responses that failed. Default: the first drafter."""
+    """Revises responses that failed. Default: the first drafter."""
     author: PluginRef | None = None
     """Writes sets; needed for the `plan.authored` keys."""
 
 
 class Judges(FrozenModel):
-    """Models that read, by role."""
+    """Models that score, by role."""
 
     labellers: tuple[PluginRef, ...] = ()
-    """Read prompts blind to their labels; of several, more than half decide."""
+    """Read prompts blind to their labels; of several, the majority decides."""
     known: Annotated[int, Field(ge=35, le=2_000)] = 60
-    """Written prompts of known labels that labellers read before they gate anything; below 35 nobody could pass."""
+    """Written prompts with known labels for calibrating labellers; with fewer than 35 no labeller could pass."""
     bar: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
-    """Share of these that they have to read right, at the lower end of its 95 % interval (59 of 60 at 0.9)."""
+    """Share of these that labellers must label correctly, at the lower end of its 95 % interval (59 of 60 at 0.9)."""
 
 
 class Recipe(FrozenModel):
-    """What a recipe file holds; every key has a default but `name`."""
+    """A recipe file. Every key except `name` has a default."""
 
     name: Slug
-    """Of the run and the dataset."""
+    """Name of the run and the dataset."""
     version: Annotated[str, AfterValidator(_check_version)] = "0.1.0"
-    """Of the dataset, three numbers."""
+    """Version of the dataset: three numbers."""
     taxonomy: Text = "core"
     """The tree of harms with its written goals, by name or path."""
     policies: tuple[Text, ...] = Field(
         default=("security", "deceit", "violence", "wellbeing", "health", "intimacy"), min_length=1
     )
-    """Specs, by name or path; one that names a leaf goes before one that names its domain."""
+    """Policy specs, by name or path; a spec for a leaf takes precedence over a spec for its domain."""
     locales: tuple[Text, ...] = Field(default=("en",), min_length=1, max_length=1)
-    """One language; the written sets of a taxonomy are in one."""
+    """One language, that of the written sets of the taxonomy."""
     plan: Plan = Plan()
-    """Which scenarios, and how many drafts of each."""
+    """Selection of scenarios, and number of drafts."""
     teachers: Teachers = Teachers()
-    """Models by role."""
+    """Models that write, by role."""
     judges: Judges = Judges()
-    """Models that read, by role."""
+    """Models that score, by role."""
     validators: tuple[PluginRef, ...] = tuple(
         PluginRef(use=name)
         for name in (
@@ -160,13 +159,13 @@ class Recipe(FrozenModel):
             "mode_fit",
         )
     )
-    """Checks of every draft; each leaves a verdict, none drops anything."""
+    """Checks of every draft; each returns a verdict and drops nothing."""
     require: tuple[Text, ...] | Literal["all"] = "all"
     """Validators that a draft must pass to be accepted."""
     revise: Annotated[int, Field(ge=0, le=8)] = 0
-    """Revisions of a failing draft, at most."""
+    """Maximum number of revisions of a failing draft."""
     target: Target | None = None
-    """How many accepted scenarios each cell is to have; missing ones are asked for in further rounds."""
+    """Accepted scenarios that each cell needs; top-up rounds fill cells below the target."""
     split: Split = Split()
     """Shares of goals by split; the rest is `train`."""
     views: Annotated[tuple[PluginRef, ...], Field(min_length=1)] = (
@@ -175,9 +174,9 @@ class Recipe(FrozenModel):
     )
     """Formats of the dataset, one folder each."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
-    """Part of the embedded teacher's choices and of the plan of authored sets; an endpoint's own `seed` stands with it."""
+    """Seed of embedded teachers and of the plan of authored sets; an endpoint has its own `seed` parameter."""
     budget: Budget = Budget()
-    """Bounds on what the run may spend; reaching one stops it cleanly, what was paid for is kept."""
+    """Limits on requests and tokens; a run that reaches one stops cleanly and keeps cached replies."""
     output: Annotated[str, AfterValidator(_check_output)] | None = None
     """Folder of the run and the dataset; default `outputs/<name>`."""
 
@@ -204,7 +203,7 @@ class Recipe(FrozenModel):
             names = [ref.use for ref in refs]
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"{kind} `{name}` stands twice; keep one")
+                    raise ValueError(f"{kind} `{name}` appears twice; keep one")
         names = [v.use for v in self.validators]
         for name in () if self.require == "all" else self.require:
             if name not in names:
@@ -217,27 +216,27 @@ class Recipe(FrozenModel):
 
     @property
     def required_validators(self) -> tuple[str, ...]:
-        """Names of the validators that decide."""
+        """Names of the validators that a draft must pass."""
         return tuple(v.use for v in self.validators) if self.require == "all" else self.require
 
     @property
     def has_single_draft(self) -> bool:
-        """Whether a prompt gets one draft alone, so that no pair can come of it."""
+        """True if a prompt gets only one draft, which makes no preference pair."""
         return self.plan.candidates == 1 and not self.revise
 
     @property
     def folder(self) -> Path:
-        """Where the run and the dataset go, relative to the working folder."""
+        """Folder of the run and the dataset, relative to the working folder."""
         return Path(self.output or f"outputs/{self.name}")
 
     def digests(self) -> dict[str, str]:
-        """A digest of each key that decides what is asked or judged."""
+        """Compute a digest of each key that changes requests or verdicts."""
         data = self.model_dump(mode="json")
         return {key: digest(value) for key, value in data.items() if key not in KEYS_WITHOUT_DIGEST}
 
 
 def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:
-    """Read a recipe by path, or a built-in one by name.
+    """Load a recipe by path, or a built-in one by name.
 
     Args:
         name: `recipe.yaml`, or a bare name such as `starter`.
@@ -245,7 +244,7 @@ def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = No
 
     Raises:
         AssetNotFound: no such recipe.
-        ConfigError: with file, line and column of each mistake.
+        ConfigError: a key or value is invalid; the message has file, line and column of each mistake.
     """
     text = str(name)
     recipe = yaml_source.load(_find_file(text), Recipe, shown=text if _is_path(text) else None)
@@ -258,9 +257,9 @@ def _find_file(name: str) -> Path:
     try:
         return resources.find_file("recipes", name)
     except AssetNotFound as e:
-        beside = next((f"{name}{s}" for s in (".yaml", ".yml") if Path(f"{name}{s}").is_file()), "")
+        path = next((f"{name}{s}" for s in (".yaml", ".yml") if Path(f"{name}{s}").is_file()), "")
         raise AssetNotFound(
-            f"{e}; a file is named with its ending: `{beside}`" if beside else str(e)
+            f"{e}; write a file with its extension: `{path}`" if path else str(e)
         ) from e
 
 
@@ -269,14 +268,14 @@ def _is_path(name: str) -> bool:
 
 
 class SourceLocator:
-    """Where the keys of a recipe stand, so that a mistake behind one is told with file and line."""
+    """Positions of a recipe's keys, for errors found after the recipe was loaded."""
 
     def __init__(self, name: str | None = None) -> None:
         self._name = name
 
     @contextmanager
     def prefix_errors(self, *keys: str | int) -> Generator[None]:
-        """Put the place of a key, or of an item of its list, before the message of a `UserError` from the block."""
+        """Prefix a `UserError` from the block with the position of a key or list item."""
         try:
             yield
         except UserError as e:
@@ -296,25 +295,25 @@ class SourceLocator:
 
 
 def recipe_from_snapshot(value: object, *, shown: str) -> Recipe:
-    """The recipe that a run was begun with.
+    """Read the recipe of a run's snapshot.
 
     Raises:
-        StoreDamaged: it is no recipe of this safegen.
+        StoreDamaged: this version of safegen cannot read it.
     """
     from pydantic import ValidationError
 
     try:
         return Recipe.model_validate(value)
     except ValidationError as e:
-        where = ".".join(str(part) for part in e.errors()[0]["loc"])
+        key = ".".join(str(part) for part in e.errors()[0]["loc"])
         raise StoreDamaged(
-            f"`{shown}` is not a recipe that this safegen reads (`{where}`); run `safegen generate`"
-            " with the recipe and `--replan`: replies are kept"
+            f"`{shown}` is not a recipe that this version of safegen reads (`{key}`); run `safegen"
+            " generate` with the recipe and `--replan`: cached replies are reused"
         ) from e
 
 
 def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
-    """The recipe with some keys replaced and everything checked again.
+    """Replace some keys of a recipe and validate it again.
 
     Raises:
         ConfigError: an unknown key or a value that does not fit.
@@ -332,5 +331,5 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as e:
         first = e.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"override `{where}`: {first['msg']}") from e
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"override `{key}`: {first['msg']}") from e

@@ -1,6 +1,6 @@
 """The tree of harms and the written goals: YAML → Taxonomy, checked.
 
-Goals are read one file at a time, so a large collection is never held whole.
+Goals are read one file at a time, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RED_LINE_IDS = {"ailuminate": {"cse"}, "llama_guard": {"S4"}}
 
 
 class Crosswalk(FrozenModel):
-    """Ids of a leaf in external schemes; `none` where a scheme has no peer."""
+    """Ids of a leaf in external schemes; `none` if a scheme has no equivalent."""
 
     ailuminate: tuple[str, ...] | Literal["none"]
     """MLCommons AILuminate v1.x hazard ids."""
@@ -55,13 +55,13 @@ class Crosswalk(FrozenModel):
     def _check_ids(self) -> Self:
         for scheme, known in SCHEMES.items():
             ids = getattr(self, scheme)
-            for wrong in [] if ids == "none" else [i for i in ids if i not in known]:
-                hint = yaml_source.suggest_names(wrong, sorted(known))
-                raise ValueError(f"`{wrong}` is not an id of {scheme}{hint}")
+            for unknown in [] if ids == "none" else [i for i in ids if i not in known]:
+                hint = yaml_source.suggest_names(unknown, sorted(known))
+                raise ValueError(f"`{unknown}` is not an id of {scheme}{hint}")
         return self
 
     def is_red_line(self) -> bool:
-        """Whether any id stands for sexual exploitation of children."""
+        """Return True if any id means sexual exploitation of children."""
         return any(set(getattr(self, scheme)) & ids for scheme, ids in RED_LINE_IDS.items())
 
 
@@ -72,13 +72,13 @@ class Harm(FrozenModel):
     name: Text
     definition: Text
     tier: Tier
-    """Policy tier of what a full answer about the hazard would contain."""
+    """Policy tier of a full answer about the hazard."""
     severity: Severity
     """Worst realistic outcome."""
     red_line: bool = False
-    """Spec-only: never expanded into prompts."""
+    """True for a leaf that policy specs may name but that never gets prompts."""
     not_under: Annotated[tuple[Profile, ...], AfterValidator(require_no_repeats)] = ()
-    """Deployment profiles under which nothing of the leaf is ever asked."""
+    """Deployment profiles under which the leaf gets no prompts."""
     crosswalk: Crosswalk
 
     @model_validator(mode="after")
@@ -105,13 +105,13 @@ class Domain(FrozenModel):
         for harm in self.harms:
             if not harm.id.startswith(self.id + "."):
                 raise ValueError(
-                    f"harm `{harm.id}` stands under domain `{self.id}`; name it `{self.id}.…`"
+                    f"harm `{harm.id}` is listed under domain `{self.id}`; name it `{self.id}.…`"
                 )
         return self
 
 
 class TaxonomyFile(FrozenModel):
-    """What `taxonomy.yaml` holds."""
+    """A taxonomy file, `taxonomy.yaml`."""
 
     taxonomy: Slug
     version: Text
@@ -132,15 +132,15 @@ class TaxonomyFile(FrozenModel):
             ("harm", [h.id for d in self.domains for h in d.harms]),
             ("sets file", list(self.sets)),
         ):
-            twice = sorted({i for i in ids if ids.count(i) > 1})
-            if twice:
-                raise ValueError(f"{kind} `{twice[0]}` stands twice; keep one")
+            repeated = sorted({i for i in ids if ids.count(i) > 1})
+            if repeated:
+                raise ValueError(f"{kind} `{repeated[0]}` appears twice; keep one")
         return self
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """A checked tree, and the folder that it came from."""
+    """A validated taxonomy and the path of its file."""
 
     file: TaxonomyFile
     path: Path
@@ -151,10 +151,10 @@ class Taxonomy:
         return {h.id: h for d in self.file.domains for h in d.harms}
 
     def goals(self) -> Iterator[Goal]:
-        """Every goal, one file in memory at a time.
+        """Iterate over all goals, with one file in memory at a time.
 
         Raises:
-            ConfigError: a file that does not fit, a goal on an unknown or red-line leaf, a name twice.
+            ConfigError: an invalid file, a goal on an unknown or red-line leaf, or a repeated name.
         """
         seen: dict[str, str] = {}
         for relative in self.file.sets:
@@ -164,10 +164,10 @@ class Taxonomy:
                 yield goal
 
     def dialogues(self) -> Mapping[str, tuple[Dialogue, ...]]:
-        """Dialogues by goal, in the order of the files; whether the goal exists is checked by who plans.
+        """Load dialogues by goal, in the order of the files. The planner checks that the goals exist.
 
         Raises:
-            ConfigError: a file that does not fit.
+            ConfigError: an invalid file.
         """
         dialogues_by_goal: dict[str, tuple[Dialogue, ...]] = {}
         for relative in self.file.dialogues:
@@ -180,10 +180,10 @@ class Taxonomy:
         return dialogues_by_goal
 
     def check_files(self) -> None:
-        """Find every file that the taxonomy names, before anything is made from it.
+        """Check early that every file of the taxonomy exists.
 
         Raises:
-            ConfigError: one is missing, or outside of the taxonomy's folder.
+            ConfigError: a file is missing, or outside the taxonomy's folder.
         """
         for key, names in (("sets", self.file.sets), ("dialogues", self.file.dialogues)):
             for relative in names:
@@ -197,27 +197,27 @@ class Taxonomy:
 
     def _check_goal(self, goal: Goal, path: Path, seen: dict[str, str]) -> None:
         harm = self.harms.get(goal.harm)
-        where = f"{path}: goal `{goal.name}`"
+        prefix = f"{path}: goal `{goal.name}`"
         if harm is None:
             hint = yaml_source.suggest_names(goal.harm, list(self.harms))
             raise ConfigError(
-                f"{where}: no harm `{goal.harm}` in taxonomy `{self.file.taxonomy}`{hint}"
+                f"{prefix}: no harm `{goal.harm}` in taxonomy `{self.file.taxonomy}`{hint}"
             )
         if harm.red_line:
-            raise ConfigError(f"{where}: harm `{goal.harm}` is a red line; it takes no prompts")
+            raise ConfigError(f"{prefix}: harm `{goal.harm}` is a red line; it takes no prompts")
         if goal.goal_id in seen:
             raise ConfigError(
-                f"{where} stands twice under `{goal.harm}` (first in {seen[goal.goal_id]})"
+                f"{prefix} appears twice under `{goal.harm}` (first in {seen[goal.goal_id]})"
             )
         seen[goal.goal_id] = str(path)
 
 
 def load_taxonomy(name: str) -> Taxonomy:
-    """Read a taxonomy by name or path; goals are read later.
+    """Load a taxonomy by name or path; its goals are read later.
 
     Raises:
         AssetNotFound: no such taxonomy.
-        ConfigError: with file, line and column of each mistake.
+        ConfigError: a mistake in the file; the message has file, line and column of each.
     """
     path = resources.find_file("taxonomies", name)
     tree = Taxonomy(yaml_source.load(path, TaxonomyFile), path)

@@ -1,7 +1,7 @@
-"""A table of hazards (CSV or JSON: id, parent, name, definition) → the YAML of a taxonomy.
+"""Import of a table of hazards (CSV or JSON: id, parent, name, definition) as the YAML of a taxonomy.
 
-safegen knows two levels, domains and leaves: roots become domains, nodes without children leaves,
-levels between are folded away. What the table does not say is filled in strictly and listed.
+A taxonomy has two levels. Roots become domains, nodes without children become leaves, and levels between
+are removed. Missing values get strict defaults, which are listed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from safegen.core.errors import ConfigError
 COLUMNS = ("id", "parent", "name", "definition", "tier", "severity", "red_line", *SCHEMES)
 REQUIRED_COLUMNS = ("id", "name")
 STRICT_DEFAULTS = {"tier": "restricted", "severity": "high"}
-"""What stands in for a value that the table lacks."""
+"""Values for columns that the table lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row of the table, with its place for messages."""
+    """A row of the table, with its position for messages."""
 
     place: str
     values: Mapping[str, str]
@@ -37,7 +37,7 @@ class TableRow:
 
 
 class Gap(NamedTuple):
-    """A value that the table did not give, and what was put in its place."""
+    """A value that the table lacks, and the default that replaces it."""
 
     where: str
     key: str
@@ -45,7 +45,7 @@ class Gap(NamedTuple):
 
 
 class TaxonomyHeader(NamedTuple):
-    """What a taxonomy says of itself."""
+    """Metadata of a taxonomy."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ class TaxonomyHeader(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportedTaxonomy:
-    """A taxonomy as YAML text, and what is still to be filled in or was folded away."""
+    """A taxonomy as YAML text, with gaps to fill in and notes on removed levels."""
 
     text: str
     gaps: tuple[Gap, ...]
@@ -63,7 +63,7 @@ class ImportedTaxonomy:
 
 
 def make_slug(text: str, *, fallback: str = "x") -> str:
-    """Lower-case letters, digits and `-`, starting with a letter."""
+    """Reduce a text to lower-case letters, digits and `-`, starting with a letter."""
     clean = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     return clean if clean[:1].isalpha() else f"{fallback}{clean}"
 
@@ -72,7 +72,7 @@ def read_table(path: Path) -> list[TableRow]:
     """Read the rows of a CSV file, or of a JSON list of objects.
 
     Raises:
-        ConfigError: not that shape, an unknown column, a missing id or name, an id twice.
+        ConfigError: another format, an unknown column, a missing id or name, or a repeated id.
     """
     text = yaml_source.read_text(path)
     rows = _read_json(path, text) if path.suffix.lower() == ".json" else _read_csv(path, text)
@@ -89,13 +89,13 @@ def read_table(path: Path) -> list[TableRow]:
                 raise ConfigError(f"{place}: `{key}` is missing; add it")
         if values["id"] in seen:
             raise ConfigError(
-                f"{place}: id `{values['id']}` stands twice (first {seen[values['id']]})"
+                f"{place}: id `{values['id']}` appears twice (first {seen[values['id']]})"
             )
         seen[values["id"]] = place
         entries.append(TableRow(place, values))
     if not entries:
         raise ConfigError(
-            f"{path}: holds no rows; it needs columns such as `id,parent,name,definition`"
+            f"{path}: has no rows; it needs columns such as `id,parent,name,definition`"
         )
     return entries
 
@@ -106,7 +106,7 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         place = f"{path}:{reader.line_num}"
         if "" in row:
             raise ConfigError(
-                f"{place}: has more cells than the head; quote cells that hold commas"
+                f"{place}: has more cells than the header; quote cells that contain commas"
             )
         yield place, {k: v or "" for k, v in row.items()}
 
@@ -134,10 +134,10 @@ def _cell_text(value: object) -> str:
 
 
 def build_taxonomy(entries: Sequence[TableRow], head: TaxonomyHeader) -> ImportedTaxonomy:
-    """A taxonomy of two levels from a table of any depth.
+    """Build a taxonomy of two levels from a table of any depth.
 
     Raises:
-        ConfigError: an unknown parent, a circle, two leaves of one id, or a value that does not fit.
+        ConfigError: an unknown parent, a cycle, two leaves with one id, or an invalid value.
     """
     by_id = {entry["id"]: entry for entry in entries}
     parents = {entry["parent"] for entry in entries}
@@ -154,33 +154,32 @@ def build_taxonomy(entries: Sequence[TableRow], head: TaxonomyHeader) -> Importe
         other = owners.setdefault(str(leaf["id"]), entry.place)
         if other != entry.place:
             raise ConfigError(
-                f"{entry.place}: leaf `{leaf['id']}` is there already ({other}); rename one"
+                f"{entry.place}: leaf `{leaf['id']}` exists already ({other}); rename one"
             )
         cast(list[dict[str, object]], domain["harms"]).append(leaf)
         notes += _describe_folded_levels(chain)
     payload = dict(zip(("taxonomy", "title", "licence", "language"), head, strict=True))
     data = {**payload, "version": "0.1.0", "domains": list(domains.values())}
     text = _describe_gaps(gaps) + yaml_source.dump(data)
-    yaml_source.parse(text, TaxonomyFile, shown=f"the taxonomy `{head.name}` that would be written")
+    yaml_source.parse(text, TaxonomyFile, shown=f"imported taxonomy `{head.name}`")
     return ImportedTaxonomy(text, tuple(gaps), tuple(notes))
 
 
 def _describe_folded_levels(chain: Sequence[TableRow]) -> list[str]:
-    """What to say of the levels between a leaf and its domain."""
     between = ", ".join(f"`{e['id']}`" for e in chain[1:-1])
-    message = f"`{chain[0]['id']}`: the levels between it and its domain are folded away: {between}"
+    message = f"`{chain[0]['id']}`: the levels between it and its domain are removed: {between}"
     return [message] if between else []
 
 
 def _list_ancestors(entry: TableRow, by_id: Mapping[str, TableRow]) -> list[TableRow]:
-    """The entry, its parent, and so on up to the root."""
+    # The entry, its parent, and so on up to the root.
     chain = [entry]
     while parent := chain[-1]["parent"]:
         if parent not in by_id:
             hint = yaml_source.suggest_names(parent, list(by_id))
             raise ConfigError(f"{chain[-1].place}: no entry has the id `{parent[:60]}`{hint}")
         if by_id[parent] in chain:
-            raise ConfigError(f"{entry.place}: `parent` runs in a circle through `{parent[:60]}`")
+            raise ConfigError(f"{entry.place}: `parent` makes a cycle through `{parent[:60]}`")
         chain.append(by_id[parent])
     return chain
 
@@ -227,5 +226,5 @@ def _build_leaf(entry: TableRow, domain: str, gaps: list[Gap]) -> dict[str, obje
 
 def _describe_gaps(gaps: Sequence[Gap]) -> str:
     keys = ", ".join(dict.fromkeys(gap.key for gap in gaps))
-    filled = f"# Filled in strictly, still to be set by hand: {keys}.\n" if gaps else ""
-    return f"# Imported. Leaves carry the tier that the policy specs read.\n{filled}"
+    filled = f"# Strict defaults, to be set by hand: {keys}.\n" if gaps else ""
+    return f"# Imported. Each leaf has the tier that the policy specs read.\n{filled}"

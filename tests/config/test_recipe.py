@@ -47,7 +47,7 @@ def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
         ("name: a\nversion: one\n", "three numbers"),
         ("name: a\nsplit: {test: 1.5}\n", "less than 1"),
         ("nmae: a\n", "did you mean `name`"),
-        ("name: a\nviews: [sft, sft]\n", "view `sft` stands twice; keep one"),
+        ("name: a\nviews: [sft, sft]\n", "view `sft` appears twice; keep one"),
         ("name: a\nviews: []\n", "must have 1 or more"),
         ("name: a\ntarget: {accepted: 2, per: [harm, harm]}\n", "names `harm` twice; keep one"),
     ],
@@ -78,7 +78,7 @@ AUTHORED_HEAD = "name: a\nteachers: {author: offline}\njudges: {labellers: [offl
     [
         (
             "{axes: {tone: {urgent: x}}}",
-            "4:15: `plan.axes.tone`: the weight of `urgent` must be a number from 0 on",
+            "4:15: `plan.axes.tone`: the weight of `urgent` must be a number of 0 or more",
         ),
         (
             "{axes: {tone: 3}}",
@@ -86,7 +86,7 @@ AUTHORED_HEAD = "name: a\nteachers: {author: offline}\njudges: {labellers: [offl
         ),
         ("{axes: [tone, tone]}", "4:8: `plan.axes`: names `tone` twice; keep one"),
         ("{axes: {tone: []}}", "4:15: `plan.axes.tone`: is empty"),
-        ("{axes: [mode]}", "4:8: `plan.axes`: `mode` is no axis to vary: the policy computes it"),
+        ("{axes: [mode]}", "4:8: `plan.axes`: `mode` is not an axis to vary: the policy computes it"),
         ("{harms: []}", "4:8: `plan.harms`: is empty"),
         ("{harms: cyber.x}", "4:8: `plan.harms` is `cyber.x`: must be a list, such as"),
         (
@@ -143,7 +143,7 @@ def test_what_an_author_needs_is_told_at_once_and_at_its_key(tmp_path: Path) -> 
 
 def test_a_recipe_named_without_its_ending_is_pointed_to(workdir: Path) -> None:
     (workdir / "mine.yaml").write_text("name: a\n", encoding="utf-8")
-    with pytest.raises(AssetNotFound, match=r"a file is named with its ending: `mine\.yaml`"):
+    with pytest.raises(AssetNotFound, match=r"write a file with its extension: `mine\.yaml`"):
         recipe.load_recipe("mine")
 
 
