@@ -1,9 +1,8 @@
-"""Which required elements of an answer anything looks at, and how.
+"""The coverage of required elements by validators.
 
-Nothing that ships with safegen reads what an answer says: `refusal_form` finds words that announce
-a limit, decline or name a next step, `required_elements` those that a language pack has for an
-element, such as a crisis contact. Whether help with a safe task is there, or anything is any good,
-no rule can tell.
+Built-in validators read form only: `refusal_form` finds words that announce a limit, decline or name
+a next step; `required_elements` finds the words of a language pack for an element, such as a crisis
+contact. No rule checks if an answer helps with a safe task, or if it is any good.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ class ElementCoverage(NamedTuple):
     by_form: tuple[str, ...]
     unread: tuple[str, ...]
     others: tuple[str, ...]
-    """Validators that are not safegen's; what they read is theirs to say."""
+    """Validators from outside the package; their traits are not asked for here."""
 
     @property
     def line(self) -> str:
-        """One line for people."""
+        """The summary for people on one line."""
         parts = [f"{', '.join(self.by_form)} judged by form only"] if self.by_form else []
         if self.unread:
             but = f" by safegen, and {', '.join(self.others)} may" if self.others else ""
@@ -42,14 +41,14 @@ def classify_elements(
     own: Collection[str],
     locale: Locale,
 ) -> ElementCoverage:
-    """How the required elements of one expectation are checked.
+    """Classify the required elements of one expectation by how they are checked.
 
     Args:
         mode: the expected mode.
-        required: elements by name.
-        validators: the validators that could tell.
+        required: element names.
+        validators: names of the validators that read the draft.
         own: names of the validators that ship with safegen.
-        locale: the language pack; elements that it has no words for, or none that decide, are not checked.
+        locale: the language pack; an element without deciding words in it is not checked.
     """
     elements = {name: element.decides for name, element in locale.elements.items()}
     known: set[str] = set()
@@ -65,12 +64,12 @@ def classify_elements(
 
 
 def list_deciding_validators(verdicts: Iterable[Verdict]) -> list[str]:
-    """The validators that could tell something of a draft."""
+    """List the validators whose verdict is not null."""
     return [v.validator for v in verdicts if v.passed is not None]
 
 
 def merge_coverage(readings: Mapping[Mode, ElementCoverage]) -> ElementCoverage:
-    """Several expectations as one; an element that is checked in some modes alone names the others."""
+    """Merge the coverage of several modes; an element that is unread in some modes names them."""
     by_form = _distinct(name for r in readings.values() for name in r.by_form)
     unread = _distinct(
         f"{name} in {mode}" if name in by_form else name

@@ -1,7 +1,7 @@
-"""What the validators share: plain text, sentences, verdicts, and how refusals are told.
+"""Shared by the validators: plain text, sentences, refusal detection, verdicts.
 
-Form only: a phrase is found by a language pack's patterns, in text whose quoted speech and code
-were taken out. Text beyond `READ` characters is not read, which bounds the time of every check.
+Detection is by form only: patterns of a language pack search the text without quoted speech and
+code. Text beyond `MAX_READ_CHARS` characters is not read, which bounds the time of every check.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from safegen.core.text_forms import plain_text, words
 from safegen.core.types import Assistance, CodeT, Severity, ValidatorTraits, Verdict
 
 OPENING_CHARS = 250
-"""Characters in which an answer shows whether it declines."""
+"""Length of an answer's opening, in which a refusal declines."""
 CONTENT_WORDS = 45
-"""Words outside declining, moral and referring sentences that make help substantial."""
+"""Words outside declining, moralising and referring sentences from which help is substantial."""
 LIST_ITEMS = 3
-"""Numbered or bulleted lines that make help substantial."""
+"""Numbered or bulleted lines from which help is substantial."""
 
 RefusalKind = Literal["none", "partial", "full"]
 Unread = Literal["no_response", "no_language_pack"]
@@ -32,24 +32,24 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ITEM = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-•–])[ \t]+\S", re.MULTILINE)
 
 
-# Several validators read one draft, one after the other: what one found serves the next.
+# Several validators read the same draft one after the other.
 _cached = lru_cache(maxsize=64)
 
 
 @_cached
 def own_words(text: str) -> str:
-    """What the answer says in its own voice: plain text without code and quoted speech."""
+    """Remove code and quoted speech from a text, so that the answer's own words are left."""
     return _QUOTED.sub('""', _FENCED.sub("\n", plain_text(text)))
 
 
 @_cached
 def split_sentences(text: str) -> tuple[str, ...]:
-    """Split at sentence ends and line breaks; empty ones are left out."""
+    """Split at sentence ends and line breaks; drop empty sentences."""
     return tuple(s for s in _SENTENCE.split(text) if s.strip())
 
 
 def count_items(text: str) -> int:
-    """How many numbered or bulleted lines there are."""
+    """Count the numbered or bulleted lines."""
     return len(_ITEM.findall(text))
 
 
@@ -60,44 +60,44 @@ def shorten(text: str, *, limit: int = 120) -> str:
 
 
 def find_pattern(locale: Locale | None, name: str, text: str) -> str:
-    """What a proposition's patterns find first, or the empty string."""
-    place = next(iter_matches(locale, name, text), None)
-    return shorten(text[slice(*place)]) if place else ""
+    """Return the first match of a proposition's patterns, or the empty string."""
+    span = next(iter_matches(locale, name, text), None)
+    return shorten(text[slice(*span)]) if span else ""
 
 
 def iter_matches(locale: Locale | None, name: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where a proposition's patterns match, one after the other."""
+    """Yield the spans of a proposition's matches in order."""
     pattern = locale.compiled.get(name) if locale else None
     if pattern is not None:
         yield from (match.span() for match in pattern.finditer(fold_case(text)))
 
 
 def find_locale(locales: Mapping[str, Locale], language: str) -> Locale | None:
-    """The pack for a language tag, else for the part before its first hyphen, else None."""
+    """Return the pack of a language tag, else of the part before its first hyphen, else None."""
     return locales.get(language) or locales.get(language.split("-")[0])
 
 
 @_cached
 def find_opening_decline(text: str, locale: Locale) -> str:
-    """The declining words in a text's opening, or the empty string."""
-    taken = 0
+    """Return the declining words in a text's opening, or the empty string."""
+    size = 0
     for sentence in split_sentences(own_words(text)):
-        if taken > OPENING_CHARS:
+        if size > OPENING_CHARS:
             break
-        head = sentence[: OPENING_CHARS + 1 - taken]
+        head = sentence[: OPENING_CHARS + 1 - size]
         if not find_pattern(locale, "not_decline", sentence):
             words = find_pattern(locale, "decline", head) or find_pattern(
                 locale, "decline_opening", head
             )
             if words:
                 return words
-        taken += len(sentence) + 1
+        size += len(sentence) + 1
     return ""
 
 
 @_cached
 def find_later_decline(text: str, locale: Locale) -> str:
-    """The first plain declining words anywhere in a text, or the empty string."""
+    """Return the first plain declining words anywhere in a text, or the empty string."""
     for sentence in split_sentences(own_words(text)):
         words = find_pattern(locale, "decline", sentence)
         if words and not find_pattern(locale, "not_decline", sentence):
@@ -107,11 +107,11 @@ def find_later_decline(text: str, locale: Locale) -> str:
 
 @_cached
 def classify_refusal(text: str, locale: Locale) -> RefusalKind:
-    """Tell how far a text declines.
+    """Classify a text as a full refusal, a partial refusal or none.
 
-    `full`: it opens by declining and offers nothing substantial; `partial`: it declines something,
-    in the opening or later, and helps with something; `none`: it declines nothing. Referrals,
-    encouragement and morals are not help; a list, or enough words of content, is.
+    `full`: it opens by declining and offers no substantial help. `partial`: it declines something,
+    in the opening or later, and helps with something. `none`: it declines nothing. A list or at
+    least `CONTENT_WORDS` words of content are help; referrals, encouragement and morals are not.
     """
     if find_opening_decline(text, locale):
         return "partial" if _is_substantial(text, locale) else "full"
@@ -119,11 +119,11 @@ def classify_refusal(text: str, locale: Locale) -> RefusalKind:
 
 
 def _is_substantial(text: str, locale: Locale) -> bool:
-    own = own_words(text)
-    if count_items(own) >= LIST_ITEMS:
+    answer = own_words(text)
+    if count_items(answer) >= LIST_ITEMS:
         return True
     content = 0
-    for sentence in split_sentences(own):
+    for sentence in split_sentences(answer):
         if any(
             find_pattern(locale, name, sentence)
             for name in ("decline", "decline_opening", "filler")
@@ -134,14 +134,14 @@ def _is_substantial(text: str, locale: Locale) -> bool:
 
 
 def make_no_response_verdict(validator: str) -> Verdict:
-    """The verdict on a draft that holds no text."""
+    """Build the verdict on a draft without text."""
     return unscored(validator, code="no_response", reason="no response")
 
 
 def require_response(
     validator: str, response: str | None, locales: Mapping[str, Locale], language: str
 ) -> tuple[str, Locale] | Verdict:
-    """A response with the language pack that reads it, or the verdict where either is missing."""
+    """Return a response with its language pack, or the verdict if either is missing."""
     if response is None:
         return make_no_response_verdict(validator)
     locale = find_locale(locales, language)
@@ -149,14 +149,14 @@ def require_response(
 
 
 def make_no_locale_verdict(validator: str, language: str) -> Verdict:
-    """The verdict where no language pack fits."""
+    """Build the verdict on a draft whose language has no pack."""
     return unscored(
         validator, code="no_language_pack", reason="no language pack", evidence=shorten(language)
     )
 
 
 def unscored(validator: str, *, code: str, reason: str, evidence: str = "") -> Verdict:
-    """A verdict of version 1 that decides nothing."""
+    """Build a null verdict of version 1: the validator cannot decide."""
     return Verdict(
         validator=validator,
         version="1",
@@ -180,9 +180,9 @@ def make_verdict(
     delivered: Assistance | None = None,
     severity: Severity | None = None,
 ) -> Verdict:
-    """A verdict of version 1; the score is 1 or 0 unless given.
+    """Build a verdict of version 1 with a score of 1 or 0 unless given.
 
-    It is teachable if the validator's traits say so of its code and the severity is not unsafe.
+    It is teachable if the validator's traits list its code as teachable.
     """
     return Verdict(
         validator=validator,

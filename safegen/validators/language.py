@@ -1,4 +1,4 @@
-"""Whether a response is in the language of its scenario. Offline; common languages only."""
+"""Checks that a response is in the language of its scenario: offline, common languages only."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
 )
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S+", re.DOTALL)
 _END = 300
-"""Characters that are read at either end: enough to tell, and a change of language on the way shows."""
+"""Characters read at either end: enough to identify a language and to see a change of it."""
 
 
 def language(*, min_letters: int = 20) -> DraftValidator:
-    """Check that a response reads as its scenario's language.
+    """Check that a response is in the language of its scenario.
 
-    Texts with fewer than `min_letters` letters pass: they are too short to tell. Code and
-    addresses are not read. The score is the model's probability of the expected language. The
-    model is read once per language, when the first response is checked.
+    A text with fewer than `min_letters` letters passes, because it is too short to identify. Code
+    and URLs are not read. The score is the model's probability of the expected language. The model
+    is loaded once per language, at its first response.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:

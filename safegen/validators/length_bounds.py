@@ -1,4 +1,4 @@
-"""Whether a response is neither a stub nor endless."""
+"""Checks the length of a response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
     White space at the ends is not counted.
 
     Raises:
-        ValueError: bounds below 0 or in the wrong order.
+        ValueError: a bound is below 0, or the bounds are in the wrong order.
     """
     if not 0 <= min_chars <= max_chars:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Whether a response shows the student what only the teacher was told: the policy and its words."""
+"""Checks that a response does not reveal the policy, which only the teacher sees."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class _SecretPatterns:
 def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]) -> DraftValidator:
     """Check that a response neither names nor quotes the policy that governs it.
 
-    Found are: ids of rules, the policy's name with version, talk of guidelines, instructions or
-    ceilings, and any 8 words in a row of the spec's own text. What the prompt says itself, and runs
-    that the goal's knowledge holds as well, are no leak. "The policy says" counts only where the prompt does not
-    speak of policies, rules or guidelines itself.
+    Leaks are ids of rules, the policy's name with version, talk of guidelines, instructions or
+    ceilings, and any 8 words in a row of the spec's own text. Words that the prompt or the goal's
+    knowledge also holds are no leak. "The policy says" counts only if the prompt mentions no
+    policies, rules or guidelines.
     """
     secrets: dict[str, _SecretPatterns] = {}
 

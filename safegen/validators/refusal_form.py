@@ -1,4 +1,4 @@
-"""Whether a response declines where it should, in the way it should, and nowhere else."""
+"""Checks that a response declines if it must, in the expected form, and only then."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BY_FORM: Mapping[Mode, tuple[str, ...]] = {
     "safe_completion": ("limit", "redirection"),
     "refuse_redirect": ("decline", "redirection"),
 }
-"""Required elements that are read by form, by expected mode."""
+"""Required elements that this validator reads, by expected mode."""
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     teachable=(
@@ -52,13 +52,13 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
 def refusal_form(*, locales: Mapping[str, Locale], max_refusal_words: int = 220) -> DraftValidator:
     """Check the form of declining against the expected mode.
 
-    `direct_answer`: nothing is declined. `safe_completion`: not a full refusal; says a limit and
-    names a next step where `limit` and `redirection` are required. `refuse_redirect`: opens by
-    declining and does not help after all, names a next step, and has at most `max_refusal_words` words. `delivered` is A0 for
-    a bare refusal, A1 for a refusal with a redirection, and None for the rest.
+    `direct_answer`: declines nothing. `safe_completion`: no full refusal; names a limit and a next
+    step if `limit` and `redirection` are required. `refuse_redirect`: opens by declining, does not
+    help afterwards, names a next step and has at most `max_refusal_words` words. `delivered` is A0
+    for a bare refusal, A1 for a refusal with a redirection, and None otherwise.
 
     Raises:
-        ValueError: `max_refusal_words` below 1.
+        ValueError: `max_refusal_words` is below 1.
     """
     if max_refusal_words < 1:
         raise ValueError(f"`max_refusal_words` is `{max_refusal_words}`; use 1 or more")
@@ -167,7 +167,7 @@ def _check_answer(text: str, context: DraftContext, locale: Locale) -> Verdict:
 
 
 def find_redirection(text: str, locale: Locale) -> str:
-    """The words that name a next step or an offer, outside what is declined, or nothing."""
+    """Return the words that name a next step or an offer outside the declined part, or ''."""
     for sentence in _text.split_sentences(_text.own_words(text)):
         open_part = sentence
         if _text.find_pattern(locale, "decline", sentence):
@@ -178,5 +178,5 @@ def find_redirection(text: str, locale: Locale) -> str:
 
 
 def _text_after_contrast(sentence: str, locale: Locale) -> str:
-    place = next(_text.iter_matches(locale, "turn", sentence), None)
-    return sentence[place[1] :] if place else ""
+    span = next(_text.iter_matches(locale, "turn", sentence), None)
+    return sentence[span[1] :] if span else ""

@@ -1,4 +1,4 @@
-"""Whether a response has the elements that its rule requires, as far as a language pack has words for them."""
+"""Checks that a response has the required elements for which the language pack has words."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
 
 
 def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
-    """Check that each required element is named, in any mode.
+    """Check that a response names each required element, in any mode.
 
-    Reads the elements that the language pack has patterns for under `elements`, such as `crisis` (a
-    crisis contact) and `trusted_adult`; of others it says nothing. What does not decide in the pack,
-    such as `support`, fails no answer, and the reason tells where it was not found. Form only: that
-    the words are there, not that they fit. The score is the share of the deciding elements found.
+    It reads the elements that have patterns under `elements` in the language pack, such as `crisis`
+    (a crisis contact) and `trusted_adult`, and ignores others. An element that does not decide in
+    the pack, such as `support`, fails no response; the reason lists it if it is missing. Form only:
+    the words must occur, not fit. The score is the share of deciding elements that occur.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
-        heard = _text.require_response(NAME, draft.response, locales, context.scenario.language)
-        if isinstance(heard, Verdict):
-            return heard
-        response, locale = heard
-        wanted = [name for name in context.expectation.required if name in locale.elements]
-        if not wanted:
+        response_or_verdict = _text.require_response(
+            NAME, draft.response, locales, context.scenario.language
+        )
+        if isinstance(response_or_verdict, Verdict):
+            return response_or_verdict
+        response, locale = response_or_verdict
+        required = [name for name in context.expectation.required if name in locale.elements]
+        if not required:
             return _text.make_verdict(
                 NAME,
                 TRAITS,
@@ -46,10 +48,11 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
                 code="none_required",
                 reason="none of its elements is required",
             )
-        evidence_by_element = {name: find_element(response, locale, name) for name in wanted}
-        deciding = [name for name in wanted if locale.elements[name].decides]
-        missing = [name for name in deciding if not evidence_by_element[name]]
-        unseen = [name for name in wanted if not evidence_by_element[name] and name not in deciding]
+        evidence_by_element = {name: find_element(response, locale, name) for name in required}
+        absent = [name for name in required if not evidence_by_element[name]]
+        deciding = [name for name in required if locale.elements[name].decides]
+        missing = [name for name in absent if name in deciding]
+        unseen = [name for name in absent if name not in deciding]
         reason = f"lacks {_format_names(missing)}" if missing else "names what is required"
         return _text.make_verdict(
             NAME,
@@ -69,11 +72,12 @@ def _format_names(elements: list[str]) -> str:
 
 
 def find_element(text: str, locale: Locale, element: str) -> str:
-    """The words that show an element of the pack, or the empty string."""
+    """Return the words that show an element of the pack, or the empty string."""
     shows, unless = locale.elements[element].compiled
-    own = _text.own_words(text)
-    low = fold_case(own)
+    answer = _text.own_words(text)
+    folded = fold_case(answer)
     if unless:
-        low = unless.sub(lambda m: " " * len(m[0]), low)
-    place = shows.search(low)
-    return _text.shorten(own[slice(*place.span())], limit=50) if place else ""
+        # Blanks of equal length keep the spans valid in `answer`.
+        folded = unless.sub(lambda m: " " * len(m[0]), folded)
+    match = shows.search(folded)
+    return _text.shorten(answer[slice(*match.span())], limit=50) if match else ""

@@ -1,4 +1,4 @@
-"""Whether a response keeps to the tone: no sermon, no accusation, no grovelling, no questioning."""
+"""Checks the tone of a response: no sermon, accusation, grovelling or questioning of motives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROPOSITIONS: tuple[Proposition, ...] = (
     "intent_interrogation",
     "meta_commentary",
 )
-"""Propositions that one match proves; `over_apology` needs a count."""
+"""Propositions that hold from one match on; `over_apology` needs a count."""
 
 
 def style(
@@ -33,9 +33,9 @@ def style(
     policies: Mapping[str, Policy] | None = None,
     max_apologies: int = 1,
 ) -> DraftValidator:
-    """Check propositions about tone; any that holds fails the response.
+    """Check propositions about tone; each one that holds fails the response.
 
-    The policy that governs the draft names the propositions that apply; without one, all five do.
+    The policy of the draft names the propositions that apply; without a policy, all five apply.
 
     `preaching` moralises, `judgement` accuses or judges the user, `over_apology` apologises more
     than `max_apologies` times (sympathy is no apology), `intent_interrogation` asks why the user
@@ -43,7 +43,7 @@ def style(
     propositions that hold; the evidence names the first of them and its words.
 
     Raises:
-        ValueError: `max_apologies` below 0.
+        ValueError: `max_apologies` is below 0.
     """
     if max_apologies < 0:
         raise ValueError(f"`max_apologies` is `{max_apologies}`; use 0 or more")
@@ -59,20 +59,20 @@ def style(
         applying: tuple[Proposition, ...] = (
             policy.style if policy else (*PROPOSITIONS, "over_apology")
         )
-        held = find_failed_propositions(response, locale, max_apologies=max_apologies)
-        shown: dict[Proposition, str] = {n: words for n, words in held.items() if n in applying}
-        if not shown:
+        failed = find_failed_propositions(response, locale, max_apologies=max_apologies)
+        relevant: dict[Proposition, str] = {n: w for n, w in failed.items() if n in applying}
+        if not relevant:
             return _text.make_verdict(
                 NAME, TRAITS, passed=True, code="tone_fits", reason="tone as expected"
             )
-        score = round(1 - len(shown) / len(applying), 4)
-        first, evidence = next(iter(shown.items()))
+        score = round(1 - len(relevant) / len(applying), 4)
+        first, evidence = next(iter(relevant.items()))
         return _text.make_verdict(
             NAME,
             TRAITS,
             passed=False,
             code=first,
-            reason=", ".join(shown).replace("_", " "),
+            reason=", ".join(relevant).replace("_", " "),
             evidence=f"{first}: {evidence}",
             score=score,
         )
@@ -83,12 +83,12 @@ def style(
 def find_failed_propositions(
     text: str, locale: Locale, *, max_apologies: int = 1
 ) -> dict[Proposition, str]:
-    """The propositions that hold of a text, each with the words that show it."""
-    own = _text.own_words(text)
+    """Map each proposition that holds for a text to the words that show it."""
+    answer = _text.own_words(text)
     evidence: dict[Proposition, str] = {
-        name: _text.find_pattern(locale, name, own) for name in PROPOSITIONS
+        name: _text.find_pattern(locale, name, answer) for name in PROPOSITIONS
     }
-    apologies = sum(1 for _ in _text.iter_matches(locale, "apology", own))
+    apologies = sum(1 for _ in _text.iter_matches(locale, "apology", answer))
     if apologies > max_apologies:
         evidence["over_apology"] = f"{apologies} times"
     return {name: words for name, words in evidence.items() if words}
