@@ -80,7 +80,7 @@ class WorkerFactory:
         self.inputs = inputs
         self.made: list[Teacher] = []
         self._journal, self.meter, self._given = journal, meter, teachers
-        self._gates = RateLimiters()
+        self._limiters = RateLimiters()
 
     def make_workers(self, progress: Progress, *, validating: bool) -> Workers:
         """Everybody at their place.
@@ -176,7 +176,7 @@ class WorkerFactory:
         if role in self._given:
             return self._custom(self._given[role], role)
         teacher = make_teacher(
-            self.inputs, ref, journal=self._journal, meter=self.meter, limiters=self._gates
+            self.inputs, ref, journal=self._journal, meter=self.meter, limiters=self._limiters
         )
         if has_layers(ref, self.inputs) or self._traits(role, ref).embedded:
             self.made.append(teacher)
@@ -187,7 +187,7 @@ class WorkerFactory:
         """A teacher of the caller's with the run's journal, budget and limits; the caller's object is closed."""
         self.made.append(given)
         return CustomTeacher(
-            given, name=role, journal=self._journal, meter=self.meter, limiters=self._gates
+            given, name=role, journal=self._journal, meter=self.meter, limiters=self._limiters
         )
 
 

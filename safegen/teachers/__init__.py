@@ -1,4 +1,4 @@
-"""Teachers: models that write drafts, judge them, or stand in for one in tests."""
+"""Models that write drafts, judge them, or replace a model in tests."""
 
 from safegen.teachers._custom import CustomTeacher
 from safegen.teachers._meter import Meter

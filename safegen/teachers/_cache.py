@@ -1,4 +1,4 @@
-"""The cache layer: replies that were paid for are read from the journal, not requested again."""
+"""The cache layer: reads paid replies from the journal instead of requesting them again."""
 
 from __future__ import annotations
 

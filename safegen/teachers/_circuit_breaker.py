@@ -10,7 +10,7 @@ from safegen.teachers._rate_limit import RateLimiter
 OUTAGE_FAILURES = 8
 """Requests in a row without an answer, after all their attempts, before the run stops."""
 OUTAGE_REJECTIONS = 3
-"""Rejected requests in a row, before any answer, after which the settings are at fault, not the requests."""
+"""Rejected requests in a row, before any answer, from which the settings are at fault, not the requests."""
 RESUME_HINT = "run the same command again"
 
 
@@ -23,7 +23,7 @@ class CircuitBreaker:
     Args:
         teacher: raises `AttemptsExhausted`, `Blocked` and `AmbiguousRejection`.
         model: name for replies that no model wrote.
-        limiter: told to fail waiting requests when the run stops.
+        limiter: its waiting requests fail when the run stops.
     """
 
     def __init__(self, teacher: Teacher, *, model: str, limiter: RateLimiter | None = None) -> None:
@@ -73,7 +73,6 @@ class CircuitBreaker:
             raise TeacherUnavailable(f"{error.rejected}; run the same command again") from None
         if self._limiter is not None:
             self._limiter.fail_waiters(error.rejected)
-            await (
-                self._limiter.wait_until_idle()
-            )  # replies in flight are paid for, so they are stored first
+            # Replies in flight are paid for, so they are stored first.
+            await self._limiter.wait_until_idle()
         raise error.rejected from None

@@ -1,8 +1,8 @@
-"""A transport inside all layers, in the order in which a request passes them.
+"""The order of the layers around a transport, as a request passes them.
 
     deliver → cache → structured output → circuit breaker → retry → rate limit → meter → transport
 
-Each layer takes a teacher and is one, so that it works alone and in any other order.
+Each layer wraps a teacher and is a teacher, so it works alone and in any other order.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from safegen.teachers._structured_output import StructuredTeacher
 
 
 class ModelSource(NamedTuple):
-    """What the layers must know about a transport."""
+    """A transport and its description for the layers."""
 
     transport: Teacher
-    """One attempt at one request."""
+    """Makes one attempt at one request."""
     key: Callable[[Request], str]
     """Digest of everything that decides a reply."""
     model: str
-    """Names replies that no model wrote."""
+    """Model name of replies that no model wrote."""
     address: str
-    """Names the endpoint in messages."""
+    """Name of the endpoint in messages."""
 
 
 def compose(
@@ -46,16 +46,16 @@ def compose(
     meter: Meter | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Teacher:
-    """Put a transport inside all layers.
+    """Wrap a transport in all layers.
 
     Args:
-        source: the transport.
-        limiter: bounds the requests in flight and how fast they start.
-        attempts: calls per request, the first included.
-        structured: how JSON is asked for.
+        source: the transport and its description.
+        limiter: bounds the requests in flight and the rate of their starts.
+        attempts: calls per request, the first included; at least 1.
+        structured: reply format of requests with a schema.
         journal: stores replies; None stores none.
-        meter: counts and bounds requests and tokens; default one without bounds.
-        sleep: waits between attempts.
+        meter: counts and bounds requests and tokens; None bounds nothing.
+        sleep: waits some seconds between attempts.
     """
     meter = meter or Meter()
     limited = RateLimitedTeacher(MeteredTeacher(source.transport, meter=meter), limiter=limiter)

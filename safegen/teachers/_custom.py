@@ -1,4 +1,4 @@
-"""A user's own async function with the layers of `openai_chat`, if it names an identity."""
+"""A user's own async function inside the layers of `openai_chat`, if it carries an identity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CustomTeacher:
     The teacher describes itself by attributes, all optional:
 
     - `identity`: text that changes whenever its replies would change. It is part of the cache key.
-      Without it nothing is cached, because no digest can tell two functions apart.
+      Without it nothing is cached, because code has no reliable digest; the meter still counts calls.
     - `concurrency`: requests in flight at most, default 64.
     - `attempts`: calls per request, default 1. `ConnectionError`, `TimeoutError` and
       `safegen.teachers.RetryableError` lead to another attempt.
@@ -63,7 +63,7 @@ class CustomTeacher:
         )
 
     def __getattr__(self, name: str) -> object:
-        """Return what else the teacher says about itself, such as its `model`."""
+        """Return another attribute of the teacher, such as its `model`."""
         return getattr(self._teacher, name)
 
     async def __call__(self, request: Request, /) -> Reply:

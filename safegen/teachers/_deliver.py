@@ -1,4 +1,4 @@
-"""The outermost layer: a reply that is no answer becomes the error that its outcome stands for."""
+"""The outermost layer: raises the error of a reply that is no answer."""
 
 from __future__ import annotations
 

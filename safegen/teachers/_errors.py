@@ -1,7 +1,7 @@
-"""The SDK's exceptions and an endpoint's failures as safegen's: the one place that translates.
+"""The one place that translates the SDK's exceptions and an endpoint's failures.
 
-Every exception is told apart by its type; only `is_content_policy` and `is_format_complaint`
-read what a provider wrote, because nothing else tells these answers apart.
+Exceptions are recognised by type. Only `is_content_policy` and `is_format_complaint` read a
+provider's message, because these responses have no code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import openai
 
 MAX_SHOWN_CHARS = 200
-"""How many characters of a provider's message are shown or kept."""
+"""Characters of a provider's message that are shown or stored."""
 MAX_PAUSE_S = 600.0
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
 POLICY_MARKS = (
@@ -53,7 +53,14 @@ ERROR_BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
 
 
 class RetryableError(Exception):
-    """A failure that another attempt may mend; never leaves `safegen.teachers`."""
+    """A failure that another attempt may repair; the retry layer catches it.
+
+    Args:
+        message: text for people.
+        after_s: seconds that the server asks to wait (Retry-After); None if it names none.
+        limited: a rate limit (HTTP 429) is the cause.
+        malformed: the endpoint answered, but not with a chat completion.
+    """
 
     def __init__(
         self,
@@ -70,7 +77,7 @@ class RetryableError(Exception):
 
 
 class AttemptsExhausted(Exception):
-    """Every attempt of a request failed; never leaves `safegen.teachers`.
+    """Every attempt of a request failed; the circuit breaker catches it.
 
     `malformed` means that the endpoint answered, but not with a chat completion.
     """
@@ -81,9 +88,9 @@ class AttemptsExhausted(Exception):
 
 
 class AmbiguousRejection(Exception):
-    """A refusal that is about this one request or about all of them; other answers tell.
+    """A rejection of this request or of all requests; other responses decide which.
 
-    `rejected` is what it means when nobody is answered.
+    `rejected` is the error to raise if the endpoint answers no request.
     """
 
     def __init__(self, message: str, *, rejected: TeacherRejected) -> None:
@@ -97,7 +104,7 @@ class FormatUnsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What messages may say about the caller; the key is here only to be cut out of them."""
+    """Address, model and key of an endpoint; `redact` removes the key from messages."""
 
     base_url: str
     model: str
@@ -108,25 +115,25 @@ class Endpoint:
         return f"Caller({self.base_url!r}, {self.model!r}, {self.key_env!r})"
 
     def redact(self, message: object) -> str:
-        """A provider's message without the key, control characters and all beyond 200."""
+        """Remove the key and control characters from a message and cut it at 200 characters."""
         text = str(message).replace(self.key, "***") if self.key else str(message)
         printable = "".join(c if c.isprintable() else " " for c in text[: MAX_SHOWN_CHARS * 4])
         return " ".join(printable.split())[:MAX_SHOWN_CHARS]
 
 
 def error_for_reply(reply: Reply) -> ItemError | None:
-    """The error that a kept reply stands for, or None when it is an answer."""
+    """Return the error of a stored reply, or None if it is an answer."""
     return None if reply.outcome == "ok" else ERROR_BY_OUTCOME[reply.outcome](reply.message)
 
 
-def is_content_policy(*told: object) -> bool:
-    """Whether the code, type or message of a 400 says that the request itself was blocked."""
-    text = " ".join(str(t) for t in told if t).lower()
+def is_content_policy(*fields: object) -> bool:
+    """Check if the code, type or message of an HTTP 400 names a content policy."""
+    text = " ".join(str(field) for field in fields if field).lower()
     return any(mark in text for mark in POLICY_MARKS)
 
 
 def is_format_complaint(message: str) -> bool:
-    """Whether a 400 or 422 speaks of the answer's format."""
+    """Check if the message of an HTTP 400 or 422 mentions the reply format."""
     text = message.lower()
     return any(mark in text for mark in FORMAT_MARKS)
 
@@ -134,7 +141,7 @@ def is_format_complaint(message: str) -> bool:
 def error_handlers() -> Mapping[
     type[openai.OpenAIError], Callable[[Endpoint, openai.APIError], Exception]
 ]:
-    """What each of the SDK's API errors becomes; the nearest class counts."""
+    """Map each API error of the SDK to its translation; the nearest class counts."""
     import openai
 
     return {
@@ -156,7 +163,7 @@ def error_handlers() -> Mapping[
 
 
 def translate_error(caller: Endpoint, error: Exception) -> Exception:
-    """What an exception of the SDK, of its transport or of the clock means for the call."""
+    """Translate an exception of the SDK, its transport or the time-out."""
     import openai
 
     if not isinstance(error, openai.APIError):
@@ -167,7 +174,7 @@ def translate_error(caller: Endpoint, error: Exception) -> Exception:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `retry-after-ms` or `retry-after` (seconds or a date), 0 to 600, or None."""
+    """Read `retry-after-ms` or `retry-after` (seconds or a date): 0 to 600 s, or None."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         header = headers.get(name)
         if header is None:
@@ -189,7 +196,7 @@ def _seconds_until(date: str) -> float:
 
 
 def _provider_message(error: openai.APIError) -> str:
-    """The provider's own words, not the SDK's frame around them."""
+    # The SDK's message wraps the provider's in a repr of the body.
     body = cast(object, error.body)
     if isinstance(body, dict):
         message = cast("dict[str, object]", body).get("message")
@@ -203,28 +210,28 @@ def _item_error(caller: Endpoint, error: openai.APIError) -> Exception:
 
 
 def _no_answer_error(caller: Endpoint, error: BaseException) -> RetryableError:
-    """No answer, and why: the SDK calls most of them a time-out, so the first cause is told, by type."""
+    # The SDK reports most connection errors as a time-out, so the message names the first cause.
     import socket
     import ssl
 
     text_by_type: dict[type[BaseException], str] = {
-        ConnectionRefusedError: "connection refused: nobody listens there",
-        socket.gaierror: "the name of the host cannot be resolved",
-        ssl.SSLCertVerificationError: "its certificate cannot be verified",
-        ssl.SSLError: "no TLS there; http in place of https?",
-        ConnectionError: "the connection broke",
+        ConnectionRefusedError: "connection refused: no server listens on this port",
+        socket.gaierror: "the host name cannot be resolved",
+        ssl.SSLCertVerificationError: "the certificate cannot be verified",
+        ssl.SSLError: "no TLS on this port; use http instead of https?",
+        ConnectionError: "the connection was closed",
     }
     first = error
     while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
         first = cause
-    named = (words for kind, words in text_by_type.items() if isinstance(first, kind))
+    texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
     return RetryableError(
-        f"no answer from `{caller.base_url}` ({next(named, type(first).__name__)})"
+        f"no answer from `{caller.base_url}` ({next(texts, type(first).__name__)})"
     )
 
 
 def _unreadable_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    return RetryableError(f"`{caller.base_url}` answered what is no reply", malformed=True)
+    return RetryableError(f"the response of `{caller.base_url}` cannot be read", malformed=True)
 
 
 def _status_error(caller: Endpoint, error: openai.APIError) -> Exception:
@@ -252,8 +259,8 @@ def _rate_limit_error(caller: Endpoint, error: openai.APIError) -> Exception:
 
 
 def _key_hint(caller: Endpoint) -> str:
-    named = f"the key in `{caller.key_env}`" if caller.key_env else "the key: set `api_key_env`"
-    return f"check {named} and what it may use"
+    key = f"the key in `{caller.key_env}`" if caller.key_env else "the key: set `api_key_env`"
+    return f"check {key} and its permissions"
 
 
 def _unauthorised_error(caller: Endpoint, error: openai.APIError) -> Exception:
@@ -276,17 +283,16 @@ def _bad_request_error(caller: Endpoint, error: openai.APIError) -> Exception:
         return FormatUnsupported(caller.redact(message))
     remedy = "check the teacher's parameters in the recipe"
     if "max_completion_tokens" in message:
-        remedy = "set `max_completion_tokens` in place of `max_tokens`"
+        remedy = "set `max_completion_tokens` instead of `max_tokens`"
     return _ambiguous_error(caller, cast("openai.APIStatusError", error), remedy)
 
 
 def _ambiguous_error(caller: Endpoint, error: openai.APIStatusError, remedy: str) -> Exception:
-    """Blocked where the provider says that it is about content, else doubtful."""
     message = _provider_message(error)
     if is_content_policy(error.code, error.type, message):
         return Blocked(f"the provider blocked the request: {caller.redact(message)}")
     return AmbiguousRejection(
-        f"the provider refused the request (HTTP `{error.status_code}`): {caller.redact(message)}",
+        f"the provider rejected the request (HTTP `{error.status_code}`): {caller.redact(message)}",
         rejected=_rejected_error(caller, error, remedy),
     )
 

@@ -1,6 +1,6 @@
-"""An endpoint examined: does it answer, list the model, complete, and keep to a JSON schema.
+"""Probes an endpoint: does it answer, list the model, complete, and follow a JSON schema.
 
-At most one GET and four short completions; nothing is journalled and no key is told.
+Sends at most one GET and four short completions. Nothing is cached, and no message shows the key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from safegen.teachers._errors import AmbiguousRejection, Endpoint, FormatUnsuppo
 
 TIMEOUT_S = 30.0
 MAX_CLOCK_SKEW_S = 60.0
-"""A clock that is further off spoils waiting times that are told as dates, and certificates."""
+"""A larger difference makes Retry-After dates and the check of certificates unreliable."""
 NO_LIST_STATUSES = frozenset({404, 405, 501})
 SLOW_ANSWER_S = 20.0
 PROBE_MESSAGE = Message(role="user", content="Answer with the word yes.")
@@ -35,7 +35,7 @@ ANSWER_TOKENS = 400
 
 
 async def probe(caller: Endpoint) -> list[DoctorFinding]:
-    """Examine one endpoint; a step that the ones after it need ends the examination."""
+    """Probe one endpoint; the first failed step ends the probe, because the next steps need it."""
     wire = HttpClient(caller, connections=1, timeout_s=TIMEOUT_S)
     findings: list[DoctorFinding] = []
     try:
@@ -50,17 +50,18 @@ async def probe(caller: Endpoint) -> list[DoctorFinding]:
 
 
 async def _check_models(wire: HttpClient, caller: Endpoint) -> list[DoctorFinding]:
-    """Whether it answers at all, has the model, and what time it is there."""
     try:
         listed = await wire.models()
     except RetryableError as e:
         if e.limited:
             return [DoctorFinding("address", "warn", str(e), "wait, or lower `concurrency`")]
-        return [DoctorFinding("address", "fail", str(e), "start the server, or mend `base_url`")]
+        return [DoctorFinding("address", "fail", str(e), "start the server, or correct `base_url`")]
     except TeacherRejected as e:
         answers = DoctorFinding("address", "ok", f"{caller.base_url} answers")
         if e.status in NO_LIST_STATUSES:
-            message = f"no list of models there (HTTP {e.status}); the completion below tells"
+            message = (
+                f"the endpoint lists no models (HTTP {e.status}); the completion below decides"
+            )
             return [answers, DoctorFinding("model", "warn", message)]
         return [answers, _error_finding("models", e)]
     except AmbiguousRejection as e:
@@ -79,25 +80,23 @@ def _check_model(listed: ModelList, caller: Endpoint) -> DoctorFinding:
         return DoctorFinding("model", "ok", f"`{caller.model}` is listed")
     hint = suggest_names(caller.model, listed.names[:20])
     message = f"`{caller.model}` is not listed{hint}"
-    return DoctorFinding("model", "warn", message, "mend `model`, if the completion below fails")
+    return DoctorFinding("model", "warn", message, "correct `model` if the completion below fails")
 
 
 def _check_clock(listed: ModelList) -> Iterator[DoctorFinding]:
-    """How far the clocks are apart, where the endpoint tells the time."""
     try:
         server_time = parsedate_to_datetime(listed.date or "")
     except (ValueError, TypeError):
         return
     server_time = server_time if server_time.tzinfo else server_time.replace(tzinfo=UTC)
-    apart = abs((server_time - datetime.now(UTC)).total_seconds())
-    message = f"{apart:.0f} s apart from the endpoint's"
-    late = apart > MAX_CLOCK_SKEW_S
-    remedy = "set the clock of this machine (timedatectl set-ntp true)" if late else ""
-    yield DoctorFinding("clock", "warn" if late else "ok", message, remedy)
+    skew_s = abs((server_time - datetime.now(UTC)).total_seconds())
+    message = f"differs by {skew_s:.0f} s from the endpoint's"
+    is_wrong = skew_s > MAX_CLOCK_SKEW_S
+    remedy = "set the clock of this machine (timedatectl set-ntp true)" if is_wrong else ""
+    yield DoctorFinding("clock", "warn" if is_wrong else "ok", message, remedy)
 
 
 async def _check_completion(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
-    """A completion of one token."""
     began = time.perf_counter()
     body: RequestBody = {"model": caller.model, "messages": [PROBE_MESSAGE], "max_tokens": 1}
     try:
@@ -108,8 +107,8 @@ async def _check_completion(wire: HttpClient, caller: Endpoint) -> DoctorFinding
         return _error_finding("completion", e.rejected)
     seconds = time.perf_counter() - began
     if reply is None:
-        remedy = "check that `base_url` ends as the provider says"
-        return DoctorFinding("completion", "fail", "the answer is no chat completion", remedy)
+        remedy = "check the path of `base_url` in the provider's documentation"
+        return DoctorFinding("completion", "fail", "the response is no chat completion", remedy)
     message = f"one token in {1000 * seconds:.0f} ms by {reply.model}"
     if reply.prompt_tokens is None:
         return DoctorFinding("completion", "ok", f"{message}; it counts no tokens")
@@ -117,7 +116,6 @@ async def _check_completion(wire: HttpClient, caller: Endpoint) -> DoctorFinding
 
 
 async def _check_schema(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
-    """The strictest way of asking for JSON that the endpoint takes, and whether the answer fits."""
     reply: Reply | None = None
     used: ReplyFormat = "text"
     for mode in _structured.REPLY_FORMATS:
@@ -148,15 +146,15 @@ async def _check_schema(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
 
 
 def _schema_finding(reply: Reply | None, mode: ReplyFormat) -> DoctorFinding:
-    parsed, wrong = (
+    parsed, problem = (
         _structured.parse_object(reply.text, PROBE_SCHEMA) if reply else (None, "no completion")
     )
     if parsed is None:
-        message = f"takes {mode}, and the answer does not fit the schema ({wrong})"
+        message = f"takes {mode}, but the answer does not fit the schema ({problem})"
         remedy = "judges and authors need JSON; try `structured: text`, or another model"
         return DoctorFinding("json", "warn", message, remedy)
     if mode == "text":
-        message = "no response_format; objects are read out of plain text"
+        message = "no response_format; objects are parsed from plain text"
         return DoctorFinding(
             "json", "warn", message, "expect some malformed answers of judges and authors"
         )
@@ -164,7 +162,6 @@ def _schema_finding(reply: Reply | None, mode: ReplyFormat) -> DoctorFinding:
 
 
 def _error_finding(check: str, error: Exception) -> DoctorFinding:
-    """An error as a finding; its message says what mends it."""
     if isinstance(error, RetryableError) and error.limited:
         return DoctorFinding(check, "warn", str(error), "wait, or lower `concurrency`")
     message, _, remedy = str(error).rpartition("; ")

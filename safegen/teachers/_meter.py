@@ -7,10 +7,10 @@ from safegen.core.types import Reply, Request, Teacher, Usage
 
 
 class Meter:
-    """Counts what is spent and stops before a limit is passed.
+    """A counter of requests and tokens that stops before a budget is exceeded.
 
-    Tokens are known only after an answer, so requests in flight may pass the token limit. What
-    earlier sessions of the run spent counts against the limits and not in `usage`.
+    Tokens are known only after an answer, so requests in flight may exceed the token limit. The
+    usage of earlier sessions of the run counts against the limits but not in `usage`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Meter:
         """Count a request that is about to be sent.
 
         Raises:
-            BudgetSpent: a limit is reached, or cannot be told; nothing is counted.
+            BudgetSpent: a limit is reached or cannot be measured; nothing is counted.
         """
         if self._most_tokens is not None and self._uncounted:
             raise BudgetSpent(
@@ -71,11 +71,11 @@ class Meter:
         self._completion_tokens += reply.completion_tokens or 0
 
     def record_cache_hit(self) -> None:
-        """Count a reply that was already paid for."""
+        """Count a reply from the journal."""
         self._cached += 1
 
     def usage(self) -> Usage:
-        """What this session spent so far."""
+        """Return the usage of this session so far."""
         return Usage(
             requests=self._requests,
             cached=self._cached,

@@ -1,16 +1,16 @@
-"""The one place that bounds how many requests are under way, and how fast they start.
+"""The rate-limit layer: the one place that bounds requests in flight and the rate of their starts.
 
-The window opens by slow start. Of a 429 the gate asks whether it is one endpoint's bad moment or a
-rate limit, and looks at the requests that started just before and after it:
+The window of requests in flight grows by slow start. The limiter classifies a 429 by the requests
+that started just before and after it:
 
-- Fewer than four in a row (in the order of their starts) were limited: bad moments, as a busy
-  endpoint has them at random. Only the request concerned waits; neither window nor pace changes.
-- Four in a row, or all since the last pause: a rate limit. Everybody pauses for as long as the endpoint asked, then
-  starts are paced at the rate of successes that was measured, the pause included.
+- Fewer than four in a row (in the order of their starts) were limited: a random overload. Only this
+  request waits; window and pace do not change.
+- Four in a row, or all since the last pause, were limited: a rate limit. All requests pause for the
+  Retry-After, then starts are paced at the measured rate of successes, the pause included.
 
-A pace is a guess. It is judged after every second with at least 20 answers: a share of 429s above
-15 % scales it down to what passed, otherwise it grows by a tenth. Once it has doubled it limits
-nothing, once it has halved it helps nothing; in both cases it is dropped.
+A pace is a guess. It is evaluated after every second with at least 20 answers: if more than 15 %
+are 429s, it shrinks to the share that passed, otherwise it grows by 10 %. Once it has doubled it no
+longer limits, once it has halved it no longer helps; in both cases it is dropped.
 """
 
 from __future__ import annotations
@@ -28,35 +28,42 @@ from safegen.teachers._errors import AmbiguousRejection, RetryableError
 
 FIRST_WINDOW = 8
 SLICE_S = 0.25
-"""The longest sleep before the gate looks again at whether the endpoint was rejected."""
+"""Longest sleep between two checks if the run stops."""
 MIN_PAUSE_S = 0.05
 MAX_GUESSED_PAUSE_S = 60.0
 MIN_PACE_PER_S = 0.05
 MIN_LIMITED_RUN = 4
-"""429s in a row that mean a rate limit; at random 10 %, one request in 10 000 begins such a row."""
+"""429s in a row that mean a rate limit; with 10 % random 429s, one request in 10 000 starts such a row."""
 PACE_GROWTH = 1.1
-"""Growth of a pace that is judged well."""
+"""Factor of a pace that few 429s met."""
 LIMITED_SHARE = 0.15
 """Share of 429s above which a pace is too high."""
 MAX_HISTORY = 20_000
-"""Numbers of limited requests that are remembered; twice what may be under way."""
+"""Stored numbers of limited requests; twice the largest `concurrency`."""
 STEP_S = 1.0
 STEP_ANSWERS = 20
 
 
 class Permit(NamedTuple):
-    """Leave to send one request."""
+    """A permission to send one request."""
 
     at: float
-    """The clock's reading at its start."""
+    """Start of the request in seconds of the limiter's clock."""
     nth: int
-    """Its number in the order of starts."""
+    """Number of the request in the order of starts."""
 
 
 class RateLimiter:
-    """A window of slots that opens with success and closes for a while at a rate limit.
+    """A window of requests in flight that grows with successes and pauses at a rate limit.
 
-    `async with gate as slot` holds a slot.
+    Args:
+        limit: requests in flight at most.
+        clock: seconds of a monotonic clock.
+        sleep: waits for a number of seconds.
+
+    Example:
+        >>> async with limiter as permit:
+        ...     reply = await send(request)
     """
 
     def __init__(
@@ -72,10 +79,10 @@ class RateLimiter:
         self.rate: float | None = None
         self._clock = clock
         self._sleep = sleep
-        self._turn = asyncio.Lock()
-        self._room = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._queue = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._error: RunError | None = None
         self._in_window = 0
         self._started = 0
@@ -91,37 +98,37 @@ class RateLimiter:
         self._step_good = self._step_bad = 0
 
     async def __aenter__(self) -> Permit:
-        """Wait for a slot, in the order of arrival.
+        """Wait for a permit, in the order of arrival.
 
         Raises:
-            RunError: the endpoint was rejected, before or while waiting.
+            RunError: the run stops, before or while waiting.
         """
-        async with self._turn:
-            while (ahead := self._wait_s()) is not None:
-                if ahead > 0:
-                    await self._sleep(min(ahead, SLICE_S))
+        async with self._queue:
+            while (wait_s := self._wait_s()) is not None:
+                if wait_s > 0:
+                    await self._sleep(min(wait_s, SLICE_S))
                 else:
-                    self._room.clear()
-                    await self._room.wait()
+                    self._changed.clear()
+                    await self._changed.wait()
             now = self._clock()
             if self._unmeasured:
                 self._set_pace()
             self.active += 1
             self._started += 1
-            self._empty.clear()
+            self._idle.clear()
             if self.rate is not None:
                 self._next_start = max(now, self._next_start) + 1 / self.rate
             return Permit(now, self._started)
 
     async def __aexit__(self, *_: object) -> None:
-        """Give the slot back."""
+        """Return the permit."""
         self._release()
 
     @contextmanager
     def hold(self) -> Generator[None]:
-        """Keep a place occupied while a reply is stored; does not wait for one."""
+        """Occupy one place of the window while a reply is stored, without waiting for it."""
         self.active += 1
-        self._empty.clear()
+        self._idle.clear()
         try:
             yield
         finally:
@@ -129,45 +136,46 @@ class RateLimiter:
 
     def _release(self) -> None:
         self.active -= 1
-        self._room.set()
+        self._changed.set()
         if self.active == 0:
-            self._empty.set()
+            self._idle.set()
 
     def lower_limit(self, limit: int) -> None:
-        """Let no more than `limit` be under way from now on."""
+        """Allow at most `limit` requests in flight from now on."""
         self.limit = min(self.limit, limit)
         self.window = min(self.window, limit)
 
     def record_success(self) -> None:
-        """Count an answer: the window doubles with each full window of them."""
+        """Count an answer; a full window of answers doubles the window."""
         self._successes += 1
         self._blind = 0
         self._in_window += 1
         if self._in_window >= self.window:
             self.window = min(self.limit, self.window * 2)
             self._in_window = 0
-        self._room.set()
+        self._changed.set()
         self._step_good += 1
         self._measure_pace()
 
-    def record_throttle(self, after_s: float | None, *, slot: Permit) -> None:
-        """Count a 429, and pause everyone where it is a rate limit.
+    def record_throttle(self, after_s: float | None, *, permit: Permit) -> None:
+        """Count a 429, and pause all requests if it is a rate limit.
 
         Args:
-            after_s: seconds that the endpoint asked for; None guesses 1 s, doubling while blind.
-            slot: that of the request; one that began before the last pause was over lengthens that
-                pause and teaches nothing new.
+            after_s: Retry-After in seconds; None guesses 1 s, doubled with each pause without an
+                answer.
+            permit: that of the request. If the request started before the last pause ended, it only
+                extends that pause.
         """
         now = self._clock()
         guess = min(2.0**self._blind, MAX_GUESSED_PAUSE_S)
         pause = max(MIN_PAUSE_S, guess if after_s is None else after_s)
-        if slot.at < self._paused_until:
+        if permit.at < self._paused_until:
             if after_s is not None:
                 self._extend_pause(now + pause)
             return
         self._step_bad += 1
-        self._record_limited(slot.nth)
-        if self._limited_run_length(slot.nth) < min(MIN_LIMITED_RUN, self._started):
+        self._record_limited(permit.nth)
+        if self._limited_run_length(permit.nth) < min(MIN_LIMITED_RUN, self._started):
             self._measure_pace()
             return
         self._blind = min(self._blind + 1, 16)
@@ -177,17 +185,17 @@ class RateLimiter:
         self._extend_pause(now + pause)
 
     def fail_waiters(self, error: RunError) -> None:
-        """Let everyone who waits, and everyone who comes, fail with this error."""
+        """Raise this error in all waiting and all later requests."""
         self._error = self._error or error
-        self._room.set()
+        self._changed.set()
 
     async def wait_until_idle(self) -> None:
-        """Wait until no slot is held."""
+        """Wait until no request is in flight."""
         while self.active:
-            await self._empty.wait()
+            await self._idle.wait()
 
+    # Seconds to wait; 0 waits for a place in the window, None starts.
     def _wait_s(self) -> float | None:
-        """Seconds to wait, 0 to wait for room, None to start."""
         if self._error is not None:
             raise copy.copy(self._error)  # one object would collect the traceback of every waiter
         wait = max(self._paused_until, self._next_start) - self._clock()
@@ -201,7 +209,6 @@ class RateLimiter:
             self._limited = set(sorted(self._limited)[MAX_HISTORY // 2 :])
 
     def _limited_run_length(self, nth: int) -> int:
-        """How many neighbours in the order of starts were limited, this one included."""
         first = last = nth
         while first - 1 in self._limited:
             first -= 1
@@ -210,7 +217,7 @@ class RateLimiter:
         return last - first + 1
 
     def _set_pace(self) -> None:
-        """The pace that was measured, once the pause is over and late answers are counted."""
+        # Called after the pause, when late answers are counted.
         if self._successes:
             spent_s = max(self._paused_until - self._since, MIN_PAUSE_S)
             self.rate = max(self._successes / spent_s, MIN_PACE_PER_S)
@@ -244,16 +251,16 @@ class RateLimiter:
 
 
 class RateLimiters:
-    """The gates of a session: teachers at the same address with the same key share one."""
+    """The limiters of a session: teachers at the same address with the same key share one."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, str], RateLimiter] = {}
+        self._limiters: dict[tuple[str, str], RateLimiter] = {}
 
     def limiter_for(self, base_url: str, key: str, *, limit: int) -> RateLimiter:
-        """The gate of an endpoint; the smallest limit that was asked for counts."""
-        gate = self._made.setdefault((base_url, key), RateLimiter(limit))
-        gate.lower_limit(limit)
-        return gate
+        """Return the limiter of an endpoint; the smallest requested limit counts."""
+        limiter = self._limiters.setdefault((base_url, key), RateLimiter(limit))
+        limiter.lower_limit(limit)
+        return limiter
 
 
 class RateLimitedTeacher:
@@ -272,15 +279,15 @@ class RateLimitedTeacher:
 
         Raises:
             RunError: the run stops. No further request starts, and those in flight have ended.
+            RetryableError: the endpoint gave no answer; a 429 also counts for the limiter.
         """
         try:
             async with self._limiter as permit:
                 return await self._call(request, permit)
         except RunError as e:
             self._limiter.fail_waiters(e)
-            await (
-                self._limiter.wait_until_idle()
-            )  # replies in flight are paid for, so they are stored first
+            # Replies in flight are paid for, so they are stored first.
+            await self._limiter.wait_until_idle()
             raise
 
     async def _call(self, request: Request, permit: Permit) -> Reply:
@@ -288,7 +295,7 @@ class RateLimitedTeacher:
             reply = await self._teacher(request)
         except RetryableError as e:
             if e.limited:
-                self._limiter.record_throttle(e.after_s, slot=permit)
+                self._limiter.record_throttle(e.after_s, permit=permit)
             raise
         except (Blocked, AmbiguousRejection):
             self._limiter.record_success()  # the endpoint answers; the request is at fault

@@ -1,4 +1,4 @@
-"""The retry layer: repeats a failed request with full jitter. No other layer retries."""
+"""The retry layer: repeats a failed request with full jitter; no other layer retries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RetryingTeacher:
     Args:
         teacher: one attempt. `Request.attempt` holds its number, from 0.
         attempts: calls per request, the first included; at least 1.
-        sleep: waits for some seconds.
+        sleep: waits for a number of seconds.
 
     Example:
         >>> retrying = RetryingTeacher(ask, attempts=3)

@@ -1,4 +1,4 @@
-"""What an endpoint is told, checked before anything is sent."""
+"""The settings of an endpoint, checked before a request is sent."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ StructuredSetting = Literal["auto", "json_schema", "json_object", "text"]
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
 MAX_KEY_NAME = 100
 RESERVED_FIELDS = frozenset({"messages", "model", "stream", "n", "response_format"})
-"""Fields of the body that safegen decides."""
+"""Fields of the body that safegen sets."""
 NAMED_FIELDS = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"})
-"""Fields of the body that are parameters by their own name."""
+"""Fields of the body that have a parameter of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an endpoint was told, checked by `openai_chat`."""
+    """The settings of one endpoint; `validate` checks them."""
 
     endpoint: Endpoint
     sampling: Sampling
@@ -38,10 +38,10 @@ class Settings:
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def validate(self) -> Settings:
-        """These settings.
+        """Check the bounds and return the settings.
 
         Raises:
-            ValueError: a number out of its bounds.
+            ValueError: a number is out of bounds.
         """
         bounds: list[tuple[str, float | None, float, float]] = [
             ("temperature", self.sampling.temperature, 0, 2),
@@ -52,15 +52,15 @@ class Settings:
             ("attempts", self.attempts, 1, 100),
             ("timeout_s", self.timeout_s, 0.001, 86_400),
         ]
-        for name, value, least, most in bounds:
-            if value is not None and not least <= value <= most:
-                raise ValueError(f"`{name}` is `{value}`; it must be from {least:g} to {most:g}")
+        for name, value, low, high in bounds:
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"`{name}` is `{value}`; it must be from {low:g} to {high:g}")
         if self.sampling.max_tokens is not None and self.max_completion_tokens is not None:
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; keep one")
         return self
 
     def body_fields(self, sample: int) -> dict[str, object]:
-        """The fields of a body beside the messages; those that are not set are left out."""
+        """Return the body's fields other than the messages; unset fields are left out."""
         sampling = self.sampling
         optional = {
             "temperature": sampling.temperature,
@@ -73,11 +73,11 @@ class Settings:
 
 
 def make_endpoint(base_url: str, model: str, api_key_env: str | None) -> Endpoint:
-    """Who asks whom, with the key read from the environment.
+    """Check address and model, and read the key from the environment.
 
     Raises:
-        ValueError: an address, model or variable's name that cannot be.
-        ConfigError: the variable is not set.
+        ValueError: the address, the model or the variable's name is invalid.
+        ConfigError: the variable is not set, or holds no key.
     """
     if not model.strip():
         raise ValueError("`model` is empty; give the name that the endpoint uses")
@@ -85,25 +85,26 @@ def make_endpoint(base_url: str, model: str, api_key_env: str | None) -> Endpoin
 
 
 def check_key_name(variable: object) -> None:
-    """Refuse what is no variable's name; it is not repeated, since it may be a key.
+    """Check that `api_key_env` names an environment variable.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it does not. The message omits the value, because it may be a key.
     """
-    named = isinstance(variable, str) and KEY_NAME.fullmatch(variable)
-    if not named or len(str(variable)) > MAX_KEY_NAME:
+    is_name = isinstance(variable, str) and KEY_NAME.fullmatch(variable)
+    if not is_name or len(str(variable)) > MAX_KEY_NAME:
         raise ValueError(
-            "`api_key_env` must name a variable that ends in `_API_KEY`, in capitals; the key itself"
-            " stands in no file (what was given is not shown, it may be one)"
+            "`api_key_env` must name an environment variable in capitals that ends in `_API_KEY`;"
+            " put no key into a file (the value is not shown, because it may be a key)"
         )
 
 
 def check_extra(extra: Mapping[str, object] | None) -> dict[str, object]:
-    """Further fields of the body; a recipe's scalars are text, so `20`, `true` and the like are read as JSON.
+    """Return the further fields of the body, with texts such as `20` and `true` read as JSON.
 
     Raises:
-        ValueError: a field that is safegen's or a parameter's, or what JSON cannot hold.
+        ValueError: safegen or a parameter sets the field, or JSON cannot hold the value.
     """
+    # A recipe's scalars are text.
     plain = {name: _parse_scalar(value) for name, value in (extra or {}).items()}
     for name in plain:
         if name in RESERVED_FIELDS:
@@ -113,7 +114,7 @@ def check_extra(extra: Mapping[str, object] | None) -> dict[str, object]:
     try:
         json.dumps(plain, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as e:
-        raise ValueError(f"`extra` holds what JSON cannot ({e})") from e
+        raise ValueError(f"`extra` holds a value that JSON cannot hold ({e})") from e
     return plain
 
 
@@ -134,15 +135,17 @@ def _parse_scalar(value: object) -> object:
 def _check_url(base_url: str) -> str:
     parts = urlsplit(base_url)
     if parts.username is not None or parts.password is not None:
-        raise ValueError("`base_url` holds user info; put the key into a variable, `api_key_env`")
+        raise ValueError(
+            "`base_url` holds user info (`user:password@`); name the key's variable in `api_key_env`"
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"`base_url` is `{base_url}`; it must begin with http:// or https://")
     try:
-        sane = parts.port != 0 and parts.hostname.isprintable() and " " not in parts.hostname
+        is_valid = parts.port != 0 and parts.hostname.isprintable() and " " not in parts.hostname
     except ValueError:
-        sane = False
-    if not sane:
-        raise ValueError(f"`base_url` is `{base_url}`; its host or port cannot be")
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"`base_url` is `{base_url}`; its host or port is invalid")
     if parts.query or parts.fragment:
         raise ValueError("`base_url` holds a query or a fragment; end it with the path")
     return base_url.rstrip("/")
@@ -156,5 +159,7 @@ def _read_key(variable: str | None) -> str:
     if not key:
         raise ConfigError(f"environment variable `{variable}` is not set; set it to the key")
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"environment variable `{variable}` holds what cannot be a key; set it")
+        raise ConfigError(
+            f"environment variable `{variable}` holds no valid key; set it to printable ASCII"
+        )
     return key

@@ -1,4 +1,4 @@
-"""What an answer holds: text apart from thinking, and objects that satisfy a JSON schema."""
+"""Parses chat completions: splits text from thinking and reads objects that fit a JSON schema."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from safegen.core.types import Message, Outcome, Reply, ReplyFormat
 REPLY_FORMATS: tuple[ReplyFormat, ...] = ("json_schema", "json_object", "text")
 """From the strictest to the one that every endpoint takes."""
 MAX_CHARS = 200_000
-"""Characters of an answer that are searched for an object."""
+"""Longest answer that is searched for an object."""
 MAX_TOKENS = 2**40
-"""A count above this is not one."""
+"""Token counts above this are ignored."""
 MAX_STARTS = 8
-"""How many `{` are tried as the beginning of the object."""
+"""Number of `{` that are tried as the start of the object."""
 END_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 LENGTH_REASONS = frozenset({"length", "max_tokens", "model_length"})
 FILTER_REASONS = frozenset(
@@ -40,7 +40,7 @@ TYPE_CHECKS: Mapping[str, Callable[[object], bool]] = {
 
 
 def replace_surrogates(text: str) -> str:
-    """Text that UTF-8 can encode: lone surrogates become U+FFFD."""
+    """Replace lone surrogates by U+FFFD, so that UTF-8 can encode the text."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -49,20 +49,18 @@ def replace_surrogates(text: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """What a model wrote, fit to be trained on and shown.
+    """Remove characters of a model's text that are unfit for training or a terminal.
 
-    Lone surrogates become U+FFFD. Terminal sequences, controls but line feed and tab, byte order
-    marks, and the overrides and isolates that reorder text are dropped; text in a right-to-left script
-    stays as it is.
+    Lone surrogates become U+FFFD. Terminal sequences, controls except line feed and tab, byte order
+    marks, and the overrides and isolates that reorder text are dropped. Text in a right-to-left
+    script does not change.
     """
     return INVISIBLE.sub("", replace_surrogates(text).replace("\r\n", "\n"))
 
 
 def split_thinking(text: str) -> tuple[str | None, str]:
-    """A leading `<think>` block and the rest, which is empty where the block does not end.
-
-    Templates that begin the answer with `<think>` themselves leave a lone `</think>`.
-    """
+    """Split a text into its leading `<think>` block and the rest, which is empty if the block is open."""
+    # A chat template that opens the block itself leaves a lone `</think>` in the answer.
     head, end, rest = text.partition("</think>")
     opened = head.lstrip().startswith("<think>")
     if not opened and (not end or "<think>" in head):
@@ -71,7 +69,7 @@ def split_thinking(text: str) -> tuple[str | None, str]:
 
 
 def parse_reply(data: object, model: str) -> Reply | None:
-    """Read the body of a chat completion, or None when it has not its shape."""
+    """Read the body of a chat completion; return None if it is none."""
     body = _to_dict(data)
     choices = body.get("choices")
     first = (
@@ -122,7 +120,7 @@ def _read_outcome(finish: str | None, refusal: str | None, text: str) -> tuple[O
 def make_response_format(
     schema: Mapping[str, object], mode: ReplyFormat
 ) -> dict[str, object] | None:
-    """The `make_response_format` of a request, or None in text mode."""
+    """Build the `response_format` of a request; None in text mode."""
     if mode == "text":
         return None
     if mode == "json_object":
@@ -137,7 +135,7 @@ def make_response_format(
 def add_schema_instruction(
     messages: Sequence[Message], schema: Mapping[str, object]
 ) -> list[Message]:
-    """The messages with the schema as an instruction at the end of the last user turn."""
+    """Append the schema as an instruction to the last user turn."""
     instruction = (
         "Answer with one JSON object and nothing else. It must satisfy this JSON schema:\n"
         + canonical_json(dict(schema)).decode()
@@ -151,7 +149,7 @@ def add_schema_instruction(
 
 
 def make_repair_turns(text: str, problem: str) -> list[Message]:
-    """The turns that ask for a better object: what was answered, and what is wrong with it."""
+    """Build the turns that request a corrected object: the answer and its problem."""
     return [
         {"role": "assistant", "content": text[:MAX_CHARS] or "(nothing)"},
         {
@@ -163,10 +161,10 @@ def make_repair_turns(text: str, problem: str) -> list[Message]:
 
 
 def parse_object(text: str, schema: Mapping[str, object]) -> tuple[dict[str, object] | None, str]:
-    """The object in an answer, or None and what is wrong, in words for the model.
+    """Return the object in an answer, or None and the problem in words for the model.
 
-    Thinking and fences are put aside, then an object is decoded from one of the first `{`, and
-    what is nearly JSON is repaired. Texts beyond 200 000 characters are not read.
+    Skips thinking and fences, decodes an object at one of the first `{`, and repairs text that is
+    nearly JSON. Texts above 200 000 characters are not read.
     """
     if len(text) > MAX_CHARS:
         return None, f"it is longer than {MAX_CHARS} characters"
@@ -175,15 +173,15 @@ def parse_object(text: str, schema: Mapping[str, object]) -> tuple[dict[str, obj
     body = fenced[1] if fenced else body
     first_problem = ""
     for candidate in _candidate_objects(body):
-        wrong = find_schema_problem(candidate, schema)
-        if wrong is None:
+        problem = find_schema_problem(candidate, schema)
+        if problem is None:
             return candidate, ""
-        first_problem = first_problem or wrong
+        first_problem = first_problem or problem
     return None, first_problem or "there is no JSON object in it"
 
 
 def _candidate_objects(body: str) -> list[dict[str, object]]:
-    """Objects that may be meant, the likeliest first."""
+    # The likeliest first: strict JSON, then the repaired text.
     decoder = json.JSONDecoder()
     starts = [m.start() for m in re.finditer(r"\{", body)][:MAX_STARTS]
     candidates: list[object] = []
@@ -207,40 +205,40 @@ def _repair(body: str) -> object:
 
 
 def find_schema_problem(
-    value: object, schema: Mapping[str, object], where: str = "the object"
+    value: object, schema: Mapping[str, object], path: str = "the object"
 ) -> str | None:
-    """What a value lacks of a schema: types, required, enum, additionalProperties, items."""
-    wanted = schema.get("type")
-    names = [wanted] if isinstance(wanted, str) else cast("list[str]", wanted or [])
-    if names and not any(TYPE_CHECKS[n](value) for n in names if n in TYPE_CHECKS):
-        return f"{where} must be of type {' or '.join(names)}"
+    """Return the first violation of a schema: type, required, enum, additionalProperties, items."""
+    expected = schema.get("type")
+    types = [expected] if isinstance(expected, str) else cast("list[str]", expected or [])
+    if types and not any(TYPE_CHECKS[t](value) for t in types if t in TYPE_CHECKS):
+        return f"{path} must be of type {' or '.join(types)}"
     allowed = schema.get("enum")
     if isinstance(allowed, list) and value not in cast("list[object]", allowed):
-        return f"{where} must be one of {json.dumps(allowed, ensure_ascii=False)[:300]}"
+        return f"{path} must be one of {json.dumps(allowed, ensure_ascii=False)[:300]}"
     if isinstance(value, dict):
-        return _find_object_problem(cast("dict[str, object]", value), schema, where)
+        return _find_object_problem(cast("dict[str, object]", value), schema, path)
     items = schema.get("items")
     if isinstance(value, list) and isinstance(items, Mapping):
         inner = cast("Mapping[str, object]", items)
         for i, item in enumerate(cast("list[object]", value)):
-            if wrong := find_schema_problem(item, inner, f"{where}[{i}]"):
-                return wrong
+            if problem := find_schema_problem(item, inner, f"{path}[{i}]"):
+                return problem
     return None
 
 
 def _find_object_problem(
-    value: dict[str, object], schema: Mapping[str, object], where: str
+    value: dict[str, object], schema: Mapping[str, object], path: str
 ) -> str | None:
     properties = cast("Mapping[str, Mapping[str, object]]", schema.get("properties") or {})
     for name in cast("Sequence[str]", schema.get("required") or ()):
         if name not in value:
-            return f"{where} lacks `{name}`"
+            return f"{path} lacks `{name}`"
     for name, inner in value.items():
         if name in properties:
-            if wrong := find_schema_problem(inner, properties[name], f"`{name}`"):
-                return wrong
+            if problem := find_schema_problem(inner, properties[name], f"`{name}`"):
+                return problem
         elif schema.get("additionalProperties") is False:
-            return f"{where} may not hold `{name[:40]}`"
+            return f"{path} may not hold `{name[:40]}`"
     return None
 
 
@@ -253,7 +251,6 @@ def _to_text(value: object) -> str | None:
 
 
 def _model_name(value: object) -> str:
-    """A model's name on one line."""
     return " ".join((_to_text(value) or "").split())[:MAX_NAME]
 
 
@@ -264,10 +261,10 @@ def _token_count(value: object) -> int | None:
 
 
 def _content_text(value: object) -> str | None:
-    """Content as text; some endpoints send a list of parts."""
     if value is None:
         return ""
     if isinstance(value, list):
+        # Some endpoints send a list of parts.
         parts = [_to_dict(part).get("text") for part in cast("list[object]", value)]
         return "".join(p for p in parts if isinstance(p, str))
     return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""The structured-output layer: asks for JSON in a form that the endpoint takes, and repairs once."""
+"""The structured-output layer: requests JSON in a format that the endpoint takes, repairs once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safegen.teachers._settings import StructuredSetting
 
 
 def first_format(structured: StructuredSetting) -> ReplyFormat:
-    """Return the reply format that is tried first."""
+    """Return the first reply format to try."""
     return "json_schema" if structured == "auto" else structured
 
 
@@ -80,7 +80,7 @@ class StructuredTeacher:
         lower = formats.index(tried) + 1
         if request.schema is None or self._structured != "auto" or lower == len(formats):
             stop = TeacherRejected(
-                f"`{self._address}` will not answer in the format asked for: {error}; set"
+                f"`{self._address}` does not take the requested reply format: {error}; set"
                 " `structured` to `auto` or `text`"
             )
             self._stop(stop)

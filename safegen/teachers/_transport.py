@@ -36,8 +36,8 @@ class ChatTransport:
         caller = self._settings.endpoint
         reply = _structured.parse_reply(await self._client.post(self.body(request)), caller.model)
         if reply is None:
-            told = "answered HTTP `200` with a body that is no chat completion"
-            raise RetryableError(f"`{caller.base_url}` {told}", malformed=True)
+            problem = "answered HTTP `200` with a body that is no chat completion"
+            raise RetryableError(f"`{caller.base_url}` {problem}", malformed=True)
         return reply
 
     def body(self, request: Request) -> RequestBody:
@@ -49,11 +49,11 @@ class ChatTransport:
         body: RequestBody = {"model": self._settings.endpoint.model, "messages": messages}
         body |= self._settings.body_fields(request.sample)
         if request.schema is not None:
-            asked = _structured.make_response_format(
+            response_format = _structured.make_response_format(
                 request.schema, request.reply_format or "json_schema"
             )
-            if asked is not None:
-                body["response_format"] = asked
+            if response_format is not None:
+                body["response_format"] = response_format
         return body
 
     def key(self, request: Request) -> str:

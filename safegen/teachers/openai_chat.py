@@ -1,4 +1,4 @@
-"""Any endpoint that speaks OpenAI's chat completions."""
+"""The teacher for any endpoint with OpenAI's chat completions."""
 
 from __future__ import annotations
 
@@ -50,28 +50,32 @@ def openai_chat(
 
     Args:
         base_url: such as `https://api.example.org/v1`; http or https, without user info.
-        model: as the endpoint names it.
+        model: the endpoint's name of the model.
         api_key_env: environment variable with the key, ending in `_API_KEY`; None sends no key.
-        temperature: 0 to 2; None leaves the endpoint's default, as below.
+        temperature: 0 to 2; None uses the endpoint's default (also for the next four).
         top_p: above 0, at most 1.
         max_tokens: at least 1.
-        max_completion_tokens: at least 1; what OpenAI's reasoning models take in its place.
-        seed: sent plus the number of the sample, so that samples differ; None sends none (the
-            recipe's own seed is never sent), since strict servers refuse it.
-        extra: further fields of the body, such as `top_k` or `reasoning_effort`; part of the key
-            under which replies are kept.
-        concurrency: requests under way, at most; 1 to 10 000.
-        attempts: tries per request, the first included; 1 to 100.
-        timeout_s: seconds for one try.
-        structured: how to ask for JSON; `auto` finds out what the endpoint takes.
-        journal: where replies are kept; None keeps none.
-        meter: counts and bounds what is spent.
+        max_completion_tokens: at least 1; OpenAI's reasoning models take it instead of `max_tokens`.
+        seed: the body's `seed` is this plus the sample number, so that samples differ. The recipe's
+            own seed is never sent, because strict servers reject the field.
+        extra: further fields of the body, such as `top_k` or `reasoning_effort`; part of the cache
+            key.
+        concurrency: requests in flight at most; 1 to 10 000.
+        attempts: attempts per request, the first included; 1 to 100.
+        timeout_s: seconds per attempt; at most 86 400.
+        structured: reply format of requests for JSON; `auto` starts with the strictest and steps
+            down if the endpoint rejects it.
+        journal: caches replies; None caches none.
+        meter: counts and bounds requests and tokens; None bounds nothing.
         limiters: shared by teachers, so that `concurrency` bounds an address and key, not a teacher;
             the smallest counts.
 
     Raises:
-        ValueError: a value that cannot be.
+        ValueError: a value is out of bounds or invalid.
         ConfigError: the key's variable is not set.
+
+    Example:
+        >>> teacher = openai_chat(base_url="http://127.0.0.1:8000/v1", model="my-model")
     """
     settings = Settings(
         endpoint=_settings.make_endpoint(base_url, model, api_key_env),
@@ -87,9 +91,9 @@ def openai_chat(
 
 
 class OpenAIChatTeacher:
-    """A teacher behind HTTP, inside all layers of `_compose`.
+    """A teacher over HTTP, inside all layers of `_compose`.
 
-    Bound to the event loop of its first call; close it with `aclose`.
+    It is bound to the event loop of its first call. Close it with `aclose`.
     """
 
     name = "openai_chat"
@@ -135,15 +139,15 @@ class OpenAIChatTeacher:
         return await self._layers(request)
 
     def request_key(self, request: Request) -> str:
-        """Return what `retry` raises and `Reply.key` holds: the digest of address, body and sample.
+        """Return the cache key, which is also `Reply.key`: the digest of address, body and sample.
 
-        The body is that of the configured reply format, so that an endpoint which takes less does
-        not change the key.
+        The body has the configured reply format, so that a step down to another format does not
+        change the key.
         """
         return self._transport.key(formatted(request, first_format(self._settings.structured)))
 
     async def probe(self) -> list[DoctorFinding]:
-        """Examine the endpoint with at most one GET and four short completions."""
+        """Probe the endpoint with at most one GET and four short completions."""
         from safegen.teachers._health import probe
 
         return await probe(self._settings.endpoint)
@@ -156,7 +160,6 @@ class OpenAIChatTeacher:
 def _limiter(
     settings: Settings, limiters: RateLimiters | None, sleep: Callable[[float], Awaitable[None]]
 ) -> RateLimiter:
-    """Return the endpoint's own limiter, or the one that it shares."""
     caller = settings.endpoint
     if limiters is None:
         return RateLimiter(settings.concurrency, sleep=sleep)

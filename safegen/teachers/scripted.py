@@ -1,4 +1,4 @@
-"""The scripted teacher: answers that the caller gives. For tests and for trying things out."""
+"""The scripted teacher: returns given answers, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ Answer = str | Reply | ItemError | RunError
 def scripted(answers: Callable[[Request], Answer] | Sequence[Answer]) -> Teacher:
     """Build a teacher that answers from a function of the request, or from a list in its order.
 
-    An error among the answers is raised; so is the error that a reply's outcome stands for. A list
-    that runs out raises `TeacherUnavailable`. Answers to requests with a schema are parsed.
+    An error among the answers is raised, and so is the error of a reply whose outcome is not `ok`.
+    An exhausted list raises `TeacherUnavailable`. Answers to requests with a schema are parsed.
+
+    Example:
+        >>> teacher = scripted(["first answer", "second answer"])
     """
     if isinstance(answers, str):
         raise TypeError("`answers` is one text; give a list of answers or a function")
     if callable(answers):
         return ScriptedTeacher(answers)
-    left = iter(tuple(answers))
-    return ScriptedTeacher(lambda _: _next_answer(left))
+    remaining = iter(tuple(answers))
+    return ScriptedTeacher(lambda _: _next_answer(remaining))
 
 
 @dataclass
 class ScriptedTeacher:
-    """A teacher that says what it was told; `requests` holds what it was asked."""
+    """A teacher with given answers; `requests` records the requests in order."""
 
     answer: Callable[[Request], Answer]
     name: str = "scripted"
@@ -45,9 +48,9 @@ class ScriptedTeacher:
             Reply(answer, self.model, finish_reason="stop") if isinstance(answer, str) else answer
         )
         if request.schema is not None and reply.outcome == "ok" and reply.parsed is None:
-            parsed, wrong = _structured.parse_object(reply.text, request.schema)
+            parsed, problem = _structured.parse_object(reply.text, request.schema)
             outcome = "malformed" if parsed is None else "ok"
-            reply = replace(reply, parsed=parsed, outcome=outcome, message=wrong)
+            reply = replace(reply, parsed=parsed, outcome=outcome, message=problem)
         error = _errors.error_for_reply(reply)
         if error is not None:
             raise error
@@ -57,5 +60,5 @@ class ScriptedTeacher:
         """Do nothing; there is nothing to close."""
 
 
-def _next_answer(left: Iterator[Answer]) -> Answer:
-    return next(left, TeacherUnavailable("the script has no more answers; add some"))
+def _next_answer(remaining: Iterator[Answer]) -> Answer:
+    return next(remaining, TeacherUnavailable("the script has no more answers; add some"))

@@ -89,11 +89,11 @@ def test_an_exception_of_the_transport_names_the_address_only() -> None:
 @pytest.mark.parametrize(
     ("cause", "says"),
     [
-        (ConnectionRefusedError(111, "the-key"), "nobody listens"),
+        (ConnectionRefusedError(111, "the-key"), "no server listens"),
         (socket.gaierror(-2, "the-key"), "cannot be resolved"),
         (ssl.SSLCertVerificationError("the-key"), "certificate"),
-        (ssl.SSLError("the-key"), "http in place of https"),
-        (ConnectionResetError("the-key"), "broke"),
+        (ssl.SSLError("the-key"), "http instead of https"),
+        (ConnectionResetError("the-key"), "closed"),
         (TimeoutError("the-key"), "TimeoutError"),
     ],
 )

@@ -312,7 +312,7 @@ async def test_equal_endpoints_share_their_gate_with_the_smallest_limit() -> Non
     assert fake.max_in_flight == 3
 
 
-def test_gates_are_apart_by_address_and_key() -> None:
+def test_limiters_differ_by_address_and_key() -> None:
     limiters = RateLimiters()
     first = limiters.limiter_for("http://a/v1", "", limit=4)
     assert limiters.limiter_for("http://a/v1", "", limit=9) is first

@@ -72,15 +72,15 @@ class Bucket:
         return wait
 
 
-async def drive(gate: RateLimiter, bucket: Bucket, count: int) -> None:
+async def drive(limiter: RateLimiter, bucket: Bucket, count: int) -> None:
     async def one() -> None:
         while True:
-            async with gate as slot:
+            async with limiter as permit:
                 wait = await bucket()
                 if wait is None:
-                    gate.record_success()
+                    limiter.record_success()
                     return
-                gate.record_throttle(wait, slot=slot)
+                limiter.record_throttle(wait, permit=permit)
 
     await asyncio.gather(*(one() for _ in range(count)))
 
@@ -101,19 +101,19 @@ class Moody:
 
 
 async def drive_patiently(
-    gate: RateLimiter, moody: Moody, count: int, after_s: float | None
+    limiter: RateLimiter, moody: Moody, count: int, after_s: float | None
 ) -> None:
-    """As retries do: each request waits for itself, and the gate for everyone where it must."""
+    """As retries do: each request waits for itself, and the limiter for everyone where it must."""
     jitter = random.Random(1)
 
     async def one() -> None:
         wait = 0.5
         while True:
-            async with gate as slot:
+            async with limiter as permit:
                 if not await moody():
-                    gate.record_success()
+                    limiter.record_success()
                     return
-                gate.record_throttle(after_s, slot=slot)
+                limiter.record_throttle(after_s, permit=permit)
             await asyncio.sleep(jitter.uniform(0, wait) if after_s is None else after_s)
             wait *= 2
 
@@ -125,8 +125,8 @@ def seconds_with(share: float, latency: float, concurrency: int, **how: Any) -> 
     moody = Moody(share, latency, **how)
 
     async def work() -> None:
-        gate = RateLimiter(concurrency, clock=asyncio.get_running_loop().time)
-        await drive_patiently(gate, moody, count, after_s)
+        limiter = RateLimiter(concurrency, clock=asyncio.get_running_loop().time)
+        await drive_patiently(limiter, moody, count, after_s)
 
     return in_fake_time(work())
 
@@ -167,8 +167,8 @@ def test_a_rate_limit_costs_few_429s_and_little_time(latency: float) -> None:
     bucket = Bucket(20, 2.0, latency)
 
     async def work() -> None:
-        gate = RateLimiter(64, clock=asyncio.get_running_loop().time)
-        await drive(gate, bucket, 100)
+        limiter = RateLimiter(64, clock=asyncio.get_running_loop().time)
+        await drive(limiter, bucket, 100)
 
     seconds = in_fake_time(work())
     assert bucket.limited < 20
@@ -197,13 +197,13 @@ def test_slow_start_costs_less_than_a_tenth() -> None:
 def test_a_passing_429_does_not_slow_the_rest_for_long() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = RateLimiter(32, clock=loop.time)
-        await drive(gate, Bucket(10**9, 1.0, 0.1), 500)
-        async with gate as slot:
-            gate.record_throttle(0.5, slot=slot)
-        await drive(gate, Bucket(10**9, 1.0, 0.1), 3000)
-        assert gate.rate is None
-        assert gate.window == 32
+        limiter = RateLimiter(32, clock=loop.time)
+        await drive(limiter, Bucket(10**9, 1.0, 0.1), 500)
+        async with limiter as permit:
+            limiter.record_throttle(0.5, permit=permit)
+        await drive(limiter, Bucket(10**9, 1.0, 0.1), 3000)
+        assert limiter.rate is None
+        assert limiter.window == 32
 
     assert in_fake_time(work()) < 30
 
@@ -211,14 +211,14 @@ def test_a_passing_429_does_not_slow_the_rest_for_long() -> None:
 def test_many_429s_of_one_burst_halve_the_window_once_and_pause_for_the_longest() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = RateLimiter(8, clock=loop.time)
-        starts = [await gate.__aenter__() for _ in range(8)]
-        for i, slot in enumerate(starts):
-            gate.record_throttle(1.0 + i, slot=slot)
-            await gate.__aexit__()
-        assert gate.window == 4
-        async with gate as slot:
-            assert slot.at >= 8.0
+        limiter = RateLimiter(8, clock=loop.time)
+        starts = [await limiter.__aenter__() for _ in range(8)]
+        for i, permit in enumerate(starts):
+            limiter.record_throttle(1.0 + i, permit=permit)
+            await limiter.__aexit__()
+        assert limiter.window == 4
+        async with limiter as permit:
+            assert permit.at >= 8.0
 
     in_fake_time(work())
 
@@ -226,26 +226,26 @@ def test_many_429s_of_one_burst_halve_the_window_once_and_pause_for_the_longest(
 @pytest.mark.parametrize("nths", [(2, 4, 6, 8), (3, 1, 2), (1, 2, 3, 5)])
 def test_a_few_429s_among_those_who_started_together_pause_nobody(nths: tuple[int, ...]) -> None:
     async def work() -> None:
-        gate = RateLimiter(8, clock=asyncio.get_running_loop().time)
-        slots = {slot.nth: slot for slot in [await gate.__aenter__() for _ in range(8)]}
+        limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)
+        permits = {permit.nth: permit for permit in [await limiter.__aenter__() for _ in range(8)]}
         for nth in nths:
-            gate.record_throttle(9.0, slot=slots[nth])
-            await gate.__aexit__()
-        async with gate as slot:
-            assert slot.at == 0
-        assert (gate.window, gate.rate) == (8, None)
+            limiter.record_throttle(9.0, permit=permits[nth])
+            await limiter.__aexit__()
+        async with limiter as permit:
+            assert permit.at == 0
+        assert (limiter.window, limiter.rate) == (8, None)
 
     in_fake_time(work())
 
 
 def test_a_pace_that_helps_nothing_is_dropped() -> None:
     async def work() -> None:
-        gate = RateLimiter(16, clock=asyncio.get_running_loop().time)
-        await drive(gate, Bucket(20, 2.0, 0.1), 60)
-        assert gate.rate is not None
+        limiter = RateLimiter(16, clock=asyncio.get_running_loop().time)
+        await drive(limiter, Bucket(20, 2.0, 0.1), 60)
+        assert limiter.rate is not None
         half = Moody(0.5, 0.1, at_once=False, seed=3)
-        while gate.rate is not None:
-            await drive_patiently(gate, half, 20, 0.1)
+        while limiter.rate is not None:
+            await drive_patiently(limiter, half, 20, 0.1)
 
     assert in_fake_time(work()) < 120
 
@@ -253,12 +253,12 @@ def test_a_pace_that_helps_nothing_is_dropped() -> None:
 def test_a_late_429_of_an_early_request_teaches_nothing_new() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = RateLimiter(8, clock=loop.time)
-        gate.record_throttle(1.0, slot=await gate.__aenter__())
-        window, early = gate.window, Permit(0.0, 1)
+        limiter = RateLimiter(8, clock=loop.time)
+        limiter.record_throttle(1.0, permit=await limiter.__aenter__())
+        window, early = limiter.window, Permit(0.0, 1)
         await asyncio.sleep(5)
-        gate.record_throttle(1.0, slot=early)
-        assert gate.window == window
+        limiter.record_throttle(1.0, permit=early)
+        assert limiter.window == window
 
     in_fake_time(work())
 
@@ -266,12 +266,12 @@ def test_a_late_429_of_an_early_request_teaches_nothing_new() -> None:
 def test_a_429_without_a_time_pauses_longer_and_longer() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = RateLimiter(4, clock=loop.time)
+        limiter = RateLimiter(4, clock=loop.time)
         times: list[float] = []
         for _ in range(4):
-            async with gate as slot:
-                times.append(slot.at)
-                gate.record_throttle(None, slot=slot)
+            async with limiter as permit:
+                times.append(permit.at)
+                limiter.record_throttle(None, permit=permit)
         gaps = [b - a for a, b in itertools.pairwise(times)]
         assert gaps == pytest.approx([1, 2, 4], rel=0.01)
 
@@ -281,17 +281,17 @@ def test_a_429_without_a_time_pauses_longer_and_longer() -> None:
 def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        gate = RateLimiter(1, clock=loop.time)
+        limiter = RateLimiter(1, clock=loop.time)
 
         async def wait() -> None:
-            async with gate:
+            async with limiter:
                 raise AssertionError("nobody may start")
 
-        slot = await gate.__aenter__()
+        permit = await limiter.__aenter__()
         waiting = [asyncio.create_task(wait()) for _ in range(5)]
-        gate.record_throttle(500, slot=slot)
+        limiter.record_throttle(500, permit=permit)
         await asyncio.sleep(1)
-        gate.fail_waiters(TeacherRejected("no"))
+        limiter.fail_waiters(TeacherRejected("no"))
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(r, TeacherRejected) for r in results)
 
@@ -300,21 +300,21 @@ def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
 
 def test_a_cancelled_waiter_leaves_the_gate_usable() -> None:
     async def work() -> None:
-        gate = RateLimiter(1, clock=asyncio.get_running_loop().time)
-        await gate.__aenter__()
-        task = asyncio.create_task(gate.__aenter__())
+        limiter = RateLimiter(1, clock=asyncio.get_running_loop().time)
+        await limiter.__aenter__()
+        task = asyncio.create_task(limiter.__aenter__())
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await gate.__aexit__()
-        async with gate:
-            assert gate.active == 1
+        await limiter.__aexit__()
+        async with limiter:
+            assert limiter.active == 1
 
     in_fake_time(work())
 
 
 async def test_a_hundred_requests_pass_a_real_bucket_with_fewer_429s_than_requests() -> None:
-    """Without the gate 80 of the 100 meet a 429 at once, and most of them again at each retry."""
+    """Without the limiter 80 of the 100 meet a 429 at once, and most of them again at each retry."""
     with FakeEndpoint(bucket=(20, 0.5)) as fake:
         teacher = openai_chat(base_url=fake.url, model="m")
         replies = await asyncio.gather(*(teacher(asked(str(i))) for i in range(100)))
