@@ -24,7 +24,7 @@ from safegen.cli.render.console import (
     make_text,
     print_out,
 )
-from safegen.cli.render.keys import open_keyboard
+from safegen.cli.render.keys import read_keys
 from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.show import (
     RecordLabels,
@@ -74,9 +74,9 @@ def show_preview(
     says = load_labels(inputs)
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
         # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
-        with suppress(KeyboardInterrupt), out.screen(hide_cursor=True), open_keyboard() as keys:
+        with suppress(KeyboardInterrupt), out.screen(hide_cursor=True):
             opening = tuple(_closing_lines(inputs, result))
-            browse_pages(Pager(out, result, says, opening, reveal=reveal), keys)
+            browse_pages(Pager(out, result, says, opening, reveal=reveal), read_keys())
     else:
         print_out(out, *_closing_lines(inputs, result), "")
         for scenario in _group_by_scenario(result.records):

@@ -46,7 +46,7 @@ def test_generate_says_what_it_made_on_stderr_and_nothing_on_stdout(
     assert (told.code, told.out) == (0, "")
     assert (workdir / "outputs/kitchen/data/sft").is_dir()
     for words in (
-        "drafts to make in 1 shard",
+        "drafts in 1 shard",
         "by domain",
         "by expected mode",
         "are a demo",

@@ -4,11 +4,19 @@ import os
 import pty
 import sys
 import termios
-from collections.abc import Generator
+import threading
+import time
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from safegen.cli.render.keys import open_keyboard, split_keys
+from safegen.cli.render.keys import read_keys
+
+
+def typed(*reads: str) -> Callable[[], str]:
+    """Stand in for the terminal: one text per call, then the end of the input."""
+    remaining = iter(reads)
+    return lambda: next(remaining, "")
 
 
 @pytest.mark.parametrize(
@@ -19,40 +27,44 @@ from safegen.cli.render.keys import open_keyboard, split_keys
         (["\x1b[C\x1b[D", "\x1b[A\x1b[B"], "nppn"),
         (["\x1bOC"], "n"),
         (["\x1b[5~", "\x1b[1;5C"], "?n"),
+        (["\xe0H", "\x00P", "\xe0x"], "pn?"),
         (["n\x04p", "r"], "n"),
         (["\n \r"], "\n \r"),
         ([], ""),
     ],
 )
-def test_what_was_read_is_taken_key_by_key(reads: list[str], keys: str) -> None:
-    assert "".join(split_keys(iter(reads))) == keys
+def test_read_keys_splits_what_was_typed(reads: Sequence[str], keys: str) -> None:
+    assert "".join(read_keys(typed(*reads))) == keys
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[int]:
-    """A terminal as standard input; what is written to the number is typed."""
-    typed, number = pty.openpty()
+def test_read_keys_ends_at_ctrl_d() -> None:
+    def end() -> str:
+        raise EOFError
+
+    assert list(read_keys(end)) == []
+
+
+def test_read_keys_raises_at_ctrl_c() -> None:
+    keys = read_keys(typed("n\x03p"))
+    assert next(keys) == "n"
+    with pytest.raises(KeyboardInterrupt):
+        next(keys)
+
+
+def test_read_keys_restores_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyboard, number = pty.openpty()
     with os.fdopen(number, "r") as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        yield typed
-    os.close(typed)
+        before = termios.tcgetattr(number)
 
+        def press() -> None:
+            while termios.tcgetattr(number) == before:  # until the key is waited for
+                time.sleep(0.001)
+            os.write(keyboard, b"\x1b[D")
 
-def test_keys_come_without_enter_and_the_terminal_is_as_it_was(terminal: int) -> None:
-    number = sys.stdin.fileno()
-    before = termios.tcgetattr(number)
-    with open_keyboard() as keys:
-        assert termios.tcgetattr(number) != before
-        os.write(terminal, b"n\x1b[D")
-        assert (next(keys), next(keys)) == ("n", "p")
-        os.write(terminal, b"\x04")
-        assert next(keys, None) is None
-    assert termios.tcgetattr(number) == before
-
-
-def test_the_terminal_is_as_it_was_after_an_error(terminal: int) -> None:
-    number = sys.stdin.fileno()
-    before = termios.tcgetattr(number)
-    with pytest.raises(KeyboardInterrupt), open_keyboard():
-        raise KeyboardInterrupt
-    assert termios.tcgetattr(number) == before
+        thread = threading.Thread(target=press)
+        thread.start()
+        assert next(read_keys()) == "p"
+        thread.join()
+        assert termios.tcgetattr(number) == before
+    os.close(keyboard)

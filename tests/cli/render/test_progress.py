@@ -21,7 +21,7 @@ class Time:
 
 def at_work(time: Time) -> tuple[ProgressReader, Progress, Meter]:
     progress, meter = Progress(planned=1_000, shards_planned=4), Meter()
-    counters = ProgressReader(time)
+    counters = ProgressReader(now=time)
     counters.watch(progress, meter)
     return counters, progress, meter
 
@@ -42,72 +42,74 @@ def line_of(counters: ProgressReader) -> str:
 
 
 def test_nothing_is_read_before_there_is_a_plan() -> None:
-    assert ProgressReader(Time()).read_view() is None
+    assert ProgressReader(now=Time()).read_view() is None
 
 
-def test_a_stage_before_the_drafts_says_its_own_name_and_rates_begin_anew_after_it() -> None:
+def test_rates_restart_with_each_stage() -> None:
     time = Time()
-    counters, read = ProgressReader(time), Progress(planned=10, stage="labelling")
-    counters.watch(read, Meter())
-    read.done = 5
-    time.now += 10
-    assert line_of(counters) == (
+    counters, labelling = ProgressReader(now=time), Progress(planned=10, stage="labelling")
+    counters.watch(labelling, Meter())
+    for labelling.done in (1, 5):
+        time.now += 8
+        line = line_of(counters)
+    assert line == (
         "5/10 prompts read (50%), 0 failed, 0 in flight, 0 requests/min, 0 tokens, 0:10 left"
     )
-    read.done = 10
-    time.now += 10
     progress, meter = Progress(planned=4, shards_planned=1), Meter()
     counters.watch(progress, meter)
-    answer(progress, meter, 2)
-    time.now += 10
-    assert line_of(counters).endswith("50% accepted, 0:10 left")
+    assert "time left unknown" in line_of(counters)
+    for _ in range(2):
+        answer(progress, meter, 1)
+        time.now += 10
+        line = line_of(counters)
+    assert line.endswith("50% accepted, 0:20 left")
 
 
 def test_a_pipe_gets_an_opening_line_for_each_stage() -> None:
     said: list[str] = []
-    counters = ProgressReader(Time())
+    counters = ProgressReader(now=Time())
     lines = PlainLines(counters, said.append, Time())
     counters.watch(Progress(planned=1, stage="labelling"), Meter())
     lines.print_if_due()
     counters.watch(Progress(planned=2, shards_planned=1), Meter())
     lines.print_if_due()
     lines.print_if_due()
-    assert said == ["1 prompt to be read by labellers", "2 drafts to make in 1 shard"]
+    assert said == ["1 prompt for the labellers to read", "2 drafts in 1 shard"]
 
 
 def test_a_further_round_is_told_as_one() -> None:
     said: list[str] = []
     time = Time()
-    counters = ProgressReader(time)
+    counters = ProgressReader(now=time)
     lines = PlainLines(counters, said.append, time)
     counters.watch(Progress(planned=2, done=2, shards_planned=1, shards_done=1), Meter())
     lines.print_if_due()
     counters.watch(Progress(planned=9, shards_planned=1, round=1, resumed=True), Meter())
     lines.print_if_due()
     lines.print_last()
-    assert said[:2] == ["2 drafts to make in 1 shard", "round 2: 9 drafts to make in 1 shard"]
+    assert said[:2] == ["2 drafts in 1 shard", "round 2: 9 drafts in 1 shard"]
     assert said[2].startswith("round 2: 0/9 drafts")
 
 
-def test_the_line_says_it_all() -> None:
+def test_full_line_has_all_counters() -> None:
     time = Time()
     counters, progress, meter = at_work(time)
-    answer(progress, meter, 250)
+    answer(progress, meter, 100)
+    counters.read_view()
+    answer(progress, meter, 150)
     progress.failed, progress.shards_done = 3, 1
     meter.record_request()
-    time.now += 30
+    time.now += 18
     assert line_of(counters) == (
-        "250/1,000 drafts (25%), 1/4 shards, 3 failed, 1 in flight, 502 requests/min,"
+        "250/1,000 drafts (25%), 1/4 shards, 3 failed, 1 in flight, 503 requests/min,"
         " 25.0k tokens, 50% accepted, 1:30 left"
     )
 
 
-def test_nothing_done_yet_has_no_time_left() -> None:
-    time = Time()
-    counters, _, meter = at_work(time)
+def test_time_left_is_unknown_before_two_replies() -> None:
+    counters, _, meter = at_work(Time())
     meter.record_request()
-    time.now += 0.001
-    assert " 60 requests/min" in line_of(counters)
+    assert "0 requests/min" in line_of(counters)
     assert "time left unknown" in line_of(counters)
 
 
@@ -133,17 +135,14 @@ def test_when_all_shards_are_on_disk_the_dataset_is_being_built() -> None:
 
 
 def test_the_bar_fits_a_narrow_terminal() -> None:
-    time = Time()
-    counters, progress, meter = at_work(time)
+    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    counters, progress, meter = ProgressReader(out, now=Time()), Progress(), Meter()
+    counters.watch(progress, meter)
     progress.planned = 1_234_567
     answer(progress, meter, 120)
     progress.shards_done, progress.shards_planned = 123, 4_823
-    time.now += 3
-    seen = counters.read_view()
-    assert seen is not None
-    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     with out.capture() as captured:
-        out.print(seen.render_bar())
+        out.print(counters.get_renderable())
     lines = captured.get().splitlines()
     assert len(lines) == 2
     assert max(len(line) for line in lines) <= 80
@@ -159,19 +158,19 @@ def test_plain_lines_come_at_the_start_every_ten_seconds_and_at_the_end() -> Non
         answer(progress, meter, 1)
         lines.print_if_due()
     lines.print_last()
-    assert said[0] == "1,000 drafts to make in 4 shards"
-    resumed = ProgressReader(Time())
+    assert said[0] == "1,000 drafts in 4 shards"
+    resumed = ProgressReader(now=Time())
     resumed.watch(Progress(planned=9, shards_planned=2, resumed=True), Meter())
     seen = resumed.read_view()
     assert seen
-    assert "9 drafts to go through in 2 shards; what was answered before" in seen.opening_line()
+    assert seen.opening_line() == "resuming: 9 drafts in 2 shards; cached replies are reused"
     assert [line.split("/")[0] for line in said[1:]] == ["11", "21", "26"]
     assert "left" not in said[-1]
 
 
 def test_a_run_with_nothing_to_do_says_no_line() -> None:
     said: list[str] = []
-    counters = ProgressReader(Time())
+    counters = ProgressReader(now=Time())
     counters.watch(Progress(), Meter())
     lines = PlainLines(counters, said.append, Time())
     lines.print_if_due()
@@ -187,5 +186,5 @@ def test_a_pipe_gets_lines_without_codes() -> None:
         progress.done = progress.accepted = 2
         progress.shards_done = 1
     first, last = stream.getvalue().splitlines()
-    assert first == "safegen: 2 drafts to make in 1 shard"
+    assert first == "safegen: 2 drafts in 1 shard"
     assert last.startswith("safegen: 2/2 drafts (100%), 1/1 shards, 0 failed")
