@@ -52,7 +52,7 @@ def prepare_repo(folder: Path, *, force: bool) -> None:
     for name in files if not force else ():
         if (folder / name).exists():
             raise UserError(
-                f"`{folder / name}` is there already; choose another folder, or write over it with `--force`"
+                f"`{folder / name}` exists; choose another folder or overwrite it with `--force`"
             )
     for name, text in files.items():
         write_file(folder / name, text, force=force)

@@ -57,9 +57,7 @@ def init_files(wanted: InitOptions, *, force: bool) -> None:
     files = _collect_files(wanted)
     for path in files if not force else ():
         if path.exists():
-            raise UserError(
-                f"`{path}` is there already; name another, or write over it with `--force`"
-            )
+            raise UserError(f"`{path}` exists; name another file or overwrite it with `--force`")
     if wanted.data_repo is not None:
         data_repo.prepare_repo(wanted.data_repo, force=force)
     files |= {p: text for p, text in _collect_schemas(files).items() if force or not p.exists()}

@@ -74,7 +74,7 @@ def test_a_finished_run_asks_nothing_changes_nothing_and_says_so(
     before = bytes_of(finished)
     told = call(capsys, "generate", "recipe.yaml", "-o", finished)
     assert told.code == 0
-    assert "is complete: nothing was asked and no file changed" in told.err
+    assert "is complete: requests: 0, files changed: 0" in told.err
     assert bytes_of(finished) == before
 
 

@@ -104,7 +104,7 @@ def test_a_narrow_table_names_an_axis_with_one_value_once(
         "mode",
         "language",
         "planned",
-        "made",
+        "answered",
         "accepted",
         "kept",
         "missing",
@@ -117,7 +117,7 @@ def test_a_map_of_the_tables_axes_stands_in_its_place(capsys: pytest.CaptureFixt
     assert "5/8" in told
     assert told.partition("not in the dataset")[0].count("dual_use") == 1
     assert "heat map" in told
-    assert "kept/planned of each cell" not in told
+    assert "kept/planned per cell" not in told
 
 
 def test_a_map_wider_than_the_screen_goes_on_below(capsys: pytest.CaptureFixture[str]) -> None:

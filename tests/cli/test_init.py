@@ -173,7 +173,7 @@ def test_nothing_is_written_over_without_force(
     path.write_text("mine", encoding="utf-8")
     told = call(capsys, "init", "recipe.yaml", "--taxonomy", "guild")
     assert told.code == 2
-    assert "`recipe.yaml` is there already" in told.err
+    assert "`recipe.yaml` exists" in told.err
     assert [p.name for p in workdir.iterdir()] == ["recipe.yaml"]
     assert path.read_text() == "mine"
     assert call(capsys, "init", "--force").code == 0
@@ -254,7 +254,7 @@ def test_a_repository_that_is_there_keeps_its_files(
     (data / "README.md").write_text("mine", encoding="utf-8")
     told = call(capsys, "init", "--data-repo", "sets")
     assert told.code == 2
-    assert "README.md` is there already" in told.err
+    assert "README.md` exists" in told.err
     assert [p.name for p in data.iterdir()] == ["README.md"]
 
 

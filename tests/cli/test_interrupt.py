@@ -61,5 +61,5 @@ def test_an_interruption_exits_130_says_what_is_kept_and_the_same_command_goes_o
             check=True,
         )
         distinct = len(endpoint.answered)
-        assert "from the journal" in again.stderr
+        assert "cached repl" in again.stderr
         assert distinct <= len(endpoint.requests) <= distinct + IN_FLIGHT

@@ -196,7 +196,7 @@ def test_a_finished_recipe_run_again_sends_nothing_changes_nothing_and_says_so(
     assert times == {p: p.stat().st_mtime_ns for p in (workdir / "out" / "data").rglob("*")}
     assert told(again)["requests"] == 0
     assert told(again)["changed"] is False
-    assert "is complete: nothing was asked and no file changed" in again.err
+    assert "is complete: requests: 0, files changed: 0" in again.err
 
 
 def test_the_same_command_asks_again_for_what_was_unavailable_and_for_nothing_else(

@@ -126,7 +126,7 @@ def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
     assert said.code == 0, said.err
     told_why = "5 rows not planned (3 not labelled, 2 red line): see out/run/unlabelled.jsonl"
     assert told_why in said.err
-    assert "10 in mine.csv, 4 planned, 1 left out by harms" in said.err
+    assert "10 in mine.csv, 4 planned, 1 excluded by harms" in said.err
     assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
         "lost": ["harm", "intent", "evidence", "detail"],
         "none": ["harm"],

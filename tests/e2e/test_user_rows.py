@@ -77,7 +77,7 @@ def test_an_adults_words_are_not_asked_under_a_profile_for_the_young(
     assert found["not_under"] == {"minors": 1}
     assert found["unlabelled"] == [row | {"fields": ["profile"]}]
     for told in (screen.out, said.err):
-        assert "1 row under minors: their words tell of somebody whom it is not for" in told
+        assert "1 row under minors: the prompt contradicts the profile" in told
 
 
 def test_an_adults_words_are_shown_to_no_labeller_where_no_profile_is_left(

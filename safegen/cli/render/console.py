@@ -1,7 +1,7 @@
-"""How anything is put on a screen: consoles, tables, numbers, and text made harmless.
+"""Consoles, tables, numbers and sanitised text.
 
-Ids, names, reasons and texts come from files and models; none of them reaches a terminal before
-`sanitise` has taken out what a terminal would obey.
+Ids, names, reasons and texts come from files and models. `sanitise` removes control characters from
+all of them before they reach a terminal.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from rich.text import Text
 
 Name = TypeVar("Name", bound=str)
 PIPE_WIDTH = 100_000
-"""A pipe has no edge: what reads it wraps, if it wants to."""
+"""Width of a pipe; the reader wraps if needed."""
 JOINERS = "\u200c\u200d"
-"""Invisible, and needed to write Persian, Hindi and emoji."""
+"""Zero-width joiners, needed for Persian, Hindi and emoji."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 DETAIL_NAMES = ("awareness", "concept", "strategy", "procedure", "executable")
-"""What each level of detail is called."""
+"""Names of the detail levels 0 to 4."""
 
 
 def sanitise(text: object) -> str:
-    """Replace each character that a terminal would obey; line ends and tabs stay in their plain form."""
+    """Replace control characters; keep line ends, and write tabs as blanks."""
     plain = str(text).replace("\r\n", "\n").replace("\t", "    ")
     return "".join(
         c if c.isprintable() or c == "\n" or c in JOINERS else REPLACEMENT for c in plain
@@ -36,7 +36,7 @@ def sanitise(text: object) -> str:
 
 
 def wrap_text(text: str, stream: TextIO) -> str:
-    """Break lines between words where a terminal would break them within."""
+    """Wrap lines at words for a terminal; return text for a pipe unchanged."""
     if not stream.isatty():
         return text
     width = get_terminal_size().columns
@@ -48,18 +48,18 @@ def wrap_text(text: str, stream: TextIO) -> str:
 
 
 def make_text(value: object, style: str = "") -> Text:
-    """Make one harmless line of any value, without markup."""
+    """Make one sanitised line of any value, without markup."""
     return Text(sanitise(" ".join(str(value).split())), style=style)
 
 
 def format_json_line(value: Mapping[str, object]) -> str:
-    """Write one JSON object on a line of its own; odd characters are escaped, others stay readable."""
+    """Write one JSON object on one line; only unprintable characters are escaped."""
     line = json.dumps(value, ensure_ascii=False)
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) + "\n"
 
 
 def make_console(stream: IO[str]) -> Console:
-    """Make a console that colours only a terminal and never wraps for a pipe."""
+    """Make a console that uses colour on a terminal only and does not wrap for a pipe."""
     terminal = stream.isatty()
     return Console(
         file=stream,
@@ -72,7 +72,7 @@ def make_console(stream: IO[str]) -> Console:
 
 
 def make_grid(*heads: str, right: Iterable[int] = (), indent: int = 2) -> Table:
-    """Make a table without lines; `right` numbers the columns of figures."""
+    """Make a table without lines; `right` lists the columns that are right-aligned."""
     figures = set(right)
     table = Table(
         box=None,
@@ -96,7 +96,7 @@ def make_grid(*heads: str, right: Iterable[int] = (), indent: int = 2) -> Table:
 def make_fact_table(
     pairs: Iterable[tuple[str, RenderableType]], *, indent: int = 2, width: int = 0
 ) -> Table:
-    """Make a two-column table: names, and what is to be said of them."""
+    """Make a two-column table of names and values."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(width=max(0, indent - 2))
     table.add_column(style="dim", no_wrap=True, min_width=width)
@@ -138,7 +138,7 @@ def format_short(value: float) -> str:
 
 
 def format_share(part: int, whole: int) -> str:
-    """Write a share in per cent; a few are never shown as none, nor nearly all as all."""
+    """Write a share in per cent; only 0 gives 0% and only all gives 100%."""
     if not whole:
         return "–"
     if 0 < part < whole:
@@ -167,5 +167,5 @@ def format_counts(counts: Mapping[Name, int]) -> str:
 
 
 def does_fit(text: str, width: int) -> bool:
-    """Tell whether a line fits a width, wide characters counted."""
+    """Check if a line fits a width; wide characters count double."""
     return cell_len(text) <= width

@@ -1,4 +1,4 @@
-"""A heat map of two axes that can be read without colour: a shade and a number in each cell."""
+"""Heat map of two axes, readable without colour: a shade and a number in each cell."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ VALUE_ORDER: Mapping[str, Sequence[str]] = {
     "evidence": EVIDENCE,
     "profile": PROFILES,
 }
-"""Axes whose values have an order of their own; others are sorted."""
+"""Value order of these axes; the values of others are sorted."""
 SHADES = ((1.0, "█", "green"), (0.75, "▓", "green"), (0.5, "▒", "yellow"), (0.0, "░", "yellow"))
-"""From which share kept on; nothing kept has a sign of its own."""
+"""Least share kept, shade and style; a cell with nothing kept has `EMPTY_MARK`."""
 UNPLANNED_MARK, EMPTY_MARK = ("·", "dim"), ("○", "red")
 LEGEND = (
     "█ all kept  ▓ 75% or more  ▒ 50%  ░ less",
@@ -29,7 +29,7 @@ LEGEND = (
 
 
 def order_values(cells: Mapping[Cell, CellCounts], axes: AxisNames) -> tuple[list[str], list[str]]:
-    """The values of two axes in the order in which they are shown."""
+    """List the values of two axes in display order."""
     return _axis_values(cells, axes, 0), _axis_values(cells, axes, 1)
 
 
@@ -42,20 +42,20 @@ def _axis_values(cells: Mapping[Cell, CellCounts], axes: AxisNames, at: int) -> 
 def draw_heat_map(
     cells: Mapping[Cell, CellCounts], axes: AxisNames, *, width: int, planned: bool = False
 ) -> Iterator[RenderableType]:
-    """Lines of the map; columns are numbered and named below where their names do not fit.
+    """Yield the lines of the map; long column names become numbers with a legend below.
 
     Args:
-        cells: what is shown.
-        axes: of the rows and of the columns.
-        width: of the screen; columns beyond it come below the first ones.
-        planned: tell what is planned beside what is kept, as a table in its place would.
+        cells: counts by row and column value.
+        axes: axis of the rows, axis of the columns.
+        width: screen width; columns beyond it go below the first ones.
+        planned: show `kept/planned` instead of `kept`, if no table shows what was planned.
     """
     rows, columns = order_values(cells, axes)
-    most = max([len(_format_figure(c, planned)) for c in cells.values()] or [1])
-    named = [max(len(name), most + 2) for name in columns]
+    digits = max([len(_format_figure(c, planned)) for c in cells.values()] or [1])
+    name_widths = [max(len(name), digits + 2) for name in columns]
     left = min(max(len(name) for name in [*rows, axes[0]]), max(width // 2, 8))
-    numbered = 2 + left + sum(n + 2 for n in named) > width
-    sizes = [max(len(str(len(columns))), most + 2)] * len(columns) if numbered else named
+    numbered = 2 + left + sum(n + 2 for n in name_widths) > width
+    sizes = [max(len(str(len(columns))), digits + 2)] * len(columns) if numbered else name_widths
     heads = [str(n + 1) for n in range(len(columns))] if numbered else columns
     at_once = max(1, (width - 2 - left) // (sizes[0] + 2)) if numbered else len(columns)
     yield make_text(f"heat map: {axes[0]} by {axes[1]}", "bold")
@@ -64,7 +64,7 @@ def draw_heat_map(
         yield _row_line(axes[0], left, [Text(h, "dim") for h in heads[part]], sizes[part])
         for row in rows:
             row_cells = [
-                _cell_text(cells.get((row, c)), most, planned=planned) for c in columns[part]
+                _cell_text(cells.get((row, c)), digits, planned=planned) for c in columns[part]
             ]
             yield _row_line(row, left, row_cells, sizes[part])
     if numbered:
@@ -90,12 +90,12 @@ def _row_line(name: str, left: int, cells: Sequence[Text], sizes: Sequence[int])
     return line
 
 
-def _cell_text(counts: CellCounts | None, most: int, *, planned: bool) -> Text:
+def _cell_text(counts: CellCounts | None, digits: int, *, planned: bool) -> Text:
     if counts is None or not counts.planned:
-        return Text(UNPLANNED_MARK[0].ljust(most + 2), UNPLANNED_MARK[1])
+        return Text(UNPLANNED_MARK[0].ljust(digits + 2), UNPLANNED_MARK[1])
     if not counts.kept:
         sign, style = EMPTY_MARK
     else:
         part = counts.kept / counts.planned
         sign, style = next((s, c) for least, s, c in SHADES if part >= least)
-    return Text(f"{sign} {_format_figure(counts, planned):>{most}}", style)
+    return Text(f"{sign} {_format_figure(counts, planned):>{digits}}", style)

@@ -1,4 +1,4 @@
-"""The ledger of a run as a table: crossed where two axes fit, else a line for each cell."""
+"""The ledger of a run as a cross table if two axes fit, else as one line per cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safegen.validators import ElementCoverage
 
 
 class LedgerView(NamedTuple):
-    """What is looked at."""
+    """The counts, axes and extra reports of one coverage screen."""
 
     ledger: Ledger
     by: AxisNames
@@ -26,19 +26,19 @@ class LedgerView(NamedTuple):
     target: TargetReport | None
     certificates: Certificates | None
     required: ElementCoverage | None = None
-    """How the required elements of answers are checked; None where none is required."""
+    """Checks of the required elements; None if no rule requires one."""
     reasons: Mapping[Cell, Mapping[str, int]] = MappingProxyType({})
-    """Why prompts of a cell of `by` are not in the dataset, with how many."""
+    """Prompts that are not in the dataset, by cell of `by` and reason."""
 
 
 def render_ledger(out: Console, shown: LedgerView) -> Iterator[RenderableType]:
-    """Two axes as a cross table where it fits, else a line for each cell."""
+    """Yield a cross table of two axes if it fits, else one line per cell."""
     cells = shown.ledger.totals_by(shown.by)
     if len(shown.by) == 2:
         crossed = _render_cross_table(cells, shown)
         if does_table_fit(out, crossed):
             yield crossed
-            yield make_text("  kept/planned of each cell; – is not planned", "dim")
+            yield make_text("  kept/planned per cell; – not planned", "dim")
             return
     yield from _render_long_table(out, cells, shown)
 
@@ -67,11 +67,8 @@ def _render_cross_table(cells: Mapping[Cell, CellCounts], shown: LedgerView) -> 
 def _render_long_table(
     out: Console, cells: Mapping[Cell, CellCounts], shown: LedgerView
 ) -> Iterator[RenderableType]:
-    """A line for each cell, as wide as there is room.
-
-    What does not fit gives way in this order: axes with one value alone, which are named below; steps,
-    which share a column; axes, which share one too and wrap.
-    """
+    # Narrow in this order until the table fits: name axes with a single value below the table, merge the
+    # stages into one column, merge the axes into one column that wraps.
     every = range(len(shown.by))
     varied = [n for n in every if len({cell[n] for cell in cells}) > 1] or list(every)
     for kept, brief in ((list(every), False), (varied, False), (varied, True)):
@@ -82,9 +79,9 @@ def _render_long_table(
         table = _render_lines(cells, shown, varied, brief=True, joined=True)
         kept = varied
     yield table
-    alone = [f"{shown.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
-    if alone:
-        yield make_text(f"  every row: {', '.join(alone)}", "dim")
+    constants = [f"{shown.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
+    if constants:
+        yield make_text(f"  every row: {', '.join(constants)}", "dim")
 
 
 def _render_lines(
@@ -99,7 +96,7 @@ def _render_lines(
     missing = ["missing"] if lacking else []
     axes = [shown.by[n] for n in kept]
     axes = [" · ".join(axes)] if joined else axes
-    steps = ["kept/plan"] if brief else ["planned", "made", "accepted", "kept"]
+    steps = ["kept/plan"] if brief else ["planned", "answered", "accepted", "kept"]
     heads = [*axes, *steps, *missing, ""]
     table = make_grid(*heads, right=range(len(axes), len(heads) - 1))
     if joined:
@@ -133,12 +130,12 @@ def _shortfall_text(count: int) -> Text:
 
 
 def sum_counts(counts: Sequence[CellCounts]) -> CellCounts:
-    """Add counts up."""
+    """Add up counts."""
     return sum(counts, start=CellCounts())
 
 
 def missing_by_cell(shown: LedgerView) -> Mapping[Cell, int]:
-    """What each cell lacks: of the target where the table's cells are its own, else of the plan."""
+    """Count what each cell is missing: of the target if it has the same axes, else of the plan."""
     if shown.target is not None and shown.target.per == shown.by:
         return shown.target.shortfall
     cells = shown.ledger.totals_by(shown.by)

@@ -1,4 +1,4 @@
-"""The closing screen: what was planned, made and lost, where it lies, and what to do next."""
+"""Closing screen: counts by domain and mode, reasons, facts and next commands."""
 
 from __future__ import annotations
 
@@ -39,37 +39,37 @@ if TYPE_CHECKING:
     from safegen.pipeline.session import Until
 
 HINT_BY_OUTCOME = {
-    "refused": "`safegen retry` asks anew",
-    "filtered": "`safegen retry` asks anew",
-    "blocked": "`safegen retry` asks anew",
-    "malformed": "`safegen retry` asks anew",
-    "truncated": "raise `max_tokens`, or `safegen retry`",
+    "refused": "retry with `safegen retry`",
+    "filtered": "retry with `safegen retry`",
+    "blocked": "retry with `safegen retry`",
+    "malformed": "retry with `safegen retry`",
+    "truncated": "raise `max_tokens` or retry",
     "unavailable": "run the same command again",
     "unfinished": "run the same command again",
     "not_validated": "run again without `--until`",
     "duplicate_prompt": "nothing: an equal prompt is kept",
     "duplicate_response": "nothing: an equal answer is kept",
-    "near_duplicate": "nothing: the prompt it repeats is kept",
-    "incomplete_set": "nothing: others of its set are near-duplicates",
-    "lexical_artifact": "nothing: its words give the intent away",
+    "near_duplicate": "nothing: a similar prompt is kept",
+    "incomplete_set": "nothing: rest of set is near-duplicate",
+    "lexical_artifact": "nothing: its words reveal the intent",
     "withheld": "nothing: unsafe text is not kept",
-    "unscored": "a validator could not tell",
+    "unscored": "a validator could not decide",
 }
-"""What to do about a reason; any other is a validator's, which tells more."""
-FORM_ONLY_TEXT = "rules accepted them; no model and no person judged that they are safe or right"
-UNJUDGED_TEXT = (
-    "by nothing: the recipe names no validator that decides, so each answer was taken as it came"
+"""What to do about a reason; all other reasons are names of validators."""
+RULES_ONLY_TEXT = "accepted by rule-based checks only; not reviewed by a model or a person"
+UNCHECKED_TEXT = (
+    "not checked at all: the recipe requires no validator, so every answer was accepted"
 )
 DEMO_TEXT = (
     "written by the embedded teacher, not by a language model;"
-    " they show the format and are not for training"
+    " use them to see the format, not for training"
 )
 
 
 def print_summary(
     run: Run, lost: LossCounts, *, until: Until | None = None, out: Console | None = None
 ) -> None:
-    """Say what was made, where, what was lost and what to do next; on stderr unless told where."""
+    """Print the result of a run and the next commands; default to stderr."""
     out = out or make_console(sys.stderr)
     if run.report is None:
         _print_stopped(out, run, until)
@@ -87,21 +87,17 @@ def print_summary(
 
 
 def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
-    worked = (
-        f"{format_plural(run.shards_done, 'shard')} done"
-        if run.shards_done
-        else "no shard had to be done"
-    )
-    print_out(out, make_text(f"stopped after {until}: {worked}; kept in {run.folder.root}"))
+    work = f"{format_plural(run.shards_done, 'shard')} done" if run.shards_done else "no shard was due"
+    print_out(out, make_text(f"stopped after {until}: {work}; see {run.folder.root}"))
     if import_pairs := list(_import_pairs(run)):
         print_out(out, make_fact_table(import_pairs, width=9))
-    print_out(out, make_text("next: the same command without --until goes on from here"))
+    print_out(out, make_text("next: run the same command without --until to resume"))
 
 
 def _headline(run: Run, report: BuildReport, *, idle: bool) -> Text:
     name = f"{run.recipe.name} {run.recipe.version}"
     if idle:
-        return make_text(f"{name} is complete: nothing was asked and no file changed", "bold")
+        return make_text(f"{name} is complete: requests: 0, files changed: 0", "bold")
     text = f"{format_plural(report.prompts, 'prompt')} of {format_number(report.planned)} in the dataset"
     return make_text(f"{name}: {text}", "bold")
 
@@ -117,15 +113,17 @@ def _tables(report: BuildReport) -> Iterator[RenderableType]:
 def _stage_table(
     head: str, rows: Mapping[str, StageCounts], *, width: int, total: BuildReport | None = None
 ) -> Table:
-    table = make_grid(head, "planned", "made", "accepted", "kept", "lost", "", right=range(1, 6))
+    table = make_grid(
+        head, "planned", "answered", "accepted", "kept", "missing", "", right=range(1, 6)
+    )
     table.columns[1].min_width = width
     for name, stage_counts in rows.items():
         counts = [_count(n) for n in stage_counts]
         table.add_row("", make_text(name), *counts, _count(stage_counts.excluded, "yellow"))
     if total is not None:
         counts = [total.planned, total.answered, total.accepted, total.prompts]
-        lost = _count(total.planned - total.prompts, "yellow")
-        table.add_row("", "all", *[_count(n) for n in counts], lost, style="bold")
+        missing = _count(total.planned - total.prompts, "yellow")
+        table.add_row("", "all", *[_count(n) for n in counts], missing, style="bold")
     return table
 
 
@@ -134,12 +132,11 @@ def _count(value: int, style: str = "") -> Text:
 
 
 def _loss_table(report: BuildReport) -> Table:
-    """Drafts and prompts that were not taken, by reason."""
-    table = make_grid("not accepted", "drafts", "share", "lost", "what to do", right=(1, 2, 3))
+    table = make_grid("reason", "drafts", "share", "missing", "what to do", right=(1, 2, 3))
     reasons = {**report.rejected, **report.excluded}
     for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
         drafts, prompts = report.rejected.get(reason, 0), report.excluded.get(reason, 0)
-        to_do = HINT_BY_OUTCOME.get(reason, f"see `show --reason {reason}`")
+        hint = HINT_BY_OUTCOME.get(reason, f"see `show --reason {reason}`")
         of_drafts = format_share(drafts, report.drafts) if drafts else "–"
         table.add_row(
             "",
@@ -147,7 +144,7 @@ def _loss_table(report: BuildReport) -> Table:
             _count(drafts),
             of_drafts,
             _count(prompts, "yellow"),
-            make_text(to_do),
+            make_text(hint),
         )
     return table
 
@@ -155,18 +152,18 @@ def _loss_table(report: BuildReport) -> Table:
 def _fact_pairs(
     run: Run, report: BuildReport, lost: LossCounts
 ) -> Iterator[tuple[str, RenderableType]]:
-    taken = format_share(report.drafts_accepted, report.drafts)
+    accepted = format_share(report.drafts_accepted, report.drafts)
     yield (
         "drafts",
-        f"{format_number(report.drafts)} asked for, {format_number(report.drafts_accepted)} accepted ({taken})",
+        f"{format_number(report.drafts)} requested, {format_number(report.drafts_accepted)} accepted ({accepted})",
     )
     if makes_weaker_drafts(run.recipe) and run.recipe.plan.candidates > 1:
         yield (
             "",
-            "the embedded teacher makes all but one draft of a prompt weaker on purpose, for pairs",
+            "per prompt, the embedded teacher writes one full draft and weaker ones for pairs",
         )
     if lost.failed_requests:
-        yield ("no answer", make_text(f"to {_requests_text(lost.failed_requests)}", "yellow"))
+        yield ("failed", make_text(_requests_text(lost.failed_requests), "yellow"))
     if lost.dropped:
         prompts = format_plural(sum(lost.dropped.values()), "prompt")
         yield (
@@ -188,12 +185,10 @@ def _fact_pairs(
     if report.artifact_warning:
         yield ("words", make_text(report.artifact_warning, "yellow"))
     if run.shards_done:
-        yield ("asked", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
+        yield ("usage", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
     if generated := report.by_grade.get("generated", 0):
-        how = (
-            f"by form alone: {FORM_ONLY_TEXT}" if run.recipe.required_validators else UNJUDGED_TEXT
-        )
-        yield ("judged", Text(f"{format_plural(generated, 'row')} {how}", style="yellow"))
+        review = RULES_ONLY_TEXT if run.recipe.required_validators else UNCHECKED_TEXT
+        yield ("review", Text(f"{format_plural(generated, 'row')} {review}", style="yellow"))
     if demo := report.by_grade.get("demo", 0):
         rows = "all rows" if demo == report.prompts else format_plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO_TEXT}", style="yellow"))
@@ -206,41 +201,44 @@ def _requests_text(items: Mapping[Outcome, int]) -> str:
 
 def _empty_view_text(view: str, report: BuildReport) -> str:
     reason = report.empty.get(view, "")
-    return f"empty, left out{reason and f'; {reason}'}"
+    return f"empty, not written{reason and f'; {reason}'}"
 
 
 def _import_pairs(run: Run) -> Iterator[tuple[str, RenderableType]]:
-    """What became of the rows of a user's file."""
     report = api.read_import_report(run)
     if not report:
         return
     parts = [f"{report['rows']:,} in {report['file']}", f"{report['planned']:,} planned"]
-    parts += [f"{n:,} left out by {by}" for by, n in report["left_out"].items()]
+    parts += [f"{n:,} excluded by {by}" for by, n in report["left_out"].items()]
     yield "rows", make_text(", ".join(parts))
-    if listed := api.count_unlabelled(run):
+    if unlabelled := api.count_unlabelled(run):
         causes = format_counts(in_words(report["unlabelled_by"]))
-        where = f"{format_plural(listed, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
-        yield "listed", make_text(where, "yellow")
+        line = f"{format_plural(unlabelled, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
+        yield "unplanned", make_text(line, "yellow")
     if barred := report.get("not_under"):
-        yield "not asked", make_text(format_barred(barred))
-    if unread := report["columns_not_read"]:
-        yield "not read", make_text(f"columns {', '.join(unread)}")
+        yield "skipped", make_text(format_barred(barred))
+    if unused := report["columns_not_read"]:
+        yield "unused", make_text(f"columns {', '.join(unused)}")
 
 
 def format_barred(barred: Mapping[str, int]) -> str:
-    """Say under which profiles rows are not asked, as `2 rows under minors`."""
+    """Format skipped rows by profile: 2 rows under minors."""
     counts = ", ".join(
         f"{format_plural(n, 'row')} under {profile}" for profile, n in barred.items()
     )
-    return f"{counts}: their words tell of somebody whom it is not for"
+    return f"{counts}: the prompt contradicts the profile (for example an adult under `minors`)"
 
 
 def _usage_text(usage: Usage) -> str:
     if not usage.requests and not usage.cached:
-        return "nothing over a network"
+        return "requests: 0"
     parts = [format_plural(usage.requests, "request")]
-    parts += [f"{usage.retries:,} of them repeats"] if usage.retries else []
-    parts += [f"{format_plural(usage.cached, 'answer')} from the journal"] if usage.cached else []
+    parts += [f"{usage.retries:,} of them retries"] if usage.retries else []
+    parts += (
+        [f"{usage.cached:,} cached {'reply' if usage.cached == 1 else 'replies'}"]
+        if usage.cached
+        else []
+    )
     tokens = f"{format_short(usage.prompt_tokens)} tokens in, {format_short(usage.completion_tokens)} out"
     return ", ".join([*parts, tokens])
 
@@ -250,11 +248,11 @@ def _next_steps(
 ) -> Iterator[tuple[str, RenderableType]]:
     folder = shlex.quote(str(run.output))
     if report.target is not None and report.target.shortfall:
-        yield ("missing", make_text(f"safegen coverage {folder}"))
+        yield ("coverage", make_text(f"safegen coverage {folder}"))
     if lost.failed_requests:
-        yield ("ask anew", make_text(f"safegen retry {folder}"))
-    yield ("look", make_text(f"safegen show {folder} -n 1 --reveal"))
-    yield ("prove", make_text(f"safegen verify {folder}"))
+        yield ("retry", make_text(f"safegen retry {folder}"))
+    yield ("show", make_text(f"safegen show {folder} -n 1 --reveal"))
+    yield ("verify", make_text(f"safegen verify {folder}"))
     views = [name for name, splits in report.rows.items() if splits]
     if view := preferred(views, report.views):
         path = str(run.output)

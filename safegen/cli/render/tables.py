@@ -1,4 +1,4 @@
-"""Tables of plain cells, and files that commands write."""
+"""Tables of plain cells, and text files that commands write."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from safegen.core.errors import UserError
 
 INDENT, GAP = 2, 2
 MIN_LAST_WIDTH = 28
-"""What a last column of long texts needs to be read beside the others."""
+"""Least width of a last column of long texts."""
 
 
 def print_table(out: Console, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under heads; nothing for no rows. The last column wraps at words, the others do not.
+    """Print rows under heads; print nothing if there are no rows.
 
-    Where it has no room beside them it goes below; where the others do not fit either, each row is a
-    list. No word is broken or cut.
+    Only the last column wraps, at words. If it has no room, it goes below each row. If the others do
+    not fit either, each row becomes a list. No word is broken or cut.
     """
     cells = [[make_text(cell) for cell in row] for row in rows]
     if not cells:
@@ -45,7 +45,6 @@ def print_table(out: Console, heads: Sequence[str], rows: Iterable[Sequence[obje
 def _table_with_last_below(
     heads: Sequence[str], rows: Sequence[Sequence[Text]]
 ) -> Iterator[RenderableType]:
-    """The first columns as a table, the last of each row below it."""
     widths = [max(cell_len(row[n].plain) for row in rows) for n in range(len(heads) - 1)]
     widths = [max(width, cell_len(head)) for width, head in zip(widths, heads, strict=False)]
     for style, row in (("dim", [make_text(head) for head in heads]), *(("", row) for row in rows)):
@@ -62,7 +61,6 @@ def _table_with_last_below(
 def _rows_as_lists(
     heads: Sequence[str], rows: Sequence[Sequence[Text]]
 ) -> Iterator[RenderableType]:
-    """Each row as a list of heads with their cells; an empty cell is left out."""
     for row in rows:
         yield Padding(row[0], (0, 0, 0, INDENT))
         pairs = zip(heads[1:], row[1:], strict=True)
@@ -71,15 +69,13 @@ def _rows_as_lists(
 
 
 def write_file(path: Path, text: str, *, force: bool) -> None:
-    """Write a text file; one that is there is kept unless `force`.
+    """Write a text file; overwrite an existing one only with `force`.
 
     Raises:
-        UserError: the file is there, or cannot be written.
+        UserError: the file exists or cannot be written.
     """
     if path.exists() and not force:
-        raise UserError(
-            f"`{path}` is there already; name another file, or write over it with `--force`"
-        )
+        raise UserError(f"`{path}` exists; name another file or overwrite it with `--force`")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

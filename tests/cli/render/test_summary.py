@@ -90,8 +90,8 @@ def test_every_count_stands_in_its_row() -> None:
     assert row(lines, "duplicate_prompt")[:4] == "duplicate_prompt 0 – 9".split()
     told = "\n".join(lines)
     assert "1,191 rows: train 1,080, test 111" in told
-    assert "empty, left out" in told
-    assert "3,810 requests, 108 of them repeats, 40 answers from the journal" in told
+    assert "empty, not written" in told
+    assert "3,810 requests, 108 of them retries, 40 cached replies" in told
     assert "1.2M tokens in, 800k out" in " ".join(told.split())
     assert "12:34" in told
     assert "safegen retry outputs/kitchen" in told
@@ -136,7 +136,9 @@ def test_words_that_give_prompts_away_are_said() -> None:
 def test_what_nothing_judged_is_said() -> None:
     run = make_run()
     told = " ".join(" ".join(screen(run, {})).split())
-    assert "by form alone" in told
+    assert (
+        "1,191 rows accepted by rule-based checks only; not reviewed by a model or a person" in told
+    )
     unjudged = replace(run, recipe=Recipe.model_validate({"name": "kitchen", "validators": []}))
     told = " ".join(" ".join(screen(unjudged, {})).split())
-    assert "judged 1,191 rows by nothing: the recipe names no validator that decides" in told
+    assert "review 1,191 rows not checked at all: the recipe requires no validator" in told
