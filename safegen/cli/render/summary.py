@@ -87,7 +87,9 @@ def print_summary(
 
 
 def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
-    work = f"{format_plural(run.shards_done, 'shard')} done" if run.shards_done else "no shard was due"
+    work = (
+        f"{format_plural(run.shards_done, 'shard')} done" if run.shards_done else "no shard was due"
+    )
     print_out(out, make_text(f"stopped after {until}: {work}; see {run.folder.root}"))
     if import_pairs := list(_import_pairs(run)):
         print_out(out, make_fact_table(import_pairs, width=9))
