@@ -1,24 +1,26 @@
-"""What `safegen policy check` and `show_policy` print."""
+"""Output of `safegen policy check` and `safegen policy show`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
-from pydantic import BaseModel
 from rich.text import Text
 
-from safegen.cli.render.console import format_json_line, make_console, make_text, print_out
+from safegen.cli.render.console import (
+    format_json_line,
+    format_plural,
+    make_console,
+    make_text,
+    print_out,
+)
 from safegen.cli.render.tables import print_table
-from safegen.config import taxonomy as taxonomies
-from safegen.config.taxonomy import Taxonomy
 from safegen.core import resources
-from safegen.policy import compile as compiled, explain as explained, loader
-from safegen.policy.check import CheckReport, check_specs as checked, covered_leaves
-from safegen.policy.decide import compute_expectation_at
+from safegen.pipeline import policies
+from safegen.policy.check import CheckReport
 from safegen.policy.schema import Rule, Situation, When
 from safegen.policy.spec import Policy
 
@@ -26,8 +28,8 @@ FORMS = ("rules", "instructions", "rubric", "classifier")
 
 
 def check_policies(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
-    """Print what was found; 2 if anything was but warnings."""
-    report = checked(names, taxonomies.load_taxonomy(taxonomy))
+    """Print findings and sizes; return 2 for any finding except warnings."""
+    report = policies.check_policies(names, taxonomy=taxonomy)
     if json:
         for finding in report.findings:
             place = place_to_json(finding.place)
@@ -46,7 +48,7 @@ def check_policies(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
 
 
 def place_to_json(place: tuple[Path, int, int] | None) -> dict[str, object]:
-    """A place as keys."""
+    """Convert a place to JSON keys."""
     path, line, column = place or (None, None, None)
     return {"file": None if path is None else str(path), "line": line, "column": column}
 
@@ -65,7 +67,9 @@ def _print_report(report: CheckReport, taxonomy: str) -> None:
             s.cases,
             f"~{s.classifier} tokens",
             f"~{s.instructions} tokens" if s.instructions else "no leaves",
-            f"its leaves are not of {taxonomy}; name theirs with --taxonomy" if s.foreign else "",
+            f"its leaves are not in {taxonomy}; name their taxonomy with --taxonomy"
+            if s.foreign
+            else "",
         )
         for s in report.sizes
     ]
@@ -73,67 +77,36 @@ def _print_report(report: CheckReport, taxonomy: str) -> None:
     warnings = sum(finding.warning for finding in report.findings)
     count = len(report.findings) - warnings
     if count:
-        print_out(out, make_text(f"{count} found", "red"))
+        print_out(out, make_text(format_plural(count, "error"), "red"))
     if warnings:
-        print_out(out, make_text(f"{warnings} to weigh: what is told may be on purpose", "yellow"))
+        text = f"{format_plural(warnings, 'warning')}: check if it is intended"
+        print_out(out, make_text(text, "yellow"))
     if not report.findings:
-        print_out(out, make_text("nothing found", "green"))
+        print_out(out, make_text("no findings", "green"))
 
 
 def show_policy(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> None:
-    """Print a spec's rules or a compiled form."""
+    """Print the rules of a spec, or a text that it compiles to."""
     resources.require_known(as_, FORMS, kind="form called")
-    policy, tree = loader.load_policy(name), taxonomies.load_taxonomy(taxonomy)
     if as_ == "rules":
-        _print_rules(policy, json=json)
+        _print_rules(policies.load_policy(name), json=json)
         return
-    form = (
-        _classifier_form(policy, tree)
-        if as_ == "classifier"
-        else _compile_form(as_, policy, tree, at)
-    )
+    kind = cast(policies.CompiledKind, as_)
+    compiled = policies.compile_policy(name, kind, at=at, taxonomy=taxonomy)
     if json:
-        size = compiled.estimate_tokens(form.text)
-        payload = {"policy_id": policy.policy_id, "form": as_, "at": form.at, "tokens": size}
-        values = {f.name: _to_json(getattr(form.values, f.name)) for f in fields(form.values)}
-        sys.stdout.write(format_json_line({**payload, "text": form.text, "values": values}))
+        payload = {
+            "policy_id": policies.load_policy(name).policy_id,
+            "form": as_,
+            "at": compiled.at,
+            "tokens": compiled.tokens,
+            "text": compiled.text,
+            "values": compiled.values,
+        }
+        sys.stdout.write(format_json_line(payload))
         return
-    if form.at:
-        sys.stderr.write(f"safegen: {form.at}; choose another with --at\n")
-    sys.stdout.write(form.text + "\n")
-
-
-class _CompiledForm(NamedTuple):
-    at: str | None
-    text: str
-    values: compiled.Instructions | compiled.Rubric | compiled.Classifier
-
-
-def _classifier_form(policy: Policy, tree: Taxonomy) -> _CompiledForm:
-    values = compiled.compile_classifier(policy, harms=covered_leaves(policy, tree))
-    return _CompiledForm(
-        None, compiled.load_classifier_prompt().render("system", instructions=values), values
-    )
-
-
-def _compile_form(as_: str, policy: Policy, tree: Taxonomy, at: str | None) -> _CompiledForm:
-    if at is None:
-        leaf = next(
-            (h.id for h in covered_leaves(policy, tree) if not h.red_line), "tier=restricted"
-        )
-        at = f"{leaf},evidence=none,profile=public,detail=3"
-    query = explained.parse_situation(at, [policy], tree.harms)
-    expectation = compute_expectation_at(policy, query.situation)
-    if as_ == "rubric":
-        rubric = compiled.compile_rubric(policy, expectation, harm=query.harm)
-        return _CompiledForm(
-            at, compiled.load_rubric_prompt().render("user", instructions=rubric), rubric
-        )
-    values = compiled.compile_instructions(policy, expectation, harm=query.harm)
-    text = compiled.load_instructions_prompt().render(
-        "system", instructions=values, operator="", style=""
-    )
-    return _CompiledForm(at, text, values)
+    if compiled.at:
+        sys.stderr.write(f"safegen: {compiled.at}; choose another situation with --at\n")
+    sys.stdout.write(compiled.text + "\n")
 
 
 def _print_rules(policy: Policy, *, json: bool) -> None:
@@ -144,8 +117,8 @@ def _print_rules(policy: Policy, *, json: bool) -> None:
         return
     out = make_console(sys.stdout)
     harms = ", ".join(policy.spec.harms) or "none of its own"
-    payload = f"{policy.spec.title}; harms {harms}; clarify {policy.clarify}"
-    print_out(out, make_text(policy.policy_id, "bold"), make_text(payload), "")
+    summary = f"{policy.spec.title}; harms {harms}; clarify {policy.clarify}"
+    print_out(out, make_text(policy.policy_id, "bold"), make_text(summary), "")
     rows = [
         (
             r.id,
@@ -165,22 +138,10 @@ def _describe_needs(rule: Rule) -> str:
 
 
 def _describe_when(when: When) -> str:
-    whole = When()
+    unrestricted = When()
     conditions = [
         f"{name} {'/'.join(str(v) for v in getattr(when, name))}"
         for name in Situation._fields
-        if getattr(when, name) != getattr(whole, name)
+        if getattr(when, name) != getattr(unrestricted, name)
     ]
     return ", ".join(conditions) or "always"
-
-
-def _to_json(value: object) -> object:
-    """Named tuples and models as JSON objects."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, tuple):
-        parts = cast(tuple[object, ...], value)
-        names: tuple[str, ...] = getattr(parts, "_fields", ())
-        items = [_to_json(part) for part in parts]
-        return dict(zip(names, items, strict=True)) if names else items
-    return value

@@ -1,17 +1,15 @@
-"""What `safegen policy diff` and `import` print and write."""
+"""Output of `safegen policy diff` and `safegen policy import`."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console, RenderableType
 
-from safegen.cli.policy_explain import list_plans
 from safegen.cli.render.console import (
     format_json_line,
     format_number,
@@ -22,63 +20,49 @@ from safegen.cli.render.console import (
     print_out,
 )
 from safegen.cli.render.tables import print_table, write_file
-from safegen.config import taxonomy
 from safegen.core.errors import ConfigError, UserError
-from safegen.core.types import Expectation, PlannedScenario
-from safegen.pipeline import api
-from safegen.policy import loader
-from safegen.policy.check import check_specs
-from safegen.policy.diff import (
-    AffectedRows,
-    Difference,
-    PlanRow,
-    Redo,
-    SituationChange,
-    diff_specs as compare,
-    find_affected,
-)
-from safegen.policy.importers import fms
+from safegen.core.types import Expectation
+from safegen.pipeline import policies
+from safegen.pipeline.policies import RunComparison
+from safegen.policy.diff import AffectedRows, Difference, PlanRow, Redo, SituationChange
 from safegen.policy.schema import ALL_SITUATIONS, Rule, Situation
 from safegen.policy.spec import Policy
-from safegen.store import plan
-from safegen.store.run_folder import RunFolder
 
 REDO_TEXT: Mapping[Redo, tuple[str, str]] = {
-    "draft": ("to draft and judge again", "what the teacher is told changes"),
-    "judge": ("to judge again, drafts stay", "what a judge is told changes"),
-    "relabel": ("stay, under the new spec's id", "nothing that concerns them changes"),
+    "draft": ("to draft and judge again", "the teacher's instructions change"),
+    "judge": ("to judge again, drafts are kept", "the judge's rubric changes"),
+    "relabel": ("kept under the new spec's id", "nothing else changes for them"),
 }
-"""What is to be done with rows, and why where their expectation stays."""
+"""The action for rows, and its reason if their expectation is unchanged."""
 
 
 def show_diff(old: str, new: str, *, run: Path | None, ids: bool, json: bool) -> None:
-    """Print what changes, and which rows of a run it concerns."""
+    """Print what changes between two specs, and which rows of a run are affected."""
     if ids and run is None:
-        raise UserError("`--ids` names scenarios of a run; name its folder with `--run FOLDER`")
-    before, after = loader.load_policy(old), loader.load_policy(new)
-    difference = compare(before, after)
-    rows = None if run is None else _count_rows(run, before, after)
+        raise UserError("`--ids` lists scenarios of a run; name its folder with `--run FOLDER`")
+    comparison = policies.compare_policies(old, new, run=run)
+    difference, rows = comparison.difference, comparison.run
     if json:
-        sys.stdout.write(
-            format_json_line(_to_json(difference, None if rows is None else rows.affected))
-        )
+        payload = _to_json(difference, None if rows is None else rows.affected)
+        sys.stdout.write(format_json_line(payload))
         return
     out = make_console(sys.stdout)
-    print_out(out, make_text(f"{before.policy_id} → {after.policy_id}", "bold"), "")
-    print_out(out, f"situations that change: {len(difference.situations)} of {len(ALL_SITUATIONS)}")
-    for (b, a), changes in difference.by_rule().items():
-        decides = b if b == a else f"{b} → {a}"
+    head = f"{comparison.old.policy_id} → {comparison.new.policy_id}"
+    print_out(out, make_text(head, "bold"), "")
+    print_out(out, f"changed situations: {len(difference.situations)} of {len(ALL_SITUATIONS)}")
+    for (rule_before, rule_after), changes in difference.by_rule().items():
+        rules = rule_before if rule_before == rule_after else f"{rule_before} → {rule_after}"
         pairs = [
             ("situations", format_number(len(changes))),
             ("expects", _describe_step(changes[0])),
-            ("where", _describe_axes(changes)),
+            ("if", _describe_axes(changes)),
         ]
-        print_out(out, "", make_text(f"  {decides}"), make_fact_table(pairs, indent=4))
+        print_out(out, "", make_text(f"  {rules}"), make_fact_table(pairs, indent=4))
     print_out(out, "")
-    print_out(out, f"texts that change: {len(difference.texts)}")
+    print_out(out, f"changed texts: {len(difference.texts)}")
     print_table(out, ("part", "", "text"), list(_text_rows(difference)))
     if rows is not None:
-        _print_rows(out, rows, ids=ids)
+        _print_rows(out, rows, old=comparison.old, new=comparison.new, run=run, ids=ids)
 
 
 def _text_rows(difference: Difference) -> list[tuple[str, str, str]]:
@@ -90,7 +74,6 @@ def _text_rows(difference: Difference) -> list[tuple[str, str, str]]:
 
 
 def _describe_step(change: SituationChange) -> str:
-    """The modes, details and required elements that differ."""
     before, after = change.before, change.after
     parts = (
         [f"{_describe_outcome(before)} → {_describe_outcome(after)}"]
@@ -98,14 +81,14 @@ def _describe_step(change: SituationChange) -> str:
         else []
     )
     parts += _describe_required(before, after)
-    return "; ".join(parts) or "the order of what is required"
+    return "; ".join(parts) or "order of the required elements"
 
 
 def _describe_required(before: Rule | Expectation, after: Rule | Expectation) -> list[str]:
     more = [name for name in after.required if name not in before.required]
     less = [name for name in before.required if name not in after.required]
-    parts = [f"requires {', '.join(more)} too"] if more else []
-    return parts + ([f"requires {', '.join(less)} no more"] if less else [])
+    parts = [f"also requires {', '.join(more)}"] if more else []
+    return parts + ([f"no longer requires {', '.join(less)}"] if less else [])
 
 
 def _describe_outcome(rule: Rule | Expectation) -> str:
@@ -114,114 +97,56 @@ def _describe_outcome(rule: Rule | Expectation) -> str:
 
 
 def _describe_axes(changes: list[SituationChange]) -> str:
-    """The values of each axis over which the changes run; an axis that runs whole is left out."""
+    # An axis that takes all of its values says nothing.
     parts: list[str] = []
     for axis in Situation._fields:
         values = list(dict.fromkeys(str(getattr(c.situation, axis)) for c in changes))
         if len(values) < len({getattr(at, axis) for at in ALL_SITUATIONS}):
             parts.append(f"{axis} {'/'.join(values)}")
-    return ", ".join(parts) or "everywhere"
+    return ", ".join(parts) or "always"
 
 
-class RunDiff(NamedTuple):
-    """The rows of a run that two specs concern."""
-
-    affected: AffectedRows
-    run: Path
-    old: Policy
-    new: Policy
-    prompts: int
-    under_policy: int
-    """Prompts that were made under the old spec."""
-    undone_prompts: int
-    """Shards of the run that are not done; `generate` goes on with them, whatever an edit changes."""
-    orphans: dict[str, str]
-    """Leaf by id of the prompts whose leaf neither the new spec nor another one of the run covers."""
-
-
-def _count_rows(run: Path, old: Policy, new: Policy) -> RunDiff:
-    basis = api.load_context(api.open_run(run))
-    harms = basis.tree.harms
-    before, after = _find_specs(basis.policies, old, new)
-    leaves: dict[str, str] = {}
-    size = Counter[str]()
-
-    def planned() -> Iterator[PlannedScenario]:
-        for item in (item for path in list_plans(run) for item in plan.iter_scenarios(path)):
-            if item.first:  # further candidates of a prompt that was there before
-                continue
-            size["prompts"] += 1
-            size["under"] += _is_made_under(item.expectation, old)
-            if not any(spec.covers(item.scenario.harm) for spec in after):
-                leaves[item.scenario.scenario_id] = item.scenario.harm
-            yield item
-
-    rows = find_affected(planned(), old=before, new=after, harms=harms)
-    orphans = {id_: leaves.get(id_, "of no leaf of the run") for id_ in rows.orphans}
-    folder = RunFolder(run)
-    undone = plan.Plans(folder.plans).shards - len(folder.finished_shards())
-    return RunDiff(rows, run, old, new, size["prompts"], size["under"], undone, orphans)
-
-
-def _find_specs(
-    run: Sequence[Policy], old: Policy, new: Policy
-) -> tuple[Sequence[Policy], Sequence[Policy]]:
-    """The specs of a run before the edit and after it; the two alone where the run knows no such spec.
-
-    The others matter where a leaf goes from one spec to another.
-    """
-    if all(one.spec.policy != old.spec.policy for one in run):
-        return [old], [new]
-    names = (old.spec.policy, new.spec.policy)
-    return [old, *run], [new, *(one for one in run if one.spec.policy not in names)]
-
-
-def _is_made_under(expectation: Expectation, policy: Policy) -> bool:
-    return expectation.policy_id.split("@")[0] == policy.spec.policy
-
-
-def _print_rows(out: Console, rows: RunDiff, *, ids: bool) -> None:
-    """Say in words which rows change, from what to what."""
+def _print_rows(
+    out: Console, rows: RunComparison, *, old: Policy, new: Policy, run: Path | None, ids: bool
+) -> None:
     groups: dict[tuple[Redo, tuple[str, ...]], list[PlanRow]] = {}
     for row in rows.affected.rows:
         groups.setdefault((row.redo, _describe_change(row)), []).append(row)
-    own = sum(_is_made_under(row.before, rows.old) for row in rows.affected.rows)
-    stay = rows.under_policy - own - len(rows.orphans)
-    named = f"{format_number(rows.under_policy)} of {format_plural(rows.prompts, 'prompt')} in {rows.run}"
-    print_out(out, "", make_text(f"{named} were made under {rows.old.spec.policy}", "bold"))
-    for redo, (to_do, _) in REDO_TEXT.items():
-        for (of, change_lines), group in groups.items():
-            if of == redo:
-                leaves = Counter(row.harm for row in group)
-                named = [row.scenario_id for row in group] if ids else []
+    affected = sum(policies.is_made_under(row.before, old) for row in rows.affected.rows)
+    unchanged = rows.under_policy - affected - len(rows.orphans)
+    head = f"{format_number(rows.under_policy)} of {format_plural(rows.prompts, 'prompt')} in {run}"
+    print_out(out, "", make_text(f"{head} were made under {old.spec.policy}", "bold"))
+    for redo, (action, _) in REDO_TEXT.items():
+        for (group_redo, lines), group in groups.items():
+            if group_redo == redo:
                 _print_group(
                     out,
-                    f"{format_plural(len(group), 'prompt')} {to_do}",
-                    change_lines,
-                    leaves,
-                    named,
+                    f"{format_plural(len(group), 'prompt')} {action}",
+                    lines,
+                    Counter(row.harm for row in group),
+                    [row.scenario_id for row in group] if ids else [],
                 )
     if rows.orphans:
-        head = f"{format_plural(len(rows.orphans), 'prompt')} of leaves that {rows.new.spec.policy} does not cover"
-        change_lines = ("nor does another spec of the run; the recipe needs one for these leaves",)
         _print_group(
             out,
-            head,
-            change_lines,
+            f"{format_plural(len(rows.orphans), 'prompt')} of leaves that {new.spec.policy} does not cover",
+            ("no other spec of the run covers them; the recipe needs one for these leaves",),
             Counter(rows.orphans.values()),
             list(rows.orphans) if ids else [],
         )
-    if stay:
-        print_out(out, "", make_text(f"  {format_plural(stay, 'prompt')} as they are".strip()))
-    if rows.undone_prompts > 0:
-        change_lines = f"{format_plural(rows.undone_prompts, 'shard')} of the run not done: `generate` goes on there, whatever this edit changes"
-        print_out(out, "", make_text(change_lines, "yellow"))
+    if unchanged:
+        print_out(out, "", make_text(f"{format_plural(unchanged, 'prompt')} unchanged"))
+    if rows.unfinished_shards > 0:
+        shards = format_plural(rows.unfinished_shards, "shard")
+        line = (
+            f"{shards} of the run unfinished: `generate` resumes them, whatever this edit changes"
+        )
+        print_out(out, "", make_text(line, "yellow"))
     if rows.affected.rows and not ids:
-        print_out(out, "", make_text("`--ids` names the scenarios, `--json` has all of it", "dim"))
+        print_out(out, "", make_text("`--ids` lists the scenarios, `--json` shows all", "dim"))
 
 
 def _describe_change(row: PlanRow) -> tuple[str, ...]:
-    """From what to what a row's expectation changes, in lines; the reason where it stays."""
     before, after = row.before, row.after
     outcomes = _describe_outcome(before), _describe_outcome(after)
     parts = [f"{outcomes[0]} → {outcomes[1]}"] if outcomes[0] != outcomes[1] else []
@@ -230,7 +155,7 @@ def _describe_change(row: PlanRow) -> tuple[str, ...]:
     if specs[0] != specs[1]:
         parts.insert(0, f"spec {specs[0]} → {specs[1]}")
     if not parts:
-        return (f"expectation as it is; {REDO_TEXT[row.redo][1]}",)
+        return (f"expectation unchanged; {REDO_TEXT[row.redo][1]}",)
     return (*parts, f"by {', '.join(before.rule_ids)} → {', '.join(after.rule_ids)}")
 
 
@@ -280,22 +205,24 @@ def _rule_to_json(rule: Rule) -> dict[str, object]:
 def import_policy(
     file: Path, output: Path, *, taxonomy_output: Path | None, force: bool, json: bool
 ) -> None:
-    """Write the spec, and the taxonomy if it is wanted; report what was lost."""
+    """Write the spec, optionally a taxonomy, and report what was not converted."""
     if output.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"`{output}` must end in `.yaml`, or no recipe can name it")
-    made = fms.convert_policy(file)
-    write_file(output, made.spec, force=force)
+        raise ConfigError(f"`{output}` must end in `.yaml`, so that a recipe can name it")
+    imported = policies.import_policy(file)
+    write_file(output, imported.spec, force=force)
     if taxonomy_output is not None:
-        write_file(taxonomy_output, made.taxonomy, force=force)
-    findings = check_specs([str(output)], taxonomy.load_taxonomy("core")).findings
+        write_file(taxonomy_output, imported.taxonomy, force=force)
+    findings = policies.check_policies([str(output)]).findings
     if json:
-        payload = {"output": str(output), "lost": [lost._asdict() for lost in made.unsupported]}
-        sys.stdout.write(
-            format_json_line({**payload, "findings": [str(finding) for finding in findings]})
-        )
+        payload = {
+            "output": str(output),
+            "lost": [rule._asdict() for rule in imported.unsupported],
+            "findings": [str(finding) for finding in findings],
+        }
+        sys.stdout.write(format_json_line(payload))
         return
     out = make_console(sys.stdout)
-    print_table(out, ("where", "what could not be carried over"), made.unsupported)
+    print_table(out, ("place", "not converted"), imported.unsupported)
     for finding in findings:
         print_out(out, make_text(finding, "yellow" if finding.warning else "red"))
-    print_out(out, make_text(f"wrote {output}; look at it with `safegen policy show {output}`"))
+    print_out(out, make_text(f"wrote {output}; show it with `safegen policy show {output}`"))

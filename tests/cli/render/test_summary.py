@@ -48,7 +48,7 @@ def make_run(**overrides: object) -> Run:
     report = BuildReport(**values | overrides)  # pyright: ignore[reportArgumentType]
     folder = RunFolder(report.output)
     usage = Usage(3_810, cached=40, retries=108, prompt_tokens=1_200_000, completion_tokens=800_400)
-    return Run(folder, Recipe(name="kitchen"), report, usage, asked=15, seconds=754.2)
+    return Run(folder, Recipe(name="kitchen"), report, usage, shards_done=15, seconds=754.2)
 
 
 def screen(run: Run, lost: dict[Outcome, int], width: int = 80) -> list[str]:
