@@ -12,15 +12,15 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=5))
-def test_a_digest_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
+def test_digest_ignores_key_order(value: dict[str, object]) -> None:
     assert hashing.digest(value) == hashing.digest(dict(reversed(value.items())))
 
 
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
-def test_ids_differ_where_their_parts_differ(a: list[str], b: list[str]) -> None:
+def test_ids_differ_if_parts_differ(a: list[str], b: list[str]) -> None:
     assert (hashing.short_id(*a) == hashing.short_id(*b)) == (a == b)
 
 
 @given(st.text())
-def test_a_fraction_lies_below_one(text: str) -> None:
+def test_hash_fraction_is_below_one(text: str) -> None:
     assert 0 <= hashing.hash_fraction(text) < 1

@@ -14,7 +14,7 @@ def load(folder: Path, text: str) -> templates.PromptTemplate:
     return templates.load_template(str(path), blocks=["user"], fields=["name"])
 
 
-def test_a_value_is_never_rendered_again(tmp_path: Path) -> None:
+def test_values_are_not_rendered_as_templates(tmp_path: Path) -> None:
     prompt = load(tmp_path, "{% block user %}Hi {{ name }}{% endblock %}")
     assert prompt.render("user", name="{{ 7*7 }}") == "Hi {{ 7*7 }}"
 
@@ -47,7 +47,7 @@ def test_a_value_is_never_rendered_again(tmp_path: Path) -> None:
     ],
     ids="unknown unused no-block other-block syntax include power filter format call literal set loops".split(),
 )
-def test_mistakes_are_refused_when_loaded(tmp_path: Path, text: str, says: str) -> None:
+def test_template_mistakes_are_refused_on_load(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load(tmp_path, text)
 
@@ -64,14 +64,14 @@ def test_mistakes_are_refused_when_loaded(tmp_path: Path, text: str, says: str) 
         "name.x.y",
     ],
 )
-def test_a_template_cannot_reach_out(tmp_path: Path, code: str) -> None:
+def test_template_cannot_reach_python_objects(tmp_path: Path, code: str) -> None:
     with pytest.raises(ConfigError):
         load(tmp_path, "{% block user %}{{ name }}{{ " + code + " }}{% endblock %}").render(
             "user", name="n"
         )
 
 
-def test_what_loops_write_has_a_bound(tmp_path: Path) -> None:
+def test_rendered_size_is_bounded(tmp_path: Path) -> None:
     loops = "{% for a in name %}{% for b in name %}" + "x" * 100 + "{% endfor %}{% endfor %}"
     prompt = load(tmp_path, "{% block user %}" + loops + "{% endblock %}")
     with pytest.raises(ConfigError, match="renders to more than"):
