@@ -19,11 +19,11 @@ def pack(*patterns: str) -> Locale:
 
 
 @pytest.mark.parametrize("text", ["I Won't", "İİ İstanbul IS big", "ẞtraße", "K and Å", ""])
-def test_folding_keeps_the_place_of_every_character(text: str) -> None:
+def test_fold_case_keeps_character_positions(text: str) -> None:
     assert len(fold_case(text)) == len(text)
 
 
-def test_folding_does_not_tell_capitals_from_small_letters() -> None:
+def test_fold_case_ignores_letter_case() -> None:
     assert fold_case("As An AI") == fold_case("AS AN ai") == "as an ai"
 
 
@@ -38,19 +38,19 @@ def test_folding_does_not_tell_capitals_from_small_letters() -> None:
         "a named group": (r"(?P<Word>THE) (?P=Word)", "The the"),
     }.values(),
 )
-def test_a_pattern_is_matched_without_regard_to_case(pattern: str, text: str) -> None:
+def test_pattern_matches_any_letter_case(pattern: str, text: str) -> None:
     assert list(iter_matches(pack(pattern), "told", text))
 
 
-def test_an_escaped_capital_keeps_its_meaning() -> None:
+def test_escaped_capital_keeps_its_meaning() -> None:
     assert not list(iter_matches(pack(r"\S\S\D"), "told", " 1 1 "))
 
 
-def test_what_is_found_is_shown_in_the_case_of_the_text() -> None:
+def test_match_keeps_the_case_of_the_text() -> None:
     assert find_pattern(pack(r"\bas an ai\b"), "told", "İ think, As An AI, that") == "As An AI"
 
 
-def test_an_operator_brings_system_turns_of_its_own(
+def test_overlay_replaces_system_turns_of_a_profile(
     workdir: Path,
 ) -> None:
     (workdir / "acme.yaml").write_text(
@@ -69,7 +69,7 @@ def test_an_operator_brings_system_turns_of_its_own(
     assert api.build(run.folder, api.load_context(safegen.open_run("out"))).prompts > 0
 
 
-def test_an_overlay_is_told_where_it_is_wrong(workdir: Path) -> None:
+def test_faulty_overlay_is_named_with_place(workdir: Path) -> None:
     one, two = workdir / "one.yaml", workdir / "two.yaml"
     one.write_text("inherits: two.yaml\nversion: 0.1.0\n")
     two.write_text("inherits: en\nversion: 0.1.0\n")

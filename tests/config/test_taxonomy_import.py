@@ -29,7 +29,7 @@ def imported(folder: Path, text: str, name: str = "t.csv") -> taxonomy_import.Im
     return taxonomy_import.build_taxonomy(entries, head)
 
 
-def test_a_table_becomes_a_taxonomy_and_its_gaps_are_filled_strictly(tmp_path: Path) -> None:
+def test_table_import_fills_gaps_with_strict_values(tmp_path: Path) -> None:
     made = imported(tmp_path, CSV)
     (tmp_path / "taxonomy.yaml").write_text(made.text)
     harms = taxonomy.load_taxonomy(str(tmp_path / "taxonomy.yaml")).harms
@@ -46,7 +46,7 @@ def test_a_table_becomes_a_taxonomy_and_its_gaps_are_filled_strictly(tmp_path: P
     assert "`1.1`" in made.notes[0]
 
 
-def test_json_says_the_same(tmp_path: Path) -> None:
+def test_json_import_equals_table_import(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"id": "kitchen", "parent": None, "name": "Kitchen"},
         {"id": "kitchen.soup", "parent": "kitchen", "name": "Soup", "llama_guard": ["S1"]},
@@ -72,7 +72,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
         ("id,parent,name,llama_guard\na,,A,\nb,a,B,S99\n", "`S99` is not an id of llama_guard"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_unreadable_table_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         imported(tmp_path, text)
 
@@ -80,6 +80,6 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path, text: str, says:
 @pytest.mark.parametrize(
     ("text", "says"), [("{}", "not a list"), ("[1]", "entry 1 is not"), ("[", "JSON")]
 )
-def test_json_of_another_shape_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_json_of_wrong_shape_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         imported(tmp_path, text, "t.json")
