@@ -10,7 +10,7 @@ from safegen.core.types import Reply
 from safegen.store.journal import Journal, Lock, stored_key
 
 
-async def test_replies_outlive_the_process_that_wrote_them(tmp_path: Path) -> None:
+async def test_replies_survive_reopening_the_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     replies = {f"k{i}": Reply(text=f"t{i}", model="m", completion_tokens=i) for i in range(200)}
     await asyncio.gather(*(journal.put(k, r) for k, r in replies.items()))
@@ -22,7 +22,7 @@ async def test_replies_outlive_the_process_that_wrote_them(tmp_path: Path) -> No
     again.close()
 
 
-async def test_a_put_returns_only_when_another_connection_can_read_it(tmp_path: Path) -> None:
+async def test_put_returns_when_the_reply_is_durable(tmp_path: Path) -> None:
     journal, other = Journal(tmp_path / "j.sqlite"), Journal(tmp_path / "j.sqlite")
     await journal.put("k", Reply(text="t", model="m"))
     assert other.get("k") is not None
@@ -30,7 +30,7 @@ async def test_a_put_returns_only_when_another_connection_can_read_it(tmp_path: 
     other.close()
 
 
-def test_raised_asks_count_up(tmp_path: Path) -> None:
+def test_raised_ask_numbers_add_up(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     journal.raise_ask_numbers(["a", "a", "b"])
     journal.raise_ask_numbers(["a"])
@@ -38,19 +38,19 @@ def test_raised_asks_count_up(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_damaged_journal_is_named_with_a_remedy(tmp_path: Path) -> None:
+def test_damaged_journal_is_named_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     path.write_bytes(b"not a database, but long enough to look at" * 50)
     with pytest.raises(StoreDamaged, match=r"j\.sqlite.*move it away"):
         Journal(path)
 
 
-def test_a_journal_in_a_missing_folder_is_a_disk_error(tmp_path: Path) -> None:
+def test_journal_in_missing_folder_is_a_disk_error(tmp_path: Path) -> None:
     with pytest.raises(DiskFailed):
         Journal(tmp_path / "gone" / "j.sqlite")
 
 
-def test_a_run_folder_serves_one_process_at_a_time(tmp_path: Path) -> None:
+def test_lock_refuses_a_second_process(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "lock")
     with pytest.raises(RunError, match="another safegen process"):
         Lock(tmp_path / "lock")
@@ -58,7 +58,7 @@ def test_a_run_folder_serves_one_process_at_a_time(tmp_path: Path) -> None:
     Lock(tmp_path / "lock").release()
 
 
-async def test_scrubbing_reaches_every_ask_and_the_reasoning(tmp_path: Path) -> None:
+async def test_scrub_covers_all_asks_and_reasoning(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     secret = "the-forbidden-cake-recipe"
     for ask in range(3):
@@ -76,7 +76,7 @@ async def test_scrubbing_reaches_every_ask_and_the_reasoning(tmp_path: Path) -> 
     await journal.aclose()
 
 
-async def test_the_first_reply_to_a_request_stays(tmp_path: Path) -> None:
+async def test_first_reply_to_a_request_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     for text in ("first", "second"):
         journal = Journal(path)

@@ -128,7 +128,7 @@ def records(draw: st.DrawFn) -> Record:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(records(), max_size=4))
-def test_records_survive_rows_and_parquet(made: list[Record]) -> None:
+def test_records_round_trip_through_parquet(made: list[Record]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "00000.parquet"
         parquet.write_rows(path, [record_row(r) for r in made], record_schema())
@@ -151,14 +151,14 @@ def named(parts: tuple[str, Intent, int, str, Profile, int]) -> str:
 
 
 @given(PARTS, PARTS)
-def test_scenario_ids_are_equal_for_equal_identities_alone(
+def test_scenario_ids_equal_only_for_equal_identities(
     one: tuple[str, Intent, int, str, Profile, int], two: tuple[str, Intent, int, str, Profile, int]
 ) -> None:
     assert (named(one) == named(two)) == (one == two)
 
 
 @given(st.tuples(TEXT, COUNT, COUNT), st.tuples(TEXT, COUNT, COUNT))
-def test_draft_ids_are_equal_for_equal_identities_alone(
+def test_draft_ids_equal_only_for_equal_identities(
     one: tuple[str, int, int], two: tuple[str, int, int]
 ) -> None:
     ids = [make_draft_id(name, candidate=c, revision=r) for name, c, r in (one, two)]

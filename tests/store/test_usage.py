@@ -13,7 +13,7 @@ from safegen.teachers import Meter
 REPLY = Reply(text="t", model="m", prompt_tokens=30, completion_tokens=12)
 
 
-async def test_the_journal_says_what_all_its_replies_cost_also_after_a_retry(
+async def test_journal_sums_usage_of_all_replies(
     tmp_path: Path,
 ) -> None:
     journal = Journal(tmp_path / "j.sqlite")
@@ -27,7 +27,7 @@ async def test_the_journal_says_what_all_its_replies_cost_also_after_a_retry(
     again.close()
 
 
-def test_a_session_that_was_killed_is_counted_by_its_replies(tmp_path: Path) -> None:
+def test_killed_session_counts_by_its_replies(tmp_path: Path) -> None:
     path = tmp_path / "accounting.json"
     assert usage.prior_usage(path, Usage()) == Usage()
     first = Usage(requests=7, retries=2, prompt_tokens=50, completion_tokens=20)
@@ -43,7 +43,7 @@ def test_a_session_that_was_killed_is_counted_by_its_replies(tmp_path: Path) -> 
     assert (told["requests"], told["seconds"]) == (12, 2.5)
 
 
-def test_a_journal_that_was_moved_away_gives_nothing_back(tmp_path: Path) -> None:
+def test_missing_journal_does_not_refund_usage(tmp_path: Path) -> None:
     path = tmp_path / "accounting.json"
     spent = Usage(requests=7, prompt_tokens=50)
     usage.write_accounting(path, before=Usage(), session=spent, kept=spent, seconds=1)
@@ -64,7 +64,7 @@ def test_a_journal_that_was_moved_away_gives_nothing_back(tmp_path: Path) -> Non
         "",
     ],
 )
-def test_what_is_no_count_is_named_with_a_remedy(tmp_path: Path, text: str) -> None:
+def test_invalid_accounting_is_named_with_a_remedy(tmp_path: Path, text: str) -> None:
     path = tmp_path / "accounting.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StoreDamaged, match=r"accounting\.json.*delete it"):
@@ -76,7 +76,7 @@ def test_what_is_no_count_is_named_with_a_remedy(tmp_path: Path, text: str) -> N
     [({"requests": 5}, "`5` requests"), ({"tokens": 50}, "`50` tokens")],
     ids=["requests", "tokens"],
 )
-def test_a_meter_begins_with_what_was_spent_before(limits: dict[str, int], says: str) -> None:
+def test_meter_starts_with_prior_usage(limits: dict[str, int], says: str) -> None:
     before = Usage(requests=4, prompt_tokens=20, completion_tokens=10)
     meter = Meter(**limits, before=before)
     meter.record_request()
