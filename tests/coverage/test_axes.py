@@ -44,19 +44,17 @@ SHIPPED = axes.load_axes()
         ("contrast", ("none", *CONTRASTS)),
     ],
 )
-def test_shipped_axes_have_the_values_that_the_code_knows(
-    axis: str, values: tuple[str, ...]
-) -> None:
+def test_shipped_axes_equal_the_enumerations(axis: str, values: tuple[str, ...]) -> None:
     assert tuple(SHIPPED.get_axis(axis).values) == values
 
 
-def test_no_shipped_constraint_rules_out_a_value_altogether() -> None:
+def test_shipped_constraints_exclude_no_value_entirely() -> None:
     names = [axis.id for axis in SHIPPED.axes]
     single = certify(SHIPPED.build_model(names, groups=[FactorGroup(tuple(names), 1)]), [])
     assert single.groups[1].counts.void == 0
 
 
-def test_no_shipped_leaf_and_no_expectation_of_a_shipped_policy_is_void() -> None:
+def test_shipped_leaves_and_expectations_break_no_constraint() -> None:
     for harm in taxonomy.load_taxonomy("core").harms.values():
         assert SHIPPED.broken_rules({"tier": harm.tier, "severity": harm.severity}) == [], harm.id
     for name in Recipe(name="t").policies:
@@ -66,14 +64,14 @@ def test_no_shipped_leaf_and_no_expectation_of_a_shipped_policy_is_void() -> Non
             assert SHIPPED.broken_rules(row) == [], (name, case)
 
 
-def test_no_written_prompt_breaks_a_shipped_constraint() -> None:
+def test_written_prompts_break_no_shipped_constraint() -> None:
     for goal in taxonomy.load_taxonomy("core").goals():
         for intent, _, prompt in goal.prompts.iter_by_intent():
             row = {"task": goal.task, "intent": intent, "evidence": prompt.evidence}
             assert SHIPPED.broken_rules(row | prompt.attributes) == [], goal.goal_id
 
 
-def test_the_default_array_is_complete_and_at_most_half_as_large_again_as_the_bound() -> None:
+def test_default_array_is_complete_and_near_the_bound() -> None:
     model = SHIPPED.build_model()
     rows = build_array(model)
     proof = certify(model, rows)
@@ -85,7 +83,7 @@ def test_the_default_array_is_complete_and_at_most_half_as_large_again_as_the_bo
     assert len(rows) <= 1.5 * lower_bound(model)
 
 
-def test_fewer_values_bring_only_the_constraints_that_still_speak_of_them() -> None:
+def test_fewer_values_keep_only_relevant_constraints() -> None:
     model = SHIPPED.build_model(("role", "skill", "tone"), values={"role": ["student", "official"]})
     assert model.factors["role"] == ("student", "official")
     assert model.void == ()
@@ -105,7 +103,7 @@ def test_fewer_values_bring_only_the_constraints_that_still_speak_of_them() -> N
         ),
     ],
 )
-def test_a_mistyped_name_is_met_with_the_nearest(ask: Callable[[], object], message: str) -> None:
+def test_mistyped_axis_name_gets_a_suggestion(ask: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ask()
 
@@ -119,7 +117,7 @@ void:
 """
 
 
-def test_a_file_in_the_working_folder_takes_the_place_of_the_shipped_one(
+def test_local_axes_file_overrides_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -153,7 +151,7 @@ def test_a_file_in_the_working_folder_takes_the_place_of_the_shipped_one(
         (", why: silence is asked for", "", "`void.0.why` is missing"),
     ],
 )
-def test_a_mistake_in_a_file_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_mistake_in_axes_file_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD.replace(old, new), encoding="utf-8")
     assert old in GOOD

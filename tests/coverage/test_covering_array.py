@@ -84,9 +84,7 @@ def models(draw: st.DrawFn) -> CoverageModel:
 
 @given(model=models(), seed=st.integers(0, 3))
 @settings(max_examples=100, deadline=None)
-def test_an_array_covers_what_brute_force_finds_possible_and_nothing_else_is_void(
-    model: CoverageModel, seed: int
-) -> None:
+def test_array_covers_all_possible_combinations(model: CoverageModel, seed: int) -> None:
     possible = covered(model, list(full_rows(model)))
     if not any(True for _ in full_rows(model)):
         with pytest.raises(ConfigError, match="leave no row"):
@@ -108,9 +106,7 @@ def test_an_array_covers_what_brute_force_finds_possible_and_nothing_else_is_voi
 
 @given(model=models(), data=st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_certificate_of_what_is_left_counts_as_brute_force_does(
-    model: CoverageModel, data: st.DataObject
-) -> None:
+def test_certificate_counts_equal_brute_force(model: CoverageModel, data: st.DataObject) -> None:
     names = list(model.factors)
     parts = st.fixed_dictionaries(
         {}, optional={f: st.sampled_from([*model.factors[f], "unknown"]) for f in names}
@@ -134,13 +130,13 @@ def test_a_certificate_of_what_is_left_counts_as_brute_force_does(
         assert (group.t, group.counts.covered) == (t, len(exact))
 
 
-def test_a_row_that_breaks_a_constraint_is_counted_and_its_void_part_covers_nothing() -> None:
+def test_invalid_row_is_counted_and_covers_nothing_void() -> None:
     model = CoverageModel(uniform(2, 2, 2), void=[Void({"f0": ["v0"], "f1": ["v0"]})])
     proof = certify(model, [{"f0": "v0", "f1": "v0", "f2": "v0", "other": "x"}])
     assert (proof.invalid_rows, proof.counts.covered, proof.counts.void) == (1, 2, 1)
 
 
-def test_a_combination_that_only_several_constraints_together_forbid_is_void() -> None:
+def test_combination_forbidden_by_several_constraints_is_void() -> None:
     factors = {"a": ["x", "y"], "b": ["x", "y"], "c": ["x", "y"]}
     void = [Void({"a": ["x"], "c": ["x"]}), Void({"b": ["x"], "c": ["y"]})]
     proof = certify(
@@ -149,7 +145,7 @@ def test_a_combination_that_only_several_constraints_together_forbid_is_void() -
     assert (proof.counts.total, proof.counts.void, proof.counts.missing) == (12, 3, 0)
 
 
-def test_missing_combinations_are_listed_up_to_a_bound_and_counted_beyond_it() -> None:
+def test_missing_combinations_are_listed_up_to_a_limit() -> None:
     proof = certify(CoverageModel(uniform(10, 10, 10)), [])
     assert (proof.counts.missing, len(proof.missing)) == (300, MAX_LISTED)
 
@@ -175,7 +171,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
-def test_arrays_of_pairs_are_no_larger_than_those_of_allpairspy(sizes: list[int]) -> None:
+def test_pairwise_arrays_are_at_most_allpairspy_size(sizes: list[int]) -> None:
     model = CoverageModel(uniform(*sizes))
     rows = build_array(model)
     assert certify(model, rows).counts.missing == 0
@@ -183,7 +179,7 @@ def test_arrays_of_pairs_are_no_larger_than_those_of_allpairspy(sizes: list[int]
     assert lower_bound(model) == prod(sorted(sizes)[-2:]) <= len(rows)
 
 
-def test_a_group_of_higher_strength_is_covered_in_triples_and_the_rest_in_pairs() -> None:
+def test_higher_strength_group_covers_triples() -> None:
     model = CoverageModel(uniform(4, 4, 4, 3, 3, 3, 2), groups=[FactorGroup(("f0", "f1", "f2"), 3)])
     rows = build_array(model)
     whole, triples = certify(model, rows).groups
@@ -192,7 +188,7 @@ def test_a_group_of_higher_strength_is_covered_in_triples_and_the_rest_in_pairs(
     assert len(rows) == lower_bound(model) == 64
 
 
-def test_seeds_come_first_also_partial_ones_and_save_other_rows() -> None:
+def test_seed_rows_come_first_and_count_as_covered() -> None:
     model = CoverageModel(uniform(3, 3, 3), void=[Void({"f0": ["v0"], "f1": ["v0"]})])
     first = {"f0": "v1", "f1": "v1", "f2": "v1"}
     with_seeds = CoverageModel(model.factors, void=model.void, seeds=[first, {"f2": "v2"}])
@@ -204,7 +200,7 @@ def test_seeds_come_first_also_partial_ones_and_save_other_rows() -> None:
     assert len(rows) <= len(build_array(model)) + 2
 
 
-def test_a_preferred_value_stands_more_often_where_nothing_depends_on_it() -> None:
+def test_preferred_values_occur_more_often() -> None:
     def share(weights: Mapping[str, Mapping[str, float]]) -> Counter[str]:
         rows = build_array(CoverageModel(uniform(6, 6, 3), weights=weights))
         return Counter(row["f2"] for row in rows)
@@ -232,14 +228,12 @@ def test_a_preferred_value_stands_more_often_where_nothing_depends_on_it() -> No
         (CoverageModel(uniform(2, 2), weights={"f0": {"v5": 1}}), "weights: `f0` has no value"),
     ],
 )
-def test_a_model_that_cannot_be_is_refused_with_the_reason(
-    model: CoverageModel, message: str
-) -> None:
+def test_invalid_model_is_refused_with_the_reason(model: CoverageModel, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_array(model)
 
 
-def test_constraints_that_leave_no_row_are_named_and_only_those() -> None:
+def test_contradicting_constraints_are_named() -> None:
     void = [
         Void({"f1": ["v0"]}, "never that"),
         Void({"f0": ["v0"], "f2": ["v1"]}, "innocent"),
@@ -250,13 +244,13 @@ def test_constraints_that_leave_no_row_are_named_and_only_those() -> None:
     assert "innocent" not in str(e.value)
 
 
-def test_a_seed_that_breaks_a_constraint_is_refused_with_the_constraint() -> None:
+def test_invalid_seed_row_names_its_constraint() -> None:
     void = [Void({"f0": ["v0"], "f1": ["v0"]}, "they exclude each other")]
     with pytest.raises(ConfigError, match=r"row f0=v0, f1=v0 .*exclude each other"):
         build_array(CoverageModel(uniform(2, 2), void=void, seeds=[{"f0": "v0", "f1": "v0"}]))
 
 
-def test_the_same_model_and_number_give_the_same_rows_in_any_process() -> None:
+def test_equal_model_and_seed_give_equal_rows() -> None:
     code = (
         "import json; from safegen.coverage.covering_array import *;"
         "f={f'f{i}':[f'v{v}' for v in range(n)] for i,n in enumerate([5,4,4,3,2])};"

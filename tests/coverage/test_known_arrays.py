@@ -18,32 +18,32 @@ def missing(table: known.Table, values: int) -> int:
 
 
 @pytest.mark.parametrize("q", known.ORDERS)
-def test_a_linear_array_holds_every_pair_in_q_squared_rows(q: int) -> None:
+def test_linear_array_covers_pairs_in_q_squared_rows(q: int) -> None:
     table = known.linear_table(q, min(q + 1, 12))
     assert (len(table), missing(table, q)) == (q * q, 0)
 
 
 @pytest.mark.parametrize("q", [2, 3, 4, 5])
-def test_a_doubled_array_holds_every_pair_of_its_many_columns(q: int) -> None:
+def test_doubled_array_covers_every_pair(q: int) -> None:
     table = known.doubled_table(q, q * q + q + 1)
     assert (len(table), len(table[0]), missing(table, q)) == (2 * q * q - q, q * q + q + 1, 0)
 
 
 @pytest.mark.parametrize(("k", "n"), [(2, 4), (3, 4), (4, 5), (10, 6), (15, 7), (35, 8), (126, 10)])
-def test_the_binary_array_has_the_optimal_number_of_rows(k: int, n: int) -> None:
+def test_binary_array_has_optimal_size(k: int, n: int) -> None:
     table = known.binary_table(k)
     assert (len(table), missing(table, 2)) == (n, 0)
 
 
 @pytest.mark.parametrize(("v", "short"), [(6, 6), (10, 10), (12, 12), (15, 0)])
-def test_two_squares_are_orthogonal_but_for_v_pairs(v: int, short: int) -> None:
+def test_latin_squares_are_orthogonal_except_v_pairs(v: int, short: int) -> None:
     table = known.latin_square_table(v, 4)
     assert (len(table), missing(table, v)) == (v * v, short)
     assert missing(known.latin_square_table(v, 3), v) == 0
 
 
 @pytest.mark.parametrize(("k", "v"), [(4, 3), (10, 4), (7, 6), (10, 10)])
-def test_a_developed_array_holds_every_pair(k: int, v: int) -> None:
+def test_developed_array_covers_every_pair(k: int, v: int) -> None:
     table = known.developed_table(k, v, Xorshift(0))
     assert len(table) % v == 0
     assert missing(table, v) == 0

@@ -45,7 +45,7 @@ DRAFTS = [
 ]
 
 
-def test_scenarios_count_once_at_each_stage_however_many_drafts_they_have() -> None:
+def test_scenarios_count_once_at_each_stage() -> None:
     book = build_ledger(PLAN, DRAFTS)
     assert dict(book.cells) == {
         ("a.x", "benign", "direct_answer", "en"): CellCounts(2, 2, 1, 1),
@@ -54,7 +54,7 @@ def test_scenarios_count_once_at_each_stage_however_many_drafts_they_have() -> N
     }
 
 
-def test_the_order_of_arrival_changes_nothing_and_streams_are_read_once() -> None:
+def test_ledger_does_not_depend_on_order() -> None:
     forward, backward = (
         build_ledger(PLAN, DRAFTS),
         build_ledger(iter(PLAN[::-1]), iter(DRAFTS[::-1])),
@@ -63,7 +63,7 @@ def test_the_order_of_arrival_changes_nothing_and_streams_are_read_once() -> Non
     assert list(forward.cells) == list(backward.cells)
 
 
-def test_what_is_missing_is_counted_in_the_cells_that_the_plan_reaches() -> None:
+def test_shortfall_counts_planned_cells_only() -> None:
     stray = draft(planned("9", harm="c.z"), accepted=True)
     book = build_ledger(PLAN, [*DRAFTS, stray])
     assert book.shortfall(CellTarget(accepted=2)) == {
@@ -75,7 +75,7 @@ def test_what_is_missing_is_counted_in_the_cells_that_the_plan_reaches() -> None
     assert book.shortfall(CellTarget(accepted=0)) == {}
 
 
-def test_counts_add_up_over_the_axes_that_are_not_reported() -> None:
+def test_totals_add_up_over_other_axes() -> None:
     book = build_ledger(PLAN, DRAFTS)
     assert book.totals_by(("intent",)) == {
         ("benign",): CellCounts(3, 2, 1, 1),
@@ -84,7 +84,7 @@ def test_counts_add_up_over_the_axes_that_are_not_reported() -> None:
     assert book.totals_by(()) == {(): CellCounts(4, 2, 1, 1)}
 
 
-def test_names_that_are_not_there_are_refused_with_the_nearest() -> None:
+def test_unknown_names_are_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="did you mean `intent`"):
         build_ledger(PLAN).totals_by(("intend",))
     with pytest.raises(ConfigError, match="no column `harm`"):
@@ -93,7 +93,7 @@ def test_names_that_are_not_there_are_refused_with_the_nearest() -> None:
         build_ledger(PLAN).shortfall(CellTarget(accepted=-1))
 
 
-def test_records_and_planned_scenarios_are_read_as_rows_are() -> None:
+def test_records_and_planned_scenarios_count_like_rows() -> None:
     scenario, expectation = make_scenario(), make_expectation()
     record = make_record(
         scenario=scenario, expectation=expectation, draft=make_draft(), accepted=True
@@ -107,7 +107,7 @@ def test_records_and_planned_scenarios_are_read_as_rows_are() -> None:
     }
 
 
-def test_an_attribute_counts_if_it_is_written_or_confirmed_and_otherwise_covers_nothing() -> None:
+def test_unconfirmed_attributes_cover_nothing() -> None:
     row: ScenarioAxes = {
         "task": "plan",
         "requested_detail": 3,
@@ -131,7 +131,7 @@ def test_an_attribute_counts_if_it_is_written_or_confirmed_and_otherwise_covers_
     assert (proof.counts.total, proof.counts.covered, proof.counts.missing) == (8, 1, 7)
 
 
-def test_filtering_opens_again_what_only_the_lost_rows_covered() -> None:
+def test_removed_rows_reopen_their_combinations() -> None:
     model = axes.load_axes().build_model(("tone", "requested_detail"))
     rows = [
         {"requested_detail": d, "attributes": [Attribute("tone", tone, "written")]}
