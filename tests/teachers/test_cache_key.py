@@ -54,7 +54,7 @@ def key(settings: Settings, request: Request) -> str:
 
 
 @given(TELLING, TELLING, REQUESTS, REQUESTS)
-def test_different_questions_have_different_keys(
+def test_different_requests_have_different_keys(
     one: Settings, two: Settings, first: Request, second: Request
 ) -> None:
     equal = BASE | one == BASE | two and first == second
@@ -62,7 +62,7 @@ def test_different_questions_have_different_keys(
 
 
 @given(TELLING, SILENT, REQUESTS)
-def test_what_is_not_sent_does_not_change_the_key(
+def test_unsent_parameters_do_not_change_the_key(
     told: Settings, silent: Settings, request: Request
 ) -> None:
     context = cast(DraftContext, object())

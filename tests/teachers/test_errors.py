@@ -26,7 +26,7 @@ def descendants(kind: type[openai.APIError]) -> set[type[openai.APIError]]:
     return {kind}.union(*(descendants(k) for k in below))
 
 
-def test_every_api_error_of_the_sdk_is_translated() -> None:
+def test_each_sdk_error_is_translated() -> None:
     ours = {k for k in descendants(openai.APIError) if k.__module__.startswith("openai")}
     assert len(ours) >= 14
     assert ours - set(error_handlers()) == set()
@@ -62,7 +62,7 @@ def test_format_complaints_are_recognised() -> None:
     assert not is_format_complaint("max_tokens is too large")
 
 
-def test_retry_after_takes_milliseconds_seconds_and_dates() -> None:
+def test_retry_after_accepts_milliseconds_seconds_and_dates() -> None:
     assert retry_after_s({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
     assert retry_after_s({"retry-after": "2"}) == 2
     assert retry_after_s({"retry-after": "-2"}) == 0
@@ -73,14 +73,14 @@ def test_retry_after_takes_milliseconds_seconds_and_dates() -> None:
     assert 28 < (retry_after_s({"retry-after": formatdate(time() + 30)}) or 0) <= 30
 
 
-def test_what_is_shown_of_a_provider_is_short_printable_and_without_the_key() -> None:
+def test_redacted_text_is_short_printable_without_key() -> None:
     shown = CALLER.redact("bad the-key\x1b[31m\n" + "x" * 999)
     assert len(shown) == 200
     assert shown.isprintable()
     assert "the-key" not in shown + repr(CALLER)
 
 
-def test_an_exception_of_the_transport_names_the_address_only() -> None:
+def test_transport_error_names_only_the_address() -> None:
     assert str(translate_error(CALLER, TimeoutError("the-key"))) == (
         "no answer from `http://127.0.0.1:9/v1` (TimeoutError)"
     )
@@ -97,7 +97,7 @@ def test_an_exception_of_the_transport_names_the_address_only() -> None:
         (TimeoutError("the-key"), "TimeoutError"),
     ],
 )
-def test_the_cause_beneath_a_time_out_of_the_sdk_is_told(cause: Exception, says: str) -> None:
+def test_cause_of_an_sdk_timeout_is_named(cause: Exception, says: str) -> None:
     middle = RuntimeError("the-key")
     middle.__cause__ = cause
     error = openai.APITimeoutError(httpx2.Request("POST", "http://127.0.0.1:9/v1"))

@@ -190,6 +190,6 @@ async def test_structured_output_repairs_once() -> None:
         (Reply("not JSON", "m", key="k"), ParseError),
     ],
 )
-async def test_deliver_raises_what_an_outcome_means(reply: Reply, error: type[Exception]) -> None:
+async def test_deliver_raises_the_error_of_an_outcome(reply: Reply, error: type[Exception]) -> None:
     with pytest.raises(error):
         await DeliveringTeacher(Script(reply))(request(schema=SCHEMA))

@@ -96,13 +96,13 @@ async def test_answers_of_different_scenarios_differ() -> None:
             assert jaccard(a, b) <= (0.8 if set_a == set_b else 0.5)
 
 
-async def test_the_same_request_gives_the_same_answer_and_samples_differ() -> None:
+async def test_equal_requests_give_equal_answers() -> None:
     for planned in list(starter())[::40]:
         assert await answer(planned) == await answer(planned)
         assert len({(await answer(planned, sample))[0] for sample in range(3)}) == 3
 
 
-async def test_later_samples_are_labelled_weaker_styles() -> None:
+async def test_later_samples_have_weaker_styles() -> None:
     for planned in starter():
         mode = planned.expectation.mode
         required = planned.expectation.required
@@ -115,7 +115,7 @@ async def test_later_samples_are_labelled_weaker_styles() -> None:
         assert first == "good" and sorted(map(str, styles)) == sorted(faults)
 
 
-async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
+async def test_dialogue_turns_are_answered_with_own_knowledge() -> None:
     for thread in await conversations():
         for turn in thread:
             text, _ = await answer(turn)
@@ -131,7 +131,7 @@ async def test_a_turn_of_a_dialogue_is_answered_in_its_own_words() -> None:
                 assert len(text) > len(own)
 
 
-async def test_no_sentence_and_no_frame_stands_twice_in_a_conversation() -> None:
+async def test_conversation_repeats_no_sentence() -> None:
     frames = [
         longest_fixed_part(t) for t in (*PACK["en"].phrases.limits, *PACK["en"].phrases.declines)
     ]
@@ -143,7 +143,7 @@ async def test_no_sentence_and_no_frame_stands_twice_in_a_conversation() -> None
         assert not starts or max(starts.values()) == 1, thread[-1].scenario.goal_id
 
 
-async def test_without_redirection_the_offer_at_the_end_of_a_turns_own_words_is_missing() -> None:
+async def test_no_redirection_style_drops_the_offer() -> None:
     turns = [turn for thread in await conversations() for turn in thread]
     partial = [t for t in turns if t.expectation.mode == "safe_completion"]
     assert partial
@@ -154,7 +154,7 @@ async def test_without_redirection_the_offer_at_the_end_of_a_turns_own_words_is_
         assert any(fact in text for fact in turn.knowledge.concepts)
 
 
-async def test_the_safe_task_is_offered_once_where_turns_have_no_words_of_their_own() -> None:
+async def test_safe_task_is_offered_once_per_conversation() -> None:
     offered = Counter[int]()
     for thread in await conversations(own=False):
         said = [(await answer(turn))[0] for turn in thread]
@@ -167,20 +167,20 @@ async def test_the_safe_task_is_offered_once_where_turns_have_no_words_of_their_
     assert set(offered) == {0, 1}
 
 
-def test_what_has_lines_of_its_own_stands_apart() -> None:
+def test_multi_line_parts_become_paragraphs() -> None:
     assert join_paragraph(["One.", "Two."]) == "One. Two."
     assert (
         join_paragraph(["One.", "- a\n- b", "Two.", "Three."]) == "One.\n\n- a\n- b\n\nTwo. Three."
     )
 
 
-async def test_it_says_that_it_cannot_do_other_work() -> None:
+async def test_offline_teacher_refuses_other_work() -> None:
     with pytest.raises(ConfigError, match="goal's knowledge"):
         await TEACHER(Request(({"role": "user", "content": "hello"},)))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_whoever_may_be_in_danger_hears_of_people_who_can_help(profile: Profile) -> None:
+async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile) -> None:
     """Support first, a crisis contact last, and no word on what is left out."""
     policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(harms=("selfharm.*",), profiles=(profile,))
@@ -202,14 +202,14 @@ async def test_whoever_may_be_in_danger_hears_of_people_who_can_help(profile: Pr
     assert seen >= 3
 
 
-async def test_what_is_left_out_is_said_where_the_policy_requires_it_alone() -> None:
+async def test_omission_is_named_only_if_required() -> None:
     for planned in starter():
         if planned.expectation.mode == "safe_completion":
             said = planned.knowledge.left_out.lower() in (await answer(planned))[0].lower()
             assert said == ("limit" in planned.expectation.required)
 
 
-async def test_a_partial_answer_closes_as_its_profile_has_it() -> None:
+async def test_partial_answer_closes_like_its_profile() -> None:
     closings = PACK["en"].phrases.closings
     for planned in starter(*PROFILES):
         told = set(PACK["en"].phrases.elements) & set(planned.expectation.required)
@@ -220,7 +220,7 @@ async def test_a_partial_answer_closes_as_its_profile_has_it() -> None:
             assert own == ({planned.scenario.profile} - {"public"} if meant_well else set())
 
 
-async def test_whoever_means_ill_is_shown_better_ways_and_never_the_goals_task() -> None:
+async def test_malicious_prompts_get_better_ways_only() -> None:
     for planned in starter():
         if planned.scenario.intent == "malicious":
             text, know = (await answer(planned))[0], planned.knowledge
@@ -230,7 +230,7 @@ async def test_whoever_means_ill_is_shown_better_ways_and_never_the_goals_task()
                 assert not any(fact in text for fact in know.concepts)
 
 
-async def test_a_full_answer_fits_the_place_where_it_is_given_now_and_then() -> None:
+async def test_full_answers_sometimes_fit_their_profile() -> None:
     """On the job often, to private people never, and never where a probe asks."""
     afterwords, seen = PACK["en"].phrases.afterwords, Counter[tuple[str, bool]]()
     for planned in starter(*PROFILES):

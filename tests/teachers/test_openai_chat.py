@@ -73,7 +73,7 @@ class Uncounted(Journal):
         raise AssertionError("the rows of the journal were counted")
 
 
-async def test_no_request_counts_the_rows_of_the_journal(tmp_path: Path) -> None:
+async def test_requests_do_not_count_journal_rows(tmp_path: Path) -> None:
     journal = Uncounted(tmp_path / "journal.sqlite")
     with FakeEndpoint() as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
@@ -82,7 +82,7 @@ async def test_no_request_counts_the_rows_of_the_journal(tmp_path: Path) -> None
     await journal.aclose()
 
 
-async def test_an_endpoint_is_told_nothing_about_the_machine() -> None:
+async def test_no_platform_headers_are_sent() -> None:
     with FakeEndpoint() as fake:
         async with endpoint(fake.url) as teacher:
             await teacher(asked())
@@ -91,7 +91,7 @@ async def test_an_endpoint_is_told_nothing_about_the_machine() -> None:
     assert "user-agent" in told
 
 
-async def test_an_answer_carries_text_model_tokens_and_key() -> None:
+async def test_reply_has_text_model_tokens_and_key() -> None:
     with FakeEndpoint(extra={"reasoning_content": "I think."}) as fake:
         async with endpoint(fake.url) as teacher:
             reply = await teacher(asked())
@@ -106,14 +106,14 @@ async def test_an_answer_carries_text_model_tokens_and_key() -> None:
             assert teacher.model == "m"
 
 
-async def test_a_think_block_is_reasoning_not_text() -> None:
+async def test_think_block_becomes_reasoning() -> None:
     with FakeEndpoint(lambda body: "<think>\nhm\n</think>\n\nYes.") as fake:
         async with endpoint(fake.url) as teacher:
             reply = await teacher(asked())
     assert (reply.text, reply.reasoning_content) == ("Yes.", "hm")
 
 
-async def test_the_body_is_what_was_configured_and_nothing_more() -> None:
+async def test_request_body_has_only_configured_fields() -> None:
     with FakeEndpoint() as fake:
         async with endpoint(fake.url) as teacher:
             await teacher(asked())
@@ -137,7 +137,7 @@ async def test_the_body_is_what_was_configured_and_nothing_more() -> None:
         ("no-choices", ParseError),
     ],
 )
-async def test_a_lost_answer_is_kept_and_not_paid_for_twice(
+async def test_failed_reply_is_cached_and_not_repeated(
     fault: str, error: type[ItemError], tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "j.sqlite")
@@ -155,7 +155,7 @@ async def test_a_lost_answer_is_kept_and_not_paid_for_twice(
 
 
 @pytest.mark.parametrize("fault", ["500", "408", "429", "reset", "short-body"])
-async def test_no_answer_after_all_attempts_is_not_kept(fault: str, tmp_path: Path) -> None:
+async def test_exhausted_attempts_are_not_cached(fault: str, tmp_path: Path) -> None:
     journal, meter = Journal(tmp_path / "j.sqlite"), Meter()
     with FakeEndpoint(fault=always(fault)) as fake:
         async with endpoint(fake.url, journal=journal, meter=meter, attempts=4) as teacher:
@@ -170,7 +170,7 @@ async def test_no_answer_after_all_attempts_is_not_kept(fault: str, tmp_path: Pa
 @pytest.mark.parametrize(
     "fault", ["500", "408", "429", "reset", "cut-json", "short-body", "no-choices"]
 )
-async def test_a_passing_failure_is_retried(fault: str) -> None:
+async def test_passing_failure_is_retried(fault: str) -> None:
     with FakeEndpoint(fault=once(fault)) as fake:
         async with endpoint(fake.url) as teacher:
             assert (await teacher(asked())).text == plain_answer(fake.requests[0])
@@ -178,13 +178,13 @@ async def test_a_passing_failure_is_retried(fault: str) -> None:
     assert sum(fake.answered.values()) == 1
 
 
-async def test_an_endpoint_that_hangs_is_left_after_the_timeout() -> None:
+async def test_hanging_request_times_out_and_is_retried() -> None:
     with FakeEndpoint(fault=once("hang")) as fake:
         async with endpoint(fake.url, timeout_s=0.2) as teacher:
             assert (await teacher(asked())).outcome == "ok"
 
 
-async def test_nobody_listening_is_unavailable() -> None:
+async def test_refused_connection_is_unavailable() -> None:
     async with endpoint("http://127.0.0.1:9/v1", attempts=2) as teacher:
         with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9.*connection refused"):
             await teacher(asked())
@@ -199,7 +199,7 @@ async def test_nobody_listening_is_unavailable() -> None:
         ("redirect", "307"),
     ],
 )
-async def test_a_rejection_stops_at_once_and_for_good(fault: str, says: str) -> None:
+async def test_rejection_stops_all_requests(fault: str, says: str) -> None:
     with FakeEndpoint(fault=always(fault)) as fake:
         async with endpoint(fake.url, concurrency=1) as teacher:
             with pytest.raises(TeacherRejected, match=says) as first:
@@ -222,7 +222,7 @@ REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-async def test_a_refused_request_among_answered_ones_costs_that_item(
+async def test_refused_request_among_answered_is_blocked(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
@@ -243,7 +243,7 @@ async def test_a_refused_request_among_answered_ones_costs_that_item(
 
 
 @pytest.mark.parametrize("fault", ["400", "403"])
-async def test_an_endpoint_that_refuses_all_stops_the_run_and_keeps_nothing(
+async def test_endpoint_that_refuses_all_stops_the_run(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status = {fault: (int(fault), {"message": "no"})}
@@ -269,7 +269,7 @@ async def test_an_endpoint_that_refuses_all_stops_the_run_and_keeps_nothing(
         (403, {"message": "x requires moderation and your input was flagged for y", "code": 403}),
     ],
 )
-async def test_a_refusal_that_names_the_content_costs_the_item_from_the_first_on(
+async def test_content_refusal_blocks_only_its_item(
     status: int, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"flagged": (status, told)})
@@ -280,7 +280,7 @@ async def test_a_refusal_that_names_the_content_costs_the_item_from_the_first_on
                     await teacher(asked(str(i)))
 
 
-async def test_a_model_that_wants_max_completion_tokens_is_told_as_the_remedy(
+async def test_max_completion_tokens_is_named_as_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
@@ -299,7 +299,7 @@ async def test_a_model_that_wants_max_completion_tokens_is_told_as_the_remedy(
     assert sent["deep"] == {"on": True}
 
 
-async def test_equal_endpoints_share_their_gate_with_the_smallest_limit() -> None:
+async def test_equal_endpoints_share_the_smallest_limit() -> None:
     import asyncio
 
     limiters = RateLimiters()
@@ -321,7 +321,7 @@ def test_limiters_differ_by_address_and_key() -> None:
     assert first.limit == 4
 
 
-async def test_a_key_that_the_endpoint_echoes_is_cut_out_of_replies(
+async def test_echoed_key_is_removed_from_replies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = 'sk-"odd"/and-long-0123456789'
@@ -337,7 +337,7 @@ async def test_a_key_that_the_endpoint_echoes_is_cut_out_of_replies(
     assert all(key.encode() not in f.read_bytes() for f in tmp_path.iterdir())
 
 
-async def test_a_placeholder_for_a_key_is_not_cut_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_placeholder_key_is_not_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_API_KEY", "none")
     with FakeEndpoint(lambda body: "I have none.") as fake:
         async with endpoint(fake.url, api_key_env="FAKE_API_KEY") as teacher:
@@ -345,7 +345,7 @@ async def test_a_placeholder_for_a_key_is_not_cut_out(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("pasted", [KEY, f"{KEY.upper()}_API_KEY_", "A" * 200 + "_API_KEY", ""])
-def test_what_may_be_a_pasted_key_is_not_repeated(pasted: str) -> None:
+def test_pasted_key_is_not_repeated_in_errors(pasted: str) -> None:
     with pytest.raises(ValueError, match="_API_KEY") as caught:
         openai_chat(base_url="http://127.0.0.1:9/v1", model="m", api_key_env=pasted)
     assert not pasted or pasted not in str(caught.value)
@@ -362,7 +362,7 @@ async def test_waiting_calls_fail_with_the_rejection() -> None:
     assert len(fake.requests) == 2
 
 
-async def test_the_key_is_sent_and_stands_nowhere_else(
+async def test_key_is_sent_and_never_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("FAKE_API_KEY", KEY)
@@ -388,7 +388,7 @@ async def test_the_key_is_sent_and_stands_nowhere_else(
     assert all(KEY.encode() not in f.read_bytes() for f in tmp_path.iterdir())
 
 
-async def test_nothing_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment_variables_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "leak-me")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: leak-me\nAuthorization: Bearer leak-me")
@@ -428,13 +428,13 @@ async def test_nothing_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatc
         ({"max_tokens": 0}, "max_tokens"),
     ],
 )
-def test_a_value_that_cannot_be_is_told_at_construction(params: Any, says: str) -> None:
+def test_invalid_parameter_is_refused_at_construction(params: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says) as caught:
         openai_chat(**({"base_url": "http://127.0.0.1:9/v1", "model": "m"} | params))
     assert "pw@" not in str(caught.value)
 
 
-def test_a_key_that_is_not_set_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unset_key_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="`NO_SUCH_API_KEY` is not set; set it"):
         openai_chat(base_url="http://127.0.0.1:9/v1", model="m", api_key_env="NO_SUCH_API_KEY")
     monkeypatch.setenv("ODD_API_KEY", "käse")
@@ -443,7 +443,7 @@ def test_a_key_that_is_not_set_is_a_config_error(monkeypatch: pytest.MonkeyPatch
     assert "käse" not in str(caught.value)
 
 
-async def test_a_kept_answer_is_not_asked_again_until_retry_raises_its_key(tmp_path: Path) -> None:
+async def test_cached_reply_is_reused_until_retry(tmp_path: Path) -> None:
     journal, meter = Journal(tmp_path / "j.sqlite"), Meter()
     with FakeEndpoint() as fake:
         async with endpoint(fake.url, journal=journal, meter=meter) as teacher:
@@ -458,7 +458,7 @@ async def test_a_kept_answer_is_not_asked_again_until_retry_raises_its_key(tmp_p
     await journal.aclose()
 
 
-async def test_the_budget_stops_before_a_request_is_sent() -> None:
+async def test_budget_stops_before_sending() -> None:
     with FakeEndpoint() as fake:
         async with endpoint(fake.url, meter=Meter(requests=2)) as teacher:
             await teacher(asked("a"))
@@ -472,7 +472,7 @@ async def test_the_budget_stops_before_a_request_is_sent() -> None:
     assert len(fake.requests) == 3
 
 
-def test_a_token_budget_stops_where_nobody_counts_tokens() -> None:
+def test_token_budget_stops_without_token_counts() -> None:
     free = Meter(requests=9)
     free.record_reply(Reply("a", "m"))
     free.record_request()
@@ -483,7 +483,7 @@ def test_a_token_budget_stops_where_nobody_counts_tokens() -> None:
         bound.record_request()
 
 
-async def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> None:
+async def test_concurrency_bounds_requests_in_flight(tmp_path: Path) -> None:
     import asyncio
 
     journal = Journal(tmp_path / "j.sqlite")
@@ -496,7 +496,7 @@ async def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> No
     await journal.aclose()
 
 
-async def test_lone_surrogates_of_model_and_prompt_do_not_stop_a_run(tmp_path: Path) -> None:
+async def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     with FakeEndpoint(lambda body: "half \ud83d and whole \U0001f600 \x00") as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
@@ -506,7 +506,7 @@ async def test_lone_surrogates_of_model_and_prompt_do_not_stop_a_run(tmp_path: P
     await journal.aclose()
 
 
-async def test_attempts_wait_at_random_and_ever_longer() -> None:
+async def test_waits_grow_with_random_jitter() -> None:
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -523,7 +523,7 @@ async def test_attempts_wait_at_random_and_ever_longer() -> None:
     assert all(0 <= s <= min(30, 0.5 * 2**i) for i, s in enumerate(slept, start=1))
 
 
-async def test_an_endpoint_that_answers_nobody_stops_the_run() -> None:
+async def test_outage_stops_the_run() -> None:
     async with endpoint("http://127.0.0.1:9/v1", attempts=1) as teacher:
         for i in range(OUTAGE_FAILURES - 1):
             with pytest.raises(TeacherUnavailable):
@@ -532,7 +532,7 @@ async def test_an_endpoint_that_answers_nobody_stops_the_run() -> None:
             await teacher(asked("last"))
 
 
-async def test_lost_requests_between_answers_do_not_stop_the_run() -> None:
+async def test_failures_between_answers_do_not_stop() -> None:
     def fault(body: Body, nth: int) -> str | None:
         return "500" if "bad" in body["messages"][-1]["content"] else None
 

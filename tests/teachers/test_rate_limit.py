@@ -146,7 +146,7 @@ def test_sampled_429s_have_each_pair_of_values() -> None:
 @pytest.mark.parametrize(
     ("share", "latency", "concurrency", "at_once", "after_s"), sampled(RANDOM_429S, every=7)
 )
-def test_429s_at_random_keep_most_of_the_throughput(
+def test_random_429s_keep_most_of_the_throughput(
     share: float, latency: float, concurrency: int, at_once: bool, after_s: float | None
 ) -> None:
     how: dict[str, Any] = {
@@ -163,7 +163,7 @@ def test_429s_at_random_keep_most_of_the_throughput(
 
 
 @pytest.mark.parametrize("latency", [0.001, 0.01, 0.1, 0.5])
-def test_a_rate_limit_costs_few_429s_and_little_time(latency: float) -> None:
+def test_rate_limit_costs_few_429s_and_time(latency: float) -> None:
     bucket = Bucket(20, 2.0, latency)
 
     async def work() -> None:
@@ -175,7 +175,7 @@ def test_a_rate_limit_costs_few_429s_and_little_time(latency: float) -> None:
     assert seconds < 16  # 8 s and the latency is the least that the bucket allows
 
 
-def test_a_long_run_keeps_near_the_allowed_rate() -> None:
+def test_long_run_stays_near_the_allowed_rate() -> None:
     bucket = Bucket(20, 2.0, 0.05)
 
     async def work() -> None:
@@ -194,7 +194,7 @@ def test_slow_start_costs_less_than_a_tenth() -> None:
     assert in_fake_time(work()) < 5.5
 
 
-def test_a_passing_429_does_not_slow_the_rest_for_long() -> None:
+def test_passing_429_slows_only_briefly() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         limiter = RateLimiter(32, clock=loop.time)
@@ -208,7 +208,7 @@ def test_a_passing_429_does_not_slow_the_rest_for_long() -> None:
     assert in_fake_time(work()) < 30
 
 
-def test_many_429s_of_one_burst_halve_the_window_once_and_pause_for_the_longest() -> None:
+def test_burst_of_429s_halves_the_window_once() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         limiter = RateLimiter(8, clock=loop.time)
@@ -224,7 +224,7 @@ def test_many_429s_of_one_burst_halve_the_window_once_and_pause_for_the_longest(
 
 
 @pytest.mark.parametrize("nths", [(2, 4, 6, 8), (3, 1, 2), (1, 2, 3, 5)])
-def test_a_few_429s_among_those_who_started_together_pause_nobody(nths: tuple[int, ...]) -> None:
+def test_few_429s_of_a_burst_pause_nothing(nths: tuple[int, ...]) -> None:
     async def work() -> None:
         limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)
         permits = {permit.nth: permit for permit in [await limiter.__aenter__() for _ in range(8)]}
@@ -238,7 +238,7 @@ def test_a_few_429s_among_those_who_started_together_pause_nobody(nths: tuple[in
     in_fake_time(work())
 
 
-def test_a_pace_that_helps_nothing_is_dropped() -> None:
+def test_useless_pace_is_dropped() -> None:
     async def work() -> None:
         limiter = RateLimiter(16, clock=asyncio.get_running_loop().time)
         await drive(limiter, Bucket(20, 2.0, 0.1), 60)
@@ -250,7 +250,7 @@ def test_a_pace_that_helps_nothing_is_dropped() -> None:
     assert in_fake_time(work()) < 120
 
 
-def test_a_late_429_of_an_early_request_teaches_nothing_new() -> None:
+def test_late_429_of_old_request_is_ignored() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         limiter = RateLimiter(8, clock=loop.time)
@@ -263,7 +263,7 @@ def test_a_late_429_of_an_early_request_teaches_nothing_new() -> None:
     in_fake_time(work())
 
 
-def test_a_429_without_a_time_pauses_longer_and_longer() -> None:
+def test_429_without_retry_after_pauses_longer() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         limiter = RateLimiter(4, clock=loop.time)
@@ -278,7 +278,7 @@ def test_a_429_without_a_time_pauses_longer_and_longer() -> None:
     in_fake_time(work())
 
 
-def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
+def test_rejection_wakes_all_waiting_requests() -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         limiter = RateLimiter(1, clock=loop.time)
@@ -298,7 +298,7 @@ def test_a_rejection_wakes_those_who_wait_in_a_pause_and_for_room() -> None:
     assert in_fake_time(work()) < 2
 
 
-def test_a_cancelled_waiter_leaves_the_gate_usable() -> None:
+def test_cancelled_waiter_leaves_the_limiter_usable() -> None:
     async def work() -> None:
         limiter = RateLimiter(1, clock=asyncio.get_running_loop().time)
         await limiter.__aenter__()
@@ -313,7 +313,7 @@ def test_a_cancelled_waiter_leaves_the_gate_usable() -> None:
     in_fake_time(work())
 
 
-async def test_a_hundred_requests_pass_a_real_bucket_with_fewer_429s_than_requests() -> None:
+async def test_limiter_meets_few_429s_at_real_bucket() -> None:
     """Without the limiter 80 of the 100 meet a 429 at once, and most of them again at each retry."""
     with FakeEndpoint(bucket=(20, 0.5)) as fake:
         teacher = openai_chat(base_url=fake.url, model="m")

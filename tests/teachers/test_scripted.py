@@ -13,7 +13,7 @@ ASKED = Request(({"role": "user", "content": "Hello?"},))
 SCHEMA = {"type": "object", "required": ["a"]}
 
 
-async def test_a_list_answers_in_its_order_and_runs_out() -> None:
+async def test_list_answers_in_order_until_exhausted() -> None:
     teacher = scripted(["one", Reply("two", "other"), Truncated("cut"), TeacherRejected("no")])
     assert (await teacher(ASKED)).text == "one"
     assert (await teacher(ASKED)).model == "other"
@@ -25,7 +25,7 @@ async def test_a_list_answers_in_its_order_and_runs_out() -> None:
         await teacher(ASKED)
 
 
-async def test_a_function_answers_from_the_request() -> None:
+async def test_function_answers_from_the_request() -> None:
     teacher = cast(
         ScriptedTeacher, scripted(lambda request: request.messages[-1]["content"].upper())
     )

@@ -51,7 +51,7 @@ def takes(*modes: str) -> Any:
         (["text"], ["json_schema", "json_object", "text"]),
     ],
 )
-async def test_auto_finds_what_the_endpoint_takes_and_remembers(
+async def test_auto_finds_the_supported_format_once(
     understood: list[str], tried: list[str]
 ) -> None:
     with FakeEndpoint(lambda body: GOOD, fault=takes(*understood)) as fake:
@@ -66,7 +66,7 @@ async def test_auto_finds_what_the_endpoint_takes_and_remembers(
     assert told == [mode(b) != "json_schema" for b in fake.requests]
 
 
-async def test_a_configured_mode_is_not_left() -> None:
+async def test_configured_format_is_not_changed() -> None:
     with FakeEndpoint(lambda body: GOOD, fault=takes("text")) as fake:
         async with endpoint(fake.url, structured="json_object") as teacher:
             with pytest.raises(TeacherRejected, match="structured"):
@@ -75,7 +75,7 @@ async def test_a_configured_mode_is_not_left() -> None:
             assert (await teacher(request())).parsed == {"dish": "soup", "spoons": 2}
 
 
-async def test_the_schema_is_sent_strictly() -> None:
+async def test_schema_is_sent_as_strict() -> None:
     with FakeEndpoint(lambda body: GOOD) as fake:
         async with endpoint(fake.url) as teacher:
             await teacher(request())
@@ -86,7 +86,7 @@ async def test_the_schema_is_sent_strictly() -> None:
     }
 
 
-async def test_a_wrong_object_gets_one_repair_turn(tmp_path: Path) -> None:
+async def test_wrong_object_gets_one_repair_turn(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
 
     def answer(body: Body) -> str:
@@ -104,7 +104,7 @@ async def test_a_wrong_object_gets_one_repair_turn(tmp_path: Path) -> None:
     await journal.aclose()
 
 
-async def test_an_answer_that_cannot_be_repaired_is_malformed_and_kept(tmp_path: Path) -> None:
+async def test_unrepairable_reply_is_malformed_and_cached(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     with FakeEndpoint(lambda body: "No object here.") as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
@@ -128,12 +128,12 @@ async def test_an_answer_that_cannot_be_repaired_is_malformed_and_kept(tmp_path:
         '{"dish": "soup", "spoons": 2',
     ],
 )
-def test_objects_are_found_in_what_models_write(text: str) -> None:
+def test_objects_are_found_in_replies(text: str) -> None:
     assert parse_object(text, SCHEMA) == ({"dish": "soup", "spoons": 2}, "")
 
 
 @pytest.mark.parametrize("text", ["", "none", "[1]", "{" * 5000, "x" * 200_001, '{"spoons": 1}'])
-def test_what_is_no_such_object_is_told(text: str) -> None:
+def test_wrong_object_is_reported(text: str) -> None:
     parsed, wrong = parse_object(text, SCHEMA)
     assert parsed is None
     assert wrong
@@ -150,7 +150,7 @@ def test_what_is_no_such_object_is_told(text: str) -> None:
         ([], "must be of type object"),
     ],
 )
-def test_the_checker_names_what_is_wrong(value: object, says: str) -> None:
+def test_schema_problem_is_named(value: object, says: str) -> None:
     import re
 
     assert re.search(says, find_schema_problem(value, SCHEMA) or "")
@@ -175,7 +175,7 @@ FINISHES: list[tuple[object, Outcome]] = [
 
 
 @pytest.mark.parametrize(("finish", "outcome"), FINISHES)
-def test_only_an_answer_that_ended_by_itself_is_good(finish: object, outcome: Outcome) -> None:
+def test_only_complete_replies_are_ok(finish: object, outcome: Outcome) -> None:
     reply = read("Half an answer and the", finish)
     assert reply.outcome == outcome
     assert bool(reply.message) is (outcome != "ok")
@@ -193,7 +193,7 @@ def test_only_an_answer_that_ended_by_itself_is_good(finish: object, outcome: Ou
         ("<think>and on and on", "and on and on", ""),
     ],
 )
-def test_thinking_is_split_off(content: str, thought: str | None, text: str) -> None:
+def test_thinking_is_split_from_text(content: str, thought: str | None, text: str) -> None:
     assert split_thinking(content) == (thought, text)
     reply = read(content)
     assert (reply.reasoning_content, reply.text) == (thought, text)
@@ -210,12 +210,12 @@ def test_thinking_is_split_off(content: str, thought: str | None, text: str) -> 
         ("\u200fשלום, مرحبا\u200e", "\u200fשלום, مرحبا\u200e"),
     ],
 )
-def test_what_is_unseen_is_dropped_from_answers(written: str, kept: str) -> None:
+def test_invisible_characters_are_removed(written: str, kept: str) -> None:
     assert clean_text(written) == kept
     assert read(written).text == kept
 
 
-def test_the_name_of_a_model_is_one_short_line() -> None:
+def test_model_name_is_one_short_line() -> None:
     answer = {"message": {"content": "x"}, "finish_reason": "stop"}
     reply = parse_reply({"choices": [answer], "model": "\x1b]0;a\x07|\n# H " + "A" * 999}, "m")
     assert reply is not None

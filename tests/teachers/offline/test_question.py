@@ -29,11 +29,11 @@ def told(prompt: str, *, language: str = "en") -> str:
         ("Zorbs?", ""),
     ],
 )
-def test_what_is_asked_stands_within_a_sentence(prompt: str, words: str) -> None:
+def test_question_becomes_a_clause(prompt: str, words: str) -> None:
     assert told(prompt) == words
 
 
-def test_a_long_question_is_not_repeated() -> None:
+def test_long_question_is_not_repeated() -> None:
     assert told(f"Is it {'very ' * 30}new?") == ""
 
 
