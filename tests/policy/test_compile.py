@@ -31,7 +31,7 @@ def told(policy: spec.Policy, at: Situation, harm: str) -> str:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
+def test_classifier_prompt_matches_golden_and_length(
     name: str, golden: Callable[[Path, str], None]
 ) -> None:
     policy, tree = loader.load_policy(name), taxonomy.load_taxonomy("core")
@@ -44,9 +44,7 @@ def test_the_classifier_prompt_is_as_written_down_and_of_the_advised_length(
 
 
 @pytest.mark.parametrize("at", SITUATIONS)
-def test_instructions_and_rubric_are_as_written_down(
-    at: str, golden: Callable[[Path, str], None]
-) -> None:
+def test_instructions_and_rubric_match_golden(at: str, golden: Callable[[Path, str], None]) -> None:
     policy = loader.load_policy("security")
     harm, situation = SITUATIONS[at]
     golden(HERE / f"security.{at}.instructions.txt", told(policy, situation, harm) + "\n")
@@ -61,7 +59,7 @@ def common(one: str, other: str) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def test_what_is_shared_comes_first() -> None:
+def test_shared_instructions_come_first() -> None:
     """A spec's scenarios share the head, a rule's scenarios share more than those of two rules."""
     policy = loader.load_policy("security")
     texts: dict[tuple[str, str], str] = {}
@@ -78,7 +76,7 @@ def test_what_is_shared_comes_first() -> None:
         assert head <= shared <= same_rule or one == other
 
 
-def test_instructions_show_no_id_and_only_the_precedents_of_the_leaf() -> None:
+def test_instructions_hide_ids_and_foreign_precedents() -> None:
     policy = loader.load_policy("security")
     text = told(policy, SITUATIONS["safe"][1], "cyber.intrusion")
     assert [i for i in policy.iter_ids() if i in text] == []
@@ -87,7 +85,7 @@ def test_instructions_show_no_id_and_only_the_precedents_of_the_leaf() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_rubric_asks_for_all_that_is_expected_under_unique_ids(name: str) -> None:
+def test_rubric_asks_every_expectation_once(name: str) -> None:
     policy = loader.load_policy(name)
     for at in ALL_SITUATIONS:
         expected = compute_expectation_at(policy, at)
@@ -101,13 +99,13 @@ def test_a_rubric_asks_for_all_that_is_expected_under_unique_ids(name: str) -> N
         assert unwanted <= {"facilitation", "style", "must_not", "ceiling"}
 
 
-def test_a_classifier_for_a_laxer_profile_allows_more() -> None:
+def test_classifier_of_laxer_profile_allows_more() -> None:
     policy = loader.load_policy("security")
     reach = {p: compiled.compile_classifier(policy, profile=p).topics[2].ceiling for p in PROFILES}
     assert (reach["public"], reach["enterprise"], reach["minors"]) == (1, 2, 1)
 
 
-def test_a_prohibition_about_one_leaf_is_told_of_that_leaf_alone(tmp_path: Path) -> None:
+def test_prohibition_of_a_leaf_appears_there_only(tmp_path: Path) -> None:
     path = tmp_path / "leafy.yaml"
     path.write_text(
         "policy: leafy\nversion: 1.0.0\ntitle: Leafy\ninherits: base\nharms: [a.*]\n"

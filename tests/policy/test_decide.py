@@ -38,7 +38,7 @@ def cell(at: Expectation) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_combination_has_exactly_one_expectation(
+def test_each_combination_has_one_expectation(
     name: str, golden: Callable[[Path, str], None]
 ) -> None:
     policy = loader.load_policy(name)
@@ -57,7 +57,7 @@ def test_every_combination_has_exactly_one_expectation(
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("strict", "lax"), STRICTNESS)
-def test_a_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: str) -> None:
+def test_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: str) -> None:
     policy = loader.load_policy(name)
     for at in ALL_SITUATIONS:
         if at.profile == lax:
@@ -67,7 +67,7 @@ def test_a_stricter_profile_is_never_more_permissive(name: str, strict: str, lax
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nobody_lifts_what_a_root_or_system_rule_sets(name: str) -> None:
+def test_profiles_never_lift_root_or_system_rules(name: str) -> None:
     """An operator's system turn chooses the profile; above `developer` it can only narrow."""
     policy = loader.load_policy(name)
     for at, rule in policy.rule_by_situation.items():
@@ -78,7 +78,7 @@ def test_nobody_lifts_what_a_root_or_system_rule_sets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
-def test_the_cases_of_a_shipped_spec_reach_each_of_its_rules(name: str) -> None:
+def test_shipped_cases_reach_each_rule(name: str) -> None:
     policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
     assert len(policy.spec.cases) >= 6
     assert len(policy.spec.precedents) >= 3
@@ -89,7 +89,7 @@ def test_the_cases_of_a_shipped_spec_reach_each_of_its_rules(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
-def test_each_leaf_and_profile_of_a_shipped_spec_is_decided_by_example(name: str) -> None:
+def test_shipped_cases_cover_leaves_profiles_and_evidence(name: str) -> None:
     """A case and a precedent for each leaf, cases in each profile and at each grade of evidence."""
     policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
     leaves = {harm for harm in harms if policy.covers(harm)}
@@ -106,7 +106,7 @@ def test_each_leaf_and_profile_of_a_shipped_spec_is_decided_by_example(name: str
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
-def test_cases_stand_on_both_sides_of_where_an_own_rule_begins(name: str) -> None:
+def test_shipped_cases_test_both_sides_of_rules(name: str) -> None:
     """For each rule that begins at a detail: a case at it and one just below, of one tier, evidence and profile."""
     policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
     cases = {case.situation_at(tier_of(case, harms)) for case in policy.spec.cases}
@@ -128,7 +128,7 @@ def planned(tree: taxonomy.Taxonomy) -> list[PlannedScenario]:
     return [p for set_ in plan_sets(world) for p in set_]
 
 
-def test_paraphrase_language_and_words_do_not_change_the_expectation() -> None:
+def test_wording_does_not_change_the_expectation() -> None:
     found: dict[object, set[Expectation]] = defaultdict(set)
     paraphrases: dict[object, set[int]] = defaultdict(set)
     for item in planned(taxonomy.load_taxonomy("core")):
@@ -179,7 +179,7 @@ goals:
 """
 
 
-def test_a_claimed_role_is_not_a_verified_one(tmp_path: Path) -> None:
+def test_claimed_role_does_not_count_as_verified(tmp_path: Path) -> None:
     (tmp_path / "taxonomy.yaml").write_text(TREE)
     (tmp_path / "goals.yaml").write_text(GOALS)
     tree = taxonomy.load_taxonomy(str(tmp_path / "taxonomy.yaml"))
@@ -202,7 +202,7 @@ def pairs(item: PlannedScenario) -> set[tuple[str, str]]:
     return {(a.axis, a.value) for a in item.scenario.attributes}
 
 
-def test_an_override_decides_before_its_rule_and_says_only_what_changes() -> None:
+def test_override_decides_before_its_rule() -> None:
     text = """\
 id: R
 says: plain
@@ -222,7 +222,7 @@ profiles:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
+def test_possible_danger_gets_support_under_every_profile(
     profile: Profile,
 ) -> None:
     policy, harms = loader.load_policy("wellbeing"), taxonomy.load_taxonomy("core").harms.values()
@@ -238,7 +238,7 @@ def test_a_person_who_may_be_in_danger_is_met_with_support_under_every_profile(
 
 
 @pytest.mark.parametrize("tier", ["allowed", "sensitive", "restricted"])
-def test_no_answer_about_self_harm_or_near_it_leaves_a_young_person_alone(tier: Tier) -> None:
+def test_minors_always_get_a_trusted_adult(tier: Tier) -> None:
     policy = loader.load_policy("wellbeing")
     for detail in DETAIL_LEVELS:
         rule = policy.decide(Situation(tier, "none", "minors", detail))

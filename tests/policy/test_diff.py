@@ -109,7 +109,7 @@ def sets(found: AffectedRows) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("edit", [*EDITS])
-def test_the_rows_of_an_edit_are_those_that_brute_force_finds(tmp_path: Path, edit: str) -> None:
+def test_affected_rows_equal_brute_force(tmp_path: Path, edit: str) -> None:
     old, new, redo = EDITS[edit]
     after = edited(tmp_path, "security", old, new)
     found = find_affected(planned(), old=OLD, new=after, harms=HARMS)
@@ -119,7 +119,7 @@ def test_the_rows_of_an_edit_are_those_that_brute_force_finds(tmp_path: Path, ed
     assert {row.harm.split(".")[0] for row in found.rows} <= {"cyber", "systems"}
 
 
-def test_a_lowered_ceiling_drafts_the_rows_of_that_rule_alone(tmp_path: Path) -> None:
+def test_lowered_ceiling_redrafts_rows_of_its_rule(tmp_path: Path) -> None:
     after = edited(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
     changes = diff_specs(OLD[1], after[1]).situations
     assert {(c.before.id, c.after.id) for c in changes} == {("V-NO-ROLE", "V-NO-ROLE")}
@@ -132,13 +132,13 @@ def test_a_lowered_ceiling_drafts_the_rows_of_that_rule_alone(tmp_path: Path) ->
     assert sets(found) == brute_force(after)
 
 
-def test_nothing_is_done_again_for_unchanged_specs() -> None:
+def test_unchanged_specs_affect_no_rows() -> None:
     assert find_affected(planned(), old=OLD, new=OLD, harms=HARMS) == AffectedRows()
     same = diff_specs(OLD[0], OLD[0])
     assert (same.situations, same.texts) == ((), ())
 
 
-def test_a_leaf_without_a_spec_is_listed_and_other_specs_are_left_alone(tmp_path: Path) -> None:
+def test_leaf_without_spec_is_listed_as_orphan(tmp_path: Path) -> None:
     after = edited(tmp_path, "security", "harms: [cyber.*, systems.*]", "harms: [systems.*]")
     found = find_affected(planned(), old=[OLD[0]], new=[after[0]], harms=HARMS)
     cyber = [p.scenario.scenario_id for p in planned() if p.scenario.domain == "cyber"]
@@ -146,7 +146,7 @@ def test_a_leaf_without_a_spec_is_listed_and_other_specs_are_left_alone(tmp_path
     assert {row.harm.split(".")[0] for row in found.rows} == {"systems"}
 
 
-def test_a_plan_made_under_unknown_texts_is_drafted_again(tmp_path: Path) -> None:
+def test_unknown_old_spec_redrafts_all_rows(tmp_path: Path) -> None:
     before = edited(tmp_path, "security", "version: 1.2.0", "version: 1.0.9")
     found = find_affected(planned(), old=before, new=OLD, harms=HARMS)
     assert found.rows == ()
@@ -157,7 +157,7 @@ def test_a_plan_made_under_unknown_texts_is_drafted_again(tmp_path: Path) -> Non
     }
 
 
-def test_a_text_change_is_named_by_its_part(tmp_path: Path) -> None:
+def test_text_change_names_its_part(tmp_path: Path) -> None:
     after = edited(tmp_path, "security", "pick targets", "choose targets")
     (change,) = diff_specs(OLD[0], after[0]).texts
     assert change.part == "must_not SEC-N2"

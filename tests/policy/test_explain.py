@@ -13,7 +13,7 @@ POLICIES = [loader.load_policy(name) for name in resources.list_names("policies"
 HARMS = taxonomy.load_taxonomy("core").harms
 
 
-def test_a_situation_names_its_spec_and_the_clause_that_decided() -> None:
+def test_explanation_names_spec_and_deciding_clause() -> None:
     asked = parse_situation(
         "cyber.intrusion,evidence=none,profile=public,detail=3", POLICIES, HARMS
     )
@@ -27,7 +27,7 @@ def test_a_situation_names_its_spec_and_the_clause_that_decided() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: p.spec.policy)
-def test_every_earlier_rule_fails_for_the_named_conditions_alone(policy: spec.Policy) -> None:
+def test_skipped_rules_name_their_failed_conditions(policy: spec.Policy) -> None:
     for at in ALL_SITUATIONS:
         found = explain_situation(policy, at)
         for earlier in found.skipped:
@@ -41,7 +41,7 @@ def test_every_earlier_rule_fails_for_the_named_conditions_alone(policy: spec.Po
         ]
 
 
-def test_neighbours_are_the_nearest_changes_that_give_another_outcome() -> None:
+def test_neighbours_are_the_nearest_outcome_changes() -> None:
     """By brute force over ordered axes: nothing nearer on the same side differs."""
     policy = POLICIES[0]
     for at in ALL_SITUATIONS:
@@ -103,11 +103,11 @@ def test_neighbours_are_the_nearest_changes_that_give_another_outcome() -> None:
         ("cyber.intrusion,tier=restricted,detail=1", "names a leaf and a tier; keep one"),
     ],
 )
-def test_a_situation_that_cannot_be_read_is_said_so(text: str, says: str) -> None:
+def test_invalid_situation_is_refused(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         parse_situation(text, POLICIES, HARMS)
 
 
-def test_a_tier_may_be_asked_of_one_spec() -> None:
+def test_tier_is_accepted_for_one_spec() -> None:
     asked = parse_situation("tier=prohibited,detail=2,profile=agent", POLICIES[:1], HARMS)
     assert asked.situation == ("prohibited", "none", "agent", 2)

@@ -42,7 +42,7 @@ def policies() -> list[spec.Policy]:
 @pytest.mark.parametrize(
     "case", CASES, ids=lambda c: f"{c.harm}-{c.evidence}-{c.profile}-{c.detail}"
 )
-def test_the_shipped_specs_answer_as_written_down(case: Case, policies: list[spec.Policy]) -> None:
+def test_shipped_specs_match_golden_expectations(case: Case, policies: list[spec.Policy]) -> None:
     harm = taxonomy.load_taxonomy("core").harms[case.harm]
     got = compute_expectation(
         spec.policy_for(policies, harm),
@@ -54,13 +54,13 @@ def test_the_shipped_specs_answer_as_written_down(case: Case, policies: list[spe
     assert (got.mode, got.ceiling, got.floor) == (case.mode, case.ceiling, case.floor)
 
 
-def test_exactly_one_spec_covers_each_leaf(policies: list[spec.Policy]) -> None:
+def test_each_leaf_has_exactly_one_spec(policies: list[spec.Policy]) -> None:
     harms = taxonomy.load_taxonomy("core").harms
     assert {h: spec.policy_for(policies, harm).spec.policy for h, harm in harms.items()}
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, "base"])
-def test_every_situation_has_one_expectation_and_strictness_never_helps(name: str) -> None:
+def test_worse_evidence_is_never_more_permissive(name: str) -> None:
     policy = loader.load_policy(name)
     for at in spec.ALL_SITUATIONS:
         rule = policy.decide(at)

@@ -109,7 +109,7 @@ def looked(folder: Path, base: bool, harm: str, more: str) -> tuple[Path, CheckR
 
 
 @pytest.mark.parametrize("name", [*TWINS])
-def test_over_refusal_is_a_warning_at_its_place_with_a_remedy(tmp_path: Path, name: str) -> None:
+def test_over_refusal_is_a_warning_with_place(tmp_path: Path, name: str) -> None:
     base, harm, fault, _, place = TWINS[name]
     path, report = looked(tmp_path, base, harm, fault)
     assert [f.kind for f in report.findings] == [name.split()[0]]
@@ -123,17 +123,17 @@ def test_over_refusal_is_a_warning_at_its_place_with_a_remedy(tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", [*TWINS])
-def test_the_clean_twin_has_no_finding(tmp_path: Path, name: str) -> None:
+def test_clean_twin_has_no_finding(tmp_path: Path, name: str) -> None:
     base, harm, _, clean, _ = TWINS[name]
     assert looked(tmp_path, base, harm, clean)[1].findings == []
 
 
-def test_a_red_line_may_refuse_everything(tmp_path: Path) -> None:
+def test_red_line_may_refuse_everything(tmp_path: Path) -> None:
     _, report = looked(tmp_path, False, "minors.sexual", LADDER + rule("safe_completion", 1))
     assert report.findings == []
 
 
-def test_a_fault_of_a_parent_is_told_of_the_parent_alone(workdir: Path) -> None:
+def test_fault_of_a_parent_is_reported_there_only(workdir: Path) -> None:
     folder = workdir / "prompts" / "policies"
     folder.mkdir(parents=True)
     parent = HEAD.format(inherits="", harm="cyber.malware").replace("tiny", "parent")
@@ -146,7 +146,7 @@ def test_a_fault_of_a_parent_is_told_of_the_parent_alone(workdir: Path) -> None:
     ]
 
 
-def test_strictness_in_a_tier_that_no_leaf_has_is_nothing_to_weigh(tmp_path: Path) -> None:
+def test_strictness_in_an_unused_tier_is_ignored(tmp_path: Path) -> None:
     level = rule(
         "safe_completion",
         1,
@@ -158,7 +158,7 @@ def test_strictness_in_a_tier_that_no_leaf_has_is_nothing_to_weigh(tmp_path: Pat
     assert [f.kind for f in report.findings] == ["untested_strictness"]
 
 
-def test_cases_on_leaves_of_another_taxonomy_vouch_too(tmp_path: Path) -> None:
+def test_cases_on_foreign_leaves_count(tmp_path: Path) -> None:
     case = "cases:\n  - {harm: kitchen.knives, detail: 3, mode: safe_completion, ceiling: 0}\n"
     _, report = looked(tmp_path, True, "kitchen.knives", STRICT + case)
     assert report.findings == []

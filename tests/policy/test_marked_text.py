@@ -59,9 +59,7 @@ def tokens(workdir: Path) -> set[str]:
     return {f"qz{n}qz" for n in range(1000, next(numbers))}
 
 
-def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
-    workdir: Path, tokens: set[str]
-) -> None:
+def test_spec_text_reaches_no_output(workdir: Path, tokens: set[str]) -> None:
     recipe = Recipe.model_validate(
         {
             "name": "marked",
@@ -82,7 +80,7 @@ def test_no_text_of_a_spec_reaches_a_row_a_card_or_a_manifest(
     assert len(tokens) > 60
 
 
-def test_every_text_of_a_spec_reaches_what_it_compiles_to(tokens: set[str]) -> None:
+def test_spec_text_reaches_its_compiled_forms(tokens: set[str]) -> None:
     policy, tree = loader.load_policy("security"), taxonomy.load_taxonomy("core")
     drafting, judging = compiled.load_instructions_prompt(), compiled.load_rubric_prompt()
     seen: set[str] = set()

@@ -53,9 +53,7 @@ def made(tmp_path: Path) -> fms.ImportedSpec:
     return fms.convert_policy(path)
 
 
-def test_an_imported_file_is_a_spec_that_passes_the_check(
-    made: fms.ImportedSpec, tmp_path: Path
-) -> None:
+def test_imported_spec_passes_the_check(made: fms.ImportedSpec, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(made.spec)
     (tmp_path / "taxonomy.yaml").write_text(made.taxonomy)
     tree = taxonomy.load_taxonomy(str(tmp_path / "taxonomy.yaml"))
@@ -93,9 +91,7 @@ def test_an_imported_file_is_a_spec_that_passes_the_check(
         ("spec", "`facilitation` repeats the description"),
     ],
 )
-def test_what_could_not_be_carried_over_is_reported(
-    made: fms.ImportedSpec, where: str, what: str
-) -> None:
+def test_unsupported_rules_are_reported(made: fms.ImportedSpec, where: str, what: str) -> None:
     assert [lost for lost in made.unsupported if lost.where == where and what in lost.what]
 
 
@@ -108,7 +104,7 @@ def test_what_could_not_be_carried_over_is_reported(
         ("policy: a\n", r"`risk_group` is missing"),
     ],
 )
-def test_another_file_is_refused_with_its_place(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_file_is_refused_with_its_place(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "f.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=says):
