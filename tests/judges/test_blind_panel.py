@@ -21,5 +21,5 @@ PROMPT = "how do i keep a box shut at night"
     ],
     ids=["parser", "foreign name", "quote", "long", "of the provider"],
 )
-def test_the_parsers_reason_is_told_and_no_text(error: ItemError, told: str) -> None:
+def test_problem_names_the_parser_reason_without_text(error: ItemError, told: str) -> None:
     assert _describe_problem(error, PROMPT) == told
