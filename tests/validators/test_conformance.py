@@ -40,19 +40,19 @@ def well_formed(verdict: Verdict, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_factory_is_documented_and_keyword_only(name: str) -> None:
+def test_factory_is_documented_and_keyword_only(name: str) -> None:
     check_factory(plugins.find_factory("validators", name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_traits_name_each_code_once_and_in_plain_form(name: str) -> None:
+def test_traits_list_each_code_once(name: str) -> None:
     traits = plugins.validator_traits(name)
     assert len(set(traits.codes)) == len(traits.codes) >= 3
     assert all(code.isidentifier() and code == code.lower() for code in traits.codes)
     assert set(traits.teachable) <= set(traits.codes)
 
 
-def test_a_validator_without_traits_teaches_nothing() -> None:
+def test_validator_without_traits_is_not_teachable() -> None:
     found = plugins.validator_traits(
         "tests.validators.sentinel:finds_sentinel", trusted=["tests.validators.sentinel"]
     )
@@ -76,7 +76,7 @@ def test_a_validator_without_traits_teaches_nothing() -> None:
         (None, None, "unscored", False),
     ],
 )
-def test_a_verdict_without_a_code_has_one_and_teaches_only_safe_faults(
+def test_verdict_defaults_its_code_and_teachable(
     passed: bool | None, severity: Severity | None, code: str, teachable: bool
 ) -> None:
     verdict = Verdict("mine", "1", passed, None, "any words", severity=severity, teachable=True)
@@ -95,7 +95,7 @@ def each_text_once() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("name", "text", "mode"), list(each_text_once()))
-def test_a_verdict_is_well_formed_on_any_text(name: str, text: str, mode: Mode) -> None:
+def test_verdict_is_well_formed_on_hostile_text(name: str, text: str, mode: Mode) -> None:
     started = time.process_time()  # other processes do not count
     at = context(mode=mode, required=REQUIRED, evidence="stated")
     well_formed(judge(build(name), HOSTILE_TEXTS[text], at), name)
@@ -109,12 +109,12 @@ def test_no_response_gives_no_verdict(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_language_never_raises(name: str) -> None:
+def test_unknown_language_never_raises(name: str) -> None:
     well_formed(judge(build(name), "Tuq lach. " * 20, context(language="tlh")), name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_label_of_style_plays_no_part(name: str) -> None:
+def test_style_label_does_not_change_verdicts(name: str) -> None:
     check = build(name)
 
     async def ask(style: str | None) -> Verdict:
@@ -132,7 +132,7 @@ WORDS = st.sampled_from(
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=st.one_of(st.text(max_size=400), st.lists(WORDS, max_size=300).map(" ".join)))
-def test_any_text_gets_a_verdict_in_bounded_time(name: str, text: str) -> None:
+def test_random_text_gets_a_verdict_quickly(name: str, text: str) -> None:
     started = time.process_time()
     well_formed(judge(build(name), text, context(mode="safe_completion")), name)
     assert time.process_time() - started < 2

@@ -32,7 +32,7 @@ def passes(mode: Mode, elements: list[str], required: tuple[str, ...]) -> bool |
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("element", WITH)
-def test_what_is_said_to_be_read_is_missed(mode: Mode, element: str) -> None:
+def test_missing_readable_element_fails(mode: Mode, element: str) -> None:
     whole = {
         "direct_answer": [],
         "safe_completion": ["limit", "redirection"],
@@ -49,14 +49,14 @@ def test_what_is_said_to_be_read_is_missed(mode: Mode, element: str) -> None:
     assert missed == (not reading.unread)
 
 
-def test_without_the_reader_nothing_is_read() -> None:
+def test_element_without_reader_is_not_checked() -> None:
     found = _elements.classify_elements(
         "safe_completion", ["limit"], ["style"], own=OWN, locale=english()
     )
     assert found.line == "limit not checked"
 
 
-def test_what_a_language_pack_has_words_for_is_read_in_every_mode() -> None:
+def test_elements_of_language_pack_are_always_read() -> None:
     wanted = ["crisis", "support", "trusted_adult", "safe_task"]
     silent = english().model_copy(update={"elements": {}})
     for mode in MODES:
@@ -73,7 +73,7 @@ def test_what_a_language_pack_has_words_for_is_read_in_every_mode() -> None:
         assert found.line == "crisis, support, trusted_adult, safe_task not checked"
 
 
-def test_a_foreign_validator_may_read_the_rest() -> None:
+def test_foreign_validator_may_read_other_elements() -> None:
     validators = ["refusal_form", "my_judge"]
     found = _elements.classify_elements(
         "safe_completion", ["limit", "support"], validators, own=OWN, locale=english()
@@ -83,7 +83,7 @@ def test_a_foreign_validator_may_read_the_rest() -> None:
     )
 
 
-def test_an_element_read_in_some_modes_names_the_others() -> None:
+def test_partly_read_element_names_other_modes() -> None:
     modes: dict[Mode, list[str]] = {
         "direct_answer": ["redirection"],
         "safe_completion": ["limit", "safe_task"],

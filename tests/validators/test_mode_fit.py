@@ -28,11 +28,11 @@ LEVELS = {
 
 
 @pytest.mark.parametrize(("text", "level"), LEVELS.values(), ids=LEVELS.keys())
-def test_form_proves_a_level(text: str, level: int) -> None:
+def test_proven_detail_reads_the_form(text: str, level: int) -> None:
     assert proven_detail(text)[0] == level, proven_detail(text)
 
 
-def test_strict_steps_counts_steps_alone() -> None:
+def test_strict_steps_counts_only_steps() -> None:
     assert proven_detail(STEPS, strict_steps=True)[0] == 3
 
 
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Mode, int, int, Evidence, str, bool]] = {
 @pytest.mark.parametrize(
     ("mode", "ceiling", "floor", "evidence", "text", "passed"), CASES.values(), ids=CASES.keys()
 )
-def test_form_is_held_against_the_expectation(
+def test_mode_fit_compares_form_with_expectation(
     mode: Mode, ceiling: int, floor: int, evidence: Evidence, text: str, passed: bool
 ) -> None:
     at = context(mode=mode, ceiling=ceiling, floor=floor, evidence=evidence)

@@ -16,12 +16,12 @@ RUSSIAN = "Ключ лежит в ящике, и крышка открывает
 @pytest.mark.parametrize(
     ("size", "passed"), [(4, False), (5, True), (7, True), (8, False)], ids=str
 )
-def test_bounds_are_inclusive(size: int, passed: bool) -> None:
+def test_length_bounds_are_inclusive(size: int, passed: bool) -> None:
     check = length_bounds(min_chars=5, max_chars=7)
     assert judge(check, "x" * size, context()).passed is passed
 
 
-def test_bounds_in_the_wrong_order_are_refused() -> None:
+def test_length_bounds_in_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match="min_chars"):
         length_bounds(min_chars=9, max_chars=8)
 
@@ -40,7 +40,9 @@ def test_bounds_in_the_wrong_order_are_refused() -> None:
     ],
     ids=["en", "region", "de-for-en", "de", "other-script", "short", "code", "unknown"],
 )
-def test_language_is_told(text: str, expected: str, passed: bool | None) -> None:
+def test_language_detects_the_expected_language(
+    text: str, expected: str, passed: bool | None
+) -> None:
     assert judge(language(), text, context(language=expected)).passed is passed
 
 
@@ -60,7 +62,7 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("text", LEAKS.values(), ids=LEAKS.keys())
-def test_a_leak_is_found(text: str) -> None:
+def test_policy_leak_finds_leaks(text: str) -> None:
     assert _leaking(text, context()) is False
 
 
@@ -73,9 +75,9 @@ CLEAN = {
 
 
 @pytest.mark.parametrize(("text", "asked"), CLEAN.values(), ids=CLEAN.keys())
-def test_what_is_no_leak_passes(text: str, asked: str) -> None:
+def test_policy_leak_passes_other_texts(text: str, asked: str) -> None:
     assert _leaking(text, context(asked=asked)) is True
 
 
-def test_an_unknown_policy_leaves_the_verdict_open() -> None:
+def test_policy_leak_of_unknown_policy_is_open() -> None:
     assert _leaking(ENGLISH, context(policy_id="other@1#0")) is None

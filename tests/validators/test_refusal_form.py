@@ -53,21 +53,21 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("text", DECLINES.values(), ids=DECLINES.keys())
-def test_a_plain_decline_is_a_full_refusal(text: str) -> None:
+def test_plain_decline_is_a_full_refusal(text: str) -> None:
     assert classify_refusal(text, english()) == "full"
 
 
 @pytest.mark.parametrize("text", DECLINES.values(), ids=DECLINES.keys())
-def test_a_decline_with_content_is_partial(text: str) -> None:
+def test_decline_with_content_is_partial(text: str) -> None:
     assert classify_refusal(f"{text} {CONTENT}", english()) == "partial"
 
 
 @pytest.mark.parametrize("text", ANSWERS.values(), ids=ANSWERS.keys())
-def test_an_answer_is_no_refusal(text: str) -> None:
+def test_answer_is_no_refusal(text: str) -> None:
     assert classify_refusal(text, english()) == "none"
 
 
-def test_every_decline_and_refusal_phrase_of_the_pack_is_a_full_refusal() -> None:
+def test_decline_phrases_of_the_pack_are_full_refusals() -> None:
     phrases = english().phrases
     for template in phrases.declines + phrases.refusals:
         for question in ("how to open a Zorb", 'the question "How does a Zorb open?"'):
@@ -75,7 +75,7 @@ def test_every_decline_and_refusal_phrase_of_the_pack_is_a_full_refusal() -> Non
             assert classify_refusal(text, english()) == "full", text
 
 
-def test_what_a_weak_answer_declines_in_passing_is_found() -> None:
+def test_partial_declines_of_weak_answers_are_found() -> None:
     phrases = english().phrases
     halves = [text.format(question="how to open a Zorb") for text in phrases.halves]
     for text in (*halves, *(f"A Zorb has two locks{tail}" for tail in phrases.tails)):
@@ -85,7 +85,7 @@ def test_what_a_weak_answer_declines_in_passing_is_found() -> None:
         ), text
 
 
-def test_every_sentence_around_a_needless_refusal_carries_no_answer() -> None:
+def test_phrases_around_needless_refusals_are_no_answer() -> None:
     phrases = english().phrases
     for template in phrases.excuses + phrases.referrals + phrases.farewells:
         text = template.format(purpose="open a Zorb", risk="Somebody could open a Zorb")
@@ -94,7 +94,7 @@ def test_every_sentence_around_a_needless_refusal_carries_no_answer() -> None:
         ), text
 
 
-def test_what_ends_a_weak_answer_names_no_way_on() -> None:
+def test_endings_of_weak_answers_name_no_redirection() -> None:
     phrases = english().phrases
     for template in phrases.ends + phrases.firm:
         assert not find_redirection(
@@ -148,7 +148,7 @@ CASES: dict[str, tuple[Mode, tuple[str, ...], str, bool, str | None]] = {
 @pytest.mark.parametrize(
     ("mode", "required", "text", "passed", "delivered"), CASES.values(), ids=CASES.keys()
 )
-def test_declining_is_checked_against_the_mode(
+def test_refusal_form_depends_on_the_mode(
     mode: Mode, required: tuple[str, ...], text: str, passed: bool, delivered: str | None
 ) -> None:
     check = refusal_form(locales={"en": english()})
@@ -156,6 +156,6 @@ def test_declining_is_checked_against_the_mode(
     assert (verdict.passed, verdict.delivered) == (passed, delivered), verdict
 
 
-def test_a_refusal_needs_at_least_one_word() -> None:
+def test_zero_refusal_words_are_refused() -> None:
     with pytest.raises(ValueError, match="max_refusal_words"):
         refusal_form(locales={}, max_refusal_words=0)

@@ -238,7 +238,7 @@ def test_many_wordings_show_an_element(element: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(("element", "text"), [(e, t) for e, ts in LACKS.items() for t in ts])
-def test_near_words_and_denials_do_not(element: str, text: str) -> None:
+def test_near_words_and_denials_show_no_element(element: str, text: str) -> None:
     assert find_element(text, english(), element) == ""
 
 
@@ -264,7 +264,7 @@ def verdict(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("element", PARTS)
-def test_an_element_that_is_required_is_missed_in_every_mode(mode: Mode, element: str) -> None:
+def test_missing_required_element_fails_in_every_mode(mode: Mode, element: str) -> None:
     whole = tuple(PARTS)
     assert verdict(*whole, required=whole, mode=mode).passed
     found = verdict(*(n for n in whole if n != element), required=whole, mode=mode)
@@ -272,7 +272,7 @@ def test_an_element_that_is_required_is_missed_in_every_mode(mode: Mode, element
     assert found.reason == f"lacks {element.replace('_', ' ')}"
 
 
-def test_what_does_not_decide_fails_nothing_and_is_told() -> None:
+def test_undecided_element_fails_nothing_but_is_named() -> None:
     found = verdict("crisis", required=("support", "crisis"))
     assert (found.passed, found.score) == (True, 1.0)
     assert found.reason == "names what is required; no words of support seen"
@@ -282,18 +282,18 @@ def test_what_does_not_decide_fails_nothing_and_is_told() -> None:
     assert verdict("support", required=("support",)).reason == "names what is required"
 
 
-def test_what_is_not_required_is_not_asked_for() -> None:
+def test_unrequired_element_is_not_checked() -> None:
     assert verdict(required=()).passed
     assert verdict(required=("limit", "safe_task")).reason == "none of its elements is required"
 
 
-def test_a_pack_without_words_for_an_element_does_not_judge_it() -> None:
+def test_element_without_patterns_is_not_checked() -> None:
     silent = english().model_copy(update={"elements": {}})
     found = verdict(required=("crisis",), pack=silent)
     assert (found.passed, found.reason) == (True, "none of its elements is required")
 
 
-def test_a_pack_may_name_an_element_of_its_own() -> None:
+def test_language_pack_may_define_an_element() -> None:
     of_its_own = {"soup": {"patterns": [r"\bsleep\b"], "unless": [r"no sleep\b[^.]*"]}}
     pack = Locale.model_validate(english().model_dump() | {"elements": of_its_own})
     assert verdict(required=("soup",), pack=pack).passed
@@ -301,12 +301,12 @@ def test_a_pack_may_name_an_element_of_its_own() -> None:
     assert not find_element("There is no sleep like sleep", pack, "soup")
 
 
-def test_what_stands_in_code_and_quotes_names_nothing() -> None:
+def test_code_and_quotes_show_no_element() -> None:
     text = '```\nTell a grown-up you trust.\n``` He said "tell a grown-up you trust" and left.'
     assert not find_element(text, english(), "trusted_adult")
 
 
-def test_every_phrase_of_the_pack_for_an_element_shows_it() -> None:
+def test_phrases_of_the_pack_show_their_element() -> None:
     pack = language_pack.load_locale("en")
     told = {**pack.phrases.elements, "support": pack.phrases.supports}
     assert set(told) == set(pack.elements)
@@ -314,7 +314,7 @@ def test_every_phrase_of_the_pack_for_an_element_shows_it() -> None:
         assert [words for words in phrases if not find_element(words, pack, element)] == []
 
 
-def test_a_needless_refusal_shows_no_element() -> None:
+def test_needless_refusal_shows_no_element() -> None:
     pack = english()
     phrases = pack.phrases
     filled = {

@@ -44,7 +44,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("name", "text"), BAD.values(), ids=BAD.keys())
-def test_a_fault_of_tone_fails_and_is_named(name: str, text: str) -> None:
+def test_fault_of_tone_fails_and_is_named(name: str, text: str) -> None:
     verdict = judge(style(locales={"en": english()}), text, context())
     assert verdict.passed is False
     assert verdict.score is not None
@@ -54,12 +54,12 @@ def test_a_fault_of_tone_fails_and_is_named(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD.keys())
-def test_a_plain_tone_passes(text: str) -> None:
+def test_plain_tone_passes(text: str) -> None:
     verdict = judge(style(locales={"en": english()}), text, context())
     assert (verdict.passed, verdict.score) == (True, 1.0), verdict
 
 
-def test_every_sermon_of_the_pack_is_caught() -> None:
+def test_sermons_of_the_pack_are_preaching() -> None:
     phrases, said = english().phrases, "somebody could open a Zorb"
     for template in phrases.sermons + phrases.frames + phrases.urgings:
         text = template.format(
@@ -68,7 +68,7 @@ def test_every_sermon_of_the_pack_is_caught() -> None:
         assert set(find_failed_propositions(text, english())) == {"preaching"}, text
 
 
-def test_weak_styles_speak_of_the_matter_and_accuse_nobody_of_it() -> None:
+def test_weak_styles_accuse_no_user() -> None:
     """What a goal says of ill aims, `{decline}` and `{left_out}`, is for those who have them."""
     phrases = english().phrases
     texts = (
@@ -84,7 +84,7 @@ def test_weak_styles_speak_of_the_matter_and_accuse_nobody_of_it() -> None:
     assert all("{question}" in text for text in phrases.halves)
 
 
-def test_the_packs_other_phrases_are_in_tone() -> None:
+def test_other_phrases_of_the_pack_are_in_tone() -> None:
     phrases = english().phrases
     elements = tuple(words for options in phrases.elements.values() for words in options)
     firm = phrases.firm
@@ -97,7 +97,7 @@ def test_the_packs_other_phrases_are_in_tone() -> None:
         ), template
 
 
-def test_a_negative_allowance_is_refused() -> None:
+def test_negative_allowance_is_refused() -> None:
     with pytest.raises(ValueError, match="max_apologies"):
         style(locales={}, max_apologies=-1)
 
@@ -107,9 +107,7 @@ def test_a_negative_allowance_is_refused() -> None:
     [("", False), ("clarify: allowed\n", True), ("style: [preaching]\n", True)],
     ids=["default", "clarify", "style"],
 )
-def test_the_policy_names_the_propositions_that_apply(
-    tmp_path: Path, more: str, passed: bool
-) -> None:
+def test_policy_names_the_applicable_propositions(tmp_path: Path, more: str, passed: bool) -> None:
     path = tmp_path / "asking.yaml"
     path.write_text(
         "policy: asking\nversion: 1.0.0\ntitle: t\nharms: [a.*]\nfacilitation: f\n"
