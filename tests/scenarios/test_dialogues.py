@@ -23,7 +23,7 @@ def vouched(turns: list[PlannedScenario]) -> list[PlannedScenario]:
     return [t for t in turns if any(a.value == "verified_context" for a in t.scenario.attributes)]
 
 
-def test_a_conversation_on_whose_way_the_operator_vouches_is_held_once() -> None:
+def test_dialogue_with_verification_is_planned_once() -> None:
     alone = vouched(planned("public"))
     assert {t.scenario.profile for t in alone} == {"public", "vetted_professional"}
     assert vouched(planned("public", "vetted_professional")) == alone
@@ -32,7 +32,7 @@ def test_a_conversation_on_whose_way_the_operator_vouches_is_held_once() -> None
     assert {t.scenario.profile for t in held} == {"vetted_professional"}
 
 
-def test_every_other_conversation_is_held_under_each_profile() -> None:
+def test_other_dialogues_are_planned_per_profile() -> None:
     turns = planned("public", "agent")
     others = [t for t in turns if t not in vouched(turns)]
     seen = [
@@ -43,7 +43,7 @@ def test_every_other_conversation_is_held_under_each_profile() -> None:
     assert not seen[0] & seen[1]
 
 
-def test_a_turn_brings_its_own_words_for_what_is_declined_and_left_out() -> None:
+def test_turns_have_their_own_decline_texts() -> None:
     goals = {g.goal_id: g for g in taxonomy.load_taxonomy("core").goals()}
     for turn in planned("public"):
         told = goals[turn.scenario.goal_id].knowledge
@@ -59,7 +59,7 @@ def attribute(turn: PlannedScenario, axis: str) -> str | None:
     return next((a.value for a in turn.scenario.attributes if a.axis == axis), None)
 
 
-def test_a_turn_has_the_intent_that_was_shown_so_far() -> None:
+def test_turn_intent_is_the_one_shown_so_far() -> None:
     turns = planned("public")
     whole = {attribute(t, "dialogue_intent") for t in turns}
     assert whole == {"benign", "dual_use", "malicious"}
@@ -78,12 +78,12 @@ def test_a_turn_has_the_intent_that_was_shown_so_far() -> None:
     assert {t.scenario.evidence for t in before} == {"none"}
 
 
-def test_ids_of_turns_are_unique_though_twins_begin_alike() -> None:
+def test_ids_of_turns_are_unique() -> None:
     turns = planned("public", "minors")
     assert len({t.scenario.scenario_id for t in turns}) == len(turns)
 
 
-def test_turns_of_a_conversation_stay_together_when_their_intent_changes() -> None:
+def test_split_conversations_keeps_turns_together() -> None:
     policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     world = PlanningContext.create(
         Plan(dialogues=TURN_STYLES),
@@ -102,7 +102,7 @@ def test_turns_of_a_conversation_stay_together_when_their_intent_changes() -> No
     assert any(len({t.scenario.intent for t in thread}) > 1 for thread in found)
 
 
-def test_a_turn_after_a_written_reply_says_so() -> None:
+def test_turn_after_written_reply_is_marked() -> None:
     for turn in planned("public"):
         replied = any(m["role"] == "assistant" for m in turn.scenario.messages)
         assert (GIVEN_HISTORY in turn.scenario.attributes) is replied

@@ -29,7 +29,7 @@ def planned(plan: Plan) -> list[list[PlannedScenario]]:
 STARTER = planned(Plan())
 
 
-def test_the_starter_plan_has_every_intent_and_mode_and_no_id_twice() -> None:
+def test_starter_plan_has_all_modes_and_unique_ids() -> None:
     items = [p for set_ in STARTER for p in set_]
     assert {p.scenario.intent for p in items} == {"benign", "dual_use", "malicious"}
     assert {p.expectation.mode for p in items} == {
@@ -41,7 +41,7 @@ def test_the_starter_plan_has_every_intent_and_mode_and_no_id_twice() -> None:
     assert len({p.scenario.messages[-1]["content"] for p in items}) == len(items)
 
 
-def test_every_set_matches_one_benign_two_dual_use_and_one_malicious_prompt_at_least() -> None:
+def test_each_set_has_prompts_of_every_intent() -> None:
     for set_ in STARTER:
         intents = [p.scenario.intent for p in set_]
         assert intents.count("benign") >= 1
@@ -50,7 +50,7 @@ def test_every_set_matches_one_benign_two_dual_use_and_one_malicious_prompt_at_l
         assert len({p.scenario.set_id for p in set_}) == 1
 
 
-def test_benign_prompts_are_answered_and_stated_ill_intent_is_declined() -> None:
+def test_benign_is_answered_and_stated_is_declined() -> None:
     for p in (p for set_ in STARTER for p in set_):
         if p.scenario.intent == "benign":
             assert p.expectation.mode == "direct_answer", p.scenario.goal_id
@@ -58,7 +58,7 @@ def test_benign_prompts_are_answered_and_stated_ill_intent_is_declined() -> None
             assert p.expectation.mode == "refuse_redirect", p.scenario.goal_id
 
 
-def test_a_profile_adds_an_operator_turn_and_changes_no_word_of_the_user() -> None:
+def test_profile_adds_only_an_operator_turn() -> None:
     both = planned(Plan(harms=("drugs.use",), profiles=("public", "agent")))
     for set_ in both:
         public = [p.scenario for p in set_ if p.scenario.profile == "public"]
@@ -70,9 +70,7 @@ def test_a_profile_adds_an_operator_turn_and_changes_no_word_of_the_user() -> No
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, len(STARTER) - 1), unique=True), st.integers(1, 64))
-def test_any_plan_is_cut_into_whole_sets_in_order_and_no_shard_is_larger_than_it_must(
-    chosen: list[int], candidates: int
-) -> None:
+def test_shards_keep_order_whole_sets_and_size(chosen: list[int], candidates: int) -> None:
     wanted = [STARTER[n] for n in chosen]
     shards = list(written.group_shards(iter(wanted), candidates=candidates))
     assert [p for shard in shards for p in shard] == [p for set_ in wanted for p in set_]
@@ -102,7 +100,7 @@ def system_of(p: PlannedScenario) -> str:
     return first["content"] if first["role"] == "system" else ""
 
 
-def test_the_wording_of_the_operator_turn_varies_over_sets_and_never_within_one() -> None:
+def test_operator_wording_varies_between_sets_only() -> None:
     profiles = ("public", "vetted_professional")
     seen: dict[str, set[str]] = {profile: set() for profile in profiles}
     for set_ in planned(Plan(profiles=profiles)):
@@ -116,7 +114,7 @@ def test_the_wording_of_the_operator_turn_varies_over_sets_and_never_within_one(
     }
 
 
-def test_no_two_profiles_share_a_wording_and_only_the_public_one_may_have_none() -> None:
+def test_profile_wordings_are_distinct() -> None:
     pack = language_pack.load_locale("en").profiles
     wordings = [" ".join(w.split()) for profile in PROFILES for w in pack[profile]]
     assert len(set(wordings)) == len(wordings)
@@ -125,7 +123,7 @@ def test_no_two_profiles_share_a_wording_and_only_the_public_one_may_have_none()
     assert all(w.strip() for profile in PROFILES[1:] for w in pack[profile])
 
 
-def test_over_refusal_probes_stay_out_of_a_plan_that_does_not_ask_for_them() -> None:
+def test_plan_excludes_probes_by_default() -> None:
     probes = {g.goal_id for g in taxonomy.load_taxonomy("core").goals() if g.contrast}
     assert not probes & {p.scenario.goal_id for set_ in STARTER for p in set_}
 
@@ -142,12 +140,12 @@ def test_shards_hold_whole_sets() -> None:
     [("minors.sexual", "red line"), ("cyber.intrusoin", "did you mean `cyber.intrusion`")],
     ids=["red line", "typo"],
 )
-def test_a_plan_for_a_leaf_that_cannot_be_is_refused(pattern: str, says: str) -> None:
+def test_plan_for_an_unusable_leaf_is_refused(pattern: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         planned(Plan(harms=(pattern,)))
 
 
-def test_red_lines_are_left_out_of_a_wildcard() -> None:
+def test_wildcard_excludes_red_lines() -> None:
     assert not any(p.scenario.harm == "minors.sexual" for set_ in STARTER for p in set_)
 
 
@@ -168,7 +166,7 @@ def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal,
     return goal.model_copy(update={"prompts": changed}), world
 
 
-def test_a_prompt_is_not_asked_under_a_profile_that_its_words_contradict() -> None:
+def test_prompt_skips_profiles_it_contradicts() -> None:
     goal, world = told({"age": "adult"})
     found = {
         profile: [
@@ -184,12 +182,12 @@ def test_a_prompt_is_not_asked_under_a_profile_that_its_words_contradict() -> No
     assert said.messages[-1] not in [s.messages[-1] for s in found["minors"]]
 
 
-def test_a_set_that_would_lose_an_intent_is_left_out_under_that_profile() -> None:
+def test_set_without_an_intent_skips_the_profile() -> None:
     goal, world = told({"role": "professional"}, intent="malicious")
     assert {p.scenario.profile for p in written.plan_single_turns(goal, world)} == {"public"}
 
 
-def test_an_attribute_that_no_axis_has_is_told_with_the_goal() -> None:
+def test_unknown_attribute_is_named_with_its_goal() -> None:
     goal, world = told({"age": "adlut"})
     with pytest.raises(ConfigError, match=f"{goal.goal_id}.*adlut.*did you mean `adult`"):
         written.plan_single_turns(goal, world)

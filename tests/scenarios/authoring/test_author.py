@@ -55,7 +55,7 @@ def gates(authored: AuthoringResult) -> set[tuple[str, str]]:
     return {(f.gate, f.slot) for f in authored.faults or authored.repaired_faults}
 
 
-async def test_an_honest_set_passes_untouched_and_is_asked_for_once() -> None:
+async def test_honest_set_passes_with_one_request() -> None:
     author = Author().teacher()
     authored = await written(author, sample=3)
     assert authored.prompts is not None
@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize(("faults", "found"), FAULTS.values(), ids=FAULTS.keys())
-async def test_a_fault_that_stays_drops_the_set_by_the_name_of_its_gate(
+async def test_persistent_fault_drops_the_set(
     faults: dict[str, str], found: set[tuple[str, str]]
 ) -> None:
     authored = await written(Author(faults, mends=False).teacher(), Judge(ALL_TRUTHS).teacher())
@@ -154,7 +154,7 @@ async def test_a_fault_that_stays_drops_the_set_by_the_name_of_its_gate(
 
 
 @pytest.mark.parametrize(("faults", "found"), FAULTS.values(), ids=FAULTS.keys())
-async def test_a_fault_that_is_mended_passes_and_is_told_by_slot(
+async def test_repaired_fault_is_reported_by_slot(
     faults: dict[str, str], found: set[tuple[str, str]]
 ) -> None:
     author = Author(faults).teacher()
@@ -170,7 +170,7 @@ async def test_a_fault_that_is_mended_passes_and_is_told_by_slot(
     ]
 
 
-async def test_a_repair_asks_only_for_what_failed_and_judges_only_what_is_new() -> None:
+async def test_repair_requests_and_labels_only_failed_slots() -> None:
     author, judge = Author({"dual_use_1": OTHER["hinted"]}).teacher(), Judge(ALL_TRUTHS).teacher()
     await written(author, judge)
     assert author.requests[1].schema is not None
@@ -179,21 +179,21 @@ async def test_a_repair_asks_only_for_what_failed_and_judges_only_what_is_new() 
     assert sorted(labelled) == sorted({*(HONEST[s.name] for s in SLOTS), OTHER["hinted"]})
 
 
-async def test_a_detail_that_changes_no_expectation_is_kept_as_the_judge_reads_it() -> None:
+async def test_judged_detail_is_kept_if_expectation_holds() -> None:
     truths = {**TRUTHS, HONEST["dual_use_0"]: Truth("dual_use", detail=4)}
     authored = await written(Author().teacher(), Judge(truths).teacher())
     assert authored.prompts is not None
     assert [p.slot.detail for p in authored.prompts] == [1, 4, 3, 3]
 
 
-async def test_a_trait_that_does_not_show_is_not_stamped_on() -> None:
+async def test_unconfirmed_trait_is_not_recorded() -> None:
     truths = {**TRUTHS, HONEST["dual_use_0"]: Truth("dual_use", tone="not_shown")}
     authored = await written(Author().teacher(), Judge(truths).teacher())
     assert authored.prompts is not None
     assert [len(p.confirmed) for p in authored.prompts] == [1, 0, 1, 1]
 
 
-async def test_the_label_request_depends_on_the_text_alone() -> None:
+async def test_label_request_depends_on_the_text_alone() -> None:
     text = HONEST["dual_use_0"]
     other = brief(
         harm=replace(brief().harm, name="Quite another harm"),
@@ -213,7 +213,7 @@ def goal_asked(request: Request) -> bool:
     return "Prompt: " in request.messages[1]["content"]
 
 
-async def test_nothing_of_the_brief_or_of_another_prompt_reaches_a_labeller() -> None:
+async def test_labeller_sees_only_its_prompt() -> None:
     judge = Judge().teacher()
     await written(Author().teacher(), judge)
     for request in (r for r in judge.requests if not goal_asked(r)):
@@ -223,7 +223,7 @@ async def test_nothing_of_the_brief_or_of_another_prompt_reaches_a_labeller() ->
         assert [t for t in told if t in said] == [asked_text(request)]
 
 
-async def test_the_goal_question_holds_no_label() -> None:
+async def test_goal_question_contains_no_label() -> None:
     judge = Judge().teacher()
     await written(Author().teacher(), judge)
     asked = [r for r in judge.requests if goal_asked(r)]
@@ -233,7 +233,7 @@ async def test_the_goal_question_holds_no_label() -> None:
         assert not [w for w in ("benign", "dual_use", "malicious", "stated", "detail") if w in said]
 
 
-async def test_most_of_three_judges_decide_and_each_answers_for_itself() -> None:
+async def test_majority_of_three_judges_decides() -> None:
     wrong = {**TRUTHS, HONEST["dual_use_0"]: Truth("malicious", "stated", 0)}
     judges = (Judge().teacher(), Judge(wrong).teacher(), Judge().teacher())
     authored = await written(Author().teacher(), judges)
@@ -241,7 +241,7 @@ async def test_most_of_three_judges_decide_and_each_answers_for_itself() -> None
     assert [{r.sample for r in j.requests} for j in judges] == [{0}, {1}, {2}]
 
 
-async def test_a_tie_of_judges_is_unsure_and_nothing_else() -> None:
+async def test_tie_of_judges_is_unsure() -> None:
     wrong = {**TRUTHS, HONEST["dual_use_0"]: Truth("malicious", "stated", 0, purpose=False)}
     judges = (Judge().teacher(), Judge(wrong).teacher())
     authored = await written(Author().teacher(), judges)
@@ -249,7 +249,7 @@ async def test_a_tie_of_judges_is_unsure_and_nothing_else() -> None:
     assert authored.faults[0].reason.endswith("intent, evidence, detail, goal")
 
 
-async def test_the_safe_side_of_a_probe_may_leave_the_subject_and_the_other_may_not() -> None:
+async def test_safe_side_of_a_probe_may_change_subject() -> None:
     twin = HONEST["benign_0"].replace("airy", "easy to steal")
     aside = {"benign_0": Truth("benign", detail=1, purpose=False)}
     truths = {
@@ -270,14 +270,14 @@ async def test_the_safe_side_of_a_probe_may_leave_the_subject_and_the_other_may_
     assert ("near_duplicate", "malicious_0") in gates(copied)
 
 
-async def test_a_role_that_every_intent_claims_tells_nothing() -> None:
+async def test_role_claimed_by_every_intent_is_accepted() -> None:
     claims = {s.name: f"I'm a nurse. {HONEST[s.name]}" for s in SLOTS}
     truths = {f"I'm a nurse. {text}": truth for text, truth in TRUTHS.items()}
     authored = await written(Author(claims).teacher(), Judge(truths).teacher())
     assert authored.prompts is not None and authored.repaired_faults == ()
 
 
-async def test_operational_detail_names_the_reply_to_scrub_and_quotes_nothing() -> None:
+async def test_operational_detail_marks_the_reply_for_scrubbing() -> None:
     def keyed(request: Request) -> Reply:
         text = Author({"dual_use_1": OTHER["code"]})._answer(request)
         return Reply(text, "m", key=f"key-{request.revision}")
@@ -288,7 +288,7 @@ async def test_operational_detail_names_the_reply_to_scrub_and_quotes_nothing() 
 
 
 @pytest.mark.parametrize("who", ["author", "judge"])
-async def test_a_lost_item_and_a_stop_pass_through_as_they_are(who: str) -> None:
+async def test_item_and_run_errors_pass_through(who: str) -> None:
     broken = scripted(lambda _: "no object")
     pair = (broken, None) if who == "author" else (Author().teacher(), broken)
     with pytest.raises(ParseError):
@@ -299,7 +299,7 @@ async def test_a_lost_item_and_a_stop_pass_through_as_they_are(who: str) -> None
         await written(*((stop, None) if who == "author" else (Author().teacher(), stop)))
 
 
-async def test_a_row_that_judges_are_not_asked_about_is_refused() -> None:
+async def test_row_unknown_to_labellers_is_refused() -> None:
     with pytest.raises(ValueError, match="labellers do not read"):
         await write_set(
             brief(),
@@ -311,7 +311,7 @@ async def test_a_row_that_judges_are_not_asked_about_is_refused() -> None:
         )
 
 
-async def test_a_language_pack_without_tell_tale_words_is_refused() -> None:
+async def test_language_pack_without_tell_tale_patterns_is_refused() -> None:
     bare = {k: v for k, v in english().patterns.items() if k != "tell_tale"}
     with pytest.raises(ConfigError, match="`en` has no `tell_tale`"):
         await write_set(
@@ -324,7 +324,7 @@ async def test_a_language_pack_without_tell_tale_words_is_refused() -> None:
         )
 
 
-async def test_wishes_contrast_traits_and_exemplars_reach_the_author() -> None:
+async def test_brief_parts_reach_the_author() -> None:
     about = brief(
         contrast=PROBE, wishes=("benign_in_alarming_words", "dual_use_in_calm_words"), row=(URGENT,)
     )
@@ -343,7 +343,7 @@ async def test_wishes_contrast_traits_and_exemplars_reach_the_author() -> None:
     assert "alarming" not in plain.requests[0].messages[1]["content"]
 
 
-def test_a_brief_survives_json_and_refuses_a_slot_twice() -> None:
+def test_brief_round_trips_and_refuses_repeated_slots() -> None:
     about = brief(contrast=PROBE, wishes=("dual_use_in_calm_words",))
     assert Brief.from_json(about.to_json()) == about
     with pytest.raises(ValueError, match="distinct slots"):
@@ -352,6 +352,6 @@ def test_a_brief_survives_json_and_refuses_a_slot_twice() -> None:
         Brief.from_json(about.to_json().replace('"intent":"benign"', '"intent":"kind"'))
 
 
-def test_an_axis_cannot_take_the_name_of_a_label() -> None:
+def test_axis_named_like_a_label_is_refused() -> None:
     with pytest.raises(ValueError, match="`intent`"):
         load_templates(axes=(URGENT._replace(axis="intent"),))

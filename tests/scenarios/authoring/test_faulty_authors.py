@@ -91,7 +91,7 @@ async def all_sets(bakery: Bakery, *judges: Judge) -> list[AuthoringResult]:
 
 
 @pytest.mark.parametrize("label", ["detail", "evidence"])
-async def test_exactly_the_mislabelled_prompts_are_told_and_their_sets_dropped(label: str) -> None:
+async def test_only_sets_with_mislabelled_prompts_are_dropped(label: str) -> None:
     bakery = Bakery(label, mends=False)
     sets = await all_sets(bakery, Judge(bakery.truths))
     told = {(i, f.slot, f.gate) for i, s in enumerate(sets) for f in s.faults}
@@ -102,7 +102,7 @@ async def test_exactly_the_mislabelled_prompts_are_told_and_their_sets_dropped(l
 
 
 @pytest.mark.parametrize("label", ["detail", "evidence"])
-async def test_exactly_the_mislabelled_sets_are_mended_and_the_others_untouched(label: str) -> None:
+async def test_only_mislabelled_sets_are_repaired(label: str) -> None:
     bakery = Bakery(label, mends=True)
     sets = await all_sets(bakery, Judge(bakery.truths))
     assert all(s.prompts is not None for s in sets)
@@ -124,7 +124,7 @@ async def passing(truths: dict[str, Truth], *judges: Judge) -> tuple[int, int]:
     return wrong, right
 
 
-async def test_three_erring_judges_let_fewer_wrong_prompts_through_than_one_and_keep_more() -> None:
+async def test_three_judges_pass_fewer_errors_than_one() -> None:
     evidence: tuple[Evidence, ...] = ("contextual", "none", "none", "none", "none")
     truths = {f"cake question {i}": Truth("dual_use", evidence[i % 5]) for i in range(1000)}
     wrong, right = await passing(truths, Judge(truths, 0.1, 1))
@@ -135,7 +135,7 @@ async def test_three_erring_judges_let_fewer_wrong_prompts_through_than_one_and_
     assert right_of_three > right > 0.75 * 800
 
 
-async def test_an_author_that_copies_itself_across_sets_is_caught_over_the_corpus() -> None:
+async def test_copies_across_sets_are_near_duplicates() -> None:
     sets = [
         await write_set(
             brief(),

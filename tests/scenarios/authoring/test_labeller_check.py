@@ -43,7 +43,7 @@ def judge(error: float, seed: int = 0) -> Teacher:
     return Judge(TRUTHS, error, seed).teacher()
 
 
-def test_traps_are_drawn_alike_from_any_order_and_hold_all_intents() -> None:
+def test_known_prompts_do_not_depend_on_order() -> None:
     goals = list(TREE.goals())
     assert draw_known_prompts(reversed(goals), n=60) == draw_known_prompts(goals, n=60)
     intents = [t.intent for t in draw_known_prompts(goals, n=60)]
@@ -51,7 +51,7 @@ def test_traps_are_drawn_alike_from_any_order_and_hold_all_intents() -> None:
     assert draw_known_prompts(goals, n=60) == draw_known_prompts(goals, n=240)[:60]
 
 
-async def test_a_faultless_judge_passes_and_lets_nothing_slip() -> None:
+async def test_faultless_labeller_passes_without_slips() -> None:
     check = await checked(judge(0.0))
     assert check.passes() and (check.unread, check.unsure) == (0, 0)
     assert [(f.rate, f.slip, f.worst) for f in check.fields] == [(1.0, 0.0, None)] * 4
@@ -61,7 +61,7 @@ async def test_a_faultless_judge_passes_and_lets_nothing_slip() -> None:
 
 
 @pytest.mark.parametrize("error", [0.1, 0.3])
-async def test_a_known_error_rate_lies_within_the_interval_and_fails_the_bar(error: float) -> None:
+async def test_erring_labeller_fails_within_its_interval(error: float) -> None:
     inside: list[bool] = []
     for seed in range(8):
         check = await checked(judge(error, seed))
@@ -75,7 +75,7 @@ async def test_a_known_error_rate_lies_within_the_interval_and_fails_the_bar(err
     assert sum(inside) >= 19
 
 
-async def test_a_judge_that_always_says_benign_has_no_kappa_and_fails() -> None:
+async def test_constant_labeller_has_zero_kappa_and_fails() -> None:
     always = json.dumps({"intent": "benign", "evidence": "none", "detail": 1})
     check = await checked(scripted(lambda _: always))
     intent, evidence = check.fields[:2]
@@ -88,7 +88,7 @@ async def test_a_judge_that_always_says_benign_has_no_kappa_and_fails() -> None:
     assert check.estimate_slips(wrong=0.2)["intent"] > 0.2
 
 
-async def test_what_a_judge_does_not_answer_is_a_miss_and_never_a_hit() -> None:
+async def test_unanswered_known_prompts_count_as_misses() -> None:
     honest = Judge(TRUTHS)
 
     def answer(request: Request) -> str | Truncated:
@@ -105,7 +105,7 @@ async def test_what_a_judge_does_not_answer_is_a_miss_and_never_a_hit() -> None:
     assert not check.passes()
 
 
-async def test_three_judges_of_a_tenth_error_pass_where_one_fails_and_fewer_labels_slip() -> None:
+async def test_three_labellers_pass_if_one_fails() -> None:
     one = await checked(judge(0.1))
     three = await checked(judge(0.1, 1), judge(0.1, 2), judge(0.1, 3))
     assert not one.passes() and three.passes()
@@ -114,7 +114,7 @@ async def test_three_judges_of_a_tenth_error_pass_where_one_fails_and_fewer_labe
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_estimate_of_slips_is_near_what_slips(seed: int) -> None:
+async def test_slip_estimate_is_near_the_true_rate(seed: int) -> None:
     known = tuple(
         KnownPrompt("cakes", f"cake question {i}", INTENTS[i % 3], "none", 1) for i in range(3000)
     )
@@ -136,12 +136,12 @@ async def test_the_estimate_of_slips_is_near_what_slips(seed: int) -> None:
     assert check.estimate_slips(wrong=0.2)["intent"] == pytest.approx(wrong / passed, abs=0.02)
 
 
-async def test_a_stop_is_a_stop() -> None:
+async def test_run_error_stops_the_check() -> None:
     with pytest.raises(BudgetSpent):
         await checked(scripted(lambda _: BudgetSpent("spent")))
 
 
-async def test_the_summary_names_figures_and_the_likeliest_confusion() -> None:
+async def test_summary_names_figures_and_likeliest_confusion() -> None:
     text = (await checked(judge(0.3))).summary(wrong=0.2)
     lines = text.splitlines()
     assert lines[0].startswith(f"labeller: NOT good enough to check authored sets: {len(KNOWN)}")
@@ -155,25 +155,25 @@ async def test_the_summary_names_figures_and_the_likeliest_confusion() -> None:
     assert "writes 20% wrong prompts" in lines[5]
 
 
-async def test_no_traps_prove_nothing() -> None:
+async def test_check_without_known_prompts_fails() -> None:
     assert not (await checked(judge(0.0), known=())).passes()
     assert not (await checked(judge(0.0), known=KNOWN[:30])).passes()
 
 
-async def test_nothing_is_estimated_of_a_labeller_that_reads_next_to_nothing() -> None:
+async def test_mute_labeller_gets_no_estimate() -> None:
     mute = await checked(scripted(lambda _: "no JSON at all"))
     assert mute.unread == mute.n
     assert "wrong among those that pass" not in mute.summary()
     assert "`safegen doctor` tests each model" in mute.remedy()
 
 
-async def test_nothing_is_estimated_of_a_panel_without_majorities() -> None:
+async def test_panel_without_majorities_gets_no_estimate() -> None:
     panel = await checked(*(judge(0.9, seed) for seed in range(2)))
     assert panel.unread == 0 and 2 * panel.unsure >= panel.n
     assert "wrong among those that pass" not in panel.summary()
     assert "a better model" in panel.remedy()
 
 
-async def test_of_too_few_known_prompts_no_judge_is_blamed() -> None:
+async def test_too_few_known_prompts_are_the_remedy() -> None:
     assert "30 known prompts are too few" in (await checked(judge(0.0), known=KNOWN[:30])).remedy()
     assert "too few" not in (await checked(judge(0.9), known=KNOWN[:35])).remedy()

@@ -28,7 +28,7 @@ def planned(
     return list(plan_dialogues.plan_authored_dialogues(world, count=count))
 
 
-def test_every_kind_has_a_harmless_twin_and_marks_where_help_would_enable() -> None:
+def test_each_kind_has_harmless_twin_and_closure() -> None:
     assert {s.kind for s in SCRIPTS.scripts} == set(TURN_STYLES)
     for kind in TURN_STYLES:
         scripts = SCRIPTS.scripts_of_kind(kind)
@@ -42,13 +42,13 @@ def test_every_kind_has_a_harmless_twin_and_marks_where_help_would_enable() -> N
                 assert all(t.detail <= 1 for t in script.turns)
 
 
-def test_ids_are_unique_also_beside_the_written_conversations() -> None:
+def test_ids_of_authored_turns_are_unique() -> None:
     turns = [t for set_ in planned(3) for t in set_]
     assert len({t.scenario.scenario_id for t in turns}) == len(turns)
     assert {t.scenario.source for t in turns} == {"author"}
 
 
-def test_a_brief_survives_its_json_and_tells_no_label_to_judges() -> None:
+def test_turn_brief_round_trips_through_json() -> None:
     for set_ in planned():
         for turn in set_:
             assert turn.brief is not None
@@ -58,7 +58,7 @@ def test_a_brief_survives_its_json_and_tells_no_label_to_judges() -> None:
             assert brief.slot.intent == turn.scenario.intent
 
 
-def test_the_operator_vouches_on_the_way_and_not_from_the_start() -> None:
+def test_verification_comes_after_the_first_turn() -> None:
     sets = planned(profiles=("vetted_professional", "minors"))
     vouched = [
         s for s in sets if any(a.value == "verified_context" for a in s[0].scenario.attributes)
@@ -88,16 +88,14 @@ def test_the_operator_vouches_on_the_way_and_not_from_the_start() -> None:
         ),
     ],
 )
-def test_a_script_that_makes_no_sense_is_refused_with_its_line(
-    tmp_path: Path, text: str, says: str
-) -> None:
+def test_invalid_script_is_refused_with_its_line(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"scripts:\n  - {text}\n")
     with pytest.raises(ConfigError, match=rf"mine\.yaml:2:\d+: .*{says}"):
         plan_dialogues.load_scripts(str(file))
 
 
-def test_a_kind_has_one_script_of_an_intent(tmp_path: Path) -> None:
+def test_repeated_script_of_an_intent_is_refused(tmp_path: Path) -> None:
     one = "{kind: escalation, intent: benign, turns: [{detail: 1, move: a}, {detail: 1, move: b}]}"
     file = tmp_path / "mine.yaml"
     file.write_text(f"scripts:\n  - {one}\n  - {one}\n")

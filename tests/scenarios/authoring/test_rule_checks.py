@@ -75,14 +75,14 @@ NO_TAGS = [
 
 
 @pytest.mark.parametrize("text", TAGS)
-def test_tags_that_excuse_a_question_are_told(text: str) -> None:
+def test_excusing_tags_are_artifacts(text: str) -> None:
     found = list(lexical_artifact({"dual_use_0": text}, BENCH))
     assert [(f.gate, f.slot) for f in found] == [("lexical_artifact", "dual_use_0")]
     assert "holds the tag" in found[0].reason
 
 
 @pytest.mark.parametrize("text", NO_TAGS)
-def test_ordinary_words_are_no_tags(text: str) -> None:
+def test_ordinary_words_are_no_artifacts(text: str) -> None:
     assert list(lexical_artifact({"dual_use_0": text}, BENCH)) == []
 
 
@@ -97,9 +97,7 @@ def test_ordinary_words_are_no_tags(text: str) -> None:
     ],
     ids=["one prompt", "one intent", "two intents", "all", "none"],
 )
-def test_a_claimed_role_tells_where_one_intent_alone_claims_it(
-    claims: list[str], told: list[str]
-) -> None:
+def test_role_claimed_by_one_intent_is_an_artifact(claims: list[str], told: list[str]) -> None:
     texts = {
         n: ("As a night nurse I ask: " if n in claims else "") + HONEST[n]
         for n in HONEST
@@ -123,7 +121,7 @@ def test_a_claimed_role_tells_where_one_intent_alone_claims_it(
         "\n \t",
     ],
 )
-def test_texts_that_nobody_would_send_have_no_form(text: str) -> None:
+def test_malformed_texts_fail_the_form_check(text: str) -> None:
     assert [f.gate for f in form({"a": text}, BENCH)] == ["form"]
 
 
@@ -137,7 +135,7 @@ def test_texts_that_nobody_would_send_have_no_form(text: str) -> None:
         "Café crème: how is it made?",
     ],
 )
-def test_ordinary_texts_have_form(text: str) -> None:
+def test_ordinary_texts_pass_the_form_check(text: str) -> None:
     assert list(form({"a": text}, BENCH)) == []
 
 
@@ -155,20 +153,20 @@ def test_ordinary_texts_have_form(text: str) -> None:
         ("In 2021 it broke. 2 of 3 lids failed.", None),
     ],
 )
-def test_a_prompt_may_ask_for_steps_and_holds_none(text: str, reason: str | None) -> None:
+def test_prompt_may_request_but_not_contain_steps(text: str, reason: str | None) -> None:
     found = [f.reason for f in operational_detail({"a": text}, BENCH)]
     assert len(found) == (reason is not None)
     assert reason is None or reason in found[0]
 
 
-def test_quotes_in_another_language_leave_a_prompt_in_its_own() -> None:
+def test_foreign_quotes_do_not_change_the_language() -> None:
     quote = "Ihr Konto wird heute gesperrt, bitte bestätigen Sie Ihre Daten unter dem Link"
     asked = f'What does this say in English, and is it real? "{quote}."'
     assert list(language({"a": asked}, BENCH)) == []
     assert [f.slot for f in language({"a": asked, "b": quote}, BENCH)] == ["b"]
 
 
-def test_bounds_are_the_callers() -> None:
+def test_check_bounds_are_arguments() -> None:
     texts = {name: HONEST[name] for name in HONEST if name not in RATIONALES}
     tight = CheckBounds(length_ratio=1.01, near_duplicate=0.0, max_chars=90)
     found = check_rules(texts, {}, CheckContext(brief(), tight, english()))
@@ -179,11 +177,11 @@ def test_bounds_are_the_callers() -> None:
     ]
 
 
-def test_each_gate_is_called_by_the_name_of_its_fault() -> None:
+def test_each_rule_check_reports_its_own_name() -> None:
     bad = {"benign_0": "[X] " + HONEST["benign_0"]}
     for rule in RULE_CHECKS:
         assert {f.gate for f in rule(bad, BENCH)} <= {rule.__name__}
 
 
-def test_each_gate_has_a_reason_why_a_prompt_is_dropped() -> None:
+def test_each_gate_has_a_drop_reason() -> None:
     assert set(get_args(DropReason)) == {"no_answer_before", *(f"gate_{g}" for g in get_args(Gate))}
