@@ -60,7 +60,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
-def test_a_run_becomes_a_proved_dataset(tmp_path: Path) -> None:
+def test_finished_run_becomes_a_verified_dataset(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(0, 40), pairs(40, 80))
     report = built(run)
     assert report.changed
@@ -73,7 +73,7 @@ def test_a_run_becomes_a_proved_dataset(tmp_path: Path) -> None:
     assert not (tmp_path / layout.STAGING).exists()
 
 
-def test_policies_are_byte_copies_with_what_they_inherit(tmp_path: Path) -> None:
+def test_policies_and_parents_are_copied(tmp_path: Path) -> None:
     built(make_run(tmp_path, pairs(0, 4)), policies=[policy(), policy("health")])
     copies = {p.name: p.read_bytes() for p in (tmp_path / "policies").iterdir()}
     source = policy().path.parent
@@ -86,14 +86,14 @@ def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
 
 
-def test_rows_come_in_plan_order(tmp_path: Path) -> None:
+def test_rows_follow_plan_order(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(40, 60), pairs(0, 20))
     built(run, RECIPE.model_copy(update={"split": RECIPE.split.model_copy(update={"test": 0.0})}))
     rows = parquet.read_rows(tmp_path / "data/sft/train/0.1.0-00000.parquet")
     assert [r["scenario_id"] for r in rows] == [f"s{n:04d}" for n in (*range(40, 60), *range(20))]
 
 
-def test_files_hold_2000_rows_at_most(tmp_path: Path) -> None:
+def test_files_hold_at_most_2000_rows(tmp_path: Path) -> None:
     records = [make_pair(n)[0] for n in range(2_003)]
     none_in_test = RECIPE.split.model_copy(update={"test": 0.0})
     built(make_run(tmp_path, records), RECIPE.model_copy(update={"split": none_in_test}))
@@ -102,7 +102,7 @@ def test_files_hold_2000_rows_at_most(tmp_path: Path) -> None:
     assert [parquet.read_metadata(p)[1] for p in files] == [2_000, 3]
 
 
-def test_a_rebuild_changes_no_file_and_says_so(tmp_path: Path) -> None:
+def test_rebuild_changes_no_file(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(0, 20))
     assert built(run).changed
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
@@ -111,7 +111,7 @@ def test_a_rebuild_changes_no_file_and_says_so(tmp_path: Path) -> None:
     assert after == {p: t for p, t in before.items() if p != tmp_path}
 
 
-def test_new_accounting_alone_changes_nothing(tmp_path: Path) -> None:
+def test_new_accounting_alone_is_no_change(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(0, 20))
     run.accounting.write_text('{"requests": 1}', encoding="utf-8")
     built(run)
@@ -121,7 +121,7 @@ def test_new_accounting_alone_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["manifest.json", "data/sft/train/0.1.0-00000.parquet"])
-def test_a_lost_or_damaged_part_is_repaired(tmp_path: Path, part: str) -> None:
+def test_missing_part_is_rebuilt(tmp_path: Path, part: str) -> None:
     run = make_run(tmp_path, pairs(0, 20))
     built(run)
     before = bytes_of(tmp_path)
@@ -133,9 +133,7 @@ def test_a_lost_or_damaged_part_is_repaired(tmp_path: Path, part: str) -> None:
 
 @pytest.mark.parametrize("moves", range(len(layout.PART_NAMES)))
 @pytest.mark.parametrize("halfway", [False, True], ids=["between parts", "within a part"])
-def test_a_kill_at_any_move_is_repaired_by_the_next_build(
-    tmp_path: Path, moves: int, halfway: bool
-) -> None:
+def test_next_build_repairs_a_killed_build(tmp_path: Path, moves: int, halfway: bool) -> None:
     run, new = make_run(tmp_path / "there", pairs(0, 20)), tmp_path / "new"
     built(run)
     built(make_run(new, pairs(0, 24)))
@@ -155,7 +153,7 @@ def test_a_kill_at_any_move_is_repaired_by_the_next_build(
     assert verify_dataset(run.output) == []
 
 
-def test_files_of_an_older_version_go_away(tmp_path: Path) -> None:
+def test_files_of_an_older_version_are_removed(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(0, 20))
     built(run)
     built(run, RECIPE.model_copy(update={"version": "0.2.0"}))
@@ -163,7 +161,7 @@ def test_files_of_an_older_version_go_away(tmp_path: Path) -> None:
     assert verify_dataset(tmp_path) == []
 
 
-def test_a_failed_build_leaves_the_old_dataset(tmp_path: Path) -> None:
+def test_failed_build_keeps_the_old_dataset(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(0, 20))
     built(run)
     before = bytes_of(tmp_path)
@@ -172,7 +170,7 @@ def test_a_failed_build_leaves_the_old_dataset(tmp_path: Path) -> None:
     assert bytes_of(tmp_path) == before
 
 
-def test_equal_messages_with_two_expectations_fail_and_name_both(tmp_path: Path) -> None:
+def test_contradicting_expectations_fail_and_name_both_scenarios(tmp_path: Path) -> None:
     messages = make_messages("Where is the box?")
     one, two = (make_scenario(scenario_id=name, messages=messages) for name in ("one", "two"))
     strict = make_record(scenario=two, expectation=make_expectation(ceiling=1), accepted=False)
@@ -181,7 +179,7 @@ def test_equal_messages_with_two_expectations_fail_and_name_both(tmp_path: Path)
     assert not (tmp_path / "data").exists()
 
 
-def test_everything_planned_is_a_prompt_or_lost_for_a_reason(tmp_path: Path) -> None:
+def test_planned_scenarios_are_kept_or_have_reasons(tmp_path: Path) -> None:
     first = make_record(scenario=make_scenario(scenario_id="a"))
     same_prompt = make_scenario(scenario_id="b", messages=first.scenario.messages)
     same_answer = make_scenario(scenario_id="c")
@@ -214,7 +212,7 @@ def test_everything_planned_is_a_prompt_or_lost_for_a_reason(tmp_path: Path) -> 
     assert report.planned == report.prompts + sum(report.excluded.values())
 
 
-def test_an_empty_view_is_left_out_and_said(tmp_path: Path) -> None:
+def test_empty_view_is_omitted_and_reported(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [make_pair(n)[0] for n in range(8)]))
     assert report.rows["preference"] == {}
     assert not (tmp_path / "data" / "preference").exists()
@@ -222,18 +220,18 @@ def test_an_empty_view_is_left_out_and_said(tmp_path: Path) -> None:
     assert verify_dataset(tmp_path) == []
 
 
-def test_a_run_whose_drafts_all_failed_is_still_a_proved_folder(tmp_path: Path) -> None:
+def test_run_without_accepted_drafts_builds_a_valid_folder(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [make_record(accepted=False)]))
     assert report.prompts == 0
     assert verify_dataset(tmp_path) == []
 
 
-def test_a_run_without_shards_is_refused(tmp_path: Path) -> None:
+def test_run_without_shards_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetInvalid, match="no finished shard"):
         built(RunFolder(tmp_path))
 
 
-def test_a_view_twice_is_refused(tmp_path: Path) -> None:
+def test_repeated_view_is_refused(tmp_path: Path) -> None:
     twice = RECIPE.model_copy(update={"views": RECIPE.views[:1] * 2})
     with pytest.raises(ConfigError, match="stands twice"):
         built(make_run(tmp_path, pairs(0, 4)), twice)
@@ -251,7 +249,7 @@ def test_withheld_text_is_in_no_file(tmp_path: Path) -> None:
         assert words not in str(parquet.read_rows(path))
 
 
-def test_polars_reads_what_the_card_says(tmp_path: Path) -> None:
+def test_polars_reads_the_reported_rows(tmp_path: Path) -> None:
     import polars as pl
 
     report = built(make_run(tmp_path, pairs(0, 80)))
@@ -261,7 +259,7 @@ def test_polars_reads_what_the_card_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_datasets_loads_every_config_from_the_folder(
+def test_datasets_library_loads_every_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}.items():
@@ -282,14 +280,14 @@ def test_datasets_loads_every_config_from_the_folder(
     assert "messages" in default["train"].column_names
 
 
-def test_types_stay_plain(tmp_path: Path) -> None:
+def test_parquet_types_have_32_bit_offsets(tmp_path: Path) -> None:
     built(make_run(tmp_path, pairs(0, 8)))
     for path in (tmp_path / "data").rglob("*.parquet"):
         assert not any("large_" in str(f.type) for f in parquet.read_schema(path))
     assert "large_" not in str(record_schema())
 
 
-def test_a_dataset_without_rows_does_not_replace_one_that_has_some(tmp_path: Path) -> None:
+def test_empty_dataset_does_not_replace_existing_rows(tmp_path: Path) -> None:
     run = make_run(tmp_path, pairs(0, 8))
     built(run)
     before = bytes_of(tmp_path)

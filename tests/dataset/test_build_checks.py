@@ -51,7 +51,7 @@ def copied(source: Source) -> list[Record]:
     return [record(p) for p in [*one, *two]]
 
 
-def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
+def test_authored_near_duplicate_is_excluded_and_listed(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("author")))
     assert report.excluded == {"near_duplicate": 1}
     told = manifest_of(tmp_path)["corpus"]["near_duplicates"]
@@ -61,19 +61,19 @@ def test_an_authored_near_copy_is_left_out_by_name(tmp_path: Path) -> None:
     assert verify_dataset(tmp_path) == []
 
 
-def test_written_near_copies_stay_and_nobody_looks_for_them(tmp_path: Path) -> None:
+def test_written_near_duplicates_are_not_searched(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("written")))
     assert report.excluded == {}
     assert manifest_of(tmp_path)["corpus"]["near_duplicates"]["written_kept"] is None
 
 
-def test_a_copy_of_a_prompt_without_an_accepted_answer_stays(tmp_path: Path) -> None:
+def test_copy_of_an_unanswered_prompt_stays(tmp_path: Path) -> None:
     records = copied("imported")
     records[0] = replace(records[0], accepted=False, accepted_by=None, reason="style")
     assert built(make_run(tmp_path, records)).excluded == {"style": 1}
 
 
-def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path) -> None:
+def test_authored_sets_with_artifacts_are_excluded(tmp_path: Path) -> None:
     tagged = sets(45, tag=TAG)
     prompts = [*sets(35), *sets(20, tag="weakly"), *tagged]
     report = built(make_run(tmp_path, [record(p) for p in prompts]))
@@ -86,7 +86,7 @@ def test_authored_sets_with_tell_tale_words_are_left_out_by_name(tmp_path: Path)
     assert verify_dataset(tmp_path) == []
 
 
-def test_a_tell_tale_in_every_authored_set_is_told_on_screen_and_card(tmp_path: Path) -> None:
+def test_artifact_in_every_authored_set_is_reported(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [record(p) for p in sets(40, tag=TAG)]))
     assert report.excluded == {}
     assert report.artifact_warning is not None
@@ -99,7 +99,7 @@ def test_a_tell_tale_in_every_authored_set_is_told_on_screen_and_card(tmp_path: 
     assert "**Words tell too much:**" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
-def test_written_sets_with_tell_tale_words_are_only_reported(tmp_path: Path) -> None:
+def test_written_sets_with_artifacts_are_only_reported(tmp_path: Path) -> None:
     prompts = sets(30, source="written", tag=TAG)
     assert built(make_run(tmp_path, [record(p) for p in prompts])).excluded == {}
     told = manifest_of(tmp_path)["corpus"]["lexical_artifact"]["questions"]["dual_use"]
@@ -108,7 +108,7 @@ def test_written_sets_with_tell_tale_words_are_only_reported(tmp_path: Path) -> 
     assert f"| {TAG}" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
-def test_few_rows_are_unmeasured_never_a_number(tmp_path: Path) -> None:
+def test_few_rows_are_unmeasured(tmp_path: Path) -> None:
     built(make_run(tmp_path, copied("written")))
     told = manifest_of(tmp_path)
     assert all("unmeasured" in q for q in told["corpus"]["lexical_artifact"]["questions"].values())
@@ -137,7 +137,7 @@ def world() -> list[PlannedScenario]:
     ]
 
 
-def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) -> None:
+def test_manifest_certifies_planned_and_kept_coverage(tmp_path: Path) -> None:
     planned = world()
     records = [
         make_record(scenario=p.scenario, expectation=p.expectation, accepted=p is not planned[-1])
@@ -168,12 +168,12 @@ def test_the_manifest_certifies_the_plan_and_what_is_left_of_it(tmp_path: Path) 
     assert "met in 5 of 6 cells, short by 1 in 1; stalled" in text
 
 
-def test_a_run_without_a_plan_has_no_certificate(tmp_path: Path) -> None:
+def test_run_without_a_plan_has_no_certificate(tmp_path: Path) -> None:
     built(make_run(tmp_path, copied("written")))
     assert manifest_of(tmp_path)["certificate"] is None
 
 
-async def test_what_an_author_was_asked_for_counts_only_once_a_judge_read_it(
+async def test_requested_attributes_count_only_if_confirmed(
     tmp_path: Path,
 ) -> None:
     world = World()
@@ -199,7 +199,7 @@ def test_equal_records_give_equal_manifests(tmp_path: Path, source: Source) -> N
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
 
 
-def test_hedging_is_told_apart_by_who_read_the_spec(tmp_path: Path) -> None:
+def test_hedging_is_split_by_spec_access(tmp_path: Path) -> None:
     records = []
     for harm, said in (("a.free", "The lid is open, box"), ("a.bound", "Perhaps a lid opens box")):
         for n in range(MIN_ANSWERS):

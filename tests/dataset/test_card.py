@@ -29,7 +29,7 @@ def shown(facts: RunCounts) -> str:
     )
 
 
-def test_foreign_text_cannot_leave_its_cell() -> None:
+def test_foreign_text_cannot_leave_its_table_cell() -> None:
     written = escape_cell(HOSTILE)
     assert "\n" not in written
     assert "<b>" not in written
@@ -51,13 +51,13 @@ def test_model_names_reach_the_card_escaped() -> None:
     assert "https://evil" not in text
 
 
-def test_demo_rows_are_named_before_anything_else() -> None:
+def test_demo_rows_are_named_first() -> None:
     body = shown(facts_of(grade="demo")).split("---\n")[2]
     assert "not by a language model" in "\n".join(body.splitlines()[:5])
     assert "not by a language model" not in shown(facts_of(grade="generated"))
 
 
-def test_the_head_names_only_what_is_there() -> None:
+def test_front_matter_lists_existing_data_only() -> None:
     head = head_of(shown(facts_of()))
     assert head["license"] == "apache-2.0"
     assert head["language"] == ["en"]
@@ -71,17 +71,17 @@ def test_the_head_names_only_what_is_there() -> None:
     ]
 
 
-def test_an_empty_view_is_said() -> None:
+def test_empty_view_is_reported() -> None:
     assert "The view preference came out empty" in shown(facts_of())
 
 
-def test_a_card_without_rows_promises_none() -> None:
+def test_card_without_rows_offers_no_loading() -> None:
     text = shown(RunCounts(rows={"sft": {}}))
     assert "configs" not in head_of(text)
     assert "There are no rows to load." in text
 
 
-def test_two_licences_are_both_in_the_head() -> None:
+def test_front_matter_lists_every_licence() -> None:
     facts = facts_of()
     facts.add_kept(make_record(scenario=make_scenario(source_licence="CC0 1.0")))
     assert head_of(shown(facts))["license"] == ["apache-2.0", "cc0-1.0"]

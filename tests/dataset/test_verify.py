@@ -69,11 +69,11 @@ def only(folder: Path) -> str:
     return problems[0]
 
 
-def test_a_fresh_dataset_is_proved(dataset: Path) -> None:
+def test_fresh_dataset_has_no_problems(dataset: Path) -> None:
     assert verify_dataset(dataset) == []
 
 
-def test_a_missing_or_broken_manifest_is_named(dataset: Path) -> None:
+def test_missing_or_broken_manifest_is_named(dataset: Path) -> None:
     (dataset / "manifest.json").write_text("[]", encoding="utf-8")
     assert "not a JSON object" in only(dataset)
     (dataset / "manifest.json").unlink()
@@ -82,18 +82,18 @@ def test_a_missing_or_broken_manifest_is_named(dataset: Path) -> None:
     assert "lists no files" in only(dataset)
 
 
-def test_a_changed_file_is_named(dataset: Path) -> None:
+def test_changed_file_is_named(dataset: Path) -> None:
     with (dataset / "README.md").open("a", encoding="utf-8") as file:
         file.write("more")
     assert "`README.md` is not what the manifest says" in only(dataset)
 
 
-def test_a_missing_file_is_named(dataset: Path) -> None:
+def test_missing_file_is_named(dataset: Path) -> None:
     (dataset / "policies" / "base.yaml").unlink()
     assert "`policies/base.yaml` is missing" in only(dataset)
 
 
-def test_an_unlisted_file_is_named_and_git_and_run_are_not(dataset: Path) -> None:
+def test_unlisted_file_is_named_except_git_and_run(dataset: Path) -> None:
     (dataset / "run" / "notes.txt").write_text("x", encoding="utf-8")
     (dataset / ".git").mkdir()
     (dataset / ".git" / "config").write_text("x", encoding="utf-8")
@@ -102,7 +102,7 @@ def test_an_unlisted_file_is_named_and_git_and_run_are_not(dataset: Path) -> Non
     assert "old.parquet` is not listed" in only(dataset)
 
 
-def test_a_git_lfs_pointer_is_not_called_a_wrong_hash(dataset: Path) -> None:
+def test_git_lfs_pointer_is_named_as_such(dataset: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     (dataset / name_of("sft", "train")).write_text(pointer, encoding="utf-8")
     problems = verify_dataset(dataset)
@@ -111,12 +111,12 @@ def test_a_git_lfs_pointer_is_not_called_a_wrong_hash(dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "data/../../x", "a\\..\\b"])
-def test_a_manifest_cannot_point_out_of_the_folder(dataset: Path, name: str) -> None:
+def test_manifest_path_outside_the_folder_is_refused(dataset: Path, name: str) -> None:
     edit_manifest(dataset, lambda m: m["files"].update({name: {"sha256": "0"}}))
     assert "leaves the folder" in only(dataset)
 
 
-def test_a_link_out_of_the_folder_is_not_followed(dataset: Path, tmp_path: Path) -> None:
+def test_link_outside_the_folder_is_not_followed(dataset: Path, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere.yaml"
     target.write_text("x", encoding="utf-8")
     (dataset / "policies" / "base.yaml").unlink()
@@ -141,23 +141,23 @@ def test_wrong_row_counts_and_contents_are_named(dataset: Path) -> None:
     assert "content hash differs" in problems
 
 
-def test_a_wrong_total_is_named(dataset: Path) -> None:
+def test_wrong_total_is_named(dataset: Path) -> None:
     edit_manifest(dataset, lambda m: m["counts"]["rows"]["sft"].update(train=1))
     assert "the manifest counts 1" in only(dataset)
 
 
-def test_a_goal_in_two_splits_is_found_across_views(dataset: Path) -> None:
+def test_goal_in_two_splits_is_found(dataset: Path) -> None:
     goal = parquet.read_rows(dataset / name_of("sft", "train"))[0]["goal_id"]
     replant(dataset, "preference", "test", lambda rows: rows[0].update(goal_id=goal))
     assert f"goal `{goal}` is in two splits" in "\n".join(verify_dataset(dataset))
 
 
-def test_equal_messages_with_another_mode_are_found_across_views(dataset: Path) -> None:
+def test_equal_messages_with_other_mode_are_found(dataset: Path) -> None:
     replant(dataset, "preference", "train", lambda rows: rows[0].update(mode="direct_answer"))
     assert "another mode" in only(dataset)
 
 
-def test_equal_messages_with_another_ceiling_are_found(dataset: Path) -> None:
+def test_equal_messages_with_other_ceiling_are_found(dataset: Path) -> None:
     def plant(rows: list[ArrowRow]) -> None:
         rows[1]["messages"] = rows[0]["messages"]
         rows[1]["ceiling"] = 4
@@ -166,12 +166,12 @@ def test_equal_messages_with_another_ceiling_are_found(dataset: Path) -> None:
     assert "another ceiling or floor" in only(dataset)
 
 
-def test_a_scenario_twice_in_sft_is_found(dataset: Path) -> None:
+def test_repeated_scenario_in_sft_is_found(dataset: Path) -> None:
     replant(dataset, "sft", "train", lambda rows: rows.append(rows[0]))
     assert "stands twice" in only(dataset)
 
 
-def test_a_file_outside_a_view_and_split_is_found(dataset: Path) -> None:
+def test_file_outside_a_view_is_found(dataset: Path) -> None:
     name = "data/sft/extra/0.parquet"
     (dataset / name).parent.mkdir()
     (dataset / name).write_bytes((dataset / name_of("sft", "test")).read_bytes())

@@ -49,7 +49,7 @@ def measured(rows: list[ArtifactRow], question: ArtifactTarget = "dual_use") -> 
     return result
 
 
-def test_a_planted_word_is_told_and_gives_an_auc_near_one() -> None:
+def test_planted_word_gives_auc_near_one() -> None:
     result = measured(corpus(planted=80))
     assert result.auc > 0.97 and result.interval.low > 0.95
     assert result.words[0].word == "zorb" and result.words[0].z > 3
@@ -57,7 +57,7 @@ def test_a_planted_word_is_told_and_gives_an_auc_near_one() -> None:
     assert (result.first, result.second) == (80, 80)
 
 
-def test_labels_without_a_tell_hold_one_half_in_their_interval_as_often_as_it_says() -> None:
+def test_clean_labels_have_calibrated_intervals() -> None:
     results = [r for seed in range(5) for r in measure_artifacts(corpus(seed=seed)).values()]
     numbers = [r for r in results if isinstance(r, ArtifactMeasure)]
     assert len(numbers) == len(results) == 20
@@ -66,7 +66,7 @@ def test_labels_without_a_tell_hold_one_half_in_their_interval_as_often_as_it_sa
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_shuffled_labels_undo_a_planted_word(seed: int) -> None:
+def test_shuffled_labels_hide_a_planted_word(seed: int) -> None:
     rows = [r for r in corpus(planted=80) if r.intent != "malicious"]
     kinds = [r.intent == "dual_use" for r in rows]
     random.Random(seed).shuffle(kinds)
@@ -75,7 +75,7 @@ def test_shuffled_labels_undo_a_planted_word(seed: int) -> None:
     assert result.interval.low <= 0.5 <= result.interval.high
 
 
-def test_words_of_a_goal_tell_nothing_since_its_prompts_are_kept_together() -> None:
+def test_goal_words_do_not_leak_across_folds() -> None:
     rows = [
         ArtifactRow(
             f"g{g}",
@@ -91,7 +91,7 @@ def test_words_of_a_goal_tell_nothing_since_its_prompts_are_kept_together() -> N
     assert result.interval.low <= 0.5 <= result.interval.high
 
 
-def test_length_alone_tells_nothing() -> None:
+def test_length_alone_gives_no_signal() -> None:
     rng = random.Random(1)
     rows = [
         ArtifactRow(
@@ -108,7 +108,7 @@ def test_length_alone_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize("question", ["direct_answer", "safe_completion", "refuse_redirect"])
-def test_each_mode_is_asked_against_the_others(question: ArtifactTarget) -> None:
+def test_each_mode_is_measured_against_the_others(question: ArtifactTarget) -> None:
     mode_rows = [
         r._replace(text=f"{r.text} telling") if r.mode == question else r for r in corpus()
     ]
@@ -117,7 +117,7 @@ def test_each_mode_is_asked_against_the_others(question: ArtifactTarget) -> None
     assert result.auc > 0.97 and result.words[0].word == "telling"
 
 
-def test_malicious_prompts_are_not_asked_about_dual_use() -> None:
+def test_malicious_prompts_have_no_dual_use_label() -> None:
     kinds = [target_label(r, "dual_use") for r in corpus(1)]
     assert kinds == [False, True, None]
 
@@ -137,7 +137,7 @@ def test_equal_rows_give_equal_results() -> None:
     ],
     ids=["38 rows", "nine of a kind", "nine goals", "nothing"],
 )
-def test_too_little_is_unmeasured_and_never_a_number(rows: list[ArtifactRow]) -> None:
+def test_too_few_rows_are_unmeasured(rows: list[ArtifactRow]) -> None:
     result = measure_target(rows, "dual_use")
     assert isinstance(result, UnmeasuredArtifacts)
     assert "at least 40 in all" in result.reason
@@ -146,7 +146,7 @@ def test_too_little_is_unmeasured_and_never_a_number(rows: list[ArtifactRow]) ->
     assert telling.after == telling.before == result
 
 
-def test_the_sets_that_carry_a_telling_word_are_named_and_their_loss_mends_it() -> None:
+def test_excluding_artifact_sets_reduces_auc() -> None:
     rows = corpus(planted=32)
     telling = reduce_artifacts(rows, "dual_use", bound=0.6)
     assert isinstance(telling.before, ArtifactMeasure) and telling.before.auc > 0.6
@@ -161,7 +161,7 @@ def test_the_sets_that_carry_a_telling_word_are_named_and_their_loss_mends_it() 
     assert telling.excluded[0].reason == "holds `zorb`: 32 rows of the kind, 0 of the other"
 
 
-def test_a_word_that_most_sets_hold_is_told_but_not_dropped() -> None:
+def test_word_in_most_sets_is_reported_not_dropped() -> None:
     telling = reduce_artifacts(corpus(planted=60), "dual_use", bound=0.6)
     assert (telling.excluded, telling.is_reached) == ((), False)
     assert isinstance(telling.after, ArtifactMeasure) and telling.after.words[0].word == "zorb"
@@ -170,6 +170,6 @@ def test_a_word_that_most_sets_hold_is_told_but_not_dropped() -> None:
     assert len(reduce_artifacts(forty, "dual_use", bound=0.6, most=0.9).excluded) >= 40
 
 
-def test_what_is_under_the_bound_is_left_alone() -> None:
+def test_measure_below_the_bound_excludes_nothing() -> None:
     telling = reduce_artifacts(corpus(), "dual_use", bound=0.65)
     assert telling.excluded == () and telling.is_reached and telling.before == telling.after

@@ -44,7 +44,7 @@ def gate(prompts: Iterable[CorpusPrompt]) -> corpus_checks.CorpusCheck:
     return corpus_checks.check_corpus(lambda: iter(kept))
 
 
-def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
+def test_near_duplicate_is_excluded_and_its_set_stays() -> None:
     one, two = matched("one"), matched("two")
     two[3] = two[3]._replace(text=one[0].text + " truly")
     left = gate([*one, *two])
@@ -55,7 +55,7 @@ def test_a_prompt_that_repeats_another_set_s_goes_and_its_set_stays() -> None:
     assert left.near_duplicates[0].similarity >= near_duplicates.THRESHOLD
 
 
-def test_a_set_that_would_lose_an_intent_goes_as_a_whole() -> None:
+def test_set_that_loses_an_intent_is_excluded() -> None:
     one, two = matched("one"), matched("two")
     two[0] = two[0]._replace(text=one[0].text)
     assert gate([*one, *two]).scenarios == gone(two)
@@ -66,7 +66,7 @@ def gone(set_: list[CorpusPrompt]) -> dict[str, str]:
     return {p.scenario_id: "incomplete_set" if n else "near_duplicate" for n, p in enumerate(set_)}
 
 
-def test_a_copy_of_a_prompt_that_goes_with_its_set_stays() -> None:
+def test_copy_of_an_excluded_prompt_stays() -> None:
     one, two, three = matched("one"), matched("two"), matched("three")
     two[0] = two[0]._replace(text=one[0].text)
     three[2] = three[2]._replace(text=two[2].text)
@@ -75,26 +75,26 @@ def test_a_copy_of_a_prompt_that_goes_with_its_set_stays() -> None:
     assert [c.id for c in left.near_duplicates] == ["two-benign-0"]
 
 
-def test_a_written_prompt_stays_whoever_comes_first() -> None:
+def test_written_prompt_stays_before_authored_copies() -> None:
     author, written = matched("author"), matched("written", source="written")
     author[3] = author[3]._replace(text=written[0].text)
     assert gate([*author, *written]).scenarios == {"author-dual_use-1": "near_duplicate"}
 
 
-def test_written_near_copies_are_counted_and_stay() -> None:
+def test_written_near_duplicates_are_counted_and_stay() -> None:
     one, two = matched("one", source="written"), matched("two", source="written")
     two[0] = two[0]._replace(text=one[0].text)
     left = gate([*one, *two, *matched("author")])
     assert (left.scenarios, left.written_near_duplicates) == ({}, 1)
 
 
-def test_imported_near_copies_go_too() -> None:
+def test_imported_near_duplicates_are_excluded() -> None:
     one = prompt("one", "benign", text(1), source="imported")
     two = prompt("two", "benign", text(1), source="imported")
     assert gate([one, two]).scenarios == {"two-benign-0": "near_duplicate"}
 
 
-def test_sets_with_a_tell_tale_word_go_and_the_word_is_named() -> None:
+def test_sets_with_an_artifact_word_are_excluded() -> None:
     tagged = sets(45, tag=TAG)
     left = gate([*sets(35), *sets(20, tag="weakly"), *tagged])
     assert set(left.scenarios.values()) == {"lexical_artifact"}
@@ -102,22 +102,22 @@ def test_sets_with_a_tell_tale_word_go_and_the_word_is_named() -> None:
     assert [w.word for w in left.words] == [TAG]
 
 
-def test_a_tell_tale_word_among_written_or_imported_sets_drops_nothing() -> None:
+def test_artifact_word_in_written_sets_excludes_nothing() -> None:
     for source in ("written", "imported"):
         tagged = sets(56, source=source, tag=TAG)
         left = gate([*tagged, *sets(3)])
         assert (left.scenarios, left.words) == ({}, ())
 
 
-def test_a_word_that_too_many_sets_hold_drops_nothing() -> None:
+def test_word_in_too_many_sets_excludes_nothing() -> None:
     assert gate([*sets(14), *sets(56, tag=TAG)]).scenarios == {}
 
 
-def test_authored_sets_without_a_tell_stay() -> None:
+def test_authored_sets_without_artifacts_stay() -> None:
     assert gate(sets(60)).scenarios == {}
 
 
-def test_the_sample_is_bounded_and_holds_whole_goals() -> None:
+def test_sample_is_bounded_and_holds_whole_goals() -> None:
     prompts = sets(1_500)
     sample = PromptSample(total=len(prompts))
     for p in prompts:
@@ -127,7 +127,7 @@ def test_the_sample_is_bounded_and_holds_whole_goals() -> None:
     assert {goals.count(g) for g in set(goals)} == {4}
 
 
-def test_the_sample_measures_what_was_planted_and_says_where_it_cannot() -> None:
+def test_sample_measures_planted_word_or_is_unmeasured() -> None:
     few, many = PromptSample(total=40), PromptSample(total=240)
     for p in sets(9):
         few.add(p)

@@ -8,25 +8,25 @@ from safegen.testing import make_expectation, make_messages
 texts = st.text(max_size=12)
 
 
-def test_case_width_and_white_space_do_not_make_a_prompt_new() -> None:
+def test_case_width_and_space_are_normalised() -> None:
     kept = DuplicateFilter()
     assert kept.check(make_messages("How is the Box closed?"), "one") is None
     assert kept.check(make_messages(" how is\nthe ＢＯＸ closed? "), "two") == "duplicate_prompt"
 
 
-def test_equal_responses_to_two_prompts_are_one() -> None:
+def test_equal_responses_are_duplicates() -> None:
     kept = DuplicateFilter()
     assert kept.check(make_messages("one"), "A box.") is None
     assert kept.check(make_messages("two"), "a  box.") == "duplicate_response"
 
 
-def test_a_system_turn_makes_a_prompt_another_one() -> None:
+def test_system_turn_makes_a_prompt_distinct() -> None:
     kept = DuplicateFilter()
     assert kept.check(make_messages("one"), "a") is None
     assert kept.check(make_messages("one", system="You serve a kitchen."), "b") is None
 
 
-def test_a_row_that_went_away_takes_no_later_row_with_it() -> None:
+def test_excluded_rows_exclude_no_later_row() -> None:
     kept = DuplicateFilter()
     kept.check(make_messages("one"), "a")
     assert kept.check(make_messages("two"), "a") == "duplicate_response"
@@ -39,7 +39,7 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
 
 
 @given(st.lists(st.tuples(texts, texts), max_size=20))
-def test_what_stays_has_no_duplicates_and_stays_again(rows: list[tuple[str, str]]) -> None:
+def test_kept_rows_have_no_duplicates(rows: list[tuple[str, str]]) -> None:
     first, again = DuplicateFilter(), DuplicateFilter()
     kept = [r for r in rows if first.check(make_messages(r[0]), r[1]) is None]
     assert len({normalise(p) for p, _ in kept}) == len(kept)
@@ -48,7 +48,7 @@ def test_what_stays_has_no_duplicates_and_stays_again(rows: list[tuple[str, str]
     assert rows[:1] == kept[:1]
 
 
-def test_equal_messages_with_another_expectation_contradict() -> None:
+def test_equal_messages_with_other_expectations_contradict() -> None:
     seen = ExpectationIndex()
     prompt = make_messages("one")
     assert not seen.contradicts(prompt, make_expectation(ceiling=2))

@@ -35,7 +35,7 @@ def test_hedges_are_counted(text: str, hedges: int) -> None:
     assert count_hedges(text, HEDGES).hedges == hedges
 
 
-def test_density_is_per_100_words() -> None:
+def test_hedge_density_is_per_100_words() -> None:
     assert HedgeCounts(3, 200, 5).per_100_words == 2.5
     assert HedgeCounts(0, 0, 0).per_100_words == 0.0
 
@@ -56,7 +56,7 @@ def hedging(
     return found
 
 
-def test_answers_with_and_without_the_spec_are_set_against_each_other() -> None:
+def test_hedging_compares_answers_with_and_without_spec() -> None:
     told = hedging(MIN_ANSWERS, MIN_ANSWERS).to_json()
     assert told["without_spec"] == {"answers": 20, "words": 240, "per_100_words": 0.0}
     assert told["with_spec"] == {"answers": 20, "words": 300, "per_100_words": 33.333}

@@ -10,17 +10,17 @@ def scored(candidate: int, *scores: float | None, accepted: bool = True) -> Reco
     return make_record(draft=make_draft(candidate=candidate), verdicts=verdicts, accepted=accepted)
 
 
-def test_the_highest_sum_of_scores_wins_and_null_counts_nothing() -> None:
+def test_highest_sum_of_scores_wins() -> None:
     records = [scored(0, 0.5, None), scored(1, 0.4, 0.3), scored(2, 0.1)]
     assert select_best(records) is records[1]
 
 
-def test_ties_go_to_the_first_draft_id_whatever_the_order() -> None:
+def test_ties_select_the_first_draft_id() -> None:
     records = [scored(2, 0.5), scored(0, 0.5), scored(1, 0.5)]
     assert select_best(records) is records[1]
 
 
-def test_rejected_lost_empty_and_withheld_drafts_are_never_selected() -> None:
+def test_unusable_drafts_are_never_selected() -> None:
     records = [
         scored(0, 1.0, accepted=False),
         make_record(draft=make_draft(candidate=1, outcome="truncated")),
@@ -30,7 +30,7 @@ def test_rejected_lost_empty_and_withheld_drafts_are_never_selected() -> None:
     assert select_best(records) is None
 
 
-def test_the_reason_is_that_of_the_most_promising_draft() -> None:
+def test_rejection_reason_is_of_the_best_draft() -> None:
     lost = make_record(draft=make_draft(outcome="filtered"), accepted=False)
     assert rejection_reason([lost]) == "filtered"
     assert rejection_reason([lost, scored(1, 0.2, accepted=False)]) == "style"

@@ -58,14 +58,14 @@ def group(*rejected: Record) -> ScenarioGroup:
     ],
     ids=["sft", "prompt_completion", "preference"],
 )
-def test_a_view_uses_no_other_reserved_name_and_no_nulls(view: View, own: set[str]) -> None:
+def test_view_columns_avoid_reserved_names_and_nulls(view: View, own: set[str]) -> None:
     names = set(view.schema.names)
     assert names & RESERVED == own
     assert not any(column.nullable for column in view.schema)
 
 
 @pytest.mark.parametrize("view", [sft(), prompt_completion(), preference()], ids=lambda v: v.name)
-def test_rows_fit_the_schema_and_hold_no_reasoning(view: View) -> None:
+def test_rows_fit_the_schema_without_reasoning(view: View) -> None:
     chosen = make_record(draft=make_draft(reasoning_content=SECRET))
     rows = view.rows(ScenarioGroup((chosen, failing(1, reasoning_content=SECRET)), chosen))
     assert len(rows) == 1
@@ -85,7 +85,7 @@ def test_sft_ends_with_the_selected_answer() -> None:
     ]
 
 
-def test_chosen_and_rejected_hold_the_answer_turn_alone() -> None:
+def test_preference_sides_hold_only_the_answer() -> None:
     (row,) = preference().rows(group(failing(1, response="No.")))
     assert row["chosen"][0]["content"] == make_draft().response
     assert row["rejected"] == [{"role": "assistant", "content": "No."}]
@@ -110,13 +110,13 @@ def test_chosen_and_rejected_hold_the_answer_turn_alone() -> None:
     ],
     ids="unteachable undecided mixed moderate high lost empty withheld equal accepted".split(),
 )
-def test_technical_unsafe_lost_and_equal_drafts_make_no_pair(useless: Record) -> None:
+def test_unfit_drafts_make_no_pair(useless: Record) -> None:
     assert preference().rows(group(useless)) == []
 
 
 @pytest.mark.parametrize("name", ["refusal_form", "a_rule_of_mine"])
 @pytest.mark.parametrize("reason", ["", "needless refusal", "declines, then helps"])
-def test_a_pair_depends_on_the_trait_alone(name: str, reason: str) -> None:
+def test_pairs_depend_on_the_teachable_trait(name: str, reason: str) -> None:
     verdict = make_verdict(name, passed=False, reason=reason, teachable=True)
     assert len(preference().rows(group(replace(failing(1), verdicts=(verdict,))))) == 1
     unfit = replace(verdict, teachable=False)
@@ -149,7 +149,7 @@ REASONS: dict[str, tuple[Recipe, str | None]] = {
 @pytest.mark.parametrize(
     "trusted", [[], ["tests.validators.user_validator"]], ids=["unknown", "trusted"]
 )
-def test_validators_say_themselves_whether_pairs_can_come_of_them(
+def test_validator_traits_decide_if_pairs_are_possible(
     given: Recipe, why: str | None, trusted: list[str]
 ) -> None:
     found = always_empty(given, trusted=trusted)
@@ -162,7 +162,7 @@ def test_validators_say_themselves_whether_pairs_can_come_of_them(
         assert explain_empty(given, trusted=trusted).startswith("no draft beside an accepted one")
 
 
-def test_equal_texts_make_one_pair_and_every_fault_has_its_turn() -> None:
+def test_equal_texts_make_one_pair() -> None:
     drafts = [
         failing(3, score=0.2),
         failing(2, score=0.1, response="same"),
@@ -182,7 +182,7 @@ def test_equal_texts_make_one_pair_and_every_fault_has_its_turn() -> None:
     assert first == {"1", "2"}
 
 
-def test_prompt_completion_keeps_the_selected_answer_apart() -> None:
+def test_prompt_completion_separates_prompt_and_answer() -> None:
     record = make_record(
         scenario=make_scenario(
             messages=make_messages("Where is the box?", system="Serve a kitchen.")
@@ -196,14 +196,14 @@ def test_prompt_completion_keeps_the_selected_answer_apart() -> None:
     assert whole["messages"] == row["prompt"] + row["completion"]
 
 
-def test_no_sft_row_holds_an_assistant_turn_that_nobody_judged() -> None:
+def test_sft_excludes_unjudged_assistant_turns() -> None:
     record = make_record(scenario=make_scenario(attributes=(GIVEN_HISTORY,)))
     alone = ScenarioGroup((record,), record)
     assert sft().rows(alone) == []
     assert len(prompt_completion().rows(alone)) == 1
 
 
-def test_fewer_than_one_pair_is_refused_by_name() -> None:
+def test_zero_pairs_per_scenario_is_refused() -> None:
     with pytest.raises(ConfigError, match="pairs_per_scenario"):
         plugins.make_plugin("views", "preference", {"pairs_per_scenario": 0})
     assert plugins.list_names("views") == ["preference", "prompt_completion", "sft"]
