@@ -29,7 +29,7 @@ def records(run: safegen.Run) -> list[Record]:
     return [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
 
 
-async def test_drafters_and_styles_take_turns_over_the_candidates(tmp_path: Path) -> None:
+async def test_drafters_and_styles_alternate_over_candidates(tmp_path: Path) -> None:
     def answer(body: Body) -> str:
         return f"{TEXT}{body['model']} {body['messages'][-1]['content']}"
 
@@ -53,7 +53,7 @@ async def test_drafters_and_styles_take_turns_over_the_candidates(tmp_path: Path
     assert sent == {("one", False), ("other", True)}
 
 
-async def test_the_grade_is_that_of_the_teacher_who_wrote_the_draft(tmp_path: Path) -> None:
+async def test_grade_is_that_of_the_drafting_teacher(tmp_path: Path) -> None:
     with FakeEndpoint(lambda body: "too short") as fake:
         endpoint = {"openai_chat": {"base_url": fake.url, "model": "m"}}
         asked = recipe(teachers={"drafter": endpoint, "reviser": "offline"}, revise=1)
@@ -64,9 +64,7 @@ async def test_the_grade_is_that_of_the_teacher_who_wrote_the_draft(tmp_path: Pa
 
 
 @pytest.mark.parametrize("keep", [False, True])
-async def test_reasoning_is_kept_when_asked_for_and_held_to_the_ceiling(
-    keep: bool, tmp_path: Path
-) -> None:
+async def test_kept_reasoning_is_checked_against_the_ceiling(keep: bool, tmp_path: Path) -> None:
     thought = "1. Take 20 g of zorbin. 2. Stir 30 ml in. 3. Add 5 g."
 
     def reply(request: Request) -> Reply:
@@ -84,14 +82,14 @@ async def test_reasoning_is_kept_when_asked_for_and_held_to_the_ceiling(
     assert keep or "reasoning_content" not in run.view("sft").columns
 
 
-def test_only_a_full_answer_in_an_allowed_tier_is_drafted_without_the_spec() -> None:
+def test_only_allowed_full_answers_skip_the_spec() -> None:
     direct = make_expectation(mode="direct_answer")
     assert is_drafted_without_spec(direct, "allowed")
     assert not is_drafted_without_spec(direct, "sensitive")
     assert not is_drafted_without_spec(make_expectation(mode="safe_completion"), "allowed")
 
 
-async def test_answers_that_nothing_judged_are_not_said_to_be_accepted_by_rules(
+async def test_unjudged_answers_are_accepted_by_nothing(
     tmp_path: Path,
 ) -> None:
     run = await safegen.agenerate(
@@ -103,7 +101,7 @@ async def test_answers_that_nothing_judged_are_not_said_to_be_accepted_by_rules(
     assert "**Judged by nothing.**" in (tmp_path / "README.md").read_text()
 
 
-async def test_a_revision_that_changes_nothing_is_the_last(tmp_path: Path) -> None:
+async def test_unchanged_revision_is_the_last(tmp_path: Path) -> None:
     asked = recipe(revise=5, teachers={"drafter": "scripted"})
     teachers: dict[str, Teacher] = {
         "drafter": scripted(lambda _: "No."),

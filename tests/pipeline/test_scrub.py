@@ -72,7 +72,7 @@ async def _die_before_the_scrub(output: Path, url: str) -> None:
     await journal.aclose()
 
 
-async def test_the_words_of_an_unsafe_draft_outlive_nothing_on_disk(tmp_path: Path) -> None:
+async def test_unsafe_text_is_deleted_from_disk(tmp_path: Path) -> None:
     with FakeEndpoint(_answer) as fake:
         records = await _run(tmp_path, fake.url)
     withheld = [r for r in records if r.draft.withheld]
@@ -85,7 +85,7 @@ async def test_the_words_of_an_unsafe_draft_outlive_nothing_on_disk(tmp_path: Pa
     assert _files_with(tmp_path, HELPFUL[:40]) != []  # the search would find what is kept
 
 
-async def test_a_kill_between_shard_and_scrub_is_made_good_at_the_next_start(
+async def test_next_start_scrubs_after_a_kill(
     tmp_path: Path,
 ) -> None:
     with FakeEndpoint(_answer) as fake:
@@ -106,7 +106,7 @@ async def test_a_kill_between_shard_and_scrub_is_made_good_at_the_next_start(
         ]
 
 
-async def test_a_scrubbed_reply_is_never_asked_again(tmp_path: Path) -> None:
+async def test_scrubbed_reply_is_never_requested_again(tmp_path: Path) -> None:
     with FakeEndpoint(_answer) as fake:
         await _run(tmp_path, fake.url)
         asked = len(fake.requests)
@@ -118,7 +118,7 @@ async def test_a_scrubbed_reply_is_never_asked_again(tmp_path: Path) -> None:
     assert {r.reason for r in records if r.draft.withheld} == {"withheld"}
 
 
-async def test_drafts_kept_before_validation_go_when_their_shard_is_done(tmp_path: Path) -> None:
+async def test_stored_drafts_are_deleted_after_their_shard(tmp_path: Path) -> None:
     with FakeEndpoint(_answer) as fake:
         await _run(tmp_path, fake.url, until="draft")
         assert list((tmp_path / "run" / "drafts").iterdir())

@@ -81,7 +81,7 @@ def cell_counts(done: api.Run) -> dict[tuple[str, ...], int]:
     return {cell: c.accepted for cell, c in found.cells.items()}
 
 
-async def test_a_third_of_rejections_is_made_up_for_within_the_cap(tmp_path: Path) -> None:
+async def test_rejections_are_refilled_within_the_round_limit(tmp_path: Path) -> None:
     first = await run(
         tmp_path / "no", recipe().model_copy(update={"target": None}), scripted(answer)
     )
@@ -93,7 +93,7 @@ async def test_a_third_of_rejections_is_made_up_for_within_the_cap(tmp_path: Pat
     assert (target_of(done).shortfall, target_of(done).stop_code) == ({}, "met")
 
 
-async def test_the_order_of_arrival_changes_no_byte_of_the_dataset(tmp_path: Path) -> None:
+async def test_reply_order_changes_no_byte(tmp_path: Path) -> None:
     found = []
     for seed in range(3):
         done = await run(tmp_path / str(seed), recipe(), shuffled(seed))
@@ -103,7 +103,7 @@ async def test_the_order_of_arrival_changes_no_byte_of_the_dataset(tmp_path: Pat
     assert found[1:] == found[:1] * 2
 
 
-async def test_the_same_command_adds_nothing_to_a_run_that_met_its_target(tmp_path: Path) -> None:
+async def test_rerun_after_met_target_adds_nothing(tmp_path: Path) -> None:
     await run(tmp_path, recipe(), scripted(answer))
     before = hashes(tmp_path)
     again = await run(tmp_path, recipe(), scripted(lambda _: pytest.fail("asked again")))
@@ -111,7 +111,7 @@ async def test_the_same_command_adds_nothing_to_a_run_that_met_its_target(tmp_pa
     assert hashes(tmp_path) == before
 
 
-async def test_a_round_asks_for_no_prompt_that_has_an_accepted_draft(tmp_path: Path) -> None:
+async def test_round_skips_prompts_with_accepted_drafts(tmp_path: Path) -> None:
     teacher = scripted(answer)
     await run(tmp_path, recipe(), teacher)
     asked = [draft_of(r) for r in teacher.requests]  # pyright: ignore[reportAttributeAccessIssue]
@@ -123,7 +123,7 @@ async def test_a_round_asks_for_no_prompt_that_has_an_accepted_draft(tmp_path: P
     assert all("Too short." in answers[:-1] or len(answers) == 1 for answers in by_prompt.values())
 
 
-async def test_a_prompt_asked_again_is_one_prompt_with_all_its_drafts(tmp_path: Path) -> None:
+async def test_repeated_prompt_keeps_all_its_drafts(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(accepted=2), scripted(lambda r: answer(r, rejected=0.6)))
     assert done.report is not None
     drafts: dict[str, list[int]] = {}
@@ -142,7 +142,7 @@ async def test_a_prompt_asked_again_is_one_prompt_with_all_its_drafts(tmp_path: 
     assert set(rows["scenario_id"]) & {s for s, n in drafts.items() if len(n) > 1}
 
 
-async def test_rounds_end_at_the_cap(tmp_path: Path) -> None:
+async def test_rounds_end_at_the_round_limit(tmp_path: Path) -> None:
     script = scripted(lambda r: answer(r, rejected=0.8))
     done = await run(tmp_path, recipe(accepted=50, rounds=2), script)
     assert plan.Plans(done.folder.plans).rounds == 3
@@ -153,7 +153,7 @@ async def test_rounds_end_at_the_cap(tmp_path: Path) -> None:
     assert f"short by {sum(report.shortfall.values())}" in report.line
 
 
-async def test_rounds_that_gain_nothing_are_the_last(tmp_path: Path) -> None:
+async def test_rounds_without_gain_stall(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(), scripted(lambda _: "Too short."))
     assert plan.Plans(done.folder.plans).rounds == 4
     report = target_of(done)
@@ -170,7 +170,7 @@ def barren(request: Request) -> str:
     return "Too short." if theft else answer(request, rejected=0.5)
 
 
-async def test_a_cell_that_gains_nothing_is_left_alone_and_holds_up_no_other(
+async def test_stalled_cell_does_not_stop_others(
     tmp_path: Path,
 ) -> None:
     done = await run(tmp_path, recipe(accepted=4, rounds=9, patience=2), scripted(barren))
@@ -191,7 +191,7 @@ async def test_a_cell_that_gains_nothing_is_left_alone_and_holds_up_no_other(
     assert max(rounds["others"]) > 2
 
 
-async def test_more_patience_or_a_higher_target_goes_on_and_pays_for_nothing_twice(
+async def test_raised_target_resumes_without_double_payment(
     tmp_path: Path,
 ) -> None:
     first, second = scripted(barren), scripted(barren)
@@ -206,7 +206,7 @@ async def test_more_patience_or_a_higher_target_goes_on_and_pays_for_nothing_twi
     assert "property.theft" in {cell[0] for cell in target_of(after).shortfall}
 
 
-async def test_turns_of_conversations_that_are_not_asked_again_are_told(tmp_path: Path) -> None:
+async def test_turns_not_requested_again_are_reported(tmp_path: Path) -> None:
     talk = recipe(plan_={"dialogues": ["persistence"], "sets_per_harm": 0})
     done = await run(tmp_path, talk, scripted(lambda _: "Too short."))
     report = target_of(done)
@@ -215,7 +215,7 @@ async def test_turns_of_conversations_that_are_not_asked_again_are_told(tmp_path
     assert report.to_json()["turns_not_asked_again"] == report.turns
 
 
-async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> None:
+async def test_exhausted_goals_stop_with_nothing_left(tmp_path: Path) -> None:
     every = recipe(accepted=500, plan_={"sets_per_harm": None})
     done = await run(tmp_path, every, scripted(lambda r: answer(r, rejected=0)))
     assert plan.Plans(done.folder.plans).rounds == 1
@@ -231,20 +231,20 @@ async def test_a_run_that_has_nothing_left_to_ask_says_so(tmp_path: Path) -> Non
     assert "sets_per_harm" not in report.hint
 
 
-async def test_at_the_cap_nobody_is_sent_on_where_nothing_is_left(tmp_path: Path) -> None:
+async def test_nothing_left_outranks_the_round_limit(tmp_path: Path) -> None:
     few = recipe(accepted=500, rounds=1)
     done = await run(tmp_path, few, scripted(lambda r: answer(r, rejected=0)))
     assert plan.Plans(done.folder.plans).rounds == 2
     assert target_of(done).stop_code == "nothing_left"
 
 
-async def test_cells_that_stalled_by_the_last_round_are_told_as_stalled(tmp_path: Path) -> None:
+async def test_cells_stalled_in_last_round_are_reported(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(rounds=3), scripted(lambda _: "Too short."))
     assert plan.Plans(done.folder.plans).rounds == 4
     assert target_of(done).stop_code == "stalled"
 
 
-async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+async def test_killed_round_resumes_to_equal_bytes(tmp_path: Path) -> None:
     whole = await run(tmp_path / "whole", recipe(), scripted(answer))
     shutil.copytree(whole.output, tmp_path / "half")
     half = replace(whole.folder, output=tmp_path / "half")
@@ -255,7 +255,7 @@ async def test_a_round_killed_half_way_goes_on_to_the_same_bytes(tmp_path: Path)
     assert hashes(done.folder.plans) == hashes(whole.folder.plans)
 
 
-async def test_no_round_is_planned_while_items_are_unavailable(tmp_path: Path) -> None:
+async def test_unavailable_items_block_the_next_round(tmp_path: Path) -> None:
     def away(request: Request) -> str | TeacherUnavailable:
         return (
             TeacherUnavailable("away")
@@ -271,7 +271,7 @@ async def test_no_round_is_planned_while_items_are_unavailable(tmp_path: Path) -
     assert target_of(then).stop_code == "met"
 
 
-async def test_a_goal_that_the_plan_left_out_joins_with_its_whole_set(tmp_path: Path) -> None:
+async def test_added_goal_brings_its_whole_set(tmp_path: Path) -> None:
     done = await run(tmp_path, recipe(), scripted(lambda r: answer(r, rejected=0)))
     plans = plan.Plans(done.folder.plans)
     later = [p for n in range(plans.shards) if plans.round_of(n) for p in plans.read(n)]
@@ -284,7 +284,7 @@ async def test_a_goal_that_the_plan_left_out_joins_with_its_whole_set(tmp_path: 
     assert all(intents == {"benign", "dual_use", "malicious"} for intents in sets.values())
 
 
-async def test_without_a_target_nothing_is_reported_of_one(tmp_path: Path) -> None:
+async def test_run_without_target_reports_none(tmp_path: Path) -> None:
     plain = recipe().model_copy(update={"target": None})
     done = await run(tmp_path, plain, scripted(answer))
     assert done.report is not None

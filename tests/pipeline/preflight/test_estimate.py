@@ -9,7 +9,7 @@ from safegen.pipeline.resolve import resolve_recipe
 ENDPOINT = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}
 
 
-def test_sets_that_an_author_is_to_write_are_counted(workdir: Path) -> None:
+def test_estimate_counts_authored_sets(workdir: Path) -> None:
     recipe = Recipe.model_validate(
         {
             "name": "authored",
@@ -28,7 +28,7 @@ def test_sets_that_an_author_is_to_write_are_counted(workdir: Path) -> None:
     assert found.drafts == written.drafts + 2 * (2 + recipe.plan.paraphrases)
 
 
-def test_a_profile_that_is_granted_within_a_conversation_leaves_no_gap() -> None:
+def test_profile_granted_in_a_dialogue_is_covered() -> None:
     told = {"harms": ["cyber.*", "drugs.*"], "dialogues": ["verified_context"], "sets_per_harm": 1}
     made = estimate(resolve_recipe(Recipe.model_validate({"name": "talk", "plan": told})))
     assert made.size.certificate is not None

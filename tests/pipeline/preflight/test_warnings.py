@@ -89,16 +89,16 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("keys", QUIET.values(), ids=QUIET.keys())
-def test_a_recipe_that_does_what_it_says_gets_no_hint(keys: dict[str, Any]) -> None:
+def test_sound_recipe_gets_no_warning(keys: dict[str, Any]) -> None:
     assert told(**keys) == ""
 
 
 @pytest.mark.parametrize(("keys", "says"), LOUD.values(), ids=LOUD.keys())
-def test_what_would_have_no_effect_is_told_with_its_remedy(keys: dict[str, Any], says: str) -> None:
+def test_option_without_effect_is_a_warning(keys: dict[str, Any], says: str) -> None:
     assert says in told(**keys)
 
 
-def test_a_spec_that_takes_a_leaf_from_another_is_told(workdir: Path) -> None:
+def test_overriding_spec_is_reported(workdir: Path) -> None:
     (workdir / "mine.yaml").write_text(
         "policy: mine\nversion: 0.1.0\ntitle: Mine\ninherits: security\nharms: [cyber.intrusion]\n"
         "facilitation: What lets somebody in.\n"
@@ -110,7 +110,7 @@ def test_a_spec_that_takes_a_leaf_from_another_is_told(workdir: Path) -> None:
     assert list_overrides(resolve_recipe(recipe())) == ()
 
 
-def test_a_spec_of_ones_own_that_decides_no_chosen_leaf_is_told(workdir: Path) -> None:
+def test_unused_own_spec_is_a_warning(workdir: Path) -> None:
     (workdir / "mine.yaml").write_text(
         "policy: mine\nversion: 0.1.0\ntitle: Mine\ninherits: base\nharms: [cyber.intrusion]\n"
         "facilitation: What lets somebody in.\n"
@@ -123,7 +123,7 @@ def test_a_spec_of_ones_own_that_decides_no_chosen_leaf_is_told(workdir: Path) -
     assert told(policies=names, plan={"harms": ["cyber.intrusion"], "candidates": 2}) == ""
 
 
-def test_what_an_author_and_labellers_may_be_asked_is_bounded() -> None:
+def test_author_and_labeller_calls_are_bounded() -> None:
     asked = recipe(
         plan={"harms": ["property.theft"], "sets_per_harm": 0, "authored": 2},
         teachers={"drafter": WARM, "author": WARM},
@@ -136,7 +136,7 @@ def test_what_an_author_and_labellers_may_be_asked_is_bounded() -> None:
     assert estimate(resolve_recipe(recipe())).label_calls == 0
 
 
-def test_prompts_that_contradict_a_profile_are_counted() -> None:
+def test_prompts_excluded_by_profile_are_counted() -> None:
     found = estimate(resolve_recipe(recipe(plan={"profiles": ["public", "minors"]}))).size
     whole = estimate(resolve_recipe(recipe())).size
     assert whole.excluded == {}
@@ -144,7 +144,7 @@ def test_prompts_that_contradict_a_profile_are_counted() -> None:
     assert found.prompts == 2 * whole.prompts - found.excluded["minors"]
 
 
-def test_a_certificate_counts_the_values_that_the_plan_takes() -> None:
+def test_certificate_counts_planned_values() -> None:
     def told(axes: Any) -> int:
         plan = {"harms": ["property.theft"], "sets_per_harm": 0, "authored": 40, "axes": axes}
         asked = recipe(
@@ -169,14 +169,12 @@ DRAFTER = 'teachers: {{drafter: {{openai_chat: {{base_url: "http://127.0.0.1:1/v
 
 
 @pytest.mark.parametrize(("temperature", "told"), [("0", True), ("0.0", True), ("0.7", False)])
-def test_a_temperature_of_zero_is_seen_in_a_file(
-    tmp_path: Path, temperature: str, told: bool
-) -> None:
+def test_zero_temperature_is_a_warning(tmp_path: Path, temperature: str, told: bool) -> None:
     text = "name: a\nplan: {harms: [property.theft], candidates: 3}\n" + DRAFTER.format(temperature)
     assert ("`temperature` is 0" in hinted(tmp_path, text)) is told
 
 
-def test_fewer_styles_than_candidates_are_too_few(tmp_path: Path) -> None:
+def test_fewer_styles_than_candidates_is_a_warning(tmp_path: Path) -> None:
     text = "name: a\nplan: {{harms: [property.theft], candidates: 3, styles: {}}}\n"
     few = hinted(tmp_path, text.format("[short, long]") + DRAFTER.format(0))
     assert "likely all but 2 alike" in few
@@ -184,7 +182,7 @@ def test_fewer_styles_than_candidates_are_too_few(tmp_path: Path) -> None:
     assert "temperature" not in enough
 
 
-def test_a_target_that_no_written_prompt_can_meet_is_told(tmp_path: Path) -> None:
+def test_unreachable_target_is_a_warning(tmp_path: Path) -> None:
     text = (
         "name: a\nplan: {{harms: [property.theft], sets_per_harm: 1}}\ntarget: {{accepted: {}}}\n"
     )
@@ -194,12 +192,12 @@ def test_a_target_that_no_written_prompt_can_meet_is_told(tmp_path: Path) -> Non
     assert "cannot be met" not in hinted(tmp_path, text.format(2)), "further goals are there"
 
 
-def test_a_profile_under_which_nothing_can_be_asked_is_told(tmp_path: Path) -> None:
+def test_profile_without_prompts_is_a_warning(tmp_path: Path) -> None:
     text = "name: a\nplan: {harms: [sexual.adult], profiles: [public, minors]}\n"
     assert "no prompt of the chosen leaves can be asked under `minors`" in hinted(tmp_path, text)
 
 
-def test_the_embedded_teacher_is_refused_beside_prompts_without_knowledge(tmp_path: Path) -> None:
+def test_embedded_teacher_without_knowledge_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     author = "teachers: {author: scripted}\njudges: {labellers: [scripted]}\n"
     plan = "plan: {harms: [property.theft], contrast: [homonyms], authored_probes: 1}\n"
