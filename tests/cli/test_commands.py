@@ -39,7 +39,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_generate_says_what_it_made_on_stderr_and_nothing_on_stdout(
+def test_generate_writes_summary_to_stderr_only(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "generate", write_recipe(workdir))
@@ -68,7 +68,7 @@ def test_generate_json_adds_up(workdir: Path, capsys: pytest.CaptureFixture[str]
     assert result["by_grade"] == {"demo": result["prompts"]}
 
 
-def test_a_finished_run_asks_nothing_changes_nothing_and_says_so(
+def test_generate_repeated_after_finish_changes_nothing(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = bytes_of(finished)
@@ -78,7 +78,7 @@ def test_a_finished_run_asks_nothing_changes_nothing_and_says_so(
     assert bytes_of(finished) == before
 
 
-def test_until_stops_early_and_the_same_command_goes_on(
+def test_until_stops_early_and_rerun_resumes(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe(workdir)
@@ -91,7 +91,7 @@ def test_until_stops_early_and_the_same_command_goes_on(
     assert "1 of 1 done" in call(capsys, "status", "outputs/kitchen").out
 
 
-def test_another_recipe_is_refused_until_replan(
+def test_changed_recipe_is_refused_without_replan(
     finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(workdir, RECIPE + "seed: 7\n")
@@ -103,7 +103,7 @@ def test_another_recipe_is_refused_until_replan(
 
 
 @pytest.mark.parametrize("outcome", ["filtered", "unavailable"])
-def test_lost_items_are_a_warning_and_an_error_under_strict(
+def test_failed_items_warn_and_fail_with_strict(
     outcome: str,
     workdir: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -120,7 +120,7 @@ def test_lost_items_are_a_warning_and_an_error_under_strict(
     assert outcome in call(capsys, "status", "outputs/kitchen").out
 
 
-def test_retry_asks_only_where_something_was_lost(
+def test_retry_repeats_failed_requests_only(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = lossy_recipe(workdir, "filtered", monkeypatch)
@@ -131,7 +131,7 @@ def test_retry_asks_only_where_something_was_lost(
     assert result["failed_requests"]["filtered"] > 0
 
 
-def test_retry_with_nothing_lost_has_nothing_to_do(
+def test_retry_without_failed_requests_does_nothing(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "retry", finished)
@@ -139,7 +139,7 @@ def test_retry_with_nothing_lost_has_nothing_to_do(
     assert "no failed request" in told.err
 
 
-def test_a_teacher_that_will_not_serve_stops_the_run(
+def test_rejecting_teacher_stops_the_run(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = lossy_recipe(workdir, "rejected", monkeypatch)
@@ -148,14 +148,14 @@ def test_a_teacher_that_will_not_serve_stops_the_run(
     assert "error: as told" in told.err
 
 
-def test_build_cuts_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_rewrites_the_dataset(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (finished / "README.md").write_text("gone", encoding="utf-8")
     (result,) = call(capsys, "build", finished, "--json").lines
     assert result["changed"] is True
     assert call(capsys, "verify", finished).code == 0
 
 
-def test_verify_tells_what_holds_and_what_does_not(
+def test_verify_reports_matches_and_mismatches(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "verify", finished)
@@ -172,14 +172,14 @@ def test_verify_tells_what_holds_and_what_does_not(
     assert any("README.md" in problem for problem in result["problems"])
 
 
-def test_status_is_one_object(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_json_is_one_object(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (result,) = call(capsys, "status", finished, "--json").lines
     assert (result["shards"], result["shards_done"], result["dataset"]) == (1, 1, True)
     assert result["failed_requests"] == {}
     assert result["drafts"] == 2 * result["prompts"]
 
 
-async def test_status_counts_a_prompt_that_two_rounds_ask_once(
+async def test_status_counts_repeated_prompts_once(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = Recipe.model_validate(
@@ -203,14 +203,14 @@ async def test_status_counts_a_prompt_that_two_rounds_ask_once(
     assert "in 3 rounds" in call(capsys, "status", "out").out
 
 
-def test_status_where_no_run_is(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_missing_run_exits_2(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "status", "nowhere")
     assert (told.code, told.out) == (2, "")
     assert "no run in `nowhere`" in told.err
 
 
 @pytest.mark.parametrize("text", ["{}", '{"recipe": 7}', "[]", "not json"])
-def test_a_run_folder_that_cannot_be_read_is_a_message(
+def test_unreadable_run_folder_exits_1_with_message(
     text: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (finished / "run" / "recipe.json").write_text(text, encoding="utf-8")
@@ -228,7 +228,7 @@ def test_a_run_folder_that_cannot_be_read_is_a_message(
         ("manifest.json", '{"counts": []}'),
     ],
 )
-def test_status_stands_what_somebody_edited(
+def test_status_accepts_edited_side_files(
     file: str, text: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (finished / file).write_text(text, encoding="utf-8")
@@ -237,7 +237,7 @@ def test_status_stands_what_somebody_edited(
     assert "1 of 1 done" in told.out
 
 
-def test_drafts_without_verdicts_are_said(
+def test_status_reports_drafts_without_verdicts(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(capsys, "generate", write_recipe(workdir), "--until", "draft")
@@ -245,7 +245,7 @@ def test_drafts_without_verdicts_are_said(
     assert "0 of 1 done, 1 drafted and not judged yet" in told
 
 
-def test_list_names_everything_with_a_line_on_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_describes_every_plugin_and_file(capsys: pytest.CaptureFixture[str]) -> None:
     entries = call(capsys, "list", "--json").lines
     assert {(e["kind"], e["name"]) for e in entries} >= {
         ("recipes", "starter"),
@@ -260,7 +260,7 @@ def test_list_names_everything_with_a_line_on_it(capsys: pytest.CaptureFixture[s
     assert "mode_fit" not in told
 
 
-def test_list_of_an_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_of_unknown_kind_suggests_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "list", "veiws")
     assert told.code == 2
     assert "views" in told.err
@@ -274,7 +274,7 @@ ENDPOINT = RECIPE + (
 
 
 @pytest.mark.parametrize(("key", "told"), [(None, "is not set"), ("not-to-be-seen", "is set")])
-def test_check_says_whether_a_key_is_there_and_never_what_it_is(
+def test_check_reports_key_presence_never_its_value(
     key: str | None,
     told: str,
     workdir: Path,
@@ -306,7 +306,7 @@ def test_check_counts_prompts_calls_and_tokens(
     assert found["folder"]["state"] == "new"
 
 
-def test_check_refuses_what_a_teacher_does_not_take(
+def test_check_refuses_unknown_teacher_parameters(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "check", write_recipe(workdir, ENDPOINT.replace("model:", "modle:")))
@@ -314,13 +314,13 @@ def test_check_refuses_what_a_teacher_does_not_take(
     assert "`modle`" in told.err
 
 
-def test_check_of_a_finished_run_says_that_nothing_would_be_asked(
+def test_check_of_finished_run_plans_no_requests(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "would ask nothing" in call(capsys, "check", "recipe.yaml", "-o", finished).out
 
 
-def test_the_plan_of_check_is_the_plan_of_generate(
+def test_check_and_generate_count_equal_prompts(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (found,) = call(capsys, "check", "recipe.yaml", "--json").lines

@@ -41,7 +41,7 @@ def drawn(capsys: pytest.CaptureFixture[str], *, width: int, **changes: object) 
     return capsys.readouterr().out
 
 
-def test_the_ledger_is_one_row_a_leaf_with_totals(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ledger_has_a_row_per_leaf_and_totals(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split() for line in drawn(capsys, width=100).splitlines()]
     assert ["harm", "benign", "dual_use", "malicious", "all", "missing"] in lines
     assert ["cyber.intrusion", "4/4", "5/8", "–", "9/12", "1"] in lines
@@ -49,7 +49,7 @@ def test_the_ledger_is_one_row_a_leaf_with_totals(capsys: pytest.CaptureFixture[
     assert ["all", "5/8", "5/8", "0/3", "10/19", "10"] in lines
 
 
-def test_what_is_missing_is_named_the_worst_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_cells_are_listed_worst_first(capsys: pytest.CaptureFixture[str]) -> None:
     why = {("fraud.scams", "benign"): {"refused": 1, "style": 2}}
     told = drawn(capsys, width=100, reasons=why)
     worst = told.index("fraud.scams · malicious: 5 missing")
@@ -61,7 +61,7 @@ def test_what_is_missing_is_named_the_worst_first(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("width", [24, 40, 60, 80])
 @pytest.mark.parametrize("by", [("harm", "intent"), ("harm",), ("harm", "intent", "mode")])
-def test_no_width_hides_a_figure(
+def test_ledger_keeps_figures_at_any_width(
     capsys: pytest.CaptureFixture[str], width: int, by: tuple[str, ...]
 ) -> None:
     told = drawn(capsys, width=width, by=by, target=None)
@@ -80,7 +80,9 @@ WIDE = {
 
 
 @pytest.mark.parametrize("width", [48, 60, 80, 100])
-def test_no_width_cuts_or_breaks_a_name(capsys: pytest.CaptureFixture[str], width: int) -> None:
+def test_ledger_keeps_names_whole_at_any_width(
+    capsys: pytest.CaptureFixture[str], width: int
+) -> None:
     ledger = Ledger(("harm", "intent", "mode", "language"), WIDE)
     told = drawn(capsys, width=width, ledger=ledger, by=ledger.axes, target=None)
     words = told.split()
@@ -90,7 +92,7 @@ def test_no_width_cuts_or_breaks_a_name(capsys: pytest.CaptureFixture[str], widt
     assert all(len(line) <= width for line in told.splitlines())
 
 
-def test_a_narrow_table_names_an_axis_with_one_value_once(
+def test_narrow_table_names_constant_axes_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ledger = Ledger(("harm", "intent", "mode", "language"), WIDE)
@@ -111,7 +113,7 @@ def test_a_narrow_table_names_an_axis_with_one_value_once(
     ] in [line.split() for line in wide.splitlines()]
 
 
-def test_a_map_of_the_tables_axes_stands_in_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_heat_map_of_equal_axes_replaces_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     told = drawn(capsys, width=80, heat=("intent", "harm"), target=None)
     assert "4/4" in told
     assert "5/8" in told
@@ -120,7 +122,7 @@ def test_a_map_of_the_tables_axes_stands_in_its_place(capsys: pytest.CaptureFixt
     assert "kept/planned per cell" not in told
 
 
-def test_a_map_wider_than_the_screen_goes_on_below(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wide_heat_map_continues_below(capsys: pytest.CaptureFixture[str]) -> None:
     cells = {("benign", f"domain.leaf{n:02}"): CellCounts(3, 3, 3, 2) for n in range(40)}
     print_out(
         Console(width=80, highlight=False), *draw_heat_map(cells, ("intent", "harm"), width=80)
@@ -141,14 +143,14 @@ def heat(capsys: pytest.CaptureFixture[str], *, width: int) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_heat_map_reads_without_colour(capsys: pytest.CaptureFixture[str]) -> None:
+def test_heat_map_is_readable_without_colour(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split() for line in heat(capsys, width=80)]
     assert ["cyber.intrusion", "█", "4", "▒", "5", "·"] in lines
     assert ["fraud.scams", "░", "1", "·", "○", "0"] in lines
     assert len(lines) == 6
 
 
-def test_a_narrow_heat_map_numbers_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_narrow_heat_map_numbers_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
     lines = heat(capsys, width=36)
     assert all(len(line) <= 36 for line in lines)
     told = " ".join(lines)
@@ -156,7 +158,7 @@ def test_a_narrow_heat_map_numbers_its_columns(capsys: pytest.CaptureFixture[str
     assert ["cyber.intrusion", "█", "4", "▒", "5", "·"] in [line.split() for line in lines]
 
 
-def test_coverage_of_a_run_adds_up(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_coverage_counts_add_up(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "coverage", finished, "--certificate", "--json", "--by", "harm,mode")
     assert told.code == 0
     (found,) = told.lines
@@ -171,7 +173,7 @@ def test_coverage_of_a_run_adds_up(finished: Path, capsys: pytest.CaptureFixture
     assert after["covered"] <= before["covered"]
 
 
-def test_the_screen_has_table_map_and_certificate(
+def test_coverage_shows_table_map_and_certificate(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "coverage", finished, "--heat", "harm,mode", "--certificate")
@@ -180,7 +182,7 @@ def test_the_screen_has_table_map_and_certificate(
         assert words in told.out
 
 
-def test_what_looks_at_required_elements_is_said(
+def test_coverage_reports_checks_of_required_elements(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "coverage", finished).out
@@ -205,7 +207,7 @@ def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[
     ],
     ids=["unknown", "twice", "one", "empty"],
 )
-def test_a_wrong_axis_is_named(
+def test_unknown_axis_is_named(
     finished: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     told = call(capsys, "coverage", finished, *arguments)
@@ -213,7 +215,7 @@ def test_a_wrong_axis_is_named(
     assert says in told.err
 
 
-def test_records_of_another_safegen_are_named(
+def test_records_with_other_columns_are_refused(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import polars as pl
@@ -225,13 +227,13 @@ def test_records_of_another_safegen_are_named(
     assert "00000.parquet` has other columns than this safegen writes" in told.err
 
 
-def test_a_folder_without_a_run_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_without_a_run_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "coverage", workdir)
     assert (told.code, told.out) == (2, "")
     assert "no run in" in told.err
 
 
-def test_a_target_is_told_where_a_run_ends_and_in_check(
+def test_target_is_reported_by_generate_and_check(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (

@@ -55,7 +55,7 @@ def states(found: Lines, *checks: str) -> list[str]:
 pytestmark = pytest.mark.usefixtures("workdir")
 
 
-def test_a_healthy_endpoint_passes_and_no_key_is_told(
+def test_healthy_endpoint_passes_without_showing_the_key(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KITCHEN_API_KEY", SECRET)
@@ -74,7 +74,7 @@ def test_a_healthy_endpoint_passes_and_no_key_is_told(
     assert SECRET not in told.out + told.err
 
 
-def test_the_report_for_people_names_each_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_report_names_each_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     with FakeEndpoint(answer) as endpoint:
         write(endpoint.url, key="KITCHEN_API_KEY")
         told = call(capsys, "doctor", "recipe.yaml")
@@ -91,7 +91,7 @@ def test_the_report_for_people_names_each_remedy(capsys: pytest.CaptureFixture[s
         (("json_schema", "json_object"), "warn", "no response_format"),
     ],
 )
-def test_the_way_of_asking_for_json_is_named(
+def test_supported_json_format_is_named(
     refused: tuple[str, ...], state: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(answer, fault=without(*refused)) as endpoint:
@@ -101,7 +101,7 @@ def test_the_way_of_asking_for_json_is_named(
     assert told in found["json"]["message"]
 
 
-def test_an_endpoint_that_takes_a_schema_and_ignores_it_is_found_out(
+def test_ignored_json_schema_is_a_warning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with FakeEndpoint(lambda body: "Yes, gladly.") as endpoint:
@@ -111,7 +111,7 @@ def test_an_endpoint_that_takes_a_schema_and_ignores_it_is_found_out(
     assert "does not fit the schema" in found["json"]["message"]
 
 
-def test_a_missing_list_of_models_is_a_warning_and_the_completion_tells(
+def test_missing_model_list_is_a_warning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with FakeEndpoint(answer) as endpoint:
@@ -123,7 +123,7 @@ def test_a_missing_list_of_models_is_a_warning_and_the_completion_tells(
     assert "HTTP 404" in found["model"]["message"]
 
 
-def test_a_model_that_is_not_listed_is_a_warning_with_the_nearest_name(
+def test_unlisted_model_is_a_warning_with_a_suggestion(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with FakeEndpoint(answer) as endpoint:
@@ -142,7 +142,7 @@ def test_a_model_that_is_not_listed_is_a_warning_with_the_nearest_name(
         ("no-choices", "no chat"),
     ],
 )
-def test_a_completion_that_fails_is_a_failure_with_a_remedy(
+def test_failed_completion_is_a_failure_with_a_remedy(
     fault: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(answer, fault=lambda body, nth: fault) as endpoint:
@@ -154,14 +154,14 @@ def test_a_completion_that_fails_is_a_failure_with_a_remedy(
     assert told in found["completion"]["message"]
 
 
-def test_a_limited_rate_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rate_limit_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     with FakeEndpoint(answer, fault=lambda body, nth: "429") as endpoint:
         write(endpoint.url)
         code, found, _ = examined(capsys)
     assert (code, found["completion"]["state"]) == (0, "warn")
 
 
-def test_a_dead_address_is_a_failure_and_nothing_more_is_asked(
+def test_dead_address_fails_and_stops_the_checks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with socket.socket() as held:
@@ -174,7 +174,7 @@ def test_a_dead_address_is_a_failure_and_nothing_more_is_asked(
 
 
 @pytest.mark.parametrize(("off_s", "state"), [(0, "ok"), (3600, "warn"), (-3600, "warn")])
-def test_a_clock_that_is_off_is_a_warning(
+def test_wrong_clock_is_a_warning(
     off_s: int, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(answer) as endpoint:
@@ -184,7 +184,7 @@ def test_a_clock_that_is_off_is_a_warning(
     assert (code, found["clock"]["state"]) == (0, state)
 
 
-def test_every_model_of_a_recipe_is_examined_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_model_of_a_recipe_is_checked_once(capsys: pytest.CaptureFixture[str]) -> None:
     with FakeEndpoint(answer) as one, FakeEndpoint(answer) as other:
         reviser = json.dumps({"openai_chat": {"base_url": other.url, "model": "fake"}})
         write(one.url, more=f"  reviser: {reviser}\n")
@@ -201,13 +201,13 @@ def test_every_model_of_a_recipe_is_examined_once(capsys: pytest.CaptureFixture[
     assert "drafter, reviser: openai_chat" in {line["group"] for line in told.lines}
 
 
-def test_the_embedded_teacher_needs_no_endpoint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_embedded_teacher_needs_no_endpoint(capsys: pytest.CaptureFixture[str]) -> None:
     told = call(capsys, "doctor", "--json")
     assert told.code == 0
     assert {"check": "teacher", "state": "ok"}.items() <= told.lines[-1].items()
 
 
-def test_a_file_that_hides_a_shipped_one_is_named(
+def test_overriding_local_file_is_a_warning(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = workdir / "prompts/locales"
@@ -220,7 +220,7 @@ def test_a_file_that_hides_a_shipped_one_is_named(
     assert "rename prompts/locales/en.yaml" in found["remedy"]
 
 
-def test_a_recipe_that_cannot_be_read_is_a_failure_and_the_rest_is_examined(
+def test_unreadable_recipe_fails_but_other_checks_run(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workdir / "recipe.yaml").write_text("name: k\nplanet: core\n", encoding="utf-8")
@@ -230,22 +230,20 @@ def test_a_recipe_that_cannot_be_read_is_a_failure_and_the_rest_is_examined(
     assert states(found, "disk", "output", "key") == ["ok", "ok", "-"]
 
 
-def test_a_parameter_that_cannot_be_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_teacher_parameter_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     write("ftp://127.0.0.1/v1")
     code, found, _ = examined(capsys)
     assert (code, found["teacher"]["state"]) == (1, "fail")
 
 
-def test_an_output_that_takes_no_files_is_a_failure(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unwritable_output_is_a_failure(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workdir / "full").write_text("a file where a folder should be", encoding="utf-8")
     told = call(capsys, "doctor", "-o", "full/out", "--json")
     (found,) = [line for line in told.lines if line["check"] == "output"]
     assert (told.code, found["state"]) == (1, "fail")
 
 
-def test_programs_that_are_not_there_are_warnings(
+def test_missing_programs_are_warnings(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(workdir))
@@ -256,6 +254,6 @@ def test_programs_that_are_not_there_are_warnings(
     assert "apt-get install git-lfs" in found["git-lfs"]["remedy"]
 
 
-def test_it_leaves_nothing_behind(workdir: Path) -> None:
+def test_doctor_leaves_no_files(workdir: Path) -> None:
     assert main.run_command(["doctor"]) == 0
     assert list(workdir.iterdir()) == []

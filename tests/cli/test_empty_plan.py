@@ -25,7 +25,7 @@ EMPTY = {
 
 @pytest.mark.parametrize(("keys", "says"), EMPTY.values(), ids=EMPTY.keys())
 @pytest.mark.parametrize("command", ["check", "generate", "preview"])
-def test_an_empty_plan_says_what_emptied_it(
+def test_empty_plan_names_its_cause(
     command: str, keys: str, says: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_recipe(workdir, f"name: none\nplan: {{{keys}}}\n")
@@ -35,9 +35,7 @@ def test_an_empty_plan_says_what_emptied_it(
     assert says in told.err
 
 
-def test_a_taxonomy_without_goals_says_so(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_taxonomy_without_goals_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         call(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets").code == 0
     )

@@ -24,9 +24,7 @@ def parameters() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", GROUP.commands)
-def test_every_command_has_one_short_line_of_help(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_command_has_one_line_of_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     line = GROUP.commands[name].help.splitlines()[0]
     assert line.endswith(".")
     assert line in call(capsys).out
@@ -34,7 +32,7 @@ def test_every_command_has_one_short_line_of_help(
 
 
 @pytest.mark.parametrize("parameter", list(parameters()))
-def test_every_option_and_argument_has_help(parameter: Any) -> None:
+def test_each_option_and_argument_has_help(parameter: Any) -> None:
     assert parameter.help
     assert parameter.help.endswith(".")
 
@@ -64,7 +62,7 @@ def test_generate_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
-def test_a_wrong_command_exits_2_and_says_what_would_be_right(
+def test_wrong_command_exits_2_with_a_suggestion(
     arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = call(capsys, *arguments)

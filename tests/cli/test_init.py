@@ -28,7 +28,7 @@ def keys(model: type[FrozenModel]) -> set[str]:
     return set(model.model_fields)
 
 
-def test_the_written_recipe_is_the_default_one_with_every_key(
+def test_init_writes_default_recipe_with_every_key(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, "init").code == 0
@@ -42,7 +42,7 @@ def test_the_written_recipe_is_the_default_one_with_every_key(
     assert call(capsys, "check", "recipe.yaml").code == 0
 
 
-def test_every_key_of_a_recipe_stands_below_what_its_docstring_says() -> None:
+def test_recipe_keys_follow_their_docstrings() -> None:
     models = (Recipe, recipes.Plan, recipes.Target, recipes.Split, recipes.Budget, recipes.Teachers)
     for model in models:
         lines = list(comment_lines(model, {}))
@@ -54,7 +54,7 @@ def test_every_key_of_a_recipe_stands_below_what_its_docstring_says() -> None:
         assert all(len(line) <= 100 for line in text.split("\n"))
 
 
-def test_an_absent_part_is_shown_in_comments() -> None:
+def test_absent_part_is_shown_in_comments() -> None:
     lines = list(comment_lines(Recipe, {"name": "k"}))
     assert "target: null" in lines
     assert "#   rounds: 5" in lines
@@ -76,7 +76,7 @@ def test_an_absent_part_is_shown_in_comments() -> None:
         "ü",
     ],
 )
-def test_words_come_back_as_they_were(value: str) -> None:
+def test_flow_values_round_trip_through_yaml(value: str) -> None:
     class One(FrozenModel):
         value: str
 
@@ -84,7 +84,9 @@ def test_words_come_back_as_they_were(value: str) -> None:
     assert yaml.safe_load(f"value: {format_flow(value)}\n") == {"value": value}
 
 
-def test_an_endpoint_fills_the_drafter(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_endpoint_options_fill_the_drafter(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     where = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "some/model:8b")
     assert call(capsys, "init", "mine.yaml", *where, "--key-env", "MY_API_KEY").code == 0
     made = recipes.load_recipe("mine.yaml")
@@ -110,7 +112,7 @@ def test_an_endpoint_fills_the_drafter(workdir: Path, capsys: pytest.CaptureFixt
         (("--policy", "Big"), "lower-case"),
     ],
 )
-def test_what_cannot_be_is_told_and_nothing_is_written(
+def test_invalid_options_exit_2_and_write_nothing(
     options: tuple[str, ...], told: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = call(capsys, "init", *options)
@@ -119,7 +121,9 @@ def test_what_cannot_be_is_told_and_nothing_is_written(
     assert list(workdir.iterdir()) == []
 
 
-def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_skeleton_files_load_and_give_a_plan(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     told = call(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets")
     assert told.code == 0
     assert [g.goal_id for g in load_taxonomy("guild").goals()] == [
@@ -142,9 +146,7 @@ def test_skeletons_load_and_make_a_plan(workdir: Path, capsys: pytest.CaptureFix
         assert (workdir / path).parent.joinpath(named).resolve().is_file()
 
 
-def test_a_sentence_that_yaml_took_for_two_is_told(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_split_yaml_sentence_is_reported(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, "init", "--taxonomy", "guild")
     assert "begins small" not in call(capsys, "taxonomy", "check", "guild").out
     sets = workdir / "taxonomies/guild/sets/first.yaml"
@@ -159,14 +161,14 @@ def test_a_sentence_that_yaml_took_for_two_is_told(
     assert found["torn"] == ["guild.recipes/soup-of-the-guild: `ask.`"]
 
 
-def test_a_taxonomy_alone_writes_no_recipe(
+def test_init_taxonomy_alone_writes_no_recipe(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, "init", "--taxonomy", "guild").code == 0
     assert not (workdir / "recipe.yaml").exists()
 
 
-def test_nothing_is_written_over_without_force(
+def test_existing_files_are_kept_without_force(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = workdir / "recipe.yaml"
@@ -204,7 +206,7 @@ def no_git_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @needs_lfs
 @pytest.mark.usefixtures("no_git_config")
-def test_a_dataset_goes_through_git_lfs_and_a_bare_clone_names_its_pointers(
+def test_dataset_survives_git_lfs_and_clones_name_pointers(
     finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, "init", "--data-repo", "sets").code == 0
@@ -228,7 +230,7 @@ def test_a_dataset_goes_through_git_lfs_and_a_bare_clone_names_its_pointers(
 
 @needs_lfs
 @pytest.mark.usefixtures("no_git_config")
-def test_git_shows_rows_instead_of_bytes(
+def test_git_diff_shows_rows_of_parquet(
     finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, "init", "--data-repo", "sets").code == 0
@@ -246,7 +248,7 @@ def test_git_shows_rows_instead_of_bytes(
 
 @needs_lfs
 @pytest.mark.usefixtures("no_git_config")
-def test_a_repository_that_is_there_keeps_its_files(
+def test_existing_repository_keeps_its_files(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = workdir / "sets"
@@ -258,7 +260,7 @@ def test_a_repository_that_is_there_keeps_its_files(
     assert [p.name for p in data.iterdir()] == ["README.md"]
 
 
-def test_without_git_lfs_it_says_what_to_install(
+def test_missing_git_is_named(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(workdir))

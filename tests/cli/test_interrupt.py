@@ -28,9 +28,7 @@ def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Po
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "a scheduler"])
-def test_an_interruption_exits_130_says_what_is_kept_and_the_same_command_goes_on(
-    sent: signal.Signals, tmp_path: Path
-) -> None:
+def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
         params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}, seed: 0}}"
         teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"

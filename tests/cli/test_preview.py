@@ -57,7 +57,7 @@ def kinds(sets: list[list[PlannedScenario]]) -> set[str]:
     return found
 
 
-def test_sets_are_spread_over_domains_and_then_leaves() -> None:
+def test_chosen_sets_spread_over_domains_then_leaves() -> None:
     chosen = choose_sets(planned(), 15)
     assert len({s[0].scenario.domain for s in chosen}) == 15
     more = choose_sets(planned(), 30)
@@ -67,20 +67,20 @@ def test_sets_are_spread_over_domains_and_then_leaves() -> None:
     assert more[:15] == chosen
 
 
-def test_sets_are_spread_over_the_kinds_that_are_asked_for() -> None:
+def test_chosen_sets_spread_over_kinds() -> None:
     asked = {"dialogues": ["escalation", "recovery"], "contrast": ["homonyms"]}
     chosen = choose_sets(planned(**asked), 4)
     assert kinds(chosen) == {"plain", "homonyms", "escalation", "recovery"}
     assert len({s[0].scenario.domain for s in chosen}) == 4
 
 
-def test_no_more_sets_than_there_are() -> None:
+def test_chosen_sets_are_at_most_the_plan() -> None:
     every = list(planned(harms=["cyber.intrusion"]))
     chosen = choose_sets(planned(harms=["cyber.intrusion"]), 100)
     assert len(chosen) == len(every) > 1
 
 
-def test_preview_shows_records_without_texts_and_keeps_nothing(
+def test_preview_hides_texts_and_keeps_no_files(
     workdir: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(workdir)
@@ -105,7 +105,7 @@ def test_reveal_shows_the_texts(workdir: Path, capsys: pytest.CaptureFixture[str
     assert "\n  response\n" in told.out
 
 
-def test_json_gives_a_line_for_each_record_and_one_for_the_forecast(
+def test_json_has_a_line_per_record_and_estimate(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(workdir)
@@ -117,7 +117,7 @@ def test_json_gives_a_line_for_each_record_and_one_for_the_forecast(
     assert all(r["messages"] for r in revealed[:-1])
 
 
-def test_a_whole_preview_foretells_what_the_run_spends(workdir: Path) -> None:
+def test_full_preview_estimates_the_cost_of_the_run(workdir: Path) -> None:
     with FakeEndpoint() as endpoint:
         params = {"base_url": endpoint.url, "model": "fake"}
         made = resolve_recipe(
@@ -141,7 +141,7 @@ def test_a_whole_preview_foretells_what_the_run_spends(workdir: Path) -> None:
     assert ahead.drafts < ahead.calls <= ahead.most_calls == 2 * ahead.drafts
 
 
-def test_tokens_that_were_not_counted_are_estimated_and_that_is_said() -> None:
+def test_uncounted_tokens_are_estimated_and_marked() -> None:
     async def some(request: Request) -> Reply:
         counts = (70, 30) if request.sample == 0 else (None, None)
         return Reply("x" * 80, "m", prompt_tokens=counts[0], completion_tokens=counts[1])
@@ -154,7 +154,7 @@ def test_tokens_that_were_not_counted_are_estimated_and_that_is_said() -> None:
     assert ahead.answer_tokens == half * 30 + half * 80 / 4
 
 
-def test_an_endpoint_that_will_not_serve_stops_it_and_nothing_stays(
+def test_rejecting_endpoint_stops_preview_and_leaves_nothing(
     workdir: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(fault=lambda body, nth: "401") as endpoint:
@@ -198,7 +198,7 @@ class Screen:
         return self.file.getvalue().split("\x1b[2J")[1:]
 
 
-def test_keys_turn_pages_and_stop_at_both_ends(shown: Preview) -> None:
+def test_keys_turn_pages_within_bounds(shown: Preview) -> None:
     screen = Screen(shown)
     pages = screen.press("pnn p")
     plain = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
@@ -211,7 +211,7 @@ def test_keys_turn_pages_and_stop_at_both_ends(shown: Preview) -> None:
     ]
 
 
-def test_the_foot_counts_sets_and_the_drafts_of_each() -> None:
+def test_footer_counts_sets_and_drafts() -> None:
     found = asyncio.run(preview_recipe(inputs(), sets=2))
     per_set = Counter(r.scenario.set_id for r in found.records)
     pages = Screen(found).press("n" * len(found.records))
@@ -224,7 +224,7 @@ def test_the_foot_counts_sets_and_the_drafts_of_each() -> None:
     assert [foot.split(" · ")[0] for foot in feet] == wanted
 
 
-def test_the_forecast_comes_before_the_first_record(shown: Preview) -> None:
+def test_estimate_comes_before_the_first_record(shown: Preview) -> None:
     screen = Screen(shown, opening=("about 12 calls",))
     pages = [Text.from_ansi(page).plain for page in screen.press("pnp")]
     first = [page for page in pages if "about 12 calls" in page]
@@ -232,7 +232,7 @@ def test_the_forecast_comes_before_the_first_record(shown: Preview) -> None:
     assert all("forecast · n next" in page for page in first)
 
 
-def test_r_shows_and_hides_texts(shown: Preview) -> None:
+def test_r_key_toggles_texts(shown: Preview) -> None:
     text = (shown.records[0].draft.response or "").split()[0]
     hidden, open_, closed = Screen(shown, height=60).press("rr")
     assert (text in hidden, text in open_, text in closed) == (False, True, False)
@@ -240,15 +240,13 @@ def test_r_shows_and_hides_texts(shown: Preview) -> None:
     assert "r hides texts" in open_
 
 
-def test_q_leaves_at_once_and_the_last_page_ends_it(shown: Preview) -> None:
+def test_q_key_and_last_page_end_the_preview(shown: Preview) -> None:
     assert len(Screen(shown).press("qnnn")) == 1
     assert len(Screen(shown).press("n" * 50)) == len(shown.records)
 
 
 @pytest.mark.parametrize("height", [3, 8, 24])
-def test_a_long_record_takes_several_pages_and_none_is_higher_than_the_screen(
-    shown: Preview, height: int
-) -> None:
+def test_long_record_is_split_into_pages(shown: Preview, height: int) -> None:
     screen = Screen(shown, height=height, reveal=True)
     pages = screen.press("n" * 500)
     assert len(pages) > len(shown.records)
@@ -258,14 +256,14 @@ def test_a_long_record_takes_several_pages_and_none_is_higher_than_the_screen(
         assert (record.draft.response or "").split()[-1] in told
 
 
-def test_going_back_comes_to_the_last_page_of_the_record_before(shown: Preview) -> None:
+def test_back_key_opens_last_page_of_previous_record(shown: Preview) -> None:
     screen = Screen(shown, height=10, reveal=True)
     parts = len(screen.pages.parts)
     screen.press("n" * parts + "p")
     assert (screen.pages.index, screen.pages.part_index) == (0, parts - 1)
 
 
-def test_a_recipe_with_a_target_is_told_that_this_is_the_first_round(
+def test_preview_with_target_mentions_further_rounds(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(workdir, f"{RECIPE}target: {{accepted: 3}}\n")
@@ -273,7 +271,7 @@ def test_a_recipe_with_a_target_is_told_that_this_is_the_first_round(
     assert "rounds that top up for `target` come on top" in told.out
 
 
-def test_sets_of_an_author_are_a_kind_of_their_own() -> None:
+def test_authored_sets_are_their_own_kind() -> None:
     recipe = Recipe(
         name="k",
         plan=Plan(authored=1),

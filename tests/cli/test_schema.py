@@ -36,13 +36,13 @@ def validate(kind: str, text: str) -> None:
     Draft202012Validator(build_schema(kind)).validate(yaml.safe_load(text))
 
 
-def test_every_kind_of_file_is_shipped_and_has_a_schema() -> None:
+def test_each_shipped_kind_has_a_schema() -> None:
     assert {*SHIPPED, "overlay"} == set(MODELS)  # an overlay is of a user's own
     assert {p.values[0] for p in shipped()} == set(SHIPPED)
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_schema_is_one_and_says_what_it_is(kind: str) -> None:
+def test_schema_is_valid_and_described(kind: str) -> None:
     made = build_schema(kind)
     Draft202012Validator.check_schema(made)
     assert (made["title"], made["type"]) == (f"safegen {kind}", "object")
@@ -64,7 +64,7 @@ def test_shipped_files_fit_their_schema(kind: str, path: Path) -> None:
         "[{use: length_bounds, params: {min_chars: 80}}]",
     ],
 )
-def test_a_plug_in_may_take_each_of_its_forms(validators: str) -> None:
+def test_plugin_forms_fit_the_schema(validators: str) -> None:
     validate("recipe", f"name: k\nvalidators: {validators}\n")
 
 
@@ -81,12 +81,12 @@ def test_a_plug_in_may_take_each_of_its_forms(validators: str) -> None:
         ("policy", "{policy: p, version: 1.0.0, title: t, facilitation: f, clarify: maybe}"),
     ],
 )
-def test_what_does_not_load_does_not_fit(kind: str, text: str) -> None:
+def test_invalid_files_do_not_fit_the_schema(kind: str, text: str) -> None:
     with pytest.raises(ValidationError):
         validate(kind, text)
 
 
-def test_keys_of_a_recipe_are_described_and_words_listed() -> None:
+def test_recipe_keys_have_descriptions_and_enums() -> None:
     made = build_schema("recipe")
     plan = made["$defs"]["Plan"]["properties"]
     for name, told in (made["properties"] | plan).items():
@@ -96,7 +96,7 @@ def test_keys_of_a_recipe_are_described_and_words_listed() -> None:
     assert plan["intents"]["items"]["enum"] == ["benign", "dual_use", "malicious"]
 
 
-def test_schema_prints_one_lists_the_kinds_and_names_a_mistyped_one(
+def test_schema_prints_lists_and_suggests_kinds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert json.loads(call(capsys, "schema", "recipe").out) == build_schema("recipe")

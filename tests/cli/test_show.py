@@ -26,7 +26,7 @@ def texts_of(record: Record) -> list[str]:
     return [t for t in [*texts, record.draft.response] if t]
 
 
-def test_a_record_shows_what_was_asked_expected_and_found(
+def test_record_shows_scenario_expectation_and_verdicts(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = next(r for r in records_of(finished) if not r.accepted)
@@ -46,7 +46,7 @@ def test_a_record_shows_what_was_asked_expected_and_found(
     assert told.err == ""
 
 
-def test_why_comes_after_what_is_expected_and_repeats_nothing(
+def test_why_follows_expectation_without_repeats(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "show", finished, "-n", "1", "--why").out
@@ -58,7 +58,7 @@ def test_why_comes_after_what_is_expected_and_repeats_nothing(
     assert "decided by" not in told
 
 
-def test_a_record_says_what_looked_at_its_required_elements(
+def test_record_shows_checks_of_required_elements(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = records_of(finished)
@@ -69,7 +69,7 @@ def test_a_record_says_what_looked_at_its_required_elements(
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
-def test_without_reveal_no_text_is_shown(
+def test_show_without_reveal_hides_texts(
     form: tuple[str, ...], finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "show", finished, *ALL, *form)
@@ -83,7 +83,7 @@ def test_without_reveal_no_text_is_shown(
                 assert verdict.evidence not in told.out
 
 
-def test_reveal_shows_the_conversation_and_the_answer(
+def test_reveal_shows_conversation_and_answer(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = records_of(finished)[0]
@@ -96,7 +96,7 @@ def test_reveal_shows_the_conversation_and_the_answer(
     assert found["messages"] == list(record.scenario.messages)
 
 
-def test_a_reason_that_quotes_the_answer_is_hidden(
+def test_reason_that_quotes_the_answer_is_hidden(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = "the secret spice of the house is kept under the stairs"
@@ -108,7 +108,7 @@ def test_a_reason_that_quotes_the_answer_is_hidden(
         assert "stairs" in call(capsys, "show", "out", "--reveal", *form).out
 
 
-def test_withheld_text_stays_hidden_also_when_revealed(
+def test_withheld_text_stays_hidden_with_reveal(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = make_verdict(passed=False, reason="unsafe", evidence="under the stairs")
@@ -136,7 +136,7 @@ Fits = Callable[[dict[str, Any]], bool]
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
-def test_a_filter_takes_what_fits_and_all_of_it(
+def test_filter_returns_all_matching_records(
     options: tuple[str, ...], fits: Fits, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     everything = call(capsys, "show", finished, *ALL, "--json").lines
@@ -153,7 +153,7 @@ def test_a_filter_takes_what_fits_and_all_of_it(
     ],
     ids=["both flags", "typo", "no such domain"],
 )
-def test_a_filter_that_fits_nothing_is_told(
+def test_invalid_filter_exits_2(
     options: tuple[str, ...], says: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "show", finished, *options)
@@ -161,7 +161,7 @@ def test_a_filter_that_fits_nothing_is_told(
     assert says in told.err
 
 
-def test_more_records_than_asked_for_are_said(
+def test_limit_reports_more_matching_records(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "show", finished, "-n", "2", "--json")
@@ -170,7 +170,7 @@ def test_more_records_than_asked_for_are_said(
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
-def test_a_reader_that_leaves_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
+def test_closed_reader_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
     command = [sys.executable, "-m", "safegen", "show", str(finished), *form, *ALL]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -181,7 +181,9 @@ def test_a_reader_that_leaves_is_no_failure(form: tuple[str, ...], finished: Pat
     assert process.wait(60) == 0
 
 
-def test_no_record_fits(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_without_match_lists_known_reasons(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     told = call(capsys, "show", finished, "--reason", "mood")
     assert (told.code, told.out) == (0, "")
     assert "refusal_form" in told.err
@@ -190,9 +192,7 @@ def test_no_record_fits(finished: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "`zzzz`" in told.err
 
 
-def test_what_a_terminal_would_obey_is_made_harmless(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_show_escapes_control_characters(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202egnp.exe\r"
     record = make_record(
         scenario=make_scenario(harm=f"a.{evil}", goal_id=evil, messages=make_messages(evil)),
@@ -212,7 +212,9 @@ def test_what_a_terminal_would_obey_is_made_harmless(
     assert "\x1b" not in told.err
 
 
-def test_why_is_told_once_a_scenario(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_is_printed_once_per_scenario(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = call(capsys, "show", finished, "--json", "-n", "2").lines
     assert rows[0]["scenario_id"] == rows[1]["scenario_id"], "two drafts of one prompt"
     told = call(capsys, "show", finished, "-n", "2", "--why").out

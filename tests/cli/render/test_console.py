@@ -32,12 +32,12 @@ from safegen.cli.render.console import (
     ],
     ids=["plain", "lines", "tab", "escape", "controls", "direction", "joiner"],
 )
-def test_clean_keeps_text_and_takes_what_a_terminal_obeys(text: str, shown: str) -> None:
+def test_sanitise_removes_control_characters(text: str, shown: str) -> None:
     assert sanitise(text) == shown
 
 
 @pytest.mark.parametrize("value", ["\x9b31m", "\u202e", "\ud800", "\U000e0001", "ü\n"])
-def test_a_json_line_is_one_harmless_line_and_loses_nothing(value: str) -> None:
+def test_json_line_is_one_printable_line(value: str) -> None:
     line = format_json_line({"text": value})
     assert json.loads(line) == {"text": value}
     assert [c for c in line[:-1] if not c.isprintable()] == []
@@ -47,7 +47,7 @@ def test_a_json_line_is_one_harmless_line_and_loses_nothing(value: str) -> None:
     ("part", "whole", "shown"),
     [(0, 0, "–"), (0, 9, "0%"), (9, 9, "100%"), (1, 1_000, "<1%"), (999, 1_000, "99%")],
 )
-def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, shown: str) -> None:
+def test_share_never_rounds_to_none_or_all(part: int, whole: int, shown: str) -> None:
     assert format_share(part, whole) == shown
 
 
@@ -62,13 +62,13 @@ def test_counts_and_durations_are_short() -> None:
     assert [format_duration(s) for s in (6.6, 754, 3_723)] == ["0:07", "12:34", "1:02:03"]
 
 
-def test_names_are_not_markup_and_a_pipe_is_not_wrapped() -> None:
+def test_print_out_keeps_markup_and_long_lines() -> None:
     stream = io.StringIO()
     print_out(make_console(stream), make_text("[red]name[/red] :smile: " + "x" * 500))
     assert stream.getvalue() == "[red]name[/red] :smile: " + "x" * 500 + "\n"
 
 
-def test_log_lines_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_handler_escapes_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     record = logging.LogRecord("safegen.x", logging.WARNING, "", 0, "model %s", ("\x1b[2J",), None)
     StderrHandler().emit(record)
     assert capsys.readouterr().err == "safegen.x: model �[2J\n"

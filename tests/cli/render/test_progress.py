@@ -41,7 +41,7 @@ def line_of(counters: ProgressReader) -> str:
     return seen.full_line()
 
 
-def test_nothing_is_read_before_there_is_a_plan() -> None:
+def test_view_is_none_before_a_plan() -> None:
     assert ProgressReader(now=Time()).read_view() is None
 
 
@@ -65,7 +65,7 @@ def test_rates_restart_with_each_stage() -> None:
     assert line.endswith("50% accepted, 0:20 left")
 
 
-def test_a_pipe_gets_an_opening_line_for_each_stage() -> None:
+def test_pipe_gets_an_opening_line_for_each_stage() -> None:
     said: list[str] = []
     counters = ProgressReader(now=Time())
     lines = PlainLines(counters, said.append, Time())
@@ -77,7 +77,7 @@ def test_a_pipe_gets_an_opening_line_for_each_stage() -> None:
     assert said == ["1 prompt for the labellers to read", "2 drafts in 1 shard"]
 
 
-def test_a_further_round_is_told_as_one() -> None:
+def test_top_up_round_is_named_in_its_line() -> None:
     said: list[str] = []
     time = Time()
     counters = ProgressReader(now=time)
@@ -128,13 +128,13 @@ def test_time_left_comes_from_the_last_minute() -> None:
     assert seen.left_s == pytest.approx(1_900, rel=0.2)
 
 
-def test_when_all_shards_are_on_disk_the_dataset_is_being_built() -> None:
+def test_progress_line_names_build_after_last_shard() -> None:
     counters, progress, _ = at_work(Time())
     progress.done, progress.shards_done = 1_000, 4
     assert line_of(counters).endswith(", building the dataset")
 
 
-def test_the_bar_fits_a_narrow_terminal() -> None:
+def test_bar_fits_a_narrow_terminal() -> None:
     out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     counters, progress, meter = ProgressReader(out, now=Time()), Progress(), Meter()
     counters.watch(progress, meter)
@@ -149,7 +149,7 @@ def test_the_bar_fits_a_narrow_terminal() -> None:
     assert "120/1,234,567 drafts" in lines[0]
 
 
-def test_plain_lines_come_at_the_start_every_ten_seconds_and_at_the_end() -> None:
+def test_plain_lines_come_every_ten_seconds() -> None:
     time, said = Time(), list[str]()
     counters, progress, meter = at_work(time)
     lines = PlainLines(counters, said.append, time)
@@ -168,7 +168,7 @@ def test_plain_lines_come_at_the_start_every_ten_seconds_and_at_the_end() -> Non
     assert "left" not in said[-1]
 
 
-def test_a_run_with_nothing_to_do_says_no_line() -> None:
+def test_empty_run_prints_no_line() -> None:
     said: list[str] = []
     counters = ProgressReader(now=Time())
     counters.watch(Progress(), Meter())
@@ -178,7 +178,7 @@ def test_a_run_with_nothing_to_do_says_no_line() -> None:
     assert said == []
 
 
-def test_a_pipe_gets_lines_without_codes() -> None:
+def test_pipe_gets_lines_without_escape_codes() -> None:
     stream = io.StringIO()
     with show_progress(stream) as (watch, _):
         progress = Progress(planned=2, shards_planned=1)

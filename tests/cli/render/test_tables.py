@@ -28,7 +28,7 @@ def printed(width: int, heads: tuple[str, ...] = HEADS, rows: list[tuple[str, ..
 
 
 @pytest.mark.parametrize("width", [30, 50, 64, 80, 100, 200])
-def test_no_width_breaks_or_cuts_a_word(width: int) -> None:
+def test_table_keeps_words_whole_at_any_width(width: int) -> None:
     told = printed(width)
     words = told.split()
     for row in ROWS:
@@ -37,18 +37,18 @@ def test_no_width_breaks_or_cuts_a_word(width: int) -> None:
     assert all(len(line) <= width for line in told.splitlines())
 
 
-def test_the_last_column_goes_below_where_it_has_no_room() -> None:
+def test_last_column_moves_below_in_narrow_tables() -> None:
     lines = printed(64).splitlines()
     assert lines[2].split() == ["B-RES-VETTED-STRATEGY", "direct_answer", "developer"]
     assert lines[3].strip() == "tier restricted, profile vetted_professional"
     assert lines[-1].split() == ["B-RED", "refuse_redirect", "root"]
 
 
-def test_no_row_prints_nothing() -> None:
+def test_table_without_rows_prints_nothing() -> None:
     assert printed(80, rows=[]) == ""
 
 
-def test_what_would_change_an_expectation_fits_eighty_columns(
+def test_explanation_fits_eighty_columns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from safegen.cli.policy_explain import print_explanation
