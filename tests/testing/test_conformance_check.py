@@ -34,7 +34,7 @@ def no_shouting(
     return check
 
 
-def test_a_sound_validator_passes_on_hostile_texts() -> None:
+def test_sound_validator_passes_on_hostile_texts() -> None:
     check_validator(no_shouting)
 
 
@@ -78,12 +78,12 @@ BREACHES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize(("change", "says"), BREACHES.values(), ids=BREACHES.keys())
-def test_a_breach_is_named(change: Change, says: str) -> None:
+def test_contract_breach_is_named(change: Change, says: str) -> None:
     with pytest.raises(AssertionError, match=says):
         check_validator(no_shouting, make=lambda: no_shouting(change=change), texts=TEXTS)
 
 
-def test_an_exception_for_a_draft_is_not_hidden() -> None:
+def test_exception_of_a_validator_is_raised() -> None:
     def broken(verdict: Verdict, draft: Draft) -> Verdict:
         raise ValueError("no marks")
 
@@ -91,7 +91,7 @@ def test_an_exception_for_a_draft_is_not_hidden() -> None:
         check_validator(no_shouting, make=lambda: no_shouting(change=broken), texts=TEXTS)
 
 
-def test_a_factory_without_docstring_or_with_positions_is_named() -> None:
+def test_undocumented_or_positional_factory_is_named() -> None:
     def positional(most: int = 3) -> DraftValidator:
         """Pass."""
         return no_shouting(most=most)
@@ -106,7 +106,7 @@ def test_a_factory_without_docstring_or_with_positions_is_named() -> None:
 
 
 @pytest.mark.parametrize("module", [conformance, endpoint, records], ids=lambda m: m.__name__)
-def test_examples_of_fakes_run(module: ModuleType) -> None:
+def test_doctests_of_fakes_run(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
