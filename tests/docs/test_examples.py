@@ -45,7 +45,7 @@ def test_yaml_block_loads_as_printed(text: str, tmp_path: Path) -> None:
     assert safegen.load_recipe(path).name
 
 
-def test_readme_holds_a_whole_recipe() -> None:
+def test_readme_contains_a_full_recipe() -> None:
     assert [keys(text)[0] for name, text in BLOCKS if name.startswith("README")] == ["name"]
 
 
