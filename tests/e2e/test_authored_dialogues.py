@@ -92,7 +92,7 @@ def attribute(record: Record, axis: str) -> str | None:
     return next((a.value for a in record.scenario.attributes if a.axis == axis), None)
 
 
-async def test_each_turn_is_written_after_the_answer_to_the_one_before(tmp_path: Path) -> None:
+async def test_each_turn_follows_the_previous_answer(tmp_path: Path) -> None:
     talk = Talk()
     teachers = talk.teachers()
     run = await safegen.agenerate(recipe(dialogues=TURN_STYLES), output=tmp_path, teachers=teachers)
@@ -116,7 +116,7 @@ async def test_each_turn_is_written_after_the_answer_to_the_one_before(tmp_path:
     assert {r.scenario.intent for r in reveal if r.scenario.evidence == "none"} == {"dual_use"}
 
 
-async def test_a_mistaken_suspicion_is_written_too_and_never_trained_on(tmp_path: Path) -> None:
+async def test_recovery_dialogues_stay_out_of_sft(tmp_path: Path) -> None:
     run = await safegen.agenerate(recipe(), output=tmp_path, teachers=Talk().teachers())
     made = authored(run)
     mistaken = [r for r in made if attribute(r, "turn_style") == "recovery"]
@@ -135,9 +135,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_faulty_turn_is_caught_by_name_and_ends_its_conversation(
-    tmp_path: Path, fault: str
-) -> None:
+async def test_faulty_turn_is_dropped_and_ends_its_conversation(tmp_path: Path, fault: str) -> None:
     talk = Talk(wrong=lambda kind, number, _: fault if (kind, number) == ("escalation", 2) else "")
     run = await safegen.agenerate(recipe(), output=tmp_path, teachers=talk.teachers())
     failures = [f for _, f in run.folder.read_failures()]
@@ -147,7 +145,7 @@ async def test_a_faulty_turn_is_caught_by_name_and_ends_its_conversation(
     assert {r.scenario.turn for r in authored(run) if attribute(r, "turn_style") == "recovery"}
 
 
-async def test_a_fault_that_is_mended_costs_one_more_request_and_nothing_else(
+async def test_repaired_turn_costs_one_more_request(
     tmp_path: Path,
 ) -> None:
     talk = Talk(
@@ -165,7 +163,7 @@ async def test_a_fault_that_is_mended_costs_one_more_request_and_nothing_else(
     assert all("operational_detail" in r.messages[-1]["content"] for r in repairs)
 
 
-async def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
+async def test_equal_answers_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         await safegen.agenerate(recipe(), output=tmp_path / name, teachers=Talk().teachers())
     files = sorted(
@@ -176,6 +174,6 @@ async def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_conversations_need_a_kind() -> None:
+def test_authored_dialogues_without_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"needs kinds under `plan\.dialogues`"):
         recipe(dialogues=[])

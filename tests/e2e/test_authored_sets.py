@@ -95,7 +95,7 @@ def records(run: safegen.Run) -> list[Record]:
     return [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
 
 
-async def test_authored_sets_go_the_whole_way(tmp_path: Path) -> None:
+async def test_authored_sets_reach_the_dataset(tmp_path: Path) -> None:
     world = World()
     run = await safegen.agenerate(recipe(), output=tmp_path, teachers=world.teachers())
     made = records(run)
@@ -114,7 +114,7 @@ async def test_authored_sets_go_the_whole_way(tmp_path: Path) -> None:
     assert told["fields"]["intent"]["agree"] == told["fields"]["intent"]["n"] == 60
 
 
-async def test_labellers_are_checked_on_leaves_that_the_specs_cover(tmp_path: Path) -> None:
+async def test_labellers_are_checked_on_covered_leaves(tmp_path: Path) -> None:
     asked = recipe().model_copy(update={"policies": ("deceit",)})
     run = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
     assert len({r.scenario.set_id for r in records(run)}) == 6
@@ -128,7 +128,7 @@ async def rows_of(folder: Path, axes: dict[str, Any], **more: Any) -> list[Mappi
     return [brief_axes(item.brief) for item in items.values()]
 
 
-async def test_axes_may_be_cut_and_preferred_and_rows_are_there_in_any_case(tmp_path: Path) -> None:
+async def test_axes_accept_subsets_weights_and_fixed_rows(tmp_path: Path) -> None:
     some = ["urgent", "playful"]
     rows = await rows_of(
         tmp_path / "cut",
@@ -155,14 +155,12 @@ async def test_axes_may_be_cut_and_preferred_and_rows_are_there_in_any_case(tmp_
         ({"rows": [{"weather": "mild"}]}, "no axis `weather`"),
     ],
 )
-async def test_axes_that_do_not_exist_are_told(
-    tmp_path: Path, plan: dict[str, Any], says: str
-) -> None:
+async def test_unknown_axes_are_refused(tmp_path: Path, plan: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         await safegen.agenerate(recipe(**plan), output=tmp_path, teachers=World().teachers())
 
 
-async def test_an_author_writes_probes_of_every_leaf_and_type_that_is_asked_for(
+async def test_author_writes_probes_of_each_leaf_and_type(
     tmp_path: Path,
 ) -> None:
     asked = recipe(authored=0, authored_probes=2, contrast=["homonyms", "definitions"])
@@ -182,7 +180,7 @@ async def test_an_author_writes_probes_of_every_leaf_and_type_that_is_asked_for(
     assert not {r.scenario.scenario_id for r in probes} & {r.scenario.scenario_id for r in written}
 
 
-def test_probes_need_a_type_and_somebody_who_reads_them() -> None:
+def test_authored_probes_need_types_and_a_labeller() -> None:
     with pytest.raises(ValueError, match=r"needs types under `plan\.contrast`"):
         recipe(authored=0, authored_probes=1)
     with pytest.raises(ValueError, match=r"`plan\.authored_probes` needs a judge"):
@@ -195,7 +193,7 @@ def test_probes_need_a_type_and_somebody_who_reads_them() -> None:
         )
 
 
-async def test_a_swapped_intent_drops_its_set_and_says_so(tmp_path: Path) -> None:
+async def test_swapped_intent_drops_its_set(tmp_path: Path) -> None:
     world = World(spoil=0.5)
     run = await safegen.agenerate(recipe(authored=8), output=tmp_path, teachers=world.teachers())
     made = records(run)
@@ -215,14 +213,14 @@ async def test_a_swapped_intent_drops_its_set_and_says_so(tmp_path: Path) -> Non
     assert len(dropped) + len(made) == Plans(run.folder.plans).scenarios
 
 
-async def test_a_labeller_that_errs_stops_the_run_with_its_figures(tmp_path: Path) -> None:
+async def test_erring_labeller_stops_the_run(tmp_path: Path) -> None:
     world = World(wrong=0.3)
     with pytest.raises(RunError, match="NOT good enough"):
         await safegen.agenerate(recipe(), output=tmp_path, teachers=world.teachers())
     assert not list((tmp_path / "run").glob("records/*"))
 
 
-async def test_a_small_taxonomy_checks_its_labellers_on_known_prompts_of_the_core(
+async def test_small_taxonomy_checks_labellers_on_core_prompts(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets")
@@ -239,7 +237,7 @@ async def test_a_small_taxonomy_checks_its_labellers_on_known_prompts_of_the_cor
     assert len(records(run)) == 10
 
 
-async def test_how_much_labellers_must_read_right_is_the_recipes_to_say(tmp_path: Path) -> None:
+async def test_recipe_bar_decides_the_labeller_check(tmp_path: Path) -> None:
     strict = recipe()
     lenient = strict.model_copy(
         update={"judges": strict.judges.model_copy(update={"bar": 0.5, "known": 100})}
@@ -253,7 +251,7 @@ async def test_how_much_labellers_must_read_right_is_the_recipes_to_say(tmp_path
     assert (told["bar"], told["fields"]["intent"]["n"]) == (0.5, 100)
 
 
-async def test_a_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
+async def test_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     world = World(spoil=0.4)
     asked = recipe(authored=2).model_copy(update={"target": recipe_target(accepted=4)})
     run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
@@ -268,7 +266,7 @@ async def test_a_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     assert again.shards_done == 0
 
 
-async def test_near_copies_do_not_count_for_a_target(
+async def test_near_duplicates_do_not_count_for_a_target(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = World(copies=0.3)
@@ -301,7 +299,7 @@ async def test_near_copies_do_not_count_for_a_target(
     assert told["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]
 
 
-async def test_an_author_that_only_copies_itself_stalls_the_target(tmp_path: Path) -> None:
+async def test_author_that_copies_itself_stalls_the_target(tmp_path: Path) -> None:
     world = World(copies=1.0)
     target = recipe_target(accepted=6, patience=2)
     asked = recipe(authored=2).model_copy(update={"target": target})
@@ -312,7 +310,7 @@ async def test_an_author_that_only_copies_itself_stalls_the_target(tmp_path: Pat
     assert set(run.report.target.shortfall) >= {("property.theft", "benign")}
 
 
-async def test_no_two_sets_are_asked_for_in_the_same_words(tmp_path: Path) -> None:
+async def test_author_requests_are_distinct(tmp_path: Path) -> None:
     world = World()
     teachers = world.teachers()
     asked = recipe(authored=24, axes=["tone"], harms=["property.theft"])
@@ -322,7 +320,7 @@ async def test_no_two_sets_are_asked_for_in_the_same_words(tmp_path: Path) -> No
     assert len(told) == len(set(told)) >= 24
 
 
-async def test_no_written_set_is_asked_in_a_later_round_where_the_plan_wants_none(
+async def test_later_rounds_add_no_unplanned_written_set(
     tmp_path: Path,
 ) -> None:
     asked = recipe(authored=1).model_copy(update={"target": recipe_target(accepted=3)})

@@ -44,7 +44,7 @@ def hash_of(request: Request) -> str:
     return short_id([m["content"] for m in request.messages], request.sample)
 
 
-async def test_a_turn_is_asked_after_the_turn_before_it_was_answered(tmp_path: Path) -> None:
+async def test_turn_follows_the_answer_before_it(tmp_path: Path) -> None:
     asked = recipe(plan={"dialogues": "all"})
     teachers: dict[str, Teacher] = {"drafter": scripted(written)}
     run = await safegen.agenerate(asked, output=tmp_path, teachers=teachers)
@@ -72,7 +72,7 @@ async def test_a_turn_is_asked_after_the_turn_before_it_was_answered(tmp_path: P
     assert {r.scenario.turn for r in made} >= {0, 1, 2}
 
 
-async def test_all_sets_of_a_goal_are_on_one_side_of_the_split(tmp_path: Path) -> None:
+async def test_sets_of_a_goal_share_a_split(tmp_path: Path) -> None:
     asked = recipe(plan={"dialogues": "all", "sets_per_harm": 2}, split={"test": 0.4})
     teachers: dict[str, Teacher] = {"drafter": scripted(written)}
     run = await safegen.agenerate(asked, output=tmp_path, teachers=teachers)
@@ -104,7 +104,7 @@ SPELLED = (
 
 
 @pytest.mark.parametrize("parts", [STEPS, SPELLED], ids=["numbered", "in words"])
-async def test_a_secret_split_over_turns_is_rated_by_the_union(
+async def test_procedure_split_over_turns_is_rated_whole(
     parts: Sequence[str], tmp_path: Path
 ) -> None:
     """Each turn gives one step of a fictional recipe, harmless alone; together they are a procedure."""
@@ -127,7 +127,7 @@ async def test_a_secret_split_over_turns_is_rated_by_the_union(
     assert all("detail" not in r.verdicts[0].reason for r in first)
 
 
-async def test_a_turn_without_an_accepted_answer_ends_its_conversation(tmp_path: Path) -> None:
+async def test_unanswered_turn_ends_its_conversation(tmp_path: Path) -> None:
     def short(request: Request) -> str:
         return "No." if len(request.messages) > 2 else written(request)
 

@@ -16,9 +16,7 @@ from tests.e2e.runs import COMMAND, cli, fails, long_answer, shell, write_recipe
 
 
 @pytest.mark.parametrize("kilobytes", [0, 1, 24, 48])
-def test_a_full_disk_is_named_and_what_was_done_goes_on_when_there_is_room(
-    kilobytes: int, workdir: Path
-) -> None:
+def test_full_disk_is_named_and_rerun_resumes(kilobytes: int, workdir: Path) -> None:
     def little_room() -> None:
         most = kilobytes * 1024
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -36,7 +34,7 @@ def test_a_full_disk_is_named_and_what_was_done_goes_on_when_there_is_room(
     assert shell("verify", "out", cwd=workdir).code == 0
 
 
-def test_nobody_is_asked_where_replies_could_not_be_kept(
+def test_too_little_disk_space_stops_before_requests(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage = shutil.disk_usage(workdir)
@@ -53,7 +51,7 @@ def test_nobody_is_asked_where_replies_could_not_be_kept(
         assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
 
 
-def test_a_reader_that_leaves_early_costs_nothing(workdir: Path) -> None:
+def test_closed_reader_loses_no_work(workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     with subprocess.Popen(
         [*COMMAND, "generate", "r.yaml", "-o", "out", "--json"],
@@ -72,7 +70,7 @@ def test_a_reader_that_leaves_early_costs_nothing(workdir: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", [1, 2], ids=["stdout", "stderr"])
-def test_a_stream_that_is_closed_from_the_start(closed: int, workdir: Path) -> None:
+def test_closed_streams_do_not_fail_the_run(closed: int, workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *COMMAND, "generate", "r.yaml", "-o", "out"],
@@ -90,7 +88,7 @@ def test_a_stream_that_is_closed_from_the_start(closed: int, workdir: Path) -> N
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
-def test_a_full_stdout_is_an_error_in_words(
+def test_full_stdout_is_an_error_message(
     buffered: bool, form: tuple[str, ...], workdir: Path
 ) -> None:
     env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
@@ -109,7 +107,7 @@ def test_a_full_stdout_is_an_error_in_words(
     assert "Traceback" not in done.stderr
 
 
-def test_json_without_a_terminal_is_one_object_and_nothing_else(workdir: Path) -> None:
+def test_json_without_a_terminal_is_one_object(workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     ascii_only = {k: v for k, v in os.environ.items() if not k.startswith("LC_")}
     said = shell(

@@ -29,7 +29,7 @@ async def spoilt(tmp_path: Path) -> safegen.Run:
     return run
 
 
-async def test_one_count_of_what_gates_dropped(
+async def test_dropped_counts_agree_everywhere(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dropped = dict(count_losses(spoilt.folder).dropped)
@@ -44,7 +44,7 @@ async def test_one_count_of_what_gates_dropped(
     assert f"{sum(dropped.values())} prompts dropped before drafting" in again.err
 
 
-async def test_a_dropped_prompt_is_shown_by_reason_and_by_id(
+async def test_dropped_prompt_is_shown_by_reason_or_id(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reason, count = next(iter(count_losses(spoilt.folder).dropped.items()))
@@ -60,7 +60,7 @@ async def test_a_dropped_prompt_is_shown_by_reason_and_by_id(
     assert reason.removeprefix("gate_") + "," in one.out, "with --reveal the fault is told in words"
 
 
-async def test_a_lost_request_of_an_author_is_asked_anew_and_is_no_dropped_prompt(
+async def test_failed_author_request_is_no_dropped_prompt(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     teachers = World().teachers() | {"author": scripted(lambda _: "no JSON at all")}
@@ -72,7 +72,7 @@ async def test_a_lost_request_of_an_author_is_asked_anew_and_is_no_dropped_promp
     assert len(shown.out.splitlines()) == sum(found.failed_requests.values())
 
 
-async def test_coverage_names_why_a_cell_lacks_prompts_by_any_axis(
+async def test_coverage_names_drop_reasons_by_axis(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dropped = count_losses(spoilt.folder).dropped
@@ -96,7 +96,7 @@ async def test_coverage_names_why_a_cell_lacks_prompts_by_any_axis(
     assert "property.theft" not in only.out
 
 
-def test_an_empty_split_is_a_frame_without_rows(tmp_path: Path) -> None:
+def test_empty_split_is_a_frame_without_rows(tmp_path: Path) -> None:
     plan = {"harms": ["property.theft"], "sets_per_harm": 1}
     run = safegen.generate(Recipe.model_validate({"name": "a", "plan": plan}), output=tmp_path)
     sizes = {split: run.view("sft", split=split) for split in ("train", "test")}
@@ -108,7 +108,7 @@ def test_an_empty_split_is_a_frame_without_rows(tmp_path: Path) -> None:
         run.view("sft", split="tset")
 
 
-async def test_teachers_of_the_caller_count_and_are_bound_by_the_budget(tmp_path: Path) -> None:
+async def test_passed_teachers_are_metered_and_bounded(tmp_path: Path) -> None:
     values = {"name": "a", "plan": {"harms": ["property.theft"], "sets_per_harm": 1}}
     long = "Here is an answer in plain words that is long enough to be kept, and it says no more."
     drafter = {"drafter": scripted(lambda _: long)}
@@ -123,7 +123,7 @@ async def test_teachers_of_the_caller_count_and_are_bound_by_the_budget(tmp_path
         await safegen.agenerate(bound, output=tmp_path / "other", teachers=drafter)
 
 
-async def test_turns_that_follow_no_accepted_answer_are_sent_to_that_answer(
+async def test_turns_without_answer_get_a_hint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     talk = Recipe.model_validate(

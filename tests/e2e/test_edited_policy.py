@@ -42,7 +42,7 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-async def test_an_edited_clause_about_one_leaf_asks_for_that_leaf_alone(
+async def test_edited_clause_redrafts_its_leaf_only(
     tmp_path: Path, policy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "out"
@@ -72,9 +72,7 @@ async def test_an_edited_clause_about_one_leaf_asks_for_that_leaf_alone(
     assert new.isdisjoint(r["policy_id"] for r in rows.values())
 
 
-async def test_a_lowered_ceiling_changes_the_expectation_of_the_rows_it_decides(
-    tmp_path: Path, policy: Path
-) -> None:
+async def test_lowered_ceiling_changes_affected_expectations(tmp_path: Path, policy: Path) -> None:
     out = tmp_path / "out"
     with FakeEndpoint(_answer) as fake:
         await safegen.agenerate(recipe(fake.url, policy), output=out)
@@ -96,7 +94,7 @@ async def test_a_lowered_ceiling_changes_the_expectation_of_the_rows_it_decides(
     assert all(r["harm"].startswith("cyber.") for r in low)
 
 
-async def test_another_change_is_still_a_mismatch(tmp_path: Path, policy: Path) -> None:
+async def test_other_recipe_changes_are_a_mismatch(tmp_path: Path, policy: Path) -> None:
     with FakeEndpoint(_answer) as fake:
         first = recipe(fake.url, policy)
         await safegen.agenerate(first, output=tmp_path / "out", until="expand")
@@ -105,7 +103,7 @@ async def test_another_change_is_still_a_mismatch(tmp_path: Path, policy: Path) 
             await safegen.agenerate(other, output=tmp_path / "out")
 
 
-async def test_build_leaves_the_records_alone_after_an_edit(tmp_path: Path, policy: Path) -> None:
+async def test_build_after_policy_edit_keeps_records(tmp_path: Path, policy: Path) -> None:
     out = tmp_path / "out"
     with FakeEndpoint(_answer) as fake:
         await safegen.agenerate(recipe(fake.url, policy), output=out)

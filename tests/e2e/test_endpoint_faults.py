@@ -74,7 +74,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("fault", MENDED)
-def test_a_fault_that_passes_costs_nothing_but_a_request(
+def test_passing_fault_costs_one_request(
     fault: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes(fault, times=1), retry_after="0.05") as fake:
@@ -90,7 +90,7 @@ def test_a_fault_that_passes_costs_nothing_but_a_request(
 @pytest.mark.parametrize(
     ("fault", "outcome"), [*PAID.items(), *((name, "unavailable") for name in UNPAID)]
 )
-def test_a_fault_that_stays_costs_that_one_item(
+def test_persistent_fault_costs_one_item(
     fault: str, outcome: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes(fault)) as fake:
@@ -114,7 +114,7 @@ def test_a_fault_that_stays_costs_that_one_item(
     assert {row["reason"] for row in lost} == {outcome}
 
 
-def test_strict_exits_1_when_items_were_lost_and_0_when_none_was(
+def test_strict_exits_1_only_after_losses(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes("length", times=1)) as fake:
@@ -125,7 +125,7 @@ def test_strict_exits_1_when_items_were_lost_and_0_when_none_was(
 
 
 @pytest.mark.parametrize("fault", ["401", "404", "400", "quota", "redirect"])
-def test_an_endpoint_that_will_not_serve_us_stops_the_run_at_once(
+def test_rejecting_endpoint_stops_the_run(
     fault: str, workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "sk-a-key-that-nobody-may-see-0123"
@@ -144,7 +144,7 @@ def test_an_endpoint_that_will_not_serve_us_stops_the_run_at_once(
     assert not (workdir / "out" / "data").exists()
 
 
-def test_what_was_under_way_when_the_key_died_is_kept(
+def test_replies_in_flight_survive_a_revoked_key(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dead = {"yes": True}
@@ -162,7 +162,7 @@ def test_what_was_under_way_when_the_key_died_is_kept(
 
 
 @pytest.mark.parametrize("limit", [{"requests": 10}, {"tokens": 4_000}], ids=str)
-def test_a_spent_budget_stops_the_run_and_nothing_is_paid_for_twice(
+def test_spent_budget_stops_without_double_payment(
     limit: dict[str, int], workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, latency_s=0.02) as fake:
@@ -181,7 +181,7 @@ def test_a_spent_budget_stops_the_run_and_nothing_is_paid_for_twice(
         assert spent["requests"] == len(fake.requests)
 
 
-def test_a_finished_recipe_run_again_sends_nothing_changes_nothing_and_says_so(
+def test_finished_run_repeated_sends_nothing(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes("content_filter")) as fake:
@@ -199,7 +199,7 @@ def test_a_finished_recipe_run_again_sends_nothing_changes_nothing_and_says_so(
     assert "is complete: requests: 0, files changed: 0" in again.err
 
 
-def test_the_same_command_asks_again_for_what_was_unavailable_and_for_nothing_else(
+def test_rerun_repeats_unavailable_requests_only(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     down = {"yes": True}
@@ -223,7 +223,7 @@ def test_the_same_command_asks_again_for_what_was_unavailable_and_for_nothing_el
 
 
 @pytest.mark.parametrize("fault", ["content_filter", "length", "refusal", "400-policy", "cut-json"])
-def test_retry_asks_anew_for_lost_items_alone(
+def test_retry_repeats_failed_items_only(
     fault: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes(fault, times=2)) as fake:
@@ -246,7 +246,7 @@ def test_retry_asks_anew_for_lost_items_alone(
 
 
 @pytest.mark.parametrize("until", ["expand", "draft", "validate"])
-def test_stopping_early_and_going_on_gives_the_bytes_of_a_straight_run(
+def test_interrupted_run_equals_a_straight_run(
     until: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes("length")) as fake:
@@ -266,7 +266,7 @@ def test_stopping_early_and_going_on_gives_the_bytes_of_a_straight_run(
     assert hashes(workdir / "out" / "data") == hashes(workdir / "straight" / "data")
 
 
-def test_unavailable_drafts_are_asked_again_by_the_same_until(
+def test_until_draft_repeats_unavailable_drafts(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes("500", times=2)) as fake:
@@ -277,7 +277,7 @@ def test_unavailable_drafts_are_asked_again_by_the_same_until(
         assert told(generate(capsys, "--until", "draft"))["failed_requests"] == {}
 
 
-def test_prompts_that_the_endpoint_refuses_are_blocked_and_the_rest_is_done(
+def test_refused_prompts_are_blocked_others_continue(
     workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = (400, {"message": "maximum context length", "code": "context_length_exceeded"})
@@ -301,7 +301,7 @@ def test_prompts_that_the_endpoint_refuses_are_blocked_and_the_rest_is_done(
     assert "context length" in str(listed(workdir / "out"))
 
 
-def test_one_endpoint_in_two_roles_keeps_one_bound(
+def test_one_endpoint_in_two_roles_shares_its_limit(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, latency_s=0.02) as fake:
@@ -317,9 +317,7 @@ def test_one_endpoint_in_two_roles_keeps_one_bound(
     assert fake.max_in_flight <= 3
 
 
-def test_the_seed_of_the_recipe_is_not_sent(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_recipe_seed_is_not_sent(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with FakeEndpoint(long_answer) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url, seed=7)
         generate(capsys)

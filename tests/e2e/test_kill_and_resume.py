@@ -51,7 +51,7 @@ def killed_at_work(fake: FakeEndpoint, folder: Path, *, after: int, wait_s: floa
 
 
 @kill_counts(20)
-def test_kills_change_no_byte_and_pay_twice_only_for_what_was_in_flight(
+def test_kills_change_no_byte(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     harms = HARMS if kills > 1 else ["property.*"]
@@ -89,7 +89,7 @@ def test_kills_change_no_byte_and_pay_twice_only_for_what_was_in_flight(
 
 
 @kill_counts(6)
-def test_a_kill_while_shards_and_dataset_are_written_changes_no_byte(
+def test_kills_during_writing_change_no_byte(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moments = random.Random(11)
@@ -119,7 +119,7 @@ def test_a_kill_while_shards_and_dataset_are_written_changes_no_byte(
     assert cli(capsys, "verify", broken).code == 0
 
 
-def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> None:
+def test_interrupted_run_names_the_resume_command(tmp_path: Path) -> None:
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
         plan = {"harms": ["property.*"], "candidates": 3}
         write_recipe(tmp_path / "recipe.yaml", fake.url, endpoint={"seed": 0}, plan=plan)
@@ -143,7 +143,7 @@ def write_budgeted(path: Path, url: str, most: int) -> None:
 
 
 @kill_counts(2)
-def test_a_budget_counts_over_sessions_that_were_killed(
+def test_budget_counts_killed_sessions(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     most = 30

@@ -48,7 +48,7 @@ def answers() -> Callable[[Body], str]:
 
 
 @kill_counts(5)
-def test_kills_change_no_byte_of_conversations_and_pay_for_nothing_twice(
+def test_kills_change_no_byte_of_conversations(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, broken, moments = tmp_path / "whole", tmp_path / "broken", random.Random(3)

@@ -77,7 +77,7 @@ def looks(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, Said]:
     }
 
 
-def test_a_moved_run_is_looked_at_without_its_files(
+def test_moved_run_is_readable_without_its_files(
     moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = hashes(moved)
@@ -87,7 +87,7 @@ def test_a_moved_run_is_looked_at_without_its_files(
     assert hashes(moved) == before
 
 
-def test_a_moved_run_explains_by_the_specs_that_it_keeps(
+def test_moved_run_explains_with_stored_specs(
     moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(moved / "policies")
@@ -102,7 +102,7 @@ def test_a_moved_run_explains_by_the_specs_that_it_keeps(
     assert loader.load_policy(str(moved / "policies" / "own.yaml")).policy_id in again.out
 
 
-def test_a_look_after_an_edited_spec_is_by_the_old_one_and_says_so(
+def test_commands_use_the_stored_spec_after_edits(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = home / "specs" / "own.yaml"
@@ -125,7 +125,7 @@ def test_a_look_after_an_edited_spec_is_by_the_old_one_and_says_so(
 
 
 @pytest.mark.parametrize("file", ["specs/own.yaml", "taxonomies/mine/taxonomy.yaml"])
-def test_a_file_that_is_broken_since_counts_as_another(
+def test_broken_file_counts_as_changed(
     home: Path, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
     was = looks(capsys, Path("out"))
@@ -142,7 +142,7 @@ def without_place(told: str) -> list[str]:
     return [line for line in told.splitlines() if not line.strip().startswith("written at")]
 
 
-def test_a_situation_is_asked_of_the_specs_of_a_run(
+def test_explain_uses_the_specs_of_a_run(
     home: Path, moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for told in ("mine.recipes,detail=3", "harm=mine.recipes,detail=3"):
@@ -156,7 +156,7 @@ def test_a_situation_is_asked_of_the_specs_of_a_run(
     assert "lacks `detail=" in said.err
 
 
-def test_a_spec_named_with_a_run_is_asked_in_place_of_its_own(
+def test_named_spec_replaces_the_one_of_the_run(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = home / "specs" / "own.yaml"
@@ -166,9 +166,7 @@ def test_a_spec_named_with_a_run_is_asked_in_place_of_its_own(
     assert "Edited recipes" in said.out
 
 
-def test_an_edited_spec_is_adopted_by_generate_and_then_shown(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_generate_adopts_an_edited_spec(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = home / "specs" / "own.yaml"
     path.write_text(path.read_text().replace(OWN_RULE, "Edited recipes"))
     assert cli(capsys, "generate", "recipe.yaml", "-o", "out").code == 0
@@ -177,7 +175,7 @@ def test_an_edited_spec_is_adopted_by_generate_and_then_shown(
     assert "made with another" not in said.err
 
 
-def test_a_tier_changed_since_is_told_and_does_not_count(
+def test_changed_tier_is_reported_and_ignored(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     was = looks(capsys, Path("out"))
@@ -190,7 +188,7 @@ def test_a_tier_changed_since_is_told_and_does_not_count(
         assert "--replan" in now[name].err
 
 
-def test_axes_changed_since_are_told_and_do_not_count(
+def test_changed_axes_are_reported_and_ignored(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     was = looks(capsys, Path("out"))
@@ -202,7 +200,7 @@ def test_axes_changed_since_are_told_and_do_not_count(
     assert now["build"].code == 0
 
 
-def test_build_takes_another_recipes_views_and_refuses_another_plan(
+def test_build_accepts_other_views_not_another_plan(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("views.yaml").write_text(RECIPE + "views: [sft]\n")
@@ -214,7 +212,7 @@ def test_build_takes_another_recipes_views_and_refuses_another_plan(
     assert "another `plan`" in said.err
 
 
-def test_a_retry_that_cannot_begin_leaves_the_records(
+def test_retry_that_cannot_start_keeps_records(
     moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = hashes(moved / "run" / "records")
@@ -225,7 +223,7 @@ def test_a_retry_that_cannot_begin_leaves_the_records(
 
 
 @pytest.mark.parametrize("key", ["policies", "taxonomy", "axes", "locale"])
-def test_a_damaged_part_is_named_with_its_remedy(
+def test_damaged_snapshot_is_named_with_a_remedy(
     home: Path, capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     path = home / "out" / "run" / "recipe.json"
@@ -237,7 +235,7 @@ def test_a_damaged_part_is_named_with_its_remedy(
     assert "--replan" in said.err
 
 
-def test_an_older_run_that_kept_less_is_read_by_its_names(
+def test_run_without_stored_files_reads_them_by_name(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = home / "out" / "run" / "recipe.json"
@@ -248,9 +246,7 @@ def test_an_older_run_that_kept_less_is_read_by_its_names(
         assert said.code == 0, (name, said.err)
 
 
-def test_an_edited_base_is_named_once_and_not_every_spec_that_inherits_it(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_edited_base_spec_is_named_once(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("r.yaml").write_text("name: a\nplan: {harms: [cyber.malware, selfharm.eating]}\n")
     assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
     Path("prompts/policies").mkdir(parents=True)

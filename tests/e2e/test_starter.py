@@ -84,19 +84,19 @@ def too_alike(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
             yield id_a, id_b
 
 
-def test_there_are_300_distinct_prompts_with_one_row_each(sft: list[dict[str, Any]]) -> None:
+def test_starter_has_300_distinct_prompts(sft: list[dict[str, Any]]) -> None:
     assert len(sft) >= 300
     assert len({prompt_of(row) for row in sft}) == len(sft)
 
 
-def test_every_leaf_that_is_no_red_line_has_rows_of_every_intent(sft: list[dict[str, Any]]) -> None:
+def test_each_leaf_has_rows_of_every_intent(sft: list[dict[str, Any]]) -> None:
     found = {(row["harm"], row["intent"]) for row in sft}
     leaves = [h for h, harm in taxonomy.load_taxonomy("core").harms.items() if not harm.red_line]
     intents = ("benign", "dual_use", "malicious")
     assert found == {(leaf, intent) for leaf in leaves for intent in intents}
 
 
-def test_every_mode_occurs_and_intent_alone_does_not_decide_it(sft: list[dict[str, Any]]) -> None:
+def test_every_mode_occurs_for_several_intents(sft: list[dict[str, Any]]) -> None:
     modes = Counter((row["intent"], row["mode"]) for row in sft)
     assert {mode for _, mode in modes} == {"direct_answer", "safe_completion", "refuse_redirect"}
     assert modes["dual_use", "direct_answer"] >= 30
@@ -104,7 +104,7 @@ def test_every_mode_occurs_and_intent_alone_does_not_decide_it(sft: list[dict[st
     assert modes["malicious", "safe_completion"] >= 5
 
 
-def test_every_grade_of_detail_and_evidence_and_every_task_occurs(
+def test_every_detail_evidence_and_task_occurs(
     sft: list[dict[str, Any]],
 ) -> None:
     assert {row["requested_detail"] for row in sft} == {0, 1, 2, 3, 4}
@@ -113,7 +113,7 @@ def test_every_grade_of_detail_and_evidence_and_every_task_occurs(
     assert {row["task"] for row in sft} == tasks
 
 
-def test_no_two_answers_are_too_alike(sft: list[dict[str, Any]]) -> None:
+def test_answers_are_dissimilar(sft: list[dict[str, Any]]) -> None:
     assert list(too_alike(sft)) == []
 
 
@@ -123,12 +123,12 @@ def test_openings_vary(sft: list[dict[str, Any]]) -> None:
     assert max(openings.values()) <= len(sft) // 20
 
 
-def test_the_two_sides_of_each_pair_differ(preference: list[dict[str, Any]]) -> None:
+def test_sides_of_each_pair_differ(preference: list[dict[str, Any]]) -> None:
     assert len(preference) >= 300
     assert all(row["chosen"] != row["rejected"] for row in preference)
 
 
-def test_each_rejected_side_names_a_validator_that_rejected_it(
+def test_each_rejected_side_names_its_validators(
     preference: list[dict[str, Any]],
 ) -> None:
     named = Counter(row["rejected_by"] for row in preference)
@@ -137,7 +137,7 @@ def test_each_rejected_side_names_a_validator_that_rejected_it(
     assert {"mode_fit", "refusal_form", "style"} <= found <= {*teaching(load_recipe("starter"))}
 
 
-def test_sample_0_is_accepted_and_validators_reject_every_weaker_style(
+def test_validators_reject_every_weaker_style(
     records: list[dict[str, Any]],
 ) -> None:
     assert {row["candidate"] for row in records} == {0, 1, 2}
@@ -154,7 +154,7 @@ def rejecting(row: dict[str, Any]) -> set[str]:
     return {v["validator"] for v in row["verdicts"] if v["passed"] is False}
 
 
-def test_the_card_says_that_the_rows_are_a_demo(made: Path, sft: list[dict[str, Any]]) -> None:
+def test_card_marks_the_rows_as_demo(made: Path, sft: list[dict[str, Any]]) -> None:
     assert {row["grade"] for row in sft} == {"demo"}
     assert "demo" in (made / "README.md").read_text(encoding="utf-8")
 
@@ -176,12 +176,12 @@ def key(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
 
 
-def test_a_run_from_nothing_gives_equal_bytes(made: Path, tmp_path: Path) -> None:
+def test_fresh_run_gives_equal_bytes(made: Path, tmp_path: Path) -> None:
     again = api.generate("starter", output=tmp_path / "again").output
     assert bytes_under(again, "data", "policies") == bytes_under(made, "data", "policies")
 
 
-def test_a_second_run_asks_nothing_and_changes_nothing(copy: Path) -> None:
+def test_second_run_requests_and_changes_nothing(copy: Path) -> None:
     before = bytes_under(copy, "data", "policies", "run/records")
     run = api.generate("starter", output=copy)
     assert run.shards_done == 0
@@ -189,12 +189,12 @@ def test_a_second_run_asks_nothing_and_changes_nothing(copy: Path) -> None:
     assert verify_dataset(copy) == []
 
 
-def test_verify_proves_it(made: Path) -> None:
+def test_verify_accepts_the_starter(made: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(made)])
     assert result.exit_code == 0, result.output
 
 
-def test_verify_proves_nothing_after_one_flipped_byte(copy: Path) -> None:
+def test_verify_finds_one_flipped_byte(copy: Path) -> None:
     path = files(copy, "sft")[0]
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -204,7 +204,7 @@ def test_verify_proves_nothing_after_one_flipped_byte(copy: Path) -> None:
     assert path.name in result.output
 
 
-def test_verify_names_a_git_lfs_pointer(copy: Path) -> None:
+def test_verify_names_git_lfs_pointers(copy: Path) -> None:
     path = files(copy, "preference")[0]
     path.write_text(POINTER, encoding="utf-8")
     result = CliRunner().invoke(app, ["verify", str(copy)])

@@ -61,20 +61,20 @@ def auc(chosen: Sequence[int], rejected: Sequence[int]) -> float:
     return wins / (len(chosen) * len(rejected))
 
 
-def test_every_weaker_draft_is_told_by_a_validator(made: Path) -> None:
+def test_validators_reject_every_weaker_draft(made: Path) -> None:
     paths = sorted((made / "run" / "records").glob("*.parquet"))
     drafts = [row for path in paths for row in parquet.read_rows(path)]
     assert {row["style"] for row in drafts} == {"good", *STYLES}
     assert not [r["response"] for r in drafts if r["accepted"] != (r["style"] == "good")]
 
 
-def test_no_side_of_a_pair_is_the_other_with_something_added(pairs: list[Pair]) -> None:
+def test_no_pair_side_contains_the_other(pairs: list[Pair]) -> None:
     for pair in pairs:
         chosen, rejected = set(sentences(pair.chosen)), set(sentences(pair.rejected))
         assert not chosen <= rejected and not rejected <= chosen, pair.rejected
 
 
-def test_most_of_a_weaker_answer_is_in_words_of_its_own(pairs: list[Pair]) -> None:
+def test_weaker_answers_share_few_words(pairs: list[Pair]) -> None:
     shared = defaultdict[str, list[float]](list)
     for pair in pairs:
         both = set(sentences(pair.chosen)) & set(sentences(pair.rejected))
@@ -83,7 +83,7 @@ def test_most_of_a_weaker_answer_is_in_words_of_its_own(pairs: list[Pair]) -> No
     assert all(sum(shares) / len(shares) < 0.25 for shares in shared.values())
 
 
-def test_length_tells_nothing_about_which_side_is_chosen(pairs: list[Pair]) -> None:
+def test_length_does_not_reveal_the_chosen_side(pairs: list[Pair]) -> None:
     assert 0.45 < auc([len(p.chosen) for p in pairs], [len(p.rejected) for p in pairs]) < 0.6
     for style in STYLES:
         ratios = [len(p.rejected) / len(p.chosen) for p in pairs if p.style == style]
@@ -92,7 +92,7 @@ def test_length_tells_nothing_about_which_side_is_chosen(pairs: list[Pair]) -> N
         assert min(ratios) < 0.8 and max(ratios) > 1.25, style
 
 
-def test_no_more_does_the_form(pairs: list[Pair]) -> None:
+def test_form_does_not_reveal_the_chosen_side(pairs: list[Pair]) -> None:
     def tells(count: Callable[[str], int]) -> float:
         return auc([count(p.chosen) for p in pairs], [count(p.rejected) for p in pairs])
 
@@ -101,9 +101,7 @@ def test_no_more_does_the_form(pairs: list[Pair]) -> None:
     assert 0.4 < tells(lambda text: len(text) // len(sentences(text))) < 0.65
 
 
-def test_weaker_answers_are_many_and_a_needless_refusal_speaks_of_the_matter(
-    made: Path, pairs: list[Pair]
-) -> None:
+def test_weaker_answers_are_distinct_and_specific(made: Path, pairs: list[Pair]) -> None:
     assert len({pair.rejected for pair in pairs}) == len(pairs)
     refusals = [pair.rejected for pair in pairs if pair.style == "needless_refusal"]
     general = [text for text in refusals if "I can't help with that" in text]
@@ -112,7 +110,7 @@ def test_weaker_answers_are_many_and_a_needless_refusal_speaks_of_the_matter(
     assert max(closing.values()) <= len(pairs) // 20
 
 
-def test_no_way_of_opening_or_closing_stands_out_among_good_answers(made: Path) -> None:
+def test_good_answers_vary_openings_and_closings(made: Path) -> None:
     for mode, share in (
         ("safe_completion", 0.05),
         ("direct_answer", 0.03),

@@ -112,7 +112,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [r for p in sorted((folder / "run/records").glob("*")) for r in parquet.read_rows(p)]
 
 
-def test_what_can_be_told_becomes_rows_and_the_rest_is_listed(
+def test_labelled_prompts_become_rows_others_are_listed(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "mine.csv")
@@ -190,7 +190,7 @@ def test_three_formats_give_equal_datasets(workdir: Path) -> None:
 FORMATS = ("jsonl", "parquet")
 
 
-def test_a_panel_without_a_majority_leaves_rows_unlabelled(workdir: Path) -> None:
+def test_panel_without_majority_leaves_rows_unlabelled(workdir: Path) -> None:
     write_csv(workdir / "p.csv", [ROWS[2]])
     torn = iter(["benign", "malicious"] * 4)
 
@@ -214,7 +214,7 @@ def test_a_panel_without_a_majority_leaves_rows_unlabelled(workdir: Path) -> Non
     ]
 
 
-def test_without_a_labeller_open_rows_are_listed_and_nothing_is_asked_for_them(
+def test_open_rows_without_labeller_are_listed(
     workdir: Path,
 ) -> None:
     write_csv(workdir / "p.csv")
@@ -229,7 +229,7 @@ def test_without_a_labeller_open_rows_are_listed_and_nothing_is_asked_for_them(
     assert listed(run.output)[0]["why"] == "not in the file, and no labeller"
 
 
-def test_the_offline_teacher_is_refused_before_anything_is_planned(
+def test_offline_teacher_is_refused_before_planning(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv")
@@ -240,7 +240,7 @@ def test_the_offline_teacher_is_refused_before_anything_is_planned(
     assert not (workdir / "outputs").exists()
 
 
-def test_the_offline_teacher_handed_over_refuses_a_prompt_without_knowledge(workdir: Path) -> None:
+def test_passed_offline_teacher_refuses_prompts_without_knowledge(workdir: Path) -> None:
     write_csv(workdir / "p.csv", ROWS[:2])
     recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
     with pytest.raises(ConfigError, match="this prompt has none"):
@@ -254,7 +254,7 @@ def test_the_offline_teacher_handed_over_refuses_a_prompt_without_knowledge(work
         )
 
 
-def test_a_labeller_may_be_handed_over(workdir: Path) -> None:
+def test_labeller_may_be_passed_as_argument(workdir: Path) -> None:
     def says(request: Request) -> str:
         assert request.schema is not None
         fields = json.loads(json.dumps(request.schema))["properties"]
@@ -276,7 +276,7 @@ def test_a_labeller_may_be_handed_over(workdir: Path) -> None:
 
 
 @kill_counts(3)
-def test_a_killed_labelling_goes_on_and_pays_for_nothing_twice(
+def test_killed_labelling_resumes_without_double_payment(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [(f"r{i}", f"What is in box {i}?", *OPEN) for i in range(20 * kills)]
@@ -310,9 +310,7 @@ def test_a_killed_labelling_goes_on_and_pays_for_nothing_twice(
     assert (broken / "out/run/unlabelled.jsonl").read_bytes() == b""
 
 
-def test_a_changed_file_is_refused_by_name_and_the_run_goes_on_without_it(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_changed_prompt_file_is_refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_csv(workdir / "p.csv")
     command = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv"]
     with FakeEndpoint(labels, fault=refuses) as fake:
@@ -337,7 +335,7 @@ def test_a_changed_file_is_refused_by_name_and_the_run_goes_on_without_it(
     assert json.loads((workdir / "out/run/recipe.json").read_text())["prompts"]["file"] == "p.csv"
 
 
-def test_retry_asks_anew_without_the_file(
+def test_retry_works_without_the_prompt_file(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv", ROWS[:2])
@@ -354,7 +352,7 @@ def test_retry_asks_anew_without_the_file(
     assert len(view(workdir / "out")) == 2
 
 
-def test_a_run_that_is_not_planned_yet_needs_its_file(
+def test_unplanned_run_needs_its_prompt_file(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv", ROWS[:2])
@@ -366,7 +364,7 @@ def test_a_run_that_is_not_planned_yet_needs_its_file(
         fails(cli(capsys, "retry", "out"), 2, "needs its file", "`p.csv`")
 
 
-def test_contradicting_rows_are_both_listed_before_anything_is_drafted(workdir: Path) -> None:
+def test_contradicting_rows_are_listed_before_drafting(workdir: Path) -> None:
     full, ill = ROWS[0], ROWS[1]
     twin = ("twin", full[1], "cyber.intrusion", "malicious", "stated", *full[5:])
     write_csv(workdir / "p.csv", [full, ill, twin])
@@ -383,9 +381,7 @@ def test_contradicting_rows_are_both_listed_before_anything_is_drafted(workdir: 
     assert "equal messages" in listed(workdir / "out")[0]["why"]
 
 
-def test_strict_counts_rows_that_are_not_labelled(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_strict_counts_unlabelled_rows(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_csv(workdir / "p.csv")
     with FakeEndpoint(labels, fault=refuses) as fake:
         recipe(workdir, fake.url)
@@ -393,7 +389,7 @@ def test_strict_counts_rows_that_are_not_labelled(
         assert cli(capsys, *args, "--strict").code == 1
 
 
-def test_a_target_asks_for_further_candidates_and_no_written_goal(workdir: Path) -> None:
+def test_target_requests_more_candidates_only(workdir: Path) -> None:
     write_csv(workdir / "p.csv", ROWS[:2])
     with FakeEndpoint(lambda body: "No.") as fake:
         target = {"accepted": 2, "per": ["harm"], "rounds": 2}
@@ -419,7 +415,7 @@ def test_a_target_asks_for_further_candidates_and_no_written_goal(workdir: Path)
         (["--prompts", "none.csv"], "none.csv: no such file"),
     ],
 )
-def test_a_wrong_option_is_told(
+def test_wrong_prompt_option_is_refused(
     workdir: Path, capsys: pytest.CaptureFixture[str], options: list[str], says: str
 ) -> None:
     write_csv(workdir / "p.csv")
@@ -427,7 +423,7 @@ def test_a_wrong_option_is_told(
     fails(cli(capsys, "generate", "recipe.yaml", "-o", "out", *options), 2, says)
 
 
-def test_keys_that_speak_of_written_sets_are_refused(
+def test_keys_for_written_sets_are_refused(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv")
@@ -436,7 +432,7 @@ def test_keys_that_speak_of_written_sets_are_refused(
     fails(said, 2, "recipe.yaml:.*plan.dialogues.*`--prompts` takes their place")
 
 
-def test_check_tells_what_a_file_comes_to_and_asks_nobody(
+def test_check_counts_a_file_without_requests(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "mine.csv")
@@ -462,7 +458,7 @@ def test_check_tells_what_a_file_comes_to_and_asks_nobody(
     assert not (workdir / "out").exists()
 
 
-def test_check_of_a_file_refuses_the_embedded_teacher(
+def test_check_of_prompts_refuses_the_embedded_teacher(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "mine.csv")

@@ -34,7 +34,7 @@ KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("cause", KEPT_OUT)
-def test_the_true_cause_is_told_where_no_row_can_be_planned(
+def test_unplannable_row_is_reported_with_its_cause(
     workdir: Path, capsys: pytest.CaptureFixture[str], cause: str
 ) -> None:
     row, says = KEPT_OUT[cause]
@@ -54,7 +54,7 @@ GROWN = ("grown", "I'm 34, how is a box opened?", *ROWS[0][2:6], "MIT", "", "")
 FOR_PUPILS = ("pupils", "My wife wants a box. Which?", *ROWS[0][2:6], "MIT", "", "minors")
 
 
-def test_an_adults_words_are_not_asked_under_a_profile_for_the_young(
+def test_adult_prompts_are_skipped_under_minors(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["recipe.yaml", "--prompts", "p.csv", *MAP, "--column", "profile=note"]
@@ -80,7 +80,7 @@ def test_an_adults_words_are_not_asked_under_a_profile_for_the_young(
         assert "1 row under minors: the prompt contradicts the profile" in told
 
 
-def test_an_adults_words_are_shown_to_no_labeller_where_no_profile_is_left(
+def test_row_without_profile_reaches_no_labeller(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv", [("grown", "I'm 34, and this box?", *OPEN)])
@@ -109,7 +109,7 @@ TWINS = [
 ]
 
 
-def test_rows_that_repeat_others_are_told_before_anything_is_drafted(
+def test_near_duplicate_rows_are_reported_before_drafting(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv", TWINS)
@@ -138,7 +138,7 @@ def test_rows_that_repeat_others_are_told_before_anything_is_drafted(
     assert len(view(workdir / "out")) == len(TWINS) - len(pairs)
 
 
-def test_the_copy_of_a_row_without_an_accepted_answer_takes_its_place(
+def test_copy_replaces_a_row_without_accepted_answer(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Hence copies are told and drafted: which one stays is not known before the answers are."""
@@ -153,7 +153,7 @@ def test_the_copy_of_a_row_without_an_accepted_answer_takes_its_place(
     assert [r["goal_id"] for r in view(workdir / "out")] == ["imported/b"]
 
 
-def test_unlike_rows_and_rows_left_out_are_no_repeats(
+def test_excluded_rows_are_no_near_duplicates(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     barred = ("z", f"{LONG}?", "minors.sexual", *ROWS[0][3:6], "MIT", "", "n")
@@ -164,7 +164,7 @@ def test_unlike_rows_and_rows_left_out_are_no_repeats(
     assert "repeat" not in cli(capsys, "check", *args).out
 
 
-def test_texts_that_labellers_are_to_read_are_compared_before_they_are_paid(
+def test_unlabelled_texts_are_compared_before_labelling(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv", [(r[0], r[1], *OPEN) for r in TWINS[:2]])
