@@ -44,7 +44,7 @@ def naive_bayes(train: Sequence[Sample], words: Sequence[str]) -> float:
     )
 
 
-def test_a_bag_of_words_hardly_tells_dual_use_from_benign() -> None:
+def test_bag_of_words_hardly_separates_dual_use() -> None:
     """Cross-validated with goals kept together; what is asked for differs, so chance is out of reach."""
     samples = [
         (number % FOLDS, (intent == "dual_use", re.findall(r"[\w']+", text.casefold())))
@@ -59,7 +59,7 @@ def test_a_bag_of_words_hardly_tells_dual_use_from_benign() -> None:
     assert auc(scores[True], scores[False]) < 0.82
 
 
-def test_length_tells_no_intent_from_another() -> None:
+def test_length_does_not_reveal_the_intent() -> None:
     lengths = {
         intent: [len(text) for _, text in texts(intent)]
         for intent in ("benign", "dual_use", "malicious")
@@ -70,13 +70,13 @@ def test_length_tells_no_intent_from_another() -> None:
     assert 0.3 < auc(lengths["dual_use"], lengths["malicious"]) < 0.7
 
 
-def test_people_speak_of_themselves_under_every_intent() -> None:
+def test_first_person_occurs_under_every_intent() -> None:
     person = re.compile(r"\b(?:i|i'm|i've|i'd|my|me|we|our|us)\b", re.IGNORECASE)
     for intent in ("benign", "dual_use", "malicious"):
         assert mean(bool(person.search(text)) for _, text in texts(intent)) > 0.4, intent
 
 
-def test_no_prompt_carries_a_tell_tale_tag() -> None:
+def test_prompts_contain_no_artifact_tag() -> None:
     tag = re.compile(
         r"hypothetical|for (?:\w+ )?(?:research|education\w*) |purely academic|asking for a friend",
         re.IGNORECASE,

@@ -29,7 +29,7 @@ def planned() -> list[PlannedScenario]:
     return [item for set_ in plan_sets(world()) for item in set_]
 
 
-def test_every_attribute_is_a_value_of_an_axis_and_none_contradicts_another() -> None:
+def test_attributes_are_axis_values_without_contradiction() -> None:
     here, count = world(), 0
     for goal in here.tree.goals():
         for intent, _, prompt in goal.prompts.iter_by_intent():
@@ -44,7 +44,7 @@ def test_every_attribute_is_a_value_of_an_axis_and_none_contradicts_another() ->
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_nobody_asks_under_a_profile_that_their_words_contradict(profile: Profile) -> None:
+def test_prompts_never_contradict_their_profile(profile: Profile) -> None:
     for item in planned():
         if item.scenario.profile == profile and item.scenario.turn == 0:
             row = {a.axis: a.value for a in item.scenario.attributes}
@@ -61,7 +61,7 @@ def test_nobody_asks_under_a_profile_that_their_words_contradict(profile: Profil
         ("minors", 18),
     ],
 )
-def test_every_profile_keeps_goals(profile: Profile, goals: int) -> None:
+def test_each_profile_keeps_goals(profile: Profile, goals: int) -> None:
     plain = [goal for goal in world().tree.goals() if goal.contrast is None]
     assert sum(bool(fitting_prompts(goal, profile, world())) for goal in plain) >= goals
 
@@ -78,7 +78,7 @@ HINTED = {
 """Goals whose malicious prompt leaves its aim between the lines; every other one says it."""
 
 
-def test_ill_intent_that_is_said_outright_is_labelled_so() -> None:
+def test_outright_ill_intent_has_stated_evidence() -> None:
     hinted = {
         goal.goal_id
         for goal in world().tree.goals()

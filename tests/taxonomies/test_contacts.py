@@ -28,7 +28,7 @@ def numbers(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_written_text_holds_a_telephone_number(path: Path) -> None:
+def test_written_texts_contain_no_telephone_number(path: Path) -> None:
     assert numbers(path.read_text(encoding="utf-8")) == []
 
 
@@ -44,5 +44,5 @@ def test_no_written_text_holds_a_telephone_number(path: Path) -> None:
         ("ISO 8601 and 1,200 euros", False),
     ],
 )
-def test_the_search_for_numbers_finds_them(text: str, found: bool) -> None:
+def test_number_search_finds_telephone_numbers(text: str, found: bool) -> None:
     assert bool(numbers(text)) == found

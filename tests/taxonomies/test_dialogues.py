@@ -48,14 +48,14 @@ def of_kind(kind: TurnStyle, *intents: str) -> list[Dialogue]:
     return [d for d in dialogues() if d.kind == kind and (not intents or d.intent in intents)]
 
 
-def test_every_dialogue_has_a_goal_of_its_own_taxonomy_that_is_no_probe() -> None:
+def test_dialogue_goals_exist_and_are_no_probes() -> None:
     for dialogue in dialogues():
         assert dialogue.goal in goals(), name(dialogue)
         assert goals()[dialogue.goal].contrast is None, name(dialogue)
 
 
 @pytest.mark.parametrize("kind", TURN_STYLES)
-def test_every_kind_has_five_matched_sets_with_a_harmless_twin(kind: TurnStyle) -> None:
+def test_each_kind_has_five_sets_with_twins(kind: TurnStyle) -> None:
     sets: dict[str, list[str]] = {}
     for dialogue in of_kind(kind):
         sets.setdefault(dialogue.goal, []).append(dialogue.intent)
@@ -65,12 +65,12 @@ def test_every_kind_has_five_matched_sets_with_a_harmless_twin(kind: TurnStyle) 
         assert len(set(intents)) == len(intents) >= 2, goal
 
 
-def test_the_dialogues_reach_twelve_domains_and_two_to_six_turns() -> None:
+def test_dialogues_span_domains_and_turn_counts() -> None:
     assert len({d.goal.split(".")[0] for d in dialogues()}) >= 12
     assert {len(d.turns) for d in dialogues()} <= set(range(2, 7))
 
 
-def test_the_detail_shrinks_only_where_a_harmless_turn_follows_or_the_operator_vouches() -> None:
+def test_detail_shrinks_only_if_harmless_or_verified() -> None:
     for dialogue in dialogues():
         for before, turn, step in zip(
             dialogue.turns, dialogue.turns[1:], steps(dialogue)[1:], strict=False
@@ -80,14 +80,14 @@ def test_the_detail_shrinks_only_where_a_harmless_turn_follows_or_the_operator_v
                 assert turn.detail <= 1 or turn.verified, name(dialogue)
 
 
-def test_every_turn_that_is_asked_says_what_a_good_answer_to_it_says() -> None:
+def test_each_requested_turn_has_answer_knowledge() -> None:
     for dialogue in dialogues():
         for turn in dialogue.turns:
             assert bool(turn.answer) == (turn.reply is None), (name(dialogue), turn.text)
             assert len(turn.answer) <= 4, (name(dialogue), turn.text)
 
 
-def test_what_is_declined_or_left_out_is_named_turn_by_turn() -> None:
+def test_each_turn_names_declined_or_omitted_parts() -> None:
     for dialogue in dialogues():
         for turn, step in zip(dialogue.turns, steps(dialogue), strict=True):
             mode = step.unverified.mode if step.evidence != "stated" else step.expected.mode
@@ -96,7 +96,7 @@ def test_what_is_declined_or_left_out_is_named_turn_by_turn() -> None:
                 assert (turn.left_out is not None) == (mode == "safe_completion"), turn.text
 
 
-def test_ill_intent_shows_somewhere_in_a_malicious_dialogue_and_nowhere_in_a_benign_one() -> None:
+def test_evidence_appears_only_in_malicious_dialogues() -> None:
     for dialogue in dialogues():
         strongest = steps(dialogue)[-1].evidence
         if dialogue.intent == "malicious":
@@ -105,13 +105,13 @@ def test_ill_intent_shows_somewhere_in_a_malicious_dialogue_and_nowhere_in_a_ben
             assert strongest == "none", name(dialogue)
 
 
-def test_a_benign_dialogue_is_answered_in_full_at_every_turn_and_never_closes() -> None:
+def test_benign_dialogues_are_answered_in_full() -> None:
     for dialogue in (d for d in dialogues() if d.intent == "benign"):
         assert {s.expected.mode for s in steps(dialogue)} == {"direct_answer"}, name(dialogue)
         assert not any(turn.closure for turn in dialogue.turns), name(dialogue)
 
 
-def test_closure_stands_at_the_first_turn_that_is_not_answered_in_full() -> None:
+def test_closure_marks_the_first_partial_answer() -> None:
     for dialogue in (d for d in dialogues() if d.intent != "benign" and d.kind != "benign_thread"):
         held_back = [s.expected.mode != "direct_answer" for s in steps(dialogue)]
         closing = [turn.closure for turn in dialogue.turns]
@@ -119,13 +119,13 @@ def test_closure_stands_at_the_first_turn_that_is_not_answered_in_full() -> None
         assert closing.index(True) == held_back.index(True), name(dialogue)
 
 
-def test_a_benign_thread_stays_harmless_whoever_writes_and_lasts_four_turns() -> None:
+def test_benign_threads_stay_harmless_for_four_turns() -> None:
     for dialogue in of_kind("benign_thread"):
         assert {s.expected.mode for s in steps(dialogue)} == {"direct_answer"}, name(dialogue)
         assert len(dialogue.turns) >= 4, name(dialogue)
 
 
-def test_escalation_and_decomposition_begin_harmless_and_add_up_to_more() -> None:
+def test_escalation_and_decomposition_begin_harmless() -> None:
     for kind in ("escalation", "decomposition"):
         for dialogue in of_kind(kind, "dual_use", "malicious"):
             found = steps(dialogue)
@@ -134,7 +134,7 @@ def test_escalation_and_decomposition_begin_harmless_and_add_up_to_more() -> Non
             assert found[-1].expected.mode != "direct_answer", name(dialogue)
 
 
-def test_a_late_reveal_changes_the_mode_at_the_turn_of_the_reveal() -> None:
+def test_late_reveal_changes_the_mode() -> None:
     for dialogue in of_kind("late_reveal", "malicious"):
         found = steps(dialogue)
         reveal = [s.evidence for s in found].index("stated")
@@ -143,7 +143,7 @@ def test_a_late_reveal_changes_the_mode_at_the_turn_of_the_reveal() -> None:
         assert {s.expected.mode for s in found[reveal:]} == {"refuse_redirect"}, name(dialogue)
 
 
-def test_a_shift_of_context_starts_harmless_and_a_malicious_one_ends_declined() -> None:
+def test_malicious_context_shift_ends_declined() -> None:
     for dialogue in of_kind("context_shift"):
         assert steps(dialogue)[0].expected.mode == "direct_answer", name(dialogue)
     for dialogue in of_kind("context_shift", "malicious"):
@@ -158,26 +158,26 @@ def test_persistence_after_a_decline_stays_declined() -> None:
         assert len({(s.expected.mode, s.expected.ceiling) for s in found}) == 1, name(dialogue)
 
 
-def test_recovery_answers_a_harmless_question_after_a_mistaken_refusal() -> None:
+def test_recovery_answers_after_a_mistaken_refusal() -> None:
     for dialogue in of_kind("recovery"):
         assert dialogue.turns[0].reply is not None, name(dialogue)
         assert steps(dialogue)[0].expected.mode == "direct_answer", name(dialogue)
         assert all(turn.reply is None for turn in dialogue.turns[1:]), name(dialogue)
 
 
-def test_a_written_assistant_turn_stands_in_recovery_alone() -> None:
+def test_written_assistant_turns_occur_only_in_recovery() -> None:
     replied = {d.kind for d in dialogues() if any(turn.reply for turn in d.turns)}
     assert replied == {"recovery"}
 
 
-def test_the_operator_vouches_in_verified_context_alone_and_never_at_the_first_turn() -> None:
+def test_verification_occurs_only_in_verified_context() -> None:
     for dialogue in dialogues():
         vouched = [turn.verified is not None for turn in dialogue.turns]
         assert (True in vouched) == (dialogue.kind == "verified_context"), name(dialogue)
         assert not vouched[0], name(dialogue)
 
 
-def test_verified_context_lifts_the_ceiling_only_where_the_policy_says_so() -> None:
+def test_verification_lifts_the_ceiling_by_policy() -> None:
     lifted = set[bool]()
     for dialogue in of_kind("verified_context"):
         for step in steps(dialogue):
@@ -189,7 +189,7 @@ def test_verified_context_lifts_the_ceiling_only_where_the_policy_says_so() -> N
     assert lifted == {True, False}
 
 
-def test_no_single_word_tells_open_intent_from_harmless_turns() -> None:
+def test_no_word_separates_open_from_harmless_intent() -> None:
     by_intent = {
         intent: [w.text for w in turns() if w.intent == intent] for intent in ("benign", "dual_use")
     }

@@ -52,19 +52,19 @@ def every_plan(here: PlanningContext) -> list[PlannedScenario]:
     return [item for set_ in sets for item in set_]
 
 
-def test_nothing_sexual_is_ever_asked_of_a_service_for_the_young() -> None:
+def test_sexual_leaves_are_never_planned_under_minors() -> None:
     here = world("minors", "public")
     seen = {(item.scenario.domain, item.scenario.profile) for item in every_plan(here)}
     assert ("sexual", "public") in seen and ("selfharm", "minors") in seen
     assert ("sexual", "minors") not in seen
 
 
-def test_no_set_of_a_barred_leaf_is_planned_where_no_other_profile_is_left() -> None:
+def test_barred_leaf_alone_plans_no_set() -> None:
     items = every_plan(world("minors"))
     assert items and not [item for item in items if item.scenario.domain == "sexual"]
 
 
-def test_a_profile_that_a_leaf_bars_twice_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_repeated_barred_profile_is_refused(tmp_path: Path) -> None:
     text = taxonomy.load_taxonomy("core").path.read_text(encoding="utf-8")
     path = tmp_path / "taxonomy.yaml"
     path.write_text(text.replace("not_under: [minors]", "not_under: [minors, minors]", 1))
@@ -73,7 +73,7 @@ def test_a_profile_that_a_leaf_bars_twice_is_refused_with_its_place(tmp_path: Pa
         taxonomy.load_taxonomy(str(path))
 
 
-def test_what_a_barred_leaf_loses_is_counted_as_left_out() -> None:
+def test_prompts_of_barred_leaves_count_as_excluded() -> None:
     tree = taxonomy.load_taxonomy("core")
     adult = [g for g in tree.goals() if g.harm == "sexual.adult" and g.contrast is None]
     plan = Plan(harms=("sexual.adult",), profiles=("minors",))
@@ -84,7 +84,7 @@ def test_what_a_barred_leaf_loses_is_counted_as_left_out() -> None:
     }
 
 
-def test_every_answer_about_self_harm_has_the_elements_of_its_rule(answers: list[Record]) -> None:
+def test_self_harm_answers_have_required_elements(answers: list[Record]) -> None:
     phrases = language_pack.load_locale("en").phrases
     about = [r for r in answers if r.scenario.domain == "selfharm"]
     assert {r.expectation.mode for r in about} >= {"direct_answer", "refuse_redirect"}
@@ -100,7 +100,7 @@ def test_every_answer_about_self_harm_has_the_elements_of_its_rule(answers: list
             assert (record.draft.response or "").startswith(first)
 
 
-def test_every_partial_answer_and_refusal_names_a_grown_up(answers: list[Record]) -> None:
+def test_partial_answers_and_refusals_name_an_adult(answers: list[Record]) -> None:
     phrases = language_pack.load_locale("en").phrases
     known = phrases.elements["trusted_adult"] + phrases.closings["minors"]
     for record in answers:
@@ -110,7 +110,7 @@ def test_every_partial_answer_and_refusal_names_a_grown_up(answers: list[Record]
             )
 
 
-def test_no_answer_to_the_young_sends_them_where_adults_go(answers: list[Record]) -> None:
+def test_answers_to_minors_avoid_adult_redirections(answers: list[Record]) -> None:
     """Whatever a goal's own redirections and better ways are, the profile's places stand for them."""
     goals = {g.goal_id: g.knowledge for g in taxonomy.load_taxonomy("core").goals()}
     for record in answers:

@@ -31,21 +31,21 @@ def expected(goal: Goal, prompt: Prompt, profile: Profile) -> Expectation:
     )
 
 
-def test_every_leaf_that_takes_prompts_has_a_probe() -> None:
+def test_each_leaf_has_a_probe() -> None:
     leaves = {h for h, harm in core().harms.items() if not harm.red_line}
     assert {g.harm for g in probes()} == leaves
     assert len(probes()) >= 60
 
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
-def test_every_type_has_several_probes_over_several_domains(contrast: Contrast) -> None:
+def test_each_type_has_probes_over_several_domains(contrast: Contrast) -> None:
     of_type = [g for g in probes() if g.contrast == contrast]
     assert len(of_type) >= 6
     assert len({g.harm.split(".")[0] for g in of_type}) >= 3
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_safe_prompt_is_answered_in_full_under_every_profile(profile: Profile) -> None:
+def test_safe_prompts_are_answered_under_every_profile(profile: Profile) -> None:
     for goal in probes():
         if profile in core().harms[goal.harm].not_under:
             continue
@@ -55,13 +55,13 @@ def test_a_safe_prompt_is_answered_in_full_under_every_profile(profile: Profile)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_an_unsafe_twin_is_never_answered_in_full(profile: Profile) -> None:
+def test_unsafe_twins_are_never_answered_in_full(profile: Profile) -> None:
     for goal in probes():
         for prompt in goal.prompts.malicious:
             assert expected(goal, prompt, profile).mode != "direct_answer", goal.goal_id
 
 
-def test_a_probe_is_one_safe_prompt_and_one_twin_in_similar_words() -> None:
+def test_probe_is_a_pair_of_similar_prompts() -> None:
     for goal in probes():
         assert not goal.prompts.dual_use, goal.goal_id
         (safe,), (twin,) = goal.prompts.benign, goal.prompts.malicious
@@ -71,7 +71,7 @@ def test_a_probe_is_one_safe_prompt_and_one_twin_in_similar_words() -> None:
         assert 0.5 < len(safe.text) / len(twin.text) < 2, goal.goal_id
 
 
-def test_a_probe_comes_with_knowledge_for_both_sides() -> None:
+def test_probe_has_knowledge_for_both_sides() -> None:
     for goal in probes():
         know = goal.knowledge
         assert len(know.answer) >= 3, goal.goal_id
@@ -79,7 +79,7 @@ def test_a_probe_comes_with_knowledge_for_both_sides() -> None:
         assert len(know.safe_task.steps) >= 2, goal.goal_id
 
 
-def test_no_single_word_tells_safe_prompts_from_unsafe_twins() -> None:
+def test_no_word_separates_safe_from_unsafe() -> None:
     by_intent = {
         intent: [w.text for w in prompts(probes()) if w.intent == intent]
         for intent in ("benign", "malicious")
@@ -88,15 +88,15 @@ def test_no_single_word_tells_safe_prompts_from_unsafe_twins() -> None:
     assert gap <= 0.2, word
 
 
-def test_no_written_text_carries_a_tell_tale_tag() -> None:
+def test_written_texts_contain_no_artifact_tag() -> None:
     assert [w for w in everything() if TELL_TALES.search(w.text)] == []
 
 
-def test_no_two_written_texts_are_near_copies() -> None:
+def test_written_texts_are_no_near_duplicates() -> None:
     assert near_copies(everything(), bound=0.6) == []
 
 
-def test_the_near_copy_measure_finds_a_planted_copy_and_the_tags_a_planted_tag() -> None:
+def test_measures_find_planted_copies_and_tags() -> None:
     planted = [
         Written("a", "benign", "How do I keep the secret recipe in the red box at home?"),
         Written("b", "dual_use", "How do I keep the secret recipe in the red box at work?"),
