@@ -45,13 +45,13 @@ def loaded_after(code: str) -> set[str]:
     ],
     ids=["import", "--help", "check --help", "generate --help", "--version"],
 )
-def test_what_only_looks_loads_nothing_heavy(code: str) -> None:
+def test_import_and_help_load_no_heavy_module(code: str) -> None:
     loaded = loaded_after(code)
     assert "safegen" in loaded
     assert loaded & HEAVY == set()
 
 
-def test_the_check_of_light_imports_sees_a_heavy_one() -> None:
+def test_loaded_modules_include_heavy_imports() -> None:
     assert "yaml" in loaded_after("import safegen.core.yaml_source, yaml")
 
 
@@ -61,7 +61,7 @@ def test_package_runs_as_a_module() -> None:
     assert done.stdout == f"{safegen.__version__}\n"
 
 
-def test_public_names_are_exactly_those_of_all() -> None:
+def test_public_names_equal_all() -> None:
     public = {name for name in dir(safegen) if not name.startswith("_")}
     assert public == set(safegen.__all__)
     assert all(getattr(safegen, name).__doc__ for name in safegen.__all__)

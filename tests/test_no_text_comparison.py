@@ -134,7 +134,7 @@ def comparisons(source: str) -> list[Found]:
     return search.found
 
 
-def test_no_message_is_compared() -> None:
+def test_package_compares_no_message() -> None:
     found: set[tuple[str, str]] = set()
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
@@ -167,7 +167,7 @@ HANDLER = "try:\n    act()\nexcept ValueError as e:\n    x = {}"
         'x = error.message.startswith(f"{name} is")',
     ],
 )
-def test_a_comparison_with_words_is_found(source: str) -> None:
+def test_comparison_with_words_is_found(source: str) -> None:
     assert len(comparisons(source)) == 1
 
 
@@ -182,5 +182,5 @@ def test_a_comparison_with_words_is_found(source: str) -> None:
         "x = lost.reason in ways",
     ],
 )
-def test_a_comparison_with_a_code_is_not_found(source: str) -> None:
+def test_comparison_with_code_is_not_found(source: str) -> None:
     assert comparisons(source) == []
