@@ -1,4 +1,4 @@
-"""`run_doctor` on the screen: what is well, what is not, and what mends it."""
+"""Output of `safegen doctor`: findings by group, each with a remedy."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from safegen.pipeline.preflight.doctor import FindingGroup, examine
 NARROW = 80
 STYLES: dict[CheckStatus, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 MARK_WIDTH, NAME_WIDTH = 6, 12
-"""Widths of the first two columns, the same in every group."""
+"""Widths of the first two columns, equal in all groups."""
 
 
 def run_doctor(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> int:
-    """Examine and report; 1 when something fails."""
+    """Print all findings; return 1 if a check fails."""
     return asyncio.run(_print_report(recipe, output=output, plugins=plugins, json=json))
 
 
@@ -37,9 +37,9 @@ async def _print_report(
 ) -> int:
     counts: Counter[CheckStatus] = Counter()
     out = make_console(sys.stdout)
-    screen = FindingGroup("terminal", [_check_terminal(out)])
-    _print_group(out, screen, json=json)
-    counts.update(f.state for f in screen.findings)
+    terminal = FindingGroup("terminal", [_check_terminal(out)])
+    _print_group(out, terminal, json=json)
+    counts.update(f.state for f in terminal.findings)
     async for group in examine(recipe, output=output, trusted=plugins):
         _print_group(out, group, json=json)
         counts.update(f.state for f in group.findings)
@@ -49,9 +49,10 @@ async def _print_report(
 
 
 def _check_terminal(out: Console) -> DoctorFinding:
-    """What the screen can show."""
     if not out.is_terminal:
-        return DoctorFinding("terminal", "ok", "stdout is none; plain text without colours")
+        return DoctorFinding(
+            "terminal", "ok", "stdout is not a terminal; plain text without colours"
+        )
     colour = "no colours (NO_COLOR)" if os.environ.get("NO_COLOR") else _describe_colours(out)
     text = f"{out.width} columns, {out.height} lines, {colour}"
     if out.width < NARROW:
@@ -88,4 +89,4 @@ def _worst_status(counts: Counter[CheckStatus]) -> CheckStatus:
 def _summary_line(counts: Counter[CheckStatus]) -> str:
     parts = [format_plural(counts["fail"], "failure")] if counts["fail"] else []
     parts += [format_plural(counts["warn"], "warning")] if counts["warn"] else []
-    return ", ".join(parts) or "all is well"
+    return ", ".join(parts) or "no problems"

@@ -16,11 +16,11 @@ from safegen.cli import data_repo, init_templates
 from safegen.cli.commented_yaml import comment_lines
 from safegen.cli.render.console import make_console, make_text, print_out
 from safegen.cli.render.tables import write_file
-from safegen.cli.schema import schema_file_name, schema_text
 from safegen.config.fields import Slug
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import UserError
 from safegen.core.yaml_source import message_of
+from safegen.pipeline.file_schemas import schema_file_name, schema_text
 
 RECIPE = Path("recipe.yaml")
 SCHEMAS = Path("schemas")

@@ -1,4 +1,4 @@
-"""`preview`: a few sets on the screen, key by key on a terminal, plain without one; nothing is kept."""
+"""Output of `safegen preview`: pages on a terminal, plain text without one."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from safegen.cli.render.console import (
 from safegen.cli.render.keys import read_keys
 from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.show import (
-    RecordLabels,
-    load_labels,
-    record_to_json,
     render_answer,
     render_conversation,
     render_record,
     render_situation,
-    verdict_reason,
 )
 from safegen.core.errors import RunError
 from safegen.core.types import Record
 from safegen.pipeline.preflight import preview as previews
 from safegen.pipeline.preflight.preview import MIN_MEASURED, Preview, PreviewEstimate
+from safegen.pipeline.records import (
+    RecordLabels,
+    load_labels,
+    record_to_json,
+    verdict_reason,
+)
 from safegen.pipeline.resolve import ResolvedRecipe, resolve_recipe
 
 NEXT_KEYS = frozenset("n \r\n")
 INTERRUPTED = 130
 FOOTER_LINES = 2
-"""Lines below a page: a blank one and what the keys do."""
-NOTHING_KEPT_NOTE = (
-    "nothing was kept: the temporary folder is gone, and `generate` asks everything anew"
-)
+"""Lines below a page: a blank one and the keys."""
+NOTHING_KEPT_NOTE = "nothing was kept; `generate` will send all requests again"
 
 
 def show_preview(
     recipe: str, *, sets: int, reveal: bool, plugins: Sequence[str], json: bool
 ) -> int:
-    """Show a few sets and forecast the rest."""
+    """Generate a few sets, show them, and estimate the whole run."""
     inputs = resolve_recipe(recipe, trusted=plugins)
     try:
         with show_progress(sys.stderr) as (watch, _):
@@ -63,7 +63,7 @@ def show_preview(
         print_line(sys.stderr, "interrupted; nothing was kept")
         return INTERRUPTED
     except RunError as e:
-        # What a run says of its answers is not so of a preview.
+        # The message of a run labels that replies are kept; those of a preview are not.
         raise type(e)(f"{e.message}; a preview keeps nothing" if e.kept else e.message) from e
     if json:
         for record in result.records:
@@ -71,23 +71,22 @@ def show_preview(
         sys.stdout.write(format_json_line(_to_json(result)))
         return 0
     out = make_console(sys.stdout)
-    says = load_labels(inputs)
+    labels = load_labels(inputs)
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
-        # Ctrl-C is another way to leave; the forecast is paid for and comes all the same.
+        # Ctrl-C leaves the pages; the estimate is paid for and still printed.
         with suppress(KeyboardInterrupt), out.screen(hide_cursor=True):
             opening = tuple(_closing_lines(inputs, result))
-            browse_pages(Pager(out, result, says, opening, reveal=reveal), read_keys())
+            browse_pages(Pager(out, result, labels, opening, reveal=reveal), read_keys())
     else:
         print_out(out, *_closing_lines(inputs, result), "")
         for scenario in _group_by_scenario(result.records):
-            print_out(out, *_scenario_lines(scenario, says, reveal=reveal), "")
+            print_out(out, *_scenario_lines(scenario, labels, reveal=reveal), "")
         return 0
     print_out(out, *_closing_lines(inputs, result), "")
     return 0
 
 
 def _group_by_scenario(records: Sequence[Record]) -> list[list[Record]]:
-    """The drafts of each scenario, in the order of the plan."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.scenario.scenario_id, []).append(record)
@@ -95,18 +94,17 @@ def _group_by_scenario(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def _scenario_lines(
-    drafts: Sequence[Record], says: RecordLabels, *, reveal: bool
+    drafts: Sequence[Record], labels: RecordLabels, *, reveal: bool
 ) -> Iterator[RenderableType]:
-    """A scenario with its drafts, a line for each; with their texts below them if wanted."""
     head = drafts[0]
     yield make_text(head.scenario.harm, "bold")
-    yield render_situation(head, says)
+    yield render_situation(head, labels)
     if reveal:
         yield from render_conversation(head)
         yield ""
-    table = make_grid("draft", "style", "", "found")
+    table = make_grid("draft", "style", "", "reason")
     for record in drafts:
-        mark = Text("accepted", "green") if record.accepted else Text("not accepted", "red")
+        mark = Text("accepted", "green") if record.accepted else Text("rejected", "red")
         table.add_row(
             "",
             make_text(record.draft.draft_id),
@@ -123,25 +121,24 @@ def _scenario_lines(
 
 
 def _verdict_text(record: Record) -> str:
-    """What was found wrong with a draft, or why there is none."""
     if record.draft.outcome != "ok":
         return record.draft.outcome
-    wrong = [v for v in record.verdicts if v.passed is not True]
-    return "; ".join(f"{v.validator}: {verdict_reason(v, record)}" for v in wrong)
+    failed = [v for v in record.verdicts if v.passed is not True]
+    return "; ".join(f"{v.validator}: {verdict_reason(v, record)}" for v in failed)
 
 
 @dataclass
 class Pager:
-    """Where a reader is: the opening or a record, a screenful of it, and whether texts are shown."""
+    """Position of a reader: a record, a page of it, and the choice to show texts."""
 
     out: Console
     preview: Preview
-    says: RecordLabels
+    labels: RecordLabels
     opening: Sequence[RenderableType] = ()
-    """What stands before the first record."""
+    """Lines before the first record."""
     reveal: bool = False
     index: int = field(init=False)
-    """The number of a record; -1 for the opening."""
+    """Index of the record; -1 for the opening."""
     part_index: int = 0
     parts: list[list[str]] = field(default_factory=list[list[str]])
 
@@ -151,19 +148,19 @@ class Pager:
 
     @property
     def first_index(self) -> int:
-        """Where a reader begins."""
+        """Index of the first page: the opening if there is one."""
         return -1 if self.opening else 0
 
     @property
     def record(self) -> Record:
-        """The record that is shown."""
+        """The current record."""
         return self.preview.records[self.index]
 
     def paginate(self) -> None:
-        """Cut the opening or the record into screenfuls of whole lines."""
+        """Cut the opening or the record into pages of whole lines."""
         parts = self.opening
         if self.index >= 0:
-            parts = render_record(self.record, self.says, reveal=self.reveal)
+            parts = render_record(self.record, self.labels, reveal=self.reveal)
         with self.out.capture() as captured:
             for part in parts:
                 self.out.print(part)
@@ -173,7 +170,7 @@ class Pager:
         self.part_index = min(self.part_index, len(self.parts) - 1)
 
     def forward(self) -> bool:
-        """Turn a page; False at the end."""
+        """Go to the next page; return False at the end."""
         if self.part_index + 1 < len(self.parts):
             self.part_index += 1
             return True
@@ -184,7 +181,7 @@ class Pager:
         return True
 
     def back(self) -> None:
-        """Turn back to the page before; nothing at the beginning."""
+        """Go to the previous page, if there is one."""
         if self.part_index:
             self.part_index -= 1
         elif self.index > self.first_index:
@@ -193,12 +190,12 @@ class Pager:
             self.part_index = len(self.parts) - 1
 
     def toggle(self) -> None:
-        """Show the texts, or hide them, from the top of the record."""
+        """Show or hide the texts, from the top of the record."""
         self.reveal, self.part_index = not self.reveal, 0
         self.paginate()
 
     def draw(self) -> None:
-        """Put the page on the screen."""
+        """Draw the page."""
         self.out.clear()
         for line in self.parts[self.part_index]:
             self.out.print(Text.from_ansi(line), soft_wrap=True)
@@ -206,24 +203,23 @@ class Pager:
         self.out.print(self._footer(), end="", no_wrap=True, overflow="ellipsis")
 
     def _footer(self) -> Text:
-        where = self._position_text() if self.index >= 0 else "forecast"
+        position = self._position_text() if self.index >= 0 else "estimate"
         if len(self.parts) > 1:
-            where += f", page {self.part_index + 1} of {len(self.parts)}"
-        texts = "hides" if self.reveal else "shows"
-        return Text(f"{where} · n next · p back · r {texts} texts · q ends", style="dim")
+            position += f", page {self.part_index + 1} of {len(self.parts)}"
+        toggle = "hide" if self.reveal else "show"
+        return Text(f"{position} · n next · p back · r {toggle} texts · q quit", style="dim")
 
     def _position_text(self) -> str:
-        """The set, and the draft in it."""
         records = self.preview.records
         sets = list(dict.fromkeys(r.scenario.set_id for r in records))
         set_id = self.record.scenario.set_id
-        own = [n for n, r in enumerate(records) if r.scenario.set_id == set_id]
-        where = f"set {sets.index(set_id) + 1} of {len(sets)}"
-        return f"{where}, draft {own.index(self.index) + 1} of {len(own)}"
+        indices = [n for n, r in enumerate(records) if r.scenario.set_id == set_id]
+        position = f"set {sets.index(set_id) + 1} of {len(sets)}"
+        return f"{position}, draft {indices.index(self.index) + 1} of {len(indices)}"
 
 
 def browse_pages(pages: Pager, keys: Iterator[str]) -> None:
-    """Show page after page as the keys say, until `q`, the last page's next, or the end of the keys."""
+    """Show pages until `q`, `n` on the last page, or the end of the keys."""
     if not pages.preview.records:
         return
     pages.draw()
@@ -240,9 +236,9 @@ def browse_pages(pages: Pager, keys: Iterator[str]) -> None:
 
 
 def _to_json(result: Preview) -> dict[str, object]:
-    ahead = result.estimate
+    estimate = result.estimate
     accepted = sum(r.accepted for r in result.records)
-    payload = asdict(ahead) | {"source": ahead.source}
+    payload = asdict(estimate) | {"source": estimate.source}
     return {
         "sets": result.sets,
         "drafts": len(result.records),
@@ -259,38 +255,42 @@ def _closing_lines(inputs: ResolvedRecipe, result: Preview) -> Iterator[Renderab
     yield make_fact_table(_fact_pairs(result), width=9)
     if recipe.target is not None:
         yield make_text(
-            "  this is the first round; rounds that top up for `target` come on top", "dim"
+            "  estimate of the first round; top-up rounds for `target` are not counted", "dim"
         )
 
 
 def _fact_pairs(result: Preview) -> Iterator[tuple[str, RenderableType]]:
-    ahead = result.estimate
+    estimate = result.estimate
     accepted = sum(r.accepted for r in result.records)
     drafts = format_plural(len(result.records), "draft")
     yield "preview", f"{drafts}, {format_share(accepted, len(result.records))} accepted"
     if result.dropped:
         losses = ", ".join(f"{n} {name}" for name, n in result.dropped.items())
-        yield "not asked", make_text(losses, "yellow")
+        yield "dropped", make_text(losses, "yellow")
     yield (
-        "whole",
-        f"{format_plural(ahead.prompts, 'prompt')}, {format_plural(ahead.drafts, 'draft')}",
+        "full run",
+        f"{format_plural(estimate.prompts, 'prompt')}, {format_plural(estimate.drafts, 'draft')}",
     )
-    yield "calls", _calls_text(ahead)
-    if ahead.author_calls:
+    yield "calls", _calls_text(estimate)
+    if estimate.author_calls:
         yield (
             "",
-            f"at most {format_number(ahead.author_calls)} of the author and {format_number(ahead.label_calls)} of"
-            " labellers beside them; `tokens` leaves these out",
+            f"in addition, at most {format_number(estimate.author_calls)} to the author and"
+            f" {format_number(estimate.label_calls)} to labellers; `tokens` does not count them",
         )
     yield (
         "tokens",
-        f"about {format_short(ahead.prompt_tokens)} for prompts and {format_short(ahead.answer_tokens)} for answers"
-        f" ({ahead.source})",
+        f"about {format_short(estimate.prompt_tokens)} for prompts and {format_short(estimate.answer_tokens)} for answers"
+        f" ({estimate.source})",
     )
-    if ahead.measured < MIN_MEASURED:
-        yield "", make_text(f"measured on {drafts} only; -n takes more sets", "dim")
+    if estimate.measured < MIN_MEASURED:
+        yield "", make_text(f"measured on {drafts} only; raise -n for more sets", "dim")
 
 
-def _calls_text(ahead: PreviewEstimate) -> str:
-    most = f", at most {format_number(ahead.most_calls)}" if ahead.most_calls > ahead.drafts else ""
-    return f"about {format_number(ahead.calls)}{most}"
+def _calls_text(estimate: PreviewEstimate) -> str:
+    most = (
+        f", at most {format_number(estimate.most_calls)}"
+        if estimate.most_calls > estimate.drafts
+        else ""
+    )
+    return f"about {format_number(estimate.calls)}{most}"

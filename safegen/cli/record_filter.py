@@ -1,4 +1,4 @@
-"""Which records a person asks `show` for."""
+"""Filter of `safegen show`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safegen.dataset.dropped import DroppedScenario
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which records to show; None takes all."""
+    """Conditions on records; None matches all."""
 
     id: str | None = None
     accepted: bool | None = None
@@ -22,10 +22,10 @@ class RecordFilter:
     harm: str | None = None
     reason: str | None = None
     scenario_ids: frozenset[str] | None = None
-    """The scenarios to choose from."""
+    """Scenarios that match; None for all."""
 
     def matches(self, record: Record) -> bool:
-        """Whether a record fits."""
+        """Return True if a record meets all conditions."""
         scenario = record.scenario
         pairs = (
             (self.accepted, record.accepted),
@@ -33,9 +33,14 @@ class RecordFilter:
             (self.intent, scenario.intent),
             (self.reason, record.reason),
         )
-        fits = all(wanted is None or wanted == actual for wanted, actual in pairs)
-        among = self.scenario_ids is None or scenario.scenario_id in self.scenario_ids
-        return fits and among and self._matches_harm(scenario.harm) and self._matches_id(record)
+        is_equal = all(wanted is None or wanted == actual for wanted, actual in pairs)
+        is_selected = self.scenario_ids is None or scenario.scenario_id in self.scenario_ids
+        return (
+            is_equal
+            and is_selected
+            and self._matches_harm(scenario.harm)
+            and self._matches_id(record)
+        )
 
     def _matches_harm(self, harm: str) -> bool:
         return self.harm in (None, harm, harm.split(".")[0], f"{harm.split('.')[0]}.*")
@@ -45,42 +50,42 @@ class RecordFilter:
         ids = (scenario.scenario_id, record.draft.draft_id, scenario.set_id, scenario.goal_id)
         return self.id is None or any(value.startswith(self.id) for value in ids)
 
-    def matches_dropped(self, lost: DroppedScenario) -> bool:
-        """Whether a prompt without any record fits; such are found by id and by reason alone."""
+    def matches_dropped(self, dropped: DroppedScenario) -> bool:
+        """Return True if a dropped prompt meets all conditions, one of which is an id or a reason."""
         if (
             self.accepted
             or self.scenario_ids is not None
             or (self.id is None and self.reason is None)
         ):
             return False
-        scenario, failure = lost.planned.scenario, lost.failure
+        scenario, failure = dropped.planned.scenario, dropped.failure
         pairs = (
-            (self.mode, lost.planned.expectation.mode),
+            (self.mode, dropped.planned.expectation.mode),
             (self.intent, scenario.intent),
-            (self.reason, lost.reason),
+            (self.reason, dropped.reason),
         )
         ids = (scenario.scenario_id, failure.draft_id, scenario.set_id, scenario.goal_id)
-        named = self.id is None or any(value.startswith(self.id) for value in ids)
-        fits = all(wanted is None or wanted == actual for wanted, actual in pairs)
-        return fits and named and self._matches_harm(scenario.harm)
+        has_id = self.id is None or any(value.startswith(self.id) for value in ids)
+        is_equal = all(wanted is None or wanted == actual for wanted, actual in pairs)
+        return is_equal and has_id and self._matches_harm(scenario.harm)
 
 
 def read_accepted(*, accepted: bool, rejected: bool) -> bool | None:
-    """Which drafts are wanted; None is both.
+    """Combine `--accepted` and `--rejected`; None means both kinds.
 
     Raises:
-        UserError: both flags were given.
+        UserError: both flags are set.
     """
     if accepted and rejected:
-        raise UserError("no draft is accepted and rejected; keep one of `--accepted`, `--rejected`")
+        raise UserError("`--accepted` and `--rejected` exclude each other; keep one")
     return accepted if accepted or rejected else None
 
 
 def check_harm(harm: str | None, tree: Taxonomy) -> None:
-    """Refuse a leaf or domain that the taxonomy of the run does not have.
+    """Check that the taxonomy has a leaf or domain.
 
     Raises:
-        UserError: with the nearest one.
+        UserError: it has none; the message suggests similar names.
     """
     leaves = [*tree.harms]
     known = [*leaves, *dict.fromkeys(name.split(".")[0] for name in leaves)]

@@ -1,15 +1,12 @@
-"""`show_records`: records as a person or a program reads them.
-
-Without `reveal` no prompt, answer or evidence is printed, nor a reason that quotes one.
-"""
+"""Output of `safegen show`: records without texts, unless `--reveal` is given."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import get_args
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -30,17 +27,24 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.errors import print_differences
 from safegen.config.language_pack import Locale
-from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, UserError
-from safegen.core.types import Expectation, Record, Scenario, Verdict
+from safegen.core.types import Expectation, Record, Scenario
 from safegen.dataset.curate import curate
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.dataset.dropped import DroppedScenario, iter_dropped
 from safegen.pipeline import api
-from safegen.pipeline.resolve import RunContext
-from safegen.store.schema import record_row
-from safegen.validators import element_coverage
+from safegen.pipeline.policies import explain_record
+from safegen.pipeline.records import (
+    RecordLabels,
+    dropped_to_json,
+    iter_records,
+    load_labels,
+    record_element_coverage,
+    record_to_json,
+    verdict_reason,
+)
+from safegen.pipeline.snapshot import RunSnapshot
 
 ASSISTANCE = {
     "A0": "bare refusal",
@@ -50,27 +54,14 @@ ASSISTANCE = {
     "A4": "unconstrained",
 }
 MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("unscored", "yellow")}
-TEXT_COLUMNS = ("messages", "response", "reasoning_content")
 CURATION_REASONS = frozenset({*get_args(ExclusionReason), *get_args(DuplicateReason)})
-"""Reasons for which an accepted prompt is left out of the dataset."""
-MIN_QUOTED_WORDS = 5
-"""A reason that shares this many words in a row with a text quotes it."""
-HIDDEN_TEXT = "(quotes the text; see it with --reveal)"
-
-
-class RecordLabels(NamedTuple):
-    """What is said beside records that they do not hold."""
-
-    rules: Mapping[tuple[str, str], str]
-    """Sentences by policy and rule."""
-    locale: Locale
-    """The language pack that validators went by."""
+"""Reasons for which curation excludes an accepted scenario; records do not hold them."""
 
 
 def show_records(
     folder: Path, wanted: RecordFilter, *, limit: int, reveal: bool, why: bool, json: bool
 ) -> None:
-    """Print the first records that fit, with the clause that decided if `why`.
+    """Print the first records and dropped prompts that match; with `why`, also the deciding rule.
 
     Raises:
         AssetNotFound: no record has the id.
@@ -79,152 +70,102 @@ def show_records(
     run = api.open_run(folder)
     if not run.folder.finished_shards():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
-    basis = api.load_context(run)
-    check_harm(wanted.harm, basis.tree)
-    print_differences(basis)
-    says = load_labels(basis)
-    explained = policy_explain.make_explainer(basis) if why else None
-    out = make_console(sys.stdout)
-    shown, told_why = 0, ""
+    context = api.load_context(run)
+    check_harm(wanted.harm, context.tree)
+    print_differences(context)
     wanted = _select_excluded(run, wanted)
-    for record in (r for r in _iter_records(run) if wanted.matches(r)):
+    printer = _RecordPrinter(context, reveal=reveal, why=why, json=json)
+    shown = 0
+    for item in _iter_matches(run, wanted):
         if shown == limit:
-            print_out(
-                make_console(sys.stderr),
-                make_text(f"more records fit; raise -n above {limit}", "dim"),
-            )
+            line = f"more records match; raise -n above {limit}"
+            print_out(make_console(sys.stderr), make_text(line, "dim"))
             return
         shown += 1
-        if json:
-            more = {"why": explained(record).to_json()} if explained else {}
-            sys.stdout.write(format_json_line(record_to_json(record, reveal=reveal) | more))
+        if isinstance(item, Record):
+            printer.print_record(item)
         else:
-            print_out(out, *render_prompt(record, says))
-            scenario = record.scenario.scenario_id
-            if explained and scenario != told_why:
-                policy_explain.print_rule_reasons(explained(record), out)
-                print_out(out, "")
-            told_why = scenario
-            print_out(out, *render_draft(record, reveal=reveal), "")
-    for lost in (entry for entry in iter_dropped(run.folder) if wanted.matches_dropped(entry)):
-        if shown == limit:
-            print_out(
-                make_console(sys.stderr),
-                make_text(f"more prompts fit; raise -n above {limit}", "dim"),
-            )
-            return
-        shown += 1
-        if json:
-            sys.stdout.write(format_json_line(dropped_to_json(lost, reveal=reveal)))
-        else:
-            print_out(out, *render_dropped(lost, says, reveal=reveal), "")
+            printer.print_dropped(item)
     if not shown:
         _print_none(run, folder, wanted)
 
 
+def _iter_matches(run: api.Run, wanted: RecordFilter) -> Iterator[Record | DroppedScenario]:
+    yield from (record for record in iter_records(run.folder) if wanted.matches(record))
+    yield from (item for item in iter_dropped(run.folder) if wanted.matches_dropped(item))
+
+
+class _RecordPrinter:
+    """Prints records as tables or as JSON lines."""
+
+    def __init__(self, context: RunSnapshot, *, reveal: bool, why: bool, json: bool) -> None:
+        self._context = context
+        self._labels = load_labels(context)
+        self._out = make_console(sys.stdout)
+        self._reveal, self._why, self._json = reveal, why, json
+        self._explained_id = ""
+
+    def print_record(self, record: Record) -> None:
+        explanation = explain_record(self._context, record.scenario) if self._why else None
+        if self._json:
+            why = {"why": explanation.to_json()} if explanation else {}
+            payload = record_to_json(record, reveal=self._reveal) | why
+            sys.stdout.write(format_json_line(payload))
+            return
+        print_out(self._out, *render_prompt(record, self._labels))
+        # The drafts of a scenario share one explanation.
+        if explanation and record.scenario.scenario_id != self._explained_id:
+            policy_explain.print_rule_reasons(explanation, self._out)
+            print_out(self._out, "")
+        self._explained_id = record.scenario.scenario_id
+        print_out(self._out, *render_draft(record, reveal=self._reveal), "")
+
+    def print_dropped(self, dropped: DroppedScenario) -> None:
+        if self._json:
+            sys.stdout.write(format_json_line(dropped_to_json(dropped, reveal=self._reveal)))
+        else:
+            print_out(self._out, *render_dropped(dropped, self._labels, reveal=self._reveal), "")
+
+
 def _print_none(run: api.Run, folder: Path, wanted: RecordFilter) -> None:
     if wanted.id is not None:
-        raise AssetNotFound(f"no record in `{folder}` that fits has an id with `{wanted.id}` first")
-    message = "no record fits"
+        raise AssetNotFound(
+            f"no matching record in `{folder}` has an id that starts with `{wanted.id}`"
+        )
+    message = "no record matches"
     if wanted.reason is not None:
         reasons = sorted(
-            {r.reason for r in _iter_records(run) if r.reason}
-            | {lost.reason for lost in iter_dropped(run.folder)}
+            {r.reason for r in iter_records(run.folder) if r.reason}
+            | {item.reason for item in iter_dropped(run.folder)}
         )
         message += f"; reasons in this run: {', '.join(reasons) or 'none'}"
     print_out(make_console(sys.stderr), make_text(message))
 
 
-def _iter_records(run: api.Run) -> Iterator[Record]:
-    for shard in run.folder.finished_shards():
-        yield from run.folder.read_records(shard)
-
-
 def _select_excluded(run: api.Run, wanted: RecordFilter) -> RecordFilter:
-    """The ids of those that curation left out for the reason that is asked for; records do not hold it."""
     if wanted.reason not in CURATION_REASONS:
         return wanted
-    left = curate(run.folder).excluded
-    ids = frozenset(id_ for id_, reason in left.items() if reason == wanted.reason)
+    excluded = curate(run.folder).excluded
+    ids = frozenset(id_ for id_, reason in excluded.items() if reason == wanted.reason)
     return replace(wanted, reason=None, scenario_ids=ids)
 
 
-def load_labels(basis: RunContext) -> RecordLabels:
-    """What each rule of a run's specs says, and its language pack."""
-    rules = {(p.policy_id, rule.id): rule.says for p in basis.policies for rule in p.rules}
-    return RecordLabels(rules, basis.locale)
-
-
-# Any: Arrow's types stand in the schema of records.
-def record_to_json(record: Record, *, reveal: bool) -> dict[str, Any]:
-    """A record as an object: the columns of `run/records`, without texts unless revealed."""
-    payload = record_row(record)
-    if reveal and not record.draft.withheld:
-        return payload
-    hidden = TEXT_COLUMNS[1:] if reveal else TEXT_COLUMNS
-    verdicts = [
-        {k: v for k, v in fields.items() if k != "evidence"}
-        | {"code": code_of(verdict), "reason": verdict_reason(verdict, record)}
-        for fields, verdict in zip(payload["verdicts"], record.verdicts, strict=True)
-    ]
-    return {k: v for k, v in payload.items() if k not in hidden} | {"verdicts": verdicts}
-
-
-def code_of(verdict: Verdict) -> str:
-    """A verdict's code, unless it is none: a user's validator may put words of a text there."""
-    return verdict.code if verdict.code.isidentifier() else HIDDEN_TEXT
-
-
-def verdict_reason(verdict: Verdict, record: Record) -> str:
-    """A verdict's reason, unless it quotes what was written."""
-    texts = [m["content"] for m in record.scenario.messages]
-    texts += [record.draft.response or "", record.draft.reasoning_content or ""]
-    corpus = f" {' '.join(' '.join(texts).lower().split())} "
-    words = verdict.reason.lower().split()
-    runs = [
-        " ".join(words[i : i + MIN_QUOTED_WORDS])
-        for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
-    ]
-    quotes = len(words) >= MIN_QUOTED_WORDS and any(run in corpus for run in runs)
-    return HIDDEN_TEXT if quotes else verdict.reason
-
-
-# Any: as of records.
-def dropped_to_json(lost: DroppedScenario, *, reveal: bool) -> dict[str, Any]:
-    """A prompt without a record as an object; what it was to be, and why it is none."""
-    scenario, expected, failure = lost.planned.scenario, lost.planned.expectation, lost.failure
-    payload: dict[str, Any] = {
-        "scenario_id": scenario.scenario_id,
-        "set_id": scenario.set_id,
-        "goal_id": scenario.goal_id,
-        "harm": scenario.harm,
-        "intent": scenario.intent,
-        "profile": scenario.profile,
-        "turn": scenario.turn,
-        "mode": expected.mode,
-        "outcome": failure.outcome,
-        "stage": failure.stage,
-        "reason": lost.reason,
-    }
-    return payload | ({"message": failure.message} if reveal else {})
-
-
 def render_dropped(
-    lost: DroppedScenario, says: RecordLabels, *, reveal: bool
+    dropped: DroppedScenario, labels: RecordLabels, *, reveal: bool
 ) -> list[RenderableType]:
-    """A prompt without a record as it is put on a screen."""
-    scenario, failure = lost.planned.scenario, lost.failure
+    """Render a prompt that was dropped before drafting."""
+    scenario, failure = dropped.planned.scenario, dropped.failure
     head = Text.assemble(
         make_text(scenario.harm, "bold"),
         "  ",
         make_text(scenario.scenario_id),
         "  ",
-        ("never drafted", "red"),
+        ("dropped", "red"),
     )
-    message = failure.message if reveal else "the message is shown with --reveal"
+    message = failure.message if reveal else "see the message with --reveal"
     pairs = [
-        *_scenario_pairs(scenario, lost.planned.expectation, says),
-        ("lost", f"{lost.reason}: {message}"),
+        *_scenario_pairs(scenario, dropped.planned.expectation, labels),
+        ("reason", f"{dropped.reason}: {message}"),
     ]
     return [
         head,
@@ -234,15 +175,15 @@ def render_dropped(
     ]
 
 
-def render_record(record: Record, says: RecordLabels, *, reveal: bool) -> list[RenderableType]:
-    """A record as it is put on a screen."""
-    return [*render_prompt(record, says), *render_draft(record, reveal=reveal)]
+def render_record(record: Record, labels: RecordLabels, *, reveal: bool) -> list[RenderableType]:
+    """Render prompt, expectation, draft and verdicts."""
+    return [*render_prompt(record, labels), *render_draft(record, reveal=reveal)]
 
 
-def render_prompt(record: Record, says: RecordLabels) -> list[RenderableType]:
-    """What was asked and expected, and by which rule."""
+def render_prompt(record: Record, labels: RecordLabels) -> list[RenderableType]:
+    """Render the prompt's attributes, the expectation and its rules."""
     style = "green" if record.accepted else "red"
-    mark = "accepted" if record.accepted else "not accepted"
+    mark = "accepted" if record.accepted else "rejected"
     head = Text.assemble(
         make_text(record.scenario.harm, "bold"),
         "  ",
@@ -250,39 +191,39 @@ def render_prompt(record: Record, says: RecordLabels) -> list[RenderableType]:
         "  ",
         (mark, style),
     )
-    return [head, render_situation(record, says)]
+    return [head, render_situation(record, labels)]
 
 
-def render_situation(record: Record, says: RecordLabels) -> RenderableType:
-    """What was asked and expected of any draft of a scenario."""
-    pairs = [*_scenario_pairs(record.scenario, record.expectation, says)]
+def render_situation(record: Record, labels: RecordLabels) -> RenderableType:
+    """Render what all drafts of a scenario share."""
+    pairs = [*_scenario_pairs(record.scenario, record.expectation, labels)]
     if record.expectation.required:
-        pairs.append(("required", _required_text(record, says.locale)))
+        pairs.append(("required", _required_text(record, labels.locale)))
     return make_fact_table(pairs, width=9)
 
 
 def render_draft(record: Record, *, reveal: bool) -> list[RenderableType]:
-    """What came and what was found."""
+    """Render a draft and its verdicts; with `reveal`, also the texts."""
     draft = record.draft
-    made = (
+    source = (
         f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
         f" revision {draft.revision}, {draft.outcome}"
         + (f", style {draft.style}" if draft.style else "")
     )
     facts_table = make_fact_table(
-        [("draft", made), ("delivered", _delivered_text(record))], width=9
+        [("draft", source), ("delivered", _delivered_text(record))], width=9
     )
     verdicts = [_verdict_table(record, reveal=reveal)] if record.verdicts else []
     return [facts_table, *verdicts, *(_render_texts(record) if reveal else ())]
 
 
 def _scenario_pairs(
-    scenario: Scenario, expected: Expectation, says: RecordLabels
+    scenario: Scenario, expected: Expectation, labels: RecordLabels
 ) -> Iterator[tuple[str, RenderableType]]:
     yield "goal", f"{scenario.goal_id} · {scenario.task}"
     yield "scenario", f"{scenario.scenario_id} · set {scenario.set_id}"
     yield (
-        "asked",
+        "prompt",
         f"{scenario.intent}, paraphrase {scenario.paraphrase}, evidence {scenario.evidence},"
         f" detail {_detail_text(scenario.requested_detail)}, profile {scenario.profile}",
     )
@@ -291,31 +232,24 @@ def _scenario_pairs(
         f"{expected.mode}, ceiling {_detail_text(expected.ceiling)}, floor {_detail_text(expected.floor)}",
     )
     for rule in expected.rule_ids:
-        sentence = says.rules.get((expected.policy_id, rule), "this spec is not at hand any more")
+        sentence = labels.rules.get(
+            (expected.policy_id, rule), "(text not available: the spec is missing)"
+        )
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
 
 
 def _required_text(record: Record, locale: Locale) -> str:
-    """The required elements, and whether anything looked at them."""
-    expected = record.expectation
     if not record.verdicts:
-        return ", ".join(expected.required)
-    validators, own = (
-        element_coverage.list_deciding_validators(record.verdicts),
-        plugins.list_names("validators"),
-    )
-    coverage = element_coverage.classify_elements(
-        expected.mode, expected.required, validators, own=own, locale=locale
-    )
-    return coverage.line
+        return ", ".join(record.expectation.required)
+    return record_element_coverage(record, locale).line
 
 
 def _delivered_text(record: Record) -> str:
     level = record.delivered
     text = f"{level} {ASSISTANCE.get(level, '')}".strip() if level else "not assessed"
     text += f"; severity {record.severity}" if record.severity else ""
-    by = f"accepted by {record.accepted_by}" if record.accepted else f"reason {record.reason}"
-    return f"{text}; {by}; grade {record.grade}"
+    result = f"accepted by {record.accepted_by}" if record.accepted else f"reason {record.reason}"
+    return f"{text}; {result}; grade {record.grade}"
 
 
 def _detail_text(level: int) -> str:
@@ -347,15 +281,15 @@ def _render_texts(record: Record) -> Iterator[RenderableType]:
 
 
 def render_conversation(record: Record) -> Iterator[RenderableType]:
-    """The conversation that a draft answers."""
+    """Render the messages that a draft answers."""
     for message in record.scenario.messages:
         yield from _render_block(message["role"], message["content"])
 
 
 def render_answer(record: Record) -> Iterator[RenderableType]:
-    """The text of a draft, unless it was found unsafe."""
+    """Render the text of a draft, unless it was withheld as unsafe."""
     if record.draft.withheld:
-        yield from _render_block("response", "(withheld: found unsafe)")
+        yield from _render_block("response", "(withheld: rated unsafe)")
         return
     if record.draft.reasoning_content:
         yield from _render_block("reasoning", record.draft.reasoning_content)

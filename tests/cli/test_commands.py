@@ -160,7 +160,7 @@ def test_verify_reports_matches_and_mismatches(
 ) -> None:
     told = call(capsys, "verify", finished)
     assert told.code == 0
-    assert "is proved" in told.out
+    assert "OK, " in told.out
     assert "train" in told.out
     (finished / "README.md").write_text("gone", encoding="utf-8")
     told = call(capsys, "verify", finished)
@@ -168,7 +168,7 @@ def test_verify_reports_matches_and_mismatches(
     assert "README.md" in told.out
     told = call(capsys, "verify", finished, "--json")
     (result,) = told.lines
-    assert (told.code, result["proved"]) == (1, False)
+    assert (told.code, result["valid"]) == (1, False)
     assert any("README.md" in problem for problem in result["problems"])
 
 
@@ -242,7 +242,7 @@ def test_status_reports_drafts_without_verdicts(
 ) -> None:
     call(capsys, "generate", write_recipe(workdir), "--until", "draft")
     told = call(capsys, "status", "outputs/kitchen").out
-    assert "0 of 1 done, 1 drafted and not judged yet" in told
+    assert "0 of 1 done, 1 drafted but not validated" in told
 
 
 def test_list_describes_every_plugin_and_file(capsys: pytest.CaptureFixture[str]) -> None:

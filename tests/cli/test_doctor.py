@@ -170,7 +170,7 @@ def test_dead_address_fails_and_stops_the_checks(
         code, found, _ = examined(capsys)
     assert code == 1
     assert states(found, "address", "model", "completion") == ["fail", "-", "-"]
-    assert found["address"]["remedy"] == "start the server, or mend `base_url`"
+    assert found["address"]["remedy"] == "start the server, or correct `base_url`"
 
 
 @pytest.mark.parametrize(("off_s", "state"), [(0, "ok"), (3600, "warn"), (-3600, "warn")])

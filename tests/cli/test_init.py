@@ -10,12 +10,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from safegen.cli.commented_yaml import comment_lines, format_flow
-from safegen.cli.schema import build_schema
 from safegen.config import recipe as recipes
 from safegen.config.fields import FrozenModel
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import load_taxonomy as load_taxonomy
 from safegen.core.yaml_source import parse
+from safegen.pipeline.file_schemas import build_schema
 from safegen.policy import loader
 from tests.cli.harness import call
 

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.text import Text
 
 from safegen.cli.preview import Pager, browse_pages
-from safegen.cli.show import RecordLabels
 from safegen.config import language_pack
 from safegen.config.plan import Plan
 from safegen.config.recipe import Judges, PluginRef, Recipe, Teachers
 from safegen.core.types import PlannedScenario, Reply, Request
 from safegen.pipeline import api
 from safegen.pipeline.preflight.preview import Preview, choose_sets, preview_recipe
+from safegen.pipeline.records import RecordLabels
 from safegen.pipeline.resolve import ResolvedRecipe, resolve_recipe
 from safegen.pipeline.session import plan_first_round
 from safegen.scenarios.context import PlanningContext
@@ -91,7 +91,7 @@ def test_preview_hides_texts_and_keeps_no_files(
     for name in ("goal", "scenario", "asked", "expected", "of security@", "draft", "accepted"):
         assert name in first
     assert all(part.count("scenario ") <= 1 for part in [first, *more]), "each is told once"
-    assert re.search(r"no_redirection +not accepted  refusal_form: no redirection", told.out)
+    assert re.search(r"no_redirection +rejected  refusal_form: no redirection", told.out)
     assert "\n  response\n" not in told.out
     assert "characters / 4: the teacher gives no counts" in told.out
     assert list(scratch.iterdir()) == []
@@ -229,15 +229,15 @@ def test_estimate_comes_before_the_first_record(shown: Preview) -> None:
     pages = [Text.from_ansi(page).plain for page in screen.press("pnp")]
     first = [page for page in pages if "about 12 calls" in page]
     assert [page in first for page in pages] == [True, True, False, True]
-    assert all("forecast · n next" in page for page in first)
+    assert all("estimate · n next" in page for page in first)
 
 
 def test_r_key_toggles_texts(shown: Preview) -> None:
     text = (shown.records[0].draft.response or "").split()[0]
     hidden, open_, closed = Screen(shown, height=60).press("rr")
     assert (text in hidden, text in open_, text in closed) == (False, True, False)
-    assert "r shows texts" in hidden
-    assert "r hides texts" in open_
+    assert "r show texts" in hidden
+    assert "r hide texts" in open_
 
 
 def test_q_key_and_last_page_end_the_preview(shown: Preview) -> None:
@@ -268,7 +268,7 @@ def test_preview_with_target_mentions_further_rounds(
 ) -> None:
     write_recipe(workdir, f"{RECIPE}target: {{accepted: 3}}\n")
     told = call(capsys, "preview", "recipe.yaml", "-n", "1")
-    assert "rounds that top up for `target` come on top" in told.out
+    assert "top-up rounds for `target` are not counted" in told.out
 
 
 def test_authored_sets_are_their_own_kind() -> None:

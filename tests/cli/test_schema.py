@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from safegen.cli.schema import DESCRIPTIONS, MODELS, build_schema
+from safegen.pipeline.file_schemas import DESCRIPTIONS, MODELS, build_schema
 from tests.cli.harness import call
 from tests.conftest import ROOT
 

@@ -37,12 +37,12 @@ def test_record_shows_scenario_expectation_and_verdicts(
         record.expectation.mode,
         record.expectation.rule_ids[0],
         f"ceiling {record.expectation.ceiling}",
-        "not accepted",
+        "rejected",
         f"reason {record.reason}",
         *(v.reason for v in record.verdicts),
     ):
         assert words in told.out
-    assert "not at hand" not in told.out
+    assert "not available" not in told.out
     assert told.err == ""
 
 
@@ -50,10 +50,10 @@ def test_why_follows_expectation_without_repeats(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = call(capsys, "show", finished, "-n", "1", "--why").out
-    order = ["asked", "expected", "written at", "earlier rule", "then expected", "delivered"]
+    order = ["prompt", "expected", "written at", "earlier rule", "expectation", "delivered"]
     places = [told.index(name) for name in order]
     assert places == sorted(places)
-    for name in ("asked", "required", "decided by"):
+    for name in ("prompt", "required", "decided by"):
         assert sum(line.startswith(f"  {name} ") for line in told.splitlines()) <= 1
     assert "decided by" not in told
 
@@ -147,7 +147,7 @@ def test_filter_returns_all_matching_records(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--accepted", "--rejected"), "keep one of `--accepted`, `--rejected`"),
+        (("--accepted", "--rejected"), "exclude each other `--accepted`, `--rejected`"),
         (("--harm", "cyber.intrusoin"), "did you mean `cyber.intrusion`"),
         (("--harm", "cybr.*"), "no leaf or domain `cybr.*`"),
     ],
@@ -166,7 +166,7 @@ def test_limit_reports_more_matching_records(
 ) -> None:
     told = call(capsys, "show", finished, "-n", "2", "--json")
     assert len(told.lines) == 2
-    assert "more records fit" in told.err
+    assert "more records match" in told.err
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])

@@ -86,7 +86,10 @@ AUTHORED_HEAD = "name: a\nteachers: {author: offline}\njudges: {labellers: [offl
         ),
         ("{axes: [tone, tone]}", "4:8: `plan.axes`: names `tone` twice; keep one"),
         ("{axes: {tone: []}}", "4:15: `plan.axes.tone`: is empty"),
-        ("{axes: [mode]}", "4:8: `plan.axes`: `mode` is not an axis to vary: the policy computes it"),
+        (
+            "{axes: [mode]}",
+            "4:8: `plan.axes`: `mode` is not an axis to vary: the policy computes it",
+        ),
         ("{harms: []}", "4:8: `plan.harms`: is empty"),
         ("{harms: cyber.x}", "4:8: `plan.harms` is `cyber.x`: must be a list, such as"),
         (

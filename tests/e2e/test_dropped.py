@@ -55,7 +55,7 @@ async def test_dropped_prompt_is_shown_by_reason_or_id(
     assert not any("message" in row for row in rows), "a message may quote, and nobody revealed"
     one = cli(capsys, "show", str(spoilt.output), rows[0]["scenario_id"], "--reveal")
     assert one.code == 0
-    assert "never drafted" in one.out
+    assert "dropped" in one.out
     assert reason in one.out
     assert reason.removeprefix("gate_") + "," in one.out, "with --reveal the fault is told in words"
 

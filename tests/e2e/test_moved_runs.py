@@ -94,9 +94,9 @@ def test_moved_run_explains_with_stored_specs(
     found = looks(capsys, moved)
     assert OWN_RULE in found["show"].out
     assert OWN_RULE in found["explain"].out
-    assert "this spec is not at hand" not in found["show"].out
-    assert "in the run alone; its file is not at hand" in found["show"].out
-    assert "in the run alone; its file is not at hand" in found["explain"].out
+    assert "the spec is missing" not in found["show"].out
+    assert "in the run only; the policy file is not available" in found["show"].out
+    assert "in the run only; the policy file is not available" in found["explain"].out
     again = cli(capsys, "policy", "show", moved / "policies" / "own.yaml")
     assert again.code == 0
     assert loader.load_policy(str(moved / "policies" / "own.yaml")).policy_id in again.out
