@@ -12,6 +12,7 @@ from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_6
 from safegen.judges.blind_panel import BlindLabels, LabelRequest
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.user_prompts.plan_rows import RowLabels, allowed_profiles, plan_row
 from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.scenarios.user_prompts.resolve_labels import (
     LABELS,
@@ -23,12 +24,9 @@ from safegen.scenarios.user_prompts.resolve_labels import (
 )
 from safegen.scenarios.user_prompts.rows import (
     PromptRow,
-    RowLabels,
-    allowed_profiles,
     check_columns,
     iter_checked_rows,
     iter_rows,
-    plan_row,
 )
 from safegen.store import parquet
 from safegen.store.run_folder import RunFolder, write_json

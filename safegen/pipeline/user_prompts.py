@@ -174,9 +174,9 @@ def _iter_hints(sheet: ImportReport, *, was_labelled: bool) -> Iterator[str]:
             else ("fill in the labels or name `judges.labellers` in the recipe")
         )
     if "contradictory" in causes:
-        yield "mend the labels of rows at odds"
+        yield "fix labels that contradict each other"
     if "profile_mismatch" in causes:
-        yield "give barred rows another `profile`"
+        yield "give rows with a profile mismatch another `profile`"
     if set(sheet.left_out) - {"duplicate"}:
         yield "widen `plan`"
     if set(causes) == {"red_line"}:

@@ -13,7 +13,8 @@ from safegen.dataset.curation import near_duplicates
 from safegen.dataset.curation.corpus_checks import user_text
 from safegen.dataset.curation.exact_duplicates import digest_64, normalise
 from safegen.pipeline._user_rows import PromptImport
-from safegen.scenarios.user_prompts.rows import PromptRow, row_set_id
+from safegen.scenarios.user_prompts.plan_rows import row_set_id
+from safegen.scenarios.user_prompts.rows import PromptRow
 
 
 class RowRef(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 
 from safegen.core.errors import BudgetSpent, ConfigError, SafegenError, TeacherRejected, Truncated
 from safegen.core.yaml_source import PlacedError, PlacedProblem, SourceMark
-from safegen.scenarios.user_prompts._faults import RowError
+from safegen.scenarios.user_prompts.faults import RowError
 
 ERRORS: dict[str, SafegenError] = {
     "no leaf": ConfigError("no leaf"),

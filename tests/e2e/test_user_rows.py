@@ -26,7 +26,7 @@ KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
     "red_line": (ROWS[8], "1 red line, listed in `.*`; a red line is never drafted"),
     "contradictory": (
         ("odd", "A box?", "cyber.intrusion", "benign", "stated", "1", "MIT", "", ""),
-        "1 at odds, listed in `.*`; mend the labels",
+        "1 contradictory, listed in `.*`; fix labels that contradict",
     ),
     "harms": (ROWS[9], "planned: 1 left out by `harms`; widen `plan`"),
     "missing_label": (ROWS[2], "1 not labelled, listed in .*; fill in the labels or name `judges"),
@@ -87,7 +87,11 @@ def test_row_without_profile_reaches_no_labeller(
     with FakeEndpoint(labels) as fake:
         recipe(workdir, fake.url, plan=PLAN | {"profiles": ["minors"]})
         args = ["generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP]
-        fails(cli(capsys, *args), 2, "1 barred, listed in `.*`; give barred rows another `profile`")
+        fails(
+            cli(capsys, *args),
+            2,
+            "1 profile mismatch, listed in `.*`; give rows with a profile mismatch",
+        )
         assert not fake.requests
 
 

@@ -34,8 +34,9 @@ from safegen.policy.decide import compute_expectation
 from safegen.scenarios.authoring.author import load_templates
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.dialogues import plan_turns, strongest_evidence
+from safegen.scenarios.user_prompts.plan_rows import RowLabels, plan_row
 from safegen.scenarios.user_prompts.resolve_labels import resolve_labels
-from safegen.scenarios.user_prompts.rows import PromptRow, RowLabels, plan_row
+from safegen.scenarios.user_prompts.rows import PromptRow
 from safegen.teachers.scripted import scripted
 from tests.policy.test_golden_expectations import SHIPPED
 
@@ -68,11 +69,11 @@ def found(got: PromptLabels, detail: int) -> BlindLabels:
 
 
 def row(text: str, harm: str, profile: Profile, **labels: Any) -> PromptRow:
-    fields: dict[str, Any] = dict.fromkeys(PromptRow.__dataclass_fields__)
+    fields: dict[str, Any] = dict.fromkeys(PromptRow.model_fields)
     fields |= {"number": 1, "place": "row 1", "harm": harm, "profile": profile, "licence": "MIT"}
     fields |= {"benign_use": "", "misuse_risk": ""}
     fields |= {"messages": ({"role": "user", "content": text},)}
-    return PromptRow(**fields | labels)
+    return PromptRow.model_construct(**fields | labels)
 
 
 def planned(asked: PromptRow, read_: BlindLabels) -> list[PlannedScenario]:

@@ -1,1 +1,1 @@
-"""Prompts from a user's file."""
+"""Prompts from a user's file: read, check, resolve labels, plan."""

@@ -1,7 +1,7 @@
-"""What the words of a user's prompt tell of the age of whoever asks, and the profiles that this rules out.
+"""Ages that a user's prompt states outright, and the profiles that they contradict.
 
-Written sets say it in their attributes; of a user's words only what the language pack's patterns
-read as said outright counts.
+Written sets state an age as an attribute. In a user's prompt only a match of the language pack's
+patterns counts.
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ from safegen.scenarios.context import PlanningContext
 Age = Literal["adult", "minor"]
 AGE_SIGNALS: tuple[tuple[Age, str, str], ...] = (
     ("adult", "adult_asker", "an adult"),
-    ("minor", "young_asker", "somebody under age"),
+    ("minor", "young_asker", "a person under age"),
 )
-"""Value of the axis `age`, name of the patterns that tell it, and how it is said."""
+"""Value of the axis `age`, name of its patterns, and name in messages."""
 QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 
 
 def age_conflicts(
     messages: Sequence[Message], profiles: Sequence[Profile], context: PlanningContext
 ) -> dict[Profile, str]:
-    """The profiles that what a person says of their age rules out, with the reason.
+    """Map the profiles that a stated age contradicts to the reason.
 
     Args:
-        messages: the messages of a row; its user turns are read, without what they quote.
-        profiles: those that it may be asked under otherwise.
-        context: its axes say which ages a profile excludes, its language pack how an age is told.
+        messages: the messages of a row. Only user turns count, without their quotes.
+        profiles: the profiles to check.
+        context: its axes exclude ages by profile; its language pack has the patterns.
     """
-    if not any(
-        context.profile_conflict({"age": age}, p) for age, _, _ in AGE_SIGNALS for p in profiles
-    ):
+    ages = [age for age, _, _ in AGE_SIGNALS]
+    if not any(context.profile_conflict({"age": age}, p) for age in ages for p in profiles):
         return {}
     text = "\n".join(m["content"] for m in messages if m["role"] == "user")
-    ages = [(age, who) for age, name, who in AGE_SIGNALS if _shows_age(text, name, context.locale)]
-    if len(ages) != 1:  # both: the words speak of two people, and who asks is not told
+    signals = [
+        (age, who) for age, name, who in AGE_SIGNALS if _shows_age(text, name, context.locale)
+    ]
+    if len(signals) != 1:  # both ages: the prompt mentions two people, and the asker is unknown
         return {}
-    age, who = ages[0]
+    age, who = signals[0]
     return {
-        profile: f"by its words {who} asks, and not under `{profile}`: {conflict}"
+        profile: f"the prompt states that {who} asks, which `{profile}` excludes: {conflict}"
         for profile in profiles
         if (conflict := context.profile_conflict({"age": age}, profile)) is not None
     }

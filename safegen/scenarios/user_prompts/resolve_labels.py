@@ -1,4 +1,4 @@
-"""What becomes of a user's row: planned with its labels, listed as unlabelled, or left out."""
+"""The decision on a user's row: plan it with its labels, list it as unlabelled, or exclude it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from safegen.core.types import Evidence
 from safegen.judges.blind_panel import BlindLabels
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.user_prompts.age_signals import age_conflicts
-from safegen.scenarios.user_prompts.rows import PromptRow, RowLabels, allowed_profiles
+from safegen.scenarios.user_prompts.plan_rows import RowLabels, allowed_profiles
+from safegen.scenarios.user_prompts.rows import PromptRow
 
 LABELS = ("harm", "intent", "evidence", "detail")
 UnlabelledCause = Literal["missing_label", "red_line", "profile_mismatch", "contradictory"]
-"""Why a row is listed: a label is missing, its leaf is never drafted, its leaf or its words are not for
-its profile, or its labels contradict each other or those of an equal row."""
+"""Code of the reason why a row is listed: a label is missing, its harm is a red line, its harm or words
+do not fit its profile, or its labels contradict each other or those of an equal row."""
 IN_WORDS: Mapping[UnlabelledCause, str] = {
     "missing_label": "not labelled",
     "red_line": "red line",
-    "profile_mismatch": "barred",
-    "contradictory": "at odds",
+    "profile_mismatch": "profile mismatch",
+    "contradictory": "contradictory",
 }
-"""The causes as people read them."""
+"""The causes as users read them."""
 
 
 def in_words(causes: Mapping[UnlabelledCause, int]) -> dict[str, int]:
-    """Name counted causes as people read them, in the order of these words."""
+    """Name counted causes as users read them, in alphabetical order."""
     return dict(sorted((IN_WORDS[cause], count) for cause, count in causes.items()))
 
 
 class Unlabelled(NamedTuple):
-    """A row that is listed and not planned: it cannot be told what it is, or it must not be asked."""
+    """A row that is listed and not planned."""
 
     row: int
     id: str | None
@@ -41,20 +42,23 @@ class Unlabelled(NamedTuple):
 
 
 class ExcludedRow(NamedTuple):
-    """A row that the recipe does not ask for, or that stands in the file already."""
+    """A row that the recipe excludes, or that repeats an earlier one."""
 
     reason: str
 
 
 def check_row(row: PromptRow, context: PlanningContext) -> Unlabelled | ExcludedRow | None:
-    """What the file alone decides: such a row is not shown to labellers; None where they may be asked."""
+    """Decide a row by the file alone; None if its labels, open or not, decide.
+
+    Such a row is never shown to labellers.
+    """
     decided = None if row.harm is None else _check_harm(row, row.harm, context)
     if decided is not None:
         return decided
     if row.intent is not None and row.intent not in context.plan.intents:
         return ExcludedRow("intents")
     if row.has_system and row.profile is None:
-        reason = "a `system` turn of its own; say its `profile`"
+        reason = "has its own `system` turn; fill in its `profile`"
         return Unlabelled(row.number, row.id, ("profile",), reason)
     return _check_age_signals(row, row.harm, context)
 
@@ -62,22 +66,21 @@ def check_row(row: PromptRow, context: PlanningContext) -> Unlabelled | Excluded
 def resolve_labels(
     row: PromptRow, blind_labels: BlindLabels, context: PlanningContext
 ) -> RowLabels | Unlabelled | ExcludedRow:
-    """The labels of a row: the file's own, else what blind labellers read."""
+    """Decide a row by its own labels, and by blind labels for those that are open."""
     decided = check_row(row, context)
     if decided is not None:
         return decided
     harm, intent = row.harm or blind_labels.harm, row.intent or blind_labels.intent
-    # Read as malicious, `self` was recorded as `stated`; with another intent of the file's it is `self`.
-    read: Evidence | None = (
-        "self" if blind_labels.danger and intent != "malicious" else blind_labels.evidence
-    )
-    evidence = row.evidence or read
+    # Blind evidence `self` with intent malicious was recorded as `stated`; if the file has another
+    # intent, it is `self` again.
+    is_self = blind_labels.danger and intent != "malicious"
+    blind_evidence: Evidence | None = "self" if is_self else blind_labels.evidence
+    evidence = row.evidence or blind_evidence
     detail = blind_labels.detail if row.detail is None else row.detail
     if harm is None or intent is None or evidence is None or detail is None:
         values = zip(LABELS, (harm, intent, evidence, detail), strict=True)
-        return _list_unlabelled(
-            row, tuple(name for name, value in values if value is None), blind_labels
-        )
+        missing = tuple(name for name, value in values if value is None)
+        return _list_unlabelled(row, missing, blind_labels)
     decided = _check_harm(row, harm, context) or _check_age_signals(row, harm, context)
     if decided is not None:
         return decided
@@ -87,7 +90,7 @@ def resolve_labels(
     if (evidence == "none" and intent == "malicious") or (
         evidence == "stated" and intent != "malicious"
     ):
-        reason = f"intent `{intent}` and evidence `{evidence}` do not go together"
+        reason = f"intent `{intent}` and evidence `{evidence}` contradict each other"
         return Unlabelled(row.number, row.id, ("intent", "evidence"), reason, "contradictory")
     return RowLabels(
         harm, intent, evidence, detail, danger or (blind_labels.danger and evidence == "stated")
@@ -103,7 +106,7 @@ def _check_harm(
     if harm not in context.harms:
         return ExcludedRow("harms")
     if row.profile in context.harms[harm].not_under:
-        reason = f"`{harm}` is never asked under `{row.profile}`"
+        reason = f"the taxonomy excludes `{harm}` under `{row.profile}`"
         return Unlabelled(row.number, row.id, ("harm", "profile"), reason, "profile_mismatch")
     return None if row.profile or context.allowed_profiles(harm) else ExcludedRow("profiles")
 
@@ -111,12 +114,11 @@ def _check_harm(
 def _check_age_signals(
     row: PromptRow, harm: str | None, context: PlanningContext
 ) -> Unlabelled | None:
-    """A row that is left without a profile by what it says of whoever asks."""
     profiles = allowed_profiles(row, harm, context)
-    barred = age_conflicts(row.messages, profiles, context)
-    if len(barred) < len(profiles):
+    conflicts = age_conflicts(row.messages, profiles, context)
+    if len(conflicts) < len(profiles):
         return None
-    reason = f"{'; '.join(barred.values())}; give it another `profile`"
+    reason = f"{'; '.join(conflicts.values())}; give it another `profile`"
     return Unlabelled(row.number, row.id, ("profile",), reason, "profile_mismatch")
 
 

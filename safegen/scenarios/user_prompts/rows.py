@@ -1,102 +1,275 @@
-"""Rows of a user's file → checked rows with the labels that they bring, and their scenarios.
-
-What a row says is taken and checked; what it does not say is left open here and never guessed.
-"""
+"""The checked rows of a user's file. A field that the file leaves empty stays open; nothing is guessed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple, get_args
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, cast, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetPydanticSchema,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import no_info_plain_validator_function
 
 from safegen.core.errors import ConfigError
-from safegen.core.hashing import digest, short_id
+from safegen.core.hashing import short_id
 from safegen.core.types import (
-    DANGER,
     EVIDENCE,
     INTENTS,
     PROFILES,
-    Attribute,
     Evidence,
     Intent,
     Message,
-    PlannedScenario,
     Profile,
-    Scenario,
+    Role,
     Task,
 )
 from safegen.core.yaml_source import suggest, suggest_names
-from safegen.policy.decide import expect_of
-from safegen.scenarios.context import EMPTY_KNOWLEDGE, PlanningContext, history_attributes
-from safegen.scenarios.user_prompts._cells import RowCells, is_missing, read_conversation
-from safegen.scenarios.user_prompts._faults import FaultCollector
-from safegen.scenarios.user_prompts.age_signals import age_conflicts
-from safegen.scenarios.user_prompts.reader import UserPrompts, list_columns, read_rows
+from safegen.scenarios.user_prompts.faults import FaultCollector, RowError, RowFault
+from safegen.scenarios.user_prompts.reader import (
+    MAX_NAME,
+    NAME_PROBLEM,
+    RawRow,
+    UserPrompts,
+    is_printable_name,
+    list_columns,
+    read_rows,
+)
 
-TASKS: tuple[Task, ...] = get_args(Task)
+MAX_MESSAGE_CHARS = 131_072
+"""Characters of a row's messages together, at most; also `csv.field_size_limit()`."""
+MAX_TEXT_CHARS = 4_000
+MAX_LISTED = 12
+"""Allowed values that a message lists; a taxonomy has more harms, and many rows may be wrong."""
+ROLES: tuple[Role, ...] = get_args(Role)
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
+WHOLE_NUMBER = re.compile(r"([0-4])(?:\.0+)?")
 CHOICES: Mapping[str, Sequence[str]] = {
     "intent": INTENTS,
     "evidence": EVIDENCE,
     "profile": PROFILES,
-    "task": TASKS,
+    "task": get_args(Task),
 }
-"""Fields of a few words, beside the leaf."""
+"""Allowed values by field; those of `harm` come from the taxonomy."""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptRow:
-    """A row, checked; None where the file does not say."""
+def _fault(code: RowFault, problem: str) -> PydanticCustomError:
+    # An argument, because pydantic would read braces in a user's text as fields of the template.
+    # Escaped, because it cannot encode a lone surrogate.
+    text = problem.encode("utf-8", "backslashreplace").decode()
+    return PydanticCustomError(code, "{problem}", {"problem": text})
+
+
+def _parse_text(value: object, info: ValidationInfo) -> str:
+    return _check_text(value, str(info.field_name), most=MAX_TEXT_CHARS)
+
+
+def _check_text(value: object, name: str, *, most: int) -> str:
+    if not isinstance(value, str):
+        raise _fault("not_text", f"`{name}` is not text but {_type_name(value)}")
+    if len(value) > most:
+        raise _fault("too_long", f"`{name}` has more than {most} characters")
+    return _require_encodable(value, name)
+
+
+def _require_encodable(value: str, name: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        problem = f"`{name}` contains half a character (a lone surrogate)"
+        raise _fault("not_encodable", problem) from None
+    return value
+
+
+def _parse_name(value: object, info: ValidationInfo) -> str:
+    return _check_name(value, str(info.field_name))
+
+
+def _check_name(value: object, name: str) -> str:
+    # Tables often store ids as numbers.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    text = _check_text(value, name, most=MAX_TEXT_CHARS)
+    if not is_printable_name(text):
+        raise _fault("invalid_name", f"`{name}` {NAME_PROBLEM}")
+    return text
+
+
+def _parse_licence(value: object) -> str:
+    if value is None:
+        problem = (
+            "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`"
+        )
+        raise _fault("missing_licence", problem)
+    return _check_name(value, "licence")
+
+
+def _parse_choice(value: object, info: ValidationInfo) -> str:
+    name = str(info.field_name)
+    choices = cast("Mapping[str, Sequence[str]]", info.context)
+    text, allowed = _check_text(value, name, most=MAX_TEXT_CHARS), choices[name]
+    if text in allowed:
+        return text
+    hint = suggest_names(text, allowed, listed=len(allowed) <= MAX_LISTED)
+    hint = hint or f"; `safegen taxonomy show TAXONOMY` lists the {len(allowed)} known"
+    raise _fault("unknown_value", f"`{name}` is `{text[:60]}`{hint}")
+
+
+def _parse_detail(value: object) -> int:
+    # A table may have made text or a fraction of the number.
+    match = None if isinstance(value, bool) else WHOLE_NUMBER.fullmatch(str(value))
+    if match is None:
+        problem = f"`detail` is `{str(value)[:60]}`; give a whole number from 0 to 4"
+        raise _fault("invalid_detail", problem)
+    return int(match[1])
+
+
+def _parse_language(value: object) -> str:
+    tag = _check_text(value, "language", most=MAX_NAME)
+    if not LANGUAGE_TAG.fullmatch(tag):
+        problem = f"`language` is `{tag[:60]}`; give a BCP-47 tag such as `en`"
+        raise _fault("invalid_language", problem)
+    return tag
+
+
+def _parse_conversation(cells: Mapping[str, object]) -> tuple[Message, ...]:
+    """Read `prompt` or `messages`, of which a row has one."""
+    if not cells:
+        raise _fault("missing_prompt", "has no `prompt`; write one or leave the row out")
+    if len(cells) > 1:
+        raise _fault("ambiguous_prompt", "has both `prompt` and `messages`; keep one")
+    [(name, value)] = cells.items()
+    if name == "messages":
+        messages = _parse_turns(value)
+    elif isinstance(value, list):
+        raise _fault("not_text", "`prompt` is a list; a conversation belongs in `messages`")
+    else:
+        text = _check_text(value, name, most=MAX_MESSAGE_CHARS)
+        messages = (Message(role="user", content=text),)
+    if sum(len(m["content"]) for m in messages) > MAX_MESSAGE_CHARS:
+        raise _fault("too_long", f"`messages` have more than {MAX_MESSAGE_CHARS} characters")
+    if not messages[-1]["content"].strip():
+        raise _fault("blank_prompt", f"`{name}` is blank")
+    return messages
+
+
+def _parse_turns(value: object) -> tuple[Message, ...]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            problem = "`messages` is not the JSON of a list of messages"
+            raise _fault("invalid_messages", problem) from None
+    if not isinstance(value, list) or not value:
+        problem = "`messages` is not a list of messages with `role` and `content`"
+        raise _fault("invalid_messages", problem)
+    turns = tuple(_parse_turn(turn) for turn in cast("list[object]", value))
+    if any(m["role"] == "system" for m in turns[1:]):
+        problem = "`messages` have a `system` turn that is not the first"
+        raise _fault("invalid_messages", problem)
+    roles = [m["role"] for m in turns if m["role"] != "system"]
+    alternating = all(role == ("user", "assistant")[i % 2] for i, role in enumerate(roles))
+    if roles[-1:] != ["user"] or not alternating:
+        problem = "`messages` must begin and end with a `user` turn, with one `assistant` turn between two"
+        raise _fault("invalid_messages", problem)
+    return turns
+
+
+def _parse_turn(value: object) -> Message:
+    turn = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    role, content = turn.get("role"), turn.get("content")
+    # Parquet gives every turn all keys of the column, and null for those that it lacks.
+    extra = sorted(k for k, v in turn.items() if k not in ("role", "content") and not is_missing(v))
+    if extra:
+        problem = f"`messages` have the key `{extra[0][:60]}`; known: content, role"
+        raise _fault("invalid_messages", problem)
+    if not isinstance(content, str):
+        problem = f"`messages` have a `content` that is not text but {_type_name(content)}"
+        raise _fault("invalid_messages", problem)
+    content = _require_encodable(content, "messages")
+    for known in ROLES:
+        if role == known:
+            return Message(role=known, content=content)
+    problem = f"`messages` have the role `{str(role)[:60]}`{suggest_names(str(role), ROLES)}"
+    raise _fault("invalid_messages", problem)
+
+
+def _type_name(value: object) -> str:
+    if value is None:
+        return "nothing"
+    names = {"list": "a list", "dict": "an object", "bytes": "bytes", "bool": "true or false"}
+    name = type(value).__name__
+    return names.get(name, f"a number ({name})" if isinstance(value, int | float) else name)
+
+
+def is_missing(value: object) -> bool:
+    """Check for an empty cell: null, an empty text, or NaN, which tables use for null."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+Text = Annotated[str, BeforeValidator(_parse_text)]
+Name = Annotated[str | None, BeforeValidator(_parse_name)]
+Choice = BeforeValidator(_parse_choice)
+# `Message` is a `typing.TypedDict`, for which pydantic makes no schema before Python 3.12.
+Conversation = Annotated[
+    tuple[Message, ...],
+    GetPydanticSchema(lambda _type, _next: no_info_plain_validator_function(_parse_conversation)),
+]
+
+
+class PromptRow(BaseModel):
+    """A checked row; None if the file leaves a field open. Errors come in the order of the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     place: str
-    id: str | None
-    messages: tuple[Message, ...]
-    goal: str | None
-    set: str | None
-    harm: str | None
-    intent: Intent | None
-    evidence: Evidence | None
-    detail: int | None
-    profile: Profile | None
-    task: Task | None
-    language: str | None
-    licence: str
-    benign_use: str
-    misuse_risk: str
+    licence: Annotated[str, BeforeValidator(_parse_licence)]
+    messages: Conversation
+    id: Name = None
+    goal: Name = None
+    set: Name = None
+    intent: Annotated[Intent | None, Choice] = None
+    evidence: Annotated[Evidence | None, Choice] = None
+    profile: Annotated[Profile | None, Choice] = None
+    task: Annotated[Task | None, Choice] = None
+    harm: Annotated[str | None, Choice] = None
+    detail: Annotated[int | None, BeforeValidator(_parse_detail)] = None
+    """Requested detail, 0 to 4."""
+    language: Annotated[str | None, BeforeValidator(_parse_language)] = None
+    """BCP-47 tag."""
+    benign_use: Text = ""
+    misuse_risk: Text = ""
 
     @property
     def text_key(self) -> str:
-        """Equal for rows that say the same, whatever their labels."""
+        """Key of the messages, without labels."""
         return short_id([[m["role"], m["content"]] for m in self.messages])
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes the row itself: its id, else what it says and under which profile."""
+        """Identity of the row: its id, otherwise its messages and profile."""
         return ("id", self.id) if self.id else ("text", self.text_key, self.profile or "")
 
     @property
     def has_system(self) -> bool:
-        """Whether the row brings an operator's turn of its own."""
+        """True if the row has an operator's turn of its own."""
         return self.messages[0]["role"] == "system"
 
 
-class RowLabels(NamedTuple):
-    """What the policy has to know of a row."""
-
-    harm: str
-    intent: Intent
-    evidence: Evidence
-    detail: int
-    danger: bool = False
-    """Harm to another person is stated, and the words also show danger to oneself."""
-
-
 def check_columns(source: UserPrompts) -> list[str]:
-    """Find the columns that fields are read from; the others come back, since nobody reads them.
+    """Check that the file has the columns of the fields, and return the columns that are ignored.
 
     Raises:
-        ConfigError: a column that the file lacks, no prompts, no licence.
+        ConfigError: a mapped column is missing, or there is no prompt or no licence.
     """
     assert source.path is not None
     known = list_columns(source.path)
@@ -106,8 +279,9 @@ def check_columns(source: UserPrompts) -> list[str]:
             raise ConfigError(f"{source.path}: no column `{column[:60]}` for `{name}`{hint}")
     mapping = source.mapping
     if not {mapping["prompt"], mapping["messages"]} & set(known):
-        near = suggest("prompt", known) is not None
-        hint = suggest_names("prompt", known) if near else _format_known(known)
+        is_near = suggest("prompt", known) is not None
+        listed = f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
+        hint = suggest_names("prompt", known) if is_near else listed
         raise ConfigError(
             f"{source.path}: no column `prompt` or `messages`{hint};"
             " name one with `--column prompt=COLUMN`"
@@ -120,212 +294,86 @@ def check_columns(source: UserPrompts) -> list[str]:
     return [column for column in known if column not in mapping.values()]
 
 
-def _format_known(known: Sequence[str]) -> str:
-    return f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
-
-
 def iter_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
-    """Every row, checked.
+    """Yield every row of a file that was checked before.
 
     Args:
-        source: the file and what its columns are called.
-        harms: every leaf of the taxonomy, red lines too.
+        source: the file and its columns.
+        harms: every harm of the taxonomy, including red lines.
 
     Raises:
-        ConfigError: with file and row.
+        RowError: the first error, with file and row.
     """
-    for cells in _iter_cells(source):
-        yield _parse_row(cells, source, harms)
-
-
-def _iter_cells(source: UserPrompts, faults: FaultCollector | None = None) -> Iterator[RowCells]:
-    assert source.path is not None
-    mapping = source.mapping
-    count = 0
-    for raw in read_rows(source.path, set(mapping.values()), faults=faults):
-        values = {name: raw.values.get(column) for name, column in mapping.items()}
-        yield RowCells(raw, {n: v for n, v in values.items() if not is_missing(v)})
-        count += 1
-    if not count and not (faults and faults.count):
-        raise ConfigError(f"{source.path}: holds no rows; it needs rows with a `prompt`")
+    choices = {**CHOICES, "harm": harms}
+    for raw, values in _iter_values(source):
+        try:
+            row = PromptRow.model_validate(values, context=choices)
+        except ValidationError as e:
+            raise next(_iter_errors(raw, e)) from e
+        yield row
 
 
 def iter_checked_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
-    """The rows of a file that is read for the first time; its mistakes are told together, at the end.
+    """Yield the valid rows of a file, and raise the errors of all others together at the end.
 
     Args:
-        source: the file and what its columns are called.
-        harms: every leaf of the taxonomy, red lines too.
+        source: the file and its columns.
+        harms: every harm of the taxonomy, including red lines.
 
     Raises:
-        ConfigError: every mistake with file and row, or the first ones and how many there are; also an
-            id that an earlier row has, with both rows.
+        PromptFileError: every error with file and row, or the first ones and their number. An id
+            that an earlier row has is an error, too.
     """
-    faults, seen = FaultCollector(), dict[str, int]()
+    choices = {**CHOICES, "harm": harms}
+    faults, row_by_id = FaultCollector(), dict[str, int]()
     with faults.collect():
-        for cells in _iter_cells(source, faults):
+        for raw, values in _iter_values(source, faults):
             row: PromptRow | None = None
             try:
-                row = _parse_row(cells, source, harms)
-            except ConfigError:
-                _collect_errors(cells, source, harms, faults)
-            if doubled := _duplicate_id_error(cells, seen):
-                faults.add(doubled)
+                row = PromptRow.model_validate(values, context=choices)
+            except ValidationError as e:
+                for error in _iter_errors(raw, e):
+                    faults.add(error)
+            duplicate = _find_duplicate(raw, values.get("id"), row_by_id)
+            if duplicate is not None:
+                faults.add(duplicate)
             elif row is not None:
                 yield row
     faults.raise_any()
 
 
-def _duplicate_id_error(cells: RowCells, seen: dict[str, int]) -> ConfigError | None:
-    """An id that an earlier row has, whatever else is wrong with either; `seen` takes the id."""
+def _iter_values(
+    source: UserPrompts, faults: FaultCollector | None = None
+) -> Iterator[tuple[RawRow, dict[str, object]]]:
+    """Yield the cells of each row by field, without the empty ones."""
+    assert source.path is not None
+    mapping = source.mapping
+    count = 0
+    for raw in read_rows(source.path, set(mapping.values()), faults=faults):
+        cells = {name: raw.values.get(column) for name, column in mapping.items()}
+        values = {name: value for name, value in cells.items() if not is_missing(value)}
+        prompt = {name: values.pop(name) for name in ("prompt", "messages") if name in values}
+        values.setdefault("licence", source.licence)
+        yield raw, values | {"number": raw.number, "place": raw.place, "messages": prompt}
+        count += 1
+    if not count and not (faults and faults.count):
+        raise ConfigError(f"{source.path}: has no rows; it needs rows with a `prompt`")
+
+
+def _iter_errors(raw: RawRow, error: ValidationError) -> Iterator[RowError]:
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        # Every validator raises `_fault`, whose type is a code.
+        yield RowError(f"{raw.place}: {detail['msg']}", code=cast("RowFault", detail["type"]))
+
+
+def _find_duplicate(raw: RawRow, value: object, row_by_id: dict[str, int]) -> RowError | None:
+    """Find an earlier row with the same id, which `row_by_id` records even for rows with errors."""
     try:
-        id_ = cells.name("id")
-    except ConfigError:
+        id_ = None if value is None else _check_name(value, "id")
+    except PydanticCustomError:
         return None
-    number = cells.raw.number
-    first = number if id_ is None else seen.setdefault(id_, number)
-    if first == number:
+    first = raw.number if id_ is None else row_by_id.setdefault(id_, raw.number)
+    if id_ is None or first == raw.number:
         return None
-    return cells.make_error(
-        "duplicate_id",
-        f"id `{(id_ or '')[:60]}` stands in row {first} already; give each row its own",
-    )
-
-
-def _collect_errors(
-    cells: RowCells, source: UserPrompts, harms: Sequence[str], faults: FaultCollector
-) -> None:
-    """Take every mistake of a row that has some."""
-    named = "id goal set".split()
-    fields: list[Callable[[], object]] = [
-        lambda: _row_licence(cells, source),
-        lambda: read_conversation(cells),
-        *(partial(cells.name, name) for name in named),
-        *(partial(cells.choice, name, known) for name, known in {**CHOICES, "harm": harms}.items()),
-        cells.detail,
-        cells.language,
-        *(partial(cells.text, name) for name in ("benign_use", "misuse_risk")),
-    ]
-    for read in fields:
-        with faults.collect():
-            read()
-
-
-def _row_licence(cells: RowCells, source: UserPrompts) -> str:
-    licence = cells.name("licence") or source.licence
-    if licence is None:
-        raise cells.make_error(
-            "missing_licence",
-            "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`",
-        )
-    return licence
-
-
-def _parse_row(cells: RowCells, source: UserPrompts, harms: Sequence[str]) -> PromptRow:
-    return PromptRow(
-        number=cells.raw.number,
-        place=cells.raw.place,
-        id=cells.name("id"),
-        messages=read_conversation(cells),
-        goal=cells.name("goal"),
-        set=cells.name("set"),
-        harm=cells.choice("harm", harms),
-        intent=cells.choice("intent", INTENTS),
-        evidence=cells.choice("evidence", EVIDENCE),
-        detail=cells.detail(),
-        profile=cells.choice("profile", PROFILES),
-        task=cells.choice("task", TASKS),
-        language=cells.language(),
-        licence=_row_licence(cells, source),
-        benign_use=cells.text("benign_use") or "",
-        misuse_risk=cells.text("misuse_risk") or "",
-    )
-
-
-def plan_row(row: PromptRow, labels: RowLabels, context: PlanningContext) -> list[PlannedScenario]:
-    """The scenarios of a row: one under its own profile, else under each of the plan's that its words fit."""
-    profiles = allowed_profiles(row, labels.harm, context)
-    barred = age_conflicts(row.messages, profiles, context)
-    return [
-        _plan_scenario(row, labels, profile, context)
-        for profile in profiles
-        if profile not in barred
-    ]
-
-
-def allowed_profiles(
-    row: PromptRow, harm: str | None, context: PlanningContext
-) -> tuple[Profile, ...]:
-    """The profiles under which a row is to be asked, whatever its words; its leaf may not be known yet."""
-    if row.profile:
-        return (row.profile,)
-    return context.plan.profiles if harm is None else context.allowed_profiles(harm)
-
-
-def row_set_id(row: PromptRow, context: PlanningContext) -> str:
-    """The id of a row's set: of its goal and set by name, else of itself."""
-    named = ["names", row.goal, row.set] if row.goal or row.set else list(row.key)
-    return short_id("set", context.tree.file.taxonomy, "imported", named)
-
-
-def row_goal_id(row: PromptRow) -> str:
-    """The goal of a row, which decides its split."""
-    return f"imported/{row.goal or row.set or row.id or digest(row.key)[:16]}"
-
-
-def _plan_scenario(
-    row: PromptRow, labels: RowLabels, profile: Profile, context: PlanningContext
-) -> PlannedScenario:
-    harm, set_ = context.harms[labels.harm], row_set_id(row, context)
-    # A profile that the file gives is a label like others: filling it in makes no other scenario.
-    whose = "" if row.profile or profile == context.plan.profiles[0] else profile
-    # Public is where no operator says anything: such a prompt stays alone, as the file has it.
-    alone = row.has_system or profile == "public"
-    system = "" if alone else context.locale.system_turn(set_, profile)
-    operator = (Message(role="system", content=system),) if system else ()
-    scenario = Scenario(
-        scenario_id=short_id(
-            "scenario", context.tree.file.taxonomy, "imported", list(row.key), whose
-        ),
-        set_id=set_,
-        goal_id=row_goal_id(row),
-        round=0,
-        taxonomy=context.tree.file.taxonomy,
-        harm=labels.harm,
-        domain=labels.harm.split(".")[0],
-        task=row.task or "explain",
-        intent=labels.intent,
-        evidence=labels.evidence,
-        requested_detail=labels.detail,
-        paraphrase=0,
-        turn=0,
-        language=row.language or context.locale.locale,
-        jurisdiction=None,
-        profile=profile,
-        contrast=None,
-        attributes=_row_attributes(row, labels),
-        benign_use=row.benign_use,
-        misuse_risk=row.misuse_risk,
-        messages=(*operator, *row.messages),
-        source="imported",
-        source_licence=row.licence,
-    )
-    return PlannedScenario(
-        scenario, expect_of(context.policy_by_harm[labels.harm], harm, scenario), EMPTY_KNOWLEDGE
-    )
-
-
-def _row_attributes(row: PromptRow, labels: RowLabels) -> tuple[Attribute, ...]:
-    """The row's id, and who said what it is: the file (`written`) or blind judges (`confirmed`)."""
-    own = (row.harm, row.intent, row.evidence, row.detail)
-    values = (labels.harm, labels.intent, labels.evidence, labels.detail)
-    axes = ("harm", "intent", "evidence", "requested_detail")
-    attributes = [
-        Attribute(axis, str(value), "confirmed" if stated is None else "written")
-        for axis, value, stated in zip(axes, values, own, strict=True)
-    ]
-    if labels.danger:
-        attributes.append(Attribute(DANGER, "self", "written" if row.evidence else "confirmed"))
-    extra = (("profile", row.profile), ("task", row.task), ("source_id", row.id))
-    attributes += [Attribute(axis, value, "written") for axis, value in extra if value]
-    return (*attributes, *history_attributes(row.messages))
+    message = f"{raw.place}: id `{id_[:60]}` is used in row {first} already; give each row its own"
+    return RowError(message, code="duplicate_id")

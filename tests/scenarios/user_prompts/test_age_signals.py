@@ -104,7 +104,7 @@ def test_a_line_may_end_before_the_age() -> None:
 def test_the_reason_names_the_profile_and_the_rule() -> None:
     said = [Message(role="user", content="I'm 34, what is a lock?")]
     assert age_conflicts(said, ["public", "minors"], world()) == {
-        "minors": "by its words an adult asks, and not under `minors`: the service is for people under age"
+        "minors": "the prompt states that an adult asks, which `minors` excludes: the service is for people under age"
     }
 
 

@@ -23,18 +23,12 @@ from safegen.core.hashing import file_sha256
 from safegen.core.types import PlannedScenario
 from safegen.judges.blind_panel import BlindLabels
 from safegen.policy import loader
-from safegen.scenarios.context import PlanningContext
-from safegen.scenarios.user_prompts._faults import PromptFileError, RowFault
+from safegen.scenarios.context import EMPTY_KNOWLEDGE, PlanningContext
+from safegen.scenarios.user_prompts.faults import PromptFileError, RowFault
+from safegen.scenarios.user_prompts.plan_rows import RowLabels, plan_row
 from safegen.scenarios.user_prompts.reader import UserPrompts, is_too_large, open_prompts, read_rows
 from safegen.scenarios.user_prompts.resolve_labels import ExcludedRow, Unlabelled, resolve_labels
-from safegen.scenarios.user_prompts.rows import (
-    EMPTY_KNOWLEDGE,
-    PromptRow,
-    RowLabels,
-    check_columns,
-    iter_checked_rows,
-    plan_row,
-)
+from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_checked_rows
 
 Values = dict[str, Any]
 WRITERS: dict[str, Callable[[Path, Sequence[Values]], None]] = {}
@@ -206,7 +200,7 @@ def test_rows_of_a_set_share_set_and_goal(tmp_path: Path) -> None:
 
 def test_an_id_that_stands_twice_is_refused_with_both_rows(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", FULL, FULL | {"id": "b"}, FULL)
-    with pytest.raises(ConfigError, match=r"row 3: id `a-1` stands in row 1 already"):
+    with pytest.raises(ConfigError, match=r"row 3: id `a-1` is used in row 1 already"):
         read_file(path)
 
 
@@ -298,7 +292,7 @@ def csv_of(*lines: str) -> bytes:
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
 HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "empty": ("csv", b"", "p.csv: is empty"),
-    "head alone": ("csv", b"prompt,licence\n", "p.csv: holds no rows"),
+    "head alone": ("csv", b"prompt,licence\n", "p.csv: has no rows"),
     "blank lines": ("jsonl", b"\n \n", "no column `prompt` or `messages`"),
     "binary": ("csv", b"prompt\n\0\1\2", "NUL bytes"),
     "binary as JSONL": ("jsonl", bytes(range(256)), "NUL bytes"),
@@ -309,14 +303,14 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "open quote": ("csv", csv_of("prompt,licence", '"a,MIT'), "p.csv:2: not valid CSV"),
     "stray quote": ("csv", csv_of("prompt,licence", '"a"b,MIT'), "p.csv:2: not valid CSV"),
     "huge cell": ("csv", csv_of("prompt,licence", f'"{"a" * 140_000}",MIT'), "more than 131072"),
-    "huge line": ("jsonl", b'{"prompt": "' + b"a" * (9 * 2**20), "p.jsonl:1: the line is longer"),
+    "huge line": ("jsonl", b'{"prompt": "' + b"a" * (9 * 2**20), "p.jsonl:1: line is longer"),
     "huge prompt": (
         "jsonl",
         json.dumps({"prompt": "a" * 140_000, "licence": "M"}).encode(),
         "more than 131072",
     ),
-    "duplicate columns": ("csv", csv_of("prompt,id,id", "a,b,c"), "column `id` stands twice"),
-    "duplicate keys": ("jsonl", b'{"prompt": "a", "prompt": "b"}', "key `prompt` stands twice"),
+    "duplicate columns": ("csv", csv_of("prompt,id,id", "a,b,c"), "column `id` appears twice"),
+    "duplicate keys": ("jsonl", b'{"prompt": "a", "prompt": "b"}', "key `prompt` appears twice"),
     "semicolons": ("csv", csv_of("prompt;licence", "a;MIT"), "no column `prompt`"),
     "near column": ("csv", csv_of("promt,licence", "a,MIT"), "did you mean `promt`"),
     "no licence": ("csv", csv_of("prompt", "a"), "`--licence NAME`"),
@@ -332,10 +326,10 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "nested prompt": (
         "jsonl",
         b'{"prompt": {"text": "a"}, "licence": "M"}',
-        "row 1: `prompt` is no text but an object",
+        "row 1: `prompt` is not text but an object",
     ),
-    "list as prompt": ("jsonl", b'{"prompt": [], "licence": "M"}', "read from `messages`"),
-    "number as prompt": ("jsonl", b'{"prompt": 3, "licence": "M"}', "no text but a number"),
+    "list as prompt": ("jsonl", b'{"prompt": [], "licence": "M"}', "belongs in `messages`"),
+    "number as prompt": ("jsonl", b'{"prompt": 3, "licence": "M"}', "not text but a number"),
     "half a character": ("jsonl", b'{"prompt": "\\ud800", "licence": "M"}', "half a character"),
     "blank prompt": ("csv", csv_of("prompt,licence", " \t,MIT"), "row 1: `prompt` is blank"),
     "no prompt": ("jsonl", b'{"prompts": "a", "prompt": null, "licence": "M"}', "has no `prompt`"),
@@ -364,7 +358,7 @@ def test_a_hostile_file_is_told_with_its_place(tmp_path: Path, case: str) -> Non
         ({"harm": "cyber.intrusoin"}, "row 1: `harm` is .*did you mean `cyber.intrusion`"),
         ({"intent": "dual-use"}, "`intent` is `dual-use`; did you mean `dual_use`"),
         ({"intent": " benign"}, "did you mean `benign`"),
-        ({"evidence": True}, "`evidence` is no text but true or false"),
+        ({"evidence": True}, "`evidence` is not text but true or false"),
         ({"detail": 5}, "`detail` is `5`; give a whole number from 0 to 4"),
         ({"detail": 2.5}, "`detail` is `2.5`"),
         ({"detail": True}, "`detail` is `True`"),
@@ -375,15 +369,18 @@ def test_a_hostile_file_is_told_with_its_place(tmp_path: Path, case: str) -> Non
         ({"licence": "MIT\nor so"}, "`licence` is not one line of 1 to 200 printable"),
         ({"licence": "M\u202eIT"}, "`licence` is not one line"),
         ({"licence": " "}, "`licence` is not one line"),
-        ({"id": 1.5}, "`id` is no text but a number"),
+        ({"id": 1.5}, "`id` is not text but a number"),
         ({"set": "x" * 201}, "`set` is not one line of 1 to 200 printable characters"),
         ({"messages": []}, "has both `prompt` and `messages`"),
         ({"prompt": None, "messages": []}, "`messages` is not a list of messages"),
         ({"prompt": None, "messages": "{"}, "`messages` is not the JSON"),
-        ({"prompt": None, "messages": [{"role": "user"}]}, "`content` that is no text but nothing"),
+        (
+            {"prompt": None, "messages": [{"role": "user"}]},
+            "`content` that is not text but nothing",
+        ),
         (
             {"prompt": None, "messages": [{"role": "user", "content": [{"text": "a"}]}]},
-            "no text but a list",
+            "not text but a list",
         ),
         (
             {"prompt": None, "messages": [{"role": "usr", "content": "a"}]},
@@ -441,7 +438,7 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
             "give a whole number from 0 to 4",
             "not valid JSON",
             "has no `prompt`",
-            "stands in row 2 already; give each row its own",
+            "used in row 2 already; give each row its own",
             "write one object on each line",
         ),
         strict=True,
@@ -455,8 +452,8 @@ def test_an_id_that_a_faulty_row_has_too_is_told_at_once(tmp_path: Path) -> None
     with pytest.raises(ConfigError) as told:
         read_file(path)
     found = str(told.value).splitlines()
-    assert ["row 1: `detail`" in found[0], "stands in row 1" in found[1]] == [True, True]
-    assert ["row 3: `detail`" in found[2], "stands in row 1" in found[3]] == [True, True]
+    assert ["row 1: `detail`" in found[0], "used in row 1" in found[1]] == [True, True]
+    assert ["row 3: `detail`" in found[2], "used in row 1" in found[3]] == [True, True]
     assert len(found) == 4
 
 
@@ -495,7 +492,7 @@ def test_very_many_mistakes_are_counted_and_the_first_ones_named(tmp_path: Path)
         read_file(path)
     *named, last = str(told.value).splitlines()
     assert len(named) == 20
-    assert last == "and 1,480 more of 1,500 mistakes"
+    assert last == "and 1,480 more of 1,500 errors"
 
 
 FAULTY: dict[str, RowFault] = {
@@ -587,7 +584,7 @@ def test_a_leaf_is_never_asked_under_a_profile_that_the_taxonomy_bars(tmp_path: 
         named, BlindLabels(), world(harms=("sexual.*",), profiles=("public", "minors"))
     )
     assert isinstance(told, Unlabelled)
-    assert told.why == "`sexual.adult` is never asked under `minors`"
+    assert told.why == "the taxonomy excludes `sexual.adult` under `minors`"
     free = one(tmp_path, **about)
     both = planned(free, harms=("sexual.*",), profiles=("public", "minors"))
     assert [item.scenario.profile for item in both] == ["public"]

@@ -1,4 +1,4 @@
-"""The mistakes of a user's file, collected so that they are told together."""
+"""Errors of a user's file, collected so that one message reports them together."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ RowFault = Literal[
     "invalid_detail",
     "invalid_language",
 ]
-"""What is wrong with a row of a user's file, or with a cell of it; `unreadable` ends the reading."""
+"""Code of a problem of a row or cell; after `unreadable` the rest of the file is not read."""
 
 
 class RowError(ConfigError):
-    """A row of a user's file that cannot be taken."""
+    """A row of a user's file that cannot be used."""
 
     def __init__(self, message: str, *, key: str = "", code: RowFault = "unreadable") -> None:
         super().__init__(message, key=key)
@@ -41,7 +41,7 @@ class RowError(ConfigError):
 
 
 class PromptFileError(ConfigError):
-    """The mistakes of a user's file together."""
+    """The errors of a user's file together."""
 
     def __init__(
         self,
@@ -52,45 +52,45 @@ class PromptFileError(ConfigError):
     ) -> None:
         super().__init__(message, key=key)
         self.counts = dict(counts)
-        """All mistakes by code; the message names the first ones."""
+        """All errors by code; the message has the first ones."""
 
 
 class FaultCollector:
-    """The mistakes of a file: the first ones in words, and how many there are."""
+    """A collector of errors that keeps the first messages and counts all."""
 
     MAX_SHOWN = 20
 
     def __init__(self) -> None:
-        self.named: list[str] = []
+        self.messages: list[str] = []
         self.counts: Counter[RowFault] = Counter()
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of errors."""
         return self.counts.total()
 
-    def add(self, e: ConfigError) -> None:
-        """Take one."""
-        self.counts[e.code if isinstance(e, RowError) else "unreadable"] += 1
-        if len(self.named) < self.MAX_SHOWN:
-            self.named.append(str(e))
+    def add(self, error: ConfigError) -> None:
+        """Add an error."""
+        self.counts[error.code if isinstance(error, RowError) else "unreadable"] += 1
+        if len(self.messages) < self.MAX_SHOWN:
+            self.messages.append(str(error))
 
     @contextmanager
     def collect(self) -> Generator[None]:
-        """Take the mistake that ends the block, if one does."""
+        """Collect the error that ends the block, if there is one."""
         try:
             yield
         except ConfigError as e:
             self.add(e)
 
     def raise_any(self) -> None:
-        """Stop if there are any.
+        """Raise one error for all collected ones, if there are any.
 
         Raises:
-            PromptFileError: with all of them, or the first ones and how many there are.
+            PromptFileError: with the first messages and the number of the others.
         """
-        if self.count > len(self.named):
-            more = f"and {self.count - len(self.named):,} more of {self.count:,} mistakes"
-            raise PromptFileError("\n".join([*self.named, more]), counts=self.counts)
-        if self.named:
-            raise PromptFileError("\n".join(self.named), counts=self.counts)
+        lines = list(self.messages)
+        if self.count > len(lines):
+            lines.append(f"and {self.count - len(lines):,} more of {self.count:,} errors")
+        if lines:
+            raise PromptFileError("\n".join(lines), counts=self.counts)
