@@ -1,1 +1,1 @@
-"""What a run keeps on disk: replies, plan, records and failures."""
+"""Files of a run: journal of replies, plan, records and failures."""

@@ -1,8 +1,8 @@
-"""The journal: replies that were paid for, by the digest of what was asked.
+"""The journal: the cache of paid replies, by digest of the request.
 
 SQLite in WAL mode with synchronous=FULL. A reply is durable when `put` returns; replies that arrive
-within 20 ms of one another share a commit. Raised ask numbers (`retry`) stand beside them, and what
-all replies cost together, so that a budget outlives a kill.
+within 20 ms of one another share a commit. The file also holds the ask numbers that `retry` raises and
+the total cost of all replies, so that a budget survives a kill.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from safegen.core.hashing import digest
 from safegen.core.types import Outcome, Reply, Usage
 
 GROUP_COMMIT_S = 0.02
-"""The longest that a reply waits for others before it is committed."""
+"""Seconds that a reply waits at most for others before it is committed."""
 FORMAT = 1
-MOVE_AWAY_HINT = "move it away to ask everything again"
+MOVE_AWAY_HINT = "move it away to repeat all requests"
 SCHEMA_SQL = """
 create table if not exists replies (key text primary key, reply text not null) without rowid;
 create table if not exists asks (base text primary key, ask integer not null) without rowid;
@@ -42,7 +42,7 @@ update spent set replies = replies + ?, prompt_tokens = prompt_tokens + ?,
 
 
 class _PendingReply(NamedTuple):
-    """A reply on its way to the disk."""
+    """A reply that is not yet on disk."""
 
     key: str
     encoded: str
@@ -51,7 +51,7 @@ class _PendingReply(NamedTuple):
 
 
 class Journal:
-    """Durable replies. One process at a time; the run's lock sees to that."""
+    """Durable replies. The run's lock ensures that one process at a time writes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,7 +62,7 @@ class Journal:
         self._flushing: asyncio.Task[None] | None = None
 
     def get(self, key: str) -> Reply | None:
-        """The reply to a key, or None."""
+        """Return the reply of a key, or None."""
         try:
             row = self._reader.execute("select reply from replies where key = ?", (key,)).fetchone()
             return None if row is None else _decode(row[0], key)
@@ -70,7 +70,7 @@ class Journal:
             raise _translate_error(e, self.path) from e
 
     async def put(self, key: str, reply: Reply) -> None:
-        """Keep a reply; returns when it is on disk."""
+        """Store a reply; return when it is on disk."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_PendingReply(key, _encode(reply), reply, done))
         if self._flushing is None or self._flushing.done():
@@ -78,7 +78,7 @@ class Journal:
         await done
 
     def ask_number(self, base: str) -> int:
-        """How often `retry` has asked again for a request, 0 at first."""
+        """Return how often `retry` has repeated a request; 0 at first."""
         try:
             row = self._reader.execute("select ask from asks where base = ?", (base,)).fetchone()
         except sqlite3.Error as e:
@@ -86,7 +86,7 @@ class Journal:
         return int(row[0]) if row else 0
 
     async def scrub(self, bases: Iterable[str]) -> None:
-        """Take the text out of the replies to these requests; what is left is never asked again.
+        """Delete the text of the replies to these requests; the keys stay as tombstones.
 
         Overwritten pages are zeroed and the log is emptied, so that no copy stays in the files.
         """
@@ -95,7 +95,7 @@ class Journal:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._erase_texts, keys)
 
     def raise_ask_numbers(self, bases: Iterable[str]) -> None:
-        """Let the next run ask these requests anew."""
+        """Make the next run repeat these requests."""
         try:
             with self._reader:
                 self._reader.executemany(
@@ -106,7 +106,7 @@ class Journal:
             raise _translate_error(e, self.path) from e
 
     def usage(self) -> Usage:
-        """What the replies cost that were ever put here; a reply counts as one request."""
+        """Return the cost of all replies ever stored; a reply counts as one request."""
         try:
             row = self._reader.execute(
                 "select replies, prompt_tokens, completion_tokens from spent"
@@ -120,12 +120,12 @@ class Journal:
         return int(self._reader.execute("select count(*) from replies").fetchone()[0])
 
     async def flush(self) -> None:
-        """Write what waits."""
+        """Write pending replies."""
         if self._flushing is not None:
             await asyncio.wait([self._flushing])
 
     async def aclose(self) -> None:
-        """Write what waits and close the file."""
+        """Write pending replies and close the file."""
         await self.flush()
         if self._writer is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
@@ -138,18 +138,19 @@ class Journal:
 
     async def _flush_after_delay(self) -> None:
         while self._waiting:
+            # Wait, so that replies that arrive together share one fsync.
             await asyncio.sleep(GROUP_COMMIT_S / 4)
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
             except RunError as e:
-                for waiting in batch:
-                    if not waiting.done.done():
-                        waiting.done.set_exception(e)
+                for pending in batch:
+                    if not pending.done.done():
+                        pending.done.set_exception(e)
             else:
-                for waiting in batch:
-                    if not waiting.done.done():
-                        waiting.done.set_result(None)
+                for pending in batch:
+                    if not pending.done.done():
+                        pending.done.set_result(None)
 
     def _erase_texts(self, keys: list[str]) -> None:
         try:
@@ -157,24 +158,24 @@ class Journal:
             self._writer.execute("pragma secure_delete = on")
             with self._writer:
                 for key in keys:
-                    kept = self._writer.execute(
+                    row = self._writer.execute(
                         "select reply from replies where key = ?", (key,)
                     ).fetchone()
-                    if kept is not None:
-                        left = _encode(_erase_text(Reply(**json.loads(kept[0]))))
+                    if row is not None:
+                        tombstone = _encode(_erase_text(Reply(**json.loads(row[0]))))
                         self._writer.execute(
-                            "update replies set reply = ? where key = ?", (left, key)
+                            "update replies set reply = ? where key = ?", (tombstone, key)
                         )
             self._writer.execute("pragma wal_checkpoint(truncate)")
         except (sqlite3.Error, ValueError, TypeError) as e:
             raise _translate_error(e, self.path) from e
 
     def _write(self, batch: list[_PendingReply]) -> None:
-        rows = [(waiting.key, waiting.encoded) for waiting in batch]
+        rows = [(pending.key, pending.encoded) for pending in batch]
         cost = (
             len(batch),
-            sum(waiting.reply.prompt_tokens or 0 for waiting in batch),
-            sum(waiting.reply.completion_tokens or 0 for waiting in batch),
+            sum(pending.reply.prompt_tokens or 0 for pending in batch),
+            sum(pending.reply.completion_tokens or 0 for pending in batch),
         )
         try:
             if self._writer is None:
@@ -207,7 +208,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def stored_key(base: str, ask: int) -> str:
-    """The key of the nth repeat of a request."""
+    """Compute the key of the nth repetition of a request."""
     return digest([base, ask])
 
 
@@ -228,8 +229,8 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> int:
     version = connection.execute("pragma user_version").fetchone()[0]
     if version not in (0, FORMAT):
         raise StoreDamaged(
-            f"journal `{path}` is of format {version} and this safegen reads {FORMAT};"
-            f" use the safegen that wrote it, or {MOVE_AWAY_HINT}"
+            f"journal `{path}` has format {version}, and this version of safegen reads {FORMAT};"
+            f" use the version that wrote it, or {MOVE_AWAY_HINT}"
         )
     return version
 
@@ -242,7 +243,7 @@ def _decode(encoded: str, key: str) -> Reply:
         or not isinstance(cast(object, reply.text), str)
         or not all(n is None or isinstance(cast(object, n), int) for n in counts)
     ):
-        raise ValueError("a reply has not the shape of one")
+        raise ValueError("not a reply")
     return reply
 
 
@@ -250,19 +251,19 @@ def _translate_error(e: Exception, path: Path) -> RunError:
     if _name_of(e).startswith(
         ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
     ):
-        return DiskFailed(f"journal `{path}` cannot be written: {e}; what is in it is kept")
+        return DiskFailed(f"journal `{path}` cannot be written: {e}; its replies are kept")
     return StoreDamaged(
         f"journal `{path}` cannot be read ({e}); restore it from a copy, or {MOVE_AWAY_HINT}"
     )
 
 
 def _name_of(e: Exception) -> str:
-    """SQLite's name of an error; empty if the error is of Python's module itself."""
+    # Errors that Python's module raises itself have no SQLite name.
     return getattr(e, "sqlite_errorname", "")
 
 
 class Lock:
-    """Holds a run folder for one process; freed by the system however the process ends."""
+    """Exclusive lock of a run folder; the system releases it when the process ends for any reason."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -282,11 +283,13 @@ class Lock:
                 self._connection.close()
                 if busy:
                     raise RunError(
-                        f"another safegen process works in `{path.parent}`; wait for it"
+                        f"another safegen process uses `{path.parent}`; wait until it ends"
                     ) from e
-                remedy = "it holds nothing, so delete it if no safegen works there"
+                remedy = (
+                    "the file is empty, so delete it if no other safegen process uses the folder"
+                )
                 raise DiskFailed(f"`{path}` cannot be used: {e}; {remedy}") from e
 
     def release(self) -> None:
-        """Let others in."""
+        """Release the lock."""
         self._connection.close()

@@ -1,10 +1,10 @@
-"""Atomic, deterministic Parquet: a temporary file, fsync, rename. Rename is what makes it done.
+"""Atomic, deterministic Parquet files: temporary file, fsync, rename. The rename marks a file complete.
 
-Written by pyarrow with 32-bit offsets, zstd 3 and one chunk per column, so that equal rows give
-equal bytes and every trainer can concatenate what it reads.
+Files have 32-bit offsets, zstd 3 and one chunk per column, so that equal rows give equal bytes and
+every trainer can concatenate the files.
 """
 
-# pyarrow's stubs leave some parameters untyped; every call to it for files stands here.
+# pyarrow's stubs leave some parameters untyped; all file calls to pyarrow are in this module.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_rows(path: Path, rows: Sequence[ArrowRow], schema: pa.Schema) -> None:
 
 
 def write_groups(path: Path, groups: Iterable[Sequence[ArrowRow]], schema: pa.Schema) -> None:
-    """Write one row group per batch of rows, holding one batch in memory."""
+    """Write one row group per batch of rows, with one batch in memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -63,10 +63,10 @@ def write_groups(path: Path, groups: Iterable[Sequence[ArrowRow]], schema: pa.Sc
 
 
 def read_rows(path: Path, *, columns: Sequence[str] | None = None) -> list[ArrowRow]:
-    """All rows of a file.
+    """Read all rows of a file.
 
     Raises:
-        StoreDamaged: missing or not Parquet; git-lfs pointers are named as such.
+        StoreDamaged: the file is missing, not Parquet, or a git-lfs pointer.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -79,7 +79,7 @@ def read_rows(path: Path, *, columns: Sequence[str] | None = None) -> list[Arrow
 
 
 def read_group(path: Path, index: int) -> list[ArrowRow]:
-    """The rows of one row group."""
+    """Read the rows of one row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -91,7 +91,7 @@ def read_group(path: Path, index: int) -> list[ArrowRow]:
 
 
 def read_metadata(path: Path) -> tuple[int, int]:
-    """Row groups and rows of a file, from its footer."""
+    """Read the number of row groups and of rows from the footer of a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,7 +103,7 @@ def read_metadata(path: Path) -> tuple[int, int]:
 
 
 def read_schema(path: Path) -> pa.Schema:
-    """The Arrow schema of a file."""
+    """Read the Arrow schema of a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -116,7 +116,7 @@ def read_schema(path: Path) -> pa.Schema:
 def read_batches(
     path: Path, columns: Sequence[str], size: int = 1_000
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows in batches, some columns only."""
+    """Iterate over some columns of a file, in batches of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -129,10 +129,11 @@ def read_batches(
 
 
 def commit_file(temporary: Path, path: Path) -> None:
-    """Make a finished temporary file the real one, durably."""
+    """Rename a finished temporary file to its final name, durably."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+    # On POSIX a rename is durable only after an fsync of the folder.
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -153,7 +154,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is a git-lfs pointer that was never smudged."""
+    """Return True for a git-lfs pointer whose content was not fetched."""
     try:
         with path.open("rb") as file:
             return file.read(42).startswith(b"version https://git-lfs.github.com/spec/v1")
@@ -162,15 +163,15 @@ def is_lfs_pointer(path: Path) -> bool:
 
 
 def make_disk_error(path: Path, e: OSError) -> DiskFailed:
-    """The error for a write that the system refused."""
+    """Make the error for a failed write."""
     return DiskFailed(
         f"`{path}` cannot be written: {(e.strerror or str(e)).lower()}; make room or choose another"
-        " `--output`, and run again: what is done is kept"
+        " `--output`, and run again: finished work is kept"
     )
 
 
 def make_damage_error(path: Path, e: Exception) -> StoreDamaged:
-    """The error for a file that cannot be read."""
+    """Make the error for a file that cannot be read."""
     if is_lfs_pointer(path):
         return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
     if not path.exists():
@@ -178,5 +179,5 @@ def make_damage_error(path: Path, e: Exception) -> StoreDamaged:
     message = (str(e).splitlines() or [type(e).__name__])[0][:120]
     return StoreDamaged(
         f"`{path}` is not readable Parquet ({message}); delete it and run the same command again:"
-        " replies are kept"
+        " cached replies are reused"
     )

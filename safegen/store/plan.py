@@ -1,6 +1,6 @@
 """The plan of a round: every scenario with its expectation and its goal's knowledge.
 
-One row group is one shard, so a worker needs the run folder and a shard number, nothing else.
+A row group is a shard, so a worker needs only the run folder and a shard number.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def write_plan(path: Path, shards: Iterable[list[PlannedScenario]]) -> None:
 
 
 def read_shard(path: Path, group: int) -> list[PlannedScenario]:
-    """The scenarios of one row group, in plan order.
+    """Read the scenarios of one row group, in plan order.
 
     Raises:
         StoreDamaged: the plan cannot be read.
@@ -51,23 +51,23 @@ def read_shard(path: Path, group: int) -> list[PlannedScenario]:
         return [_from_row(row) for row in parquet.read_group(path, group)]
     except (KeyError, TypeError, ValueError) as e:
         raise StoreDamaged(
-            f"plan `{path}` is not what this safegen writes; start over with `--replan`"
+            f"plan `{path}` is not a plan of this version of safegen; re-plan with `--replan`"
         ) from e
 
 
 def iter_scenarios(path: Path) -> Iterator[PlannedScenario]:
-    """Every scenario of a plan in order, one shard in memory at a time."""
+    """Iterate over a plan in order, with one shard in memory at a time."""
     for shard in range(plan_size(path)[0]):
         yield from read_shard(path, shard)
 
 
 def plan_size(path: Path) -> tuple[int, int]:
-    """Shards and scenarios of one round's plan."""
+    """Read the number of shards and of scenarios of one round's plan."""
     return parquet.read_metadata(path)
 
 
 class Plans:
-    """The plans of all rounds as one row of shards: round 0's first, then round 1's."""
+    """The plans of all rounds as one sequence of shards: those of round 0 first, then of round 1."""
 
     def __init__(self, folder: Path) -> None:
         self.paths = sorted(folder.glob("[0-9]*.parquet"), key=lambda p: int(p.stem))
@@ -80,14 +80,14 @@ class Plans:
             (p, g) for p, (n, _) in zip(self.paths, sizes, strict=True) for g in range(n)
         ]
         if self.paths and [p.stem for p in self.paths] != [str(n) for n in range(self.rounds)]:
-            raise StoreDamaged(f"a round is missing in `{folder}`; start over with `--replan`")
+            raise StoreDamaged(f"a round is missing in `{folder}`; re-plan with `--replan`")
 
     def round_of(self, shard: int) -> int:
-        """The round that planned a shard."""
+        """Return the round that planned a shard."""
         return self._rounds[shard]
 
     def read(self, shard: int) -> list[PlannedScenario]:
-        """The scenarios of a shard, in plan order."""
+        """Read the scenarios of a shard, in plan order."""
         path, group = self._places[shard]
         return read_shard(path, group)
 

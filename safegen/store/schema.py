@@ -1,4 +1,4 @@
-"""Records as Arrow rows: the one place that states the schema, and the way there and back."""
+"""The Arrow schema of plans and records, and conversion of rows in both directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ArrowRow = dict[str, Any]
-"""One Arrow row; Any because Arrow's types stand in the schema, not in Python."""
+"""One Arrow row. Any: the Arrow schema has the types."""
 SCENARIO_STRINGS = (
     "scenario_id set_id goal_id taxonomy harm domain task intent evidence language profile "
     "benign_use misuse_risk source source_licence"
@@ -23,7 +23,7 @@ VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
 
 
 def scenario_fields() -> list[pa.Field[pa.DataType]]:
-    """Columns of ids and scenario."""
+    """Make the columns of ids and scenario."""
     import pyarrow as pa
 
     text = pa.string()
@@ -39,14 +39,14 @@ def scenario_fields() -> list[pa.Field[pa.DataType]]:
 
 
 def message_type() -> pa.StructType:
-    """`struct{role, content}`, what trainers call a message."""
+    """Make the type of a message: `struct{role, content}`, as trainers expect it."""
     import pyarrow as pa
 
     return pa.struct([("role", pa.string()), ("content", pa.string())])
 
 
 def expectation_fields() -> list[pa.Field[pa.DataType]]:
-    """Columns of what the policy expects."""
+    """Make the columns of an expectation."""
     import pyarrow as pa
 
     return [
@@ -60,7 +60,7 @@ def expectation_fields() -> list[pa.Field[pa.DataType]]:
 
 
 def record_schema() -> pa.Schema:
-    """The columns of DESIGN section 3: every draft with its expectation and verdicts."""
+    """Make the schema of records: every draft with its expectation, verdicts and result."""
     import pyarrow as pa
 
     text, number, real, flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -101,7 +101,7 @@ def record_schema() -> pa.Schema:
 
 
 def scenario_row(scenario: Scenario) -> ArrowRow:
-    """A scenario as columns."""
+    """Convert a scenario to columns."""
     names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE]
     row: ArrowRow = {name: getattr(scenario, name) for name in names}
     row["attributes"] = [a._asdict() for a in scenario.attributes]
@@ -110,7 +110,7 @@ def scenario_row(scenario: Scenario) -> ArrowRow:
 
 
 def scenario_from_row(row: ArrowRow) -> Scenario:
-    """The scenario of a row."""
+    """Convert a row to its scenario."""
     names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE]
     return Scenario(
         **{name: row[name] for name in names},
@@ -123,13 +123,13 @@ EXPECTATION_COLUMNS = ["policy_id", "mode", "ceiling", "floor", "required", "rul
 
 
 def expectation_row(expectation: Expectation) -> ArrowRow:
-    """An expectation as columns."""
+    """Convert an expectation to columns."""
     row: ArrowRow = {name: getattr(expectation, name) for name in EXPECTATION_COLUMNS}
     return row | {"required": list(expectation.required), "rule_ids": list(expectation.rule_ids)}
 
 
 def expectation_from_row(row: ArrowRow) -> Expectation:
-    """The expectation of a row."""
+    """Convert a row to its expectation."""
     values = {name: row[name] for name in EXPECTATION_COLUMNS}
     values |= {"required": tuple(row["required"]), "rule_ids": tuple(row["rule_ids"])}
     return Expectation(**values)
@@ -144,7 +144,7 @@ RESULT_COLUMNS = ["delivered", "severity", "accepted", "accepted_by", "reason", 
 
 
 def record_row(record: Record) -> ArrowRow:
-    """A record as columns."""
+    """Convert a record to columns."""
     row = scenario_row(record.scenario) | expectation_row(record.expectation)
     row |= {name: getattr(record.draft, name) for name in DRAFT_COLUMNS}
     row["verdicts"] = [
@@ -154,7 +154,7 @@ def record_row(record: Record) -> ArrowRow:
 
 
 def record_from_row(row: ArrowRow) -> Record:
-    """The record of a row."""
+    """Convert a row to its record."""
     draft = Draft(scenario_id=row["scenario_id"], **{name: row[name] for name in DRAFT_COLUMNS})
     return Record(
         scenario=scenario_from_row(row),

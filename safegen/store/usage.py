@@ -1,7 +1,7 @@
-"""What a run spent over all its sessions, also those that were killed.
+"""Requests, tokens and seconds of a run over all sessions, killed ones included.
 
-A session that ends writes its counts; one that is killed leaves its replies in the journal, which
-counts what they cost; its seconds are not known. `journalled` says how much of the journal the file has counted already.
+A session that ends writes its counts. A killed session leaves its replies in the journal, which sums
+their cost; its seconds are lost. `journalled` is the part of the journal that the file already counts.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ RESET_HINT = "delete it and run the same command again; only its counts are lost
 
 
 def read_accounting(path: Path) -> dict[str, object]:
-    """The counts of a run, or nothing before its first session has ended.
+    """Read the counts of a run; empty until its first session has ended.
 
     Raises:
-        StoreDamaged: the file cannot be read, or holds what is no count.
+        StoreDamaged: the file cannot be read, or contains an invalid count.
     """
     if not path.exists():
         return {}
@@ -34,18 +34,18 @@ def read_accounting(path: Path) -> dict[str, object]:
     if not isinstance(journalled, dict) or not all(
         _is_count(n) for n in (*counts, *cast("dict[str, object]", journalled).values())
     ):
-        raise StoreDamaged(f"`{path}` holds what is no count; {RESET_HINT}")
+        raise StoreDamaged(f"`{path}` contains an invalid count; {RESET_HINT}")
     if not _is_seconds(payload.get("seconds", 0)):
-        raise StoreDamaged(f"`{path}`: `seconds` is no duration; {RESET_HINT}")
+        raise StoreDamaged(f"`{path}`: `seconds` is not a duration; {RESET_HINT}")
     return payload
 
 
 def prior_usage(path: Path, kept: Usage) -> Usage:
-    """What earlier sessions spent: what was written down, and what the journal holds beyond it.
+    """Sum the usage of earlier sessions: recorded counts, and journal entries that they do not include.
 
     Args:
         path: `accounting.json`.
-        kept: what the journal says that all its replies cost.
+        kept: the cost of all replies in the journal.
     """
     payload = read_accounting(path)
     counted = cast("Mapping[str, int]", payload.get(JOURNALLED, {}))
@@ -58,7 +58,7 @@ def prior_usage(path: Path, kept: Usage) -> Usage:
 def write_accounting(
     path: Path, *, before: Usage, session: Usage, kept: Usage, seconds: float
 ) -> None:
-    """Add a session to what was spent before it."""
+    """Add the usage of a session to that of earlier ones."""
     payload = read_accounting(path)
     total: dict[str, object] = {n: getattr(before, n) + getattr(session, n) for n in COUNTS}
     total["seconds"] = round(cast(float, payload.get("seconds", 0)) + seconds, 1)

@@ -75,7 +75,7 @@ DAMAGE: list[tuple[str, Damage, str]] = [
     ("failures/00000.jsonl", overwrite(b"{}\n"), "delete it and `.*records/00000.parquet`"),
     ("failures/00000.jsonl", overwrite(b"\xff\n"), "delete it and"),
     ("accounting.json", GARBAGE, "delete it and run the same command again"),
-    ("accounting.json", overwrite(b'{"requests": "many"}'), "holds what is no count"),
+    ("accounting.json", overwrite(b'{"requests": "many"}'), "contains an invalid count"),
     ("lock", GARBAGE, "delete it"),
 ]
 IDS = [f"{name} {n}" for n, (name, _, _) in enumerate(DAMAGE)]
@@ -168,7 +168,7 @@ def test_a_run_that_another_process_works_on_is_left_to_it(
     before = hashes(run / "data")
     try:
         for words in (["generate", "r.yaml", "-o", "out"], ["build", "out"]):
-            fails(cli(capsys, *words), 1, "another safegen process works in `out/run`")
+            fails(cli(capsys, *words), 1, "another safegen process uses `out/run`")
     finally:
         held.release()
     assert hashes(run / "data") == before

@@ -298,7 +298,7 @@ def test_files_that_are_not_safegens_are_never_replaced(
 ) -> None:
     (workdir / name).parent.mkdir(exist_ok=True)
     (workdir / name).write_text("mine", encoding="utf-8")
-    fails(cli(capsys, "generate", "-o", "."), 2, "is not safegen's", "choose another `--output`")
+    fails(cli(capsys, "generate", "-o", "."), 2, "was not written by safegen", "choose another `--output`")
     assert (workdir / name).read_text(encoding="utf-8") == "mine"
     assert [p.name for p in workdir.iterdir()] == [Path(name).parts[0]]
 

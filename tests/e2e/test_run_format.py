@@ -75,7 +75,7 @@ def test_a_folder_of_another_format_is_refused_unchanged(
     number = keys["format"]
     has = "no format number" if number is None else f"has format `{number}`"
     version = keys["safegen"]
-    by = f"version `{version}`" if version else "the safegen that wrote it"
+    by = f"version `{version}`" if version else "the version that wrote it"
     fails(said, 2, has, f"reads format {FORMAT}", by, "choose another `--output`")
     assert said.out == ""
     assert hashes(made.output) == before
@@ -138,4 +138,4 @@ def test_fingerprints_of_another_shape_are_damage(
     broken: object, made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state(made.output, fingerprints=broken)
-    fails(cli(capsys, "status", "out"), 1, "not what safegen writes", "--replan")
+    fails(cli(capsys, "status", "out"), 1, "not a snapshot of a run", "--replan")
