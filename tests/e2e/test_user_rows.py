@@ -67,7 +67,7 @@ def test_adult_prompts_are_skipped_under_minors(
     assert said.code == 0, said.err
     (row,) = listed(workdir / "out")
     assert (row["id"], row["fields"], row["cause"]) == ("pupils", ["profile"], "profile_mismatch")
-    assert "an adult asks, and not under `minors`: the service is for people under" in row["why"]
+    assert "an adult asks, which `minors` excludes: the service is for people under" in row["why"]
     asked = {(r["goal_id"], r["profile"]) for r in records(workdir / "out")}
     assert asked == {
         ("imported/g", "public"),
