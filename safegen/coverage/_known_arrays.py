@@ -1,4 +1,4 @@
-"""Known arrays of strength 2 for k factors of v values: first rows for the greedy search.
+"""Known arrays of strength 2 for k factors of v values, as starts of the greedy search.
 
 Linear arrays over a field (Bush 1952), their doubling to q² + q + 1 columns (after Stevens and
 Mendelsohn 1999), the binary optimum (Kleitman and Spencer 1973), and arrays developed from few
@@ -23,7 +23,7 @@ MAX_DEVELOPED_WORK = 60_000
 
 
 def iter_tables(columns: int, sizes: Sequence[int], dice: Xorshift) -> Iterator[Table]:
-    """Tables worth a try for factors of these sizes, largest first; some have fewer columns."""
+    """Iterate over known tables for factors of these sizes, largest first; some have fewer columns."""
     wanted = sorted({sizes[0], sizes[1]})
     nearest = (min((q for q in ORDERS if q >= size), default=0) for size in wanted)
     for order in sorted({q for q in nearest if q}):

@@ -1,7 +1,7 @@
-"""Covering arrays by one row at a time, the best of several tries (AETG), then rebuilt in parts.
+"""Greedy search of covering arrays: each row is the best of several candidates (AETG), then parts are rebuilt.
 
-The best of several starts is kept: an empty one, and the arrays of `_known_arrays`. All choices
-come from whole numbers and `Xorshift`, so the same model gives the same rows everywhere.
+The best of several starts is kept: an empty one, and the arrays of `_known_arrays`. All choices use
+integers and `Xorshift`, so the same model gives the same rows on every platform.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from safegen.coverage._prng import Xorshift
 from safegen.coverage._space import FactorSpace, Reach, iter_set_bits
 
 MAX_TRIES = 12
-"""Candidate rows per row."""
+"""Candidates for each row."""
 MAX_REBUILDS = 120
-"""How often a part of the array is taken out and built again, at most."""
+"""Maximum number of times that a part of the array is removed and built again."""
 MAX_WORK = 150_000
-"""Bound on rows × values × rebuilds: large models are rebuilt less often, never by the clock."""
+"""Bound on rows × values × rebuilds; a time limit would make the rows depend on the machine."""
 
 
 @dataclass
 class Demand:
-    """What is still to be covered under one reach: each `t-1` values → their open partners."""
+    """Open tuples of one reach: a map from `t-1` values to their open partners."""
 
     reach: Reach
     values: int
@@ -33,18 +33,18 @@ class Demand:
     remaining: int = 0
 
     def copy(self) -> Demand:
-        """The same demand, to be met by another array."""
+        """Copy the demand for another array."""
         return Demand(self.reach, self.values, dict(self.open), self.remaining)
 
     def add(self, mask: int) -> None:
-        """Ask for a tuple."""
+        """Add an open tuple."""
         self.remaining += 1
         for b in iter_set_bits(mask):
             rest = mask ^ 1 << b
             self.open[rest] = self.open.get(rest, 0) | 1 << b
 
     def gain(self, row: int, value: int) -> int:
-        """How many open tuples a value closes, together with the values of a row."""
+        """Count the open tuples that a value closes together with the values of a row."""
         if not value & self.values:
             return 0
         row &= self.values
@@ -58,7 +58,7 @@ class Demand:
         return closed // (t - 1)
 
     def close(self, row: int) -> int:
-        """Take off what a row covers, also a partial one; how many tuples that were."""
+        """Remove the tuples that a row, also a partial one, covers; return their number."""
         row &= self.values
         closed = 0
         for part in combinations([1 << b for b in iter_set_bits(row)], self.reach.t - 1):
@@ -72,7 +72,7 @@ class Demand:
 
 
 class ArrayBuilder:
-    """An array in the making."""
+    """An array that is being built."""
 
     def __init__(
         self,
@@ -90,22 +90,22 @@ class ArrayBuilder:
         self.used = [0] * len(weights)
 
     def add(self, row: int) -> None:
-        """Keep a full row."""
+        """Append a full row."""
         self.close(row)
         for b in iter_set_bits(row):
             self.used[b] += 1
         self.rows.append(row)
 
     def close(self, row: int) -> int:
-        """Take off what a row covers; how many tuples that were."""
+        """Remove the tuples that a row covers; return their number."""
         return sum(d.close(row) for d in self.demands)
 
     def count_open(self) -> int:
-        """Open tuples."""
+        """Count the open tuples."""
         return sum(d.remaining for d in self.demands)
 
     def fill(self, row: int, order: Sequence[int]) -> int:
-        """Complete a possible partial row, each factor by what closes most."""
+        """Complete a possible partial row; each factor gets the value that closes most tuples."""
         for f in order:
             if not row & self.space.own[f]:
                 ranked = sorted(self._rank_values(row, f))
@@ -113,7 +113,7 @@ class ArrayBuilder:
         return row
 
     def _rank_values(self, row: int, f: int) -> Iterator[tuple[int, float, int, int]]:
-        """Values of a factor, best first when sorted: gain, then how far below its weight's share."""
+        # Sorted, the best value comes first: by gain, then by use relative to its weight.
         size = self.space.sizes[f]
         turn = self.dice.random_below(size)
         for v in range(size):
@@ -123,7 +123,8 @@ class ArrayBuilder:
             yield -gain, share, (v + turn) % size, b
 
     def covers(self, row: int) -> int:
-        """Open tuples that a full row would close."""
+        """Count the open tuples that a full row closes."""
+        # Adding the values one after the other counts each tuple once.
         done, gained = 0, 0
         for b in iter_set_bits(row):
             gained += sum(d.gain(done, 1 << b) for d in self.demands if d.remaining)
@@ -131,7 +132,7 @@ class ArrayBuilder:
         return gained
 
     def finish(self, *, below: int) -> bool:
-        """Add rows until nothing is open; False if that takes `below` rows or more."""
+        """Add rows until no tuple is open; return False if that takes `below` rows or more."""
         factors = range(len(self.space.sizes))
         while self.count_open():
             if len(self.rows) + 1 >= below:
@@ -145,14 +146,14 @@ class ArrayBuilder:
         return len(self.rows) < below
 
     def _start_masks(self) -> list[int]:
-        """Open tuples of the highest strength, from the parts with most of them open."""
+        # Open tuples of the highest strength, at the values with most open partners.
         demand = max((d for d in self.demands if d.remaining), key=lambda d: d.reach.t)
         most = max(m.bit_count() for m in demand.open.values())
         keys = [k for k, m in demand.open.items() if m.bit_count() == most]
         return [k | 1 << b for k in keys for b in iter_set_bits(demand.open[k])]
 
     def use_table(self, table: Table) -> None:
-        """Take the rows of a known array as far as they are possible and close something."""
+        """Use the rows of a known array that are possible and close an open tuple."""
         columns = order_by_size(self.space)
         kept: list[int] = []
         for cells in table:
@@ -168,12 +169,12 @@ class ArrayBuilder:
 
 
 def order_by_size(space: FactorSpace) -> list[int]:
-    """Factors, the one with most values first."""
+    """Sort factors by number of values, largest first."""
     return sorted(range(len(space.sizes)), key=lambda f: (-space.sizes[f], f))
 
 
 def build_demands(space: FactorSpace, reaches: Sequence[Reach]) -> list[Demand]:
-    """What a model asks for: every possible tuple of every reach."""
+    """List the demands of a model: every possible tuple of every reach."""
     out: list[Demand] = []
     for reach in reaches:
         demand = Demand(reach, sum(space.own[f] for f in reach.factors))
@@ -192,7 +193,7 @@ def search_array(
     musts: Sequence[int],
     seed: int,
 ) -> list[int]:
-    """The smallest array found: full rows, those that must be there first."""
+    """Search a small array and return its full rows, required rows first."""
     open_demands = build_demands(space, reaches)
     dice = Xorshift(seed)
     best: list[int] = []
@@ -227,7 +228,7 @@ def _rebuild(
     fixed: int,
     dice: Xorshift,
 ) -> list[int]:
-    """The array with a part of its rows, up to all, built anew, if that takes no more rows."""
+    # Remove a quarter to all of the free rows. Equal length is accepted too, to leave local optima.
     free = range(fixed, len(rows))
     out = set(dice.shuffle(free)[: max(2, len(free) // (1 + dice.random_below(4)))])
     builder = ArrayBuilder(space, open_demands, weights=weights, dice=dice)

@@ -1,7 +1,7 @@
-"""A covering model in bits: one bit a value, one mask a partial row; which partial rows can be full.
+"""A covering model as bit masks: one bit per value, one mask per partial row.
 
-Numbers only: `covering_array` gives them names. The check is complete, so a partial row is impossible
-if and only if no full row contains it.
+`covering_array` maps names to bits. `is_possible` is exact: a partial row is impossible if and only if
+no valid full row contains it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 MEMO_SIZE = 1 << 18
-"""Answers kept at most: beyond them the memory is emptied, so a long search stays flat."""
+"""Maximum number of memoised answers; the memo is emptied at this size, so that memory is bounded."""
 
 
 class Reach(NamedTuple):
-    """Factors whose every combination of `t` values is to be covered."""
+    """Factors of which every combination of `t` values must be covered."""
 
     factors: tuple[int, ...]
     t: int
 
 
 class FactorSpace:
-    """Factors, forbidden partial rows, and the question whether a partial row can be completed."""
+    """Factors and forbidden partial rows; decides if a partial row can be completed."""
 
     def __init__(self, sizes: Sequence[int], voids: Sequence[int]) -> None:
         self.sizes = tuple(sizes)
@@ -34,16 +34,16 @@ class FactorSpace:
         for void in self.voids:
             bits |= void
         self.bound = sum(own for own in self.own if own & bits)
-        """The values of all factors that any constraint names."""
+        """Mask of all values of the factors that a constraint names."""
         self._named = bits
         self._known: dict[int, bool] = {}
 
     def bit(self, factor: int, value: int) -> int:
-        """The mask of one value."""
+        """Return the mask of one value."""
         return 1 << (self.first[factor] + value)
 
     def is_possible(self, mask: int) -> bool:
-        """Whether a full row that breaks no constraint contains a partial row."""
+        """Return True if a full row without a broken constraint contains the partial row."""
         key = mask & self.bound
         known = self._known.get(key)
         if known is None:
@@ -53,14 +53,12 @@ class FactorSpace:
         return known
 
     def allows(self, row: int, value: int) -> bool:
-        """Whether a possible partial row stays possible with one more value.
-
-        A value that no constraint names may take its factor's place in any full row.
-        """
+        """Return True if a possible partial row stays possible with one more value."""
+        # A value that no constraint names is possible in every full row.
         return not value & self._named or self.is_possible(row | value)
 
     def _can_complete(self, mask: int, voids: Sequence[int]) -> bool:
-        """Branch on the factor with least choice, as long as any constraint presses."""
+        # Branch on the factor with the fewest values left, while a constraint is active.
         rivals = sum(own for own in self.own if own & mask) & ~mask
         live = [void for void in voids if not void & rivals]
         if any(not void & ~mask for void in live):
@@ -75,27 +73,25 @@ class FactorSpace:
         return any(self._can_complete(mask | 1 << b, live) for b in iter_set_bits(narrowest))
 
     def _active_constraints(self, live: list[int], mask: int) -> tuple[list[int], int]:
-        """Leave out the constraints that an open factor escapes by a value which none names.
-
-        What is left, and the open values that it names.
-        """
+        # An open factor with a value that no constraint names can take it, which satisfies all
+        # constraints on the factor. Returns the other constraints and the open values that they name.
         while True:
             named = 0
             for void in live:
                 named |= void & ~mask
-            calm = sum(own for own in self.own if own & named and own & ~named)
-            if not calm:
+            free = sum(own for own in self.own if own & named and own & ~named)
+            if not free:
                 return live, named
-            live = [void for void in live if not void & ~mask & calm]
+            live = [void for void in live if not void & ~mask & free]
 
     def iter_tuples(self, reach: Reach) -> Iterator[int]:
-        """Every combination of `t` values of the factors, as masks, in a fixed order."""
+        """Iterate over every combination of `t` values of the factors, as masks, in a fixed order."""
         for factors in combinations(reach.factors, reach.t):
             for values in product(*(range(self.sizes[f]) for f in factors)):
                 yield sum(self.bit(f, v) for f, v in zip(factors, values, strict=True))
 
     def lower_bound(self, reaches: Sequence[Reach]) -> int:
-        """No array has fewer rows: the most possible tuples that one choice of t factors has."""
+        """Return a lower bound on rows: the largest number of possible tuples of any t factors."""
         return max(
             sum(map(self.is_possible, self.iter_tuples(Reach(part, reach.t))))
             for reach in reaches
@@ -104,7 +100,7 @@ class FactorSpace:
 
 
 def minimal_voids(voids: Sequence[int]) -> tuple[int, ...]:
-    """The constraints that no smaller one implies, smallest first."""
+    """Keep the constraints that no smaller one implies, smallest first."""
     kept: list[int] = []
     for void in sorted(set(voids), key=lambda v: (v.bit_count(), v)):
         if not any(small & ~void == 0 for small in kept):
@@ -113,7 +109,7 @@ def minimal_voids(voids: Sequence[int]) -> tuple[int, ...]:
 
 
 def iter_set_bits(mask: int) -> Iterator[int]:
-    """Positions of the set bits, lowest first."""
+    """Iterate over the positions of the set bits, lowest first."""
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1

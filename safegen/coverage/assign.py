@@ -1,4 +1,4 @@
-"""Deal the rows of an array out to any number of sets: balanced, flat in memory, by position alone."""
+"""Assignment of array rows to any number of sets: balanced, in constant memory, by position alone."""
 
 from __future__ import annotations
 
@@ -18,30 +18,35 @@ def assign_rows(
     seed: int = 0,
     key: str = "",
 ) -> Iterator[int]:
-    """The row number of each of the positions `start` … `start + n - 1`.
+    """Assign an array row to each of the positions `start` … `start + n - 1`.
 
-    Rows are dealt in rounds, each in an order of its own; a round holds every row once, or as often
-    as its weight says. So the first round covers what the array covers, and any two rows of equal
-    weight differ by one at most. The answer for a position depends on nothing that came before: a
-    later plan goes on where an earlier one stopped, and no order of arrival changes it.
+    Rows are assigned in passes, each in its own random order. A pass contains every row as often as its
+    weight. So the first pass covers all that the array covers, and the counts of two rows of equal
+    weight differ by at most one. The row of a position depends on no other position, so a later plan
+    continues where an earlier one stopped.
 
     Args:
-        rows: how many rows the array has.
-        n: how many positions to deal.
+        rows: number of rows of the array.
+        n: number of positions.
         start: the first position.
-        weights: shares by row, whole numbers; 0 leaves a row out. Default 1 each.
-        seed: the recipe's number.
-        key: what the positions are counted within, such as a leaf.
+        weights: integer shares by row; 0 excludes a row. Default 1 each.
+        seed: seed of the recipe.
+        key: scope in which positions are counted, such as a leaf.
+
+    Yields:
+        Row numbers in [0, rows).
 
     Raises:
-        ConfigError: no rows, or weights that do not fit them.
+        ConfigError: no rows, a negative number, or weights that do not match the rows.
     """
     if weights is None:
         weights = [1] * rows
     if len(weights) != rows or any(w < 0 for w in weights) or not any(weights):
-        raise ConfigError(f"{rows} rows need as many weights, none below 0 and one above")
+        raise ConfigError(
+            f"{rows} rows need as many weights of 0 or more, at least one of them above 0"
+        )
     if n < 0 or start < 0:
-        raise ConfigError(f"positions `{start}` and `{n}` must not be below 0")
+        raise ConfigError(f"start `{start}` and number of positions `{n}` must be 0 or more")
     pack = [row for row, weight in enumerate(weights) for _ in range(weight)]
     return _deal_pack(pack, start, start + n, seed=seed, key=key)
 

@@ -1,4 +1,4 @@
-"""The axes along which scenarios vary, and the combinations that make no sense: YAML → Axes."""
+"""The axes along which scenarios vary, and constraints that exclude combinations: YAML → Axes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ DEFAULT_AXES = (
     "requested_detail",
     "profile",
 )
-"""What an author varies unless told otherwise; intents vary within every set anyway."""
+"""Axes that an author varies by default; intents vary within every set in any case."""
 BRANCHING_AXES = ("tier", "evidence", "profile", "requested_detail", "role_basis")
-"""Axes on which an expectation turns: covered in triples as far as they are varied."""
+"""Axes that change an expectation; those that a plan varies are covered in triples."""
 STRENGTH = 3
-"""Of the group of branching axes."""
+"""Strength of the group of branching axes."""
 
 
 def _check_value_id(value: str) -> str:
@@ -40,7 +40,6 @@ def _check_value_id(value: str) -> str:
 
 
 def _to_tuple(value: object) -> object:
-    """One value is a list of one."""
     return [value] if isinstance(value, str) else value
 
 
@@ -48,19 +47,19 @@ ValueId = Annotated[str, AfterValidator(_check_value_id), Field(max_length=80)]
 
 
 class Axis(FrozenModel):
-    """One way in which scenarios differ."""
+    """One attribute in which scenarios differ."""
 
     id: Slug
     name: Text
     definition: Text
     source: Text
-    """Where the field has the term from."""
+    """Source of the term in the literature."""
     level: AxisLevel
-    """What is fixed along the axis: the leaf, the set, the scenario around the words, or one prompt."""
+    """Unit that has one value of the axis: the leaf, the set, the scenario around the prompt, or one prompt."""
     values: dict[ValueId, Text] = Field(min_length=1)
-    """Value → definition, in the order in which they are shown."""
+    """Value → definition, in display order."""
     default: ValueId | None = None
-    """What holds where nothing is said."""
+    """Value of a scenario that states none."""
 
     @model_validator(mode="after")
     def _check_default(self) -> Self:
@@ -71,7 +70,7 @@ class Axis(FrozenModel):
 
 
 class VoidRule(FrozenModel):
-    """A combination of values that makes no sense; a list stands for any of its values."""
+    """A constraint: an excluded combination of values. A list means any of its values."""
 
     when: dict[
         Slug,
@@ -84,12 +83,12 @@ class VoidRule(FrozenModel):
     why: Text
 
     def matches(self, row: AxisRow) -> bool:
-        """Whether a row holds the combination."""
+        """Return True if a row contains the combination."""
         return all(row.get(name) in values for name, values in self.when.items())
 
 
 class Axes(FrozenModel):
-    """What an axes file holds."""
+    """An axes file."""
 
     axes: tuple[Axis, ...] = Field(min_length=1)
     void: tuple[VoidRule, ...] = ()
@@ -99,7 +98,7 @@ class Axes(FrozenModel):
         names = [axis.id for axis in self.axes]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"axis `{name}` stands twice; keep one")
+                raise ValueError(f"axis `{name}` appears twice; keep one")
         for rule in self.void:
             for name, values in rule.when.items():
                 try:
@@ -116,7 +115,7 @@ class Axes(FrozenModel):
 
     @cached_property
     def voids_by_profile(self) -> Mapping[str, tuple[VoidRule, ...]]:
-        """The combinations that a deployment profile is part of."""
+        """Constraints by the deployment profile that they name."""
         named = {value for rule in self.void for value in rule.when.get("profile", ())}
         return {
             name: tuple(rule for rule in self.void if name in rule.when.get("profile", ()))
@@ -124,20 +123,20 @@ class Axes(FrozenModel):
         }
 
     def get_axis(self, name: str) -> Axis:
-        """The axis of a name.
+        """Return the axis with a name.
 
         Raises:
-            ConfigError: with the nearest known name.
+            ConfigError: the name is unknown; the message suggests the nearest known one.
         """
         if name not in self.by_id:
             raise ConfigError(f"no axis `{name[:60]}`{suggest_names(name, list(self.by_id))}")
         return self.by_id[name]
 
     def require_value(self, name: str, value: str) -> str:
-        """The value itself, if its axis has it.
+        """Return the value if its axis has it.
 
         Raises:
-            ConfigError: an unknown axis or value, with the nearest known one.
+            ConfigError: the axis or value is unknown; the message suggests the nearest known one.
         """
         known = self.get_axis(name).values
         if value not in known:
@@ -147,11 +146,11 @@ class Axes(FrozenModel):
         return value
 
     def constraints(self, names: Sequence[str]) -> list[Void]:
-        """The constraints that speak of these axes alone."""
+        """Return the constraints that name no other axes than these."""
         return [Void(r.when, r.why) for r in self.void if set(r.when) <= set(names)]
 
     def broken_rules(self, row: AxisRow) -> list[VoidRule]:
-        """The combinations without sense that a row holds, whole or in part."""
+        """Return the constraints that a full or partial row breaks."""
         return [rule for rule in self.void if rule.matches(row)]
 
     def build_model(
@@ -163,14 +162,14 @@ class Axes(FrozenModel):
         seeds: Sequence[AxisRow] = (),
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> CoverageModel:
-        """What an array over these axes is to cover: pairs, and triples where the policy branches.
+        """Build the model of an array over these axes: pairs, and triples of branching axes.
 
         Args:
             names: the axes to vary.
-            values: for some of them, the values to vary over; default all.
-            groups: groups of a higher strength; default the branching axes among `names`, by three.
-            seeds: rows that must be there, whole or in part.
-            weights: preferred values by axis.
+            values: values to use, by axis; default all.
+            groups: groups of a higher strength; default triples of the branching axes among `names`.
+            seeds: full or partial rows that the array must contain.
+            weights: relative frequency of values, by axis.
 
         Raises:
             ConfigError: an unknown axis or value.
@@ -195,7 +194,7 @@ class Axes(FrozenModel):
 
 
 def _restrict_voids(voids: Sequence[Void], chosen: Mapping[str, Sequence[str]]) -> list[Void]:
-    """The constraints as far as they speak of values that are varied."""
+    # A constraint on values that are not varied can never be broken.
     cut = [
         Void({f: [v for v in vs if v in chosen[f]] for f, vs in void.when.items()}, void.reason)
         for void in voids
@@ -208,6 +207,6 @@ def load_axes(name: str = "axes") -> Axes:
 
     Raises:
         AssetNotFound: no such file.
-        ConfigError: the file does not fit.
+        ConfigError: the file is invalid.
     """
     return yaml_source.load(resources.find_file("axes", name), Axes)

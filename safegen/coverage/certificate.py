@@ -1,4 +1,4 @@
-"""Proof of coverage: combinations in total, void, covered and missing, before a run and after filtering."""
+"""Coverage certificate: total, excluded, covered and missing combinations, before a run and after filtering."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safegen.coverage._space import FactorSpace
 from safegen.coverage.covering_array import AxisRow, BitCode, CoverageModel
 
 MAX_LISTED = 100
-"""Missing combinations that a certificate lists."""
+"""Maximum number of missing combinations in a certificate."""
 BATCH_SIZE = 4_096
 
 
@@ -24,7 +24,7 @@ class CombinationCounts:
 
     @property
     def missing(self) -> int:
-        """Possible, and in no row."""
+        """Number of possible combinations that no row contains."""
         return self.total - self.void - self.covered
 
 
@@ -39,11 +39,11 @@ class GroupCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What rows cover of a model. A combination of two groups counts once in `counts`."""
+    """Coverage of a model by rows. A combination of two groups counts once in `counts`."""
 
     rows: int
     invalid_rows: int
-    """Rows that break a constraint; what is possible in them still counts."""
+    """Number of rows that break a constraint; their possible combinations still count."""
     counts: CombinationCounts
     groups: tuple[GroupCoverage, ...]
     missing: tuple[Mapping[str, str], ...]
@@ -51,9 +51,10 @@ class Certificate:
 
 
 def certify(model: CoverageModel, rows: Iterable[AxisRow]) -> Certificate:
-    """Count what rows cover; they may be read once, and a factor absent from a row covers nothing.
+    """Count the combinations that rows cover.
 
-    A combination is void if and only if no full row that satisfies the constraints contains it.
+    Rows are read once. A factor that a row lacks covers nothing. A combination is excluded (`void`) if and
+    only if no full row that satisfies the constraints contains it.
     """
     code = BitCode(model)
     parts = [list(combinations(reach.factors, reach.t)) for reach in code.reaches]
@@ -85,7 +86,6 @@ def certify(model: CoverageModel, rows: Iterable[AxisRow]) -> Certificate:
 
 
 def _mark_covered(space: FactorSpace, seen: Mapping[tuple[int, ...], set[int]], mask: int) -> None:
-    """Mark what a row, or a part of one, covers."""
     held = [mask & own for own in space.own]
     for part, masks in seen.items():
         values = [held[f] for f in part]

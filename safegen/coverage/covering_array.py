@@ -1,8 +1,8 @@
-"""Covering arrays with constraints: every possible combination of t values stands in some row.
+"""Covering arrays with constraints: every possible combination of t values appears in a row.
 
-Written here, since no kept library will do (measured 2026-11): covertable 3.2 anneals by the clock, for one strength
-and without its preset rows, and is larger than allpairspy 2.5, which knows no strengths and loses pairs under
-constraints; testflows has no constraints.
+Own code because no maintained library fits (measured 2026-11): covertable 3.2 has one strength, no required rows and
+a time limit, and its arrays are larger than those of allpairspy 2.5; allpairspy has no strengths and loses pairs
+under constraints; testflows has no constraints.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from safegen.coverage._space import FactorSpace, Reach, iter_set_bits
 
 AxisRow = Mapping[str, str]
 MAX_LISTED = 3
-"""Constraints that a message names."""
+"""Maximum number of constraints in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """A combination that makes no sense: one value, or several, for each factor it names."""
+    """An excluded combination: one or more values for each factor that it names."""
 
     when: Mapping[str, Sequence[str]]
     reason: str = ""
@@ -36,7 +36,7 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class FactorGroup:
-    """Factors that are to be covered at a strength of their own."""
+    """Factors with their own strength."""
 
     factors: tuple[str, ...]
     t: int
@@ -62,7 +62,7 @@ class CoverageModel:
 
 
 class BitCode:
-    """A model in bits, and back."""
+    """Conversion of a model and its rows to bit masks, and back."""
 
     def __init__(self, model: CoverageModel) -> None:
         _check_model(model)
@@ -76,7 +76,6 @@ class BitCode:
         self.reaches = [self._to_reach(g) for g in (everything, *model.groups)]
 
     def _void_masks(self, void: Void) -> Iterator[int]:
-        """One mask for each combination that a constraint stands for."""
         choices = [[self.bit[f, v] for v in values] for f, values in void.when.items()]
         yield from (sum(choice) for choice in product(*choices))
 
@@ -84,27 +83,27 @@ class BitCode:
         return Reach(tuple(sorted(self.names.index(f) for f in group.factors)), group.t)
 
     def to_mask(self, row: AxisRow) -> int:
-        """What the model knows of a row; an absent factor or another value adds nothing."""
+        """Convert a row to a mask; missing factors and unknown values add nothing."""
         return sum(self.bit.get((f, row[f]), 0) for f in self.names if f in row)
 
     def to_row(self, mask: int) -> dict[str, str]:
-        """The names of a mask's values."""
+        """Convert a mask to a row."""
         return dict(self.values[b] for b in iter_set_bits(mask))
 
 
 def build_array(model: CoverageModel, *, seed: int = 0) -> list[dict[str, str]]:
-    """Rows that satisfy every constraint and cover every combination that some full row contains.
+    """Build rows that satisfy every constraint and cover every possible combination.
 
-    The seeds of the model come first, completed where they are partial. The same model and number
-    give the same rows on every platform.
+    The seeds of the model come first; partial ones are completed. The same model and `seed` give the
+    same rows on every platform.
 
     Raises:
-        ConfigError: an unknown name, constraints that leave no row, or a seed that breaks one.
+        ConfigError: an unknown name, constraints that exclude every row, or a seed that breaks one.
     """
     code = BitCode(model)
     if not code.space.is_possible(0):
         raise ConfigError(
-            f"the constraints leave no row at all: {_describe_clash(model, {})}; drop one"
+            f"the constraints exclude every row: {_describe_clash(model, {})}; remove one"
         )
     musts = required_rows(code)
     weights = [float(model.weights.get(f, {}).get(v, 1)) for f, v in code.values]
@@ -113,7 +112,7 @@ def build_array(model: CoverageModel, *, seed: int = 0) -> list[dict[str, str]]:
 
 
 def required_rows(code: BitCode) -> list[int]:
-    """The model's seeds as masks.
+    """Convert the model's seeds to masks.
 
     Raises:
         ConfigError: an unknown name, or a seed that breaks a constraint.
@@ -122,11 +121,11 @@ def required_rows(code: BitCode) -> list[int]:
 
 
 def lower_bound(model: CoverageModel) -> int:
-    """No array has fewer rows.
+    """Compute a lower bound on the number of rows.
 
-    Without constraints it is the product of the t largest arities, taken over all groups. With them,
-    rows are told apart by the value of one factor: those of a value hold at least the combinations
-    of some t factors that are possible with no other value; the best factor counts.
+    Without constraints it is the product of the t largest arities, over all groups. With constraints,
+    rows are grouped by the value of one factor: the rows of a value contain at least the combinations
+    of some t factors that are possible with no other value. The best factor counts.
     """
     code = BitCode(model)
     space = code.space
@@ -137,7 +136,6 @@ def lower_bound(model: CoverageModel) -> int:
 
 
 def _split_bound(code: BitCode, factor: int) -> int:
-    """Rows that are needed if the values of one factor are looked at apart."""
     space = code.space
     values = [1 << b for b in iter_set_bits(space.own[factor])]
     most = dict.fromkeys(values, 0)
@@ -161,13 +159,13 @@ def _required_mask(code: BitCode, row: AxisRow) -> int:
     if not code.space.is_possible(mask):
         text = ", ".join(f"{f}={v}" for f, v in row.items())
         raise ConfigError(
-            f"the row {text} breaks a constraint: {_describe_clash(code.model, row)}; change the row or drop it"
+            f"the row {text} breaks a constraint: {_describe_clash(code.model, row)}; change or remove the row"
         )
     return mask
 
 
 def _describe_clash(model: CoverageModel, row: AxisRow) -> str:
-    """Constraints none of which can be left out of the contradiction, as a message names them."""
+    # A minimal contradiction: drop each constraint without which the row is still impossible.
     core = list(model.void)
     for void in model.void:
         rest = [v for v in core if v is not void]
@@ -179,19 +177,20 @@ def _describe_clash(model: CoverageModel, row: AxisRow) -> str:
 
 
 def _check_model(model: CoverageModel) -> None:
-    """Names that exist, numbers in bounds."""
     if not model.factors:
-        raise ConfigError("a covering model needs one axis at least")
+        raise ConfigError("a covering model needs at least one axis")
     for name, values in model.factors.items():
         if not values or len(set(values)) != len(values):
-            raise ConfigError(f"axis `{name}` needs one value at least, and none twice")
+            raise ConfigError(f"axis `{name}` needs at least one value, each once")
     if model.t < 1:
         raise ConfigError(f"strength `{model.t}` is below 1")
     for group in model.groups:
         _check_group(group, list(model.factors))
     for void in model.void:
         if not void.when:
-            raise ConfigError("a constraint names no axis; it would forbid everything")
+            raise ConfigError(
+                "a constraint names no axis, which excludes every row; name two or more"
+            )
         for name, values in void.when.items():
             _require_known(name, list(model.factors), kind="void: no axis")
             for value in values:

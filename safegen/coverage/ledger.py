@@ -1,7 +1,7 @@
-"""The ledger: scenarios planned, answered, accepted and kept by cell, what is missing, and which attributes stand.
+"""The ledger: counts of planned, answered, accepted and kept scenarios by cell, shortfalls, attribute coverage.
 
-Rows are small mappings (a Parquet row will do; `scenario_axes` makes one of a record) and are read once, so
-memory holds the cells and one id a scenario, never the rows.
+Rows are mappings, such as Parquet rows or the result of `scenario_axes`. They are read once: memory holds the
+cells and one id per scenario, never the rows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from safegen.coverage.covering_array import CoverageModel
 ScenarioAxes = Mapping[str, object]
 Cell = tuple[str, ...]
 DEFAULT_LEDGER_AXES = ("harm", "intent", "mode", "language")
-"""Axes of the ledger's cells."""
+"""Axes whose values make a cell by default."""
 COUNTED_SOURCES = frozenset({"written", "confirmed"})
-"""Where an attribute must come from to count: it stands in the prompt, or a blind judge read it."""
+"""Attribute sources that count: written in the prompt's file, or confirmed by a blind labeller."""
 AXIS_COLUMNS = (
     "task",
     "intent",
@@ -33,20 +33,20 @@ AXIS_COLUMNS = (
     "contrast",
     "paraphrase",
 )
-"""Axes that a row carries as columns; the others stand in its attributes."""
+"""Axes with a column of their own; the others are in `attributes`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellCounts:
-    """Scenarios of a cell. Several drafts of a scenario count once."""
+    """Numbers of scenarios in a cell. Several drafts of a scenario count once."""
 
     planned: int = 0
     answered: int = 0
-    """With a response."""
+    """Scenarios with a response."""
     accepted: int = 0
-    """With an accepted one."""
+    """Scenarios with an accepted response."""
     kept: int = 0
-    """With an accepted one, and in the dataset: no near copy, no duplicate."""
+    """Scenarios with an accepted response in the dataset: neither duplicate nor near-duplicate."""
 
     def __add__(self, other: CellCounts) -> CellCounts:
         return CellCounts(
@@ -59,7 +59,7 @@ class CellCounts:
 
 @dataclass(frozen=True, slots=True)
 class CellTarget:
-    """How many accepted scenarios each cell of the reported axes is to have."""
+    """Accepted scenarios that each cell of the axes `per` needs."""
 
     accepted: int
     per: tuple[str, ...] = ("harm", "intent")
@@ -67,13 +67,13 @@ class CellTarget:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Counts by cell, sorted."""
+    """Counts by cell, sorted by cell."""
 
     axes: tuple[str, ...]
     cells: Mapping[Cell, CellCounts]
 
     def totals_by(self, per: Sequence[str]) -> dict[Cell, CellCounts]:
-        """The counts added up over all other axes.
+        """Sum the counts over all other axes.
 
         Raises:
             ConfigError: an axis that the ledger does not have.
@@ -91,7 +91,7 @@ class Ledger:
         return dict(sorted(out.items()))
 
     def shortfall(self, target: CellTarget) -> dict[Cell, int]:
-        """Accepted scenarios that are missing, by cell; only cells that the plan makes reachable.
+        """Count missing accepted scenarios by cell, for cells with planned scenarios.
 
         Raises:
             ConfigError: an axis that the ledger does not have, or a negative number.
@@ -109,7 +109,7 @@ class Ledger:
 
 
 def scenario_axes(item: Record | PlannedScenario) -> dict[str, object]:
-    """What the ledger and the attribute coverage read of a record or of a planned scenario."""
+    """Convert a record or planned scenario to a row of the ledger."""
     s = item.scenario
     out: dict[str, object] = {
         "scenario_id": s.scenario_id,
@@ -143,11 +143,11 @@ def build_ledger(
     Args:
         planned: one row for each planned scenario, of all rounds.
         drafts: one row for each draft, with `outcome` and `accepted`.
-        axes: the columns that make a cell.
-        kept: ids of the scenarios that the dataset holds; default all that are accepted.
+        axes: columns whose values make a cell.
+        kept: ids of the scenarios in the dataset; default all accepted ones.
 
     Raises:
-        ConfigError: a row without one of these columns, or without `scenario_id`.
+        ConfigError: a row lacks one of these columns, or `scenario_id`.
     """
     counts: dict[Cell, list[int]] = {}
     seen: tuple[set[str], ...] = (set(), set(), set(), set())
@@ -164,7 +164,7 @@ def build_ledger(
 def _iter_stages(
     planned: Iterable[ScenarioAxes], drafts: Iterable[ScenarioAxes], kept: Container[str] | None
 ) -> Iterator[tuple[ScenarioAxes, tuple[int, ...]]]:
-    """Each row with the stages that it proves: 0 planned, 1 answered, 2 accepted, 3 kept."""
+    # Stages: 0 planned, 1 answered, 2 accepted, 3 kept.
     for row in planned:
         yield row, (0,)
     for row in drafts:
@@ -182,7 +182,7 @@ def _column_value(row: ScenarioAxes, name: str) -> object:
 
 
 def attribute_row(row: ScenarioAxes) -> dict[str, str]:
-    """The axis values that a row is known to have; an axis that nothing is known of is absent."""
+    """Return the known axis values of a row; unknown axes are absent."""
     known = {name: str(row[name]) for name in AXIS_COLUMNS if row.get(name) is not None}
     for item in cast(Iterable[object], row.get("attributes") or ()):
         axis, value, source = _unpack_attribute(item)
@@ -192,7 +192,7 @@ def attribute_row(row: ScenarioAxes) -> dict[str, str]:
 
 
 def _unpack_attribute(item: object) -> tuple[str, str, str]:
-    """Axis, value and source of an attribute, as a value or as an Arrow struct."""
+    # An attribute is a tuple of axis, value and source, or an Arrow struct.
     if isinstance(item, Mapping):
         struct = cast(Mapping[str, str], item)
         return struct["axis"], struct["value"], struct["source"]
@@ -201,5 +201,5 @@ def _unpack_attribute(item: object) -> tuple[str, str, str]:
 
 
 def certify_attributes(model: CoverageModel, accepted: Iterable[ScenarioAxes]) -> Certificate:
-    """What accepted rows cover of the axes, counting only what is written or confirmed."""
+    """Certify the coverage of accepted rows by written or confirmed attributes."""
     return certify(model, map(attribute_row, accepted))

@@ -140,7 +140,7 @@ def test_local_axes_file_overrides_the_shipped_one(
     [
         ("tone: loud", "tune: loud", "no axis `tune`; did you mean `tone`"),
         ("tone: loud", "tone: lout", "no value `lout`; did you mean `loud`"),
-        ("id: place", "id: tone", "stands twice"),
+        ("id: place", "id: tone", "appears twice"),
         ("level: set, values: {calm", "level: sets, values: {calm", "did you mean `set`"),
         (
             "level: set, values: {calm",

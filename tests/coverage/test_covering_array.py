@@ -87,7 +87,7 @@ def models(draw: st.DrawFn) -> CoverageModel:
 def test_array_covers_all_possible_combinations(model: CoverageModel, seed: int) -> None:
     possible = covered(model, list(full_rows(model)))
     if not any(True for _ in full_rows(model)):
-        with pytest.raises(ConfigError, match="leave no row"):
+        with pytest.raises(ConfigError, match="exclude every row"):
             build_array(model, seed=seed)
         return
     rows = build_array(model, seed=seed)
@@ -216,7 +216,7 @@ def test_preferred_values_occur_more_often() -> None:
     [
         (CoverageModel({}), "one axis"),
         (CoverageModel({"a": []}), "one value"),
-        (CoverageModel({"a": ["x", "x"]}), "none twice"),
+        (CoverageModel({"a": ["x", "x"]}), "each once"),
         (CoverageModel(uniform(2, 2), t=0), "strength `0`"),
         (CoverageModel(uniform(2, 2), void=[Void({"f00": ["v0"]})]), "did you mean `f0`"),
         (CoverageModel(uniform(2, 2), void=[Void({"f0": ["v7"]})]), "`f0` has no value `v7`"),
