@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from safegen.cli import coverage as command
+from safegen.cli.coverage import print_report
 from safegen.cli.render.console import print_out
 from safegen.cli.render.heat_map import draw_heat_map
 from safegen.coverage.ledger import CellCounts, Ledger
 from safegen.dataset.target import TargetReport
+from safegen.pipeline.coverage import CoverageReport
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 from tests.cli.harness import call, write_recipe
@@ -36,8 +37,8 @@ TARGET = TargetReport(
 
 
 def drawn(capsys: pytest.CaptureFixture[str], *, width: int, **changes: object) -> str:
-    shown = command.LedgerView(LEDGER, ("harm", "intent"), None, TARGET, None)._replace(**changes)
-    command._print_ledger(Console(width=width, highlight=False, markup=False), shown)
+    report = CoverageReport(LEDGER, ("harm", "intent"), None, TARGET, None)._replace(**changes)
+    print_report(Console(width=width, highlight=False, markup=False), report)
     return capsys.readouterr().out
 
 
@@ -201,8 +202,8 @@ def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[
     ("arguments", "says"),
     [
         (["--by", "harm,intend"], "no axis `intend`; did you mean `intent`"),
-        (["--heat", "harm,harm"], "an axis stands twice"),
-        (["--heat", "harm"], "a heat map has two axes"),
+        (["--heat", "harm,harm"], "an axis is named twice"),
+        (["--heat", "harm"], "a heat map needs two axes"),
         (["--by", ""], "no axis ``"),
     ],
     ids=["unknown", "twice", "one", "empty"],

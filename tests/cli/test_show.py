@@ -147,7 +147,7 @@ def test_filter_returns_all_matching_records(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--accepted", "--rejected"), "exclude each other `--accepted`, `--rejected`"),
+        (("--accepted", "--rejected"), "`--accepted` and `--rejected` exclude each other"),
         (("--harm", "cyber.intrusoin"), "did you mean `cyber.intrusion`"),
         (("--harm", "cybr.*"), "no leaf or domain `cybr.*`"),
     ],

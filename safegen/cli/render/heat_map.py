@@ -10,8 +10,8 @@ from rich.text import Text
 from safegen.cli.render.console import make_text
 from safegen.core.types import EVIDENCE, INTENTS, MODES, PROFILES
 from safegen.coverage.ledger import Cell, CellCounts
+from safegen.pipeline.coverage import AxisNames
 
-AxisNames = tuple[str, ...]
 VALUE_ORDER: Mapping[str, Sequence[str]] = {
     "intent": INTENTS,
     "mode": MODES,

@@ -3,61 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from safegen.cli.render.console import does_table_fit, format_number, make_grid, make_text
-from safegen.cli.render.heat_map import AxisNames, order_values
-from safegen.coverage.ledger import Cell, CellCounts, Ledger
-from safegen.dataset.coverage_report import Certificates
-from safegen.dataset.target import TargetReport
-from safegen.validators import ElementCoverage
+from safegen.cli.render.heat_map import order_values
+from safegen.coverage.ledger import Cell, CellCounts
+from safegen.pipeline.coverage import CoverageReport
 
 
-class LedgerView(NamedTuple):
-    """The counts, axes and extra reports of one coverage screen."""
-
-    ledger: Ledger
-    by: AxisNames
-    heat: AxisNames | None
-    target: TargetReport | None
-    certificates: Certificates | None
-    required: ElementCoverage | None = None
-    """Checks of the required elements; None if no rule requires one."""
-    reasons: Mapping[Cell, Mapping[str, int]] = MappingProxyType({})
-    """Prompts that are not in the dataset, by cell of `by` and reason."""
-
-
-def render_ledger(out: Console, shown: LedgerView) -> Iterator[RenderableType]:
+def render_ledger(out: Console, report: CoverageReport) -> Iterator[RenderableType]:
     """Yield a cross table of two axes if it fits, else one line per cell."""
-    cells = shown.ledger.totals_by(shown.by)
-    if len(shown.by) == 2:
-        crossed = _render_cross_table(cells, shown)
+    cells = report.ledger.totals_by(report.by)
+    if len(report.by) == 2:
+        crossed = _render_cross_table(cells, report)
         if does_table_fit(out, crossed):
             yield crossed
             yield make_text("  kept/planned per cell; – not planned", "dim")
             return
-    yield from _render_long_table(out, cells, shown)
+    yield from _render_long_table(out, cells, report)
 
 
-def _render_cross_table(cells: Mapping[Cell, CellCounts], shown: LedgerView) -> RenderableType:
-    rows, columns = order_values(cells, shown.by)
-    missing = ["missing"] if missing_by_cell(shown) else []
-    heads = [shown.by[0], *columns, "all", *missing, ""]
+def _render_cross_table(cells: Mapping[Cell, CellCounts], report: CoverageReport) -> RenderableType:
+    rows, columns = order_values(cells, report.by)
+    missing = ["missing"] if report.missing_by_cell() else []
+    heads = [report.by[0], *columns, "all", *missing, ""]
     table = make_grid(*heads, right=range(1, len(heads) - 1))
     for row in rows:
         own = [cells.get((row, column), CellCounts()) for column in columns]
         row_shares = [_share_text(c) for c in [*own, sum_counts(own)]]
-        lacks = sum(missing_by_cell(shown).get((row, c), 0) for c in columns)
+        lacks = sum(report.missing_by_cell().get((row, c), 0) for c in columns)
         table.add_row(
             "", make_text(row), *row_shares, *([_shortfall_text(lacks)] if missing else [])
         )
     totals = [sum_counts([cells.get((r, c), CellCounts()) for r in rows]) for c in columns]
     row_shares = [_share_text(c) for c in [*totals, sum_counts(totals)]]
-    lacks = sum(missing_by_cell(shown).values())
+    lacks = sum(report.missing_by_cell().values())
     table.add_row(
         "", "all", *row_shares, *([_shortfall_text(lacks)] if missing else []), style="bold"
     )
@@ -65,36 +47,36 @@ def _render_cross_table(cells: Mapping[Cell, CellCounts], shown: LedgerView) -> 
 
 
 def _render_long_table(
-    out: Console, cells: Mapping[Cell, CellCounts], shown: LedgerView
+    out: Console, cells: Mapping[Cell, CellCounts], report: CoverageReport
 ) -> Iterator[RenderableType]:
     # Narrow in this order until the table fits: name axes with a single value below the table, merge the
     # stages into one column, merge the axes into one column that wraps.
-    every = range(len(shown.by))
+    every = range(len(report.by))
     varied = [n for n in every if len({cell[n] for cell in cells}) > 1] or list(every)
     for kept, brief in ((list(every), False), (varied, False), (varied, True)):
-        table = _render_lines(cells, shown, kept, brief=brief, joined=False)
+        table = _render_lines(cells, report, kept, brief=brief, joined=False)
         if does_table_fit(out, table):
             break
     else:
-        table = _render_lines(cells, shown, varied, brief=True, joined=True)
+        table = _render_lines(cells, report, varied, brief=True, joined=True)
         kept = varied
     yield table
-    constants = [f"{shown.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
+    constants = [f"{report.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
     if constants:
         yield make_text(f"  every row: {', '.join(constants)}", "dim")
 
 
 def _render_lines(
     cells: Mapping[Cell, CellCounts],
-    shown: LedgerView,
+    report: CoverageReport,
     kept: Sequence[int],
     *,
     brief: bool,
     joined: bool,
 ) -> RenderableType:
-    lacking = {} if joined and shown.target is None else dict(missing_by_cell(shown))
+    lacking = {} if joined and report.target is None else dict(report.missing_by_cell())
     missing = ["missing"] if lacking else []
-    axes = [shown.by[n] for n in kept]
+    axes = [report.by[n] for n in kept]
     axes = [" · ".join(axes)] if joined else axes
     steps = ["kept/plan"] if brief else ["planned", "answered", "accepted", "kept"]
     heads = [*axes, *steps, *missing, ""]
@@ -132,12 +114,3 @@ def _shortfall_text(count: int) -> Text:
 def sum_counts(counts: Sequence[CellCounts]) -> CellCounts:
     """Add up counts."""
     return sum(counts, start=CellCounts())
-
-
-def missing_by_cell(shown: LedgerView) -> Mapping[Cell, int]:
-    """Count what each cell is missing: of the target if it has the same axes, else of the plan."""
-    if shown.target is not None and shown.target.per == shown.by:
-        return shown.target.shortfall
-    cells = shown.ledger.totals_by(shown.by)
-    lacks = {cell: c.planned - c.kept for cell, c in cells.items()}
-    return {cell: n for cell, n in lacks.items() if n > 0}

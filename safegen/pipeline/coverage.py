@@ -1,0 +1,210 @@
+"""Coverage of a run: scenarios by cell, reasons of missing ones, target and certificate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
+from typing import NamedTuple
+
+from safegen.core.errors import UserError
+from safegen.core.yaml_source import suggest_names
+from safegen.coverage.ledger import Cell, CellCounts, Ledger, ScenarioAxes
+from safegen.dataset.coverage_report import (
+    STORED_COLUMNS,
+    Certificates,
+    certificates_json,
+    certify_run,
+    collect_axis_values,
+    collect_kept_shapes,
+    collect_planned_shapes,
+    complete_row,
+    count_cells,
+    iter_draft_rows,
+)
+from safegen.dataset.curate import CurationResult, curate
+from safegen.dataset.dropped import iter_unaccepted
+from safegen.dataset.target import TargetReport
+from safegen.pipeline.api import Run
+from safegen.pipeline.records import run_element_coverage
+from safegen.pipeline.snapshot import RunSnapshot
+from safegen.pipeline.top_up import report_target
+from safegen.store import plan
+from safegen.validators import ElementCoverage
+
+AxisNames = tuple[str, ...]
+DEFAULT_AXES = ("harm", "intent")
+"""Axes of the table, unless others are requested."""
+LEDGER_AXES = ("harm", "intent", "mode", "language")
+"""Axes that every ledger has."""
+STORED_ROW = ("scenario_id", *STORED_COLUMNS)
+MAX_LISTED = 100
+"""Missing combinations in the JSON form of a certificate."""
+
+
+class CoverageReport(NamedTuple):
+    """Scenarios of a run by the values of axes."""
+
+    ledger: Ledger
+    by: AxisNames
+    """Axes of the table."""
+    heat: AxisNames | None
+    """The two axes of the heat map."""
+    target: TargetReport | None
+    certificates: Certificates | None
+    required: ElementCoverage | None = None
+    """Checks of the required elements; None if no rule requires one."""
+    reasons: Mapping[Cell, Mapping[str, int]] = MappingProxyType({})
+    """Prompts that are not in the dataset, by cell of `by` and reason."""
+    rounds: int = 1
+
+    @property
+    def total(self) -> CellCounts:
+        """The counts of the whole run."""
+        return self.ledger.totals_by(()).get((), CellCounts())
+
+    def missing_by_cell(self) -> Mapping[Cell, int]:
+        """Count what each cell is missing: of the target if it has the same axes, else of the plan."""
+        if self.target is not None and self.target.per == self.by:
+            return self.target.shortfall
+        return self.lost_by_cell()
+
+    def lost_by_cell(self) -> Mapping[Cell, int]:
+        """Count the planned scenarios of each cell that are not in the dataset."""
+        cells = self.ledger.totals_by(self.by)
+        return {cell: c.planned - c.kept for cell, c in cells.items() if c.kept < c.planned}
+
+    def to_json(self) -> dict[str, object]:
+        """Convert to a JSON object."""
+        axes = tuple(dict.fromkeys([*self.by, *(self.heat or ())]))
+        has_reasons = axes == self.by
+        missing = self.missing_by_cell() if has_reasons else dict[Cell, int]()
+        return {
+            "axes": list(axes),
+            "cells": [
+                dict(zip(axes, cell, strict=True))
+                | {
+                    "planned": c.planned,
+                    "answered": c.answered,
+                    "accepted": c.accepted,
+                    "kept": c.kept,
+                }
+                | (
+                    {
+                        "missing": missing.get(cell, 0),
+                        "reasons": dict(self.reasons.get(cell, {})),
+                    }
+                    if has_reasons
+                    else {}
+                )
+                for cell, c in self.ledger.totals_by(axes).items()
+            ],
+            "nothing_kept": [
+                f"{' · '.join(cell)}: 0 of {c.planned:,}"
+                for cell, c in self.ledger.totals_by(LEDGER_AXES).items()
+                if c.planned and not c.kept
+            ],
+            "required": None
+            if self.required is None
+            else {"by_form": self.required.by_form, "not_checked": self.required.unread},
+            "target": None if self.target is None else self.target.to_json(),
+            "certificate": None
+            if self.certificates is None
+            else certificates_json(self.certificates, listed=MAX_LISTED),
+        }
+
+
+def measure_coverage(
+    run: Run,
+    context: RunSnapshot,
+    *,
+    by: Sequence[str] | None = None,
+    heat: Sequence[str] | None = None,
+    certificate: bool = False,
+) -> CoverageReport:
+    """Count the scenarios of a run by the values of axes; change nothing.
+
+    Args:
+        run: the run.
+        context: its snapshot.
+        by: axes of the table; default those of the heat map, else `DEFAULT_AXES`.
+        heat: the two axes of a heat map.
+        certificate: count the axis combinations in the plan and in the dataset.
+
+    Raises:
+        UserError: an axis is unknown or named twice, or a heat map has not two axes.
+    """
+    known = tuple(dict.fromkeys([*STORED_COLUMNS, *context.axes.by_id]))
+    heat_axes = None if heat is None else _check_axes(heat, known, option="--heat")
+    if heat_axes is not None and len(heat_axes) != 2:
+        raise UserError("--heat: a heat map needs two axes, as `--heat AXIS,AXIS`")
+    axes = heat_axes or DEFAULT_AXES if by is None else _check_axes(by, known, option="--by")
+    plans = plan.Plans(run.folder.plans)
+    ledger_axes = tuple(dict.fromkeys([*axes, *(heat_axes or ()), *LEDGER_AXES]))
+    leaf_values = {
+        "tier": context.tiers,
+        "severity": {name: harm.severity for name, harm in context.tree.harms.items()},
+    }
+    computed = [name for name in ledger_axes if name not in STORED_COLUMNS]
+    axis_columns = collect_axis_values(plans, computed, leaf_values) if computed else {}
+    kept = curate(run.folder)
+    return CoverageReport(
+        ledger=count_cells(
+            run.folder, plans, per=ledger_axes, axis_columns=axis_columns, kept=kept.scenarios
+        ),
+        by=axes,
+        heat=heat_axes,
+        target=report_target(run.folder, context, kept),
+        certificates=_build_certificates(run, context, plans, kept) if certificate else None,
+        required=run_element_coverage(run.folder, context),
+        reasons=_count_reasons(run, kept, axes, computed, axis_columns),
+        rounds=plans.rounds,
+    )
+
+
+def _check_axes(names: Sequence[str], known: Sequence[str], *, option: str) -> AxisNames:
+    for name in names:
+        if name not in known:
+            raise UserError(f"{option}: no axis `{name[:60]}`{suggest_names(name, known)}")
+    if len(set(names)) < len(names):
+        raise UserError(f"{option}: an axis is named twice; keep one")
+    return tuple(names)
+
+
+def _count_reasons(
+    run: Run,
+    kept: CurationResult,
+    axes: AxisNames,
+    computed: Sequence[str],
+    axis_columns: Mapping[str, tuple[str, ...]],
+) -> dict[Cell, Counter[str]]:
+    counts: dict[Cell, Counter[str]] = {}
+    for scenario, reason in chain(iter_unaccepted(run.folder), _iter_excluded(run, kept)):
+        row = complete_row(scenario, computed, axis_columns)
+        counts.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
+    return counts
+
+
+def _iter_excluded(run: Run, kept: CurationResult) -> Iterator[tuple[ScenarioAxes, str]]:
+    if not kept.excluded:
+        return
+    seen: set[str] = set()
+    for row in iter_draft_rows(run.folder, STORED_ROW, run.folder.finished_shards()):
+        id_ = row["scenario_id"]
+        if id_ in kept.excluded and id_ not in seen:
+            seen.add(id_)
+            yield row, kept.excluded[id_]
+
+
+def _build_certificates(
+    run: Run, context: RunSnapshot, plans: plan.Plans, kept: CurationResult
+) -> Certificates | None:
+    shapes = collect_planned_shapes(plans), collect_kept_shapes(run.folder, kept.scenarios)
+    return certify_run(
+        *shapes,
+        context.tiers,
+        axes=context.axes,
+        cut=context.recipe.plan.restricted_axes,
+        barred=context.barred_profiles,
+    )
