@@ -1,4 +1,4 @@
-"""The rows of a user's file on their way into a plan, and what is counted and listed beside it."""
+"""The import of a user's file: rows become scenarios, and a report counts and lists the others."""
 
 from __future__ import annotations
 
@@ -32,81 +32,81 @@ from safegen.store import parquet
 from safegen.store.run_folder import RunFolder, write_json
 
 RowResult = list[PlannedScenario] | Unlabelled | ExcludedRow
-"""Scenarios to plan, a row to list, or one to leave out."""
+"""The scenarios of a planned row, or the reason why it is listed or excluded."""
 
 
 @dataclass
 class PromptImport:
-    """A file on its way into a plan; it is read anew for each step, so that no text is held."""
+    """A file and its blind labels. Each step reads the file again, so that no text stays in memory."""
 
     inputs: ResolvedRecipe
     source: UserPrompts
-    world: PlanningContext
+    context: PlanningContext
     unread_columns: list[str]
-    """Columns that no field is read from."""
+    """Columns without a field."""
     open_rows: dict[str, tuple[bool, bool]] = field(default_factory=dict[str, tuple[bool, bool]])
-    """By what a row says: whether its labels and its harm are to be read."""
+    """Flags by `text_key`: labels are missing, harm is missing."""
     blind_labels: Mapping[str, BlindLabels] = field(default_factory=dict[str, BlindLabels])
     models: list[str] = field(default_factory=list[str])
 
     @staticmethod
     def open(inputs: ResolvedRecipe, source: UserPrompts) -> PromptImport:
-        """Check the whole file and find what is open.
+        """Check the whole file and find the rows that need labellers.
 
         Raises:
-            UserError: a mistake in the file or the recipe.
+            UserError: the file or the recipe is wrong.
         """
-        world = inputs.make_planning_context()
-        desk = PromptImport(inputs, source, world, check_columns(source))
+        context = inputs.make_planning_context()
+        prompts = PromptImport(inputs, source, context, check_columns(source))
         for row in iter_checked_rows(source, list(inputs.tree.harms)):
             labels = None in (row.intent, row.evidence, row.detail)
             harm = row.harm is None
-            if (labels or harm) and check_row(row, world) is None:
-                before = desk.open_rows.get(row.text_key, (False, False))
-                desk.open_rows[row.text_key] = (before[0] or labels, before[1] or harm)
-        return desk
+            if (labels or harm) and check_row(row, context) is None:
+                before = prompts.open_rows.get(row.text_key, (False, False))
+                prompts.open_rows[row.text_key] = (before[0] or labels, before[1] or harm)
+        return prompts
 
     def iter_rows(self) -> Iterator[PromptRow]:
-        """Every row of the file."""
+        """Yield every row of the file."""
         return iter_rows(self.source, list(self.inputs.tree.harms))
 
     def iter_label_requests(self) -> Iterator[tuple[str, LabelRequest]]:
-        """What is to be read, each text once."""
+        """Yield the label requests, one per distinct text."""
         left = dict(self.open_rows)
         for row in self.iter_rows():
             if (keys := left.pop(row.text_key, None)) is not None:
                 yield row.text_key, LabelRequest(row.messages, *keys)
 
     def iter_results(self) -> Iterator[tuple[PromptRow, RowResult]]:
-        """Every row with what becomes of it."""
-        nothing = BlindLabels()
+        """Yield every row with its scenarios or the reason why it has none."""
+        unread = BlindLabels()
         for row in self.iter_rows():
-            labels = resolve_labels(row, self.blind_labels.get(row.text_key, nothing), self.world)
+            labels = resolve_labels(row, self.blind_labels.get(row.text_key, unread), self.context)
             is_planned = isinstance(labels, RowLabels)
-            yield row, plan_row(row, labels, self.world) if is_planned else labels
+            yield row, plan_row(row, labels, self.context) if is_planned else labels
 
 
-def find_contradictions(desk: PromptImport) -> set[int]:
-    """Digests of messages that two rows expect to be answered in two ways."""
-    seen, digests = ExpectationIndex(), set[int]()
-    for _, made in desk.iter_results():
-        for item in made if isinstance(made, list) else ():
-            if seen.contradicts(item.scenario.messages, item.expectation):
+def find_contradictions(prompts: PromptImport) -> set[int]:
+    """Find messages with two different expectations, as digests of messages."""
+    index, digests = ExpectationIndex(), set[int]()
+    for _, result in prompts.iter_results():
+        for item in result if isinstance(result, list) else ():
+            if index.contradicts(item.scenario.messages, item.expectation):
                 digests.add(digest_64(message_key(item.scenario.messages)))
     return digests
 
 
 class ImportReport:
-    """The plan being written, and what is counted and listed beside it."""
+    """Counts and lists of an import, filled while `iter_sets` yields the plan."""
 
     def __init__(
-        self, folder: RunFolder | None, desk: PromptImport, contradicted: set[int]
+        self, folder: RunFolder | None, prompts: PromptImport, contradicted: set[int]
     ) -> None:
-        self.folder, self.desk, self.contradicted = folder, desk, contradicted
+        self.folder, self.prompts, self.contradicted = folder, prompts, contradicted
         self.unlabelled: list[Unlabelled] = []
         self.left_out: Counter[str] = Counter()
         self.not_under: Counter[str] = Counter()
-        """Planned rows by a profile that their words rule out."""
+        """Planned rows by a profile that their prompt contradicts."""
         self.rows = self.taken = self.labelled = self.read = 0
         self.kept: set[int] = set()
         """Numbers of the planned rows."""
@@ -115,59 +115,64 @@ class ImportReport:
 
     @property
     def planned(self) -> int:
-        """How many rows are planned."""
+        """Number of planned rows."""
         return len(self.kept)
 
     def iter_sets(self) -> Iterator[list[PlannedScenario]]:
-        """The scenarios of each row that is planned; the counts are on disk before the plan is."""
-        for row, made in self.desk.iter_results():
+        """Yield the scenarios of each planned row, then write the report, before the plan is complete."""
+        for row, resolved in self.prompts.iter_results():
             self.rows += 1
             own = [label is not None for label in (row.harm, row.intent, row.evidence, row.detail)]
             self.taken, self.labelled = self.taken + any(own), self.labelled + all(own)
-            settled = self._final_result(row, made) if isinstance(made, list) else made
-            if isinstance(settled, Unlabelled):
-                self.unlabelled.append(settled)
-            elif isinstance(settled, ExcludedRow):
-                self.left_out[settled.reason] += 1
+            result = (
+                self._check_other_rows(row, resolved) if isinstance(resolved, list) else resolved
+            )
+            if isinstance(result, Unlabelled):
+                self.unlabelled.append(result)
+            elif isinstance(result, ExcludedRow):
+                self.left_out[result.reason] += 1
             else:
                 self.kept.add(row.number)
-                axes = settled[0].scenario.attributes
-                self.read += any(a.source == "confirmed" for a in axes)
-                self.not_under.update(self._excluded_profiles(row, settled))
-                yield settled
+                attributes = result[0].scenario.attributes
+                self.read += any(a.source == "confirmed" for a in attributes)
+                self.not_under.update(self._excluded_profiles(row, result))
+                yield result
         if self.folder is not None:
             self._write_report(self.folder)
 
     def count_causes(self) -> dict[UnlabelledCause, int]:
-        """Listed rows by cause."""
+        """Count listed rows by cause."""
         counts: Counter[UnlabelledCause] = Counter(u.cause for u in self.unlabelled)
         return dict(sorted(counts.items()))
 
-    def _excluded_profiles(self, row: PromptRow, made: list[PlannedScenario]) -> list[Profile]:
-        profiles = {item.scenario.profile for item in made}
-        every = allowed_profiles(row, made[0].scenario.harm, self.desk.world)
-        return [profile for profile in every if profile not in profiles]
+    def _excluded_profiles(self, row: PromptRow, planned: list[PlannedScenario]) -> list[Profile]:
+        profiles = {item.scenario.profile for item in planned}
+        allowed = allowed_profiles(row, planned[0].scenario.harm, self.prompts.context)
+        return [profile for profile in allowed if profile not in profiles]
 
-    def _final_result(self, row: PromptRow, made: list[PlannedScenario]) -> RowResult:
-        """What only the rows together decide."""
-        if any(
-            digest_64(message_key(item.scenario.messages)) in self.contradicted for item in made
-        ):
-            reason = "a row with equal messages is to be answered otherwise; put what tells them apart into the messages"
+    def _check_other_rows(self, row: PromptRow, planned: list[PlannedScenario]) -> RowResult:
+        """Reject a row that contradicts or repeats another one, or exceeds `sets_per_harm`."""
+        digests = {digest_64(message_key(item.scenario.messages)) for item in planned}
+        if digests & self.contradicted:
+            reason = (
+                "a row with equal messages has another expectation; write the difference into the"
+                " messages"
+            )
             return Unlabelled(row.number, row.id, LABELS, reason, "contradictory")
         if row.id is None:
             if row.key in self._texts:
                 return ExcludedRow("duplicate")
             self._texts.add(row.key)
-        sets = self._sets.setdefault(made[0].scenario.harm, set())
-        most = self.desk.world.plan.sets_per_harm
-        if most is not None and len(sets | {made[0].scenario.set_id}) > most:
+        scenario = planned[0].scenario
+        sets = self._sets.setdefault(scenario.harm, set())
+        most = self.prompts.context.plan.sets_per_harm
+        if most is not None and len(sets | {scenario.set_id}) > most:
             return ExcludedRow("sets_per_harm")
-        sets.add(made[0].scenario.set_id)
-        return made
+        sets.add(scenario.set_id)
+        return planned
 
     def _write_report(self, folder: RunFolder) -> None:
-        source = self.desk.source
+        source = self.prompts.source
         lines = [json.dumps(u._asdict(), ensure_ascii=False) + "\n" for u in self.unlabelled]
         parquet.write_text(folder.unlabelled_rows, "".join(lines))
         write_json(
@@ -178,11 +183,11 @@ class ImportReport:
                 "labelled": self.labelled,
                 "planned": self.planned,
                 "labelled_by_judges": self.read,
-                "labellers": self.desk.models,
+                "labellers": self.prompts.models,
                 "unlabelled": len(self.unlabelled),
                 "unlabelled_by": self.count_causes(),
                 "left_out": dict(sorted(self.left_out.items())),
                 "not_under": dict(sorted(self.not_under.items())),
-                "columns_not_read": self.desk.unread_columns,
+                "columns_not_read": self.prompts.unread_columns,
             },
         )

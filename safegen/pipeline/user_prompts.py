@@ -1,8 +1,7 @@
-"""Round 0 from a user's file in place of the taxonomy's sets: check, label what is open, plan.
+"""Round 0 from a user's file instead of the taxonomy's sets: check, label open rows, plan.
 
-What cannot be labelled or must not be asked is listed in `run/unlabelled.jsonl`; nothing is guessed.
-The plan is written last, so that a run which was killed on the way goes on with the journal's
-answers.
+Rows that cannot be labelled or must not be asked are listed in `run/unlabelled.jsonl`; no label is
+guessed. The plan is written last, so that a run that was killed resumes from the cached replies.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ from safegen.store.run_folder import RunFolder
 from safegen.teachers import Meter
 
 OFFLINE_PROBLEM = (
-    "the offline teacher composes answers from a goal's written knowledge, and your own prompts have"
-    " none; name a model under `teachers`, such as `drafter: {openai_chat: {base_url: …, model: …}}`"
+    "the offline teacher composes answers from a goal's written knowledge, which your own prompts"
+    " lack; name a model under `teachers`, such as `drafter: {openai_chat: {base_url: …, model: …}}`"
 )
 MAX_NAMED = 3
-"""Rows that repeat others, named before drafting."""
+"""Repeated rows that the warning names."""
 logger = logging.getLogger("safegen")
 
 
 def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:
-    """Refuse what cannot work with a user's prompts, before anything is planned.
+    """Reject a recipe that cannot work with a user's prompts, before anything is planned.
 
     Raises:
-        UserError: the offline teacher is to draft, keys of the plan that speak of written sets, a
-            labeller that cannot be made.
+        UserError: a teacher needs written knowledge, the plan has keys for written sets, or a
+            labeller cannot be built.
     """
     for role, ref in _iter_teachers(inputs.recipe):
         if role in teachers:
@@ -65,7 +64,7 @@ def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> 
         if getattr(inputs.recipe.plan, name):
             with inputs.locator.prefix_errors("plan", name):
                 raise ConfigError(
-                    "plans sets of the taxonomy, and `--prompts` takes their place; remove it"
+                    "is for sets of the taxonomy, which `--prompts` replaces; remove the key"
                 )
     if "labeller" not in teachers:
         for ref in inputs.recipe.judges.labellers:
@@ -87,131 +86,131 @@ async def write_plan(
     teachers: Mapping[str, Teacher],
     watch: Watch | None,
 ) -> tuple[Usage, float]:
-    """Plan round 0 from the file, unless it is planned; what labelling cost, and its seconds.
+    """Plan round 0 from the file unless it is planned; return the usage and seconds of labelling.
 
     Raises:
-        UserError: a mistake in the file, or nothing in it can be planned.
-        RunError: the run cannot go on; what labellers answered is kept.
+        UserError: the file has errors, or none of its rows can be planned.
+        RunError: the run cannot continue; cached replies are kept.
     """
     if folder.plan(0).exists():
         return Usage(), 0.0
     if source.path is None:
         raise UserError(
             f"`{folder.root}` is not planned yet and needs its file; run `safegen generate` with"
-            f" `--prompts` and the file `{source.name}`"
+            f" `--prompts` and `{source.name}`"
         )
-    desk = await asyncio.to_thread(PromptImport.open, inputs, source)
+    prompts = await asyncio.to_thread(PromptImport.open, inputs, source)
     usage, seconds = Usage(), 0.0
-    if desk.open_rows and (inputs.recipe.judges.labellers or "labeller" in teachers):
+    if prompts.open_rows and (inputs.recipe.judges.labellers or "labeller" in teachers):
         began = time.monotonic()
-        usage = await _label_open_rows(folder, desk, teachers=teachers, watch=watch)
+        usage = await _label_open_rows(folder, prompts, teachers=teachers, watch=watch)
         seconds = time.monotonic() - began
-    await asyncio.to_thread(_write_plan, folder, desk)
+    await asyncio.to_thread(_write_plan, folder, prompts)
     return usage, seconds
 
 
 async def _label_open_rows(
-    folder: RunFolder, desk: PromptImport, *, teachers: Mapping[str, Teacher], watch: Watch | None
+    folder: RunFolder,
+    prompts: PromptImport,
+    *,
+    teachers: Mapping[str, Teacher],
+    watch: Watch | None,
 ) -> Usage:
-    """Let blind labellers read what is open; every answer is in the journal before it counts."""
-    async with open_worker_factory(folder, desk.inputs, teachers) as staff:
-        await _read_labels(desk, staff.make_labellers(), watch=watch, meter=staff.meter)
-    return staff.meter.usage()
+    async with open_worker_factory(folder, prompts.inputs, teachers) as factory:
+        await _read_labels(prompts, factory.make_labellers(), watch=watch, meter=factory.meter)
+    return factory.meter.usage()
 
 
 async def _read_labels(
-    desk: PromptImport, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
+    prompts: PromptImport, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
 ) -> None:
-    progress = Progress(planned=len(desk.open_rows), stage="labelling")
+    progress = Progress(planned=len(prompts.open_rows), stage="labelling")
     if watch:
         watch(progress, meter)
 
     def read_one() -> None:
         progress.done += 1
 
-    desk.models = [str(getattr(judge, "model", "unknown")) for judge in judges]
-    labellers = Labellers(judges, desk.inputs.tree.harms)
-    desk.blind_labels = await labellers.read_all(desk.iter_label_requests(), read_one=read_one)
+    prompts.models = [str(getattr(judge, "model", "unknown")) for judge in judges]
+    labellers = Labellers(judges, prompts.inputs.tree.harms)
+    prompts.blind_labels = await labellers.read_all(
+        prompts.iter_label_requests(), read_one=read_one
+    )
 
 
-def _write_plan(folder: RunFolder, desk: PromptImport) -> None:
-    """Write what is told of the file, then the plan.
+def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
+    """Write the import report, then the plan.
 
     Raises:
-        UserError: nothing in the file can be planned.
+        UserError: no row of the file can be planned.
     """
-    sheet = ImportReport(folder, desk, find_contradictions(desk))
+    report = ImportReport(folder, prompts, find_contradictions(prompts))
     first = folder.plan(0)
     plan.write_plan(
-        first, group_shards(sheet.iter_sets(), candidates=desk.inputs.recipe.plan.candidates)
+        first, group_shards(report.iter_sets(), candidates=prompts.inputs.recipe.plan.candidates)
     )
     if plan.plan_size(first)[1]:
-        if duplicates := find_repeats(desk, sheet.kept):
-            logger.warning("%s: %s", desk.source.name, format_warning(duplicates, most=MAX_NAMED))
+        if duplicates := find_repeats(prompts, report.kept):
+            logger.warning(
+                "%s: %s", prompts.source.name, format_warning(duplicates, most=MAX_NAMED)
+            )
         return
     first.unlink()
-    left_out = [f"{n} left out by `{by}`" for by, n in sorted(sheet.left_out.items())]
-    listed = [f"{n} {cause}" for cause, n in in_words(sheet.count_causes()).items()]
-    where = [f"listed in `{folder.unlabelled_rows}`"] if listed else []
+    excluded = [f"{n} excluded by `{by}`" for by, n in sorted(report.left_out.items())]
+    listed = [f"{n} {cause}" for cause, n in in_words(report.count_causes()).items()]
+    place = [f"listed in `{folder.unlabelled_rows}`"] if listed else []
     raise UserError(
-        f"no row of `{desk.source.name}` can be planned: {', '.join([*listed, *where, *left_out])};"
-        f" {', '.join(_iter_hints(sheet, was_labelled=bool(desk.models)))}"
+        f"no row of `{prompts.source.name}` can be planned: {', '.join([*listed, *place, *excluded])};"
+        f" {', '.join(_iter_hints(report, was_labelled=bool(prompts.models)))}"
     )
 
 
-def _iter_hints(sheet: ImportReport, *, was_labelled: bool) -> Iterator[str]:
-    """What brings rows into the plan, by what keeps them out of it.
-
-    Args:
-        sheet: what became of the rows.
-        was_labelled: whether labellers read what was open.
-    """
-    causes = sheet.count_causes()
+def _iter_hints(report: ImportReport, *, was_labelled: bool) -> Iterator[str]:
+    """Suggest one fix for each reason why rows are not planned."""
+    causes = report.count_causes()
     if "missing_label" in causes:
-        yield (
-            "fill in the labels"
-            if was_labelled
-            else ("fill in the labels or name `judges.labellers` in the recipe")
+        yield "fill in the labels" + (
+            "" if was_labelled else " or name `judges.labellers` in the recipe"
         )
     if "contradictory" in causes:
         yield "fix labels that contradict each other"
     if "profile_mismatch" in causes:
         yield "give rows with a profile mismatch another `profile`"
-    if set(sheet.left_out) - {"duplicate"}:
+    if set(report.left_out) - {"duplicate"}:
         yield "widen `plan`"
     if set(causes) == {"red_line"}:
-        yield "a red line is never drafted, so such rows can only be taken out"
+        yield "a red line is never drafted, so remove such rows"
 
 
 @dataclass(frozen=True, slots=True)
 class ImportEstimate:
-    """What a user's file comes to before anybody is asked."""
+    """The rows of a user's file by their use, without a model call."""
 
     rows: int
     taken: int
-    """Rows with a label in the file; it is taken as it is."""
+    """Rows with at least one label in the file."""
     labelled: int
     """Rows whose labels are all in the file."""
     planned: int
     """Rows that are planned without a labeller."""
     to_read: int
-    """Texts that labellers are to read; their rows are planned as far as the labels can be told."""
+    """Distinct texts for the labellers; their rows are planned if the labels have a majority."""
     label_calls: int
-    """Questions: each labeller is asked one or two about each text, and once more where its answer cannot be read."""
+    """Requests: one or two per labeller and text, without retries of malformed replies."""
     unlabelled: tuple[Unlabelled, ...]
-    """Rows that cannot be planned as they are."""
+    """Rows that cannot be planned, with or without labellers."""
     left_out: Mapping[str, int]
     not_under: Mapping[str, int]
-    """Planned rows by a profile under which they are not asked, since their words rule it out."""
+    """Planned rows by a profile that excludes them, because their prompt contradicts it."""
     repeats: tuple[Repeat, ...]
-    """Rows, planned or to be read, that repeat an earlier one."""
+    """Rows that repeat an earlier one, among the planned rows and those for labellers."""
     not_read: tuple[str, ...]
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
 
     @property
     def causes(self) -> dict[str, int]:
-        """Rows that cannot be planned, by cause in words."""
+        """Number of rows that cannot be planned, by cause in words."""
         return describe_causes(Counter(row.cause for row in self.unlabelled))
 
 
@@ -242,30 +241,34 @@ def dry_run_import(
 
 
 def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstimate:
-    """Say what a file comes to; nothing is asked and nothing written.
+    """Estimate labels and drafts of a file, without a model call and without writing.
 
     Raises:
-        UserError: a mistake in the file or the recipe.
+        UserError: the file or the recipe is wrong.
     """
-    desk = PromptImport.open(inputs, source)
+    prompts = PromptImport.open(inputs, source)
     judges = len(inputs.recipe.judges.labellers)
-    sheet = ImportReport(None, desk, find_contradictions(desk))
+    report = ImportReport(None, prompts, find_contradictions(prompts))
     counts = Counter(
-        (item.scenario.domain, item.expectation.mode) for set_ in sheet.iter_sets() for item in set_
+        (item.scenario.domain, item.expectation.mode)
+        for set_ in report.iter_sets()
+        for item in set_
     )
-    to_read = {row.number for row in desk.iter_rows() if judges and row.text_key in desk.open_rows}
-    waits = {u for u in sheet.unlabelled if u.cause == "missing_label" and u.row in to_read}
+    to_read = {
+        row.number for row in prompts.iter_rows() if judges and row.text_key in prompts.open_rows
+    }
+    waiting = {u for u in report.unlabelled if u.cause == "missing_label" and u.row in to_read}
     return ImportEstimate(
-        rows=sheet.rows,
-        taken=sheet.taken,
-        labelled=sheet.labelled,
-        planned=sheet.planned,
-        to_read=len(desk.open_rows) if judges else 0,
-        label_calls=judges * sum(sum(questions) for questions in desk.open_rows.values()),
-        unlabelled=tuple(u for u in sheet.unlabelled if u not in waits),
-        left_out=dict(sorted(sheet.left_out.items())),
-        not_under=dict(sorted(sheet.not_under.items())),
-        repeats=find_repeats(desk, sheet.kept | {u.row for u in waits}),
-        not_read=tuple(desk.unread_columns),
+        rows=report.rows,
+        taken=report.taken,
+        labelled=report.labelled,
+        planned=report.planned,
+        to_read=len(prompts.open_rows) if judges else 0,
+        label_calls=judges * sum(sum(questions) for questions in prompts.open_rows.values()),
+        unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
+        left_out=dict(sorted(report.left_out.items())),
+        not_under=dict(sorted(report.not_under.items())),
+        repeats=find_repeats(prompts, report.kept | {u.row for u in waiting}),
+        not_read=tuple(prompts.unread_columns),
         by_domain_mode=dict(sorted(counts.items())),
     )

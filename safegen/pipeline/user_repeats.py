@@ -1,7 +1,7 @@
-"""Rows of a user's file that repeat an earlier one, found before anybody is paid for an answer.
+"""Rows of a user's file that repeat an earlier one, found before any request for a draft.
 
-They are told and not left out: curation keeps the first of them that has an accepted answer, and
-which that is, nobody knows before the answers are there.
+They are reported and not excluded, because curation keeps the first of them with an accepted answer,
+which is unknown before drafting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safegen.scenarios.user_prompts.rows import PromptRow
 
 
 class RowRef(NamedTuple):
-    """A row, as messages name it."""
+    """The number and id of a row, for messages."""
 
     row: int
     id: str | None
@@ -28,45 +28,45 @@ class RowRef(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A row that says what an earlier row says, or nearly."""
+    """A row that duplicates or nearly duplicates an earlier row."""
 
     row: RowRef
     of: RowRef
     similarity: float
-    """Jaccard similarity over runs of words as curation measures it; 1 where all of them are shared."""
+    """Jaccard similarity of word shingles as in curation; 1 for equal texts."""
 
     def __str__(self) -> str:
         return f"{self.row} repeats {self.of} ({self.similarity:.0%})"
 
 
-def find_repeats(desk: PromptImport, rows: Collection[int]) -> tuple[Repeat, ...]:
-    """Find rows that repeat an earlier one, by the measure and threshold of curation, in their order.
+def find_repeats(prompts: PromptImport, rows: Collection[int]) -> tuple[Repeat, ...]:
+    """Find rows that repeat an earlier one, by the measure and threshold of curation, in row order.
 
-    Rows of one set are compared for equal words alone, as in curation.
+    Within a set only equal texts count, as in curation.
 
     Args:
-        desk: reads the file.
-        rows: numbers of the rows that are compared.
+        prompts: the file.
+        rows: numbers of the rows to compare.
     """
-    named: dict[int, RowRef] = {}
+    refs: dict[int, RowRef] = {}
     matches: list[tuple[int, int, float]] = []
 
     def texts() -> Iterator[near_duplicates.CorpusText]:
         first: dict[int, int] = {}
-        for row in desk.iter_rows():
+        for row in prompts.iter_rows():
             if row.number not in rows:
                 continue
-            named[row.number] = RowRef(row.number, row.id)
-            set_ = row_set_id(row, desk.world)
-            of = first.setdefault(_equality_key(row, set_), row.number)
-            if of != row.number:
-                matches.append((row.number, of, 1.0))
+            refs[row.number] = RowRef(row.number, row.id)
+            set_ = row_set_id(row, prompts.world)
+            original = first.setdefault(_equality_key(row, set_), row.number)
+            if original != row.number:
+                matches.append((row.number, original, 1.0))
             else:
                 yield near_duplicates.CorpusText(str(row.number), user_text(row.messages), set_)
 
-    alike = near_duplicates.find_near_duplicates(texts())
-    matches += [(int(copy.id), int(copy.original), copy.similarity) for copy in alike]
-    return tuple(Repeat(named[row], named[of], share) for row, of, share in sorted(matches))
+    copies = near_duplicates.find_near_duplicates(texts())
+    matches += [(int(copy.id), int(copy.original), copy.similarity) for copy in copies]
+    return tuple(Repeat(refs[row], refs[of], similarity) for row, of, similarity in sorted(matches))
 
 
 def _equality_key(row: PromptRow, set_: str) -> int:
@@ -75,12 +75,12 @@ def _equality_key(row: PromptRow, set_: str) -> int:
 
 
 def format_warning(duplicates: Sequence[Repeat], *, most: int) -> str:
-    """Say how many rows repeat others, name the first ones, and what to do about it."""
+    """Format a warning with the number of repeated rows, the first ones, and a fix."""
     count = "1 row repeats" if len(duplicates) == 1 else f"{len(duplicates):,} rows repeat"
     first = "; ".join(str(repeat) for repeat in duplicates[:most])
     more = f" and {len(duplicates) - most:,} more" if len(duplicates) > most else ""
     return (
-        f"{count} an earlier one, wholly or nearly: {first}{more}. All are drafted, and of rows alike the"
-        " dataset keeps the first with an accepted answer; take the others out of the file, or give rows"
-        " that belong together one `set`, where only equal words are left out"
+        f"{count} an earlier one: {first}{more}; all are drafted, and the dataset keeps the first with an"
+        " accepted answer; remove the others from the file, or give related rows one `set`, within which"
+        " only equal texts are dropped"
     )

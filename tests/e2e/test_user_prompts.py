@@ -429,7 +429,7 @@ def test_keys_for_written_sets_are_refused(
     write_csv(workdir / "p.csv")
     recipe(workdir, "http://127.0.0.1:9/v1", plan=PLAN | {"dialogues": "all"})
     said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
-    fails(said, 2, "recipe.yaml:.*plan.dialogues.*`--prompts` takes their place")
+    fails(said, 2, "recipe.yaml:.*plan.dialogues.*which `--prompts` replaces")
 
 
 def test_check_counts_a_file_without_requests(
@@ -465,4 +465,4 @@ def test_check_of_prompts_refuses_the_embedded_teacher(
     (workdir / "r.yaml").write_text("name: a\n", encoding="utf-8")
     said = cli(capsys, "check", "r.yaml", "--prompts", "mine.csv", *MAP)
     assert said.code == 2
-    assert "your own prompts have none" in said.err
+    assert "which your own prompts lack" in said.err

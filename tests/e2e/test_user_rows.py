@@ -28,7 +28,7 @@ KEPT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
         ("odd", "A box?", "cyber.intrusion", "benign", "stated", "1", "MIT", "", ""),
         "1 contradictory, listed in `.*`; fix labels that contradict",
     ),
-    "harms": (ROWS[9], "planned: 1 left out by `harms`; widen `plan`"),
+    "harms": (ROWS[9], "planned: 1 excluded by `harms`; widen `plan`"),
     "missing_label": (ROWS[2], "1 not labelled, listed in .*; fill in the labels or name `judges"),
 }
 
@@ -135,7 +135,7 @@ def test_near_duplicate_rows_are_reported_before_drafting(
     ]
     assert "5 rows repeat an earlier one" in " ".join(screen.split())
     first = "row 2 (`b`) repeats row 1 (`a`) (94%); row 3 (`c`) repeats row 1 (`a`) (100%)"
-    assert f"p.csv: 5 rows repeat an earlier one, wholly or nearly: {first}" in said.err
+    assert f"p.csv: 5 rows repeat an earlier one: {first}" in said.err
     assert "row 5 (`e`) repeats row 4 (`d`) (100%) and 2 more" in said.err
     kept = {r["goal_id"] for r in view(workdir / "out")}
     assert kept == {"imported/a", "imported/g"}, "curation leaves out what was told, and no more"
