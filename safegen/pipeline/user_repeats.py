@@ -57,7 +57,7 @@ def find_repeats(prompts: PromptImport, rows: Collection[int]) -> tuple[Repeat, 
             if row.number not in rows:
                 continue
             refs[row.number] = RowRef(row.number, row.id)
-            set_ = row_set_id(row, prompts.world)
+            set_ = row_set_id(row, prompts.context)
             original = first.setdefault(_equality_key(row, set_), row.number)
             if original != row.number:
                 matches.append((row.number, original, 1.0))

@@ -409,7 +409,7 @@ def test_target_requests_more_candidates_only(workdir: Path) -> None:
         (["--prompts", "p.csv", "--column", "text"], "`--column text` must be FIELD=COLUMN"),
         (["--prompts", "p.csv", "--column", "pormpt=text"], "did you mean `prompt`"),
         (["--prompts", "p.csv", "--column", "prompt=txet"], "did you mean `text`"),
-        (["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"], "names `prompt` twice"),
+        (["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"], "names the field `prompt` twice"),
         (["--prompts", "p.csv", *MAP[:2]], "`--licence NAME`"),
         (["--prompts", "p.csv", *MAP[:2], "--licence", "MIT\nor"], "`--licence` is not one line"),
         (["--prompts", "none.csv"], "none.csv: no such file"),
