@@ -1,4 +1,4 @@
-"""Commands that look before a run: check, list."""
+"""Output of `safegen check` and `safegen list`."""
 
 from __future__ import annotations
 
@@ -27,47 +27,41 @@ from safegen.cli.render.console import (
 )
 from safegen.config.recipe import Target
 from safegen.core import plugins, resources
-from safegen.core.errors import UserError
 from safegen.core.types import MODES
 from safegen.dataset.coverage_report import certificate_json
-from safegen.pipeline.preflight.estimate import Estimate, FolderState, TeacherFacts, estimate
-from safegen.pipeline.resolve import ResolvedRecipe, check_drafters, resolve_recipe
-from safegen.scenarios.written import explain_empty
+from safegen.pipeline.preflight.estimate import Estimate, FolderState, TeacherFacts, dry_run
+from safegen.pipeline.resolve import ResolvedRecipe
 
 if TYPE_CHECKING:
     from safegen.coverage.certificate import Certificate
 
-# Any: what accounting.json and manifest.json hold was written by some version of safegen.
+# Any: a tree of JSON values.
 Json = dict[str, Any]
 
 
 def check_recipe(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
-    """Say what a recipe would do."""
-    inputs = resolve_recipe(recipe, trusted=plugins)
-    check_drafters(inputs)
-    result = estimate(inputs, output=output)
-    if not result.size.prompts:
-        raise UserError(explain_empty(inputs.make_planning_context()))
+    """Validate a recipe and print the estimate of its plan."""
+    inputs, estimate = dry_run(recipe, output=output, trusted=plugins)
     if json:
-        sys.stdout.write(format_json_line(_estimate_json(inputs, result)))
+        sys.stdout.write(format_json_line(_estimate_json(inputs, estimate)))
         return
     out = make_console(sys.stdout)
-    name = f"{inputs.recipe.name} {inputs.recipe.version}: {_verdict_text(result)}"
-    print_out(out, make_text(name, "bold"), "", size_table(out, result.size.by_domain_mode), "")
-    print_out(out, make_fact_table(_estimate_pairs(inputs, result), width=10), "")
+    head = f"{inputs.recipe.name} {inputs.recipe.version}: {_result_text(estimate)}"
+    print_out(out, make_text(head, "bold"), "", size_table(out, estimate.size.by_domain_mode), "")
+    print_out(out, make_fact_table(_estimate_pairs(inputs, estimate), width=10), "")
 
 
-def _verdict_text(estimate: Estimate) -> str:
+def _result_text(estimate: Estimate) -> str:
     unset = [t.key for t in estimate.teachers if t.key and not t.key_set]
     if unset:
-        return f"reads well, and needs {', '.join(f'`{key}`' for key in unset)} to run"
+        return f"valid, but needs {', '.join(f'`{key}`' for key in unset)} to run"
     if estimate.folder.state == "refused":
-        return "reads well, and its folder holds another run"
-    return "can run; nothing was asked"
+        return "valid, but its folder holds another run"
+    return "valid and ready to run (no requests sent)"
 
 
 def nest_by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """Prompts by domain and expected mode, for machines."""
+    """Nest counts by domain and mode as JSON objects."""
     nested: dict[str, dict[str, int]] = {}
     for (domain, mode), count in counts.items():
         nested.setdefault(domain, {})[mode] = count
@@ -75,7 +69,7 @@ def nest_by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str,
 
 
 def size_table(out: Console, counts: Mapping[tuple[str, str], int]) -> Table:
-    """Prompts by domain and expected mode; a narrow screen gets short names of the modes."""
+    """Build a table of prompts by domain and mode; shorten the mode names if it does not fit."""
     table = _build_size_table(counts, brief=False)
     return table if does_table_fit(out, table) else _build_size_table(counts, brief=True)
 
@@ -102,7 +96,7 @@ def _estimate_pairs(
         f"{format_plural(estimate.size.sets, 'set')}, {format_plural(estimate.size.prompts, 'prompt')}",
     )
     if estimate.size.excluded:
-        yield "left out", _excluded_text(estimate)
+        yield "skipped", _excluded_text(estimate)
     for override in estimate.overrides:
         yield "override", make_text(override)
     if estimate.size.certificate is not None:
@@ -111,15 +105,18 @@ def _estimate_pairs(
     for teacher in estimate.teachers:
         yield teacher.role, _teacher_text(teacher)
         if teacher.key:
-            override = "is set" if teacher.key_set else "is not set; `generate` would stop at once"
-            yield "key", make_text(f"{teacher.key} {override}", "" if teacher.key_set else "yellow")
+            state = "is set" if teacher.key_set else "is not set; `generate` would fail at once"
+            yield "key", make_text(f"{teacher.key} {state}", "" if teacher.key_set else "yellow")
     if not estimate.teachers[0].embedded:
         yield "tokens", _tokens_text(estimate)
     if recipe.budget.requests or recipe.budget.tokens:
         bounds = [("requests", recipe.budget.requests), ("tokens", recipe.budget.tokens)]
-        yield "budget", ", ".join(f"{format_number(most)} {unit}" for unit, most in bounds if most)
+        yield (
+            "budget",
+            ", ".join(f"{format_number(bound)} {unit}" for unit, bound in bounds if bound),
+        )
     names = [
-        v.use + ("" if v.use in recipe.required_validators else " (advises)")
+        v.use + ("" if v.use in recipe.required_validators else " (advisory)")
         for v in recipe.validators
     ]
     yield "validators", ", ".join(names)
@@ -134,41 +131,42 @@ def _excluded_text(estimate: Estimate) -> str:
         f"{profile} {format_number(n)}" for profile, n in estimate.size.excluded.items()
     )
     total = sum(estimate.size.excluded.values())
-    return f"{format_plural(total, 'prompt')} under a profile that does not fit them: {counts}"
+    return f"{format_plural(total, 'prompt')} that contradict their profile: {counts}"
 
 
 def _authoring_text(estimate: Estimate) -> str:
     return (
-        f"at most {format_number(estimate.author_calls)} of the author and {format_number(estimate.label_calls)} of labellers,"
-        " who also read prompts of known labels first"
+        f"in addition, at most {format_number(estimate.author_calls)} to the author and"
+        f" {format_number(estimate.label_calls)} to labellers, calibration included"
     )
 
 
 def _rounds_text(target: Target) -> str:
     return (
-        f"at most {format_plural(target.rounds, 'round')} more (`target.rounds`) ask for what cells of the target"
-        " lack; `budget` may bound all of it"
+        f"at most {format_plural(target.rounds, 'top-up round')} (`target.rounds`) refill cells below"
+        " the target; `budget` bounds the total"
     )
 
 
 def _certificate_text(certificate: Certificate) -> str:
     counts = certificate.counts
     possible = counts.total - counts.void
-    text = (
+    share = format_share(counts.covered, possible)
+    return (
         f"{format_number(counts.covered)} of {format_number(possible)} combinations of axis values"
+        f" ({share}); {format_number(counts.void)} excluded by constraints"
     )
-    return f"{text} ({format_share(counts.covered, possible)}); {format_number(counts.void)} make no sense"
 
 
 def _call_pairs(inputs: ResolvedRecipe, estimate: Estimate) -> Iterator[tuple[str, str]]:
     recipe = inputs.recipe
     text = f"{format_plural(estimate.drafts, 'draft')} ({recipe.plan.candidates} per prompt)"
-    most = f", at most {format_number(estimate.calls)} with revisions" if recipe.revise else ""
-    yield "calls", text + most
+    revised = f", at most {format_number(estimate.calls)} with revisions" if recipe.revise else ""
+    yield "calls", text + revised
     if estimate.author_calls:
         yield "", _authoring_text(estimate)
     if recipe.target is not None:
-        yield "", f"in the first round; {_rounds_text(recipe.target)}"
+        yield "", f"for the first round; {_rounds_text(recipe.target)}"
 
 
 def _teacher_text(teacher: TeacherFacts) -> str:
@@ -178,25 +176,24 @@ def _teacher_text(teacher: TeacherFacts) -> str:
 
 def _tokens_text(estimate: Estimate) -> str:
     answers = (
-        "answers not bounded: `max_tokens` is not set"
+        "no bound for answers: `max_tokens` is not set"
         if estimate.answer_tokens is None
         else f"at most {format_short(estimate.answer_tokens)} for answers"
     )
-    return f"about {format_short(estimate.prompt_tokens)} for prompts (an estimate: characters / 4), {answers}"
+    return f"about {format_short(estimate.prompt_tokens)} for prompts (characters / 4), {answers}"
 
 
 def _folder_text(state: FolderState) -> Text:
     text_by_status = {
         "new": "new",
-        "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` goes on"
+        "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` resumes"
         if state.shards
-        else "begun, not planned yet; `generate` goes on",
-        "edited": f"complete but for {', '.join(state.differing)}, edited since; `generate` asks again what"
-        " that concerns",
-        "round": "short of its target; `generate` asks in a further round",
-        "complete": "complete; `generate` would ask nothing",
-        "refused": f"begun with another {', '.join(state.differing)};"
-        " `generate` refuses: use --output or --replan",
+        else "started but not planned; `generate` resumes",
+        "edited": f"complete, but {', '.join(state.differing)} changed; `generate` redoes the affected rows",
+        "round": "below its target; `generate` runs a top-up round",
+        "complete": "complete; `generate` would send no request",
+        "refused": f"started with another {', '.join(state.differing)};"
+        " `generate` would fail: use --output or --replan",
     }[state.state]
     return make_text(
         f"{state.folder}: {text_by_status}", "yellow" if state.state == "refused" else ""
@@ -233,7 +230,7 @@ def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> Json:
 
 
 def list_names(kind: str | None, *, json: bool) -> None:
-    """List what a recipe can name, with a line on each."""
+    """Print the names that a recipe can use, with one line on each."""
     kinds = [*resources.KINDS, *plugins.KINDS]
     if kind is not None:
         resources.require_known(kind, kinds, kind="kind")

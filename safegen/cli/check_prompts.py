@@ -1,9 +1,8 @@
-"""`check --prompts`: what a user's file comes to, before anybody is asked."""
+"""Output of `safegen check --prompts`: the estimate of a user's file."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -21,37 +20,34 @@ from safegen.cli.render.console import (
     print_out,
 )
 from safegen.cli.render.summary import format_barred
-from safegen.pipeline import user_prompts
-from safegen.pipeline.resolve import ResolvedRecipe, check_teachers, resolve_recipe
-from safegen.pipeline.user_prompts import ImportEstimate
+from safegen.pipeline.resolve import ResolvedRecipe
+from safegen.pipeline.user_prompts import ImportEstimate, dry_run_import
 from safegen.pipeline.user_repeats import format_warning
 from safegen.scenarios.user_prompts.reader import UserPrompts
-from safegen.scenarios.user_prompts.resolve_labels import in_words
 
-MAX_NAMED = 10
-"""Rows that are not planned, named on the screen."""
+MAX_LISTED = 10
+"""Unplanned rows that the screen lists."""
 UNCHECKED_NOTE = (
-    "taken as the file has them; nothing holds them against the text. For labels that are read off it, leave"
-    " their cells empty and name `judges.labellers` in the recipe"
+    "used as the file states them, without a check against the text; to have labellers read them, leave"
+    " the cells empty and set `judges.labellers` in the recipe"
 )
 
 
 def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: bool) -> None:
-    """Say what would become of the rows of a file.
+    """Validate a recipe with a file of prompts and print the estimate.
 
     Raises:
-        UserError: a mistake in the file or the recipe.
+        UserError: the file or the recipe is wrong.
     """
-    inputs = resolve_recipe(recipe, trusted=plugins)
-    user_prompts.check_recipe(inputs, teachers={})
-    check_teachers(inputs, teachers={})
-    estimate = user_prompts.estimate_import(inputs, source)
+    inputs, estimate = dry_run_import(recipe, source, trusted=plugins)
     if json:
         sys.stdout.write(format_json_line(_to_json(inputs, source, estimate)))
         return
     out = make_console(sys.stdout)
     table = size_table(out, estimate.by_domain_mode)
-    head = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}; nothing was asked"
+    head = (
+        f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}: valid (no requests sent)"
+    )
     print_out(
         out,
         make_text(head, "bold"),
@@ -61,14 +57,14 @@ def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: boo
         make_fact_table(_fact_pairs(inputs, estimate), width=10),
         "",
     )
-    for row in estimate.unlabelled[:MAX_NAMED]:
-        named = f"row {row.row}" + (f" (`{row.id}`)" if row.id else "")
-        print_out(out, make_text(f"- {named}, {', '.join(row.fields)}: {row.why}"))
-    if len(estimate.unlabelled) > MAX_NAMED:
+    for row in estimate.unlabelled[:MAX_LISTED]:
+        name = f"row {row.row}" + (f" (`{row.id}`)" if row.id else "")
+        print_out(out, make_text(f"- {name}, {', '.join(row.fields)}: {row.why}"))
+    if len(estimate.unlabelled) > MAX_LISTED:
         print_out(
             out,
             make_text(
-                f"and {format_number(len(estimate.unlabelled) - MAX_NAMED)} more; --json names all",
+                f"and {format_number(len(estimate.unlabelled) - MAX_LISTED)} more; list all with --json",
                 "dim",
             ),
         )
@@ -84,29 +80,29 @@ def _fact_pairs(
     if estimate.taken:
         yield "labels", f"of {format_plural(estimate.taken, 'row')}: {UNCHECKED_NOTE}"
     if estimate.to_read:
-        calls = f"{format_plural(estimate.label_calls, 'question')} to labellers"
-        again = "each asked once more where the answer cannot be read"
-        yield "to read", f"{format_plural(estimate.to_read, 'text')}, {calls}, {again}"
+        texts = format_plural(estimate.to_read, "text")
+        calls = f"{format_number(estimate.label_calls)} labeller calls"
+        yield "to label", f"{texts}, {calls}, each retried once if the reply cannot be parsed"
     if estimate.unlabelled:
-        causes = format_counts(in_words(Counter(row.cause for row in estimate.unlabelled)))
+        causes = format_counts(estimate.causes)
         text = f"{format_plural(len(estimate.unlabelled), 'row')} not planned ({causes})"
-        yield "listed", make_text(text, "yellow")
+        yield "unplanned", make_text(text, "yellow")
     if estimate.left_out:
         yield (
-            "left out",
+            "excluded",
             make_text(
                 ", ".join(f"{format_number(n)} by {by}" for by, n in estimate.left_out.items())
             ),
         )
     if estimate.not_under:
-        yield "not asked", make_text(format_barred(estimate.not_under))
+        yield "skipped", make_text(format_barred(estimate.not_under))
     if estimate.repeats:
-        yield "repeats", make_text(format_warning(estimate.repeats, most=MAX_NAMED), "yellow")
+        yield "repeats", make_text(format_warning(estimate.repeats, most=MAX_LISTED), "yellow")
     if estimate.not_read:
-        yield "not read", make_text(f"columns {', '.join(estimate.not_read)}")
+        yield "unused", make_text(f"columns {', '.join(estimate.not_read)}")
     prompts = sum(estimate.by_domain_mode.values())
     drafts = prompts * inputs.recipe.plan.candidates
-    more = "; more once labellers have read the others" if estimate.to_read else ""
+    more = "; more after labelling" if estimate.to_read else ""
     yield "calls", f"{format_plural(drafts, 'draft')} of {format_plural(prompts, 'prompt')}{more}"
 
 
@@ -114,7 +110,7 @@ def _to_json(
     inputs: ResolvedRecipe, source: UserPrompts, estimate: ImportEstimate
 ) -> dict[str, object]:
     listed = [row._asdict() for row in estimate.unlabelled]
-    alike = [
+    repeats = [
         {"row": r.row._asdict(), "of": r.of._asdict(), "similarity": round(r.similarity, 4)}
         for r in estimate.repeats
     ]
@@ -124,7 +120,7 @@ def _to_json(
         "file": source.name,
         **asdict(estimate),
         "unlabelled": listed,
-        "repeats": alike,
+        "repeats": repeats,
         "by_domain_mode": nest_by_domain(estimate.by_domain_mode),
         "prompts": prompts,
         "drafts": prompts * inputs.recipe.plan.candidates,

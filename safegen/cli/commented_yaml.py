@@ -1,4 +1,4 @@
-"""A pydantic model as commented YAML: every key with its default and what its docstring says."""
+"""A pydantic model as commented YAML: each key with its docstring and its default."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 PLAIN_SCALAR = re.compile(r"[A-Za-z0-9](?:[\w./@-]|[:](?=\S))*")
-"""What needs no quotes in YAML."""
+"""Scalars that need no quotes in YAML."""
 YAML_WORDS = frozenset("null yes no on off true false".split())
-"""Which an editor takes for something else than text."""
+"""Scalars that YAML 1.1 parsers do not read as text."""
 MISSING_VALUE = "…"
 
 
 def format_flow(value: object) -> str:
-    """A value on one line of YAML.
-
-    Plug-ins take their short form: a name, or a name with its parameters.
-    """
+    """Write a value on one line of YAML; plug-ins take their short form."""
     if isinstance(value, PluginRef):
         params = cast(Mapping[str, object], value.params)
         return format_flow({value.use: params}) if params else format_flow(value.use)
@@ -50,21 +47,21 @@ def _format_scalar(text: str) -> str:
 def comment_lines(
     model: type[BaseModel], values: Mapping[str, object], *, indent: int = 0
 ) -> Iterator[str]:
-    """The lines of a model's file.
+    """Yield the lines of a commented YAML file.
 
     Args:
-        model: whose fields are the keys; their docstrings are the comments.
-        values: what stands instead of a default, by key; a mapping goes into a nested model.
+        model: its fields are the keys, their docstrings the comments.
+        values: values that replace a default, by key; a mapping for a nested model.
         indent: blanks before each line.
     """
     for name, field in model.model_fields.items():
         value = values.get(name, _field_default(field))
         yield from _docstring_lines(field, indent)
         nested = next(_nested_models(field.annotation), None)
-        below = None if nested is None else _nested_parts(value)
-        if nested is not None and below is not None:
+        parts = None if nested is None else _nested_parts(value)
+        if nested is not None and parts is not None:
             yield f"{' ' * indent}{name}:"
-            yield from comment_lines(nested, below, indent=indent + 2)
+            yield from comment_lines(nested, parts, indent=indent + 2)
             continue
         yield from _entry_lines(name, value, indent)
         if nested is not None:
@@ -72,7 +69,7 @@ def comment_lines(
 
 
 def _entry_lines(name: str, value: object, indent: int) -> Iterator[str]:
-    """A key with its value; a plug-in with parameters takes a line for each of them."""
+    # A plug-in with parameters takes one line per parameter.
     blank = " " * indent
     if isinstance(value, PluginRef) and value.params:
         yield f"{blank}{name}:"
@@ -84,7 +81,7 @@ def _entry_lines(name: str, value: object, indent: int) -> Iterator[str]:
 
 
 def _unused_lines(model: type[BaseModel], indent: int, name: str) -> Iterator[str]:
-    """What an absent part could hold, in comments."""
+    # Show the keys of an absent part as comments.
     lines = [f"{name}:", *comment_lines(model, {}, indent=2)]
     yield from (f"{' ' * indent}# {line}" for line in lines)
 
@@ -109,7 +106,6 @@ def _field_default(field: FieldInfo) -> object:
 
 
 def _nested_parts(value: object) -> Mapping[str, object] | None:
-    """What stands below a key, by name; None where nothing does."""
     from pydantic import BaseModel
 
     if isinstance(value, BaseModel):
@@ -118,7 +114,6 @@ def _nested_parts(value: object) -> Mapping[str, object] | None:
 
 
 def _allowed_words(annotation: object) -> Iterator[str]:
-    """The words that a type allows; none where it allows any text."""
     if get_origin(annotation) is Literal:
         yield from map(str, get_args(annotation))
     elif get_origin(annotation) in (Annotated, Union, UnionType, tuple):
@@ -127,7 +122,7 @@ def _allowed_words(annotation: object) -> Iterator[str]:
 
 
 def _nested_models(annotation: object) -> Iterator[type[BaseModel]]:
-    """The model that a type is, or may be; plug-ins are written on one line."""
+    # Plug-ins are no nested models here: they are written on one line.
     from pydantic import BaseModel
 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -1,4 +1,4 @@
-"""A git repository for datasets: Parquet through git-lfs, run folders left out, readable differences."""
+"""A git repository for datasets: Parquet in git-lfs, no run folders, readable diffs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ GITIGNORE = "run/\n.building/\n"
 README = """\
 # Datasets
 
-Each folder here is a dataset that safegen made. Parquet files go through git-lfs; working state (`run/`) stays out.
+Each folder is a dataset that safegen generated. git-lfs stores the Parquet files. `.gitignore` excludes the run folders (`run/`).
 
 ```sh
-safegen generate ../recipe.yaml -o NAME      # make a dataset, or a new version of it
+safegen generate ../recipe.yaml -o NAME      # generate a dataset, or a new version of it
 git add -A && git commit -m "NAME 0.1.0"     # the version is the recipe's
-safegen verify NAME                          # prove it, here or in a clone
+safegen verify NAME                          # check it, here or in a clone
 ```
 
-A clone without the files (`GIT_LFS_SKIP_SMUDGE=1 git clone …`) holds pointers; `safegen verify` names them and `git lfs pull` fetches them.
+A clone without the files (`GIT_LFS_SKIP_SMUDGE=1 git clone …`) contains pointers. `safegen verify` lists them and `git lfs pull` fetches the files.
 
-To see rows instead of bytes in `git diff`, once in each clone (datasets mark Parquet `diff=lfs`):
+To see rows in `git diff`, run this once in each clone (datasets mark Parquet `diff=lfs`):
 
 ```sh
 git config diff.lfs.textconv "python {textconv}"
@@ -36,10 +36,10 @@ git config diff.lfs.textconv "python {textconv}"
 
 
 def prepare_repo(folder: Path, *, force: bool) -> None:
-    """Make a repository with git-lfs of a folder; one that is there keeps its history.
+    """Initialise a git repository with git-lfs; an existing one keeps its history.
 
     Raises:
-        UserError: git or git-lfs is missing or fails, or a file is there already.
+        UserError: git or git-lfs is missing or fails, or a file exists.
     """
     for program, remedy in (("git", "git"), ("git-lfs", "git-lfs (apt-get install git-lfs)")):
         if shutil.which(program) is None:
@@ -58,14 +58,14 @@ def prepare_repo(folder: Path, *, force: bool) -> None:
         write_file(folder / name, text, force=force)
     _init_git(folder, "init", "--quiet")
     _init_git(folder, "lfs", "install", "--local")
-    # git converts a pointer into its file before it asks for rows.
+    # git smudges a pointer into its file before it calls textconv.
     _init_git(folder, "config", "diff.lfs.textconv", f"{shlex.quote(sys.executable)} {TEXTCONV}")
 
 
 def _init_git(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        message = " ".join((done.stderr or done.stdout).split())[:300]
+    if result.returncode:
+        message = " ".join((result.stderr or result.stdout).split())[:300]
         raise UserError(f"`git {' '.join(arguments)}` failed in `{folder}`: {message}")

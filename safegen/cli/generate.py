@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -15,10 +14,9 @@ from safegen.cli.render.console import format_counts, format_json_line, format_p
 from safegen.cli.render.errors import print_differences
 from safegen.cli.render.progress import ProgressReader, print_line, show_progress
 from safegen.cli.render.summary import print_summary
-from safegen.core.errors import AssetNotFound, UserError
+from safegen.core.errors import UserError
 from safegen.dataset.dropped import count_losses
-from safegen.pipeline import api, session
-from safegen.pipeline.resolve import resolve_recipe
+from safegen.pipeline import api
 from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
 
 if TYPE_CHECKING:
@@ -75,30 +73,15 @@ def read_prompt_options(
 
 def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
     """Rebuild the dataset from the records of a run."""
-    run = api.open_run(folder)
-    if recipe is not None:
-        run = replace(run, recipe=api.load_recipe(recipe))
-    basis = api.load_context(run, trusted=plugins)
-    lock = session.open_folder(run.folder)
-    try:
-        session.update_snapshot(run.folder, basis)
-        report = api.build(run.folder, basis)
-    finally:
-        lock.release()
-    print_differences(basis)
-    built = replace(run, report=report)
-    _report_run(built, until=None, strict=False, json=json)
+    rebuilt = api.rebuild(folder, recipe=recipe, plugins=plugins)
+    print_differences(rebuilt.context)
+    _report_run(rebuilt.run, until=None, strict=False, json=json)
 
 
 def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Retry the failed requests of a run and return the exit code."""
     run = api.open_run(folder)
-    try:
-        resolve_recipe(run.recipe, trusted=plugins)  # fails before any record is removed
-    except AssetNotFound as e:
-        hint = "`retry` needs the files of the recipe: run it in the folder that has them"
-        raise AssetNotFound(f"{e}; {hint}") from e
-    if not session.raise_failed_asks(run.folder) and api.is_finished(run.folder):
+    if not api.reset_failed(run, plugins=plugins):
         return _report_nothing_failed(run, json=json)
     result = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
     if result is None:
@@ -176,12 +159,12 @@ def _kept_text(counters: ProgressReader | None) -> str:
 
 
 def _report_run(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
-    lost = count_losses(run.folder)
+    losses = count_losses(run.folder)
     if json:
-        sys.stdout.write(format_json_line(api.summarise(run, lost)))
-    print_summary(run, lost, until=until)
+        sys.stdout.write(format_json_line(api.summarise(run, losses)))
+    print_summary(run, losses, until=until)
     report = run.report
     if report is not None and not report.prompts:
         print_line(sys.stderr, EMPTY_DATASET)
         return 1
-    return 1 if strict and (lost.failed_requests or api.count_unlabelled(run)) else 0
+    return 1 if strict and (losses.failed_requests or api.count_unlabelled(run)) else 0

@@ -1,4 +1,4 @@
-"""`init_files`: a commented recipe, the skeletons of a taxonomy and a spec, a repository for datasets."""
+"""Implementation of `safegen init`: a recipe, templates and a data repository."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMAS = Path("schemas")
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """What to write; None leaves it out."""
+    """Files to write; None skips one."""
 
     file: Path | None = None
     endpoint: str | None = None
@@ -40,7 +40,7 @@ class InitOptions:
 
     @property
     def recipe_path(self) -> Path | None:
-        """Where the recipe goes, always a `.yaml`; without anything else asked for, `recipe.yaml`."""
+        """Path of the recipe, always `.yaml`; default `recipe.yaml` if nothing else is requested."""
         others = (self.taxonomy, self.policy, self.data_repo)
         with_recipe = self.endpoint is not None or not any(others)
         if self.file is not None and self.file.suffix not in (".yaml", ".yml"):
@@ -48,107 +48,102 @@ class InitOptions:
         return self.file or (RECIPE if with_recipe else None)
 
 
-def init_files(wanted: InitOptions, *, force: bool) -> None:
-    """Write what is asked for, all of it or nothing.
+def init_files(options: InitOptions, *, force: bool) -> None:
+    """Write all requested files, or none.
 
     Raises:
-        UserError: a name or an address that cannot be, or a file that is there already.
+        UserError: a name or URL is not valid, or a file exists.
     """
-    files = _collect_files(wanted)
+    files = _collect_files(options)
     for path in files if not force else ():
         if path.exists():
             raise UserError(f"`{path}` exists; name another file or overwrite it with `--force`")
-    if wanted.data_repo is not None:
-        data_repo.prepare_repo(wanted.data_repo, force=force)
+    if options.data_repo is not None:
+        data_repo.prepare_repo(options.data_repo, force=force)
     files |= {p: text for p, text in _collect_schemas(files).items() if force or not p.exists()}
     for path, text in files.items():
         write_file(path, text, force=force)
     out = make_console(sys.stdout)
     for path in files:
         print_out(out, make_text(f"wrote {path}"))
-    if wanted.data_repo is not None:
-        print_out(
-            out, make_text(f"prepared {wanted.data_repo} for datasets; its README.md says how")
-        )
-    print_out(out, make_text(f"next: {_next_steps(wanted)}", "bold"))
+    if options.data_repo is not None:
+        print_out(out, make_text(f"prepared {options.data_repo} for datasets; see its README.md"))
+    print_out(out, make_text(f"next: {_next_steps(options)}", "bold"))
 
 
-def _collect_files(wanted: InitOptions) -> dict[Path, str]:
-    """Every text by its path."""
+def _collect_files(options: InitOptions) -> dict[Path, str]:
     files: dict[Path, str] = {}
-    drafter = _make_drafter(wanted)
-    if wanted.taxonomy is not None:
-        name = _check_slug(wanted.taxonomy, "--taxonomy")
+    drafter = _make_drafter(options)
+    if options.taxonomy is not None:
+        name = _check_slug(options.taxonomy, "--taxonomy")
         root = Path("taxonomies") / name
-        made = init_templates.make_taxonomy_files(name, schemas=_relative_folder(root))
-        # The file in sets/ stands one folder deeper.
-        made["sets/first.yaml"] = init_templates.make_taxonomy_files(
+        templates = init_templates.make_taxonomy_files(name, schemas=_relative_folder(root))
+        # The file in sets/ is one folder deeper.
+        templates["sets/first.yaml"] = init_templates.make_taxonomy_files(
             name, schemas=_relative_folder(root / "sets")
         )["sets/first.yaml"]
-        files |= {root / below: text for below, text in made.items()}
-    if wanted.policy is not None:
-        name, folder = _check_slug(wanted.policy, "--policy"), Path("prompts/policies")
-        domain = wanted.taxonomy or name
+        files |= {root / path: text for path, text in templates.items()}
+    if options.policy is not None:
+        name, folder = _check_slug(options.policy, "--policy"), Path("prompts/policies")
+        domain = options.taxonomy or name
         files[folder / f"{name}.yaml"] = init_templates.make_policy_file(
             name, domain=domain, schemas=_relative_folder(folder)
         )
-    if wanted.recipe_path is not None:
-        files[wanted.recipe_path] = make_recipe_text(wanted, wanted.recipe_path, drafter)
+    if options.recipe_path is not None:
+        files[options.recipe_path] = make_recipe_text(options, options.recipe_path, drafter)
     return files
 
 
-def make_recipe_text(wanted: InitOptions, path: Path, drafter: PluginRef | None) -> str:
-    """A recipe with every key at its default, but for what was asked for."""
+def make_recipe_text(options: InitOptions, path: Path, drafter: PluginRef | None) -> str:
+    """Write a recipe with all keys: the requested values, else the defaults."""
     values: dict[str, object] = {"name": _run_name(path)}
-    if wanted.taxonomy is not None:
-        values["taxonomy"] = wanted.taxonomy
-    if wanted.taxonomy is not None and wanted.policy is not None:
-        values["policies"] = (wanted.policy,)
+    if options.taxonomy is not None:
+        values["taxonomy"] = options.taxonomy
+    if options.taxonomy is not None and options.policy is not None:
+        values["policies"] = (options.policy,)
     if drafter is not None:
         values["teachers"] = {"drafter": drafter}
     head = (
         f"# yaml-language-server: $schema={_relative_folder(path.parent)}/{schema_file_name('recipe')}",
-        f"# A recipe: what a run makes. `safegen check {shlex.quote(str(path))}` says what it would do.",
+        f"# A recipe describes a run. Dry run: `safegen check {shlex.quote(str(path))}`",
     )
     return "\n".join([*head, *comment_lines(Recipe, values)]) + "\n"
 
 
-def _make_drafter(wanted: InitOptions) -> PluginRef | None:
-    """The teacher behind `--endpoint`, checked as a recipe's would be."""
+def _make_drafter(options: InitOptions) -> PluginRef | None:
     from safegen.core import plugins
     from safegen.teachers import KEY_NAME
 
-    if wanted.endpoint is None:
-        if wanted.model or wanted.key_env:
-            raise UserError("`--model` and `--key-env` belong to an `--endpoint`; name its address")
+    if options.endpoint is None:
+        if options.model or options.key_env:
+            raise UserError("`--model` and `--key-env` need `--endpoint URL`")
         return None
-    if not wanted.model:
-        raise UserError("`--endpoint` needs a `--model`, as the endpoint names it")
-    params = {"base_url": wanted.endpoint, "model": wanted.model}
+    if not options.model:
+        raise UserError("`--endpoint` needs `--model NAME`, by the endpoint's name")
+    params = {"base_url": options.endpoint, "model": options.model}
     plugins.make_plugin("teachers", "openai_chat", params)
-    if wanted.key_env is None:
+    if options.key_env is None:
         return PluginRef(use="openai_chat", params=params)
-    if not KEY_NAME.fullmatch(wanted.key_env):
+    if not KEY_NAME.fullmatch(options.key_env):
         raise UserError(
-            "`--key-env` takes the name of a variable, in capitals and ending in `_API_KEY`, never the key"
+            "`--key-env` must be the name of an environment variable that ends in `_API_KEY`, not the key"
         )
-    return PluginRef(use="openai_chat", params=params | {"api_key_env": wanted.key_env})
+    return PluginRef(use="openai_chat", params=params | {"api_key_env": options.key_env})
 
 
 def _collect_schemas(files: Mapping[Path, str]) -> dict[Path, str]:
-    """The schemas that the heads of these files name."""
-    named = {
+    # The first line of each file names its schema.
+    kinds = {
         kind
         for text in files.values()
         for kind in re.findall(r"/(\w+)\.schema\.json$", text, re.MULTILINE)
     }
-    return {SCHEMAS / schema_file_name(kind): schema_text(kind) for kind in sorted(named)}
+    return {SCHEMAS / schema_file_name(kind): schema_text(kind) for kind in sorted(kinds)}
 
 
 def _relative_folder(folder: Path) -> str:
-    """The folder of the schemas as seen from another."""
-    way = Path(os.path.relpath(SCHEMAS, folder)).as_posix()
-    return way if way.startswith(".") else f"./{way}"
+    path = Path(os.path.relpath(SCHEMAS, folder)).as_posix()
+    return path if path.startswith(".") else f"./{path}"
 
 
 def _check_slug(name: str, option: str) -> str:
@@ -160,16 +155,15 @@ def _check_slug(name: str, option: str) -> str:
 
 
 def _run_name(path: Path) -> str:
-    """The file's name as the name of a run."""
     name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-")
     return name if name[:1].isalpha() else f"run-{name}".rstrip("-")
 
 
-def _next_steps(wanted: InitOptions) -> str:
-    if wanted.recipe_path is not None:
-        return f"safegen check {shlex.quote(str(wanted.recipe_path))}, then safegen preview with it"
-    if wanted.taxonomy is not None:
-        return f"safegen taxonomy check {wanted.taxonomy}"
-    if wanted.policy is not None:
-        return f"safegen policy check prompts/policies/{wanted.policy}.yaml"
-    return f"safegen generate -o {shlex.quote(str(wanted.data_repo))}/starter"
+def _next_steps(options: InitOptions) -> str:
+    if options.recipe_path is not None:
+        return f"safegen check {shlex.quote(str(options.recipe_path))}, then safegen preview {shlex.quote(str(options.recipe_path))}"
+    if options.taxonomy is not None:
+        return f"safegen taxonomy check {options.taxonomy}"
+    if options.policy is not None:
+        return f"safegen policy check prompts/policies/{options.policy}.yaml"
+    return f"safegen generate -o {shlex.quote(str(options.data_repo))}/starter"

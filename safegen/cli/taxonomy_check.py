@@ -1,4 +1,4 @@
-"""What `safegen taxonomy` prints and writes."""
+"""Output of `safegen taxonomy check`, `show` and `import`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from safegen.core.errors import ConfigError
 
 
 def check_taxonomy(name: str, *, json: bool) -> None:
-    """Read everything; a mistake is raised with its place."""
+    """Validate a taxonomy with its goals and print a summary."""
     tree = taxonomy.load_taxonomy(name)
     goals = Counter(goal.harm for goal in tree.goals())
-    bare = [harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]]
+    without_goals = [
+        harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]
+    ]
     payload: dict[str, object] = {
         "taxonomy": f"{tree.file.taxonomy}@{tree.file.version}",
         "file": str(tree.path),
@@ -35,7 +37,7 @@ def check_taxonomy(name: str, *, json: bool) -> None:
         "red lines": sum(harm.red_line for harm in tree.harms.values()),
         "goals": goals.total(),
         "never asked under": _describe_barred(tree),
-        "leaves without goals": ", ".join(bare) or "none",
+        "leaves without goals": ", ".join(without_goals) or "none",
     }
     torn = [
         f"{goal.goal_id}: `{text}`" for goal in tree.goals() for text in _find_split_sentences(goal)
@@ -50,19 +52,27 @@ def check_taxonomy(name: str, *, json: bool) -> None:
     for text in torn:
         print_out(
             out,
-            make_text(f"{text} begins small: was it cut at a comma that is not quoted?", "yellow"),
+            make_text(
+                f"{text} starts in lower case: quote the sentence if YAML split it at a comma",
+                "yellow",
+            ),
         )
 
 
 def _find_split_sentences(goal: Goal) -> Iterator[str]:
-    """Sentences of a goal that begin with a small letter, as the second half of one does that YAML took for two."""
-    know = goal.knowledge
-    texts = (*know.answer, *know.concepts, *know.safe_task.steps, *know.redirections)
-    yield from (text for text in (*texts, *know.better_ways) if text[0].islower())
+    # YAML splits an unquoted sentence in a flow list at its commas; the second part starts in lower case.
+    knowledge = goal.knowledge
+    texts = (
+        *knowledge.answer,
+        *knowledge.concepts,
+        *knowledge.safe_task.steps,
+        *knowledge.redirections,
+        *knowledge.better_ways,
+    )
+    yield from (text for text in texts if text[0].islower())
 
 
 def _describe_barred(tree: Taxonomy) -> str:
-    """Which leaves bar a profile, by profile."""
     harms_by_profile: dict[str, list[str]] = {}
     for harm in tree.harms.values():
         for profile in harm.not_under:
@@ -71,7 +81,7 @@ def _describe_barred(tree: Taxonomy) -> str:
 
 
 def show_taxonomy(name: str, *, json: bool) -> None:
-    """List the leaves."""
+    """Print the leaves of a taxonomy."""
     tree = taxonomy.load_taxonomy(name)
     goals = Counter(goal.harm for goal in tree.goals())
     if json:
@@ -88,7 +98,7 @@ def show_taxonomy(name: str, *, json: bool) -> None:
 
 
 def _leaf_row(harm: Harm, goals: int) -> tuple[object, ...]:
-    marked = "red line" if harm.red_line else goals
+    goal_count = "red line" if harm.red_line else goals
     ids = harm.crosswalk.ailuminate, harm.crosswalk.llama_guard
     scheme_ids = ["-" if scheme == "none" else " ".join(scheme) for scheme in ids]
     return (
@@ -96,7 +106,7 @@ def _leaf_row(harm: Harm, goals: int) -> tuple[object, ...]:
         harm.tier,
         harm.severity,
         ", ".join(harm.not_under) or "-",
-        marked,
+        goal_count,
         *scheme_ids,
         harm.name,
     )
@@ -110,34 +120,32 @@ def import_taxonomy(
     force: bool,
     json: bool,
 ) -> None:
-    """Make a taxonomy from a table; the YAML goes to the file or stdout, the report to stderr.
+    """Convert a table to a taxonomy; write YAML to the file or stdout, the report to stderr.
 
     Raises:
-        ConfigError: the output does not end as a taxonomy's file does, or a mistake in the table.
+        ConfigError: the output is no `.yaml`, or the table is wrong.
     """
     if output is not None and output.suffix not in (".yaml", ".yml"):
-        named = output / "taxonomy.yaml"
-        raise ConfigError(
-            f"`{output}` must end in `.yaml`, such as `{named}`, or no recipe can name it"
-        )
+        example = output / "taxonomy.yaml"
+        raise ConfigError(f"`{output}` must end in `.yaml`, such as `{example}`")
     entries = taxonomy_import.read_table(file)
-    made = taxonomy_import.build_taxonomy(entries, head)
+    imported = taxonomy_import.build_taxonomy(entries, head)
     if output is None and not json:
-        sys.stdout.write(made.text)
+        sys.stdout.write(imported.text)
     elif output is not None:
-        write_file(output, made.text, force=force)
+        write_file(output, imported.text, force=force)
     if json:
         payload = {
             "taxonomy": head.name,
             "output": None if output is None else str(output),
-            "gaps": [gap._asdict() for gap in made.gaps],
-            "notes": made.notes,
+            "gaps": [gap._asdict() for gap in imported.gaps],
+            "notes": imported.notes,
         }
         sys.stdout.write(format_json_line(payload))
         return
     out = make_console(sys.stderr)
-    for note in made.notes:
+    for note in imported.notes:
         print_out(out, make_text(note))
-    print_table(out, ("leaf", "to be filled in", "for now"), made.gaps)
+    print_table(out, ("leaf", "missing value", "default"), imported.gaps)
     if output is not None:
         print_out(out, make_text(f"wrote {output}"))

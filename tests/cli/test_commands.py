@@ -98,7 +98,7 @@ def test_changed_recipe_is_refused_without_replan(
     told = call(capsys, "generate", "recipe.yaml", "-o", finished)
     assert told.code == 2
     assert "`seed`" in told.err
-    assert "refuses" in call(capsys, "check", "recipe.yaml", "-o", finished).out
+    assert "would fail" in call(capsys, "check", "recipe.yaml", "-o", finished).out
     assert call(capsys, "generate", "recipe.yaml", "-o", finished, "--replan").code == 0
 
 
@@ -287,7 +287,7 @@ def test_check_reports_key_presence_never_its_value(
     found = call(capsys, "check", recipe)
     assert found.code == 0
     assert f"KITCHEN_API_KEY {told}" in found.out
-    assert "an estimate" in found.out
+    assert "(characters / 4)" in found.out
     assert "not-to-be-seen" not in found.out + found.err
     assert not (workdir / "outputs").exists()
 
@@ -317,7 +317,7 @@ def test_check_refuses_unknown_teacher_parameters(
 def test_check_of_finished_run_plans_no_requests(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "would ask nothing" in call(capsys, "check", "recipe.yaml", "-o", finished).out
+    assert "would send no request" in call(capsys, "check", "recipe.yaml", "-o", finished).out
 
 
 def test_check_and_generate_count_equal_prompts(

@@ -103,11 +103,11 @@ def test_endpoint_options_fill_the_drafter(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--model", "m"), "`--endpoint`"),
-        (("--endpoint", "http://h/v1"), "needs a `--model`"),
+        (("--model", "m"), "need `--endpoint URL`"),
+        (("--endpoint", "http://h/v1"), "needs `--model NAME`"),
         (("--endpoint", "ftp://h", "--model", "m"), "must begin with http:// or https://"),
         (("--endpoint", "http://me:pw@h/v1", "--model", "m"), "holds user info"),
-        (("--endpoint", "http://h/v1", "--model", "m", "--key-env", "sk-123"), "never the key"),
+        (("--endpoint", "http://h/v1", "--model", "m", "--key-env", "sk-123"), "not the key"),
         (("--taxonomy", "../up"), "`--taxonomy` is `../up`"),
         (("--policy", "Big"), "lower-case"),
     ],
@@ -148,7 +148,7 @@ def test_skeleton_files_load_and_give_a_plan(
 
 def test_split_yaml_sentence_is_reported(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, "init", "--taxonomy", "guild")
-    assert "begins small" not in call(capsys, "taxonomy", "check", "guild").out
+    assert "starts in lower case" not in call(capsys, "taxonomy", "check", "guild").out
     sets = workdir / "taxonomies/guild/sets/first.yaml"
     text = sets.read_text().replace(
         "      left_out:", "      better_ways: [If you like it, ask.]\n      left_out:"
@@ -156,7 +156,7 @@ def test_split_yaml_sentence_is_reported(workdir: Path, capsys: pytest.CaptureFi
     sets.write_text(text)
     told = call(capsys, "taxonomy", "check", "guild")
     assert told.code == 0
-    assert "guild.recipes/soup-of-the-guild: `ask.` begins small" in told.out
+    assert "guild.recipes/soup-of-the-guild: `ask.` starts in lower case" in told.out
     (found,) = call(capsys, "taxonomy", "check", "guild", "--json").lines
     assert found["torn"] == ["guild.recipes/soup-of-the-guild: `ask.`"]
 

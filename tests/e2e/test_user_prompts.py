@@ -454,7 +454,7 @@ def test_check_counts_a_file_without_requests(
     assert "row 9 (`line`), harm: `minors.sexual` is a red line" in screen.out
     assert "10, 4 with all labels, 2 planned" in screen.out
     assert "1 row not planned (1 red line)" in screen.out
-    assert "of 5 rows: taken as the file has them; nothing holds them against" in screen.out
+    assert "of 5 rows: used as the file states them, without a check against" in screen.out
     assert not (workdir / "out").exists()
 
 

@@ -28,7 +28,7 @@ from safegen.core.types import MODES
 from safegen.dataset.view import preferred
 from safegen.pipeline import api
 from safegen.pipeline.resolve import makes_weaker_drafts
-from safegen.scenarios.user_prompts.resolve_labels import in_words
+from safegen.pipeline.user_prompts import describe_causes
 
 if TYPE_CHECKING:
     from safegen.core.types import Outcome, Usage
@@ -67,7 +67,7 @@ DEMO_TEXT = (
 
 
 def print_summary(
-    run: Run, lost: LossCounts, *, until: Until | None = None, out: Console | None = None
+    run: Run, losses: LossCounts, *, until: Until | None = None, out: Console | None = None
 ) -> None:
     """Print the result of a run and the next commands; default to stderr."""
     out = out or make_console(sys.stderr)
@@ -80,9 +80,12 @@ def print_summary(
         print_out(out, "", *_tables(run.report))
     if run.report.rejected or run.report.excluded:
         print_out(out, "", _loss_table(run.report))
-    print_out(out, "", make_fact_table(_fact_pairs(run, run.report, lost), width=9), "")
+    print_out(out, "", make_fact_table(_fact_pairs(run, run.report, losses), width=9), "")
     print_out(
-        out, Text("Next", "bold"), make_fact_table(_next_steps(run, run.report, lost), width=9), ""
+        out,
+        Text("Next", "bold"),
+        make_fact_table(_next_steps(run, run.report, losses), width=9),
+        "",
     )
 
 
@@ -152,7 +155,7 @@ def _loss_table(report: BuildReport) -> Table:
 
 
 def _fact_pairs(
-    run: Run, report: BuildReport, lost: LossCounts
+    run: Run, report: BuildReport, losses: LossCounts
 ) -> Iterator[tuple[str, RenderableType]]:
     accepted = format_share(report.drafts_accepted, report.drafts)
     yield (
@@ -164,13 +167,13 @@ def _fact_pairs(
             "",
             "per prompt, the embedded teacher writes one full draft and weaker ones for pairs",
         )
-    if lost.failed_requests:
-        yield ("failed", make_text(_requests_text(lost.failed_requests), "yellow"))
-    if lost.dropped:
-        prompts = format_plural(sum(lost.dropped.values()), "prompt")
+    if losses.failed_requests:
+        yield ("failed", make_text(_requests_text(losses.failed_requests), "yellow"))
+    if losses.dropped:
+        prompts = format_plural(sum(losses.dropped.values()), "prompt")
         yield (
             "dropped",
-            make_text(f"{prompts} before drafting: {format_counts(lost.dropped)}", "yellow"),
+            make_text(f"{prompts} before drafting: {format_counts(losses.dropped)}", "yellow"),
         )
     yield from _import_pairs(run)
     for name, splits in report.rows.items():
@@ -214,7 +217,7 @@ def _import_pairs(run: Run) -> Iterator[tuple[str, RenderableType]]:
     parts += [f"{n:,} excluded by {by}" for by, n in report["left_out"].items()]
     yield "rows", make_text(", ".join(parts))
     if unlabelled := api.count_unlabelled(run):
-        causes = format_counts(in_words(report["unlabelled_by"]))
+        causes = format_counts(describe_causes(report["unlabelled_by"]))
         line = f"{format_plural(unlabelled, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
         yield "unplanned", make_text(line, "yellow")
     if barred := report.get("not_under"):
@@ -246,12 +249,12 @@ def _usage_text(usage: Usage) -> str:
 
 
 def _next_steps(
-    run: Run, report: BuildReport, lost: LossCounts
+    run: Run, report: BuildReport, losses: LossCounts
 ) -> Iterator[tuple[str, RenderableType]]:
     folder = shlex.quote(str(run.output))
     if report.target is not None and report.target.shortfall:
         yield ("coverage", make_text(f"safegen coverage {folder}"))
-    if lost.failed_requests:
+    if losses.failed_requests:
         yield ("retry", make_text(f"safegen retry {folder}"))
     yield ("show", make_text(f"safegen show {folder} -n 1 --reveal"))
     yield ("verify", make_text(f"safegen verify {folder}"))
