@@ -23,9 +23,8 @@ from safegen.pipeline.session import (
     Until,
     Watch,
     open_folder,
-    raise_failed_asks,
+    reset_failures,
     run_session,
-    update_snapshot,
     write_plan,
     write_snapshot,
 )
@@ -205,7 +204,7 @@ async def _plan_run(
 
 def load_context(run: Run, *, trusted: Sequence[str] = ()) -> RunSnapshot:
     """What a run was made with, read from its folder alone; see `safegen.pipeline.snapshot.basis`."""
-    return snapshot.read_snapshot(run.folder, run.recipe, own=run.prompts, trusted=trusted)
+    return snapshot.read_snapshot(run.folder, run.recipe, user_prompts=run.prompts, trusted=trusted)
 
 
 def build(folder: RunFolder, inputs: ResolvedRecipe | RunSnapshot) -> BuildReport:
@@ -269,7 +268,7 @@ def rebuild(
     context = load_context(run, trusted=plugins)
     lock = open_folder(run.folder)
     try:
-        update_snapshot(run.folder, context)
+        snapshot.update_snapshot(run.folder, context)
         report = build(run.folder, context)
     finally:
         lock.release()
@@ -292,7 +291,7 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
         raise AssetNotFound(
             f"{e}; `retry` reads the files that the recipe names: run it in the folder that has them"
         ) from e
-    return bool(raise_failed_asks(run.folder)) or not is_finished(run.folder)
+    return bool(reset_failures(run.folder)) or not is_finished(run.folder)
 
 
 def open_run(output: str | Path) -> Run:

@@ -1,14 +1,13 @@
-"""After an edited policy spec: which rows of a run are drafted again, and the plan as the new spec has it.
+"""Adopt an edited policy spec: recompute expectations and find the shards to run again.
 
-Nothing is asked here. The plan gets the new expectations and the shards that hold rows of the edited
-spec are done again; the journal answers for every request that is still the same, so that only rows
-whose instructions or expectation changed cost anything.
+No model is called. The cache answers every request that is still the same, so only rows with other
+instructions or another expectation cost calls.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from safegen.core.types import PlannedScenario
@@ -24,20 +23,19 @@ logger = logging.getLogger("safegen")
 
 
 def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:
-    """Bring a run under its edited specs: expectations anew, and shards that hold their rows to be done again.
-
-    Shards go first and the plan is rewritten after them, so that a kill in between loses nothing.
+    """Recompute the expectations of a run's plan and reset the shards with affected rows.
 
     Raises:
-        ConfigError: a planned leaf that no spec covers any more.
+        ConfigError: no spec covers a planned leaf any more.
     """
     plans = plan.Plans(folder.plans)
     old, harms = read_policies(folder), inputs.tree.harms
-    everything = (item for path in plans.paths for item in plan.iter_scenarios(path))
-    rows = find_affected(everything, old=old, new=inputs.policies, harms=harms)
-    touched = {row.scenario_id for row in rows.rows} | set(rows.orphans)
+    scenarios = (item for path in plans.paths for item in plan.iter_scenarios(path))
+    rows = find_affected(scenarios, old=old, new=inputs.policies, harms=harms)
+    affected = {row.scenario_id for row in rows.rows} | set(rows.orphans)
+    # Shards before the plan: after a kill in between, the same command adopts the edit again.
     for shard in range(plans.shards):
-        if any(item.scenario.scenario_id in touched for item in plans.read(shard)):
+        if any(item.scenario.scenario_id in affected for item in plans.read(shard)):
             folder.reset_shard(shard)
     for path in plans.paths:
         groups = range(plan.plan_size(path)[0])
@@ -49,7 +47,7 @@ def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:
             ),
         )
     logger.warning(
-        "a policy was edited: %d prompts to draft again, %d to judge again, %d as they were",
+        "a policy was edited: %d prompts to draft again, %d to judge again, %d unchanged",
         len(rows.to_draft),
         len(rows.to_judge),
         len(rows.to_relabel),
@@ -59,7 +57,7 @@ def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:
 
 def _recompute_expectations(
     planned: Iterable[PlannedScenario], inputs: ResolvedRecipe
-) -> Iterable[PlannedScenario]:
+) -> Iterator[PlannedScenario]:
     for item in planned:
         scenario = item.scenario
         harm = inputs.tree.harms[scenario.harm]
@@ -68,5 +66,5 @@ def _recompute_expectations(
 
 
 def is_policy_only(differing: Sequence[SnapshotKey]) -> bool:
-    """Whether nothing but policy specs differs from what began a run."""
+    """Return True if something differs from the snapshot and all of it is policy specs."""
     return bool(differing) and all(key.kind == POLICY for key in differing)

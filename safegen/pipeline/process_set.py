@@ -1,10 +1,10 @@
-"""One set's way from scenarios to records; the only place that chains the stages.
+"""Process one set from scenarios to records; the only place that chains the stages.
 
     expand → draft → validate → revise → record
 
-A stage takes one item and returns a value; collaborators arrive in a `Workers`. Nothing is dropped:
-a draft that fails is a record with its verdicts, an item that cannot be had is a record with its
-outcome and a line under `failures/`. RunError and UserError pass through and stop the run.
+A stage takes one item and returns a value. Collaborators are in `Workers`. Every draft is kept: a
+rejected one is a record with its verdicts, and a failed request is a record with its outcome and a
+line under `failures/`. RunError and UserError stop the run.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from safegen.scenarios.dialogues import insert_answers, split_conversations
 
 
 async def _scrub_nothing(_: Sequence[str]) -> None:
-    """Where no journal is, nothing is to be taken out of it."""
+    """Do nothing; the default without a journal."""
 
 
 class Drafter(NamedTuple):
-    """A teacher that drafts, under the name that records carry."""
+    """A teacher that drafts, with the name and grade that its records get."""
 
     name: str
     teacher: Teacher
@@ -62,10 +62,10 @@ class Drafter(NamedTuple):
 
 @dataclass(frozen=True)
 class Workers:
-    """Who works on a set, and how much."""
+    """The collaborators and limits of a set."""
 
     drafters: tuple[Drafter, ...]
-    """They take turns over the candidates."""
+    """Candidate i is drafted by drafter i modulo their number."""
     reviser: Drafter
     validators: Mapping[str, DraftValidator]
     required: tuple[str, ...]
@@ -76,26 +76,26 @@ class Workers:
     candidates: int
     revisions: int
     styles: tuple[str, ...] = ()
-    """They take turns over the candidates, too."""
+    """Candidate i has style i modulo their number."""
     reasoning: bool = False
     writers: Writers | None = None
     validating: bool = True
     scrub: Callable[[Sequence[str]], Awaitable[None]] = _scrub_nothing
-    """Takes the replies to these requests out of the journal."""
+    """Deletes the replies with these keys from the cache."""
     progress: Progress = field(default_factory=Progress)
 
 
 class SetResult(NamedTuple):
-    """What became of a set, in canonical order."""
+    """The records and failures of a set, in canonical order."""
 
     records: list[Record]
     failures: list[Failure]
     unsafe: list[str]
-    """Requests whose replies were found unsafe."""
+    """Cache keys of the replies that were found unsafe."""
 
     @staticmethod
     def merge(parts: Sequence[SetResult]) -> SetResult:
-        """What the parts came to, in their order."""
+        """Concatenate results in order."""
         return SetResult(
             [record for part in parts for record in part.records],
             [failure for part in parts for failure in part.failures],
@@ -103,75 +103,80 @@ class SetResult(NamedTuple):
         )
 
 
-async def process_set(planned: Sequence[PlannedScenario], crew: Workers) -> SetResult:
-    """Take the scenarios of a set to records.
+async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> SetResult:
+    """Process the scenarios of a set to records.
+
+    Args:
+        planned: the scenarios of one set, in plan order.
+        workers: the collaborators; `progress` counts the drafts.
 
     Raises:
-        RunError: the run cannot go on.
+        RunError: the run cannot continue.
     """
-    ready = await expand_set(planned, crew.writers)
-    if ready.failures:
-        crew.progress.done += len(planned) * crew.candidates
-        crew.progress.failed += len(planned) * crew.candidates
+    expanded = await expand_set(planned, workers.writers)
+    if expanded.failures:
+        workers.progress.done += len(planned) * workers.candidates
+        workers.progress.failed += len(planned) * workers.candidates
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_process_conversation(turns, crew))
-            for turns in split_conversations(ready.planned)
+            group.create_task(_process_conversation(turns, workers))
+            for turns in split_conversations(expanded.planned)
         ]
-    before = SetResult([], list(ready.failures), list(ready.unsafe))
+    before = SetResult([], list(expanded.failures), list(expanded.unsafe))
     return SetResult.merge([before, *(task.result() for task in tasks)])
 
 
-async def _process_conversation(turns: Sequence[PlannedScenario], crew: Workers) -> SetResult:
-    """One conversation: a turn is written and asked once the turn before it is answered."""
+async def _process_conversation(turns: Sequence[PlannedScenario], workers: Workers) -> SetResult:
+    """Draft one conversation; each turn is written and drafted after the answer to the turn before it."""
     answers: dict[int, str] = {}
     earlier_messages: tuple[Message, ...] = ()
-    outcomes: list[SetResult] = []
+    results: list[SetResult] = []
     for i, item in enumerate(turns):
         if item.brief is not None and not item.scenario.messages:
-            turned = await _write_turn(item, earlier_messages, answers, crew)
-            outcomes.append(SetResult([], [f for f in (turned.failure,) if f], list(turned.unsafe)))
-            if turned.failure is not None:
-                crew.progress.done += crew.candidates
-                crew.progress.failed += crew.candidates
-            if turned.planned is None:
-                outcomes.append(_fail_turns(turns[i + bool(turned.failure) :], crew))
+            written = await _write_turn(item, earlier_messages, answers, workers)
+            failures = [written.failure] if written.failure else []
+            results.append(SetResult([], failures, list(written.unsafe)))
+            if written.failure is not None:
+                workers.progress.done += workers.candidates
+                workers.progress.failed += workers.candidates
+            if written.planned is None:
+                results.append(_fail_turns(turns[i + len(failures) :], workers))
                 break
-            item, earlier_messages = turned.planned, turned.messages
+            item, earlier_messages = written.planned, written.messages
         messages = insert_answers(item.scenario.messages, answers)
         if messages is None:
-            outcomes.append(_fail_turns(turns[i:], crew))
+            results.append(_fail_turns(turns[i:], workers))
             break
         scenario = replace(item.scenario, messages=messages)
-        outcomes.append(await _draft_candidates(replace(item, scenario=scenario), crew))
-        chosen = select_best(outcomes[-1].records)
+        results.append(await _draft_candidates(replace(item, scenario=scenario), workers))
+        chosen = select_best(results[-1].records)
         if chosen is not None and chosen.draft.response is not None:
             answers[item.scenario.turn] = chosen.draft.response
-    return SetResult.merge(outcomes)
+    return SetResult.merge(results)
 
 
 async def _write_turn(
     item: PlannedScenario,
     earlier_messages: tuple[Message, ...],
     answers: dict[int, str],
-    crew: Workers,
+    workers: Workers,
 ) -> NextTurn:
-    """Have a turn written, if every turn before it was answered."""
-    assert crew.writers is not None, "a plan with briefs has an author"
-    heard = insert_answers((*earlier_messages, Message(role="user", content="")), answers)
-    if heard is None:
+    """Let the author write a turn, if every turn before it is answered."""
+    assert workers.writers is not None, "a plan with briefs has an author"
+    conversation = insert_answers((*earlier_messages, Message(role="user", content="")), answers)
+    if conversation is None:
         return NextTurn(None, earlier_messages)
     return await write_next_turn(
-        item, messages=earlier_messages, conversation=heard[:-1], writers=crew.writers
+        item, messages=earlier_messages, conversation=conversation[:-1], writers=workers.writers
     )
 
 
-def _fail_turns(turns: Sequence[PlannedScenario], crew: Workers) -> SetResult:
-    """Turns that cannot be asked since an earlier one has no accepted answer."""
-    crew.progress.done += len(turns) * crew.candidates
-    if not crew.validating:
+def _fail_turns(turns: Sequence[PlannedScenario], workers: Workers) -> SetResult:
+    """Record turns that are not drafted because an earlier turn has no accepted answer."""
+    workers.progress.done += len(turns) * workers.candidates
+    if not workers.validating:
         return SetResult([], [], [])
-    crew.progress.failed += len(turns) * crew.candidates
+    workers.progress.failed += len(turns) * workers.candidates
     failures = [
         Failure(
             scenario_id=item.scenario.scenario_id,
@@ -187,48 +192,49 @@ def _fail_turns(turns: Sequence[PlannedScenario], crew: Workers) -> SetResult:
     return SetResult([], failures, [])
 
 
-async def _draft_candidates(planned: PlannedScenario, crew: Workers) -> SetResult:
-    """Every candidate of one scenario."""
-    numbers = range(planned.first, planned.first + crew.candidates)
+async def _draft_candidates(planned: PlannedScenario, workers: Workers) -> SetResult:
+    numbers = range(planned.first, planned.first + workers.candidates)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_draft_candidate(planned, number, crew)) for number in numbers]
+        tasks = [
+            group.create_task(_draft_candidate(planned, number, workers)) for number in numbers
+        ]
     return SetResult.merge([task.result() for task in tasks])
 
 
-async def _draft_candidate(planned: PlannedScenario, candidate: int, crew: Workers) -> SetResult:
-    """One draft and its revisions."""
+async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Workers) -> SetResult:
+    """Draft one candidate and revise it until it is accepted or the revisions are used up."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
-    style = crew.styles[candidate % len(crew.styles)] if crew.styles else ""
-    messages = build_teacher_messages(context, crew, style=style)
+    style = workers.styles[candidate % len(workers.styles)] if workers.styles else ""
+    messages = build_teacher_messages(context, workers, style=style)
     request = Request(messages, sample=candidate, context=context)
     drafted = await request_draft(
-        crew.drafters[candidate % len(crew.drafters)], request, style=style
+        workers.drafters[candidate % len(workers.drafters)], request, style=style
     )
-    record = await _make_record(context, drafted, None, crew)
-    outcome = SetResult(
+    record = await _make_record(context, drafted, None, workers)
+    result = SetResult(
         [record], drafted.list_failures("draft", record), drafted.list_unsafe(record)
     )
-    for revision in range(1, crew.revisions + 1):
-        if record.accepted or record.draft.response is None or not crew.validating:
+    for revision in range(1, workers.revisions + 1):
+        if record.accepted or record.draft.response is None or not workers.validating:
             break
         request = replace(
-            request, messages=_build_revision_messages(messages, record, crew), revision=revision
+            request, messages=_build_revision_messages(messages, record, workers), revision=revision
         )
-        drafted = await request_draft(crew.reviser, request, style=style)
-        before, record = record, await _make_record(context, drafted, record.draft, crew)
-        outcome.records.append(record)
-        outcome.failures.extend(drafted.list_failures("revise", record))
-        outcome.unsafe.extend(drafted.list_unsafe(record))
+        drafted = await request_draft(workers.reviser, request, style=style)
+        before, record = record, await _make_record(context, drafted, record.draft, workers)
+        result.records.append(record)
+        result.failures.extend(drafted.list_failures("revise", record))
+        result.unsafe.extend(drafted.list_unsafe(record))
         if record.draft.response == before.draft.response:
-            break  # the next request would be the same, and so would its reply
-    crew.progress.done += 1
-    crew.progress.accepted += record.accepted
-    crew.progress.failed += bool(outcome.failures)
-    return outcome
+            break  # the next request would be equal, and so would its cached reply
+    workers.progress.done += 1
+    workers.progress.accepted += record.accepted
+    workers.progress.failed += bool(result.failures)
+    return result
 
 
 class DraftAttempt(NamedTuple):
-    """A reply, or the loss in its place."""
+    """A request with its reply, or with the error that lost it."""
 
     request: Request
     drafter: Drafter
@@ -237,7 +243,7 @@ class DraftAttempt(NamedTuple):
     error: ItemError | None
 
     def list_failures(self, stage: FailureStage, record: Record) -> list[Failure]:
-        """The line for `failures/`, if the item was lost."""
+        """Return the line for `failures/`, if the request failed."""
         if self.error is None:
             return []
         return [
@@ -253,34 +259,35 @@ class DraftAttempt(NamedTuple):
         ]
 
     def list_unsafe(self, record: Record) -> list[str]:
-        """The request to take out of the journal, if its reply was found unsafe."""
+        """Return the cache key of the reply, if it was found unsafe."""
         return [self.reply.key] if record.draft.withheld and self.reply.key else []
 
 
-async def request_draft(by: Drafter, request: Request, *, style: str = "") -> DraftAttempt:
-    """Ask a teacher; a lost item comes back as a value."""
+async def request_draft(drafter: Drafter, request: Request, *, style: str = "") -> DraftAttempt:
+    """Call the teacher; keep an `ItemError` as a value instead of raising it."""
     try:
-        return DraftAttempt(request, by, style, await by.teacher(request), None)
+        return DraftAttempt(request, drafter, style, await drafter.teacher(request), None)
     except ItemError as e:
-        model = getattr(by.teacher, "model", by.name)
-        return DraftAttempt(request, by, style, Reply(text="", model=model, outcome=e.outcome), e)
+        model = getattr(drafter.teacher, "model", drafter.name)
+        reply = Reply(text="", model=model, outcome=e.outcome)
+        return DraftAttempt(request, drafter, style, reply, e)
 
 
 def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
-    """Whether an answer is drafted without the spec, so that a harmless question gets no hedged answer."""
+    """Return True if the teacher gets no spec: with one it would hedge answers to harmless questions."""
     return expectation.mode == "direct_answer" and tier == "allowed"
 
 
 def build_teacher_messages(
-    context: DraftContext, crew: Workers, *, style: str = ""
+    context: DraftContext, workers: Workers, *, style: str = ""
 ) -> tuple[Message, ...]:
-    """The conversation as the teacher sees it: the spec's instructions in place of a system turn."""
-    if is_drafted_without_spec(context.expectation, crew.tiers[context.scenario.harm]):
-        wish = (Message(role="system", content=f"Write it {style}."),) if style else ()
-        return (*wish, *context.scenario.messages)
-    policy = crew.policies[context.expectation.policy_id]
+    """Build the teacher's conversation, with the spec's instructions in place of system turns."""
+    if is_drafted_without_spec(context.expectation, workers.tiers[context.scenario.harm]):
+        style_turn = (Message(role="system", content=f"Write it {style}."),) if style else ()
+        return (*style_turn, *context.scenario.messages)
+    policy = workers.policies[context.expectation.policy_id]
     operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
-    system = crew.draft_prompt.render(
+    system = workers.draft_prompt.render(
         "system",
         instructions=compile_instructions(policy, context.expectation, harm=context.scenario.harm),
         operator="\n".join(operator),
@@ -291,32 +298,34 @@ def build_teacher_messages(
 
 
 def _build_revision_messages(
-    messages: Sequence[Message], failed: Record, crew: Workers
+    messages: Sequence[Message], record: Record, workers: Workers
 ) -> tuple[Message, ...]:
-    rules = ", ".join(failed.expectation.rule_ids)
+    rules = ", ".join(record.expectation.rule_ids)
     findings = [
-        f"{v.reason} ({v.validator}, rule {rules})" for v in failed.verdicts if v.passed is False
+        f"{v.reason} ({v.validator}, rule {rules})" for v in record.verdicts if v.passed is False
     ]
-    text = crew.revise_prompt.render("user", findings=findings)
+    text = workers.revise_prompt.render("user", findings=findings)
     return (
         *messages,
-        Message(role="assistant", content=failed.draft.response or ""),
+        Message(role="assistant", content=record.draft.response or ""),
         Message(role="user", content=text),
     )
 
 
 async def _make_record(
-    context: DraftContext, drafted: DraftAttempt, parent: Draft | None, crew: Workers
+    context: DraftContext, drafted: DraftAttempt, parent: Draft | None, workers: Workers
 ) -> Record:
-    draft = _make_draft(context, drafted, parent, crew)
+    draft = _make_draft(context, drafted, parent, workers)
     verdicts: tuple[Verdict, ...] = ()
-    if draft.response is not None and crew.validating:
-        verdicts = tuple([await validate(draft, context) for validate in crew.validators.values()])
+    if draft.response is not None and workers.validating:
+        verdicts = tuple(
+            [await validate(draft, context) for validate in workers.validators.values()]
+        )
     severity = worst_severity(verdicts)
     if severity in UNSAFE_SEVERITIES:
         draft = replace(draft, response=None, reasoning_content=None, withheld=True)
         verdicts = tuple(replace(v, evidence="") for v in verdicts)
-    reason = _rejection_reason(draft, verdicts, crew)
+    reason = _rejection_reason(draft, verdicts, workers)
     return Record(
         scenario=context.scenario,
         expectation=context.expectation,
@@ -325,14 +334,14 @@ async def _make_record(
         delivered=next((v.delivered for v in verdicts if v.delivered), None),
         severity=severity,
         accepted=reason is None,
-        accepted_by=("rules" if crew.required else "nothing") if reason is None else None,
+        accepted_by=("rules" if workers.required else "nothing") if reason is None else None,
         reason=reason,
         grade=drafted.drafter.grade,
     )
 
 
 def _make_draft(
-    context: DraftContext, drafted: DraftAttempt, parent: Draft | None, crew: Workers
+    context: DraftContext, drafted: DraftAttempt, parent: Draft | None, workers: Workers
 ) -> Draft:
     reply, scenario = drafted.reply, context.scenario.scenario_id
     candidate, revision = drafted.request.sample, drafted.request.revision
@@ -344,7 +353,7 @@ def _make_draft(
         revision=revision,
         parent_id=parent.draft_id if parent else None,
         response=text,
-        reasoning_content=reply.reasoning_content if crew.reasoning else None,
+        reasoning_content=reply.reasoning_content if workers.reasoning else None,
         response_sha256=None if text is None else text_sha256(text),
         withheld=reply.withheld,
         style=reply.style or drafted.style or None,
@@ -358,21 +367,21 @@ def _make_draft(
 
 
 def worst_severity(verdicts: Sequence[Verdict]) -> Severity | None:
-    """The gravest severity that a verdict names; None where none names any."""
-    named = [SEVERITIES.index(v.severity) for v in verdicts if v.severity is not None]
-    return SEVERITIES[max(named)] if named else None
+    """Return the worst severity of the verdicts; None if no verdict has one."""
+    ranks = [SEVERITIES.index(v.severity) for v in verdicts if v.severity is not None]
+    return SEVERITIES[max(ranks)] if ranks else None
 
 
-def _rejection_reason(draft: Draft, verdicts: Sequence[Verdict], crew: Workers) -> str | None:
-    """The outcome, the code or the validator for which a draft is not accepted, or None."""
+def _rejection_reason(draft: Draft, verdicts: Sequence[Verdict], workers: Workers) -> str | None:
+    """Return the outcome, code or validator that keeps a draft from acceptance; None if accepted."""
     if draft.outcome != "ok":
         return draft.outcome
-    required = [v for v in verdicts if v.validator in crew.required]
+    required = [v for v in verdicts if v.validator in workers.required]
     failed = next((v.validator for v in required if v.passed is False), None)
     code: NotAccepted | None = None
     if draft.withheld:
         code = "withheld"
-    elif not crew.validating:
+    elif not workers.validating:
         code = "not_validated"
     elif failed is None and any(v.passed is None for v in required):
         code = "unscored"

@@ -1,4 +1,4 @@
-"""Everything that a recipe names, found, read and checked; no model is called."""
+"""Read and check everything that a recipe names; no model is called."""
 
 from __future__ import annotations
 
@@ -30,21 +30,19 @@ ROLE_KEYS = {
     "author": ("teachers", "author"),
     "labeller": ("judges", "labellers"),
 }
-"""Where a role stands in a recipe."""
+"""Key path of each role in a recipe."""
 KINDS: Mapping[str, str] = {"prompt": "prompts", "axes": "axes", "scripts": "scripts"}
 """Kind of asset by kind of fingerprint."""
-
-
 Fingerprints = Mapping[str, Mapping[str, str]]
-"""SHA-256 of each file that was found, by kind and name."""
+"""SHA-256 of each file that a recipe names, by kind and name."""
 RECIPE, POLICY = "recipe", "policy"
 
 
 class SnapshotKey(NamedTuple):
-    """A part of a run's snapshot: a key of the recipe, or a file that the run was made with."""
+    """A part of a run's snapshot: a recipe key or a file."""
 
     kind: str
-    """`recipe` for a key of it; else the kind of a fingerprint, such as `policy`."""
+    """`recipe` for a recipe key, else the kind of a fingerprint, such as `policy`."""
     name: str
 
     def __str__(self) -> str:
@@ -52,7 +50,7 @@ class SnapshotKey(NamedTuple):
 
     @property
     def quoted(self) -> str:
-        """The kind with the name in backticks, for people."""
+        """Kind and name for people, the name in backticks."""
         return self.name if self.kind in (RECIPE, self.name) else f"{self.kind} `{self.name}`"
 
 
@@ -68,7 +66,7 @@ def snapshot_keys(digests: Mapping[str, str], fingerprints: Fingerprints) -> dic
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What a run's rows are planned and judged by: enough to look at it and to cut its dataset."""
+    """The inputs that decide plan, verdicts and dataset of a run."""
 
     recipe: Recipe
     tree: Taxonomy
@@ -76,7 +74,7 @@ class RunContext:
     locale: Locale
     trusted: tuple[str, ...] = ()
     user_prompts: UserPrompts | None = None
-    """A user's prompts in place of the taxonomy's sets."""
+    """A user's prompts, in place of the taxonomy's sets."""
 
     @property
     def tiers(self) -> dict[str, str]:
@@ -85,27 +83,28 @@ class RunContext:
 
     @property
     def barred_profiles(self) -> dict[str, tuple[str, ...]]:
-        """Profiles under which a leaf is never asked, by leaf."""
+        """Profiles under which a leaf has no prompts, by leaf."""
         return {name: h.not_under for name, h in self.tree.harms.items() if h.not_under}
 
     def make_planning_context(self) -> PlanningContext:
-        """What the plan is laid over.
+        """Collect what the planners read.
 
         Raises:
-            ConfigError: a pattern that fits no leaf, or a leaf that no spec covers, or two alike.
+            ConfigError: a pattern matches no leaf, or not exactly one spec applies to a leaf.
         """
         return PlanningContext.create(self.recipe.plan, self.tree, self.policies, self.locale)
 
     def make_full_planning_context(self) -> PlanningContext:
-        """The same with every written set; with none where the plan takes 0 a leaf, since it wants none."""
+        """Collect the same with all written sets, unless the plan excludes written sets."""
         plan = self.recipe.plan
-        every = plan if plan.sets_per_harm == 0 else plan.model_copy(update={"sets_per_harm": None})
-        return PlanningContext.create(every, self.tree, self.policies, self.locale)
+        # `sets_per_harm: 0` asks for no written sets at all, so the full plan has none either.
+        full = plan if plan.sets_per_harm == 0 else plan.model_copy(update={"sets_per_harm": None})
+        return PlanningContext.create(full, self.tree, self.policies, self.locale)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedRecipe(RunContext):
-    """Everything that a recipe names, read and checked."""
+    """A recipe with everything that it names, read and checked."""
 
     draft_prompt: templates.PromptTemplate
     revise_prompt: templates.PromptTemplate
@@ -113,7 +112,7 @@ class ResolvedRecipe(RunContext):
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """SHA-256 of each file that was found, by kind and name."""
+        """SHA-256 of each file that the recipe names, by kind and name."""
         digests: dict[str, dict[str, str]] = {
             "taxonomy": {self.tree.file.taxonomy: file_sha256(self.tree.path)},
             "locale": {self.locale.locale: digest(self.locale.model_dump(mode="json"))},
@@ -127,20 +126,19 @@ class ResolvedRecipe(RunContext):
             sha256 = file_sha256(resources.find_file(KINDS[kind], name))
             digests.setdefault(kind, {})[name] = sha256
         if self.user_prompts is not None:
-            digests["prompts"] = {
-                "prompts": self.user_prompts.digest
-            }  # a renamed file is the same file
+            # One name for all files: a renamed file is the same input.
+            digests["prompts"] = {"prompts": self.user_prompts.digest}
         return digests | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
 
     def _taxonomy_files(self) -> dict[str, tuple[str, ...]]:
-        """The taxonomy's files that the plan reads, by kind."""
+        """List the taxonomy's files that the plan reads, by kind."""
         if self.user_prompts is not None:
             return {}
         dialogues = self.tree.file.dialogues if self.recipe.plan.dialogues else ()
         return {"sets": self.tree.file.sets, "dialogues": dialogues}
 
     def _named_files(self) -> Iterator[tuple[str, str]]:
-        """Kind and name of what else the plan, an author or a labeller goes by."""
+        """List the kind and name of the other files that the planner, an author or a labeller reads."""
         plan = self.recipe.plan
         if self.user_prompts is not None:
             yield from (("prompt", n) for n in QUESTIONS if self.recipe.judges.labellers)
@@ -155,15 +153,19 @@ class ResolvedRecipe(RunContext):
 def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> ResolvedRecipe:
     """Read and check everything that a recipe names; no model is called.
 
+    Args:
+        recipe: a recipe, a path, or the name of a built-in one.
+        trusted: modules that the recipe may name as `module:factory`.
+
     Raises:
-        UserError: with file, line and column.
+        UserError: a file is missing or wrong; the message has file, line and column.
     """
     loaded = recipes.load_recipe(recipe) if isinstance(recipe, str) else recipe
-    named = recipes.SourceLocator(recipe if isinstance(recipe, str) else None)
-    with named.prefix_errors("taxonomy"):
+    locator = recipes.SourceLocator(recipe if isinstance(recipe, str) else None)
+    with locator.prefix_errors("taxonomy"):
         tree = taxonomy.load_taxonomy(loaded.taxonomy)
-    policies = tuple(_read_policies(loaded.policies, named))
-    with named.prefix_errors("locales"):
+    policies = tuple(_read_policies(loaded.policies, locator))
+    with locator.prefix_errors("locales"):
         locale = language_pack.load_locale(loaded.locales[0])
     inputs = ResolvedRecipe(
         recipe=loaded,
@@ -175,37 +177,37 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         ),
         revise_prompt=templates.load_template("revise", blocks=["user"], fields=["findings"]),
         trusted=tuple(trusted),
-        locator=named,
+        locator=locator,
     )
-    with named.prefix_errors("plan", "harms"):
+    with locator.prefix_errors("plan", "harms"):
         chosen = choose_harms(loaded.plan, tree)
     if loaded.plan.authored:
-        with named.prefix_errors("plan", "axes"):
+        with locator.prefix_errors("plan", "axes"):
             code = BitCode(build_axes_model(loaded.plan, axes_file.load_axes()))
-        with named.prefix_errors("plan", "rows"):
+        with locator.prefix_errors("plan", "rows"):
             required_rows(code)
-    with named.prefix_errors("policies"):
+    with locator.prefix_errors("policies"):
         for harm in chosen.values():
             spec.policy_for(policies, harm)
-    with named.prefix_errors("validators"):
+    with locator.prefix_errors("validators"):
         make_validators(inputs)
-    with named.prefix_errors("views"):
+    with locator.prefix_errors("views"):
         for ref in loaded.views:
             plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
     return inputs
 
 
-def _read_policies(names: Sequence[str], named: recipes.SourceLocator) -> Iterator[Policy]:
+def _read_policies(names: Sequence[str], locator: recipes.SourceLocator) -> Iterator[Policy]:
     for index, name in enumerate(names):
-        with named.prefix_errors("policies", index):
+        with locator.prefix_errors("policies", index):
             yield loader.load_policy(name)
 
 
 def check_drafters(inputs: ResolvedRecipe) -> None:
-    """Refuse the embedded teacher where prompts have no written knowledge to answer from.
+    """Check that drafters which need written knowledge get only prompts that have it.
 
     Raises:
-        ConfigError: it is to draft answers to probes or conversations of an author.
+        ConfigError: such a drafter would answer probes or conversations of an author.
     """
     plan = inputs.recipe.plan
     keys = [key for key in ("authored_probes", "authored_dialogues") if getattr(plan, key)]
@@ -222,14 +224,14 @@ def check_drafters(inputs: ResolvedRecipe) -> None:
 
 
 def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:
-    """Make the recipe's teachers as a trial; none is asked anything.
+    """Build the recipe's teachers to check their parameters; no model is called.
 
     Args:
-        inputs: what the recipe names.
-        teachers: teachers by role that take the place of the recipe's.
+        inputs: the resolved recipe.
+        teachers: teachers by role in place of the recipe's; they are not checked.
 
     Raises:
-        UserError: an unknown teacher, a parameter that does not fit, a key that is not set.
+        UserError: a teacher is unknown, a parameter is wrong, or an API key is not set.
     """
     if "drafter" not in teachers:
         check_drafters(inputs)
@@ -240,7 +242,7 @@ def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -
 
 
 def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
-    """Every teacher and judge that a recipe names, by role."""
+    """List every teacher and judge of a recipe with its role."""
     teachers = recipe.teachers
     refs = [("drafter", ref) for ref in teachers.drafter]
     refs += [("reviser", teachers.reviser)] if teachers.reviser else []
@@ -248,27 +250,29 @@ def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
     return refs + [("labeller", ref) for ref in recipe.judges.labellers]
 
 
-def teacher_traits(basis: RunContext, ref: PluginRef) -> TeacherTraits:
-    """Return what a teacher of the recipe says of itself."""
-    return plugins.teacher_traits(ref.use, trusted=basis.trusted)
+def teacher_traits(context: RunContext, ref: PluginRef) -> TeacherTraits:
+    """Return the traits of a teacher of the recipe."""
+    return plugins.teacher_traits(ref.use, trusted=context.trusted)
 
 
 def makes_weaker_drafts(recipe: Recipe) -> bool:
     """Return True if all drafters make weaker drafts on purpose; a user's own drafters do not."""
     drafters = recipe.teachers.drafter
-    own = any(":" in ref.use for ref in drafters)
-    return not own and all(plugins.teacher_traits(r.use).makes_weaker_drafts for r in drafters)
+    has_user_code = any(":" in ref.use for ref in drafters)
+    return not has_user_code and all(
+        plugins.teacher_traits(r.use).makes_weaker_drafts for r in drafters
+    )
 
 
 def has_layers(ref: PluginRef, inputs: ResolvedRecipe) -> bool:
-    """Return True if a teacher takes the run's journal, so that it keeps its own cache and limits."""
+    """Return True if a teacher takes the run's journal and so has its own cache and limits."""
     build = plugins.find_factory("teachers", ref.use, trusted=inputs.trusted)
     return "journal" in inspect.signature(build).parameters
 
 
-# object: collaborators of whatever type a teacher takes.
-def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **more: object) -> Teacher:
-    """Build a teacher of the recipe; collaborators that it does not take are left out."""
+# object: a teacher declares the types of its collaborators.
+def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Teacher:
+    """Build a teacher of the recipe, with those collaborators that it takes."""
     collaborators: dict[str, object] = {
         "locales": {inputs.locale.locale: inputs.locale},
         "journal": None,
@@ -277,12 +281,12 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **more: object) -> Teac
     }
     if teacher_traits(inputs, ref).takes_seed:
         collaborators["seed"] = inputs.recipe.seed
-    kept = {k: v for k, v in (collaborators | more).items() if k not in ref.params}
+    kept = {k: v for k, v in (collaborators | extra).items() if k not in ref.params}
     return plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
 
 
 def make_validators(inputs: ResolvedRecipe) -> dict[str, object]:
-    """The recipe's validators by name."""
+    """Build the recipe's validators, by name."""
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},

@@ -1,24 +1,24 @@
-"""One session of work on a run folder: take it, freeze the recipe, plan, do what is unfinished."""
+"""One session on a run folder: lock it, write the snapshot and the plan, run unfinished shards."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import chain
 from typing import Literal, NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
-from safegen.core.errors import DiskFailed, RecipeMismatch, UserError
+from safegen.core.errors import DiskFailed, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.core.version import __version__
 from safegen.coverage import axes as axes_file
-from safegen.pipeline import policy_update, snapshot as frozen_files
-from safegen.pipeline.resolve import RECIPE, ResolvedRecipe, SnapshotKey, snapshot_keys
+from safegen.pipeline import policy_update, snapshot
+from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.pipeline.workers import check_labellers, open_worker_factory
 from safegen.scenarios.authoring.plan_dialogues import plan_authored_dialogues
 from safegen.scenarios.authoring.plan_sets import plan_authored_probes, plan_authored_sets
@@ -30,32 +30,38 @@ from safegen.store.run_folder import RunFolder
 from safegen.teachers import Meter
 
 REPLY_ROOM_BYTES = 64 * 1024
-"""Bytes that a reply may need in journal and record together."""
+"""Bytes that one reply may need in journal and record."""
 MIN_ROOM_BYTES = 1024 * 1024
-"""Bytes that the files of a run need besides."""
+"""Bytes for the other files of a run."""
 Until = Literal["expand", "draft", "validate"]
 
 
 class SessionStats(NamedTuple):
-    """What a session did."""
+    """Usage and finished shards of a session."""
 
     usage: Usage
     shards: int
     seconds: float
 
-    def add(self, more: SessionStats) -> SessionStats:
-        """Both together."""
+    def add(self, other: SessionStats) -> SessionStats:
+        """Sum two sessions."""
         names = [f.name for f in fields(Usage)]
-        usage = Usage(**{n: getattr(self.usage, n) + getattr(more.usage, n) for n in names})
-        return SessionStats(usage, self.shards + more.shards, self.seconds + more.seconds)
+        usage = Usage(**{n: getattr(self.usage, n) + getattr(other.usage, n) for n in names})
+        return SessionStats(usage, self.shards + other.shards, self.seconds + other.seconds)
 
 
 Watch = Callable[[Progress, Meter], None]
-"""Takes the live counters once, before work begins."""
+"""A callback that receives the live counters once, before the first request."""
 
 
 def open_folder(folder: RunFolder) -> Lock:
-    """Make the run folder and take it for this process."""
+    """Create the run folder and lock it for this process.
+
+    Raises:
+        FormatMismatch: the folder has another format.
+        ConfigError: the output folder holds files that no run wrote.
+        DiskFailed: the folder cannot be written.
+    """
     from safegen.store.parquet import make_disk_error
 
     folder.refuse_other_format()
@@ -69,12 +75,17 @@ def open_folder(folder: RunFolder) -> Lock:
 
 
 def write_snapshot(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -> None:
-    """Write the recipe as resolved, or compare with the one that began the run.
+    """Write the snapshot of a run, or compare the recipe with it if the run is planned.
 
-    Edited specs are adopted, which lets their rows be done again. The axes stay those of the plan.
+    Edited policy specs are adopted, and their rows run again. The axes stay those of the plan.
+
+    Args:
+        folder: the run.
+        inputs: the resolved recipe.
+        replan: delete plan and records first. Cached replies stay.
 
     Raises:
-        RecipeMismatch: naming the keys and files that differ.
+        RecipeMismatch: keys or files other than policy specs differ.
     """
     if replan:
         for name in ("plan", "records", "drafts", "failures", "unsafe"):
@@ -82,61 +93,32 @@ def write_snapshot(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -
         for path in (folder.import_report, folder.unlabelled_rows, folder.stop_state):
             path.unlink(missing_ok=True)
     elif folder.plan(0).exists():
-        differing = list_differences(folder, inputs)
+        differing = snapshot.list_differences(folder, inputs)
         if policy_update.is_policy_only(differing):
             policy_update.adopt_policies(folder, inputs)
         elif differing:
-            raise make_mismatch_error(folder, differing)
-    planned = folder.plan(0).exists()
-    frozen = {
+            raise snapshot.make_mismatch_error(folder, differing)
+    is_planned = folder.plan(0).exists()
+    payload = {
         "recipe": inputs.recipe.model_dump(mode="json"),
         "digests": inputs.recipe.digests(),
         "fingerprints": inputs.fingerprints,
-        **frozen_files.make_snapshot(
-            inputs, frozen_files.read_axes(folder) if planned else axes_file.load_axes()
+        **snapshot.make_snapshot(
+            inputs, snapshot.read_axes(folder) if is_planned else axes_file.load_axes()
         ),
         "safegen": __version__,
     }
     if inputs.user_prompts is not None:
-        frozen["prompts"] = inputs.user_prompts.to_json()
-    folder.write_snapshot(frozen)
-
-
-def update_snapshot(folder: RunFolder, basis: frozen_files.RunSnapshot) -> None:
-    """Take another recipe's version, views and split for a run that is only cut again.
-
-    Raises:
-        RecipeMismatch: a key that decides what is asked or judged differs.
-    """
-    before, now = folder.read_snapshot(), basis.recipe.digests()
-    differing = [
-        SnapshotKey(RECIPE, k)
-        for k, digest in now.items()
-        if before["digests"].get(k, digest) != digest
-    ]
-    if differing:
-        raise make_mismatch_error(folder, differing)
-    folder.write_snapshot(before | {"recipe": basis.recipe.model_dump(mode="json")})
-
-
-def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> RecipeMismatch:
-    """The error that names what differs from what began a run."""
-    return RecipeMismatch(
-        f"`{folder.root}` was begun with another {', '.join(f'`{k}`' for k in differing)}; restore"
-        " it, choose another `--output`, or plan anew with `--replan` (paid replies are kept)"
-    )
-
-
-def list_differences(folder: RunFolder, inputs: ResolvedRecipe) -> list[SnapshotKey]:
-    """Keys and files that are not those that began the run."""
-    kept = folder.read_snapshot()
-    before = snapshot_keys(kept["digests"], kept["fingerprints"])
-    now = snapshot_keys(inputs.recipe.digests(), inputs.fingerprints)
-    return [key for key in {**now, **before} if before.get(key) != now.get(key)]
+        payload["prompts"] = inputs.user_prompts.to_json()
+    folder.write_snapshot(payload)
 
 
 def write_plan(folder: RunFolder, inputs: ResolvedRecipe) -> None:
-    """Plan round 0, unless it is planned."""
+    """Plan round 0 unless its file exists.
+
+    Raises:
+        UserError: the plan is empty.
+    """
     first = folder.plan(0)
     if first.exists():
         return
@@ -149,17 +131,17 @@ def write_plan(folder: RunFolder, inputs: ResolvedRecipe) -> None:
 
 
 def plan_first_round(
-    inputs: ResolvedRecipe, world: PlanningContext | None = None
+    inputs: ResolvedRecipe, context: PlanningContext | None = None
 ) -> Iterator[list[PlannedScenario]]:
-    """The sets of round 0: the written ones, then those that an author is to write."""
+    """Plan the sets of round 0: written ones first, then briefs for the author."""
     recipe = inputs.recipe
-    world = world or inputs.make_planning_context()
-    counts = dict.fromkeys(world.harms, recipe.plan.authored)
+    context = context or inputs.make_planning_context()
+    counts = dict.fromkeys(context.harms, recipe.plan.authored)
     return chain(
-        plan_sets(world),
-        plan_authored_sets(world, start={}, counts=counts, seed=recipe.seed),
-        plan_authored_probes(world, count=recipe.plan.authored_probes),
-        plan_authored_dialogues(world, count=recipe.plan.authored_dialogues),
+        plan_sets(context),
+        plan_authored_sets(context, start={}, counts=counts, seed=recipe.seed),
+        plan_authored_probes(context, count=recipe.plan.authored_probes),
+        plan_authored_dialogues(context, count=recipe.plan.authored_dialogues),
     )
 
 
@@ -171,9 +153,21 @@ async def run_session(
     teachers: Mapping[str, Teacher] | None,
     watch: Watch | None,
 ) -> SessionStats:
-    """Do the shards that are not done."""
+    """Run the unfinished shards of a run.
+
+    Args:
+        folder: the run, planned and locked.
+        inputs: the resolved recipe.
+        until: stop after drafts or verdicts; default both.
+        teachers: teachers by role in place of the recipe's.
+        watch: receives the live counters.
+
+    Raises:
+        RunError: the run cannot continue; cached replies are kept.
+        UserError: a teacher or a validator cannot be built.
+    """
     from safegen.pipeline.executors import local
-    from safegen.pipeline.shard import run_shard as run_shard
+    from safegen.pipeline.shard import run_shard
 
     todo, progress = await asyncio.to_thread(find_unfinished, folder, inputs.recipe, until)
     await _finish_scrub(folder)
@@ -181,42 +175,40 @@ async def run_session(
         if watch:
             watch(progress, Meter())
         return SessionStats(Usage(), 0, 0.0)
-    began = time.monotonic()
-    async with open_worker_factory(folder, inputs, teachers or {}) as staff:
+    start = time.monotonic()
+    async with open_worker_factory(folder, inputs, teachers or {}) as factory:
         if watch:
-            watch(progress, staff.meter)
-        crew = staff.make_workers(progress, validating=until != "draft")
-        concurrency = max(int(getattr(t, "concurrency", 1)) for t in staff.made)
+            watch(progress, factory.meter)
+        workers = factory.make_workers(progress, validating=until != "draft")
+        concurrency = max(int(getattr(t, "concurrency", 1)) for t in factory.teachers)
         check_disk_room(folder, concurrency)
-        await check_labellers(folder, inputs, crew.writers)
+        await check_labellers(folder, inputs, workers.writers)
         for ref in inputs.recipe.validators:
             if warm_up := plugins.validator_traits(ref.use, trusted=inputs.trusted).warm_up:
                 warm_up(inputs.locale.locale)
         await local.run_shards(
-            todo, lambda number: run_shard(folder, number, crew), concurrency=concurrency
+            todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
         )
-    return SessionStats(staff.meter.usage(), len(todo), time.monotonic() - began)
+    return SessionStats(factory.meter.usage(), len(todo), time.monotonic() - start)
 
 
 def check_disk_room(folder: RunFolder, concurrency: int) -> None:
-    """Ask nobody where the replies that may be under way at once could not be kept.
+    """Fail early if the disk cannot hold the replies of all in-flight requests.
 
     Raises:
-        DiskFailed: there is too little room.
+        DiskFailed: the disk is too full.
     """
-    free, needed = (
-        shutil.disk_usage(folder.root).free,
-        MIN_ROOM_BYTES + REPLY_ROOM_BYTES * concurrency,
-    )
+    free = shutil.disk_usage(folder.root).free
+    needed = MIN_ROOM_BYTES + REPLY_ROOM_BYTES * concurrency
     if free < needed:
         raise DiskFailed(
-            f"`{folder.root}` lies on a disk with {free // 1024:,} KiB free, and replies under way may need"
-            f" {needed // 1024:,} KiB; nothing was asked. Make room and run the same command again"
+            f"`{folder.root}` is on a disk with {free // 1024:,} KiB free, and replies in flight may need"
+            f" {needed // 1024:,} KiB; no request was sent; make room and run the same command again"
         )
 
 
 async def _finish_scrub(folder: RunFolder) -> None:
-    """Take out of the journal what a killed session found unsafe and had not taken out yet."""
+    # A killed session may have left unsafe replies in the cache after it wrote their shard.
     notes = folder.read_unsafe()
     if not notes:
         return
@@ -233,7 +225,10 @@ async def _finish_scrub(folder: RunFolder) -> None:
 def find_unfinished(
     folder: RunFolder, recipe: Recipe, until: Until | None
 ) -> tuple[list[int], Progress]:
-    """The shards to do, and the counters to begin with; shards that lost items to outages are done again."""
+    """List the shards to run, with initial counters.
+
+    Shards that lost items because an endpoint was unavailable are reset first and run again.
+    """
     plans = plan.Plans(folder.plans)
     count, scenarios = plans.shards, plans.scenarios
     for number in sorted({n for n, f in folder.read_failures() if f.outcome == "unavailable"}):
@@ -242,25 +237,27 @@ def find_unfinished(
     if until == "draft":
         finished |= {n for n in range(count) if folder.drafts(n).exists()}
     todo = [n for n in range(count) if n not in finished]
-    left = sum(len(plans.read(n)) for n in todo) if finished else scenarios
+    remaining = sum(len(plans.read(n)) for n in todo) if finished else scenarios
     return todo, Progress(
         round=plans.round_of(todo[0]) if todo else 0,
-        planned=left * recipe.plan.candidates,
+        planned=remaining * recipe.plan.candidates,
         shards_planned=len(todo),
         resumed=folder.journal.exists(),
     )
 
 
-def raise_failed_asks(folder: RunFolder) -> int:
-    """Raise the ask number of every lost item and let its shard be done again; how many there were."""
+def reset_failures(folder: RunFolder) -> int:
+    """Raise the ask number of every failed request and reset its shard; return the number of failures."""
     lock = open_folder(folder)
     try:
-        lost = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
+        failures = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
         journal = Journal(folder.journal)
-        journal.raise_ask_numbers(f.key for _, f in lost if f.key and f.outcome != "unavailable")
+        journal.raise_ask_numbers(
+            f.key for _, f in failures if f.key and f.outcome != "unavailable"
+        )
         journal.close()
-        for shard in sorted({number for number, _ in lost}):
+        for shard in sorted({number for number, _ in failures}):
             folder.reset_shard(shard)
-        return len(lost)
+        return len(failures)
     finally:
         lock.release()

@@ -1,4 +1,4 @@
-"""One shard: many journeys at once, then one atomic file."""
+"""Run one shard: all its sets concurrently, then one atomic file."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
 
-async def run_shard(folder: RunFolder, shard: int, crew: Workers) -> None:
-    """Take every set of a shard to records and write them.
+async def run_shard(folder: RunFolder, shard: int, workers: Workers) -> None:
+    """Process every set of a shard and write the records.
 
     Raises:
-        RunError: the run cannot go on; nothing of this shard is written, its paid replies are kept.
+        RunError: the run cannot continue. Nothing of the shard is written; its replies are cached.
     """
     planned = plan.Plans(folder.plans).read(shard)
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(process_set(set_, crew)) for set_ in group_sets(planned)]
+            tasks = [group.create_task(process_set(set_, workers)) for set_ in group_sets(planned)]
     except BaseExceptionGroup as e:
         raise pick_error(e) from None
-    outcome = SetResult.merge([task.result() for task in tasks])
-    # Noted before the shard and forgotten after the scrub: a kill in between repeats the scrub at the
-    # next start, and the shard itself has the same bytes as without a kill.
-    folder.record_unsafe(shard, outcome.unsafe)
-    path = folder.records(shard) if crew.validating else folder.drafts(shard)
-    # In a thread: the disk's sync takes longer than the rest, and other shards' requests go on meanwhile.
-    await asyncio.to_thread(folder.write_shard, path, outcome.records, outcome.failures)
-    await crew.scrub(outcome.unsafe)
+    result = SetResult.merge([task.result() for task in tasks])
+    # The note is written before the shard and deleted after the scrub. After a kill in between, the next
+    # start repeats the scrub, and the shard has the same bytes as without the kill.
+    folder.record_unsafe(shard, result.unsafe)
+    path = folder.records(shard) if workers.validating else folder.drafts(shard)
+    # In a thread, because fsync takes longest and other shards' requests continue meanwhile.
+    await asyncio.to_thread(folder.write_shard, path, result.records, result.failures)
+    await workers.scrub(result.unsafe)
     folder.clear_unsafe(shard)
-    if crew.validating:
+    if workers.validating:
         folder.drafts(shard).unlink(missing_ok=True)
-    crew.progress.shards_done += 1
+    workers.progress.shards_done += 1
 
 
 def group_sets(planned: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:

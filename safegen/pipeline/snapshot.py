@@ -1,15 +1,15 @@
-"""What a run was made with, kept in its folder: so that a look at it needs no file from elsewhere.
+"""The snapshot of a run: the recipe, specs, taxonomy, axes and language pack that it was made with.
 
-`recipe.json` holds the specs, the tree of harms, the axes and the language pack beside the recipe.
-Whoever looks at a finished run reads these, from any working folder; where a file of that name is at
-hand and says the same, it is named as the place, and where it says something else, that is told.
+`run/recipe.json` holds all of them, so commands that read a finished run need no other file and work
+from any folder. If a file with the same name exists and is equal, messages refer to that file. If it
+differs, the difference is reported and the snapshot counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, RootModel, ValidationError
 
@@ -18,51 +18,75 @@ from safegen.config.language_pack import Locale
 from safegen.config.recipe import Recipe
 from safegen.config.taxonomy import Taxonomy, TaxonomyFile
 from safegen.core import yaml_source
-from safegen.core.errors import AssetNotFound, StoreDamaged, UserError
+from safegen.core.errors import AssetNotFound, RecipeMismatch, StoreDamaged, UserError
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
-from safegen.pipeline.resolve import POLICY, Fingerprints, ResolvedRecipe, RunContext, SnapshotKey
+from safegen.pipeline.resolve import (
+    POLICY,
+    RECIPE,
+    Fingerprints,
+    ResolvedRecipe,
+    RunContext,
+    SnapshotKey,
+    snapshot_keys,
+)
 from safegen.policy import loader
 from safegen.policy.spec import Policy, Spec, SpecSource
 from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.store.run_folder import RunFolder
 
-# Any: what recipe.json holds was written by some version of safegen.
+# Any: a user may have edited recipe.json.
 SnapshotJson = Mapping[str, Any]
-"""The run's `recipe.json`, read once."""
+"""The content of `recipe.json`."""
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
 class SpecChains(RootModel[tuple[Annotated[tuple[Spec, ...], Field(min_length=1)], ...]]):
-    """Specs with what each inherits, as `recipe.json` keeps them."""
+    """Specs, each followed by the specs that it inherits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSnapshot(RunContext):
-    """What a run was made with, read from its folder."""
+    """The context of a run, read from its folder."""
 
     axes: Axes
     fingerprints: Fingerprints
-    """SHA-256 of each file that was found when it was made, by kind and name."""
+    """SHA-256 of each file that the run was made with, by kind and name."""
     differing: tuple[SnapshotKey, ...] = ()
-    """What is at hand under the same name and says something else."""
+    """Parts whose files have the same name here and another content."""
 
     @property
     def difference_line(self) -> str | None:
-        """One line on what differs and on the way to adopt it; None where nothing does."""
+        """One line that names the differing parts and the command that adopts them; None if there are none."""
         if not self.differing:
             return None
-        policies = all(key.kind == POLICY for key in self.differing)
-        way = "generate` with the recipe adopts" if policies else "generate --replan` plans anew by"
+        is_policy_edit = all(key.kind == POLICY for key in self.differing)
+        command = (
+            "generate` with the recipe adopts" if is_policy_edit else "generate --replan` adopts"
+        )
         return (
-            f"this run was made with another {', '.join(k.quoted for k in self.differing)} than the one here; what is"
-            f" shown is by its own, and `safegen {way} the edit"
+            f"this run was made with another {', '.join(k.quoted for k in self.differing)} than the one here;"
+            f" the output follows the run's own version, and `safegen {command} the edit"
         )
 
 
+class _Part(NamedTuple, Generic[T]):
+    """A part of a snapshot, and the keys of the files that differ from it."""
+
+    value: T
+    differing: list[SnapshotKey]
+
+
+class _CurrentFile(NamedTuple, Generic[T]):
+    """The file of a name as it is now: its content if it equals the snapshot, and if nothing contradicts it."""
+
+    value: T | None
+    matches: bool
+
+
 def make_snapshot(inputs: ResolvedRecipe, axes: Axes) -> dict[str, object]:
-    """What `recipe.json` keeps of the files that a recipe names."""
+    """Collect the files that a recipe names, as `recipe.json` stores them."""
     return {
         "policies": [
             [source.spec.model_dump(mode="json") for source in policy.chain]
@@ -74,156 +98,167 @@ def make_snapshot(inputs: ResolvedRecipe, axes: Axes) -> dict[str, object]:
     }
 
 
-def read_policies(folder: RunFolder) -> tuple[Policy, ...]:
-    """The specs that a run was begun with; none where it is older than that.
+def list_differences(folder: RunFolder, inputs: ResolvedRecipe) -> list[SnapshotKey]:
+    """List the keys and files of a recipe that differ from the snapshot of a run."""
+    payload = folder.read_snapshot()
+    before = snapshot_keys(payload["digests"], payload["fingerprints"])
+    now = snapshot_keys(inputs.recipe.digests(), inputs.fingerprints)
+    return [key for key in {**now, **before} if before.get(key) != now.get(key)]
+
+
+def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
+    """Store another version, other views or another split of a run's recipe before a rebuild.
 
     Raises:
-        StoreDamaged: they are not what this safegen writes.
+        RecipeMismatch: a key that decides prompts, drafts or verdicts differs.
     """
-    return _read_chains(folder, folder.read_snapshot())
+    payload, digests = folder.read_snapshot(), context.recipe.digests()
+    before = payload["digests"]
+    differing = [
+        SnapshotKey(RECIPE, key)
+        for key, digest in digests.items()
+        if before.get(key, digest) != digest
+    ]
+    if differing:
+        raise make_mismatch_error(folder, differing)
+    folder.write_snapshot(payload | {"recipe": context.recipe.model_dump(mode="json")})
 
 
-def _read_chains(folder: RunFolder, kept: SnapshotJson) -> tuple[Policy, ...]:
-    chains = _parse_kept(folder, "policies", SpecChains, kept.get("policies") or []).root
-    return tuple(Policy(tuple(_find_spec_source(folder, one) for one in chain)) for chain in chains)
+def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> RecipeMismatch:
+    """Build the error that names the parts that differ from the snapshot."""
+    keys = ", ".join(f"`{key}`" for key in differing)
+    return RecipeMismatch(
+        f"`{folder.root}` was begun with another {keys}; restore it, choose another `--output`, or"
+        " re-plan with `--replan` (cached replies are reused)"
+    )
+
+
+def read_policies(folder: RunFolder) -> tuple[Policy, ...]:
+    """Read the specs of a run.
+
+    Raises:
+        StoreDamaged: the snapshot cannot be read.
+    """
+    return _parse_policies(folder, folder.read_snapshot())
 
 
 def read_axes(folder: RunFolder) -> Axes:
-    """The axes that a run was planned with; the axes file where it is older than that.
+    """Read the axes that a run was planned with.
 
     Raises:
-        StoreDamaged: they are not what this safegen writes.
+        StoreDamaged: the snapshot cannot be read.
     """
-    return _read_kept_axes(folder, folder.read_snapshot())
-
-
-def _read_kept_axes(folder: RunFolder, kept: SnapshotJson) -> Axes:
-    axes = kept.get("axes")
-    return axes_file.load_axes() if axes is None else _parse_kept(folder, "axes", Axes, axes)
+    return _parse_part(folder, folder.read_snapshot(), "axes", Axes)
 
 
 def read_snapshot(
     folder: RunFolder,
     recipe: Recipe,
     *,
-    own: UserPrompts | None = None,
+    user_prompts: UserPrompts | None = None,
     trusted: Sequence[str] = (),
 ) -> RunSnapshot:
-    """Everything that a run was made with; what an older run did not keep is read by its name.
+    """Read the context of a run, and compare it with the files that have these names now.
 
     Raises:
-        StoreDamaged: the run holds what this safegen does not write.
-        UserError: an older run whose files cannot be found or read.
+        StoreDamaged: the snapshot cannot be read.
     """
-    kept: SnapshotJson = folder.read_snapshot()
-    checks: list[tuple[SnapshotKey, bool]] = []
-    tree = _read_taxonomy(folder, kept, recipe, checks)
-    policies = _read_kept_policies(folder, kept, recipe, checks)
-    locale = _read_locale(folder, kept, recipe, checks)
-    axes = _read_kept_axes(folder, kept)
-    checks.append(
-        (
-            SnapshotKey("axes", "axes"),
-            _find_current(axes_file.load_axes, lambda here: here == axes)[1],
-        )
-    )
+    payload: SnapshotJson = folder.read_snapshot()
+    tree = _read_taxonomy(folder, payload, recipe)
+    policies = _read_policies(folder, payload, recipe)
+    locale = _read_locale(folder, payload, recipe)
+    axes = _read_axes(folder, payload)
+    differing = [*tree.differing, *policies.differing, *locale.differing, *axes.differing]
     return RunSnapshot(
         recipe=recipe,
-        tree=tree,
-        policies=policies,
-        locale=locale,
-        axes=axes,
-        user_prompts=own,
+        tree=tree.value,
+        policies=policies.value,
+        locale=locale.value,
+        axes=axes.value,
+        user_prompts=user_prompts,
         trusted=tuple(trusted),
-        fingerprints=kept["fingerprints"],
-        differing=tuple(dict.fromkeys(key for key, same in checks if not same)),
+        fingerprints=payload["fingerprints"],
+        differing=tuple(dict.fromkeys(differing)),
     )
 
 
-def _read_taxonomy(
-    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, checks: list[tuple[SnapshotKey, bool]]
-) -> Taxonomy:
-    if kept.get("taxonomy") is None:
-        return taxonomy.load_taxonomy(recipe.taxonomy)
-    file = _parse_kept(folder, "taxonomy", TaxonomyFile, kept["taxonomy"])
-    current, same = _find_current(
+def _read_taxonomy(folder: RunFolder, payload: SnapshotJson, recipe: Recipe) -> _Part[Taxonomy]:
+    file = _parse_part(folder, payload, "taxonomy", TaxonomyFile)
+    current = _find_current(
         lambda: taxonomy.load_taxonomy(recipe.taxonomy), lambda tree: tree.file == file
     )
-    checks.append((SnapshotKey("taxonomy", file.taxonomy), same))
-    return current or Taxonomy(file, folder.root / "taxonomy.yaml")
+    differing = [] if current.matches else [SnapshotKey("taxonomy", file.taxonomy)]
+    return _Part(current.value or Taxonomy(file, folder.root / "taxonomy.yaml"), differing)
 
 
-def _read_kept_policies(
-    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, checks: list[tuple[SnapshotKey, bool]]
-) -> tuple[Policy, ...]:
-    chains = _read_chains(folder, kept)
-    if not chains:
-        return tuple(loader.load_policy(name) for name in recipe.policies)
+def _read_policies(
+    folder: RunFolder, payload: SnapshotJson, recipe: Recipe
+) -> _Part[tuple[Policy, ...]]:
     policies: list[Policy] = []
-    for name, policy in zip(recipe.policies, chains, strict=False):
-        current, same = _find_current(
+    differing: list[SnapshotKey] = []
+    for name, policy in zip(recipe.policies, _parse_policies(folder, payload), strict=False):
+        current = _find_current(
             lambda name=name: loader.read_policy(name),
-            lambda p, kept=policy: p.policy_id == kept.policy_id,
+            lambda spec, policy=policy: spec.policy_id == policy.policy_id,
         )
-        policies.append(current or policy)
-        edited = [] if same else _find_edited_specs(name, policy)
-        checks += [(SnapshotKey(POLICY, one), False) for one in edited]
-    return tuple(policies)
+        policies.append(current.value or policy)
+        if not current.matches:
+            differing += [SnapshotKey(POLICY, one) for one in _find_edited_specs(name, policy)]
+    return _Part(tuple(policies), differing)
 
 
-def _find_edited_specs(name: str, kept: Policy) -> list[str]:
-    """The specs of a chain that say something else here; the first where it cannot be read or inherits others."""
+def _find_edited_specs(name: str, policy: Policy) -> list[str]:
+    """Name the edited specs of a chain; the first one if it cannot be read or inherits other specs now."""
     try:
         current = {source.spec.policy: source.spec for source in loader.read_policy(name).chain}
     except UserError:
         current = {}
-    edited = [s.policy for s, _ in kept.chain if s.policy in current and s != current[s.policy]]
-    return edited if edited else [kept.spec.policy]
+    edited = [s.policy for s, _ in policy.chain if s.policy in current and s != current[s.policy]]
+    return edited or [policy.spec.policy]
 
 
-def _read_locale(
-    folder: RunFolder, kept: SnapshotJson, recipe: Recipe, checks: list[tuple[SnapshotKey, bool]]
-) -> Locale:
-    if kept.get("locale") is None:
-        return language_pack.load_locale(recipe.locales[0])
-    locale = _parse_kept(folder, "locale", Locale, kept["locale"])
-    _, same = _find_current(
-        lambda: language_pack.load_locale(recipe.locales[0]), lambda here: here == locale
+def _read_locale(folder: RunFolder, payload: SnapshotJson, recipe: Recipe) -> _Part[Locale]:
+    locale = _parse_part(folder, payload, "locale", Locale)
+    current = _find_current(
+        lambda: language_pack.load_locale(recipe.locales[0]), lambda pack: pack == locale
     )
-    checks.append((SnapshotKey("locale", locale.locale), same))
-    return locale
+    return _Part(locale, [] if current.matches else [SnapshotKey("locale", locale.locale)])
 
 
-def _find_spec_source(folder: RunFolder, kept: Spec) -> SpecSource:
-    """A spec of a run, at the dataset's copy of it where that says the same."""
-    copy = folder.output / "policies" / f"{kept.policy}.yaml"
-    current, _ = _find_current(lambda: yaml_source.load(copy, Spec), lambda copied: copied == kept)
-    return SpecSource(kept, copy if current else folder.recipe)
+def _read_axes(folder: RunFolder, payload: SnapshotJson) -> _Part[Axes]:
+    axes = _parse_part(folder, payload, "axes", Axes)
+    current = _find_current(axes_file.load_axes, lambda file: file == axes)
+    return _Part(axes, [] if current.matches else [SnapshotKey("axes", "axes")])
 
 
-def _find_current(read: Callable[[], T], is_same: Callable[[T], bool]) -> tuple[T | None, bool]:
-    """What a name stands for here if it says the same; and whether nothing here says otherwise.
+def _parse_policies(folder: RunFolder, payload: SnapshotJson) -> tuple[Policy, ...]:
+    chains = _parse_part(folder, payload, "policies", SpecChains).root
+    return tuple(Policy(tuple(_find_spec_source(folder, one) for one in chain)) for chain in chains)
 
-    A file that is there and cannot be read says something else.
-    """
+
+def _find_spec_source(folder: RunFolder, spec: Spec) -> SpecSource:
+    """Locate a spec of a run: the dataset's copy if it is equal, else the snapshot."""
+    copy = folder.output / "policies" / f"{spec.policy}.yaml"
+    current = _find_current(lambda: yaml_source.load(copy, Spec), lambda other: other == spec)
+    return SpecSource(spec, copy if current.value else folder.recipe)
+
+
+def _find_current(read: Callable[[], T], is_same: Callable[[T], bool]) -> _CurrentFile[T]:
+    """Read the file that has a name now. A missing file is no difference; an unreadable one is."""
     try:
         current = read()
     except AssetNotFound:
-        return None, True
+        return _CurrentFile(None, True)
     except UserError:
-        return None, False
-    return (current, True) if is_same(current) else (None, False)
+        return _CurrentFile(None, False)
+    return _CurrentFile(current, True) if is_same(current) else _CurrentFile(None, False)
 
 
-def _parse_kept(folder: RunFolder, key: str, model: type[M], kept: object) -> M:
+def _parse_part(folder: RunFolder, payload: SnapshotJson, key: str, model: type[M]) -> M:
     try:
-        return model.model_validate(kept)
+        return model.model_validate(payload.get(key))
     except ValidationError as e:
-        raise _make_damage_error(folder, key) from e
-
-
-def _make_damage_error(folder: RunFolder, key: str) -> StoreDamaged:
-    return StoreDamaged(
-        f"`{folder.recipe}` holds `{key}` that this safegen cannot read; run again with `--replan`:"
-        " replies are kept"
-    )
+        raise StoreDamaged(
+            f"`{folder.recipe}` holds `{key}` that this safegen cannot read; run again with"
+            " `--replan` (cached replies are reused)"
+        ) from e

@@ -1,4 +1,4 @@
-"""Who works on a run: teachers and judges by role, made from the recipe or given in their place."""
+"""Build the workers of a run: teachers, validators and labellers from the recipe or the caller."""
 
 from __future__ import annotations
 
@@ -40,25 +40,27 @@ from safegen.teachers import CustomTeacher, Meter, RateLimiters
 async def open_worker_factory(
     folder: RunFolder, inputs: ResolvedRecipe, teachers: Mapping[str, Teacher]
 ) -> AsyncGenerator[WorkerFactory]:
-    """A staff over the run's journal and budget; at the end it is closed and its spending accounted for.
+    """Open a worker factory on the run's journal and budget.
+
+    On exit its teachers are closed and its usage is written.
 
     Raises:
         StoreDamaged: the journal or the accounting cannot be read.
     """
-    journal, began = Journal(folder.journal), time.monotonic()
+    journal, start = Journal(folder.journal), time.monotonic()
     try:
         before = usage.prior_usage(folder.accounting, journal.usage())
         budget = inputs.recipe.budget
         meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
-        staff = WorkerFactory(inputs, journal=journal, meter=meter, teachers=teachers)
+        factory = WorkerFactory(inputs, journal=journal, meter=meter, teachers=teachers)
         try:
-            yield staff
+            yield factory
         finally:
-            for teacher in staff.made:
+            for teacher in factory.teachers:
                 if close := getattr(teacher, "aclose", None):
                     await close()
             await journal.flush()
-            kept, seconds = journal.usage(), time.monotonic() - began
+            kept, seconds = journal.usage(), time.monotonic() - start
             usage.write_accounting(
                 folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
             )
@@ -67,7 +69,7 @@ async def open_worker_factory(
 
 
 class WorkerFactory:
-    """Makes each teacher once; `made` are those to close."""
+    """A builder of workers that share a journal, a meter and rate limits."""
 
     def __init__(
         self,
@@ -78,15 +80,21 @@ class WorkerFactory:
         teachers: Mapping[str, Teacher],
     ) -> None:
         self.inputs = inputs
-        self.made: list[Teacher] = []
-        self._journal, self.meter, self._given = journal, meter, teachers
+        self.meter = meter
+        self.teachers: list[Teacher] = []
+        """The teachers built so far; the owner closes them."""
+        self._journal, self._replacements = journal, teachers
         self._limiters = RateLimiters()
 
     def make_workers(self, progress: Progress, *, validating: bool) -> Workers:
-        """Everybody at their place.
+        """Build the workers.
+
+        Args:
+            progress: counters that the workers update.
+            validating: run the validators; False keeps drafts without verdicts.
 
         Raises:
-            ConfigError: a teacher that cannot be made.
+            ConfigError: a teacher cannot be built.
         """
         inputs, recipe = self.inputs, self.inputs.recipe
         drafters = self._make_drafters()
@@ -112,7 +120,7 @@ class WorkerFactory:
 
     def _make_drafters(self) -> tuple[Drafter, ...]:
         refs = self.inputs.recipe.teachers.drafter
-        chosen = refs[:1] if "drafter" in self._given else refs
+        chosen = refs[:1] if "drafter" in self._replacements else refs
         return tuple(self._make_drafter("drafter", ref) for ref in chosen)
 
     def _make_drafter(self, role: str, ref: PluginRef) -> Drafter:
@@ -120,9 +128,9 @@ class WorkerFactory:
         return Drafter(ref.use, teacher, self._traits(role, ref).grade)
 
     def _traits(self, role: str, ref: PluginRef) -> TeacherTraits:
-        """Traits of a teacher; one that the caller gives may carry its own as `traits`."""
-        if role in self._given:
-            traits = getattr(self._given[role], "traits", None)
+        """Return the traits of a teacher; a caller's teacher may state its own as `traits`."""
+        if role in self._replacements:
+            traits = getattr(self._replacements[role], "traits", None)
             return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
         return plugins.teacher_traits(ref.use, trusted=self.inputs.trusted)
 
@@ -130,10 +138,10 @@ class WorkerFactory:
         recipe, policies = self.inputs.recipe, self.inputs.policies
         harms = self.inputs.tree.harms
         author = recipe.teachers.author
-        assert author is not None, "checked by the recipe"
-        covering = {id_: policy_for(policies, harms[id_]) for id_ in self._list_leaves()}
+        assert author is not None, "the recipe checks it"
+        policy_of = {id_: policy_for(policies, harms[id_]) for id_ in self._list_leaves()}
 
-        def expected(
+        def expect(
             harm: str,
             evidence: Evidence,
             profile: Profile,
@@ -143,7 +151,7 @@ class WorkerFactory:
             danger: bool = False,
         ) -> Expectation:
             return compute_expectation(
-                covering[harm],
+                policy_of[harm],
                 harms[harm],
                 evidence=evidence,
                 profile=profile,
@@ -156,56 +164,56 @@ class WorkerFactory:
             author=self._make_teacher("author", author),
             labellers=self.make_labellers(),
             files=load_templates(axes=list_axis_values(axes.load_axes(), names)),
-            expect=expected,
+            expect=expect,
             locale=self.inputs.locale,
         )
 
     def make_labellers(self) -> tuple[Teacher, ...]:
-        """The panel that reads prompts blind; one that is given takes the place of all."""
-        if "labeller" in self._given:
-            return (self._custom(self._given["labeller"], "labeller"),)
+        """Build the panel of blind labellers; a caller's labeller replaces all of them."""
+        if "labeller" in self._replacements:
+            return (self._wrap_custom(self._replacements["labeller"], "labeller"),)
         return tuple(
             self._make_teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers
         )
 
     def _list_leaves(self) -> list[str]:
-        covered = self.inputs.policies
-        return [h for h in self.inputs.tree.harms if any(p.covers(h) for p in covered)]
+        policies = self.inputs.policies
+        return [h for h in self.inputs.tree.harms if any(p.covers(h) for p in policies)]
 
     def _make_teacher(self, role: str, ref: PluginRef) -> Teacher:
-        if role in self._given:
-            return self._custom(self._given[role], role)
+        if role in self._replacements:
+            return self._wrap_custom(self._replacements[role], role)
         teacher = make_teacher(
             self.inputs, ref, journal=self._journal, meter=self.meter, limiters=self._limiters
         )
         if has_layers(ref, self.inputs) or self._traits(role, ref).embedded:
-            self.made.append(teacher)
+            self.teachers.append(teacher)
             return teacher
-        return self._custom(teacher, ref.use)
+        return self._wrap_custom(teacher, ref.use)
 
-    def _custom(self, given: Teacher, role: str) -> Teacher:
-        """A teacher of the caller's with the run's journal, budget and limits; the caller's object is closed."""
-        self.made.append(given)
+    def _wrap_custom(self, teacher: Teacher, name: str) -> Teacher:
+        """Give a user's teacher the run's journal, budget and limits."""
+        self.teachers.append(teacher)
         return CustomTeacher(
-            given, name=role, journal=self._journal, meter=self.meter, limiters=self._limiters
+            teacher, name=name, journal=self._journal, meter=self.meter, limiters=self._limiters
         )
 
 
 async def check_labellers(
     folder: RunFolder, inputs: ResolvedRecipe, writers: Writers | None
 ) -> None:
-    """Have the labellers read prompts of known labels before they gate anything.
+    """Calibrate the labellers on prompts with known labels before they decide anything.
 
-    What was measured is kept in `run/labellers.json`; the replies are in the journal.
+    The agreement is written to `run/labellers.json`.
 
     Raises:
-        RunError: they are below the bar; the message holds the figures.
+        RunError: the agreement is below `judges.bar`; the message holds the numbers.
     """
     if writers is None:
         return
-    judges, (known, expected) = inputs.recipe.judges, _draw_known_prompts(inputs)
+    judges, (known, expect) = inputs.recipe.judges, _draw_known_prompts(inputs)
     labels = writers.files.labels
-    result = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expected)
+    result = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expect)
     summary = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in result.fields}
     write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": summary})
     if not result.passes(judges.bar):
@@ -213,31 +221,31 @@ async def check_labellers(
 
 
 def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:
-    """Prompts of known labels, the taxonomy's own first, and what is expected of each."""
-    wanted = inputs.recipe.judges.known
+    """Draw prompts with known labels, from the run's taxonomy first, and a function for their expectations."""
+    count = inputs.recipe.judges.known
     known: list[KnownPrompt] = []
-    covering: dict[str, tuple[Harm, Policy]] = {}
+    leaves: dict[str, tuple[Harm, Policy]] = {}
     for tree, policies in chain([(inputs.tree, inputs.policies)], _iter_shipped_taxonomies(inputs)):
-        if len(known) >= wanted:
+        if len(known) >= count:
             break
-        own = {
+        new_leaves = {
             id_: (leaf, policy_for(policies, leaf))
             for id_, leaf in tree.harms.items()
-            if id_ not in covering and not leaf.red_line and fitting_specs(policies, id_)
+            if id_ not in leaves and not leaf.red_line and fitting_specs(policies, id_)
         }
-        covering |= own
-        goals = (g for g in tree.goals() if g.harm in own)
-        known += draw_known_prompts(goals, n=wanted - len(known))
+        leaves |= new_leaves
+        goals = (g for g in tree.goals() if g.harm in new_leaves)
+        known += draw_known_prompts(goals, n=count - len(known))
 
-    def expected(harm: str, evidence: Evidence, detail: int) -> Expectation:
-        leaf, policy = covering[harm]
+    def expect(harm: str, evidence: Evidence, detail: int) -> Expectation:
+        leaf, policy = leaves[harm]
         return compute_expectation(policy, leaf, evidence=evidence, profile="public", detail=detail)
 
-    return known, expected
+    return known, expect
 
 
 def _iter_shipped_taxonomies(inputs: ResolvedRecipe) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:
-    """The written prompts that ship with safegen, where they are in the run's language: a small tree has too few to tell."""
+    # A small taxonomy has too few prompts for a calibration, so the shipped ones of its language help.
     core = taxonomy.load_taxonomy("core")
     if core.file.language.split("-")[0] == inputs.locale.locale.split("-")[0]:
         yield core, [loader.load_policy(name) for name in Recipe(name="core").policies]

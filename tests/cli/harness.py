@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from safegen.cli import main
 from safegen.config.recipe import Recipe
 from safegen.core.types import Record
+from safegen.coverage.axes import load_axes
+from safegen.pipeline.resolve import resolve_recipe
+from safegen.pipeline.snapshot import make_snapshot
 from safegen.store.run_folder import RunFolder
 
 RECIPE = """
@@ -49,8 +53,13 @@ def hand_made(output: Path, records: list[Record]) -> RunFolder:
     """A run folder with these records and no plan."""
     run = RunFolder(output)
     run.write_shard(run.records(0), records, [])
-    recipe = Recipe(name="kitchen", policies=("security",))
+    inputs = resolve_recipe(Recipe.model_validate(yaml.safe_load(RECIPE)))
     run.write_snapshot(
-        {"recipe": recipe.model_dump(mode="json"), "digests": {}, "fingerprints": {}}
+        {
+            "recipe": inputs.recipe.model_dump(mode="json"),
+            "digests": {},
+            "fingerprints": {},
+            **make_snapshot(inputs, load_axes()),
+        }
     )
     return run

@@ -235,17 +235,6 @@ def test_damaged_snapshot_is_named_with_a_remedy(
     assert "--replan" in said.err
 
 
-def test_run_without_stored_files_reads_them_by_name(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = home / "out" / "run" / "recipe.json"
-    told = json.loads(path.read_text())
-    kept = {k: v for k, v in told.items() if k not in ("policies", "taxonomy", "axes", "locale")}
-    path.write_text(json.dumps(kept))
-    for name, said in looks(capsys, Path("out")).items():
-        assert said.code == 0, (name, said.err)
-
-
 def test_edited_base_spec_is_named_once(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("r.yaml").write_text("name: a\nplan: {harms: [cyber.malware, selfharm.eating]}\n")
     assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0

@@ -99,7 +99,7 @@ def test_a_library_call_is_refused_too(made: Made) -> None:
     for call in (
         lambda: safegen.open_run("out"),
         lambda: safegen.generate("r.yaml", output="out"),
-        lambda: session.raise_failed_asks(RunFolder(Path("out"))),
+        lambda: session.reset_failures(RunFolder(Path("out"))),
     ):
         with pytest.raises(FormatMismatch):
             call()

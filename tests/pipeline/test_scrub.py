@@ -59,15 +59,15 @@ async def _die_before_the_scrub(output: Path, url: str) -> None:
     inputs = resolve_recipe(_recipe(url), trusted=["tests.validators.sentinel"])
     folder = RunFolder(output)
     journal = Journal(folder.journal)
-    staff = WorkerFactory(inputs, journal=journal, meter=Meter(), teachers={})
+    factory = WorkerFactory(inputs, journal=journal, meter=Meter(), teachers={})
 
     async def dies(_: object) -> None:
         raise RuntimeError("killed")
 
-    crew = replace(staff.make_workers(Progress(), validating=True), scrub=dies)
+    crew = replace(factory.make_workers(Progress(), validating=True), scrub=dies)
     with pytest.raises(RuntimeError, match="killed"):
         await shard.run_shard(folder, 0, crew)
-    for teacher in staff.made:
+    for teacher in factory.teachers:
         await teacher.aclose()  # pyright: ignore[reportAttributeAccessIssue]
     await journal.aclose()
 

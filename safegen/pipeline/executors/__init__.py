@@ -1,1 +1,1 @@
-"""Where shards run: on this machine with asyncio."""
+"""Executors of shards: this machine, with asyncio."""

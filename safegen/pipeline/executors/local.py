@@ -1,4 +1,4 @@
-"""Shards on this machine, in one event loop; the endpoint's own gate bounds what is in flight."""
+"""Run shards on this machine, in one event loop. Rate limiters bound the requests in flight."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from safegen.scenarios.written import SHARD_DRAFTS
 async def run_shards(
     todo: Sequence[int], run_shard: Callable[[int], Awaitable[None]], *, concurrency: int
 ) -> None:
-    """Run shards in order, as many at once as keep the endpoint busy.
+    """Start shards in order, as many at a time as keep the endpoint busy.
 
     Args:
-        todo: numbers of shards.
-        run_shard: runs one shard by its number.
-        concurrency: requests that the endpoint takes at once.
+        todo: shard numbers.
+        run_shard: runs one shard.
+        concurrency: requests in flight that the endpoint accepts.
 
     Raises:
-        RunError: the first one; shards that were done stay done.
+        RunError: a shard failed; finished shards are kept.
     """
+    # `concurrency // SHARD_DRAFTS` shards fill the endpoint; two more start while others are written.
     width = 2 + concurrency // SHARD_DRAFTS
-    places = asyncio.Semaphore(width)
+    slots = asyncio.Semaphore(width)
 
-    async def one(number: int) -> None:
+    async def run_one(number: int) -> None:
         try:
             await run_shard(number)
         finally:
-            places.release()
+            slots.release()
 
     try:
         async with asyncio.TaskGroup() as group:
             for number in todo:
-                await places.acquire()
-                group.create_task(one(number))
+                await slots.acquire()
+                group.create_task(run_one(number))
     except BaseExceptionGroup as e:
         raise pick_error(e) from None

@@ -26,7 +26,8 @@ from safegen.pipeline.resolve import (
     resolve_recipe,
     teacher_traits,
 )
-from safegen.pipeline.session import list_differences, plan_first_round
+from safegen.pipeline.session import plan_first_round
+from safegen.pipeline.snapshot import list_differences
 from safegen.pipeline.top_up import is_round_due
 from safegen.policy.compile import compile_instructions
 from safegen.scenarios.context import choose_harms
