@@ -289,7 +289,7 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
         resolve_recipe(run.recipe, trusted=plugins)
     except AssetNotFound as e:
         raise AssetNotFound(
-            f"{e}; `retry` reads the files that the recipe names: run it in the folder that has them"
+            f"{e}; `retry` needs the files of the recipe: run it in the folder that has them"
         ) from e
     return bool(reset_failures(run.folder)) or not is_finished(run.folder)
 
