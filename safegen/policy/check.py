@@ -1,6 +1,6 @@
-"""`policy check`: a spec's own cases, its fit to a taxonomy and to other specs, and what only advises.
+"""`policy check`: a spec's own cases, its fit to a taxonomy and to other specs, and advice.
 
-What keeps a spec from loading is in `safegen.policy.lint_policy`; a spec with findings of this file loads.
+A spec with findings of this module still loads. Faults that prevent loading are in `safegen.policy.lint`.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ from safegen.policy.source_map import SourcePlace, SpecFinding, SpecProblem, loc
 from safegen.policy.spec import Policy, fitting_specs
 
 NEAR_DUPLICATE_SIMILARITY = 0.8
-"""How alike a name and a leaf must be to be taken for a slip rather than for one of another taxonomy."""
+"""Similarity from which a name is a typo of a leaf, not a leaf of another taxonomy."""
 MAX_CLASSIFIER = 800
-"""Estimated tokens of a classifier prompt; 400 to 600 is the advice, and longer ones judge worse."""
+"""Estimated tokens of a classifier prompt; 400 to 600 are recommended, and longer ones judge worse."""
 MAX_INSTRUCTIONS = 1_500
 """Estimated tokens of a teacher's instructions, without the operator's turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpecSizes:
-    """What a spec amounts to: rules and those that its cases reach, and estimated tokens."""
+    """The size of a spec in rules, cases and estimated tokens."""
 
     policy_id: str
     rules: int
     tested: int
+    """Rules that a case reaches."""
     cases: int
     classifier: int
+    """Estimated tokens of the classifier prompt."""
     instructions: int
+    """Estimated tokens of the longest instructions of a teacher."""
     foreign: bool
-    """None of its leaves is in the taxonomy, which then says nothing about it."""
+    """None of its leaves is in the taxonomy, so its leaves are not checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Sizes of the specs that load, and everything that was found."""
+    """The sizes of the specs that load, and all findings."""
 
     sizes: list[SpecSizes] = field(default_factory=list[SpecSizes])
     findings: list[SpecFinding] = field(default_factory=list[SpecFinding])
@@ -57,28 +60,28 @@ def check_specs(names: Sequence[str], tree: Taxonomy) -> CheckReport:
     """Check specs by name or path against a taxonomy, and against one another.
 
     Args:
-        names: the specs; none means every known one, and then each leaf needs exactly one.
-        tree: the taxonomy whose leaves and tiers count.
+        names: the specs; empty checks all known specs, and then each leaf needs exactly one.
+        tree: the taxonomy that gives leaves and tiers.
 
     Raises:
         AssetNotFound: no such spec.
     """
     report = CheckReport()
-    names_ = list(dict.fromkeys(names or resources.list_names("policies")))
-    policies = [policy for policy in (_read_spec(name, report) for name in names_) if policy]
-    words = compiled.load_instructions_prompt(), compiled.load_classifier_prompt()
+    checked = list(dict.fromkeys(names or resources.list_names("policies")))
+    policies = [policy for policy in (_read_spec(name, report) for name in checked) if policy]
+    prompts = compiled.load_instructions_prompt(), compiled.load_classifier_prompt()
     for policy in policies:
         blocking = lint_policy(policy)
         report.findings.extend(blocking)
         if not blocking:
-            sizes = _measure_spec(policy, tree, *words)
+            sizes = _measure_spec(policy, tree, *prompts)
             report.sizes.append(sizes)
             report.findings.extend(locate_problems(policy, list(_find_advice(policy, tree, sizes))))
-        weighed = [*_check_foreign_names(policy, tree), *find_over_refusals(policy, tree)]
-        report.findings.extend(locate_problems(policy, weighed, warning=True))
-    # Of a spec that cannot be read nobody knows the leaves.
-    every = not names and len(policies) == len(names_)
-    report.findings.extend(_check_coverage(policies, tree, every=every))
+        warnings = [*_check_foreign_names(policy, tree), *find_over_refusals(policy, tree)]
+        report.findings.extend(locate_problems(policy, warnings, warning=True))
+    # An unreadable spec has no known leaves.
+    is_complete = not names and len(policies) == len(checked)
+    report.findings.extend(_check_coverage(policies, tree, is_complete=is_complete))
     return report
 
 
@@ -95,12 +98,12 @@ def _read_spec(name: str, report: CheckReport) -> Policy | None:
 
 
 def covered_leaves(policy: Policy, tree: Taxonomy) -> list[Harm]:
-    """The leaves of a taxonomy that a spec names."""
+    """List the leaves of a taxonomy that a spec covers."""
     return [harm for harm in tree.harms.values() if policy.covers(harm.id)]
 
 
 def _measure_spec(
-    policy: Policy, tree: Taxonomy, template: PromptTemplate, classifying: PromptTemplate
+    policy: Policy, tree: Taxonomy, template: PromptTemplate, classifier_template: PromptTemplate
 ) -> SpecSizes:
     harms = covered_leaves(policy, tree)
     tested = {
@@ -110,16 +113,17 @@ def _measure_spec(
     }
     own = {rule.id for written in policy.spec.rules for rule in written.expand_profiles()}
     classifier = compiled.compile_classifier(policy, harms=harms)
+    classifier_prompt = classifier_template.render("system", instructions=classifier)
     domains = {domain.id for domain in tree.file.domains}
-    named = {name.split(".")[0] for name in policy.spec.harms}
+    spec_domains = {name.split(".")[0] for name in policy.spec.harms}
     return SpecSizes(
         policy_id=policy.policy_id,
         rules=len(own),
         tested=len(own & tested),
         cases=len(policy.spec.cases),
-        classifier=compiled.estimate_tokens(classifying.render("system", instructions=classifier)),
+        classifier=compiled.estimate_tokens(classifier_prompt),
         instructions=_longest_instructions(policy, harms, template),
-        foreign=bool(policy.spec.harms) and not domains & named,
+        foreign=bool(policy.spec.harms) and not domains & spec_domains,
     )
 
 
@@ -145,10 +149,10 @@ def _find_advice(policy: Policy, tree: Taxonomy, sizes: SpecSizes) -> Iterator[S
         yield from _check_leaf_cases(policy, tree)
     for subject, size, bound in (
         ("classifier prompt", sizes.classifier, MAX_CLASSIFIER),
-        ("teacher's instructions", sizes.instructions, MAX_INSTRUCTIONS),
+        ("instruction of the teacher", sizes.instructions, MAX_INSTRUCTIONS),
     ):
         if size > bound:
-            message = f"the {subject} come to about {size} tokens, more than {bound}; shorten clauses or split the spec"
+            message = f"the {subject} has about {size} tokens, more than {bound}; shorten clauses or split the spec"
             yield SpecProblem("over_long", ("policy",), message)
 
 
@@ -156,12 +160,11 @@ def _find_unused(policy: Policy) -> Iterator[SpecProblem]:
     used = {name for rule in policy.rules for name in rule.required}
     for name in policy.spec.elements:
         if name not in used:
-            message = f"element `{name}` is required by no rule; require it or delete it"
+            message = f"no rule requires element `{name}`; require it or delete it"
             yield SpecProblem("unused_element", ("elements", name), message)
 
 
 def _find_duplicates(policy: Policy) -> Iterator[SpecProblem]:
-    """Two parts of one kind that say the same, or decide the same situation otherwise."""
     spec = policy.spec
     parts: dict[str, list[tuple[str, str]]] = {
         "rules": [(rule.id, f"{rule.says} {rule.when}") for rule in spec.rules],
@@ -175,12 +178,11 @@ def _find_duplicates(policy: Policy) -> Iterator[SpecProblem]:
             plain = " ".join(text.casefold().rstrip(".").split())
             other = first.setdefault(plain, id_)
             if other != id_:
-                message = f"`{id_}` and `{other}` under `{key}` say the same; keep one"
+                message = f"`{id_}` and `{other}` under `{key}` have the same text; keep one"
                 yield SpecProblem("duplicate", (key, index), message)
 
 
 def _check_leaves(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
-    """Leaves that the taxonomy does not hold, or the spec does not cover."""
     for index, name in enumerate(policy.spec.harms):
         if name not in _list_names(tree):
             yield _unknown_leaf_problem(
@@ -190,12 +192,12 @@ def _check_leaves(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
         if policy.spec.harms and not (harm in tree.harms and policy.covers(harm)):
             known = [h.id for h in covered_leaves(policy, tree)]
             hint = yaml_source.suggest_names(harm, known, listed=False)
-            message = f"`{harm}` is no leaf that this spec covers{hint}"
+            message = f"this spec covers no leaf `{harm}`{hint}"
             yield SpecProblem("unknown_harm", loc, message)
 
 
 def _check_foreign_names(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
-    """Names that are nearly those of the taxonomy, in a spec that covers no leaf of it."""
+    # A spec for another taxonomy is fine, but typos in all leaves look the same.
     if any(policy.covers(harm) for harm in tree.harms):
         return
     for index, name in enumerate(policy.spec.harms):
@@ -208,12 +210,11 @@ def _check_foreign_names(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem
 
 
 def _list_names(tree: Taxonomy) -> list[str]:
-    """What a spec may name under `harms`."""
     return [*tree.harms, *(f"{domain.id}.*" for domain in tree.file.domains)]
 
 
 def _unknown_leaf_problem(tree: Taxonomy, index: int, name: str, hint: str) -> SpecProblem:
-    message = f"`{name}` is no leaf of taxonomy `{tree.file.taxonomy}`{hint}"
+    message = f"taxonomy `{tree.file.taxonomy}` has no leaf `{name}`{hint}"
     return SpecProblem("unknown_harm", ("harms", index), message)
 
 
@@ -238,34 +239,32 @@ def _check_leaf_cases(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
 
 
 def _check_coverage(
-    policies: Sequence[Policy], tree: Taxonomy, *, every: bool
+    policies: Sequence[Policy], tree: Taxonomy, *, is_complete: bool
 ) -> Iterator[SpecFinding]:
-    """Leaves that two specs name, and, where every spec is there, leaves that none does."""
-    where: Callable[[str], SourcePlace] | None = None
-    twice: dict[tuple[str, ...], list[str]] = {}
+    leaf_place: Callable[[str], SourcePlace] | None = None
+    harms_by_specs: dict[tuple[str, ...], list[str]] = {}
     by_name = {policy.spec.policy: policy for policy in policies}
     for harm in tree.harms.values():
-        naming = fitting_specs(policies, harm.id)
-        if len(naming) > 1:
-            twice.setdefault(tuple(p.spec.policy for p in naming), []).append(harm.id)
-        elif not naming and every:
-            where = where or _find_leaf_places(tree)
-            message = f"leaf `{harm.id}` is covered by no spec; name it under `harms` of one"
-            yield SpecFinding("uncovered_leaf", message, "", where(harm.id))
-    for names, harms in twice.items():
+        specs = fitting_specs(policies, harm.id)
+        if len(specs) > 1:
+            harms_by_specs.setdefault(tuple(p.spec.policy for p in specs), []).append(harm.id)
+        elif not specs and is_complete:
+            leaf_place = leaf_place or _find_leaf_places(tree)
+            message = f"no spec covers leaf `{harm.id}`; name it under `harms` of one"
+            yield SpecFinding("uncovered_leaf", message, "", leaf_place(harm.id))
+    for names, harms in harms_by_specs.items():
         leaves = ", ".join(f"`{harm}`" for harm in harms)
-        shared_leaves = f"leaf {leaves} is" if len(harms) == 1 else f"leaves {leaves} are"
-        message = f"{shared_leaves} covered by {' and '.join(f'`{n}`' for n in names)}; let exactly one spec name each"
+        subject = f"leaf {leaves} is" if len(harms) == 1 else f"leaves {leaves} are"
+        message = f"{subject} covered by {' and '.join(f'`{n}`' for n in names)}; let exactly one spec name each"
         policy = by_name[names[1]]
-        names_it = (harms[0], f"{harms[0].split('.')[0]}.*")
-        index = next(i for i, entry in enumerate(policy.spec.harms) if entry in names_it)
+        entries = (harms[0], f"{harms[0].split('.')[0]}.*")
+        index = next(i for i, entry in enumerate(policy.spec.harms) if entry in entries)
         yield from locate_problems(
             policy, [SpecProblem("covered_twice", ("harms", index), message)]
         )
 
 
 def _find_leaf_places(tree: Taxonomy) -> Callable[[str], SourcePlace]:
-    """Where the leaves of a taxonomy are written."""
     read_tree = yaml_source.compose(yaml_source.read_text(tree.path), shown=str(tree.path))
     locs = {
         harm.id: ("domains", i, "harms", j, "id")

@@ -1,8 +1,8 @@
-"""A spec, compiled to three texts: a teacher's instructions, a judge's rubric, a classifier's prompt.
+"""Compiles a spec to a teacher's instructions, a judge's rubric and a classifier's prompt.
 
-The values stand here, the words around them in `prompts/draft.j2`, `rubric.j2` and `classifier.j2`.
-What all scenarios of a spec share comes first in each, then what a rule shares, then what the
-scenario alone has, so that endpoints can cache the prefix.
+This module computes the values; `prompts/draft.j2`, `rubric.j2` and `classifier.j2` hold the words
+around them. Each text starts with the parts that all scenarios of a spec share, then those of a
+rule, then those of the scenario, so that endpoints can cache the prefix.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class DecidedCase(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What a teacher is told, as values for a prompt file, in the order in which it is told."""
+    """The teacher's instructions as values for `prompts/draft.j2`, in their order."""
 
     title: str
     facilitation: str
@@ -88,7 +88,7 @@ class Instructions:
 def compile_instructions(
     policy: Policy, expectation: Expectation, *, harm: str | None = None
 ) -> Instructions:
-    """What the spec says to a teacher about one expectation, and about one leaf if it is given."""
+    """Compile the teacher's instructions for one expectation, and for one leaf if given."""
     rules = [rule for rule in policy.rules if rule.id in expectation.rule_ids]
     return Instructions(
         title=policy.spec.title,
@@ -133,7 +133,7 @@ PropositionKind = Literal[
 
 
 class RubricQuestion(NamedTuple):
-    """A yes/no proposition about a reply; `wanted` is the answer of a good one. The mode advises."""
+    """A yes/no question about a reply; `wanted` is the answer for a good reply. The mode advises."""
 
     id: str
     kind: PropositionKind
@@ -143,7 +143,7 @@ class RubricQuestion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """What a judge is asked about a reply, as data and as values for `prompts/rubric.j2`."""
+    """A judge's questions about a reply, as data and as values for `prompts/rubric.j2`."""
 
     title: str
     facilitation: str
@@ -151,7 +151,7 @@ class Rubric:
 
 
 def compile_rubric(policy: Policy, expectation: Expectation, *, harm: str | None = None) -> Rubric:
-    """The propositions of one expectation; ids are stable while the spec's ids are."""
+    """Compile the questions of one expectation; their ids are stable while the spec's ids are."""
     return Rubric(
         title=policy.spec.title,
         facilitation=policy.spec.facilitation,
@@ -191,7 +191,7 @@ def _expectation_questions(policy: Policy, expectation: Expectation) -> Iterator
 
 
 class Topics(NamedTuple):
-    """Leaves of a tier by name, and the detail that a reply about them may reach."""
+    """The names of a tier's leaves and the highest detail of a reply about them."""
 
     tier: Tier
     ceiling: int
@@ -199,7 +199,7 @@ class Topics(NamedTuple):
 
 
 class Violations(NamedTuple):
-    """What a reply must not do, of one severity."""
+    """The prohibitions of one severity."""
 
     severity: ClauseSeverity
     clauses: tuple[Clause, ...]
@@ -207,7 +207,7 @@ class Violations(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """What a bring-your-own-policy classifier is told, as values for `prompts/classifier.j2`."""
+    """The prompt of a bring-your-own-policy classifier, as values for `prompts/classifier.j2`."""
 
     title: str
     facilitation: str
@@ -220,12 +220,12 @@ class Classifier:
 def compile_classifier(
     policy: Policy, *, harms: Iterable[Harm] = (), profile: Profile = "public"
 ) -> Classifier:
-    """A spec as a classifier's policy, for one deployment profile.
+    """Compile a spec to a classifier's policy for one deployment profile.
 
     Args:
         policy: the spec.
-        harms: leaves of a taxonomy; those that the spec covers are named.
-        profile: where the replies are given.
+        harms: leaves of a taxonomy; the prompt names those that the spec covers.
+        profile: deployment of the assistant that replies.
     """
     covered = [harm for harm in harms if policy.covers(harm.id)]
     used = {harm.tier for harm in covered} or set(TIERS)
@@ -255,22 +255,22 @@ def _highest_ceiling(policy: Policy, tier: Tier, profile: Profile) -> int:
 
 
 def load_instructions_prompt() -> PromptTemplate:
-    """The words around instructions."""
+    """Load the template of a teacher's instructions."""
     return templates.load_template(
         "draft", blocks=["system"], fields=["instructions", "operator", "style"]
     )
 
 
 def load_rubric_prompt() -> PromptTemplate:
-    """The words around a rubric."""
+    """Load the template of a rubric."""
     return templates.load_template("rubric", blocks=["user"], fields=["instructions"])
 
 
 def load_classifier_prompt() -> PromptTemplate:
-    """The words around a classifier's policy."""
+    """Load the template of a classifier's policy."""
     return templates.load_template("classifier", blocks=["system"], fields=["instructions"])
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text, estimated: four characters each, as in English prose."""
-    return -(-len(text) // 4)
+    """Estimate the tokens of a text as a quarter of its characters, rounded up."""
+    return -(-len(text) // 4)  # four characters per token is typical of English prose

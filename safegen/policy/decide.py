@@ -1,4 +1,4 @@
-"""Scenario → Expectation: what a good answer is, computed and never guessed."""
+"""Scenario → Expectation: computes what a good answer is; no teacher guesses it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def compute_expectation(
 ) -> Expectation:
     """Compute what the policy expects of an answer.
 
-    The intent label is not among the arguments: evidence in the messages is.
+    The intent label is no argument, because only the evidence in the messages counts.
 
     Args:
         policy: the spec that covers the leaf.
         harm: the leaf.
-        evidence: what the messages show.
-        profile: where the assistant is deployed.
+        evidence: the evidence of intent in the messages.
+        profile: deployment of the assistant.
         detail: the requested detail about the hazard, 0 to 4.
         danger: the messages state harm to another person and also show danger to oneself. The stated
             harm decides the mode; `support` and `crisis` are then required in every spec that has them.
@@ -50,7 +50,7 @@ def expect_of(policy: Policy, harm: Harm, scenario: Scenario) -> Expectation:
 
 
 def danger_in(scenario: Scenario) -> bool:
-    """Tell if a prompt that states harm to another person also shows danger to oneself."""
+    """Check if a prompt that states harm to another person also shows danger to oneself."""
     return any(a.axis == DANGER for a in scenario.attributes)
 
 

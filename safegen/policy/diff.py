@@ -1,8 +1,8 @@
-"""What an edited spec changes: situations, texts, and, given a plan, which rows to do again.
+"""The effects of an edited spec: situations, texts and, given a plan, the rows to redo.
 
-A row is drafted again when its expectation or the teacher's instructions change, judged again when
-only the rubric or the propositions of style do, and relabelled when neither does and the spec's id
-has changed all the same, because another leaf's clause was edited.
+A row is drafted again if its expectation or the teacher's instructions change. It is judged again if
+only the rubric or the propositions of style change. It is relabelled if only the spec's id changes,
+for example because another leaf's clause was edited.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SituationChange(NamedTuple):
 
 
 class TextChange(NamedTuple):
-    """A text that differs; None where one of the specs has no such part."""
+    """A text that differs; None if the spec has no such part."""
 
     part: str
     before: str | None
@@ -39,13 +39,13 @@ class TextChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What changes from one spec to another."""
+    """The changes from one spec to another."""
 
     situations: tuple[SituationChange, ...]
     texts: tuple[TextChange, ...]
 
     def by_rule(self) -> dict[tuple[str, str], list[SituationChange]]:
-        """Situations by the rules that decided before and decide after."""
+        """Group the changed situations by the old and the new deciding rule."""
         groups: dict[tuple[str, str], list[SituationChange]] = {}
         for change in self.situations:
             groups.setdefault((change.before.id, change.after.id), []).append(change)
@@ -74,7 +74,6 @@ def _decision(rule: Rule) -> tuple[object, ...]:
 
 
 def _collect_texts(policy: Policy) -> dict[str, str]:
-    """Every text that a teacher or a judge reads, by the name of its part."""
     spec = policy.spec
     texts = {
         "title": spec.title,
@@ -97,7 +96,7 @@ def _collect_texts(policy: Policy) -> dict[str, str]:
 
 
 class PlanRow(NamedTuple):
-    """A planned scenario that an edited spec concerns."""
+    """A planned scenario that an edited spec affects."""
 
     scenario_id: str
     harm: str
@@ -108,29 +107,29 @@ class PlanRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AffectedRows:
-    """The rows that an edited spec concerns, in plan order, and the scenarios without a spec."""
+    """The rows that an edited spec affects, in plan order, and the scenarios without a spec."""
 
     rows: tuple[PlanRow, ...] = ()
     orphans: tuple[str, ...] = field(default=())
     """Ids of scenarios whose leaf no spec covers any more."""
 
     def ids(self, redo: Redo) -> tuple[str, ...]:
-        """Ids of the scenarios with one thing to do."""
+        """List the ids of the scenarios with one kind of work."""
         return tuple(row.scenario_id for row in self.rows if row.redo == redo)
 
     @property
     def to_draft(self) -> tuple[str, ...]:
-        """Scenarios to draft and judge again."""
+        """The scenarios to draft and judge again."""
         return self.ids("draft")
 
     @property
     def to_judge(self) -> tuple[str, ...]:
-        """Scenarios whose drafts stay and whose verdicts do not."""
+        """The scenarios whose drafts are kept and judged again."""
         return self.ids("judge")
 
     @property
     def to_relabel(self) -> tuple[str, ...]:
-        """Scenarios of which only the spec's id changes; rule validators may run again for free."""
+        """The scenarios of which only the spec's id changes; rule validators run again for free."""
         return self.ids("relabel")
 
 
@@ -141,17 +140,17 @@ def find_affected(
     new: Sequence[Policy],
     harms: Mapping[str, Harm],
 ) -> AffectedRows:
-    """Which scenarios of a plan need drafts again, and which only verdicts.
+    """Find the scenarios of a plan to draft or to judge again.
 
-    The expectation before is the one in the plan. Scenarios made under a spec whose name is not
-    among `old` are left alone; where the name is there and the id is not, the texts that were used
-    are unknown, and the scenario is drafted again.
+    The plan holds the old expectation. A scenario is ignored if `old` lacks the name of its spec. If
+    `old` has the name but not the id, the texts that were used are unknown, so the scenario is
+    drafted again.
 
     Args:
-        planned: the plan, such as `store.plan.every` reads it; one scenario in memory at a time.
+        planned: the plan; iterated once, one scenario in memory at a time.
         old: the specs before the edit.
-        new: the specs after it.
-        harms: leaves by id; their tiers decide.
+        new: the specs after the edit.
+        harms: leaves by id, with their tiers.
 
     Raises:
         ConfigError: two new specs cover one leaf.
@@ -189,9 +188,9 @@ def _affected_row(
 def _choose_redo(
     old: Policy, before: Expectation, new: Policy, after: Expectation, harm: str
 ) -> Redo:
-    same = replace(before, policy_id=after.policy_id, rule_ids=after.rule_ids)
+    relabelled = replace(before, policy_id=after.policy_id, rule_ids=after.rule_ids)
     old_text = compile_instructions(old, before, harm=harm)
-    if same != after or old_text != compile_instructions(new, after, harm=harm):
+    if relabelled != after or old_text != compile_instructions(new, after, harm=harm):
         return "draft"
     if old.style != new.style or compile_rubric(old, before, harm=harm) != compile_rubric(
         new, after, harm=harm

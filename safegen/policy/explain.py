@@ -1,4 +1,4 @@
-"""Why a situation is answered as it is: the clause that decided, those before it, the neighbours."""
+"""Explains a decision: the deciding rule, the earlier rules, the neighbouring situations."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ AXIS_VALUES: dict[str, tuple[str, ...]] = {
 
 
 class SkippedRule(NamedTuple):
-    """An earlier rule, and the conditions of it that do not hold."""
+    """An earlier rule and its conditions that do not hold."""
 
     rule: Rule
     failed_conditions: tuple[str, ...]
 
 
 class Neighbour(NamedTuple):
-    """A single change of the situation that gives another outcome."""
+    """A change of one axis that gives another outcome."""
 
     axis: str
     value: str
@@ -40,7 +40,7 @@ class Neighbour(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The rule that decides a situation, and why not another."""
+    """The rule that decides a situation, and the reasons against the earlier ones."""
 
     policy: Policy
     situation: Situation
@@ -51,7 +51,7 @@ class Explanation:
     neighbours: tuple[Neighbour, ...]
 
     def to_json(self) -> dict[str, object]:
-        """The same for machines."""
+        """Return the explanation as JSON."""
         return {
             "policy_id": self.policy.policy_id,
             "harm": self.harm,
@@ -72,7 +72,7 @@ class Explanation:
 
 
 def rule_outcome(rule: Rule) -> dict[str, object]:
-    """What a rule expects, without its words."""
+    """Return the outcome of a rule as JSON, without its text."""
     return {
         "mode": rule.mode,
         "ceiling": rule.ceiling,
@@ -82,7 +82,7 @@ def rule_outcome(rule: Rule) -> dict[str, object]:
 
 
 def explain_situation(policy: Policy, at: Situation, *, harm: str | None = None) -> Explanation:
-    """Name the clause that decides, why the earlier ones do not, and what would change the outcome."""
+    """Find the deciding rule, why the earlier ones do not decide, and what changes the outcome."""
     rule = policy.decide(at)
     before = policy.rules[: [r.id for r in policy.rules].index(rule.id)]
     return Explanation(
@@ -97,14 +97,12 @@ def explain_situation(policy: Policy, at: Situation, *, harm: str | None = None)
 
 
 def _find_neighbours(policy: Policy, at: Situation, rule: Rule) -> Iterator[Neighbour]:
-    """The nearest value on each side of each axis that gives another outcome."""
+    # The nearest value on each side of an ordered axis; profiles have no order.
     for axis in ("detail", "evidence", "profile", "tier"):
         values: Sequence[str | int] = DETAIL_LEVELS if axis == "detail" else AXIS_VALUES[axis]
-        current_value = values.index(getattr(at, axis))
-        sides = (values[current_value + 1 :], values[:current_value][::-1])
-        for side in (
-            [[v] for v in values if v != values[current_value]] if axis == "profile" else sides
-        ):
+        current = values.index(getattr(at, axis))
+        sides = (values[current + 1 :], values[:current][::-1])
+        for side in [[v] for v in values if v != values[current]] if axis == "profile" else sides:
             for value in side:
                 other = policy.decide(at._replace(**{axis: value}))
                 if rule_outcome(other) != rule_outcome(rule):
@@ -113,7 +111,7 @@ def _find_neighbours(policy: Policy, at: Situation, rule: Rule) -> Iterator[Neig
 
 
 class SituationQuery(NamedTuple):
-    """A situation as written on a command line, with the spec that applies."""
+    """A situation from the command line, with the spec that applies."""
 
     policy: Policy
     situation: Situation
@@ -128,8 +126,8 @@ def parse_situation(
     Evidence defaults to `none` and the profile to `public`.
 
     Raises:
-        ConfigError: an unknown leaf, key or value, one that stands twice, no leaf and no tier, or no
-            one spec to ask.
+        ConfigError: a leaf, key or value is unknown or given twice, leaf and tier are missing, or not
+            exactly one spec applies.
     """
     values: dict[str, str] = {}
     for part in (p.strip() for p in text.split(",")):
@@ -152,23 +150,22 @@ def parse_situation(
         detail=int(values["detail"]),
     )
     if harm is None and len(policies) != 1:
-        raise ConfigError("a situation by `tier=…` needs the spec to ask; name it with `--policy`")
+        raise ConfigError("a situation by `tier=…` needs one spec; name it with `--policy`")
     policy = policy_for(policies, harm) if harm else policies[0]
     return SituationQuery(policy, at, harm.id if harm else None)
 
 
 def _check_complete(text: str, values: Mapping[str, str]) -> None:
-    """Whether a situation names one leaf or tier, and a detail."""
     if "harm" in values and "tier" in values:
         raise ConfigError(f"`{text[:80]}` names a leaf and a tier; keep one, a leaf has its tier")
-    lacks = [] if {"harm", "tier"} & set(values) else ["a leaf or `tier=…`"]
-    lacks += [] if "detail" in values else ["`detail=…`, 0 (awareness) to 4 (executable)"]
-    if lacks:
-        named = (
+    missing = [] if {"harm", "tier"} & set(values) else ["a leaf or `tier=…`"]
+    missing += [] if "detail" in values else ["`detail=…`, 0 (awareness) to 4 (executable)"]
+    if missing:
+        subject = (
             f"tier={values['tier']}" if "tier" in values else values.get("harm", "cyber.intrusion")
         )
-        example = f"{named},detail={values.get('detail', '3')}"
-        raise ConfigError(f"`{text[:80]}` lacks {' and '.join(lacks)}, such as `{example}`")
+        example = f"{subject},detail={values.get('detail', '3')}"
+        raise ConfigError(f"`{text[:80]}` lacks {' and '.join(missing)}, such as `{example}`")
 
 
 def _require_known(key: str, value: str, harms: Mapping[str, Harm]) -> None:

@@ -1,7 +1,7 @@
-"""What keeps a spec from loading: gaps, dead rules, rewards for strictness, contradictions.
+"""Faults that prevent a spec from loading: gaps, unreachable rules, non-monotone rules, contradictions.
 
-Every combination of tier, evidence, profile and requested detail is tried, so what is proved here
-holds for every scenario.
+Every combination of tier, evidence, profile and requested detail is tried, so the result holds for
+every scenario.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PROFILE_ORDER: tuple[Profile, ...] = (
     "vetted_professional",
 )
 MAX_SHOWN = 5
-"""Pairs of rules that grow more permissive, named at most."""
+"""Number of non-monotone pairs of rules that are reported."""
 
 
 def lint_policy(policy: Policy) -> list[SpecFinding]:
-    """What is wrong with a spec; nothing when it is total, reachable, monotone and of one mind."""
+    """Find the faults of a spec; none if it is total, reachable, monotone and consistent."""
     problems = [*_check_names(policy), *_find_contradictions(policy), *_find_gaps(policy)]
     if not any(p.kind == "uncovered" for p in problems):
         problems += _find_unreachable(policy)
@@ -47,17 +47,17 @@ def lint_policy(policy: Policy) -> list[SpecFinding]:
 
 
 def is_more_permissive(one: Rule, other: Rule) -> bool:
-    """Whether one rule gives more detail or a freer mode than another."""
+    """Check if one rule gives more detail or a freer mode than another."""
     return one.ceiling > other.ceiling or MODES.index(one.mode) < MODES.index(other.mode)
 
 
 def describe_situation(at: Situation) -> str:
-    """A situation in words."""
+    """Describe a situation in words."""
     return f"(tier {at.tier}, evidence {at.evidence}, profile {at.profile}, detail {at.detail})"
 
 
 def describe_situations(places: Iterable[Situation]) -> str:
-    """Several situations in words: the values of each axis over which they run; one that runs whole is left out."""
+    """Describe situations by the values of each axis; an axis with all its values is left out."""
     situations = list(places)
     parts: list[str] = []
     for axis in Situation._fields:
@@ -68,14 +68,14 @@ def describe_situations(places: Iterable[Situation]) -> str:
 
 
 def find_case_mismatch(case: Case, rule: Rule) -> str | None:
-    """How a rule answers otherwise than a case says, or None."""
+    """Describe how the outcome of a rule differs from a case, or return None."""
     expected = (case.mode, case.ceiling, case.floor)
-    got = (rule.mode, rule.ceiling, rule.floor)
-    if expected == got:
+    actual = (rule.mode, rule.ceiling, rule.floor)
+    if expected == actual:
         return None
     return (
-        f"the case says {_describe_outcome(*expected)}, and rule `{rule.id}` gives {_describe_outcome(*got)};"
-        " mend the rule or the case"
+        f"the case expects {_describe_outcome(*expected)}, but rule `{rule.id}` gives {_describe_outcome(*actual)};"
+        " correct the rule or the case"
     )
 
 
@@ -84,7 +84,6 @@ def _describe_outcome(mode: str, ceiling: int, floor: int) -> str:
 
 
 def _check_names(policy: Policy) -> Iterator[SpecProblem]:
-    """Names that nothing carries, and names that two things carry."""
     spec, inherited = policy.spec, [s for s, _ in policy.chain[1:]]
     if not spec.harms and spec.inherits is not None:
         yield SpecProblem(
@@ -100,11 +99,11 @@ def _check_names(policy: Policy) -> Iterator[SpecProblem]:
     for index, precedent in enumerate(spec.precedents):
         if precedent.rule not in known:
             hint = yaml_source.suggest_names(precedent.rule, known, listed=False)
-            message = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which is not there{hint}"
+            message = f"precedent `{precedent.id}` names unknown rule `{precedent.rule}`{hint}"
             yield SpecProblem("unknown_rule", ("precedents", index, "rule"), message)
-    above = {id_ for s in inherited for id_ in _list_ids(s)}
-    for id_ in sorted(above & set(_list_ids(spec))):
-        message = f"id `{id_}` is inherited already; give it another name"
+    inherited_ids = {id_ for s in inherited for id_ in _list_ids(s)}
+    for id_ in sorted(inherited_ids & set(_list_ids(spec))):
+        message = f"id `{id_}` is already inherited; choose another id"
         yield SpecProblem("duplicate", _key_path(policy, id_), message)
 
 
@@ -116,7 +115,6 @@ def _list_ids(spec: Spec) -> Iterator[str]:
 
 
 def _find_contradictions(policy: Policy) -> Iterator[SpecProblem]:
-    """What a spec both asks for and forbids."""
     spec = policy.spec
     if policy.clarify == "allowed" and spec.style and "intent_interrogation" in spec.style:
         message = "`clarify: allowed` contradicts `intent_interrogation` under `style`; drop one"
@@ -127,7 +125,9 @@ def _find_contradictions(policy: Policy) -> Iterator[SpecProblem]:
             other = forbidden.get(_normalise(clause.says))
             if other is not None:
                 depth, loc = find_home(policy, clause.id) or (0, (key,))
-                message = f"`{clause.id}` under `{key}` says what `{other}` forbids; keep one"
+                message = (
+                    f"`{clause.id}` under `{key}` contradicts the prohibition `{other}`; keep one"
+                )
                 yield SpecProblem("contradictory", loc, message, depth)
 
 
@@ -146,17 +146,16 @@ def _find_unreachable(policy: Policy) -> Iterator[SpecProblem]:
     own = [r for written in policy.spec.rules for r in written.expand_profiles()]
     for rule in own:
         if rule.id not in policy.reached_rules:
-            message = f"rule `{rule.id}` can never decide: earlier rules take every case; move or delete it"
+            message = f"rule `{rule.id}` never decides: earlier rules hold in every situation; move or delete it"
             yield SpecProblem("unreachable", _key_path(policy, rule.id), message)
     known = {rule.id for rule in policy.rules}
     for index, precedent in enumerate(policy.spec.precedents):
         if precedent.rule in known - policy.reached_rules:
-            message = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which never decides here"
+            message = f"precedent `{precedent.id}` names rule `{precedent.rule}`, which never decides in this spec"
             yield SpecProblem("unreachable", ("precedents", index, "rule"), message)
 
 
 def _find_non_monotone(policy: Policy) -> Iterator[SpecProblem]:
-    """Pairs of rules where the one for a stricter situation is the more permissive, each pair once."""
     pairs: dict[tuple[str, str], list[tuple[Situation, Situation]]] = {}
     for at, rule in policy.rule_by_situation.items():
         for stricter in _stricter_situations(at):
@@ -167,20 +166,19 @@ def _find_non_monotone(policy: Policy) -> Iterator[SpecProblem]:
         strict, lax = zip(*steps, strict=True)
         message = (
             f"rule `{other}` at {describe_situations(strict)} is more permissive than rule `{rule}` at {describe_situations(lax)};"
-            " lower the one, or narrow the other with `when`"
+            " lower the first, or narrow the second with `when`"
         )
         depth, loc = _find_own_rule(policy, other, rule)
         yield SpecProblem("non_monotone", loc, message, depth)
 
 
 def _find_own_rule(policy: Policy, *ids: str) -> tuple[int, KeyPath]:
-    """Where the first of some rules is written that the spec's own file holds, else the first of all."""
+    # The spec's own file is preferred, because its author cannot edit the inherited ones.
     homes = [home for home in (find_home(policy, id_) for id_ in ids) if home]
     return next((home for home in homes if home[0] == 0), homes[0] if homes else (0, ("rules",)))
 
 
 def _stricter_situations(at: Situation) -> Iterator[Situation]:
-    """One step of more evidence of ill intent, of a stricter tier or profile."""
     for values, field in ((ILL_INTENT, "evidence"), (TIERS, "tier")):
         if (value := getattr(at, field)) not in values:
             continue  # Danger to oneself is no grade of ill intent.
@@ -193,33 +191,33 @@ def _stricter_situations(at: Situation) -> Iterator[Situation]:
 
 
 def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
-    """Rules that lift what a rule of higher authority sets, and operators that do."""
     faults: dict[str, tuple[Rule, dict[str, Rule], dict[str, None], list[Situation]]] = {}
     for at, rule in policy.rule_by_situation.items():
-        for lower, higher, how in (
+        for lower, higher, profile in (
             *_find_shadowed(policy, at, rule),
             *_find_lifted(policy, at, rule),
         ):
             _, lifting, profiles, places = faults.setdefault(higher.id, (higher, {}, {}, []))
             lifting[lower.id] = lower
-            profiles |= dict.fromkeys([how] if how else [])
+            profiles |= dict.fromkeys([profile] if profile else [])
             places.append(at)
     for higher, lifting, profiles, places in faults.values():
         lower = ", ".join(f"`{rule.id}` ({rule.authority})" for rule in lifting.values())
-        where = f" for the profiles {', '.join(profiles)}" if profiles else ""
-        message = (
-            f"{lower} {'lifts' if len(lifting) == 1 else 'lift'} what rule `{higher.id}` ({higher.authority})"
-            f" sets at {describe_situations(places)}{where}; a lower authority can only narrow: {{}}"
-        )
+        scope = f" for the profiles {', '.join(profiles)}" if profiles else ""
         depth, loc = _find_own_rule(policy, *lifting, higher.id)
-        mine = (find_home(policy, higher.id) or (0, ()))[0] == 0 and profiles
-        way = f"give `{higher.id}` a lower `authority`" if mine else "give it a narrower `when`"
-        message = message.format(way)
+        is_own = (find_home(policy, higher.id) or (0, ()))[0] == 0 and profiles
+        remedy = (
+            f"give `{higher.id}` a lower `authority`" if is_own else "give it a narrower `when`"
+        )
+        message = (
+            f"{lower} {'lifts' if len(lifting) == 1 else 'lift'} the limit of rule `{higher.id}` ({higher.authority})"
+            f" at {describe_situations(places)}{scope}; a lower authority can only narrow: {remedy}"
+        )
         yield SpecProblem("authority", loc, message, depth)
 
 
 def _find_shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
-    """The rule that rules of higher authority alone would have given, if it says less."""
+    # The rule that would decide among the rules of higher authority alone.
     higher = (r for r in policy.rules if _is_above(r, rule) and r.when.holds(at))
     other = next(higher, None)
     if other is not None and is_more_permissive(rule, other):
@@ -227,7 +225,7 @@ def _find_shadowed(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[
 
 
 def _find_lifted(policy: Policy, at: Situation, rule: Rule) -> Iterator[tuple[Rule, Rule, str]]:
-    """Laxer profiles that an operator could choose to get round a root or system rule."""
+    # An operator chooses the profile, so a laxer profile must not lift a root or system rule.
     if AUTHORITY.index(rule.authority) >= AUTHORITY.index("developer"):
         return
     for profile in PROFILE_ORDER[PROFILE_ORDER.index(at.profile) + 1 :]:
@@ -241,23 +239,22 @@ def _is_above(one: Rule, other: Rule) -> bool:
 
 
 def _overridden(policy: Policy) -> Iterator[SpecProblem]:
-    """Find rules that weaken what an inherited rule of root authority gives a person in danger."""
-    found: dict[tuple[str, str], list[Situation]] = {}
+    situations_by_rules: dict[tuple[str, str], list[Situation]] = {}
     for at, rule in policy.rule_by_situation.items():
         guard = _guard(policy, at)
         if guard is not None and not _keeps(rule, guard):
-            found.setdefault((rule.id, guard.id), []).append(at)
-    for (id_, guard), places in found.items():
-        said = (
+            situations_by_rules.setdefault((rule.id, guard.id), []).append(at)
+    for (id_, guard), places in situations_by_rules.items():
+        message = (
             f"rule `{id_}` overrides `{guard}` at {describe_situations(places)}, which protects a person in danger;"
             f" add `evidence: [{', '.join(ILL_INTENT)}]` to its `when`, or give it all that `{guard}` gives"
         )
         depth, loc = _find_own_rule(policy, id_)
-        yield SpecProblem("overridden", loc, said, depth)
+        yield SpecProblem("overridden", loc, message, depth)
 
 
+# The first rule about danger to oneself alone in the spec that all others inherit from.
 def _guard(policy: Policy, at: Situation) -> Rule | None:
-    """The first rule, in the spec that all others inherit from, that is about danger to oneself alone."""
     if at.evidence != "self":
         return None
     rules = (
@@ -274,7 +271,6 @@ def _protects(rule: Rule) -> bool:
 
 
 def _keeps(rule: Rule, guard: Rule) -> bool:
-    """If a rule gives a person in danger all that the guard gives."""
     return (
         rule.authority == "root"
         and (rule.mode, rule.ceiling) == (guard.mode, guard.ceiling)
@@ -283,7 +279,7 @@ def _keeps(rule: Rule, guard: Rule) -> bool:
 
 
 def _check_tier_cases(policy: Policy) -> Iterator[SpecProblem]:
-    """The spec's own cases that name a tier; those that name a leaf need a taxonomy."""
+    # Cases that name a leaf need a taxonomy; `policy check` reads them.
     for index, case in enumerate(policy.spec.cases):
         if case.tier is not None:
             mismatch = find_case_mismatch(case, policy.decide(case.situation_at(case.tier)))

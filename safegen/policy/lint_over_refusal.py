@@ -1,7 +1,7 @@
-"""Where a spec declines or withholds more than it seems to mean to: warnings, since a spec may be strict on purpose.
+"""Warnings of over-refusal: situations in which a spec declines or withholds without a stated reason.
 
-A spec that refuses what it should answer fails as much as one that leaks. Only what the decided
-situations of its leaves' tiers prove is named, and only where the spec's own rules are the cause.
+They are warnings because a spec may be strict on purpose. Only situations of its leaves' tiers count,
+and only if the spec's own rules are the cause.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONCEPT = 1
 
 
 def find_over_refusals(policy: Policy, tree: Taxonomy) -> list[SpecProblem]:
-    """What a spec refuses or withholds without a stated reason, each once and where it is written."""
+    """Find what a spec refuses or withholds without a stated reason, each once with its place."""
     tiers = {h.tier for h in tree.harms.values() if policy.covers(h.id)} or {*TIERS}
     decided = {at: rule for at, rule in policy.rule_by_situation.items() if at.tier in tiers}
     return [
@@ -37,7 +37,7 @@ def _iter_rule_faults(
     kind: str,
     fault: Callable[[Situation, Rule], str | None],
 ) -> Iterator[SpecProblem]:
-    """The faults of each rule that the spec's own file holds, a rule and reason at once."""
+    # Inherited rules (depth above 0) are reported for the spec that holds them.
     situations_by_fault: dict[tuple[str, str], list[Situation]] = {}
     for at, rule in decided.items():
         depth, _ = find_home(policy, rule.id) or (0, ())
@@ -50,26 +50,24 @@ def _iter_rule_faults(
 
 
 def _needless_refusal(at: Situation, rule: Rule) -> str | None:
-    """A refusal below the red lines of somebody who showed no ill intent, or asked for general knowledge."""
     if rule.mode != "refuse_redirect" or at.tier == "prohibited" or at.evidence == "stated":
         return None
-    hinted = at.evidence == "contextual"
-    if hinted and at.tier == "restricted" and at.detail > CONCEPT:
+    is_contextual = at.evidence == "contextual"
+    if is_contextual and at.tier == "restricted" and at.detail > CONCEPT:
         return None
-    reason = "ill intent is only hinted at" if hinted else "nothing shows ill intent"
+    reason = "ill intent is only hinted at" if is_contextual else "nothing shows ill intent"
     return (
-        f"rule `{rule.id}` refuses at {{at}}, where {reason}; give `mode: safe_completion`,"
+        f"rule `{rule.id}` refuses at {{at}} although {reason}; set `mode: safe_completion`,"
         " or narrow `when` to `evidence: [stated]`"
     )
 
 
 def _withheld_concepts(at: Situation, rule: Rule) -> str | None:
-    """Not even concepts about what is allowed or sensitive, for nobody's ill intent."""
-    open_ = at.tier in ("allowed", "sensitive") and at.evidence == "none"
-    if not open_ or rule.mode == "refuse_redirect" or rule.ceiling > 0:
+    is_harmless = at.tier in ("allowed", "sensitive") and at.evidence == "none"
+    if not is_harmless or rule.mode == "refuse_redirect" or rule.ceiling > 0:
         return None
     return (
-        f"rule `{rule.id}` withholds even concepts at {{at}}, where nothing shows ill intent;"
+        f"rule `{rule.id}` withholds even concepts at {{at}} although nothing shows ill intent;"
         f" raise `ceiling` to {CONCEPT} or more"
     )
 
@@ -77,46 +75,46 @@ def _withheld_concepts(at: Situation, rule: Rule) -> str | None:
 def _find_untested(
     policy: Policy, decided: Mapping[Situation, Rule], tree: Taxonomy
 ) -> Iterator[SpecProblem]:
-    """Rules stricter than what the spec inherits, and no case says that this is meant."""
+    # A rule stricter than the inherited one needs a case that shows it is intended.
     if len(policy.chain) == 1:
         return
     inherited = Policy(policy.chain[1:])
-    vouched = {at for case in policy.spec.cases for at in _case_situations(case, tree)}
+    tested = {at for case in policy.spec.cases for at in _case_situations(case, tree)}
     stricter: dict[str, list[Situation]] = {}
     for at, rule in decided.items():
         other = inherited.rule_by_situation.get(at)
         if other is not None and rule.id != other.id and is_more_permissive(other, rule):
             stricter.setdefault(rule.id, []).append(at)
     for id_, places in stricter.items():
-        if vouched.isdisjoint(places):
+        if tested.isdisjoint(places):
             others = dict.fromkeys(f"`{inherited.decide(at).id}`" for at in places)
             message = (
-                f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {describe_situations(places)}, and no"
-                " case says so; add a case for one of these situations, or take the inherited answer"
+                f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {describe_situations(places)}, but no"
+                " case covers it; add a case for one of these situations, or use the inherited outcome"
             )
             depth, loc = find_home(policy, id_) or (0, ())
             yield SpecProblem("untested_strictness", loc, message, depth)
 
 
 def _case_situations(case: Case, tree: Taxonomy) -> Iterator[Situation]:
-    """The situation of a case; of a leaf that the taxonomy does not hold, in every tier."""
+    # A leaf outside the taxonomy may have any tier.
     harm = tree.harms.get(case.harm or "")
     known = case.tier or (harm.tier if harm else None)
     return (case.situation_at(tier) for tier in ((known,) if known else TIERS))
 
 
 def _find_unanswered(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
-    """Leaves below the red lines about which no question at all is answered in full."""
     answered = {
         at.tier for at, rule in policy.rule_by_situation.items() if rule.mode == "direct_answer"
     }
-    named: dict[int, list[str]] = {}
+    leaves_by_entry: dict[int, list[str]] = {}
     for harm in tree.harms.values():
         if policy.covers(harm.id) and harm.tier not in {*answered, "prohibited"}:
-            named.setdefault(_harm_index(policy.spec.harms, harm.id), []).append(f"`{harm.id}`")
-    for index, leaves in named.items():
+            index = _harm_index(policy.spec.harms, harm.id)
+            leaves_by_entry.setdefault(index, []).append(f"`{harm.id}`")
+    for index, leaves in leaves_by_entry.items():
         message = (
-            f"no question about {', '.join(leaves)} is answered in full, not even what it is;"
+            f"no rule answers a question about {', '.join(leaves)} in full, not even a definition;"
             " add a rule with `mode: direct_answer` for `detail: [0]`"
         )
         yield SpecProblem("never_answered", ("harms", index), message)

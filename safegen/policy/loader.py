@@ -1,4 +1,4 @@
-"""Read a policy spec by name or path, with the specs that it inherits, and check it."""
+"""Reads a policy spec by name or path, with the specs that it inherits, and checks it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ MAX_INHERITANCE = 4
 
 
 def load_policy(name: str) -> Policy:
-    """Read a spec by name or path, with the specs that it inherits, and prove it.
+    """Read a spec by name or path, with the specs that it inherits, and check it.
 
     Raises:
         AssetNotFound: no such spec.
-        ConfigError: a mistake in the file, or a spec that contradicts itself, with the place of each.
+        ConfigError: the file is invalid, or the spec contradicts itself; with the place of each fault.
+
+    Example:
+        >>> policy = load_policy("base")
     """
     policy = read_policy(name)
     findings = lint_policy(policy)
@@ -27,21 +30,15 @@ def load_policy(name: str) -> Policy:
     return policy
 
 
-def _find_inherited(name: str, beside: Path | None) -> Path:
-    """The file of a spec: beside the one that inherits it, where that was named by path, else by name."""
-    if beside is not None and resources.is_bare_name(name) and (beside / f"{name}.yaml").is_file():
-        return beside / f"{name}.yaml"
+def _find_spec(name: str, folder: Path | None) -> Path:
+    if folder is not None and resources.is_bare_name(name) and (folder / f"{name}.yaml").is_file():
+        return folder / f"{name}.yaml"
     return resources.find_file("policies", name)
 
 
-def _find_parent(source: SpecSource, beside: Path | None) -> Path:
-    """The file of the spec that one inherits.
-
-    Raises:
-        ConfigError: there is none, with the place where it is named.
-    """
+def _find_parent(source: SpecSource, folder: Path | None) -> Path:
     try:
-        return _find_inherited(source.spec.inherits or "", beside)
+        return _find_spec(source.spec.inherits or "", folder)
     except AssetNotFound as e:
         mark = yaml_source.mark_of(source.path, ("inherits",))
         raise yaml_source.PlacedError.of(
@@ -50,23 +47,23 @@ def _find_parent(source: SpecSource, beside: Path | None) -> Path:
 
 
 def read_policy(name: str) -> Policy:
-    """Read a spec with what it inherits; its files fit the model, the rest is not proved.
+    """Read a spec and its inherited specs; checks each file against the schema and nothing else.
 
-    What a spec that is named by path inherits is looked for beside it first, then as any name.
+    If `name` is a path, an inherited spec is looked up in the same folder first, then by name.
 
     Raises:
         AssetNotFound: no such spec.
-        ConfigError: a mistake in a file, or inheritance in a circle.
+        ConfigError: a file is invalid, or the inheritance is circular.
     """
     chain: list[SpecSource] = []
-    following: str | None = name
-    beside: Path | None = None
-    while following is not None:
-        path = _find_inherited(following, beside) if not chain else _find_parent(chain[-1], beside)
-        beside = path.parent if name.endswith((".yaml", ".yml")) else None
+    next_name: str | None = name
+    folder: Path | None = None
+    while next_name is not None:
+        path = _find_parent(chain[-1], folder) if chain else _find_spec(next_name, folder)
+        folder = path.parent if name.endswith((".yaml", ".yml")) else None
         spec = yaml_source.load(path, Spec)
         if any(spec.policy == s.policy for s, _ in chain) or len(chain) > MAX_INHERITANCE:
-            raise ConfigError(f"{path}: `inherits` runs in a circle through `{spec.policy}`")
+            raise ConfigError(f"{path}: `inherits` is circular or too deep at `{spec.policy}`")
         chain.append(SpecSource(spec, path))
-        following = spec.inherits
+        next_name = spec.inherits
     return Policy(tuple(chain))

@@ -1,4 +1,4 @@
-"""The nouns of a policy spec, as its YAML holds them: clauses, rules, precedents, cases."""
+"""The YAML schema of a policy spec: clauses, rules, precedents, cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from safegen.core.types import (
 
 Authority = Literal["root", "system", "developer", "user", "guideline"]
 AUTHORITY: tuple[Authority, ...] = ("root", "system", "developer", "user", "guideline")
-"""Highest first. Nobody lifts a root or system rule; an operator's system turn can only lower it."""
+"""Highest first. A root or system rule is never lifted; an operator's system turn can only lower it."""
 Clarify = Literal["forbidden", "allowed"]
 Proposition = Literal[
     "preaching", "judgement", "over_apology", "intent_interrogation", "meta_commentary"
@@ -47,7 +47,7 @@ RuleId = Annotated[str, AfterValidator(_check_rule_id), Field(max_length=60)]
 
 
 class Situation(NamedTuple):
-    """What an expectation depends on."""
+    """The values that an expectation depends on."""
 
     tier: Tier
     evidence: Evidence
@@ -62,7 +62,7 @@ ALL_SITUATIONS: tuple[Situation, ...] = tuple(
 
 
 class When(FrozenModel):
-    """Conditions; an absent one holds always."""
+    """The conditions of a rule; an absent one always holds."""
 
     tier: tuple[Tier, ...] = TIERS
     evidence: tuple[Evidence, ...] = EVIDENCE
@@ -70,7 +70,7 @@ class When(FrozenModel):
     detail: tuple[Detail, ...] = tuple(DETAIL_LEVELS)
 
     def holds(self, at: Situation) -> bool:
-        """Whether every condition holds."""
+        """Check if every condition holds."""
         return (
             at.tier in self.tier
             and at.evidence in self.evidence
@@ -79,12 +79,12 @@ class When(FrozenModel):
         )
 
     def failed_conditions(self, at: Situation) -> tuple[str, ...]:
-        """The conditions that do not hold, by name."""
+        """List the conditions that do not hold, by name."""
         return tuple(name for name in at._fields if getattr(at, name) not in getattr(self, name))
 
 
 class Override(FrozenModel):
-    """What a rule says instead in one deployment profile; an absent key is as in the rule."""
+    """The changes of a rule in one deployment profile; an absent key keeps the rule's value."""
 
     id: RuleId | None = None
     """Default: the rule's id and the profile's name."""
@@ -98,7 +98,7 @@ class Override(FrozenModel):
 
 
 class Rule(FrozenModel):
-    """If `when` holds: this mode, no more detail than the ceiling, no less than the floor."""
+    """A rule: if `when` holds, the answer has this mode and a detail from floor to ceiling."""
 
     id: RuleId
     says: Text
@@ -108,11 +108,11 @@ class Rule(FrozenModel):
     ceiling: Detail
     floor: Detail = 0
     required: tuple[Slug, ...] = ()
-    """Names of elements from `elements` that a good answer contains."""
+    """Names from `elements` that a good answer contains."""
     authority: Authority = "developer"
-    """Who could set it otherwise: root and system nobody, developer the operator alone."""
+    """Level that may change the rule: root and system never, developer the operator alone."""
     profiles: dict[Profile, Override] = Field(default_factory=dict[Profile, Override])
-    """What the rule says instead in a profile; each entry decides before the rule itself."""
+    """Changes by profile; each entry decides before the rule itself."""
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -129,7 +129,7 @@ class Rule(FrozenModel):
         return self
 
     def expand_profiles(self) -> tuple[Rule, ...]:
-        """The overrides as rules of their own, then the rule itself."""
+        """Return the overrides as rules of their own, then the rule itself."""
         return (*(self._override_for(p, change) for p, change in self.profiles.items()), self)
 
     def _override_for(self, profile: Profile, change: Override) -> Rule:
@@ -151,22 +151,22 @@ class Clause(FrozenModel):
     id: RuleId
     says: Text
     harms: tuple[HarmId, ...] = ()
-    """Leaves that it is about; default every leaf of the spec."""
+    """Leaves of the clause; default every leaf of the spec."""
 
     def is_about(self, harm: str | None) -> bool:
-        """Whether it speaks of a leaf in particular."""
+        """Check if the clause names a leaf."""
         return harm is not None and harm in self.harms
 
 
 class Prohibition(Clause):
-    """What a reply must not do, completing `You must not …`."""
+    """A prohibition for replies; the text completes `You must not …`."""
 
     severity: ClauseSeverity = "moderate"
-    """How bad a reply is that does it."""
+    """Severity of a reply that violates it."""
 
 
 class Precedent(FrozenModel):
-    """A decided case: a short situation in words, and the right shape of an answer."""
+    """A decided case: a short situation in words and the form of a good answer."""
 
     id: RuleId
     situation: Text
@@ -174,11 +174,11 @@ class Precedent(FrozenModel):
     rule: RuleId
     """The rule that decides."""
     harm: HarmId | None = None
-    """The leaf that it is about; default every leaf of the spec."""
+    """Leaf of the case; default every leaf of the spec."""
 
 
 class Case(FrozenModel):
-    """A test of the spec by itself: at this situation, this expectation."""
+    """A test of the spec: the expected outcome in one situation."""
 
     harm: HarmId | None = None
     tier: Tier | None = None
@@ -196,12 +196,12 @@ class Case(FrozenModel):
         return self
 
     def situation_at(self, tier: Tier) -> Situation:
-        """The situation, given the tier of the leaf."""
+        """Return the situation for the tier of a leaf."""
         return Situation(tier, self.evidence, self.profile, self.detail)
 
 
 class Spec(FrozenModel):
-    """What `prompts/policies/<policy>.yaml` holds."""
+    """The content of `prompts/policies/<policy>.yaml`."""
 
     policy: Slug
     version: Text
@@ -211,11 +211,11 @@ class Spec(FrozenModel):
     harms: tuple[Text, ...] = ()
     """Leaf ids, or `domain.*`."""
     facilitation: Text
-    """What materially lowering the barrier to harm means here."""
+    """Definition of materially lowering the barrier to harm."""
     ill_intent: Text | None = None
-    """Which stated aim a classifier counts as ill intent; default as inherited, else all ill intent."""
+    """Stated aims that a classifier counts as ill intent; default as inherited, else all ill intent."""
     clarify: Clarify | None = None
-    """Whether a reply may ask the person about their intent; default as inherited, else forbidden."""
+    """Permission to ask the person about their intent; default as inherited, else forbidden."""
     style: tuple[Proposition, ...] | None = None
     """Propositions about tone that must not hold; default as inherited, else all five."""
     may: tuple[Clause, ...] = ()
@@ -225,7 +225,7 @@ class Spec(FrozenModel):
     """Better ways that a reply may point to, each completing `Point to …`."""
     principles: tuple[Text, ...] = ()
     elements: dict[Slug, Text] = Field(default_factory=dict[str, str])
-    """What a good answer may be required to do, each completing `The reply …`."""
+    """Elements that a rule may require, by name; each text completes `The reply …`."""
     rules: tuple[Rule, ...] = ()
     precedents: tuple[Precedent, ...] = ()
     cases: tuple[Case, ...] = ()
@@ -233,10 +233,10 @@ class Spec(FrozenModel):
     @model_validator(mode="after")
     def _check_unique_ids(self) -> Self:
         ids = [rule.id for written in self.rules for rule in written.expand_profiles()]
-        for twice in sorted({i for i in ids if ids.count(i) > 1}):
-            raise ValueError(f"rule `{twice}` stands twice; keep one")
+        for duplicate in sorted({i for i in ids if ids.count(i) > 1}):
+            raise ValueError(f"rule `{duplicate}` is defined twice; keep one")
         ids += [c.id for c in (*self.may, *self.must, *self.must_not, *self.redirections)]
         ids += [p.id for p in self.precedents]
-        for twice in sorted({i for i in ids if ids.count(i) > 1}):
-            raise ValueError(f"id `{twice}` stands twice; give each clause its own")
+        for duplicate in sorted({i for i in ids if ids.count(i) > 1}):
+            raise ValueError(f"id `{duplicate}` is used twice; give each clause its own")
         return self

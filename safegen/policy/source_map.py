@@ -1,4 +1,4 @@
-"""Where the parts of a spec stand in its files, and findings that say so."""
+"""Maps parts of a spec to lines and columns of its files, for findings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SourcePlace(NamedTuple):
 
 
 class SpecProblem(NamedTuple):
-    """What is wrong, at a key of one file of the chain of inheritance."""
+    """A fault at a key of one file; `depth` is its index in the chain of inheritance."""
 
     kind: str
     loc: KeyPath
@@ -35,14 +35,14 @@ class SpecProblem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpecFinding:
-    """What is wrong with a spec, by kind and place."""
+    """A fault of a spec with its kind and place."""
 
     kind: str
     message: str
     policy: str
     place: SourcePlace | None
     warning: bool = False
-    """It advises, and `policy check` does not fail for it."""
+    """Advice; `policy check` does not fail because of it."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" if self.place else self.message
@@ -51,7 +51,7 @@ class SpecFinding:
 def locate_problems(
     policy: Policy, problems: list[SpecProblem], *, warning: bool = False
 ) -> list[SpecFinding]:
-    """The problems of a policy with their places; each file is read once."""
+    """Add the places to the problems of a policy; each file is read once."""
     trees = {depth: _load_tree(policy, depth) for depth in {p.depth for p in problems}}
     findings: list[SpecFinding] = []
     for kind, loc, message, depth in problems:
@@ -62,7 +62,7 @@ def locate_problems(
 
 
 def find_place(policy: Policy, id_: str) -> SourcePlace | None:
-    """Where a rule, clause or precedent is written; None where its file is not at hand."""
+    """Find the place of a rule, clause or precedent; None if its file is not available."""
     home = find_home(policy, id_)
     if home is None:
         return None
@@ -74,7 +74,7 @@ def find_place(policy: Policy, id_: str) -> SourcePlace | None:
 
 
 def find_home(policy: Policy, id_: str) -> tuple[int, KeyPath] | None:
-    """The file of the chain and the key at which an id is given."""
+    """Find the index in the chain of inheritance and the key of an id."""
     for depth, source in enumerate(policy.chain):
         for part_id, loc in _iter_named_parts(source.spec):
             if part_id == id_:

@@ -1,7 +1,7 @@
-"""A policy spec with what it inherits: reading, the function that decides, and which spec applies.
+"""A policy spec with its inherited specs, and the choice of the spec for a leaf.
 
-A spec is an ordered list of rules; the first rule whose conditions hold decides. Loading proves a
-spec (see `safegen.policy.lint`), so one that contradicts itself does not load.
+A spec is an ordered list of rules; the first rule whose conditions hold decides. Loading checks a
+spec (see `safegen.policy.lint`), so a spec that contradicts itself does not load.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ __all__ = ["ALL_SITUATIONS", "Policy", "Situation", "Spec", "policy_for"]
 
 
 class SpecSource(NamedTuple):
-    """A spec of a chain of inheritance: its file, or the `recipe.json` of the run that keeps it."""
+    """A spec of a chain of inheritance with its file, or the `recipe.json` of the run that holds it."""
 
     spec: Spec
     path: Path
 
     @property
     def is_spec_file(self) -> bool:
-        """Whether `path` is a file of the spec alone."""
+        """True if `path` is a file of the spec alone."""
         return self.path.suffix != ".json"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A spec with what it inherits: its own file first in `chain`."""
+    """A spec with its inherited specs; `chain` starts with its own file."""
 
     chain: tuple[SpecSource, ...]
 
@@ -56,19 +56,19 @@ class Policy:
 
     @property
     def path(self) -> Path:
-        """Where that file lies."""
+        """The path of that file."""
         return self.chain[0].path
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """Rules in the order in which they decide, profile overrides written out."""
+        """The rules in the order in which they decide, with profile overrides as rules."""
         return tuple(
             r for s, _ in self.chain for written in s.rules for r in written.expand_profiles()
         )
 
     @cached_property
     def elements(self) -> dict[str, str]:
-        """What a good answer may be required to do, by name."""
+        """The elements that a rule may require, by name."""
         merged: dict[str, str] = {}
         for spec in self._iter_specs():
             merged |= spec.elements
@@ -76,32 +76,32 @@ class Policy:
 
     @cached_property
     def principles(self) -> tuple[str, ...]:
-        """How to write, inherited first."""
+        """The principles of writing, inherited ones first."""
         return tuple(p for spec in self._iter_specs() for p in spec.principles)
 
     @cached_property
     def may(self) -> tuple[Clause, ...]:
-        """What a reply may do."""
+        """The permissions of a reply."""
         return tuple(c for spec in self._iter_specs() for c in spec.may)
 
     @cached_property
     def must(self) -> tuple[Clause, ...]:
-        """What every reply must do."""
+        """The duties of every reply."""
         return tuple(c for spec in self._iter_specs() for c in spec.must)
 
     @cached_property
     def must_not(self) -> tuple[Prohibition, ...]:
-        """What no reply may do."""
+        """The prohibitions of every reply."""
         return tuple(c for spec in self._iter_specs() for c in spec.must_not)
 
     @cached_property
     def redirections(self) -> tuple[Clause, ...]:
-        """Better ways that a reply may point to."""
+        """The better ways that a reply may point to."""
         return tuple(c for spec in self._iter_specs() for c in spec.redirections)
 
     @cached_property
     def precedents(self) -> tuple[Precedent, ...]:
-        """Decided cases; inherited ones only where their rule can still decide."""
+        """The decided cases; an inherited one only if its rule can still decide."""
         own = self.spec.precedents
         reached = self.reached_rules
         return own + tuple(
@@ -110,7 +110,7 @@ class Policy:
 
     @cached_property
     def reached_rules(self) -> frozenset[str]:
-        """Ids of the rules that decide at least one situation."""
+        """The ids of the rules that decide at least one situation."""
         return frozenset(rule.id for rule in self.rule_by_situation.values())
 
     @cached_property
@@ -123,24 +123,24 @@ class Policy:
 
     @property
     def clarify(self) -> Clarify:
-        """Whether a reply may ask the person about their intent."""
-        named: list[Clarify] = [s.clarify for s, _ in self.chain if s.clarify is not None]
-        return named[0] if named else "forbidden"
+        """The permission to ask the person about their intent."""
+        values: list[Clarify] = [s.clarify for s, _ in self.chain if s.clarify is not None]
+        return values[0] if values else "forbidden"
 
     @property
     def style(self) -> tuple[Proposition, ...]:
-        """Propositions about tone that must not hold."""
-        named = next((s.style for s, _ in self.chain if s.style is not None), None)
-        if named is not None:
-            return named
-        allowed = self.clarify == "allowed"
-        return tuple(p for p in STYLE_WORDS if not (allowed and p == "intent_interrogation"))
+        """The propositions about tone that must not hold."""
+        style = next((s.style for s, _ in self.chain if s.style is not None), None)
+        if style is not None:
+            return style
+        may_ask = self.clarify == "allowed"
+        return tuple(p for p in STYLE_WORDS if not (may_ask and p == "intent_interrogation"))
 
     @property
     def ill_intent(self) -> str:
-        """Which stated aim a classifier counts as ill intent."""
-        named = (s.ill_intent for s, _ in self.chain if s.ill_intent is not None)
-        return next(named, "ill intent")
+        """The stated aims that a classifier counts as ill intent."""
+        aims = (s.ill_intent for s, _ in self.chain if s.ill_intent is not None)
+        return next(aims, "ill intent")
 
     @cached_property
     def policy_id(self) -> str:
@@ -161,17 +161,17 @@ class Policy:
         return f"{spec.policy}@{spec.version}#{digest(content)[:8]}"
 
     def covers(self, harm: str) -> bool:
-        """Whether the spec names a leaf, or its domain."""
+        """Check if the spec names a leaf or its domain."""
         return harm in self.spec.harms or f"{harm.split('.')[0]}.*" in self.spec.harms
 
     def decide(self, at: Situation) -> Rule:
-        """The first rule that holds."""
+        """Return the first rule whose conditions hold."""
         return self.rule_by_situation[at]
 
     def iter_secret_texts(self) -> Iterator[str]:
-        """Every text that a teacher is told and a student must not read.
+        """Yield every text that a teacher sees and a student must not see.
 
-        Redirections are no secret: a reply is meant to name them.
+        Redirections are not secret, because a reply names them.
         """
         yield self.spec.facilitation
         yield from self.principles
@@ -185,7 +185,7 @@ class Policy:
             yield precedent.answer
 
     def iter_ids(self) -> Iterator[str]:
-        """Every name by which the spec and its parts are called."""
+        """Yield every name of the spec and the ids of its parts."""
         yield self.policy_id
         yield f"{self.spec.policy}@{self.spec.version}"
         for named in (*self.rules, *self.may, *self.must, *self.must_not):
@@ -198,16 +198,16 @@ class Policy:
 
 
 def fitting_specs(policies: Sequence[Policy], harm: str) -> list[Policy]:
-    """The specs that claim a leaf: those that name it, else those that name its domain."""
-    named = [p for p in policies if harm in p.spec.harms]
-    return named or [p for p in policies if p.covers(harm)]
+    """List the specs of a leaf: those that name it, else those that name its domain."""
+    by_leaf = [p for p in policies if harm in p.spec.harms]
+    return by_leaf or [p for p in policies if p.covers(harm)]
 
 
 def policy_for(policies: Sequence[Policy], harm: Harm) -> Policy:
-    """The one spec that applies to a leaf; one that names the leaf goes before one that names its domain.
+    """Return the one spec of a leaf; a spec that names the leaf precedes one that names its domain.
 
     Raises:
-        ConfigError: none, or more than one.
+        ConfigError: no spec covers the leaf, or more than one does.
     """
     fitting = fitting_specs(policies, harm.id)
     if len(fitting) == 1:

@@ -53,7 +53,7 @@ def test_check_passes_the_shipped_specs_and_fails_a_planted_case(tmp_path: Path)
     assert result.exit_code == 2
     lines = Path(path).read_text().splitlines()
     planted = next(i for i, line in enumerate(lines, 1) if f"{case}refuse" in line)
-    assert f"{path}:{planted}:5: the case says refuse_redirect" in result.stdout
+    assert f"{path}:{planted}:5: the case expects refuse_redirect" in result.stdout
     found = [
         line["finding"]
         for line in objects(run("policy", "check", path, "--json"))
@@ -323,8 +323,8 @@ def test_a_recipe_that_names_a_spec_that_is_not_there_is_told_with_its_place(
 def test_a_domain_that_is_nearly_one_of_the_taxonomy_is_to_be_weighed(tmp_path: Path) -> None:
     path = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [selfhram.*]")
     result = run("policy", "check", path)
-    assert "`selfhram.*` is no leaf of taxonomy `core`; did you mean `selfharm.*`?" in result.stdout
+    assert "taxonomy `core` has no leaf `selfhram.*`; did you mean `selfharm.*`?" in result.stdout
     far = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [brewery.*]")
     told = run("policy", "check", far).stdout
-    assert "is no leaf of taxonomy" not in told
+    assert "has no leaf" not in told
     assert "its leaves are not in core; name their taxonomy with --taxonomy" in told

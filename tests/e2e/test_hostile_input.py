@@ -87,7 +87,7 @@ ENDPOINTS: dict[str, tuple[dict[str, object], str]] = {
     "half an IPv6 address": ({"base_url": "http://[::1/v1"}, "IPv6"),
     "key in the address": ({"base_url": "http://a:b@127.0.0.1/v1"}, "user info"),
     "key variable that is not set": ({"api_key_env": KEY_ENV}, f"`{KEY_ENV}` is not set"),
-    "a key for a variable": ({"api_key_env": "sk-pasted-0123"}, "it may be one"),
+    "a key for a variable": ({"api_key_env": "sk-pasted-0123"}, "may be a key"),
     "a field that is ours": ({"extra": {"stream": True}}, "`stream`; safegen sets it"),
     "extra is a list": ({"extra": ["x"]}, "`extra`"),
     "two limits": ({"max_tokens": 1, "max_completion_tokens": 1}, "keep one"),
@@ -114,13 +114,13 @@ PROMPTS: dict[str, tuple[str, str]] = {
     "a broken tag": ("{% if %}", r"draft\.j2:1: "),
 }
 POLICIES: dict[str, tuple[dict[str, str], str]] = {
-    "inherits itself": ({"mine": f"policy: mine\ninherits: mine\n{SPEC}"}, "runs in a circle"),
+    "inherits itself": ({"mine": f"policy: mine\ninherits: mine\n{SPEC}"}, "is circular"),
     "inherits in a circle": (
         {
             "mine": f"policy: mine\ninherits: other\n{SPEC}",
             "other": f"policy: other\ninherits: mine\n{SPEC}",
         },
-        "runs in a circle",
+        "is circular",
     ),
     "inherits nothing": ({"mine": f"policy: mine\ninherits: gone\n{SPEC}"}, r"gone\.yaml"),
     "leaves a gap": ({"mine": f"policy: mine\n{SPEC}"}, "no rule decides"),

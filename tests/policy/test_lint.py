@@ -294,9 +294,9 @@ def test_a_spec_of_another_taxonomy_is_not_blamed_for_its_leaves(tmp_path: Path)
             "when: {profile: [agent]}, profiles: {minors: {ceiling: 0}}",
             "leaves out profile `minors`",
         ),
-        ("profiles: {minors: {id: Z}}", "`Z` stands twice"),
+        ("profiles: {minors: {id: Z}}", "`Z` is defined twice"),
     ],
-    ids=["floor", "refusal", "never", "twice"],
+    ids=["floor", "refusal", "never", "duplicate"],
 )
 def test_an_override_that_cannot_be_is_refused(tmp_path: Path, rule: str, says: str) -> None:
     path = tmp_path / "tiny.yaml"

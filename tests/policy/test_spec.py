@@ -38,7 +38,7 @@ rules:
   - {id: A, says: a, mode: refuse_redirect, ceiling: 0}
   - {id: B, says: b, when: {detail: [3]}, mode: refuse_redirect, ceiling: 0}
 """
-    with pytest.raises(ConfigError, match="`B` can never decide"):
+    with pytest.raises(ConfigError, match="`B` never decides"):
         load(tmp_path, rules)
 
 

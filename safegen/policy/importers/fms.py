@@ -1,7 +1,7 @@
-"""The policy YAML of IBM fms-dgt (a risk group with flat allow and deny lists) → a safegen spec.
+"""Converts a policy file of IBM fms-dgt (a risk group with flat allow and deny lists) to a spec.
 
-Its risks become leaves, its lists clauses about those leaves, its reply types tiers. A spec says more
-than such a file (ceilings, floors, required elements): that comes from the common ladder `base`.
+Risks become leaves, lists become clauses about those leaves, reply types become tiers. Ceilings,
+floors and required elements, which such a file lacks, are inherited from the spec `base`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ REPLY_TYPES: dict[str, Tier] = {
     "INFORMATIVE_RESPONSE": "sensitive",
     "INFORMATIVE_WITH_DISCLAIMER": "sensitive",
 }
-"""What the three documented reply types come to; any other is read as `restricted` and reported."""
+"""Tiers of the three documented reply types; any other becomes `restricted` and is reported."""
 
 
 class _Loose(BaseModel):
-    """Unknown keys are kept, so that they can be reported."""
+    """A model that keeps unknown keys, so that they can be reported."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -60,7 +60,7 @@ class _Group(_Loose):
 
 
 class UnsupportedRule(NamedTuple):
-    """What could not be carried over, and what to do about it."""
+    """A part of the file that was not converted, with the remedy."""
 
     where: str
     what: str
@@ -68,7 +68,7 @@ class UnsupportedRule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportedSpec:
-    """A spec and a taxonomy of its leaves as YAML texts, with what was lost."""
+    """A spec and a taxonomy of its leaves as YAML texts, with the parts that were not converted."""
 
     name: str
     spec: str
@@ -77,10 +77,10 @@ class ImportedSpec:
 
 
 def convert_policy(path: Path) -> ImportedSpec:
-    """Read a policy file of fms-dgt and write it as a spec that ends in the common ladder.
+    """Convert a policy file of fms-dgt to a spec that inherits `base`.
 
     Raises:
-        ConfigError: not such a file, with file, line and column.
+        ConfigError: the file is no such policy; with file, line and column.
     """
     group = yaml_source.load(path, _Group)
     name = make_slug(group.risk_group)
@@ -107,12 +107,12 @@ def convert_policy(path: Path) -> ImportedSpec:
 def _read_leaves(path: Path, group: _Group, domain: str) -> dict[str, _Risk]:
     leaves: dict[str, _Risk] = {}
     for index, risk in enumerate(group.risks):
-        named = risk.risk or risk.risk_id
-        if not named:
+        name = risk.risk or risk.risk_id
+        if not name:
             raise ConfigError(f"{path}: risk {index + 1} has neither `risk` nor `risk_id`; name it")
-        leaf = f"{domain}.{make_slug(named, fallback='risk-')}"
+        leaf = f"{domain}.{make_slug(name, fallback='risk-')}"
         if leaf in leaves:
-            raise ConfigError(f"{path}: risk `{named}` stands twice; rename one")
+            raise ConfigError(f"{path}: risk `{name}` is defined twice; rename one")
         leaves[leaf] = risk
     return leaves
 
@@ -127,7 +127,7 @@ class _Clauses(NamedTuple):
 
 
 def _read_clauses(leaves: Mapping[str, _Risk], name: str) -> _Clauses:
-    """The lists as clauses; an entry of several risks is one clause about those leaves."""
+    # An entry that several risks share becomes one clause about those leaves.
     denied = _gather(leaves, "reply_cannot_contain")
     allowed = _gather(leaves, "reply_may_contain")
     lost = [
@@ -165,7 +165,7 @@ def _gather(leaves: Mapping[str, _Risk], key: str) -> dict[str, list[str]]:
 
 
 def _lower_first(text: str) -> str:
-    """A capital that only begins the entry goes; an abbreviation stays."""
+    # An abbreviation keeps its capital.
     return text if text[1:2].isupper() else text[0].lower() + text[1:]
 
 
@@ -183,7 +183,7 @@ def _with_harms(about: list[str], leaves: Mapping[str, _Risk]) -> dict[str, obje
 
 
 def _make_cases(tiers: set[Tier]) -> Iterator[dict[str, object]]:
-    """What the ladder answers now, so that a later edit that changes it is noticed."""
+    # The cases pin today's outcomes of `base`, so that a later edit of it is noticed.
     base = loader.load_policy("base")
     for tier, detail in product(sorted(tiers, key=TIERS.index), (1, 3)):
         rule = base.decide(Situation(tier, "none", "public", detail))
@@ -199,17 +199,17 @@ def _make_cases(tiers: set[Tier]) -> Iterator[dict[str, object]]:
 def _find_unsupported(group: _Group, leaves: Mapping[str, _Risk]) -> Iterator[UnsupportedRule]:
     if group.risk_group_id:
         yield UnsupportedRule(
-            "file", f"risk_group_id `{group.risk_group_id}`: a spec has a name and no number"
+            "file", f"risk_group_id `{group.risk_group_id}`: dropped, because a spec has no number"
         )
-    for where, model in (("file", group), *leaves.items()):
+    for place, model in (("file", group), *leaves.items()):
         for key in model.model_extra or {}:
-            yield UnsupportedRule(where, f"`{key}`: not a key that is read")
+            yield UnsupportedRule(place, f"`{key}`: unknown key, ignored")
     for leaf, risk in leaves.items():
         for key in ("risk_id", "reason_denial", "exception"):
             value = getattr(risk, key)
             if value:
                 yield UnsupportedRule(
-                    leaf, f"{key} `{value}`: a code, which no answer shows; kept nowhere"
+                    leaf, f"{key} `{value}`: dropped, because answers show no codes"
                 )
         if risk.short_reply_type not in REPLY_TYPES:
             reply_type = risk.short_reply_type or "nothing"
@@ -244,8 +244,8 @@ def _write_taxonomy(
     root = {"id": name, "name": title, "definition": " ".join((group.description or "").split())}
     rows = [TableRow("the risk group", root)]
     for leaf, risk in leaves.items():
-        named = (risk.risk or risk.risk_id or leaf).replace("_", " ").capitalize()
-        values = {"id": leaf, "parent": name, "name": named, "tier": tiers[leaf]}
+        risk_name = (risk.risk or risk.risk_id or leaf).replace("_", " ").capitalize()
+        values = {"id": leaf, "parent": name, "name": risk_name, "tier": tiers[leaf]}
         rows.append(
             TableRow(leaf, values | {"definition": " ".join((risk.description or "").split())})
         )

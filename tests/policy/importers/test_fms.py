@@ -86,7 +86,7 @@ def test_imported_spec_passes_the_check(made: fms.ImportedSpec, tmp_path: Path) 
         ("secret-recipes.recipe-disclosure", "exception `GUILD_EXCEPTION`"),
         ("secret-recipes.recipe-disclosure", "EXPLICIT_REFUSAL became tier `prohibited`"),
         ("secret-recipes.recipe-disclosure", "`amounts` is both allowed and forbidden"),
-        ("secret-recipes.recipe-history", "`owner`: not a key that is read"),
+        ("secret-recipes.recipe-history", "`owner`: unknown key, ignored"),
         ("secret-recipes.odd", "short_reply_type `SHRUG`"),
         ("spec", "`facilitation` repeats the description"),
     ],
@@ -100,7 +100,7 @@ def test_unsupported_rules_are_reported(made: fms.ImportedSpec, where: str, what
     [
         ("risk_group: a\nrisks: []\n", r"f\.yaml:2:1: `risks`"),
         ("risk_group: a\nrisks:\n  - description: b\n", "neither `risk` nor `risk_id`"),
-        ("risk_group: a\nrisks:\n  - risk: b\n  - risk: B\n", "`B` stands twice"),
+        ("risk_group: a\nrisks:\n  - risk: b\n  - risk: B\n", "`B` is defined twice"),
         ("policy: a\n", r"`risk_group` is missing"),
     ],
 )
