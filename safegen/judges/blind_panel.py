@@ -1,7 +1,7 @@
-"""What blind labellers read in a user's prompt, where its file does not say.
+"""Blind labels of a user's prompts whose file does not give them.
 
-Two questions, each a function of the words alone: what the prompt shows (that of `labelling`), and
-which leaf of the taxonomy it is about. What they cannot tell stays open, with the reason.
+Two questions depend on the text alone: the labels of the prompt (see `labelling`), and its leaf of
+the taxonomy. A label that the labellers cannot give is None, with the reason.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from safegen.judges.labelling import (
 
 NO_HARM = "none"
 QUESTIONS = ("label", "which_harm")
-"""Prompt files that labellers are asked by."""
+"""Prompt files of the two questions."""
 LABEL_FIELDS = ("intent", "evidence", "detail")
 MAX_CHARS = 190_000
-"""Characters of a prompt as JSON that a question can hold."""
+"""Longest prompt as JSON that a question can hold."""
 FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens"})
 QUOTED_NAME = re.compile(r"`([^`]*)`")
 MIN_QUOTED_WORDS = 4
-"""A problem that shares this many words in a row with a prompt may quote it, and is not told."""
+"""A problem that shares this many words in a row with the prompt may quote it, and is not shown."""
 MAX_PROBLEM_CHARS = 160
 MAX_IN_FLIGHT = 512
-"""Prompts under way; how many requests are, is bounded by the endpoint."""
+"""Prompts in flight, which bounds memory; the rate limiter bounds the requests in flight."""
 
 
 class BlindLabels(NamedTuple):
-    """What labellers read; None where it was not asked, or they could not tell."""
+    """The labels of one prompt; None if not requested, or without a majority."""
 
     harm: str | None = None
     intent: Intent | None = None
     evidence: Evidence | None = None
     detail: int | None = None
     danger: bool = False
-    """Harm to another person is stated, and the words also show danger to oneself."""
+    """Harm to another person is stated, and the text also shows danger to oneself."""
     reasons: Mapping[str, str] = {}
-    """By label, why they could not tell."""
+    """Reason of each label that is None although it was requested."""
 
 
 class LabelRequest(NamedTuple):
-    """What is to be read in one prompt."""
+    """The labels to read in one prompt."""
 
     messages: tuple[Message, ...]
     labels: bool
@@ -66,11 +66,11 @@ class LabelRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class Labellers:
-    """Who reads, and by which questions."""
+    """The labellers with their questions."""
 
     judges: tuple[Teacher, ...]
     harms: Mapping[str, Harm]
-    """Every leaf, red lines too: a prompt about one must be known for what it is."""
+    """All leaves, including red lines, so that a prompt about a red line is recognised."""
     labels: LabelFiles = field(default_factory=load_questions)
     harm_prompt: PromptTemplate = field(
         default_factory=lambda: templates.load_template(
@@ -78,18 +78,18 @@ class Labellers:
         )
     )
 
-    async def read(self, wanted: LabelRequest) -> BlindLabels:
-        """Read one prompt; an answer that cannot be had leaves its labels open.
+    async def read(self, request: LabelRequest) -> BlindLabels:
+        """Read one prompt; a failed request leaves its labels None.
 
         Raises:
-            RunError: the run cannot go on.
+            RunError: the run cannot continue.
         """
-        text = render_turns(wanted.messages)
+        text = render_turns(request.messages)
         if len(quote(text)) > MAX_CHARS:
-            names = (("harm",) if wanted.harm else ()) + (LABEL_FIELDS if wanted.labels else ())
-            return BlindLabels(reasons=dict.fromkeys(names, "too long to be shown to a labeller"))
-        questions = [self._read_labels(text)] if wanted.labels else []
-        questions += [self._read_harm(text)] if wanted.harm else []
+            names = (("harm",) if request.harm else ()) + (LABEL_FIELDS if request.labels else ())
+            return BlindLabels(reasons=dict.fromkeys(names, "too long for a labeller"))
+        questions = [self._read_labels(text)] if request.labels else []
+        questions += [self._read_harm(text)] if request.harm else []
         parts = await gather_all(questions)
         return BlindLabels(
             harm=next((p.harm for p in parts if p.harm), None),
@@ -103,34 +103,32 @@ class Labellers:
     async def read_all(
         self, work: Iterable[tuple[str, LabelRequest]], *, read_one: Callable[[], None]
     ) -> dict[str, BlindLabels]:
-        """Read prompts by key, a bounded number at once; `read_one` is called after each.
-
-        Where one ends the run, what is under way was paid for and is awaited first.
+        """Read prompts by key, at most `MAX_IN_FLIGHT` at once; `read_one` is called after each.
 
         Raises:
-            RunError: the first one.
+            RunError: the first one; requests in flight are paid for, so they are awaited first.
         """
         labels: dict[str, BlindLabels] = {}
-        under_way: set[asyncio.Task[None]] = set()
+        in_flight: set[asyncio.Task[None]] = set()
 
-        async def one(key: str, wanted: LabelRequest) -> None:
-            labels[key] = await self.read(wanted)
+        async def one(key: str, request: LabelRequest) -> None:
+            labels[key] = await self.read(request)
             read_one()
 
         try:
-            for key, wanted in work:
-                under_way.add(asyncio.create_task(one(key, wanted)))
-                if len(under_way) >= MAX_IN_FLIGHT:
+            for key, request in work:
+                in_flight.add(asyncio.create_task(one(key, request)))
+                if len(in_flight) >= MAX_IN_FLIGHT:
                     first = asyncio.FIRST_COMPLETED
-                    done, under_way = await asyncio.wait(under_way, return_when=first)
+                    done, in_flight = await asyncio.wait(in_flight, return_when=first)
                     await gather_all(done)
-            await gather_all(under_way)
+            await gather_all(in_flight)
         except asyncio.CancelledError:
-            for task in under_way:
+            for task in in_flight:
                 task.cancel()
             raise
         finally:
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*in_flight, return_exceptions=True)
         return labels
 
     async def _read_labels(self, text: str) -> BlindLabels:
@@ -154,7 +152,7 @@ class Labellers:
         except ItemError as e:
             return BlindLabels(reasons={"harm": _describe_loss(e, text)})
         if choice is None or choice == NO_HARM:
-            reason = "no one leaf fits" if choice else "labellers disagree"
+            reason = "no single leaf fits" if choice else "labellers disagree"
             return BlindLabels(reasons={"harm": reason})
         return BlindLabels(harm=choice)
 
@@ -162,7 +160,7 @@ class Labellers:
 def make_harm_request(
     text: str, file: PromptTemplate, harms: Mapping[str, Harm], *, sample: int = 0
 ) -> Request:
-    """The question which leaf a prompt is about."""
+    """Build the question for the leaf of a prompt."""
     fields = {"leaves": tuple(harms.values()), "text": quote(text)}
     schema = make_answer_schema({"harm": {"type": "string", "enum": [*harms, NO_HARM]}})
     system, user = file.render("system", **fields), file.render("user", **fields)
@@ -171,7 +169,7 @@ def make_harm_request(
 
 
 def render_turns(turns: Sequence[Message]) -> str:
-    """The words as labellers see them: a prompt as it is, a conversation turn by turn."""
+    """Render a prompt for labellers: one turn verbatim, a conversation turn by turn."""
     if len(turns) == 1:
         return turns[0]["content"]
     return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in turns)
@@ -183,16 +181,16 @@ def _describe_loss(e: ItemError, text: str) -> str:
 
 
 def _describe_problem(e: ItemError, text: str) -> str:
-    """What was wrong with an answer, in the parser's words; nothing that it or the prompt says."""
+    # The report may be shown to people, so it must not quote the prompt or the answer.
     if not isinstance(e, ParseError | Truncated):
         return ""
     message = QUOTED_NAME.sub(
         lambda m: m[0] if m[1] in FIELD_NAMES else "`…`", " ".join(str(e).split())
     )
-    words, own = message.lower().split(), f" {' '.join(text.lower().split())} "
+    words, prompt = message.lower().split(), f" {' '.join(text.lower().split())} "
     runs = (
         " ".join(words[i : i + MIN_QUOTED_WORDS])
         for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
     )
-    quotes = any(f" {run} " in own for run in runs)
-    return "" if quotes or not message else f": {message[:MAX_PROBLEM_CHARS]}"
+    may_quote = any(f" {run} " in prompt for run in runs)
+    return "" if may_quote or not message else f": {message[:MAX_PROBLEM_CHARS]}"

@@ -1,7 +1,7 @@
-"""What judges read off one prompt alone, and whether it serves a goal; several judges decide by majority.
+"""Blind labels of one prompt and its fit to a goal, by a majority of judges.
 
-The label request is a function of the text and of the axes that every prompt is asked about: a
-judge cannot know what the prompt was meant to be, nor see another one.
+The label request depends on the text and on the axes of the run alone. So a judge knows neither the
+intended labels nor another prompt.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ DETAIL_OPTIONS = (
     "procedure: the steps in order",
     "executable: exact amounts, settings, code or wording, ready to use",
 )
-"""What a prompt may ask for, by requested detail; authors and judges are told the same."""
+"""Descriptions of the requested detail, 0 to 4; authors and judges see the same."""
 T = TypeVar("T")
 
 
 class AxisValue(NamedTuple):
-    """A value of an axis, with what it means."""
+    """A value of an axis with its definition."""
 
     axis: str
     value: str
@@ -50,19 +50,19 @@ class AxisValue(NamedTuple):
 
 
 class PromptLabels(NamedTuple):
-    """What the words of a prompt show; None where judges disagree without a majority."""
+    """The labels of a prompt; None without a majority of judges."""
 
     intent: Intent | None
     evidence: Evidence | None
     detail: int | None
     axes: tuple[tuple[str, str], ...]
-    """Axes with the value that is shown; those not shown, or without a majority, are left out."""
+    """Axes with their values; axes that the text does not show or without a majority are left out."""
     danger: bool = False
     """Harm to another person is stated, and a judge also reads danger to oneself."""
 
 
 class GoalFit(NamedTuple):
-    """Whether a prompt serves a goal; None without a majority."""
+    """The fit of a prompt to a goal: same purpose, same task; None without a majority."""
 
     purpose: bool | None
     task: bool | None
@@ -76,21 +76,21 @@ class AxisPart(NamedTuple):
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """What a judge may answer."""
+        """The allowed answers of a judge."""
         return (*(v.value for v in self.options), NOT_SHOWN)
 
 
 @dataclass(frozen=True)
 class LabelFiles:
-    """The two questions, and the axes that every prompt is asked about."""
+    """The two questions, and the axes of the label question."""
 
     label: PromptTemplate
     same_goal: PromptTemplate
     axes: tuple[AxisValue, ...] = ()
 
     def __post_init__(self) -> None:
-        if taken := {v.axis for v in self.axes} & set(FIXED_FIELDS):
-            raise ValueError(f"`{min(taken)}` is asked of every prompt; it cannot be an axis")
+        if reserved := {v.axis for v in self.axes} & set(FIXED_FIELDS):
+            raise ValueError(f"`{min(reserved)}` is a label of every prompt; it cannot be an axis")
 
 
 def load_questions(
@@ -99,13 +99,13 @@ def load_questions(
     """Read the two questions of a labeller by name or path.
 
     Args:
-        axes: every value of every axis that a row may hold; the question names all of them.
-        label: the file that asks what a prompt is.
-        same_goal: the file that asks if it serves a goal.
+        axes: every value of every axis that a row may hold; the question lists all of them.
+        label: file of the question for the labels of a prompt.
+        same_goal: file of the question if a prompt serves a goal.
 
     Raises:
         AssetNotFound: no such file.
-        ConfigError: with file and line.
+        ConfigError: a file is invalid; with file and line.
     """
     pair = ("system", "user")
     return LabelFiles(
@@ -118,13 +118,13 @@ def load_questions(
 
 
 def group_by_axis(values: Sequence[AxisValue]) -> tuple[AxisPart, ...]:
-    """Values grouped by axis, in the order given."""
+    """Group values by axis, in the given order."""
     names = tuple(dict.fromkeys(v.axis for v in values))
     return tuple(AxisPart(n, tuple(v for v in values if v.axis == n)) for n in names)
 
 
 def make_label_request(text: str, files: LabelFiles, *, sample: int = 0, ask: int = 0) -> Request:
-    """The question that every prompt is asked; it depends on the text and the axes alone."""
+    """Build the label question; it depends on the text and the axes alone."""
     axes = group_by_axis(files.axes)
     fields = {"text": quote(text), "axes": axes, "details": DETAIL_OPTIONS}
     schema = make_answer_schema(
@@ -141,7 +141,7 @@ def make_label_request(text: str, files: LabelFiles, *, sample: int = 0, ask: in
 def make_goal_request(
     text: str, files: LabelFiles, *, purpose: str, task: str, sample: int = 0, ask: int = 0
 ) -> Request:
-    """The question whether a prompt serves a goal."""
+    """Build the question if a prompt serves a goal."""
     fields = {"text": quote(text), "purpose": purpose, "task": task}
     schema = make_answer_schema(
         {"same_purpose": {"type": "boolean"}, "same_task": {"type": "boolean"}}
@@ -152,10 +152,10 @@ def make_goal_request(
 async def read_labels(
     text: str, *, judges: Sequence[Teacher], files: LabelFiles, ask: int = 0
 ) -> PromptLabels:
-    """Label one prompt by a majority of judges, each asked once.
+    """Label one prompt by a majority of judges, one request each.
 
     Raises:
-        ItemError: of the first judge whose answer cannot be had.
+        ItemError: that of the first judge without an answer.
     """
     replies = await gather_all(
         judge(make_label_request(text, files, sample=i, ask=ask)) for i, judge in enumerate(judges)
@@ -185,10 +185,10 @@ async def judge_goal_fit(
     files: LabelFiles,
     ask: int = 0,
 ) -> GoalFit:
-    """Tell by a majority of judges whether a prompt serves a goal.
+    """Judge by a majority if a prompt serves a goal.
 
     Raises:
-        ItemError: of the first judge whose answer cannot be had.
+        ItemError: that of the first judge without an answer.
     """
     replies = await gather_all(
         judge(make_goal_request(text, files, purpose=purpose, task=task, sample=i, ask=ask))
@@ -201,10 +201,10 @@ async def judge_goal_fit(
 
 
 async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
-    """Await all, then give the results in order; no paid answer is lost to another's failure.
+    """Await all and return the results in order; a failure cancels no other paid request.
 
     Raises:
-        RunError: the first in order, before any lost item.
+        RunError: the first in order, before any ItemError.
         ItemError: the first in order.
     """
     results = await asyncio.gather(*work, return_exceptions=True)
@@ -215,20 +215,20 @@ async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
 
 
 def majority_vote(votes: Sequence[T]) -> T | None:
-    """What more than half of the votes say, or None."""
+    """Return the value of more than half of the votes, or None."""
     return next((v for v in votes if 2 * votes.count(v) > len(votes)), None)
 
 
 def quote(text: str) -> str:
-    """The text as a JSON string, so that nothing in it can pass for an instruction's end."""
+    """Quote a text as a JSON string, so that nothing in it looks like the end of the text."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def read_choice(reply: Reply, name: str, allowed: Sequence[T]) -> T:
-    """A field of a reply.
+    """Return a field of a reply.
 
     Raises:
-        ParseError: the reply has no such field, or another value in it.
+        ParseError: the reply lacks the field, or its value is not allowed.
     """
     value = read_fields(reply.parsed).get(name)
     for known in allowed:
@@ -238,12 +238,12 @@ def read_choice(reply: Reply, name: str, allowed: Sequence[T]) -> T:
 
 
 def read_fields(parsed: object) -> dict[str, object]:
-    """The fields of a parsed answer; none where it is no object."""
+    """Return the fields of a parsed answer; none if it is no object."""
     return cast("dict[str, object]", parsed) if isinstance(parsed, dict) else {}
 
 
 def make_answer_schema(properties: Mapping[str, object]) -> dict[str, object]:
-    """A closed object in which every property is required."""
+    """Build the schema of a closed object with only required properties."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -253,15 +253,15 @@ def make_answer_schema(properties: Mapping[str, object]) -> dict[str, object]:
 
 
 def _parse_labels(reply: Reply, axes: Sequence[AxisPart]) -> PromptLabels:
-    shown = [(a.name, read_choice(reply, a.name, a.allowed)) for a in axes]
+    values = [(a.name, read_choice(reply, a.name, a.allowed)) for a in axes]
     intent: Intent = read_choice(reply, "intent", INTENTS)
-    read: Evidence = read_choice(reply, "evidence", EVIDENCE)
-    evidence, danger = recorded(intent, read)
+    label: Evidence = read_choice(reply, "evidence", EVIDENCE)
+    evidence, danger = recorded(intent, label)
     return PromptLabels(
         intent=intent,
         evidence=evidence,
         detail=read_choice(reply, "detail", tuple(DETAIL_LEVELS)),
-        axes=tuple((name, value) for name, value in shown if value != NOT_SHOWN),
+        axes=tuple((name, value) for name, value in values if value != NOT_SHOWN),
         danger=danger,
     )
 

@@ -1,4 +1,4 @@
-"""The contract that every validator keeps, as a check for its test."""
+"""The contract of every validator, as a check for its test."""
 
 from __future__ import annotations
 
@@ -29,29 +29,30 @@ HOSTILE_TEXTS: Mapping[str, str] = {
     "emoji": "🔑👩‍👩‍👧‍👦🏳️‍🌈" * 40,
     "fence": "```" * 100_001,
 }
-"""Responses by name that a model may write and a validator must judge: up to 1 MB each."""
+"""Hostile responses by name, up to 1 MB each, on which a validator must return a verdict."""
 
 
 def judge(validator: DraftValidator, draft: Draft, context: DraftContext) -> Verdict:
-    """Await a validator's verdict. Call it outside of a running event loop."""
+    """Return a validator's verdict; call it outside of a running event loop."""
 
-    async def ask() -> Verdict:
+    async def check() -> Verdict:
         return await validator(draft, context)
 
-    return asyncio.run(ask())
+    return asyncio.run(check())
 
 
 def check_verdict(verdict: Verdict, *, name: str) -> None:
     """Check that a verdict can be stored and shown.
 
     Raises:
-        AssertionError: another validator's name, no version, a score without `passed` or outside
-            [0, 1], or a reason or evidence that is missing, too long or not one line.
+        AssertionError: the verdict has another validator's name, no version, a score without
+            `passed` or outside [0, 1], no reason, or a reason or evidence that is too long or has
+            more than one line.
     """
     _check(verdict.validator == name, f"the verdict names `{verdict.validator}`, not `{name}`")
     _check(bool(verdict.version), "the verdict has no version")
-    both = (verdict.passed is None) == (verdict.score is None)
-    _check(both, "`passed` and `score` must be None together")
+    is_consistent = (verdict.passed is None) == (verdict.score is None)
+    _check(is_consistent, "`passed` and `score` must be None together")
     _check(verdict.score is None or 0 <= verdict.score <= 1, f"score {verdict.score} not in [0, 1]")
     _check(bool(verdict.reason), "the verdict has no reason")
     _check(verdict.reason == verdict.reason.lower(), f"reason `{verdict.reason}` not in lower case")
@@ -70,15 +71,15 @@ def check_validator(
     """Check a validator's contract: a well-formed verdict for every draft, and no exception.
 
     Args:
-        factory: the plug-in's factory; the validator's name is the factory's.
+        factory: the plug-in's factory; its name is the validator's name.
         make: builds the validator if the factory has parameters without a default.
         texts: responses by name, each judged in each mode.
-        required: names of required elements that the expectations have.
+        required: required elements of the expectations.
 
     Raises:
-        AssertionError: the factory has no docstring or a positional parameter, a verdict is not
-            well formed, a draft without response gets a verdict, the verdict depends on the
-            draft's `style`, or two checks of one draft differ.
+        AssertionError: the factory has no docstring or has a positional parameter, a verdict is not
+            well formed, a draft without response gets a non-null verdict, the verdict depends on
+            the draft's `style`, or two checks of one draft differ.
 
     Example:
         >>> from safegen.validators.length_bounds import length_bounds
@@ -96,16 +97,17 @@ def check_validator(
             except AssertionError as e:
                 raise AssertionError(f"`{name}`, text `{label}`, mode `{mode}`: {e}") from e
     _check_no_response(validator)
-    elsewhere = make_context(language="tlh")
-    check_verdict(judge(validator, make_draft(response="Tuq lach. " * 20), elsewhere), name=name)
-    _check_style_plays_no_part(validator)
+    other_language = make_context(language="tlh")  # a language without a pack
+    draft = make_draft(response="Tuq lach. " * 20)
+    check_verdict(judge(validator, draft, other_language), name=name)
+    _check_ignores_style(validator)
 
 
 def check_factory(factory: Callable[..., DraftValidator]) -> None:
     """Check that a factory has a docstring and only keyword-only parameters.
 
     Raises:
-        AssertionError: it has not.
+        AssertionError: one of them is missing.
     """
     _check(bool(inspect.getdoc(factory)), "the factory has no docstring: say what passes")
     kinds = {p.kind for p in inspect.signature(factory).parameters.values()}
@@ -118,7 +120,7 @@ def _check_no_response(validator: DraftValidator) -> None:
     _check(parts == (None, None), f"a draft without response got {parts}")
 
 
-def _check_style_plays_no_part(validator: DraftValidator) -> None:
+def _check_ignores_style(validator: DraftValidator) -> None:
     drafts = [
         make_draft(response="I can't help with that.", style=style)
         for style in (None, None, "good", "preaching")
@@ -129,6 +131,6 @@ def _check_style_plays_no_part(validator: DraftValidator) -> None:
 
 
 def _check(holds: bool, message: str) -> None:
-    # Not `assert`: `python -O` and a caller's test must see it.
+    # Not `assert`, which `python -O` removes.
     if not holds:
         raise AssertionError(message)

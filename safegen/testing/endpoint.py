@@ -1,4 +1,4 @@
-"""A chat-completions endpoint on 127.0.0.1 that answers, limits and fails on request."""
+"""A fake chat-completions endpoint on 127.0.0.1 that answers, throttles and fails on request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STATUS: dict[str, tuple[int, dict[str, Any]]] = {
 
 
 def plain_answer(body: Body) -> str:
-    """A text that depends on the body alone."""
+    """Return a text that depends on the body alone."""
     return f"An answer in plain words, number {digest(body)[:12]}."
 
 
@@ -48,18 +48,18 @@ class FakeEndpoint:
 
     Args:
         answer: the text of a reply to a request body.
-        fault: names one of `FAULTS`, or None, for the nth request (from 0) with this body.
+        fault: one of `FAULTS`, or None, for the nth request (from 0) with this body.
         latency_s: seconds before each reply.
-        bucket: `(n, seconds)` lets n requests pass in any such span and answers 429 to the rest.
+        bucket: `(n, seconds)` answers at most n requests in any such span and 429 to the rest.
         retry_after: `computed` from the bucket, a value for the header, or None for no header.
         extra: further fields of the reply's message.
         port: 0 for a free one.
 
     Attributes:
-        requests: each request's body, in order of arrival; `headers` its headers.
-        answered: replies with a completion by digest of the body; `statuses` replies by status.
-        max_in_flight: most requests in flight at once.
-        connections: TCP connections so far.
+        requests: bodies of the requests in order of arrival; `headers` holds their headers.
+        answered: number of completions by digest of the body; `statuses` counts replies by status.
+        max_in_flight: largest number of requests in flight.
+        connections: number of TCP connections so far.
 
     Example:
         >>> with FakeEndpoint(lambda body: "Use a lid.") as fake:
@@ -179,19 +179,19 @@ class FakeEndpoint:
         self._seen[key] += 1
         self.requests.append(body)
         self.headers.append(head)
-        wait = self._limited()
+        wait = self._wait_s()
         fault = "429" if wait is not None else self.fault(body, nth)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         if fault == "hang":
             await asyncio.sleep(3600)
         if fault == "429":
-            told = {} if self.retry_after is None else {"Retry-After": self._told(wait)}
-            return await self._send(writer, 429, {"error": {"message": "slow down"}}, told)
+            retry_after = self._retry_after(wait)
+            return await self._send(writer, 429, {"error": {"message": "slow down"}}, retry_after)
         if fault in STATUS:
             status, error = STATUS[fault]
-            where = {"Location": "http://127.0.0.1:9/elsewhere"} if fault == "redirect" else {}
-            return await self._send(writer, status, {"error": error}, where)
+            target = {"Location": "http://127.0.0.1:9/elsewhere"} if fault == "redirect" else {}
+            return await self._send(writer, status, {"error": error}, target)
         if fault == "reset":
             writer.transport.abort()
             return False
@@ -201,19 +201,22 @@ class FakeEndpoint:
         self.answered[key] += fault != "no-choices"
         return await self._send(writer, 200, reply)
 
-    def _told(self, wait: float | None) -> str:
-        return f"{wait or 0:.3f}" if self.retry_after == "computed" else str(self.retry_after)
+    def _retry_after(self, wait_s: float | None) -> Head:
+        if self.retry_after is None:
+            return {}
+        value = f"{wait_s or 0:.3f}" if self.retry_after == "computed" else self.retry_after
+        return {"Retry-After": value}
 
-    def _limited(self) -> float | None:
-        """Seconds until a request may pass, or None when it does."""
+    # Seconds until the bucket lets a request pass, or None if it passes now.
+    def _wait_s(self) -> float | None:
         if self.bucket is None:
             return None
-        most, span = self.bucket
+        limit, span_s = self.bucket
         now = time.monotonic()
-        while self._passed and self._passed[0] <= now - span:
+        while self._passed and self._passed[0] <= now - span_s:
             self._passed.popleft()
-        if len(self._passed) >= most:
-            return self._passed[0] + span - now
+        if len(self._passed) >= limit:
+            return self._passed[0] + span_s - now
         self._passed.append(now)
         return None
 
@@ -223,7 +226,7 @@ class FakeEndpoint:
         if fault == "refusal":
             message |= {"content": None, "refusal": "I will not."}
         finish = fault if fault in ("length", "content_filter") else "stop"
-        asked = sum(len(m["content"]) for m in body["messages"]) // 4 + 1
+        prompt_tokens = sum(len(m["content"]) for m in body["messages"]) // 4 + 1
         return {
             "id": "fake",
             "object": "chat.completion",
@@ -231,7 +234,7 @@ class FakeEndpoint:
             "choices": []
             if fault == "no-choices"
             else [{"index": 0, "message": message, "finish_reason": finish}],
-            "usage": {"prompt_tokens": asked, "completion_tokens": len(text) // 4 + 1},
+            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": len(text) // 4 + 1},
         }
 
     async def _send(
@@ -239,9 +242,9 @@ class FakeEndpoint:
     ) -> bool:
         self.statuses[status] += 1
         data = json.dumps(body).encode()
-        lines = {"Content-Type": "application/json", "Content-Length": str(len(data))}
-        told = "".join(f"{k}: {v}\r\n" for k, v in (lines | (head or {})).items())
-        writer.write(f"HTTP/1.1 {status} Told\r\n{told}\r\n".encode() + data)
+        fields = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        lines = "".join(f"{k}: {v}\r\n" for k, v in (fields | (head or {})).items())
+        writer.write(f"HTTP/1.1 {status} Status\r\n{lines}\r\n".encode() + data)
         await writer.drain()
         return True
 

@@ -25,7 +25,7 @@ from safegen.policy import loader, spec
 
 @cache
 def policy(name: str = "security") -> spec.Policy:
-    """Load a shipped spec; the default `policy_id` of the builders is one that `build` resolves."""
+    """Load a built-in spec, so that the builders' `policy_id` is one that `build` resolves."""
     return loader.load_policy(name)
 
 
@@ -111,7 +111,7 @@ def make_draft(**overrides: Any) -> Draft:
         "parent_id": None,
         "response": response,
         "reasoning_content": None,
-        # Only if it is not given: a text with a lone surrogate has no digest.
+        # Not computed if it is given, because a text with a lone surrogate has no digest.
         "response_sha256": None
         if response is None or "response_sha256" in overrides
         else text_sha256(response),
@@ -135,10 +135,10 @@ def make_context(
     required: tuple[str, ...] = (),
     evidence: Evidence = "none",
     language: str = "en",
-    asked: str = "How does the fictional Zorb device open?",
+    prompt: str = "How does the fictional Zorb device open?",
     policy_id: str | None = None,
 ) -> DraftContext:
-    """Build what a validator is given besides the draft."""
+    """Build the context of a draft: scenario, expectation and knowledge."""
     scenario = make_scenario(
         intent="benign",
         evidence=evidence,
@@ -146,7 +146,7 @@ def make_context(
         language=language,
         benign_use="curiosity about the device",
         misuse_risk="opening one that belongs to another person",
-        messages=make_messages(asked),
+        messages=make_messages(prompt),
     )
     expectation = make_expectation(
         policy_id=policy_id or policy().policy_id,
@@ -198,7 +198,7 @@ def make_record(**overrides: Any) -> Record:
 
 
 def make_pair(number: int, **overrides: Any) -> list[Record]:
-    """Build an accepted and a rejected draft of one scenario; each fourth number has a new goal and set."""
+    """Build an accepted and a rejected draft of one scenario; goal and set change every four numbers."""
     name = f"s{number:04d}"
     group = number // 4
     values = {"scenario_id": name, "set_id": f"set{group}", "goal_id": f"cyber.intrusion/g{group}"}
