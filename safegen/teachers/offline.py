@@ -1,9 +1,9 @@
-"""The embedded teacher: no model, no key, no network; the same request gives the same answer.
+"""The embedded teacher: deterministic, without a model, a key or a network.
 
-It composes an answer from the goal's knowledge, the expectation and the language pack. Sample 0 is its
-best answer; later samples are written in weaker styles (`_offline/weaker.py`), never unsafe ones, so that
-preference data exists offline. The style is a label for people: validators judge the text. Rows from
-this teacher are of grade `demo`.
+It composes an answer from the goal's knowledge, the expectation and the language pack. Sample 0 is
+its best answer. Later samples have a fault (`_offline/weaker.py`) but are never unsafe, so that
+preference data exists offline. The style is a label for people; validators judge the text. Rows of
+this teacher have the grade `demo`.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ TRAITS = TeacherTraits(
 
 GOOD_STYLE = "good"
 WORK_ROLES = frozenset({"professional", "official"})
-"""Roles whose question has to do with the place where the operator's assistant works."""
+"""Roles that ask in their job, which an operator's assistant supports."""
 WEAKER_STYLES: Mapping[Mode, tuple[str, ...]] = {
     "direct_answer": ("needless_refusal", "preaching", "half_answer"),
     "safe_completion": ("needless_refusal", "preaching", "no_redirection", "no_limit"),
     "refuse_redirect": ("no_redirection", "preaching"),
 }
-"""The faults in each mode; which of them comes first differs from prompt to prompt."""
+"""Faults by mode; the first one differs from prompt to prompt."""
 
 OMITTED_ELEMENT: Mapping[str, str] = {"no_redirection": "redirection", "no_limit": "limit"}
-"""Faults that leave out an element, which are faults where the policy requires it."""
+"""Faults that leave out an element; they are used only if the policy requires it."""
 
 
 def offline(*, locales: Mapping[str, Locale], seed: int = 0) -> Teacher:
-    """Make the embedded teacher: no model, no key, no network; its rows are of grade `demo`.
+    """Build the embedded teacher; its rows have the grade `demo`.
 
     Args:
-        locales: language packs by tag; the scenario's language chooses.
+        locales: language packs by tag; the scenario's language selects one.
         seed: part of every choice between phrasings.
     """
 
     async def answer(request: Request, /) -> Reply:
         if request.context is None:
             raise ConfigError(
-                "the offline teacher drafts from a goal's knowledge and cannot do more"
+                "the offline teacher can only draft from a goal's knowledge; name a model"
             )
         context = request.context
         if not context.knowledge.answer:
@@ -83,7 +83,7 @@ class _GoodDraft(Phrasing):
     """A good answer in the expected mode."""
 
     def write(self) -> str:
-        """The whole answer."""
+        """Write the whole answer."""
         mode = self.context.expectation.mode
         if mode == "refuse_redirect":
             return self.refusal_text()
@@ -94,7 +94,7 @@ class _GoodDraft(Phrasing):
         return "\n\n".join(part for part in parts if part)
 
     def direct_answer(self) -> list[str]:
-        """The goal's answer; where the question was another, its concepts and safe task."""
+        """Give the goal's answer, or its concepts and safe task if the prompt asks something else."""
         know = self.know
         if self.own:
             return [join_paragraph(self.own)]
@@ -113,10 +113,7 @@ class _GoodDraft(Phrasing):
         return [concepts, *self.safe_task()]
 
     def afterword_sentences(self) -> list[str]:
-        """What a full answer ends with now and then.
-
-        Some profiles have words of their own: for who asks on the job often, for private people never.
-        """
+        """Sometimes end a full answer with words of the profile, more often for `WORK_ROLES`."""
         scenario = self.context.scenario
         options = self.phrases.afterwords.get(scenario.profile, ())
         roles = {a.value for a in scenario.attributes if a.axis == "role"}
@@ -126,14 +123,14 @@ class _GoodDraft(Phrasing):
         return [self.pick(options)] if fits else []
 
     def has_goal_answer(self) -> bool:
-        """Whether an earlier turn of the dialogue had the goal's answer already."""
+        """Check if an earlier turn of the dialogue already has the goal's answer."""
         return self.know.answer[0] in self.said
 
     def partial_answer(self) -> list[str]:
-        """Limit, concepts, safe task and redirection; a person at risk is spoken to first.
+        """Give limit, concepts, safe task and redirection, after words to a person at risk.
 
-        What is said to a turn of a dialogue answers that turn and ends with the offer or next step;
-        what is said to somebody who means ill turns to better ways and never to the goal's task.
+        An answer to a turn of a dialogue ends with the offer or next step. An answer to ill intent
+        offers better ways and never the goal's task.
         """
         if self.own:
             return [self.turn_answer(), *self.ending_words()]
@@ -149,14 +146,14 @@ class _GoodDraft(Phrasing):
         return [explanation, *task, " ".join([redirection, *self.ending_words()])]
 
     def turn_answer(self) -> str:
-        """The words of this very turn, with what is left out before them or before their offer."""
+        """Answer this turn of a dialogue; the limit precedes the answer or its offer."""
         *first, offer = self.own
         split = bool(first) and self.choose_number(2, "limit last") == 1
         early, late = ([], self.limit_words(last=True)) if split else (self.limit_words(), [])
         return join_paragraph([*self.support_words(), *early, *first, *late, offer])
 
     def explanation(self, facts: list[str]) -> str:
-        """What is left out and what can be said, in one paragraph; either may come first."""
+        """Join the limit and the facts in one paragraph, in either order."""
         sentences = [*self.know.apt, *facts]
         last = self.choose_number(2, "limit last")
         sentences = (
@@ -167,18 +164,18 @@ class _GoodDraft(Phrasing):
         return " ".join([*self.support_words(), *sentences])
 
     def safe_task(self) -> list[str]:
-        """The safe task, unless the conversation had its offer already.
-
-        Where a profile has places of its own, a goal's task is for others and comes only if the rule requires it.
-        """
-        wanted = {"safe_task", "support"} & set(self.context.expectation.required)
-        if self.phrases.places.get(self.context.scenario.profile) and not wanted:
+        """Offer the safe task, unless the conversation already has the offer."""
+        is_required = {"safe_task", "support"} & set(self.context.expectation.required)
+        # A profile with places of its own has other users than the goal's task.
+        if self.phrases.places.get(self.context.scenario.profile) and not is_required:
             return []
-        offered = self.know.safe_task.offer in self.said
-        return [] if offered else [self.safe_task_words(listed=bool(self.choose_number(3, "list")))]
+        is_offered = self.know.safe_task.offer in self.said
+        if is_offered:
+            return []
+        return [self.safe_task_words(listed=bool(self.choose_number(3, "list")))]
 
     def refusal_text(self) -> str:
-        """A plain decline, now and then with a word on how far it goes, and where to turn instead."""
+        """Decline plainly, sometimes firmly, and name better ways."""
         decline, care = self.fill(self.phrases.declines), self.care()
         if care:
             decline = " ".join([decline, *care])

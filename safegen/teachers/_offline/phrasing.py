@@ -1,4 +1,4 @@
-"""How the embedded teacher chooses among facts and phrasings: by digest, and nothing twice."""
+"""Choices of the embedded teacher among facts and phrasings: by digest, without repetition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 class Phrasing:
-    """One draft being composed; every choice is a digest of the scenario, the sample and the seed."""
+    """A draft under composition; each choice is a digest of scenario, sample and seed."""
 
     def __init__(
         self,
@@ -37,25 +37,25 @@ class Phrasing:
         self.variant = 3 if self.malicious else scenario.paraphrase
         answers = [m["content"] for m in scenario.messages if m["role"] == "assistant"]
         self.said = "\n".join([*answers, previous_text])
-        """What must not be said again: the conversation's answers and what the caller adds."""
-        styled = any(a.axis == "turn_style" for a in scenario.attributes)
-        self.own: tuple[str, ...] = self.know.apt if styled else ()
-        """What is said to this very turn of a dialogue."""
+        """Texts that must not be repeated: the conversation's answers and the caller's text."""
+        is_turn = any(a.axis == "turn_style" for a in scenario.attributes)
+        self.own: tuple[str, ...] = self.know.apt if is_turn else ()
+        """Facts for this turn of a dialogue."""
 
     def support_words(self) -> list[str]:
-        """Words to a person at risk, where they are required."""
+        """Address a person at risk, if required."""
         if "support" not in self.context.expectation.required:
             return []
         phrases, own = self.phrases, self.context.scenario.evidence == "self"
         return [self.pick(phrases.comforts if own and phrases.comforts else phrases.supports)]
 
     def care(self) -> list[str]:
-        """Words to the person after a decline, where support is required."""
+        """Address the person after a decline, if support is required."""
         required = "support" in self.context.expectation.required
         return [self.pick(self.phrases.cares or self.phrases.supports)] if required else []
 
     def limit_words(self, *, last: bool = False) -> list[str]:
-        """What is left out, where that has to be said; `last` in words that follow an explanation."""
+        """Name the limit, if required; `last` chooses words that follow an explanation."""
         if "limit" not in self.context.expectation.required:
             return []
         return [
@@ -63,32 +63,30 @@ class Phrasing:
         ]
 
     def ending_words(self) -> list[str]:
-        """Required elements, else what the profile ends an answer with.
-
-        Somebody who means ill is not offered the profile's next step.
-        """
+        """Return the required elements, else the profile's closing words."""
         if required := self.element_words():
             return required
-        profile = self.phrases.closings.get(self.context.scenario.profile, ())
-        return [self.pick(profile)] if profile and not (self.own or self.malicious) else []
+        closings = self.phrases.closings.get(self.context.scenario.profile, ())
+        # Ill intent gets no offer of the profile's next step.
+        return [self.pick(closings)] if closings and not (self.own or self.malicious) else []
 
     def element_words(self) -> list[str]:
-        """The required elements that the language pack has words for, in one paragraph."""
+        """Return the required elements for which the language pack has words, in one paragraph."""
         known, required = self.phrases.elements, self.context.expectation.required
         words = [self.pick(known[name]) for name in required if name in known]
         return [" ".join(words)] if words else []
 
     def redirections(self) -> tuple[str, ...]:
-        """Where to turn: the profile's own places, where a goal's do not fit it, else the goal's."""
+        """Return the profile's places to turn to if it has some, else the goal's."""
         return self.phrases.places.get(self.context.scenario.profile, ()) or self.know.redirections
 
     def alternatives(self) -> tuple[str, ...]:
-        """Where somebody who means ill may turn instead."""
+        """Return better ways for a prompt with ill intent."""
         places = self.phrases.places.get(self.context.scenario.profile, ())
         return places or self.know.better_ways or self.know.redirections
 
     def safe_task_words(self, *, listed: bool) -> str:
-        """The offer of the safe task with its steps, as a list or in one paragraph."""
+        """Return the offer of the safe task with its steps, as a list or in one paragraph."""
         task = self.know.safe_task
         steps = self.take_run(task.steps, 2) if self.variant else list(task.steps)
         if not listed:
@@ -96,7 +94,7 @@ class Phrasing:
         return "\n".join([task.offer, *(f"- {step}" for step in steps)])
 
     def fill(self, templates: Sequence[str]) -> str:
-        """One of the templates, as far as possible one that is new here, with the goal's words in it."""
+        """Fill one of the templates with the goal's words; prefer one that was not used yet."""
         usable = self.usable_templates(templates)
         fresh = [
             template for template in usable if longest_fixed_part(template) not in self.said
@@ -104,18 +102,18 @@ class Phrasing:
         return self.fill_template(fresh[self.choose_number(len(fresh), templates[0])])
 
     def usable_templates(self, templates: Sequence[str]) -> Sequence[str]:
-        """The templates for which the goal has words; all where it has words for none."""
+        """Return the templates for which the goal has words, or all if there are none."""
         missing = [f"{{{name}}}" for name, words in self.placeholder_values().items() if not words]
         return [t for t in templates if not any(name in t for name in missing)] or templates
 
     def fill_template(self, template: str) -> str:
-        """A template with the goal's words in it, beginning with a capital."""
+        """Fill a template with the goal's words and capitalise it."""
         for name, words in self.placeholder_values().items():
             template = template.replace(f"{{{name}}}", words)
         return template[:1].upper() + template[1:]
 
     def placeholder_values(self) -> dict[str, str]:
-        """What the placeholders of a template stand for."""
+        """Map the placeholders of a template to their values."""
         scenario = self.context.scenario
         purpose = self.know.purpose[:1].lower() + self.know.purpose[1:].rstrip(".")
         question = question_clause(
@@ -133,17 +131,18 @@ class Phrasing:
         }
 
     def firm_decline(self) -> list[str]:
-        """How far a decline goes; what is said of the misuse of a probe is not about its unsafe twin."""
-        probe = self.context.scenario.contrast is not None
-        return self.vary(self.phrases.firm, used=["{risk}"] if probe else [])
+        """Return sentences that state the extent of a decline."""
+        # The misuse risk of a probe is not about its unsafe twin.
+        is_probe = self.context.scenario.contrast is not None
+        return self.vary(self.phrases.firm, used=["{risk}"] if is_probe else [])
 
     def pick(self, options: Sequence[str]) -> str:
-        """One of several phrasings, as far as possible one that the conversation has not had yet."""
+        """Choose one of several phrasings; prefer one that the conversation lacks."""
         fresh = [option for option in options if option not in self.said] or options
         return fresh[self.choose_number(len(fresh), options[0])]
 
     def take_run(self, options: Sequence[str], count: int) -> list[str]:
-        """`count` options in their order: another run of them, or wider steps, for each variant."""
+        """Choose `count` options in their order; each variant has another start or step."""
         options = [option for option in options if option not in self.said] or options
         start = int(hash_fraction(self.seed, self.context.scenario.set_id, "start") * len(options))
         step = 1 + self.variant // 2 if gcd(1 + self.variant // 2, len(options)) == 1 else 1
@@ -152,33 +151,33 @@ class Phrasing:
         return [options[i] for i in sorted(chosen)]
 
     def vary(self, templates: Sequence[str], *, used: Iterable[str] = ()) -> list[str]:
-        """The templates filled in, in an order of this draft's own, each placeholder in one at most."""
-        taken, texts = set(used), list[str]()
+        """Fill the templates in this draft's order, each placeholder in at most one of them."""
+        filled, texts = set(used), list[str]()
         for template in self.shuffle(self.usable_templates(templates)):
             names = set(PLACEHOLDER.findall(template))
-            if not names & taken:
-                taken |= names
+            if not names & filled:
+                filled |= names
                 texts.append(self.fill_template(template))
         return texts
 
     def shuffle(self, options: Iterable[str]) -> list[str]:
-        """The options in an order of this draft's own."""
+        """Return the options in this draft's order."""
         return sorted(options, key=lambda option: hash_fraction(*self.salt, option))
 
     def choose_number(self, count: int, purpose: str) -> int:
-        """A number below `count`."""
+        """Choose a number from 0 to `count` - 1."""
         return int(hash_fraction(*self.salt, purpose) * count)
 
 
 def join_paragraph(sentences: Sequence[str]) -> str:
-    """One paragraph; what has lines of its own, such as a letter, stands apart."""
+    """Join sentences to one paragraph; a sentence with line breaks, such as a letter, is set apart."""
     text = ""
-    for before, now in pairwise(["", *sentences]):
-        apart = "\n" in before or "\n" in now
-        text += ("\n\n" if apart else " ") + now
+    for previous, sentence in pairwise(["", *sentences]):
+        is_apart = "\n" in previous or "\n" in sentence
+        text += ("\n\n" if is_apart else " ") + sentence
     return text.strip()
 
 
 def longest_fixed_part(template: str) -> str:
-    """The longest run of a template that stays the same whatever is filled in."""
+    """Return the longest part of a template without a placeholder."""
     return max(PLACEHOLDER.split(template), key=len)

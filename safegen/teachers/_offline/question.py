@@ -1,4 +1,4 @@
-"""What a prompt asks, as words that stand within a sentence: a clause where it can be turned, else the question quoted."""
+"""Turns the question of a prompt into words for use inside a sentence: a clause or a quotation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OWN_QUESTION = re.compile(
     r" (?P<verb>do|can|should|could|must) (?P<who>i|we) (?P<rest>[^?]+)\?",
     re.IGNORECASE,
 )
-"""A question about what the asker is to do."""
+"""A question about the asker's own action."""
 SWAPPED_PERSON = {
     "i": "you",
     "me": "you",
@@ -33,38 +33,38 @@ SWAPPED_PERSON = {
 UNUSABLE_CLAUSE = re.compile(
     r"\byou|(?:,|,? and) (?:how|what|who|where|when|why|which|can|will)\b", re.I
 )
-"""Words to the assistant, and a second question in the same sentence: both are quoted rather than turned."""
+"""Words to the assistant, or a second question in the same sentence; such questions are quoted."""
 POSSESSION_VERBS = ("need ", "have ", "want ", "know ")
-MIN_CHARS, MAX_CHARS = 5, 130
-"""Words from which any question says what it is about, and characters that still fit into a sentence."""
+MIN_WORDS, MAX_CHARS = 5, 130
+"""Fewest words with which any question names its topic; most characters inside a sentence."""
 
 
 def question_clause(prompt: str, *, language: str, quoting: str, requesting: str) -> str:
-    """What the prompt asks, as the object of a sentence; '' where no part of it stands on its own.
+    """Return the question of a prompt as the object of a sentence, or '' if no part is usable.
 
     Args:
-        prompt: the words of the person who asks.
-        language: a BCP-47 tag; English questions are turned, others quoted.
-        quoting: how a question is quoted, with `{quote}` in it.
-        requesting: how a request is quoted that is no question; only one that is the whole prompt.
+        prompt: the user's text.
+        language: a BCP-47 tag; English questions become clauses, others are quoted.
+        quoting: template for a quoted question, with `{quote}`.
+        requesting: template for a prompt that is one request and no question, with `{quote}`.
     """
     sentences = [s.strip() for s in SENTENCE.split(prompt.strip().replace("’", "'")) if s.strip()]
-    fitting = [s for s in sentences if _fits(s)]
-    questions = [s for s in fitting if s.endswith("?")]
+    usable = [s for s in sentences if _is_usable(s)]
+    questions = [s for s in usable if s.endswith("?")]
     if questions:
-        turned = _to_clause(questions[-1]) if language.split("-")[0] == "en" else ""
-        return turned or quoting.replace("{quote}", questions[-1])
-    return requesting.replace("{quote}", fitting[0].rstrip(".!")) if fitting == sentences else ""
+        clause = _to_clause(questions[-1]) if language.split("-")[0] == "en" else ""
+        return clause or quoting.replace("{quote}", questions[-1])
+    return requesting.replace("{quote}", usable[0].rstrip(".!")) if usable == sentences else ""
 
 
-def _fits(question: str) -> bool:
+def _is_usable(question: str) -> bool:
     if any(mark in question for mark in '"“”') or len(question) > MAX_CHARS:
         return False
-    return len(question.split()) >= MIN_CHARS or OWN_QUESTION.fullmatch(question) is not None
+    return len(question.split()) >= MIN_WORDS or OWN_QUESTION.fullmatch(question) is not None
 
 
 def _to_clause(question: str) -> str:
-    """`how to …` or `what you …` of a question about the asker, seen from the other side."""
+    # `How do I …?` becomes `how to …`, `What can I …?` becomes `what you can …`.
     match = OWN_QUESTION.fullmatch(question)
     if not match or UNUSABLE_CLAUSE.search(match["rest"]):
         return ""

@@ -1,8 +1,8 @@
 """The embedded teacher's weaker drafts: safe texts with one fault, for preference pairs.
 
-A pair teaches what its sides differ in. So a weaker draft is written anew, mostly out of facts that the
-good one did not use and in their written order; it is about as long, now shorter and now longer, and
-speaks of what was asked. Whoever asked in good faith is accused of nothing.
+A pair teaches the difference of its sides. So a weaker draft is not an edit of the good one. It
+mostly has facts that the good draft lacks, in their written order, and about the same length. It
+answers the same question and never accuses a user of good faith.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from safegen.teachers._offline.phrasing import Phrasing, join_paragraph
 from safegen.teachers._offline.question import SENTENCE
 
 SHORTEST, SPAN = 0.66, 2.4
-"""A weaker draft aims at 0.66 to 1.58 times the length of the good one, spread evenly on a log scale."""
+"""A weaker draft has 0.66 to 1.58 times the length of the good one, evenly spread on a log scale."""
 SHORT_DRAFT_SHARE = 0.95
-"""A needless refusal is somewhat shorter than that."""
+"""Length of a needless refusal relative to that target."""
 LONG_DRAFT_CHARS = 450
-"""Characters from which a sermon has two sentences, and from twice as many three."""
+"""Characters from which a sermon has two sentences; from twice as many it has three."""
 MAX_PARAGRAPH_CUTS = 2
 """Facts of a needless refusal that end in its own words."""
-GIVEN = 38
-"""Words of fact that a needless refusal may hold and still be one."""
+MAX_OFFER_WORDS = 38
+"""Words of offers with which a text still counts as a full refusal."""
 
 
 class WeakDraft(Phrasing):
-    """A draft with a fault, beside the good one that it is measured by."""
+    """A draft with a fault, derived from the length and facts of the good draft."""
 
     def __init__(
         self, context: DraftContext, *, locale: Locale, seed: int, sample: int, good: str
@@ -43,7 +43,7 @@ class WeakDraft(Phrasing):
         self.length = round(len(good) * SHORTEST * SPAN ** hash_fraction(*self.salt, "length"))
 
     def write(self, style: str) -> str:
-        """The whole answer in a weaker style."""
+        """Write the whole answer in a weaker style."""
         styles: Mapping[str, Callable[[], list[str]]] = {
             "needless_refusal": self.needless_refusal,
             "half_answer": self.half_answer,
@@ -54,10 +54,10 @@ class WeakDraft(Phrasing):
         return self.paragraphs(styles[style]())
 
     def needless_refusal(self) -> list[str]:
-        """Refuses what was asked in the prompt's words, around facts that do not answer it."""
+        """Refuse the request in its own words, around facts that do not answer it."""
         phrases, background = self.phrases, self.background_concepts()
         refusal = self.fill(phrases.refusals)
-        offers = limit_words(GIVEN, [self.pick(self.redirections()), *background])
+        offers = limit_words(MAX_OFFER_WORDS, [self.pick(self.redirections()), *background])
         cut = [fact for fact in background if fact not in offers and fact.endswith(".")]
         tails = self.shuffle(phrases.tails)[:MAX_PARAGRAPH_CUTS]
         ended = [fact[:-1] + tail for fact, tail in zip(cut, tails, strict=False)]
@@ -71,7 +71,7 @@ class WeakDraft(Phrasing):
         return [refusal, *fit_length(left, sentences, least=1), *farewell]
 
     def half_answer(self) -> list[str]:
-        """Tells what surrounds the matter and declines what was asked."""
+        """Give background facts and decline the request."""
         half, aside = self.fill(self.phrases.halves), self.side_offer()
         spent = sum(map(len, [half, *aside[-2:]]))
         body = fit_length(
@@ -82,7 +82,7 @@ class WeakDraft(Phrasing):
         return [*self.support_words(), *sentences, *last]
 
     def preaching(self) -> list[str]:
-        """Answers as expected, with moralising sentences between and around the facts."""
+        """Answer as expected, with moralising sentences between and around the facts."""
         head, ending = self.opening_sentences(), [] if self.refuses else self.ending_words()
         if self.context.expectation.mode == "direct_answer":
             head, ending = self.support_words(), self.element_words()
@@ -93,24 +93,24 @@ class WeakDraft(Phrasing):
         return [*head, *self.moralise(body, count), *ending]
 
     def moralise(self, body: list[str], count: int) -> list[str]:
-        """The sentences, some of them made into sermons, and sermons between where that does not do."""
+        """Turn some sentences into sermons, and insert sermons until there are `count`."""
         framed = count - (self.choose_number(4, "framed") == 0)
         frames, urgings = self.vary(self.phrases.frames), self.vary(self.phrases.urgings)
         for place in self.shuffle(map(str, range(len(body)))):
             sentence = body[int(place)]
-            urged = sentence in self.know.safe_task.steps
-            templates, name = (urgings, "{step}") if urged else (frames, "{fact}")
-            is_sermon = urged or sentence in self.know.concepts
-            small = self.lower_first(sentence, always=urged) if is_sermon else ""
-            if framed and small and templates:
-                body[int(place)] = templates.pop().replace(name, small)
+            is_step = sentence in self.know.safe_task.steps
+            templates, name = (urgings, "{step}") if is_step else (frames, "{fact}")
+            is_usable = is_step or sentence in self.know.concepts
+            clause = self.lower_first(sentence, always=is_step) if is_usable else ""
+            if framed and clause and templates:
+                body[int(place)] = templates.pop().replace(name, clause)
                 framed, count = framed - 1, count - 1
         for sermon in self.pick_sermons(frames)[: max(count, 0)]:
             body.insert(self.choose_number(len(body) + 1, sermon), sermon)
         return body
 
     def pick_sermons(self, frames: Sequence[str]) -> list[str]:
-        """Sermons in an order of this draft's own; the purpose is that of people who ask in good faith."""
+        """Choose sermons in this draft's order; those about the purpose need good faith."""
         if not self.malicious:
             return self.vary(self.phrases.sermons)
         risk = self.lower_first(self.context.scenario.misuse_risk)
@@ -120,17 +120,17 @@ class WeakDraft(Phrasing):
         return self.vary(self.phrases.sermons, used=["{purpose}"])
 
     def lower_first(self, sentence: str, *, always: bool = False) -> str:
-        """One sentence from a small letter on and without its stop; '' where it may begin with a name."""
+        """Return a sentence without its initial capital and full stop, or '' if it may begin with a name."""
         know, phrases = self.know, self.phrases
         first, inner = sentence.split(maxsplit=1)[0], sentence.rstrip(".")
         source_text = " ".join([*know.answer, *know.concepts, *phrases.firm])
         if any(mark in inner for mark in '.!?:"\n') or (first != "A" and not first[1:].islower()):
             return ""
-        known = always or first.lower() in source_text.split()
-        return inner[:1].lower() + inner[1:] if known else ""
+        is_word = always or first.lower() in source_text.split()
+        return inner[:1].lower() + inner[1:] if is_word else ""
 
     def no_redirection(self) -> list[str]:
-        """Declines, or leaves out what has to be left out, and names no way on."""
+        """Decline, or respect the limit, but name no next step."""
         if self.refuses:
             head, firm = (
                 self.opening_sentences(),
@@ -143,17 +143,17 @@ class WeakDraft(Phrasing):
         supports = self.drop_matching("redirection", self.phrases.supports) or self.phrases.supports
         head = [self.pick(supports), *limit] if self.support_words() else limit
         ends = self.vary(self.phrases.ends)[: self.choose_number(2, "end")]
-        known = self.drop_matching(
+        facts = self.drop_matching(
             "redirection", [*self.asker_facts()[:-1], *self.background_concepts()]
         )
         return [
             *head,
-            *fit_length(self.length - sum(map(len, [*head, *ends])), known, least=1),
+            *fit_length(self.length - sum(map(len, [*head, *ends])), facts, least=1),
             *ends,
         ]
 
     def no_limit(self) -> list[str]:
-        """Answers in part and keeps quiet about it."""
+        """Answer in part without naming the limit."""
         head, places = self.support_words(), self.redirections()
         ending = self.drop_matching("limit", [self.pick(places), *self.ending_words()])
         sentences = [
@@ -164,18 +164,18 @@ class WeakDraft(Phrasing):
             self.alternatives() if self.malicious else (*self.know.safe_task.steps, *places)
         )
         new = [fact for fact in sentences if fact not in self.said]
-        known = self.drop_matching("limit", dict.fromkeys([*sentences[:1], *new, *sentences]))
-        known = [fact for fact in known if fact not in ending]
+        facts = self.drop_matching("limit", dict.fromkeys([*sentences[:1], *new, *sentences]))
+        facts = [fact for fact in facts if fact not in ending]
         spent = sum(map(len, [*head, *ending]))
-        return [*head, *fit_length(self.length - spent, known, least=1), *ending]
+        return [*head, *fit_length(self.length - spent, facts, least=1), *ending]
 
     def drop_matching(self, pattern: str, facts: Iterable[str]) -> list[str]:
-        """The facts in no sentence of which the language pack's pattern finds anything."""
-        finds = self.locale.compiled[pattern].search
-        return [f for f in facts if not any(finds(fold_case(s)) for s in SENTENCE.split(f))]
+        """Drop the facts with a sentence that a pattern of the language pack matches."""
+        search = self.locale.compiled[pattern].search
+        return [f for f in facts if not any(search(fold_case(s)) for s in SENTENCE.split(f))]
 
     def opening_sentences(self) -> list[str]:
-        """The decline of a refusal; support and limit of a partial answer."""
+        """Return the decline of a refusal, or support and limit of a partial answer."""
         return (
             [self.fill(self.phrases.declines)]
             if self.refuses
@@ -183,7 +183,7 @@ class WeakDraft(Phrasing):
         )
 
     def usable_facts(self) -> list[str]:
-        """What an answer to this prompt may draw on, as far as possible what the good one left."""
+        """Return the facts for an answer to this prompt; prefers those that the good draft lacks."""
         if self.malicious or self.refuses:
             return self.order_unsaid_first(self.alternatives())
         if self.context.scenario.contrast is not None:
@@ -193,23 +193,23 @@ class WeakDraft(Phrasing):
         return [*near, *self.background_concepts(), *self.side_offer()]
 
     def answer_second_half(self) -> tuple[str, ...]:
-        """The latter half of the goal's answer."""
+        """Return the second half of the goal's answer."""
         return self.know.answer[len(self.know.answer) // 2 :]
 
     def asker_facts(self) -> tuple[str, ...]:
-        """What is said to this very asker; nothing in a turn whose words the good draft has."""
-        if self.own:
+        """Return the facts for this intent."""
+        if self.own:  # The good draft of a turn already has them.
             return ()
         return self.know.answer if self.context.scenario.intent == "benign" else self.know.apt
 
     def side_offer(self) -> list[str]:
-        """The safe task, unless it was offered before, and a place to turn to."""
+        """Offer the safe task, unless it was offered before, and a place to turn to."""
         task = self.know.safe_task
         offer = [] if task.offer in self.said else [task.offer, *task.steps]
         return [*offer, self.pick(self.redirections())]
 
     def background_concepts(self) -> list[str]:
-        """The concepts in their written order, those that are new before all but one of the others."""
+        """Return the concepts in their order: new ones, then all used ones but the first."""
         if self.malicious or self.context.scenario.contrast is not None:
             return []
         concepts = self.know.concepts
@@ -217,13 +217,13 @@ class WeakDraft(Phrasing):
         return [*(fact for fact in concepts if fact not in self.said), *used[1:]]
 
     def order_unsaid_first(self, facts: Iterable[str]) -> list[str]:
-        """The facts that are new, in an order of this draft's own, then all but one of the others."""
+        """Return the new facts in this draft's order, then all used ones but the first."""
         facts = list(dict.fromkeys(facts))
         used = [fact for fact in facts if fact in self.said]
         return [*self.shuffle(fact for fact in facts if fact not in self.said), *used[1:]]
 
     def paragraphs(self, sentences: Sequence[str]) -> str:
-        """The sentences in about as many paragraphs as the good draft has."""
+        """Split the sentences into about as many paragraphs as the good draft has."""
         count = self.good.count("\n\n") + 1 + self.choose_number(3, "paragraphs") - 1
         between = self.shuffle(map(str, range(1, len(sentences))))[: max(count, 1) - 1]
         places = [0, *sorted(map(int, between)), len(sentences)]
@@ -231,21 +231,21 @@ class WeakDraft(Phrasing):
 
 
 def limit_words(words: int, sentences: Iterable[str]) -> list[str]:
-    """Those of the sentences, in their order, that stay within so many words together."""
-    taken: list[str] = []
+    """Select sentences in their order with at most `words` words in total."""
+    selected: list[str] = []
     for sentence in sentences:
         if (size := len(sentence.split())) <= words:
-            taken.append(sentence)
+            selected.append(sentence)
             words -= size
-    return taken
+    return selected
 
 
 def fit_length(length: int, sentences: Sequence[str], *, least: int = 0) -> list[str]:
-    """So many of the sentences as come nearest to a length, in their order, and `least` in any case."""
-    taken: list[str] = []
+    """Select leading sentences with a total nearest to `length` characters, at least `least`."""
+    selected: list[str] = []
     for sentence in sentences:
-        if len(taken) >= least and length < len(sentence) / 2:
+        if len(selected) >= least and length < len(sentence) / 2:
             break
-        taken.append(sentence)
+        selected.append(sentence)
         length -= len(sentence) + 1
-    return taken
+    return selected
