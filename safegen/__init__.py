@@ -1,7 +1,4 @@
-"""safegen: training data for safe-completions, from a harm taxonomy and written policy specs.
-
-Names are resolved on first use, so that `import safegen` stays light.
-"""
+"""safegen: training data for safe completions, from a harm taxonomy and written policy specs."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ if TYPE_CHECKING:
     from safegen.pipeline.api import Run, agenerate, generate, load_recipe, open_run
 
 
+# Names are resolved on first use, because `import safegen` must load no heavy module.
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module `safegen` has no attribute `{name}`")

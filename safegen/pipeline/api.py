@@ -1,4 +1,4 @@
-"""Using safegen as a library: generate, open a run, cut a view."""
+"""Use safegen as a library: generate a dataset, open a run, read a view."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from safegen.pipeline.session import (
 )
 from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
-from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts as own_file
+from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
 from safegen.store import plan, usage
 from safegen.store.run_folder import RunFolder, read_json
 
@@ -45,7 +45,7 @@ load_recipe = recipes.load_recipe
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe's execution on disk."""
+    """An execution of a recipe on disk."""
 
     folder: RunFolder
     recipe: Recipe = field(repr=False)
@@ -55,11 +55,11 @@ class Run:
     """Shards that this call completed."""
     seconds: float = 0.0
     prompts: UserPrompts | None = None
-    """The user's file that it was planned from, if any; enough to go on without the file."""
+    """The user's prompt file, if the run was planned from one; enough to resume without the file."""
 
     @property
     def output(self) -> Path:
-        """The dataset folder; `run/` lies in it."""
+        """The dataset folder, which contains `run/`."""
         return self.folder.output
 
     @property
@@ -68,14 +68,17 @@ class Run:
         return plan.Plans(self.folder.plans)
 
     def view(self, name: str, *, split: str | None = None) -> pl.DataFrame:
-        """The rows of a view; none, with its columns, where a split of a small dataset is empty.
+        """Read the rows of a view; an empty split gives an empty frame with all columns.
 
         Args:
-            name: `sft`, `preference`, …
+            name: the view, such as `sft` or `preference`.
             split: `train` or `test`; default both.
 
         Raises:
             AssetNotFound: the dataset has no such view, or there is no such split.
+
+        Example:
+            >>> open_run("outputs/starter").view("sft", split="train")  # doctest: +SKIP
         """
         import polars as pl
 
@@ -83,14 +86,14 @@ class Run:
         resources.require_known(name, known, kind=f"view in `{self.output}` called")
         if split is not None:
             resources.require_known(split, SPLITS, kind=f"split of `{name}` called")
-        every = sorted((self.output / "data" / name).glob("*/*.parquet"))
-        files = [path for path in every if split in (None, path.parent.name)]
+        all_files = sorted((self.output / "data" / name).glob("*/*.parquet"))
+        files = [path for path in all_files if split in (None, path.parent.name)]
         frames = [pl.read_parquet(path) for path in files]
-        return pl.concat(frames) if frames else pl.read_parquet(every[0]).clear()
+        return pl.concat(frames) if frames else pl.read_parquet(all_files[0]).clear()
 
 
 class Options(TypedDict, total=False):
-    """What `generate` and `agenerate` take beside the recipe; see `agenerate`."""
+    """The keyword arguments of `generate` and `agenerate`; see `agenerate`."""
 
     output: str | Path | None
     until: Until | None
@@ -104,19 +107,27 @@ class Options(TypedDict, total=False):
 
 
 def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Run:
-    """Do the whole job: plan, draft, validate, build. The same call resumes.
+    """Plan, draft, validate and build a dataset. The same call resumes a run.
 
-    Takes the options of `agenerate`.
+    Args:
+        recipe: a recipe, a path, or the name of a built-in one.
+        options: the keyword arguments of `agenerate`.
+
+    Returns:
+        The run, with the build report unless `until` stopped it earlier.
 
     Raises:
-        UserError: the recipe or what it names is wrong, or an event loop is running here.
-        RunError: the run cannot go on; what was paid for is kept.
+        UserError: the recipe or a file that it names is wrong, or an event loop is running.
+        RunError: the run cannot continue; cached replies are kept.
+
+    Example:
+        >>> generate("starter", output="out").report.accepted  # doctest: +SKIP
     """
     try:
         asyncio.get_running_loop()
-    except RuntimeError:
+    except RuntimeError:  # no running loop
         return asyncio.run(agenerate(recipe, **options))
-    raise UserError("an event loop is running here; use `await safegen.agenerate(…)`")
+    raise UserError("an event loop is running; use `await safegen.agenerate(…)`")
 
 
 async def agenerate(
@@ -132,26 +143,30 @@ async def agenerate(
     columns: Mapping[str, str] | None = None,
     licence: str | None = None,
 ) -> Run:
-    """Do the whole job inside a running loop; see `generate`.
+    """Plan, draft, validate and build a dataset inside a running event loop; see `generate`.
 
     Args:
         recipe: a recipe, a path, or the name of a built-in one.
         output: folder of the run and the dataset; default the recipe's.
-        until: stop after the plan, the drafts, or the verdicts.
-        replan: plan anew from a changed recipe; replies that were paid for are kept.
-        plugins: modules of yours that the recipe may name as `module:factory`.
+        until: stop after the plan (`expand`), the drafts (`draft`) or the verdicts (`validate`).
+        replan: plan again from a changed recipe; cached replies are reused.
+        plugins: modules that the recipe may name as `module:factory`.
         teachers: teachers by role (`drafter`, `reviser`, `author`, `labeller`) in place of the recipe's: any
             async function of a request. They are counted and bound by `budget`; their replies are in no
             journal, since nothing tells one function from another: a shard that was cut off asks them again.
-        watch: called with the live counters of each stage.
+        watch: receives the live counters of each stage, once before its first request.
         prompts: a file of your own prompts (CSV, JSONL, Parquet) in place of the taxonomy's sets,
-            or `Run.prompts` to go on with a run without its file.
+            or `Run.prompts` to resume a run without its file.
         columns: column by field, for columns of `prompts` that are not named like their fields.
-        licence: of every row of `prompts` that names none.
+        licence: the licence of rows of `prompts` that name none.
+
+    Raises:
+        UserError: the recipe or a file that it names is wrong.
+        RunError: the run cannot continue; cached replies are kept.
     """
-    own = _resolve_prompts(prompts, columns, licence)
-    inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=own)
-    if own is not None:
+    source = _resolve_prompts(prompts, columns, licence)
+    inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=source)
+    if source is not None:
         user_prompts.check_recipe(inputs, teachers=teachers or {})
     if until != "expand":
         check_teachers(inputs, teachers=teachers or {})
@@ -159,16 +174,16 @@ async def agenerate(
     lock = open_folder(folder)
     try:
         write_snapshot(folder, inputs, replan=replan)
-        done = await _plan_run(folder, inputs, teachers=teachers or {}, watch=watch)
+        stats = await _plan_run(folder, inputs, teachers=teachers or {}, watch=watch)
         if until == "expand":
-            return Run(folder, inputs.recipe, None, *done, prompts=own)
-        more = await run_session(folder, inputs, until=until, teachers=teachers, watch=watch)
-        done = done.add(more)
+            return Run(folder, inputs.recipe, None, *stats, prompts=source)
+        session = await run_session(folder, inputs, until=until, teachers=teachers, watch=watch)
+        stats = stats.add(session)
         while until is None and await asyncio.to_thread(plan_next_round, folder, inputs):
-            more = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
-            done = done.add(more)
+            session = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
+            stats = stats.add(session)
         report = None if until else build(folder, inputs)
-        return Run(folder, inputs.recipe, report, *done, prompts=own)
+        return Run(folder, inputs.recipe, report, *stats, prompts=source)
     finally:
         lock.release()
 
@@ -179,9 +194,9 @@ def _resolve_prompts(
     licence: str | None,
 ) -> UserPrompts | None:
     if isinstance(prompts, str | Path):
-        return own_file(prompts, columns=columns, licence=licence)
+        return open_prompts(prompts, columns=columns, licence=licence)
     if columns or licence:
-        raise UserError("`columns` and `licence` belong to a file of `prompts`; name it")
+        raise UserError("`columns` and `licence` need a file; name it as `prompts`")
     return prompts
 
 
@@ -192,7 +207,7 @@ async def _plan_run(
     teachers: Mapping[str, Teacher],
     watch: Watch | None,
 ) -> SessionStats:
-    """Plan round 0, unless it is planned."""
+    """Plan round 0 unless it is planned."""
     if inputs.user_prompts is None:
         write_plan(folder, inputs)
         return SessionStats(Usage(), 0, 0.0)
@@ -203,15 +218,23 @@ async def _plan_run(
 
 
 def load_context(run: Run, *, trusted: Sequence[str] = ()) -> RunSnapshot:
-    """What a run was made with, read from its folder alone; see `safegen.pipeline.snapshot.basis`."""
+    """Read the recipe, specs, taxonomy and language pack of a run from its snapshot.
+
+    Args:
+        run: an open run.
+        trusted: modules that its recipe may name as `module:factory`.
+
+    Raises:
+        StoreDamaged: the snapshot cannot be read.
+    """
     return snapshot.read_snapshot(run.folder, run.recipe, user_prompts=run.prompts, trusted=trusted)
 
 
 def build(folder: RunFolder, inputs: ResolvedRecipe | RunSnapshot) -> BuildReport:
-    """Cut the views and write the dataset from the records on disk."""
-    from safegen.dataset.build import build_dataset as cut
+    """Write views, card and manifest from the records on disk; the caller holds the lock."""
+    from safegen.dataset.build import build_dataset
 
-    return cut(
+    return build_dataset(
         folder,
         inputs.recipe,
         taxonomy_version=f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}",
@@ -295,52 +318,59 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
 
 
 def open_run(output: str | Path) -> Run:
-    """Open what a run left on disk.
+    """Open a run folder.
+
+    Args:
+        output: the dataset folder, which contains `run/`.
 
     Raises:
-        AssetNotFound: no run there.
-        StoreDamaged: its `recipe.json` cannot be read.
+        AssetNotFound: the folder has no run.
+        FormatMismatch: another format, with the version that reads it.
+        StoreDamaged: `recipe.json` cannot be read.
+
+    Example:
+        >>> open_run("outputs/starter").recipe.version  # doctest: +SKIP
     """
     folder = RunFolder(Path(output))
     if not folder.recipe.exists() and not folder.plan(0).exists():
         raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
-    frozen = folder.read_snapshot()
-    recipe = recipes.recipe_from_snapshot(frozen["recipe"], shown=str(folder.recipe))
-    return Run(folder, recipe, prompts=UserPrompts.from_json(frozen.get("prompts")))
+    payload = folder.read_snapshot()
+    recipe = recipes.recipe_from_snapshot(payload["recipe"], shown=str(folder.recipe))
+    return Run(folder, recipe, prompts=UserPrompts.from_json(payload.get("prompts")))
 
 
 def is_finished(folder: RunFolder) -> bool:
-    """Whether every shard of the plan has its records; a `retry` that was killed leaves some without."""
+    """Return True if every planned shard has records; a killed `retry` leaves shards without."""
     return (
         folder.plan(0).exists() and len(folder.finished_shards()) >= plan.Plans(folder.plans).shards
     )
 
 
-# Any: what some version of safegen wrote.
+# Any: users may edit the file.
 def read_import_report(run: Run) -> dict[str, Any]:
-    """What became of the rows of a user's file, as counted when they were planned."""
+    """Read the counts of a user's prompt file, taken when its rows were planned; empty without one."""
     has_report = run.prompts is not None and run.folder.import_report.exists()
     return read_json(run.folder.import_report) if has_report else {}
 
 
 def count_unlabelled(run: Run) -> int:
-    """Rows of a user's file that nobody could tell the labels of."""
+    """Count the rows of a user's file that were not planned, listed in `run/unlabelled.jsonl`."""
     return int(read_import_report(run).get("unlabelled", 0))
 
 
 def read_usage(folder: RunFolder) -> dict[str, object]:
-    """Requests, tokens and seconds over all sessions of a run."""
+    """Read requests, tokens and seconds over all sessions of a run."""
     payload = usage.read_accounting(folder.accounting)
     return {name: count for name, count in payload.items() if name != usage.JOURNALLED}
 
 
-def summarise(run: Run, lost: LossCounts) -> dict[str, object]:
-    """A run's result for machines."""
+def summarise(run: Run, losses: LossCounts) -> dict[str, object]:
+    """Convert the result of a run to a JSON object."""
     usage = run.usage
     payload: dict[str, object] = {
         "output": str(run.output),
-        "failed_requests": dict(lost.failed_requests),
-        "dropped": dict(lost.dropped),
+        "failed_requests": dict(losses.failed_requests),
+        "dropped": dict(losses.dropped),
         "shards_done": run.shards_done,
         "requests": usage.requests,
         "cached": usage.cached,
