@@ -25,7 +25,6 @@ from safegen.scenarios.user_prompts.resolve_labels import (
 from safegen.scenarios.user_prompts.rows import (
     PromptRow,
     check_columns,
-    iter_checked_rows,
     iter_rows,
 )
 from safegen.store import parquet
@@ -58,7 +57,7 @@ class PromptImport:
         """
         context = inputs.make_planning_context()
         prompts = PromptImport(inputs, source, context, check_columns(source))
-        for row in iter_checked_rows(source, list(inputs.tree.harms)):
+        for row in prompts.iter_rows():
             labels = None in (row.intent, row.evidence, row.detail)
             harm = row.harm is None
             if (labels or harm) and check_row(row, context) is None:

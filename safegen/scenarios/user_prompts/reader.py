@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, cast
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.hashing import digest, file_sha256
 from safegen.core.yaml_source import suggest_names
-from safegen.scenarios.user_prompts.faults import FaultCollector, RowError, RowFault
+from safegen.scenarios.user_prompts.faults import FaultCollector, RowError
 from safegen.store import parquet
 
 FIELDS = (
@@ -185,7 +185,7 @@ def list_columns(path: Path) -> list[str]:
         with _open_text(path, newline="") as file:
             return _read_header(path, csv.reader(_iter_lines(path, file), strict=True))
     keys: dict[str, None] = {}
-    faults = FaultCollector()  # `read_rows` reports them, unless no row can be read
+    faults = FaultCollector()  # `read_rows` reports them again, unless no row can be read
     for raw in _read_jsonl(path, faults):
         keys.update(dict.fromkeys(raw.values))
         if len(keys) > MAX_COLUMNS:
@@ -195,18 +195,16 @@ def list_columns(path: Path) -> list[str]:
     return list(keys)
 
 
-def read_rows(
-    path: Path, columns: Collection[str], *, faults: FaultCollector | None = None
-) -> Iterator[RawRow]:
+def read_rows(path: Path, columns: Collection[str], *, faults: FaultCollector) -> Iterator[RawRow]:
     """Yield the rows of a file in order, with one batch in memory.
 
     Args:
         path: the file.
         columns: the columns to read; those that the file lacks are ignored.
-        faults: collects the errors of single rows, which are skipped; without it the first is raised.
+        faults: collects the errors of single rows, which are skipped.
 
     Raises:
-        ConfigError: with file and row; with `faults` only an error that ends the reading.
+        ConfigError: an error that ends the reading, with file and line.
     """
     kind = path.suffix.lower()
     if kind == ".parquet":
@@ -216,14 +214,7 @@ def read_rows(
         yield raw._replace(values={k: v for k, v in raw.values.items() if k in columns})
 
 
-def _report_fault(faults: FaultCollector | None, code: RowFault, message: str) -> None:
-    error = RowError(message, code=code)
-    if faults is None:
-        raise error
-    faults.add(error)
-
-
-def _read_csv(path: Path, faults: FaultCollector | None) -> Iterator[RawRow]:
+def _read_csv(path: Path, faults: FaultCollector) -> Iterator[RawRow]:
     with _open_text(path, newline="") as file:
         reader = csv.reader(_iter_lines(path, file), strict=True)
         head = _read_header(path, reader)
@@ -239,7 +230,7 @@ def _read_csv(path: Path, faults: FaultCollector | None) -> Iterator[RawRow]:
                     continue
                 message = f"{place} has {len(cells)} cells and the head has {len(head)}"
                 message += "; quote cells that contain commas or line ends"
-                _report_fault(faults, "wrong_cell_count", message)
+                faults.add(RowError(message, code="wrong_cell_count"))
         except csv.Error as e:
             raise ConfigError(f"{path}:{reader.line_num}: {_describe_csv_error(e)}") from e
 
@@ -262,7 +253,7 @@ def is_too_large(e: csv.Error) -> bool:
     return "field larger" in str(e)
 
 
-def _read_jsonl(path: Path, faults: FaultCollector | None = None) -> Iterator[RawRow]:
+def _read_jsonl(path: Path, faults: FaultCollector) -> Iterator[RawRow]:
     number = 0
     # Only a line feed ends a line: a JSON string may contain U+2028 and others that Python splits at.
     with _open_text(path, newline="\n") as file:
@@ -276,11 +267,11 @@ def _read_jsonl(path: Path, faults: FaultCollector | None = None) -> Iterator[Ra
             except (ValueError, RecursionError) as e:
                 reason = "nested too deeply" if isinstance(e, RecursionError) else str(e)
                 message = f"{place} is not valid JSON ({reason}); fix that line"
-                _report_fault(faults, "invalid_json", message)
+                faults.add(RowError(message, code="invalid_json"))
                 continue
             if not isinstance(value, dict):
                 message = f"{place} is not a JSON object; write one object on each line"
-                _report_fault(faults, "not_an_object", message)
+                faults.add(RowError(message, code="not_an_object"))
                 continue
             yield RawRow(number, place, cast("dict[str, object]", value))
 

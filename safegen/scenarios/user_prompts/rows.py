@@ -295,25 +295,6 @@ def check_columns(source: UserPrompts) -> list[str]:
 
 
 def iter_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
-    """Yield every row of a file that was checked before.
-
-    Args:
-        source: the file and its columns.
-        harms: every harm of the taxonomy, including red lines.
-
-    Raises:
-        RowError: the first error, with file and row.
-    """
-    choices = {**CHOICES, "harm": harms}
-    for raw, values in _iter_values(source):
-        try:
-            row = PromptRow.model_validate(values, context=choices)
-        except ValidationError as e:
-            raise next(_iter_errors(raw, e)) from e
-        yield row
-
-
-def iter_checked_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
     """Yield the valid rows of a file, and raise the errors of all others together at the end.
 
     Args:
@@ -343,20 +324,19 @@ def iter_checked_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[Pro
 
 
 def _iter_values(
-    source: UserPrompts, faults: FaultCollector | None = None
+    source: UserPrompts, faults: FaultCollector
 ) -> Iterator[tuple[RawRow, dict[str, object]]]:
     """Yield the cells of each row by field, without the empty ones."""
     assert source.path is not None
     mapping = source.mapping
-    count = 0
+    raw = None
     for raw in read_rows(source.path, set(mapping.values()), faults=faults):
         cells = {name: raw.values.get(column) for name, column in mapping.items()}
         values = {name: value for name, value in cells.items() if not is_missing(value)}
         prompt = {name: values.pop(name) for name in ("prompt", "messages") if name in values}
         values.setdefault("licence", source.licence)
         yield raw, values | {"number": raw.number, "place": raw.place, "messages": prompt}
-        count += 1
-    if not count and not (faults and faults.count):
+    if raw is None and not faults.count:
         raise ConfigError(f"{source.path}: has no rows; it needs rows with a `prompt`")
 
 

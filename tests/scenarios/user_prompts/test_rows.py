@@ -24,11 +24,11 @@ from safegen.core.types import PlannedScenario
 from safegen.judges.blind_panel import BlindLabels
 from safegen.policy import loader
 from safegen.scenarios.context import EMPTY_KNOWLEDGE, PlanningContext
-from safegen.scenarios.user_prompts.faults import PromptFileError, RowFault
+from safegen.scenarios.user_prompts.faults import FaultCollector, PromptFileError, RowFault
 from safegen.scenarios.user_prompts.plan_rows import RowLabels, plan_row
 from safegen.scenarios.user_prompts.reader import UserPrompts, is_too_large, open_prompts, read_rows
 from safegen.scenarios.user_prompts.resolve_labels import ExcludedRow, Unlabelled, resolve_labels
-from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_checked_rows
+from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_rows
 
 Values = dict[str, Any]
 WRITERS: dict[str, Callable[[Path, Sequence[Values]], None]] = {}
@@ -98,7 +98,7 @@ def world(**plan: Any) -> PlanningContext:
 
 def read(source: UserPrompts) -> list[PromptRow]:
     check_columns(source)
-    return list(iter_checked_rows(source, list(world().tree.harms)))
+    return list(iter_rows(source, list(world().tree.harms)))
 
 
 def read_file(path: Path, **options: Any) -> list[PromptRow]:
@@ -571,7 +571,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_part_of_the_rows(tmp_path: Pat
 def test_only_wanted_columns_of_a_table_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"prompt": ["a"] * 2_500, "vector": [[1.0]] * 2_500}), path)
-    found = list(read_rows(path, {"prompt", "id"}))
+    found = list(read_rows(path, {"prompt", "id"}, faults=FaultCollector()))
     assert len(found) == 2_500
     assert found[-1].values == {"prompt": "a"}
     assert found[-1].place == f"{path}: row 2500"
