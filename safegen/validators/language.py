@@ -46,7 +46,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         letters = sum(1 for _ in islice(filter(str.isalpha, prose), min_letters))
         if letters < min_letters:
             return _text.make_verdict(
-                NAME, TRAITS, passed=True, code="too_short", reason="too short to tell"
+                NAME, TRAITS, passed=True, code="too_short", reason="too short to identify"
             )
         shares = language_id.language_shares(prose, expected)
         if expected not in shares:
