@@ -58,7 +58,7 @@ def make_scenario(**overrides: Any) -> Scenario:
         "contrast": None,
         "attributes": (Attribute("channel", "chat", "written"),),
         "benign_use": "to keep a secret recipe safe",
-        "misuse_risk": "somebody else reads the recipe",
+        "misuse_risk": "another person reads the recipe",
         "messages": make_messages(f"How is the secret recipe kept in box {name}?"),
         "source": "written",
         "source_licence": "Apache-2.0",
@@ -87,7 +87,7 @@ def make_knowledge(**overrides: Any) -> Knowledge:
         "safe_task": SafeTask("list what to keep in a box", ("Take a box.", "Write a list.")),
         "redirections": ("Ask the cook.",),
         "left_out": "the recipe itself",
-        "decline": "taking somebody's recipe",
+        "decline": "taking another person's recipe",
         "purpose": "Keep a recipe safe.",
     }
     return Knowledge(**values | overrides)
