@@ -1,4 +1,4 @@
-"""Who asks, as far as a user's words say it outright, and the profiles that this rules out."""
+"""Ages that a prompt states, and the profiles that they contradict."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ I'm a 13-year-old girl
 I'm in ninth grade
 I'm under age
 im 14 how do locks work""".splitlines()
-UNTOLD = """\
+NOT_STATED = """\
 When I'm 18, may I buy one?
 if I am an adult, may I?
 I'm 20 minutes late
@@ -66,59 +66,59 @@ def world() -> PlanningContext:
     )
 
 
-def ruled_out(*texts: str) -> set[str]:
-    said = [Message(role="user", content=text) for text in texts]
-    return set(age_conflicts(said, PROFILES, world()))
+def conflicts(*texts: str) -> set[str]:
+    messages = [Message(role="user", content=text) for text in texts]
+    return set(age_conflicts(messages, PROFILES, world()))
 
 
 @pytest.mark.parametrize("text", ADULTS)
-def test_an_adult_is_not_asked_under_a_service_for_the_young(text: str) -> None:
-    assert ruled_out(text) == {"minors"}
-    assert ruled_out(text, "And then?") == {"minors"}, "whichever turn tells it"
+def test_adult_conflicts_with_minors(text: str) -> None:
+    assert conflicts(text) == {"minors"}
+    assert conflicts(text, "And then?") == {"minors"}, "any turn counts"
 
 
 @pytest.mark.parametrize("text", YOUNG)
-def test_somebody_under_age_is_no_employee_and_no_professional(text: str) -> None:
-    assert ruled_out(text) == {"enterprise", "vetted_professional"}
+def test_minor_conflicts_with_enterprise_and_professionals(text: str) -> None:
+    assert conflicts(text) == {"enterprise", "vetted_professional"}
 
 
-@pytest.mark.parametrize("text", UNTOLD)
-def test_what_is_not_said_outright_of_the_asker_rules_nothing_out(text: str) -> None:
-    assert ruled_out(text) == set()
+@pytest.mark.parametrize("text", NOT_STATED)
+def test_text_without_stated_age_conflicts_with_nothing(text: str) -> None:
+    assert conflicts(text) == set()
 
 
-def test_the_words_of_an_operator_and_of_an_assistant_are_not_the_askers() -> None:
-    said = [
+def test_age_in_system_or_assistant_turn_is_ignored() -> None:
+    messages = [
         Message(role="system", content="I'm 34, says the operator."),
         Message(role="user", content="A box?"),
         Message(role="assistant", content="I'm 34, too."),
         Message(role="user", content="And?"),
     ]
-    assert age_conflicts(said, PROFILES, world()) == {}
+    assert age_conflicts(messages, PROFILES, world()) == {}
 
 
-def test_a_line_may_end_before_the_age() -> None:
-    assert ruled_out("I'm\n34, what is a lock?") == {"minors"}
+def test_age_is_read_across_a_line_end() -> None:
+    assert conflicts("I'm\n34, what is a lock?") == {"minors"}
 
 
-def test_the_reason_names_the_profile_and_the_rule() -> None:
-    said = [Message(role="user", content="I'm 34, what is a lock?")]
-    assert age_conflicts(said, ["public", "minors"], world()) == {
+def test_reason_names_profile_and_rule() -> None:
+    messages = [Message(role="user", content="I'm 34, what is a lock?")]
+    assert age_conflicts(messages, ["public", "minors"], world()) == {
         "minors": "the prompt states that an adult asks, which `minors` excludes: the service is for people under age"
     }
 
 
 FRAMED = {"violence.assault/stabbing-on-stage"}
-"""An actor's "my husband" on the stage."""
+"""Goals whose prompts quote a role: an actor's "my husband" on the stage."""
 
 
-def test_no_shipped_prompt_is_read_otherwise_than_its_attributes_say() -> None:
-    told = 0
+def test_shipped_prompts_read_as_their_attributes() -> None:
+    count = 0
     for goal in world().tree.goals():
         for _, _, prompt in goal.prompts.iter_by_intent():
-            out, age = ruled_out(prompt.text), prompt.attributes.get("age")
-            told += bool(out)
+            out, age = conflicts(prompt.text), prompt.attributes.get("age")
+            count += bool(out)
             if out and goal.goal_id not in FRAMED:
                 wrong = {"minors"} if age == "adult" else {"enterprise", "vetted_professional"}
                 assert out == wrong, goal.goal_id
-    assert told > 30
+    assert count > 30

@@ -1,4 +1,4 @@
-"""A user's rows are read exactly as they stand, in three formats alike, and mistakes are told by row."""
+"""Rows of a user's file are read exactly, equally in three formats, and errors name the row."""
 
 from __future__ import annotations
 
@@ -57,33 +57,33 @@ FULL: Values = {
 }
 
 
-def write_csv(path: Path, found: Sequence[Values]) -> None:
-    names = list(dict.fromkeys(name for row in found for name in row))
+def write_csv(path: Path, rows: Sequence[Values]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file)
         out.writerow(names)
-        for row in found:
+        for row in rows:
             cells = [row.get(name) for name in names]
             out.writerow([json.dumps(c) if isinstance(c, list) else c for c in cells])
 
 
-def write_jsonl(path: Path, found: Sequence[Values]) -> None:
-    lines = [json.dumps(row, ensure_ascii=False) for row in found]
+def write_jsonl(path: Path, rows: Sequence[Values]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_bytes(("\n".join(lines) + "\n").encode())
 
 
-def write_parquet(path: Path, found: Sequence[Values]) -> None:
-    names = list(dict.fromkeys(name for row in found for name in row))
-    whole = [{name: row.get(name) for name in names} for row in found]
+def write_parquet(path: Path, rows: Sequence[Values]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    whole = [{name: row.get(name) for name in names} for row in rows]
     pq.write_table(pa.Table.from_pylist(whole), path)
 
 
 WRITERS |= {"csv": write_csv, "jsonl": write_jsonl, "parquet": write_parquet}
 
 
-def written(folder: Path, kind: str, *found: Values, name: str = "p") -> Path:
+def written(folder: Path, kind: str, *rows: Values, name: str = "p") -> Path:
     path = folder / f"{name}.{kind}"
-    WRITERS[kind](path, found)
+    WRITERS[kind](path, rows)
     return path
 
 
@@ -109,15 +109,15 @@ def one(folder: Path, **values: Any) -> PromptRow:
     return read_file(written(folder, "jsonl", FULL | values))[0]
 
 
-def planned(row: PromptRow, found: BlindLabels | None = None, **plan: Any) -> list[PlannedScenario]:
-    labels = resolve_labels(row, found or BlindLabels(), world(**plan))
+def planned(row: PromptRow, blind: BlindLabels | None = None, **plan: Any) -> list[PlannedScenario]:
+    labels = resolve_labels(row, blind or BlindLabels(), world(**plan))
     assert isinstance(labels, RowLabels)
     return plan_row(row, labels, world(**plan))
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("text", EXACT)
-def test_a_prompt_is_kept_to_the_byte(tmp_path: Path, kind: str, text: str) -> None:
+def test_prompt_is_kept_to_the_byte(tmp_path: Path, kind: str, text: str) -> None:
     row = read_file(written(tmp_path, kind, FULL | {"prompt": text}))[0]
     assert row.messages == ({"role": "user", "content": text},)
     assert planned(row)[0].scenario.messages == row.messages
@@ -130,10 +130,10 @@ def test_three_formats_give_equal_rows(tmp_path: Path) -> None:
         {"role": "assistant", "content": "two"},
         {"role": "user", "content": "three"},
     ]
-    found = [FULL | {"id": str(i), "prompt": text} for i, text in enumerate(EXACT)]
-    found.append({**FULL, "id": "talk", "prompt": None, "messages": talk, "profile": "enterprise"})
-    found.append({"prompt": "Only words.", "licence": "MIT"})
-    kinds = [read_file(written(tmp_path, kind, *found)) for kind in WRITERS]
+    rows = [FULL | {"id": str(i), "prompt": text} for i, text in enumerate(EXACT)]
+    rows.append({**FULL, "id": "talk", "prompt": None, "messages": talk, "profile": "enterprise"})
+    rows.append({"prompt": "Only words.", "licence": "MIT"})
+    kinds = [read_file(written(tmp_path, kind, *rows)) for kind in WRITERS]
     stripped = [[scenario_of(row) for row in rows_] for rows_ in kinds]
     assert stripped[0] == stripped[1] == stripped[2]
     assert len(stripped[0]) == len(EXACT) + 2
@@ -144,7 +144,7 @@ def scenario_of(row: PromptRow) -> tuple[object, ...]:
     return (row.key, row.messages, row.harm, row.intent, row.evidence, row.detail, row.profile)
 
 
-def test_labels_of_the_file_are_written_and_those_of_judges_confirmed(tmp_path: Path) -> None:
+def test_file_labels_are_written_and_blind_labels_confirmed(tmp_path: Path) -> None:
     row = one(tmp_path, evidence=None, detail=None, task="plan")
     item = planned(row, BlindLabels(evidence="contextual", detail=1))[0]
     axes = {a.axis: (a.value, a.source) for a in item.scenario.attributes}
@@ -162,14 +162,14 @@ def test_labels_of_the_file_are_written_and_those_of_judges_confirmed(tmp_path: 
     assert item.scenario.goal_id == "imported/a-1"
 
 
-def test_what_the_file_says_is_not_overruled_by_judges(tmp_path: Path) -> None:
+def test_file_labels_win_over_blind_labels(tmp_path: Path) -> None:
     item = planned(one(tmp_path), BlindLabels("fraud.identity", "malicious", "stated", 0))[0]
     assert item.scenario.intent == "dual_use"
     assert item.scenario.requested_detail == 3
     assert item.scenario.harm == "cyber.intrusion"
 
 
-def test_ids_hold_when_rows_move_and_other_columns_change(tmp_path: Path) -> None:
+def test_ids_hold_when_rows_move_and_labels_change(tmp_path: Path) -> None:
     first, second = FULL, FULL | {"id": "b", "prompt": "Another box?"}
     before = read_file(written(tmp_path, "jsonl", first, second))
     changed = first | {"prompt": "Mended words.", "harm": "property.theft", "licence": "MIT"}
@@ -180,31 +180,30 @@ def test_ids_hold_when_rows_move_and_other_columns_change(tmp_path: Path) -> Non
     assert len(set(ids.values())) == 2
 
 
-def test_without_an_id_a_row_is_what_it_says(tmp_path: Path) -> None:
+def test_row_without_id_is_identified_by_its_messages(tmp_path: Path) -> None:
     bare = {k: v for k, v in FULL.items() if k != "id"}
-    found = [bare, bare | {"prompt": "Another box?"}, bare | {"detail": 1}]
+    rows = [bare, bare | {"prompt": "Another box?"}, bare | {"detail": 1}]
     ids = [
-        planned(row)[0].scenario.scenario_id
-        for row in read_file(written(tmp_path, "jsonl", *found))
+        planned(row)[0].scenario.scenario_id for row in read_file(written(tmp_path, "jsonl", *rows))
     ]
     assert ids[0] == ids[2] != ids[1]
 
 
 def test_rows_of_a_set_share_set_and_goal(tmp_path: Path) -> None:
-    found = [FULL | {"id": name, "set": "boxes"} for name in "ab"]
-    items = [planned(row)[0] for row in read_file(written(tmp_path, "csv", *found))]
+    rows = [FULL | {"id": name, "set": "boxes"} for name in "ab"]
+    items = [planned(row)[0] for row in read_file(written(tmp_path, "csv", *rows))]
     assert {i.scenario.goal_id for i in items} == {"imported/boxes"}
     assert len({i.scenario.set_id for i in items}) == 1
     assert len({i.scenario.scenario_id for i in items}) == 2
 
 
-def test_an_id_that_stands_twice_is_refused_with_both_rows(tmp_path: Path) -> None:
+def test_duplicate_id_is_rejected_with_both_rows(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", FULL, FULL | {"id": "b"}, FULL)
     with pytest.raises(ConfigError, match=r"row 3: id `a-1` is used in row 1 already"):
         read_file(path)
 
 
-def test_a_row_is_asked_under_its_own_profile_or_each_of_the_plans(tmp_path: Path) -> None:
+def test_row_is_planned_under_own_or_all_profiles(tmp_path: Path) -> None:
     own = planned(one(tmp_path, profile="minors"), profiles=("public", "enterprise"))
     each = planned(one(tmp_path), profiles=("public", "enterprise"))
     assert [i.scenario.profile for i in own] == ["minors"]
@@ -214,18 +213,18 @@ def test_a_row_is_asked_under_its_own_profile_or_each_of_the_plans(tmp_path: Pat
     assert len({i.scenario.scenario_id for i in each}) == 2
 
 
-def test_a_system_turn_without_a_profile_is_listed(tmp_path: Path) -> None:
+def test_system_turn_without_profile_is_listed(tmp_path: Path) -> None:
     talk = [{"role": "system", "content": "Mind"}, {"role": "user", "content": "a box"}]
     row = one(tmp_path, prompt=None, messages=talk)
     listed = resolve_labels(row, BlindLabels(), world())
     assert isinstance(listed, Unlabelled)
     assert listed.fields == ("profile",)
-    told = one(tmp_path, prompt=None, messages=talk, profile="enterprise")
-    assert planned(told)[0].scenario.messages == tuple(talk)
+    labelled = one(tmp_path, prompt=None, messages=talk, profile="enterprise")
+    assert planned(labelled)[0].scenario.messages == tuple(talk)
 
 
 @pytest.mark.parametrize(
-    ("values", "found", "fields"),
+    ("values", "blind", "fields"),
     [
         ({"harm": "minors.sexual"}, BlindLabels(), ("harm",)),
         ({"harm": None}, BlindLabels(harm="weapons.mass_casualty"), ("harm",)),
@@ -235,16 +234,16 @@ def test_a_system_turn_without_a_profile_is_listed(tmp_path: Path) -> None:
         ({"evidence": None}, BlindLabels(evidence="stated"), ("intent", "evidence")),
     ],
 )
-def test_what_cannot_be_told_is_listed(
-    tmp_path: Path, values: Values, found: BlindLabels, fields: tuple[str, ...]
+def test_row_with_unknown_labels_is_listed(
+    tmp_path: Path, values: Values, blind: BlindLabels, fields: tuple[str, ...]
 ) -> None:
-    listed = resolve_labels(one(tmp_path, **values), found, world())
+    listed = resolve_labels(one(tmp_path, **values), blind, world())
     assert isinstance(listed, Unlabelled)
     assert listed.fields == fields
     assert listed.id == "a-1"
 
 
-def test_what_the_plan_does_not_ask_for_is_left_out(tmp_path: Path) -> None:
+def test_row_outside_the_plan_is_excluded(tmp_path: Path) -> None:
     row = one(tmp_path)
     assert resolve_labels(row, BlindLabels(), world(harms=("fraud.*",))) == ExcludedRow("harms")
     assert resolve_labels(row, BlindLabels(), world(intents=("benign",))) == ExcludedRow("intents")
@@ -254,7 +253,7 @@ def test_what_the_plan_does_not_ask_for_is_left_out(tmp_path: Path) -> None:
     ) == ExcludedRow("intents")
 
 
-def test_a_column_map_renames_and_a_licence_may_hold_for_all(tmp_path: Path) -> None:
+def test_column_map_renames_and_licence_fills_rows(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "A box?", "row": 7, "prompt": "not this", "more": 1})
     source = open_prompts(path, columns={"prompt": "text", "id": "row"}, licence="MIT")
     assert check_columns(source) == ["prompt", "more"]
@@ -268,21 +267,23 @@ def test_a_column_map_renames_and_a_licence_may_hold_for_all(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("licence", ["MIT\n# a heading", "MIT\r", "MI\0T", "", "  ", "M" * 201])
-def test_a_licence_for_all_rows_is_one_line(tmp_path: Path, licence: str) -> None:
+def test_licence_option_must_be_one_line(tmp_path: Path, licence: str) -> None:
     path = written(tmp_path, "csv", {"prompt": "A box?"})
     with pytest.raises(ConfigError, match=r"`--licence` is not one line .* such as `CC-BY-4\.0`"):
         open_prompts(path, licence=licence)
 
 
-def test_the_digest_holds_file_columns_and_licence(tmp_path: Path) -> None:
+def test_digest_covers_file_columns_and_licence(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "A box?"})
-    found = {
+    digests = {
         open_prompts(path, columns={"prompt": "text"}, licence="MIT").digest,
         open_prompts(path, columns={"prompt": "text"}, licence="CC0-1.0").digest,
         open_prompts(path, columns={"prompt": "text", "id": "text"}, licence="MIT").digest,
     }
     path.write_text("text\nA box!\n")
-    assert len(found | {open_prompts(path, columns={"prompt": "text"}, licence="MIT").digest}) == 4
+    assert (
+        len(digests | {open_prompts(path, columns={"prompt": "text"}, licence="MIT").digest}) == 4
+    )
 
 
 def csv_of(*lines: str) -> bytes:
@@ -331,6 +332,11 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "list as prompt": ("jsonl", b'{"prompt": [], "licence": "M"}', "belongs in `messages`"),
     "number as prompt": ("jsonl", b'{"prompt": 3, "licence": "M"}', "not text but a number"),
     "half a character": ("jsonl", b'{"prompt": "\\ud800", "licence": "M"}', "half a character"),
+    "half a detail": (
+        "jsonl",
+        b'{"prompt": "a", "licence": "M", "detail": "\\ud800"}',
+        r"`detail` is `.ud800`",
+    ),
     "blank prompt": ("csv", csv_of("prompt,licence", " \t,MIT"), "row 1: `prompt` is blank"),
     "no prompt": ("jsonl", b'{"prompts": "a", "prompt": null, "licence": "M"}', "has no `prompt`"),
     "CSV named Parquet": ("parquet", csv_of("prompt", "a"), "is not Parquet"),
@@ -343,21 +349,22 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_file_is_told_with_its_place(tmp_path: Path, case: str) -> None:
-    kind, data, says = HOSTILE[case]
+def test_hostile_file_is_reported_with_its_place(tmp_path: Path, case: str) -> None:
+    kind, data, pattern = HOSTILE[case]
     path = tmp_path / f"p.{kind}"
     path.write_bytes(data)
-    with pytest.raises(ConfigError, match=says) as told:
+    with pytest.raises(ConfigError, match=pattern) as raised:
         read_file(path)
-    assert len(str(told.value)) < 1_000
+    assert len(str(raised.value)) < 1_000
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "pattern"),
     [
         ({"harm": "cyber.intrusoin"}, "row 1: `harm` is .*did you mean `cyber.intrusion`"),
         ({"intent": "dual-use"}, "`intent` is `dual-use`; did you mean `dual_use`"),
         ({"intent": " benign"}, "did you mean `benign`"),
+        ({"evidence": "{problem}"}, "`evidence` is `{problem}`; known: "),
         ({"evidence": True}, "`evidence` is not text but true or false"),
         ({"detail": 5}, "`detail` is `5`; give a whole number from 0 to 4"),
         ({"detail": 2.5}, "`detail` is `2.5`"),
@@ -407,15 +414,15 @@ def test_a_hostile_file_is_told_with_its_place(tmp_path: Path, case: str) -> Non
         ),
     ],
 )
-def test_a_mistake_in_a_cell_is_told_with_its_row(
-    tmp_path: Path, values: Values, says: str
+def test_invalid_cell_is_reported_with_its_row(
+    tmp_path: Path, values: Values, pattern: str
 ) -> None:
-    with pytest.raises(ConfigError, match=says) as told:
+    with pytest.raises(ConfigError, match=pattern) as raised:
         one(tmp_path, **values)
-    assert "p.jsonl:1: row 1: " in str(told.value)
+    assert "p.jsonl:1: row 1: " in str(raised.value)
 
 
-def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
+def test_all_errors_of_a_file_are_reported_together(tmp_path: Path) -> None:
     lines = [
         {"prompt": "a", "intent": "bening", "detail": 9},
         {"prompt": "b", "licence": "MIT", "id": "x"},
@@ -426,12 +433,12 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
     ]
     path = tmp_path / "p.jsonl"
     path.write_text("\n".join(s if isinstance(s, str) else json.dumps(s) for s in lines))
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         read_file(path)
-    found = [line.removeprefix(f"{path}:") for line in str(told.value).splitlines()]
-    assert [line.split(": ")[0] for line in found] == ["1", "1", "1", "3", "4", "5", "6"]
-    for line, says in zip(
-        found,
+    lines = [line.removeprefix(f"{path}:") for line in str(raised.value).splitlines()]
+    assert [line.split(": ")[0] for line in lines] == ["1", "1", "1", "3", "4", "5", "6"]
+    for line, pattern in zip(
+        lines,
         (
             "`licence` is missing; fill it in",
             "did you mean `benign`",
@@ -443,54 +450,54 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
         ),
         strict=True,
     ):
-        assert says in line
+        assert pattern in line
 
 
-def test_an_id_that_a_faulty_row_has_too_is_told_at_once(tmp_path: Path) -> None:
+def test_duplicate_id_of_invalid_row_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("prompt,id,licence,detail\na,x,MIT,9\nb,x,MIT,1\nc,x,MIT,9\n")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         read_file(path)
-    found = str(told.value).splitlines()
-    assert ["row 1: `detail`" in found[0], "used in row 1" in found[1]] == [True, True]
-    assert ["row 3: `detail`" in found[2], "used in row 1" in found[3]] == [True, True]
-    assert len(found) == 4
+    lines = str(raised.value).splitlines()
+    assert ["row 1: `detail`" in lines[0], "used in row 1" in lines[1]] == [True, True]
+    assert ["row 3: `detail`" in lines[2], "used in row 1" in lines[3]] == [True, True]
+    assert len(lines) == 4
 
 
-@pytest.mark.parametrize("given", ['"prompt": "", ', '"prompt": null, ', ""])
-def test_a_row_without_a_prompt_is_told_what_to_do(tmp_path: Path, given: str) -> None:
+@pytest.mark.parametrize("cell", ['"prompt": "", ', '"prompt": null, ', ""])
+def test_row_without_prompt_gets_a_hint(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "p.jsonl"
-    path.write_text('{"prompt": "a", "licence": "MIT"}\n{' + given + '"licence": "MIT"}\n')
+    path.write_text('{"prompt": "a", "licence": "MIT"}\n{' + cell + '"licence": "MIT"}\n')
     with pytest.raises(
         ConfigError, match=r"row 2: has no `prompt`; write one or leave the row out$"
     ):
         read_file(path)
 
 
-def test_a_leaf_near_no_other_is_told_without_the_whole_tree(tmp_path: Path) -> None:
+def test_unknown_harm_message_does_not_list_all_harms(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("prompt,licence,harm\na,MIT,zzzzzz\n")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         read_file(path)
-    assert "`safegen taxonomy show TAXONOMY` lists the" in str(told.value)
-    assert len(str(told.value)) < 200 + len(str(path))
+    assert "`safegen taxonomy show TAXONOMY` lists the" in str(raised.value)
+    assert len(str(raised.value)) < 200 + len(str(path))
 
 
-def test_a_table_with_rows_of_other_lengths_names_each(tmp_path: Path) -> None:
+def test_ragged_rows_are_reported_one_by_one(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("prompt,licence\na,MIT\nb\nc,MIT,x\nd,\n")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         read_file(path)
-    found = str(told.value).splitlines()
-    assert [f":{n}: row" in line for n, line in zip((3, 4, 5), found, strict=True)] == [True] * 3
+    lines = str(raised.value).splitlines()
+    assert [f":{n}: row" in line for n, line in zip((3, 4, 5), lines, strict=True)] == [True] * 3
 
 
-def test_very_many_mistakes_are_counted_and_the_first_ones_named(tmp_path: Path) -> None:
+def test_many_errors_are_counted_and_first_ones_listed(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("prompt,licence,intent\n" + "a,MIT,bening\n" * 1_500)
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         read_file(path)
-    *named, last = str(told.value).splitlines()
+    *named, last = str(raised.value).splitlines()
     assert len(named) == 20
     assert last == "and 1,480 more of 1,500 errors"
 
@@ -511,41 +518,43 @@ FAULTY: dict[str, RowFault] = {
 
 
 @pytest.mark.parametrize(("text", "code"), FAULTY.items(), ids=FAULTY.values())
-def test_each_mistake_of_a_row_has_its_code(tmp_path: Path, text: str, code: RowFault) -> None:
+def test_row_error_has_its_code(tmp_path: Path, text: str, code: RowFault) -> None:
     path = tmp_path / "p.csv"
     path.write_text(text)
-    with pytest.raises(PromptFileError) as told:
+    with pytest.raises(PromptFileError) as raised:
         read_file(path)
-    assert told.value.counts == {code: 1}
-    assert pickle.loads(pickle.dumps(told.value)).counts == {code: 1}
+    assert raised.value.counts == {code: 1}
+    assert pickle.loads(pickle.dumps(raised.value)).counts == {code: 1}
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("a" * (csv.field_size_limit() + 1), True), ('"a"b', False)]
 )
-def test_only_a_cell_above_the_limit_of_csv_is_too_large(text: str, expected: bool) -> None:
-    with pytest.raises(csv.Error) as told:
+def test_only_cell_above_csv_limit_is_too_large(text: str, expected: bool) -> None:
+    with pytest.raises(csv.Error) as raised:
         list(csv.reader([text], strict=True))
-    assert is_too_large(told.value) is expected
+    assert is_too_large(raised.value) is expected
 
 
-def test_what_ends_the_reading_comes_after_what_was_found(tmp_path: Path) -> None:
+def test_fatal_error_is_reported_after_row_errors(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text('prompt,licence\nb\n"open quote,MIT\n')
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         read_file(path)
-    first, last = str(told.value).splitlines()
+    first, last = str(raised.value).splitlines()
     assert "has 1 cells" in first
     assert "not valid CSV" in last
 
 
-def test_numbers_that_a_table_made_text_or_fractions_are_read(tmp_path: Path) -> None:
-    found = [one(tmp_path, detail=told).detail for told in (2, "2", 2.0, "2.0", float("nan"), "")]
-    assert found == [2, 2, 2, 2, None, None]
+def test_numbers_as_text_or_fractions_are_read(tmp_path: Path) -> None:
+    details = [
+        one(tmp_path, detail=detail).detail for detail in (2, "2", 2.0, "2.0", float("nan"), "")
+    ]
+    assert details == [2, 2, 2, 2, None, None]
     assert one(tmp_path, id=12).id == "12"
 
 
-def test_unknown_fields_and_columns_are_told_with_the_nearest(tmp_path: Path) -> None:
+def test_unknown_fields_and_columns_get_a_suggestion(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "a"})
     with pytest.raises(ConfigError, match="`promt` is not a field; did you mean `prompt`"):
         open_prompts(path, columns={"promt": "text"})
@@ -555,7 +564,7 @@ def test_unknown_fields_and_columns_are_told_with_the_nearest(tmp_path: Path) ->
         open_prompts(tmp_path / "none.csv")
 
 
-def test_a_byte_order_mark_and_blank_lines_are_no_part_of_the_rows(tmp_path: Path) -> None:
+def test_byte_order_mark_and_blank_lines_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b"\xef\xbb\xbfprompt,licence\r\na,MIT\r\n\r\nb,MIT")
     assert [r.messages[0]["content"] for r in read_file(path)] == ["a", "b"]
@@ -568,23 +577,23 @@ def test_a_byte_order_mark_and_blank_lines_are_no_part_of_the_rows(tmp_path: Pat
     ]
 
 
-def test_only_wanted_columns_of_a_table_are_read(tmp_path: Path) -> None:
+def test_only_named_parquet_columns_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"prompt": ["a"] * 2_500, "vector": [[1.0]] * 2_500}), path)
-    found = list(read_rows(path, {"prompt", "id"}, faults=FaultCollector()))
-    assert len(found) == 2_500
-    assert found[-1].values == {"prompt": "a"}
-    assert found[-1].place == f"{path}: row 2500"
+    rows = list(read_rows(path, {"prompt", "id"}, faults=FaultCollector()))
+    assert len(rows) == 2_500
+    assert rows[-1].values == {"prompt": "a"}
+    assert rows[-1].place == f"{path}: row 2500"
 
 
-def test_a_leaf_is_never_asked_under_a_profile_that_the_taxonomy_bars(tmp_path: Path) -> None:
+def test_harm_is_never_planned_under_excluded_profile(tmp_path: Path) -> None:
     about = {"harm": "sexual.adult", "intent": "benign", "evidence": "none", "detail": 0}
     named = one(tmp_path, **about, profile="minors")
-    told = resolve_labels(
+    listed = resolve_labels(
         named, BlindLabels(), world(harms=("sexual.*",), profiles=("public", "minors"))
     )
-    assert isinstance(told, Unlabelled)
-    assert told.why == "the taxonomy excludes `sexual.adult` under `minors`"
+    assert isinstance(listed, Unlabelled)
+    assert listed.why == "the taxonomy excludes `sexual.adult` under `minors`"
     free = one(tmp_path, **about)
     both = planned(free, harms=("sexual.*",), profiles=("public", "minors"))
     assert [item.scenario.profile for item in both] == ["public"]
