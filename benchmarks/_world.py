@@ -78,9 +78,9 @@ def goal(n: int) -> dict[str, object]:
     part, device = PARTS[n % 7], DEVICES[n // 7 % 7]
     thing = f"{part} of the {device} number {n}"
 
-    def facts(what: str, count: int) -> list[str]:
+    def facts(topic: str, count: int) -> list[str]:
         return [
-            f"For {what} {i} of device {n}, the {part} shares its load with the {device} and a calm "
+            f"For {topic} {i} of device {n}, the {part} shares its load with the {device} and a calm "
             f"operator watches the dial at mark {(n * 7 + i) % 97} until the sound of the {part} settles."
             for i in range(count)
         ]
@@ -137,14 +137,14 @@ def write(folder: Path, *, prompts: int, drafter: object, **recipe: object) -> s
         (folder / names[-1]).write_text(json.dumps({"goals": chosen}, indent=1))  # JSON is YAML
     (folder / "taxonomy.yaml").write_text(yaml.safe_dump({**TREE, "sets": names}))
     (folder / "devices.yaml").write_text(SPEC)
-    told = {
+    values = {
         "name": "measured",
         "taxonomy": "taxonomy.yaml",
         "policies": ["devices.yaml"],
         "teachers": {"drafter": drafter},
         **recipe,
     }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(told))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
     return "recipe.yaml"
 
 
@@ -164,11 +164,11 @@ def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | N
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - began
-        told, complained = _text(out), _text(err)
+        output, complained = _text(out), _text(err)
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{complained[-2_000:]}")
     peak = used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-    return Ran(wall, used.ru_utime + used.ru_stime, peak, queued, told)
+    return Ran(wall, used.ru_utime + used.ru_stime, peak, queued, output)
 
 
 def generate(folder: Path, *options: str) -> Ran:

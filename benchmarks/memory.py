@@ -19,11 +19,11 @@ def measure(folder: Path, *, rows: int, candidates: int, drafter: object) -> flo
         folder, prompts=rows // candidates, drafter=drafter, plan={"candidates": candidates}
     )
     ran = _world.generate(folder)
-    told = json.loads(ran.stdout)
+    payload = json.loads(ran.stdout)
     again = _world.generate(folder)
     print(
-        f"{told['planned'] * candidates:7} rows: peak {ran.peak_mb:6.1f} MiB, {ran.wall_s:6.1f} s wall,"
-        f" {ran.cpu_s:6.1f} s CPU; {told['accepted']} prompts accepted;"
+        f"{payload['planned'] * candidates:7} rows: peak {ran.peak_mb:6.1f} MiB, {ran.wall_s:6.1f} s wall,"
+        f" {ran.cpu_s:6.1f} s CPU; {payload['accepted']} prompts accepted;"
         f" again: peak {again.peak_mb:6.1f} MiB, {again.wall_s:.1f} s wall",
         flush=True,
     )

@@ -48,16 +48,16 @@ def main() -> None:
     args = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, busy = time.perf_counter(), time.process_time()
-    found = find_near_duplicates(prompts(args.n, copies=args.copies))
+    duplicates = find_near_duplicates(prompts(args.n, copies=args.copies))
     seconds, cpu = time.perf_counter() - started, time.process_time() - busy
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     planted = sum(t.id.endswith("c") for t in prompts(args.n, copies=args.copies))
-    hits = sum(c.id.endswith("c") for c in found)
+    hits = sum(c.id.endswith("c") for c in duplicates)
     print(
         f"{args.n} prompts: {seconds:.1f} s ({cpu:.1f} s CPU), peak {after / 1024:.0f} MiB", end=" "
     )
     print(f"({(after - before) / 1024:.0f} MiB above the start)")
-    print(f"{planted} planted, {hits} of them found, {len(found) - hits} others found")
+    print(f"{planted} planted, {hits} of them found, {len(duplicates) - hits} others found")
 
 
 if __name__ == "__main__":

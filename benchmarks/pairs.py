@@ -54,15 +54,15 @@ def read(output: Path) -> list[Pair]:
 
 def differences(pairs: Sequence[Pair], places: dict[str, int]) -> np.ndarray:
     """Chosen minus rejected, one row for each pair and one column for each word."""
-    found = np.zeros((len(pairs), len(places)))
+    signs = np.zeros((len(pairs), len(places)))
     for row, pair in enumerate(pairs):
         for word in pair.chosen - pair.rejected:
             if word in places:
-                found[row, places[word]] = 1
+                signs[row, places[word]] = 1
         for word in pair.rejected - pair.chosen:
             if word in places:
-                found[row, places[word]] = -1
-    return found
+                signs[row, places[word]] = -1
+    return signs
 
 
 def fitted(rows: np.ndarray) -> np.ndarray:
@@ -82,24 +82,24 @@ def main() -> None:
     pairs = read(args.output)
     sets = sorted({pair.set_id for pair in pairs})
     hits = defaultdict[str, list[float]](list)
-    told = defaultdict[str, list[float]](list)
+    weights_by_word = defaultdict[str, list[float]](list)
     for seed in range(args.seeds):
         half = set(random.Random(seed).sample(sets, len(sets) // 2))
         learnt = [pair for pair in pairs if pair.set_id in half]
-        asked = [pair for pair in pairs if pair.set_id not in half]
+        held_out = [pair for pair in pairs if pair.set_id not in half]
         known = sorted(frozenset[str]().union(*(p.chosen | p.rejected for p in learnt)))
         places = {word: place for place, word in enumerate(known)}
         weights = fitted(differences(learnt, places))
-        for pair, score in zip(asked, differences(asked, places) @ weights, strict=True):
+        for pair, score in zip(held_out, differences(held_out, places) @ weights, strict=True):
             hits[pair.style].append((score > 0) + (score == 0) / 2)
         for word, place in places.items():
-            told[word].append(float(weights[place]))
-    everything = [hit for found in hits.values() for hit in found]
+            weights_by_word[word].append(float(weights[place]))
+    everything = [hit for results in hits.values() for hit in results]
     print(f"{len(pairs)} pairs of {len(sets)} sets, {args.seeds} halvings")
     print(f"chosen told from rejected by words alone: {mean(everything):.1%}")
-    for style, found in sorted(hits.items()):
-        print(f"  {style:18} {mean(found):.1%}  ({len(found) // args.seeds} pairs a half)")
-    ranked = sorted(told, key=lambda word: sum(told[word]))
+    for style, results in sorted(hits.items()):
+        print(f"  {style:18} {mean(results):.1%}  ({len(results) // args.seeds} pairs a half)")
+    ranked = sorted(weights_by_word, key=lambda word: sum(weights_by_word[word]))
     print("rejected:", *ranked[:30])
     print("chosen:  ", *ranked[:-31:-1])
 

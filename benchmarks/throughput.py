@@ -60,12 +60,12 @@ def measure(args: argparse.Namespace, address: str, folder: Path) -> None:
     again = _world.generate(folder)
     if _world.get(f"{address}/stats")["total"] != stats["total"]:
         raise SystemExit("the second run asked again")
-    told = json.loads(whole.stdout)
-    rows = told["planned"]
+    payload = json.loads(whole.stdout)
+    rows = payload["planned"]
     print(f"plan        {planned.wall_s:6.1f} s wall {planned.cpu_s:6.1f} s CPU")
     print(
         f"generate    {whole.wall_s:6.1f} s wall {whole.cpu_s:6.1f} s CPU, {whole.queued_s:.1f} s queued,"
-        f" {whole.cpu_s / rows * 1e3:.2f} ms CPU a row, peak {whole.peak_mb:.0f} MiB; {rows} planned, {told['accepted']} accepted"
+        f" {whole.cpu_s / rows * 1e3:.2f} ms CPU a row, peak {whole.peak_mb:.0f} MiB; {rows} planned, {payload['accepted']} accepted"
     )
     print(
         f"  asking    {stats['span_s']:6.1f} s wall, {stats['total'] / stats['span_s']:.0f} requests/s,"
@@ -92,11 +92,11 @@ def offline(args: argparse.Namespace, folder: Path) -> None:
     _world.write(folder, prompts=args.prompts, drafter="offline")
     _world.generate(folder, "--until", "expand")
     whole = _world.generate(folder)
-    told = json.loads(whole.stdout)
+    payload = json.loads(whole.stdout)
     print(
         f"offline     {whole.wall_s:6.1f} s wall {whole.cpu_s:6.1f} s CPU,"
-        f" {whole.cpu_s / told['planned'] * 1e3:.2f} ms CPU a row, peak {whole.peak_mb:.0f} MiB;"
-        f" {told['planned']} planned, {told['accepted']} accepted"
+        f" {whole.cpu_s / payload['planned'] * 1e3:.2f} ms CPU a row, peak {whole.peak_mb:.0f} MiB;"
+        f" {payload['planned']} planned, {payload['accepted']} accepted"
     )
 
 

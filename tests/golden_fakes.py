@@ -91,11 +91,11 @@ class Models:
 
     def _set(self, body: Body) -> dict[str, str]:
         """A matched set; a third of the sets has a benign prompt of another intent, half are repaired."""
-        told = contents(body)
-        slots = {s[1]: (s[2], s[3], int(s[4])) for s in SLOT.finditer(told[1])}
-        spoilt = fraction("spoil", told[1]) < 0.3
-        if len(told) > 2:
-            spoilt = spoilt and fraction("repair", told[1]) < 0.5
+        texts = contents(body)
+        slots = {s[1]: (s[2], s[3], int(s[4])) for s in SLOT.finditer(texts[1])}
+        spoilt = fraction("spoil", texts[1]) < 0.3
+        if len(texts) > 2:
+            spoilt = spoilt and fraction("repair", texts[1]) < 0.5
         return {name: self._text(body, name, slots, spoilt=spoilt) for name in fields(body)}
 
     def _text(
@@ -110,15 +110,15 @@ class Models:
         return text
 
     def _turn(self, body: Body) -> dict[str, str]:
-        told = contents(body)
-        shows = SHOWS.search(told[1])
+        texts = contents(body)
+        shows = SHOWS.search(texts[1])
         assert shows
         wrote = {
-            name: f"Could you tell me what one does with the {phrase(name, told, length=7)} there?"
+            name: f"Could you tell me what one does with the {phrase(name, texts, length=7)} there?"
             for name in fields(body)
         }
         truth = (shows[1], shows[2], int(shows[3]))
-        spoilt = fraction("turn", told[1], len(told)) < 0.15
+        spoilt = fraction("turn", texts[1], len(texts)) < 0.15
         self._truths[wrote["text"]] = ("malicious", "stated", 4) if spoilt else truth
         return wrote
 
@@ -135,8 +135,8 @@ class Models:
         intent, evidence, detail = truth or ("dual_use", "contextual", 2)
         if "[split]" in prompt:
             detail = ord(body["model"][-1]) % 5
-        said: dict[str, object] = dict.fromkeys(names, "not_shown")
-        return json.dumps(said | {"intent": intent, "evidence": evidence, "detail": detail})
+        labels: dict[str, object] = dict.fromkeys(names, "not_shown")
+        return json.dumps(labels | {"intent": intent, "evidence": evidence, "detail": detail})
 
 
 def harm_of(prompt: str) -> str:
@@ -146,7 +146,7 @@ def harm_of(prompt: str) -> str:
 
 
 def draft(body: Body) -> str:
-    told = contents(body)
+    texts = contents(body)
     kinds = (SAFE, SAFE, DIRECT, REFUSAL, "Too short.") if body["model"] == "reviser" else DRAFTS
     kind = kinds[int(fraction("kind", body) * len(kinds))]
-    return kind.format(n=phrase(told, body["model"], body.get("seed"), length=12))
+    return kind.format(n=phrase(texts, body["model"], body.get("seed"), length=12))

@@ -47,9 +47,11 @@ def manifest(folder: Path, *, drop: frozenset[str] = SPENT) -> dict[str, Any]:
 
 def dataset(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a dataset: data and policies byte by byte, card, manifest."""
-    found = {k: sha256(p.read_bytes()) for k, p in files_below(folder, "data", "policies").items()}
+    digests = {
+        k: sha256(p.read_bytes()) for k, p in files_below(folder, "data", "policies").items()
+    }
     card = (folder / "README.md").read_text(encoding="utf-8")
-    return found | {"README.md": sha256(card), "manifest.json": sha256(dumped(manifest(folder)))}
+    return digests | {"README.md": sha256(card), "manifest.json": sha256(dumped(manifest(folder)))}
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -135,8 +135,8 @@ class CaseRecorder:
         groups: defaultdict[str, set[str]] = defaultdict(set)
         for body in requests:
             groups[prompt_kind(body)].add(hashes.dumped(body["messages"]))
-        for kind, found in sorted(groups.items()):
-            ordered = sorted(found)
+        for kind, messages_of_kind in sorted(groups.items()):
+            ordered = sorted(messages_of_kind)
             digest = hashes.sha256("".join(ordered))
             self.sections["prompts"][f"{self.case}/{kind}"] = {
                 "distinct": len(ordered),
@@ -213,22 +213,22 @@ def record(names: Sequence[str], texts: Path | None) -> Sections:
     return dict(sections)
 
 
-def starter_file(found: Sections) -> dict[str, Any] | None:
+def starter_file(sections: Sections) -> dict[str, Any] | None:
     """The content of `starter.json`, which `test_golden_starter` compares."""
-    if FRESH_STARTER not in found["data"]:
+    if FRESH_STARTER not in sections["data"]:
         return None
-    content, data = found["content"][FRESH_STARTER], found["data"][FRESH_STARTER]
+    content, data = sections["content"][FRESH_STARTER], sections["data"][FRESH_STARTER]
     return hashes.starter(content, data, stored={})
 
 
-def finish(found: Sections, names: Sequence[str], *, update: bool) -> int:
+def finish(sections: Sections, names: Sequence[str], *, update: bool) -> int:
     """Compare with `state.json`, or refresh it and `starter.json`."""
     stored = read(STATE)
     expected: Sections = {
         section: {k: v for k, v in stored.get(section, {}).items() if k.split("/")[0] in names}
         for section in SMALL
     }
-    now = {section: found.get(section, {}) for section in SMALL}
+    now = {section: sections.get(section, {}) for section in SMALL}
     code = show_differences(expected, now)
     if not update:
         return code
@@ -236,7 +236,7 @@ def finish(found: Sections, names: Sequence[str], *, update: bool) -> int:
         s: {k: v for k, v in stored.get(s, {}).items() if k not in expected[s]} for s in SMALL
     }
     write(STATE, {section: others[section] | now[section] for section in SMALL})
-    if starter := starter_file(found):
+    if starter := starter_file(sections):
         write(STARTER, starter)
     return 0
 
@@ -245,10 +245,10 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
     """Leaves of nested dicts by their joined keys."""
     if not isinstance(value, dict):
         return {prefix: str(value)}
-    found: dict[str, str] = {}
+    leaves: dict[str, str] = {}
     for key, inner in value.items():
-        found |= flat(inner, f"{prefix} > {key}" if prefix else key)
-    return found
+        leaves |= flat(inner, f"{prefix} > {key}" if prefix else key)
+    return leaves
 
 
 def differences(before: Any, after: Any) -> list[str]:
@@ -291,10 +291,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return show_differences(*map(read, options.diff))
     names = options.only or list(CASES)
     texts = options.texts.resolve() if options.texts else None
-    found = record(names, texts)
+    sections = record(names, texts)
     if options.out:
-        write(options.out, found)
-    return finish(found, names, update=options.update)
+        write(options.out, sections)
+    return finish(sections, names, update=options.update)
 
 
 if __name__ == "__main__":

@@ -49,12 +49,12 @@ def is_text(node: ast.expr) -> bool:
 
 def test_package_compares_no_message_text() -> None:
     package = ROOT / "safegen"
-    found = [
+    places = [
         f"{path.relative_to(package)}:{line}"
         for path in sorted(package.rglob("*.py"))
         for line in comparisons(path.read_text(encoding="utf-8"))
     ]
-    assert [place for place in found if place.partition(":")[0] not in FOREIGN] == []
+    assert [place for place in places if place.partition(":")[0] not in FOREIGN] == []
 
 
 @pytest.mark.parametrize(

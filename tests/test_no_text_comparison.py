@@ -67,16 +67,16 @@ class _Search(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         sides = [node.left, *node.comparators]
         words = [word for side in sides for word in self._literals(side)]
-        told = any(self._is_text(side) for side in sides)
-        if words and (told or any(PHRASE.search(word) for word in words)):
+        is_text = any(self._is_text(side) for side in sides)
+        if words and (is_text or any(PHRASE.search(word) for word in words)):
             self._take(node)
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Attribute):
-            given = any(True for argument in node.args for _ in self._literals(argument))
+            has_literal = any(True for argument in node.args for _ in self._literals(argument))
             name, receiver = node.func.attr, node.func.value
-            searched = name in SEARCHES and given and self._is_text(receiver)
+            searched = name in SEARCHES and has_literal and self._is_text(receiver)
             matched = name in PATTERNS and any(self._is_text(argument) for argument in node.args)
             if searched or matched:
                 self._take(node)
@@ -103,8 +103,8 @@ class _Search(ast.NodeVisitor):
         if isinstance(node, ast.Subscript):
             return isinstance(node.slice, ast.Constant) and node.slice.value in TEXTS
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            given = node.args[0] if node.func.id == "str" and node.args else None
-            return isinstance(given, ast.Name) and given.id in self._errors
+            argument = node.args[0] if node.func.id == "str" and node.args else None
+            return isinstance(argument, ast.Name) and argument.id in self._errors
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             return node.func.attr in CLEANED and self._is_text(node.func.value)
         return False
@@ -135,16 +135,16 @@ def comparisons(source: str) -> list[Found]:
 
 
 def test_package_compares_no_message() -> None:
-    found: set[tuple[str, str]] = set()
+    comparisons_: set[tuple[str, str]] = set()
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if name not in ALLOWED:
-            found |= {
+            comparisons_ |= {
                 (name, code)
                 for function, code in comparisons(path.read_text("utf-8"))
                 if (name, function) not in ALLOWED_FUNCTIONS
             }
-    assert found == set()
+    assert comparisons_ == set()
 
 
 HANDLER = "try:\n    act()\nexcept ValueError as e:\n    x = {}"

@@ -26,7 +26,7 @@ plan:
 """
 
 
-class Told(NamedTuple):
+class CommandResult(NamedTuple):
     code: int
     out: str
     err: str
@@ -36,11 +36,11 @@ class Told(NamedTuple):
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Told:
+def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> CommandResult:
     capsys.readouterr()
     code = main.run_command([str(a) for a in arguments])
-    found = capsys.readouterr()
-    return Told(code, found.out, found.err)
+    captured = capsys.readouterr()
+    return CommandResult(code, captured.out, captured.err)
 
 
 def write_recipe(folder: Path, text: str = RECIPE) -> Path:

@@ -42,8 +42,8 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def test_generate_writes_summary_to_stderr_only(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "generate", write_recipe(workdir))
-    assert (told.code, told.out) == (0, "")
+    result = call(capsys, "generate", write_recipe(workdir))
+    assert (result.code, result.out) == (0, "")
     assert (workdir / "outputs/kitchen/data/sft").is_dir()
     for words in (
         "drafts in 1 shard",
@@ -53,8 +53,8 @@ def test_generate_writes_summary_to_stderr_only(
         "safegen verify outputs/kitchen",
         'load_dataset("outputs/kitchen", "sft"',
     ):
-        assert words in told.err
-    assert "\x1b" not in told.err
+        assert words in result.err
+    assert "\x1b" not in result.err
 
 
 def test_generate_json_adds_up(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,9 +72,9 @@ def test_generate_repeated_after_finish_changes_nothing(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = bytes_of(finished)
-    told = call(capsys, "generate", "recipe.yaml", "-o", finished)
-    assert told.code == 0
-    assert "is complete: requests: 0, files changed: 0" in told.err
+    result = call(capsys, "generate", "recipe.yaml", "-o", finished)
+    assert result.code == 0
+    assert "is complete: requests: 0, files changed: 0" in result.err
     assert bytes_of(finished) == before
 
 
@@ -82,9 +82,9 @@ def test_until_stops_early_and_rerun_resumes(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe(workdir)
-    told = call(capsys, "generate", recipe, "--until", "expand")
-    assert told.code == 0
-    assert "stopped after expand" in told.err
+    result = call(capsys, "generate", recipe, "--until", "expand")
+    assert result.code == 0
+    assert "stopped after expand" in result.err
     assert "0 of 1 done" in call(capsys, "status", "outputs/kitchen").out
     assert "no shard" in call(capsys, "show", "outputs/kitchen").err
     assert call(capsys, "generate", recipe).code == 0
@@ -95,9 +95,9 @@ def test_changed_recipe_is_refused_without_replan(
     finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(workdir, RECIPE + "seed: 7\n")
-    told = call(capsys, "generate", "recipe.yaml", "-o", finished)
-    assert told.code == 2
-    assert "`seed`" in told.err
+    result = call(capsys, "generate", "recipe.yaml", "-o", finished)
+    assert result.code == 2
+    assert "`seed`" in result.err
     assert "would fail" in call(capsys, "check", "recipe.yaml", "-o", finished).out
     assert call(capsys, "generate", "recipe.yaml", "-o", finished, "--replan").code == 0
 
@@ -111,11 +111,11 @@ def test_failed_items_warn_and_fail_with_strict(
 ) -> None:
     recipe = lossy_recipe(workdir, outcome, monkeypatch)
     command = ("generate", recipe, "--plugin", "kitchen_teacher")
-    told = call(capsys, *command)
-    assert told.code == 0
-    row = next(line for line in told.err.splitlines() if line.strip().startswith(outcome))
+    result = call(capsys, *command)
+    assert result.code == 0
+    row = next(line for line in result.err.splitlines() if line.strip().startswith(outcome))
     assert int(row.split()[1]) > 0
-    assert "safegen retry outputs/kitchen" in told.err
+    assert "safegen retry outputs/kitchen" in result.err
     assert call(capsys, *command, "--strict").code == 1
     assert outcome in call(capsys, "status", "outputs/kitchen").out
 
@@ -134,18 +134,18 @@ def test_retry_repeats_failed_requests_only(
 def test_retry_without_failed_requests_does_nothing(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "retry", finished)
-    assert told.code == 0
-    assert "no failed request" in told.err
+    result = call(capsys, "retry", finished)
+    assert result.code == 0
+    assert "no failed request" in result.err
 
 
 def test_rejecting_teacher_stops_the_run(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = lossy_recipe(workdir, "rejected", monkeypatch)
-    told = call(capsys, "generate", recipe, "--plugin", "kitchen_teacher")
-    assert told.code == 1
-    assert "error: as told" in told.err
+    result = call(capsys, "generate", recipe, "--plugin", "kitchen_teacher")
+    assert result.code == 1
+    assert "error: as told" in result.err
 
 
 def test_build_rewrites_the_dataset(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,17 +158,17 @@ def test_build_rewrites_the_dataset(finished: Path, capsys: pytest.CaptureFixtur
 def test_verify_reports_matches_and_mismatches(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "verify", finished)
-    assert told.code == 0
-    assert "OK, " in told.out
-    assert "train" in told.out
+    verified = call(capsys, "verify", finished)
+    assert verified.code == 0
+    assert "OK, " in verified.out
+    assert "train" in verified.out
     (finished / "README.md").write_text("gone", encoding="utf-8")
-    told = call(capsys, "verify", finished)
-    assert told.code == 1
-    assert "README.md" in told.out
-    told = call(capsys, "verify", finished, "--json")
-    (result,) = told.lines
-    assert (told.code, result["valid"]) == (1, False)
+    verified = call(capsys, "verify", finished)
+    assert verified.code == 1
+    assert "README.md" in verified.out
+    verified = call(capsys, "verify", finished, "--json")
+    (result,) = verified.lines
+    assert (verified.code, result["valid"]) == (1, False)
     assert any("README.md" in problem for problem in result["problems"])
 
 
@@ -182,7 +182,7 @@ def test_status_json_is_one_object(finished: Path, capsys: pytest.CaptureFixture
 async def test_status_counts_repeated_prompts_once(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = Recipe.model_validate(
+    recipe_ = Recipe.model_validate(
         {
             "name": "twice",
             "plan": {"harms": ["property.*"], "sets_per_harm": 1},
@@ -191,22 +191,26 @@ async def test_status_counts_repeated_prompts_once(
         }
     )
     refusing = {"drafter": scripted(lambda _: "No.")}
-    await safegen.agenerate(asked, output="out", teachers=refusing)
-    (told,) = call(capsys, "status", "out", "--json").lines
+    await safegen.agenerate(recipe_, output="out", teachers=refusing)
+    (payload,) = call(capsys, "status", "out", "--json").lines
     ids = [
         p.scenario.scenario_id
         for n in range(3)
         for p in iter_scenarios(Path(f"out/run/plan/{n}.parquet"))
     ]
     assert len(set(ids)) < len(ids)
-    assert (told["rounds"], told["prompts"], told["drafts"]) == (3, len(set(ids)), len(ids))
+    assert (payload["rounds"], payload["prompts"], payload["drafts"]) == (
+        3,
+        len(set(ids)),
+        len(ids),
+    )
     assert "in 3 rounds" in call(capsys, "status", "out").out
 
 
 def test_status_of_missing_run_exits_2(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = call(capsys, "status", "nowhere")
-    assert (told.code, told.out) == (2, "")
-    assert "no run in `nowhere`" in told.err
+    result = call(capsys, "status", "nowhere")
+    assert (result.code, result.out) == (2, "")
+    assert "no run in `nowhere`" in result.err
 
 
 @pytest.mark.parametrize("text", ["{}", '{"recipe": 7}', "[]", "not json"])
@@ -215,10 +219,10 @@ def test_unreadable_run_folder_exits_1_with_message(
 ) -> None:
     (finished / "run" / "recipe.json").write_text(text, encoding="utf-8")
     for command in ("status", "show", "retry", "build"):
-        told = call(capsys, command, finished)
-        assert (told.code, told.out) == (1, "")
-        assert "recipe.json" in told.err
-        assert "bug" not in told.err
+        result = call(capsys, command, finished)
+        assert (result.code, result.out) == (1, "")
+        assert "recipe.json" in result.err
+        assert "bug" not in result.err
 
 
 @pytest.mark.parametrize(
@@ -232,17 +236,17 @@ def test_status_accepts_edited_side_files(
     file: str, text: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (finished / file).write_text(text, encoding="utf-8")
-    told = call(capsys, "status", finished)
-    assert told.code == 0
-    assert "1 of 1 done" in told.out
+    result = call(capsys, "status", finished)
+    assert result.code == 0
+    assert "1 of 1 done" in result.out
 
 
 def test_status_reports_drafts_without_verdicts(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(capsys, "generate", write_recipe(workdir), "--until", "draft")
-    told = call(capsys, "status", "outputs/kitchen").out
-    assert "0 of 1 done, 1 drafted but not validated" in told
+    output = call(capsys, "status", "outputs/kitchen").out
+    assert "0 of 1 done, 1 drafted but not validated" in output
 
 
 def test_list_describes_every_plugin_and_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,15 +259,15 @@ def test_list_describes_every_plugin_and_file(capsys: pytest.CaptureFixture[str]
         ("policies", "security"),
     }
     assert [e["name"] for e in entries if not e["about"]] == []
-    told = call(capsys, "list", "views").out
-    assert "preference" in told
-    assert "mode_fit" not in told
+    output = call(capsys, "list", "views").out
+    assert "preference" in output
+    assert "mode_fit" not in output
 
 
 def test_list_of_unknown_kind_suggests_a_name(capsys: pytest.CaptureFixture[str]) -> None:
-    told = call(capsys, "list", "veiws")
-    assert told.code == 2
-    assert "views" in told.err
+    result = call(capsys, "list", "veiws")
+    assert result.code == 2
+    assert "views" in result.err
 
 
 ENDPOINT = RECIPE + (
@@ -273,10 +277,10 @@ ENDPOINT = RECIPE + (
 )
 
 
-@pytest.mark.parametrize(("key", "told"), [(None, "is not set"), ("not-to-be-seen", "is set")])
+@pytest.mark.parametrize(("key", "presence"), [(None, "is not set"), ("not-to-be-seen", "is set")])
 def test_check_reports_key_presence_never_its_value(
     key: str | None,
-    told: str,
+    presence: str,
     workdir: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -284,11 +288,11 @@ def test_check_reports_key_presence_never_its_value(
     if key:
         monkeypatch.setenv("KITCHEN_API_KEY", key)
     recipe = write_recipe(workdir, ENDPOINT)
-    found = call(capsys, "check", recipe)
-    assert found.code == 0
-    assert f"KITCHEN_API_KEY {told}" in found.out
-    assert "(characters / 4)" in found.out
-    assert "not-to-be-seen" not in found.out + found.err
+    result = call(capsys, "check", recipe)
+    assert result.code == 0
+    assert f"KITCHEN_API_KEY {presence}" in result.out
+    assert "(characters / 4)" in result.out
+    assert "not-to-be-seen" not in result.out + result.err
     assert not (workdir / "outputs").exists()
 
 
@@ -296,22 +300,22 @@ def test_check_counts_prompts_calls_and_tokens(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe(workdir, ENDPOINT + "revise: 1\n")
-    (found,) = call(capsys, "check", recipe, "--json").lines
-    prompts = sum(n for modes in found["by_domain_mode"].values() for n in modes.values())
-    assert found["prompts"] == prompts
-    assert found["drafts"] == 2 * prompts
-    assert found["calls_at_most"] == 4 * prompts
-    assert found["answer_tokens_at_most"] == 400 * prompts
-    assert found["prompt_tokens_estimate"] > 100 * prompts
-    assert found["folder"]["state"] == "new"
+    (payload,) = call(capsys, "check", recipe, "--json").lines
+    prompts = sum(n for modes in payload["by_domain_mode"].values() for n in modes.values())
+    assert payload["prompts"] == prompts
+    assert payload["drafts"] == 2 * prompts
+    assert payload["calls_at_most"] == 4 * prompts
+    assert payload["answer_tokens_at_most"] == 400 * prompts
+    assert payload["prompt_tokens_estimate"] > 100 * prompts
+    assert payload["folder"]["state"] == "new"
 
 
 def test_check_refuses_unknown_teacher_parameters(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "check", write_recipe(workdir, ENDPOINT.replace("model:", "modle:")))
-    assert told.code == 2
-    assert "`modle`" in told.err
+    result = call(capsys, "check", write_recipe(workdir, ENDPOINT.replace("model:", "modle:")))
+    assert result.code == 2
+    assert "`modle`" in result.err
 
 
 def test_check_of_finished_run_plans_no_requests(
@@ -323,6 +327,6 @@ def test_check_of_finished_run_plans_no_requests(
 def test_check_and_generate_count_equal_prompts(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (found,) = call(capsys, "check", "recipe.yaml", "--json").lines
+    (payload,) = call(capsys, "check", "recipe.yaml", "--json").lines
     manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
-    assert found["prompts"] == manifest["counts"]["planned"]
+    assert payload["prompts"] == manifest["counts"]["planned"]

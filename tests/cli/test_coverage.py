@@ -51,13 +51,13 @@ def test_ledger_has_a_row_per_leaf_and_totals(capsys: pytest.CaptureFixture[str]
 
 
 def test_missing_cells_are_listed_worst_first(capsys: pytest.CaptureFixture[str]) -> None:
-    why = {("fraud.scams", "benign"): {"refused": 1, "style": 2}}
-    told = drawn(capsys, width=100, reasons=why)
-    worst = told.index("fraud.scams · malicious: 5 missing")
-    assert worst < told.index("fraud.scams · benign: 4 missing")
-    assert "fraud.scams · benign: 3 of 4: 2 style, 1 refused" in told
-    assert told.index("not in the dataset") < told.index("fraud.scams · malicious: 3 of 3")
-    assert "met in 1 of 4 cells, short by 10 in 3; stalled" in told
+    reasons = {("fraud.scams", "benign"): {"refused": 1, "style": 2}}
+    text = drawn(capsys, width=100, reasons=reasons)
+    worst = text.index("fraud.scams · malicious: 5 missing")
+    assert worst < text.index("fraud.scams · benign: 4 missing")
+    assert "fraud.scams · benign: 3 of 4: 2 style, 1 refused" in text
+    assert text.index("not in the dataset") < text.index("fraud.scams · malicious: 3 of 3")
+    assert "met in 1 of 4 cells, short by 10 in 3; stalled" in text
 
 
 @pytest.mark.parametrize("width", [24, 40, 60, 80])
@@ -65,10 +65,10 @@ def test_missing_cells_are_listed_worst_first(capsys: pytest.CaptureFixture[str]
 def test_ledger_keeps_figures_at_any_width(
     capsys: pytest.CaptureFixture[str], width: int, by: tuple[str, ...]
 ) -> None:
-    told = drawn(capsys, width=width, by=by, target=None)
-    assert all(len(line) <= width for line in told.splitlines())
-    assert "…" not in told
-    figures = told.replace("\n", " ").split()
+    text = drawn(capsys, width=width, by=by, target=None)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    figures = text.replace("\n", " ").split()
     assert "10/19" in figures or {"19", "10"} <= set(figures)
 
 
@@ -85,12 +85,12 @@ def test_ledger_keeps_names_whole_at_any_width(
     capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
     ledger = Ledger(("harm", "intent", "mode", "language"), WIDE)
-    told = drawn(capsys, width=width, ledger=ledger, by=ledger.axes, target=None)
-    words = told.split()
+    text = drawn(capsys, width=width, ledger=ledger, by=ledger.axes, target=None)
+    words = text.split()
     for cell in WIDE:
         assert all(words.count(value) for value in cell)
-    assert "…" not in told
-    assert all(len(line) <= width for line in told.splitlines())
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
 
 
 def test_narrow_table_names_constant_axes_once(
@@ -115,12 +115,12 @@ def test_narrow_table_names_constant_axes_once(
 
 
 def test_heat_map_of_equal_axes_replaces_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    told = drawn(capsys, width=80, heat=("intent", "harm"), target=None)
-    assert "4/4" in told
-    assert "5/8" in told
-    assert told.partition("not in the dataset")[0].count("dual_use") == 1
-    assert "heat map" in told
-    assert "kept/planned per cell" not in told
+    text = drawn(capsys, width=80, heat=("intent", "harm"), target=None)
+    assert "4/4" in text
+    assert "5/8" in text
+    assert text.partition("not in the dataset")[0].count("dual_use") == 1
+    assert "heat map" in text
+    assert "kept/planned per cell" not in text
 
 
 def test_wide_heat_map_continues_below(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,21 +154,23 @@ def test_heat_map_is_readable_without_colour(capsys: pytest.CaptureFixture[str])
 def test_narrow_heat_map_numbers_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
     lines = heat(capsys, width=36)
     assert all(len(line) <= 36 for line in lines)
-    told = " ".join(lines)
-    assert "1=benign, 2=dual_use, 3=malicious" in " ".join(told.split())
+    text = " ".join(lines)
+    assert "1=benign, 2=dual_use, 3=malicious" in " ".join(text.split())
     assert ["cyber.intrusion", "█", "4", "▒", "5", "·"] in [line.split() for line in lines]
 
 
 def test_coverage_counts_add_up(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = call(capsys, "coverage", finished, "--certificate", "--json", "--by", "harm,mode")
-    assert told.code == 0
-    (found,) = told.lines
-    assert found["axes"] == ["harm", "mode"]
+    result = call(capsys, "coverage", finished, "--certificate", "--json", "--by", "harm,mode")
+    assert result.code == 0
+    (payload,) = result.lines
+    assert payload["axes"] == ["harm", "mode"]
     planned = plan.Plans(RunFolder(finished).plans).scenarios
-    assert sum(c["planned"] for c in found["cells"]) == planned
-    assert all(c["kept"] <= c["accepted"] <= c["answered"] <= c["planned"] for c in found["cells"])
-    assert found["target"] is None
-    before, after = found["certificate"]["before"], found["certificate"]["after"]
+    assert sum(c["planned"] for c in payload["cells"]) == planned
+    assert all(
+        c["kept"] <= c["accepted"] <= c["answered"] <= c["planned"] for c in payload["cells"]
+    )
+    assert payload["target"] is None
+    before, after = payload["certificate"]["before"], payload["certificate"]["after"]
     assert before["rows"] == planned
     assert before["total"] == after["total"]
     assert after["covered"] <= before["covered"]
@@ -177,19 +179,19 @@ def test_coverage_counts_add_up(finished: Path, capsys: pytest.CaptureFixture[st
 def test_coverage_shows_table_map_and_certificate(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "coverage", finished, "--heat", "harm,mode", "--certificate")
-    assert told.code == 0
+    result = call(capsys, "coverage", finished, "--heat", "harm,mode", "--certificate")
+    assert result.code == 0
     for words in ("1 round planned", "heat map: harm by mode", "certificate", "cyber.intrusion"):
-        assert words in told.out
+        assert words in result.out
 
 
 def test_coverage_reports_checks_of_required_elements(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "coverage", finished).out
-    assert "decline judged by form only; safe_task not checked" in told
-    (found,) = call(capsys, "coverage", finished, "--json").lines
-    assert found["required"]["not_checked"] == ["safe_task"]
+    output = call(capsys, "coverage", finished).out
+    assert "decline judged by form only; safe_task not checked" in output
+    (payload,) = call(capsys, "coverage", finished, "--json").lines
+    assert payload["required"]["not_checked"] == ["safe_task"]
 
 
 def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,9 +213,9 @@ def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[
 def test_unknown_axis_is_named(
     finished: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
-    told = call(capsys, "coverage", finished, *arguments)
-    assert told.code == 2
-    assert says in told.err
+    result = call(capsys, "coverage", finished, *arguments)
+    assert result.code == 2
+    assert says in result.err
 
 
 def test_records_with_other_columns_are_refused(
@@ -223,15 +225,15 @@ def test_records_with_other_columns_are_refused(
 
     path = RunFolder(finished).records(0)
     pl.read_parquet(path).drop("accepted").write_parquet(path)
-    told = call(capsys, "coverage", finished)
-    assert told.code == 1
-    assert "00000.parquet` has other columns than this safegen writes" in told.err
+    result = call(capsys, "coverage", finished)
+    assert result.code == 1
+    assert "00000.parquet` has other columns than this safegen writes" in result.err
 
 
 def test_folder_without_a_run_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = call(capsys, "coverage", workdir)
-    assert (told.code, told.out) == (2, "")
-    assert "no run in" in told.err
+    result = call(capsys, "coverage", workdir)
+    assert (result.code, result.out) == (2, "")
+    assert "no run in" in result.err
 
 
 def test_target_is_reported_by_generate_and_check(
@@ -241,12 +243,12 @@ def test_target_is_reported_by_generate_and_check(
         "name: k\npolicies: [security]\nplan: {harms: [cyber.intrusion]}\ntarget: {accepted: 99}\n"
     )
     recipe = write_recipe(workdir, text)
-    told = call(capsys, "generate", recipe, "-o", "out", "--json")
-    (found,) = told.lines
-    assert found["target"]["stop_code"] == "nothing_left"
-    assert found["target"]["cells_short"] == 3
-    assert "short by" in told.err
-    assert "safegen coverage out" in told.err
+    result = call(capsys, "generate", recipe, "-o", "out", "--json")
+    (payload,) = result.lines
+    assert payload["target"]["stop_code"] == "nothing_left"
+    assert payload["target"]["cells_short"] == 3
+    assert "short by" in result.err
+    assert "safegen coverage out" in result.err
     checked = call(capsys, "check", recipe)
     assert "combinations of axis values" in checked.out
     (machine,) = call(capsys, "check", recipe, "--json").lines

@@ -29,10 +29,10 @@ def test_empty_plan_names_its_cause(
     command: str, keys: str, says: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_recipe(workdir, f"name: none\nplan: {{{keys}}}\n")
-    told = call(capsys, command, path)
-    assert (told.code, told.out) == (2, "")
-    assert "the plan is empty" in told.err
-    assert says in told.err
+    result = call(capsys, command, path)
+    assert (result.code, result.out) == (2, "")
+    assert "the plan is empty" in result.err
+    assert says in result.err
 
 
 def test_taxonomy_without_goals_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +41,7 @@ def test_taxonomy_without_goals_is_named(workdir: Path, capsys: pytest.CaptureFi
     )
     tree = workdir / "taxonomies/guild/taxonomy.yaml"
     tree.write_text(tree.read_text().replace("sets: [sets/first.yaml]", "sets: []"))
-    told = call(capsys, "check", "guild.yaml")
-    assert told.code == 2
-    assert "taxonomy `guild` has no goals for the chosen harms" in told.err
-    assert "`--prompts FILE`" in told.err
+    result = call(capsys, "check", "guild.yaml")
+    assert result.code == 2
+    assert "taxonomy `guild` has no goals for the chosen harms" in result.err
+    assert "`--prompts FILE`" in result.err

@@ -38,18 +38,18 @@ def test_each_option_and_argument_has_help(parameter: Any) -> None:
 
 
 def test_no_arguments_show_help(capsys: pytest.CaptureFixture[str]) -> None:
-    told = call(capsys)
-    assert told.code == 0
-    assert "Commands:" in told.out
+    result = call(capsys)
+    assert result.code == 0
+    assert "Commands:" in result.out
 
 
 def test_generate_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    told = call(capsys, "generate", "-h")
-    assert "  safegen generate recipe.yaml           your recipe" in told.out
+    result = call(capsys, "generate", "-h")
+    assert "  safegen generate recipe.yaml           your recipe" in result.out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (("generat",), "generate"),
         (("generate", "--untl", "draft"), "--until"),
@@ -63,13 +63,13 @@ def test_generate_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
 def test_wrong_command_exits_2_with_a_suggestion(
-    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = call(capsys, *arguments)
-    assert (found.code, found.out) == (2, "")
-    assert told in found.err
-    assert found.err.startswith("safegen: error: ")
-    assert "Traceback" not in found.err
+    result = call(capsys, *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert expected in result.err
+    assert result.err.startswith("safegen: error: ")
+    assert "Traceback" not in result.err
 
 
 def test_help_loads_nothing_heavy() -> None:

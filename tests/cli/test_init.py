@@ -35,10 +35,10 @@ def test_init_writes_default_recipe_with_every_key(
     text = (workdir / "recipe.yaml").read_text(encoding="utf-8")
     assert recipes.load_recipe("recipe.yaml") == Recipe(name="recipe")
     assert text.startswith(HEAD)
-    told = yaml.safe_load(text)
-    assert set(told) == keys(Recipe)
-    assert set(told["plan"]) == keys(recipes.Plan)
-    Draft202012Validator(build_schema("recipe")).validate(told)
+    values = yaml.safe_load(text)
+    assert set(values) == keys(Recipe)
+    assert set(values["plan"]) == keys(recipes.Plan)
+    Draft202012Validator(build_schema("recipe")).validate(values)
     assert call(capsys, "check", "recipe.yaml").code == 0
 
 
@@ -101,7 +101,7 @@ def test_endpoint_options_fill_the_drafter(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         (("--model", "m"), "need `--endpoint URL`"),
         (("--endpoint", "http://h/v1"), "needs `--model NAME`"),
@@ -113,19 +113,19 @@ def test_endpoint_options_fill_the_drafter(
     ],
 )
 def test_invalid_options_exit_2_and_write_nothing(
-    options: tuple[str, ...], told: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], expected: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = call(capsys, "init", *options)
-    assert (found.code, found.out) == (2, "")
-    assert told in found.err
+    result = call(capsys, "init", *options)
+    assert (result.code, result.out) == (2, "")
+    assert expected in result.err
     assert list(workdir.iterdir()) == []
 
 
 def test_skeleton_files_load_and_give_a_plan(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets")
-    assert told.code == 0
+    result = call(capsys, "init", "guild.yaml", "--taxonomy", "guild", "--policy", "secrets")
+    assert result.code == 0
     assert [g.goal_id for g in load_taxonomy("guild").goals()] == [
         "guild.recipes/soup-of-the-guild"
     ]
@@ -154,11 +154,11 @@ def test_split_yaml_sentence_is_reported(workdir: Path, capsys: pytest.CaptureFi
         "      left_out:", "      better_ways: [If you like it, ask.]\n      left_out:"
     )
     sets.write_text(text)
-    told = call(capsys, "taxonomy", "check", "guild")
-    assert told.code == 0
-    assert "guild.recipes/soup-of-the-guild: `ask.` starts in lower case" in told.out
-    (found,) = call(capsys, "taxonomy", "check", "guild", "--json").lines
-    assert found["torn"] == ["guild.recipes/soup-of-the-guild: `ask.`"]
+    result = call(capsys, "taxonomy", "check", "guild")
+    assert result.code == 0
+    assert "guild.recipes/soup-of-the-guild: `ask.` starts in lower case" in result.out
+    (payload,) = call(capsys, "taxonomy", "check", "guild", "--json").lines
+    assert payload["torn"] == ["guild.recipes/soup-of-the-guild: `ask.`"]
 
 
 def test_init_taxonomy_alone_writes_no_recipe(
@@ -173,9 +173,9 @@ def test_existing_files_are_kept_without_force(
 ) -> None:
     path = workdir / "recipe.yaml"
     path.write_text("mine", encoding="utf-8")
-    told = call(capsys, "init", "recipe.yaml", "--taxonomy", "guild")
-    assert told.code == 2
-    assert "`recipe.yaml` exists" in told.err
+    result = call(capsys, "init", "recipe.yaml", "--taxonomy", "guild")
+    assert result.code == 2
+    assert "`recipe.yaml` exists" in result.err
     assert [p.name for p in workdir.iterdir()] == ["recipe.yaml"]
     assert path.read_text() == "mine"
     assert call(capsys, "init", "--force").code == 0
@@ -221,9 +221,9 @@ def test_dataset_survives_git_lfs_and_clones_name_pointers(
     ]
     assert call(capsys, "verify", "sets/kitchen").code == 0
     git(workdir, "clone", "-q", str(data), "clone", GIT_LFS_SKIP_SMUDGE="1")
-    told = call(capsys, "verify", "clone/kitchen")
-    assert told.code == 1
-    assert told.out.count("is a git-lfs pointer; run `git lfs pull`") == len(
+    result = call(capsys, "verify", "clone/kitchen")
+    assert result.code == 1
+    assert result.out.count("is a git-lfs pointer; run `git lfs pull`") == len(
         [name for name in kept if name.endswith(".parquet")]
     )
 
@@ -241,9 +241,9 @@ def test_git_diff_shows_rows_of_parquet(
     path = next((data / "kitchen/data/sft/train").glob("*.parquet"))
     path.unlink()
     git(data, "add", "-A")
-    told = git(data, "diff", "--cached", "--", str(path))
-    assert '\n-{"' in told
-    assert "Binary files" not in told
+    diff = git(data, "diff", "--cached", "--", str(path))
+    assert '\n-{"' in diff
+    assert "Binary files" not in diff
 
 
 @needs_lfs
@@ -254,9 +254,9 @@ def test_existing_repository_keeps_its_files(
     data = workdir / "sets"
     data.mkdir()
     (data / "README.md").write_text("mine", encoding="utf-8")
-    told = call(capsys, "init", "--data-repo", "sets")
-    assert told.code == 2
-    assert "README.md` exists" in told.err
+    result = call(capsys, "init", "--data-repo", "sets")
+    assert result.code == 2
+    assert "README.md` exists" in result.err
     assert [p.name for p in data.iterdir()] == ["README.md"]
 
 
@@ -264,7 +264,7 @@ def test_missing_git_is_named(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(workdir))
-    told = call(capsys, "init", "--data-repo", "sets")
-    assert told.code == 2
-    assert "`git` is not installed" in told.err
+    result = call(capsys, "init", "--data-repo", "sets")
+    assert result.code == 2
+    assert "`git` is not installed" in result.err
     assert list(workdir.iterdir()) == []

@@ -45,7 +45,7 @@ def edit(folder: Path, name: str, old: str, new: str) -> str:
     return str(path)
 
 
-def test_check_passes_the_shipped_specs_and_fails_a_planted_case(tmp_path: Path) -> None:
+def test_check_passes_shipped_specs_and_fails_wrong_case(tmp_path: Path) -> None:
     assert run("policy", "check").exit_code == 0
     case = "{harm: cyber.intrusion, detail: 1, mode: "
     path = edit(tmp_path, "security", f"{case}direct_answer", f"{case}refuse_redirect")
@@ -54,34 +54,32 @@ def test_check_passes_the_shipped_specs_and_fails_a_planted_case(tmp_path: Path)
     lines = Path(path).read_text().splitlines()
     planted = next(i for i, line in enumerate(lines, 1) if f"{case}refuse" in line)
     assert f"{path}:{planted}:5: the case expects refuse_redirect" in result.stdout
-    found = [
+    findings = [
         line["finding"]
         for line in objects(run("policy", "check", path, "--json"))
         if "finding" in line
     ]
-    assert [(f["kind"], f["line"], f["column"]) for f in found if isinstance(f, dict)] == [
+    assert [(f["kind"], f["line"], f["column"]) for f in findings if isinstance(f, dict)] == [
         ("case", planted, 5)
     ]
 
 
-def test_explain_names_the_clause_and_what_would_change_it() -> None:
+def test_explain_names_the_clause_and_nearest_changes() -> None:
     result = run("policy", "explain", AT)
     assert "decided by  B-RES (developer)" in result.stdout
     assert "evidence is none, not stated" in result.stdout
-    (told,) = objects(run("policy", "explain", AT, "--json"))
-    assert (told["rule"], told["mode"], told["ceiling"]) == ("B-RES", "safe_completion", 1)
+    (payload,) = objects(run("policy", "explain", AT, "--json"))
+    assert (payload["rule"], payload["mode"], payload["ceiling"]) == ("B-RES", "safe_completion", 1)
 
 
-def test_a_situation_may_be_put_in_several_words_and_names_nothing_twice() -> None:
+def test_explain_accepts_separate_arguments_but_no_repeats() -> None:
     parted = run("policy", "explain", *AT.split(","))
     assert (parted.exit_code, parted.stdout) == (0, run("policy", "explain", AT).stdout)
     with pytest.raises(ConfigError, match="names `detail` twice"):
         run("policy", "explain", *AT.split(","), "detail=4")
 
 
-def test_explain_finds_a_scenario_of_a_run_and_says_when_the_plan_was_made_otherwise(
-    small: Path, tmp_path: Path
-) -> None:
+def test_explain_finds_a_scenario_of_a_run(small: Path, tmp_path: Path) -> None:
     lowered = edit(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
     (rows,) = objects(run("policy", "diff", "violence", lowered, "--run", str(small), "--json"))
     assert isinstance(rows["rows"], dict)
@@ -116,8 +114,8 @@ def test_explain_warns_of_a_spec_that_no_recipe_names(
     assert "mine.yaml` decides here" in caplog.text
     caplog.clear()
     (workdir / "r.yaml").write_text("name: a\n", encoding="utf-8")
-    asked = run("policy", "explain", "weapons.firearms", "detail=3", "--recipe", "r.yaml")
-    assert "V-NO-ROLE" in asked.stdout
+    with_recipe = run("policy", "explain", "weapons.firearms", "detail=3", "--recipe", "r.yaml")
+    assert "V-NO-ROLE" in with_recipe.stdout
     assert not caplog.text
 
 
@@ -133,13 +131,13 @@ def test_explain_skips_a_spec_that_does_not_load(
         run("policy", "explain", "weapons.firearms", "detail=3")
 
 
-def test_explain_of_a_run_goes_by_the_runs_own_taxonomy(small: Path) -> None:
-    told = ("policy", "explain", "cyber.malware", "detail=3", "--run", str(small))
+def test_explain_of_run_refuses_taxonomy_option(small: Path) -> None:
+    arguments = ("policy", "explain", "cyber.malware", "detail=3", "--run", str(small))
     with pytest.raises(UserError, match="drop `--taxonomy`"):
-        run(*told, "--taxonomy", "core")
+        run(*arguments, "--taxonomy", "core")
 
 
-def test_explain_refuses_an_id_that_the_run_does_not_hold(small: Path) -> None:
+def test_explain_refuses_an_unknown_scenario_id(small: Path) -> None:
     with pytest.raises(UserError, match="no scenario in"):
         run("policy", "explain", "zzzz", "--run", str(small))
 
@@ -150,11 +148,11 @@ def test_show_prints_each_compiled_form(form: str) -> None:
     text = (Path(__file__).parent.parent / "policy" / "compiled" / golden).read_text()
     result = run("policy", "show", "security", "--as", form, "--at", AT)
     assert result.stdout == text
-    (told,) = objects(run("policy", "show", "security", "--as", form, "--at", AT, "--json"))
-    assert told["text"] == text.rstrip("\n")
+    (payload,) = objects(run("policy", "show", "security", "--as", form, "--at", AT, "--json"))
+    assert payload["text"] == text.rstrip("\n")
 
 
-def test_show_lists_the_rules_that_can_decide_and_refuses_an_unknown_form() -> None:
+def test_show_lists_deciding_rules_and_refuses_unknown_form() -> None:
     result = run("policy", "show", "wellbeing")
     assert "W-VETTED" in result.stdout
     assert "B-RES-ORG" not in result.stdout
@@ -171,32 +169,30 @@ def test_diff_lists_situations_texts_and_rows(small: Path, tmp_path: Path) -> No
     assert "expectation unchanged; the judge's rubric changes" in result.stdout
 
 
-def test_diff_says_which_rows_change_from_what_to_what(small: Path, tmp_path: Path) -> None:
+def test_diff_lists_changed_expectations_of_rows(small: Path, tmp_path: Path) -> None:
     lowered = edit(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
-    told = run("policy", "diff", "violence", lowered, "--run", str(small)).stdout
+    output = run("policy", "diff", "violence", lowered, "--run", str(small)).stdout
     (rows,) = objects(run("policy", "diff", "violence", lowered, "--run", str(small), "--json"))
     changes = rows["rows"]["changes"]  # type: ignore[index]
     drafts = [c for c in changes if c["redo"] == "draft"]
     assert drafts
-    assert f"{len(drafts)} prompts to draft and judge again" in told
-    assert "safe_completion, ceiling 1, floor 1 → safe_completion, ceiling 0" in told
-    assert "by V-NO-ROLE → V-NO-ROLE" in told
-    assert drafts[0]["scenario_id"] not in told
-    assert "1 shard of the run unfinished: `generate` resumes them" in told
+    assert f"{len(drafts)} prompts to draft and judge again" in output
+    assert "safe_completion, ceiling 1, floor 1 → safe_completion, ceiling 0" in output
+    assert "by V-NO-ROLE → V-NO-ROLE" in output
+    assert drafts[0]["scenario_id"] not in output
+    assert "1 shard of the run unfinished: `generate` resumes them" in output
     named = run("policy", "diff", "violence", lowered, "--run", str(small), "--ids").stdout
     assert all(c["scenario_id"] in named for c in changes)
 
 
-def test_diff_says_in_words_that_leaves_are_not_covered(small: Path) -> None:
-    told = run("policy", "diff", "security", "deceit", "--run", str(small)).stdout
-    assert "14 prompts of leaves that deceit does not cover" in told
-    assert "no other spec of the run covers them; the recipe needs one for these leaves" in told
-    assert "cyber.malware 14" in told
+def test_diff_reports_uncovered_leaves(small: Path) -> None:
+    output = run("policy", "diff", "security", "deceit", "--run", str(small)).stdout
+    assert "14 prompts of leaves that deceit does not cover" in output
+    assert "no other spec of the run covers them; the recipe needs one for these leaves" in output
+    assert "cyber.malware 14" in output
 
 
-def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
-    small: Path, tmp_path: Path
-) -> None:
+def test_diff_counts_leaves_that_move_between_specs(small: Path, tmp_path: Path) -> None:
     harms = next(
         line
         for line in resources.find_file("policies", "violence")
@@ -205,8 +201,8 @@ def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
         if line.startswith("harms: ")
     )
     wider = edit(tmp_path, "violence", harms, harms.replace("[", "[cyber.malware, "))
-    told = run("policy", "diff", "violence", wider, "--run", str(small), "--json")
-    (rows,) = objects(told)
+    result = run("policy", "diff", "violence", wider, "--run", str(small), "--json")
+    (rows,) = objects(result)
     changes = rows["rows"]["changes"]  # type: ignore[index]
     assert {(c["harm"], c["redo"]) for c in changes} >= {("cyber.malware", "draft")}
     assert len([c for c in changes if c["harm"] == "cyber.malware"]) == 14
@@ -227,12 +223,12 @@ def test_diff_counts_leaves_that_go_from_one_spec_of_the_run_to_another(
     )
 
 
-def test_ids_of_no_run_are_refused() -> None:
+def test_ids_without_run_are_refused() -> None:
     with pytest.raises(UserError, match="name its folder with `--run FOLDER`"):
         run("policy", "diff", "security", "deceit", "--ids")
 
 
-def test_import_writes_a_spec_once_and_reports_what_was_lost(tmp_path: Path) -> None:
+def test_import_writes_a_spec_and_reports_losses(tmp_path: Path) -> None:
     source, out, tree = tmp_path / "in.yaml", tmp_path / "out.yaml", tmp_path / "t.yaml"
     source.write_text(
         "risk_group: secret_recipes\nrisks:\n  - risk: soup\n    reason_denial: NO_SOUP\n"
@@ -244,8 +240,8 @@ def test_import_writes_a_spec_once_and_reports_what_was_lost(tmp_path: Path) -> 
     assert run("policy", "check", str(out), "--taxonomy", str(tree)).exit_code == 0
     with pytest.raises(UserError, match="exists; name another file"):
         run(*arguments)
-    (told,) = objects(run(*arguments, "--force", "--json"))
-    assert told["findings"] == []
+    (payload,) = objects(run(*arguments, "--force", "--json"))
+    assert payload["findings"] == []
     with pytest.raises(ConfigError, match="must end in"):
         run("policy", "import", str(source), "-o", str(tmp_path / "out"))
 
@@ -268,7 +264,7 @@ def test_taxonomy_commands_check_show_and_import(tmp_path: Path) -> None:
         run("taxonomy", "import", str(table), "-o", str(tmp_path / "kitchen"))
 
 
-def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Path) -> None:
+def test_check_shows_warnings_without_failing(tmp_path: Path) -> None:
     lines = resources.find_file("policies", "violence").read_text().splitlines(keepends=True)
     path = str(tmp_path / "violence.yaml")
     silent = [line for line in lines if not ("- {harm" in line and "profile: minors" in line)]
@@ -278,38 +274,38 @@ def test_check_shows_what_is_to_be_weighed_and_does_not_fail_for_it(tmp_path: Pa
     assert "rule `V-MINOR` is stricter than the inherited `B-RES-MINOR`" in result.stdout
     assert "untested_strictness" in result.stdout
     assert "1 warning" in result.stdout
-    told = objects(run("policy", "check", path, "--json"))
-    found = [line["finding"] for line in told if "finding" in line]
-    assert [(f["kind"], f["warning"]) for f in found if isinstance(f, dict)] == [
+    payload = objects(run("policy", "check", path, "--json"))
+    findings = [line["finding"] for line in payload if "finding" in line]
+    assert [(f["kind"], f["warning"]) for f in findings if isinstance(f, dict)] == [
         ("untested_strictness", True)
     ]
 
 
-def test_diff_counts_from_the_spec_that_the_run_was_made_with(tmp_path: Path) -> None:
+def test_diff_compares_with_the_spec_of_the_run(tmp_path: Path) -> None:
     """As `generate` does: a row whose spec is not the old one of the command is not drafted again for that."""
     mine = edit(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
     recipe = {"name": "a", "policies": [mine], "plan": {"harms": ["weapons.explosives"]}}
     safegen.generate(Recipe.model_validate(recipe), output=tmp_path / "out", until="expand")
-    (told,) = objects(
+    (payload,) = objects(
         run("policy", "diff", "violence", mine, "--run", str(tmp_path / "out"), "--json")
     )
-    assert told["situations"]
-    assert told["rows"]["changes"] == []  # type: ignore[index]
+    assert payload["situations"]
+    assert payload["rows"]["changes"] == []  # type: ignore[index]
 
 
-def test_what_a_spec_inherits_and_is_not_there_is_told_with_its_place(tmp_path: Path) -> None:
+def test_missing_inherited_spec_is_named_with_place(tmp_path: Path) -> None:
     path = edit(tmp_path, "violence", "inherits: base", "inherits: bsae")
     at = 1 + Path(path).read_text().splitlines().index("inherits: bsae")
     with pytest.raises(
         UserError, match=f"violence.yaml:{at}:1: inherits: no .* did you mean `base`"
     ):
         run("policy", "show", path)
-    found = run("policy", "check", path)
-    assert found.exit_code == 2
-    assert f"{path}:{at}:1: inherits: no " in found.stdout
+    result = run("policy", "check", path)
+    assert result.exit_code == 2
+    assert f"{path}:{at}:1: inherits: no " in result.stdout
 
 
-def test_a_recipe_that_names_a_spec_that_is_not_there_is_told_with_its_place(
+def test_missing_spec_of_recipe_is_named_with_place(
     tmp_path: Path,
 ) -> None:
     recipe = tmp_path / "mine.yaml"
@@ -320,11 +316,11 @@ def test_a_recipe_that_names_a_spec_that_is_not_there_is_told_with_its_place(
         run("policy", "explain", AT, "--recipe", str(recipe))
 
 
-def test_a_domain_that_is_nearly_one_of_the_taxonomy_is_to_be_weighed(tmp_path: Path) -> None:
+def test_misspelled_domain_is_a_warning(tmp_path: Path) -> None:
     path = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [selfhram.*]")
     result = run("policy", "check", path)
     assert "taxonomy `core` has no leaf `selfhram.*`; did you mean `selfharm.*`?" in result.stdout
     far = edit(tmp_path, "wellbeing", "harms: [selfharm.*]", "harms: [brewery.*]")
-    told = run("policy", "check", far).stdout
-    assert "has no leaf" not in told
-    assert "its leaves are not in core; name their taxonomy with --taxonomy" in told
+    output = run("policy", "check", far).stdout
+    assert "has no leaf" not in output
+    assert "its leaves are not in core; name their taxonomy with --taxonomy" in output

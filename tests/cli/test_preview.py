@@ -43,18 +43,20 @@ def inputs(**plan: object) -> ResolvedRecipe:
 
 
 def planned(**plan: object) -> Iterator[list[PlannedScenario]]:
-    found = resolve_recipe(Recipe(name="k", plan=Plan.model_validate(plan)))
+    resolved = resolve_recipe(Recipe(name="k", plan=Plan.model_validate(plan)))
     return plan_sets(
-        PlanningContext.create(found.recipe.plan, found.tree, found.policies, found.locale)
+        PlanningContext.create(
+            resolved.recipe.plan, resolved.tree, resolved.policies, resolved.locale
+        )
     )
 
 
 def kinds(sets: list[list[PlannedScenario]]) -> set[str]:
-    found = set[str]()
+    names = set[str]()
     for first, *_ in sets:
         styles = [a.value for a in first.scenario.attributes if a.axis == "turn_style"]
-        found.add(first.scenario.contrast or (styles[0] if styles else "plain"))
-    return found
+        names.add(first.scenario.contrast or (styles[0] if styles else "plain"))
+    return names
 
 
 def test_chosen_sets_spread_over_domains_then_leaves() -> None:
@@ -68,8 +70,8 @@ def test_chosen_sets_spread_over_domains_then_leaves() -> None:
 
 
 def test_chosen_sets_spread_over_kinds() -> None:
-    asked = {"dialogues": ["escalation", "recovery"], "contrast": ["homonyms"]}
-    chosen = choose_sets(planned(**asked), 4)
+    plan = {"dialogues": ["escalation", "recovery"], "contrast": ["homonyms"]}
+    chosen = choose_sets(planned(**plan), 4)
     assert kinds(chosen) == {"plain", "homonyms", "escalation", "recovery"}
     assert len({s[0].scenario.domain for s in chosen}) == 4
 
@@ -84,25 +86,25 @@ def test_preview_hides_texts_and_keeps_no_files(
     workdir: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(workdir)
-    told = call(capsys, "preview", "recipe.yaml", "-n", "2")
-    assert told.code == 0
-    forecast, first, *more = told.out.split("\n\n")
+    result = call(capsys, "preview", "recipe.yaml", "-n", "2")
+    assert result.code == 0
+    forecast, first, *more = result.out.split("\n\n")
     assert "2 sets of kitchen 0.1.0; nothing was kept" in forecast
     for name in ("goal", "scenario", "asked", "expected", "of security@", "draft", "accepted"):
         assert name in first
     assert all(part.count("scenario ") <= 1 for part in [first, *more]), "each is told once"
-    assert re.search(r"no_redirection +rejected  refusal_form: no redirection", told.out)
-    assert "\n  response\n" not in told.out
-    assert "characters / 4: the teacher gives no counts" in told.out
+    assert re.search(r"no_redirection +rejected  refusal_form: no redirection", result.out)
+    assert "\n  response\n" not in result.out
+    assert "characters / 4: the teacher gives no counts" in result.out
     assert list(scratch.iterdir()) == []
     assert {p.name for p in workdir.iterdir()} == {"recipe.yaml", "scratch"}
 
 
 def test_reveal_shows_the_texts(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_recipe(workdir)
-    told = call(capsys, "preview", "recipe.yaml", "-n", "1", "--reveal")
-    assert "\n  user\n" in told.out
-    assert "\n  response\n" in told.out
+    result = call(capsys, "preview", "recipe.yaml", "-n", "1", "--reveal")
+    assert "\n  user\n" in result.out
+    assert "\n  response\n" in result.out
 
 
 def test_json_has_a_line_per_record_and_estimate(
@@ -129,9 +131,9 @@ def test_full_preview_estimates_the_cost_of_the_run(workdir: Path) -> None:
                 revise=1,
             )
         )
-        found = asyncio.run(preview_recipe(made, sets=100))
+        preview = asyncio.run(preview_recipe(made, sets=100))
         run = api.generate(made.recipe, output=workdir / "out")
-    ahead = found.estimate
+    ahead = preview.estimate
     assert (ahead.counted, ahead.source) == (ahead.measured, "as the endpoint counts them")
     assert (ahead.calls, ahead.prompt_tokens, ahead.answer_tokens) == (
         run.usage.requests,
@@ -146,8 +148,10 @@ def test_uncounted_tokens_are_estimated_and_marked() -> None:
         counts = (70, 30) if request.sample == 0 else (None, None)
         return Reply("x" * 80, "m", prompt_tokens=counts[0], completion_tokens=counts[1])
 
-    found = asyncio.run(preview_recipe(inputs(candidates=2), sets=100, teachers={"drafter": some}))
-    ahead = found.estimate
+    preview = asyncio.run(
+        preview_recipe(inputs(candidates=2), sets=100, teachers={"drafter": some})
+    )
+    ahead = preview.estimate
     half = ahead.measured // 2
     assert ahead.counted == half
     assert ahead.source == f"as the endpoint counts {half} drafts, characters / 4 for {half}"
@@ -160,9 +164,9 @@ def test_rejecting_endpoint_stops_preview_and_leaves_nothing(
     with FakeEndpoint(fault=lambda body, nth: "401") as endpoint:
         teacher = f"{{openai_chat: {{base_url: '{endpoint.url}', model: fake}}}}"
         write_recipe(workdir, f"{RECIPE}teachers: {{drafter: {teacher}}}\n")
-        told = call(capsys, "preview", "recipe.yaml", "-n", "1")
-    assert (told.code, told.out) == (1, "")
-    assert "HTTP `401`" in told.err
+        result = call(capsys, "preview", "recipe.yaml", "-n", "1")
+    assert (result.code, result.out) == (1, "")
+    assert "HTTP `401`" in result.err
     assert list(scratch.iterdir()) == []
 
 
@@ -176,7 +180,7 @@ class Screen:
 
     def __init__(
         self,
-        found: Preview,
+        preview: Preview,
         *,
         height: int = 24,
         reveal: bool = False,
@@ -186,7 +190,7 @@ class Screen:
         console = Console(file=self.file, force_terminal=True, width=80, height=height)
         self.pages = Pager(
             console,
-            found,
+            preview,
             RecordLabels({}, language_pack.load_locale("en")),
             opening,
             reveal=reveal,
@@ -212,9 +216,9 @@ def test_keys_turn_pages_within_bounds(shown: Preview) -> None:
 
 
 def test_footer_counts_sets_and_drafts() -> None:
-    found = asyncio.run(preview_recipe(inputs(), sets=2))
-    per_set = Counter(r.scenario.set_id for r in found.records)
-    pages = Screen(found).press("n" * len(found.records))
+    preview = asyncio.run(preview_recipe(inputs(), sets=2))
+    per_set = Counter(r.scenario.set_id for r in preview.records)
+    pages = Screen(preview).press("n" * len(preview.records))
     feet = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
     wanted = [
         f"set {n} of 2, draft {draft} of {size}"
@@ -251,9 +255,9 @@ def test_long_record_is_split_into_pages(shown: Preview, height: int) -> None:
     pages = screen.press("n" * 500)
     assert len(pages) > len(shown.records)
     assert all(page.count("\n") < height for page in pages)
-    told = " ".join("".join(pages).split())
+    text = " ".join("".join(pages).split())
     for record in shown.records:
-        assert (record.draft.response or "").split()[-1] in told
+        assert (record.draft.response or "").split()[-1] in text
 
 
 def test_back_key_opens_last_page_of_previous_record(shown: Preview) -> None:
@@ -267,8 +271,8 @@ def test_preview_with_target_mentions_further_rounds(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(workdir, f"{RECIPE}target: {{accepted: 3}}\n")
-    told = call(capsys, "preview", "recipe.yaml", "-n", "1")
-    assert "top-up rounds for `target` are not counted" in told.out
+    result = call(capsys, "preview", "recipe.yaml", "-n", "1")
+    assert "top-up rounds for `target` are not counted" in result.out
 
 
 def test_authored_sets_are_their_own_kind() -> None:

@@ -89,10 +89,10 @@ def test_invalid_files_do_not_fit_the_schema(kind: str, text: str) -> None:
 def test_recipe_keys_have_descriptions_and_enums() -> None:
     made = build_schema("recipe")
     plan = made["$defs"]["Plan"]["properties"]
-    for name, told in (made["properties"] | plan).items():
+    for name, schema in (made["properties"] | plan).items():
         # A key whose docstring is that of its model is described there.
-        below = made["$defs"][told["$ref"].split("/")[-1]] if "$ref" in told else {}
-        assert (below | told)["description"], name
+        below = made["$defs"][schema["$ref"].split("/")[-1]] if "$ref" in schema else {}
+        assert (below | schema)["description"], name
     assert plan["intents"]["items"]["enum"] == ["benign", "dual_use", "malicious"]
 
 
@@ -104,9 +104,9 @@ def test_schema_prints_lists_and_suggests_kinds(
     assert [line.split()[0] for line in listed[1 : len(MODELS) + 1]] == list(MODELS)
     assert set(DESCRIPTIONS) == set(MODELS)
     assert "`safegen schema KIND` prints one" in listed[-1]
-    told = call(capsys, "schema", "recip")
-    assert (told.code, told.out) == (2, "")
-    assert "did you mean `recipe`?" in told.err
+    schema = call(capsys, "schema", "recip")
+    assert (schema.code, schema.out) == (2, "")
+    assert "did you mean `recipe`?" in schema.err
 
 
 def test_schema_writes_files(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def test_record_shows_scenario_expectation_and_verdicts(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = next(r for r in records_of(finished) if not r.accepted)
-    told = call(capsys, "show", finished, record.draft.draft_id)
+    result = call(capsys, "show", finished, record.draft.draft_id)
     for words in (
         record.scenario.scenario_id,
         record.scenario.goal_id,
@@ -41,21 +41,21 @@ def test_record_shows_scenario_expectation_and_verdicts(
         f"reason {record.reason}",
         *(v.reason for v in record.verdicts),
     ):
-        assert words in told.out
-    assert "not available" not in told.out
-    assert told.err == ""
+        assert words in result.out
+    assert "not available" not in result.out
+    assert result.err == ""
 
 
 def test_why_follows_expectation_without_repeats(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "show", finished, "-n", "1", "--why").out
+    output = call(capsys, "show", finished, "-n", "1", "--why").out
     order = ["prompt", "expected", "written at", "earlier rule", "expectation", "delivered"]
-    places = [told.index(name) for name in order]
+    places = [output.index(name) for name in order]
     assert places == sorted(places)
     for name in ("prompt", "required", "decided by"):
-        assert sum(line.startswith(f"  {name} ") for line in told.splitlines()) <= 1
-    assert "decided by" not in told
+        assert sum(line.startswith(f"  {name} ") for line in output.splitlines()) <= 1
+    assert "decided by" not in output
 
 
 def test_record_shows_checks_of_required_elements(
@@ -63,37 +63,37 @@ def test_record_shows_checks_of_required_elements(
 ) -> None:
     records = records_of(finished)
     record = next(r for r in records if "safe_task" in r.expectation.required)
-    told = call(capsys, "show", finished, record.draft.draft_id).out
-    assert "judged by form only; safe_task not checked" in told
-    assert "limit" in told
+    output = call(capsys, "show", finished, record.draft.draft_id).out
+    assert "judged by form only; safe_task not checked" in output
+    assert "limit" in output
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
 def test_show_without_reveal_hides_texts(
     form: tuple[str, ...], finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "show", finished, *ALL, *form)
+    result = call(capsys, "show", finished, *ALL, *form)
     records = records_of(finished)
-    assert told.out.count(records[0].scenario.scenario_id) >= 2
+    assert result.out.count(records[0].scenario.scenario_id) >= 2
     for record in records:
         for text in texts_of(record):
-            assert text[:40] not in told.out
+            assert text[:40] not in result.out
         for verdict in record.verdicts:
             if len(verdict.evidence) > 12 and "characters" not in verdict.evidence:
-                assert verdict.evidence not in told.out
+                assert verdict.evidence not in result.out
 
 
 def test_reveal_shows_conversation_and_answer(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = records_of(finished)[0]
-    told = call(capsys, "show", finished, record.draft.draft_id, "--reveal")
+    result = call(capsys, "show", finished, record.draft.draft_id, "--reveal")
     for text in texts_of(record):
         for line in text.splitlines():
-            assert line in told.out
-    (found,) = call(capsys, "show", finished, record.draft.draft_id, "--reveal", "--json").lines
-    assert found["response"] == record.draft.response
-    assert found["messages"] == list(record.scenario.messages)
+            assert line in result.out
+    (payload,) = call(capsys, "show", finished, record.draft.draft_id, "--reveal", "--json").lines
+    assert payload["response"] == record.draft.response
+    assert payload["messages"] == list(record.scenario.messages)
 
 
 def test_reason_that_quotes_the_answer_is_hidden(
@@ -115,9 +115,9 @@ def test_withheld_text_stays_hidden_with_reveal(
     draft = make_draft(response="kept under the stairs", withheld=True)
     hand_made(workdir / "out", [make_record(draft=draft, verdicts=(verdict,), accepted=False)])
     for form in ((), ("--json",)):
-        told = call(capsys, "show", "out", "--reveal", *form).out
-        assert "stairs" not in told
-        assert "withheld" in told
+        output = call(capsys, "show", "out", "--reveal", *form).out
+        assert "stairs" not in output
+        assert "withheld" in output
 
 
 Fits = Callable[[dict[str, Any]], bool]
@@ -140,8 +140,8 @@ def test_filter_returns_all_matching_records(
     options: tuple[str, ...], fits: Fits, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     everything = call(capsys, "show", finished, *ALL, "--json").lines
-    found = call(capsys, "show", finished, *ALL, "--json", *options).lines
-    assert found == [row for row in everything if fits(row)] != []
+    payload = call(capsys, "show", finished, *ALL, "--json", *options).lines
+    assert payload == [row for row in everything if fits(row)] != []
 
 
 @pytest.mark.parametrize(
@@ -156,17 +156,17 @@ def test_filter_returns_all_matching_records(
 def test_invalid_filter_exits_2(
     options: tuple[str, ...], says: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "show", finished, *options)
-    assert (told.code, told.out) == (2, "")
-    assert says in told.err
+    result = call(capsys, "show", finished, *options)
+    assert (result.code, result.out) == (2, "")
+    assert says in result.err
 
 
 def test_limit_reports_more_matching_records(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "show", finished, "-n", "2", "--json")
-    assert len(told.lines) == 2
-    assert "more records match" in told.err
+    result = call(capsys, "show", finished, "-n", "2", "--json")
+    assert len(result.lines) == 2
+    assert "more records match" in result.err
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
@@ -184,12 +184,12 @@ def test_closed_reader_is_no_failure(form: tuple[str, ...], finished: Path) -> N
 def test_show_without_match_lists_known_reasons(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = call(capsys, "show", finished, "--reason", "mood")
-    assert (told.code, told.out) == (0, "")
-    assert "refusal_form" in told.err
-    told = call(capsys, "show", finished, "zzzz")
-    assert (told.code, told.out) == (2, "")
-    assert "`zzzz`" in told.err
+    result = call(capsys, "show", finished, "--reason", "mood")
+    assert (result.code, result.out) == (0, "")
+    assert "refusal_form" in result.err
+    result = call(capsys, "show", finished, "zzzz")
+    assert (result.code, result.out) == (2, "")
+    assert "`zzzz`" in result.err
 
 
 def test_show_escapes_control_characters(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,13 +203,13 @@ def test_show_escapes_control_characters(workdir: Path, capsys: pytest.CaptureFi
     )
     hand_made(workdir / "out", [record])
     for form in ((), ("--reveal",), ("--json",), ("--json", "--reveal")):
-        told = call(capsys, "show", "out", *form)
-        assert told.code == 0
-        assert [c for c in told.out if c != "\n" and not c.isprintable()] == []
+        result = call(capsys, "show", "out", *form)
+        assert result.code == 0
+        assert [c for c in result.out if c != "\n" and not c.isprintable()] == []
     (row,) = call(capsys, "show", "out", "--json", "--reveal").lines
     assert row["response"] == evil
-    told = call(capsys, "show", "out", evil + "x")
-    assert "\x1b" not in told.err
+    result = call(capsys, "show", "out", evil + "x")
+    assert "\x1b" not in result.err
 
 
 def test_why_is_printed_once_per_scenario(
@@ -217,6 +217,6 @@ def test_why_is_printed_once_per_scenario(
 ) -> None:
     rows = call(capsys, "show", finished, "--json", "-n", "2").lines
     assert rows[0]["scenario_id"] == rows[1]["scenario_id"], "two drafts of one prompt"
-    told = call(capsys, "show", finished, "-n", "2", "--why").out
-    assert told.count("written at") == 1
-    assert told.count("delivered") == 2
+    output = call(capsys, "show", finished, "-n", "2", "--why").out
+    assert output.count("written at") == 1
+    assert output.count("delivered") == 2

@@ -63,8 +63,8 @@ def test_overlay_replaces_system_turns_of_a_profile(
     plan = {"harms": ["property.theft"], "sets_per_harm": 1, "profiles": ["enterprise"]}
     recipe = {"name": "own", "locales": ["acme.yaml"], "plan": plan}
     run = safegen.generate(Recipe.model_validate(recipe), output="out")
-    told = {row["messages"][0]["content"] for row in run.view("sft").iter_rows(named=True)}
-    assert told == {"You help the bakers of Acme."}
+    system_turns = {row["messages"][0]["content"] for row in run.view("sft").iter_rows(named=True)}
+    assert system_turns == {"You help the bakers of Acme."}
     (workdir / "acme.yaml").unlink()
     assert api.build(run.folder, api.load_context(safegen.open_run("out"))).prompts > 0
 

@@ -16,7 +16,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_starter_recipe_loads_and_names_every_leaf_that_is_not_a_red_line() -> None:
+def test_starter_recipe_covers_every_leaf_but_red_lines() -> None:
     starter = recipe.load_recipe("starter")
     tree = taxonomy.load_taxonomy(starter.taxonomy)
     goals = list(tree.goals())
@@ -27,7 +27,7 @@ def test_the_starter_recipe_loads_and_names_every_leaf_that_is_not_a_red_line() 
     assert len(open_leaves) >= 25
 
 
-def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
+def test_two_plugin_spellings_are_equal(tmp_path: Path) -> None:
     long = "name: a\nvalidators:\n  - {use: length_bounds, params: {min_chars: 9}}\n"
     short = "name: a\nvalidators:\n  - length_bounds: {min_chars: 9}\n"
     assert recipe.load_recipe(write(tmp_path, long)) == recipe.load_recipe(write(tmp_path, short))
@@ -55,17 +55,17 @@ def test_two_spellings_of_a_plugin_are_one(tmp_path: Path) -> None:
         "name absolute climb home zero word role require version split key views no-view cell".split()
     ),
 )
-def test_mistakes_in_a_recipe_are_named(tmp_path: Path, text: str, says: str) -> None:
+def test_recipe_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         recipe.load_recipe(write(tmp_path, text))
 
 
-def test_code_of_a_recipe_is_imported_only_from_trusted_modules() -> None:
+def test_untrusted_recipe_code_is_not_imported() -> None:
     with pytest.raises(ConfigError, match="--plugin os"):
         plugins.find_factory("teachers", "os:system")
 
 
-def test_an_unknown_recipe_is_a_user_error() -> None:
+def test_unknown_recipe_is_a_user_error() -> None:
     with pytest.raises(UserError, match="did you mean `starter`"):
         recipe.load_recipe("startr")
 
@@ -98,16 +98,14 @@ AUTHORED_HEAD = "name: a\nteachers: {author: offline}\njudges: {labellers: [offl
         ),
     ],
 )
-def test_a_mistake_in_a_plan_is_one_line_in_the_words_of_yaml(
-    tmp_path: Path, plan: str, says: str
-) -> None:
+def test_plan_mistake_is_one_line_with_yaml_keys(tmp_path: Path, plan: str, says: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(f"{AUTHORED_HEAD}plan: {plan}\n", encoding="utf-8")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         recipe.load_recipe(path)
-    assert str(told.value).startswith(f"{path}:{says}")
-    assert "\n" not in str(told.value)
-    assert "function" not in str(told.value)
+    assert str(caught.value).startswith(f"{path}:{says}")
+    assert "\n" not in str(caught.value)
+    assert "function" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -127,44 +125,44 @@ def test_a_mistake_in_a_plan_is_one_line_in_the_words_of_yaml(
         ),
     ],
 )
-def test_a_mistake_in_axes_is_told_where_it_stands(tmp_path: Path, plan: str, says: str) -> None:
+def test_axes_mistake_is_named_with_place(tmp_path: Path, plan: str, says: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(f"{AUTHORED_HEAD}plan: {plan}\n", encoding="utf-8")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         resolve_recipe(str(path))
-    assert str(told.value).startswith(f"{path}:{says}")
+    assert str(caught.value).startswith(f"{path}:{says}")
 
 
-def test_what_an_author_needs_is_told_at_once_and_at_its_key(tmp_path: Path) -> None:
+def test_missing_author_requirements_are_named_at_the_key(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("name: a\nplan:\n  authored: 2\n", encoding="utf-8")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         recipe.load_recipe(path)
     lacks = "a teacher under `teachers.author` and a judge under `judges.labellers`"
-    assert str(told.value) == f"{path}:3:3: `plan.authored` needs {lacks}"
+    assert str(caught.value) == f"{path}:3:3: `plan.authored` needs {lacks}"
 
 
-def test_a_recipe_named_without_its_ending_is_pointed_to(workdir: Path) -> None:
+def test_recipe_name_without_ending_gets_a_hint(workdir: Path) -> None:
     (workdir / "mine.yaml").write_text("name: a\n", encoding="utf-8")
     with pytest.raises(AssetNotFound, match=r"write a file with its extension: `mine\.yaml`"):
         recipe.load_recipe("mine")
 
 
-def test_a_mistake_is_named_by_the_key_that_its_error_carries() -> None:
+def test_error_key_decides_the_reported_place() -> None:
     errors = [
         ConfigError("`a.b` fits no leaf", key="plan.harms"),
         ConfigError("plan.harms.yaml: no such file"),
         ConfigError("no axis `x`"),
     ]
-    said: list[str] = []
+    places: list[str] = []
     for error in errors:
         with (
-            pytest.raises(ConfigError) as told,
+            pytest.raises(ConfigError) as caught,
             recipe.SourceLocator().prefix_errors("plan", "harms"),
         ):
             raise error
-        said.append(str(told.value))
-    assert said == [
+        places.append(str(caught.value))
+    assert places == [
         "plan.harms: `a.b` fits no leaf",
         "plan.harms: plan.harms.yaml: no such file",
         "plan.harms: no axis `x`",

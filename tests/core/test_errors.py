@@ -27,6 +27,6 @@ ERRORS: dict[str, SafegenError] = {
 
 
 @pytest.mark.parametrize(("text", "error"), ERRORS.items())
-def test_an_error_survives_pickling(text: str, error: SafegenError) -> None:
+def test_errors_survive_pickling(text: str, error: SafegenError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), text, vars(error))

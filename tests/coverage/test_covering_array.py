@@ -51,7 +51,7 @@ def reaches(model: CoverageModel) -> list[tuple[Sequence[str], int]]:
     return [whole, *((g.factors, g.t) for g in model.groups)]
 
 
-def asked(model: CoverageModel) -> set[Pairs]:
+def combinations_of(model: CoverageModel) -> set[Pairs]:
     return {
         frozenset(zip(part, values, strict=True))
         for factors, t in reaches(model)
@@ -96,8 +96,8 @@ def test_array_covers_all_possible_combinations(model: CoverageModel, seed: int)
     assert covered(model, rows) == possible
     proof = certify(model, rows)
     assert (proof.counts.total, proof.counts.void) == (
-        len(asked(model)),
-        len(asked(model) - possible),
+        len(combinations_of(model)),
+        len(combinations_of(model) - possible),
     )
     assert (proof.counts.covered, proof.counts.missing, proof.missing) == (len(possible), 0, ())
     assert (proof.rows, proof.invalid_rows) == (len(rows), 0)

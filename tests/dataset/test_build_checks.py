@@ -54,9 +54,9 @@ def copied(source: Source) -> list[Record]:
 def test_authored_near_duplicate_is_excluded_and_listed(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("author")))
     assert report.excluded == {"near_duplicate": 1}
-    told = manifest_of(tmp_path)["corpus"]["near_duplicates"]
-    assert [c["scenario_id"] for c in told["left_out"]] == ["two-dual_use-1"]
-    assert [c["of"] for c in told["left_out"]] == ["one-benign-0"]
+    section = manifest_of(tmp_path)["corpus"]["near_duplicates"]
+    assert [c["scenario_id"] for c in section["left_out"]] == ["two-dual_use-1"]
+    assert [c["of"] for c in section["left_out"]] == ["one-benign-0"]
     assert "1 authored or imported prompts nearly repeat" in (tmp_path / "README.md").read_text()
     assert verify_dataset(tmp_path) == []
 
@@ -78,9 +78,9 @@ def test_authored_sets_with_artifacts_are_excluded(tmp_path: Path) -> None:
     prompts = [*sets(35), *sets(20, tag="weakly"), *tagged]
     report = built(make_run(tmp_path, [record(p) for p in prompts]))
     assert report.excluded == {"lexical_artifact": len(tagged)}
-    told = manifest_of(tmp_path)["corpus"]["lexical_artifact"]
-    assert told["left_out_for"] == [TAG]
-    assert told["questions"]["dual_use"]["auc"] < 0.75
+    section = manifest_of(tmp_path)["corpus"]["lexical_artifact"]
+    assert section["left_out_for"] == [TAG]
+    assert section["questions"]["dual_use"]["auc"] < 0.75
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"by the bound 0.75 on dual_use: {TAG}." in text
     assert verify_dataset(tmp_path) == []
@@ -102,17 +102,19 @@ def test_artifact_in_every_authored_set_is_reported(tmp_path: Path) -> None:
 def test_written_sets_with_artifacts_are_only_reported(tmp_path: Path) -> None:
     prompts = sets(30, source="written", tag=TAG)
     assert built(make_run(tmp_path, [record(p) for p in prompts])).excluded == {}
-    told = manifest_of(tmp_path)["corpus"]["lexical_artifact"]["questions"]["dual_use"]
-    assert told["low"] > 0.9
-    assert told["words"][0] == TAG
+    section = manifest_of(tmp_path)["corpus"]["lexical_artifact"]["questions"]["dual_use"]
+    assert section["low"] > 0.9
+    assert section["words"][0] == TAG
     assert f"| {TAG}" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_few_rows_are_unmeasured(tmp_path: Path) -> None:
     built(make_run(tmp_path, copied("written")))
-    told = manifest_of(tmp_path)
-    assert all("unmeasured" in q for q in told["corpus"]["lexical_artifact"]["questions"].values())
-    assert "unmeasured" in told["hedging"]
+    manifest = manifest_of(tmp_path)
+    assert all(
+        "unmeasured" in q for q in manifest["corpus"]["lexical_artifact"]["questions"].values()
+    )
+    assert "unmeasured" in manifest["hedging"]
     assert "| dual_use | unmeasured |" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
@@ -149,20 +151,23 @@ def test_manifest_certifies_planned_and_kept_coverage(tmp_path: Path) -> None:
         1, ("harm", "intent"), 6, {("fraud.scams", "malicious"): 1}, "stalled", "stalled"
     )
     built(run, inputs=MeasureInputs(tiers=TIERS, target=target))
-    told = manifest_of(tmp_path)
-    before, after = told["certificate"]["before"], told["certificate"]["after"]
-    assert told["certificate"]["triples_of"] == ["tier", "evidence", "requested_detail"]
+    manifest = manifest_of(tmp_path)
+    before, after = manifest["certificate"]["before"], manifest["certificate"]["after"]
+    assert manifest["certificate"]["triples_of"] == ["tier", "evidence", "requested_detail"]
     assert (before["rows"], after["rows"]) == (6, 5)
-    for found in (before, after):
-        assert found["total"] == found["void"] + found["covered"] + found["missing"]
+    for counts in (before, after):
+        assert counts["total"] == counts["void"] + counts["covered"] + counts["missing"]
     lost = {tuple(sorted(m.items())) for m in after["first_missing"]} - {
         tuple(sorted(m.items())) for m in before["first_missing"]
     }
     assert (("harm", "fraud.scams"), ("intent", "malicious")) in lost
-    assert told["target"]["short"] == [
+    assert manifest["target"]["short"] == [
         {"cell": {"harm": "fraud.scams", "intent": "malicious"}, "missing": 1, "stalled": False}
     ]
-    assert (told["target"]["stop_code"], told["target"]["stop_reason"]) == ("stalled", "stalled")
+    assert (manifest["target"]["stop_code"], manifest["target"]["stop_reason"]) == (
+        "stalled",
+        "stalled",
+    )
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"| covered | {before['covered']} | {after['covered']} |" in text
     assert "met in 5 of 6 cells, short by 1 in 1; stalled" in text
@@ -179,9 +184,9 @@ async def test_requested_attributes_count_only_if_confirmed(
     world = World()
     recipe_ = recipe(authored=6, axes=["tone"])
     done = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
-    found = manifest_of(tmp_path)["certificate"]
-    assert "tone" in found["pairs_of"]
-    assert found["after"]["missing"] > found["before"]["missing"]
+    certificate = manifest_of(tmp_path)["certificate"]
+    assert "tone" in certificate["pairs_of"]
+    assert certificate["after"]["missing"] > certificate["before"]["missing"]
     before, tones = collect_planned_shapes(plan.Plans(done.folder.plans)), AxisShapes()
     for shard in done.folder.finished_shards():
         for r in done.folder.read_records(shard):
@@ -201,17 +206,17 @@ def test_equal_records_give_equal_manifests(tmp_path: Path, source: Source) -> N
 
 def test_hedging_is_split_by_spec_access(tmp_path: Path) -> None:
     records = []
-    for harm, said in (("a.free", "The lid is open, box"), ("a.bound", "Perhaps a lid opens box")):
+    for harm, text in (("a.free", "The lid is open, box"), ("a.bound", "Perhaps a lid opens box")):
         for n in range(MIN_ANSWERS):
             name = f"{harm}{n}"
             scenario = make_scenario(scenario_id=name, harm=harm, goal_id=name)
-            draft = make_draft(scenario_id=name, response=f"{said} {n}.")
+            draft = make_draft(scenario_id=name, response=f"{text} {n}.")
             expectation = make_expectation(mode="direct_answer")
             records.append(make_record(scenario=scenario, draft=draft, expectation=expectation))
     hedges = {"en": load_locale("en").compiled["hedges"]}
     tiers = {"a.free": "allowed", "a.bound": "sensitive"}
     built(make_run(tmp_path, records), inputs=MeasureInputs(tiers=tiers, hedge_patterns=hedges))
-    told = manifest_of(tmp_path)["hedging"]
-    assert told["without_spec"]["per_100_words"] == 0
-    assert told["with_spec"]["per_100_words"] == pytest.approx(100 / 6, abs=0.01)
+    section = manifest_of(tmp_path)["hedging"]
+    assert section["without_spec"]["per_100_words"] == 0
+    assert section["with_spec"]["per_100_words"] == pytest.approx(100 / 6, abs=0.01)
     assert "| with the spec | 20 | 16.67 |" in (tmp_path / "README.md").read_text(encoding="utf-8")

@@ -40,8 +40,8 @@ class Known(ABC):
         if "same_purpose" in fields:
             return json.dumps(dict.fromkeys(fields, True))
         intent, evidence, detail = self.read(asked_text(request))
-        said: dict[str, object] = dict.fromkeys(fields, "not_shown")
-        return json.dumps(said | {"intent": intent, "evidence": evidence, "detail": detail})
+        labels: dict[str, object] = dict.fromkeys(fields, "not_shown")
+        return json.dumps(labels | {"intent": intent, "evidence": evidence, "detail": detail})
 
     def read(self, text: str) -> tuple[str, str, int]:
         return self.truths[text]

@@ -25,7 +25,7 @@ LONGEST_MESSAGE = 1_500
 NAMED = re.compile(r"`[^`]+`|[\w./-]+\.(?:yaml|j2|jsonl?|csv|parquet|sqlite)")
 
 
-class Said(NamedTuple):
+class CommandResult(NamedTuple):
     code: int
     out: str
     err: str
@@ -50,7 +50,7 @@ def long_answer(body: Body) -> str:
     return f"Here is an answer in plain words that is long enough to be kept: {words}."
 
 
-def cli(capsys: pytest.CaptureFixture[str], *args: object) -> Said:
+def cli(capsys: pytest.CaptureFixture[str], *args: object) -> CommandResult:
     """The command line in this process."""
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
@@ -58,7 +58,7 @@ def cli(capsys: pytest.CaptureFixture[str], *args: object) -> Said:
         main()
     out, err = capsys.readouterr()
     code = ended.value.code
-    return Said(code if isinstance(code, int) else 1, out, err)
+    return CommandResult(code if isinstance(code, int) else 1, out, err)
 
 
 def kill_counts(most: int) -> pytest.MarkDecorator:
@@ -66,7 +66,7 @@ def kill_counts(most: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("kills", [1, pytest.param(most, marks=pytest.mark.slow)])
 
 
-def shell(*args: object, cwd: Path, **options: Any) -> Said:
+def shell(*args: object, cwd: Path, **options: Any) -> CommandResult:
     """The command line in a process of its own."""
     done = subprocess.run(
         [*COMMAND, *map(str, args)],
@@ -77,7 +77,7 @@ def shell(*args: object, cwd: Path, **options: Any) -> Said:
         check=False,
         **options,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 @contextmanager
@@ -106,13 +106,13 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def fails(said: Said, code: int, *says: str) -> None:
+def fails(result: CommandResult, code: int, *says: str) -> None:
     """The message is ours, short, and says these things; the exit code is as promised."""
-    assert said.code == code, said
-    assert "Traceback" not in said.err + said.out
-    assert "a bug in safegen" not in said.err
-    before, error, message = said.err.partition("safegen: error: ")
-    assert error, said
+    assert result.code == code, result
+    assert "Traceback" not in result.err + result.out
+    assert "a bug in safegen" not in result.err
+    before, error, message = result.err.partition("safegen: error: ")
+    assert error, result
     assert all(line.startswith("safegen: ") for line in before.splitlines())
     assert len(message) < LONGEST_MESSAGE
     assert NAMED.search(message)

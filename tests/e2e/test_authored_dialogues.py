@@ -31,10 +31,10 @@ class Talk(Known):
     truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
 
     def author(self, request: Request) -> str:
-        told = request.messages[1]["content"]
-        shows = SHOWS.search(told)
-        kind = re.search(r"Kind of conversation: (\w+)", told)
-        number = re.search(r"This is user turn (\d) of", told)
+        prompt = request.messages[1]["content"]
+        shows = SHOWS.search(prompt)
+        kind = re.search(r"Kind of conversation: (\w+)", prompt)
+        number = re.search(r"This is user turn (\d) of", prompt)
         assert shows and kind and number
         wrote = {name: self._text(request, name) for name in asked_fields(request)}
         intent, evidence, detail = shows[1], shows[2], shows[3]
@@ -42,7 +42,7 @@ class Talk(Known):
         if fault == "steps":
             wrote["text"] += " 1. take the lamp 2. turn it 3. lift it"
         if fault == "copy":
-            heard = re.findall(r"\[user\]\n(.*)", told)
+            heard = re.findall(r"\[user\]\n(.*)", prompt)
             wrote["text"] = heard[-1] if heard else wrote["text"]
         if fault == "form":
             wrote["text"] = "Say [name] to the lamp."
@@ -101,13 +101,13 @@ async def test_each_turn_follows_the_previous_answer(tmp_path: Path) -> None:
     assert not list(run.folder.read_failures())
     author = teachers["author"]
     assert isinstance(author, ScriptedTeacher)
-    asked = [r.messages[1]["content"] for r in author.requests]
+    prompts = [r.messages[1]["content"] for r in author.requests]
     for record in made:
         roles = [m["role"] for m in record.scenario.messages if m["role"] != "system"]
         assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
         before = [m["content"] for m in record.scenario.messages if m["role"] == "assistant"]
         if before and GIVEN_HISTORY not in record.scenario.attributes:
-            assert any(all(text in told for text in before) for told in asked)
+            assert any(all(text in prompt for text in before) for prompt in prompts)
     closing = [r for r in made if attribute(r, "closure")]
     assert closing and {r.expectation.mode for r in closing if r.scenario.evidence == "stated"} == {
         "refuse_redirect"

@@ -41,10 +41,10 @@ class World(Known):
     truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
 
     def author(self, request: Request) -> str:
-        told = {}
+        reply = {}
         for name in asked_fields(request):
-            told[name] = self._text(request, name)
-        return json.dumps(told)
+            reply[name] = self._text(request, name)
+        return json.dumps(reply)
 
     def _text(self, request: Request, name: str) -> str:
         key = [request.sample, name, [m["content"] for m in request.messages[:2]]]
@@ -110,19 +110,21 @@ async def test_authored_sets_reach_the_dataset(tmp_path: Path) -> None:
     assert {r.scenario.requested_detail for r in made} == {1, 3}
     assert run.view("sft").height == len(made)
     assert "other" in (tmp_path / "README.md").read_text()
-    told = json.loads((tmp_path / "run" / "labellers.json").read_text())
-    assert told["fields"]["intent"]["agree"] == told["fields"]["intent"]["n"] == 60
+    payload = json.loads((tmp_path / "run" / "labellers.json").read_text())
+    assert payload["fields"]["intent"]["agree"] == payload["fields"]["intent"]["n"] == 60
 
 
 async def test_labellers_are_checked_on_covered_leaves(tmp_path: Path) -> None:
-    asked = recipe().model_copy(update={"policies": ("deceit",)})
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
+    recipe_ = recipe().model_copy(update={"policies": ("deceit",)})
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=World().teachers())
     assert len({r.scenario.set_id for r in records(run)}) == 6
 
 
 async def rows_of(folder: Path, axes: dict[str, Any], **more: Any) -> list[Mapping[str, str]]:
-    asked = recipe(authored=20, axes=axes, harms=["property.theft"], **more)
-    run = await safegen.agenerate(asked, output=folder, teachers=World().teachers(), until="expand")
+    recipe_ = recipe(authored=20, axes=axes, harms=["property.theft"], **more)
+    run = await safegen.agenerate(
+        recipe_, output=folder, teachers=World().teachers(), until="expand"
+    )
     plans = Plans(run.folder.plans)
     items = {p.scenario.set_id: p for n in range(plans.shards) for p in plans.read(n)}
     return [brief_axes(item.brief) for item in items.values()]
@@ -140,7 +142,7 @@ async def test_axes_accept_subsets_weights_and_fixed_rows(tmp_path: Path) -> Non
     preferred = await rows_of(
         tmp_path / "preferred", {"tone": some, "surface_form": None, "skill": {"skilled": 50}}
     )
-    counts = [Counter(row["skill"] for row in found) for found in (rows, preferred)]
+    counts = [Counter(row["skill"] for row in planned) for planned in (rows, preferred)]
     assert counts[1]["skilled"] > counts[0]["skilled"]
     assert set(counts[1]) == {"normal", "unskilled", "skilled"}, "a weight leaves no value out"
 
@@ -163,9 +165,9 @@ async def test_unknown_axes_are_refused(tmp_path: Path, plan: dict[str, Any], sa
 async def test_author_writes_probes_of_each_leaf_and_type(
     tmp_path: Path,
 ) -> None:
-    asked = recipe(authored=0, authored_probes=2, contrast=["homonyms", "definitions"])
+    recipe_ = recipe(authored=0, authored_probes=2, contrast=["homonyms", "definitions"])
     world = World()
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
     made = records(run)
     written = [r for r in made if r.scenario.source == "written"]
     probes = [r for r in made if r.scenario.source == "author"]
@@ -228,12 +230,12 @@ async def test_small_taxonomy_checks_labellers_on_core_prompts(
     for goal in taxonomy.load_taxonomy("guild").goals():
         for intent, _, p in goal.prompts.iter_by_intent():
             world.truths[p.text] = (intent, p.evidence, p.detail)
-    asked = recipe(harms=["guild.*"], authored=2).model_copy(
+    recipe_ = recipe(harms=["guild.*"], authored=2).model_copy(
         update={"taxonomy": "guild", "policies": ("secrets",)}
     )
-    run = await safegen.agenerate(asked, output="out", teachers=world.teachers())
-    told = json.loads(Path("out/run/labellers.json").read_text())
-    assert told["fields"]["expectation"]["agree"] == told["fields"]["expectation"]["n"] == 60
+    run = await safegen.agenerate(recipe_, output="out", teachers=world.teachers())
+    payload = json.loads(Path("out/run/labellers.json").read_text())
+    assert payload["fields"]["expectation"]["agree"] == payload["fields"]["expectation"]["n"] == 60
     assert len(records(run)) == 10
 
 
@@ -247,14 +249,14 @@ async def test_recipe_bar_decides_the_labeller_check(tmp_path: Path) -> None:
             strict, output=tmp_path / "a", teachers=World(wrong=0.15).teachers()
         )
     await safegen.agenerate(lenient, output=tmp_path / "b", teachers=World(wrong=0.15).teachers())
-    told = json.loads((tmp_path / "b" / "run" / "labellers.json").read_text())
-    assert (told["bar"], told["fields"]["intent"]["n"]) == (0.5, 100)
+    payload = json.loads((tmp_path / "b" / "run" / "labellers.json").read_text())
+    assert (payload["bar"], payload["fields"]["intent"]["n"]) == (0.5, 100)
 
 
 async def test_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
     world = World(spoil=0.4)
-    asked = recipe(authored=2).model_copy(update={"target": recipe_target(accepted=4)})
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    recipe_ = recipe(authored=2).model_copy(update={"target": recipe_target(accepted=4)})
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
     accepted = [r for r in records(run) if r.accepted]
     for harm in ("property.theft", "property.copyright"):
         for intent in ("benign", "dual_use", "malicious"):
@@ -262,7 +264,7 @@ async def test_target_is_met_by_further_authored_sets(tmp_path: Path) -> None:
             assert len(cell) >= 4
     assert Plans(run.folder.plans).rounds > 1
     assert {r.scenario.round for r in accepted} > {0}
-    again = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
+    again = await safegen.agenerate(recipe_, output=tmp_path, teachers=World().teachers())
     assert again.shards_done == 0
 
 
@@ -270,8 +272,8 @@ async def test_near_duplicates_do_not_count_for_a_target(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = World(copies=0.3)
-    asked = recipe(authored=6).model_copy(update={"target": recipe_target(accepted=6)})
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    recipe_ = recipe(authored=6).model_copy(update={"target": recipe_target(accepted=6)})
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
     assert run.report is not None
     assert run.report.target is not None
     assert run.report.target.excluded["near_duplicate"] == run.report.excluded["near_duplicate"] > 0
@@ -281,14 +283,14 @@ async def test_near_duplicates_do_not_count_for_a_target(
         for intent in ("benign", "dual_use", "malicious"):
             assert rows.filter(harm=harm, intent=intent).height >= 6, (harm, intent)
     assert run.report.target.shortfall == {}
-    told = json.loads(cli(capsys, "coverage", str(tmp_path), "--certificate", "--json").out)
-    kept = {(c["harm"], c["intent"]): c for c in told["cells"]}
+    payload = json.loads(cli(capsys, "coverage", str(tmp_path), "--certificate", "--json").out)
+    kept = {(c["harm"], c["intent"]): c for c in payload["cells"]}
     for (harm, intent), cell in kept.items():
         assert cell["kept"] == rows.filter(harm=harm, intent=intent).height
     reasons = ("near_duplicate", "incomplete_set")
-    left = sum(c["reasons"].get(reason, 0) for c in told["cells"] for reason in reasons)
+    left = sum(c["reasons"].get(reason, 0) for c in payload["cells"] for reason in reasons)
     assert left == sum(run.report.excluded[reason] for reason in reasons)
-    assert left == sum(c["accepted"] - c["kept"] for c in told["cells"])
+    assert left == sum(c["accepted"] - c["kept"] for c in payload["cells"])
     shown = cli(
         capsys, "show", str(tmp_path), "--reason", "near_duplicate", "--json", "-n", "999"
     ).out
@@ -296,14 +298,14 @@ async def test_near_duplicates_do_not_count_for_a_target(
     assert len(listed) == run.report.excluded["near_duplicate"]
     assert not listed & set(rows["scenario_id"])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert told["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]
+    assert payload["certificate"]["after"]["covered"] == manifest["certificate"]["after"]["covered"]
 
 
 async def test_author_that_copies_itself_stalls_the_target(tmp_path: Path) -> None:
     world = World(copies=1.0)
     target = recipe_target(accepted=6, patience=2)
-    asked = recipe(authored=2).model_copy(update={"target": target})
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=world.teachers())
+    recipe_ = recipe(authored=2).model_copy(update={"target": target})
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=world.teachers())
     assert run.report is not None
     assert run.report.target is not None
     assert run.report.target.stop_code == "stalled"
@@ -313,18 +315,18 @@ async def test_author_that_copies_itself_stalls_the_target(tmp_path: Path) -> No
 async def test_author_requests_are_distinct(tmp_path: Path) -> None:
     world = World()
     teachers = world.teachers()
-    asked = recipe(authored=24, axes=["tone"], harms=["property.theft"])
-    await safegen.agenerate(asked, output=tmp_path, teachers=teachers)
+    recipe_ = recipe(authored=24, axes=["tone"], harms=["property.theft"])
+    await safegen.agenerate(recipe_, output=tmp_path, teachers=teachers)
     requests = teachers["author"].requests  # pyright: ignore[reportAttributeAccessIssue]
-    told = [json.dumps(request.messages) for request in requests]
-    assert len(told) == len(set(told)) >= 24
+    texts = [json.dumps(request.messages) for request in requests]
+    assert len(texts) == len(set(texts)) >= 24
 
 
 async def test_later_rounds_add_no_unplanned_written_set(
     tmp_path: Path,
 ) -> None:
-    asked = recipe(authored=1).model_copy(update={"target": recipe_target(accepted=3)})
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=World().teachers())
+    recipe_ = recipe(authored=1).model_copy(update={"target": recipe_target(accepted=3)})
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=World().teachers())
     assert Plans(run.folder.plans).rounds > 1
     assert {r.scenario.source for r in records(run)} == {"author"}
 

@@ -82,7 +82,7 @@ IDS = [f"{name} {n}" for n, (name, _, _) in enumerate(DAMAGE)]
 
 
 @pytest.mark.parametrize(("name", "damage", "remedy"), DAMAGE, ids=IDS)
-def test_a_damaged_file_of_a_run_is_named_and_its_remedy_asks_for_nothing(
+def test_damaged_file_remedy_costs_no_request(
     name: str,
     damage: Damage,
     remedy: str,
@@ -93,8 +93,8 @@ def test_a_damaged_file_of_a_run_is_named_and_its_remedy_asks_for_nothing(
     path.parent.mkdir(exist_ok=True)
     data, others = hashes(run / "data"), hashes(run / "run")
     damage(path)
-    said = cli(capsys, "generate", "r.yaml", "-o", "out")
-    fails(said, 1, re.escape(f"run/{name}"), remedy)
+    result = cli(capsys, "generate", "r.yaml", "-o", "out")
+    fails(result, 1, re.escape(f"run/{name}"), remedy)
     others.pop(f"{name}", None)
     now = hashes(run / "run")
     assert {k: v for k, v in others.items() if now.get(k) != v} == {}
@@ -111,7 +111,7 @@ def test_a_damaged_file_of_a_run_is_named_and_its_remedy_asks_for_nothing(
 
 
 @pytest.mark.parametrize("damage", [GARBAGE, cut, format_7, replies_of_nonsense])
-def test_a_damaged_journal_is_named_and_left_as_it_is(
+def test_damaged_journal_is_named_and_unchanged(
     damage: Damage, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = run / "run" / "journal.sqlite"
@@ -126,19 +126,19 @@ def test_a_damaged_journal_is_named_and_left_as_it_is(
 @pytest.mark.parametrize(
     "name", ["manifest.json", "README.md", "data/sft/train/0.1.0-00000.parquet"]
 )
-def test_a_damaged_dataset_is_told_by_verify_and_mended_by_the_same_command(
+def test_damaged_dataset_is_reported_and_rebuilt(
     name: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = hashes(run)
     GARBAGE(run / name)
-    said = cli(capsys, "verify", "out")
-    assert said.code == 1
-    assert name in said.out
+    result = cli(capsys, "verify", "out")
+    assert result.code == 1
+    assert name in result.out
     assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
     assert hashes(run) == before
 
 
-def test_files_that_a_run_does_not_name_are_left_alone(
+def test_unknown_files_in_a_run_are_unchanged(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("records/00000 (copy).parquet", "records/1.parquet", "failures/0x.jsonl"):
@@ -150,20 +150,18 @@ def test_files_that_a_run_does_not_name_are_left_alone(
     assert hashes(run) == before
 
 
-def test_a_run_folder_of_another_recipe_is_refused_and_kept(
+def test_run_folder_of_another_recipe_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = hashes(run)
     text = Path("r.yaml").read_text(encoding="utf-8")
     Path("r.yaml").write_text(text + "revise: 1\nseed: 3\n", encoding="utf-8")
-    said = cli(capsys, "generate", "r.yaml", "-o", "out")
-    fails(said, 2, "`revise`, `seed`|`seed`, `revise`", "--replan")
+    result = cli(capsys, "generate", "r.yaml", "-o", "out")
+    fails(result, 2, "`revise`, `seed`|`seed`, `revise`", "--replan")
     assert hashes(run) == before
 
 
-def test_a_run_that_another_process_works_on_is_left_to_it(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_locked_run_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     held = Lock(run / "run" / "lock")
     before = hashes(run / "data")
     try:

@@ -45,9 +45,9 @@ def hash_of(request: Request) -> str:
 
 
 async def test_turn_follows_the_answer_before_it(tmp_path: Path) -> None:
-    asked = recipe(plan={"dialogues": "all"})
+    recipe_ = recipe(plan={"dialogues": "all"})
     teachers: dict[str, Teacher] = {"drafter": scripted(written)}
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=teachers)
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=teachers)
     made = records(run)
     answers = {
         (
@@ -62,8 +62,8 @@ async def test_turn_follows_the_answer_before_it(tmp_path: Path) -> None:
     for r in made:
         roles = [m["role"] for m in r.scenario.messages if m["role"] != "system"]
         assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
-        said = [m["content"] for m in r.scenario.messages if m["role"] == "assistant"]
-        for turn, text in enumerate(said):
+        replies = [m["content"] for m in r.scenario.messages if m["role"] == "assistant"]
+        for turn, text in enumerate(replies):
             key = (r.scenario.set_id, whole_intent(r), r.scenario.paraphrase, turn)
             if key in answers:
                 threads += 1
@@ -73,18 +73,18 @@ async def test_turn_follows_the_answer_before_it(tmp_path: Path) -> None:
 
 
 async def test_sets_of_a_goal_share_a_split(tmp_path: Path) -> None:
-    asked = recipe(plan={"dialogues": "all", "sets_per_harm": 2}, split={"test": 0.4})
+    recipe_ = recipe(plan={"dialogues": "all", "sets_per_harm": 2}, split={"test": 0.4})
     teachers: dict[str, Teacher] = {"drafter": scripted(written)}
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=teachers)
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=teachers)
     sides: dict[str, set[str]] = {}
     sets: dict[str, set[str]] = {}
     for split in ("train", "test"):
         for row in run.view("sft", split=split).iter_rows(named=True):
             sides.setdefault(row["goal_id"], set()).add(split)
             sets.setdefault(row["goal_id"], set()).add(row["set_id"])
-    assert any(len(found) > 1 for found in sets.values())  # else the next line proves nothing
-    assert all(len(found) == 1 for found in sides.values())
-    assert {side for found in sides.values() for side in found} == {"train", "test"}
+    assert any(len(group) > 1 for group in sets.values())  # else the next line proves nothing
+    assert all(len(group) == 1 for group in sides.values())
+    assert {side for group in sides.values() for side in group} == {"train", "test"}
 
 
 STEPS = (
@@ -113,9 +113,9 @@ async def test_procedure_split_over_turns_is_rated_whole(
         turn = sum(m["role"] == "user" for m in request.messages) - 1
         return f"This much can be said here, number {hash_of(request)}.\n{parts[turn % 4]}"
 
-    asked = recipe(validators=["mode_fit"])
+    recipe_ = recipe(validators=["mode_fit"])
     teachers: dict[str, Teacher] = {"drafter": scripted(spills)}
-    run = await safegen.agenerate(asked, output=tmp_path, teachers=teachers)
+    run = await safegen.agenerate(recipe_, output=tmp_path, teachers=teachers)
     reasons = {
         r.scenario.turn: r.verdicts[0].reason
         for r in records(run)

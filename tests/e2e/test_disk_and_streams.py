@@ -23,14 +23,14 @@ def test_full_disk_is_named_and_rerun_resumes(kilobytes: int, workdir: Path) -> 
 
     with FakeEndpoint(long_answer) as fake:
         write_recipe(workdir / "r.yaml", fake.url)
-        said = shell("generate", "r.yaml", "-o", "out", cwd=workdir, preexec_fn=little_room)
-        fails(said, 1, r"`out/run\S*` cannot be (written|used)")
+        result = shell("generate", "r.yaml", "-o", "out", cwd=workdir, preexec_fn=little_room)
+        fails(result, 1, r"`out/run\S*` cannot be (written|used)")
         assert not (workdir / "out" / "data").exists()
         sent = len(fake.requests)
         again = shell("generate", "r.yaml", "-o", "out", "--json", cwd=workdir)
     assert again.code == 0, again.err
-    told = json.loads(again.out)
-    assert told["requests"] + sent - 4 <= told["planned"] <= told["requests"] + sent
+    payload = json.loads(again.out)
+    assert payload["requests"] + sent - 4 <= payload["planned"] <= payload["requests"] + sent
     assert shell("verify", "out", cwd=workdir).code == 0
 
 
@@ -41,10 +41,10 @@ def test_too_little_disk_space_stops_before_requests(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=900 * 1024))
     with FakeEndpoint(long_answer) as fake:
         write_recipe(workdir / "r.yaml", fake.url)
-        said = cli(capsys, "generate", "r.yaml", "-o", "out")
-        assert said.code == 1
-        assert "900 KiB free" in said.err
-        assert "nothing was asked" in said.err
+        result = cli(capsys, "generate", "r.yaml", "-o", "out")
+        assert result.code == 1
+        assert "900 KiB free" in result.err
+        assert "nothing was asked" in result.err
         assert not fake.requests
         monkeypatch.undo()
         monkeypatch.chdir(workdir)
@@ -62,10 +62,10 @@ def test_closed_reader_loses_no_work(workdir: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        said = process.stderr.read().decode()
+        text = process.stderr.read().decode()
     assert process.returncode == 0
-    assert "Traceback" not in said
-    assert "BrokenPipe" not in said
+    assert "Traceback" not in text
+    assert "BrokenPipe" not in text
     assert shell("verify", "out", cwd=workdir).code == 0
 
 
@@ -110,7 +110,7 @@ def test_full_stdout_is_an_error_message(
 def test_json_without_a_terminal_is_one_object(workdir: Path) -> None:
     (workdir / "r.yaml").write_text("name: a\nplan: {harms: [property.theft]}\n", encoding="utf-8")
     ascii_only = {k: v for k, v in os.environ.items() if not k.startswith("LC_")}
-    said = shell(
+    result = shell(
         "generate",
         "r.yaml",
         "-o",
@@ -119,7 +119,7 @@ def test_json_without_a_terminal_is_one_object(workdir: Path) -> None:
         cwd=workdir,
         env=ascii_only | {"PYTHONIOENCODING": "ascii", "LANG": "C", "PYTHONUTF8": "0"},
     )
-    assert said.code == 0, said.err
-    assert json.loads(said.out)["accepted"] > 0
-    assert said.out.count("\n") == 1
-    assert "\x1b" not in said.out + said.err
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["accepted"] > 0
+    assert result.out.count("\n") == 1
+    assert "\x1b" not in result.out + result.err

@@ -36,8 +36,8 @@ async def test_dropped_counts_agree_everywhere(
     assert spoilt.report is not None
     assert {r: n for r, n in spoilt.report.excluded.items() if r.startswith("gate_")} == dropped
     assert Counter(lost.reason for lost in iter_dropped(spoilt.folder)) == dropped
-    told = json.loads(cli(capsys, "status", str(spoilt.output), "--json").out)
-    assert (told["failed_requests"], told["dropped"]) == ({}, dropped)
+    payload = json.loads(cli(capsys, "status", str(spoilt.output), "--json").out)
+    assert (payload["failed_requests"], payload["dropped"]) == ({}, dropped)
     again = cli(capsys, "retry", str(spoilt.output), "--json")
     assert again.code == 0
     assert json.loads(again.out)["dropped"] == dropped
@@ -48,8 +48,8 @@ async def test_dropped_prompt_is_shown_by_reason_or_id(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reason, count = next(iter(count_losses(spoilt.folder).dropped.items()))
-    found = cli(capsys, "show", str(spoilt.output), "--reason", reason, "-n", "999", "--json")
-    rows = [json.loads(line) for line in found.out.splitlines()]
+    result = cli(capsys, "show", str(spoilt.output), "--reason", reason, "-n", "999", "--json")
+    rows = [json.loads(line) for line in result.out.splitlines()]
     assert len(rows) == count
     assert {row["reason"] for row in rows} == {reason}
     assert not any("message" in row for row in rows), "a message may quote, and nobody revealed"
@@ -65,19 +65,19 @@ async def test_failed_author_request_is_no_dropped_prompt(
 ) -> None:
     teachers = World().teachers() | {"author": scripted(lambda _: "no JSON at all")}
     run = await safegen.agenerate(recipe(authored=1), output=tmp_path / "out", teachers=teachers)
-    found = count_losses(run.folder)
-    assert set(found.failed_requests) == {"malformed"}
-    assert not found.dropped
+    losses = count_losses(run.folder)
+    assert set(losses.failed_requests) == {"malformed"}
+    assert not losses.dropped
     shown = cli(capsys, "show", str(run.output), "--reason", "malformed", "--json", "-n", "99")
-    assert len(shown.out.splitlines()) == sum(found.failed_requests.values())
+    assert len(shown.out.splitlines()) == sum(losses.failed_requests.values())
 
 
 async def test_coverage_names_drop_reasons_by_axis(
     spoilt: safegen.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dropped = count_losses(spoilt.folder).dropped
-    found = cli(capsys, "coverage", str(spoilt.output), "--by", "tone,contrast,tier", "--json")
-    cells = json.loads(found.out)["cells"]
+    result = cli(capsys, "coverage", str(spoilt.output), "--by", "tone,contrast,tier", "--json")
+    cells = json.loads(result.out)["cells"]
     reasons = Counter[str]()
     for cell in cells:
         reasons.update(cell["reasons"])

@@ -48,7 +48,7 @@ async def test_edited_clause_redrafts_its_leaf_only(
     out = tmp_path / "out"
     with FakeEndpoint(_answer) as fake:
         before = await safegen.agenerate(recipe(fake.url, policy), output=out)
-        asked = len(fake.requests)
+        request_count = len(fake.requests)
         rows = {r["scenario_id"]: r for r in before.view("sft").iter_rows(named=True)}
         text = policy.read_text().replace(
             "may:\n",
@@ -59,7 +59,7 @@ async def test_edited_clause_redrafts_its_leaf_only(
         policy.write_text(text)
         with caplog.at_level(logging.WARNING):
             after = await safegen.agenerate(recipe(fake.url, policy), output=out)
-        again = fake.requests[asked:]
+        again = fake.requests[request_count:]
     now = {r["scenario_id"]: r for r in after.view("sft").iter_rows(named=True)}
     leaf = {s for s, r in now.items() if r["harm"] == "cyber.malware"}
     assert len(again) == len(leaf) > 0
@@ -76,7 +76,7 @@ async def test_lowered_ceiling_changes_affected_expectations(tmp_path: Path, pol
     out = tmp_path / "out"
     with FakeEndpoint(_answer) as fake:
         await safegen.agenerate(recipe(fake.url, policy), output=out)
-        asked = len(fake.requests)
+        request_count = len(fake.requests)
         rule = (
             "rules:\n  - id: SEC-LOW\n    says: Stay at awareness here.\n"
             "    when: {tier: [restricted], evidence: [none], profile: [public, minors, agent], detail: [4]}\n"
@@ -86,7 +86,7 @@ async def test_lowered_ceiling_changes_affected_expectations(tmp_path: Path, pol
         assert "\nrules:\n" not in text
         policy.write_text(text + rule)
         after = await safegen.agenerate(recipe(fake.url, policy), output=out)
-        again = len(fake.requests) - asked
+        again = len(fake.requests) - request_count
     rows = after.view("sft").to_dicts()
     low = [r for r in rows if r["rule"] == "SEC-LOW"]
     assert again == len(low) > 0

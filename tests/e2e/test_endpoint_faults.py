@@ -14,7 +14,7 @@ import pytest
 from safegen.core.hashing import digest
 from safegen.store import parquet
 from safegen.testing import Body, FakeEndpoint
-from tests.e2e.runs import KEY_ENV, Said, cli, hashes, long_answer, write_recipe
+from tests.e2e.runs import KEY_ENV, CommandResult, cli, hashes, long_answer, write_recipe
 
 MENDED = ["429", "500", "408", "reset", "cut-json", "short-body", "no-choices"]
 """Faults that another attempt mends."""
@@ -46,14 +46,14 @@ def sometimes(name: str, *, times: int = 10**9) -> Fault:
     return lambda body, nth: name if chosen(body) and nth < times else None
 
 
-def generate(capsys: pytest.CaptureFixture[str], *more: object) -> Said:
+def generate(capsys: pytest.CaptureFixture[str], *more: object) -> CommandResult:
     return cli(capsys, "generate", "recipe.yaml", "-o", "out", "--json", *more)
 
 
-def told(said: Said) -> dict[str, Any]:
-    assert "Traceback" not in said.err
-    assert "a bug in safegen" not in said.err
-    return json.loads(said.out.splitlines()[0])
+def summary_of(result: CommandResult) -> dict[str, Any]:
+    assert "Traceback" not in result.err
+    assert "a bug in safegen" not in result.err
+    return json.loads(result.out.splitlines()[0])
 
 
 def listed(folder: Path) -> list[dict[str, Any]]:
@@ -79,12 +79,16 @@ def test_passing_fault_costs_one_request(
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes(fault, times=1), retry_after="0.05") as fake:
         write_recipe(workdir / "recipe.yaml", fake.url)
-        said = generate(capsys)
+        result = generate(capsys)
         failed = {prompt(body) for body in fake.requests if chosen(body)}
-    assert said.code == 0
-    assert told(said)["failed_requests"] == {}
+    assert result.code == 0
+    assert summary_of(result)["failed_requests"] == {}
     assert failed <= prompts_in(workdir / "out", "sft")
-    assert told(said)["requests"] == len(fake.requests) == told(said)["planned"] + len(failed)
+    assert (
+        summary_of(result)["requests"]
+        == len(fake.requests)
+        == summary_of(result)["planned"] + len(failed)
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,19 +99,21 @@ def test_persistent_fault_costs_one_item(
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes(fault)) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url)
-        said = generate(capsys)
+        result = generate(capsys)
         failed = {prompt(body) for body in fake.requests if chosen(body)}
-        asked = {prompt(body) for body in fake.requests}
-    assert said.code == 0
-    assert told(said)["failed_requests"] == {outcome: len(failed)}
-    assert told(said)["accepted"] == len(asked) - len(failed) > 0
-    assert re.search(rf"^  {outcome} +\d+ +\S+ +{len(failed)} ", said.err, re.MULTILINE), said.err
+        prompts = {prompt(body) for body in fake.requests}
+    assert result.code == 0
+    assert summary_of(result)["failed_requests"] == {outcome: len(failed)}
+    assert summary_of(result)["accepted"] == len(prompts) - len(failed) > 0
+    assert re.search(rf"^  {outcome} +\d+ +\S+ +{len(failed)} ", result.err, re.MULTILINE), (
+        result.err
+    )
     lines = listed(workdir / "out")
     assert len(lines) == len(failed)
     assert {line["outcome"] for line in lines} == {outcome}
     assert all(line["message"] for line in lines if fault not in ("length", "empty"))
     assert all(line["key"] for line in lines if outcome != "unavailable")
-    assert prompts_in(workdir / "out", "sft") == asked - failed
+    assert prompts_in(workdir / "out", "sft") == prompts - failed
     lost = [row for row in rows_of(workdir / "out") if row["outcome"] != "ok"]
     assert len(lost) == len(failed)
     assert not any(row["accepted"] or row["response"] for row in lost)
@@ -134,11 +140,11 @@ def test_rejecting_endpoint_stops_the_run(
         write_recipe(
             workdir / "recipe.yaml", fake.url, endpoint={"api_key_env": KEY_ENV, "attempts": 6}
         )
-        said = generate(capsys)
-    assert said.code == 1
-    assert fake.url in said.err
-    assert key not in said.err
-    assert "Traceback" not in said.err
+        result = generate(capsys)
+    assert result.code == 1
+    assert fake.url in result.err
+    assert key not in result.err
+    assert "Traceback" not in result.err
     # A 400 may be about one prompt: three in a row, with as many under way, tell that it is not.
     assert len(fake.requests) <= (4 + 3 if fault == "400" else 4)
     assert not (workdir / "out" / "data").exists()
@@ -194,8 +200,8 @@ def test_finished_run_repeated_sends_nothing(
     assert again.code == 0
     assert hashes(workdir / "out") == before
     assert times == {p: p.stat().st_mtime_ns for p in (workdir / "out" / "data").rglob("*")}
-    assert told(again)["requests"] == 0
-    assert told(again)["changed"] is False
+    assert summary_of(again)["requests"] == 0
+    assert summary_of(again)["changed"] is False
     assert "is complete: requests: 0, files changed: 0" in again.err
 
 
@@ -211,15 +217,15 @@ def test_rerun_repeats_unavailable_requests_only(
 
     with FakeEndpoint(long_answer, fault=fault) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url)
-        first = told(generate(capsys))
+        first = summary_of(generate(capsys))
         assert first["failed_requests"].keys() == {"unavailable", "filtered"}
         down["yes"] = False
         sent = len(fake.requests)
-        again = told(generate(capsys))
-        asked = fake.requests[sent:]
+        again = summary_of(generate(capsys))
+        repeated = fake.requests[sent:]
     assert again["failed_requests"] == {"filtered": first["failed_requests"]["filtered"]}
-    assert len(asked) == first["failed_requests"]["unavailable"] > 0
-    assert all(chosen(body) for body in asked)
+    assert len(repeated) == first["failed_requests"]["unavailable"] > 0
+    assert all(chosen(body) for body in repeated)
 
 
 @pytest.mark.parametrize("fault", ["content_filter", "length", "refusal", "400-policy", "cut-json"])
@@ -228,7 +234,7 @@ def test_retry_repeats_failed_items_only(
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes(fault, times=2)) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url, endpoint={"attempts": 2})
-        first = told(generate(capsys))
+        first = summary_of(generate(capsys))
         sent = len(fake.requests)
         counts = []
         while listed(workdir / "out"):
@@ -271,10 +277,10 @@ def test_until_draft_repeats_unavailable_drafts(
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes("500", times=2)) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url)
-        assert told(generate(capsys, "--until", "draft"))["failed_requests"].keys() == {
+        assert summary_of(generate(capsys, "--until", "draft"))["failed_requests"].keys() == {
             "unavailable"
         }
-        assert told(generate(capsys, "--until", "draft"))["failed_requests"] == {}
+        assert summary_of(generate(capsys, "--until", "draft"))["failed_requests"] == {}
 
 
 def test_refused_prompts_are_blocked_others_continue(
@@ -290,13 +296,13 @@ def test_refused_prompts_are_blocked_others_continue(
 
     with FakeEndpoint(long_answer, fault=fault) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url, endpoint={"concurrency": 1})
-        said = generate(capsys)
-        asked = len(fake.requests)
+        result = generate(capsys)
+        request_count = len(fake.requests)
         again = generate(capsys)
-        assert len(fake.requests) == asked
+        assert len(fake.requests) == request_count
     bad = {p for p in first if chosen({"messages": [{"content": p}]}) and p != first[0]}
-    assert said.code == again.code == 0
-    assert told(said)["failed_requests"] == {"blocked": len(bad)}
+    assert result.code == again.code == 0
+    assert summary_of(result)["failed_requests"] == {"blocked": len(bad)}
     assert bad
     assert "context length" in str(listed(workdir / "out"))
 
@@ -311,9 +317,9 @@ def test_one_endpoint_in_two_roles_shares_its_limit(
         write_recipe(
             workdir / "recipe.yaml", fake.url, teachers=teachers, validators=strict, revise=1
         )
-        said = generate(capsys)
-    assert "no draft was accepted" in said.err
-    assert told(said)["requests"] == len(fake.requests) > 12
+        result = generate(capsys)
+    assert "no draft was accepted" in result.err
+    assert summary_of(result)["requests"] == len(fake.requests) > 12
     assert fake.max_in_flight <= 3
 
 

@@ -129,7 +129,9 @@ POLICIES: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("case", RECIPES)
-def test_a_broken_recipe(case: str, workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_recipe_is_refused(
+    case: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text, says = RECIPES[case]
     (workdir / "r.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     for command in ("check", "generate"):
@@ -138,21 +140,21 @@ def test_a_broken_recipe(case: str, workdir: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("case", ENDPOINTS)
-def test_an_endpoint_that_cannot_be(
+def test_invalid_endpoint_is_refused(
     case: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, says = ENDPOINTS[case]
     write_recipe(workdir / "r.yaml", "http://127.0.0.1:9/v1", endpoint=params)
     # `check` names a key that is not set and goes on; nothing is asked there.
     for command in ("generate",) if "not set" in case else ("check", "generate"):
-        said = cli(capsys, command, "r.yaml")
-        fails(said, 2, r"r\.yaml:\d+:\d+: teachers\.drafter", says)
-        assert "sk-pasted" not in said.out + said.err
+        result = cli(capsys, command, "r.yaml")
+        fails(result, 2, r"r\.yaml:\d+:\d+: teachers\.drafter", says)
+        assert "sk-pasted" not in result.out + result.err
     assert [p.name for p in workdir.iterdir()] == ["r.yaml"]
 
 
 @pytest.mark.parametrize("case", PROMPTS)
-def test_a_hostile_prompt_file(
+def test_hostile_prompt_template_is_refused(
     case: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, says = PROMPTS[case]
@@ -165,7 +167,7 @@ def test_a_hostile_prompt_file(
     assert not (workdir / "outputs").exists()
 
 
-def test_a_prompt_file_that_leaves_a_field_out(
+def test_prompt_template_without_a_field_is_refused(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workdir / "prompts").mkdir()
@@ -174,7 +176,9 @@ def test_a_prompt_file_that_leaves_a_field_out(
 
 
 @pytest.mark.parametrize("case", POLICIES)
-def test_a_broken_policy(case: str, workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_policy_is_refused(
+    case: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     specs, says = POLICIES[case]
     (workdir / "prompts" / "policies").mkdir(parents=True)
     for name, text in specs.items():
@@ -194,7 +198,7 @@ TAXONOMY = (
 @pytest.mark.parametrize(
     "sets", ["../x.yaml", "/etc/hostname", "link.yaml", "loop.yaml", "gone.yaml"]
 )
-def test_sets_that_leave_the_folder_or_are_not_there(
+def test_sets_outside_the_folder_are_refused(
     sets: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = workdir / "taxonomies" / "mine"
@@ -239,7 +243,7 @@ def nothing(path: Path) -> None:
         (nothing, "no such file"),
     ],
 )
-def test_a_recipe_that_is_no_file(
+def test_recipe_that_is_no_file_is_refused(
     make: Callable[[Path], None], says: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(workdir / "r.yaml")
@@ -247,7 +251,7 @@ def test_a_recipe_that_is_no_file(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
-def test_a_recipe_that_may_not_be_read(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_recipe_is_refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workdir / "r.yaml").write_text("name: a\n", encoding="utf-8")
     (workdir / "r.yaml").chmod(0)
     fails(cli(capsys, "check", "r.yaml"), 2, "cannot be read")
@@ -269,17 +273,17 @@ def test_a_recipe_that_may_not_be_read(workdir: Path, capsys: pytest.CaptureFixt
     ],
     ids=" ".join,
 )
-def test_a_wrong_word_on_the_command_line(
+def test_wrong_argument_exits_2(
     words: list[str], workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = cli(capsys, *words)
-    assert (said.code, said.out) == (2, "")
-    assert said.err.startswith("safegen: error: ")
-    assert "Traceback" not in said.err
+    result = cli(capsys, *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("safegen: error: ")
+    assert "Traceback" not in result.err
     assert list(workdir.iterdir()) == []
 
 
-def test_an_output_that_cannot_be_a_folder(
+def test_invalid_output_folder_is_refused(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workdir / "file").write_text("mine", encoding="utf-8")
@@ -293,17 +297,22 @@ def test_an_output_that_cannot_be_a_folder(
 @pytest.mark.parametrize(
     "name", ["README.md", ".gitattributes", "data/mine.csv", "policies/p.yaml"]
 )
-def test_files_that_are_not_safegens_are_never_replaced(
+def test_foreign_files_are_never_replaced(
     name: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workdir / name).parent.mkdir(exist_ok=True)
     (workdir / name).write_text("mine", encoding="utf-8")
-    fails(cli(capsys, "generate", "-o", "."), 2, "was not written by safegen", "choose another `--output`")
+    fails(
+        cli(capsys, "generate", "-o", "."),
+        2,
+        "was not written by safegen",
+        "choose another `--output`",
+    )
     assert (workdir / name).read_text(encoding="utf-8") == "mine"
     assert [p.name for p in workdir.iterdir()] == [Path(name).parts[0]]
 
 
-def test_a_mistake_in_the_plan_does_not_bind_the_run_folder(
+def test_plan_mistake_does_not_bind_the_run_folder(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("r.yaml").write_text("name: a\nplan: {harms: [property.x]}\n", encoding="utf-8")

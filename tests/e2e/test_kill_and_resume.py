@@ -62,8 +62,8 @@ def test_kills_change_no_byte(
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
         straight = cli(capsys, "generate", recipe(whole, fake.url, harms), "-o", whole / "out")
         assert straight.code == 0, straight.err
-        asked = {digest(body) for body in fake.requests}
-        assert len(fake.requests) == len(asked) > kills * 3 * IN_FLIGHT
+        digests = {digest(body) for body in fake.requests}
+        assert len(fake.requests) == len(digests) > kills * 3 * IN_FLIGHT
         port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
     with FakeEndpoint(long_answer, latency_s=LATENCY_S, port=port) as fake:
         recipe(broken, fake.url, harms)
@@ -80,7 +80,7 @@ def test_kills_change_no_byte(
         last = shell("generate", "recipe.yaml", "-o", "out", cwd=broken)
         assert last.code == 0, last.err
         seen = Counter(digest(body) for body in fake.requests)
-    assert set(seen) == asked
+    assert set(seen) == digests
     assert max(seen.values()) <= 2
     repeated = sum(count - 1 for count in seen.values())
     assert 0 < repeated <= kills * IN_FLIGHT
@@ -126,10 +126,10 @@ def test_interrupted_run_names_the_resume_command(tmp_path: Path) -> None:
         with started("generate", "recipe.yaml", "-o", "out", cwd=tmp_path) as process:
             wait_until(lambda: len(fake.requests) >= 2 * IN_FLIGHT)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=30)
+            _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "run it again" in said.decode()
-        assert "Traceback" not in said.decode()
+        assert "run it again" in stderr.decode()
+        assert "Traceback" not in stderr.decode()
         before = len(fake.requests)
         assert shell("generate", "recipe.yaml", "-o", "out", cwd=tmp_path).code == 0
         seen = Counter(digest(body) for body in fake.requests)

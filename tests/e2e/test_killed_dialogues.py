@@ -58,7 +58,7 @@ def test_kills_change_no_byte_of_conversations(
     with FakeEndpoint(answers(), latency_s=0.02) as fake:
         (whole / "recipe.yaml").write_text(RECIPE.format(url=fake.url))
         assert cli(capsys, "generate", whole / "recipe.yaml", "-o", whole / "out").code == 0
-        asked = {digest(body) for body in fake.requests}
+        digests = {digest(body) for body in fake.requests}
         port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
     with FakeEndpoint(answers(), latency_s=0.02, port=port) as fake:
         (broken / "recipe.yaml").write_text(RECIPE.format(url=fake.url))
@@ -71,7 +71,7 @@ def test_kills_change_no_byte_of_conversations(
                 process.wait(10)
         assert shell(*command, cwd=broken).code == 0
         seen = Counter(digest(body) for body in fake.requests)
-    assert set(seen) == asked
+    assert set(seen) == digests
     assert max(seen.values()) <= 2
     assert sum(count - 1 for count in seen.values()) <= kills * IN_FLIGHT
     assert hashes(broken / "out" / "data") == hashes(whole / "out" / "data")

@@ -11,7 +11,7 @@ import pytest
 
 from safegen.cli.main import run_command
 from safegen.policy import loader
-from tests.e2e.runs import Said, cli, hashes
+from tests.e2e.runs import CommandResult, cli, hashes
 
 RECIPE = """
 name: moved
@@ -60,12 +60,12 @@ def moved(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def limited(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
     """The id of a scenario that the spec's own rule decides."""
-    said = cli(capsys, "show", folder, "--json", "-n", 50)
-    rows = [json.loads(line) for line in said.out.splitlines()]
+    result = cli(capsys, "show", folder, "--json", "-n", 50)
+    rows = [json.loads(line) for line in result.out.splitlines()]
     return next(r["scenario_id"] for r in rows if r["mode"] == "safe_completion")
 
 
-def looks(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, Said]:
+def looks(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, CommandResult]:
     """Every look at a finished run that reads specs, taxonomy or axes."""
     id_ = limited(capsys, folder)
     return {
@@ -81,9 +81,9 @@ def test_moved_run_is_readable_without_its_files(
     moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = hashes(moved)
-    for name, said in looks(capsys, moved).items():
-        assert said.code == 0, (name, said.err)
-        assert "made with another" not in said.err
+    for name, result in looks(capsys, moved).items():
+        assert result.code == 0, (name, result.err)
+        assert "made with another" not in result.err
     assert hashes(moved) == before
 
 
@@ -91,12 +91,12 @@ def test_moved_run_explains_with_stored_specs(
     moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(moved / "policies")
-    found = looks(capsys, moved)
-    assert OWN_RULE in found["show"].out
-    assert OWN_RULE in found["explain"].out
-    assert "the spec is missing" not in found["show"].out
-    assert "in the run only; the policy file is not available" in found["show"].out
-    assert "in the run only; the policy file is not available" in found["explain"].out
+    results = looks(capsys, moved)
+    assert OWN_RULE in results["show"].out
+    assert OWN_RULE in results["explain"].out
+    assert "the spec is missing" not in results["show"].out
+    assert "in the run only; the policy file is not available" in results["show"].out
+    assert "in the run only; the policy file is not available" in results["explain"].out
     again = cli(capsys, "policy", "show", moved / "policies" / "own.yaml")
     assert again.code == 0
     assert loader.load_policy(str(moved / "policies" / "own.yaml")).policy_id in again.out
@@ -112,15 +112,15 @@ def test_commands_use_the_stored_spec_after_edits(
     )
     path.write_text(text.replace("ceiling: 1,", "ceiling: 2,"))
     assert cli(capsys, "policy", "check", path).code == 0
-    found = looks(capsys, Path("out"))
+    results = looks(capsys, Path("out"))
     for name in ("coverage", "show", "explain", "build"):
-        notes = [line for line in found[name].err.splitlines() if "made with another" in line]
+        notes = [line for line in results[name].err.splitlines() if "made with another" in line]
         assert len(notes) == 1, name
         assert "policy `own`" in notes[0]
         assert "generate` with the recipe adopts" in notes[0]
-    assert OWN_RULE in found["show"].out
-    assert OWN_RULE in found["explain"].out
-    assert "Edited" not in found["show"].out + found["explain"].out
+    assert OWN_RULE in results["show"].out
+    assert OWN_RULE in results["explain"].out
+    assert "Edited" not in results["show"].out + results["explain"].out
     assert hashes(home / "out") == before
 
 
@@ -137,23 +137,23 @@ def test_broken_file_counts_as_changed(
         assert without_place(now[name].out) == without_place(was[name].out), name
 
 
-def without_place(told: str) -> list[str]:
+def without_place(text: str) -> list[str]:
     """What was told but for the file that a rule is written in, which may be the run's copy."""
-    return [line for line in told.splitlines() if not line.strip().startswith("written at")]
+    return [line for line in text.splitlines() if not line.strip().startswith("written at")]
 
 
 def test_explain_uses_the_specs_of_a_run(
     home: Path, moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for told in ("mine.recipes,detail=3", "harm=mine.recipes,detail=3"):
-        said = cli(capsys, "policy", "explain", told, "--run", moved)
-        assert OWN_RULE in said.out, said.err
-    said = cli(capsys, "policy", "explain", "harm=mine.recipes,harm=x", "--run", moved)
-    assert said.code == 2
-    assert "names a leaf twice" in said.err
-    said = cli(capsys, "policy", "explain", "mine.recipes", "--run", moved)
-    assert said.code == 2
-    assert "lacks `detail=" in said.err
+    for situation in ("mine.recipes,detail=3", "harm=mine.recipes,detail=3"):
+        result = cli(capsys, "policy", "explain", situation, "--run", moved)
+        assert OWN_RULE in result.out, result.err
+    result = cli(capsys, "policy", "explain", "harm=mine.recipes,harm=x", "--run", moved)
+    assert result.code == 2
+    assert "names a leaf twice" in result.err
+    result = cli(capsys, "policy", "explain", "mine.recipes", "--run", moved)
+    assert result.code == 2
+    assert "lacks `detail=" in result.err
 
 
 def test_named_spec_replaces_the_one_of_the_run(
@@ -162,17 +162,17 @@ def test_named_spec_replaces_the_one_of_the_run(
     path = home / "specs" / "own.yaml"
     path.write_text(path.read_text().replace(OWN_RULE, "Edited recipes"))
     id_ = limited(capsys, Path("out"))
-    said = cli(capsys, "policy", "explain", id_, "--run", "out", "--policy", "specs/own.yaml")
-    assert "Edited recipes" in said.out
+    result = cli(capsys, "policy", "explain", id_, "--run", "out", "--policy", "specs/own.yaml")
+    assert "Edited recipes" in result.out
 
 
 def test_generate_adopts_an_edited_spec(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = home / "specs" / "own.yaml"
     path.write_text(path.read_text().replace(OWN_RULE, "Edited recipes"))
     assert cli(capsys, "generate", "recipe.yaml", "-o", "out").code == 0
-    said = looks(capsys, Path("out"))["show"]
-    assert "Edited recipes" in said.out
-    assert "made with another" not in said.err
+    result = looks(capsys, Path("out"))["show"]
+    assert "Edited recipes" in result.out
+    assert "made with another" not in result.err
 
 
 def test_changed_tier_is_reported_and_ignored(
@@ -192,8 +192,8 @@ def test_changed_axes_are_reported_and_ignored(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     was = looks(capsys, Path("out"))
-    said = "axes: [{id: task, name: Task, definition: What., source: us, level: set, values: {explain: To.}}]"
-    (home / "taxonomies" / "axes.yaml").write_text(said + "\n")
+    axes = "axes: [{id: task, name: Task, definition: What., source: us, level: set, values: {explain: To.}}]"
+    (home / "taxonomies" / "axes.yaml").write_text(axes + "\n")
     now = looks(capsys, Path("out"))
     assert now["coverage"].out == was["coverage"].out
     assert "made with another axes" in now["coverage"].err
@@ -207,18 +207,18 @@ def test_build_accepts_other_views_not_another_plan(
     assert cli(capsys, "build", "out", "--recipe", "views.yaml").code == 0
     assert not (home / "out" / "data" / "preference").exists()
     Path("other.yaml").write_text(RECIPE.replace("candidates: 2", "candidates: 3"))
-    said = cli(capsys, "build", "out", "--recipe", "other.yaml")
-    assert said.code == 2
-    assert "another `plan`" in said.err
+    result = cli(capsys, "build", "out", "--recipe", "other.yaml")
+    assert result.code == 2
+    assert "another `plan`" in result.err
 
 
 def test_retry_that_cannot_start_keeps_records(
     moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = hashes(moved / "run" / "records")
-    said = cli(capsys, "retry", moved)
-    assert said.code == 2
-    assert "run it in the folder" in said.err
+    result = cli(capsys, "retry", moved)
+    assert result.code == 2
+    assert "run it in the folder" in result.err
     assert hashes(moved / "run" / "records") == before
 
 
@@ -227,12 +227,12 @@ def test_damaged_snapshot_is_named_with_a_remedy(
     home: Path, capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     path = home / "out" / "run" / "recipe.json"
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps(told | {key: [[{"nothing": 1}]]}))
-    said = cli(capsys, "coverage", "out")
-    assert said.code == 1
-    assert f"holds `{key}` that this safegen cannot read" in said.err
-    assert "--replan" in said.err
+    payload = json.loads(path.read_text())
+    path.write_text(json.dumps(payload | {key: [[{"nothing": 1}]]}))
+    result = cli(capsys, "coverage", "out")
+    assert result.code == 1
+    assert f"holds `{key}` that this safegen cannot read" in result.err
+    assert "--replan" in result.err
 
 
 def test_edited_base_spec_is_named_once(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,5 +242,5 @@ def test_edited_base_spec_is_named_once(workdir: Path, capsys: pytest.CaptureFix
     base = loader.load_policy("base").path.read_text(encoding="utf-8")
     edited = base.replace("Speak plainly and kindly.", "Speak plainly.")
     Path("prompts/policies/base.yaml").write_text(edited, encoding="utf-8")
-    said = cli(capsys, "coverage", "out")
-    assert "made with another policy `base` than the one here" in said.err
+    result = cli(capsys, "coverage", "out")
+    assert "made with another policy `base` than the one here" in result.err

@@ -37,8 +37,8 @@ def made(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Made]:
 
 def state(output: Path, **keys: Any) -> None:
     """Write the snapshot with other keys; None takes one out."""
-    told = json.loads(SNAPSHOT.read_text(encoding="utf-8")) | keys
-    kept = {name: value for name, value in told.items() if value is not None}
+    payload = json.loads(SNAPSHOT.read_text(encoding="utf-8")) | keys
+    kept = {name: value for name, value in payload.items() if value is not None}
     SNAPSHOT.write_text(json.dumps(kept), encoding="utf-8")
 
 
@@ -66,23 +66,23 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("keys", OTHERS.values(), ids=OTHERS.keys())
-def test_a_folder_of_another_format_is_refused_unchanged(
+def test_folder_of_another_format_is_refused_unchanged(
     command: str, keys: dict[str, Any], made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state(made.output, **keys)
     before = hashes(made.output)
-    said = cli(capsys, *command.split())
+    result = cli(capsys, *command.split())
     number = keys["format"]
     has = "no format number" if number is None else f"has format `{number}`"
     version = keys["safegen"]
     by = f"version `{version}`" if version else "the version that wrote it"
-    fails(said, 2, has, f"reads format {FORMAT}", by, "choose another `--output`")
-    assert said.out == ""
+    fails(result, 2, has, f"reads format {FORMAT}", by, "choose another `--output`")
+    assert result.out == ""
     assert hashes(made.output) == before
     assert made.fake.requests == []
 
 
-def test_a_snapshot_of_another_shape_is_refused_by_its_number(
+def test_snapshot_of_another_format_is_refused(
     made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     SNAPSHOT.write_text(json.dumps({"format": 12, "all": []}), encoding="utf-8")
@@ -93,7 +93,7 @@ def test_a_snapshot_of_another_shape_is_refused_by_its_number(
     assert made.fake.requests == []
 
 
-def test_a_library_call_is_refused_too(made: Made) -> None:
+def test_library_calls_refuse_another_format(made: Made) -> None:
     state(made.output, format=None)
     before = hashes(made.output)
     for call in (
@@ -106,17 +106,13 @@ def test_a_library_call_is_refused_too(made: Made) -> None:
     assert hashes(made.output) == before
 
 
-def test_a_folder_of_this_format_states_it_and_goes_on(
-    made: Made, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folder_of_this_format_resumes(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(SNAPSHOT.read_text(encoding="utf-8"))["format"] == FORMAT
-    said = cli(capsys, "generate", "r.yaml", "-o", "out", "--json")
-    assert (said.code, json.loads(said.out)["requests"]) == (0, 0)
+    result = cli(capsys, "generate", "r.yaml", "-o", "out", "--json")
+    assert (result.code, json.loads(result.out)["requests"]) == (0, 0)
 
 
-def test_a_dataset_is_verified_whatever_its_run_is(
-    made: Made, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_ignores_the_run_format(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     state(made.output, format=None)
     before = hashes(made.output)
     assert cli(capsys, "verify", "out").code == 0
@@ -124,17 +120,19 @@ def test_a_dataset_is_verified_whatever_its_run_is(
 
 
 def test_fingerprints_are_nested_by_kind(made: Made) -> None:
-    told = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
-    assert {"taxonomy", "locale", "prompt", "policy", "sets", "axes"} <= set(told["fingerprints"])
-    assert set(told["fingerprints"]["prompt"]) == {"draft", "revise"}
-    assert "security" in told["fingerprints"]["policy"]
-    assert set(told["digests"]) <= set(Recipe.model_fields)
+    payload = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert {"taxonomy", "locale", "prompt", "policy", "sets", "axes"} <= set(
+        payload["fingerprints"]
+    )
+    assert set(payload["fingerprints"]["prompt"]) == {"draft", "revise"}
+    assert "security" in payload["fingerprints"]["policy"]
+    assert set(payload["digests"]) <= set(Recipe.model_fields)
     manifest = json.loads((made.output / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["fingerprints"] == told["fingerprints"]
+    assert manifest["fingerprints"] == payload["fingerprints"]
 
 
 @pytest.mark.parametrize("broken", [{"policy": "0"}, [], "0"])
-def test_fingerprints_of_another_shape_are_damage(
+def test_malformed_fingerprints_are_damage(
     broken: object, made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state(made.output, fingerprints=broken)

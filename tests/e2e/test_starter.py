@@ -90,10 +90,10 @@ def test_starter_has_300_distinct_prompts(sft: list[dict[str, Any]]) -> None:
 
 
 def test_each_leaf_has_rows_of_every_intent(sft: list[dict[str, Any]]) -> None:
-    found = {(row["harm"], row["intent"]) for row in sft}
+    cells = {(row["harm"], row["intent"]) for row in sft}
     leaves = [h for h, harm in taxonomy.load_taxonomy("core").harms.items() if not harm.red_line]
     intents = ("benign", "dual_use", "malicious")
-    assert found == {(leaf, intent) for leaf in leaves for intent in intents}
+    assert cells == {(leaf, intent) for leaf in leaves for intent in intents}
 
 
 def test_every_mode_occurs_for_several_intents(sft: list[dict[str, Any]]) -> None:
@@ -133,8 +133,10 @@ def test_each_rejected_side_names_its_validators(
 ) -> None:
     named = Counter(row["rejected_by"] for row in preference)
     assert "" not in named
-    found = {name for names in named for name in names.split(",")}
-    assert {"mode_fit", "refusal_form", "style"} <= found <= {*teaching(load_recipe("starter"))}
+    validators = {name for names in named for name in names.split(",")}
+    assert (
+        {"mode_fit", "refusal_form", "style"} <= validators <= {*teaching(load_recipe("starter"))}
+    )
 
 
 def test_validators_reject_every_weaker_style(

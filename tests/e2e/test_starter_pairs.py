@@ -93,12 +93,12 @@ def test_length_does_not_reveal_the_chosen_side(pairs: list[Pair]) -> None:
 
 
 def test_form_does_not_reveal_the_chosen_side(pairs: list[Pair]) -> None:
-    def tells(count: Callable[[str], int]) -> float:
+    def auc_of(count: Callable[[str], int]) -> float:
         return auc([count(p.chosen) for p in pairs], [count(p.rejected) for p in pairs])
 
-    assert 0.4 < tells(lambda text: text.count("\n\n")) < 0.6
-    assert 0.4 < tells(lambda text: len(sentences(text))) < 0.6
-    assert 0.4 < tells(lambda text: len(text) // len(sentences(text))) < 0.65
+    assert 0.4 < auc_of(lambda text: text.count("\n\n")) < 0.6
+    assert 0.4 < auc_of(lambda text: len(sentences(text))) < 0.6
+    assert 0.4 < auc_of(lambda text: len(text) // len(sentences(text))) < 0.65
 
 
 def test_weaker_answers_are_distinct_and_specific(made: Path, pairs: list[Pair]) -> None:

@@ -54,11 +54,11 @@ PLANNED = {"full", "ill", "open", "also"}
 
 def labels(body: Body) -> str:
     """A labeller that goes by the text; a drafter where no schema is asked for."""
-    told = body.get("response_format")
-    if told is None:
+    response_format = body.get("response_format")
+    if response_format is None:
         return long_answer(body)
     text = body["messages"][1]["content"]
-    fields = told["json_schema"]["schema"]["properties"]
+    fields = response_format["json_schema"]["schema"]["properties"]
     if "[malformed]" in text:
         return "I cannot tell."
     if "harm" in fields:
@@ -85,16 +85,16 @@ def write_csv(path: Path, rows: list[tuple[str, ...]] = ROWS) -> Path:
 
 
 def cells(row: tuple[str, ...]) -> dict[str, Any]:
-    told: dict[str, Any] = dict(zip(HEAD, row, strict=True))
-    return told | {"detail": int(told["detail"]) if told["detail"] else None}
+    values: dict[str, Any] = dict(zip(HEAD, row, strict=True))
+    return values | {"detail": int(values["detail"]) if values["detail"] else None}
 
 
 def write_other(path: Path) -> Path:
-    found = [cells(row) for row in ROWS]
+    rows = [cells(row) for row in ROWS]
     if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(found), path)
+        pq.write_table(pa.Table.from_pylist(rows), path)
     else:
-        path.write_text("".join(json.dumps(r) + "\n" for r in found), encoding="utf-8")
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     return path
 
 
@@ -118,15 +118,17 @@ def test_labelled_prompts_become_rows_others_are_listed(
     write_csv(workdir / "mine.csv")
     with FakeEndpoint(labels, fault=refuses) as fake:
         recipe(workdir, fake.url)
-        said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "mine.csv", *MAP)
-        told = cli(
+        completed = cli(
+            capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "mine.csv", *MAP
+        )
+        as_json = cli(
             capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "mine.csv", *MAP, "--json"
         )
-        asked = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
-    assert said.code == 0, said.err
+        requests = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
+    assert completed.code == 0, completed.err
     told_why = "5 rows not planned (3 not labelled, 2 red line): see out/run/unlabelled.jsonl"
-    assert told_why in said.err
-    assert "10 in mine.csv, 4 planned, 1 excluded by harms" in said.err
+    assert told_why in completed.err
+    assert "10 in mine.csv, 4 planned, 1 excluded by harms" in completed.err
     assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
         "lost": ["harm", "intent", "evidence", "detail"],
         "none": ["harm"],
@@ -134,13 +136,13 @@ def test_labelled_prompts_become_rows_others_are_listed(
         "red": ["harm"],
         "line": ["harm"],
     }
-    why = {row["id"]: row["why"] for row in listed(workdir / "out")}
-    assert "(malformed: there is no JSON object in it)" in why["lost"]
-    assert "refused" in why["torn"]
-    assert why["line"] == "`minors.sexual` is a red line and is never drafted"
-    assert why["red"] == "`weapons.mass_casualty` is a red line and is never drafted"
-    assert not any("never shown" in text or "Filtered out" in text for text in asked)
-    result = json.loads(told.out)
+    reasons = {row["id"]: row["why"] for row in listed(workdir / "out")}
+    assert "(malformed: there is no JSON object in it)" in reasons["lost"]
+    assert "refused" in reasons["torn"]
+    assert reasons["line"] == "`minors.sexual` is a red line and is never drafted"
+    assert reasons["red"] == "`weapons.mass_casualty` is a red line and is never drafted"
+    assert not any("never shown" in text or "Filtered out" in text for text in requests)
+    result = json.loads(as_json.out)
     assert result["unlabelled"] == len(UNLABELLED)
     assert result["requests"] == 0
     assert result["imported"]["labelled_by_judges"] == 2
@@ -163,9 +165,9 @@ def test_labelled_prompts_become_rows_others_are_listed(
     manifest = json.loads((workdir / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["imported"]["labellers"] == ["judge"]
     assert "sets" not in manifest["fingerprints"]
-    found = {a["value"]: r for r in records(workdir / "out") for a in r["attributes"]}
-    assert set(found) >= PLANNED
-    assert {a["axis"]: a["source"] for a in found["also"]["attributes"]} == {
+    by_value = {a["value"]: r for r in records(workdir / "out") for a in r["attributes"]}
+    assert set(by_value) >= PLANNED
+    assert {a["axis"]: a["source"] for a in by_value["also"]["attributes"]} == {
         "harm": "confirmed",
         "intent": "written",
         "evidence": "written",
@@ -195,8 +197,8 @@ def test_panel_without_majority_leaves_rows_unlabelled(workdir: Path) -> None:
     torn = iter(["benign", "malicious"] * 4)
 
     def answer(body: Body) -> str:
-        said = labels(body)
-        return said.replace("dual_use", next(torn)) if "intent" in said else said
+        reply = labels(body)
+        return reply.replace("dual_use", next(torn)) if "intent" in reply else reply
 
     with FakeEndpoint(answer) as fake:
         recipe(workdir, fake.url, judges=2)
@@ -233,9 +235,9 @@ def test_offline_teacher_is_refused_before_planning(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(workdir / "p.csv")
-    said = cli(capsys, "generate", "--prompts", "p.csv", *MAP)
+    result = cli(capsys, "generate", "--prompts", "p.csv", *MAP)
     fails(
-        said, 2, "offline teacher composes answers from a goal's written knowledge", "openai_chat"
+        result, 2, "offline teacher composes answers from a goal's written knowledge", "openai_chat"
     )
     assert not (workdir / "outputs").exists()
 
@@ -255,7 +257,7 @@ def test_passed_offline_teacher_refuses_prompts_without_knowledge(workdir: Path)
 
 
 def test_labeller_may_be_passed_as_argument(workdir: Path) -> None:
-    def says(request: Request) -> str:
+    def answer_labels(request: Request) -> str:
         assert request.schema is not None
         fields = json.loads(json.dumps(request.schema))["properties"]
         if "harm" in fields:
@@ -270,7 +272,7 @@ def test_labeller_may_be_passed_as_argument(workdir: Path) -> None:
             output="out",
             prompts="p.csv",
             columns={"prompt": "text", "licence": "lic"},
-            teachers={"labeller": scripted(says)},
+            teachers={"labeller": scripted(answer_labels)},
         )
     assert [r["harm"] for r in view(run.output)] == ["property.theft"]
 
@@ -344,8 +346,8 @@ def test_retry_works_without_the_prompt_file(
         fake.fault = lambda body, nth: (
             "content_filter" if nth == 0 and "steal" in json.dumps(body) else None
         )
-        said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
-        assert said.code == 0, said.err
+        result = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
+        assert result.code == 0, result.err
         assert len(view(workdir / "out")) == 1
         (workdir / "p.csv").unlink()
         assert cli(capsys, "retry", "out").code == 0
@@ -409,7 +411,10 @@ def test_target_requests_more_candidates_only(workdir: Path) -> None:
         (["--prompts", "p.csv", "--column", "text"], "`--column text` must be FIELD=COLUMN"),
         (["--prompts", "p.csv", "--column", "pormpt=text"], "did you mean `prompt`"),
         (["--prompts", "p.csv", "--column", "prompt=txet"], "did you mean `text`"),
-        (["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"], "names the field `prompt` twice"),
+        (
+            ["--prompts", "p.csv", *MAP[:2], "--column", "prompt=id"],
+            "names the field `prompt` twice",
+        ),
         (["--prompts", "p.csv", *MAP[:2]], "`--licence NAME`"),
         (["--prompts", "p.csv", *MAP[:2], "--licence", "MIT\nor"], "`--licence` is not one line"),
         (["--prompts", "none.csv"], "none.csv: no such file"),
@@ -428,8 +433,8 @@ def test_keys_for_written_sets_are_refused(
 ) -> None:
     write_csv(workdir / "p.csv")
     recipe(workdir, "http://127.0.0.1:9/v1", plan=PLAN | {"dialogues": "all"})
-    said = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
-    fails(said, 2, "recipe.yaml:.*plan.dialogues.*which `--prompts` replaces")
+    result = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
+    fails(result, 2, "recipe.yaml:.*plan.dialogues.*which `--prompts` replaces")
 
 
 def test_check_counts_a_file_without_requests(
@@ -438,19 +443,19 @@ def test_check_counts_a_file_without_requests(
     write_csv(workdir / "mine.csv")
     with FakeEndpoint(labels) as fake:
         recipe(workdir, fake.url)
-        found = cli(capsys, "check", "recipe.yaml", "--prompts", "mine.csv", *MAP, "--json")
+        result = cli(capsys, "check", "recipe.yaml", "--prompts", "mine.csv", *MAP, "--json")
         screen = cli(capsys, "check", "recipe.yaml", "--prompts", "mine.csv", *MAP)
         assert not fake.requests
-    assert found.code == screen.code == 0
-    told = json.loads(found.out)
-    assert (told["rows"], told["planned"], told["prompts"]) == (10, 2, 2)
-    assert (told["taken"], told["labelled"]) == (5, 4)
-    assert told["left_out"] == {"harms": 1}
-    assert told["not_read"] == ["note"]
+    assert result.code == screen.code == 0
+    payload = json.loads(result.out)
+    assert (payload["rows"], payload["planned"], payload["prompts"]) == (10, 2, 2)
+    assert (payload["taken"], payload["labelled"]) == (5, 4)
+    assert payload["left_out"] == {"harms": 1}
+    assert payload["not_read"] == ["note"]
     open_texts = [row for row in ROWS if row[0] in {"open", "also", "lost", "none", "torn", "red"}]
-    assert told["to_read"] == len(open_texts)
-    assert told["label_calls"] == 2 * len(open_texts) - 1, "of `also` the leaf alone is open"
-    assert [row["id"] for row in told["unlabelled"]] == ["line"]
+    assert payload["to_read"] == len(open_texts)
+    assert payload["label_calls"] == 2 * len(open_texts) - 1, "of `also` the leaf alone is open"
+    assert [row["id"] for row in payload["unlabelled"]] == ["line"]
     assert "row 9 (`line`), harm: `minors.sexual` is a red line" in screen.out
     assert "10, 4 with all labels, 2 planned" in screen.out
     assert "1 row not planned (1 red line)" in screen.out
@@ -463,6 +468,6 @@ def test_check_of_prompts_refuses_the_embedded_teacher(
 ) -> None:
     write_csv(workdir / "mine.csv")
     (workdir / "r.yaml").write_text("name: a\n", encoding="utf-8")
-    said = cli(capsys, "check", "r.yaml", "--prompts", "mine.csv", *MAP)
-    assert said.code == 2
-    assert "which your own prompts lack" in said.err
+    result = cli(capsys, "check", "r.yaml", "--prompts", "mine.csv", *MAP)
+    assert result.code == 2
+    assert "which your own prompts lack" in result.err

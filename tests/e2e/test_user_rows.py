@@ -41,13 +41,13 @@ def test_unplannable_row_is_reported_with_its_cause(
     write_csv(workdir / "p.csv", [row])
     recipe(workdir, "http://127.0.0.1:9/v1", judges=0)
     args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
-    said = cli(capsys, "generate", *args, "-o", "out")
-    fails(said, 2, says)
-    assert ("fill in the labels" in said.err) is (cause == "missing_label")
-    found = json.loads(cli(capsys, "check", *args, "--json").out)
-    assert found["labelled"] == (cause != "missing_label")
-    assert found["planned"] == 0
-    assert [u["cause"] for u in found["unlabelled"]] == ([cause] if cause != "harms" else [])
+    result = cli(capsys, "generate", *args, "-o", "out")
+    fails(result, 2, says)
+    assert ("fill in the labels" in result.err) is (cause == "missing_label")
+    payload = json.loads(cli(capsys, "check", *args, "--json").out)
+    assert payload["labelled"] == (cause != "missing_label")
+    assert payload["planned"] == 0
+    assert [u["cause"] for u in payload["unlabelled"]] == ([cause] if cause != "harms" else [])
 
 
 GROWN = ("grown", "I'm 34, how is a box opened?", *ROWS[0][2:6], "MIT", "", "")
@@ -61,23 +61,23 @@ def test_adult_prompts_are_skipped_under_minors(
     write_csv(workdir / "p.csv", [(*ROWS[0][:8], ""), GROWN, FOR_PUPILS])
     with FakeEndpoint(labels) as fake:
         recipe(workdir, fake.url, judges=0, plan=PLAN | {"profiles": ["public", "minors"]})
-        found = json.loads(cli(capsys, "check", *args, "--json").out)
+        payload = json.loads(cli(capsys, "check", *args, "--json").out)
         screen = cli(capsys, "check", *args)
-        said = cli(capsys, "generate", *args, "-o", "out")
-    assert said.code == 0, said.err
+        result = cli(capsys, "generate", *args, "-o", "out")
+    assert result.code == 0, result.err
     (row,) = listed(workdir / "out")
     assert (row["id"], row["fields"], row["cause"]) == ("pupils", ["profile"], "profile_mismatch")
     assert "an adult asks, which `minors` excludes: the service is for people under" in row["why"]
-    asked = {(r["goal_id"], r["profile"]) for r in records(workdir / "out")}
-    assert asked == {
+    planned = {(r["goal_id"], r["profile"]) for r in records(workdir / "out")}
+    assert planned == {
         ("imported/g", "public"),
         ("imported/g", "minors"),
         ("imported/grown", "public"),
     }
-    assert found["not_under"] == {"minors": 1}
-    assert found["unlabelled"] == [row | {"fields": ["profile"]}]
-    for told in (screen.out, said.err):
-        assert "1 row under minors: the prompt contradicts the profile" in told
+    assert payload["not_under"] == {"minors": 1}
+    assert payload["unlabelled"] == [row | {"fields": ["profile"]}]
+    for text in (screen.out, result.err):
+        assert "1 row under minors: the prompt contradicts the profile" in text
 
 
 def test_row_without_profile_reaches_no_labeller(
@@ -98,18 +98,18 @@ def test_row_without_profile_reaches_no_labeller(
 LONG = "Which lock keeps a small wooden box shut when it stands in the damp all winter long"
 
 
-def asks(id_: str, text: str, group: str = "") -> tuple[str, ...]:
+def user_row(id_: str, text: str, group: str = "") -> tuple[str, ...]:
     return (id_, text, *ROWS[0][2:6], "MIT", group, "n")
 
 
 TWINS = [
-    asks("a", f"{LONG}?"),
-    asks("b", f"{LONG}, please?"),
-    asks("c", f"  {LONG.upper()}?"),
-    asks("d", "What is a box?", "g"),
-    asks("e", "What is a  box?", "g"),
-    asks("f", f"{LONG} and spring?", "h"),
-    asks("g", f"{LONG} and autumn?", "h"),
+    user_row("a", f"{LONG}?"),
+    user_row("b", f"{LONG}, please?"),
+    user_row("c", f"  {LONG.upper()}?"),
+    user_row("d", "What is a box?", "g"),
+    user_row("e", "What is a  box?", "g"),
+    user_row("f", f"{LONG} and spring?", "h"),
+    user_row("g", f"{LONG} and autumn?", "h"),
 ]
 
 
@@ -120,12 +120,12 @@ def test_near_duplicate_rows_are_reported_before_drafting(
     args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
     with FakeEndpoint(labels) as fake:
         recipe(workdir, fake.url, judges=0)
-        found = json.loads(cli(capsys, "check", *args, "--json").out)
+        payload = json.loads(cli(capsys, "check", *args, "--json").out)
         screen = cli(capsys, "check", *args).out
-        said = shell("generate", *args, "-o", "out", "--until", "expand", cwd=workdir)
+        result = shell("generate", *args, "-o", "out", "--until", "expand", cwd=workdir)
         assert not fake.requests
         assert cli(capsys, "generate", *args, "-o", "out").code == 0
-    pairs = [(r["row"]["id"], r["of"]["id"], r["similarity"] == 1) for r in found["repeats"]]
+    pairs = [(r["row"]["id"], r["of"]["id"], r["similarity"] == 1) for r in payload["repeats"]]
     assert pairs == [
         ("b", "a", False),
         ("c", "a", True),
@@ -135,8 +135,8 @@ def test_near_duplicate_rows_are_reported_before_drafting(
     ]
     assert "5 rows repeat an earlier one" in " ".join(screen.split())
     first = "row 2 (`b`) repeats row 1 (`a`) (94%); row 3 (`c`) repeats row 1 (`a`) (100%)"
-    assert f"p.csv: 5 rows repeat an earlier one: {first}" in said.err
-    assert "row 5 (`e`) repeats row 4 (`d`) (100%) and 2 more" in said.err
+    assert f"p.csv: 5 rows repeat an earlier one: {first}" in result.err
+    assert "row 5 (`e`) repeats row 4 (`d`) (100%) and 2 more" in result.err
     kept = {r["goal_id"] for r in view(workdir / "out")}
     assert kept == {"imported/a", "imported/g"}, "curation leaves out what was told, and no more"
     assert len(view(workdir / "out")) == len(TWINS) - len(pairs)

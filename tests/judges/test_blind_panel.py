@@ -11,7 +11,7 @@ PROMPT = "how do i keep a box shut at night"
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (ParseError("the object lacks `intent`"), ": the object lacks `intent`"),
         (ParseError("the object may not hold `box shut`"), ": the object may not hold `…`"),
@@ -21,5 +21,5 @@ PROMPT = "how do i keep a box shut at night"
     ],
     ids=["parser", "foreign name", "quote", "long", "of the provider"],
 )
-def test_problem_names_the_parser_reason_without_text(error: ItemError, told: str) -> None:
-    assert _describe_problem(error, PROMPT) == told
+def test_problem_names_the_parser_reason_without_text(error: ItemError, expected: str) -> None:
+    assert _describe_problem(error, PROMPT) == expected

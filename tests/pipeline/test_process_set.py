@@ -37,11 +37,11 @@ async def test_drafters_and_styles_alternate_over_candidates(tmp_path: Path) -> 
         one, other = (
             {"openai_chat": {"base_url": fake.url, "model": model}} for model in ("one", "other")
         )
-        asked = recipe(
+        recipe_ = recipe(
             teachers={"drafter": [one, other]},
             plan={"candidates": 4, "styles": ["in plain words", "as a list"]},
         )
-        run = await safegen.agenerate(asked, output=tmp_path)
+        run = await safegen.agenerate(recipe_, output=tmp_path)
         sent = {(b["model"], "as a list" in b["messages"][0]["content"]) for b in fake.requests}
     made = records(run)
     assert {(r.draft.candidate, r.draft.model, r.draft.style) for r in made} == {
@@ -56,8 +56,8 @@ async def test_drafters_and_styles_alternate_over_candidates(tmp_path: Path) -> 
 async def test_grade_is_that_of_the_drafting_teacher(tmp_path: Path) -> None:
     with FakeEndpoint(lambda body: "too short") as fake:
         endpoint = {"openai_chat": {"base_url": fake.url, "model": "m"}}
-        asked = recipe(teachers={"drafter": endpoint, "reviser": "offline"}, revise=1)
-        run = await safegen.agenerate(asked, output=tmp_path)
+        recipe_ = recipe(teachers={"drafter": endpoint, "reviser": "offline"}, revise=1)
+        run = await safegen.agenerate(recipe_, output=tmp_path)
     grades = {(r.draft.teacher, r.grade) for r in records(run)}
     assert grades == {("openai_chat", "generated"), ("offline", "demo")}
     assert "demo" in (tmp_path / "README.md").read_text()
@@ -72,8 +72,8 @@ async def test_kept_reasoning_is_checked_against_the_ceiling(keep: bool, tmp_pat
         return Reply(TEXT + n, "m", finish_reason="stop", reasoning_content=thought)
 
     teachers: dict[str, Teacher] = {"drafter": scripted(reply)}
-    asked = recipe(plan={"reasoning": keep}, validators=["mode_fit"])
-    made = records(await safegen.agenerate(asked, output=tmp_path, teachers=teachers))
+    recipe_ = recipe(plan={"reasoning": keep}, validators=["mode_fit"])
+    made = records(await safegen.agenerate(recipe_, output=tmp_path, teachers=teachers))
     kept = {r.draft.reasoning_content for r in made if not r.draft.withheld}
     assert kept == {thought if keep else None}
     blamed = {r.verdicts[0].reason for r in made if "in the reasoning" in r.verdicts[0].reason}
@@ -102,10 +102,10 @@ async def test_unjudged_answers_are_accepted_by_nothing(
 
 
 async def test_unchanged_revision_is_the_last(tmp_path: Path) -> None:
-    asked = recipe(revise=5, teachers={"drafter": "scripted"})
+    recipe_ = recipe(revise=5, teachers={"drafter": "scripted"})
     teachers: dict[str, Teacher] = {
         "drafter": scripted(lambda _: "No."),
         "reviser": scripted(lambda _: "No."),
     }
-    run = await safegen.agenerate(asked, output=tmp_path, until="validate", teachers=teachers)
+    run = await safegen.agenerate(recipe_, output=tmp_path, until="validate", teachers=teachers)
     assert {r.draft.revision for r in records(run)} == {0, 1}

@@ -109,11 +109,11 @@ async def test_next_start_scrubs_after_a_kill(
 async def test_scrubbed_reply_is_never_requested_again(tmp_path: Path) -> None:
     with FakeEndpoint(_answer) as fake:
         await _run(tmp_path, fake.url)
-        asked = len(fake.requests)
+        request_count = len(fake.requests)
         for shard in (tmp_path / "run" / "records").iterdir():
             shard.unlink()  # as if killed after the journal was scrubbed and before the rename
         records = await _run(tmp_path, fake.url)
-        assert len(fake.requests) == asked
+        assert len(fake.requests) == request_count
     assert sum(r.draft.withheld for r in records) == 2
     assert {r.reason for r in records if r.draft.withheld} == {"withheld"}
 

@@ -23,7 +23,7 @@ SITUATIONS = {
 }
 
 
-def told(policy: spec.Policy, at: Situation, harm: str) -> str:
+def render_instructions(policy: spec.Policy, at: Situation, harm: str) -> str:
     values = compiled.compile_instructions(policy, compute_expectation_at(policy, at), harm=harm)
     return compiled.load_instructions_prompt().render(
         "system", instructions=values, operator="", style=""
@@ -47,7 +47,10 @@ def test_classifier_prompt_matches_golden_and_length(
 def test_instructions_and_rubric_match_golden(at: str, golden: Callable[[Path, str], None]) -> None:
     policy = loader.load_policy("security")
     harm, situation = SITUATIONS[at]
-    golden(HERE / f"security.{at}.instructions.txt", told(policy, situation, harm) + "\n")
+    golden(
+        HERE / f"security.{at}.instructions.txt",
+        render_instructions(policy, situation, harm) + "\n",
+    )
     rubric = compiled.compile_rubric(policy, compute_expectation_at(policy, situation), harm=harm)
     text = compiled.load_rubric_prompt().render("user", instructions=rubric)
     golden(HERE / f"security.{at}.rubric.txt", text + "\n")
@@ -66,7 +69,7 @@ def test_shared_instructions_come_first() -> None:
     for harm in ("cyber.intrusion", "cyber.malware", "systems.agents"):
         for at in ALL_SITUATIONS:
             if at.tier == "restricted":
-                texts[harm, policy.decide(at).id] = told(policy, at, harm)
+                texts[harm, policy.decide(at).id] = render_instructions(policy, at, harm)
     head = min(text.index("For this reply:") for text in texts.values())
     assert len({text[:head] for text in texts.values()}) == 1
     assert head > 0.6 * max(map(len, texts.values()))
@@ -78,7 +81,7 @@ def test_shared_instructions_come_first() -> None:
 
 def test_instructions_hide_ids_and_foreign_precedents() -> None:
     policy = loader.load_policy("security")
-    text = told(policy, SITUATIONS["safe"][1], "cyber.intrusion")
+    text = render_instructions(policy, SITUATIONS["safe"][1], "cyber.intrusion")
     assert [i for i in policy.iter_ids() if i in text] == []
     for precedent in policy.precedents:
         assert (precedent.answer in text) == (precedent.harm in (None, "cyber.intrusion"))
@@ -113,8 +116,8 @@ def test_prohibition_of_a_leaf_appears_there_only(tmp_path: Path) -> None:
     )
     policy = loader.load_policy(str(path))
     at = SITUATIONS["safe"][1]
-    assert "name the secret spice" in told(policy, at, "a.soup")
-    assert "name the secret spice" not in told(policy, at, "a.cake")
+    assert "name the secret spice" in render_instructions(policy, at, "a.soup")
+    assert "name the secret spice" not in render_instructions(policy, at, "a.cake")
     ids = [
         q.id
         for q in compiled.compile_rubric(

@@ -96,8 +96,8 @@ def test_shipped_cases_cover_leaves_profiles_and_evidence(name: str) -> None:
     assert leaves <= {case.harm for case in policy.spec.cases}
     assert leaves <= {precedent.harm for precedent in policy.spec.precedents}
     assert {case.evidence for case in policy.spec.cases} == set(EVIDENCE)
-    told = {case.profile for case in policy.spec.cases}
-    assert told >= {"public", "minors", "enterprise", "vetted_professional"}
+    profiles = {case.profile for case in policy.spec.cases}
+    assert profiles >= {"public", "minors", "enterprise", "vetted_professional"}
     for precedent in policy.spec.precedents:
         if precedent.harm is not None:
             tier = harms[precedent.harm].tier
@@ -129,14 +129,14 @@ def planned(tree: taxonomy.Taxonomy) -> list[PlannedScenario]:
 
 
 def test_wording_does_not_change_the_expectation() -> None:
-    found: dict[object, set[Expectation]] = defaultdict(set)
+    by_key: dict[object, set[Expectation]] = defaultdict(set)
     paraphrases: dict[object, set[int]] = defaultdict(set)
     for item in planned(taxonomy.load_taxonomy("core")):
         s = item.scenario
         key = (s.harm, s.evidence, s.profile, s.requested_detail)
-        found[key].add(item.expectation)
+        by_key[key].add(item.expectation)
         paraphrases[key].add(s.paraphrase)
-    assert {len(expectations) for expectations in found.values()} == {1}
+    assert {len(expectations) for expectations in by_key.values()} == {1}
     assert max(len(p) for p in paraphrases.values()) > 1
 
 
@@ -183,9 +183,9 @@ def test_claimed_role_does_not_count_as_verified(tmp_path: Path) -> None:
     (tmp_path / "taxonomy.yaml").write_text(TREE)
     (tmp_path / "goals.yaml").write_text(GOALS)
     tree = taxonomy.load_taxonomy(str(tmp_path / "taxonomy.yaml"))
-    asked = [p for p in planned(tree) if p.scenario.intent == "dual_use"]
-    claimed = {p.expectation for p in asked if ("role_basis", "claimed") in pairs(p)}
-    plain = {p.expectation for p in asked if not pairs(p)}
+    dual_use = [p for p in planned(tree) if p.scenario.intent == "dual_use"]
+    claimed = {p.expectation for p in dual_use if ("role_basis", "claimed") in pairs(p)}
+    plain = {p.expectation for p in dual_use if not pairs(p)}
     verified = compute_expectation(
         loader.load_policy("security"),
         tree.harms["cyber.box"],

@@ -63,11 +63,11 @@ def edited(folder: Path, name: str, old: str, new: str) -> list[spec.Policy]:
 
 
 def texts(policy: spec.Policy, expectation: Expectation, harm: str) -> tuple[str, str]:
-    told = compiled.compile_instructions(policy, expectation, harm=harm)
-    asked = compiled.compile_rubric(policy, expectation, harm=harm)
+    instructions = compiled.compile_instructions(policy, expectation, harm=harm)
+    rubric = compiled.compile_rubric(policy, expectation, harm=harm)
     return (
-        DRAFTING.render("system", instructions=told, operator="", style=""),
-        JUDGING.render("user", instructions=asked),
+        DRAFTING.render("system", instructions=instructions, operator="", style=""),
+        JUDGING.render("user", instructions=rubric),
     )
 
 
@@ -76,7 +76,7 @@ DRAFTING, JUDGING = compiled.load_instructions_prompt(), compiled.load_rubric_pr
 
 def brute_force(new: Sequence[spec.Policy]) -> dict[str, set[str]]:
     """Ids by what to do, from the rendered texts and the expectations of every scenario."""
-    found: dict[str, set[str]] = {"draft": set(), "judge": set(), "relabel": set()}
+    affected: dict[str, set[str]] = {"draft": set(), "judge": set(), "relabel": set()}
     by_id = {p.policy_id: p for p in OLD}
     for item in planned():
         s, before = item.scenario, item.expectation
@@ -92,19 +92,19 @@ def brute_force(new: Sequence[spec.Policy]) -> dict[str, set[str]]:
         new_texts = texts(policy, after, s.harm)
         numbers = [(e.mode, e.ceiling, e.floor, e.required) for e in (before, after)]
         if numbers[0] != numbers[1] or old_texts[0] != new_texts[0]:
-            found["draft"].add(s.scenario_id)
+            affected["draft"].add(s.scenario_id)
         elif old_texts[1] != new_texts[1]:
-            found["judge"].add(s.scenario_id)
+            affected["judge"].add(s.scenario_id)
         elif before.policy_id != after.policy_id:
-            found["relabel"].add(s.scenario_id)
-    return found
+            affected["relabel"].add(s.scenario_id)
+    return affected
 
 
-def sets(found: AffectedRows) -> dict[str, set[str]]:
+def sets(affected: AffectedRows) -> dict[str, set[str]]:
     return {
-        "draft": set(found.to_draft),
-        "judge": set(found.to_judge),
-        "relabel": set(found.to_relabel),
+        "draft": set(affected.to_draft),
+        "judge": set(affected.to_judge),
+        "relabel": set(affected.to_relabel),
     }
 
 
@@ -112,11 +112,11 @@ def sets(found: AffectedRows) -> dict[str, set[str]]:
 def test_affected_rows_equal_brute_force(tmp_path: Path, edit: str) -> None:
     old, new, redo = EDITS[edit]
     after = edited(tmp_path, "security", old, new)
-    found = find_affected(planned(), old=OLD, new=after, harms=HARMS)
-    assert sets(found) == brute_force(after)
-    assert bool(found.rows) == (redo is not None)
-    assert redo is None or sets(found)[redo]
-    assert {row.harm.split(".")[0] for row in found.rows} <= {"cyber", "systems"}
+    affected = find_affected(planned(), old=OLD, new=after, harms=HARMS)
+    assert sets(affected) == brute_force(after)
+    assert bool(affected.rows) == (redo is not None)
+    assert redo is None or sets(affected)[redo]
+    assert {row.harm.split(".")[0] for row in affected.rows} <= {"cyber", "systems"}
 
 
 def test_lowered_ceiling_redrafts_rows_of_its_rule(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def test_lowered_ceiling_redrafts_rows_of_its_rule(tmp_path: Path) -> None:
         at for at in ALL_SITUATIONS if OLD[1].decide(at).ceiling != after[1].decide(at).ceiling
     ]
     assert [c.situation for c in changes] == brute
-    found = find_affected(planned(), old=OLD, new=after, harms=HARMS)
-    assert {row.before.rule_ids for row in found.rows if row.redo == "draft"} == {("V-NO-ROLE",)}
-    assert sets(found) == brute_force(after)
+    affected = find_affected(planned(), old=OLD, new=after, harms=HARMS)
+    assert {row.before.rule_ids for row in affected.rows if row.redo == "draft"} == {("V-NO-ROLE",)}
+    assert sets(affected) == brute_force(after)
 
 
 def test_unchanged_specs_affect_no_rows() -> None:
@@ -140,19 +140,19 @@ def test_unchanged_specs_affect_no_rows() -> None:
 
 def test_leaf_without_spec_is_listed_as_orphan(tmp_path: Path) -> None:
     after = edited(tmp_path, "security", "harms: [cyber.*, systems.*]", "harms: [systems.*]")
-    found = find_affected(planned(), old=[OLD[0]], new=[after[0]], harms=HARMS)
+    affected = find_affected(planned(), old=[OLD[0]], new=[after[0]], harms=HARMS)
     cyber = [p.scenario.scenario_id for p in planned() if p.scenario.domain == "cyber"]
-    assert list(found.orphans) == cyber
-    assert {row.harm.split(".")[0] for row in found.rows} == {"systems"}
+    assert list(affected.orphans) == cyber
+    assert {row.harm.split(".")[0] for row in affected.rows} == {"systems"}
 
 
 def test_unknown_old_spec_redrafts_all_rows(tmp_path: Path) -> None:
     before = edited(tmp_path, "security", "version: 1.2.0", "version: 1.0.9")
-    found = find_affected(planned(), old=before, new=OLD, harms=HARMS)
-    assert found.rows == ()
+    affected = find_affected(planned(), old=before, new=OLD, harms=HARMS)
+    assert affected.rows == ()
     after = edited(tmp_path, "security", "version: 1.2.0", "version: 1.3.0")
-    found = find_affected(planned(), old=before, new=after, harms=HARMS)
-    assert set(found.to_draft) == {
+    affected = find_affected(planned(), old=before, new=after, harms=HARMS)
+    assert set(affected.to_draft) == {
         p.scenario.scenario_id for p in planned() if p.scenario.domain in ("cyber", "systems")
     }
 

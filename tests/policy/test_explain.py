@@ -14,30 +14,30 @@ HARMS = taxonomy.load_taxonomy("core").harms
 
 
 def test_explanation_names_spec_and_deciding_clause() -> None:
-    asked = parse_situation(
+    parsed = parse_situation(
         "cyber.intrusion,evidence=none,profile=public,detail=3", POLICIES, HARMS
     )
-    found = explain_situation(asked.policy, asked.situation, harm=asked.harm)
-    assert found.policy.spec.policy == "security"
-    assert (found.rule.id, found.rule.mode) == ("B-RES", "safe_completion")
-    assert found.place is not None
-    assert found.place.path.name == "base.yaml"
-    line = found.place.path.read_text().splitlines()[found.place.line - 1]
-    assert line[found.place.column - 1 :] == "id: B-RES"
+    explanation = explain_situation(parsed.policy, parsed.situation, harm=parsed.harm)
+    assert explanation.policy.spec.policy == "security"
+    assert (explanation.rule.id, explanation.rule.mode) == ("B-RES", "safe_completion")
+    assert explanation.place is not None
+    assert explanation.place.path.name == "base.yaml"
+    line = explanation.place.path.read_text().splitlines()[explanation.place.line - 1]
+    assert line[explanation.place.column - 1 :] == "id: B-RES"
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: p.spec.policy)
 def test_skipped_rules_name_their_failed_conditions(policy: spec.Policy) -> None:
     for at in ALL_SITUATIONS:
-        found = explain_situation(policy, at)
-        for earlier in found.skipped:
+        explanation = explain_situation(policy, at)
+        for earlier in explanation.skipped:
             assert earlier.failed_conditions
             mended = at._replace(
                 **{name: getattr(earlier.rule.when, name)[0] for name in earlier.failed_conditions}
             )
             assert earlier.rule.when.holds(mended)
-        assert [p.rule.id for p in found.skipped] + [found.rule.id] == [
-            r.id for r in policy.rules[: len(found.skipped) + 1]
+        assert [p.rule.id for p in explanation.skipped] + [explanation.rule.id] == [
+            r.id for r in policy.rules[: len(explanation.skipped) + 1]
         ]
 
 
@@ -45,21 +45,21 @@ def test_neighbours_are_the_nearest_outcome_changes() -> None:
     """By brute force over ordered axes: nothing nearer on the same side differs."""
     policy = POLICIES[0]
     for at in ALL_SITUATIONS:
-        found = explain_situation(policy, at)
-        for near in found.neighbours:
+        explanation = explain_situation(policy, at)
+        for near in explanation.neighbours:
             value = int(near.value) if near.axis == "detail" else near.value
             assert rule_outcome(policy.decide(at._replace(**{near.axis: value}))) == rule_outcome(
                 near.rule
             )
-            assert rule_outcome(near.rule) != rule_outcome(found.rule)
+            assert rule_outcome(near.rule) != rule_outcome(explanation.rule)
             values = AXIS_VALUES[near.axis]
-            here, there = values.index(str(getattr(at, near.axis))), values.index(near.value)
+            start, end = values.index(str(getattr(at, near.axis))), values.index(near.value)
             if near.axis != "profile":
-                between = values[min(here, there) + 1 : max(here, there)]
+                between = values[min(start, end) + 1 : max(start, end)]
                 for step in between:
-                    given = int(step) if near.axis == "detail" else step
-                    nearer = policy.decide(at._replace(**{near.axis: given}))
-                    assert rule_outcome(nearer) == rule_outcome(found.rule)
+                    candidate = int(step) if near.axis == "detail" else step
+                    nearer = policy.decide(at._replace(**{near.axis: candidate}))
+                    assert rule_outcome(nearer) == rule_outcome(explanation.rule)
         changes = {
             (axis, side)
             for axis in ("tier", "evidence", "detail")
@@ -67,7 +67,7 @@ def test_neighbours_are_the_nearest_outcome_changes() -> None:
             if rule_outcome(
                 policy.decide(at._replace(**{axis: int(value) if axis == "detail" else value}))
             )
-            != rule_outcome(found.rule)
+            != rule_outcome(explanation.rule)
             for side in [
                 AXIS_VALUES[axis].index(value) > AXIS_VALUES[axis].index(str(getattr(at, axis)))
             ]
@@ -78,7 +78,7 @@ def test_neighbours_are_the_nearest_outcome_changes() -> None:
                 AXIS_VALUES[n.axis].index(n.value)
                 > AXIS_VALUES[n.axis].index(str(getattr(at, n.axis))),
             )
-            for n in found.neighbours
+            for n in explanation.neighbours
             if n.axis != "profile"
         }
 
@@ -109,5 +109,5 @@ def test_invalid_situation_is_refused(text: str, says: str) -> None:
 
 
 def test_tier_is_accepted_for_one_spec() -> None:
-    asked = parse_situation("tier=prohibited,detail=2,profile=agent", POLICIES[:1], HARMS)
-    assert asked.situation == ("prohibited", "none", "agent", 2)
+    parsed = parse_situation("tier=prohibited,detail=2,profile=agent", POLICIES[:1], HARMS)
+    assert parsed.situation == ("prohibited", "none", "agent", 2)

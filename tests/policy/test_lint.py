@@ -160,7 +160,7 @@ def planted(folder: Path, fault: tuple[str, str, str, str]) -> Path:
     return path
 
 
-def found(path: Path) -> CheckReport:
+def lint(path: Path) -> CheckReport:
     return check_specs([str(path)], taxonomy.load_taxonomy("core"))
 
 
@@ -171,11 +171,9 @@ def shown_at(report: CheckReport) -> str:
 
 
 @pytest.mark.parametrize("name", [*BLOCKING])
-def test_a_fault_that_keeps_a_spec_from_loading_is_caught_by_name(
-    tmp_path: Path, name: str
-) -> None:
+def test_blocking_fault_is_named_with_place(tmp_path: Path, name: str) -> None:
     path = planted(tmp_path, BLOCKING[name])
-    report = found(path)
+    report = lint(path)
     assert {f.kind for f in report.findings if not f.warning} == {name.split()[0]}
     assert shown_at(report).startswith(BLOCKING[name][3])
     with pytest.raises(ConfigError, match=r"tiny\.yaml:\d+:\d+: "):
@@ -183,23 +181,23 @@ def test_a_fault_that_keeps_a_spec_from_loading_is_caught_by_name(
 
 
 @pytest.mark.parametrize("name", [*ADVICE])
-def test_a_fault_that_only_check_reports_is_caught_by_name(tmp_path: Path, name: str) -> None:
+def test_advisory_fault_is_named_with_place(tmp_path: Path, name: str) -> None:
     path = planted(tmp_path, ADVICE[name])
-    report = found(path)
+    report = lint(path)
     assert {f.kind for f in report.findings} == {name.split()[0]}
     assert shown_at(report).startswith(ADVICE[name][3])
     loader.load_policy(str(path))
 
 
-def test_a_spec_that_does_not_fit_the_model_is_a_finding_with_its_place(tmp_path: Path) -> None:
-    report = found(
+def test_invalid_spec_is_a_finding_with_place(tmp_path: Path) -> None:
+    report = lint(
         planted(tmp_path, ("", "", "rules:\n  - {id: Z, says: x, mode: maybe, ceiling: 0}\n", ""))
     )
     assert [f.kind for f in report.findings] == ["invalid"]
     assert shown_at(report).startswith("mode: maybe")
 
 
-def test_one_cause_is_told_once_at_the_specs_own_rule(tmp_path: Path) -> None:
+def test_one_cause_is_reported_once(tmp_path: Path) -> None:
     """A `when` without a tier reaches the red lines and what is allowed: one line a reason, none in base.yaml."""
     text = (
         "policy: mine\nversion: 1.0.0\ntitle: t\ninherits: base\nharms: [weapons.*]\nfacilitation: x\nrules:\n"
@@ -216,14 +214,14 @@ def test_one_cause_is_told_once_at_the_specs_own_rule(tmp_path: Path) -> None:
     )
 
 
-def test_a_broken_spec_leaves_no_leaf_uncovered(workdir: Path) -> None:
+def test_broken_spec_causes_no_uncovered_leaves(workdir: Path) -> None:
     folder = workdir / "prompts" / "policies"
     folder.mkdir(parents=True)
     (folder / "broken.yaml").write_text("policy: [", encoding="utf-8")
     assert [f.kind for f in check_specs([], taxonomy.load_taxonomy("core")).findings] == ["invalid"]
 
 
-def test_leaves_that_two_specs_cover_are_named(tmp_path: Path) -> None:
+def test_leaves_covered_twice_are_named(tmp_path: Path) -> None:
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.*]", "", ""))
     report = check_specs(["security", str(path)], taxonomy.load_taxonomy("core"))
     assert {f.kind for f in report.findings} == {"covered_twice"}
@@ -231,7 +229,7 @@ def test_leaves_that_two_specs_cover_are_named(tmp_path: Path) -> None:
     assert shown_at(report).startswith("cyber.*")
 
 
-def test_a_spec_that_names_a_leaf_goes_before_one_that_names_its_domain(tmp_path: Path) -> None:
+def test_leaf_pattern_outranks_domain_pattern(tmp_path: Path) -> None:
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [property.theft, cyber.malware]", "", ""))
     tree = taxonomy.load_taxonomy("core")
     assert check_specs(["security", str(path)], tree).findings == []
@@ -243,14 +241,14 @@ def test_a_spec_that_names_a_leaf_goes_before_one_that_names_its_domain(tmp_path
     assert taken == {"cyber.malware": "tiny", "cyber.intrusion": "security"}
 
 
-def test_a_misspelt_leaf_of_a_known_domain_is_named(tmp_path: Path) -> None:
+def test_misspelled_leaf_gets_a_suggestion(tmp_path: Path) -> None:
     path = planted(tmp_path, ("harms: [cyber.*]", "harms: [cyber.malwear]", "", ""))
     report = check_specs([str(path)], taxonomy.load_taxonomy("core"))
     assert [f.kind for f in report.findings][:1] == ["unknown_harm"]
     assert "did you mean `cyber.malware`" in report.findings[0].message
 
 
-def test_a_leaf_that_no_spec_covers_is_named_where_it_stands(workdir: Path) -> None:
+def test_uncovered_leaf_is_named_with_place(workdir: Path) -> None:
     core = taxonomy.load_taxonomy("core")
     text = core.path.read_text().replace(
         "      - id: cyber.malware", "      - id: cyber.malware2", 1
@@ -273,14 +271,14 @@ def test_a_leaf_that_no_spec_covers_is_named_where_it_stands(workdir: Path) -> N
     assert line[place.column - 1 :] == "id: advices.medical"
 
 
-def test_the_shipped_specs_have_no_fault() -> None:
+def test_shipped_specs_have_no_findings() -> None:
     report = check_specs([], taxonomy.load_taxonomy("core"))
     assert [str(f) for f in report.findings] == []
     assert len(report.sizes) == 7
 
 
-def test_a_spec_of_another_taxonomy_is_not_blamed_for_its_leaves(tmp_path: Path) -> None:
-    report = found(planted(tmp_path, ("harms: [cyber.*]", "harms: [kitchen.*]", "", "")))
+def test_spec_of_another_taxonomy_has_no_findings(tmp_path: Path) -> None:
+    report = lint(planted(tmp_path, ("harms: [cyber.*]", "harms: [kitchen.*]", "", "")))
     assert report.findings == []
     assert report.sizes[0].foreign
 
@@ -298,7 +296,7 @@ def test_a_spec_of_another_taxonomy_is_not_blamed_for_its_leaves(tmp_path: Path)
     ],
     ids=["floor", "refusal", "never", "duplicate"],
 )
-def test_an_override_that_cannot_be_is_refused(tmp_path: Path, rule: str, says: str) -> None:
+def test_invalid_override_is_refused(tmp_path: Path, rule: str, says: str) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(
         HEAD + f"rules:\n  - {{id: Z, says: x, mode: safe_completion, ceiling: 2, {rule}}}\n"

@@ -113,11 +113,11 @@ def test_over_refusal_is_a_warning_with_place(tmp_path: Path, name: str) -> None
     base, harm, fault, _, place = TWINS[name]
     path, report = looked(tmp_path, base, harm, fault)
     assert [f.kind for f in report.findings] == [name.split()[0]]
-    found = report.findings[0]
-    assert found.warning
-    assert "; " in found.message
-    assert found.place is not None
-    line = path.read_text().splitlines()[found.place.line - 1]
+    finding = report.findings[0]
+    assert finding.warning
+    assert "; " in finding.message
+    assert finding.place is not None
+    line = path.read_text().splitlines()[finding.place.line - 1]
     assert place in line
     loader.load_policy(str(path))
 

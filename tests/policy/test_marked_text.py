@@ -35,13 +35,13 @@ def marked(value: object, numbers: count[int], key: str = "") -> object:
 
 def texts(folder: Path) -> dict[str, str]:
     """Every file and every cell below a folder as text, but the copies of the specs."""
-    found: dict[str, str] = {}
+    by_path: dict[str, str] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.suffix == ".parquet":
-            found[str(path)] = "\n".join(str(row) for row in pl.read_parquet(path).rows())
+            by_path[str(path)] = "\n".join(str(row) for row in pl.read_parquet(path).rows())
         elif "policies" not in path.parts:
-            found[str(path)] = path.read_bytes().decode("utf-8", "replace")
-    return found
+            by_path[str(path)] = path.read_bytes().decode("utf-8", "replace")
+    return by_path
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def test_spec_text_reaches_no_output(workdir: Path, tokens: set[str]) -> None:
         }
     )
     safegen.generate(recipe)
-    found = texts(workdir / "out")
+    outputs = texts(workdir / "out")
     for view in plugins.list_names("views"):
-        assert any(name.endswith(".parquet") and f"/data/{view}/" in name for name in found), view
-    assert "How" in "".join(found.values())
-    names = [name for name, text in found.items() if MARK.search(text)]
+        assert any(name.endswith(".parquet") and f"/data/{view}/" in name for name in outputs), view
+    assert "How" in "".join(outputs.values())
+    names = [name for name, text in outputs.items() if MARK.search(text)]
     # The run's own state holds its specs, and is never versioned.
     assert [name.endswith("/run/recipe.json") for name in names] == [True]
     assert len(tokens) > 60
@@ -87,12 +87,14 @@ def test_spec_text_reaches_its_compiled_forms(tokens: set[str]) -> None:
     for harm in (h.id for h in tree.harms.values() if policy.covers(h.id)):
         for at in ALL_SITUATIONS:
             expected = compute_expectation_at(policy, at)
-            told = compiled.compile_instructions(policy, expected, harm=harm)
-            asked = compiled.compile_rubric(policy, expected, harm=harm)
+            instructions = compiled.compile_instructions(policy, expected, harm=harm)
+            questions = compiled.compile_rubric(policy, expected, harm=harm)
             seen |= set(
-                MARK.findall(drafting.render("system", instructions=told, operator="", style=""))
+                MARK.findall(
+                    drafting.render("system", instructions=instructions, operator="", style="")
+                )
             )
-            rubric = set(MARK.findall(judging.render("user", instructions=asked)))
+            rubric = set(MARK.findall(judging.render("user", instructions=questions)))
             assert rubric <= seen
             seen |= rubric
     classifier = compiled.compile_classifier(policy, harms=tree.harms.values())

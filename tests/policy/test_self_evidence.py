@@ -55,8 +55,8 @@ def world() -> PlanningContext:
 
 
 def labeller(intent: Intent, evidence: Evidence, detail: int = 2) -> Teacher:
-    said = json.dumps({"intent": intent, "evidence": evidence, "detail": detail})
-    return scripted(lambda _: said)
+    reply = json.dumps({"intent": intent, "evidence": evidence, "detail": detail})
+    return scripted(lambda _: reply)
 
 
 async def reading(text: str, *votes: tuple[Intent, Evidence]) -> PromptLabels:
@@ -64,7 +64,7 @@ async def reading(text: str, *votes: tuple[Intent, Evidence]) -> PromptLabels:
     return await read_labels(text, judges=judges, files=load_templates().labels)
 
 
-def found(got: PromptLabels, detail: int) -> BlindLabels:
+def blind_labels(got: PromptLabels, detail: int) -> BlindLabels:
     return BlindLabels(None, got.intent, got.evidence, detail, got.danger)
 
 
@@ -76,10 +76,10 @@ def row(text: str, harm: str, profile: Profile, **labels: Any) -> PromptRow:
     return PromptRow.model_construct(**fields | labels)
 
 
-def planned(asked: PromptRow, read_: BlindLabels) -> list[PlannedScenario]:
-    labels = resolve_labels(asked, read_, world())
+def planned(prompt_row: PromptRow, read_: BlindLabels) -> list[PlannedScenario]:
+    labels = resolve_labels(prompt_row, read_, world())
     assert isinstance(labels, RowLabels)
-    return plan_row(asked, labels, world())
+    return plan_row(prompt_row, labels, world())
 
 
 def expected(
@@ -92,7 +92,7 @@ def expected(
     )
 
 
-def asked() -> list[tuple[str, Profile, int]]:
+def row_cases() -> list[tuple[str, Profile, int]]:
     """Every leaf, profile and detail that a row may be about; red lines are never drafted."""
     harms = {id_: harm for id_, harm in TREE.harms.items() if not harm.red_line}
     assert set(harms) == set(world().harms)
@@ -113,14 +113,14 @@ def declines_and_supports(got: Expectation) -> bool:
 
 
 @pytest.mark.parametrize("harm", LEAVES)
-def test_danger_to_oneself_is_met_with_help_under_every_leaf(harm: str) -> None:
+def test_self_evidence_gets_help_under_every_leaf(harm: str) -> None:
     for profile, detail in product(PROFILES, DETAIL_LEVELS):
         got = expected(harm, "self", profile, detail)
         assert protects(got, profile), (profile, detail, got)
 
 
 @pytest.mark.parametrize("harm", LEAVES)
-def test_stated_harm_and_danger_to_oneself_are_declined_with_support(harm: str) -> None:
+def test_stated_harm_with_danger_declines_with_support(harm: str) -> None:
     for profile, detail in product(PROFILES, DETAIL_LEVELS):
         got = expected(harm, "stated", profile, detail, danger=True)
         assert declines_and_supports(got), (profile, detail, got)
@@ -129,12 +129,12 @@ def test_stated_harm_and_danger_to_oneself_are_declined_with_support(harm: str) 
 
 
 @pytest.mark.parametrize("harm", [h for h in LEAVES if h.startswith("selfharm.")])
-def test_stated_harm_near_selfharm_always_requires_support_and_crisis(harm: str) -> None:
+def test_stated_harm_near_selfharm_requires_support(harm: str) -> None:
     for profile, detail in product(PROFILES, DETAIL_LEVELS):
         assert declines_and_supports(expected(harm, "stated", profile, detail))
 
 
-def test_a_stated_fraud_names_no_crisis_contact() -> None:
+def test_stated_fraud_requires_no_crisis_contact() -> None:
     assert "crisis" not in expected("fraud.scams", "stated", "public", 3).required
 
 
@@ -142,30 +142,30 @@ def test_a_stated_fraud_names_no_crisis_contact() -> None:
 @pytest.mark.parametrize("intent", ["benign", "dual_use"])
 async def test_sentences_of_danger_are_helped_under_every_leaf(text: str, intent: Intent) -> None:
     got = await reading(text, (intent, "self"))
-    for harm, profile, detail in asked():
-        (item,) = planned(row(text, harm, profile), found(got, detail))
+    for harm, profile, detail in row_cases():
+        (item,) = planned(row(text, harm, profile), blind_labels(got, detail))
         assert item.scenario.evidence == "self"
         assert protects(item.expectation, profile)
 
 
-async def test_a_sentence_of_harm_to_both_is_declined_with_support() -> None:
+async def test_harm_to_both_is_declined_with_support() -> None:
     got = await reading(BOTH, ("malicious", "self"))
     assert (got.evidence, got.danger) == ("stated", True)
-    for harm, profile, detail in asked():
-        (item,) = planned(row(BOTH, harm, profile), found(got, detail))
+    for harm, profile, detail in row_cases():
+        (item,) = planned(row(BOTH, harm, profile), blind_labels(got, detail))
         assert (item.scenario.intent, item.scenario.evidence) == ("malicious", "stated")
         assert DANGER in {a.axis for a in item.scenario.attributes}
         assert declines_and_supports(item.expectation)
 
 
-async def test_judges_who_differ_only_in_the_danger_agree_on_stated() -> None:
+async def test_labellers_agree_on_stated_despite_danger() -> None:
     got = await reading(BOTH, ("malicious", "self"), ("malicious", "stated"))
     assert (got.evidence, got.danger) == ("stated", True)
     got = await reading(BOTH, ("malicious", "stated"), ("malicious", "stated"))
     assert (got.evidence, got.danger) == ("stated", False)
 
 
-def test_labellers_are_offered_self_with_its_definition() -> None:
+def test_label_request_defines_self_evidence() -> None:
     request = make_label_request(OUTRIGHT, load_templates().labels)
     schema: Any = request.schema
     assert schema["properties"]["evidence"]["enum"] == list(EVIDENCE)
@@ -191,7 +191,7 @@ def test_labellers_are_offered_self_with_its_definition() -> None:
     ],
     ids=["self", "both", "stated", "file says self", "file says dual use"],
 )
-def test_a_row_that_shows_danger_is_recorded_and_never_dropped(
+def test_row_with_danger_is_recorded_never_dropped(
     labels: dict[str, Any], read_: BlindLabels, want: tuple[Evidence, bool]
 ) -> None:
     (item,) = planned(row(OUTRIGHT, "drugs.use", "public", **labels), read_)
@@ -201,7 +201,7 @@ def test_a_row_that_shows_danger_is_recorded_and_never_dropped(
 
 
 @given(st.sampled_from(["benign", "dual_use", "malicious"]), st.sampled_from(EVIDENCE))
-def test_recorded_evidence_changes_for_malicious_self_alone(
+def test_recorded_evidence_changes_for_malicious_self_only(
     intent: Intent, evidence: Evidence
 ) -> None:
     both = intent == "malicious" and evidence == "self"
@@ -209,9 +209,9 @@ def test_recorded_evidence_changes_for_malicious_self_alone(
 
 
 @given(st.lists(st.sampled_from(EVIDENCE), min_size=1, max_size=8))
-def test_a_dialogue_keeps_self_unless_harm_to_another_is_stated(values: list[Evidence]) -> None:
-    asked = [UserTurn(text="x", detail=1, evidence=value) for value in values]
-    for number, got in enumerate(strongest_evidence(asked), 1):
+def test_dialogue_keeps_self_unless_harm_is_stated(values: list[Evidence]) -> None:
+    turns = [UserTurn(text="x", detail=1, evidence=value) for value in values]
+    for number, got in enumerate(strongest_evidence(turns), 1):
         so_far = set(values[:number])
         if "stated" in so_far:
             assert got == "stated"
@@ -221,16 +221,16 @@ def test_a_dialogue_keeps_self_unless_harm_to_another_is_stated(values: list[Evi
             assert got == max(so_far, key=ILL_INTENT.index)
 
 
-def test_a_dialogue_that_shows_danger_and_then_states_harm_keeps_the_crisis_contact() -> None:
+def test_danger_then_stated_harm_keeps_crisis_contact() -> None:
     goal = next(g for g in TREE.goals() if g.harm == "violence.assault" and g.contrast is None)
-    told: list[tuple[str, Evidence]] = [
+    texts: list[tuple[str, Evidence]] = [
         ("a", "none"),
         ("b", "self"),
         ("c", "none"),
         ("d", "stated"),
     ]
-    asked = tuple(UserTurn(text=text, detail=1, evidence=evidence) for text, evidence in told)
-    dialogue = Dialogue(goal=goal.goal_id, kind="escalation", intent="malicious", turns=asked)
+    turns = tuple(UserTurn(text=text, detail=1, evidence=evidence) for text, evidence in texts)
+    dialogue = Dialogue(goal=goal.goal_id, kind="escalation", intent="malicious", turns=turns)
     got = plan_turns(goal, dialogue, world(), profile="public", paraphrase=0)
     assert [(t.scenario.intent, t.scenario.evidence) for t in got] == [
         ("dual_use", "none"),
@@ -247,7 +247,7 @@ def prompts_of(**evidence: str) -> Prompts:
     return Prompts.model_validate(part)
 
 
-def test_written_self_goes_with_every_intent_and_stated_with_malicious_alone() -> None:
+def test_written_self_fits_every_intent() -> None:
     prompts_of(benign="self", dual_use="self", malicious="self")
     for wrong in (
         {"benign": "stated", "malicious": "stated"},

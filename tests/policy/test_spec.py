@@ -24,7 +24,7 @@ def load(folder: Path, rules: str) -> spec.Policy:
     return loader.load_policy(str(path))
 
 
-def test_a_spec_without_a_last_rule_names_the_gap(tmp_path: Path) -> None:
+def test_spec_with_a_gap_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no rule decides"):
         load(
             tmp_path,
@@ -32,7 +32,7 @@ def test_a_spec_without_a_last_rule_names_the_gap(tmp_path: Path) -> None:
         )
 
 
-def test_a_rule_that_can_never_decide_is_named(tmp_path: Path) -> None:
+def test_unreachable_rule_is_named(tmp_path: Path) -> None:
     rules = """\
 rules:
   - {id: A, says: a, mode: refuse_redirect, ceiling: 0}
@@ -47,7 +47,7 @@ rules:
     ["evidence: [stated]", "tier: [prohibited]", "profile: [minors]"],
     ids=["evidence", "tier", "profile"],
 )
-def test_a_spec_that_rewards_a_stricter_situation_does_not_load(tmp_path: Path, when: str) -> None:
+def test_spec_that_rewards_stricter_situations_is_refused(tmp_path: Path, when: str) -> None:
     rules = f"""\
 rules:
   - {{id: A, says: a, when: {{{when}}}, mode: direct_answer, ceiling: 3}}
@@ -74,12 +74,12 @@ rules:
     ],
     ids=["floor", "refusal", "id", "detail", "element"],
 )
-def test_contradictions_are_named(tmp_path: Path, rule: str, says: str) -> None:
+def test_contradicting_rules_are_named(tmp_path: Path, rule: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load(tmp_path, f"rules:\n  - {rule}\n")
 
 
-def test_inheritance_in_a_circle_is_named(workdir: Path) -> None:
+def test_circular_inheritance_is_named(workdir: Path) -> None:
     folder = workdir / "prompts" / "policies"
     folder.mkdir(parents=True)
     for name, parent in (("one", "two"), ("two", "one")):
@@ -88,7 +88,7 @@ def test_inheritance_in_a_circle_is_named(workdir: Path) -> None:
         loader.load_policy("one")
 
 
-def test_a_changed_clause_changes_the_policy_id(tmp_path: Path) -> None:
+def test_changed_clause_changes_the_policy_id(tmp_path: Path) -> None:
     rule = "rules:\n  - {{id: A, says: {}, mode: direct_answer, ceiling: 1}}\n"
     ids = {load(tmp_path, rule.format(words)).policy_id for words in ("a", "b")}
     assert len(ids) == 2
@@ -108,7 +108,7 @@ def test_spec_in_the_docs_passes_the_check(tmp_path: Path) -> None:
     assert check_specs([str(path)], taxonomy.load_taxonomy("core")).findings == []
 
 
-def test_a_spec_named_by_path_inherits_what_lies_beside_it(tmp_path: Path, workdir: Path) -> None:
+def test_spec_by_path_inherits_its_neighbours(tmp_path: Path, workdir: Path) -> None:
     base = loader.load_policy("base").path.read_text(encoding="utf-8")
     own = "policy: own\nversion: 1.0.0\ntitle: Own\ninherits: base\nharms: [property.theft]\nfacilitation: a\n"
     ids: list[str] = []

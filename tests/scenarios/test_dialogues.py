@@ -46,13 +46,13 @@ def test_other_dialogues_are_planned_per_profile() -> None:
 def test_turns_have_their_own_decline_texts() -> None:
     goals = {g.goal_id: g for g in taxonomy.load_taxonomy("core").goals()}
     for turn in planned("public"):
-        told = goals[turn.scenario.goal_id].knowledge
+        knowledge = goals[turn.scenario.goal_id].knowledge
         if turn.expectation.mode == "refuse_redirect":
-            assert turn.knowledge.decline != told.decline
+            assert turn.knowledge.decline != knowledge.decline
         if turn.expectation.mode == "safe_completion":
-            assert turn.knowledge.left_out != told.left_out
+            assert turn.knowledge.left_out != knowledge.left_out
         if turn.expectation.mode == "direct_answer":
-            assert turn.knowledge.concepts == told.concepts
+            assert turn.knowledge.concepts == knowledge.concepts
 
 
 def attribute(turn: PlannedScenario, axis: str) -> str | None:
@@ -64,11 +64,11 @@ def test_turn_intent_is_the_one_shown_so_far() -> None:
     whole = {attribute(t, "dialogue_intent") for t in turns}
     assert whole == {"benign", "dual_use", "malicious"}
     for turn in turns:
-        told = turn.scenario
-        if told.intent == "malicious":
-            assert told.evidence != "none"
+        scenario = turn.scenario
+        if scenario.intent == "malicious":
+            assert scenario.evidence != "none"
         if attribute(turn, "dialogue_intent") != "malicious":
-            assert told.intent == attribute(turn, "dialogue_intent")
+            assert scenario.intent == attribute(turn, "dialogue_intent")
     before = [
         t
         for t in turns
@@ -91,15 +91,15 @@ def test_split_conversations_keeps_turns_together() -> None:
         policies,
         language_pack.load_locale("en"),
     )
-    count = sum(len(told) for told in world.tree.dialogues().values())
-    found = [
+    count = sum(len(dialogues) for dialogues in world.tree.dialogues().values())
+    threads = [
         thread
         for goal in world.tree.goals()
         for set_ in plan_dialogues(goal, world)
         for thread in split_conversations(set_)
     ]
-    assert len(found) == count
-    assert any(len({t.scenario.intent for t in thread}) > 1 for thread in found)
+    assert len(threads) == count
+    assert any(len({t.scenario.intent for t in thread}) > 1 for thread in threads)
 
 
 def test_turn_after_written_reply_is_marked() -> None:

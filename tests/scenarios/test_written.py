@@ -85,11 +85,11 @@ def test_shards_keep_order_whole_sets_and_size(chosen: list[int], candidates: in
 def test_ids_do_not_depend_on_any_text() -> None:
     tree = taxonomy.load_taxonomy("core")
     goal = next(iter(tree.goals()))
-    told = goal.model_dump()
-    for prompts in told["prompts"].values():
+    values = goal.model_dump()
+    for prompts in values["prompts"].values():
         for prompt in prompts:
             prompt["text"] = f"Put otherwise: {prompt['text']}"
-    other = type(goal).model_validate(told | {"purpose": "another wording"})
+    other = type(goal).model_validate(values | {"purpose": "another wording"})
     assert make_set_id("core", goal) == make_set_id("core", other)
     assert make_set_id("core", goal) != make_set_id("core", goal.model_copy(update={"name": "z"}))
     assert make_set_id("core", goal) != make_set_id("mine", goal)
@@ -149,7 +149,9 @@ def test_wildcard_excludes_red_lines() -> None:
     assert not any(p.scenario.harm == "minors.sexual" for set_ in STARTER for p in set_)
 
 
-def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal, PlanningContext]:
+def goal_with(
+    attributes: dict[str, str], *, intent: str = "dual_use"
+) -> tuple[Goal, PlanningContext]:
     """A written goal, one prompt of which tells something of the person who asks."""
     policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=("public", "minors"))
@@ -162,13 +164,13 @@ def told(attributes: dict[str, str], *, intent: str = "dual_use") -> tuple[Goal,
         for name in INTENTS
     }
     prompts[intent][0] = prompts[intent][0].model_copy(update={"attributes": attributes})
-    changed = goal.prompts.model_copy(update={n: tuple(told) for n, told in prompts.items()})
+    changed = goal.prompts.model_copy(update={n: tuple(texts) for n, texts in prompts.items()})
     return goal.model_copy(update={"prompts": changed}), world
 
 
 def test_prompt_skips_profiles_it_contradicts() -> None:
-    goal, world = told({"age": "adult"})
-    found = {
+    goal, world = goal_with({"age": "adult"})
+    by_profile = {
         profile: [
             p.scenario
             for p in written.plan_single_turns(goal, world)
@@ -176,18 +178,18 @@ def test_prompt_skips_profiles_it_contradicts() -> None:
         ]
         for profile in ("public", "minors")
     }
-    assert len(found["public"]) == len(found["minors"]) + 1
-    (said,) = [s for s in found["public"] if s.attributes]
-    assert said.attributes == (("age", "adult", "written"),)
-    assert said.messages[-1] not in [s.messages[-1] for s in found["minors"]]
+    assert len(by_profile["public"]) == len(by_profile["minors"]) + 1
+    (scenario,) = [s for s in by_profile["public"] if s.attributes]
+    assert scenario.attributes == (("age", "adult", "written"),)
+    assert scenario.messages[-1] not in [s.messages[-1] for s in by_profile["minors"]]
 
 
 def test_set_without_an_intent_skips_the_profile() -> None:
-    goal, world = told({"role": "professional"}, intent="malicious")
+    goal, world = goal_with({"role": "professional"}, intent="malicious")
     assert {p.scenario.profile for p in written.plan_single_turns(goal, world)} == {"public"}
 
 
 def test_unknown_attribute_is_named_with_its_goal() -> None:
-    goal, world = told({"age": "adlut"})
+    goal, world = goal_with({"age": "adlut"})
     with pytest.raises(ConfigError, match=f"{goal.goal_id}.*adlut.*did you mean `adult`"):
         written.plan_single_turns(goal, world)

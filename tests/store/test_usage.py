@@ -39,8 +39,8 @@ def test_killed_session_counts_by_its_replies(tmp_path: Path) -> None:
     assert usage.prior_usage(path, grown) == wanted
     usage.write_accounting(path, before=wanted, session=Usage(requests=1), kept=grown, seconds=1)
     assert usage.prior_usage(path, grown) == Usage(12, 0, 2, 90, 40)
-    told = usage.read_accounting(path)
-    assert (told["requests"], told["seconds"]) == (12, 2.5)
+    accounting = usage.read_accounting(path)
+    assert (accounting["requests"], accounting["seconds"]) == (12, 2.5)
 
 
 def test_missing_journal_does_not_refund_usage(tmp_path: Path) -> None:

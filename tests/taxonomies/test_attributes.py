@@ -30,16 +30,16 @@ def planned() -> list[PlannedScenario]:
 
 
 def test_attributes_are_axis_values_without_contradiction() -> None:
-    here, count = world(), 0
-    for goal in here.tree.goals():
+    context, count = world(), 0
+    for goal in context.tree.goals():
         for intent, _, prompt in goal.prompts.iter_by_intent():
-            here.written_attributes(goal, prompt.attributes)
+            context.written_attributes(goal, prompt.attributes)
             row = {"intent": intent, "evidence": prompt.evidence, **prompt.attributes}
-            assert not here.axes.broken_rules(row), (goal.goal_id, intent)
+            assert not context.axes.broken_rules(row), (goal.goal_id, intent)
             count += bool(prompt.attributes)
-    for dialogues in here.dialogues.values():
+    for dialogues in context.dialogues.values():
         for dialogue in dialogues:
-            assert not here.axes.broken_rules(dialogue.attributes), dialogue.goal
+            assert not context.axes.broken_rules(dialogue.attributes), dialogue.goal
     assert count > 200
 
 

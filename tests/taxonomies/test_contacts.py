@@ -33,7 +33,7 @@ def test_written_texts_contain_no_telephone_number(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("ring 1-800-555-0199 today", True),
         ("in England 0800 555 01 99", True),
@@ -44,5 +44,5 @@ def test_written_texts_contain_no_telephone_number(path: Path) -> None:
         ("ISO 8601 and 1,200 euros", False),
     ],
 )
-def test_number_search_finds_telephone_numbers(text: str, found: bool) -> None:
-    assert bool(numbers(text)) == found
+def test_number_search_finds_telephone_numbers(text: str, expected: bool) -> None:
+    assert bool(numbers(text)) == expected

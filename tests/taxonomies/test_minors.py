@@ -41,20 +41,20 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     return [r for n in shards for r in run.folder.read_records(n) if r.accepted]
 
 
-def every_plan(here: PlanningContext) -> list[PlannedScenario]:
-    counts = dict.fromkeys(here.harms, 40)
+def every_plan(context: PlanningContext) -> list[PlannedScenario]:
+    counts = dict.fromkeys(context.harms, 40)
     sets = [
-        *plan_sets(here),
-        *plan_authored_sets(here, start={}, counts=counts, seed=0),
-        *plan_authored_probes(here, count=3),
-        *plan_authored_dialogues(here, count=3),
+        *plan_sets(context),
+        *plan_authored_sets(context, start={}, counts=counts, seed=0),
+        *plan_authored_probes(context, count=3),
+        *plan_authored_dialogues(context, count=3),
     ]
     return [item for set_ in sets for item in set_]
 
 
 def test_sexual_leaves_are_never_planned_under_minors() -> None:
-    here = world("minors", "public")
-    seen = {(item.scenario.domain, item.scenario.profile) for item in every_plan(here)}
+    context = world("minors", "public")
+    seen = {(item.scenario.domain, item.scenario.profile) for item in every_plan(context)}
     assert ("sexual", "public") in seen and ("selfharm", "minors") in seen
     assert ("sexual", "minors") not in seen
 
@@ -78,8 +78,8 @@ def test_prompts_of_barred_leaves_count_as_excluded() -> None:
     adult = [g for g in tree.goals() if g.harm == "sexual.adult" and g.contrast is None]
     plan = Plan(harms=("sexual.adult",), profiles=("minors",))
     policies = [loader.load_policy(name) for name in SHIPPED]
-    here = PlanningContext.create(plan, tree, policies, language_pack.load_locale("en"))
-    assert count_excluded(here) == {
+    context = PlanningContext.create(plan, tree, policies, language_pack.load_locale("en"))
+    assert count_excluded(context) == {
         "minors": sum(len(list(g.prompts.iter_by_intent())) for g in adult)
     }
 
@@ -92,8 +92,8 @@ def test_self_harm_answers_have_required_elements(answers: list[Record]) -> None
         wanted = ["crisis", "trusted_adult"]
         assert set(wanted) <= set(record.expectation.required), record.scenario.scenario_id
         for name in wanted:
-            told = any(words in (record.draft.response or "") for words in phrases.elements[name])
-            assert told, (name, record.scenario.scenario_id)
+            named = any(words in (record.draft.response or "") for words in phrases.elements[name])
+            assert named, (name, record.scenario.scenario_id)
         if record.expectation.mode != "refuse_redirect":
             own = record.scenario.evidence == "self"
             first = phrases.comforts if own else phrases.supports

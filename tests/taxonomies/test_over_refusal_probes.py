@@ -50,8 +50,8 @@ def test_safe_prompts_are_answered_under_every_profile(profile: Profile) -> None
         if profile in core().harms[goal.harm].not_under:
             continue
         for prompt in goal.prompts.benign:
-            found = expected(goal, prompt, profile)
-            assert (prompt.evidence, found.mode) == ("none", "direct_answer"), goal.goal_id
+            expectation = expected(goal, prompt, profile)
+            assert (prompt.evidence, expectation.mode) == ("none", "direct_answer"), goal.goal_id
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -65,8 +65,8 @@ def test_probe_is_a_pair_of_similar_prompts() -> None:
     for goal in probes():
         assert not goal.prompts.dual_use, goal.goal_id
         (safe,), (twin,) = goal.prompts.benign, goal.prompts.malicious
-        said = set(words(safe.text))
-        assert len(said & set(words(twin.text))) / len(said) >= 0.25, goal.goal_id
+        safe_words = set(words(safe.text))
+        assert len(safe_words & set(words(twin.text))) / len(safe_words) >= 0.25, goal.goal_id
         assert safe.detail <= 1 < twin.detail, goal.goal_id
         assert 0.5 < len(safe.text) / len(twin.text) < 2, goal.goal_id
 

@@ -89,8 +89,8 @@ def words(text: str) -> list[str]:
 
 def trigrams(text: str) -> frozenset[tuple[str, ...]]:
     """Runs of three words; a shorter text is one run of its own."""
-    said = words(text)
-    return frozenset(tuple(said[i : i + 3]) for i in range(max(1, len(said) - 2)))
+    tokens = words(text)
+    return frozenset(tuple(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2)))
 
 
 def near_copies(texts: Sequence[Written], *, bound: float) -> list[tuple[float, str, str]]:
@@ -101,7 +101,10 @@ def near_copies(texts: Sequence[Written], *, bound: float) -> list[tuple[float, 
         for run in runs:
             holders.setdefault(run, []).append(index)
     shared = Counter(
-        (a, b) for found in holders.values() for i, a in enumerate(found) for b in found[i + 1 :]
+        (a, b)
+        for sharing in holders.values()
+        for i, a in enumerate(sharing)
+        for b in sharing[i + 1 :]
     )
     pairs = (
         (n / (len(grams[a]) + len(grams[b]) - n), texts[a].text, texts[b].text)

@@ -63,9 +63,9 @@ def test_different_requests_have_different_keys(
 
 @given(TELLING, SILENT, REQUESTS)
 def test_unsent_parameters_do_not_change_the_key(
-    told: Settings, silent: Settings, request: Request
+    params: Settings, silent: Settings, request: Request
 ) -> None:
     context = cast(DraftContext, object())
-    assert key(told | silent, replace(request, context=context)) == key(told, request)
-    slash = {"base_url": told.get("base_url", BASE["base_url"]) + "/"}
-    assert key(told | slash, request) == key(told, request)
+    assert key(params | silent, replace(request, context=context)) == key(params, request)
+    slash = {"base_url": params.get("base_url", BASE["base_url"]) + "/"}
+    assert key(params | slash, request) == key(params, request)

@@ -33,7 +33,7 @@ def test_each_sdk_error_is_translated() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "message",
     [
         "content_filter",
         "content_policy_violation",
@@ -45,16 +45,17 @@ def test_each_sdk_error_is_translated() -> None:
         "Your chosen model requires moderation and your input was flagged for violence",
     ],
 )
-def test_content_policy_is_recognised(told: str) -> None:
-    assert is_content_policy(None, None, told)
-    assert is_content_policy(told, None, "no")
+def test_content_policy_is_recognised(message: str) -> None:
+    assert is_content_policy(None, None, message)
+    assert is_content_policy(message, None, "no")
 
 
 @pytest.mark.parametrize(
-    "told", ["temperature is out of range", "context_length_exceeded", "invalid content type", ""]
+    "message",
+    ["temperature is out of range", "context_length_exceeded", "invalid content type", ""],
 )
-def test_other_complaints_are_not_content_policy(told: str) -> None:
-    assert not is_content_policy(None, "invalid_request_error", told)
+def test_other_complaints_are_not_content_policy(message: str) -> None:
+    assert not is_content_policy(None, "invalid_request_error", message)
 
 
 def test_format_complaints_are_recognised() -> None:
@@ -102,6 +103,6 @@ def test_cause_of_an_sdk_timeout_is_named(cause: Exception, says: str) -> None:
     middle.__cause__ = cause
     error = openai.APITimeoutError(httpx2.Request("POST", "http://127.0.0.1:9/v1"))
     error.__context__ = middle
-    told = str(translate_error(CALLER, error))
-    assert says in told
-    assert "the-key" not in told
+    text = str(translate_error(CALLER, error))
+    assert says in text
+    assert "the-key" not in text

@@ -86,7 +86,7 @@ async def test_cache_requests_again_after_a_raised_ask_number(tmp_path: Path) ->
     await journal.aclose()
 
 
-async def test_cache_holds_a_permit_until_the_reply_is_durable(tmp_path: Path) -> None:
+async def test_cache_holds_permit_until_reply_is_durable(tmp_path: Path) -> None:
     limiter = RateLimiter(4)
     active: list[int] = []
 

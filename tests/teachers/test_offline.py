@@ -58,19 +58,19 @@ async def hold(*, own: bool) -> list[list[PlannedScenario]]:
     plan = Plan(dialogues=TURN_STYLES, profiles=("public", "vetted_professional"))
     world = PlanningContext.create(plan, taxonomy.load_taxonomy("core"), policies, PACK["en"])
     sets = [s for goal in world.tree.goals() for s in plan_dialogues(goal, world)]
-    found: list[list[PlannedScenario]] = []
+    threads: list[list[PlannedScenario]] = []
     for thread in (thread for set_ in sets for thread in split_conversations(set_)):
         answers: dict[int, str] = {}
-        asked: list[PlannedScenario] = []
+        turns: list[PlannedScenario] = []
         for turn in thread:
             messages = insert_answers(turn.scenario.messages, answers)
             assert messages is not None
             know = turn.knowledge if own else replace(turn.knowledge, apt=())
             scenario = replace(turn.scenario, messages=messages)
-            asked.append(replace(turn, scenario=scenario, knowledge=know))
-            answers[turn.scenario.turn] = (await answer(asked[-1]))[0]
-        found.append(asked)
-    return found
+            turns.append(replace(turn, scenario=scenario, knowledge=know))
+            answers[turn.scenario.turn] = (await answer(turns[-1]))[0]
+        threads.append(turns)
+    return threads
 
 
 async def answer(planned: PlannedScenario, sample: int = 0) -> tuple[str, str | None]:
@@ -136,10 +136,10 @@ async def test_conversation_repeats_no_sentence() -> None:
         longest_fixed_part(t) for t in (*PACK["en"].phrases.limits, *PACK["en"].phrases.declines)
     ]
     for thread in await conversations():
-        said = [(await answer(turn))[0] for turn in thread]
-        sentences = Counter(s for text in said for s in re.split(r"(?<=[.!?])\s+", text))
+        answers = [(await answer(turn))[0] for turn in thread]
+        sentences = Counter(s for text in answers for s in re.split(r"(?<=[.!?])\s+", text))
         assert max(sentences.values()) == 1, thread[-1].scenario.goal_id
-        starts = Counter(f for text in said for f in frames if text.startswith(f))
+        starts = Counter(f for text in answers for f in frames if text.startswith(f))
         assert not starts or max(starts.values()) == 1, thread[-1].scenario.goal_id
 
 
@@ -157,11 +157,11 @@ async def test_no_redirection_style_drops_the_offer() -> None:
 async def test_safe_task_is_offered_once_per_conversation() -> None:
     offered = Counter[int]()
     for thread in await conversations(own=False):
-        said = [(await answer(turn))[0] for turn in thread]
+        answers = [(await answer(turn))[0] for turn in thread]
         offered[
             sum(
                 turn.knowledge.safe_task.offer in text
-                for turn, text in zip(thread, said, strict=True)
+                for turn, text in zip(thread, answers, strict=True)
             )
         ] += 1
     assert set(offered) == {0, 1}
@@ -205,17 +205,21 @@ async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile)
 async def test_omission_is_named_only_if_required() -> None:
     for planned in starter():
         if planned.expectation.mode == "safe_completion":
-            said = planned.knowledge.left_out.lower() in (await answer(planned))[0].lower()
-            assert said == ("limit" in planned.expectation.required)
+            named = planned.knowledge.left_out.lower() in (await answer(planned))[0].lower()
+            assert named == ("limit" in planned.expectation.required)
 
 
 async def test_partial_answer_closes_like_its_profile() -> None:
     closings = PACK["en"].phrases.closings
     for planned in starter(*PROFILES):
-        told = set(PACK["en"].phrases.elements) & set(planned.expectation.required)
-        if planned.expectation.mode == "safe_completion" and not told:
+        elements = set(PACK["en"].phrases.elements) & set(planned.expectation.required)
+        if planned.expectation.mode == "safe_completion" and not elements:
             text = (await answer(planned))[0]
-            own = {p for p, told in closings.items() if any(text.endswith(words) for words in told)}
+            own = {
+                p
+                for p, elements in closings.items()
+                if any(text.endswith(words) for words in elements)
+            }
             meant_well = planned.scenario.intent != "malicious"
             assert own == ({planned.scenario.profile} - {"public"} if meant_well else set())
 
@@ -238,11 +242,11 @@ async def test_full_answers_sometimes_fit_their_profile() -> None:
             continue
         profile = planned.scenario.profile
         text = (await answer(planned))[0]
-        told = any(words in text for words in afterwords.get(profile, ()))
-        assert any(words in text for all_ in afterwords.values() for words in all_) == told
+        has_afterword = any(words in text for words in afterwords.get(profile, ()))
+        assert any(words in text for all_ in afterwords.values() for words in all_) == has_afterword
         roles = {a.value for a in planned.scenario.attributes if a.axis == "role"}
         kind = "job" if roles & WORK_ROLES else "private" if roles else "open"
-        seen[f"{kind} {profile in afterwords}", told] += 1
+        seen[f"{kind} {profile in afterwords}", has_afterword] += 1
     assert seen["private True", True] == seen["job False", True] == seen["open False", True] == 0
     shares = [seen[f"{k} True", True] / seen[f"{k} True", False] for k in ("open", "job")]
     assert 0.2 < shares[0] < 1 < shares[1]

@@ -37,7 +37,7 @@ async def no_sleep(seconds: float) -> None:
     assert seconds >= 0
 
 
-def asked(text: str = "How is the sauce made?", **values: Any) -> Request:
+def request_of(text: str = "How is the sauce made?", **values: Any) -> Request:
     messages: tuple[Message, ...] = (
         {"role": "system", "content": "You are helpful."},
         {"role": "user", "content": text},
@@ -49,8 +49,8 @@ def asked(text: str = "How is the sauce made?", **values: Any) -> Request:
 async def endpoint(url: str, **params: Any) -> AsyncIterator[OpenAIChatTeacher]:
     """An endpoint that does not sleep between attempts."""
     journal, meter = params.pop("journal", None), params.pop("meter", None)
-    given: dict[str, Any] = {"base_url": url, "model": "m"} | params
-    built = openai_chat(**given)
+    arguments: dict[str, Any] = {"base_url": url, "model": "m"} | params
+    built = openai_chat(**arguments)
     quick = OpenAIChatTeacher(built._settings, journal=journal, meter=meter, sleep=no_sleep)
     try:
         yield quick
@@ -77,7 +77,7 @@ async def test_requests_do_not_count_journal_rows(tmp_path: Path) -> None:
     journal = Uncounted(tmp_path / "journal.sqlite")
     with FakeEndpoint() as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
-            assert await teacher(asked()) == await teacher(asked())
+            assert await teacher(request_of()) == await teacher(request_of())
         assert len(fake.requests) == 1
     await journal.aclose()
 
@@ -85,23 +85,23 @@ async def test_requests_do_not_count_journal_rows(tmp_path: Path) -> None:
 async def test_no_platform_headers_are_sent() -> None:
     with FakeEndpoint() as fake:
         async with endpoint(fake.url) as teacher:
-            await teacher(asked())
-        told = {name for head in fake.headers for name in head}
-    assert not {f"x-stainless-{what}" for what in ("os", "arch", "runtime-version")} & told
-    assert "user-agent" in told
+            await teacher(request_of())
+        headers = {name for head in fake.headers for name in head}
+    assert not {f"x-stainless-{field}" for field in ("os", "arch", "runtime-version")} & headers
+    assert "user-agent" in headers
 
 
 async def test_reply_has_text_model_tokens_and_key() -> None:
     with FakeEndpoint(extra={"reasoning_content": "I think."}) as fake:
         async with endpoint(fake.url) as teacher:
-            reply = await teacher(asked())
+            reply = await teacher(request_of())
             assert reply.text == plain_answer(fake.requests[0])
             assert reply.model == "m-fake"
             assert reply.finish_reason == "stop"
             assert reply.reasoning_content == "I think."
             assert (reply.prompt_tokens or 0) > 0
             assert (reply.completion_tokens or 0) > 0
-            assert reply.key == teacher.request_key(asked())
+            assert reply.key == teacher.request_key(request_of())
             assert teacher.name == "openai_chat"
             assert teacher.model == "m"
 
@@ -109,16 +109,16 @@ async def test_reply_has_text_model_tokens_and_key() -> None:
 async def test_think_block_becomes_reasoning() -> None:
     with FakeEndpoint(lambda body: "<think>\nhm\n</think>\n\nYes.") as fake:
         async with endpoint(fake.url) as teacher:
-            reply = await teacher(asked())
+            reply = await teacher(request_of())
     assert (reply.text, reply.reasoning_content) == ("Yes.", "hm")
 
 
 async def test_request_body_has_only_configured_fields() -> None:
     with FakeEndpoint() as fake:
         async with endpoint(fake.url) as teacher:
-            await teacher(asked())
+            await teacher(request_of())
         async with endpoint(fake.url, temperature=0.5, top_p=0.9, max_tokens=7, seed=40) as teacher:
-            await teacher(asked(sample=2))
+            await teacher(request_of(sample=2))
     plain, full = fake.requests
     assert set(plain) == {"model", "messages"}
     assert full["seed"] == 42
@@ -144,10 +144,10 @@ async def test_failed_reply_is_cached_and_not_repeated(
     with FakeEndpoint(fault=always(fault)) as fake:
         async with endpoint(fake.url, journal=journal, attempts=3) as teacher:
             with pytest.raises(error) as first:
-                await teacher(asked())
+                await teacher(request_of())
             sent = len(fake.requests)
             with pytest.raises(error) as second:
-                await teacher(asked())
+                await teacher(request_of())
     assert str(first.value) == str(second.value) != ""
     assert len(fake.requests) == sent == (3 if error is ParseError else 1)
     assert len(journal) == 1
@@ -160,7 +160,7 @@ async def test_exhausted_attempts_are_not_cached(fault: str, tmp_path: Path) -> 
     with FakeEndpoint(fault=always(fault)) as fake:
         async with endpoint(fake.url, journal=journal, meter=meter, attempts=4) as teacher:
             with pytest.raises(TeacherUnavailable, match="4"):
-                await teacher(asked())
+                await teacher(request_of())
     assert len(fake.requests) == 4
     assert len(journal) == 0
     assert (meter.usage().requests, meter.usage().retries, meter.in_flight) == (4, 3, 0)
@@ -173,7 +173,7 @@ async def test_exhausted_attempts_are_not_cached(fault: str, tmp_path: Path) -> 
 async def test_passing_failure_is_retried(fault: str) -> None:
     with FakeEndpoint(fault=once(fault)) as fake:
         async with endpoint(fake.url) as teacher:
-            assert (await teacher(asked())).text == plain_answer(fake.requests[0])
+            assert (await teacher(request_of())).text == plain_answer(fake.requests[0])
     assert len(fake.requests) == 2
     assert sum(fake.answered.values()) == 1
 
@@ -181,13 +181,13 @@ async def test_passing_failure_is_retried(fault: str) -> None:
 async def test_hanging_request_times_out_and_is_retried() -> None:
     with FakeEndpoint(fault=once("hang")) as fake:
         async with endpoint(fake.url, timeout_s=0.2) as teacher:
-            assert (await teacher(asked())).outcome == "ok"
+            assert (await teacher(request_of())).outcome == "ok"
 
 
 async def test_refused_connection_is_unavailable() -> None:
     async with endpoint("http://127.0.0.1:9/v1", attempts=2) as teacher:
         with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9.*connection refused"):
-            await teacher(asked())
+            await teacher(request_of())
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ async def test_rejection_stops_all_requests(fault: str, says: str) -> None:
     with FakeEndpoint(fault=always(fault)) as fake:
         async with endpoint(fake.url, concurrency=1) as teacher:
             with pytest.raises(TeacherRejected, match=says) as first:
-                await teacher(asked())
+                await teacher(request_of())
             with pytest.raises(TeacherRejected) as second:
-                await teacher(asked("something else"))
+                await teacher(request_of("something else"))
     assert len(fake.requests) == 1
     assert str(first.value) == str(second.value)
 
@@ -230,13 +230,13 @@ async def test_refused_request_among_answered_is_blocked(
     faults: Fault = lambda body, nth: fault if "bad" in str(body) else None  # noqa: E731
     with FakeEndpoint(fault=faults) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
-            await teacher(asked())
+            await teacher(request_of())
             for i in range(2 * OUTAGE_REJECTIONS):
                 with pytest.raises(Blocked, match=str(REFUSED[fault][1]["message"])):
-                    await teacher(asked(f"bad {i}"))
+                    await teacher(request_of(f"bad {i}"))
             with pytest.raises(Blocked):
-                await teacher(asked("bad 0"))
-            await teacher(asked("another"))
+                await teacher(request_of("bad 0"))
+            await teacher(request_of("another"))
     assert len(fake.requests) == 2 * OUTAGE_REJECTIONS + 2
     assert len(journal) == 2 * OUTAGE_REJECTIONS + 2
     await journal.aclose()
@@ -253,31 +253,31 @@ async def test_endpoint_that_refuses_all_stops_the_run(
         async with endpoint(fake.url, journal=journal) as teacher:
             for i in range(OUTAGE_REJECTIONS - 1):
                 with pytest.raises(TeacherUnavailable):
-                    await teacher(asked(str(i)))
+                    await teacher(request_of(str(i)))
             for i in range(2):
                 with pytest.raises(TeacherRejected, match="check"):
-                    await teacher(asked(f"last {i}"))
+                    await teacher(request_of(f"last {i}"))
     assert len(fake.requests) == OUTAGE_REJECTIONS
     assert len(journal) == 0
     await journal.aclose()
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "body"),
     [
         (400, {"message": "flagged as potentially violating our usage policy. Try another prompt"}),
         (403, {"message": "x requires moderation and your input was flagged for y", "code": 403}),
     ],
 )
 async def test_content_refusal_blocks_only_its_item(
-    status: int, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    status: int, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"flagged": (status, told)})
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"flagged": (status, body)})
     with FakeEndpoint(fault=always("flagged")) as fake:
         async with endpoint(fake.url) as teacher:
             for i in range(2 * OUTAGE_REJECTIONS):
                 with pytest.raises(Blocked):
-                    await teacher(asked(str(i)))
+                    await teacher(request_of(str(i)))
 
 
 async def test_max_completion_tokens_is_named_as_remedy(
@@ -289,10 +289,10 @@ async def test_max_completion_tokens_is_named_as_remedy(
     with FakeEndpoint(fault=fault) as fake:
         async with endpoint(fake.url, max_tokens=9) as teacher:
             with pytest.raises(TeacherUnavailable, match="set `max_completion_tokens`"):
-                await teacher(asked())
+                await teacher(request_of())
         extra = {"top_k": "20", "plain": "text", "deep": {"on": "true"}}
         async with endpoint(fake.url, max_completion_tokens=9, extra=extra) as teacher:
-            await teacher(asked())
+            await teacher(request_of())
     sent = fake.requests[-1]
     assert set(sent) == {"model", "messages", "max_completion_tokens", "top_k", "plain", "deep"}
     assert sent["top_k"] == 20
@@ -306,7 +306,7 @@ async def test_equal_endpoints_share_the_smallest_limit() -> None:
     with FakeEndpoint(latency_s=0.02) as fake:
         one = openai_chat(base_url=fake.url, model="m", concurrency=5, limiters=limiters)
         two = openai_chat(base_url=f"{fake.url}/", model="n", concurrency=3, limiters=limiters)
-        calls = [teacher(asked(str(i))) for i in range(20) for teacher in (one, two)]
+        calls = [teacher(request_of(str(i))) for i in range(20) for teacher in (one, two)]
         await asyncio.gather(*calls)
         await asyncio.gather(one.aclose(), two.aclose())
     assert fake.max_in_flight == 3
@@ -330,7 +330,7 @@ async def test_echoed_key_is_removed_from_replies(
     with FakeEndpoint(lambda body: f"It is {key}.", extra={"reasoning": key}) as fake:
         params: dict[str, Any] = {"api_key_env": "FAKE_API_KEY", "journal": journal}
         async with endpoint(fake.url, model=f"about {key}", **params) as teacher:
-            reply = await teacher(asked())
+            reply = await teacher(request_of())
     await journal.aclose()
     assert reply.text == "It is ***."
     assert (reply.reasoning_content, reply.model) == ("***", "about ***-fake")
@@ -341,7 +341,7 @@ async def test_placeholder_key_is_not_removed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FAKE_API_KEY", "none")
     with FakeEndpoint(lambda body: "I have none.") as fake:
         async with endpoint(fake.url, api_key_env="FAKE_API_KEY") as teacher:
-            assert (await teacher(asked())).text == "I have none."
+            assert (await teacher(request_of())).text == "I have none."
 
 
 @pytest.mark.parametrize("pasted", [KEY, f"{KEY.upper()}_API_KEY_", "A" * 200 + "_API_KEY", ""])
@@ -356,7 +356,7 @@ async def test_waiting_calls_fail_with_the_rejection() -> None:
 
     with FakeEndpoint(fault=always("401"), latency_s=0.05) as fake:
         async with endpoint(fake.url, concurrency=2) as teacher:
-            calls = [teacher(asked(str(i))) for i in range(50)]
+            calls = [teacher(request_of(str(i))) for i in range(50)]
             results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(r, TeacherRejected) for r in results)
     assert len(fake.requests) == 2
@@ -374,9 +374,9 @@ async def test_key_is_sent_and_never_logged(
     fault: Fault = lambda body, nth: "echo" if "bad" in str(body) else None  # noqa: E731
     with FakeEndpoint(fault=fault) as fake:
         async with endpoint(fake.url, api_key_env="FAKE_API_KEY", journal=journal) as teacher:
-            await teacher(asked())
+            await teacher(request_of())
             with pytest.raises(TeacherRejected, match="FAKE_API_KEY") as caught:
-                await teacher(asked("bad"))
+                await teacher(request_of("bad"))
             shown = repr(teacher) + repr(teacher._settings)
     await journal.aclose()
     assert fake.authorizations == [f"Bearer {KEY}"] * 2
@@ -396,9 +396,9 @@ async def test_environment_variables_are_not_sent(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MINE_API_KEY", KEY)
     with FakeEndpoint() as fake:
         async with endpoint(fake.url) as teacher:
-            await teacher(asked())
+            await teacher(request_of())
         async with endpoint(fake.url, api_key_env="MINE_API_KEY") as teacher:
-            await teacher(asked())
+            await teacher(request_of())
     assert "leak-me" not in str(fake.headers)
     assert fake.authorizations == [None, f"Bearer {KEY}"]
 
@@ -447,13 +447,13 @@ async def test_cached_reply_is_reused_until_retry(tmp_path: Path) -> None:
     journal, meter = Journal(tmp_path / "j.sqlite"), Meter()
     with FakeEndpoint() as fake:
         async with endpoint(fake.url, journal=journal, meter=meter) as teacher:
-            first = await teacher(asked())
-            assert await teacher(asked()) == first
+            first = await teacher(request_of())
+            assert await teacher(request_of()) == first
             assert len(fake.requests) == 1
             journal.raise_ask_numbers([first.key or ""])
-            assert (await teacher(asked())).key == first.key
+            assert (await teacher(request_of())).key == first.key
             assert len(fake.requests) == 2
-            assert await teacher(asked()) == first
+            assert await teacher(request_of()) == first
     assert (meter.usage().requests, meter.usage().cached) == (2, 2)
     await journal.aclose()
 
@@ -461,14 +461,14 @@ async def test_cached_reply_is_reused_until_retry(tmp_path: Path) -> None:
 async def test_budget_stops_before_sending() -> None:
     with FakeEndpoint() as fake:
         async with endpoint(fake.url, meter=Meter(requests=2)) as teacher:
-            await teacher(asked("a"))
-            await teacher(asked("b"))
+            await teacher(request_of("a"))
+            await teacher(request_of("b"))
             with pytest.raises(BudgetSpent, match="`2` requests"):
-                await teacher(asked("c"))
+                await teacher(request_of("c"))
         async with endpoint(fake.url, meter=Meter(tokens=1)) as teacher:
-            await teacher(asked("a"))
+            await teacher(request_of("a"))
             with pytest.raises(BudgetSpent, match="tokens"):
-                await teacher(asked("b"))
+                await teacher(request_of("b"))
     assert len(fake.requests) == 3
 
 
@@ -489,7 +489,7 @@ async def test_concurrency_bounds_requests_in_flight(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     with FakeEndpoint(latency_s=0.01) as fake:
         async with endpoint(fake.url, concurrency=12, journal=journal) as teacher:
-            await asyncio.gather(*(teacher(asked(str(i))) for i in range(150)))
+            await asyncio.gather(*(teacher(request_of(str(i))) for i in range(150)))
     assert 8 <= fake.max_in_flight <= 12
     assert fake.connections <= 12
     assert len(journal) == 150
@@ -500,8 +500,8 @@ async def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     with FakeEndpoint(lambda body: "half \ud83d and whole \U0001f600 \x00") as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
-            reply = await teacher(asked("odd \udc00"))
-            assert await teacher(asked("odd \udc00")) == reply
+            reply = await teacher(request_of("odd \udc00"))
+            assert await teacher(request_of("odd \udc00")) == reply
     assert reply.text == "half \ufffd and whole \U0001f600 "
     await journal.aclose()
 
@@ -517,7 +517,7 @@ async def test_waits_grow_with_random_jitter() -> None:
         built = openai_chat(base_url=fake.url, model="m", attempts=8)
         teacher = OpenAIChatTeacher(built._settings, sleep=sleep)
         with pytest.raises(TeacherUnavailable):
-            await teacher(asked())
+            await teacher(request_of())
         await teacher.aclose()
     assert len(slept) == 7
     assert all(0 <= s <= min(30, 0.5 * 2**i) for i, s in enumerate(slept, start=1))
@@ -527,9 +527,9 @@ async def test_outage_stops_the_run() -> None:
     async with endpoint("http://127.0.0.1:9/v1", attempts=1) as teacher:
         for i in range(OUTAGE_FAILURES - 1):
             with pytest.raises(TeacherUnavailable):
-                await teacher(asked(str(i)))
+                await teacher(request_of(str(i)))
         with pytest.raises(TeacherRejected, match="is it running"):
-            await teacher(asked("last"))
+            await teacher(request_of("last"))
 
 
 async def test_failures_between_answers_do_not_stop() -> None:
@@ -540,5 +540,5 @@ async def test_failures_between_answers_do_not_stop() -> None:
         async with endpoint(fake.url, attempts=1) as teacher:
             for i in range(2 * OUTAGE_FAILURES):
                 with pytest.raises(TeacherUnavailable):
-                    await teacher(asked(f"bad {i}"))
-                assert (await teacher(asked(f"good {i}"))).outcome == "ok"
+                    await teacher(request_of(f"bad {i}"))
+                assert (await teacher(request_of(f"good {i}"))).outcome == "ok"

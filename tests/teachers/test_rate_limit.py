@@ -15,7 +15,7 @@ from safegen.teachers._rate_limit import Permit, RateLimiter
 from safegen.teachers.openai_chat import openai_chat
 from safegen.testing import FakeEndpoint
 from tests.sampling import sampled
-from tests.teachers.test_openai_chat import asked
+from tests.teachers.test_openai_chat import request_of
 
 
 class Skipping(selectors.SelectSelector):
@@ -317,7 +317,7 @@ async def test_limiter_meets_few_429s_at_real_bucket() -> None:
     """Without the limiter 80 of the 100 meet a 429 at once, and most of them again at each retry."""
     with FakeEndpoint(bucket=(20, 0.5)) as fake:
         teacher = openai_chat(base_url=fake.url, model="m")
-        replies = await asyncio.gather(*(teacher(asked(str(i))) for i in range(100)))
+        replies = await asyncio.gather(*(teacher(request_of(str(i))) for i in range(100)))
         await teacher.aclose()
     assert all(r.outcome == "ok" for r in replies)
     assert fake.statuses[429] < 60

@@ -37,12 +37,12 @@ async def test_function_answers_from_the_request() -> None:
 
 async def test_answers_to_a_schema_are_parsed() -> None:
     teacher = scripted(['{"a": 1}', "nothing", Reply("", "m", outcome="truncated")])
-    asked = Request(ASKED.messages, schema=SCHEMA)
-    assert (await teacher(asked)).parsed == {"a": 1}
+    request = Request(ASKED.messages, schema=SCHEMA)
+    assert (await teacher(request)).parsed == {"a": 1}
     with pytest.raises(ParseError):
-        await teacher(asked)
+        await teacher(request)
     with pytest.raises(Truncated):
-        await teacher(asked)
+        await teacher(request)
 
 
 async def test_recipes_reach_the_teachers_by_name() -> None:

@@ -16,7 +16,7 @@ from safegen.teachers._structured import (
     split_thinking,
 )
 from safegen.testing import Body, FakeEndpoint
-from tests.teachers.test_openai_chat import asked, endpoint
+from tests.teachers.test_openai_chat import endpoint, request_of
 
 SCHEMA: dict[str, object] = {
     "type": "object",
@@ -32,7 +32,7 @@ GOOD = '{"dish": "soup", "spoons": 2}'
 
 
 def request() -> Request:
-    return asked(schema=SCHEMA)
+    return request_of(schema=SCHEMA)
 
 
 def mode(body: Body) -> str:
@@ -58,12 +58,14 @@ async def test_auto_finds_the_supported_format_once(
         async with endpoint(fake.url) as teacher:
             key = teacher.request_key(request())
             first = await teacher(request())
-            second = await teacher(asked("another", schema=SCHEMA))
+            second = await teacher(request_of("another", schema=SCHEMA))
             assert teacher.request_key(request()) == key == first.key
     assert first.parsed == second.parsed == {"dish": "soup", "spoons": 2}
     assert [mode(b) for b in fake.requests] == [*tried, tried[-1]]
-    told = ["additionalProperties" in b["messages"][-1]["content"] for b in fake.requests]
-    assert told == [mode(b) != "json_schema" for b in fake.requests]
+    mentions_schema = [
+        "additionalProperties" in b["messages"][-1]["content"] for b in fake.requests
+    ]
+    assert mentions_schema == [mode(b) != "json_schema" for b in fake.requests]
 
 
 async def test_configured_format_is_not_changed() -> None:

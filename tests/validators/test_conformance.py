@@ -53,10 +53,10 @@ def test_traits_list_each_code_once(name: str) -> None:
 
 
 def test_validator_without_traits_is_not_teachable() -> None:
-    found = plugins.validator_traits(
+    traits = plugins.validator_traits(
         "tests.validators.sentinel:finds_sentinel", trusted=["tests.validators.sentinel"]
     )
-    assert found == ValidatorTraits()
+    assert traits == ValidatorTraits()
     own = plugins.validator_traits(
         "tests.validators.user_validator:shouting", trusted=["tests.validators.user_validator"]
     )

@@ -25,9 +25,11 @@ OWN = plugins.list_names("validators")
 
 def passes(mode: Mode, elements: list[str], required: tuple[str, ...]) -> bool | None:
     text = " ".join([*(WITH[name] for name in elements), BODY])
-    asked = context(mode=mode)
-    asked = replace(asked, expectation=replace(asked.expectation, required=required))
-    return judge(refusal_form(locales={"en": english()}), text, asked).passed
+    draft_context = context(mode=mode)
+    draft_context = replace(
+        draft_context, expectation=replace(draft_context.expectation, required=required)
+    )
+    return judge(refusal_form(locales={"en": english()}), text, draft_context).passed
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -50,35 +52,35 @@ def test_missing_readable_element_fails(mode: Mode, element: str) -> None:
 
 
 def test_element_without_reader_is_not_checked() -> None:
-    found = _elements.classify_elements(
+    coverage = _elements.classify_elements(
         "safe_completion", ["limit"], ["style"], own=OWN, locale=english()
     )
-    assert found.line == "limit not checked"
+    assert coverage.line == "limit not checked"
 
 
 def test_elements_of_language_pack_are_always_read() -> None:
     wanted = ["crisis", "support", "trusted_adult", "safe_task"]
     silent = english().model_copy(update={"elements": {}})
     for mode in MODES:
-        found = _elements.classify_elements(
+        coverage = _elements.classify_elements(
             mode, wanted, ["required_elements"], own=OWN, locale=english()
         )
         assert (
-            found.line
+            coverage.line
             == "crisis, trusted_adult judged by form only; support, safe_task not checked"
         )
-        found = _elements.classify_elements(
+        coverage = _elements.classify_elements(
             mode, wanted, ["required_elements"], own=OWN, locale=silent
         )
-        assert found.line == "crisis, support, trusted_adult, safe_task not checked"
+        assert coverage.line == "crisis, support, trusted_adult, safe_task not checked"
 
 
 def test_foreign_validator_may_read_other_elements() -> None:
     validators = ["refusal_form", "my_judge"]
-    found = _elements.classify_elements(
+    coverage = _elements.classify_elements(
         "safe_completion", ["limit", "support"], validators, own=OWN, locale=english()
     )
-    assert found.line == (
+    assert coverage.line == (
         "limit judged by form only; support not checked by safegen, and my_judge may"
     )
 
@@ -89,11 +91,11 @@ def test_partly_read_element_names_other_modes() -> None:
         "safe_completion": ["limit", "safe_task"],
         "refuse_redirect": ["decline", "redirection"],
     }
-    found = _elements.merge_coverage(
+    coverage = _elements.merge_coverage(
         {
             m: _elements.classify_elements(m, names, ["refusal_form"], own=OWN, locale=english())
             for m, names in modes.items()
         }
     )
-    assert set(found.by_form) == {"limit", "decline", "redirection"}
-    assert found.unread == ("redirection in direct_answer", "safe_task")
+    assert set(coverage.by_form) == {"limit", "decline", "redirection"}
+    assert coverage.unread == ("redirection in direct_answer", "safe_task")

@@ -74,9 +74,9 @@ CLEAN = {
 }
 
 
-@pytest.mark.parametrize(("text", "asked"), CLEAN.values(), ids=CLEAN.keys())
-def test_policy_leak_passes_other_texts(text: str, asked: str) -> None:
-    assert _leaking(text, context(prompt=asked)) is True
+@pytest.mark.parametrize(("text", "question"), CLEAN.values(), ids=CLEAN.keys())
+def test_policy_leak_passes_other_texts(text: str, question: str) -> None:
+    assert _leaking(text, context(prompt=question)) is True
 
 
 def test_policy_leak_of_unknown_policy_is_open() -> None:

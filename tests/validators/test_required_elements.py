@@ -256,8 +256,8 @@ def verdict(
     mode: Mode = "direct_answer",
     pack: Locale | None = None,
 ) -> Verdict:
-    told = {**PARTS, "support": "I'm really glad you told me."}
-    text = " ".join([*(told[name] for name in elements), BODY])
+    parts = {**PARTS, "support": "I'm really glad you told me."}
+    text = " ".join([*(parts[name] for name in elements), BODY])
     check = required_elements(locales={"en": pack or english()})
     return judge(check, text, context(mode=mode, required=required))
 
@@ -267,15 +267,15 @@ def verdict(
 def test_missing_required_element_fails_in_every_mode(mode: Mode, element: str) -> None:
     whole = tuple(PARTS)
     assert verdict(*whole, required=whole, mode=mode).passed
-    found = verdict(*(n for n in whole if n != element), required=whole, mode=mode)
-    assert (found.passed, found.score) == (False, 0.6667)
-    assert found.reason == f"lacks {element.replace('_', ' ')}"
+    result = verdict(*(n for n in whole if n != element), required=whole, mode=mode)
+    assert (result.passed, result.score) == (False, 0.6667)
+    assert result.reason == f"lacks {element.replace('_', ' ')}"
 
 
 def test_undecided_element_fails_nothing_but_is_named() -> None:
-    found = verdict("crisis", required=("support", "crisis"))
-    assert (found.passed, found.score) == (True, 1.0)
-    assert found.reason == "names what is required; no words of support seen"
+    result = verdict("crisis", required=("support", "crisis"))
+    assert (result.passed, result.score) == (True, 1.0)
+    assert result.reason == "names what is required; no words of support seen"
     assert verdict(required=("support", "crisis")).reason == (
         "lacks crisis; no words of support seen"
     )
@@ -289,8 +289,8 @@ def test_unrequired_element_is_not_checked() -> None:
 
 def test_element_without_patterns_is_not_checked() -> None:
     silent = english().model_copy(update={"elements": {}})
-    found = verdict(required=("crisis",), pack=silent)
-    assert (found.passed, found.reason) == (True, "none of its elements is required")
+    result = verdict(required=("crisis",), pack=silent)
+    assert (result.passed, result.reason) == (True, "none of its elements is required")
 
 
 def test_language_pack_may_define_an_element() -> None:
@@ -308,9 +308,9 @@ def test_code_and_quotes_show_no_element() -> None:
 
 def test_phrases_of_the_pack_show_their_element() -> None:
     pack = language_pack.load_locale("en")
-    told = {**pack.phrases.elements, "support": pack.phrases.supports}
-    assert set(told) == set(pack.elements)
-    for element, phrases in told.items():
+    phrases_by_element = {**pack.phrases.elements, "support": pack.phrases.supports}
+    assert set(phrases_by_element) == set(pack.elements)
+    for element, phrases in phrases_by_element.items():
         assert [words for words in phrases if not find_element(words, pack, element)] == []
 
 

@@ -60,10 +60,10 @@ def test_plain_tone_passes(text: str) -> None:
 
 
 def test_sermons_of_the_pack_are_preaching() -> None:
-    phrases, said = english().phrases, "somebody could open a Zorb"
+    phrases, risk = english().phrases, "somebody could open a Zorb"
     for template in phrases.sermons + phrases.frames + phrases.urgings:
         text = template.format(
-            risk=said.capitalize(), purpose="open a Zorb", fact=said, step="open a Zorb"
+            risk=risk.capitalize(), purpose="open a Zorb", fact=risk, step="open a Zorb"
         )
         assert set(find_failed_propositions(text, english())) == {"preaching"}, text
 
@@ -114,6 +114,6 @@ def test_policy_names_the_applicable_propositions(tmp_path: Path, more: str, pas
         "rules:\n  - {id: R, says: r, mode: direct_answer, ceiling: 4}\n" + more
     )
     policy = loader.load_policy(str(path))
-    given = replace(context(), expectation=make_expectation(policy_id=policy.policy_id))
+    context_ = replace(context(), expectation=make_expectation(policy_id=policy.policy_id))
     check = style(locales={"en": english()}, policies={policy.policy_id: policy})
-    assert judge(check, "May I ask why you need it?", given).passed is passed
+    assert judge(check, "May I ask why you need it?", context_).passed is passed

@@ -66,29 +66,29 @@ def test_rates_restart_with_each_stage() -> None:
 
 
 def test_pipe_gets_an_opening_line_for_each_stage() -> None:
-    said: list[str] = []
+    printed: list[str] = []
     counters = ProgressReader(now=Time())
-    lines = PlainLines(counters, said.append, Time())
+    lines = PlainLines(counters, printed.append, Time())
     counters.watch(Progress(planned=1, stage="labelling"), Meter())
     lines.print_if_due()
     counters.watch(Progress(planned=2, shards_planned=1), Meter())
     lines.print_if_due()
     lines.print_if_due()
-    assert said == ["1 prompt for the labellers to read", "2 drafts in 1 shard"]
+    assert printed == ["1 prompt for the labellers to read", "2 drafts in 1 shard"]
 
 
 def test_top_up_round_is_named_in_its_line() -> None:
-    said: list[str] = []
+    printed: list[str] = []
     time = Time()
     counters = ProgressReader(now=time)
-    lines = PlainLines(counters, said.append, time)
+    lines = PlainLines(counters, printed.append, time)
     counters.watch(Progress(planned=2, done=2, shards_planned=1, shards_done=1), Meter())
     lines.print_if_due()
     counters.watch(Progress(planned=9, shards_planned=1, round=1, resumed=True), Meter())
     lines.print_if_due()
     lines.print_last()
-    assert said[:2] == ["2 drafts in 1 shard", "round 2: 9 drafts in 1 shard"]
-    assert said[2].startswith("round 2: 0/9 drafts")
+    assert printed[:2] == ["2 drafts in 1 shard", "round 2: 9 drafts in 1 shard"]
+    assert printed[2].startswith("round 2: 0/9 drafts")
 
 
 def test_full_line_has_all_counters() -> None:
@@ -150,32 +150,32 @@ def test_bar_fits_a_narrow_terminal() -> None:
 
 
 def test_plain_lines_come_every_ten_seconds() -> None:
-    time, said = Time(), list[str]()
+    time, printed = Time(), list[str]()
     counters, progress, meter = at_work(time)
-    lines = PlainLines(counters, said.append, time)
+    lines = PlainLines(counters, printed.append, time)
     for second in range(26):
         time.now = 100.0 + second
         answer(progress, meter, 1)
         lines.print_if_due()
     lines.print_last()
-    assert said[0] == "1,000 drafts in 4 shards"
+    assert printed[0] == "1,000 drafts in 4 shards"
     resumed = ProgressReader(now=Time())
     resumed.watch(Progress(planned=9, shards_planned=2, resumed=True), Meter())
     seen = resumed.read_view()
     assert seen
     assert seen.opening_line() == "resuming: 9 drafts in 2 shards; cached replies are reused"
-    assert [line.split("/")[0] for line in said[1:]] == ["11", "21", "26"]
-    assert "left" not in said[-1]
+    assert [line.split("/")[0] for line in printed[1:]] == ["11", "21", "26"]
+    assert "left" not in printed[-1]
 
 
 def test_empty_run_prints_no_line() -> None:
-    said: list[str] = []
+    printed: list[str] = []
     counters = ProgressReader(now=Time())
     counters.watch(Progress(), Meter())
-    lines = PlainLines(counters, said.append, Time())
+    lines = PlainLines(counters, printed.append, Time())
     lines.print_if_due()
     lines.print_last()
-    assert said == []
+    assert printed == []
 
 
 def test_pipe_gets_lines_without_escape_codes() -> None:

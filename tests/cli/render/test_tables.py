@@ -29,12 +29,12 @@ def printed(width: int, heads: tuple[str, ...] = HEADS, rows: list[tuple[str, ..
 
 @pytest.mark.parametrize("width", [30, 50, 64, 80, 100, 200])
 def test_table_keeps_words_whole_at_any_width(width: int) -> None:
-    told = printed(width)
-    words = told.split()
+    text = printed(width)
+    words = text.split()
     for row in ROWS:
         assert all(words.count(part) for cell in row for part in cell.split())
-    assert "…" not in told
-    assert all(len(line) <= width for line in told.splitlines())
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
 
 
 def test_last_column_moves_below_in_narrow_tables() -> None:
@@ -53,12 +53,12 @@ def test_explanation_fits_eighty_columns(
 ) -> None:
     from safegen.cli.policy_explain import print_explanation
 
-    found = explained.explain_situation(
+    explanation = explained.explain_situation(
         loader.load_policy("security"),
         Situation("restricted", "none", "public", 3),
         harm="cyber.intrusion",
     )
-    print_explanation(found, None, Console(width=80, highlight=False, markup=False))
+    print_explanation(explanation, None, Console(width=80, highlight=False, markup=False))
     words = capsys.readouterr().out.split()
-    assert found.neighbours
-    assert all(n.rule.id in words for n in found.neighbours)
+    assert explanation.neighbours
+    assert all(n.rule.id in words for n in explanation.neighbours)

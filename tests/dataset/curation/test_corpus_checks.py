@@ -20,10 +20,10 @@ def text(seed: object, *, words: int = 24) -> str:
 
 
 def prompt(
-    set_: str, intent: Intent, said: str, *, source: Source = "author", n: int = 0
+    set_: str, intent: Intent, content: str, *, source: Source = "author", n: int = 0
 ) -> CorpusPrompt:
     mode = MODES[INTENTS.index(intent)]
-    return CorpusPrompt(f"{set_}-{intent}-{n}", set_, f"goal-{set_}", source, intent, mode, said)
+    return CorpusPrompt(f"{set_}-{intent}-{n}", set_, f"goal-{set_}", source, intent, mode, content)
 
 
 def matched(set_: str, *, source: Source = "author", tag: str = "") -> list[CorpusPrompt]:
@@ -58,10 +58,10 @@ def test_near_duplicate_is_excluded_and_its_set_stays() -> None:
 def test_set_that_loses_an_intent_is_excluded() -> None:
     one, two = matched("one"), matched("two")
     two[0] = two[0]._replace(text=one[0].text)
-    assert gate([*one, *two]).scenarios == gone(two)
+    assert gate([*one, *two]).scenarios == excluded_ids(two)
 
 
-def gone(set_: list[CorpusPrompt]) -> dict[str, str]:
+def excluded_ids(set_: list[CorpusPrompt]) -> dict[str, str]:
     """A set of which the first prompt is a copy."""
     return {p.scenario_id: "incomplete_set" if n else "near_duplicate" for n, p in enumerate(set_)}
 
@@ -71,7 +71,7 @@ def test_copy_of_an_excluded_prompt_stays() -> None:
     two[0] = two[0]._replace(text=one[0].text)
     three[2] = three[2]._replace(text=two[2].text)
     left = gate([*one, *two, *three])
-    assert left.scenarios == gone(two)
+    assert left.scenarios == excluded_ids(two)
     assert [c.id for c in left.near_duplicates] == ["two-benign-0"]
 
 
@@ -134,7 +134,7 @@ def test_sample_measures_planted_word_or_is_unmeasured() -> None:
     for p in sets(60, tag=TAG):
         many.add(p)
     assert all(isinstance(r, UnmeasuredArtifacts) for r in few.measure().values())
-    told = many.measure()["dual_use"]
-    assert isinstance(told, ArtifactMeasure)
-    assert told.interval.low > corpus_checks.MAX_AUC
-    assert told.words[0].word == TAG
+    measured = many.measure()["dual_use"]
+    assert isinstance(measured, ArtifactMeasure)
+    assert measured.interval.low > corpus_checks.MAX_AUC
+    assert measured.words[0].word == TAG

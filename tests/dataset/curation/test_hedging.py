@@ -43,27 +43,27 @@ def test_hedge_density_is_per_100_words() -> None:
 def hedging(
     free: int, bound: int, *, mode: Mode = "direct_answer", response: str | None = HEDGED
 ) -> HedgingMeasure:
-    found = HedgingMeasure({"a.free": "allowed", "a.bound": "sensitive"}, {"en": HEDGES})
-    for harm, count, said in (("a.free", free, PLAIN), ("a.bound", bound, response)):
+    measure = HedgingMeasure({"a.free": "allowed", "a.bound": "sensitive"}, {"en": HEDGES})
+    for harm, count, text in (("a.free", free, PLAIN), ("a.bound", bound, response)):
         for _ in range(count):
-            found.add(
+            measure.add(
                 make_record(
                     scenario=make_scenario(harm=harm),
                     expectation=make_expectation(mode=mode),
-                    draft=make_draft(response=said),
+                    draft=make_draft(response=text),
                 )
             )
-    return found
+    return measure
 
 
 def test_hedging_compares_answers_with_and_without_spec() -> None:
-    told = hedging(MIN_ANSWERS, MIN_ANSWERS).to_json()
-    assert told["without_spec"] == {"answers": 20, "words": 240, "per_100_words": 0.0}
-    assert told["with_spec"] == {"answers": 20, "words": 300, "per_100_words": 33.333}
+    payload = hedging(MIN_ANSWERS, MIN_ANSWERS).to_json()
+    assert payload["without_spec"] == {"answers": 20, "words": 240, "per_100_words": 0.0}
+    assert payload["with_spec"] == {"answers": 20, "words": 300, "per_100_words": 33.333}
 
 
 @pytest.mark.parametrize(
-    "found",
+    "measure",
     [
         hedging(MIN_ANSWERS - 1, MIN_ANSWERS),
         hedging(MIN_ANSWERS, MIN_ANSWERS - 1),
@@ -73,6 +73,6 @@ def test_hedging_compares_answers_with_and_without_spec() -> None:
     ],
     ids=["few without", "few with", "another mode", "withheld", "nothing known"],
 )
-def test_too_few_answers_are_unmeasured(found: HedgingMeasure) -> None:
-    assert found.to_json() == {"unmeasured": found.unmeasured_reason}
-    assert "at least 20 of each" in (found.unmeasured_reason or "")
+def test_too_few_answers_are_unmeasured(measure: HedgingMeasure) -> None:
+    assert measure.to_json() == {"unmeasured": measure.unmeasured_reason}
+    assert "at least 20 of each" in (measure.unmeasured_reason or "")

@@ -29,7 +29,7 @@ def brute(texts: list[CorpusText], threshold: float) -> list[NearDuplicate]:
     """Compare every text with every earlier one that stays."""
     runs = {t.id: text_forms.shingles(text_forms.words(t.text), size=3) for t in texts}
     kept: list[CorpusText] = []
-    found: list[NearDuplicate] = []
+    duplicates: list[NearDuplicate] = []
     for text in texts:
         rivals = [k for k in kept if not text.group or k.group != text.group]
         alike = ((k.id, text_forms.jaccard(runs[k.id], runs[text.id])) for k in rivals)
@@ -37,8 +37,8 @@ def brute(texts: list[CorpusText], threshold: float) -> list[NearDuplicate]:
         if hit is None:
             kept.append(text)
         else:
-            found.append(NearDuplicate(text.id, *hit))
-    return found
+            duplicates.append(NearDuplicate(text.id, *hit))
+    return duplicates
 
 
 small = st.lists(
@@ -54,8 +54,8 @@ small = st.lists(
 @given(small, st.sampled_from([0.3, 0.5, 0.7, 0.9, 1.0]))
 def test_small_corpora_equal_brute_force(drawn: list[tuple[str, str]], threshold: float) -> None:
     texts = [CorpusText(str(i), text, group) for i, (text, group) in enumerate(drawn)]
-    found = find_near_duplicates(texts, threshold=threshold)
-    assert found == [
+    duplicates = find_near_duplicates(texts, threshold=threshold)
+    assert duplicates == [
         c._replace(similarity=pytest.approx(c.similarity)) for c in brute(texts, threshold)
     ]
 
@@ -72,10 +72,10 @@ def planted(n: int) -> tuple[list[CorpusText], set[str]]:
 
 def test_planted_copies_are_found_across_chunks() -> None:
     texts, copies = planted(3 * near_duplicates.CHUNK_SIZE)
-    found = find_near_duplicates(iter(texts))
-    assert {c.id for c in found} == copies
-    assert all(c.original == "t" + c.id[1:] for c in found)
-    assert all(c.similarity == pytest.approx(17 / 19) for c in found)
+    duplicates = find_near_duplicates(iter(texts))
+    assert {c.id for c in duplicates} == copies
+    assert all(c.original == "t" + c.id[1:] for c in duplicates)
+    assert all(c.similarity == pytest.approx(17 / 19) for c in duplicates)
 
 
 def test_first_text_stays_and_excluded_texts_match_nothing() -> None:

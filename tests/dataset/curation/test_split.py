@@ -25,5 +25,5 @@ def test_zero_test_share_gives_no_test_rows(goal: str) -> None:
 
 
 def test_test_share_is_approximately_met() -> None:
-    found = [split_of(f"cyber.intrusion/g{n}", test=0.2) for n in range(2_000)]
-    assert 0.17 < found.count("test") / 2_000 < 0.23
+    splits = [split_of(f"cyber.intrusion/g{n}", test=0.2) for n in range(2_000)]
+    assert 0.17 < splits.count("test") / 2_000 < 0.23

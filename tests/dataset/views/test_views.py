@@ -145,21 +145,21 @@ REASONS: dict[str, tuple[Recipe, str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "why"), REASONS.values(), ids=REASONS.keys())
+@pytest.mark.parametrize(("recipe_", "reason"), REASONS.values(), ids=REASONS.keys())
 @pytest.mark.parametrize(
     "trusted", [[], ["tests.validators.user_validator"]], ids=["unknown", "trusted"]
 )
 def test_validator_traits_decide_if_pairs_are_possible(
-    given: Recipe, why: str | None, trusted: list[str]
+    recipe_: Recipe, reason: str | None, trusted: list[str]
 ) -> None:
-    found = always_empty(given, trusted=trusted)
-    assert (found is None) == (why is None)
-    assert (why or "") in (found or "")
-    assert (OWN in teaching(given, trusted=trusted)) == (
-        OWN in given.required_validators and bool(trusted)
+    explanation = always_empty(recipe_, trusted=trusted)
+    assert (explanation is None) == (reason is None)
+    assert (reason or "") in (explanation or "")
+    assert (OWN in teaching(recipe_, trusted=trusted)) == (
+        OWN in recipe_.required_validators and bool(trusted)
     )
-    if found is None:
-        assert explain_empty(given, trusted=trusted).startswith("no draft beside an accepted one")
+    if explanation is None:
+        assert explain_empty(recipe_, trusted=trusted).startswith("no draft beside an accepted one")
 
 
 def test_equal_texts_make_one_pair() -> None:

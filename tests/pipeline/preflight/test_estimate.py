@@ -18,23 +18,23 @@ def test_estimate_counts_authored_sets(workdir: Path) -> None:
             "judges": {"labellers": [ENDPOINT]},
         }
     )
-    found = estimate(resolve_recipe(recipe))
+    estimated = estimate(resolve_recipe(recipe))
     written = estimate(
         resolve_recipe(
             recipe.model_copy(update={"plan": recipe.plan.model_copy(update={"authored": 0})})
         )
     )
-    assert found.size.sets == written.size.sets + 2 == 3
-    assert found.drafts == written.drafts + 2 * (2 + recipe.plan.paraphrases)
+    assert estimated.size.sets == written.size.sets + 2 == 3
+    assert estimated.drafts == written.drafts + 2 * (2 + recipe.plan.paraphrases)
 
 
 def test_profile_granted_in_a_dialogue_is_covered() -> None:
-    told = {"harms": ["cyber.*", "drugs.*"], "dialogues": ["verified_context"], "sets_per_harm": 1}
-    made = estimate(resolve_recipe(Recipe.model_validate({"name": "talk", "plan": told})))
+    plan = {"harms": ["cyber.*", "drugs.*"], "dialogues": ["verified_context"], "sets_per_harm": 1}
+    made = estimate(resolve_recipe(Recipe.model_validate({"name": "talk", "plan": plan})))
     assert made.size.certificate is not None
     axes = {f for strength in made.size.certificate.groups for f in strength.factors}
     assert "profile" not in axes
-    both = {**told, "profiles": ["public", "vetted_professional"]}
+    both = {**plan, "profiles": ["public", "vetted_professional"]}
     made = estimate(resolve_recipe(Recipe.model_validate({"name": "talk", "plan": both})))
     assert made.size.certificate is not None
     axes = {f for strength in made.size.certificate.groups for f in strength.factors}

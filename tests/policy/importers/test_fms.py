@@ -79,7 +79,7 @@ def test_imported_spec_passes_the_check(made: fms.ImportedSpec, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("where", "what"),
+    ("where", "problem"),
     [
         ("file", "risk_group_id `7`"),
         ("secret-recipes.recipe-disclosure", "reason_denial `RECIPE_DENIED`"),
@@ -91,8 +91,8 @@ def test_imported_spec_passes_the_check(made: fms.ImportedSpec, tmp_path: Path) 
         ("spec", "`facilitation` repeats the description"),
     ],
 )
-def test_unsupported_rules_are_reported(made: fms.ImportedSpec, where: str, what: str) -> None:
-    assert [lost for lost in made.unsupported if lost.where == where and what in lost.what]
+def test_unsupported_rules_are_reported(made: fms.ImportedSpec, where: str, problem: str) -> None:
+    assert [lost for lost in made.unsupported if lost.where == where and problem in lost.what]
 
 
 @pytest.mark.parametrize(

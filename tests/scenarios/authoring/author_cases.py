@@ -137,9 +137,9 @@ class Judge:
             evidence=self._evidence(truth.evidence, text),
             detail=(truth.detail + self._shift("detail", text)) % 5,
         )
-        said = {"intent": truth.intent, "evidence": truth.evidence, "detail": truth.detail}
+        labels = {"intent": truth.intent, "evidence": truth.evidence, "detail": truth.detail}
         tone = {"tone": truth.tone} if "tone" in asked_fields(request) else {}
-        return json.dumps(said | tone)
+        return json.dumps(labels | tone)
 
     def _evidence(self, truth: Evidence, text: str) -> Evidence:
         # `self` is no error for `stated`: with intent malicious it is recorded as that.

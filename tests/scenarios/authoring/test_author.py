@@ -143,30 +143,30 @@ FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
 }
 
 
-@pytest.mark.parametrize(("faults", "found"), FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(("faults", "faults_"), FAULTS.values(), ids=FAULTS.keys())
 async def test_persistent_fault_drops_the_set(
-    faults: dict[str, str], found: set[tuple[str, str]]
+    faults: dict[str, str], faults_: set[tuple[str, str]]
 ) -> None:
     authored = await written(Author(faults, mends=False).teacher(), Judge(ALL_TRUTHS).teacher())
     assert authored.prompts is None
-    assert gates(authored) == found
+    assert gates(authored) == faults_
     assert all(f.reason for f in authored.faults)
 
 
-@pytest.mark.parametrize(("faults", "found"), FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(("faults", "faults_"), FAULTS.values(), ids=FAULTS.keys())
 async def test_repaired_fault_is_reported_by_slot(
-    faults: dict[str, str], found: set[tuple[str, str]]
+    faults: dict[str, str], faults_: set[tuple[str, str]]
 ) -> None:
     author = Author(faults).teacher()
     authored = await written(author, Judge(ALL_TRUTHS).teacher())
     assert authored.prompts is not None
     assert [p.text for p in authored.prompts] == [HONEST[s.name] for s in SLOTS]
-    assert {(f.gate, f.slot) for f in authored.repaired_faults} == found
+    assert {(f.gate, f.slot) for f in authored.repaired_faults} == faults_
     first, second = author.requests
     assert second.messages[:2] == first.messages and second.revision == 1
-    assert all(f"{slot} ({gate})" in second.messages[-1]["content"] for gate, slot in found)
+    assert all(f"{slot} ({gate})" in second.messages[-1]["content"] for gate, slot in faults_)
     assert second.schema is not None and second.schema["required"] == [
-        name for name in HONEST if name in {slot for _, slot in found}
+        name for name in HONEST if name in {slot for _, slot in faults_}
     ]
 
 
@@ -201,12 +201,12 @@ async def test_label_request_depends_on_the_text_alone() -> None:
         slots=(PromptSlot("malicious", 7, "stated", 4), PromptSlot("benign", 0, "none", 0)),
     )
     honest = {**HONEST, "malicious_7": text, "benign_0": HONEST["benign_0"]}
-    asked: list[list[Request]] = []
+    requests: list[list[Request]] = []
     for about in (brief(), other):
         judge = Judge().teacher()
         await written(Author(honest, mends=False).teacher(), judge, about=about)
-        asked.append([r for r in judge.requests if asked_text(r) == text and not goal_asked(r)])
-    assert asked[0][0] == asked[1][0] == make_label_request(text, files().labels)
+        requests.append([r for r in judge.requests if asked_text(r) == text and not goal_asked(r)])
+    assert requests[0][0] == requests[1][0] == make_label_request(text, files().labels)
 
 
 def goal_asked(request: Request) -> bool:
@@ -217,20 +217,25 @@ async def test_labeller_sees_only_its_prompt() -> None:
     judge = Judge().teacher()
     await written(Author().teacher(), judge)
     for request in (r for r in judge.requests if not goal_asked(r)):
-        said = "\n".join(m["content"] for m in request.messages)
-        told = [*HONEST.values(), brief().harm.name, brief().harm.definition, brief().goal.purpose]
-        told += [brief().goal.goal_id, *(s.name for s in SLOTS), brief().exemplars[0].text]
-        assert [t for t in told if t in said] == [asked_text(request)]
+        text = "\n".join(m["content"] for m in request.messages)
+        hidden = [
+            *HONEST.values(),
+            brief().harm.name,
+            brief().harm.definition,
+            brief().goal.purpose,
+        ]
+        hidden += [brief().goal.goal_id, *(s.name for s in SLOTS), brief().exemplars[0].text]
+        assert [t for t in hidden if t in text] == [asked_text(request)]
 
 
 async def test_goal_question_contains_no_label() -> None:
     judge = Judge().teacher()
     await written(Author().teacher(), judge)
-    asked = [r for r in judge.requests if goal_asked(r)]
-    assert len(asked) == len(SLOTS)
-    for request in asked:
-        said = request.messages[1]["content"]
-        assert not [w for w in ("benign", "dual_use", "malicious", "stated", "detail") if w in said]
+    requests = [r for r in judge.requests if goal_asked(r)]
+    assert len(requests) == len(SLOTS)
+    for request in requests:
+        text = request.messages[1]["content"]
+        assert not [w for w in ("benign", "dual_use", "malicious", "stated", "detail") if w in text]
 
 
 async def test_majority_of_three_judges_decides() -> None:
@@ -330,11 +335,11 @@ async def test_brief_parts_reach_the_author() -> None:
     )
     author = Author().teacher()
     await written(author, about=about)
-    said = author.requests[0].messages[1]["content"]
+    text = author.requests[0].messages[1]["content"]
     for part in ("alarming", "calm and everyday", "homonyms", PROBE.definition, "tone: urgent"):
-        assert part in said
-    assert about.exemplars[0].text in said and about.harm.definition in said
-    assert about.goal.purpose not in said, "a probe is about its leaf"
+        assert part in text
+    assert about.exemplars[0].text in text and about.harm.definition in text
+    assert about.goal.purpose not in text, "a probe is about its leaf"
     plain = Author().teacher()
     await written(plain, about=brief())
     assert about.goal.purpose in plain.requests[0].messages[1]["content"]

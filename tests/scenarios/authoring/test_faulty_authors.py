@@ -94,9 +94,9 @@ async def all_sets(bakery: Bakery, *judges: Judge) -> list[AuthoringResult]:
 async def test_only_sets_with_mislabelled_prompts_are_dropped(label: str) -> None:
     bakery = Bakery(label, mends=False)
     sets = await all_sets(bakery, Judge(bakery.truths))
-    told = {(i, f.slot, f.gate) for i, s in enumerate(sets) for f in s.faults}
-    copies = {t for t in told if t[2] == "near_duplicate"}
-    assert told - copies == {(i, slot, label) for i, slot in bakery.wrong}
+    faults = {(i, f.slot, f.gate) for i, s in enumerate(sets) for f in s.faults}
+    copies = {t for t in faults if t[2] == "near_duplicate"}
+    assert faults - copies == {(i, slot, label) for i, slot in bakery.wrong}
     assert {i for i, s in enumerate(sets) if s.prompts is None} == {i for i, _ in bakery.wrong}
     assert 0.1 < len(bakery.wrong) / (2 * SETS) < 0.3
 
@@ -153,6 +153,6 @@ async def test_copies_across_sets_are_near_duplicates() -> None:
         for i, s in enumerate(sets)
         for p in s.prompts or ()
     ]
-    found = find_near_duplicates(texts)
-    assert {c.id for c in found} == {f"{i}/{s.name}" for i in (1, 2) for s in SLOTS}
-    assert {c.original for c in found} == {f"0/{s.name}" for s in SLOTS}
+    duplicates = find_near_duplicates(texts)
+    assert {c.id for c in duplicates} == {f"{i}/{s.name}" for i in (1, 2) for s in SLOTS}
+    assert {c.original for c in duplicates} == {f"0/{s.name}" for s in SLOTS}

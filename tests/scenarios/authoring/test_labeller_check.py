@@ -130,9 +130,9 @@ async def test_slip_estimate_is_near_the_true_rate(seed: int) -> None:
     for i, trap in enumerate(known[1500:]):
         # every fifth prompt was asked for as another intent than it has
         slot = INTENTS[(i + 1 + i // 5 % 2) % 3] if i % 5 == 0 else trap.intent
-        said = json.loads(erring._answer(make_label_request(trap.text, LABELS)))["intent"]
-        passed += said == slot
-        wrong += said == slot != trap.intent
+        payload = json.loads(erring._answer(make_label_request(trap.text, LABELS)))["intent"]
+        passed += payload == slot
+        wrong += payload == slot != trap.intent
     assert check.estimate_slips(wrong=0.2)["intent"] == pytest.approx(wrong / passed, abs=0.02)
 
 

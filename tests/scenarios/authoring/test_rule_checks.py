@@ -76,9 +76,9 @@ NO_TAGS = [
 
 @pytest.mark.parametrize("text", TAGS)
 def test_excusing_tags_are_artifacts(text: str) -> None:
-    found = list(lexical_artifact({"dual_use_0": text}, BENCH))
-    assert [(f.gate, f.slot) for f in found] == [("lexical_artifact", "dual_use_0")]
-    assert "holds the tag" in found[0].reason
+    faults = list(lexical_artifact({"dual_use_0": text}, BENCH))
+    assert [(f.gate, f.slot) for f in faults] == [("lexical_artifact", "dual_use_0")]
+    assert "holds the tag" in faults[0].reason
 
 
 @pytest.mark.parametrize("text", NO_TAGS)
@@ -87,7 +87,7 @@ def test_ordinary_words_are_no_artifacts(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "told"),
+    ("claims", "slots"),
     [
         (["dual_use_0"], ["dual_use_0"]),
         (["dual_use_0", "dual_use_1"], ["dual_use_0", "dual_use_1"]),
@@ -97,13 +97,13 @@ def test_ordinary_words_are_no_artifacts(text: str) -> None:
     ],
     ids=["one prompt", "one intent", "two intents", "all", "none"],
 )
-def test_role_claimed_by_one_intent_is_an_artifact(claims: list[str], told: list[str]) -> None:
+def test_role_claimed_by_one_intent_is_an_artifact(claims: list[str], slots: list[str]) -> None:
     texts = {
         n: ("As a night nurse I ask: " if n in claims else "") + HONEST[n]
         for n in HONEST
         if n not in RATIONALES
     }
-    assert [f.slot for f in lexical_artifact(texts, BENCH)] == told
+    assert [f.slot for f in lexical_artifact(texts, BENCH)] == slots
 
 
 @pytest.mark.parametrize(
@@ -154,23 +154,23 @@ def test_ordinary_texts_pass_the_form_check(text: str) -> None:
     ],
 )
 def test_prompt_may_request_but_not_contain_steps(text: str, reason: str | None) -> None:
-    found = [f.reason for f in operational_detail({"a": text}, BENCH)]
-    assert len(found) == (reason is not None)
-    assert reason is None or reason in found[0]
+    reasons = [f.reason for f in operational_detail({"a": text}, BENCH)]
+    assert len(reasons) == (reason is not None)
+    assert reason is None or reason in reasons[0]
 
 
 def test_foreign_quotes_do_not_change_the_language() -> None:
     quote = "Ihr Konto wird heute gesperrt, bitte bestätigen Sie Ihre Daten unter dem Link"
-    asked = f'What does this say in English, and is it real? "{quote}."'
-    assert list(language({"a": asked}, BENCH)) == []
-    assert [f.slot for f in language({"a": asked, "b": quote}, BENCH)] == ["b"]
+    question = f'What does this say in English, and is it real? "{quote}."'
+    assert list(language({"a": question}, BENCH)) == []
+    assert [f.slot for f in language({"a": question, "b": quote}, BENCH)] == ["b"]
 
 
 def test_check_bounds_are_arguments() -> None:
     texts = {name: HONEST[name] for name in HONEST if name not in RATIONALES}
     tight = CheckBounds(length_ratio=1.01, near_duplicate=0.0, max_chars=90)
-    found = check_rules(texts, {}, CheckContext(brief(), tight, english()))
-    assert {f.gate for f in found} >= {"form", "parallel_length", "near_duplicate"}
+    faults = check_rules(texts, {}, CheckContext(brief(), tight, english()))
+    assert {f.gate for f in faults} >= {"form", "parallel_length", "near_duplicate"}
     assert check_rules(texts, {}, BENCH) == []
     assert check_rules(texts, {"misuse_risk": ""}, BENCH) == [
         Fault("form", "misuse_risk", "is empty")

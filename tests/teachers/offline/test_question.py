@@ -5,7 +5,7 @@ import pytest
 from safegen.teachers._offline.question import question_clause
 
 
-def told(prompt: str, *, language: str = "en") -> str:
+def clause_of(prompt: str, *, language: str = "en") -> str:
     return question_clause(
         prompt, language=language, quoting='Q "{quote}"', requesting='R "{quote}"'
     )
@@ -30,12 +30,12 @@ def told(prompt: str, *, language: str = "en") -> str:
     ],
 )
 def test_question_becomes_a_clause(prompt: str, words: str) -> None:
-    assert told(prompt) == words
+    assert clause_of(prompt) == words
 
 
 def test_long_question_is_not_repeated() -> None:
-    assert told(f"Is it {'very ' * 30}new?") == ""
+    assert clause_of(f"Is it {'very ' * 30}new?") == ""
 
 
 def test_other_languages_are_quoted() -> None:
-    assert told("How do I open my Zorb?", language="de") == 'Q "How do I open my Zorb?"'
+    assert clause_of("How do I open my Zorb?", language="de") == 'Q "How do I open my Zorb?"'
