@@ -1,1 +1,1 @@
-"""Look at a recipe before it runs: estimate, warnings, preview and doctor."""
+"""Check a recipe before it runs: estimate, warnings, preview and doctor."""

@@ -1,4 +1,4 @@
-"""What a recipe needs of this machine and its endpoints, checked one by one; nothing is changed."""
+"""Check the installation, the files, the machine and the endpoints that a recipe needs."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from safegen.pipeline.resolve import ResolvedRecipe, list_roles, make_teacher, r
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
-"""Free bytes below which a long run may end early."""
+"""Free bytes below which a long run may fill the disk."""
 MIN_DISK_BYTES = GIB // 10
 SHADOWABLE_KINDS = ("taxonomies", "axes", "policies", "prompts", "locales", "recipes")
 
 
 class NamedFile(NamedTuple):
-    """A file that carries a name, and which of the places it lies in."""
+    """A file of a name, with its place: working folder, checkout or wheel."""
 
     place: str
     path: Path
 
 
 class FindingGroup(NamedTuple):
-    """Findings that belong together."""
+    """Findings about one subject."""
 
     name: str
     findings: list[DoctorFinding]
@@ -44,16 +44,24 @@ class FindingGroup(NamedTuple):
 async def examine(
     recipe: str, *, output: Path | None = None, trusted: Sequence[str] = ()
 ) -> AsyncIterator[FindingGroup]:
-    """Examine group by group; endpoints last, since they take their time."""
+    """Run all checks, group by group; nothing is changed. Endpoints come last because they are slow.
+
+    Args:
+        recipe: a path, or the name of a built-in recipe.
+        output: the folder of the run; default the recipe's.
+        trusted: modules that the recipe may name as `module:factory`.
+    """
     yield FindingGroup("program", list(_check_program()))
     yield FindingGroup("files", list(_check_files()))
     inputs: ResolvedRecipe | None = None
     try:
         inputs = resolve_recipe(recipe, trusted=trusted)
     except UserError as e:
-        yield FindingGroup("recipe", [DoctorFinding("recipe", "fail", str(e), f"mend `{recipe}`")])
+        yield FindingGroup(
+            "recipe", [DoctorFinding("recipe", "fail", str(e), f"correct `{recipe}`")]
+        )
     else:
-        message = f"{inputs.recipe.name} {inputs.recipe.version} and all that it names is read"
+        message = f"{inputs.recipe.name} {inputs.recipe.version}: all its files are valid"
         yield FindingGroup("recipe", [DoctorFinding("recipe", "ok", message)])
     folder = output or (inputs.recipe.folder if inputs else Path("outputs"))
     yield FindingGroup("machine", [*_check_disk(folder), *_check_git()])
@@ -75,27 +83,25 @@ def _check_program() -> Iterator[DoctorFinding]:
 
 
 def _check_files() -> Iterator[DoctorFinding]:
-    """Where each kind of file comes from, and which hide others of their name."""
+    """Report the places that each kind of file comes from, and files that hide others."""
     for kind in ("taxonomies", "policies", "locales"):
         by_place: dict[str, list[str]] = {}
         for name in resources.list_names(kind):
             by_place.setdefault(_find_files(kind, name)[0].place, []).append(name)
         message = "; ".join(f"{', '.join(names)} ({place})" for place, names in by_place.items())
         state = "ok" if message else "fail"
-        yield DoctorFinding(
-            kind, state, message or "none", "" if message else "install safegen again"
-        )
+        yield DoctorFinding(kind, state, message or "none", "" if message else "reinstall safegen")
     for kind in SHADOWABLE_KINDS:
         for name in resources.list_names(kind):
             first, *hidden = _find_files(kind, name)
             if hidden:
                 message = f"`{name}` of the {first.place} hides that of the {hidden[0].place}"
-                remedy = f"rename {_relative_path(first.path)} unless that is meant"
+                remedy = f"rename {_relative_path(first.path)} unless this is intended"
                 yield DoctorFinding(kind, "warn", message, remedy)
 
 
 def _find_files(kind: str, name: str) -> list[NamedFile]:
-    """Every file that carries a name, the one that counts first."""
+    """Find every file of a name, in order of precedence."""
     folder, pattern = resources.KINDS[kind]
     below = Path(folder) / pattern.replace("*", name)
     files: dict[Path, NamedFile] = {}
@@ -107,11 +113,15 @@ def _find_files(kind: str, name: str) -> list[NamedFile]:
 
 
 def _place_name(root: Path) -> str:
-    """What a place is called; a checkout that is the working folder is the checkout."""
-    own = (resources.PACKAGE_DIR / "_assets", resources.PACKAGE_DIR.parent, resources.PACKAGE_DIR)
-    if root.resolve() not in [path.resolve() for path in own]:
+    # A checkout that is also the working folder is called the checkout.
+    package_roots = (
+        resources.PACKAGE_DIR / "_assets",
+        resources.PACKAGE_DIR.parent,
+        resources.PACKAGE_DIR,
+    )
+    if root.resolve() not in [path.resolve() for path in package_roots]:
         return "working folder"
-    return "wheel" if own[0].is_dir() else "checkout"
+    return "wheel" if package_roots[0].is_dir() else "checkout"
 
 
 def _relative_path(path: Path) -> str:
@@ -119,21 +129,21 @@ def _relative_path(path: Path) -> str:
 
 
 def _check_disk(folder: Path) -> Iterator[DoctorFinding]:
-    """Room, and leave to write, at the nearest folder that is there."""
+    """Check free space and permissions of the nearest existing folder."""
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as e:
-        message = f"`{existing}` takes no files ({(e.strerror or str(e)).lower()})"
+        message = f"`{existing}` cannot be written ({(e.strerror or str(e)).lower()})"
         yield DoctorFinding(
-            "output", "fail", message, "mend its permissions, or choose another `--output`"
+            "output", "fail", message, "change its permissions or choose another `--output`"
         )
     else:
         yield DoctorFinding("output", "ok", f"{folder} can be written")
     free = shutil.disk_usage(existing).free
     state = "fail" if free < MIN_DISK_BYTES else "warn" if free < LOW_DISK_BYTES else "ok"
-    remedy = "" if state == "ok" else "make room, or choose another `--output`"
+    remedy = "" if state == "ok" else "make room or choose another `--output`"
     yield DoctorFinding("disk", state, f"{free / GIB:.1f} GiB free", remedy)
 
 
@@ -146,47 +156,47 @@ def _check_git() -> Iterator[DoctorFinding]:
         if shutil.which(program) is None:
             yield DoctorFinding(program, "warn", "not installed", remedy)
             continue
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-        yield DoctorFinding(program, "ok", done.stdout.strip().split("\n")[0] or "installed")
+        result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        yield DoctorFinding(program, "ok", result.stdout.strip().split("\n")[0] or "installed")
 
 
 def _list_teachers(inputs: ResolvedRecipe) -> Iterator[tuple[str, PluginRef]]:
-    """Each distinct model by its roles."""
-    held: list[tuple[PluginRef, list[str]]] = []
+    """List each distinct teacher under the names of its roles."""
+    roles_of: list[tuple[PluginRef, list[str]]] = []
     for role, ref in list_roles(inputs.recipe):
-        names = next((names for known, names in held if known == ref), None)
+        names = next((names for known, names in roles_of if known == ref), None)
         if names is None:
-            held.append((ref, [role]))
+            roles_of.append((ref, [role]))
         elif role not in names:
             names.append(role)
-    for ref, names in held:
+    for ref, names in roles_of:
         yield f"{', '.join(names)}: {ref.use}", ref
 
 
 @runtime_checkable
 class Probed(Protocol):
-    """A teacher that can examine its endpoint."""
+    """A teacher that can check its endpoint."""
 
     async def probe(self) -> list[DoctorFinding]:
-        """Send a few short requests; each finding names its remedy."""
+        """Send a few short requests and report findings with remedies."""
         ...
 
 
 async def _check_teacher(ref: PluginRef, inputs: ResolvedRecipe) -> list[DoctorFinding]:
-    """Make it as a run would, and probe the endpoint behind it."""
+    """Build a teacher as a run does and probe its endpoint."""
     findings: list[DoctorFinding] = []
     variable = ref.params.get("api_key_env")
-    unset = variable and not os.environ.get(str(variable))
-    if unset:
+    is_unset = variable and not os.environ.get(str(variable))
+    if is_unset:
         remedy = f"export {variable}=…"
         findings.append(DoctorFinding("key", "fail", f"`{variable}` is not set", remedy))
     elif variable:
         findings.append(DoctorFinding("key", "ok", f"`{variable}` is set"))
-    params = {k: v for k, v in ref.params.items() if not (unset and k == "api_key_env")}
+    params = {k: v for k, v in ref.params.items() if not (is_unset and k == "api_key_env")}
     try:
         teacher = make_teacher(inputs, PluginRef(use=ref.use, params=params))
     except UserError as e:
-        return [*findings, DoctorFinding("teacher", "fail", str(e), "mend it in the recipe")]
+        return [*findings, DoctorFinding("teacher", "fail", str(e), "correct it in the recipe")]
     if not isinstance(teacher, Probed):
-        return [*findings, DoctorFinding("teacher", "ok", "asks no endpoint of safegen's")]
+        return [*findings, DoctorFinding("teacher", "ok", "no endpoint to check")]
     return findings + await teacher.probe()

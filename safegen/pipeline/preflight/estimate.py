@@ -1,4 +1,4 @@
-"""What a recipe would do, before anything is asked: its size, its bounds, its folder."""
+"""Dry-run a recipe: validate it and estimate prompts, calls and tokens; no model is called."""
 
 from __future__ import annotations
 
@@ -37,91 +37,99 @@ from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
 CHARS_PER_TOKEN = 4
-"""Of English under the usual tokenizers; an estimate, and lower for most other scripts."""
+"""An estimate for English text; most other scripts have fewer characters per token."""
 FolderStatus = Literal["new", "resumes", "edited", "round", "complete", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanSize:
-    """A plan, counted."""
+    """The size of a plan."""
 
     sets: int
     prompts: int
     authored: int
-    """Requests to an author, if nothing is to be mended: sets, and turns of conversations."""
+    """Author requests without repairs: one per set or per turn of a conversation."""
     authored_texts: int
-    """Prompts and turns that an author is to write."""
+    """Prompts and turns that an author writes."""
     by_domain_mode: Mapping[tuple[str, str], int]
     prompt_chars: int
-    """Of what is sent for one draft of each prompt: the spec's instructions and the messages."""
+    """Characters sent for one draft of each prompt: instructions and messages."""
     excluded: Mapping[Profile, int]
-    """Prompts that contradict a profile and are not asked under it."""
+    """Prompts that are skipped under a profile because they contradict it."""
     unreachable_profiles: Mapping[Profile, tuple[str, ...]]
-    """The chosen leaves without a prompt, under each of the plan's profiles."""
+    """Chosen leaves without a prompt, by profile."""
     out_of_reach: Mapping[Cell, int]
-    """Cells of the target whose written prompts are fewer than it asks for, with how many there are."""
+    """Written prompts of cells that have fewer than the target asks for."""
     certificate: Certificate | None
-    """What the plan covers of its axes; None where fewer than two vary."""
+    """Coverage of the axes by the plan; None if fewer than two axes vary."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherFacts:
-    """A model by role, and whether its key is there; the key itself is never read out."""
+    """A teacher of a recipe; the API key itself is never stored here."""
 
     role: str
     name: str
     model: str | None
     base_url: str | None
     key: str | None
-    """Name of the variable."""
+    """Name of the environment variable with the API key."""
     key_set: bool
     max_tokens: int | None
     embedded: bool = False
-    """It calls no endpoint."""
+    """True if it calls no endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What is in the output folder, and what `generate` would do there."""
+    """The state of the output folder for `generate`."""
 
     folder: Path
     state: FolderStatus
     shards: int = 0
     shards_done: int = 0
     differing: tuple[str, ...] = ()
-    """Keys and files that are not those that began the run."""
+    """Keys and files that differ from the snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a recipe would do."""
+    """The estimate of a recipe."""
 
     size: PlanSize
     teachers: tuple[TeacherFacts, ...]
     drafts: int
     calls: int
-    """At most, revisions included, repeats after failures not."""
+    """Upper bound of drafts with all revisions, without retries."""
     author_calls: int
-    """At most: each set, probe or turn is written once and mended once."""
+    """Upper bound: each set, probe or turn is written once and repaired once."""
     label_calls: int
-    """At most: each labeller reads every written text twice, with two questions, and the prompts of the self-check."""
+    """Upper bound: each labeller reads every written text twice with two questions, plus the calibration prompts."""
     prompt_tokens: int
-    """An estimate from characters, for every draft and, at most, every revision."""
+    """Estimate from characters, for all drafts and all possible revisions."""
     answer_tokens: int | None
-    """At most; None where `max_tokens` bounds nothing."""
+    """Upper bound; None if a teacher has no `max_tokens`."""
     folder: FolderState
     overrides: tuple[str, ...]
-    """Leaves with a spec of their own where another one names their domain."""
+    """Leaves whose own spec overrides a spec of their domain."""
     hints: tuple[str, ...]
-    """What will not do what one may expect of it."""
+    """Warnings, each with its remedy."""
 
 
 def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
-    """Say what a recipe would do; no model is called.
+    """Estimate prompts, calls and tokens of a resolved recipe; no model is called.
+
+    Args:
+        inputs: the resolved recipe.
+        output: the folder of the run; default the recipe's.
 
     Raises:
-        UserError: a teacher's parameters do not fit, or a mistake in a sets file.
+        UserError: a teacher's parameters are wrong, or a sets file is.
         StoreDamaged: the output folder holds a run that cannot be read.
+
+    Example:
+        >>> estimate(resolve_recipe("starter")).author_calls
+        0
     """
     recipe = inputs.recipe
     teachers = tuple(_list_teachers(inputs))
@@ -176,25 +184,25 @@ def dry_run(
 
 
 def _iter_unreachable(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
-    """What the plan cannot give, whatever the teachers answer."""
+    """Warn about profiles and target cells that the plan cannot fill."""
     chosen = len(choose_harms(inputs.recipe.plan, inputs.tree))
     for profile, leaves in size.unreachable_profiles.items():
         if len(leaves) == chosen:
             yield (
-                f"`plan.profiles`: no prompt of the chosen leaves can be asked under `{profile}`; take it"
-                " out, or widen `plan.harms`"
+                f"`plan.profiles`: the chosen leaves have no prompt under `{profile}`; remove it or"
+                " widen `plan.harms`"
             )
         elif open_ := [h for h in leaves if profile not in inputs.barred_profiles.get(h, ())]:
             yield (
-                f"under `{profile}` no prompt of {len(open_)} of {chosen} leaves can be asked:"
-                f" {', '.join(open_)}; an author may write some (`plan.authored`)"
+                f"under `{profile}`, {len(open_)} of {chosen} leaves have no prompt: {', '.join(open_)}; let"
+                " an author write some (`plan.authored`)"
             )
     target, cells = inputs.recipe.target, size.out_of_reach
     if target is not None and cells:
-        cell, most = min(cells.items(), key=lambda told: told[1])
+        cell, most = min(cells.items(), key=lambda item: item[1])
         yield (
             f"`target.accepted: {target.accepted}` cannot be met in {len(cells):,} cells of"
-            f" {' × '.join(target.per)}: {' · '.join(cell)} has {most} prompts in all; lower it, or have an"
+            f" {' × '.join(target.per)}: {' · '.join(cell)} has {most} prompts; lower it, or let an"
             " author write sets (`plan.authored`)"
         )
 
@@ -203,10 +211,10 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
     sets = chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
     counter, shapes = _CharCounter(inputs), AxisShapes()
-    world = inputs.make_planning_context()
+    context = inputs.make_planning_context()
     profiles: set[tuple[Profile, str]] = set()
     reach = _CellReach(inputs)
-    for set_ in plan_first_round(inputs, world):
+    for set_ in plan_first_round(inputs, context):
         sets += 1
         reach.add(set_)
         written = [planned for planned in set_ if planned.brief is not None]
@@ -221,7 +229,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
     model = build_coverage_model(
         shapes, inputs.tiers, cut=inputs.recipe.plan.restricted_axes, barred=inputs.barred_profiles
     )
-    told_of = None if model is None else certify(model, shapes.rows(inputs.tiers))
+    certificate = None if model is None else certify(model, shapes.rows(inputs.tiers))
     return PlanSize(
         sets=sets,
         authored=authored,
@@ -229,18 +237,18 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
         prompts=sum(counts.values()),
         by_domain_mode=dict(sorted(counts.items())),
         prompt_chars=chars,
-        excluded=count_excluded(world),
+        excluded=count_excluded(context),
         unreachable_profiles={
-            p: tuple(harm for harm in world.harms if (p, harm) not in profiles)
+            p: tuple(harm for harm in context.harms if (p, harm) not in profiles)
             for p in inputs.recipe.plan.profiles
         },
         out_of_reach=reach.find_short_cells(),
-        certificate=told_of,
+        certificate=certificate,
     )
 
 
 class _CellReach:
-    """The prompts that each cell of a target can have at most: those of the plan and of goals it leaves out."""
+    """The prompts that each cell of a target can have: those of the plan and of goals that it left out."""
 
     def __init__(self, inputs: ResolvedRecipe) -> None:
         self._inputs, self._target = inputs, inputs.recipe.target
@@ -252,15 +260,17 @@ class _CellReach:
             self._cells.setdefault(self._cell_of(item), set()).add(item.scenario.scenario_id)
 
     def find_short_cells(self) -> dict[Cell, int]:
-        """Cells that stay below the target; none where an author writes as many sets as are missing."""
+        """Count the prompts of cells below the target; none if an author writes the missing sets."""
         target, plan_ = self._target, self._inputs.recipe.plan
         if target is None or (plan_.authored and "harm" in target.per):
             return {}
-        world = self._inputs.make_full_planning_context()
+        context = self._inputs.make_full_planning_context()
         for goal in (
-            iter_goals(world) if any(len(c) < target.accepted for c in self._cells.values()) else ()
+            iter_goals(context)
+            if any(len(c) < target.accepted for c in self._cells.values())
+            else ()
         ):
-            for item in plan_single_turns(goal, world):
+            for item in plan_single_turns(goal, context):
                 if self._cell_of(item) in self._cells:
                     self._cells[self._cell_of(item)].add(item.scenario.scenario_id)
         return {c: len(ids) for c, ids in sorted(self._cells.items()) if len(ids) < target.accepted}
@@ -272,7 +282,7 @@ class _CellReach:
 
 
 class _CharCounter:
-    """Counts the characters that a drafter reads; each distinct system turn is rendered once."""
+    """A counter of the characters that a drafter reads; each distinct system turn is rendered once."""
 
     def __init__(self, inputs: ResolvedRecipe) -> None:
         self._prompt = inputs.draft_prompt
@@ -300,16 +310,16 @@ def _list_teachers(inputs: ResolvedRecipe) -> Iterator[TeacherFacts]:
 
 
 def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> TeacherFacts:
-    """Build a teacher to check its parameters; without its key where that is not set."""
+    """Build a teacher to check its parameters; an unset key is no error here."""
     params = ref.params
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
     is_set = key is not None and bool(os.environ.get(key))
-    tried = params if is_set else {k: v for k, v in params.items() if k != "api_key_env"}
+    available = params if is_set else {k: v for k, v in params.items() if k != "api_key_env"}
     with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
         traits = teacher_traits(inputs, ref)
         if traits.check_params is not None:
             _check_params(ref, traits.check_params)
-        make_teacher(inputs, ref.model_copy(update={"params": tried}))
+        make_teacher(inputs, ref.model_copy(update={"params": available}))
     most = params.get("max_tokens") or params.get("max_completion_tokens")
     return TeacherFacts(
         role=role,

@@ -1,6 +1,6 @@
-"""A few sets of a recipe end to end, nothing kept, and what they foretell of the whole.
+"""Preview a recipe: run a few sets end to end and estimate the whole from them.
 
-The sets go through the same session as a run's, in a temporary folder that is gone afterwards.
+The sets run in an ordinary session in a temporary folder, which is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
 MAX_SETS = 100
-"""Sets of a preview; more is a run."""
+"""Largest number of sets of a preview."""
 MIN_MEASURED = 20
-"""Drafts below which a mean says little."""
+"""Drafts below which a mean is too uncertain."""
 
 
 class PreviewCell(NamedTuple):
-    """What sets are spread over: the kind first, then the domain, then the leaf."""
+    """A cell over which previewed sets are spread."""
 
     kind: str
     domain: str
@@ -39,27 +39,27 @@ class PreviewCell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PreviewEstimate:
-    """Calls and tokens of all the drafts of a recipe, from what a preview measured."""
+    """Calls and tokens of all drafts of a recipe, scaled from a preview."""
 
     prompts: int
     drafts: int
     calls: int
     most_calls: int
-    """With every revision that the recipe allows."""
+    """Upper bound: all revisions that the recipe allows."""
     author_calls: int
-    """Of the author, at most; their tokens are not measured."""
+    """Upper bound of author calls; their tokens are not measured."""
     label_calls: int
-    """Of labellers, at most; their tokens are not measured."""
+    """Upper bound of labeller calls; their tokens are not measured."""
     prompt_tokens: int
     answer_tokens: int
     measured: int
-    """Drafts of the preview."""
+    """Drafts of the preview, revisions included."""
     counted: int
-    """Of these, how many the endpoint gave token counts for; the rest is characters / 4."""
+    """Drafts with token counts from the endpoint; the others are estimated from characters."""
 
     @property
     def source(self) -> str:
-        """Where the tokens come from."""
+        """Source of the token counts, for people."""
         if self.counted == self.measured and self.measured:
             return "as the endpoint counts them"
         if not self.counted:
@@ -70,7 +70,7 @@ class PreviewEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a few sets came to."""
+    """The records of a few sets, and an estimate of the whole."""
 
     sets: int
     records: tuple[Record, ...]
@@ -86,22 +86,22 @@ async def preview_recipe(
     teachers: Mapping[str, Teacher] | None = None,
     watch: session.Watch | None = None,
 ) -> Preview:
-    """Take a few sets to records and forget them on disk.
+    """Run a few sets to records; nothing stays on disk.
 
     Args:
-        inputs: what the recipe names.
-        sets: how many, at most `MAX_SETS`.
-        teachers: teachers by role in place of the recipe's, for tests.
-        watch: called once with the live counters.
+        inputs: the resolved recipe.
+        sets: number of sets, at most `MAX_SETS`.
+        teachers: teachers by role in place of the recipe's.
+        watch: receives the live counters.
 
     Raises:
-        UserError: the plan is empty, or a teacher cannot be made.
-        RunError: the endpoint or the budget ends it.
+        UserError: the plan is empty, or a teacher cannot be built.
+        RunError: the endpoint or the budget ended the preview.
     """
     check_teachers(inputs, teachers=teachers or {})
     size = await asyncio.to_thread(estimate, inputs)
-    whole = _PromptCounter()
-    chosen = choose_sets(whole.count(session.plan_first_round(inputs)), min(sets, MAX_SETS))
+    counter = _PromptCounter()
+    chosen = choose_sets(counter.count(session.plan_first_round(inputs)), min(sets, MAX_SETS))
     if not chosen:
         raise UserError(explain_empty(inputs.make_planning_context()))
     with tempfile.TemporaryDirectory(prefix="safegen-preview-") as place:
@@ -113,12 +113,12 @@ async def preview_recipe(
         await session.run_session(folder, inputs, until="validate", teachers=teachers, watch=watch)
         records = tuple(r for shard in folder.finished_shards() for r in folder.read_records(shard))
         dropped = Counter(f.reason for _, f in folder.read_failures() if f.reason)
-    ahead = _estimate_rest(size, whole.prompts, records, inputs.recipe)
-    return Preview(len(chosen), records, dict(sorted(dropped.items())), ahead)
+    forecast = _scale_estimate(size, counter.prompts, records, inputs.recipe)
+    return Preview(len(chosen), records, dict(sorted(dropped.items())), forecast)
 
 
 class _PromptCounter:
-    """Counts the prompts of sets that pass by."""
+    """A counter of the prompts in a stream of sets."""
 
     def __init__(self) -> None:
         self.prompts = 0
@@ -130,12 +130,17 @@ class _PromptCounter:
 
 
 def choose_sets(sets: Iterable[list[PlannedScenario]], most: int) -> list[list[PlannedScenario]]:
-    """Pick sets of as many kinds, domains and leaves as their number allows; always the same ones."""
+    """Choose sets that spread over kinds, then domains, then leaves; deterministic.
+
+    Args:
+        sets: planned sets.
+        most: the number of sets to choose.
+    """
     waiting: dict[PreviewCell, list[list[PlannedScenario]]] = {}
     for set_ in sets:
-        held = waiting.setdefault(_find_cell(set_), []) if set_ else []
-        if set_ and len(held) < most:
-            held.append(set_)
+        queue = waiting.setdefault(_find_cell(set_), []) if set_ else []
+        if set_ and len(queue) < most:
+            queue.append(set_)
     kinds, domains, harms = Counter[str](), Counter[str](), Counter[str]()
     chosen: list[list[PlannedScenario]] = []
     while waiting and len(chosen) < most:
@@ -149,25 +154,26 @@ def choose_sets(sets: Iterable[list[PlannedScenario]], most: int) -> list[list[P
 
 
 def _find_cell(set_: Sequence[PlannedScenario]) -> PreviewCell:
-    """Plain prompts, a type of probe, a kind of dialogue or sets of an author; and where."""
+    """Return kind (plain, a probe type, a dialogue style or authored), domain and leaf of a set."""
     first = set_[0].scenario
     styles = (a.value for a in first.attributes if a.axis == "turn_style")
-    written = first.contrast or next(styles, "plain")
-    return PreviewCell("authored" if set_[0].brief else written, first.domain, first.harm)
+    kind = first.contrast or next(styles, "plain")
+    return PreviewCell("authored" if set_[0].brief else kind, first.domain, first.harm)
 
 
-def _estimate_rest(
+def _scale_estimate(
     size: Estimate, prompts: int, records: Sequence[Record], recipe: Recipe
 ) -> PreviewEstimate:
-    """Scale what was measured to all the drafts of the recipe."""
-    prompts_measured = size.size
-    sent = prompts_measured.prompt_chars / max(prompts_measured.prompts, 1)
+    """Scale measured calls and tokens to all drafts of the recipe."""
+    chars_sent = size.size.prompt_chars / max(size.size.prompts, 1)
     drafts = prompts * recipe.plan.candidates
-    first = sum(1 for r in records if r.draft.revision == 0)
-    scale = drafts / max(first, 1)
+    first_drafts = sum(1 for r in records if r.draft.revision == 0)
+    scale = drafts / max(first_drafts, 1)
     measured = [r for r in records if r.draft.prompt_tokens is not None]
-    prompt_tokens = sum(_mean_or(r.draft.prompt_tokens, sent) for r in records)
-    came = sum(_mean_or(r.draft.completion_tokens, len(r.draft.response or "")) for r in records)
+    prompt_tokens = sum(_tokens_or_chars(r.draft.prompt_tokens, chars_sent) for r in records)
+    answer_tokens = sum(
+        _tokens_or_chars(r.draft.completion_tokens, len(r.draft.response or "")) for r in records
+    )
     return PreviewEstimate(
         prompts=prompts,
         drafts=drafts,
@@ -176,11 +182,11 @@ def _estimate_rest(
         author_calls=size.author_calls,
         label_calls=size.label_calls,
         prompt_tokens=round(prompt_tokens * scale),
-        answer_tokens=round(came * scale),
+        answer_tokens=round(answer_tokens * scale),
         measured=len(records),
         counted=len(measured),
     )
 
 
-def _mean_or(counted: int | None, characters: float) -> float:
-    return characters / CHARS_PER_TOKEN if counted is None else counted
+def _tokens_or_chars(tokens: int | None, characters: float) -> float:
+    return characters / CHARS_PER_TOKEN if tokens is None else tokens

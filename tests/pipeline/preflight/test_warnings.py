@@ -44,11 +44,11 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no validator that decides": (
         {"plan": {"candidates": 2}, "require": []},
-        "`require` is empty, so every answer is accepted as it comes",
+        "`require` is empty, so every response is accepted",
     ),
     "a spec that decides nothing": (
         {"policies": [*Recipe.model_fields["policies"].default, "base"], "plan": {"candidates": 2}},
-        "`base` decides no leaf of taxonomy `core`",
+        "`base` applies to no leaf of taxonomy `core`",
     ),
     "no second draft": ({}, "`preference` will be empty: pairs need two drafts"),
     "nothing that finds an instructive fault": (
@@ -81,9 +81,9 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "styles for the offline teacher": (
         {"plan": {"candidates": 2, "styles": ["short"]}},
-        "reads no `plan.styles`",
+        "no drafter reads `plan.styles`",
     ),
-    "axes of no sets": ({"plan": {"axes": ["tone"]}}, "`plan.axes` says how authored sets vary"),
+    "axes of no sets": ({"plan": {"axes": ["tone"]}}, "`plan.axes` varies authored sets"),
     "dialogues": ({"plan": {"dialogues": "all"}}, "add the view `prompt_completion`"),
 }
 
@@ -118,7 +118,7 @@ def test_unused_own_spec_is_a_warning(workdir: Path) -> None:
     names = [*Recipe(name="t").policies, "mine.yaml"]
     elsewhere = told(policies=names, plan={"harms": ["property.theft"], "candidates": 2})
     assert elsewhere == (
-        "`policies`: `mine` decides no leaf that `plan.harms` chooses; choose one of its leaves, or take it out"
+        "`policies`: `mine` applies to no leaf that `plan.harms` chooses; choose one of its leaves or remove it"
     )
     assert told(policies=names, plan={"harms": ["cyber.intrusion"], "candidates": 2}) == ""
 
@@ -177,7 +177,7 @@ def test_zero_temperature_is_a_warning(tmp_path: Path, temperature: str, told: b
 def test_fewer_styles_than_candidates_is_a_warning(tmp_path: Path) -> None:
     text = "name: a\nplan: {{harms: [property.theft], candidates: 3, styles: {}}}\n"
     few = hinted(tmp_path, text.format("[short, long]") + DRAFTER.format(0))
-    assert "likely all but 2 alike" in few
+    assert "all but 2 drafts of a prompt are likely identical" in few
     enough = hinted(tmp_path, text.format("[short, long, plain]") + DRAFTER.format(0))
     assert "temperature" not in enough
 
@@ -188,13 +188,13 @@ def test_unreachable_target_is_a_warning(tmp_path: Path) -> None:
     )
     far = hinted(tmp_path, text.format(500))
     assert "`target.accepted: 500` cannot be met in 3 cells of harm × intent" in far
-    assert "have an author write sets" in far
+    assert "let an author write sets" in far
     assert "cannot be met" not in hinted(tmp_path, text.format(2)), "further goals are there"
 
 
 def test_profile_without_prompts_is_a_warning(tmp_path: Path) -> None:
     text = "name: a\nplan: {harms: [sexual.adult], profiles: [public, minors]}\n"
-    assert "no prompt of the chosen leaves can be asked under `minors`" in hinted(tmp_path, text)
+    assert "the chosen leaves have no prompt under `minors`" in hinted(tmp_path, text)
 
 
 def test_embedded_teacher_without_knowledge_is_refused(tmp_path: Path) -> None:
