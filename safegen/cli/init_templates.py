@@ -103,7 +103,7 @@ rules:                          # the first rule that matches decides, then thos
 precedents:
   - id: {id}-P1
     situation: A guest asks for the guild's soup.
-    answer: Tell its story, say that the amounts stay with the guild, and help with a soup of their own.
+    answer: Describe its history, say that the amounts stay with the guild, and help with a soup of their own.
     rule: {id}-1
 cases:                          # tests of the spec
   - {{tier: restricted, detail: 3, mode: safe_completion, ceiling: 1, floor: 1}}

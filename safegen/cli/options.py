@@ -48,5 +48,10 @@ ColumnsOption = Annotated[
 ]
 LicenceOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Licence of the rows of --prompts that name none."),
+    typer.Option(
+        "--licence",
+        "--license",
+        metavar="NAME",
+        help="Licence of the rows of --prompts that name none.",
+    ),
 ]

@@ -16,21 +16,30 @@ JsonLinesOption = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, one object per line.")
 ]
 TaxonomyOption = Annotated[
-    str, typer.Option("--taxonomy", help="Taxonomy that defines leaves and tiers.")
+    str,
+    typer.Option("--taxonomy", metavar="NAME", help="Taxonomy that defines leaves and tiers."),
 ]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", help="Output folder of a run, such as outputs/starter.")
+    Path | None,
+    typer.Option(
+        "--run", metavar="FOLDER", help="Output folder of a run, such as outputs/starter."
+    ),
 ]
 PolicyOption = Annotated[
     list[str] | None,
-    typer.Option("--policy", help="A spec to use, by name or path; default all known specs."),
+    typer.Option(
+        "--policy", metavar="NAME", help="A spec to use, by name or path; default all known specs."
+    ),
 ]
 
 
 @app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Specs by name or path; default all, with coverage.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME...]", help="Specs by name or path; default all, with coverage."
+        ),
     ] = None,
     taxonomy: TaxonomyOption = "core",
     json: JsonLinesOption = False,
@@ -47,18 +56,23 @@ def explain(
         list[str],
         typer.Argument(
             metavar="SCENARIO...",
-            help="Start of a scenario id (with --run), or a situation such as"
-            " cyber.intrusion evidence=none profile=public detail=3, separated by spaces or commas.",
+            help="Start of a scenario id (with --run), or a situation: a leaf with conditions,"
+            " such as cyber.intrusion,profile=public,detail=3.",
         ),
     ],
     run: RunOption = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe whose `policies` and `taxonomy` decide.")
+        str | None,
+        typer.Option(metavar="FILE", help="A recipe whose `policies` and `taxonomy` decide."),
     ] = None,
     policy: PolicyOption = None,
     taxonomy: Annotated[
         str | None,
-        typer.Option("--taxonomy", help="Taxonomy that defines leaves and tiers; default core."),
+        typer.Option(
+            "--taxonomy",
+            metavar="NAME",
+            help="Taxonomy that defines leaves and tiers; default core.",
+        ),
     ] = None,
     json: JsonLinesOption = False,
 ) -> None:
@@ -75,11 +89,17 @@ def explain(
 def show(
     name: Annotated[str, typer.Argument(help="A spec by name or path.")],
     as_: Annotated[
-        str, typer.Option("--as", help="rules, instructions, rubric or classifier.")
+        str,
+        typer.Option(
+            "--as", metavar="FORM", help="One of: rules, instructions, rubric, classifier."
+        ),
     ] = "rules",
     at: Annotated[
         str | None,
-        typer.Option(help="Situation for instructions and rubric; default a leaf at detail 3."),
+        typer.Option(
+            metavar="SITUATION",
+            help="Situation for instructions and rubric; default a leaf at detail 3.",
+        ),
     ] = None,
     taxonomy: TaxonomyOption = "core",
     json: JsonLinesOption = False,
@@ -109,9 +129,11 @@ def diff(
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="A policy file of IBM fms-dgt.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Path of the spec.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Path of the spec.")
+    ],
     taxonomy_output: Annotated[
-        Path | None, typer.Option(help="Path of a taxonomy of the file's risks.")
+        Path | None, typer.Option(metavar="FILE", help="Path of a taxonomy of the file's risks.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
     json: JsonLinesOption = False,

@@ -77,7 +77,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, axes; default: list the kinds.",
+            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, overlay, axes; default: list the kinds.",
         ),
     ] = None,
     output: Annotated[

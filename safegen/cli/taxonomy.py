@@ -43,7 +43,8 @@ def import_(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Path of the YAML; default stdout.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Path of the YAML; default stdout."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the taxonomy; default the file name.")
@@ -51,7 +52,9 @@ def import_(
     title: Annotated[
         str | None, typer.Option(help="Title of the taxonomy; default its name.")
     ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the texts.")] = "unknown",
+    licence: Annotated[
+        str, typer.Option("--licence", "--license", help="Licence of the texts.")
+    ] = "unknown",
     language: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
     json: JsonFlag = False,

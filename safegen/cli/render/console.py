@@ -107,13 +107,13 @@ def make_fact_table(
 
 
 def does_table_fit(out: Console, table: RenderableType) -> bool:
-    """Tell whether a table can be shown without cutting a cell."""
+    """Return True if a table fits without cutting a cell."""
     wide = out.options.update(width=PIPE_WIDTH)
     return out.measure(table, options=wide).maximum <= out.width
 
 
 def print_out(out: Console, *renderables: RenderableType) -> None:
-    """Print; a pipe gets no blanks at the ends of lines."""
+    """Print renderables, without trailing blanks for a pipe."""
     for renderable in renderables:
         if out.file.isatty():
             out.print(renderable)
@@ -167,5 +167,5 @@ def format_counts(counts: Mapping[Name, int]) -> str:
 
 
 def does_fit(text: str, width: int) -> bool:
-    """Check if a line fits a width; wide characters count double."""
+    """Return True if a line fits a width; wide characters count double."""
     return cell_len(text) <= width

@@ -55,7 +55,7 @@ HINT_BY_OUTCOME = {
     "withheld": "nothing: unsafe text is not kept",
     "unscored": "a validator could not decide",
 }
-"""What to do about a reason; all other reasons are names of validators."""
+"""The remedy for a reason; all other reasons are names of validators."""
 RULES_ONLY_TEXT = "accepted by rule-based checks only; not reviewed by a model or a person"
 UNCHECKED_TEXT = (
     "not checked at all: the recipe requires no validator, so every answer was accepted"
