@@ -13,7 +13,6 @@ from pydantic import AfterValidator, Field
 from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
-from safegen.core.hashing import hash_fraction
 from safegen.core.types import PROFILES, Profile
 
 
@@ -125,11 +124,6 @@ class Locale(FrozenModel):
     """Regular expressions by proposition; case is ignored."""
     elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
     """Patterns by required element of a policy; an element that is missing here is not checked."""
-
-    def system_turn(self, set_id: str, profile: Profile) -> str:
-        """Choose the operator's system turn of a set: the same wording for all its intents, '' for none."""
-        wordings = self.profiles[profile]
-        return wordings[int(hash_fraction("system", set_id, profile) * len(wordings))].strip()
 
     @cached_property
     def compiled(self) -> Mapping[str, re.Pattern[str]]:

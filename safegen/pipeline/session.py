@@ -27,6 +27,7 @@ from safegen.scenarios.written import explain_empty, group_shards, plan_sets
 from safegen.store import plan
 from safegen.store.journal import Journal, Lock
 from safegen.store.run_folder import RunFolder
+from safegen.store.scrub import finish_scrub
 from safegen.teachers import Meter
 
 REPLY_ROOM_BYTES = 64 * 1024
@@ -170,7 +171,7 @@ async def run_session(
     from safegen.pipeline.shard import run_shard
 
     todo, progress = await asyncio.to_thread(find_unfinished, folder, inputs.recipe, until)
-    await _finish_scrub(folder)
+    await finish_scrub(folder)
     if not todo:
         if watch:
             watch(progress, Meter())
@@ -205,21 +206,6 @@ def check_disk_room(folder: RunFolder, concurrency: int) -> None:
             f"`{folder.root}` is on a disk with {free // 1024:,} KiB free, and replies in flight may need"
             f" {needed // 1024:,} KiB; no request was sent; make room and run the same command again"
         )
-
-
-async def _finish_scrub(folder: RunFolder) -> None:
-    # A killed session may have left unsafe replies in the cache after it wrote their shard.
-    notes = folder.read_unsafe()
-    if not notes:
-        return
-    journal = Journal(folder.journal)
-    try:
-        for shard, keys in notes.items():
-            if shard in folder.finished_shards():
-                await journal.scrub(keys)
-            folder.clear_unsafe(shard)
-    finally:
-        await journal.aclose()
 
 
 def find_unfinished(

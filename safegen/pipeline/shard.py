@@ -9,7 +9,7 @@ from itertools import groupby
 from safegen.core.errors import pick_error
 from safegen.core.types import PlannedScenario
 from safegen.pipeline.process_set import SetResult, Workers, process_set
-from safegen.store import plan
+from safegen.store import plan, scrub
 from safegen.store.run_folder import RunFolder
 
 
@@ -26,14 +26,12 @@ async def run_shard(folder: RunFolder, shard: int, workers: Workers) -> None:
     except BaseExceptionGroup as e:
         raise pick_error(e) from None
     result = SetResult.merge([task.result() for task in tasks])
-    # The note is written before the shard and deleted after the scrub. After a kill in between, the next
-    # start repeats the scrub, and the shard has the same bytes as without the kill.
-    folder.record_unsafe(shard, result.unsafe)
+    scrub.note_unsafe(folder, shard, result.unsafe)
     path = folder.records(shard) if workers.validating else folder.drafts(shard)
     # In a thread, because fsync takes longest and other shards' requests continue meanwhile.
     await asyncio.to_thread(folder.write_shard, path, result.records, result.failures)
     await workers.scrub(result.unsafe)
-    folder.clear_unsafe(shard)
+    scrub.delete_note(folder, shard)
     if workers.validating:
         folder.drafts(shard).unlink(missing_ok=True)
     workers.progress.shards_done += 1

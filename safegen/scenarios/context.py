@@ -204,16 +204,6 @@ def plan_scenario(
     )
 
 
-def build_messages(text: str, system: str) -> tuple[Message, ...]:
-    """Build the messages that the student sees: the operator's system turn, if any, and the prompt."""
-    return add_system_turn(system, (Message(role="user", content=text),))
-
-
-def add_system_turn(system: str, messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Prepend the operator's system turn to a conversation, if there is one."""
-    return (Message(role="system", content=system), *messages) if system else tuple(messages)
-
-
 def history_attributes(messages: Sequence[Message]) -> tuple[Attribute, ...]:
     """Mark messages that contain an assistant turn before any draft."""
     return (GIVEN_HISTORY,) if any(m["role"] == "assistant" for m in messages) else ()

@@ -20,10 +20,10 @@ from safegen.scenarios.context import (
     IN_DANGER,
     PlanningContext,
     PromptSpec,
-    add_system_turn,
     make_set_id,
     plan_scenario,
 )
+from safegen.scenarios.system_turns import add_system_turn, choose_system_turn
 
 DIALOGUE_INTENT = "dialogue_intent"
 """Attribute with the intent of the whole conversation; a scenario's `intent` covers the turns so far."""
@@ -109,7 +109,7 @@ def plan_turns(
             profile=now,
             evidence=evidence,
             detail=turn.detail,
-            messages=add_system_turn(context.locale.system_turn(set_, now), messages),
+            messages=add_system_turn(choose_system_turn(context.locale, set_, now), messages),
             apt=turn.answer,
             attributes=(
                 *context.written_attributes(goal, dialogue.attributes),

@@ -14,11 +14,11 @@ from safegen.scenarios.context import (
     IN_DANGER,
     PlanningContext,
     PromptSpec,
-    build_messages,
     make_set_id,
     plan_scenario,
 )
 from safegen.scenarios.dialogues import count_excluded_turns, plan_dialogues
+from safegen.scenarios.system_turns import build_messages, choose_system_turn
 
 SHARD_DRAFTS = 256
 """Drafts from which a shard is full: a kill redoes little, and there are few small files."""
@@ -71,7 +71,7 @@ def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScena
     set_ = make_set_id(context.tree.file.taxonomy, goal)
     planned_prompts: list[PlannedScenario] = []
     for profile in context.plan.profiles:
-        system = context.locale.system_turn(set_, profile)
+        system = choose_system_turn(context.locale, set_, profile)
         for intent, paraphrase, prompt in fitting_prompts(goal, profile, context):
             evidence, danger = recorded(intent, prompt.evidence)
             marked = (IN_DANGER,) if danger else ()

@@ -128,28 +128,9 @@ class RunFolder:
         """Return the path of a shard's failed items."""
         return self.root / "failures" / f"{shard:05d}.jsonl"
 
-    def record_unsafe(self, shard: int, keys: Sequence[str]) -> None:
-        """Note the requests whose replies must be scrubbed when the shard is complete."""
-        if keys:
-            write_json(self._unsafe_file(shard), {"keys": sorted(keys)})
-
-    def clear_unsafe(self, shard: int) -> None:
-        """Delete the note after its replies were scrubbed."""
-        self._unsafe_file(shard).unlink(missing_ok=True)
-
-    def read_unsafe(self) -> dict[int, list[str]]:
-        """Read the notes that a kill left behind, by shard."""
-        numbers = sorted(_list_numbers(self.root / "unsafe", ".json"))
-        return {
-            shard: list(read_json(self._unsafe_file(shard)).get("keys", [])) for shard in numbers
-        }
-
-    def _unsafe_file(self, shard: int) -> Path:
-        return self.root / "unsafe" / f"{shard:05d}.json"
-
     def finished_shards(self) -> list[int]:
         """List the shards whose records are on disk, in order."""
-        return sorted(_list_numbers(self.root / "records", ".parquet"))
+        return sorted(list_numbers(self.root / "records", ".parquet"))
 
     def write_shard(
         self, path: Path, records: Sequence[Record], failures: Sequence[Failure]
@@ -182,7 +163,7 @@ class RunFolder:
 
     def read_failures(self) -> Iterator[tuple[int, Failure]]:
         """Iterate over all recorded failures with their shards."""
-        for shard in sorted(_list_numbers(self.root / "failures", ".jsonl")):
+        for shard in sorted(list_numbers(self.root / "failures", ".jsonl")):
             for failure in self.shard_failures(shard):
                 yield shard, failure
 
@@ -247,8 +228,8 @@ def _read_json_or_empty(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _list_numbers(folder: Path, suffix: str) -> Iterator[int]:
-    # Skip all files with names that safegen does not write.
+def list_numbers(folder: Path, suffix: str) -> Iterator[int]:
+    """List the shard numbers of a folder's files; names that safegen does not write are skipped."""
     for path in folder.glob(f"*{suffix}"):
         stem = path.name.removesuffix(suffix)
         if stem.isascii() and stem.isdigit() and stem == f"{int(stem):05d}":

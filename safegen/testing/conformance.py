@@ -15,7 +15,8 @@ HOSTILE_TEXTS: Mapping[str, str] = {
     "empty": "",
     "blank": " \n\t ",
     "huge": "I can't say if you could help with the lid, and why not. " * 18_000,
-    "huge-denial": "Don't talk to a good kind older adult that you are never really alone " * 15_000,
+    "huge-denial": "Don't talk to a good kind older adult that you are never really alone "
+    * 15_000,
     "huge-help": "If you could ask someone like a trusted and older or another person, " * 15_000,
     "huge-word": "a" * 1_000_000,
     "huge-spaces": " " * 1_000_000,

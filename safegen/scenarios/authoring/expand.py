@@ -22,8 +22,8 @@ from safegen.policy.decide import danger_in
 from safegen.scenarios.authoring.author import AuthoredPrompt, AuthorTemplates, write_set
 from safegen.scenarios.authoring.plan_sets import read_brief
 from safegen.scenarios.authoring.rule_checks import Fault
-from safegen.scenarios.context import build_messages
 from safegen.scenarios.dialogues import is_dialogue_turn
+from safegen.scenarios.system_turns import build_messages, choose_system_turn
 
 
 class Expect(Protocol):
@@ -108,7 +108,7 @@ def _fill_scenario(
 ) -> PlannedScenario:
     # The expectation follows the labels that were read, not those that were planned.
     scenario, slot = planned.scenario, prompt.slot
-    system = writers.locale.system_turn(scenario.set_id, scenario.profile)
+    system = choose_system_turn(writers.locale, scenario.set_id, scenario.profile)
     benign_use, misuse_risk = rationales
     scenario = replace(
         scenario,

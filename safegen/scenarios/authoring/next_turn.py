@@ -43,7 +43,8 @@ from safegen.scenarios.authoring.rule_checks import (
     form,
     operational_detail,
 )
-from safegen.scenarios.context import add_system_turn, history_attributes
+from safegen.scenarios.context import history_attributes
+from safegen.scenarios.system_turns import add_system_turn, choose_system_turn
 
 TEXT_KEY, LEAD_KEY, REPLY_KEY = "text", "before", "reply"
 """Texts of a request: the turn; after a planned mistake also the lead and the mistaken reply before it."""
@@ -210,7 +211,7 @@ def _fill_scenario(
     # The expectation follows the labels that were read, not those that were planned.
     planned, scenario = authoring.planned, authoring.planned.scenario
     assert attempt.detail is not None, "an unsure detail is a fault"
-    system = authoring.writers.locale.system_turn(scenario.set_id, scenario.profile)
+    system = choose_system_turn(authoring.writers.locale, scenario.set_id, scenario.profile)
     new = attempt.danger and not danger_in(scenario)
     danger = (Attribute(DANGER, "self", "confirmed"),) if new else ()
     scenario = replace(

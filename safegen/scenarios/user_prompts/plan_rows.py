@@ -17,6 +17,7 @@ from safegen.core.types import (
 )
 from safegen.policy.decide import expect_of
 from safegen.scenarios.context import EMPTY_KNOWLEDGE, PlanningContext, history_attributes
+from safegen.scenarios.system_turns import choose_system_turn
 from safegen.scenarios.user_prompts.age_signals import age_conflicts
 from safegen.scenarios.user_prompts.rows import PromptRow
 
@@ -72,7 +73,7 @@ def _plan_scenario(
     id_profile = "" if row.profile or profile == context.plan.profiles[0] else profile
     # Under `public` there is no operator, so the prompt stays as the file has it.
     has_operator = not row.has_system and profile != "public"
-    system = context.locale.system_turn(set_, profile) if has_operator else ""
+    system = choose_system_turn(context.locale, set_, profile) if has_operator else ""
     operator = (Message(role="system", content=system),) if system else ()
     scenario = Scenario(
         scenario_id=short_id("scenario", taxonomy, "imported", list(row.key), id_profile),

@@ -1,0 +1,49 @@
+"""Scrubbing: delete the text of replies that were rated unsafe from the run's journal.
+
+A note under `run/unsafe/` names the requests. It is written before the shard and deleted after the
+scrub. After a kill in between, the next start repeats the scrub, and the shard has the same bytes as
+without the kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safegen.store.journal import Journal
+from safegen.store.run_folder import RunFolder, list_numbers, read_json, write_json
+
+
+def note_unsafe(folder: RunFolder, shard: int, keys: Sequence[str]) -> None:
+    """Note the requests whose replies must be scrubbed when the shard is complete."""
+    if keys:
+        write_json(_note(folder, shard), {"keys": sorted(keys)})
+
+
+def delete_note(folder: RunFolder, shard: int) -> None:
+    """Delete the note of a shard after its replies were scrubbed."""
+    _note(folder, shard).unlink(missing_ok=True)
+
+
+async def finish_scrub(folder: RunFolder) -> None:
+    """Scrub the replies that a killed session rated unsafe and did not scrub.
+
+    Raises:
+        StoreDamaged: a note or the journal cannot be read.
+    """
+    shards = sorted(list_numbers(folder.root / "unsafe", ".json"))
+    if not shards:
+        return
+    finished = set(folder.finished_shards())
+    journal = Journal(folder.journal)
+    try:
+        for shard in shards:
+            if shard in finished:
+                await journal.scrub(read_json(_note(folder, shard)).get("keys", []))
+            delete_note(folder, shard)
+    finally:
+        await journal.aclose()
+
+
+def _note(folder: RunFolder, shard: int) -> Path:
+    return folder.root / "unsafe" / f"{shard:05d}.json"
