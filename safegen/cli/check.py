@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from safegen.coverage.certificate import Certificate
 
 # Any: a tree of JSON values.
-Json = dict[str, Any]
+EstimateJson = dict[str, Any]
 
 
 def check_recipe(recipe: str, *, output: Path | None, plugins: Sequence[str], json: bool) -> None:
@@ -200,7 +200,7 @@ def _folder_text(state: FolderState) -> Text:
     )
 
 
-def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> Json:
+def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> EstimateJson:
     return {
         "recipe": inputs.recipe.name,
         "version": inputs.recipe.version,

@@ -27,7 +27,7 @@ from safegen.pipeline import api
 from safegen.pipeline.status import RunStatus, read_manifest, read_status
 
 # Any: users may edit accounting.json and manifest.json.
-Json = dict[str, Any]
+ManifestJson = dict[str, Any]
 USAGE_KEYS = "prompt_tokens completion_tokens requests retries seconds".split()
 
 
@@ -119,16 +119,16 @@ def _next_step(run: api.Run, status: RunStatus) -> str:
     return f"safegen {'verify' if status.dataset else 'build'} {folder}"
 
 
-def _row_pairs(manifest: Json) -> Iterator[tuple[str, RenderableType]]:
+def _row_pairs(manifest: ManifestJson) -> Iterator[tuple[str, RenderableType]]:
     for view, splits in _read_object(_read_object(manifest, "counts"), "rows").items():
-        counts = cast(Json, splits) if isinstance(splits, dict) else {}
+        counts = cast(ManifestJson, splits) if isinstance(splits, dict) else {}
         yield view, ", ".join(f"{split} {n}" for split, n in counts.items()) or "empty"
 
 
-def _read_object(payload: Json, name: str) -> Json:
+def _read_object(payload: ManifestJson, name: str) -> ManifestJson:
     """Return an object of an edited file; empty if it has another type."""
     value = payload.get(name)
-    return cast(Json, value) if isinstance(value, dict) else {}
+    return cast(ManifestJson, value) if isinstance(value, dict) else {}
 
 
 def _read_count(payload: Mapping[str, object], name: str) -> int:

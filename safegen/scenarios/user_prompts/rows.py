@@ -215,7 +215,7 @@ def is_missing(value: object) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-Text = Annotated[str, BeforeValidator(_parse_text)]
+CellText = Annotated[str, BeforeValidator(_parse_text)]
 Name = Annotated[str | None, BeforeValidator(_parse_name)]
 Choice = BeforeValidator(_parse_choice)
 # `Message` is a `typing.TypedDict`, for which pydantic makes no schema before Python 3.12.
@@ -246,8 +246,8 @@ class PromptRow(BaseModel):
     """Requested detail, 0 to 4."""
     language: Annotated[str | None, BeforeValidator(_parse_language)] = None
     """BCP-47 tag."""
-    benign_use: Text = ""
-    misuse_risk: Text = ""
+    benign_use: CellText = ""
+    misuse_risk: CellText = ""
 
     @property
     def text_key(self) -> str:
