@@ -54,7 +54,7 @@ def verify_dataset(folder: Path, *, json: bool) -> int:
         return 1
     manifest = read_manifest(folder)
     files = format_plural(len(manifest.get("files", {})), "file")
-    match = "matches" if files == "1 file" else "match"
+    match = "matches" if len(manifest.get("files", {})) == 1 else "match"
     head = f"{folder}: OK, {files} {match} the manifest"
     print_out(out, make_text(head, "bold green"))
     pairs = [*_row_pairs(manifest), ("splits", "no goal appears in two splits")]

@@ -44,11 +44,11 @@ class FactorGroup:
 
 @dataclass(frozen=True, slots=True)
 class CoverageModel:
-    """What an array is to cover.
+    """Requirements of a covering array.
 
-    `t` is the strength over all factors, `groups` adds higher ones. `seeds` are rows that must be
-    there, whole or in part. `weights` say which values of a factor are preferred where nothing
-    depends on it (default 1 each).
+    `t` is the strength over all factors, `groups` adds higher ones. `seeds` are complete or partial
+    rows that must be included. `weights` prefer values of a factor if coverage does not depend on
+    the choice (default 1 each).
     """
 
     factors: Mapping[str, Sequence[str]]
