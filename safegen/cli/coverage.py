@@ -140,7 +140,7 @@ def _certificate_lines(certificates: Certificates) -> Iterator[RenderableType]:
         axes.append(("triples of", ", ".join(certificates.triples)))
     yield make_fact_table(axes, width=10)
     yield ""
-    table = make_grid("combinations", "plan", "kept", "", right=(1, 2))
+    table = make_grid("number of", "plan", "kept", "", right=(1, 2))
     for name, before, after in compare_certificates(certificates):
         table.add_row("", name, format_number(before), format_number(after))
     yield table

@@ -74,7 +74,7 @@ def test_generate_repeated_after_finish_changes_nothing(
     before = bytes_of(finished)
     result = call(capsys, "generate", "recipe.yaml", "-o", finished)
     assert result.code == 0
-    assert "is complete: requests: 0, files changed: 0" in result.err
+    assert "is complete; requests: 0, files changed: 0" in result.err
     assert bytes_of(finished) == before
 
 

@@ -202,7 +202,7 @@ def test_finished_run_repeated_sends_nothing(
     assert times == {p: p.stat().st_mtime_ns for p in (workdir / "out" / "data").rglob("*")}
     assert summary_of(again)["requests"] == 0
     assert summary_of(again)["changed"] is False
-    assert "is complete: requests: 0, files changed: 0" in again.err
+    assert "is complete; requests: 0, files changed: 0" in again.err
 
 
 def test_rerun_repeats_unavailable_requests_only(

@@ -175,7 +175,9 @@ class ProgressReader(rich_progress.Progress):
             return Text()
         view = self.read_view()
         lines: list[RenderableType] = []
-        if view is not None:
+        if view is not None and view.is_idle:
+            self.update(self._items, description=view.time_left())
+        elif view is not None:
             figures = " · ".join([*view.head_parts(), view.time_left()])
             self.update(self._items, description=figures)
             details = " · ".join(view.detail_parts())

@@ -102,7 +102,7 @@ def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
 def _headline(run: Run, report: BuildReport, *, idle: bool) -> Text:
     name = f"{run.recipe.name} {run.recipe.version}"
     if idle:
-        return make_text(f"{name} is complete: requests: 0, files changed: 0", "bold")
+        return make_text(f"{name} is complete; requests: 0, files changed: 0", "bold")
     text = f"{format_plural(report.prompts, 'prompt')} of {format_number(report.planned)} in the dataset"
     return make_text(f"{name}: {text}", "bold")
 
