@@ -1,4 +1,4 @@
-"""Ids of sets, scenarios and drafts; the context that sets are planned in; the plan of one scenario."""
+"""Ids of sets, scenarios and drafts; the context of planning; the plan of one scenario."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EMPTY_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
 def make_set_id(
     taxonomy: str, goal: Goal, *, axes: Sequence[tuple[str, str]] = (), author: int = 0
 ) -> str:
-    """Derive a set's id from taxonomy, harm, goal, axis row and author index, never from its text."""
+    """Derive a set's id from taxonomy, harm, goal, axis row and author index, never from text."""
     rows = [[axis, value] for axis, value in axes]
     return short_id("set", taxonomy, goal.harm, goal.goal_id, rows, author)
 
@@ -59,7 +59,7 @@ def make_draft_id(scenario: str, *, candidate: int, revision: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
-    """Inputs of planning: the taxonomy, the chosen harms with their policies, the language pack, the axes."""
+    """Inputs of planning: taxonomy, chosen harms with their policies, language pack, axes."""
 
     plan: Plan
     tree: Taxonomy
@@ -76,7 +76,7 @@ class PlanningContext:
         """Choose the harms and find the policy of each.
 
         Raises:
-            ConfigError: a pattern that matches no harm, or a harm that no policy covers or two cover.
+            ConfigError: a pattern that matches no harm, or a harm without exactly one policy.
         """
         harms = choose_harms(plan, tree)
         covering = {h: policy_for(policies, harm) for h, harm in harms.items()}
@@ -104,7 +104,7 @@ class PlanningContext:
         return tuple(p for p in self.plan.profiles if p not in barred)
 
     def fits(self, harm: str, values: Mapping[str, str], profile: Profile) -> bool:
-        """Check that a profile allows a harm and does not contradict the values that a prompt states."""
+        """Check that a profile allows a harm and does not contradict a prompt's axis values."""
         return (
             profile not in self.harms[harm].not_under
             and self.profile_conflict(values, profile) is None
@@ -153,6 +153,7 @@ def choose_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:
             raise ConfigError(
                 f"`{pattern}` matches no harm of `{tree.file.taxonomy}`{hint}", key="plan.harms"
             )
+        # `minors.*` may match a red line, which is skipped; its full name is a mistake.
         if pattern in tree.harms and tree.harms[pattern].red_line:
             raise ConfigError(
                 f"`{pattern}` is a red line and is never expanded; remove it", key="plan.harms"
@@ -166,6 +167,8 @@ def plan_scenario(
 ) -> PlannedScenario:
     """Build a scenario of a goal and compute its expectation."""
     harm, language = context.harms[goal.harm], context.locale.locale
+    # Intent and profile of a turn may change within a dialogue; its id has those of the whole, so
+    # that the ids of its turns differ by the turn alone.
     scenario = Scenario(
         scenario_id=make_scenario_id(
             set_,

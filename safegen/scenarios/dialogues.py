@@ -1,4 +1,4 @@
-"""Written dialogues about a goal: one scenario per user turn that needs an answer, with its history."""
+"""Written dialogues about a goal: one scenario per user turn that needs an answer."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from safegen.scenarios.context import (
 from safegen.scenarios.system_turns import add_system_turn, choose_system_turn
 
 DIALOGUE_INTENT = "dialogue_intent"
-"""Attribute with the intent of the whole conversation; a scenario's `intent` covers the turns so far."""
+"""Attribute with the intent of the whole conversation; `Scenario.intent` covers the turns so far."""
 
 
 def plan_dialogues(goal: Goal, context: PlanningContext) -> Iterator[list[PlannedScenario]]:
-    """Yield one set per kind of dialogue in the plan, with its conversations one after the other."""
+    """Yield one set per kind of dialogue in the plan, one conversation after the other."""
     for twins in _group_twins(goal, context):
         taken: dict[str, int] = {}
         set_: list[PlannedScenario] = []
         for dialogue in twins:
             if dialogue.intent in context.plan.intents:
+                # The paraphrase number separates conversations with the same intent.
                 index = taken.get(dialogue.intent, 0)
                 taken[dialogue.intent] = index + 1
                 for profile in _allowed_profiles(goal.harm, dialogue, twins, context):
@@ -50,7 +51,7 @@ def _group_twins(goal: Goal, context: PlanningContext) -> Iterator[list[Dialogue
 
 
 def count_excluded_turns(goal: Goal, profile: Profile, context: PlanningContext) -> int:
-    """Count the turns that are excluded because their conversation, or a twin, contradicts a profile."""
+    """Count the turns that are excluded because their conversation or a twin contradicts a profile."""
     return sum(
         sum(turn.reply is None for turn in dialogue.turns)
         for twins in _group_twins(goal, context)
@@ -88,7 +89,7 @@ def plan_turns(
     """Plan the turns of one conversation that need an answer.
 
     Evidence accumulates over turns; danger to oneself yields only to stated harm to another person.
-    The system turn follows the profile at that turn. A turn with a written reply becomes history only.
+    The system turn follows the profile at that turn. A turn with a written reply is history only.
     """
     set_ = make_set_id(context.tree.file.taxonomy, goal, axes=(("turn_style", dialogue.kind),))
     messages: tuple[Message, ...] = ()
@@ -130,6 +131,7 @@ def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
 
 
 def _goal_for_turn(goal: Goal, turn: UserTurn) -> Goal:
+    # A turn may leave out or decline something else than its goal does.
     own = {
         "left_out": turn.left_out or goal.knowledge.left_out,
         "decline": turn.decline or goal.knowledge.decline,
@@ -156,7 +158,7 @@ def dialogue_attributes(whole: Dialogue | Script, turn: Turn) -> tuple[Attribute
 
 
 def split_conversations(set_: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:
-    """Split a set into its conversations; a turn continues one if its history extends the last turn's."""
+    """Split a set into conversations; a turn continues one if its history extends the last turn's."""
     conversations: list[list[PlannedScenario]] = []
     for item in set_:
         if conversations and _is_next_turn(conversations[-1][-1].scenario, item.scenario):
@@ -196,6 +198,7 @@ def insert_answers(
         if message["role"] != "user":
             continue
         turn += 1
+        # The last user turn is the one to answer; a written reply needs no draft.
         last = i == len(messages) - 1
         if last or messages[i + 1]["role"] == "assistant":
             continue

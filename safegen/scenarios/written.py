@@ -35,7 +35,7 @@ def plan_sets(context: PlanningContext) -> Iterator[list[PlannedScenario]]:
     for goal, is_planned in _iter_goals(context):
         if is_planned and (set_ := plan_single_turns(goal, context)):
             yield set_
-        if goal.contrast is None:
+        if goal.contrast is None:  # a probe has no dialogues
             yield from plan_dialogues(goal, context)
 
 
@@ -60,6 +60,7 @@ def _iter_goals(context: PlanningContext) -> Iterator[tuple[Goal, bool]]:
         else:
             is_planned = goal.contrast in plan.contrast
         yield goal, is_planned
+    # Complete only now; without this check a misspelt goal would lose its dialogues silently.
     for goal_id in context.dialogues:
         if goal_id not in seen:
             hint = suggest_names(goal_id, sorted(seen))
@@ -67,7 +68,7 @@ def _iter_goals(context: PlanningContext) -> Iterator[tuple[Goal, bool]]:
 
 
 def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScenario]:
-    """Plan the set of a goal: its written prompts under every profile that they do not contradict."""
+    """Plan the set of a goal: its written prompts under every profile that they fit."""
     set_ = make_set_id(context.tree.file.taxonomy, goal)
     planned_prompts: list[PlannedScenario] = []
     for profile in context.plan.profiles:

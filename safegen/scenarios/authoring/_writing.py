@@ -1,4 +1,4 @@
-"""Requests to an author, first and repair, and the texts of its replies; shared by sets and dialogues."""
+"""Requests to an author, and the texts of its replies; shared by sets and dialogues."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from safegen.config.language_pack import Locale
 from safegen.core import templates
 from safegen.core.errors import ConfigError
 from safegen.core.templates import PromptTemplate
-from safegen.core.types import Attribute, Gate, Reply, Request, Teacher
+from safegen.core.types import Attribute, Reply, Request, Teacher
 from safegen.judges.labelling import (
     AxisValue,
     LabelFiles,
@@ -28,12 +28,7 @@ from safegen.judges.labelling import (
 from safegen.scenarios.authoring import _writing, judged_checks
 from safegen.scenarios.authoring.brief import (
     Brief,
-    ContrastPart,
-    Exemplar,
-    GoalPart,
-    HarmPart,
     PromptSlot,
-    Wish,
 )
 from safegen.scenarios.authoring.judged_checks import ExpectAt, JudgedCase, Judgement
 from safegen.scenarios.authoring.rule_checks import (
@@ -43,25 +38,6 @@ from safegen.scenarios.authoring.rule_checks import (
     Fault,
     check_rules,
 )
-
-__all__ = [
-    "AuthorTemplates",
-    "AuthoredPrompt",
-    "AuthoringResult",
-    "AxisValue",
-    "Brief",
-    "CheckBounds",
-    "ContrastPart",
-    "Exemplar",
-    "Fault",
-    "Gate",
-    "GoalPart",
-    "HarmPart",
-    "PromptSlot",
-    "Wish",
-    "load_templates",
-    "write_set",
-]
 
 
 @dataclass(frozen=True)
@@ -192,6 +168,7 @@ def _check_templates(brief: Brief, files: AuthorTemplates, locale: Locale) -> No
             f"language pack `{locale.locale}` has no `tell_tale` patterns, and prompts cannot be"
             " checked without them; add them"
         )
+    # A value that labellers do not read could never be confirmed or contradicted.
     unknown = set(brief.row) - set(files.labels.axes)
     if unknown:
         raise ValueError(
@@ -214,7 +191,7 @@ class _SetAuthoring:
 
 async def _attempt(authoring: _SetAuthoring, before: _SetAttempt | None) -> _SetAttempt:
     names = (*(s.name for s in authoring.brief.slots), *RATIONALES)
-    if before is not None:
+    if before is not None:  # only texts with a fault are written again
         failed = {f.slot for f in before.faults}
         names = tuple(n for n in names if n in failed)
     request = _make_request(authoring, names, before)
@@ -314,6 +291,7 @@ def _build_prompt(
     case = attempt.cases[slot.name]
     read_detail = case.labels.detail
     assert read_detail is not None, "an unsure detail is a fault"
+    # The detail that was read decides the expectation, because the student sees only the text.
     return AuthoredPrompt(
         replace(slot, detail=read_detail),
         attempt.texts[slot.name],

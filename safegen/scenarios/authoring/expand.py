@@ -1,4 +1,4 @@
-"""The stage before drafting: an author writes the prompts of a planned set, and checks accept or drop it."""
+"""The stage before drafting: an author writes a planned set, and checks accept or drop it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def expand_set(planned: Sequence[PlannedScenario], writers: Writers | None
             locale=writers.locale,
             sample=sample,
         )
-    except ItemError as e:
+    except ItemError as e:  # one lost request drops the set, which would be unmatched without it
         return ExpandedSet((), tuple(make_error_failure(p, e) for p in planned))
     if result.prompts is None:
         return ExpandedSet(

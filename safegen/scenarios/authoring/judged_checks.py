@@ -112,7 +112,7 @@ def find_faults(case: JudgedCase) -> list[Fault]:
 
 
 def confirmed_attributes(case: JudgedCase) -> tuple[Attribute, ...]:
-    """List the row's values that labellers read in the text, in row order, after danger to oneself."""
+    """List danger to oneself and the row's values that labellers read, in row order."""
     shown = dict(case.labels.axes)
     danger = (Attribute(DANGER, "self", "confirmed"),) if case.labels.danger else ()
     return danger + tuple(

@@ -60,8 +60,8 @@ class Agreement:
     """Prompts read as another label; the other misses were not read or had no majority."""
     kappa: float | None
     slip: float
-    """Probability that a text with a wrong label is read as its slot says, if the author errs in the
-    direction in which the labeller is weakest."""
+    """Probability that a wrong prompt is read as its slot says, if the author errs where the
+    labeller is weakest."""
     worst: Confusion | None
     """The most frequent confusion."""
 
@@ -104,19 +104,20 @@ class LabellerCheck:
 
     def remedy(self, bar: float = DEFAULT_BAR) -> str:
         """Suggest a fix for a failed check."""
+        # Not even a perfect score would pass.
         if not self.n or wilson_interval(self.n, self.n).low < bar:
             return (
-                f"{self.n} known prompts are too few for any labeller: raise `judges.known`, write more sets"
-                " for the harms that `policies` covers, or lower `judges.bar`"
+                f"{self.n} known prompts are too few for any labeller: raise `judges.known`, write"
+                " more sets for the harms that `policies` covers, or lower `judges.bar`"
             )
         if 2 * self.unread >= self.n:
             return (
-                "most requests failed or gave no readable answer: `safegen doctor` tests each model of"
-                " `judges.labellers` with a JSON schema"
+                "most requests failed or gave no readable answer: `safegen doctor` tests each model"
+                " of `judges.labellers` with a JSON schema"
             )
         return (
-            "name a better model under `judges.labellers`, or three models; `judges.known` is the number of"
-            " prompts, and `judges.bar` the agreement that is required"
+            "name a better model under `judges.labellers`, or three models; `judges.known` is the"
+            " number of prompts, and `judges.bar` the agreement that is required"
         )
 
     def summary(self, bar: float = DEFAULT_BAR, *, wrong: float = 0.2) -> str:
@@ -131,7 +132,8 @@ class LabellerCheck:
         if 2 * (self.unread + self.unsure) < self.n:  # otherwise too few passed for an estimate
             slips = ", ".join(f"{n} {v:.1%}" for n, v in self.estimate_slips(wrong=wrong).items())
             lines.append(
-                f"  if an author writes {wrong:.0%} wrong prompts, wrong among those that pass: {slips}"
+                f"  if an author writes {wrong:.0%} wrong prompts, wrong among those that pass:"
+                f" {slips}"
             )
         return "\n".join(lines)
 
@@ -141,13 +143,14 @@ def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, .
 
     The same goals give the same prompts in any order. They include over-refusal probes, which show
     if a labeller reacts to alarming words. With fewer than 35 prompts even a perfect labeller stays
-    below the default bar, because its interval is too wide.
+    below the default bar: the Wilson interval of 34 of 34 begins at 0.898.
     """
     pools: dict[Intent, list[KnownPrompt]] = {intent: [] for intent in INTENTS}
     for goal in goals:
         for intent, _, p in goal.prompts.iter_by_intent():
             evidence = recorded(intent, p.evidence).evidence
             pools[intent].append(KnownPrompt(goal.harm, p.text, intent, evidence, p.detail))
+    # Rounds over the intents, so that a small `n` is balanced, too.
     ordered = [sorted(pool, key=digest) for pool in pools.values()]
     turns = max(map(len, ordered), default=0)
     drawn = [pool[turn] for turn in range(turns) for pool in ordered if turn < len(pool)]

@@ -2,7 +2,7 @@
 
     write → check → (faults) → rewrite once → check → the turn or its faults
 
-The checks are those of sets: rules, and blind labellers who read the conversation but not its script.
+The checks are those of sets: rules, and blind labellers that read the conversation, not its script.
 A lost or dropped turn ends the conversation with a recorded failure.
 """
 
@@ -47,7 +47,7 @@ from safegen.scenarios.context import history_attributes
 from safegen.scenarios.system_turns import add_system_turn, choose_system_turn
 
 TEXT_KEY, LEAD_KEY, REPLY_KEY = "text", "before", "reply"
-"""Texts of a request: the turn; after a planned mistake also the lead and the mistaken reply before it."""
+"""Texts of a request: the turn; after a planned mistake also the lead and the mistaken reply."""
 
 
 class NextTurn(NamedTuple):
@@ -132,6 +132,7 @@ async def _attempt_turn(authoring: _TurnAuthoring, before: _TurnAttempt | None) 
     reply = await authoring.writers.author(_make_request(authoring, names, before))
     texts = (before.texts if before else {}) | _writing.read_texts(reply, names)
     rule_faults = _check_rules(authoring, texts)
+    # A turn with a fault of form is not worth a labeller's request.
     if any(f.gate == "form" for f in rule_faults):
         return _TurnAttempt(texts, tuple(rule_faults), None, False, reply)
     case = await _judge_turn(authoring, texts)
@@ -186,8 +187,10 @@ async def _judge_turn(authoring: _TurnAuthoring, texts: dict[str, str]) -> Judge
     brief, panel = authoring.brief, authoring.writers.labellers
     whole = render_turns((*authoring.conversation, *_new_messages(texts)))
     files = authoring.writers.files.labels
+    # Dialogues have no axis row to confirm.
     labels = await read_labels(whole, judges=panel, files=replace(files, axes=()))
     goal_fit = None
+    # Turns before `about` are planned to be about something else.
     if brief.slot.paraphrase >= brief.about:
         answer = await judge_goal_fit(
             whole, purpose=brief.goal.purpose, task=brief.goal.task, judges=panel, files=files

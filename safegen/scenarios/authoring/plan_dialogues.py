@@ -1,4 +1,7 @@
-"""Plans of dialogues that an author writes: each turn gets a brief; its text follows after the answer before it."""
+"""Plans of dialogues that an author writes.
+
+Each turn has a brief; its text is written after the answer to the turn before.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +157,7 @@ def _plan_turns(
 
 
 def _choose_profile(script: Script, allowed: Sequence[Profile], number: int) -> Profile:
-    """Rotate profiles over the sets; a conversation starts with one that the script grants only if it must."""
+    """Rotate profiles over the sets, without those that the script grants, if others are left."""
     granted = {turn.verified for turn in script.turns}
     others: list[Profile] = [p for p in allowed if p not in granted]
     profiles = others or allowed
@@ -189,7 +192,7 @@ def _make_brief(
 
 
 def _choose_exemplar(context: PlanningContext, goal: Goal, script: Script) -> tuple[str, ...]:
-    """Return the user turns of a written conversation of this kind and intent about another goal."""
+    """Return the user turns of a written conversation of this kind about another goal."""
     kind = (script.kind, script.intent)
     for goal_id, dialogues in context.dialogues.items():
         for dialogue in dialogues if goal_id != goal.goal_id else ():

@@ -38,7 +38,7 @@ from safegen.scenarios.context import (
 OWN_AXES = ("task", "profile", "requested_detail")
 """Axes that an author does not express: goal, operator turn and slot determine their values."""
 LICENCE = "other"
-"""Licence of authored prompts: terms of the author model's output, for the user to check (see the card)."""
+"""Licence of authored prompts: the terms of the author model's output; the card says to check."""
 BENIGN_DETAIL = 1
 STATED_SHARE = 0.75
 """Share of malicious prompts that state their intent; the others show it by circumstances."""
@@ -94,7 +94,7 @@ def build_axes_model(plan: Plan, axes: Axes) -> CoverageModel:
         ConfigError: an axis or value that the axes file does not have.
     """
     chosen: dict[str, AxisChoice] = dict(plan.axes) or dict.fromkeys(DEFAULT_AXES)
-    chosen.pop("task", None)
+    chosen.pop("task", None)  # a goal has its task
     values: dict[str, Sequence[str]] = {n: c for n, c in chosen.items() if isinstance(c, tuple)}
     if "profile" in chosen:
         values.setdefault("profile", plan.profiles)
@@ -178,6 +178,7 @@ def _plan_set(
     row: AxisRow,
     seed: int,
 ) -> list[PlannedScenario]:
+    # Every goal has one set before any has a second one; the author index counts the rounds.
     goal, index = goals[number % len(goals)], number // len(goals)
     id_ = make_set_id(context.tree.file.taxonomy, goal, axes=sorted(row.items()), author=index + 1)
     slots = [s for s in _make_slots(context, row, id_) if s.intent in context.plan.intents]

@@ -16,16 +16,20 @@ from safegen.scenarios.authoring.brief import Brief, PromptSlot
 
 RATIONALES = ("benign_use", "misuse_risk")
 """Texts that an author writes in addition to the prompts."""
+# `[name]` and `[1]` differ by a letter; also `{name}`, `<name>`, `___`, `XXXX`, `TODO` and `$NAME`.
 PLACEHOLDER = re.compile(
     r"\[(?=[^\]\n]*[^\W\d_])[^\]\n]{1,60}\]"
     r"|\{[\w .-]{1,60}\}"
     r"|<(?=[a-zA-Z])[\w .-]{1,60}>"
     r"|_{3,}|\bX{4,}\b|\bTODO\b|\b[Ll]orem ipsum\b|\$\{?[A-Z_]{2,}\b"
 )
+# A model may repeat the slot before its text: "dual_use_1: …".
 LABEL = re.compile(
     r"\A\W*(?:benign|dual[ _-]?use|malicious|prompt|slot)[ _]?\d*\W{0,3}:", re.IGNORECASE
 )
+# A user may quote another language; bounded, so that an unmatched quote does not hide the text.
 QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
+# Within a line, too: a model may write a list without line ends.
 ENUMERATOR = re.compile(r"(?:^|(?<=\s))\(?(\d{1,2})[.):]\s+(?=\S)")
 SHINGLE = 3
 """Words of a shingle, the unit of near-duplicate similarity."""
@@ -75,7 +79,7 @@ CheckFunction = Callable[[TextsBySlot, CheckContext], Iterator[Fault]]
 
 
 def form(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
-    """Reject texts that no user would send: empty, too long, unprintable, with a placeholder or a label."""
+    """Reject texts that no user would send: empty, long, unprintable, with placeholder or label."""
     for name, text in texts.items():
         if reason := _form_problem(text, context.bounds):
             yield Fault("form", name, reason)
@@ -96,22 +100,23 @@ def _form_problem(text: str, bounds: CheckBounds) -> str:
 
 
 def language(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
-    """Reject texts in another language, quotes aside; a text that is too short to identify passes."""
+    """Reject texts in another language outside quotes; a text that is too short passes."""
     expected = context.locale.locale.split("-")[0].lower()
     for name, text in texts.items():
-        prose = (
-            QUOTED_TEXT.sub(" ", text_forms.plain_text(text)).encode("utf-8", "replace").decode()
-        )
+        prose = QUOTED_TEXT.sub(" ", text_forms.plain_text(text))
+        # The language identifier cannot encode a lone surrogate.
+        prose = prose.encode("utf-8", "replace").decode()
         if sum(map(str.isalpha, prose)) < context.bounds.min_letters:
             continue
         shares = language_id.language_shares(prose, expected)
         likeliest = max(shares, key=lambda tag: shares[tag], default=expected)
+        # Short prompts are often misread, so a fault needs a low probability of the own language.
         if likeliest != expected and shares[expected] < context.bounds.language_share:
             yield Fault("language", name, f"reads as `{likeliest}`, not `{expected}`")
 
 
 def operational_detail(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
-    """Reject prompts that contain what they may only ask for: steps, code, commands, settings, amounts."""
+    """Reject prompts that contain what they may only request: steps, code, settings, amounts."""
     for name, text in texts.items():
         if reason := _operational_problem(text, context.bounds):
             yield Fault("operational_detail", name, reason)
@@ -120,6 +125,7 @@ def operational_detail(texts: TextsBySlot, context: CheckContext) -> Iterator[Fa
 def _operational_problem(text: str, bounds: CheckBounds) -> str:
     if text_forms.proven_detail(text)[0] == max(DETAIL_LEVELS):
         return "holds code, a command or settings"
+    # A single "2." may be the end of a sentence; 1, 2 and 3 in this order are a list.
     numbers = [int(n) for n in ENUMERATOR.findall(text_forms.plain_text(text))]
     if [n for n in numbers if n <= 3][:3] == [1, 2, 3]:
         return "holds numbered steps"
@@ -129,7 +135,7 @@ def _operational_problem(text: str, bounds: CheckBounds) -> str:
 
 
 def lexical_artifact(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
-    """Reject words that reveal the label: tags that excuse a question, a role that only one intent claims.
+    """Reject words that reveal the label: excusing tags, or a role that only one intent claims.
 
     The tags are the language pack's `tell_tale` patterns. A match of their group `role` is a claimed
     role; it reveals the label only if the other intents of the set claim none.
@@ -157,6 +163,7 @@ def parallel_length(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault
     if not sizes or max(sizes.values()) <= ratio * min(sizes.values()):
         return
     middle = median(sizes.values())
+    # The root on each side of the median keeps longest to shortest within the ratio.
     for name, size in sizes.items():
         if not middle / ratio**0.5 <= size <= middle * ratio**0.5:
             word = "shorter" if size < middle else "longer"
@@ -170,7 +177,7 @@ def parallel_length(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault
 def near_duplicate(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
     """Reject prompts that nearly duplicate an earlier one of the set, with one fault per prompt.
 
-    A probe and its unsafe twin are similar by design, so across their intents only equal words count.
+    A probe and its unsafe twin are similar by design; between them only equal words count.
     """
     shingles = {n: text_forms.shingles(text_forms.words(t), size=SHINGLE) for n, t in texts.items()}
     reported: set[str] = set()

@@ -22,6 +22,7 @@ AGE_SIGNALS: tuple[tuple[Age, str, str], ...] = (
     ("minor", "young_asker", "a person under age"),
 )
 """Value of the axis `age`, name of its patterns, and name in messages."""
+# Bounded and within a line, so that an unmatched quote does not hide the rest of a prompt.
 QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 
 
@@ -52,6 +53,7 @@ def age_conflicts(
     }
 
 
+# One pass over a file checks each row up to three times.
 @lru_cache(maxsize=256)
 def _shows_age(text: str, name: str, locale: Locale) -> bool:
     pattern = locale.compiled.get(name)

@@ -58,7 +58,7 @@ class PromptFileError(ConfigError):
 class FaultCollector:
     """A collector of errors that keeps the first messages and counts all."""
 
-    MAX_SHOWN = 20
+    MAX_SHOWN = 20  # fits on a screen
 
     def __init__(self) -> None:
         self.messages: list[str] = []

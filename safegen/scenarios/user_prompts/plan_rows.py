@@ -34,7 +34,7 @@ class RowLabels(NamedTuple):
 
 
 def plan_row(row: PromptRow, labels: RowLabels, context: PlanningContext) -> list[PlannedScenario]:
-    """Plan a row under its own profile, or under each profile of the plan that it does not contradict."""
+    """Plan a row under its own profile, or under each profile of the plan that it fits."""
     profiles = allowed_profiles(row, labels.harm, context)
     conflicts = age_conflicts(row.messages, profiles, context)
     return [
@@ -55,6 +55,7 @@ def allowed_profiles(
 
 def row_set_id(row: PromptRow, context: PlanningContext) -> str:
     """Derive the id of a row's set from its goal and set names, or from the row itself."""
+    # Without names a row is its own set, so that rows never match by accident.
     names = ["names", row.goal, row.set] if row.goal or row.set else list(row.key)
     return short_id("set", context.tree.file.taxonomy, "imported", names)
 

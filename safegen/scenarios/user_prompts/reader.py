@@ -27,6 +27,7 @@ FIELDS = (
     "benign_use misuse_risk"
 ).split()
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
+# Bounds against a wrong file (a disk image, a database dump), far above any list of prompts.
 MAX_BYTES = 4 * 2**30
 MAX_LINE = 8 * 2**20
 """Characters of a line, at most."""
@@ -113,8 +114,8 @@ def open_prompts(
         licence: licence of the rows that name none.
 
     Raises:
-        ConfigError: the file is missing, in another format, too large or a git-lfs pointer; a field is
-            unknown; the licence is not a name.
+        ConfigError: the file is missing, in another format, too large or a git-lfs pointer; a field
+            is unknown; the licence is not a name.
     """
     file = Path(path)
     if licence is not None and not is_printable_name(licence):
@@ -142,7 +143,7 @@ def _check_file(path: Path) -> None:
         raise ConfigError(f"{path}: cannot be read (the path contains a NUL byte)")
     with _translate_os_errors(path):
         stats = path.stat()
-        # Opening a pipe would block.
+        # Opening a pipe would block, and a device may be endless.
         if not stat.S_ISREG(stats.st_mode):
             raise ConfigError(f"{path}: is not a regular file; name one")
         with path.open("rb") as file:
@@ -255,7 +256,7 @@ def is_too_large(e: csv.Error) -> bool:
 
 def _read_jsonl(path: Path, faults: FaultCollector) -> Iterator[RawRow]:
     number = 0
-    # Only a line feed ends a line: a JSON string may contain U+2028 and others that Python splits at.
+    # Only a line feed ends a line; universal newlines would split at a lone CR, too.
     with _open_text(path, newline="\n") as file:
         for line_number, line in enumerate(_iter_lines(path, file), 1):
             if not line.strip():

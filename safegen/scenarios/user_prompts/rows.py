@@ -1,4 +1,4 @@
-"""The checked rows of a user's file. A field that the file leaves empty stays open; nothing is guessed."""
+"""The checked rows of a user's file. An empty field stays open; no label is guessed."""
 
 from __future__ import annotations
 
@@ -178,8 +178,8 @@ def _parse_turns(value: object) -> tuple[Message, ...]:
     roles = [m["role"] for m in turns if m["role"] != "system"]
     alternating = all(role == ("user", "assistant")[i % 2] for i, role in enumerate(roles))
     if roles[-1:] != ["user"] or not alternating:
-        problem = "`messages` must begin and end with a `user` turn, with one `assistant` turn between two"
-        raise _fault("invalid_messages", problem)
+        problem = "`messages` must begin and end with a `user` turn, with one `assistant` turn"
+        raise _fault("invalid_messages", f"{problem} between two")
     return turns
 
 
@@ -226,7 +226,7 @@ Conversation = Annotated[
 
 
 class PromptRow(BaseModel):
-    """A checked row; None if the file leaves a field open. Errors come in the order of the fields."""
+    """A checked row; an open field is None. Errors are reported in the order of the fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

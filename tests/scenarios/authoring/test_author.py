@@ -7,13 +7,8 @@ import pytest
 from safegen.core.errors import BudgetSpent, ConfigError, ParseError
 from safegen.core.types import Attribute, Reply, Request, Teacher
 from safegen.judges.labelling import make_label_request
-from safegen.scenarios.authoring.author import (
-    AuthoringResult,
-    Brief,
-    PromptSlot,
-    load_templates,
-    write_set,
-)
+from safegen.scenarios.authoring.author import AuthoringResult, load_templates, write_set
+from safegen.scenarios.authoring.brief import Brief, PromptSlot
 from safegen.teachers.scripted import scripted
 from tests.scenarios.authoring.author_cases import (
     CALM,
