@@ -1,10 +1,9 @@
-"""Rounds after the first: what filtering took from a cell is asked again.
+"""Plan top-up rounds, which refill cells of the target that rejection and curation emptied.
 
-A round is planned from the complete rounds before it alone, so that the order in which answers
-arrive changes nothing. What counts is what the dataset would hold: an accepted prompt that curation
-leaves out (a near copy, a duplicate) is missing like one without an answer. Scenarios without an
-accepted draft get further candidates first; then come written goals that the plan left out, then
-sets that the author writes.
+A round is planned only from complete rounds, so the order of replies changes nothing. A scenario
+counts if the dataset would contain it; an accepted one that curation excludes (a duplicate or
+near-duplicate) is missing. Scenarios without an accepted draft get further candidates first, then
+unused written goals are planned, then sets that the author writes.
 """
 
 from __future__ import annotations
@@ -29,43 +28,39 @@ from safegen.store import plan
 from safegen.store.run_folder import RunFolder, read_json, write_json_if_changed
 
 MIN_ACCEPTANCE_RATE = 0.1
-"""A cell is asked for at most ten times what it lacks in one round."""
-
-
+"""Lower bound, so that a round plans at most ten times what a cell lacks."""
 VARY_DRAFTS_HINT = "give the drafter other models or `plan.styles`"
-NOTHING_LEFT_REASON = "nothing is left to ask"
-UNKNOWN_REASON = (
-    "whether anything is left to ask cannot be told: the taxonomy's goals are not at hand"
-)
+NOTHING_LEFT_REASON = "no prompt is left to draft"
+UNKNOWN_REASON = "cannot plan another round: the taxonomy's goals are missing"
 SAME_COMMAND = "run the same command again"
-REPLAN_HINT = "plan anew with `--replan`; paid replies are kept"
+REPLAN_HINT = "re-plan with `--replan`; cached replies are reused"
 
 
 @dataclass(frozen=True, slots=True)
 class RoundDecision:
-    """Whether a run goes on with another round, and why not."""
+    """The decision about another round, with its reason."""
 
     code: StopCode
     reason: str
     """The code in words, for people."""
     hint: str = ""
-    """What leads on where it stopped short."""
+    """A remedy for the cells that are short."""
     shortfall: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
     stalled: frozenset[Cell] = frozenset()
-    """Short cells that are asked no more."""
+    """Short cells that get no further round."""
     rates: Mapping[Cell, float] = field(default_factory=dict[Cell, float])
-    """The share of asked scenarios that counts, by cell; empty where no round could be due."""
+    """The share of planned scenarios that is accepted, by cell; empty if no round can be due."""
     excluded: Mapping[str, int] = field(default_factory=dict[str, int])
     """Accepted scenarios that do not count, by reason."""
 
     @property
     def is_due(self) -> bool:
-        """Whether another round is due; its plan says whether anything is left to ask in it."""
+        """True if another round is due; its plan may still be empty."""
         return self.code == "due"
 
     @property
     def open_cells(self) -> dict[Cell, int]:
-        """What is missing in the cells that are still asked."""
+        """Missing scenarios of the short cells that are not stalled."""
         return {cell: n for cell, n in self.shortfall.items() if cell not in self.stalled}
 
 
@@ -208,7 +203,7 @@ def _why_none_is_due(
 
 
 def save_stop_state(folder: RunFolder, report: TargetReport) -> None:
-    """Keep why no further round was planned, if that could be decided."""
+    """Store the reason why no further round was planned, if it is known."""
     if report.shortfall and report.stop_code != "unknown":
         state = {
             "at": _stop_state_key(plan.Plans(folder.plans), report.shortfall),
@@ -220,7 +215,7 @@ def save_stop_state(folder: RunFolder, report: TargetReport) -> None:
 
 
 def _stop_state_key(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, object]:
-    """The state of a run that the answer hangs on."""
+    """Identify the state of a run in which the stop reason holds."""
     return {"rounds": plans.rounds, "short": [[*cell, n] for cell, n in sorted(short.items())]}
 
 
@@ -296,13 +291,13 @@ class _TopUp:
         return last
 
     def _iter_unused_goals(self) -> Iterator[list[PlannedScenario]]:
-        """Written goals that no earlier round planned; none where a user's prompts stand for them."""
+        """Plan written goals that no earlier round used; none if a user's prompts replace them."""
         if self.inputs.user_prompts is not None:
             return
-        world = self.inputs.make_full_planning_context()
+        context = self.inputs.make_full_planning_context()
         used = {row["set_id"] for row in iter_planned_rows(self.plans, ("set_id",))}
-        for goal in iter_goals(world):
-            set_ = plan_single_turns(goal, world)
+        for goal in iter_goals(context):
+            set_ = plan_single_turns(goal, context)
             cells = [self._cell_of_scenario(p) for p in set_]
             if set_ and set_[0].scenario.set_id not in used and self._is_short(cells):
                 for cell in cells:
@@ -310,19 +305,19 @@ class _TopUp:
                 yield set_
 
     def _iter_authored_sets(self) -> Iterator[list[PlannedScenario]]:
-        """Sets that the author writes, as many of a leaf as its emptiest cell may need."""
+        """Plan sets for the author, as many per leaf as its emptiest cell may need."""
         recipe = self.inputs.recipe
         if not recipe.plan.authored or "harm" not in self.target.per:
             return
-        world = self.inputs.make_planning_context()
+        context = self.inputs.make_planning_context()
         start = _count_authored(self.plans)
         at = self.target.per.index("harm")
-        for harm in world.harms:
+        for harm in context.harms:
             short = [n for cell, n in self.left.items() if cell[at] == harm and n > 0]
             rates = [rate for cell, rate in self.rates.items() if cell[at] == harm]
             count = ceil(max(short, default=0) / max(MIN_ACCEPTANCE_RATE, min(rates, default=1.0)))
             counts = {harm: count} if count else {}
-            yield from plan_authored_sets(world, start=start, counts=counts, seed=recipe.seed)
+            yield from plan_authored_sets(context, start=start, counts=counts, seed=recipe.seed)
 
     def _is_short(self, cells: Iterable[Cell]) -> bool:
         return any(self.left.get(cell, 0) > 0 for cell in cells)

@@ -220,7 +220,7 @@ async def test_exhausted_goals_stop_with_nothing_left(tmp_path: Path) -> None:
     done = await run(tmp_path, every, scripted(lambda r: answer(r, rejected=0)))
     assert plan.Plans(done.folder.plans).rounds == 1
     report = target_of(done)
-    assert (report.stop_code, report.stop_reason) == ("nothing_left", "nothing is left to ask")
+    assert (report.stop_code, report.stop_reason) == ("nothing_left", "no prompt is left to draft")
     state = json.loads(done.folder.stop_state.read_text("utf-8"))
     assert [state[name] for name in ("stop_code", "stop_reason", "hint")] == [
         report.stop_code,
