@@ -151,9 +151,11 @@ async def agenerate(
         until: stop after the plan (`expand`), the drafts (`draft`) or the verdicts (`validate`).
         replan: plan again from a changed recipe; cached replies are reused.
         plugins: modules that the recipe may name as `module:factory`.
-        teachers: teachers by role (`drafter`, `reviser`, `author`, `labeller`) in place of the recipe's: any
-            async function of a request. They are counted and bound by `budget`; their replies are in no
-            journal, since nothing tells one function from another: a shard that was cut off asks them again.
+        teachers: teachers by role (`drafter`, `reviser`, `author`, `labeller`) in place of the recipe's:
+            any async function of a request. `budget` bounds their calls. If a function carries the
+            attribute `identity`, a text that changes whenever its replies would change, then its
+            replies are cached, and `concurrency` (64) and `attempts` (1) bound its requests. Without
+            `identity` nothing is cached, and an interrupted shard calls it again for all its items.
         watch: receives the live counters of each stage, once before its first request.
         prompts: a file of your own prompts (CSV, JSONL, Parquet) in place of the taxonomy's sets,
             or `Run.prompts` to resume a run without its file.

@@ -1,8 +1,42 @@
-"""Models that write drafts, judge them, or replace a model in tests."""
+"""Models that write drafts, judge them, or replace a model in tests.
 
+A teacher is an async function from `Request` to `Reply`. The layers below are teachers around a
+teacher, so they work alone and in any order; `compose` stacks all of them around a transport:
+
+    from safegen.teachers import Meter, MeteredTeacher, RetryingTeacher
+
+    limited = MeteredTeacher(ask, meter=Meter(requests=500))
+    teacher = RetryingTeacher(limited, attempts=3)
+"""
+
+from safegen.store.journal import Journal
+from safegen.teachers._cache import CachedTeacher
+from safegen.teachers._circuit_breaker import CircuitBreaker
+from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._custom import CustomTeacher
-from safegen.teachers._meter import Meter
-from safegen.teachers._rate_limit import RateLimiters
+from safegen.teachers._deliver import DeliveringTeacher
+from safegen.teachers._errors import RetryableError
+from safegen.teachers._meter import Meter, MeteredTeacher
+from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter, RateLimiters
+from safegen.teachers._retry import RetryingTeacher
 from safegen.teachers._settings import KEY_NAME
+from safegen.teachers._structured_output import StructuredTeacher
 
-__all__ = ["KEY_NAME", "CustomTeacher", "Meter", "RateLimiters"]
+__all__ = [
+    "KEY_NAME",
+    "CachedTeacher",
+    "CircuitBreaker",
+    "CustomTeacher",
+    "DeliveringTeacher",
+    "Journal",
+    "Meter",
+    "MeteredTeacher",
+    "ModelSource",
+    "RateLimitedTeacher",
+    "RateLimiter",
+    "RateLimiters",
+    "RetryableError",
+    "RetryingTeacher",
+    "StructuredTeacher",
+    "compose",
+]

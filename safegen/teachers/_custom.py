@@ -28,6 +28,9 @@ class CustomTeacher:
     - `attempts`: calls per request, default 1. `ConnectionError`, `TimeoutError` and
       `safegen.teachers.RetryableError` lead to another attempt.
     - `model`: name in the records, default the teacher's name.
+
+    Only the text of a reply is cached. So the text of a reply to a request with a schema must be the
+    JSON object; its `parsed` may be None.
     """
 
     def __init__(
@@ -54,7 +57,8 @@ class CustomTeacher:
                 model=str(getattr(teacher, "model", name)),
                 address=name,
             ),
-            limiter=limiters.limiter_for(f"custom:{name}:{identity}", "", limit=concurrency),
+            # Teachers of one identity share their limit, as endpoints of one address do.
+            limiter=limiters.limiter_for(f"custom:{identity}", "", limit=concurrency),
             attempts=int(getattr(teacher, "attempts", ATTEMPTS)),
             structured="json_schema",
             journal=journal,

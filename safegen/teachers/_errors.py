@@ -52,8 +52,10 @@ ERROR_BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
 }
 
 
-class RetryableError(Exception):
-    """A failure that another attempt may repair; the retry layer catches it.
+class RetryableError(TeacherUnavailable):
+    """A failure that another attempt may repair.
+
+    The retry layer repeats the request. Without that layer the item is lost.
 
     Args:
         message: text for people.
@@ -76,10 +78,11 @@ class RetryableError(Exception):
         self.malformed = malformed
 
 
-class AttemptsExhausted(Exception):
-    """Every attempt of a request failed; the circuit breaker catches it.
+class AttemptsExhausted(TeacherUnavailable):
+    """Every attempt of a request failed, so the item is lost.
 
-    `malformed` means that the endpoint answered, but not with a chat completion.
+    The circuit breaker counts it. `malformed` means that the endpoint answered, but not with a chat
+    completion.
     """
 
     def __init__(self, message: str, *, malformed: bool = False) -> None:
