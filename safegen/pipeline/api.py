@@ -173,6 +173,7 @@ async def agenerate(
     if until != "expand":
         check_teachers(inputs, teachers=teachers or {})
     folder = RunFolder(Path(output) if output else inputs.recipe.folder)
+    # From here on the folder changes; all checks of the input are done.
     lock = open_folder(folder)
     try:
         write_snapshot(folder, inputs, replan=replan)
@@ -181,6 +182,7 @@ async def agenerate(
             return Run(folder, inputs.recipe, None, *stats, prompts=source)
         session = await run_session(folder, inputs, until=until, teachers=teachers, watch=watch)
         stats = stats.add(session)
+        # In a thread, because it reads all records and blocks the event loop of the caller.
         while until is None and await asyncio.to_thread(plan_next_round, folder, inputs):
             session = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
             stats = stats.add(session)
@@ -334,6 +336,7 @@ def open_run(output: str | Path) -> Run:
         >>> open_run("outputs/starter").recipe.version  # doctest: +SKIP
     """
     folder = RunFolder(Path(output))
+    # A plan without a snapshot is a damaged run, not a missing one.
     if not folder.recipe.exists() and not folder.plan(0).exists():
         raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
     payload = folder.read_snapshot()

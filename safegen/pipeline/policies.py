@@ -313,6 +313,7 @@ def compare_policies(old: str, new: str, *, run: Path | None = None) -> PolicyCo
 def _compare_in_run(output: Path, old: Policy, new: Policy) -> RunComparison:
     run = open_run(output)
     context = load_context(run)
+    # Affected rows depend on all specs of the run: an edit can move a leaf to another one.
     before, after = _pair_specs(context.policies, old, new)
     orphan_leaves: dict[str, str] = {}
     size = Counter[str]()

@@ -115,6 +115,7 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
     """
     expanded = await expand_set(planned, workers.writers)
     if expanded.failures:
+        # No draft follows, but all of them were planned: without this the progress never reaches its end.
         workers.progress.done += len(planned) * workers.candidates
         workers.progress.failed += len(planned) * workers.candidates
     async with asyncio.TaskGroup() as group:
@@ -131,6 +132,7 @@ async def _process_conversation(turns: Sequence[PlannedScenario], workers: Worke
     answers: dict[int, str] = {}
     earlier_messages: tuple[Message, ...] = ()
     results: list[SetResult] = []
+    # In order, because the messages of a turn contain the answers to the turns before it.
     for i, item in enumerate(turns):
         if item.brief is not None and not item.scenario.messages:
             written = await _write_turn(item, earlier_messages, answers, workers)
@@ -149,6 +151,7 @@ async def _process_conversation(turns: Sequence[PlannedScenario], workers: Worke
             break
         scenario = replace(item.scenario, messages=messages)
         results.append(await _draft_candidates(replace(item, scenario=scenario), workers))
+        # The dialogue continues from the draft that curation would choose.
         chosen = select_best(results[-1].records)
         if chosen is not None and chosen.draft.response is not None:
             answers[item.scenario.turn] = chosen.draft.response
@@ -174,6 +177,7 @@ async def _write_turn(
 def _fail_turns(turns: Sequence[PlannedScenario], workers: Workers) -> SetResult:
     """Record turns that are not drafted because an earlier turn has no accepted answer."""
     workers.progress.done += len(turns) * workers.candidates
+    # Without verdicts no turn can be accepted yet: that is no failure, the next session drafts on.
     if not workers.validating:
         return SetResult([], [], [])
     workers.progress.failed += len(turns) * workers.candidates
@@ -214,6 +218,7 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
     result = SetResult(
         [record], drafted.list_failures("draft", record), drafted.list_unsafe(record)
     )
+    # A revision answers the messages of the first draft, not the whole history of attempts.
     for revision in range(1, workers.revisions + 1):
         if record.accepted or record.draft.response is None or not workers.validating:
             break
@@ -268,6 +273,7 @@ async def request_draft(drafter: Drafter, request: Request, *, style: str = "") 
     try:
         return DraftAttempt(request, drafter, style, await drafter.teacher(request), None)
     except ItemError as e:
+        # A teacher of the caller may state no model.
         model = getattr(drafter.teacher, "model", drafter.name)
         reply = Reply(text="", model=model, outcome=e.outcome)
         return DraftAttempt(request, drafter, style, reply, e)
@@ -322,6 +328,7 @@ async def _make_record(
             [await validate(draft, context) for validate in workers.validators.values()]
         )
     severity = worst_severity(verdicts)
+    # Unsafe text must not reach the disk, and evidence quotes it.
     if severity in UNSAFE_SEVERITIES:
         draft = replace(draft, response=None, reasoning_content=None, withheld=True)
         verdicts = tuple(replace(v, evidence="") for v in verdicts)
@@ -374,8 +381,10 @@ def worst_severity(verdicts: Sequence[Verdict]) -> Severity | None:
 
 def _rejection_reason(draft: Draft, verdicts: Sequence[Verdict], workers: Workers) -> str | None:
     """Return the outcome, code or validator that keeps a draft from acceptance; None if accepted."""
+    # A failed request has no verdicts, so its outcome is the reason.
     if draft.outcome != "ok":
         return draft.outcome
+    # Only required validators decide; the others are recorded.
     required = [v for v in verdicts if v.validator in workers.required]
     failed = next((v.validator for v in required if v.passed is False), None)
     code: NotAccepted | None = None

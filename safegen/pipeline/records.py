@@ -52,6 +52,7 @@ def record_to_json(record: Record, *, reveal: bool = False) -> dict[str, Any]:
     payload = record_row(record)
     if reveal and not record.draft.withheld:
         return payload
+    # The prompt of a withheld draft is harmless by construction; its response is not.
     hidden = TEXT_COLUMNS[1:] if reveal else TEXT_COLUMNS
     verdicts = [
         {k: v for k, v in fields.items() if k != "evidence"}

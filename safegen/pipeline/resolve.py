@@ -139,6 +139,7 @@ class ResolvedRecipe(RunContext):
 
     def _named_files(self) -> Iterator[tuple[str, str]]:
         """List the kind and name of the other files that the planner, an author or a labeller reads."""
+        # Files that a run does not read must not block its resume when they change.
         plan = self.recipe.plan
         if self.user_prompts is not None:
             yield from (("prompt", n) for n in QUESTIONS if self.recipe.judges.labellers)
@@ -190,6 +191,7 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         for harm in chosen.values():
             spec.policy_for(policies, harm)
     with locator.prefix_errors("validators"):
+        # Built to check their parameters; the session builds its own.
         make_validators(inputs)
     with locator.prefix_errors("views"):
         for ref in loaded.views:
@@ -281,6 +283,7 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
     }
     if teacher_traits(inputs, ref).takes_seed:
         collaborators["seed"] = inputs.recipe.seed
+    # A parameter of the recipe, such as `seed`, takes precedence over a collaborator.
     kept = {k: v for k, v in (collaborators | extra).items() if k not in ref.params}
     return plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
 

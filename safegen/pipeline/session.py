@@ -89,6 +89,7 @@ def write_snapshot(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -
         RecipeMismatch: keys or files other than policy specs differ.
     """
     if replan:
+        # The cache stays: replies to requests that the new plan repeats are not paid again.
         for name in ("plan", "records", "drafts", "failures", "unsafe"):
             shutil.rmtree(folder.root / name, ignore_errors=True)
         for path in (folder.import_report, folder.unlabelled_rows, folder.stop_state):
@@ -182,8 +183,10 @@ async def run_session(
             watch(progress, factory.meter)
         workers = factory.make_workers(progress, validating=until != "draft")
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in factory.teachers)
+        # Both checks precede the first draft.
         check_disk_room(folder, concurrency)
         await check_labellers(folder, inputs, workers.writers)
+        # Models load once here, not inside the first draft that needs them.
         for ref in inputs.recipe.validators:
             if warm_up := plugins.validator_traits(ref.use, trusted=inputs.trusted).warm_up:
                 warm_up(inputs.locale.locale)
@@ -217,12 +220,14 @@ def find_unfinished(
     """
     plans = plan.Plans(folder.plans)
     count, scenarios = plans.shards, plans.scenarios
+    # An outage is no answer: these requests run again without `retry`.
     for number in sorted({n for n, f in folder.read_failures() if f.outcome == "unavailable"}):
         folder.reset_shard(number)
     finished = {n for n in folder.finished_shards() if n < count}
     if until == "draft":
         finished |= {n for n in range(count) if folder.drafts(n).exists()}
     todo = [n for n in range(count) if n not in finished]
+    # Shards are read only if some of them are finished.
     remaining = sum(len(plans.read(n)) for n in todo) if finished else scenarios
     return todo, Progress(
         round=plans.round_of(todo[0]) if todo else 0,
@@ -238,6 +243,7 @@ def reset_failures(folder: RunFolder) -> int:
     try:
         failures = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
         journal = Journal(folder.journal)
+        # An unavailable request has no cached reply, so its key can stay.
         journal.raise_ask_numbers(
             f.key for _, f in failures if f.key and f.outcome != "unavailable"
         )

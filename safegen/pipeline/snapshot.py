@@ -213,6 +213,7 @@ def _find_edited_specs(name: str, policy: Policy) -> list[str]:
         current = {source.spec.policy: source.spec for source in loader.read_policy(name).chain}
     except UserError:
         current = {}
+    # An edited base is reported once, not for every spec that inherits it.
     edited = [s.policy for s, _ in policy.chain if s.policy in current and s != current[s.policy]]
     return edited or [policy.spec.policy]
 
@@ -238,6 +239,7 @@ def _parse_policies(folder: RunFolder, payload: SnapshotJson) -> tuple[Policy, .
 
 def _find_spec_source(folder: RunFolder, spec: Spec) -> SpecSource:
     """Locate a spec of a run: the dataset's copy if it is equal, else the snapshot."""
+    # Messages should point to YAML that a user can open; `recipe.json` is the last resort.
     copy = folder.output / "policies" / f"{spec.policy}.yaml"
     current = _find_current(lambda: yaml_source.load(copy, Spec), lambda other: other == spec)
     return SpecSource(spec, copy if current.value else folder.recipe)

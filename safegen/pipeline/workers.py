@@ -49,6 +49,7 @@ async def open_worker_factory(
     """
     journal, start = Journal(folder.journal), time.monotonic()
     try:
+        # A killed session wrote no accounting; the journal knows what it spent.
         before = usage.prior_usage(folder.accounting, journal.usage())
         budget = inputs.recipe.budget
         meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
@@ -56,6 +57,7 @@ async def open_worker_factory(
         try:
             yield factory
         finally:
+            # Closed before the flush, so that the journal counts every reply.
             for teacher in factory.teachers:
                 if close := getattr(teacher, "aclose", None):
                     await close()
@@ -120,6 +122,7 @@ class WorkerFactory:
 
     def _make_drafters(self) -> tuple[Drafter, ...]:
         refs = self.inputs.recipe.teachers.drafter
+        # One replacement stands in for all drafters of the recipe.
         chosen = refs[:1] if "drafter" in self._replacements else refs
         return tuple(self._make_drafter("drafter", ref) for ref in chosen)
 
@@ -186,6 +189,7 @@ class WorkerFactory:
         teacher = make_teacher(
             self.inputs, ref, journal=self._journal, meter=self.meter, limiters=self._limiters
         )
+        # Embedded teachers cost nothing, so they need neither cache nor limits.
         if has_layers(ref, self.inputs) or self._traits(role, ref).embedded:
             self.teachers.append(teacher)
             return teacher
@@ -215,6 +219,7 @@ async def check_labellers(
     labels = writers.files.labels
     result = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expect)
     summary = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in result.fields}
+    # Written also on failure: the numbers help to choose another labeller.
     write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": summary})
     if not result.passes(judges.bar):
         raise RunError(f"{result.summary(judges.bar)}\n{result.remedy(judges.bar)}")
@@ -225,6 +230,7 @@ def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], Expe
     count = inputs.recipe.judges.known
     known: list[KnownPrompt] = []
     leaves: dict[str, tuple[Harm, Policy]] = {}
+    # The first taxonomy that has a leaf decides its prompts and specs.
     for tree, policies in chain([(inputs.tree, inputs.policies)], _iter_shipped_taxonomies(inputs)):
         if len(known) >= count:
             break

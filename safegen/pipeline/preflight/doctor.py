@@ -73,6 +73,7 @@ def _check_program() -> Iterator[DoctorFinding]:
     yield DoctorFinding("safegen", "ok", f"{__version__}, Python {platform.python_version()}")
     versions: list[str] = []
     for line in metadata.requires("safegen") or ():
+        # A requirement starts with the name of its distribution (PEP 508).
         name = re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0]
         try:
             versions.append(f"{name} {metadata.version(name)}")
@@ -130,6 +131,7 @@ def _relative_path(path: Path) -> str:
 
 def _check_disk(folder: Path) -> Iterator[DoctorFinding]:
     """Check free space and permissions of the nearest existing folder."""
+    # A new output folder does not exist yet.
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -192,6 +194,7 @@ async def _check_teacher(ref: PluginRef, inputs: ResolvedRecipe) -> list[DoctorF
         findings.append(DoctorFinding("key", "fail", f"`{variable}` is not set", remedy))
     elif variable:
         findings.append(DoctorFinding("key", "ok", f"`{variable}` is set"))
+    # Without its unset key the endpoint can still be probed.
     params = {k: v for k, v in ref.params.items() if not (is_unset and k == "api_key_env")}
     try:
         teacher = make_teacher(inputs, PluginRef(use=ref.use, params=params))

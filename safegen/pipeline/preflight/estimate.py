@@ -144,6 +144,7 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         drafts=drafts,
         calls=calls,
         author_calls=2 * size.authored,
+        # Two readings of each text, two questions each.
         label_calls=(4 * size.authored_texts + (recipe.judges.known if size.authored else 0))
         * len(recipe.judges.labellers),
         prompt_tokens=tokens,
@@ -314,6 +315,7 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
     params = ref.params
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
     is_set = key is not None and bool(os.environ.get(key))
+    # An estimate needs no key, and users run it before they have one.
     available = params if is_set else {k: v for k, v in params.items() if k != "api_key_env"}
     with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
         traits = teacher_traits(inputs, ref)
@@ -337,6 +339,7 @@ def _check_params(ref: PluginRef, check: Callable[[Mapping[str, object]], None])
     try:
         check(ref.params)
     except ValueError as e:
+        # A plug-in reports a wrong parameter as ValueError; users get the place in the recipe.
         raise ConfigError(f"`{ref.use}`: {e}") from e
 
 

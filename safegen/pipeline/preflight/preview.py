@@ -111,6 +111,7 @@ async def preview_recipe(
             folder.plan(0), group_shards(chosen, candidates=inputs.recipe.plan.candidates)
         )
         await session.run_session(folder, inputs, until="validate", teachers=teachers, watch=watch)
+        # Read before the temporary folder is deleted.
         records = tuple(r for shard in folder.finished_shards() for r in folder.read_records(shard))
         dropped = Counter(f.reason for _, f in folder.read_failures() if f.reason)
     forecast = _scale_estimate(size, counter.prompts, records, inputs.recipe)
@@ -144,6 +145,7 @@ def choose_sets(sets: Iterable[list[PlannedScenario]], most: int) -> list[list[P
     kinds, domains, harms = Counter[str](), Counter[str](), Counter[str]()
     chosen: list[list[PlannedScenario]] = []
     while waiting and len(chosen) < most:
+        # The least covered kind first; ties follow the plan, so a recipe always previews the same sets.
         cell = min(waiting, key=lambda c: (kinds[c.kind], domains[c.domain], harms[c.harm]))
         chosen.append(waiting[cell].pop(0))
         for counter, name in ((kinds, cell.kind), (domains, cell.domain), (harms, cell.harm)):
