@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from safegen.core import resources
 from safegen.pipeline import file_schemas
 
 
 def show_schemas(kind: str | None, *, output: Path | None) -> None:
     """Print one schema or list the kinds; with a folder, write one schema or all."""
     if kind is not None:
-        resources.require_known(kind, list(file_schemas.MODELS), kind="schema for")
+        kind = file_schemas.find_kind(kind)
     if output is None:
         if kind is None:
             _print_kinds()

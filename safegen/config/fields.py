@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Literal, cast, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from safegen.core import spelling
+from safegen.core.yaml_source import KeyProblem
 
 MAX_TEXT = 4_000
 
@@ -46,13 +50,50 @@ Text = Annotated[str, AfterValidator(_clean_text), Field(max_length=MAX_TEXT)]
 Prose = Annotated[str, AfterValidator(_clean_prose), Field(max_length=MAX_TEXT)]
 """Text with line breaks."""
 Detail = Annotated[int, Field(ge=0, le=4)]
+UnifySpelling = BeforeValidator(lambda value: spelling.unify_spelling(value))
+"""Unifies the spelling of a name, of names in a list, and of the keys and values of a mapping."""
+UnifyKeys = BeforeValidator(lambda value: spelling.unify_keys(value))
+"""Unifies the spelling of the keys of a mapping."""
 
 
 class FrozenModel(BaseModel):
-    """A frozen model that rejects unknown keys."""
+    """A frozen model that rejects unknown keys and accepts two spellings of keys and enumerated values."""
 
     # The docstrings become the descriptions of `safegen schema` and the comments of `safegen init`.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unify_spelling(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        keys = [field.alias or name for name, field in cls.model_fields.items()]
+        try:
+            data = cast("dict[str, object]", spelling.unify_keys(value, keys))
+        except spelling.SpellingConflict as e:
+            raise KeyProblem(str(e), loc=(e.second,)) from e
+        choices = _spelled_choices(cls)
+        return data | {
+            key: spelling.unify_spelling(data[key], choices[key]) for key in choices if key in data
+        }
+
+
+@cache
+def _spelled_choices(model: type[BaseModel]) -> Mapping[str, frozenset[str]]:
+    # Enumerated values with two spellings, by key.
+    choices = {
+        field.alias or name: frozenset(filter(spelling.other_spelling, _literals(field.annotation)))
+        for name, field in model.model_fields.items()
+    }
+    return {key: values for key, values in choices.items() if values}
+
+
+def _literals(annotation: object) -> Iterator[str]:
+    if get_origin(annotation) is Literal:
+        yield from (value for value in get_args(annotation) if isinstance(value, str))
+    else:
+        for argument in get_args(annotation):
+            yield from _literals(argument)
 
 
 def require_distinct_names(names: Sequence[str]) -> Sequence[str]:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from safegen.config.fields import Detail, FrozenModel, HarmId, Prose, Slug, Text
+from safegen.config.fields import (
+    Detail,
+    FrozenModel,
+    HarmId,
+    Prose,
+    Slug,
+    Text,
+    UnifySpelling,
+)
 from safegen.core.types import (
     Contrast,
     Evidence,
@@ -48,7 +56,7 @@ class Prompt(FrozenModel):
 
     `self` in a malicious prompt means that it states harm to another person as well; it is recorded as `stated`.
     """
-    attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
+    attributes: Annotated[dict[Slug, Text], UnifySpelling] = Field(default_factory=dict[str, str])
     """Axis values that the text states, such as `age: adult`; profiles that contradict them are skipped."""
     answer: tuple[Text, ...] = ()
     """Sentences that open a good answer to this prompt, within the ceiling of its expectation."""
@@ -211,7 +219,7 @@ class Dialogue(FrozenModel):
     kind: TurnStyle
     intent: Intent
     """Intent of the whole conversation; a turn before any evidence of ill intent counts as dual-use."""
-    attributes: dict[Slug, Text] = Field(default_factory=dict[str, str])
+    attributes: Annotated[dict[Slug, Text], UnifySpelling] = Field(default_factory=dict[str, str])
     """Axis values that the user's turns state, such as `age: adult`."""
     turns: tuple[UserTurn, ...] = Field(min_length=2, max_length=10)
 

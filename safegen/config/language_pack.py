@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from safegen.config.taxonomy import FrozenModel, Slug, Text
+from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
 from safegen.core.types import PROFILES, Profile
@@ -120,7 +120,7 @@ class Locale(FrozenModel):
     profiles: dict[Profile, Annotated[tuple[str, ...], Field(min_length=1)]]
     """Wordings of the operator's system turn by profile; an empty one means no system turn."""
     phrases: Phrases
-    patterns: dict[Slug, tuple[Pattern, ...]]
+    patterns: Annotated[dict[Slug, tuple[Pattern, ...]], UnifyKeys]
     """Regular expressions by proposition; case is ignored."""
     elements: dict[Slug, Element] = Field(default_factory=dict[Slug, Element])
     """Patterns by required element of a policy; an element that is missing here is not checked."""
@@ -147,7 +147,7 @@ class Overlay(FrozenModel):
         default_factory=dict[Profile, tuple[str, ...]]
     )
     """Wordings of the operator's system turn; replace those of the same profile."""
-    patterns: dict[Slug, tuple[Pattern, ...]] = Field(
+    patterns: Annotated[dict[Slug, tuple[Pattern, ...]], UnifyKeys] = Field(
         default_factory=dict[Slug, tuple[Pattern, ...]]
     )
     """Regular expressions; replace those of the same proposition."""

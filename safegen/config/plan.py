@@ -8,7 +8,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from safegen.config.fields import require_distinct_names
+from safegen.config.fields import UnifySpelling, require_distinct_names
 from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import yaml_source
 from safegen.core.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent, Profile, TurnStyle
@@ -126,9 +126,10 @@ class Plan(FrozenModel):
         BeforeValidator(
             _expand_axis_names, json_schema_input_type=dict[Slug, AxisChoice] | tuple[Slug, ...]
         ),
+        UnifySpelling,
     ] = Field(default_factory=dict[Slug, AxisChoice])
     """Axes along which authored sets vary: a list of names, or values or weights by name."""
-    rows: tuple[dict[Slug, Text], ...] = ()
+    rows: Annotated[tuple[dict[Slug, Text], ...], UnifySpelling] = ()
     """Combinations of axis values, full or partial, that authored sets must include."""
     styles: tuple[Text, ...] = ()
     """Styles that candidates take in turn; each completes `Write it …`."""

@@ -20,6 +20,7 @@ from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.core.hashing import digest
+from safegen.core.spelling import match_spelling
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
 KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
@@ -325,8 +326,8 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
         target = data
         *parents, last = dotted.split(".")
         for parent in parents:
-            target = target.setdefault(parent, {})
-        target[last] = value
+            target = target.setdefault(match_spelling(parent, target), {})
+        target[match_spelling(last, target)] = value
     try:
         return Recipe.model_validate(data)
     except ValidationError as e:

@@ -16,6 +16,7 @@ from typing import Any, cast, get_type_hints
 
 from safegen.core import resources
 from safegen.core.errors import ConfigError
+from safegen.core.spelling import SpellingConflict, unify_names
 from safegen.core.types import TeacherTraits, ValidatorTraits
 from safegen.core.yaml_source import suggest_names
 
@@ -109,6 +110,11 @@ def make_plugin(
     signature = inspect.signature(factory)
     excluded = {*collaborators, *COLLABORATORS}
     known = [p for p in signature.parameters if p not in excluded]
+    try:
+        keys = unify_names(params, known)
+    except SpellingConflict as e:
+        raise ConfigError(f"`{name}`: {e}") from e
+    params = {keys[key]: value for key, value in params.items()}
     for key in params:
         if key not in known:
             raise ConfigError(

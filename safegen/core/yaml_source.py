@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from safegen.core.errors import ConfigError
+from safegen.core.spelling import stored_spelling
 
 if TYPE_CHECKING:
     import yaml
@@ -242,8 +243,10 @@ def _to_mapping(node: yaml.MappingNode, loc: KeyPath, tree: YamlTree) -> dict[st
             )
             continue
         seen[key] = mark.line
-        tree.marks[(*loc, key)] = mark
-        data[key] = _to_data(value_node, (*loc, key), tree)
+        # Models have one spelling of a key, and their errors name it.
+        path = (*loc, stored_spelling(key))
+        tree.marks[path] = mark
+        data[key] = _to_data(value_node, path, tree)
     return data
 
 
@@ -260,7 +263,7 @@ def dump(data: Mapping[str, object]) -> str:
 
 def find_mark(tree: YamlTree, loc: Sequence[str | int]) -> SourceMark:
     """Find the position of a key, or of the nearest enclosing key that the file contains."""
-    path = tuple(loc)
+    path = tuple(stored_spelling(key) if isinstance(key, str) else key for key in loc)
     while path and path not in tree.marks:
         path = path[:-1]
     return tree.marks.get(path, SourceMark(1, 1))
@@ -279,9 +282,8 @@ def mark_of(path: Path, loc: Sequence[str | int]) -> SourceMark:
 
 def _find_error_mark(err: ErrorDetails, tree: YamlTree) -> SourceMark:
     error = err.get("ctx", {}).get("error")
-    if not err["loc"] and isinstance(error, KeyProblem):
-        return find_mark(tree, error.loc)
-    return find_mark(tree, err["loc"])
+    loc = error.loc if isinstance(error, KeyProblem) else ()
+    return find_mark(tree, (*err["loc"], *loc))
 
 
 def _describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:

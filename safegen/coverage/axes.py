@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from safegen.config.fields import FrozenModel, Slug, Text
+from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys, UnifySpelling
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError
 from safegen.core.yaml_source import suggest_names
@@ -43,20 +43,21 @@ def _to_tuple(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-ValueId = Annotated[str, AfterValidator(_check_value_id), Field(max_length=80)]
+AxisId = Annotated[Slug, UnifySpelling]
+ValueId = Annotated[str, AfterValidator(_check_value_id), Field(max_length=80), UnifySpelling]
 
 
 class Axis(FrozenModel):
     """One attribute in which scenarios differ."""
 
-    id: Slug
+    id: AxisId
     name: Text
     definition: Text
     source: Text
     """Source of the term in the literature."""
     level: AxisLevel
     """Unit that has one value of the axis: the leaf, the set, the scenario around the prompt, or one prompt."""
-    values: dict[ValueId, Text] = Field(min_length=1)
+    values: Annotated[dict[ValueId, Text], UnifyKeys] = Field(min_length=1)
     """Value → definition, in display order."""
     default: ValueId | None = None
     """Value of a scenario that states none."""
@@ -72,13 +73,16 @@ class Axis(FrozenModel):
 class VoidRule(FrozenModel):
     """A constraint: an excluded combination of values. A list means any of its values."""
 
-    when: dict[
-        Slug,
-        Annotated[
-            tuple[ValueId, ...],
-            BeforeValidator(_to_tuple, json_schema_input_type=str | tuple[ValueId, ...]),
-            Field(min_length=1),
+    when: Annotated[
+        dict[
+            AxisId,
+            Annotated[
+                tuple[ValueId, ...],
+                BeforeValidator(_to_tuple, json_schema_input_type=str | tuple[ValueId, ...]),
+                Field(min_length=1),
+            ],
         ],
+        UnifyKeys,
     ] = Field(min_length=2)
     why: Text
 

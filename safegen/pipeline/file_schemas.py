@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from safegen.core import resources
+from safegen.core.spelling import match_spelling, other_spelling
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -98,6 +99,15 @@ DESCRIPTIONS: Mapping[str, str] = {
 """One line on each kind of file."""
 
 
+def find_kind(kind: str) -> str:
+    """Return the kind of file that a name means, in American or British spelling.
+
+    Raises:
+        AssetNotFound: there is no such kind.
+    """
+    return resources.require_known(match_spelling(kind, MODELS), list(MODELS), kind="schema for")
+
+
 def schema_file_name(kind: str) -> str:
     """Name the schema file of a kind."""
     return f"{kind}.schema.json"
@@ -113,17 +123,48 @@ def build_schema(kind: str) -> JsonSchema:
         >>> build_schema("recipe")["title"]
         'safegen recipe'
     """
-    resources.require_known(kind, list(MODELS), kind="schema for")
+    kind = find_kind(kind)
     schema = MODELS[kind]().model_json_schema(mode="validation")
     definitions: JsonSchema = schema.get("$defs", {})
     if "PluginRef" in definitions:
         definitions["PluginRef"] = _add_short_forms(definitions["PluginRef"])
+    schema = cast(JsonSchema, _add_spellings(schema))
     return {"$schema": SCHEMA_DRAFT} | schema | {"title": f"safegen {kind}"}
 
 
 def schema_text(kind: str) -> str:
     """Build the schema of a kind as indented JSON."""
     return json.dumps(build_schema(kind), ensure_ascii=False, indent=2) + "\n"
+
+
+def _add_spellings(schema: object) -> object:
+    """Accept both spellings of keys and enumerated values, as the models do."""
+    if isinstance(schema, list):
+        return [_add_spellings(item) for item in cast("list[object]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    out = {key: _add_spellings(item) for key, item in cast("JsonSchema", schema).items()}
+    if isinstance(out.get("enum"), list):
+        values = cast("list[str]", out["enum"])
+        out["enum"] = [*values, *filter(None, map(other_spelling, values))]
+    return _add_keys(out) if isinstance(out.get("properties"), dict) else out
+
+
+def _add_keys(schema: JsonSchema) -> JsonSchema:
+    properties = cast("dict[str, JsonSchema]", schema["properties"])
+    others = {key: other for key in properties if (other := other_spelling(key))}
+    if not others:
+        return schema
+    required = cast("list[str]", schema.get("required", []))
+    rules: list[JsonSchema] = []
+    for key, other in others.items():
+        either = [{"required": [key]}, {"required": [other]}]
+        rules.append({"oneOf": either} if key in required else {"not": {"allOf": either}})
+    return schema | {
+        "properties": properties | {other: properties[key] for key, other in others.items()},
+        "required": [key for key in required if key not in others],
+        "allOf": rules,
+    }
 
 
 def _add_short_forms(long: JsonSchema) -> JsonSchema:
