@@ -7,6 +7,7 @@ or items failed under `--strict`; 2 the input is wrong; 130 interrupted.
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from typing import Annotated, Literal
 
 import typer
@@ -24,6 +25,8 @@ from safegen.cli.options import (
     RevealOption,
 )
 from safegen.cli.render import errors
+from safegen.core.errors import UserError
+from safegen.core.spelling import SpellingConflict, unify_names
 
 app = typer.Typer(
     name="safegen",
@@ -279,10 +282,21 @@ def main() -> None:
     sys.exit(run_command(sys.argv[1:]))
 
 
+def _refuse_both_spellings(arguments: list[str]) -> None:
+    # The two names of an option are one option for click, which would use the last value.
+    options = takewhile(lambda argument: argument != "--", arguments)
+    names = (option.partition("=")[0] for option in options if option.startswith("--"))
+    try:
+        unify_names(names)
+    except SpellingConflict as e:
+        raise UserError(str(e)) from e
+
+
 def run_command(arguments: list[str]) -> int:
     """Run one command, report any error, and return the exit code."""
     errors.open_streams()
     try:
+        _refuse_both_spellings(arguments)
         code = app(arguments, prog_name="safegen", standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as e:

@@ -69,7 +69,7 @@ class FrozenModel(BaseModel):
             return value
         keys = [field.alias or name for name, field in cls.model_fields.items()]
         try:
-            data = cast("dict[str, object]", spelling.unify_keys(value, keys))
+            data = cast("dict[str, object]", spelling.unify_keys(cast(object, value), keys))
         except spelling.SpellingConflict as e:
             raise KeyProblem(str(e), loc=(e.second,)) from e
         choices = _spelled_choices(cls)

@@ -8,11 +8,9 @@ from typing import cast
 
 STORED_SPELLINGS = {
     "license": "licence",
-    "labeler": "labeller",
     "labelers": "labellers",
     "optimize": "optimise",
     "judgment": "judgement",
-    "dialog": "dialogue",
     "dialogs": "dialogues",
 }
 """Stored spelling by other spelling, for each word of a key, value or option that has two."""

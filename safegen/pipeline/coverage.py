@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from safegen.core.errors import UserError
+from safegen.core.spelling import match_spelling
 from safegen.core.yaml_source import suggest_names
 from safegen.coverage.ledger import Cell, CellCounts, Ledger, ScenarioAxes
 from safegen.dataset.coverage_report import (
@@ -164,6 +165,7 @@ def measure_coverage(
 
 
 def _check_axes(names: Sequence[str], known: Sequence[str], *, option: str) -> AxisNames:
+    names = [match_spelling(name, known) for name in names]
     for name in names:
         if name not in known:
             raise UserError(f"{option}: no axis `{name[:60]}`{suggest_names(name, known)}")

@@ -18,6 +18,7 @@ from typing import IO, NamedTuple, cast
 
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.hashing import digest, file_sha256
+from safegen.core.spelling import SpellingConflict, other_spelling, unify_names
 from safegen.core.yaml_source import suggest_names
 from safegen.scenarios.user_prompts.faults import FaultCollector, RowError
 from safegen.store import parquet
@@ -61,6 +62,14 @@ class UserPrompts:
     def mapping(self) -> dict[str, str]:
         """Column by field."""
         return {name: name for name in FIELDS} | dict(self.columns)
+
+    @property
+    def spelled_columns(self) -> dict[str, str]:
+        """Field by column with the field's other spelling, for fields without a column in `columns`."""
+        renamed = dict(self.columns)
+        names = [name for name in FIELDS if name not in renamed]
+        others = {other: name for name in names if (other := other_spelling(name))}
+        return {column: name for column, name in others.items() if column not in renamed.values()}
 
     def to_json(self) -> dict[str, object]:
         """Convert to the form that the snapshot stores."""
@@ -120,11 +129,15 @@ def open_prompts(
     file = Path(path)
     if licence is not None and not is_printable_name(licence):
         raise ConfigError(f"`--licence` {NAME_PROBLEM}, such as `CC-BY-4.0`")
-    for name in columns or {}:
+    try:
+        fields = unify_names(columns or {}, FIELDS)
+    except SpellingConflict as e:
+        raise ConfigError(f"`--column`: {e}") from e
+    for name in fields.values():
         if name not in FIELDS:
             raise ConfigError(f"`{name[:60]}` is not a field{suggest_names(name, FIELDS)}")
     _check_file(file)
-    renamed = tuple(sorted((f, c) for f, c in (columns or {}).items() if f != c))
+    renamed = tuple(sorted((fields[f], c) for f, c in (columns or {}).items() if fields[f] != c))
     with _translate_os_errors(file):
         return UserPrompts(file.name, file_sha256(file), renamed, licence, file)
 

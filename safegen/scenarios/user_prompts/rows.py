@@ -21,6 +21,7 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import short_id
+from safegen.core.spelling import match_spelling
 from safegen.core.types import (
     EVIDENCE,
     INTENTS,
@@ -115,7 +116,8 @@ def _parse_licence(value: object) -> str:
 def _parse_choice(value: object, info: ValidationInfo) -> str:
     name = str(info.field_name)
     choices = cast("Mapping[str, Sequence[str]]", info.context)
-    text, allowed = _check_text(value, name, most=MAX_TEXT_CHARS), choices[name]
+    allowed = choices[name]
+    text = match_spelling(_check_text(value, name, most=MAX_TEXT_CHARS), allowed)
     if text in allowed:
         return text
     hint = suggest_names(text, allowed, listed=len(allowed) <= MAX_LISTED)
@@ -277,7 +279,10 @@ def check_columns(source: UserPrompts) -> list[str]:
         if column not in known:
             hint = suggest_names(column, known)
             raise ConfigError(f"{source.path}: no column `{column[:60]}` for `{name}`{hint}")
-    mapping = source.mapping
+    mapping, spelled = source.mapping, source.spelled_columns
+    for column, name in spelled.items():
+        if column in known and name in known:
+            raise ConfigError(f"{source.path}: has columns `{name}` and `{column}`; keep one")
     if not {mapping["prompt"], mapping["messages"]} & set(known):
         is_near = suggest("prompt", known) is not None
         listed = f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
@@ -286,12 +291,15 @@ def check_columns(source: UserPrompts) -> list[str]:
             f"{source.path}: no column `prompt` or `messages`{hint};"
             " name one with `--column prompt=COLUMN`"
         )
-    if source.licence is None and mapping["licence"] not in known:
+    used = {*mapping.values(), *spelled}
+    fields = {name for name, column in mapping.items() if column in known}
+    fields |= {name for column, name in spelled.items() if column in known}
+    if source.licence is None and "licence" not in fields:
         raise ConfigError(
             f"{source.path}: no column `licence`; name one with `--column licence=COLUMN`, or the"
             " licence of all rows with `--licence NAME`"
         )
-    return [column for column in known if column not in mapping.values()]
+    return [column for column in known if column not in used]
 
 
 def iter_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
@@ -328,10 +336,11 @@ def _iter_values(
 ) -> Iterator[tuple[RawRow, dict[str, object]]]:
     """Yield the cells of each row by field, without the empty ones."""
     assert source.path is not None
-    mapping = source.mapping
+    mapping, spelled = source.mapping, source.spelled_columns
     raw = None
-    for raw in read_rows(source.path, set(mapping.values()), faults=faults):
+    for raw in read_rows(source.path, {*mapping.values(), *spelled}, faults=faults):
         cells = {name: raw.values.get(column) for name, column in mapping.items()}
+        cells |= {name: raw.values[c] for c, name in spelled.items() if c in raw.values}
         values = {name: value for name, value in cells.items() if not is_missing(value)}
         prompt = {name: values.pop(name) for name in ("prompt", "messages") if name in values}
         values.setdefault("licence", source.licence)

@@ -1,0 +1,56 @@
+"""Both spellings of fields and values in a user's prompt file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from safegen.core.errors import ConfigError
+from safegen.scenarios.user_prompts.reader import open_prompts
+from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_checked_rows
+
+
+def read(folder: Path, columns: dict[str, str], *rows: dict[str, str]) -> list[PromptRow]:
+    path = folder / "p.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = open_prompts(path, columns=columns)
+    check_columns(source)
+    return list(iter_checked_rows(source, []))
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        ({}, {"licence": "MIT"}),
+        ({}, {"license": "MIT"}),
+        ({"license": "terms"}, {"terms": "MIT"}),
+        ({"license": "terms"}, {"terms": "MIT", "license": "GPL", "licence": "GPL"}),
+        ({"licence": "license"}, {"license": "MIT", "licence": "GPL"}),
+        ({"id": "license", "licence": "terms"}, {"terms": "MIT", "license": "7"}),
+    ],
+    ids=["british", "american", "mapped", "mapped-first", "mapped-to-one", "mapped-away"],
+)
+def test_licence_column_has_two_spellings(
+    tmp_path: Path, columns: dict[str, str], row: dict[str, str]
+) -> None:
+    [read_row] = read(tmp_path, columns, row | {"prompt": "A box?", "task": "optimize"})
+    assert (read_row.licence, read_row.task) == ("MIT", "optimise")
+
+
+def test_other_spelling_of_a_column_is_not_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,license,more\na,MIT,b\n")
+    assert check_columns(open_prompts(path)) == ["more"]
+
+
+def test_both_columns_are_refused(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "licence": "MIT"}, {"prompt": "b", "license": "MIT"}]
+    with pytest.raises(ConfigError, match="has columns `licence` and `license`; keep one"):
+        read(tmp_path, {}, *rows)
+
+
+def test_both_mapped_fields_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`licence` and `license` are the same name; keep one"):
+        read(tmp_path, {"licence": "a", "license": "b"}, {"prompt": "a"})
