@@ -121,8 +121,10 @@ class ImportReport:
         """Yield the scenarios of each planned row, then write the report, before the plan is complete."""
         for row, resolved in self.prompts.iter_results():
             self.rows += 1
-            own = [label is not None for label in (row.harm, row.intent, row.evidence, row.detail)]
-            self.taken, self.labelled = self.taken + any(own), self.labelled + all(own)
+            in_file = [
+                label is not None for label in (row.harm, row.intent, row.evidence, row.detail)
+            ]
+            self.taken, self.labelled = self.taken + any(in_file), self.labelled + all(in_file)
             result = (
                 self._check_other_rows(row, resolved) if isinstance(resolved, list) else resolved
             )

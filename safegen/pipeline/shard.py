@@ -38,5 +38,5 @@ async def run_shard(folder: RunFolder, shard: int, workers: Workers) -> None:
 
 
 def group_sets(planned: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:
-    """The scenarios of each set."""
+    """Group the scenarios of a shard by set."""
     return [list(group) for _, group in groupby(planned, key=lambda p: p.scenario.set_id)]
