@@ -1,4 +1,4 @@
-"""A made-up world to measure in: fictional devices, as many goals as wanted, and a run timed from outside.
+"""A synthetic taxonomy for measurements: fictional devices, any number of goals, and a run timed from outside.
 
 Four prompts a goal, worded and sized like the core taxonomy's; the knowledge is about 2,000 characters a goal.
 """
@@ -69,7 +69,7 @@ class Ran:
     cpu_s: float
     peak_mb: float
     queued_s: float
-    """Seconds of the wall time that the main thread was ready and had no processor; 0 where not told."""
+    """Seconds that the main thread was ready but had no processor; 0 if the system does not report it."""
     stdout: str
 
 
@@ -128,7 +128,7 @@ def goal(n: int) -> dict[str, object]:
 
 
 def write(folder: Path, *, prompts: int, drafter: object, **recipe: object) -> str:
-    """Write taxonomy, policy and recipe; the recipe's file name."""
+    """Write taxonomy, policy and recipe; return the recipe's path."""
     goals = range(-(-prompts // PROMPTS_PER_GOAL))
     names: list[str] = []
     for start in goals[::GOALS_PER_FILE]:
@@ -179,7 +179,7 @@ def generate(folder: Path, *options: str) -> Ran:
 
 @contextmanager
 def stub(source: Path, *, port: int, latency_ms: int, scratch: Path) -> Generator[str]:
-    """Start the stub endpoint, compiling it first if it is Rust source; its address."""
+    """Start the stub endpoint, compile Rust source first, and yield its address."""
     binary = source.resolve()
     if source.suffix == ".rs":
         binary = scratch / "stub"
@@ -201,7 +201,7 @@ def stub(source: Path, *, port: int, latency_ms: int, scratch: Path) -> Generato
 
 
 def get(url: str) -> dict[str, Any]:
-    """The JSON at an address."""
+    """Return the JSON at an address."""
     with urllib.request.urlopen(url, timeout=5) as response:
         return json.load(response)
 

@@ -1,7 +1,7 @@
 """Measure `find_near_duplicates` on made-up prompts: python benchmarks/near_copies.py [N] [--copies SHARE].
 
 Prompts are drawn from templates with invented names, so that many share words, as authored prompts
-do. A share of them repeats an earlier one with a word changed; the run tells how many were found.
+do. A share of them repeats an earlier one with a word changed; the script reports how many were found.
 """
 
 from __future__ import annotations

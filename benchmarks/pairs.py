@@ -1,8 +1,8 @@
-"""Measure what words alone tell of a preference view: python benchmarks/pairs.py OUTPUT [--seeds N].
+"""Measure how well words alone separate the sides of a preference view: python benchmarks/pairs.py OUTPUT [--seeds N].
 
-A bag of words (logistic regression on which words a text holds) is fitted to the pairs of one half of the
-sets and asked about the other half: in how many pairs does it score the chosen side above the rejected one?
-No set stands in both halves. Printed for all pairs and by style of the weaker side, with the words that tell most.
+A bag of words (logistic regression on the words of a text) is fitted to the pairs of one half of the sets.
+The script reports the share of pairs of the other half that it ranks correctly, overall and by style of the
+weaker side, with the words of the largest weights. No set is in both halves.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Requests a second of a whole run: python benchmarks/throughput.py STUB.
 
 STUB is a stub endpoint, a program that takes `--port` and `--latency_ms`, answers
-`POST /v1/chat/completions`, and tells `total`, `span_s` and `ok_reissued` under `GET /stats`; or its Rust source.
-The run is timed beside a plain script (openai with its aiohttp transport, nothing kept) that sends the
+`POST /v1/chat/completions`, and reports `total`, `span_s` and `ok_reissued` under `GET /stats`; or its Rust source.
+The run is compared with a plain script (openai with its aiohttp transport, nothing kept) that sends the
 same number of requests with as many at once. CPU a row is the figure to compare: wall time is noisy, and what of it other programs took
-is told as `queued` on Linux.
+is reported as `queued` on Linux.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import _world
 
 
 async def plain(address: str, count: int, concurrency: int) -> None:
-    """What a short script of one's own would do."""
+    """Send the requests as a short script without safegen would."""
     import httpx2
     import openai
 

@@ -23,7 +23,7 @@ Forms = Literal["plain", "json", "both"]
 
 
 class Recorder(Protocol):
-    """What a case does with its work folder."""
+    """Records the results of a case."""
 
     folder: Path
     """The working folder of all commands of the case."""
@@ -32,9 +32,9 @@ class Recorder(Protocol):
         """Record exit code, stdout and stderr.
 
         Args:
-            name: of the record.
+            name: the record's name.
             args: the command.
-            forms: without `--json`, with it, or both in this order. With `--json`, the screen for people
+            forms: without `--json`, with it, or both in this order. With `--json`, the text output
                 is on stderr, so costly commands run once.
             machine: leave out lines that describe the machine.
         """

@@ -42,7 +42,7 @@ SLOT = re.compile(r"^- (\w+): intent (\w+), evidence (\w+), asks for detail (\d)
 
 
 def fraction(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
+    """Return a number in [0, 1) that depends on the parts alone."""
     return int(hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12], 16) / 16**12
 
 
@@ -55,7 +55,7 @@ def contents(body: Body) -> list[str]:
 
 
 def fields(body: Body) -> list[str]:
-    """What the reply has to hold; empty for plain text."""
+    """Return the required fields of the reply; empty for plain text."""
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
     return list(schema.get("required", ()))
 
@@ -79,7 +79,7 @@ class Models:
         return self._label(body) if role == "judge" else draft(body)
 
     def fault(self, body: Body, nth: int) -> str | None:
-        """Refusals that a retry may lift, replies that are cut or filtered, and limits that pass."""
+        """Return passing refusals, truncated or filtered replies, and passing rate limits."""
         if body["model"] == "drafter-steady" or body["model"].startswith(("author", "judge")):
             return "refusal" if "[refused]" in contents(body)[1] else None
         at = fraction("fault", body)
@@ -90,7 +90,7 @@ class Models:
         return None
 
     def _set(self, body: Body) -> dict[str, str]:
-        """A matched set; a third of the sets has a benign prompt of another intent, half are repaired."""
+        """Write a matched set; a third has a mislabelled benign prompt, and half of these are repaired."""
         texts = contents(body)
         slots = {s[1]: (s[2], s[3], int(s[4])) for s in SLOT.finditer(texts[1])}
         spoilt = fraction("spoil", texts[1]) < 0.3

@@ -1,4 +1,4 @@
-"""Hashes of a dataset folder and of outputs, without what depends on time or machine."""
+"""Hashes of a dataset folder and of outputs, without parts that depend on time or machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def dumped(value: object) -> str:
 
 
 def without(value: Any, keys: frozenset[str]) -> Any:
-    """The JSON value with these keys removed at every depth."""
+    """Return the JSON value without these keys at any depth."""
     if isinstance(value, dict):
         return {k: without(v, keys) for k, v in value.items() if k not in keys}
     if isinstance(value, list):
@@ -36,7 +36,7 @@ def without(value: Any, keys: frozenset[str]) -> Any:
 
 
 def files_below(folder: Path, *tops: str) -> dict[str, Path]:
-    """Files below these subfolders, by relative path, in order."""
+    """Return files below these subfolders, sorted by relative path."""
     paths = [p for top in tops for p in sorted((folder / top).rglob("*")) if p.is_file()]
     return {p.relative_to(folder).as_posix(): p for p in paths}
 
@@ -46,7 +46,7 @@ def manifest(folder: Path, *, drop: frozenset[str] = SPENT) -> dict[str, Any]:
 
 
 def dataset(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a dataset: data and policies byte by byte, card, manifest."""
+    """Return the SHA-256 of each file of a dataset: data, policies, card and manifest."""
     digests = {
         k: sha256(p.read_bytes()) for k, p in files_below(folder, "data", "policies").items()
     }
@@ -55,14 +55,14 @@ def dataset(folder: Path) -> dict[str, str]:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """As `dataset`, but independent of the version of the Parquet writer: hashes of rows and types."""
+    """Return hashes of rows and types, which do not depend on the version of the Parquet writer."""
     rows = {name: sha256(dumped(columns(p))) for name, p in files_below(folder, "data").items()}
     plain = manifest(folder, drop=SPENT | WRITER)
     return dataset(folder) | rows | {"manifest.json": sha256(dumped(plain))}
 
 
 def columns(path: Path) -> dict[str, str]:
-    """SHA-256 of the type and the values of each column of a Parquet file."""
+    """Return the SHA-256 of type and values of each column of a Parquet file."""
     table = pq.read_table(path)
     return {
         name: sha256(f"{table.schema.field(name).type}\n{dumped(table[name].to_pylist())}")
@@ -73,14 +73,14 @@ def columns(path: Path) -> dict[str, str]:
 def starter(
     content: Mapping[str, str], data: Mapping[str, str], *, stored: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The content of `golden/starter.json`.
+    """Return the content of `golden/starter.json`.
 
     The bytes of Parquet files depend on the version of pyarrow. With another version than the stored
     one, the stored hashes of bytes are repeated, so that only the content is compared.
 
     Args:
-        content: what `contents` returns.
-        data: what `dataset` returns.
+        content: result of `contents`.
+        data: result of `dataset`.
         stored: the file as it is, or nothing to write it.
     """
     version = stored.get("pyarrow", pa.__version__)
@@ -101,7 +101,7 @@ NUMBERS: tuple[tuple[str, str], ...] = (
 
 
 def normaliser(*paths: tuple[Path, str]) -> Callable[[str], str]:
-    """A function that replaces paths, times and sizes in a text by names."""
+    """Return a function that replaces paths, times and sizes in a text by names."""
     known = [(str(path), name) for path, name in paths]
 
     def normalise(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Golden state: hashes of datasets, outputs and prompts, to show what a change of the code changes.
+"""Golden state: hashes of datasets, outputs and prompts, to show the effect of a code change.
 
     .venv/bin/python -m tests.golden_state                    compare with tests/golden/state.json
     .venv/bin/python -m tests.golden_state --update           refresh state.json and starter.json
@@ -48,7 +48,7 @@ Sections = dict[str, dict[str, Any]]
 
 
 def entry() -> str:
-    """The console script's function, so that a moved module changes nothing here."""
+    """Return the console script's function, so that a moved module changes nothing here."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return project["project"]["scripts"]["safegen"]
 
@@ -164,7 +164,7 @@ class CaseRecorder:
 
 
 def plain_json(text: str) -> str:
-    """Each JSON object of the text, indented and without times; another text as it is."""
+    """Return each JSON object of the text indented and without times; keep other text."""
     lines = [line for line in text.splitlines() if line.strip()]
     try:
         return "".join(hashes.dumped(hashes.without(json.loads(x), hashes.SPENT)) for x in lines)
@@ -178,7 +178,7 @@ def without_host(text: str) -> str:
 
 
 def prompt_kind(body: Mapping[str, Any]) -> str:
-    """The model and the first words of the system message; `repair` if the author is asked again."""
+    """Return model and first words of the system message, and `repair` for a second author request."""
     messages = body["messages"]
     first = re.findall(r"[a-z]+", messages[0]["content"].lower())[:5]
     repair = body["model"].startswith("author") and len(messages) > 2
@@ -194,7 +194,7 @@ def only_run() -> Iterator[None]:
 
 
 def record(names: Sequence[str], texts: Path | None) -> Sections:
-    """Run the cases; hashes by section and by `case/name`."""
+    """Run the cases; return hashes by section and by `case/name`."""
     sections: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     runner = CommandRunner()
     try:
@@ -214,7 +214,7 @@ def record(names: Sequence[str], texts: Path | None) -> Sections:
 
 
 def starter_file(sections: Sections) -> dict[str, Any] | None:
-    """The content of `starter.json`, which `test_golden_starter` compares."""
+    """Return the content of `starter.json`, which `test_golden_starter` compares."""
     if FRESH_STARTER not in sections["data"]:
         return None
     content, data = sections["content"][FRESH_STARTER], sections["data"][FRESH_STARTER]
@@ -242,7 +242,7 @@ def finish(sections: Sections, names: Sequence[str], *, update: bool) -> int:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Leaves of nested dicts by their joined keys."""
+    """Return leaves of nested dicts by their joined keys."""
     if not isinstance(value, dict):
         return {prefix: str(value)}
     leaves: dict[str, str] = {}

@@ -22,7 +22,7 @@ HELP = "import sys; sys.argv = ['safegen', *{words}]\nfrom safegen.cli.main impo
 
 
 def loaded_after(code: str) -> set[str]:
-    """The top-level modules that a fresh interpreter holds after some code."""
+    """Return the top-level modules that are loaded after some code."""
     report = "\nimport sys; sys.stderr.write(' '.join({m.split('.')[0] for m in sys.modules}))"
     done = subprocess.run(
         [sys.executable, "-c", code + report],

@@ -25,6 +25,6 @@ def kitchen(once: Once) -> Path:
 
 @pytest.fixture
 def finished(kitchen: Path, workdir: Path) -> Path:
-    """A copy of that run in the working folder, with its recipe beside it."""
+    """A copy of that run and its recipe in the working folder."""
     shutil.copytree(kitchen, workdir, dirs_exist_ok=True)
     return Path("out")

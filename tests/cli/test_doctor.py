@@ -21,13 +21,13 @@ Lines = dict[str, dict[str, Any]]
 
 
 def answer(body: Body) -> str:
-    """An object where one is asked for, in whatever way."""
+    """Reply with a JSON object if the request asks for one in any form."""
     wanted = "response_format" in body or "JSON schema" in body["messages"][-1]["content"]
     return json.dumps({"answer": "yes"}) if wanted else "yes"
 
 
 def without(*modes: str) -> Callable[[Body, int], str | None]:
-    """Let these kinds of `response_format` be refused."""
+    """Refuse these kinds of `response_format`."""
 
     def fault(body: Body, _: int) -> str | None:
         return "no-schema" if body.get("response_format", {}).get("type") in modes else None
@@ -43,7 +43,7 @@ def write(url: str, *, model: str = "fake", key: str | None = None, more: str = 
 
 
 def examined(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, Lines, CommandResult]:
-    """The exit code and the findings by check; of several under one name the last."""
+    """Run doctor; return exit code, findings by check (the last of a name) and result."""
     result = call(capsys, "doctor", "recipe.yaml", "--json", *more)
     return result.code, {line["check"]: line for line in result.lines}, result
 
@@ -165,7 +165,7 @@ def test_dead_address_fails_and_stops_the_checks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        held.bind(("127.0.0.1", 0))  # bound, but not listening
         write(f"http://127.0.0.1:{held.getsockname()[1]}/v1")
         code, checks, _ = examined(capsys)
     assert code == 1

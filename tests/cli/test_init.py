@@ -198,7 +198,7 @@ def git(folder: Path, *arguments: str, **env: str) -> str:
 
 @pytest.fixture
 def no_git_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As on a machine where neither git nor git-lfs was ever set up."""
+    """Simulate a machine without any git or git-lfs configuration."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -282,7 +282,7 @@ def test_check_shows_warnings_without_failing(tmp_path: Path) -> None:
 
 
 def test_diff_compares_with_the_spec_of_the_run(tmp_path: Path) -> None:
-    """As `generate` does: a row whose spec is not the old one of the command is not drafted again for that."""
+    """Like `generate`, do not redraft a row because the command names another old spec."""
     mine = edit(tmp_path, "violence", "ceiling: 1\n    floor: 1\n", "ceiling: 0\n")
     recipe = {"name": "a", "policies": [mine], "plan": {"harms": ["weapons.explosives"]}}
     safegen.generate(Recipe.model_validate(recipe), output=tmp_path / "out", until="expand")

@@ -30,7 +30,7 @@ from tests.cli.harness import RECIPE, call, write_recipe
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary folders go."""
+    """The folder of temporary folders."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -176,7 +176,7 @@ def shown() -> Preview:
 
 
 class Screen:
-    """A terminal of some height, and the pages that were put on it."""
+    """A terminal of a given height that records its pages."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class Screen:
         )
 
     def press(self, keys: str) -> list[str]:
-        """Browse; every page that was drawn."""
+        """Press the keys and return every page that was drawn."""
         browse_pages(self.pages, iter(keys))
         return self.file.getvalue().split("\x1b[2J")[1:]
 

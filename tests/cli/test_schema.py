@@ -37,7 +37,7 @@ def validate(kind: str, text: str) -> None:
 
 
 def test_each_shipped_kind_has_a_schema() -> None:
-    assert {*SHIPPED, "overlay"} == set(MODELS)  # an overlay is of a user's own
+    assert {*SHIPPED, "overlay"} == set(MODELS)  # overlays are not shipped
     assert {p.values[0] for p in shipped()} == set(SHIPPED)
 
 
@@ -90,7 +90,7 @@ def test_recipe_keys_have_descriptions_and_enums() -> None:
     made = build_schema("recipe")
     plan = made["$defs"]["Plan"]["properties"]
     for name, schema in (made["properties"] | plan).items():
-        # A key whose docstring is that of its model is described there.
+        # Nested models describe such keys themselves.
         below = made["$defs"][schema["$ref"].split("/")[-1]] if "$ref" in schema else {}
         assert (below | schema)["description"], name
     assert plan["intents"]["items"]["enum"] == ["benign", "dual_use", "malicious"]

@@ -1,4 +1,4 @@
-"""Errors say themselves in full, and keep their fields when they are pickled."""
+"""Errors have full messages and keep their fields when they are pickled."""
 
 from __future__ import annotations
 

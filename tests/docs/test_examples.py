@@ -1,4 +1,4 @@
-"""The files that README and docs print load as they are."""
+"""YAML files printed in README and docs load unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLOCKS = [
     )
 ]
 MODELS = {"policy": Spec, "domains": TaxonomyFile, "goals": GoalsFile, "inherits": Overlay}
-"""Model by a key that only its files have; anything else is a recipe, or a part of one."""
+"""Model by a key that only its files have; other blocks are recipes or parts of one."""
 
 
 def keys(text: str) -> list[str]:

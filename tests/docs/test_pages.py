@@ -133,7 +133,7 @@ def test_no_banned_word(path: Path) -> None:
     ("page", "tokens"), COMMANDS, ids=[f"{p} {' '.join(t)}" for p, t in COMMANDS]
 )
 def test_shell_command_exists(page: str, tokens: list[str]) -> None:
-    """Parses without running: unknown commands, options and missing arguments raise."""
+    """Parse without running: unknown commands, options and missing arguments raise."""
     # Any: Typer returns the classes of its own copy of click.
     command: Any = typer.main.get_command(main.app)
     while hasattr(command, "commands"):

@@ -1,4 +1,4 @@
-"""Authors whose texts a labeller knows: what the fakes of authored sets and of conversations share."""
+"""Shared fakes of authored sets and conversations: authors whose texts a labeller knows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Known(ABC):
 
     @abstractmethod
     def author(self, request: Request) -> str:
-        """Write what is asked for."""
+        """Write the requested texts."""
 
     @abstractmethod
     def drafter(self, request: Request) -> str:

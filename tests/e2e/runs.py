@@ -45,13 +45,13 @@ def write_recipe(path: Path, url: str, **keys: Any) -> Path:
 
 
 def long_answer(body: Body) -> str:
-    """Plain words that pass the length check and differ for each body."""
+    """Return plain words that pass the length check and differ for each body."""
     words = " ".join(digest(body)[i : i + 6] for i in range(0, 60, 6))
     return f"Here is an answer in plain words that is long enough to be kept: {words}."
 
 
 def cli(capsys: pytest.CaptureFixture[str], *args: object) -> CommandResult:
-    """The command line in this process."""
+    """Run the command line in this process."""
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", ["safegen", *map(str, args)])
@@ -67,7 +67,7 @@ def kill_counts(most: int) -> pytest.MarkDecorator:
 
 
 def shell(*args: object, cwd: Path, **options: Any) -> CommandResult:
-    """The command line in a process of its own."""
+    """Run the command line in a child process."""
     done = subprocess.run(
         [*COMMAND, *map(str, args)],
         cwd=cwd,
@@ -82,7 +82,7 @@ def shell(*args: object, cwd: Path, **options: Any) -> CommandResult:
 
 @contextmanager
 def started(*args: object, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command line at work in a process group of its own; killed at the end."""
+    """Run the command line in its own process group, which is killed at the end."""
     process = subprocess.Popen(
         [*COMMAND, *map(str, args)],
         cwd=cwd,
@@ -107,7 +107,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def fails(result: CommandResult, code: int, *says: str) -> None:
-    """The message is ours, short, and says these things; the exit code is as promised."""
+    """Assert exit code and a short safegen error that matches the patterns."""
     assert result.code == code, result
     assert "Traceback" not in result.err + result.out
     assert "a bug in safegen" not in result.err

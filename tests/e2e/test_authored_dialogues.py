@@ -1,4 +1,4 @@
-"""Conversations that an author holds turn by turn, from the recipe to the dataset, with scripted teachers."""
+"""Authored conversations from recipe to dataset, with scripted teachers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELP = "I'll leave out the steps, but this much can be said about it: it is numb
 
 @dataclass
 class Talk(Known):
-    """An author whose turns a labeller knows; `wrong` names turns (by kind and number) and what they hold instead."""
+    """An author whose turns a labeller knows; `wrong` names the fault of a turn by kind and number."""
 
     wrong: Callable[[str, int, int], str] = lambda kind, number, revision: ""
     truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])

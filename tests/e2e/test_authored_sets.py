@@ -1,4 +1,4 @@
-"""Sets that a teacher writes, from the recipe to the dataset, with scripted authors and labellers."""
+"""Authored sets from recipe to dataset, with scripted authors and labellers."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ DETAIL = {"benign": 1, "dual_use": 3, "malicious": 3}
 
 @dataclass
 class World(Known):
-    """An author whose texts a labeller knows; `spoil` names sets whose benign text is another thing."""
+    """An author whose texts a labeller knows; `spoil` is the share of sets with a mislabelled benign text."""
 
     spoil: float = 0.0
     wrong: float = 0.0
     copies: float = 0.0
-    """Share of sets whose benign text is nearly that of every other such set."""
+    """Share of sets whose benign texts are near-duplicates of each other."""
     truths: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
 
     def author(self, request: Request) -> str:

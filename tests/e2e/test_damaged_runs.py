@@ -1,4 +1,4 @@
-"""A damaged file of a run: named with its remedy, nothing else touched, and the remedy works."""
+"""Damaged files of a run are named with a remedy that works; other files are unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations from the plan to the dataset: turn by turn, judged over the union of turns."""
+"""Written conversations from plan to dataset."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_sets_of_a_goal_share_a_split(tmp_path: Path) -> None:
         for row in run.view("sft", split=split).iter_rows(named=True):
             sides.setdefault(row["goal_id"], set()).add(split)
             sets.setdefault(row["goal_id"], set()).add(row["set_id"])
-    assert any(len(group) > 1 for group in sets.values())  # else the next line proves nothing
+    assert any(len(group) > 1 for group in sets.values())  # otherwise the next line is vacuous
     assert all(len(group) == 1 for group in sides.values())
     assert {side for group in sides.values() for side in group} == {"train", "test"}
 
@@ -107,7 +107,7 @@ SPELLED = (
 async def test_procedure_split_over_turns_is_rated_whole(
     parts: Sequence[str], tmp_path: Path
 ) -> None:
-    """Each turn gives one step of a fictional recipe, harmless alone; together they are a procedure."""
+    """Each turn contains one step of a fictional recipe; only together they are a procedure."""
 
     def spills(request: Request) -> str:
         turn = sum(m["role"] == "user" for m in request.messages) - 1

@@ -1,4 +1,4 @@
-"""A full disk, a closed pipe, a stream that is not there: words, and nothing lost."""
+"""A full disk, a closed pipe or a missing stream gives a message and loses no work."""
 
 from __future__ import annotations
 

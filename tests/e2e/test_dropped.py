@@ -1,4 +1,4 @@
-"""What a run lost is found by every screen, and each tells the same count."""
+"""Every command reports the same counts of dropped prompts and failed requests."""
 
 from __future__ import annotations
 

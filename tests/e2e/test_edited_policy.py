@@ -1,4 +1,4 @@
-"""After an edited clause the same command drafts again only what the clause concerns."""
+"""After a policy edit, the same command redrafts only affected prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs against an endpoint that fails: each failing request costs that one item, no more."""
+"""Runs against a failing endpoint: each failing request costs one item."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safegen.testing import Body, FakeEndpoint
 from tests.e2e.runs import KEY_ENV, CommandResult, cli, hashes, long_answer, write_recipe
 
 MENDED = ["429", "500", "408", "reset", "cut-json", "short-body", "no-choices"]
-"""Faults that another attempt mends."""
+"""Faults that a retry resolves."""
 PAID = {
     "400-policy": "blocked",
     "length": "truncated",
@@ -27,9 +27,9 @@ PAID = {
     "cut-json": "malformed",
     "no-choices": "malformed",
 }
-"""Faults that stay, and the outcome that is kept for them."""
+"""Persistent faults, and the outcome that is cached for them."""
 UNPAID = ["500", "reset", "408", "short-body"]
-"""Faults that stay and leave nothing to keep: the same command asks again."""
+"""Persistent faults without a cached outcome: the same command repeats the request."""
 Fault = Callable[[Body, int], str | None]
 
 
@@ -38,7 +38,7 @@ def prompt(body: Body) -> str:
 
 
 def chosen(body: Body, share: int = 5) -> bool:
-    """One prompt in `share`."""
+    """Choose one prompt in `share`."""
     return int(digest(prompt(body)), 16) % share == 0
 
 
@@ -145,7 +145,7 @@ def test_rejecting_endpoint_stops_the_run(
     assert fake.url in result.err
     assert key not in result.err
     assert "Traceback" not in result.err
-    # A 400 may be about one prompt: three in a row, with as many under way, tell that it is not.
+    # A 400 may concern one prompt; three in a row, and as many in flight, show that it does not.
     assert len(fake.requests) <= (4 + 3 if fault == "400" else 4)
     assert not (workdir / "out" / "data").exists()
 
@@ -291,7 +291,9 @@ def test_refused_prompts_are_blocked_others_continue(
     first: list[str] = []
 
     def fault(body: Body, nth: int) -> str | None:
-        first.append(prompt(body))  # an answer comes first, so that the endpoint is known to work
+        first.append(
+            prompt(body)
+        )  # the first request is answered, which shows that the endpoint works
         return "400" if chosen(body) and prompt(body) != first[0] else None
 
     with FakeEndpoint(long_answer, fault=fault) as fake:

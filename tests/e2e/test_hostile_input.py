@@ -1,4 +1,4 @@
-"""Hostile and broken input: a short message with file and remedy, exit 2 or 1, and nothing lost."""
+"""Hostile and broken input gives a short message with file and remedy, and exit 2 or 1."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_invalid_endpoint_is_refused(
 ) -> None:
     params, says = ENDPOINTS[case]
     write_recipe(workdir / "r.yaml", "http://127.0.0.1:9/v1", endpoint=params)
-    # `check` names a key that is not set and goes on; nothing is asked there.
+    # `check` reports an unset key and continues, because it sends no request.
     for command in ("generate",) if "not set" in case else ("check", "generate"):
         result = cli(capsys, command, "r.yaml")
         fails(result, 2, r"r\.yaml:\d+:\d+: teachers\.drafter", says)

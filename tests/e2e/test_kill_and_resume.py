@@ -1,4 +1,4 @@
-"""Killed at random moments and run again with the same command: equal bytes, nothing paid twice."""
+"""Runs killed at random moments resume to equal bytes without paying twice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def recipe(folder: Path, url: str, harms: list[str]) -> Path:
 
 
 def wait_until(true: Callable[[], bool], *, most_s: float = 60) -> bool:
-    """Whether it came true in time."""
+    """Wait until the condition holds; return false after the time limit."""
     deadline = time.monotonic() + most_s
     while time.monotonic() < deadline:
         if true():
@@ -40,7 +40,7 @@ def wait_until(true: Callable[[], bool], *, most_s: float = 60) -> bool:
 
 
 def killed_at_work(fake: FakeEndpoint, folder: Path, *, after: int, wait_s: float) -> bool:
-    """Start the command and kill it some time after so many more requests; whether it was alive."""
+    """Start the command, kill it after some more requests, and return true if it was still running."""
     before = len(fake.requests)
     with started("generate", "recipe.yaml", "-o", "out", cwd=folder) as process:
         wait_until(lambda: len(fake.requests) >= before + after or process.poll() is not None)
@@ -69,7 +69,7 @@ def test_kills_change_no_byte(
         recipe(broken, fake.url, harms)
         hit = 0
         for _ in range(kills * 2):
-            # Enough that what the last kill interrupted is answered before the next one.
+            # Enough for requests interrupted by the last kill to be answered before the next one.
             after = moments.randint(2 * IN_FLIGHT, 5 * IN_FLIGHT)
             # The first kill is sure to come before the last request is answered.
             wait_s = moments.uniform(0, 2 * LATENCY_S) if hit else 0.0

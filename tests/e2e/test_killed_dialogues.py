@@ -1,4 +1,4 @@
-"""A conversation that an author holds, killed at random moments: equal bytes, nothing paid twice but what was in flight."""
+"""Authored conversations killed at random moments resume to equal bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ views: [sft, prompt_completion]
 
 
 def answers() -> Callable[[Body], str]:
-    """An author, a labeller who knows its texts, and a drafter, behind one address."""
+    """An author, a labeller that knows its texts, and a drafter behind one address."""
     talk, lock = Talk(), threading.Lock()
 
     def answer(body: Body) -> str:

@@ -1,4 +1,4 @@
-"""A finished run is looked at from any working folder, by what it was made with."""
+"""A finished run is read from any working folder, with the files that it was made with."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def moved(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def limited(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
-    """The id of a scenario that the spec's own rule decides."""
+    """Return the id of a scenario that the spec's own rule decides."""
     result = cli(capsys, "show", folder, "--json", "-n", 50)
     rows = [json.loads(line) for line in result.out.splitlines()]
     return next(r["scenario_id"] for r in rows if r["mode"] == "safe_completion")
 
 
 def looks(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, CommandResult]:
-    """Every look at a finished run that reads specs, taxonomy or axes."""
+    """Run every command that reads specs, taxonomy or axes of a finished run."""
     id_ = limited(capsys, folder)
     return {
         "coverage": cli(capsys, "coverage", folder, "--certificate"),
@@ -138,7 +138,7 @@ def test_broken_file_counts_as_changed(
 
 
 def without_place(text: str) -> list[str]:
-    """What was told but for the file that a rule is written in, which may be the run's copy."""
+    """Remove the path of a rule's file, which may be the run's copy."""
     return [line for line in text.splitlines() if not line.strip().startswith("written at")]
 
 

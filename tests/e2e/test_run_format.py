@@ -36,7 +36,7 @@ def made(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Made]:
 
 
 def state(output: Path, **keys: Any) -> None:
-    """Write the snapshot with other keys; None takes one out."""
+    """Write the snapshot with other keys; None removes a key."""
     payload = json.loads(SNAPSHOT.read_text(encoding="utf-8")) | keys
     kept = {name: value for name, value in payload.items() if value is not None}
     SNAPSHOT.write_text(json.dumps(kept), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The starter dataset, made once by the embedded teacher, is what its card says."""
+"""The starter dataset, built once by the embedded teacher, matches its card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trainer could learn from the starter's pairs and answers besides what they are meant to teach."""
+"""The starter's pairs and answers have no artifacts that a trainer could learn."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sentences(text: str) -> list[str]:
 
 
 def auc(chosen: Sequence[int], rejected: Sequence[int]) -> float:
-    """How often a chosen text is longer than a rejected one, over all of both; 0.5 says nothing."""
+    """Return the probability that a chosen text is longer than a rejected one; 0.5 is no signal."""
     wins = sum((c > r) + (c == r) / 2 for c in chosen for r in rejected)
     return wins / (len(chosen) * len(rejected))
 

@@ -53,7 +53,7 @@ PLANNED = {"full", "ill", "open", "also"}
 
 
 def labels(body: Body) -> str:
-    """A labeller that goes by the text; a drafter where no schema is asked for."""
+    """Label by the text if the request has a schema, otherwise draft."""
     response_format = body.get("response_format")
     if response_format is None:
         return long_answer(body)

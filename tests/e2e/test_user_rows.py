@@ -1,4 +1,4 @@
-"""What is told of the rows of a user's file that are not planned, before anything is paid for."""
+"""Rows of a user's file that are not planned are reported before any request."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_near_duplicate_rows_are_reported_before_drafting(
 def test_copy_replaces_a_row_without_accepted_answer(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Hence copies are told and drafted: which one stays is not known before the answers are."""
+    """Copies are reported and drafted, because the kept one depends on the answers."""
     write_csv(workdir / "p.csv", TWINS[:2])
     with FakeEndpoint(labels) as fake:
         recipe(workdir, fake.url, judges=0)

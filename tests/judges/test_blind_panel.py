@@ -1,4 +1,4 @@
-"""What is told of a labeller's answer that could not be read."""
+"""Descriptions of unreadable labeller replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How candidates are asked for: drafters and styles in turn, reasoning, and answers without the spec."""
+"""Drafting of candidates: drafters, styles, reasoning, and answers without the spec."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def test_unsafe_text_is_deleted_from_disk(tmp_path: Path) -> None:
     }
     assert all(r.draft.response_sha256 and "secret" in r.verdicts[-1].reason for r in withheld)
     assert _files_with(tmp_path, SENTINEL) == []
-    assert _files_with(tmp_path, HELPFUL[:40]) != []  # the search would find what is kept
+    assert _files_with(tmp_path, HELPFUL[:40]) != []  # the search would find the stored recipe
 
 
 async def test_next_start_scrubs_after_a_kill(
@@ -92,7 +92,7 @@ async def test_next_start_scrubs_after_a_kill(
         whole = await _run(tmp_path / "whole", fake.url)
         killed = tmp_path / "killed"
 
-        # What a kill right before the scrub leaves: the shard, the note, and the words in the journal.
+        # A kill right before the scrub leaves the shard, the note and the text in the journal.
         await _run(killed, fake.url, until="expand")
         run = safegen.open_run(killed)
         await _die_before_the_scrub(killed, fake.url)

@@ -57,13 +57,13 @@ def test_instructions_and_rubric_match_golden(at: str, golden: Callable[[Path, s
 
 
 def common(one: str, other: str) -> int:
-    """Characters that two texts share from the start."""
+    """Count the characters of the common prefix."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def test_shared_instructions_come_first() -> None:
-    """A spec's scenarios share the head, a rule's scenarios share more than those of two rules."""
+    """Scenarios of a spec share the beginning; those of a rule share more."""
     policy = loader.load_policy("security")
     texts: dict[tuple[str, str], str] = {}
     for harm in ("cyber.intrusion", "cyber.malware", "systems.agents"):

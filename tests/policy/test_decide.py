@@ -1,4 +1,4 @@
-"""The mode function as a table, and the properties that hold of every spec that ships."""
+"""The decision function as a table, and properties of all shipped specs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_profiles_never_lift_root_or_system_rules(name: str) -> None:
-    """An operator's system turn chooses the profile; above `developer` it can only narrow."""
+    """A profile can only narrow rules above `developer` authority."""
     policy = loader.load_policy(name)
     for at, rule in policy.rule_by_situation.items():
         if rule.authority in ("root", "system"):
@@ -107,7 +107,7 @@ def test_shipped_cases_cover_leaves_profiles_and_evidence(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "base"])
 def test_shipped_cases_test_both_sides_of_rules(name: str) -> None:
-    """For each rule that begins at a detail: a case at it and one just below, of one tier, evidence and profile."""
+    """Each rule with a lowest detail has one case at it and one just below."""
     policy, harms = loader.load_policy(name), taxonomy.load_taxonomy("core").harms
     cases = {case.situation_at(tier_of(case, harms)) for case in policy.spec.cases}
     for rule in (part for written in policy.spec.rules for part in written.expand_profiles()):

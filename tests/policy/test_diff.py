@@ -1,4 +1,4 @@
-"""What an edited clause concerns, against what rendering every text again would find."""
+"""Rows affected by an edited clause, compared with rendering every text again."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ DRAFTING, JUDGING = compiled.load_instructions_prompt(), compiled.load_rubric_pr
 
 
 def brute_force(new: Sequence[spec.Policy]) -> dict[str, set[str]]:
-    """Ids by what to do, from the rendered texts and the expectations of every scenario."""
+    """Return ids by redo step from rendered texts and expectations of every scenario."""
     affected: dict[str, set[str]] = {"draft": set(), "judge": set(), "relabel": set()}
     by_id = {p.policy_id: p for p in OLD}
     for item in planned():

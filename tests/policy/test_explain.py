@@ -42,7 +42,7 @@ def test_skipped_rules_name_their_failed_conditions(policy: spec.Policy) -> None
 
 
 def test_neighbours_are_the_nearest_outcome_changes() -> None:
-    """By brute force over ordered axes: nothing nearer on the same side differs."""
+    """Brute force over ordered axes finds no nearer outcome change on the same side."""
     policy = POLICIES[0]
     for at in ALL_SITUATIONS:
         explanation = explain_situation(policy, at)

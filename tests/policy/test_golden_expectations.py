@@ -1,4 +1,4 @@
-"""The golden expectations were written before `safegen.policy.decide`; they decide."""
+"""Golden expectations written independently of `safegen.policy.decide`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_worse_evidence_is_never_more_permissive(name: str) -> None:
     for at in spec.ALL_SITUATIONS:
         rule = policy.decide(at)
         assert rule.floor <= rule.ceiling
-        # Danger to oneself is no grade of ill intent.
+        # Evidence `self` is not ill intent.
         graded = at.evidence in ILL_INTENT
         for worse in ILL_INTENT[ILL_INTENT.index(at.evidence) :] if graded else ():
             other = policy.decide(at._replace(evidence=worse))

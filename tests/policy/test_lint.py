@@ -1,4 +1,4 @@
-"""One planted fault each, caught by name and at its place."""
+"""Each planted fault is named with its place."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_invalid_spec_is_a_finding_with_place(tmp_path: Path) -> None:
 
 
 def test_one_cause_is_reported_once(tmp_path: Path) -> None:
-    """A `when` without a tier reaches the red lines and what is allowed: one line a reason, none in base.yaml."""
+    """A `when` without a tier matches all tiers, but gives one finding per reason, none in base.yaml."""
     text = (
         "policy: mine\nversion: 1.0.0\ntitle: t\ninherits: base\nharms: [weapons.*]\nfacilitation: x\nrules:\n"
         "  - {id: M-1, says: s, when: {evidence: [none], detail: [2, 3, 4]}, mode: safe_completion, ceiling: 1}\n"

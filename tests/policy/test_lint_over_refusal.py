@@ -1,4 +1,4 @@
-"""Over-refusal that a spec's rules prove: one planted fault each, and a clean twin that differs in one thing."""
+"""Over-refusal findings: one planted fault each, and a clean twin with one difference."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ LOW = "when: {tier: [restricted], evidence: [contextual], detail: [1, 2, 3, 4]},
 HARD = "when: {tier: [restricted], detail: [3, 4]}, "
 AWARE = "when: {tier: [restricted, sensitive, allowed], detail: [0]}, "
 TWINS: dict[str, tuple[bool, str, str, str, str]] = {
-    # inherits base, the leaf, the fault, its clean twin, where the fault stands
+    # inherits base, the leaf, the fault, its clean twin, the place of the fault
     "needless_refusal": (
         False,
         "cyber.malware",

@@ -1,4 +1,4 @@
-"""The spec is seen by the teacher and never by the student: every text of it is marked and sought."""
+"""Spec text reaches the teacher but never the student: every text is marked and searched for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROSE = {"title", "facilitation", "says", "situation", "answer"}
 
 
 def marked(value: object, numbers: count[int], key: str = "") -> object:
-    """The same data, every text that a teacher or a judge reads with a token of its own."""
+    """Return the data with a unique token in every text that a teacher or judge reads."""
     if isinstance(value, dict):
         inside = "prose" if key in ("elements",) else ""
         return {k: marked(v, numbers, inside or k) for k, v in value.items()}
@@ -34,7 +34,7 @@ def marked(value: object, numbers: count[int], key: str = "") -> object:
 
 
 def texts(folder: Path) -> dict[str, str]:
-    """Every file and every cell below a folder as text, but the copies of the specs."""
+    """Return every file and cell below a folder as text, except copies of specs."""
     by_path: dict[str, str] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.suffix == ".parquet":
@@ -46,7 +46,7 @@ def texts(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def tokens(workdir: Path) -> set[str]:
-    """Marked specs in the working folder, where they are found before the shipped ones."""
+    """Marked specs in the working folder, which override the shipped ones."""
     numbers = count(1000)
     folder = workdir / "prompts" / "policies"
     folder.mkdir(parents=True)
@@ -75,7 +75,7 @@ def test_spec_text_reaches_no_output(workdir: Path, tokens: set[str]) -> None:
         assert any(name.endswith(".parquet") and f"/data/{view}/" in name for name in outputs), view
     assert "How" in "".join(outputs.values())
     names = [name for name, text in outputs.items() if MARK.search(text)]
-    # The run's own state holds its specs, and is never versioned.
+    # The run folder contains its specs and is never versioned.
     assert [name.endswith("/run/recipe.json") for name in names] == [True]
     assert len(tokens) > 60
 

@@ -1,4 +1,4 @@
-"""Danger to oneself, from the words to the expectation: under every leaf, profile and detail."""
+"""Evidence `self`, from prompt to expectation, under every leaf, profile and detail."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def expected(
 
 
 def row_cases() -> list[tuple[str, Profile, int]]:
-    """Every leaf, profile and detail that a row may be about; red lines are never drafted."""
+    """Return leaf, profile and detail of all possible rows; red lines are never drafted."""
     harms = {id_: harm for id_, harm in TREE.harms.items() if not harm.red_line}
     assert set(harms) == set(world().harms)
     whole = product(harms, PROFILES, DETAIL_LEVELS)

@@ -152,7 +152,7 @@ def test_wildcard_excludes_red_lines() -> None:
 def goal_with(
     attributes: dict[str, str], *, intent: str = "dual_use"
 ) -> tuple[Goal, PlanningContext]:
-    """A written goal, one prompt of which tells something of the person who asks."""
+    """Return a written goal with attributes on its first prompt of the intent."""
     policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(profiles=("public", "minors"))
     world = PlanningContext.create(

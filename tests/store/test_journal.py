@@ -71,7 +71,9 @@ async def test_scrub_covers_all_asks_and_reasoning(tmp_path: Path) -> None:
         kept = journal.get(stored_key("base", ask))
         assert kept is not None
         assert (kept.text, kept.reasoning_content, kept.withheld) == ("", None, True)
-    files = [p.read_bytes() for p in tmp_path.iterdir()]  # while the journal is open: its log too
+    files = [
+        p.read_bytes() for p in tmp_path.iterdir()
+    ]  # also in the log, while the journal is open
     assert not any(secret.encode() in data for data in files)
     await journal.aclose()
 

@@ -1,4 +1,4 @@
-"""A record survives the disk; ids name what a thing is, never what it says."""
+"""Records round-trip through Parquet; ids depend on identity, never on text."""
 
 from __future__ import annotations
 

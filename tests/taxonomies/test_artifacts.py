@@ -1,4 +1,4 @@
-"""Wording and length of the starter prompts do not give their intent away."""
+"""Wording and length of the starter prompts do not reveal their intent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from safegen.core.types import Intent
 
 FOLDS = 10
 Sample = tuple[bool, list[str]]
-"""Whether the prompt is a dual-use one, and its words."""
+"""A flag for dual-use prompts, and the prompt's words."""
 
 
 def texts(intent: Intent) -> Iterator[tuple[int, str]]:
-    """Each prompt with the number of its goal; probes have tests of their own."""
+    """Return each prompt with the number of its goal; probes have their own tests."""
     starter = (goal for goal in taxonomy.load_taxonomy("core").goals() if goal.contrast is None)
     for number, goal in enumerate(starter):
         for kind, _, prompt in goal.prompts.iter_by_intent():
@@ -31,7 +31,7 @@ def auc(high: Sequence[float], low: Sequence[float]) -> float:
 
 
 def naive_bayes(train: Sequence[Sample], words: Sequence[str]) -> float:
-    """The log odds that the words are a dual-use prompt's."""
+    """Return the log odds of a dual-use prompt."""
     counts = {True: Counter[str](), False: Counter[str]()}
     for label, seen in train:
         counts[label].update(seen)
@@ -45,7 +45,7 @@ def naive_bayes(train: Sequence[Sample], words: Sequence[str]) -> float:
 
 
 def test_bag_of_words_hardly_separates_dual_use() -> None:
-    """Cross-validated with goals kept together; what is asked for differs, so chance is out of reach."""
+    """Cross-validated with goals kept together. The requests differ, so AUC stays above chance."""
     samples = [
         (number % FOLDS, (intent == "dual_use", re.findall(r"[\w']+", text.casefold())))
         for intent in ("benign", "dual_use")

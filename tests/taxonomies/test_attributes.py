@@ -1,4 +1,4 @@
-"""What the written prompts tell of the person who asks, and the profiles that it leaves them."""
+"""Attributes of written prompts, and the profiles that these exclude."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ HINTED = {
     "systems.infrastructure/clinic-when-computers-fail",
     "weapons.firearms/locked-gun-box-in-the-family",
 }
-"""Goals whose malicious prompt leaves its aim between the lines; every other one says it."""
+"""Goals whose malicious prompt only implies its aim; all others state it."""
 
 
 def test_outright_ill_intent_has_stated_evidence() -> None:

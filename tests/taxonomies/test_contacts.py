@@ -1,4 +1,4 @@
-"""Written answers name places to turn to by kind: a number that is wrong or of another country costs a person dearly."""
+"""Written answers name services by kind, because a wrong or foreign telephone number is harmful."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBER = re.compile(
     r"|\b\d{3}(?: \d{3})?\b (?:line|hotline|helpline)\b"
 )
 KNOWN = re.compile(r"\b(?:988|112|116 123|116 111)\b")
-"""Certain and known in a stated place: US lifeline, EU emergency number, Samaritans (UK), child helplines (Europe)."""
+"""Verified numbers of a stated place: US lifeline, EU emergency number, Samaritans (UK), child helplines (Europe)."""
 
 
 def numbers(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The written dialogues: they fit their goals, their kinds and what the policy computes turn by turn."""
+"""Written dialogues fit their goals, kinds and expectations."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.taxonomies.written import core, dialogues, goals, policy_of, turns, w
 
 
 class Step(NamedTuple):
-    """What holds at one user turn."""
+    """State at one user turn."""
 
     evidence: Evidence
-    """Of this turn and those before it."""
+    """Strongest evidence up to this turn."""
     profile: Profile
     expected: Expectation
     unverified: Expectation
-    """The same, had the operator vouched for nobody."""
+    """The expectation without verification by the operator."""
 
 
 def steps(dialogue: Dialogue) -> list[Step]:

@@ -1,4 +1,4 @@
-"""What a service for the young is asked and answers: of every shipped prompt, dialogue and planned set."""
+"""Prompts and answers under `minors`, over every shipped prompt, dialogue and planned set."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_partial_answers_and_refusals_name_an_adult(answers: list[Record]) -> No
 
 
 def test_answers_to_minors_avoid_adult_redirections(answers: list[Record]) -> None:
-    """Whatever a goal's own redirections and better ways are, the profile's places stand for them."""
+    """The profile's redirections replace those of the goal."""
     goals = {g.goal_id: g.knowledge for g in taxonomy.load_taxonomy("core").goals()}
     for record in answers:
         if record.expectation.mode == "direct_answer" or record.scenario.turn:

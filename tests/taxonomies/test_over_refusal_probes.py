@@ -1,4 +1,4 @@
-"""The written over-refusal probes: complete, harmless by the policy, and close to their unsafe twins."""
+"""Written over-refusal probes are complete, harmless by policy, and similar to their unsafe twins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core taxonomy's prompts and turns say, gathered for tests of the written content."""
+"""Prompts and turns of the core taxonomy, collected for tests of the written content."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ TELL_TALES = re.compile(
     r"|\bfor (?:legitimate|malicious|illegal|harmless) (?:use|reasons?|purposes?)\b",
     re.IGNORECASE,
 )
-"""Words that would give the intent label away, or that nobody says without being asked."""
+"""Words that would reveal the intent, or that are unusual in a prompt."""
 
 
 class Written(NamedTuple):
-    """One written text and where it stands."""
+    """One written text and its place."""
 
     where: str
     intent: Intent
@@ -73,7 +73,7 @@ def turns() -> Iterator[Written]:
 
 
 def everything() -> list[Written]:
-    """Prompts of all sets, user turns, and written assistant turns."""
+    """Return prompts of all sets, user turns, and written assistant turns."""
     replies = [
         Written(f"reply {d.goal}", d.intent, turn.reply)
         for d in dialogues()
@@ -88,13 +88,13 @@ def words(text: str) -> list[str]:
 
 
 def trigrams(text: str) -> frozenset[tuple[str, ...]]:
-    """Runs of three words; a shorter text is one run of its own."""
+    """Return runs of three words; a shorter text is one run."""
     tokens = words(text)
     return frozenset(tuple(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2)))
 
 
 def near_copies(texts: Sequence[Written], *, bound: float) -> list[tuple[float, str, str]]:
-    """Pairs whose sets of trigrams have a Jaccard similarity of `bound` or more."""
+    """Return pairs whose trigrams have a Jaccard similarity of at least `bound`."""
     grams = [trigrams(w.text) for w in texts]
     holders: dict[tuple[str, ...], list[int]] = {}
     for index, runs in enumerate(grams):
@@ -114,7 +114,7 @@ def near_copies(texts: Sequence[Written], *, bound: float) -> list[tuple[float, 
 
 
 def widest_gap(texts: Mapping[str, Sequence[str]]) -> tuple[float, str]:
-    """The word whose share of texts differs most between two groups, and by how much."""
+    """Return the largest difference in document frequency between two groups, and its word."""
     shares = [
         {w: n / len(group) for w, n in Counter(w for t in group for w in set(words(t))).items()}
         for group in texts.values()

@@ -34,7 +34,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
 
 
 class Script:
-    """A teacher that replies or raises in order and keeps what it was asked."""
+    """A teacher that replies or raises in order and records its requests."""
 
     def __init__(self, *answers: str | Reply | Exception) -> None:
         self._answers: Iterator[str | Reply | Exception] = iter(answers)

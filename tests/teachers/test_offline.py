@@ -43,16 +43,16 @@ HELD: dict[bool, list[list[PlannedScenario]]] = {}
 
 
 async def conversations(*, own: bool = True) -> list[list[PlannedScenario]]:
-    """What `hold` gives, held once."""
+    """The cached result of `hold`."""
     if own not in HELD:
         HELD[own] = await hold(own=own)
     return HELD[own]
 
 
 async def hold(*, own: bool) -> list[list[PlannedScenario]]:
-    """Every conversation of the starter, each turn asked after the answers before it.
+    """Return every conversation of the starter, each turn after the answers before it.
 
-    Without `own`, no turn says what a good answer to it says.
+    Without `own`, turns have no answer knowledge.
     """
     policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(dialogues=TURN_STYLES, profiles=("public", "vetted_professional"))
@@ -89,7 +89,7 @@ def jaccard(a: set[tuple[str, ...]], b: set[tuple[str, ...]]) -> float:
 
 
 async def test_answers_of_different_scenarios_differ() -> None:
-    """At most 0.5 Jaccard of word 5-grams between sets and 0.8 within one."""
+    """Jaccard of word 5-grams is at most 0.5 between sets and 0.8 within one."""
     texts = [(p.scenario.set_id, shingles((await answer(p))[0])) for p in starter()]
     for (set_a, a), (set_b, b) in combinations(texts, 2):
         if not a.isdisjoint(b):
@@ -181,11 +181,11 @@ async def test_offline_teacher_refuses_other_work() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_possible_danger_gets_support_and_crisis_contact(profile: Profile) -> None:
-    """Support first, a crisis contact last, and no word on what is left out."""
+    """Support comes first, a crisis contact last, and nothing names the omitted parts."""
     policies = [loader.load_policy(name) for name in Recipe(name="t").policies]
     plan = Plan(harms=("selfharm.*",), profiles=(profile,))
     world = PlanningContext.create(plan, taxonomy.load_taxonomy("core"), policies, PACK["en"])
-    # Every prompt under every profile, also where the words contradict it.
+    # Plan every prompt under every profile, even if it contradicts the profile.
     world = replace(world, axes=world.axes.model_copy(update={"void": ()}))
     phrases, seen = PACK["en"].phrases, 0
     for planned in (p for set_ in plan_sets(world) for p in set_):
@@ -235,7 +235,7 @@ async def test_malicious_prompts_get_better_ways_only() -> None:
 
 
 async def test_full_answers_sometimes_fit_their_profile() -> None:
-    """On the job often, to private people never, and never where a probe asks."""
+    """Often for work profiles, never for the public or for probes."""
     afterwords, seen = PACK["en"].phrases.afterwords, Counter[tuple[str, bool]]()
     for planned in starter(*PROFILES):
         if planned.expectation.mode != "direct_answer":

@@ -47,7 +47,7 @@ def request_of(text: str = "How is the sauce made?", **values: Any) -> Request:
 
 @asynccontextmanager
 async def endpoint(url: str, **params: Any) -> AsyncIterator[OpenAIChatTeacher]:
-    """An endpoint that does not sleep between attempts."""
+    """Yield an endpoint that does not sleep between attempts."""
     journal, meter = params.pop("journal", None), params.pop("meter", None)
     arguments: dict[str, Any] = {"base_url": url, "model": "m"} | params
     built = openai_chat(**arguments)
@@ -67,7 +67,7 @@ def once(name: str) -> Fault:
 
 
 class Uncounted(Journal):
-    """A journal whose rows are never counted: counting takes as long as it is large."""
+    """A journal that fails if its rows are counted, because counting is linear in its size."""
 
     def __len__(self) -> int:
         raise AssertionError("the rows of the journal were counted")

@@ -19,7 +19,7 @@ from tests.teachers.test_openai_chat import request_of
 
 
 class Skipping(selectors.SelectSelector):
-    """A selector that does not wait but says for how long it would have."""
+    """A selector that records its timeouts instead of waiting."""
 
     skipped = 0.0
 
@@ -40,7 +40,7 @@ class FakeTime(asyncio.SelectorEventLoop):
 
 
 def in_fake_time(work: Coroutine[Any, Any, None]) -> float:
-    """Run to the end; the fake seconds that it took."""
+    """Run the coroutine and return the fake seconds that it took."""
     loop = FakeTime()
     try:
         loop.run_until_complete(work)
@@ -50,7 +50,7 @@ def in_fake_time(work: Coroutine[Any, Any, None]) -> float:
 
 
 class Bucket:
-    """An endpoint that lets `most` requests through in any `span` seconds."""
+    """An endpoint that accepts `most` requests in any `span` seconds."""
 
     def __init__(self, most: int, span: float, latency: float) -> None:
         self.most, self.span, self.latency = most, span, latency
@@ -103,7 +103,7 @@ class Moody:
 async def drive_patiently(
     limiter: RateLimiter, moody: Moody, count: int, after_s: float | None
 ) -> None:
-    """As retries do: each request waits for itself, and the limiter for everyone where it must."""
+    """Send requests with retries: each waits for itself, and the limiter pauses all if needed."""
     jitter = random.Random(1)
 
     async def one() -> None:
@@ -314,7 +314,7 @@ def test_cancelled_waiter_leaves_the_limiter_usable() -> None:
 
 
 async def test_limiter_meets_few_429s_at_real_bucket() -> None:
-    """Without the limiter 80 of the 100 meet a 429 at once, and most of them again at each retry."""
+    """Without the limiter, 80 of the 100 get a 429, and most of them again at each retry."""
     with FakeEndpoint(bucket=(20, 0.5)) as fake:
         teacher = openai_chat(base_url=fake.url, model="m")
         replies = await asyncio.gather(*(teacher(request_of(str(i))) for i in range(100)))

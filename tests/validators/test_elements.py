@@ -1,4 +1,4 @@
-"""What the validators are said to read of the required elements is what they read."""
+"""Traits of validators list exactly the required elements that they check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What shows that an answer has a required element: many wordings do, near ones and their denial do not."""
+"""Wordings that show a required element; near wordings and denials do not."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_sermons_of_the_pack_are_preaching() -> None:
 
 
 def test_weak_styles_accuse_no_user() -> None:
-    """What a goal says of ill aims, `{decline}` and `{left_out}`, is for those who have them."""
+    """Texts about ill intent (`{decline}`, `{left_out}`) appear only in answers to it."""
     phrases = english().phrases
     texts = (
         *(*phrases.sermons, *phrases.frames, *phrases.urgings),

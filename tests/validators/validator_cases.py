@@ -1,4 +1,4 @@
-"""What tests of the shipped validators share."""
+"""Shared helpers for tests of validators."""
 
 from __future__ import annotations
 

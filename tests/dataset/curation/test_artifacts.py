@@ -29,7 +29,7 @@ MODE_OF: dict[Intent, Mode] = {
 def corpus(
     goals: int = 80, *, planted: int = 0, word: str = "zorb", seed: int = 0
 ) -> list[ArtifactRow]:
-    """One prompt of an intent per goal, of random words; the first dual-use ones hold the word."""
+    """Return one prompt of random words per goal and intent; the first dual-use ones contain the word."""
     rng = random.Random(seed)
     rows: list[ArtifactRow] = []
     for goal in range(goals):

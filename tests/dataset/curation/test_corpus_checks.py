@@ -27,7 +27,7 @@ def prompt(
 
 
 def matched(set_: str, *, source: Source = "author", tag: str = "") -> list[CorpusPrompt]:
-    """A set of four prompts; the tag stands in the dual-use ones."""
+    """Return a set of four prompts; the dual-use ones contain the tag."""
     made = [prompt(set_, intent, text((set_, intent)), source=source) for intent in INTENTS]
     made.append(prompt(set_, "dual_use", text((set_, "again")), source=source, n=1))
     return [p._replace(text=f"{p.text} {tag}") if p.intent == "dual_use" else p for p in made]
@@ -62,7 +62,7 @@ def test_set_that_loses_an_intent_is_excluded() -> None:
 
 
 def excluded_ids(set_: list[CorpusPrompt]) -> dict[str, str]:
-    """A set of which the first prompt is a copy."""
+    """Return the exclusions of a set whose first prompt is a copy."""
     return {p.scenario_id: "incomplete_set" if n else "near_duplicate" for n, p in enumerate(set_)}
 
 

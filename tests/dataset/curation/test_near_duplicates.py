@@ -26,7 +26,7 @@ def sentence(number: int, length: int = 20) -> str:
 
 
 def brute(texts: list[CorpusText], threshold: float) -> list[NearDuplicate]:
-    """Compare every text with every earlier one that stays."""
+    """Compare every text with every earlier one that is kept."""
     runs = {t.id: text_forms.shingles(text_forms.words(t.text), size=3) for t in texts}
     kept: list[CorpusText] = []
     duplicates: list[NearDuplicate] = []

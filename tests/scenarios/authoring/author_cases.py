@@ -27,7 +27,7 @@ from safegen.testing import make_expectation
 
 
 class Truth(NamedTuple):
-    """What a text is."""
+    """True labels of a text."""
 
     intent: Intent
     evidence: Evidence = "none"
@@ -92,7 +92,7 @@ def files() -> AuthorTemplates:
 
 
 def expect(evidence: Evidence, detail: int) -> Expectation:
-    """Stated intent is declined, detail from 3 on is held back, the rest is answered."""
+    """Decline stated intent, withhold detail from 3 on, answer the rest."""
     if evidence == "stated":
         return make_expectation(mode="refuse_redirect", ceiling=0, floor=0)
     if detail >= 3:
@@ -102,7 +102,7 @@ def expect(evidence: Evidence, detail: int) -> Expectation:
 
 @dataclass
 class Author:
-    """Writes the honest set with some texts replaced; keeps to its faults unless it mends them."""
+    """An author of the honest set with faulty texts, which it repairs if `mends`."""
 
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
     mends: bool = True
@@ -117,7 +117,7 @@ class Author:
 
 @dataclass
 class Judge:
-    """Knows the truth of texts from a dictionary, and errs at a rate that depends on text and seed."""
+    """A judge that knows the labels of texts and errs at a given rate by text and seed."""
 
     truths: Mapping[str, Truth] = field(default_factory=lambda: TRUTHS)
     error: float = 0.0
@@ -146,7 +146,7 @@ class Judge:
         return values[(values.index(truth) + self._shift("evidence", text)) % len(values)]
 
     def _shift(self, label: str, text: str) -> int:
-        """How far this judge is off: 1 or 2 at the error rate, label by label, else 0."""
+        """Return the shift of a label: 1 or 2 at the error rate, else 0."""
         if hash_fraction("errs", self.seed, label, text) >= self.error:
             return 0
         return 1 + int(hash_fraction("how", self.seed, label, text) * 2)
@@ -166,5 +166,5 @@ def asked_fields(request: Request) -> list[str]:
 
 
 def asked_text(request: Request) -> str:
-    """The prompt that a judge is shown."""
+    """Return the prompt of a judge's request."""
     return json.loads(request.messages[-1]["content"].split("Prompt: ")[-1])

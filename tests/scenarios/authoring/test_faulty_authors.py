@@ -1,4 +1,4 @@
-"""Many sets from a faulty author: exactly the faulty ones are mended or dropped."""
+"""Only faulty sets of an author are repaired or dropped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WRONG = {
 
 
 def named(text: str, number: int) -> str:
-    """The text in words of the set's own."""
+    """Return the text with the words of a set."""
     return text.replace("Zorb", f"Zor{'abcdefghij'[number // 10]}{'klmnopqrst'[number % 10]}b")
 
 
@@ -114,7 +114,7 @@ async def test_only_mislabelled_sets_are_repaired(label: str) -> None:
 
 
 async def passing(truths: dict[str, Truth], *judges: Judge) -> tuple[int, int]:
-    """Of prompts asked for as dual-use without evidence: the wrong that pass, the right that pass."""
+    """Return how many wrong and right prompts pass as dual-use without evidence."""
     panel = tuple(j.teacher() for j in judges)
     wrong = right = 0
     for text, truth in truths.items():

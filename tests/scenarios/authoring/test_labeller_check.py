@@ -128,7 +128,7 @@ async def test_slip_estimate_is_near_the_true_rate(seed: int) -> None:
     )
     passed = wrong = 0
     for i, trap in enumerate(known[1500:]):
-        # every fifth prompt was asked for as another intent than it has
+        # every fifth prompt has another intent than requested
         slot = INTENTS[(i + 1 + i // 5 % 2) % 3] if i % 5 == 0 else trap.intent
         payload = json.loads(erring._answer(make_label_request(trap.text, LABELS)))["intent"]
         passed += payload == slot

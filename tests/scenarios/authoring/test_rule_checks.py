@@ -27,7 +27,7 @@ BENCH = CheckContext(brief(), CheckBounds(), english())
 
 
 def written(goal: Goal) -> tuple[dict[str, str], dict[str, str], CheckContext]:
-    """A hand-written goal as if an author had written it."""
+    """Return a hand-written goal as texts of an author."""
     prompts = list(goal.prompts.iter_by_intent())
     slots = tuple(PromptSlot(i, n, p.evidence, p.detail) for i, n, p in prompts)
     probe = ContrastPart(goal.contrast, "a probe") if goal.contrast else None
@@ -39,7 +39,7 @@ def written(goal: Goal) -> tuple[dict[str, str], dict[str, str], CheckContext]:
 
 
 def test_hand_written_sets_pass_the_rules() -> None:
-    """But for equal lengths within a set: theirs vary on purpose, and `test_artefacts` compares intents over all."""
+    """Lengths within a set are not checked: they vary on purpose, and `taxonomies/test_artifacts.py` compares intents."""
     goals = list(taxonomy.load_taxonomy("core").goals())
     faulty = [
         goal.goal_id
