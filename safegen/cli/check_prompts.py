@@ -102,8 +102,11 @@ def _fact_pairs(
         yield "unused", make_text(f"columns {', '.join(estimate.not_read)}")
     prompts = sum(estimate.by_domain_mode.values())
     drafts = prompts * inputs.recipe.plan.candidates
-    more = "; more after labelling" if estimate.to_read else ""
-    yield "calls", f"{format_plural(drafts, 'draft')} of {format_plural(prompts, 'prompt')}{more}"
+    pending = "; more after labelling" if estimate.to_read else ""
+    yield (
+        "calls",
+        f"{format_plural(drafts, 'draft')} of {format_plural(prompts, 'prompt')}{pending}",
+    )
 
 
 def _to_json(

@@ -85,10 +85,10 @@ def _describe_step(change: SituationChange) -> str:
 
 
 def _describe_required(before: Rule | Expectation, after: Rule | Expectation) -> list[str]:
-    more = [name for name in after.required if name not in before.required]
-    less = [name for name in before.required if name not in after.required]
-    parts = [f"also requires {', '.join(more)}"] if more else []
-    return parts + ([f"no longer requires {', '.join(less)}"] if less else [])
+    added = [name for name in after.required if name not in before.required]
+    removed = [name for name in before.required if name not in after.required]
+    parts = [f"also requires {', '.join(added)}"] if added else []
+    return parts + ([f"no longer requires {', '.join(removed)}"] if removed else [])
 
 
 def _describe_outcome(rule: Rule | Expectation) -> str:

@@ -288,9 +288,9 @@ def _fact_pairs(result: Preview) -> Iterator[tuple[str, RenderableType]]:
 
 
 def _calls_text(estimate: PreviewEstimate) -> str:
-    most = (
+    bound = (
         f", at most {format_number(estimate.most_calls)}"
         if estimate.most_calls > estimate.drafts
         else ""
     )
-    return f"about {format_number(estimate.calls)}{most}"
+    return f"about {format_number(estimate.calls)}{bound}"

@@ -201,7 +201,7 @@ def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["--by", "harm,intend"], "no axis `intend`; did you mean `intent`"),
         (["--heat", "harm,harm"], "an axis is named twice"),
@@ -211,11 +211,11 @@ def test_coverage_changes_nothing(finished: Path, capsys: pytest.CaptureFixture[
     ids=["unknown", "twice", "one", "empty"],
 )
 def test_unknown_axis_is_named(
-    finished: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+    finished: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     result = call(capsys, "coverage", finished, *arguments)
     assert result.code == 2
-    assert says in result.err
+    assert expected in result.err
 
 
 def test_records_with_other_columns_are_refused(
@@ -227,7 +227,7 @@ def test_records_with_other_columns_are_refused(
     pl.read_parquet(path).drop("accepted").write_parquet(path)
     result = call(capsys, "coverage", finished)
     assert result.code == 1
-    assert "00000.parquet` has other columns than this safegen writes" in result.err
+    assert "00000.parquet` does not have the columns of this version" in result.err
 
 
 def test_folder_without_a_run_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

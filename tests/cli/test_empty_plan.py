@@ -23,16 +23,16 @@ EMPTY = {
 }
 
 
-@pytest.mark.parametrize(("keys", "says"), EMPTY.values(), ids=EMPTY.keys())
+@pytest.mark.parametrize(("keys", "expected"), EMPTY.values(), ids=EMPTY.keys())
 @pytest.mark.parametrize("command", ["check", "generate", "preview"])
 def test_empty_plan_names_its_cause(
-    command: str, keys: str, says: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+    command: str, keys: str, expected: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_recipe(workdir, f"name: none\nplan: {{{keys}}}\n")
     result = call(capsys, command, path)
     assert (result.code, result.out) == (2, "")
     assert "the plan is empty" in result.err
-    assert says in result.err
+    assert expected in result.err
 
 
 def test_taxonomy_without_goals_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,7 +145,7 @@ def test_filter_returns_all_matching_records(
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "expected"),
     [
         (("--accepted", "--rejected"), "`--accepted` and `--rejected` exclude each other"),
         (("--harm", "cyber.intrusoin"), "did you mean `cyber.intrusion`"),
@@ -154,11 +154,11 @@ def test_filter_returns_all_matching_records(
     ids=["both flags", "typo", "no such domain"],
 )
 def test_invalid_filter_exits_2(
-    options: tuple[str, ...], says: str, finished: Path, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], expected: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = call(capsys, "show", finished, *options)
     assert (result.code, result.out) == (2, "")
-    assert says in result.err
+    assert expected in result.err
 
 
 def test_limit_reports_more_matching_records(

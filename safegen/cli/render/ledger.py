@@ -27,22 +27,22 @@ def render_ledger(out: Console, report: CoverageReport) -> Iterator[RenderableTy
 
 def _render_cross_table(cells: Mapping[Cell, CellCounts], report: CoverageReport) -> RenderableType:
     rows, columns = order_values(cells, report.by)
-    missing = ["missing"] if report.missing_by_cell() else []
-    heads = [report.by[0], *columns, "all", *missing, ""]
+    missing = report.missing_by_cell()
+    heads = [report.by[0], *columns, "all", *(["missing"] if missing else []), ""]
     table = make_grid(*heads, right=range(1, len(heads) - 1))
+
+    def add_row(
+        name: str, counts: Sequence[CellCounts], shortfall: int, *, style: str = ""
+    ) -> None:
+        shares = [_share_text(c) for c in [*counts, sum_counts(counts)]]
+        shortfall_cell = [_shortfall_text(shortfall)] if missing else []
+        table.add_row("", make_text(name), *shares, *shortfall_cell, style=style)
+
     for row in rows:
-        own = [cells.get((row, column), CellCounts()) for column in columns]
-        row_shares = [_share_text(c) for c in [*own, sum_counts(own)]]
-        lacks = sum(report.missing_by_cell().get((row, c), 0) for c in columns)
-        table.add_row(
-            "", make_text(row), *row_shares, *([_shortfall_text(lacks)] if missing else [])
-        )
+        counts = [cells.get((row, column), CellCounts()) for column in columns]
+        add_row(row, counts, sum(missing.get((row, column), 0) for column in columns))
     totals = [sum_counts([cells.get((r, c), CellCounts()) for r in rows]) for c in columns]
-    row_shares = [_share_text(c) for c in [*totals, sum_counts(totals)]]
-    lacks = sum(report.missing_by_cell().values())
-    table.add_row(
-        "", "all", *row_shares, *([_shortfall_text(lacks)] if missing else []), style="bold"
-    )
+    add_row("all", totals, sum(missing.values()), style="bold")
     return table
 
 
@@ -51,17 +51,19 @@ def _render_long_table(
 ) -> Iterator[RenderableType]:
     # Narrow in this order until the table fits: name axes with a single value below the table, merge the
     # stages into one column, merge the axes into one column that wraps.
-    every = range(len(report.by))
-    varied = [n for n in every if len({cell[n] for cell in cells}) > 1] or list(every)
-    for kept, brief in ((list(every), False), (varied, False), (varied, True)):
-        table = _render_lines(cells, report, kept, brief=brief, joined=False)
+    indices = list(range(len(report.by)))
+    varied = [n for n in indices if len({cell[n] for cell in cells}) > 1] or indices
+    for shown, brief in ((indices, False), (varied, False), (varied, True)):
+        table = _render_lines(cells, report, shown, brief=brief, joined=False)
         if does_table_fit(out, table):
             break
     else:
-        table = _render_lines(cells, report, varied, brief=True, joined=True)
-        kept = varied
+        shown = varied
+        table = _render_lines(cells, report, shown, brief=True, joined=True)
     yield table
-    constants = [f"{report.by[n]} {next(iter(cells))[n]}" for n in every if n not in kept and cells]
+    constants = [
+        f"{report.by[n]} {next(iter(cells))[n]}" for n in indices if n not in shown and cells
+    ]
     if constants:
         yield make_text(f"  every row: {', '.join(constants)}", "dim")
 
@@ -69,23 +71,21 @@ def _render_long_table(
 def _render_lines(
     cells: Mapping[Cell, CellCounts],
     report: CoverageReport,
-    kept: Sequence[int],
+    shown: Sequence[int],
     *,
     brief: bool,
     joined: bool,
 ) -> RenderableType:
-    lacking = {} if joined and report.target is None else dict(report.missing_by_cell())
-    missing = ["missing"] if lacking else []
-    axes = [report.by[n] for n in kept]
+    missing = {} if joined and report.target is None else dict(report.missing_by_cell())
+    axes = [report.by[n] for n in shown]
     axes = [" · ".join(axes)] if joined else axes
-    steps = ["kept/plan"] if brief else ["planned", "answered", "accepted", "kept"]
-    heads = [*axes, *steps, *missing, ""]
+    stages = ["kept/plan"] if brief else ["planned", "answered", "accepted", "kept"]
+    heads = [*axes, *stages, *(["missing"] if missing else []), ""]
     table = make_grid(*heads, right=range(len(axes), len(heads) - 1))
     if joined:
         table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
-    for cell, c in [*cells.items(), (None, sum_counts(list(cells.values())))]:
-        parts = ["all"] * len(kept) if cell is None else [cell[n] for n in kept]
-        names = ["all" if cell is None else " · ".join(parts)] if joined else parts
+
+    def add_row(names: Sequence[str], c: CellCounts, shortfall: int, *, style: str = "") -> None:
         counts = (
             [_share_text(c)]
             if brief
@@ -94,9 +94,14 @@ def _render_lines(
                 _share_text(c, alone=True),
             ]
         )
-        lacks = sum(lacking.values()) if cell is None else lacking.get(cell, 0)
-        more = [_shortfall_text(lacks)] if missing else []
-        table.add_row("", *map(make_text, names), *counts, *more, style="" if cell else "bold")
+        shortfall_cell = [_shortfall_text(shortfall)] if missing else []
+        table.add_row("", *map(make_text, names), *counts, *shortfall_cell, style=style)
+
+    for cell, counts in cells.items():
+        values = [cell[n] for n in shown]
+        add_row([" · ".join(values)] if joined else values, counts, missing.get(cell, 0))
+    total = sum_counts(list(cells.values()))
+    add_row(["all"] * len(axes), total, sum(missing.values()), style="bold")
     return table
 
 

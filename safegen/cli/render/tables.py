@@ -32,10 +32,10 @@ def print_table(out: Console, heads: Sequence[str], rows: Iterable[Sequence[obje
     room = out.width - INDENT - sum(width + GAP for width in widths[:-1])
     words = max(cell_len(w) for line in cells for w in (*line[-1].plain.split(), ""))
     if room >= max(words, min(widths[-1], MIN_LAST_WIDTH)):
-        made = make_grid(*heads)
+        table = make_grid(*heads)
         for row in cells:
-            made.add_row("", *row)
-        print_out(out, made)
+            table.add_row("", *row)
+        print_out(out, table)
     elif room + GAP >= 0:
         print_out(out, *_table_with_last_below(heads, cells))
     else:

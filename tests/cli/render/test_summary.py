@@ -65,21 +65,21 @@ def row(lines: list[str], name: str) -> list[str]:
     return next(line.split() for line in lines if line.split()[:1] == [name])
 
 
-def test_a_target_is_told_in_one_line_with_why_the_run_stopped() -> None:
+def test_target_is_one_line_with_the_stop_reason() -> None:
     short = {("cyber.intrusion", "benign"): 2, ("fraud.scams", "benign"): 1}
     lines = screen(
         make_run(target=TargetReport(5, ("harm", "intent"), 9, short, "stalled", "stalled")), {}
     )
-    told = " ".join(" ".join(lines).split())
+    result = " ".join(" ".join(lines).split())
     assert (
         "target 5 accepted in each harm × intent: met in 7 of 9 cells, short by 3 in 2; stalled"
-        in told
+        in result
     )
     met = screen(make_run(target=TargetReport(5, ("harm",), 9, {}, "met", "met")), {})
     assert any("met in all 9 cells" in line for line in met)
 
 
-def test_every_count_stands_in_its_row() -> None:
+def test_each_count_is_in_its_row() -> None:
     lines = screen(make_run(), {"filtered": 12})
     assert lines[1].startswith("kitchen 0.1.0: 1,191 prompts of 1,234 in the dataset")
     assert row(lines, "spices") == "spices 1,000 996 970 961 39".split()
@@ -88,17 +88,17 @@ def test_every_count_stands_in_its_row() -> None:
     assert row(lines, "refusal_form")[:4] == "refusal_form 1,890 51% 30".split()
     assert row(lines, "filtered")[:4] == "filtered 12 <1% 4".split()
     assert row(lines, "duplicate_prompt")[:4] == "duplicate_prompt 0 – 9".split()
-    told = "\n".join(lines)
-    assert "1,191 rows: train 1,080, test 111" in told
-    assert "empty, not written" in told
-    assert "3,810 requests, 108 of them retries, 40 cached replies" in told
-    assert "1.2M tokens in, 800k out" in " ".join(told.split())
-    assert "12:34" in told
-    assert "safegen retry outputs/kitchen" in told
-    assert "demo" not in told
+    result = "\n".join(lines)
+    assert "1,191 rows: train 1,080, test 111" in result
+    assert "empty, not written" in result
+    assert "3,810 requests, 108 of them retries, 40 cached replies" in result
+    assert "1.2M tokens in, 800k out" in " ".join(result.split())
+    assert "12:34" in result
+    assert "safegen retry outputs/kitchen" in result
+    assert "demo" not in result
 
 
-def test_the_tables_fit_eighty_columns_without_wrapping() -> None:
+def test_tables_fit_eighty_columns() -> None:
     lines = screen(make_run(), {"filtered": 12})
     assert max(len(line) for line in lines) <= 80
     wide = screen(make_run(), {"filtered": 12}, width=200)
@@ -106,39 +106,40 @@ def test_the_tables_fit_eighty_columns_without_wrapping() -> None:
     assert [line for line in tables if len(line) <= 80 and line not in lines] == []
 
 
-def test_demo_rows_are_said() -> None:
-    told = " ".join(" ".join(screen(make_run(by_grade={"demo": 1_191}), {})).split())
-    assert "all rows are a demo: written by the embedded teacher" in told
-    told = " ".join(
+def test_demo_rows_are_marked() -> None:
+    result = " ".join(" ".join(screen(make_run(by_grade={"demo": 1_191}), {})).split())
+    assert "all rows are a demo: written by the embedded teacher" in result
+    result = " ".join(
         " ".join(screen(make_run(by_grade={"demo": 7, "generated": 1_184}), {})).split()
     )
-    assert "7 rows are a demo" in told
+    assert "7 rows are a demo" in result
 
 
-def test_an_empty_dataset_is_said_and_offers_no_loading() -> None:
+def test_empty_dataset_offers_no_loading() -> None:
     empty = {"sft": {}, "preference": {}}
-    told = "\n".join(screen(make_run(rows=empty, prompts=0, by_grade={}), {}))
-    assert "0 prompts of 1,234 in the dataset" in told
-    assert "load_dataset" not in told
+    result = "\n".join(screen(make_run(rows=empty, prompts=0, by_grade={}), {}))
+    assert "0 prompts of 1,234 in the dataset" in result
+    assert "load_dataset" not in result
 
 
 @pytest.mark.parametrize("folder", ["my data", "a;b"])
 def test_commands_can_be_pasted(folder: str) -> None:
-    told = "\n".join(screen(make_run(output=Path(folder)), {}))
-    assert f"safegen verify '{folder}'" in told
+    result = "\n".join(screen(make_run(output=Path(folder)), {}))
+    assert f"safegen verify '{folder}'" in result
 
 
-def test_words_that_give_prompts_away_are_said() -> None:
-    told = screen(make_run(artifact_warning="`kindly` tell the author's prompts"), {})
-    assert row(told, "words")[:3] == ["words", "`kindly`", "tell"]
+def test_artifact_warning_is_shown() -> None:
+    result = screen(make_run(artifact_warning="`kindly` tell the author's prompts"), {})
+    assert row(result, "words")[:3] == ["words", "`kindly`", "tell"]
 
 
-def test_what_nothing_judged_is_said() -> None:
+def test_unreviewed_rows_are_marked() -> None:
     run = make_run()
-    told = " ".join(" ".join(screen(run, {})).split())
+    result = " ".join(" ".join(screen(run, {})).split())
     assert (
-        "1,191 rows accepted by rule-based checks only; not reviewed by a model or a person" in told
+        "1,191 rows accepted by rule-based checks only; not reviewed by a model or a person"
+        in result
     )
     unjudged = replace(run, recipe=Recipe.model_validate({"name": "kitchen", "validators": []}))
-    told = " ".join(" ".join(screen(unjudged, {})).split())
-    assert "review 1,191 rows not checked at all: the recipe requires no validator" in told
+    result = " ".join(" ".join(screen(unjudged, {})).split())
+    assert "review 1,191 rows not checked at all: the recipe requires no validator" in result
