@@ -9,7 +9,7 @@ import pytest
 
 from safegen.core.errors import ConfigError
 from safegen.scenarios.user_prompts.reader import open_prompts
-from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_checked_rows
+from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_rows
 
 
 def read(folder: Path, columns: dict[str, str], *rows: dict[str, str]) -> list[PromptRow]:
@@ -17,7 +17,7 @@ def read(folder: Path, columns: dict[str, str], *rows: dict[str, str]) -> list[P
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = open_prompts(path, columns=columns)
     check_columns(source)
-    return list(iter_checked_rows(source, []))
+    return list(iter_rows(source, []))
 
 
 @pytest.mark.parametrize(
