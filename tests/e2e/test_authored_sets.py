@@ -244,7 +244,7 @@ async def test_recipe_bar_decides_the_labeller_check(tmp_path: Path) -> None:
     lenient = strict.model_copy(
         update={"judges": strict.judges.model_copy(update={"bar": 0.5, "known": 100})}
     )
-    with pytest.raises(RunError, match=r"`judges.bar` says how much must be read right"):
+    with pytest.raises(RunError, match=r"`judges.bar` the agreement that is required"):
         await safegen.agenerate(
             strict, output=tmp_path / "a", teachers=World(wrong=0.15).teachers()
         )
