@@ -10,14 +10,19 @@ from itertools import chain
 from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
-from safegen.core import plugins
 from safegen.core.errors import RunError
 from safegen.core.progress import Progress
 from safegen.core.types import Evidence, Expectation, Profile, Teacher, TeacherTraits
 from safegen.coverage import axes
 from safegen.coverage.axes import DEFAULT_AXES
 from safegen.pipeline.process_set import Drafter, Workers
-from safegen.pipeline.resolve import ResolvedRecipe, has_layers, make_teacher, make_validators
+from safegen.pipeline.resolve import (
+    ResolvedRecipe,
+    has_layers,
+    make_teacher,
+    make_validators,
+    teacher_traits,
+)
 from safegen.policy import loader
 from safegen.policy.decide import compute_expectation
 from safegen.policy.spec import Policy, fitting_specs, policy_for
@@ -135,7 +140,7 @@ class WorkerFactory:
         if role in self._replacements:
             traits = getattr(self._replacements[role], "traits", None)
             return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
-        return plugins.teacher_traits(ref.use, trusted=self.inputs.trusted)
+        return teacher_traits(self.inputs, ref)
 
     def _make_writers(self) -> Writers:
         recipe, policies = self.inputs.recipe, self.inputs.policies
