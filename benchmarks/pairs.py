@@ -96,7 +96,7 @@ def main() -> None:
             weights_by_word[word].append(float(weights[place]))
     everything = [hit for results in hits.values() for hit in results]
     print(f"{len(pairs)} pairs of {len(sets)} sets, {args.seeds} halvings")
-    print(f"chosen told from rejected by words alone: {mean(everything):.1%}")
+    print(f"chosen ranked above rejected by words alone: {mean(everything):.1%}")
     for style, results in sorted(hits.items()):
         print(f"  {style:18} {mean(results):.1%}  ({len(results) // args.seeds} pairs a half)")
     ranked = sorted(weights_by_word, key=lambda word: sum(weights_by_word[word]))

@@ -39,7 +39,7 @@ def report(name: str, pairs: list[tuple[str, str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--misses", action="store_true", help="list the ids that were told wrongly")
+    parser.add_argument("--misses", action="store_true", help="list the ids with wrong predictions")
     args = parser.parse_args()
     locale = language_pack.load_locale("en")
     groups: dict[str, list[tuple[str, str]]] = {"all": []}

@@ -20,7 +20,7 @@ SHIPPED = (f"{ROOT / 'taxonomies'}{os.sep}", f"{ROOT / 'prompts'}{os.sep}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--regenerate", action="store_true", help="Write golden files anew.")
+    parser.addoption("--regenerate", action="store_true", help="Refresh golden files.")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         if request.config.getoption("--regenerate"):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        assert path.read_text(encoding="utf-8") == text, f"{path}: --regenerate writes it anew"
+        assert path.read_text(encoding="utf-8") == text, f"{path}: refresh it with --regenerate"
 
     return compare
 

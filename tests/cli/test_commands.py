@@ -21,7 +21,7 @@ ERRORS = {"filtered": ContentFiltered, "unavailable": TeacherUnavailable, "rejec
 def lossy(*, outcome: str):
     async def answer(request, /):
         if outcome == "rejected" or request.context.scenario.intent == "malicious":
-            raise ERRORS[outcome]("as told")
+            raise ERRORS[outcome]("as scripted")
         return Reply(text="A jar with a lid keeps the recipe of the house. " * 4, model="jar")
 
     return answer
@@ -145,7 +145,7 @@ def test_rejecting_teacher_stops_the_run(
     recipe = lossy_recipe(workdir, "rejected", monkeypatch)
     result = call(capsys, "generate", recipe, "--plugin", "kitchen_teacher")
     assert result.code == 1
-    assert "error: as told" in result.err
+    assert "error: as scripted" in result.err
 
 
 def test_build_rewrites_the_dataset(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

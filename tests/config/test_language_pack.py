@@ -15,7 +15,9 @@ from safegen.validators._text import find_pattern, iter_matches
 
 def pack(*patterns: str) -> Locale:
     """The English pack with one proposition of its own."""
-    return language_pack.load_locale("en").model_copy(update={"patterns": {"told": patterns}})
+    return language_pack.load_locale("en").model_copy(
+        update={"patterns": {"proposition": patterns}}
+    )
 
 
 @pytest.mark.parametrize("text", ["I Won't", "İİ İstanbul IS big", "ẞtraße", "K and Å", ""])
@@ -39,15 +41,17 @@ def test_fold_case_ignores_letter_case() -> None:
     }.values(),
 )
 def test_pattern_matches_any_letter_case(pattern: str, text: str) -> None:
-    assert list(iter_matches(pack(pattern), "told", text))
+    assert list(iter_matches(pack(pattern), "proposition", text))
 
 
 def test_escaped_capital_keeps_its_meaning() -> None:
-    assert not list(iter_matches(pack(r"\S\S\D"), "told", " 1 1 "))
+    assert not list(iter_matches(pack(r"\S\S\D"), "proposition", " 1 1 "))
 
 
 def test_match_keeps_the_case_of_the_text() -> None:
-    assert find_pattern(pack(r"\bas an ai\b"), "told", "İ think, As An AI, that") == "As An AI"
+    assert (
+        find_pattern(pack(r"\bas an ai\b"), "proposition", "İ think, As An AI, that") == "As An AI"
+    )
 
 
 def test_overlay_replaces_system_turns_of_a_profile(

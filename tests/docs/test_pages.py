@@ -66,8 +66,8 @@ def sentences(path: Path) -> list[str]:
         if not line.startswith(("|", "#", "<!--"))
     ]
     paragraphs = re.split(r"\n\s*\n", "\n".join(kept))
-    found = [s for p in paragraphs for s in re.split(r"(?<=[.!?])[*_]*\s+(?=[^a-z])", p)]
-    return [s for s in found if words(s)]
+    parts = [s for p in paragraphs for s in re.split(r"(?<=[.!?])[*_]*\s+(?=[^a-z])", p)]
+    return [s for s in parts if words(s)]
 
 
 def words(text: str) -> list[str]:
@@ -77,8 +77,8 @@ def words(text: str) -> list[str]:
 
 
 def blocks(path: Path, *languages: str) -> list[str]:
-    found = FENCE.findall(path.read_text(encoding="utf-8"))
-    return [text for language, text in found if language in languages]
+    fenced = FENCE.findall(path.read_text(encoding="utf-8"))
+    return [text for language, text in fenced if language in languages]
 
 
 def commands(path: Path) -> Iterator[list[str]]:
@@ -112,9 +112,9 @@ def test_every_page_is_listed() -> None:
 
 @pytest.mark.parametrize("path", TEXTS, ids=name)
 def test_sentences_are_short(path: Path) -> None:
-    found = sentences(path)
-    mean = sum(len(words(s)) for s in found) / max(1, len(found))
-    longest = sorted(found, key=lambda s: -len(words(s)))[:3]
+    sentences_ = sentences(path)
+    mean = sum(len(words(s)) for s in sentences_) / max(1, len(sentences_))
+    longest = sorted(sentences_, key=lambda s: -len(words(s)))[:3]
     assert mean <= SENTENCE_WORDS, (round(mean, 1), longest)
 
 
@@ -160,14 +160,14 @@ def test_cli_reference_is_up_to_date() -> None:
 
 def test_cli_reference_names_every_option() -> None:
     text = cli_reference.render()
-    found = [
+    undocumented = [
         f"{path} {option}"
         for path, command in leaves(typer.main.get_command(main.app), "safegen")
         for param in command.params
         for option in param.opts
         if option not in {"--help"} and option.startswith("--") and f"`{option}" not in text
     ]
-    assert found == []
+    assert undocumented == []
 
 
 def test_readme_row_has_documented_columns() -> None:

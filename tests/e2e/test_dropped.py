@@ -52,12 +52,12 @@ async def test_dropped_prompt_is_shown_by_reason_or_id(
     rows = [json.loads(line) for line in result.out.splitlines()]
     assert len(rows) == count
     assert {row["reason"] for row in rows} == {reason}
-    assert not any("message" in row for row in rows), "a message may quote, and nobody revealed"
+    assert not any("message" in row for row in rows), "messages may quote and need --reveal"
     one = cli(capsys, "show", str(spoilt.output), rows[0]["scenario_id"], "--reveal")
     assert one.code == 0
     assert "dropped" in one.out
     assert reason in one.out
-    assert reason.removeprefix("gate_") + "," in one.out, "with --reveal the fault is told in words"
+    assert reason.removeprefix("gate_") + "," in one.out, "--reveal shows the message of the fault"
 
 
 async def test_failed_author_request_is_no_dropped_prompt(

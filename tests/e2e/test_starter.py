@@ -77,7 +77,7 @@ def shingles(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(words[i : i + 5]) for i in range(len(words) - 4))
 
 
-def too_alike(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def similar_answers(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     texts = [(row["set_id"], shingles(answer_of(row)), row["scenario_id"]) for row in rows]
     for (set_a, a, id_a), (set_b, b, id_b) in combinations(texts, 2):
         if len(a & b) > (0.8 if set_a == set_b else 0.5) * len(a | b):
@@ -114,7 +114,7 @@ def test_every_detail_evidence_and_task_occurs(
 
 
 def test_answers_are_dissimilar(sft: list[dict[str, Any]]) -> None:
-    assert list(too_alike(sft)) == []
+    assert list(similar_answers(sft)) == []
 
 
 def test_openings_vary(sft: list[dict[str, Any]]) -> None:

@@ -126,8 +126,8 @@ def test_labelled_prompts_become_rows_others_are_listed(
         )
         requests = [json.dumps(body["messages"], ensure_ascii=False) for body in fake.requests]
     assert completed.code == 0, completed.err
-    told_why = "5 rows not planned (3 not labelled, 2 red line): see out/run/unlabelled.jsonl"
-    assert told_why in completed.err
+    not_planned = "5 rows not planned (3 not labelled, 2 red line): see out/run/unlabelled.jsonl"
+    assert not_planned in completed.err
     assert "10 in mine.csv, 4 planned, 1 excluded by harms" in completed.err
     assert {row["id"]: row["fields"] for row in listed(workdir / "out")} == {
         "lost": ["harm", "intent", "evidence", "detail"],

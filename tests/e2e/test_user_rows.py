@@ -138,7 +138,7 @@ def test_near_duplicate_rows_are_reported_before_drafting(
     assert f"p.csv: 5 rows repeat an earlier one: {first}" in result.err
     assert "row 5 (`e`) repeats row 4 (`d`) (100%) and 2 more" in result.err
     kept = {r["goal_id"] for r in view(workdir / "out")}
-    assert kept == {"imported/a", "imported/g"}, "curation leaves out what was told, and no more"
+    assert kept == {"imported/a", "imported/g"}, "curation excludes exactly the reported rows"
     assert len(view(workdir / "out")) == len(TWINS) - len(pairs)
 
 

@@ -210,7 +210,7 @@ def test_one_cause_is_reported_once(tmp_path: Path) -> None:
     assert sorted(f.kind for f in faults) == ["authority", "non_monotone"]
     assert all(f.place and f.place.path == path and f.place.line == 8 for f in faults)
     assert any(f.warning for f in report.findings), (
-        "what it refuses is told beside what keeps it from loading"
+        "refusals are reported together with blocking faults"
     )
 
 

@@ -285,7 +285,7 @@ def test_rejection_wakes_all_waiting_requests() -> None:
 
         async def wait() -> None:
             async with limiter:
-                raise AssertionError("nobody may start")
+                raise AssertionError("no request may start")
 
         permit = await limiter.__aenter__()
         waiting = [asyncio.create_task(wait()) for _ in range(5)]

@@ -32,8 +32,8 @@ def brute(texts: list[CorpusText], threshold: float) -> list[NearDuplicate]:
     duplicates: list[NearDuplicate] = []
     for text in texts:
         rivals = [k for k in kept if not text.group or k.group != text.group]
-        alike = ((k.id, text_forms.jaccard(runs[k.id], runs[text.id])) for k in rivals)
-        hit = next(((k, a) for k, a in alike if a >= threshold), None)
+        scored = ((k.id, text_forms.jaccard(runs[k.id], runs[text.id])) for k in rivals)
+        hit = next(((k, a) for k, a in scored if a >= threshold), None)
         if hit is None:
             kept.append(text)
         else:

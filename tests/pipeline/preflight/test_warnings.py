@@ -20,7 +20,7 @@ def recipe(**keys: Any) -> Recipe:
     return Recipe.model_validate({"name": "t"} | keys)
 
 
-def told(**keys: Any) -> str:
+def warning_text(**keys: Any) -> str:
     return " ".join(list_warnings(resolve_recipe(recipe(**keys))))
 
 
@@ -90,12 +90,12 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("keys", QUIET.values(), ids=QUIET.keys())
 def test_sound_recipe_gets_no_warning(keys: dict[str, Any]) -> None:
-    assert told(**keys) == ""
+    assert warning_text(**keys) == ""
 
 
 @pytest.mark.parametrize(("keys", "says"), LOUD.values(), ids=LOUD.keys())
 def test_option_without_effect_is_a_warning(keys: dict[str, Any], says: str) -> None:
-    assert says in told(**keys)
+    assert says in warning_text(**keys)
 
 
 def test_overriding_spec_is_reported(workdir: Path) -> None:
@@ -116,47 +116,49 @@ def test_unused_own_spec_is_a_warning(workdir: Path) -> None:
         "facilitation: What lets somebody in.\n"
     )
     names = [*Recipe(name="t").policies, "mine.yaml"]
-    elsewhere = told(policies=names, plan={"harms": ["property.theft"], "candidates": 2})
+    elsewhere = warning_text(policies=names, plan={"harms": ["property.theft"], "candidates": 2})
     assert elsewhere == (
         "`policies`: `mine` applies to no leaf that `plan.harms` chooses; choose one of its leaves or remove it"
     )
-    assert told(policies=names, plan={"harms": ["cyber.intrusion"], "candidates": 2}) == ""
+    assert warning_text(policies=names, plan={"harms": ["cyber.intrusion"], "candidates": 2}) == ""
 
 
 def test_author_and_labeller_calls_are_bounded() -> None:
-    asked = recipe(
+    recipe_ = recipe(
         plan={"harms": ["property.theft"], "sets_per_harm": 0, "authored": 2},
         teachers={"drafter": WARM, "author": WARM},
         judges={"labellers": [WARM, WARM]},
     )
-    found = estimate(resolve_recipe(asked))
-    prompts = 2 * (1 + asked.plan.paraphrases + 1)
-    assert found.author_calls == 2 * 2
-    assert found.label_calls == 2 * (4 * prompts + 60)
+    estimated = estimate(resolve_recipe(recipe_))
+    prompts = 2 * (1 + recipe_.plan.paraphrases + 1)
+    assert estimated.author_calls == 2 * 2
+    assert estimated.label_calls == 2 * (4 * prompts + 60)
     assert estimate(resolve_recipe(recipe())).label_calls == 0
 
 
 def test_prompts_excluded_by_profile_are_counted() -> None:
-    found = estimate(resolve_recipe(recipe(plan={"profiles": ["public", "minors"]}))).size
+    estimated = estimate(resolve_recipe(recipe(plan={"profiles": ["public", "minors"]}))).size
     whole = estimate(resolve_recipe(recipe())).size
     assert whole.excluded == {}
-    assert set(found.excluded) == {"minors"}
-    assert found.prompts == 2 * whole.prompts - found.excluded["minors"]
+    assert set(estimated.excluded) == {"minors"}
+    assert estimated.prompts == 2 * whole.prompts - estimated.excluded["minors"]
 
 
 def test_certificate_counts_planned_values() -> None:
-    def told(axes: Any) -> int:
+    def count_total(axes: Any) -> int:
         plan = {"harms": ["property.theft"], "sets_per_harm": 0, "authored": 40, "axes": axes}
-        asked = recipe(
+        recipe_ = recipe(
             plan=plan,
             teachers={"drafter": WARM, "author": WARM},
             judges={"labellers": [WARM]},
         )
-        found = estimate(resolve_recipe(asked)).size.certificate
-        assert found is not None
-        return found.counts.total
+        certificate = estimate(resolve_recipe(recipe_)).size.certificate
+        assert certificate is not None
+        return certificate.counts.total
 
-    assert told({"tone": ["urgent", "playful"], "skill": None}) < told(["tone", "skill"])
+    assert count_total({"tone": ["urgent", "playful"], "skill": None}) < count_total(
+        ["tone", "skill"]
+    )
 
 
 def hinted(folder: Path, text: str) -> str:
@@ -168,10 +170,10 @@ def hinted(folder: Path, text: str) -> str:
 DRAFTER = 'teachers: {{drafter: {{openai_chat: {{base_url: "http://127.0.0.1:1/v1", model: m, temperature: {}}}}}}}\n'
 
 
-@pytest.mark.parametrize(("temperature", "told"), [("0", True), ("0.0", True), ("0.7", False)])
-def test_zero_temperature_is_a_warning(tmp_path: Path, temperature: str, told: bool) -> None:
+@pytest.mark.parametrize(("temperature", "warns"), [("0", True), ("0.0", True), ("0.7", False)])
+def test_zero_temperature_is_a_warning(tmp_path: Path, temperature: str, warns: bool) -> None:
     text = "name: a\nplan: {harms: [property.theft], candidates: 3}\n" + DRAFTER.format(temperature)
-    assert ("`temperature` is 0" in hinted(tmp_path, text)) is told
+    assert ("`temperature` is 0" in hinted(tmp_path, text)) is warns
 
 
 def test_fewer_styles_than_candidates_is_a_warning(tmp_path: Path) -> None:

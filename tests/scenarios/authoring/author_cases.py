@@ -102,16 +102,16 @@ def expect(evidence: Evidence, detail: int) -> Expectation:
 
 @dataclass
 class Author:
-    """An author of the honest set with faulty texts, which it repairs if `mends`."""
+    """An author of the honest set with faulty texts, which it repairs if `repairs`."""
 
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
-    mends: bool = True
+    repairs: bool = True
 
     def teacher(self) -> ScriptedTeacher:
         return as_scripted(self._answer)
 
     def _answer(self, request: Request) -> str:
-        wrong = {} if request.revision and self.mends else self.faults
+        wrong = {} if request.revision and self.repairs else self.faults
         return json.dumps({n: {**HONEST, **wrong}[n] for n in asked_fields(request)})
 
 

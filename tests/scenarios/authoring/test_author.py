@@ -142,7 +142,7 @@ FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
 async def test_persistent_fault_drops_the_set(
     faults: dict[str, str], faults_: set[tuple[str, str]]
 ) -> None:
-    authored = await written(Author(faults, mends=False).teacher(), Judge(ALL_TRUTHS).teacher())
+    authored = await written(Author(faults, repairs=False).teacher(), Judge(ALL_TRUTHS).teacher())
     assert authored.prompts is None
     assert gates(authored) == faults_
     assert all(f.reason for f in authored.faults)
@@ -199,7 +199,7 @@ async def test_label_request_depends_on_the_text_alone() -> None:
     requests: list[list[Request]] = []
     for about in (brief(), other):
         judge = Judge().teacher()
-        await written(Author(honest, mends=False).teacher(), judge, about=about)
+        await written(Author(honest, repairs=False).teacher(), judge, about=about)
         requests.append([r for r in judge.requests if asked_text(r) == text and not goal_asked(r)])
     assert requests[0][0] == requests[1][0] == make_label_request(text, files().labels)
 
@@ -257,7 +257,7 @@ async def test_safe_side_of_a_probe_may_change_subject() -> None:
         HONEST["benign_0"]: aside["benign_0"],
         twin: Truth("malicious", "stated"),
     }
-    author = Author({"malicious_0": twin}, mends=False)
+    author = Author({"malicious_0": twin}, repairs=False)
     plain = await written(author.teacher(), Judge(truths).teacher())
     probe = await written(author.teacher(), Judge(truths).teacher(), about=brief(contrast=PROBE))
     assert gates(plain) == {("near_duplicate", "malicious_0"), ("goal", "benign_0")}
@@ -265,7 +265,7 @@ async def test_safe_side_of_a_probe_may_change_subject() -> None:
     truths[twin] = Truth("malicious", "stated", purpose=False)
     lost = await written(author.teacher(), Judge(truths).teacher(), about=brief(contrast=PROBE))
     assert gates(lost) == {("goal", "malicious_0")}
-    same = Author({"malicious_0": HONEST["benign_0"]}, mends=False).teacher()
+    same = Author({"malicious_0": HONEST["benign_0"]}, repairs=False).teacher()
     copied = await written(same, about=brief(contrast=PROBE))
     assert ("near_duplicate", "malicious_0") in gates(copied)
 

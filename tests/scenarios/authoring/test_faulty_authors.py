@@ -51,14 +51,14 @@ class Bakery:
     """An author of many sets that writes a fifth of the dual-use prompts as something else."""
 
     label: str
-    mends: bool
+    repairs: bool
     truths: dict[str, Truth] = field(default_factory=dict[str, Truth])
     wrong: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
 
     def text(self, number: int, name: str, *, again: bool) -> str:
         fault = name.startswith("dual_use") and hash_fraction(self.label, number, name) < 0.2
         honest = HONEST[name], TRUTHS.get(HONEST[name], Truth("benign"))
-        text, truth = WRONG[self.label] if fault and not (again and self.mends) else honest
+        text, truth = WRONG[self.label] if fault and not (again and self.repairs) else honest
         if fault:
             self.wrong.add((number, name))
         self.truths[named(text, number)] = truth
@@ -93,7 +93,7 @@ async def all_sets(bakery: Bakery, *judges: Judge) -> list[AuthoringResult]:
 
 @pytest.mark.parametrize("label", ["detail", "evidence"])
 async def test_only_sets_with_mislabelled_prompts_are_dropped(label: str) -> None:
-    bakery = Bakery(label, mends=False)
+    bakery = Bakery(label, repairs=False)
     sets = await all_sets(bakery, Judge(bakery.truths))
     faults = {(i, f.slot, f.gate) for i, s in enumerate(sets) for f in s.faults}
     copies = {t for t in faults if t[2] == "near_duplicate"}
@@ -104,7 +104,7 @@ async def test_only_sets_with_mislabelled_prompts_are_dropped(label: str) -> Non
 
 @pytest.mark.parametrize("label", ["detail", "evidence"])
 async def test_only_mislabelled_sets_are_repaired(label: str) -> None:
-    bakery = Bakery(label, mends=True)
+    bakery = Bakery(label, repairs=True)
     sets = await all_sets(bakery, Judge(bakery.truths))
     assert all(s.prompts is not None for s in sets)
     assert {i for i, s in enumerate(sets) if s.repaired_faults} == {i for i, _ in bakery.wrong}
