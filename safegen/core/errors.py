@@ -78,10 +78,16 @@ class RunError(SafegenError):
 class TeacherRejected(RunError):
     """The endpoint rejects every request: key, permission, model or address."""
 
-    def __init__(self, message: str, *, status: int | None = None, kept: bool = False) -> None:
-        super().__init__(message, kept=kept)
+    def __init__(
+        self, message: str, *, status: int | None = None, kept: bool = False, hint: str = ""
+    ) -> None:
+        super().__init__(f"{message}; {hint}" if hint else message, kept=kept)
         self.status = status
         """The HTTP status, if there was a response."""
+        self.problem = message
+        """The message without the hint."""
+        self.hint = hint
+        """The remedy, or the empty string."""
 
 
 class BudgetSpent(RunError):

@@ -303,6 +303,7 @@ def _ambiguous_error(caller: Endpoint, error: openai.APIStatusError, remedy: str
 def _rejected_error(caller: Endpoint, error: openai.APIStatusError, remedy: str) -> TeacherRejected:
     return TeacherRejected(
         f"`{caller.base_url}` answered HTTP `{error.status_code}`:"
-        f" {caller.redact(_provider_message(error))}; {remedy}",
+        f" {caller.redact(_provider_message(error))}",
         status=error.status_code,
+        hint=remedy,
     )

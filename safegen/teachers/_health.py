@@ -164,5 +164,6 @@ def _schema_finding(reply: Reply | None, mode: ReplyFormat) -> DoctorFinding:
 def _error_finding(check: str, error: Exception) -> DoctorFinding:
     if isinstance(error, RetryableError) and error.limited:
         return DoctorFinding(check, "warn", str(error), "wait, or lower `concurrency`")
-    message, _, remedy = str(error).rpartition("; ")
-    return DoctorFinding(check, "fail", message or remedy, remedy if message else "")
+    if isinstance(error, TeacherRejected):
+        return DoctorFinding(check, "fail", error.problem, error.hint)
+    return DoctorFinding(check, "fail", str(error))
