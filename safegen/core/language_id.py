@@ -46,6 +46,11 @@ def preload_model(expected: str) -> None:
     threading.Thread(target=_load_model, args=(expected,), daemon=True).start()
 
 
+def release_models() -> None:
+    """Drop the loaded models, about 70 MiB each; the next text loads one again."""
+    _cached_model.cache_clear()
+
+
 def _load_model(expected: str) -> _Identifier | None:
     # `lru_cache` would load the model twice if two threads asked for it at once.
     with _LOAD_LOCK:

@@ -345,6 +345,8 @@ class ValidatorTraits(Generic[CodeT]):
     """
     warm_up: Callable[[str], None] | None = None
     """Loads the models for a language. It is called once before the first draft and must not block."""
+    release: Callable[[], None] | None = None
+    """Frees the models. It is called after the last draft of a session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,19 +11,19 @@ from safegen.config.recipe import Recipe
 from safegen.core.errors import DatasetInvalid
 from safegen.dataset import layout
 from safegen.dataset.card import render_card
-from safegen.dataset.curate import iter_curated
+from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation.split import SPLITS, split_of
 from safegen.dataset.figures import MeasureInputs, RunMeasures
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import (
-    RunCounts,
-    StageCounts,
+    ViewRows,
     compose_manifest,
     format_taxonomy,
     is_same_manifest,
 )
+from safegen.dataset.run_stats import RunStats, StageCounts
 from safegen.dataset.target import TargetReport
-from safegen.dataset.view import ScenarioGroup, View, make_views
+from safegen.dataset.view import View, make_views
 from safegen.policy.spec import Policy, SpecSource
 from safegen.store import parquet
 from safegen.store.run_folder import RunFolder, write_json
@@ -68,7 +69,7 @@ class BuildReport:
 
 
 def build_dataset(
-    run: RunFolder,
+    curated: CurationResult,
     recipe: Recipe,
     *,
     taxonomy_version: str,
@@ -80,7 +81,7 @@ def build_dataset(
     """Cut the dataset from the finished shards of a run and put it in the output folder.
 
     Args:
-        run: the run folder; only `.gitignore` is written there.
+        curated: the curated state of the run; only `.gitignore` is written to the run folder.
         recipe: decides views, split shares, name and version.
         taxonomy_version: the version, or `name@version`.
         policies: the specs that the records were made under.
@@ -94,17 +95,23 @@ def build_dataset(
         StoreDamaged: a shard that cannot be read.
         DiskFailed: the disk is full, read-only or gone.
     """
-    views = make_views(recipe, trusted=trusted)
+    run = curated.run
     if not run.finished_shards():
         raise DatasetInvalid(f"`{run.root}` has no finished shard; run `safegen generate` first")
-    facts, figures = RunCounts(), RunMeasures(inputs or MeasureInputs())
+    views = make_views(recipe, trusted=trusted)
+    stats, figures = curated.stats, RunMeasures(inputs or MeasureInputs(), curated)
     with layout.staging(run.output) as staged:
-        groups = iter_curated(run, facts, figures)
-        files = _write_rows(groups, recipe, views=views, facts=facts, staged=staged)
-        files |= _write_policies(staged, _used_policies(policies, facts))
-        taxonomy = format_taxonomy(facts, recipe, taxonomy_version)
+        files, view_rows = _write_rows(curated, recipe, views=views, figures=figures, staged=staged)
+        files |= _write_policies(staged, _used_policies(policies, stats))
+        taxonomy = format_taxonomy(stats, recipe, taxonomy_version)
         text = render_card(
-            facts, figures, recipe=recipe, taxonomy=taxonomy, views=views, trusted=trusted
+            stats,
+            figures,
+            recipe=recipe,
+            taxonomy=taxonomy,
+            view_rows=view_rows,
+            views=views,
+            trusted=trusted,
         )
         parquet.write_text(staged / "README.md", text)
         parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
@@ -112,39 +119,46 @@ def build_dataset(
             name: layout.make_entry(staged / name) for name in ("README.md", ".gitattributes")
         }
         manifest = compose_manifest(
-            facts,
+            stats,
             figures,
             run=run,
             recipe=recipe,
             taxonomy=taxonomy,
             fingerprints=fingerprints,
             views=views,
+            view_rows=view_rows,
             files=files,
         )
         changed = not (
             layout.has_files(run.output, files) and is_same_manifest(run.output, manifest)
         )
         if changed:
-            _check_has_rows(run, facts)
+            _check_has_rows(run, stats)
             write_json(staged / layout.MANIFEST, manifest)
             layout.replace_dataset(staged, run.output)
     layout.write_gitignore(run.root)
-    empty = {
-        name: view.why_empty(recipe, trusted)
-        for name, view in views.items()
-        if not facts.rows.get(name)
-    }
-    return _make_report(run, facts, figures, views=views, empty=empty, changed=changed)
+    return _make_report(
+        curated,
+        figures,
+        view_rows,
+        views=views,
+        empty={
+            name: view.why_empty(recipe, trusted)
+            for name, view in views.items()
+            if not view_rows.rows.get(name)
+        },
+        changed=changed,
+    )
 
 
-def _check_has_rows(run: RunFolder, facts: RunCounts) -> None:
+def _check_has_rows(run: RunFolder, stats: RunStats) -> None:
     """Let no dataset without a row take the place of one that has some.
 
     Raises:
         DatasetInvalid: it would.
     """
     rows = (run.output / "data").rglob("*.parquet")
-    if not facts.prompts and any(True for _ in rows):
+    if not stats.prompts and any(True for _ in rows):
         raise DatasetInvalid(
             f"no draft was accepted, so the dataset in `{run.output}` is kept as it was; see"
             " `safegen show` and `safegen status`, or choose another `--output`"
@@ -152,51 +166,55 @@ def _check_has_rows(run: RunFolder, facts: RunCounts) -> None:
 
 
 def _write_rows(
-    groups: Iterable[ScenarioGroup],
+    curated: CurationResult,
     recipe: Recipe,
     *,
     views: Mapping[str, View],
-    facts: RunCounts,
+    figures: RunMeasures,
     staged: Path,
-) -> dict[str, FileEntry]:
-    """Stream what stays into the views' files."""
+) -> tuple[dict[str, FileEntry], ViewRows]:
+    """Write the files of all views in one pass, and measure the scenarios on the way."""
     writers = {
         (name, split): RowWriter(staged, view, split=split, version=recipe.version)
         for name, view in views.items()
         for split in SPLITS
     }
-    for group in groups:
-        if group.selected is not None:
-            split = split_of(group.selected.scenario.goal_id, test=recipe.split.test)
-            for name, view in views.items():
-                rows = view.rows(group)
-                writers[name, split].add(rows)
-                facts.without_row[name] += not rows
+    without_row = Counter[str]()
+    for group in curated.iter_groups():
+        if group.selected is None:
+            continue
+        figures.add_kept(group.selected)
+        split = split_of(group.selected.scenario.goal_id, test=recipe.split.test)
+        for name, view in views.items():
+            rows = view.rows(group)
+            writers[name, split].add(rows)
+            without_row[name] += not rows
     files: dict[str, FileEntry] = {}
+    counts: dict[str, dict[str, int]] = {name: {} for name in views}
     for (name, split), writer in writers.items():
         writer.flush()
         files |= writer.files
-        splits = facts.rows.setdefault(name, {})
         if writer.rows:
-            splits[split] = writer.rows
-    return files
+            counts[name][split] = writer.rows
+    return files, ViewRows(counts, without_row)
 
 
-def _used_policies(policies: Sequence[Policy], facts: RunCounts) -> list[Policy]:
+def _used_policies(policies: Sequence[Policy], stats: RunStats) -> list[Policy]:
     """The specs that the rows name.
 
     Raises:
         DatasetInvalid: a row was made under a spec that is not among them.
     """
     known = {policy.policy_id: policy for policy in policies}
-    for name in sorted(facts.policies):
+    used = sorted(stats.count_kept("policy_id"))
+    for name in used:
         if name not in known:
             raise DatasetInvalid(
                 f"rows were made under policy `{name}`, and the specs at hand are"
                 f" {', '.join(f'`{k}`' for k in sorted(known)) or 'none'};"
                 " restore that spec, or generate anew"
             )
-    return [known[name] for name in sorted(facts.policies)]
+    return [known[name] for name in used]
 
 
 def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileEntry]:
@@ -223,31 +241,32 @@ def _spec_bytes(source: SpecSource) -> bytes:
 
 
 def _make_report(
-    run: RunFolder,
-    facts: RunCounts,
+    curated: CurationResult,
     figures: RunMeasures,
+    view_rows: ViewRows,
     *,
     views: Mapping[str, View],
     empty: Mapping[str, str],
     changed: bool,
 ) -> BuildReport:
+    stats = curated.stats
     return BuildReport(
-        output=run.output,
+        output=curated.run.output,
         views=views,
         empty=empty,
-        rows=facts.rows,
-        planned=facts.planned,
-        answered=facts.answered,
-        accepted=facts.accepted,
-        prompts=facts.prompts,
-        drafts=facts.drafts,
-        drafts_accepted=facts.drafts_accepted,
-        excluded=dict(sorted(facts.excluded.items())),
-        by_domain_mode=facts.nest_domain_mode(),
-        by_domain=facts.count_stages("domain"),
-        by_mode=facts.count_stages("mode"),
-        rejected=dict(sorted(facts.rejected.items())),
-        by_grade=dict(sorted(facts.grades.items())),
+        rows=view_rows.rows,
+        planned=stats.planned,
+        answered=stats.answered,
+        accepted=stats.accepted,
+        prompts=stats.prompts,
+        drafts=stats.drafts.total,
+        drafts_accepted=stats.drafts.accepted,
+        excluded=stats.excluded,
+        by_domain_mode=stats.count_domain_modes(),
+        by_domain=stats.count_stages("domain"),
+        by_mode=stats.count_stages("mode"),
+        rejected=dict(sorted(stats.drafts.rejected.items())),
+        by_grade=stats.count_kept("grade"),
         target=figures.target,
         artifact_warning=figures.artifact_warning,
         changed=changed,

@@ -13,91 +13,47 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from safegen.core.errors import StoreDamaged
 from safegen.core.types import PlannedScenario, Record
-from safegen.coverage import axes as axes_file, ledger
+from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import BRANCHING_AXES, Axes
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.covering_array import CoverageModel, Void
-from safegen.coverage.ledger import Ledger, ScenarioAxes, attribute_row, scenario_axes
+from safegen.coverage.ledger import ScenarioAxes, attribute_row, scenario_axes
+from safegen.dataset.run_stats import PLAN_AXES, UNKNOWN_VALUE, VALUE_AXES
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RunFolder
 
-PLAN_AXES = ("harm", "intent", "profile", "language")
-"""Reported over the values that the plan holds: the recipe chose them."""
-VALUE_AXES = ("task", "evidence", "requested_detail")
-"""Reported over every value of the axes file."""
-AXES = (*PLAN_AXES, *VALUE_AXES, "domain", "mode")
-"""What a cell of the ledger may be made of."""
-STORED_COLUMNS = (*AXES, "contrast", "paraphrase")
-"""Axes that plans and drafts have a column for; what stands in a prompt of others is an attribute."""
-UNKNOWN_VALUE = "untold"
-"""The value of an axis of which neither the prompt nor the plan says anything."""
+if TYPE_CHECKING:
+    import polars as pl
+
 MAX_LISTED = 20
 """Missing combinations that a manifest names."""
 _ROW_COLUMNS = (*PLAN_AXES, *VALUE_AXES, "attributes")
 
 
-def count_cells(
-    folder: RunFolder,
-    plans: plan.Plans,
-    *,
-    per: Sequence[str],
-    rounds: int | None = None,
-    axis_columns: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
-    kept: Container[str] | None = None,
-) -> Ledger:
-    """The ledger over some axes, of all that was planned and of the drafts of the first rounds.
+def collect_axis_labels(
+    plans: plan.Plans, axes: Sequence[str], by_leaf: Mapping[str, Mapping[str, str]]
+) -> pl.DataFrame:
+    """Read the values of axes that plans have no column for, one row per scenario.
 
     Args:
-        folder: the run.
-        plans: its plans.
-        per: what makes a cell: some of `STORED_COLUMNS`, or any other axis.
-        rounds: how many rounds' drafts count; default all.
-        axis_columns: the values of those of them that have no column, as `collect_axis_values` tells them.
-        kept: ids of the scenarios that the dataset holds; default all that are accepted.
+        plans: the plans of the run.
+        axes: the axes; a value is that of the leaf, of the author's brief or of the prompt.
+        by_leaf: values by axis and leaf, such as the policy tier.
     """
-    last = plans.rounds if rounds is None else rounds
-    shards = [n for n in folder.finished_shards() if n >= plans.shards or plans.round_of(n) < last]
-    stored = [name for name in per if name in STORED_COLUMNS]
-    others = [name for name in per if name not in STORED_COLUMNS]
-    columns = ["scenario_id", *stored]
-    planned = iter_planned_rows(plans, columns)
-    drafts = iter_draft_rows(folder, [*columns, "outcome", "accepted"], shards)
-    rows = _add_axes(planned, others, axis_columns), _add_axes(drafts, others, axis_columns)
-    return ledger.build_ledger(*rows, axes=per, kept=kept)
+    import polars as pl
 
-
-def collect_axis_values(
-    plans: plan.Plans, axes: Sequence[str], by_leaf: Mapping[str, Mapping[str, str]]
-) -> dict[str, tuple[str, ...]]:
-    """The values of axes that have no column, by scenario: the leaf's, what an author is asked for, what stands in the prompt."""
-    values_by_scenario: dict[str, tuple[str, ...]] = {}
-    same: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for row in iter_planned_rows(plans, ["scenario_id", "harm", "attributes", "brief"]):
-        known = {**attribute_row(row), **brief_axes(row["brief"])}
-        known |= {n: of[row["harm"]] for n, of in by_leaf.items() if row["harm"] in of}
-        values = tuple(known.get(name, UNKNOWN_VALUE) for name in axes)
-        values_by_scenario[row["scenario_id"]] = same.setdefault(values, values)
-    return values_by_scenario
-
-
-# Any: as of the rows of plans and drafts.
-def _add_axes(
-    rows: Iterable[dict[str, Any]], axes: Sequence[str], axis_columns: Mapping[str, tuple[str, ...]]
-) -> Iterator[dict[str, Any]]:
-    return (complete_row(row, axes, axis_columns) for row in rows)
-
-
-def complete_row(
-    row: Mapping[str, Any], axes: Sequence[str], axis_columns: Mapping[str, tuple[str, ...]]
-) -> dict[str, Any]:
-    """A row with the values of axes that have no column, as `collect_axis_values` tells them, and a word for what is no probe."""
-    values = axis_columns.get(row["scenario_id"], (UNKNOWN_VALUE,) * len(axes)) if axes else ()
-    known = {"contrast": "none"} if row.get("contrast", "") is None else {}
-    return {**row, **known, **dict(zip(axes, values, strict=True))}
+    rows: list[tuple[str, ...]] = []
+    for row in iter_planned_rows(plans, ["scenario_id", "harm", "attributes", "brief", "first"]):
+        if not row["first"]:
+            known = {**attribute_row(row), **brief_axes(row["brief"])}
+            known |= {n: of[row["harm"]] for n, of in by_leaf.items() if row["harm"] in of}
+            rows.append((row["scenario_id"], *(known.get(n, UNKNOWN_VALUE) for n in axes)))
+    schema = dict.fromkeys(["scenario_id", *axes], pl.String)
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def iter_planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -1,245 +1,427 @@
-"""Every scenario of a run that stays in a dataset, in canonical order; the others are counted by reason.
+"""Choice of the scenarios that a dataset holds, and of their drafts.
 
-Records are read one shard at a time; for the corpus only counters, 64-bit digests and the ids of
-prompts that were asked again are held.
+`curate` reads each shard of records once. It keeps digests, ids and categories of each scenario;
+texts of prompts, which the corpus checks read several times, go to a temporary file.
+`CurationResult.iter_groups` reads the shards a second time, for the views.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from safegen.core.errors import DatasetInvalid
 from safegen.core.types import Record
-from safegen.dataset.coverage_report import brief_axes, iter_draft_rows, iter_planned_rows
-from safegen.dataset.curation import corpus_checks
-from safegen.dataset.curation.corpus_checks import CorpusPrompt, user_text
+from safegen.dataset.curation.corpus_checks import (
+    CorpusCheck,
+    CorpusPrompt,
+    check_corpus,
+    user_text,
+)
 from safegen.dataset.curation.exact_duplicates import (
     DuplicateFilter,
-    ExpectationIndex,
-    expectation_key,
+    DuplicateKey,
+    digest_64,
     message_key,
 )
-from safegen.dataset.curation.select import rejection_reason, select_best
-from safegen.dataset.figures import MeasureInputs, RunMeasures
-from safegen.dataset.manifest import RunCounts
-from safegen.dataset.view import ScenarioGroup
-from safegen.store import plan
-from safegen.store.run_folder import RunFolder
-
-PLAN_COLUMNS = (
-    "domain",
-    "mode",
-    "first",
-    "brief",
-    "harm",
-    "intent",
-    "profile",
-    "language",
-    "task",
-    "evidence",
-    "requested_detail",
-    "attributes",
+from safegen.dataset.curation.select import MAX_REASON_CHARS, select_best
+from safegen.dataset.run_stats import (
+    MODEL_COLUMNS,
+    STORED_AXES,
+    VERDICT_COLUMNS,
+    DraftStats,
+    RunStats,
+    axis_expressions,
+    read_plan_rows,
 )
-PROMPT_COLUMNS = ("scenario_id", "set_id", "goal_id", "source", "intent", "mode", "messages")
-USABLE_COLUMNS = ("accepted", "outcome", "withheld")
+from safegen.dataset.view import ScenarioGroup
+from safegen.store import parquet, plan
+from safegen.store.run_folder import RunFolder
+from safegen.store.schema import record_schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SPOOL_BYTES = 8 * 1024 * 1024
+"""Bytes of prompts that are held in memory before they go to a temporary file."""
+BATCH_DRAFTS = 2_000
+"""Drafts that are aggregated at once, at least; a frame for each shard would cost more than the work."""
+RECORD_COLUMNS = (
+    "scenario_id set_id goal_id source source_licence taxonomy round attributes messages policy_id "
+    "ceiling floor required draft_id revision response withheld teacher model outcome verdicts "
+    "accepted accepted_by reason grade"
+).split()
+HEAD_COLUMNS = (
+    "scenario_id",
+    *STORED_AXES,
+    *("set_id", "goal_id", "source", "source_licence", "taxonomy", "is_confirmed"),
+    *("shard", "expectation", "messages"),
+)
+"""Columns that all drafts of a scenario share."""
+BEST_COLUMNS = ("score", "draft_id", "response", "policy_id", "accepted_by", "grade", "round")
+"""Columns of the draft that is selected."""
 
 
-def iter_curated(run: RunFolder, facts: RunCounts, figures: RunMeasures) -> Iterator[ScenarioGroup]:
-    """The scenarios that stay, with their drafts; `facts` and `figures` are filled on the way.
+class ScenarioDigests(NamedTuple):
+    """64-bit digests of a scenario's texts, and what its conversation holds."""
 
-    Raises:
-        DatasetInvalid: equal messages with different expectations.
-    """
-    plans = plan.Plans(run.plans)
-    planned = _count_plan(plans, facts, figures)
-    shards = run.finished_shards()
-    if any(row["source"] != "written" for row in iter_draft_rows(run, ["source"], shards)):
-        figures.left = corpus_checks.check_corpus(lambda: _iter_prompts(run))
-    figures.sample.total = planned
-    expectations, again, keep = (
-        ExpectationIndex(),
-        _LaterDrafts(run, plans),
-        _DraftSelector(facts, figures),
-    )
-    seen = 0
-    for shard in shards:
-        groups = _group_by_scenario(run.read_records(shard))
-        for failed in _iter_failure_reasons(run, shard, groups, again.shards):
-            facts.excluded[failed] += 1
-            seen += 1
-        for scenario, own in groups.items():
-            if shard in again.shards.get(scenario, ()):
-                continue
-            seen += 1
-            head = own[0]
-            left = figures.left.scenarios
-            if not _is_copy(head, left) and expectations.contradicts(
-                head.scenario.messages, head.expectation
-            ):
-                _check_contradiction(run, head, left)
-            group = keep.choose([*own, *again.records(scenario)])
-            if group is not None:
-                yield group
-    facts.planned = max(seen, planned)
-    if planned > seen:
-        facts.excluded["unfinished"] += planned - seen
+    messages: int
+    has_history: bool
+    prompt: int | None
+    question: int | None
+    answer: int | None
 
 
-class CurationResult(NamedTuple):
-    """Which scenarios a dataset would hold, and why it holds no more of the accepted ones."""
+@dataclass(frozen=True)
+class CurationResult:
+    """The curated state of a run. It is computed once per state and passed on."""
 
-    scenarios: frozenset[str]
-    excluded: Mapping[str, str]
-    """Why an accepted scenario is left out, by id."""
+    run: RunFolder
+    stats: RunStats
+    corpus: CorpusCheck
+    extra_shards: Mapping[str, tuple[int, ...]]
+    """Shards with further drafts of a scenario, from top-up rounds."""
+
+    @cached_property
+    def kept_ids(self) -> frozenset[str]:
+        """Ids of the scenarios in the dataset."""
+        rows = self.stats.scenarios
+        return frozenset(rows.filter(rows["kept"])["scenario_id"])
+
+    @cached_property
+    def excluded(self) -> dict[str, str]:
+        """The reason of each accepted scenario that is not in the dataset, by id."""
+        rows = self.stats.scenarios
+        excluded = rows.filter(rows["accepted"] & ~rows["kept"])
+        return dict(excluded.select("scenario_id", "reason").iter_rows())
 
     @property
-    def count_by_reason(self) -> dict[str, int]:
-        """How many are left out, by reason."""
+    def excluded_by_reason(self) -> dict[str, int]:
+        """Count the accepted scenarios that are not in the dataset, by reason, sorted."""
         return dict(sorted(Counter(self.excluded.values()).items()))
+
+    def iter_groups(self) -> Iterator[ScenarioGroup]:
+        """Read the scenarios of the dataset with all their drafts, in canonical order.
+
+        Raises:
+            StoreDamaged: a shard cannot be read.
+        """
+        rows = self.stats.scenarios
+        kept = rows.filter(rows["kept"]).select("shard", "scenario_id")
+        shards = _ShardReader(self.run)
+        for (shard,), ids in kept.group_by(["shard"], maintain_order=True):
+            groups = shards.read(int(shard))
+            for id_ in ids["scenario_id"]:
+                more = [shards.read_extra(n) for n in self.extra_shards.get(id_, ())]
+                records = [r for group in (groups, *more) for r in group.get(id_, ())]
+                yield ScenarioGroup(tuple(records), select_best(records))
 
 
 def curate(run: RunFolder) -> CurationResult:
-    """Curate what a run has so far, for its count alone.
+    """Choose the scenarios and drafts of a dataset from the finished shards of a run.
 
     Raises:
-        DatasetInvalid: equal messages with different expectations.
+        DatasetInvalid: two scenarios have equal messages and different expectations.
+        StoreDamaged: a plan or shard cannot be read.
     """
-    facts = RunCounts()
-    groups = iter_curated(run, facts, RunMeasures(MeasureInputs()))
-    ids = frozenset(g.selected.scenario.scenario_id for g in groups if g.selected is not None)
-    return CurationResult(ids, facts.exclusions)
+    import polars as pl
+
+    parquet.release_memory()
+    plan_rows = read_plan_rows(plan.Plans(run.plans))
+    drafts, frames = DraftStats(), list[pl.DataFrame]()
+    with SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8") as file:
+        prompts = _PromptSpool(file)
+        for batch in _iter_drafts(run):
+            drafts += _count_drafts(batch)
+            frames.append(_digest_texts(_reduce(batch, by=["shard", "scenario_id"]), prompts))
+        corpus = check_corpus(prompts.read) if prompts.has_foreign else CorpusCheck()
+    by = ["scenario_id"]
+    rows = pl.concat(frames) if frames else _digest_texts(_reduce(_make_drafts([]), by=by), None)
+    extra_shards = dict[str, tuple[int, ...]]()
+    if rows["scenario_id"].n_unique() < rows.height:
+        extra_shards = _list_extra_shards(rows)
+        rows = _reduce(rows, by=by)
+    _check_contradictions(rows, corpus)
+    rows = _decide(rows, corpus)
+    scenarios = pl.concat([rows, _read_lost(run, rows, plan_rows)], how="diagonal")
+    return CurationResult(run, RunStats(plan_rows, scenarios, drafts), corpus, extra_shards)
 
 
-class _LaterDrafts:
-    """Where later rounds asked for further candidates of earlier scenarios."""
+class _PromptSpool:
+    """Prompts with an answer that may be taken, without the answer; one reader at a time."""
 
-    def __init__(self, run: RunFolder, plans: plan.Plans) -> None:
-        self._run, self._plans = run, plans
-        self.shards: dict[str, list[int]] = {}
-        """By scenario. Rounds ask in the order of the first plan, so that each shard is read once."""
-        self._read: dict[int, tuple[int, dict[str, list[Record]]]] = {}
-        for shard in run.finished_shards():
-            if shard < plans.shards and plans.round_of(shard):
-                for item in plans.read(shard):
-                    if item.first:
-                        self.shards.setdefault(item.scenario.scenario_id, []).append(shard)
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.has_foreign = False
 
-    def records(self, scenario: str) -> list[Record]:
-        """The drafts of later rounds."""
-        shards = self.shards.get(scenario, ())
-        return [r for shard in shards for r in self._groups(shard).get(scenario, ())]
+    def add(self, prompt: CorpusPrompt) -> None:
+        self.has_foreign |= prompt.source != "written"
+        self._file.write(json.dumps(prompt, ensure_ascii=True) + "\n")
 
-    def _groups(self, shard: int) -> dict[str, list[Record]]:
-        round_ = self._plans.round_of(shard)
-        if self._read.get(round_, (-1, {}))[0] != shard:
-            self._read[round_] = (shard, _group_by_scenario(self._run.read_records(shard)))
-        return self._read[round_][1]
+    def read(self) -> Iterator[CorpusPrompt]:
+        self._file.seek(0)
+        for line in self._file:
+            yield CorpusPrompt(*json.loads(line))
 
 
-class _DraftSelector:
-    """Selects the draft of a scenario, or counts the reason why it has none."""
+class _ShardReader:
+    """Records of one shard at a time by scenario, and of the latest extra shard of each round.
 
-    def __init__(self, facts: RunCounts, figures: RunMeasures) -> None:
-        self._facts, self._figures = facts, figures
-        self._duplicates = DuplicateFilter()
-
-    def choose(self, records: Sequence[Record]) -> ScenarioGroup | None:
-        """The scenario with its selected draft; None where it is lost."""
-        facts = self._facts
-        for record in records:
-            facts.add_draft(record)
-        facts.add_step("seen", records[0])
-        if any(r.draft.outcome == "ok" for r in records):
-            facts.answered += 1
-            facts.add_step("answered", records[0])
-        chosen = select_best(records)
-        if chosen is not None:
-            facts.accepted += 1
-            facts.add_step("accepted", chosen)
-        reason = rejection_reason(records) if chosen is None else self._exclusion_reason(chosen)
-        if chosen is None or reason is not None:
-            facts.excluded[reason or ""] += 1
-            if chosen is not None:
-                facts.exclusions[chosen.scenario.scenario_id] = reason or ""
-            return None
-        facts.add_kept(chosen)
-        self._figures.add_kept(chosen)
-        return ScenarioGroup(tuple(records), chosen)
-
-    def _exclusion_reason(self, chosen: Record) -> str | None:
-        scenario = chosen.scenario
-        left = self._figures.left.scenarios.get(scenario.scenario_id)
-        return left or self._duplicates.check(scenario.messages, chosen.draft.response or "")
-
-
-def _count_plan(plans: plan.Plans, facts: RunCounts, figures: RunMeasures) -> int:
-    """Count the plan's scenarios by domain, expected mode and axis values; all of them together."""
-    count = 0
-    for row in iter_planned_rows(plans, PLAN_COLUMNS):
-        if not row["first"]:
-            count += 1
-            facts.steps["planned", row["domain"], row["mode"]] += 1
-            figures.before.add(row, brief_values=brief_axes(row["brief"]))
-    return count
-
-
-def _iter_prompts(run: RunFolder) -> Iterator[CorpusPrompt]:
-    """Every prompt with an answer that could be taken, without its answer."""
-    rows = iter_draft_rows(run, [*PROMPT_COLUMNS, *USABLE_COLUMNS], run.finished_shards())
-    usable = (r for r in rows if r["accepted"] and r["outcome"] == "ok" and not r["withheld"])
-    for _, drafts in groupby(usable, key=lambda r: str(r["scenario_id"])):
-        yield _to_prompt(next(drafts))
-
-
-# Any: a Parquet row; `PROMPT_COLUMNS` names the columns.
-def _to_prompt(row: dict[str, Any]) -> CorpusPrompt:
-    names = ("scenario_id", "set_id", "goal_id", "source", "intent", "mode")
-    return CorpusPrompt(*(row[name] for name in names), text=user_text(row["messages"]))
-
-
-def _group_by_scenario(records: Iterable[Record]) -> dict[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.scenario.scenario_id, []).append(record)
-    return groups
-
-
-def _iter_failure_reasons(
-    run: RunFolder, shard: int, made: Container[str], again: Container[str]
-) -> Iterator[str]:
-    """Why a shard's scenarios that have no record at all are lost, one reason a scenario."""
-    outcomes: dict[str, str] = {}
-    for failure in run.shard_failures(shard):
-        outcomes.setdefault(failure.scenario_id, failure.reason or failure.outcome)
-    for scenario, outcome in outcomes.items():
-        if scenario not in made and scenario not in again:
-            yield outcome
-
-
-def _is_copy(record: Record, left: Container[str]) -> bool:
-    """Whether an author wrote a text a second time, which is left out and so contradicts nobody."""
-    return record.scenario.source == "author" and record.scenario.scenario_id in left
-
-
-def _check_contradiction(run: RunFolder, record: Record, left: Container[str]) -> None:
-    """Find the earlier scenario that a digest pointed at and name both.
-
-    Raises:
-        DatasetInvalid: there is one, so it was not two texts with one digest.
+    Rounds ask for further drafts in the order of the first plan, so each extra shard is read once.
+    The last one of a round may hold new scenarios too and stays for their turn.
     """
-    wanted = message_key(record.scenario.messages)
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run, self._plans = run, plan.Plans(run.plans)
+        self._extra: dict[int, tuple[int, dict[str, list[Record]]]] = {}
+
+    def read(self, shard: int) -> dict[str, list[Record]]:
+        held = self._extra.get(self._round_of(shard), (-1, {}))
+        return held[1] if held[0] == shard else self._load(shard)
+
+    def read_extra(self, shard: int) -> dict[str, list[Record]]:
+        round_ = self._round_of(shard)
+        if self._extra.get(round_, (-1, {}))[0] != shard:
+            self._extra[round_] = (shard, self._load(shard))
+        return self._extra[round_][1]
+
+    def _round_of(self, shard: int) -> int:
+        return self._plans.round_of(shard) if shard < self._plans.shards else shard
+
+    def _load(self, shard: int) -> dict[str, list[Record]]:
+        groups: dict[str, list[Record]] = {}
+        for record in self._run.read_records(shard):
+            groups.setdefault(record.scenario.scenario_id, []).append(record)
+        return groups
+
+
+def _iter_drafts(run: RunFolder) -> Iterator[pl.DataFrame]:
+    """Read the drafts of all shards, some shards at a time."""
+    frames: list[pl.DataFrame] = []
+    schema, columns = record_schema(), [*RECORD_COLUMNS, *STORED_AXES]
+    remedy = "delete it and run the same command again"
     for shard in run.finished_shards():
-        for earlier in run.read_records(shard):
-            equal = message_key(earlier.scenario.messages) == wanted
-            is_pointed_at = equal and not _is_copy(earlier, left)
-            if is_pointed_at and expectation_key(earlier.expectation) != expectation_key(
-                record.expectation
-            ):
-                raise DatasetInvalid(
-                    f"scenarios `{earlier.scenario.scenario_id}` and"
-                    f" `{record.scenario.scenario_id}` have equal messages and different"
-                    " expectations; put what tells them apart into the messages"
-                )
+        path = run.records(shard)
+        read = parquet.read_frames(path, columns, schema, remedy=remedy)
+        frames += [frame.with_columns(_lit(shard).alias("shard")) for frame in read]
+        if sum(frame.height for frame in frames) >= BATCH_DRAFTS:
+            yield _make_drafts(frames)
+            frames = []
+    if frames:
+        yield _make_drafts(frames)
+
+
+def _lit(value: int) -> pl.Expr:
+    import polars as pl
+
+    return pl.lit(value, pl.Int64)
+
+
+def _make_drafts(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """Join frames of drafts and compute the columns that selection needs."""
+    import polars as pl
+
+    if not frames:
+        empty = parquet.to_frame(record_schema().empty_table())
+        frames = [empty.with_columns(_lit(0).alias("shard"))]
+    drafts = pl.concat(frames)
+    scores = drafts["verdicts"].list.eval(pl.element().struct.field("score")).to_list()
+    required = pl.col("required").list.sort().list.join("\x1f")
+    is_answered = pl.col("outcome") == "ok"
+    is_shown = is_answered & pl.col("accepted") & ~pl.col("withheld")
+    reason = (
+        pl.when(~is_answered)
+        .then("outcome")
+        .when("accepted")
+        .then(pl.lit("withheld"))
+        .otherwise(pl.col("reason").replace("", None).fill_null("not_accepted"))
+    )
+    return drafts.with_columns(
+        # Python's sum: another order of additions changes the last digit, and so a tie.
+        pl.Series("score", [sum(s for s in own if s is not None) for own in scores], pl.Float64),
+        *axis_expressions(),
+        pl.concat_str("mode", "ceiling", "floor", required, separator="\x1e").alias("expectation"),
+        is_answered.alias("answered"),
+        is_shown.alias("is_shown"),
+        (is_shown & pl.col("response").is_not_null()).alias("accepted"),
+        pl.col("attributes")
+        .list.eval(pl.element().struct.field("source") == "confirmed")
+        .list.any()
+        .alias("is_confirmed"),
+        pl.col("accepted").alias("is_draft_accepted"),
+        reason.str.head(MAX_REASON_CHARS).alias("rejection"),
+    ).with_columns(
+        pl.col("score").alias("rejection_score"), pl.col("draft_id").alias("rejection_id")
+    )
+
+
+def _count_drafts(drafts: pl.DataFrame) -> DraftStats:
+    import polars as pl
+
+    rejected = drafts.filter(~pl.col("is_draft_accepted")).select(
+        pl.col("reason").replace("", None).fill_null("not_accepted")
+    )
+    role = pl.when(pl.col("revision") == 0).then(pl.lit("drafter")).otherwise(pl.lit("reviser"))
+    verdict = drafts.select(pl.col("verdicts").explode()).drop_nulls().unnest("verdicts")
+    result = (
+        pl.when("passed").then(pl.lit("passed")).when(~pl.col("passed")).then(pl.lit("failed"))
+    ).otherwise(pl.lit("unscored"))
+    return DraftStats(
+        total=drafts.height,
+        accepted=int(drafts["is_draft_accepted"].sum()),
+        rejected={name: n for (name,), n in _count_rows(rejected).items()},
+        by_model=_count_rows(drafts.with_columns(role=role).select(MODEL_COLUMNS)),
+        by_verdict=_count_rows(verdict.with_columns(result=result).select(VERDICT_COLUMNS)),
+    )
+
+
+def _count_rows(rows: pl.DataFrame) -> dict[tuple[str, ...], int]:
+    return {tuple(key): n for *key, n in rows.group_by(rows.columns).len().iter_rows()}
+
+
+def _reduce(rows: pl.DataFrame, *, by: list[str]) -> pl.DataFrame:
+    """Reduce drafts, or scenarios of several shards, to one row per key in canonical order.
+
+    The selected draft and the reason are those of `select_best` and `rejection_reason`.
+    """
+    import polars as pl
+
+    heads = rows.unique(by, keep="first", maintain_order=True)
+    heads = heads.select(name for name in (*HEAD_COLUMNS, *_DIGESTS) if name in rows.columns)
+    flags = rows.group_by(by).agg(pl.col("answered", "is_shown", "accepted").any())
+    accepted = rows.filter("accepted").sort(["score", "draft_id"], descending=[True, False])
+    best = accepted.unique(by, keep="first", maintain_order=True)
+    columns = (*by, *BEST_COLUMNS, *_BEST_DIGESTS)
+    best = best.select(name for name in columns if name in rows.columns)
+    ranks = ["answered", "rejection_score", "rejection_id"]
+    rejected = rows.sort(ranks, descending=[True, True, False])
+    nearest = rejected.unique(by, keep="first", maintain_order=True)
+    nearest = nearest.select(*by, "rejection", "rejection_score", "rejection_id")
+    for part in (flags, best, nearest):
+        heads = heads.join(part, on=by, how="left", maintain_order="left")
+    return heads
+
+
+_DIGESTS = ("digest", "has_history")
+_BEST_DIGESTS = ("prompt", "question", "answer")
+
+
+def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool | None) -> pl.DataFrame:
+    """Replace the texts of scenarios by digests, and spool the prompts for the corpus checks."""
+    import polars as pl
+
+    digests: list[ScenarioDigests] = []
+    columns = ("scenario_id", "set_id", "goal_id", "source", "intent", "mode", "messages")
+    for *labels, messages, response, is_shown in rows.select(
+        *columns, "response", "is_shown"
+    ).iter_rows():
+        if is_shown and prompts is not None:
+            prompts.add(CorpusPrompt(*labels, text=user_text(messages)))
+        key = None if response is None else DuplicateKey.of(messages, response)
+        digests.append(
+            ScenarioDigests(
+                digest_64(message_key(messages)),
+                any(m["role"] == "assistant" for m in messages),
+                *(key or (None, None, None)),
+            )
+        )
+    types: dict[str, Any] = {  # Any: as polars types a schema
+        "digest": pl.UInt64,
+        "has_history": pl.Boolean,
+        **dict.fromkeys(_BEST_DIGESTS, pl.UInt64),
+    }
+    table = pl.DataFrame(digests, schema=types, orient="row")
+    categories = ["source", "source_licence", "taxonomy", "policy_id", "accepted_by", "grade"]
+    return (
+        rows.drop("messages", "response", "set_id", "goal_id")
+        .with_columns(pl.col(*categories, "expectation", "rejection").cast(pl.Categorical))
+        .hstack(table)
+    )
+
+
+def _list_extra_shards(rows: pl.DataFrame) -> dict[str, tuple[int, ...]]:
+    import polars as pl
+
+    shards = rows.group_by("scenario_id", maintain_order=True).agg(pl.col("shard").unique())
+    several = shards.filter(pl.col("shard").list.len() > 1)
+    return {id_: tuple(sorted(numbers)[1:]) for id_, numbers in several.iter_rows()}
+
+
+def _check_contradictions(rows: pl.DataFrame, corpus: CorpusCheck) -> None:
+    """Reject equal messages with different expectations.
+
+    A repeated prompt of an author that is left out contradicts no other prompt.
+
+    Raises:
+        DatasetInvalid: two scenarios contradict each other.
+    """
+    import polars as pl
+
+    if corpus.scenarios:
+        left_out = pl.col("scenario_id").is_in(list(corpus.scenarios))
+        rows = rows.filter(~(left_out & (pl.col("source") == "author")))
+    first = pl.col("scenario_id", "expectation").first().over("digest").name.prefix("first_")
+    rows = rows.select("scenario_id", "expectation", first)
+    clash = rows.filter(pl.col("expectation") != pl.col("first_expectation")).head(1)
+    for later, _, earlier, _ in clash.iter_rows():
+        raise DatasetInvalid(
+            f"scenarios `{earlier}` and `{later}` have equal messages and different expectations;"
+            " put what tells them apart into the messages"
+        )
+
+
+def _decide(rows: pl.DataFrame, corpus: CorpusCheck) -> pl.DataFrame:
+    """Add `kept` and the reason of each scenario that is not kept."""
+    import polars as pl
+
+    duplicates = DuplicateFilter()
+    reasons: list[str | None] = []
+    columns = ("scenario_id", "accepted", "rejection", *_BEST_DIGESTS)
+    for id_, accepted, rejection, *digests in rows.select(columns).iter_rows():
+        reason = corpus.scenarios.get(id_) if accepted else rejection
+        reasons.append(reason or (duplicates.check(DuplicateKey(*digests)) if accepted else None))
+    reason = pl.Series("reason", reasons, pl.String).cast(pl.Categorical)
+    return rows.select(
+        "scenario_id",
+        *STORED_AXES,
+        "round",
+        "shard",
+        "answered",
+        "accepted",
+        reason.is_null().alias("kept"),
+        reason,
+        *("source", "source_licence", "taxonomy", "policy_id", "grade"),
+        pl.col("accepted_by").replace("", None).fill_null("unknown"),
+        "is_confirmed",
+        "has_history",
+        pl.lit(value=True).alias("has_record"),
+    )
+
+
+def _read_lost(run: RunFolder, rows: pl.DataFrame, plan_rows: pl.DataFrame) -> pl.DataFrame:
+    """Make rows of the scenarios that have a failure and no record, with the axes of the plan."""
+    import polars as pl
+
+    reasons: dict[str, str] = {}
+    for shard in run.finished_shards():
+        for failure in run.shard_failures(shard):
+            reasons.setdefault(failure.scenario_id, failure.reason or failure.outcome)
+    schema: Any = {"scenario_id": pl.String, "reason": pl.String}  # Any: as polars types a schema
+    lost = pl.DataFrame(list(reasons.items()), schema=schema, orient="row")
+    axes = plan_rows.filter(pl.col("first") == 0).select("scenario_id", *STORED_AXES)
+    return (
+        lost.join(rows.select("scenario_id"), on="scenario_id", how="anti", maintain_order="left")
+        .join(axes, on="scenario_id", how="left", maintain_order="left")
+        .with_columns(
+            pl.col("reason").cast(pl.Categorical),
+            *(
+                pl.lit(value=False).alias(name)
+                for name in ("answered", "accepted", "kept", "has_record")
+            ),
+        )
+    )

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario
-from safegen.coverage.ledger import ScenarioAxes, scenario_axes
-from safegen.dataset.curation.select import rejection_rank, rejection_reason
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RunFolder
 
@@ -71,33 +69,6 @@ def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:
             id_ = item.scenario.scenario_id
             if id_ in failures and id_ not in made:
                 yield DroppedScenario(item, failures[id_])
-
-
-def iter_unaccepted(folder: RunFolder) -> Iterator[tuple[ScenarioAxes, str]]:
-    """Every scenario that was worked on and has no accepted draft: what it is, and why in one word.
-
-    One reason a scenario, that of its most promising draft, as the card counts them.
-
-    Raises:
-        StoreDamaged: plan, records or failures cannot be read.
-    """
-    rows = {shard: list(_read_rows(folder, shard)) for shard in folder.finished_shards()}
-    accepted = {row["scenario_id"] for drafts in rows.values() for row in drafts if row["accepted"]}
-    nearest: dict[str, tuple[tuple[bool, float, str], str, ScenarioAxes]] = {}
-    for shard, drafts in rows.items():
-        if all(row["scenario_id"] in accepted for row in drafts):
-            continue
-        for record in folder.read_records(shard):
-            id_ = record.scenario.scenario_id
-            if id_ not in accepted:
-                at = rejection_rank(record)
-                if id_ not in nearest or at < nearest[id_][0]:
-                    nearest[id_] = (at, rejection_reason([record]), scenario_axes(record))
-    for _, reason, about in nearest.values():
-        yield about, reason
-    for lost in iter_dropped(folder):
-        if lost.planned.scenario.scenario_id not in accepted | nearest.keys():
-            yield scenario_axes(lost.planned), lost.reason
 
 
 # Any: as of the rows of Parquet.

@@ -9,12 +9,18 @@ from functools import cached_property
 
 from safegen.core.types import Record
 from safegen.coverage.axes import Axes
-from safegen.dataset.coverage_report import AxisShapes, Certificates, certificates_json, certify_run
+from safegen.dataset.coverage_report import (
+    AxisShapes,
+    Certificates,
+    certificates_json,
+    certify_run,
+    collect_planned_shapes,
+)
+from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation import near_duplicates
 from safegen.dataset.curation.artifacts import ArtifactResult, ArtifactTarget
 from safegen.dataset.curation.corpus_checks import (
     MAX_AUC,
-    CorpusCheck,
     CorpusPrompt,
     PromptSample,
     result_to_json,
@@ -22,6 +28,7 @@ from safegen.dataset.curation.corpus_checks import (
 )
 from safegen.dataset.curation.hedging import HedgingMeasure
 from safegen.dataset.target import TargetReport
+from safegen.store import plan
 
 MAX_NAMED = 100
 """Near copies that a manifest names."""
@@ -47,13 +54,14 @@ class MeasureInputs:
 
 
 class RunMeasures:
-    """Filled while rows are taken; results are computed once, afterwards."""
+    """Measures of a curated run, filled while its rows are written; results are computed once, afterwards."""
 
-    def __init__(self, inputs: MeasureInputs) -> None:
+    def __init__(self, inputs: MeasureInputs, curated: CurationResult) -> None:
         self.target = inputs.target
-        self.before, self.after = AxisShapes(), AxisShapes()
-        self.left = CorpusCheck()
-        self.sample = PromptSample(total=0)
+        self.before = collect_planned_shapes(plan.Plans(curated.run.plans))
+        self.after = AxisShapes()
+        self.left = curated.corpus
+        self.sample = PromptSample(total=curated.stats.planned)
         self.hedging = HedgingMeasure(inputs.tiers, inputs.hedge_patterns)
         self._given = inputs
 

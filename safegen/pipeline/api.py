@@ -13,6 +13,7 @@ from safegen.config.recipe import Recipe
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.types import Teacher, Usage
+from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.dropped import LossCounts
@@ -37,8 +38,9 @@ from safegen.store.run_folder import RunFolder, read_json
 if TYPE_CHECKING:
     import polars as pl
 
-    from safegen.dataset.build import BuildReport, StageCounts
+    from safegen.dataset.build import BuildReport
     from safegen.dataset.figures import MeasureInputs
+    from safegen.dataset.run_stats import StageCounts
 
 load_recipe = recipes.load_recipe
 
@@ -182,11 +184,15 @@ async def agenerate(
             return Run(folder, inputs.recipe, None, *stats, prompts=source)
         session = await run_session(folder, inputs, until=until, teachers=teachers, watch=watch)
         stats = stats.add(session)
-        # In a thread, because it reads all records and blocks the event loop of the caller.
-        while until is None and await asyncio.to_thread(plan_next_round, folder, inputs):
+        if until is not None:
+            return Run(folder, inputs.recipe, None, *stats, prompts=source)
+        # In threads, because they read all records and block the event loop of the caller.
+        curated = await asyncio.to_thread(curate, folder)
+        while await asyncio.to_thread(plan_next_round, folder, inputs, curated):
             session = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
             stats = stats.add(session)
-        report = None if until else build(folder, inputs)
+            curated = await asyncio.to_thread(curate, folder)
+        report = build(folder, inputs, curated)
         return Run(folder, inputs.recipe, report, *stats, prompts=source)
     finally:
         lock.release()
@@ -234,25 +240,38 @@ def load_context(run: Run, *, trusted: Sequence[str] = ()) -> RunSnapshot:
     return snapshot.read_snapshot(run.folder, run.recipe, user_prompts=run.prompts, trusted=trusted)
 
 
-def build(folder: RunFolder, inputs: ResolvedRecipe | RunSnapshot) -> BuildReport:
-    """Write views, card and manifest from the records on disk; the caller holds the lock."""
+def build(
+    folder: RunFolder,
+    inputs: ResolvedRecipe | RunSnapshot,
+    curated: CurationResult | None = None,
+) -> BuildReport:
+    """Write views, card and manifest from the records on disk; the caller holds the lock.
+
+    Args:
+        folder: the run.
+        inputs: the recipe and its files.
+        curated: the curated state of the run; default: curate it now.
+    """
     from safegen.dataset.build import build_dataset
 
+    curated = curated or curate(folder)
     return build_dataset(
-        folder,
+        curated,
         inputs.recipe,
         taxonomy_version=f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}",
         policies=inputs.policies,
         fingerprints=inputs.fingerprints,
         trusted=inputs.trusted,
-        inputs=_make_measure_inputs(folder, inputs),
+        inputs=_make_measure_inputs(folder, inputs, curated),
     )
 
 
-def _make_measure_inputs(folder: RunFolder, inputs: RunContext) -> MeasureInputs:
+def _make_measure_inputs(
+    folder: RunFolder, inputs: RunContext, curated: CurationResult
+) -> MeasureInputs:
     from safegen.dataset.figures import MeasureInputs
 
-    target = report_target(folder, inputs)
+    target = report_target(folder, inputs, curated)
     if target is not None:
         save_stop_state(folder, target)
     hedges = inputs.locale.compiled.get(HEDGES)

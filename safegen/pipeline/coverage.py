@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from safegen.core.errors import UserError
 from safegen.core.spelling import match_spelling
 from safegen.core.yaml_source import suggest_names
-from safegen.coverage.ledger import Cell, CellCounts, Ledger, ScenarioAxes
+from safegen.coverage.ledger import Cell, CellCounts, Ledger
 from safegen.dataset.coverage_report import (
-    STORED_COLUMNS,
     Certificates,
     certificates_json,
     certify_run,
-    collect_axis_values,
+    collect_axis_labels,
     collect_kept_shapes,
     collect_planned_shapes,
-    complete_row,
-    count_cells,
-    iter_draft_rows,
 )
 from safegen.dataset.curate import CurationResult, curate
-from safegen.dataset.dropped import iter_unaccepted
+from safegen.dataset.run_stats import STORED_AXES
 from safegen.dataset.target import TargetReport
 from safegen.pipeline.api import Run
 from safegen.pipeline.records import run_element_coverage
@@ -39,7 +33,6 @@ DEFAULT_AXES = ("harm", "intent")
 """Axes of the table, unless others are requested."""
 LEDGER_AXES = ("harm", "intent", "mode", "language")
 """Axes that every ledger has."""
-STORED_ROW = ("scenario_id", *STORED_COLUMNS)
 MAX_LISTED = 100
 """Missing combinations in the JSON form of a certificate."""
 
@@ -136,7 +129,7 @@ def measure_coverage(
     Raises:
         UserError: an axis is unknown or named twice, or a heat map has not two axes.
     """
-    known = tuple(dict.fromkeys([*STORED_COLUMNS, *context.axes.by_id]))
+    known = tuple(dict.fromkeys([*STORED_AXES, *context.axes.by_id]))
     heat_axes = None if heat is None else _check_axes(heat, known, option="--heat")
     if heat_axes is not None and len(heat_axes) != 2:
         raise UserError("--heat: a heat map needs two axes, as `--heat AXIS,AXIS`")
@@ -147,19 +140,17 @@ def measure_coverage(
         "tier": context.tiers,
         "severity": {name: harm.severity for name, harm in context.tree.harms.items()},
     }
-    computed = [name for name in ledger_axes if name not in STORED_COLUMNS]
-    axis_columns = collect_axis_values(plans, computed, leaf_values) if computed else {}
-    kept = curate(run.folder)
+    computed = [name for name in ledger_axes if name not in STORED_AXES]
+    labels = collect_axis_labels(plans, computed, leaf_values) if computed else None
+    curated = curate(run.folder)
     return CoverageReport(
-        ledger=count_cells(
-            run.folder, plans, per=ledger_axes, axis_columns=axis_columns, kept=kept.scenarios
-        ),
+        ledger=curated.stats.make_ledger(ledger_axes, labels),
         by=axes,
         heat=heat_axes,
-        target=report_target(run.folder, context, kept),
-        certificates=_build_certificates(run, context, plans, kept) if certificate else None,
+        target=report_target(run.folder, context, curated),
+        certificates=_build_certificates(run, context, plans, curated) if certificate else None,
         required=run_element_coverage(run.folder, context),
-        reasons=_count_reasons(run, kept, axes, computed, axis_columns),
+        reasons=curated.stats.count_reasons(axes, labels),
         rounds=plans.rounds,
     )
 
@@ -174,35 +165,10 @@ def _check_axes(names: Sequence[str], known: Sequence[str], *, option: str) -> A
     return tuple(names)
 
 
-def _count_reasons(
-    run: Run,
-    kept: CurationResult,
-    axes: AxisNames,
-    computed: Sequence[str],
-    axis_columns: Mapping[str, tuple[str, ...]],
-) -> dict[Cell, Counter[str]]:
-    counts: dict[Cell, Counter[str]] = {}
-    for scenario, reason in chain(iter_unaccepted(run.folder), _iter_excluded(run, kept)):
-        row = complete_row(scenario, computed, axis_columns)
-        counts.setdefault(tuple(str(row.get(name)) for name in axes), Counter())[reason] += 1
-    return counts
-
-
-def _iter_excluded(run: Run, kept: CurationResult) -> Iterator[tuple[ScenarioAxes, str]]:
-    if not kept.excluded:
-        return
-    seen: set[str] = set()
-    for row in iter_draft_rows(run.folder, STORED_ROW, run.folder.finished_shards()):
-        id_ = row["scenario_id"]
-        if id_ in kept.excluded and id_ not in seen:
-            seen.add(id_)
-            yield row, kept.excluded[id_]
-
-
 def _build_certificates(
-    run: Run, context: RunSnapshot, plans: plan.Plans, kept: CurationResult
+    run: Run, context: RunSnapshot, plans: plan.Plans, curated: CurationResult
 ) -> Certificates | None:
-    shapes = collect_planned_shapes(plans), collect_kept_shapes(run.folder, kept.scenarios)
+    shapes = collect_planned_shapes(plans), collect_kept_shapes(run.folder, curated.kept_ids)
     return certify_run(
         *shapes,
         context.tiers,

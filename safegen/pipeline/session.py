@@ -186,13 +186,17 @@ async def run_session(
         # Both checks precede the first draft.
         check_disk_room(folder, concurrency)
         await check_labellers(folder, inputs, workers.writers)
+        refs = inputs.recipe.validators
+        traits = [plugins.validator_traits(ref.use, trusted=inputs.trusted) for ref in refs]
         # Models load once here, not inside the first draft that needs them.
-        for ref in inputs.recipe.validators:
-            if warm_up := plugins.validator_traits(ref.use, trusted=inputs.trusted).warm_up:
-                warm_up(inputs.locale.locale)
+        for warm_up in (t.warm_up for t in traits if t.warm_up):
+            warm_up(inputs.locale.locale)
         await local.run_shards(
             todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
         )
+        # The build does not need the models, and both together would set the peak memory.
+        for release in (t.release for t in traits if t.release):
+            release()
     return SessionStats(factory.meter.usage(), len(todo), time.monotonic() - start)
 
 

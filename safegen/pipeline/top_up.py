@@ -8,7 +8,7 @@ unused written goals are planned, then sets that the author writes.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Literal
@@ -17,8 +17,9 @@ from safegen.config.recipe import Recipe, Target
 from safegen.core.errors import UserError
 from safegen.core.types import PlannedScenario
 from safegen.coverage.ledger import Cell, Ledger, scenario_axes
-from safegen.dataset.coverage_report import count_cells, iter_draft_rows, iter_planned_rows
-from safegen.dataset.curate import CurationResult, curate
+from safegen.dataset.coverage_report import iter_planned_rows
+from safegen.dataset.curate import CurationResult
+from safegen.dataset.run_stats import RunStats
 from safegen.dataset.target import StopCode, TargetReport, to_cell_target
 from safegen.pipeline.resolve import ResolvedRecipe, RunContext
 from safegen.scenarios.authoring.plan_sets import plan_authored_sets
@@ -64,28 +65,17 @@ class RoundDecision:
         return {cell: n for cell, n in self.shortfall.items() if cell not in self.stalled}
 
 
-def decide_round(
-    folder: RunFolder, recipe: Recipe, kept: CurationResult | None = None
-) -> RoundDecision:
-    """Decide from the complete rounds: met, stalled, at the cap, or another round.
-
-    Args:
-        folder: the run.
-        recipe: holds the target.
-        kept: what curation keeps, where that is known already.
-    """
+def decide_round(folder: RunFolder, recipe: Recipe, curated: CurationResult) -> RoundDecision:
+    """Decide from the complete rounds: met, stalled, at the cap, or another round."""
     target = recipe.target
     if target is None:
         return RoundDecision("no_target", "no target")
-    plans, kept = plan.Plans(folder.plans), kept or curate(folder)
-    ledger = count_cells(folder, plans, per=target.per, kept=kept.scenarios)
-    decision = _decide(folder, target, plans, ledger, kept.scenarios)
-    return replace(decision, excluded=kept.count_by_reason)
+    decision = _decide(folder, target, plan.Plans(folder.plans), curated.stats)
+    return replace(decision, excluded=curated.excluded_by_reason)
 
 
-def _decide(
-    folder: RunFolder, target: Target, plans: plan.Plans, ledger: Ledger, kept: Container[str]
-) -> RoundDecision:
+def _decide(folder: RunFolder, target: Target, plans: plan.Plans, stats: RunStats) -> RoundDecision:
+    ledger = stats.make_ledger(target.per)
     short = ledger.shortfall(to_cell_target(target))
     if not short:
         return RoundDecision("met", "met")
@@ -93,10 +83,8 @@ def _decide(
         return RoundDecision("unfinished", "unfinished", SAME_COMMAND, short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
         return RoundDecision("unavailable", "items are unavailable", SAME_COMMAND, short)
-    stopped = frozenset(
-        cell for cell in _find_stalled(folder, plans, target, kept) if cell in short
-    )
-    if stopped == frozenset(short):
+    stopped = _find_stalled(stats, plans, target) & short.keys()
+    if stopped == short.keys():
         last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
         reason = f"stalled: its {last} gained these cells nothing"
         hint = f"raise `target.patience`, or {VARY_DRAFTS_HINT} and {REPLAN_HINT}"
@@ -109,27 +97,12 @@ def _decide(
     return RoundDecision("due", reason, SAME_COMMAND, short, stopped, _acceptance_rates(ledger))
 
 
-def _find_stalled(
-    folder: RunFolder, plans: plan.Plans, target: Target, kept: Container[str]
-) -> Iterator[Cell]:
-    """Cells that were asked in so many further rounds since they last gained a scenario that counts."""
+def _find_stalled(stats: RunStats, plans: plan.Plans, target: Target) -> frozenset[Cell]:
+    """Find the cells that were asked in `patience` further rounds since they last gained a scenario."""
     if plans.rounds == 1:
-        return
-    rounds_by_cell: dict[Cell, set[int]] = {}
-    for row in iter_planned_rows(plans, (*target.per, "round")):
-        rounds_by_cell.setdefault(_cell_of(row, target), set()).add(row["round"])
-    gained: dict[Cell, int] = {}
-    seen: set[str] = set()
-    columns = ("scenario_id", "round", "accepted", *target.per)
-    for row in iter_draft_rows(folder, columns, folder.finished_shards()):
-        id_ = row["scenario_id"]
-        if row["accepted"] and id_ in kept and id_ not in seen:
-            seen.add(id_)
-            cell = _cell_of(row, target)
-            gained[cell] = max(row["round"], gained.get(cell, 0))
-    for cell, rounds in rounds_by_cell.items():
-        if sum(number > gained.get(cell, 0) for number in rounds) >= target.patience:
-            yield cell
+        return frozenset()
+    idle = stats.find_idle_rounds(target.per)
+    return frozenset(cell for cell, rounds in idle.items() if rounds >= target.patience)
 
 
 def _cell_of(row: Mapping[str, object], target: Target) -> Cell:
@@ -137,26 +110,27 @@ def _cell_of(row: Mapping[str, object], target: Target) -> Cell:
 
 
 def report_target(
-    folder: RunFolder, inputs: RunContext, kept: CurationResult | None = None
+    folder: RunFolder, inputs: RunContext, curated: CurationResult
 ) -> TargetReport | None:
-    """How far the target is met and why the run stopped there; None without a target. `kept` as `decide_round` takes it."""
+    """Report how far the target is met and why the run stopped there; None without a target."""
     target = inputs.recipe.target
     if target is None:
         return None
-    decision, plans = decide_round(folder, inputs.recipe, kept), plan.Plans(folder.plans)
-    if decision.rates and (code := _why_none_is_due(folder, inputs, decision)):
+    decision = decide_round(folder, inputs.recipe, curated)
+    if decision.rates and (code := _why_none_is_due(folder, inputs, decision, curated.stats)):
         more = "more sets" if inputs.recipe.plan.authored else "sets"
         hint = f"have an author write {more} (`plan.authored`), or {VARY_DRAFTS_HINT}, and {REPLAN_HINT}"
         reason = NOTHING_LEFT_REASON if code == "nothing_left" else UNKNOWN_REASON
         decision = replace(decision, code=code, reason=reason, hint=hint)
-    cells = {_cell_of(row, target) for row in iter_planned_rows(plans, target.per)}
+    cells = curated.stats.make_ledger(target.per).cells
     return TargetReport(
         accepted=target.accepted,
         per=target.per,
-        cells=len(cells),
+        cells=sum(1 for counts in cells.values() if counts.planned),
         shortfall=decision.shortfall,
         stalled=decision.stalled,
-        turns=len(_find_unaccepted_turns(folder, plans, target, decision.shortfall)),
+        # Further rounds do not ask turns of dialogues again.
+        turns=curated.stats.find_unaccepted_turns(target.per, decision.shortfall),
         stop_code=decision.code,
         stop_reason=decision.reason,
         hint=decision.hint,
@@ -164,35 +138,13 @@ def report_target(
     )
 
 
-def _find_unaccepted_turns(
-    folder: RunFolder, plans: plan.Plans, target: Target, short: Mapping[Cell, int]
-) -> set[str]:
-    """Turns of conversations in short cells that have no accepted draft: further rounds do not ask them again."""
-    lacking: set[str] = set()
-    for row in (
-        iter_planned_rows(plans, ("scenario_id", "attributes", *target.per)) if short else ()
-    ):
-        if _cell_of(row, target) in short and any(
-            a["axis"] == "turn_style" for a in row["attributes"]
-        ):
-            lacking.add(row["scenario_id"])
-    for row in (
-        iter_draft_rows(folder, ("scenario_id", "accepted"), folder.finished_shards())
-        if lacking
-        else ()
-    ):
-        if row["accepted"]:
-            lacking.discard(row["scenario_id"])
-    return lacking
-
-
 def _why_none_is_due(
-    folder: RunFolder, inputs: RunContext, decided: RoundDecision
+    folder: RunFolder, inputs: RunContext, decided: RoundDecision, stats: RunStats
 ) -> Literal["nothing_left", "unknown"] | None:
     """Why no further round is due; None where one is. Goals that are not at hand were, when the dataset was cut."""
     plans = plan.Plans(folder.plans)
     try:
-        left = any(_TopUp(folder, inputs, plans, decided).sets(plans.rounds))
+        left = any(_TopUp(inputs, plans, decided, stats).sets(plans.rounds))
     except UserError:
         there = folder.stop_state.exists()
         kept = read_json(folder.stop_state, remedy="delete it") if there else {}
@@ -219,22 +171,24 @@ def _stop_state_key(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, o
     return {"rounds": plans.rounds, "short": [[*cell, n] for cell, n in sorted(short.items())]}
 
 
-def is_round_due(folder: RunFolder, inputs: RunContext) -> bool:
+def is_round_due(folder: RunFolder, inputs: RunContext, curated: CurationResult) -> bool:
     """Whether `generate` would plan another round, with something left to ask in it."""
-    decided = decide_round(folder, inputs.recipe)
-    return decided.is_due and _why_none_is_due(folder, inputs, decided) is None
+    decided = decide_round(folder, inputs.recipe, curated)
+    return decided.is_due and _why_none_is_due(folder, inputs, decided, curated.stats) is None
 
 
-def plan_next_round(folder: RunFolder, inputs: ResolvedRecipe) -> bool:
+def plan_next_round(folder: RunFolder, inputs: ResolvedRecipe, curated: CurationResult) -> bool:
     """Plan one more round, if the target asks for one; False where nothing is left to ask."""
-    decided = decide_round(folder, inputs.recipe)
-    return decided.is_due and _plan_round(folder, inputs, decided)
+    decided = decide_round(folder, inputs.recipe, curated)
+    return decided.is_due and _plan_round(folder, inputs, decided, curated.stats)
 
 
-def _plan_round(folder: RunFolder, inputs: ResolvedRecipe, decided: RoundDecision) -> bool:
+def _plan_round(
+    folder: RunFolder, inputs: ResolvedRecipe, decided: RoundDecision, stats: RunStats
+) -> bool:
     plans = plan.Plans(folder.plans)
     number = plans.rounds
-    sets = _TopUp(folder, inputs, plans, decided).sets(number)
+    sets = _TopUp(inputs, plans, decided, stats).sets(number)
     path = folder.plan(number)
     plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
     if plan.plan_size(path)[1]:
@@ -247,11 +201,11 @@ class _TopUp:
     """One round being planned; `left` is what each cell is still expected to lack."""
 
     def __init__(
-        self, folder: RunFolder, inputs: RunContext, plans: plan.Plans, decided: RoundDecision
+        self, inputs: RunContext, plans: plan.Plans, decided: RoundDecision, stats: RunStats
     ) -> None:
         assert inputs.recipe.target is not None
         self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans
-        self.folder = folder
+        self.stats = stats
         self.left: dict[Cell, float] = dict(decided.open_cells)
         self.rates = decided.rates
 
@@ -266,7 +220,7 @@ class _TopUp:
 
     def _iter_retries(self) -> Iterator[list[PlannedScenario]]:
         """Further candidates for single prompts that have no accepted draft, in the order of the plan."""
-        last = self._find_unaccepted()
+        last = self.stats.last_candidates()
         candidates = self.inputs.recipe.plan.candidates
         for shard in range(self.plans.shards):
             for item in self.plans.read(shard):
@@ -278,17 +232,6 @@ class _TopUp:
                     self.left[cell] -= self.rates.get(cell, 1.0)
                     first = last[item.scenario.scenario_id] + candidates
                     yield [replace(item, first=first)]
-
-    def _find_unaccepted(self) -> dict[str, int]:
-        """The latest first candidate of each scenario that has no accepted draft."""
-        last: dict[str, int] = {}
-        for row in iter_planned_rows(self.plans, ("scenario_id", "first")):
-            last[row["scenario_id"]] = max(row["first"], last.get(row["scenario_id"], 0))
-        columns = ("scenario_id", "accepted")
-        for row in iter_draft_rows(self.folder, columns, self.folder.finished_shards()):
-            if row["accepted"]:
-                last.pop(row["scenario_id"], None)
-        return last
 
     def _iter_unused_goals(self) -> Iterator[list[PlannedScenario]]:
         """Plan written goals that no earlier round used; none if a user's prompts replace them."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safegen.core.errors import DiskFailed, StoreDamaged
 from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
 ROW_GROUP = 10_000
@@ -126,6 +127,54 @@ def read_batches(
                 yield batch.to_pylist()
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
+
+
+def read_frames(
+    path: Path, columns: Sequence[str], schema: pa.Schema, *, remedy: str, size: int = 10_000
+) -> Iterator[pl.DataFrame]:
+    """Read some columns as data frames of at most `size` rows.
+
+    Args:
+        path: the file.
+        columns: columns to read.
+        schema: the schema of all columns that the file should have.
+        remedy: the last part of the message if columns are missing or have other types.
+        size: rows of a frame, at most.
+
+    Raises:
+        StoreDamaged: the file cannot be read, or it has other columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields: list[pa.Field[Any]] = [schema.field(name) for name in columns]
+    expected = pa.schema(fields)
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = set(columns) - set(file.schema_arrow.names)
+            for batch in file.iter_batches(size, columns=list(columns)) if not missing else ():
+                table = pa.Table.from_batches([batch]).select(list(columns)).cast(expected)
+                # polars trusts Arrow and would read bytes that are not UTF-8.
+                table.validate(full=True)
+                yield to_frame(table)
+    except (OSError, pa.ArrowException) as e:
+        raise make_damage_error(path, e) from e
+    if missing:
+        raise StoreDamaged(f"`{path}` has other columns than this safegen writes; {remedy}")
+
+
+def to_frame(table: pa.Table) -> pl.DataFrame:
+    """Convert an Arrow table to a data frame."""
+    import polars as pl
+
+    return cast("pl.DataFrame", pl.from_arrow(table))
+
+
+def release_memory() -> None:
+    """Return the memory that Arrow's pool holds unused to the system."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def commit_file(temporary: Path, path: Path) -> None:

@@ -16,10 +16,9 @@ from safegen.core.types import Knowledge, PlannedScenario, SafeTask
 from safegen.store import parquet
 from safegen.store.schema import (
     ArrowRow,
-    expectation_fields,
     expectation_from_row,
     expectation_row,
-    scenario_fields,
+    plan_schema,
     scenario_from_row,
     scenario_row,
 )
@@ -27,18 +26,7 @@ from safegen.store.schema import (
 
 def write_plan(path: Path, shards: Iterable[list[PlannedScenario]]) -> None:
     """Write a plan, one shard in memory at a time."""
-    import pyarrow as pa
-
-    schema = pa.schema(
-        [
-            *scenario_fields(),
-            *expectation_fields(),
-            pa.field("knowledge", pa.string(), nullable=False),
-            pa.field("brief", pa.string()),
-            pa.field("first", pa.int64(), nullable=False),
-        ]
-    )
-    parquet.write_groups(path, ([_to_row(p) for p in shard] for shard in shards), schema)
+    parquet.write_groups(path, ([_to_row(p) for p in shard] for shard in shards), plan_schema())
 
 
 def read_shard(path: Path, group: int) -> list[PlannedScenario]:

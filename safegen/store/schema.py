@@ -59,6 +59,21 @@ def expectation_fields() -> list[pa.Field[pa.DataType]]:
     ]
 
 
+def plan_schema() -> pa.Schema:
+    """Columns of a plan: scenario, expectation, and what the drafter needs."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            *scenario_fields(),
+            *expectation_fields(),
+            pa.field("knowledge", pa.string(), nullable=False),
+            pa.field("brief", pa.string()),
+            pa.field("first", pa.int64(), nullable=False),
+        ]
+    )
+
+
 def record_schema() -> pa.Schema:
     """Make the schema of records: every draft with its expectation, verdicts and result."""
     import pyarrow as pa

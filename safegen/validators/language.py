@@ -20,7 +20,9 @@ Code = Literal[
     _text.Unread,
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
-    get_args(Code), warm_up=lambda tag: language_id.preload_model(tag.split("-")[0])
+    get_args(Code),
+    warm_up=lambda tag: language_id.preload_model(tag.split("-")[0]),
+    release=language_id.release_models,
 )
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S+", re.DOTALL)
 _END = 300

@@ -14,6 +14,7 @@ from safegen.core.errors import ConfigError, DatasetInvalid
 from safegen.core.types import Failure, PlannedScenario, Record
 from safegen.dataset import layout
 from safegen.dataset.build import BuildReport, build_dataset
+from safegen.dataset.curate import curate
 from safegen.dataset.verify import verify_dataset
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RunFolder
@@ -45,7 +46,7 @@ def pairs(start: int, stop: int) -> list[Record]:
 
 def built(run: RunFolder, recipe: Recipe = RECIPE, **values: Any) -> BuildReport:
     given: dict[str, Any] = {"policies": [policy()], "fingerprints": {"policy": {"base": "0"}}}
-    return build_dataset(run, recipe, taxonomy_version="1.0.0", **given | values)
+    return build_dataset(curate(run), recipe, taxonomy_version="1.0.0", **given | values)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

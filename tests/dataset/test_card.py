@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from safegen.config.recipe import Recipe
+from safegen.core.types import Record
 from safegen.dataset.card import escape_cell, format_table, render_card
+from safegen.dataset.curate import curate
 from safegen.dataset.figures import MeasureInputs, RunMeasures
-from safegen.dataset.manifest import RunCounts
-from safegen.testing import make_draft, make_record, make_scenario
+from safegen.dataset.manifest import ViewRows
+from safegen.store.run_folder import RunFolder
+from safegen.testing import make_draft, make_pair, make_record
 
 HOSTILE = "a|b\n# c [x](https://evil.example) <b>`d` *e* \u202e"
 
 
-def facts_of(**overrides: object) -> RunCounts:
-    facts = RunCounts(rows={"sft": {"train": 1}, "preference": {}})
-    record = make_record(**overrides)
-    facts.add_draft(record)
-    facts.add_kept(record)
-    return facts
+ROWS = ViewRows({"sft": {"train": 1}, "preference": {}})
 
 
 def head_of(text: str) -> dict[str, object]:
@@ -23,9 +24,16 @@ def head_of(text: str) -> dict[str, object]:
     return yaml.safe_load(text.split("---\n")[1])
 
 
-def shown(facts: RunCounts) -> str:
+def card(folder: Path, *records: Record, rows: ViewRows = ROWS) -> str:
+    run = RunFolder(folder)
+    run.write_shard(run.records(0), records, [])
+    curated = curate(run)
     return render_card(
-        facts, RunMeasures(MeasureInputs()), recipe=Recipe(name="kitchen"), taxonomy="core@1.0.0"
+        curated.stats,
+        RunMeasures(MeasureInputs(), curated),
+        recipe=Recipe(name="kitchen"),
+        taxonomy="core@1.0.0",
+        view_rows=rows,
     )
 
 
@@ -45,20 +53,20 @@ def test_names_with_underscores_stay_readable() -> None:
     assert escape_cell("_loud_") == r"\_loud\_"
 
 
-def test_model_names_reach_the_card_escaped() -> None:
-    text = shown(facts_of(draft=make_draft(model=HOSTILE)))
+def test_model_names_reach_the_card_escaped(tmp_path: Path) -> None:
+    text = card(tmp_path, make_record(draft=make_draft(model=HOSTILE)))
     assert escape_cell(HOSTILE) in text
     assert "https://evil" not in text
 
 
-def test_demo_rows_are_named_first() -> None:
-    body = shown(facts_of(grade="demo")).split("---\n")[2]
+def test_demo_rows_are_named_first(tmp_path: Path) -> None:
+    body = card(tmp_path, make_record(grade="demo")).split("---\n")[2]
     assert "not by a language model" in "\n".join(body.splitlines()[:5])
-    assert "not by a language model" not in shown(facts_of(grade="generated"))
+    assert "not by a language model" not in card(tmp_path, make_record(grade="generated"))
 
 
-def test_front_matter_lists_existing_data_only() -> None:
-    head = head_of(shown(facts_of()))
+def test_front_matter_lists_existing_data_only(tmp_path: Path) -> None:
+    head = head_of(card(tmp_path, make_record()))
     assert head["license"] == "apache-2.0"
     assert head["language"] == ["en"]
     assert head["size_categories"] == ["n<1K"]
@@ -71,17 +79,17 @@ def test_front_matter_lists_existing_data_only() -> None:
     ]
 
 
-def test_empty_view_is_reported() -> None:
-    assert "The view preference came out empty" in shown(facts_of())
+def test_empty_view_is_reported(tmp_path: Path) -> None:
+    assert "The view preference came out empty" in card(tmp_path, make_record())
 
 
-def test_card_without_rows_offers_no_loading() -> None:
-    text = shown(RunCounts(rows={"sft": {}}))
+def test_card_without_rows_offers_no_loading(tmp_path: Path) -> None:
+    text = card(tmp_path, rows=ViewRows({"sft": {}}))
     assert "configs" not in head_of(text)
     assert "There are no rows to load." in text
 
 
-def test_front_matter_lists_every_licence() -> None:
-    facts = facts_of()
-    facts.add_kept(make_record(scenario=make_scenario(source_licence="CC0 1.0")))
-    assert head_of(shown(facts))["license"] == ["apache-2.0", "cc0-1.0"]
+def test_front_matter_lists_every_licence(tmp_path: Path) -> None:
+    other = make_pair(1)[0]
+    other = replace(other, scenario=replace(other.scenario, source_licence="CC0 1.0"))
+    assert head_of(card(tmp_path, make_pair(0)[0], other))["license"] == ["apache-2.0", "cc0-1.0"]

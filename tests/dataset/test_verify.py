@@ -10,6 +10,7 @@ import pytest
 from safegen.config.recipe import Recipe
 from safegen.core.hashing import file_sha256
 from safegen.dataset.build import build_dataset
+from safegen.dataset.curate import curate
 from safegen.dataset.layout import FileEntry, content_sha256
 from safegen.dataset.verify import verify_dataset
 from safegen.dataset.views.preference import preference
@@ -27,7 +28,11 @@ def dataset(tmp_path: Path) -> Path:
     run = RunFolder(tmp_path / "out")
     run.write_shard(run.records(0), [r for n in range(80) for r in make_pair(n)], [])
     build_dataset(
-        run, Recipe(name="k"), taxonomy_version="1.0.0", policies=[policy()], fingerprints={}
+        curate(run),
+        Recipe(name="k"),
+        taxonomy_version="1.0.0",
+        policies=[policy()],
+        fingerprints={},
     )
     return run.output
 

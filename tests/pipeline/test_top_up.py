@@ -14,7 +14,7 @@ from safegen.config.recipe import Recipe
 from safegen.core.errors import TeacherUnavailable
 from safegen.core.hashing import hash_fraction
 from safegen.core.types import Reply, Request, Teacher
-from safegen.dataset.coverage_report import count_cells
+from safegen.dataset.curate import curate
 from safegen.dataset.target import TargetReport
 from safegen.pipeline import api
 from safegen.pipeline.resolve import resolve_recipe
@@ -76,8 +76,7 @@ def target_of(done: api.Run) -> TargetReport:
 
 
 def cell_counts(done: api.Run) -> dict[tuple[str, ...], int]:
-    plans = plan.Plans(done.folder.plans)
-    found = count_cells(done.folder, plans, per=("harm", "intent"))
+    found = curate(done.folder).stats.make_ledger(("harm", "intent"))
     return {cell: c.accepted for cell, c in found.cells.items()}
 
 
@@ -249,7 +248,7 @@ async def test_killed_round_resumes_to_equal_bytes(tmp_path: Path) -> None:
     shutil.copytree(whole.output, tmp_path / "half")
     half = replace(whole.folder, output=tmp_path / "half")
     half.reset_shard(half.finished_shards()[-1])
-    assert decide_round(half, recipe()).code == "unfinished"
+    assert decide_round(half, recipe(), curate(half)).code == "unfinished"
     done = await run(tmp_path / "half", recipe(), scripted(answer))
     assert hashes(done.output / "data") == hashes(whole.output / "data")
     assert hashes(done.folder.plans) == hashes(whole.folder.plans)
@@ -289,4 +288,4 @@ async def test_run_without_target_reports_none(tmp_path: Path) -> None:
     done = await run(tmp_path, plain, scripted(answer))
     assert done.report is not None
     assert done.report.target is None
-    assert report_target(done.folder, resolve_recipe(plain)) is None
+    assert report_target(done.folder, resolve_recipe(plain), curate(done.folder)) is None

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from safegen.core.types import Outcome, Usage
     from safegen.dataset.build import BuildReport
     from safegen.dataset.dropped import LossCounts
-    from safegen.dataset.manifest import StageCounts
+    from safegen.dataset.run_stats import StageCounts
     from safegen.pipeline.api import Run
     from safegen.pipeline.session import Until
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from safegen.core.hashing import canonical_json
 from safegen.core.types import Expectation, Message
@@ -33,28 +33,41 @@ def message_key(messages: Sequence[Message]) -> list[list[str]]:
     return [[m["role"], m["content"]] for m in messages]
 
 
-class DuplicateFilter:
-    """Prompts and responses kept so far; the first in canonical order stays.
+class DuplicateKey(NamedTuple):
+    """64-bit digests of a prompt and its response, after normalisation."""
 
-    One prompt may have one answer under several deployment profiles; otherwise an answer that
-    stands twice is a duplicate.
+    prompt: int
+    """All messages."""
+    question: int
+    """The messages without system turns."""
+    answer: int
+
+    @classmethod
+    def of(cls, messages: Sequence[Message], response: str) -> DuplicateKey:
+        """Digest a prompt and a response."""
+        turns = [[m["role"], normalise(m["content"])] for m in messages]
+        question = [turn for turn in turns if turn[0] != "system"]
+        return cls(digest_64(turns), digest_64(question), digest_64(normalise(response)))
+
+
+class DuplicateFilter:
+    """Filter for repeated prompts and responses; the first in canonical order is kept.
+
+    A prompt may have one answer under several deployment profiles. Any other repeated answer is a
+    duplicate.
     """
 
     def __init__(self) -> None:
         self._prompts: set[int] = set()
-        self._responses: dict[int, int] = {}
+        self._questions: dict[int, int] = {}
 
-    def check(self, messages: Sequence[Message], response: str) -> DuplicateReason | None:
-        """Name what an earlier row already has, or keep the row and return None."""
-        turns = [[m["role"], normalise(m["content"])] for m in messages]
-        prompt = digest_64(turns)
-        if prompt in self._prompts:
+    def check(self, key: DuplicateKey) -> DuplicateReason | None:
+        """Return what an earlier row repeats; remember a row that repeats none."""
+        if key.prompt in self._prompts:
             return "duplicate_prompt"
-        prompt_key = digest_64([turn for turn in turns if turn[0] != "system"])
-        answer = digest_64(normalise(response))
-        if self._responses.setdefault(answer, prompt_key) != prompt_key:
+        if self._questions.setdefault(key.answer, key.question) != key.question:
             return "duplicate_response"
-        self._prompts.add(prompt)
+        self._prompts.add(key.prompt)
         return None
 
 

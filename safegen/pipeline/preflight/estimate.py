@@ -15,6 +15,7 @@ from safegen.core.types import PlannedScenario, Profile
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
+from safegen.dataset.curate import curate
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
 from safegen.pipeline.resolve import (
@@ -356,6 +357,7 @@ def _read_folder(inputs: ResolvedRecipe, folder: RunFolder) -> FolderState:
     done = len([n for n in folder.finished_shards() if n < shards])
     if differing:
         return FolderState(folder.output, "edited", shards, done, differing)
-    due = done == shards and is_round_due(folder, inputs)
+    has_target = done == shards and inputs.recipe.target is not None
+    due = has_target and is_round_due(folder, inputs, curate(folder))
     state: FolderStatus = "round" if due else "complete" if done == shards else "resumes"
     return FolderState(folder.output, state, shards, done)

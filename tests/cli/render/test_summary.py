@@ -12,7 +12,7 @@ from safegen.config.recipe import Recipe
 from safegen.core.types import Outcome, Usage
 from safegen.dataset.build import BuildReport
 from safegen.dataset.dropped import LossCounts
-from safegen.dataset.manifest import StageCounts
+from safegen.dataset.run_stats import StageCounts
 from safegen.dataset.target import TargetReport
 from safegen.dataset.view import make_views
 from safegen.dataset.views.preference import explain_empty

@@ -1,0 +1,316 @@
+"""Counts of a run by stage and by any axes: planned, answered, accepted, kept, and the reasons of the rest.
+
+The counts are polars aggregations over two frames, one row for each planned scenario and one for
+each scenario with a record or a failure. The frames hold ids and categories, no text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from safegen.coverage.ledger import Cell, CellCounts, Ledger
+from safegen.store import parquet, plan
+from safegen.store.schema import plan_schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PLAN_AXES = ("harm", "intent", "profile", "language")
+"""Reported over the values that the plan holds: the recipe chose them."""
+VALUE_AXES = ("task", "evidence", "requested_detail")
+"""Reported over every value of the axes file."""
+AXES = (*PLAN_AXES, *VALUE_AXES, "domain", "mode")
+"""Axes of a recipe's target."""
+STORED_AXES = (*AXES, "contrast", "paraphrase")
+"""Axes with a column in plans and records; the others are attributes."""
+UNKNOWN_VALUE = "untold"
+"""Value of an axis that neither the prompt nor the plan states."""
+MODEL_COLUMNS = ("role", "teacher", "model")
+VERDICT_COLUMNS = ("validator", "result")
+
+
+class StageCounts(NamedTuple):
+    """Scenarios by the stage that they reached."""
+
+    planned: int
+    answered: int
+    accepted: int
+    kept: int
+    """In the dataset."""
+
+    @property
+    def excluded(self) -> int:
+        """Planned scenarios that are not in the dataset."""
+        return self.planned - self.kept
+
+
+@dataclass(frozen=True)
+class DraftStats:
+    """Counts of all drafts of a run."""
+
+    total: int = 0
+    accepted: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Drafts that were not accepted, by reason."""
+    by_model: Mapping[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
+    """By role, teacher and model."""
+    by_verdict: Mapping[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
+    """By validator and `passed`, `failed` or `unscored`."""
+
+    def __add__(self, other: DraftStats) -> DraftStats:
+        return DraftStats(
+            self.total + other.total,
+            self.accepted + other.accepted,
+            Counter(self.rejected) + Counter(other.rejected),
+            Counter(self.by_model) + Counter(other.by_model),
+            Counter(self.by_verdict) + Counter(other.by_verdict),
+        )
+
+
+@dataclass(frozen=True)
+class RunStats:
+    """Statistics of one run state; each number is an aggregation of these frames."""
+
+    plan_rows: pl.DataFrame
+    """A row per planned request for drafts: `scenario_id`, the axes, `round`, `first`, `is_turn`."""
+    scenarios: pl.DataFrame
+    """A row per scenario with a record or a failure: the axes, stages, `reason`, facets of the kept draft."""
+    drafts: DraftStats
+
+    @cached_property
+    def planned(self) -> int:
+        """Scenarios of the plan, or with a result if these are more."""
+        return max(self._planned_rows, self.scenarios.height)
+
+    @property
+    def answered(self) -> int:
+        """Scenarios with a draft that has an answer."""
+        return int(self.scenarios["answered"].sum())
+
+    @property
+    def accepted(self) -> int:
+        """Scenarios with an accepted draft."""
+        return int(self.scenarios["accepted"].sum())
+
+    @cached_property
+    def prompts(self) -> int:
+        """Scenarios in the dataset."""
+        return int(self.scenarios["kept"].sum())
+
+    @cached_property
+    def excluded(self) -> dict[str, int]:
+        """Scenarios that are not in the dataset, by reason, sorted."""
+        counts = Counter(_single_keys(_count(self.scenarios.filter(~_kept()), ["reason"])))
+        if unfinished := self._planned_rows - self.scenarios.height:
+            counts["unfinished"] += max(unfinished, 0)
+        return dict(sorted((+counts).items()))
+
+    @property
+    def later_turns(self) -> int:
+        """Scenarios in the dataset with an assistant turn before the last user turn."""
+        return self.scenarios.filter(_kept() & _column("has_history")).height
+
+    @property
+    def imported(self) -> dict[tuple[str, str], int]:
+        """Scenarios in the dataset from a user's file, by licence and source of the labels."""
+        rows = self.scenarios.filter(_kept() & (_column("source") == "imported"))
+        sources = {"true": "blind labellers, in part or whole", "false": "the file"}
+        counts = _count(rows, ["source_licence", "is_confirmed"])
+        return {(licence, sources[flag]): n for (licence, flag), n in counts.items()}
+
+    def count_kept(self, column: str) -> dict[str, int]:
+        """Count the scenarios in the dataset by the values of a column, sorted."""
+        return _single_keys(_count(self.scenarios.filter(_kept()), [column]))
+
+    def count_domain_modes(self) -> dict[str, dict[str, int]]:
+        """Count the scenarios in the dataset by domain and expected mode, sorted."""
+        return _nest(_count(self.scenarios.filter(_kept()), ["domain", "mode"]))
+
+    def count_verdicts(self) -> dict[str, dict[str, int]]:
+        """Count the drafts by validator and result, sorted."""
+        return _nest(self.drafts.by_verdict)
+
+    def count_stages(self, axis: str) -> dict[str, StageCounts]:
+        """Count the scenarios of each value of an axis by stage, sorted.
+
+        A value has at least as many planned scenarios as it has scenarios with a record, because a
+        run may lack a plan.
+        """
+        return {
+            str(value): StageCounts(max(planned, seen), answered, accepted, kept)
+            for value, planned, seen, answered, accepted, kept in self._stages([axis]).iter_rows()
+        }
+
+    def make_ledger(self, axes: Sequence[str], labels: pl.DataFrame | None = None) -> Ledger:
+        """Count scenarios by cell and stage.
+
+        Args:
+            axes: the axes of a cell: some of `STORED_AXES`, or columns of `labels`.
+            labels: values of further axes by `scenario_id`.
+        """
+        cells: dict[Cell, CellCounts] = {}
+        for *cell, planned, _, answered, accepted, kept in self._stages(axes, labels).iter_rows():
+            if planned or answered:
+                cells[tuple(cell)] = CellCounts(planned, answered, accepted, kept)
+        return Ledger(tuple(axes), cells)
+
+    def count_reasons(
+        self, axes: Sequence[str], labels: pl.DataFrame | None = None
+    ) -> dict[Cell, dict[str, int]]:
+        """Count the scenarios of each cell that are not in the dataset, by reason."""
+        rows = _with_labels(self.scenarios.filter(~_kept()), axes, labels)
+        reasons: dict[Cell, dict[str, int]] = {}
+        for (*cell, reason), count in _count(rows, [*axes, "reason"]).items():
+            reasons.setdefault(tuple(cell), {})[reason] = count
+        return reasons
+
+    def find_idle_rounds(self, axes: Sequence[str]) -> dict[Cell, int]:
+        """Count for each planned cell the rounds that asked for it since it last gained a kept scenario."""
+        import polars as pl
+
+        names = [pl.col(name).cast(pl.String) for name in axes]
+        asked = self.plan_rows.select(*names, "round").unique()
+        gained = (
+            self.scenarios.filter(_kept())
+            .select(*names, "round")
+            .group_by(list(axes))
+            .agg(pl.col("round").max().alias("gained"))
+        )
+        idle = pl.col("round") > pl.col("gained").fill_null(0)
+        counts = asked.join(gained, on=list(axes), how="left").group_by(list(axes)).agg(idle.sum())
+        return {tuple(cell): count for *cell, count in counts.iter_rows()}
+
+    def find_unaccepted_turns(self, axes: Sequence[str], cells: Iterable[Cell]) -> int:
+        """Count the turns of dialogues in some cells that have no accepted draft."""
+        wanted = frozenset(cells)
+        rows = self.plan_rows.filter(_column("is_turn") & (_column("first") == 0))
+        lacking = rows.join(self._accepted_ids, on="scenario_id", how="anti")
+        counts = _count(lacking, axes)
+        return sum(count for cell, count in counts.items() if cell in wanted)
+
+    def last_candidates(self) -> dict[str, int]:
+        """Map each planned scenario without an accepted draft to the first candidate of its latest request."""
+        import polars as pl
+
+        rows = self.plan_rows.join(self._accepted_ids, on="scenario_id", how="anti")
+        return dict(rows.group_by("scenario_id").agg(pl.col("first").max()).iter_rows())
+
+    @property
+    def _accepted_ids(self) -> pl.DataFrame:
+        return self.scenarios.filter(_column("accepted")).select("scenario_id")
+
+    @cached_property
+    def _planned_rows(self) -> int:
+        return self.plan_rows.filter(_column("first") == 0).height
+
+    def _stages(self, axes: Sequence[str], labels: pl.DataFrame | None = None) -> pl.DataFrame:
+        """Sum planned, seen, answered, accepted and kept by cell, sorted by cell."""
+        import polars as pl
+
+        names = [pl.col(name).cast(pl.String) for name in axes]
+        no, yes = pl.lit(value=False), pl.lit(value=True)
+        records = self.scenarios.filter(_column("has_record"))
+        rows = pl.concat(
+            [
+                _with_labels(self.plan_rows, axes, labels)
+                .filter(_column("first") == 0)
+                .select(*names, planned=yes, seen=no, answered=no, accepted=no, kept=no),
+                _with_labels(records, axes, labels)
+                .select(*names, "answered", "accepted", "kept", planned=no, seen=yes)
+                .select(*axes, "planned", "seen", "answered", "accepted", "kept"),
+            ]
+        )
+        sums = pl.col("planned", "seen", "answered", "accepted", "kept").sum()
+        return rows.lazy().group_by(list(axes)).agg(sums).sort(list(axes)).collect()
+
+
+def read_plan_rows(plans: plan.Plans) -> pl.DataFrame:
+    """Read the axes of all planned scenarios.
+
+    Raises:
+        StoreDamaged: a plan cannot be read or has other columns.
+    """
+    import polars as pl
+
+    schema = plan_schema()
+    columns = ["scenario_id", *STORED_AXES, "round", "first", "attributes"]
+    is_turn = (
+        pl.col("attributes").list.eval(pl.element().struct.field("axis") == "turn_style").list.any()
+    )
+    frames = [
+        frame.select("scenario_id", *axis_expressions(), "round", "first", is_turn.alias("is_turn"))
+        for path in plans.paths
+        for frame in parquet.read_frames(path, columns, schema, remedy="start over with `--replan`")
+    ]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=_plan_row_types())
+
+
+def axis_expressions() -> list[pl.Expr]:
+    """Write the stored axes as categories; a prompt that is no probe has the contrast `none`."""
+    import polars as pl
+
+    columns = {name: pl.col(name).cast(pl.String) for name in STORED_AXES}
+    columns["contrast"] = columns["contrast"].fill_null("none")
+    return [column.cast(pl.Categorical) for column in columns.values()]
+
+
+def _plan_row_types() -> dict[str, Any]:  # Any: polars accepts types and classes of types
+    import polars as pl
+
+    axes = dict.fromkeys(STORED_AXES, pl.Categorical)
+    return {
+        "scenario_id": pl.String,
+        **axes,
+        "round": pl.Int64,
+        "first": pl.Int64,
+        "is_turn": pl.Boolean,
+    }
+
+
+def _column(name: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(name)
+
+
+def _kept() -> pl.Expr:
+    return _column("kept")
+
+
+def _with_labels(
+    rows: pl.DataFrame, axes: Sequence[str], labels: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Add the axes that have no column of their own."""
+    import polars as pl
+
+    further = [name for name in axes if name not in STORED_AXES]
+    if not further:
+        return rows
+    if labels is None:
+        return rows.with_columns(pl.lit(UNKNOWN_VALUE).alias(name) for name in further)
+    joined = rows.join(labels.select("scenario_id", *further), on="scenario_id", how="left")
+    return joined.with_columns(pl.col(further).fill_null(UNKNOWN_VALUE))
+
+
+def _count(rows: pl.DataFrame, by: Sequence[str]) -> dict[tuple[str, ...], int]:
+    """Count rows by the values of columns as text, sorted."""
+    import polars as pl
+
+    values = rows.lazy().select(pl.col(name).cast(pl.String) for name in by)
+    counts = values.group_by(list(by)).len().sort(list(by)).collect()
+    return {tuple(key): count for *key, count in counts.iter_rows()}
+
+
+def _single_keys(counts: Mapping[tuple[str, ...], int]) -> dict[str, int]:
+    return {name: count for (name,), count in counts.items()}
+
+
+def _nest(counts: Mapping[tuple[str, ...], int]) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (outer, inner), count in sorted(counts.items()):
+        nested.setdefault(outer, {})[inner] = count
+    return nested
