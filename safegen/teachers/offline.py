@@ -124,7 +124,7 @@ class _GoodDraft(Phrasing):
 
     def has_goal_answer(self) -> bool:
         """Check if an earlier turn of the dialogue already has the goal's answer."""
-        return self.know.answer[0] in self.said
+        return self.know.answer[0] in self.used_text
 
     def partial_answer(self) -> list[str]:
         """Give limit, concepts, safe task and redirection, after words to a person at risk.
@@ -169,7 +169,7 @@ class _GoodDraft(Phrasing):
         # A profile with places of its own has other users than the goal's task.
         if self.phrases.places.get(self.context.scenario.profile) and not is_required:
             return []
-        is_offered = self.know.safe_task.offer in self.said
+        is_offered = self.know.safe_task.offer in self.used_text
         if is_offered:
             return []
         return [self.safe_task_words(listed=bool(self.choose_number(3, "list")))]

@@ -36,7 +36,7 @@ class Phrasing:
         self.malicious = scenario.intent == "malicious"
         self.variant = 3 if self.malicious else scenario.paraphrase
         answers = [m["content"] for m in scenario.messages if m["role"] == "assistant"]
-        self.said = "\n".join([*answers, previous_text])
+        self.used_text = "\n".join([*answers, previous_text])
         """Texts that must not be repeated: the conversation's answers and the caller's text."""
         is_turn = any(a.axis == "turn_style" for a in scenario.attributes)
         self.own: tuple[str, ...] = self.know.apt if is_turn else ()
@@ -97,7 +97,7 @@ class Phrasing:
         """Fill one of the templates with the goal's words; prefer one that was not used yet."""
         usable = self.usable_templates(templates)
         fresh = [
-            template for template in usable if longest_fixed_part(template) not in self.said
+            template for template in usable if longest_fixed_part(template) not in self.used_text
         ] or usable
         return self.fill_template(fresh[self.choose_number(len(fresh), templates[0])])
 
@@ -138,12 +138,12 @@ class Phrasing:
 
     def pick(self, options: Sequence[str]) -> str:
         """Choose one of several phrasings; prefer one that the conversation lacks."""
-        fresh = [option for option in options if option not in self.said] or options
+        fresh = [option for option in options if option not in self.used_text] or options
         return fresh[self.choose_number(len(fresh), options[0])]
 
     def take_run(self, options: Sequence[str], count: int) -> list[str]:
         """Choose `count` options in their order; each variant has another start or step."""
-        options = [option for option in options if option not in self.said] or options
+        options = [option for option in options if option not in self.used_text] or options
         start = int(hash_fraction(self.seed, self.context.scenario.set_id, "start") * len(options))
         step = 1 + self.variant // 2 if gcd(1 + self.variant // 2, len(options)) == 1 else 1
         start += (self.variant % 2) * (count if step == 1 else 1) + 2 * self.context.scenario.turn

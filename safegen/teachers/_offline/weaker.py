@@ -163,7 +163,7 @@ class WeakDraft(Phrasing):
         sentences += (
             self.alternatives() if self.malicious else (*self.know.safe_task.steps, *places)
         )
-        new = [fact for fact in sentences if fact not in self.said]
+        new = [fact for fact in sentences if fact not in self.used_text]
         facts = self.drop_matching("limit", dict.fromkeys([*sentences[:1], *new, *sentences]))
         facts = [fact for fact in facts if fact not in ending]
         spent = sum(map(len, [*head, *ending]))
@@ -205,7 +205,7 @@ class WeakDraft(Phrasing):
     def side_offer(self) -> list[str]:
         """Offer the safe task, unless it was offered before, and a place to turn to."""
         task = self.know.safe_task
-        offer = [] if task.offer in self.said else [task.offer, *task.steps]
+        offer = [] if task.offer in self.used_text else [task.offer, *task.steps]
         return [*offer, self.pick(self.redirections())]
 
     def background_concepts(self) -> list[str]:
@@ -213,14 +213,14 @@ class WeakDraft(Phrasing):
         if self.malicious or self.context.scenario.contrast is not None:
             return []
         concepts = self.know.concepts
-        used = [fact for fact in concepts if fact in self.said]
-        return [*(fact for fact in concepts if fact not in self.said), *used[1:]]
+        used = [fact for fact in concepts if fact in self.used_text]
+        return [*(fact for fact in concepts if fact not in self.used_text), *used[1:]]
 
     def order_unsaid_first(self, facts: Iterable[str]) -> list[str]:
         """Return the new facts in this draft's order, then all used ones but the first."""
         facts = list(dict.fromkeys(facts))
-        used = [fact for fact in facts if fact in self.said]
-        return [*self.shuffle(fact for fact in facts if fact not in self.said), *used[1:]]
+        used = [fact for fact in facts if fact in self.used_text]
+        return [*self.shuffle(fact for fact in facts if fact not in self.used_text), *used[1:]]
 
     def paragraphs(self, sentences: Sequence[str]) -> str:
         """Split the sentences into about as many paragraphs as the good draft has."""
