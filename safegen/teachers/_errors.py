@@ -252,7 +252,9 @@ def _status_error(caller: Endpoint, error: openai.APIError) -> Exception:
 def _rate_limit_error(caller: Endpoint, error: openai.APIError) -> Exception:
     status = cast("openai.APIStatusError", error)
     if "insufficient_quota" in (error.code, error.type):
-        return _rejected_error(caller, status, "the account has no quota left; top it up")
+        return _rejected_error(
+            caller, status, "the account has no quota left; raise it at the provider"
+        )
     after = retry_after_s(status.response.headers)
     return RetryableError(
         f"`{caller.base_url}` limits the rate (HTTP `429`); lower `concurrency`",
@@ -275,7 +277,7 @@ def _forbidden_error(caller: Endpoint, error: openai.APIError) -> Exception:
 
 
 def _not_found_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    remedy = f"check the model `{caller.model}` and that `base_url` ends as the provider says"
+    remedy = f"check the model `{caller.model}` and the path of `base_url`"
     return _rejected_error(caller, cast("openai.APIStatusError", error), remedy)
 
 

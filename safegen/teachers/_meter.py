@@ -39,7 +39,7 @@ class Meter:
         """
         if self._most_tokens is not None and self._uncounted:
             raise BudgetSpent(
-                "the endpoint counts no tokens, so `budget.tokens` bounds nothing; take it out, set"
+                "the endpoint counts no tokens, so `budget.tokens` bounds nothing; remove it, set"
                 " `budget.requests`, and run the same command again",
                 kept=True,
             )

@@ -208,6 +208,8 @@ def find_schema_problem(
     value: object, schema: Mapping[str, object], path: str = "the object"
 ) -> str | None:
     """Return the first violation of a schema: type, required, enum, additionalProperties, items."""
+    # Not pydantic: a schema is data (its enums are the axes of a run), and the text of a violation
+    # is part of the repair turn, so it must name the field in words for a model.
     expected = schema.get("type")
     types = [expected] if isinstance(expected, str) else cast("list[str]", expected or [])
     if types and not any(TYPE_CHECKS[t](value) for t in types if t in TYPE_CHECKS):

@@ -21,15 +21,15 @@ class ElementCoverage(NamedTuple):
     by_form: tuple[str, ...]
     unread: tuple[str, ...]
     others: tuple[str, ...]
-    """Validators from outside the package; their traits are not asked for here."""
+    """Validators from outside the package; the elements that they read are unknown."""
 
     @property
     def line(self) -> str:
         """The summary for people on one line."""
         parts = [f"{', '.join(self.by_form)} judged by form only"] if self.by_form else []
         if self.unread:
-            but = f" by safegen, and {', '.join(self.others)} may" if self.others else ""
-            parts.append(f"{', '.join(self.unread)} not checked{but}")
+            others = f" by safegen, but perhaps by {', '.join(self.others)}" if self.others else ""
+            parts.append(f"{', '.join(self.unread)} not checked{others}")
         return "; ".join(parts)
 
 

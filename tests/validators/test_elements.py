@@ -81,7 +81,7 @@ def test_foreign_validator_may_read_other_elements() -> None:
         "safe_completion", ["limit", "support"], validators, own=OWN, locale=english()
     )
     assert coverage.line == (
-        "limit judged by form only; support not checked by safegen, and my_judge may"
+        "limit judged by form only; support not checked by safegen, but perhaps by my_judge"
     )
 
 
