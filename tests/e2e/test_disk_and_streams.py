@@ -44,7 +44,7 @@ def test_too_little_disk_space_stops_before_requests(
         result = cli(capsys, "generate", "r.yaml", "-o", "out")
         assert result.code == 1
         assert "900 KiB free" in result.err
-        assert "nothing was asked" in result.err
+        assert "no request was sent" in result.err
         assert not fake.requests
         monkeypatch.undo()
         monkeypatch.chdir(workdir)

@@ -138,5 +138,5 @@ async def test_turns_without_answer_get_a_hint(
     assert set(count_losses(run.folder).dropped) == {"no_answer_before"}
     again = cli(capsys, "retry", str(run.output))
     assert again.code == 0
-    assert "follows an accepted answer to the one before" in again.err
+    assert "needs an accepted answer to the previous turn" in again.err
     assert "another author" not in again.err
