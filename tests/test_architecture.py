@@ -38,12 +38,13 @@ def loaded_after(code: str) -> set[str]:
     "code",
     [
         "import safegen",
+        "import safegen.teachers",
         HELP.format(words=["--help"]),
         HELP.format(words=["check", "--help"]),
         HELP.format(words=["generate", "--help"]),
         HELP.format(words=["--version"]),
     ],
-    ids=["import", "--help", "check --help", "generate --help", "--version"],
+    ids=["import", "teachers", "--help", "check --help", "generate --help", "--version"],
 )
 def test_import_and_help_load_no_heavy_module(code: str) -> None:
     loaded = loaded_after(code)
