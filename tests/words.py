@@ -1,4 +1,4 @@
-"""The words that CONTRIBUTING.md bans, and a search that finds them in code and prose."""
+"""Banned words, and a search that finds them in code and prose."""
 
 from __future__ import annotations
 
