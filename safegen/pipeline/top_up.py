@@ -66,7 +66,7 @@ class RoundDecision:
 
 
 def decide_round(folder: RunFolder, recipe: Recipe, curated: CurationResult) -> RoundDecision:
-    """Decide from the complete rounds: met, stalled, at the cap, or another round."""
+    """Decide from the complete rounds if another one is due."""
     target = recipe.target
     if target is None:
         return RoundDecision("no_target", "no target")
@@ -82,15 +82,15 @@ def _decide(folder: RunFolder, target: Target, plans: plan.Plans, stats: RunStat
     if len(folder.finished_shards()) < plans.shards:
         return RoundDecision("unfinished", "unfinished", SAME_COMMAND, short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
-        return RoundDecision("unavailable", "items are unavailable", SAME_COMMAND, short)
+        return RoundDecision("unavailable", "an endpoint was unavailable", SAME_COMMAND, short)
     stopped = _find_stalled(stats, plans, target) & short.keys()
     if stopped == short.keys():
         last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
-        reason = f"stalled: its {last} gained these cells nothing"
+        reason = f"stalled: the {last} added no accepted scenario to these cells"
         hint = f"raise `target.patience`, or {VARY_DRAFTS_HINT} and {REPLAN_HINT}"
         return RoundDecision("stalled", reason, hint, short, stopped)
     if plans.rounds > target.rounds:
-        reason = f"the cap on further rounds ({target.rounds}) is reached"
+        reason = f"the round limit ({target.rounds}) is reached"
         hint = "raise `target.rounds`"
         return RoundDecision("round_limit", reason, hint, short, stopped, _acceptance_rates(ledger))
     reason = "another round is due"
@@ -118,8 +118,8 @@ def report_target(
         return None
     decision = decide_round(folder, inputs.recipe, curated)
     if decision.rates and (code := _why_none_is_due(folder, inputs, decision, curated.stats)):
-        more = "more sets" if inputs.recipe.plan.authored else "sets"
-        hint = f"have an author write {more} (`plan.authored`), or {VARY_DRAFTS_HINT}, and {REPLAN_HINT}"
+        sets = "more sets" if inputs.recipe.plan.authored else "sets"
+        hint = f"let an author write {sets} (`plan.authored`), or {VARY_DRAFTS_HINT}, and {REPLAN_HINT}"
         reason = NOTHING_LEFT_REASON if code == "nothing_left" else UNKNOWN_REASON
         decision = replace(decision, code=code, reason=reason, hint=hint)
     cells = curated.stats.make_ledger(target.per).cells
@@ -139,19 +139,22 @@ def report_target(
 
 
 def _why_none_is_due(
-    folder: RunFolder, inputs: RunContext, decided: RoundDecision, stats: RunStats
+    folder: RunFolder, inputs: RunContext, decision: RoundDecision, stats: RunStats
 ) -> Literal["nothing_left", "unknown"] | None:
-    """Why no further round is due; None where one is. Goals that are not at hand were, when the dataset was cut."""
+    """Return the reason why no further round is due; None if one is due."""
     plans = plan.Plans(folder.plans)
     try:
-        left = any(_TopUp(inputs, plans, decided, stats).sets(plans.rounds))
+        has_sets = any(_TopUp(inputs, plans, decision, stats).sets(plans.rounds))
     except UserError:
-        there = folder.stop_state.exists()
-        kept = read_json(folder.stop_state, remedy="delete it") if there else {}
-        if "stop_code" not in kept or kept.get("at") != _stop_state_key(plans, decided.shortfall):
+        # The taxonomy's files may be missing here; they were present when the dataset was built.
+        exists = folder.stop_state.exists()
+        state = read_json(folder.stop_state, remedy="delete it") if exists else {}
+        if "stop_code" not in state or state.get("at") != _stop_state_key(
+            plans, decision.shortfall
+        ):
             return "unknown"
-        left = kept["stop_code"] != "nothing_left"
-    return None if left else "nothing_left"
+        has_sets = state["stop_code"] != "nothing_left"
+    return None if has_sets else "nothing_left"
 
 
 def save_stop_state(folder: RunFolder, report: TargetReport) -> None:
@@ -172,23 +175,23 @@ def _stop_state_key(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, o
 
 
 def is_round_due(folder: RunFolder, inputs: RunContext, curated: CurationResult) -> bool:
-    """Whether `generate` would plan another round, with something left to ask in it."""
-    decided = decide_round(folder, inputs.recipe, curated)
-    return decided.is_due and _why_none_is_due(folder, inputs, decided, curated.stats) is None
+    """Return True if `generate` would plan another round with at least one set."""
+    decision = decide_round(folder, inputs.recipe, curated)
+    return decision.is_due and _why_none_is_due(folder, inputs, decision, curated.stats) is None
 
 
 def plan_next_round(folder: RunFolder, inputs: ResolvedRecipe, curated: CurationResult) -> bool:
-    """Plan one more round, if the target asks for one; False where nothing is left to ask."""
-    decided = decide_round(folder, inputs.recipe, curated)
-    return decided.is_due and _plan_round(folder, inputs, decided, curated.stats)
+    """Plan another round if one is due; return False if it would be empty."""
+    decision = decide_round(folder, inputs.recipe, curated)
+    return decision.is_due and _plan_round(folder, inputs, decision, curated.stats)
 
 
 def _plan_round(
-    folder: RunFolder, inputs: ResolvedRecipe, decided: RoundDecision, stats: RunStats
+    folder: RunFolder, inputs: ResolvedRecipe, decision: RoundDecision, stats: RunStats
 ) -> bool:
     plans = plan.Plans(folder.plans)
     number = plans.rounds
-    sets = _TopUp(inputs, plans, decided, stats).sets(number)
+    sets = _TopUp(inputs, plans, decision, stats).sets(number)
     path = folder.plan(number)
     plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
     if plan.plan_size(path)[1]:
@@ -198,19 +201,19 @@ def _plan_round(
 
 
 class _TopUp:
-    """One round being planned; `left` is what each cell is still expected to lack."""
+    """The plan of one round; `missing` holds the scenarios that each cell is still expected to lack."""
 
     def __init__(
-        self, inputs: RunContext, plans: plan.Plans, decided: RoundDecision, stats: RunStats
+        self, inputs: RunContext, plans: plan.Plans, decision: RoundDecision, stats: RunStats
     ) -> None:
         assert inputs.recipe.target is not None
         self.inputs, self.target, self.plans = inputs, inputs.recipe.target, plans
         self.stats = stats
-        self.left: dict[Cell, float] = dict(decided.open_cells)
-        self.rates = decided.rates
+        self.missing: dict[Cell, float] = dict(decision.open_cells)
+        self.rates = decision.rates
 
     def sets(self, number: int) -> Iterator[list[PlannedScenario]]:
-        """The sets of the round, in canonical order."""
+        """Plan the sets of the round, in canonical order."""
         for set_ in self._iter_retries():
             yield [_with_round(p, number) for p in set_]
         for set_ in self._iter_unused_goals():
@@ -219,7 +222,7 @@ class _TopUp:
             yield [_with_round(p, number) for p in set_]
 
     def _iter_retries(self) -> Iterator[list[PlannedScenario]]:
-        """Further candidates for single prompts that have no accepted draft, in the order of the plan."""
+        """Plan further candidates for single prompts without an accepted draft, in plan order."""
         last = self.stats.last_candidates()
         candidates = self.inputs.recipe.plan.candidates
         for shard in range(self.plans.shards):
@@ -228,8 +231,8 @@ class _TopUp:
                 if item.first or item.scenario.scenario_id not in last or not written:
                     continue
                 cell = self._cell_of_scenario(item)
-                if self.left.get(cell, 0) > 0:
-                    self.left[cell] -= self.rates.get(cell, 1.0)
+                if self.missing.get(cell, 0) > 0:
+                    self.missing[cell] -= self.rates.get(cell, 1.0)
                     first = last[item.scenario.scenario_id] + candidates
                     yield [replace(item, first=first)]
 
@@ -244,7 +247,7 @@ class _TopUp:
             cells = [self._cell_of_scenario(p) for p in set_]
             if set_ and set_[0].scenario.set_id not in used and self._is_short(cells):
                 for cell in cells:
-                    self.left[cell] = self.left.get(cell, 0) - self.rates.get(cell, 1.0)
+                    self.missing[cell] = self.missing.get(cell, 0) - self.rates.get(cell, 1.0)
                 yield set_
 
     def _iter_authored_sets(self) -> Iterator[list[PlannedScenario]]:
@@ -256,14 +259,14 @@ class _TopUp:
         start = _count_authored(self.plans)
         at = self.target.per.index("harm")
         for harm in context.harms:
-            short = [n for cell, n in self.left.items() if cell[at] == harm and n > 0]
+            short = [n for cell, n in self.missing.items() if cell[at] == harm and n > 0]
             rates = [rate for cell, rate in self.rates.items() if cell[at] == harm]
             count = ceil(max(short, default=0) / max(MIN_ACCEPTANCE_RATE, min(rates, default=1.0)))
             counts = {harm: count} if count else {}
             yield from plan_authored_sets(context, start=start, counts=counts, seed=recipe.seed)
 
     def _is_short(self, cells: Iterable[Cell]) -> bool:
-        return any(self.left.get(cell, 0) > 0 for cell in cells)
+        return any(self.missing.get(cell, 0) > 0 for cell in cells)
 
     def _cell_of_scenario(self, item: PlannedScenario) -> Cell:
         return _cell_of(scenario_axes(item), self.target)

@@ -147,7 +147,7 @@ async def test_rounds_end_at_the_round_limit(tmp_path: Path) -> None:
     assert plan.Plans(done.folder.plans).rounds == 3
     report = target_of(done)
     assert report.stop_code == "round_limit"
-    assert report.stop_reason == "the cap on further rounds (2) is reached"
+    assert report.stop_reason == "the round limit (2) is reached"
     assert report.shortfall
     assert f"short by {sum(report.shortfall.values())}" in report.line
 
@@ -157,7 +157,9 @@ async def test_rounds_without_gain_stall(tmp_path: Path) -> None:
     assert plan.Plans(done.folder.plans).rounds == 4
     report = target_of(done)
     assert report.stop_code == "stalled"
-    assert report.stop_reason == "stalled: its last 3 rounds gained these cells nothing"
+    assert (
+        report.stop_reason == "stalled: the last 3 rounds added no accepted scenario to these cells"
+    )
     assert report.stalled == set(report.shortfall)
     assert "raise `target.patience`" in report.line
 
@@ -226,7 +228,7 @@ async def test_exhausted_goals_stop_with_nothing_left(tmp_path: Path) -> None:
         report.stop_reason,
         report.hint,
     ]
-    assert "have an author write sets (`plan.authored`)" in report.hint
+    assert "let an author write sets (`plan.authored`)" in report.hint
     assert "sets_per_harm" not in report.hint
 
 
