@@ -45,8 +45,8 @@ def pairs(start: int, stop: int) -> list[Record]:
 
 
 def built(run: RunFolder, recipe: Recipe = RECIPE, **values: Any) -> BuildReport:
-    given: dict[str, Any] = {"policies": [policy()], "fingerprints": {"policy": {"base": "0"}}}
-    return build_dataset(curate(run), recipe, taxonomy_version="1.0.0", **given | values)
+    arguments: dict[str, Any] = {"policies": [policy()], "fingerprints": {"policy": {"base": "0"}}}
+    return build_dataset(curate(run), recipe, taxonomy_version="1.0.0", **arguments | values)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -271,12 +271,12 @@ def test_datasets_library_loads_every_config(
     datasets.disable_progress_bars()
     report = built(make_run(tmp_path / "out", pairs(0, 80)))
     for view, columns in {"sft": ["messages"], "preference": ["prompt", "chosen"]}.items():
-        found = datasets.load_dataset(
+        loaded = datasets.load_dataset(
             str(tmp_path / "out"), view, cache_dir=str(tmp_path / "cache")
         )
-        assert {split: len(rows) for split, rows in found.items()} == report.rows[view]
+        assert {split: len(rows) for split, rows in loaded.items()} == report.rows[view]
         for column in columns:
-            assert set(found["train"][0][column][0]) == {"role", "content"}
+            assert set(loaded["train"][0][column][0]) == {"role", "content"}
     default = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert "messages" in default["train"].column_names
 

@@ -49,7 +49,7 @@ def name_of(view: str, split: str) -> str:
 
 
 def replant(folder: Path, view: str, split: str, edit: Callable[[list[ArrowRow]], None]) -> None:
-    """Rewrite a file's rows and let the manifest say so: only the promises are broken."""
+    """Rewrite rows of a file and update its manifest entry, so that only invariants are violated."""
     name = name_of(view, split)
     rows = parquet.read_rows(folder / name)
     edit(rows)
@@ -61,11 +61,11 @@ def replant(folder: Path, view: str, split: str, edit: Callable[[list[ArrowRow]]
         content_sha256(rows),
     )
 
-    def told(manifest: dict[str, Any]) -> None:
+    def update_entry(manifest: dict[str, Any]) -> None:
         manifest["files"][name] = entry.to_json()
         manifest["counts"]["rows"][view][split] = len(rows)
 
-    edit_manifest(folder, told)
+    edit_manifest(folder, update_entry)
 
 
 def only(folder: Path) -> str:

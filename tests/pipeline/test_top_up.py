@@ -48,7 +48,7 @@ def draft_of(request: Request) -> str:
 
 
 def answer(request: Request, *, rejected: float = REFUSED) -> str:
-    """Too short to be accepted for a share of the drafts, by the digest of the draft's id."""
+    """Return a text that is too short for a share of the drafts, chosen by the draft id."""
     name = draft_of(request)
     if hash_fraction("reject", name) < rejected:
         return "Too short."
@@ -56,7 +56,7 @@ def answer(request: Request, *, rejected: float = REFUSED) -> str:
 
 
 def shuffled(seed: int) -> Teacher:
-    """The same answers, arriving in an order of their own."""
+    """Return the same answers in a shuffled order of arrival."""
 
     async def teacher(request: Request, /) -> Reply:
         await asyncio.sleep(0.02 * hash_fraction("late", seed, draft_of(request)))
@@ -76,8 +76,8 @@ def target_of(done: api.Run) -> TargetReport:
 
 
 def cell_counts(done: api.Run) -> dict[tuple[str, ...], int]:
-    found = curate(done.folder).stats.make_ledger(("harm", "intent"))
-    return {cell: c.accepted for cell, c in found.cells.items()}
+    counts = curate(done.folder).stats.make_ledger(("harm", "intent"))
+    return {cell: c.accepted for cell, c in counts.cells.items()}
 
 
 async def test_rejections_are_refilled_within_the_round_limit(tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ async def test_rejections_are_refilled_within_the_round_limit(tmp_path: Path) ->
 
 
 async def test_reply_order_changes_no_byte(tmp_path: Path) -> None:
-    found = []
+    digests = []
     for seed in range(3):
         done = await run(tmp_path / str(seed), recipe(), shuffled(seed))
         assert plan.Plans(done.folder.plans).rounds > 1
-        found.append((hashes(done.output / "data"), hashes(done.folder.plans)))
-    assert found[0][0]
-    assert found[1:] == found[:1] * 2
+        digests.append((hashes(done.output / "data"), hashes(done.folder.plans)))
+    assert digests[0][0]
+    assert digests[1:] == digests[:1] * 2
 
 
 async def test_rerun_after_met_target_adds_nothing(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ async def test_rerun_after_met_target_adds_nothing(tmp_path: Path) -> None:
 async def test_round_skips_prompts_with_accepted_drafts(tmp_path: Path) -> None:
     teacher = scripted(answer)
     await run(tmp_path, recipe(), teacher)
-    asked = [draft_of(r) for r in teacher.requests]  # pyright: ignore[reportAttributeAccessIssue]
-    assert len(asked) == len(set(asked))
+    drafts = [draft_of(r) for r in teacher.requests]  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(drafts) == len(set(drafts))
     by_prompt: dict[str, list[str]] = {}
     for request in teacher.requests:  # pyright: ignore[reportAttributeAccessIssue]
         by_prompt.setdefault(request.context.scenario.scenario_id, []).append(answer(request))
@@ -165,7 +165,7 @@ async def test_rounds_without_gain_stall(tmp_path: Path) -> None:
 
 
 def barren(request: Request) -> str:
-    """Nothing about theft is ever accepted; half of the rest is."""
+    """Reject everything about theft and half of the rest."""
     assert request.context is not None
     theft = request.context.scenario.harm == "property.theft"
     return "Too short." if theft else answer(request, rejected=0.5)
@@ -201,9 +201,9 @@ async def test_raised_target_resumes_without_double_payment(
     more = recipe(accepted=4, patience=3)
     after = await run(tmp_path, more, second)
     assert plan.Plans(after.folder.plans).rounds > rounds
-    asked = [{draft_of(r) for r in teacher.requests} for teacher in (first, second)]  # pyright: ignore[reportAttributeAccessIssue]
-    assert asked[1]
-    assert not asked[0] & asked[1]
+    drafts = [{draft_of(r) for r in teacher.requests} for teacher in (first, second)]  # pyright: ignore[reportAttributeAccessIssue]
+    assert drafts[1]
+    assert not drafts[0] & drafts[1]
     assert "property.theft" in {cell[0] for cell in target_of(after).shortfall}
 
 

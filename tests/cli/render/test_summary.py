@@ -123,7 +123,7 @@ def test_empty_dataset_offers_no_loading() -> None:
 
 
 @pytest.mark.parametrize("folder", ["my data", "a;b"])
-def test_commands_can_be_pasted(folder: str) -> None:
+def test_commands_quote_paths_for_the_shell(folder: str) -> None:
     result = "\n".join(screen(make_run(output=Path(folder)), {}))
     assert f"safegen verify '{folder}'" in result
 
