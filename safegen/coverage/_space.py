@@ -90,14 +90,6 @@ class FactorSpace:
             for values in product(*(range(self.sizes[f]) for f in factors)):
                 yield sum(self.bit(f, v) for f, v in zip(factors, values, strict=True))
 
-    def lower_bound(self, reaches: Sequence[Reach]) -> int:
-        """Return a lower bound on rows: the largest number of possible tuples of any t factors."""
-        return max(
-            sum(map(self.is_possible, self.iter_tuples(Reach(part, reach.t))))
-            for reach in reaches
-            for part in combinations(reach.factors, reach.t)
-        )
-
 
 def minimal_voids(voids: Sequence[int]) -> tuple[int, ...]:
     """Keep the constraints that no smaller one implies, smallest first."""

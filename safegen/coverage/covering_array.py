@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import product
 from math import isfinite
 
 from safegen.core.errors import ConfigError
@@ -118,37 +118,6 @@ def required_rows(code: BitCode) -> list[int]:
         ConfigError: an unknown name, or a seed that breaks a constraint.
     """
     return [_required_mask(code, row) for row in code.model.seeds]
-
-
-def lower_bound(model: CoverageModel) -> int:
-    """Compute a lower bound on the number of rows.
-
-    Without constraints it is the product of the t largest arities, over all groups. With constraints,
-    rows are grouped by the value of one factor: the rows of a value contain at least the combinations
-    of some t factors that are possible with no other value. The best factor counts.
-    """
-    code = BitCode(model)
-    space = code.space
-    plain = space.lower_bound(code.reaches)
-    return max(
-        [plain, *(_split_bound(code, f) for f, own in enumerate(space.own) if own & space.bound)]
-    )
-
-
-def _split_bound(code: BitCode, factor: int) -> int:
-    space = code.space
-    values = [1 << b for b in iter_set_bits(space.own[factor])]
-    most = dict.fromkeys(values, 0)
-    for reach in code.reaches:
-        for part in combinations(reach.factors, reach.t):
-            forced = dict.fromkeys(values, 0)
-            for mask in space.iter_tuples(Reach(part, reach.t)):
-                with_ = [v for v in values if mask & v or not mask & space.own[factor]]
-                able = [v for v in with_ if space.is_possible(mask | v)]
-                if len(able) == 1:
-                    forced[able[0]] += 1
-            most = {v: max(most[v], forced[v]) for v in values}
-    return sum(most.values())
 
 
 def _required_mask(code: BitCode, row: AxisRow) -> int:

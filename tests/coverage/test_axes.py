@@ -23,8 +23,9 @@ from safegen.core.types import (
 )
 from safegen.coverage import axes
 from safegen.coverage.certificate import certify
-from safegen.coverage.covering_array import FactorGroup, build_array, lower_bound
+from safegen.coverage.covering_array import FactorGroup, build_array
 from safegen.policy import loader, spec
+from tests.coverage.bounds import lower_bound
 
 SHIPPED = axes.load_axes()
 
