@@ -37,8 +37,10 @@ MAX_SHOWN = 5
 def lint_policy(policy: Policy) -> list[SpecFinding]:
     """Find the faults of a spec; none if it is total, reachable, monotone and consistent."""
     problems = [*_check_names(policy), *_find_contradictions(policy), *_find_gaps(policy)]
+    # The other checks need a rule for every situation.
     if not any(p.kind == "uncovered" for p in problems):
         problems += _find_unreachable(policy)
+        # One misplaced rule can break many pairs.
         problems += islice(_find_non_monotone(policy), MAX_SHOWN)
         problems += _check_authority(policy)
         problems += _overridden(policy)

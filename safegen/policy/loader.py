@@ -10,7 +10,7 @@ from safegen.policy.lint import lint_policy
 from safegen.policy.schema import Spec
 from safegen.policy.spec import Policy, SpecSource
 
-MAX_INHERITANCE = 4
+MAX_INHERITANCE = 4  # a deeper chain is hard to review
 
 
 def load_policy(name: str) -> Policy:

@@ -116,6 +116,7 @@ class Policy:
     @cached_property
     def rule_by_situation(self) -> dict[Situation, Rule]:
         """The rule of every situation that has one."""
+        # There are 400 situations, so a table of all of them is cheap.
         rules = {
             at: next((r for r in self.rules if r.when.holds(at)), None) for at in ALL_SITUATIONS
         }
@@ -150,6 +151,7 @@ class Policy:
             spec.model_dump(
                 mode="json", include={"policy", "version", "title", "harms", "facilitation"}
             ),
+            # Profile overrides are rules of their own in `rules`.
             [rule.model_dump(mode="json", exclude={"profiles"}) for rule in self.rules],
             [
                 [clause.model_dump(mode="json") for clause in clauses]
@@ -194,7 +196,7 @@ class Policy:
             yield named.id
 
     def _iter_specs(self) -> Iterator[Spec]:
-        return (spec for spec, _ in reversed(self.chain))
+        return (spec for spec, _ in reversed(self.chain))  # inherited specs first
 
 
 def fitting_specs(policies: Sequence[Policy], harm: str) -> list[Policy]:

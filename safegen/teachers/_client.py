@@ -101,6 +101,7 @@ class HttpClient:
 
         problem: Exception
         try:
+            # The client's own time-out restarts with each chunk; this one bounds the whole attempt.
             async with asyncio.timeout(self._timeout_s):
                 return await response
         except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
@@ -137,6 +138,7 @@ class HttpClient:
             base_url=self._caller.base_url,
             max_retries=0,
             timeout=timeout,
+            # A redirect could send the prompt and the key to another host.
             http_client=openai.DefaultAioHttpClient(
                 limits=limits, timeout=timeout, follow_redirects=False
             ),

@@ -14,7 +14,7 @@ from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimiters
 
 CONCURRENCY = 64
-ATTEMPTS = 1
+ATTEMPTS = 1  # a user's function may have side effects, so it asks for retries itself
 
 
 class CustomTeacher:

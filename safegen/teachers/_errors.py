@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 MAX_SHOWN_CHARS = 200
 """Characters of a provider's message that are shown or stored."""
+# A wrong date in Retry-After must not stop a run for hours.
 MAX_PAUSE_S = 600.0
+# Time-out, conflict, too early. Any other 4xx needs a changed request.
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
+# Marks of OpenAI, Azure (content management policy), DashScope (data_inspection_failed) and OpenRouter
+# (requires moderation). No common code exists.
 POLICY_MARKS = (
     "content_filter",
     "content_policy",

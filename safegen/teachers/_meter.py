@@ -66,6 +66,7 @@ class Meter:
 
     def record_reply(self, reply: Reply) -> None:
         """Count the tokens of an answer."""
+        # Some endpoints send no `usage`; a token budget cannot bound them.
         self._uncounted |= reply.prompt_tokens is None and reply.completion_tokens is None
         self._prompt_tokens += reply.prompt_tokens or 0
         self._completion_tokens += reply.completion_tokens or 0

@@ -175,10 +175,11 @@ class RateLimiter:
             return
         self._step_bad += 1
         self._record_limited(permit.nth)
+        # Fewer than four requests may have started since the last pause.
         if self._limited_run_length(permit.nth) < min(MIN_LIMITED_RUN, self._started):
             self._measure_pace()
             return
-        self._blind = min(self._blind + 1, 16)
+        self._blind = min(self._blind + 1, 16)  # keeps 2**blind finite
         self._unmeasured = True
         self.window = max(1, self.window // 2)
         self._in_window = 0
@@ -222,6 +223,7 @@ class RateLimiter:
             spent_s = max(self._paused_until - self._since, MIN_PAUSE_S)
             self.rate = max(self._successes / spent_s, MIN_PACE_PER_S)
         elif self.rate is not None and self._blind > 1:
+            # No request passed between two pauses, so the pace was too high.
             self.rate = max(self.rate / 2, MIN_PACE_PER_S)
         self._measured = self.rate or 0.0
         self._unmeasured = False

@@ -16,6 +16,7 @@ from safegen.core.types import Sampling
 from safegen.teachers._errors import Endpoint
 
 StructuredSetting = Literal["auto", "json_schema", "json_object", "text"]
+# A recipe is untrusted: the suffix keeps it from sending another secret of the environment.
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
 MAX_KEY_NAME = 100
 RESERVED_FIELDS = frozenset({"messages", "model", "stream", "n", "response_format"})

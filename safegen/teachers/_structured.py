@@ -18,6 +18,8 @@ MAX_TOKENS = 2**40
 """Token counts above this are ignored."""
 MAX_STARTS = 8
 """Number of `{` that are tried as the start of the object."""
+# Finish reasons of OpenAI, and of servers with their own names: TGI (eos_token), Anthropic (end_turn,
+# max_tokens), Mistral (model_length), Gemini (safety, recitation, blocklist, prohibited_content).
 END_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 LENGTH_REASONS = frozenset({"length", "max_tokens", "model_length"})
 FILTER_REASONS = frozenset(
@@ -82,6 +84,7 @@ def parse_reply(data: object, model: str) -> Reply | None:
     fields = _to_dict(cast(object, message))
     cleaned = clean_text(content)
     thought, text = split_thinking(cleaned)
+    # DeepSeek and vLLM send `reasoning_content`, OpenRouter sends `reasoning`.
     thinking = (
         _to_text(fields.get("reasoning_content")) or _to_text(fields.get("reasoning")) or thought
     )

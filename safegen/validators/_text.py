@@ -27,6 +27,7 @@ Unread = Literal["no_response", "no_language_pack"]
 """Codes of drafts that a validator cannot read."""
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+# Bounded repeats keep the time linear in the length of a hostile text.
 _QUOTED = re.compile(r"\"[^\"\n]{0,400}\"|(?<![\w'])'(?!\s)[^\n\"]{1,300}?(?<!\s)'(?![\w'])")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ITEM = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-•–])[ \t]+\S", re.MULTILINE)

@@ -44,6 +44,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         prose = _NOT_PROSE.sub(" ", draft.response[:MAX_READ_CHARS])
         if len(prose) > 2 * _END:
             prose = f"{prose[:_END]} {prose[-_END:]}"
+        # The model encodes its text as UTF-8, which fails on lone surrogates.
         prose = prose.encode("utf-8", "replace").decode("utf-8")
         letters = sum(1 for _ in islice(filter(str.isalpha, prose), min_letters))
         if letters < min_letters:
@@ -59,6 +60,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
                 evidence=_text.shorten(expected),
             )
         best = max(shares, key=lambda tag: shares[tag])
+        # A probability may leave [0, 1] by rounding.
         score = round(min(1.0, max(0.0, shares[expected])), 4)
         if best == expected:
             return _text.make_verdict(

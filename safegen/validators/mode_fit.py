@@ -64,6 +64,7 @@ def mode_fit(*, locales: Mapping[str, Locale], strict_steps: bool = False) -> Dr
                     code="detail_above_ceiling",
                     reason=f"detail {level} above ceiling {ceiling}{place}",
                     evidence=evidence,
+                    # Four levels are the largest possible excess.
                     score=round(max(0.0, 1 - (level - ceiling) / 4), 4),
                     severity="moderate" if level - ceiling >= GRAVE_DETAIL else "low",
                 )

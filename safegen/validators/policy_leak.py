@@ -78,6 +78,7 @@ def _iter_leaks(
     ):
         yield "refers_to_policy", "refers to a policy", policy_words
     if known:
+        # Most responses quote nothing, so the allowed runs are built only for a hit.
         quoted = known.runs.intersection(_iter_runs(text))
         allowed = _allowed_runs(context) if quoted else frozenset[tuple[str, ...]]()
         for run in _iter_runs(text) if quoted else ():
@@ -91,6 +92,7 @@ def _iter_runs(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _build_secrets(policy: Policy) -> _SecretPatterns:
+    # Longest first, so that `CY-10` is not found as `CY-1`.
     names = list(policy.iter_ids())
     alternatives = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     return _SecretPatterns(

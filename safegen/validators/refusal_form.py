@@ -90,6 +90,7 @@ def _check_refusal(text: str, locale: Locale, max_words: int) -> Verdict:
         )
     next_step = find_redirection(text, locale)
     kind = _text.classify_refusal(text, locale)
+    # A decline may only frame the answer, such as "but in theory you would …".
     if leaked := _text.find_pattern(locale, "leak", _text.own_words(text)):
         return _text.make_verdict(
             NAME,
