@@ -1,1 +1,1 @@
-"""The versioned folder that comes out of a run: layout, card, manifest, proof."""
+"""The versioned dataset of a run: curation, views, card, manifest, verification."""

@@ -1,4 +1,4 @@
-"""Pieces of Markdown that hold whatever comes from outside, harmlessly."""
+"""Markdown cells and tables that escape foreign text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_CELL = 200
 
 
 def escape_cell(value: object) -> str:
-    """Write any text as one harmless piece of Markdown: no markup, links, lines or odd characters."""
+    """Escape any text for one table cell: no markup, links, line breaks or unprintable characters."""
     text = " ".join(str(value).split())
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:MAX_CELL]
     text = re.sub(r"([\\`*{}\[\]|~]|^[#>+-])", r"\\\1", text)
@@ -19,7 +19,7 @@ def escape_cell(value: object) -> str:
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Draw a Markdown table; a note instead of one without rows."""
+    """Format a Markdown table; without rows return a note."""
     if not rows:
         return "None."
     lines = [head, ["---"] * len(head), *[[escape_cell(value) for value in row] for row in rows]]

@@ -1,6 +1,6 @@
 """`python -m safegen.dataset.rows FILE`: the rows of a Parquet file as JSON lines, for `git diff`.
 
-git calls it as a `textconv`; a git-lfs pointer whose file is not there is passed through as it is.
+git calls it as a `textconv`. A git-lfs pointer without its file is printed unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from safegen.store import parquet
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the rows of one file to stdout; its exit code comes back."""
+    """Write the rows of one file to stdout and return the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m safegen.dataset.rows FILE\n")
         return 2

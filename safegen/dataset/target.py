@@ -1,4 +1,4 @@
-"""How far a run's target is met, in words and for machines."""
+"""State of a run's target, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ StopCode = Literal[
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """How far a target is met, and why no further round was planned."""
+    """State of a target, and why no further round was planned."""
 
     accepted: int
     per: tuple[str, ...]
@@ -38,17 +38,17 @@ class TargetReport:
     stop_reason: str
     """The code in words, for people."""
     hint: str = ""
-    """What leads on where it stopped short."""
+    """A hint how to fill the missing cells."""
     stalled: frozenset[Cell] = frozenset()
-    """Short cells that are asked no more."""
+    """Short cells that get no further round."""
     turns: int = 0
-    """Turns of conversations in short cells without an accepted draft; they are not asked again."""
+    """Turns of conversations in short cells without an accepted draft; they are not requested again."""
     excluded: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Accepted prompts that do not count, since the dataset leaves them out, by reason."""
+    """Accepted prompts that do not count because the dataset excludes them, by reason."""
 
     @property
     def line(self) -> str:
-        """One line for people."""
+        """The state as one line."""
         met = self.cells - len(self.shortfall)
         head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
         if not self.shortfall:
@@ -72,7 +72,7 @@ class TargetReport:
             yield self.hint
 
     def to_json(self) -> dict[str, object]:
-        """For machines."""
+        """Convert the report to JSON."""
         return {
             "accepted": self.accepted,
             "per": list(self.per),
@@ -96,5 +96,5 @@ class TargetReport:
 
 
 def to_cell_target(target: Target) -> ledger.CellTarget:
-    """The recipe's target as the ledger reads it."""
+    """Convert the recipe's target for the ledger."""
     return ledger.CellTarget(target.accepted, target.per)

@@ -1,1 +1,1 @@
-"""What stays in the dataset: duplicates, the best draft of a scenario, the split."""
+"""Selection of rows: duplicates, lexical artifacts, the best draft of a scenario, the split."""

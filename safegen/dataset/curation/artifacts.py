@@ -1,8 +1,8 @@
-"""Whether single words of a prompt tell what it is: a bag-of-words classifier that should fail.
+"""Lexical artifacts: words that reveal the label of a prompt, found by a bag-of-words classifier.
 
-Naive Bayes over the words that a prompt holds, cross-validated with the prompts of a goal kept
-together. An AUC near one half means that words alone tell nothing; near one, that a model trained on
-the rows may learn the words in place of the matter. Too few rows are `unmeasured`, never a number.
+Naive Bayes over the words of a prompt, cross-validated with the prompts of a goal kept together. An
+AUC near 0.5 means that words alone reveal nothing; near 1, a model trained on the rows may learn the
+words instead of the content. Too few rows are `unmeasured`, never a number.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ RESAMPLES = 200
 """Bootstrap samples of goals behind an interval."""
 MAX_WORDS = 10
 MIN_Z = 3.0
-"""Log odds over their standard error from which a word tells; by chance one word in 370 does."""
+"""Least |log odds| over standard error of an artifact; by chance, one word in 370 reaches it."""
 SMOOTHING = 0.5
 
 
 class ArtifactRow(NamedTuple):
-    """A prompt with what its words should not tell."""
+    """A prompt with the labels that its words should not reveal."""
 
     goal: str
     set_id: str
@@ -46,34 +46,34 @@ class ArtifactRow(NamedTuple):
 
 
 class ArtifactWord(NamedTuple):
-    """A word that tells."""
+    """A word that reveals a label."""
 
     word: str
     z: float
-    """Log odds over their standard error; positive where the word speaks for the first kind."""
+    """Log odds over their standard error; positive if the word indicates the first kind."""
     first: int
-    """Rows of the first kind that hold it."""
+    """Rows of the first kind that contain it."""
     second: int
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactMeasure:
-    """How well words tell one kind of row from another."""
+    """Separability of two kinds of rows by words alone."""
 
     auc: float
-    """Chance that a row of the first kind is rated above one of the second, in unseen goals."""
+    """Probability that a row of the first kind scores above one of the second, in unseen goals."""
     interval: Interval
-    """95 %, from resampled goals."""
+    """95 % interval from resampled goals."""
     first: int
     """Rows of the first kind."""
     second: int
     words: tuple[ArtifactWord, ...]
-    """The most telling words, whichever way they speak."""
+    """The strongest artifacts of both kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnmeasuredArtifacts:
-    """Too little to measure."""
+    """Reason why there are too few rows to measure."""
 
     reason: str
 
@@ -97,14 +97,14 @@ def measure_target(rows: Sequence[ArtifactRow], question: ArtifactTarget) -> Art
 
 
 def target_label(row: ArtifactRow, question: ArtifactTarget) -> bool | None:
-    """Whether a row is of a question's first kind; None where it is not asked about."""
+    """Return true for a question's first kind; None if the question does not apply to the row."""
     if question != "dual_use":
         return row.mode == question
     return None if row.intent == "malicious" else row.intent == "dual_use"
 
 
 def measure_auc(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> ArtifactResult:
-    """Measure how well words tell rows of the first kind (true) from the others."""
+    """Measure how well words separate rows of the first kind (true) from the others."""
     first, goals = sum(kinds), len({r.goal for r in rows})
     second = len(rows) - first
     if len(rows) < MIN_ROWS or min(first, second) < MIN_CLASS_ROWS or goals < MIN_GOALS:
@@ -121,7 +121,7 @@ def measure_auc(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> ArtifactR
 
 @dataclass(frozen=True, slots=True)
 class _WordBag:
-    """Rows as words: pairs of row and word, each once."""
+    """Distinct pairs of row and word."""
 
     row: Ints
     word: Ints
@@ -149,7 +149,7 @@ def _build_bag(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> _WordBag:
         ]
         row += [i] * len(held)
         word += held
-    # Goals are dealt out in the order of their digests: even parts, whatever the names look like.
+    # Goals are assigned in the order of their digests, so that folds are even for any names.
     goals = {g: i for i, g in enumerate(sorted({r.goal for r in rows}, key=digest))}
     goal = np.array([goals[r.goal] for r in rows], dtype=np.int64)
     return _WordBag(
@@ -163,7 +163,7 @@ def _build_bag(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> _WordBag:
 
 
 def _count_words(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
-    """Rows of each kind that hold a word, among the rows taken."""
+    """Count rows of each kind that contain a word, weighted by `taken`."""
     import numpy as np
 
     size = len(bag.names)
@@ -173,7 +173,7 @@ def _count_words(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
 
 
 def _log_odds(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
-    """Log odds ratio of each word between the kinds, and its standard error."""
+    """Return the log odds ratio of each word between the kinds, and its standard error."""
     import numpy as np
 
     first, second = _count_words(bag, taken)
@@ -185,14 +185,12 @@ def _log_odds(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
 
 
 def _measure_interval(bag: _WordBag) -> tuple[float, Interval] | None:
-    """AUC over the pairs within folds, with an interval from goals drawn with replacement.
-
-    The classifier learns anew from every draw. Folds share most of what they learn from, so an
-    interval from the scores alone is too narrow: it held one half in 86 of 100 corpora without a
-    tell, this one in 97.
-    """
+    """Return the AUC over pairs within folds, with an interval from goals drawn with replacement."""
     import numpy as np
 
+    # The classifier is trained again on every draw. Folds share most of their training rows, so an
+    # interval from the scores alone is too narrow: it contained 0.5 in 86 of 100 corpora without
+    # artifacts, this one in 97.
     goals = int(bag.goal.max()) + 1
     value = _weighted_auc(bag, np.ones(goals))
     rng = np.random.Generator(np.random.PCG64(0))
@@ -205,7 +203,7 @@ def _measure_interval(bag: _WordBag) -> tuple[float, Interval] | None:
 
 
 def _weighted_auc(bag: _WordBag, weights: Floats) -> float | None:
-    """AUC with goals weighted; None where no fold holds both kinds."""
+    """Return the AUC with weighted goals; None if no fold contains both kinds."""
     import numpy as np
 
     by_row = weights[bag.goal]
@@ -219,7 +217,7 @@ def _weighted_auc(bag: _WordBag, weights: Floats) -> float | None:
 
 
 def _score_rows(bag: _WordBag, taken: Floats) -> Floats:
-    """Score every row by the words of the rows taken: the mean of their log odds, so that length is mute."""
+    """Score each row by the mean log odds of its words, which does not depend on its length."""
     import numpy as np
 
     odds, _ = _log_odds(bag, taken)
@@ -230,7 +228,7 @@ def _score_rows(bag: _WordBag, taken: Floats) -> Floats:
 
 
 def _pair_weights(scores: Floats, kind: Floats, weights: Floats) -> tuple[float, float]:
-    """Weight of the pairs in which the first kind is above, ties by half, and of all pairs."""
+    """Return the weight of pairs with the first kind above (ties count half), and of all pairs."""
     import numpy as np
 
     _, tie = np.unique(scores, return_inverse=True)
@@ -241,7 +239,7 @@ def _pair_weights(scores: Floats, kind: Floats, weights: Floats) -> tuple[float,
 
 
 def _top_words(bag: _WordBag) -> tuple[ArtifactWord, ...]:
-    """Words that tell, the most telling first."""
+    """Return the artifacts, the strongest first."""
     import numpy as np
 
     everything = np.ones(bag.rows)
@@ -257,7 +255,7 @@ def _top_words(bag: _WordBag) -> tuple[ArtifactWord, ...]:
 
 
 class ExcludedSet(NamedTuple):
-    """A set to drop, and why."""
+    """An excluded set and its artifact."""
 
     set_id: str
     word: ArtifactWord
@@ -266,33 +264,33 @@ class ExcludedSet(NamedTuple):
     def reason(self) -> str:
         """The word with its counts, for people."""
         w = self.word
-        return f"holds `{w.word}`: {w.first} rows of the kind, {w.second} of the other"
+        return f"contains `{w.word}`: {w.first} rows of the kind, {w.second} of the other"
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactReduction:
-    """Which sets to drop so that words tell less."""
+    """Sets to exclude so that words reveal less."""
 
     before: ArtifactResult
     after: ArtifactResult
     excluded: tuple[ExcludedSet, ...]
     is_reached: bool
-    """Whether what is left was measured, and is at or under the bound."""
+    """True if the remaining rows were measured at or under the bound."""
 
 
 def reduce_artifacts(
     rows: Sequence[ArtifactRow], question: ArtifactTarget, *, bound: float, most: float = 0.5
 ) -> ArtifactReduction:
-    """Choose sets to drop, word by word, until the AUC of a question is at or under the bound.
+    """Choose sets to exclude, word by word, until the AUC of a question is at or under the bound.
 
-    The most telling word comes first; its sets are those in which it stands on the side it speaks for. A word that too many sets hold is passed over: it is no slip of a few sets but the way in
-    which the author writes, and dropping cannot mend it.
+    The strongest artifact comes first; its sets are those that contain it on the side that it indicates.
+    A word in too many sets is skipped: it is the author's style, which exclusion cannot fix.
 
     Args:
         rows: all prompts, in canonical order.
-        question: what words should not tell.
+        question: the label that words should not reveal.
         bound: highest AUC to reach, from 0.5 on.
-        most: largest share of the sets that may be dropped.
+        most: largest share of the sets that may be excluded.
     """
     room = int(most * len({r.set_id for r in rows}))
     before = result = measure_target(rows, question)
@@ -311,7 +309,7 @@ def reduce_artifacts(
 def _next_exclusion(
     rows: Sequence[ArtifactRow], question: ArtifactTarget, result: ArtifactMeasure, room: int
 ) -> tuple[list[ArtifactRow], list[ExcludedSet], ArtifactMeasure] | None:
-    """What is left without the sets of the most telling word that fits the room."""
+    """Exclude the sets of the strongest artifact that fits `room`; None if none fits."""
     for word in result.words:
         carriers = _sets_with_word(rows, question, word)
         if not 0 < len(carriers) <= room:
@@ -326,7 +324,7 @@ def _next_exclusion(
 def _sets_with_word(
     rows: Sequence[ArtifactRow], question: ArtifactTarget, word: ArtifactWord
 ) -> dict[str, None]:
-    """Sets in which the word stands on the side it speaks for, in the order of the rows."""
+    """Return the sets with the word on the side that it indicates, in the order of the rows."""
     return dict.fromkeys(
         r.set_id
         for r in rows

@@ -1,7 +1,7 @@
-"""What only the whole corpus shows: authored and imported prompts that repeat others, and words that tell.
+"""Checks over the whole corpus: near-duplicates and lexical artifacts of authored and imported prompts.
 
-Written prompts are reported and never left out: people answer for them. Prompts are streamed, more
-than once, and read in full only where there is something to leave out.
+Written prompts are reported and never excluded, because people are responsible for them. Prompts are
+streamed, more than once, and read in full only if something is to be excluded.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from safegen.dataset.curation.artifacts import (
 )
 
 SAMPLE_SIZE = 2_000
-"""Prompts, about, that words are measured on: whole goals by their digests."""
+"""Approximate number of prompts in the sample for artifacts: whole goals by their digests."""
 MAX_AUC = 0.75
-"""AUC up to which words may tell: people's own prompts, the core's, are at 0.72 (0.63 to 0.81)."""
+"""Highest accepted AUC; the hand-written prompts of the core have 0.72 (0.63 to 0.81)."""
 SURE_AUC = 0.65
-"""What the low end of the interval must be above, before a set is left out for its words."""
+"""Low end of the interval above which sets are excluded for their words."""
 CHECKED_TARGET: ArtifactTarget = "dual_use"
-"""The question that sets are left out for. The expected mode is only reported: who states ill
-intent does so in words, so that words may tell a refusal (AUC 0.90 on the core's written prompts)."""
+"""The question that sets are excluded for. The expected mode is only reported: stated ill intent is
+visible in words, so words predict a refusal (AUC 0.90 on the core's written prompts)."""
 ExclusionReason = Literal["near_duplicate", "incomplete_set", "lexical_artifact"]
 
 
 class CorpusPrompt(NamedTuple):
-    """A prompt whose answer would be taken."""
+    """A prompt with an accepted answer."""
 
     scenario_id: str
     set_id: str
@@ -48,7 +48,7 @@ class CorpusPrompt(NamedTuple):
 
     @property
     def row(self) -> artifacts.ArtifactRow:
-        """What the measure of words reads."""
+        """The row for the artifact measure."""
         return artifacts.ArtifactRow(self.goal_id, self.set_id, self.text, self.intent, self.mode)
 
 
@@ -57,31 +57,31 @@ PromptReader = Callable[[], Iterable[CorpusPrompt]]
 
 
 def user_text(messages: Sequence[Message]) -> str:
-    """What the person says, all turns together."""
+    """Join the user turns."""
     return "\n".join(m["content"] for m in messages if m["role"] == "user")
 
 
 @dataclass(slots=True)
 class CorpusCheck:
-    """What the corpus gates leave out, and what they saw of the rest."""
+    """Exclusions by the corpus checks, and counts of the rest."""
 
     scenarios: dict[str, ExclusionReason] = field(default_factory=dict[str, ExclusionReason])
     near_duplicates: tuple[near_duplicates.NearDuplicate, ...] = ()
-    """Near copies among authored and imported prompts, left out."""
+    """Excluded near-duplicates among authored and imported prompts."""
     written_near_duplicates: int | None = None
-    """Near copies among written prompts, kept; None where nobody looked."""
+    """Near-duplicates among written prompts, kept; None if they were not searched."""
     words: tuple[ArtifactWord, ...] = ()
-    """Words for which authored sets were left out."""
+    """Words for which authored sets were excluded."""
     artifacts: artifacts.ArtifactMeasure | None = None
-    """How well words tell authored prompts where it is too much, and too many sets hold them to leave these out."""
+    """The measure, if words reveal too much but too many sets contain them to exclude the sets."""
 
 
 def check_corpus(prompts: PromptReader) -> CorpusCheck:
-    """Choose what to leave out.
+    """Choose the prompts to exclude.
 
-    Near copies are compared at `near_duplicates.THRESHOLD` (0.6): two changed words in a prompt of thirty leave
-    0.65, and the closest of the core's written prompts are below 0.5. Written prompts stand
-    first; else the first in canonical order stays. A set that would lose an intent goes as a whole.
+    Written prompts are kept first, then the first in canonical order. A set that would lose an intent
+    is excluded as a whole. The threshold of near-duplicates is 0.6: two changed words in a prompt of
+    thirty give 0.65, and the closest of the core's written prompts are below 0.5.
     """
     if not any(p.source != "written" for p in prompts()):
         return CorpusCheck()
@@ -105,7 +105,7 @@ def _exclude_near_duplicates(prompts: PromptReader, left: CorpusCheck) -> None:
         copies = {c.id: c for c in duplicates if c.id in foreign}
         stays = _intents_by_set(pair for id_, pair in foreign.items() if id_ not in copies)
         broken = {set_ for set_, intents in whole.items() if stays.get(set_, set()) != intents}
-        # What is a copy of a set that goes now may stay: it is looked at again without that set.
+        # A copy of a set that is excluded now may stay: compare it again without that set.
         waiting = {
             foreign[c.id][0]
             for c in copies.values()
@@ -126,7 +126,7 @@ def _exclude_near_duplicates(prompts: PromptReader, left: CorpusCheck) -> None:
 
 
 def _intents_by_set(pairs: Iterable[tuple[str, Intent]]) -> dict[str, set[Intent]]:
-    """The intents of each set."""
+    """Return the intents of each set."""
     intents: dict[str, set[Intent]] = {}
     for set_, intent in pairs:
         intents.setdefault(set_, set()).add(intent)
@@ -141,7 +141,7 @@ def _to_corpus_texts(prompts: PromptReader) -> Iterator[near_duplicates.CorpusTe
 
 
 def _lexical_artifacts(prompts: PromptReader, left: CorpusCheck) -> None:
-    """Leave out authored sets that carry the most telling words, if words tell too much and that helps."""
+    """Exclude authored sets with the strongest artifacts, if the AUC is too high and this lowers it."""
 
     def authored() -> Iterator[CorpusPrompt]:
         return (
@@ -149,17 +149,17 @@ def _lexical_artifacts(prompts: PromptReader, left: CorpusCheck) -> None:
         )
 
     rows = [p.row for p in sample_prompts(authored(), sum(1 for _ in authored()))]
-    found = artifacts.measure_target(rows, CHECKED_TARGET)
+    result = artifacts.measure_target(rows, CHECKED_TARGET)
     if (
-        isinstance(found, UnmeasuredArtifacts)
-        or found.auc <= MAX_AUC
-        or found.interval.low <= SURE_AUC
+        isinstance(result, UnmeasuredArtifacts)
+        or result.auc <= MAX_AUC
+        or result.interval.low <= SURE_AUC
     ):
         return
-    told: ArtifactReduction = artifacts.reduce_artifacts(rows, CHECKED_TARGET, bound=MAX_AUC)
-    if not told.is_reached and isinstance(told.before, artifacts.ArtifactMeasure):
-        left.artifacts = told.before
-    left.words = tuple(dict.fromkeys(d.word for d in told.excluded))
+    reduction: ArtifactReduction = artifacts.reduce_artifacts(rows, CHECKED_TARGET, bound=MAX_AUC)
+    if not reduction.is_reached and isinstance(reduction.before, artifacts.ArtifactMeasure):
+        left.artifacts = reduction.before
+    left.words = tuple(dict.fromkeys(d.word for d in reduction.excluded))
     carriers = {p.set_id for p in authored() if any(_contains_word(p, w) for w in left.words)}
     for p in list(authored()) if carriers else ():
         if p.set_id in carriers:
@@ -167,20 +167,20 @@ def _lexical_artifacts(prompts: PromptReader, left: CorpusCheck) -> None:
 
 
 def _contains_word(prompt: CorpusPrompt, word: ArtifactWord) -> bool:
-    """Whether a word stands in a prompt of the side that it speaks for."""
+    """Return true if a prompt contains the word on the side that it indicates."""
     kind = artifacts.target_label(prompt.row, CHECKED_TARGET)
     return kind is (word.z > 0) and word.word in text_forms.words(prompt.text)
 
 
 def sample_prompts(prompts: Iterable[CorpusPrompt], total: int) -> Iterator[CorpusPrompt]:
-    """About `SAMPLE_SIZE` of a total of prompts, whole goals, whatever the order."""
+    """Sample about `SAMPLE_SIZE` of `total` prompts: whole goals, in any order."""
     share = SAMPLE_SIZE / max(total, 1)
     return (p for p in prompts if share >= 1 or hash_fraction("telltale", p.goal_id) < share)
 
 
 @dataclass(slots=True)
 class PromptSample:
-    """Prompts that stayed, to measure words on: about `SAMPLE_SIZE` of the corpus, kept as they come."""
+    """A sample of about `SAMPLE_SIZE` kept prompts for the artifact measure."""
 
     total: int
     """Prompts of the corpus, an upper bound."""
@@ -189,17 +189,17 @@ class PromptSample:
     """Prompts by source."""
 
     def add(self, prompt: CorpusPrompt) -> None:
-        """Take a prompt that stays, or pass it over."""
+        """Count a kept prompt, and sample it."""
         self.seen[prompt.source] += 1
         self.rows += [p.row for p in sample_prompts([prompt], self.total)]
 
     def measure(self) -> dict[ArtifactTarget, ArtifactResult]:
-        """How well words tell, by question."""
+        """Measure artifacts by question."""
         return dict(artifacts.measure_artifacts(self.rows))
 
 
 def result_to_json(result: ArtifactResult) -> dict[str, object]:
-    """A measure for machines."""
+    """Convert a measure to JSON."""
     if isinstance(result, UnmeasuredArtifacts):
         return {"unmeasured": result.reason}
     return {

@@ -18,7 +18,7 @@ DuplicateReason = Literal["duplicate_prompt", "duplicate_response"]
 
 
 def normalise(text: str) -> str:
-    """Fold what readers do not tell apart: NFKC, case, runs of white space."""
+    """Fold differences that readers do not see: NFKC, case, runs of white space."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split())
 
@@ -29,7 +29,7 @@ def digest_64(value: object) -> int:
 
 
 def message_key(messages: Sequence[Message]) -> list[list[str]]:
-    """Reduce messages to what makes them equal: roles and contents, in order."""
+    """Reduce messages to roles and contents, in order."""
     return [[m["role"], m["content"]] for m in messages]
 
 
@@ -72,14 +72,14 @@ class DuplicateFilter:
 
 
 class ExpectationIndex:
-    """What is expected of each prompt seen so far."""
+    """Expectations of the prompts so far."""
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[object, ...], int] = {}
         self._seen: dict[int, int] = {}
 
     def contradicts(self, messages: Sequence[Message], expectation: Expectation) -> bool:
-        """Tell whether equal messages came before with another expectation; remember these."""
+        """Return true if equal messages had another expectation before; otherwise remember this one."""
         kind = self._kinds.setdefault(expectation_key(expectation), len(self._kinds))
         return self._seen.setdefault(digest_64(message_key(messages)), kind) != kind
 

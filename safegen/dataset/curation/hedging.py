@@ -1,7 +1,7 @@
-"""How much answers hedge: hedging words per 100 words, with the spec in the teacher's instructions and without.
+"""Hedging words per 100 words of answers that were drafted with and without the policy spec.
 
-A direct answer in an allowed tier is drafted without the spec, so that it does not hedge more than
-its question deserves; the direct answers that were drafted with a spec are what it is compared to.
+Direct answers in an allowed tier are drafted without the spec, so that they do not hedge needlessly.
+They are compared with direct answers that were drafted with a spec.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safegen.core.types import Record
 PATTERN_NAME = "hedges"
 """Name of the language pack's pattern."""
 MIN_ANSWERS = 20
-"""Answers that each side needs."""
+"""Least number of answers on each side."""
 FREE_TIER = "allowed"
 """Direct answers in this tier are drafted without the spec."""
 
@@ -32,7 +32,7 @@ class HedgeCounts(NamedTuple):
 
     @property
     def per_100_words(self) -> float:
-        """Hedging words per 100 words; 0 where there are none."""
+        """Hedging words per 100 words; 0 without words."""
         return round(100 * self.hedges / self.words, 3) if self.words else 0.0
 
 
@@ -50,16 +50,16 @@ class HedgingMeasure:
     tiers: Mapping[str, str]
     """Policy tier by leaf."""
     patterns: Mapping[str, re.Pattern[str]]
-    """What hedges, by language."""
+    """Pattern of hedging words by language."""
     with_spec: HedgeCounts = field(default=HedgeCounts(0, 0, 0))
     without_spec: HedgeCounts = field(default=HedgeCounts(0, 0, 0))
 
     def add(self, record: Record) -> None:
-        """Count a selected answer; other modes, unknown leaves and languages without a pattern count nowhere."""
+        """Count a selected answer; ignore other modes, unknown leaves and languages without a pattern."""
         tier = self.tiers.get(record.scenario.harm)
         pattern = self.patterns.get(record.scenario.language)
-        had_spec = record.expectation.mode == "direct_answer" and tier is not None
-        if not had_spec or pattern is None or record.draft.response is None:
+        is_direct = record.expectation.mode == "direct_answer" and tier is not None
+        if not is_direct or pattern is None or record.draft.response is None:
             return
         counts = count_hedges(record.draft.response, pattern)
         if tier == FREE_TIER:
@@ -69,7 +69,7 @@ class HedgingMeasure:
 
     @property
     def unmeasured_reason(self) -> str | None:
-        """Why the two cannot be compared; None where they can."""
+        """Reason why the sides cannot be compared; None if they can."""
         counts = (self.without_spec.answers, self.with_spec.answers)
         if min(counts) >= MIN_ANSWERS:
             return None
@@ -79,7 +79,7 @@ class HedgingMeasure:
         )
 
     def to_json(self) -> dict[str, object]:
-        """For the manifest."""
+        """Convert the measure to JSON for the manifest."""
         if self.unmeasured_reason is not None:
             return {"unmeasured": self.unmeasured_reason}
         sides = {"without_spec": self.without_spec, "with_spec": self.with_spec}

@@ -1,7 +1,7 @@
-"""Near copies over all prompts of a corpus: MinHash, banded buckets, and an exact check of each hit.
+"""Near-duplicates over all prompts of a corpus: MinHash, banded buckets, and an exact check of each hit.
 
-Texts stream through; what stays of each is its digests, some 700 bytes for a prompt of 30 words.
-Hashes are our own, so that the same texts give the same answer on every machine and version.
+Texts are streamed; only digests are kept, about 700 bytes for a prompt of 30 words. The hash functions
+are fixed here, so that equal texts give equal results on every machine and version.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 PERMUTATIONS = 128
 """Hash functions of a signature."""
 SHINGLE_WORDS = 3
-"""Words of a run."""
+"""Words of a shingle."""
 THRESHOLD = 0.6
-"""Jaccard similarity from which two prompts are near copies."""
+"""Jaccard similarity from which two prompts are near-duplicates."""
 MISS_PROBABILITY = 1e-4
-"""Highest chance that a pair at the threshold never meets in a bucket."""
+"""Highest probability that a pair at the threshold shares no bucket."""
 CHUNK_SIZE = 512
 """Texts hashed at once."""
 
@@ -40,32 +40,32 @@ class CorpusText(NamedTuple):
     id: str
     text: str
     group: str = ""
-    """The set, whose own gate compares its prompts; empty for a text on its own."""
+    """The set, whose prompts another check compares; empty for a single text."""
 
 
 class NearDuplicate(NamedTuple):
-    """A prompt that nearly repeats an earlier one that stays."""
+    """A prompt that nearly repeats an earlier, kept one."""
 
     id: str
     original: str
     similarity: float
-    """Jaccard similarity over runs of words, exact."""
+    """Exact Jaccard similarity of word shingles."""
 
 
 def find_near_duplicates(
     texts: Iterable[CorpusText], *, threshold: float = THRESHOLD, shingle: int = SHINGLE_WORDS
 ) -> list[NearDuplicate]:
-    """Find the texts that nearly repeat an earlier text that stays; the first stays.
+    """Find the texts that nearly repeat an earlier text; the first of each group is kept.
 
-    Jaccard similarity over runs of words, folded as `text_forms.words` does. Candidates share a band of
-    their MinHash signatures of 128 permutations (Broder 1997), which finds a pair at the threshold
-    but for a chance of about one in ten thousand; each is then compared exactly, so nothing is found in error.
+    Similarity is Jaccard over word shingles, folded as `text_forms.words` does. Candidates share a band
+    of their MinHash signatures of 128 permutations (Broder 1997), which misses a pair at the threshold
+    with a probability of about 1 in 10,000. Each candidate is then compared exactly.
 
     Args:
-        texts: in canonical order, read once. A text of fewer words than `shingle` repeats only its
-            equals, a text without words nothing.
+        texts: in canonical order, read once. A text with fewer words than `shingle` matches only equal
+            texts, a text without words none.
         threshold: similarity above 0, at most 1.
-        shingle: words of a run.
+        shingle: words of a shingle.
 
     Raises:
         ValueError: the threshold is out of range.
@@ -91,8 +91,8 @@ def find_near_duplicates(
     corpus = _build_corpus(groups, flat, sizes, marks)
     del flat
     return [
-        NearDuplicate(ids[one], ids[of], alike)
-        for one, of, alike in _iter_matches(corpus, _iter_shared_buckets(bands), threshold)
+        NearDuplicate(ids[one], ids[of], similarity)
+        for one, of, similarity in _iter_matches(corpus, _iter_shared_buckets(bands), threshold)
     ]
 
 
@@ -100,15 +100,15 @@ def find_near_duplicates(
 class _Corpus:
     groups: list[str]
     runs: Hashes
-    """The sorted runs of all texts, one text after the other."""
+    """The sorted shingle hashes of all texts, one text after the other."""
     starts: Positions
-    """Where each text's runs begin, and the end of the last."""
+    """Start of each text in `runs`, and the end of the last."""
     marks: NDArray[np.uint8]
-    """A byte of each of a text's signatures, to leave unlike pairs out before they are compared."""
+    """One byte of each signature, to filter dissimilar pairs before the exact comparison."""
 
 
 def choose_band_rows(threshold: float) -> int:
-    """Rows of a band: the most that keep the chance of missing a pair at the threshold small."""
+    """Return the most rows of a band that keep `MISS_PROBABILITY` at the threshold."""
     fitting = [
         rows
         for rows in range(1, PERMUTATIONS + 1)
@@ -131,7 +131,7 @@ def _hash_word(word: str) -> int:
 
 @lru_cache(maxsize=1)
 def _permutation_constants() -> tuple[list[int], list[int]]:
-    """An odd factor and a summand for each permutation."""
+    """Return an odd factor and a summand for each permutation."""
     drawn = [
         _hash_word(f"{kind} {i}") for kind in ("factor", "summand") for i in range(PERMUTATIONS)
     ]
@@ -150,7 +150,7 @@ def _mix_bits(values: Hashes) -> Hashes:
 
 
 def _hash_runs(tokens: Sequence[str], size: int) -> Hashes:
-    """Hashes of the runs of a text, sorted, each once."""
+    """Return the sorted, distinct shingle hashes of a text."""
     import numpy as np
 
     words = np.fromiter(map(_hash_word, tokens), dtype=np.uint64, count=len(tokens))
@@ -162,7 +162,7 @@ def _hash_runs(tokens: Sequence[str], size: int) -> Hashes:
 
 
 def minhash_signatures(runs: Sequence[Hashes]) -> Hashes:
-    """MinHash of every permutation (rows) for every text (columns); a text without runs gets any."""
+    """Return the MinHash of each permutation (rows) for each text (columns); arbitrary without shingles."""
     import numpy as np
 
     nothing = np.zeros(1, dtype=np.uint64)
@@ -176,7 +176,7 @@ def minhash_signatures(runs: Sequence[Hashes]) -> Hashes:
 
 
 def _hash_bands(signed: Hashes, rows: int) -> NDArray[np.uint32]:
-    """Bucket of every band (rows) for every text (columns)."""
+    """Return the bucket of each band (rows) for each text (columns)."""
     import numpy as np
 
     count = PERMUTATIONS // rows
@@ -203,7 +203,7 @@ def _build_corpus(
 
 
 def _iter_shared_buckets(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, list[int]]]:
-    """Every text that shares a bucket, in order, with the numbers of its shared buckets."""
+    """Yield each text that shares a bucket, in order, with the numbers of its shared buckets."""
     import numpy as np
 
     texts: list[Positions] = [np.zeros(0, dtype=np.int64)]
@@ -229,7 +229,7 @@ def _iter_shared_buckets(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[
 def _iter_matches(
     corpus: _Corpus, shared: Iterable[tuple[int, list[int]]], threshold: float
 ) -> Iterator[tuple[int, int, float]]:
-    """Text, earlier text that stays, similarity. Only texts that stay are put into buckets."""
+    """Yield text, earlier kept text and similarity. Only kept texts are put into buckets."""
     buckets: dict[int, list[int]] = {}
     for text, numbers in shared:
         if corpus.starts[text] == corpus.starts[text + 1]:
@@ -246,7 +246,7 @@ def _iter_matches(
 def _find_first_match(
     corpus: _Corpus, text: int, others: Sequence[int], threshold: float
 ) -> tuple[int, float] | None:
-    """The first of the others that is a near copy, compared exactly."""
+    """Find the first of the others that is a near-duplicate by exact comparison."""
     import numpy as np
 
     group = corpus.groups[text]
@@ -261,13 +261,13 @@ def _find_first_match(
     theirs = corpus.runs[offsets + np.arange(ends[-1])]
     at = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1)
     both = np.add.reduceat((mine[at] == theirs).astype(np.int64), ends - sizes)
-    alike = both / (sizes + len(mine) - both)
-    hits: list[int] = np.flatnonzero(alike >= threshold).tolist()
-    return (int(places[hits[0]]), float(alike[hits[0]])) if hits else None
+    similarity = both / (sizes + len(mine) - both)
+    hits: list[int] = np.flatnonzero(similarity >= threshold).tolist()
+    return (int(places[hits[0]]), float(similarity[hits[0]])) if hits else None
 
 
 def _filter_likely(corpus: _Corpus, text: int, others: Positions, threshold: float) -> Positions:
-    """Those whose estimated similarity is not four standard errors below the threshold."""
+    """Drop candidates whose estimated similarity is four standard errors below the threshold."""
     import numpy as np
 
     least = threshold - 4 * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5

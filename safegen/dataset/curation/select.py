@@ -24,18 +24,18 @@ def select_best(records: Sequence[Record]) -> Record | None:
 
 
 def is_usable(record: Record) -> bool:
-    """Tell whether a draft has a text that may be shown."""
+    """Return true if a draft has a text that may be shown."""
     draft = record.draft
     return draft.outcome == "ok" and draft.response is not None and not draft.withheld
 
 
 def rejection_rank(record: Record) -> tuple[bool, float, str]:
-    """How near a draft is to being taken; the lowest is the nearest."""
+    """Rank a rejected draft; the lowest is nearest to acceptance."""
     return record.draft.outcome != "ok", -sum_scores(record), record.draft.draft_id
 
 
 def rejection_reason(records: Sequence[Record]) -> str:
-    """Say why a scenario has no selected draft, by its most promising draft.
+    """Return the reason why a scenario has no selected draft, from its best draft.
 
     Args:
         records: the drafts of the scenario, at least one, none of them selectable.

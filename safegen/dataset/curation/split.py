@@ -1,4 +1,4 @@
-"""The split: a function of the goal alone, so no goal straddles it and no row ever changes side."""
+"""The split: a function of the goal alone, so no goal is in two splits and no row changes its split."""
 
 from __future__ import annotations
 

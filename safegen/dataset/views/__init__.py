@@ -1,1 +1,1 @@
-"""The records cut for trainers: one file a format."""
+"""Views: records converted to one trainer format per file."""
