@@ -83,7 +83,9 @@ def _read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[d
     names = list(dict.fromkeys(columns))
     for batch in parquet.read_batches(path, names):
         if batch and len(batch[0]) < len(names):
-            raise StoreDamaged(f"`{path}` has other columns than this safegen writes; {remedy}")
+            raise StoreDamaged(
+                f"`{path}` does not have the columns of this version of safegen; {remedy}"
+            )
         yield from batch
 
 

@@ -160,7 +160,9 @@ def read_frames(
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
     if missing:
-        raise StoreDamaged(f"`{path}` has other columns than this safegen writes; {remedy}")
+        raise StoreDamaged(
+            f"`{path}` does not have the columns of this version of safegen; {remedy}"
+        )
 
 
 def to_frame(table: pa.Table) -> pl.DataFrame:
