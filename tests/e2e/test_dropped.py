@@ -139,4 +139,4 @@ async def test_turns_without_answer_get_a_hint(
     again = cli(capsys, "retry", str(run.output))
     assert again.code == 0
     assert "needs an accepted answer to the previous turn" in again.err
-    assert "another author" not in again.err
+    assert "change the author" not in again.err

@@ -12,7 +12,6 @@ from shutil import get_terminal_size
 from textwrap import fill
 from typing import IO, TextIO, TypeVar
 
-from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -164,8 +163,3 @@ def format_plural(count: int, noun: str) -> str:
 def format_counts(counts: Mapping[Name, int]) -> str:
     """Write counts by name: 3 refused, 1 truncated."""
     return ", ".join(f"{format_number(n)} {name}" for name, n in sorted(counts.items()))
-
-
-def does_fit(text: str, width: int) -> bool:
-    """Return True if a line fits a width; wide characters count double."""
-    return cell_len(text) <= width
