@@ -158,7 +158,7 @@ def test_excluding_artifact_sets_reduces_auc() -> None:
         and isinstance(telling.after, ArtifactMeasure)
         and telling.after.auc <= 0.6
     )
-    assert telling.excluded[0].reason == "holds `zorb`: 32 rows of the kind, 0 of the other"
+    assert telling.excluded[0].reason == "contains `zorb`: 32 rows of the kind, 0 of the other"
 
 
 def test_word_in_most_sets_is_reported_not_dropped() -> None:
