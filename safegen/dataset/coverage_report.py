@@ -1,7 +1,7 @@
-"""What a run covers: the ledger of its cells, and a certificate of its combinations before and after filtering.
+"""Coverage of a run: certificates of axis combinations before and after filtering.
 
-Plans and records are read in batches and by column; what stays in memory is a number for each
-scenario and each distinct row of axis values.
+Plans and records are read in batches and by column; only a number for each scenario and each distinct
+row of axis values stays in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def collect_axis_labels(
 
     Args:
         plans: the plans of the run.
-        axes: the axes; a value is that of the leaf, of the author's brief or of the prompt.
+        axes: the axes; a value comes from the leaf, the author's brief or the prompt.
         by_leaf: values by axis and leaf, such as the policy tier.
     """
     import polars as pl
@@ -57,7 +57,7 @@ def collect_axis_labels(
 
 
 def iter_planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Some columns of every planned scenario, of all rounds.
+    """Yield some columns of each planned scenario of all rounds.
 
     Raises:
         StoreDamaged: a plan that cannot be read, or of another safegen.
@@ -69,7 +69,7 @@ def iter_planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dic
 def iter_draft_rows(
     folder: RunFolder, columns: Sequence[str], shards: Iterable[int]
 ) -> Iterator[dict[str, Any]]:
-    """Some columns of every draft of some shards.
+    """Yield some columns of each draft of some shards.
 
     Raises:
         StoreDamaged: a shard that cannot be read, or of another safegen.
@@ -91,19 +91,19 @@ def _read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[d
 
 @dataclass(slots=True)
 class AxisShapes:
-    """Distinct rows of axis values that are written or confirmed, with how often each came."""
+    """Counts of distinct rows of written or confirmed axis values."""
 
     counts: Counter[tuple[tuple[str, str], ...]] = field(
         default_factory=Counter[tuple[tuple[str, str], ...]]
     )
     varied: dict[str, None] = field(default_factory=dict[str, None])
-    """Further axes that an author was asked to vary."""
+    """Further axes that an author varies."""
     _pairs: dict[tuple[str, str], tuple[str, str]] = field(
         default_factory=dict[tuple[str, str], tuple[str, str]]
     )
 
     def add(self, row: ScenarioAxes, *, brief_values: Mapping[str, str] | None = None) -> None:
-        """Count a row; `brief_values` is what an author is told to write, for a plan."""
+        """Count a row; `brief_values` are the values of the author's brief, for a plan."""
         self.varied |= dict.fromkeys(brief_values or ())
         known = {**(brief_values or {}), **attribute_row(row), "harm": str(row["harm"])}
         self.counts[tuple(self._pairs.setdefault(p, p) for p in sorted(known.items()))] += 1
@@ -113,15 +113,15 @@ class AxisShapes:
         self.add(scenario_axes(item), brief_values=brief_axes(item.brief))
 
     def add_kept(self, record: Record) -> None:
-        """Count a scenario that stays."""
+        """Count a kept scenario."""
         self.add(scenario_axes(record))
 
     def values(self, axis: str) -> list[str]:
-        """The values of an axis, sorted."""
+        """Return the values of an axis, sorted."""
         return sorted({value for shape in self.counts for name, value in shape if name == axis})
 
     def rows(self, tiers: Mapping[str, str]) -> Iterator[dict[str, str]]:
-        """Every row as often as it came, with its leaf's tier where that is known."""
+        """Yield each row as often as it was counted, with its leaf's tier if it is known."""
         for shape in self.counts.elements():
             row = dict(shape)
             yield row | ({"tier": tiers[row["harm"]]} if row["harm"] in tiers else {})
@@ -129,7 +129,7 @@ class AxisShapes:
 
 @lru_cache(maxsize=8)
 def brief_axes(brief: str | None) -> Mapping[str, str]:
-    """The axis values that a planned set's brief asks its author for; equal briefs follow one another."""
+    """Return the axis values of a planned set's brief. Equal briefs are adjacent, hence the small cache."""
     if brief is None:
         return {}
     payload = cast(dict[str, dict[str, list[list[str]]]], json.loads(brief))
@@ -140,7 +140,7 @@ def brief_axes(brief: str | None) -> Mapping[str, str]:
 
 
 def collect_planned_shapes(plans: plan.Plans) -> AxisShapes:
-    """The shapes of all rounds' plans; further candidates of a prompt count once."""
+    """Collect the shapes of all rounds' plans; a prompt with further candidates counts once."""
     shapes = AxisShapes()
     for row in iter_planned_rows(plans, [*_ROW_COLUMNS, "brief", "first"]):
         if not row["first"]:
@@ -149,7 +149,7 @@ def collect_planned_shapes(plans: plan.Plans) -> AxisShapes:
 
 
 def collect_kept_shapes(folder: RunFolder, kept: Container[str]) -> AxisShapes:
-    """The shapes of the scenarios that the dataset holds."""
+    """Collect the shapes of the scenarios in the dataset."""
     shapes, seen = AxisShapes(), set[str]()
     columns = ["scenario_id", *_ROW_COLUMNS, "outcome", "accepted"]
     for row in iter_draft_rows(folder, columns, folder.finished_shards()):
@@ -168,17 +168,17 @@ def build_coverage_model(
     cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
     barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> CoverageModel | None:
-    """What a plan is to cover: pairs of the axes with two values or more, triples where the policy branches.
+    """Build the model of a plan: pairs of axes with several values, triples of axes that the policy uses.
 
     Args:
-        shapes: of the plan.
+        shapes: shapes of the plan.
         tiers: policy tier by leaf; without one, tiers are not reported.
-        axes: default the axes file.
-        cut: axes of which the plan takes some values alone.
+        axes: the axes file by default.
+        cut: axes that the plan restricts to some values.
         barred: profiles under which a leaf is never asked, by leaf.
 
     Returns:
-        None where nothing is planned, or fewer than two axes vary.
+        None if nothing is planned, or fewer than two axes vary.
     """
     if not shapes.counts:
         return None
@@ -225,7 +225,7 @@ def _tier_voids(harms: Sequence[str], tiers: Mapping[str, str]) -> Iterator[Void
 
 
 class Certificates(NamedTuple):
-    """What the plan covers, and what is left after filtering, of one model."""
+    """Certificates of one model before and after filtering."""
 
     axes: tuple[str, ...]
     triples: tuple[str, ...]
@@ -243,7 +243,7 @@ def certify_run(
     cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
     barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Certificates | None:
-    """Both certificates; None where fewer than two axes vary."""
+    """Certify plan and dataset; None if fewer than two axes vary."""
     model = build_coverage_model(before, tiers, axes=axes, cut=cut, barred=barred)
     if model is None:
         return None
@@ -255,7 +255,7 @@ def certify_run(
 
 
 def compare_certificates(pair: Certificates) -> Iterator[tuple[str, int, int]]:
-    """The steps of a certificate with its figures before and after filtering."""
+    """Yield the counts of a certificate before and after filtering."""
     before, after = pair.before.counts, pair.after.counts
     yield "combinations", before.total, after.total
     yield "without sense (void)", before.void, after.void
@@ -264,7 +264,7 @@ def compare_certificates(pair: Certificates) -> Iterator[tuple[str, int, int]]:
 
 
 def certificates_json(pair: Certificates, *, listed: int = MAX_LISTED) -> dict[str, object]:
-    """Certificates for machines."""
+    """Convert certificates to JSON."""
     return {
         "axes": list(pair.axes),
         "pairs_of": list(pair.axes),
@@ -275,7 +275,7 @@ def certificates_json(pair: Certificates, *, listed: int = MAX_LISTED) -> dict[s
 
 
 def certificate_json(certificate: Certificate, *, listed: int = MAX_LISTED) -> dict[str, object]:
-    """One certificate for machines."""
+    """Convert one certificate to JSON."""
     counts = certificate.counts
     return {
         "rows": certificate.rows,

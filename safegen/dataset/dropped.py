@@ -1,7 +1,7 @@
-"""What of a plan never became a record, and why: one account for every screen that tells of losses.
+"""Planned scenarios without a record: failed requests and dropped prompts, for every command that counts them.
 
-An item is lost to an outcome (`refused`, `truncated`, …) and may be asked anew. A prompt is dropped by
-a gate, or since an earlier turn has no answer: asking again would be told the same, so it stays out.
+A failed request has an outcome (`refused`, `truncated`, …) and can be retried. A prompt is dropped by
+a gate, or because an earlier turn has no answer: a retry would have the same result, so none is made.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Code = TypeVar("Code", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class LossCounts:
-    """Counts of what a run lost."""
+    """Counts of failed requests and dropped prompts of a run."""
 
     failed_requests: Mapping[Outcome, int]
-    """Requests without a usable answer, by outcome; `retry` asks them anew."""
+    """Requests without a usable answer, by outcome; `retry` repeats them."""
     dropped: Mapping[DropReason, int]
-    """Prompts that were never drafted, by the gate or reason that took them."""
+    """Prompts that were never drafted, by reason."""
 
 
 class DroppedScenario(NamedTuple):
@@ -36,12 +36,12 @@ class DroppedScenario(NamedTuple):
 
     @property
     def reason(self) -> DropReason | Outcome:
-        """The gate or reason that dropped it, else the outcome of its request."""
+        """The drop reason, else the outcome of the request."""
         return self.failure.reason or self.failure.outcome
 
 
 def count_losses(folder: RunFolder) -> LossCounts:
-    """Count what a run lost."""
+    """Count failed requests and dropped prompts of a run."""
     failed, dropped = Counter[Outcome](), dict[str, DropReason]()
     for _, failure in folder.read_failures():
         if failure.reason is not None:
@@ -52,7 +52,7 @@ def count_losses(folder: RunFolder) -> LossCounts:
 
 
 def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:
-    """Every planned scenario that has no record, with why, in the order of the plan.
+    """Yield each planned scenario without a record and its failure, in the order of the plan.
 
     Raises:
         StoreDamaged: plan, records or failures cannot be read.
@@ -64,16 +64,16 @@ def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:
             failures.setdefault(failure.scenario_id, failure)
         if not failures:
             continue
-        made = {row["scenario_id"] for row in _read_rows(folder, shard)}
+        recorded = {row["scenario_id"] for row in _read_rows(folder, shard)}
         for item in plans.read(shard) if shard < plans.shards else ():
             id_ = item.scenario.scenario_id
-            if id_ in failures and id_ not in made:
+            if id_ in failures and id_ not in recorded:
                 yield DroppedScenario(item, failures[id_])
 
 
-# Any: as of the rows of Parquet.
+# Any: rows of Parquet.
 def _read_rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
-    """Which scenarios have records in a shard, and whether each draft is accepted."""
+    """Yield scenario id and acceptance of each draft of a shard."""
     for batch in parquet.read_batches(folder.records(shard), ["scenario_id", "accepted"]):
         yield from batch
 

@@ -1,4 +1,4 @@
-"""What was measured of a dataset beyond counts: coverage, target, near copies, telling words, hedging."""
+"""Measures of a dataset beyond counts: coverage, target, near-duplicates, lexical artifacts, hedging."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ from safegen.dataset.target import TargetReport
 from safegen.store import plan
 
 MAX_NAMED = 100
-"""Near copies that a manifest names."""
+"""Most near-duplicates that a manifest lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureInputs:
-    """What figures are computed with, beside the rows."""
+    """Inputs of the measures in addition to the rows."""
 
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Policy tier by leaf."""
     axes: Axes | None = None
-    """Of the plan; default the axes file."""
+    """Axes of the plan; the axes file by default."""
     restricted_axes: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    """Axes of which the plan takes some values alone."""
+    """Axes that the plan restricts to some values."""
     barred_profiles: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    """Profiles under which a leaf is never asked, by leaf."""
+    """Excluded profiles by leaf."""
     hedge_patterns: Mapping[str, re.Pattern[str]] = field(
         default_factory=dict[str, re.Pattern[str]]
     )
-    """What hedges, by language."""
+    """Pattern of hedging words by language."""
     target: TargetReport | None = None
 
 
 class RunMeasures:
-    """Measures of a curated run, filled while its rows are written; results are computed once, afterwards."""
+    """Measures of a curated run. Rows are added while they are written; results are computed once, afterwards."""
 
     def __init__(self, inputs: MeasureInputs, curated: CurationResult) -> None:
         self.target = inputs.target
@@ -63,10 +63,10 @@ class RunMeasures:
         self.left = curated.corpus
         self.sample = PromptSample(total=curated.stats.planned)
         self.hedging = HedgingMeasure(inputs.tiers, inputs.hedge_patterns)
-        self._given = inputs
+        self._inputs = inputs
 
     def add_kept(self, record: Record) -> None:
-        """Count a scenario that stays, by its selected draft."""
+        """Count a kept scenario with its selected draft."""
         s = record.scenario
         text = user_text(s.messages)
         mode = record.expectation.mode
@@ -77,8 +77,8 @@ class RunMeasures:
 
     @cached_property
     def certificates(self) -> Certificates | None:
-        """Of the plan and of the rows; None without a plan, or where fewer than two axes vary."""
-        by = self._given
+        """Certificates of plan and rows; None without a plan, or if fewer than two axes vary."""
+        by = self._inputs
         return certify_run(
             self.before,
             self.after,
@@ -90,23 +90,23 @@ class RunMeasures:
 
     @cached_property
     def artifacts(self) -> dict[ArtifactTarget, ArtifactResult]:
-        """How well words tell, by question."""
+        """Artifact measures by question."""
         return self.sample.measure()
 
     @property
     def artifact_warning(self) -> str | None:
-        """A sentence on words that give authored prompts away, in too many sets to leave these out."""
+        """A warning about artifacts in too many authored sets to exclude them; None without one."""
         artifacts = self.left.artifacts
         if artifacts is None:
             return None
         words = ", ".join(f"`{w.word}`" for w in artifacts.words)
         return (
-            f"{words} tell the author's dual-use prompts from its benign ones (AUC {artifacts.auc:.2f}, bound {MAX_AUC}),"
-            " in too many sets to leave them out; mend `prompts/author.j2` or take another `teachers.author`"
+            f"{words} separate the author's dual-use prompts from its benign ones (AUC {artifacts.auc:.2f}, bound {MAX_AUC}),"
+            " in too many sets to exclude them; change `prompts/author.j2` or use another `teachers.author`"
         )
 
     def to_json(self) -> dict[str, object]:
-        """The manifest's part."""
+        """Convert the measures to JSON for the manifest."""
         certificates = self.certificates
         return {
             "certificate": None if certificates is None else certificates_json(certificates),

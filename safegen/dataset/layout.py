@@ -1,8 +1,8 @@
-"""Where a dataset's files lie, how rows get there, and how a new dataset takes the old one's place.
+"""The layout of a dataset, its row files, and the replacement of an old dataset by a new one.
 
-A dataset is written whole into `.building/` and then swapped in part by part, the manifest last.
+A dataset is written completely into `.building/` and then swapped in part by part, the manifest last.
 A kill before the swap leaves the old dataset; a kill during it leaves a folder without a manifest,
-which `verify` names and the next build repairs.
+which `verify` reports and the next build repairs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safegen.store.run_folder import DATASET_PARTS
 from safegen.store.schema import ArrowRow
 
 MAX_ROWS = 2_000
-"""Rows of a file, at most: small files keep what git-lfs stores for a correction small."""
+"""Most rows of a file. Small files keep the size of a correction in git-lfs small."""
 STAGING = ".building"
 MANIFEST = "manifest.json"
 PART_NAMES = DATASET_PARTS
@@ -30,7 +30,7 @@ GITATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text\n"
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """What the manifest says about a file; `rows` and `content_sha256` for Parquet alone."""
+    """The manifest entry of a file; `rows` and `content_sha256` only for Parquet."""
 
     sha256: str
     bytes: int
@@ -38,14 +38,14 @@ class FileEntry:
     content_sha256: str | None = None
 
     def to_json(self) -> dict[str, str | int]:
-        """Leave out what is not known."""
+        """Convert the entry to JSON without unknown values."""
         pairs = (("sha256", self.sha256), ("bytes", self.bytes), ("rows", self.rows))
         known = {name: value for name, value in pairs if value is not None}
         return known | ({"content_sha256": self.content_sha256} if self.content_sha256 else {})
 
 
 def content_sha256(rows: Iterable[ArrowRow]) -> str:
-    """Digest rows, one line of canonical JSON each: equal for equal rows whoever wrote the file."""
+    """Digest rows, one line of canonical JSON each: equal rows have equal digests with any Parquet writer."""
     sha = hashlib.sha256()
     for row in rows:
         sha.update(canonical_json(row) + b"\n")
@@ -53,12 +53,12 @@ def content_sha256(rows: Iterable[ArrowRow]) -> str:
 
 
 def make_entry(path: Path) -> FileEntry:
-    """Describe a file that holds no rows."""
+    """Make the entry of a file without rows."""
     return FileEntry(file_sha256(path), path.stat().st_size)
 
 
 class RowWriter:
-    """Rows of one view and split to numbered files, one file's rows in memory at a time."""
+    """Writer of the rows of one view and split to numbered files; keeps one file's rows in memory."""
 
     def __init__(self, root: Path, view: View, *, split: str, version: str) -> None:
         self._root = root
@@ -69,7 +69,7 @@ class RowWriter:
         self.files: dict[str, FileEntry] = {}
 
     def add(self, rows: Iterable[ArrowRow]) -> None:
-        """Take rows in canonical order; full files are written at once.
+        """Add rows in canonical order, and write full files at once.
 
         Raises:
             DiskFailed: the disk is full, read-only or gone.
@@ -81,7 +81,7 @@ class RowWriter:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits; nothing waiting writes nothing."""
+        """Write the pending rows, if any."""
         if not self._waiting:
             return
         name = f"{self._stem}-{len(self.files):05d}.parquet"
@@ -98,7 +98,7 @@ class RowWriter:
 
 @contextmanager
 def staging(output: Path) -> Generator[Path]:
-    """Give an empty folder to build in; what is left in it goes away.
+    """Yield an empty folder to build in, and delete it afterwards.
 
     Raises:
         DiskFailed: the disk is full, read-only or gone.
@@ -116,14 +116,14 @@ def staging(output: Path) -> Generator[Path]:
 
 
 def list_files(folder: Path) -> list[str]:
-    """List the files of a dataset but its manifest, relative and sorted, with `/`."""
+    """List the files of a dataset except its manifest: relative paths with `/`, sorted."""
     paths = [p for part in ("data", "policies") for p in (folder / part).rglob("*")]
     paths += [folder / part for part in PART_NAMES if part not in ("data", "policies", MANIFEST)]
     return sorted(p.relative_to(folder).as_posix() for p in paths if p.is_file() or p.is_symlink())
 
 
 def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
-    """Tell whether a folder already has exactly these files, by their hashes."""
+    """Return true if a folder already has exactly these files, by their hashes."""
     if list_files(output) != sorted(files):
         return False
     try:
@@ -135,7 +135,7 @@ def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
 
 
 def replace_dataset(staged: Path, output: Path) -> None:
-    """Put a finished dataset in the place of the old one; `run/` is not touched.
+    """Replace the old dataset by a finished one; `run/` is not touched.
 
     Raises:
         DiskFailed: a file or folder cannot be moved; run the same build again.

@@ -1,4 +1,4 @@
-"""The manifest: what made a dataset, counted from its rows, and the hash of each file."""
+"""The manifest: sources and counts of a dataset, and the hash of each file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class ViewRows:
-    """Rows that the views of a dataset have."""
+    """Counts of rows by view."""
 
     rows: Mapping[str, Mapping[str, int]]
     """Rows by view and split; an empty view has no splits."""
@@ -40,7 +40,7 @@ def read_version() -> str:
 
 
 def format_taxonomy(stats: RunStats, recipe: Recipe, version: str) -> str:
-    """Name the taxonomy as `name@version`, by what the rows say where there are any."""
+    """Name the taxonomy as `name@version`, from the rows if there are any."""
     if "@" in version:
         return version
     names = sorted(stats.count_kept("taxonomy")) or [recipe.taxonomy]
@@ -59,10 +59,10 @@ def compose_manifest(
     view_rows: ViewRows,
     files: Mapping[str, FileEntry],
 ) -> dict[str, object]:
-    """Make the manifest's JSON; no time of writing, host name or path is in it.
+    """Compose the manifest without times, host names or paths.
 
     Raises:
-        StoreDamaged: `accounting.json` is there and cannot be read.
+        StoreDamaged: `accounting.json` exists but cannot be read.
     """
     import pyarrow as pa
 
@@ -120,9 +120,9 @@ def _view_json(view: View, recipe: Recipe) -> dict[str, object]:
 
 
 def list_columns(schema: pa.Schema) -> list[list[str]]:
-    """List columns with their Arrow types and whether they may be null, in order.
+    """List columns with Arrow type and nullability, in order.
 
-    Parquet names the items of a list `element` where Arrow says `item`; both read `item` here.
+    Parquet names the items of a list `element`, Arrow `item`; the result has `item`.
     """
     fields = cast("list[pa.Field[pa.DataType]]", list(schema))
     return [
@@ -136,7 +136,7 @@ def list_columns(schema: pa.Schema) -> list[list[str]]:
 
 
 def is_same_manifest(output: Path, manifest: Mapping[str, object]) -> bool:
-    """Tell whether a folder's manifest says the same, apart from what was `observed`."""
+    """Return true if a folder's manifest is equal except for `observed`."""
     try:
         current = read_json(output / MANIFEST)
     except StoreDamaged:

@@ -1,7 +1,7 @@
-"""Prove a dataset folder: its files are what the manifest says, and its rows keep their promises.
+"""Verify a dataset folder: its files match the manifest, and its rows keep their invariants.
 
-The manifest is untrusted: its paths may not leave the folder, and what does not fit is a problem
-in words, never an exception.
+The manifest is untrusted: its paths may not leave the folder, and a mismatch is a problem in the
+result, never an exception.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ REBUILD_HINT = "run `safegen build` again"
 
 
 def verify_dataset(folder: Path) -> list[str]:
-    """List what is wrong with a dataset; an empty list means that it is proved.
+    """List the problems of a dataset; an empty list means that it is verified.
 
     Args:
-        folder: the dataset, with `manifest.json` in it; `run/` and `.git*` are not looked at.
+        folder: the dataset with `manifest.json`; `run/` and `.git*` are ignored.
 
     Raises:
-        AssetNotFound: no dataset is there at all.
+        AssetNotFound: the folder has no dataset.
     """
     if not folder.is_dir():
         raise AssetNotFound(f"no folder `{folder}`")
@@ -54,19 +54,19 @@ def verify_dataset(folder: Path) -> list[str]:
     return problems
 
 
-# Any: the manifest is JSON that anybody may have written.
+# Any: the manifest is untrusted JSON.
 def _iter_problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]) -> Iterator[str]:
     unlisted = [name for name in list_files(folder) if name not in files and not _is_git(name)]
     for name in unlisted:
         yield f"`{name}` is not listed in the manifest; remove it, or {REBUILD_HINT}"
-    promises = _RowInvariants(_one_row_views())
+    invariants = _RowInvariants(_one_row_views())
     counted: dict[tuple[str, str], int] = {}
     for name, file_facts in files.items():
         problem = _describe_damage(folder, name, file_facts)
         if problem is not None:
             yield problem
         elif name.endswith(".parquet"):
-            yield from _check_rows(folder, name, file_facts, manifest, promises, counted)
+            yield from _check_rows(folder, name, file_facts, manifest, invariants, counted)
     yield from _check_counts(manifest, counted)
 
 
@@ -75,7 +75,7 @@ def _is_git(name: str) -> bool:
 
 
 def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
-    """Say why a file cannot be read any further."""
+    """Describe why a file cannot be checked further; None if it can."""
     relative = PurePosixPath(name)
     path = folder / name
     if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
@@ -106,10 +106,10 @@ def _check_rows(
     name: str,
     expected: Mapping[str, Any],
     manifest: Mapping[str, Any],
-    promises: _RowInvariants,
+    invariants: _RowInvariants,
     counted: dict[tuple[str, str], int],
 ) -> Iterator[str]:
-    """Check one Parquet file: place, schema, counts, content, and the promises of its rows."""
+    """Check one Parquet file: place, schema, counts, content, and the invariants of its rows."""
     parts = PurePosixPath(name).parts
     if len(parts) != 4 or parts[0] != "data" or parts[2] not in SPLITS:
         yield f"`{name}` is not under `data/<view>/<split>/`; {REBUILD_HINT}"
@@ -130,11 +130,11 @@ def _check_rows(
     if content_sha256(rows) != expected.get("content_sha256"):
         yield f"`{name}` has other rows than the manifest says (content hash differs); {REBUILD_HINT}"
     for row in rows:
-        yield from promises.check(row, view=view, split=split, name=name)
+        yield from invariants.check(row, view=view, split=split, name=name)
 
 
 def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]) -> str | None:
-    """Compare a file's columns with the view's, or with the manifest's for a view of one's own."""
+    """Compare a file's columns with the view's, or with the manifest's for a user's view."""
     actual = list_columns(parquet.read_schema(path))
     if view in plugins.list_names("views"):
         try:
@@ -149,7 +149,7 @@ def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]
             return f"belongs to view `{view}`, which the manifest does not name"
         wanted = cast("dict[str, Any]", expected).get("columns")
         if not _is_columns(wanted):
-            return f"belongs to view `{view}`, whose columns the manifest does not tell"
+            return f"belongs to view `{view}`, whose columns the manifest does not list"
     if actual == wanted:
         return None
     names = [c[0] for c in actual]
@@ -194,7 +194,7 @@ def _one_row_views() -> frozenset[str]:
 
 
 class _RowInvariants:
-    """What must hold across all rows of all views; 64-bit digests are all that is held."""
+    """Invariants across all rows of all views; keeps only 64-bit digests."""
 
     def __init__(self, single: Container[str]) -> None:
         self._single = single
@@ -205,14 +205,14 @@ class _RowInvariants:
         self._bounds: dict[int, tuple[int, int]] = {}
 
     def check(self, row: ArrowRow, *, view: str, split: str, name: str) -> Iterator[str]:
-        """Name each promise that a row breaks with the rows before it."""
+        """Yield each invariant that a row violates with the rows before it."""
         goal = row.get("goal_id")
         if goal is not None and self._splits.setdefault(digest_64(goal), split) != split:
             yield f"`{name}`: goal `{goal}` is in two splits"
         scenario = row.get("scenario_id")
         if view in self._single and scenario is not None:
             if digest_64(scenario) in self._scenarios:
-                yield f"`{name}`: scenario `{scenario}` stands twice"
+                yield f"`{name}`: scenario `{scenario}` occurs twice"
             self._scenarios.add(digest_64(scenario))
         yield from self._check_expectations(row, f"`{name}`: scenario `{scenario}`")
 

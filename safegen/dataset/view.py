@@ -1,4 +1,4 @@
-"""What the views share: the group that they read, and the columns that they write."""
+"""The interface of views, and the columns that they share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWER_INTEGER = ["requested_detail", "ceiling", "floor", "paraphrase", "turn"]
 
 @dataclass(frozen=True, slots=True)
 class ScenarioGroup:
-    """Every draft of one scenario, and the one that was selected."""
+    """All drafts of one scenario, and the selected one."""
 
     records: tuple[Record, ...]
     selected: Record | None
@@ -41,25 +41,25 @@ def _no_warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A trainer format: its name, its columns, and what it makes of a scenario."""
+    """A trainer format: name, columns, and a function from a scenario to rows."""
 
     name: str
     columns: Callable[[], pa.Schema]
     to_rows: Callable[[ScenarioGroup], list[ArrowRow]]
     leaves_out: str = ""
-    """Which prompts of a dataset have no row, as a sentence for the card."""
+    """Reason why some prompts have no row, as a clause for the card."""
     unit: Literal["rows", "pairs"] = "rows"
-    """What a row is called in counts."""
+    """Name of the rows in counts."""
     preferred: bool = False
     """The card and the closing screen load this view in their examples."""
     one_row_per_scenario: bool = False
     """`verify` fails if two rows have one scenario."""
     last_answer_only: bool = False
-    """A trainer takes loss on the last answer of a row alone."""
+    """A trainer takes loss only on the last answer of a row."""
     why_empty: Callable[[Recipe, Sequence[str]], str] = _no_reason
-    """Explains why a recipe made no row; called with the recipe and the trusted modules."""
+    """Function that explains why a recipe made no row; called with the recipe and the trusted modules."""
     warnings: Callable[[Recipe, Sequence[View], Sequence[str]], Iterable[str]] = _no_warnings
-    """Names what a recipe asks of the view in vain; called with the recipe, its views and the trusted modules."""
+    """Function that yields warnings about keys without effect; called with recipe, views and trusted modules."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -67,7 +67,7 @@ class View:
         return self.columns()
 
     def rows(self, group: ScenarioGroup) -> list[ArrowRow]:
-        """Cut the rows of one scenario; none where the format has no use for it."""
+        """Convert one scenario to rows; none if the format does not use it."""
         return self.to_rows(group)
 
 
@@ -83,7 +83,7 @@ def make_views(recipe: Recipe, *, trusted: Sequence[str] = ()) -> dict[str, View
         if not resources.is_bare_name(view.name):
             raise ConfigError(f"view `{view.name}` cannot name a folder; use letters, digits, `_`")
         if view.name in views:
-            raise ConfigError(f"view `{view.name}` stands twice; keep one")
+            raise ConfigError(f"view `{view.name}` is listed twice; keep one")
         views[view.name] = view
     return views
 
@@ -107,24 +107,24 @@ def build_schema(
 
 
 def message_rows(messages: Sequence[Message]) -> list[ArrowRow]:
-    """Write messages as rows with role and content, and nothing else."""
+    """Convert messages to rows with role and content only."""
     return [{"role": m["role"], "content": m["content"]} for m in messages]
 
 
 def assistant_turn(response: str | None) -> list[ArrowRow]:
-    """Write a response as the assistant's turn."""
+    """Convert a response to an assistant turn."""
     return [{"role": "assistant", "content": response or ""}]
 
 
 def build_answer_schema(messages: Sequence[str]) -> pa.Schema:
-    """Build the schema of a view with one answer a row: its messages, and what is known of the answer."""
+    """Build the schema of a view with one answer per row: messages and the columns of `answer_columns`."""
     return build_schema(
         messages=messages, text=[*ANSWER_STRINGS, *ANSWER_DERIVED], integer=ANSWER_INTEGER
     )
 
 
 def answer_columns(record: Record) -> ArrowRow:
-    """What `build_answer_schema` says beside the messages."""
+    """Return the columns of `build_answer_schema` except the messages."""
     row = read_columns(record, [*ANSWER_STRINGS, *ANSWER_INTEGER])
     row["accepted_by"] = row["accepted_by"] or "unknown"
     row["source_id"] = read_source_id(record)
@@ -136,12 +136,12 @@ def answer_columns(record: Record) -> ArrowRow:
 
 
 def read_source_id(record: Record) -> str:
-    """The id of a prompt in its user's file; nothing where it has none."""
+    """Return the id of a prompt in the user's file; empty without one."""
     return _attribute_value(record, "source_id", "")
 
 
 def has_given_turn(record: Record) -> bool:
-    """Whether an assistant turn among the messages was given, so that nobody judged it."""
+    """Return true if the messages contain a given, unjudged assistant turn."""
     return GIVEN_HISTORY in record.scenario.attributes
 
 

@@ -234,7 +234,7 @@ def test_run_without_shards_is_refused(tmp_path: Path) -> None:
 
 def test_repeated_view_is_refused(tmp_path: Path) -> None:
     twice = RECIPE.model_copy(update={"views": RECIPE.views[:1] * 2})
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="is listed twice"):
         built(make_run(tmp_path, pairs(0, 4)), twice)
 
 

@@ -91,7 +91,7 @@ def test_artifact_in_every_authored_set_is_reported(tmp_path: Path) -> None:
     assert report.excluded == {}
     assert report.artifact_warning is not None
     assert f"`{TAG}`" in report.artifact_warning
-    assert "in too many sets to leave them out" in report.artifact_warning
+    assert "in too many sets to exclude them" in report.artifact_warning
     assert (
         manifest_of(tmp_path)["corpus"]["lexical_artifact"]["too_telling"]
         == report.artifact_warning

@@ -173,7 +173,7 @@ def test_equal_messages_with_other_ceiling_are_found(dataset: Path) -> None:
 
 def test_repeated_scenario_in_sft_is_found(dataset: Path) -> None:
     replant(dataset, "sft", "train", lambda rows: rows.append(rows[0]))
-    assert "stands twice" in only(dataset)
+    assert "occurs twice" in only(dataset)
 
 
 def test_file_outside_a_view_is_found(dataset: Path) -> None:

@@ -129,7 +129,7 @@ def test_commands_quote_paths_for_the_shell(folder: str) -> None:
 
 
 def test_artifact_warning_is_shown() -> None:
-    result = screen(make_run(artifact_warning="`kindly` tell the author's prompts"), {})
+    result = screen(make_run(artifact_warning="`kindly` mark the author's prompts"), {})
     assert row(result, "words")[:3] == ["words", "`kindly`", "tell"]
 
 
