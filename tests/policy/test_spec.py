@@ -84,7 +84,7 @@ def test_circular_inheritance_is_named(workdir: Path) -> None:
     folder.mkdir(parents=True)
     for name, parent in (("one", "two"), ("two", "one")):
         (folder / f"{name}.yaml").write_text(HEAD.replace("tiny", name) + f"inherits: {parent}\n")
-    with pytest.raises(ConfigError, match="circle"):
+    with pytest.raises(ConfigError, match="is circular"):
         loader.load_policy("one")
 
 
