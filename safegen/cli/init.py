@@ -19,7 +19,7 @@ from safegen.cli.render.tables import write_file
 from safegen.config.fields import Slug
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import UserError
-from safegen.core.yaml_source import message_of
+from safegen.core.yaml_errors import message_of
 from safegen.pipeline.file_schemas import schema_file_name, schema_text
 
 RECIPE = Path("recipe.yaml")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from safegen.config.taxonomy import Taxonomy
 from safegen.core.errors import UserError
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import Record
-from safegen.core.yaml_source import suggest_names
 from safegen.dataset.dropped import DroppedScenario
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, cast, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from safegen.core import spelling
-from safegen.core.yaml_source import KeyProblem
+from safegen.core.yaml_errors import KeyProblem
 
 MAX_TEXT = 4_000
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from safegen.config.fields import UnifySpelling, require_distinct_names
 from safegen.config.taxonomy import FrozenModel, Slug, Text
-from safegen.core import yaml_source
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import CONTRASTS, INTENTS, TURN_STYLES, Contrast, Intent, Profile, TurnStyle
 
 
@@ -32,7 +32,7 @@ def _expand_all(names: Sequence[str]) -> BeforeValidator:
         if value == "all" or value in (["all"], ("all",)):
             return tuple(names)
         if isinstance(value, str) and value not in names:
-            hint = yaml_source.suggest_names(value, ["all", *names])
+            hint = suggest_names(value, ["all", *names])
             raise ValueError(f"must be `all`, or a list of some{hint}")
         return [value] if isinstance(value, str) else value
 

@@ -21,6 +21,8 @@ from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.core.hashing import digest
 from safegen.core.spelling import match_spelling
+from safegen.core.suggestions import suggest_names
+from safegen.core.yaml_errors import KeyProblem
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
 KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
@@ -187,16 +189,16 @@ class Recipe(FrozenModel):
             lacks = [] if self.teachers.author else ["a teacher under `teachers.author`"]
             lacks += [] if self.judges.labellers else ["a judge under `judges.labellers`"]
             if lacks:
-                raise yaml_source.KeyProblem(
+                raise KeyProblem(
                     f"`plan.{keys[0]}` needs {' and '.join(lacks)}", loc=("plan", keys[0])
                 )
         if self.plan.authored_probes and not self.plan.contrast:
-            raise yaml_source.KeyProblem(
+            raise KeyProblem(
                 "`plan.authored_probes` needs types under `plan.contrast`, or `all`",
                 loc=("plan", "authored_probes"),
             )
         if self.plan.authored_dialogues and not self.plan.dialogues:
-            raise yaml_source.KeyProblem(
+            raise KeyProblem(
                 "`plan.authored_dialogues` needs kinds under `plan.dialogues`, or `all`",
                 loc=("plan", "authored_dialogues"),
             )
@@ -208,8 +210,8 @@ class Recipe(FrozenModel):
         names = [v.use for v in self.validators]
         for name in () if self.require == "all" else self.require:
             if name not in names:
-                hint = yaml_source.suggest_names(name, names)
-                raise yaml_source.KeyProblem(
+                hint = suggest_names(name, names)
+                raise KeyProblem(
                     f"`require` names `{name}`, which is not under `validators`{hint}",
                     loc=("require",),
                 )

@@ -17,6 +17,7 @@ from safegen.config.fields import Detail, FrozenModel, HarmId, Slug, Text, requi
 from safegen.config.goals import Dialogue, DialoguesFile, Goal, GoalsFile, Prompt
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError, UserError
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import Profile, Severity, Tier
 
 __all__ = [
@@ -56,7 +57,7 @@ class Crosswalk(FrozenModel):
         for scheme, known in SCHEMES.items():
             ids = getattr(self, scheme)
             for unknown in [] if ids == "none" else [i for i in ids if i not in known]:
-                hint = yaml_source.suggest_names(unknown, sorted(known))
+                hint = suggest_names(unknown, sorted(known))
                 raise ValueError(f"`{unknown}` is not an id of {scheme}{hint}")
         return self
 
@@ -199,7 +200,7 @@ class Taxonomy:
         harm = self.harms.get(goal.harm)
         prefix = f"{path}: goal `{goal.name}`"
         if harm is None:
-            hint = yaml_source.suggest_names(goal.harm, list(self.harms))
+            hint = suggest_names(goal.harm, list(self.harms))
             raise ConfigError(
                 f"{prefix}: no harm `{goal.harm}` in taxonomy `{self.file.taxonomy}`{hint}"
             )

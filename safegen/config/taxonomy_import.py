@@ -18,6 +18,7 @@ from typing import NamedTuple, cast
 from safegen.config.taxonomy import RED_LINE_IDS, SCHEMES, TaxonomyFile
 from safegen.core import yaml_source
 from safegen.core.errors import ConfigError
+from safegen.core.suggestions import suggest_names
 
 COLUMNS = ("id", "parent", "name", "definition", "tier", "severity", "red_line", *SCHEMES)
 REQUIRED_COLUMNS = ("id", "name")
@@ -82,7 +83,7 @@ def read_table(path: Path) -> list[TableRow]:
         values = {k.strip().lower(): v.strip() for k, v in row.items()}
         for key in values:
             if key not in COLUMNS:
-                hint = yaml_source.suggest_names(key, COLUMNS)
+                hint = suggest_names(key, COLUMNS)
                 raise ConfigError(f"{place}: `{key[:60]}` is not a known column{hint}")
         for key in REQUIRED_COLUMNS:
             if not values.get(key):
@@ -176,7 +177,7 @@ def _list_ancestors(entry: TableRow, by_id: Mapping[str, TableRow]) -> list[Tabl
     chain = [entry]
     while parent := chain[-1]["parent"]:
         if parent not in by_id:
-            hint = yaml_source.suggest_names(parent, list(by_id))
+            hint = suggest_names(parent, list(by_id))
             raise ConfigError(f"{chain[-1].place}: no entry has the id `{parent[:60]}`{hint}")
         if by_id[parent] in chain:
             raise ConfigError(f"{entry.place}: `parent` makes a cycle through `{parent[:60]}`")

@@ -17,8 +17,8 @@ from typing import Any, cast, get_type_hints
 from safegen.core import resources
 from safegen.core.errors import ConfigError
 from safegen.core.spelling import SpellingConflict, unify_names
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import TeacherTraits, ValidatorTraits
-from safegen.core.yaml_source import suggest_names
 
 COLLABORATORS = ("locales", "policies", "journal", "meter", "limiters")
 """Parameters that safegen passes; a recipe cannot set them."""

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from safegen.core.errors import AssetNotFound
-from safegen.core.yaml_source import suggest_names
+from safegen.core.suggestions import suggest_names
 
 PACKAGE_DIR = Path(__file__).parent.parent
 ABOUT_LINES = 20

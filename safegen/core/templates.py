@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import text_sha256
+from safegen.core.suggestions import suggest_names
 
 if TYPE_CHECKING:
     from jinja2 import Template, nodes
@@ -104,7 +105,7 @@ def _check_template(path: Path, tree: nodes.Template) -> None:
             raise ConfigError(f"{path}:{node.lineno}: a prompt file {rule}; write the text out")
     for node in tree.find_all(nodes.Filter):
         if node.name not in FILTERS:
-            hint = yaml_source.suggest_names(node.name, FILTERS)
+            hint = suggest_names(node.name, FILTERS)
             raise ConfigError(f"{path}:{node.lineno}: filter `{node.name}` is unknown{hint}")
     for node in tree.find_all(nodes.Getattr):
         if node.attr.startswith("_"):
@@ -138,7 +139,7 @@ def _take_bounded(parts: Iterable[str]) -> Iterator[str]:
 
 def _check_names(path: Path, kind: str, actual: set[str], expected: set[str]) -> None:
     for name in sorted(actual - expected):
-        hint = yaml_source.suggest_names(name, sorted(expected))
+        hint = suggest_names(name, sorted(expected))
         raise ConfigError(f"{path}: {kind} `{name}` is unknown{hint}")
     for name in sorted(expected - actual):
         raise ConfigError(f"{path}: {kind} `{name}` is never used; use it")

@@ -1,4 +1,4 @@
-"""YAML to a pydantic model, with file:line:column in every error message.
+"""YAML to a pydantic model, with the position of every key and value.
 
 Scalars stay text until the model converts them, so `no` is not False. Duplicate keys, tags, anchors
 and aliases are errors. All mistakes of a file are reported at once.
@@ -6,17 +6,27 @@ and aliases are errors. All mistakes of a file are reported at once.
 
 from __future__ import annotations
 
-import difflib
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from safegen.core.errors import ConfigError
 from safegen.core.spelling import stored_spelling
+from safegen.core.yaml_errors import (
+    KeyPath,
+    KeyProblem,
+    PlacedError,
+    PlacedProblem,
+    SourceMark,
+    clip,
+    describe_error,
+    describe_keys,
+    root_causes,
+)
 
 if TYPE_CHECKING:
     import yaml
@@ -26,51 +36,6 @@ MAX_BYTES = 8 * 2**20
 """Largest file; hand-written input is far smaller."""
 MAX_DEPTH = 40
 Model = TypeVar("Model", bound=BaseModel)
-KeyPath = tuple[str | int, ...]
-
-
-class SourceMark(NamedTuple):
-    """A place in a file, both from 1."""
-
-    line: int
-    column: int
-
-
-class PlacedProblem(NamedTuple):
-    """A mistake in a file; without a position if the parser gives none."""
-
-    shown: str
-    """The name of the file in messages."""
-    mark: SourceMark | None
-    message: str
-
-    def __str__(self) -> str:
-        at = f"{self.mark.line}:{self.mark.column}: " if self.mark else ""
-        return f"{self.shown}:{at}{self.message}" if at else f"{self.shown}: {self.message}"
-
-
-class PlacedError(ConfigError):
-    """Mistakes in a file, one line each."""
-
-    def __init__(
-        self, message: str, *, key: str = "", problems: Sequence[PlacedProblem] = ()
-    ) -> None:
-        super().__init__(message, key=key)
-        self.problems = tuple(problems)
-
-    @classmethod
-    def of(cls, *problems: PlacedProblem) -> PlacedError:
-        """Make one error of several mistakes; equal ones are listed once."""
-        unique = dict.fromkeys(problems)
-        return cls("\n".join(map(str, unique)), problems=tuple(unique))
-
-
-class KeyProblem(ValueError):
-    """A mistake in a combination of keys; `loc` is the key at which it is reported."""
-
-    def __init__(self, message: str, *, loc: KeyPath = ()) -> None:
-        super().__init__(message)
-        self.loc = loc
 
 
 @dataclass
@@ -129,7 +94,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
     if not tree.is_mapping:
         kind = "empty" if tree.data in (None, "") else "not a mapping"
         problems.append(
-            (SourceMark(1, 1), f"the file is {kind}; it needs keys such as {_describe_keys(model)}")
+            (SourceMark(1, 1), f"the file is {kind}; it needs keys such as {describe_keys(model)}")
         )
     else:
         try:
@@ -138,25 +103,12 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
                 return checked
         except ValidationError as e:
             problems += [
-                (_find_error_mark(err, tree), _describe_error(err, model))
-                for err in _root_causes(e.errors())
+                (_find_error_mark(err, tree), describe_error(err, model))
+                for err in root_causes(e.errors())
             ]
         except RecursionError:
             problems.append((SourceMark(1, 1), "nested too deeply"))
     raise PlacedError.of(*(PlacedProblem(shown, m, text) for m, text in sorted(problems)))
-
-
-def _root_causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Drop errors that follow from a nested one: a list is too short because an item did not validate."""
-    places = [err["loc"] for err in errors]
-
-    def follows(err: ErrorDetails) -> bool:
-        at = err["loc"]
-        return err["type"] == "too_short" and any(
-            len(place) > len(at) and place[: len(at)] == at for place in places
-        )
-
-    return [err for err in errors if not follows(err)]
 
 
 def compose(text: str, *, shown: str) -> YamlTree:
@@ -239,7 +191,7 @@ def _to_mapping(node: yaml.MappingNode, loc: KeyPath, tree: YamlTree) -> dict[st
         key = str(key_node.value)
         if key in seen:
             tree.problems.append(
-                (mark, f"duplicate key `{_clip(key)}` (first at line {seen[key]}); keep one")
+                (mark, f"duplicate key `{clip(key)}` (first at line {seen[key]}); keep one")
             )
             continue
         seen[key] = mark.line
@@ -284,90 +236,3 @@ def _find_error_mark(err: ErrorDetails, tree: YamlTree) -> SourceMark:
     error = err.get("ctx", {}).get("error")
     loc = error.loc if isinstance(error, KeyProblem) else ()
     return find_mark(tree, (*err["loc"], *loc))
-
-
-def _describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:
-    key_path = ".".join(str(part) for part in err["loc"])
-    kind, value = err["type"], err["input"]
-    if kind == "extra_forbidden":
-        key = str(err["loc"][-1])
-        return f"`{_clip(key_path)}` is not a known key{suggest_names(key, list_keys(model, err['loc'][:-1]))}"
-    if kind == "missing":
-        return f"`{key_path}` is missing; add it"
-    message = message_of(err)
-    message = _describe_in_yaml_terms(err) or message[:1].lower() + message[1:]
-    if isinstance(value, str | int | float | bool) or value is None:
-        shown = "nothing" if value is None else f"`{_clip(str(value))}`"
-        return f"`{key_path}` is {shown}: {message}{_suggest_key(err)}"
-    return f"`{key_path}`: {message}" if key_path else message
-
-
-def message_of(err: ErrorDetails) -> str:
-    """Return the message of a validator's own error, else pydantic's."""
-    error = err.get("ctx", {}).get("error")
-    return str(error) if isinstance(error, ValueError | AssertionError) else err["msg"]
-
-
-def _describe_in_yaml_terms(err: ErrorDetails) -> str | None:
-    # pydantic names Python types; the user writes YAML.
-    kind, context = err["type"], err.get("ctx", {})
-    if kind in ("tuple_type", "list_type"):
-        return "must be a list, such as [one, another]"
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return "must be a mapping of keys and values"
-    if kind == "too_short":
-        return f"must have {context['min_length']} or more"
-    return None
-
-
-def _suggest_key(err: ErrorDetails) -> str:
-    if err["type"] != "literal_error":
-        return ""
-    expected = str(err.get("ctx", {}).get("expected", ""))
-    return suggest_names(
-        str(err["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "), listed=False
-    )
-
-
-def list_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """List the keys that a model has at a position, also in nested models."""
-    current: type[BaseModel] | None = model
-    for part in loc:
-        if isinstance(part, int) or current is None:
-            continue
-        names = {f.alias or n: f for n, f in current.model_fields.items()}
-        current = next(_nested_models(names[part].annotation), None) if part in names else current
-    return [f.alias or n for n, f in current.model_fields.items()] if current else []
-
-
-def _nested_models(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for arg in get_args(annotation):
-        yield from _nested_models(arg)
-
-
-def suggest(name: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
-    """Return the known name nearest to a mistyped one; None if no similarity reaches `cutoff`."""
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
-
-
-def suggest_names(
-    name: str, known: Sequence[str], *, listed: bool = True, cutoff: float = 0.6
-) -> str:
-    """Make a hint for a mistyped name: the nearest known one if its similarity reaches `cutoff`, else all known ones."""
-    nearest = suggest(name, known, cutoff=cutoff)
-    if nearest is not None:
-        return f"; did you mean `{nearest}`?"
-    return f"; known: {', '.join(sorted(known))}" if listed and known else ""
-
-
-def _describe_keys(model: type[BaseModel]) -> str:
-    required = [f.alias or n for n, f in model.model_fields.items() if f.is_required()]
-    return ", ".join(f"`{key}`" for key in required[:4] or list_keys(model, ())[:4])
-
-
-def _clip(text: str, width: int = 80) -> str:
-    # A value comes from a file of the user: keep control characters and long text out of the terminal.
-    clean = "".join(c if c.isprintable() else "�" for c in text)
-    return clean if len(clean) <= width else clean[: width - 1] + "…"

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys, UnifySpelling
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError
-from safegen.core.yaml_source import suggest_names
+from safegen.core.suggestions import suggest_names
 from safegen.coverage.covering_array import AxisRow, CoverageModel, FactorGroup, Void
 
 AxisLevel = Literal["leaf", "set", "scenario", "prompt"]

@@ -13,7 +13,7 @@ from itertools import product
 from math import isfinite
 
 from safegen.core.errors import ConfigError
-from safegen.core.yaml_source import suggest_names
+from safegen.core.suggestions import suggest_names
 from safegen.coverage._search import search_array
 from safegen.coverage._space import FactorSpace, Reach, iter_set_bits
 

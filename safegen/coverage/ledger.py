@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from safegen.core.errors import ConfigError
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import PlannedScenario, Record
-from safegen.core.yaml_source import suggest_names
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.covering_array import CoverageModel
 

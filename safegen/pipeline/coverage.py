@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from safegen.core.errors import UserError
 from safegen.core.spelling import match_spelling
-from safegen.core.yaml_source import suggest_names
+from safegen.core.suggestions import suggest_names
 from safegen.coverage.ledger import Cell, CellCounts, Ledger
 from safegen.dataset.coverage_report import (
     Certificates,

@@ -13,8 +13,10 @@ from pathlib import Path
 from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError
+from safegen.core.suggestions import suggest, suggest_names
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import DETAIL_LEVELS, EVIDENCE, PROFILES
+from safegen.core.yaml_errors import PlacedError
 from safegen.policy import compile as compiled
 from safegen.policy.decide import compute_expectation
 from safegen.policy.lint import find_case_mismatch, lint_policy
@@ -88,7 +90,7 @@ def check_specs(names: Sequence[str], tree: Taxonomy) -> CheckReport:
 def _read_spec(name: str, report: CheckReport) -> Policy | None:
     try:
         return read_policy(name)
-    except yaml_source.PlacedError as e:
+    except PlacedError as e:
         for shown, mark, message in e.problems:
             place = SourcePlace(Path(shown), *mark) if mark else None
             report.findings.append(SpecFinding("invalid", message, name, place))
@@ -186,12 +188,12 @@ def _check_leaves(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
     for index, name in enumerate(policy.spec.harms):
         if name not in _list_names(tree):
             yield _unknown_leaf_problem(
-                tree, index, name, yaml_source.suggest_names(name, _list_names(tree), listed=False)
+                tree, index, name, suggest_names(name, _list_names(tree), listed=False)
             )
     for loc, harm in _mentioned_harms(policy):
         if policy.spec.harms and not (harm in tree.harms and policy.covers(harm)):
             known = [h.id for h in covered_leaves(policy, tree)]
-            hint = yaml_source.suggest_names(harm, known, listed=False)
+            hint = suggest_names(harm, known, listed=False)
             message = f"this spec covers no leaf `{harm}`{hint}"
             yield SpecProblem("unknown_harm", loc, message)
 
@@ -201,11 +203,8 @@ def _check_foreign_names(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem
     if any(policy.covers(harm) for harm in tree.harms):
         return
     for index, name in enumerate(policy.spec.harms):
-        if (
-            yaml_source.suggest(name, _list_names(tree), cutoff=NEAR_DUPLICATE_SIMILARITY)
-            is not None
-        ):
-            hint = yaml_source.suggest_names(name, _list_names(tree), listed=False)
+        if suggest(name, _list_names(tree), cutoff=NEAR_DUPLICATE_SIMILARITY) is not None:
+            hint = suggest_names(name, _list_names(tree), listed=False)
             yield _unknown_leaf_problem(tree, index, name, hint)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast, get_args
 
 from safegen.config.taxonomy import Harm
-from safegen.core import yaml_source
 from safegen.core.errors import ConfigError
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import DETAIL_LEVELS, EVIDENCE, PROFILES, TIERS, Evidence, Profile, Tier
 from safegen.policy.schema import Rule, Situation
 from safegen.policy.source_map import SourcePlace, find_place
@@ -171,12 +171,10 @@ def _check_complete(text: str, values: Mapping[str, str]) -> None:
 def _require_known(key: str, value: str, harms: Mapping[str, Harm]) -> None:
     if key == "harm":
         if value not in harms:
-            hint = yaml_source.suggest_names(value, list(harms))
+            hint = suggest_names(value, list(harms))
             raise ConfigError(f"no leaf `{value[:60]}`{hint}")
     elif key not in AXIS_VALUES:
-        raise ConfigError(
-            f"no key `{key[:60]}`{yaml_source.suggest_names(key, list(get_args(SituationAxis)))}"
-        )
+        raise ConfigError(f"no key `{key[:60]}`{suggest_names(key, list(get_args(SituationAxis)))}")
     elif value not in AXIS_VALUES[key]:
-        hint = yaml_source.suggest_names(value, AXIS_VALUES[key])
+        hint = suggest_names(value, AXIS_VALUES[key])
         raise ConfigError(f"`{key}` is `{value[:60]}`{hint}")

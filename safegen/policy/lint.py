@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from safegen.core import yaml_source
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import ILL_INTENT, MODES, TIERS, Profile
-from safegen.core.yaml_source import KeyPath
+from safegen.core.yaml_errors import KeyPath
 from safegen.policy.schema import ALL_SITUATIONS, AUTHORITY, Case, Rule, Situation, Spec
 from safegen.policy.source_map import SpecFinding, SpecProblem, find_home, locate_problems
 from safegen.policy.spec import Policy
@@ -94,13 +94,13 @@ def _check_names(policy: Policy) -> Iterator[SpecProblem]:
     for rule in (r for written in spec.rules for r in written.expand_profiles()):
         for name in rule.required:
             if name not in policy.elements:
-                hint = yaml_source.suggest_names(name, list(policy.elements))
+                hint = suggest_names(name, list(policy.elements))
                 message = f"rule `{rule.id}` requires `{name}`, which is not in `elements`{hint}"
                 yield SpecProblem("unknown_element", _key_path(policy, rule.id), message)
     known = [rule.id for rule in policy.rules]
     for index, precedent in enumerate(spec.precedents):
         if precedent.rule not in known:
-            hint = yaml_source.suggest_names(precedent.rule, known, listed=False)
+            hint = suggest_names(precedent.rule, known, listed=False)
             message = f"precedent `{precedent.id}` names unknown rule `{precedent.rule}`{hint}"
             yield SpecProblem("unknown_rule", ("precedents", index, "rule"), message)
     inherited_ids = {id_ for s in inherited for id_ in _list_ids(s)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
+from safegen.core.yaml_errors import PlacedError, PlacedProblem
 from safegen.policy.lint import lint_policy
 from safegen.policy.schema import Spec
 from safegen.policy.spec import Policy, SpecSource
@@ -41,9 +42,7 @@ def _find_parent(source: SpecSource, folder: Path | None) -> Path:
         return _find_spec(source.spec.inherits or "", folder)
     except AssetNotFound as e:
         mark = yaml_source.mark_of(source.path, ("inherits",))
-        raise yaml_source.PlacedError.of(
-            yaml_source.PlacedProblem(str(source.path), mark, f"inherits: {e}")
-        ) from e
+        raise PlacedError.of(PlacedProblem(str(source.path), mark, f"inherits: {e}")) from e
 
 
 def read_policy(name: str) -> Policy:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safegen.core import yaml_source
-from safegen.core.yaml_source import KeyPath
+from safegen.core.yaml_errors import KeyPath
 from safegen.policy.schema import Spec
 from safegen.policy.spec import Policy
 

@@ -12,6 +12,7 @@ from safegen.config.plan import Plan
 from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import short_id
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
     DANGER,
     GIVEN_HISTORY,
@@ -26,7 +27,6 @@ from safegen.core.types import (
     Scenario,
     Source,
 )
-from safegen.core.yaml_source import suggest_names
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
 from safegen.policy.decide import expect_of

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from safegen.config.goals import Goal, Prompt, recorded
 from safegen.config.plan import Plan
 from safegen.core.errors import ConfigError
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import Intent, PlannedScenario, Profile
-from safegen.core.yaml_source import suggest_names
 from safegen.scenarios.context import (
     IN_DANGER,
     PlanningContext,

@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 
 from safegen.core.errors import Blocked, TeacherRejected
 from safegen.core.finding import DoctorFinding
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import Message, Reply, ReplyFormat
-from safegen.core.yaml_source import suggest_names
 from safegen.teachers import _structured
 from safegen.teachers._client import HttpClient, ModelList, RequestBody
 from safegen.teachers._errors import AmbiguousRejection, Endpoint, FormatUnsupported, RetryableError

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from safegen.core.errors import BudgetSpent, ConfigError, SafegenError, TeacherRejected, Truncated
-from safegen.core.yaml_source import PlacedError, PlacedProblem, SourceMark
+from safegen.core.yaml_errors import PlacedError, PlacedProblem, SourceMark
 from safegen.scenarios.user_prompts.faults import RowError
 
 ERRORS: dict[str, SafegenError] = {

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, cast
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.hashing import digest, file_sha256
 from safegen.core.spelling import SpellingConflict, other_spelling, unify_names
-from safegen.core.yaml_source import suggest_names
+from safegen.core.suggestions import suggest_names
 from safegen.scenarios.user_prompts.faults import FaultCollector, RowError
 from safegen.store import parquet
 

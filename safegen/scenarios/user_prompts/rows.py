@@ -22,6 +22,7 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import short_id
 from safegen.core.spelling import match_spelling
+from safegen.core.suggestions import suggest, suggest_names
 from safegen.core.types import (
     EVIDENCE,
     INTENTS,
@@ -33,7 +34,6 @@ from safegen.core.types import (
     Role,
     Task,
 )
-from safegen.core.yaml_source import suggest, suggest_names
 from safegen.scenarios.user_prompts.faults import FaultCollector, RowError, RowFault
 from safegen.scenarios.user_prompts.reader import (
     MAX_NAME,
