@@ -188,7 +188,7 @@ def _fact_pairs(
     if report.target is not None:
         yield ("target", make_text(report.target.line, "yellow" if report.target.shortfall else ""))
     if report.artifact_warning:
-        yield ("words", make_text(report.artifact_warning, "yellow"))
+        yield ("artifacts", make_text(report.artifact_warning, "yellow"))
     if run.shards_done:
         yield ("usage", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
     if generated := report.by_grade.get("generated", 0):

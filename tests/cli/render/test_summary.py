@@ -130,7 +130,7 @@ def test_commands_quote_paths_for_the_shell(folder: str) -> None:
 
 def test_artifact_warning_is_shown() -> None:
     result = screen(make_run(artifact_warning="`kindly` mark the author's prompts"), {})
-    assert row(result, "words")[:3] == ["words", "`kindly`", "mark"]
+    assert row(result, "artifacts")[:3] == ["artifacts", "`kindly`", "mark"]
 
 
 def test_unreviewed_rows_are_marked() -> None:
