@@ -18,7 +18,13 @@ from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.dropped import LossCounts
 from safegen.pipeline import snapshot, user_prompts
-from safegen.pipeline.resolve import ResolvedRecipe, RunContext, check_teachers, resolve_recipe
+from safegen.pipeline.resolve import (
+    ResolvedRecipe,
+    RunContext,
+    check_roles,
+    check_teachers,
+    resolve_recipe,
+)
 from safegen.pipeline.session import (
     SessionStats,
     Until,
@@ -170,6 +176,7 @@ async def agenerate(
     """
     source = _resolve_prompts(prompts, columns, licence)
     inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=source)
+    check_roles(teachers or {})
     if source is not None:
         user_prompts.check_recipe(inputs, teachers=teachers or {})
     if until != "expand":

@@ -14,6 +14,7 @@ from safegen.config.taxonomy import Taxonomy
 from safegen.core import plugins, resources, templates
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest, file_sha256
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import Teacher, TeacherTraits
 from safegen.coverage import axes as axes_file
 from safegen.coverage.covering_array import BitCode, required_rows
@@ -223,6 +224,17 @@ def check_drafters(inputs: ResolvedRecipe) -> None:
                 f" `plan.{keys[0]}` have none; name a model, such as"
                 " `drafter: {openai_chat: {base_url: …, model: …}}`"
             )
+
+
+def check_roles(teachers: Mapping[str, Teacher]) -> None:
+    """Reject a role that no teacher has, because it would be ignored.
+
+    Raises:
+        ConfigError: an unknown role.
+    """
+    for role in teachers:
+        if role not in ROLE_KEYS:
+            raise ConfigError(f"`teachers`: no role `{role}`{suggest_names(role, list(ROLE_KEYS))}")
 
 
 def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:
