@@ -1,4 +1,4 @@
-"""From the records of a run to a dataset: what stays, split, views, card, manifest."""
+"""Build of a dataset from a curated run: views by split, policies, card and manifest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from safegen.store.run_folder import RunFolder, write_json
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build made. Prompts are counted as scenarios: planned = prompts + excluded."""
+    """Counts of a built dataset. Prompts are scenarios: planned = prompts + excluded."""
 
     output: Path
     rows: Mapping[str, Mapping[str, int]]
@@ -57,15 +57,15 @@ class BuildReport:
     by_grade: Mapping[str, int]
     """Scenarios in the dataset by grade."""
     target: TargetReport | None
-    """How far the recipe's target is met; None without one."""
+    """State of the recipe's target; None without one."""
     artifact_warning: str | None
-    """What words give away of authored prompts, in a sentence, where it is too much and could not be left out."""
+    """Warning about words that reveal the label of authored prompts and could not be excluded; for people."""
     changed: bool
-    """Whether any file differs from what was there before."""
+    """True if any file of the dataset changed."""
     views: Mapping[str, View] = field(default_factory=dict[str, View])
     """The views by name."""
     empty: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Why a view has no row, by view; empty text if it cannot say."""
+    """Reason of each view without rows; an empty text if the view gives none."""
 
 
 def build_dataset(
@@ -78,21 +78,21 @@ def build_dataset(
     trusted: Sequence[str] = (),
     inputs: MeasureInputs | None = None,
 ) -> BuildReport:
-    """Cut the dataset from the finished shards of a run and put it in the output folder.
+    """Build the dataset of a curated run in its output folder.
 
     Args:
         curated: the curated state of the run; only `.gitignore` is written to the run folder.
-        recipe: decides views, split shares, name and version.
+        recipe: gives views, split shares, name and version.
         taxonomy_version: the version, or `name@version`.
-        policies: the specs that the records were made under.
-        fingerprints: SHA-256 of each asset used, by kind and name, for the manifest.
+        policies: the specs of the records.
+        fingerprints: SHA-256 of each file used, by kind and name.
         trusted: modules that views may be imported from.
-        inputs: what figures beyond counts are computed with.
+        inputs: inputs of the measures.
 
     Raises:
-        ConfigError: a view that cannot be made, or stands twice.
-        DatasetInvalid: no finished shard, a prompt with two expectations, an unknown policy.
-        StoreDamaged: a shard that cannot be read.
+        ConfigError: a view cannot be made, or is named twice.
+        DatasetInvalid: there is no finished shard, a policy is unknown, or rows would be replaced by none.
+        StoreDamaged: a shard cannot be read.
         DiskFailed: the disk is full, read-only or gone.
     """
     run = curated.run
@@ -152,16 +152,12 @@ def build_dataset(
 
 
 def _check_has_rows(run: RunFolder, stats: RunStats) -> None:
-    """Let no dataset without a row take the place of one that has some.
-
-    Raises:
-        DatasetInvalid: it would.
-    """
+    # A failed rerun must not replace a dataset by an empty one.
     rows = (run.output / "data").rglob("*.parquet")
     if not stats.prompts and any(True for _ in rows):
         raise DatasetInvalid(
-            f"no draft was accepted, so the dataset in `{run.output}` is kept as it was; see"
-            " `safegen show` and `safegen status`, or choose another `--output`"
+            f"no draft was accepted; the dataset in `{run.output}` is unchanged: see `safegen show` and"
+            " `safegen status`, or choose another `--output`"
         )
 
 
@@ -173,7 +169,7 @@ def _write_rows(
     figures: RunMeasures,
     staged: Path,
 ) -> tuple[dict[str, FileEntry], ViewRows]:
-    """Write the files of all views in one pass, and measure the scenarios on the way."""
+    """Write the files of all views in one pass, and measure each scenario."""
     writers = {
         (name, split): RowWriter(staged, view, split=split, version=recipe.version)
         for name, view in views.items()
@@ -200,25 +196,19 @@ def _write_rows(
 
 
 def _used_policies(policies: Sequence[Policy], stats: RunStats) -> list[Policy]:
-    """The specs that the rows name.
-
-    Raises:
-        DatasetInvalid: a row was made under a spec that is not among them.
-    """
     known = {policy.policy_id: policy for policy in policies}
     used = sorted(stats.count_kept("policy_id"))
     for name in used:
         if name not in known:
             raise DatasetInvalid(
-                f"rows were made under policy `{name}`, and the specs at hand are"
+                f"rows name policy `{name}`, and the run has"
                 f" {', '.join(f'`{k}`' for k in sorted(known)) or 'none'};"
-                " restore that spec, or generate anew"
+                " restore that spec, or generate again"
             )
     return [known[name] for name in used]
 
 
 def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileEntry]:
-    """Copy the spec files byte by byte, inherited ones too."""
     files: dict[str, FileEntry] = {}
     for source in (source for policy in policies for source in policy.chain):
         name = f"policies/{source.spec.policy}.yaml"
@@ -233,7 +223,7 @@ def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileE
 
 
 def _spec_bytes(source: SpecSource) -> bytes:
-    """A spec whose file is gone, as a file."""
+    # The file of the spec is missing; the snapshot has its content.
     import yaml
 
     spec = source.spec.model_dump(mode="json", exclude_defaults=True)

@@ -371,7 +371,7 @@ def _check_contradictions(rows: pl.DataFrame, corpus: CorpusCheck) -> None:
     for later, _, earlier, _ in clash.iter_rows():
         raise DatasetInvalid(
             f"scenarios `{earlier}` and `{later}` have equal messages and different expectations;"
-            " put what tells them apart into the messages"
+            " put the difference into the messages"
         )
 
 

@@ -21,7 +21,7 @@ StopCode = Literal[
     "unknown",
     "due",
 ]
-"""Why no further round was planned; `due` if one is."""
+"""Code of the reason why no further round was planned; `due` if one is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class TargetReport:
     accepted: int
     per: tuple[str, ...]
     cells: int
-    """Cells that the plan reaches."""
+    """Cells with a planned scenario."""
     shortfall: Mapping[Cell, int]
-    """Accepted scenarios that are missing, by cell."""
+    """Missing accepted scenarios, by cell."""
     stop_code: StopCode
     stop_reason: str
     """The code in words, for people."""

@@ -1,4 +1,4 @@
-"""The best accepted draft of a scenario, and why there is none."""
+"""The best accepted draft of a scenario, or the reason why there is none."""
 
 from __future__ import annotations
 
