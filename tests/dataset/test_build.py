@@ -217,7 +217,7 @@ def test_empty_view_is_omitted_and_reported(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [make_pair(n)[0] for n in range(8)]))
     assert report.rows["preference"] == {}
     assert not (tmp_path / "data" / "preference").exists()
-    assert "preference came out empty" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "preference is empty" in (tmp_path / "README.md").read_text(encoding="utf-8")
     assert verify_dataset(tmp_path) == []
 
 

@@ -82,7 +82,7 @@ def test_authored_sets_with_artifacts_are_excluded(tmp_path: Path) -> None:
     assert section["left_out_for"] == [TAG]
     assert section["questions"]["dual_use"]["auc"] < 0.75
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert f"by the bound 0.75 on dual_use: {TAG}." in text
+    assert f"(AUC bound 0.75 on dual_use): {TAG}." in text
     assert verify_dataset(tmp_path) == []
 
 
@@ -96,7 +96,7 @@ def test_artifact_in_every_authored_set_is_reported(tmp_path: Path) -> None:
         manifest_of(tmp_path)["corpus"]["lexical_artifact"]["too_telling"]
         == report.artifact_warning
     )
-    assert "**Words tell too much:**" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "**Lexical artifacts remain:**" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_written_sets_with_artifacts_are_only_reported(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_model_names_reach_the_card_escaped(tmp_path: Path) -> None:
 
 def test_demo_rows_are_named_first(tmp_path: Path) -> None:
     body = card(tmp_path, make_record(grade="demo")).split("---\n")[2]
-    assert "not by a language model" in "\n".join(body.splitlines()[:5])
-    assert "not by a language model" not in card(tmp_path, make_record(grade="generated"))
+    assert "not a language model" in "\n".join(body.splitlines()[:5])
+    assert "not a language model" not in card(tmp_path, make_record(grade="generated"))
 
 
 def test_front_matter_lists_existing_data_only(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_front_matter_lists_existing_data_only(tmp_path: Path) -> None:
 
 
 def test_empty_view_is_reported(tmp_path: Path) -> None:
-    assert "The view preference came out empty" in card(tmp_path, make_record())
+    assert "The view preference is empty" in card(tmp_path, make_record())
 
 
 def test_card_without_rows_offers_no_loading(tmp_path: Path) -> None:

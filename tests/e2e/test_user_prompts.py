@@ -161,7 +161,7 @@ def test_labelled_prompts_become_rows_others_are_listed(
     card = (workdir / "out" / "README.md").read_text(encoding="utf-8")
     assert "| CC0-1.0 | the file | 1 |" in card
     assert "| CC-BY-4.0 | blind labellers, in part or whole | 1 |" in card
-    assert "Imported prompts stand as their file has them" in card
+    assert "Imported prompts are unchanged" in card
     manifest = json.loads((workdir / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["imported"]["labellers"] == ["judge"]
     assert "sets" not in manifest["fingerprints"]

@@ -98,7 +98,7 @@ async def test_unjudged_answers_are_accepted_by_nothing(
         teachers={"drafter": scripted(lambda r: f"Sorry. {hash(str(r.messages))}")},
     )
     assert set(run.view("sft")["accepted_by"]) == {"nothing"}
-    assert "**Judged by nothing.**" in (tmp_path / "README.md").read_text()
+    assert "**Not checked.**" in (tmp_path / "README.md").read_text()
 
 
 async def test_unchanged_revision_is_the_last(tmp_path: Path) -> None:
