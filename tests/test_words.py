@@ -11,13 +11,7 @@ from tests.conftest import ROOT
 from tests.words import banned_words, docstring_questions
 
 PACKAGE = ROOT / "safegen"
-PENDING: frozenset[str] = frozenset()
-"""Packages that are not reworded yet."""
 PARTS = sorted({path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")})
-CASES = [
-    pytest.param(part, marks=pytest.mark.xfail(reason="pending") if part in PENDING else ())
-    for part in PARTS
-]
 
 
 def violations(part: Path, search: Callable[[str], list[str]]) -> list[str]:
@@ -29,12 +23,12 @@ def violations(part: Path, search: Callable[[str], list[str]]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("part", CASES)
+@pytest.mark.parametrize("part", PARTS)
 def test_package_has_no_banned_word(part: str) -> None:
     assert violations(PACKAGE / part, banned_words) == []
 
 
-@pytest.mark.parametrize("part", CASES)
+@pytest.mark.parametrize("part", PARTS)
 def test_docstrings_ask_no_question(part: str) -> None:
     assert violations(PACKAGE / part, docstring_questions) == []
 

@@ -12,10 +12,7 @@ import typer.main
 
 from safegen.cli.main import app
 from tests.cli.harness import RECIPE, call
-from tests.test_words import PENDING
 from tests.words import banned_words
-
-pytestmark = pytest.mark.xfail(bool(PENDING), reason="packages are not reworded yet")
 
 COMMANDS = (
     "check -o out",
