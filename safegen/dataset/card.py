@@ -73,7 +73,8 @@ def render_card(
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"cell": escape_cell, "counts": _count_rows, "table": _table}
+    filters = {"cell": escape_cell, "counts": _count_rows, "table": _table}
+    environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType] (jinja2)
     filled = filled_splits(view_rows)
     view = preferred(list(filled), views)
     certificates = figures.certificates
