@@ -36,7 +36,7 @@ SIZE_CATEGORIES = (
 )
 RESULTS = ("passed", "failed", "unscored")
 
-TableRow = tuple[object, ...]
+CardRow = tuple[object, ...]
 
 
 class LoadingExample(NamedTuple):
@@ -165,20 +165,20 @@ def _list_partial_views(
             yield name, count, view.leaves_out
 
 
-def _domain_table(stats: RunStats) -> list[TableRow]:
+def _domain_table(stats: RunStats) -> list[CardRow]:
     return [
         (domain, *(modes.get(mode, 0) for mode in MODES), sum(modes.values()))
         for domain, modes in stats.count_domain_modes().items()
     ]
 
 
-def _intent_table(stats: RunStats) -> list[TableRow]:
+def _intent_table(stats: RunStats) -> list[CardRow]:
     counts = stats.count_kept("intent")
     return [(intent, counts[intent]) for intent in INTENTS if intent in counts]
 
 
-def _artifact_table(figures: RunMeasures) -> list[TableRow]:
-    rows: list[TableRow] = []
+def _artifact_table(figures: RunMeasures) -> list[CardRow]:
+    rows: list[CardRow] = []
     for target, result in figures.artifacts.items():
         if isinstance(result, UnmeasuredArtifacts):
             rows.append((target, "unmeasured", result.reason, "", ""))
@@ -190,7 +190,7 @@ def _artifact_table(figures: RunMeasures) -> list[TableRow]:
     return rows
 
 
-def _hedging_table(figures: RunMeasures) -> list[TableRow]:
+def _hedging_table(figures: RunMeasures) -> list[CardRow]:
     sides = (
         ("without the spec (allowed tier)", figures.hedging.without_spec),
         ("with the spec", figures.hedging.with_spec),
@@ -198,7 +198,7 @@ def _hedging_table(figures: RunMeasures) -> list[TableRow]:
     return [(name, side.answers, f"{side.per_100_words:.2f}") for name, side in sides]
 
 
-def _validator_table(stats: RunStats) -> list[TableRow]:
+def _validator_table(stats: RunStats) -> list[CardRow]:
     return [
         (
             name,
@@ -209,7 +209,7 @@ def _validator_table(stats: RunStats) -> list[TableRow]:
     ]
 
 
-def _count_rows(counts: Mapping[str | tuple[str, ...], int]) -> list[TableRow]:
+def _count_rows(counts: Mapping[str | tuple[str, ...], int]) -> list[CardRow]:
     """List counts as table rows, sorted by key."""
     keys = {key if isinstance(key, tuple) else (key,): count for key, count in counts.items()}
     return [(*key, count) for key, count in sorted(keys.items())]
