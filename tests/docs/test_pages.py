@@ -176,6 +176,15 @@ def test_readme_row_has_documented_columns() -> None:
     assert [key for key in json.loads(block) if f"`{key}`" not in text] == []
 
 
+def test_readme_row_is_a_row_of_the_starter(starter: Path) -> None:
+    (block,) = blocks(ROOT / "README.md", "json")
+    shown = json.loads(block)
+    prompt = shown.pop("messages")[0]["content"]
+    rows = safegen.open_run(starter).view("sft").to_dicts()
+    row = next(r for r in rows if r["messages"][-2]["content"] == prompt)
+    assert {key: row[key] for key in shown} == shown
+
+
 @pytest.mark.parametrize("text", [t for _, t in PYTHON], ids=[p for p, _ in PYTHON])
 def test_python_block_imports_what_exists(text: str) -> None:
     for node in ast.walk(ast.parse(text)):
