@@ -128,7 +128,7 @@ def test_interrupted_run_names_the_resume_command(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "run it again" in stderr.decode()
+        assert "run the same command to resume" in stderr.decode()
         assert "Traceback" not in stderr.decode()
         before = len(fake.requests)
         assert shell("generate", "recipe.yaml", "-o", "out", cwd=tmp_path).code == 0
