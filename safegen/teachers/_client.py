@@ -44,8 +44,8 @@ class HttpClient:
     request compared with the SDK's `create`.
     """
 
-    def __init__(self, caller: Endpoint, *, connections: int, timeout_s: float) -> None:
-        self._caller = caller
+    def __init__(self, endpoint: Endpoint, *, connections: int, timeout_s: float) -> None:
+        self._endpoint = endpoint
         self._connections = connections
         self._timeout_s = timeout_s
         self._client: openai.AsyncOpenAI | None = None
@@ -67,13 +67,13 @@ class HttpClient:
             await self._receive(
                 client.post(
                     # A full URL: joining base and path for every request costs 30 us.
-                    f"{self._caller.base_url}/chat/completions",
+                    f"{self._endpoint.base_url}/chat/completions",
                     cast_to=httpx2.Response,
                     body=body,
                     options=_without_sdk_retries(client),
                 )
             ),
-            self._caller.key,
+            self._endpoint.key,
         )
 
     async def models(self) -> ModelList:
@@ -86,12 +86,12 @@ class HttpClient:
         import httpx2
 
         client = self._client = self._client or self._open_client()
-        address = f"{self._caller.base_url}/models"
+        address = f"{self._endpoint.base_url}/models"
         response = await self._receive(
             client.get(address, cast_to=httpx2.Response, options=_without_sdk_retries(client))
         )
         return ModelList(
-            _model_ids(_parse_json(response, self._caller.key)), response.headers.get("date")
+            _model_ids(_parse_json(response, self._endpoint.key)), response.headers.get("date")
         )
 
     async def _receive(self, response: Awaitable[httpx2.Response]) -> httpx2.Response:
@@ -105,7 +105,7 @@ class HttpClient:
             async with asyncio.timeout(self._timeout_s):
                 return await response
         except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
-            problem = translate_error(self._caller, e)
+            problem = translate_error(self._endpoint, e)
         # Raised outside the handler so that no traceback shows the SDK's error, which may quote the key.
         raise problem
 
@@ -130,12 +130,12 @@ class HttpClient:
         # The SDK adds headers, organization and project from the environment; only the given key is
         # sent. Any: the SDK's type lacks Omit, which removes a header.
         headers: Any = {n: openai.Omit() for n in names if n and n.lower() != "authorization"}
-        key = self._caller.key
+        key = self._endpoint.key
         headers["Authorization"] = f"Bearer {key}" if key else openai.Omit()
         client = openai.AsyncOpenAI(
             api_key=key,
             admin_api_key="",
-            base_url=self._caller.base_url,
+            base_url=self._endpoint.base_url,
             max_retries=0,
             timeout=timeout,
             # A redirect could send the prompt and the key to another host.

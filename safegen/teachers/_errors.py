@@ -119,7 +119,7 @@ class Endpoint:
     key: str
 
     def __repr__(self) -> str:
-        return f"Caller({self.base_url!r}, {self.model!r}, {self.key_env!r})"
+        return f"Endpoint({self.base_url!r}, {self.model!r}, {self.key_env!r})"
 
     def redact(self, message: object) -> str:
         """Remove the key and control characters from a message and cut it at 200 characters."""
@@ -169,15 +169,15 @@ def error_handlers() -> Mapping[
     }
 
 
-def translate_error(caller: Endpoint, error: Exception) -> Exception:
+def translate_error(endpoint: Endpoint, error: Exception) -> Exception:
     """Translate an exception of the SDK, its transport or the time-out."""
     import openai
 
     if not isinstance(error, openai.APIError):
-        return _no_answer_error(caller, error)
+        return _no_answer_error(endpoint, error)
     table = error_handlers()
     handler = next(table[kind] for kind in type(error).__mro__ if kind in table)
-    return handler(caller, error)
+    return handler(endpoint, error)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -212,11 +212,11 @@ def _provider_message(error: openai.APIError) -> str:
     return error.message
 
 
-def _item_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    return _no_answer_error(caller, error)
+def _item_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
+    return _no_answer_error(endpoint, error)
 
 
-def _no_answer_error(caller: Endpoint, error: BaseException) -> RetryableError:
+def _no_answer_error(endpoint: Endpoint, error: BaseException) -> RetryableError:
     # The SDK reports most connection errors as a time-out, so the message names the first cause.
     import socket
     import ssl
@@ -233,83 +233,85 @@ def _no_answer_error(caller: Endpoint, error: BaseException) -> RetryableError:
         first = cause
     texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
     return RetryableError(
-        f"no answer from `{caller.base_url}` ({next(texts, type(first).__name__)})"
+        f"no answer from `{endpoint.base_url}` ({next(texts, type(first).__name__)})"
     )
 
 
-def _unreadable_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    return RetryableError(f"the response of `{caller.base_url}` cannot be read", malformed=True)
+def _unreadable_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
+    return RetryableError(f"the response of `{endpoint.base_url}` cannot be read", malformed=True)
 
 
-def _status_error(caller: Endpoint, error: openai.APIError) -> Exception:
+def _status_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
     status = cast("openai.APIStatusError", error)
     if status.status_code == 413:
-        return _ambiguous_error(caller, status, "the request is too large")
+        return _ambiguous_error(endpoint, status, "the request is too large")
     if status.status_code < 500 and status.status_code not in TRANSIENT_STATUSES:
-        return _rejected_error(caller, status, "check `base_url` and the account")
+        return _rejected_error(endpoint, status, "check `base_url` and the account")
     return RetryableError(
-        f"`{caller.base_url}` answered HTTP `{status.status_code}`: {caller.redact(_provider_message(error))}",
+        f"`{endpoint.base_url}` answered HTTP `{status.status_code}`: {endpoint.redact(_provider_message(error))}",
         after_s=retry_after_s(status.response.headers),
     )
 
 
-def _rate_limit_error(caller: Endpoint, error: openai.APIError) -> Exception:
+def _rate_limit_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
     status = cast("openai.APIStatusError", error)
     if "insufficient_quota" in (error.code, error.type):
         return _rejected_error(
-            caller, status, "the account has no quota left; raise it at the provider"
+            endpoint, status, "the account has no quota left; raise it at the provider"
         )
     after = retry_after_s(status.response.headers)
     return RetryableError(
-        f"`{caller.base_url}` limits the rate (HTTP `429`); lower `concurrency`",
+        f"`{endpoint.base_url}` limits the rate (HTTP `429`); lower `concurrency`",
         after_s=after,
         limited=True,
     )
 
 
-def _key_hint(caller: Endpoint) -> str:
-    key = f"the key in `{caller.key_env}`" if caller.key_env else "the key: set `api_key_env`"
+def _key_hint(endpoint: Endpoint) -> str:
+    key = f"the key in `{endpoint.key_env}`" if endpoint.key_env else "the key: set `api_key_env`"
     return f"check {key} and its permissions"
 
 
-def _unauthorised_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    return _rejected_error(caller, cast("openai.APIStatusError", error), _key_hint(caller))
+def _unauthorised_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
+    return _rejected_error(endpoint, cast("openai.APIStatusError", error), _key_hint(endpoint))
 
 
-def _forbidden_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    return _ambiguous_error(caller, cast("openai.APIStatusError", error), _key_hint(caller))
+def _forbidden_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
+    return _ambiguous_error(endpoint, cast("openai.APIStatusError", error), _key_hint(endpoint))
 
 
-def _not_found_error(caller: Endpoint, error: openai.APIError) -> Exception:
-    remedy = f"check the model `{caller.model}` and the path of `base_url`"
-    return _rejected_error(caller, cast("openai.APIStatusError", error), remedy)
+def _not_found_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
+    remedy = f"check the model `{endpoint.model}` and the path of `base_url`"
+    return _rejected_error(endpoint, cast("openai.APIStatusError", error), remedy)
 
 
-def _bad_request_error(caller: Endpoint, error: openai.APIError) -> Exception:
+def _bad_request_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
     message = _provider_message(error)
     policy = is_content_policy(error.code, error.type, message)
     if not policy and is_format_complaint(message):
-        return FormatUnsupported(caller.redact(message))
+        return FormatUnsupported(endpoint.redact(message))
     remedy = "check the teacher's parameters in the recipe"
     if "max_completion_tokens" in message:
         remedy = "set `max_completion_tokens` instead of `max_tokens`"
-    return _ambiguous_error(caller, cast("openai.APIStatusError", error), remedy)
+    return _ambiguous_error(endpoint, cast("openai.APIStatusError", error), remedy)
 
 
-def _ambiguous_error(caller: Endpoint, error: openai.APIStatusError, remedy: str) -> Exception:
+def _ambiguous_error(endpoint: Endpoint, error: openai.APIStatusError, remedy: str) -> Exception:
     message = _provider_message(error)
     if is_content_policy(error.code, error.type, message):
-        return Blocked(f"the provider blocked the request: {caller.redact(message)}")
+        return Blocked(f"the provider blocked the request: {endpoint.redact(message)}")
     return AmbiguousRejection(
-        f"the provider rejected the request (HTTP `{error.status_code}`): {caller.redact(message)}",
-        rejected=_rejected_error(caller, error, remedy),
+        f"the provider rejected the request (HTTP `{error.status_code}`): {endpoint.redact(message)}",
+        rejected=_rejected_error(endpoint, error, remedy),
     )
 
 
-def _rejected_error(caller: Endpoint, error: openai.APIStatusError, remedy: str) -> TeacherRejected:
+def _rejected_error(
+    endpoint: Endpoint, error: openai.APIStatusError, remedy: str
+) -> TeacherRejected:
     return TeacherRejected(
-        f"`{caller.base_url}` answered HTTP `{error.status_code}`:"
-        f" {caller.redact(_provider_message(error))}",
+        f"`{endpoint.base_url}` answered HTTP `{error.status_code}`:"
+        f" {endpoint.redact(_provider_message(error))}",
         status=error.status_code,
         hint=remedy,
     )

@@ -34,22 +34,22 @@ ANSWER_TOKENS = 400
 """Room for an object, and for a model that thinks first."""
 
 
-async def probe(caller: Endpoint) -> list[DoctorFinding]:
+async def probe(endpoint: Endpoint) -> list[DoctorFinding]:
     """Probe one endpoint; the first failed step ends the probe, because the next steps need it."""
-    wire = HttpClient(caller, connections=1, timeout_s=TIMEOUT_S)
+    wire = HttpClient(endpoint, connections=1, timeout_s=TIMEOUT_S)
     findings: list[DoctorFinding] = []
     try:
-        findings += await _check_models(wire, caller)
+        findings += await _check_models(wire, endpoint)
         if all(f.state != "fail" for f in findings):
-            findings.append(await _check_completion(wire, caller))
+            findings.append(await _check_completion(wire, endpoint))
         if all(f.state != "fail" for f in findings):
-            findings.append(await _check_schema(wire, caller))
+            findings.append(await _check_schema(wire, endpoint))
     finally:
         await wire.aclose()
     return findings
 
 
-async def _check_models(wire: HttpClient, caller: Endpoint) -> list[DoctorFinding]:
+async def _check_models(wire: HttpClient, endpoint: Endpoint) -> list[DoctorFinding]:
     try:
         listed = await wire.models()
     except RetryableError as e:
@@ -57,7 +57,7 @@ async def _check_models(wire: HttpClient, caller: Endpoint) -> list[DoctorFindin
             return [DoctorFinding("address", "warn", str(e), "wait, or lower `concurrency`")]
         return [DoctorFinding("address", "fail", str(e), "start the server, or correct `base_url`")]
     except TeacherRejected as e:
-        answers = DoctorFinding("address", "ok", f"{caller.base_url} answers")
+        answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
         if e.status in NO_LIST_STATUSES:
             message = (
                 f"the endpoint lists no models (HTTP {e.status}); the completion below decides"
@@ -65,21 +65,21 @@ async def _check_models(wire: HttpClient, caller: Endpoint) -> list[DoctorFindin
             return [answers, DoctorFinding("model", "warn", message)]
         return [answers, _error_finding("models", e)]
     except AmbiguousRejection as e:
-        answers = DoctorFinding("address", "ok", f"{caller.base_url} answers")
+        answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
         return [answers, _error_finding("models", e.rejected)]
     except (Blocked, FormatUnsupported) as e:
         return [DoctorFinding("models", "warn", str(e))]
-    answers = DoctorFinding("address", "ok", f"{caller.base_url} answers")
-    return [answers, *_check_clock(listed), _check_model(listed, caller)]
+    answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
+    return [answers, *_check_clock(listed), _check_model(listed, endpoint)]
 
 
-def _check_model(listed: ModelList, caller: Endpoint) -> DoctorFinding:
+def _check_model(listed: ModelList, endpoint: Endpoint) -> DoctorFinding:
     if listed.names is None:
         return DoctorFinding("model", "warn", "the list of models cannot be read")
-    if caller.model in listed.names:
-        return DoctorFinding("model", "ok", f"`{caller.model}` is listed")
-    hint = suggest_names(caller.model, listed.names[:20])
-    message = f"`{caller.model}` is not listed{hint}"
+    if endpoint.model in listed.names:
+        return DoctorFinding("model", "ok", f"`{endpoint.model}` is listed")
+    hint = suggest_names(endpoint.model, listed.names[:20])
+    message = f"`{endpoint.model}` is not listed{hint}"
     return DoctorFinding("model", "warn", message, "correct `model` if the completion below fails")
 
 
@@ -96,11 +96,11 @@ def _check_clock(listed: ModelList) -> Iterator[DoctorFinding]:
     yield DoctorFinding("clock", "warn" if is_wrong else "ok", message, remedy)
 
 
-async def _check_completion(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
+async def _check_completion(wire: HttpClient, endpoint: Endpoint) -> DoctorFinding:
     began = time.perf_counter()
-    body: RequestBody = {"model": caller.model, "messages": [PROBE_MESSAGE], "max_tokens": 1}
+    body: RequestBody = {"model": endpoint.model, "messages": [PROBE_MESSAGE], "max_tokens": 1}
     try:
-        reply = _structured.parse_reply(await wire.post(body), caller.model)
+        reply = _structured.parse_reply(await wire.post(body), endpoint.model)
     except (RetryableError, TeacherRejected, Blocked, FormatUnsupported) as e:
         return _error_finding("completion", e)
     except AmbiguousRejection as e:
@@ -115,7 +115,7 @@ async def _check_completion(wire: HttpClient, caller: Endpoint) -> DoctorFinding
     return DoctorFinding("completion", "warn" if seconds > SLOW_ANSWER_S else "ok", message)
 
 
-async def _check_schema(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
+async def _check_schema(wire: HttpClient, endpoint: Endpoint) -> DoctorFinding:
     reply: Reply | None = None
     used: ReplyFormat = "text"
     for mode in _structured.REPLY_FORMATS:
@@ -126,7 +126,7 @@ async def _check_schema(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
         )
         form = _structured.make_response_format(PROBE_SCHEMA, mode)
         body: RequestBody = {
-            "model": caller.model,
+            "model": endpoint.model,
             "messages": messages,
             "max_tokens": ANSWER_TOKENS,
         }
@@ -140,7 +140,7 @@ async def _check_schema(wire: HttpClient, caller: Endpoint) -> DoctorFinding:
             return _error_finding("json", e)
         except AmbiguousRejection as e:
             return _error_finding("json", e.rejected)
-        reply, used = _structured.parse_reply(data, caller.model), mode
+        reply, used = _structured.parse_reply(data, endpoint.model), mode
         break
     return _schema_finding(reply, used)
 

@@ -33,11 +33,11 @@ class ChatTransport:
             AmbiguousRejection: it rejects this request, or all.
             TeacherRejected: it rejects all requests.
         """
-        caller = self._settings.endpoint
-        reply = _structured.parse_reply(await self._client.post(self.body(request)), caller.model)
+        endpoint = self._settings.endpoint
+        reply = _structured.parse_reply(await self._client.post(self.body(request)), endpoint.model)
         if reply is None:
             problem = "answered HTTP `200` with a body that is no chat completion"
-            raise RetryableError(f"`{caller.base_url}` {problem}", malformed=True)
+            raise RetryableError(f"`{endpoint.base_url}` {problem}", malformed=True)
         return reply
 
     def body(self, request: Request) -> RequestBody:

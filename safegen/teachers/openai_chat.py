@@ -160,7 +160,7 @@ class OpenAIChatTeacher:
 def _limiter(
     settings: Settings, limiters: RateLimiters | None, sleep: Callable[[float], Awaitable[None]]
 ) -> RateLimiter:
-    caller = settings.endpoint
+    endpoint = settings.endpoint
     if limiters is None:
         return RateLimiter(settings.concurrency, sleep=sleep)
-    return limiters.limiter_for(caller.base_url, caller.key, limit=settings.concurrency)
+    return limiters.limiter_for(endpoint.base_url, endpoint.key, limit=settings.concurrency)
