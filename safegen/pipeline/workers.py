@@ -227,7 +227,7 @@ async def check_labellers(
     # Written also on failure: the numbers help to choose another labeller.
     write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": summary})
     if not result.passes(judges.bar):
-        raise RunError(f"{result.summary(judges.bar)}\n{result.remedy(judges.bar)}")
+        raise RunError(f"{result.format_summary(judges.bar)}\n{result.suggest_fix(judges.bar)}")
 
 
 def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:

@@ -59,9 +59,8 @@ class Agreement:
     wrong: int
     """Prompts read as another label; the other misses were not read or had no majority."""
     kappa: float | None
-    slip: float
-    """Probability that a wrong prompt is read as its slot says, if the author errs where the
-    labeller is weakest."""
+    miss_rate: float
+    """Worst-case probability that labellers confirm a wrong label, 0 to 1."""
     worst: Confusion | None
     """The most frequent confusion."""
 
@@ -92,7 +91,7 @@ class LabellerCheck:
         gating = [f for f in self.fields if f.field in GATING_FIELDS]
         return self.n > 0 and all(f.interval.low >= bar for f in gating)
 
-    def estimate_slips(self, *, wrong: float) -> dict[str, float]:
+    def estimate_wrong_labels(self, *, wrong: float) -> dict[str, float]:
         """Estimate the share of wrong labels among prompts that pass, by gating field.
 
         Args:
@@ -102,7 +101,7 @@ class LabellerCheck:
             f.field: _estimate_passing(f, wrong) for f in self.fields if f.field in GATING_FIELDS
         }
 
-    def remedy(self, bar: float = DEFAULT_BAR) -> str:
+    def suggest_fix(self, bar: float = DEFAULT_BAR) -> str:
         """Suggest a fix for a failed check."""
         # Not even a perfect score would pass.
         if not self.n or wilson_interval(self.n, self.n).low < bar:
@@ -120,7 +119,7 @@ class LabellerCheck:
             " number of prompts, and `judges.bar` the agreement that is required"
         )
 
-    def summary(self, bar: float = DEFAULT_BAR, *, wrong: float = 0.2) -> str:
+    def format_summary(self, bar: float = DEFAULT_BAR, *, wrong: float = 0.2) -> str:
         """Format the result for a screen, one line per field."""
         head = "good enough" if self.passes(bar) else "NOT good enough"
         lines = [
@@ -130,10 +129,12 @@ class LabellerCheck:
         ]
         lines += [_format_line(f, gating=f.field in GATING_FIELDS) for f in self.fields]
         if 2 * (self.unread + self.unsure) < self.n:  # otherwise too few passed for an estimate
-            slips = ", ".join(f"{n} {v:.1%}" for n, v in self.estimate_slips(wrong=wrong).items())
+            shares = ", ".join(
+                f"{n} {v:.1%}" for n, v in self.estimate_wrong_labels(wrong=wrong).items()
+            )
             lines.append(
                 f"  if an author writes {wrong:.0%} wrong prompts, wrong among those that pass:"
-                f" {slips}"
+                f" {shares}"
             )
         return "\n".join(lines)
 
@@ -217,7 +218,7 @@ def _measure_agreement(field: str, pairs: Sequence[tuple[Hashable, Hashable | No
         hits=hits,
         wrong=sum(read_label is not None and known != read_label for known, read_label in pairs),
         kappa=cohen_kappa(pairs),
-        slip=sum(c.n for c in worst.values()) / len(pairs) if pairs else 0.0,
+        miss_rate=sum(c.n for c in worst.values()) / len(pairs) if pairs else 0.0,
         worst=max(worst.values(), key=lambda c: c.share, default=None),
     )
 
@@ -236,8 +237,8 @@ def _find_confusions(
 
 
 def _estimate_passing(field: Agreement, wrong: float) -> float:
-    slips, kept = wrong * field.slip, (1 - wrong) * field.rate
-    return slips / (slips + kept) if slips + kept else 0.0
+    missed, kept = wrong * field.miss_rate, (1 - wrong) * field.rate
+    return missed / (missed + kept) if missed + kept else 0.0
 
 
 def _format_line(field: Agreement, *, gating: bool) -> str:

@@ -54,10 +54,10 @@ def test_known_prompts_do_not_depend_on_order() -> None:
 async def test_faultless_labeller_passes_without_slips() -> None:
     check = await checked(judge(0.0))
     assert check.passes() and (check.unread, check.unsure) == (0, 0)
-    assert [(f.rate, f.slip, f.worst) for f in check.fields] == [(1.0, 0.0, None)] * 4
+    assert [(f.rate, f.miss_rate, f.worst) for f in check.fields] == [(1.0, 0.0, None)] * 4
     assert [f.kappa for f in check.fields] == [pytest.approx(1.0)] * 4
-    assert set(check.estimate_slips(wrong=0.2).values()) == {0.0}
-    assert check.summary().startswith("labeller: good enough")
+    assert set(check.estimate_wrong_labels(wrong=0.2).values()) == {0.0}
+    assert check.format_summary().startswith("labeller: good enough")
 
 
 @pytest.mark.parametrize("error", [0.1, 0.3])
@@ -70,7 +70,7 @@ async def test_erring_labeller_fails_within_its_interval(error: float) -> None:
             inside.append(low <= 1 - error <= high)
             assert field.wrong == field.n - field.hits > 0
         assert not check.passes()
-        assert "NOT good enough" in check.summary()
+        assert "NOT good enough" in check.format_summary()
     # 95 % of the intervals hold the rate: fewer than 19 of 24 do by a chance of one in a thousand.
     assert sum(inside) >= 19
 
@@ -85,7 +85,7 @@ async def test_constant_labeller_has_zero_kappa_and_fails() -> None:
         1.0,
     )
     assert intent.rate < 0.5 and not check.passes(0.5)
-    assert check.estimate_slips(wrong=0.2)["intent"] > 0.2
+    assert check.estimate_wrong_labels(wrong=0.2)["intent"] > 0.2
 
 
 async def test_unanswered_known_prompts_count_as_misses() -> None:
@@ -110,7 +110,10 @@ async def test_three_labellers_pass_if_one_fails() -> None:
     three = await checked(judge(0.1, 1), judge(0.1, 2), judge(0.1, 3))
     assert not one.passes() and three.passes()
     for field in ("intent", "evidence", "expectation"):
-        assert three.estimate_slips(wrong=0.2)[field] < one.estimate_slips(wrong=0.2)[field] / 2
+        assert (
+            three.estimate_wrong_labels(wrong=0.2)[field]
+            < one.estimate_wrong_labels(wrong=0.2)[field] / 2
+        )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -133,7 +136,9 @@ async def test_slip_estimate_is_near_the_true_rate(seed: int) -> None:
         payload = json.loads(erring._answer(make_label_request(trap.text, LABELS)))["intent"]
         passed += payload == slot
         wrong += payload == slot != trap.intent
-    assert check.estimate_slips(wrong=0.2)["intent"] == pytest.approx(wrong / passed, abs=0.02)
+    assert check.estimate_wrong_labels(wrong=0.2)["intent"] == pytest.approx(
+        wrong / passed, abs=0.02
+    )
 
 
 async def test_run_error_stops_the_check() -> None:
@@ -142,7 +147,7 @@ async def test_run_error_stops_the_check() -> None:
 
 
 async def test_summary_names_figures_and_likeliest_confusion() -> None:
-    text = (await checked(judge(0.3))).summary(wrong=0.2)
+    text = (await checked(judge(0.3))).format_summary(wrong=0.2)
     lines = text.splitlines()
     assert lines[0].startswith(f"labeller: NOT good enough to check authored sets: {len(KNOWN)}")
     assert [line.split(":")[0].strip() for line in lines[1:5]] == [
@@ -163,17 +168,20 @@ async def test_check_without_known_prompts_fails() -> None:
 async def test_mute_labeller_gets_no_estimate() -> None:
     mute = await checked(scripted(lambda _: "no JSON at all"))
     assert mute.unread == mute.n
-    assert "wrong among those that pass" not in mute.summary()
-    assert "`safegen doctor` tests each model" in mute.remedy()
+    assert "wrong among those that pass" not in mute.format_summary()
+    assert "`safegen doctor` tests each model" in mute.suggest_fix()
 
 
 async def test_panel_without_majorities_gets_no_estimate() -> None:
     panel = await checked(*(judge(0.9, seed) for seed in range(2)))
     assert panel.unread == 0 and 2 * panel.unsure >= panel.n
-    assert "wrong among those that pass" not in panel.summary()
-    assert "a better model" in panel.remedy()
+    assert "wrong among those that pass" not in panel.format_summary()
+    assert "a better model" in panel.suggest_fix()
 
 
 async def test_too_few_known_prompts_are_the_remedy() -> None:
-    assert "30 known prompts are too few" in (await checked(judge(0.0), known=KNOWN[:30])).remedy()
-    assert "too few" not in (await checked(judge(0.9), known=KNOWN[:35])).remedy()
+    assert (
+        "30 known prompts are too few"
+        in (await checked(judge(0.0), known=KNOWN[:30])).suggest_fix()
+    )
+    assert "too few" not in (await checked(judge(0.9), known=KNOWN[:35])).suggest_fix()
