@@ -31,7 +31,7 @@ def explain_empty(recipe: Recipe, trusted: Sequence[str] = ()) -> str:
     """Explain why a recipe's drafts made no pair, and what would change that."""
     named = _one_of(teaching(recipe, trusted=trusted))
     return always_empty(recipe, trusted=trusted) or (
-        f"no draft beside an accepted one was found wrong by {named} alone"
+        f"no prompt with an accepted draft has another draft that fails only {named}"
     )
 
 
@@ -40,17 +40,17 @@ def always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
 
     Args:
         recipe: the recipe.
-        trusted: modules that validators may be imported from. What a validator of another module
-            finds is not known here, so that it may be what rejects a draft.
+        trusted: modules that validators may be imported from. The traits of other modules are
+            unknown; their validators may find teachable faults.
     """
     if recipe.has_single_draft:
         return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
     finders = teaching(recipe, trusted=trusted)
     known = {*finders, *(name for name in recipe.required_validators if _is_unknown(name, trusted))}
     if known.isdisjoint(recipe.required_validators):
-        there = not known.isdisjoint(ref.use for ref in recipe.validators)
-        key = "require" if there else "validators"
-        return f"a rejected draft is one that {_one_of(finders)} found wrong: name one in `{key}`"
+        is_listed = not known.isdisjoint(ref.use for ref in recipe.validators)
+        key = "require" if is_listed else "validators"
+        return f"pairs need a draft that {_one_of(finders)} failed; add one to `{key}`"
     return None
 
 
@@ -80,8 +80,8 @@ def preference(*, pairs_per_scenario: int = 1) -> View:
     """Make the view: pairs of a chosen and a rejected answer to one prompt.
 
     Args:
-        pairs_per_scenario: at most this many pairs of one scenario, at least 1. Which faults stand in
-            them is drawn by digest over the scenarios, so that pairs teach more than the grossest fault.
+        pairs_per_scenario: at most this many pairs of one scenario, at least 1. A digest chooses
+            the rejected drafts, so that all kinds of faults occur.
 
     Raises:
         ValueError: fewer than one pair.
@@ -104,9 +104,9 @@ def preference(*, pairs_per_scenario: int = 1) -> View:
 
 
 def _warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> Iterator[str]:
-    why = always_empty(recipe, trusted=trusted)
-    if why is not None:
-        yield f"`preference` will be empty: {why}"
+    reason = always_empty(recipe, trusted=trusted)
+    if reason is not None:
+        yield f"`preference` will be empty: {reason}"
 
 
 def _build_schema() -> pa.Schema:

@@ -134,11 +134,11 @@ REASONS: dict[str, tuple[Recipe, str | None]] = {
     "one draft": (recipe(require=["style"], plan={}), "set `plan.candidates`"),
     "none required": (
         recipe(require=["language"]),
-        "one that `mode_fit`, `refusal_form`, `required_elements` or `style` found wrong: name one in `require`",
+        "that `mode_fit`, `refusal_form`, `required_elements` or `style` failed; add one to `require`",
     ),
     "none named": (
         recipe(require=["language"], validators=["language"]),
-        "name one in `validators`",
+        "add one to `validators`",
     ),
     "one required": (recipe(require=["style"]), None),
     "my own required": (recipe(require=[OWN], validators=[OWN]), None),
@@ -159,7 +159,8 @@ def test_validator_traits_decide_if_pairs_are_possible(
         OWN in recipe_.required_validators and bool(trusted)
     )
     if explanation is None:
-        assert explain_empty(recipe_, trusted=trusted).startswith("no draft beside an accepted one")
+        empty = explain_empty(recipe_, trusted=trusted)
+        assert empty.startswith("no prompt with an accepted draft has another")
 
 
 def test_equal_texts_make_one_pair() -> None:

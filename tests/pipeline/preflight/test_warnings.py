@@ -53,7 +53,7 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     "no second draft": ({}, "`preference` will be empty: pairs need two drafts"),
     "nothing that finds an instructive fault": (
         {"plan": {"candidates": 2}, "validators": ["length_bounds"]},
-        "`mode_fit`, `refusal_form`, `required_elements` or `style` found wrong: name one in `validators`",
+        "`mode_fit`, `refusal_form`, `required_elements` or `style` failed; add one to `validators`",
     ),
     "nothing that decides finds an instructive fault": (
         {
@@ -61,7 +61,7 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
             "validators": ["length_bounds", "style"],
             "require": ["length_bounds"],
         },
-        "found wrong: name one in `require`",
+        "failed; add one to `require`",
     ),
     "cold": (
         {"plan": {"candidates": 2}, "teachers": {"drafter": COLD}},
