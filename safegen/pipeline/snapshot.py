@@ -63,11 +63,11 @@ class RunSnapshot(RunContext):
             return None
         is_policy_edit = all(key.kind == POLICY for key in self.differing)
         command = (
-            "generate` with the recipe adopts" if is_policy_edit else "generate --replan` adopts"
+            "safegen generate RECIPE" if is_policy_edit else "safegen generate RECIPE --replan"
         )
         return (
-            f"this run was made with another {', '.join(k.quoted for k in self.differing)} than the one here;"
-            f" the output follows the run's own version, and `safegen {command} the edit"
+            f"{', '.join(k.quoted for k in self.differing)} changed since this run was made; the"
+            f" output uses the stored version; `{command}` adopts the change"
         )
 
 
@@ -79,7 +79,10 @@ class _Part(NamedTuple, Generic[T]):
 
 
 class _CurrentFile(NamedTuple, Generic[T]):
-    """The file of a name as it is now: its content if it equals the snapshot, and if nothing contradicts it."""
+    """The current file: its value if it equals the snapshot, else None.
+
+    `matches` is False if the file differs or cannot be read.
+    """
 
     value: T | None
     matches: bool

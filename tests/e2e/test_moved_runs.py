@@ -83,7 +83,7 @@ def test_moved_run_is_readable_without_its_files(
     before = hashes(moved)
     for name, result in looks(capsys, moved).items():
         assert result.code == 0, (name, result.err)
-        assert "made with another" not in result.err
+        assert "changed since this run was made" not in result.err
     assert hashes(moved) == before
 
 
@@ -114,10 +114,14 @@ def test_commands_use_the_stored_spec_after_edits(
     assert cli(capsys, "policy", "check", path).code == 0
     results = looks(capsys, Path("out"))
     for name in ("coverage", "show", "explain", "build"):
-        notes = [line for line in results[name].err.splitlines() if "made with another" in line]
+        notes = [
+            line
+            for line in results[name].err.splitlines()
+            if "changed since this run was made" in line
+        ]
         assert len(notes) == 1, name
         assert "policy `own`" in notes[0]
-        assert "generate` with the recipe adopts" in notes[0]
+        assert "`safegen generate RECIPE` adopts the change" in notes[0]
     assert OWN_RULE in results["show"].out
     assert OWN_RULE in results["explain"].out
     assert "Edited" not in results["show"].out + results["explain"].out
@@ -133,7 +137,7 @@ def test_broken_file_counts_as_changed(
     now = looks(capsys, Path("out"))
     for name in ("coverage", "show", "explain", "build"):
         assert now[name].code == 0, name
-        assert "made with another" in now[name].err, name
+        assert "changed since this run was made" in now[name].err, name
         assert without_place(now[name].out) == without_place(was[name].out), name
 
 
@@ -172,7 +176,7 @@ def test_generate_adopts_an_edited_spec(home: Path, capsys: pytest.CaptureFixtur
     assert cli(capsys, "generate", "recipe.yaml", "-o", "out").code == 0
     result = looks(capsys, Path("out"))["show"]
     assert "Edited recipes" in result.out
-    assert "made with another" not in result.err
+    assert "changed since this run was made" not in result.err
 
 
 def test_changed_tier_is_reported_and_ignored(
@@ -196,7 +200,7 @@ def test_changed_axes_are_reported_and_ignored(
     (home / "taxonomies" / "axes.yaml").write_text(axes + "\n")
     now = looks(capsys, Path("out"))
     assert now["coverage"].out == was["coverage"].out
-    assert "made with another axes" in now["coverage"].err
+    assert "axes changed since this run was made" in now["coverage"].err
     assert now["build"].code == 0
 
 
@@ -243,4 +247,4 @@ def test_edited_base_spec_is_named_once(workdir: Path, capsys: pytest.CaptureFix
     edited = base.replace("Speak plainly and kindly.", "Speak plainly.")
     Path("prompts/policies/base.yaml").write_text(edited, encoding="utf-8")
     result = cli(capsys, "coverage", "out")
-    assert "made with another policy `base` than the one here" in result.err
+    assert "policy `base` changed since this run was made" in result.err
