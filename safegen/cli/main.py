@@ -162,7 +162,9 @@ def show(
     ] = None,
     reason: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Reason of rejection: a validator or an outcome."),
+        typer.Option(
+            metavar="NAME", help="Reason: a validator, an outcome, a gate or a curation reason."
+        ),
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="Show at most N records.")

@@ -63,7 +63,7 @@ def show_preview(
         print_line(sys.stderr, "interrupted; nothing was kept")
         return INTERRUPTED
     except RunError as e:
-        # The message of a run labels that replies are kept; those of a preview are not.
+        # The error says that replies are kept. A preview keeps none.
         raise type(e)(f"{e.message}; a preview keeps nothing" if e.kept else e.message) from e
     if json:
         for record in result.records:

@@ -15,7 +15,7 @@ MEMO_SIZE = 1 << 18
 
 
 class Reach(NamedTuple):
-    """Factors of which every combination of `t` values must be covered."""
+    """Factors whose `t`-value combinations must all be covered."""
 
     factors: tuple[int, ...]
     t: int

@@ -173,7 +173,7 @@ class RunStats:
         import polars as pl
 
         names = [pl.col(name).cast(pl.String) for name in axes]
-        asked = self.plan_rows.select(*names, "round").unique()
+        planned_rounds = self.plan_rows.select(*names, "round").unique()
         gained = (
             self.scenarios.filter(_kept())
             .select(*names, "round")
@@ -181,7 +181,11 @@ class RunStats:
             .agg(pl.col("round").max().alias("gained"))
         )
         idle = pl.col("round") > pl.col("gained").fill_null(0)
-        counts = asked.join(gained, on=list(axes), how="left").group_by(list(axes)).agg(idle.sum())
+        counts = (
+            planned_rounds.join(gained, on=list(axes), how="left")
+            .group_by(list(axes))
+            .agg(idle.sum())
+        )
         return {tuple(cell): count for *cell, count in counts.iter_rows()}
 
     def find_unaccepted_turns(self, axes: Sequence[str], cells: Iterable[Cell]) -> int:

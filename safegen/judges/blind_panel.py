@@ -177,7 +177,7 @@ def render_turns(turns: Sequence[Message]) -> str:
 
 def _describe_loss(e: ItemError, text: str) -> str:
     message = f"no answer of a labeller ({e.outcome}{_describe_problem(e, text)})"
-    return f"{message}; `--replan` asks again" if e.outcome == "unavailable" else message
+    return f"{message}; `--replan` repeats the request" if e.outcome == "unavailable" else message
 
 
 def _describe_problem(e: ItemError, text: str) -> str:

@@ -201,8 +201,8 @@ def _parse_query(
     query = parse_situation(scenario, specs, tree.harms)
     if not names and query.policy.spec.policy not in Recipe.model_fields["policies"].default:
         logger.warning(
-            "`%s` decides here; a recipe goes by it only if its `policies:` names it"
-            " (`--recipe FILE` asks as a recipe does)",
+            "explained by `%s`; a recipe uses it only if `policies` names it"
+            " (`--recipe FILE` uses the specs of a recipe)",
             query.policy.path,
         )
     return query

@@ -32,7 +32,7 @@ MIN_ACCEPTANCE_RATE = 0.1
 """Lower bound, so that a round plans at most ten times what a cell lacks."""
 VARY_DRAFTS_HINT = "give the drafter other models or `plan.styles`"
 NOTHING_LEFT_REASON = "no prompt is left to draft"
-UNKNOWN_REASON = "cannot plan another round: the taxonomy's goals are missing"
+UNKNOWN_REASON = "cannot plan another round: the taxonomy file is missing"
 SAME_COMMAND = "run the same command again"
 REPLAN_HINT = "re-plan with `--replan`; cached replies are reused"
 
@@ -98,7 +98,7 @@ def _decide(folder: RunFolder, target: Target, plans: plan.Plans, stats: RunStat
 
 
 def _find_stalled(stats: RunStats, plans: plan.Plans, target: Target) -> frozenset[Cell]:
-    """Find the cells that were asked in `patience` further rounds since they last gained a scenario."""
+    """Find the cells without a gain in their last `patience` further rounds."""
     if plans.rounds == 1:
         return frozenset()
     idle = stats.find_idle_rounds(target.per)

@@ -1,6 +1,6 @@
 """Round 0 from a user's file instead of the taxonomy's sets: check, label open rows, plan.
 
-Rows that cannot be labelled or must not be asked are listed in `run/unlabelled.jsonl`; no label is
+Rows that cannot be labelled or must not be planned are listed in `run/unlabelled.jsonl`; no label is
 guessed. The plan is written last, so that a run that was killed resumes from the cached replies.
 """
 

@@ -129,7 +129,10 @@ class AffectedRows:
 
     @property
     def to_relabel(self) -> tuple[str, ...]:
-        """The scenarios of which only the spec's id changes; rule validators run again for free."""
+        """The scenarios whose drafts and rubric stay valid.
+
+        Only the spec id changes; rule-based validators run again.
+        """
         return self.ids("relabel")
 
 

@@ -122,7 +122,7 @@ def explain_empty(context: PlanningContext) -> str:
     """Explain why a plan is empty and what would change that."""
     plan = context.plan
     if not context.harms:
-        return "the plan is empty: `plan.harms` names red lines only, which are never asked; name other harms"
+        return "the plan is empty: `plan.harms` names red lines only, which get no prompts; name other harms"
     barred = [harm for harm in context.harms if not context.allowed_profiles(harm)]
     if len(barred) == len(context.harms):
         profiles, named = ", ".join(plan.profiles), ", ".join(barred)

@@ -56,7 +56,7 @@ class RunFolder:
 
     @property
     def unlabelled_rows(self) -> Path:
-        """Rows of a user's prompt file that are not planned because they could not be labelled."""
+        """Rows of a user's prompt file that are not planned, with reason and cause."""
         return self.root / "unlabelled.jsonl"
 
     @property

@@ -111,7 +111,7 @@ def test_explain_warns_of_a_spec_that_no_recipe_names(
     own_spec(workdir, "mine", 0)
     alone = run("policy", "explain", "weapons.firearms", "detail=3")
     assert "M-1" in alone.stdout
-    assert "mine.yaml` decides here" in caplog.text
+    assert "mine.yaml`; a recipe uses it only if" in caplog.text
     caplog.clear()
     (workdir / "r.yaml").write_text("name: a\n", encoding="utf-8")
     with_recipe = run("policy", "explain", "weapons.firearms", "detail=3", "--recipe", "r.yaml")

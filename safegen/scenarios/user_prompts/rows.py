@@ -143,7 +143,7 @@ def _parse_language(value: object) -> str:
 
 
 def _parse_conversation(cells: Mapping[str, object]) -> tuple[Message, ...]:
-    """Read `prompt` or `messages`, of which a row has one."""
+    """Read `prompt` or `messages`; a row has exactly one."""
     if not cells:
         raise _fault("missing_prompt", "has no `prompt`; write one or leave the row out")
     if len(cells) > 1:
