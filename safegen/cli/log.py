@@ -12,7 +12,8 @@ class StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        print_message(record.getMessage(), name=record.name)
+        # The package only: module names mean nothing to a user.
+        print_message(record.getMessage(), name=record.name.partition(".")[0])
 
 
 def configure_logging(*, verbose: bool) -> None:

@@ -72,17 +72,16 @@ def show_preview(
         return 0
     out = make_console(sys.stdout)
     labels = load_labels(inputs)
+    lines = tuple(_closing_lines(inputs, result))
     if sys.stdin.isatty() and out.is_terminal and os.environ.get("TERM") != "dumb":
         # Ctrl-C leaves the pages; the estimate is paid for and still printed.
         with suppress(KeyboardInterrupt), out.screen(hide_cursor=True):
-            opening = tuple(_closing_lines(inputs, result))
-            browse_pages(Pager(out, result, labels, opening, reveal=reveal), read_keys())
+            browse_pages(Pager(out, result, labels, lines, reveal=reveal), read_keys())
+        print_out(out, *lines, "")
     else:
-        print_out(out, *_closing_lines(inputs, result), "")
+        print_out(out, *lines, "")
         for scenario in _group_by_scenario(result.records):
             print_out(out, *_scenario_lines(scenario, labels, reveal=reveal), "")
-        return 0
-    print_out(out, *_closing_lines(inputs, result), "")
     return 0
 
 

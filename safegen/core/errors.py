@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from safegen.core.types import ErrorCode, Outcome
 
 
+RERUN_HINT = "run the same command again"
+"""The remedy after a stop: the same command uses cached replies and continues."""
+
+
 class SafegenError(Exception):
     """The base of all exceptions that safegen raises on purpose."""
 

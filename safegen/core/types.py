@@ -5,8 +5,8 @@ Nothing here reads a file or calls a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, get_args
 
 Intent = Literal["benign", "dual_use", "malicious"]
@@ -449,18 +449,3 @@ class DraftValidator(Protocol):
     async def __call__(self, draft: Draft, context: DraftContext, /) -> Verdict:
         """Judge one draft; never raise because of a model's output."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Counts by name, in order of first occurrence."""
-
-    counts: Mapping[str, int] = field(default_factory=dict[str, int])
-
-    @staticmethod
-    def from_names(names: Sequence[str]) -> Tally:
-        """Count equal names."""
-        counts: dict[str, int] = {}
-        for name in names:
-            counts[name] = counts.get(name, 0) + 1
-        return Tally(counts)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from safegen.core.errors import StoreDamaged
+from safegen.core.errors import RERUN_HINT, StoreDamaged
 from safegen.core.types import PlannedScenario, Record
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import BRANCHING_AXES, Axes
@@ -75,7 +75,7 @@ def iter_draft_rows(
         StoreDamaged: a shard that cannot be read, or of another safegen.
     """
     for shard in shards:
-        remedy = "delete it and run the same command again"
+        remedy = f"delete it and {RERUN_HINT}"
         yield from _read_rows(folder.records(shard), columns, remedy=remedy)
 
 

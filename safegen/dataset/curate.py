@@ -15,7 +15,7 @@ from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from safegen.core.errors import DatasetInvalid
+from safegen.core.errors import RERUN_HINT, DatasetInvalid
 from safegen.core.types import Record
 from safegen.dataset.curation.corpus_checks import (
     CorpusCheck,
@@ -204,7 +204,7 @@ def _iter_drafts(run: RunFolder) -> Iterator[pl.DataFrame]:
     """Read the drafts of all shards, some shards at a time."""
     frames: list[pl.DataFrame] = []
     schema, columns = record_schema(), [*RECORD_COLUMNS, *STORED_AXES]
-    remedy = "delete it and run the same command again"
+    remedy = f"delete it and {RERUN_HINT}"
     for shard in run.finished_shards():
         path = run.records(shard)
         read = parquet.read_frames(path, columns, schema, remedy=remedy)

@@ -36,7 +36,7 @@ from safegen.store.run_folder import RunFolder
 
 CompiledKind = Literal["instructions", "rubric", "classifier"]
 """The text that a spec compiles to: for a teacher, for a judge, or for a classifier."""
-logger = logging.getLogger("safegen")
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "CompiledKind",

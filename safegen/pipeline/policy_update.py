@@ -19,7 +19,7 @@ from safegen.policy.spec import policy_for
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
-logger = logging.getLogger("safegen")
+logger = logging.getLogger(__name__)
 
 
 def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
-from safegen.core.errors import DiskFailed, UserError
+from safegen.core.errors import RERUN_HINT, DiskFailed, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.core.version import __version__
@@ -211,7 +211,7 @@ def check_disk_room(folder: RunFolder, concurrency: int) -> None:
     if free < needed:
         raise DiskFailed(
             f"`{folder.root}` is on a disk with {free // 1024:,} KiB free, and replies in flight may need"
-            f" {needed // 1024:,} KiB; no request was sent; make room and run the same command again"
+            f" {needed // 1024:,} KiB; no request was sent; make room and {RERUN_HINT}"
         )
 
 

@@ -14,7 +14,7 @@ from math import ceil
 from typing import Literal
 
 from safegen.config.recipe import Recipe, Target
-from safegen.core.errors import UserError
+from safegen.core.errors import RERUN_HINT, UserError
 from safegen.core.types import PlannedScenario
 from safegen.coverage.ledger import Cell, Ledger, scenario_axes
 from safegen.dataset.coverage_report import iter_planned_rows
@@ -33,7 +33,6 @@ MIN_ACCEPTANCE_RATE = 0.1
 VARY_DRAFTS_HINT = "give the drafter other models or `plan.styles`"
 NOTHING_LEFT_REASON = "no prompt is left to draft"
 UNKNOWN_REASON = "cannot plan another round: the taxonomy file is missing"
-SAME_COMMAND = "run the same command again"
 REPLAN_HINT = "re-plan with `--replan`; cached replies are reused"
 
 
@@ -80,9 +79,9 @@ def _decide(folder: RunFolder, target: Target, plans: plan.Plans, stats: RunStat
     if not short:
         return RoundDecision("met", "met")
     if len(folder.finished_shards()) < plans.shards:
-        return RoundDecision("unfinished", "unfinished", SAME_COMMAND, short)
+        return RoundDecision("unfinished", "unfinished", RERUN_HINT, short)
     if any(f.outcome == "unavailable" for _, f in folder.read_failures()):
-        return RoundDecision("unavailable", "an endpoint was unavailable", SAME_COMMAND, short)
+        return RoundDecision("unavailable", "an endpoint was unavailable", RERUN_HINT, short)
     stopped = _find_stalled(stats, plans, target) & short.keys()
     if stopped == short.keys():
         last = "last round" if target.patience == 1 else f"last {target.patience} rounds"
@@ -94,7 +93,7 @@ def _decide(folder: RunFolder, target: Target, plans: plan.Plans, stats: RunStat
         hint = "raise `target.rounds`"
         return RoundDecision("round_limit", reason, hint, short, stopped, _acceptance_rates(ledger))
     reason = "another round is due"
-    return RoundDecision("due", reason, SAME_COMMAND, short, stopped, _acceptance_rates(ledger))
+    return RoundDecision("due", reason, RERUN_HINT, short, stopped, _acceptance_rates(ledger))
 
 
 def _find_stalled(stats: RunStats, plans: plan.Plans, target: Target) -> frozenset[Cell]:

@@ -44,7 +44,7 @@ OFFLINE_PROBLEM = (
 )
 MAX_NAMED = 3
 """Repeated rows that the warning names."""
-logger = logging.getLogger("safegen")
+logger = logging.getLogger(__name__)
 
 
 def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from safegen.core.errors import DiskFailed, StoreDamaged
+from safegen.core.errors import RERUN_HINT, DiskFailed, StoreDamaged
 from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
@@ -226,9 +226,9 @@ def make_damage_error(path: Path, e: Exception) -> StoreDamaged:
     if is_lfs_pointer(path):
         return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
     if not path.exists():
-        return StoreDamaged(f"`{path}` is missing; run the same command again")
+        return StoreDamaged(f"`{path}` is missing; {RERUN_HINT}")
     message = (str(e).splitlines() or [type(e).__name__])[0][:120]
     return StoreDamaged(
-        f"`{path}` is not readable Parquet ({message}); delete it and run the same command again:"
+        f"`{path}` is not readable Parquet ({message}); delete it and {RERUN_HINT}:"
         " cached replies are reused"
     )

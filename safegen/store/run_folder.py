@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from safegen.core.errors import ConfigError, FormatMismatch, StoreDamaged
+from safegen.core.errors import RERUN_HINT, ConfigError, FormatMismatch, StoreDamaged
 from safegen.core.types import Failure, Outcome, Record
 from safegen.store import parquet
 from safegen.store.schema import record_from_row, record_row, record_schema
@@ -181,13 +181,13 @@ class RunFolder:
             return []
         except (OSError, ValueError, TypeError, RecursionError) as e:
             raise StoreDamaged(
-                f"`{path}` cannot be read ({e}); delete it and `{self.records(shard)}`, and run the"
-                " same command again: cached replies are reused"
+                f"`{path}` cannot be read ({e}); delete it and `{self.records(shard)}`, and"
+                f" {RERUN_HINT}: cached replies are reused"
             ) from e
         if any(f.outcome not in get_args(Outcome) for f in failures):
             raise StoreDamaged(
-                f"`{path}` has an unknown outcome; delete it and `{self.records(shard)}`, and run the"
-                " same command again: cached replies are reused"
+                f"`{path}` has an unknown outcome; delete it and `{self.records(shard)}`, and"
+                f" {RERUN_HINT}: cached replies are reused"
             )
         return failures
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from safegen.core.errors import StoreDamaged
+from safegen.core.errors import RERUN_HINT, StoreDamaged
 from safegen.core.types import Usage
 from safegen.store.run_folder import read_json, write_json
 
 COUNTS = ("requests", "retries", "prompt_tokens", "completion_tokens")
 JOURNALLED = "journalled"
-RESET_HINT = "delete it and run the same command again; only its counts are lost"
+RESET_HINT = f"delete it and {RERUN_HINT}; only its counts are lost"
 
 
 def read_accounting(path: Path) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safegen.core.errors import Blocked, TeacherRejected, TeacherUnavailable
+from safegen.core.errors import RERUN_HINT, Blocked, TeacherRejected, TeacherUnavailable
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted
 from safegen.teachers._rate_limit import RateLimiter
@@ -11,7 +11,6 @@ OUTAGE_FAILURES = 8
 """Requests in a row without an answer, after all their attempts, before the run stops."""
 OUTAGE_REJECTIONS = 3
 """Rejected requests in a row, before any answer, from which the settings are at fault, not the requests."""
-RESUME_HINT = "run the same command again"
 
 
 class CircuitBreaker:
@@ -56,9 +55,9 @@ class CircuitBreaker:
     def _count_outage(self, error: AttemptsExhausted) -> Exception:
         self._unanswered += 1
         if self._unanswered < OUTAGE_FAILURES:
-            return TeacherUnavailable(f"{error}; run the same command again")
+            return TeacherUnavailable(f"{error}; {RERUN_HINT}")
         # In-flight requests are not awaited here: the endpoint is not expected to answer them.
-        message = f"{error}, {OUTAGE_FAILURES} requests in a row; is it running? {RESUME_HINT}"
+        message = f"{error}, {OUTAGE_FAILURES} requests in a row; is it running? {RERUN_HINT}"
         stop = TeacherRejected(message, kept=True)
         if self._limiter is not None:
             self._limiter.fail_waiters(stop)
@@ -70,7 +69,7 @@ class CircuitBreaker:
         self._rejected += 1
         if self._rejected < OUTAGE_REJECTIONS:
             # Not stored: the same command sends the request again.
-            raise TeacherUnavailable(f"{error.rejected}; run the same command again") from None
+            raise TeacherUnavailable(f"{error.rejected}; {RERUN_HINT}") from None
         if self._limiter is not None:
             self._limiter.fail_waiters(error.rejected)
             # Replies in flight are paid for, so they are stored first.

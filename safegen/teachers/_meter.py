@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safegen.core.errors import BudgetSpent
+from safegen.core.errors import RERUN_HINT, BudgetSpent
 from safegen.core.types import Reply, Request, Teacher, Usage
 
 
@@ -40,7 +40,7 @@ class Meter:
         if self._most_tokens is not None and self._uncounted:
             raise BudgetSpent(
                 "the endpoint counts no tokens, so `budget.tokens` bounds nothing; remove it, set"
-                " `budget.requests`, and run the same command again",
+                f" `budget.requests`, and {RERUN_HINT}",
                 kept=True,
             )
         before = self._before
@@ -52,8 +52,8 @@ class Meter:
         ):
             if most is not None and used >= most:
                 raise BudgetSpent(
-                    f"the budget of `{most}` {name} is spent; raise `budget.{name}` and run the"
-                    " same command again",
+                    f"the budget of `{most}` {name} is spent; raise `budget.{name}` and"
+                    f" {RERUN_HINT}",
                     kept=True,
                 )
         self._requests += 1

@@ -24,6 +24,7 @@ from safegen.cli.render.console import (
     make_text,
     print_out,
 )
+from safegen.core.errors import RERUN_HINT
 from safegen.core.types import MODES
 from safegen.dataset.view import preferred
 from safegen.pipeline import api
@@ -44,8 +45,8 @@ HINT_BY_OUTCOME = {
     "blocked": "retry with `safegen retry`",
     "malformed": "retry with `safegen retry`",
     "truncated": "raise `max_tokens` or retry",
-    "unavailable": "run the same command again",
-    "unfinished": "run the same command again",
+    "unavailable": RERUN_HINT,
+    "unfinished": RERUN_HINT,
     "not_validated": "run again without `--until`",
     "duplicate_prompt": "nothing: an equal prompt is kept",
     "duplicate_response": "nothing: an equal answer is kept",

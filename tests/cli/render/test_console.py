@@ -71,4 +71,4 @@ def test_print_out_keeps_markup_and_long_lines() -> None:
 def test_log_handler_escapes_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     record = logging.LogRecord("safegen.x", logging.WARNING, "", 0, "model %s", ("\x1b[2J",), None)
     StderrHandler().emit(record)
-    assert capsys.readouterr().err == "safegen.x: model �[2J\n"
+    assert capsys.readouterr().err == "safegen: model �[2J\n"
