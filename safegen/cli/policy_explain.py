@@ -40,18 +40,18 @@ def show_explanation(
     )
     if report.context is not None:
         print_differences(report.context)
-    planned, planned_otherwise = report.planned, report.planned_otherwise
+    planned, differing_expectation = report.planned, report.differing_expectation
     if json:
         scenario_id = {"scenario_id": planned.scenario.scenario_id} if planned else {}
-        plan = {"plan": asdict(planned_otherwise)} if planned_otherwise else {}
+        plan = {"plan": asdict(differing_expectation)} if differing_expectation else {}
         sys.stdout.write(format_json_line({**scenario_id, **report.explanation.to_json(), **plan}))
         return
     out = make_console(sys.stdout)
     print_explanation(report.explanation, planned, out)
-    if planned_otherwise:
-        outcome = _describe_outcome(planned_otherwise)
-        rules = ", ".join(planned_otherwise.rule_ids)
-        line = f"the plan differs: {outcome}, by {rules} of {planned_otherwise.policy_id}"
+    if differing_expectation:
+        outcome = _describe_outcome(differing_expectation)
+        rules = ", ".join(differing_expectation.rule_ids)
+        line = f"the plan differs: {outcome}, by {rules} of {differing_expectation.policy_id}"
         print_out(out, "", make_text(line, "yellow"))
 
 

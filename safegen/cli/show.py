@@ -59,7 +59,7 @@ CURATION_REASONS = frozenset({*get_args(ExclusionReason), *get_args(DuplicateRea
 
 
 def show_records(
-    folder: Path, wanted: RecordFilter, *, limit: int, reveal: bool, why: bool, json: bool
+    folder: Path, record_filter: RecordFilter, *, limit: int, reveal: bool, why: bool, json: bool
 ) -> None:
     """Print the first records and dropped prompts that match; with `why`, also the deciding rule.
 
@@ -71,12 +71,12 @@ def show_records(
     if not run.folder.finished_shards():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
     context = api.load_context(run)
-    check_harm(wanted.harm, context.tree)
+    check_harm(record_filter.harm, context.tree)
     print_differences(context)
-    wanted = _select_excluded(run, wanted)
+    record_filter = _select_excluded(run, record_filter)
     printer = _RecordPrinter(context, reveal=reveal, why=why, json=json)
     shown = 0
-    for item in _iter_matches(run, wanted):
+    for item in _iter_matches(run, record_filter):
         if shown == limit:
             line = f"more records match; raise -n above {limit}"
             print_out(make_console(sys.stderr), make_text(line, "dim"))
@@ -87,12 +87,12 @@ def show_records(
         else:
             printer.print_dropped(item)
     if not shown:
-        _print_none(run, folder, wanted)
+        _print_none(run, folder, record_filter)
 
 
-def _iter_matches(run: api.Run, wanted: RecordFilter) -> Iterator[Record | DroppedScenario]:
-    yield from (record for record in iter_records(run.folder) if wanted.matches(record))
-    yield from (item for item in iter_dropped(run.folder) if wanted.matches_dropped(item))
+def _iter_matches(run: api.Run, record_filter: RecordFilter) -> Iterator[Record | DroppedScenario]:
+    yield from (record for record in iter_records(run.folder) if record_filter.matches(record))
+    yield from (item for item in iter_dropped(run.folder) if record_filter.matches_dropped(item))
 
 
 class _RecordPrinter:
@@ -108,8 +108,8 @@ class _RecordPrinter:
     def print_record(self, record: Record) -> None:
         explanation = explain_record(self._context, record.scenario) if self._why else None
         if self._json:
-            why = {"why": explanation.to_json()} if explanation else {}
-            payload = record_to_json(record, reveal=self._reveal) | why
+            extra = {"why": explanation.to_json()} if explanation else {}
+            payload = record_to_json(record, reveal=self._reveal) | extra
             sys.stdout.write(format_json_line(payload))
             return
         print_out(self._out, *render_prompt(record, self._labels))
@@ -127,13 +127,13 @@ class _RecordPrinter:
             print_out(self._out, *render_dropped(dropped, self._labels, reveal=self._reveal), "")
 
 
-def _print_none(run: api.Run, folder: Path, wanted: RecordFilter) -> None:
-    if wanted.id is not None:
+def _print_none(run: api.Run, folder: Path, record_filter: RecordFilter) -> None:
+    if record_filter.id is not None:
         raise AssetNotFound(
-            f"no matching record in `{folder}` has an id that starts with `{wanted.id}`"
+            f"no matching record in `{folder}` has an id that starts with `{record_filter.id}`"
         )
     message = "no record matches"
-    if wanted.reason is not None:
+    if record_filter.reason is not None:
         reasons = sorted(
             {r.reason for r in iter_records(run.folder) if r.reason}
             | {item.reason for item in iter_dropped(run.folder)}
@@ -142,12 +142,12 @@ def _print_none(run: api.Run, folder: Path, wanted: RecordFilter) -> None:
     print_out(make_console(sys.stderr), make_text(message))
 
 
-def _select_excluded(run: api.Run, wanted: RecordFilter) -> RecordFilter:
-    if wanted.reason not in CURATION_REASONS:
-        return wanted
+def _select_excluded(run: api.Run, record_filter: RecordFilter) -> RecordFilter:
+    if record_filter.reason not in CURATION_REASONS:
+        return record_filter
     excluded = curate(run.folder).excluded
-    ids = frozenset(id_ for id_, reason in excluded.items() if reason == wanted.reason)
-    return replace(wanted, reason=None, scenario_ids=ids)
+    ids = frozenset(id_ for id_, reason in excluded.items() if reason == record_filter.reason)
+    return replace(record_filter, reason=None, scenario_ids=ids)
 
 
 def render_dropped(

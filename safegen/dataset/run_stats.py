@@ -190,11 +190,11 @@ class RunStats:
 
     def find_unaccepted_turns(self, axes: Sequence[str], cells: Iterable[Cell]) -> int:
         """Count the turns of dialogues in some cells that have no accepted draft."""
-        wanted = frozenset(cells)
+        cell_set = frozenset(cells)
         rows = self.plan_rows.filter(_column("is_turn") & (_column("first") == 0))
         lacking = rows.join(self._accepted_ids, on="scenario_id", how="anti")
         counts = _count(lacking, axes)
-        return sum(count for cell, count in counts.items() if cell in wanted)
+        return sum(count for cell, count in counts.items() if cell in cell_set)
 
     def last_candidates(self) -> dict[str, int]:
         """Map each planned scenario without an accepted draft to the first candidate of its latest request."""

@@ -90,11 +90,11 @@ def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
         return f"`{name}` is missing; {REBUILD_HINT}"
     if parquet.is_lfs_pointer(path):
         return f"`{name}` is a git-lfs pointer; run `git lfs pull`"
-    wanted = (
+    expected_sha256 = (
         cast("dict[str, object]", expected).get("sha256") if isinstance(expected, dict) else None
     )
     try:
-        if file_sha256(path) != wanted:
+        if file_sha256(path) != expected_sha256:
             return f"`{name}` is not what the manifest says (SHA-256 differs); {REBUILD_HINT}"
     except OSError as e:
         return f"`{name}` cannot be read ({e.strerror})"
@@ -141,19 +141,19 @@ def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]
             made: View = plugins.make_plugin("views", view, {})
         except SafegenError as e:
             return f"belongs to a view that cannot be made ({e})"
-        wanted = list_columns(made.schema)
+        expected_columns = list_columns(made.schema)
     else:
         views = manifest.get("views")
         expected = cast("dict[str, Any]", views).get(view) if isinstance(views, dict) else None
         if not isinstance(expected, dict):
             return f"belongs to view `{view}`, which the manifest does not name"
-        wanted = cast("dict[str, Any]", expected).get("columns")
-        if not _is_columns(wanted):
+        expected_columns = cast("dict[str, Any]", expected).get("columns")
+        if not _is_columns(expected_columns):
             return f"belongs to view `{view}`, whose columns the manifest does not list"
-    if actual == wanted:
+    if actual == expected_columns:
         return None
     names = [c[0] for c in actual]
-    known = [str(c[0]) for c in cast("list[list[object]]", wanted)]
+    known = [str(c[0]) for c in cast("list[list[object]]", expected_columns)]
     odd = sorted(set(names) ^ set(known)) or ["order or types"]
     return f"has other columns than view `{view}` ({', '.join(odd)})"
 
@@ -178,11 +178,11 @@ def _check_counts(
         yield f"`{MANIFEST}` counts no rows by view and split; {REBUILD_HINT}"
         return
     for view, split in sorted(set(expected) | set(counted)):
-        actual, wanted = counted.get((view, split), 0), expected.get((view, split), 0)
-        if actual != wanted:
+        actual, expected_rows = counted.get((view, split), 0), expected.get((view, split), 0)
+        if actual != expected_rows:
             yield (
                 f"view `{view}`, split `{split}`: {actual} rows could be read and the manifest"
-                f" counts {wanted}"
+                f" counts {expected_rows}"
             )
 
 

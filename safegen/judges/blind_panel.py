@@ -101,9 +101,9 @@ class Labellers:
         )
 
     async def read_all(
-        self, work: Iterable[tuple[str, LabelRequest]], *, read_one: Callable[[], None]
+        self, work: Iterable[tuple[str, LabelRequest]], *, on_read: Callable[[], None]
     ) -> dict[str, BlindLabels]:
-        """Read prompts by key, at most `MAX_IN_FLIGHT` at once; `read_one` is called after each.
+        """Read prompts by key, at most `MAX_IN_FLIGHT` at once; `on_read` is called after each.
 
         Raises:
             RunError: the first one; requests in flight are paid for, so they are awaited first.
@@ -113,7 +113,7 @@ class Labellers:
 
         async def one(key: str, request: LabelRequest) -> None:
             labels[key] = await self.read(request)
-            read_one()
+            on_read()
 
         try:
             for key, request in work:

@@ -151,7 +151,7 @@ class SituationReport:
     """The snapshot of the run that decides, unless other specs were named."""
 
     @property
-    def planned_otherwise(self) -> Expectation | None:
+    def differing_expectation(self) -> Expectation | None:
         """The expectation in the plan, if these specs give another one."""
         if self.planned is None:
             return None

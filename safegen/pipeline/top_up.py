@@ -116,7 +116,7 @@ def report_target(
     if target is None:
         return None
     decision = decide_round(folder, inputs.recipe, curated)
-    if decision.rates and (code := _why_none_is_due(folder, inputs, decision, curated.stats)):
+    if decision.rates and (code := _find_stop_code(folder, inputs, decision, curated.stats)):
         sets = "more sets" if inputs.recipe.plan.authored else "sets"
         hint = f"let an author write {sets} (`plan.authored`), or {VARY_DRAFTS_HINT}, and {REPLAN_HINT}"
         reason = NOTHING_LEFT_REASON if code == "nothing_left" else UNKNOWN_REASON
@@ -137,13 +137,13 @@ def report_target(
     )
 
 
-def _why_none_is_due(
+def _find_stop_code(
     folder: RunFolder, inputs: RunContext, decision: RoundDecision, stats: RunStats
 ) -> Literal["nothing_left", "unknown"] | None:
     """Return the reason why no further round is due; None if one is due."""
     plans = plan.Plans(folder.plans)
     try:
-        has_sets = any(_TopUp(inputs, plans, decision, stats).sets(plans.rounds))
+        has_sets = any(_RoundPlanner(inputs, plans, decision, stats).iter_sets(plans.rounds))
     except UserError:
         # The taxonomy's files may be missing here; they were present when the dataset was built.
         exists = folder.stop_state.exists()
@@ -176,7 +176,7 @@ def _stop_state_key(plans: plan.Plans, short: Mapping[Cell, int]) -> dict[str, o
 def is_round_due(folder: RunFolder, inputs: RunContext, curated: CurationResult) -> bool:
     """Return True if `generate` would plan another round with at least one set."""
     decision = decide_round(folder, inputs.recipe, curated)
-    return decision.is_due and _why_none_is_due(folder, inputs, decision, curated.stats) is None
+    return decision.is_due and _find_stop_code(folder, inputs, decision, curated.stats) is None
 
 
 def plan_next_round(folder: RunFolder, inputs: ResolvedRecipe, curated: CurationResult) -> bool:
@@ -190,7 +190,7 @@ def _plan_round(
 ) -> bool:
     plans = plan.Plans(folder.plans)
     number = plans.rounds
-    sets = _TopUp(inputs, plans, decision, stats).sets(number)
+    sets = _RoundPlanner(inputs, plans, decision, stats).iter_sets(number)
     path = folder.plan(number)
     plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
     if plan.plan_size(path)[1]:
@@ -199,7 +199,7 @@ def _plan_round(
     return False
 
 
-class _TopUp:
+class _RoundPlanner:
     """The plan of one round; `missing` holds the scenarios that each cell is still expected to lack."""
 
     def __init__(
@@ -211,7 +211,7 @@ class _TopUp:
         self.missing: dict[Cell, float] = dict(decision.open_cells)
         self.rates = decision.rates
 
-    def sets(self, number: int) -> Iterator[list[PlannedScenario]]:
+    def iter_sets(self, number: int) -> Iterator[list[PlannedScenario]]:
         """Plan the sets of the round, in canonical order."""
         for set_ in self._iter_retries():
             yield [_with_round(p, number) for p in set_]

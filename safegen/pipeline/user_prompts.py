@@ -128,14 +128,12 @@ async def _read_labels(
     if watch:
         watch(progress, meter)
 
-    def read_one() -> None:
+    def on_read() -> None:
         progress.done += 1
 
     prompts.models = [str(getattr(judge, "model", "unknown")) for judge in judges]
     labellers = Labellers(judges, prompts.inputs.tree.harms)
-    prompts.blind_labels = await labellers.read_all(
-        prompts.iter_label_requests(), read_one=read_one
-    )
+    prompts.blind_labels = await labellers.read_all(prompts.iter_label_requests(), on_read=on_read)
 
 
 def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:

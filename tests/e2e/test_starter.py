@@ -18,7 +18,7 @@ from safegen.cli.main import app
 from safegen.config import taxonomy
 from safegen.config.recipe import load_recipe as load_recipe
 from safegen.dataset.verify import verify_dataset
-from safegen.dataset.views.preference import teaching
+from safegen.dataset.views.preference import list_teachable_validators
 from safegen.pipeline import api
 from safegen.store import parquet
 
@@ -135,7 +135,9 @@ def test_each_rejected_side_names_its_validators(
     assert "" not in named
     validators = {name for names in named for name in names.split(",")}
     assert (
-        {"mode_fit", "refusal_form", "style"} <= validators <= {*teaching(load_recipe("starter"))}
+        {"mode_fit", "refusal_form", "style"}
+        <= validators
+        <= {*list_teachable_validators(load_recipe("starter"))}
     )
 
 

@@ -42,7 +42,7 @@ async def test_planned_scenario_is_explained_by_its_run(planned: Path) -> None:
     report = explain_scenario(item.scenario.scenario_id[:12], run=planned)
     assert report.planned == item
     assert report.explanation.rule.id in item.expectation.rule_ids
-    assert report.planned_otherwise is None
+    assert report.differing_expectation is None
 
 
 async def test_unknown_scenario_is_an_error(planned: Path) -> None:

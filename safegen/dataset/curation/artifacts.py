@@ -144,11 +144,11 @@ def _build_bag(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> _WordBag:
     row: list[int] = []
     word: list[int] = []
     for i, r in enumerate(rows):
-        held = [
+        word_ids = [
             numbers.setdefault(w, len(numbers)) for w in dict.fromkeys(text_forms.words(r.text))
         ]
-        row += [i] * len(held)
-        word += held
+        row += [i] * len(word_ids)
+        word += word_ids
     # Goals are assigned in the order of their digests, so that folds are even for any names.
     goals = {g: i for i, g in enumerate(sorted({r.goal for r in rows}, key=digest))}
     goal = np.array([goals[r.goal] for r in rows], dtype=np.int64)
@@ -162,23 +162,23 @@ def _build_bag(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> _WordBag:
     )
 
 
-def _count_words(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
-    """Count rows of each kind that contain a word, weighted by `taken`."""
+def _count_words(bag: _WordBag, row_weights: Floats) -> tuple[Floats, Floats]:
+    """Count rows of each kind that contain a word, weighted by `row_weights`."""
     import numpy as np
 
     size = len(bag.names)
-    first = np.bincount(bag.word, weights=(taken * bag.kind)[bag.row], minlength=size)
-    every = np.bincount(bag.word, weights=taken[bag.row], minlength=size)
-    return first.astype(np.float64), (every - first).astype(np.float64)
+    first = np.bincount(bag.word, weights=(row_weights * bag.kind)[bag.row], minlength=size)
+    total = np.bincount(bag.word, weights=row_weights[bag.row], minlength=size)
+    return first.astype(np.float64), (total - first).astype(np.float64)
 
 
-def _log_odds(bag: _WordBag, taken: Floats) -> tuple[Floats, Floats]:
+def _log_odds(bag: _WordBag, row_weights: Floats) -> tuple[Floats, Floats]:
     """Return the log odds ratio of each word between the kinds, and its standard error."""
     import numpy as np
 
-    first, second = _count_words(bag, taken)
-    n_first = float((taken * bag.kind).sum())
-    n_second = float(taken.sum()) - n_first
+    first, second = _count_words(bag, row_weights)
+    n_first = float((row_weights * bag.kind).sum())
+    n_second = float(row_weights.sum()) - n_first
     cells = [first, n_first - first, second, n_second - second]
     a, b, c, d = (cell + SMOOTHING for cell in cells)
     return np.log(a * d / (b * c)), np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
@@ -216,12 +216,12 @@ def _weighted_auc(bag: _WordBag, weights: Floats) -> float | None:
     return above / every if every else None
 
 
-def _score_rows(bag: _WordBag, taken: Floats) -> Floats:
+def _score_rows(bag: _WordBag, row_weights: Floats) -> Floats:
     """Score each row by the mean log odds of its words, which does not depend on its length."""
     import numpy as np
 
-    odds, _ = _log_odds(bag, taken)
-    seen = np.bincount(bag.word, weights=taken[bag.row], minlength=len(bag.names)) > 0
+    odds, _ = _log_odds(bag, row_weights)
+    seen = np.bincount(bag.word, weights=row_weights[bag.row], minlength=len(bag.names)) > 0
     weight = np.where(seen, odds, 0.0)
     sums = np.bincount(bag.row, weights=weight[bag.word], minlength=bag.rows)
     return np.round(sums / np.maximum(np.bincount(bag.row, minlength=bag.rows), 1), 12)

@@ -29,13 +29,13 @@ PAIR_COLUMNS = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_b
 
 def explain_empty(recipe: Recipe, trusted: Sequence[str] = ()) -> str:
     """Explain why a recipe's drafts made no pair, and what would change that."""
-    named = _one_of(teaching(recipe, trusted=trusted))
-    return always_empty(recipe, trusted=trusted) or (
+    named = _one_of(list_teachable_validators(recipe, trusted=trusted))
+    return explain_always_empty(recipe, trusted=trusted) or (
         f"no prompt with an accepted draft has another draft that fails only {named}"
     )
 
 
-def always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
+def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
     """Explain why a recipe can make no pair, whatever is drafted; None if it can.
 
     Args:
@@ -45,7 +45,7 @@ def always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
     """
     if recipe.has_single_draft:
         return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
-    finders = teaching(recipe, trusted=trusted)
+    finders = list_teachable_validators(recipe, trusted=trusted)
     known = {*finders, *(name for name in recipe.required_validators if _is_unknown(name, trusted))}
     if known.isdisjoint(recipe.required_validators):
         is_listed = not known.isdisjoint(ref.use for ref in recipe.validators)
@@ -54,7 +54,7 @@ def always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
     return None
 
 
-def teaching(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
+def list_teachable_validators(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
     """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
     own = (r.use for r in recipe.validators if ":" in r.use and not _is_unknown(r.use, trusted))
     return sorted(
@@ -104,7 +104,7 @@ def preference(*, pairs_per_scenario: int = 1) -> View:
 
 
 def _warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> Iterator[str]:
-    reason = always_empty(recipe, trusted=trusted)
+    reason = explain_always_empty(recipe, trusted=trusted)
     if reason is not None:
         yield f"`preference` will be empty: {reason}"
 

@@ -10,7 +10,12 @@ from safegen.core import plugins
 from safegen.core.errors import ConfigError
 from safegen.core.types import GIVEN_HISTORY, Record, Verdict
 from safegen.dataset.view import ScenarioGroup, View
-from safegen.dataset.views.preference import always_empty, explain_empty, preference, teaching
+from safegen.dataset.views.preference import (
+    explain_always_empty,
+    explain_empty,
+    list_teachable_validators,
+    preference,
+)
 from safegen.dataset.views.prompt_completion import prompt_completion
 from safegen.dataset.views.sft import sft
 from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
@@ -152,10 +157,10 @@ REASONS: dict[str, tuple[Recipe, str | None]] = {
 def test_validator_traits_decide_if_pairs_are_possible(
     recipe_: Recipe, reason: str | None, trusted: list[str]
 ) -> None:
-    explanation = always_empty(recipe_, trusted=trusted)
+    explanation = explain_always_empty(recipe_, trusted=trusted)
     assert (explanation is None) == (reason is None)
     assert (reason or "") in (explanation or "")
-    assert (OWN in teaching(recipe_, trusted=trusted)) == (
+    assert (OWN in list_teachable_validators(recipe_, trusted=trusted)) == (
         OWN in recipe_.required_validators and bool(trusted)
     )
     if explanation is None:
