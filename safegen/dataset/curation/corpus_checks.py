@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from safegen.core import text_forms
@@ -61,7 +61,7 @@ def user_text(messages: Sequence[Message]) -> str:
     return "\n".join(m["content"] for m in messages if m["role"] == "user")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CorpusCheck:
     """Exclusions by the corpus checks, and counts of the rest."""
 
@@ -85,44 +85,54 @@ def check_corpus(prompts: PromptReader) -> CorpusCheck:
     """
     if not any(p.source != "written" for p in prompts()):
         return CorpusCheck()
-    left = CorpusCheck()
-    _exclude_near_duplicates(prompts, left)
-    _lexical_artifacts(prompts, left)
-    return left
+    return _exclude_lexical_artifacts(prompts, _exclude_near_duplicates(prompts))
 
 
-def _exclude_near_duplicates(prompts: PromptReader, left: CorpusCheck) -> None:
+def _exclude_near_duplicates(prompts: PromptReader) -> CorpusCheck:
     foreign: dict[str, tuple[str, Intent]] = {
         p.scenario_id: (p.set_id, p.intent) for p in prompts() if p.source != "written"
     }
-    whole = _intents_by_set(foreign.values())
-    lost: dict[str, near_duplicates.NearDuplicate] = {}
-    gone: set[str] = set()
+    intents_before = _intents_by_set(foreign.values())
+    excluded_copies: dict[str, near_duplicates.NearDuplicate] = {}
+    excluded_sets: set[str] = set()
     while True:
         duplicates = near_duplicates.find_near_duplicates(
-            t for t in _to_corpus_texts(prompts) if t.group not in gone
+            t for t in _to_corpus_texts(prompts) if t.group not in excluded_sets
         )
         copies = {c.id: c for c in duplicates if c.id in foreign}
-        stays = _intents_by_set(pair for id_, pair in foreign.items() if id_ not in copies)
-        broken = {set_ for set_, intents in whole.items() if stays.get(set_, set()) != intents}
+        remaining_intents = _intents_by_set(
+            pair for id_, pair in foreign.items() if id_ not in copies
+        )
+        broken = {
+            set_
+            for set_, intents in intents_before.items()
+            if remaining_intents.get(set_, set()) != intents
+        }
         # A copy of a set that is excluded now may stay: compare it again without that set.
-        waiting = {
+        sets_to_recheck = {
             foreign[c.id][0]
             for c in copies.values()
             if foreign.get(c.original, ("", ""))[0] in broken
         }
-        goes = broken - waiting or broken
-        lost |= {id_: copy for id_, copy in copies.items() if foreign[id_][0] in goes}
-        gone |= goes
-        if not goes:
+        newly_excluded = broken - sets_to_recheck or broken
+        excluded_copies |= {
+            id_: copy for id_, copy in copies.items() if foreign[id_][0] in newly_excluded
+        }
+        excluded_sets |= newly_excluded
+        if not newly_excluded:
             break
-    left.near_duplicates = tuple(sorted((lost | copies).values()))
-    left.written_near_duplicates = len(duplicates) - len(copies)
+    excluded_copies |= copies
+    scenarios: dict[str, ExclusionReason] = {}
     for id_, (set_, _) in foreign.items():
-        if id_ in copies or id_ in lost:
-            left.scenarios[id_] = "near_duplicate"
-        elif set_ in gone:
-            left.scenarios[id_] = "incomplete_set"
+        if id_ in excluded_copies:
+            scenarios[id_] = "near_duplicate"
+        elif set_ in excluded_sets:
+            scenarios[id_] = "incomplete_set"
+    return CorpusCheck(
+        scenarios,
+        near_duplicates=tuple(sorted(excluded_copies.values())),
+        written_near_duplicates=len(duplicates) - len(copies),
+    )
 
 
 def _intents_by_set(pairs: Iterable[tuple[str, Intent]]) -> dict[str, set[Intent]]:
@@ -140,12 +150,12 @@ def _to_corpus_texts(prompts: PromptReader) -> Iterator[near_duplicates.CorpusTe
                 yield near_duplicates.CorpusText(p.scenario_id, p.text, p.set_id)
 
 
-def _lexical_artifacts(prompts: PromptReader, left: CorpusCheck) -> None:
+def _exclude_lexical_artifacts(prompts: PromptReader, excluded: CorpusCheck) -> CorpusCheck:
     """Exclude authored sets with the strongest artifacts, if the AUC is too high and this lowers it."""
 
     def authored() -> Iterator[CorpusPrompt]:
         return (
-            p for p in prompts() if p.source == "author" and p.scenario_id not in left.scenarios
+            p for p in prompts() if p.source == "author" and p.scenario_id not in excluded.scenarios
         )
 
     rows = [p.row for p in sample_prompts(authored(), sum(1 for _ in authored()))]
@@ -155,15 +165,22 @@ def _lexical_artifacts(prompts: PromptReader, left: CorpusCheck) -> None:
         or result.auc <= MAX_AUC
         or result.interval.low <= SURE_AUC
     ):
-        return
+        return excluded
     reduction: ArtifactReduction = artifacts.reduce_artifacts(rows, CHECKED_TARGET, bound=MAX_AUC)
-    if not reduction.is_reached and isinstance(reduction.before, artifacts.ArtifactMeasure):
-        left.artifacts = reduction.before
-    left.words = tuple(dict.fromkeys(d.word for d in reduction.excluded))
-    carriers = {p.set_id for p in authored() if any(_contains_word(p, w) for w in left.words)}
-    for p in list(authored()) if carriers else ():
-        if p.set_id in carriers:
-            left.scenarios[p.scenario_id] = "lexical_artifact"
+    before = reduction.before if isinstance(reduction.before, artifacts.ArtifactMeasure) else None
+    words = tuple(dict.fromkeys(d.word for d in reduction.excluded))
+    carriers = {p.set_id for p in authored() if any(_contains_word(p, w) for w in words)}
+    scenarios: dict[str, ExclusionReason] = {
+        p.scenario_id: "lexical_artifact"
+        for p in (authored() if carriers else ())
+        if p.set_id in carriers
+    }
+    return replace(
+        excluded,
+        scenarios=excluded.scenarios | scenarios,
+        words=words,
+        artifacts=None if reduction.is_reached else before,
+    )
 
 
 def _contains_word(prompt: CorpusPrompt, word: ArtifactWord) -> bool:
