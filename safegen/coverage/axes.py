@@ -153,10 +153,6 @@ class Axes(FrozenModel):
         """Return the constraints that name no other axes than these."""
         return [Void(r.when, r.why) for r in self.void if set(r.when) <= set(names)]
 
-    def broken_rules(self, row: AxisRow) -> list[VoidRule]:
-        """Return the constraints that a full or partial row breaks."""
-        return [rule for rule in self.void if rule.matches(row)]
-
     def build_model(
         self,
         names: Sequence[str] = DEFAULT_AXES,
