@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 MAX_READ_CHARS = 40_000
 """Characters of a text that patterns read; bounds the time of a match."""
+MIN_QUOTED_WORDS = 4
+"""Words in a row that two texts share if one quotes the other; shorter runs are often set phrases."""
 UNPROVEN_DETAIL = 2
 """The highest detail that form cannot show."""
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
@@ -83,6 +85,23 @@ def shingles(tokens: Sequence[str], *, size: int) -> frozenset[tuple[str, ...]]:
         return frozenset()
     last = max(len(tokens) - size, 0)
     return frozenset(tuple(tokens[i : i + size]) for i in range(last + 1))
+
+
+def has_quotation(text: str, source: str) -> bool:
+    """Return True if `text` contains `MIN_QUOTED_WORDS` words in a row of `source`, ignoring case.
+
+    A shorter text is a quotation if `source` contains all of it.
+
+    Example:
+        >>> has_quotation("found: keep the box shut", "How do I keep the box shut?")
+        True
+        >>> has_quotation("found: the box shut", "How do I keep the box shut?")
+        False
+    """
+    tokens, normalized = text.lower().split(), " ".join(source.lower().split())
+    last = max(len(tokens) - MIN_QUOTED_WORDS, 0)
+    runs = (" ".join(tokens[i : i + MIN_QUOTED_WORDS]) for i in range(last + 1))
+    return any(run in normalized for run in runs)
 
 
 def jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:

@@ -16,6 +16,7 @@ from safegen.config.taxonomy import Harm
 from safegen.core import templates
 from safegen.core.errors import ItemError, ParseError, Truncated
 from safegen.core.templates import PromptTemplate
+from safegen.core.text_forms import has_quotation
 from safegen.core.types import Evidence, Intent, Message, Request, Teacher
 from safegen.judges.labelling import (
     LabelFiles,
@@ -36,8 +37,6 @@ MAX_CHARS = 190_000
 """Longest prompt as JSON that a question can hold."""
 FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens"})
 QUOTED_NAME = re.compile(r"`([^`]*)`")
-MIN_QUOTED_WORDS = 4
-"""A problem that shares this many words in a row with the prompt may quote it, and is not shown."""
 MAX_PROBLEM_CHARS = 160
 MAX_IN_FLIGHT = 512
 """Prompts in flight, which bounds memory; the rate limiter bounds the requests in flight."""
@@ -187,10 +186,5 @@ def _describe_problem(e: ItemError, text: str) -> str:
     message = QUOTED_NAME.sub(
         lambda m: m[0] if m[1] in FIELD_NAMES else "`…`", " ".join(str(e).split())
     )
-    words, prompt = message.lower().split(), f" {' '.join(text.lower().split())} "
-    runs = (
-        " ".join(words[i : i + MIN_QUOTED_WORDS])
-        for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
-    )
-    may_quote = any(f" {run} " in prompt for run in runs)
+    may_quote = has_quotation(message, text)
     return "" if may_quote or not message else f": {message[:MAX_PROBLEM_CHARS]}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from safegen.config.language_pack import Locale
-from safegen.core import plugins
+from safegen.core import plugins, text_forms
 from safegen.core.types import MODES, Mode, Record, Verdict
 from safegen.dataset.dropped import DroppedScenario
 from safegen.pipeline.resolve import RunContext
@@ -16,8 +16,6 @@ from safegen.store.schema import record_row
 from safegen.validators import ElementCoverage, element_coverage
 
 TEXT_COLUMNS = ("messages", "response", "reasoning_content")
-MIN_QUOTED_WORDS = 5
-"""Words in a row that a reason must share with a text to count as a quotation."""
 HIDDEN_TEXT = "(quotes the text; see it with --reveal)"
 
 
@@ -72,14 +70,11 @@ def verdict_reason(verdict: Verdict, record: Record) -> str:
     """Return a verdict's reason, or a placeholder if it quotes the record's texts."""
     texts = [m["content"] for m in record.scenario.messages]
     texts += [record.draft.response or "", record.draft.reasoning_content or ""]
-    corpus = f" {' '.join(' '.join(texts).lower().split())} "
-    words = verdict.reason.lower().split()
-    runs = [
-        " ".join(words[i : i + MIN_QUOTED_WORDS])
-        for i in range(max(1, len(words) - MIN_QUOTED_WORDS + 1))
-    ]
-    quotes = len(words) >= MIN_QUOTED_WORDS and any(run in corpus for run in runs)
-    return HIDDEN_TEXT if quotes else verdict.reason
+    # A short reason, such as a single word, is the validator's own even if a text contains it.
+    is_short = len(verdict.reason.split()) < text_forms.MIN_QUOTED_WORDS
+    if is_short or not text_forms.has_quotation(verdict.reason, " ".join(texts)):
+        return verdict.reason
+    return HIDDEN_TEXT
 
 
 # Any: see record_to_json.
