@@ -29,20 +29,20 @@ from safegen.core.types import (
 )
 
 
-class Recorded(NamedTuple):
+class RecordedEvidence(NamedTuple):
     """Evidence as a row records it; `danger` marks danger to oneself in addition."""
 
     evidence: Evidence
     danger: bool
 
 
-def recorded(intent: Intent, evidence: Evidence) -> Recorded:
+def record_evidence(intent: Intent, evidence: Evidence) -> RecordedEvidence:
     """Record evidence with an intent: `malicious` with `self` is `stated` with danger to oneself.
 
     Harm to oneself is never ill intent, so `malicious` means that harm to another person is stated as well.
     """
     both = intent == "malicious" and evidence == "self"
-    return Recorded("stated", True) if both else Recorded(evidence, False)
+    return RecordedEvidence("stated", True) if both else RecordedEvidence(evidence, False)
 
 
 class Prompt(FrozenModel):

@@ -23,7 +23,7 @@ from safegen.dataset.figures import RunMeasures
 from safegen.dataset.manifest import ViewRows
 from safegen.dataset.markdown import escape_cell, format_table
 from safegen.dataset.run_stats import RunStats
-from safegen.dataset.view import View, preferred
+from safegen.dataset.view import View, choose_preferred
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 MAX_LISTED = 5
@@ -76,7 +76,7 @@ def render_card(
     filters = {"cell": escape_cell, "counts": _count_rows, "table": _table}
     environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType] (jinja2)
     filled = filled_splits(view_rows)
-    view = preferred(list(filled), views)
+    view = choose_preferred(list(filled), views)
     certificates = figures.certificates
     missing = certificates.after.missing[:MAX_LISTED] if certificates else ()
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -122,7 +122,7 @@ def _front_matter(
     import yaml
 
     filled = filled_splits(view_rows)
-    default = preferred(list(filled), views)
+    default = choose_preferred(list(filled), views)
     configs = [
         {"config_name": view}
         | ({"default": True} if view == default else {})

@@ -88,7 +88,7 @@ def make_views(recipe: Recipe, *, trusted: Sequence[str] = ()) -> dict[str, View
     return views
 
 
-def preferred(names: Sequence[str], views: Mapping[str, View]) -> str | None:
+def choose_preferred(names: Sequence[str], views: Mapping[str, View]) -> str | None:
     """Return the view that examples load: the first preferred one, else the first; None without any."""
     chosen = (name for name in names if name in views and views[name].preferred)
     return next(chosen, next(iter(names), None))

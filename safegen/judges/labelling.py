@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, cast
 
-from safegen.config.goals import recorded
+from safegen.config.goals import record_evidence
 from safegen.core import templates
 from safegen.core.errors import ItemError, ParseError
 from safegen.core.templates import PromptTemplate
@@ -256,7 +256,7 @@ def _parse_labels(reply: Reply, axes: Sequence[AxisPart]) -> PromptLabels:
     values = [(a.name, read_choice(reply, a.name, a.allowed)) for a in axes]
     intent: Intent = read_choice(reply, "intent", INTENTS)
     label: Evidence = read_choice(reply, "evidence", EVIDENCE)
-    evidence, danger = recorded(intent, label)
+    evidence, danger = record_evidence(intent, label)
     return PromptLabels(
         intent=intent,
         evidence=evidence,

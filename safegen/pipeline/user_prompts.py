@@ -32,7 +32,7 @@ from safegen.pipeline.session import Watch
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
-from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, UnlabelledCause, in_words
+from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, UnlabelledCause, name_causes
 from safegen.scenarios.written import group_shards
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
@@ -155,7 +155,7 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
         return
     first.unlink()
     excluded = [f"{n} excluded by `{by}`" for by, n in sorted(report.left_out.items())]
-    listed = [f"{n} {cause}" for cause, n in in_words(report.count_causes()).items()]
+    listed = [f"{n} {cause}" for cause, n in name_causes(report.count_causes()).items()]
     place = [f"listed in `{folder.unlabelled_rows}`"] if listed else []
     raise UserError(
         f"no row of `{prompts.source.name}` can be planned: {', '.join([*listed, *place, *excluded])};"
@@ -214,7 +214,7 @@ class ImportEstimate:
 
 def describe_causes(causes: Mapping[UnlabelledCause, int]) -> dict[str, int]:
     """Name the causes for which rows are not planned; values are counts of rows."""
-    return in_words(causes)
+    return name_causes(causes)
 
 
 class ImportDryRun(NamedTuple):

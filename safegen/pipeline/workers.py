@@ -127,7 +127,7 @@ class WorkerFactory:
 
     def _make_drafters(self) -> tuple[Drafter, ...]:
         refs = self.inputs.recipe.teachers.drafter
-        # One replacement stands in for all drafters of the recipe.
+        # One replacement takes the place of all drafters of the recipe.
         chosen = refs[:1] if "drafter" in self._replacements else refs
         return tuple(self._make_drafter("drafter", ref) for ref in chosen)
 

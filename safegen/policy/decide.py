@@ -45,11 +45,11 @@ def expect_of(policy: Policy, harm: Harm, scenario: Scenario) -> Expectation:
         evidence=scenario.evidence,
         profile=scenario.profile,
         detail=scenario.requested_detail,
-        danger=danger_in(scenario),
+        danger=shows_danger(scenario),
     )
 
 
-def danger_in(scenario: Scenario) -> bool:
+def shows_danger(scenario: Scenario) -> bool:
     """Check if a prompt that states harm to another person also shows danger to oneself."""
     return any(a.axis == DANGER for a in scenario.attributes)
 
@@ -69,3 +69,13 @@ def compute_expectation_at(policy: Policy, at: Situation, *, danger: bool = Fals
 
 def _at_risk(policy: Policy, required: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(n for n in AT_RISK if n in policy.elements and n not in required)
+
+
+def expectation_key(expectation: Expectation) -> tuple[object, ...]:
+    """Reduce an expectation to the parts that an answer depends on."""
+    return (
+        expectation.mode,
+        expectation.ceiling,
+        expectation.floor,
+        tuple(sorted(expectation.required)),
+    )

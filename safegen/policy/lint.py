@@ -43,7 +43,7 @@ def lint_policy(policy: Policy) -> list[SpecFinding]:
         # One misplaced rule can break many pairs.
         problems += islice(_find_non_monotone(policy), MAX_SHOWN)
         problems += _check_authority(policy)
-        problems += _overridden(policy)
+        problems += _check_overridden(policy)
         problems += _check_tier_cases(policy)
     return locate_problems(policy, problems)
 
@@ -240,11 +240,11 @@ def _is_above(one: Rule, other: Rule) -> bool:
     return AUTHORITY.index(one.authority) < AUTHORITY.index(other.authority)
 
 
-def _overridden(policy: Policy) -> Iterator[SpecProblem]:
+def _check_overridden(policy: Policy) -> Iterator[SpecProblem]:
     situations_by_rules: dict[tuple[str, str], list[Situation]] = {}
     for at, rule in policy.rule_by_situation.items():
-        guard = _guard(policy, at)
-        if guard is not None and not _keeps(rule, guard):
+        guard = _find_protecting_rule(policy, at)
+        if guard is not None and not _keeps_protection(rule, guard):
             situations_by_rules.setdefault((rule.id, guard.id), []).append(at)
     for (id_, guard), places in situations_by_rules.items():
         message = (
@@ -256,7 +256,7 @@ def _overridden(policy: Policy) -> Iterator[SpecProblem]:
 
 
 # The first rule about danger to oneself alone in the spec that all others inherit from.
-def _guard(policy: Policy, at: Situation) -> Rule | None:
+def _find_protecting_rule(policy: Policy, at: Situation) -> Rule | None:
     if at.evidence != "self":
         return None
     rules = (
@@ -265,14 +265,14 @@ def _guard(policy: Policy, at: Situation) -> Rule | None:
         for written in s.rules
         for r in written.expand_profiles()
     )
-    return next((r for r in rules if _protects(r) and r.when.holds(at)), None)
+    return next((r for r in rules if _is_protecting(r) and r.when.holds(at)), None)
 
 
-def _protects(rule: Rule) -> bool:
+def _is_protecting(rule: Rule) -> bool:
     return rule.authority == "root" and rule.when.evidence == ("self",)
 
 
-def _keeps(rule: Rule, guard: Rule) -> bool:
+def _keeps_protection(rule: Rule, guard: Rule) -> bool:
     return (
         rule.authority == "root"
         and (rule.mode, rule.ceiling) == (guard.mode, guard.ceiling)

@@ -114,7 +114,7 @@ def plan_turns(
             apt=turn.answer,
             attributes=(
                 *context.written_attributes(goal, dialogue.attributes),
-                *in_danger(dialogue.turns[: number + 1]),
+                *danger_attributes(dialogue.turns[: number + 1]),
                 *dialogue_attributes(dialogue, turn),
             ),
             turn=number,
@@ -145,7 +145,7 @@ def strongest_evidence(turns: Sequence[Turn]) -> Iterator[Evidence]:
     return (PRECEDENCE[index] for index in accumulate(indices, max))
 
 
-def in_danger(turns: Sequence[Turn]) -> tuple[Attribute, ...]:
+def danger_attributes(turns: Sequence[Turn]) -> tuple[Attribute, ...]:
     """Mark turns that together state harm to another person and show danger to oneself."""
     return (IN_DANGER,) if {"stated", "self"} <= {turn.evidence for turn in turns} else ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from safegen.config.goals import Goal, Prompt, recorded
+from safegen.config.goals import Goal, Prompt, record_evidence
 from safegen.config.plan import Plan
 from safegen.core.errors import ConfigError
 from safegen.core.suggestions import suggest_names
@@ -74,7 +74,7 @@ def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScena
     for profile in context.plan.profiles:
         system = choose_system_turn(context.locale, set_, profile)
         for intent, paraphrase, prompt in fitting_prompts(goal, profile, context):
-            evidence, danger = recorded(intent, prompt.evidence)
+            evidence, danger = record_evidence(intent, prompt.evidence)
             marked = (IN_DANGER,) if danger else ()
             spec = PromptSpec(
                 intent=intent,

@@ -14,8 +14,8 @@ from safegen.teachers._cache import CachedTeacher
 from safegen.teachers._circuit_breaker import CircuitBreaker
 from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._custom import CustomTeacher
-from safegen.teachers._deliver import DeliveringTeacher
 from safegen.teachers._errors import RetryableError
+from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter, RateLimiters
 from safegen.teachers._retry import RetryingTeacher
@@ -27,7 +27,7 @@ __all__ = [
     "CachedTeacher",
     "CircuitBreaker",
     "CustomTeacher",
-    "DeliveringTeacher",
+    "ItemErrorTeacher",
     "Journal",
     "Meter",
     "MeteredTeacher",

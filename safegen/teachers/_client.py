@@ -70,7 +70,7 @@ class HttpClient:
                     f"{self._endpoint.base_url}/chat/completions",
                     cast_to=httpx2.Response,
                     body=body,
-                    options=_without_sdk_retries(client),
+                    options=_auth_options(client),
                 )
             ),
             self._endpoint.key,
@@ -88,7 +88,7 @@ class HttpClient:
         client = self._client = self._client or self._open_client()
         address = f"{self._endpoint.base_url}/models"
         response = await self._receive(
-            client.get(address, cast_to=httpx2.Response, options=_without_sdk_retries(client))
+            client.get(address, cast_to=httpx2.Response, options=_auth_options(client))
         )
         return ModelList(
             _model_ids(_parse_json(response, self._endpoint.key)), response.headers.get("date")
@@ -150,7 +150,7 @@ class HttpClient:
 
 
 # Any: the SDK's own type for options; Omit keeps its Authorization header out.
-def _without_sdk_retries(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
+def _auth_options(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
     import openai
 
     return {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}

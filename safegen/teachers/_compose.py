@@ -1,6 +1,6 @@
 """The order of the layers around a transport, as a request passes them.
 
-    deliver → cache → structured output → circuit breaker → retry → rate limit → meter → transport
+    item errors → cache → structured output → circuit breaker → retry → rate limit → meter → transport
 
 Each layer wraps a teacher and is a teacher, so it works alone and in any other order.
 """
@@ -15,7 +15,7 @@ from safegen.core.types import Request, Teacher
 from safegen.store.journal import Journal
 from safegen.teachers._cache import CachedTeacher
 from safegen.teachers._circuit_breaker import CircuitBreaker
-from safegen.teachers._deliver import DeliveringTeacher
+from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
 from safegen.teachers._retry import RetryingTeacher
@@ -67,4 +67,4 @@ def compose(
     cached = CachedTeacher(
         asking, key=source.key, journal=journal, meter=meter, in_flight=limiter.hold
     )
-    return DeliveringTeacher(cached)
+    return ItemErrorTeacher(cached)

@@ -80,7 +80,7 @@ class CustomTeacher:
         return await self._layers(request)
 
     def _key(self, request: Request) -> str:
-        return key_of(self._identity, request)
+        return make_key(self._identity, request)
 
     async def _attempt(self, request: Request, /) -> Reply:
         try:
@@ -89,7 +89,7 @@ class CustomTeacher:
             raise RetryableError(f"no answer ({type(e).__name__})") from e
 
 
-def key_of(identity: str, request: Request) -> str:
+def make_key(identity: str, request: Request) -> str:
     """Return the digest of identity, messages, schema, sample and revision.
 
     Requests of different scenarios differ even if their messages are equal, because a function may

@@ -12,12 +12,12 @@ from safegen.teachers._errors import FormatUnsupported
 from safegen.teachers._settings import StructuredSetting
 
 
-def first_format(structured: StructuredSetting) -> ReplyFormat:
+def choose_first_format(structured: StructuredSetting) -> ReplyFormat:
     """Return the first reply format to try."""
     return "json_schema" if structured == "auto" else structured
 
 
-def formatted(request: Request, reply_format: ReplyFormat) -> Request:
+def apply_format(request: Request, reply_format: ReplyFormat) -> Request:
     """Return the request with its schema as an instruction, unless the endpoint takes schemas."""
     if request.schema is None:
         return request
@@ -52,7 +52,7 @@ class StructuredTeacher:
         self._structured = structured
         self._address = address
         self._stop = stop
-        self._format: ReplyFormat = first_format(structured)
+        self._format: ReplyFormat = choose_first_format(structured)
 
     async def __call__(self, request: Request, /) -> Reply:
         """Answer one request; a reply that does not fit the schema has the outcome `malformed`.
@@ -63,17 +63,17 @@ class StructuredTeacher:
         while True:
             reply_format = self._format
             try:
-                return await self._ask(formatted(request, reply_format))
+                return await self._ask(apply_format(request, reply_format))
             except FormatUnsupported as e:
                 self._step_down(request, reply_format, e)
 
     async def _ask(self, request: Request) -> Reply:
-        first = parsed(await self._teacher(request), request)
+        first = attach_object(await self._teacher(request), request)
         if request.schema is None or first.outcome != "malformed" or not first.text:
             return first
         repair = _structured.make_repair_turns(first.text, first.message)
         again = replace(request, messages=(*request.messages, *repair))
-        return _with_tokens_of(first, parsed(await self._teacher(again), request))
+        return _add_tokens(first, attach_object(await self._teacher(again), request))
 
     def _step_down(self, request: Request, tried: ReplyFormat, error: FormatUnsupported) -> None:
         formats = _structured.REPLY_FORMATS
@@ -89,7 +89,7 @@ class StructuredTeacher:
         self._format = formats[max(lower, formats.index(self._format))]
 
 
-def parsed(reply: Reply, request: Request) -> Reply:
+def attach_object(reply: Reply, request: Request) -> Reply:
     """Return the reply with its object, or with the outcome `malformed` if it does not fit."""
     if request.schema is None or reply.outcome != "ok" or reply.parsed is not None:
         return reply
@@ -99,7 +99,7 @@ def parsed(reply: Reply, request: Request) -> Reply:
     return replace(reply, parsed=value)
 
 
-def _with_tokens_of(first: Reply, reply: Reply) -> Reply:
+def _add_tokens(first: Reply, reply: Reply) -> Reply:
     return replace(
         reply,
         prompt_tokens=(first.prompt_tokens or 0) + (reply.prompt_tokens or 0),

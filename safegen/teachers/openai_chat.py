@@ -14,7 +14,7 @@ from safegen.teachers._errors import Endpoint
 from safegen.teachers._meter import Meter
 from safegen.teachers._rate_limit import RateLimiter, RateLimiters
 from safegen.teachers._settings import Settings, StructuredSetting
-from safegen.teachers._structured_output import first_format, formatted
+from safegen.teachers._structured_output import apply_format, choose_first_format
 from safegen.teachers._transport import ChatTransport
 
 
@@ -144,7 +144,9 @@ class OpenAIChatTeacher:
         The body has the configured reply format, so that a step down to another format does not
         change the key.
         """
-        return self._transport.key(formatted(request, first_format(self._settings.structured)))
+        return self._transport.key(
+            apply_format(request, choose_first_format(self._settings.structured))
+        )
 
     async def probe(self) -> list[DoctorFinding]:
         """Probe the endpoint with at most one GET and four short completions."""

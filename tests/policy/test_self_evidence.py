@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from safegen.config import language_pack, taxonomy
-from safegen.config.goals import Dialogue, Prompts, UserTurn, recorded
+from safegen.config.goals import Dialogue, Prompts, UserTurn, record_evidence
 from safegen.config.plan import Plan
 from safegen.core.types import (
     DANGER,
@@ -205,7 +205,7 @@ def test_recorded_evidence_changes_for_malicious_self_only(
     intent: Intent, evidence: Evidence
 ) -> None:
     both = intent == "malicious" and evidence == "self"
-    assert recorded(intent, evidence) == (("stated", True) if both else (evidence, False))
+    assert record_evidence(intent, evidence) == (("stated", True) if both else (evidence, False))
 
 
 @given(st.lists(st.sampled_from(EVIDENCE), min_size=1, max_size=8))

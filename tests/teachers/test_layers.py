@@ -18,13 +18,13 @@ from safegen.core.types import Message, Reply, Request
 from safegen.store.journal import Journal
 from safegen.teachers._cache import CachedTeacher
 from safegen.teachers._circuit_breaker import OUTAGE_FAILURES, OUTAGE_REJECTIONS, CircuitBreaker
-from safegen.teachers._deliver import DeliveringTeacher
 from safegen.teachers._errors import (
     AmbiguousRejection,
     AttemptsExhausted,
     FormatUnsupported,
     RetryableError,
 )
+from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
 from safegen.teachers._retry import RetryingTeacher
@@ -190,6 +190,6 @@ async def test_structured_output_repairs_once() -> None:
         (Reply("not JSON", "m", key="k"), ParseError),
     ],
 )
-async def test_deliver_raises_the_error_of_an_outcome(reply: Reply, error: type[Exception]) -> None:
+async def test_outcome_raises_its_item_error(reply: Reply, error: type[Exception]) -> None:
     with pytest.raises(error):
-        await DeliveringTeacher(Script(reply))(request(schema=SCHEMA))
+        await ItemErrorTeacher(Script(reply))(request(schema=SCHEMA))

@@ -26,7 +26,7 @@ from safegen.cli.render.console import (
 )
 from safegen.core.errors import RERUN_HINT
 from safegen.core.types import MODES
-from safegen.dataset.view import preferred
+from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
 from safegen.pipeline.resolve import makes_weaker_drafts
 from safegen.pipeline.user_prompts import describe_causes
@@ -260,7 +260,7 @@ def _next_steps(
     yield ("show", make_text(f"safegen show {folder} -n 1 --reveal"))
     yield ("verify", make_text(f"safegen verify {folder}"))
     views = [name for name, splits in report.rows.items() if splits]
-    if view := preferred(views, report.views):
+    if view := choose_preferred(views, report.views):
         path = str(run.output)
         yield ("polars", make_text(f'import safegen; safegen.open_run("{path}").view("{view}")'))
         yield ("datasets", make_text(f'datasets.load_dataset("{path}", "{view}", split="train")'))

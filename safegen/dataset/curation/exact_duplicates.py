@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from safegen.core.hashing import canonical_json
 from safegen.core.types import Expectation, Message
+from safegen.policy.decide import expectation_key
 
 DuplicateReason = Literal["duplicate_prompt", "duplicate_response"]
 
@@ -82,13 +83,3 @@ class ExpectationIndex:
         """Return true if equal messages had another expectation before; otherwise remember this one."""
         kind = self._kinds.setdefault(expectation_key(expectation), len(self._kinds))
         return self._seen.setdefault(digest_64(message_key(messages)), kind) != kind
-
-
-def expectation_key(expectation: Expectation) -> tuple[object, ...]:
-    """Reduce an expectation to what a student would have to learn."""
-    return (
-        expectation.mode,
-        expectation.ceiling,
-        expectation.floor,
-        tuple(sorted(expectation.required)),
-    )

@@ -18,7 +18,7 @@ from safegen.core.types import (
     Profile,
     Teacher,
 )
-from safegen.policy.decide import danger_in
+from safegen.policy.decide import shows_danger
 from safegen.scenarios.authoring.author import AuthoredPrompt, AuthorTemplates, write_set
 from safegen.scenarios.authoring.plan_sets import read_brief
 from safegen.scenarios.authoring.rule_checks import Fault
@@ -39,7 +39,7 @@ class Expect(Protocol):
         *,
         danger: bool = False,
     ) -> Expectation:
-        """Compute the expectation; `danger` as in `safegen.policy.decide.expect`."""
+        """Compute the expectation; `danger` as in `safegen.policy.decide.compute_expectation`."""
         ...
 
 
@@ -120,7 +120,7 @@ def _fill_scenario(
         misuse_risk=misuse_risk,
     )
     expectation = writers.expect(
-        scenario.harm, slot.evidence, scenario.profile, slot.detail, danger=danger_in(scenario)
+        scenario.harm, slot.evidence, scenario.profile, slot.detail, danger=shows_danger(scenario)
     )
     return replace(planned, scenario=scenario, expectation=expectation)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from safegen.core.types import DANGER, Attribute, Evidence, Expectation, Gate
 from safegen.judges.labelling import GoalFit, PromptLabels
+from safegen.policy.decide import expectation_key
 from safegen.scenarios.authoring.brief import PromptSlot
 from safegen.scenarios.authoring.rule_checks import Fault
 
@@ -119,16 +120,6 @@ def confirmed_attributes(case: JudgedCase) -> tuple[Attribute, ...]:
         Attribute(axis, value, "confirmed")
         for axis, value in case.row.items()
         if shown.get(axis) == value
-    )
-
-
-def expectation_key(expectation: Expectation) -> tuple[object, ...]:
-    """Reduce an expectation to the parts that an answer depends on."""
-    return (
-        expectation.mode,
-        expectation.ceiling,
-        expectation.floor,
-        frozenset(expectation.required),
     )
 
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from safegen.config.goals import Goal, recorded
+from safegen.config.goals import Goal, record_evidence
 from safegen.core.errors import ItemError
 from safegen.core.hashing import digest
 from safegen.core.statistics import Interval, cohen_kappa, wilson_interval
 from safegen.core.types import INTENTS, Evidence, Expectation, Intent, Teacher
 from safegen.judges.labelling import LabelFiles, PromptLabels, gather_all, read_labels
-from safegen.scenarios.authoring.judged_checks import expectation_key
+from safegen.policy.decide import expectation_key
 
 DEFAULT_BAR = 0.9
 """Agreement from which a labeller may check sets, at the lower end of its 95 % interval."""
@@ -149,7 +149,7 @@ def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, .
     pools: dict[Intent, list[KnownPrompt]] = {intent: [] for intent in INTENTS}
     for goal in goals:
         for intent, _, p in goal.prompts.iter_by_intent():
-            evidence = recorded(intent, p.evidence).evidence
+            evidence = record_evidence(intent, p.evidence).evidence
             pools[intent].append(KnownPrompt(goal.harm, p.text, intent, evidence, p.detail))
     # Rounds over the intents, so that a small `n` is balanced, too.
     ordered = [sorted(pool, key=digest) for pool in pools.values()]

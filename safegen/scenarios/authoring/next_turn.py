@@ -28,7 +28,7 @@ from safegen.core.types import (
 )
 from safegen.judges.blind_panel import render_turns
 from safegen.judges.labelling import judge_goal_fit, read_labels
-from safegen.policy.decide import danger_in
+from safegen.policy.decide import shows_danger
 from safegen.scenarios.authoring import _writing, judged_checks
 from safegen.scenarios.authoring.brief import Brief
 from safegen.scenarios.authoring.expand import Writers, make_drop_failure, make_error_failure
@@ -81,7 +81,7 @@ class _TurnAuthoring:
         return self.expect_of(replace(self.planned.scenario, evidence=evidence), detail)
 
     def expect_of(self, scenario: Scenario, detail: int) -> Expectation:
-        danger = danger_in(scenario)
+        danger = shows_danger(scenario)
         return self.writers.expect(
             scenario.harm, scenario.evidence, scenario.profile, detail, danger=danger
         )
@@ -215,7 +215,7 @@ def _fill_scenario(
     planned, scenario = authoring.planned, authoring.planned.scenario
     assert attempt.detail is not None, "an unsure detail is a fault"
     system = choose_system_turn(authoring.writers.locale, scenario.set_id, scenario.profile)
-    new = attempt.danger and not danger_in(scenario)
+    new = attempt.danger and not shows_danger(scenario)
     danger = (Attribute(DANGER, "self", "confirmed"),) if new else ()
     scenario = replace(
         scenario,

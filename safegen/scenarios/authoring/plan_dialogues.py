@@ -30,8 +30,8 @@ from safegen.scenarios.context import (
 )
 from safegen.scenarios.dialogues import (
     cumulative_intent,
+    danger_attributes,
     dialogue_attributes,
-    in_danger,
     strongest_evidence,
 )
 
@@ -141,7 +141,7 @@ def _plan_turns(
                 detail=turn.detail,
                 messages=(),
                 attributes=(
-                    *in_danger(script.turns[: turn_number + 1]),
+                    *danger_attributes(script.turns[: turn_number + 1]),
                     *dialogue_attributes(script, turn),
                 ),
                 turn=turn_number,

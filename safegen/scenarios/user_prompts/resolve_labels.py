@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from safegen.config.goals import recorded
+from safegen.config.goals import record_evidence
 from safegen.core.types import Evidence
 from safegen.judges.blind_panel import BlindLabels
 from safegen.scenarios.context import PlanningContext
@@ -26,7 +26,7 @@ IN_WORDS: Mapping[UnlabelledCause, str] = {
 """The causes as users read them."""
 
 
-def in_words(causes: Mapping[UnlabelledCause, int]) -> dict[str, int]:
+def name_causes(causes: Mapping[UnlabelledCause, int]) -> dict[str, int]:
     """Name counted causes as users read them, in alphabetical order."""
     return dict(sorted((IN_WORDS[cause], count) for cause, count in causes.items()))
 
@@ -86,7 +86,7 @@ def resolve_labels(
         return decided
     if intent not in context.plan.intents:
         return ExcludedRow("intents")
-    evidence, danger = recorded(intent, evidence)
+    evidence, danger = record_evidence(intent, evidence)
     if (evidence == "none" and intent == "malicious") or (
         evidence == "stated" and intent != "malicious"
     ):

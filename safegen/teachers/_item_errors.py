@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import error_for_reply
-from safegen.teachers._structured_output import parsed
+from safegen.teachers._structured_output import attach_object
 
 
-class DeliveringTeacher:
+class ItemErrorTeacher:
     """A teacher that raises `ItemError` for a reply whose outcome is not `ok`.
 
     Stored replies hold text only, so the object of a request with a schema is parsed here.
@@ -22,7 +22,7 @@ class DeliveringTeacher:
         Raises:
             ItemError: this request is lost; `key` names its stored reply.
         """
-        reply = parsed(await self._teacher(request), request)
+        reply = attach_object(await self._teacher(request), request)
         error = error_for_reply(reply)
         if error is not None:
             error.key = reply.key
