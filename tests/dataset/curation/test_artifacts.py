@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
+from safegen.core.hashing import digest
 from safegen.core.types import INTENTS, Intent, Mode
 from safegen.dataset.curation.artifacts import (
     ARTIFACT_TARGETS,
+    FOLDS,
+    SMOOTHING,
     ArtifactMeasure,
     ArtifactRow,
     ArtifactTarget,
@@ -173,3 +177,46 @@ def test_word_in_most_sets_is_reported_not_dropped() -> None:
 def test_measure_below_the_bound_excludes_nothing() -> None:
     telling = reduce_artifacts(corpus(), "dual_use", bound=0.65)
     assert telling.excluded == () and telling.is_reached and telling.before == telling.after
+
+
+def plain_auc(rows: list[ArtifactRow], kinds: list[bool]) -> float:
+    """Return the AUC by loops over rows and folds."""
+    goals = sorted({r.goal for r in rows}, key=digest)
+    fold_of = {goal: i % FOLDS for i, goal in enumerate(goals)}
+    bags = [list(dict.fromkeys(r.text.split())) for r in rows]
+    above = pairs = 0.0
+    for fold in range(FOLDS):
+        others = [
+            (b, k) for r, b, k in zip(rows, bags, kinds, strict=True) if fold_of[r.goal] != fold
+        ]
+        n = [sum(k is kind for _, k in others) for kind in (True, False)]
+
+        def odds(
+            word: str, others: list[tuple[list[str], bool]] = others, n: list[int] = n
+        ) -> float:
+            first = sum(word in b for b, k in others if k)
+            second = sum(word in b for b, k in others if not k)
+            if not first + second:
+                return 0.0
+            cells = (first, n[0] - first, second, n[1] - second)
+            a, b, c, d = (cell + SMOOTHING for cell in cells)
+            return math.log(a * d / (b * c))
+
+        inside = [
+            (b, k) for r, b, k in zip(rows, bags, kinds, strict=True) if fold_of[r.goal] == fold
+        ]
+        scores = [(round(sum(map(odds, b)) / len(b), 12), k) for b, k in inside]
+        for one in (score for score, kind in scores if kind):
+            for other in (score for score, kind in scores if not kind):
+                above += (one > other) + (one == other) / 2
+                pairs += 1
+    return above / pairs
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_auc_of_all_folds_equals_plain_loops(seed: int) -> None:
+    rows = corpus(14 + seed, planted=7, seed=seed)
+    kinds = [row.intent == "dual_use" for row in rows]
+    result = measure_auc(rows, kinds)
+    assert isinstance(result, ArtifactMeasure)
+    assert result.auc == pytest.approx(plain_auc(rows, kinds), abs=1e-9)
