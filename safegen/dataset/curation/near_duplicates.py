@@ -1,17 +1,19 @@
 """Near-duplicates over all prompts of a corpus: MinHash, banded buckets, and an exact check of each hit.
 
-Texts are streamed; only digests are kept, about 700 bytes for a prompt of 30 words. The hash functions
-are fixed here, so that equal texts give equal results on every machine and version.
+Texts are streamed. Memory holds a position and `MARKS` bytes of each; shingle hashes and buckets go to
+temporary files. The hash functions are fixed here, so that equal texts give equal results on every
+machine and version.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import accumulate, chain, islice
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from safegen.core import text_forms
 
@@ -22,16 +24,22 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
     Positions = NDArray[np.int64]
 
-PERMUTATIONS = 128
+PERMUTATIONS = 256
 """Hash functions of a signature."""
+MARKS = 64
+"""Permutations of which memory keeps one byte, to drop dissimilar candidates."""
 SHINGLE_WORDS = 3
 """Words of a shingle."""
 THRESHOLD = 0.6
 """Jaccard similarity from which two prompts are near-duplicates."""
-MISS_PROBABILITY = 1e-4
+MISS_PROBABILITY = 2e-4
 """Highest probability that a pair at the threshold shares no bucket."""
 CHUNK_SIZE = 512
 """Texts hashed at once."""
+SPOOL_BYTES = 8 * 1024 * 1024
+"""Bytes of a temporary file that stay in memory."""
+COMPARED_AT_ONCE = 256
+"""Candidates whose shingles are read at once."""
 
 
 class CorpusText(NamedTuple):
@@ -58,8 +66,8 @@ def find_near_duplicates(
     """Find the texts that nearly repeat an earlier text; the first of each group is kept.
 
     Similarity is Jaccard over word shingles, folded as `text_forms.words` does. Candidates share a band
-    of their MinHash signatures of 128 permutations (Broder 1997), which misses a pair at the threshold
-    with a probability of about 1 in 10,000. Each candidate is then compared exactly.
+    of their MinHash signatures of 256 permutations (Broder 1997), which misses a pair at the threshold
+    with a probability below 2 in 10,000. Each candidate is then compared exactly.
 
     Args:
         texts: in canonical order, read once. A text with fewer words than `shingle` matches only equal
@@ -75,36 +83,123 @@ def find_near_duplicates(
     rows = choose_band_rows(threshold)
     ids: list[str] = []
     groups: list[str] = []
-    flat: list[Hashes] = []
-    sizes: list[int] = []
-    bands: list[NDArray[np.uint32]] = []
-    marks: list[NDArray[np.uint8]] = []
-    for chunk in _iter_chunks(texts):
-        runs = [_hash_runs(text_forms.words(t.text), shingle) for t in chunk]
-        ids += [t.id for t in chunk]
-        groups += [t.group for t in chunk]
-        sizes += [len(r) for r in runs]
-        flat += runs
-        signed = minhash_signatures(runs)
-        bands.append(_hash_bands(signed, rows))
-        marks.append(_pack_marks(signed))
-    corpus = _build_corpus(groups, flat, sizes, marks)
-    del flat
-    return [
-        NearDuplicate(ids[one], ids[of], similarity)
-        for one, of, similarity in _iter_matches(corpus, _iter_shared_buckets(bands), threshold)
-    ]
+    with (
+        SpooledTemporaryFile(SPOOL_BYTES, "w+b") as run_file,
+        SpooledTemporaryFile(SPOOL_BYTES, "w+b") as bucket_file,
+    ):
+        runs = _RunStore(run_file)
+        buckets = _BucketStore(bucket_file, PERMUTATIONS // rows)
+        marks: list[NDArray[np.uint8]] = []
+        for chunk in _iter_chunks(texts):
+            hashed = hash_chunk([text_forms.words(t.text) for t in chunk], shingle)
+            ids += [t.id for t in chunk]
+            groups += [t.group for t in chunk]
+            runs.append(hashed)
+            signed = minhash_signatures(hashed)
+            buckets.append(_hash_bands(signed, rows))
+            marks.append(_pack_marks(signed[:MARKS]))
+        corpus = _Corpus(groups, runs, marks)
+        return [
+            NearDuplicate(ids[one], ids[of], similarity)
+            for one, of, similarity in _iter_matches(corpus, buckets.iter_shared(), threshold)
+        ]
 
 
-@dataclass(frozen=True, slots=True)
+class _RunStore:
+    """The sorted shingle hashes of all texts in a file, one text after the other."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._ends = array("q", [0])
+
+    def append(self, runs: Sequence[Hashes]) -> None:
+        for run in runs:
+            self._file.write(run.tobytes())
+            self._ends.append(self._ends[-1] + len(run))
+
+    def size(self, text: int) -> int:
+        """Return the number of distinct shingles of a text."""
+        return self._ends[text + 1] - self._ends[text]
+
+    def read(self, text: int) -> Hashes:
+        import numpy as np
+
+        self._file.seek(8 * self._ends[text])
+        return np.frombuffer(self._file.read(8 * self.size(text)), dtype=np.uint64)
+
+
+class _BucketStore:
+    """The bucket of each band and text in a file, by chunk, then band, then text."""
+
+    def __init__(self, file: IO[bytes], bands: int) -> None:
+        self._file, self._bands = file, bands
+        self._sizes: list[int] = []
+
+    def append(self, buckets: NDArray[np.uint32]) -> None:
+        """Append the buckets of a chunk: bands (rows) by texts (columns)."""
+        self._file.write(buckets.tobytes())
+        self._sizes.append(buckets.shape[1])
+
+    def iter_shared(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield each text that shares a bucket, in order, with the numbers of its shared buckets."""
+        import numpy as np
+
+        if self._sizes:
+            self._number_shared_buckets()
+        first = 0
+        self._file.seek(0)
+        for size in self._sizes:
+            data = self._file.read(4 * self._bands * size)
+            numbers = np.frombuffer(data, dtype=np.uint32).reshape(self._bands, size).T
+            shared = numbers > 0
+            for text in np.flatnonzero(shared.any(axis=1)).tolist():
+                yield first + text, numbers[text][shared[text]].tolist()
+            first += size
+
+    def _number_shared_buckets(self) -> None:
+        """Replace each bucket by its number, from 1 on, or by 0 if only one text is in it."""
+        import numpy as np
+
+        taken = 1
+        for band in range(self._bands):
+            places = self._places(band)
+            column = np.concatenate([self._read(place, size) for place, size in places])
+            _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
+            is_shared = counts > 1
+            numbers = np.where(is_shared, np.cumsum(is_shared) - 1 + taken, 0).astype(np.uint32)
+            taken += int(is_shared.sum())
+            renumbered = numbers[inverse]
+            start = 0
+            for place, size in places:
+                self._file.seek(place)
+                self._file.write(renumbered[start : start + size].tobytes())
+                start += size
+
+    def _places(self, band: int) -> list[tuple[int, int]]:
+        """Return the place in the file and the texts of each chunk's part of a band."""
+        starts = accumulate((4 * self._bands * size for size in self._sizes), initial=0)
+        return [
+            (start + 4 * band * size, size)
+            for start, size in zip(starts, self._sizes, strict=False)
+        ]
+
+    def _read(self, place: int, size: int) -> NDArray[np.uint32]:
+        import numpy as np
+
+        self._file.seek(place)
+        return np.frombuffer(self._file.read(4 * size), dtype=np.uint32)
+
+
 class _Corpus:
-    groups: list[str]
-    runs: Hashes
-    """The sorted shingle hashes of all texts, one text after the other."""
-    starts: Positions
-    """Start of each text in `runs`, and the end of the last."""
-    marks: NDArray[np.uint8]
-    """One byte of each signature, to filter dissimilar pairs before the exact comparison."""
+    """The texts as the comparison needs them: groups, marks and shingles."""
+
+    def __init__(
+        self, groups: list[str], runs: _RunStore, marks: Sequence[NDArray[np.uint8]]
+    ) -> None:
+        import numpy as np
+
+        self.groups, self.runs = groups, runs
+        self.marks = np.concatenate([np.zeros((0, MARKS), dtype=np.uint8), *marks])
 
 
 def choose_band_rows(threshold: float) -> int:
@@ -161,6 +256,35 @@ def _hash_runs(tokens: Sequence[str], size: int) -> Hashes:
     return np.unique(hashed)
 
 
+def hash_chunk(texts: Sequence[Sequence[str]], size: int) -> list[Hashes]:
+    """Return the sorted, distinct hashes of the shingles of `size` words, by text."""
+    import numpy as np
+
+    whole = [tokens for tokens in texts if len(tokens) >= size]
+    if not whole:
+        return [_hash_runs(tokens, size) for tokens in texts]
+    # One array for all texts: a shingle that starts in one text and ends in the next is dropped.
+    lengths = np.fromiter(map(len, whole), dtype=np.int64, count=len(whole))
+    words = np.fromiter(
+        map(_hash_word, chain.from_iterable(whole)), dtype=np.uint64, count=int(lengths.sum())
+    )
+    hashed = np.zeros(len(words) - size + 1, dtype=np.uint64)
+    for place in range(size):
+        hashed = _mix_bits(hashed + words[place : place + len(hashed)])
+    counts = lengths - size + 1
+    starts = np.cumsum(lengths) - lengths
+    firsts = np.cumsum(counts) - counts
+    hashed = hashed[np.repeat(starts - firsts, counts) + np.arange(counts.sum())]
+    owner = np.repeat(np.arange(len(whole)), counts)
+    order = np.lexsort((hashed, owner))
+    hashed, owner = hashed[order], owner[order]
+    is_new = np.ones(len(hashed), dtype=bool)
+    is_new[1:] = (hashed[1:] != hashed[:-1]) | (owner[1:] != owner[:-1])
+    ends = np.cumsum(np.bincount(owner[is_new], minlength=len(whole)))
+    parts = iter(np.split(hashed[is_new], ends[:-1]))
+    return [next(parts) if len(tokens) >= size else _hash_runs(tokens, size) for tokens in texts]
+
+
 def minhash_signatures(runs: Sequence[Hashes]) -> Hashes:
     """Return the MinHash of each permutation (rows) for each text (columns); arbitrary without shingles."""
     import numpy as np
@@ -168,11 +292,13 @@ def minhash_signatures(runs: Sequence[Hashes]) -> Hashes:
     nothing = np.zeros(1, dtype=np.uint64)
     flat = np.concatenate([r if len(r) else nothing for r in runs])
     starts = np.cumsum([0, *(max(len(r), 1) for r in runs[:-1])])
-    lowest = [
-        np.minimum.reduceat(flat * np.uint64(factor) + np.uint64(summand), starts)
-        for factor, summand in zip(*_permutation_constants(), strict=True)
-    ]
-    return np.stack(lowest)
+    lowest = np.empty((PERMUTATIONS, len(starts)), dtype=np.uint64)
+    permuted = np.empty_like(flat)
+    for row, (factor, summand) in enumerate(zip(*_permutation_constants(), strict=True)):
+        np.multiply(flat, np.uint64(factor), out=permuted)
+        permuted += np.uint64(summand)
+        np.minimum.reduceat(permuted, starts, out=lowest[row])
+    return lowest
 
 
 def _hash_bands(signed: Hashes, rows: int) -> NDArray[np.uint32]:
@@ -192,47 +318,13 @@ def _pack_marks(signed: Hashes) -> NDArray[np.uint8]:
     return np.ascontiguousarray((_mix_bits(signed) & np.uint64(255)).astype(np.uint8).T)
 
 
-def _build_corpus(
-    groups: list[str], runs: list[Hashes], sizes: list[int], marks: list[NDArray[np.uint8]]
-) -> _Corpus:
-    import numpy as np
-
-    flat = np.concatenate([np.zeros(0, dtype=np.uint64), *runs])
-    table = np.concatenate([np.zeros((0, PERMUTATIONS), dtype=np.uint8), *marks])
-    return _Corpus(groups, flat, np.cumsum([0, *sizes], dtype=np.int64), table)
-
-
-def _iter_shared_buckets(bands: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, list[int]]]:
-    """Yield each text that shares a bucket, in order, with the numbers of its shared buckets."""
-    import numpy as np
-
-    texts: list[Positions] = [np.zeros(0, dtype=np.int64)]
-    numbers: list[Positions] = [np.zeros(0, dtype=np.int64)]
-    taken = 0
-    for band in range(len(bands[0]) if bands else 0):
-        buckets = np.concatenate([chunk[band] for chunk in bands])
-        _, inverse, counts = np.unique(buckets, return_inverse=True, return_counts=True)
-        places = np.flatnonzero(counts[inverse] > 1)
-        texts.append(places)
-        numbers.append(inverse[places] + taken)
-        taken += len(counts)
-    owner, number = np.concatenate(texts), np.concatenate(numbers)
-    order = np.argsort(owner, kind="stable")
-    owner, number = owner[order], number[order]
-    ends = np.flatnonzero(np.diff(owner, append=-1)) + 1
-    start = 0
-    for end in ends.tolist():
-        yield int(owner[start]), number[start:end].tolist()
-        start = end
-
-
 def _iter_matches(
     corpus: _Corpus, shared: Iterable[tuple[int, list[int]]], threshold: float
 ) -> Iterator[tuple[int, int, float]]:
     """Yield text, earlier kept text and similarity. Only kept texts are put into buckets."""
     buckets: dict[int, list[int]] = {}
     for text, numbers in shared:
-        if corpus.starts[text] == corpus.starts[text + 1]:
+        if not corpus.runs.size(text):
             continue
         met = {other for n in numbers for other in buckets.get(n, ())}
         match = _find_first_match(corpus, text, sorted(met), threshold) if met else None
@@ -251,25 +343,33 @@ def _find_first_match(
 
     group = corpus.groups[text]
     others = [o for o in others if not group or corpus.groups[o] != group]
-    mine = corpus.runs[corpus.starts[text] : corpus.starts[text + 1]]
-    places = _filter_likely(corpus, text, np.array(others, dtype=np.int64), threshold)
-    sizes = corpus.starts[places + 1] - corpus.starts[places]
-    if not len(places):
-        return None
-    ends = np.cumsum(sizes)
-    offsets = np.repeat(corpus.starts[places] - (ends - sizes), sizes)
-    theirs = corpus.runs[offsets + np.arange(ends[-1])]
-    at = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1)
-    both = np.add.reduceat((mine[at] == theirs).astype(np.int64), ends - sizes)
-    similarity = both / (sizes + len(mine) - both)
-    hits: list[int] = np.flatnonzero(similarity >= threshold).tolist()
-    return (int(places[hits[0]]), float(similarity[hits[0]])) if hits else None
+    likely = _filter_likely(corpus, text, np.array(others, dtype=np.int64), threshold).tolist()
+    mine = corpus.runs.read(text)
+    for start in range(0, len(likely), COMPARED_AT_ONCE):
+        places = likely[start : start + COMPARED_AT_ONCE]
+        theirs = [corpus.runs.read(place) for place in places]
+        similarity = _compare_exactly(mine, theirs)
+        hits: list[int] = np.flatnonzero(similarity >= threshold).tolist()
+        if hits:
+            return places[hits[0]], float(similarity[hits[0]])
+    return None
+
+
+def _compare_exactly(mine: Hashes, theirs: Sequence[Hashes]) -> NDArray[np.float64]:
+    """Return the Jaccard similarity of one text with each other text."""
+    import numpy as np
+
+    sizes = np.array([len(t) for t in theirs], dtype=np.int64)
+    flat = np.concatenate(theirs)
+    at = np.minimum(np.searchsorted(mine, flat), len(mine) - 1)
+    both = np.add.reduceat((mine[at] == flat).astype(np.int64), np.cumsum(sizes) - sizes)
+    return both / (sizes + len(mine) - both)
 
 
 def _filter_likely(corpus: _Corpus, text: int, others: Positions, threshold: float) -> Positions:
     """Drop candidates whose estimated similarity is four standard errors below the threshold."""
     import numpy as np
 
-    least = threshold - 4 * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5
+    least = threshold - 4 * (threshold * (1 - threshold) / MARKS) ** 0.5
     equal = np.count_nonzero(corpus.marks[others] == corpus.marks[text], axis=1)
-    return others[equal >= least * PERMUTATIONS]
+    return others[equal >= least * MARKS]

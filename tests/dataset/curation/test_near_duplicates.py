@@ -139,3 +139,22 @@ def test_signatures_estimate_similarity_within_their_error() -> None:
         errors.append(float((signed[:, 0] == signed[:, 1]).mean()) - truth)
     assert max(map(abs, errors)) < 0.18
     assert abs(sum(errors) / len(errors)) < 0.02
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(WORDS[:5]), max_size=9), min_size=1, max_size=8),
+    st.integers(1, 4),
+)
+def test_chunk_hashes_equal_each_text_alone(texts: list[list[str]], size: int) -> None:
+    together = near_duplicates.hash_chunk(texts, size)
+    alone = [near_duplicates._hash_runs(tokens, size) for tokens in texts]
+    assert [r.tolist() for r in together] == [r.tolist() for r in alone]
+
+
+def test_corpus_larger_than_memory_gives_equal_hits(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, copies = planted(3 * near_duplicates.CHUNK_SIZE)
+    in_memory = find_near_duplicates(texts)
+    monkeypatch.setattr(near_duplicates, "SPOOL_BYTES", 1)
+    assert find_near_duplicates(texts) == in_memory
+    assert len(in_memory) == len(copies)
