@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from rich.console import RenderableType
@@ -21,7 +21,11 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.summary import format_barred
 from safegen.pipeline.resolve import ResolvedRecipe
-from safegen.pipeline.user_prompts import ImportEstimate, dry_run_import
+from safegen.pipeline.user_prompts import (
+    ImportEstimate,
+    describe_personal_rows,
+    dry_run_import,
+)
 from safegen.pipeline.user_repeats import format_warning
 from safegen.scenarios.user_prompts.reader import UserPrompts
 
@@ -59,7 +63,7 @@ def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: boo
     )
     for row in estimate.unlabelled[:MAX_LISTED]:
         name = f"row {row.row}" + (f" (`{row.id}`)" if row.id else "")
-        print_out(out, make_text(f"- {name}, {', '.join(row.fields)}: {row.why}"))
+        print_out(out, make_text(f"- {', '.join([name, *row.fields])}: {row.why}"))
     if len(estimate.unlabelled) > MAX_LISTED:
         print_out(
             out,
@@ -75,8 +79,15 @@ def _fact_pairs(
 ) -> Iterator[tuple[str, RenderableType]]:
     yield (
         "rows",
-        f"{format_number(estimate.rows)}, {format_number(estimate.labelled)} with all labels, {format_number(estimate.planned)} planned",
+        f"{format_number(estimate.rows)}, {format_number(estimate.labelled)} with all labels, {format_number(estimate.planned)} planned"
+        f" in {format_plural(estimate.sets, 'set')} of {format_plural(estimate.goals, 'goal')}",
     )
+    yield "fields", make_text(_describe_fields(estimate.fields))
+    for warning in estimate.warnings:
+        yield "warning", make_text(warning, "yellow")
+    if estimate.personal_rows:
+        text = describe_personal_rows(estimate.personal_rows, inputs.recipe.redact)
+        yield "personal", make_text(f"{text} ({format_counts(estimate.personal_kinds)})", "yellow")
     if estimate.taken:
         yield "labels", f"of {format_plural(estimate.taken, 'row')}: {UNCHECKED_NOTE}"
     if estimate.to_read:
@@ -107,6 +118,13 @@ def _fact_pairs(
         "calls",
         f"{format_plural(drafts, 'draft')} of {format_plural(prompts, 'prompt')}{pending}",
     )
+
+
+def _describe_fields(fields: Mapping[str, str]) -> str:
+    """Name the column of each field; columns with the name of their field come first."""
+    own = [field for field, column in fields.items() if field == column]
+    named = [f"{field} from `{column}`" for field, column in fields.items() if field != column]
+    return ", ".join([*own, *named])
 
 
 def _to_json(

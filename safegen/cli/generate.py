@@ -48,27 +48,48 @@ def run_generate(
 
 
 def read_prompt_options(
-    file: Path | None, *, columns: Sequence[str], licence: str | None
+    files: Sequence[str],
+    more: Sequence[str],
+    *,
+    columns: Sequence[str],
+    licence: str | None,
+    drop_answer: bool,
+    skip_unreadable: bool,
 ) -> UserPrompts | None:
-    """Read `--prompts`, `--column` and `--licence`.
+    """Read `--prompts` and the options that need it.
 
     Raises:
-        UserError: the file is missing, or an option is malformed or names an unknown field.
+        UserError: a file is missing, or an option is malformed or names an unknown field.
     """
-    if file is None:
-        if columns or licence is not None:
-            raise UserError("`--column` and `--licence` need `--prompts FILE`")
+    if not files:
+        if more:
+            raise UserError(f"unexpected argument `{more[0]}`; files of prompts need `--prompts`")
+        if columns or licence is not None or drop_answer or skip_unreadable:
+            raise UserError(
+                "`--column`, `--licence`, `--drop-answer` and `--skip-unreadable` need `--prompts FILE`"
+            )
         return None
-    pairs = [option.partition("=") for option in columns]
-    for option, (name, _, column) in zip(columns, pairs, strict=True):
-        if not name or not column:
-            raise UserError(f"`--column {option}` must be FIELD=COLUMN, such as `prompt=text`")
-    fields = [name for name, _, _ in pairs]
-    for name in fields:
-        if fields.count(name) > 1:
+    return open_prompts(
+        [*files, *more],
+        columns=_parse_columns(columns),
+        licence=licence,
+        drop_answer=drop_answer,
+        skip_unreadable=skip_unreadable,
+    )
+
+
+def _parse_columns(options: Sequence[str]) -> dict[str, str]:
+    column_by_field: dict[str, str] = {}
+    for option in options:
+        name, sign, column = option.partition("=")
+        if not name or not sign:
+            raise UserError(
+                f"`--column {option}` must be FIELD=COLUMN, such as `prompt=text`, or `FIELD=`"
+            )
+        if name in column_by_field:
             raise UserError(f"`--column` names the field `{name}` twice; keep one")
-    column_by_field = {name: column for name, _, column in pairs}
-    return open_prompts(file, columns=column_by_field, licence=licence)
+        column_by_field[name] = column
+    return column_by_field
 
 
 def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:

@@ -15,14 +15,17 @@ import typer
 from safegen.cli import log, policy, recipe as recipe_commands, taxonomy
 from safegen.cli.options import (
     ColumnsOption,
+    DropAnswerOption,
     FolderArg,
     JsonOption,
     LicenceOption,
+    MoreFilesArg,
     OutputOption,
     PluginsOption,
     PromptsOption,
     RecipeArg,
     RevealOption,
+    SkipUnreadableOption,
 )
 from safegen.cli.render import errors
 from safegen.core.errors import UserError
@@ -59,6 +62,7 @@ INTERRUPTED = 130
 @app.command(epilog=EXAMPLES)
 def generate(
     recipe: RecipeArg = "starter",
+    more: MoreFilesArg = None,
     output: OutputOption = None,
     until: Annotated[
         Literal["expand", "draft", "validate"] | None,
@@ -67,6 +71,8 @@ def generate(
     prompts: PromptsOption = None,
     column: ColumnsOption = None,
     licence: LicenceOption = None,
+    drop_answer: DropAnswerOption = False,
+    skip_unreadable: SkipUnreadableOption = False,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Exit 1 if an item failed or a row was not labelled."),
@@ -93,7 +99,12 @@ def generate(
             plugins=plugin or [],
             json=json,
             prompts=generate_command.read_prompt_options(
-                prompts, columns=column or [], licence=licence
+                prompts or [],
+                more or [],
+                columns=column or [],
+                licence=licence,
+                drop_answer=drop_answer,
+                skip_unreadable=skip_unreadable,
             ),
         )
     )
@@ -102,10 +113,13 @@ def generate(
 @app.command()
 def check(
     recipe: RecipeArg = "starter",
+    more: MoreFilesArg = None,
     output: OutputOption = None,
     prompts: PromptsOption = None,
     column: ColumnsOption = None,
     licence: LicenceOption = None,
+    drop_answer: DropAnswerOption = False,
+    skip_unreadable: SkipUnreadableOption = False,
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -113,7 +127,12 @@ def check(
     from safegen.cli import check as check_command, check_prompts, generate as generate_command
 
     user_prompts = generate_command.read_prompt_options(
-        prompts, columns=column or [], licence=licence
+        prompts or [],
+        more or [],
+        columns=column or [],
+        licence=licence,
+        drop_answer=drop_answer,
+        skip_unreadable=skip_unreadable,
     )
     if user_prompts is not None:
         check_prompts.check(recipe, user_prompts, plugins=plugin or [], json=json)

@@ -35,15 +35,36 @@ RevealOption = Annotated[
     bool, typer.Option("--reveal", help="Also show prompts, responses and evidence.")
 ]
 PromptsOption = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
-        metavar="FILE", help="Your prompts instead of the taxonomy's: CSV, JSONL or Parquet."
+        metavar="FILE",
+        help="Your prompts instead of the taxonomy's: CSV, JSON, Parquet or Arrow, a folder or a glob;"
+        " repeatable.",
+    ),
+]
+MoreFilesArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILES]",
+        help="More files of --prompts, so that the shell can expand a glob.",
+        show_default=False,
     ),
 ]
 ColumnsOption = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FIELD=COLUMN", help="Column of --prompts that holds a field; repeatable."
+        metavar="FIELD=COLUMN",
+        help="Column of --prompts that holds a field; FIELD= leaves it unread; repeatable.",
+    ),
+]
+DropAnswerOption = Annotated[
+    bool,
+    typer.Option("--drop-answer", help="Drop an answer at the end of `messages` of --prompts."),
+]
+SkipUnreadableOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable", help="List rows of --prompts that cannot be read, and use the others."
     ),
 ]
 LicenceOption = Annotated[

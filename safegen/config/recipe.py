@@ -176,6 +176,8 @@ class Recipe(FrozenModel):
         PluginRef(use="preference"),
     )
     """Formats of the dataset, one folder each."""
+    redact: Literal["mask", "drop"] | None = None
+    """Mask likely personal data, keys and tokens in your own prompts, or drop such rows; default neither."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     """Seed of embedded teachers and of the plan of authored sets; an endpoint has its own `seed` parameter."""
     budget: Budget = Budget()
@@ -235,7 +237,10 @@ class Recipe(FrozenModel):
     def digests(self) -> dict[str, str]:
         """Compute a digest of each key that changes requests or verdicts."""
         data = self.model_dump(mode="json")
-        return {key: digest(value) for key, value in data.items() if key not in KEYS_WITHOUT_DIGEST}
+        # A run of an older version has no digest of this key, and resumes if the key is not set.
+        unset = {"redact"} if self.redact is None else frozenset[str]()
+        omitted = KEYS_WITHOUT_DIGEST | unset
+        return {key: digest(value) for key, value in data.items() if key not in omitted}
 
 
 def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:

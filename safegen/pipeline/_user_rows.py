@@ -12,8 +12,11 @@ from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_6
 from safegen.judges.blind_panel import BlindLabels, LabelRequest
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.user_prompts.file_profile import FileProfile
+from safegen.scenarios.user_prompts.mapping import ColumnMap
 from safegen.scenarios.user_prompts.plan_rows import RowLabels, allowed_profiles, plan_row
 from safegen.scenarios.user_prompts.reader import UserPrompts
+from safegen.scenarios.user_prompts.redaction import redact_row
 from safegen.scenarios.user_prompts.resolve_labels import (
     LABELS,
     ExcludedRow,
@@ -24,6 +27,7 @@ from safegen.scenarios.user_prompts.resolve_labels import (
 )
 from safegen.scenarios.user_prompts.rows import (
     PromptRow,
+    UnreadableRow,
     check_columns,
     iter_rows,
 )
@@ -41,8 +45,8 @@ class PromptImport:
     inputs: ResolvedRecipe
     source: UserPrompts
     context: PlanningContext
-    unread_columns: list[str]
-    """Columns without a field."""
+    columns: ColumnMap
+    profile: FileProfile = field(default_factory=FileProfile)
     open_rows: dict[str, tuple[bool, bool]] = field(default_factory=dict[str, tuple[bool, bool]])
     """Flags by `text_key`: labels are missing, harm is missing."""
     blind_labels: Mapping[str, BlindLabels] = field(default_factory=dict[str, BlindLabels])
@@ -55,19 +59,37 @@ class PromptImport:
         Raises:
             UserError: the file or the recipe is wrong.
         """
-        context = inputs.make_planning_context()
-        prompts = PromptImport(inputs, source, context, check_columns(source))
-        for row in prompts.iter_rows():
+        prompts = PromptImport(
+            inputs, source, inputs.make_planning_context(), check_columns(source)
+        )
+        for original in prompts._iter_file():
+            if not isinstance(original, PromptRow):
+                continue
+            prompts.profile.add(original)
+            row = redact_row(original, inputs.recipe.redact)
+            if row is None:
+                continue
             labels = None in (row.intent, row.evidence, row.detail)
             harm = row.harm is None
-            if (labels or harm) and check_row(row, context) is None:
+            if (labels or harm) and check_row(row, prompts.context) is None:
                 before = prompts.open_rows.get(row.text_key, (False, False))
                 prompts.open_rows[row.text_key] = (before[0] or labels, before[1] or harm)
         return prompts
 
     def iter_rows(self) -> Iterator[PromptRow]:
-        """Yield every row of the file."""
-        return iter_rows(self.source, list(self.inputs.tree.harms))
+        """Yield every row that is used, with personal data masked if the recipe asks for it."""
+        return (row for row in self._iter_used() if isinstance(row, PromptRow))
+
+    def _iter_file(self) -> Iterator[PromptRow | UnreadableRow]:
+        return iter_rows(self.source, self.columns, list(self.inputs.tree.harms))
+
+    def _iter_used(self) -> Iterator[PromptRow | Unlabelled | ExcludedRow]:
+        """Yield every row as it is used, or the reason why it is not."""
+        for row in self._iter_file():
+            if isinstance(row, UnreadableRow):
+                yield Unlabelled(row.number, row.id, (), row.why, "unreadable")
+            else:
+                yield redact_row(row, self.inputs.recipe.redact) or ExcludedRow("redact")
 
     def iter_label_requests(self) -> Iterator[tuple[str, LabelRequest]]:
         """Yield the label requests, one per distinct text."""
@@ -76,10 +98,13 @@ class PromptImport:
             if (keys := left.pop(row.text_key, None)) is not None:
                 yield row.text_key, LabelRequest(row.messages, *keys)
 
-    def iter_results(self) -> Iterator[tuple[PromptRow, RowResult]]:
-        """Yield every row with its scenarios or the reason why it has none."""
+    def iter_results(self) -> Iterator[tuple[PromptRow | None, RowResult]]:
+        """Yield every row with its scenarios or the reason why it has none; None for a row that is not used."""
         unread = BlindLabels()
-        for row in self.iter_rows():
+        for row in self._iter_used():
+            if not isinstance(row, PromptRow):
+                yield None, row
+                continue
             labels = resolve_labels(row, self.blind_labels.get(row.text_key, unread), self.context)
             is_planned = isinstance(labels, RowLabels)
             yield row, plan_row(row, labels, self.context) if is_planned else labels
@@ -121,18 +146,12 @@ class ImportReport:
         """Yield the scenarios of each planned row, then write the report, before the plan is complete."""
         for row, resolved in self.prompts.iter_results():
             self.rows += 1
-            in_file = [
-                label is not None for label in (row.harm, row.intent, row.evidence, row.detail)
-            ]
-            self.taken, self.labelled = self.taken + any(in_file), self.labelled + all(in_file)
-            result = (
-                self._check_other_rows(row, resolved) if isinstance(resolved, list) else resolved
-            )
+            result = resolved if row is None else self._decide(row, resolved)
             if isinstance(result, Unlabelled):
                 self.unlabelled.append(result)
             elif isinstance(result, ExcludedRow):
                 self.left_out[result.reason] += 1
-            else:
+            elif row is not None:
                 self.kept.add(row.number)
                 attributes = result[0].scenario.attributes
                 self.read += any(a.source == "confirmed" for a in attributes)
@@ -150,6 +169,11 @@ class ImportReport:
         profiles = {item.scenario.profile for item in planned}
         allowed = allowed_profiles(row, planned[0].scenario.harm, self.prompts.context)
         return [profile for profile in allowed if profile not in profiles]
+
+    def _decide(self, row: PromptRow, resolved: RowResult) -> RowResult:
+        in_file = [label is not None for label in (row.harm, row.intent, row.evidence, row.detail)]
+        self.taken, self.labelled = self.taken + any(in_file), self.labelled + all(in_file)
+        return self._check_other_rows(row, resolved) if isinstance(resolved, list) else resolved
 
     def _check_other_rows(self, row: PromptRow, planned: list[PlannedScenario]) -> RowResult:
         """Reject a row that contradicts or repeats another one, or exceeds `sets_per_harm`."""
@@ -189,6 +213,8 @@ class ImportReport:
                 "unlabelled_by": self.count_causes(),
                 "left_out": dict(sorted(self.left_out.items())),
                 "not_under": dict(sorted(self.not_under.items())),
-                "columns_not_read": self.prompts.unread_columns,
+                "personal_data": self.prompts.profile.personal_rows,
+                "fields": dict(self.prompts.columns.columns),
+                "columns_not_read": list(self.prompts.columns.unread),
             },
         )

@@ -37,7 +37,7 @@ from safegen.pipeline.session import (
 )
 from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
-from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
+from safegen.scenarios.user_prompts.reader import PromptPaths, UserPrompts, open_prompts
 from safegen.store import plan, usage
 from safegen.store.run_folder import RunFolder, read_json
 
@@ -109,9 +109,11 @@ class Options(TypedDict, total=False):
     plugins: Sequence[str]
     teachers: Mapping[str, Teacher] | None
     watch: Watch | None
-    prompts: str | Path | UserPrompts | None
-    columns: Mapping[str, str] | None
+    prompts: PromptPaths | UserPrompts | None
+    columns: Mapping[str, str | None] | None
     licence: str | None
+    drop_answer: bool
+    skip_unreadable: bool
 
 
 def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Run:
@@ -147,9 +149,11 @@ async def agenerate(
     plugins: Sequence[str] = (),
     teachers: Mapping[str, Teacher] | None = None,
     watch: Watch | None = None,
-    prompts: str | Path | UserPrompts | None = None,
-    columns: Mapping[str, str] | None = None,
+    prompts: PromptPaths | UserPrompts | None = None,
+    columns: Mapping[str, str | None] | None = None,
     licence: str | None = None,
+    drop_answer: bool = False,
+    skip_unreadable: bool = False,
 ) -> Run:
     """Plan, draft, validate and build a dataset inside a running event loop; see `generate`.
 
@@ -165,16 +169,23 @@ async def agenerate(
             replies are cached, and `concurrency` (64) and `attempts` (1) bound its requests. Without
             `identity` nothing is cached, and an interrupted shard calls it again for all its items.
         watch: receives the live counters of each stage, once before its first request.
-        prompts: a file of your own prompts (CSV, JSONL, Parquet) in place of the taxonomy's sets,
-            or `Run.prompts` to resume a run without its file.
-        columns: column by field, for columns of `prompts` that are not named like their fields.
+        prompts: a file of your own prompts (CSV, JSON, Parquet, Arrow) in place of the taxonomy's sets,
+            a folder of shards, a glob, several of them, or `Run.prompts` to resume a run without its
+            file.
+        columns: column by field, for columns of `prompts` that are not named like their fields; None
+            leaves a field unread.
         licence: the licence of rows of `prompts` that name none.
+        drop_answer: drop an answer at the end of `messages`.
+        skip_unreadable: list rows of `prompts` that cannot be read, and use the others.
 
     Raises:
         UserError: the recipe or a file that it names is wrong.
         RunError: the run cannot continue; cached replies are kept.
     """
-    source = _resolve_prompts(prompts, columns, licence)
+    source = _resolve_prompts(
+        prompts,
+        PromptOptions(columns, licence, drop_answer=drop_answer, skip_unreadable=skip_unreadable),
+    )
     inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=source)
     check_roles(teachers or {})
     if source is not None:
@@ -205,15 +216,23 @@ async def agenerate(
         lock.release()
 
 
+class PromptOptions(NamedTuple):
+    """The options of `agenerate` that say how `prompts` is read."""
+
+    columns: Mapping[str, str | None] | None
+    licence: str | None
+    drop_answer: bool
+    skip_unreadable: bool
+
+
 def _resolve_prompts(
-    prompts: str | Path | UserPrompts | None,
-    columns: Mapping[str, str] | None,
-    licence: str | None,
+    prompts: PromptPaths | UserPrompts | None, options: PromptOptions
 ) -> UserPrompts | None:
-    if isinstance(prompts, str | Path):
-        return open_prompts(prompts, columns=columns, licence=licence)
-    if columns or licence:
-        raise UserError("`columns` and `licence` need a file; name it as `prompts`")
+    if prompts is not None and not isinstance(prompts, UserPrompts):
+        return open_prompts(prompts, **options._asdict())
+    for name, value in options._asdict().items():
+        if value:
+            raise UserError(f"`{name}` needs a file; name it as `prompts`")
     return prompts
 
 

@@ -32,6 +32,7 @@ from safegen.pipeline.session import Watch
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
+from safegen.scenarios.user_prompts.redaction import Redaction
 from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, UnlabelledCause, name_causes
 from safegen.scenarios.written import group_shards
 from safegen.store import plan
@@ -94,7 +95,7 @@ async def write_plan(
     """
     if folder.plan(0).exists():
         return Usage(), 0.0
-    if source.path is None:
+    if not source.files:
         raise UserError(
             f"`{folder.root}` is not planned yet and needs its file; run `safegen generate` with"
             f" `--prompts` and `{source.name}`"
@@ -148,6 +149,7 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
         first, group_shards(report.iter_sets(), candidates=prompts.inputs.recipe.plan.candidates)
     )
     if plan.plan_size(first)[1]:
+        _log_warnings(prompts)
         if duplicates := find_repeats(prompts, report.kept):
             logger.warning(
                 "%s: %s", prompts.source.name, format_warning(duplicates, most=MAX_NAMED)
@@ -163,6 +165,24 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
     )
 
 
+def _log_warnings(prompts: PromptImport) -> None:
+    name, profile = prompts.source.name, prompts.profile
+    for warning in profile.list_warnings(prompts.columns.columns):
+        logger.warning("%s: %s", name, warning)
+    if profile.personal_rows and prompts.inputs.recipe.redact is None:
+        logger.warning("%s: %s", name, describe_personal_rows(profile.personal_rows, None))
+
+
+def describe_personal_rows(rows: int, redaction: Redaction | None) -> str:
+    """Describe the rows with likely personal data, and what the recipe does with them."""
+    count = (
+        f"{rows:,} {'row has' if rows == 1 else 'rows have'} likely personal data, keys or tokens"
+    )
+    if redaction is None:
+        return f"{count}; set `redact: mask` or `redact: drop` in the recipe"
+    return f"{count}, {'masked' if redaction == 'mask' else 'dropped'} before the first request"
+
+
 def _iter_hints(report: ImportReport, *, was_labelled: bool) -> Iterator[str]:
     """Suggest one fix for each reason why rows are not planned."""
     causes = report.count_causes()
@@ -174,7 +194,11 @@ def _iter_hints(report: ImportReport, *, was_labelled: bool) -> Iterator[str]:
         yield "fix labels that contradict each other"
     if "profile_mismatch" in causes:
         yield "give rows with a profile mismatch another `profile`"
-    if set(report.left_out) - {"duplicate"}:
+    if "unreadable" in causes:
+        yield "fix rows that cannot be read"
+    if "redact" in report.left_out:
+        yield "set `redact: mask` to keep rows with personal data"
+    if set(report.left_out) - {"duplicate", "redact"}:
         yield "widen `plan`"
     if set(causes) == {"red_line"}:
         yield "a red line is never drafted, so remove such rows"
@@ -191,6 +215,10 @@ class ImportEstimate:
     """Rows whose labels are all in the file."""
     planned: int
     """Rows that are planned without a labeller."""
+    sets: int
+    """Matched sets of the planned rows."""
+    goals: int
+    """Goals of the planned rows; a goal stays in one split."""
     to_read: int
     """Distinct texts for the labellers; their rows are planned if the labels have a majority."""
     label_calls: int
@@ -202,7 +230,15 @@ class ImportEstimate:
     """Planned rows by a profile that excludes them, because their prompt contradicts it."""
     repeats: tuple[Repeat, ...]
     """Rows that repeat an earlier one, among the planned rows and those for labellers."""
+    fields: Mapping[str, str]
+    """Column by field."""
     not_read: tuple[str, ...]
+    personal_rows: int
+    """Readable rows with likely personal data, keys or tokens."""
+    personal_kinds: Mapping[str, int]
+    """The same by kind; a row can count for several kinds."""
+    warnings: tuple[str, ...]
+    """Columns that look like something else than their field."""
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
 
@@ -247,11 +283,12 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
     prompts = PromptImport.open(inputs, source)
     judges = len(inputs.recipe.judges.labellers)
     report = ImportReport(None, prompts, find_contradictions(prompts))
-    counts = Counter(
-        (item.scenario.domain, item.expectation.mode)
-        for set_ in report.iter_sets()
-        for item in set_
-    )
+    counts: Counter[tuple[str, str]] = Counter()
+    sets, goals = set[str](), set[str]()
+    for items in report.iter_sets():
+        counts.update((item.scenario.domain, item.expectation.mode) for item in items)
+        sets.update(item.scenario.set_id for item in items)
+        goals.update(item.scenario.goal_id for item in items)
     to_read = {
         row.number for row in prompts.iter_rows() if judges and row.text_key in prompts.open_rows
     }
@@ -261,12 +298,18 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
         taken=report.taken,
         labelled=report.labelled,
         planned=report.planned,
+        sets=len(sets),
+        goals=len(goals),
         to_read=len(prompts.open_rows) if judges else 0,
         label_calls=judges * sum(sum(questions) for questions in prompts.open_rows.values()),
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
         left_out=dict(sorted(report.left_out.items())),
         not_under=dict(sorted(report.not_under.items())),
         repeats=find_repeats(prompts, report.kept | {u.row for u in waiting}),
-        not_read=tuple(prompts.unread_columns),
+        fields=prompts.columns.columns,
+        not_read=prompts.columns.unread,
+        personal_rows=prompts.profile.personal_rows,
+        personal_kinds=dict(sorted(prompts.profile.personal_kinds.items())),
+        warnings=prompts.profile.list_warnings(prompts.columns.columns),
         by_domain_mode=dict(sorted(counts.items())),
     )

@@ -9,7 +9,8 @@ every trainer can concatenate the files.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -127,6 +128,66 @@ def read_batches(
                 yield batch.to_pylist()
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
+
+
+@contextmanager
+def _open_arrow(path: Path) -> Generator[pa.RecordBatchFileReader | pa.RecordBatchStreamReader]:
+    # `datasets` writes streams, others write files; only files start with their magic.
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as source:
+        is_file = source.read(6) == b"ARROW1"
+        source.seek(0)
+        with pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source) as reader:
+            yield reader
+
+
+def read_arrow_schema(path: Path) -> pa.Schema:
+    """Read the schema of an Arrow IPC file or stream.
+
+    Raises:
+        StoreDamaged: the file is missing or not Arrow.
+    """
+    import pyarrow as pa
+
+    try:
+        with _open_arrow(path) as reader:
+            return reader.schema
+    except (OSError, pa.ArrowException) as e:
+        raise make_damage_error(path, e) from e
+
+
+def read_arrow_batches(
+    path: Path, columns: Sequence[str], size: int = 1_000
+) -> Iterator[list[dict[str, Any]]]:
+    """Iterate over some columns of an Arrow IPC file or stream, in batches of rows.
+
+    Raises:
+        StoreDamaged: the file is missing, cut or not Arrow.
+    """
+    import pyarrow as pa
+
+    try:
+        with _open_arrow(path) as reader:
+            for batch in _iter_record_batches(reader):
+                kept = batch.select(list(columns))
+                for start in range(0, kept.num_rows, size):
+                    part = kept.slice(start, size)
+                    part.validate(full=True)
+                    yield part.to_pylist()
+    except (OSError, pa.ArrowException) as e:
+        raise make_damage_error(path, e) from e
+
+
+def _iter_record_batches(
+    reader: pa.RecordBatchFileReader | pa.RecordBatchStreamReader,
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    if isinstance(reader, pa.RecordBatchFileReader):
+        yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+    else:
+        yield from reader
 
 
 def read_frames(

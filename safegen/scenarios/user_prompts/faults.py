@@ -12,6 +12,8 @@ from safegen.core.errors import ConfigError
 
 RowFault = Literal[
     "unreadable",
+    "not_utf8",
+    "invalid_csv",
     "invalid_json",
     "not_an_object",
     "wrong_cell_count",
@@ -35,9 +37,21 @@ RowFault = Literal[
 class RowError(ConfigError):
     """A row of a user's file that cannot be used."""
 
-    def __init__(self, message: str, *, key: str = "", code: RowFault = "unreadable") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str = "",
+        code: RowFault = "unreadable",
+        row: int = 0,
+        id_: str | None = None,
+    ) -> None:
         super().__init__(message, key=key)
         self.code: RowFault = code
+        self.row = row
+        """Number of the row; 0 if the whole file is meant."""
+        self.id = id_
+        """Id of the row, if it can be read."""
 
 
 class PromptFileError(ConfigError):
@@ -59,6 +73,8 @@ class FaultCollector:
     """A collector of errors that keeps the first messages and counts all."""
 
     MAX_SHOWN = 20  # fits on a screen
+    MAX_COUNTED = 10_000
+    """Errors after which the reading ends, so that a wrong file is rejected at once."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -68,6 +84,11 @@ class FaultCollector:
     def count(self) -> int:
         """Number of errors."""
         return self.counts.total()
+
+    @property
+    def is_full(self) -> bool:
+        """True if further errors would not change what to do."""
+        return self.count >= self.MAX_COUNTED
 
     def add(self, error: ConfigError) -> None:
         """Add an error."""
@@ -92,5 +113,7 @@ class FaultCollector:
         lines = list(self.messages)
         if self.count > len(lines):
             lines.append(f"and {self.count - len(lines):,} more of {self.count:,} errors")
+        if self.is_full:
+            lines[-1] += "; the rest of the file was not read"
         if lines:
             raise PromptFileError("\n".join(lines), counts=self.counts)

@@ -14,14 +14,17 @@ from safegen.scenarios.user_prompts.plan_rows import RowLabels, allowed_profiles
 from safegen.scenarios.user_prompts.rows import PromptRow
 
 LABELS = ("harm", "intent", "evidence", "detail")
-UnlabelledCause = Literal["missing_label", "red_line", "profile_mismatch", "contradictory"]
+UnlabelledCause = Literal[
+    "missing_label", "red_line", "profile_mismatch", "contradictory", "unreadable"
+]
 """Code of the reason why a row is listed: a label is missing, its harm is a red line, its harm or words
-do not fit its profile, or its labels contradict each other or those of an equal row."""
+do not fit its profile, its labels contradict each other or those of an equal row, or it cannot be read."""
 IN_WORDS: Mapping[UnlabelledCause, str] = {
     "missing_label": "not labelled",
     "red_line": "red line",
     "profile_mismatch": "profile mismatch",
     "contradictory": "contradictory",
+    "unreadable": "unreadable",
 }
 """The causes as users read them."""
 

@@ -1,12 +1,10 @@
-"""The checked rows of a user's file. An empty field stays open; no label is guessed."""
+"""The checked rows of a user's files. An empty field stays open; no label is guessed."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, cast, get_args
+from typing import Annotated, NamedTuple, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,7 +20,7 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import short_id
 from safegen.core.spelling import match_spelling
-from safegen.core.suggestions import suggest, suggest_names
+from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
     EVIDENCE,
     INTENTS,
@@ -31,27 +29,25 @@ from safegen.core.types import (
     Intent,
     Message,
     Profile,
-    Role,
     Task,
 )
-from safegen.scenarios.user_prompts.faults import FaultCollector, RowError, RowFault
-from safegen.scenarios.user_prompts.reader import (
+from safegen.scenarios.user_prompts.cell_checks import (
     MAX_NAME,
-    NAME_PROBLEM,
-    RawRow,
-    UserPrompts,
-    is_printable_name,
-    list_columns,
-    read_rows,
+    MAX_TEXT_CHARS,
+    check_name,
+    check_text,
+    is_missing,
+    make_fault,
 )
+from safegen.scenarios.user_prompts.conversations import PromptCells, parse_conversation
+from safegen.scenarios.user_prompts.faults import FaultCollector, RowError, RowFault
+from safegen.scenarios.user_prompts.languages import find_language_tag
+from safegen.scenarios.user_prompts.mapping import ColumnMap, map_columns
+from safegen.scenarios.user_prompts.raw_rows import RawRow
+from safegen.scenarios.user_prompts.reader import UserPrompts, list_columns, read_rows
 
-MAX_MESSAGE_CHARS = 131_072
-"""Characters of a row's messages together, at most; also `csv.field_size_limit()`."""
-MAX_TEXT_CHARS = 4_000
 MAX_LISTED = 12
 """Allowed values that a message lists; a taxonomy has more harms, and many rows may be wrong."""
-ROLES: tuple[Role, ...] = get_args(Role)
-LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 WHOLE_NUMBER = re.compile(r"([0-4])(?:\.0+)?")
 CHOICES: Mapping[str, Sequence[str]] = {
     "intent": INTENTS,
@@ -62,46 +58,20 @@ CHOICES: Mapping[str, Sequence[str]] = {
 """Allowed values by field; those of `harm` come from the taxonomy."""
 
 
-def _fault(code: RowFault, problem: str) -> PydanticCustomError:
-    # An argument, because pydantic would read braces in a user's text as fields of the template.
-    # Escaped, because it cannot encode a lone surrogate.
-    text = problem.encode("utf-8", "backslashreplace").decode()
-    return PydanticCustomError(code, "{problem}", {"problem": text})
+class _CheckContext(NamedTuple):
+    """The inputs of the checks of a row."""
+
+    choices: Mapping[str, Sequence[str]]
+    has_hints: bool
+    """False after the errors that are shown, because the nearest name takes most of the time."""
 
 
 def _parse_text(value: object, info: ValidationInfo) -> str:
-    return _check_text(value, str(info.field_name), most=MAX_TEXT_CHARS)
-
-
-def _check_text(value: object, name: str, *, most: int) -> str:
-    if not isinstance(value, str):
-        raise _fault("not_text", f"`{name}` is not text but {_type_name(value)}")
-    if len(value) > most:
-        raise _fault("too_long", f"`{name}` has more than {most} characters")
-    return _require_encodable(value, name)
-
-
-def _require_encodable(value: str, name: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        problem = f"`{name}` contains half a character (a lone surrogate)"
-        raise _fault("not_encodable", problem) from None
-    return value
+    return check_text(value, str(info.field_name), most=MAX_TEXT_CHARS)
 
 
 def _parse_name(value: object, info: ValidationInfo) -> str:
-    return _check_name(value, str(info.field_name))
-
-
-def _check_name(value: object, name: str) -> str:
-    # Tables often store ids as numbers.
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    text = _check_text(value, name, most=MAX_TEXT_CHARS)
-    if not is_printable_name(text):
-        raise _fault("invalid_name", f"`{name}` {NAME_PROBLEM}")
-    return text
+    return check_name(value, str(info.field_name))
 
 
 def _parse_licence(value: object) -> str:
@@ -109,112 +79,43 @@ def _parse_licence(value: object) -> str:
         problem = (
             "`licence` is missing; fill it in, or name one for such rows with `--licence NAME`"
         )
-        raise _fault("missing_licence", problem)
-    return _check_name(value, "licence")
+        raise make_fault("missing_licence", problem)
+    return check_name(value, "licence")
 
 
 def _parse_choice(value: object, info: ValidationInfo) -> str:
     name = str(info.field_name)
-    choices = cast("Mapping[str, Sequence[str]]", info.context)
-    allowed = choices[name]
-    text = match_spelling(_check_text(value, name, most=MAX_TEXT_CHARS), allowed)
+    context = cast("_CheckContext", info.context)
+    allowed = context.choices[name]
+    text = match_spelling(check_text(value, name, most=MAX_TEXT_CHARS), allowed)
     if text in allowed:
         return text
-    hint = suggest_names(text, allowed, listed=len(allowed) <= MAX_LISTED)
-    hint = hint or f"; `safegen taxonomy show TAXONOMY` lists the {len(allowed)} known"
-    raise _fault("unknown_value", f"`{name}` is `{text[:60]}`{hint}")
+    problem = f"`{name}` is `{text[:60]}`"
+    if context.has_hints:
+        hint = suggest_names(text, allowed, listed=len(allowed) <= MAX_LISTED)
+        problem += hint or f"; `safegen taxonomy show TAXONOMY` lists the {len(allowed)} known"
+        problem += f"; `--column {name}=` leaves the column unread"
+    raise make_fault("unknown_value", problem)
 
 
 def _parse_detail(value: object) -> int:
     # A table may have made text or a fraction of the number.
-    match = None if isinstance(value, bool) else WHOLE_NUMBER.fullmatch(str(value))
+    match = None if isinstance(value, bool) else WHOLE_NUMBER.fullmatch(str(value)[:60])
     if match is None:
         problem = f"`detail` is `{str(value)[:60]}`; give a whole number from 0 to 4"
-        raise _fault("invalid_detail", problem)
+        raise make_fault(
+            "invalid_detail", f"{problem}; `--column detail=` leaves the column unread"
+        )
     return int(match[1])
 
 
 def _parse_language(value: object) -> str:
-    tag = _check_text(value, "language", most=MAX_NAME)
-    if not LANGUAGE_TAG.fullmatch(tag):
-        problem = f"`language` is `{tag[:60]}`; give a BCP-47 tag such as `en`"
-        raise _fault("invalid_language", problem)
+    text = check_text(value, "language", most=MAX_NAME)
+    if (tag := find_language_tag(text)) is None:
+        problem = f"`language` is `{text[:60]}`; give a BCP-47 tag such as `en`, or an English name"
+        problem += "; `--column language=` leaves the column unread"
+        raise make_fault("invalid_language", problem)
     return tag
-
-
-def _parse_conversation(cells: Mapping[str, object]) -> tuple[Message, ...]:
-    """Read `prompt` or `messages`; a row has exactly one."""
-    if not cells:
-        raise _fault("missing_prompt", "has no `prompt`; write one or leave the row out")
-    if len(cells) > 1:
-        raise _fault("ambiguous_prompt", "has both `prompt` and `messages`; keep one")
-    [(name, value)] = cells.items()
-    if name == "messages":
-        messages = _parse_turns(value)
-    elif isinstance(value, list):
-        raise _fault("not_text", "`prompt` is a list; a conversation belongs in `messages`")
-    else:
-        text = _check_text(value, name, most=MAX_MESSAGE_CHARS)
-        messages = (Message(role="user", content=text),)
-    if sum(len(m["content"]) for m in messages) > MAX_MESSAGE_CHARS:
-        raise _fault("too_long", f"`messages` have more than {MAX_MESSAGE_CHARS} characters")
-    if not messages[-1]["content"].strip():
-        raise _fault("blank_prompt", f"`{name}` is blank")
-    return messages
-
-
-def _parse_turns(value: object) -> tuple[Message, ...]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            problem = "`messages` is not the JSON of a list of messages"
-            raise _fault("invalid_messages", problem) from None
-    if not isinstance(value, list) or not value:
-        problem = "`messages` is not a list of messages with `role` and `content`"
-        raise _fault("invalid_messages", problem)
-    turns = tuple(_parse_turn(turn) for turn in cast("list[object]", value))
-    if any(m["role"] == "system" for m in turns[1:]):
-        problem = "`messages` have a `system` turn that is not the first"
-        raise _fault("invalid_messages", problem)
-    roles = [m["role"] for m in turns if m["role"] != "system"]
-    alternating = all(role == ("user", "assistant")[i % 2] for i, role in enumerate(roles))
-    if roles[-1:] != ["user"] or not alternating:
-        problem = "`messages` must begin and end with a `user` turn, with one `assistant` turn"
-        raise _fault("invalid_messages", f"{problem} between two")
-    return turns
-
-
-def _parse_turn(value: object) -> Message:
-    turn = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-    role, content = turn.get("role"), turn.get("content")
-    # Parquet gives every turn all keys of the column, and null for those that it lacks.
-    extra = sorted(k for k, v in turn.items() if k not in ("role", "content") and not is_missing(v))
-    if extra:
-        problem = f"`messages` have the key `{extra[0][:60]}`; known: content, role"
-        raise _fault("invalid_messages", problem)
-    if not isinstance(content, str):
-        problem = f"`messages` have a `content` that is not text but {_type_name(content)}"
-        raise _fault("invalid_messages", problem)
-    content = _require_encodable(content, "messages")
-    for known in ROLES:
-        if role == known:
-            return Message(role=known, content=content)
-    problem = f"`messages` have the role `{str(role)[:60]}`{suggest_names(str(role), ROLES)}"
-    raise _fault("invalid_messages", problem)
-
-
-def _type_name(value: object) -> str:
-    if value is None:
-        return "nothing"
-    names = {"list": "a list", "dict": "an object", "bytes": "bytes", "bool": "true or false"}
-    name = type(value).__name__
-    return names.get(name, f"a number ({name})" if isinstance(value, int | float) else name)
-
-
-def is_missing(value: object) -> bool:
-    """Check for an empty cell: null, an empty text, or NaN, which tables use for null."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 CellText = Annotated[str, BeforeValidator(_parse_text)]
@@ -223,7 +124,7 @@ Choice = BeforeValidator(_parse_choice)
 # `Message` is a `typing.TypedDict`, for which pydantic makes no schema before Python 3.12.
 Conversation = Annotated[
     tuple[Message, ...],
-    GetPydanticSchema(lambda _type, _next: no_info_plain_validator_function(_parse_conversation)),
+    GetPydanticSchema(lambda _type, _next: no_info_plain_validator_function(parse_conversation)),
 ]
 
 
@@ -267,46 +168,41 @@ class PromptRow(BaseModel):
         return self.messages[0]["role"] == "system"
 
 
-def check_columns(source: UserPrompts) -> list[str]:
-    """Check that the file has the columns of the fields, and return the columns that are ignored.
+class UnreadableRow(NamedTuple):
+    """A row that cannot be read, and is skipped on request."""
+
+    number: int
+    id: str | None
+    fault: RowFault
+    why: str
+    """The errors with their place."""
+
+
+def check_columns(source: UserPrompts) -> ColumnMap:
+    """Find the column of each field of a file.
 
     Raises:
         ConfigError: a mapped column is missing, or there is no prompt or no licence.
     """
-    assert source.path is not None
-    known = list_columns(source.path)
-    for name, column in source.columns:
-        if column not in known:
-            hint = suggest_names(column, known)
-            raise ConfigError(f"{source.path}: no column `{column[:60]}` for `{name}`{hint}")
-    mapping, spelled = source.mapping, source.spelled_columns
-    for column, name in spelled.items():
-        if column in known and name in known:
-            raise ConfigError(f"{source.path}: has columns `{name}` and `{column}`; keep one")
-    if not {mapping["prompt"], mapping["messages"]} & set(known):
-        is_near = suggest("prompt", known) is not None
-        listed = f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
-        hint = suggest_names("prompt", known) if is_near else listed
-        raise ConfigError(
-            f"{source.path}: no column `prompt` or `messages`{hint};"
-            " name one with `--column prompt=COLUMN`"
-        )
-    used = {*mapping.values(), *spelled}
-    fields = {name for name, column in mapping.items() if column in known}
-    fields |= {name for column, name in spelled.items() if column in known}
-    if source.licence is None and "licence" not in fields:
-        raise ConfigError(
-            f"{source.path}: no column `licence`; name one with `--column licence=COLUMN`, or the"
-            " licence of all rows with `--licence NAME`"
-        )
-    return [column for column in known if column not in used]
+    return map_columns(
+        source.columns,
+        list_columns(source.files),
+        shown=source.shown,
+        has_licence=source.licence is not None,
+    )
 
 
-def iter_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
-    """Yield the valid rows of a file, and raise the errors of all others together at the end.
+def iter_rows(
+    source: UserPrompts, columns: ColumnMap, harms: Sequence[str]
+) -> Iterator[PromptRow | UnreadableRow]:
+    """Yield the rows of a file in order. This is the only entry to the content of a user's file.
+
+    A row that cannot be read is yielded if the source skips such rows. Otherwise the errors of all
+    rows are raised together at the end.
 
     Args:
-        source: the file and its columns.
+        source: the file.
+        columns: its columns, from `check_columns`.
         harms: every harm of the taxonomy, including red lines.
 
     Raises:
@@ -315,54 +211,85 @@ def iter_rows(source: UserPrompts, harms: Sequence[str]) -> Iterator[PromptRow]:
     """
     choices = {**CHOICES, "harm": harms}
     faults, row_by_id = FaultCollector(), dict[str, int]()
+    rows = skipped = 0
     with faults.collect():
-        for raw, values in _iter_values(source, faults):
-            row: PromptRow | None = None
-            try:
-                row = PromptRow.model_validate(values, context=choices)
-            except ValidationError as e:
-                for error in _iter_errors(raw, e):
+        for raw in read_rows(source.files, columns.columns.values()):
+            rows += 1
+            context = _CheckContext(choices, faults.count + skipped < faults.MAX_SHOWN)
+            checked = _check_raw(raw, source, columns, context, row_by_id)
+            if isinstance(checked, PromptRow):
+                yield checked
+            elif source.skip_unreadable:
+                skipped += 1
+                yield _join_errors(checked)
+            else:
+                for error in checked:
                     faults.add(error)
-            duplicate = _find_duplicate(raw, values.get("id"), row_by_id)
-            if duplicate is not None:
-                faults.add(duplicate)
-            elif row is not None:
-                yield row
+                if faults.is_full:
+                    break
+        if not rows:
+            raise ConfigError(f"{source.shown}: has no rows; it needs rows with a `prompt`")
     faults.raise_any()
 
 
-def _iter_values(
-    source: UserPrompts, faults: FaultCollector
-) -> Iterator[tuple[RawRow, dict[str, object]]]:
-    """Yield the cells of each row by field, without the empty ones."""
-    assert source.path is not None
-    mapping, spelled = source.mapping, source.spelled_columns
-    raw = None
-    for raw in read_rows(source.path, {*mapping.values(), *spelled}, faults=faults):
-        cells = {name: raw.values.get(column) for name, column in mapping.items()}
-        cells |= {name: raw.values[c] for c, name in spelled.items() if c in raw.values}
-        values = {name: value for name, value in cells.items() if not is_missing(value)}
-        prompt = {name: values.pop(name) for name in ("prompt", "messages") if name in values}
-        values.setdefault("licence", source.licence)
-        yield raw, values | {"number": raw.number, "place": raw.place, "messages": prompt}
-    if raw is None and not faults.count:
-        raise ConfigError(f"{source.path}: has no rows; it needs rows with a `prompt`")
+def _check_raw(
+    raw: RawRow | RowError,
+    source: UserPrompts,
+    columns: ColumnMap,
+    context: _CheckContext,
+    row_by_id: dict[str, int],
+) -> PromptRow | list[RowError]:
+    if isinstance(raw, RowError):
+        return [raw]
+    values = _read_values(raw, source, columns)
+    row: PromptRow | None = None
+    errors: list[RowError] = []
+    try:
+        row = PromptRow.model_validate(values, context=context)
+    except ValidationError as e:
+        errors += _iter_errors(raw, values.get("id"), e)
+    if errors and source.skip_unreadable:
+        return errors  # the row does not take its id from a later one
+    duplicate = _find_duplicate(raw, values.get("id"), row_by_id)
+    if duplicate is not None:
+        errors.append(duplicate)
+    return errors if errors or row is None else row
 
 
-def _iter_errors(raw: RawRow, error: ValidationError) -> Iterator[RowError]:
+def _read_values(raw: RawRow, source: UserPrompts, columns: ColumnMap) -> dict[str, object]:
+    """Read the cells of a row by field, without the empty ones."""
+    values = {k: v for k, v in columns.read(raw.values).items() if not is_missing(v)}
+    prompt, messages, context = (values.pop(n, None) for n in ("prompt", "messages", "context"))
+    values.setdefault("licence", source.licence)
+    cells = PromptCells(prompt, messages, context, source.drop_answer)
+    return values | {"number": raw.number, "place": raw.place, "messages": cells}
+
+
+def _iter_errors(raw: RawRow, id_: object, error: ValidationError) -> Iterator[RowError]:
+    name = _read_id(id_)
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        # Every validator raises `_fault`, whose type is a code.
-        yield RowError(f"{raw.place}: {detail['msg']}", code=cast("RowFault", detail["type"]))
+        # Every validator raises a fault, whose type is a code.
+        code = cast("RowFault", detail["type"])
+        yield RowError(f"{raw.place}: {detail['msg']}", code=code, row=raw.number, id_=name)
+
+
+def _join_errors(errors: Sequence[RowError]) -> UnreadableRow:
+    why = "; ".join(error.message for error in errors)
+    return UnreadableRow(errors[0].row, errors[0].id, errors[0].code, why)
+
+
+def _read_id(value: object) -> str | None:
+    try:
+        return None if value is None else check_name(value, "id")
+    except PydanticCustomError:
+        return None
 
 
 def _find_duplicate(raw: RawRow, value: object, row_by_id: dict[str, int]) -> RowError | None:
     """Find an earlier row with the same id, which `row_by_id` records even for rows with errors."""
-    try:
-        id_ = None if value is None else _check_name(value, "id")
-    except PydanticCustomError:
-        return None
+    id_ = _read_id(value)
     first = raw.number if id_ is None else row_by_id.setdefault(id_, raw.number)
     if id_ is None or first == raw.number:
         return None
     message = f"{raw.place}: id `{id_[:60]}` is used in row {first} already; give each row its own"
-    return RowError(message, code="duplicate_id")
+    return RowError(message, code="duplicate_id", row=raw.number, id_=id_)

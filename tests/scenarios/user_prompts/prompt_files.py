@@ -22,7 +22,12 @@ from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.user_prompts.plan_rows import RowLabels, plan_row
 from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
 from safegen.scenarios.user_prompts.resolve_labels import resolve_labels
-from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_rows
+from safegen.scenarios.user_prompts.rows import (
+    PromptRow,
+    UnreadableRow,
+    check_columns,
+    iter_rows,
+)
 
 Values = dict[str, Any]
 FULL: Values = {
@@ -80,8 +85,13 @@ def world(**plan: Any) -> PlanningContext:
 
 
 def read(source: UserPrompts) -> list[PromptRow]:
-    check_columns(source)
-    return list(iter_rows(source, list(world().tree.harms)))
+    rows = read_all(source)
+    assert all(isinstance(row, PromptRow) for row in rows)
+    return [row for row in rows if isinstance(row, PromptRow)]
+
+
+def read_all(source: UserPrompts) -> list[PromptRow | UnreadableRow]:
+    return list(iter_rows(source, check_columns(source), list(world().tree.harms)))
 
 
 def read_file(path: Path, **options: Any) -> list[PromptRow]:

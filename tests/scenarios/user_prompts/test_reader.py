@@ -13,8 +13,9 @@ import pytest
 
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import file_sha256
-from safegen.scenarios.user_prompts.faults import FaultCollector
-from safegen.scenarios.user_prompts.reader import UserPrompts, is_too_large, open_prompts, read_rows
+from safegen.scenarios.user_prompts.csv_rows import is_too_large
+from safegen.scenarios.user_prompts.raw_rows import RawRow
+from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts, read_rows
 from safegen.scenarios.user_prompts.rows import PromptRow, check_columns
 from tests.scenarios.user_prompts.prompt_files import (
     FULL,
@@ -74,7 +75,7 @@ def scenario_of(row: PromptRow) -> tuple[object, ...]:
 def test_column_map_renames_and_licence_fills_rows(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", {"text": "A box?", "row": 7, "prompt": "not this", "more": 1})
     source = open_prompts(path, columns={"prompt": "text", "id": "row"}, licence="MIT")
-    assert check_columns(source) == ["prompt", "more"]
+    assert check_columns(source).unread == ("prompt", "more")
     assert [(r.id, r.messages[0]["content"], r.licence) for r in read(source)] == [
         ("7", "A box?", "MIT")
     ]
@@ -114,11 +115,11 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "binary": ("csv", b"prompt\n\0\1\2", "NUL bytes"),
     "binary as JSONL": ("jsonl", bytes(range(256)), "NUL bytes"),
     "latin-1": ("csv", "prompt,licence\ncafé,MIT\n".encode("latin-1"), "byte 0xe9 .*not UTF-8"),
-    "utf-16": ("csv", "prompt\na\n".encode("utf-16"), "is UTF-16; save"),
+    "utf-32": ("csv", "prompt\na\n".encode("utf-32"), "is UTF-32; save"),
     "ragged, longer": ("csv", csv_of("prompt,licence", "a,b,c"), "p.csv:2: row 1 has 3 cells"),
     "ragged, shorter": ("csv", csv_of("prompt,licence", "a,b", "a"), "p.csv:3: row 2 has 1 cell"),
     "open quote": ("csv", csv_of("prompt,licence", '"a,MIT'), "p.csv:2: not valid CSV"),
-    "stray quote": ("csv", csv_of("prompt,licence", '"a"b,MIT'), "p.csv:2: not valid CSV"),
+    "stray quote": ("csv", csv_of("prompt,licence", '"a"b,MIT'), "p.csv:2: row 1 is not valid CSV"),
     "huge cell": ("csv", csv_of("prompt,licence", f'"{"a" * 140_000}",MIT'), "more than 131072"),
     "huge line": ("jsonl", b'{"prompt": "' + b"a" * (9 * 2**20), "p.jsonl:1: line is longer"),
     "huge prompt": (
@@ -128,7 +129,7 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     ),
     "duplicate columns": ("csv", csv_of("prompt,id,id", "a,b,c"), "column `id` appears twice"),
     "duplicate keys": ("jsonl", b'{"prompt": "a", "prompt": "b"}', "key `prompt` appears twice"),
-    "semicolons": ("csv", csv_of("prompt;licence", "a;MIT"), "no column `prompt`"),
+    "colons": ("csv", csv_of("prompt:licence", "a:MIT"), "no column `prompt`"),
     "near column": ("csv", csv_of("promt,licence", "a,MIT"), "did you mean `promt`"),
     "no licence": ("csv", csv_of("prompt", "a"), "`--licence NAME`"),
     "licence missing in a row": (
@@ -218,7 +219,9 @@ def test_byte_order_mark_and_blank_lines_are_ignored(tmp_path: Path) -> None:
 def test_only_named_parquet_columns_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"prompt": ["a"] * 2_500, "vector": [[1.0]] * 2_500}), path)
-    rows = list(read_rows(path, {"prompt", "id"}, faults=FaultCollector()))
+    rows = [
+        r for r in read_rows(open_prompts(path).files, {"prompt", "id"}) if isinstance(r, RawRow)
+    ]
     assert len(rows) == 2_500
     assert rows[-1].values == {"prompt": "a"}
     assert rows[-1].place == f"{path}: row 2500"

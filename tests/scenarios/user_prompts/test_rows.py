@@ -53,16 +53,12 @@ def test_duplicate_id_is_rejected_with_both_rows(tmp_path: Path) -> None:
             "`content` that is not text but nothing",
         ),
         (
-            {"prompt": None, "messages": [{"role": "user", "content": [{"text": "a"}]}]},
-            "not text but a list",
+            {"prompt": None, "messages": [{"role": "user", "content": {"text": "a"}}]},
+            "not text but an object",
         ),
         (
             {"prompt": None, "messages": [{"role": "usr", "content": "a"}]},
             "role `usr`; did you mean `user`",
-        ),
-        (
-            {"prompt": None, "messages": [{"role": "user", "content": "a", "name": "b"}]},
-            "the key `name`",
         ),
         (
             {"prompt": None, "messages": [{"role": r, "content": "a"} for r in ("user", "system")]},
@@ -113,7 +109,7 @@ def test_all_errors_of_a_file_are_reported_together(tmp_path: Path) -> None:
             "not valid JSON",
             "has no `prompt`",
             "used in row 2 already; give each row its own",
-            "write one object on each line",
+            "write one object for each row",
         ),
         strict=True,
     ):
@@ -136,7 +132,8 @@ def test_row_without_prompt_gets_a_hint(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a", "licence": "MIT"}\n{' + cell + '"licence": "MIT"}\n')
     with pytest.raises(
-        ConfigError, match=r"row 2: has no `prompt`; write one or leave the row out$"
+        ConfigError,
+        match=r"row 2: has no `prompt`; write one, or skip such rows with `--skip-unreadable`$",
     ):
         read_file(path)
 

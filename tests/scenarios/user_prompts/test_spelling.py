@@ -16,8 +16,8 @@ def read(folder: Path, columns: dict[str, str], *rows: dict[str, str]) -> list[P
     path = folder / "p.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = open_prompts(path, columns=columns)
-    check_columns(source)
-    return list(iter_rows(source, []))
+    read_rows = iter_rows(source, check_columns(source), [])
+    return [row for row in read_rows if isinstance(row, PromptRow)]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_licence_column_has_two_spellings(
 def test_other_spelling_of_a_column_is_not_ignored(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("prompt,license,more\na,MIT,b\n")
-    assert check_columns(open_prompts(path)) == ["more"]
+    assert check_columns(open_prompts(path)).unread == ("more",)
 
 
 def test_both_columns_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""The column that each field is read from. A column feeds the field that names it, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from safegen.core.errors import ConfigError
+from safegen.core.spelling import SpellingConflict, other_spelling, unify_names
+from safegen.core.suggestions import suggest, suggest_names
+
+FIELDS = (
+    "prompt messages id harm intent evidence detail profile task language licence set goal "
+    "benign_use misuse_risk"
+).split()
+"""Fields that a column of the same name feeds."""
+MAPPED_FIELDS = ("context",)
+"""Fields that are read only from a column that the user names."""
+UNREAD = ""
+"""The column of a field that is not read."""
+
+
+class FieldColumn(NamedTuple):
+    """A field and the column that the user names for it; `UNREAD` for none."""
+
+    field: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMap:
+    """The fields of a file and the columns that they are read from."""
+
+    columns: Mapping[str, str]
+    """Column by field, for the fields that the file has."""
+    unread: tuple[str, ...]
+    """Columns that feed no field, in the order of the file."""
+
+    def read(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return the cells of a row by field; a row that lacks a column has None."""
+        return {field: values.get(column) for field, column in self.columns.items()}
+
+
+def parse_columns(columns: Mapping[str, str | None]) -> tuple[FieldColumn, ...]:
+    """Check the columns that a user names by field; None or an empty name leaves a field unread.
+
+    Raises:
+        ConfigError: a field is unknown, or named in both spellings.
+    """
+    known = (*FIELDS, *MAPPED_FIELDS)
+    try:
+        fields = unify_names(columns, known)
+    except SpellingConflict as e:
+        raise ConfigError(f"`--column`: {e}") from e
+    for name in fields.values():
+        if name not in known:
+            raise ConfigError(f"`{name[:60]}` is not a field{suggest_names(name, known)}")
+    pairs = (FieldColumn(fields[name], column or UNREAD) for name, column in columns.items())
+    # A name of its own says nothing, except that it decides between the two kinds of a prompt.
+    is_choice = ("prompt", "messages")
+    return tuple(sorted(p for p in pairs if p.field != p.column or p.field in is_choice))
+
+
+def map_columns(
+    chosen: Sequence[FieldColumn], known: Sequence[str], *, shown: str, has_licence: bool
+) -> ColumnMap:
+    """Find the column of each field.
+
+    Args:
+        chosen: the columns that the user names.
+        known: the columns of the file.
+        shown: the file, for messages.
+        has_licence: True if rows without a licence get one.
+
+    Raises:
+        ConfigError: a named column is missing, or there is no prompt or no licence.
+    """
+    columns = _find_chosen(chosen, known, shown=shown)
+    named = {pair.field for pair in chosen}
+    taken = frozenset(columns.values())
+    free = frozenset(known) - taken
+    for field in FIELDS:
+        if field not in named and (column := _find_own_column(field, free, shown=shown)):
+            columns[field] = column
+    # A choice of one kind of prompt leaves the other kind unread.
+    for kind, other in (("prompt", "messages"), ("messages", "prompt")):
+        if kind in named and kind in columns and other not in named:
+            columns.pop(other, None)
+    if not {"prompt", "messages"} & columns.keys():
+        raise ConfigError(_describe_missing_prompt(known, shown=shown))
+    if "licence" not in columns and not has_licence:
+        raise ConfigError(
+            f"{shown}: no column `licence`; name one with `--column licence=COLUMN`, or the"
+            " licence of all rows with `--licence NAME`"
+        )
+    used = set(columns.values())
+    in_order = {f: columns[f] for f in (*FIELDS, *MAPPED_FIELDS) if f in columns}
+    return ColumnMap(in_order, tuple(c for c in known if c not in used))
+
+
+def _find_chosen(
+    chosen: Sequence[FieldColumn], known: Sequence[str], *, shown: str
+) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for field, column in chosen:
+        if column == UNREAD:
+            continue
+        if column not in known:
+            hint = suggest_names(column, known)
+            raise ConfigError(f"{shown}: no column `{column[:60]}` for `{field}`{hint}")
+        columns[field] = column
+    return columns
+
+
+def _find_own_column(field: str, free: Collection[str], *, shown: str) -> str | None:
+    names = [name for name in (field, other_spelling(field)) if name in free]
+    if len(names) > 1:
+        raise ConfigError(f"{shown}: has columns `{names[0]}` and `{names[1]}`; keep one")
+    return names[0] if names else None
+
+
+def _describe_missing_prompt(known: Sequence[str], *, shown: str) -> str:
+    is_near = suggest("prompt", known) is not None
+    listed = f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
+    hint = suggest_names("prompt", known) if is_near else listed
+    return (
+        f"{shown}: no column `prompt` or `messages`{hint}; name one with `--column prompt=COLUMN`,"
+        " or a conversation with `--column messages=COLUMN`"
+    )
