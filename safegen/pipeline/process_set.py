@@ -10,8 +10,9 @@ line under `failures/`. RunError and UserError stop the run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from safegen.core.errors import ItemError
@@ -46,6 +47,9 @@ from safegen.scenarios.authoring.expand import Writers, expand_set
 from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
 from safegen.scenarios.context import make_draft_id
 from safegen.scenarios.dialogues import insert_answers, split_conversations
+
+SYSTEM_TURNS = 1_024
+"""System turns that are kept, of a few kB each."""
 
 
 async def _scrub_nothing(_: Sequence[str]) -> None:
@@ -84,6 +88,19 @@ class Workers:
     """Deletes the replies with these keys from the cache."""
     progress: Progress = field(default_factory=Progress)
 
+    @cached_property
+    def render_system(self) -> Callable[[Expectation, str, str, str], str]:
+        """Render the system turn of an expectation, harm, operator turn and style; texts are cached."""
+        # Many rows share these values, and rendering costs more than the rest of a draft's messages.
+        return lru_cache(maxsize=SYSTEM_TURNS)(self._render_system)
+
+    def _render_system(self, expectation: Expectation, harm: str, operator: str, style: str) -> str:
+        policy = self.policies[expectation.policy_id]
+        instructions = compile_instructions(policy, expectation, harm=harm)
+        return self.draft_prompt.render(
+            "system", instructions=instructions, operator=operator, style=style
+        )
+
 
 class SetResult(NamedTuple):
     """The records and failures of a set, in canonical order."""
@@ -118,13 +135,22 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
         # No draft follows, but all of them were planned: without this the progress never reaches its end.
         workers.progress.done += len(planned) * workers.candidates
         workers.progress.failed += len(planned) * workers.candidates
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_process_conversation(turns, workers))
-            for turns in split_conversations(expanded.planned)
-        ]
+    results = await _run_all(
+        _process_conversation(turns, workers) for turns in split_conversations(expanded.planned)
+    )
     before = SetResult([], list(expanded.failures), list(expanded.unsafe))
-    return SetResult.merge([before, *(task.result() for task in tasks)])
+    return SetResult.merge([before, *results])
+
+
+async def _run_all(parts: Iterable[Coroutine[None, None, SetResult]]) -> list[SetResult]:
+    """Run the parts concurrently; the results keep their order."""
+    todo = list(parts)
+    # Most sets have one conversation with one candidate, and a task group costs more than it.
+    if len(todo) == 1:
+        return [await todo[0]]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in todo]
+    return [task.result() for task in tasks]
 
 
 async def _process_conversation(turns: Sequence[PlannedScenario], workers: Workers) -> SetResult:
@@ -198,11 +224,9 @@ def _fail_turns(turns: Sequence[PlannedScenario], workers: Workers) -> SetResult
 
 async def _draft_candidates(planned: PlannedScenario, workers: Workers) -> SetResult:
     numbers = range(planned.first, planned.first + workers.candidates)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_draft_candidate(planned, number, workers)) for number in numbers
-        ]
-    return SetResult.merge([task.result() for task in tasks])
+    return SetResult.merge(
+        await _run_all(_draft_candidate(planned, number, workers) for number in numbers)
+    )
 
 
 async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Workers) -> SetResult:
@@ -291,13 +315,9 @@ def build_teacher_messages(
     if is_drafted_without_spec(context.expectation, workers.tiers[context.scenario.harm]):
         style_turn = (Message(role="system", content=f"Write it {style}."),) if style else ()
         return (*style_turn, *context.scenario.messages)
-    policy = workers.policies[context.expectation.policy_id]
     operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
-    system = workers.draft_prompt.render(
-        "system",
-        instructions=compile_instructions(policy, context.expectation, harm=context.scenario.harm),
-        operator="\n".join(operator),
-        style=style,
+    system = workers.render_system(
+        context.expectation, context.scenario.harm, "\n".join(operator), style
     )
     turns = [m for m in context.scenario.messages if m["role"] != "system"]
     return (Message(role="system", content=system), *turns)
