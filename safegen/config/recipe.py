@@ -173,6 +173,7 @@ class Recipe(FrozenModel):
     """Shares of goals by split; the rest is `train`."""
     views: Annotated[tuple[PluginRef, ...], Field(min_length=1)] = (
         PluginRef(use="sft"),
+        PluginRef(use="prompt_completion"),
         PluginRef(use="preference"),
     )
     """Formats of the dataset, one folder each."""

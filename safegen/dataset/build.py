@@ -13,6 +13,7 @@ from safegen.dataset import layout
 from safegen.dataset.card import render_card
 from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation.split import SPLITS, split_of
+from safegen.dataset.dataset_info import DATASET_INFO, describe_for_llama_factory
 from safegen.dataset.figures import MeasureInputs, RunMeasures
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import (
@@ -115,9 +116,11 @@ def build_dataset(
         )
         parquet.write_text(staged / "README.md", text)
         parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
-        files |= {
-            name: layout.make_entry(staged / name) for name in ("README.md", ".gitattributes")
-        }
+        names = ["README.md", ".gitattributes"]
+        if dataset_info := describe_for_llama_factory(views, view_rows):
+            write_json(staged / DATASET_INFO, dataset_info)
+            names.append(DATASET_INFO)
+        files |= {name: layout.make_entry(staged / name) for name in names}
         manifest = compose_manifest(
             stats,
             figures,

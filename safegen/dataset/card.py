@@ -26,6 +26,7 @@ from safegen.dataset.run_stats import RunStats
 from safegen.dataset.view import View, choose_preferred
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
+FOLDER = "path/to/this/folder"
 MAX_LISTED = 5
 """Missing combinations that the card lists."""
 SIZE_CATEGORIES = (
@@ -107,6 +108,18 @@ def render_card(
         hedging_table=_hedging_table(figures),
         validator_table=_validator_table(stats),
         example=None if view is None else LoadingExample(view, filled[view][0]),
+        folder=FOLDER,
+        training=[
+            # Not str.format: the code of an outside view may hold other braces.
+            (
+                name,
+                example,
+                example.code.replace("{folder}", FOLDER).replace("{split}", filled[name][0]),
+            )
+            for name in sorted(filled, key=lambda name: name != view)
+            if name in views
+            for example in views[name].examples
+        ],
     )
 
 

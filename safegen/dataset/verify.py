@@ -211,9 +211,10 @@ class _RowInvariants:
             yield f"`{name}`: goal `{goal}` is in two splits"
         scenario = row.get("scenario_id")
         if view in self._single and scenario is not None:
-            if digest_64(scenario) in self._scenarios:
+            key = digest_64([view, scenario])
+            if key in self._scenarios:
                 yield f"`{name}`: scenario `{scenario}` occurs twice"
-            self._scenarios.add(digest_64(scenario))
+            self._scenarios.add(key)
         yield from self._check_expectations(row, f"`{name}`: scenario `{scenario}`")
 
     def _check_expectations(self, row: ArrowRow, where: str) -> Iterator[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core import plugins, resources
@@ -39,6 +39,16 @@ def _no_warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) 
     return ()
 
 
+class TrainingExample(NamedTuple):
+    """Settings with which a trainer reads a view; `{folder}` and `{split}` are filled in by the card."""
+
+    trainer: str
+    language: str
+    """Language of the code block."""
+    code: str
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A trainer format: name, columns, and a function from a scenario to rows."""
@@ -56,6 +66,10 @@ class View:
     """`verify` fails if two rows have one scenario."""
     last_answer_only: bool = False
     """A trainer takes loss only on the last answer of a row."""
+    dataset_info: Mapping[str, object] = field(default_factory=dict[str, object])
+    """LLaMA-Factory's entry of the view: `columns` and more; empty if it cannot read the view."""
+    examples: tuple[TrainingExample, ...] = ()
+    """Settings of trainers, for the card."""
     why_empty: Callable[[Recipe, Sequence[str]], str] = _no_reason
     """Function that explains why a recipe made no row; called with the recipe and the trusted modules."""
     warnings: Callable[[Recipe, Sequence[View], Sequence[str]], Iterable[str]] = _no_warnings
@@ -95,12 +109,17 @@ def choose_preferred(names: Sequence[str], views: Mapping[str, View]) -> str | N
 
 
 def build_schema(
-    *, messages: Sequence[str], text: Sequence[str], integer: Sequence[str] = ()
+    *,
+    messages: Sequence[str],
+    message: Sequence[str] = (),
+    text: Sequence[str],
+    integer: Sequence[str] = (),
 ) -> pa.Schema:
-    """Build a schema of non-null columns: messages first, then text, then whole numbers."""
+    """Build a schema of non-null columns: lists of messages, single messages, text, whole numbers."""
     import pyarrow as pa
 
     fields = [pa.field(name, pa.list_(message_type()), nullable=False) for name in messages]
+    fields += [pa.field(name, message_type(), nullable=False) for name in message]
     fields += [pa.field(name, pa.string(), nullable=False) for name in text]
     fields += [pa.field(name, pa.int64(), nullable=False) for name in integer]
     return pa.schema(fields)

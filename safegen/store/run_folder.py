@@ -15,7 +15,14 @@ from safegen.store.schema import record_from_row, record_row, record_schema
 
 FORMAT = 1
 """Format of the run folder. Raise it with every change that an earlier state of safegen cannot read."""
-DATASET_PARTS = ("data", "policies", "README.md", ".gitattributes", "manifest.json")
+DATASET_PARTS = (
+    "data",
+    "policies",
+    "README.md",
+    "dataset_info.json",
+    ".gitattributes",
+    "manifest.json",
+)
 """Files and folders of a dataset, in the order in which `build` replaces them."""
 
 

@@ -51,7 +51,7 @@ def test_generate_writes_summary_to_stderr_only(
         "by expected mode",
         "are a demo",
         "safegen verify outputs/kitchen",
-        'load_dataset("outputs/kitchen", "sft"',
+        'load_dataset("outputs/kitchen", "prompt_completion"',
     ):
         assert words in result.err
     assert "\x1b" not in result.err

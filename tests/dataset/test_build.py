@@ -278,7 +278,8 @@ def test_datasets_library_loads_every_config(
         for column in columns:
             assert set(loaded["train"][0][column][0]) == {"role", "content"}
     default = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
-    assert "messages" in default["train"].column_names
+    # TRL takes loss on the answer alone if it loads the default configuration.
+    assert {"prompt", "completion"} <= set(default["train"].column_names)
 
 
 def test_parquet_types_have_32_bit_offsets(tmp_path: Path) -> None:
@@ -296,3 +297,22 @@ def test_empty_dataset_does_not_replace_existing_rows(tmp_path: Path) -> None:
     with pytest.raises(DatasetInvalid, match="is unchanged"):
         built(run)
     assert bytes_of(tmp_path) == before
+
+
+def test_dataset_info_names_folders_of_the_dataset(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 40))
+    recipe = Recipe.model_validate({"name": "kitchen", "views": ["sft", "llamafactory_preference"]})
+    built(run, recipe)
+    described = json.loads((tmp_path / "dataset_info.json").read_text(encoding="utf-8"))
+    assert "sft_train" in described
+    for entry in described.values():
+        assert list((tmp_path / entry["file_name"]).glob("*.parquet"))
+    assert verify_dataset(tmp_path) == []
+
+
+def test_dataset_info_goes_with_its_views(tmp_path: Path) -> None:
+    run = make_run(tmp_path, pairs(0, 4))
+    built(run)
+    assert (tmp_path / "dataset_info.json").is_file()
+    built(run, Recipe.model_validate({"name": "kitchen", "views": ["prompt_completion"]}))
+    assert not (tmp_path / "dataset_info.json").exists()

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from safegen.config.recipe import Recipe
+from safegen.core import plugins
 from safegen.core.types import Record
 from safegen.dataset.card import escape_cell, format_table, render_card
 from safegen.dataset.curate import curate
 from safegen.dataset.figures import MeasureInputs, RunMeasures
 from safegen.dataset.manifest import ViewRows
+from safegen.dataset.view import View
 from safegen.store.run_folder import RunFolder
 from safegen.testing import make_draft, make_pair, make_record
 
@@ -24,7 +27,9 @@ def head_of(text: str) -> dict[str, object]:
     return yaml.safe_load(text.split("---\n")[1])
 
 
-def card(folder: Path, *records: Record, rows: ViewRows = ROWS) -> str:
+def card(
+    folder: Path, *records: Record, rows: ViewRows = ROWS, views: Mapping[str, View] = {}
+) -> str:
     run = RunFolder(folder)
     run.write_shard(run.records(0), records, [])
     curated = curate(run)
@@ -34,6 +39,7 @@ def card(folder: Path, *records: Record, rows: ViewRows = ROWS) -> str:
         recipe=Recipe(name="kitchen"),
         taxonomy="core@1.0.0",
         view_rows=rows,
+        views=views,
     )
 
 
@@ -93,3 +99,14 @@ def test_front_matter_lists_every_licence(tmp_path: Path) -> None:
     other = make_pair(1)[0]
     other = replace(other, scenario=replace(other.scenario, source_licence="CC0 1.0"))
     assert head_of(card(tmp_path, make_pair(0)[0], other))["license"] == ["apache-2.0", "cc0-1.0"]
+
+
+def test_training_examples_name_the_filled_views(tmp_path: Path) -> None:
+    views = {name: plugins.make_plugin("views", name, {}) for name in plugins.list_names("views")}
+    text = card(tmp_path, make_record(), views=views)
+    section = text.split("## Train on it")[1].split("## Limits")[0]
+    assert "assistant_only_loss=True" in section
+    assert "dataset: sft_train" in section
+    assert "{folder}" not in section
+    assert "{split}" not in section
+    assert "llamafactory_preference" not in section

@@ -29,7 +29,7 @@ def dataset(tmp_path: Path) -> Path:
     run.write_shard(run.records(0), [r for n in range(80) for r in make_pair(n)], [])
     build_dataset(
         curate(run),
-        Recipe(name="k"),
+        Recipe.model_validate({"name": "k", "views": list(VIEWS)}),
         taxonomy_version="1.0.0",
         policies=[policy()],
         fingerprints={},

@@ -18,12 +18,15 @@ from safegen.policy.schema import Spec
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TRAINER_KEYS = ("stage:", "datasets:")
+"""First keys of files that a trainer reads, not safegen."""
 BLOCKS = [
     (f"{page.relative_to(ROOT)}:{number}", text)
     for page in PAGES
     for number, text in enumerate(
         re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     )
+    if not text.startswith(TRAINER_KEYS)
 ]
 MODELS = {"policy": Spec, "domains": TaxonomyFile, "goals": GoalsFile, "inherits": Overlay}
 """Model by a key that only its files have; other blocks are recipes or parts of one."""

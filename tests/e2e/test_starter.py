@@ -18,7 +18,7 @@ from safegen.cli.main import app
 from safegen.config import taxonomy
 from safegen.config.recipe import load_recipe as load_recipe
 from safegen.dataset.verify import verify_dataset
-from safegen.dataset.views.preference import list_teachable_validators
+from safegen.dataset.views._pairs import list_teachable_validators
 from safegen.pipeline import api
 from safegen.store import parquet
 

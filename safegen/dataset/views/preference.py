@@ -1,79 +1,52 @@
-"""Preference pairs: the selected draft of a scenario against drafts that answered it worse.
-
-A rejected draft shows a fault of judgement or tone, never a technical one and never unsafe text.
-"""
+"""Preference pairs: the selected draft of a scenario against drafts that answered it worse."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from safegen.core import plugins
-from safegen.core.hashing import hash_fraction
-from safegen.core.types import Record
 from safegen.dataset import view
-from safegen.dataset.view import ScenarioGroup, View
+from safegen.dataset.view import ScenarioGroup, TrainingExample, View
+from safegen.dataset.views import _pairs
+from safegen.dataset.views._pairs import Pair
 from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from safegen.config.recipe import Recipe
 
-STRING_COLUMNS = (
-    "set_id goal_id scenario_id policy_id harm domain intent mode language profile "
-    "teacher model grade"
-).split()
-PAIR_COLUMNS = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
+EXAMPLES = (
+    TrainingExample(
+        "TRL",
+        "python",
+        """\
+from datasets import load_dataset
+from trl import DPOConfig, DPOTrainer
 
-
-def explain_empty(recipe: Recipe, trusted: Sequence[str] = ()) -> str:
-    """Explain why a recipe's drafts made no pair, and what would change that."""
-    named = _one_of(list_teachable_validators(recipe, trusted=trusted))
-    return explain_always_empty(recipe, trusted=trusted) or (
-        f"no prompt with an accepted draft has another draft that fails only {named}"
-    )
-
-
-def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
-    """Explain why a recipe can make no pair, whatever is drafted; None if it can.
-
-    Args:
-        recipe: the recipe.
-        trusted: modules that validators may be imported from. The traits of other modules are
-            unknown; their validators may find teachable faults.
-    """
-    if recipe.has_single_draft:
-        return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
-    finders = list_teachable_validators(recipe, trusted=trusted)
-    known = {*finders, *(name for name in recipe.required_validators if _is_unknown(name, trusted))}
-    if known.isdisjoint(recipe.required_validators):
-        is_listed = not known.isdisjoint(ref.use for ref in recipe.validators)
-        key = "require" if is_listed else "validators"
-        return f"pairs need a draft that {_one_of(finders)} failed; add one to `{key}`"
-    return None
-
-
-def list_teachable_validators(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
-    """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
-    own = (r.use for r in recipe.validators if ":" in r.use and not _is_unknown(r.use, trusted))
-    return sorted(
-        name
-        for name in (*plugins.list_names("validators"), *own)
-        if plugins.validator_traits(name, trusted=trusted).teachable
-    )
-
-
-def _is_unknown(name: str, trusted: Sequence[str]) -> bool:
-    return ":" in name and name.partition(":")[0] not in trusted
-
-
-def _one_of(names: Sequence[str]) -> str:
-    *others, last = (f"`{name}`" for name in names)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-LEAVES_OUT = "no draft answered them worse in a way that a student can learn from"
+pairs = load_dataset("{folder}", "preference", split="{split}")
+DPOTrainer("MODEL", train_dataset=pairs, args=DPOConfig(output_dir="student")).train()
+""",
+    ),
+    TrainingExample(
+        "Axolotl",
+        "yaml",
+        """\
+rl: dpo
+datasets:
+  - path: {folder}/data/preference/{split}
+    ds_type: parquet
+    split: train
+    type: chat_template.default
+    field_messages: prompt
+""",
+    ),
+    TrainingExample(
+        "OpenRLHF",
+        "text",
+        """\
+--data.prompt_key prompt --data.chosen_key chosen --data.rejected_key rejected --data.apply_chat_template
+""",
+    ),
+)
 
 
 def preference(*, pairs_per_scenario: int = 1) -> View:
@@ -86,70 +59,31 @@ def preference(*, pairs_per_scenario: int = 1) -> View:
     Raises:
         ValueError: fewer than one pair.
     """
-    if pairs_per_scenario < 1:
-        raise ValueError(f"`pairs_per_scenario` is `{pairs_per_scenario}`; allow at least 1")
+    _pairs.check_pairs_per_scenario(pairs_per_scenario)
 
     def rows(group: ScenarioGroup) -> list[ArrowRow]:
-        return _pair_rows(group, pairs_per_scenario)
+        return [_to_row(pair) for pair in _pairs.make_pairs(group, at_most=pairs_per_scenario)]
 
     return View(
         "preference",
         _build_schema,
         rows,
-        LEAVES_OUT,
+        _pairs.LEAVES_OUT,
         unit="pairs",
-        why_empty=explain_empty,
-        warnings=_warnings,
+        examples=EXAMPLES,
+        why_empty=_pairs.explain_empty,
+        warnings=_pairs.make_warnings("preference"),
     )
-
-
-def _warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> Iterator[str]:
-    reason = explain_always_empty(recipe, trusted=trusted)
-    if reason is not None:
-        yield f"`preference` will be empty: {reason}"
 
 
 def _build_schema() -> pa.Schema:
-    return view.build_schema(
-        messages=["prompt", "chosen", "rejected"], text=[*STRING_COLUMNS, *PAIR_COLUMNS]
-    )
+    return view.build_schema(messages=["prompt", "chosen", "rejected"], text=_pairs.TEXT_COLUMNS)
 
 
-def _pair_rows(group: ScenarioGroup, pairs: int) -> list[ArrowRow]:
-    chosen = group.selected
-    if chosen is None:
-        return []
-    seen = {chosen.draft.response}
-    rows: list[ArrowRow] = []
-    for rejected in sorted(group.records, key=lambda r: hash_fraction("pair", r.draft.draft_id)):
-        if len(rows) < pairs and _is_instructive(rejected) and rejected.draft.response not in seen:
-            seen.add(rejected.draft.response)
-            rows.append(_make_pair(chosen, rejected))
-    return rows
-
-
-def _is_instructive(record: Record) -> bool:
-    draft = record.draft
-    faults = [v for v in record.verdicts if v.passed is not True]
-    return (
-        draft.outcome == "ok"
-        and bool(draft.response)
-        and not draft.withheld
-        and not record.accepted
-        and bool(faults)
-        and all(v.teachable for v in faults)
-    )
-
-
-def _make_pair(chosen: Record, rejected: Record) -> ArrowRow:
-    failed = [v.validator for v in rejected.verdicts if v.passed is False]
+def _to_row(pair: Pair) -> ArrowRow:
     row: ArrowRow = {
-        "prompt": view.message_rows(chosen.scenario.messages),
-        "chosen": view.assistant_turn(chosen.draft.response),
-        "rejected": view.assistant_turn(rejected.draft.response),
-        "source_id": view.read_source_id(chosen),
-        "chosen_draft_id": chosen.draft.draft_id,
-        "rejected_draft_id": rejected.draft.draft_id,
-        "rejected_by": ",".join(dict.fromkeys(failed)),
+        "prompt": view.message_rows(pair.chosen.scenario.messages),
+        "chosen": view.assistant_turn(pair.chosen.draft.response),
+        "rejected": view.assistant_turn(pair.rejected.draft.response),
     }
-    return row | view.read_columns(chosen, STRING_COLUMNS)
+    return row | _pairs.pair_columns(pair)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from safegen.dataset import view
-from safegen.dataset.view import ScenarioGroup, View
+from safegen.dataset.view import ScenarioGroup, TrainingExample, View
 from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
@@ -21,6 +21,61 @@ LEAVES_OUT = (
 )
 
 
+EXAMPLES = (
+    TrainingExample(
+        "TRL",
+        "python",
+        """\
+from datasets import load_dataset
+from trl import SFTConfig, SFTTrainer
+
+rows = load_dataset("{folder}", "sft", split="{split}")
+config = SFTConfig(output_dir="student", assistant_only_loss=True)
+SFTTrainer("MODEL", train_dataset=rows, args=config).train()
+""",
+        "Without `assistant_only_loss=True`, the loss is also on system and user turns, malicious prompts included.",
+    ),
+    TrainingExample(
+        "LLaMA-Factory",
+        "yaml",
+        """\
+stage: sft
+dataset_dir: {folder}
+dataset: sft_{split}
+mask_history: true
+""",
+        "`dataset_info.json` in this folder describes the entries. `mask_history` limits the loss to the last answer.",
+    ),
+    TrainingExample(
+        "Axolotl",
+        "yaml",
+        """\
+datasets:
+  - path: {folder}/data/sft/{split}
+    ds_type: parquet
+    split: train
+    type: chat_template
+    field_messages: messages
+""",
+        "Axolotl calls the rows of any file `split: train`; the folder decides which rows they are.",
+    ),
+    TrainingExample(
+        "verl",
+        "text",
+        """\
+data.train_files=[every file of {folder}/data/sft/{split}] data.messages_key=messages
+""",
+    ),
+    TrainingExample(
+        "OpenRLHF",
+        "text",
+        """\
+--data.input_key messages --data.apply_chat_template
+""",
+    ),
+)
+
+
 def sft() -> View:
     """Make the view: one row per scenario with a selected draft.
 
@@ -31,8 +86,9 @@ def sft() -> View:
         _build_schema,
         _to_rows,
         LEAVES_OUT,
-        preferred=True,
         one_row_per_scenario=True,
+        dataset_info={"columns": {"messages": "messages"}},
+        examples=EXAMPLES,
         warnings=_warnings,
     )
 

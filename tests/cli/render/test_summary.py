@@ -15,7 +15,7 @@ from safegen.dataset.dropped import LossCounts
 from safegen.dataset.run_stats import StageCounts
 from safegen.dataset.target import TargetReport
 from safegen.dataset.view import make_views
-from safegen.dataset.views.preference import explain_empty
+from safegen.dataset.views._pairs import explain_empty
 from safegen.pipeline.api import Run
 from safegen.store.run_folder import RunFolder
 

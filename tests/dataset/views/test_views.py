@@ -10,12 +10,13 @@ from safegen.core import plugins
 from safegen.core.errors import ConfigError
 from safegen.core.types import GIVEN_HISTORY, Record, Verdict
 from safegen.dataset.view import ScenarioGroup, View
-from safegen.dataset.views.preference import (
+from safegen.dataset.views._pairs import (
     explain_always_empty,
     explain_empty,
     list_teachable_validators,
-    preference,
 )
+from safegen.dataset.views.llamafactory_preference import llamafactory_preference
+from safegen.dataset.views.preference import preference
 from safegen.dataset.views.prompt_completion import prompt_completion
 from safegen.dataset.views.sft import sft
 from safegen.testing import make_draft, make_messages, make_record, make_scenario, make_verdict
@@ -60,8 +61,9 @@ def group(*rejected: Record) -> ScenarioGroup:
         (sft(), {"messages"}),
         (prompt_completion(), {"prompt", "completion"}),
         (preference(), {"prompt", "chosen", "rejected"}),
+        (llamafactory_preference(), {"conversations", "chosen", "rejected"}),
     ],
-    ids=["sft", "prompt_completion", "preference"],
+    ids=["sft", "prompt_completion", "preference", "llamafactory_preference"],
 )
 def test_view_columns_avoid_reserved_names_and_nulls(view: View, own: set[str]) -> None:
     names = set(view.schema.names)
@@ -69,7 +71,11 @@ def test_view_columns_avoid_reserved_names_and_nulls(view: View, own: set[str]) 
     assert not any(column.nullable for column in view.schema)
 
 
-@pytest.mark.parametrize("view", [sft(), prompt_completion(), preference()], ids=lambda v: v.name)
+@pytest.mark.parametrize(
+    "view",
+    [sft(), prompt_completion(), preference(), llamafactory_preference()],
+    ids=lambda v: v.name,
+)
 def test_rows_fit_the_schema_without_reasoning(view: View) -> None:
     chosen = make_record(draft=make_draft(reasoning_content=SECRET))
     rows = view.rows(ScenarioGroup((chosen, failing(1, reasoning_content=SECRET)), chosen))
@@ -97,6 +103,18 @@ def test_preference_sides_hold_only_the_answer() -> None:
     assert [m["role"] for m in row["prompt"]] == ["user"]
     assert (row["chosen_draft_id"], row["rejected_draft_id"]) == ("s0000-0-0", "s0000-1-0")
     assert row["rejected_by"] == "style"
+
+
+def test_llamafactory_sides_are_single_messages() -> None:
+    drafts = group(failing(1, response="No."))
+    (row,) = llamafactory_preference().rows(drafts)
+    (pair,) = preference().rows(drafts)
+    assert row["conversations"] == pair["prompt"]
+    assert ([row["chosen"]], [row["rejected"]]) == (pair["chosen"], pair["rejected"])
+    own = {"conversations", "prompt", "chosen", "rejected"}
+    assert {k: v for k, v in row.items() if k not in own} == {
+        k: v for k, v in pair.items() if k not in own
+    }
 
 
 @pytest.mark.parametrize(
@@ -212,4 +230,9 @@ def test_sft_excludes_unjudged_assistant_turns() -> None:
 def test_zero_pairs_per_scenario_is_refused() -> None:
     with pytest.raises(ConfigError, match="pairs_per_scenario"):
         plugins.make_plugin("views", "preference", {"pairs_per_scenario": 0})
-    assert plugins.list_names("views") == ["preference", "prompt_completion", "sft"]
+    assert plugins.list_names("views") == [
+        "llamafactory_preference",
+        "preference",
+        "prompt_completion",
+        "sft",
+    ]

@@ -84,7 +84,10 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
         "no drafter reads `plan.styles`",
     ),
     "axes of no sets": ({"plan": {"axes": ["tone"]}}, "`plan.axes` varies authored sets"),
-    "dialogues": ({"plan": {"dialogues": "all"}}, "add the view `prompt_completion`"),
+    "dialogues": (
+        {"plan": {"dialogues": "all"}, "views": ["sft"]},
+        "add the view `prompt_completion`",
+    ),
 }
 
 

@@ -1,0 +1,143 @@
+"""Pairs of a chosen and a rejected draft, for the views of preference data.
+
+A rejected draft shows a fault of judgement or tone, never a technical one and never unsafe text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from safegen.core import plugins
+from safegen.core.hashing import hash_fraction
+from safegen.core.types import Record
+from safegen.dataset import view
+from safegen.dataset.view import ScenarioGroup, View
+from safegen.store.schema import ArrowRow
+
+if TYPE_CHECKING:
+    from safegen.config.recipe import Recipe
+
+STRING_COLUMNS = (
+    "set_id goal_id scenario_id policy_id harm domain intent mode language profile "
+    "teacher model grade"
+).split()
+_PAIR_COLUMNS = ["source_id", "chosen_draft_id", "rejected_draft_id", "rejected_by"]
+TEXT_COLUMNS = [*STRING_COLUMNS, *_PAIR_COLUMNS]
+LEAVES_OUT = "no draft answered them worse in a way that a student can learn from"
+
+
+class Pair(NamedTuple):
+    """Two drafts of one scenario."""
+
+    chosen: Record
+    rejected: Record
+
+
+def check_pairs_per_scenario(pairs_per_scenario: int) -> None:
+    """Reject fewer than one pair.
+
+    Raises:
+        ValueError: fewer than one pair.
+    """
+    if pairs_per_scenario < 1:
+        raise ValueError(f"`pairs_per_scenario` is `{pairs_per_scenario}`; allow at least 1")
+
+
+def make_pairs(group: ScenarioGroup, *, at_most: int) -> list[Pair]:
+    """Pair the selected draft with instructive ones, chosen by digest so that all kinds of faults occur."""
+    chosen = group.selected
+    if chosen is None:
+        return []
+    seen = {chosen.draft.response}
+    pairs: list[Pair] = []
+    for rejected in sorted(group.records, key=lambda r: hash_fraction("pair", r.draft.draft_id)):
+        if len(pairs) == at_most:
+            break
+        if _is_instructive(rejected) and rejected.draft.response not in seen:
+            seen.add(rejected.draft.response)
+            pairs.append(Pair(chosen, rejected))
+    return pairs
+
+
+def pair_columns(pair: Pair) -> ArrowRow:
+    """Return the columns of a pair except the messages."""
+    chosen, rejected = pair
+    failed = [v.validator for v in rejected.verdicts if v.passed is False]
+    row: ArrowRow = {
+        "source_id": view.read_source_id(chosen),
+        "chosen_draft_id": chosen.draft.draft_id,
+        "rejected_draft_id": rejected.draft.draft_id,
+        "rejected_by": ",".join(dict.fromkeys(failed)),
+    }
+    return row | view.read_columns(chosen, STRING_COLUMNS)
+
+
+def make_warnings(name: str) -> Callable[[Recipe, Sequence[View], Sequence[str]], Iterator[str]]:
+    """Make the warnings of a view of this name: a recipe that can make no pair."""
+
+    def warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> Iterator[str]:
+        reason = explain_always_empty(recipe, trusted=trusted)
+        if reason is not None:
+            yield f"`{name}` will be empty: {reason}"
+
+    return warnings
+
+
+def explain_empty(recipe: Recipe, trusted: Sequence[str] = ()) -> str:
+    """Explain why a recipe's drafts made no pair, and what would change that."""
+    named = _one_of(list_teachable_validators(recipe, trusted=trusted))
+    return explain_always_empty(recipe, trusted=trusted) or (
+        f"no prompt with an accepted draft has another draft that fails only {named}"
+    )
+
+
+def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
+    """Explain why a recipe can make no pair, whatever is drafted; None if it can.
+
+    Args:
+        recipe: the recipe.
+        trusted: modules that validators may be imported from. The traits of other modules are
+            unknown; their validators may find teachable faults.
+    """
+    if recipe.has_single_draft:
+        return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
+    finders = list_teachable_validators(recipe, trusted=trusted)
+    known = {*finders, *(name for name in recipe.required_validators if _is_unknown(name, trusted))}
+    if known.isdisjoint(recipe.required_validators):
+        is_listed = not known.isdisjoint(ref.use for ref in recipe.validators)
+        key = "require" if is_listed else "validators"
+        return f"pairs need a draft that {_one_of(finders)} failed; add one to `{key}`"
+    return None
+
+
+def list_teachable_validators(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
+    """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
+    own = (r.use for r in recipe.validators if ":" in r.use and not _is_unknown(r.use, trusted))
+    return sorted(
+        name
+        for name in (*plugins.list_names("validators"), *own)
+        if plugins.validator_traits(name, trusted=trusted).teachable
+    )
+
+
+def _is_unknown(name: str, trusted: Sequence[str]) -> bool:
+    return ":" in name and name.partition(":")[0] not in trusted
+
+
+def _one_of(names: Sequence[str]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _is_instructive(record: Record) -> bool:
+    draft = record.draft
+    faults = [v for v in record.verdicts if v.passed is not True]
+    return (
+        draft.outcome == "ok"
+        and bool(draft.response)
+        and not draft.withheld
+        and not record.accepted
+        and bool(faults)
+        and all(v.teachable for v in faults)
+    )
