@@ -13,7 +13,8 @@
         DiskFailed         the disk is full, read-only or gone
         DatasetInvalid     a dataset breaks an invariant
       ItemError     one item is lost, recorded    the run continues
-        TeacherUnavailable  Truncated  ContentFiltered  Refused  Blocked  ParseError
+        TeacherUnavailable  Truncated  ContentFiltered  Refused  EmptyAnswer
+        Blocked  ParseError
 
 Messages are lower case, name the value in backticks and say what is allowed or what to do.
 Extra fields are keyword-only with defaults, so that every error survives pickling.
@@ -145,10 +146,17 @@ class ContentFiltered(ItemError):
 
 
 class Refused(ItemError):
-    """The model used the API's refusal field, or sent an empty answer."""
+    """The model used the API's refusal field or finish reason."""
 
     outcome = "refused"
     code = "Refused"
+
+
+class EmptyAnswer(ItemError):
+    """The model sent no text, or only reasoning."""
+
+    outcome = "empty"
+    code = "EmptyAnswer"
 
 
 class Blocked(ItemError):

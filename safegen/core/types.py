@@ -15,13 +15,16 @@ Mode = Literal["direct_answer", "safe_completion", "refuse_redirect"]
 Tier = Literal["allowed", "sensitive", "restricted", "prohibited"]
 Severity = Literal["none", "negligible", "low", "moderate", "high"]
 Assistance = Literal["A0", "A1", "A2", "A3", "A4"]
-Outcome = Literal["ok", "refused", "filtered", "truncated", "malformed", "blocked", "unavailable"]
+Outcome = Literal[
+    "ok", "refused", "empty", "filtered", "truncated", "malformed", "blocked", "unavailable"
+]
 ErrorCode = Literal[
     "ItemError",
     "TeacherUnavailable",
     "Truncated",
     "ContentFiltered",
     "Refused",
+    "EmptyAnswer",
     "Blocked",
     "ParseError",
     "GateFailed",

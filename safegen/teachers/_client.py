@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from safegen.teachers._bounded_body import ACCEPTED_ENCODINGS, MAX_REPLY_BYTES, iter_bounded
+from safegen.teachers._error_body import parse_payload
 from safegen.teachers._errors import Endpoint, translate_error
 
 if TYPE_CHECKING:
@@ -37,6 +39,14 @@ class ModelList(NamedTuple):
     """The `Date` header: the endpoint's clock."""
 
 
+class HttpAnswer(NamedTuple):
+    """The body and the headers of a response with a success status."""
+
+    body: object
+    """JSON, or text if the body is no JSON."""
+    headers: Mapping[str, str]
+
+
 class HttpClient:
     """An HTTP client with one connection per request in flight.
 
@@ -44,37 +54,43 @@ class HttpClient:
     request compared with the SDK's `create`.
     """
 
-    def __init__(self, endpoint: Endpoint, *, connections: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        connections: int,
+        timeout_s: float,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+    ) -> None:
         self._endpoint = endpoint
         self._connections = connections
         self._timeout_s = timeout_s
+        self._max_reply_bytes = max_reply_bytes
         self._client: openai.AsyncOpenAI | None = None
 
-    async def post(self, body: RequestBody) -> object:
-        """Send one request and return the JSON of the response, or None if it is not JSON.
+    async def post(self, body: RequestBody) -> HttpAnswer:
+        """Send one request and return the response.
 
         Raises:
             RetryableError: another attempt may succeed.
-            FormatUnsupported: the endpoint does not take the `response_format`.
             Blocked: the provider rejects the request because of its content.
             AmbiguousRejection: the endpoint rejects this request, or all.
             TeacherRejected: the endpoint rejects all requests.
+            OversizedReply: the decoded body exceeds the bound.
         """
         import httpx2
 
         client = self._client = self._client or self._open_client()
-        return _parse_json(
-            await self._receive(
-                client.post(
-                    # A full URL: joining base and path for every request costs 30 us.
-                    f"{self._endpoint.base_url}/chat/completions",
-                    cast_to=httpx2.Response,
-                    body=body,
-                    options=_auth_options(client),
-                )
-            ),
-            self._endpoint.key,
+        response = await self._receive(
+            client.post(
+                # A full URL: joining base and path for every request costs 30 us.
+                f"{self._endpoint.base_url}/chat/completions",
+                cast_to=httpx2.Response,
+                body=body,
+                options=_auth_options(client),
+            )
         )
+        return HttpAnswer(parse_body(response.content, self._endpoint.key), response.headers)
 
     async def models(self) -> ModelList:
         """List the endpoint's models and read its clock.
@@ -91,7 +107,8 @@ class HttpClient:
             client.get(address, cast_to=httpx2.Response, options=_auth_options(client))
         )
         return ModelList(
-            _model_ids(_parse_json(response, self._endpoint.key)), response.headers.get("date")
+            _model_ids(parse_body(response.content, self._endpoint.key)),
+            response.headers.get("date"),
         )
 
     async def _receive(self, response: Awaitable[httpx2.Response]) -> httpx2.Response:
@@ -131,6 +148,7 @@ class HttpClient:
         # sent. Any: the SDK's type lacks Omit, which removes a header.
         headers: Any = {n: openai.Omit() for n in names if n and n.lower() != "authorization"}
         key = self._endpoint.key
+        headers["Accept-Encoding"] = ACCEPTED_ENCODINGS
         headers["Authorization"] = f"Bearer {key}" if key else openai.Omit()
         client = openai.AsyncOpenAI(
             api_key=key,
@@ -139,14 +157,41 @@ class HttpClient:
             max_retries=0,
             timeout=timeout,
             # A redirect could send the prompt and the key to another host.
-            http_client=openai.DefaultAioHttpClient(
-                limits=limits, timeout=timeout, follow_redirects=False
+            http_client=_bound_replies(
+                openai.DefaultAioHttpClient(limits=limits, timeout=timeout, follow_redirects=False),
+                self._max_reply_bytes,
             ),
             default_headers=headers,
             _enforce_credentials=False,
         )
         client.organization = client.project = None
         return client
+
+
+def _bound_replies(client: httpx2.AsyncClient, limit: int) -> httpx2.AsyncClient:
+    """Decode the bodies of a client's responses with a bound on their size."""
+    import httpx2
+
+    class BoundedStream(httpx2.AsyncByteStream):
+        def __init__(self, stream: httpx2.AsyncByteStream, encoding: str) -> None:
+            self._stream = stream
+            self._encoding = encoding
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            chunks = self._stream.__aiter__()
+            return iter_bounded(chunks, encoding=self._encoding, limit=limit)
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def bound(response: httpx2.Response) -> None:
+        # The client's own decoder has no bound, so it must find no encoding.
+        encoding = response.headers.pop("content-encoding", "")
+        stream = cast("httpx2.AsyncByteStream", response.stream)
+        response.stream = BoundedStream(stream, encoding)
+
+    client.event_hooks = {"response": [bound]}
+    return client
 
 
 # Any: the SDK's own type for options; Omit keeps its Authorization header out.
@@ -156,11 +201,13 @@ def _auth_options(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
     return {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}
 
 
-def _parse_json(response: httpx2.Response, key: str) -> object:
+def parse_body(body: bytes, key: str) -> object:
+    """Return the JSON of a body without the key, or its text if it is no JSON."""
+    body = _redact_key(body, key)
     try:
-        return json.loads(_redact_key(response.content, key))
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        return parse_payload(body.decode("utf-8", "replace"))
 
 
 def _model_ids(data: object) -> tuple[str, ...] | None:

@@ -17,10 +17,15 @@ from safegen.teachers._cache import CachedTeacher
 from safegen.teachers._circuit_breaker import CircuitBreaker
 from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
+from safegen.teachers._outage_gate import GatedTeacher, OutageGate
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
 from safegen.teachers._retry import RetryingTeacher
 from safegen.teachers._settings import StructuredSetting
-from safegen.teachers._structured_output import StructuredTeacher
+from safegen.teachers._structured_output import (
+    FormatFallbackTeacher,
+    FormatMemory,
+    StructuredTeacher,
+)
 
 
 class ModelSource(NamedTuple):
@@ -32,8 +37,6 @@ class ModelSource(NamedTuple):
     """Digest of everything that decides a reply."""
     model: str
     """Model name of replies that no model wrote."""
-    address: str
-    """Name of the endpoint in messages."""
 
 
 def compose(
@@ -44,6 +47,7 @@ def compose(
     structured: StructuredSetting = "auto",
     journal: Journal | None = None,
     meter: Meter | None = None,
+    formats: FormatMemory | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Teacher:
     """Wrap a transport in all layers.
@@ -55,15 +59,17 @@ def compose(
         structured: reply format of requests with a schema.
         journal: stores replies; None stores none.
         meter: counts and bounds requests and tokens; None bounds nothing.
+        formats: what is known of the endpoint's reply formats; None knows nothing.
         sleep: waits some seconds between attempts.
     """
     meter = meter or Meter()
-    limited = RateLimitedTeacher(MeteredTeacher(source.transport, meter=meter), limiter=limiter)
-    retrying = RetryingTeacher(limited, attempts=attempts, sleep=sleep)
-    breaker = CircuitBreaker(retrying, model=source.model, limiter=limiter)
-    asking = StructuredTeacher(
-        breaker, structured=structured, address=source.address, stop=limiter.fail_waiters
-    )
+    gate = OutageGate()
+    metered = MeteredTeacher(source.transport, meter=meter)
+    formatted = FormatFallbackTeacher(metered, structured=structured, memory=formats)
+    limited = RateLimitedTeacher(GatedTeacher(formatted, gate=gate), limiter=limiter)
+    retrying = RetryingTeacher(limited, attempts=attempts, sleep=sleep, gate=gate)
+    breaker = CircuitBreaker(retrying, model=source.model, limiter=limiter, stop=gate.fail_waiters)
+    asking = StructuredTeacher(breaker)
     cached = CachedTeacher(
         asking, key=source.key, journal=journal, meter=meter, in_flight=limiter.hold
     )

@@ -55,7 +55,6 @@ class CustomTeacher:
                 transport=self._attempt,
                 key=self._key,
                 model=str(getattr(teacher, "model", name)),
-                address=name,
             ),
             # Teachers of one identity share their limit, as endpoints of one address do.
             limiter=limiters.limiter_for(f"custom:{identity}", "", limit=concurrency),

@@ -1,7 +1,6 @@
 """The one place that translates the SDK's exceptions and an endpoint's failures.
 
-Exceptions are recognised by type. Only `is_content_policy` and `is_format_complaint` read a
-provider's message, because these responses have no code.
+Exceptions are recognised by type, responses by status and code. `_provider_text` reads words.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from safegen.core.errors import (
     Blocked,
     ContentFiltered,
+    EmptyAnswer,
     ItemError,
     ParseError,
     Refused,
@@ -24,6 +25,9 @@ from safegen.core.errors import (
     Truncated,
 )
 from safegen.core.types import Outcome, Reply
+from safegen.teachers import _provider_text
+from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding
+from safegen.teachers._error_body import ErrorBody, read_error
 
 if TYPE_CHECKING:
     import openai
@@ -34,25 +38,20 @@ MAX_SHOWN_CHARS = 200
 MAX_PAUSE_S = 600.0
 # Time-out, conflict, too early. Any other 4xx needs a changed request.
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
-# Marks of OpenAI, Azure (content management policy), DashScope (data_inspection_failed) and OpenRouter
-# (requires moderation). No common code exists.
-POLICY_MARKS = (
-    "content_filter",
-    "content_policy",
-    "content management policy",
-    "content policy",
-    "responsibleaipolicyviolation",
-    "data_inspection_failed",
-    "inappropriate content",
-    "moderation_blocked",
-    "safety_violation",
-    "violating our usage polic",
-    "requires moderation and your input was flagged",
-)
-FORMAT_MARKS = ("response_format", "json_schema", "json_object", "guided_json", "structured output")
+# The request itself was wrong, or its prompt.
+REQUEST_STATUSES = frozenset({400, 403, 413, 415, 422, 424, 451})
+SUCCESS_STATUS = 200
 ERROR_BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
     error.outcome: error
-    for error in (Truncated, ContentFiltered, Refused, Blocked, ParseError, TeacherUnavailable)
+    for error in (
+        Truncated,
+        ContentFiltered,
+        Refused,
+        EmptyAnswer,
+        Blocked,
+        ParseError,
+        TeacherUnavailable,
+    )
 }
 
 
@@ -65,7 +64,9 @@ class RetryableError(TeacherUnavailable):
         message: text for people.
         after_s: seconds that the server asks to wait (Retry-After); None if it names none.
         limited: a rate limit (HTTP 429) is the cause.
-        malformed: the endpoint answered, but not with a chat completion.
+        status: the HTTP status, if there was one.
+        way: groups failures of one cause, so that the breaker can count them.
+        hint: the remedy, or the empty string.
     """
 
     def __init__(
@@ -74,39 +75,41 @@ class RetryableError(TeacherUnavailable):
         *,
         after_s: float | None = None,
         limited: bool = False,
-        malformed: bool = False,
+        status: int | None = None,
+        way: str = "",
+        hint: str = "",
     ) -> None:
         super().__init__(message)
         self.after_s = after_s
         self.limited = limited
-        self.malformed = malformed
+        self.status = status
+        self.way = way
+        self.hint = hint
 
 
 class AttemptsExhausted(TeacherUnavailable):
-    """Every attempt of a request failed, so the item is lost.
+    """Every attempt of a request failed, so the item is lost; the circuit breaker counts it."""
 
-    The circuit breaker counts it. `malformed` means that the endpoint answered, but not with a chat
-    completion.
-    """
-
-    def __init__(self, message: str, *, malformed: bool = False) -> None:
+    def __init__(self, message: str, *, way: str = "", hint: str = "") -> None:
         super().__init__(message)
-        self.malformed = malformed
+        self.way = way
+        self.hint = hint
 
 
 class AmbiguousRejection(Exception):
-    """A rejection of this request or of all requests; other responses decide which.
+    """A rejection of this request or of all requests; other requests decide which.
 
     `rejected` is the error to raise if the endpoint answers no request.
     """
 
-    def __init__(self, message: str, *, rejected: TeacherRejected) -> None:
+    def __init__(self, message: str, *, rejected: TeacherRejected, way: str = "") -> None:
         super().__init__(message)
         self.rejected = rejected
+        self.way = way or f"http {rejected.status}"
 
 
-class FormatUnsupported(Exception):
-    """The endpoint does not take the `response_format` that was sent; carries its message."""
+class OversizedReply(Exception):
+    """The decoded answer exceeds `max_reply_bytes`; only its item is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +136,6 @@ def error_for_reply(reply: Reply) -> ItemError | None:
     return None if reply.outcome == "ok" else ERROR_BY_OUTCOME[reply.outcome](reply.message)
 
 
-def is_content_policy(*fields: object) -> bool:
-    """Check if the code, type or message of an HTTP 400 names a content policy."""
-    text = " ".join(str(field) for field in fields if field).lower()
-    return any(mark in text for mark in POLICY_MARKS)
-
-
-def is_format_complaint(message: str) -> bool:
-    """Check if the message of an HTTP 400 or 422 mentions the reply format."""
-    text = message.lower()
-    return any(mark in text for mark in FORMAT_MARKS)
-
-
 def error_handlers() -> Mapping[
     type[openai.OpenAIError], Callable[[Endpoint, openai.APIError], Exception]
 ]:
@@ -157,15 +148,7 @@ def error_handlers() -> Mapping[
         openai.APITimeoutError: _item_error,
         openai.APIResponseValidationError: _unreadable_error,
         openai.APIStatusError: _status_error,
-        openai.BadRequestError: _bad_request_error,
-        openai.UnprocessableEntityError: _bad_request_error,
-        openai.AuthenticationError: _unauthorised_error,
         openai.OAuthError: _unauthorised_error,
-        openai.PermissionDeniedError: _forbidden_error,
-        openai.NotFoundError: _not_found_error,
-        openai.ConflictError: _status_error,
-        openai.RateLimitError: _rate_limit_error,
-        openai.InternalServerError: _status_error,
     }
 
 
@@ -202,68 +185,188 @@ def _seconds_until(date: str) -> float:
         return math.nan
 
 
-def _provider_message(error: openai.APIError) -> str:
-    # The SDK's message wraps the provider's in a repr of the body.
-    body = cast(object, error.body)
-    if isinstance(body, dict):
-        message = cast("dict[str, object]", body).get("message")
-        if isinstance(message, str) and message:
-            return message
-    return error.message
+def translate_response(
+    endpoint: Endpoint, *, status: int, headers: Mapping[str, str], body: object
+) -> Exception:
+    """Translate a response with an error status, for every HTTP client.
+
+    Args:
+        endpoint: address, model and key.
+        status: the HTTP status.
+        headers: names in lower case.
+        body: bytes, text or JSON of any shape.
+    """
+    return _Failure(endpoint, read_error(body), status, headers).translate()
+
+
+def translate_failed_reply(
+    endpoint: Endpoint, error: ErrorBody, *, headers: Mapping[str, str], is_completion: bool
+) -> Exception:
+    """Translate a body of HTTP 200 without an answer of a model."""
+    status = error.status
+    message = endpoint.redact(error.message) or "an empty body"
+    if is_completion:
+        return RetryableError(
+            f"the provider failed to finish the answer: {message}", way="unfinished answer"
+        )
+    failure = _Failure(endpoint, error, status or 0, headers)
+    special = failure.find_quota() or failure.find_policy()
+    if special is not None:
+        return special
+    if status is not None:
+        return failure.translate()
+    return RetryableError(
+        f"`{endpoint.base_url}` answered HTTP `200` with a body that is no chat completion:"
+        f" {message}",
+        way="no chat completion",
+        hint=_path_hint(endpoint) or "check the path of `base_url` in the provider's documentation",
+    )
+
+
+class _Failure:
+    """A response with an error, translated by status, code and, last, the provider's words."""
+
+    def __init__(
+        self, endpoint: Endpoint, error: ErrorBody, status: int, headers: Mapping[str, str]
+    ) -> None:
+        self._endpoint = endpoint
+        self._error = error
+        self._status = status
+        self._headers = headers
+        self._message = endpoint.redact(error.message) or "no message"
+
+    def translate(self) -> Exception:
+        special = self.find_quota() or self.find_policy()
+        if special is not None:
+            return special
+        status = self._status
+        if status == 429:
+            return self._rate_limit()
+        if status in (401, 407):
+            return self.reject(_key_hint(self._endpoint))
+        if status == 404:
+            return self.reject(self._not_found_hint())
+        if status in REQUEST_STATUSES:
+            return self._ambiguous()
+        if status < 500 and status not in TRANSIENT_STATUSES:
+            return self.reject("check `base_url` and the account")
+        return RetryableError(
+            f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
+            after_s=retry_after_s(self._headers),
+            status=status,
+            way=f"http {status}",
+        )
+
+    def find_quota(self) -> Exception | None:
+        codes = {c for c in self._error.codes if not c.isdecimal() or len(c) != 3}
+        status = self._status or None
+        if not _provider_text.is_quota(codes, self._error.message, status=status):
+            return None
+        # A safety check that mentions a balance is no quota.
+        if status in (400, 403) and self.find_policy() is not None:
+            return None
+        return self.reject(
+            "the balance or quota of the account is used up; raise it at the provider"
+        )
+
+    def find_policy(self) -> Exception | None:
+        words = self._error.message if self._status in (0, 400, 403, 422, 451) else ""
+        if self._status in (401, 404, 429):
+            return None
+        if not _provider_text.is_content_policy(self._error.codes, words):
+            return None
+        names = ", ".join(dict.fromkeys(self._error.categories))
+        category = f" (category `{self._endpoint.redact(names)}`)" if names else ""
+        return Blocked(f"the provider blocked the request{category}: {self._message}")
+
+    def reject(self, hint: str) -> TeacherRejected:
+        status = self._status or SUCCESS_STATUS
+        return TeacherRejected(
+            f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
+            status=status,
+            hint=hint,
+        )
+
+    def _rate_limit(self) -> Exception:
+        return RetryableError(
+            f"`{self._endpoint.base_url}` limits the rate (HTTP `429`): {self._message}",
+            after_s=retry_after_s(self._headers),
+            limited=True,
+            status=429,
+            way="http 429",
+            hint="lower `concurrency`",
+        )
+
+    def _not_found_hint(self) -> str:
+        model = f"check the model `{self._endpoint.model}`"
+        path = _path_hint(self._endpoint)
+        return f"{model}; {path}" if path else f"{model} and the path of `base_url`"
+
+    def _ambiguous(self) -> Exception:
+        words = self._error.message
+        hint = _provider_text.suggest_fix(words)
+        if self._status == 403:
+            hint = _key_hint(self._endpoint)
+        cause = ""
+        if _provider_text.is_context_overflow(self._error.codes, words):
+            cause = "prompt and answer exceed the model's context, "
+            hint = "lower `max_tokens`, or serve the model with a longer context"
+        return AmbiguousRejection(
+            f"{cause}the provider rejected the request (HTTP `{self._status}`): {self._message}",
+            rejected=self.reject(hint),
+        )
 
 
 def _item_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
     return _no_answer_error(endpoint, error)
 
 
-def _no_answer_error(endpoint: Endpoint, error: BaseException) -> RetryableError:
+def _no_answer_error(endpoint: Endpoint, error: BaseException) -> Exception:
     # The SDK reports most connection errors as a time-out, so the message names the first cause.
     import socket
     import ssl
 
-    text_by_type: dict[type[BaseException], str] = {
-        ConnectionRefusedError: "connection refused: no server listens on this port",
-        socket.gaierror: "the host name cannot be resolved",
-        ssl.SSLCertVerificationError: "the certificate cannot be verified",
-        ssl.SSLError: "no TLS on this port; use http instead of https?",
-        ConnectionError: "the connection was closed",
+    running = "is it running?"
+    text_by_type: dict[type[BaseException], tuple[str, str]] = {
+        ConnectionRefusedError: ("connection refused: no server listens on this port", running),
+        socket.gaierror: ("the host name cannot be resolved", "check `base_url`"),
+        ssl.SSLCertVerificationError: (
+            "the certificate cannot be verified",
+            "set `SSL_CERT_FILE` to the certificates of your network",
+        ),
+        ssl.SSLError: ("no TLS on this port; use http instead of https?", "correct `base_url`"),
+        ConnectionError: ("the connection was closed", running),
+        UnknownEncoding: ("the content encoding of the answer is unknown", "check the proxy"),
     }
-    first = error
+    first, causes = error, [error]
     while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
         first = cause
+        causes.append(cause)
+    if any(isinstance(c, BodyTooLarge) for c in causes):
+        return OversizedReply("the answer exceeds `max_reply_bytes`")
     texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
-    return RetryableError(
-        f"no answer from `{endpoint.base_url}` ({next(texts, type(first).__name__)})"
-    )
+    name = type(first).__name__
+    text, hint = next(texts, (name, running))
+    return RetryableError(f"no answer from `{endpoint.base_url}` ({text})", way=text, hint=hint)
 
 
 def _unreadable_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    return RetryableError(f"the response of `{endpoint.base_url}` cannot be read", malformed=True)
-
-
-def _status_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    status = cast("openai.APIStatusError", error)
-    if status.status_code == 413:
-        return _ambiguous_error(endpoint, status, "the request is too large")
-    if status.status_code < 500 and status.status_code not in TRANSIENT_STATUSES:
-        return _rejected_error(endpoint, status, "check `base_url` and the account")
     return RetryableError(
-        f"`{endpoint.base_url}` answered HTTP `{status.status_code}`: {endpoint.redact(_provider_message(error))}",
-        after_s=retry_after_s(status.response.headers),
+        f"the response of `{endpoint.base_url}` cannot be read", way="no chat completion"
     )
 
 
-def _rate_limit_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    status = cast("openai.APIStatusError", error)
-    if "insufficient_quota" in (error.code, error.type):
-        return _rejected_error(
-            endpoint, status, "the account has no quota left; raise it at the provider"
-        )
-    after = retry_after_s(status.response.headers)
-    return RetryableError(
-        f"`{endpoint.base_url}` limits the rate (HTTP `429`); lower `concurrency`",
-        after_s=after,
-        limited=True,
+def _status_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
+    response = cast("openai.APIStatusError", error).response
+    return translate_response(
+        endpoint, status=response.status_code, headers=response.headers, body=response.content
+    )
+
+
+def _unauthorised_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
+    return TeacherRejected(
+        f"`{endpoint.base_url}` rejected the key: {endpoint.redact(error.message)}",
+        hint=_key_hint(endpoint),
     )
 
 
@@ -272,46 +375,6 @@ def _key_hint(endpoint: Endpoint) -> str:
     return f"check {key} and its permissions"
 
 
-def _unauthorised_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    return _rejected_error(endpoint, cast("openai.APIStatusError", error), _key_hint(endpoint))
-
-
-def _forbidden_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    return _ambiguous_error(endpoint, cast("openai.APIStatusError", error), _key_hint(endpoint))
-
-
-def _not_found_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    remedy = f"check the model `{endpoint.model}` and the path of `base_url`"
-    return _rejected_error(endpoint, cast("openai.APIStatusError", error), remedy)
-
-
-def _bad_request_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    message = _provider_message(error)
-    policy = is_content_policy(error.code, error.type, message)
-    if not policy and is_format_complaint(message):
-        return FormatUnsupported(endpoint.redact(message))
-    remedy = "check the teacher's parameters in the recipe"
-    if "max_completion_tokens" in message:
-        remedy = "set `max_completion_tokens` instead of `max_tokens`"
-    return _ambiguous_error(endpoint, cast("openai.APIStatusError", error), remedy)
-
-
-def _ambiguous_error(endpoint: Endpoint, error: openai.APIStatusError, remedy: str) -> Exception:
-    message = _provider_message(error)
-    if is_content_policy(error.code, error.type, message):
-        return Blocked(f"the provider blocked the request: {endpoint.redact(message)}")
-    return AmbiguousRejection(
-        f"the provider rejected the request (HTTP `{error.status_code}`): {endpoint.redact(message)}",
-        rejected=_rejected_error(endpoint, error, remedy),
-    )
-
-
-def _rejected_error(
-    endpoint: Endpoint, error: openai.APIStatusError, remedy: str
-) -> TeacherRejected:
-    return TeacherRejected(
-        f"`{endpoint.base_url}` answered HTTP `{error.status_code}`:"
-        f" {endpoint.redact(_provider_message(error))}",
-        status=error.status_code,
-        hint=remedy,
-    )
+def _path_hint(endpoint: Endpoint) -> str:
+    path = urlsplit(endpoint.base_url).path.strip("/")
+    return "" if path else "does `base_url` lack `/v1`?"

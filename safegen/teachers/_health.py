@@ -1,50 +1,63 @@
 """Probes an endpoint: does it answer, list the model, complete, and follow a JSON schema.
 
-Sends at most one GET and four short completions. Nothing is cached, and no message shows the key.
+Sends one GET and the teacher's own requests: its parameters, a system turn and a schema, with a
+harmless prompt. Nothing is cached, and no message shows the key.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from safegen.core.errors import Blocked, TeacherRejected
 from safegen.core.finding import DoctorFinding
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import Message, Reply, ReplyFormat
+from safegen.core.types import Message, Reply, ReplyFormat, Request
 from safegen.teachers import _structured
-from safegen.teachers._client import HttpClient, ModelList, RequestBody
-from safegen.teachers._errors import AmbiguousRejection, Endpoint, FormatUnsupported, RetryableError
+from safegen.teachers._client import HttpClient, ModelList
+from safegen.teachers._errors import AmbiguousRejection, Endpoint, OversizedReply, RetryableError
+from safegen.teachers._reply import has_thinking_in_text
+from safegen.teachers._settings import Settings
+from safegen.teachers._structured_output import FormatFallbackTeacher, FormatMemory
+from safegen.teachers._transport import ChatTransport
 
 TIMEOUT_S = 30.0
 MAX_CLOCK_SKEW_S = 60.0
 """A larger difference makes Retry-After dates and the check of certificates unreliable."""
 NO_LIST_STATUSES = frozenset({404, 405, 501})
 SLOW_ANSWER_S = 20.0
-PROBE_MESSAGE = Message(role="user", content="Answer with the word yes.")
+MAX_TIMEOUT_S = 120.0
+PROBE_MESSAGES = (
+    Message(role="system", content="You are a helpful assistant."),
+    Message(role="user", content="Answer with the word yes."),
+)
 PROBE_SCHEMA = {
     "type": "object",
     "properties": {"answer": {"type": "string"}},
     "required": ["answer"],
     "additionalProperties": False,
 }
-ANSWER_TOKENS = 400
-"""Room for an object, and for a model that thinks first."""
+PROBE_ERRORS = (RetryableError, TeacherRejected, Blocked, AmbiguousRejection, OversizedReply)
 
 
-async def probe(endpoint: Endpoint) -> list[DoctorFinding]:
+async def probe(settings: Settings) -> list[DoctorFinding]:
     """Probe one endpoint; the first failed step ends the probe, because the next steps need it."""
-    wire = HttpClient(endpoint, connections=1, timeout_s=TIMEOUT_S)
+    settings = replace(settings, timeout_s=max(TIMEOUT_S, min(settings.timeout_s, MAX_TIMEOUT_S)))
+    endpoint = settings.endpoint
+    client = HttpClient(endpoint, connections=1, timeout_s=TIMEOUT_S)
+    wire = ChatTransport(settings)
     findings: list[DoctorFinding] = []
     try:
-        findings += await _check_models(wire, endpoint)
+        findings += await _check_models(client, endpoint)
         if all(f.state != "fail" for f in findings):
-            findings.append(await _check_completion(wire, endpoint))
+            findings += await _check_completion(wire, settings)
         if all(f.state != "fail" for f in findings):
-            findings.append(await _check_schema(wire, endpoint))
+            findings.append(await _check_schema(wire, settings))
     finally:
+        await client.aclose()
         await wire.aclose()
     return findings
 
@@ -55,7 +68,11 @@ async def _check_models(wire: HttpClient, endpoint: Endpoint) -> list[DoctorFind
     except RetryableError as e:
         if e.limited:
             return [DoctorFinding("address", "warn", str(e), "wait, or lower `concurrency`")]
-        return [DoctorFinding("address", "fail", str(e), "start the server, or correct `base_url`")]
+        return [
+            DoctorFinding(
+                "address", "fail", str(e), e.hint or "start the server, or correct `base_url`"
+            )
+        ]
     except TeacherRejected as e:
         answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
         if e.status in NO_LIST_STATUSES:
@@ -67,7 +84,7 @@ async def _check_models(wire: HttpClient, endpoint: Endpoint) -> list[DoctorFind
     except AmbiguousRejection as e:
         answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
         return [answers, _error_finding("models", e.rejected)]
-    except (Blocked, FormatUnsupported) as e:
+    except (Blocked, OversizedReply) as e:
         return [DoctorFinding("models", "warn", str(e))]
     answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
     return [answers, *_check_clock(listed), _check_model(listed, endpoint)]
@@ -96,61 +113,49 @@ def _check_clock(listed: ModelList) -> Iterator[DoctorFinding]:
     yield DoctorFinding("clock", "warn" if is_wrong else "ok", message, remedy)
 
 
-async def _check_completion(wire: HttpClient, endpoint: Endpoint) -> DoctorFinding:
+async def _check_completion(wire: ChatTransport, settings: Settings) -> list[DoctorFinding]:
     began = time.perf_counter()
-    body: RequestBody = {"model": endpoint.model, "messages": [PROBE_MESSAGE], "max_tokens": 1}
     try:
-        reply = _structured.parse_reply(await wire.post(body), endpoint.model)
-    except (RetryableError, TeacherRejected, Blocked, FormatUnsupported) as e:
-        return _error_finding("completion", e)
-    except AmbiguousRejection as e:
-        return _error_finding("completion", e.rejected)
+        reply, body = await wire.send(Request(PROBE_MESSAGES))
+    except PROBE_ERRORS as e:
+        return [_error_finding("completion", e)]
     seconds = time.perf_counter() - began
-    if reply is None:
-        remedy = "check the path of `base_url` in the provider's documentation"
-        return DoctorFinding("completion", "fail", "the response is no chat completion", remedy)
-    message = f"one token in {1000 * seconds:.0f} ms by {reply.model}"
+    message = f"answered in {1000 * seconds:.0f} ms by {reply.model}"
     if reply.prompt_tokens is None:
-        return DoctorFinding("completion", "ok", f"{message}; it counts no tokens")
-    return DoctorFinding("completion", "warn" if seconds > SLOW_ANSWER_S else "ok", message)
+        message = f"{message}; it counts no tokens"
+    state, remedy = "warn" if seconds > SLOW_ANSWER_S else "ok", ""
+    if reply.outcome != "ok":
+        state, message = "warn", f"{message}, but {reply.message}"
+        remedy = f"`generate` would report `{reply.outcome}`"
+    findings = [DoctorFinding("completion", state, message, remedy)]
+    if has_thinking_in_text(body):
+        text = "the server leaves the model's thinking in the text; safegen splits it off"
+        remedy = "start the server with the reasoning parser of the model"
+        findings.append(DoctorFinding("thinking", "warn", text, remedy))
+    if settings.fold_system:
+        text = "the system turn is sent inside of the first user turn"
+        findings.append(DoctorFinding("system", "ok", text))
+    return findings
 
 
-async def _check_schema(wire: HttpClient, endpoint: Endpoint) -> DoctorFinding:
-    reply: Reply | None = None
-    used: ReplyFormat = "text"
-    for mode in _structured.REPLY_FORMATS:
-        messages = (
-            [PROBE_MESSAGE]
-            if mode == "json_schema"
-            else _structured.add_schema_instruction([PROBE_MESSAGE], PROBE_SCHEMA)
-        )
-        form = _structured.make_response_format(PROBE_SCHEMA, mode)
-        body: RequestBody = {
-            "model": endpoint.model,
-            "messages": messages,
-            "max_tokens": ANSWER_TOKENS,
-        }
-        if form is not None:
-            body["response_format"] = form
-        try:
-            data = await wire.post(body)
-        except FormatUnsupported:
-            continue
-        except (RetryableError, TeacherRejected, Blocked) as e:
-            return _error_finding("json", e)
-        except AmbiguousRejection as e:
-            return _error_finding("json", e.rejected)
-        reply, used = _structured.parse_reply(data, endpoint.model), mode
-        break
+async def _check_schema(wire: ChatTransport, settings: Settings) -> DoctorFinding:
+    memory = FormatMemory()
+    # A probe has one attempt, so the first HTTP 5xx already leads to the next format.
+    memory.server_errors = 1
+    teacher = FormatFallbackTeacher(wire, structured=settings.structured, memory=memory)
+    try:
+        reply = await teacher(Request(PROBE_MESSAGES, schema=PROBE_SCHEMA))
+    except PROBE_ERRORS as e:
+        return _error_finding("json", e)
+    used = memory.format if settings.structured == "auto" else settings.structured
     return _schema_finding(reply, used)
 
 
-def _schema_finding(reply: Reply | None, mode: ReplyFormat) -> DoctorFinding:
-    parsed, problem = (
-        _structured.parse_object(reply.text, PROBE_SCHEMA) if reply else (None, "no completion")
-    )
+def _schema_finding(reply: Reply, mode: ReplyFormat) -> DoctorFinding:
+    parsed, problem = _structured.parse_object(reply.text, PROBE_SCHEMA)
     if parsed is None:
-        message = f"takes {mode}, but the answer does not fit the schema ({problem})"
+        cause = reply.message or problem
+        message = f"takes {mode}, but the answer does not fit the schema ({cause})"
         remedy = "judges and authors need JSON; try `structured: text`, or another model"
         return DoctorFinding("json", "warn", message, remedy)
     if mode == "text":
@@ -164,6 +169,9 @@ def _schema_finding(reply: Reply | None, mode: ReplyFormat) -> DoctorFinding:
 def _error_finding(check: str, error: Exception) -> DoctorFinding:
     if isinstance(error, RetryableError) and error.limited:
         return DoctorFinding(check, "warn", str(error), "wait, or lower `concurrency`")
-    if isinstance(error, TeacherRejected):
-        return DoctorFinding(check, "fail", error.problem, error.hint)
+    if isinstance(error, RetryableError):
+        return DoctorFinding(check, "fail", str(error), error.hint)
+    rejected = error.rejected if isinstance(error, AmbiguousRejection) else error
+    if isinstance(rejected, TeacherRejected):
+        return DoctorFinding(check, "fail", rejected.problem, rejected.hint)
     return DoctorFinding(check, "fail", str(error))

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, RetryableError
+from safegen.teachers._structured_output import FormatMemory
 
 FIRST_WINDOW = 8
 SLICE_S = 0.25
@@ -257,12 +258,17 @@ class RateLimiters:
 
     def __init__(self) -> None:
         self._limiters: dict[tuple[str, str], RateLimiter] = {}
+        self._formats: dict[tuple[str, str], FormatMemory] = {}
 
     def limiter_for(self, base_url: str, key: str, *, limit: int) -> RateLimiter:
         """Return the limiter of an endpoint; the smallest requested limit counts."""
         limiter = self._limiters.setdefault((base_url, key), RateLimiter(limit))
         limiter.lower_limit(limit)
         return limiter
+
+    def formats_for(self, base_url: str, model: str) -> FormatMemory:
+        """Return the memory of the reply formats of an endpoint and model."""
+        return self._formats.setdefault((base_url, model), FormatMemory())
 
 
 class RateLimitedTeacher:

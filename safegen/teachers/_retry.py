@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
-from safegen.teachers._errors import AttemptsExhausted, RetryableError
+from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, RetryableError
+from safegen.teachers._outage_gate import HeldBack, OutageGate, identify_item
 
 FIRST_RETRY_WAIT_S = 0.5
 MAX_RETRY_WAIT_S = 30.0
@@ -24,6 +26,7 @@ class RetryingTeacher:
         teacher: one attempt. `Request.attempt` holds its number, from 0.
         attempts: calls per request, the first included; at least 1.
         sleep: waits for a number of seconds.
+        gate: holds attempts back while the endpoint answers none.
 
     Example:
         >>> retrying = RetryingTeacher(ask, attempts=3)
@@ -35,10 +38,12 @@ class RetryingTeacher:
         *,
         attempts: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        gate: OutageGate | None = None,
     ) -> None:
         self._teacher = teacher
         self._attempts = attempts
         self._sleep = sleep
+        self._gate = gate or OutageGate()
 
     async def __call__(self, request: Request, /) -> Reply:
         """Answer one request.
@@ -46,17 +51,47 @@ class RetryingTeacher:
         Raises:
             AttemptsExhausted: every attempt failed.
         """
+        item = identify_item(request)
         try:
             # The first attempt runs outside of tenacity: most requests need no retry, and its
             # bookkeeping costs more than the layers together.
-            return await self._teacher(request)
+            return await self._attempt(request, item)
         except RetryableError as e:
             if self._attempts == 1:
                 raise self._exhausted(e) from None
-            first = e
-        return await self._retry(request, first)
+            return await self._retry(request, e, item)
+        finally:
+            self._gate.leave(item)
 
-    async def _retry(self, request: Request, first: RetryableError) -> Reply:
+    async def _attempt(self, request: Request, item: object) -> Reply:
+        while True:
+            await self._gate.enter(item)
+            try:
+                return await self._send(request, item)
+            except HeldBack:
+                continue
+
+    async def _send(self, request: Request, item: object) -> Reply:
+        try:
+            reply = await self._teacher(request)
+        except RetryableError as e:
+            # A rate limit is an answer; the limiter paces the requests that follow.
+            if e.limited:
+                self._gate.record_answer()
+            else:
+                self._gate.record_failure(item)
+            raise
+        except RunError as e:
+            self._gate.fail_waiters(e)
+            raise
+        except (AmbiguousRejection, Blocked):
+            # A rejection is an answer too.
+            self._gate.record_answer()
+            raise
+        self._gate.record_answer()
+        return reply
+
+    async def _retry(self, request: Request, first: RetryableError, item: object) -> Reply:
         from tenacity import (
             AsyncRetrying,
             RetryCallState,
@@ -88,11 +123,11 @@ class RetryingTeacher:
                     number = state.retry_state.attempt_number
                     if number == 1:
                         raise first
-                    return await self._teacher(replace(request, attempt=number - 1))
+                    return await self._attempt(replace(request, attempt=number - 1), item)
         except RetryableError as e:
             raise self._exhausted(e) from None
         raise AssertionError("tenacity ends with a reply or an error")
 
     def _exhausted(self, error: RetryableError) -> AttemptsExhausted:
         text = f"{error} (`{self._attempts}` attempts)"
-        return AttemptsExhausted(text, malformed=error.malformed)
+        return AttemptsExhausted(text, way=error.way, hint=error.hint)

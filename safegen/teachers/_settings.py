@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from safegen.core.errors import ConfigError
 from safegen.core.types import Sampling
+from safegen.teachers._bounded_body import MAX_REPLY_BYTES
 from safegen.teachers._errors import Endpoint
 
 StructuredSetting = Literal["auto", "json_schema", "json_object", "text"]
@@ -37,6 +38,8 @@ class Settings:
     structured: StructuredSetting
     max_completion_tokens: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
+    max_reply_bytes: int = MAX_REPLY_BYTES
+    fold_system: bool = False
 
     def validate(self) -> Settings:
         """Check the bounds and return the settings.
@@ -51,6 +54,7 @@ class Settings:
             ("max_completion_tokens", self.max_completion_tokens, 1, math.inf),
             ("concurrency", self.concurrency, 1, 10_000),
             ("attempts", self.attempts, 1, 100),
+            ("max_reply_bytes", self.max_reply_bytes, 1_000, 2**31),
             ("timeout_s", self.timeout_s, 0.001, 86_400),
         ]
         for name, value, low, high in bounds:

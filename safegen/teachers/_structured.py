@@ -1,4 +1,4 @@
-"""Parses chat completions: splits text from thinking and reads objects that fit a JSON schema."""
+"""Requests and reads objects that fit a JSON schema, and cleans a model's text."""
 
 from __future__ import annotations
 
@@ -8,24 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from safegen.core.hashing import canonical_json
-from safegen.core.types import Message, Outcome, Reply, ReplyFormat
+from safegen.core.types import Message, ReplyFormat
+from safegen.teachers._thinking import split_thinking
 
 REPLY_FORMATS: tuple[ReplyFormat, ...] = ("json_schema", "json_object", "text")
 """From the strictest to the one that every endpoint takes."""
 MAX_CHARS = 200_000
 """Longest answer that is searched for an object."""
-MAX_TOKENS = 2**40
-"""Token counts above this are ignored."""
 MAX_STARTS = 8
 """Number of `{` that are tried as the start of the object."""
-# Finish reasons of OpenAI, and of servers with their own names: TGI (eos_token), Anthropic (end_turn,
-# max_tokens), Mistral (model_length), Gemini (safety, recitation, blocklist, prohibited_content).
-END_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
-LENGTH_REASONS = frozenset({"length", "max_tokens", "model_length"})
-FILTER_REASONS = frozenset(
-    {"content_filter", "safety", "recitation", "blocklist", "prohibited_content"}
-)
-MAX_NAME = 200
 INVISIBLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
@@ -58,66 +49,6 @@ def clean_text(text: str) -> str:
     script does not change.
     """
     return INVISIBLE.sub("", replace_surrogates(text).replace("\r\n", "\n"))
-
-
-def split_thinking(text: str) -> tuple[str | None, str]:
-    """Split a text into its leading `<think>` block and the rest, which is empty if the block is open."""
-    # A chat template that opens the block itself leaves a lone `</think>` in the answer.
-    head, end, rest = text.partition("</think>")
-    opened = head.lstrip().startswith("<think>")
-    if not opened and (not end or "<think>" in head):
-        return None, text
-    return head.lstrip().removeprefix("<think>").strip() or None, rest.lstrip()
-
-
-def parse_reply(data: object, model: str) -> Reply | None:
-    """Read the body of a chat completion; return None if it is none."""
-    body = _to_dict(data)
-    choices = body.get("choices")
-    first = (
-        _to_dict(cast("list[object]", choices)[0]) if isinstance(choices, list) and choices else {}
-    )
-    message = first.get("message")
-    content = _content_text(_to_dict(message).get("content"))
-    if not isinstance(message, dict) or content is None:
-        return None
-    fields = _to_dict(cast(object, message))
-    cleaned = clean_text(content)
-    thought, text = split_thinking(cleaned)
-    # DeepSeek and vLLM send `reasoning_content`, OpenRouter sends `reasoning`.
-    thinking = (
-        _to_text(fields.get("reasoning_content")) or _to_text(fields.get("reasoning")) or thought
-    )
-    finish = _to_text(first.get("finish_reason"))
-    outcome, outcome_message = _read_outcome(finish, _to_text(fields.get("refusal")), text)
-    if outcome == "refused" and thought and "</think>" not in cleaned:
-        outcome, outcome_message = "truncated", "the answer ends inside of its `<think>` block"
-    usage = _to_dict(body.get("usage"))
-    return Reply(
-        text=text,
-        model=_model_name(body.get("model")) or model,
-        outcome=outcome,
-        message=outcome_message,
-        finish_reason=finish,
-        reasoning_content=thinking,
-        prompt_tokens=_token_count(usage.get("prompt_tokens")),
-        completion_tokens=_token_count(usage.get("completion_tokens")),
-    )
-
-
-def _read_outcome(finish: str | None, refusal: str | None, text: str) -> tuple[Outcome, str]:
-    reason = (finish or "stop").strip().lower()
-    if reason in LENGTH_REASONS:
-        return "truncated", "the answer was cut at the token limit; raise `max_tokens`"
-    if reason in FILTER_REASONS:
-        return "filtered", f"the provider withheld the answer (finish reason `{reason}`)"
-    if reason not in END_REASONS:
-        return "malformed", f"the answer did not end by itself (finish reason `{reason[:40]}`)"
-    if refusal:
-        return "refused", "the model used the refusal field"
-    if not text.strip():
-        return "refused", "the model sent an empty answer"
-    return "ok", ""
 
 
 def make_response_format(
@@ -171,7 +102,7 @@ def parse_object(text: str, schema: Mapping[str, object]) -> tuple[dict[str, obj
     """
     if len(text) > MAX_CHARS:
         return None, f"it is longer than {MAX_CHARS} characters"
-    body = split_thinking(text)[1].strip()
+    body = split_thinking(text).text.strip()
     fenced = FENCE.match(body)
     body = fenced[1] if fenced else body
     first_problem = ""
@@ -245,31 +176,3 @@ def _find_object_problem(
         elif schema.get("additionalProperties") is False:
             return f"{path} may not hold `{name[:40]}`"
     return None
-
-
-def _to_dict(value: object) -> dict[str, object]:
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _to_text(value: object) -> str | None:
-    return clean_text(value) if isinstance(value, str) and value else None
-
-
-def _model_name(value: object) -> str:
-    return " ".join((_to_text(value) or "").split())[:MAX_NAME]
-
-
-def _token_count(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 <= value <= MAX_TOKENS else None
-
-
-def _content_text(value: object) -> str | None:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        # Some endpoints send a list of parts.
-        parts = [_to_dict(part).get("text") for part in cast("list[object]", value)]
-        return "".join(p for p in parts if isinstance(p, str))
-    return value if isinstance(value, str) else None

@@ -1,15 +1,21 @@
-"""The structured-output layer: requests JSON in a format that the endpoint takes, repairs once."""
+"""The structured-output layers: request JSON in a format that the endpoint takes, repair once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from dataclasses import replace
 
 from safegen.core.errors import TeacherRejected
 from safegen.core.types import Reply, ReplyFormat, Request, Teacher
 from safegen.teachers import _structured
-from safegen.teachers._errors import FormatUnsupported
+from safegen.teachers._errors import AmbiguousRejection, RetryableError
 from safegen.teachers._settings import StructuredSetting
+from safegen.teachers._structured import REPLY_FORMATS
+
+NO_FORMAT_STATUSES = frozenset({None, 401, 402, 407, 429})
+"""Rejections of the account, which have nothing to do with a format."""
+MAX_SERVER_ERRORS = 6
+"""HTTP 5xx after which no lower format is tried any more: the server is down."""
 
 
 def choose_first_format(structured: StructuredSetting) -> ReplyFormat:
@@ -27,17 +33,33 @@ def apply_format(request: Request, reply_format: ReplyFormat) -> Request:
     return replace(request, messages=messages, reply_format=reply_format)
 
 
-class StructuredTeacher:
-    """A teacher whose replies to requests with a schema carry the parsed object.
+class FormatMemory:
+    """The reply formats of an endpoint, as far as its answers show them."""
 
-    With `auto` it starts with `json_schema` and steps down to `json_object` and `text` when the
-    endpoint rejects the format. A reply that does not satisfy the schema gets one repair turn.
+    def __init__(self, first: ReplyFormat = "json_schema") -> None:
+        self.format: ReplyFormat = first
+        self.confirmed: set[ReplyFormat] = set()
+        """Formats that the endpoint answered."""
+        self.server_errors = 0
+        """HTTP 5xx for the present format since its last answer."""
+        self.lock = asyncio.Lock()
+
+    def confirm(self, reply_format: ReplyFormat) -> None:
+        """Note that the endpoint answered a request in this format."""
+        self.confirmed.add(reply_format)
+        self.server_errors = 0
+
+
+class FormatFallbackTeacher:
+    """A teacher that sends requests with a schema in a format that the endpoint takes.
+
+    With `auto` it starts with `json_schema`. If the endpoint fails such a request, the same request
+    is sent with `json_object` and then without a format. The first that is answered stays in use.
 
     Args:
-        teacher: raises `FormatUnsupported` if the endpoint does not take the format.
+        teacher: makes one attempt.
         structured: the format, or `auto`.
-        address: names the endpoint in messages.
-        stop: called with the error that stops the run.
+        memory: shared by the teachers of one endpoint and model.
     """
 
     def __init__(
@@ -45,48 +67,84 @@ class StructuredTeacher:
         teacher: Teacher,
         *,
         structured: StructuredSetting = "auto",
-        address: str,
-        stop: Callable[[TeacherRejected], object] = lambda _: None,
+        memory: FormatMemory | None = None,
     ) -> None:
         self._teacher = teacher
-        self._structured = structured
-        self._address = address
-        self._stop = stop
-        self._format: ReplyFormat = choose_first_format(structured)
+        self._structured: StructuredSetting = structured
+        self._memory = memory or FormatMemory()
 
     async def __call__(self, request: Request, /) -> Reply:
-        """Answer one request; a reply that does not fit the schema has the outcome `malformed`.
+        """Answer one request.
 
         Raises:
-            TeacherRejected: the endpoint rejects every format that the settings allow.
+            RetryableError: another attempt may succeed.
+            AmbiguousRejection: the endpoint rejects this request, or all, in every format.
+            TeacherRejected: the endpoint rejects all requests.
         """
-        while True:
-            reply_format = self._format
-            try:
-                return await self._ask(apply_format(request, reply_format))
-            except FormatUnsupported as e:
-                self._step_down(request, reply_format, e)
+        if request.schema is None:
+            return await self._teacher(request)
+        if self._structured != "auto":
+            fixed = choose_first_format(self._structured)
+            return await self._teacher(apply_format(request, fixed))
+        tried = self._memory.format
+        try:
+            reply = await self._teacher(apply_format(request, tried))
+        except (AmbiguousRejection, RetryableError, TeacherRejected) as e:
+            if not self._may_be_format(e, tried):
+                raise
+            error = e
+        else:
+            self._memory.confirm(tried)
+            return reply
+        async with self._memory.lock:
+            return await self._step_down(request, tried, error)
 
-    async def _ask(self, request: Request) -> Reply:
-        first = attach_object(await self._teacher(request), request)
-        if request.schema is None or first.outcome != "malformed" or not first.text:
+    def _may_be_format(self, error: Exception, tried: ReplyFormat) -> bool:
+        if tried == REPLY_FORMATS[-1] or tried in self._memory.confirmed:
+            return False
+        if isinstance(error, AmbiguousRejection):
+            return True
+        if isinstance(error, TeacherRejected):
+            return error.status not in NO_FORMAT_STATUSES
+        if not isinstance(error, RetryableError) or error.limited or error.status is None:
+            return False
+        # One HTTP 5xx may be an accident, so the first is retried in the same format.
+        self._memory.server_errors += 1
+        return 2 <= self._memory.server_errors <= MAX_SERVER_ERRORS
+
+    async def _step_down(self, request: Request, tried: ReplyFormat, error: Exception) -> Reply:
+        # Another request may have stepped down further in the meantime.
+        last = max(REPLY_FORMATS.index(tried), REPLY_FORMATS.index(self._memory.format) - 1)
+        for lower in REPLY_FORMATS[last + 1 :]:
+            try:
+                reply = await self._teacher(apply_format(request, lower))
+            except (AmbiguousRejection, RetryableError, TeacherRejected):
+                continue
+            self._memory.format = lower
+            self._memory.confirm(lower)
+            return reply
+        # Without a format it fails too, so the format is not the cause.
+        raise error
+
+
+class StructuredTeacher:
+    """A teacher whose replies to requests with a schema carry the parsed object.
+
+    A reply that does not satisfy the schema gets one repair turn.
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request; a reply that does not fit the schema has the outcome `malformed`."""
+        answer = await self._teacher(request)
+        first = attach_object(answer, request)
+        if request.schema is None or answer.outcome != "ok" or first.outcome != "malformed":
             return first
         repair = _structured.make_repair_turns(first.text, first.message)
         again = replace(request, messages=(*request.messages, *repair))
         return _add_tokens(first, attach_object(await self._teacher(again), request))
-
-    def _step_down(self, request: Request, tried: ReplyFormat, error: FormatUnsupported) -> None:
-        formats = _structured.REPLY_FORMATS
-        lower = formats.index(tried) + 1
-        if request.schema is None or self._structured != "auto" or lower == len(formats):
-            stop = TeacherRejected(
-                f"`{self._address}` does not take the requested reply format: {error}; set"
-                " `structured` to `auto` or `text`"
-            )
-            self._stop(stop)
-            raise stop from None
-        # Another request may have stepped down further in the meantime.
-        self._format = formats[max(lower, formats.index(self._format))]
 
 
 def attach_object(reply: Reply, request: Request) -> Reply:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from safegen.core.hashing import digest
 from safegen.core.types import Message, Reply, Request
 from safegen.teachers import _structured
-from safegen.teachers._client import HttpClient, RequestBody
-from safegen.teachers._errors import RetryableError
+from safegen.teachers._client import HttpAnswer, HttpClient, RequestBody
+from safegen.teachers._errors import translate_failed_reply
+from safegen.teachers._reply import FailedReply, read_reply
 from safegen.teachers._settings import Settings
 
 
@@ -20,7 +23,10 @@ class ChatTransport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = HttpClient(
-            settings.endpoint, connections=settings.concurrency, timeout_s=settings.timeout_s
+            settings.endpoint,
+            connections=settings.concurrency,
+            timeout_s=settings.timeout_s,
+            max_reply_bytes=settings.max_reply_bytes,
         )
 
     async def __call__(self, request: Request, /) -> Reply:
@@ -28,16 +34,25 @@ class ChatTransport:
 
         Raises:
             RetryableError: another attempt may succeed.
-            FormatUnsupported: the endpoint does not take the reply format.
             Blocked: the provider rejects the request because of its content.
             AmbiguousRejection: it rejects this request, or all.
             TeacherRejected: it rejects all requests.
+            OversizedReply: the answer exceeds `max_reply_bytes`.
         """
+        return self._read(await self._client.post(self.body(request)))
+
+    async def send(self, request: Request) -> tuple[Reply, object]:
+        """Answer one request; return the reply and the body that holds it."""
+        answer = await self._client.post(self.body(request))
+        return self._read(answer), answer.body
+
+    def _read(self, answer: HttpAnswer) -> Reply:
         endpoint = self._settings.endpoint
-        reply = _structured.parse_reply(await self._client.post(self.body(request)), endpoint.model)
-        if reply is None:
-            problem = "answered HTTP `200` with a body that is no chat completion"
-            raise RetryableError(f"`{endpoint.base_url}` {problem}", malformed=True)
+        reply = read_reply(answer.body, endpoint.model)
+        if isinstance(reply, FailedReply):
+            raise translate_failed_reply(
+                endpoint, reply.error, headers=answer.headers, is_completion=reply.is_completion
+            )
         return reply
 
     def body(self, request: Request) -> RequestBody:
@@ -46,7 +61,13 @@ class ChatTransport:
             {"role": m["role"], "content": _structured.replace_surrogates(m["content"])}
             for m in request.messages
         ]
-        body: RequestBody = {"model": self._settings.endpoint.model, "messages": messages}
+        if self._settings.fold_system:
+            messages = fold_system_turns(messages)
+        body: RequestBody = {
+            "model": self._settings.endpoint.model,
+            "messages": messages,
+            "stream": False,
+        }
         body |= self._settings.body_fields(request.sample)
         if request.schema is not None:
             response_format = _structured.make_response_format(
@@ -58,8 +79,23 @@ class ChatTransport:
 
     def key(self, request: Request) -> str:
         """Return the digest of address, body and sample number."""
-        return digest([self._settings.endpoint.base_url, self.body(request), request.sample])
+        body = self.body(request)
+        # Every request sends it, so it identifies none.
+        del body["stream"]
+        return digest([self._settings.endpoint.base_url, body, request.sample])
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
         await self._client.aclose()
+
+
+def fold_system_turns(messages: Sequence[Message]) -> list[Message]:
+    """Join the system turns and the first user turn to one user turn."""
+    system = [m["content"] for m in messages if m["role"] == "system"]
+    turns = [m for m in messages if m["role"] != "system"]
+    if not system:
+        return turns
+    if not turns or turns[0]["role"] != "user":
+        return [{"role": "user", "content": "\n\n".join(system)}, *turns]
+    first: Message = {"role": "user", "content": "\n\n".join([*system, turns[0]["content"]])}
+    return [first, *turns[1:]]

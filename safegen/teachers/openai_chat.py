@@ -9,6 +9,7 @@ from safegen.core.finding import DoctorFinding
 from safegen.core.types import Reply, Request, Sampling, TeacherTraits
 from safegen.store.journal import Journal
 from safegen.teachers import _settings
+from safegen.teachers._bounded_body import MAX_REPLY_BYTES
 from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._errors import Endpoint
 from safegen.teachers._meter import Meter
@@ -42,6 +43,8 @@ def openai_chat(
     attempts: int = 6,
     timeout_s: float = 120,
     structured: StructuredSetting = "auto",
+    max_reply_bytes: int = MAX_REPLY_BYTES,
+    fold_system: bool = False,
     journal: Journal | None = None,
     meter: Meter | None = None,
     limiters: RateLimiters | None = None,
@@ -65,6 +68,8 @@ def openai_chat(
         timeout_s: seconds per attempt; at most 86 400.
         structured: reply format of requests for JSON; `auto` starts with the strictest and steps
             down if the endpoint rejects it.
+        max_reply_bytes: decoded bytes of an answer at most; a longer one costs its item.
+        fold_system: put the system turn into the first user turn, for models without that role.
         journal: caches replies; None caches none.
         meter: counts and bounds requests and tokens; None bounds nothing.
         limiters: shared by teachers, so that `concurrency` bounds an address and key, not a teacher;
@@ -86,6 +91,8 @@ def openai_chat(
         structured=structured,
         max_completion_tokens=max_completion_tokens,
         extra=_settings.check_extra(extra),
+        max_reply_bytes=max_reply_bytes,
+        fold_system=fold_system,
     ).validate()
     return OpenAIChatTeacher(settings, journal=journal, meter=meter, limiters=limiters)
 
@@ -112,12 +119,15 @@ class OpenAIChatTeacher:
         self._settings = settings
         self._transport = ChatTransport(settings)
         self._layers = compose(
-            ModelSource(self._transport, self.request_key, self.model, settings.endpoint.base_url),
+            ModelSource(self._transport, self.request_key, self.model),
             limiter=_limiter(settings, limiters, sleep),
             attempts=settings.attempts,
             structured=settings.structured,
             journal=journal,
             meter=meter,
+            formats=limiters.formats_for(settings.endpoint.base_url, self.model)
+            if limiters
+            else None,
             sleep=sleep,
         )
 
@@ -149,10 +159,10 @@ class OpenAIChatTeacher:
         )
 
     async def probe(self) -> list[DoctorFinding]:
-        """Probe the endpoint with at most one GET and four short completions."""
+        """Probe the endpoint with one GET and a few requests as `generate` sends them."""
         from safegen.teachers._health import probe
 
-        return await probe(self._settings.endpoint)
+        return await probe(self._settings)
 
     async def aclose(self) -> None:
         """Close the connections."""

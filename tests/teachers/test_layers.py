@@ -17,18 +17,17 @@ from safegen.core.hashing import digest
 from safegen.core.types import Message, Reply, Request
 from safegen.store.journal import Journal
 from safegen.teachers._cache import CachedTeacher
-from safegen.teachers._circuit_breaker import OUTAGE_FAILURES, OUTAGE_REJECTIONS, CircuitBreaker
+from safegen.teachers._circuit_breaker import MAX_FAILED_ITEMS, CircuitBreaker
 from safegen.teachers._errors import (
     AmbiguousRejection,
     AttemptsExhausted,
-    FormatUnsupported,
     RetryableError,
 )
 from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter
 from safegen.teachers._retry import RetryingTeacher
-from safegen.teachers._structured_output import StructuredTeacher
+from safegen.teachers._structured_output import FormatFallbackTeacher, StructuredTeacher
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
@@ -130,10 +129,10 @@ async def test_retry_numbers_attempts_and_waits_as_asked() -> None:
 async def test_retry_reports_exhausted_attempts(attempts: int) -> None:
     async def sleep(_: float) -> None: ...
 
-    teacher = Script(*[RetryableError("no JSON", malformed=True)] * attempts)
+    teacher = Script(*[RetryableError("no JSON", way="no completion")] * attempts)
     with pytest.raises(AttemptsExhausted, match=rf"no JSON \(`{attempts}` attempts\)") as e:
         await RetryingTeacher(teacher, attempts=attempts, sleep=sleep)(request())
-    assert (e.value.malformed, len(teacher.requests)) == (True, attempts)
+    assert (e.value.way, len(teacher.requests)) == ("no completion", attempts)
 
 
 async def test_limiter_stops_waiting_requests_after_a_run_error() -> None:
@@ -144,41 +143,108 @@ async def test_limiter_stops_waiting_requests_after_a_run_error() -> None:
 
 
 async def test_breaker_stops_after_an_outage() -> None:
-    teacher = Script(*[AttemptsExhausted("no answer (`6` attempts)")] * OUTAGE_FAILURES)
-    breaker = CircuitBreaker(teacher, model="m")
-    for _ in range(OUTAGE_FAILURES - 1):
-        with pytest.raises(TeacherUnavailable):
+    lost = AttemptsExhausted("no answer (`6` attempts)", way="down", hint="is it running?")
+    breaker = CircuitBreaker(Script(*[lost] * MAX_FAILED_ITEMS), model="m")
+    for _ in range(MAX_FAILED_ITEMS - 1):
+        with pytest.raises(TeacherUnavailable, match="is it running"):
             await breaker(request())
-    with pytest.raises(TeacherRejected, match="is it running"):
+    with pytest.raises(TeacherRejected, match="5 different requests in a row; is it running"):
         await breaker(request())
 
 
-async def test_breaker_counts_rejections_only_before_an_answer() -> None:
-    rejected = AmbiguousRejection("HTTP 400", rejected=TeacherRejected("bad parameters"))
-    breaker = CircuitBreaker(Script("one", *[rejected] * OUTAGE_REJECTIONS), model="m")
-    await breaker(request())
-    outcomes = [(await breaker(request())).outcome for _ in range(OUTAGE_REJECTIONS)]
-    assert outcomes == ["blocked"] * OUTAGE_REJECTIONS
-    silent = CircuitBreaker(Script(*[rejected] * OUTAGE_REJECTIONS), model="m")
-    for _ in range(OUTAGE_REJECTIONS - 1):
+async def test_breaker_counts_only_failures_of_one_cause() -> None:
+    causes = [AttemptsExhausted("gone", way=way) for way in ("a", "b") * MAX_FAILED_ITEMS]
+    breaker = CircuitBreaker(Script(*causes), model="m")
+    for _ in causes:
         with pytest.raises(TeacherUnavailable):
-            await silent(request())
+            await breaker(request())
+
+
+def rejection() -> AmbiguousRejection:
+    return AmbiguousRejection("HTTP 400", rejected=TeacherRejected("bad parameters", status=400))
+
+
+async def test_breaker_blocks_when_the_control_is_answered() -> None:
+    teacher = Script(*[answer for _ in range(9) for answer in (rejection(), "yes")])
+    breaker = CircuitBreaker(teacher, model="m")
+    system: Message = {"role": "system", "content": "Be brief."}
+    asked = Request((system, {"role": "user", "content": "odd"}), schema=SCHEMA)
+    assert [(await breaker(asked)).outcome for _ in range(9)] == ["blocked"] * 9
+    control = teacher.requests[1]
+    assert control.messages[0] == system
+    assert control.schema == SCHEMA
+    assert "odd" not in str(control.messages)
+
+
+async def test_breaker_stops_when_the_control_fails_late() -> None:
+    teacher = Script("one", *[rejection() for _ in range(2 * MAX_FAILED_ITEMS)])
+    breaker = CircuitBreaker(teacher, model="m")
+    await breaker(request())
+    for _ in range(MAX_FAILED_ITEMS - 1):
+        with pytest.raises(TeacherUnavailable, match="bad parameters"):
+            await breaker(request())
     with pytest.raises(TeacherRejected, match="bad parameters"):
-        await silent(request())
+        await breaker(request())
 
 
-async def test_structured_output_steps_down_and_remembers() -> None:
-    teacher = Script(FormatUnsupported("no schema"), '{"a": "x"}', '{"a": "y"}')
-    structured = StructuredTeacher(teacher, address="a")
+@pytest.mark.parametrize(
+    "failure",
+    [
+        rejection(),
+        TeacherRejected("not found", status=404),
+        TeacherRejected("not implemented", status=501),
+    ],
+)
+async def test_structured_output_steps_down_and_remembers(failure: Exception) -> None:
+    teacher = Script(failure, '{"a": "x"}', '{"a": "y"}')
+    structured = StructuredTeacher(FormatFallbackTeacher(teacher))
     replies = [await structured(request(schema=SCHEMA)) for _ in range(2)]
     assert [r.parsed for r in replies] == [{"a": "x"}, {"a": "y"}]
     formats = [r.reply_format for r in teacher.requests]
     assert formats == ["json_schema", "json_object", "json_object"]
 
 
+async def test_server_errors_step_down_after_the_second() -> None:
+    error = RetryableError("oops", status=500)
+    teacher = Script(error, error, error, '{"a": "x"}', '{"a": "y"}')
+    fallback = FormatFallbackTeacher(teacher)
+    with pytest.raises(RetryableError):
+        await fallback(request(schema=SCHEMA))
+    assert (await fallback(request(schema=SCHEMA))).text == '{"a": "x"}'
+    await fallback(request(schema=SCHEMA))
+    formats = [r.reply_format for r in teacher.requests]
+    assert formats == ["json_schema", "json_schema", "json_object", "text", "text"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RetryableError("busy", status=429, limited=True),
+        RetryableError("no answer"),
+        TeacherRejected("bad key", status=401),
+    ],
+)
+async def test_other_failures_keep_the_format(failure: Exception) -> None:
+    teacher = Script(failure, '{"a": "x"}')
+    fallback = FormatFallbackTeacher(teacher)
+    with pytest.raises(type(failure)):
+        await fallback(request(schema=SCHEMA))
+    await fallback(request(schema=SCHEMA))
+    assert [r.reply_format for r in teacher.requests] == ["json_schema"] * 2
+
+
+async def test_confirmed_format_is_kept_after_a_rejection() -> None:
+    teacher = Script('{"a": "x"}', rejection())
+    fallback = FormatFallbackTeacher(teacher)
+    await fallback(request(schema=SCHEMA))
+    with pytest.raises(AmbiguousRejection):
+        await fallback(request(schema=SCHEMA))
+    assert len(teacher.requests) == 2
+
+
 async def test_structured_output_repairs_once() -> None:
     teacher = Script('{"b": 1}', '{"a": "x"}')
-    reply = await StructuredTeacher(teacher, address="a")(request(schema=SCHEMA))
+    reply = await StructuredTeacher(teacher)(request(schema=SCHEMA))
     assert (reply.parsed, reply.prompt_tokens) == ({"a": "x"}, 6)
     assert "lacks `a`" in teacher.requests[1].messages[-1]["content"]
 

@@ -14,8 +14,8 @@ from safegen.core.errors import (
     BudgetSpent,
     ConfigError,
     ContentFiltered,
+    EmptyAnswer,
     ItemError,
-    ParseError,
     Refused,
     TeacherRejected,
     TeacherUnavailable,
@@ -23,7 +23,7 @@ from safegen.core.errors import (
 )
 from safegen.core.types import Message, Reply, Request
 from safegen.store.journal import Journal
-from safegen.teachers._circuit_breaker import OUTAGE_FAILURES, OUTAGE_REJECTIONS
+from safegen.teachers._circuit_breaker import MAX_FAILED_ITEMS
 from safegen.teachers._meter import Meter
 from safegen.teachers._rate_limit import RateLimiters
 from safegen.teachers.openai_chat import OpenAIChatTeacher, openai_chat
@@ -120,7 +120,8 @@ async def test_request_body_has_only_configured_fields() -> None:
         async with endpoint(fake.url, temperature=0.5, top_p=0.9, max_tokens=7, seed=40) as teacher:
             await teacher(request_of(sample=2))
     plain, full = fake.requests
-    assert set(plain) == {"model", "messages"}
+    assert set(plain) == {"model", "messages", "stream"}
+    assert plain["stream"] is False
     assert full["seed"] == 42
     assert (full["temperature"], full["top_p"], full["max_tokens"]) == (0.5, 0.9, 7)
 
@@ -131,10 +132,8 @@ async def test_request_body_has_only_configured_fields() -> None:
         ("length", Truncated),
         ("content_filter", ContentFiltered),
         ("refusal", Refused),
-        ("empty", Refused),
+        ("empty", EmptyAnswer),
         ("400-policy", Blocked),
-        ("cut-json", ParseError),
-        ("no-choices", ParseError),
     ],
 )
 async def test_failed_reply_is_cached_and_not_repeated(
@@ -149,12 +148,14 @@ async def test_failed_reply_is_cached_and_not_repeated(
             with pytest.raises(error) as second:
                 await teacher(request_of())
     assert str(first.value) == str(second.value) != ""
-    assert len(fake.requests) == sent == (3 if error is ParseError else 1)
+    assert len(fake.requests) == sent == 1
     assert len(journal) == 1
     await journal.aclose()
 
 
-@pytest.mark.parametrize("fault", ["500", "408", "429", "reset", "short-body"])
+@pytest.mark.parametrize(
+    "fault", ["500", "408", "429", "reset", "short-body", "cut-json", "no-choices"]
+)
 async def test_exhausted_attempts_are_not_cached(fault: str, tmp_path: Path) -> None:
     journal, meter = Journal(tmp_path / "j.sqlite"), Meter()
     with FakeEndpoint(fault=always(fault)) as fake:
@@ -230,35 +231,39 @@ async def test_refused_request_among_answered_is_blocked(
     faults: Fault = lambda body, nth: fault if "bad" in str(body) else None  # noqa: E731
     with FakeEndpoint(fault=faults) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
-            await teacher(request_of())
-            for i in range(2 * OUTAGE_REJECTIONS):
+            for i in range(2 * MAX_FAILED_ITEMS):
                 with pytest.raises(Blocked, match=str(REFUSED[fault][1]["message"])):
                     await teacher(request_of(f"bad {i}"))
             with pytest.raises(Blocked):
                 await teacher(request_of("bad 0"))
             await teacher(request_of("another"))
-    assert len(fake.requests) == 2 * OUTAGE_REJECTIONS + 2
-    assert len(journal) == 2 * OUTAGE_REJECTIONS + 2
+    # Each refusal is verified by one control request.
+    assert len(fake.requests) == 4 * MAX_FAILED_ITEMS + 1
+    assert len(journal) == 2 * MAX_FAILED_ITEMS + 1
     await journal.aclose()
 
 
 @pytest.mark.parametrize("fault", ["400", "403"])
+@pytest.mark.parametrize("answered", [0, 3])
 async def test_endpoint_that_refuses_all_stops_the_run(
-    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str, answered: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status = {fault: (int(fault), {"message": "no"})}
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", status)
     journal = Journal(tmp_path / "j.sqlite")
-    with FakeEndpoint(fault=always(fault)) as fake:
+    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
+    with FakeEndpoint(fault=faults) as fake:
         async with endpoint(fake.url, journal=journal) as teacher:
-            for i in range(OUTAGE_REJECTIONS - 1):
+            for i in range(answered):
+                await teacher(request_of(f"fine {i}"))
+            for i in range(MAX_FAILED_ITEMS - 1):
                 with pytest.raises(TeacherUnavailable):
                     await teacher(request_of(str(i)))
             for i in range(2):
                 with pytest.raises(TeacherRejected, match="check"):
                     await teacher(request_of(f"last {i}"))
-    assert len(fake.requests) == OUTAGE_REJECTIONS
-    assert len(journal) == 0
+    assert len(fake.requests) <= answered + 2 * MAX_FAILED_ITEMS
+    assert len(journal) == answered
     await journal.aclose()
 
 
@@ -275,7 +280,7 @@ async def test_content_refusal_blocks_only_its_item(
     monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"flagged": (status, body)})
     with FakeEndpoint(fault=always("flagged")) as fake:
         async with endpoint(fake.url) as teacher:
-            for i in range(2 * OUTAGE_REJECTIONS):
+            for i in range(2 * MAX_FAILED_ITEMS):
                 with pytest.raises(Blocked):
                     await teacher(request_of(str(i)))
 
@@ -294,7 +299,9 @@ async def test_max_completion_tokens_is_named_as_remedy(
         async with endpoint(fake.url, max_completion_tokens=9, extra=extra) as teacher:
             await teacher(request_of())
     sent = fake.requests[-1]
-    assert set(sent) == {"model", "messages", "max_completion_tokens", "top_k", "plain", "deep"}
+    assert set(sent) == {
+        *("model", "messages", "stream", "max_completion_tokens", "top_k", "plain", "deep")
+    }
     assert sent["top_k"] == 20
     assert sent["deep"] == {"on": True}
 
@@ -525,7 +532,7 @@ async def test_waits_grow_with_random_jitter() -> None:
 
 async def test_outage_stops_the_run() -> None:
     async with endpoint("http://127.0.0.1:9/v1", attempts=1) as teacher:
-        for i in range(OUTAGE_FAILURES - 1):
+        for i in range(MAX_FAILED_ITEMS - 1):
             with pytest.raises(TeacherUnavailable):
                 await teacher(request_of(str(i)))
         with pytest.raises(TeacherRejected, match="is it running"):
@@ -538,7 +545,32 @@ async def test_failures_between_answers_do_not_stop() -> None:
 
     with FakeEndpoint(fault=fault) as fake:
         async with endpoint(fake.url, attempts=1) as teacher:
-            for i in range(2 * OUTAGE_FAILURES):
+            for i in range(2 * MAX_FAILED_ITEMS):
                 with pytest.raises(TeacherUnavailable):
                     await teacher(request_of(f"bad {i}"))
                 assert (await teacher(request_of(f"good {i}"))).outcome == "ok"
+
+
+@pytest.mark.parametrize("concurrency", [16, 64])
+async def test_down_endpoint_costs_few_requests(concurrency: int) -> None:
+    import asyncio
+
+    with FakeEndpoint(fault=always("500")) as fake:
+        async with endpoint(fake.url, concurrency=concurrency, attempts=6) as teacher:
+            calls = [teacher(request_of(str(i))) for i in range(200)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(r, TeacherRejected | TeacherUnavailable) for r in results)
+    assert sum(isinstance(r, TeacherUnavailable) for r in results) < MAX_FAILED_ITEMS
+    assert len(fake.requests) <= 16 + 6 * MAX_FAILED_ITEMS
+
+
+async def test_server_message_is_shown_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {"message": "the kettle is cold"}
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", {"cold": (503, body)})
+    with FakeEndpoint(fault=always("cold")) as fake:
+        async with endpoint(fake.url, attempts=1) as teacher:
+            for i in range(MAX_FAILED_ITEMS - 1):
+                with pytest.raises(TeacherUnavailable, match="the kettle is cold"):
+                    await teacher(request_of(str(i)))
+            with pytest.raises(TeacherRejected, match="the kettle is cold"):
+                await teacher(request_of("last"))

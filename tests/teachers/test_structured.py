@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 
-from safegen.core.errors import ParseError, TeacherRejected
-from safegen.core.types import Outcome, Reply, Request
+from safegen.core.errors import ParseError, TeacherRejected, TeacherUnavailable
+from safegen.core.types import Request
 from safegen.store.journal import Journal
 from safegen.teachers._structured import (
     clean_text,
     find_schema_problem,
     parse_object,
-    parse_reply,
-    split_thinking,
 )
 from safegen.testing import Body, FakeEndpoint
 from tests.teachers.test_openai_chat import endpoint, request_of
@@ -71,6 +69,9 @@ async def test_auto_finds_the_supported_format_once(
 async def test_configured_format_is_not_changed() -> None:
     with FakeEndpoint(lambda body: GOOD, fault=takes("text")) as fake:
         async with endpoint(fake.url, structured="json_object") as teacher:
+            for i in range(4):
+                with pytest.raises(TeacherUnavailable, match="structured"):
+                    await teacher(request_of(str(i), schema=SCHEMA))
             with pytest.raises(TeacherRejected, match="structured"):
                 await teacher(request())
         async with endpoint(fake.url, structured="text") as teacher:
@@ -158,50 +159,6 @@ def test_schema_problem_is_named(value: object, says: str) -> None:
     assert re.search(says, find_schema_problem(value, SCHEMA) or "")
 
 
-def read(content: str, finish: object = "stop", **message: object) -> Reply:
-    choice = {"message": {"content": content, **message}, "finish_reason": finish}
-    reply = parse_reply({"choices": [choice], "model": "m"}, "m")
-    assert reply is not None
-    return reply
-
-
-FINISHES: list[tuple[object, Outcome]] = [
-    *((name, "ok") for name in (None, "stop", "STOP", "eos", "eos_token", "end_turn")),
-    ("stop_sequence", "ok"),
-    *((name, "truncated") for name in ("length", "max_tokens", "MAX_TOKENS", "model_length")),
-    *((name, "filtered") for name in ("content_filter", "SAFETY", "recitation", "blocklist")),
-    ("PROHIBITED_CONTENT", "filtered"),
-    *((name, "malformed") for name in ("abort", "error", "cancelled", "tool_calls")),
-    *((name, "malformed") for name in ("insufficient_system_resource", "function_call", "new")),
-]
-
-
-@pytest.mark.parametrize(("finish", "outcome"), FINISHES)
-def test_only_complete_replies_are_ok(finish: object, outcome: Outcome) -> None:
-    reply = read("Half an answer and the", finish)
-    assert reply.outcome == outcome
-    assert bool(reply.message) is (outcome != "ok")
-    assert outcome == "ok" or str(finish).lower() in reply.message or "max_tokens" in reply.message
-
-
-@pytest.mark.parametrize(
-    ("content", "thought", "text"),
-    [
-        ("<think>hm</think>\n\nYes.", "hm", "Yes."),
-        ("\nOkay, the spec says so.\n</think>\n\nYes.", "Okay, the spec says so.", "Yes."),
-        ("</think>Yes.", None, "Yes."),
-        ("Yes.", None, "Yes."),
-        ("Write <think>x</think> around it.", None, "Write <think>x</think> around it."),
-        ("<think>and on and on", "and on and on", ""),
-    ],
-)
-def test_thinking_is_split_from_text(content: str, thought: str | None, text: str) -> None:
-    assert split_thinking(content) == (thought, text)
-    reply = read(content)
-    assert (reply.reasoning_content, reply.text) == (thought, text)
-    assert reply.outcome == ("ok" if text else "truncated")
-
-
 @pytest.mark.parametrize(
     ("written", "kept"),
     [
@@ -214,12 +171,3 @@ def test_thinking_is_split_from_text(content: str, thought: str | None, text: st
 )
 def test_invisible_characters_are_removed(written: str, kept: str) -> None:
     assert clean_text(written) == kept
-    assert read(written).text == kept
-
-
-def test_model_name_is_one_short_line() -> None:
-    answer = {"message": {"content": "x"}, "finish_reason": "stop"}
-    reply = parse_reply({"choices": [answer], "model": "\x1b]0;a\x07|\n# H " + "A" * 999}, "m")
-    assert reply is not None
-    assert reply.model.startswith("]0;a| # H A")
-    assert len(reply.model) == 200

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 HINT_BY_OUTCOME = {
     "refused": "retry with `safegen retry`",
+    "empty": "retry with `safegen retry`",
     "filtered": "retry with `safegen retry`",
     "blocked": "retry with `safegen retry`",
     "malformed": "retry with `safegen retry`",

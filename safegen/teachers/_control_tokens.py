@@ -1,0 +1,73 @@
+"""Control tokens of chat templates: cut at the ends of a text, reported inside of it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# Llama 3, ChatML, Phi, Granite, Command R: <|…|>. DeepSeek: <｜…｜> (U+FF5C). EXAONE: [|…|].
+# Llama 2 and Mistral: <s>, [INST]. Gemma: <end_of_turn>, <turn|>. Baichuan: <reserved_…>.
+_TOKEN = (
+    r"<\|[A-Za-z0-9_\-/.:]{1,40}\|?>|<[A-Za-z_]{1,20}\|>|<｜[^｜<>\n]{1,40}｜>|\[\|[A-Za-z_]{1,20}\|\]"
+    r"|</?s>|<<?/?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|BOS|EOS)\]"
+    r"|<(?:start_of_turn|end_of_turn|end_of_utterance|end_of_text|eos|bos|pad|unk|eot|eom|eod|EOD"
+    r"|unused\d+|reserved_\d+|extra_id_\d+|fim_(?:prefix|middle|suffix)|0x[0-9A-F]{2})>"
+    r"|<end▁of▁sentence>"
+)
+TOKEN = re.compile(_TOKEN)
+_ROLE = r"(?:user|human|system|assistant|model|tool|developer|chatbot|observation|instruction)"
+TRAILING = re.compile(rf"(?:\s*(?:{_TOKEN}))+\s*(?:{_ROLE})?\s*\Z", re.IGNORECASE)
+# <|im_start|>assistant, <|start_header_id|>assistant<|end_header_id|>, <s>, <|assistant|>
+LEADING = re.compile(
+    rf"\A(?:\s*(?:{_TOKEN})(?:\s*(?:assistant|model|chatbot)\b(?=\s*(?:\n|{_TOKEN}|:)):?)?)+\s*",
+    re.IGNORECASE,
+)
+# A turn that starts after control tokens: the role is a word of its own, or the token names it.
+NEXT_TURN = re.compile(
+    rf"(?:\s*(?:{_TOKEN}))*?\s*(?:(?:{_TOKEN})\s*{_ROLE}\b|<\|(?:{_ROLE}|end_of_role|"
+    rf"(?:USER|CHATBOT|SYSTEM)_TOKEN)\|>|<｜(?:User|Assistant)｜>|\[\|{_ROLE}\|\]|\[INST\]"
+    rf"|{_ROLE}\s*(?::|\n|<\|))",
+    re.IGNORECASE,
+)
+# A turn that a base model invents. Alone, `User:` may belong to the answer, so an assistant must follow.
+PLAIN_TURN = re.compile(
+    r"\n\s*\n?(?:\*\*|#{2,3}\s*)?(?:Human|### ?(?:Human|User|Instruction|Input)):(?:\*\*)?\s"
+    r"|\n\s*#{2,3} ?(?:Human|User|Instruction):?\s*\n"
+    r"|\n\s*(?:\*\*)?(?:User|USER|Human):(?:\*\*)?\s(?=.*\n\s*(?:\*\*)?(?:Assistant|ASSISTANT|AI):)",
+    re.DOTALL,
+)
+
+
+class CleanText(NamedTuple):
+    """A text without control tokens at its ends."""
+
+    text: str
+    token: str = ""
+    """The first control token inside of the text, if there is one; the text is then unusable."""
+
+
+def cut_control_tokens(text: str) -> CleanText:
+    """Cut control tokens and invented further turns at the ends of a text.
+
+    Example:
+        >>> cut_control_tokens("Use a lid.<|eot_id|>").text
+        'Use a lid.'
+    """
+    if TOKEN.search(text):
+        text = LEADING.sub("", text, count=1)
+        for token in TOKEN.finditer(text):
+            if NEXT_TURN.match(text, token.start()):
+                text = text[: token.start()].rstrip()
+                break
+        text = TRAILING.sub("", text)
+    invented = PLAIN_TURN.search(text)
+    # A line that ends in a colon introduces an example dialogue.
+    if invented and (before := text[: invented.start()].rstrip()) and before[-1] not in ":：":
+        text = before
+    inside = TOKEN.search(text)
+    return CleanText(text, inside[0] if inside else "")
+
+
+def drop_control_tokens(text: str) -> str:
+    """Remove every control token, for reasoning, which no trainer reads as an answer."""
+    return TOKEN.sub("", text)

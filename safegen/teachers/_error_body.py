@@ -1,0 +1,212 @@
+"""Reads a server's error from a body of any shape: object, list, string, page or event stream."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, cast
+
+MESSAGE_KEYS = "message msg detail error_msg error_message status_msg errmsg title reason".split()
+CODE_KEYS = (
+    "code type status error_type error_code status_code err_code reason finish_reason".split()
+)
+NESTED_KEYS = "error errors detail innererror metadata details base_resp".split()
+MAX_DEPTH = 6
+MAX_TEXT = 4_000
+"""Characters of a body without JSON that are read."""
+TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
+INVISIBLE_HTML = re.compile(
+    r"<(script|style|head|title)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE
+)
+HTML_TAG = re.compile(r"<[^>]*>")
+# Codes and types of errors inside of HTTP 200, by the status that they mean.
+STATUS_BY_CODE: Mapping[str, int] = {
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "unauthorized": 401,
+    "unauthenticated": 401,
+    "payment_required": 402,
+    "insufficient_quota": 429,
+    "insufficient_balance": 402,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "permission-denied": 403,
+    "forbidden": 403,
+    "not_found": 404,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "timeout": 408,
+    "timeout_error": 408,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "too_many_requests": 429,
+    "resource_exhausted": 429,
+    "throttling": 429,
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "context_length_exceeded": 400,
+    "bad_request": 400,
+    "content_filter": 400,
+    "data_inspection_failed": 400,
+    "api_error": 500,
+    "server_error": 500,
+    "internal_error": 500,
+    "internal_server_error": 500,
+    "overloaded_error": 503,
+    "overloaded": 503,
+    "service_unavailable": 503,
+    "unavailable": 503,
+    # MiniMax, which answers HTTP 200 with `base_resp`.
+    "1004": 401,
+    "1008": 402,
+    "1002": 429,
+    "1027": 400,
+}
+
+
+class ErrorBody(NamedTuple):
+    """The error that a server sent."""
+
+    message: str
+    """The server's own words; empty if there are none."""
+    codes: tuple[str, ...] = ()
+    """Codes, types and statuses in all levels, in lower case."""
+    categories: tuple[str, ...] = ()
+    """Filter categories that the body marks as filtered."""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that the codes name, or None."""
+        numbers = [int(c) for c in self.codes if c.isdecimal() and len(c) == 3]
+        known = [STATUS_BY_CODE[c] for c in self.codes if c in STATUS_BY_CODE]
+        return next((s for s in [*numbers, *known] if 400 <= s < 600), None)
+
+
+def read_error(body: bytes | str | object) -> ErrorBody:
+    """Read an error body: JSON of any shape, an event stream, a page, or plain text."""
+    if isinstance(body, bytes):
+        body = body[: 16 * MAX_TEXT].decode("utf-8", "replace")
+    payload = parse_payload(body) if isinstance(body, str) else body
+    if isinstance(payload, str):
+        return ErrorBody(_page_text(payload))
+    nodes = list(_walk(payload))
+    # Gateways wrap the upstream's words, so all levels are shown.
+    words = dict.fromkeys(text for node in nodes if (text := _node_message(node)))
+    message = ": ".join(w for w in words if not w.lstrip().startswith(("{", "[")))
+    codes = dict.fromkeys(code for node in nodes for code in _node_codes(node))
+    return ErrorBody(message or next(iter(codes), ""), tuple(codes), tuple(find_filtered(payload)))
+
+
+def parse_payload(text: str) -> object:
+    """Return the JSON of a body, also of the last event of a stream; else the text."""
+    text = text.strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    events = [line.partition(":")[2].strip() for line in lines if line.startswith("data:")]
+    for candidate in (text, *(e for e in events if "error" in e), *events[:1]):
+        try:
+            return json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+    return events[0] if events else text
+
+
+def find_error(payload: object) -> ErrorBody | None:
+    """Return the error inside of a body with status 200, or None if it states none.
+
+    A body without `choices` that has a message or a code is an error too.
+    """
+    if isinstance(payload, list) and payload:
+        return find_error(cast("list[object]", payload)[0])
+    if not isinstance(payload, dict):
+        return None
+    body = cast("dict[str, object]", payload)
+    resp = body.get("base_resp")
+    failed = isinstance(resp, dict) and cast("dict[str, object]", resp).get("status_code")
+    if body.get("error") or failed:
+        return read_error(_error_part(body))
+    has_words = any(isinstance(body.get(k), str | list | dict) and body[k] for k in MESSAGE_KEYS)
+    if body.get("choices") or not (has_words or body.get("errors")):
+        return None
+    return read_error(body)
+
+
+def _error_part(body: dict[str, object]) -> object:
+    # The rest of the body holds ids and models, which are no codes.
+    kept = {k: v for k, v in body.items() if k in {*MESSAGE_KEYS, *CODE_KEYS, *NESTED_KEYS}}
+    return kept
+
+
+def find_filtered(payload: object) -> Iterator[str]:
+    """Yield the categories that content filter results, ratings or guardrails mark as filtered."""
+    for node in _walk(payload, every=True):
+        for name, value in node.items():
+            if not isinstance(value, dict):
+                continue
+            result = cast("dict[str, object]", value)
+            if result.get("filtered") is True or result.get("detected") is True:
+                yield name
+        category = node.get("category")
+        if isinstance(category, str) and (
+            node.get("blocked") is True or node.get("probability") == "HIGH"
+        ):
+            yield category
+        block = node.get("block_reason") or node.get("blockReason")
+        if isinstance(block, str):
+            yield block
+
+
+def _walk(payload: object, *, every: bool = False, depth: int = 0) -> Iterator[dict[str, object]]:
+    if depth > MAX_DEPTH:
+        return
+    if isinstance(payload, list):
+        for entry in cast("list[object]", payload)[:20]:
+            yield from _walk(entry, every=every, depth=depth + 1)
+    elif isinstance(payload, str) and depth:
+        # OpenRouter and LiteLLM quote the upstream's body as text.
+        nested = parse_payload(payload) if payload.lstrip().startswith(("{", "[")) else None
+        if isinstance(nested, dict | list):
+            yield from _walk(cast("object", nested), every=every, depth=depth + 1)
+    elif isinstance(payload, dict):
+        node = cast("dict[str, object]", payload)
+        keys = list(node) if every else [*NESTED_KEYS, "raw", "message"]
+        inner = [node[k] for k in keys if k in node]
+        yield node
+        for value in inner:
+            yield from _walk(value, every=every, depth=depth + 1)
+
+
+def _node_message(node: Mapping[str, object]) -> str:
+    own = next((v for k in MESSAGE_KEYS if isinstance(v := node.get(k), str) and v.strip()), "")
+    error = node.get("error")
+    text = own or (error if isinstance(error, str) else "")
+    if "loc" in node and isinstance(node["loc"], list) and text:
+        # FastAPI names the field in a list.
+        place = ".".join(str(part) for part in cast("list[object]", node["loc"]))
+        return f"{place}: {text}"
+    errors = node.get("errors")
+    if not text and isinstance(errors, list):
+        words = [e for e in cast("list[object]", errors) if isinstance(e, str)]
+        return "; ".join(words)
+    return text
+
+
+def _node_codes(node: Mapping[str, object]) -> Iterator[str]:
+    for key in CODE_KEYS:
+        value = node.get(key)
+        if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= 80:
+            yield str(value).strip().lower()
+    error = node.get("error")
+    if isinstance(error, str) and re.fullmatch(r"[A-Za-z_.-]{3,60}", error):
+        yield error.lower()
+
+
+def _page_text(text: str) -> str:
+    text = text[:MAX_TEXT]
+    if "<" not in text:
+        return " ".join(text.split())
+    title = TITLE.search(text)
+    body = HTML_TAG.sub(" ", INVISIBLE_HTML.sub(" ", text))
+    parts = [title[1] if title else "", body]
+    return " ".join(" ".join(parts).split())

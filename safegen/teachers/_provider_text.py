@@ -1,0 +1,145 @@
+"""The only functions that read a provider's words: vendors have no common codes.
+
+Codes and types are compared first. The words are those of the vendors' documents and of public
+reports, in the languages in which they write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# OpenAI, Azure (ResponsibleAIPolicyViolation), DashScope (data_inspection_failed), MiniMax (1027),
+# Zhipu (1301), xAI, Moonshot, Bedrock, OpenRouter, DeepSeek (Content Exists Risk).
+POLICY_CODES = frozenset(
+    "content_filter content_policy_violation responsibleaipolicyviolation data_inspection_failed"
+    " datainspectionfailed moderation_blocked content_policy invalid_prompt safety_violation"
+    " sensitive_content safety_check content_moderation content_filtered 1301 1027"
+    " prohibited_content cyber_policy_violation guardrail_intervened sensitive".split()
+)
+POLICY_WORDS = re.compile(
+    r"content.?filter|content.?polic|content management polic|responsibleaipolic|data_inspection"
+    r"|inappropriate content|moderation.?blocked|safety.?violation|violat\w* (?:\w+ ){0,4}polic"
+    r"|usage (?:polic|guideline)|requires moderation|flagged|safety (?:check|reason|system|filter)"
+    r"|content exists risk|high.?risk|sensitive (?:content|word|information)|unsafe content"
+    r"|guardrail|prohibited content|blocked by (?:the )?(?:safety|polic|content)"
+    r"|敏感|违规|不安全|不当内容|有害|風險|高风险|安全审核|审核未通过|不適切|ポリシー違反|유해|부적절"
+    r"|contenido inapropiado|política de contenido|contenu inapproprié|politique de contenu"
+    r"|unangemessene inhalt|inhaltsrichtlinie|политик\w* (?:контента|использования)|недопустим",
+    re.IGNORECASE,
+)
+# 1113 is Zhipu's, Arrearage DashScope's, exceeded_current_quota_error Moonshot's.
+QUOTA_CODES = frozenset(
+    "insufficient_quota insufficient_balance insufficient_credits insufficient_funds"
+    " payment_required billing_hard_limit_reached billing_not_active billing_error arrearage"
+    " exceeded_current_quota_error exceeded_current_quota account_deactivated credit_limit_reached"
+    " accountoverdueerror account_overdue quota_exhausted balance_insufficient out_of_credits"
+    " allocationquota.freetieronly budget_exceeded insufficient_user_quota 1113 1008"
+    " credits_exhausted spending_limit_reached insufficient_account_balance".split()
+)
+QUOTA_WORDS = re.compile(
+    r"(?:insufficient|not enough|low|no|zero|negative|without|exceed\w*|used (?:all|up)|out of|exhausted"
+    r"|run out of|ran out of|does(?:n't| not) have any) (?:\w+ ){0,4}(?:credit|balance|fund|quota)s?"
+    r"|(?:credit|balance|fund|quota|prepaid)s? (?:\w+ ){0,4}(?:insufficient|too low|exhaust|deplet|exceed"
+    r"|used up|has run out|have run out|is (?:zero|negative|0))|check your plan and billing|billing"
+    r"|(?:recharge|top.?up) (?:your|the|to|and|account|now)|please recharge|payment (?:is )?required"
+    r"|(?:spend\w*|monthly|usage|budget|hard|credit) limit|in arrears|overdue|requires more credits"
+    r"|exceeded (?:your |the )?(?:\w+ ){0,3}(?:quota|credits|budget|spend)|budget (?:has been )?exceeded"
+    r"|good standing|(?:credit|balance|fund|quota)s? (?:is |are )?not enough"
+    r"|余额不足|餘額不足|余额|欠费|欠費|充值|资源包|额度(?:不足|已用|用尽|耗尽)|残高|クレジット(?:が)?不足|チャージ"
+    r"|잔액|크레딧.{0,6}(?:부족|소진)|충전"
+    r"|saldo insu|sin saldo|sem saldo|saldo esgotado|recargue|recarga|fondos insuficientes"
+    r"|solde insuffisant|crédits? insuffisant|crédits? épuisé|rechargez|credito (?:insufficiente|esaurito)"
+    r"|guthaben|kontingent (?:\w+ )?(?:erschöpft|aufgebraucht)|aufladen|недостаточно средств"
+    r"|баланс|пополните|исчерпан|yetersiz bakiye|bakiye|रिचार्ज|رصيد|số dư",
+    re.IGNORECASE,
+)
+# A quota that refills soon is a rate limit: Gemini and DashScope call both a quota.
+RATE_WORDS = re.compile(
+    r"per.?(?:minute|second)|\b(?:tpm|rpm|qps|rps)\b|(?:retry|try again) (?:in|after)|rate.?limit"
+    r"|too many requests|requests?/(?:min|s)|每分钟|每秒|频繁|稍后",
+    re.IGNORECASE,
+)
+CONTEXT_CODES = frozenset(
+    "context_length_exceeded string_above_max_length exceed_context_size_error"
+    " context_window_exceeded contextwindowexceedederror prompt_too_long"
+    " model_context_window_exceeded max_tokens_exceeded 1261".split()
+)
+CONTEXT_WORDS = re.compile(
+    r"context (?:length|window|size|limit)|maximum context|max(?:imum)?_?context|prompt (?:is )?too long"
+    r"|(?:input|prompt|sequence) (?:\w+ ){0,3}(?:too long|exceeds?|longer than)|exceeds? the (?:available )?context"
+    r"|range of input length|max_new_tokens|too many (?:input )?tokens|token (?:count|limit)s? (?:\w+ ){0,3}exceed"
+    r"|max_model_len|n_ctx|上下文|输入(?:长度|过长)|超过.{0,8}(?:长度|token)|コンテキスト|컨텍스트",
+    re.IGNORECASE,
+)
+FORMAT_WORDS = re.compile(
+    r"response_format|json_?schema|json schema|json_object|guided_json|structured.?output"
+    r"|guided decoding|grammar|xgrammar|outlines|response schema|response_schema",
+    re.IGNORECASE,
+)
+MAX_TOKENS_WORDS = re.compile(
+    r"max(?:imum)?_?(?:completion_|new_|output_)?tokens?\b", re.IGNORECASE
+)
+SYSTEM_WORDS = re.compile(
+    r"system.{0,20}(?:role|message|instruction|turn|prompt)|(?:role|roles).{0,40}\bsystem\b"
+    r"|roles must alternate|developer instruction|conversation roles",
+    re.IGNORECASE,
+)
+STREAM_WORDS = re.compile(r"\bstream(?:ing|s)?\b|enable_thinking|incremental_output", re.IGNORECASE)
+TEMPERATURE_WORDS = re.compile(r"\b(temperature|top_p|seed|top_k|n|stop|logprobs)\b")
+MODEL_WORDS = re.compile(
+    r"model.{0,80}(?:not (?:found|exist|available|supported)|does not exist|unknown|invalid"
+    r"|no longer|deprecated|decommissioned|pull it)|(?:unknown|invalid|no such) model"
+    r"|模型.{0,10}(?:不存在|无效)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_content_policy(codes: Iterable[str], message: str) -> bool:
+    """Check if an error names a content policy or a safety check."""
+    return any(code.lower() in POLICY_CODES for code in codes) or bool(POLICY_WORDS.search(message))
+
+
+def is_quota(codes: Iterable[str], message: str, *, status: int | None) -> bool:
+    """Check if an error means that the balance or the quota of the account is used up.
+
+    A limit that clears within minutes is a rate limit instead.
+    """
+    known = {code.lower() for code in codes}
+    if status == 402 or known & QUOTA_CODES:
+        return True
+    if RATE_WORDS.search(message) or status not in (400, 401, 403, 412, 429):
+        return False
+    return bool(QUOTA_WORDS.search(message))
+
+
+def is_context_overflow(codes: Iterable[str], message: str) -> bool:
+    """Check if an error says that prompt and answer exceed the model's context."""
+    return any(code.lower() in CONTEXT_CODES for code in codes) or bool(
+        CONTEXT_WORDS.search(message)
+    )
+
+
+def is_format_complaint(message: str) -> bool:
+    """Check if a message mentions the reply format."""
+    return bool(FORMAT_WORDS.search(message))
+
+
+def suggest_fix(message: str) -> str:
+    """Return the remedy for a rejected request; a general one if the words are unknown."""
+    if "max_completion_tokens" in message and not is_context_overflow((), message):
+        return "set `max_completion_tokens` instead of `max_tokens`"
+    for words, remedy in (
+        (CONTEXT_WORDS, "lower `max_tokens`, or serve the model with a longer context"),
+        (SYSTEM_WORDS, "the model takes no system turn: set `fold_system: true`"),
+        (MODEL_WORDS, "check `model`"),
+        (FORMAT_WORDS, "set `structured` to `auto` or `text`"),
+        (STREAM_WORDS, "set the provider's switch in `extra`, such as `enable_thinking: false`"),
+        (MAX_TOKENS_WORDS, "lower or remove `max_tokens`"),
+    ):
+        if words.search(message):
+            return remedy
+    parameter = TEMPERATURE_WORDS.search(message)
+    if parameter:
+        return f"remove or change `{parameter[1]}` in the teacher's parameters"
+    return "check the teacher's parameters in the recipe"

@@ -1,0 +1,257 @@
+"""The one reader of replies: the body of HTTP 200 as text, reasoning and outcome, in any vendor's form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, cast
+
+from safegen.core.types import Outcome, Reply
+from safegen.teachers._control_tokens import cut_control_tokens, drop_control_tokens
+from safegen.teachers._error_body import ErrorBody, find_error, find_filtered, read_error
+from safegen.teachers._finish_reasons import classify_finish
+from safegen.teachers._structured import clean_text
+from safegen.teachers._thinking import split_thinking
+
+MAX_NAME = 200
+MAX_TOKENS = 2**40
+"""Token counts above this are ignored."""
+MAX_REASON = 80
+"""Characters of a finish reason that are shown."""
+# DeepSeek and vLLM, OpenRouter, Ollama, LiteLLM.
+REASONING_KEYS = (
+    "reasoning_content reasoning reasoning_details thinking thinking_blocks thoughts".split()
+)
+TEXT_TYPES = frozenset({"", "text", "output_text", "input_text"})
+MIN_ECHO = 40
+"""A shorter reasoning may be the start of the answer by chance."""
+
+
+class FailedReply(NamedTuple):
+    """A body without an answer of a model."""
+
+    error: ErrorBody
+    """The words of the server."""
+    is_completion: bool = False
+    """True if the body is a chat completion whose finish reason is a failure of the provider."""
+
+
+class _Content(NamedTuple):
+    text: str
+    reasoning: str
+    refusal: str
+
+
+def read_reply(body: object, model: str) -> Reply | FailedReply:
+    """Read the body of HTTP 200.
+
+    Args:
+        body: JSON, or text if the body is no JSON.
+        model: name of the model if the body names none.
+    """
+    fields = _to_dict(body)
+    choice = _first_choice(fields)
+    error = find_error(choice) if choice.get("error") else None
+    if error is None and (not choice or fields.get("error")):
+        error = find_error(body)
+    if error is not None:
+        return FailedReply(error)
+    if not choice and (blocked := tuple(find_filtered(body))):
+        return Reply(
+            "",
+            _model_name(fields.get("model")) or model,
+            outcome="filtered",
+            message=_filter_message("prompt_feedback", blocked),
+        )
+    message = choice.get("message")
+    content = _read_content(_to_dict(message).get("content"))
+    if not isinstance(message, dict) or content is None:
+        return FailedReply(read_error(body))
+    return _read_choice(choice, content, fields=fields, model=model)
+
+
+def has_thinking_in_text(body: object) -> bool:
+    """Check if the text of a chat completion holds thinking that the server did not split off."""
+    message = _to_dict(_first_choice(_to_dict(body)).get("message"))
+    content = _read_content(message.get("content"))
+    return content is not None and split_thinking(content.text).thinking is not None
+
+
+def _read_choice(
+    choice: Mapping[str, object], content: _Content, *, fields: dict[str, object], model: str
+) -> Reply | FailedReply:
+    message = _to_dict(choice["message"])
+    split = split_thinking(clean_text(content.text))
+    # A server may state the reasoning twice, in its field and in the text.
+    field = _read_reasoning(message) or content.reasoning
+    text = split.text
+    if len(field) >= MIN_ECHO and text.startswith(field):
+        text = text[len(field) :].lstrip()
+    cleaned = cut_control_tokens(text)
+    thinking = "\n\n".join(part for part in (field, split.thinking or "") if part)
+    finish = _to_text(choice.get("finish_reason"))
+    native = _to_text(choice.get("native_finish_reason"))
+    problem = split.problem
+    if not problem and cleaned.token:
+        problem = f"control token `{cleaned.token}` inside of the text"
+    if classify_finish(finish) == "failure":
+        return FailedReply(
+            ErrorBody(f"finish reason `{(finish or '')[:MAX_REASON]}`"), is_completion=True
+        )
+    outcome, outcome_message = _read_outcome(
+        _Ending(
+            finish=_pick_finish(finish, native),
+            refusal=_to_text(message.get("refusal")) or content.refusal,
+            text=cleaned.text,
+            problem=problem,
+            is_cut=split.is_cut,
+            has_thinking=bool(thinking),
+            categories=tuple(find_filtered(choice)),
+        )
+    )
+    usage = _to_dict(fields.get("usage"))
+    return Reply(
+        text=cleaned.text,
+        model=_model_name(fields.get("model")) or model,
+        outcome=outcome,
+        message=outcome_message,
+        finish_reason=finish,
+        reasoning_content=drop_control_tokens(thinking).strip() or None,
+        prompt_tokens=_token_count(usage.get("prompt_tokens")),
+        completion_tokens=_token_count(usage.get("completion_tokens")),
+    )
+
+
+class _Ending(NamedTuple):
+    finish: str | None
+    refusal: str
+    text: str
+    problem: str
+    is_cut: bool
+    has_thinking: bool
+    categories: tuple[str, ...]
+
+
+def _read_outcome(ending: _Ending) -> tuple[Outcome, str]:
+    finish = (ending.finish or "stop").strip()[:MAX_REASON]
+    kind = classify_finish(finish)
+    if kind == "length":
+        return "truncated", "the answer was cut at the token limit; raise `max_tokens`"
+    if kind == "filter" or (ending.categories and not ending.text.strip()):
+        return "filtered", _filter_message(finish, ending.categories)
+    if kind == "refusal":
+        return "refused", f"the model refused (finish reason `{finish}`)"
+    if kind == "tool":
+        return "malformed", f"the model called a tool instead of answering (`{finish}`)"
+    if kind == "unknown":
+        return "malformed", f"the answer did not end by itself (finish reason `{finish}`)"
+    return _read_text_outcome(ending)
+
+
+def _read_text_outcome(ending: _Ending) -> tuple[Outcome, str]:
+    if ending.refusal:
+        return "refused", "the model used the refusal field"
+    if ending.is_cut:
+        return "truncated", "the answer ends inside of its thinking; raise `max_tokens`"
+    if not ending.text.strip():
+        only = "only reasoning and no answer" if ending.has_thinking else "an empty answer"
+        return "empty", f"the model sent {only}"
+    if ending.problem:
+        return "malformed", f"the answer cannot be used: {ending.problem}"
+    return "ok", ""
+
+
+def _pick_finish(finish: str | None, native: str | None) -> str | None:
+    # OpenRouter maps the reason of the upstream; the upstream's own names the category.
+    if native and classify_finish(native) in ("filter", "refusal"):
+        return native
+    return finish
+
+
+def _filter_message(finish: str, categories: tuple[str, ...]) -> str:
+    names = ", ".join(dict.fromkeys(_one_line(c)[:MAX_REASON] for c in categories))
+    category = f", category `{names}`" if names else ""
+    return f"the provider withheld the answer (finish reason `{finish}`{category})"
+
+
+def _first_choice(fields: Mapping[str, object]) -> dict[str, object]:
+    choices = fields.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return {}
+    return _to_dict(cast("list[object]", choices)[0])
+
+
+def _read_content(value: object) -> _Content | None:
+    if value is None:
+        return _Content("", "", "")
+    if isinstance(value, str):
+        return _Content(value, "", "")
+    if isinstance(value, dict):
+        single = cast("dict[str, object]", value)
+        parts = single.get("parts")
+        value = cast("object", parts if isinstance(parts, list) else [single])
+    if not isinstance(value, list):
+        return None
+    texts: list[str] = []
+    reasoning: list[str] = []
+    refusals: list[str] = []
+    for part in cast("list[object]", value):
+        fields = _to_dict(part)
+        kind = str(fields.get("type") or "").lower()
+        if isinstance(part, str):
+            texts.append(part)
+        elif fields.get("thought") is True or "think" in kind or "reason" in kind:
+            reasoning.extend(_iter_texts(fields))
+        elif kind == "refusal":
+            refusals.extend(_iter_texts(fields))
+        elif kind in TEXT_TYPES:
+            texts.extend(_iter_texts(fields))
+    return _Content("".join(texts), clean_text("\n".join(reasoning)), "\n".join(refusals))
+
+
+def _read_reasoning(message: Mapping[str, object]) -> str:
+    own = _to_dict(message.get("provider_specific_fields"))
+    for fields in (message, own):
+        for key in REASONING_KEYS:
+            if text := "\n".join(_iter_texts(fields.get(key))).strip():
+                return clean_text(text)
+    return ""
+
+
+def _iter_texts(value: object, depth: int = 0) -> Iterator[str]:
+    """Yield the texts of nested parts, such as `{thinking: [{type: text, text: …}]}`."""
+    if depth > 4:
+        return
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for entry in cast("list[object]", value):
+            yield from _iter_texts(entry, depth + 1)
+    elif isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        for key in ("text", "thinking", "reasoning", "reasoning_content", "summary", "content",
+                    "refusal"):  # fmt: skip
+            if key in fields:
+                yield from _iter_texts(fields[key], depth + 1)
+                return
+
+
+def _to_dict(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _to_text(value: object) -> str | None:
+    return clean_text(value) if isinstance(value, str) and value else None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean_text(text).split())
+
+
+def _model_name(value: object) -> str:
+    return _one_line(_to_text(value) or "")[:MAX_NAME]
+
+
+def _token_count(value: object) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MAX_TOKENS else None

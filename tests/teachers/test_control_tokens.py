@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from safegen.teachers._control_tokens import cut_control_tokens, drop_control_tokens
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Add oil.<|eot_id|>",
+        "Add oil. </s><s>",
+        "<s>Add oil.</s>",
+        "Add oil.<｜end▁of▁sentence｜>",
+        "Add oil.<|END_OF_TURN_TOKEN|>\n",
+        "Add oil.[|endofturn|]",
+        "Add oil.<end_of_turn>\n<start_of_turn>user\nAnd salt?",
+        "Add oil.<|im_end|>\n<|im_start|>user\nAnd salt?<|im_end|>\n<|im_start|>assistant\nYes.",
+        "Add oil.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd salt?",
+        "Add oil.<|eot_id|>assistant\n\nAdd salt.",
+        "Add oil.<|user|>\nAnd salt?",
+        "Add oil. [INST] And salt? [/INST] Yes.",
+        "Add oil.<|endoftext|>Human: And salt?",
+        "<|im_start|>assistant\nAdd oil.",
+        "<|start_header_id|>assistant<|end_header_id|>\n\nAdd oil.<|eot_id|>",
+        "Add oil.\n\nHuman: And salt?\n\nAssistant: Yes.",
+        "Add oil.\n### Instruction:\nAdd salt.",
+        "Add oil.\nUser: And salt?\nAssistant: Yes.",
+    ],
+)
+def test_tokens_and_turns_at_the_ends_are_cut(content: str) -> None:
+    assert cut_control_tokens(content) == ("Add oil.", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "token"),
+    [
+        ("Add <|im_end|> oil.", "<|im_end|>"),
+        ("Add oil.<|end|> Then stir.<|end|>", "<|end|>"),
+        ("Add <pad> oil.", "<pad>"),
+        ("Add <｜fim▁hole｜> oil.", "<｜fim▁hole｜>"),
+        ("Add <unused94> oil.", "<unused94>"),
+    ],
+)
+def test_tokens_inside_of_the_text_are_reported(content: str, token: str) -> None:
+    assert cut_control_tokens(content).token == token
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Compare a < b | c > d and [x] in <b>bold</b>.",
+        "A sample talk:\nUser: And salt?\nAssistant: Yes.",
+        "The user: a person who cooks.",
+        "Type `ls | wc` and press <Enter>.",
+    ],
+)
+def test_ordinary_text_is_unchanged(content: str) -> None:
+    assert cut_control_tokens(content) == (content, "")
+
+
+def test_reasoning_loses_all_control_tokens() -> None:
+    assert drop_control_tokens("a<|end|>b</s>") == "ab"

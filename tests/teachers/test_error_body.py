@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from safegen.core.errors import Blocked, TeacherRejected
+from safegen.teachers import _provider_text
+from safegen.teachers._error_body import find_error, read_error
+from safegen.teachers._errors import (
+    AmbiguousRejection,
+    Endpoint,
+    RetryableError,
+    translate_response,
+)
+
+CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": {"message": "too salty", "code": null}}', "too salty"),
+        (b'[{"error": {"code": 400, "message": "too salty"}}]', "too salty"),
+        (b'{"error": "too salty", "error_type": "validation"}', "too salty"),
+        (b'{"detail": "too salty"}', "too salty"),
+        (
+            b'{"detail": [{"loc": ["body", "salt"], "msg": "too salty", "type": "x"}]}',
+            "body.salt: too salty",
+        ),
+        (b'{"object": "error", "message": "too salty", "code": 400}', "too salty"),
+        (b'{"error_code": 17, "error_msg": "too salty"}', "too salty"),
+        (b'{"errors": ["too salty", "too hot"]}', "too salty; too hot"),
+        (b'{"code": "InvalidParameter", "message": "too salty"}', "too salty"),
+        (b'{"code": 500, "msg": "too salty"}', "too salty"),
+        (b'data: {"error": {"message": "too salty"}}\n\ndata: [DONE]\n', "too salty"),
+        (
+            b'event: error\ndata: {"type": "error", "error": {"message": "too salty"}}',
+            "too salty",
+        ),
+        (
+            b"<html><head><title>502</title><style>p{}</style></head><p>too salty</p>",
+            "502 too salty",
+        ),
+        (b"too salty\n", "too salty"),
+        (b'"too salty"', "too salty"),
+        (b"\xff too salty", "\ufffd too salty"),
+        (b'{"title": "too salty", "status": 400}', "too salty"),
+        (b"", ""),
+    ],
+)
+def test_message_is_found_in_every_shape(body: bytes, message: str) -> None:
+    assert read_error(body).message == message
+
+
+def test_message_of_the_upstream_is_shown_too() -> None:
+    raw = json.dumps({"error": {"message": "no salt left", "type": "arrearage"}})
+    body = {"error": {"message": "upstream failed", "code": 429, "metadata": {"raw": raw}}}
+    error = read_error(json.dumps(body))
+    assert error.message == "upstream failed: no salt left"
+    assert {"429", "arrearage"} <= set(error.codes)
+
+
+def test_deep_and_odd_bodies_are_read() -> None:
+    deep: Any = "x"
+    for _ in range(500):
+        deep = {"error": deep}
+    assert read_error(deep).message == ""
+    assert find_error({"error": None, "choices": [1]}) is None
+    assert find_error(7) is None
+
+
+def translated(status: int, body: object) -> Exception:
+    return translate_response(CALLER, status=status, headers={}, body=body)
+
+
+QUOTA = [
+    (429, {"error": {"code": "1113", "message": "余额不足或无可用资源包,请充值。"}}),
+    (402, {"error": {"message": "Insufficient Balance", "type": "unknown_error"}}),
+    (429, {"error": {"type": "exceeded_current_quota_error", "message": "suspended"}}),
+    (400, {"code": "Arrearage", "message": "Access denied"}),
+    (400, {"error": {"message": "Your credit balance is too low to use this API."}}),
+    (403, {"error": "Your team has used all available credits or reached its spending limit."}),
+    (403, {"error": {"code": "insufficient_user_quota", "message": "用户额度不足"}}),
+    (403, {"error": {"message": "user quota is not enough"}}),
+    (429, {"error": {"message": "You exceeded your current quota, please check your plan."}}),
+    (400, {"error": {"message": "Budget has been exceeded! Current cost: 12"}}),
+    (429, {"error": {"message": "クレジット残高が不足しています"}}),
+    (429, {"error": {"message": "잔액이 부족합니다"}}),
+    (429, {"error": {"message": "Saldo insuficiente, recargue su cuenta"}}),
+    (429, {"error": {"message": "Votre solde insuffisant"}}),
+    (429, {"error": {"message": "Недостаточно средств на счёте"}}),
+    (429, {"error": {"message": "Ihr Guthaben ist aufgebraucht"}}),
+    (412, {"error": {"message": "Account suspended: monthly spending limit reached"}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), QUOTA)
+def test_spent_balance_stops_the_run(status: int, body: object) -> None:
+    error = translated(status, body)
+    assert isinstance(error, TeacherRejected)
+    assert "balance or quota" in error.hint
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "rate limit reached; try again in 3 s",
+        "Quota exceeded for requests per minute. Please retry in 12 s",
+        "Allocated quota exceeded: 60000 TPM",
+        "请求过于频繁，请稍后再试",
+        "slow down",
+    ],
+)
+def test_rate_limit_is_no_spent_balance(message: str) -> None:
+    error = translated(429, {"error": {"message": message}})
+    assert isinstance(error, RetryableError)
+    assert error.limited
+    assert message in str(error)
+
+
+POLICY = [
+    (400, {"error": {"code": "content_filter", "message": "no"}}),
+    (400, {"error": {"message": "no", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+    (403, {"code": "permission-denied", "error": "Content violates usage guidelines."}),
+    (400, {"error": {"code": "invalid_prompt", "message": "limited for safety reasons"}}),
+    (400, {"error": {"type": "content_filter", "message": "judged to be of high risk"}}),
+    (400, {"error": {"code": "1301", "message": "系统检测到输入可能包含不安全或敏感内容"}}),
+    (400, {"error": {"code": "data_inspection_failed", "message": "Input data"}}),
+    (400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}),
+    (403, {"error": {"message": "x requires moderation and your input was flagged for y"}}),
+    (500, {"error": {"code": "content_policy_violation", "message": "no"}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), POLICY)
+def test_content_policy_blocks_one_item(status: int, body: object) -> None:
+    assert isinstance(translated(status, body), Blocked)
+
+
+def test_category_of_a_block_is_kept() -> None:
+    inner = {"content_filter_result": {"violence": {"filtered": True}, "hate": {"filtered": False}}}
+    body = {"error": {"code": "content_filter", "message": "no", "innererror": inner}}
+    assert "`violence`" in str(translated(400, body))
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        ({"error": {"code": "context_length_exceeded", "message": "x"}}, "lower `max_tokens`"),
+        ({"object": "error", "message": "maximum context length is 10"}, "lower `max_tokens`"),
+        ({"error": {"message": "request exceeds the available context size"}}, "`max_tokens`"),
+        ({"error": {"message": "System role not supported"}}, "fold_system"),
+        ({"error": {"message": "roles must alternate user/assistant"}}, "fold_system"),
+        ({"error": {"message": "use max_completion_tokens, not max_tokens"}}, "set `max_compl"),
+        ({"error": {"message": "temperature must be 1"}}, "`temperature`"),
+        ({"error": {"message": "response_format is not supported"}}, "`structured`"),
+        ({"error": {"message": "enable_thinking must be false"}}, "`extra`"),
+        ({"error": {"message": "no"}}, "parameters"),
+    ],
+)
+def test_rejected_request_names_the_remedy(body: object, hint: str) -> None:
+    error = translated(400, body)
+    assert isinstance(error, AmbiguousRejection)
+    assert hint in error.rejected.hint
+
+
+def test_missing_path_names_v1() -> None:
+    bare = Endpoint("http://127.0.0.1:9", "m", None, "")
+    error = translate_response(bare, status=404, headers={}, body=b"Not Found")
+    assert isinstance(error, TeacherRejected)
+    assert "`/v1`" in error.hint
+
+
+@pytest.mark.parametrize(
+    "message", ["temperature is out of range", "context_length_exceeded", "invalid content type"]
+)
+def test_other_complaints_are_no_content_policy(message: str) -> None:
+    assert not _provider_text.is_content_policy((), message)

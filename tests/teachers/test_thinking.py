@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+
+from safegen.teachers._thinking import split_thinking
+
+HARMONY = (
+    "<|channel|>analysis<|message|>The pan is hot.<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>Add oil.<|return|>"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "thinking", "text"),
+    [
+        ("<think>hm</think>\n\nAdd oil.", "hm", "Add oil."),
+        ("<THINKING time='3'>\nhm\n</THINKING>\nAdd oil.", "hm", "Add oil."),
+        ("\n\nRight.\n<think>\nhm\n</think>\n\nAdd oil.", "hm", "Right.\n\nAdd oil."),
+        ("Add oil.\n<think>hm</think>", "hm", "Add oil."),
+        ("Add oil.\n\n<think>a</think>\n\nStir.\n<think>b</think>", "a\n\nb", "Add oil.\n\nStir."),
+        ("hm</think>Add oil.", "hm", "Add oil."),
+        ("</think>Add oil.", None, "Add oil."),
+        ("<think>a<think>b</think>c</think>Add oil.", "abc", "Add oil."),
+        ("<think>a</think>b</think>Add oil.", "a\n\nb", "Add oil."),
+        ("&lt;think&gt;hm&lt;/think&gt;Add oil.", "hm", "Add oil."),
+        ("[THINK]hm[/THINK]Add oil.", "hm", "Add oil."),
+        ("◁think▷hm◁/think▷Add oil.", "hm", "Add oil."),
+        ("<seed:think>hm</seed:think>Add oil.", "hm", "Add oil."),
+        ("<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>Add oil.", "hm", "Add oil."),
+        ("<|channel>thought\nhm<channel|>Add oil.", "hm", "Add oil."),
+        ("<think>hm</think><answer>Add oil.</answer>", "hm", "Add oil."),
+        ("<reasoning>hm</reasoning>\nAdd oil.", "hm", "Add oil."),
+        (HARMONY, "The pan is hot.", "Add oil."),
+        (
+            "commentary to=functions.x<|message|>hm<|channel|>final<|message|>Add oil.",
+            "hm",
+            "Add oil.",
+        ),
+        ("analysisThe pan is hot.assistantfinaladd oil", "The pan is hot.", "add oil"),
+        (
+            "analysis\nThe pan is hot.\n\nassistantfinal\n\nAdd oil.",
+            "The pan is hot.",
+            "Add oil.",
+        ),
+        ("assistantfinalAdd oil.", None, "Add oil."),
+        ("Here is my thought process: hm\n\nHere is my response: Add oil.", "hm", "Add oil."),
+        ("Thinking...\nhm\n...done thinking.\n\nAdd oil.", "hm", "Add oil."),
+        ('<details type="reasoning" done="true">hm</details>\nAdd oil.', "hm", "Add oil."),
+        ("Analysis of a sauce: add oil.", None, "Analysis of a sauce: add oil."),
+        ("I think <b>oil</b> is fine; the finalists agree.", None, None),
+        ("Use <reasoning> as the tag's name.", None, None),
+    ],
+)
+def test_thinking_is_split_from_the_text(
+    content: str, thinking: str | None, text: str | None
+) -> None:
+    split = split_thinking(content)
+    assert (split.thinking, split.problem, split.is_cut) == (thinking, "", False)
+    assert split.text.partition("<|return|>")[0] == (content if text is None else text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<think>and on and on",
+        "Add oil.\n<think>and on",
+        "<|channel|>analysis<|message|>The pan is hot.<|end|>",
+        "analysisThe pan is hot and",
+        "thought\nThe pan is hot.",
+    ],
+)
+def test_thinking_without_an_answer_is_cut(content: str) -> None:
+    assert split_thinking(content).is_cut
+
+
+@pytest.mark.parametrize(
+    "content", ["Write <think>x</think> around it.", "```\n<think>x</think>\n```\nis a block."]
+)
+def test_thinking_inside_of_a_sentence_is_unusable(content: str) -> None:
+    assert split_thinking(content).problem
