@@ -10,6 +10,7 @@ from typing import Annotated, Literal, cast, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from safegen.core import spelling
+from safegen.core.suggestions import find_repeated
 from safegen.core.yaml_errors import KeyProblem
 
 MAX_TEXT = 4_000
@@ -113,7 +114,6 @@ def require_no_repeats(names: Sequence[str]) -> Sequence[str]:
     Raises:
         ValueError: a name appears twice.
     """
-    for name in names:
-        if list(names).count(name) > 1:
-            raise ValueError(f"names `{name}` twice; keep one")
+    if (name := find_repeated(names)) is not None:
+        raise ValueError(f"names `{name}` twice; keep one")
     return names

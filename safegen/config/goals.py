@@ -17,6 +17,7 @@ from safegen.config.fields import (
     Text,
     UnifySpelling,
 )
+from safegen.core.suggestions import find_repeated
 from safegen.core.types import (
     Contrast,
     Evidence,
@@ -267,9 +268,9 @@ class ScriptsFile(FrozenModel):
     @model_validator(mode="after")
     def _check_unique(self) -> Self:
         keys = [(script.kind, script.intent) for script in self.scripts]
-        for kind, intent in keys:
-            if keys.count((kind, intent)) > 1:
-                raise ValueError(f"kind `{kind}` has two scripts of intent `{intent}`; keep one")
+        if (repeated := find_repeated(keys)) is not None:
+            kind, intent = repeated
+            raise ValueError(f"kind `{kind}` has two scripts of intent `{intent}`; keep one")
         return self
 
     def scripts_of_kind(self, kind: TurnStyle) -> tuple[Script, ...]:

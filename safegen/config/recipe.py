@@ -21,7 +21,7 @@ from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.core.hashing import digest
 from safegen.core.spelling import match_spelling
-from safegen.core.suggestions import suggest_names
+from safegen.core.suggestions import find_repeated, suggest_names
 from safegen.core.yaml_errors import KeyProblem
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
@@ -207,12 +207,12 @@ class Recipe(FrozenModel):
             )
         for kind, refs in (("validator", self.validators), ("view", self.views)):
             names = [ref.use for ref in refs]
-            for name in names:
-                if names.count(name) > 1:
-                    raise ValueError(f"{kind} `{name}` appears twice; keep one")
+            if (name := find_repeated(names)) is not None:
+                raise ValueError(f"{kind} `{name}` appears twice; keep one")
         names = [v.use for v in self.validators]
+        known = frozenset(names)
         for name in () if self.require == "all" else self.require:
-            if name not in names:
+            if name not in known:
                 hint = suggest_names(name, names)
                 raise KeyProblem(
                     f"`require` names `{name}`, which is not under `validators`{hint}",

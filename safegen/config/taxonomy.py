@@ -17,7 +17,7 @@ from safegen.config.fields import Detail, FrozenModel, HarmId, Slug, Text, requi
 from safegen.config.goals import Dialogue, DialoguesFile, Goal, GoalsFile, Prompt
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError, UserError
-from safegen.core.suggestions import suggest_names
+from safegen.core.suggestions import find_repeated, suggest_names
 from safegen.core.types import Profile, Severity, Tier
 
 __all__ = [
@@ -133,9 +133,8 @@ class TaxonomyFile(FrozenModel):
             ("harm", [h.id for d in self.domains for h in d.harms]),
             ("sets file", list(self.sets)),
         ):
-            repeated = sorted({i for i in ids if ids.count(i) > 1})
-            if repeated:
-                raise ValueError(f"{kind} `{repeated[0]}` appears twice; keep one")
+            if (repeated := find_repeated(ids)) is not None:
+                raise ValueError(f"{kind} `{repeated}` appears twice; keep one")
         return self
 
 

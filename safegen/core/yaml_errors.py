@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 KeyPath = tuple[str | int, ...]
+NO_BREAK_SPACE = "\u00a0"
+SPACE_HINT = "write a plain space"
 
 
 class SourceMark(NamedTuple):
@@ -62,15 +64,54 @@ class KeyProblem(ValueError):
 
 def root_causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """Drop errors that follow from a nested one: a list is too short because an item did not validate."""
-    places = [err["loc"] for err in errors]
+    above = {err["loc"][:depth] for err in errors for depth in range(len(err["loc"]))}
+    return [err for err in errors if err["type"] != "too_short" or err["loc"] not in above]
 
-    def follows(err: ErrorDetails) -> bool:
-        at = err["loc"]
-        return err["type"] == "too_short" and any(
-            len(place) > len(at) and place[: len(at)] == at for place in places
-        )
 
-    return [err for err in errors if not follows(err)]
+class YamlCause(NamedTuple):
+    """A character that is the reason why a text is not YAML."""
+
+    mark: SourceMark
+    problem: str
+
+
+def find_yaml_cause(text: str, marks: Sequence[SourceMark]) -> YamlCause | None:
+    """Find a common reason for a syntax error in the lines of its marks; None if there is none.
+
+    The parser names none of these characters.
+    """
+    lines = text.split("\n")
+    for mark in dict.fromkeys(marks):
+        line = lines[mark.line - 1] if mark.line <= len(lines) else ""
+        rest = line[mark.column - 1 :]
+        if rest.startswith("*"):
+            problem = 'an unquoted `*` begins an alias; put it in quotes: `"*"`'
+            return YamlCause(mark, problem)
+        indent = line[: len(line) - len(line.lstrip(f" \t{NO_BREAK_SPACE}"))]
+        if "\t" in indent or rest.startswith("\t"):
+            at = indent.find("\t") + 1 or mark.column
+            return YamlCause(SourceMark(mark.line, at), "a tab; indent with spaces")
+    for mark in dict.fromkeys(marks):
+        line = lines[mark.line - 1] if mark.line <= len(lines) else ""
+        if NO_BREAK_SPACE in line:
+            at = SourceMark(mark.line, line.index(NO_BREAK_SPACE) + 1)
+            return YamlCause(at, f"a no-break space (U+00A0); {SPACE_HINT}")
+        if escape := _find_escape(line, mark.column):
+            return escape._replace(mark=SourceMark(mark.line, escape.mark.column))
+    return None
+
+
+def _find_escape(line: str, column: int) -> YamlCause | None:
+    # The mark of an escape is after the backslash, up to eight digits; that of an open quote is before.
+    before = range(column - 1, max(column - 12, -1), -1)
+    last = len(line.rstrip()) - 2
+    for at in (*before, *([last] if line.rstrip().endswith('\\"') else [])):
+        if 0 <= at < len(line) - 1 and line[at] == "\\" and '"' in line[:at]:
+            escape = line[at : at + 2]
+            problem = f"a backslash in double quotes begins an escape, as `{escape}` does"
+            hint = f"use single quotes, or write `\\{escape}`"
+            return YamlCause(SourceMark(0, at + 1), f"{problem}; {hint}")
+    return None
 
 
 def describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:
@@ -79,6 +120,8 @@ def describe_error(err: ErrorDetails, model: type[BaseModel]) -> str:
     kind, value = err["type"], err["input"]
     if kind == "extra_forbidden":
         key = str(err["loc"][-1])
+        if NO_BREAK_SPACE in key:
+            return f"`{clip(key_path)}` has a no-break space (U+00A0); {SPACE_HINT}"
         return f"`{clip(key_path)}` is not a known key{suggest_names(key, list_keys(model, err['loc'][:-1]))}"
     if kind == "missing":
         return f"`{key_path}` is missing; add it"

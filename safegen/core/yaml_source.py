@@ -25,6 +25,7 @@ from safegen.core.yaml_errors import (
     clip,
     describe_error,
     describe_keys,
+    find_yaml_cause,
     root_causes,
 )
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 8 * 2**20
 """Largest file; hand-written input is far smaller."""
 MAX_DEPTH = 40
+MAX_ENTRIES = 20_000
+"""Entries of one list or mapping; hand-written input has far fewer."""
+MAX_SHOWN = 20  # fits on a screen
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -91,6 +95,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
     """Check YAML text against a model; see `load`."""
     tree = compose(text, shown=shown)
     problems = list(tree.problems)
+    hidden = 0
     if not tree.is_mapping:
         kind = "empty" if tree.data in (None, "") else "not a mapping"
         problems.append(
@@ -102,13 +107,25 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
             if not problems:
                 return checked
         except ValidationError as e:
-            problems += [
-                (_find_error_mark(err, tree), describe_error(err, model))
-                for err in root_causes(e.errors())
-            ]
+            causes = root_causes(e.errors(include_url=False))
+            placed = sorted(
+                ((_find_error_mark(err, tree), err) for err in causes), key=lambda pair: pair[0]
+            )
+            # Only shown mistakes are described, because the nearest key of each costs most.
+            problems += [(mark, describe_error(err, model)) for mark, err in placed[:MAX_SHOWN]]
+            hidden = len(placed[MAX_SHOWN:])
         except RecursionError:
             problems.append((SourceMark(1, 1), "nested too deeply"))
-    raise PlacedError.of(*(PlacedProblem(shown, m, text) for m, text in sorted(problems)))
+    raise PlacedError.of(*_list_problems(problems, hidden=hidden, shown=shown))
+
+
+def _list_problems(
+    problems: Sequence[tuple[SourceMark, str]], *, hidden: int, shown: str
+) -> list[PlacedProblem]:
+    listed = [PlacedProblem(shown, mark, text) for mark, text in sorted(problems)]
+    if more := hidden + len(listed[MAX_SHOWN:]):
+        return [*listed[:MAX_SHOWN], PlacedProblem(shown, None, f"and {more:,} more mistakes")]
+    return listed
 
 
 def compose(text: str, *, shown: str) -> YamlTree:
@@ -124,11 +141,10 @@ def compose(text: str, *, shown: str) -> YamlTree:
         _refuse_aliases(text, loader, shown)
         node = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as e:
-        mark = e.problem_mark or e.context_mark
-        place = SourceMark(mark.line + 1, mark.column + 1) if mark else None
-        raise PlacedError.of(
-            PlacedProblem(shown, place, f"not valid YAML: {e.problem or e.context}")
-        ) from e
+        marks = [_to_mark(m) for m in (e.context_mark, e.problem_mark) if m]
+        cause = find_yaml_cause(text, marks)
+        place, problem = cause or (marks[-1] if marks else None, e.problem or e.context)
+        raise PlacedError.of(PlacedProblem(shown, place, f"not valid YAML: {problem}")) from e
     except yaml.YAMLError as e:
         raise ConfigError(f"{shown}: not valid YAML: {str(e).splitlines()[0]}") from e
     except RecursionError as e:
@@ -140,26 +156,39 @@ def compose(text: str, *, shown: str) -> YamlTree:
     return tree
 
 
+def _to_mark(mark: yaml.Mark) -> SourceMark:
+    return SourceMark(mark.line + 1, mark.column + 1)
+
+
 def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> None:
     # Check events before nodes are built, because nested aliases can expand to gigabytes.
     import yaml
 
-    depth = 0
+    entries: list[int] = []
     for event in yaml.parse(text, Loader=loader):
         mark = event.start_mark
         place = SourceMark(mark.line + 1, mark.column + 1) if mark else None
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            wrong = "anchors and aliases are not supported; write the value out"
+            wrong = (
+                "anchors and aliases are not supported; write the value out, or quote a text that"
+            )
+            wrong += " begins with `&` or `*`"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
         tag = getattr(event, "tag", None)
         if isinstance(tag, str):
             wrong = f"the tag `{tag[:60]}` is not supported; write a plain value"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
+        if isinstance(event, yaml.NodeEvent) and entries:
+            entries[-1] += 1
+            # A mapping has two nodes for each entry.
+            if entries[-1] > 2 * MAX_ENTRIES:
+                wrong = f"more than {MAX_ENTRIES:,} entries in one list or mapping; remove some"
+                raise PlacedError.of(PlacedProblem(shown, place, wrong))
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+            entries.append(0)
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
+            entries.pop()
+        if len(entries) > MAX_DEPTH:
             wrong = f"nested too deeply; at most {MAX_DEPTH} levels"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys, UnifySpelling
 from safegen.core import resources, yaml_source
 from safegen.core.errors import ConfigError
-from safegen.core.suggestions import suggest_names
+from safegen.core.suggestions import find_repeated, suggest_names
 from safegen.coverage.covering_array import AxisRow, CoverageModel, FactorGroup, Void
 
 AxisLevel = Literal["leaf", "set", "scenario", "prompt"]
@@ -100,9 +100,8 @@ class Axes(FrozenModel):
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         names = [axis.id for axis in self.axes]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"axis `{name}` appears twice; keep one")
+        if (name := find_repeated(names)) is not None:
+            raise ValueError(f"axis `{name}` appears twice; keep one")
         for rule in self.void:
             for name, values in rule.when.items():
                 try:

@@ -20,6 +20,7 @@ from safegen.dataset.curation.artifacts import UnmeasuredArtifacts
 from safegen.dataset.curation.corpus_checks import CHECKED_TARGET, MAX_AUC
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.figures import RunMeasures
+from safegen.dataset.hub_licences import choose_card_licence
 from safegen.dataset.manifest import ViewRows
 from safegen.dataset.markdown import escape_cell, format_table
 from safegen.dataset.run_stats import RunStats
@@ -144,12 +145,11 @@ def _front_matter(
         }
         for view, splits in filled.items()
     ]
-    licences = sorted(
-        {name.lower().replace(" ", "-") for name in stats.count_kept("source_licence")}
-    )
+    licence = choose_card_licence(map(str, stats.count_kept("source_licence")))
     total = sum(sum(splits.values()) for splits in view_rows.rows.values())
     head: dict[str, object] = {
-        "license": licences[0] if len(licences) == 1 else licences,
+        "license": licence.ids[0] if len(licence.ids) == 1 else list(licence.ids),
+        "license_name": ", ".join(licence.other_names),
         "language": sorted({tag.split("-")[0].lower() for tag in stats.count_kept("language")}),
         "pretty_name": recipe.name,
         "size_categories": [next((name for top, name in SIZE_CATEGORIES if total < top), "n>1M")],

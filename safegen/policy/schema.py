@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from safegen.config.taxonomy import Detail, FrozenModel, HarmId, Slug, Text
+from safegen.core.suggestions import find_repeated
 from safegen.core.types import (
     DETAIL_LEVELS,
     EVIDENCE,
@@ -233,10 +234,10 @@ class Spec(FrozenModel):
     @model_validator(mode="after")
     def _check_unique_ids(self) -> Self:
         ids = [rule.id for written in self.rules for rule in written.expand_profiles()]
-        for duplicate in sorted({i for i in ids if ids.count(i) > 1}):
+        if (duplicate := find_repeated(ids)) is not None:
             raise ValueError(f"rule `{duplicate}` is defined twice; keep one")
         ids += [c.id for c in (*self.may, *self.must, *self.must_not, *self.redirections)]
         ids += [p.id for p in self.precedents]
-        for duplicate in sorted({i for i in ids if ids.count(i) > 1}):
+        if (duplicate := find_repeated(ids)) is not None:
             raise ValueError(f"id `{duplicate}` is used twice; give each clause its own")
         return self

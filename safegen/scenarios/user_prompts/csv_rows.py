@@ -127,8 +127,6 @@ def _read_head(source: InputFile, lines: _LineReader) -> _Head:
         columns = next(csv.reader(lines, strict=True, delimiter=delimiter), list[str]())
     except csv.Error as e:
         raise ConfigError(f"{source.path}:{lines.number}: {_describe_csv_error(e)}") from e
-    except (TypeError, ValueError) as e:  # a delimiter that `csv` does not take, such as a quote
-        raise ConfigError(f"{source.path}:1: `sep=` names no usable delimiter ({e})") from e
     for column in columns:
         if problem := describe_bad_byte(column):
             raise ConfigError(f"{source.path}:1: {problem}")
