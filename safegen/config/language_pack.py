@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
+from safegen.core.pattern_index import PatternIndex
 from safegen.core.types import PROFILES, Profile
 
 
@@ -131,6 +132,11 @@ class Locale(FrozenModel):
         # Lower case on both sides takes a third of the time of IGNORECASE, which disables the
         # engine's check of the first letter of each branch.
         return {name: _compile_alternation(patterns) for name, patterns in self.patterns.items()}
+
+    @cached_property
+    def index(self) -> PatternIndex:
+        """The propositions whose pattern can match a text that `fold_case` returns."""
+        return PatternIndex({name: p.pattern for name, p in self.compiled.items()})
 
     def __hash__(self) -> int:
         # Verdicts on a text are cached by pack, and the fields of a pack cannot be hashed.

@@ -43,6 +43,9 @@ def own_words(text: str) -> str:
     return _QUOTED.sub('""', _FENCED.sub("\n", plain_text(text)))
 
 
+_fold = _cached(fold_case)
+
+
 @_cached
 def split_sentences(text: str) -> tuple[str, ...]:
     """Split at sentence ends and line breaks; drop empty sentences."""
@@ -60,17 +63,33 @@ def shorten(text: str, *, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def find_pattern(locale: Locale | None, name: str, text: str) -> str:
-    """Return the first match of a proposition's patterns, or the empty string."""
-    span = next(iter_matches(locale, name, text), None)
+def find_pattern(locale: Locale | None, name: str, text: str, *, within: str = "") -> str:
+    """Return the first match of a proposition's patterns, or the empty string.
+
+    Args:
+        locale: the language pack, or None.
+        name: the proposition.
+        text: the text to search.
+        within: a text that contains `text`, such as the whole answer of a sentence. The patterns that
+            can match it are found once.
+    """
+    span = next(iter_matches(locale, name, text, within=within), None)
     return shorten(text[slice(*span)]) if span else ""
 
 
-def iter_matches(locale: Locale | None, name: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield the spans of a proposition's matches in order."""
+def iter_matches(
+    locale: Locale | None, name: str, text: str, *, within: str = ""
+) -> Iterator[tuple[int, int]]:
+    """Yield the spans of a proposition's matches in order; `within` as in `find_pattern`."""
     pattern = locale.compiled.get(name) if locale else None
-    if pattern is not None:
-        yield from (match.span() for match in pattern.finditer(fold_case(text)))
+    if pattern is None or locale is None:
+        return
+    # The small form of a Greek sigma depends on its neighbours, so a part may differ from its whole.
+    whole = _fold(within or text)
+    if within and ("\u03c2" in whole or "\u03c3" in whole):
+        whole = _fold(text)
+    if name in locale.index.possible_names(whole):
+        yield from (match.span() for match in pattern.finditer(_fold(text)))
 
 
 def find_locale(locales: Mapping[str, Locale], language: str) -> Locale | None:
@@ -81,14 +100,14 @@ def find_locale(locales: Mapping[str, Locale], language: str) -> Locale | None:
 @_cached
 def find_opening_decline(text: str, locale: Locale) -> str:
     """Return the declining words in a text's opening, or the empty string."""
-    size = 0
-    for sentence in split_sentences(own_words(text)):
+    answer, size = own_words(text), 0
+    for sentence in split_sentences(answer):
         if size > OPENING_CHARS:
             break
         head = sentence[: OPENING_CHARS + 1 - size]
-        if not find_pattern(locale, "not_decline", sentence):
-            words = find_pattern(locale, "decline", head) or find_pattern(
-                locale, "decline_opening", head
+        if not find_pattern(locale, "not_decline", sentence, within=answer):
+            words = find_pattern(locale, "decline", head, within=answer) or find_pattern(
+                locale, "decline_opening", head, within=answer
             )
             if words:
                 return words
@@ -99,9 +118,10 @@ def find_opening_decline(text: str, locale: Locale) -> str:
 @_cached
 def find_later_decline(text: str, locale: Locale) -> str:
     """Return the first plain declining words anywhere in a text, or the empty string."""
-    for sentence in split_sentences(own_words(text)):
-        words = find_pattern(locale, "decline", sentence)
-        if words and not find_pattern(locale, "not_decline", sentence):
+    answer = own_words(text)
+    for sentence in split_sentences(answer):
+        words = find_pattern(locale, "decline", sentence, within=answer)
+        if words and not find_pattern(locale, "not_decline", sentence, within=answer):
             return words
     return ""
 
@@ -126,7 +146,7 @@ def _is_substantial(text: str, locale: Locale) -> bool:
     content = 0
     for sentence in split_sentences(answer):
         if any(
-            find_pattern(locale, name, sentence)
+            find_pattern(locale, name, sentence, within=answer)
             for name in ("decline", "decline_opening", "filler")
         ):
             continue

@@ -169,15 +169,16 @@ def _check_answer(text: str, context: DraftContext, locale: Locale) -> Verdict:
 
 def find_redirection(text: str, locale: Locale) -> str:
     """Return the words that name a next step or an offer outside the declined part, or ''."""
-    for sentence in _text.split_sentences(_text.own_words(text)):
+    answer = _text.own_words(text)
+    for sentence in _text.split_sentences(answer):
         open_part = sentence
-        if _text.find_pattern(locale, "decline", sentence):
-            open_part = _text_after_contrast(sentence, locale)
-        if words := _text.find_pattern(locale, "redirection", open_part):
+        if _text.find_pattern(locale, "decline", sentence, within=answer):
+            open_part = _text_after_contrast(sentence, locale, within=answer)
+        if words := _text.find_pattern(locale, "redirection", open_part, within=answer):
             return words
     return ""
 
 
-def _text_after_contrast(sentence: str, locale: Locale) -> str:
-    span = next(_text.iter_matches(locale, "turn", sentence), None)
+def _text_after_contrast(sentence: str, locale: Locale, *, within: str) -> str:
+    span = next(_text.iter_matches(locale, "turn", sentence, within=within), None)
     return sentence[span[1] :] if span else ""

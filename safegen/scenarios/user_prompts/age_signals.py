@@ -58,4 +58,6 @@ def age_conflicts(
 def _shows_age(text: str, name: str, locale: Locale) -> bool:
     pattern = locale.compiled.get(name)
     prose = fold_case(QUOTED_TEXT.sub(" ", text_forms.plain_text(text)))
-    return pattern is not None and pattern.search(prose) is not None
+    if pattern is None or name not in locale.index.possible_names(prose):
+        return False
+    return pattern.search(prose) is not None

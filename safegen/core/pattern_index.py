@@ -1,0 +1,182 @@
+"""One pass over a text that finds which of many patterns can match it.
+
+Most patterns of a language pack match no part of most texts. A set of wider patterns, which RE2 runs
+together in linear time, rules them out before Python's `re` runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import Protocol, cast
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Memory of RE2 for the states of one set."""
+CACHED_TEXTS = 64
+_END = "\n\x00"
+"""End of every text, with a pattern of its own: without its match the answer of RE2 does not count."""
+_NON_ASCII = r"\x{80}-\x{10FFFF}"
+# RE2 reads these classes as ASCII; Python reads them as Unicode.
+_CLASSES = {
+    "w": rf"0-9A-Za-z_{_NON_ASCII}",
+    "d": rf"0-9{_NON_ASCII}",
+    "s": rf"\x09-\x0d\x1c-\x20{_NON_ASCII}",
+}
+_TOKEN = re.compile(
+    r"\\(?P<escape>.)|(?P<look>\(\?<?[=!])|(?P<name>\(\?P<\w+>)|(?P<group>\(\?:)|(?P<other>\(\?)"
+    r"|(?P<open>\[\^?\]?)|(?P<anchor>[\^$])|(?P<odd>\{,)|(?P<plain>.)",
+    re.DOTALL,
+)
+_QUANTIFIERS = frozenset("?*+{")
+
+
+class _Unsupported(Exception):
+    """A pattern without a wider pattern for RE2."""
+
+
+class _PatternSet(Protocol):
+    """The used part of `re2.Set`, which has no types."""
+
+    def Add(self, pattern: str) -> int: ...
+    def Compile(self) -> None: ...
+    def Match(self, text: str) -> list[int] | None: ...
+
+
+class PatternIndex:
+    """Names of patterns, by which of them can match a text."""
+
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        self._patterns = dict(patterns)
+        # Several checks read the same text one after the other.
+        self.possible_names = lru_cache(maxsize=CACHED_TEXTS)(self._find_possible)
+
+    def __reduce__(self) -> tuple[type[PatternIndex], tuple[dict[str, str]]]:
+        # A compiled set cannot be sent to another process.
+        return PatternIndex, (self._patterns,)
+
+    @cached_property
+    def _compiled(self) -> tuple[_PatternSet, list[str]] | None:
+        try:
+            re2 = importlib.import_module("re2")
+        except ImportError:  # a platform without a wheel: every pattern runs
+            return None
+        options = re2.Options()
+        options.max_mem = MAX_BYTES
+        options.log_errors = False
+        found = cast(_PatternSet, re2.Set.SearchSet(options))
+        unsupported = (_Unsupported, cast(type[Exception], re2.error))
+        names: list[str] = []
+        found.Add("\\x00")
+        for name, pattern in self._patterns.items():
+            try:
+                found.Add(widen_pattern(pattern))
+            except unsupported:
+                continue
+            names.append(name)
+        found.Compile()
+        return found, names
+
+    @cached_property
+    def _unindexed(self) -> frozenset[str]:
+        indexed = self._compiled[1] if self._compiled else ()
+        return frozenset(self._patterns) - frozenset(indexed)
+
+    def _find_possible(self, text: str) -> frozenset[str]:
+        """Return the names of all patterns that match a part of the text, and perhaps of others."""
+        if self._compiled is None:
+            return self._unindexed
+        found, names = self._compiled
+        try:
+            numbers = found.Match(text + _END) or []
+        except UnicodeEncodeError:  # a lone surrogate
+            numbers = []
+        if 0 not in numbers:
+            return frozenset(self._patterns)
+        return self._unindexed.union(names[number - 1] for number in numbers if number)
+
+
+def widen_pattern(pattern: str) -> str:
+    """Return a pattern for RE2 that matches wherever a Python pattern does, and perhaps elsewhere.
+
+    Look-arounds and anchors are removed, and classes of Unicode hold every other letter.
+
+    Raises:
+        _Unsupported: the pattern has a part that RE2 lacks or reads in another way.
+    """
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        token = _TOKEN.match(pattern, position)
+        if token is None:  # a backslash at the end
+            raise _Unsupported
+        position = token.end()
+        kind = token.lastgroup
+        if kind in ("other", "odd"):
+            raise _Unsupported
+        if kind == "look":
+            position = _skip_group(pattern, position)
+        elif kind == "open":
+            part, position = _widen_class(pattern, position, token[0])
+            parts.append(part)
+        elif kind == "escape":
+            parts.append(_widen_escape(token["escape"]))
+        elif kind in ("name", "group"):
+            parts.append("(?:")
+        elif kind == "plain":
+            parts.append(token[0])
+        is_removed = kind in ("look", "anchor") or (kind == "escape" and not parts[-1])
+        if is_removed and pattern[position : position + 1] in _QUANTIFIERS:
+            raise _Unsupported
+    return "".join(parts)
+
+
+def _widen_escape(letter: str) -> str:
+    if letter in "bBAZ":
+        return ""
+    if letter in _CLASSES:
+        return f"[{_CLASSES[letter]}]"
+    if letter in "WDSntrfv" or (letter.isascii() and not letter.isalnum()):
+        return "\\" + letter
+    raise _Unsupported
+
+
+def _widen_class(pattern: str, position: int, opening: str) -> tuple[str, int]:
+    """Return the wider class that begins with `opening`, and the position after it."""
+    parts, negated = [opening.replace("]", r"\]")], "^" in opening
+    while (letter := pattern[position]) != "]":
+        escape = pattern[position + 1] if letter == "\\" else ""
+        position += 1 + len(escape)
+        if letter == "[" and pattern[position] == ":":
+            raise _Unsupported
+        parts.append(_widen_in_class(escape, negated=negated) if escape else letter)
+    return "".join([*parts, "]"]), position + 1
+
+
+def _widen_in_class(escape: str, *, negated: bool) -> str:
+    # A negated class must exclude no more than Python's.
+    if escape in _CLASSES:
+        return "\\" + escape if negated else _CLASSES[escape]
+    if escape in "ntrfv" or (escape in "WDS" and not negated):
+        return "\\" + escape
+    if escape.isascii() and not escape.isalnum():
+        return "\\" + escape
+    raise _Unsupported
+
+
+def _skip_group(pattern: str, position: int) -> int:
+    """Return the position after the group that is open at `position`."""
+    depth = 1
+    while depth:
+        token = _TOKEN.match(pattern, position)
+        if token is None:
+            raise _Unsupported
+        position = token.end()
+        if token.lastgroup == "open":
+            _, position = _widen_class(pattern, position, token[0])
+        elif token.lastgroup in ("look", "name", "group", "other") or token[0] == "(":
+            depth += 1
+        elif token[0] == ")":
+            depth -= 1
+    return position
