@@ -162,7 +162,9 @@ def render_dropped(
         "  ",
         ("dropped", "red"),
     )
-    message = failure.message if reveal else "see the message with --reveal"
+    # A gate's message may quote the prompt; a failed request's message is the server's.
+    is_shown = reveal or failure.reason is None
+    message = failure.message if is_shown else "see the message with --reveal"
     pairs = [
         *_scenario_pairs(scenario, dropped.planned.expectation, labels),
         ("reason", f"{dropped.reason}: {message}"),

@@ -86,6 +86,8 @@ def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, Render
         yield "shards", f"{status.shards_done} of {status.shards} done{unvalidated}"
     if status.failed_requests:
         yield "failed", make_text(format_counts(status.failed_requests), "yellow")
+        for outcome, message in status.failure_messages.items():
+            yield "", make_text(f"{outcome}: {message}")
     else:
         yield "failed", "no request"
     if status.dropped:

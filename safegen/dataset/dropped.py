@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario
@@ -26,6 +26,8 @@ class LossCounts:
     """Requests without a usable answer, by outcome; `retry` repeats them."""
     dropped: Mapping[DropReason, int]
     """Prompts that were never drafted, by reason."""
+    messages: Mapping[Outcome, str] = field(default_factory=dict[Outcome, str])
+    """The most frequent message of the failed requests, by outcome."""
 
 
 class DroppedScenario(NamedTuple):
@@ -43,12 +45,18 @@ class DroppedScenario(NamedTuple):
 def count_losses(folder: RunFolder) -> LossCounts:
     """Count failed requests and dropped prompts of a run."""
     failed, dropped = Counter[Outcome](), dict[str, DropReason]()
+    messages: dict[Outcome, Counter[str]] = {}
     for _, failure in folder.read_failures():
         if failure.reason is not None:
             dropped.setdefault(failure.scenario_id, failure.reason)
         elif failure.outcome != "ok":
             failed[failure.outcome] += 1
-    return LossCounts(_sort_counts(failed), _sort_counts(Counter(dropped.values())))
+            messages.setdefault(failure.outcome, Counter())[failure.message] += 1
+    return LossCounts(
+        _sort_counts(failed),
+        _sort_counts(Counter(dropped.values())),
+        {outcome: counts.most_common(1)[0][0] for outcome, counts in messages.items()},
+    )
 
 
 def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:

@@ -94,7 +94,8 @@ def dropped_to_json(dropped: DroppedScenario, *, reveal: bool = False) -> dict[s
         "stage": failure.stage,
         "reason": dropped.reason,
     }
-    return payload | ({"message": failure.message} if reveal else {})
+    is_shown = reveal or failure.reason is None
+    return payload | ({"message": failure.message} if is_shown else {})
 
 
 def record_element_coverage(record: Record, locale: Locale) -> ElementCoverage:

@@ -34,6 +34,8 @@ class RunStatus:
     shards_drafted: int
     """Shards with drafts that are not validated yet."""
     failed_requests: Mapping[Outcome, int]
+    failure_messages: Mapping[Outcome, str]
+    """The most frequent message of the failed requests, by outcome."""
     dropped: Mapping[DropReason, int]
     accounting: Mapping[str, object]
     """Requests, tokens and seconds over all sessions."""
@@ -65,6 +67,7 @@ def read_status(run: Run) -> RunStatus:
         shards_done=len([n for n in run.folder.finished_shards() if n < plans.shards]),
         shards_drafted=len([n for n in range(plans.shards) if run.folder.drafts(n).exists()]),
         failed_requests=dict(losses.failed_requests),
+        failure_messages=dict(losses.messages),
         dropped=dict(losses.dropped),
         accounting=read_usage(run.folder),
         dataset=(run.output / "manifest.json").exists(),

@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from safegen.teachers._bounded_body import ACCEPTED_ENCODINGS, MAX_REPLY_BYTES, iter_bounded
+from safegen.teachers._bounded_body import (
+    ACCEPTED_ENCODINGS,
+    MAX_REPLY_BYTES,
+    BodyTooLarge,
+    UnknownEncoding,
+    iter_bounded,
+)
 from safegen.teachers._error_body import parse_payload
 from safegen.teachers._errors import Endpoint, translate_error
 
@@ -121,7 +128,15 @@ class HttpClient:
             # The client's own time-out restarts with each chunk; this one bounds the whole attempt.
             async with asyncio.timeout(self._timeout_s):
                 return await response
-        except (openai.OpenAIError, aiohttp.ClientError, httpx2.HTTPError, OSError) as e:
+        except (
+            openai.OpenAIError,
+            aiohttp.ClientError,
+            httpx2.HTTPError,
+            OSError,
+            BodyTooLarge,
+            UnknownEncoding,
+            zlib.error,
+        ) as e:
             problem = translate_error(self._endpoint, e)
         # Raised outside the handler so that no traceback shows the SDK's error, which may quote the key.
         raise problem

@@ -69,7 +69,8 @@ def test_healthy_endpoint_passes_without_showing_the_key(
     checks = ("key", "address", "clock", "model", "completion", "json", "recipe", "disk", "output")
     assert states(by_name, *checks) == ["ok"] * len(checks)
     assert by_name["json"]["message"] == "response_format json_schema, and the answer fits"
-    assert [body["max_tokens"] for body in requests] == [1, 400]
+    assert ["response_format" in body for body in requests] == [False, True]
+    assert all(body["messages"][0]["role"] == "system" for body in requests)
     assert keys == {f"Bearer {SECRET}"}
     assert SECRET not in result.out + result.err
 

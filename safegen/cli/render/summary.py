@@ -169,8 +169,7 @@ def _fact_pairs(
             "",
             "per prompt, the embedded teacher writes one full draft and weaker ones for pairs",
         )
-    if losses.failed_requests:
-        yield ("failed", make_text(_requests_text(losses.failed_requests), "yellow"))
+    yield from _failed_pairs(losses)
     if losses.dropped:
         prompts = format_plural(sum(losses.dropped.values()), "prompt")
         yield (
@@ -200,6 +199,13 @@ def _fact_pairs(
         rows = "all rows" if demo == report.prompts else format_plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO_TEXT}", style="yellow"))
     yield ("dataset", make_text(run.output, "bold"))
+
+
+def _failed_pairs(losses: LossCounts) -> Iterator[tuple[str, RenderableType]]:
+    if losses.failed_requests:
+        yield ("failed", make_text(_requests_text(losses.failed_requests), "yellow"))
+    for outcome, message in losses.messages.items():
+        yield ("", make_text(f"{outcome}: {message}"))
 
 
 def _requests_text(items: Mapping[Outcome, int]) -> str:

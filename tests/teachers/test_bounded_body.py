@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from safegen.core.errors import ParseError, TeacherRejected
+from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding, iter_bounded
+from tests.teachers.test_openai_chat import endpoint, request_of
+
+ANSWER = json.dumps(
+    {"choices": [{"message": {"content": "Add oil."}, "finish_reason": "stop"}]}
+).encode()
+RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+RAW_DEFLATE = RAW.compress(ANSWER) + RAW.flush()
+
+
+async def pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 7):
+        yield body[start : start + 7]
+
+
+async def decode(body: bytes, encoding: str, limit: int = 10_000) -> bytes:
+    return b"".join([p async for p in iter_bounded(pieces(body), encoding=encoding, limit=limit)])
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (ANSWER, ""),
+        (ANSWER, "identity"),
+        (gzip.compress(ANSWER), "gzip"),
+        (zlib.compress(ANSWER), "deflate"),
+        (RAW_DEFLATE, "Deflate"),
+    ],
+)
+async def test_body_is_decoded(body: bytes, encoding: str) -> None:
+    assert await decode(body, encoding) == ANSWER
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+async def test_large_body_is_refused(encoding: str) -> None:
+    body = b" " * 20_000
+    with pytest.raises(BodyTooLarge):
+        await decode(gzip.compress(body) if encoding else body, encoding)
+
+
+async def test_unknown_encoding_is_refused() -> None:
+    with pytest.raises(UnknownEncoding):
+        await decode(ANSWER, "br")
+
+
+async def serve(handler: Any) -> tuple[web.AppRunner, str]:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handler)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+
+
+async def answer(request: web.Request) -> web.Response:
+    text = await request.text()
+    body = b" " * 5_000_000 if "large" in text else ANSWER
+    return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+
+
+async def test_large_answer_costs_one_item() -> None:
+    runner, url = await serve(answer)
+    async with endpoint(url) as teacher:
+        assert (await teacher(request_of())).text == "Add oil."
+        with pytest.raises(ParseError, match="max_reply_bytes"):
+            await teacher(request_of("large"))
+        assert (await teacher(request_of("again"))).text == "Add oil."
+    await runner.cleanup()
+
+
+async def test_only_large_answers_stop_the_run() -> None:
+    runner, url = await serve(answer)
+    async with endpoint(url) as teacher:
+        for i in range(4):
+            with pytest.raises(ParseError):
+                await teacher(request_of(f"large {i}"))
+        with pytest.raises(TeacherRejected, match="max_reply_bytes"):
+            await teacher(request_of("large"))
+    await runner.cleanup()
