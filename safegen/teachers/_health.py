@@ -68,11 +68,7 @@ async def _check_models(wire: HttpClient, endpoint: Endpoint) -> list[DoctorFind
     except RetryableError as e:
         if e.limited:
             return [DoctorFinding("address", "warn", str(e), "wait, or lower `concurrency`")]
-        return [
-            DoctorFinding(
-                "address", "fail", str(e), e.hint or "start the server, or correct `base_url`"
-            )
-        ]
+        return [DoctorFinding("address", "fail", str(e), _address_remedy(e))]
     except TeacherRejected as e:
         answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
         if e.status in NO_LIST_STATUSES:
@@ -88,6 +84,12 @@ async def _check_models(wire: HttpClient, endpoint: Endpoint) -> list[DoctorFind
         return [DoctorFinding("models", "warn", str(e))]
     answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
     return [answers, *_check_clock(listed), _check_model(listed, endpoint)]
+
+
+def _address_remedy(error: RetryableError) -> str:
+    # The hint of a refused connection is a question, which suits a run but not a check.
+    generic = "start the server, or correct `base_url`"
+    return generic if not error.hint or error.hint.endswith("?") else error.hint
 
 
 def _check_model(listed: ModelList, endpoint: Endpoint) -> DoctorFinding:
