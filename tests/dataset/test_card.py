@@ -110,3 +110,10 @@ def test_training_examples_name_the_filled_views(tmp_path: Path) -> None:
     assert "{folder}" not in section
     assert "{split}" not in section
     assert "llamafactory_preference" not in section
+
+
+def test_front_matter_names_an_unlisted_licence(tmp_path: Path) -> None:
+    record = make_pair(0)[0]
+    scenario = replace(record.scenario, source_licence="House Rules: v2")
+    head = head_of(card(tmp_path, replace(record, scenario=scenario)))
+    assert (head["license"], head["license_name"]) == ("other", "House Rules: v2")

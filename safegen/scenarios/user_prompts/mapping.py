@@ -57,8 +57,8 @@ def parse_columns(columns: Mapping[str, str | None]) -> tuple[FieldColumn, ...]:
         if name not in known:
             raise ConfigError(f"`{name[:60]}` is not a field{suggest_names(name, known)}")
     pairs = (FieldColumn(fields[name], column or UNREAD) for name, column in columns.items())
-    # A name of its own says nothing, except that it decides between the two kinds of a prompt.
-    is_choice = ("prompt", "messages")
+    # The name of the field is the default, but a prompt of two kinds and a context need a choice.
+    is_choice = ("prompt", "messages", *MAPPED_FIELDS)
     return tuple(sorted(p for p in pairs if p.field != p.column or p.field in is_choice))
 
 
