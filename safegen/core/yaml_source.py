@@ -164,7 +164,8 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
     # Check events before nodes are built, because nested aliases can expand to gigabytes.
     import yaml
 
-    entries: list[int] = []
+    # Entries that each open list or mapping can still take; a mapping has two nodes for each.
+    room: list[int] = []
     for event in yaml.parse(text, Loader=loader):
         mark = event.start_mark
         place = SourceMark(mark.line + 1, mark.column + 1) if mark else None
@@ -178,17 +179,16 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
         if isinstance(tag, str):
             wrong = f"the tag `{tag[:60]}` is not supported; write a plain value"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
-        if isinstance(event, yaml.NodeEvent) and entries:
-            entries[-1] += 1
-            # A mapping has two nodes for each entry.
-            if entries[-1] > 2 * MAX_ENTRIES:
+        if isinstance(event, yaml.NodeEvent) and room:
+            room[-1] -= 1
+            if room[-1] < 0:
                 wrong = f"more than {MAX_ENTRIES:,} entries in one list or mapping; remove some"
                 raise PlacedError.of(PlacedProblem(shown, place, wrong))
         if isinstance(event, yaml.CollectionStartEvent):
-            entries.append(0)
+            room.append(MAX_ENTRIES * (2 if isinstance(event, yaml.MappingStartEvent) else 1))
         elif isinstance(event, yaml.CollectionEndEvent):
-            entries.pop()
-        if len(entries) > MAX_DEPTH:
+            room.pop()
+        if len(room) > MAX_DEPTH:
             wrong = f"nested too deeply; at most {MAX_DEPTH} levels"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
 
