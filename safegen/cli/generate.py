@@ -147,7 +147,7 @@ def _run_recipe(
 ) -> Run | None:
     """Run with a progress display; None if it was interrupted."""
     counters: ProgressReader | None = None
-    signal.signal(signal.SIGTERM, _raise_interrupt)
+    _handle_end_signals()
     try:
         with show_progress(sys.stderr) as (watch, counters):
             return asyncio.run(
@@ -167,8 +167,17 @@ def _run_recipe(
 
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:
-    # Schedulers send TERM; handle it like Ctrl-C.
+    # A shell without job control ignores INT in background commands, so INT cannot be raised there.
+    if not callable(signal.getsignal(signal.SIGINT)):
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
+
+
+def _handle_end_signals() -> None:
+    # Schedulers send TERM, a closed terminal HUP; `nohup` ignores HUP. Handle both like Ctrl-C.
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _raise_interrupt)
 
 
 def _kept_text(counters: ProgressReader | None) -> str:

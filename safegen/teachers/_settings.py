@@ -138,6 +138,9 @@ def _parse_scalar(value: object) -> object:
 
 
 def _check_url(base_url: str) -> str:
+    # `urlsplit` drops line breaks, so they are checked first.
+    if not base_url.isprintable() or " " in base_url:
+        raise ValueError("`base_url` holds a blank or a control character; remove it")
     parts = urlsplit(base_url)
     if parts.username is not None or parts.password is not None:
         raise ValueError(

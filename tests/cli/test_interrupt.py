@@ -27,7 +27,11 @@ def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Po
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "a scheduler"])
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+    ids=["ctrl-c", "a scheduler", "a terminal"],
+)
 def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
         params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}, seed: 0}}"
@@ -61,3 +65,28 @@ def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: P
         distinct = len(endpoint.answered)
         assert "cached repl" in again.stderr
         assert distinct <= len(endpoint.requests) <= distinct + IN_FLIGHT
+
+
+def test_term_ends_run_whose_int_is_ignored(tmp_path: Path) -> None:
+    with FakeEndpoint(latency_s=0.1) as endpoint:
+        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}, seed: 0}}"
+        teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
+        recipe = write_recipe(tmp_path, RECIPE + teachers + "validators: [language]\n")
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process = subprocess.Popen(
+                command(recipe),
+                cwd=tmp_path,
+                env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+        wait_for_requests(endpoint, 3 * IN_FLIGHT, process)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert "Traceback" not in err
+        assert "interrupted;" in err

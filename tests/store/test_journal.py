@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,20 +14,23 @@ from safegen.store.journal import Journal, Lock, stored_key
 
 async def test_replies_survive_reopening_the_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
-    replies = {f"k{i}": Reply(text=f"t{i}", model="m", completion_tokens=i) for i in range(200)}
+    replies = {
+        stored_key("k", i): Reply(text=f"t{i}", model="m", completion_tokens=i) for i in range(200)
+    }
     await asyncio.gather(*(journal.put(k, r) for k, r in replies.items()))
     await journal.aclose()
     again = Journal(tmp_path / "j.sqlite")
     assert len(again) == 200
-    assert again.get("k7") == Reply(text="t7", model="m", completion_tokens=7, key="k7")
-    assert again.get("none") is None
+    key = stored_key("k", 7)
+    assert again.get(key) == Reply(text="t7", model="m", completion_tokens=7, key=key)
+    assert again.get(stored_key("none", 0)) is None
     again.close()
 
 
 async def test_put_returns_when_the_reply_is_durable(tmp_path: Path) -> None:
     journal, other = Journal(tmp_path / "j.sqlite"), Journal(tmp_path / "j.sqlite")
-    await journal.put("k", Reply(text="t", model="m"))
-    assert other.get("k") is not None
+    await journal.put(stored_key("k", 0), Reply(text="t", model="m"))
+    assert other.get(stored_key("k", 0)) is not None
     await journal.aclose()
     other.close()
 
@@ -82,10 +87,53 @@ async def test_first_reply_to_a_request_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     for text in ("first", "second"):
         journal = Journal(path)
-        await journal.put("key", Reply(text, "m"))
+        await journal.put(stored_key("key", 0), Reply(text, "m"))
         await journal.aclose()
     again = Journal(path)
-    kept = again.get("key")
+    kept = again.get(stored_key("key", 0))
     assert kept is not None
     assert kept.text == "first"
     await again.aclose()
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_closed_journal_holds_no_scrubbed_byte(seed: int, tmp_path: Path) -> None:
+    generator, journal = random.Random(seed), Journal(tmp_path / "j.sqlite")
+    unsafe: list[str] = []
+    pending: list[asyncio.Task[None]] = []
+    for number in range(150):
+        base, words = f"request {number}", ["flour"] * generator.randrange(20, 900)
+        if generator.random() < 0.3:
+            words[generator.randrange(len(words))] = "SECRETSPICE"
+            unsafe.append(base)
+        pending.append(
+            asyncio.create_task(journal.put(stored_key(base, 0), Reply(" ".join(words), "m")))
+        )
+        if generator.random() < 0.1:
+            await pending[-1]
+    await asyncio.gather(*(pending))
+    await journal.scrub(unsafe)
+    await journal.aclose()
+    assert unsafe
+    assert not any(b"SECRETSPICE" in p.read_bytes() for p in tmp_path.iterdir())
+
+
+async def test_reply_of_900_characters_takes_1300_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path)
+    reply = Reply("x" * 900, "some/model-7b", finish_reason="stop", completion_tokens=200)
+    await asyncio.gather(*(journal.put(stored_key("k", n), reply) for n in range(2000)))
+    await journal.aclose()
+    assert path.stat().st_size / 2000 < 1300
+
+
+async def test_journal_of_format_1_is_refused_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("create table replies (key text primary key, reply text) without rowid")
+    connection.execute("pragma user_version = 1")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreDamaged, match=r"format 1.*reads 2.*move it away"):
+        Journal(path)
+    assert path.read_bytes() == before

@@ -7,7 +7,7 @@ import pytest
 from safegen.core.errors import BudgetSpent, StoreDamaged
 from safegen.core.types import Reply, Usage
 from safegen.store import usage
-from safegen.store.journal import Journal
+from safegen.store.journal import Journal, stored_key
 from safegen.teachers import Meter
 
 REPLY = Reply(text="t", model="m", prompt_tokens=30, completion_tokens=12)
@@ -19,8 +19,8 @@ async def test_journal_sums_usage_of_all_replies(
     journal = Journal(tmp_path / "j.sqlite")
     assert journal.usage() == Usage()
     for key in ("a", "b", "b"):
-        await journal.put(key, REPLY)
-    await journal.put("c", Reply(text="", model="m", outcome="blocked"))
+        await journal.put(stored_key(key, 0), REPLY)
+    await journal.put(stored_key("c", 0), Reply(text="", model="m", outcome="blocked"))
     await journal.aclose()
     again = Journal(tmp_path / "j.sqlite")
     assert again.usage() == Usage(requests=4, prompt_tokens=90, completion_tokens=36)
