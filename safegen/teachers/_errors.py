@@ -5,11 +5,8 @@ Exceptions are recognised by type, responses by status and code. `_provider_text
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -28,14 +25,13 @@ from safegen.core.types import Outcome, Reply
 from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding
 from safegen.teachers._error_body import ErrorBody, read_error
+from safegen.teachers._quota import retry_after_s
 
 if TYPE_CHECKING:
     import openai
 
 MAX_SHOWN_CHARS = 200
 """Characters of a provider's message that are shown or stored."""
-# A wrong date in Retry-After must not stop a run for hours.
-MAX_PAUSE_S = 600.0
 # Time-out, conflict, too early. Any other 4xx needs a changed request.
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
 # The request itself was wrong, or its prompt.
@@ -85,6 +81,8 @@ class RetryableError(TeacherUnavailable):
         self.status = status
         self.way = way
         self.hint = hint
+        self.uncounted = False
+        """True if the endpoint answered other requests, so that this attempt was a matter of luck."""
 
 
 class AttemptsExhausted(TeacherUnavailable):
@@ -161,28 +159,6 @@ def translate_error(endpoint: Endpoint, error: Exception) -> Exception:
     table = error_handlers()
     handler = next(table[kind] for kind in type(error).__mro__ if kind in table)
     return handler(endpoint, error)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Read `retry-after-ms` or `retry-after` (seconds or a date): 0 to 600 s, or None."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        header = headers.get(name)
-        if header is None:
-            continue
-        try:
-            seconds = float(header) * unit
-        except ValueError:
-            seconds = _seconds_until(header)
-        if not math.isnan(seconds):
-            return min(max(seconds, 0.0), MAX_PAUSE_S)
-    return None
-
-
-def _seconds_until(date: str) -> float:
-    try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return math.nan
 
 
 def translate_response(

@@ -1,15 +1,19 @@
 """The rate-limit layer: the one place that bounds requests in flight and the rate of their starts.
 
-The window of requests in flight grows by slow start. The limiter classifies a 429 by the requests
-that started just before and after it:
+The window of requests in flight grows by slow start. A limited request (HTTP 429) leaves its place in
+the window empty until its Retry-After is over, but at most half of the window. The limiter classifies
+a 429 by the row of limited requests around it, in the order of their starts:
 
-- Fewer than four in a row (in the order of their starts) were limited: a random overload. Only this
-  request waits; window and pace do not change.
-- Four in a row, or all since the last pause, were limited: a rate limit. All requests pause for the
-  Retry-After, then starts are paced at the measured rate of successes, the pause included.
+- Chance explains the row, given the share of 429s among the other requests: a random overload. Only
+  this request waits.
+- Chance explains it in fewer than one of 20,000 cases, or all requests since the last pause were
+  limited: a rate limit. No request succeeds, so all pause for the Retry-After. Then starts are paced
+  at the measured rate of successes, the pause included.
+
+Quota headers of an answer bound the window before a 429 occurs.
 
 A pace is a guess. It is evaluated after every second with at least 20 answers: if more than 15 %
-are 429s, it shrinks to the share that passed, otherwise it grows by 10 %. Once it has doubled it no
+are 429s, it shrinks to the share that passed, otherwise it grows by 5 %. Once it has doubled it no
 longer limits, once it has halved it no longer helps; in both cases it is dropped.
 """
 
@@ -17,6 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import heapq
+import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -25,7 +32,10 @@ from typing import NamedTuple
 from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, RetryableError
+from safegen.teachers._quota import Quota
 from safegen.teachers._structured_output import FormatMemory
+
+log = logging.getLogger(__name__)
 
 FIRST_WINDOW = 8
 SLICE_S = 0.25
@@ -34,8 +44,14 @@ MIN_PAUSE_S = 0.05
 MAX_GUESSED_PAUSE_S = 60.0
 MIN_PACE_PER_S = 0.05
 MIN_LIMITED_RUN = 4
-"""429s in a row that mean a rate limit; with 10 % random 429s, one request in 10 000 starts such a row."""
-PACE_GROWTH = 1.1
+"""Fewest 429s in a row that mean a rate limit."""
+CHANCE = 5e-5
+"""Probability below which a row of 429s is no random overload."""
+SHOWN_WAIT_S = 5.0
+"""Shortest wait that is logged."""
+FIRST_PACE_SHARE = 0.94
+"""Share of the measured rate with which a pace begins."""
+PACE_GROWTH = 1.05
 """Factor of a pace that few 429s met."""
 LIMITED_SHARE = 0.15
 """Share of 429s above which a pace is too high."""
@@ -52,6 +68,18 @@ class Permit(NamedTuple):
     """Start of the request in seconds of the limiter's clock."""
     nth: int
     """Number of the request in the order of starts."""
+
+
+class Wait(NamedTuple):
+    """A wait for a limited endpoint."""
+
+    seconds: float
+    """Time until the last waiting request may start."""
+    reason: str
+    limited: int
+    """Requests that wait for their own Retry-After."""
+    paused: bool
+    """True if no request may start."""
 
 
 class RateLimiter:
@@ -97,6 +125,22 @@ class RateLimiter:
         self._measured = 0.0
         self._step = self._since
         self._step_good = self._step_bad = 0
+        self._waits: list[float] = []
+        self._reason = ""
+        self._quota_window = 0
+        self._quota_until = float("-inf")
+        self._logged_until = float("-inf")
+
+    @property
+    def wait(self) -> Wait | None:
+        """The longest wait at this moment, or None if requests may start and none was limited."""
+        now = self._clock()
+        self._drop_past_waits(now)
+        if self._paused_until > now:
+            return Wait(self._paused_until - now, self._reason, len(self._waits), paused=True)
+        if not self._waits:
+            return None
+        return Wait(max(self._waits) - now, self._reason, len(self._waits), paused=False)
 
     async def __aenter__(self) -> Permit:
         """Wait for a permit, in the order of arrival.
@@ -158,7 +202,7 @@ class RateLimiter:
         self._step_good += 1
         self._measure_pace()
 
-    def record_throttle(self, after_s: float | None, *, permit: Permit) -> None:
+    def record_throttle(self, after_s: float | None, *, permit: Permit) -> bool:
         """Count a 429, and pause all requests if it is a rate limit.
 
         Args:
@@ -166,25 +210,42 @@ class RateLimiter:
                 answer.
             permit: that of the request. If the request started before the last pause ended, it only
                 extends that pause.
+
+        Returns:
+            True if it is a rate limit, False if it is a random overload among answers.
         """
         now = self._clock()
         guess = min(2.0**self._blind, MAX_GUESSED_PAUSE_S)
         pause = max(MIN_PAUSE_S, guess if after_s is None else after_s)
+        self._reason = "rate limit (HTTP 429)"
+        if after_s:
+            heapq.heappush(self._waits, now + after_s)
+            self._log_wait(now + after_s, now)
         if permit.at < self._paused_until:
             if after_s is not None:
                 self._extend_pause(now + pause)
-            return
+            return True
         self._step_bad += 1
         self._record_limited(permit.nth)
-        # Fewer than four requests may have started since the last pause.
-        if self._limited_run_length(permit.nth) < min(MIN_LIMITED_RUN, self._started):
+        run = self._limited_run_length(permit.nth)
+        # Fewer requests may have started since the last pause.
+        if run < min(self._least_run(run), self._started):
             self._measure_pace()
-            return
+            return self._successes == 0
         self._blind = min(self._blind + 1, 16)  # keeps 2**blind finite
         self._unmeasured = True
         self.window = max(1, self.window // 2)
         self._in_window = 0
         self._extend_pause(now + pause)
+        return True
+
+    def record_quota(self, quota: Quota) -> None:
+        """Start no more requests than the endpoint's quota headers leave, until they reset."""
+        now = self._clock()
+        self._quota_window, self._quota_until = quota.remaining, now + quota.reset_s
+        if quota.remaining == 0:
+            self._reason = "quota used up (by the endpoint's headers)"
+            self._extend_pause(now + quota.reset_s)
 
     def fail_waiters(self, error: RunError) -> None:
         """Raise this error in all waiting and all later requests."""
@@ -203,7 +264,29 @@ class RateLimiter:
         wait = max(self._paused_until, self._next_start) - self._clock()
         if wait > 0:
             return wait
-        return 0.0 if self.active >= self.window else None
+        return 0.0 if self.active >= self._places() else None
+
+    def _places(self) -> int:
+        now = self._clock()
+        self._drop_past_waits(now)
+        places = max(self.window // 2, self.window - len(self._waits), 1)
+        return min(places, max(self._quota_window, 1)) if now < self._quota_until else places
+
+    def _drop_past_waits(self, now: float) -> None:
+        while self._waits and self._waits[0] <= now:
+            heapq.heappop(self._waits)
+
+    # The shortest row of 429s that chance does not explain. The row itself is left out of the share,
+    # because at a rate limit it follows answers only.
+    def _least_run(self, run: int) -> int:
+        limited = max(len(self._limited) - run, 0)
+        share = (limited + 1) / (limited + self._successes + 2)
+        return max(MIN_LIMITED_RUN, math.ceil(math.log(CHANCE) / math.log(share)))
+
+    def _log_wait(self, until: float, now: float) -> None:
+        if until - now >= SHOWN_WAIT_S and until > self._logged_until:
+            self._logged_until = until
+            log.warning("%s: the next attempt is in %.0f s", self._reason, until - now)
 
     def _record_limited(self, nth: int) -> None:
         self._limited.add(nth)
@@ -222,7 +305,7 @@ class RateLimiter:
         # Called after the pause, when late answers are counted.
         if self._successes:
             spent_s = max(self._paused_until - self._since, MIN_PAUSE_S)
-            self.rate = max(self._successes / spent_s, MIN_PACE_PER_S)
+            self.rate = max(FIRST_PACE_SHARE * self._successes / spent_s, MIN_PACE_PER_S)
         elif self.rate is not None and self._blind > 1:
             # No request passed between two pauses, so the pace was too high.
             self.rate = max(self.rate / 2, MIN_PACE_PER_S)
@@ -251,6 +334,7 @@ class RateLimiter:
 
     def _extend_pause(self, until: float) -> None:
         self._paused_until = max(self._paused_until, until)
+        self._log_wait(self._paused_until, self._clock())
 
 
 class RateLimiters:
@@ -303,7 +387,7 @@ class RateLimitedTeacher:
             reply = await self._teacher(request)
         except RetryableError as e:
             if e.limited:
-                self._limiter.record_throttle(e.after_s, permit=permit)
+                e.uncounted = not self._limiter.record_throttle(e.after_s, permit=permit)
             raise
         except (Blocked, AmbiguousRejection):
             self._limiter.record_success()  # the endpoint answers; the request is at fault

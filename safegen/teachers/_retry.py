@@ -13,6 +13,8 @@ from safegen.teachers._outage_gate import HeldBack, OutageGate, identify_item
 
 FIRST_RETRY_WAIT_S = 0.5
 MAX_RETRY_WAIT_S = 30.0
+MAX_UNCOUNTED = 20
+"""Most attempts per counted one: a limited attempt does not count while others are answered."""
 
 
 class RetryingTeacher:
@@ -57,7 +59,7 @@ class RetryingTeacher:
             # bookkeeping costs more than the layers together.
             return await self._attempt(request, item)
         except RetryableError as e:
-            if self._attempts == 1:
+            if self._attempts == 1 and not e.uncounted:
                 raise self._exhausted(e) from None
             return await self._retry(request, e, item)
         finally:
@@ -96,7 +98,6 @@ class RetryingTeacher:
             AsyncRetrying,
             RetryCallState,
             retry_if_exception_type,
-            stop_after_attempt,
             wait_random_exponential,
         )
 
@@ -110,8 +111,16 @@ class RetryingTeacher:
                 return error.after_s
             return max(jitter(state), error.after_s or 0.0)
 
+        counted = 0
+
+        def stop(state: RetryCallState) -> bool:
+            nonlocal counted
+            error = state.outcome.exception() if state.outcome else None
+            counted += not (isinstance(error, RetryableError) and error.uncounted)
+            return max(counted, state.attempt_number / MAX_UNCOUNTED) >= self._attempts
+
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._attempts),
+            stop=stop,
             retry=retry_if_exception_type(RetryableError),
             wait=wait,
             sleep=self._sleep,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from safegen.core.hashing import digest
 from safegen.core.types import Message, Reply, Request
 from safegen.teachers import _structured
 from safegen.teachers._client import HttpAnswer, HttpClient, RequestBody
 from safegen.teachers._errors import translate_failed_reply
+from safegen.teachers._quota import Quota, read_quota
 from safegen.teachers._reply import FailedReply, read_reply
 from safegen.teachers._settings import Settings
 
@@ -18,10 +19,14 @@ class ChatTransport:
 
     Args:
         settings: address, model and parameters.
+        on_quota: receives the quota that the headers of an answer state.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, on_quota: Callable[[Quota], None] | None = None
+    ) -> None:
         self._settings = settings
+        self._on_quota = on_quota
         self._client = HttpClient(
             settings.endpoint,
             connections=settings.concurrency,
@@ -48,6 +53,9 @@ class ChatTransport:
 
     def _read(self, answer: HttpAnswer) -> Reply:
         endpoint = self._settings.endpoint
+        quota = read_quota(answer.headers) if self._on_quota else None
+        if quota is not None and self._on_quota is not None:
+            self._on_quota(quota)
         reply = read_reply(answer.body, endpoint.model)
         if isinstance(reply, FailedReply):
             raise translate_failed_reply(

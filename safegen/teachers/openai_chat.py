@@ -117,10 +117,11 @@ class OpenAIChatTeacher:
         self.model = settings.endpoint.model
         self.concurrency = settings.concurrency
         self._settings = settings
-        self._transport = ChatTransport(settings)
+        limiter = _limiter(settings, limiters, sleep)
+        self._transport = ChatTransport(settings, on_quota=limiter.record_quota)
         self._layers = compose(
             ModelSource(self._transport, self.request_key, self.model),
-            limiter=_limiter(settings, limiters, sleep),
+            limiter=limiter,
             attempts=settings.attempts,
             structured=settings.structured,
             journal=journal,

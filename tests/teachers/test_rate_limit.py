@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from safegen.core.errors import TeacherRejected
+from safegen.teachers._quota import Quota
 from safegen.teachers._rate_limit import Permit, RateLimiter
 from safegen.teachers.openai_chat import openai_chat
 from safegen.testing import FakeEndpoint
@@ -229,7 +230,9 @@ def test_few_429s_of_a_burst_pause_nothing(nths: tuple[int, ...]) -> None:
         limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)
         permits = {permit.nth: permit for permit in [await limiter.__aenter__() for _ in range(8)]}
         for nth in nths:
-            limiter.record_throttle(9.0, permit=permits[nth])
+            limiter.record_throttle(9.0, permit=permits.pop(nth))
+            await limiter.__aexit__()
+        for _ in permits:
             await limiter.__aexit__()
         async with limiter as permit:
             assert permit.at == 0
@@ -321,3 +324,80 @@ async def test_limiter_meets_few_429s_at_real_bucket() -> None:
         await teacher.aclose()
     assert all(r.outcome == "ok" for r in replies)
     assert fake.statuses[429] < 60
+
+
+@pytest.mark.parametrize(("after_s", "extra_s"), [(0.0, 0.2), (1.0, 14.0)])
+@pytest.mark.parametrize("seed", range(5))
+def test_half_random_429s_cost_little_time(after_s: float, extra_s: float, seed: int) -> None:
+    """The waits of the unluckiest of 900 requests, about 12 of 1 s each, are the extra."""
+    how: dict[str, Any] = {"at_once": False, "count": 900, "after_s": after_s}
+    free = seconds_with(0, 0.06, 64, seed=seed, **how)
+    assert seconds_with(0.5, 0.06, 64, seed=seed, **how) < 3 * free + extra_s
+
+
+@pytest.mark.parametrize("latency", [0.02, 0.06, 0.4])
+@pytest.mark.parametrize("concurrency", [16, 64, 256])
+def test_limited_rate_is_used_with_few_429s(latency: float, concurrency: int) -> None:
+    bucket = Bucket(10, 1.0, latency)
+
+    async def work() -> None:
+        limiter = RateLimiter(concurrency, clock=asyncio.get_running_loop().time)
+        await drive(limiter, bucket, 100)
+
+    assert in_fake_time(work()) < 100 / (0.7 * 10)
+    assert bucket.limited <= 20
+
+
+def test_retry_after_lowers_concurrency_without_pause() -> None:
+    async def work() -> None:
+        limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)
+        permits = [await limiter.__aenter__() for _ in range(8)]
+        limiter.record_throttle(40.0, permit=permits[2])
+        for _ in permits:
+            await limiter.__aexit__()
+        for _ in range(7):
+            await limiter.__aenter__()
+        assert limiter._wait_s() == 0
+        wait = limiter.wait
+        assert wait is not None
+        assert (wait.seconds, wait.limited, wait.paused) == (40.0, 1, False)
+
+    assert in_fake_time(work()) == 0
+
+
+def test_empty_quota_pauses_until_its_reset(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)
+        limiter.record_quota(Quota(0, 90.0))
+        wait = limiter.wait
+        assert wait is not None
+        assert (wait.seconds, wait.paused) == (90.0, True)
+        async with limiter as permit:
+            assert permit.at >= 90.0
+        assert limiter.wait is None
+
+    in_fake_time(work())
+    assert "quota used up (by the endpoint's headers): the next attempt is in 90 s" in caplog.text
+
+
+def test_small_quota_bounds_requests_in_flight() -> None:
+    async def work() -> None:
+        limiter = RateLimiter(8, clock=asyncio.get_running_loop().time)
+        limiter.record_quota(Quota(2, 5.0))
+        await limiter.__aenter__()
+        await limiter.__aenter__()
+        assert limiter._wait_s() == 0
+
+    in_fake_time(work())
+
+
+async def test_limited_attempts_among_answers_are_uncounted() -> None:
+    """Five 429s exceed three attempts, but the other requests are answered."""
+    fault: Any = lambda body, nth: "429" if "unlucky" in str(body) and nth < 5 else None  # noqa: E731
+    with FakeEndpoint(fault=fault, retry_after="0", latency_s=0.004) as fake:
+        teacher = openai_chat(base_url=fake.url, model="m", attempts=3, concurrency=4)
+        texts = [f"lucky {i}" for i in range(300)]
+        texts.insert(20, "unlucky")
+        replies = await asyncio.gather(*(teacher(request_of(t)) for t in texts))
+        await teacher.aclose()
+    assert {r.outcome for r in replies} == {"ok"}

@@ -1,0 +1,129 @@
+"""Read rate-limit headers: Retry-After, the vendors' quota headers and the IETF draft."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+MAX_PAUSE_S = 600.0
+"""A wrong date must not stop a run for hours."""
+EPOCH_FROM = 1e9
+"""Larger numbers are points in time, because no quota resets after 30 years."""
+PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit-")
+UNIT_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|d|h|m|s)")
+
+
+class Quota(NamedTuple):
+    """Requests that an endpoint still accepts."""
+
+    remaining: int
+    """Requests until the reset; 0 also if no tokens are left."""
+    reset_s: float
+    """Seconds until the reset, from 0 to 600."""
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read `retry-after-ms`, `retry-after` or the reset of an empty quota: 0 to 600 s, or None."""
+    milliseconds = _read_number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return _bound(milliseconds / 1000)
+    seconds = read_reset(headers.get("retry-after", ""))
+    if seconds is not None:
+        return seconds
+    quota = read_quota(headers)
+    return quota.reset_s if quota is not None and quota.remaining == 0 else None
+
+
+def read_quota(headers: Mapping[str, str]) -> Quota | None:
+    """Read the tightest quota of requests from the headers of a response.
+
+    A quota of tokens counts only when it is empty, because the tokens of the next request are
+    unknown.
+    """
+    headers = {name.lower(): value for name, value in headers.items() if "limit" in name.lower()}
+    if not headers:
+        return None
+    quotas = [*_vendor_quotas(headers), *_structured_quotas(headers.get("ratelimit", ""))]
+    return min(quotas, key=lambda q: (q.remaining, -q.reset_s), default=None)
+
+
+def read_reset(value: str) -> float | None:
+    """Read a reset: seconds, `6m0s`, `20ms`, an ISO time, an HTTP date or seconds since 1970.
+
+    Returns:
+        Seconds from now, from 0 to 600; None if the value has none of these forms.
+    """
+    text = value.strip()
+    number = _read_number(text)
+    if number is not None:
+        return _bound(number - time.time() if number >= EPOCH_FROM else number)
+    if DURATION.sub("", text) == "" and text:
+        return _bound(sum(float(n) * UNIT_S[unit] for n, unit in DURATION.findall(text)))
+    moment = _read_moment(text)
+    return None if moment is None else _bound(moment - time.time())
+
+
+def _vendor_quotas(headers: Mapping[str, str]) -> Iterator[Quota]:
+    for name, value in headers.items():
+        prefix = next((p for p in PREFIXES if name.startswith(p)), None)
+        if prefix is None or "remaining" not in name:
+            continue
+        remaining = _read_number(value)
+        reset = _read_first_reset(headers, name, prefix)
+        if remaining is None or reset is None:
+            continue
+        if "token" not in name:
+            yield Quota(max(int(remaining), 0), reset)
+        elif remaining <= 0:
+            yield Quota(0, reset)
+
+
+def _read_first_reset(headers: Mapping[str, str], name: str, prefix: str) -> float | None:
+    # Mistral's and GitHub's headers have one reset for several quotas.
+    for other in (name.replace("remaining", "reset"), f"{prefix}reset"):
+        if other in headers:
+            return read_reset(headers[other])
+    return None
+
+
+# draft-ietf-httpapi-ratelimit-headers: `"name";r=50;t=30, …`, and `limit=100, remaining=50, reset=5`
+# of its earlier versions.
+def _structured_quotas(value: str) -> Iterator[Quota]:
+    items = [value] if "remaining" in value else value.split(",")
+    for item in items:
+        pairs = re.findall(r"\b(remaining|reset|r|t)\s*=\s*(\d+)", item)
+        values = {name[0] if name != "reset" else "t": int(number) for name, number in pairs}
+        if "r" in values and "t" in values:
+            yield Quota(values["r"], _bound(float(values["t"])))
+
+
+def _read_number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _read_moment(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except (ValueError, TypeError, OverflowError):
+            return None
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _bound(seconds: float) -> float:
+    return min(max(seconds, 0.0), MAX_PAUSE_S)
