@@ -27,7 +27,7 @@ AXES = (*PLAN_AXES, *VALUE_AXES, "domain", "mode")
 """Axes of a recipe's target."""
 STORED_AXES = (*AXES, "contrast", "paraphrase")
 """Axes with a column in plans and records; the others are attributes."""
-UNKNOWN_VALUE = "untold"
+UNKNOWN_VALUE = "unknown"
 """Value of an axis that neither the prompt nor the plan states."""
 MODEL_COLUMNS = ("role", "teacher", "model")
 VERDICT_COLUMNS = ("validator", "result")
