@@ -24,7 +24,6 @@ from safegen.core.types import (
     Draft,
     DraftContext,
     DraftValidator,
-    Expectation,
     Failure,
     FailureStage,
     Grade,
@@ -40,7 +39,7 @@ from safegen.core.types import (
     Verdict,
 )
 from safegen.dataset.curation.select import select_best
-from safegen.policy.compile import compile_instructions
+from safegen.pipeline.draft_messages import build_draft_messages
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.expand import Writers, expand_set
 from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
@@ -209,7 +208,14 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
     """Draft one candidate and revise it until it is accepted or the revisions are used up."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
     style = workers.styles[candidate % len(workers.styles)] if workers.styles else ""
-    messages = build_teacher_messages(context, workers, style=style)
+    messages = build_draft_messages(
+        planned.scenario,
+        planned.expectation,
+        template=workers.draft_prompt,
+        policies=workers.policies,
+        tiers=workers.tiers,
+        style=style,
+    )
     request = Request(messages, sample=candidate, context=context)
     drafted = await request_draft(
         workers.drafters[candidate % len(workers.drafters)], request, style=style
@@ -277,30 +283,6 @@ async def request_draft(drafter: Drafter, request: Request, *, style: str = "") 
         model = getattr(drafter.teacher, "model", drafter.name)
         reply = Reply(text="", model=model, outcome=e.outcome)
         return DraftAttempt(request, drafter, style, reply, e)
-
-
-def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
-    """Return True if the teacher gets no spec: with one it would hedge answers to harmless questions."""
-    return expectation.mode == "direct_answer" and tier == "allowed"
-
-
-def build_teacher_messages(
-    context: DraftContext, workers: Workers, *, style: str = ""
-) -> tuple[Message, ...]:
-    """Build the teacher's conversation, with the spec's instructions in place of system turns."""
-    if is_drafted_without_spec(context.expectation, workers.tiers[context.scenario.harm]):
-        style_turn = (Message(role="system", content=f"Write it {style}."),) if style else ()
-        return (*style_turn, *context.scenario.messages)
-    policy = workers.policies[context.expectation.policy_id]
-    operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
-    system = workers.draft_prompt.render(
-        "system",
-        instructions=compile_instructions(policy, context.expectation, harm=context.scenario.harm),
-        operator="\n".join(operator),
-        style=style,
-    )
-    turns = [m for m in context.scenario.messages if m["role"] != "system"]
-    return (Message(role="system", content=system), *turns)
 
 
 def _build_revision_messages(
