@@ -280,7 +280,7 @@ async def request_draft(drafter: Drafter, request: Request, *, style: str = "") 
         return DraftAttempt(request, drafter, style, await drafter.teacher(request), None)
     except ItemError as e:
         # A teacher of the caller may state no model.
-        model = getattr(drafter.teacher, "model", drafter.name)
+        model = str(getattr(drafter.teacher, "model", drafter.name))
         reply = Reply(text="", model=model, outcome=e.outcome)
         return DraftAttempt(request, drafter, style, reply, e)
 

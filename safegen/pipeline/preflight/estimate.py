@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
+from safegen.core.plugin_checks import guard_hook
 from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario, Tier
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
@@ -355,7 +356,10 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
 
 def _check_params(ref: PluginRef, check: Callable[[Mapping[str, object]], None]) -> None:
     try:
-        check(ref.params)
+        with guard_hook(
+            ref.use, check, "checked its parameters", error=ConfigError, allowed=(ValueError,)
+        ):
+            check(ref.params)
     except ValueError as e:
         # A plug-in reports a wrong parameter as ValueError; users get the place in the recipe.
         raise ConfigError(f"`{ref.use}`: {e}") from e
