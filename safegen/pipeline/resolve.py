@@ -38,7 +38,7 @@ KINDS: Mapping[str, str] = {"prompt": "prompts", "axes": "axes", "scripts": "scr
 """Kind of asset by kind of fingerprint."""
 Fingerprints = Mapping[str, Mapping[str, str]]
 """SHA-256 of each file that a recipe names, by kind and name."""
-RECIPE, POLICY = "recipe", "policy"
+RECIPE, POLICY, PROMPTS = "recipe", "policy", "prompts"
 
 
 class SnapshotKey(NamedTuple):
@@ -130,7 +130,7 @@ class ResolvedRecipe(RunContext):
             digests.setdefault(kind, {})[name] = sha256
         if self.user_prompts is not None:
             # One name for all files: a renamed file is the same input.
-            digests["prompts"] = {"prompts": self.user_prompts.digest}
+            digests[PROMPTS] = {PROMPTS: self.user_prompts.digest}
         return digests | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
 
     def _taxonomy_files(self) -> dict[str, tuple[str, ...]]:
