@@ -12,6 +12,7 @@ from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, UserError
+from safegen.core.spelling import choose_spelling
 from safegen.core.types import Teacher, Usage
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
@@ -112,6 +113,7 @@ class Options(TypedDict, total=False):
     prompts: str | Path | UserPrompts | None
     columns: Mapping[str, str] | None
     licence: str | None
+    license: str | None
 
 
 def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Run:
@@ -150,6 +152,7 @@ async def agenerate(
     prompts: str | Path | UserPrompts | None = None,
     columns: Mapping[str, str] | None = None,
     licence: str | None = None,
+    license: str | None = None,
 ) -> Run:
     """Plan, draft, validate and build a dataset inside a running event loop; see `generate`.
 
@@ -169,11 +172,13 @@ async def agenerate(
             or `Run.prompts` to resume a run without its file.
         columns: column by field, for columns of `prompts` that are not named like their fields.
         licence: the licence of rows of `prompts` that name none.
+        license: other spelling of `licence`.
 
     Raises:
         UserError: the recipe or a file that it names is wrong.
         RunError: the run cannot continue; cached replies are kept.
     """
+    licence = choose_spelling("licence", licence, license)
     source = _resolve_prompts(prompts, columns, licence)
     inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=source)
     check_roles(teachers or {})

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple, cast
 
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.hashing import digest, file_sha256
-from safegen.core.spelling import SpellingConflict, other_spelling, unify_names
+from safegen.core.spelling import SpellingConflict, choose_spelling, other_spelling, unify_names
 from safegen.core.suggestions import suggest_names
 from safegen.scenarios.user_prompts.faults import FaultCollector, RowError
 from safegen.store import parquet
@@ -113,7 +113,11 @@ class RawRow(NamedTuple):
 
 
 def open_prompts(
-    path: str | Path, *, columns: Mapping[str, str] | None = None, licence: str | None = None
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    licence: str | None = None,
+    license: str | None = None,
 ) -> UserPrompts:
     """Check a user's file and compute its digest.
 
@@ -121,12 +125,15 @@ def open_prompts(
         path: a file that ends in `.csv`, `.jsonl`, `.ndjson` or `.parquet`.
         columns: column by field, for columns that are not named like their fields.
         licence: licence of the rows that name none.
+        license: other spelling of `licence`.
 
     Raises:
         ConfigError: the file is missing, in another format, too large or a git-lfs pointer; a field
             is unknown; the licence is not a name.
+        UserError: both `licence` and `license` are given.
     """
     file = Path(path)
+    licence = choose_spelling("licence", licence, license)
     if licence is not None and not is_printable_name(licence):
         raise ConfigError(f"`--licence` {NAME_PROBLEM}, such as `CC-BY-4.0`")
     try:

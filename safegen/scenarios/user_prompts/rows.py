@@ -280,8 +280,9 @@ def check_columns(source: UserPrompts) -> list[str]:
             hint = suggest_names(column, known)
             raise ConfigError(f"{source.path}: no column `{column[:60]}` for `{name}`{hint}")
     mapping, spelled = source.mapping, source.spelled_columns
+    is_table = source.path.suffix.lower() in {".csv", ".parquet"}  # each row has every column
     for column, name in spelled.items():
-        if column in known and name in known:
+        if is_table and column in known and name in known:
             raise ConfigError(f"{source.path}: has columns `{name}` and `{column}`; keep one")
     if not {mapping["prompt"], mapping["messages"]} & set(known):
         is_near = suggest("prompt", known) is not None
@@ -340,7 +341,14 @@ def _iter_values(
     raw = None
     for raw in read_rows(source.path, {*mapping.values(), *spelled}, faults=faults):
         cells = {name: raw.values.get(column) for name, column in mapping.items()}
-        cells |= {name: raw.values[c] for c, name in spelled.items() if c in raw.values}
+        others = {c: n for c, n in spelled.items() if not is_missing(raw.values.get(c))}
+        both = [(n, c) for c, n in others.items() if not is_missing(cells[n])]
+        for name, column in both:
+            problem = f"{raw.place}: has both `{name}` and `{column}`; keep one"
+            faults.add(RowError(problem, code="two_spellings"))
+        if both:
+            continue
+        cells |= {name: raw.values[column] for column, name in others.items()}
         values = {name: value for name, value in cells.items() if not is_missing(value)}
         prompt = {name: values.pop(name) for name in ("prompt", "messages") if name in values}
         values.setdefault("licence", source.licence)
