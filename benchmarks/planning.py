@@ -12,9 +12,11 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import cast
+
+import polars as pl
 
 from safegen.config import taxonomy
 from safegen.config.recipe import Recipe
@@ -23,11 +25,16 @@ from safegen.core.hashing import short_id
 from safegen.core.types import Evidence, Intent, Profile
 from safegen.coverage import axes
 from safegen.coverage.assign import assign_rows
+from safegen.coverage.certificate import certify
 from safegen.coverage.covering_array import build_array
-from safegen.coverage.ledger import ScenarioAxes, build_ledger, certify_attributes
+from safegen.coverage.ledger import ScenarioAxes
+from safegen.dataset.coverage_report import AxisShapes
+from safegen.dataset.run_stats import DraftStats, RunStats
 from safegen.policy import loader, spec
 from safegen.policy.spec import Policy, Situation
 
+LEDGER_AXES = ("harm", "intent", "mode", "language")
+FLAGS = ("has_record", "answered", "accepted", "kept")
 VARIANTS: tuple[tuple[Intent, Evidence], ...] = (
     ("benign", "none"),
     ("dual_use", "none"),
@@ -61,6 +68,16 @@ def scenarios(
             }
 
 
+def make_stats(planned: Iterable[ScenarioAxes]) -> RunStats:
+    """Count planned scenarios without drafts, as a run does before its first draft."""
+    frame = pl.DataFrame(
+        {**{axis: row[axis] for axis in LEDGER_AXES}, "first": 0} for row in planned
+    )
+    texts = {axis: pl.Series(axis, [], pl.String) for axis in LEDGER_AXES}
+    flags = {flag: pl.Series(flag, [], pl.Boolean) for flag in FLAGS}
+    return RunStats(frame, pl.DataFrame({**texts, **flags}), DraftStats())
+
+
 def measure(n: int) -> None:
     policies = [loader.load_policy(name) for name in Recipe(name="planning").policies]
     tree = taxonomy.load_taxonomy("core")
@@ -73,9 +90,12 @@ def measure(n: int) -> None:
         pass
     at.append(time.perf_counter())
     dealt_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    book = build_ledger(scenarios(n, rows, harms))
+    book = make_stats(scenarios(n, rows, harms)).make_ledger(LEDGER_AXES)
     at.append(time.perf_counter())
-    proof = certify_attributes(model, scenarios(n, rows, harms))
+    shapes = AxisShapes()
+    for row in scenarios(n, rows, harms):
+        shapes.add(row)
+    proof = certify(model, shapes.rows({harm.id: harm.tier for harm, _ in harms}))
     at.append(time.perf_counter())
     array_s, deal_s, ledger_s, proof_s = (b - a for a, b in pairwise(at))
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

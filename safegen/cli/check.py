@@ -213,7 +213,7 @@ def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> EstimateJson:
         if estimate.size.certificate is None
         else certificate_json(estimate.size.certificate),
         "drafts": estimate.drafts,
-        "left_out": dict(estimate.size.excluded),
+        "excluded_by_profile": dict(estimate.size.excluded),
         "overrides": list(estimate.overrides),
         "calls_at_most": estimate.calls,
         "author_calls_at_most": estimate.author_calls,

@@ -20,6 +20,7 @@ from safegen.cli.render.console import (
     print_out,
 )
 from safegen.cli.render.summary import format_barred
+from safegen.core.errors import UserError
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.pipeline.user_prompts import (
     ImportEstimate,
@@ -41,17 +42,23 @@ def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: boo
     """Validate a recipe with a file of prompts and print the estimate.
 
     Raises:
-        UserError: the file or the recipe is wrong.
+        UserError: the file or the recipe is wrong, or no row can be planned.
     """
     inputs, estimate = dry_run_import(recipe, source, trusted=plugins)
     if json:
         sys.stdout.write(format_json_line(_to_json(inputs, source, estimate)))
-        return
+    else:
+        _print_estimate(inputs, source, estimate)
+    # The rows are shown first, because they say what to change.
+    if estimate.problem is not None:
+        raise UserError(estimate.problem)
+
+
+def _print_estimate(inputs: ResolvedRecipe, source: UserPrompts, estimate: ImportEstimate) -> None:
     out = make_console(sys.stdout)
     table = size_table(out, estimate.by_domain_mode)
-    head = (
-        f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}: valid (no requests sent)"
-    )
+    result = "valid" if estimate.problem is None else "no row can be planned"
+    head = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}: {result} (no requests sent)"
     print_out(
         out,
         make_text(head, "bold"),

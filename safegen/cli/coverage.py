@@ -81,7 +81,9 @@ def print_report(out: Console, report: CoverageReport) -> None:
         )
     if report.target is not None:
         style = "yellow" if report.target.shortfall else "green"
-        print_out(out, make_text(f"target: {report.target.line}", style), "")
+        first, *more = report.target.lines
+        lines = [f"target: {first}", *(f"  {line}" for line in more)]
+        print_out(out, *[make_text(line, style) for line in lines], "")
     if report.required is not None:
         print_out(out, make_text(f"required elements: {report.required.line}"), "")
     for head, lines in (

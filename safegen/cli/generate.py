@@ -103,14 +103,14 @@ def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Retry the failed requests of a run and return the exit code."""
     run = api.open_run(folder)
     if not api.reset_failed(run, plugins=plugins):
-        return _report_nothing_failed(run, json=json)
+        return _report_nothing_failed(run, plugins=plugins, json=json)
     result = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
     if result is None:
         return INTERRUPTED
     return _report_run(result, until=None, strict=False, json=json)
 
 
-def _report_nothing_failed(run: Run, *, json: bool) -> int:
+def _report_nothing_failed(run: Run, *, plugins: Sequence[str], json: bool) -> int:
     dropped = count_losses(run.folder).dropped
     line = f"no failed request in `{run.output}`; nothing to retry"
     if dropped:
@@ -120,8 +120,9 @@ def _report_nothing_failed(run: Run, *, json: bool) -> int:
         )
     print_line(sys.stderr, line)
     if json:
-        payload = {"output": str(run.output), "failed_requests": dict[str, int](), "requests": 0}
-        sys.stdout.write(format_json_line(payload | {"dropped": dict(dropped)}))
+        # The dataset is rebuilt as after a retry, so that the object has the same keys.
+        rebuilt = api.rebuild(run.output, plugins=plugins).run
+        sys.stdout.write(format_json_line(api.summarise(rebuilt, count_losses(run.folder))))
     return 0
 
 

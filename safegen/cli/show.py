@@ -29,7 +29,6 @@ from safegen.cli.render.errors import print_differences
 from safegen.config.language_pack import Locale
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.types import Expectation, Record, Scenario
-from safegen.dataset.curate import curate
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.dataset.dropped import DroppedScenario, iter_dropped
@@ -38,6 +37,7 @@ from safegen.pipeline.policies import explain_record
 from safegen.pipeline.records import (
     RecordLabels,
     dropped_to_json,
+    find_excluded,
     iter_records,
     load_labels,
     record_element_coverage,
@@ -143,10 +143,9 @@ def _print_none(run: api.Run, folder: Path, record_filter: RecordFilter) -> None
 
 
 def _select_excluded(run: api.Run, record_filter: RecordFilter) -> RecordFilter:
-    if record_filter.reason not in CURATION_REASONS:
+    if record_filter.reason is None or record_filter.reason not in CURATION_REASONS:
         return record_filter
-    excluded = curate(run.folder).excluded
-    ids = frozenset(id_ for id_, reason in excluded.items() if reason == record_filter.reason)
+    ids = find_excluded(run.folder, record_filter.reason)
     return replace(record_filter, reason=None, scenario_ids=ids)
 
 

@@ -29,34 +29,40 @@ def check_taxonomy(name: str, *, json: bool) -> None:
     without_goals = [
         harm.id for harm in tree.harms.values() if not harm.red_line and not goals[harm.id]
     ]
+    barred = _list_barred(tree)
+    split_sentences = [
+        {"goal_id": goal.goal_id, "text": text}
+        for goal in tree.goals()
+        for text in _find_split_sentences(goal)
+    ]
     payload: dict[str, object] = {
         "taxonomy": f"{tree.file.taxonomy}@{tree.file.version}",
         "file": str(tree.path),
         "domains": len(tree.file.domains),
         "leaves": len(tree.harms),
-        "red lines": sum(harm.red_line for harm in tree.harms.values()),
+        "red_lines": sum(harm.red_line for harm in tree.harms.values()),
         "goals": goals.total(),
-        "never asked under": _describe_barred(tree),
-        "leaves without goals": ", ".join(without_goals) or "none",
+        "not_under": barred,
+        "leaves_without_goals": without_goals,
+        "split_sentences": split_sentences,
     }
-    torn = [
-        f"{goal.goal_id}: `{text}`" for goal in tree.goals() for text in _find_split_sentences(goal)
-    ]
     if json:
-        sys.stdout.write(format_json_line({**payload, "torn": torn}))
+        sys.stdout.write(format_json_line(payload))
         return
+    shown = payload | {
+        "not_under": "; ".join(f"{p}: {', '.join(ids)}" for p, ids in barred.items()) or "none",
+        "leaves_without_goals": ", ".join(without_goals) or "none",
+    }
+    del shown["split_sentences"]
     out = make_console(sys.stdout)
-    print_out(
-        out, make_fact_table([(key, make_text(value)) for key, value in payload.items()], indent=0)
-    )
-    for text in torn:
-        print_out(
-            out,
-            make_text(
-                f"{text} starts in lower case: quote the sentence if YAML split it at a comma",
-                "yellow",
-            ),
+    pairs = [(key.replace("_", " "), make_text(value)) for key, value in shown.items()]
+    print_out(out, make_fact_table(pairs, indent=0))
+    for sentence in split_sentences:
+        line = (
+            f"{sentence['goal_id']}: `{sentence['text']}` starts in lower case: quote the sentence if"
+            " YAML split it at a comma"
         )
+        print_out(out, make_text(line, "yellow"))
 
 
 def _find_split_sentences(goal: Goal) -> Iterator[str]:
@@ -72,12 +78,13 @@ def _find_split_sentences(goal: Goal) -> Iterator[str]:
     yield from (text for text in texts if text[0].islower())
 
 
-def _describe_barred(tree: Taxonomy) -> str:
+def _list_barred(tree: Taxonomy) -> dict[str, list[str]]:
+    """List the leaves that are never asked under a profile, by profile."""
     harms_by_profile: dict[str, list[str]] = {}
     for harm in tree.harms.values():
         for profile in harm.not_under:
             harms_by_profile.setdefault(profile, []).append(harm.id)
-    return "; ".join(f"{p}: {', '.join(ids)}" for p, ids in harms_by_profile.items()) or "none"
+    return harms_by_profile
 
 
 def show_taxonomy(name: str, *, json: bool) -> None:

@@ -7,7 +7,7 @@ and read keys from variables that end in `_API_KEY`, and nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, cast
@@ -20,7 +20,7 @@ from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.core.hashing import digest
-from safegen.core.spelling import match_spelling
+from safegen.core.spelling import SpellingConflict, match_spelling, unify_names
 from safegen.core.suggestions import find_repeated, suggest_names
 from safegen.core.yaml_errors import KeyProblem
 
@@ -325,10 +325,14 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
     """Replace some keys of a recipe and validate it again.
 
     Raises:
-        ConfigError: an unknown key or a value that does not fit.
+        ConfigError: an unknown key, a value that does not fit, or both spellings of one key.
     """
     from pydantic import ValidationError
 
+    try:
+        unify_names(dict.fromkeys(_list_key_paths(overrides)))
+    except SpellingConflict as e:
+        raise ConfigError(f"overrides: {e}") from e
     data: dict[str, Any] = recipe.model_dump(mode="json")
     for dotted, value in overrides.items():
         target = data
@@ -342,3 +346,12 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
         first = e.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"override `{key}`: {first['msg']}") from e
+
+
+def _list_key_paths(values: Mapping[str, object], parent: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield parent + key
+        if isinstance(value, Mapping):
+            yield from _list_key_paths(
+                cast("Mapping[str, object]", value), parent=f"{parent}{key}."
+            )

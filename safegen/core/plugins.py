@@ -8,6 +8,7 @@ because a recipe is untrusted input and must not import arbitrary modules.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, cast, get_type_hints
 
 from safegen.core import resources
 from safegen.core.errors import ConfigError
+from safegen.core.plugin_checks import PluginGuard, PluginSource, check_traits, locate_plugin
 from safegen.core.spelling import SpellingConflict, unify_names
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import TeacherTraits, ValidatorTraits
@@ -85,10 +87,22 @@ def _import_module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleTyp
             f"`{name}` imports your own code; allow it with `--plugin {module}`"
             f" (in Python: plugins=['{module}'])"
         )
+    with PluginGuard(PluginSource(name, _find_file(module)), "was imported", error=ConfigError):
+        loaded = importlib.import_module(module)
+    check_traits(loaded, name, (TeacherTraits, ValidatorTraits))
+    return loaded
+
+
+def _find_file(module: str) -> str:
+    """Return the file of a module that may not be importable; empty if it is not found."""
+    # A dotted name would import its package here.
+    if not module.isidentifier():
+        return ""
     try:
-        return importlib.import_module(module)
-    except (ImportError, SyntaxError, ValueError) as e:
-        raise ConfigError(f"`{name}`: module `{module}` cannot be imported ({e})") from e
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return (spec.origin or "") if spec else ""
 
 
 def make_plugin(
@@ -107,7 +121,9 @@ def make_plugin(
         ConfigError: an unknown or missing parameter, or a value that the factory rejects.
     """
     factory = find_factory(kind, name, trusted=trusted)
-    signature = inspect.signature(factory)
+    source = locate_plugin(name, factory)
+    with PluginGuard(source, "was inspected", error=ConfigError):
+        signature = inspect.signature(factory)
     excluded = {*collaborators, *COLLABORATORS}
     known = [p for p in signature.parameters if p not in excluded]
     try:
@@ -125,6 +141,9 @@ def make_plugin(
     missing = [p for p in known if p not in values and _is_required(signature.parameters[p])]
     if missing:
         raise ConfigError(f"`{name}` needs {', '.join(f'`{m}`' for m in missing)}; add it")
+    if ":" in name:
+        with PluginGuard(source, "was built", error=ConfigError):
+            return factory(**values, **needed)
     try:
         return factory(**values, **needed)
     except (TypeError, ValueError) as e:
@@ -140,8 +159,10 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 def _convert(name: str, key: str, value: Any, factory: Callable[..., Any]) -> Any:
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+    with PluginGuard(locate_plugin(name, factory), "was inspected", error=ConfigError):
+        hints = get_type_hints(factory)
     try:
-        return TypeAdapter(get_type_hints(factory)[key]).validate_python(value)
+        return TypeAdapter(hints[key]).validate_python(value)
     except KeyError:
         return value
     except PydanticUserError as e:  # also PydanticSchemaGenerationError

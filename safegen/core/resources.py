@@ -53,6 +53,8 @@ def find_file(kind: str, name: str) -> Path:
             path = root / folder / file
             if _is_file(path):
                 return path
+    if "/" in name or "\\" in name:
+        raise AssetNotFound(_describe_path(name))
     known = list_names(kind)
     hint = suggest_names(name, known) or f"; known: {', '.join(known)}"
     raise AssetNotFound(
@@ -91,6 +93,15 @@ def resolve_inside(folder: Path, relative: str) -> Path:
     if not _is_file(path):
         raise AssetNotFound(f"no file `{path}`")
     return path
+
+
+def _describe_path(name: str) -> str:
+    """Explain why a path is not read: it is no name, and it does not end in `.yaml`."""
+    try:
+        problem = "is a folder" if Path(name).is_dir() else "does not end in `.yaml`"
+    except (OSError, ValueError):  # a name that no disk accepts
+        problem = "does not end in `.yaml`"
+    return f"`{name[:200]}` {problem}; name a `.yaml` file, or a built-in one without `/`"
 
 
 def _working_folder_hint(path: Path) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable
 from typing import cast
 
+from safegen.core.errors import UserError
+
 STORED_SPELLINGS = {
     "license": "licence",
     "labelers": "labellers",
@@ -48,6 +50,17 @@ def match_spelling(name: str, known: Collection[str]) -> str:
         return name
     stored = stored_spelling(name)
     return next((k for k in known if stored_spelling(k) == stored), name)
+
+
+def choose_spelling(name: str, stored: str | None, other: str | None) -> str | None:
+    """Return the value of an argument that has two spellings.
+
+    Raises:
+        UserError: both spellings have a value.
+    """
+    if stored is not None and other is not None:
+        raise UserError(f"`{name}` and `{other_spelling(name)}` are the same argument; keep one")
+    return other if stored is None else stored
 
 
 def unify_names(names: Iterable[str], known: Collection[str] | None = None) -> dict[str, str]:

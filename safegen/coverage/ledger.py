@@ -1,25 +1,21 @@
-"""The ledger: counts of planned, answered, accepted and kept scenarios by cell, shortfalls, attribute coverage.
+"""The ledger: counts of planned, answered, accepted and kept scenarios by cell, and their shortfalls.
 
-Rows are mappings, such as Parquet rows or the result of `scenario_axes`. They are read once: memory holds the
-cells and one id per scenario, never the rows.
+`safegen.dataset.run_stats` makes the ledger of a run. Rows of axis values are mappings, such as Parquet rows
+or the result of `scenario_axes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from safegen.core.errors import ConfigError
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import PlannedScenario, Record
-from safegen.coverage.certificate import Certificate, certify
-from safegen.coverage.covering_array import CoverageModel
 
 ScenarioAxes = Mapping[str, object]
 Cell = tuple[str, ...]
-DEFAULT_LEDGER_AXES = ("harm", "intent", "mode", "language")
-"""Axes whose values make a cell by default."""
 COUNTED_SOURCES = frozenset({"written", "confirmed"})
 """Attribute sources that count: written in the prompt's file, or confirmed by a blind labeller."""
 AXIS_COLUMNS = (
@@ -131,56 +127,6 @@ def scenario_axes(item: Record | PlannedScenario) -> dict[str, object]:
     return out
 
 
-def build_ledger(
-    planned: Iterable[ScenarioAxes],
-    drafts: Iterable[ScenarioAxes] = (),
-    *,
-    axes: Sequence[str] = DEFAULT_LEDGER_AXES,
-    kept: Container[str] | None = None,
-) -> Ledger:
-    """Count scenarios by cell.
-
-    Args:
-        planned: one row for each planned scenario, of all rounds.
-        drafts: one row for each draft, with `outcome` and `accepted`.
-        axes: columns whose values make a cell.
-        kept: ids of the scenarios in the dataset; default all accepted ones.
-
-    Raises:
-        ConfigError: a row lacks one of these columns, or `scenario_id`.
-    """
-    counts: dict[Cell, list[int]] = {}
-    seen: tuple[set[str], ...] = (set(), set(), set(), set())
-    for row, stages in _iter_stages(planned, drafts, kept):
-        id_ = str(_column_value(row, "scenario_id"))
-        cell = tuple(str(_column_value(row, name)) for name in axes)
-        for stage in stages:
-            if id_ not in seen[stage]:
-                seen[stage].add(id_)
-                counts.setdefault(cell, [0, 0, 0, 0])[stage] += 1
-    return Ledger(tuple(axes), {c: CellCounts(*n) for c, n in sorted(counts.items())})
-
-
-def _iter_stages(
-    planned: Iterable[ScenarioAxes], drafts: Iterable[ScenarioAxes], kept: Container[str] | None
-) -> Iterator[tuple[ScenarioAxes, tuple[int, ...]]]:
-    # Stages: 0 planned, 1 answered, 2 accepted, 3 kept.
-    for row in planned:
-        yield row, (0,)
-    for row in drafts:
-        if _column_value(row, "outcome") != "ok":
-            continue
-        accepted = bool(_column_value(row, "accepted"))
-        stays = accepted and (kept is None or str(row["scenario_id"]) in kept)
-        yield row, (1, 2, 3)[: 1 + accepted + stays]
-
-
-def _column_value(row: ScenarioAxes, name: str) -> object:
-    if name not in row:
-        raise ConfigError(f"a row has no column `{name}`{suggest_names(name, list(row))}")
-    return row[name]
-
-
 def attribute_row(row: ScenarioAxes) -> dict[str, str]:
     """Return the known axis values of a row; unknown axes are absent."""
     known = {name: str(row[name]) for name in AXIS_COLUMNS if row.get(name) is not None}
@@ -198,8 +144,3 @@ def _unpack_attribute(item: object) -> tuple[str, str, str]:
         return struct["axis"], struct["value"], struct["source"]
     axis, value, source = cast(tuple[str, str, str], item)
     return axis, value, source
-
-
-def certify_attributes(model: CoverageModel, accepted: Iterable[ScenarioAxes]) -> Certificate:
-    """Certify the coverage of accepted rows by written or confirmed attributes."""
-    return certify(model, map(attribute_row, accepted))

@@ -68,6 +68,12 @@ class BuildReport:
     empty: Mapping[str, str] = field(default_factory=dict[str, str])
     """Reason of each view without rows; an empty text if the view gives none."""
 
+    @property
+    def empty_splits(self) -> tuple[str, ...]:
+        """Splits that no view has rows in, if any view has rows."""
+        filled = {split for splits in self.rows.values() for split in splits}
+        return tuple(split for split in SPLITS if filled and split not in filled)
+
 
 def build_dataset(
     curated: CurationResult,

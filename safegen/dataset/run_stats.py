@@ -27,7 +27,7 @@ AXES = (*PLAN_AXES, *VALUE_AXES, "domain", "mode")
 """Axes of a recipe's target."""
 STORED_AXES = (*AXES, "contrast", "paraphrase")
 """Axes with a column in plans and records; the others are attributes."""
-UNKNOWN_VALUE = "untold"
+UNKNOWN_VALUE = "unknown"
 """Value of an axis that neither the prompt nor the plan states."""
 MODEL_COLUMNS = ("role", "teacher", "model")
 VERDICT_COLUMNS = ("validator", "result")
@@ -209,7 +209,7 @@ class RunStats:
 
     @cached_property
     def _planned_rows(self) -> int:
-        return self.plan_rows.filter(_column("first") == 0).height
+        return count_prompts(self.plan_rows)
 
     def _stages(self, axes: Sequence[str], labels: pl.DataFrame | None = None) -> pl.DataFrame:
         """Sum planned, seen, answered, accepted and kept by cell, sorted by cell."""
@@ -251,6 +251,11 @@ def read_plan_rows(plans: plan.Plans) -> pl.DataFrame:
         for frame in parquet.read_frames(path, columns, schema, remedy="start over with `--replan`")
     ]
     return pl.concat(frames) if frames else pl.DataFrame(schema=_plan_row_types())
+
+
+def count_prompts(plan_rows: pl.DataFrame) -> int:
+    """Count the distinct scenarios of a plan; a top-up round plans a scenario again with a later candidate."""
+    return plan_rows.filter(_column("first") == 0).height
 
 
 def axis_expressions() -> list[pl.Expr]:

@@ -47,29 +47,32 @@ class TargetReport:
     """Accepted prompts that do not count because the dataset excludes them, by reason."""
 
     @property
-    def line(self) -> str:
-        """The state as one line."""
-        met = self.cells - len(self.shortfall)
+    def lines(self) -> list[str]:
+        """The state as short lines: the state, then reasons and a hint."""
         head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
         if not self.shortfall:
-            return "; ".join([f"{head}: met in all {self.cells:,} cells", *self._excluded_parts()])
-        text = f"met in {met:,} of {self.cells:,} cells, short by {sum(self.shortfall.values()):,}"
-        return f"{head}: {text} in {len(self.shortfall):,}; {'; '.join(self._reason_parts())}"
+            return [f"{head}: met in all {self.cells:,} cells", *self._excluded_lines()]
+        met = self.cells - len(self.shortfall)
+        short = sum(self.shortfall.values())
+        return [
+            f"{head}: met in {met:,} of {self.cells:,} cells",
+            f"{short:,} short in {len(self.shortfall):,} cells: {self.stop_reason}",
+            *self._excluded_lines(),
+            *self._reason_lines(),
+        ]
 
-    def _excluded_parts(self) -> Iterator[str]:
+    def _excluded_lines(self) -> Iterator[str]:
         if self.excluded:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.excluded.items())
-            yield f"accepted ones that the dataset leaves out do not count ({reasons})"
+            yield f"accepted, but excluded from the dataset: {reasons}"
 
-    def _reason_parts(self) -> Iterator[str]:
-        yield self.stop_reason
-        yield from self._excluded_parts()
+    def _reason_lines(self) -> Iterator[str]:
         if self.stalled and self.stop_code != "stalled":
-            yield f"{len(self.stalled):,} of them gained nothing when last asked"
+            yield f"{len(self.stalled):,} of these cells gained nothing in their last round"
         if self.turns:
             yield f"{self.turns:,} turns of conversations lack an accepted draft and are not asked again"
         if self.hint:
-            yield self.hint
+            yield f"hint: {self.hint}"
 
     def to_json(self) -> dict[str, object]:
         """Convert the report to JSON."""
@@ -91,7 +94,7 @@ class TargetReport:
             "stop_reason": self.stop_reason,
             "hint": self.hint,
             "turns_not_asked_again": self.turns,
-            "left_out": dict(self.excluded),
+            "not_counted": dict(self.excluded),
         }
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
-from safegen.config.recipe import Recipe
+from safegen.config.recipe import PluginRef, Recipe
 from safegen.core import plugins, resources
-from safegen.core.errors import ConfigError
+from safegen.core.errors import ConfigError, RunError
+from safegen.core.plugin_checks import (
+    PluginGuard,
+    PluginSource,
+    describe_error,
+    escape_line,
+    locate_plugin,
+    reject_value,
+)
 from safegen.core.types import GIVEN_HISTORY, Message, Record
 from safegen.store.schema import ArrowRow, message_type
 
@@ -85,6 +94,89 @@ class View:
         return self.to_rows(group)
 
 
+def make_view(ref: PluginRef, *, trusted: Sequence[str] = ()) -> View:
+    """Make a view of a recipe; the errors and rows of a user's view are checked.
+
+    Raises:
+        ConfigError: the view cannot be made.
+    """
+    view: object = plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
+    if ":" not in ref.use and isinstance(view, View):
+        return view
+    source = locate_plugin(ref.use, plugins.find_factory("views", ref.use, trusted=trusted))
+    if not isinstance(view, View):
+        reject_value(source, view, "a `View`", error=ConfigError)
+    if not isinstance(view.name, str):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's value)
+        reject_value(source, view.name, "a text", error=ConfigError, subject="has a name of type")
+    return _guard_view(view, source)
+
+
+def _guard_view(view: View, source: PluginSource) -> View:
+    guard = PluginGuard(source, "made rows", error=RunError)
+
+    @cache
+    def load_columns() -> pa.Schema:
+        import pyarrow as pa
+
+        with guard:
+            schema = view.columns()
+        if not isinstance(schema, pa.Schema):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's value)
+            reject_value(source, schema, "a `pyarrow.Schema` as columns", error=RunError)
+        return schema
+
+    def make_rows(group: ScenarioGroup) -> list[ArrowRow]:
+        with guard:
+            rows = view.to_rows(group)
+        _check_rows(rows, load_columns(), source)
+        return rows
+
+    def explain_empty(recipe: Recipe, trusted: Sequence[str]) -> str:
+        with guard:
+            return str(view.why_empty(recipe, trusted))
+
+    def list_warnings(recipe: Recipe, views: Sequence[View], trusted: Sequence[str]) -> list[str]:
+        with guard:
+            return [str(warning) for warning in view.warnings(recipe, views, trusted)]
+
+    return replace(
+        view,
+        columns=load_columns,
+        to_rows=make_rows,
+        why_empty=explain_empty,
+        warnings=list_warnings,
+    )
+
+
+def _check_rows(rows: object, schema: pa.Schema, source: PluginSource) -> None:
+    """Check that rows are dicts that fit the schema."""
+    import pyarrow as pa
+
+    if not isinstance(rows, list):
+        reject_value(source, rows, "a list of dicts", error=RunError)
+    for row in cast("list[object]", rows):
+        if not isinstance(row, dict):
+            reject_value(source, row, "a dict", error=RunError, subject="made a row of type")
+        _check_row(cast("dict[object, object]", row), schema, source)
+    try:
+        pa.RecordBatch.from_pylist(cast("list[dict[str, object]]", rows), schema=schema)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError) as e:
+        text = f"made rows that do not fit its columns ({describe_error(e)})"
+        raise RunError(
+            f"{source.format_problem(text)}; convert the values or edit the schema"
+        ) from e
+
+
+def _check_row(row: Mapping[object, object], schema: pa.Schema, source: PluginSource) -> None:
+    required = {name for name in schema.names if not schema.field(name).nullable}  # pyright: ignore[reportUnknownMemberType] (pyarrow)
+    null = sorted(name for name in required if row.get(name) is None)
+    extra = sorted(str(name) for name in row if name not in schema.names)
+    if null or extra:
+        name = escape_line((null or extra)[0])
+        problem = "without a value of column" if null else "with an unknown column"
+        text = f"made a row {problem} `{name}`"
+        raise RunError(f"{source.format_problem(text)}; return exactly the columns of its schema")
+
+
 def make_views(recipe: Recipe, *, trusted: Sequence[str] = ()) -> dict[str, View]:
     """Make the views of a recipe, by name.
 
@@ -93,7 +185,7 @@ def make_views(recipe: Recipe, *, trusted: Sequence[str] = ()) -> dict[str, View
     """
     views: dict[str, View] = {}
     for ref in recipe.views:
-        view: View = plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
+        view = make_view(ref, trusted=trusted)
         if not resources.is_bare_name(view.name):
             raise ConfigError(f"view `{view.name}` cannot name a folder; use letters, digits, `_`")
         if view.name in views:

@@ -12,6 +12,7 @@ from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, UserError
+from safegen.core.spelling import choose_spelling
 from safegen.core.types import Teacher, Usage
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
@@ -114,6 +115,7 @@ class Options(TypedDict, total=False):
     licence: str | None
     drop_answer: bool
     skip_unreadable: bool
+    license: str | None
 
 
 def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Run:
@@ -154,6 +156,7 @@ async def agenerate(
     licence: str | None = None,
     drop_answer: bool = False,
     skip_unreadable: bool = False,
+    license: str | None = None,
 ) -> Run:
     """Plan, draft, validate and build a dataset inside a running event loop; see `generate`.
 
@@ -177,11 +180,13 @@ async def agenerate(
         licence: the licence of rows of `prompts` that name none.
         drop_answer: drop an answer at the end of `messages`.
         skip_unreadable: list rows of `prompts` that cannot be read, and use the others.
+        license: other spelling of `licence`.
 
     Raises:
         UserError: the recipe or a file that it names is wrong.
         RunError: the run cannot continue; cached replies are kept.
     """
+    licence = choose_spelling("licence", licence, license)
     source = _resolve_prompts(
         prompts,
         PromptOptions(columns, licence, drop_answer=drop_answer, skip_unreadable=skip_unreadable),

@@ -110,7 +110,7 @@ def compile_policy(
         )
     values = compiler.compile_instructions(policy, expectation, harm=query.harm)
     template = compiler.load_instructions_prompt()
-    text = template.render("system", instructions=values, operator="", style="")
+    text = compiler.render_instructions(template, policy, expectation, harm=query.harm)
     return _make_text(at, text, values)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 from safegen.core.errors import ItemError
@@ -25,7 +25,6 @@ from safegen.core.types import (
     Draft,
     DraftContext,
     DraftValidator,
-    Expectation,
     Failure,
     FailureStage,
     Grade,
@@ -41,15 +40,16 @@ from safegen.core.types import (
     Verdict,
 )
 from safegen.dataset.curation.select import select_best
-from safegen.policy.compile import compile_instructions
+from safegen.pipeline.draft_messages import (
+    SystemRenderer,
+    build_draft_messages,
+    make_system_renderer,
+)
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.expand import Writers, expand_set
 from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
 from safegen.scenarios.context import make_draft_id
 from safegen.scenarios.dialogues import insert_answers, split_conversations
-
-SYSTEM_TURNS = 1_024
-"""System turns that are kept, of a few kB each."""
 
 
 async def _scrub_nothing(_: Sequence[str]) -> None:
@@ -89,17 +89,9 @@ class Workers:
     progress: Progress = field(default_factory=Progress)
 
     @cached_property
-    def render_system(self) -> Callable[[Expectation, str, str, str], str]:
+    def render_system(self) -> SystemRenderer:
         """Render the system turn of an expectation, harm, operator turn and style; texts are cached."""
-        # Many rows share these values, and rendering costs more than the rest of a draft's messages.
-        return lru_cache(maxsize=SYSTEM_TURNS)(self._render_system)
-
-    def _render_system(self, expectation: Expectation, harm: str, operator: str, style: str) -> str:
-        policy = self.policies[expectation.policy_id]
-        instructions = compile_instructions(policy, expectation, harm=harm)
-        return self.draft_prompt.render(
-            "system", instructions=instructions, operator=operator, style=style
-        )
+        return make_system_renderer(self.draft_prompt, self.policies)
 
 
 class SetResult(NamedTuple):
@@ -233,7 +225,13 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
     """Draft one candidate and revise it until it is accepted or the revisions are used up."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
     style = workers.styles[candidate % len(workers.styles)] if workers.styles else ""
-    messages = build_teacher_messages(context, workers, style=style)
+    messages = build_draft_messages(
+        planned.scenario,
+        planned.expectation,
+        render=workers.render_system,
+        tiers=workers.tiers,
+        style=style,
+    )
     request = Request(messages, sample=candidate, context=context)
     drafted = await request_draft(
         workers.drafters[candidate % len(workers.drafters)], request, style=style
@@ -298,29 +296,9 @@ async def request_draft(drafter: Drafter, request: Request, *, style: str = "") 
         return DraftAttempt(request, drafter, style, await drafter.teacher(request), None)
     except ItemError as e:
         # A teacher of the caller may state no model.
-        model = getattr(drafter.teacher, "model", drafter.name)
+        model = str(getattr(drafter.teacher, "model", drafter.name))
         reply = Reply(text="", model=model, outcome=e.outcome)
         return DraftAttempt(request, drafter, style, reply, e)
-
-
-def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
-    """Return True if the teacher gets no spec: with one it would hedge answers to harmless questions."""
-    return expectation.mode == "direct_answer" and tier == "allowed"
-
-
-def build_teacher_messages(
-    context: DraftContext, workers: Workers, *, style: str = ""
-) -> tuple[Message, ...]:
-    """Build the teacher's conversation, with the spec's instructions in place of system turns."""
-    if is_drafted_without_spec(context.expectation, workers.tiers[context.scenario.harm]):
-        style_turn = (Message(role="system", content=f"Write it {style}."),) if style else ()
-        return (*style_turn, *context.scenario.messages)
-    operator = [m["content"] for m in context.scenario.messages if m["role"] == "system"]
-    system = workers.render_system(
-        context.expectation, context.scenario.harm, "\n".join(operator), style
-    )
-    turns = [m for m in context.scenario.messages if m["role"] != "system"]
-    return (Message(role="system", content=system), *turns)
 
 
 def _build_revision_messages(

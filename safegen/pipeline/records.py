@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from safegen.config.language_pack import Locale
 from safegen.core import plugins, text_forms
 from safegen.core.types import MODES, Mode, Record, Verdict
+from safegen.dataset.curate import curate
 from safegen.dataset.dropped import DroppedScenario
 from safegen.pipeline.resolve import RunContext
 from safegen.store import plan
@@ -38,6 +39,17 @@ def iter_records(folder: RunFolder) -> Iterator[Record]:
     """Read the records of all finished shards, in plan order."""
     for shard in folder.finished_shards():
         yield from folder.read_records(shard)
+
+
+def find_excluded(folder: RunFolder, reason: str) -> frozenset[str]:
+    """Find the accepted scenarios that curation keeps out of the dataset for a reason.
+
+    Raises:
+        DatasetInvalid: two scenarios have equal messages and different expectations.
+        StoreDamaged: a plan or shard cannot be read.
+    """
+    excluded = curate(folder).excluded
+    return frozenset(id_ for id_, cause in excluded.items() if cause == reason)
 
 
 # Any: values are columns of the Arrow schema.

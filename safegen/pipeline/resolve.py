@@ -14,10 +14,12 @@ from safegen.config.taxonomy import Taxonomy
 from safegen.core import plugins, resources, templates
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest, file_sha256
+from safegen.core.plugin_checks import CheckedTeacher, PluginSource, guard_validator, locate_plugin
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import Teacher, TeacherTraits
+from safegen.core.types import DraftValidator, Teacher, TeacherTraits
 from safegen.coverage import axes as axes_file
 from safegen.coverage.covering_array import BitCode, required_rows
+from safegen.dataset.view import make_view
 from safegen.judges.blind_panel import QUESTIONS
 from safegen.policy import loader, spec
 from safegen.policy.spec import Policy
@@ -36,7 +38,7 @@ KINDS: Mapping[str, str] = {"prompt": "prompts", "axes": "axes", "scripts": "scr
 """Kind of asset by kind of fingerprint."""
 Fingerprints = Mapping[str, Mapping[str, str]]
 """SHA-256 of each file that a recipe names, by kind and name."""
-RECIPE, POLICY = "recipe", "policy"
+RECIPE, POLICY, PROMPTS = "recipe", "policy", "prompts"
 
 
 class SnapshotKey(NamedTuple):
@@ -128,7 +130,7 @@ class ResolvedRecipe(RunContext):
             digests.setdefault(kind, {})[name] = sha256
         if self.user_prompts is not None:
             # One name for all files: a renamed file is the same input.
-            digests["prompts"] = {"prompts": self.user_prompts.digest}
+            digests[PROMPTS] = {PROMPTS: self.user_prompts.digest}
         return digests | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
 
     def _taxonomy_files(self) -> dict[str, tuple[str, ...]]:
@@ -196,7 +198,7 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         make_validators(inputs)
     with locator.prefix_errors("views"):
         for ref in loaded.views:
-            plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
+            make_view(ref, trusted=trusted)
     return inputs
 
 
@@ -297,18 +299,33 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
         collaborators["seed"] = inputs.recipe.seed
     # A parameter of the recipe, such as `seed`, takes precedence over a collaborator.
     kept = {k: v for k, v in (collaborators | extra).items() if k not in ref.params}
-    return plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
+    teacher = plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
+    if ":" not in ref.use:
+        return teacher
+    source = _locate("teachers", ref, inputs)
+    is_complete = has_layers(ref, inputs) or teacher_traits(inputs, ref).embedded
+    has_retries = not is_complete and getattr(teacher, "identity", None) is not None
+    return CheckedTeacher(teacher, source, retried=has_retries)
 
 
-def make_validators(inputs: ResolvedRecipe) -> dict[str, object]:
+def make_validators(inputs: ResolvedRecipe) -> dict[str, DraftValidator]:
     """Build the recipe's validators, by name."""
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
     }
-    return {
-        ref.use: plugins.make_plugin(
+    validators: dict[str, DraftValidator] = {}
+    for ref in inputs.recipe.validators:
+        validator = plugins.make_plugin(
             "validators", ref.use, ref.params, trusted=inputs.trusted, **collaborators
         )
-        for ref in inputs.recipe.validators
-    }
+        if ":" in ref.use:
+            source = _locate("validators", ref, inputs)
+            validator = guard_validator(validator, source)
+        validators[ref.use] = validator
+    return validators
+
+
+def _locate(kind: str, ref: PluginRef, inputs: ResolvedRecipe) -> PluginSource:
+    factory = plugins.find_factory(kind, ref.use, trusted=inputs.trusted)
+    return locate_plugin(ref.use, factory)

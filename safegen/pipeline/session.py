@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
-from safegen.core.errors import RERUN_HINT, DiskFailed, UserError
+from safegen.core.errors import RERUN_HINT, DiskFailed, RunError, UserError
+from safegen.core.plugin_checks import guard_hook
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.core.version import __version__
@@ -187,16 +188,20 @@ async def run_session(
         check_disk_room(folder, concurrency)
         await check_labellers(folder, inputs, workers.writers)
         refs = inputs.recipe.validators
-        traits = [plugins.validator_traits(ref.use, trusted=inputs.trusted) for ref in refs]
+        traits = {r.use: plugins.validator_traits(r.use, trusted=inputs.trusted) for r in refs}
         # Models load once here, not inside the first draft that needs them.
-        for warm_up in (t.warm_up for t in traits if t.warm_up):
-            warm_up(inputs.locale.locale)
+        for name, trait in traits.items():
+            if trait.warm_up:
+                with guard_hook(name, trait.warm_up, "loaded its models", error=RunError):
+                    trait.warm_up(inputs.locale.locale)
         await local.run_shards(
             todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
         )
         # The build does not need the models, and both together would set the peak memory.
-        for release in (t.release for t in traits if t.release):
-            release()
+        for name, trait in traits.items():
+            if trait.release:
+                with guard_hook(name, trait.release, "freed its models", error=RunError):
+                    trait.release()
     return SessionStats(factory.meter.usage(), len(todo), time.monotonic() - start)
 
 

@@ -23,6 +23,7 @@ from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
 from safegen.pipeline.resolve import (
     POLICY,
+    PROMPTS,
     RECIPE,
     Fingerprints,
     ResolvedRecipe,
@@ -130,9 +131,22 @@ def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
 def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> RecipeMismatch:
     """Build the error that names the parts that differ from the snapshot."""
     keys = ", ".join(f"`{key}`" for key in differing)
+    stored = UserPrompts.from_json(folder.read_snapshot().get("prompts"))
+    if any(key.kind == PROMPTS for key in differing):
+        origin = f"the file `{stored.name}`" if stored else "the taxonomy's sets"
+        remedy = (
+            "repeat `--prompts`, `--column` and `--licence` with the unchanged file"
+            if stored
+            else "leave out `--prompts`"
+        )
+        return RecipeMismatch(
+            f"`{folder.root}` was planned from {origin}; {remedy}, choose another `--output`, or"
+            " re-plan with `--replan`"
+        )
     return RecipeMismatch(
         f"`{folder.root}` was begun with another {keys}; restore it, choose another `--output`, or"
-        " re-plan with `--replan` (cached replies are reused)"
+        " re-plan with `--replan` (cached replies of unchanged requests are reused; the address and"
+        " the model belong to a request)"
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from safegen.core.errors import StoreDamaged
 from safegen.core.types import DropReason, Outcome
-from safegen.dataset.coverage_report import iter_planned_rows
 from safegen.dataset.dropped import count_losses
+from safegen.dataset.run_stats import count_prompts, read_plan_rows
 from safegen.pipeline.api import Run, read_usage
 from safegen.store import plan
 from safegen.store.run_folder import read_json
@@ -54,15 +54,15 @@ def read_status(run: Run) -> RunStatus:
         StoreDamaged: a file of the run cannot be read.
     """
     plans, losses = plan.Plans(run.folder.plans), count_losses(run.folder)
-    firsts = [not row["first"] for row in iter_planned_rows(plans, ("first",))]
+    plan_rows = read_plan_rows(plans)
     return RunStatus(
         recipe=run.recipe.name,
         version=run.recipe.version,
         output=str(run.output),
         planned=run.folder.plan(0).exists(),
         rounds=plans.rounds,
-        prompts=sum(firsts),
-        drafts=len(firsts) * run.recipe.plan.candidates,
+        prompts=count_prompts(plan_rows),
+        drafts=plan_rows.height * run.recipe.plan.candidates,
         shards=plans.shards,
         shards_done=len([n for n in run.folder.finished_shards() if n < plans.shards]),
         shards_drafted=len([n for n in range(plans.shards) if run.folder.drafts(n).exists()]),

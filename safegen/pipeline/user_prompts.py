@@ -156,13 +156,15 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
             )
         return
     first.unlink()
+    raise UserError(_explain_empty(report, prompts, f"listed in `{folder.unlabelled_rows}`"))
+
+
+def _explain_empty(report: ImportReport, prompts: PromptImport, *places: str) -> str:
     excluded = [f"{n} excluded by `{by}`" for by, n in sorted(report.left_out.items())]
     listed = [f"{n} {cause}" for cause, n in name_causes(report.count_causes()).items()]
-    place = [f"listed in `{folder.unlabelled_rows}`"] if listed else []
-    raise UserError(
-        f"no row of `{prompts.source.name}` can be planned: {', '.join([*listed, *place, *excluded])};"
-        f" {', '.join(_iter_hints(report, was_labelled=bool(prompts.models)))}"
-    )
+    counts = [*listed, *(places if listed else ()), *excluded]
+    hints = ", ".join(_iter_hints(report, was_labelled=bool(prompts.models)))
+    return f"no row of `{prompts.source.name}` can be planned: {', '.join(counts)}; {hints}"
 
 
 def _log_warnings(prompts: PromptImport) -> None:
@@ -241,6 +243,8 @@ class ImportEstimate:
     """Columns that look like something else than their field."""
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
+    problem: str | None = None
+    """Reason why `generate` would fail, because no row can be planned; else None."""
 
     @property
     def causes(self) -> dict[str, int]:
@@ -312,4 +316,5 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
         personal_kinds=dict(sorted(prompts.profile.personal_kinds.items())),
         warnings=prompts.profile.list_warnings(prompts.columns.columns),
         by_domain_mode=dict(sorted(counts.items())),
+        problem=None if report.planned or to_read else _explain_empty(report, prompts),
     )

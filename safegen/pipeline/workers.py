@@ -109,7 +109,7 @@ class WorkerFactory:
         return Workers(
             drafters=drafters,
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
-            validators=make_validators(inputs),  # pyright: ignore[reportArgumentType]
+            validators=make_validators(inputs),
             required=recipe.required_validators,
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},

@@ -137,8 +137,7 @@ def _longest_instructions(policy: Policy, harms: Sequence[Harm], template: Promp
                 policy, harm, evidence=evidence, profile=profile, detail=detail
             )
             if (harm.id, at.rule_ids[0]) not in texts:
-                values = compiled.compile_instructions(policy, at, harm=harm.id)
-                text = template.render("system", instructions=values, operator="", style="")
+                text = compiled.render_instructions(template, policy, at, harm=harm.id)
                 texts[harm.id, at.rule_ids[0]] = text
     return max((compiled.estimate_tokens(text) for text in texts.values()), default=0)
 

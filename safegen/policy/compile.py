@@ -261,6 +261,32 @@ def load_instructions_prompt() -> PromptTemplate:
     )
 
 
+def render_instructions(
+    template: PromptTemplate,
+    policy: Policy,
+    expectation: Expectation,
+    *,
+    harm: str | None,
+    operator: str = "",
+    style: str = "",
+) -> str:
+    """Render the system turn of a drafter.
+
+    Args:
+        template: the draft prompt, such as that of `load_instructions_prompt`.
+        policy: the spec of the expectation.
+        expectation: the decision of the spec.
+        harm: the leaf, whose own clauses are added; None for the shared clauses alone.
+        operator: the system turn of the prompt.
+        style: a style of `plan.styles`.
+
+    Raises:
+        ConfigError: the template fails.
+    """
+    instructions = compile_instructions(policy, expectation, harm=harm)
+    return template.render("system", instructions=instructions, operator=operator, style=style)
+
+
 def load_rubric_prompt() -> PromptTemplate:
     """Load the template of a rubric."""
     return templates.load_template("rubric", blocks=["user"], fields=["instructions"])

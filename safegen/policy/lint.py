@@ -12,7 +12,15 @@ from itertools import islice
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import ILL_INTENT, MODES, TIERS, Profile
 from safegen.core.yaml_errors import KeyPath
-from safegen.policy.schema import ALL_SITUATIONS, AUTHORITY, Case, Rule, Situation, Spec
+from safegen.policy.schema import (
+    ALL_SITUATIONS,
+    AUTHORITY,
+    PROTECTIVE_ELEMENTS,
+    Case,
+    Rule,
+    Situation,
+    Spec,
+)
 from safegen.policy.source_map import SpecFinding, SpecProblem, find_home, locate_problems
 from safegen.policy.spec import Policy
 
@@ -43,7 +51,7 @@ def lint_policy(policy: Policy) -> list[SpecFinding]:
         # One misplaced rule can break many pairs.
         problems += islice(_find_non_monotone(policy), MAX_SHOWN)
         problems += _check_authority(policy)
-        problems += _check_overridden(policy)
+        problems += _check_protection(policy)
         problems += _check_tier_cases(policy)
     return locate_problems(policy, problems)
 
@@ -240,44 +248,67 @@ def _is_above(one: Rule, other: Rule) -> bool:
     return AUTHORITY.index(one.authority) < AUTHORITY.index(other.authority)
 
 
-def _check_overridden(policy: Policy) -> Iterator[SpecProblem]:
-    situations_by_rules: dict[tuple[str, str], list[Situation]] = {}
+def _check_protection(policy: Policy) -> Iterator[SpecProblem]:
+    """Find the rules that turn away a person in danger or leave them without a contact."""
+    faults: dict[str, tuple[Rule, list[Situation]]] = {}
     for at, rule in policy.rule_by_situation.items():
-        guard = _find_protecting_rule(policy, at)
-        if guard is not None and not _keeps_protection(rule, guard):
-            situations_by_rules.setdefault((rule.id, guard.id), []).append(at)
-    for (id_, guard), places in situations_by_rules.items():
-        message = (
-            f"rule `{id_}` overrides `{guard}` at {describe_situations(places)}, which protects a person in danger;"
-            f" add `evidence: [{', '.join(ILL_INTENT)}]` to its `when`, or give it all that `{guard}` gives"
-        )
-        depth, loc = _find_own_rule(policy, id_)
-        yield SpecProblem("overridden", loc, message, depth)
+        if at.evidence == "self" and not _protects(rule, at):
+            faults.setdefault(rule.id, (rule, []))[1].append(at)
+    for rule, places in faults.values():
+        depth, loc = _find_own_rule(policy, rule.id)
+        where = describe_situations(places)
+        guard = _find_guard(policy, places[0])
+        if guard is not None and guard.id != rule.id:
+            message = (
+                f"rule `{rule.id}` overrides `{guard.id}` at {where}, which protects a person in danger;"
+                f" add `evidence: [{', '.join(ILL_INTENT)}]` to its `when`, or give it all that `{guard.id}` gives"
+            )
+            yield SpecProblem("overridden", loc, message, depth)
+        else:
+            message = (
+                f"rule `{rule.id}` decides at {where} and does not protect a person in danger; inherit `base`, or write"
+                " a first rule with `when: {evidence: [self]}`, `authority: root`, `mode: safe_completion`,"
+                f" `ceiling: 0` and `required: [{', '.join(_required_protection('minors'))}]`"
+                " (`trusted_adult` under `minors`)"
+            )
+            yield SpecProblem("unprotected", loc, message, depth)
+    yield from _check_protective_elements(policy)
 
 
-# The first rule about danger to oneself alone in the spec that all others inherit from.
-def _find_protecting_rule(policy: Policy, at: Situation) -> Rule | None:
-    if at.evidence != "self":
-        return None
+def _protects(rule: Rule, at: Situation) -> bool:
+    return (
+        rule.authority == "root"
+        and (rule.mode, rule.ceiling) == ("safe_completion", 0)
+        and set(_required_protection(at.profile)) <= set(rule.required)
+    )
+
+
+def _required_protection(profile: Profile) -> tuple[str, ...]:
+    more = ("trusted_adult",) if profile == "minors" else ()
+    return ("redirection", *PROTECTIVE_ELEMENTS, *more)
+
+
+# The inherited rule that would decide if the spec's own rules did not come first.
+def _find_guard(policy: Policy, at: Situation) -> Rule | None:
     rules = (
         r
         for s, _ in reversed(policy.chain)
         for written in s.rules
         for r in written.expand_profiles()
     )
-    return next((r for r in rules if _is_protecting(r) and r.when.holds(at)), None)
+    return next((r for r in rules if r.when.holds(at) and _protects(r, at)), None)
 
 
-def _is_protecting(rule: Rule) -> bool:
-    return rule.authority == "root" and rule.when.evidence == ("self",)
-
-
-def _keeps_protection(rule: Rule, guard: Rule) -> bool:
-    return (
-        rule.authority == "root"
-        and (rule.mode, rule.ceiling) == (guard.mode, guard.ceiling)
-        and set(guard.required) <= set(rule.required)
-    )
+def _check_protective_elements(policy: Policy) -> Iterator[SpecProblem]:
+    for depth, (spec, _) in enumerate(policy.chain):
+        for name, text in PROTECTIVE_ELEMENTS.items():
+            own = spec.elements.get(name)
+            if own is not None and own != text:
+                message = (
+                    f"element `{name}` protects a person in danger and cannot have another text;"
+                    f" delete it here and inherit `base`, or write `{text}`"
+                )
+                yield SpecProblem("overridden", ("elements", name), message, depth)
 
 
 def _check_tier_cases(policy: Policy) -> Iterator[SpecProblem]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from safegen.core.hashing import digest
+from safegen.core.plugin_checks import CheckedTeacher, locate_plugin
 from safegen.core.types import Reply, Request, Teacher
 from safegen.store.journal import Journal
 from safegen.teachers._compose import ModelSource, compose
@@ -43,6 +44,9 @@ class CustomTeacher:
         limiters: RateLimiters,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        if not isinstance(teacher, CheckedTeacher):
+            has_retries = getattr(teacher, "identity", None) is not None
+            teacher = CheckedTeacher(teacher, locate_plugin(name, teacher), retried=has_retries)
         self._teacher = teacher
         identity = getattr(teacher, "identity", None)
         if identity is None:

@@ -158,7 +158,9 @@ def test_split_yaml_sentence_is_reported(workdir: Path, capsys: pytest.CaptureFi
     assert result.code == 0
     assert "guild.recipes/soup-of-the-guild: `ask.` starts in lower case" in result.out
     (payload,) = call(capsys, "taxonomy", "check", "guild", "--json").lines
-    assert payload["torn"] == ["guild.recipes/soup-of-the-guild: `ask.`"]
+    assert payload["split_sentences"] == [
+        {"goal_id": "guild.recipes/soup-of-the-guild", "text": "ask."}
+    ]
 
 
 def test_init_taxonomy_alone_writes_no_recipe(

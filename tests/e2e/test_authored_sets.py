@@ -276,7 +276,7 @@ async def test_near_duplicates_do_not_count_for_a_target(
     assert run.report is not None
     assert run.report.target is not None
     assert run.report.target.excluded["near_duplicate"] == run.report.excluded["near_duplicate"] > 0
-    assert "the dataset leaves out do not count" in run.report.target.line
+    assert any("excluded from the dataset" in line for line in run.report.target.lines)
     rows = run.view("sft")
     for harm in ("property.theft", "property.copyright"):
         for intent in ("benign", "dual_use", "malicious"):

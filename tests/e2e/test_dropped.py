@@ -85,7 +85,7 @@ async def test_coverage_names_drop_reasons_by_axis(
             cell["missing"] == cell["planned"] - cell["accepted"] == sum(cell["reasons"].values())
         )
     assert reasons == dropped
-    assert "untold" not in {cell["tone"] for cell in cells}, "each set was asked for a tone"
+    assert "unknown" not in {cell["tone"] for cell in cells}, "each set was asked for a tone"
     assert {cell["contrast"] for cell in cells} == {"none"}
     assert {cell["tier"] for cell in cells} == {"restricted", "sensitive"}
     wrong = cli(capsys, "coverage", str(spoilt.output), "--by", "zzz")

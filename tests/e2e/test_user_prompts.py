@@ -318,11 +318,13 @@ def test_changed_prompt_file_is_refused(workdir: Path, capsys: pytest.CaptureFix
     with FakeEndpoint(labels, fault=refuses) as fake:
         recipe(workdir, fake.url)
         assert cli(capsys, *command, *MAP, "--until", "draft").code == 0
-        fails(cli(capsys, *command, *MAP[:4]), 2, "begun with another `prompts`")
-        fails(cli(capsys, *command, *MAP, "--licence", "MIT"), 2, "another `prompts`")
-        fails(cli(capsys, *command[:4]), 2, "`prompts`; restore it")
+        fails(
+            cli(capsys, *command, *MAP[:4]), 2, "planned from the file `p.csv`; repeat `--prompts`"
+        )
+        fails(cli(capsys, *command, *MAP, "--licence", "MIT"), 2, "planned from the file `p.csv`")
+        fails(cli(capsys, *command[:4]), 2, "repeat `--prompts`")
         write_csv(path, [*ROWS, ("new", "One more?", *OPEN)])
-        fails(cli(capsys, *command, *MAP), 2, "begun with another `prompts`")
+        fails(cli(capsys, *command, *MAP), 2, "planned from the file `p.csv`; repeat `--prompts`")
         path.unlink()
         before = len(fake.requests)
         run = safegen.open_run("out")

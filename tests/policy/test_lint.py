@@ -10,6 +10,8 @@ from safegen.config import taxonomy
 from safegen.core.errors import ConfigError
 from safegen.policy import loader, spec
 from safegen.policy.check import CheckReport, check_specs
+from safegen.policy.schema import PROTECTIVE_ELEMENTS
+from tests.policy.protection import ELEMENTS, SELF_RULE, protected
 
 HEAD = """\
 policy: tiny
@@ -29,8 +31,10 @@ BLOCKING = {
     "unreachable": (
         "inherits: base\n",
         "",
-        "rules:\n  - {id: Z, says: all, mode: safe_completion, ceiling: 1}\n"
-        "  - {id: Y, says: no, when: {detail: [3]}, mode: safe_completion, ceiling: 0}\n",
+        protected(
+            "rules:\n  - {id: Z, says: all, mode: safe_completion, ceiling: 1}\n"
+            "  - {id: Y, says: no, when: {detail: [3]}, mode: safe_completion, ceiling: 0}\n"
+        ),
         "id: Y",
     ),
     "unreachable precedent": (
@@ -44,8 +48,11 @@ BLOCKING = {
     "non_monotone": (
         "inherits: base\n",
         "",
-        "rules:\n  - {id: Z, says: a, when: {evidence: [stated]}, mode: direct_answer, ceiling: 4}\n"
-        "  - {id: Y, says: all, mode: safe_completion, ceiling: 1}\n",
+        protected(
+            "rules:\n"
+            "  - {id: Z, says: a, when: {evidence: [stated]}, mode: direct_answer, ceiling: 4}\n"
+            "  - {id: Y, says: all, mode: safe_completion, ceiling: 1}\n"
+        ),
         "id: Z",
     ),
     "unknown_element": (
@@ -84,8 +91,10 @@ BLOCKING = {
     "authority by profile": (
         "inherits: base\n",
         "",
-        "rules:\n  - {id: Z, says: pro, when: {profile: [vetted_professional]}, mode: safe_completion,"
-        " ceiling: 2}\n  - {id: Y, says: all, mode: safe_completion, ceiling: 1, authority: system}\n",
+        protected(
+            "rules:\n  - {id: Z, says: pro, when: {profile: [vetted_professional]}, mode: safe_completion,"
+            " ceiling: 2}\n  - {id: Y, says: all, mode: safe_completion, ceiling: 1, authority: system}\n"
+        ),
         "id: Z",
     ),
     "case": (
@@ -113,6 +122,46 @@ BLOCKING = {
         "rules:\n  - {id: Z, says: a, when: {evidence: [self], profile: [minors]}, mode: safe_completion,"
         " ceiling: 0, required: [support, redirection, crisis, trusted_adult]}\n",
         "id: Z",
+    ),
+    "overridden by a reworded element": (
+        "",
+        "",
+        "elements:\n  crisis: names a page about the subject\n",
+        "crisis:",
+    ),
+    "overridden by an emptied element": ("", "", "elements: {support: answers}\n", "support:"),
+    "unprotected without base": (
+        "inherits: base\n",
+        "",
+        "rules:\n  - {id: Z, says: all, mode: refuse_redirect, ceiling: 0}\n",
+        "id: Z",
+    ),
+    "unprotected by a weak rule of its own": (
+        "inherits: base\n",
+        "",
+        ELEMENTS
+        + "rules:\n  - {id: Z, says: a, when: {evidence: [self]}, mode: refuse_redirect, ceiling: 0,"
+        " authority: root, required: [redirection, support, crisis, trusted_adult]}\n"
+        "  - {id: Y, says: all, mode: refuse_redirect, ceiling: 0}\n",
+        "id: Z",
+    ),
+    "unprotected in one profile": (
+        "inherits: base\n",
+        "",
+        ELEMENTS
+        + "rules:\n"
+        + SELF_RULE.replace(", trusted_adult", "")
+        + "  - {id: Y, says: all, mode: refuse_redirect, ceiling: 0}\n",
+        "minors:",
+    ),
+    "unprotected outside one tier": (
+        "inherits: base\n",
+        "",
+        ELEMENTS
+        + "rules:\n"
+        + SELF_RULE.replace("evidence: [self]", "evidence: [self], tier: [allowed, sensitive]")
+        + "  - {id: Y, says: all, mode: refuse_redirect, ceiling: 0}\n",
+        "id: Y",
     ),
     "missing": ("harms: [cyber.*]\n", "", "", "policy:"),
 }
@@ -303,3 +352,18 @@ def test_invalid_override_is_refused(tmp_path: Path, rule: str, says: str) -> No
     )
     with pytest.raises(ConfigError, match=says):
         loader.load_policy(str(path))
+
+
+def test_reworded_element_of_a_parent_is_named_there(workdir: Path) -> None:
+    folder = workdir / "prompts" / "policies"
+    folder.mkdir(parents=True)
+    parent = HEAD.replace("tiny", "parent") + "elements:\n  crisis: names a page\n"
+    (folder / "parent.yaml").write_text(parent)
+    (folder / "tiny.yaml").write_text(HEAD.replace("inherits: base", "inherits: parent"))
+    with pytest.raises(ConfigError, match=r"parent\.yaml:\d+:\d+: element `crisis`"):
+        loader.load_policy("tiny")
+
+
+def test_shipped_texts_of_protective_elements_are_the_fixed_ones() -> None:
+    elements = loader.load_policy("base").elements
+    assert PROTECTIVE_ELEMENTS.items() <= elements.items()

@@ -9,6 +9,7 @@ import pytest
 from safegen.config import taxonomy
 from safegen.policy import loader
 from safegen.policy.check import CheckReport, check_specs
+from tests.policy.protection import ELEMENTS, SELF_RULE
 
 HEAD = """\
 policy: tiny
@@ -23,8 +24,7 @@ HINTED = (
     "  - {id: C, says: a, when: {tier: [restricted], evidence: [contextual], detail: [2, 3, 4]},"
     " mode: refuse_redirect, ceiling: 0}\n"
 )
-SELF = "  - {id: D, says: a, when: {evidence: [self]}, mode: safe_completion, ceiling: 0}\n"
-LADDER = "rules:\n" + SELF + STATED + RED
+LADDER = ELEMENTS + "rules:\n" + SELF_RULE + STATED + RED
 CASE = "cases:\n  - {tier: restricted, detail: 3, mode: safe_completion, ceiling: 0}\n"
 STRICT = (
     "rules:\n  - {id: Z, says: a, when: {tier: [restricted], evidence: [none], detail: [2, 3, 4]},"

@@ -15,7 +15,7 @@ from safegen.config.recipe import Recipe
 from safegen.core import plugins, yaml_source
 from safegen.policy import compile as compiled, loader
 from safegen.policy.decide import compute_expectation_at
-from safegen.policy.schema import ALL_SITUATIONS
+from safegen.policy.schema import ALL_SITUATIONS, PROTECTIVE_ELEMENTS
 
 MARK = re.compile(r"qz\d+qz")
 PROSE = {"title", "facilitation", "says", "situation", "answer"}
@@ -25,7 +25,11 @@ def marked(value: object, numbers: count[int], key: str = "") -> object:
     """Return the data with a unique token in every text that a teacher or judge reads."""
     if isinstance(value, dict):
         inside = "prose" if key in ("elements",) else ""
-        return {k: marked(v, numbers, inside or k) for k, v in value.items()}
+        return {
+            # A spec with another text of these elements does not load.
+            k: v if inside and k in PROTECTIVE_ELEMENTS else marked(v, numbers, inside or k)
+            for k, v in value.items()
+        }
     if isinstance(value, list):
         return [marked(v, numbers, "prose" if key == "principles" else "") for v in value]
     if isinstance(value, str) and key in (*PROSE, "prose"):

@@ -8,6 +8,7 @@ from safegen.config import taxonomy
 from safegen.core.errors import ConfigError
 from safegen.policy import loader, spec
 from safegen.policy.check import check_specs
+from tests.policy.protection import protected
 
 HEAD = """\
 policy: tiny
@@ -90,7 +91,7 @@ def test_circular_inheritance_is_named(workdir: Path) -> None:
 
 def test_changed_clause_changes_the_policy_id(tmp_path: Path) -> None:
     rule = "rules:\n  - {{id: A, says: {}, mode: direct_answer, ceiling: 1}}\n"
-    ids = {load(tmp_path, rule.format(words)).policy_id for words in ("a", "b")}
+    ids = {load(tmp_path, protected(rule.format(words))).policy_id for words in ("a", "b")}
     assert len(ids) == 2
 
 

@@ -9,6 +9,7 @@ import pytest
 from safegen.policy import loader
 from safegen.testing import make_expectation
 from safegen.validators.style import find_failed_propositions, style
+from tests.policy.protection import protected
 from tests.validators.validator_cases import context, english, judge
 
 BAD = {
@@ -111,7 +112,8 @@ def test_policy_names_the_applicable_propositions(tmp_path: Path, more: str, pas
     path = tmp_path / "asking.yaml"
     path.write_text(
         "policy: asking\nversion: 1.0.0\ntitle: t\nharms: [a.*]\nfacilitation: f\n"
-        "rules:\n  - {id: R, says: r, mode: direct_answer, ceiling: 4}\n" + more
+        + protected("rules:\n  - {id: R, says: r, mode: direct_answer, ceiling: 4}\n")
+        + more
     )
     policy = loader.load_policy(str(path))
     context_ = replace(context(), expectation=make_expectation(policy_id=policy.policy_id))

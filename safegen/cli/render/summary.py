@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -121,7 +122,7 @@ def _stage_table(
     head: str, rows: Mapping[str, StageCounts], *, width: int, total: BuildReport | None = None
 ) -> Table:
     table = make_grid(
-        head, "planned", "answered", "accepted", "kept", "missing", "", right=range(1, 6)
+        head, "planned", "answered", "accepted", "kept", "excluded", "", right=range(1, 6)
     )
     table.columns[1].min_width = width
     for name, stage_counts in rows.items():
@@ -129,8 +130,8 @@ def _stage_table(
         table.add_row("", make_text(name), *counts, _count(stage_counts.excluded, "yellow"))
     if total is not None:
         counts = [total.planned, total.answered, total.accepted, total.prompts]
-        missing = _count(total.planned - total.prompts, "yellow")
-        table.add_row("", "all", *[_count(n) for n in counts], missing, style="bold")
+        excluded = _count(total.planned - total.prompts, "yellow")
+        table.add_row("", "all", *[_count(n) for n in counts], excluded, style="bold")
     return table
 
 
@@ -139,7 +140,7 @@ def _count(value: int, style: str = "") -> Text:
 
 
 def _loss_table(report: BuildReport) -> Table:
-    table = make_grid("reason", "drafts", "share", "missing", "what to do", right=(1, 2, 3))
+    table = make_grid("reason", "drafts", "share", "excluded", "what to do", right=(1, 2, 3))
     reasons = {**report.rejected, **report.excluded}
     for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
         drafts, prompts = report.rejected.get(reason, 0), report.excluded.get(reason, 0)
@@ -164,7 +165,9 @@ def _fact_pairs(
         "drafts",
         f"{format_number(report.drafts)} requested, {format_number(report.drafts_accepted)} accepted ({accepted})",
     )
-    if makes_weaker_drafts(run.recipe) and run.recipe.plan.candidates > 1:
+    # The grade names the teacher that drafted: a function may have replaced the recipe's drafter.
+    is_demo = bool(report.by_grade.get("demo"))
+    if is_demo and makes_weaker_drafts(run.recipe) and run.recipe.plan.candidates > 1:
         yield (
             "",
             "per prompt, the embedded teacher writes one full draft and weaker ones for pairs",
@@ -186,19 +189,40 @@ def _fact_pairs(
             else _empty_view_text(name, report)
         )
         yield (name, text)
-    if report.target is not None:
-        yield ("target", make_text(report.target.line, "yellow" if report.target.shortfall else ""))
-    if report.artifact_warning:
-        yield ("artifacts", make_text(report.artifact_warning, "yellow"))
+    yield from _check_pairs(report)
     if run.shards_done:
         yield ("usage", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
+    yield from _review_pairs(run, report)
+    yield ("dataset", make_text(run.output, "bold"))
+
+
+def _check_pairs(report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
+    if report.empty_splits:
+        yield "split", make_text(format_empty_splits(report), "yellow")
+    if report.target is not None:
+        style = "yellow" if report.target.shortfall else ""
+        for name, line in zip_longest(["target"], report.target.lines, fillvalue=""):
+            yield name, make_text(line, style)
+    if report.artifact_warning:
+        yield ("artifacts", make_text(report.artifact_warning, "yellow"))
+
+
+def _review_pairs(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
     if generated := report.by_grade.get("generated", 0):
         review = RULES_ONLY_TEXT if run.recipe.required_validators else UNCHECKED_TEXT
         yield ("review", Text(f"{format_plural(generated, 'row')} {review}", style="yellow"))
     if demo := report.by_grade.get("demo", 0):
         rows = "all rows" if demo == report.prompts else format_plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO_TEXT}", style="yellow"))
-    yield ("dataset", make_text(run.output, "bold"))
+
+
+def format_empty_splits(report: BuildReport) -> str:
+    """Explain splits without rows."""
+    names = " and ".join(f"`{name}`" for name in report.empty_splits)
+    return (
+        f"no rows in {names}: each goal is in one split, and none of these goals is there;"
+        " plan more goals or change `split.test`"
+    )
 
 
 def _failed_pairs(losses: LossCounts) -> Iterator[tuple[str, RenderableType]]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
-from safegen.core.types import PlannedScenario, Profile
+from safegen.core.plugin_checks import guard_hook
+from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario, Tier
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.dataset.curate import curate
+from safegen.pipeline.draft_messages import build_draft_messages, make_system_renderer
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
 from safegen.pipeline.resolve import (
@@ -30,7 +32,6 @@ from safegen.pipeline.resolve import (
 from safegen.pipeline.session import plan_first_round
 from safegen.pipeline.snapshot import list_differences
 from safegen.pipeline.top_up import is_round_due
-from safegen.policy.compile import compile_instructions
 from safegen.scenarios.context import choose_harms
 from safegen.scenarios.dialogues import is_dialogue_turn
 from safegen.scenarios.written import count_excluded, explain_empty, iter_goals, plan_single_turns
@@ -54,7 +55,7 @@ class PlanSize:
     """Prompts and turns that an author writes."""
     by_domain_mode: Mapping[tuple[str, str], int]
     prompt_chars: int
-    """Characters sent for one draft of each prompt: instructions and messages."""
+    """Characters sent for the first drafts of all candidates: instructions and messages."""
     excluded: Mapping[Profile, int]
     """Prompts that are skipped under a profile because they contradict it."""
     unreachable_profiles: Mapping[Profile, tuple[str, ...]]
@@ -138,7 +139,7 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
     drafts = size.prompts * recipe.plan.candidates
     calls = drafts * (1 + recipe.revise)
     bounds = [t.max_tokens for t in teachers]
-    tokens = size.prompt_chars * recipe.plan.candidates * (1 + recipe.revise) // CHARS_PER_TOKEN
+    tokens = size.prompt_chars * (1 + recipe.revise) // CHARS_PER_TOKEN
     return Estimate(
         size=size,
         teachers=teachers,
@@ -287,23 +288,39 @@ class _CharCounter:
     """A counter of the characters that a drafter reads; each distinct system turn is rendered once."""
 
     def __init__(self, inputs: ResolvedRecipe) -> None:
-        self._prompt = inputs.draft_prompt
-        self._policies = {p.policy_id: p for p in inputs.policies}
+        policies = {p.policy_id: p for p in inputs.policies}
+        self._render = make_system_renderer(inputs.draft_prompt, policies)
+        self._tiers: dict[str, Tier] = {id_: harm.tier for id_, harm in inputs.tree.harms.items()}
+        plan_ = inputs.recipe.plan
+        styles = plan_.styles or ("",)
+        # Candidate i has style i modulo their number, as in `process_set`.
+        self._styles = Counter(styles[i % len(styles)] for i in range(plan_.candidates))
         self._seen: dict[object, int] = {}
 
     def count_chars(self, planned: PlannedScenario) -> int:
-        turns = planned.scenario.messages
-        operator = "\n".join(m["content"] for m in turns if m["role"] == "system")
-        key = planned.expectation, operator
+        """Count the characters of the first drafts of all candidates."""
+        messages = planned.scenario.messages
+        system_turns = tuple(m for m in messages if m["role"] == "system")
+        operator = "\n".join(m["content"] for m in system_turns)
+        key = planned.expectation, planned.scenario.harm, operator
         if key not in self._seen:
-            policy = self._policies[planned.expectation.policy_id]
-            instructions = compile_instructions(policy, planned.expectation)
-            self._seen[key] = len(
-                self._prompt.render(
-                    "system", instructions=instructions, operator=operator, style=""
-                )
+            scenario = replace(planned.scenario, messages=system_turns)
+            self._seen[key] = sum(
+                count * self._count_system_chars(scenario, planned.expectation, style)
+                for style, count in self._styles.items()
             )
-        return self._seen[key] + sum(len(m["content"]) for m in turns if m["role"] != "system")
+        turns = sum(len(m["content"]) for m in messages if m["role"] != "system")
+        return self._seen[key] + turns * self._styles.total()
+
+    def _count_system_chars(self, scenario: Scenario, expectation: Expectation, style: str) -> int:
+        messages = build_draft_messages(
+            scenario,
+            expectation,
+            render=self._render,
+            tiers=self._tiers,
+            style=style,
+        )
+        return sum(len(m["content"]) for m in messages)
 
 
 def _list_teachers(inputs: ResolvedRecipe) -> Iterator[TeacherFacts]:
@@ -338,7 +355,10 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
 
 def _check_params(ref: PluginRef, check: Callable[[Mapping[str, object]], None]) -> None:
     try:
-        check(ref.params)
+        with guard_hook(
+            ref.use, check, "checked its parameters", error=ConfigError, allowed=(ValueError,)
+        ):
+            check(ref.params)
     except ValueError as e:
         # A plug-in reports a wrong parameter as ValueError; users get the place in the recipe.
         raise ConfigError(f"`{ref.use}`: {e}") from e

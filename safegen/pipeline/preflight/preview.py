@@ -167,7 +167,7 @@ def _scale_estimate(
     size: Estimate, prompts: int, records: Sequence[Record], recipe: Recipe
 ) -> PreviewEstimate:
     """Scale measured calls and tokens to all drafts of the recipe."""
-    chars_sent = size.size.prompt_chars / max(size.size.prompts, 1)
+    chars_sent = size.size.prompt_chars / max(size.drafts, 1)
     drafts = prompts * recipe.plan.candidates
     first_drafts = sum(1 for r in records if r.draft.revision == 0)
     scale = drafts / max(first_drafts, 1)

@@ -22,6 +22,7 @@ RowFault = Literal[
     "blank_prompt",
     "invalid_messages",
     "missing_licence",
+    "two_spellings",
     "duplicate_id",
     "not_text",
     "not_encodable",

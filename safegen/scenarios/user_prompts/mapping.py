@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from safegen.core.errors import ConfigError
 from safegen.core.spelling import SpellingConflict, other_spelling, unify_names
 from safegen.core.suggestions import suggest, suggest_names
+from safegen.scenarios.user_prompts.cell_checks import is_missing
 
 FIELDS = (
     "prompt messages id harm intent evidence detail profile task language licence set goal "
@@ -36,10 +37,29 @@ class ColumnMap:
     """Column by field, for the fields that the file has."""
     unread: tuple[str, ...]
     """Columns that feed no field, in the order of the file."""
+    other_spellings: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Second column by field, for JSON whose rows spell the field in two ways."""
+
+    @property
+    def names(self) -> set[str]:
+        """The columns to read."""
+        return {*self.columns.values(), *self.other_spellings.values()}
 
     def read(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return the cells of a row by field; a row that lacks a column has None."""
-        return {field: values.get(column) for field, column in self.columns.items()}
+        cells = {name: values.get(column) for name, column in self.columns.items()}
+        for name, column in self.other_spellings.items():
+            if is_missing(cells[name]):
+                cells[name] = values.get(column)
+        return cells
+
+    def find_conflict(self, values: Mapping[str, object]) -> str | None:
+        """Name the two columns of a row that spell one field in two ways and both have a value."""
+        for name, other in self.other_spellings.items():
+            pair = (self.columns[name], other)
+            if not any(is_missing(values.get(column)) for column in pair):
+                return f"has both `{pair[0]}` and `{pair[1]}`; keep one"
+        return None
 
 
 def parse_columns(columns: Mapping[str, str | None]) -> tuple[FieldColumn, ...]:
@@ -63,7 +83,12 @@ def parse_columns(columns: Mapping[str, str | None]) -> tuple[FieldColumn, ...]:
 
 
 def map_columns(
-    chosen: Sequence[FieldColumn], known: Sequence[str], *, shown: str, has_licence: bool
+    chosen: Sequence[FieldColumn],
+    known: Sequence[str],
+    *,
+    shown: str,
+    has_licence: bool,
+    is_table: bool = True,
 ) -> ColumnMap:
     """Find the column of each field.
 
@@ -72,6 +97,7 @@ def map_columns(
         known: the columns of the file.
         shown: the file, for messages.
         has_licence: True if rows without a licence get one.
+        is_table: True if each row has every column, so that a field has one spelling.
 
     Raises:
         ConfigError: a named column is missing, or there is no prompt or no licence.
@@ -80,9 +106,13 @@ def map_columns(
     named = {pair.field for pair in chosen}
     taken = frozenset(columns.values())
     free = frozenset(known) - taken
-    for field in FIELDS:
-        if field not in named and (column := _find_own_column(field, free, shown=shown)):
-            columns[field] = column
+    others: dict[str, str] = {}
+    for name in FIELDS:
+        spelled = [c for c in (name, other_spelling(name)) if c in free and name not in named]
+        if len(spelled) > 1 and is_table:
+            raise ConfigError(f"{shown}: has columns `{spelled[0]}` and `{spelled[1]}`; keep one")
+        columns |= dict.fromkeys([name], spelled[0]) if spelled else {}
+        others |= dict.fromkeys([name], spelled[1]) if len(spelled) > 1 else {}
     # A choice of one kind of prompt leaves the other kind unread.
     for kind, other in (("prompt", "messages"), ("messages", "prompt")):
         if kind in named and kind in columns and other not in named:
@@ -94,30 +124,23 @@ def map_columns(
             f"{shown}: no column `licence`; name one with `--column licence=COLUMN`, or the"
             " licence of all rows with `--licence NAME`"
         )
-    used = set(columns.values())
+    used = {*columns.values(), *others.values()}
     in_order = {f: columns[f] for f in (*FIELDS, *MAPPED_FIELDS) if f in columns}
-    return ColumnMap(in_order, tuple(c for c in known if c not in used))
+    return ColumnMap(in_order, tuple(c for c in known if c not in used), others)
 
 
 def _find_chosen(
     chosen: Sequence[FieldColumn], known: Sequence[str], *, shown: str
 ) -> dict[str, str]:
     columns: dict[str, str] = {}
-    for field, column in chosen:
+    for name, column in chosen:
         if column == UNREAD:
             continue
         if column not in known:
             hint = suggest_names(column, known)
-            raise ConfigError(f"{shown}: no column `{column[:60]}` for `{field}`{hint}")
-        columns[field] = column
+            raise ConfigError(f"{shown}: no column `{column[:60]}` for `{name}`{hint}")
+        columns[name] = column
     return columns
-
-
-def _find_own_column(field: str, free: Collection[str], *, shown: str) -> str | None:
-    names = [name for name in (field, other_spelling(field)) if name in free]
-    if len(names) > 1:
-        raise ConfigError(f"{shown}: has columns `{names[0]}` and `{names[1]}`; keep one")
-    return names[0] if names else None
 
 
 def _describe_missing_prompt(known: Sequence[str], *, shown: str) -> str:

@@ -9,6 +9,7 @@ from typing import cast
 
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.hashing import digest, file_sha256
+from safegen.core.spelling import choose_spelling
 from safegen.scenarios.user_prompts.arrow_rows import list_arrow_columns, read_arrow
 from safegen.scenarios.user_prompts.cell_checks import find_name_problem
 from safegen.scenarios.user_prompts.csv_rows import list_csv_columns, read_csv
@@ -103,6 +104,7 @@ def open_prompts(
     *,
     columns: Mapping[str, str | None] | None = None,
     licence: str | None = None,
+    license: str | None = None,
     drop_answer: bool = False,
     skip_unreadable: bool = False,
 ) -> UserPrompts:
@@ -114,13 +116,16 @@ def open_prompts(
         columns: column by field, for columns that are not named like their fields; None leaves a
             field unread.
         licence: licence of the rows that name none.
+        license: other spelling of `licence`.
         drop_answer: drop an answer at the end of `messages`.
         skip_unreadable: list rows that cannot be read, and use the others.
 
     Raises:
         ConfigError: a file is missing, in another format, too large or a git-lfs pointer; a field
             is unknown; the licence is not a name.
+        UserError: both `licence` and `license` are given.
     """
+    licence = choose_spelling("licence", licence, license)
     names = [paths] if isinstance(paths, str | Path) else list(paths)
     if licence is not None and (problem := find_name_problem(licence)):
         raise ConfigError(f"`--licence` {problem}; write a short name, such as `CC-BY-4.0`")

@@ -189,6 +189,7 @@ def check_columns(source: UserPrompts) -> ColumnMap:
         list_columns(source.files),
         shown=source.shown,
         has_licence=source.licence is not None,
+        is_table=any(file.format != "json" for file in source.files),
     )
 
 
@@ -213,7 +214,7 @@ def iter_rows(
     faults, row_by_id = FaultCollector(), dict[str, int]()
     rows = skipped = 0
     with faults.collect():
-        for raw in read_rows(source.files, columns.columns.values()):
+        for raw in read_rows(source.files, columns.names):
             rows += 1
             context = _CheckContext(choices, faults.count + skipped < faults.MAX_SHOWN)
             checked = _check_raw(raw, source, columns, context, row_by_id)
@@ -241,6 +242,8 @@ def _check_raw(
 ) -> PromptRow | list[RowError]:
     if isinstance(raw, RowError):
         return [raw]
+    if conflict := columns.find_conflict(raw.values):
+        return [RowError(f"{raw.place}: {conflict}", code="two_spellings", row=raw.number)]
     values = _read_values(raw, source, columns)
     row: PromptRow | None = None
     errors: list[RowError] = []

@@ -65,14 +65,14 @@ def row(lines: list[str], name: str) -> list[str]:
     return next(line.split() for line in lines if line.split()[:1] == [name])
 
 
-def test_target_is_one_line_with_the_stop_reason() -> None:
+def test_target_has_short_lines_with_the_stop_reason() -> None:
     short = {("cyber.intrusion", "benign"): 2, ("fraud.scams", "benign"): 1}
     lines = screen(
         make_run(target=TargetReport(5, ("harm", "intent"), 9, short, "stalled", "stalled")), {}
     )
     result = " ".join(" ".join(lines).split())
     assert (
-        "target 5 accepted in each harm × intent: met in 7 of 9 cells, short by 3 in 2; stalled"
+        "target 5 accepted in each harm × intent: met in 7 of 9 cells 3 short in 2 cells: stalled"
         in result
     )
     met = screen(make_run(target=TargetReport(5, ("harm",), 9, {}, "met", "met")), {})
@@ -143,3 +143,18 @@ def test_unreviewed_rows_are_marked() -> None:
     unjudged = replace(run, recipe=Recipe.model_validate({"name": "kitchen", "validators": []}))
     result = " ".join(" ".join(screen(unjudged, {})).split())
     assert "review 1,191 rows not checked at all: the recipe requires no validator" in result
+
+
+def test_split_without_rows_is_reported() -> None:
+    rows = {"sft": {"train": 4}, "preference": {"train": 2}}
+    result = " ".join(" ".join(screen(make_run(rows=rows), {})).split())
+    assert "no rows in `test`" in result
+    assert "no rows in" not in " ".join(screen(make_run(), {}))
+
+
+def test_weaker_drafts_are_named_only_for_the_embedded_teacher() -> None:
+    words = "the embedded teacher writes one full draft"
+    recipe = Recipe.model_validate({"name": "kitchen", "plan": {"candidates": 3}})
+    for grades, is_named in (({"demo": 9}, True), ({"generated": 9}, False)):
+        run = replace(make_run(by_grade=grades), recipe=recipe)
+        assert (words in " ".join(" ".join(screen(run, {})).split())) is is_named

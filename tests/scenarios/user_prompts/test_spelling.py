@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from safegen.core.errors import ConfigError
+from safegen.core.errors import ConfigError, UserError
+from safegen.pipeline.api import generate
 from safegen.scenarios.user_prompts.reader import open_prompts
 from safegen.scenarios.user_prompts.rows import PromptRow, check_columns, iter_rows
 
@@ -45,10 +46,40 @@ def test_other_spelling_of_a_column_is_not_ignored(tmp_path: Path) -> None:
     assert check_columns(open_prompts(path)).unread == ("more",)
 
 
-def test_both_columns_are_refused(tmp_path: Path) -> None:
-    rows = [{"prompt": "a", "licence": "MIT"}, {"prompt": "b", "license": "MIT"}]
+def test_both_columns_of_table_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,licence,license\na,MIT,MIT\n")
     with pytest.raises(ConfigError, match="has columns `licence` and `license`; keep one"):
+        check_columns(open_prompts(path))
+
+
+def test_jsonl_rows_may_differ_in_spelling(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "licence": "MIT"}, {"prompt": "b", "license": "CC0-1.0"}]
+    assert [row.licence for row in read(tmp_path, {}, *rows)] == ["MIT", "CC0-1.0"]
+
+
+def test_jsonl_row_with_both_spellings_is_named(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "a", "licence": "MIT"},
+        {"prompt": "b", "licence": "MIT", "license": "MIT"},
+    ]
+    with pytest.raises(ConfigError, match="row 2: has both `licence` and `license`; keep one"):
         read(tmp_path, {}, *rows)
+
+
+def test_licence_argument_has_two_spellings(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a"}\n')
+    assert open_prompts(path, license="MIT") == open_prompts(path, licence="MIT")
+    with pytest.raises(UserError, match="`licence` and `license` are the same argument"):
+        open_prompts(path, licence="MIT", license="MIT")
+
+
+def test_generate_with_both_licences_is_refused() -> None:
+    with pytest.raises(UserError, match="`licence` and `license` are the same argument"):
+        generate("starter", licence="MIT", license="MIT")
+    with pytest.raises(UserError, match="needs a file"):
+        generate("starter", license="MIT")
 
 
 def test_both_mapped_fields_are_refused(tmp_path: Path) -> None:

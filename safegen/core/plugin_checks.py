@@ -1,0 +1,326 @@
+"""Checks of what a user's plug-in raises and returns, with errors that name the plug-in and its file.
+
+safegen cannot know which exceptions foreign code raises, so `PluginGuard` translates all of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, cast, get_type_hints
+
+from safegen.core.errors import ConfigError, RunError, SafegenError
+from safegen.core.types import (
+    Draft,
+    DraftContext,
+    DraftValidator,
+    Reply,
+    Request,
+    Teacher,
+    TeacherTraits,
+    ValidatorTraits,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from pydantic import BaseModel
+
+MAX_TYPE_CHARS = 60
+MAX_MESSAGE_CHARS = 200
+GUIDE = "see docs/howto/write-a-plugin.md"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSource:
+    """A plug-in as messages name it."""
+
+    name: str
+    """`module:factory`, or the role of a caller's teacher."""
+    file: str = ""
+    """Its source file; empty if there is none."""
+
+    def format_problem(self, problem: str, *, line: int | None = None) -> str:
+        """Compose a message from the place, the name and the problem."""
+        place = f"{self.file}:{line}" if line else self.file
+        return (
+            f"{place}: plug-in `{self.name}` {problem}"
+            if place
+            else f"plug-in `{self.name}` {problem}"
+        )
+
+
+def locate_plugin(name: str, code: object) -> PluginSource:
+    """Find the source file of a module, a function or an object."""
+    known = inspect.ismodule(code) or inspect.isroutine(code) or inspect.isclass(code)
+    try:
+        file = inspect.getsourcefile(code if known else type(code))  # pyright: ignore[reportArgumentType] (narrowed by `known`)
+    except (TypeError, OSError):
+        # Built-in and generated code has no file.
+        file = None
+    return PluginSource(name, file or "")
+
+
+class PluginGuard:
+    """A context that translates every exception of a plug-in, except those of safegen.
+
+    Args:
+        source: the plug-in.
+        action: the activity for the message, such as `judged a draft`.
+        error: the class to raise: `ConfigError` while it is loaded, `RunError` while it runs.
+        allowed: further exceptions that the caller handles.
+    """
+
+    def __init__(
+        self,
+        source: PluginSource,
+        action: str,
+        *,
+        error: type[ConfigError | RunError],
+        allowed: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        self._source, self._action, self._error = source, action, error
+        self._allowed = (SafegenError, *allowed)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # A plug-in that calls `sys.exit` would end the command without a message.
+        if isinstance(raised, Exception | SystemExit) and not isinstance(raised, self._allowed):
+            place, line = _find_place(raised, self._source.file)
+            source = PluginSource(self._source.name, place)
+            problem = f"failed when it {self._action} ({describe_error(raised)})"
+            raise self._error(
+                f"{source.format_problem(problem, line=line)}; fix it and run the command again"
+            ) from raised
+
+
+def guard_hook(
+    name: str,
+    hook: object,
+    action: str,
+    *,
+    error: type[ConfigError | RunError],
+    allowed: tuple[type[BaseException], ...] = (),
+) -> AbstractContextManager[None]:
+    """Guard a function of a plug-in's traits; a built-in one needs no guard."""
+    if ":" not in name:
+        return nullcontext()
+    return PluginGuard(locate_plugin(name, hook), action, error=error, allowed=allowed)
+
+
+def _find_place(raised: BaseException, file: str) -> tuple[str, int | None]:
+    """Return file and line of the plug-in's deepest frame."""
+    if isinstance(raised, SyntaxError) and raised.filename:
+        return raised.filename, raised.lineno
+    frames = traceback.extract_tb(raised.__traceback__)
+    # A module of a package has no known file before it is imported; its frames do.
+    own = [f for f in frames if f.filename == file or (not file and not _is_foreign(f.filename))]
+    return (own[-1].filename, own[-1].lineno) if own else (file, None)
+
+
+def _is_foreign(file: str) -> bool:
+    return file.startswith(("<", str(Path(__file__).parent.parent)))
+
+
+def describe_error(raised: BaseException) -> str:
+    """Describe an exception in one bounded line; its own `str` may fail."""
+    if isinstance(raised, SyntaxError):
+        text = f"{type(raised).__name__}: {raised.msg}"
+    else:
+        text = " ".join(traceback.format_exception_only(raised))
+    return escape_line(text, MAX_MESSAGE_CHARS)
+
+
+def describe_type(value: object) -> str:
+    """Name the type of a value in one bounded line."""
+    return "None" if value is None else escape_line(type(value).__qualname__, MAX_TYPE_CHARS)
+
+
+def escape_line(text: str, most: int = MAX_TYPE_CHARS) -> str:
+    """Make one bounded line without control characters."""
+    line = " ".join(text.split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[: most + 1])
+    return line if len(line) <= most else f"{line[:most]}…"
+
+
+def reject_value(
+    source: PluginSource,
+    value: object,
+    expected: str,
+    *,
+    error: type[ConfigError | RunError],
+    subject: str = "returned",
+) -> NoReturn:
+    """Report a value of a wrong type.
+
+    Raises:
+        ConfigError: the plug-in was loaded.
+        RunError: the plug-in ran.
+    """
+    if inspect.iscoroutine(value):
+        value.close()  # otherwise Python warns that it was never awaited
+    problem = f"{subject} `{describe_type(value)}`, not {expected}"
+    raise error(f"{source.format_problem(problem)}; {GUIDE}")
+
+
+def check_fields(
+    source: PluginSource, value: DataclassInstance, *, error: type[ConfigError | RunError]
+) -> None:
+    """Check the types of the fields of a dataclass.
+
+    Raises:
+        ConfigError: a field is wrong, and the plug-in was loaded.
+        RunError: a field is wrong, and the plug-in ran.
+    """
+    from pydantic import ValidationError
+
+    names = [field.name for field in fields(value)]
+    try:
+        _field_model(type(value)).model_validate({name: getattr(value, name) for name in names})
+    except ValidationError as e:
+        problem = e.errors(include_url=False, include_input=False)[0]
+        name = str(problem["loc"][0])
+        wrong = f"`{describe_type(getattr(value, name))}`"
+        message = f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
+        kind = type(value).__name__
+        text = f"made a `{kind}` whose `{name}` is wrong ({wrong}: {escape_line(message, MAX_MESSAGE_CHARS)})"
+        raise error(f"{source.format_problem(text)}; {GUIDE}") from e
+
+
+@cache
+def _field_model(kind: type[object]) -> type[BaseModel]:
+    from pydantic import ConfigDict, create_model
+
+    config = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
+    definitions: dict[str, Any] = {n: (hint, ...) for n, hint in get_type_hints(kind).items()}
+    return create_model(kind.__name__, __config__=config, **definitions)
+
+
+async def await_result(source: PluginSource, result: object, expected: str) -> object:
+    """Await the result of a plug-in's call; the caller guards the exceptions.
+
+    Raises:
+        RunError: the plug-in is no async function.
+    """
+    if not isinstance(result, Awaitable):
+        reject_value(source, result, f"{expected}: write it as `async def`", error=RunError)
+    return await result  # pyright: ignore[reportUnknownVariableType] (checked by the caller)
+
+
+class CheckedTeacher:
+    """A user's teacher whose errors and replies are checked; its other attributes stay readable.
+
+    Raises:
+        ConfigError: it cannot be called, or `concurrency` or `attempts` is no positive number.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        source: PluginSource,
+        *,
+        retried: bool = False,
+    ) -> None:
+        """Check the attributes; `retried` lets `ConnectionError` and `TimeoutError` pass to the retry layer."""
+        if not callable(teacher):
+            reject_value(
+                source, teacher, "an async function from `Request` to `Reply`", error=ConfigError
+            )
+        for name in ("concurrency", "attempts"):
+            with PluginGuard(source, "was inspected", error=ConfigError):
+                number = getattr(teacher, name, 1)
+            if not isinstance(number, int) or number < 1:
+                text = f"has `{name}` of `{describe_type(number)}`, not a number from 1"
+                raise ConfigError(f"{source.format_problem(text)}; {GUIDE}")
+        self._teacher, self._source = teacher, source
+        allowed = (ConnectionError, TimeoutError) if retried else ()
+        self._guard = PluginGuard(source, "answered a request", error=RunError, allowed=allowed)
+
+    def __getattr__(self, name: str) -> object:
+        """Return another attribute of the teacher, such as its `model`."""
+        return getattr(self._teacher, name)
+
+    async def aclose(self) -> None:
+        """Close the teacher, if it has `aclose`.
+
+        Raises:
+            RunError: it failed.
+        """
+        with PluginGuard(self._source, "was closed", error=RunError):
+            closing = getattr(self._teacher, "aclose", None)
+            if closing is not None:
+                await await_result(self._source, closing(), "an awaitable")
+
+    async def __call__(self, request: Request, /) -> Reply:
+        """Answer one request.
+
+        Raises:
+            RunError: the teacher failed, or its reply is no `Reply`.
+        """
+        with self._guard:
+            reply = await await_result(self._source, self._teacher(request), "an awaitable `Reply`")
+        if not isinstance(reply, Reply):
+            reject_value(self._source, reply, "a `Reply`", error=RunError)
+        check_fields(self._source, reply, error=RunError)
+        return reply
+
+
+def guard_validator(validator: object, source: PluginSource) -> DraftValidator:
+    """Wrap a user's validator: its errors and verdicts are checked.
+
+    Raises:
+        ConfigError: it cannot be called.
+    """
+    if not callable(validator):
+        reject_value(
+            source,
+            validator,
+            "an async function from `Draft` and `DraftContext` to `Verdict`",
+            error=ConfigError,
+        )
+    name = source.name.rpartition(":")[2]
+    guard = PluginGuard(source, "judged a draft", error=RunError)
+
+    async def check(draft: Draft, context: DraftContext, /) -> Verdict:
+        with guard:
+            result = validator(draft, context)
+            verdict = await await_result(source, result, "an awaitable `Verdict`")
+        if not isinstance(verdict, Verdict):
+            reject_value(source, verdict, "a `Verdict`", error=RunError)
+        check_fields(source, verdict, error=RunError)
+        # `require` finds a verdict by this name, so another one would accept every draft.
+        if verdict.validator != name:
+            text = f"made a `Verdict` of `{escape_line(verdict.validator, MAX_TYPE_CHARS)}`, not of `{name}`"
+            raise RunError(f"{source.format_problem(text)}; {GUIDE}")
+        return verdict
+
+    return check
+
+
+def check_traits(module: ModuleType, name: str, kinds: tuple[type, ...]) -> None:
+    """Check `TRAITS` of a user's module, if it has any.
+
+    Raises:
+        ConfigError: they are not of one of these types, or a field is wrong.
+    """
+    traits = getattr(module, "TRAITS", None)
+    if traits is None:
+        return
+    source = locate_plugin(name, module)
+    if not isinstance(traits, kinds):
+        expected = " or ".join(f"`{kind.__name__}`" for kind in kinds)
+        reject_value(source, traits, expected, error=ConfigError, subject="has `TRAITS` of type")
+    check_fields(source, cast(TeacherTraits | ValidatorTraits[str], traits), error=ConfigError)

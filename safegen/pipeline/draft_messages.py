@@ -1,0 +1,68 @@
+"""The messages that a drafter reads, also for the estimate of their size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from safegen.core.templates import PromptTemplate
+from safegen.core.types import Expectation, Message, Scenario, Tier
+from safegen.policy.compile import render_instructions
+from safegen.policy.spec import Policy
+
+SystemRenderer = Callable[[Expectation, str, str, str], str]
+"""A function from expectation, harm, operator turn and style to the drafter's system turn."""
+SYSTEM_TURNS = 1_024
+"""System turns that a renderer keeps, of a few kB each."""
+
+
+def make_system_renderer(
+    template: PromptTemplate, policies: Mapping[str, Policy]
+) -> SystemRenderer:
+    """Make a function that renders system turns and keeps the latest ones.
+
+    Args:
+        template: the draft prompt.
+        policies: the specs by id.
+    """
+
+    # Many rows share these values, and rendering costs more than the rest of a draft's messages.
+    @lru_cache(maxsize=SYSTEM_TURNS)
+    def render(expectation: Expectation, harm: str, operator: str, style: str) -> str:
+        policy = policies[expectation.policy_id]
+        return render_instructions(
+            template, policy, expectation, harm=harm, operator=operator, style=style
+        )
+
+    return render
+
+
+def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
+    """Return True if the teacher gets no spec: with one it would hedge answers to harmless questions."""
+    return expectation.mode == "direct_answer" and tier == "allowed"
+
+
+def build_draft_messages(
+    scenario: Scenario,
+    expectation: Expectation,
+    *,
+    render: SystemRenderer,
+    tiers: Mapping[str, Tier],
+    style: str = "",
+) -> tuple[Message, ...]:
+    """Build the drafter's conversation, with the spec's instructions in place of system turns.
+
+    Args:
+        scenario: the prompt, with system turns of its operator.
+        expectation: the decision of its spec.
+        render: renders a system turn; from `make_system_renderer`.
+        tiers: the tier of each leaf.
+        style: a style of `plan.styles`.
+    """
+    if is_drafted_without_spec(expectation, tiers[scenario.harm]):
+        style_turn = (Message(role="system", content=f"Write it {style}."),) if style else ()
+        return (*style_turn, *scenario.messages)
+    operator = [m["content"] for m in scenario.messages if m["role"] == "system"]
+    system = render(expectation, scenario.harm, "\n".join(operator), style)
+    turns = [m for m in scenario.messages if m["role"] != "system"]
+    return (Message(role="system", content=system), *turns)

@@ -1,0 +1,210 @@
+"""Plug-ins that raise or return something wrong: one error that names the plug-in and its file."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import safegen
+from safegen.core.errors import ConfigError, RunError, SafegenError
+from safegen.core.types import Reply, Request
+from tests.e2e.runs import cli, fails
+
+HEAD = """
+import pyarrow as pa
+from safegen.dataset.view import View
+from safegen.types import Reply, TeacherTraits, ValidatorTraits, Verdict
+
+SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("n", pa.int64())])
+
+def verdict(**changes):
+    values = {"validator": "plug", "version": "1", "passed": True, "score": 1.0, "reason": "ok"}
+    return Verdict(**values | changes)
+
+class Hostile(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+"""
+RECIPES = {
+    "validator": "validators: ['{name}:plug']",
+    "teacher": "teachers: {{drafter: '{name}:plug'}}\nvalidators: [length_bounds]",
+    "view": "validators: [length_bounds]\nviews: ['{name}:plug']",
+}
+
+
+class Case(NamedTuple):
+    kind: str
+    code: int
+    message: str
+    """Pattern of the error."""
+    source: str
+
+
+def validator(result: str, message: str) -> Case:
+    body = (
+        f"def plug():\n    async def check(draft, context):\n        {result}\n    return check\n"
+    )
+    return Case("validator", 1, message, body)
+
+
+def teacher(result: str, message: str) -> Case:
+    body = f"def plug():\n    async def answer(request):\n        {result}\n    return answer\n"
+    return Case("teacher", 1, message, body)
+
+
+def view(rows: str, message: str, columns: str = "return SCHEMA") -> Case:
+    body = (
+        f"def columns():\n    {columns}\n\ndef rows(group):\n    {rows}\n\n"
+        "def plug():\n    return View('plug', columns, rows)\n"
+    )
+    return Case("view", 1, message, body)
+
+
+CASES = {
+    "validator-str": validator("return 'fine'", "returned `str`, not a `Verdict`"),
+    "validator-dict": validator("return {'passed': True}", "returned `dict`, not a `Verdict`"),
+    "validator-none": validator("pass", "returned `None`, not a `Verdict`"),
+    "validator-raises": validator("raise KeyError('x\\x1b[31m' * 900)", r":\d+: .*KeyError"),
+    "validator-hostile": validator("raise Hostile", r":\d+: .*Hostile"),
+    "validator-exits": validator("raise SystemExit(0)", r":\d+: .*SystemExit"),
+    "verdict-name": validator("return verdict(validator=7)", "`validator` is wrong .`int`"),
+    "verdict-other": validator("return verdict(validator='other')", "of `other`, not of `plug`"),
+    "verdict-code": validator("return verdict(code=['x'])", "`code` is wrong .`list`"),
+    "verdict-passed": validator("return verdict(passed=1)", "`passed` is wrong|KeyError|`int`"),
+    "verdict-score": validator("return verdict(score='high')", "`score` is wrong .`str`"),
+    "verdict-severity": validator("return verdict(severity='bad')", "`severity` is wrong"),
+    "validator-sync": Case(
+        "validator",
+        1,
+        "returned `Verdict`, not an awaitable `Verdict`.*async def",
+        "def plug():\n    return lambda draft, context: verdict()\n",
+    ),
+    "teacher-str": teacher("return 'hello'", "returned `str`, not a `Reply`"),
+    "teacher-none": teacher("pass", "returned `None`, not a `Reply`"),
+    "teacher-object": teacher("return object()", "returned `object`, not a `Reply`"),
+    "teacher-text": teacher("return Reply(None, 'm')", "`text` is wrong .`None`"),
+    "teacher-model": teacher("return Reply('text', 5)", "`model` is wrong .`int`"),
+    "teacher-tokens": teacher("return Reply('t', 'm', prompt_tokens='9')", "`prompt_tokens`"),
+    "teacher-raises": teacher("raise ConnectionError('gone')", r":\d+: .*ConnectionError: gone"),
+    "teacher-sync": Case(
+        "teacher",
+        1,
+        "returned `Reply`, not an awaitable `Reply`.*async def",
+        "def plug():\n    return lambda request: Reply('text', 'm')\n",
+    ),
+    "teacher-limit": Case(
+        "teacher",
+        2,
+        "`concurrency` of `str`",
+        "class T:\n    concurrency = 'many'\n    async def __call__(self, request):\n"
+        "        pass\n\ndef plug():\n    return T()\n",
+    ),
+    "view-text": view("return 'rows'", "returned `str`, not a list of dicts"),
+    "view-tuple": view("return [('a', 1)]", "row of type `tuple`, not a dict"),
+    "view-value": view("return [{'id': 'a', 'n': 'many'}]", "rows that do not fit its columns"),
+    "view-null": view("return [{'n': 1}]", "without a value of column `id`"),
+    "view-extra": view("return [{'id': 'a', 'more': 1}]", "unknown column `more`"),
+    "view-raises": view("raise LookupError('x')", r":\d+: .*LookupError: x"),
+    "view-columns": view("return []", "returned `list`, not a `pyarrow.Schema`", "return ['id']"),
+    "import-raises": Case("validator", 2, r":\d+: .*ZeroDivisionError", "1 / 0\n"),
+    "import-syntax": Case("teacher", 2, r":\d+: .*SyntaxError", "def plug(:\n"),
+    "import-exits": Case("view", 2, r":\d+: .*SystemExit", "raise SystemExit(3)\n"),
+    "factory-raises": Case("validator", 2, r":\d+: .*Hostile", "def plug():\n    raise Hostile\n"),
+    "factory-async": Case(
+        "teacher", 2, "returned `coroutine`", "async def plug():\n    return None\n"
+    ),
+    "factory-hints": Case(
+        "validator", 2, "NameError", "def plug(*, n: 'Missing' = 1):\n    return None\n"
+    ),
+    "factory-none": Case(
+        "validator", 2, "returned `None`, not an async", "def plug():\n    pass\n"
+    ),
+    "factory-text": Case("teacher", 2, "returned `str`", "def plug():\n    return 'teacher'\n"),
+    "factory-dict": Case(
+        "view", 2, "returned `dict`, not a `View`", "def plug():\n    return {}\n"
+    ),
+    "factory-name": Case(
+        "view", 2, "name of type `int`", "def plug():\n    return View(3, list, list)\n"
+    ),
+    "traits-dict": Case(
+        "teacher", 2, "`TRAITS` of type `dict`", "TRAITS = {'grade': 'demo'}\ndef plug(): pass\n"
+    ),
+    "traits-grade": Case(
+        "teacher", 2, "`grade` is wrong", "TRAITS = TeacherTraits(grade=4)\ndef plug(): pass\n"
+    ),
+    "traits-model": Case(
+        "validator",
+        1,
+        r":\d+: .*loaded its models.*OSError",
+        "def load(locale):\n    raise OSError('no model')\n\nTRAITS = ValidatorTraits(warm_up=load)\n"
+        "def plug():\n    return lambda draft, context: None\n",
+    ),
+    "traits-codes": Case(
+        "validator", 2, "`codes` is wrong", "TRAITS = ValidatorTraits('calm')\ndef plug(): pass\n"
+    ),
+}
+
+
+def write_case(folder: Path, case: Case, *, name: str, patch: pytest.MonkeyPatch) -> Path:
+    (folder / f"{name}.py").write_text(HEAD + case.source)
+    recipe = folder / "r.yaml"
+    plan = "name: wrong\nplan: {harms: [property.theft], sets_per_harm: 1}\n"
+    parameters = ": {n: 2}" if "Missing" in case.source else ""
+    text = RECIPES[case.kind].format(name=name)
+    if parameters:
+        text = f"validators: [{{'{name}:plug': {{n: 2}}}}]"
+    recipe.write_text(plan + text)
+    patch.chdir(folder)
+    patch.syspath_prepend(folder)
+    importlib.invalidate_caches()
+    return recipe
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_wrong_plugin_is_named_by_command(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case, name = CASES[key], f"cli_{key.replace('-', '_')}"
+    recipe = write_case(tmp_path, case, name=name, patch=monkeypatch)
+    result = cli(capsys, "generate", recipe, "-o", "out", "--plugin", name)
+    sys.modules.pop(name, None)
+    fails(result, case.code)
+    message = " ".join(result.err.split())
+    fails(result._replace(err=message), case.code, case.message, f"`{name}:plug`", f"{name}.py")
+    assert "\x1b" not in result.err
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_wrong_plugin_raises_safegen_error(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, name = CASES[key], f"lib_{key.replace('-', '_')}"
+    recipe = write_case(tmp_path, case, name=name, patch=monkeypatch)
+    kind: type[SafegenError] = RunError if case.code == 1 else ConfigError
+    with pytest.raises(kind, match=case.message) as caught:
+        safegen.generate(str(recipe), output=tmp_path / "out", plugins=[name])
+    sys.modules.pop(name, None)
+    assert f"{name}.py" in str(caught.value)
+
+
+async def answer_text(request: Request, /) -> str:
+    return "text"
+
+
+def answer_at_once(request: Request, /) -> Reply:
+    return Reply("text", "m")
+
+
+@pytest.mark.parametrize("function", [answer_text, answer_at_once])
+def test_wrong_teacher_of_caller_is_named(function: object, tmp_path: Path) -> None:
+    recipe = safegen.load_recipe("starter")
+    with pytest.raises(RunError, match=r"test_wrong_plugins.py: plug-in `drafter` returned"):
+        safegen.generate(
+            recipe,
+            output=tmp_path / "out",
+            teachers={"drafter": function},  # pyright: ignore[reportArgumentType]
+        )
