@@ -7,6 +7,8 @@ import threading
 from functools import lru_cache
 from typing import Protocol, cast
 
+from safegen.core._language_model import load_language_model
+
 COMMON_LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pt")
 """Languages in Latin script that the model distinguishes."""
 OTHER_SCRIPTS = ("ar", "el", "he", "hi", "ja", "ko", "ru", "th", "zh")
@@ -17,23 +19,37 @@ _LOAD_LOCK = threading.Lock()
 
 
 class _Identifier(Protocol):
+    def rank(self, text: str) -> list[tuple[str, float]]:
+        """Return languages with their probabilities."""
+        ...
+
+
+class _FullIdentifier(_Identifier, Protocol):
     """The used part of py3langid, which ships no types."""
 
     def set_languages(self, langs: list[str]) -> None:
         """Restrict the candidates; raises ValueError for a language that the model lacks."""
         ...
 
-    def rank(self, text: str) -> list[tuple[str, float]]:
-        """Return languages with their probabilities."""
-        ...
-
 
 @lru_cache(maxsize=8)
 def _cached_model(expected: str) -> _Identifier | None:
-    # None if the model lacks the expected language.
+    # None if no model has the expected language.
+    if expected in (*COMMON_LANGUAGES, *OTHER_SCRIPTS):
+        return _common_model()
+    return _load_full_model(expected)
+
+
+@lru_cache(maxsize=1)
+def _common_model() -> _Identifier:
+    return load_language_model()
+
+
+def _load_full_model(expected: str) -> _Identifier | None:
+    # 139 languages take half a second to unpack, so they are read for a rare language only.
     langid = importlib.import_module("py3langid.langid")
     loaded = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
-    model = cast(_Identifier, loaded)
+    model = cast(_FullIdentifier, loaded)
     try:
         model.set_languages(sorted({*COMMON_LANGUAGES, *OTHER_SCRIPTS, expected}))
     except ValueError:
@@ -47,8 +63,9 @@ def preload_model(expected: str) -> None:
 
 
 def release_models() -> None:
-    """Drop the loaded models, about 70 MiB each; the next text loads one again."""
+    """Drop the loaded models, about 60 MiB each; the next text loads one again."""
     _cached_model.cache_clear()
+    _common_model.cache_clear()
 
 
 def _load_model(expected: str) -> _Identifier | None:
