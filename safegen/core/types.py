@@ -236,6 +236,8 @@ class Request:
     `sample` numbers independent answers to the same messages, `ask` retries of a lost one.
     `revision` is the number of earlier revisions of the draft.
     `schema` is a JSON schema that the answer must satisfy, or None for plain text.
+    `item` identifies the scenario or the text that the request is for; it is not sent. All drafts and
+    repairs of an item share it.
     `attempt` and `reply_format` are set by the teacher's own layers: the number of retries so far, and
     the format in which the schema is sent.
     """
@@ -246,6 +248,7 @@ class Request:
     revision: int = 0
     schema: Mapping[str, object] | None = None
     context: DraftContext | None = None
+    item: str = ""
     attempt: int = 0
     reply_format: ReplyFormat | None = None
 

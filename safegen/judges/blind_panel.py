@@ -164,7 +164,7 @@ def make_harm_request(
     schema = make_answer_schema({"harm": {"type": "string", "enum": [*harms, NO_HARM]}})
     system, user = file.render("system", **fields), file.render("user", **fields)
     messages = (Message(role="system", content=system), Message(role="user", content=user))
-    return Request(messages, sample=sample, schema=schema)
+    return Request(messages, sample=sample, schema=schema, item=text)
 
 
 def render_turns(turns: Sequence[Message]) -> str:

@@ -135,7 +135,8 @@ def make_label_request(text: str, files: LabelFiles, *, sample: int = 0, ask: in
         }
         | {a.name: {"type": "string", "enum": list(a.allowed)} for a in axes}
     )
-    return Request(_render_messages(files.label, fields), sample=sample, ask=ask, schema=schema)
+    messages = _render_messages(files.label, fields)
+    return Request(messages, sample=sample, ask=ask, schema=schema, item=text)
 
 
 def make_goal_request(
@@ -146,7 +147,8 @@ def make_goal_request(
     schema = make_answer_schema(
         {"same_purpose": {"type": "boolean"}, "same_task": {"type": "boolean"}}
     )
-    return Request(_render_messages(files.same_goal, fields), sample=sample, ask=ask, schema=schema)
+    messages = _render_messages(files.same_goal, fields)
+    return Request(messages, sample=sample, ask=ask, schema=schema, item=text)
 
 
 async def read_labels(

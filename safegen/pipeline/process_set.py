@@ -232,7 +232,8 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
         tiers=workers.tiers,
         style=style,
     )
-    request = Request(messages, sample=candidate, context=context)
+    item = planned.scenario.scenario_id
+    request = Request(messages, sample=candidate, context=context, item=item)
     drafted = await request_draft(
         workers.drafters[candidate % len(workers.drafters)], request, style=style
     )

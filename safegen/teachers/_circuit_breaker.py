@@ -21,7 +21,8 @@ from safegen.teachers._rate_limit import RateLimiter
 
 MAX_FAILED_ITEMS = 5
 """Different items that fail in a row and in the same way before the run stops."""
-IN_A_ROW = f"{MAX_FAILED_ITEMS} different requests in a row"
+IN_A_ROW = f"{MAX_FAILED_ITEMS} different items in a row"
+CONTROL_ATTEMPTS = 3
 CONTROL_MESSAGE = Message(role="user", content="Answer with the word yes.")
 
 
@@ -33,9 +34,14 @@ class CircuitBreaker:
     system turns, parameters and schema of the item with a harmless prompt. If it fails too, the item
     stays retryable. Five such items in a row stop the run.
 
+    Items without an answer stop the run if five fail in a row in the same way and the control request
+    fails too. An item counts once, however many of its drafts and repairs fail.
+
     Args:
         teacher: raises `AttemptsExhausted`, `Blocked`, `OversizedReply` and `AmbiguousRejection`.
         model: name for replies that no model wrote.
+        control: makes one attempt at the control request, which must not queue behind other
+            requests. None uses `teacher`.
         limiter: its waiting requests fail when the run stops.
         stop: further functions that are called with the error that stops the run.
     """
@@ -45,18 +51,20 @@ class CircuitBreaker:
         teacher: Teacher,
         *,
         model: str,
+        control: Teacher | None = None,
         limiter: RateLimiter | None = None,
         stop: Callable[[RunError], object] = lambda _: None,
     ) -> None:
         self._teacher = teacher
+        self._control = control or teacher
         self._model = model
         self._limiter = limiter
         self._stop = stop
         self._started = 0
         self._last_answered = self._last_failed_control = 0
         self._way = ""
-        self._failed_items = 0
-        self._control = asyncio.Lock()
+        self._failed_items: set[str] = set()
+        self._judging = asyncio.Lock()
         self._error: TeacherRejected | None = None
 
     async def __call__(self, request: Request, /) -> Reply:
@@ -72,11 +80,12 @@ class CircuitBreaker:
         try:
             reply = await self._teacher(request)
         except AttemptsExhausted as e:
-            stop = self._count_failure(e.way, f"{e}, {IN_A_ROW}", e.hint)
-            raise stop or TeacherUnavailable(_with_hint(f"{e}; {RERUN_HINT}", e.hint)) from None
+            text = _with_hint(f"{e}, {IN_A_ROW}", e.hint)
+            await self._judge_outage(request, e.way, text)
+            raise TeacherUnavailable(_with_hint(f"{e}; {RERUN_HINT}", e.hint)) from None
         except OversizedReply as e:
-            stop = self._count_failure("oversized", f"{e}, {IN_A_ROW}", "")
-            raise stop or ParseError(str(e)) from None
+            await self._judge_outage(request, "oversized", f"{e}, {IN_A_ROW}")
+            raise ParseError(str(e)) from None
         except Blocked as e:
             self._reset_failures()
             return Reply("", self._model, outcome="blocked", message=str(e))
@@ -90,55 +99,87 @@ class CircuitBreaker:
         self._reset_failures()
 
     def _reset_failures(self) -> None:
-        self._way, self._failed_items = "", 0
+        self._way, self._failed_items = "", set()
+
+    async def _judge_outage(self, request: Request, way: str, text: str) -> None:
+        """Count an item without an answer; raise if the endpoint answers no other prompt either."""
+        async with self._judging:
+            self._raise_stop()
+            if not self._count_failure(request, way):
+                return
+            # The last items of a run may all be faulty, with nothing left to try.
+            if await self._send_control(request):
+                self._reset_failures()
+            # Another request may have succeeded in the meantime.
+            if not self._failed_items:
+                return
+            stop = TeacherRejected(f"{text}; {RERUN_HINT}", kept=True)
+            self._stop_run(stop)
+        raise stop from None
 
     async def _judge_rejection(
         self, rejection: AmbiguousRejection, request: Request, *, number: int
     ) -> Reply:
-        async with self._control:
-            if self._error is not None:
-                raise copy.copy(self._error)
+        async with self._judging:
+            self._raise_stop()
             if number > self._last_answered and number > self._last_failed_control:
-                await self._send_control(request)
+                # A rate limit or a short outage says nothing about the rejection.
+                await self._send_control(request, attempts=CONTROL_ATTEMPTS)
             if number < self._last_answered:
                 self._reset_failures()
                 return Reply("", self._model, outcome="blocked", message=str(rejection))
-            stop = self._count_failure(rejection.way, "", "", rejected=rejection.rejected)
-        if stop is None:
+            stops = self._count_failure(request, rejection.way)
+            if stops:
+                self._stop_run(rejection.rejected)
+        if not stops:
             # Not stored: the same command sends the request again.
             raise TeacherUnavailable(f"{rejection.rejected}; {RERUN_HINT}") from None
         if self._limiter is not None:
             # Replies in flight are paid for, so they are stored first.
             await self._limiter.wait_until_idle()
-        raise stop from None
+        raise rejection.rejected from None
 
-    async def _send_control(self, request: Request) -> None:
-        """Send a harmless prompt in the form of the request."""
+    async def _send_control(self, request: Request, *, attempts: int = 1) -> bool:
+        """Send a harmless prompt in the form of the request; return if it is answered."""
         system = tuple(m for m in request.messages if m["role"] == "system")
+        control = replace(request, messages=(*system, CONTROL_MESSAGE), attempt=0)
         self._started += 1
         number = self._started
-        try:
-            await self._teacher(replace(request, messages=(*system, CONTROL_MESSAGE), attempt=0))
-        except (AmbiguousRejection, AttemptsExhausted, Blocked, OversizedReply):
-            self._last_failed_control = number
-        else:
+        for _ in range(attempts):
+            try:
+                await self._control(control)
+            except TeacherUnavailable:
+                continue
+            except (AmbiguousRejection, Blocked, OversizedReply):
+                break
             self._last_answered = number
+            return True
+        self._last_failed_control = number
+        return False
 
-    def _count_failure(
-        self, way: str, message: str, hint: str, *, rejected: TeacherRejected | None = None
-    ) -> TeacherRejected | None:
-        """Count a failed item; return the error that stops the run, or None."""
-        self._failed_items = self._failed_items + 1 if way == self._way else 1
-        self._way = way
-        if self._failed_items < MAX_FAILED_ITEMS:
-            return None
-        text = f"{_with_hint(message, hint)}; {RERUN_HINT}"
-        stop = rejected or TeacherRejected(text, kept=True)
-        self._error = self._error or stop
+    def _count_failure(self, request: Request, way: str) -> bool:
+        """Count a failed item; return if the run has to stop."""
+        if way != self._way:
+            self._way, self._failed_items = way, set()
+        self._failed_items.add(identify_item(request))
+        return len(self._failed_items) >= MAX_FAILED_ITEMS
+
+    def _raise_stop(self) -> None:
+        if self._error is not None:
+            # One object would collect the traceback of every request.
+            raise copy.copy(self._error)
+
+    def _stop_run(self, stop: TeacherRejected) -> None:
+        self._error = stop
         self._stop(stop)
         if self._limiter is not None:
             self._limiter.fail_waiters(stop)
-        return stop
+
+
+def identify_item(request: Request) -> str:
+    """Return the identity of an item, which its drafts, labels and repairs share."""
+    users = (m["content"] for m in request.messages if m["role"] == "user")
+    return request.item or next(users, "")
 
 
 def _with_hint(message: str, hint: str) -> str:

@@ -68,7 +68,9 @@ def compose(
     formatted = FormatFallbackTeacher(metered, structured=structured, memory=formats)
     limited = RateLimitedTeacher(GatedTeacher(formatted, gate=gate), limiter=limiter)
     retrying = RetryingTeacher(limited, attempts=attempts, sleep=sleep, gate=gate)
-    breaker = CircuitBreaker(retrying, model=source.model, limiter=limiter, stop=gate.fail_waiters)
+    breaker = CircuitBreaker(
+        retrying, model=source.model, control=formatted, limiter=limiter, stop=gate.fail_waiters
+    )
     asking = StructuredTeacher(breaker)
     cached = CachedTeacher(
         asking, key=source.key, journal=journal, meter=meter, in_flight=limiter.hold

@@ -302,9 +302,12 @@ def _no_answer_error(endpoint: Endpoint, error: BaseException) -> Exception:
     import socket
     import ssl
 
-    running = "is it running?"
+    running = "check that the server is running"
     text_by_type: dict[type[BaseException], tuple[str, str]] = {
-        ConnectionRefusedError: ("connection refused: no server listens on this port", running),
+        ConnectionRefusedError: (
+            "connection refused: no server listens on this port",
+            "start the server, or correct `base_url`",
+        ),
         socket.gaierror: ("the host name cannot be resolved", "check `base_url`"),
         ssl.SSLCertVerificationError: (
             "the certificate cannot be verified",

@@ -18,7 +18,12 @@ from safegen.core.suggestions import suggest_names
 from safegen.core.types import Message, Reply, ReplyFormat, Request
 from safegen.teachers import _structured
 from safegen.teachers._client import HttpClient, ModelList
-from safegen.teachers._errors import AmbiguousRejection, Endpoint, OversizedReply, RetryableError
+from safegen.teachers._errors import (
+    AmbiguousRejection,
+    Endpoint,
+    OversizedReply,
+    RetryableError,
+)
 from safegen.teachers._reply import has_thinking_in_text
 from safegen.teachers._settings import Settings
 from safegen.teachers._structured_output import FormatFallbackTeacher, FormatMemory
@@ -87,9 +92,7 @@ async def _check_models(wire: HttpClient, endpoint: Endpoint) -> list[DoctorFind
 
 
 def _address_remedy(error: RetryableError) -> str:
-    # The hint of a refused connection is a question, which suits a run but not a check.
-    generic = "start the server, or correct `base_url`"
-    return generic if not error.hint or error.hint.endswith("?") else error.hint
+    return error.hint or "start the server, or correct `base_url`"
 
 
 def _check_model(listed: ModelList, endpoint: Endpoint) -> DoctorFinding:

@@ -13,6 +13,7 @@ import pytest
 
 from safegen.core.hashing import digest
 from safegen.store import parquet
+from safegen.teachers._circuit_breaker import CONTROL_MESSAGE, MAX_FAILED_ITEMS
 from safegen.testing import Body, FakeEndpoint
 from tests.e2e.runs import KEY_ENV, CommandResult, cli, hashes, long_answer, write_recipe
 
@@ -23,12 +24,10 @@ PAID = {
     "length": "truncated",
     "content_filter": "filtered",
     "refusal": "refused",
-    "empty": "refused",
-    "cut-json": "malformed",
-    "no-choices": "malformed",
+    "empty": "empty",
 }
 """Persistent faults, and the outcome that is cached for them."""
-UNPAID = ["500", "reset", "408", "short-body"]
+UNPAID = ["500", "reset", "408", "short-body", "cut-json", "no-choices"]
 """Persistent faults without a cached outcome: the same command repeats the request."""
 Fault = Callable[[Body, int], str | None]
 
@@ -101,7 +100,8 @@ def test_persistent_fault_costs_one_item(
         write_recipe(workdir / "recipe.yaml", fake.url)
         result = generate(capsys)
         failed = {prompt(body) for body in fake.requests if chosen(body)}
-        prompts = {prompt(body) for body in fake.requests}
+        control = {CONTROL_MESSAGE["content"]}
+        prompts = {prompt(body) for body in fake.requests} - control
     assert result.code == 0
     assert summary_of(result)["failed_requests"] == {outcome: len(failed)}
     assert summary_of(result)["accepted"] == len(prompts) - len(failed) > 0
@@ -145,8 +145,8 @@ def test_rejecting_endpoint_stops_the_run(
     assert fake.url in result.err
     assert key not in result.err
     assert "Traceback" not in result.err
-    # A 400 may concern one prompt; three in a row, and as many in flight, show that it does not.
-    assert len(fake.requests) <= (4 + 3 if fault == "400" else 4)
+    # A 400 may concern one prompt: five items with a control each, and those in flight, show the cause.
+    assert len(fake.requests) <= (2 * MAX_FAILED_ITEMS + 4 if fault == "400" else 4)
     assert not (workdir / "out" / "data").exists()
 
 
@@ -333,7 +333,7 @@ def test_recipe_seed_is_not_sent(workdir: Path, capsys: pytest.CaptureFixture[st
         write_recipe(workdir / "recipe.yaml", fake.url, seed=7, endpoint=endpoint)
         sent = len(fake.requests)
         generate(capsys, "--replan")
-    assert all(set(body) == {"model", "messages"} for body in fake.requests[:sent])
+    assert all(set(body) == {"model", "messages", "stream"} for body in fake.requests[:sent])
     assert {body["seed"] for body in fake.requests[sent:]} == {40}
     assert {(b["top_k"], b["min_p"], b["on"], b["is"]) for b in fake.requests[sent:]} == {
         (20, 0.1, True, "x")

@@ -81,8 +81,12 @@ async def test_large_answer_costs_one_item() -> None:
     await runner.cleanup()
 
 
+async def only_large(_: web.Request) -> web.Response:
+    return web.Response(body=b" " * 5_000_000)
+
+
 async def test_only_large_answers_stop_the_run() -> None:
-    runner, url = await serve(answer)
+    runner, url = await serve(only_large)
     async with endpoint(url) as teacher:
         for i in range(4):
             with pytest.raises(ParseError):

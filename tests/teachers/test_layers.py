@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,21 +144,44 @@ async def test_limiter_stops_waiting_requests_after_a_run_error() -> None:
 
 
 async def test_breaker_stops_after_an_outage() -> None:
-    lost = AttemptsExhausted("no answer (`6` attempts)", way="down", hint="is it running?")
-    breaker = CircuitBreaker(Script(*[lost] * MAX_FAILED_ITEMS), model="m")
-    for _ in range(MAX_FAILED_ITEMS - 1):
-        with pytest.raises(TeacherUnavailable, match="is it running"):
-            await breaker(request())
-    with pytest.raises(TeacherRejected, match="5 different requests in a row; is it running"):
+    lost = AttemptsExhausted("no answer (`6` attempts)", way="down", hint="start the server")
+    breaker = CircuitBreaker(Script(*[lost] * (MAX_FAILED_ITEMS + 1)), model="m")
+    for i in range(MAX_FAILED_ITEMS - 1):
+        with pytest.raises(TeacherUnavailable, match="start the server"):
+            await breaker(request(f"{i}"))
+    with pytest.raises(TeacherRejected, match="5 different items in a row; start the server"):
         await breaker(request())
+
+
+async def test_breaker_goes_on_when_the_control_succeeds() -> None:
+    lost = AttemptsExhausted("no answer (`6` attempts)", way="down")
+    control = Script("yes", "yes")
+    breaker = CircuitBreaker(Script(*[lost] * 2 * MAX_FAILED_ITEMS), model="m", control=control)
+    for i in range(2 * MAX_FAILED_ITEMS):
+        with pytest.raises(TeacherUnavailable):
+            await breaker(request(f"{i}"))
+    assert len(control.requests) == 2
+
+
+@pytest.mark.parametrize("same", [{"item": "a"}, {}])
+async def test_breaker_counts_drafts_of_an_item_once(same: dict[str, Any]) -> None:
+    lost = AttemptsExhausted("no answer (`6` attempts)", way="down")
+    control = Script()
+    breaker = CircuitBreaker(Script(*[lost] * 9), model="m", control=control)
+    for sample in range(9):
+        repaired: Message = {"role": "assistant", "content": f"{sample}"}
+        asked = request(sample=sample, **same)
+        with pytest.raises(TeacherUnavailable):
+            await breaker(replace(asked, messages=(*asked.messages, repaired)))
+    assert control.requests == []
 
 
 async def test_breaker_counts_only_failures_of_one_cause() -> None:
     causes = [AttemptsExhausted("gone", way=way) for way in ("a", "b") * MAX_FAILED_ITEMS]
     breaker = CircuitBreaker(Script(*causes), model="m")
-    for _ in causes:
+    for i in range(len(causes)):
         with pytest.raises(TeacherUnavailable):
-            await breaker(request())
+            await breaker(request(f"{i}"))
 
 
 def rejection() -> AmbiguousRejection:
@@ -180,9 +204,9 @@ async def test_breaker_stops_when_the_control_fails_late() -> None:
     teacher = Script("one", *[rejection() for _ in range(2 * MAX_FAILED_ITEMS)])
     breaker = CircuitBreaker(teacher, model="m")
     await breaker(request())
-    for _ in range(MAX_FAILED_ITEMS - 1):
+    for i in range(MAX_FAILED_ITEMS - 1):
         with pytest.raises(TeacherUnavailable, match="bad parameters"):
-            await breaker(request())
+            await breaker(request(f"{i}"))
     with pytest.raises(TeacherRejected, match="bad parameters"):
         await breaker(request())
 

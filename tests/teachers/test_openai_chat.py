@@ -535,7 +535,7 @@ async def test_outage_stops_the_run() -> None:
         for i in range(MAX_FAILED_ITEMS - 1):
             with pytest.raises(TeacherUnavailable):
                 await teacher(request_of(str(i)))
-        with pytest.raises(TeacherRejected, match="is it running"):
+        with pytest.raises(TeacherRejected, match="start the server"):
             await teacher(request_of("last"))
 
 
