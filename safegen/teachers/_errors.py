@@ -155,7 +155,7 @@ def translate_error(endpoint: Endpoint, error: Exception) -> Exception:
     import openai
 
     if not isinstance(error, openai.APIError):
-        return _no_answer_error(endpoint, error)
+        return translate_network_error(endpoint, error)
     table = error_handlers()
     handler = next(table[kind] for kind in type(error).__mro__ if kind in table)
     return handler(endpoint, error)
@@ -294,11 +294,12 @@ class _Failure:
 
 
 def _item_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    return _no_answer_error(endpoint, error)
+    return translate_network_error(endpoint, error)
 
 
-def _no_answer_error(endpoint: Endpoint, error: BaseException) -> Exception:
-    # The SDK reports most connection errors as a time-out, so the message names the first cause.
+def translate_network_error(endpoint: Endpoint, error: BaseException) -> Exception:
+    """Translate an exchange that ended without a response, by the type of its first cause."""
+    # Clients wrap the cause: the SDK reports most connection errors as a time-out.
     import socket
     import ssl
 
@@ -309,6 +310,7 @@ def _no_answer_error(endpoint: Endpoint, error: BaseException) -> Exception:
             "start the server, or correct `base_url`",
         ),
         socket.gaierror: ("the host name cannot be resolved", "check `base_url`"),
+        UnicodeError: ("the host name cannot be resolved", "check `base_url`"),
         ssl.SSLCertVerificationError: (
             "the certificate cannot be verified",
             "set `SSL_CERT_FILE` to the certificates of your network",
