@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from safegen.core.types import PlannedScenario, Profile
 from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_64, message_key
 from safegen.judges.blind_panel import BlindLabels, LabelRequest
+from safegen.pipeline._row_spool import RowSpool
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.user_prompts.file_profile import FileProfile
@@ -34,18 +36,20 @@ from safegen.scenarios.user_prompts.rows import (
 from safegen.store import parquet
 from safegen.store.run_folder import RunFolder, write_json
 
+T = TypeVar("T")
 RowResult = list[PlannedScenario] | Unlabelled | ExcludedRow
 """The scenarios of a planned row, or the reason why it is listed or excluded."""
 
 
 @dataclass
 class PromptImport:
-    """A file and its blind labels. Each step reads the file again, so that no text stays in memory."""
+    """A file and its blind labels. Rows are read once and kept in a temporary file, not in memory."""
 
     inputs: ResolvedRecipe
     source: UserPrompts
     context: PlanningContext
     columns: ColumnMap
+    spool: RowSpool
     profile: FileProfile = field(default_factory=FileProfile)
     open_rows: dict[str, tuple[bool, bool]] = field(default_factory=dict[str, tuple[bool, bool]])
     """Flags by `text_key`: labels are missing, harm is missing."""
@@ -54,42 +58,43 @@ class PromptImport:
 
     @staticmethod
     def open(inputs: ResolvedRecipe, source: UserPrompts) -> PromptImport:
-        """Check the whole file and find the rows that need labellers.
+        """Check the whole file and find the rows that need labellers; the caller closes the import.
 
         Raises:
             UserError: the file or the recipe is wrong.
         """
-        prompts = PromptImport(
-            inputs, source, inputs.make_planning_context(), check_columns(source)
-        )
-        for original in prompts._iter_file():
-            if not isinstance(original, PromptRow):
-                continue
-            prompts.profile.add(original)
-            row = redact_row(original, inputs.recipe.redact)
-            if row is None:
-                continue
-            labels = None in (row.intent, row.evidence, row.detail)
-            harm = row.harm is None
-            if (labels or harm) and check_row(row, prompts.context) is None:
-                before = prompts.open_rows.get(row.text_key, (False, False))
-                prompts.open_rows[row.text_key] = (before[0] or labels, before[1] or harm)
+        context, columns = inputs.make_planning_context(), check_columns(source)
+        prompts = PromptImport(inputs, source, context, columns, RowSpool())
+        try:
+            for original in iter_rows(source, columns, list(inputs.tree.harms)):
+                prompts.spool.append(prompts._read(original))
+        except BaseException:
+            prompts.close()
+            raise
         return prompts
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self.spool.close()
+
+    def _read(self, original: PromptRow | UnreadableRow) -> PromptRow | Unlabelled | ExcludedRow:
+        """Return a row as it is used, or the reason why it is not; note open labels."""
+        if isinstance(original, UnreadableRow):
+            return Unlabelled(original.number, original.id, (), original.why, "unreadable")
+        self.profile.add(original)
+        row = redact_row(original, self.inputs.recipe.redact)
+        if row is None:
+            return ExcludedRow("redact")
+        labels = None in (row.intent, row.evidence, row.detail)
+        harm = row.harm is None
+        if (labels or harm) and check_row(row, self.context) is None:
+            before = self.open_rows.get(row.text_key, (False, False))
+            self.open_rows[row.text_key] = (before[0] or labels, before[1] or harm)
+        return row
 
     def iter_rows(self) -> Iterator[PromptRow]:
         """Yield every row that is used, with personal data masked if the recipe asks for it."""
-        return (row for row in self._iter_used() if isinstance(row, PromptRow))
-
-    def _iter_file(self) -> Iterator[PromptRow | UnreadableRow]:
-        return iter_rows(self.source, self.columns, list(self.inputs.tree.harms))
-
-    def _iter_used(self) -> Iterator[PromptRow | Unlabelled | ExcludedRow]:
-        """Yield every row as it is used, or the reason why it is not."""
-        for row in self._iter_file():
-            if isinstance(row, UnreadableRow):
-                yield Unlabelled(row.number, row.id, (), row.why, "unreadable")
-            else:
-                yield redact_row(row, self.inputs.recipe.redact) or ExcludedRow("redact")
+        return (row for row in self.spool if isinstance(row, PromptRow))
 
     def iter_label_requests(self) -> Iterator[tuple[str, LabelRequest]]:
         """Yield the label requests, one per distinct text."""
@@ -101,7 +106,7 @@ class PromptImport:
     def iter_results(self) -> Iterator[tuple[PromptRow | None, RowResult]]:
         """Yield every row with its scenarios or the reason why it has none; None for a row that is not used."""
         unread = BlindLabels()
-        for row in self._iter_used():
+        for row in self.spool:
             if not isinstance(row, PromptRow):
                 yield None, row
                 continue
@@ -110,21 +115,37 @@ class PromptImport:
             yield row, plan_row(row, labels, self.context) if is_planned else labels
 
 
-def find_contradictions(prompts: PromptImport) -> set[int]:
-    """Find messages with two different expectations, as digests of messages."""
-    index, digests = ExpectationIndex(), set[int]()
-    for _, result in prompts.iter_results():
-        for item in result if isinstance(result, list) else ():
-            if index.contradicts(item.scenario.messages, item.expectation):
-                digests.add(digest_64(message_key(item.scenario.messages)))
-    return digests
+class _ContradictionsFound(Exception):
+    """Messages with two expectations were planned."""
+
+    def __init__(self, digests: AbstractSet[int]) -> None:
+        super().__init__(digests)
+        self.digests = digests
+
+
+def import_sets(
+    folder: RunFolder | None,
+    prompts: PromptImport,
+    consume: Callable[[Iterator[list[PlannedScenario]]], T],
+) -> tuple[ImportReport, T]:
+    """Pass the sets of all planned rows to `consume`, and return the report and its result.
+
+    `consume` starts over if rows contradict each other, because a later row can exclude an earlier one.
+    """
+    contradicted: AbstractSet[int] = frozenset()
+    while True:
+        report = ImportReport(folder, prompts, contradicted)
+        try:
+            return report, consume(report.iter_sets())
+        except _ContradictionsFound as e:
+            contradicted = e.digests
 
 
 class ImportReport:
     """Counts and lists of an import, filled while `iter_sets` yields the plan."""
 
     def __init__(
-        self, folder: RunFolder | None, prompts: PromptImport, contradicted: set[int]
+        self, folder: RunFolder | None, prompts: PromptImport, contradicted: AbstractSet[int]
     ) -> None:
         self.folder, self.prompts, self.contradicted = folder, prompts, contradicted
         self.unlabelled: list[Unlabelled] = []
@@ -136,6 +157,9 @@ class ImportReport:
         """Numbers of the planned rows."""
         self._texts: set[tuple[str, ...]] = set()
         self._sets: dict[str, set[str]] = {}
+        self._expectations = ExpectationIndex()
+        self._contradictions: set[int] = set()
+        """Digests of messages with two different expectations."""
 
     @property
     def planned(self) -> int:
@@ -143,7 +167,11 @@ class ImportReport:
         return len(self.kept)
 
     def iter_sets(self) -> Iterator[list[PlannedScenario]]:
-        """Yield the scenarios of each planned row, then write the report, before the plan is complete."""
+        """Yield the scenarios of each planned row, then write the report, before the plan is complete.
+
+        Raises:
+            _ContradictionsFound: at the end, if rows contradict each other that `contradicted` lacks.
+        """
         for row, resolved in self.prompts.iter_results():
             self.rows += 1
             result = resolved if row is None else self._decide(row, resolved)
@@ -157,6 +185,8 @@ class ImportReport:
                 self.read += any(a.source == "confirmed" for a in attributes)
                 self.not_under.update(self._excluded_profiles(row, result))
                 yield result
+        if self._contradictions - self.contradicted:
+            raise _ContradictionsFound(self._contradictions)
         if self.folder is not None:
             self._write_report(self.folder)
 
@@ -177,7 +207,12 @@ class ImportReport:
 
     def _check_other_rows(self, row: PromptRow, planned: list[PlannedScenario]) -> RowResult:
         """Reject a row that contradicts or repeats another one, or exceeds `sets_per_harm`."""
-        digests = {digest_64(message_key(item.scenario.messages)) for item in planned}
+        digests: set[int] = set()
+        for item in planned:
+            digest = digest_64(message_key(item.scenario.messages))
+            digests.add(digest)
+            if self._expectations.contradicts(digest, item.expectation):
+                self._contradictions.add(digest)
         if digests & self.contradicted:
             reason = (
                 "a row with equal messages has another expectation; write the difference into the"

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -18,9 +19,9 @@ from safegen.config.plan import AUTHORED_KEYS
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
 from safegen.core.progress import Progress
-from safegen.core.types import Teacher, Usage
+from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.judges.blind_panel import Labellers
-from safegen.pipeline._user_rows import ImportReport, PromptImport, find_contradictions
+from safegen.pipeline._user_rows import ImportReport, PromptImport, import_sets
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     check_teachers,
@@ -100,13 +101,13 @@ async def write_plan(
             f"`{folder.root}` is not planned yet and needs its file; run `safegen generate` with"
             f" `--prompts` and `{source.name}`"
         )
-    prompts = await asyncio.to_thread(PromptImport.open, inputs, source)
     usage, seconds = Usage(), 0.0
-    if prompts.open_rows and (inputs.recipe.judges.labellers or "labeller" in teachers):
-        began = time.monotonic()
-        usage = await _label_open_rows(folder, prompts, teachers=teachers, watch=watch)
-        seconds = time.monotonic() - began
-    await asyncio.to_thread(_write_plan, folder, prompts)
+    with closing(await asyncio.to_thread(PromptImport.open, inputs, source)) as prompts:
+        if prompts.open_rows and (inputs.recipe.judges.labellers or "labeller" in teachers):
+            began = time.monotonic()
+            usage = await _label_open_rows(folder, prompts, teachers=teachers, watch=watch)
+            seconds = time.monotonic() - began
+        await asyncio.to_thread(_write_plan, folder, prompts)
     return usage, seconds
 
 
@@ -143,11 +144,12 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
     Raises:
         UserError: no row of the file can be planned.
     """
-    report = ImportReport(folder, prompts, find_contradictions(prompts))
-    first = folder.plan(0)
-    plan.write_plan(
-        first, group_shards(report.iter_sets(), candidates=prompts.inputs.recipe.plan.candidates)
-    )
+    first, candidates = folder.plan(0), prompts.inputs.recipe.plan.candidates
+
+    def write(sets: Iterator[list[PlannedScenario]]) -> None:
+        plan.write_plan(first, group_shards(sets, candidates=candidates))
+
+    report, _ = import_sets(folder, prompts, write)
     if plan.plan_size(first)[1]:
         _log_warnings(prompts)
         if duplicates := find_repeats(prompts, report.kept):
@@ -284,15 +286,31 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
     Raises:
         UserError: the file or the recipe is wrong.
     """
-    prompts = PromptImport.open(inputs, source)
-    judges = len(inputs.recipe.judges.labellers)
-    report = ImportReport(None, prompts, find_contradictions(prompts))
+    with closing(PromptImport.open(inputs, source)) as prompts:
+        return _estimate_rows(prompts)
+
+
+class _SetCounts(NamedTuple):
+    """Counts over the planned sets of a file."""
+
+    by_domain_mode: Counter[tuple[str, str]]
+    sets: int
+    goals: int
+
+
+def _count_sets(planned: Iterator[list[PlannedScenario]]) -> _SetCounts:
     counts: Counter[tuple[str, str]] = Counter()
     sets, goals = set[str](), set[str]()
-    for items in report.iter_sets():
+    for items in planned:
         counts.update((item.scenario.domain, item.expectation.mode) for item in items)
         sets.update(item.scenario.set_id for item in items)
         goals.update(item.scenario.goal_id for item in items)
+    return _SetCounts(counts, len(sets), len(goals))
+
+
+def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
+    judges = len(prompts.inputs.recipe.judges.labellers)
+    report, counts = import_sets(None, prompts, _count_sets)
     to_read = {
         row.number for row in prompts.iter_rows() if judges and row.text_key in prompts.open_rows
     }
@@ -302,8 +320,8 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
         taken=report.taken,
         labelled=report.labelled,
         planned=report.planned,
-        sets=len(sets),
-        goals=len(goals),
+        sets=counts.sets,
+        goals=counts.goals,
         to_read=len(prompts.open_rows) if judges else 0,
         label_calls=judges * sum(sum(questions) for questions in prompts.open_rows.values()),
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
@@ -315,6 +333,6 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
         personal_rows=prompts.profile.personal_rows,
         personal_kinds=dict(sorted(prompts.profile.personal_kinds.items())),
         warnings=prompts.profile.list_warnings(prompts.columns.columns),
-        by_domain_mode=dict(sorted(counts.items())),
+        by_domain_mode=dict(sorted(counts.by_domain_mode.items())),
         problem=None if report.planned or to_read else _explain_empty(report, prompts),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 from safegen.core.errors import StoreDamaged
@@ -81,12 +82,21 @@ class Plans:
 
 
 def _to_row(planned: PlannedScenario) -> ArrowRow:
-    knowledge = canonical_json(asdict(planned.knowledge)).decode()
     return (
         scenario_row(planned.scenario)
         | expectation_row(planned.expectation)
-        | {"knowledge": knowledge, "brief": planned.brief, "first": planned.first}
+        | {
+            "knowledge": _to_json(planned.knowledge),
+            "brief": planned.brief,
+            "first": planned.first,
+        }
     )
+
+
+# The scenarios of a goal follow each other, and imported ones all have the empty knowledge.
+@lru_cache(maxsize=8)
+def _to_json(knowledge: Knowledge) -> str:
+    return canonical_json(asdict(knowledge)).decode()
 
 
 def _from_row(row: ArrowRow) -> PlannedScenario:

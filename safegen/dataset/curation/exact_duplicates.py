@@ -79,7 +79,7 @@ class ExpectationIndex:
         self._kinds: dict[tuple[object, ...], int] = {}
         self._seen: dict[int, int] = {}
 
-    def contradicts(self, messages: Sequence[Message], expectation: Expectation) -> bool:
-        """Return true if equal messages had another expectation before; otherwise remember this one."""
+    def contradicts(self, digest: int, expectation: Expectation) -> bool:
+        """Return true if messages of this digest had another expectation before; otherwise remember it."""
         kind = self._kinds.setdefault(expectation_key(expectation), len(self._kinds))
-        return self._seen.setdefault(digest_64(message_key(messages)), kind) != kind
+        return self._seen.setdefault(digest, kind) != kind

@@ -84,9 +84,10 @@ def resolve_labels(
         values = zip(LABELS, (harm, intent, evidence, detail), strict=True)
         missing = tuple(name for name, value in values if value is None)
         return _list_unlabelled(row, missing, blind_labels)
-    decided = _check_harm(row, harm, context) or _check_age_signals(row, harm, context)
-    if decided is not None:
-        return decided
+    if row.harm is None:
+        decided = _check_harm(row, harm, context) or _check_age_signals(row, harm, context)
+        if decided is not None:
+            return decided
     if intent not in context.plan.intents:
         return ExcludedRow("intents")
     evidence, danger = record_evidence(intent, evidence)

@@ -6,6 +6,8 @@ from safegen.dataset.curation.exact_duplicates import (
     DuplicateFilter,
     DuplicateKey,
     ExpectationIndex,
+    digest_64,
+    message_key,
     normalise,
 )
 from safegen.testing import make_expectation, make_messages
@@ -61,9 +63,9 @@ def test_kept_rows_have_no_duplicates(rows: list[tuple[str, str]]) -> None:
 
 def test_equal_messages_with_other_expectations_contradict() -> None:
     seen = ExpectationIndex()
-    prompt = make_messages("one")
+    prompt, other = (digest_64(message_key(make_messages(text))) for text in ("one", "One"))
     assert not seen.contradicts(prompt, make_expectation(ceiling=2))
     assert not seen.contradicts(prompt, make_expectation(ceiling=2, rule_ids=("OTHER",)))
-    assert not seen.contradicts(make_messages("One"), make_expectation(ceiling=3))
+    assert not seen.contradicts(other, make_expectation(ceiling=3))
     assert seen.contradicts(prompt, make_expectation(ceiling=3))
     assert seen.contradicts(prompt, make_expectation(required=()))
