@@ -128,7 +128,7 @@ class CircuitBreaker:
             if number < self._last_answered:
                 self._reset_failures()
                 return Reply("", self._model, outcome="blocked", message=str(rejection))
-            stops = self._count_failure(request, rejection.way)
+            stops = self._count_failure(request, rejection.way) or rejection.is_account
             if stops:
                 self._stop_run(rejection.rejected)
         if not stops:

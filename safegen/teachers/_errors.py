@@ -97,11 +97,15 @@ class AttemptsExhausted(TeacherUnavailable):
 class AmbiguousRejection(Exception):
     """A rejection of this request or of all requests; other requests decide which.
 
-    `rejected` is the error to raise if the endpoint answers no request.
+    `rejected` is the error to raise if the endpoint answers no request. `is_account` marks a spent
+    balance: it stops the run at once if the control request fails too.
     """
 
-    def __init__(self, message: str, *, rejected: TeacherRejected, way: str = "") -> None:
+    def __init__(
+        self, message: str, *, rejected: TeacherRejected, way: str = "", is_account: bool = False
+    ) -> None:
         super().__init__(message)
+        self.is_account = is_account
         self.rejected = rejected
         self.way = way or f"http {rejected.status}"
 
@@ -210,6 +214,8 @@ class _Failure:
         self._status = status
         self._headers = headers
         self._message = endpoint.redact(error.message) or "no message"
+        # A prompt about billing or safety must not decide.
+        self._words = _provider_text.strip_echo(error.message)
 
     def translate(self) -> Exception:
         special = self.find_quota() or self.find_policy()
@@ -236,17 +242,21 @@ class _Failure:
     def find_quota(self) -> Exception | None:
         codes = {c for c in self._error.codes if not c.isdecimal() or len(c) != 3}
         status = self._status or None
-        if not _provider_text.is_quota(codes, self._error.message, status=status):
+        if not _provider_text.is_quota(codes, self._words, status=status):
             return None
         # A safety check that mentions a balance is no quota.
         if status in (400, 403) and self.find_policy() is not None:
             return None
-        return self.reject(
+        rejected = self.reject(
             "the balance or quota of the account is used up; raise it at the provider"
         )
+        if status == 400 and not _provider_text.is_quota(codes, "", status=status):
+            # Words alone may concern the prompt, so a control request decides.
+            return AmbiguousRejection(str(rejected), rejected=rejected, is_account=True)
+        return rejected
 
     def find_policy(self) -> Exception | None:
-        words = self._error.message if self._status in (0, 400, 403, 422, 451) else ""
+        words = self._words if self._status in (0, 400, 403, 422, 451) else ""
         if self._status in (401, 404, 429):
             return None
         if not _provider_text.is_content_policy(self._error.codes, words):
@@ -279,7 +289,7 @@ class _Failure:
         return f"{model}; {path}" if path else f"{model} and the path of `base_url`"
 
     def _ambiguous(self) -> Exception:
-        words = self._error.message
+        words = self._words
         hint = _provider_text.suggest_fix(words)
         if self._status == 403:
             hint = _key_hint(self._endpoint)

@@ -94,6 +94,18 @@ MODEL_WORDS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+MAX_OWN_CHARS = 400
+"""A longer message quotes the request."""
+LONG_QUOTE = re.compile(
+    r"""\"[^"]{40,}\"|(?<!\w)'[^']{40,}'(?!\w)|`[^`]{40,}`|“[^”]{40,}”|«[^»]{40,}»|「[^」]{40,}」|\{.{40,}\}""",
+    re.DOTALL,
+)
+
+
+def strip_echo(message: str) -> str:
+    """Return a message without the parts that may repeat the request: long quotations and the end."""
+    return LONG_QUOTE.sub(" ", message)[:MAX_OWN_CHARS]
+
 
 def is_content_policy(codes: Iterable[str], message: str) -> bool:
     """Check if an error names a content policy or a safety check."""

@@ -120,11 +120,28 @@ class FormatFallbackTeacher:
                 reply = await self._teacher(apply_format(request, lower))
             except (AmbiguousRejection, RetryableError, TeacherRejected):
                 continue
+            again = await self._recheck(request, tried, error)
+            if again is not None:
+                return again
             self._memory.format = lower
             self._memory.confirm(lower)
             return reply
         # Without a format it fails too, so the format is not the cause.
         raise error
+
+    async def _recheck(
+        self, request: Request, tried: ReplyFormat, error: Exception
+    ) -> Reply | None:
+        """Send the first format again after an HTTP 5xx; return the reply if there is one."""
+        # A server that was loading its model recovers between two requests.
+        if not isinstance(error, RetryableError):
+            return None
+        try:
+            reply = await self._teacher(apply_format(request, tried))
+        except (AmbiguousRejection, RetryableError, TeacherRejected):
+            return None
+        self._memory.confirm(tried)
+        return reply
 
 
 class StructuredTeacher:

@@ -80,12 +80,10 @@ QUOTA = [
     (402, {"error": {"message": "Insufficient Balance", "type": "unknown_error"}}),
     (429, {"error": {"type": "exceeded_current_quota_error", "message": "suspended"}}),
     (400, {"code": "Arrearage", "message": "Access denied"}),
-    (400, {"error": {"message": "Your credit balance is too low to use this API."}}),
     (403, {"error": "Your team has used all available credits or reached its spending limit."}),
     (403, {"error": {"code": "insufficient_user_quota", "message": "用户额度不足"}}),
     (403, {"error": {"message": "user quota is not enough"}}),
     (429, {"error": {"message": "You exceeded your current quota, please check your plan."}}),
-    (400, {"error": {"message": "Budget has been exceeded! Current cost: 12"}}),
     (429, {"error": {"message": "クレジット残高が不足しています"}}),
     (429, {"error": {"message": "잔액이 부족합니다"}}),
     (429, {"error": {"message": "Saldo insuficiente, recargue su cuenta"}}),
@@ -101,6 +99,36 @@ def test_spent_balance_stops_the_run(status: int, body: object) -> None:
     error = translated(status, body)
     assert isinstance(error, TeacherRejected)
     assert "balance or quota" in error.hint
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Your credit balance is too low to use this API.",
+        "Budget has been exceeded! Current cost: 12",
+        "cannot parse: why is my billing page empty?",
+    ],
+)
+def test_words_of_a_400_leave_the_balance_open(message: str) -> None:
+    error = translated(400, {"error": {"message": message}})
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_account
+    assert "balance or quota" in error.rejected.hint
+
+
+ECHOES = [
+    'cannot parse the turn "I exceeded my quota at the library, what does their billing office do?"',
+    "cannot parse {'role': 'user', 'content': 'which safety check did the guardrail fail?'}",
+    "cannot parse the turn: " + "which jar " * 50 + "was flagged under the content policy?",
+]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("message", ECHOES)
+def test_echoed_prompt_decides_nothing(message: str, status: int) -> None:
+    error = translated(status, {"error": {"message": message}})
+    assert isinstance(error, AmbiguousRejection)
+    assert not error.is_account
 
 
 @pytest.mark.parametrize(

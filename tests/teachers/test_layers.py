@@ -200,6 +200,15 @@ async def test_breaker_blocks_when_the_control_is_answered() -> None:
     assert "odd" not in str(control.messages)
 
 
+async def test_spent_balance_stops_after_one_control() -> None:
+    rejected = TeacherRejected("no credit left", status=400)
+    spent = AmbiguousRejection("HTTP 400", rejected=rejected, is_account=True)
+    with pytest.raises(TeacherRejected, match="no credit left"):
+        await CircuitBreaker(Script(spent, spent), model="m")(request())
+    breaker = CircuitBreaker(Script(spent, "yes"), model="m")
+    assert (await breaker(request())).outcome == "blocked"
+
+
 async def test_breaker_stops_when_the_control_fails_late() -> None:
     teacher = Script("one", *[rejection() for _ in range(2 * MAX_FAILED_ITEMS)])
     breaker = CircuitBreaker(teacher, model="m")
@@ -230,14 +239,26 @@ async def test_structured_output_steps_down_and_remembers(failure: Exception) ->
 
 async def test_server_errors_step_down_after_the_second() -> None:
     error = RetryableError("oops", status=500)
-    teacher = Script(error, error, error, '{"a": "x"}', '{"a": "y"}')
+    teacher = Script(error, error, error, '{"a": "x"}', error, '{"a": "y"}')
     fallback = FormatFallbackTeacher(teacher)
     with pytest.raises(RetryableError):
         await fallback(request(schema=SCHEMA))
     assert (await fallback(request(schema=SCHEMA))).text == '{"a": "x"}'
     await fallback(request(schema=SCHEMA))
     formats = [r.reply_format for r in teacher.requests]
-    assert formats == ["json_schema", "json_schema", "json_object", "text", "text"]
+    first, second = ["json_schema"], ["json_schema", "json_object", "text", "json_schema"]
+    assert formats == [*first, *second, "text"]
+
+
+async def test_server_that_recovers_keeps_the_format() -> None:
+    loading = RetryableError("loading the model", status=503)
+    teacher = Script(loading, loading, '{"a": "w"}', '{"a": "x"}', '{"a": "y"}')
+    fallback = FormatFallbackTeacher(teacher)
+    with pytest.raises(RetryableError):
+        await fallback(request(schema=SCHEMA))
+    assert (await fallback(request(schema=SCHEMA))).text == '{"a": "x"}'
+    await fallback(request(schema=SCHEMA))
+    assert teacher.requests[-1].reply_format == "json_schema"
 
 
 @pytest.mark.parametrize(
