@@ -7,7 +7,7 @@ streamed, more than once, and read in full only if something is to be excluded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -89,45 +89,38 @@ def check_corpus(prompts: PromptReader) -> CorpusCheck:
 
 
 def _exclude_near_duplicates(prompts: PromptReader) -> CorpusCheck:
-    foreign: dict[str, tuple[str, Intent]] = {
-        p.scenario_id: (p.set_id, p.intent) for p in prompts() if p.source != "written"
-    }
-    intents_before = _intents_by_set(foreign.values())
+    def foreign() -> Iterator[CorpusPrompt]:
+        return (p for p in prompts() if p.source != "written")
+
     excluded_copies: dict[str, near_duplicates.NearDuplicate] = {}
     excluded_sets: set[str] = set()
     while True:
         duplicates = near_duplicates.find_near_duplicates(
             t for t in _to_corpus_texts(prompts) if t.group not in excluded_sets
         )
-        copies = {c.id: c for c in duplicates if c.id in foreign}
-        remaining_intents = _intents_by_set(
-            pair for id_, pair in foreign.items() if id_ not in copies
-        )
-        broken = {
-            set_
-            for set_, intents in intents_before.items()
-            if remaining_intents.get(set_, set()) != intents
-        }
+        # Ids of the whole corpus would take most of the memory, so each round reads the prompts again.
+        matched = {id_ for c in duplicates for id_ in (c.id, c.original)}
+        sets = {p.scenario_id: p.set_id for p in foreign() if p.scenario_id in matched}
+        copies = {c.id: c for c in duplicates if c.id in sets}
+        broken = _find_broken_sets(foreign(), copies, {sets[id_] for id_ in copies})
         # A copy of a set that is excluded now may stay: compare it again without that set.
         sets_to_recheck = {
-            foreign[c.id][0]
-            for c in copies.values()
-            if foreign.get(c.original, ("", ""))[0] in broken
+            sets[c.id] for c in copies.values() if sets.get(c.original, "") in broken
         }
         newly_excluded = broken - sets_to_recheck or broken
         excluded_copies |= {
-            id_: copy for id_, copy in copies.items() if foreign[id_][0] in newly_excluded
+            id_: copy for id_, copy in copies.items() if sets[id_] in newly_excluded
         }
         excluded_sets |= newly_excluded
         if not newly_excluded:
             break
     excluded_copies |= copies
     scenarios: dict[str, ExclusionReason] = {}
-    for id_, (set_, _) in foreign.items():
-        if id_ in excluded_copies:
-            scenarios[id_] = "near_duplicate"
-        elif set_ in excluded_sets:
-            scenarios[id_] = "incomplete_set"
+    for p in foreign() if excluded_copies else ():
+        if p.scenario_id in excluded_copies:
+            scenarios[p.scenario_id] = "near_duplicate"
+        elif p.set_id in excluded_sets:
+            scenarios[p.scenario_id] = "incomplete_set"
     return CorpusCheck(
         scenarios,
         near_duplicates=tuple(sorted(excluded_copies.values())),
@@ -135,12 +128,18 @@ def _exclude_near_duplicates(prompts: PromptReader) -> CorpusCheck:
     )
 
 
-def _intents_by_set(pairs: Iterable[tuple[str, Intent]]) -> dict[str, set[Intent]]:
-    """Return the intents of each set."""
-    intents: dict[str, set[Intent]] = {}
-    for set_, intent in pairs:
-        intents.setdefault(set_, set()).add(intent)
-    return intents
+def _find_broken_sets(
+    prompts: Iterable[CorpusPrompt], copies: Container[str], sets: Container[str]
+) -> set[str]:
+    """Find the sets, among `sets`, that have a prompt of some intent only among the copies."""
+    before = dict[str, set[Intent]]()
+    after = dict[str, set[Intent]]()
+    for p in prompts:
+        if p.set_id in sets:
+            before.setdefault(p.set_id, set()).add(p.intent)
+            if p.scenario_id not in copies:
+                after.setdefault(p.set_id, set()).add(p.intent)
+    return {set_ for set_, intents in before.items() if after.get(set_, set()) != intents}
 
 
 def _to_corpus_texts(prompts: PromptReader) -> Iterator[near_duplicates.CorpusText]:

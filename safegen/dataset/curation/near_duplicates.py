@@ -81,28 +81,45 @@ def find_near_duplicates(
     if not 0 < threshold <= 1:
         raise ValueError(f"`threshold` is {threshold}; it must be above 0 and at most 1")
     rows = choose_band_rows(threshold)
-    ids: list[str] = []
-    groups: list[str] = []
+    ids = _StringStore()
+    groups = array("Q")
     with (
         SpooledTemporaryFile(SPOOL_BYTES, "w+b") as run_file,
         SpooledTemporaryFile(SPOOL_BYTES, "w+b") as bucket_file,
     ):
         runs = _RunStore(run_file)
         buckets = _BucketStore(bucket_file, PERMUTATIONS // rows)
-        marks: list[NDArray[np.uint8]] = []
+        marks = bytearray()
         for chunk in _iter_chunks(texts):
             hashed = hash_chunk([text_forms.words(t.text) for t in chunk], shingle)
-            ids += [t.id for t in chunk]
-            groups += [t.group for t in chunk]
+            ids.extend(t.id for t in chunk)
+            groups.extend(_digest(t.group) if t.group else 0 for t in chunk)
             runs.append(hashed)
             signed = minhash_signatures(hashed)
             buckets.append(_hash_bands(signed, rows))
-            marks.append(_pack_marks(signed[:MARKS]))
+            marks += _pack_marks(signed[:MARKS]).tobytes()
         corpus = _Corpus(groups, runs, marks)
         return [
             NearDuplicate(ids[one], ids[of], similarity)
             for one, of, similarity in _iter_matches(corpus, buckets.iter_shared(), threshold)
         ]
+
+
+class _StringStore:
+    """A list of strings in one array: a Python string of 16 characters takes 65 bytes."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._ends = array("Q", [0])
+
+    def extend(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._data += text.encode("utf-8", "surrogatepass")
+            self._ends.append(len(self._data))
+
+    def __getitem__(self, index: int) -> str:
+        data = self._data[self._ends[index] : self._ends[index + 1]]
+        return data.decode("utf-8", "surrogatepass")
 
 
 class _RunStore:
@@ -191,15 +208,13 @@ class _BucketStore:
 
 
 class _Corpus:
-    """The texts as the comparison needs them: groups, marks and shingles."""
+    """The texts as the comparison needs them: digests of groups (0: none), marks and shingles."""
 
-    def __init__(
-        self, groups: list[str], runs: _RunStore, marks: Sequence[NDArray[np.uint8]]
-    ) -> None:
+    def __init__(self, groups: Sequence[int], runs: _RunStore, marks: bytearray) -> None:
         import numpy as np
 
         self.groups, self.runs = groups, runs
-        self.marks = np.concatenate([np.zeros((0, MARKS), dtype=np.uint8), *marks])
+        self.marks = np.frombuffer(marks, dtype=np.uint8).reshape(-1, MARKS)
 
 
 def choose_band_rows(threshold: float) -> int:
@@ -218,10 +233,12 @@ def _iter_chunks(texts: Iterable[CorpusText]) -> Iterator[list[CorpusText]]:
         yield chunk
 
 
-@lru_cache(maxsize=200_000)
-def _hash_word(word: str) -> int:
-    data = word.encode("utf-8", "surrogatepass")
+def _digest(text: str) -> int:
+    data = text.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+_hash_word = lru_cache(maxsize=200_000)(_digest)
 
 
 @lru_cache(maxsize=1)
