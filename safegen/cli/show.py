@@ -161,8 +161,7 @@ def render_dropped(
         "  ",
         ("dropped", "red"),
     )
-    # A gate's message may quote the prompt; a failed request's message is the server's.
-    is_shown = reveal or failure.reason is None
+    is_shown = reveal or not dropped.quotes_prompt
     message = failure.message if is_shown else "see the message with --reveal"
     pairs = [
         *_scenario_pairs(scenario, dropped.planned.expectation, labels),

@@ -16,6 +16,8 @@ from safegen.store import parquet, plan
 from safegen.store.run_folder import RunFolder
 
 Code = TypeVar("Code", bound=str)
+MIN_QUOTED_CHARS = 16
+"""Letters and digits in a row that a message and a prompt share by quotation, hardly by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,28 @@ class DroppedScenario(NamedTuple):
     def reason(self) -> DropReason | Outcome:
         """The drop reason, else the outcome of the request."""
         return self.failure.reason or self.failure.outcome
+
+    @property
+    def quotes_prompt(self) -> bool:
+        """True if the message may hold words of the prompt, so that only `--reveal` shows it."""
+        if self.failure.reason is not None:
+            return True
+        message = _normalise(self.failure.message)
+        return any(
+            _share_text(message, _normalise(m["content"])) for m in self.planned.scenario.messages
+        )
+
+
+def _normalise(text: str) -> str:
+    # Servers quote a prompt with its line breaks escaped.
+    return "".join(c for c in text.replace("\\n", "").casefold() if c.isalnum())
+
+
+def _share_text(message: str, prompt: str) -> bool:
+    size = min(MIN_QUOTED_CHARS, len(prompt))
+    if not size:
+        return False
+    return any(message[i : i + size] in prompt for i in range(len(message) - size + 1))
 
 
 def count_losses(folder: RunFolder) -> LossCounts:

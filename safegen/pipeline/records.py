@@ -106,7 +106,7 @@ def dropped_to_json(dropped: DroppedScenario, *, reveal: bool = False) -> dict[s
         "stage": failure.stage,
         "reason": dropped.reason,
     }
-    is_shown = reveal or failure.reason is None
+    is_shown = reveal or not dropped.quotes_prompt
     return payload | ({"message": failure.message} if is_shown else {})
 
 

@@ -258,3 +258,25 @@ def test_missing_programs_are_warnings(
 def test_doctor_leaves_no_files(workdir: Path) -> None:
     assert main.run_command(["doctor"]) == 0
     assert list(workdir.iterdir()) == []
+
+
+def test_thinking_in_the_text_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeEndpoint(lambda body: f"<think>hm</think>{answer(body)}") as endpoint:
+        write(endpoint.url)
+        code, checks, _ = examined(capsys)
+    assert (code, checks["thinking"]["state"]) == (0, "warn")
+    assert "reasoning parser" in checks["thinking"]["remedy"]
+    assert checks["json"]["state"] == "ok"
+
+
+def test_folded_system_turn_is_sent_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeEndpoint(answer) as endpoint:
+        params = {"base_url": endpoint.url, "model": "fake", "fold_system": True}
+        drafter = json.dumps({"openai_chat": params})
+        text = f"{RECIPE}teachers:\n  drafter: {drafter}\n"
+        Path("recipe.yaml").write_text(text, encoding="utf-8")
+        code, checks, _ = examined(capsys)
+    assert (code, checks["system"]["state"]) == (0, "ok")
+    (message,) = endpoint.requests[0]["messages"]
+    assert message["role"] == "user"
+    assert message["content"].startswith("You are a helpful assistant.")

@@ -338,3 +338,15 @@ def test_recipe_seed_is_not_sent(workdir: Path, capsys: pytest.CaptureFixture[st
     assert {(b["top_k"], b["min_p"], b["on"], b["is"]) for b in fake.requests[sent:]} == {
         (20, 0.1, True, "x")
     }
+
+
+def test_status_prints_the_message_of_the_server(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeEndpoint(long_answer, fault=sometimes("400-policy")) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url)
+        generate(capsys)
+    message = "The response was filtered due to the content management policy"
+    assert message in " ".join(cli(capsys, "status", "out").out.split())
+    status = json.loads(cli(capsys, "status", "out", "--json").out)
+    assert message in status["failure_messages"]["blocked"]
