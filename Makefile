@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow test-all check fix build clean
+.PHONY: setup demo test test-slow test-fuzz test-all check fix build clean
 
 $(BIN)/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "safegen needs Python 3.11 or newer; for example: make PYTHON=python3.12 demo")'
@@ -30,6 +30,9 @@ test: $(BIN)/.test ## every test but the slow ones, on all cores
 
 test-slow: $(BIN)/.test ## the slow tests: every case of sampled properties, many kills
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+test-fuzz: $(BIN)/.test ## 1,000 fuzzed input files and 300 damaged run folders
+	$(BIN)/python -m pytest -n auto -m slow tests/test_fuzz.py --fuzz-files 1000 --fuzz-runs 300
 
 test-all: test test-slow ## every test
 

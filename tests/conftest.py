@@ -21,6 +21,9 @@ SHIPPED = (f"{ROOT / 'taxonomies'}{os.sep}", f"{ROOT / 'prompts'}{os.sep}")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="Refresh golden files.")
+    parser.addoption("--fuzz-files", type=int, default=200, help="Number of fuzzed input files.")
+    parser.addoption("--fuzz-runs", type=int, default=60, help="Number of damaged run folders.")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="Seed of the fuzz tests.")
 
 
 @pytest.fixture

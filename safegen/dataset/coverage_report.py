@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from safegen.core.errors import RERUN_HINT, StoreDamaged
 from safegen.core.types import PlannedScenario, Record
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import BRANCHING_AXES, Axes
@@ -24,10 +23,12 @@ from safegen.coverage.covering_array import CoverageModel, Void
 from safegen.coverage.ledger import ScenarioAxes, attribute_row, scenario_axes
 from safegen.dataset.run_stats import PLAN_AXES, UNKNOWN_VALUE, VALUE_AXES
 from safegen.store import parquet, plan
-from safegen.store.run_folder import RunFolder
+from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
+from safegen.store.schema import plan_schema, record_schema
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 MAX_LISTED = 20
 """Missing combinations that a manifest names."""
@@ -63,7 +64,7 @@ def iter_planned_rows(plans: plan.Plans, columns: Sequence[str]) -> Iterator[dic
         StoreDamaged: a plan that cannot be read, or of another safegen.
     """
     for path in plans.paths:
-        yield from _read_rows(path, columns, remedy="start over with `--replan`")
+        yield from _read_rows(path, columns, plan_schema(), remedy=plan.REMEDY)
 
 
 def iter_draft_rows(
@@ -75,18 +76,16 @@ def iter_draft_rows(
         StoreDamaged: a shard that cannot be read, or of another safegen.
     """
     for shard in shards:
-        remedy = f"delete it and {RERUN_HINT}"
-        yield from _read_rows(folder.records(shard), columns, remedy=remedy)
+        path = folder.records(shard)
+        yield from _read_rows(path, columns, record_schema(), remedy=RECORDS_REMEDY)
 
 
-def _read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> Iterator[dict[str, Any]]:
+def _read_rows(
+    path: Path, columns: Sequence[str], schema: pa.Schema, *, remedy: str
+) -> Iterator[dict[str, Any]]:
     names = list(dict.fromkeys(columns))
-    for batch in parquet.read_batches(path, names):
-        if batch and len(batch[0]) < len(names):
-            raise StoreDamaged(
-                f"`{path}` does not have the columns of this version of safegen; {remedy}"
-            )
-        yield from batch
+    for table in parquet.read_tables(path, names, schema, remedy=remedy, size=1_000):
+        yield from table.to_pylist()
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from safegen.core.errors import RERUN_HINT, DatasetInvalid
+from safegen.core.errors import DatasetInvalid
 from safegen.core.types import Record
 from safegen.dataset.curation.corpus_checks import (
     CorpusCheck,
@@ -41,7 +41,7 @@ from safegen.dataset.run_stats import (
 )
 from safegen.dataset.view import ScenarioGroup
 from safegen.store import parquet, plan
-from safegen.store.run_folder import RunFolder
+from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
 from safegen.store.schema import record_schema
 
 if TYPE_CHECKING:
@@ -204,10 +204,9 @@ def _iter_drafts(run: RunFolder) -> Iterator[pl.DataFrame]:
     """Read the drafts of all shards, some shards at a time."""
     frames: list[pl.DataFrame] = []
     schema, columns = record_schema(), [*RECORD_COLUMNS, *STORED_AXES]
-    remedy = f"delete it and {RERUN_HINT}"
     for shard in run.finished_shards():
         path = run.records(shard)
-        read = parquet.read_frames(path, columns, schema, remedy=remedy)
+        read = parquet.read_frames(path, columns, schema, remedy=RECORDS_REMEDY)
         frames += [frame.with_columns(_lit(shard).alias("shard")) for frame in read]
         if sum(frame.height for frame in frames) >= BATCH_DRAFTS:
             yield _make_drafts(frames)

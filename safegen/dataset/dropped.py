@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario
 from safegen.store import parquet, plan
-from safegen.store.run_folder import RunFolder
+from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
+from safegen.store.schema import record_schema
 
 Code = TypeVar("Code", bound=str)
 MIN_QUOTED_CHARS = 16
@@ -106,8 +107,11 @@ def iter_dropped(folder: RunFolder) -> Iterator[DroppedScenario]:
 # Any: rows of Parquet.
 def _read_rows(folder: RunFolder, shard: int) -> Iterator[dict[str, Any]]:
     """Yield scenario id and acceptance of each draft of a shard."""
-    for batch in parquet.read_batches(folder.records(shard), ["scenario_id", "accepted"]):
-        yield from batch
+    columns = ["scenario_id", "accepted"]
+    for table in parquet.read_tables(
+        folder.records(shard), columns, record_schema(), remedy=RECORDS_REMEDY
+    ):
+        yield from table.to_pylist()
 
 
 def _sort_counts(counts: Mapping[Code, int]) -> dict[Code, int]:

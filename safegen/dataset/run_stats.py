@@ -248,7 +248,7 @@ def read_plan_rows(plans: plan.Plans) -> pl.DataFrame:
     frames = [
         frame.select("scenario_id", *axis_expressions(), "round", "first", is_turn.alias("is_turn"))
         for path in plans.paths
-        for frame in parquet.read_frames(path, columns, schema, remedy="start over with `--replan`")
+        for frame in parquet.read_frames(path, columns, schema, remedy=plan.REMEDY)
     ]
     return pl.concat(frames) if frames else pl.DataFrame(schema=_plan_row_types())
 

@@ -82,7 +82,7 @@ def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
         return f"`{name}` in the manifest leaves the folder; {REBUILD_HINT}"
     try:
         outside = not path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # links that run in a circle
+    except (OSError, RuntimeError, ValueError):  # links that run in a circle; no name of a file
         outside = True
     if outside:
         return f"`{name}` leads out of the folder through a link; {REBUILD_HINT}"
@@ -174,7 +174,7 @@ def _check_counts(
             for view, splits in manifest["counts"]["rows"].items()
             for split, rows in splits.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         yield f"`{MANIFEST}` counts no rows by view and split; {REBUILD_HINT}"
         return
     for view, split in sorted(set(expected) | set(counted)):

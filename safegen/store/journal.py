@@ -14,12 +14,15 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
 
 from safegen.core.errors import DiskFailed, RunError, StoreDamaged
 from safegen.core.hashing import digest
-from safegen.core.types import Outcome, Reply, Usage
+from safegen.core.types import Reply, Usage
 
 GROUP_COMMIT_S = 0.02
 """Seconds that a reply waits at most for others before it is committed."""
@@ -38,7 +41,7 @@ insert or ignore into spent values (1, 0, 0, 0);
 """
 
 # 32-byte keys with a rowid: 1.2 kB for a reply of 900 characters, 3.9 kB with text keys and no rowid.
-OUTCOMES = frozenset(get_args(Outcome))
+TOKEN_COUNTS = range(2**53)
 STORED_FIELDS = tuple(f.name for f in fields(Reply) if f.name not in ("key", "parsed"))
 
 SPEND_SQL = """
@@ -74,7 +77,7 @@ class Journal:
                 "select reply from replies where key = ?", (_key(key),)
             ).fetchone()
             return None if row is None else _decode(row[0], key)
-        except (sqlite3.Error, ValueError, TypeError) as e:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as e:
             raise _translate_error(e, self.path) from e
 
     async def put(self, key: str, reply: Reply) -> None:
@@ -121,7 +124,7 @@ class Journal:
                 "select replies, prompt_tokens, completion_tokens from spent"
             ).fetchone()
             replies, prompt, completion = (int(n) for n in row)
-        except (sqlite3.Error, ValueError, TypeError) as e:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as e:
             raise _translate_error(e, self.path) from e
         return Usage(requests=replies, prompt_tokens=prompt, completion_tokens=completion)
 
@@ -188,12 +191,12 @@ class Journal:
                         "select reply from replies where key = ?", (key,)
                     ).fetchone()
                     if row is not None:
-                        tombstone = _encode(_erase_text(Reply(**json.loads(row[0]))))
+                        tombstone = _encode(_erase_text(_decode(row[0])))
                         self._writer.execute(
                             "update replies set reply = ? where key = ?", (tombstone, key)
                         )
             self._writer.execute("pragma wal_checkpoint(truncate)")
-        except (sqlite3.Error, ValueError, TypeError) as e:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as e:
             raise _translate_error(e, self.path) from e
 
     def _write(self, batch: list[_PendingReply]) -> None:
@@ -265,16 +268,17 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _decode(encoded: str, key: str) -> Reply:
-    reply = Reply(**json.loads(encoded), key=key)
+@cache
+def _reply_type() -> TypeAdapter[Reply]:
+    return TypeAdapter(Reply)
+
+
+def _decode(encoded: str, key: str | None = None) -> Reply:
+    reply = _reply_type().validate_json(encoded, strict=True)
     counts = (reply.prompt_tokens, reply.completion_tokens)
-    if (
-        reply.outcome not in OUTCOMES
-        or not isinstance(cast(object, reply.text), str)
-        or not all(n is None or isinstance(cast(object, n), int) for n in counts)
-    ):
-        raise ValueError("not a reply")
-    return reply
+    if not all(n is None or n in TOKEN_COUNTS for n in counts):
+        raise ValueError("a number of tokens is invalid")
+    return replace(reply, key=key)
 
 
 def _translate_error(e: Exception, path: Path) -> RunError:
@@ -282,8 +286,9 @@ def _translate_error(e: Exception, path: Path) -> RunError:
         ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
     ):
         return DiskFailed(f"journal `{path}` cannot be written: {e}; its replies are kept")
+    cause = str(e).split("\n", 1)[0]
     return StoreDamaged(
-        f"journal `{path}` cannot be read ({e}); restore it from a copy, or {MOVE_AWAY_HINT}"
+        f"journal `{path}` cannot be read ({cause}); restore it from a copy, or {MOVE_AWAY_HINT}"
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from safegen.core.errors import RERUN_HINT, DiskFailed, StoreDamaged
+from safegen.store import row_checks
 from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
@@ -64,32 +65,79 @@ def write_groups(path: Path, groups: Iterable[Sequence[ArrowRow]], schema: pa.Sc
         raise make_disk_error(path, e) from e
 
 
-def read_rows(path: Path, *, columns: Sequence[str] | None = None) -> list[ArrowRow]:
+def read_rows(path: Path, *, schema: pa.Schema | None = None, remedy: str = "") -> list[ArrowRow]:
     """Read all rows of a file.
 
+    Args:
+        path: the file.
+        schema: the schema that the file should have; None accepts any.
+        remedy: the last part of the message if columns or values differ from it.
+
     Raises:
-        StoreDamaged: the file is missing, not Parquet, or a git-lfs pointer.
+        StoreDamaged: the file is missing, not Parquet, a git-lfs pointer, or has other columns.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            return file.read(columns=list(columns) if columns else None).to_pylist()
+            table = file.read()
+            return (table if schema is None else _conform(table, schema)).to_pylist()
+    except ColumnMismatch as e:
+        raise e.describe(path, remedy) from e
     except (OSError, ValueError, pa.ArrowException) as e:  # ValueError: bytes that are not UTF-8
         raise make_damage_error(path, e) from e
 
 
-def read_group(path: Path, index: int) -> list[ArrowRow]:
-    """Read the rows of one row group."""
+def read_group(path: Path, index: int, *, schema: pa.Schema, remedy: str) -> list[ArrowRow]:
+    """Read the rows of one row group, as `read_rows` does."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            return file.read_row_group(index).to_pylist()
+            return _conform(file.read_row_group(index), schema).to_pylist()
+    except ColumnMismatch as e:
+        raise e.describe(path, remedy) from e
     except (OSError, ValueError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
+
+
+class ColumnMismatch(Exception):
+    """A table has other columns than it should have, or a value that safegen never writes."""
+
+    def describe(self, path: Path, remedy: str) -> StoreDamaged:
+        """Make the error for a file."""
+        return StoreDamaged(f"`{path}` cannot be read: {self}; {remedy}")
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the schema's columns with its types.
+
+    Raises:
+        ColumnMismatch: a column is missing, has another type, or has an invalid value.
+    """
+    import pyarrow as pa
+
+    if missing := [name for name in schema.names if table.column_names.count(name) != 1]:
+        raise ColumnMismatch(
+            f"it does not have the columns of this version of safegen (`{missing[0]}`)"
+        )
+    columns: list[pa.ChunkedArray[Any]] = []
+    for field in cast("list[pa.Field[Any]]", list(schema)):
+        try:
+            column = table.column(field.name).cast(field.type)
+        except (ValueError, pa.ArrowException) as e:
+            raise ColumnMismatch(f"column `{field.name}` has another type") from e
+        if column.null_count and not field.nullable:
+            raise ColumnMismatch(f"column `{field.name}` lacks a value")
+        columns.append(column)
+    conformed = pa.Table.from_arrays(columns, schema=schema)
+    # polars trusts Arrow and would read bytes that are not UTF-8.
+    conformed.validate(full=True)
+    if invalid := row_checks.find_invalid_column(conformed):
+        raise ColumnMismatch(f"column `{invalid}` has an invalid value")
+    return conformed
 
 
 def read_metadata(path: Path) -> tuple[int, int]:
@@ -205,6 +253,14 @@ def read_frames(
     Raises:
         StoreDamaged: the file cannot be read, or it has other columns.
     """
+    for table in read_tables(path, columns, schema, remedy=remedy, size=size):
+        yield to_frame(table)
+
+
+def read_tables(
+    path: Path, columns: Sequence[str], schema: pa.Schema, *, remedy: str, size: int = 10_000
+) -> Iterator[pa.Table]:
+    """Read some columns as tables of at most `size` rows; see `read_frames`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -212,18 +268,14 @@ def read_frames(
     expected = pa.schema(fields)
     try:
         with pq.ParquetFile(path) as file:
-            missing = set(columns) - set(file.schema_arrow.names)
-            for batch in file.iter_batches(size, columns=list(columns)) if not missing else ():
-                table = pa.Table.from_batches([batch]).select(list(columns)).cast(expected)
-                # polars trusts Arrow and would read bytes that are not UTF-8.
-                table.validate(full=True)
-                yield to_frame(table)
-    except (OSError, pa.ArrowException) as e:
+            # Without rows there is no batch, and the columns are checked all the same.
+            yield _conform(pa.Table.from_batches([], schema=file.schema_arrow), expected)
+            for batch in file.iter_batches(size, columns=list(columns)):
+                yield _conform(pa.Table.from_batches([batch]), expected)
+    except ColumnMismatch as e:
+        raise e.describe(path, remedy) from e
+    except (OSError, ValueError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
-    if missing:
-        raise StoreDamaged(
-            f"`{path}` does not have the columns of this version of safegen; {remedy}"
-        )
 
 
 def to_frame(table: pa.Table) -> pl.DataFrame:

@@ -5,15 +5,16 @@ A row group is a shard, so a worker needs only the run folder and a shard number
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from safegen.core.errors import StoreDamaged
 from safegen.core.hashing import canonical_json
-from safegen.core.types import Knowledge, PlannedScenario, SafeTask
+from safegen.core.types import Knowledge, PlannedScenario
 from safegen.store import parquet
 from safegen.store.schema import (
     ArrowRow,
@@ -23,6 +24,8 @@ from safegen.store.schema import (
     scenario_from_row,
     scenario_row,
 )
+
+REMEDY = "start over with `--replan`: cached replies are reused"
 
 
 def write_plan(path: Path, shards: Iterable[list[PlannedScenario]]) -> None:
@@ -37,10 +40,11 @@ def read_shard(path: Path, group: int) -> list[PlannedScenario]:
         StoreDamaged: the plan cannot be read.
     """
     try:
-        return [_from_row(row) for row in parquet.read_group(path, group)]
-    except (KeyError, TypeError, ValueError) as e:
+        rows = parquet.read_group(path, group, schema=plan_schema(), remedy=REMEDY)
+        return [_from_row(row) for row in rows]
+    except ValueError as e:
         raise StoreDamaged(
-            f"plan `{path}` is not a plan of this version of safegen; re-plan with `--replan`"
+            f"plan `{path}` is not a plan of this version of safegen; {REMEDY}"
         ) from e
 
 
@@ -99,19 +103,13 @@ def _to_json(knowledge: Knowledge) -> str:
     return canonical_json(asdict(knowledge)).decode()
 
 
+@cache
+def _knowledge_type() -> TypeAdapter[Knowledge]:
+    return TypeAdapter(Knowledge)
+
+
 def _from_row(row: ArrowRow) -> PlannedScenario:
-    payload = json.loads(row["knowledge"])
-    knowledge = Knowledge(
-        answer=tuple(payload["answer"]),
-        concepts=tuple(payload["concepts"]),
-        safe_task=SafeTask(payload["safe_task"]["offer"], tuple(payload["safe_task"]["steps"])),
-        redirections=tuple(payload["redirections"]),
-        left_out=payload["left_out"],
-        decline=payload["decline"],
-        better_ways=tuple(payload["better_ways"]),
-        apt=tuple(payload["apt"]),
-        purpose=payload.get("purpose", ""),
-    )
+    knowledge = _knowledge_type().validate_json(row["knowledge"])
     return PlannedScenario(
         scenario_from_row(row),
         expectation_from_row(row),

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
+
+from pydantic import TypeAdapter
 
 from safegen.core.errors import RERUN_HINT, ConfigError, FormatMismatch, StoreDamaged
-from safegen.core.types import Failure, Outcome, Record
+from safegen.core.strict_json import parse_json
+from safegen.core.types import Failure, Record
 from safegen.store import parquet
 from safegen.store.schema import record_from_row, record_row, record_schema
 
 FORMAT = 1
 """Format of the run folder. Raise it with every change that an earlier state of safegen cannot read."""
+RECORDS_REMEDY = f"delete it and {RERUN_HINT}: cached replies are reused"
 DATASET_PARTS = (
     "data",
     "policies",
@@ -158,15 +163,8 @@ class RunFolder:
         Raises:
             StoreDamaged: the file does not have the columns of records.
         """
-        path = self.records(shard)
-        rows = parquet.read_rows(path)
-        try:
-            return [record_from_row(row) for row in rows]
-        except (KeyError, TypeError, ValueError) as e:
-            raise StoreDamaged(
-                f"`{path}` does not have the columns of this version of safegen; delete it and run the same"
-                " command again"
-            ) from e
+        rows = parquet.read_rows(self.records(shard), schema=record_schema(), remedy=RECORDS_REMEDY)
+        return [record_from_row(row) for row in rows]
 
     def read_failures(self) -> Iterator[tuple[int, Failure]]:
         """Iterate over all recorded failures with their shards."""
@@ -183,19 +181,14 @@ class RunFolder:
         path = self.failures(shard)
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
-            failures = [Failure(**json.loads(line)) for line in lines if line]
+            failures = [_parse_failure(line) for line in lines if line]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, TypeError, RecursionError) as e:
+        except (OSError, ValueError) as e:
             raise StoreDamaged(
-                f"`{path}` cannot be read ({e}); delete it and `{self.records(shard)}`, and"
+                f"`{path}` cannot be read ({_first_line(e)}); delete it and `{self.records(shard)}`, and"
                 f" {RERUN_HINT}: cached replies are reused"
             ) from e
-        if any(f.outcome not in get_args(Outcome) for f in failures):
-            raise StoreDamaged(
-                f"`{path}` has an unknown outcome; delete it and `{self.records(shard)}`, and"
-                f" {RERUN_HINT}: cached replies are reused"
-            )
         return failures
 
     def reset_shard(self, shard: int) -> None:
@@ -222,9 +215,24 @@ def _check_format(path: Path, snapshot: Mapping[str, Any]) -> None:
     )
 
 
+@cache
+def _failure_type() -> TypeAdapter[Failure]:
+    return TypeAdapter(Failure)
+
+
+def _parse_failure(line: str) -> Failure:
+    return _failure_type().validate_json(line, strict=True)
+
+
+def _first_line(e: Exception) -> str:
+    return str(e).split("\n", 1)[0]
+
+
 def _is_nested(value: object) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(names, dict) for names in cast("dict[str, object]", value).values()
+        isinstance(names, dict)
+        and all(isinstance(name, str) for name in cast("dict[str, object]", names).values())
+        for names in cast("dict[str, object]", value).values()
     )
 
 
@@ -255,8 +263,8 @@ def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
     """
     hint = f"; {remedy}" if remedy else ""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as e:
+        value = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
         raise StoreDamaged(f"`{path}` cannot be read ({e}){hint}") from e
     if not isinstance(value, dict):
         raise StoreDamaged(f"`{path}` is not a JSON object{hint}")

@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from safegen.pipeline import api
@@ -55,11 +57,51 @@ def format_7(path: Path) -> None:
     connection.close()
 
 
-def replies_of_nonsense(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute('update replies set reply = \'{"text": 1, "model": "m"}\'')
-    connection.commit()
-    connection.close()
+def replies_with(**values: object) -> Damage:
+    def change(path: Path) -> None:
+        connection = sqlite3.connect(path)
+        reply = json.dumps({"text": "t", "model": "m"} | values)
+        connection.execute("update replies set reply = ?", (reply,))
+        connection.commit()
+        connection.close()
+
+    return change
+
+
+BAD_REPLIES = [
+    {"text": 1},
+    {"model": None},
+    {"model": 5},
+    {"prompt_tokens": 10**25},
+    {"completion_tokens": -1},
+    {"finish_reason": ["stop"]},
+    {"outcome": "fine"},
+    {"withheld": "yes"},
+    {"text": "\ud800"},
+]
+
+
+def column(name: str, values: pa.Array) -> Damage:
+    def change(path: Path) -> None:
+        table = pq.read_table(path)
+        index = table.column_names.index(name)
+        rows = pa.concat_arrays([values] * len(table))
+        pq.write_table(table.set_column(index, name, rows), path)
+
+    return change
+
+
+BAD_COLUMNS = {
+    "ceiling": pa.array(["high"]),
+    "floor": pa.array([17]),
+    "goal_id": pa.array([None], pa.string()),
+    "accepted": pa.array([None], pa.bool_()),
+    "mode": pa.array(["perhaps"]),
+    "completion_tokens": pa.array([-4]),
+    "helpfulness": pa.array([float("inf")]),
+    "messages": pa.array([[{"role": "user", "content": None}]]),
+    "required": pa.array([[None]], pa.list_(pa.string())),
+}
 
 
 GARBAGE = overwrite(b"garbage, and long enough to look at " * 100)
@@ -110,7 +152,7 @@ def test_damaged_file_remedy_costs_no_request(
     assert cli(capsys, "verify", "out").code == 0
 
 
-@pytest.mark.parametrize("damage", [GARBAGE, cut, format_7, replies_of_nonsense])
+@pytest.mark.parametrize("damage", [GARBAGE, cut, format_7])
 def test_damaged_journal_is_named_and_unchanged(
     damage: Damage, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +163,47 @@ def test_damaged_journal_is_named_and_unchanged(
     fails(cli(capsys, "generate", "r.yaml", "-o", "out"), 1, r"journal\.sqlite", "move it away")
     assert journal.read_bytes() == before
     assert hashes(run / "data") == data
+
+
+@pytest.mark.parametrize("values", BAD_REPLIES, ids=str)
+def test_reply_with_invalid_value_is_named(
+    values: dict[str, object], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replies_with(**values)(run / "run" / "journal.sqlite")
+    (run / "run" / "records" / "00000.parquet").unlink()
+    result = cli(capsys, "generate", "r.yaml", "-o", "out")
+    fails(result, 1, r"journal\.sqlite` cannot be read", "move it away")
+
+
+@pytest.mark.parametrize(("name", "values"), BAD_COLUMNS.items(), ids=BAD_COLUMNS)
+def test_record_with_invalid_value_is_named(
+    name: str, values: pa.Array, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    column(name, values)(run / "run" / "records" / "00000.parquet")
+    for words in (["build", "out"], ["show", "out"]):
+        result = cli(capsys, *words)
+        fails(result, 1, r"00000\.parquet` cannot be read", f"`{name}", "delete it")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"counts": {"rows": {"sft": {"train": float("inf")}}}},
+        {"counts": {"rows": {"sft": {"train": 10**30}}}},
+        {"files": {"\ud800": {"sha256": "x"}}},
+        {"files": {"a\0b": {"sha256": "x"}}},
+    ],
+    ids=["infinite", "huge", "surrogate", "nul"],
+)
+def test_manifest_with_impossible_value_is_reported(
+    change: dict[str, object], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), encoding="utf-8")
+    result = cli(capsys, "verify", "out")
+    assert result.code == 1
+    assert "safegen build" in result.out + result.err
+    assert "a bug in safegen" not in result.err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""JSON of files that may be damaged: a value that safegen cannot store or print is an error."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import NoReturn
+
+MAX_INTEGER = 2**64
+"""Integers of this size and larger fit no column and no table."""
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parse JSON without infinite numbers, huge integers, half characters or deep nesting.
+
+    Raises:
+        ValueError: the text is not JSON, or it holds such a value.
+    """
+    try:
+        value: object = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_parse_float, parse_int=_parse_int
+        )
+        # A lone surrogate can only be written as an escape, so the text itself does not show it.
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as e:
+        raise ValueError("nested too deeply") from e
+    except UnicodeEncodeError as e:
+        raise ValueError("it contains half a character (a lone surrogate)") from e
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"`{name}` is not a number of JSON")
+
+
+def _parse_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"`{digits[:20]}` is too large")
+    return number
+
+
+def _parse_int(digits: str) -> int:
+    # Python refuses very long integers with a ValueError of its own.
+    number = int(digits)
+    if abs(number) >= MAX_INTEGER:
+        raise ValueError(f"`{digits[:20]}` is too large")
+    return number
