@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
 from safegen.core import resources
-from safegen.core.errors import AssetNotFound, UserError
+from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.spelling import choose_spelling
 from safegen.core.types import Teacher, Usage
 from safegen.dataset.curate import CurationResult, curate
@@ -198,6 +198,8 @@ async def agenerate(
     if until != "expand":
         check_teachers(inputs, teachers=teachers or {})
     folder = RunFolder(Path(output) if output else inputs.recipe.folder)
+    if not output:
+        check_below_working_folder(folder.output)
     # From here on the folder changes; all checks of the input are done.
     lock = open_folder(folder)
     try:
@@ -219,6 +221,25 @@ async def agenerate(
         return Run(folder, inputs.recipe, report, *stats, prompts=source)
     finally:
         lock.release()
+
+
+def check_below_working_folder(output: Path) -> None:
+    """Reject a recipe's output folder that leads out of the working folder through a link.
+
+    Raises:
+        ConfigError: it does.
+    """
+    working = Path.cwd().resolve()
+    try:
+        is_below = output.resolve() != working and output.resolve().is_relative_to(working)
+    except (OSError, RuntimeError):  # links that run in a circle
+        is_below = False
+    if not is_below:
+        raise ConfigError(
+            f"`{output}` leads out of the working folder through a link; a recipe writes below it, so name"
+            " the folder with `--output`",
+            key="output",
+        )
 
 
 class PromptOptions(NamedTuple):
@@ -386,6 +407,7 @@ def open_run(output: str | Path) -> Run:
         >>> open_run("outputs/starter").recipe.version  # doctest: +SKIP
     """
     folder = RunFolder(Path(output))
+    folder.refuse_links()
     # A plan without a snapshot is a damaged run, not a missing one.
     if not folder.recipe.exists() and not folder.plan(0).exists():
         raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")

@@ -66,6 +66,7 @@ def open_folder(folder: RunFolder) -> Lock:
     """
     from safegen.store.parquet import make_disk_error
 
+    folder.refuse_links()
     folder.refuse_other_format()
     try:
         folder.check_foreign_files()

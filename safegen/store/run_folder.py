@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -96,6 +97,21 @@ class RunFolder:
                     f"`{path}` was not written by safegen and would be replaced; choose another"
                     " `--output`, or move it away"
                 )
+
+    def refuse_links(self) -> None:
+        """Reject links below the output folder, because they would be read and written elsewhere.
+
+        The output folder itself may be a link.
+
+        Raises:
+            ConfigError: a file or folder of the run or the dataset is a link.
+        """
+        parts = (self.output / name for name in ("run", ".building", *DATASET_PARTS))
+        if (link := next((path for part in parts for path in _iter_links(part)), None)) is not None:
+            raise ConfigError(
+                f"`{link}` is a link, and safegen follows none inside an output folder; replace it by"
+                " what it names, or remove it"
+            )
 
     def refuse_other_format(self) -> None:
         """Reject a folder of another format, before anything is changed.
@@ -196,6 +212,15 @@ class RunFolder:
         self.records(shard).unlink(missing_ok=True)
         self.drafts(shard).unlink(missing_ok=True)
         self.failures(shard).unlink(missing_ok=True)
+
+
+def _iter_links(path: Path) -> Iterator[Path]:
+    if path.is_symlink():
+        yield path
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if (inner := Path(folder, name)).is_symlink():
+                yield inner
 
 
 def _check_format(path: Path, snapshot: Mapping[str, Any]) -> None:

@@ -1,0 +1,48 @@
+"""No link inside an output folder is followed, and a recipe writes only below the working folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.runs import cli, fails, hashes
+
+RECIPE = "name: links\nplan: {harms: [property.theft]}\noutput: made\n"
+
+
+@pytest.fixture
+def outside(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside the working folder, which has a recipe."""
+    (workdir / "r.yaml").write_text(RECIPE, encoding="utf-8")
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "mine").write_text("mine", encoding="utf-8")
+    return folder
+
+
+def test_recipe_output_through_a_link_is_rejected(
+    workdir: Path, outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workdir / "made").symlink_to(outside)
+    before = hashes(outside)
+    fails(cli(capsys, "generate", "r.yaml"), 2, "output: `made` leads out", "--output")
+    assert hashes(outside) == before
+    assert cli(capsys, "generate", "r.yaml", "-o", "made").code == 0
+    assert (outside / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "run/records", "run/plan", "run/.gitignore", "data", "manifest.json"]
+)
+def test_link_inside_an_output_is_refused(
+    name: str, workdir: Path, outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli(capsys, "generate", "r.yaml").code == 0
+    path = workdir / "made" / name
+    target = outside if path.is_dir() else outside / "mine"
+    path.rename(workdir / "moved")
+    path.symlink_to(target)
+    before = hashes(outside)
+    for words in (["generate", "r.yaml"], ["build", "made"], ["show", "made"]):
+        fails(cli(capsys, *words), 2, f"`made/{name}` is a link")
+    assert hashes(outside) == before
