@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from safegen.config.fields import require_distinct_names
 from safegen.config.plan import Plan
 from safegen.config.taxonomy import FrozenModel, Slug, Text
-from safegen.core import resources, yaml_source
+from safegen.core import plugins, resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.core.hashing import digest
 from safegen.core.spelling import SpellingConflict, match_spelling, unify_names
@@ -241,7 +241,24 @@ class Recipe(FrozenModel):
         # A run of an older version has no digest of this key, and resumes if the key is not set.
         unset = {"redact"} if self.redact is None else frozenset[str]()
         omitted = KEYS_WITHOUT_DIGEST | unset
+        for key in ("teachers", "judges"):
+            data[key] = _drop_operational(data[key])
         return {key: digest(value) for key, value in data.items() if key not in omitted}
+
+
+def _drop_operational(value: object) -> object:
+    """Drop the parameters of teachers that change no answer."""
+    if isinstance(value, list):
+        return [_drop_operational(item) for item in cast("list[object]", value)]
+    if not isinstance(value, dict):
+        return value
+    mapping = cast("dict[str, Any]", value)
+    if "use" not in mapping:
+        return {key: _drop_operational(item) for key, item in mapping.items()}
+    dropped = plugins.operational_params(mapping["use"])
+    # Any: the plug-in validates its parameters.
+    params = {key: item for key, item in mapping["params"].items() if key not in dropped}
+    return mapping | {"params": params}
 
 
 def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:

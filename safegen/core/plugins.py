@@ -64,6 +64,13 @@ def teacher_traits(name: str, *, trusted: Sequence[str] = ()) -> TeacherTraits:
     return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
 
 
+def operational_params(name: str) -> frozenset[str]:
+    """Return the parameters of a built-in teacher that change no answer; none for another name."""
+    if name not in list_names("teachers"):
+        return frozenset()
+    return teacher_traits(name).operational
+
+
 def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTraits[str]:
     """Return the traits of a validator: `TRAITS` of its module, or the defaults.
 

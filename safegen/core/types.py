@@ -375,6 +375,8 @@ class TeacherTraits:
     """All candidates of a prompt but one have a deliberate fault."""
     reads_styles: bool = True
     """It follows `plan.styles`."""
+    operational: frozenset[str] = frozenset()
+    """Parameters that change no answer, so that a run resumes with other values of them."""
     check_params: Callable[[Mapping[str, object]], None] | None = None
     """Raises ValueError for a parameter that is wrong in every environment."""
 

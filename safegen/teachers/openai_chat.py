@@ -25,7 +25,13 @@ def _check_params(params: Mapping[str, object]) -> None:
 
 
 # Strict servers reject a seed that the recipe did not set for them.
-TRAITS = TeacherTraits(takes_seed=False, check_params=_check_params)
+TRAITS = TeacherTraits(
+    takes_seed=False,
+    operational=frozenset(
+        ["api_key_env", "attempts", "concurrency", "max_reply_bytes", "timeout_s"]
+    ),
+    check_params=_check_params,
+)
 
 
 def openai_chat(

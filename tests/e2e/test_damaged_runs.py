@@ -244,6 +244,17 @@ def test_run_folder_of_another_recipe_is_refused(
     assert hashes(run) == before
 
 
+def test_run_resumes_with_lower_concurrency(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "run" / "records" / "00000.parquet").unlink()
+    text = Path("r.yaml").read_text(encoding="utf-8")
+    changed = text.replace("concurrency: 4", "concurrency: 1").replace("attempts: 2", "attempts: 5")
+    assert changed != text
+    Path("r.yaml").write_text(changed, encoding="utf-8")
+    result = cli(capsys, "generate", "r.yaml", "-o", "out", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["requests"] == 0
+
+
 def test_locked_run_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     held = Lock(run / "run" / "lock")
     before = hashes(run / "data")
