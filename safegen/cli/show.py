@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -31,7 +31,12 @@ from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.types import Expectation, Record, Scenario
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
-from safegen.dataset.dropped import DroppedScenario, iter_dropped
+from safegen.dataset.dropped import (
+    DroppedScenario,
+    iter_dropped,
+    quotes_prompt,
+    read_failure_messages,
+)
 from safegen.pipeline import api
 from safegen.pipeline.policies import explain_record
 from safegen.pipeline.records import (
@@ -74,7 +79,8 @@ def show_records(
     check_harm(record_filter.harm, context.tree)
     print_differences(context)
     record_filter = _select_excluded(run, record_filter)
-    printer = _RecordPrinter(context, reveal=reveal, why=why, json=json)
+    messages = read_failure_messages(run.folder)
+    printer = _RecordPrinter(context, messages, reveal=reveal, why=why, json=json)
     shown = 0
     for item in _iter_matches(run, record_filter):
         if shown == limit:
@@ -98,7 +104,16 @@ def _iter_matches(run: api.Run, record_filter: RecordFilter) -> Iterator[Record 
 class _RecordPrinter:
     """Prints records as tables or as JSON lines."""
 
-    def __init__(self, context: RunSnapshot, *, reveal: bool, why: bool, json: bool) -> None:
+    def __init__(
+        self,
+        context: RunSnapshot,
+        messages: Mapping[str, str],
+        *,
+        reveal: bool,
+        why: bool,
+        json: bool,
+    ) -> None:
+        self._messages = messages
         self._context = context
         self._labels = load_labels(context)
         self._out = make_console(sys.stdout)
@@ -110,6 +125,9 @@ class _RecordPrinter:
         if self._json:
             extra = {"why": explanation.to_json()} if explanation else {}
             payload = record_to_json(record, reveal=self._reveal) | extra
+            message = self._shown_message(record)
+            if message:
+                payload["message"] = message
             sys.stdout.write(format_json_line(payload))
             return
         print_out(self._out, *render_prompt(record, self._labels))
@@ -118,7 +136,13 @@ class _RecordPrinter:
             policy_explain.print_rule_reasons(explanation, self._out)
             print_out(self._out, "")
         self._explained_id = record.scenario.scenario_id
-        print_out(self._out, *render_draft(record, reveal=self._reveal), "")
+        message = self._shown_message(record)
+        print_out(self._out, *render_draft(record, reveal=self._reveal, message=message), "")
+
+    def _shown_message(self, record: Record) -> str:
+        message = self._messages.get(record.draft.draft_id, "")
+        is_shown = self._reveal or not quotes_prompt(message, record.scenario)
+        return message if is_shown else "see the message with --reveal"
 
     def print_dropped(self, dropped: DroppedScenario) -> None:
         if self._json:
@@ -202,17 +226,20 @@ def render_situation(record: Record, labels: RecordLabels) -> RenderableType:
     return make_fact_table(pairs, width=9)
 
 
-def render_draft(record: Record, *, reveal: bool) -> list[RenderableType]:
-    """Render a draft and its verdicts; with `reveal`, also the texts."""
+def render_draft(record: Record, *, reveal: bool, message: str = "") -> list[RenderableType]:
+    """Render a draft, the message of its failed request and its verdicts; with `reveal`, also the texts."""
     draft = record.draft
     source = (
         f"{draft.teacher}, model {draft.model}, candidate {draft.candidate},"
         f" revision {draft.revision}, {draft.outcome}"
         + (f", style {draft.style}" if draft.style else "")
     )
-    facts_table = make_fact_table(
-        [("draft", source), ("delivered", _delivered_text(record))], width=9
-    )
+    pairs: list[tuple[str, RenderableType]] = [
+        ("draft", source),
+        ("delivered", _delivered_text(record)),
+        *([("message", make_text(message))] if message else []),
+    ]
+    facts_table = make_fact_table(pairs, width=9)
     verdicts = [_verdict_table(record, reveal=reveal)] if record.verdicts else []
     return [facts_table, *verdicts, *(_render_texts(record) if reveal else ())]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario
+from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario, Scenario
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
 from safegen.store.schema import record_schema
@@ -49,10 +49,13 @@ class DroppedScenario(NamedTuple):
         """True if the message may hold words of the prompt, so that only `--reveal` shows it."""
         if self.failure.reason is not None:
             return True
-        message = _normalise(self.failure.message)
-        return any(
-            _share_text(message, _normalise(m["content"])) for m in self.planned.scenario.messages
-        )
+        return quotes_prompt(self.failure.message, self.planned.scenario)
+
+
+def quotes_prompt(message: str, scenario: Scenario) -> bool:
+    """Check if a server's message holds a part of the scenario's messages."""
+    letters = _normalise(message)
+    return any(_share_text(letters, _normalise(m["content"])) for m in scenario.messages)
 
 
 def _normalise(text: str) -> str:
@@ -65,6 +68,15 @@ def _share_text(message: str, prompt: str) -> bool:
     if not size:
         return False
     return any(message[i : i + size] in prompt for i in range(len(message) - size + 1))
+
+
+def read_failure_messages(folder: RunFolder) -> dict[str, str]:
+    """Read the message of each failed request, by draft id."""
+    return {
+        failure.draft_id: failure.message
+        for _, failure in folder.read_failures()
+        if failure.draft_id and failure.reason is None
+    }
 
 
 def count_losses(folder: RunFolder) -> LossCounts:

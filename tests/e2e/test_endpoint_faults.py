@@ -15,6 +15,7 @@ from safegen.core.hashing import digest
 from safegen.store import parquet
 from safegen.teachers._circuit_breaker import CONTROL_MESSAGE, MAX_FAILED_ITEMS
 from safegen.testing import Body, FakeEndpoint
+from safegen.testing.endpoint import STATUS
 from tests.e2e.runs import KEY_ENV, CommandResult, cli, hashes, long_answer, write_recipe
 
 MENDED = ["429", "500", "408", "reset", "cut-json", "short-body", "no-choices"]
@@ -340,7 +341,7 @@ def test_recipe_seed_is_not_sent(workdir: Path, capsys: pytest.CaptureFixture[st
     }
 
 
-def test_status_prints_the_message_of_the_server(
+def test_status_and_show_print_the_servers_message(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FakeEndpoint(long_answer, fault=sometimes("400-policy")) as fake:
@@ -350,3 +351,22 @@ def test_status_prints_the_message_of_the_server(
     assert message in " ".join(cli(capsys, "status", "out").out.split())
     status = json.loads(cli(capsys, "status", "out", "--json").out)
     assert message in status["failure_messages"]["blocked"]
+    shown = cli(capsys, "show", "out", "--reason", "blocked", "-n", "1").out
+    assert message in " ".join(shown.split())
+
+
+def test_echoed_prompt_is_shown_with_reveal_only(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(body: Body, nth: int) -> str | None:
+        quoted = (400, {"message": f"cannot read `{prompt(body)[:60]}`"})
+        monkeypatch.setitem(STATUS, "400", quoted)
+        return "400" if chosen(body) else None
+
+    with FakeEndpoint(long_answer, fault=fault) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, endpoint={"concurrency": 1})
+        assert generate(capsys).code == 0
+    command = ("show", "out", "--reason", "blocked", "-n", "1")
+    for form in ((), ("--json",)):
+        assert "cannot read" not in cli(capsys, *command, *form).out
+        assert "cannot read" in cli(capsys, *command, *form, "--reveal").out
