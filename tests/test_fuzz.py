@@ -82,6 +82,10 @@ def run_safely(capsys: pytest.CaptureFixture[str], *args: object) -> None:
         assert words not in result.out + result.err, (args, result.err)
 
 
+def read_option(request: pytest.FixtureRequest, name: str) -> int:
+    return int(cast("int", request.config.getoption(name)))
+
+
 # Input files -----------------------------------------------------------------------------------
 
 
@@ -185,7 +189,7 @@ def fuzz_json(folder: Path, r: random.Random) -> list[object]:
 
 
 def fuzz_table(folder: Path, r: random.Random) -> list[object]:
-    columns: dict[str, object] = {name: pa.array([v] * 3) for name, v in PROMPT.items()}
+    columns: dict[str, Any] = {name: pa.array([v] * 3) for name, v in PROMPT.items()}
     odd = (
         pa.array([1, 2, 3]),
         pa.array([None] * 3),
@@ -238,7 +242,7 @@ def test_fuzzed_files_end_with_a_message(
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> None:
-    seed, count = request.config.getoption("--fuzz-seed"), request.config.getoption("--fuzz-files")
+    seed, count = read_option(request, "--fuzz-seed"), read_option(request, "--fuzz-files")
     canary = tmp_path / "canary"
     canary.write_bytes(b"unchanged")
     for number in range(count):
@@ -360,7 +364,7 @@ def test_damaged_runs_end_with_a_message(
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> None:
-    seed, count = request.config.getoption("--fuzz-seed"), request.config.getoption("--fuzz-runs")
+    seed, count = read_option(request, "--fuzz-seed"), read_option(request, "--fuzz-runs")
     canary = endpoint_run.parent / "canary"
     canary.write_bytes(b"unchanged")
     commands: tuple[list[str], ...] = (

@@ -140,9 +140,13 @@ class Journal:
         """Write pending replies and close the file."""
         await self.flush()
         try:
+            if self._writer is None and _is_uncompacted(self._reader):
+                self._writer = _open(self.path)
             if self._writer is not None:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._thread, self._close_writer, self._writer)
+        except sqlite3.Error as e:
+            raise _translate_error(e, self.path) from e
         finally:
             self.close()
 
@@ -169,7 +173,7 @@ class Journal:
 
     def _close_writer(self, writer: sqlite3.Connection) -> None:
         try:
-            if writer.execute("pragma application_id").fetchone()[0] == UNCOMPACTED:
+            if _is_uncompacted(writer):
                 writer.execute("vacuum")
                 writer.execute("pragma application_id = 0")
                 writer.execute("pragma wal_checkpoint(truncate)")
@@ -237,6 +241,10 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         raise _translate_error(e, path) from e
     return connection
+
+
+def _is_uncompacted(connection: sqlite3.Connection) -> bool:
+    return connection.execute("pragma application_id").fetchone()[0] == UNCOMPACTED
 
 
 def stored_key(base: str, ask: int) -> str:

@@ -28,11 +28,13 @@ def delete_note(folder: RunFolder, shard: int) -> None:
 async def finish_scrub(folder: RunFolder) -> None:
     """Scrub the replies that a killed session rated unsafe and did not scrub.
 
+    A journal that it scrubbed and did not rebuild is rebuilt, even if nothing else is written.
+
     Raises:
         StoreDamaged: a note or the journal cannot be read.
     """
     shards = sorted(list_numbers(folder.root / "unsafe", ".json"))
-    if not shards:
+    if not shards and not folder.journal.exists():
         return
     finished = set(folder.finished_shards())
     journal = Journal(folder.journal)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,13 @@ import pytest
 import safegen
 from safegen.config.recipe import Recipe
 from safegen.core.progress import Progress
-from safegen.core.types import Record
+from safegen.core.types import Record, Reply
 from safegen.pipeline import shard
 from safegen.pipeline.resolve import resolve_recipe
 from safegen.pipeline.workers import WorkerFactory
 from safegen.store.journal import Journal
 from safegen.store.run_folder import RunFolder
+from safegen.store.scrub import finish_scrub
 from safegen.teachers import Meter
 from safegen.testing import Body, FakeEndpoint
 from tests.validators.sentinel import SENTINEL
@@ -123,4 +126,22 @@ async def test_stored_drafts_are_deleted_after_their_shard(tmp_path: Path) -> No
         await _run(tmp_path, fake.url, until="draft")
         assert list((tmp_path / "run" / "drafts").iterdir())
         await _run(tmp_path, fake.url)
+    assert _files_with(tmp_path, SENTINEL) == []
+
+
+async def test_uncompacted_journal_is_rebuilt_at_start(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.root.mkdir()
+    journal = Journal(folder.journal)
+    await journal.put("aa" * 32, Reply(SENTINEL * 200, "m"))
+    await journal.aclose()
+    # As a kill between the scrub and the rebuild leaves it: the text is in a free page.
+    with contextlib.closing(sqlite3.connect(folder.journal)) as connection:
+        connection.execute("pragma secure_delete = off")
+        connection.execute("delete from replies")
+        connection.execute("pragma application_id = 1")
+        connection.commit()
+        connection.execute("pragma wal_checkpoint(truncate)")
+    assert _files_with(tmp_path, SENTINEL)
+    await finish_scrub(folder)
     assert _files_with(tmp_path, SENTINEL) == []
