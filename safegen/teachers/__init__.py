@@ -18,8 +18,8 @@ from safegen.teachers._errors import RetryableError
 from safegen.teachers._item_errors import ItemErrorTeacher
 from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter, RateLimiters
+from safegen.teachers._request_options import KEY_NAME, split_unset_variables
 from safegen.teachers._retry import RetryingTeacher
-from safegen.teachers._settings import KEY_NAME
 from safegen.teachers._structured_output import StructuredTeacher
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "RetryingTeacher",
     "StructuredTeacher",
     "compose",
+    "split_unset_variables",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
+from urllib.parse import urlencode
 
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
 from safegen.teachers._error_body import parse_payload
@@ -49,6 +50,8 @@ class HttpClient:
         self._endpoint = endpoint
         self._bounds = Bounds(connections, timeout_s, max_reply_bytes)
         self._exchange: Exchange | None = None
+        query = urlencode([(o.name, o.value) for o in endpoint.query])
+        self._query = f"?{query}" if query else ""
 
     async def post(self, body: RequestBody) -> HttpAnswer:
         """Send one request and return the response.
@@ -62,7 +65,7 @@ class HttpClient:
         """
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         response = await self._send("POST", "chat/completions", payload.encode("utf-8", "replace"))
-        return HttpAnswer(parse_body(response.content, self._endpoint.key), response.headers)
+        return HttpAnswer(parse_body(response.content, self._endpoint.secrets), response.headers)
 
     async def models(self) -> ModelList:
         """List the endpoint's models and read its clock.
@@ -73,13 +76,14 @@ class HttpClient:
         """
         response = await self._send("GET", "models", None)
         return ModelList(
-            _model_ids(parse_body(response.content, self._endpoint.key)),
+            _model_ids(parse_body(response.content, self._endpoint.secrets)),
             response.headers.get("date"),
         )
 
     async def _send(self, method: str, path: str, body: bytes | None) -> HttpResponse:
         exchange = self._exchange = self._exchange or choose_exchange(self._endpoint, self._bounds)
-        response = await exchange.send(method, f"{self._endpoint.base_url}/{path}", body)
+        url = f"{self._endpoint.base_url}/{path}{self._query}"
+        response = await exchange.send(method, url, body)
         if is_success(response.status):
             return response
         raise translate_response(
@@ -108,9 +112,10 @@ def choose_exchange(endpoint: Endpoint, bounds: Bounds) -> Exchange:
     return SdkExchange(endpoint, bounds)
 
 
-def parse_body(body: bytes, key: str) -> object:
-    """Return the JSON of a body without the key, or its text if it is no JSON."""
-    body = _redact_key(body, key)
+def parse_body(body: bytes, secrets: Sequence[str]) -> object:
+    """Return the JSON of a body without the secrets, or its text if it is no JSON."""
+    for secret in secrets:
+        body = _redact_secret(body, secret)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -129,11 +134,11 @@ def _model_ids(data: object) -> tuple[str, ...] | None:
     return tuple(name for name in ids if isinstance(name, str))
 
 
-def _redact_key(body: bytes, key: str) -> bytes:
+def _redact_secret(body: bytes, secret: str) -> bytes:
     # A server may echo the key, verbatim or escaped as JSON.
-    if len(key) < MIN_SECRET_LENGTH:
+    if len(secret) < MIN_SECRET_LENGTH:
         return body
-    quoted = json.dumps(key)[1:-1]
-    for form in {key, quoted, quoted.replace("/", "\\/")}:
+    quoted = json.dumps(secret)[1:-1]
+    for form in {secret, quoted, quoted.replace("/", "\\/")}:
         body = body.replace(form.encode(), b"***")
     return body

@@ -24,6 +24,7 @@ from safegen.teachers._exchange import (
     Bounds,
     HttpResponse,
     is_success,
+    make_key_header,
 )
 from safegen.teachers._proxy import Proxy, find_proxy
 
@@ -185,9 +186,7 @@ def make_headers(endpoint: Endpoint) -> dict[str, str]:
         "Content-Type": "application/json",
         "User-Agent": f"safegen/{__version__}",
     }
-    if endpoint.key:
-        headers["Authorization"] = f"Bearer {endpoint.key}"
-    return headers
+    return headers | make_key_header(endpoint) | {o.name: o.value for o in endpoint.headers}
 
 
 def _authorize_proxy(proxy: Proxy) -> dict[str, str]:

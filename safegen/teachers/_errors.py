@@ -26,6 +26,7 @@ from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding
 from safegen.teachers._error_body import ErrorBody, read_error
 from safegen.teachers._quota import retry_after_s
+from safegen.teachers._request_options import Option
 
 if TYPE_CHECKING:
     import openai
@@ -116,21 +117,54 @@ class OversizedReply(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Address, model and key of an endpoint; `redact` removes the key from messages."""
+    """Address, model, key and options of an endpoint; `redact` removes secrets from messages."""
 
     base_url: str
     model: str
     key_env: str | None
     key: str
+    headers: tuple[Option, ...] = ()
+    query: tuple[Option, ...] = ()
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r}, {self.model!r}, {self.key_env!r})"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key and the secret values of headers and query, the longest first."""
+        values = {o.value for o in (*self.headers, *self.query) if o.is_secret} | {self.key}
+        return tuple(sorted((v for v in values if v), key=len, reverse=True))
+
+    @property
+    def account(self) -> tuple[object, ...]:
+        """A value that is equal for endpoints with one address, key, headers and query."""
+        return self.base_url, self.key, self.headers, self.query
+
+    @property
+    def identity(self) -> list[object]:
+        """The part of the cache key: address, names of all options, values of those not secret."""
+        options = [
+            {o.name.lower() if kind == "headers" else o.name: _public_value(o) for o in values}
+            for kind, values in (("headers", self.headers), ("query", self.query))
+        ]
+        return [self.base_url, *([options] if any(options) else [])]
+
+    @property
+    def is_azure_deployment(self) -> bool:
+        """True for addresses of Azure that name a deployment; they read the key in `api-key`."""
+        return "/openai/deployments/" in f"{urlsplit(self.base_url).path}/"
+
     def redact(self, message: object) -> str:
-        """Remove the key and control characters from a message and cut it at 200 characters."""
-        text = str(message).replace(self.key, "***") if self.key else str(message)
+        """Remove secrets and control characters from a message and cut it at 200 characters."""
+        text = str(message)
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
         printable = "".join(c if c.isprintable() else " " for c in text[: MAX_SHOWN_CHARS * 4])
         return " ".join(printable.split())[:MAX_SHOWN_CHARS]
+
+
+def _public_value(option: Option) -> str | None:
+    return None if option.is_secret else option.value
 
 
 def error_for_reply(reply: Reply) -> ItemError | None:
@@ -285,6 +319,8 @@ class _Failure:
 
     def _not_found_hint(self) -> str:
         model = f"check the model `{self._endpoint.model}`"
+        if self._endpoint.is_azure_deployment:
+            return "check the deployment in `base_url` and `api-version` in `query`"
         path = _path_hint(self._endpoint)
         return f"{model}; {path}" if path else f"{model} and the path of `base_url`"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from safegen.teachers._errors import Endpoint
+
 KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers hang up."""
 CONNECT_S = 20.0
@@ -49,3 +51,12 @@ class Exchange(Protocol):
 def is_success(status: int) -> bool:
     """Check if a status announces an answer; a redirect does not."""
     return 200 <= status < 300
+
+
+def make_key_header(endpoint: Endpoint) -> dict[str, str]:
+    """Return the header with the key, or none without a key."""
+    if not endpoint.key:
+        return {}
+    if endpoint.is_azure_deployment:
+        return {"api-key": endpoint.key}
+    return {"Authorization": f"Bearer {endpoint.key}"}

@@ -338,21 +338,26 @@ class RateLimiter:
 
 
 class RateLimiters:
-    """The limiters of a session: teachers at the same address with the same key share one."""
+    """The limiters of a session: teachers at one address with one key, headers and query share one."""
 
     def __init__(self) -> None:
-        self._limiters: dict[tuple[str, str], RateLimiter] = {}
-        self._formats: dict[tuple[str, str], FormatMemory] = {}
+        self._limiters: dict[tuple[object, ...], RateLimiter] = {}
+        self._formats: dict[tuple[object, ...], FormatMemory] = {}
 
-    def limiter_for(self, base_url: str, key: str, *, limit: int) -> RateLimiter:
-        """Return the limiter of an endpoint; the smallest requested limit counts."""
-        limiter = self._limiters.setdefault((base_url, key), RateLimiter(limit))
+    def limiter_for(self, *account: object, limit: int) -> RateLimiter:
+        """Return the limiter of an account; the smallest requested limit counts.
+
+        Args:
+            account: hashable values that identify it, such as address, key and headers.
+            limit: requests in flight at most.
+        """
+        limiter = self._limiters.setdefault(account, RateLimiter(limit))
         limiter.lower_limit(limit)
         return limiter
 
-    def formats_for(self, base_url: str, model: str) -> FormatMemory:
-        """Return the memory of the reply formats of an endpoint and model."""
-        return self._formats.setdefault((base_url, model), FormatMemory())
+    def formats_for(self, *model: object) -> FormatMemory:
+        """Return the memory of the reply formats of a model; hashable values identify it."""
+        return self._formats.setdefault(model, FormatMemory())
 
 
 class RateLimitedTeacher:

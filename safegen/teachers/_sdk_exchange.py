@@ -17,7 +17,13 @@ from safegen.teachers._bounded_body import (
     iter_bounded,
 )
 from safegen.teachers._errors import Endpoint, translate_error
-from safegen.teachers._exchange import CONNECT_S, KEEP_ALIVE_S, Bounds, HttpResponse
+from safegen.teachers._exchange import (
+    CONNECT_S,
+    KEEP_ALIVE_S,
+    Bounds,
+    HttpResponse,
+    make_key_header,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -49,7 +55,7 @@ class SdkExchange:
         import openai
 
         client = self._client = self._client or self._open()
-        options = _auth_options(client)
+        options = self._auth_options()
         problem: Exception
         try:
             # The client's own time-out restarts with each chunk; this one bounds the whole attempt.
@@ -76,6 +82,14 @@ class SdkExchange:
         # Raised outside the handler so that no traceback shows the SDK's error, which may quote the key.
         raise problem
 
+    # Any: the SDK's own type for options. Omit keeps out the Authorization that it makes of its key.
+    def _auth_options(self) -> Any:  # noqa: ANN401
+        import openai
+
+        headers = make_key_header(self._endpoint)
+        headers |= {o.name.title(): o.value for o in self._endpoint.headers}
+        return {"headers": {"Authorization": headers.get("Authorization", openai.Omit())}}
+
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
         client, self._client = self._client, None
@@ -99,9 +113,9 @@ class SdkExchange:
         # The SDK adds headers, organization and project from the environment; only the given key is
         # sent. Any: the SDK's type lacks Omit, which removes a header.
         headers: Any = {n: openai.Omit() for n in names if n and n.lower() != "authorization"}
-        key = self._endpoint.key
         headers["Accept-Encoding"] = ACCEPTED_ENCODINGS
-        headers["Authorization"] = f"Bearer {key}" if key else openai.Omit()
+        headers |= make_key_header(self._endpoint)
+        headers |= {o.name.title(): o.value for o in self._endpoint.headers}
         try:
             # Not the SDK's aiohttp client, which knows the same proxies as the direct exchange.
             http_client = openai.DefaultAsyncHttpxClient(
@@ -118,7 +132,7 @@ class SdkExchange:
                 hint="`pip install socksio`, or name an HTTP proxy in `HTTPS_PROXY`",
             ) from None
         client = openai.AsyncOpenAI(
-            api_key=key,
+            api_key="",
             admin_api_key="",
             base_url=self._endpoint.base_url,
             max_retries=0,
@@ -155,10 +169,3 @@ def _bound_replies(client: httpx2.AsyncClient, limit: int) -> httpx2.AsyncClient
 
     client.event_hooks = {"response": [bound]}
     return client
-
-
-# Any: the SDK's own type for options; Omit keeps its Authorization header out.
-def _auth_options(client: openai.AsyncOpenAI) -> Any:  # noqa: ANN401
-    import openai
-
-    return {} if client.api_key else {"headers": {"Authorization": openai.Omit()}}

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast
-from urllib.parse import urlsplit
+from typing import Literal, cast, get_args
+from urllib.parse import parse_qsl, urlsplit
 
-from safegen.core.errors import ConfigError
 from safegen.core.types import Sampling
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
 from safegen.teachers._errors import Endpoint
+from safegen.teachers._request_options import (
+    check_key_name,
+    check_options,
+    read_options,
+    read_secret,
+)
 
 StructuredSetting = Literal["auto", "json_schema", "json_object", "text"]
-# A recipe is untrusted: the suffix keeps it from sending another secret of the environment.
-KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
-MAX_KEY_NAME = 100
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 RESERVED_FIELDS = frozenset({"messages", "model", "stream", "n", "response_format"})
 """Fields of the body that safegen sets."""
 NAMED_FIELDS = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"})
@@ -40,6 +41,7 @@ class Settings:
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
     max_reply_bytes: int = MAX_REPLY_BYTES
     fold_system: bool = False
+    reasoning_effort: ReasoningEffort | None = None
 
     def validate(self) -> Settings:
         """Check the bounds and return the settings.
@@ -62,6 +64,14 @@ class Settings:
                 raise ValueError(f"`{name}` is `{value}`; it must be from {low:g} to {high:g}")
         if self.sampling.max_tokens is not None and self.max_completion_tokens is not None:
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; keep one")
+        if self.reasoning_effort is not None and "reasoning_effort" in self.extra:
+            raise ValueError("`reasoning_effort` is also in `extra`; keep one")
+        if self.reasoning_effort not in (None, *get_args(ReasoningEffort)):
+            known = ", ".join(f"`{name}`" for name in get_args(ReasoningEffort))
+            raise ValueError(
+                f"`reasoning_effort` is `{self.reasoning_effort}`; it must be one of {known};"
+                " another value can be set in `extra`"
+            )
         return self
 
     def body_fields(self, sample: int) -> dict[str, object]:
@@ -72,35 +82,58 @@ class Settings:
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "max_completion_tokens": self.max_completion_tokens,
+            "reasoning_effort": self.reasoning_effort,
             "seed": None if sampling.seed is None else sampling.seed + sample,
         }
         return {k: v for k, v in optional.items() if v is not None} | dict(self.extra)
 
 
-def make_endpoint(base_url: str, model: str, api_key_env: str | None) -> Endpoint:
-    """Check address and model, and read the key from the environment.
+def make_endpoint(
+    base_url: str,
+    model: str,
+    api_key_env: str | None,
+    *,
+    headers: Mapping[str, object] | None = None,
+    query: Mapping[str, object] | None = None,
+) -> Endpoint:
+    """Check address, model and options, and read the secrets from the environment.
 
     Raises:
-        ValueError: the address, the model or the variable's name is invalid.
-        ConfigError: the variable is not set, or holds no key.
+        ValueError: the address, the model, an option or a variable's name is invalid.
+        ConfigError: a variable is not set, or holds no key.
     """
     if not model.strip():
         raise ValueError("`model` is empty; give the name that the endpoint uses")
-    return Endpoint(_check_url(base_url), model, api_key_env, _read_key(api_key_env))
+    address, fields = split_base_url(base_url)
+    if api_key_env is not None:
+        check_key_name(api_key_env)
+    if twice := fields.keys() & (query or {}).keys():
+        raise ValueError(f"`{min(twice)}` is in `query` and in `base_url`; keep one")
+    options = read_options("headers", headers)
+    if api_key_env is not None and any(o.name.lower() == "authorization" for o in options):
+        raise ValueError("`api_key_env` and the header `Authorization` are both set; keep one")
+    return Endpoint(
+        address,
+        model,
+        api_key_env,
+        read_secret(api_key_env) if api_key_env is not None else "",
+        headers=options,
+        query=read_options("query", {**fields, **(query or {})}),
+    )
 
 
-def check_key_name(variable: object) -> None:
-    """Check that `api_key_env` names an environment variable.
+def check_endpoint_params(params: Mapping[str, object]) -> None:
+    """Check everything that may hold a secret, without reading the environment.
 
     Raises:
-        ValueError: it does not. The message omits the value, because it may be a key.
+        ValueError: a secret is in plain text, or an option is invalid.
     """
-    is_name = isinstance(variable, str) and KEY_NAME.fullmatch(variable)
-    if not is_name or len(str(variable)) > MAX_KEY_NAME:
-        raise ValueError(
-            "`api_key_env` must name an environment variable in capitals that ends in `_API_KEY`;"
-            " put no key into a file (the value is not shown, because it may be a key)"
-        )
+    if params.get("api_key_env") is not None:
+        check_key_name(params["api_key_env"])
+    check_options("headers", params.get("headers"))
+    check_options("query", params.get("query"))
+    if isinstance(base_url := params.get("base_url"), str):
+        split_base_url(base_url)
 
 
 def check_extra(extra: Mapping[str, object] | None) -> dict[str, object]:
@@ -137,7 +170,12 @@ def _parse_scalar(value: object) -> object:
     return read if isinstance(read, bool | int | float) else value
 
 
-def _check_url(base_url: str) -> str:
+def split_base_url(base_url: str) -> tuple[str, dict[str, str]]:
+    """Check an address and split its query off.
+
+    Raises:
+        ValueError: the address is invalid, or its query holds a secret.
+    """
     # `urlsplit` drops line breaks, so they are checked first.
     if not base_url.isprintable() or " " in base_url:
         raise ValueError("`base_url` holds a blank or a control character; remove it")
@@ -154,20 +192,14 @@ def _check_url(base_url: str) -> str:
         is_valid = False
     if not is_valid:
         raise ValueError(f"`base_url` is `{base_url}`; its host or port is invalid")
-    if parts.query or parts.fragment:
-        raise ValueError("`base_url` holds a query or a fragment; end it with the path")
-    return base_url.rstrip("/")
-
-
-def _read_key(variable: str | None) -> str:
-    if variable is None:
-        return ""
-    check_key_name(variable)
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(f"environment variable `{variable}` is not set; set it to the key")
-    if not key.isascii() or not key.isprintable():
-        raise ConfigError(
-            f"environment variable `{variable}` holds no valid key; set it to printable ASCII"
-        )
-    return key
+    if parts.fragment:
+        raise ValueError("`base_url` holds a fragment; end it with the path or the query")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("`base_url` holds a query with one name twice; keep one")
+    check_options("query", fields)
+    address = base_url.partition("?")[0].rstrip("/")
+    if address.endswith("/chat/completions"):
+        raise ValueError("`base_url` must end before `/chat/completions`")
+    return address, fields

@@ -86,11 +86,11 @@ class ChatTransport:
         return body
 
     def key(self, request: Request) -> str:
-        """Return the digest of address, body and sample number."""
+        """Return the digest of address, options, body and sample number."""
         body = self.body(request)
         # Every request sends it, so it identifies none.
         del body["stream"]
-        return digest([self._settings.endpoint.base_url, body, request.sample])
+        return digest([*self._settings.endpoint.identity, body, request.sample])
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""

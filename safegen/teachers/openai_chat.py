@@ -14,15 +14,9 @@ from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._errors import Endpoint
 from safegen.teachers._meter import Meter
 from safegen.teachers._rate_limit import RateLimiter, RateLimiters
-from safegen.teachers._settings import Settings, StructuredSetting
+from safegen.teachers._settings import ReasoningEffort, Settings, StructuredSetting
 from safegen.teachers._structured_output import apply_format, choose_first_format
 from safegen.teachers._transport import ChatTransport
-
-
-def _check_params(params: Mapping[str, object]) -> None:
-    if params.get("api_key_env") is not None:
-        _settings.check_key_name(params["api_key_env"])
-
 
 # Strict servers reject a seed that the recipe did not set for them.
 TRAITS = TeacherTraits(
@@ -30,7 +24,7 @@ TRAITS = TeacherTraits(
     operational=frozenset(
         ["api_key_env", "attempts", "concurrency", "max_reply_bytes", "timeout_s"]
     ),
-    check_params=_check_params,
+    check_params=_settings.check_endpoint_params,
 )
 
 
@@ -44,6 +38,9 @@ def openai_chat(
     max_tokens: int | None = None,
     max_completion_tokens: int | None = None,
     seed: int | None = None,
+    reasoning_effort: ReasoningEffort | None = None,
+    headers: Mapping[str, object] | None = None,
+    query: Mapping[str, object] | None = None,
     extra: Mapping[str, object] | None = None,
     concurrency: int = 64,
     attempts: int = 6,
@@ -58,7 +55,9 @@ def openai_chat(
     """Build a teacher from an OpenAI-compatible endpoint.
 
     Args:
-        base_url: such as `https://api.example.org/v1`; http or https, without user info.
+        base_url: such as `https://api.example.org/v1`; http or https, without user info. An address
+            of an Azure deployment, `…/openai/deployments/NAME`, gets the key in the header `api-key`
+            and needs the query `api-version`.
         model: the endpoint's name of the model.
         api_key_env: environment variable with the key, ending in `_API_KEY`; None sends no key.
         temperature: 0 to 2; None uses the endpoint's default (also for the next four).
@@ -67,8 +66,12 @@ def openai_chat(
         max_completion_tokens: at least 1; OpenAI's reasoning models take it instead of `max_tokens`.
         seed: the body's `seed` is this plus the sample number, so that samples differ. The recipe's
             own seed is never sent, because strict servers reject the field.
-        extra: further fields of the body, such as `top_k` or `reasoning_effort`; part of the cache
-            key.
+        reasoning_effort: `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`, for models that
+            think; None uses the endpoint's default.
+        headers: further headers of every request. A value is a text, or `{"env": "NAME_API_KEY"}` for
+            a secret in an environment variable. The cache key has names and texts, no secrets.
+        query: query parameters of every request, with the same values as `headers`.
+        extra: further fields of the body, such as `top_k`; part of the cache key.
         concurrency: requests in flight at most; 1 to 10 000.
         attempts: attempts per request, the first included; 1 to 100.
         timeout_s: seconds per attempt; at most 86 400.
@@ -83,13 +86,15 @@ def openai_chat(
 
     Raises:
         ValueError: a value is out of bounds or invalid.
-        ConfigError: the key's variable is not set.
+        ConfigError: the variable of a secret is not set.
 
     Example:
         >>> teacher = openai_chat(base_url="http://127.0.0.1:8000/v1", model="my-model")
     """
     settings = Settings(
-        endpoint=_settings.make_endpoint(base_url, model, api_key_env),
+        endpoint=_settings.make_endpoint(
+            base_url, model, api_key_env, headers=headers, query=query
+        ),
         sampling=Sampling(temperature, top_p, max_tokens, seed),
         concurrency=concurrency,
         attempts=attempts,
@@ -99,6 +104,7 @@ def openai_chat(
         extra=_settings.check_extra(extra),
         max_reply_bytes=max_reply_bytes,
         fold_system=fold_system,
+        reasoning_effort=reasoning_effort,
     ).validate()
     return OpenAIChatTeacher(settings, journal=journal, meter=meter, limiters=limiters)
 
@@ -132,7 +138,7 @@ class OpenAIChatTeacher:
             structured=settings.structured,
             journal=journal,
             meter=meter,
-            formats=limiters.formats_for(settings.endpoint.base_url, self.model)
+            formats=limiters.formats_for(*settings.endpoint.account, self.model)
             if limiters
             else None,
             sleep=sleep,
@@ -182,4 +188,4 @@ def _limiter(
     endpoint = settings.endpoint
     if limiters is None:
         return RateLimiter(settings.concurrency, sleep=sleep)
-    return limiters.limiter_for(endpoint.base_url, endpoint.key, limit=settings.concurrency)
+    return limiters.limiter_for(*endpoint.account, limit=settings.concurrency)

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 from safegen.core.hashing import digest
 
@@ -53,10 +54,12 @@ class FakeEndpoint:
         bucket: `(n, seconds)` answers at most n requests in any such span and 429 to the rest.
         retry_after: `computed` from the bucket, a value for the header, or None for no header.
         extra: further fields of the reply's message.
+        path: the path of its address.
         port: 0 for a free one.
 
     Attributes:
-        requests: bodies of the requests in order of arrival; `headers` holds their headers.
+        requests: bodies of the requests in order of arrival; `headers` holds their headers,
+            `queries` the parameters of their addresses.
         answered: number of completions by digest of the body; `statuses` counts replies by status.
         max_in_flight: largest number of requests in flight.
         connections: number of TCP connections so far.
@@ -76,6 +79,7 @@ class FakeEndpoint:
         bucket: tuple[int, float] | None = None,
         retry_after: str | None = "computed",
         extra: dict[str, Any] | None = None,
+        path: str = "/v1",
         port: int = 0,
     ) -> None:
         self.answer = answer
@@ -84,10 +88,12 @@ class FakeEndpoint:
         self.bucket = bucket
         self.retry_after = retry_after
         self.extra = extra or {}
+        self._path = path
         self.models: list[str] | None = ["fake"]
         self.date: str | None = None
         self.requests: list[Body] = []
         self.headers: list[Head] = []
+        self.queries: list[Head] = []
         self.answered: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.max_in_flight = 0
@@ -105,7 +111,7 @@ class FakeEndpoint:
     @property
     def url(self) -> str:
         """The `base_url` of a client."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://127.0.0.1:{self._port}{self._path}"
 
     @property
     def authorizations(self) -> list[str | None]:
@@ -157,15 +163,17 @@ class FakeEndpoint:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        method, path, _ = first.split(" ", 2)
+        method, target, _ = first.split(" ", 2)
+        path, _, query = target.partition("?")
         head = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines) if k}
         data = await reader.readexactly(int(head.get("content-length", "0")))
-        if method == "GET" and path == "/v1/models" and self.models is not None:
+        if method == "GET" and path == f"{self._path}/models" and self.models is not None:
             listed = {"object": "list", "data": [{"id": m, "object": "model"} for m in self.models]}
             date = {"Date": self.date} if self.date else {}
             return await self._send(writer, 200, listed, date)
-        if method != "POST" or path != "/v1/chat/completions":
+        if method != "POST" or path != f"{self._path}/chat/completions":
             return await self._send(writer, 404, {"error": {"message": f"no {method} {path}"}})
+        self.queries.append(dict(parse_qsl(query)))
         self._in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self._in_flight)
         try:

@@ -416,7 +416,7 @@ async def test_environment_variables_are_not_sent(monkeypatch: pytest.MonkeyPatc
         ({"base_url": "ftp://127.0.0.1/v1"}, "http"),
         ({"base_url": "127.0.0.1/v1"}, "http"),
         ({"base_url": "https://me:pw@127.0.0.1/v1"}, "user info"),
-        ({"base_url": "https://127.0.0.1/v1?key=1"}, "query"),
+        ({"base_url": "https://127.0.0.1/v1?key=1"}, "`query`"),
         ({"max_completion_tokens": 0}, "max_completion_tokens"),
         ({"max_completion_tokens": 5, "max_tokens": 5}, "keep one"),
         ({"extra": {"messages": []}}, "`messages`; safegen sets it"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -19,6 +18,7 @@ from safegen.core.errors import UserError
 from safegen.core.finding import DoctorFinding
 from safegen.core.version import __version__
 from safegen.pipeline.resolve import ResolvedRecipe, list_roles, make_teacher, resolve_recipe
+from safegen.teachers import split_unset_variables
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
@@ -187,15 +187,14 @@ class Probed(Protocol):
 async def _check_teacher(ref: PluginRef, inputs: ResolvedRecipe) -> list[DoctorFinding]:
     """Build a teacher as a run does and probe its endpoint."""
     findings: list[DoctorFinding] = []
-    variable = ref.params.get("api_key_env")
-    is_unset = variable and not os.environ.get(str(variable))
-    if is_unset:
-        remedy = f"export {variable}=…"
-        findings.append(DoctorFinding("key", "fail", f"`{variable}` is not set", remedy))
-    elif variable:
-        findings.append(DoctorFinding("key", "ok", f"`{variable}` is set"))
-    # Without its unset key the endpoint can still be probed.
-    params = {k: v for k, v in ref.params.items() if not (is_unset and k == "api_key_env")}
+    # Without its unset secrets the endpoint can still be probed.
+    params, unset = split_unset_variables(ref.params)
+    findings += [
+        DoctorFinding("key", "fail", f"`{variable}` is not set", f"export {variable}=…")
+        for variable in unset
+    ]
+    if params.get("api_key_env"):
+        findings.append(DoctorFinding("key", "ok", f"`{params['api_key_env']}` is set"))
     try:
         teacher = make_teacher(inputs, PluginRef(use=ref.use, params=params))
     except UserError as e:

@@ -37,6 +37,7 @@ from safegen.scenarios.dialogues import is_dialogue_turn
 from safegen.scenarios.written import count_excluded, explain_empty, iter_goals, plan_single_turns
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
+from safegen.teachers import split_unset_variables
 
 CHARS_PER_TOKEN = 4
 """An estimate for English text; most other scripts have fewer characters per token."""
@@ -334,7 +335,7 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
     key = str(params["api_key_env"]) if params.get("api_key_env") else None
     is_set = key is not None and bool(os.environ.get(key))
     # An estimate needs no key, and users run it before they have one.
-    available = params if is_set else {k: v for k, v in params.items() if k != "api_key_env"}
+    available, _ = split_unset_variables(params)
     with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
         traits = teacher_traits(inputs, ref)
         if traits.check_params is not None:
