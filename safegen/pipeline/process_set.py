@@ -86,6 +86,8 @@ class Workers:
     validating: bool = True
     scrub: Callable[[Sequence[str]], Awaitable[None]] = _scrub_nothing
     """Deletes the replies with these keys from the cache."""
+    unsafe: set[str] = field(default_factory=set[str])
+    """Cache keys of unsafe replies of unfinished shards, to scrub if the run stops."""
     progress: Progress = field(default_factory=Progress)
 
     @cached_property
@@ -241,6 +243,7 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
     result = SetResult(
         [record], drafted.list_failures("draft", record), drafted.list_unsafe(record)
     )
+    workers.unsafe.update(result.unsafe)
     # A revision answers the messages of the first draft, not the whole history of attempts.
     for revision in range(1, workers.revisions + 1):
         if record.accepted or record.draft.response is None or not workers.validating:
@@ -253,6 +256,7 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
         result.records.append(record)
         result.failures.extend(drafted.list_failures("revise", record))
         result.unsafe.extend(drafted.list_unsafe(record))
+        workers.unsafe.update(result.unsafe)
         if record.draft.response == before.draft.response:
             break  # the next request would be equal, and so would its cached reply
     workers.progress.done += 1

@@ -195,9 +195,13 @@ async def run_session(
             if trait.warm_up:
                 with guard_hook(name, trait.warm_up, "loaded its models", error=RunError):
                     trait.warm_up(inputs.locale.locale)
-        await local.run_shards(
-            todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
-        )
+        try:
+            await local.run_shards(
+                todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
+            )
+        finally:
+            # A run that stops early does not keep text that it already found unsafe.
+            await workers.scrub(sorted(workers.unsafe))
         # The build does not need the models, and both together would set the peak memory.
         for name, trait in traits.items():
             if trait.release:

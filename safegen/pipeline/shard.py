@@ -31,6 +31,7 @@ async def run_shard(folder: RunFolder, shard: int, workers: Workers) -> None:
     # In a thread, because fsync takes longest and other shards' requests continue meanwhile.
     await asyncio.to_thread(folder.write_shard, path, result.records, result.failures)
     await workers.scrub(result.unsafe)
+    workers.unsafe.difference_update(result.unsafe)
     scrub.delete_note(folder, shard)
     if workers.validating:
         folder.drafts(shard).unlink(missing_ok=True)

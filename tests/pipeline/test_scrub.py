@@ -10,6 +10,7 @@ import pytest
 
 import safegen
 from safegen.config.recipe import Recipe
+from safegen.core.errors import BudgetSpent
 from safegen.core.progress import Progress
 from safegen.core.types import Record, Reply
 from safegen.pipeline import shard
@@ -127,6 +128,27 @@ async def test_stored_drafts_are_deleted_after_their_shard(tmp_path: Path) -> No
         assert list((tmp_path / "run" / "drafts").iterdir())
         await _run(tmp_path, fake.url)
     assert _files_with(tmp_path, SENTINEL) == []
+
+
+async def test_stop_at_the_budget_scrubs_unsafe_text(tmp_path: Path) -> None:
+    sent: list[Body] = []
+
+    def answer(body: Body) -> str:
+        sent.append(body)
+        return f"{HELPFUL} {SENTINEL if len(sent) == 1 else len(sent)}"
+
+    with FakeEndpoint(answer) as fake:
+        endpoint = {"base_url": fake.url, "model": "m", "concurrency": 1}
+        teachers = {"drafter": {"openai_chat": endpoint}}
+        output = tmp_path / "out"
+        plugins = ["tests.validators.sentinel"]
+        recipe = _recipe(fake.url, teachers=teachers, budget={"requests": 5})
+        with pytest.raises(BudgetSpent):
+            await safegen.agenerate(recipe, output=output, plugins=plugins)
+    assert len(sent) == 5
+    assert not list(output.glob("run/records/*"))
+    assert _files_with(output, HELPFUL[:40]) != []
+    assert _files_with(output, SENTINEL) == []
 
 
 async def test_uncompacted_journal_is_rebuilt_at_start(tmp_path: Path) -> None:
