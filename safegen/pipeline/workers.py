@@ -52,7 +52,8 @@ async def open_worker_factory(
     Raises:
         StoreDamaged: the journal or the accounting cannot be read.
     """
-    journal, start = Journal(folder.journal), time.monotonic()
+    journal = Journal(folder.journal, keeps_reasoning=inputs.recipe.plan.reasoning)
+    start = time.monotonic()
     try:
         # A killed session wrote no accounting; the journal knows what it spent.
         before = usage.prior_usage(folder.accounting, journal.usage())

@@ -60,10 +60,17 @@ class _PendingReply(NamedTuple):
 
 
 class Journal:
-    """Durable replies. The run's lock ensures that one process at a time writes."""
+    """Durable replies. The run's lock ensures that one process at a time writes.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        keeps_reasoning: store the reasoning of replies. False if no record will hold it, because no
+            validator reads it then and it may contain unsafe text.
+    """
+
+    def __init__(self, path: Path, *, keeps_reasoning: bool = True) -> None:
         self.path = path
+        self._keeps_reasoning = keeps_reasoning
         self._reader = _open(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._writer: sqlite3.Connection | None = None
@@ -83,6 +90,8 @@ class Journal:
     async def put(self, key: str, reply: Reply) -> None:
         """Store a reply; return when it is on disk."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._keeps_reasoning:
+            reply = replace(reply, reasoning_content=None)
         self._waiting.append(_PendingReply(_key(key), _encode(reply), reply, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_after_delay())

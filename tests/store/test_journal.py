@@ -137,3 +137,14 @@ async def test_journal_of_format_1_is_refused_unchanged(tmp_path: Path) -> None:
     with pytest.raises(StoreDamaged, match=r"format 1.*reads 2.*move it away"):
         Journal(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_reasoning_is_stored_only_if_kept(keeps: bool, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite", keeps_reasoning=keeps)
+    await journal.put(stored_key("k", 0), Reply("t", "m", reasoning_content="hidden thoughts"))
+    reply = journal.get(stored_key("k", 0))
+    await journal.aclose()
+    assert reply is not None
+    assert reply.reasoning_content == ("hidden thoughts" if keeps else None)
+    assert (b"hidden thoughts" in (tmp_path / "j.sqlite").read_bytes()) is keeps
