@@ -93,6 +93,7 @@ class WorkerFactory:
         """The teachers built so far; the owner closes them."""
         self._journal, self._replacements = journal, teachers
         self._limiters = RateLimiters()
+        meter.read_wait = self._limiters.longest_wait
 
     def make_workers(self, progress: Progress, *, validating: bool) -> Workers:
         """Build the workers.

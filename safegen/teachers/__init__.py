@@ -16,7 +16,7 @@ from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._custom import CustomTeacher
 from safegen.teachers._errors import RetryableError
 from safegen.teachers._item_errors import ItemErrorTeacher
-from safegen.teachers._meter import Meter, MeteredTeacher
+from safegen.teachers._meter import Meter, MeteredTeacher, Wait
 from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter, RateLimiters
 from safegen.teachers._request_options import KEY_NAME, split_unset_variables
 from safegen.teachers._retry import RetryingTeacher
@@ -38,6 +38,7 @@ __all__ = [
     "RetryableError",
     "RetryingTeacher",
     "StructuredTeacher",
+    "Wait",
     "compose",
     "split_unset_variables",
 ]

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from safegen.core.errors import RERUN_HINT, BudgetSpent
 from safegen.core.types import Reply, Request, Teacher, Usage
+
+
+class Wait(NamedTuple):
+    """A wait for a limited endpoint."""
+
+    seconds: float
+    """Time until the last waiting request may start."""
+    reason: str
+    limited: int
+    """Requests that wait for their own Retry-After."""
+    paused: bool
+    """True if no request may start."""
 
 
 class Meter:
@@ -30,6 +45,8 @@ class Meter:
         self._prompt_tokens = 0
         self._completion_tokens = 0
         self._uncounted = False
+        self.read_wait: Callable[[], Wait | None] = lambda: None
+        """Returns the longest wait for a limited endpoint; the owner of the limiters sets it."""
 
     def record_request(self, *, retry: bool = False) -> None:
         """Count a request that is about to be sent.

@@ -1,19 +1,19 @@
 """The rate-limit layer: the one place that bounds requests in flight and the rate of their starts.
 
 The window of requests in flight grows by slow start. A limited request (HTTP 429) leaves its place in
-the window empty until its Retry-After is over, but at most half of the window. The limiter classifies
+the window empty until its Retry-After is over, but at most a quarter of the window. The limiter classifies
 a 429 by the row of limited requests around it, in the order of their starts:
 
 - Chance explains the row, given the share of 429s among the other requests: a random overload. Only
   this request waits.
-- Chance explains it in fewer than one of 20,000 cases, or all requests since the last pause were
+- Chance explains it in fewer than one of a million cases, or all requests since the last pause were
   limited: a rate limit. No request succeeds, so all pause for the Retry-After. Then starts are paced
   at the measured rate of successes, the pause included.
 
 Quota headers of an answer bound the window before a 429 occurs.
 
 A pace is a guess. It is evaluated after every second with at least 20 answers: if more than 15 %
-are 429s, it shrinks to the share that passed, otherwise it grows by 5 %. Once it has doubled it no
+are 429s, it shrinks to the share that passed, otherwise it grows by 2 %, without a 429 by 5 %. Once it has doubled it no
 longer limits, once it has halved it no longer helps; in both cases it is dropped.
 """
 
@@ -32,6 +32,7 @@ from typing import NamedTuple
 from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, RetryableError
+from safegen.teachers._meter import Wait
 from safegen.teachers._quota import Quota
 from safegen.teachers._structured_output import FormatMemory
 
@@ -45,14 +46,16 @@ MAX_GUESSED_PAUSE_S = 60.0
 MIN_PACE_PER_S = 0.05
 MIN_LIMITED_RUN = 4
 """Fewest 429s in a row that mean a rate limit."""
-CHANCE = 5e-5
+CHANCE = 1e-6
 """Probability below which a row of 429s is no random overload."""
 SHOWN_WAIT_S = 5.0
 """Shortest wait that is logged."""
 FIRST_PACE_SHARE = 0.94
 """Share of the measured rate with which a pace begins."""
 PACE_GROWTH = 1.05
-"""Factor of a pace that few 429s met."""
+"""Factor of a pace that no 429 met."""
+CAUTIOUS_PACE_GROWTH = 1.02
+"""Factor of a pace that few 429s met, which may have reached the limit."""
 LIMITED_SHARE = 0.15
 """Share of 429s above which a pace is too high."""
 MAX_HISTORY = 20_000
@@ -68,18 +71,6 @@ class Permit(NamedTuple):
     """Start of the request in seconds of the limiter's clock."""
     nth: int
     """Number of the request in the order of starts."""
-
-
-class Wait(NamedTuple):
-    """A wait for a limited endpoint."""
-
-    seconds: float
-    """Time until the last waiting request may start."""
-    reason: str
-    limited: int
-    """Requests that wait for their own Retry-After."""
-    paused: bool
-    """True if no request may start."""
 
 
 class RateLimiter:
@@ -135,12 +126,13 @@ class RateLimiter:
     def wait(self) -> Wait | None:
         """The longest wait at this moment, or None if requests may start and none was limited."""
         now = self._clock()
-        self._drop_past_waits(now)
+        # A copy, because the progress line reads it from another thread.
+        waits = [until for until in tuple(self._waits) if until > now]
         if self._paused_until > now:
-            return Wait(self._paused_until - now, self._reason, len(self._waits), paused=True)
-        if not self._waits:
+            return Wait(self._paused_until - now, self._reason, len(waits), paused=True)
+        if not waits:
             return None
-        return Wait(max(self._waits) - now, self._reason, len(self._waits), paused=False)
+        return Wait(max(waits) - now, self._reason, len(waits), paused=False)
 
     async def __aenter__(self) -> Permit:
         """Wait for a permit, in the order of arrival.
@@ -269,7 +261,7 @@ class RateLimiter:
     def _places(self) -> int:
         now = self._clock()
         self._drop_past_waits(now)
-        places = max(self.window // 2, self.window - len(self._waits), 1)
+        places = max(self.window - self.window // 4, self.window - len(self._waits), 1)
         return min(places, max(self._quota_window, 1)) if now < self._quota_until else places
 
     def _drop_past_waits(self, now: float) -> None:
@@ -321,7 +313,10 @@ class RateLimiter:
         if self.rate is None or now - self._step < STEP_S or answers < STEP_ANSWERS:
             return
         passed = self._step_good / answers
-        self.rate *= PACE_GROWTH if 1 - passed <= LIMITED_SHARE else passed
+        if 1 - passed > LIMITED_SHARE:
+            self.rate *= passed
+        else:
+            self.rate *= CAUTIOUS_PACE_GROWTH if self._step_bad else PACE_GROWTH
         self._begin_step(now)
         if not self._measured / 2 < self.rate < self._measured * 2:
             self.rate = None
@@ -343,6 +338,11 @@ class RateLimiters:
     def __init__(self) -> None:
         self._limiters: dict[tuple[object, ...], RateLimiter] = {}
         self._formats: dict[tuple[object, ...], FormatMemory] = {}
+
+    def longest_wait(self) -> Wait | None:
+        """Return the longest wait of all limiters at this moment."""
+        waits = [limiter.wait for limiter in tuple(self._limiters.values())]
+        return max((w for w in waits if w is not None), default=None, key=lambda w: w.seconds)
 
     def limiter_for(self, *account: object, limit: int) -> RateLimiter:
         """Return the limiter of an account; the smallest requested limit counts.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from safegen.testing import FakeEndpoint
+from safegen.testing.endpoint import Body
 from tests.cli.harness import RECIPE, write_recipe
 from tests.conftest import ROOT
 
@@ -90,3 +91,28 @@ def test_term_ends_run_whose_int_is_ignored(tmp_path: Path) -> None:
         assert process.returncode == 130, err
         assert "Traceback" not in err
         assert "interrupted;" in err
+
+
+@pytest.mark.parametrize("limited", ["all", "each second"])
+def test_interrupt_ends_a_long_wait_at_once(limited: str, tmp_path: Path) -> None:
+    def fault(body: Body, nth: int) -> str | None:
+        return "429" if limited == "all" or len(endpoint.requests) % 2 else None
+
+    with FakeEndpoint(fault=fault, retry_after="500") as endpoint:
+        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}}}"
+        teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
+        recipe = write_recipe(tmp_path, RECIPE + teachers + "validators: [language]\n")
+        process = subprocess.Popen(
+            command(recipe),
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for_requests(endpoint, IN_FLIGHT, process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted;" in err.splitlines()[-1]
+    assert "Traceback" not in err

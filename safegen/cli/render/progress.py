@@ -26,12 +26,14 @@ from safegen.cli.render.console import (
 if TYPE_CHECKING:
     from safegen.core.progress import Progress, Stage
     from safegen.pipeline.session import Watch
-    from safegen.teachers import Meter
+    from safegen.teachers import Meter, Wait
 
 PLAIN_EVERY_S = 10.0
 TICKS_PER_S = 4
 UNITS: Mapping[Stage, str] = {"drafting": "drafts", "labelling": "prompts read"}
 """Items that each stage counts."""
+SHOWN_WAIT_S = 5.0
+"""Shortest wait that is shown; the limiter logs the same."""
 RATE_WINDOW_S = 60.0
 """Rates cover the last minute, because cached replies arrive at once and say nothing about the rest."""
 ECHO_WIDTH = 4
@@ -55,6 +57,8 @@ class ProgressView(NamedTuple):
     stage: Stage = "drafting"
     resumed: bool = False
     round: int = 0
+    wait: Wait | None = None
+    """The longest wait for a limited endpoint."""
 
     @property
     def is_finished(self) -> bool:
@@ -101,12 +105,22 @@ class ProgressView(NamedTuple):
         is_validated = self.done and self.stage == "drafting"
         accepted = [f"{format_share(self.accepted, self.done)} accepted"] if is_validated else []
         return [
+            *self._wait_parts(),
             f"{format_number(self.failed)} failed",
             f"{format_number(self.in_flight)} in flight",
             f"{format_short(self.per_minute)} requests/min",
             f"{format_short(self.tokens)} tokens",
             *accepted,
         ]
+
+    def _wait_parts(self) -> list[str]:
+        wait = self.wait
+        if wait is None or wait.seconds < SHOWN_WAIT_S:
+            return []
+        left = format_duration(wait.seconds)
+        if wait.paused:
+            return [f"all requests wait {left}: {wait.reason}"]
+        return [f"{format_plural(wait.limited, 'request')} waiting, at most {left}: {wait.reason}"]
 
     def full_line(self, *, ended: bool = False) -> str:
         """Format all counters on one line."""
@@ -163,6 +177,7 @@ class ProgressReader(rich_progress.Progress):
             stage=progress.stage,
             resumed=progress.resumed and not progress.round,
             round=progress.round,
+            wait=meter.read_wait(),
         )
 
     def _rate(self, task: rich_progress.TaskID) -> float:

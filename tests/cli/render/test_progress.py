@@ -8,7 +8,7 @@ from rich.console import Console
 from safegen.cli.render.progress import PlainLines, ProgressReader, show_progress
 from safegen.core.progress import Progress
 from safegen.core.types import Reply
-from safegen.teachers import Meter
+from safegen.teachers import Meter, Wait
 
 
 class Time:
@@ -188,3 +188,26 @@ def test_pipe_gets_lines_without_escape_codes() -> None:
     first, last = stream.getvalue().splitlines()
     assert first == "safegen: 2 drafts in 1 shard"
     assert last.startswith("safegen: 2/2 drafts (100%), 1/1 shards, 0 failed")
+
+
+@pytest.mark.parametrize(
+    ("wait", "expected"),
+    [
+        (None, ", 0 failed"),
+        (Wait(4.0, "rate limit (HTTP 429)", 1, paused=True), ", 0 failed"),
+        (
+            Wait(90.0, "rate limit (HTTP 429)", 3, paused=True),
+            ", all requests wait 1:30: rate limit (HTTP 429), 0 failed",
+        ),
+        (
+            Wait(42.0, "rate limit (HTTP 429)", 1, paused=False),
+            ", 1 request waiting, at most 0:42: rate limit (HTTP 429), 0 failed",
+        ),
+    ],
+    ids=["none", "short", "paused", "one"],
+)
+def test_long_wait_shows_reason_and_time(wait: Wait | None, expected: str) -> None:
+    counters, _, meter = at_work(Time())
+    meter.read_wait = lambda: wait
+    line = line_of(counters)
+    assert f"0/4 shards{expected}" in line
