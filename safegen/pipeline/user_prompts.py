@@ -20,7 +20,7 @@ from safegen.core.errors import ConfigError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import Teacher, Usage
 from safegen.judges.blind_panel import Labellers
-from safegen.pipeline._user_rows import ImportReport, PromptImport, find_contradictions
+from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, find_contradictions
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     check_teachers,
@@ -202,6 +202,8 @@ class ImportEstimate:
     left_out: Mapping[str, int]
     not_under: Mapping[str, int]
     """Planned rows by a profile that excludes them, because their prompt contradicts it."""
+    recorded_otherwise: tuple[ChangedRow, ...]
+    """Planned rows whose evidence is recorded otherwise than the file states it."""
     repeats: tuple[Repeat, ...]
     """Rows that repeat an earlier one, among the planned rows and those for labellers."""
     not_read: tuple[str, ...]
@@ -270,6 +272,7 @@ def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstima
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
         left_out=dict(sorted(report.left_out.items())),
         not_under=dict(sorted(report.not_under.items())),
+        recorded_otherwise=tuple(report.recorded_otherwise),
         repeats=find_repeats(prompts, report.kept | {u.row for u in waiting}),
         not_read=tuple(prompts.unread_columns),
         by_domain_mode=dict(sorted(counts.items())),
