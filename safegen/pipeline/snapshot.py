@@ -137,7 +137,11 @@ def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
         if before.get(key, digest) != digest
     ]
     if differing:
-        raise make_mismatch_error(folder, differing)
+        keys = ", ".join(f"`{key}`" for key in differing)
+        raise RecipeMismatch(
+            f"`{folder.root}` was created with another {keys}; `build` can change only name, version,"
+            " views and split: for the rest run `safegen generate` with `--replan`"
+        )
     folder.write_snapshot(payload | {"recipe": context.recipe.model_dump(mode="json")})
 
 
@@ -158,8 +162,8 @@ def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> 
         )
     return RecipeMismatch(
         f"`{folder.root}` was begun with another {keys}; restore it, choose another `--output`, or"
-        " re-plan with `--replan` (cached replies of unchanged requests are reused; the address and"
-        " the model belong to a request)"
+        " re-plan with `--replan` (cached replies are reused, unless the address or the model"
+        " changed)"
     )
 
 
