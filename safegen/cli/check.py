@@ -27,14 +27,18 @@ from safegen.cli.render.console import (
 )
 from safegen.config.recipe import Target
 from safegen.core import plugins, resources
-from safegen.core.types import MODES
+from safegen.core.types import DANGER, MODES
 from safegen.dataset.coverage_report import certificate_json
 from safegen.pipeline.preflight.estimate import Estimate, FolderState, TeacherFacts, dry_run
 from safegen.pipeline.resolve import ResolvedRecipe
 
 if TYPE_CHECKING:
     from safegen.coverage.certificate import Certificate
+    from safegen.pipeline.user_prompts import ChangedRow
+    from safegen.scenarios.context import ChangedEvidence
 
+MAX_LISTED = 10
+"""Rows or prompts of one kind that the screen lists."""
 # Any: a tree of JSON values.
 EstimateJson = dict[str, Any]
 
@@ -97,6 +101,7 @@ def _estimate_pairs(
     )
     if estimate.size.excluded:
         yield "skipped", _excluded_text(estimate)
+    yield from recorded_pairs([_name_change(c) for c in estimate.size.recorded_otherwise], "prompt")
     for override in estimate.overrides:
         yield "override", make_text(override)
     if estimate.size.certificate is not None:
@@ -132,6 +137,36 @@ def _excluded_text(estimate: Estimate) -> str:
     )
     total = sum(estimate.size.excluded.values())
     return f"{format_plural(total, 'prompt')} that contradict their profile: {counts}"
+
+
+def recorded_pairs(lines: Sequence[str], noun: str) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the facts on labels that are recorded otherwise than written: their number, then a line each."""
+    if not lines:
+        return
+    total = format_plural(len(lines), noun)
+    yield "recorded", make_text(f"{total} otherwise than written", "yellow")
+    for line in lines[:MAX_LISTED]:
+        yield "", make_text(f"- {line}")
+    if len(lines) > MAX_LISTED:
+        more = format_number(len(lines) - MAX_LISTED)
+        yield "", make_text(f"and {more} more; list all with --json", "dim")
+
+
+def recorded_text(change: ChangedEvidence | ChangedRow) -> str:
+    """Describe the evidence as written and as recorded."""
+    attribute = f" with `{DANGER}: self`" if change.danger else ""
+    return (
+        f"intent `{change.intent}` with evidence `{change.evidence}` is recorded as"
+        f" `{change.recorded}`{attribute}"
+    )
+
+
+def _name_change(change: ChangedEvidence) -> str:
+    if change.turn_style is None:
+        place = f"prompt {change.paraphrase + 1}"
+    else:
+        place = f"{change.turn_style} {change.paraphrase + 1}, turn {change.turn + 1}"
+    return f"`{change.goal_id}`, {change.intent} {place}: {recorded_text(change)}"
 
 
 def _authoring_text(estimate: Estimate) -> str:
@@ -214,6 +249,7 @@ def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> EstimateJson:
         else certificate_json(estimate.size.certificate),
         "drafts": estimate.drafts,
         "excluded_by_profile": dict(estimate.size.excluded),
+        "recorded_otherwise": [c._asdict() for c in estimate.size.recorded_otherwise],
         "overrides": list(estimate.overrides),
         "calls_at_most": estimate.calls,
         "author_calls_at_most": estimate.author_calls,

@@ -8,7 +8,13 @@ from dataclasses import asdict
 
 from rich.console import RenderableType
 
-from safegen.cli.check import nest_by_domain, size_table
+from safegen.cli.check import (
+    MAX_LISTED,
+    nest_by_domain,
+    recorded_pairs,
+    recorded_text,
+    size_table,
+)
 from safegen.cli.render.console import (
     format_counts,
     format_json_line,
@@ -30,8 +36,6 @@ from safegen.pipeline.user_prompts import (
 from safegen.pipeline.user_repeats import format_warning
 from safegen.scenarios.user_prompts.reader import UserPrompts
 
-MAX_LISTED = 10
-"""Unplanned rows that the screen lists."""
 UNCHECKED_NOTE = (
     "used as the file states them, without a check against the text; to have labellers read them, leave"
     " the cells empty and set `judges.labellers` in the recipe"
@@ -69,7 +73,7 @@ def _print_estimate(inputs: ResolvedRecipe, source: UserPrompts, estimate: Impor
         "",
     )
     for row in estimate.unlabelled[:MAX_LISTED]:
-        name = f"row {row.row}" + (f" (`{row.id}`)" if row.id else "")
+        name = _name_row(row.row, row.id)
         print_out(out, make_text(f"- {', '.join([name, *row.fields])}: {row.why}"))
     if len(estimate.unlabelled) > MAX_LISTED:
         print_out(
@@ -79,6 +83,10 @@ def _print_estimate(inputs: ResolvedRecipe, source: UserPrompts, estimate: Impor
                 "dim",
             ),
         )
+
+
+def _name_row(number: int, id_: str | None) -> str:
+    return f"row {number}" + (f" (`{id_}`)" if id_ else "")
 
 
 def _fact_pairs(
@@ -97,6 +105,10 @@ def _fact_pairs(
         yield "personal", make_text(f"{text} ({format_counts(estimate.personal_kinds)})", "yellow")
     if estimate.taken:
         yield "labels", f"of {format_plural(estimate.taken, 'row')}: {UNCHECKED_NOTE}"
+    changes = estimate.recorded_otherwise
+    yield from recorded_pairs(
+        [f"{_name_row(c.row, c.id)}: {recorded_text(c)}" for c in changes], "row"
+    )
     if estimate.to_read:
         texts = format_plural(estimate.to_read, "text")
         calls = f"{format_number(estimate.label_calls)} labeller calls"
@@ -148,6 +160,7 @@ def _to_json(
         "file": source.name,
         **asdict(estimate),
         "unlabelled": listed,
+        "recorded_otherwise": [change._asdict() for change in estimate.recorded_otherwise],
         "repeats": repeats,
         "by_domain_mode": nest_by_domain(estimate.by_domain_mode),
         "prompts": prompts,

@@ -119,9 +119,9 @@ def _report_nothing_failed(run: Run, *, plugins: Sequence[str], json: bool) -> i
             f" ({format_counts(dropped)}); a retry would drop them again: {_dropped_hint(dropped)}"
         )
     print_line(sys.stderr, line)
+    # As after a retry: a build that was interrupted is finished, and `--json` has the same keys.
+    rebuilt = api.rebuild(run.output, plugins=plugins).run
     if json:
-        # The dataset is rebuilt as after a retry, so that the object has the same keys.
-        rebuilt = api.rebuild(run.output, plugins=plugins).run
         sys.stdout.write(format_json_line(api.summarise(rebuilt, count_losses(run.folder))))
     return 0
 

@@ -11,7 +11,9 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, get_type_hints
 
@@ -30,6 +32,7 @@ KINDS = {
     "views": "safegen.dataset.views",
 }
 """Kinds of plug-ins and the packages of the built-in ones."""
+_PACKAGE = __name__.partition(".")[0]
 
 
 def list_names(kind: str) -> list[str]:
@@ -51,6 +54,31 @@ def find_factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callab
     if not callable(factory):
         raise ConfigError(f"`{name}`: module `{module.__name__}` has no factory `{attribute}`")
     return factory
+
+
+def find_source_files(kind: str, name: str, *, trusted: Sequence[str] = ()) -> dict[str, Path]:
+    """Find the files of a user's plug-in: the module that a recipe names, and the one that defines the factory.
+
+    Returns:
+        Path by name, such as `my_checks.py`. A name is that of the module, so it does not depend on
+        the working folder. A module without a file is left out, and a built-in plug-in has no files.
+
+    Raises:
+        ConfigError: a module that is not trusted, or that has no such factory.
+    """
+    if ":" not in name:
+        return {}
+    factory = find_factory(kind, name, trusted=trusted)
+    # A package often defines its factories in a module of its own and only exports them.
+    modules = dict.fromkeys((name.partition(":")[0], getattr(factory, "__module__", None)))
+    own = [m for m in modules if m and m.partition(".")[0] != _PACKAGE]
+    files = {m: Path(getattr(sys.modules.get(m), "__file__", None) or "") for m in own}
+    return {_name_file(m, path): path for m, path in files.items() if path.is_file()}
+
+
+def _name_file(module: str, path: Path) -> str:
+    stem = module.replace(".", "/")
+    return f"{stem}/{path.name}" if path.stem == "__init__" else f"{stem}{path.suffix}"
 
 
 def teacher_traits(name: str, *, trusted: Sequence[str] = ()) -> TeacherTraits:

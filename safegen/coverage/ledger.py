@@ -55,7 +55,7 @@ class CellCounts:
 
 @dataclass(frozen=True, slots=True)
 class CellTarget:
-    """Accepted scenarios that each cell of the axes `per` needs."""
+    """Accepted scenarios in the dataset that each cell of the axes `per` needs."""
 
     accepted: int
     per: tuple[str, ...] = ("harm", "intent")
@@ -87,7 +87,7 @@ class Ledger:
         return dict(sorted(out.items()))
 
     def shortfall(self, target: CellTarget) -> dict[Cell, int]:
-        """Count missing accepted scenarios by cell, for cells with planned scenarios.
+        """Count missing kept scenarios by cell, for cells with planned scenarios.
 
         Raises:
             ConfigError: an axis that the ledger does not have, or a negative number.

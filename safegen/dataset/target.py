@@ -56,7 +56,7 @@ class TargetReport:
         short = sum(self.shortfall.values())
         return [
             f"{head}: met in {met:,} of {self.cells:,} cells",
-            f"{short:,} short in {len(self.shortfall):,} cells: {self.stop_reason}",
+            f"{short:,} missing in {len(self.shortfall):,} cells: {self.stop_reason}",
             *self._excluded_lines(),
             *self._reason_lines(),
         ]

@@ -6,14 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from safegen.core.types import PlannedScenario, Profile
+from safegen.core.types import Evidence, Intent, PlannedScenario, Profile, Scenario
 from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_64, message_key
 from safegen.judges.blind_panel import BlindLabels, LabelRequest
 from safegen.pipeline._row_spool import RowSpool
 from safegen.pipeline.resolve import ResolvedRecipe
-from safegen.scenarios.context import PlanningContext
+from safegen.scenarios.context import IN_DANGER, PlanningContext
 from safegen.scenarios.user_prompts.file_profile import FileProfile
 from safegen.scenarios.user_prompts.mapping import ColumnMap
 from safegen.scenarios.user_prompts.plan_rows import RowLabels, allowed_profiles, plan_row
@@ -39,6 +39,18 @@ from safegen.store.run_folder import RunFolder, write_json
 T = TypeVar("T")
 RowResult = list[PlannedScenario] | Unlabelled | ExcludedRow
 """The scenarios of a planned row, or the reason why it is listed or excluded."""
+
+
+class ChangedRow(NamedTuple):
+    """A planned row whose evidence is recorded otherwise than the file states it."""
+
+    row: int
+    id: str | None
+    intent: Intent
+    evidence: Evidence
+    recorded: Evidence
+    danger: bool
+    """True if the record has the attribute `danger: self` as well."""
 
 
 @dataclass
@@ -141,6 +153,17 @@ def import_sets(
             contradicted = e.digests
 
 
+def _list_changes(row: PromptRow, scenario: Scenario) -> list[ChangedRow]:
+    if row.evidence is None or row.evidence == scenario.evidence:
+        return []
+    danger = IN_DANGER in scenario.attributes
+    return [
+        ChangedRow(
+            row.number, row.id, scenario.intent, row.evidence, scenario.evidence, danger=danger
+        )
+    ]
+
+
 class ImportReport:
     """Counts and lists of an import, filled while `iter_sets` yields the plan."""
 
@@ -149,6 +172,7 @@ class ImportReport:
     ) -> None:
         self.folder, self.prompts, self.contradicted = folder, prompts, contradicted
         self.unlabelled: list[Unlabelled] = []
+        self.recorded_otherwise: list[ChangedRow] = []
         self.left_out: Counter[str] = Counter()
         self.not_under: Counter[str] = Counter()
         """Planned rows by a profile that their prompt contradicts."""
@@ -181,6 +205,7 @@ class ImportReport:
                 self.left_out[result.reason] += 1
             elif row is not None:
                 self.kept.add(row.number)
+                self.recorded_otherwise += _list_changes(row, result[0].scenario)
                 attributes = result[0].scenario.attributes
                 self.read += any(a.source == "confirmed" for a in attributes)
                 self.not_under.update(self._excluded_profiles(row, result))

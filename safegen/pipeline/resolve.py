@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from safegen.config import language_pack, recipe as recipes, taxonomy
@@ -38,7 +39,7 @@ KINDS: Mapping[str, str] = {"prompt": "prompts", "axes": "axes", "scripts": "scr
 """Kind of asset by kind of fingerprint."""
 Fingerprints = Mapping[str, Mapping[str, str]]
 """SHA-256 of each file that a recipe names, by kind and name."""
-RECIPE, POLICY, PROMPTS = "recipe", "policy", "prompts"
+RECIPE, POLICY, PROMPTS, PLUGIN = "recipe", "policy", "prompts", "plugin"
 
 
 class SnapshotKey(NamedTuple):
@@ -131,6 +132,8 @@ class ResolvedRecipe(RunContext):
         if self.user_prompts is not None:
             # One name for all files: a renamed file is the same input.
             digests[PROMPTS] = {PROMPTS: self.user_prompts.digest}
+        if files := self._plugin_files():
+            digests[PLUGIN] = {name: file_sha256(path) for name, path in files.items()}
         return digests | {POLICY: {p.spec.policy: p.policy_id for p in self.policies}}
 
     def _taxonomy_files(self) -> dict[str, tuple[str, ...]]:
@@ -139,6 +142,18 @@ class ResolvedRecipe(RunContext):
             return {}
         dialogues = self.tree.file.dialogues if self.recipe.plan.dialogues else ()
         return {"sets": self.tree.file.sets, "dialogues": dialogues}
+
+    def _plugin_files(self) -> dict[str, Path]:
+        """Find the files of the user's plug-ins that decide drafts and verdicts, by name."""
+        # Views are left out: every build runs them, so an edited view needs no new plan.
+        refs = [("teachers", ref) for _, ref in list_roles(self.recipe)]
+        refs += [("validators", ref) for ref in self.recipe.validators]
+        files: dict[str, Path] = {}
+        for kind, ref in refs:
+            # A caller's own teacher can replace one of the recipe that is not trusted.
+            if ref.use.partition(":")[0] in self.trusted:
+                files |= plugins.find_source_files(kind, ref.use, trusted=self.trusted)
+        return files
 
     def _named_files(self) -> Iterator[tuple[str, str]]:
         """List the kind and name of the other files that the planner, an author or a labeller reads."""

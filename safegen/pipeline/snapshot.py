@@ -22,6 +22,7 @@ from safegen.core.errors import AssetNotFound, RecipeMismatch, StoreDamaged, Use
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
 from safegen.pipeline.resolve import (
+    PLUGIN,
     POLICY,
     PROMPTS,
     RECIPE,
@@ -107,7 +108,19 @@ def list_differences(folder: RunFolder, inputs: ResolvedRecipe) -> list[Snapshot
     payload = folder.read_snapshot()
     before = snapshot_keys(payload["digests"], payload["fingerprints"])
     now = snapshot_keys(inputs.recipe.digests(), inputs.fingerprints)
-    return [key for key in {**now, **before} if before.get(key) != now.get(key)]
+    return [
+        key
+        for key in {**now, **before}
+        if before.get(key) != now.get(key) and not _is_unused_plugin(key, before, now)
+    ]
+
+
+def _is_unused_plugin(
+    key: SnapshotKey, before: Mapping[SnapshotKey, str], now: Mapping[SnapshotKey, str]
+) -> bool:
+    # The recipe's keys decide which plug-ins a run uses. A file on one side only means that a
+    # caller's own teacher replaced the plug-in, or that an older version wrote the snapshot.
+    return key.kind == PLUGIN and not (key in before and key in now)
 
 
 def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
@@ -124,7 +137,11 @@ def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
         if before.get(key, digest) != digest
     ]
     if differing:
-        raise make_mismatch_error(folder, differing)
+        keys = ", ".join(f"`{key}`" for key in differing)
+        raise RecipeMismatch(
+            f"`{folder.root}` was created with another {keys}; `build` can change only name, version,"
+            " views and split: for the rest run `safegen generate` with `--replan`"
+        )
     folder.write_snapshot(payload | {"recipe": context.recipe.model_dump(mode="json")})
 
 
@@ -145,8 +162,8 @@ def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> 
         )
     return RecipeMismatch(
         f"`{folder.root}` was begun with another {keys}; restore it, choose another `--output`, or"
-        " re-plan with `--replan` (cached replies of unchanged requests are reused; the address and"
-        " the model belong to a request)"
+        " re-plan with `--replan` (cached replies are reused, unless the address or the model"
+        " changed)"
     )
 
 

@@ -21,7 +21,7 @@ from safegen.core.errors import ConfigError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.judges.blind_panel import Labellers
-from safegen.pipeline._user_rows import ImportReport, PromptImport, import_sets
+from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, import_sets
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     check_teachers,
@@ -232,6 +232,8 @@ class ImportEstimate:
     left_out: Mapping[str, int]
     not_under: Mapping[str, int]
     """Planned rows by a profile that excludes them, because their prompt contradicts it."""
+    recorded_otherwise: tuple[ChangedRow, ...]
+    """Planned rows whose evidence is recorded otherwise than the file states it."""
     repeats: tuple[Repeat, ...]
     """Rows that repeat an earlier one, among the planned rows and those for labellers."""
     fields: Mapping[str, str]
@@ -327,6 +329,7 @@ def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
         left_out=dict(sorted(report.left_out.items())),
         not_under=dict(sorted(report.not_under.items())),
+        recorded_otherwise=tuple(report.recorded_otherwise),
         repeats=find_repeats(prompts, report.kept | {u.row for u in waiting}),
         fields=prompts.columns.columns,
         not_read=prompts.columns.unread,

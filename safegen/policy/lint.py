@@ -7,7 +7,7 @@ every scenario.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import ILL_INTENT, MODES, TIERS, Profile
@@ -24,13 +24,6 @@ from safegen.policy.schema import (
 from safegen.policy.source_map import SpecFinding, SpecProblem, find_home, locate_problems
 from safegen.policy.spec import Policy
 
-STRICTNESS: tuple[tuple[Profile, Profile], ...] = (
-    ("minors", "agent"),
-    ("agent", "public"),
-    ("public", "enterprise"),
-    ("enterprise", "vetted_professional"),
-)
-"""Pairs (stricter, laxer) of neighbouring profiles."""
 PROFILE_ORDER: tuple[Profile, ...] = (
     "minors",
     "agent",
@@ -38,6 +31,7 @@ PROFILE_ORDER: tuple[Profile, ...] = (
     "enterprise",
     "vetted_professional",
 )
+"""Profiles from the strictest to the laxest."""
 MAX_SHOWN = 5
 """Number of non-monotone pairs of rules that are reported."""
 
@@ -195,7 +189,7 @@ def _stricter_situations(at: Situation) -> Iterator[Situation]:
         index = values.index(value) + 1
         if index < len(values):
             yield at._replace(**{field: values[index]})
-    for strict, lax in STRICTNESS:
+    for strict, lax in pairwise(PROFILE_ORDER):
         if at.profile == lax:
             yield at._replace(profile=strict)
 
@@ -249,7 +243,7 @@ def _is_above(one: Rule, other: Rule) -> bool:
 
 
 def _check_protection(policy: Policy) -> Iterator[SpecProblem]:
-    """Find the rules that turn away a person in danger or leave them without a contact."""
+    """Find the rules that decline a person in danger, or leave them without a contact."""
     faults: dict[str, tuple[Rule, list[Situation]]] = {}
     for at, rule in policy.rule_by_situation.items():
         if at.evidence == "self" and not _protects(rule, at):
@@ -268,8 +262,8 @@ def _check_protection(policy: Policy) -> Iterator[SpecProblem]:
             message = (
                 f"rule `{rule.id}` decides at {where} and does not protect a person in danger; inherit `base`, or write"
                 " a first rule with `when: {evidence: [self]}`, `authority: root`, `mode: safe_completion`,"
-                f" `ceiling: 0` and `required: [{', '.join(_required_protection('minors'))}]`"
-                " (`trusted_adult` under `minors`)"
+                f" `ceiling: 0` and `required: [{', '.join(_required_protection('public'))}]`; add"
+                " `trusted_adult` under `minors`"
             )
             yield SpecProblem("unprotected", loc, message, depth)
     yield from _check_protective_elements(policy)

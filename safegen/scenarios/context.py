@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from safegen.config.goals import Dialogue, Goal
 from safegen.config.language_pack import Locale
@@ -26,6 +27,7 @@ from safegen.core.types import (
     SafeTask,
     Scenario,
     Source,
+    TurnStyle,
 )
 from safegen.coverage import axes as axes_file
 from safegen.coverage.axes import Axes
@@ -137,6 +139,23 @@ class PromptSpec:
     """The licence of the prompt; default: the taxonomy's."""
     system_profile: Profile | None = None
     """The profile at the start of the dialogue, if the operator may change it later."""
+
+
+class ChangedEvidence(NamedTuple):
+    """A written prompt or turn whose evidence is recorded otherwise than written."""
+
+    goal_id: str
+    intent: Intent
+    turn_style: TurnStyle | None
+    """Kind of the dialogue; None for a prompt of a set."""
+    paraphrase: int
+    """Index among the prompts of the intent, or among the dialogues of kind and intent."""
+    turn: int
+    """Index of the user turn; 0 for a prompt of a set."""
+    evidence: Evidence
+    recorded: Evidence
+    danger: bool
+    """True if the record has the attribute `danger: self` as well."""
 
 
 def choose_harms(plan: Plan, tree: Taxonomy) -> dict[str, Harm]:

@@ -18,6 +18,7 @@ from safegen.core.types import (
 )
 from safegen.scenarios.context import (
     IN_DANGER,
+    ChangedEvidence,
     PlanningContext,
     PromptSpec,
     make_set_id,
@@ -32,17 +33,47 @@ DIALOGUE_INTENT = "dialogue_intent"
 def plan_dialogues(goal: Goal, context: PlanningContext) -> Iterator[list[PlannedScenario]]:
     """Yield one set per kind of dialogue in the plan, one conversation after the other."""
     for twins in _group_twins(goal, context):
-        taken: dict[str, int] = {}
         set_: list[PlannedScenario] = []
-        for dialogue in twins:
-            if dialogue.intent in context.plan.intents:
-                # The paraphrase number separates conversations with the same intent.
-                index = taken.get(dialogue.intent, 0)
-                taken[dialogue.intent] = index + 1
-                for profile in _allowed_profiles(goal.harm, dialogue, twins, context):
-                    set_ += plan_turns(goal, dialogue, context, profile=profile, paraphrase=index)
+        for index, dialogue in _number_twins(twins, context):
+            for profile in _allowed_profiles(goal.harm, dialogue, twins, context):
+                set_ += plan_turns(goal, dialogue, context, profile=profile, paraphrase=index)
         if set_:
             yield set_
+
+
+def _number_twins(
+    twins: Sequence[Dialogue], context: PlanningContext
+) -> Iterator[tuple[int, Dialogue]]:
+    """Yield the dialogues of the chosen intents, each with its paraphrase number."""
+    taken: dict[str, int] = {}
+    for dialogue in twins:
+        if dialogue.intent in context.plan.intents:
+            # The paraphrase number separates conversations with the same intent.
+            index = taken.get(dialogue.intent, 0)
+            taken[dialogue.intent] = index + 1
+            yield index, dialogue
+
+
+def iter_changed_turns(goal: Goal, context: PlanningContext) -> Iterator[ChangedEvidence]:
+    """Yield the planned turns with evidence `self` that is recorded as `stated` with danger to oneself."""
+    for twins in _group_twins(goal, context):
+        for index, dialogue in _number_twins(twins, context):
+            if not _allowed_profiles(goal.harm, dialogue, twins, context):
+                continue
+            recorded = strongest_evidence(dialogue.turns)
+            for number, (turn, evidence) in enumerate(zip(dialogue.turns, recorded, strict=True)):
+                # Only danger to oneself becomes an attribute; ill intent of an earlier turn just remains.
+                if turn.reply is None and turn.evidence == "self" and evidence != "self":
+                    yield ChangedEvidence(
+                        goal_id=goal.goal_id,
+                        intent=dialogue.intent,
+                        turn_style=dialogue.kind,
+                        paraphrase=index,
+                        turn=number,
+                        evidence=turn.evidence,
+                        recorded=evidence,
+                        danger=bool(danger_attributes(dialogue.turns[: number + 1])),
+                    )
 
 
 def _group_twins(goal: Goal, context: PlanningContext) -> Iterator[list[Dialogue]]:

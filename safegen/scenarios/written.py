@@ -9,15 +9,16 @@ from safegen.config.goals import Goal, Prompt, record_evidence
 from safegen.config.plan import Plan
 from safegen.core.errors import ConfigError
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import Intent, PlannedScenario, Profile
+from safegen.core.types import Evidence, Intent, PlannedScenario, Profile
 from safegen.scenarios.context import (
     IN_DANGER,
+    ChangedEvidence,
     PlanningContext,
     PromptSpec,
     make_set_id,
     plan_scenario,
 )
-from safegen.scenarios.dialogues import count_excluded_turns, plan_dialogues
+from safegen.scenarios.dialogues import count_excluded_turns, iter_changed_turns, plan_dialogues
 from safegen.scenarios.system_turns import build_messages, choose_system_turn
 
 SHARD_DRAFTS = 256
@@ -116,6 +117,36 @@ def count_excluded(context: PlanningContext) -> dict[Profile, int]:
             if goal.contrast is None:
                 counts[profile] += count_excluded_turns(goal, profile, context)
     return {profile: n for profile, n in counts.items() if n}
+
+
+def list_changed_evidence(context: PlanningContext) -> tuple[ChangedEvidence, ...]:
+    """List the planned prompts and turns whose evidence is recorded otherwise than written."""
+    changes: list[ChangedEvidence] = []
+    for goal, is_planned in _iter_goals(context):
+        changes += _iter_changed_prompts(goal, context) if is_planned else ()
+        changes += iter_changed_turns(goal, context) if goal.contrast is None else ()
+    return tuple(changes)
+
+
+def _iter_changed_prompts(goal: Goal, context: PlanningContext) -> Iterator[ChangedEvidence]:
+    planned: dict[tuple[Intent, int], Evidence] = {
+        (intent, paraphrase): prompt.evidence
+        for profile in context.plan.profiles
+        for intent, paraphrase, prompt in fitting_prompts(goal, profile, context)
+    }
+    for (intent, paraphrase), evidence in planned.items():
+        recorded, danger = record_evidence(intent, evidence)
+        if recorded != evidence:
+            yield ChangedEvidence(
+                goal_id=goal.goal_id,
+                intent=intent,
+                turn_style=None,
+                paraphrase=paraphrase,
+                turn=0,
+                evidence=evidence,
+                recorded=recorded,
+                danger=danger,
+            )
 
 
 def explain_empty(context: PlanningContext) -> str:

@@ -71,6 +71,9 @@ class CustomTeacher:
 
     def __getattr__(self, name: str) -> object:
         """Return another attribute of the teacher, such as its `model`."""
+        # A copy asks for private names before `_teacher` is set.
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._teacher, name)
 
     async def __call__(self, request: Request, /) -> Reply:

@@ -58,7 +58,7 @@ def test_missing_cells_are_listed_worst_first(capsys: pytest.CaptureFixture[str]
     assert "fraud.scams · benign: 3 of 4: 2 style, 1 refused" in text
     assert text.index("not in the dataset") < text.index("fraud.scams · malicious: 3 of 3")
     assert "met in 1 of 4 cells" in text
-    assert "10 short in 3 cells: stalled" in text
+    assert "10 missing in 3 cells: stalled" in text
 
 
 @pytest.mark.parametrize("width", [24, 40, 60, 80])
@@ -248,7 +248,7 @@ def test_target_is_reported_by_generate_and_check(
     (payload,) = result.lines
     assert payload["target"]["stop_code"] == "nothing_left"
     assert payload["target"]["cells_short"] == 3
-    assert " short in 3 cells" in result.err
+    assert " missing in 3 cells" in result.err
     assert "safegen coverage out" in result.err
     checked = call(capsys, "check", recipe)
     assert "combinations of axis values" in checked.out

@@ -170,7 +170,7 @@ def test_manifest_certifies_planned_and_kept_coverage(tmp_path: Path) -> None:
     )
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"| covered | {before['covered']} | {after['covered']} |" in text
-    assert "1 short in 1 cells: stalled" in text
+    assert "1 missing in 1 cells: stalled" in text
 
 
 def test_run_without_a_plan_has_no_certificate(tmp_path: Path) -> None:

@@ -66,7 +66,10 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
         r"r\.yaml:2:1: .*`min_chars` is `-1`",
     ),
     "module of one's own": ("name: a\nvalidators: ['os:system']\n", r"r\.yaml:2:1: .*--plugin os"),
-    "taxonomy that climbs": ("name: a\ntaxonomy: ../../x\n", r"r\.yaml:2:1: .*no taxonomies"),
+    "taxonomy that climbs": (
+        "name: a\ntaxonomy: ../../x\n",
+        r"r\.yaml:2:1: .*does not end in `.yaml`",
+    ),
     "taxonomy with a long name": ("name: a\ntaxonomy: " + "a" * 3_000 + ".yaml\n", r"no file `a+`"),
     "output that climbs": ("name: a\noutput: ../../x\n", r"r\.yaml:2:1: .*use `--output`"),
     "absolute output": ("name: a\noutput: /tmp/x\n", r"r\.yaml:2:1: .*use `--output`"),

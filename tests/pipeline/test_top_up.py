@@ -149,7 +149,7 @@ async def test_rounds_end_at_the_round_limit(tmp_path: Path) -> None:
     assert report.stop_code == "round_limit"
     assert report.stop_reason == "the round limit (2) is reached"
     assert report.shortfall
-    assert f"{sum(report.shortfall.values())} short in" in "\n".join(report.lines)
+    assert f"{sum(report.shortfall.values())} missing in" in "\n".join(report.lines)
 
 
 async def test_rounds_without_gain_stall(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from safegen.core.types import (
 )
 from safegen.policy import loader
 from safegen.policy.decide import compute_expectation, compute_expectation_at
-from safegen.policy.lint import STRICTNESS
+from safegen.policy.lint import PROFILE_ORDER
 from safegen.policy.schema import ALL_SITUATIONS, Case, Rule, Situation
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.written import plan_sets
@@ -56,7 +57,7 @@ def test_each_combination_has_one_expectation(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("strict", "lax"), STRICTNESS)
+@pytest.mark.parametrize(("strict", "lax"), list(pairwise(PROFILE_ORDER)))
 def test_stricter_profile_is_never_more_permissive(name: str, strict: str, lax: str) -> None:
     policy = loader.load_policy(name)
     for at in ALL_SITUATIONS:

@@ -53,7 +53,7 @@ HINT_BY_OUTCOME = {
     "duplicate_prompt": "nothing: an equal prompt is kept",
     "duplicate_response": "nothing: an equal answer is kept",
     "near_duplicate": "nothing: a similar prompt is kept",
-    "incomplete_set": "nothing: rest of set is near-duplicate",
+    "incomplete_set": "nothing: a near-duplicate set",
     "lexical_artifact": "nothing: its words reveal the intent",
     "withheld": "nothing: unsafe text is not kept",
     "unscored": "a validator could not decide",
@@ -219,10 +219,7 @@ def _review_pairs(run: Run, report: BuildReport) -> Iterator[tuple[str, Renderab
 def format_empty_splits(report: BuildReport) -> str:
     """Explain splits without rows."""
     names = " and ".join(f"`{name}`" for name in report.empty_splits)
-    return (
-        f"no rows in {names}: each goal is in one split, and none of these goals is there;"
-        " plan more goals or change `split.test`"
-    )
+    return f"no rows in {names}: no goal fell into it; plan more goals or change `split.test`"
 
 
 def _failed_pairs(losses: LossCounts) -> Iterator[tuple[str, RenderableType]]:

@@ -32,9 +32,15 @@ from safegen.pipeline.resolve import (
 from safegen.pipeline.session import plan_first_round
 from safegen.pipeline.snapshot import list_differences
 from safegen.pipeline.top_up import is_round_due
-from safegen.scenarios.context import choose_harms
+from safegen.scenarios.context import ChangedEvidence, choose_harms
 from safegen.scenarios.dialogues import is_dialogue_turn
-from safegen.scenarios.written import count_excluded, explain_empty, iter_goals, plan_single_turns
+from safegen.scenarios.written import (
+    count_excluded,
+    explain_empty,
+    iter_goals,
+    list_changed_evidence,
+    plan_single_turns,
+)
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 from safegen.teachers import split_unset_variables
@@ -59,6 +65,8 @@ class PlanSize:
     """Characters sent for the first drafts of all candidates: instructions and messages."""
     excluded: Mapping[Profile, int]
     """Prompts that are skipped under a profile because they contradict it."""
+    recorded_otherwise: tuple[ChangedEvidence, ...]
+    """Prompts and turns whose evidence is recorded otherwise than written."""
     unreachable_profiles: Mapping[Profile, tuple[str, ...]]
     """Chosen leaves without a prompt, by profile."""
     out_of_reach: Mapping[Cell, int]
@@ -242,6 +250,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
         by_domain_mode=dict(sorted(counts.items())),
         prompt_chars=chars,
         excluded=count_excluded(context),
+        recorded_otherwise=list_changed_evidence(context),
         unreachable_profiles={
             p: tuple(harm for harm in context.harms if (p, harm) not in profiles)
             for p in inputs.recipe.plan.profiles

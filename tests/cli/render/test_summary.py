@@ -72,7 +72,7 @@ def test_target_has_short_lines_with_the_stop_reason() -> None:
     )
     result = " ".join(" ".join(lines).split())
     assert (
-        "target 5 accepted in each harm × intent: met in 7 of 9 cells 3 short in 2 cells: stalled"
+        "target 5 accepted in each harm × intent: met in 7 of 9 cells 3 missing in 2 cells: stalled"
         in result
     )
     met = screen(make_run(target=TargetReport(5, ("harm",), 9, {}, "met", "met")), {})
