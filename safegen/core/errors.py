@@ -184,3 +184,8 @@ def pick_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
         else:
             leaves.append(error)
     return next((e for e in leaves if isinstance(e, SafegenError)), leaves[0])
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text; the rest is detail of a library."""
+    return next(iter(str(error).splitlines()), "")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
-from safegen.core.errors import DiskFailed, RunError, StoreDamaged
+from safegen.core.errors import DiskFailed, RunError, StoreDamaged, first_line
 from safegen.core.hashing import digest
 from safegen.core.types import Reply, Usage
 
@@ -303,7 +303,7 @@ def _translate_error(e: Exception, path: Path) -> RunError:
         ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
     ):
         return DiskFailed(f"journal `{path}` cannot be written: {e}; its replies are kept")
-    cause = str(e).split("\n", 1)[0]
+    cause = first_line(e)
     return StoreDamaged(
         f"journal `{path}` cannot be read ({cause}); restore it from a copy, or {MOVE_AWAY_HINT}"
     )

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter
 
-from safegen.core.errors import RERUN_HINT, ConfigError, FormatMismatch, StoreDamaged
+from safegen.core.errors import RERUN_HINT, ConfigError, FormatMismatch, StoreDamaged, first_line
 from safegen.core.strict_json import parse_json
 from safegen.core.types import Failure, Record
 from safegen.store import parquet
@@ -202,7 +202,7 @@ class RunFolder:
             return []
         except (OSError, ValueError) as e:
             raise StoreDamaged(
-                f"`{path}` cannot be read ({_first_line(e)}); delete it and `{self.records(shard)}`, and"
+                f"`{path}` cannot be read ({first_line(e)}); delete it and `{self.records(shard)}`, and"
                 f" {RERUN_HINT}: cached replies are reused"
             ) from e
         return failures
@@ -247,10 +247,6 @@ def _failure_type() -> TypeAdapter[Failure]:
 
 def _parse_failure(line: str) -> Failure:
     return _failure_type().validate_json(line, strict=True)
-
-
-def _first_line(e: Exception) -> str:
-    return str(e).split("\n", 1)[0]
 
 
 def _is_nested(value: object) -> bool:

@@ -228,7 +228,9 @@ def test_records_with_other_columns_are_refused(
     pl.read_parquet(path).drop("accepted").write_parquet(path)
     result = call(capsys, "coverage", finished)
     assert result.code == 1
-    assert "00000.parquet` does not have the columns of this version" in result.err
+    assert (
+        "00000.parquet` cannot be read: it does not have the columns of this version" in result.err
+    )
 
 
 def test_folder_without_a_run_is_named(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
