@@ -178,13 +178,15 @@ def generate(folder: Path, *options: str) -> Ran:
 
 
 @contextmanager
-def stub(source: Path, *, port: int, latency_ms: int, scratch: Path) -> Generator[str]:
+def stub(
+    source: Path, *, port: int, latency_ms: int, scratch: Path, options: Sequence[str] = ()
+) -> Generator[str]:
     """Start the stub endpoint, compile Rust source first, and yield its address."""
     binary = source.resolve()
     if source.suffix == ".rs":
         binary = scratch / "stub"
         subprocess.run(["rustc", "-O", str(source), "-o", str(binary)], check=True)
-    command = [str(binary), "--port", str(port), "--latency_ms", str(latency_ms)]
+    command = [str(binary), "--port", str(port), "--latency_ms", str(latency_ms), *options]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
