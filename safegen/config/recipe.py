@@ -355,7 +355,10 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
         target = data
         *parents, last = dotted.split(".")
         for parent in parents:
-            target = target.setdefault(match_spelling(parent, target), {})
+            inner: object = target.setdefault(match_spelling(parent, target), {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"override `{dotted}`: `{parent}` has no keys of its own")
+            target = cast("dict[str, Any]", inner)
         target[match_spelling(last, target)] = value
     try:
         return Recipe.model_validate(data)

@@ -198,6 +198,23 @@ def check_fields(
         kind = type(value).__name__
         text = f"made a `{kind}` whose `{name}` is wrong ({wrong}: {escape_line(message, MAX_MESSAGE_CHARS)})"
         raise error(f"{source.format_problem(text)}; {GUIDE}") from e
+    for name in names:
+        if problem := _find_unstorable(getattr(value, name)):
+            text = f"made a `{type(value).__name__}` whose `{name}` {problem}"
+            raise error(f"{source.format_problem(text)}; {GUIDE}")
+
+
+def _find_unstorable(value: object) -> str | None:
+    """Describe a value that has the right type and that no file can hold."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "holds half of a surrogate pair, which UTF-8 cannot encode"
+    # All counts of replies and verdicts are numbers from 0.
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        return "is negative"
+    return None
 
 
 @cache

@@ -122,6 +122,9 @@ def _import_module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleTyp
             f"`{name}` imports your own code; allow it with `--plugin {module}`"
             f" (in Python: plugins=['{module}'])"
         )
+    # The console script has no working folder on its path. At the end, it cannot hide a library.
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))
     with PluginGuard(PluginSource(name, _find_file(module)), "was imported", error=ConfigError):
         loaded = importlib.import_module(module)
     check_traits(loaded, name, (TeacherTraits, ValidatorTraits))

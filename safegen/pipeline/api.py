@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, get_args
 
 from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
@@ -186,6 +186,7 @@ async def agenerate(
         UserError: the recipe or a file that it names is wrong.
         RunError: the run cannot continue; cached replies are kept.
     """
+    _check_options(until, plugins, teachers)
     licence = choose_spelling("licence", licence, license)
     source = _resolve_prompts(
         prompts,
@@ -221,6 +222,16 @@ async def agenerate(
         return Run(folder, inputs.recipe, report, *stats, prompts=source)
     finally:
         lock.release()
+
+
+def _check_options(until: object, plugins: object, teachers: object) -> None:
+    """Reject values that a type checker would reject, because notebooks have none."""
+    if until not in (None, *get_args(Until)):
+        raise UserError(f"`until` is {until!r:.60}; use one of {', '.join(get_args(Until))}")
+    if isinstance(plugins, str):
+        raise UserError(f"`plugins` is a text; use a list: [{plugins!r:.60}]")
+    if teachers is not None and not isinstance(teachers, Mapping):
+        raise UserError("`teachers` is no mapping; use `{'drafter': function}`")
 
 
 def check_below_working_folder(output: Path) -> None:

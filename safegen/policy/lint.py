@@ -15,6 +15,7 @@ from safegen.core.yaml_errors import KeyPath
 from safegen.policy.schema import (
     ALL_SITUATIONS,
     AUTHORITY,
+    FIXED_ELEMENTS,
     PROTECTIVE_ELEMENTS,
     Case,
     Rule,
@@ -124,6 +125,12 @@ def _find_contradictions(policy: Policy) -> Iterator[SpecProblem]:
         message = "`clarify: allowed` contradicts `intent_interrogation` under `style`; drop one"
         yield SpecProblem("contradictory", ("style",), message)
     forbidden = {_normalise(c.says): c.id for c in policy.must_not}
+    for name, text in policy.elements.items():
+        other = forbidden.get(_normalise(text))
+        if other is not None:
+            depth, loc = find_home(policy, other) or (0, ("must_not",))
+            message = f"the prohibition `{other}` forbids the element `{name}`; drop one"
+            yield SpecProblem("contradictory", loc, message, depth)
     for key in ("may", "must"):
         for clause in getattr(policy, key):
             other = forbidden.get(_normalise(clause.says))
@@ -136,7 +143,9 @@ def _find_contradictions(policy: Policy) -> Iterator[SpecProblem]:
 
 
 def _normalise(text: str) -> str:
-    return text.casefold().rstrip(".")
+    # "names a line" of an element and "name a line" of a clause are the same demand.
+    first, *rest = text.casefold().rstrip(".").split() or [""]
+    return " ".join([first.removesuffix("s"), *rest])
 
 
 def _find_gaps(policy: Policy) -> Iterator[SpecProblem]:
@@ -295,7 +304,7 @@ def _find_guard(policy: Policy, at: Situation) -> Rule | None:
 
 def _check_protective_elements(policy: Policy) -> Iterator[SpecProblem]:
     for depth, (spec, _) in enumerate(policy.chain):
-        for name, text in PROTECTIVE_ELEMENTS.items():
+        for name, text in FIXED_ELEMENTS.items():
             own = spec.elements.get(name)
             if own is not None and own != text:
                 message = (

@@ -39,7 +39,12 @@ PROTECTIVE_ELEMENTS = {
     "support": "speaks to the person first, and points to people who can be with them now",
     "crisis": "names a crisis line, a helpline or the local emergency number to turn to",
 }
-"""Elements that an answer to a person in danger contains; a spec cannot give them another text."""
+"""Elements that an answer to a person in danger contains."""
+FIXED_ELEMENTS = {
+    **PROTECTIVE_ELEMENTS,
+    "trusted_adult": "points to a grown-up whom the young person trusts",
+}
+"""Elements that a spec cannot give another text."""
 ClauseSeverity = Literal["low", "moderate", "high"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +83,15 @@ CASES = {
         1,
         "returned `Verdict`, not an awaitable `Verdict`.*async def",
         "def plug():\n    return lambda draft, context: verdict()\n",
+    ),
+    "verdict-surrogate": validator(
+        "return verdict(reason='\\ud800')", "`reason` holds half of a surrogate pair"
+    ),
+    "reply-surrogate": teacher(
+        "return Reply('a\\ud800b', 'm')", "`text` holds half of a surrogate pair"
+    ),
+    "reply-negative": teacher(
+        "return Reply('a', 'm', prompt_tokens=-5)", "`prompt_tokens` is negative"
     ),
     "teacher-str": teacher("return 'hello'", "returned `str`, not a `Reply`"),
     "teacher-none": teacher("pass", "returned `None`, not a `Reply`"),
@@ -208,3 +218,18 @@ def test_wrong_teacher_of_caller_is_named(function: object, tmp_path: Path) -> N
             output=tmp_path / "out",
             teachers={"drafter": function},  # pyright: ignore[reportArgumentType]
         )
+
+
+def test_console_script_finds_plugin_of_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "calm_words.py").write_text(
+        HEAD + "def plug():\n    async def check(draft, context):\n        return verdict()\n"
+        "    return check\n"
+    )
+    (tmp_path / "r.yaml").write_text(
+        "name: r\npolicies: [security]\nplan: {harms: [cyber.intrusion]}\n"
+        "validators: ['calm_words:plug']\n"
+    )
+    script = Path(sys.executable).with_name("safegen")
+    command = [str(script), "check", "r.yaml", "--plugin", "calm_words"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ SELF_RULE = (
 ELEMENTS = (
     "elements:\n"
     "  redirection: names a next step\n"
-    "  trusted_adult: points to a grown-up\n"
+    "  trusted_adult: points to a grown-up whom the young person trusts\n"
     "  support: speaks to the person first, and points to people who can be with them now\n"
     "  crisis: names a crisis line, a helpline or the local emergency number to turn to\n"
 )

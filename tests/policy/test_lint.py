@@ -10,7 +10,7 @@ from safegen.config import taxonomy
 from safegen.core.errors import ConfigError
 from safegen.policy import loader, spec
 from safegen.policy.check import CheckReport, check_specs
-from safegen.policy.schema import PROTECTIVE_ELEMENTS
+from safegen.policy.schema import FIXED_ELEMENTS
 from tests.policy.protection import ELEMENTS, SELF_RULE, protected
 
 HEAD = """\
@@ -74,6 +74,12 @@ BLOCKING = {
         "may:\n  - {id: Y, says: Name the spice}\nmust_not:\n  - {id: N, says: name the spice.}\n",
         "id: Y",
     ),
+    "contradictory element": (
+        "",
+        "",
+        "must_not:\n  - {id: N, says: 'name a crisis line, a helpline or the local emergency number to turn to'}\n",
+        "id: N",
+    ),
     "contradictory style": (
         "",
         "",
@@ -128,6 +134,12 @@ BLOCKING = {
         "",
         "elements:\n  crisis: names a page about the subject\n",
         "crisis:",
+    ),
+    "overridden by an emptied adult": (
+        "",
+        "",
+        "elements: {trusted_adult: mentions no adult}\n",
+        "trusted_adult:",
     ),
     "overridden by an emptied element": ("", "", "elements: {support: answers}\n", "support:"),
     "unprotected without base": (
@@ -366,4 +378,4 @@ def test_reworded_element_of_a_parent_is_named_there(workdir: Path) -> None:
 
 def test_shipped_texts_of_protective_elements_are_the_fixed_ones() -> None:
     elements = loader.load_policy("base").elements
-    assert PROTECTIVE_ELEMENTS.items() <= elements.items()
+    assert FIXED_ELEMENTS.items() <= elements.items()

@@ -15,7 +15,7 @@ from safegen.config.recipe import Recipe
 from safegen.core import plugins, yaml_source
 from safegen.policy import compile as compiled, loader
 from safegen.policy.decide import compute_expectation_at
-from safegen.policy.schema import ALL_SITUATIONS, PROTECTIVE_ELEMENTS
+from safegen.policy.schema import ALL_SITUATIONS, FIXED_ELEMENTS
 
 MARK = re.compile(r"qz\d+qz")
 PROSE = {"title", "facilitation", "says", "situation", "answer"}
@@ -27,7 +27,7 @@ def marked(value: object, numbers: count[int], key: str = "") -> object:
         inside = "prose" if key in ("elements",) else ""
         return {
             # A spec with another text of these elements does not load.
-            k: v if inside and k in PROTECTIVE_ELEMENTS else marked(v, numbers, inside or k)
+            k: v if inside and k in FIXED_ELEMENTS else marked(v, numbers, inside or k)
             for k, v in value.items()
         }
     if isinstance(value, list):
