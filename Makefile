@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow test-fuzz test-all check fix build clean
+.PHONY: setup demo test test-slow test-fuzz test-kills test-all check fix build clean
 
 $(BIN)/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "safegen needs Python 3.11 or newer; for example: make PYTHON=python3.12 demo")'
@@ -33,6 +33,9 @@ test-slow: $(BIN)/.test ## the slow tests: every case of sampled properties, man
 
 test-fuzz: $(BIN)/.test ## 1,000 fuzzed input files and 300 damaged run folders
 	$(BIN)/python -m pytest -n auto -m slow tests/test_fuzz.py --fuzz-files 1000 --fuzz-runs 300
+
+test-kills: $(BIN)/.test ## 100 kills at random moments of a run against a fake endpoint
+	$(BIN)/python -m pytest -m slow tests/e2e/test_kill_and_resume.py -k kills_change_no_byte --kills 100
 
 test-all: test test-slow ## every test
 

@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="Refresh golden files.")
     parser.addoption("--fuzz-files", type=int, default=200, help="Number of fuzzed input files.")
     parser.addoption("--fuzz-runs", type=int, default=60, help="Number of damaged run folders.")
+    parser.addoption("--kills", type=int, help="Number of kills of the slow kill test.")
     parser.addoption("--fuzz-seed", type=int, default=0, help="Seed of the fuzz tests.")
 
 

@@ -43,6 +43,7 @@ from safegen.dataset.view import ScenarioGroup
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
 from safegen.store.schema import record_schema
+from safegen.store.temporary import name_temporary_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -134,7 +135,10 @@ def curate(run: RunFolder) -> CurationResult:
     parquet.release_memory()
     plan_rows = read_plan_rows(plan.Plans(run.plans))
     drafts, frames = DraftStats(), list[pl.DataFrame]()
-    with SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8") as file:
+    with (
+        name_temporary_folder(),
+        SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8") as file,
+    ):
         prompts = _PromptSpool(file)
         for batch in _iter_drafts(run):
             drafts += _count_drafts(batch)

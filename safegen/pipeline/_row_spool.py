@@ -8,6 +8,7 @@ from tempfile import SpooledTemporaryFile
 
 from safegen.scenarios.user_prompts.resolve_labels import ExcludedRow, Unlabelled
 from safegen.scenarios.user_prompts.rows import PromptRow
+from safegen.store.temporary import name_temporary_folder
 
 SPOOL_BYTES = 8 * 1024 * 1024
 """Bytes that stay in memory."""
@@ -31,7 +32,8 @@ class RowSpool:
         self._batch.append(row)
         if len(self._batch) == BATCH_ROWS:
             data = pickle.dumps(self._batch, pickle.HIGHEST_PROTOCOL)
-            self._file.write(data)
+            with name_temporary_folder():
+                self._file.write(data)
             self._starts.append(self._starts[-1] + len(data))
             self._batch = []
 

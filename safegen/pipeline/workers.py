@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from itertools import chain
 
 from safegen.config import taxonomy
@@ -54,11 +54,18 @@ async def open_worker_factory(
     """
     journal = Journal(folder.journal, keeps_reasoning=inputs.recipe.plan.reasoning)
     start = time.monotonic()
+    counters = ExitStack()
     try:
-        # A killed session wrote no accounting; the journal knows what it spent.
-        before = usage.prior_usage(folder.accounting, journal.usage())
+        counter = counters.enter_context(usage.open_request_counter(folder.request_count))
+        # A killed session wrote no accounting; the journal and the counter know what it spent.
+        before = usage.prior_usage(folder.accounting, journal.usage(), sent=counter.read())
         budget = inputs.recipe.budget
-        meter = Meter(requests=budget.requests, tokens=budget.tokens, before=before)
+        meter = Meter(
+            requests=budget.requests,
+            tokens=budget.tokens,
+            before=before,
+            on_request=counter.write,
+        )
         factory = WorkerFactory(inputs, journal=journal, meter=meter, teachers=teachers)
         try:
             yield factory
@@ -73,6 +80,7 @@ async def open_worker_factory(
                 folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
             )
     finally:
+        counters.close()
         await journal.aclose()
 
 

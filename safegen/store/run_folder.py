@@ -82,6 +82,11 @@ class RunFolder:
         """Requests, tokens and seconds of all sessions of the run."""
         return self.root / "accounting.json"
 
+    @property
+    def request_count(self) -> Path:
+        """Number of requests of all sessions, unanswered ones included."""
+        return self.root / "requests.txt"
+
     def check_foreign_files(self) -> None:
         """Reject an output folder with files of another origin, before anything is written.
 

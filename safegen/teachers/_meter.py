@@ -26,6 +26,12 @@ class Meter:
 
     Tokens are known only after an answer, so requests in flight may exceed the token limit. The
     usage of earlier sessions of the run counts against the limits but not in `usage`.
+
+    Args:
+        requests: requests at most; None bounds nothing.
+        tokens: tokens at most; None bounds nothing.
+        before: the usage of earlier sessions.
+        on_request: receives the number of requests, earlier sessions included, before each one is sent.
     """
 
     def __init__(
@@ -34,8 +40,10 @@ class Meter:
         requests: int | None = None,
         tokens: int | None = None,
         before: Usage | None = None,
+        on_request: Callable[[int], None] | None = None,
     ) -> None:
         self._before = before or Usage()
+        self._on_request = on_request
         self.in_flight = 0
         self._most_requests = requests
         self._most_tokens = tokens
@@ -73,6 +81,8 @@ class Meter:
                     f" {RERUN_HINT}",
                     kept=True,
                 )
+        if self._on_request is not None:
+            self._on_request(before.requests + self._requests + 1)
         self._requests += 1
         self._retries += retry
         self.in_flight += 1

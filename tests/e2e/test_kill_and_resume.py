@@ -20,12 +20,12 @@ LATENCY_S = 0.03
 HARMS = ["cyber.*", "fraud.*", "deception.*", "property.*", "advice.*", "weapons.*"]
 
 
-def recipe(folder: Path, url: str, harms: list[str]) -> Path:
+def recipe(folder: Path, url: str, harms: list[str], candidates: int) -> Path:
     return write_recipe(
         folder / "recipe.yaml",
         url,
-        plan={"harms": harms, "candidates": 3},
-        endpoint={"concurrency": IN_FLIGHT, "seed": 0},  # so that the three samples differ
+        plan={"harms": harms, "candidates": candidates},
+        endpoint={"concurrency": IN_FLIGHT, "seed": 0},  # so that the samples differ
     )
 
 
@@ -50,23 +50,31 @@ def killed_at_work(fake: FakeEndpoint, folder: Path, *, after: int, wait_s: floa
         return process.returncode == -signal.SIGKILL and len(fake.requests) > before
 
 
-@kill_counts(20)
+@kill_counts(10)
 def test_kills_change_no_byte(
-    kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kills: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    pytestconfig: pytest.Config,
 ) -> None:
+    if kills > 1:
+        kills = pytestconfig.getoption("--kills") or kills
     harms = HARMS if kills > 1 else ["property.*"]
+    candidates = 3 + kills // 14
     moments = random.Random(7)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
     with FakeEndpoint(long_answer, latency_s=LATENCY_S) as fake:
-        straight = cli(capsys, "generate", recipe(whole, fake.url, harms), "-o", whole / "out")
+        straight = cli(
+            capsys, "generate", recipe(whole, fake.url, harms, candidates), "-o", whole / "out"
+        )
         assert straight.code == 0, straight.err
         digests = {digest(body) for body in fake.requests}
         assert len(fake.requests) == len(digests) > kills * 3 * IN_FLIGHT
         port = int(fake.url.rsplit(":", 1)[1].removesuffix("/v1"))
     with FakeEndpoint(long_answer, latency_s=LATENCY_S, port=port) as fake:
-        recipe(broken, fake.url, harms)
+        recipe(broken, fake.url, harms, candidates)
         hit = 0
         for _ in range(kills * 2):
             # Enough for requests interrupted by the last kill to be answered before the next one.
@@ -154,7 +162,8 @@ def test_budget_counts_killed_sessions(
         stopped = shell("generate", "recipe.yaml", "-o", "out", cwd=tmp_path)
         assert stopped.code == 1
         assert f"the budget of `{most}` requests is spent" in stopped.err
-        assert most <= len(fake.requests) <= most + kills * IN_FLIGHT
+        # A request counts before it is sent, so a kill between the two loses it.
+        assert most - kills * IN_FLIGHT <= len(fake.requests) <= most
         before = len(fake.requests)
         command = ("generate", tmp_path / "recipe.yaml", "-o", tmp_path / "out")
         assert cli(capsys, *command).code == 1

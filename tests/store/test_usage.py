@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from safegen.core.errors import BudgetSpent, StoreDamaged
+from safegen.core.errors import BudgetSpent, DiskFailed, StoreDamaged
 from safegen.core.types import Reply, Usage
 from safegen.store import usage
 from safegen.store.journal import Journal, stored_key
@@ -76,7 +79,7 @@ def test_invalid_accounting_is_named_with_a_remedy(tmp_path: Path, text: str) ->
     [({"requests": 5}, "`5` requests"), ({"tokens": 50}, "`50` tokens")],
     ids=["requests", "tokens"],
 )
-def test_meter_starts_with_prior_usage(limits: dict[str, int], says: str) -> None:
+def test_meter_starts_with_prior_usage(limits: dict[str, Any], says: str) -> None:
     before = Usage(requests=4, prompt_tokens=20, completion_tokens=10)
     meter = Meter(**limits, before=before)
     meter.record_request()
@@ -85,3 +88,41 @@ def test_meter_starts_with_prior_usage(limits: dict[str, int], says: str) -> Non
     assert meter.usage() == Usage(requests=1, prompt_tokens=30, completion_tokens=12)
     with pytest.raises(BudgetSpent, match=says):
         meter.record_request()
+
+
+def test_killed_session_counts_unanswered_requests(tmp_path: Path) -> None:
+    with usage.open_request_counter(tmp_path / "requests.txt") as counter:
+        assert counter.read() == 0
+        meter = Meter(before=Usage(requests=7), on_request=counter.write)
+        for _ in range(5):
+            meter.record_request()
+    with usage.open_request_counter(tmp_path / "requests.txt") as counter:
+        before = usage.prior_usage(tmp_path / "accounting.json", Usage(), sent=counter.read())
+    assert before == Usage(requests=12)
+    with pytest.raises(BudgetSpent, match="`12` requests"):
+        Meter(requests=12, before=before).record_request()
+
+
+def test_unwritable_counter_sends_no_request(tmp_path: Path) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "requests.txt"
+    with usage.open_request_counter(path) as counter, pytest.MonkeyPatch.context() as patch:
+        full = SimpleNamespace(seek=lambda _: 0, write=fail)
+        patch.setattr(counter, "_file", full)
+        meter = Meter(on_request=counter.write)
+        with pytest.raises(DiskFailed, match=r"requests\.txt` cannot be written: no space"):
+            meter.record_request()
+    assert (meter.usage().requests, meter.in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize("content", [b"many\n", b"9" * 5000, b"-0000000000000000001\n", b"7\n"])
+def test_invalid_counter_is_named_with_a_remedy(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "requests.txt"
+    path.write_bytes(content)
+    with (
+        usage.open_request_counter(path) as counter,
+        pytest.raises(StoreDamaged, match=r"requests\.txt` contains no number.*delete it"),
+    ):
+        counter.read()

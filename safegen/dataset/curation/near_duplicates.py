@@ -16,6 +16,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from safegen.core import text_forms
+from safegen.store.temporary import name_temporary_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +85,7 @@ def find_near_duplicates(
     ids = _StringStore()
     groups = array("Q")
     with (
+        name_temporary_folder(),
         SpooledTemporaryFile(SPOOL_BYTES, "w+b") as run_file,
         SpooledTemporaryFile(SPOOL_BYTES, "w+b") as bucket_file,
     ):
