@@ -219,8 +219,15 @@ class RunFolder:
         self.failures(shard).unlink(missing_ok=True)
 
 
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # a name that no disk accepts; opening it reports the reason
+        return False
+
+
 def _iter_links(path: Path) -> Iterator[Path]:
-    if path.is_symlink():
+    if _is_link(path):
         yield path
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
