@@ -18,7 +18,7 @@ from safegen.core.types import Failure, Record
 from safegen.store import parquet
 from safegen.store.schema import record_from_row, record_row, record_schema
 
-FORMAT = 1
+FORMAT = 2
 """Format of the run folder. Raise it with every change that an earlier state of safegen cannot read."""
 RECORDS_REMEDY = f"delete it and {RERUN_HINT}: cached replies are reused"
 DATASET_PARTS = (

@@ -59,6 +59,7 @@ COMMANDS = [
 ]
 OTHERS: dict[str, dict[str, Any]] = {
     "older": {"format": None, "safegen": "0.0.9"},
+    "before": {"format": FORMAT - 1, "safegen": "0.1.0"},
     "newer": {"format": FORMAT + 1, "safegen": "9.9"},
     "no number": {"format": True, "safegen": None},
 }
