@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Po
         time.sleep(0.02)
 
 
+@pytest.fixture
+def heard_hangup() -> Generator[None]:
+    """Let children hear SIGHUP, also if the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard_hangup")
 @pytest.mark.parametrize(
     "sent",
     [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
