@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from safegen.config.taxonomy import Harm
 from safegen.core.types import DANGER, Evidence, Expectation, Profile, Scenario
+from safegen.policy.schema import PROTECTIVE_ELEMENTS
 from safegen.policy.spec import Policy, Situation
-
-AT_RISK = ("support", "crisis")
-"""Required in addition if a prompt states harm to another person and shows danger to oneself."""
 
 
 def compute_expectation(
@@ -68,7 +66,7 @@ def compute_expectation_at(policy: Policy, at: Situation, *, danger: bool = Fals
 
 
 def _at_risk(policy: Policy, required: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(n for n in AT_RISK if n in policy.elements and n not in required)
+    return tuple(n for n in PROTECTIVE_ELEMENTS if n in policy.elements and n not in required)
 
 
 def expectation_key(expectation: Expectation) -> tuple[object, ...]:

@@ -15,10 +15,25 @@ from tests.cli.harness import RECIPE, write_recipe
 from tests.conftest import ROOT
 
 IN_FLIGHT = 4
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
 
 
 def command(recipe: Path) -> list[str]:
     return [sys.executable, "-m", "safegen", "generate", recipe.name, "-o", "out"]
+
+
+def start_run(endpoint: FakeEndpoint, folder: Path, options: str = "") -> subprocess.Popen[str]:
+    params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}{options}}}"
+    teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
+    recipe = write_recipe(folder, RECIPE + teachers + "validators: [language]\n")
+    return subprocess.Popen(
+        command(recipe),
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Popen[str]) -> None:
@@ -45,17 +60,7 @@ def heard_hangup() -> Generator[None]:
 )
 def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
-        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}, seed: 0}}"
-        teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
-        recipe = write_recipe(tmp_path, RECIPE + teachers + "validators: [language]\n")
-        first = subprocess.Popen(
-            command(recipe),
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        first = start_run(endpoint, tmp_path, ", seed: 0")
         wait_for_requests(endpoint, 3 * IN_FLIGHT, first)
         first.send_signal(sent)
         out, err = first.communicate(timeout=60)
@@ -66,9 +71,9 @@ def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: P
 
         endpoint.latency_s = 0.0
         again = subprocess.run(
-            command(recipe),
+            first.args,
             cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             check=True,
@@ -80,19 +85,9 @@ def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: P
 
 def test_term_ends_run_whose_int_is_ignored(tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
-        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}, seed: 0}}"
-        teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
-        recipe = write_recipe(tmp_path, RECIPE + teachers + "validators: [language]\n")
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            process = subprocess.Popen(
-                command(recipe),
-                cwd=tmp_path,
-                env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            process = start_run(endpoint, tmp_path, ", seed: 0")
         finally:
             signal.signal(signal.SIGINT, before)
         wait_for_requests(endpoint, 3 * IN_FLIGHT, process)
@@ -109,17 +104,7 @@ def test_interrupt_ends_a_long_wait_at_once(limited: str, tmp_path: Path) -> Non
         return "429" if limited == "all" or len(endpoint.requests) % 2 else None
 
     with FakeEndpoint(fault=fault, retry_after="500") as endpoint:
-        params = f"{{base_url: '{endpoint.url}', model: jar, concurrency: {IN_FLIGHT}}}"
-        teachers = f"teachers:\n  drafter: {{use: openai_chat, params: {params}}}\n"
-        recipe = write_recipe(tmp_path, RECIPE + teachers + "validators: [language]\n")
-        process = subprocess.Popen(
-            command(recipe),
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = start_run(endpoint, tmp_path)
         wait_for_requests(endpoint, IN_FLIGHT, process)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)

@@ -5,17 +5,20 @@ A rejected draft shows a fault of judgement or tone, never a technical one and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from safegen.core import plugins
 from safegen.core.hashing import hash_fraction
 from safegen.core.types import Record
 from safegen.dataset import view
-from safegen.dataset.view import ScenarioGroup, View
+from safegen.dataset.view import ScenarioGroup, TrainingExample, View
 from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from safegen.config.recipe import Recipe
 
 STRING_COLUMNS = (
@@ -34,14 +37,45 @@ class Pair(NamedTuple):
     rejected: Record
 
 
-def check_pairs_per_scenario(pairs_per_scenario: int) -> None:
-    """Reject fewer than one pair.
+def make_pair_view(
+    name: str,
+    columns: Callable[[], pa.Schema],
+    to_row: Callable[[Pair], ArrowRow],
+    *,
+    pairs_per_scenario: int,
+    examples: tuple[TrainingExample, ...],
+    dataset_info: Mapping[str, object] = MappingProxyType({}),
+) -> View:
+    """Make a view of pairs.
+
+    Args:
+        name: the name of the view.
+        columns: builds its schema.
+        to_row: converts a pair.
+        pairs_per_scenario: at most this many pairs of one scenario, at least 1.
+        examples: settings of trainers.
+        dataset_info: LLaMA-Factory's entry of the view.
 
     Raises:
         ValueError: fewer than one pair.
     """
     if pairs_per_scenario < 1:
         raise ValueError(f"`pairs_per_scenario` is `{pairs_per_scenario}`; allow at least 1")
+
+    def rows(group: ScenarioGroup) -> list[ArrowRow]:
+        return [to_row(pair) for pair in make_pairs(group, at_most=pairs_per_scenario)]
+
+    return View(
+        name,
+        columns,
+        rows,
+        LEAVES_OUT,
+        unit="pairs",
+        dataset_info=dataset_info,
+        examples=examples,
+        why_empty=explain_empty,
+        warnings=make_warnings(name),
+    )
 
 
 def make_pairs(group: ScenarioGroup, *, at_most: int) -> list[Pair]:

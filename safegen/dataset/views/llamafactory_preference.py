@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safegen.dataset import view
-from safegen.dataset.view import ScenarioGroup, TrainingExample, View
+from safegen.dataset.view import TrainingExample, View
 from safegen.dataset.views import _pairs
 from safegen.dataset.views._pairs import Pair
 from safegen.store.schema import ArrowRow
@@ -39,24 +39,16 @@ def llamafactory_preference(*, pairs_per_scenario: int = 1) -> View:
     Raises:
         ValueError: fewer than one pair.
     """
-    _pairs.check_pairs_per_scenario(pairs_per_scenario)
-
-    def rows(group: ScenarioGroup) -> list[ArrowRow]:
-        return [_to_row(pair) for pair in _pairs.make_pairs(group, at_most=pairs_per_scenario)]
-
-    return View(
+    return _pairs.make_pair_view(
         "llamafactory_preference",
         _build_schema,
-        rows,
-        _pairs.LEAVES_OUT,
-        unit="pairs",
+        _to_row,
+        pairs_per_scenario=pairs_per_scenario,
+        examples=EXAMPLES,
         dataset_info={
             "ranking": True,
             "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
         },
-        examples=EXAMPLES,
-        why_empty=_pairs.explain_empty,
-        warnings=_pairs.make_warnings("llamafactory_preference"),
     )
 
 
