@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from safegen.cli.render.errors import print_message
+from safegen.cli.render.errors import print_message, print_traceback
 
 
 class StderrHandler(logging.Handler):
@@ -14,6 +14,8 @@ class StderrHandler(logging.Handler):
         """Write one line."""
         # The package only: module names mean nothing to a user.
         print_message(record.getMessage(), name=record.name.partition(".")[0])
+        if record.exc_info:
+            print_traceback(record.exc_info[1])
 
 
 def configure_logging(*, verbose: bool) -> None:

@@ -6,6 +6,7 @@ safegen cannot know which exceptions foreign code raises, so `PluginGuard` trans
 from __future__ import annotations
 
 import inspect
+import logging
 import traceback
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager, nullcontext
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from pydantic import BaseModel
 
+logger = logging.getLogger(__name__)
 MAX_TYPE_CHARS = 60
 MAX_MESSAGE_CHARS = 200
 GUIDE = "see docs/howto/write-a-plugin.md"
@@ -99,6 +101,7 @@ class PluginGuard:
     ) -> None:
         # A plug-in that calls `sys.exit` would end the command without a message.
         if isinstance(raised, Exception | SystemExit) and not isinstance(raised, self._allowed):
+            logger.debug("traceback of plug-in `%s`:", self._source.name, exc_info=raised)
             place, line = _find_place(raised, self._source.file)
             source = PluginSource(self._source.name, place)
             problem = f"failed when it {self._action} ({describe_error(raised)})"

@@ -62,16 +62,22 @@ def _error_text(e: Exception) -> tuple[int, str]:
     if isinstance(e, OSError):
         subject = f"`{e.filename}`" if e.filename else "the system"
         return 1, f"{subject}: {(e.strerror or str(e)).lower()}; fix this and run the command again"
-    logging.getLogger("safegen").debug("bug", exc_info=e)
+    logger = logging.getLogger("safegen")
+    logger.debug("traceback of the error:", exc_info=e)
+    is_shown = logger.isEnabledFor(logging.DEBUG)
     if place := _find_plugin_frame(e):
+        hint = "" if is_shown else "; `safegen -v COMMAND` shows the traceback"
         return (
             1,
-            f"{place}: your plug-in failed ({type(e).__name__}: {e}); fix it and run the command again",
+            f"{place}: your plug-in failed ({type(e).__name__}: {e}); fix it and run the command"
+            f" again{hint}",
         )
-    return (
-        1,
-        f"a bug in safegen ({type(e).__name__}: {e}); run it again with --verbose and report it",
+    remedy = (
+        "report it with the traceback above"
+        if is_shown
+        else "run it again with `safegen -v COMMAND` and report it with the traceback"
     )
+    return 1, f"a bug in safegen ({type(e).__name__}: {e}); {remedy}"
 
 
 def _find_plugin_frame(e: BaseException) -> str:
@@ -103,6 +109,15 @@ def print_message(text: str, *, name: str = "safegen") -> None:
     from safegen.cli.render.console import sanitise, wrap_text
 
     sys.stderr.write(f"{wrap_text(f'{name}: {sanitise(text)}', sys.stderr)}\n")
+
+
+def print_traceback(error: BaseException | None) -> None:
+    """Write the sanitised traceback of an error to stderr."""
+    import traceback
+
+    from safegen.cli.render.console import sanitise
+
+    sys.stderr.write(sanitise("".join(traceback.format_exception(error))))
 
 
 def print_differences(basis: RunSnapshot) -> None:
