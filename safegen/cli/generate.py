@@ -22,13 +22,11 @@ from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
 if TYPE_CHECKING:
     from safegen.config.recipe import Recipe
     from safegen.core.types import DropReason
+    from safegen.dataset.build import BuildReport
     from safegen.pipeline.api import Run
     from safegen.pipeline.session import Until
 
 INTERRUPTED = 130
-EMPTY_DATASET = (
-    "the dataset has no rows: no draft was accepted; see the verdicts with `safegen show`"
-)
 
 
 def run_generate(
@@ -92,11 +90,11 @@ def _parse_columns(options: Sequence[str]) -> dict[str, str]:
     return column_by_field
 
 
-def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> None:
-    """Rebuild the dataset from the records of a run."""
+def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> int:
+    """Rebuild the dataset from the records of a run and return the exit code."""
     rebuilt = api.rebuild(folder, recipe=recipe, plugins=plugins)
     print_differences(rebuilt.context)
-    _report_run(rebuilt.run, until=None, strict=False, json=json)
+    return _report_run(rebuilt.run, until=None, strict=False, json=json)
 
 
 def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
@@ -123,7 +121,7 @@ def _report_nothing_failed(run: Run, *, plugins: Sequence[str], json: bool) -> i
     rebuilt = api.rebuild(run.output, plugins=plugins).run
     if json:
         sys.stdout.write(format_json_line(api.summarise(rebuilt, count_losses(run.folder))))
-    return 0
+    return _report_empty(rebuilt.report)
 
 
 def _dropped_hint(dropped: Mapping[DropReason, int]) -> str:
@@ -194,8 +192,16 @@ def _report_run(run: Run, *, until: Until | None, strict: bool, json: bool) -> i
     if json:
         sys.stdout.write(format_json_line(api.summarise(run, losses)))
     print_summary(run, losses, until=until)
-    report = run.report
-    if report is not None and not report.prompts:
-        print_line(sys.stderr, EMPTY_DATASET)
-        return 1
-    return 1 if strict and (losses.failed_requests or api.count_unlabelled(run)) else 0
+    is_incomplete = bool(losses.failed_requests or api.count_unlabelled(run))
+    return _report_empty(run.report) or int(strict and is_incomplete)
+
+
+def _report_empty(report: BuildReport | None) -> int:
+    """Print why a dataset has no rows; return the exit code."""
+    if report is None or report.why_empty is None:
+        return 0
+    print_line(
+        sys.stderr,
+        f"the dataset has no rows: {report.why_empty}; see the verdicts with `safegen show`",
+    )
+    return 1

@@ -1,7 +1,7 @@
 """Commands, exit codes and the only `except Exception` of the package.
 
 Data goes to stdout, everything else to stderr. Exit codes: 0 done; 1 the run stopped, a check failed,
-or items failed under `--strict`; 2 the input is wrong; 130 interrupted.
+the dataset has no rows, or items failed under `--strict`; 2 the input is wrong; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ Examples:
                                          use your prompts instead of the taxonomy's
 
 \b
-Exit codes: 0 done, 1 the run stopped (or items failed, with --strict),
-2 the input is wrong, 130 interrupted.
+Exit codes: 0 done, 1 the run stopped or the dataset has no rows (or items
+failed, with --strict), 2 the input is wrong, 130 interrupted.
 """
 INTERRUPTED = 130
 
@@ -155,7 +155,9 @@ def build(
     """Rebuild the dataset from the records on disk."""
     from safegen.cli import generate as generate_command
 
-    generate_command.run_build(folder, recipe=recipe, plugins=plugin or [], json=json)
+    raise typer.Exit(
+        generate_command.run_build(folder, recipe=recipe, plugins=plugin or [], json=json)
+    )
 
 
 @app.command()
@@ -284,7 +286,12 @@ def _main(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log every model call: ids, never texts.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Log every model call: ids, never texts; show the traceback of a bug.",
+        ),
     ] = False,
 ) -> None:
     if version:

@@ -74,6 +74,25 @@ class BuildReport:
         filled = {split for splits in self.rows.values() for split in splits}
         return tuple(split for split in SPLITS if filled and split not in filled)
 
+    @property
+    def why_empty(self) -> str | None:
+        """Reason why no view has rows; None if one has."""
+        if any(self.rows.values()):
+            return None
+        if not self.prompts:
+            return _explain_no_prompts(self)
+        views = ", ".join(f"`{name}`{text and f': {text}'}" for name, text in self.empty.items())
+        return f"each view is empty ({views})"
+
+
+def _explain_no_prompts(counts: BuildReport | RunStats) -> str:
+    if not counts.answered:
+        return "no prompt has an answer"
+    if not counts.accepted:
+        return "no draft was accepted"
+    reasons = ", ".join(f"{reason} {number}" for reason, number in counts.excluded.items())
+    return f"curation excludes each accepted prompt ({reasons})"
+
 
 def build_dataset(
     curated: CurationResult,
@@ -165,7 +184,7 @@ def _check_has_rows(run: RunFolder, stats: RunStats) -> None:
     rows = (run.output / "data").rglob("*.parquet")
     if not stats.prompts and any(True for _ in rows):
         raise DatasetInvalid(
-            f"no draft was accepted; the dataset in `{run.output}` is unchanged: see `safegen show` and"
+            f"{_explain_no_prompts(stats)}; the dataset in `{run.output}` is unchanged: see `safegen show` and"
             " `safegen status`, or choose another `--output`"
         )
 
