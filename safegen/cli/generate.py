@@ -21,10 +21,9 @@ from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
 
 if TYPE_CHECKING:
     from safegen.config.recipe import Recipe
-    from safegen.core.types import DropReason
+    from safegen.core.types import DropReason, Until
     from safegen.dataset.build import BuildReport
     from safegen.pipeline.api import Run
-    from safegen.pipeline.session import Until
 
 INTERRUPTED = 130
 

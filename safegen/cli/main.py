@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from itertools import takewhile
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -26,10 +26,13 @@ from safegen.cli.options import (
     RecipeArg,
     RevealOption,
     SkipUnreadableOption,
+    list_choices,
 )
 from safegen.cli.render import errors
+from safegen.core import plugins, resources
 from safegen.core.errors import UserError
 from safegen.core.spelling import SpellingConflict, unify_names
+from safegen.core.types import Intent, Mode, Until
 
 app = typer.Typer(
     name="safegen",
@@ -65,7 +68,7 @@ def generate(
     more: MoreFilesArg = None,
     output: OutputOption = None,
     until: Annotated[
-        Literal["expand", "draft", "validate"] | None,
+        Until | None,
         typer.Option(help="Stop after the plan, the drafts or the verdicts."),
     ] = None,
     prompts: PromptsOption = None,
@@ -170,11 +173,11 @@ def show(
     accepted: Annotated[bool, typer.Option("--accepted", help="Accepted drafts only.")] = False,
     rejected: Annotated[bool, typer.Option("--rejected", help="Rejected drafts only.")] = False,
     mode: Annotated[
-        Literal["direct_answer", "safe_completion", "refuse_redirect"] | None,
+        Mode | None,
         typer.Option(help="Expected mode."),
     ] = None,
     intent: Annotated[
-        Literal["benign", "dual_use", "malicious"] | None,
+        Intent | None,
         typer.Option(help="Intent of the prompt."),
     ] = None,
     harm: Annotated[
@@ -266,8 +269,7 @@ def list_names(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of: taxonomies, policies, prompts, locales, recipes, teachers, validators,"
-            " views; default all.",
+            help=list_choices([*resources.KINDS, *plugins.KINDS], default="all"),
         ),
     ] = None,
     json: JsonOption = False,

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
+
+from safegen.core.types import PolicyForm
+
+POLICY_FORMS = ("rules", *get_args(PolicyForm))
+"""Values of `policy show --as`."""
+
+
+def list_choices(names: Iterable[str], *, default: str = "") -> str:
+    """Write the help of a parameter with a fixed set of values."""
+    return f"One of: {', '.join(names)}{default and f'; default {default}'}."
+
 
 RecipeArg = Annotated[
     str, typer.Argument(help="A recipe file, or the name of a built-in recipe.", metavar="RECIPE")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from safegen.cli.options import POLICY_FORMS, list_choices
+
 app = typer.Typer(
     help="Check, explain, compare and import policy specs.",
     no_args_is_help=True,
@@ -90,9 +92,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A spec by name or path.")],
     as_: Annotated[
         str,
-        typer.Option(
-            "--as", metavar="FORM", help="One of: rules, instructions, rubric, classifier."
-        ),
+        typer.Option("--as", metavar="FORM", help=list_choices(POLICY_FORMS)),
     ] = "rules",
     at: Annotated[
         str | None,

@@ -10,6 +10,7 @@ from typing import cast
 
 from rich.text import Text
 
+from safegen.cli.options import POLICY_FORMS
 from safegen.cli.render.console import (
     format_json_line,
     format_plural,
@@ -19,12 +20,11 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.tables import print_table
 from safegen.core import resources
+from safegen.core.types import PolicyForm
 from safegen.pipeline import policies
 from safegen.policy.check import CheckReport
 from safegen.policy.schema import Rule, Situation, When
 from safegen.policy.spec import Policy
-
-FORMS = ("rules", "instructions", "rubric", "classifier")
 
 
 def check_policies(names: Sequence[str], *, taxonomy: str, json: bool) -> int:
@@ -87,11 +87,11 @@ def _print_report(report: CheckReport, taxonomy: str) -> None:
 
 def show_policy(name: str, *, as_: str, at: str | None, taxonomy: str, json: bool) -> None:
     """Print the rules of a spec, or a text that it compiles to."""
-    resources.require_known(as_, FORMS, kind="form called")
+    resources.require_known(as_, POLICY_FORMS, kind="form called")
     if as_ == "rules":
         _print_rules(policies.load_policy(name), json=json)
         return
-    kind = cast(policies.CompiledKind, as_)
+    kind = cast(PolicyForm, as_)
     compiled = policies.compile_policy(name, kind, at=at, taxonomy=taxonomy)
     if json:
         payload = {

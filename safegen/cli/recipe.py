@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from safegen.cli.options import JsonOption, OutputOption, PluginsOption, RecipeArg, RevealOption
+from safegen.cli.options import (
+    JsonOption,
+    OutputOption,
+    PluginsOption,
+    RecipeArg,
+    RevealOption,
+    list_choices,
+)
+from safegen.pipeline import file_schemas
 
 
 def preview(
@@ -77,7 +85,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of: recipe, taxonomy, sets, dialogues, scripts, policy, locale, overlay, axes; default: list the kinds.",
+            help=list_choices(file_schemas.MODELS, default="a list of the kinds"),
         ),
     ] = None,
     output: Annotated[

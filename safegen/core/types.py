@@ -71,6 +71,10 @@ DropReason = Literal[
 """Reason why a prompt is never drafted."""
 NotAccepted = Literal["withheld", "not_validated", "unscored", "not_accepted"]
 """Reason why a draft with an answer is not accepted although no required validator failed it."""
+Until = Literal["expand", "draft", "validate"]
+"""Step after which a run stops before the dataset: plan, drafts or verdicts."""
+PolicyForm = Literal["instructions", "rubric", "classifier"]
+"""Texts that a policy spec compiles to."""
 ReplyFormat = Literal["json_schema", "json_object", "text"]
 """Request format for JSON, from the strictest to the one that every endpoint accepts."""
 Contrast = Literal[

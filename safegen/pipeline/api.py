@@ -13,7 +13,7 @@ from safegen.config.recipe import Recipe
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.spelling import choose_spelling
-from safegen.core.types import Teacher, Usage
+from safegen.core.types import Teacher, Until, Usage
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
@@ -28,7 +28,6 @@ from safegen.pipeline.resolve import (
 )
 from safegen.pipeline.session import (
     SessionStats,
-    Until,
     Watch,
     open_folder,
     reset_failures,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from pydantic import BaseModel
 
@@ -17,7 +17,7 @@ from safegen.config.recipe import Recipe, SourceLocator
 from safegen.config.taxonomy import Harm, Taxonomy
 from safegen.core import resources
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
-from safegen.core.types import Expectation, PlannedScenario, Scenario
+from safegen.core.types import Expectation, PlannedScenario, PolicyForm, Scenario
 from safegen.pipeline.api import load_context, open_run
 from safegen.pipeline.resolve import RunContext
 from safegen.pipeline.snapshot import RunSnapshot
@@ -34,12 +34,9 @@ from safegen.policy.spec import Policy, policy_for
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
 
-CompiledKind = Literal["instructions", "rubric", "classifier"]
-"""The text that a spec compiles to: for a teacher, for a judge, or for a classifier."""
 logger = logging.getLogger(__name__)
 
 __all__ = [
-    "CompiledKind",
     "CompiledText",
     "PolicyComparison",
     "RunComparison",
@@ -78,7 +75,7 @@ class CompiledText:
 
 
 def compile_policy(
-    name: str, kind: CompiledKind, *, at: str | None = None, taxonomy: str = "core"
+    name: str, kind: PolicyForm, *, at: str | None = None, taxonomy: str = "core"
 ) -> CompiledText:
     """Compile a spec to instructions, rubric or classifier.
 

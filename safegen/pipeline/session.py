@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
 from safegen.core.errors import RERUN_HINT, DiskFailed, RunError, UserError
 from safegen.core.plugin_checks import guard_hook
 from safegen.core.progress import Progress
-from safegen.core.types import PlannedScenario, Teacher, Usage
+from safegen.core.types import PlannedScenario, Teacher, Until, Usage
 from safegen.core.version import __version__
 from safegen.coverage import axes as axes_file
 from safegen.pipeline import policy_update, snapshot
@@ -35,7 +35,6 @@ REPLY_ROOM_BYTES = 64 * 1024
 """Bytes that one reply may need in journal and record."""
 MIN_ROOM_BYTES = 1024 * 1024
 """Bytes for the other files of a run."""
-Until = Literal["expand", "draft", "validate"]
 
 
 class SessionStats(NamedTuple):

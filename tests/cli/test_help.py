@@ -3,12 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
 
 from safegen.cli.main import app
+from safegen.core import plugins, resources
+from safegen.core.types import PolicyForm
+from safegen.pipeline import file_schemas
 from tests.cli.harness import call
 
 GROUP: Any = typer.main.get_command(app)
@@ -70,6 +73,25 @@ def test_wrong_command_exits_2_with_a_suggestion(
     assert expected in result.err
     assert result.err.startswith("safegen: error: ")
     assert "Traceback" not in result.err
+
+
+CHOICES = {
+    "list": ([*resources.KINDS, *plugins.KINDS], "all"),
+    "schema": ([*file_schemas.MODELS], "a list of the kinds"),
+    "policy show": (["rules", *get_args(PolicyForm)], ""),
+}
+
+
+@pytest.mark.parametrize(("command", "choices"), CHOICES.items(), ids=CHOICES)
+def test_help_lists_every_choice(
+    command: str, choices: tuple[list[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, default = choices
+    text = " ".join(call(capsys, *command.split(), "--help").out.split())
+    assert f"One of: {', '.join(names)}{default and f'; default {default}'}." in text
+    for name in names:
+        given = ["security", "--as"] if command == "policy show" else []
+        assert call(capsys, *command.split(), *given, name).code == 0
 
 
 def test_help_loads_nothing_heavy() -> None:

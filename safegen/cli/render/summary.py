@@ -33,12 +33,11 @@ from safegen.pipeline.resolve import makes_weaker_drafts
 from safegen.pipeline.user_prompts import describe_causes
 
 if TYPE_CHECKING:
-    from safegen.core.types import Outcome, Usage
+    from safegen.core.types import Outcome, Until, Usage
     from safegen.dataset.build import BuildReport
     from safegen.dataset.dropped import LossCounts
     from safegen.dataset.run_stats import StageCounts
     from safegen.pipeline.api import Run
-    from safegen.pipeline.session import Until
 
 HINT_BY_OUTCOME = {
     "refused": "retry with `safegen retry`",
