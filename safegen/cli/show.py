@@ -28,7 +28,8 @@ from safegen.cli.render.console import (
 from safegen.cli.render.errors import print_differences
 from safegen.config.language_pack import Locale
 from safegen.core.errors import AssetNotFound, UserError
-from safegen.core.types import Expectation, Record, Scenario
+from safegen.core.suggestions import suggest_names
+from safegen.core.types import DropReason, Expectation, NotAccepted, Outcome, Record, Scenario
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.dataset.dropped import (
@@ -37,6 +38,7 @@ from safegen.dataset.dropped import (
     quotes_prompt,
     read_failure_messages,
 )
+from safegen.dataset.run_stats import UNFINISHED
 from safegen.pipeline import api
 from safegen.pipeline.policies import explain_record
 from safegen.pipeline.records import (
@@ -61,6 +63,13 @@ ASSISTANCE = {
 MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("unscored", "yellow")}
 CURATION_REASONS = frozenset({*get_args(ExclusionReason), *get_args(DuplicateReason)})
 """Reasons for which curation excludes an accepted scenario; records do not hold them."""
+RECORD_REASONS = tuple(
+    reason
+    for kind in (NotAccepted, Outcome, DropReason)
+    for reason in get_args(kind)
+    if reason != "ok"
+)
+"""Reasons of drafts and dropped prompts that name no validator."""
 
 
 def show_records(
@@ -70,13 +79,14 @@ def show_records(
 
     Raises:
         AssetNotFound: no record has the id.
-        UserError: the run has no finished shard.
+        UserError: the run has no finished shard, or a value of the filter is unknown.
     """
     run = api.open_run(folder)
     if not run.folder.finished_shards():
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
     context = api.load_context(run)
     check_harm(record_filter.harm, context.tree)
+    _check_reason(record_filter.reason, run)
     print_differences(context)
     record_filter = _select_excluded(run, record_filter)
     messages = read_failure_messages(run.folder)
@@ -151,6 +161,20 @@ class _RecordPrinter:
             print_out(self._out, *render_dropped(dropped, self._labels, reveal=self._reveal), "")
 
 
+def _check_reason(reason: str | None, run: api.Run) -> None:
+    validators = [ref.use.rpartition(":")[2] for ref in run.recipe.validators]
+    known = [*validators, *RECORD_REASONS, *sorted(CURATION_REASONS), UNFINISHED]
+    # A run can hold a reason of its own, for example of a validator that its recipe no longer names.
+    if reason is None or reason in known or reason in _list_reasons(run):
+        return
+    raise UserError(f"--reason: no reason `{reason[:60]}`{suggest_names(reason, known)}")
+
+
+def _list_reasons(run: api.Run) -> list[str]:
+    dropped = {item.reason for item in iter_dropped(run.folder)}
+    return sorted({r.reason for r in iter_records(run.folder) if r.reason} | dropped)
+
+
 def _print_none(run: api.Run, folder: Path, record_filter: RecordFilter) -> None:
     if record_filter.id is not None:
         raise AssetNotFound(
@@ -158,11 +182,7 @@ def _print_none(run: api.Run, folder: Path, record_filter: RecordFilter) -> None
         )
     message = "no record matches"
     if record_filter.reason is not None:
-        reasons = sorted(
-            {r.reason for r in iter_records(run.folder) if r.reason}
-            | {item.reason for item in iter_dropped(run.folder)}
-        )
-        message += f"; reasons in this run: {', '.join(reasons) or 'none'}"
+        message += f"; reasons in this run: {', '.join(_list_reasons(run)) or 'none'}"
     print_out(make_console(sys.stderr), make_text(message))
 
 

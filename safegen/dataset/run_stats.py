@@ -29,6 +29,8 @@ STORED_AXES = (*AXES, "contrast", "paraphrase")
 """Axes with a column in plans and records; the others are attributes."""
 UNKNOWN_VALUE = "unknown"
 """Value of an axis that neither the prompt nor the plan states."""
+UNFINISHED = "unfinished"
+"""Reason of planned scenarios whose shard is not complete."""
 MODEL_COLUMNS = ("role", "teacher", "model")
 VERDICT_COLUMNS = ("validator", "result")
 
@@ -106,7 +108,7 @@ class RunStats:
         """Scenarios that are not in the dataset, by reason, sorted."""
         counts = Counter(_single_keys(_count(self.scenarios.filter(~_kept()), ["reason"])))
         if unfinished := self._planned_rows - self.scenarios.height:
-            counts["unfinished"] += max(unfinished, 0)
+            counts[UNFINISHED] += max(unfinished, 0)
         return dict(sorted((+counts).items()))
 
     @property

@@ -150,8 +150,14 @@ def test_filter_returns_all_matching_records(
         (("--accepted", "--rejected"), "`--accepted` and `--rejected` exclude each other"),
         (("--harm", "cyber.intrusoin"), "did you mean `cyber.intrusion`"),
         (("--harm", "cybr.*"), "no leaf or domain `cybr.*`"),
+        (("--harm", ""), "no leaf or domain ``"),
+        (("--mode", "maybe"), "safe_completion"),
+        (("--intent", "good"), "dual_use"),
+        (("--reason", "gate_frm"), "--reason: no reason `gate_frm`; did you mean `gate_form`?"),
+        (("--reason", "lunch"), "no reason `lunch`; known: blocked, "),
+        (("--reason", ""), "no reason ``; known: blocked, "),
     ],
-    ids=["both flags", "typo", "no such domain"],
+    ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
 def test_invalid_filter_exits_2(
     options: tuple[str, ...], expected: str, finished: Path, capsys: pytest.CaptureFixture[str]
@@ -184,8 +190,11 @@ def test_closed_reader_is_no_failure(form: tuple[str, ...], finished: Path) -> N
 def test_show_without_match_lists_known_reasons(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = call(capsys, "show", finished, "--reason", "mood")
-    assert (result.code, result.out) == (0, "")
+    for reason in ("gate_unsure", "near_duplicate", "withheld", "unfinished", "length_bounds"):
+        result = call(capsys, "show", finished, "--reason", reason)
+        assert (result.code, result.out) == (0, "")
+        assert "no record matches" in result.err
+    assert "reasons in this run: " in result.err
     assert "refusal_form" in result.err
     result = call(capsys, "show", finished, "zzzz")
     assert (result.code, result.out) == (2, "")
