@@ -16,12 +16,10 @@ from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.dataset.run_stats import RunStats
 from safegen.dataset.view import View
 from safegen.store import usage
-from safegen.store.run_folder import RunFolder, read_json
+from safegen.store.run_folder import MANIFEST_FORMAT, RunFolder, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def compose_manifest(
     import pyarrow as pa
 
     manifest: dict[str, object] = {
-        "format": FORMAT,
+        "format": MANIFEST_FORMAT,
         "safegen": read_version(),
         "writer": {"pyarrow": pa.__version__},
         "name": recipe.name,

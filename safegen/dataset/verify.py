@@ -1,7 +1,7 @@
 """Verify a dataset folder: its files match the manifest, and its rows keep their invariants.
 
 The manifest is untrusted: its paths may not leave the folder, and a mismatch is a problem in the
-result, never an exception.
+result, never an exception. The format of another version is an error, because nothing can be checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from safegen.dataset.layout import MANIFEST, content_sha256, list_files
 from safegen.dataset.manifest import list_columns
 from safegen.dataset.view import View
 from safegen.store import parquet
-from safegen.store.run_folder import read_json
+from safegen.store.run_folder import check_manifest_format, read_json
 from safegen.store.schema import ArrowRow
 
 MAX_PROBLEMS = 100
@@ -34,6 +34,7 @@ def verify_dataset(folder: Path) -> list[str]:
 
     Raises:
         AssetNotFound: the folder has no dataset.
+        FormatMismatch: the manifest has the format of another version.
     """
     if not folder.is_dir():
         raise AssetNotFound(f"no folder `{folder}`")
@@ -43,9 +44,12 @@ def verify_dataset(folder: Path) -> list[str]:
         manifest = read_json(folder / MANIFEST)
     except StoreDamaged as e:
         return [f"{e}; {REBUILD_HINT}"]
+    check_manifest_format(folder / MANIFEST, manifest)
     files = manifest.get("files")
     if not isinstance(files, dict) or not files:
         return [f"`{MANIFEST}` lists no files; {REBUILD_HINT}"]
+    if "format" not in manifest:
+        return [f"`{MANIFEST}` has no format number; {REBUILD_HINT}"]
     problems: list[str] = []
     for problem in _iter_problems(folder, manifest, cast("dict[str, Any]", files)):
         problems.append(problem)

@@ -13,7 +13,7 @@ from safegen.dataset.dropped import count_losses
 from safegen.dataset.run_stats import count_prompts, read_plan_rows
 from safegen.pipeline.api import Run, read_usage
 from safegen.store import plan
-from safegen.store.run_folder import read_json
+from safegen.store.run_folder import check_manifest_format, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,10 @@ def read_status(run: Run) -> RunStatus:
     """Read how far a run is; nothing is changed.
 
     Raises:
+        FormatMismatch: the dataset has the format of another version.
         StoreDamaged: a file of the run cannot be read.
     """
+    read_manifest(run.output)
     plans, losses = plan.Plans(run.folder.plans), count_losses(run.folder)
     plan_rows = read_plan_rows(plans)
     return RunStatus(
@@ -76,8 +78,15 @@ def read_status(run: Run) -> RunStatus:
 
 # Any: users may edit the manifest.
 def read_manifest(output: Path) -> dict[str, Any]:
-    """Read a dataset's manifest; empty if there is none or it cannot be read."""
+    """Read a dataset's manifest; empty if there is none or it cannot be read.
+
+    Raises:
+        FormatMismatch: it has the format of another version.
+    """
+    path = output / "manifest.json"
     try:
-        return read_json(output / "manifest.json")
+        manifest = read_json(path)
     except StoreDamaged:
         return {}
+    check_manifest_format(path, manifest)
+    return manifest

@@ -20,6 +20,8 @@ from safegen.store.schema import record_from_row, record_row, record_schema
 
 FORMAT = 2
 """Format of the run folder. Raise it with every change that an earlier state of safegen cannot read."""
+MANIFEST_FORMAT = 1
+"""Format of the manifest of a dataset."""
 RECORDS_REMEDY = f"delete it and {RERUN_HINT}: cached replies are reused"
 DATASET_PARTS = (
     "data",
@@ -119,14 +121,16 @@ class RunFolder:
             )
 
     def refuse_other_format(self) -> None:
-        """Reject a folder of another format, before anything is changed.
+        """Reject a run or a dataset of another format, before anything is changed.
 
-        A folder without a readable snapshot passes.
+        A folder without a readable snapshot and manifest passes.
 
         Raises:
             FormatMismatch: the folder states another format, or none as older ones do.
         """
         _check_format(self.recipe, _read_json_or_empty(self.recipe))
+        manifest = self.output / "manifest.json"
+        check_manifest_format(manifest, _read_json_or_empty(manifest))
 
     def read_snapshot(self) -> dict[str, dict[str, Any]]:
         """Read the snapshot: the resolved `recipe`, `digests` of its keys, and `fingerprints` of files.
@@ -240,15 +244,32 @@ def _check_format(path: Path, snapshot: Mapping[str, Any]) -> None:
     # An older snapshot has a recipe and no number; any other file without one is damage.
     if number is None and not isinstance(snapshot.get("recipe"), dict):
         return
-    if type(number) is int and number == FORMAT:
-        return
+    if type(number) is not int or number != FORMAT:
+        problem = _describe_format(path, snapshot, expected=FORMAT)
+        raise FormatMismatch(
+            f"{problem}, or choose another `--output`; nothing in the folder was changed"
+        )
+
+
+def check_manifest_format(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Reject a manifest of another format; one without a format is damaged, and passes.
+
+    Raises:
+        FormatMismatch: the message names both formats.
+    """
+    number = manifest.get("format")
+    if number is not None and (type(number) is not int or number != MANIFEST_FORMAT):
+        problem = _describe_format(path, manifest, expected=MANIFEST_FORMAT)
+        raise FormatMismatch(f"{problem}; nothing in the folder was changed")
+
+
+def _describe_format(path: Path, payload: Mapping[str, Any], *, expected: int) -> str:
+    number, writer = payload.get("format"), payload.get("safegen")
     state = "no format number" if number is None else f"format `{str(number)[:40]}`"
-    writer = snapshot.get("safegen")
     known = isinstance(writer, str)
     source = f"version `{writer[:40]}`, which wrote it" if known else "the version that wrote it"
-    raise FormatMismatch(
-        f"`{path}` has {state}, and this version of safegen reads format {FORMAT}; use {source},"
-        " or choose another `--output`; nothing in the folder was changed"
+    return (
+        f"`{path}` has {state}, and this version of safegen reads format {expected}; use {source}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import safegen
 from safegen.config.recipe import Recipe
 from safegen.core.errors import FormatMismatch
 from safegen.pipeline import session
-from safegen.store.run_folder import FORMAT, RunFolder
+from safegen.store.run_folder import FORMAT, MANIFEST_FORMAT, RunFolder
 from safegen.testing import FakeEndpoint
 from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
 
@@ -92,6 +93,46 @@ def test_snapshot_of_another_format_is_refused(
         fails(cli(capsys, *command.split()), 2, "format `12`")
     assert hashes(made.output) == before
     assert made.fake.requests == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify out",
+        "status out",
+        "build out",
+        "retry out",
+        "check r.yaml -o out",
+        "generate r.yaml -o out",
+        "generate r.yaml -o out --replan",
+    ],
+)
+@pytest.mark.parametrize("number", [99, 0, "1", True, [1]], ids=str)
+def test_manifest_of_another_format_is_refused_unchanged(
+    command: str, number: object, made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made.output / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(manifest | {"format": number, "safegen": "9.9"}), encoding="utf-8")
+    before = hashes(made.output)
+    result = cli(capsys, *command.split())
+    state = f"has format `{number}`, and this version of safegen reads format {MANIFEST_FORMAT}"
+    fails(result, 2, r"manifest\.json", re.escape(state), "use version `9.9`")
+    assert result.out == ""
+    assert hashes(made.output) == before
+    assert made.fake.requests == []
+
+
+def test_manifest_without_format_is_damaged(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.output / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    del manifest["format"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    result = cli(capsys, "verify", "out", "--json")
+    (problem,) = json.loads(result.out)["problems"]
+    assert (result.code, "has no format number; run `safegen build`" in problem) == (1, True)
+    assert cli(capsys, "build", "out").code == 0
+    assert cli(capsys, "verify", "out").code == 0
 
 
 def test_library_calls_refuse_another_format(made: Made) -> None:
