@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple, cast
 
 from pydantic import AfterValidator, Field
 
@@ -14,17 +15,20 @@ from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
 from safegen.core.pattern_index import PatternIndex
+from safegen.core.timed_pattern import SearchPattern, TimedPattern
 from safegen.core.types import PROFILES, Profile
 
 
 def _check_pattern(value: str) -> str:
     try:
         re.compile(value, re.IGNORECASE)
-    except re.error as e:
+    except (re.error, OverflowError, RecursionError) as e:
         raise ValueError(f"is not a regular expression: {e}") from e
     return value
 
 
+MAX_PROBE_S = 5.0
+"""CPU time of the probes of one file."""
 BACKSLASH = "\\"
 _NUMBERED = re.compile(r"\\[xuUN0-9]|\(\?P")
 _PIECE = re.compile(r"\\.|[^\\]+", re.DOTALL)
@@ -105,11 +109,12 @@ class Element(FrozenModel):
     decides: bool = True
     """True if an answer without a match fails; else the verdict only reports that there was no match."""
 
-    @cached_property
-    def compiled(self) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
-        """Compiled `patterns` and `unless`, for text that `fold_case` returns."""
-        unless = _compile_alternation(self.unless) if self.unless else None
-        return _compile_alternation(self.patterns), unless
+
+class CompiledElement(NamedTuple):
+    """Compiled patterns of a required element."""
+
+    shows: SearchPattern
+    unless: SearchPattern | None
 
 
 class Locale(FrozenModel):
@@ -127,11 +132,35 @@ class Locale(FrozenModel):
     """Patterns by required element of a policy; an element that is missing here is not checked."""
 
     @cached_property
-    def compiled(self) -> Mapping[str, re.Pattern[str]]:
+    def compiled(self) -> Mapping[str, SearchPattern]:
         """One compiled alternation per proposition, for text that `fold_case` returns."""
         # Lower case on both sides takes a third of the time of IGNORECASE, which disables the
         # engine's check of the first letter of each branch.
-        return {name: _compile_alternation(patterns) for name, patterns in self.patterns.items()}
+        return {
+            name: self._compile(patterns, key=f"patterns.{name}")
+            for name, patterns in self.patterns.items()
+        }
+
+    @cached_property
+    def compiled_elements(self) -> Mapping[str, CompiledElement]:
+        """The compiled patterns of each element, for text that `fold_case` returns."""
+        return {
+            name: CompiledElement(
+                self._compile(element.patterns, key=f"elements.{name}.patterns"),
+                self._compile(element.unless, key=f"elements.{name}.unless")
+                if element.unless
+                else None,
+            )
+            for name, element in self.elements.items()
+        }
+
+    def _compile(self, patterns: tuple[str, ...], *, key: str) -> SearchPattern:
+        place = f"language pack `{self.locale}`, version `{self.version}`: {key}"
+        source = _join_patterns(patterns)
+        # Every repeat of a shipped pattern is short in prose, and `re` runs them faster.
+        if _load_shipped_patterns().issuperset(patterns):
+            return re.compile(source)
+        return TimedPattern(source, place=place)
 
     @cached_property
     def index(self) -> PatternIndex:
@@ -180,8 +209,8 @@ def fold_case(text: str) -> str:
     return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
-def _compile_alternation(patterns: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(_fold_pattern(p) for p in patterns))
+def _join_patterns(patterns: Iterable[str]) -> str:
+    return "|".join(_fold_pattern(p) for p in patterns)
 
 
 def _fold_pattern(pattern: str) -> str:
@@ -203,6 +232,7 @@ def load_locale(tag: str) -> Locale:
     if not _is_overlay(path):
         return _load_resolved(path)
     overlay = yaml_source.load(path, Overlay)
+    _check_own_patterns(path, overlay)
     return overlay.apply_to(_load_resolved(_find_base(overlay, path)))
 
 
@@ -230,4 +260,73 @@ def _load_resolved(path: Path) -> Locale:
         raise ConfigError(
             f"{path}: profiles: `{missing[0]}` is missing; add its system turns, or ['']"
         )
+    _check_own_patterns(path, locale)
     return locale
+
+
+def _check_own_patterns(path: Path, pack: Locale | Overlay) -> None:
+    """Check that the patterns of a user's pack are quick and can be joined.
+
+    Raises:
+        ConfigError: the first pattern that is slow, or cannot be joined with the others of its key.
+    """
+    shipped = _load_shipped_patterns()
+    groups = [(loc, group) for loc, group in _iter_groups(pack) if not shipped.issuperset(group)]
+    if not groups:
+        return
+    tree = yaml_source.compose(yaml_source.read_text(path), shown=str(path))
+    end = time.thread_time() + MAX_PROBE_S
+    for loc, group in groups:
+        for number, pattern in enumerate(group):
+            # A pack of thousands of patterns has only the limit of a run.
+            if pattern not in shipped and time.thread_time() < end:
+                place = _format_place(path, tree, (*loc, number))
+                TimedPattern(_fold_pattern(pattern), place=place).probe()
+        place = _format_place(path, tree, loc)
+        try:
+            re.compile(_join_patterns(group))
+        except (re.error, OverflowError, RecursionError) as e:
+            raise ConfigError(f"{place}: the patterns cannot be joined by `|`: {e}") from e
+        TimedPattern(_join_patterns(group), place=place).compile()
+
+
+def _iter_groups(pack: Locale | Overlay) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield each tuple of patterns after its key."""
+    for name, patterns in pack.patterns.items():
+        yield ("patterns", name), patterns
+    for name, element in pack.elements.items():
+        yield ("elements", name, "patterns"), element.patterns
+        yield ("elements", name, "unless"), element.unless
+
+
+def _format_place(path: Path, tree: yaml_source.YamlTree, loc: tuple[str | int, ...]) -> str:
+    mark = yaml_source.find_mark(tree, loc)
+    return f"{path}:{mark.line}:{mark.column}: {'.'.join(str(key) for key in loc)}"
+
+
+@cache
+def _load_shipped_patterns() -> frozenset[str]:
+    """Return every pattern of the packs in the wheel or checkout."""
+    assets = resources.PACKAGE_DIR / "_assets"
+    root = assets if assets.is_dir() else resources.PACKAGE_DIR.parent
+    paths = sorted((root / "prompts" / "locales").glob("*.yaml"))
+    # Reading a pack into the model takes ten times as long.
+    packs = [yaml_source.compose(yaml_source.read_text(p), shown=str(p)).data for p in paths]
+    return frozenset(
+        text
+        for pack in packs
+        if isinstance(pack, dict)
+        for key in ("patterns", "elements")
+        for text in _iter_texts(cast("dict[str, object]", pack).get(key))
+    )
+
+
+def _iter_texts(data: object) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for value in cast("dict[str, object]", data).values():
+            yield from _iter_texts(value)
+    elif isinstance(data, list):
+        for value in cast("list[object]", data):
+            yield from _iter_texts(value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from safegen.core.timed_pattern import SearchPattern
 from safegen.core.types import Record
 from safegen.coverage.axes import Axes
 from safegen.dataset.coverage_report import (
@@ -46,9 +46,7 @@ class MeasureInputs:
     """Axes that the plan restricts to some values."""
     barred_profiles: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     """Excluded profiles by leaf."""
-    hedge_patterns: Mapping[str, re.Pattern[str]] = field(
-        default_factory=dict[str, re.Pattern[str]]
-    )
+    hedge_patterns: Mapping[str, SearchPattern] = field(default_factory=dict[str, SearchPattern])
     """Pattern of hedging words by language."""
     target: TargetReport | None = None
 

@@ -73,7 +73,7 @@ def _format_names(elements: list[str]) -> str:
 
 def find_element(text: str, locale: Locale, element: str) -> str:
     """Return the words that show an element of the pack, or the empty string."""
-    shows, unless = locale.elements[element].compiled
+    shows, unless = locale.compiled_elements[element]
     answer = _text.own_words(text)
     folded = fold_case(answer)
     if unless:

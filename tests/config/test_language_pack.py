@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 import safegen
 from safegen.config import language_pack
-from safegen.config.language_pack import Locale, fold_case
+from safegen.config.language_pack import Element, Locale, fold_case
 from safegen.config.recipe import Recipe
-from safegen.core.errors import ConfigError
+from safegen.core.errors import ConfigError, RunError
+from safegen.core.timed_pattern import TimedPattern
 from safegen.pipeline import api
 from safegen.validators._text import find_pattern, iter_matches
+from safegen.validators.required_elements import find_element
 
 
 def pack(*patterns: str) -> Locale:
@@ -85,3 +89,124 @@ def test_faulty_overlay_is_named_with_place(workdir: Path) -> None:
     two.write_text("inherits: en\nversion: 0.1.0\nprofiles:\n  minor: [Hello.]\n")
     with pytest.raises(ConfigError, match=r"two.yaml:4:3: .*minors"):
         language_pack.load_locale("two.yaml")
+
+
+SLOW = {
+    "a repeat in a repeat": r"(b+)+$",
+    "alternatives that overlap": r"(?:m|mm)+$",
+    "alternatives of classes": r"(?:[n-z]|[a-n])+#",
+    "many parts": r"(?:.*?;){12}Q",
+    "optional parts": r"(k?){40}k{40}!",
+    "bounded repeats": r"(?:o{0,30}){0,30}p",
+    "a look-ahead": r"(?=(?:\w+\s?)+[#%])[a-z ]",
+    "a negative look-behind": r"(?<!x)(?:\d+)*;",
+    "a back-reference": r"(\w+\s?)+(\w*\s?)+\1(?=[#%])",
+    "a part before the repeat": r"never (?:go|gogo)+!",
+}
+OWN = {"name": "own", "locales": ["own.yaml"], "plan": {"harms": ["property.theft"], "sets_per_harm": 1}}
+
+
+def write_own_pack(folder: Path, *patterns: str, key: str = "decline") -> None:
+    listed = "".join(f"    - {json.dumps(pattern)}\n" for pattern in patterns)
+    (folder / "own.yaml").write_text(f"inherits: en\nversion: 0.2.0\npatterns:\n  {key}:\n{listed}")
+
+
+@pytest.mark.parametrize("pattern", SLOW.values(), ids=SLOW)
+def test_slow_pattern_is_rejected_with_place(workdir: Path, pattern: str) -> None:
+    write_own_pack(workdir, "quick", pattern)
+    with pytest.raises(
+        ConfigError, match=r"^own\.yaml:6:7: patterns\.decline\.1: the pattern takes too long"
+    ):
+        language_pack.load_locale("own.yaml")
+
+
+@pytest.mark.parametrize("key", ["patterns", "unless"])
+def test_slow_pattern_of_element_is_rejected(workdir: Path, key: str) -> None:
+    parts = {"patterns": ["quick"], "unless": ["quick"], key: ["quick", "(?:a|aa)+$"]}
+    pack = {"inherits": "en", "version": "0.2.0", "elements": {"crisis": parts}}
+    (workdir / "own.yaml").write_text(json.dumps(pack))
+    with pytest.raises(ConfigError, match=rf"own.yaml:1:\d+: elements\.crisis\.{key}\.1: .*long"):
+        language_pack.load_locale("own.yaml")
+
+
+def test_whole_pack_rejects_slow_pattern(workdir: Path) -> None:
+    shipped = (safegen_root() / "prompts" / "locales" / "en.yaml").read_text()
+    (workdir / "whole.yaml").write_text(
+        shipped.replace("\npatterns:\n", "\npatterns:\n  hedges_too: ['(?:e|ee)+$']\n")
+    )
+    with pytest.raises(ConfigError, match=r"whole\.yaml:\d+:16: patterns\.hedges_too\.0: .*long"):
+        language_pack.load_locale("whole.yaml")
+
+
+def safegen_root() -> Path:
+    return Path(safegen.__file__).parents[1]
+
+
+# The made texts of the probe begin with the excluded letters, so only the run finds this one.
+HIDDEN = r"(?:^|(?<=[a-z] ))(?![a0mz\s])(?:[a-z]|\w|\s|[a-m ])*(?=[#%])"
+
+
+@pytest.mark.parametrize("key", ["decline", "limit"])
+def test_slow_searches_stop_run_that_resumes(workdir: Path, key: str) -> None:
+    write_own_pack(workdir, HIDDEN, key=key)
+    with pytest.raises(RunError, match=rf"`en`, version `.*0\.2\.0`: patterns\.{key}: .*too long"):
+        safegen.generate(Recipe.model_validate(OWN), output="out")
+    write_own_pack(workdir, "quick", key=key)
+    run = safegen.generate(Recipe.model_validate(OWN), output="out", replan=True)
+    assert run.view("sft").height > 0
+
+
+def test_slow_element_pattern_stops_search(workdir: Path) -> None:
+    english = language_pack.load_locale("en")
+    element = Element(patterns=("(?:a|aa)+[bd]",), unless=("(?:c|c)+[de]",))
+    locale = english.model_copy(update={"elements": {"crisis": element}})
+    with pytest.raises(RunError, match=r"elements\.crisis\.unless: "):
+        find_element("c" * 200, locale, "crisis")
+    with pytest.raises(RunError, match=r"elements\.crisis\.patterns: "):
+        find_element("a" * 200, locale, "crisis")
+
+
+def test_shipped_patterns_run_without_regex_package() -> None:
+    english = language_pack.load_locale("en")
+    elements = english.compiled_elements.values()
+    patterns = [*english.compiled.values(), *(e.shows for e in elements)]
+    assert {type(pattern) for pattern in patterns} == {re.Pattern}
+
+
+def test_shipped_patterns_pass_the_probe() -> None:
+    for pattern in language_pack._load_shipped_patterns():
+        TimedPattern(language_pack._fold_pattern(pattern), place="en").probe()
+
+
+def test_patterns_that_cannot_be_joined_are_rejected(workdir: Path) -> None:
+    write_own_pack(workdir, "(?P<x>a)", "(?P<x>b)")
+    with pytest.raises(ConfigError, match=r"own\.yaml:4:3: patterns\.decline: .* cannot be joined"):
+        language_pack.load_locale("own.yaml")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a{99999999999999999999}", "(?:|a){10001}", "(?:(?:b{0,30}){0,30}){0,30}"]
+)
+def test_pattern_with_huge_count_is_rejected(workdir: Path, pattern: str) -> None:
+    write_own_pack(workdir, pattern)
+    with pytest.raises(
+        ConfigError,
+        match=r"own\.yaml:5:7: .*(is not a regular expression|repeats a part up to \d+ times)",
+    ):
+        language_pack.load_locale("own.yaml")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"\b(?:truly|really)(?:\s\w+){0,6} (?:good|bad)\b",
+        r"if you .*cannot .*(?:go|stay)",
+        r"\s+$",
+        r"(?:\w+[-']){1,3}\w+",
+        r"(?<!never )stop(?! now)",
+        r"(?P<word>\w+) (?P=word)",
+    ],
+)
+def test_quick_pattern_is_accepted(workdir: Path, pattern: str) -> None:
+    write_own_pack(workdir, pattern)
+    assert pattern in language_pack.load_locale("own.yaml").patterns["decline"]

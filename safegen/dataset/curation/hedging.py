@@ -6,13 +6,13 @@ They are compared with direct answers that were drafted with a spec.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from safegen.config.language_pack import fold_case
 from safegen.core import text_forms
+from safegen.core.timed_pattern import SearchPattern
 from safegen.core.types import Record
 
 PATTERN_NAME = "hedges"
@@ -36,7 +36,7 @@ class HedgeCounts(NamedTuple):
         return round(100 * self.hedges / self.words, 3) if self.words else 0.0
 
 
-def count_hedges(text: str, pattern: re.Pattern[str]) -> HedgeCounts:
+def count_hedges(text: str, pattern: SearchPattern) -> HedgeCounts:
     """Count one answer. A hedge of several words counts once."""
     plain = text_forms.plain_text(text)
     hedges = sum(1 for _ in pattern.finditer(fold_case(plain)))
@@ -49,7 +49,7 @@ class HedgingMeasure:
 
     tiers: Mapping[str, str]
     """Policy tier by leaf."""
-    patterns: Mapping[str, re.Pattern[str]]
+    patterns: Mapping[str, SearchPattern]
     """Pattern of hedging words by language."""
     with_spec: HedgeCounts = field(default=HedgeCounts(0, 0, 0))
     without_spec: HedgeCounts = field(default=HedgeCounts(0, 0, 0))
