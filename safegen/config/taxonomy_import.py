@@ -18,7 +18,7 @@ from typing import NamedTuple, cast
 from safegen.config.taxonomy import RED_LINE_IDS, SCHEMES, TaxonomyFile
 from safegen.core import yaml_source
 from safegen.core.errors import ConfigError
-from safegen.core.suggestions import suggest_names
+from safegen.core.suggestions import find_repeated, suggest_names
 
 COLUMNS = ("id", "parent", "name", "definition", "tier", "severity", "red_line", *SCHEMES)
 REQUIRED_COLUMNS = ("id", "name")
@@ -80,6 +80,7 @@ def read_table(path: Path) -> list[TableRow]:
     entries: list[TableRow] = []
     seen: dict[str, str] = {}
     for place, row in rows:
+        _check_distinct([*row], place)
         values = {k.strip().lower(): v.strip() for k, v in row.items()}
         for key in values:
             if key not in COLUMNS:
@@ -101,8 +102,15 @@ def read_table(path: Path) -> list[TableRow]:
     return entries
 
 
+def _check_distinct(columns: Sequence[str], place: str) -> None:
+    repeated = find_repeated([name for column in columns if (name := column.strip().lower())])
+    if repeated is not None:
+        raise ConfigError(f"{place}: column `{repeated[:60]}` appears twice; keep one")
+
+
 def _read_csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text), restkey="")
+    _check_distinct(reader.fieldnames or [], f"{path}:1")
     for row in reader:
         place = f"{path}:{reader.line_num}"
         if "" in row:

@@ -67,6 +67,8 @@ def test_json_import_equals_table_import(tmp_path: Path) -> None:
         ("id,parent,name\na,b,A\nb,a,B\n", "makes a cycle"),
         ("id,name\na,A,B\n", "more cells than the header"),
         ("id,name\n", "has no rows"),
+        ("id,name,name\na,A,B\n", "t.csv:1: column `name` appears twice"),
+        ("id,Name, name\na,A,B\n", "t.csv:1: column `name` appears twice"),
         ("id,parent,name\na,,A\nx.b,a,B\ny.b,a,C\n", r"t.csv:4: leaf `a.b` exists already"),
         ("id,parent,name,tier\na,,A,\nb,a,B,mild\n", "`domains.0.harms.0.tier` is `mild`"),
         ("id,parent,name,llama_guard\na,,A,\nb,a,B,S99\n", "`S99` is not an id of llama_guard"),
@@ -78,7 +80,13 @@ def test_unreadable_table_is_refused(tmp_path: Path, text: str, says: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("{}", "not a list"), ("[1]", "entry 1 is not"), ("[", "JSON")]
+    ("text", "says"),
+    [
+        ("{}", "not a list"),
+        ("[1]", "entry 1 is not"),
+        ("[", "JSON"),
+        ('[{"id": "a", "ID": "b"}]', "entry 1: column `id` appears twice"),
+    ],
 )
 def test_json_of_wrong_shape_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):

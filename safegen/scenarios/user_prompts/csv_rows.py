@@ -130,7 +130,7 @@ def _read_head(source: InputFile, lines: _LineReader) -> _Head:
     for column in columns:
         if problem := describe_bad_byte(column):
             raise ConfigError(f"{source.path}:1: {problem}")
-    return _Head(require_column_names(source.path, columns), delimiter)
+    return _Head(require_column_names(f"{source.path}:{lines.number}", columns), delimiter)
 
 
 def _find_delimiter(line: str) -> str:

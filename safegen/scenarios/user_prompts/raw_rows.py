@@ -22,17 +22,17 @@ class RawRow(NamedTuple):
     """Cell by column."""
 
 
-def require_column_names(path: Path, names: Sequence[str]) -> list[str]:
+def require_column_names(place: Path | str, names: Sequence[str]) -> list[str]:
     """Check the number of columns, and that named ones are distinct.
 
     Raises:
         ConfigError: there are too many columns, or two have one name.
     """
     if len(names) > MAX_COLUMNS:
-        raise ConfigError(f"{path}: has {len(names):,} columns; at most {MAX_COLUMNS:,}")
+        raise ConfigError(f"{place}: has {len(names):,} columns; at most {MAX_COLUMNS:,}")
     seen = set[str]()
     for name in names:
         if name and name in seen:
-            raise ConfigError(f"{path}: column `{name[:60]}` appears twice; rename one")
+            raise ConfigError(f"{place}: column `{name[:60]}` appears twice; rename one")
         seen.add(name)
     return list(names)

@@ -42,7 +42,7 @@ from safegen.scenarios.user_prompts.cell_checks import (
 from safegen.scenarios.user_prompts.conversations import PromptCells, parse_conversation
 from safegen.scenarios.user_prompts.faults import FaultCollector, RowError, RowFault
 from safegen.scenarios.user_prompts.languages import find_language_tag
-from safegen.scenarios.user_prompts.mapping import ColumnMap, map_columns
+from safegen.scenarios.user_prompts.mapping import UNREAD, ColumnMap, map_columns
 from safegen.scenarios.user_prompts.raw_rows import RawRow
 from safegen.scenarios.user_prompts.reader import UserPrompts, list_columns, read_rows
 
@@ -182,8 +182,10 @@ def check_columns(source: UserPrompts) -> ColumnMap:
     """Find the column of each field of a file.
 
     Raises:
-        ConfigError: a mapped column is missing, or there is no prompt or no licence.
+        ConfigError: a mapped column is missing or named for two fields, or there is no prompt or no
+            licence.
     """
+    _check_distinct(source)
     return map_columns(
         source.columns,
         list_columns(source.files),
@@ -191,6 +193,20 @@ def check_columns(source: UserPrompts) -> ColumnMap:
         has_licence=source.licence is not None,
         is_table=any(file.format != "json" for file in source.files),
     )
+
+
+def _check_distinct(source: UserPrompts) -> None:
+    field_by_column: dict[str, str] = {}
+    for name, column in source.columns:
+        other = field_by_column.setdefault(column, name)
+        if column != UNREAD and other != name:
+            file = source.files[0] if source.files else None
+            is_text = file is not None and file.format in ("csv", "json")
+            place = f"{file.path}:1" if file is not None and is_text else source.shown
+            raise ConfigError(
+                f"{place}: column `{column[:60]}` is named for `{other}` and for `{name}`; name each"
+                " column for one field"
+            )
 
 
 def iter_rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -201,6 +202,27 @@ def test_unknown_fields_and_columns_get_a_suggestion(tmp_path: Path) -> None:
         read_file(path, columns={"prompt": "txt"}, licence="MIT")
     with pytest.raises(ConfigError, match="no such file"):
         open_prompts(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    "columns", [{"prompt": "text", "goal": "text"}, {"messages": "text", "prompt": "text"}]
+)
+@pytest.mark.parametrize(("suffix", "line"), [("csv", ":1"), ("jsonl", ":1"), ("parquet", "")])
+def test_column_of_two_fields_is_refused(
+    suffix: str, line: str, columns: dict[str, str], tmp_path: Path
+) -> None:
+    path = written(tmp_path, suffix, {"text": "a"})
+    first, second = sorted(columns)
+    message = f"{path}{line}: column `text` is named for `{first}` and for `{second}`; name each"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_file(path, columns=columns, licence="MIT")
+
+
+def test_repeated_column_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("sep=;\nprompt;goal;prompt\na;b;c\n")
+    with pytest.raises(ConfigError, match=r"p\.csv:2: column `prompt` appears twice"):
+        read_file(path, licence="MIT")
 
 
 def test_byte_order_mark_and_blank_lines_are_ignored(tmp_path: Path) -> None:
