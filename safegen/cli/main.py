@@ -240,11 +240,11 @@ def coverage(
 
 
 @app.command()
-def verify(folder: FolderArg, json: JsonOption = False) -> None:
-    """Check hashes, schema and splits of a dataset."""
+def verify(folder: FolderArg, plugin: PluginsOption = None, json: JsonOption = False) -> None:
+    """Check hashes, schema and splits of a dataset, and its rows against the run."""
     from safegen.cli import status as status_command
 
-    raise typer.Exit(status_command.verify_dataset(folder, json=json))
+    raise typer.Exit(status_command.verify_dataset(folder, plugins=plugin or [], json=json))
 
 
 @app.command()

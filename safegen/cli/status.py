@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,13 +31,20 @@ ManifestJson = dict[str, Any]
 USAGE_KEYS = "prompt_tokens completion_tokens requests retries seconds".split()
 
 
-def verify_dataset(folder: Path, *, json: bool) -> int:
-    """Check a dataset against its manifest and print the result; return 1 if there is a problem."""
-    from safegen.dataset.verify import verify_dataset as find_problems
+def verify_dataset(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
+    """Check a dataset and print the result; return 1 if there is a problem."""
+    from safegen.pipeline.verification import verify
 
-    problems = find_problems(folder)
+    result = verify(folder, plugins=plugins)
+    problems = result.problems
     if json:
-        payload = {"folder": str(folder), "valid": not problems, "problems": problems}
+        payload = {
+            "folder": str(folder),
+            "valid": not problems,
+            "problems": problems,
+            "compared_with_run": result.is_compared,
+            "note": result.note,
+        }
         sys.stdout.write(format_json_line(payload))
         return 1 if problems else 0
     out = make_console(sys.stdout)
@@ -57,7 +64,12 @@ def verify_dataset(folder: Path, *, json: bool) -> int:
     match = "matches" if len(manifest.get("files", {})) == 1 else "match"
     head = f"{folder}: OK, {files} {match} the manifest"
     print_out(out, make_text(head, "bold green"))
-    pairs = [*_row_pairs(manifest), ("splits", "no goal appears in two splits")]
+    compared = f"not compared: {result.note}" if result.note else "its records give these rows"
+    pairs = [
+        *_row_pairs(manifest),
+        ("splits", "no goal appears in two splits"),
+        ("run", compared),
+    ]
     print_out(out, make_fact_table(pairs, width=10))
     return 0
 

@@ -1,4 +1,4 @@
-"""Verify a dataset folder: its files match the manifest, and its rows keep their invariants.
+"""Verify a dataset folder: its files match the manifest, and its rows their invariants and the run.
 
 The manifest is untrusted: its paths may not leave the folder, and a mismatch is a problem in the
 result, never an exception. The format of another version is an error, because nothing can be checked.
@@ -17,6 +17,7 @@ from safegen.dataset.curation.exact_duplicates import digest_64, message_key
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.layout import MANIFEST, content_sha256, list_files
 from safegen.dataset.manifest import list_columns
+from safegen.dataset.run_rows import RunRows
 from safegen.dataset.view import View
 from safegen.store import parquet
 from safegen.store.run_folder import check_manifest_format, read_json
@@ -26,11 +27,12 @@ MAX_PROBLEMS = 100
 REBUILD_HINT = "run `safegen build` again"
 
 
-def verify_dataset(folder: Path) -> list[str]:
+def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str]:
     """List the problems of a dataset; an empty list means that it is verified.
 
     Args:
         folder: the dataset with `manifest.json`; `run/` and `.git*` are ignored.
+        expected: the rows that the run gives; default: rows are compared with the manifest only.
 
     Raises:
         AssetNotFound: the folder has no dataset.
@@ -51,19 +53,27 @@ def verify_dataset(folder: Path) -> list[str]:
     if "format" not in manifest:
         return [f"`{MANIFEST}` has no format number; {REBUILD_HINT}"]
     problems: list[str] = []
-    for problem in _iter_problems(folder, manifest, cast("dict[str, Any]", files)):
+    for problem in _iter_problems(folder, manifest, cast("dict[str, Any]", files), expected):
         problems.append(problem)
         if len(problems) == MAX_PROBLEMS:
             return [*problems, f"more than {MAX_PROBLEMS} problems; the rest is not shown"]
-    return problems
+    # The rows of a damaged file are not read, so they would be missing.
+    left = expected.count_left() if expected and not problems else ()
+    return problems + [
+        f"view `{view}`, split `{split}`: {number} of the rows that the run's records give are missing;"
+        f" {REBUILD_HINT}"
+        for view, split, number in left
+    ]
 
 
 # Any: the manifest is untrusted JSON.
-def _iter_problems(folder: Path, manifest: dict[str, Any], files: dict[str, Any]) -> Iterator[str]:
+def _iter_problems(
+    folder: Path, manifest: dict[str, Any], files: dict[str, Any], expected: RunRows | None
+) -> Iterator[str]:
     unlisted = [name for name in list_files(folder) if name not in files and not _is_git(name)]
     for name in unlisted:
         yield f"`{name}` is not listed in the manifest; remove it, or {REBUILD_HINT}"
-    invariants = _RowInvariants(_one_row_views())
+    invariants = _RowInvariants(_one_row_views(), expected)
     counted: dict[tuple[str, str], int] = {}
     for name, file_facts in files.items():
         problem = _describe_damage(folder, name, file_facts)
@@ -200,9 +210,10 @@ def _one_row_views() -> frozenset[str]:
 class _RowInvariants:
     """Invariants across all rows of all views; keeps only 64-bit digests."""
 
-    def __init__(self, single: Container[str]) -> None:
+    def __init__(self, single: Container[str], expected: RunRows | None) -> None:
         self._single = single
         """Views with one row per scenario."""
+        self._expected = expected
         self._splits: dict[int, str] = {}
         self._scenarios: set[int] = set()
         self._modes: dict[int, str] = {}
@@ -219,6 +230,11 @@ class _RowInvariants:
             if key in self._scenarios:
                 yield f"`{name}`: scenario `{scenario}` occurs twice"
             self._scenarios.add(key)
+        if self._expected and not self._expected.take(row, view=view, split=split):
+            yield (
+                f"`{name}`: the run's records do not give the row of scenario `{scenario}`;"
+                f" {REBUILD_HINT}"
+            )
         yield from self._check_expectations(row, f"`{name}`: scenario `{scenario}`")
 
     def _check_expectations(self, row: ArrowRow, where: str) -> Iterator[str]:

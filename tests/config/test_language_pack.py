@@ -103,7 +103,11 @@ SLOW = {
     "a back-reference": r"(\w+\s?)+(\w*\s?)+\1(?=[#%])",
     "a part before the repeat": r"never (?:go|gogo)+!",
 }
-OWN = {"name": "own", "locales": ["own.yaml"], "plan": {"harms": ["property.theft"], "sets_per_harm": 1}}
+OWN = {
+    "name": "own",
+    "locales": ["own.yaml"],
+    "plan": {"harms": ["property.theft"], "sets_per_harm": 1},
+}
 
 
 def write_own_pack(folder: Path, *patterns: str, key: str = "decline") -> None:
