@@ -39,7 +39,9 @@ app = typer.Typer(
     help="Make training data for safe completions: a recipe in, a Parquet dataset out.",
     epilog="Try `safegen generate`: it writes the built-in starter dataset and needs no key and no network.",
     add_completion=False,
+    # Typer's tracebacks show local variables, which may hold keys and prompts.
     pretty_exceptions_enable=False,
+    # Help texts contain square brackets, which markup would swallow.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -79,6 +79,7 @@ class FrozenModel(BaseModel):
         }
 
 
+# A model is validated for each goal of a file; its annotations never change.
 @cache
 def _spelled_choices(model: type[BaseModel]) -> Mapping[str, frozenset[str]]:
     # Enumerated values with two spellings, by key.

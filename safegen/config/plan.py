@@ -82,6 +82,7 @@ def _check_choice(value: object) -> object:
 
 def _is_weight(value: object) -> bool:
     try:
+        # YAML scalars are still text here; the comparison is false for `nan`.
         return 0 <= float(cast(str, value)) < inf
     except (TypeError, ValueError):
         return False

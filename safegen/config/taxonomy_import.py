@@ -22,6 +22,7 @@ from safegen.core.suggestions import find_repeated, suggest_names
 
 COLUMNS = ("id", "parent", "name", "definition", "tier", "severity", "red_line", *SCHEMES)
 REQUIRED_COLUMNS = ("id", "name")
+# A wrong `restricted` costs help, a wrong `allowed` would cost safety.
 STRICT_DEFAULTS = {"tier": "restricted", "severity": "high"}
 """Values for columns that the table lacks."""
 

@@ -32,6 +32,7 @@ class _FullIdentifier(_Identifier, Protocol):
         ...
 
 
+# Bounded, because a model takes about 60 MiB.
 @lru_cache(maxsize=8)
 def _cached_model(expected: str) -> _Identifier | None:
     # None if no model has the expected language.
@@ -59,6 +60,7 @@ def _load_full_model(expected: str) -> _Identifier | None:
 
 def preload_model(expected: str) -> None:
     """Load the model in a thread, so that the first text does not wait for it."""
+    # A daemon, because a run that ends early must not wait for the model.
     threading.Thread(target=_load_model, args=(expected,), daemon=True).start()
 
 

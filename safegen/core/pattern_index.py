@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Protocol, cast
 
+# A search that needs more fails, and then every pattern counts as possible.
 MAX_BYTES = 64 * 1024 * 1024
 """Memory of RE2 for the states of one set."""
+# As many as `validators/_text.py` keeps: several validators search the same draft.
 CACHED_TEXTS = 64
 _END = "\n\x00"
 """End of every text, with a pattern of its own: without its match the answer of RE2 does not count."""

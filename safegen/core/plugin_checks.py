@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 logger = logging.getLogger(__name__)
+# Foreign code chooses type names and messages; both have to fit in two lines of a terminal.
 MAX_TYPE_CHARS = 60
 MAX_MESSAGE_CHARS = 200
 GUIDE = "see docs/howto/write-a-plugin.md"
@@ -135,6 +136,7 @@ def _find_place(raised: BaseException, file: str) -> tuple[str, int | None]:
 
 
 def _is_foreign(file: str) -> bool:
+    # `<frozen importlib._bootstrap>` and the like, and safegen itself.
     return file.startswith(("<", str(Path(__file__).parent.parent)))
 
 
@@ -220,10 +222,12 @@ def _find_unstorable(value: object) -> str | None:
     return None
 
 
+# Each reply and verdict is checked; building a model takes far longer than using it.
 @cache
 def _field_model(kind: type[object]) -> type[BaseModel]:
     from pydantic import ConfigDict, create_model
 
+    # Strict, because a converted value would differ from the one that is stored.
     config = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
     definitions: dict[str, Any] = {n: (hint, ...) for n, hint in get_type_hints(kind).items()}
     return create_model(kind.__name__, __config__=config, **definitions)

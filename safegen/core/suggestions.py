@@ -11,6 +11,7 @@ MAX_COMPARED = 500
 """Known names that are compared with a mistyped one; a user's file can have thousands."""
 MAX_NAMED = 100
 """Known names that a message lists."""
+# difflib needs time that grows with the product of both lengths.
 MAX_COMPARED_CHARS = 200
 Name = TypeVar("Name", bound=Hashable)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_CHARS = 200_000
 """Longest rendered message; a longer one shows a broken prompt file."""
+# Each further loop multiplies the time by the length of a list.
 MAX_LOOPS = 2
 FILTERS = ("join", "trim", "upper", "lower", "capitalize", "length", "first", "last")
 

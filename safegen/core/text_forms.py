@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+# About 10,000 tokens, more than most models write in an answer.
 MAX_READ_CHARS = 40_000
 """Characters of a text that patterns read; bounds the time of a match."""
 MIN_QUOTED_WORDS = 4
@@ -149,10 +150,12 @@ def proven_detail(text: str, *, strict_steps: bool = False) -> tuple[int, str]:
             return 4, match.group()
     marked = read if _MARK.search(read) else ""
     parameters = {m.group() for m in _PARAMETER.finditer(marked)}
+    # A single option or assignment is everyday language of a technical answer.
     if len(parameters) >= 2:
         return 4, ", ".join(sorted(parameters)[:3])
     steps = len(_STEP.findall(read))
     quantities = amounts(read)
+    # Numbered lists of advice are common; amounts make them a procedure.
     if steps >= 3 and (strict_steps or len(quantities) >= 2):
         return 3, f"{steps} steps, {', '.join(quantities[:2]) or 'no quantities'}"
     doses = [q for q in quantities if not _PERCENT.search(q)]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 8 * 2**20
 """Largest file; hand-written input is far smaller."""
+# PyYAML recurses for each level, and Python's stack ends near 1,000 frames.
 MAX_DEPTH = 40
 MAX_ENTRIES = 20_000
 """Entries of one list or mapping; hand-written input has far fewer."""
@@ -81,6 +82,7 @@ def read_text(path: Path, *, shown: str | None = None) -> str:
             raise ConfigError(f"{name}: is not a regular file; name one")
         if stats.st_size > MAX_BYTES:
             raise ConfigError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; split it")
+        # Editors on Windows begin a file with a byte order mark.
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise ConfigError(f"{name}: byte {e.start} is not UTF-8; save the file as UTF-8") from e
@@ -122,6 +124,7 @@ def parse(text: str, model: type[Model], *, shown: str) -> Model:
 def _list_problems(
     problems: Sequence[tuple[SourceMark, str]], *, hidden: int, shown: str
 ) -> list[PlacedProblem]:
+    # In the order of the file, although YAML and the model report separately.
     listed = [PlacedProblem(shown, mark, text) for mark, text in sorted(problems)]
     if more := hidden + len(listed[MAX_SHOWN:]):
         return [*listed[:MAX_SHOWN], PlacedProblem(shown, None, f"and {more:,} more mistakes")]

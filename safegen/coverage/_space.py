@@ -94,6 +94,7 @@ class FactorSpace:
 def minimal_voids(voids: Sequence[int]) -> tuple[int, ...]:
     """Keep the constraints that no smaller one implies, smallest first."""
     kept: list[int] = []
+    # Smallest first, so that each constraint meets those that can imply it.
     for void in sorted(set(voids), key=lambda v: (v.bit_count(), v)):
         if not any(small & ~void == 0 for small in kept):
             kept.append(void)

@@ -54,6 +54,7 @@ def assign_rows(
 def _deal_pack(pack: list[int], start: int, end: int, *, seed: int, key: str) -> Iterator[int]:
     size = len(pack)
     for round_ in range(start // size, -(-end // size)):
+        # A seed for each round, so that a later one starts without dealing the earlier ones.
         dice = Xorshift(int(digest(["deal", seed, key, round_])[:15], 16))
         order = dice.shuffle(pack)
         low, high = max(start - round_ * size, 0), min(end - round_ * size, size)

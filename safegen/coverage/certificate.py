@@ -11,6 +11,7 @@ from safegen.coverage.covering_array import AxisRow, BitCode, CoverageModel
 
 MAX_LISTED = 100
 """Maximum number of missing combinations in a certificate."""
+# Equal rows of a batch are marked once; most plans repeat few distinct rows.
 BATCH_SIZE = 4_096
 
 

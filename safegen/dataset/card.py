@@ -30,6 +30,7 @@ TEMPLATE = Path(__file__).with_name("card.md.j2")
 FOLDER = "path/to/this/folder"
 MAX_LISTED = 5
 """Missing combinations that the card lists."""
+# The Hub accepts only these names.
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),

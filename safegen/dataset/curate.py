@@ -165,6 +165,7 @@ class _PromptSpool:
 
     def add(self, prompt: CorpusPrompt) -> None:
         self.has_foreign |= prompt.source != "written"
+        # As ASCII, because UTF-8 cannot encode a lone surrogate of an imported prompt.
         self._file.write(json.dumps(prompt, ensure_ascii=True) + "\n")
 
     def read(self) -> Iterator[CorpusPrompt]:

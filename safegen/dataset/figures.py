@@ -30,6 +30,7 @@ from safegen.dataset.curation.hedging import HedgingMeasure
 from safegen.dataset.target import TargetReport
 from safegen.store import plan
 
+# A manifest is read by people; the total is stated in addition.
 MAX_NAMED = 100
 """Most near-duplicates that a manifest lists."""
 

@@ -12,6 +12,7 @@ from safegen.store.temporary import name_temporary_folder
 
 SPOOL_BYTES = 8 * 1024 * 1024
 """Bytes that stay in memory."""
+# Rows of a batch share the pickled class names.
 BATCH_ROWS = 128
 """Rows that are written and read at once."""
 

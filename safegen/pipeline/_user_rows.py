@@ -80,6 +80,7 @@ class PromptImport:
         try:
             for original in iter_rows(source, columns, list(inputs.tree.harms)):
                 prompts.spool.append(prompts._read(original))
+        # Also a cancelled task must delete the temporary file.
         except BaseException:
             prompts.close()
             raise

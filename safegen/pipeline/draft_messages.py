@@ -12,6 +12,7 @@ from safegen.policy.spec import Policy
 
 SystemRenderer = Callable[[Expectation, str, str, str], str]
 """A function from expectation, harm, operator turn and style to the drafter's system turn."""
+# Bounded, because each imported prompt may bring an operator turn of its own.
 SYSTEM_TURNS = 1_024
 """System turns that a renderer keeps, of a few kB each."""
 

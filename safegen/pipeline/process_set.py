@@ -163,6 +163,7 @@ async def _process_conversation(turns: Sequence[PlannedScenario], workers: Worke
                 workers.progress.failed += workers.candidates
             if written.planned is None:
                 results.append(_fail_turns(turns[i + len(failures) :], workers))
+                # Later turns reply to this one, so they fail with it.
                 break
             item, earlier_messages = written.planned, written.messages
         messages = insert_answers(item.scenario.messages, answers)

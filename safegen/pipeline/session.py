@@ -31,6 +31,7 @@ from safegen.store.run_folder import RunFolder
 from safegen.store.scrub import finish_scrub
 from safegen.teachers import Meter
 
+# An answer of 4,000 tokens has 16 kB, and journal and record both hold it; twice that much.
 REPLY_ROOM_BYTES = 64 * 1024
 """Bytes that one reply may need in journal and record."""
 MIN_ROOM_BYTES = 1024 * 1024

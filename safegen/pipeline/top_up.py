@@ -28,6 +28,7 @@ from safegen.scenarios.written import group_shards, iter_goals, plan_single_turn
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder, read_json, write_json_if_changed
 
+# With a rate of 0, no number of scenarios would fill a cell.
 MIN_ACCEPTANCE_RATE = 0.1
 """Lower bound, so that a round plans at most ten times what a cell lacks."""
 VARY_DRAFTS_HINT = "give the drafter other models or `plan.styles`"

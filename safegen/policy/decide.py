@@ -75,5 +75,6 @@ def expectation_key(expectation: Expectation) -> tuple[object, ...]:
         expectation.mode,
         expectation.ceiling,
         expectation.floor,
+        # Specs list elements in any order.
         tuple(sorted(expectation.required)),
     )

@@ -24,6 +24,7 @@ from safegen.core.errors import DiskFailed, RunError, StoreDamaged, first_line
 from safegen.core.hashing import digest
 from safegen.core.types import Reply, Usage
 
+# One fsync per reply would bound a run to some hundred replies a second.
 GROUP_COMMIT_S = 0.02
 """Seconds that a reply waits at most for others before it is committed."""
 FORMAT = 2
@@ -41,6 +42,7 @@ insert or ignore into spent values (1, 0, 0, 0);
 """
 
 # 32-byte keys with a rowid: 1.2 kB for a reply of 900 characters, 3.9 kB with text keys and no rowid.
+# A larger number is no longer exact as a JSON number of other readers.
 TOKEN_COUNTS = range(2**53)
 STORED_FIELDS = tuple(f.name for f in fields(Reply) if f.name not in ("key", "parsed"))
 
@@ -72,6 +74,7 @@ class Journal:
         self.path = path
         self._keeps_reasoning = keeps_reasoning
         self._reader = _open(path)
+        # One thread: SQLite has one writer at a time, and commits keep their order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._writer: sqlite3.Connection | None = None
         self._waiting: list[_PendingReply] = []
@@ -121,6 +124,7 @@ class Journal:
             with self._reader:
                 self._reader.executemany(
                     "insert into asks values (?, 1) on conflict (base) do update set ask = ask + 1",
+                    # A request can fail in several shards and must be repeated once.
                     [(base,) for base in sorted(set(bases))],
                 )
         except sqlite3.Error as e:
@@ -173,6 +177,7 @@ class Journal:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
             except RunError as e:
                 for pending in batch:
+                    # The waiting task may be cancelled by now.
                     if not pending.done.done():
                         pending.done.set_exception(e)
             else:
@@ -223,6 +228,7 @@ class Journal:
             if self._writer is None:
                 self._writer = _open(self.path)
             with self._writer:
+                # Equal requests in flight at once have one key; the first reply counts.
                 self._writer.executemany("insert or ignore into replies values (?, ?)", rows)
                 self._writer.execute(SPEND_SQL, cost)
         except (sqlite3.Error, ValueError, OverflowError) as e:
@@ -240,6 +246,7 @@ def _open(path: Path) -> sqlite3.Connection:
             # Pages of 4 kB hold three replies of 1 kB and leave a quarter empty.
             connection.execute("pragma page_size = 8192")
         connection.execute("pragma journal_mode = wal")
+        # WAL with `normal` may lose the last commits after a power cut, and they are paid for.
         connection.execute("pragma synchronous = full")
         if is_new:
             connection.executescript(SCHEMA_SQL + f"pragma user_version = {FORMAT};")

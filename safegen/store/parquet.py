@@ -34,6 +34,7 @@ def write_rows(path: Path, rows: Sequence[ArrowRow], schema: pa.Schema) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # Chunks depend on batch sizes and would change the bytes of equal rows.
     table = pa.Table.from_pylist(list(rows), schema=schema).combine_chunks()
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -221,6 +222,7 @@ def read_arrow_batches(
                 kept = batch.select(list(columns))
                 for start in range(0, kept.num_rows, size):
                     part = kept.slice(start, size)
+                    # A user's file may have broken offsets, which crash the conversion.
                     part.validate(full=True)
                     yield part.to_pylist()
     except (OSError, pa.ArrowException) as e:
@@ -295,6 +297,7 @@ def release_memory() -> None:
 def commit_file(temporary: Path, path: Path) -> None:
     """Rename a finished temporary file to its final name, durably."""
     with temporary.open("rb+") as file:
+        # Some file systems rename before they write: a power cut would leave an empty file.
         os.fsync(file.fileno())
     temporary.replace(path)
     # On POSIX a rename is durable only after an fsync of the folder.

@@ -63,6 +63,7 @@ class Plans:
     """The plans of all rounds as one sequence of shards: those of round 0 first, then of round 1."""
 
     def __init__(self, folder: Path) -> None:
+        # By number: as text, `10` precedes `2`.
         self.paths = sorted(folder.glob("[0-9]*.parquet"), key=lambda p: int(p.stem))
         sizes = [plan_size(path) for path in self.paths]
         self.rounds = len(sizes)

@@ -46,6 +46,7 @@ CHOICES = {
     "verdicts.delivered": get_args(Assistance),
 }
 """Allowed values of a column, or of a field of the structs in a list column."""
+# Larger integers are not exact in JSON readers that use doubles.
 MAX_COUNT = 2**53
 COUNTS = range(MAX_COUNT)
 BOUNDS = {

@@ -17,6 +17,7 @@ from safegen.store.run_folder import RunFolder, list_numbers, read_json, write_j
 def note_unsafe(folder: RunFolder, shard: int, keys: Sequence[str]) -> None:
     """Note the requests whose replies must be scrubbed when the shard is complete."""
     if keys:
+        # Sorted, because drafts end in any order and equal runs write equal files.
         write_json(_note(folder, shard), {"keys": sorted(keys)})
 
 

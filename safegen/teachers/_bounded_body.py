@@ -9,6 +9,7 @@ MAX_REPLY_BYTES = 4_000_000
 """Default bound; the longest answers of today's models are below 1 MB."""
 ACCEPTED_ENCODINGS = "gzip, deflate"
 """Only these can be decoded in steps with a bound."""
+# A compressed byte may stand for a thousand, so memory must not follow the compressed size.
 STEP_BYTES = 256 * 1024
 
 

@@ -19,9 +19,11 @@ from safegen.core.types import Message, Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, OversizedReply
 from safegen.teachers._rate_limit import RateLimiter
 
+# If a tenth of the items failed for reasons of their own, one item in 100,000 would end such a row.
 MAX_FAILED_ITEMS = 5
 """Different items that fail in a row and in the same way before the run stops."""
 IN_A_ROW = f"{MAX_FAILED_ITEMS} different items in a row"
+# A single attempt could meet a random 429 or 500, and its failure may stop the run.
 CONTROL_ATTEMPTS = 3
 CONTROL_MESSAGE = Message(role="user", content="Answer with the word yes.")
 
@@ -64,6 +66,7 @@ class CircuitBreaker:
         self._last_answered = self._last_failed_control = 0
         self._way = ""
         self._failed_items: set[str] = set()
+        # Items in flight fail together; one control request serves all of them.
         self._judging = asyncio.Lock()
         self._error: TeacherRejected | None = None
 
@@ -178,6 +181,7 @@ class CircuitBreaker:
 
 def identify_item(request: Request) -> str:
     """Return the identity of an item, which its drafts, labels and repairs share."""
+    # Callers of the library name no item; the user's turns are the same in all drafts of one.
     users = (m["content"] for m in request.messages if m["role"] == "user")
     return request.item or next(users, "")
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # aiohttp warns of a longer body in one piece, because writing it may block the loop.
 LARGE_BODY_BYTES = 2**20
+# The size of aiohttp's read buffer.
 CHUNK_BYTES = 64 * 1024
 
 
@@ -145,7 +146,9 @@ class DirectExchange:
         )
         session = aiohttp.ClientSession(
             connector=connector,
+            # aiohttp decompresses a whole body, however large it becomes.
             auto_decompress=False,
+            # A load balancer's cookie would send all requests to one server.
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s)),
         )

@@ -12,6 +12,7 @@ CODE_KEYS = (
     "code type status error_type error_code status_code err_code reason finish_reason".split()
 )
 NESTED_KEYS = "error errors detail innererror metadata details base_resp".split()
+# Gateways nest errors of providers two or three deep; a hostile body nests forever.
 MAX_DEPTH = 6
 MAX_TEXT = 4_000
 """Characters of a body without JSON that are read."""

@@ -133,6 +133,7 @@ class Endpoint:
     def secrets(self) -> tuple[str, ...]:
         """The key and the secret values of headers and query, the longest first."""
         values = {o.value for o in (*self.headers, *self.query) if o.is_secret} | {self.key}
+        # A short secret inside of a long one would leave the rest of the long one readable.
         return tuple(sorted((v for v in values if v), key=len, reverse=True))
 
     @property
@@ -159,6 +160,7 @@ class Endpoint:
         text = str(message)
         for secret in self.secrets:
             text = text.replace(secret, "***")
+        # Cut before the loop: a provider may return a page of several MB.
         printable = "".join(c if c.isprintable() else " " for c in text[: MAX_SHOWN_CHARS * 4])
         return " ".join(printable.split())[:MAX_SHOWN_CHARS]
 

@@ -34,6 +34,7 @@ MAX_CLOCK_SKEW_S = 60.0
 """A larger difference makes Retry-After dates and the check of certificates unreliable."""
 NO_LIST_STATUSES = frozenset({404, 405, 501})
 SLOW_ANSWER_S = 20.0
+# A user waits for the probe; a run may wait longer.
 MAX_TIMEOUT_S = 120.0
 PROBE_MESSAGES = (
     Message(role="system", content="You are a helpful assistant."),

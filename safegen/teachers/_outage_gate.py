@@ -10,6 +10,7 @@ from safegen.core.types import Reply, Request, Teacher
 
 SUSPECT_FAILURES = 5
 """Different items whose attempts failed in a row, from which the endpoint is suspected to be down."""
+# As many as stop the run, so that the gate never keeps the breaker from its decision.
 PROBES = 5
 """Items that go on trying meanwhile; the others wait."""
 

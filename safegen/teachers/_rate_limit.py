@@ -38,28 +38,38 @@ from safegen.teachers._structured_output import FormatMemory
 
 log = logging.getLogger(__name__)
 
+# Small, because a low limit answers the rest with 429s; four full windows later 128 are in flight.
 FIRST_WINDOW = 8
+# A paced start may be 20 s away, and `fail_waiters` cannot interrupt a sleep.
 SLICE_S = 0.25
 """Longest sleep between two checks if the run stops."""
+# A Retry-After of 0 must leave time for late answers, and a rate is divided by the pause.
 MIN_PAUSE_S = 0.05
+# Most vendors count requests per minute, so the next minute has room.
 MAX_GUESSED_PAUSE_S = 60.0
+# At this pace the 20 answers of a step already take 400 s; a slower one could hardly recover.
 MIN_PACE_PER_S = 0.05
+# If 10 % of the requests are limited at random, one request in 10,000 starts such a row.
 MIN_LIMITED_RUN = 4
 """Fewest 429s in a row that mean a rate limit."""
+# Every request may start a row: 5e-5 still took random 429s of long runs for a rate limit.
 CHANCE = 1e-6
 """Probability below which a row of 429s is no random overload."""
 SHOWN_WAIT_S = 5.0
 """Shortest wait that is logged."""
+# One step of growth stays below the limit (0.94 · 1.05 = 0.99), the second one probes it.
 FIRST_PACE_SHARE = 0.94
 """Share of the measured rate with which a pace begins."""
 PACE_GROWTH = 1.05
 """Factor of a pace that no 429 met."""
 CAUTIOUS_PACE_GROWTH = 1.02
 """Factor of a pace that few 429s met, which may have reached the limit."""
+# More than 3 of 20 answers. If 5 % are limited at random, 1.6 % of the steps have so many.
 LIMITED_SHARE = 0.15
 """Share of 429s above which a pace is too high."""
 MAX_HISTORY = 20_000
 """Stored numbers of limited requests; twice the largest `concurrency`."""
+# Shorter steps would measure bursts, fewer answers chance.
 STEP_S = 1.0
 STEP_ANSWERS = 20
 
@@ -154,6 +164,7 @@ class RateLimiter:
             self._started += 1
             self._idle.clear()
             if self.rate is not None:
+                # From `now` at least: a pace that stood idle must not be caught up in a burst.
                 self._next_start = max(now, self._next_start) + 1 / self.rate
             return Permit(now, self._started)
 
@@ -261,6 +272,7 @@ class RateLimiter:
     def _places(self) -> int:
         now = self._clock()
         self._drop_past_waits(now)
+        # With random 429s and a long Retry-After, waiting requests would fill the whole window.
         places = max(self.window - self.window // 4, self.window - len(self._waits), 1)
         return min(places, max(self._quota_window, 1)) if now < self._quota_until else places
 
@@ -273,6 +285,7 @@ class RateLimiter:
     def _least_run(self, run: int) -> int:
         limited = max(len(self._limited) - run, 0)
         share = (limited + 1) / (limited + self._successes + 2)
+        # Two added requests keep the share off 0 and 1 (Laplace's rule of succession).
         return max(MIN_LIMITED_RUN, math.ceil(math.log(CHANCE) / math.log(share)))
 
     def _log_wait(self, until: float, now: float) -> None:
@@ -283,6 +296,7 @@ class RateLimiter:
     def _record_limited(self, nth: int) -> None:
         self._limited.add(nth)
         if len(self._limited) > MAX_HISTORY:
+            # Only neighbours of a new number are read, and old requests have ended.
             self._limited = set(sorted(self._limited)[MAX_HISTORY // 2 :])
 
     def _limited_run_length(self, nth: int) -> int:
@@ -318,6 +332,7 @@ class RateLimiter:
         else:
             self.rate *= CAUTIOUS_PACE_GROWTH if self._step_bad else PACE_GROWTH
         self._begin_step(now)
+        # Far from the measured rate, the measurement does not explain the 429s any more.
         if not self._measured / 2 < self.rate < self._measured * 2:
             self.rate = None
             self._next_start = now

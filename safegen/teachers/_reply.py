@@ -13,6 +13,7 @@ from safegen.teachers._structured import clean_text
 from safegen.teachers._thinking import split_thinking
 
 MAX_NAME = 200
+# Far above any context; sums of a run still fit the journal's integers.
 MAX_TOKENS = 2**40
 """Token counts above this are ignored."""
 MAX_REASON = 80

@@ -83,6 +83,7 @@ def read_options(kind: OptionKind, values: Mapping[str, object] | None) -> tuple
     """
     check_options(kind, values)
     options = [_read_option(name, value) for name, value in (values or {}).items()]
+    # The order of a YAML mapping must not change the limiter that equal options share.
     return tuple(sorted(options))
 
 

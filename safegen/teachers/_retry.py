@@ -11,8 +11,10 @@ from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, RetryableError
 from safegen.teachers._outage_gate import HeldBack, OutageGate, identify_item
 
+# The first wait of OpenAI's SDK, whose own retries are off. The seventh retry reaches the maximum.
 FIRST_RETRY_WAIT_S = 0.5
 MAX_RETRY_WAIT_S = 30.0
+# If half of the requests are limited at random, 20 in a row are limited once in a million cases.
 MAX_UNCOUNTED = 20
 """Most attempts per counted one: a limited attempt does not count while others are answered."""
 
@@ -130,6 +132,7 @@ class RetryingTeacher:
             async for state in retrying:
                 with state:
                     number = state.retry_state.attempt_number
+                    # tenacity cannot begin with a failure, so its first attempt raises the known error.
                     if number == 1:
                         raise first
                     return await self._attempt(replace(request, attempt=number - 1), item)

@@ -141,6 +141,7 @@ def format_share(part: int, whole: int) -> str:
     if not whole:
         return "–"
     if 0 < part < whole:
+        # 0 % and 100 % are reserved for none and all.
         per_cent = 100 * part / whole
         if per_cent < 1:
             return "<1%"

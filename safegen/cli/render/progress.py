@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from safegen.pipeline.session import Watch
     from safegen.teachers import Meter, Wait
 
+# Without a terminal each line stays in a log file.
 PLAIN_EVERY_S = 10.0
 TICKS_PER_S = 4
 UNITS: Mapping[Stage, str] = {"drafting": "drafts", "labelling": "prompts read"}
@@ -261,6 +262,7 @@ def _run_ticker(tick: Callable[[], None]) -> Generator[None]:
         yield
     finally:
         over.set()
+        # A blocked terminal must not keep the command from ending.
         thread.join(timeout=2)
 
 

@@ -23,6 +23,7 @@ from safegen.dataset.curation.artifacts import (
     UnmeasuredArtifacts,
 )
 
+# The classifier is trained 201 times; 2,000 prompts take about 1 s.
 SAMPLE_SIZE = 2_000
 """Approximate number of prompts in the sample for artifacts: whole goals by their digests."""
 MAX_AUC = 0.75

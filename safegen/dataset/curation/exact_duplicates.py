@@ -20,6 +20,7 @@ DuplicateReason = Literal["duplicate_prompt", "duplicate_response"]
 
 def normalise(text: str) -> str:
     """Fold differences that readers do not see: NFKC, case, runs of white space."""
+    # Case folding can undo the normal form, so it is applied again.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split())
 

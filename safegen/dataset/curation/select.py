@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from safegen.core.types import NotAccepted, Record
 
+# Reasons become keys of a table of counts.
 MAX_REASON_CHARS = 80
 
 
@@ -20,6 +21,7 @@ def select_best(records: Sequence[Record]) -> Record | None:
     A draft that is not `ok`, has no text or was withheld is never picked.
     """
     fitting = [r for r in records if r.accepted and is_usable(r)]
+    # The id breaks ties, because shards end in any order.
     return min(fitting, key=lambda r: (-sum_scores(r), r.draft.draft_id), default=None)
 
 

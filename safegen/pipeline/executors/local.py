@@ -35,6 +35,7 @@ async def run_shards(
     try:
         async with asyncio.TaskGroup() as group:
             for number in todo:
+                # Before the task exists, so that a large plan does not become as many tasks.
                 await slots.acquire()
                 group.create_task(run_one(number))
     except BaseExceptionGroup as e:

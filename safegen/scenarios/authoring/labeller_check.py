@@ -152,6 +152,7 @@ def draw_known_prompts(goals: Iterable[Goal], *, n: int) -> tuple[KnownPrompt, .
             evidence = record_evidence(intent, p.evidence).evidence
             pools[intent].append(KnownPrompt(goal.harm, p.text, intent, evidence, p.detail))
     # Rounds over the intents, so that a small `n` is balanced, too.
+    # By digest, so that the order of the files does not choose the prompts.
     ordered = [sorted(pool, key=digest) for pool in pools.values()]
     turns = max(map(len, ordered), default=0)
     drawn = [pool[turn] for turn in range(turns) for pool in ordered if turn < len(pool)]

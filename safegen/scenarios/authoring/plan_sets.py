@@ -220,6 +220,7 @@ def _plan_slot(
 
 def _make_slots(context: PlanningContext, row: AxisRow, id_: str) -> Iterator[PromptSlot]:
     detail = int(row.get("requested_detail", "3"))
+    # From the id, so that a set keeps its evidence if others are added.
     malicious_evidence: Evidence = (
         "stated" if hash_fraction("evidence", id_) < STATED_SHARE else "contextual"
     )

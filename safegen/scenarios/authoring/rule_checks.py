@@ -50,10 +50,13 @@ class CheckBounds:
     Hand-written sets of `core` fail `parallel_length` alone: they differ in length on purpose.
     """
 
+    # Twice the longest prompt of `core`.
     max_chars: int = 1_200
     """Characters of a prompt or rationale, at most."""
+    # Stricter than people, because a model rewrites on request: the median set of `core` has 2.9.
     length_ratio: float = 2.5
     """Characters of the longest prompt of a set over those of its shortest, at most."""
+    # All sets of `core` stay below it, except four probes, whose twins are exempt.
     near_duplicate: float = 0.4
     """Jaccard similarity of 3-word shingles from which two prompts of a set are near-duplicates."""
     amounts: int = 2

@@ -142,6 +142,7 @@ def _find_delimiter(line: str) -> str:
         except csv.Error:
             continue
         fields = sum(name.strip().lower() in FIELDS for name in names)
+        # A known name counts more than any number of columns.
         cells[delimiter] = 10_000 * fields + len(names)
     # `max` keeps the first of equal ones.
     return max(DELIMITERS, key=lambda d: cells[d])

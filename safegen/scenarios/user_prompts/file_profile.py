@@ -14,6 +14,7 @@ SPLIT_NAMES = frozenset(
     "train training test testing tests val valid validation dev development eval evaluation holdout"
     " train_sft test_sft train_prefs test_prefs".split()
 )
+# A name for each row of a large file would fill memory.
 MAX_DISTINCT = 10_000
 """Distinct names that are counted; a file with more has no name that holds most rows."""
 LARGE_SHARE = 0.5

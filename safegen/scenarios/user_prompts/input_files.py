@@ -65,6 +65,7 @@ def find_files(names: Sequence[str | Path]) -> tuple[InputFile, ...]:
             paths.setdefault(path.absolute(), path)
     if len(paths) > MAX_FILES:
         raise ConfigError(f"`--prompts` names {len(paths):,} files; at most {MAX_FILES:,}")
+    # The order of a folder differs between machines, and row numbers depend on it.
     return tuple(_identify(path) for path in sorted(paths.values(), key=str))
 
 
