@@ -69,7 +69,7 @@ def _print_estimate(inputs: ResolvedRecipe, source: UserPrompts, estimate: Impor
         "",
         table,
         "",
-        make_fact_table(_fact_pairs(inputs, estimate), width=10),
+        make_fact_table(_iter_facts(inputs, estimate), width=10),
         "",
     )
     for row in estimate.unlabelled[:MAX_LISTED]:
@@ -89,7 +89,7 @@ def _name_row(number: int, id_: str | None) -> str:
     return f"row {number}" + (f" (`{id_}`)" if id_ else "")
 
 
-def _fact_pairs(
+def _iter_facts(
     inputs: ResolvedRecipe, estimate: ImportEstimate
 ) -> Iterator[tuple[str, RenderableType]]:
     yield (

@@ -251,14 +251,14 @@ def _closing_lines(inputs: ResolvedRecipe, result: Preview) -> Iterator[Renderab
     recipe = inputs.recipe
     head = f"{format_plural(result.sets, 'set')} of {recipe.name} {recipe.version}; {NOTHING_KEPT_NOTE}"
     yield make_text(head, "bold")
-    yield make_fact_table(_fact_pairs(result), width=9)
+    yield make_fact_table(_iter_facts(result), width=9)
     if recipe.target is not None:
         yield make_text(
             "  estimate of the first round; top-up rounds for `target` are not counted", "dim"
         )
 
 
-def _fact_pairs(result: Preview) -> Iterator[tuple[str, RenderableType]]:
+def _iter_facts(result: Preview) -> Iterator[tuple[str, RenderableType]]:
     estimate = result.estimate
     accepted = sum(r.accepted for r in result.records)
     drafts = format_plural(len(result.records), "draft")

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from safegen.core.types import Evidence, Intent, PlannedScenario, Profile, Scenario
 from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_64, message_key
-from safegen.judges.blind_panel import BlindLabels, LabelRequest
+from safegen.judges.user_prompt_labels import BlindLabels, LabelRequest
 from safegen.pipeline._row_spool import RowSpool
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.scenarios.context import IN_DANGER, PlanningContext

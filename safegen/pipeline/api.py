@@ -419,10 +419,10 @@ def open_run(output: str | Path) -> Run:
     folder = RunFolder(Path(output))
     folder.refuse_links()
     # A plan without a snapshot is a damaged run, not a missing one.
-    if not folder.recipe.exists() and not folder.plan(0).exists():
+    if not folder.snapshot_path.exists() and not folder.plan(0).exists():
         raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
     payload = folder.read_snapshot()
-    recipe = recipes.recipe_from_snapshot(payload["recipe"], shown=str(folder.recipe))
+    recipe = recipes.recipe_from_snapshot(payload["recipe"], shown=str(folder.snapshot_path))
     return Run(folder, recipe, prompts=UserPrompts.from_json(payload.get("prompts")))
 
 

@@ -21,7 +21,7 @@ from safegen.core.types import DraftValidator, Teacher, TeacherTraits
 from safegen.coverage import axes as axes_file
 from safegen.coverage.covering_array import BitCode, required_rows
 from safegen.dataset.view import make_view
-from safegen.judges.blind_panel import QUESTIONS
+from safegen.judges.user_prompt_labels import QUESTIONS
 from safegen.policy import loader, spec
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.plan_sets import build_axes_model

@@ -252,13 +252,13 @@ def find_unfinished(
 
 
 def reset_failures(folder: RunFolder) -> int:
-    """Raise the ask number of every failed request and reset its shard; return the number of failures."""
+    """Raise the retry number of every failed request and reset its shard; return the number of failures."""
     lock = open_folder(folder)
     try:
         failures = [(n, f) for n, f in folder.read_failures() if f.outcome != "ok"]
         journal = Journal(folder.journal)
         # An unavailable request has no cached reply, so its key can stay.
-        journal.raise_ask_numbers(
+        journal.raise_retry_numbers(
             f.key for _, f in failures if f.key and f.outcome != "unavailable"
         )
         journal.close()

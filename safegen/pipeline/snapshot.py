@@ -276,7 +276,7 @@ def _find_spec_source(folder: RunFolder, spec: Spec) -> SpecSource:
     # Messages should point to YAML that a user can open; `recipe.json` is the last resort.
     copy = folder.output / "policies" / f"{spec.policy}.yaml"
     current = _find_current(lambda: yaml_source.load(copy, Spec), lambda other: other == spec)
-    return SpecSource(spec, copy if current.value else folder.recipe)
+    return SpecSource(spec, copy if current.value else folder.snapshot_path)
 
 
 def _find_current(read: Callable[[], T], is_same: Callable[[T], bool]) -> _CurrentFile[T]:
@@ -295,6 +295,6 @@ def _parse_part(folder: RunFolder, payload: SnapshotJson, key: str, model: type[
         return model.model_validate(payload.get(key))
     except ValidationError as e:
         raise StoreDamaged(
-            f"`{folder.recipe}` holds `{key}` that this safegen cannot read; run again with"
+            f"`{folder.snapshot_path}` holds `{key}` that this safegen cannot read; run again with"
             " `--replan` (cached replies are reused)"
         ) from e

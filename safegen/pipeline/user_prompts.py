@@ -20,7 +20,7 @@ from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
-from safegen.judges.blind_panel import Labellers
+from safegen.judges.user_prompt_labels import Labellers
 from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, import_sets
 from safegen.pipeline.resolve import (
     ResolvedRecipe,

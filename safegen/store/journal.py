@@ -1,7 +1,7 @@
 """The journal: the cache of paid replies, by digest of the request.
 
 SQLite in WAL mode with synchronous=FULL. A reply is durable when `put` returns; replies that arrive
-within 20 ms of one another share a commit. The file also holds the ask numbers that `retry` raises and
+within 20 ms of one another share a commit. The file also holds the retry numbers that `retry` raises and
 the total cost of all replies, so that a budget survives a kill.
 """
 
@@ -100,7 +100,7 @@ class Journal:
             self._flushing = asyncio.create_task(self._flush_after_delay())
         await done
 
-    def ask_number(self, base: str) -> int:
+    def retry_number(self, base: str) -> int:
         """Return how often `retry` has repeated a request; 0 at first."""
         try:
             row = self._reader.execute("select ask from asks where base = ?", (base,)).fetchone()
@@ -114,11 +114,11 @@ class Journal:
         The log is emptied now. `aclose` rebuilds the file, because a page that SQLite rearranged
         can keep a copy in its free space.
         """
-        keys = [_key(stored_key(b, n)) for b in bases for n in range(self.ask_number(b) + 1)]
+        keys = [_key(stored_key(b, n)) for b in bases for n in range(self.retry_number(b) + 1)]
         if keys:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._erase_texts, keys)
 
-    def raise_ask_numbers(self, bases: Iterable[str]) -> None:
+    def raise_retry_numbers(self, bases: Iterable[str]) -> None:
         """Make the next run repeat these requests."""
         try:
             with self._reader:

@@ -46,7 +46,7 @@ class RunFolder:
         return self.output / "run"
 
     @property
-    def recipe(self) -> Path:
+    def snapshot_path(self) -> Path:
         """Snapshot of the resolved recipe."""
         return self.root / "recipe.json"
 
@@ -128,7 +128,7 @@ class RunFolder:
         Raises:
             FormatMismatch: the folder states another format, or none as older ones do.
         """
-        _check_format(self.recipe, _read_json_or_empty(self.recipe))
+        _check_format(self.snapshot_path, _read_json_or_empty(self.snapshot_path))
         manifest = self.output / "manifest.json"
         check_manifest_format(manifest, _read_json_or_empty(manifest))
 
@@ -140,18 +140,18 @@ class RunFolder:
             StoreDamaged: the snapshot is missing or damaged.
         """
         remedy = "restore it, or re-plan with `--replan`: cached replies are reused"
-        payload = read_json(self.recipe, remedy=remedy)
-        _check_format(self.recipe, payload)
+        payload = read_json(self.snapshot_path, remedy=remedy)
+        _check_format(self.snapshot_path, payload)
         fingerprints = payload.get("fingerprints")
         if not all(isinstance(payload.get(name), dict) for name in ("recipe", "digests")) or not (
             _is_nested(fingerprints)
         ):
-            raise StoreDamaged(f"`{self.recipe}` is not a snapshot of a run; {remedy}")
+            raise StoreDamaged(f"`{self.snapshot_path}` is not a snapshot of a run; {remedy}")
         return payload
 
     def write_snapshot(self, frozen: dict[str, Any]) -> None:
         """Write `recipe.json` with the format number, if it changed."""
-        write_json_if_changed(self.recipe, frozen | {"format": FORMAT})
+        write_json_if_changed(self.snapshot_path, frozen | {"format": FORMAT})
 
     def records(self, shard: int) -> Path:
         """Return the path of a shard's records: every draft with its verdicts."""

@@ -51,7 +51,7 @@ class CachedTeacher:
         key = self._key(request)
         if self._journal is None:
             return replace(await self._teacher(request), key=key)
-        stored = stored_key(key, request.ask + self._journal.ask_number(key))
+        stored = stored_key(key, request.ask + self._journal.retry_number(key))
         reply = self._journal.get(stored)
         if reply is not None:
             if self._meter is not None:

@@ -27,8 +27,8 @@ from safegen.core.types import (
     Profile,
     Teacher,
 )
-from safegen.judges.blind_panel import BlindLabels
-from safegen.judges.labelling import PromptLabels, make_label_request, read_labels
+from safegen.judges.blind_labels import PromptLabels, make_label_request, read_labels
+from safegen.judges.user_prompt_labels import BlindLabels
 from safegen.policy import loader, spec
 from safegen.policy.decide import compute_expectation
 from safegen.scenarios.authoring.author import load_templates

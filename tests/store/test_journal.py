@@ -35,11 +35,11 @@ async def test_put_returns_when_the_reply_is_durable(tmp_path: Path) -> None:
     other.close()
 
 
-def test_raised_ask_numbers_add_up(tmp_path: Path) -> None:
+def test_raised_retry_numbers_add_up(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
-    journal.raise_ask_numbers(["a", "a", "b"])
-    journal.raise_ask_numbers(["a"])
-    assert [journal.ask_number(base) for base in "abc"] == [2, 1, 0]
+    journal.raise_retry_numbers(["a", "a", "b"])
+    journal.raise_retry_numbers(["a"])
+    assert [journal.retry_number(base) for base in "abc"] == [2, 1, 0]
     journal.close()
 
 
@@ -69,8 +69,8 @@ async def test_scrub_covers_all_asks_and_reasoning(tmp_path: Path) -> None:
     for ask in range(3):
         reply = Reply(f"{secret} {ask}", "m", reasoning_content=f"{secret}, thought {ask}")
         await journal.put(stored_key("base", ask), reply)
-    journal.raise_ask_numbers(["base", "base"])
-    journal.raise_ask_numbers(["base"])
+    journal.raise_retry_numbers(["base", "base"])
+    journal.raise_retry_numbers(["base"])
     await journal.scrub(["base"])
     for ask in range(3):
         kept = journal.get(stored_key("base", ask))

@@ -77,11 +77,11 @@ async def test_cache_stores_no_error(tmp_path: Path) -> None:
     await journal.aclose()
 
 
-async def test_cache_requests_again_after_a_raised_ask_number(tmp_path: Path) -> None:
+async def test_cache_requests_again_after_a_raised_retry_number(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     cached = CachedTeacher(Script("one", "two"), key=key, journal=journal)
     await cached(request())
-    journal.raise_ask_numbers([key(request())])
+    journal.raise_retry_numbers([key(request())])
     assert (await cached(request())).text == "two"
     await journal.aclose()
 

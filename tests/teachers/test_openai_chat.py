@@ -457,7 +457,7 @@ async def test_cached_reply_is_reused_until_retry(tmp_path: Path) -> None:
             first = await teacher(request_of())
             assert await teacher(request_of()) == first
             assert len(fake.requests) == 1
-            journal.raise_ask_numbers([first.key or ""])
+            journal.raise_retry_numbers([first.key or ""])
             assert (await teacher(request_of())).key == first.key
             assert len(fake.requests) == 2
             assert await teacher(request_of()) == first

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from safegen.dataset.run_stats import StageCounts
     from safegen.pipeline.api import Run
 
-HINT_BY_OUTCOME = {
+REMEDY_BY_REASON = {
     "refused": "retry with `safegen retry`",
     "empty": "retry with `safegen retry`",
     "filtered": "retry with `safegen retry`",
@@ -82,7 +82,7 @@ def print_summary(
         print_out(out, "", *_tables(run.report))
     if run.report.rejected or run.report.excluded:
         print_out(out, "", _loss_table(run.report))
-    print_out(out, "", make_fact_table(_fact_pairs(run, run.report, losses), width=9), "")
+    print_out(out, "", make_fact_table(_iter_facts(run, run.report, losses), width=9), "")
     print_out(
         out,
         Text("Next", "bold"),
@@ -96,8 +96,8 @@ def _print_stopped(out: Console, run: Run, until: Until | None) -> None:
         f"{format_plural(run.shards_done, 'shard')} done" if run.shards_done else "no shard was due"
     )
     print_out(out, make_text(f"stopped after {until}: {work}; see {run.folder.root}"))
-    if import_pairs := list(_import_pairs(run)):
-        print_out(out, make_fact_table(import_pairs, width=9))
+    if import_facts := list(_iter_import_facts(run)):
+        print_out(out, make_fact_table(import_facts, width=9))
     print_out(out, make_text("next: run the same command without --until to resume"))
 
 
@@ -143,7 +143,7 @@ def _loss_table(report: BuildReport) -> Table:
     reasons = {**report.rejected, **report.excluded}
     for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
         drafts, prompts = report.rejected.get(reason, 0), report.excluded.get(reason, 0)
-        hint = HINT_BY_OUTCOME.get(reason, f"see `show --reason {reason}`")
+        hint = REMEDY_BY_REASON.get(reason, f"see `show --reason {reason}`")
         of_drafts = format_share(drafts, report.drafts) if drafts else "–"
         table.add_row(
             "",
@@ -156,7 +156,7 @@ def _loss_table(report: BuildReport) -> Table:
     return table
 
 
-def _fact_pairs(
+def _iter_facts(
     run: Run, report: BuildReport, losses: LossCounts
 ) -> Iterator[tuple[str, RenderableType]]:
     accepted = format_share(report.drafts_accepted, report.drafts)
@@ -171,14 +171,14 @@ def _fact_pairs(
             "",
             "per prompt, the embedded teacher writes one full draft and weaker ones for pairs",
         )
-    yield from _failed_pairs(losses)
+    yield from _iter_failure_facts(losses)
     if losses.dropped:
         prompts = format_plural(sum(losses.dropped.values()), "prompt")
         yield (
             "dropped",
             make_text(f"{prompts} before drafting: {format_counts(losses.dropped)}", "yellow"),
         )
-    yield from _import_pairs(run)
+    yield from _iter_import_facts(run)
     for name, splits in report.rows.items():
         unit = report.views[name].unit if name in report.views else "rows"
         counts = ", ".join(f"{split} {format_number(n)}" for split, n in splits.items())
@@ -188,14 +188,14 @@ def _fact_pairs(
             else _empty_view_text(name, report)
         )
         yield (name, text)
-    yield from _check_pairs(report)
+    yield from _iter_check_facts(report)
     if run.shards_done:
         yield ("usage", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
-    yield from _review_pairs(run, report)
+    yield from _iter_review_facts(run, report)
     yield ("dataset", make_text(run.output, "bold"))
 
 
-def _check_pairs(report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
+def _iter_check_facts(report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
     if report.empty_splits:
         yield "split", make_text(format_empty_splits(report), "yellow")
     if report.target is not None:
@@ -206,7 +206,7 @@ def _check_pairs(report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
         yield ("artifacts", make_text(report.artifact_warning, "yellow"))
 
 
-def _review_pairs(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
+def _iter_review_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
     if generated := report.by_grade.get("generated", 0):
         review = RULES_ONLY_TEXT if run.recipe.required_validators else UNCHECKED_TEXT
         yield ("review", Text(f"{format_plural(generated, 'row')} {review}", style="yellow"))
@@ -221,7 +221,7 @@ def format_empty_splits(report: BuildReport) -> str:
     return f"no rows in {names}: no goal fell into it; plan more goals or change `split.test`"
 
 
-def _failed_pairs(losses: LossCounts) -> Iterator[tuple[str, RenderableType]]:
+def _iter_failure_facts(losses: LossCounts) -> Iterator[tuple[str, RenderableType]]:
     if losses.failed_requests:
         yield ("failed", make_text(_requests_text(losses.failed_requests), "yellow"))
     for outcome, message in losses.messages.items():
@@ -237,7 +237,7 @@ def _empty_view_text(view: str, report: BuildReport) -> str:
     return f"empty, not written{reason and f'; {reason}'}"
 
 
-def _import_pairs(run: Run) -> Iterator[tuple[str, RenderableType]]:
+def _iter_import_facts(run: Run) -> Iterator[tuple[str, RenderableType]]:
     report = api.read_import_report(run)
     if not report:
         return

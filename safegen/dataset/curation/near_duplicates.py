@@ -69,7 +69,7 @@ class NearDuplicate(NamedTuple):
 
 
 def find_near_duplicates(
-    texts: Iterable[CorpusText], *, threshold: float = THRESHOLD, shingle: int = SHINGLE_WORDS
+    texts: Iterable[CorpusText], *, threshold: float = THRESHOLD, shingle_words: int = SHINGLE_WORDS
 ) -> list[NearDuplicate]:
     """Find the texts that nearly repeat an earlier text; the first of each group is kept.
 
@@ -78,10 +78,10 @@ def find_near_duplicates(
     with a probability below 2 in 10,000. Each candidate is then compared exactly.
 
     Args:
-        texts: in canonical order, read once. A text with fewer words than `shingle` matches only equal
+        texts: in canonical order, read once. A text with fewer words than `shingle_words` matches only equal
             texts, a text without words none.
         threshold: similarity above 0, at most 1.
-        shingle: words of a shingle.
+        shingle_words: words of a shingle.
 
     Raises:
         ValueError: the threshold is out of range.
@@ -93,21 +93,21 @@ def find_near_duplicates(
     groups = array("Q")
     with (
         name_temporary_folder(),
-        SpooledTemporaryFile(SPOOL_BYTES, "w+b") as run_file,
+        SpooledTemporaryFile(SPOOL_BYTES, "w+b") as shingle_file,
         SpooledTemporaryFile(SPOOL_BYTES, "w+b") as bucket_file,
     ):
-        runs = _RunStore(run_file)
+        shingles = _ShingleStore(shingle_file)
         buckets = _BucketStore(bucket_file, PERMUTATIONS // rows)
         marks = bytearray()
         for chunk in _iter_chunks(texts):
-            hashed = hash_chunk([text_forms.words(t.text) for t in chunk], shingle)
+            hashed = hash_chunk([text_forms.words(t.text) for t in chunk], shingle_words)
             ids.extend(t.id for t in chunk)
             groups.extend(_digest(t.group) if t.group else 0 for t in chunk)
-            runs.append(hashed)
+            shingles.append(hashed)
             signed = minhash_signatures(hashed)
             buckets.append(_hash_bands(signed, rows))
             marks += _pack_marks(signed[:MARKS]).tobytes()
-        corpus = _Corpus(groups, runs, marks)
+        corpus = _Corpus(groups, shingles, marks)
         return [
             NearDuplicate(ids[one], ids[of], similarity)
             for one, of, similarity in _iter_matches(corpus, buckets.iter_shared(), threshold)
@@ -131,17 +131,17 @@ class _StringStore:
         return data.decode("utf-8", "surrogatepass")
 
 
-class _RunStore:
+class _ShingleStore:
     """The sorted shingle hashes of all texts in a file, one text after the other."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._ends = array("q", [0])
 
-    def append(self, runs: Sequence[Hashes]) -> None:
-        for run in runs:
-            self._file.write(run.tobytes())
-            self._ends.append(self._ends[-1] + len(run))
+    def append(self, texts: Sequence[Hashes]) -> None:
+        for shingles in texts:
+            self._file.write(shingles.tobytes())
+            self._ends.append(self._ends[-1] + len(shingles))
 
     def size(self, text: int) -> int:
         """Return the number of distinct shingles of a text."""
@@ -219,10 +219,10 @@ class _BucketStore:
 class _Corpus:
     """The texts as the comparison needs them: digests of groups (0: none), marks and shingles."""
 
-    def __init__(self, groups: Sequence[int], runs: _RunStore, marks: bytearray) -> None:
+    def __init__(self, groups: Sequence[int], shingles: _ShingleStore, marks: bytearray) -> None:
         import numpy as np
 
-        self.groups, self.runs = groups, runs
+        self.groups, self.shingles = groups, shingles
         self.marks = np.frombuffer(marks, dtype=np.uint8).reshape(-1, MARKS)
 
 
@@ -272,7 +272,7 @@ def _mix_bits(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(33))
 
 
-def _hash_runs(tokens: Sequence[str], size: int) -> Hashes:
+def _hash_shingles(tokens: Sequence[str], size: int) -> Hashes:
     """Return the sorted, distinct shingle hashes of a text."""
     import numpy as np
 
@@ -290,7 +290,7 @@ def hash_chunk(texts: Sequence[Sequence[str]], size: int) -> list[Hashes]:
 
     whole = [tokens for tokens in texts if len(tokens) >= size]
     if not whole:
-        return [_hash_runs(tokens, size) for tokens in texts]
+        return [_hash_shingles(tokens, size) for tokens in texts]
     # One array for all texts: a shingle that starts in one text and ends in the next is dropped.
     lengths = np.fromiter(map(len, whole), dtype=np.int64, count=len(whole))
     words = np.fromiter(
@@ -310,16 +310,18 @@ def hash_chunk(texts: Sequence[Sequence[str]], size: int) -> list[Hashes]:
     is_new[1:] = (hashed[1:] != hashed[:-1]) | (owner[1:] != owner[:-1])
     ends = np.cumsum(np.bincount(owner[is_new], minlength=len(whole)))
     parts = iter(np.split(hashed[is_new], ends[:-1]))
-    return [next(parts) if len(tokens) >= size else _hash_runs(tokens, size) for tokens in texts]
+    return [
+        next(parts) if len(tokens) >= size else _hash_shingles(tokens, size) for tokens in texts
+    ]
 
 
-def minhash_signatures(runs: Sequence[Hashes]) -> Hashes:
+def minhash_signatures(shingles: Sequence[Hashes]) -> Hashes:
     """Return the MinHash of each permutation (rows) for each text (columns); arbitrary without shingles."""
     import numpy as np
 
     nothing = np.zeros(1, dtype=np.uint64)
-    flat = np.concatenate([r if len(r) else nothing for r in runs])
-    starts = np.cumsum([0, *(max(len(r), 1) for r in runs[:-1])])
+    flat = np.concatenate([r if len(r) else nothing for r in shingles])
+    starts = np.cumsum([0, *(max(len(r), 1) for r in shingles[:-1])])
     lowest = np.empty((PERMUTATIONS, len(starts)), dtype=np.uint64)
     permuted = np.empty_like(flat)
     for row, (factor, summand) in enumerate(zip(*_permutation_constants(), strict=True)):
@@ -353,7 +355,7 @@ def _iter_matches(
     """Yield text, earlier kept text and similarity. Only kept texts are put into buckets."""
     buckets: dict[int, list[int]] = {}
     for text, numbers in shared:
-        if not corpus.runs.size(text):
+        if not corpus.shingles.size(text):
             continue
         met = {other for n in numbers for other in buckets.get(n, ())}
         match = _find_first_match(corpus, text, sorted(met), threshold) if met else None
@@ -373,10 +375,10 @@ def _find_first_match(
     group = corpus.groups[text]
     others = [o for o in others if not group or corpus.groups[o] != group]
     likely = _filter_likely(corpus, text, np.array(others, dtype=np.int64), threshold).tolist()
-    mine = corpus.runs.read(text)
+    mine = corpus.shingles.read(text)
     for start in range(0, len(likely), COMPARED_AT_ONCE):
         places = likely[start : start + COMPARED_AT_ONCE]
-        theirs = [corpus.runs.read(place) for place in places]
+        theirs = [corpus.shingles.read(place) for place in places]
         similarity = _compare_exactly(mine, theirs)
         hits: list[int] = np.flatnonzero(similarity >= threshold).tolist()
         if hits:

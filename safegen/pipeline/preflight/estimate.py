@@ -376,7 +376,7 @@ def _check_params(ref: PluginRef, check: Callable[[Mapping[str, object]], None])
 
 def _read_folder(inputs: ResolvedRecipe, folder: RunFolder) -> FolderState:
     folder.refuse_other_format()
-    if not folder.recipe.exists():
+    if not folder.snapshot_path.exists():
         return FolderState(folder.output, "new")
     keys = list_differences(folder, inputs)
     differing = tuple(str(key) for key in keys)

@@ -8,7 +8,7 @@ from safegen.core.errors import ParseError
 from safegen.core.hashing import canonical_json
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import Message, Reply, Request
-from safegen.judges.labelling import DETAIL_OPTIONS, make_answer_schema, read_fields
+from safegen.judges.blind_labels import DETAIL_OPTIONS, make_answer_schema, read_fields
 from safegen.scenarios.authoring.rule_checks import Fault
 
 

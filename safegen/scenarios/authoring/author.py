@@ -17,7 +17,7 @@ from safegen.core import templates
 from safegen.core.errors import ConfigError
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import Attribute, Reply, Request, Teacher
-from safegen.judges.labelling import (
+from safegen.judges.blind_labels import (
     AxisValue,
     LabelFiles,
     gather_all,

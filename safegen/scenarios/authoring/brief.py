@@ -7,7 +7,7 @@ from typing import Literal
 
 from safegen.core.hashing import canonical_json
 from safegen.core.types import Contrast, Evidence, Intent, Task
-from safegen.judges.labelling import AxisValue
+from safegen.judges.blind_labels import AxisValue
 
 Wish = Literal["benign_in_alarming_words", "dual_use_in_calm_words"]
 """Registers that separate the sound of a prompt from its intent."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from safegen.core.types import DANGER, Attribute, Evidence, Expectation, Gate
-from safegen.judges.labelling import GoalFit, PromptLabels
+from safegen.judges.blind_labels import GoalFit, PromptLabels
 from safegen.policy.decide import expectation_key
 from safegen.scenarios.authoring.brief import PromptSlot
 from safegen.scenarios.authoring.rule_checks import Fault

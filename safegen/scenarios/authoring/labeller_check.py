@@ -16,7 +16,7 @@ from safegen.core.errors import ItemError
 from safegen.core.hashing import digest
 from safegen.core.statistics import Interval, cohen_kappa, wilson_interval
 from safegen.core.types import INTENTS, Evidence, Expectation, Intent, Teacher
-from safegen.judges.labelling import LabelFiles, PromptLabels, gather_all, read_labels
+from safegen.judges.blind_labels import LabelFiles, PromptLabels, gather_all, read_labels
 from safegen.policy.decide import expectation_key
 
 DEFAULT_BAR = 0.9

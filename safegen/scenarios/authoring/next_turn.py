@@ -26,8 +26,8 @@ from safegen.core.types import (
     Request,
     Scenario,
 )
-from safegen.judges.blind_panel import render_turns
-from safegen.judges.labelling import judge_goal_fit, read_labels
+from safegen.judges.blind_labels import judge_goal_fit, read_labels
+from safegen.judges.user_prompt_labels import render_turns
 from safegen.policy.decide import shows_danger
 from safegen.scenarios.authoring import _writing, judged_checks
 from safegen.scenarios.authoring.brief import Brief

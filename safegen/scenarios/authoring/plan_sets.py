@@ -17,7 +17,7 @@ from safegen.core.types import Contrast, Evidence, Intent, PlannedScenario, Prof
 from safegen.coverage.assign import assign_rows
 from safegen.coverage.axes import DEFAULT_AXES, Axes
 from safegen.coverage.covering_array import AxisRow, CoverageModel, build_array
-from safegen.judges.labelling import AxisValue
+from safegen.judges.blind_labels import AxisValue
 from safegen.scenarios.authoring.brief import (
     Brief,
     ContrastPart,

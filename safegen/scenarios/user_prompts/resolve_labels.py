@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from safegen.config.goals import record_evidence
 from safegen.core.types import Evidence
-from safegen.judges.blind_panel import BlindLabels
+from safegen.judges.user_prompt_labels import BlindLabels
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.user_prompts.age_signals import age_conflicts
 from safegen.scenarios.user_prompts.plan_rows import RowLabels, allowed_profiles

@@ -131,7 +131,7 @@ def test_signatures_estimate_similarity_within_their_error() -> None:
     for number in range(40):
         words = sentence(number, 60).split()
         one, other = words[: 40 - number % 20], words[number % 20 :]
-        pair = [near_duplicates._hash_runs(one, 3), near_duplicates._hash_runs(other, 3)]
+        pair = [near_duplicates._hash_shingles(one, 3), near_duplicates._hash_shingles(other, 3)]
         signed = near_duplicates.minhash_signatures(pair)
         truth = text_forms.jaccard(
             text_forms.shingles(one, size=3), text_forms.shingles(other, size=3)
@@ -148,7 +148,7 @@ def test_signatures_estimate_similarity_within_their_error() -> None:
 )
 def test_chunk_hashes_equal_each_text_alone(texts: list[list[str]], size: int) -> None:
     together = near_duplicates.hash_chunk(texts, size)
-    alone = [near_duplicates._hash_runs(tokens, size) for tokens in texts]
+    alone = [near_duplicates._hash_shingles(tokens, size) for tokens in texts]
     assert [r.tolist() for r in together] == [r.tolist() for r in alone]
 
 

@@ -12,7 +12,7 @@ from safegen.config import language_pack
 from safegen.config.language_pack import Locale
 from safegen.core.hashing import hash_fraction
 from safegen.core.types import EVIDENCE, ILL_INTENT, INTENTS, Evidence, Expectation, Intent, Request
-from safegen.judges.labelling import AxisValue
+from safegen.judges.blind_labels import AxisValue
 from safegen.scenarios.authoring.author import AuthorTemplates, load_templates
 from safegen.scenarios.authoring.brief import (
     Brief,

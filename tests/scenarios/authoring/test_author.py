@@ -6,7 +6,7 @@ import pytest
 
 from safegen.core.errors import BudgetSpent, ConfigError, ParseError
 from safegen.core.types import Attribute, Reply, Request, Teacher
-from safegen.judges.labelling import make_label_request
+from safegen.judges.blind_labels import make_label_request
 from safegen.scenarios.authoring.author import AuthoringResult, load_templates, write_set
 from safegen.scenarios.authoring.brief import Brief, PromptSlot
 from safegen.teachers.scripted import scripted

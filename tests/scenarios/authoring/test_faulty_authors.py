@@ -10,7 +10,7 @@ import pytest
 from safegen.core.hashing import hash_fraction
 from safegen.core.types import Evidence, Request, Teacher
 from safegen.dataset.curation.near_duplicates import CorpusText, find_near_duplicates
-from safegen.judges.labelling import read_labels
+from safegen.judges.blind_labels import read_labels
 from safegen.scenarios.authoring.author import AuthoringResult, write_set
 from safegen.scenarios.authoring.brief import Brief
 from tests.scenarios.authoring.author_cases import (

@@ -9,7 +9,7 @@ from safegen.config.recipe import Recipe
 from safegen.core.errors import BudgetSpent, Truncated
 from safegen.core.hashing import hash_fraction
 from safegen.core.types import INTENTS, Evidence, Expectation, Request, Teacher
-from safegen.judges.labelling import make_label_request
+from safegen.judges.blind_labels import make_label_request
 from safegen.policy import loader, spec
 from safegen.policy.decide import compute_expectation
 from safegen.scenarios.authoring.author import load_templates

@@ -16,7 +16,7 @@ from safegen.config import language_pack, taxonomy
 from safegen.config.plan import Plan
 from safegen.config.recipe import Recipe
 from safegen.core.types import PlannedScenario
-from safegen.judges.blind_panel import BlindLabels
+from safegen.judges.user_prompt_labels import BlindLabels
 from safegen.policy import loader
 from safegen.scenarios.context import PlanningContext
 from safegen.scenarios.user_prompts.plan_rows import RowLabels, plan_row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safegen.judges.blind_panel import BlindLabels
+from safegen.judges.user_prompt_labels import BlindLabels
 from safegen.scenarios.context import EMPTY_KNOWLEDGE
 from tests.scenarios.user_prompts.prompt_files import (
     FULL,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safegen.judges.blind_panel import BlindLabels
+from safegen.judges.user_prompt_labels import BlindLabels
 from safegen.scenarios.user_prompts.resolve_labels import ExcludedRow, Unlabelled, resolve_labels
 from tests.scenarios.user_prompts.prompt_files import (
     Values,

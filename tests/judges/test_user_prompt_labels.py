@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from safegen.core.errors import Blocked, ItemError, ParseError
-from safegen.judges.blind_panel import _describe_problem
+from safegen.judges.user_prompt_labels import _describe_problem
 
 PROMPT = "how do i keep a box shut at night"
 

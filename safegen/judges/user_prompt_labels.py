@@ -1,6 +1,6 @@
 """Blind labels of a user's prompts whose file does not give them.
 
-Two questions depend on the text alone: the labels of the prompt (see `labelling`), and its leaf of
+Two questions depend on the text alone: the labels of the prompt (see `blind_labels`), and its leaf of
 the taxonomy. A label that the labellers cannot give is None, with the reason.
 """
 
@@ -18,7 +18,7 @@ from safegen.core.errors import ItemError, ParseError, Truncated
 from safegen.core.templates import PromptTemplate
 from safegen.core.text_forms import has_quotation
 from safegen.core.types import Evidence, Intent, Message, Request, Teacher
-from safegen.judges.labelling import (
+from safegen.judges.blind_labels import (
     LabelFiles,
     gather_all,
     load_questions,
