@@ -332,10 +332,10 @@ async def _make_record(
             [await validate(draft, context) for validate in workers.validators.values()]
         )
     severity = worst_severity(verdicts)
-    # Unsafe text must not reach the disk, and evidence quotes it.
+    # Unsafe text must not reach the disk. Evidence quotes it, and the reason of a user's validator may.
     if severity in UNSAFE_SEVERITIES:
         draft = replace(draft, response=None, reasoning_content=None, withheld=True)
-        verdicts = tuple(replace(v, evidence="") for v in verdicts)
+        verdicts = tuple(replace(v, evidence="", reason=v.code) for v in verdicts)
     reason = _rejection_reason(draft, verdicts, workers)
     return Record(
         scenario=context.scenario,
