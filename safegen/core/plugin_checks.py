@@ -9,7 +9,6 @@ import inspect
 import logging
 import traceback
 from collections.abc import Awaitable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -109,20 +108,6 @@ class PluginGuard:
             raise self._error(
                 f"{source.format_problem(problem, line=line)}; fix it and run the command again"
             ) from raised
-
-
-def guard_hook(
-    name: str,
-    hook: object,
-    action: str,
-    *,
-    error: type[ConfigError | RunError],
-    allowed: tuple[type[BaseException], ...] = (),
-) -> AbstractContextManager[None]:
-    """Guard a function of a plug-in's traits; a built-in one needs no guard."""
-    if ":" not in name:
-        return nullcontext()
-    return PluginGuard(locate_plugin(name, hook), action, error=error, allowed=allowed)
 
 
 def _find_place(raised: BaseException, file: str) -> tuple[str, int | None]:

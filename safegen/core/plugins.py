@@ -13,12 +13,13 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, get_type_hints
 
 from safegen.core import resources
-from safegen.core.errors import ConfigError
+from safegen.core.errors import ConfigError, RunError
 from safegen.core.plugin_checks import PluginGuard, PluginSource, check_traits, locate_plugin
 from safegen.core.spelling import SpellingConflict, unify_names
 from safegen.core.suggestions import suggest_names
@@ -33,6 +34,25 @@ KINDS = {
 }
 """Kinds of plug-ins and the packages of the built-in ones."""
 _PACKAGE = __name__.partition(".")[0]
+
+
+def is_external(name: str) -> bool:
+    """Return True if a name is a user's own code (`module:factory`), not a built-in plug-in."""
+    return ":" in name
+
+
+def guard_hook(
+    name: str,
+    hook: object,
+    action: str,
+    *,
+    error: type[ConfigError | RunError],
+    allowed: tuple[type[BaseException], ...] = (),
+) -> AbstractContextManager[None]:
+    """Guard a function of a plug-in's traits; a built-in one needs no guard."""
+    if not is_external(name):
+        return nullcontext()
+    return PluginGuard(locate_plugin(name, hook), action, error=error, allowed=allowed)
 
 
 def list_names(kind: str) -> list[str]:
@@ -66,7 +86,7 @@ def find_source_files(kind: str, name: str, *, trusted: Sequence[str] = ()) -> d
     Raises:
         ConfigError: a module that is not trusted, or that has no such factory.
     """
-    if ":" not in name:
+    if not is_external(name):
         return {}
     factory = find_factory(kind, name, trusted=trusted)
     # A package often defines its factories in a module of its own and only exports them.
@@ -113,7 +133,7 @@ def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTrai
 
 
 def _import_module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleType:
-    if ":" not in name:
+    if not is_external(name):
         resources.require_known(name, list_names(kind), kind=f"{kind.removesuffix('s')} called")
         return importlib.import_module(f"{KINDS[kind]}.{name}")
     module = name.partition(":")[0]
@@ -179,7 +199,7 @@ def make_plugin(
     missing = [p for p in known if p not in values and _is_required(signature.parameters[p])]
     if missing:
         raise ConfigError(f"`{name}` needs {', '.join(f'`{m}`' for m in missing)}; add it")
-    if ":" in name:
+    if is_external(name):
         with PluginGuard(source, "was built", error=ConfigError):
             return factory(**values, **needed)
     try:

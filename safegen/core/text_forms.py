@@ -11,6 +11,8 @@ from collections.abc import Sequence
 # About 10,000 tokens, more than most models write in an answer.
 MAX_READ_CHARS = 40_000
 """Characters of a text that patterns read; bounds the time of a match."""
+SHINGLE_WORDS = 3
+"""Words of a shingle, the unit of near-duplicate similarity."""
 MIN_QUOTED_WORDS = 4
 """Words in a row that two texts share if one quotes the other; shorter runs are often set phrases."""
 UNPROVEN_DETAIL = 2

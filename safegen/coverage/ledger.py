@@ -33,8 +33,8 @@ AXIS_COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class CellCounts:
-    """Numbers of scenarios in a cell. Several drafts of a scenario count once."""
+class StageCounts:
+    """Scenarios by the stage that they reached. Several drafts of a scenario count once."""
 
     planned: int = 0
     answered: int = 0
@@ -44,8 +44,13 @@ class CellCounts:
     kept: int = 0
     """Scenarios with an accepted response in the dataset: neither duplicate nor near-duplicate."""
 
-    def __add__(self, other: CellCounts) -> CellCounts:
-        return CellCounts(
+    @property
+    def excluded(self) -> int:
+        """Planned scenarios that are not in the dataset."""
+        return self.planned - self.kept
+
+    def __add__(self, other: StageCounts) -> StageCounts:
+        return StageCounts(
             self.planned + other.planned,
             self.answered + other.answered,
             self.accepted + other.accepted,
@@ -66,9 +71,9 @@ class Ledger:
     """Counts by cell, sorted by cell."""
 
     axes: tuple[str, ...]
-    cells: Mapping[Cell, CellCounts]
+    cells: Mapping[Cell, StageCounts]
 
-    def totals_by(self, per: Sequence[str]) -> dict[Cell, CellCounts]:
+    def totals_by(self, per: Sequence[str]) -> dict[Cell, StageCounts]:
         """Sum the counts over all other axes.
 
         Raises:
@@ -80,10 +85,10 @@ class Ledger:
                     f"the ledger has no axis `{name[:60]}`{suggest_names(name, self.axes)}"
                 )
         at = [self.axes.index(name) for name in per]
-        out: dict[Cell, CellCounts] = {}
+        out: dict[Cell, StageCounts] = {}
         for cell, counts in self.cells.items():
             key = tuple(cell[i] for i in at)
-            out[key] = out.get(key, CellCounts()) + counts
+            out[key] = out.get(key, StageCounts()) + counts
         return dict(sorted(out.items()))
 
     def shortfall(self, target: CellTarget) -> dict[Cell, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import DatasetInvalid
+from safegen.coverage.ledger import StageCounts
 from safegen.dataset import layout
 from safegen.dataset.card import render_card
 from safegen.dataset.curate import CurationResult
@@ -22,7 +23,7 @@ from safegen.dataset.manifest import (
     format_taxonomy,
     is_same_manifest,
 )
-from safegen.dataset.run_stats import RunStats, StageCounts
+from safegen.dataset.run_stats import RunStats
 from safegen.dataset.target import TargetReport
 from safegen.dataset.view import View, make_views
 from safegen.policy.spec import Policy, SpecSource

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from safegen.coverage.ledger import Cell, CellCounts, Ledger
+from safegen.coverage.ledger import Cell, Ledger, StageCounts
 from safegen.store import parquet, plan
 from safegen.store.schema import plan_schema
 
@@ -33,21 +33,6 @@ UNFINISHED = "unfinished"
 """Reason of planned scenarios whose shard is not complete."""
 MODEL_COLUMNS = ("role", "teacher", "model")
 VERDICT_COLUMNS = ("validator", "result")
-
-
-class StageCounts(NamedTuple):
-    """Scenarios by the stage that they reached."""
-
-    planned: int
-    answered: int
-    accepted: int
-    kept: int
-    """In the dataset."""
-
-    @property
-    def excluded(self) -> int:
-        """Planned scenarios that are not in the dataset."""
-        return self.planned - self.kept
 
 
 @dataclass(frozen=True)
@@ -154,10 +139,10 @@ class RunStats:
             axes: the axes of a cell: some of `STORED_AXES`, or columns of `labels`.
             labels: values of further axes by `scenario_id`.
         """
-        cells: dict[Cell, CellCounts] = {}
+        cells: dict[Cell, StageCounts] = {}
         for *cell, planned, _, answered, accepted, kept in self._stages(axes, labels).iter_rows():
             if planned or answered:
-                cells[tuple(cell)] = CellCounts(planned, answered, accepted, kept)
+                cells[tuple(cell)] = StageCounts(planned, answered, accepted, kept)
         return Ledger(tuple(axes), cells)
 
     def count_reasons(

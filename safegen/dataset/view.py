@@ -101,7 +101,7 @@ def make_view(ref: PluginRef, *, trusted: Sequence[str] = ()) -> View:
         ConfigError: the view cannot be made.
     """
     view: object = plugins.make_plugin("views", ref.use, ref.params, trusted=trusted)
-    if ":" not in ref.use and isinstance(view, View):
+    if not plugins.is_external(ref.use) and isinstance(view, View):
         return view
     source = locate_plugin(ref.use, plugins.find_factory("views", ref.use, trusted=trusted))
     if not isinstance(view, View):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, get_args
 
@@ -44,9 +44,9 @@ from safegen.store.run_folder import RunFolder, read_json
 if TYPE_CHECKING:
     import polars as pl
 
+    from safegen.coverage.ledger import StageCounts
     from safegen.dataset.build import BuildReport
     from safegen.dataset.figures import MeasureInputs
-    from safegen.dataset.run_stats import StageCounts
 
 load_recipe = recipes.load_recipe
 
@@ -492,4 +492,4 @@ def _counts_json(report: BuildReport) -> dict[str, object]:
 
 
 def _stage_json(counts: StageCounts) -> dict[str, int]:
-    return counts._asdict() | {"excluded": counts.excluded}
+    return asdict(counts) | {"excluded": counts.excluded}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from safegen.core.errors import UserError
 from safegen.core.spelling import match_spelling
 from safegen.core.suggestions import suggest_names
-from safegen.coverage.ledger import Cell, CellCounts, Ledger
+from safegen.coverage.ledger import Cell, Ledger, StageCounts
 from safegen.dataset.coverage_report import (
     Certificates,
     certificates_json,
@@ -54,9 +54,9 @@ class CoverageReport(NamedTuple):
     rounds: int = 1
 
     @property
-    def total(self) -> CellCounts:
+    def total(self) -> StageCounts:
         """The counts of the whole run."""
-        return self.ledger.totals_by(()).get((), CellCounts())
+        return self.ledger.totals_by(()).get((), StageCounts())
 
     def missing_by_cell(self) -> Mapping[Cell, int]:
         """Count what each cell is missing: of the target if it has the same axes, else of the plan."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from safegen.core.templates import PromptTemplate
@@ -15,6 +15,11 @@ SystemRenderer = Callable[[Expectation, str, str, str], str]
 # Bounded, because each imported prompt may bring an operator turn of its own.
 SYSTEM_TURNS = 1_024
 """System turns that a renderer keeps, of a few kB each."""
+
+
+def choose_style(styles: Sequence[str], candidate: int) -> str:
+    """Return the style of a candidate: number i has style i modulo their number; empty without styles."""
+    return styles[candidate % len(styles)] if styles else ""
 
 
 def make_system_renderer(

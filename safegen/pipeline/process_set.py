@@ -43,6 +43,7 @@ from safegen.dataset.curation.select import select_best
 from safegen.pipeline.draft_messages import (
     SystemRenderer,
     build_draft_messages,
+    choose_style,
     make_system_renderer,
 )
 from safegen.policy.spec import Policy
@@ -80,7 +81,7 @@ class Workers:
     candidates: int
     revisions: int
     styles: tuple[str, ...] = ()
-    """Candidate i has style i modulo their number."""
+    """Styles of the candidates, see `choose_style`."""
     reasoning: bool = False
     writers: Writers | None = None
     validating: bool = True
@@ -227,7 +228,7 @@ async def _draft_candidates(planned: PlannedScenario, workers: Workers) -> SetRe
 async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Workers) -> SetResult:
     """Draft one candidate and revise it until it is accepted or the revisions are used up."""
     context = DraftContext(planned.scenario, planned.expectation, planned.knowledge)
-    style = workers.styles[candidate % len(workers.styles)] if workers.styles else ""
+    style = choose_style(workers.styles, candidate)
     messages = build_draft_messages(
         planned.scenario,
         planned.expectation,

@@ -289,7 +289,7 @@ def teacher_traits(context: RunContext, ref: PluginRef) -> TeacherTraits:
 def makes_weaker_drafts(recipe: Recipe) -> bool:
     """Return True if all drafters make weaker drafts on purpose; a user's own drafters do not."""
     drafters = recipe.teachers.drafter
-    has_user_code = any(":" in ref.use for ref in drafters)
+    has_user_code = any(plugins.is_external(ref.use) for ref in drafters)
     return not has_user_code and all(
         plugins.teacher_traits(r.use).makes_weaker_drafts for r in drafters
     )
@@ -315,7 +315,7 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
     # A parameter of the recipe, such as `seed`, takes precedence over a collaborator.
     kept = {k: v for k, v in (collaborators | extra).items() if k not in ref.params}
     teacher = plugins.make_plugin("teachers", ref.use, ref.params, trusted=inputs.trusted, **kept)
-    if ":" not in ref.use:
+    if not plugins.is_external(ref.use):
         return teacher
     source = _locate("teachers", ref, inputs)
     is_complete = has_layers(ref, inputs) or teacher_traits(inputs, ref).embedded
@@ -334,7 +334,7 @@ def make_validators(inputs: ResolvedRecipe) -> dict[str, DraftValidator]:
         validator = plugins.make_plugin(
             "validators", ref.use, ref.params, trusted=inputs.trusted, **collaborators
         )
-        if ":" in ref.use:
+        if plugins.is_external(ref.use):
             source = _locate("validators", ref, inputs)
             validator = guard_validator(validator, source)
         validators[ref.use] = validator

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec
 
 from safegen.config.recipe import Recipe
 from safegen.core import plugins
 from safegen.core.errors import RERUN_HINT, DiskFailed, RunError, UserError
-from safegen.core.plugin_checks import guard_hook
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Until, Usage
 from safegen.core.version import __version__
@@ -31,6 +30,7 @@ from safegen.store.run_folder import RunFolder
 from safegen.store.scrub import finish_scrub
 from safegen.teachers import Meter
 
+P = ParamSpec("P")
 # An answer of 4,000 tokens has 16 kB, and journal and record both hold it; twice that much.
 REPLY_ROOM_BYTES = 64 * 1024
 """Bytes that one reply may need in journal and record."""
@@ -191,10 +191,8 @@ async def run_session(
         refs = inputs.recipe.validators
         traits = {r.use: plugins.validator_traits(r.use, trusted=inputs.trusted) for r in refs}
         # Models load once here, not inside the first draft that needs them.
-        for name, trait in traits.items():
-            if trait.warm_up:
-                with guard_hook(name, trait.warm_up, "loaded its models", error=RunError):
-                    trait.warm_up(inputs.locale.locale)
+        loading = {name: trait.warm_up for name, trait in traits.items()}
+        _call_hooks(loading, "loaded its models", inputs.locale.locale)
         try:
             await local.run_shards(
                 todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
@@ -203,11 +201,22 @@ async def run_session(
             # A run that stops early does not keep text that it already found unsafe.
             await workers.scrub(sorted(workers.unsafe))
         # The build does not need the models, and both together would set the peak memory.
-        for name, trait in traits.items():
-            if trait.release:
-                with guard_hook(name, trait.release, "freed its models", error=RunError):
-                    trait.release()
+        freeing = {name: trait.release for name, trait in traits.items()}
+        _call_hooks(freeing, "freed its models")
     return SessionStats(factory.meter.usage(), len(todo), time.monotonic() - start)
+
+
+def _call_hooks(
+    hooks: Mapping[str, Callable[P, object] | None],
+    action: str,
+    *args: P.args,
+    **options: P.kwargs,
+) -> None:
+    """Call the hooks that plug-ins have, by name; `action` names the activity if one fails."""
+    for name, hook in hooks.items():
+        if hook is not None:
+            with plugins.guard_hook(name, hook, action, error=RunError):
+                hook(*args, **options)
 
 
 def check_disk_room(folder: RunFolder, concurrency: int) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from safegen.cli.coverage import print_report
 from safegen.cli.render.console import print_out
 from safegen.cli.render.heat_map import draw_heat_map
-from safegen.coverage.ledger import CellCounts, Ledger
+from safegen.coverage.ledger import Ledger, StageCounts
 from safegen.dataset.target import TargetReport
 from safegen.pipeline.coverage import CoverageReport
 from safegen.store import plan
@@ -16,10 +16,10 @@ from safegen.store.run_folder import RunFolder
 from tests.cli.harness import call, write_recipe
 
 CELLS = {
-    ("cyber.intrusion", "benign", "direct_answer", "en"): CellCounts(4, 4, 4, 4),
-    ("cyber.intrusion", "dual_use", "safe_completion", "en"): CellCounts(8, 7, 6, 5),
-    ("fraud.scams", "benign", "direct_answer", "en"): CellCounts(4, 4, 1, 1),
-    ("fraud.scams", "malicious", "refuse_redirect", "en"): CellCounts(3, 0, 0),
+    ("cyber.intrusion", "benign", "direct_answer", "en"): StageCounts(4, 4, 4, 4),
+    ("cyber.intrusion", "dual_use", "safe_completion", "en"): StageCounts(8, 7, 6, 5),
+    ("fraud.scams", "benign", "direct_answer", "en"): StageCounts(4, 4, 1, 1),
+    ("fraud.scams", "malicious", "refuse_redirect", "en"): StageCounts(3, 0, 0),
 }
 LEDGER = Ledger(("harm", "intent", "mode", "language"), CELLS)
 TARGET = TargetReport(
@@ -74,10 +74,10 @@ def test_ledger_keeps_figures_at_any_width(
 
 
 WIDE = {
-    ("deception.disinformation", "dual_use", "safe_completion", "en"): CellCounts(
+    ("deception.disinformation", "dual_use", "safe_completion", "en"): StageCounts(
         1234, 1234, 1210, 1200
     ),
-    ("systems.infrastructure", "malicious", "refuse_redirect", "en"): CellCounts(3, 3, 3, 3),
+    ("systems.infrastructure", "malicious", "refuse_redirect", "en"): StageCounts(3, 3, 3, 3),
 }
 
 
@@ -125,7 +125,7 @@ def test_heat_map_of_equal_axes_replaces_the_table(capsys: pytest.CaptureFixture
 
 
 def test_wide_heat_map_continues_below(capsys: pytest.CaptureFixture[str]) -> None:
-    cells = {("benign", f"domain.leaf{n:02}"): CellCounts(3, 3, 3, 2) for n in range(40)}
+    cells = {("benign", f"domain.leaf{n:02}"): StageCounts(3, 3, 3, 2) for n in range(40)}
     print_out(
         Console(width=80, highlight=False), *draw_heat_map(cells, ("intent", "harm"), width=80)
     )

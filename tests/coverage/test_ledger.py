@@ -10,7 +10,7 @@ from safegen.core.types import Attribute
 from safegen.coverage import axes
 from safegen.coverage.certificate import certify
 from safegen.coverage.covering_array import CoverageModel
-from safegen.coverage.ledger import CellCounts, CellTarget, Ledger, ScenarioAxes, attribute_row
+from safegen.coverage.ledger import CellTarget, Ledger, ScenarioAxes, StageCounts, attribute_row
 from safegen.dataset.run_stats import DraftStats, RunStats
 
 
@@ -42,14 +42,14 @@ LEDGER = STATS.make_ledger(("harm", "intent"))
 
 def test_scenarios_count_once_at_each_stage() -> None:
     assert dict(LEDGER.cells) == {
-        ("a.x", "benign"): CellCounts(2, 2, 1, 1),
-        ("a.x", "malicious"): CellCounts(1, 0, 0, 0),
-        ("b.y", "benign"): CellCounts(1, 0, 0, 0),
+        ("a.x", "benign"): StageCounts(2, 2, 1, 1),
+        ("a.x", "malicious"): StageCounts(1, 0, 0, 0),
+        ("b.y", "benign"): StageCounts(1, 0, 0, 0),
     }
 
 
 def test_shortfall_counts_planned_cells_only() -> None:
-    cells = {**LEDGER.cells, ("c.z", "benign"): CellCounts(0, 1, 1, 1)}
+    cells = {**LEDGER.cells, ("c.z", "benign"): StageCounts(0, 1, 1, 1)}
     book = Ledger(LEDGER.axes, cells)
     assert book.shortfall(CellTarget(accepted=2)) == {
         ("a.x", "benign"): 1,
@@ -62,10 +62,10 @@ def test_shortfall_counts_planned_cells_only() -> None:
 
 def test_totals_add_up_over_other_axes() -> None:
     assert LEDGER.totals_by(("intent",)) == {
-        ("benign",): CellCounts(3, 2, 1, 1),
-        ("malicious",): CellCounts(1, 0, 0),
+        ("benign",): StageCounts(3, 2, 1, 1),
+        ("malicious",): StageCounts(1, 0, 0),
     }
-    assert LEDGER.totals_by(()) == {(): CellCounts(4, 2, 1, 1)}
+    assert LEDGER.totals_by(()) == {(): StageCounts(4, 2, 1, 1)}
 
 
 def test_unknown_names_are_refused_with_a_suggestion() -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from safegen.cli.render.console import make_text
 from safegen.core.types import EVIDENCE, INTENTS, MODES, PROFILES
-from safegen.coverage.ledger import Cell, CellCounts
+from safegen.coverage.ledger import Cell, StageCounts
 from safegen.pipeline.coverage import AxisNames
 
 VALUE_ORDER: Mapping[str, Sequence[str]] = {
@@ -28,19 +28,19 @@ LEGEND = (
 )
 
 
-def order_values(cells: Mapping[Cell, CellCounts], axes: AxisNames) -> tuple[list[str], list[str]]:
+def order_values(cells: Mapping[Cell, StageCounts], axes: AxisNames) -> tuple[list[str], list[str]]:
     """List the values of two axes in display order."""
     return _axis_values(cells, axes, 0), _axis_values(cells, axes, 1)
 
 
-def _axis_values(cells: Mapping[Cell, CellCounts], axes: AxisNames, at: int) -> list[str]:
+def _axis_values(cells: Mapping[Cell, StageCounts], axes: AxisNames, at: int) -> list[str]:
     values = {cell[at] for cell in cells}
     known = [v for v in VALUE_ORDER.get(axes[at], ()) if v in values]
     return [*known, *sorted(values - set(known))]
 
 
 def draw_heat_map(
-    cells: Mapping[Cell, CellCounts], axes: AxisNames, *, width: int, planned: bool = False
+    cells: Mapping[Cell, StageCounts], axes: AxisNames, *, width: int, planned: bool = False
 ) -> Iterator[RenderableType]:
     """Yield the lines of the map; long column names become numbers with a legend below.
 
@@ -75,7 +75,7 @@ def draw_heat_map(
         yield Text(f"  {line}{'/planned' if planned and 'number' in line else ''}", "dim")
 
 
-def _format_figure(counts: CellCounts, planned: bool) -> str:
+def _format_figure(counts: StageCounts, planned: bool) -> str:
     return f"{counts.kept:,}/{counts.planned:,}" if planned else f"{counts.kept:,}"
 
 
@@ -90,7 +90,7 @@ def _row_line(name: str, left: int, cells: Sequence[Text], sizes: Sequence[int])
     return line
 
 
-def _cell_text(counts: CellCounts | None, digits: int, *, planned: bool) -> Text:
+def _cell_text(counts: StageCounts | None, digits: int, *, planned: bool) -> Text:
     if counts is None or not counts.planned:
         return Text(UNPLANNED_MARK[0].ljust(digits + 2), UNPLANNED_MARK[1])
     if not counts.kept:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from safegen.cli.render.console import does_table_fit, format_number, make_grid, make_text
 from safegen.cli.render.heat_map import order_values
-from safegen.coverage.ledger import Cell, CellCounts
+from safegen.coverage.ledger import Cell, StageCounts
 from safegen.pipeline.coverage import CoverageReport
 
 
@@ -25,29 +25,31 @@ def render_ledger(out: Console, report: CoverageReport) -> Iterator[RenderableTy
     yield from _render_long_table(out, cells, report)
 
 
-def _render_cross_table(cells: Mapping[Cell, CellCounts], report: CoverageReport) -> RenderableType:
+def _render_cross_table(
+    cells: Mapping[Cell, StageCounts], report: CoverageReport
+) -> RenderableType:
     rows, columns = order_values(cells, report.by)
     missing = report.missing_by_cell()
     heads = [report.by[0], *columns, "all", *(["missing"] if missing else []), ""]
     table = make_grid(*heads, right=range(1, len(heads) - 1))
 
     def add_row(
-        name: str, counts: Sequence[CellCounts], shortfall: int, *, style: str = ""
+        name: str, counts: Sequence[StageCounts], shortfall: int, *, style: str = ""
     ) -> None:
         shares = [_share_text(c) for c in [*counts, sum_counts(counts)]]
         shortfall_cell = [_shortfall_text(shortfall)] if missing else []
         table.add_row("", make_text(name), *shares, *shortfall_cell, style=style)
 
     for row in rows:
-        counts = [cells.get((row, column), CellCounts()) for column in columns]
+        counts = [cells.get((row, column), StageCounts()) for column in columns]
         add_row(row, counts, sum(missing.get((row, column), 0) for column in columns))
-    totals = [sum_counts([cells.get((r, c), CellCounts()) for r in rows]) for c in columns]
+    totals = [sum_counts([cells.get((r, c), StageCounts()) for r in rows]) for c in columns]
     add_row("all", totals, sum(missing.values()), style="bold")
     return table
 
 
 def _render_long_table(
-    out: Console, cells: Mapping[Cell, CellCounts], report: CoverageReport
+    out: Console, cells: Mapping[Cell, StageCounts], report: CoverageReport
 ) -> Iterator[RenderableType]:
     # Narrow in this order until the table fits: name axes with a single value below the table, merge the
     # stages into one column, merge the axes into one column that wraps.
@@ -69,7 +71,7 @@ def _render_long_table(
 
 
 def _render_lines(
-    cells: Mapping[Cell, CellCounts],
+    cells: Mapping[Cell, StageCounts],
     report: CoverageReport,
     shown: Sequence[int],
     *,
@@ -85,7 +87,7 @@ def _render_lines(
     if joined:
         table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
 
-    def add_row(names: Sequence[str], c: CellCounts, shortfall: int, *, style: str = "") -> None:
+    def add_row(names: Sequence[str], c: StageCounts, shortfall: int, *, style: str = "") -> None:
         counts = (
             [_share_text(c)]
             if brief
@@ -105,7 +107,7 @@ def _render_lines(
     return table
 
 
-def _share_text(c: CellCounts, *, alone: bool = False) -> Text:
+def _share_text(c: StageCounts, *, alone: bool = False) -> Text:
     if not c.planned:
         return Text("–", "dim")
     style = "red" if not c.kept else "yellow" if c.kept < c.planned else ""
@@ -116,6 +118,6 @@ def _shortfall_text(count: int) -> Text:
     return Text(format_number(count), "yellow" if count else "dim")
 
 
-def sum_counts(counts: Sequence[CellCounts]) -> CellCounts:
+def sum_counts(counts: Sequence[StageCounts]) -> StageCounts:
     """Add up counts."""
-    return sum(counts, start=CellCounts())
+    return sum(counts, start=StageCounts())

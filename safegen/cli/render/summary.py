@@ -27,6 +27,7 @@ from safegen.cli.render.console import (
 )
 from safegen.core.errors import RERUN_HINT
 from safegen.core.types import MODES
+from safegen.coverage.ledger import StageCounts
 from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
 from safegen.pipeline.resolve import makes_weaker_drafts
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from safegen.core.types import Outcome, Until, Usage
     from safegen.dataset.build import BuildReport
     from safegen.dataset.dropped import LossCounts
-    from safegen.dataset.run_stats import StageCounts
     from safegen.pipeline.api import Run
 
 REMEDY_BY_REASON = {
@@ -125,13 +125,16 @@ def _stage_table(
     )
     table.columns[1].min_width = width
     for name, stage_counts in rows.items():
-        counts = [_count(n) for n in stage_counts]
-        table.add_row("", make_text(name), *counts, _count(stage_counts.excluded, "yellow"))
+        table.add_row("", make_text(name), *_count_cells(stage_counts))
     if total is not None:
-        counts = [total.planned, total.answered, total.accepted, total.prompts]
-        excluded = _count(total.planned - total.prompts, "yellow")
-        table.add_row("", "all", *[_count(n) for n in counts], excluded, style="bold")
+        counts = StageCounts(total.planned, total.answered, total.accepted, total.prompts)
+        table.add_row("", "all", *_count_cells(counts), style="bold")
     return table
+
+
+def _count_cells(counts: StageCounts) -> Iterator[Text]:
+    yield from map(_count, (counts.planned, counts.answered, counts.accepted, counts.kept))
+    yield _count(counts.excluded, "yellow")
 
 
 def _count(value: int, style: str = "") -> Text:

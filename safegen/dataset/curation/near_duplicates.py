@@ -32,8 +32,6 @@ PERMUTATIONS = 256
 # A standard error of 0.06 at the threshold; all 256 bytes would cost four times the memory.
 MARKS = 64
 """Permutations of which memory keeps one byte, to drop dissimilar candidates."""
-SHINGLE_WORDS = 3
-"""Words of a shingle."""
 # Far above chance: no two prompts of different written sets in `core` reach 0.2.
 THRESHOLD = 0.6
 """Jaccard similarity from which two prompts are near-duplicates."""
@@ -69,7 +67,10 @@ class NearDuplicate(NamedTuple):
 
 
 def find_near_duplicates(
-    texts: Iterable[CorpusText], *, threshold: float = THRESHOLD, shingle_words: int = SHINGLE_WORDS
+    texts: Iterable[CorpusText],
+    *,
+    threshold: float = THRESHOLD,
+    shingle_words: int = text_forms.SHINGLE_WORDS,
 ) -> list[NearDuplicate]:
     """Find the texts that nearly repeat an earlier text; the first of each group is kept.
 

@@ -147,7 +147,8 @@ def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str 
 
 def list_teachable_validators(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
     """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
-    own = (r.use for r in recipe.validators if ":" in r.use and not _is_unknown(r.use, trusted))
+    names = (ref.use for ref in recipe.validators if plugins.is_external(ref.use))
+    own = (name for name in names if not _is_unknown(name, trusted))
     return sorted(
         name
         for name in (*plugins.list_names("validators"), *own)
@@ -156,7 +157,7 @@ def list_teachable_validators(recipe: Recipe, *, trusted: Sequence[str] = ()) ->
 
 
 def _is_unknown(name: str, trusted: Sequence[str]) -> bool:
-    return ":" in name and name.partition(":")[0] not in trusted
+    return plugins.is_external(name) and name.partition(":")[0] not in trusted
 
 
 def _one_of(names: Sequence[str]) -> str:

@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple
 
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
-from safegen.core.plugin_checks import guard_hook
+from safegen.core.plugins import guard_hook
 from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario, Tier
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.dataset.curate import curate
-from safegen.pipeline.draft_messages import build_draft_messages, make_system_renderer
+from safegen.pipeline.draft_messages import build_draft_messages, choose_style, make_system_renderer
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
 from safegen.pipeline.resolve import (
@@ -302,9 +302,7 @@ class _CharCounter:
         self._render = make_system_renderer(inputs.draft_prompt, policies)
         self._tiers: dict[str, Tier] = {id_: harm.tier for id_, harm in inputs.tree.harms.items()}
         plan_ = inputs.recipe.plan
-        styles = plan_.styles or ("",)
-        # Candidate i has style i modulo their number, as in `process_set`.
-        self._styles = Counter(styles[i % len(styles)] for i in range(plan_.candidates))
+        self._styles = Counter(choose_style(plan_.styles, i) for i in range(plan_.candidates))
         self._seen: dict[object, int] = {}
 
     def count_chars(self, planned: PlannedScenario) -> int:

@@ -35,13 +35,13 @@ from safegen.scenarios.authoring.expand import Writers, make_drop_failure, make_
 from safegen.scenarios.authoring.judged_checks import JudgedCase, Judgement
 from safegen.scenarios.authoring.plan_dialogues import TurnBrief
 from safegen.scenarios.authoring.rule_checks import (
-    SHINGLE,
     CheckBounds,
     CheckContext,
     Fault,
     check_rules,
     form,
     operational_detail,
+    shingle,
 )
 from safegen.scenarios.context import history_attributes
 from safegen.scenarios.system_turns import add_system_turn, choose_system_turn
@@ -168,19 +168,15 @@ def _check_rules(authoring: _TurnAuthoring, texts: dict[str, str]) -> list[Fault
     if LEAD_KEY in texts:
         lead = {LEAD_KEY: texts[LEAD_KEY]}
         faults += [*form(lead, context), *operational_detail(lead, context)]
-    shingles = _shingles(texts[TEXT_KEY])
+    shingles = shingle(texts[TEXT_KEY])
     for message in authoring.conversation:
         if message["role"] != "user":
             continue
-        similarity = text_forms.jaccard(shingles, _shingles(message["content"]))
+        similarity = text_forms.jaccard(shingles, shingle(message["content"]))
         if similarity >= context.bounds.near_duplicate:
             reason = f"is {similarity:.0%} the words of an earlier turn"
             faults.append(Fault("near_duplicate", slot.name, reason))
     return faults
-
-
-def _shingles(text: str) -> frozenset[tuple[str, ...]]:
-    return text_forms.shingles(text_forms.words(text), size=SHINGLE)
 
 
 async def _judge_turn(authoring: _TurnAuthoring, texts: dict[str, str]) -> JudgedCase:

@@ -31,8 +31,6 @@ LABEL = re.compile(
 QUOTED_TEXT = re.compile(r'"[^"\n]{0,400}"')
 # Within a line, too: a model may write a list without line ends.
 ENUMERATOR = re.compile(r"(?:^|(?<=\s))\(?(\d{1,2})[.):]\s+(?=\S)")
-SHINGLE = 3
-"""Words of a shingle, the unit of near-duplicate similarity."""
 
 
 class Fault(NamedTuple):
@@ -177,12 +175,17 @@ def parallel_length(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault
             )
 
 
+def shingle(text: str) -> frozenset[tuple[str, ...]]:
+    """Return the shingles of a prompt, with which `text_forms.jaccard` compares prompts."""
+    return text_forms.shingles(text_forms.words(text), size=text_forms.SHINGLE_WORDS)
+
+
 def near_duplicate(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
     """Reject prompts that nearly duplicate an earlier one of the set, with one fault per prompt.
 
     A probe and its unsafe twin are similar by design; between them only equal words count.
     """
-    shingles = {n: text_forms.shingles(text_forms.words(t), size=SHINGLE) for n, t in texts.items()}
+    shingles = {name: shingle(text) for name, text in texts.items()}
     reported: set[str] = set()
     for one, other in combinations([s for s in context.brief.slots if s.name in shingles], 2):
         similarity = text_forms.jaccard(shingles[one.name], shingles[other.name])

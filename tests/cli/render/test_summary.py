@@ -10,9 +10,9 @@ from rich.console import Console
 from safegen.cli.render.summary import print_summary
 from safegen.config.recipe import Recipe
 from safegen.core.types import Outcome, Usage
+from safegen.coverage.ledger import StageCounts
 from safegen.dataset.build import BuildReport
 from safegen.dataset.dropped import LossCounts
-from safegen.dataset.run_stats import StageCounts
 from safegen.dataset.target import TargetReport
 from safegen.dataset.view import make_views
 from safegen.dataset.views._pairs import explain_empty
