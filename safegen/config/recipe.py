@@ -1,7 +1,7 @@
 """The recipe: the one YAML file that describes a run. Load, override, digest.
 
 A recipe is untrusted input: it can name assets and built-in plug-ins, write below the working folder
-and read keys from variables that end in `_API_KEY`, and nothing else.
+and send variables of the environment whose names say that they are secrets, and nothing else.
 """
 
 from __future__ import annotations

@@ -10,8 +10,13 @@ from typing import Literal, NamedTuple, cast
 from safegen.core.errors import ConfigError
 
 OptionKind = Literal["headers", "query"]
-# A recipe is untrusted: the suffix keeps it from sending another secret of the environment.
+# A recipe is untrusted: the ending keeps it from sending other parts of the environment.
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
+VARIABLE_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIAL", "_CREDENTIALS")
+"""Endings of the variables that `headers` and `query` may name."""
+VARIABLE_NAME = re.compile(rf"[A-Z][A-Z0-9_]*(?:{'|'.join(VARIABLE_ENDINGS)})")
+# A key that signs or decrypts is never sent, so its name in a recipe is a mistake or an attack.
+UNSENT_KEY = re.compile(r"(?:.*_)?(?:SECRET_ACCESS|PRIVATE|SSH|GPG|SIGNING|ENCRYPTION)_KEY")
 MAX_KEY_NAME = 100
 MAX_VALUE_CHARS = 8_000
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -50,6 +55,22 @@ def check_key_name(variable: object, *, parameter: str = "api_key_env") -> None:
         raise ValueError(
             f"`{parameter}` must name an environment variable in capitals that ends in `_API_KEY`;"
             " put no key into a file (the value is not shown, because it may be a key)"
+        )
+
+
+def check_variable(variable: object, *, parameter: str) -> None:
+    """Check that an option names an environment variable that holds a secret for an endpoint.
+
+    Raises:
+        ValueError: it does not. The message omits the value, because it may be a key.
+    """
+    is_name = isinstance(variable, str) and VARIABLE_NAME.fullmatch(variable)
+    if not is_name or len(str(variable)) > MAX_KEY_NAME or UNSENT_KEY.fullmatch(str(variable)):
+        *endings, last = (f"`{ending}`" for ending in VARIABLE_ENDINGS)
+        raise ValueError(
+            f"`{parameter}` must name an environment variable in capitals that ends in"
+            f" {', '.join(endings)} or {last}, and no key that signs or decrypts, such as"
+            " `…_PRIVATE_KEY`; put no key into a file (the value is not shown, because it may be a key)"
         )
 
 
@@ -157,7 +178,7 @@ def _check_value(kind: OptionKind, name: str, value: object) -> None:
         entries = cast("Mapping[object, object]", value)
         if set(entries) != {"env"}:
             raise ValueError(f"`{kind}`: `{name}` must be a text or `{{env: NAME_API_KEY}}`")
-        check_key_name(entries["env"], parameter=f"{kind}.{name}.env")
+        check_variable(entries["env"], parameter=f"{kind}.{name}.env")
         return
     is_scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not is_scalar:

@@ -49,6 +49,59 @@ async def test_headers_and_query_are_sent(tmp_path: Path) -> None:
     assert SECRET not in f"{made!r} {made.endpoint!r} {made.endpoint.headers!r}"
 
 
+SECRET_VARIABLES = (
+    "GATE_KEY GATE_TOKEN GATE_SECRET GATE_PASSWORD GATE_CREDENTIAL GATE_2_CREDENTIALS GATE_API_KEY"
+).split()
+
+
+@pytest.mark.parametrize("variable", SECRET_VARIABLES)
+async def test_secret_of_any_variable_is_only_sent(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv(variable, SECRET)
+    journal = Journal(tmp_path / "j.sqlite")
+    with FakeEndpoint(lambda body: f"I saw {SECRET}.") as fake:
+        made = teacher(
+            fake.url,
+            headers={"X-Gate": {"env": variable}},
+            query={"gate": {"env": variable}},
+            journal=journal,
+        )
+        reply = await made(REQUEST)
+        await made.aclose()
+    await journal.aclose()
+    assert (fake.headers[0]["x-gate"], fake.queries[0]["gate"]) == (SECRET, SECRET)
+    assert reply.text == "I saw ***."
+    stored = b"".join(f.read_bytes() for f in tmp_path.iterdir())
+    assert SECRET.encode() not in stored
+    assert SECRET not in f"{caplog.text} {made!r} {made.endpoint!r}"
+
+
+OTHER_VARIABLES = (
+    "PATH HOME KEY TOKEN _TOKEN gate_token GATE_TOKENS GATE_KEY_FILE GATE_TOKEN= TOKEN_GATE PASSWORD"
+    " AWS_SECRET_ACCESS_KEY DEPLOY_PRIVATE_KEY SSH_KEY SIGNING_KEY"
+).split()
+
+
+@pytest.mark.parametrize("variable", [*OTHER_VARIABLES, "GATE_TOKEN\n", "G" * 100 + "_TOKEN", ""])
+@pytest.mark.parametrize("kind", ["headers", "query"])
+def test_other_variables_are_rejected_unread(
+    variable: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable.isidentifier():
+        monkeypatch.setenv(variable, SECRET)
+    endings = "`_KEY`, `_TOKEN`, `_SECRET`, `_PASSWORD`, `_CREDENTIAL` or `_CREDENTIALS`"
+    with pytest.raises(ValueError, match=f"`{kind}.gate.env` must name .*{endings}") as caught:
+        teacher(**{kind: {"gate": {"env": variable}}})
+    assert SECRET not in str(caught.value)
+
+
+def test_key_variable_still_ends_in_api_key() -> None:
+    with pytest.raises(ValueError, match="ends in `_API_KEY`"):
+        teacher(api_key_env="GATE_TOKEN")
+
+
 async def test_echoed_header_secret_is_removed() -> None:
     with FakeEndpoint(lambda body: f"The gate says {SECRET}.") as fake:
         made = teacher(fake.url, headers={"X-Token": {"env": "GATE_API_KEY"}})
