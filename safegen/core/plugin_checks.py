@@ -8,13 +8,14 @@ from __future__ import annotations
 import inspect
 import logging
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast, get_type_hints
 
+from safegen.core.arguments import check_callable, check_count, check_text, describe_argument
 from safegen.core.errors import ConfigError, RunError, SafegenError
 from safegen.core.types import (
     Draft,
@@ -229,11 +230,51 @@ async def await_result(source: PluginSource, result: object, expected: str) -> o
     return await result  # pyright: ignore[reportUnknownVariableType] (checked by the caller)
 
 
+_MISSING = object()
+
+
+def check_attributes(teacher: object, source: PluginSource) -> None:
+    """Check a user's teacher and the attributes by which it describes itself; all are optional.
+
+    Raises:
+        ConfigError: it cannot be called, or one has a wrong type or value.
+    """
+    if not callable(teacher):
+        reject_value(
+            source, teacher, "an async function from `Request` to `Reply`", error=ConfigError
+        )
+    for name, check in _CHECKS.items():
+        with PluginGuard(source, "was inspected", error=ConfigError):
+            value = getattr(teacher, name, _MISSING)
+        if value is _MISSING:
+            continue
+        try:
+            check(name, value)
+        except (TypeError, ValueError) as e:
+            problem = f"has a wrong attribute: {e}"
+            raise ConfigError(f"{source.format_problem(problem)}; {GUIDE}") from e
+
+
+def _check_traits(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, TeacherTraits):
+        raise TypeError(describe_argument(name, value, "a `TeacherTraits` or None"))
+
+
+_CHECKS: dict[str, Callable[[str, object], None]] = {
+    "identity": partial(check_text, optional=True),
+    "model": check_text,
+    "concurrency": check_count,
+    "attempts": check_count,
+    "traits": _check_traits,
+    "aclose": partial(check_callable, optional=True),
+}
+
+
 class CheckedTeacher:
     """A user's teacher whose errors and replies are checked; its other attributes stay readable.
 
     Raises:
-        ConfigError: it cannot be called, or `concurrency` or `attempts` is no positive number.
+        ConfigError: it cannot be called, or an attribute has a wrong type or value.
     """
 
     def __init__(
@@ -244,16 +285,7 @@ class CheckedTeacher:
         retried: bool = False,
     ) -> None:
         """Check the attributes; `retried` lets `ConnectionError` and `TimeoutError` pass to the retry layer."""
-        if not callable(teacher):
-            reject_value(
-                source, teacher, "an async function from `Request` to `Reply`", error=ConfigError
-            )
-        for name in ("concurrency", "attempts"):
-            with PluginGuard(source, "was inspected", error=ConfigError):
-                number = getattr(teacher, name, 1)
-            if not isinstance(number, int) or number < 1:
-                text = f"has `{name}` of `{describe_type(number)}`, not a number from 1"
-                raise ConfigError(f"{source.format_problem(text)}; {GUIDE}")
+        check_attributes(teacher, source)
         self._teacher, self._source = teacher, source
         allowed = (ConnectionError, TimeoutError) if retried else ()
         self._guard = PluginGuard(source, "answered a request", error=RunError, allowed=allowed)

@@ -9,6 +9,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, get_args
 
+from safegen.core.arguments import (
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_names,
+    check_text,
+)
+
 Intent = Literal["benign", "dual_use", "malicious"]
 Evidence = Literal["none", "contextual", "stated", "self"]
 Mode = Literal["direct_answer", "safe_completion", "refuse_redirect"]
@@ -300,6 +309,10 @@ class Draft:
     completion_tokens: int | None
 
 
+CODE_OF_RESULT = "(result)"
+"""Default of `Verdict.code`: the code that follows from `passed`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The result of one validator for one draft; `passed` and `score` are None if it cannot decide.
@@ -321,12 +334,14 @@ class Verdict:
     delivered: Assistance | None = None
     judge: str | None = None
     prompt_digest: str | None = None
-    code: str = ""
+    code: str = CODE_OF_RESULT
     teachable: bool = False
 
     def __post_init__(self) -> None:
-        if not self.code:
+        check_flag("passed", self.passed, optional=True)
+        if self.code == CODE_OF_RESULT:
             object.__setattr__(self, "code", DEFAULT_CODES[self.passed])
+        check_text("code", self.code)
         if self.passed is not False or self.severity in UNSAFE_SEVERITIES:
             object.__setattr__(self, "teachable", False)
 
@@ -358,6 +373,14 @@ class ValidatorTraits(Generic[CodeT]):
     release: Callable[[], None] | None = None
     """Frees the models. It is called after the last draft of a session."""
 
+    def __post_init__(self) -> None:
+        check_names("codes", self.codes, tuple)
+        check_names("teachable", self.teachable, tuple)
+        if unknown := next((code for code in self.teachable if code not in self.codes), None):
+            raise ValueError(f"`teachable` names `{unknown}`, which is not one of `codes`")
+        for name in ("reads", "warm_up", "release"):
+            check_callable(name, getattr(self, name), optional=True)
+
 
 @dataclass(frozen=True, slots=True)
 class TeacherTraits:
@@ -383,6 +406,19 @@ class TeacherTraits:
     """Parameters that change no answer, so that a run resumes with other values of them."""
     check_params: Callable[[Mapping[str, object]], None] | None = None
     """Raises ValueError for a parameter that is wrong in every environment."""
+
+    def __post_init__(self) -> None:
+        check_choice("grade", self.grade, get_args(Grade))
+        for name in (
+            "embedded",
+            "needs_knowledge",
+            "takes_seed",
+            "makes_weaker_drafts",
+            "reads_styles",
+        ):
+            check_flag(name, getattr(self, name))
+        check_names("operational", self.operational, frozenset)
+        check_callable("check_params", self.check_params, optional=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +481,10 @@ class Usage:
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("requests", "cached", "retries", "prompt_tokens", "completion_tokens"):
+            check_count(name, getattr(self, name), least=0)
 
 
 class Teacher(Protocol):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.core import plugins, resources
+from safegen.core.arguments import check_callable, check_choice, check_flag, check_text
 from safegen.core.errors import ConfigError, RunError
 from safegen.core.plugin_checks import (
     PluginGuard,
@@ -58,6 +59,10 @@ class TrainingExample(NamedTuple):
     note: str = ""
 
 
+ViewUnit = Literal["rows", "pairs"]
+"""Name of the rows of a view in counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A trainer format: name, columns, and a function from a scenario to rows."""
@@ -67,7 +72,7 @@ class View:
     to_rows: Callable[[ScenarioGroup], list[ArrowRow]]
     leaves_out: str = ""
     """Reason why some prompts have no row, as a clause for the card."""
-    unit: Literal["rows", "pairs"] = "rows"
+    unit: ViewUnit = "rows"
     """Name of the rows in counts."""
     preferred: bool = False
     """The card and the closing screen load this view in their examples."""
@@ -83,6 +88,14 @@ class View:
     """Function that explains why a recipe made no row; called with the recipe and the trusted modules."""
     warnings: Callable[[Recipe, Sequence[View], Sequence[str]], Iterable[str]] = _no_warnings
     """Function that yields warnings about keys without effect; called with recipe, views and trusted modules."""
+
+    def __post_init__(self) -> None:
+        check_text("name", self.name)
+        for name in ("columns", "to_rows", "why_empty", "warnings"):
+            check_callable(name, getattr(self, name))
+        check_choice("unit", self.unit, get_args(ViewUnit))
+        for name in ("preferred", "one_row_per_scenario", "last_answer_only"):
+            check_flag(name, getattr(self, name))
 
     @property
     def schema(self) -> pa.Schema:
@@ -106,8 +119,6 @@ def make_view(ref: PluginRef, *, trusted: Sequence[str] = ()) -> View:
     source = locate_plugin(ref.use, plugins.find_factory("views", ref.use, trusted=trusted))
     if not isinstance(view, View):
         reject_value(source, view, "a `View`", error=ConfigError)
-    if not isinstance(view.name, str):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's value)
-        reject_value(source, view.name, "a text", error=ConfigError, subject="has a name of type")
     return _guard_view(view, source)
 
 

@@ -22,7 +22,7 @@ from safegen.pipeline import snapshot, user_prompts
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     RunContext,
-    check_roles,
+    check_custom_teachers,
     check_teachers,
     resolve_recipe,
 )
@@ -192,7 +192,7 @@ async def agenerate(
         PromptOptions(columns, licence, drop_answer=drop_answer, skip_unreadable=skip_unreadable),
     )
     inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=source)
-    check_roles(teachers or {})
+    check_custom_teachers(teachers or {})
     if source is not None:
         user_prompts.check_recipe(inputs, teachers=teachers or {})
     if until != "expand":

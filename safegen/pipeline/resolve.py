@@ -15,7 +15,13 @@ from safegen.config.taxonomy import Taxonomy
 from safegen.core import plugins, resources, templates
 from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest, file_sha256
-from safegen.core.plugin_checks import CheckedTeacher, PluginSource, guard_validator, locate_plugin
+from safegen.core.plugin_checks import (
+    CheckedTeacher,
+    PluginSource,
+    check_attributes,
+    guard_validator,
+    locate_plugin,
+)
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import DraftValidator, Teacher, TeacherTraits
 from safegen.coverage import axes as axes_file
@@ -243,15 +249,19 @@ def check_drafters(inputs: ResolvedRecipe) -> None:
             )
 
 
-def check_roles(teachers: Mapping[str, Teacher]) -> None:
-    """Reject a role that no teacher has, because it would be ignored.
+def check_custom_teachers(teachers: Mapping[str, Teacher]) -> None:
+    """Reject a role that no teacher has, because it would be ignored, and a caller's wrong teacher.
 
     Raises:
-        ConfigError: an unknown role.
+        ConfigError: an unknown role, or a teacher that cannot be called or has a wrong attribute.
     """
-    for role in teachers:
+    for role, teacher in teachers.items():
         if role not in ROLE_KEYS:
-            raise ConfigError(f"`teachers`: no role `{role}`{suggest_names(role, list(ROLE_KEYS))}")
+            name = str(role)
+            raise ConfigError(
+                f"`teachers`: no role `{name[:60]}`{suggest_names(name, list(ROLE_KEYS))}"
+            )
+        check_attributes(teacher, locate_plugin(role, teacher))
 
 
 def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:

@@ -148,8 +148,7 @@ class WorkerFactory:
     def _traits(self, role: str, ref: PluginRef) -> TeacherTraits:
         """Return the traits of a teacher; a caller's teacher may state its own as `traits`."""
         if role in self._replacements:
-            traits = getattr(self._replacements[role], "traits", None)
-            return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
+            return getattr(self._replacements[role], "traits", None) or TeacherTraits()
         return teacher_traits(self.inputs, ref)
 
     def _make_writers(self) -> Writers:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
+from safegen.core.arguments import check_callable
 from safegen.core.types import Reply, Request, Teacher
 from safegen.store.journal import Journal, stored_key
 from safegen.teachers._meter import Meter
@@ -35,6 +36,8 @@ class CachedTeacher:
         meter: Meter | None = None,
         in_flight: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        check_callable("teacher", teacher)
+        check_callable("key", key)
         self._teacher = teacher
         self._key = key
         self._journal = journal

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
+from safegen.core.arguments import check_callable, check_text
 from safegen.core.errors import (
     RERUN_HINT,
     Blocked,
@@ -57,6 +58,8 @@ class CircuitBreaker:
         limiter: RateLimiter | None = None,
         stop: Callable[[RunError], object] = lambda _: None,
     ) -> None:
+        check_callable("teacher", teacher)
+        check_text("model", model)
         self._teacher = teacher
         self._control = control or teacher
         self._model = model

@@ -61,6 +61,10 @@ def compose(
         meter: counts and bounds requests and tokens; None bounds nothing.
         formats: what is known of the endpoint's reply formats; None knows nothing.
         sleep: waits some seconds between attempts.
+
+    Raises:
+        TypeError: an argument has a wrong type.
+        ValueError: `attempts`, `structured` or the model of the source has a wrong value.
     """
     meter = meter or Meter()
     gate = OutageGate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from safegen.core.arguments import check_text
 from safegen.core.hashing import digest
 from safegen.core.plugin_checks import CheckedTeacher, locate_plugin
 from safegen.core.types import Reply, Request, Teacher
@@ -44,6 +45,7 @@ class CustomTeacher:
         limiters: RateLimiters,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        check_text("name", name)
         if not isinstance(teacher, CheckedTeacher):
             has_retries = getattr(teacher, "identity", None) is not None
             teacher = CheckedTeacher(teacher, locate_plugin(name, teacher), retried=has_retries)
@@ -52,17 +54,17 @@ class CustomTeacher:
         if identity is None:
             self._layers: Teacher = MeteredTeacher(teacher, meter=meter)
             return
-        self._identity = str(identity)
-        concurrency = int(getattr(teacher, "concurrency", CONCURRENCY))
+        self._identity: str = identity
+        concurrency: int = getattr(teacher, "concurrency", CONCURRENCY)
         self._layers = compose(
             ModelSource(
                 transport=self._attempt,
                 key=self._key,
-                model=str(getattr(teacher, "model", name)),
+                model=getattr(teacher, "model", name),
             ),
             # Teachers of one identity share their limit, as endpoints of one address do.
             limiter=limiters.limiter_for(f"custom:{identity}", "", limit=concurrency),
-            attempts=int(getattr(teacher, "attempts", ATTEMPTS)),
+            attempts=getattr(teacher, "attempts", ATTEMPTS),
             structured="json_schema",
             journal=journal,
             meter=meter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safegen.core.arguments import check_callable
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import error_for_reply
 from safegen.teachers._structured_output import attach_object
@@ -14,6 +15,7 @@ class ItemErrorTeacher:
     """
 
     def __init__(self, teacher: Teacher) -> None:
+        check_callable("teacher", teacher)
         self._teacher = teacher
 
     async def __call__(self, request: Request, /) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from safegen.core.arguments import check_callable, check_count
 from safegen.core.errors import RERUN_HINT, BudgetSpent
 from safegen.core.types import Reply, Request, Teacher, Usage
 
@@ -32,6 +33,10 @@ class Meter:
         tokens: tokens at most; None bounds nothing.
         before: the usage of earlier sessions.
         on_request: receives the number of requests, earlier sessions included, before each one is sent.
+
+    Raises:
+        TypeError: an argument has a wrong type.
+        ValueError: `requests` or `tokens` is below 1.
     """
 
     def __init__(
@@ -42,6 +47,9 @@ class Meter:
         before: Usage | None = None,
         on_request: Callable[[int], None] | None = None,
     ) -> None:
+        check_count("requests", requests, optional=True)
+        check_count("tokens", tokens, optional=True)
+        check_callable("on_request", on_request, optional=True)
         self._before = before or Usage()
         self._on_request = on_request
         self.in_flight = 0
@@ -121,6 +129,7 @@ class MeteredTeacher:
     """
 
     def __init__(self, teacher: Teacher, *, meter: Meter) -> None:
+        check_callable("teacher", teacher)
         self._teacher = teacher
         self._meter = meter
 

@@ -29,6 +29,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from safegen.core.arguments import check_callable, check_count
 from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, RetryableError
@@ -103,6 +104,7 @@ class RateLimiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        check_count("limit", limit)
         self.limit = limit
         self.window = min(limit, FIRST_WINDOW)
         self.active = 0
@@ -383,6 +385,7 @@ class RateLimitedTeacher:
     """
 
     def __init__(self, teacher: Teacher, *, limiter: RateLimiter) -> None:
+        check_callable("teacher", teacher)
         self._teacher = teacher
         self._limiter = limiter
 

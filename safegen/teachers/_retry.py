@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from safegen.core.arguments import check_callable, check_count
 from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, RetryableError
@@ -32,6 +33,10 @@ class RetryingTeacher:
         sleep: waits for a number of seconds.
         gate: holds attempts back while the endpoint answers none.
 
+    Raises:
+        TypeError: an argument has a wrong type.
+        ValueError: `attempts` is below 1.
+
     Example:
         >>> retrying = RetryingTeacher(ask, attempts=3)
     """
@@ -44,6 +49,8 @@ class RetryingTeacher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         gate: OutageGate | None = None,
     ) -> None:
+        check_callable("teacher", teacher)
+        check_count("attempts", attempts)
         self._teacher = teacher
         self._attempts = attempts
         self._sleep = sleep

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import get_args
 
+from safegen.core.arguments import check_callable, check_choice
 from safegen.core.errors import TeacherRejected
 from safegen.core.types import Reply, ReplyFormat, Request, Teacher
 from safegen.teachers import _structured
@@ -69,6 +71,8 @@ class FormatFallbackTeacher:
         structured: StructuredSetting = "auto",
         memory: FormatMemory | None = None,
     ) -> None:
+        check_callable("teacher", teacher)
+        check_choice("structured", structured, get_args(StructuredSetting))
         self._teacher = teacher
         self._structured: StructuredSetting = structured
         self._memory = memory or FormatMemory()
@@ -151,6 +155,7 @@ class StructuredTeacher:
     """
 
     def __init__(self, teacher: Teacher) -> None:
+        check_callable("teacher", teacher)
         self._teacher = teacher
 
     async def __call__(self, request: Request, /) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from safegen.core.arguments import describe_argument
 from safegen.core.errors import ItemError, RunError, TeacherUnavailable
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers import _errors, _structured
@@ -25,6 +26,8 @@ def scripted(answers: Callable[[Request], Answer] | Sequence[Answer]) -> Teacher
         raise TypeError("`answers` is one text; give a list of answers or a function")
     if callable(answers):
         return ScriptedTeacher(answers)
+    if not isinstance(answers, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's value)
+        raise TypeError(describe_argument("answers", answers, "a list of answers or a function"))
     remaining = iter(tuple(answers))
     return ScriptedTeacher(lambda _: _next_answer(remaining))
 

@@ -74,8 +74,10 @@ CASES = {
     "validator-exits": validator("raise SystemExit(0)", r":\d+: .*SystemExit"),
     "verdict-name": validator("return verdict(validator=7)", "`validator` is wrong .`int`"),
     "verdict-other": validator("return verdict(validator='other')", "of `other`, not of `plug`"),
-    "verdict-code": validator("return verdict(code=['x'])", "`code` is wrong .`list`"),
-    "verdict-passed": validator("return verdict(passed=1)", "`passed` is wrong|KeyError|`int`"),
+    "verdict-code": validator("return verdict(code=['x'])", "`code` is of type `list`; use a text"),
+    "verdict-passed": validator(
+        "return verdict(passed=1)", "`passed` is `1`; use True, False or None"
+    ),
     "verdict-score": validator("return verdict(score='high')", "`score` is wrong .`str`"),
     "verdict-severity": validator("return verdict(severity='bad')", "`severity` is wrong"),
     "validator-sync": Case(
@@ -109,7 +111,7 @@ CASES = {
     "teacher-limit": Case(
         "teacher",
         2,
-        "`concurrency` of `str`",
+        "`concurrency` is `.many.`; use a whole number from 1",
         "class T:\n    concurrency = 'many'\n    async def __call__(self, request):\n"
         "        pass\n\ndef plug():\n    return T()\n",
     ),
@@ -138,13 +140,19 @@ CASES = {
         "view", 2, "returned `dict`, not a `View`", "def plug():\n    return {}\n"
     ),
     "factory-name": Case(
-        "view", 2, "name of type `int`", "def plug():\n    return View(3, list, list)\n"
+        "view",
+        2,
+        r"TypeError: `name` is `3`; use a text",
+        "def plug():\n    return View(3, list, list)\n",
     ),
     "traits-dict": Case(
         "teacher", 2, "`TRAITS` of type `dict`", "TRAITS = {'grade': 'demo'}\ndef plug(): pass\n"
     ),
     "traits-grade": Case(
-        "teacher", 2, "`grade` is wrong", "TRAITS = TeacherTraits(grade=4)\ndef plug(): pass\n"
+        "teacher",
+        2,
+        "`grade` is `4`; use one of",
+        "TRAITS = TeacherTraits(grade=4)\ndef plug(): pass\n",
     ),
     "traits-model": Case(
         "validator",
@@ -154,7 +162,10 @@ CASES = {
         "def plug():\n    return lambda draft, context: None\n",
     ),
     "traits-codes": Case(
-        "validator", 2, "`codes` is wrong", "TRAITS = ValidatorTraits('calm')\ndef plug(): pass\n"
+        "validator",
+        2,
+        "`codes` is `.calm.`; use a tuple",
+        "TRAITS = ValidatorTraits('calm')\ndef plug(): pass\n",
     ),
 }
 
@@ -218,6 +229,62 @@ def test_wrong_teacher_of_caller_is_named(function: object, tmp_path: Path) -> N
             output=tmp_path / "out",
             teachers={"drafter": function},  # pyright: ignore[reportArgumentType]
         )
+
+
+ATTRIBUTES: dict[str, tuple[str, object, str]] = {
+    "identity-number": ("identity", 5, "`identity` is `5`; use a text that is not blank or None"),
+    "identity-empty": ("identity", "", "`identity` is `''`; use a text"),
+    "identity-blank": ("identity", " ", "`identity` is `' '`; use a text"),
+    "identity-half": ("identity", "\ud800", "`identity` is"),
+    "model-number": ("model", 3, "`model` is `3`; use a text"),
+    "model-none": ("model", None, "`model` is `None`; use a text"),
+    "traits-dict": (
+        "traits",
+        {"grade": "demo"},
+        "`traits` is of type `dict`; use a `TeacherTraits`",
+    ),
+    "traits-text": ("traits", "demo", "`traits` is `'demo'`; use a `TeacherTraits` or None"),
+    "concurrency-zero": ("concurrency", 0, "`concurrency` is `0`; use a whole number from 1"),
+    "concurrency-true": ("concurrency", True, "`concurrency` is `True`; use a whole number from 1"),
+    "attempts-text": ("attempts", "3", "`attempts` is `'3'`; use a whole number from 1"),
+    "aclose-text": ("aclose", "later", "`aclose` is `'later'`; use a function or None"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "message"), ATTRIBUTES.values(), ids=ATTRIBUTES)
+@pytest.mark.parametrize("role", ["drafter", "labeller"])
+def test_wrong_attribute_of_callers_teacher_is_named(
+    role: str, name: str, value: object, message: str, tmp_path: Path
+) -> None:
+    async def cook(request: Request, /) -> Reply:
+        return Reply("text", "m")
+
+    setattr(cook, name, value)
+    with pytest.raises(ConfigError) as caught:
+        safegen.generate("starter", output=tmp_path / "out", teachers={role: cook})
+    assert message in str(caught.value)
+    assert f"test_wrong_plugins.py: plug-in `{role}` has a wrong attribute" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "key", ["identity-empty", "model-number", "traits-dict", "concurrency-zero"]
+)
+def test_wrong_attribute_of_plugin_is_named(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attribute, value, message = ATTRIBUTES[key]
+    source = (
+        f"async def answer(request):\n    pass\n\nanswer.{attribute} = {value!r}\n\n"
+        "def plug():\n    return answer\n"
+    )
+    name = f"attribute_{key.replace('-', '_')}"
+    recipe = write_case(tmp_path, Case("teacher", 2, "", source), name=name, patch=monkeypatch)
+    for command in ("check", "generate"):
+        result = cli(capsys, command, recipe, "-o", "out", "--plugin", name)
+        text = " ".join(result.err.split())
+        assert (result.code, message in text, f"{name}.py" in text) == (2, True, True), text
+    assert not Path("out").exists()
 
 
 def test_console_script_finds_plugin_of_the_working_folder(tmp_path: Path) -> None:
