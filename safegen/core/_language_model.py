@@ -59,7 +59,7 @@ class LanguageModel:
             return np.zeros(len(self.languages), dtype=np.float32)
         index = np.fromiter(counts.keys(), dtype=np.intp, count=len(counts))
         values = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
-        return np.log1p(values) @ self.weights[index] + self.priors
+        return np.log1p(values) @ self.weights.take(index, axis=0) + self.priors
 
 
 def load_language_model(path: Path = FILE) -> LanguageModel:

@@ -15,8 +15,8 @@ from typing import Protocol, cast
 # A search that needs more fails, and then every pattern counts as possible.
 MAX_BYTES = 64 * 1024 * 1024
 """Memory of RE2 for the states of one set."""
-# As many as `validators/_text.py` keeps: several validators search the same draft.
-CACHED_TEXTS = 64
+# Several validators search the same draft and its sentences.
+CACHED_TEXTS = 256
 _END = "\n\x00"
 """End of every text, with a pattern of its own: without its match the answer of RE2 does not count."""
 _NON_ASCII = r"\x{80}-\x{10FFFF}"

@@ -38,6 +38,11 @@ PLAIN_TURN = re.compile(
 )
 
 
+# Every token starts with one of these characters, and every invented turn has one of these names.
+# Most texts contain none of them, and the patterns cost far more.
+_TURN_NAMES = ("Human", "User", "USER", "Instruction", "Input")
+
+
 class CleanText(NamedTuple):
     """A text without control tokens at its ends."""
 
@@ -53,18 +58,20 @@ def cut_control_tokens(text: str) -> CleanText:
         >>> cut_control_tokens("Use a lid.<|eot_id|>").text
         'Use a lid.'
     """
-    if TOKEN.search(text):
+    is_marked = "<" in text or "[" in text
+    if is_marked and TOKEN.search(text):
         text = LEADING.sub("", text, count=1)
         for token in TOKEN.finditer(text):
             if NEXT_TURN.match(text, token.start()):
                 text = text[: token.start()].rstrip()
                 break
         text = TRAILING.sub("", text)
-    invented = PLAIN_TURN.search(text)
+    is_turn_possible = any(name in text for name in _TURN_NAMES)
+    invented = PLAIN_TURN.search(text) if is_turn_possible else None
     # A line that ends in a colon introduces an example dialogue.
     if invented and (before := text[: invented.start()].rstrip()) and before[-1] not in ":：":
         text = before
-    inside = TOKEN.search(text)
+    inside = TOKEN.search(text) if is_marked else None
     return CleanText(text, inside[0] if inside else "")
 
 

@@ -68,6 +68,10 @@ SENTENCES = (
 )
 
 
+# Every tag contains one of these characters. Most texts contain none, and the patterns cost far more.
+_TAG_MARKS = "<&[◁"
+
+
 def split_thinking(text: str) -> ThinkingSplit:
     r"""Split a text into thinking and answer.
 
@@ -80,11 +84,16 @@ def split_thinking(text: str) -> ThinkingSplit:
     """
     thinking: list[str] = []
     text, problem, is_cut = _split_harmony(text, thinking)
-    for pattern in (LEADING_TAG, OPEN_WEBUI, *SENTENCES):
-        if found := pattern.search(text):
+    is_marked = any(mark in text for mark in _TAG_MARKS)
+    # `match` for patterns of the start: `search` tries them at every character.
+    for find in (
+        *((LEADING_TAG.match, OPEN_WEBUI.search) if is_marked else ()),
+        *(pattern.match for pattern in SENTENCES),
+    ):
+        if found := find(text):
             thinking.append(found["thinking"])
             text = f"{text[: found.start()]}{text[found.end() :]}".lstrip()
-    if TAG.search(text):
+    if is_marked and TAG.search(text):
         text, tag_problem, tag_cut = _split_tags(text, thinking)
         problem, is_cut = problem or tag_problem, is_cut or tag_cut
     if thinking and (wrapped := ANSWER_WRAPPER.match(text)):
@@ -95,17 +104,18 @@ def split_thinking(text: str) -> ThinkingSplit:
 
 
 def _split_harmony(text: str, thinking: list[str]) -> tuple[str, str, bool]:
-    messages = list(HARMONY.finditer(text))
+    messages = list(HARMONY.finditer(text)) if "<|message|>" in text else []
     if messages:
         return _join_channels(text, messages, thinking)
-    finals = list(STRIPPED_FINAL.finditer(text))
+    finals = list(STRIPPED_FINAL.finditer(text)) if "assistant" in text else []
     if finals and finals[-1].start() > 0 and text[: finals[-1].start()].strip():
         thinking.append(STRIPPED_START.sub("", text[: finals[-1].start()]))
         return text[finals[-1].end() :].strip(), "", False
     if STRIPPED_START.match(text) or GEMMA_START.match(text):
         thinking.append(text)
         return "", "the text is thinking without an answer", True
-    return STRIPPED_FINAL_START.sub("", text), "", False
+    start = STRIPPED_FINAL_START.match(text)
+    return text[start.end() :] if start else text, "", False
 
 
 def _join_channels(

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Literal
 
 from safegen.config.language_pack import Locale, fold_case
-from safegen.core.text_forms import plain_text, words
+from safegen.core import text_forms
+from safegen.core.text_forms import plain_text
 from safegen.core.types import Assistance, CodeT, Severity, ValidatorTraits, Verdict
 
 OPENING_CHARS = 250
@@ -27,9 +28,12 @@ Unread = Literal["no_response", "no_language_pack"]
 """Codes of drafts that a validator cannot read."""
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-# Bounded repeats keep the time linear in the length of a hostile text.
-_QUOTED = re.compile(r"\"[^\"\n]{0,400}\"|(?<![\w'])'(?!\s)[^\n\"]{1,300}?(?<!\s)'(?![\w'])")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+# Bounded repeats keep the time linear in the length of a hostile text. Both patterns start with a
+# class of characters and look behind afterwards: `re` then skips other characters four times faster.
+_QUOTED = re.compile(
+    r"[\"'](?:(?<=\")[^\"\n]{0,400}\"|(?<![\w']')(?<=')(?!\s)[^\n\"]{1,300}?(?<!\s)'(?![\w']))"
+)
+_SENTENCE = re.compile(r"\s(?:(?<=[.!?]\s)\s*|(?<=\n)\n*)")
 _ITEM = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-•–])[ \t]+\S", re.MULTILINE)
 
 
@@ -44,6 +48,12 @@ def own_words(text: str) -> str:
 
 
 _fold = _cached(fold_case)
+
+
+@_cached
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a text in lower case."""
+    return tuple(text_forms.words(text))
 
 
 @_cached
@@ -88,8 +98,12 @@ def iter_matches(
     whole = _fold(within or text)
     if within and ("\u03c2" in whole or "\u03c3" in whole):
         whole = _fold(text)
-    if name in locale.index.possible_names(whole):
-        yield from (match.span() for match in pattern.finditer(_fold(text)))
+    if name not in locale.index.possible_names(whole):
+        return
+    folded = _fold(text)
+    if within and name not in locale.index.possible_names(folded):
+        return
+    yield from (match.span() for match in pattern.finditer(folded))
 
 
 def find_locale(locales: Mapping[str, Locale], language: str) -> Locale | None:
@@ -106,11 +120,11 @@ def find_opening_decline(text: str, locale: Locale) -> str:
             break
         head = sentence[: OPENING_CHARS + 1 - size]
         if not find_pattern(locale, "not_decline", sentence, within=answer):
-            words = find_pattern(locale, "decline", head, within=answer) or find_pattern(
+            declined = find_pattern(locale, "decline", head, within=answer) or find_pattern(
                 locale, "decline_opening", head, within=answer
             )
-            if words:
-                return words
+            if declined:
+                return declined
         size += len(sentence) + 1
     return ""
 
@@ -120,9 +134,9 @@ def find_later_decline(text: str, locale: Locale) -> str:
     """Return the first plain declining words anywhere in a text, or the empty string."""
     answer = own_words(text)
     for sentence in split_sentences(answer):
-        words = find_pattern(locale, "decline", sentence, within=answer)
-        if words and not find_pattern(locale, "not_decline", sentence, within=answer):
-            return words
+        declined = find_pattern(locale, "decline", sentence, within=answer)
+        if declined and not find_pattern(locale, "not_decline", sentence, within=answer):
+            return declined
     return ""
 
 

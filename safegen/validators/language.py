@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Literal, get_args
 
@@ -25,25 +26,28 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     release=language_id.release_models,
 )
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S+", re.DOTALL)
-_END = 300
-"""Characters read at either end: enough to identify a language and to see a change of it."""
+_END = 120
+"""Characters read at either end: as accurate as 300, at half the time, if the ends are read apart."""
+_SURE = 0.95
+"""Probability from which another language at one end shows that the answer changes its language."""
 
 
 def language(*, min_letters: int = 20) -> DraftValidator:
     """Check that a response is in the language of its scenario.
 
     A text with fewer than `min_letters` letters passes, because it is too short to identify. Code
-    and URLs are not read. The score is the model's probability of the expected language. The model
-    is loaded once per language, at its first response.
+    and URLs are not read. A long text is read at its start and end; it fails if one of them is
+    certainly in another language. The score is the model's mean probability of the expected
+    language. The model is loaded once per language, at its first response.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         if draft.response is None:
             return _text.make_no_response_verdict(NAME)
         expected = context.scenario.language.split("-")[0].lower()
-        prose = _NOT_PROSE.sub(" ", draft.response[:MAX_READ_CHARS])
-        if len(prose) > 2 * _END:
-            prose = f"{prose[:_END]} {prose[-_END:]}"
+        prose = draft.response[:MAX_READ_CHARS]
+        if "`" in prose or "://" in prose:
+            prose = _NOT_PROSE.sub(" ", prose)
         # The model encodes its text as UTF-8, which fails on lone surrogates.
         prose = prose.encode("utf-8", "replace").decode("utf-8")
         letters = sum(1 for _ in islice(filter(str.isalpha, prose), min_letters))
@@ -51,17 +55,19 @@ def language(*, min_letters: int = 20) -> DraftValidator:
             return _text.make_verdict(
                 NAME, TRAITS, passed=True, code="too_short", reason="too short to identify"
             )
-        shares = language_id.language_shares(prose, expected)
-        if expected not in shares:
+        ends = (prose[:_END], prose[-_END:]) if len(prose) > 2 * _END else (prose,)
+        shares = [language_id.language_shares(end, expected) for end in ends]
+        if expected not in shares[0]:
             return _text.unscored(
                 NAME,
                 code="unknown_language",
                 reason="language not known to the model",
                 evidence=_text.shorten(expected),
             )
-        best = max(shares, key=lambda tag: shares[tag])
+        best = _decide_language(shares, expected)
         # A probability may leave [0, 1] by rounding.
-        score = round(min(1.0, max(0.0, shares[expected])), 4)
+        mean = sum(share[expected] for share in shares) / len(shares)
+        score = round(min(1.0, max(0.0, mean)), 4)
         if best == expected:
             return _text.make_verdict(
                 NAME,
@@ -83,3 +89,11 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         )
 
     return check
+
+
+def _decide_language(shares: Sequence[Mapping[str, float]], expected: str) -> str:
+    for share in shares:
+        best = max(share, key=share.__getitem__)
+        if best != expected and share[best] >= _SURE:
+            return best
+    return max(shares[0], key=lambda tag: sum(share[tag] for share in shares))

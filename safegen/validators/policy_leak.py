@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, get_args
 
 from safegen.config.language_pack import Locale
@@ -32,6 +33,15 @@ _TOPIC = re.compile(r"\b(?:polic(?:y|ies)|guidelines?|rules?|compliance)\b", re.
 class _SecretPatterns:
     ids: re.Pattern[str]
     runs: frozenset[tuple[str, ...]]
+    words: frozenset[str]
+    """The words of all runs."""
+
+    def find_quoted(self, text: str) -> frozenset[tuple[str, ...]]:
+        # Few texts have so many words of the policy in a row; hashing every run costs more than this.
+        known = "".join("x" if word in self.words else " " for word in _text.words(text))
+        if "x" * RUN_WORDS not in known:
+            return frozenset()
+        return self.runs.intersection(_iter_runs(text))
 
 
 def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]) -> DraftValidator:
@@ -73,13 +83,12 @@ def _iter_leaks(
     policy_words = _text.find_pattern(locale, "policy_talk", text)
     if policy_words and policy_words.lower() not in _text.plain_text(user_words).lower():
         yield "talks_about_guidelines", "talks about its guidelines", policy_words
-    if not _TOPIC.search(user_words) and (
-        policy_words := _text.find_pattern(locale, "policy_reference", text)
-    ):
+    policy_words = _text.find_pattern(locale, "policy_reference", text)
+    if policy_words and not _TOPIC.search(user_words):
         yield "refers_to_policy", "refers to a policy", policy_words
     if known:
         # Most responses quote nothing, so the allowed runs are built only for a hit.
-        quoted = known.runs.intersection(_iter_runs(text))
+        quoted = known.find_quoted(text)
         allowed = _allowed_runs(context) if quoted else frozenset[tuple[str, ...]]()
         for run in _iter_runs(text) if quoted else ():
             if run in quoted and run not in allowed:
@@ -92,13 +101,20 @@ def _iter_runs(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _build_secrets(policy: Policy) -> _SecretPatterns:
-    # Longest first, so that `CY-10` is not found as `CY-1`.
-    names = list(policy.iter_ids())
-    alternatives = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return _SecretPatterns(
-        ids=re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])"),
-        runs=frozenset(run for text in policy.iter_secret_texts() for run in _iter_runs(text)),
+    runs = frozenset(run for text in policy.iter_secret_texts() for run in _iter_runs(text))
+    words = frozenset(word for run in runs for word in run)
+    return _SecretPatterns(_compile_names(policy.iter_ids()), runs, words)
+
+
+def _compile_names(names: Iterable[str]) -> re.Pattern[str]:
+    # Longest first, so that `CY-10` is not found as `CY-1`. The look-behind comes after the first
+    # character, because `re` skips other characters fast only if each alternative starts with one.
+    ordered = sorted(names, key=lambda name: (name[0], -len(name)))
+    alternatives = "|".join(
+        rf"{re.escape(first)}(?<![\w-].)(?:{'|'.join(re.escape(name[1:]) for name in group)})"
+        for first, group in groupby(ordered, key=lambda name: name[0])
     )
+    return re.compile(rf"(?:{alternatives})(?![\w-])")
 
 
 def _allowed_runs(context: DraftContext) -> frozenset[tuple[str, ...]]:
