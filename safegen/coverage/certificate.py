@@ -63,7 +63,8 @@ def certify(model: CoverageModel, rows: Iterable[AxisRow]) -> Certificate:
     read = breaking = 0
     for batch in _iter_batches(code.to_mask(row) for row in rows):
         for mask in set(batch):
-            _mark_covered(code.space, seen, mask)
+            for part, values in _iter_covered(code.space, seen, mask):
+                seen[part].add(values)
         read += len(batch)
         breaking += sum(not code.space.is_possible(mask) for mask in batch)
     counted: dict[tuple[int, ...], CombinationCounts] = {}
@@ -86,12 +87,15 @@ def certify(model: CoverageModel, rows: Iterable[AxisRow]) -> Certificate:
     return Certificate(read, breaking, _sum_counts(counted.values()), strengths, tuple(missing))
 
 
-def _mark_covered(space: FactorSpace, seen: Mapping[tuple[int, ...], set[int]], mask: int) -> None:
+def _iter_covered(
+    space: FactorSpace, parts: Iterable[tuple[int, ...]], mask: int
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield the factors and the combination of each part of which a row has all values."""
     held = [mask & own for own in space.own]
-    for part, masks in seen.items():
+    for part in parts:
         values = [held[f] for f in part]
         if all(values):
-            masks.add(sum(values))
+            yield part, sum(values)
 
 
 def _iter_value_masks(space: FactorSpace, part: tuple[int, ...]) -> Iterator[int]:

@@ -6,9 +6,10 @@ result, never an exception. The format of another version is an error, because n
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, SafegenError, StoreDamaged
@@ -74,13 +75,18 @@ def _iter_problems(
     for name in unlisted:
         yield f"`{name}` is not listed in the manifest; remove it, or {REBUILD_HINT}"
     invariants = _RowInvariants(_one_row_views(), expected)
-    counted: dict[tuple[str, str], int] = {}
+    counted: Counter[tuple[str, str]] = Counter()
     for name, file_facts in files.items():
         problem = _describe_damage(folder, name, file_facts)
         if problem is not None:
             yield problem
         elif name.endswith(".parquet"):
-            yield from _check_rows(folder, name, file_facts, manifest, invariants, counted)
+            part = _read_view_rows(folder, name, manifest)
+            if isinstance(part, str):
+                yield part
+                continue
+            counted[part.view, part.split] += len(part.rows)
+            yield from _check_rows(name, part, file_facts, invariants)
     yield from _check_counts(manifest, counted)
 
 
@@ -115,30 +121,34 @@ def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
     return None
 
 
-def _check_rows(
-    folder: Path,
-    name: str,
-    expected: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-    invariants: _RowInvariants,
-    counted: dict[tuple[str, str], int],
-) -> Iterator[str]:
-    """Check one Parquet file: place, schema, counts, content, and the invariants of its rows."""
+class _ViewRows(NamedTuple):
+    """The rows of one file."""
+
+    view: str
+    split: str
+    rows: Sequence[ArrowRow]
+
+
+def _read_view_rows(folder: Path, name: str, manifest: Mapping[str, Any]) -> _ViewRows | str:
+    """Read one Parquet file; return the problem if its place, schema or content is damaged."""
     parts = PurePosixPath(name).parts
     if len(parts) != 4 or parts[0] != "data" or parts[2] not in SPLITS:
-        yield f"`{name}` is not under `data/<view>/<split>/`; {REBUILD_HINT}"
-        return
+        return f"`{name}` is not under `data/<view>/<split>/`; {REBUILD_HINT}"
     _, view, split, _ = parts
     try:
         wrong = _describe_schema_mismatch(folder / name, view, manifest)
         if wrong:
-            yield f"`{name}` {wrong}; {REBUILD_HINT}"
-            return
-        rows = parquet.read_rows(folder / name)
+            return f"`{name}` {wrong}; {REBUILD_HINT}"
+        return _ViewRows(view, split, parquet.read_rows(folder / name))
     except StoreDamaged as e:
-        yield str(e)
-        return
-    counted[view, split] = counted.get((view, split), 0) + len(rows)
+        return str(e)
+
+
+def _check_rows(
+    name: str, part: _ViewRows, expected: Mapping[str, Any], invariants: _RowInvariants
+) -> Iterator[str]:
+    """Check the rows of one file: their number, their content hash and their invariants."""
+    view, split, rows = part
     if len(rows) != expected.get("rows"):
         yield f"`{name}` has {len(rows)} rows and the manifest says {expected.get('rows')}; {REBUILD_HINT}"
     if content_sha256(rows) != expected.get("content_sha256"):

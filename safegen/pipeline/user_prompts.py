@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
 from safegen.config.plan import AUTHORED_KEYS
@@ -20,7 +20,7 @@ from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
-from safegen.judges.user_prompt_labels import Labellers
+from safegen.judges.user_prompt_labels import BlindLabels, Labellers
 from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, import_sets
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -105,10 +105,18 @@ async def write_plan(
     with closing(await asyncio.to_thread(PromptImport.open, inputs, source)) as prompts:
         if prompts.open_rows and (inputs.recipe.judges.labellers or "labeller" in teachers):
             began = time.monotonic()
-            usage = await _label_open_rows(folder, prompts, teachers=teachers, watch=watch)
+            labelled = await _label_open_rows(folder, prompts, teachers=teachers, watch=watch)
+            prompts, usage = labelled
             seconds = time.monotonic() - began
         await asyncio.to_thread(_write_plan, folder, prompts)
     return usage, seconds
+
+
+class _LabelledImport(NamedTuple):
+    """An import with its blind labels, and what they cost."""
+
+    prompts: PromptImport
+    usage: Usage
 
 
 async def _label_open_rows(
@@ -117,15 +125,18 @@ async def _label_open_rows(
     *,
     teachers: Mapping[str, Teacher],
     watch: Watch | None,
-) -> Usage:
+) -> _LabelledImport:
     async with open_worker_factory(folder, prompts.inputs, teachers) as factory:
-        await _read_labels(prompts, factory.make_labellers(), watch=watch, meter=factory.meter)
-    return factory.meter.usage()
+        judges = factory.make_labellers()
+        labels = await _read_labels(prompts, judges, watch=watch, meter=factory.meter)
+    models = [str(getattr(judge, "model", "unknown")) for judge in judges]
+    labelled = replace(prompts, blind_labels=labels, models=models)
+    return _LabelledImport(labelled, factory.meter.usage())
 
 
 async def _read_labels(
     prompts: PromptImport, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
-) -> None:
+) -> dict[str, BlindLabels]:
     progress = Progress(planned=len(prompts.open_rows), stage="labelling")
     if watch:
         watch(progress, meter)
@@ -133,9 +144,8 @@ async def _read_labels(
     def on_read() -> None:
         progress.done += 1
 
-    prompts.models = [str(getattr(judge, "model", "unknown")) for judge in judges]
     labellers = Labellers(judges, prompts.inputs.tree.harms)
-    prompts.blind_labels = await labellers.read_all(prompts.iter_label_requests(), on_read=on_read)
+    return await labellers.read_all(prompts.iter_label_requests(), on_read=on_read)
 
 
 def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
