@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack, get_args
 
 from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
@@ -30,10 +31,10 @@ from safegen.pipeline.session import (
     SessionStats,
     Watch,
     open_folder,
+    prepare_run,
     reset_failures,
     run_session,
     write_plan,
-    write_snapshot,
 )
 from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from safegen.dataset.build import BuildReport
     from safegen.dataset.figures import MeasureInputs
 
+T = TypeVar("T")
 load_recipe = recipes.load_recipe
 
 
@@ -203,7 +205,7 @@ async def agenerate(
     # From here on the folder changes; all checks of the input are done.
     lock = open_folder(folder)
     try:
-        write_snapshot(folder, inputs, replan=replan)
+        await _run_in_thread(partial(prepare_run, folder, inputs, replan=replan))
         stats = await _plan_run(folder, inputs, teachers=teachers or {}, watch=watch)
         if until == "expand":
             return Run(folder, inputs.recipe, None, *stats, prompts=source)
@@ -211,16 +213,26 @@ async def agenerate(
         stats = stats.add(session)
         if until is not None:
             return Run(folder, inputs.recipe, None, *stats, prompts=source)
-        # In threads, because they read all records and block the event loop of the caller.
-        curated = await asyncio.to_thread(curate, folder)
-        while await asyncio.to_thread(plan_next_round, folder, inputs, curated):
+        curated = await _run_in_thread(partial(curate, folder))
+        while await _run_in_thread(partial(plan_next_round, folder, inputs, curated)):
             session = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
             stats = stats.add(session)
-            curated = await asyncio.to_thread(curate, folder)
-        report = build(folder, inputs, curated)
+            curated = await _run_in_thread(partial(curate, folder))
+        report = await _run_in_thread(partial(build, folder, inputs, curated))
         return Run(folder, inputs.recipe, report, *stats, prompts=source)
     finally:
         lock.release()
+
+
+async def _run_in_thread(function: Callable[[], T]) -> T:
+    """Call a function that reads or writes the run folder, without blocking the caller's event loop."""
+    task = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # A thread cannot be stopped, and the folder stays locked as long as it is written.
+        await asyncio.wait([task])
+        raise
 
 
 def _check_options(until: object, plugins: object, teachers: object) -> None:
@@ -281,7 +293,7 @@ async def _plan_run(
 ) -> SessionStats:
     """Plan round 0 unless it is planned."""
     if inputs.user_prompts is None:
-        write_plan(folder, inputs)
+        await _run_in_thread(partial(write_plan, folder, inputs))
         return SessionStats(Usage(), 0, 0.0)
     usage, seconds = await user_prompts.write_plan(
         folder, inputs, inputs.user_prompts, teachers=teachers, watch=watch

@@ -77,8 +77,8 @@ def open_folder(folder: RunFolder) -> Lock:
     return Lock(folder.root / "lock")
 
 
-def write_snapshot(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -> None:
-    """Write the snapshot of a run, or compare the recipe with it if the run is planned.
+def prepare_run(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -> None:
+    """Compare the recipe with the snapshot if the run is planned, and write the new snapshot.
 
     Edited policy specs are adopted, and their rows run again. The axes stay those of the plan.
 
@@ -91,17 +91,29 @@ def write_snapshot(folder: RunFolder, inputs: ResolvedRecipe, *, replan: bool) -
         RecipeMismatch: keys or files other than policy specs differ.
     """
     if replan:
-        # The cache stays: replies to requests that the new plan repeats are not paid again.
-        for name in ("plan", "records", "drafts", "failures", "unsafe"):
-            shutil.rmtree(folder.root / name, ignore_errors=True)
-        for path in (folder.import_report, folder.unlabelled_rows, folder.stop_state):
-            path.unlink(missing_ok=True)
+        _delete_plan(folder)
     elif folder.plan(0).exists():
-        differing = snapshot.list_differences(folder, inputs)
-        if policy_update.is_policy_only(differing):
-            policy_update.adopt_policies(folder, inputs)
-        elif differing:
-            raise snapshot.make_mismatch_error(folder, differing)
+        _adopt_changes(folder, inputs)
+    _write_snapshot(folder, inputs)
+
+
+def _delete_plan(folder: RunFolder) -> None:
+    # The cache stays: replies to requests that the new plan repeats are not paid again.
+    for name in ("plan", "records", "drafts", "failures", "unsafe"):
+        shutil.rmtree(folder.root / name, ignore_errors=True)
+    for path in (folder.import_report, folder.unlabelled_rows, folder.stop_state):
+        path.unlink(missing_ok=True)
+
+
+def _adopt_changes(folder: RunFolder, inputs: ResolvedRecipe) -> None:
+    differing = snapshot.list_differences(folder, inputs)
+    if policy_update.is_policy_only(differing):
+        policy_update.adopt_policies(folder, inputs)
+    elif differing:
+        raise snapshot.make_mismatch_error(folder, differing)
+
+
+def _write_snapshot(folder: RunFolder, inputs: ResolvedRecipe) -> None:
     is_planned = folder.plan(0).exists()
     payload = {
         "recipe": inputs.recipe.model_dump(mode="json"),
