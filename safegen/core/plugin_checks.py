@@ -5,6 +5,7 @@ safegen cannot know which exceptions foreign code raises, so `PluginGuard` trans
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import traceback
@@ -101,7 +102,9 @@ class PluginGuard:
         trace: TracebackType | None,
     ) -> None:
         # A plug-in that calls `sys.exit` would end the command without a message.
-        if isinstance(raised, Exception | SystemExit) and not isinstance(raised, self._allowed):
+        if raised is None or isinstance(raised, self._allowed):
+            return
+        if not _is_interrupt(raised, self._source.file):
             logger.debug("traceback of plug-in `%s`:", self._source.name, exc_info=raised)
             place, line = _find_place(raised, self._source.file)
             source = PluginSource(self._source.name, place)
@@ -109,6 +112,27 @@ class PluginGuard:
             raise self._error(
                 f"{source.format_problem(problem, line=line)}; fix it and run the command again"
             ) from raised
+
+
+def _is_interrupt(raised: BaseException, file: str) -> bool:
+    """Return True if safegen or the user ends the work, and not the plug-in itself."""
+    if isinstance(raised, asyncio.CancelledError):
+        return _is_cancelled()
+    if isinstance(raised, KeyboardInterrupt):
+        # Ctrl-C is raised in the handler of the signal, below the plug-in's own frame.
+        frames = traceback.extract_tb(raised.__traceback__)
+        return not frames or frames[-1].filename != file
+    return isinstance(raised, GeneratorExit)
+
+
+def _is_cancelled() -> bool:
+    # A cancelled future of a plug-in raises the same exception. A task group would take its task for
+    # cancelled, and the run would end without the records of the shard.
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def _find_place(raised: BaseException, file: str) -> tuple[str, int | None]:

@@ -14,7 +14,7 @@ import pytest
 
 import safegen
 from safegen.config.recipe import Recipe
-from safegen.core.errors import BudgetSpent, TeacherUnavailable
+from safegen.core.errors import BudgetSpent, RunError, TeacherUnavailable
 from safegen.core.types import Reply, Request
 
 PLAN = {"harms": ["property.*"], "sets_per_harm": 1}
@@ -94,6 +94,74 @@ def test_budget_bounds_calls_and_keeps_replies(tmp_path: Path) -> None:
     generate(tmp_path, second, requests=COUNT)
     assert (first.calls.total(), second.calls.total()) == (6, COUNT - 6)
     assert (first.calls + second.calls).most_common(1)[0][1] == 1
+
+
+class Stop(BaseException):
+    """An exception that `except Exception` does not catch."""
+
+
+class Ending(Words):
+    """A teacher that answers some requests and then ends with an exception of its own."""
+
+    def __init__(self, ending: BaseException, *, identity: str | None) -> None:
+        super().__init__(identity=identity)
+        self.ending = ending
+        self.answered = 0
+
+    async def __call__(self, request: Request, /) -> Reply:
+        if self.calls.total() == 5:
+            raise self.ending
+        reply = await super().__call__(request)
+        self.answered += 1
+        return reply
+
+
+@pytest.mark.parametrize("identity", ["words@1", None], ids=["cached", "uncached"])
+@pytest.mark.parametrize(
+    "ending",
+    [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(3), Stop("enough")],
+    ids=lambda e: type(e).__name__,
+)
+def test_exception_that_ends_tasks_stops_the_run(
+    ending: BaseException, identity: str | None, tmp_path: Path
+) -> None:
+    teacher = Ending(ending, identity=identity)
+    name = type(ending).__name__
+    message = rf"plug-in `drafter` failed when it answered a request \(.*{name}"
+    with pytest.raises(RunError, match=message):
+        generate(tmp_path, teacher)
+    again = Words(identity=identity)
+    generate(tmp_path, again)
+    # Without an identity nothing is cached.
+    assert again.calls.total() == COUNT - (teacher.answered if identity else 0)
+
+
+async def test_awaited_task_that_was_cancelled_stops_the_run(tmp_path: Path) -> None:
+    async def wait(request: Request, /) -> Reply:
+        task = asyncio.create_task(asyncio.sleep(60))
+        task.cancel()
+        await task
+        return Reply("never", "m")
+
+    with pytest.raises(RunError, match=r"failed when it answered a request \(.*CancelledError"):
+        await safegen.agenerate("starter", output=tmp_path / "out", teachers={"drafter": wait})
+
+
+async def test_cancelled_run_passes_the_cancellation_on(tmp_path: Path) -> None:
+    started = asyncio.Event()
+
+    async def wait(request: Request, /) -> Reply:
+        started.set()
+        await asyncio.Event().wait()
+        return Reply("never", "m")
+
+    run = asyncio.create_task(
+        safegen.agenerate("starter", output=tmp_path / "out", teachers={"drafter": wait})
+    )
+    await started.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
 
 
 def test_complete_run_calls_nothing_again(tmp_path: Path) -> None:
