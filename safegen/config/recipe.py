@@ -18,6 +18,7 @@ from safegen.config.fields import require_distinct_names
 from safegen.config.plan import Plan
 from safegen.config.taxonomy import FrozenModel, Slug, Text
 from safegen.core import plugins, resources, yaml_source
+from safegen.core.arguments import check_mapping, check_path, raise_user_errors
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
 from safegen.core.hashing import digest
 from safegen.core.spelling import SpellingConflict, match_spelling, unify_names
@@ -269,9 +270,13 @@ def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = No
         overrides: values by dotted key, such as `{"plan.candidates": 2}`.
 
     Raises:
+        UserError: an argument has a wrong type.
         AssetNotFound: no such recipe.
         ConfigError: a key or value is invalid; the message has file, line and column of each mistake.
     """
+    with raise_user_errors():
+        check_path("name", name)
+        check_mapping("overrides", overrides, "a mapping: {'plan.candidates': 2}")
     text = str(name)
     recipe = yaml_source.load(_find_file(text), Recipe, shown=text if _is_path(text) else None)
     return override_recipe(recipe, overrides) if overrides else recipe

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
+
+from safegen.core.errors import UserError
 
 MAX_VALUE_CHARS = 60
 
@@ -14,6 +18,48 @@ def describe_argument(name: str, value: object, allowed: str) -> str:
     text = repr(value) if is_scalar else type(value).__qualname__
     shown = text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"
     return f"`{name}` is {'' if is_scalar else 'of type '}`{shown}`; use {allowed}"
+
+
+@contextmanager
+def raise_user_errors() -> Generator[None]:
+    """Raise a wrong argument of a function for users as a `UserError`, as all its errors are.
+
+    Raises:
+        UserError: a check in the block failed.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as e:
+        raise UserError(str(e)) from e
+
+
+def check_path(name: str, value: object, *, optional: bool = False) -> None:
+    """Check a path, or a text that is not blank.
+
+    Raises:
+        TypeError: the value is neither.
+        ValueError: it is a blank text.
+    """
+    if isinstance(value, str):
+        check_text(name, value)
+    elif not isinstance(value, Path) and not (optional and value is None):
+        allowed = f"a path or a text{' or None' if optional else ''}"
+        raise TypeError(describe_argument(name, value, allowed))
+
+
+def check_mapping(name: str, value: object, allowed: str) -> None:
+    """Check a mapping whose keys are texts, or None.
+
+    Raises:
+        TypeError: the value is neither, or a key is no text.
+        ValueError: a key is blank.
+    """
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise TypeError(describe_argument(name, value, allowed))
+    for key in cast("Mapping[object, object]", value):
+        check_text(f"{name}: key", key)
 
 
 def check_count(name: str, value: object, *, least: int = 1, optional: bool = False) -> None:
@@ -89,14 +135,14 @@ def check_callable(name: str, value: object, *, optional: bool = False) -> None:
         raise TypeError(describe_argument(name, value, allowed))
 
 
-def check_names(name: str, value: object, kind: type[tuple[str, ...] | frozenset[str]]) -> None:
+def check_names(name: str, value: object, *kinds: type) -> None:
     """Check a collection of texts that are not blank; a single text is none.
 
     Raises:
         TypeError: the value is no such collection, or an item is no text.
         ValueError: an item is blank.
     """
-    if not isinstance(value, kind):
-        raise TypeError(describe_argument(name, value, f"a {kind.__name__} of texts"))
+    if not isinstance(value, kinds):
+        raise TypeError(describe_argument(name, value, f"a {kinds[0].__name__} of texts"))
     for item in cast("Iterable[object]", value):
         check_text(f"{name}: item", item)

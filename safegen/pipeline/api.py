@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack, g
 from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
 from safegen.core import resources
+from safegen.core.arguments import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_mapping,
+    check_names,
+    check_path,
+    check_text,
+    describe_argument,
+    raise_user_errors,
+)
 from safegen.core.errors import AssetNotFound, ConfigError, UserError
 from safegen.core.spelling import choose_spelling
 from safegen.core.types import Teacher, Until, Usage
@@ -86,10 +97,14 @@ class Run:
 
         Raises:
             AssetNotFound: the dataset has no such view, or there is no such split.
+            UserError: an argument has a wrong type.
 
         Example:
             >>> open_run("outputs/starter").view("sft", split="train")  # doctest: +SKIP
         """
+        with raise_user_errors():
+            check_text("name", name)
+            check_text("split", split, optional=True)
         import polars as pl
 
         known = sorted(p.name for p in (self.output / "data").glob("*") if p.is_dir())
@@ -119,7 +134,7 @@ class Options(TypedDict, total=False):
     license: str | None
 
 
-def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Run:
+def generate(recipe: Recipe | str | Path = "starter", **options: Unpack[Options]) -> Run:
     """Plan, draft, validate and build a dataset. The same call resumes a run.
 
     Args:
@@ -144,7 +159,7 @@ def generate(recipe: Recipe | str = "starter", **options: Unpack[Options]) -> Ru
 
 
 async def agenerate(
-    recipe: Recipe | str = "starter",
+    recipe: Recipe | str | Path = "starter",
     *,
     output: str | Path | None = None,
     until: Until | None = None,
@@ -187,13 +202,30 @@ async def agenerate(
         UserError: the recipe or a file that it names is wrong.
         RunError: the run cannot continue; cached replies are kept.
     """
-    _check_options(until, plugins, teachers)
+    with raise_user_errors():
+        _check_recipe(recipe)
+        check_path("output", output, optional=True)
+        if until is not None:
+            check_choice("until", until, get_args(Until))
+        check_names("plugins", plugins, list, tuple)
+        check_mapping("teachers", teachers, "a mapping: {'drafter': function}")
+        check_callable("watch", watch, optional=True)
+        check_mapping("columns", columns, "a mapping: {'prompt': 'text'}")
+        for name, flag in (
+            ("replan", replan),
+            ("drop_answer", drop_answer),
+            ("skip_unreadable", skip_unreadable),
+        ):
+            check_flag(name, flag)
     licence = choose_spelling("licence", licence, license)
     source = _resolve_prompts(
         prompts,
         PromptOptions(columns, licence, drop_answer=drop_answer, skip_unreadable=skip_unreadable),
     )
-    inputs = replace(resolve_recipe(recipe, trusted=plugins), user_prompts=source)
+    inputs = replace(
+        resolve_recipe(str(recipe) if isinstance(recipe, Path) else recipe, trusted=plugins),
+        user_prompts=source,
+    )
     check_custom_teachers(teachers or {})
     if source is not None:
         user_prompts.check_recipe(inputs, teachers=teachers or {})
@@ -235,14 +267,10 @@ async def _run_in_thread(function: Callable[[], T]) -> T:
         raise
 
 
-def _check_options(until: object, plugins: object, teachers: object) -> None:
-    """Reject values that a type checker would reject, because notebooks have none."""
-    if until not in (None, *get_args(Until)):
-        raise UserError(f"`until` is {until!r:.60}; use one of {', '.join(get_args(Until))}")
-    if isinstance(plugins, str):
-        raise UserError(f"`plugins` is a text; use a list: [{plugins!r:.60}]")
-    if teachers is not None and not isinstance(teachers, Mapping):
-        raise UserError("`teachers` is no mapping; use `{'drafter': function}`")
+def _check_recipe(recipe: object) -> None:
+    if not isinstance(recipe, Recipe | str | Path):
+        allowed = "a `Recipe`, a path or the name of a built-in recipe"
+        raise TypeError(describe_argument("recipe", recipe, allowed))
 
 
 def check_below_working_folder(output: Path) -> None:
@@ -367,7 +395,7 @@ class Rebuild(NamedTuple):
 
 
 def rebuild(
-    output: str | Path, *, recipe: Recipe | str | None = None, plugins: Sequence[str] = ()
+    output: str | Path, *, recipe: Recipe | str | Path | None = None, plugins: Sequence[str] = ()
 ) -> Rebuild:
     """Build the dataset again from the records on disk; no model is called.
 
@@ -380,10 +408,14 @@ def rebuild(
         RecipeMismatch: the recipe differs in a key that decides prompts, drafts or verdicts.
         UserError: there is no such run.
     """
+    with raise_user_errors():
+        check_names("plugins", plugins, list, tuple)
+        if recipe is not None:
+            _check_recipe(recipe)
     run = open_run(output)
     if recipe is not None:
         run = replace(
-            run, recipe=recipes.load_recipe(recipe) if isinstance(recipe, str) else recipe
+            run, recipe=recipe if isinstance(recipe, Recipe) else recipes.load_recipe(recipe)
         )
     context = load_context(run, trusted=plugins)
     lock = open_folder(run.folder)
@@ -428,6 +460,8 @@ def open_run(output: str | Path) -> Run:
     Example:
         >>> open_run("outputs/starter").recipe.version  # doctest: +SKIP
     """
+    with raise_user_errors():
+        check_path("output", output)
     folder = RunFolder(Path(output))
     folder.refuse_links()
     # A plan without a snapshot is a damaged run, not a missing one.

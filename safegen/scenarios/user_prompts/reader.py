@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from safegen.core.arguments import (
+    check_mapping,
+    check_text,
+    describe_argument,
+    raise_user_errors,
+)
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.hashing import digest, file_sha256
 from safegen.core.spelling import choose_spelling
@@ -99,6 +105,21 @@ class UserPrompts:
             ) from e
 
 
+def _check_paths(paths: object) -> None:
+    if not isinstance(paths, str | Path | list | tuple):
+        raise TypeError(describe_argument("prompts", paths, "a path or a list of paths"))
+    for path in () if isinstance(paths, str | Path) else cast("Sequence[object]", paths):
+        if not isinstance(path, str | Path):
+            raise TypeError(describe_argument("prompts: item", path, "a path"))
+
+
+def _check_texts(name: str, *values: object) -> None:
+    for value in values:
+        # An empty text has a meaning or a message of its own.
+        if not isinstance(value, str):
+            check_text(name, value, optional=True)
+
+
 def open_prompts(
     paths: PromptPaths,
     *,
@@ -125,6 +146,12 @@ def open_prompts(
             is unknown; the licence is not a name.
         UserError: both `licence` and `license` are given.
     """
+    with raise_user_errors():
+        _check_paths(paths)
+        check_mapping("columns", columns, "a mapping: {'prompt': 'text'}")
+        _check_texts("columns: column", *(columns or {}).values())
+        _check_texts("licence", licence)
+        _check_texts("license", license)
     licence = choose_spelling("licence", licence, license)
     names = [paths] if isinstance(paths, str | Path) else list(paths)
     if licence is not None and (problem := find_name_problem(licence)):
