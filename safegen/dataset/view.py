@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
 from safegen.config.recipe import PluginRef, Recipe
@@ -19,7 +20,7 @@ from safegen.core.plugin_checks import (
     locate_plugin,
     reject_value,
 )
-from safegen.core.types import GIVEN_HISTORY, Message, Record
+from safegen.core.types import GIVEN_HISTORY, Draft, Expectation, Message, Record, Scenario
 from safegen.store.schema import ArrowRow, message_type
 
 if TYPE_CHECKING:
@@ -273,10 +274,11 @@ def _attribute_value(record: Record, axis: str, default: str) -> str:
 
 def read_columns(record: Record, names: Sequence[str]) -> ArrowRow:
     """Read columns by name from a record's scenario, expectation, draft or the record itself."""
-    parts = (record.scenario, record.expectation, record.draft, record)
-    return {name: _find_value(parts, name) for name in names}
+    return {name: _column_reader(name)(record) for name in names}
 
 
-def _find_value(parts: Sequence[object], name: str) -> object:
-    part = next(p for p in parts if hasattr(p, name))
-    return getattr(part, name)
+@cache
+def _column_reader(name: str) -> Callable[[Record], object]:
+    parts = {"scenario": Scenario, "expectation": Expectation, "draft": Draft}
+    part = next((p for p, type_ in parts.items() if name in type_.__slots__), None)
+    return attrgetter(name if part is None else f"{part}.{name}")

@@ -109,12 +109,16 @@ def _knowledge_type() -> TypeAdapter[Knowledge]:
     return TypeAdapter(Knowledge)
 
 
+@lru_cache(maxsize=8)
+def _from_json(text: str) -> Knowledge:
+    return _knowledge_type().validate_json(text)
+
+
 def _from_row(row: ArrowRow) -> PlannedScenario:
-    knowledge = _knowledge_type().validate_json(row["knowledge"])
     return PlannedScenario(
         scenario_from_row(row),
         expectation_from_row(row),
-        knowledge,
+        _from_json(row["knowledge"]),
         brief=row["brief"],
         first=row["first"],
     )

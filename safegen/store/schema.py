@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from dataclasses import fields
+from functools import lru_cache
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
-from safegen.core.types import Attribute, Draft, Expectation, Message, Record, Scenario, Verdict
+from safegen.core.types import Attribute, Draft, Expectation, Record, Scenario, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,23 +119,35 @@ def record_schema() -> pa.Schema:
     return pa.schema([*scenario_fields(), *expectation_fields(), *draft, *outcome])
 
 
+def _field_reader(type_: type[Any]) -> Callable[[ArrowRow], tuple[Any, ...]]:
+    """Make a function that reads the fields of a dataclass from a row, in their order."""
+    return itemgetter(*(field.name for field in fields(type_)))
+
+
+_scenario_values = _field_reader(Scenario)
+_expectation_values = _field_reader(Expectation)
+_draft_values = _field_reader(Draft)
+_verdict_values = _field_reader(Verdict)
+# Most verdicts of a run are equal, and a new one takes six times as long.
+_make_verdict = lru_cache(maxsize=1_000)(Verdict)
+
+
 def scenario_row(scenario: Scenario) -> ArrowRow:
     """Convert a scenario to columns."""
     names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE]
     row: ArrowRow = {name: getattr(scenario, name) for name in names}
-    row["attributes"] = [a._asdict() for a in scenario.attributes]
+    row["attributes"] = [{"axis": a, "value": v, "source": s} for a, v, s in scenario.attributes]
     row["messages"] = list(scenario.messages)
     return row
 
 
 def scenario_from_row(row: ArrowRow) -> Scenario:
     """Convert a row to its scenario."""
-    names = [*SCENARIO_STRINGS, *SCENARIO_INTEGERS, *SCENARIO_NULLABLE]
-    return Scenario(
-        **{name: row[name] for name in names},
-        attributes=tuple(Attribute(**a) for a in row["attributes"]),
-        messages=tuple(cast(Message, m) for m in row["messages"]),
-    )
+    nested = {
+        "attributes": tuple([Attribute(**a) for a in row["attributes"]]),
+        "messages": tuple(row["messages"]),
+    }
+    return Scenario(*_scenario_values(row | nested))
 
 
 EXPECTATION_COLUMNS = ["policy_id", "mode", "ceiling", "floor", "required", "rule_ids"]
@@ -145,9 +161,8 @@ def expectation_row(expectation: Expectation) -> ArrowRow:
 
 def expectation_from_row(row: ArrowRow) -> Expectation:
     """Convert a row to its expectation."""
-    values = {name: row[name] for name in EXPECTATION_COLUMNS}
-    values |= {"required": tuple(row["required"]), "rule_ids": tuple(row["rule_ids"])}
-    return Expectation(**values)
+    nested = {"required": tuple(row["required"]), "rule_ids": tuple(row["rule_ids"])}
+    return Expectation(*_expectation_values(row | nested))
 
 
 DRAFT_COLUMNS = (
@@ -170,11 +185,10 @@ def record_row(record: Record) -> ArrowRow:
 
 def record_from_row(row: ArrowRow) -> Record:
     """Convert a row to its record."""
-    draft = Draft(scenario_id=row["scenario_id"], **{name: row[name] for name in DRAFT_COLUMNS})
     return Record(
         scenario=scenario_from_row(row),
         expectation=expectation_from_row(row),
-        draft=draft,
-        verdicts=tuple(Verdict(**v) for v in row["verdicts"]),
+        draft=Draft(*_draft_values(row)),
+        verdicts=tuple([_make_verdict(*_verdict_values(v)) for v in row["verdicts"]]),
         **{name: row[name] for name in RESULT_COLUMNS},
     )
