@@ -140,13 +140,7 @@ def build_dataset(
             views=views,
             trusted=trusted,
         )
-        parquet.write_text(staged / "README.md", text)
-        parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
-        names = ["README.md", ".gitattributes"]
-        if dataset_info := describe_for_llama_factory(views, view_rows):
-            write_json(staged / DATASET_INFO, dataset_info)
-            names.append(DATASET_INFO)
-        files |= {name: layout.make_entry(staged / name) for name in names}
+        files |= _write_texts(staged, text, describe_for_llama_factory(views, view_rows))
         manifest = compose_manifest(
             stats,
             figures,
@@ -158,6 +152,7 @@ def build_dataset(
             view_rows=view_rows,
             files=files,
         )
+        # Git and cloud folders see no new files if nothing changed.
         changed = not (
             layout.has_files(run.output, files) and is_same_manifest(run.output, manifest)
         )
@@ -178,6 +173,19 @@ def build_dataset(
         },
         changed=changed,
     )
+
+
+def _write_texts(
+    staged: Path, card: str, dataset_info: dict[str, dict[str, object]]
+) -> dict[str, FileEntry]:
+    """Write the files that describe the rows, except the manifest, which lists these files, too."""
+    parquet.write_text(staged / "README.md", card)
+    parquet.write_text(staged / ".gitattributes", layout.GITATTRIBUTES)
+    names = ["README.md", ".gitattributes"]
+    if dataset_info:
+        write_json(staged / DATASET_INFO, dataset_info)
+        names.append(DATASET_INFO)
+    return {name: layout.make_entry(staged / name) for name in names}
 
 
 def _check_has_rows(run: RunFolder, stats: RunStats) -> None:

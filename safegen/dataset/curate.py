@@ -132,6 +132,7 @@ def curate(run: RunFolder) -> CurationResult:
     """
     import polars as pl
 
+    # Arrow's pool keeps what the session read, and polars needs about 50 MiB.
     parquet.release_memory()
     plan_rows = read_plan_rows(plan.Plans(run.plans))
     drafts, frames = DraftStats(), list[pl.DataFrame]()
@@ -147,6 +148,7 @@ def curate(run: RunFolder) -> CurationResult:
     by = ["scenario_id"]
     rows = pl.concat(frames) if frames else _digest_texts(_reduce(_make_drafts([]), by=by), None)
     extra_shards = dict[str, tuple[int, ...]]()
+    # Only a top-up round drafts a scenario in a second shard.
     if rows["scenario_id"].n_unique() < rows.height:
         extra_shards = _list_extra_shards(rows)
         rows = _reduce(rows, by=by)
@@ -340,6 +342,7 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool | None) -> pl.DataFr
         **dict.fromkeys(_BEST_DIGESTS, pl.UInt64),
     }
     table = pl.DataFrame(digests, schema=types, orient="row")
+    # A number instead of a text per scenario.
     categories = ["source", "source_licence", "taxonomy", "policy_id", "accepted_by", "grade"]
     return (
         rows.drop("messages", "response", "set_id", "goal_id")

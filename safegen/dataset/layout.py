@@ -142,7 +142,9 @@ def replace_dataset(staged: Path, output: Path) -> None:
     """
     old = staged / "old"
     try:
+        # On the same disk, where a rename is one step.
         old.mkdir()
+        # First, so that a kill leaves a folder that does not pass for a dataset.
         (output / MANIFEST).unlink(missing_ok=True)
         for part in PART_NAMES:
             if (output / part).exists() or (output / part).is_symlink():

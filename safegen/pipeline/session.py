@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import chain
 from typing import NamedTuple, ParamSpec
@@ -66,6 +67,7 @@ def open_folder(folder: RunFolder) -> Lock:
     """
     from safegen.store.parquet import make_disk_error
 
+    # Before the first write: a link could lead out of the folder.
     folder.refuse_links()
     folder.refuse_other_format()
     try:
@@ -186,6 +188,7 @@ async def run_session(
     from safegen.pipeline.shard import run_shard
 
     todo, progress = await asyncio.to_thread(find_unfinished, folder, inputs.recipe, until)
+    # Unsafe replies of a killed session are deleted before anything else is sent.
     await finish_scrub(folder)
     if not todo:
         if watch:
@@ -200,22 +203,29 @@ async def run_session(
         # Both checks precede the first draft.
         check_disk_room(folder, concurrency)
         await check_labellers(folder, inputs, workers.writers)
-        refs = inputs.recipe.validators
-        traits = {r.use: plugins.validator_traits(r.use, trusted=inputs.trusted) for r in refs}
-        # Models load once here, not inside the first draft that needs them.
-        loading = {name: trait.warm_up for name, trait in traits.items()}
-        _call_hooks(loading, "loaded its models", inputs.locale.locale)
-        try:
-            await local.run_shards(
-                todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
-            )
-        finally:
-            # A run that stops early does not keep text that it already found unsafe.
-            await workers.scrub(sorted(workers.unsafe))
-        # The build does not need the models, and both together would set the peak memory.
-        freeing = {name: trait.release for name, trait in traits.items()}
-        _call_hooks(freeing, "freed its models")
+        with _load_models(inputs):
+            try:
+                await local.run_shards(
+                    todo, lambda number: run_shard(folder, number, workers), concurrency=concurrency
+                )
+            finally:
+                # A run that stops early does not keep text that it already found unsafe.
+                await workers.scrub(sorted(workers.unsafe))
     return SessionStats(factory.meter.usage(), len(todo), time.monotonic() - start)
+
+
+@contextmanager
+def _load_models(inputs: ResolvedRecipe) -> Generator[None]:
+    """Load the models of the validators, and free them after a complete session."""
+    refs = inputs.recipe.validators
+    traits = {r.use: plugins.validator_traits(r.use, trusted=inputs.trusted) for r in refs}
+    # Models load once here, not inside the first draft that needs them.
+    loading = {name: trait.warm_up for name, trait in traits.items()}
+    _call_hooks(loading, "loaded its models", inputs.locale.locale)
+    yield
+    # The build does not need the models, and both together would set the peak memory.
+    freeing = {name: trait.release for name, trait in traits.items()}
+    _call_hooks(freeing, "freed its models")
 
 
 def _call_hooks(

@@ -104,16 +104,21 @@ def language(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
     """Reject texts in another language outside quotes; a text that is too short passes."""
     expected = context.locale.locale.split("-")[0].lower()
     for name, text in texts.items():
-        prose = QUOTED_TEXT.sub(" ", text_forms.plain_text(text))
-        # The language identifier cannot encode a lone surrogate.
-        prose = prose.encode("utf-8", "replace").decode()
-        if sum(map(str.isalpha, prose)) < context.bounds.min_letters:
-            continue
-        shares = language_id.language_shares(prose, expected)
-        likeliest = max(shares, key=lambda tag: shares[tag], default=expected)
-        # Short prompts are often misread, so a fault needs a low probability of the own language.
-        if likeliest != expected and shares[expected] < context.bounds.language_share:
-            yield Fault("language", name, f"reads as `{likeliest}`, not `{expected}`")
+        if other := _find_other_language(text, expected, context.bounds):
+            yield Fault("language", name, f"reads as `{other}`, not `{expected}`")
+
+
+def _find_other_language(text: str, expected: str, bounds: CheckBounds) -> str | None:
+    prose = QUOTED_TEXT.sub(" ", text_forms.plain_text(text))
+    # The language identifier cannot encode a lone surrogate.
+    prose = prose.encode("utf-8", "replace").decode()
+    if sum(map(str.isalpha, prose)) < bounds.min_letters:
+        return None
+    shares = language_id.language_shares(prose, expected)
+    likeliest = max(shares, key=lambda tag: shares[tag], default=expected)
+    # Short prompts are often misread, so a fault needs a low probability of the own language.
+    is_other = likeliest != expected and shares[expected] < bounds.language_share
+    return likeliest if is_other else None
 
 
 def operational_detail(texts: TextsBySlot, context: CheckContext) -> Iterator[Fault]:
