@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 
 from safegen.core.arguments import check_callable, check_text
@@ -12,12 +11,12 @@ from safegen.core.errors import (
     RERUN_HINT,
     Blocked,
     ParseError,
-    RunError,
     TeacherRejected,
     TeacherUnavailable,
 )
 from safegen.core.types import Message, Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, OversizedReply
+from safegen.teachers._outage_gate import PROBES, OutageGate, identify_item
 from safegen.teachers._rate_limit import RateLimiter
 
 # If a tenth of the items failed for reasons of their own, one item in 100,000 would end such a row.
@@ -38,7 +37,8 @@ class CircuitBreaker:
     stays retryable. Five such items in a row stop the run.
 
     Items without an answer stop the run if five fail in a row in the same way and the control request
-    fails too. An item counts once, however many of its drafts and repairs fail.
+    fails too. Behind a gate it is enough that three of the five used all their attempts. An item
+    counts once, however many of its drafts and repairs fail.
 
     Args:
         teacher: raises `AttemptsExhausted`, `Blocked`, `OversizedReply` and `AmbiguousRejection`.
@@ -46,7 +46,7 @@ class CircuitBreaker:
         control: makes one attempt at the control request, which must not queue behind other
             requests. None uses `teacher`.
         limiter: its waiting requests fail when the run stops.
-        stop: further functions that are called with the error that stops the run.
+        gate: counts failed attempts. Its requests end here, and its waiting ones fail when the run stops.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class CircuitBreaker:
         model: str,
         control: Teacher | None = None,
         limiter: RateLimiter | None = None,
-        stop: Callable[[RunError], object] = lambda _: None,
+        gate: OutageGate | None = None,
     ) -> None:
         check_callable("teacher", teacher)
         check_text("model", model)
@@ -64,7 +64,7 @@ class CircuitBreaker:
         self._control = control or teacher
         self._model = model
         self._limiter = limiter
-        self._stop = stop
+        self._gate = gate or OutageGate()
         self._started = 0
         self._last_answered = self._last_failed_control = 0
         self._way = ""
@@ -81,6 +81,13 @@ class CircuitBreaker:
             ParseError: the answer is too large.
             TeacherRejected: too many items in a row failed in the same way.
         """
+        try:
+            return await self._answer(request)
+        finally:
+            # After the judgement, so that no other request takes the place in between.
+            self._gate.leave(request)
+
+    async def _answer(self, request: Request) -> Reply:
         self._started += 1
         number = self._started
         try:
@@ -116,6 +123,7 @@ class CircuitBreaker:
             # The last items of a run may all be faulty, with nothing left to try.
             if await self._send_control(request):
                 self._reset_failures()
+                self._gate.record_answer()
             # Another request may have succeeded in the meantime.
             if not self._failed_items:
                 return
@@ -168,6 +176,8 @@ class CircuitBreaker:
         if way != self._way:
             self._way, self._failed_items = way, set()
         self._failed_items.add(identify_item(request))
+        if len(self._failed_items) >= PROBES and self._gate.count_items(way) >= MAX_FAILED_ITEMS:
+            return True
         return len(self._failed_items) >= MAX_FAILED_ITEMS
 
     def _raise_stop(self) -> None:
@@ -177,16 +187,9 @@ class CircuitBreaker:
 
     def _stop_run(self, stop: TeacherRejected) -> None:
         self._error = stop
-        self._stop(stop)
+        self._gate.fail_waiters(stop)
         if self._limiter is not None:
             self._limiter.fail_waiters(stop)
-
-
-def identify_item(request: Request) -> str:
-    """Return the identity of an item, which its drafts, labels and repairs share."""
-    # Callers of the library name no item; the user's turns are the same in all drafts of one.
-    users = (m["content"] for m in request.messages if m["role"] == "user")
-    return request.item or next(users, "")
 
 
 def _with_hint(message: str, hint: str) -> str:

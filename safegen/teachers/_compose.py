@@ -73,7 +73,7 @@ def compose(
     limited = RateLimitedTeacher(GatedTeacher(formatted, gate=gate), limiter=limiter)
     retrying = RetryingTeacher(limited, attempts=attempts, sleep=sleep, gate=gate)
     breaker = CircuitBreaker(
-        retrying, model=source.model, control=formatted, limiter=limiter, stop=gate.fail_waiters
+        retrying, model=source.model, control=formatted, limiter=limiter, gate=gate
     )
     asking = StructuredTeacher(breaker)
     cached = CachedTeacher(

@@ -4,40 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from typing import NamedTuple
 
 from safegen.core.errors import RunError
-from safegen.core.types import Reply, Request, Teacher
+from safegen.core.types import Message, Reply, Request, Teacher
 
 SUSPECT_FAILURES = 5
-"""Different items whose attempts failed in a row, from which the endpoint is suspected to be down."""
-# As many as stop the run, so that the gate never keeps the breaker from its decision.
-PROBES = 5
-"""Items that go on trying meanwhile; the others wait."""
+"""Different requests whose attempts failed in a row, from which the endpoint is suspected to be down."""
+# At 50 % random failures, three requests fail all of six attempts in one of 30,000 such rows.
+PROBES = 3
+"""Requests that go on trying meanwhile; the others wait."""
 
 
 class HeldBack(Exception):
     """The endpoint became suspect while the request waited for a permit."""
 
 
-def identify_item(request: Request) -> tuple[int, int]:
-    """Return the identity of a request in flight, which is equal for all its attempts."""
+RequestId = tuple[int, int]
+"""Identity of a request in flight, which is equal for all its attempts."""
+
+
+def identify_request(request: Request) -> RequestId:
+    """Return the identity of a request in flight."""
     return id(request.messages), request.sample
 
 
-class OutageGate:
-    """Lets every attempt pass until five different items failed in a row.
+def identify_item(request: Request) -> str:
+    """Return the identity of an item, which its drafts, labels and repairs share."""
+    # Callers of the library name no item; the user's turns are the same in all drafts of one.
+    users = (m["content"] for m in request.messages if m["role"] == "user")
+    return request.item or next(users, "")
 
-    Then five items go on with their attempts and all others wait. The first answer lets all pass.
+
+class _FailedAttempt(NamedTuple):
+    item: str
+    way: str
+    messages: tuple[Message, ...]
+    """Kept, so that no other request gets their identity."""
+
+
+class OutageGate:
+    """Lets every attempt pass until five different requests failed in a row.
+
+    Then three requests go on with their attempts and all others wait. Other requests follow only if
+    all three have ended without an answer. The first answer lets all pass.
     """
 
     def __init__(self) -> None:
-        self._failed: set[object] = set()
-        self._probing: set[object] = set()
+        self._failed: dict[RequestId, _FailedAttempt] = {}
+        self._probing: set[RequestId] = set()
+        self._ended = 0
         self._changed = asyncio.Event()
         self._error: RunError | None = None
 
-    async def enter(self, item: object) -> None:
-        """Wait until an attempt of this item may start.
+    async def enter(self, request: Request) -> None:
+        """Wait until an attempt of this request may start.
 
         Raises:
             RunError: the run stops.
@@ -45,33 +66,43 @@ class OutageGate:
         while True:
             if self._error is not None:
                 raise copy.copy(self._error)  # one object would collect every waiter's traceback
-            if self.lets_pass(item):
+            if self.lets_pass(request):
                 return
-            if len(self._probing) < PROBES:
-                self._probing.add(item)
+            if len(self._probing) + self._ended < PROBES:
+                self._probing.add(identify_request(request))
                 return
             self._changed.clear()
             await self._changed.wait()
 
-    def lets_pass(self, item: object) -> bool:
-        """Check if an attempt of this item may start now."""
-        return len(self._failed) < SUSPECT_FAILURES or item in self._probing
+    def lets_pass(self, request: Request) -> bool:
+        """Check if an attempt of this request may start now."""
+        is_suspect = len(self._failed) >= SUSPECT_FAILURES
+        return not is_suspect or identify_request(request) in self._probing
 
-    def record_failure(self, item: object) -> None:
-        """Count a failed attempt; several of one item count once."""
-        self._failed.add(item)
+    def count_items(self, way: str) -> int:
+        """Count the different items that failed in one way since the last answer."""
+        return len({failure.item for failure in self._failed.values() if failure.way == way})
+
+    def record_failure(self, request: Request, way: str) -> None:
+        """Count a failed attempt; several of one request count once."""
+        self._failed[identify_request(request)] = _FailedAttempt(
+            identify_item(request), way, request.messages
+        )
 
     def record_answer(self) -> None:
-        """Let all items pass."""
+        """Let all requests pass."""
         if self._failed:
             self._failed.clear()
             self._probing.clear()
+            self._ended = 0
             self._changed.set()
 
-    def leave(self, item: object) -> None:
-        """End the attempts of an item; another may take its place."""
-        if item in self._probing:
-            self._probing.discard(item)
+    def leave(self, request: Request) -> None:
+        """End the attempts of a request; if it was the last probe, others take their places."""
+        id_ = identify_request(request)
+        if id_ in self._probing:
+            self._probing.discard(id_)
+            self._ended = self._ended + 1 if self._probing else 0
             self._changed.set()
 
     def fail_waiters(self, error: RunError) -> None:
@@ -93,6 +124,6 @@ class GatedTeacher:
         Raises:
             HeldBack: the request has to wait at the gate.
         """
-        if not self._gate.lets_pass(identify_item(request)):
+        if not self._gate.lets_pass(request):
             raise HeldBack
         return await self._teacher(request)

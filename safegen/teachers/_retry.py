@@ -10,7 +10,7 @@ from safegen.core.arguments import check_callable, check_count
 from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, RetryableError
-from safegen.teachers._outage_gate import HeldBack, OutageGate, identify_item
+from safegen.teachers._outage_gate import HeldBack, OutageGate
 
 # The first wait of OpenAI's SDK, whose own retries are off. The seventh retry reaches the maximum.
 FIRST_RETRY_WAIT_S = 0.5
@@ -31,7 +31,8 @@ class RetryingTeacher:
         teacher: one attempt. `Request.attempt` holds its number, from 0.
         attempts: calls per request, the first included; at least 1.
         sleep: waits for a number of seconds.
-        gate: holds attempts back while the endpoint answers none.
+        gate: holds attempts back while the endpoint answers none. The circuit breaker ends the
+            attempts of a request at it.
 
     Raises:
         TypeError: an argument has a wrong type.
@@ -55,6 +56,7 @@ class RetryingTeacher:
         self._attempts = attempts
         self._sleep = sleep
         self._gate = gate or OutageGate()
+        self._owns_gate = gate is None
 
     async def __call__(self, request: Request, /) -> Reply:
         """Answer one request.
@@ -62,27 +64,27 @@ class RetryingTeacher:
         Raises:
             AttemptsExhausted: every attempt failed.
         """
-        item = identify_item(request)
         try:
             # The first attempt runs outside of tenacity: most requests need no retry, and its
             # bookkeeping costs more than the layers together.
-            return await self._attempt(request, item)
+            return await self._attempt(request)
         except RetryableError as e:
             if self._attempts == 1 and not e.uncounted:
                 raise self._exhausted(e) from None
-            return await self._retry(request, e, item)
+            return await self._retry(request, e)
         finally:
-            self._gate.leave(item)
+            if self._owns_gate:
+                self._gate.leave(request)
 
-    async def _attempt(self, request: Request, item: object) -> Reply:
+    async def _attempt(self, request: Request) -> Reply:
         while True:
-            await self._gate.enter(item)
+            await self._gate.enter(request)
             try:
-                return await self._send(request, item)
+                return await self._send(request)
             except HeldBack:
                 continue
 
-    async def _send(self, request: Request, item: object) -> Reply:
+    async def _send(self, request: Request) -> Reply:
         try:
             reply = await self._teacher(request)
         except RetryableError as e:
@@ -90,7 +92,7 @@ class RetryingTeacher:
             if e.limited:
                 self._gate.record_answer()
             else:
-                self._gate.record_failure(item)
+                self._gate.record_failure(request, e.way)
             raise
         except RunError as e:
             self._gate.fail_waiters(e)
@@ -102,7 +104,7 @@ class RetryingTeacher:
         self._gate.record_answer()
         return reply
 
-    async def _retry(self, request: Request, first: RetryableError, item: object) -> Reply:
+    async def _retry(self, request: Request, first: RetryableError) -> Reply:
         from tenacity import (
             AsyncRetrying,
             RetryCallState,
@@ -142,7 +144,7 @@ class RetryingTeacher:
                     # tenacity cannot begin with a failure, so its first attempt raises the known error.
                     if number == 1:
                         raise first
-                    return await self._attempt(replace(request, attempt=number - 1), item)
+                    return await self._attempt(replace(request, attempt=number - 1))
         except RetryableError as e:
             raise self._exhausted(e) from None
         raise AssertionError("tenacity ends with a reply or an error")
