@@ -167,6 +167,7 @@ class RunStats:
             .group_by(list(axes))
             .agg(pl.col("round").max().alias("gained"))
         )
+        # A round counts only after the last gain; a cell without one counts from round 1 on.
         idle = pl.col("round") > pl.col("gained").fill_null(0)
         counts = (
             planned_rounds.join(gained, on=list(axes), how="left")
@@ -216,6 +217,7 @@ class RunStats:
             ]
         )
         sums = pl.col("planned", "seen", "answered", "accepted", "kept").sum()
+        # Sorted, because polars groups in any order.
         return rows.lazy().group_by(list(axes)).agg(sums).sort(list(axes)).collect()
 
 

@@ -89,6 +89,7 @@ def _decide(folder: RunFolder, target: Target, plans: plan.Plans, stats: RunStat
         reason = f"stalled: the {last} added no accepted scenario to these cells"
         hint = f"raise `target.patience`, or {VARY_DRAFTS_HINT} and {REPLAN_HINT}"
         return RoundDecision("stalled", reason, hint, short, stopped)
+    # Round 0 is the first plan and no top-up round.
     if plans.rounds > target.rounds:
         reason = f"the round limit ({target.rounds}) is reached"
         hint = "raise `target.rounds`"
@@ -144,6 +145,7 @@ def _find_stop_code(
     """Return the reason why no further round is due; None if one is due."""
     plans = plan.Plans(folder.plans)
     try:
+        # The first set answers the question; the plan itself may have millions.
         has_sets = any(_RoundPlanner(inputs, plans, decision, stats).iter_sets(plans.rounds))
     except UserError:
         # The taxonomy's files may be missing here; they were present when the dataset was built.
@@ -196,6 +198,7 @@ def _plan_round(
     plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
     if plan.plan_size(path)[1]:
         return True
+    # An empty plan would count as a round.
     path.unlink()
     return False
 
@@ -214,6 +217,7 @@ class _RoundPlanner:
 
     def iter_sets(self, number: int) -> Iterator[list[PlannedScenario]]:
         """Plan the sets of the round, in canonical order."""
+        # The cheapest first: known prompts, then written goals, then sets for the author.
         for set_ in self._iter_retries():
             yield [_with_round(p, number) for p in set_]
         for set_ in self._iter_unused_goals():
@@ -232,6 +236,7 @@ class _RoundPlanner:
                     continue
                 cell = self._cell_of_scenario(item)
                 if self.missing.get(cell, 0) > 0:
+                    # By the expected gain, so that a cell that rarely accepts gets more scenarios.
                     self.missing[cell] -= self.rates.get(cell, 1.0)
                     first = last[item.scenario.scenario_id] + candidates
                     yield [replace(item, first=first)]

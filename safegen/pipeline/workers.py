@@ -76,6 +76,7 @@ async def open_worker_factory(
                     await close()
             await journal.flush()
             kept, seconds = journal.usage(), time.monotonic() - start
+            # Also after an error, because the requests are paid for.
             usage.write_accounting(
                 folder.accounting, before=before, session=meter.usage(), kept=kept, seconds=seconds
             )

@@ -126,6 +126,7 @@ class Policy:
     def clarify(self) -> Clarify:
         """The permission to ask the person about their intent."""
         values: list[Clarify] = [s.clarify for s, _ in self.chain if s.clarify is not None]
+        # The nearest spec of the chain decides; without a statement the strict value holds.
         return values[0] if values else "forbidden"
 
     @property
@@ -160,6 +161,7 @@ class Policy:
             [precedent.model_dump(mode="json") for precedent in self.precedents],
             [self.elements, self.principles, self.clarify, self.style, self.ill_intent],
         ]
+        # 32 bits distinguish the edits of one version of a spec.
         return f"{spec.policy}@{spec.version}#{digest(content)[:8]}"
 
     def covers(self, harm: str) -> bool:

@@ -201,6 +201,7 @@ def group_shards(
     shard: list[PlannedScenario] = []
     for set_ in sets:
         shard += set_
+        # A set is never cut, because its checks need all of its prompts.
         if len(shard) * candidates >= SHARD_DRAFTS:
             yield shard
             shard = []

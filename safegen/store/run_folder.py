@@ -95,6 +95,7 @@ class RunFolder:
         Raises:
             ConfigError: the folder contains a file that the dataset would replace.
         """
+        # A run folder or a manifest shows that safegen wrote the rest, too.
         if self.root.is_dir() or "safegen" in _read_json_or_empty(self.output / "manifest.json"):
             return
         for name in DATASET_PARTS:
@@ -205,6 +206,7 @@ class RunFolder:
         """
         path = self.failures(shard)
         try:
+            # Not `splitlines`: messages may contain other line separators, such as U+2028.
             lines = path.read_text(encoding="utf-8").split("\n")
             failures = [_parse_failure(line) for line in lines if line]
         except FileNotFoundError:
@@ -218,6 +220,7 @@ class RunFolder:
 
     def reset_shard(self, shard: int) -> None:
         """Delete the results of a shard; its cached replies stay in the journal."""
+        # First, because a shard is complete as long as its records exist.
         self.records(shard).unlink(missing_ok=True)
         self.drafts(shard).unlink(missing_ok=True)
         self.failures(shard).unlink(missing_ok=True)
@@ -244,6 +247,7 @@ def _check_format(path: Path, snapshot: Mapping[str, Any]) -> None:
     # An older snapshot has a recipe and no number; any other file without one is damage.
     if number is None and not isinstance(snapshot.get("recipe"), dict):
         return
+    # `True` is an `int` for `isinstance`.
     if type(number) is not int or number != FORMAT:
         problem = _describe_format(path, snapshot, expected=FORMAT)
         raise FormatMismatch(
@@ -301,6 +305,7 @@ def list_numbers(folder: Path, suffix: str) -> Iterator[int]:
     """List the shard numbers of a folder's files; names that safegen does not write are skipped."""
     for path in folder.glob(f"*{suffix}"):
         stem = path.name.removesuffix(suffix)
+        # `isdigit` alone accepts digits of other scripts.
         if stem.isascii() and stem.isdigit() and stem == f"{int(stem):05d}":
             yield int(stem)
 

@@ -41,6 +41,7 @@ async def finish_scrub(folder: RunFolder) -> None:
     journal = Journal(folder.journal)
     try:
         for shard in shards:
+            # An unfinished shard runs again, judges the same replies and scrubs them.
             if shard in finished:
                 await journal.scrub(read_json(_note(folder, shard)).get("keys", []))
             delete_note(folder, shard)

@@ -117,6 +117,7 @@ def prior_usage(path: Path, kept: Usage, *, sent: int = 0) -> Usage:
     counted = cast("Mapping[str, int]", payload.get(JOURNALLED, {}))
     written = {name: cast(int, payload.get(name, 0)) for name in COUNTS}
     for name in ("requests", "prompt_tokens", "completion_tokens"):
+        # Never less: a user may have moved the journal away.
         written[name] += max(0, getattr(kept, name) - counted.get(name, 0))
     written["requests"] = max(written["requests"], sent)
     return Usage(**written)

@@ -21,12 +21,14 @@ def open_streams() -> None:
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (open until exit)
         elif isinstance(stream, io.TextIOWrapper):
+            # A terminal with ASCII must not end a run because of a prompt in another script.
             stream.reconfigure(errors="backslashreplace")
 
 
 def discard_stdout() -> int:
     """Redirect a closed stdout to devnull, so that the flush at exit does not raise."""
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open until exit)
+    # Libraries and the interpreter's exit write to the descriptor itself.
     os.dup2(sys.stdout.fileno(), 1)
     return 0
 

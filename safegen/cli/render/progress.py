@@ -152,6 +152,7 @@ class ProgressReader(rich_progress.Progress):
     def watch(self, progress: Progress, meter: Meter) -> None:
         """Follow the counters of a stage; rates restart with each stage."""
         self.reset(self._items, total=max(progress.planned, 1), completed=progress.done)
+        # From the current count, so that earlier sessions do not count as speed.
         self.reset(self._requests, completed=meter.usage().requests)
         self._counters = progress, meter
 
@@ -176,6 +177,7 @@ class ProgressReader(rich_progress.Progress):
             shards=progress.shards_done,
             shards_planned=progress.shards_planned,
             stage=progress.stage,
+            # A further round of the same command finds its own journal.
             resumed=progress.resumed and not progress.round,
             round=progress.round,
             wait=meter.read_wait(),

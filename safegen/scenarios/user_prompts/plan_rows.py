@@ -62,6 +62,7 @@ def row_set_id(row: PromptRow, context: PlanningContext) -> str:
 
 def row_goal_id(row: PromptRow) -> str:
     """Derive the goal id of a row, which decides its split."""
+    # A row without names is its own goal; equal prompts have one digest and so one split.
     return f"imported/{row.goal or row.set or row.id or digest(row.key)[:16]}"
 
 
