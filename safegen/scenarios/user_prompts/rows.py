@@ -233,14 +233,17 @@ def iter_rows(
         for raw in read_rows(source.files, columns.names):
             rows += 1
             context = _CheckContext(choices, faults.count + skipped < faults.MAX_SHOWN)
-            checked = _check_raw(raw, source, columns, context, row_by_id)
-            if isinstance(checked, PromptRow):
-                yield checked
+            checked = _check_raw(raw, source, columns, context)
+            # A skipped row does not take its id from a later one.
+            if checked.id is not None and not (checked.errors and source.skip_unreadable):
+                checked = checked.check_id(row_by_id.setdefault(checked.id, checked.number))
+            if checked.row is not None and not checked.errors:
+                yield checked.row
             elif source.skip_unreadable:
                 skipped += 1
-                yield _join_errors(checked)
+                yield _join_errors(checked.errors)
             else:
-                for error in checked:
+                for error in checked.errors:
                     faults.add(error)
                 if faults.is_full:
                     break
@@ -249,17 +252,34 @@ def iter_rows(
     faults.raise_any()
 
 
+class _CheckedRow(NamedTuple):
+    """A row with its errors; without a row there is at least one."""
+
+    place: str
+    number: int
+    id: str | None
+    """Its id, if that can be read."""
+    row: PromptRow | None
+    errors: list[RowError]
+
+    def check_id(self, first: int) -> _CheckedRow:
+        """Add an error if `first`, the first row with this id, is another one."""
+        if self.id is None or first == self.number:
+            return self
+        name = f"id `{self.id[:60]}`"
+        message = f"{self.place}: {name} is used in row {first} already; give each row its own"
+        error = RowError(message, code="duplicate_id", row=self.number, id_=self.id)
+        return self._replace(errors=[*self.errors, error])
+
+
 def _check_raw(
-    raw: RawRow | RowError,
-    source: UserPrompts,
-    columns: ColumnMap,
-    context: _CheckContext,
-    row_by_id: dict[str, int],
-) -> PromptRow | list[RowError]:
+    raw: RawRow | RowError, source: UserPrompts, columns: ColumnMap, context: _CheckContext
+) -> _CheckedRow:
     if isinstance(raw, RowError):
-        return [raw]
+        return _CheckedRow("", raw.row, None, None, [raw])
     if conflict := columns.find_conflict(raw.values):
-        return [RowError(f"{raw.place}: {conflict}", code="two_spellings", row=raw.number)]
+        error = RowError(f"{raw.place}: {conflict}", code="two_spellings", row=raw.number)
+        return _CheckedRow(raw.place, raw.number, None, None, [error])
     values = _read_values(raw, source, columns)
     row: PromptRow | None = None
     errors: list[RowError] = []
@@ -267,12 +287,7 @@ def _check_raw(
         row = PromptRow.model_validate(values, context=context)
     except ValidationError as e:
         errors += _iter_errors(raw, values.get("id"), e)
-    if errors and source.skip_unreadable:
-        return errors  # the row does not take its id from a later one
-    duplicate = _find_duplicate(raw, values.get("id"), row_by_id)
-    if duplicate is not None:
-        errors.append(duplicate)
-    return errors if errors or row is None else row
+    return _CheckedRow(raw.place, raw.number, _read_id(values.get("id")), row, errors)
 
 
 def _read_values(raw: RawRow, source: UserPrompts, columns: ColumnMap) -> dict[str, object]:
@@ -302,13 +317,3 @@ def _read_id(value: object) -> str | None:
         return None if value is None else check_name(value, "id")
     except PydanticCustomError:
         return None
-
-
-def _find_duplicate(raw: RawRow, value: object, row_by_id: dict[str, int]) -> RowError | None:
-    """Find an earlier row with the same id, which `row_by_id` records even for rows with errors."""
-    id_ = _read_id(value)
-    first = raw.number if id_ is None else row_by_id.setdefault(id_, raw.number)
-    if id_ is None or first == raw.number:
-        return None
-    message = f"{raw.place}: id `{id_[:60]}` is used in row {first} already; give each row its own"
-    return RowError(message, code="duplicate_id", row=raw.number, id_=id_)
