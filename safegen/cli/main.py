@@ -244,7 +244,7 @@ def coverage(
 
 @app.command()
 def verify(folder: FolderArg, plugin: PluginsOption = None, json: JsonOption = False) -> None:
-    """Check hashes, schema and splits of a dataset, and its rows against the run."""
+    """Check the files and rows of a dataset against manifest and run."""
     from safegen.cli import status as status_command
 
     raise typer.Exit(status_command.verify_dataset(folder, plugins=plugin or [], json=json))

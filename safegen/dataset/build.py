@@ -70,12 +70,6 @@ class BuildReport:
     """Reason of each view without rows; an empty text if the view gives none."""
 
     @property
-    def empty_splits(self) -> tuple[str, ...]:
-        """Splits that no view has rows in, if any view has rows."""
-        filled = {split for splits in self.rows.values() for split in splits}
-        return tuple(split for split in SPLITS if filled and split not in filled)
-
-    @property
     def why_empty(self) -> str | None:
         """Reason why no view has rows; None if one has."""
         if any(self.rows.values()):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
@@ -20,6 +20,7 @@ from safegen.config.recipe import PluginRef, Recipe
 from safegen.core.errors import ConfigError, UserError
 from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
+from safegen.dataset.curation.split import describe_empty_splits, split_of
 from safegen.judges.user_prompt_labels import BlindLabels, Labellers
 from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, import_sets
 from safegen.pipeline.resolve import (
@@ -254,7 +255,7 @@ class ImportEstimate:
     personal_kinds: Mapping[str, int]
     """The same by kind; a row can count for several kinds."""
     warnings: tuple[str, ...]
-    """Columns that look like something else than their field."""
+    """Columns that look like something else than their field, and splits without a goal."""
     by_domain_mode: Mapping[tuple[str, str], int]
     """Prompts of the planned rows."""
     problem: str | None = None
@@ -307,7 +308,7 @@ class _SetCounts(NamedTuple):
 
     by_domain_mode: Counter[tuple[str, str]]
     sets: int
-    goals: int
+    goals: frozenset[str]
 
 
 def _count_sets(planned: Iterator[list[PlannedScenario]]) -> _SetCounts:
@@ -317,7 +318,14 @@ def _count_sets(planned: Iterator[list[PlannedScenario]]) -> _SetCounts:
         counts.update((item.scenario.domain, item.expectation.mode) for item in items)
         sets.update(item.scenario.set_id for item in items)
         goals.update(item.scenario.goal_id for item in items)
-    return _SetCounts(counts, len(sets), len(goals))
+    return _SetCounts(counts, len(sets), frozenset(goals))
+
+
+def _warn_empty_splits(prompts: PromptImport, goals: Iterable[str]) -> Iterator[str]:
+    test = prompts.inputs.recipe.split.test
+    warning = describe_empty_splits({split_of(goal, test=test) for goal in goals}, test=test)
+    if warning is not None:
+        yield warning
 
 
 def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
@@ -333,7 +341,7 @@ def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
         labelled=report.labelled,
         planned=report.planned,
         sets=counts.sets,
-        goals=counts.goals,
+        goals=len(counts.goals),
         to_read=len(prompts.open_rows) if judges else 0,
         label_calls=judges * sum(sum(questions) for questions in prompts.open_rows.values()),
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
@@ -345,7 +353,10 @@ def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
         not_read=prompts.columns.unread,
         personal_rows=prompts.profile.personal_rows,
         personal_kinds=dict(sorted(prompts.profile.personal_kinds.items())),
-        warnings=prompts.profile.list_warnings(prompts.columns.columns),
+        warnings=(
+            *prompts.profile.list_warnings(prompts.columns.columns),
+            *(() if to_read else _warn_empty_splits(prompts, counts.goals)),
+        ),
         by_domain_mode=dict(sorted(counts.by_domain_mode.items())),
         problem=None if report.planned or to_read else _explain_empty(report, prompts),
     )

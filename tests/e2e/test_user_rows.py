@@ -237,3 +237,16 @@ def test_check_without_changed_rows_prints_none(
     args = ["recipe.yaml", "--prompts", "p.csv", *MAP]
     assert "otherwise than written" not in cli(capsys, "check", *args).out
     assert json.loads(cli(capsys, "check", *args, "--json").out)["recorded_otherwise"] == []
+
+
+@pytest.mark.parametrize(("test", "warned"), [(0.001, "`test`"), (0.99, "`train`"), (0, "")])
+def test_check_warns_of_a_split_without_rows(
+    test: float, warned: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(workdir / "p.csv", [ROWS[0]])
+    recipe(workdir, "http://127.0.0.1:9/v1", judges=0, split={"test": test})
+    args = ["check", "recipe.yaml", "--prompts", "p.csv", *MAP]
+    screen = " ".join(cli(capsys, *args).out.split())
+    warnings = json.loads(cli(capsys, *args, "--json").out)["warnings"]
+    message = f"no rows in {warned}: no goal fell into it"
+    assert (message in screen, len(warnings)) == (bool(warned), int(bool(warned)))

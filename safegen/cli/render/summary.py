@@ -28,6 +28,7 @@ from safegen.cli.render.console import (
 from safegen.core.errors import RERUN_HINT
 from safegen.core.types import MODES
 from safegen.coverage.ledger import StageCounts
+from safegen.dataset.curation.split import describe_empty_splits
 from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
 from safegen.pipeline.resolve import makes_weaker_drafts
@@ -191,16 +192,17 @@ def _iter_facts(
             else _empty_view_text(name, report)
         )
         yield (name, text)
-    yield from _iter_check_facts(report)
+    yield from _iter_check_facts(run, report)
     if run.shards_done:
         yield ("usage", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
     yield from _iter_review_facts(run, report)
     yield ("dataset", make_text(run.output, "bold"))
 
 
-def _iter_check_facts(report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
-    if report.empty_splits:
-        yield "split", make_text(format_empty_splits(report), "yellow")
+def _iter_check_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
+    filled = {split for splits in report.rows.values() for split in splits}
+    if warning := describe_empty_splits(filled, test=run.recipe.split.test):
+        yield "split", make_text(warning, "yellow")
     if report.target is not None:
         style = "yellow" if report.target.shortfall else ""
         for name, line in zip_longest(["target"], report.target.lines, fillvalue=""):
@@ -216,12 +218,6 @@ def _iter_review_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, Ren
     if demo := report.by_grade.get("demo", 0):
         rows = "all rows" if demo == report.prompts else format_plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO_TEXT}", style="yellow"))
-
-
-def format_empty_splits(report: BuildReport) -> str:
-    """Explain splits without rows."""
-    names = " and ".join(f"`{name}`" for name in report.empty_splits)
-    return f"no rows in {names}: no goal fell into it; plan more goals or change `split.test`"
 
 
 def _iter_failure_facts(losses: LossCounts) -> Iterator[tuple[str, RenderableType]]:

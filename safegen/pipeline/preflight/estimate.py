@@ -17,6 +17,7 @@ from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.dataset.curate import curate
+from safegen.dataset.curation.split import SplitName, describe_empty_splits, split_of
 from safegen.pipeline.draft_messages import build_draft_messages, choose_style, make_system_renderer
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
@@ -71,6 +72,8 @@ class PlanSize:
     """Chosen leaves without a prompt, by profile."""
     out_of_reach: Mapping[Cell, int]
     """Written prompts of cells that have fewer than the target asks for."""
+    splits: frozenset[SplitName]
+    """Splits with a goal."""
     certificate: Certificate | None
     """Coverage of the axes by the plan; None if fewer than two axes vary."""
 
@@ -162,7 +165,11 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),
         folder=_read_folder(inputs, RunFolder(output or recipe.folder)),
         overrides=list_overrides(inputs),
-        hints=(*_iter_unreachable(inputs, size), *list_warnings(inputs)),
+        hints=(
+            *_iter_unreachable(inputs, size),
+            *_iter_empty_splits(inputs, size),
+            *list_warnings(inputs),
+        ),
     )
 
 
@@ -219,13 +226,20 @@ def _iter_unreachable(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
         )
 
 
+def _iter_empty_splits(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
+    warning = describe_empty_splits(size.splits, test=inputs.recipe.split.test)
+    # Top-up rounds plan sets of further goals, which may fall into the other split.
+    if warning is not None and inputs.recipe.target is None:
+        yield warning
+
+
 def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
     sets = chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
     counter, shapes = _CharCounter(inputs), AxisShapes()
     context = inputs.make_planning_context()
     profiles: set[tuple[Profile, str]] = set()
-    reach = _CellReach(inputs)
+    reach, splits = _CellReach(inputs), set[SplitName]()
     for set_ in plan_first_round(inputs, context):
         sets += 1
         reach.add(set_)
@@ -234,6 +248,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
         turns = sum(is_dialogue_turn(planned.scenario) for planned in written)
         authored += turns or bool(written)
         for planned in set_:
+            splits.add(split_of(planned.scenario.goal_id, test=inputs.recipe.split.test))
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             profiles.add((planned.scenario.profile, planned.scenario.harm))
             chars += counter.count_chars(planned)
@@ -256,6 +271,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
             for p in inputs.recipe.plan.profiles
         },
         out_of_reach=reach.find_short_cells(),
+        splits=frozenset(splits),
         certificate=certificate,
     )
 

@@ -148,7 +148,10 @@ def test_unreviewed_rows_are_marked() -> None:
 def test_split_without_rows_is_reported() -> None:
     rows = {"sft": {"train": 4}, "preference": {"train": 2}}
     result = " ".join(" ".join(screen(make_run(rows=rows), {})).split())
-    assert "no rows in `test`" in result
+    assert "no rows in `test`: no goal fell into it" in result
+    untested = Recipe.model_validate({"name": "kitchen", "split": {"test": 0}})
+    run = replace(make_run(rows=rows), recipe=untested)
+    assert "no rows in" not in " ".join(screen(run, {}))
     assert "no rows in" not in " ".join(screen(make_run(), {}))
 
 

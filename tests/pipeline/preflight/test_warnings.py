@@ -216,3 +216,19 @@ def test_embedded_teacher_without_knowledge_is_refused(tmp_path: Path) -> None:
         inputs,
         teachers={role: scripted(lambda _: "") for role in ("author", "labeller", "drafter")},
     )
+
+
+SMALL = "name: r\npolicies: [security]\nplan: {harms: [cyber.intrusion], sets_per_harm: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "split"),
+    [(0.0, ""), (0.001, "`test`"), (0.99, "`train`")],
+    ids=["none", "few", "most"],
+)
+def test_split_without_goals_is_warned_of(test: float, split: str, tmp_path: Path) -> None:
+    hints = hinted(tmp_path, f"{SMALL}split: {{test: {test}}}\n")
+    warning = f"no rows in {split}: no goal fell into it; plan more goals or change `split.test`"
+    assert warning in hints if split else "no rows in" not in hints, hints
+    target = "target: {accepted: 2, per: [harm]}\n"
+    assert "no rows in" not in hinted(tmp_path, f"{SMALL}split: {{test: {test}}}\n{target}")
