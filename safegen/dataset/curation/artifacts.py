@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from safegen.core import text_forms
@@ -142,6 +143,12 @@ class _WordBag:
         return len(self.kind)
 
 
+# Each question reads the same texts, of which a sample has about 2,000.
+@lru_cache(maxsize=4_000)
+def _distinct_words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text_forms.words(text)))
+
+
 def _build_bag(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> _WordBag:
     import numpy as np
 
@@ -149,9 +156,7 @@ def _build_bag(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> _WordBag:
     row: list[int] = []
     word: list[int] = []
     for i, r in enumerate(rows):
-        word_ids = [
-            numbers.setdefault(w, len(numbers)) for w in dict.fromkeys(text_forms.words(r.text))
-        ]
+        word_ids = [numbers.setdefault(w, len(numbers)) for w in _distinct_words(r.text)]
         row += [i] * len(word_ids)
         word += word_ids
     # Goals are assigned in the order of their digests, so that folds are even for any names.
@@ -200,13 +205,21 @@ def _measure_interval(bag: _WordBag) -> tuple[float, Interval] | None:
     counter = _FoldCounter.of(bag)
     value = _weighted_auc(counter, np.ones(goals))
     # A fixed seed and a named generator: `default_rng` may change its algorithm.
-    rng = np.random.Generator(np.random.PCG64(0))
-    drawn = (rng.multinomial(goals, np.full(goals, 1 / goals)) for _ in range(RESAMPLES))
-    draws = [_weighted_auc(counter, draw.astype(np.float64)) for draw in drawn]
+    draws = [_weighted_auc(counter, draw.astype(np.float64)) for draw in _draw_goals(goals)]
     error = float(np.std([d for d in draws if d is not None]))
     if value is None:
         return None
     return value, Interval(max(0.0, value - Z95 * error), min(1.0, value + Z95 * error))
+
+
+# Most questions have the same goals.
+@lru_cache(maxsize=1)
+def _draw_goals(goals: int) -> list[Ints]:
+    """Draw as many goals as there are, with replacement, `RESAMPLES` times; return their counts."""
+    import numpy as np
+
+    rng = np.random.Generator(np.random.PCG64(0))
+    return [rng.multinomial(goals, np.full(goals, 1 / goals)) for _ in range(RESAMPLES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +227,6 @@ class _FoldCounter:
     """Weighted counts of rows and of words in all folds at once; the same pairs serve every draw."""
 
     bag: _WordBag
-    inside: tuple[Ints, ...]
-    """Rows of each fold."""
     cell: Ints
     """Number of fold and word, by pair of row and word."""
     first: tuple[Ints, Ints]
@@ -233,7 +244,6 @@ class _FoldCounter:
         lengths = np.maximum(np.bincount(bag.row, minlength=bag.rows), 1).astype(np.float64)
         return _FoldCounter(
             bag,
-            tuple(np.flatnonzero(bag.fold == fold) for fold in range(FOLDS)),
             cell,
             (bag.row[is_first], cell[is_first]),
             (bag.row[~is_first], cell[~is_first]),
@@ -282,26 +292,21 @@ class _FoldCounter:
 
 def _weighted_auc(counter: _FoldCounter, weights: Floats) -> float | None:
     """Return the AUC with weighted goals; None if no fold contains both kinds."""
+    import numpy as np
+
     bag = counter.bag
     by_row = weights[bag.goal]
     # Weights are whole numbers, so the order of additions does not change a count.
-    scores = counter.score_rows(by_row)
-    above = every = 0.0
-    for inside in counter.inside:
-        pairs = _pair_weights(scores[inside], bag.kind[inside], by_row[inside])
-        above, every = above + pairs[0], every + pairs[1]
-    return above / every if every else None
-
-
-def _pair_weights(scores: Floats, kind: Floats, weights: Floats) -> tuple[float, float]:
-    """Return the weight of pairs with the first kind above (ties count half), and of all pairs."""
-    import numpy as np
-
-    _, tie = np.unique(scores, return_inverse=True)
-    first = np.bincount(tie, weights=weights * kind)
-    second = np.bincount(tie, weights=weights * (1 - kind))
-    below = np.cumsum(second) - second
-    return float((first * (below + second / 2)).sum()), float(first.sum() * second.sum())
+    _, ties = np.unique(counter.score_rows(by_row), return_inverse=True)
+    cell = bag.fold * bag.rows + ties
+    first, second = (
+        np.bincount(cell, weights=part, minlength=FOLDS * bag.rows).reshape(FOLDS, -1)
+        for part in (by_row * bag.kind, by_row * (1 - bag.kind))
+    )
+    # Pairs of a fold with the first kind above; ties count half.
+    below = np.cumsum(second, axis=1) - second / 2
+    every = float((first.sum(axis=1) * second.sum(axis=1)).sum())
+    return float((first * below).sum()) / every if every else None
 
 
 def _top_words(bag: _WordBag) -> tuple[ArtifactWord, ...]:
@@ -394,5 +399,5 @@ def _sets_with_word(
     return dict.fromkeys(
         r.set_id
         for r in rows
-        if target_label(r, question) is (word.z > 0) and word.word in text_forms.words(r.text)
+        if target_label(r, question) is (word.z > 0) and word.word in _distinct_words(r.text)
     )
