@@ -1,9 +1,8 @@
-"""The reference pages list the codes, JSON keys and files of the code."""
+"""The reference pages list the codes and files of the code."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,7 +12,6 @@ from safegen.core.types import DropReason, Outcome
 from safegen.dataset.target import StopCode
 from safegen.pipeline.preflight.estimate import FolderStatus
 from safegen.scenarios.user_prompts.resolve_labels import UnlabelledCause
-from tests.cli.harness import call
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs/reference"
@@ -25,17 +23,6 @@ CODES: dict[str, tuple[str, ...]] = {
     "folder states": get_args(FolderStatus),
     **{name: plugins.validator_traits(name).codes for name in plugins.list_names("validators")},
 }
-JSON_COMMANDS = (
-    "check",
-    "status {}",
-    "coverage {} --certificate",
-    "verify {}",
-    "list",
-    "doctor",
-    "preview --sets 1",
-    "policy explain cyber.intrusion,detail=3",
-    "policy show security --as rubric --at cyber.intrusion,detail=3",
-)
 
 
 def code_spans(*names: str) -> set[str]:
@@ -47,15 +34,6 @@ def code_spans(*names: str) -> set[str]:
 @pytest.mark.parametrize("codes", CODES.values(), ids=CODES)
 def test_codes_page_lists_every_code(codes: tuple[str, ...]) -> None:
     assert set(codes) - code_spans("codes.md") == set()
-
-
-@pytest.mark.parametrize("command", JSON_COMMANDS)
-def test_json_page_lists_every_key(
-    command: str, starter: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = call(capsys, *command.format(starter).split(), "--json")
-    keys = {key for line in result.lines for key in line}
-    assert keys - code_spans("json.md", "columns.md") == set()
 
 
 def test_files_of_source_tree_exist() -> None:
