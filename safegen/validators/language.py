@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Literal, get_args
 
 from safegen.core import language_id
+from safegen.core.function_words import has_function_words
 from safegen.core.text_forms import MAX_READ_CHARS
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
@@ -37,8 +38,8 @@ def language(*, min_letters: int = 20) -> DraftValidator:
 
     A text with fewer than `min_letters` letters passes, because it is too short to identify. Code
     and URLs are not read. A long text is read at its start and end; it fails if one of them is
-    certainly in another language. The score is the model's mean probability of the expected
-    language. The model is loaded once per language, at its first response.
+    certainly in another language. The score is 1 if the function words decide, and the model's mean
+    probability of the expected language otherwise. The model is loaded once per language.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
@@ -56,6 +57,8 @@ def language(*, min_letters: int = 20) -> DraftValidator:
                 NAME, TRAITS, passed=True, code="too_short", reason="too short to identify"
             )
         ends = (prose[:_END], prose[-_END:]) if len(prose) > 2 * _END else (prose,)
+        if all(has_function_words(end, expected) for end in ends):
+            return _expected(expected, score=1.0)
         shares = [language_id.language_shares(end, expected) for end in ends]
         if expected not in shares[0]:
             return _text.unscored(
@@ -69,15 +72,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         mean = sum(share[expected] for share in shares) / len(shares)
         score = round(min(1.0, max(0.0, mean)), 4)
         if best == expected:
-            return _text.make_verdict(
-                NAME,
-                TRAITS,
-                passed=True,
-                code="expected_language",
-                reason="expected language",
-                evidence=best,
-                score=score,
-            )
+            return _expected(expected, score=score)
         return _text.make_verdict(
             NAME,
             TRAITS,
@@ -89,6 +84,18 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         )
 
     return check
+
+
+def _expected(language: str, *, score: float) -> Verdict:
+    return _text.make_verdict(
+        NAME,
+        TRAITS,
+        passed=True,
+        code="expected_language",
+        reason="expected language",
+        evidence=language,
+        score=score,
+    )
 
 
 def _decide_language(shares: Sequence[Mapping[str, float]], expected: str) -> str:
