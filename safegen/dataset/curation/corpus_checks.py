@@ -116,17 +116,25 @@ def _exclude_near_duplicates(prompts: PromptReader) -> CorpusCheck:
         if not newly_excluded:
             break
     excluded_copies |= copies
-    scenarios: dict[str, ExclusionReason] = {}
-    for p in foreign() if excluded_copies else ():
-        if p.scenario_id in excluded_copies:
-            scenarios[p.scenario_id] = "near_duplicate"
-        elif p.set_id in excluded_sets:
-            scenarios[p.scenario_id] = "incomplete_set"
+    scenarios = _name_reasons(foreign(), excluded_copies, excluded_sets) if excluded_copies else {}
     return CorpusCheck(
         scenarios,
         near_duplicates=tuple(sorted(excluded_copies.values())),
         written_near_duplicates=len(duplicates) - len(copies),
     )
+
+
+def _name_reasons(
+    prompts: Iterable[CorpusPrompt], copies: Container[str], sets: Container[str]
+) -> dict[str, ExclusionReason]:
+    reasons: dict[str, ExclusionReason] = {}
+    for p in prompts:
+        # A copy in an excluded set is named as a copy, because it is the cause.
+        if p.scenario_id in copies:
+            reasons[p.scenario_id] = "near_duplicate"
+        elif p.set_id in sets:
+            reasons[p.scenario_id] = "incomplete_set"
+    return reasons
 
 
 def _find_broken_sets(
@@ -191,6 +199,7 @@ def _contains_word(prompt: CorpusPrompt, word: ArtifactWord) -> bool:
 
 def sample_prompts(prompts: Iterable[CorpusPrompt], total: int) -> Iterator[CorpusPrompt]:
     """Sample about `SAMPLE_SIZE` of `total` prompts: whole goals, in any order."""
+    # Whole goals: prompts of one goal share words, and folds must not share goals.
     share = SAMPLE_SIZE / max(total, 1)
     return (p for p in prompts if share >= 1 or hash_fraction("telltale", p.goal_id) < share)
 
