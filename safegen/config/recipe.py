@@ -256,10 +256,7 @@ def _drop_operational(value: object) -> object:
     mapping = cast("dict[str, Any]", value)
     if "use" not in mapping:
         return {key: _drop_operational(item) for key, item in mapping.items()}
-    dropped = plugins.operational_params(mapping["use"])
-    # Any: the plug-in validates its parameters.
-    params = {key: item for key, item in mapping["params"].items() if key not in dropped}
-    return mapping | {"params": params}
+    return mapping | {"params": plugins.identifying_params(mapping["use"], mapping["params"])}
 
 
 def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:

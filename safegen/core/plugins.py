@@ -112,11 +112,17 @@ def teacher_traits(name: str, *, trusted: Sequence[str] = ()) -> TeacherTraits:
     return traits if isinstance(traits, TeacherTraits) else TeacherTraits()
 
 
-def operational_params(name: str) -> frozenset[str]:
-    """Return the parameters of a built-in teacher that change no answer; none for another name."""
+def identifying_params(name: str, params: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of a teacher that identify a run: those that change answers."""
     if name not in list_names("teachers"):
-        return frozenset()
-    return teacher_traits(name).operational
+        return dict(params)
+    traits = teacher_traits(name)
+    kept = {key: value for key, value in params.items() if key not in traits.operational}
+    for parameter, replaced in traits.identity_values.items():
+        value = kept.pop(parameter, None)
+        if value is not None:
+            kept[replaced] = value
+    return kept
 
 
 def validator_traits(name: str, *, trusted: Sequence[str] = ()) -> ValidatorTraits[str]:

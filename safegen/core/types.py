@@ -6,7 +6,7 @@ Nothing here reads a file or calls a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, get_args
 
 from safegen.core.arguments import (
@@ -404,6 +404,8 @@ class TeacherTraits:
     """It follows `plan.styles`."""
     operational: frozenset[str] = frozenset()
     """Parameters that change no answer, so that a run resumes with other values of them."""
+    identity_values: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Parameters whose value, if set, replaces that of another one in the identity of a run."""
     check_params: Callable[[Mapping[str, object]], None] | None = None
     """Raises ValueError for a parameter that is wrong in every environment."""
 

@@ -73,6 +73,9 @@ class RunSnapshot(RunContext):
         )
 
 
+ENDPOINT_KEYS = (SnapshotKey(RECIPE, "teachers"), SnapshotKey(RECIPE, "judges"))
+
+
 class _Part(NamedTuple, Generic[T]):
     """A part of a snapshot, and the keys of the files that differ from it."""
 
@@ -160,10 +163,13 @@ def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> 
             f"`{folder.root}` was planned from {origin}; {remedy}, choose another `--output`, or"
             " re-plan with `--replan`"
         )
+    moved = ""
+    if any(key in ENDPOINT_KEYS for key in differing):
+        moved = "; if only the address of an endpoint changed, set its `cache_address` to the former one"
     return RecipeMismatch(
         f"`{folder.root}` was begun with another {keys}; restore it, choose another `--output`, or"
         " re-plan with `--replan` (cached replies are reused, unless the address or the model"
-        " changed)"
+        f" changed){moved}"
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from safegen.core.errors import (
@@ -115,6 +115,13 @@ class OversizedReply(Exception):
     """The decoded answer exceeds `max_reply_bytes`; only its item is lost."""
 
 
+class CachedAddress(NamedTuple):
+    """The part of an address that the cache key holds."""
+
+    base_url: str
+    query: tuple[Option, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Address, model, key and options of an endpoint; `redact` removes secrets from messages."""
@@ -125,6 +132,8 @@ class Endpoint:
     key: str
     headers: tuple[Option, ...] = ()
     query: tuple[Option, ...] = ()
+    cached_as: CachedAddress | None = None
+    """Address and query in the cache key, if they differ from those of the requests."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r}, {self.model!r}, {self.key_env!r})"
@@ -144,11 +153,12 @@ class Endpoint:
     @property
     def identity(self) -> list[object]:
         """The part of the cache key: address, names of all options, values of those not secret."""
+        address, query = self.cached_as or (self.base_url, self.query)
         options = [
             {o.name.lower() if kind == "headers" else o.name: _public_value(o) for o in values}
-            for kind, values in (("headers", self.headers), ("query", self.query))
+            for kind, values in (("headers", self.headers), ("query", query))
         ]
-        return [self.base_url, *([options] if any(options) else [])]
+        return [address, *([options] if any(options) else [])]
 
     @property
     def is_azure_deployment(self) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from safegen.core.types import Sampling
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
-from safegen.teachers._errors import Endpoint
+from safegen.teachers._errors import CachedAddress, Endpoint
 from safegen.teachers._request_options import (
     check_key_name,
     check_options,
@@ -95,6 +95,7 @@ def make_endpoint(
     *,
     headers: Mapping[str, object] | None = None,
     query: Mapping[str, object] | None = None,
+    cache_address: str | None = None,
 ) -> Endpoint:
     """Check address, model and options, and read the secrets from the environment.
 
@@ -112,6 +113,11 @@ def make_endpoint(
     options = read_options("headers", headers)
     if api_key_env is not None and any(o.name.lower() == "authorization" for o in options):
         raise ValueError("`api_key_env` and the header `Authorization` are both set; keep one")
+    cached_as = None
+    if cache_address is not None:
+        cached_address, cached_fields = split_base_url(cache_address, parameter="cache_address")
+        cached_query = read_options("query", {**cached_fields, **(query or {})})
+        cached_as = CachedAddress(cached_address, cached_query)
     return Endpoint(
         address,
         model,
@@ -119,6 +125,7 @@ def make_endpoint(
         read_secret(api_key_env) if api_key_env is not None else "",
         headers=options,
         query=read_options("query", {**fields, **(query or {})}),
+        cached_as=cached_as,
     )
 
 
@@ -132,8 +139,9 @@ def check_endpoint_params(params: Mapping[str, object]) -> None:
         check_key_name(params["api_key_env"])
     check_options("headers", params.get("headers"))
     check_options("query", params.get("query"))
-    if isinstance(base_url := params.get("base_url"), str):
-        split_base_url(base_url)
+    for parameter in ("base_url", "cache_address"):
+        if isinstance(address := params.get(parameter), str):
+            split_base_url(address, parameter=parameter)
 
 
 def check_extra(extra: Mapping[str, object] | None) -> dict[str, object]:
@@ -170,7 +178,7 @@ def _parse_scalar(value: object) -> object:
     return read if isinstance(read, bool | int | float) else value
 
 
-def split_base_url(base_url: str) -> tuple[str, dict[str, str]]:
+def split_base_url(base_url: str, *, parameter: str = "base_url") -> tuple[str, dict[str, str]]:
     """Check an address and split its query off.
 
     Raises:
@@ -178,28 +186,28 @@ def split_base_url(base_url: str) -> tuple[str, dict[str, str]]:
     """
     # `urlsplit` drops line breaks, so they are checked first.
     if not base_url.isprintable() or " " in base_url:
-        raise ValueError("`base_url` holds a blank or a control character; remove it")
+        raise ValueError(f"`{parameter}` holds a blank or a control character; remove it")
     parts = urlsplit(base_url)
     if parts.username is not None or parts.password is not None:
         raise ValueError(
-            "`base_url` holds user info (`user:password@`); name the key's variable in `api_key_env`"
+            f"`{parameter}` holds user info (`user:password@`); name the key's variable in `api_key_env`"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"`base_url` is `{base_url}`; it must begin with http:// or https://")
+        raise ValueError(f"`{parameter}` is `{base_url}`; it must begin with http:// or https://")
     try:
         is_valid = parts.port != 0 and parts.hostname.isprintable() and " " not in parts.hostname
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise ValueError(f"`base_url` is `{base_url}`; its host or port is invalid")
+        raise ValueError(f"`{parameter}` is `{base_url}`; its host or port is invalid")
     if parts.fragment:
-        raise ValueError("`base_url` holds a fragment; end it with the path or the query")
+        raise ValueError(f"`{parameter}` holds a fragment; end it with the path or the query")
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("`base_url` holds a query with one name twice; keep one")
+        raise ValueError(f"`{parameter}` holds a query with one name twice; keep one")
     check_options("query", fields)
     address = base_url.partition("?")[0].rstrip("/")
     if address.endswith("/chat/completions"):
-        raise ValueError("`base_url` must end before `/chat/completions`")
+        raise ValueError(f"`{parameter}` must end before `/chat/completions`")
     return address, fields

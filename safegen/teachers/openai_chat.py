@@ -24,6 +24,7 @@ TRAITS = TeacherTraits(
     operational=frozenset(
         ["api_key_env", "attempts", "concurrency", "max_reply_bytes", "timeout_s"]
     ),
+    identity_values={"cache_address": "base_url"},
     check_params=_settings.check_endpoint_params,
 )
 
@@ -48,6 +49,7 @@ def openai_chat(
     structured: StructuredSetting = "auto",
     max_reply_bytes: int = MAX_REPLY_BYTES,
     fold_system: bool = False,
+    cache_address: str | None = None,
     journal: Journal | None = None,
     meter: Meter | None = None,
     limiters: RateLimiters | None = None,
@@ -79,6 +81,8 @@ def openai_chat(
             down if the endpoint rejects it.
         max_reply_bytes: decoded bytes of an answer at most; a longer one costs its item.
         fold_system: put the system turn into the first user turn, for models without that role.
+        cache_address: address in the cache key in place of `base_url`. The former `base_url` after a
+            host moved lets the run resume with its cached replies.
         journal: caches replies; None caches none.
         meter: counts and bounds requests and tokens; None bounds nothing.
         limiters: shared by teachers, so that `concurrency` bounds an address and key, not a teacher;
@@ -93,7 +97,12 @@ def openai_chat(
     """
     settings = Settings(
         endpoint=_settings.make_endpoint(
-            base_url, model, api_key_env, headers=headers, query=query
+            base_url,
+            model,
+            api_key_env,
+            headers=headers,
+            query=query,
+            cache_address=cache_address,
         ),
         sampling=Sampling(temperature, top_p, max_tokens, seed),
         concurrency=concurrency,

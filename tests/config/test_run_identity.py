@@ -34,3 +34,14 @@ def test_operational_parameter_keeps_the_identity(change: dict[str, object]) -> 
 def test_parameter_of_answers_changes_the_identity(change: dict[str, object]) -> None:
     digests, before = make_digests(**change), make_digests()
     assert {key for key in digests if digests[key] != before[key]} == {"teachers", "judges"}
+
+
+MOVED = {"base_url": "http://10.0.0.2:80/v1"}
+FORMER = {"cache_address": PARAMS["base_url"]}
+
+
+def test_cache_address_replaces_the_address_in_identity() -> None:
+    assert make_digests(**MOVED) != make_digests()
+    assert make_digests(**MOVED, **FORMER) == make_digests()
+    assert make_digests(cache_address=None) == make_digests()
+    assert make_digests(cache_address="http://10.0.0.3/v1") != make_digests()

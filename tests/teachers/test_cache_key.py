@@ -69,3 +69,16 @@ def test_unsent_parameters_do_not_change_the_key(
     assert key(params | silent, replace(request, context=context)) == key(params, request)
     slash = {"base_url": params.get("base_url", BASE["base_url"]) + "/"}
     assert key(params | slash, request) == key(params, request)
+
+
+@given(REQUESTS)
+def test_cache_address_gives_key_of_that_address(request: Request) -> None:
+    moved = {"base_url": "http://127.0.0.1:7/v1?region=south"}
+    former = "http://127.0.0.1:9/v1"
+    assert key(moved, request) != key({}, request)
+    assert key(moved | {"cache_address": former}, request) == key({}, request)
+    assert key(moved | {"cache_address": f"{former}?a=1"}, request) == key(
+        {"base_url": f"{former}?a=1"}, request
+    )
+    assert key({"cache_address": former}, request) == key({}, request)
+    assert key({"cache_address": former, "model": "n"}, request) != key({}, request)
