@@ -164,6 +164,7 @@ def _find_file(module: str) -> str:
         return ""
     try:
         spec = importlib.util.find_spec(module)
+    # ValueError: a loaded module without a spec, such as `__main__`.
     except (ImportError, ValueError):
         return ""
     return (spec.origin or "") if spec else ""
@@ -227,6 +228,7 @@ def _convert(name: str, key: str, value: Any, factory: Callable[..., Any]) -> An
         hints = get_type_hints(factory)
     try:
         return TypeAdapter(hints[key]).validate_python(value)
+    # A parameter without an annotation takes the recipe's value as it is.
     except KeyError:
         return value
     except PydanticUserError as e:  # also PydanticSchemaGenerationError

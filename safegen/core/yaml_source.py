@@ -88,6 +88,7 @@ def read_text(path: Path, *, shown: str | None = None) -> str:
         raise ConfigError(f"{name}: byte {e.start} is not UTF-8; save the file as UTF-8") from e
     except FileNotFoundError as e:
         raise ConfigError(f"{name}: no such file") from e
+    # ValueError: a path with a NUL.
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise ConfigError(f"{name}: cannot be read ({reason.lower()})") from e

@@ -68,14 +68,17 @@ def compose(
     """
     meter = meter or Meter()
     gate = OutageGate()
+    # Innermost, because every attempt is paid for, also one in another reply format.
     metered = MeteredTeacher(source.transport, meter=meter)
     formatted = FormatFallbackTeacher(metered, structured=structured, memory=formats)
     limited = RateLimitedTeacher(GatedTeacher(formatted, gate=gate), limiter=limiter)
+    # Outside of the limiter: a request that waits for its retry occupies no place in the window.
     retrying = RetryingTeacher(limited, attempts=attempts, sleep=sleep, gate=gate)
     breaker = CircuitBreaker(
         retrying, model=source.model, control=formatted, limiter=limiter, gate=gate
     )
     asking = StructuredTeacher(breaker)
+    # Outside of the breaker: a cached reply needs no endpoint.
     cached = CachedTeacher(
         asking, key=source.key, journal=journal, meter=meter, in_flight=limiter.hold
     )
