@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from safegen.core.types import DropReason, Outcome
 from safegen.coverage.ledger import Cell, Ledger, StageCounts
+from safegen.dataset.curation.corpus_checks import ExclusionReason
+from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.store import parquet, plan
 from safegen.store.schema import plan_schema
 
@@ -33,6 +36,20 @@ UNFINISHED = "unfinished"
 """Reason of planned scenarios whose shard is not complete."""
 MODEL_COLUMNS = ("role", "teacher", "model")
 VERDICT_COLUMNS = ("validator", "result")
+LossResult = Literal["dropped", "failed", "rejected", "withheld", "excluded", "unfinished"]
+"""Result of a loss for a prompt or a draft; docs/reference/codes.md defines the words."""
+_RESULTS: Mapping[str, LossResult] = {
+    **dict.fromkeys(get_args(DropReason), "dropped"),
+    **dict.fromkeys(get_args(Outcome), "failed"),
+    **dict.fromkeys([*get_args(ExclusionReason), *get_args(DuplicateReason)], "excluded"),
+    "withheld": "withheld",
+    UNFINISHED: "unfinished",
+}
+
+
+def classify_loss(reason: str) -> LossResult:
+    """Return the result of a reason; a validator, or a missing verdict, rejects a draft."""
+    return _RESULTS.get(reason, "rejected")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ def test_failed_items_warn_and_fail_with_strict(
     result = call(capsys, *command)
     assert result.code == 0
     row = next(line for line in result.err.splitlines() if line.strip().startswith(outcome))
-    assert int(row.split()[1]) > 0
+    assert row.split()[1] == "failed"
+    assert int(row.split()[2]) > 0
     assert "safegen retry outputs/kitchen" in result.err
     assert call(capsys, *command, "--strict").code == 1
     assert outcome in call(capsys, "status", "outputs/kitchen").out

@@ -29,6 +29,7 @@ from safegen.core.errors import RERUN_HINT
 from safegen.core.types import MODES
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset.curation.split import describe_empty_splits
+from safegen.dataset.run_stats import classify_loss
 from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
 from safegen.pipeline.resolve import makes_weaker_drafts
@@ -122,7 +123,7 @@ def _stage_table(
     head: str, rows: Mapping[str, StageCounts], *, width: int, total: BuildReport | None = None
 ) -> Table:
     table = make_grid(
-        head, "planned", "answered", "accepted", "kept", "excluded", "", right=range(1, 6)
+        head, "planned", "answered", "accepted", "kept", "not kept", "", right=range(1, 6)
     )
     table.columns[1].min_width = width
     for name, stage_counts in rows.items():
@@ -143,7 +144,9 @@ def _count(value: int, style: str = "") -> Text:
 
 
 def _loss_table(report: BuildReport) -> Table:
-    table = make_grid("reason", "drafts", "share", "excluded", "what to do", right=(1, 2, 3))
+    table = make_grid(
+        "reason", "result", "drafts", "share", "not kept", "what to do", right=(2, 3, 4)
+    )
     reasons = {**report.rejected, **report.excluded}
     for reason in sorted(reasons, key=lambda r: (-report.rejected.get(r, 0), r)):
         drafts, prompts = report.rejected.get(reason, 0), report.excluded.get(reason, 0)
@@ -152,6 +155,7 @@ def _loss_table(report: BuildReport) -> Table:
         table.add_row(
             "",
             make_text(reason),
+            classify_loss(reason),
             _count(drafts),
             of_drafts,
             _count(prompts, "yellow"),

@@ -85,9 +85,9 @@ def test_each_count_is_in_its_row() -> None:
     assert row(lines, "spices") == "spices 1,000 996 970 961 39".split()
     assert row(lines, "all") == "all 1,234 1,230 1,200 1,191 43".split()
     assert row(lines, "safe_completion") == "safe_completion 1,234 1,230 1,200 1,191 43".split()
-    assert row(lines, "refusal_form")[:4] == "refusal_form 1,890 51% 30".split()
-    assert row(lines, "filtered")[:4] == "filtered 12 <1% 4".split()
-    assert row(lines, "duplicate_prompt")[:4] == "duplicate_prompt 0 – 9".split()
+    assert row(lines, "refusal_form")[:5] == "refusal_form rejected 1,890 51% 30".split()
+    assert row(lines, "filtered")[:5] == "filtered failed 12 <1% 4".split()
+    assert row(lines, "duplicate_prompt")[:5] == "duplicate_prompt excluded 0 – 9".split()
     result = "\n".join(lines)
     assert "1,191 rows: train 1,080, test 111" in result
     assert "empty, not written" in result
