@@ -224,9 +224,15 @@ def _draw_goals(goals: int) -> list[Ints]:
 
 @dataclass(frozen=True, slots=True)
 class _FoldCounter:
-    """Weighted counts of rows and of words in all folds at once; the same pairs serve every draw."""
+    """Weighted counts of rows and of words in all folds at once; the same pairs serve every draw.
+
+    Words of a single fold are left out: outside that fold they are unseen, so their odds are 0.
+    """
 
     bag: _WordBag
+    words: int
+    row: Ints
+    """By pair of row and word."""
     cell: Ints
     """Number of fold and word, by pair of row and word."""
     first: tuple[Ints, Ints]
@@ -239,14 +245,26 @@ class _FoldCounter:
     def of(bag: _WordBag) -> _FoldCounter:
         import numpy as np
 
-        cell = bag.fold[bag.row] * len(bag.names) + bag.word
-        is_first = bag.kind[bag.row] > 0
+        size = len(bag.names)
+        counts = np.bincount(bag.fold[bag.row] * size + bag.word, minlength=FOLDS * size)
+        is_shared = (counts.reshape(FOLDS, -1) > 0).sum(axis=0) > 1
+        is_used = is_shared[bag.word]
+        words, row = int(is_shared.sum()), bag.row[is_used]
+        cell = bag.fold[row] * words + (np.cumsum(is_shared) - 1)[bag.word[is_used]]
+        # The first word of each row, then the second of each, and so on: additions to one row that
+        # follow each other directly take twice as long.
+        place = np.arange(len(row)) - np.searchsorted(row, row)
+        order = np.lexsort((row, place))
+        row, cell = row[order], cell[order]
+        is_first = bag.kind[row] > 0
         lengths = np.maximum(np.bincount(bag.row, minlength=bag.rows), 1).astype(np.float64)
         return _FoldCounter(
             bag,
+            words,
+            row,
             cell,
-            (bag.row[is_first], cell[is_first]),
-            (bag.row[~is_first], cell[~is_first]),
+            (row[is_first], cell[is_first]),
+            (row[~is_first], cell[~is_first]),
             lengths,
         )
 
@@ -255,8 +273,8 @@ class _FoldCounter:
         import numpy as np
 
         row, cell = pairs
-        size = FOLDS * len(self.bag.names)
-        counts = np.bincount(cell, weights=by_row[row], minlength=size).reshape(FOLDS, -1)
+        counts = np.bincount(cell, weights=by_row[row], minlength=FOLDS * self.words)
+        counts = counts.reshape(FOLDS, self.words)
         return np.subtract(counts.sum(axis=0), counts, dtype=np.float64)
 
     def count_rows_outside(self, by_row: Floats) -> Floats:
@@ -285,7 +303,7 @@ class _FoldCounter:
         numerator /= denominator
         odds = np.log(numerator, out=numerator)
         odds[unseen] = 0.0
-        sums = np.bincount(self.bag.row, weights=odds.ravel()[self.cell], minlength=self.bag.rows)
+        sums = np.bincount(self.row, weights=odds.take(self.cell), minlength=self.bag.rows)
         # Sums depend on the order of the words in the last digits; rounding makes equal texts tie.
         return np.round(sums / self.lengths, 12)
 
