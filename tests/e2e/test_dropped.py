@@ -137,6 +137,7 @@ async def test_turns_without_answer_get_a_hint(
     run = await safegen.agenerate(talk, output=tmp_path / "out", teachers=teachers)
     assert set(count_losses(run.folder).dropped) == {"no_answer_before"}
     again = cli(capsys, "retry", str(run.output))
-    assert again.code == 0
+    # No answer was accepted, so the dataset has no rows.
+    assert again.code == 1
     assert "needs an accepted answer to the previous turn" in again.err
     assert "change the author" not in again.err
