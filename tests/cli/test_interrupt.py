@@ -111,3 +111,39 @@ def test_interrupt_ends_a_long_wait_at_once(limited: str, tmp_path: Path) -> Non
     assert process.returncode == 130
     assert "interrupted;" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+SLOW_BUILD = """
+import sys, time
+from safegen.cli.main import main
+from safegen.pipeline import api
+
+def build(*args):
+    print("building", flush=True)
+    time.sleep(600)
+
+api.build = build
+main()
+"""
+
+
+def test_second_interrupt_ends_a_long_build(tmp_path: Path) -> None:
+    arguments = command(write_recipe(tmp_path, RECIPE))[3:]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_BUILD, *arguments],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "building\n"
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted;" in err.splitlines()[-1]
+    assert "Traceback" not in err

@@ -163,5 +163,7 @@ def test_own_teacher_replaces_untrusted_plugin(folder: Path) -> None:
     run_ = safegen.generate(
         "r.yaml", output=folder / "out", plugins=plugins, teachers={"drafter": teacher}
     )
-    stored = json.loads(run_.folder.snapshot_path.read_text(encoding="utf-8"))["fingerprints"]["plugin"]
+    stored = json.loads(run_.folder.snapshot_path.read_text(encoding="utf-8"))["fingerprints"][
+        "plugin"
+    ]
     assert sorted(stored) == ["calm.py", "keys/__init__.py", "keys/words.py"]
