@@ -106,9 +106,9 @@ def test_persistent_fault_costs_one_item(
     assert result.code == 0
     assert summary_of(result)["failed_requests"] == {outcome: len(failed)}
     assert summary_of(result)["accepted"] == len(prompts) - len(failed) > 0
-    assert re.search(rf"^  {outcome} +\d+ +\S+ +{len(failed)} ", result.err, re.MULTILINE), (
-        result.err
-    )
+    assert re.search(
+        rf"^  {outcome} +failed +\d+ +\S+ +{len(failed)} ", result.err, re.MULTILINE
+    ), result.err
     lines = listed(workdir / "out")
     assert len(lines) == len(failed)
     assert {line["outcome"] for line in lines} == {outcome}
