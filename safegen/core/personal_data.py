@@ -16,6 +16,10 @@ PersonalDataKind = Literal[
 ]
 
 
+MIN_PHONE_DIGITS = 9
+MIN_CARD_DIGITS = 13
+
+
 class PersonalDatum(NamedTuple):
     """A place in a text that is likely personal data, a key or a token."""
 
@@ -26,7 +30,7 @@ class PersonalDatum(NamedTuple):
 
 def _has_luhn_digit(text: str) -> bool:
     digits = [int(c) for c in text if c.isdigit()]
-    if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
+    if not MIN_CARD_DIGITS <= len(digits) <= 19 or len(set(digits)) == 1:
         return False
     doubled = [sum(divmod(2 * d, 10)) for d in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
@@ -40,7 +44,7 @@ def _has_iban_digits(text: str) -> bool:
 
 
 def _is_phone(text: str) -> bool:
-    return 9 <= sum(c.isdigit() for c in text) <= 15
+    return MIN_PHONE_DIGITS <= sum(c.isdigit() for c in text) <= 15
 
 
 def _is_public_address(text: str) -> bool:
@@ -63,9 +67,11 @@ def _is_any(text: str) -> bool:
 class _Form(NamedTuple):
     kind: PersonalDataKind
     needs: tuple[str, ...]
-    """A text without any of these has no match, so the pattern is not tried; empty: a digit is needed."""
+    """A text without any of these has no match, so the pattern is not tried; empty: none is needed."""
     pattern: re.Pattern[str]
     check: Callable[[str], bool] = _is_any
+    digits: int = 0
+    """The same for a text with fewer digits."""
 
 
 _DIGIT = re.compile(r"[0-9]")
@@ -131,13 +137,21 @@ _FORMS = (
         (),
         _compile(r"\b[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b"),
         _has_iban_digits,
+        digits=2,
     ),
-    _Form("ssn", ("-",), _compile(r"(?<![\w-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![\w-])"), _is_ssn),
+    _Form(
+        "ssn",
+        ("-",),
+        _compile(r"(?<![\w-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![\w-])"),
+        _is_ssn,
+        digits=9,
+    ),
     _Form(
         "ip",
         (".",),
         _compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])"),
         _is_public_address,
+        digits=4,
     ),
     _Form(
         "phone",
@@ -148,6 +162,7 @@ _FORMS = (
             r"|(?<![\w.-])0[1-9][0-9]{1,4}(?: ?/ ?|[ -])[0-9](?:[ -]?[0-9]){5,9}(?![\w-])"
         ),
         _is_phone,
+        digits=MIN_PHONE_DIGITS,
     ),
 )
 _DIGIT_RUN = _compile(r"(?<![\w-])[0-9](?:[ -]?[0-9]){12,40}(?![\w-])")
@@ -160,10 +175,11 @@ def find_personal_data(text: str) -> list[PersonalDatum]:
         >>> find_personal_data("write to ann@example.org")
         [PersonalDatum(kind='email', start=9, end=24)]
     """
-    has_digit = _DIGIT.search(text) is not None
-    found = list(_iter_cards(text)) if has_digit else []
+    digits = len(_DIGIT.findall(text))
+    found = list(_iter_cards(text)) if digits >= MIN_CARD_DIGITS else []
     for form in _FORMS:
-        if any(mark in text for mark in form.needs) if form.needs else has_digit:
+        has_mark = not form.needs or any(mark in text for mark in form.needs)
+        if has_mark and digits >= form.digits:
             found += [
                 PersonalDatum(form.kind, *match.span())
                 for match in form.pattern.finditer(text)

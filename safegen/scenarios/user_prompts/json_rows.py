@@ -86,7 +86,7 @@ def _starts_document(source: InputFile, head: str) -> bool:
 def _parse_line(source: InputFile, line: TextLine, number: int) -> RawRow | RowError:
     place = f"{source.path}:{line.number}: row {number}"
     try:
-        value = json.loads(line.text, object_pairs_hook=_to_object)
+        value = _DECODER.decode(line.text)
     except (ValueError, RecursionError) as e:
         # A byte that is not UTF-8 is often the reason of the syntax error.
         if problem := describe_bad_byte(line.text):
@@ -117,13 +117,15 @@ def _to_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_to_object)
+
+
 class _Document:
     """A JSON document of which one value at a time is in memory."""
 
     def __init__(self, source: InputFile, file: io.TextIOWrapper) -> None:
         self.source, self.line = source, 1
         self._file = file
-        self._decoder = json.JSONDecoder(object_pairs_hook=_to_object)
         self._text, self._position = "", 0
 
     def peek(self) -> str:
@@ -151,7 +153,7 @@ class _Document:
         self.peek()
         while True:
             try:
-                value, end = self._decoder.raw_decode(self._text, self._position)
+                value, end = _DECODER.raw_decode(self._text, self._position)
             except RecursionError:
                 self.fail("nested too deeply")
             except json.JSONDecodeError as e:
