@@ -13,6 +13,8 @@ from typing import Any, Protocol, cast
 
 MAX_COUNT = 10_000
 """Largest product of the counts of nested repeats; the engine checks no time limit inside one."""
+MAX_DEPTH = 10
+"""Most repeats inside each other; the package `regex` compiles them in time exponential in their number."""
 MAX_TEXTS = 200
 LENGTHS = (30, 600)
 """Characters of a repeated part. 30 show an exponential time, 600 a cubic one."""
@@ -50,6 +52,20 @@ def _count_node(node: Node) -> int:
         return inner
     low, high, _ = repeat
     return inner * max(low, 1 if _is_endless(high) else high, 1)
+
+
+def largest_depth(pattern: str) -> int:
+    """Return the largest number of repeats inside each other."""
+    return _largest_depth(_parse(pattern))
+
+
+def _largest_depth(nodes: Sequence[Node]) -> int:
+    depths = (
+        (_repeat_of(node) is not None) + _largest_depth(part)
+        for node in nodes
+        for part in _parts(node)
+    )
+    return max(depths, default=0)
 
 
 def make_texts(pattern: str) -> list[str]:

@@ -13,7 +13,13 @@ from functools import cached_property
 from typing import Protocol, TypeVar
 
 from safegen.core.errors import ConfigError, RunError
-from safegen.core.pattern_probe import MAX_COUNT, largest_count, make_texts
+from safegen.core.pattern_probe import (
+    MAX_COUNT,
+    MAX_DEPTH,
+    largest_count,
+    largest_depth,
+    make_texts,
+)
 
 BURST_S = 2.0
 """CPU time that a pattern may take beyond its share, in seconds."""
@@ -87,7 +93,7 @@ class TimedPattern:
         """Compile the pattern now.
 
         Raises:
-            ConfigError: the pattern has too large counts, or no meaning for the package `regex`.
+            ConfigError: the pattern has too many repeats, or no meaning for the package `regex`.
         """
         _ = self._compiled
 
@@ -114,14 +120,22 @@ class TimedPattern:
     def _compiled(self) -> _RegexPattern:
         regex = importlib.import_module("regex")
         try:
-            count = largest_count(self.pattern)
-            if count <= MAX_COUNT:
-                return regex.compile(_to_regex_syntax(self.pattern), regex.VERSION0)
+            self._check_size()
+            return regex.compile(_to_regex_syntax(self.pattern), regex.VERSION0)
         except (re.error, regex.error, OverflowError, RecursionError) as e:
             raise ConfigError(f"{self.place}: is not a regular expression: {e}") from e
-        raise ConfigError(
-            f"{self.place}: the pattern repeats a part up to {count} times; at most {MAX_COUNT}, or `*`"
-        )
+
+    def _check_size(self) -> None:
+        # The time and memory of the engine's compilation have no limit.
+        count, depth = largest_count(self.pattern), largest_depth(self.pattern)
+        if count > MAX_COUNT:
+            raise ConfigError(
+                f"{self.place}: the pattern repeats a part up to {count} times; at most {MAX_COUNT}, or `*`"
+            )
+        if depth > MAX_DEPTH:
+            raise ConfigError(
+                f"{self.place}: the pattern has {depth} repeats inside each other; at most {MAX_DEPTH}"
+            )
 
     def search(self, string: str, /) -> re.Match[str] | None:
         """Return the first match, or None."""
