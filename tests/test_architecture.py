@@ -16,7 +16,7 @@ from safegen.core import yaml_source
 from tests.conftest import ROOT
 
 HEAVY = frozenset(
-    "openai polars pyarrow numpy yaml jinja2 tenacity ray py3langid json_repair aiohttp re2".split()
+    "openai polars pyarrow numpy yaml jinja2 tenacity ray py3langid json_repair aiohttp re2 regex".split()
 )
 HELP = "import sys; sys.argv = ['safegen', *{words}]\nfrom safegen.cli.main import main\ntry: main()\nexcept SystemExit: pass"
 
