@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Literal, Union, cast, get_args, get_origin
 
+from safegen.config.fields import describe_fields
 from safegen.config.recipe import PluginRef
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def comment_lines(
         values: values that replace a default, by key; a mapping for a nested model.
         indent: blanks before each line.
     """
+    descriptions = describe_fields(model)
     for name, field in model.model_fields.items():
         value = values.get(name, _field_default(field))
-        yield from _docstring_lines(field, indent)
+        yield from _docstring_lines(descriptions.get(name, ""), field, indent)
         nested = next(_nested_models(field.annotation), None)
         parts = None if nested is None else _nested_parts(value)
         if nested is not None and parts is not None:
@@ -86,8 +88,8 @@ def _unused_lines(model: type[BaseModel], indent: int, name: str) -> Iterator[st
     yield from (f"{' ' * indent}# {line}" for line in lines)
 
 
-def _docstring_lines(field: FieldInfo, indent: int) -> Iterator[str]:
-    description = " ".join((field.description or "").split())
+def _docstring_lines(docstring: str, field: FieldInfo, indent: int) -> Iterator[str]:
+    description = " ".join(docstring.split())
     choices = list(dict.fromkeys(_allowed_words(field.annotation)))
     if choices:
         description += f" One of: {', '.join(choices)}." if choices[1:] else f" Or `{choices[0]}`."

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from safegen.cli.commented_yaml import comment_lines, format_flow
 from safegen.config import recipe as recipes
-from safegen.config.fields import FrozenModel
+from safegen.config.fields import FrozenModel, describe_fields
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import load_taxonomy as load_taxonomy
 from safegen.core.yaml_source import parse
@@ -46,8 +46,8 @@ def test_recipe_keys_follow_their_docstrings() -> None:
     models = (Recipe, recipes.Plan, recipes.Target, recipes.Split, recipes.Budget, recipes.Teachers)
     for model in models:
         lines = list(comment_lines(model, {}))
-        for name, field in model.model_fields.items():
-            assert field.description, f"{model.__name__}.{name} needs a docstring"
+        for name in model.model_fields:
+            assert describe_fields(model)[name], f"{model.__name__}.{name} needs a docstring"
             at = next(i for i, line in enumerate(lines) if line.startswith(f"{name}:"))
             assert lines[at - 1].startswith("# "), name
         text = "\n".join(lines)
