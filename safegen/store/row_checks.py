@@ -8,6 +8,7 @@ The checks run on columns, so that a million rows cost less than a second.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from safegen.core.types import (
@@ -117,11 +118,20 @@ def _is_valid(column: _Column) -> bool:
     if column.is_required and column.values.null_count:
         return False
     present = column.values.drop_null()
-    if choices := CHOICES.get(column.name):
-        return bool(pc.all(pc.is_in(present, value_set=pa.array(choices)), min_count=0).as_py())
+    if column.name in CHOICES:
+        is_known = pc.is_in(present, value_set=_make_choices(column.name))
+        return bool(pc.all(is_known, min_count=0).as_py())
     if bounds := BOUNDS.get(column.name):
         low, high = pc.min(present).as_py(), pc.max(present).as_py()
         return low is None or (low in bounds and high in bounds)
     if pa.types.is_floating(present.type):
         return bool(pc.all(pc.is_finite(present), min_count=0).as_py())
     return True
+
+
+# `pa.array` looks for pandas each time, which takes longer than the check of a column.
+@cache
+def _make_choices(name: str) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    return pa.array(CHOICES[name])
