@@ -171,8 +171,9 @@ async def _process_conversation(turns: Sequence[PlannedScenario], workers: Worke
         if messages is None:
             results.append(_fail_turns(turns[i:], workers))
             break
-        scenario = replace(item.scenario, messages=messages)
-        results.append(await _draft_candidates(replace(item, scenario=scenario), workers))
+        if messages != item.scenario.messages:
+            item = replace(item, scenario=replace(item.scenario, messages=messages))
+        results.append(await _draft_candidates(item, workers))
         # The dialogue continues from the draft that curation would choose.
         chosen = select_best(results[-1].records)
         if chosen is not None and chosen.draft.response is not None:

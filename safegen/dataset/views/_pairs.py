@@ -85,10 +85,11 @@ def make_pairs(group: ScenarioGroup, *, at_most: int) -> list[Pair]:
         return []
     seen = {chosen.draft.response}
     pairs: list[Pair] = []
-    for rejected in sorted(group.records, key=lambda r: hash_fraction("pair", r.draft.draft_id)):
+    candidates = filter(_is_instructive, group.records)
+    for rejected in sorted(candidates, key=lambda r: hash_fraction("pair", r.draft.draft_id)):
         if len(pairs) == at_most:
             break
-        if _is_instructive(rejected) and rejected.draft.response not in seen:
+        if rejected.draft.response not in seen:
             seen.add(rejected.draft.response)
             pairs.append(Pair(chosen, rejected))
     return pairs
