@@ -17,6 +17,13 @@ VARIABLE_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIAL", "_C
 VARIABLE_NAME = re.compile(rf"[A-Z][A-Z0-9_]*(?:{'|'.join(VARIABLE_ENDINGS)})")
 # A key that signs or decrypts is never sent, so its name in a recipe is a mistake or an attack.
 UNSENT_KEY = re.compile(r"(?:.*_)?(?:SECRET_ACCESS|PRIVATE|SSH|GPG|SIGNING|ENCRYPTION)_KEY")
+# Credentials of code hosts, registries and clouds are often set where recipes run, and no model
+# endpoint needs them under these names.
+UNSENT_SERVICE = re.compile(
+    r"(?:ACTIONS|AWS|AZDO|BITBUCKET|BUILDKITE|CARGO|CI|CIRCLE|CODECOV|CONSUL|DATABASE|DB|DISCORD|DOCKER"
+    r"|GCP|GH|GIT|GITHUB|GITLAB|HEROKU|JENKINS|KUBE|LDAP|MYSQL|NETLIFY|NODE_AUTH|NPM|PGP|PG|POSTGRES"
+    r"|PYPI|REDIS|SENTRY|SLACK|SMTP|SONAR|SUDO|TELEGRAM|TRAVIS|TWINE|UV|VAULT|VERCEL)_.*"
+)
 MAX_KEY_NAME = 100
 MAX_VALUE_CHARS = 8_000
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -65,12 +72,17 @@ def check_variable(variable: object, *, parameter: str) -> None:
         ValueError: it does not. The message omits the value, because it may be a key.
     """
     is_name = isinstance(variable, str) and VARIABLE_NAME.fullmatch(variable)
-    if not is_name or len(str(variable)) > MAX_KEY_NAME or UNSENT_KEY.fullmatch(str(variable)):
+    unsent = (UNSENT_KEY, UNSENT_SERVICE)
+    if (
+        not is_name
+        or len(str(variable)) > MAX_KEY_NAME
+        or any(pattern.fullmatch(str(variable)) for pattern in unsent)
+    ):
         *endings, last = (f"`{ending}`" for ending in VARIABLE_ENDINGS)
         raise ValueError(
             f"`{parameter}` must name an environment variable in capitals that ends in"
-            f" {', '.join(endings)} or {last}, and no key that signs or decrypts, such as"
-            " `…_PRIVATE_KEY`; put no key into a file (the value is not shown, because it may be a key)"
+            f" {', '.join(endings)} or {last}, and neither a key that signs or decrypts, such as"
+            " `…_PRIVATE_KEY`, nor a credential of another service, such as `GITHUB_TOKEN`; put no key into a file (the value is not shown, because it may be a key)"
         )
 
 
