@@ -105,7 +105,7 @@ VERDICTS = st.builds(
     delivered=maybe(st.sampled_from(["A0", "A1", "A2", "A3", "A4"])),
     judge=maybe(TEXT),
     prompt_digest=maybe(TEXT),
-    code=TEXT,
+    code=TEXT.filter(str.strip),
     teachable=st.booleans(),
 )
 
