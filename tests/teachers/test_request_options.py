@@ -93,7 +93,7 @@ def test_other_variables_are_rejected_unread(
         monkeypatch.setenv(variable, SECRET)
     endings = "`_KEY`, `_TOKEN`, `_SECRET`, `_PASSWORD`, `_CREDENTIAL` or `_CREDENTIALS`"
     with pytest.raises(ValueError, match=f"`{kind}.gate.env` must name .*{endings}") as caught:
-        teacher(**{kind: {"gate": {"env": variable}}})
+        teacher("http://127.0.0.1:9/v1", **{kind: {"gate": {"env": variable}}})
     assert SECRET not in str(caught.value)
 
 
