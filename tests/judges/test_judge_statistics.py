@@ -1,0 +1,221 @@
+"""Bootstrap, class scores, corrected rates and the alternative-annotator test."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy import stats
+from sklearn.metrics import precision_recall_fscore_support
+
+from safegen.judges.agreement import Label, Scale, krippendorff_alpha, make_ratings
+from safegen.judges.alternative_annotator import (
+    alternative_annotator_test,
+    reject_hypotheses,
+    student_t_cdf,
+)
+from safegen.judges.bootstrap import bootstrap_interval
+from safegen.judges.classification import average_f1, score_classes, sweep_thresholds
+from safegen.judges.corrected_rates import correct_mean, correct_rate
+
+
+def test_bootstrap_interval_depends_on_its_seed() -> None:
+    ratings = make_ratings([["a", "a"], ["a", "b"], ["b", "b"]] * 20)
+    draw = partial(bootstrap_interval, ratings, krippendorff_alpha, resamples=100)
+    first, same, other = draw(seed=1), draw(seed=1), draw(seed=2)
+    alpha = krippendorff_alpha(ratings)
+    assert first is not None
+    assert alpha is not None
+    assert first.low < alpha < first.high
+    assert first == same != other
+
+
+def test_bootstrap_interval_of_one_item_is_none() -> None:
+    assert bootstrap_interval(make_ratings([["a", "b"]]), krippendorff_alpha) is None
+
+
+def test_bootstrap_interval_of_a_rare_class_is_none() -> None:
+    ratings = make_ratings([["a", "a"]] * 50 + [["b", "b"]])
+    assert bootstrap_interval(ratings, krippendorff_alpha, resamples=200) is None
+
+
+def test_bootstrap_without_resamples_is_refused() -> None:
+    with pytest.raises(ValueError, match="use 1 or more"):
+        bootstrap_interval(make_ratings([["a", "b"]] * 2), krippendorff_alpha, resamples=0)
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1)
+
+
+@given(pairs=PAIRS)
+def test_class_scores_equal_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    gold, predicted = zip(*pairs, strict=True)
+    ours = score_classes(gold, predicted, labels=["a", "b", "c"])
+    theirs = precision_recall_fscore_support(
+        gold,
+        predicted,
+        labels=["a", "b", "c"],
+        zero_division=math.nan,  # pyright: ignore[reportArgumentType] (the stub lacks nan)
+    )
+    for column, values in zip(("precision", "recall", "f1", "support"), theirs, strict=True):
+        own = [getattr(score, column) for score in ours]
+        assert [math.nan if v is None else v for v in own] == pytest.approx(values, nan_ok=True)
+
+
+def test_macro_f1_leaves_absent_classes_out() -> None:
+    scores = score_classes(["a", "b"], ["a", "a"], labels=["a", "b", "c"])
+    assert average_f1(scores) == pytest.approx((2 / 3 + 0) / 2)
+    assert average_f1([]) is None
+
+
+@given(
+    items=st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1),
+    threshold=st.sampled_from([-1.0, 0.25, 0.3, 2.0]),
+)
+def test_threshold_scores_equal_a_count(items: list[tuple[bool, float]], threshold: float) -> None:
+    gold, scores = zip(*items, strict=True)
+    swept = sweep_thresholds(gold, scores, thresholds=[threshold])[0]
+    predicted = [score >= threshold for score in scores]
+    expected = score_classes(gold, predicted, labels=[True])[0]
+    assert swept[1:4] == expected[3:]
+    assert swept.accuracy == np.mean([g == p for g, p in zip(gold, predicted, strict=True)])
+
+
+def test_thresholds_are_the_distinct_scores() -> None:
+    swept = sweep_thresholds([True, False, True], [0.9, 0.1, 0.9])
+    assert [scores.threshold for scores in swept] == [0.1, 0.9]
+
+
+def test_sweep_without_items_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 gold labels and 0 scores"):
+        sweep_thresholds([], [])
+
+
+def test_corrected_mean_equals_its_formula() -> None:
+    human, judged, others = [1.0, 0, 1, 1, 0, 0], [1.0, 1, 1, 0, 0, 1], [1.0, 0, 1, 1]
+    estimate = correct_mean(human, judged, unlabelled=others)
+    errors = np.subtract(human, judged)
+    mean = np.mean(others) + errors.mean()
+    half = stats.norm.ppf(0.975) * np.sqrt(np.var(others) / 4 + errors.var() / 6)
+    assert estimate is not None
+    assert estimate.mean == pytest.approx(mean)
+    assert estimate.interval == pytest.approx((mean - half, mean + half))
+    assert estimate.raw == pytest.approx(0.7)
+    assert estimate[3:] == (6, 4)
+
+
+def test_corrected_mean_covers_the_truth() -> None:
+    """A judge that errs in one direction: its raw rate misses the truth, the interval does not."""
+    random = np.random.default_rng(7)
+    hits = raw_hits = 0
+    for _ in range(400):
+        drawn = random.random(1_000) < 0.3
+        truth: list[bool] = drawn.tolist()
+        judged: list[bool] = (drawn | (random.random(1_000) < 0.2)).tolist()
+        estimate = correct_rate(truth[:200], judged[:200], unlabelled=judged[200:])
+        assert estimate is not None
+        hits += estimate.interval.low <= 0.3 <= estimate.interval.high
+        raw_hits += estimate.interval.low <= estimate.raw <= estimate.interval.high
+    assert 0.92 <= hits / 400 <= 0.98
+    assert raw_hits < 40
+
+
+def test_mean_without_unlabelled_items_is_the_human_mean() -> None:
+    estimate = correct_mean([1, 0, 1, 1], [0, 0, 0, 0])
+    assert estimate is not None
+    assert (estimate.mean, estimate.raw, estimate.unlabelled) == (0.75, 0, 0)
+
+
+def test_corrected_rate_is_cut_to_its_bounds() -> None:
+    estimate = correct_rate([True, True, False], [False, False, False], unlabelled=[True] * 9)
+    assert estimate is not None
+    assert (estimate.mean, estimate.interval.high) == (1.0, 1.0)
+
+
+def test_corrected_mean_of_one_label_is_none() -> None:
+    assert correct_mean([1], [1], unlabelled=[1, 0]) is None
+    with pytest.raises(ValueError, match="2 human values and 1"):
+        correct_mean([1, 0], [1])
+
+
+@given(t=st.floats(-50, 50), degrees=st.integers(1, 400))
+def test_student_distribution_equals_scipy(t: float, degrees: int) -> None:
+    assert student_t_cdf(t, degrees) == pytest.approx(stats.t.cdf(t, degrees), abs=1e-8)
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_rejected_hypotheses_equal_scipy(p_values: list[float]) -> None:
+    adjusted = stats.false_discovery_control(p_values, method="by")
+    near = {n for n, p in enumerate(adjusted) if abs(p - 0.05) < 1e-9}
+    expected = {n for n, p in enumerate(adjusted) if p <= 0.05}
+    assert reject_hypotheses(p_values, rate=0.05) - near == expected - near
+
+
+def noisy(truth: list[int], errors: float, seed: int) -> list[Label | None]:
+    """Copy labels with a share of random ones."""
+    random = np.random.default_rng(seed)
+    return [int(random.integers(4)) if random.random() < errors else label for label in truth]
+
+
+TRUTH: list[int] = np.random.default_rng(3).integers(4, size=120).tolist()
+RATERS = {name: noisy(TRUTH, 0.25, seed) for seed, name in enumerate("abc", start=10)}
+
+
+@pytest.mark.parametrize("scale", ["nominal", "interval"])
+@pytest.mark.parametrize(
+    ("errors", "passes"), [(0.05, True), (0.9, False)], ids=["good judge", "random judge"]
+)
+def test_only_a_good_judge_passes(scale: Scale, errors: float, passes: bool) -> None:
+    judge = noisy(TRUTH, errors, 99)
+    result = alternative_annotator_test(judge, RATERS, epsilon=0.2, scale=scale)
+    assert result is not None
+    assert result.passes is passes
+    assert result.winning_rate == (1.0 if passes else 0.0)
+    assert (result.advantage > 0.8) is passes
+
+
+def test_p_values_equal_a_paired_t_test() -> None:
+    judge = noisy(TRUTH, 0.3, 99)
+    judge[0] = RATERS["a"][1] = None
+    result = alternative_annotator_test(judge, RATERS, epsilon=0.15)
+    assert result is not None
+    for rater in result.raters:
+        differences: list[int] = []
+        for n, label in enumerate(judge):
+            own = RATERS[rater.rater][n]
+            rest = [v[n] for k, v in RATERS.items() if k != rater.rater and v[n] is not None]
+            if label is not None and own is not None:
+                ours, theirs = rest.count(label), rest.count(own)
+                differences.append(int(theirs >= ours) - int(ours >= theirs))
+        _, expected = stats.ttest_1samp(differences, 0.15, alternative="less")
+        assert rater.p_value == pytest.approx(expected)
+        assert rater.items == len(differences)
+        assert np.mean(differences) == pytest.approx(rater.rater_advantage - rater.advantage)
+
+
+def test_identical_raters_win_only_with_a_cost() -> None:
+    raters = {name: TRUTH for name in "abc"}
+    with_cost = alternative_annotator_test(TRUTH, raters, epsilon=0.1)
+    without = alternative_annotator_test(TRUTH, raters, epsilon=0)
+    assert with_cost is not None
+    assert without is not None
+    assert (with_cost.winning_rate, without.winning_rate) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "raters",
+    [{"a": TRUTH, "b": TRUTH}, {n: TRUTH[:20] + [None] * 100 for n in "abc"}],
+    ids=["two raters", "few items"],
+)
+def test_too_little_data_gives_no_result(raters: dict[str, list[Label | None]]) -> None:
+    assert alternative_annotator_test(TRUTH, raters) is None
+
+
+def test_wrong_arguments_of_the_test_are_refused() -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        alternative_annotator_test(TRUTH, RATERS, epsilon=1.5)
+    with pytest.raises(ValueError, match="rater `a` has 1 labels"):
+        alternative_annotator_test(TRUTH, {"a": [1]})
