@@ -13,7 +13,13 @@ from typing import Annotated
 
 import typer
 
-from safegen.cli import log, policy, recipe as recipe_commands, taxonomy
+from safegen.cli import (
+    judge as judge_commands,
+    log,
+    policy,
+    recipe as recipe_commands,
+    taxonomy,
+)
 from safegen.cli.options import (
     ColumnsOption,
     DropAnswerOption,
@@ -284,6 +290,7 @@ def list_names(
 
 
 recipe_commands.add_commands(app)
+judge_commands.add_commands(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -84,6 +84,8 @@ Until = Literal["expand", "draft", "validate"]
 """Step after which a run stops before the dataset: plan, drafts or verdicts."""
 PolicyForm = Literal["instructions", "rubric", "classifier"]
 """Texts that a policy spec compiles to."""
+Scale = Literal["nominal", "ordinal", "interval"]
+"""Level of measurement of labels: names, ordered names, or numbers whose differences have a meaning."""
 ReplyFormat = Literal["json_schema", "json_object", "text"]
 """Request format for JSON, from the strictest to the one that every endpoint accepts."""
 Contrast = Literal[

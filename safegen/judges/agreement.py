@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from safegen.core.types import Scale
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     FloatArray: TypeAlias = NDArray[np.float64]
 
 Label = str | int | float
-Scale = Literal["nominal", "ordinal", "interval"]
-"""Level of measurement: names, ordered names, or numbers whose differences have a meaning."""
 KappaWeights = Literal["none", "linear", "quadratic"]
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from safegen.judges.agreement import Label, Scale
+from safegen.core.types import Scale
+from safegen.judges.agreement import Label
 
 LEAST_RATERS = 3
 LEAST_ITEMS = 30

@@ -68,9 +68,18 @@ def correct_mean(
 def correct_rate(
     human: Sequence[bool], judged: Sequence[bool], *, unlabelled: Sequence[bool] = ()
 ) -> CorrectedMean | None:
-    """Estimate a rate as `correct_mean` does, with estimate and bounds cut to [0, 1]."""
+    """Estimate a rate as `correct_mean` does, with estimate and bounds cut to [0, 1].
+
+    If the labelled items show no variation, the interval is wider by 3/n on both sides: so many
+    errors may exist unseen (rule of three, Hanley and Lippman-Hand 1983).
+    """
     estimate = correct_mean(human, judged, unlabelled=unlabelled)
     if estimate is None:
         return None
-    low, high = (min(1.0, max(0.0, bound)) for bound in estimate.interval)
-    return estimate._replace(mean=min(1.0, max(0.0, estimate.mean)), interval=Interval(low, high))
+    errors = {int(h) - int(j) for h, j in zip(human, judged, strict=True)}
+    unseen = 3 / len(human) if len(errors if unlabelled else set(human)) == 1 else 0.0
+    low, high = estimate.interval.low - unseen, estimate.interval.high + unseen
+    return estimate._replace(
+        mean=min(1.0, max(0.0, estimate.mean)),
+        interval=Interval(min(1.0, max(0.0, low)), min(1.0, max(0.0, high))),
+    )

@@ -13,11 +13,11 @@ from nltk.metrics.agreement import AnnotationTask
 from nltk.metrics.distance import interval_distance
 from sklearn.metrics import cohen_kappa_score
 
+from safegen.core.types import Scale
 from safegen.judges.agreement import (
     KappaWeights,
     Label,
     Ratings,
-    Scale,
     cohen_kappa,
     gwet_ac1,
     krippendorff_alpha,

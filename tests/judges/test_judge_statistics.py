@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from safegen.judges.agreement import Label, Scale, krippendorff_alpha, make_ratings
+from safegen.core.types import Scale
+from safegen.judges.agreement import Label, krippendorff_alpha, make_ratings
 from safegen.judges.alternative_annotator import (
     alternative_annotator_test,
     reject_hypotheses,
@@ -133,6 +134,13 @@ def test_corrected_rate_is_cut_to_its_bounds() -> None:
     estimate = correct_rate([True, True, False], [False, False, False], unlabelled=[True] * 9)
     assert estimate is not None
     assert (estimate.mean, estimate.interval.high) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("unlabelled", [[], [False] * 100], ids=["all labelled", "unlabelled"])
+def test_rate_without_errors_keeps_an_interval(unlabelled: list[bool]) -> None:
+    estimate = correct_rate([False] * 30, [False] * 30, unlabelled=unlabelled)
+    assert estimate is not None
+    assert (estimate.mean, estimate.interval) == (0.0, (0.0, 0.1))
 
 
 def test_corrected_mean_of_one_label_is_none() -> None:
