@@ -6,11 +6,30 @@ from typing import TYPE_CHECKING
 
 from safegen.core.version import __version__ as __version__
 
-__all__ = ["Recipe", "Run", "agenerate", "generate", "load_recipe", "open_run"]
+__all__ = [
+    "Recipe",
+    "ResponseScores",
+    "Reward",
+    "Run",
+    "agenerate",
+    "generate",
+    "load_recipe",
+    "open_run",
+    "reward",
+]
 
 if TYPE_CHECKING:
     from safegen.config.recipe import Recipe
     from safegen.pipeline.api import Run, agenerate, generate, load_recipe, open_run
+    from safegen.pipeline.rewards import ResponseScores, Reward, reward
+
+_MODULES = {
+    "Recipe": "safegen.config.recipe",
+    "ResponseScores": "safegen.pipeline.rewards",
+    "Reward": "safegen.pipeline.rewards",
+    "reward": "safegen.pipeline.rewards",
+}
+"""Modules of the names that are not in `safegen.pipeline.api`."""
 
 
 # Names are resolved on first use, because `import safegen` must load no heavy module.
@@ -19,7 +38,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module `safegen` has no attribute `{name}`")
     from importlib import import_module
 
-    module = import_module("safegen.config.recipe" if name == "Recipe" else "safegen.pipeline.api")
+    module = import_module(_MODULES.get(name, "safegen.pipeline.api"))
     return getattr(module, name)
 
 

@@ -20,6 +20,7 @@ from safegen.core.errors import (
     TeacherRejected,
     TeacherUnavailable,
     Truncated,
+    Unscorable,
     UserError,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "TeacherRejected",
     "TeacherUnavailable",
     "Truncated",
+    "Unscorable",
     "UserError",
 ]

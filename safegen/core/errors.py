@@ -12,6 +12,7 @@
         StoreDamaged       a journal, plan or shard cannot be read
         DiskFailed         the disk is full, read-only or gone
         DatasetInvalid     a dataset breaks an invariant
+        Unscorable         a response has no reward
       ItemError     one item is lost, recorded    the run continues
         TeacherUnavailable  Truncated  ContentFiltered  Refused  EmptyAnswer
         Blocked  ParseError
@@ -109,6 +110,10 @@ class DiskFailed(RunError):
 
 class DatasetInvalid(RunError):
     """A dataset breaks an invariant."""
+
+
+class Unscorable(RunError):
+    """A response has no reward, and `unscorable` is `raise`."""
 
 
 class ItemError(SafegenError):

@@ -13,6 +13,7 @@ from safegen.store.journal import Journal
 from safegen.teachers._cache import CachedTeacher
 from safegen.teachers._circuit_breaker import CircuitBreaker
 from safegen.teachers._compose import ModelSource, compose
+from safegen.teachers._control_tokens import cut_control_tokens
 from safegen.teachers._custom import CustomTeacher
 from safegen.teachers._errors import RetryableError
 from safegen.teachers._item_errors import ItemErrorTeacher
@@ -21,6 +22,7 @@ from safegen.teachers._rate_limit import RateLimitedTeacher, RateLimiter, RateLi
 from safegen.teachers._request_options import KEY_NAME, split_unset_variables
 from safegen.teachers._retry import RetryingTeacher
 from safegen.teachers._structured_output import StructuredTeacher
+from safegen.teachers._thinking import split_thinking
 
 __all__ = [
     "KEY_NAME",
@@ -40,5 +42,7 @@ __all__ = [
     "StructuredTeacher",
     "Wait",
     "compose",
+    "cut_control_tokens",
+    "split_thinking",
     "split_unset_variables",
 ]

@@ -1,0 +1,132 @@
+"""Scores responses in the background: concurrent, bounded, with a cache that all reward functions share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from threading import Lock, Thread
+from typing import Any, NamedTuple, TypeVar
+
+from safegen.core.errors import ItemError
+from safegen.core.hashing import digest
+from safegen.pipeline.reward_inputs import RewardItem
+
+T = TypeVar("T")
+
+
+class RewardParts(NamedTuple):
+    """The reward of a response and its parts; None if they cannot be scored."""
+
+    reward: float | None
+    helpfulness: float | None = None
+    safety: float | None = None
+    problem: str = ""
+    """Code of the error if the response could not be scored."""
+
+
+PartsFunction = Callable[[RewardItem], Awaitable[RewardParts]]
+
+
+class LoopThread:
+    """An event loop in a thread, so that sync and async trainers share one client and one limit."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: Thread | None = None
+        self._pid = 0
+
+    # Any: the sent and thrown types of a coroutine are of no interest.
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the loop."""
+        with self._lock:
+            # A forked process has no thread of its parent.
+            if self._loop is None or self._pid != os.getpid():
+                self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
+                self._thread = Thread(target=self._loop.run_forever, name="rewards", daemon=True)
+                self._thread.start()
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def close(self) -> None:
+        """Stop the loop; the next `submit` starts another one."""
+        with self._lock:
+            loop, thread, self._loop = self._loop, self._thread, None
+        if loop is not None and thread is not None and self._pid == os.getpid():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+class RewardEngine:
+    """Scores items at most once at a time, with a bound on the calls in flight."""
+
+    def __init__(self, score: PartsFunction, *, in_flight: int, cached: int) -> None:
+        self.loop = LoopThread()
+        self._score, self._cached = score, cached
+        self._in_flight = in_flight
+        self._limit = asyncio.Semaphore(in_flight)
+        self._cache: OrderedDict[str, RewardParts] = OrderedDict()
+        self._running: dict[str, asyncio.Task[RewardParts]] = {}
+
+    def submit(self, items: Sequence[RewardItem]) -> Future[list[RewardParts]]:
+        """Start to score items on the engine's own loop."""
+        return self.loop.submit(self._score_batch(items))
+
+    def close(self) -> None:
+        """Stop the loop; the cache stays."""
+        self.loop.close()
+        self._running.clear()
+        # A semaphore belongs to the loop on which it waited.
+        self._limit = asyncio.Semaphore(self._in_flight)
+
+    async def _score_batch(self, items: Sequence[RewardItem]) -> list[RewardParts]:
+        tasks = [self._start(item) for item in items]
+        if tasks:
+            # All of them end, so that paid answers reach the cache.
+            await asyncio.wait(tasks)
+        # Every exception is retrieved, because asyncio logs the others.
+        errors = [error for task in tasks if (error := task.exception())]
+        if errors:
+            raise errors[0]
+        return [task.result() for task in tasks]
+
+    def _start(self, item: RewardItem) -> asyncio.Task[RewardParts]:
+        key = _cache_key(item)
+        if key is None:
+            return asyncio.create_task(self._ask(item))
+        if task := self._running.get(key):
+            return task
+        task = asyncio.create_task(self._look_up(key, item))
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+        return task
+
+    async def _look_up(self, key: str, item: RewardItem) -> RewardParts:
+        if known := self._cache.get(key):
+            self._cache.move_to_end(key)
+            return known
+        parts = await self._ask(item)
+        # A judge that abstained may answer the next time.
+        if parts.reward is not None:
+            self._cache[key] = parts
+            if len(self._cache) > self._cached:
+                self._cache.popitem(last=False)
+        return parts
+
+    async def _ask(self, item: RewardItem) -> RewardParts:
+        async with self._limit:
+            try:
+                return await self._score(item)
+            except ItemError as e:
+                return RewardParts(None, problem=e.code)
+
+
+def _cache_key(item: RewardItem) -> str | None:
+    """Return the key of an item; None if a column cannot be written as JSON."""
+    try:
+        return digest([item.messages, item.response, dict(item.columns)])
+    except (TypeError, ValueError, RecursionError):
+        return None

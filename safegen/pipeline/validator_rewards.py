@@ -1,0 +1,169 @@
+"""Rule validators as rewards: a draft and its context from the columns of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast, get_args
+
+from safegen.config.language_pack import load_locale
+from safegen.core import plugins, resources
+from safegen.core.errors import UserError
+from safegen.core.hashing import short_id
+from safegen.core.types import (
+    DETAIL_LEVELS,
+    MODES,
+    Draft,
+    DraftContext,
+    DraftValidator,
+    Evidence,
+    Expectation,
+    Knowledge,
+    Mode,
+    SafeTask,
+    Scenario,
+)
+from safegen.pipeline.reward_engine import PartsFunction, RewardParts
+from safegen.pipeline.reward_inputs import RewardItem
+from safegen.policy.loader import load_policy
+
+NO_KNOWLEDGE = Knowledge((), (), SafeTask("", ()), (), "", "")
+"""Teachers read knowledge; validators do not."""
+
+
+class ValidatorParts(NamedTuple):
+    """A validator's name and its reward."""
+
+    name: str
+    score: PartsFunction
+
+
+def make_validator_parts(validator: str | DraftValidator, *, language: str) -> ValidatorParts:
+    """Make the reward of a validator: its score.
+
+    Args:
+        validator: a built-in name, or a validator.
+        language: language pack of a built-in one.
+
+    Raises:
+        AssetNotFound: there is no validator or language pack of that name.
+        UserError: the argument is neither a name nor a function.
+    """
+    if not isinstance(validator, str):
+        if not callable(validator):
+            raise UserError("`validator` is neither a name nor a function")
+        name = getattr(validator, "__name__", "validator")
+        return ValidatorParts(str(name), _make_parts(validator, reads_required=False))
+    locale = load_locale(language)
+    policies = [load_policy(name) for name in resources.list_names("policies")]
+    built = plugins.make_plugin(
+        "validators",
+        validator,
+        {},
+        locales={locale.locale: locale},
+        policies={policy.policy_id: policy for policy in policies},
+    )
+    reads_required = plugins.validator_traits(validator).reads is not None
+    return ValidatorParts(validator, _make_parts(built, reads_required=reads_required))
+
+
+def _make_parts(validator: DraftValidator, *, reads_required: bool) -> PartsFunction:
+    async def score(item: RewardItem) -> RewardParts:
+        context = make_draft_context(item, reads_required=reads_required)
+        verdict = await validator(make_draft(item), context)
+        return RewardParts(verdict.score, problem=verdict.code)
+
+    return score
+
+
+def make_draft_context(item: RewardItem, *, reads_required: bool) -> DraftContext:
+    """Make the context of a validator from the columns of a row.
+
+    Raises:
+        UserError: a column that validators read is missing or wrong.
+    """
+    columns = item.columns
+    if reads_required and not isinstance(columns.get("required"), list | tuple):
+        raise UserError("the validator reads the column `required`, a list of elements; add it")
+    mode = _choose(columns, "mode", MODES)
+    evidence = _choose(columns, "evidence", get_args(Evidence), default="none")
+    required = cast("Sequence[object]", columns.get("required") or ())
+    scenario = Scenario(
+        scenario_id=str(columns.get("scenario_id") or short_id(item.messages)),
+        set_id="",
+        goal_id="",
+        round=0,
+        taxonomy=str(columns.get("taxonomy") or ""),
+        harm=str(columns.get("harm") or ""),
+        domain=str(columns.get("domain") or ""),
+        task="explain",
+        intent="benign",
+        evidence=cast("Evidence", evidence),
+        requested_detail=_level(columns, "requested_detail", default=0),
+        paraphrase=0,
+        turn=0,
+        language=_require_text(columns, "language"),
+        jurisdiction=None,
+        profile="public",
+        contrast=None,
+        attributes=(),
+        benign_use="",
+        misuse_risk="",
+        messages=item.messages,
+        source="imported",
+        source_licence="",
+    )
+    expectation = Expectation(
+        policy_id=str(columns.get("policy_id") or ""),
+        mode=cast("Mode", mode),
+        ceiling=_level(columns, "ceiling", default=DETAIL_LEVELS[-1]),
+        floor=_level(columns, "floor", default=0),
+        required=tuple(str(name) for name in required),
+        rule_ids=(),
+    )
+    return DraftContext(scenario, expectation, NO_KNOWLEDGE)
+
+
+def make_draft(item: RewardItem) -> Draft:
+    """Make the draft of a response."""
+    return Draft(
+        draft_id="",
+        scenario_id="",
+        candidate=0,
+        revision=0,
+        parent_id=None,
+        response=item.response,
+        reasoning_content=None,
+        response_sha256=None,
+        withheld=False,
+        style=None,
+        teacher="student",
+        model="student",
+        outcome="ok",
+        finish_reason=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+    )
+
+
+def _choose(
+    columns: Mapping[str, object], name: str, known: Sequence[str], *, default: str | None = None
+) -> str:
+    value = columns.get(name, default)
+    if value not in known:
+        shown = "is missing" if value is None else f"is `{str(value)[:60]}`"
+        raise UserError(f"column `{name}` {shown}; validators read it: {', '.join(known)}")
+    return str(value)
+
+
+def _level(columns: Mapping[str, object], name: str, *, default: int) -> int:
+    value = columns.get(name, default)
+    if not isinstance(value, int) or value not in DETAIL_LEVELS:
+        raise UserError(f"column `{name}` is `{str(value)[:60]}`; use a whole number from 0 to 4")
+    return value
+
+
+def _require_text(columns: Mapping[str, object], name: str) -> str:
+    value = columns.get(name)
+    if not isinstance(value, str) or not value:
+        raise UserError(f"column `{name}` is missing; validators read it, such as `en`")
+    return value
