@@ -63,7 +63,7 @@ def calibrate(
         Columns,
         typer.Option(
             metavar="LABEL",
-            help="A label that counts as missing, as abstain and unscored do; repeatable.",
+            help="A label that counts as missing, as abstain does; repeatable.",
         ),
     ] = None,
     epsilon: Annotated[

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from safegen.core.statistics import Interval
 from safegen.judges.agreement import Ratings
 
+LEAST_ITEMS = 10
+"""Items below which a percentile interval is meaningless."""
 LEAST_DEFINED = 0.9
 """Share of the resamples in which the coefficient must be defined, else the interval would be biased."""
 
@@ -30,7 +32,7 @@ def bootstrap_interval(
         seed: seed of the draws.
 
     Returns:
-        None with fewer than two items, or if the coefficient is undefined in more than 10 % of the
+        None with fewer than 10 items, or if the coefficient is undefined in more than 10 % of the
         resamples.
 
     Raises:
@@ -41,7 +43,7 @@ def bootstrap_interval(
     if resamples < 1:
         raise ValueError(f"`resamples` is `{resamples}`; use 1 or more")
     size = len(ratings)
-    if size < 2:
+    if size < LEAST_ITEMS:
         return None
     random = np.random.default_rng(seed)
     drawn = (coefficient(ratings.take(random.integers(size, size=size))) for _ in range(resamples))

@@ -47,8 +47,8 @@ MAX_THRESHOLDS = 20
 """Thresholds of a sweep; more distinct scores are thinned to quantiles."""
 
 
-ABSTENTIONS = ("abstain", "unscored")
-"""Labels that always count as missing, because an abstention is no score."""
+NO_LABELS = ("abstain", "unscored", "nan", "null")
+"""Labels that always count as missing: an abstention is no score, and tables write null as text."""
 
 
 class CalibrationOptions(NamedTuple):
@@ -61,7 +61,7 @@ class CalibrationOptions(NamedTuple):
     positive: str | None = None
     """Label that scores predict."""
     missing: tuple[str, ...] = ()
-    """Labels that count as missing, in addition to `ABSTENTIONS`."""
+    """Labels that count as missing, in addition to `NO_LABELS`."""
     epsilon: float = 0.1
     """Cost of a human label in the alternative-annotator test."""
     resamples: int = 1_000
@@ -167,7 +167,12 @@ def calibrate(path: Path, columns: LabelColumns, options: CalibrationOptions) ->
         >>> calibrate(Path("labels.csv"), LabelColumns(), CalibrationOptions())  # doctest: +SKIP
     """
     _check_options(options)
-    table = read_label_table(path, columns, missing=(*ABSTENTIONS, *options.missing))
+    table = read_label_table(
+        path,
+        columns,
+        missing=(*NO_LABELS, *options.missing),
+        allow_mixed=options.scale == "nominal" or bool(options.order),
+    )
     scale, categories = _choose_scale(path, table, options)
     return _Calibration(path, table, scale, categories, options).report()
 
@@ -312,6 +317,11 @@ class _Calibration:
         labelled: Sequence[bool],
     ) -> JudgeReport:
         pairs = list(zip(gold, column, strict=True))
+        if not _known(pairs):
+            raise ConfigError(
+                f"{self.path}: no item has a label of `{name}` and a human label that is no tie;"
+                " label the same items by both"
+            )
         unlabelled = [
             label
             for label, has_human in zip(column, labelled, strict=True)

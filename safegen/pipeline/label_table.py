@@ -57,16 +57,21 @@ class LabelTable:
 
 
 def read_label_table(
-    path: Path, columns: LabelColumns, *, missing: Sequence[str] = ()
+    path: Path,
+    columns: LabelColumns,
+    *,
+    missing: Sequence[str] = (),
+    allow_mixed: bool = False,
 ) -> LabelTable:
     """Read a CSV, JSON, Parquet or Arrow file of labels.
 
-    Labels are numbers if all of them are numbers, else text.
+    Labels are numbers if all of them are numbers, and text if none is or `allow_mixed` is set.
 
     Args:
         path: the file.
         columns: the columns by role.
-        missing: labels that count as missing, such as `abstain`.
+        missing: labels that count as missing in any case of letters, such as `abstain`.
+        allow_mixed: accept labels of which some are numbers.
 
     Raises:
         ConfigError: with file, line and remedy, if the file cannot be read, a column is missing, an id
@@ -82,11 +87,13 @@ def read_label_table(
     if not rows:
         raise ConfigError(f"{path}: has no rows; it needs an item id and labels in each row")
     _check_ids(rows, str(chosen.item))
-    ignored = frozenset(missing)
+    ignored = frozenset(label.casefold() for label in missing)
     labels = {
         name: [_read_label(row, name, ignored) for row in rows]
         for name in (*chosen.human, *chosen.judge)
     }
+    if not allow_mixed:
+        _refuse_mixed_labels(rows, labels)
     labels = _unify_labels(path, labels)
     return LabelTable(
         tuple(row.place for row in rows),
@@ -182,7 +189,7 @@ def _read_label(row: RawRow, name: str, missing: frozenset[str]) -> str | None:
             f"{row.place}: `{name}` is not a label but {describe_type(value)}; write text or a number"
         )
     text = str(value).strip()
-    return None if not text or text in missing else text
+    return None if not text or text.casefold() in missing else text
 
 
 def _read_score(row: RawRow, name: str, missing: frozenset[str]) -> float | None:
@@ -200,6 +207,28 @@ def _read_score(row: RawRow, name: str, missing: frozenset[str]) -> float | None
 
 def _read_group(row: RawRow, name: str) -> str:
     return _read_label(row, name, frozenset()) or ""
+
+
+def _refuse_mixed_labels(
+    rows: Sequence[RawRow], columns: Mapping[str, Sequence[str | None]]
+) -> None:
+    cells = [
+        (row.place, name, text)
+        for name, column in columns.items()
+        for row, text in zip(rows, column, strict=True)
+        if text is not None
+    ]
+    numeric = [cell for cell in cells if _to_number(cell[2]) is not None]
+    text = [cell for cell in cells if _to_number(cell[2]) is None]
+    if numeric and text:
+        # The rarer kind is more likely the mistake.
+        place, name, label = min(numeric, text, key=len)[0]
+        other = max(text, numeric, key=len)[0][2]
+        raise ConfigError(
+            f"{place}: `{name}` is `{label[:60]}`, and other labels are of another kind"
+            f" (`{other[:60]}`); labels are all numbers or all text; fix it, or use"
+            f" `--missing {label[:60]}` or `--scale nominal`"
+        )
 
 
 def _unify_labels(

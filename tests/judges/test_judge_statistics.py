@@ -34,8 +34,10 @@ def test_bootstrap_interval_depends_on_its_seed() -> None:
     assert first == same != other
 
 
-def test_bootstrap_interval_of_one_item_is_none() -> None:
-    assert bootstrap_interval(make_ratings([["a", "b"]]), krippendorff_alpha) is None
+def test_bootstrap_interval_of_few_items_is_none() -> None:
+    rows = [["a", "b"], ["a", "a"], ["b", "b"]] * 3
+    assert bootstrap_interval(make_ratings(rows), krippendorff_alpha) is None
+    assert bootstrap_interval(make_ratings([*rows, ["a", "a"]]), krippendorff_alpha) is not None
 
 
 def test_bootstrap_interval_of_a_rare_class_is_none() -> None:

@@ -72,9 +72,10 @@ def test_corrected_rate_uses_unlabelled_items(tmp_path: Path) -> None:
     assert (unsafe.estimate.labelled, unsafe.estimate.unlabelled) == (3, 1)
 
 
-def test_abstention_is_missing_and_counted(tmp_path: Path) -> None:
-    rows = [*ROWS, {"id": "r5", "human": "safe", "judge": "abstain"}]
-    report = measure(tmp_path, rows)
+@pytest.mark.parametrize("label", ["abstain", "NaN", "null", "Pass"])
+def test_abstention_is_missing_and_counted(tmp_path: Path, label: str) -> None:
+    rows = [*ROWS, {"id": "r5", "human": "safe", "judge": label}]
+    report = measure(tmp_path, rows, QUICK._replace(missing=("pass",)))
     (judge,) = report.judges
     assert (judge.unanswered, judge.agreement.items) == (1, 3)
     assert report.categories == ("safe", "unsafe")
@@ -86,12 +87,13 @@ def test_abstention_is_missing_and_counted(tmp_path: Path) -> None:
         (["low", "none"], QUICK, "ordinal", ("none", "negligible", "low", "moderate", "high")),
         (["A3", "A1"], QUICK, "ordinal", ("A0", "A1", "A2", "A3", "A4")),
         (["low", "none"], QUICK._replace(scale="nominal"), "nominal", ("low", "none")),
+        ([1, "x"], QUICK._replace(scale="nominal"), "nominal", ("1", "x")),
         (["raw", "done"], QUICK._replace(order=("raw", "done")), "ordinal", ("raw", "done")),
         ([3, 1], QUICK, "ordinal", (1, 3)),
         ([0.25, 1], QUICK, "interval", (0.25, 1)),
         ([True, False], QUICK, "nominal", ("false", "true")),
     ],
-    ids=["severity", "assistance", "forced", "order", "whole", "fraction", "truth"],
+    ids=["severity", "assistance", "forced", "mixed", "order", "whole", "fraction", "truth"],
 )
 def test_scale_follows_from_the_labels(
     tmp_path: Path,
@@ -160,7 +162,7 @@ def test_three_people_allow_the_alternative_test(tmp_path: Path) -> None:
 
 
 def test_two_people_allow_no_alternative_test(tmp_path: Path) -> None:
-    rows = [{"id": n, "human_a": "x", "human_b": "y", "judge": "x"} for n in range(40)]
+    rows = [{"id": n, "human_a": "x", "human_b": "x", "judge": "x"} for n in range(40)]
     assert measure(tmp_path, rows).judges[0].alternative is None
 
 
@@ -198,6 +200,19 @@ BAD_FILES: dict[str, tuple[str, str]] = {
     ),
     "no labels": ("id,human,judge\na,,x\n", "no item has a human label; fill in `human`"),
     "case": ("id,human,judge\na,Safe,safe\n", "`Safe` and `safe` differ only in case"),
+    "no shared item": (
+        "id,human,judge\na,x,\nb,,y\n",
+        "has a label of `judge` and a human label that is no tie",
+    ),
+    "text among numbers": (
+        "id,human,judge\na,1,2\nb,2,high\n",
+        r"labels.csv:3: row 2: `judge` is `high`, .* `--missing high` or `--scale nominal`",
+    ),
+    "number among text": (
+        "id,human,judge\na,x,y\nb,x,1e400\nc,y,3\n",
+        "csv:4: row 3: `judge` is `3`",
+    ),
+    "only ties": ("id,human_a,human_b,judge\na,x,y,x\n", "a human label that is no tie"),
     "cells": ("id,human,judge\na,x\n", "labels.csv:2: row 1 has 2 cells and the head has 3"),
     "score": ("id,human,score\na,x,big\n", r"labels.csv:2: row 1: `score` is not a number"),
     "free text": (

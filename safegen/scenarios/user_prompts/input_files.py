@@ -96,7 +96,7 @@ def _refuse_address(name: str) -> None:
     else:
         hint = "copy it with the tool of that store"
     raise ConfigError(
-        f"{name}: is an address, and prompts are read from local files; download it first: {hint}"
+        f"{name}: is an address, and only local files are read; download it first: {hint}"
     )
 
 
@@ -113,7 +113,7 @@ def _list_shards(folder: Path) -> list[Path]:
         return paths
     folders = [p.name for p in entries if p.is_dir() and not p.name.startswith(".")]
     hint = f"; its folders: {', '.join(f'`{f}`' for f in folders[:8])}" if folders else ""
-    raise ConfigError(f"{folder}: holds no prompt files ({_list_suffixes()}){hint}")
+    raise ConfigError(f"{folder}: holds no files of rows ({_list_suffixes()}){hint}")
 
 
 def _is_shard(path: Path) -> bool:
@@ -165,7 +165,7 @@ def _identify(path: Path) -> InputFile:
         raise ConfigError(f"{path}: decompress it first; `.gz` and `.zst` are read, once")
     if format_ is None:
         raise ConfigError(
-            f"{path}: unknown format; prompt files end in {_list_suffixes()}, and can be compressed as"
+            f"{path}: unknown format; files of rows end in {_list_suffixes()}, and can be compressed as"
             " `.gz` or `.zst`"
         )
     if compression and format_ in ("parquet", "arrow"):

@@ -208,7 +208,7 @@ def test_address_is_rejected_with_fitting_hint(address: str, pattern: str) -> No
 
 def test_folder_problems_name_the_fix(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
-    with pytest.raises(ConfigError, match=r"holds no prompt files .*its folders: `train`"):
+    with pytest.raises(ConfigError, match=r"holds no files of rows .*its folders: `train`"):
         open_prompts(tmp_path)
     (tmp_path / "a.csv").write_text("prompt\na\n")
     (tmp_path / "a.jsonl").write_text(LINES)
