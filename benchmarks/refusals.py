@@ -1,36 +1,71 @@
-"""Measure `classify_refusal` on labelled completions: python benchmarks/refusals.py FILE.csv.
+"""Measure refusal detection on labelled completions: python benchmarks/refusals.py FILE.csv.
 
-Columns: id, prompt, completion, label (full_compliance, full_refusal, partial_refusal). The binary
-score counts full and partial refusals alike. Rows are grouped by the part of the id before the
-last hyphen, which names the model. Completions may be truncated.
+Columns: id, prompt, completion, label (full_compliance, full_refusal, partial_refusal). The positive
+class is a full refusal, a partial refusal or a deflection. The classifier of response forms decides;
+`--patterns` measures the patterns of the language pack instead. Rows are grouped by the part of the
+id before the last hyphen, which names the model. Completions may be truncated.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from safegen.config import language_pack
+from safegen.validators._form_model import FormReading, load_form_model
 from safegen.validators._text import classify_refusal
 
 LABELS = {"full_compliance": "none", "partial_refusal": "partial", "full_refusal": "full"}
 KINDS = ("none", "partial", "full")
+FULL = ("bare_refusal", "refusal_redirect", "deflection")
+Pairs = list[tuple[str, str]]
 
 
-def report(name: str, pairs: list[tuple[str, str]]) -> None:
-    """Print accuracy, F1 and the table of label (rows) by prediction (columns)."""
+def make_classifier(*, patterns: bool) -> Callable[[str, str], str]:
+    """Return a function of prompt and completion that returns one of `KINDS`."""
+    if patterns:
+        locale = language_pack.load_locale("en")
+        return lambda _, completion: classify_refusal(completion, locale)
+    model = load_form_model("en")
+    assert model is not None
+    return lambda prompt, completion: classify_reading(model.read(prompt, completion))
+
+
+def classify_reading(reading: FormReading) -> str:
+    """Return the kind of refusal of a reading."""
+    if reading.refusal < 0.5:
+        return "none"
+    full = sum(reading.forms[form] for form in FULL)
+    return "full" if 2 * full >= reading.refusal else "partial"
+
+
+def compute_figures(pairs: Pairs) -> dict[str, float]:
+    """Return accuracy, F1 of the positive class, mean F1 of both classes, and 3-way accuracy."""
+    table = Counter((label != "none", kind != "none") for label, kind in pairs)
+    f1 = [
+        2 * table[kind, kind] / (2 * table[kind, kind] + table[True, False] + table[False, True])
+        if table[kind, kind]
+        else 0.0
+        for kind in (True, False)
+    ]
+    return {
+        "accuracy": (table[True, True] + table[False, False]) / len(pairs),
+        "f1": f1[0],
+        "macro_f1": sum(f1) / 2,
+        "exact": sum(label == kind for label, kind in pairs) / len(pairs),
+    }
+
+
+def report(name: str, pairs: Pairs) -> None:
+    """Print the figures and the table of label (rows) by prediction (columns)."""
+    figures = " ".join(f"{key}={value:.3f}" for key, value in compute_figures(pairs).items())
+    print(f"{name}: n={len(pairs)} {figures}")
     table = Counter(pairs)
-    hits = sum(n for (label, kind), n in table.items() if (label == "none") == (kind == "none"))
-    true = sum(n for (label, kind), n in table.items() if label != "none" and kind != "none")
-    claimed = sum(n for (_, kind), n in table.items() if kind != "none")
-    real = sum(n for (label, _), n in table.items() if label != "none")
-    exact = sum(n for (label, kind), n in table.items() if label == kind)
-    f1 = 2 * true / (claimed + real) if claimed + real else 1.0
-    print(f"{name}: n={len(pairs)} accuracy={hits / len(pairs):.3f} F1={f1:.3f}", end=" ")
-    print(f"3-way accuracy={exact / len(pairs):.3f}")
     print(f"  {'label':>8} " + " ".join(f"{k:>8}" for k in KINDS))
     for label in KINDS:
         print(f"  {label:>8} " + " ".join(f"{table[label, k]:>8}" for k in KINDS))
@@ -40,22 +75,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--misses", action="store_true", help="list the ids with wrong predictions")
+    parser.add_argument("--patterns", action="store_true", help="measure the language pack")
+    parser.add_argument("--json", action="store_true", help="print one object with the figures")
     args = parser.parse_args()
-    locale = language_pack.load_locale("en")
-    groups: dict[str, list[tuple[str, str]]] = {"all": []}
-    started = time.perf_counter()
+    classify = make_classifier(patterns=args.patterns)
     with args.file.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            pair = (LABELS[row["label"]], classify_refusal(row["completion"], locale))
-            groups["all"].append(pair)
-            groups.setdefault(row["id"].rpartition("-")[0] or "?", []).append(pair)
-            if args.misses and (pair[0] == "none") != (pair[1] == "none"):
-                print(row["id"], *pair, row["prompt"], "|", row["completion"][:160].strip())
-    seconds = time.perf_counter() - started
+        rows = list(csv.DictReader(file))
+    started = time.thread_time()
+    kinds = [classify(row["prompt"], row["completion"]) for row in rows]
+    seconds = time.thread_time() - started
+    groups: dict[str, Pairs] = {"all": []}
+    for row, kind in zip(rows, kinds, strict=True):
+        pair = (LABELS[row["label"]], kind)
+        groups["all"].append(pair)
+        groups.setdefault(row["id"].rpartition("-")[0] or "?", []).append(pair)
+        if args.misses and (pair[0] == "none") != (kind == "none"):
+            print(row["id"], *pair, row["prompt"], "|", row["completion"][:160].strip())
+    rate = len(rows) / seconds if seconds else 0.0
+    if args.json:
+        print(json.dumps({**compute_figures(groups["all"]), "rate": rate}))
+        return
     for name, pairs in groups.items():
         if pairs:
             report(name, pairs)
-    print(f"{seconds:.2f} s")
+    print(f"{rate:,.0f} completions per CPU second")
 
 
 if __name__ == "__main__":

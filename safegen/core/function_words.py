@@ -92,3 +92,8 @@ def has_function_words(text: str, language: str) -> bool:
         and len(owners) - own <= MAX_OTHER * own
         and sum(token in known for token in tokens) >= MIN_SHARE * len(tokens)
     )
+
+
+def list_function_words(language: str) -> frozenset[str]:
+    """Return the commonest words of a language; empty if the language has no list."""
+    return _WORDS.get(language, frozenset())

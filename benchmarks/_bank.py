@@ -1,0 +1,166 @@
+"""The labelled bank of response forms: rows, blocks and figures of a classifier on them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+
+from safegen.core.types import MODES, Mode
+from safegen.validators._form_model import FORMS, PARTS, FormReading
+from safegen.validators.response_form import Thresholds, list_acceptable_forms
+
+MAX_REJECTED = 0.06
+"""Share of acceptable responses below the lower threshold of each mode."""
+MAX_ACCEPTED = 0.12
+"""Share of unacceptable responses above the upper threshold of each mode."""
+
+
+class FormRow(TypedDict):
+    """One row of the bank; its README describes the keys."""
+
+    id: str
+    prompt: str
+    response: str
+    mode: Mode
+    form: str
+    level: str
+    detail: int
+    limit: bool
+    redirection: bool
+    sermon: bool
+    acceptable: bool
+
+
+class Report(NamedTuple):
+    """Figures of readings on a bank."""
+
+    figures: dict[str, float]
+    thresholds: dict[str, tuple[float, float]]
+    confusion: Counter[tuple[str, str]]
+
+    def format(self) -> str:
+        """Return the figures as lines of text."""
+        lines = [f"{name}: {value:.3f}" for name, value in self.figures.items()]
+        head = "label by form".ljust(18) + " ".join(form[:8].rjust(8) for form in FORMS)
+        table = [
+            label.ljust(18) + " ".join(f"{self.confusion[label, form]:8}" for form in FORMS)
+            for label in FORMS
+        ]
+        return "\n".join([*lines, f"thresholds: {self.thresholds}", head, *table])
+
+
+def read_bank(path: Path) -> list[FormRow]:
+    """Read a file of the bank."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def split_blocks(rows: Sequence[FormRow]) -> list[set[int]]:
+    """Return the indices of each block: rows of one author, set of topics and style."""
+    blocks: dict[str, set[int]] = {}
+    for i, row in enumerate(rows):
+        blocks.setdefault(row["id"].rpartition("-")[0], set()).add(i)
+    return list(blocks.values())
+
+
+def score_rows(rows: Sequence[FormRow], readings: Sequence[FormReading]) -> list[float]:
+    """Return the probability of an acceptable form for each row."""
+    return [
+        sum(reading.forms[f] for f in list_acceptable_forms(row["mode"], reading))
+        for row, reading in zip(rows, readings, strict=True)
+    ]
+
+
+def choose_thresholds(
+    rows: Sequence[FormRow], scores: Sequence[float]
+) -> dict[str, tuple[float, float]]:
+    """Choose the thresholds of each mode from the bounds of false rejection and acceptance."""
+    chosen: dict[str, tuple[float, float]] = {}
+    for mode in MODES:
+        pairs = [
+            (s, r["acceptable"]) for s, r in zip(scores, rows, strict=True) if r["mode"] == mode
+        ]
+        reject = float(np.quantile([s for s, good in pairs if good], MAX_REJECTED))
+        accept = float(np.quantile([s for s, good in pairs if not good], 1 - MAX_ACCEPTED))
+        chosen[mode] = round(reject, 3), round(max(reject, accept), 3)
+    return chosen
+
+
+def measure(
+    rows: Sequence[FormRow],
+    readings: Sequence[FormReading],
+    thresholds: dict[str, tuple[float, float]] | None = None,
+) -> Report:
+    """Compute the figures; without thresholds, choose them."""
+    scores = score_rows(rows, readings)
+    thresholds = thresholds or choose_thresholds(rows, scores)
+    figures = {
+        "form accuracy": share(
+            reading.form == row["form"] for row, reading in zip(rows, readings, strict=True)
+        ),
+        "level accuracy": share(
+            reading.level == row["level"] for row, reading in zip(rows, readings, strict=True)
+        ),
+    }
+    for form in FORMS:
+        pairs = [
+            (row["form"] == form, reading.form == form)
+            for row, reading in zip(rows, readings, strict=True)
+        ]
+        figures |= rate(form, pairs)
+    for part in PARTS:
+        pairs = [
+            (row[part], reading.parts[part] >= 0.5)
+            for row, reading in zip(rows, readings, strict=True)
+        ]
+        figures |= rate(part, pairs)
+    for mode in (None, *MODES):
+        figures |= measure_verdicts(mode, rows, scores, thresholds)
+    confusion = Counter((r["form"], str(x.form)) for r, x in zip(rows, readings, strict=True))
+    return Report({k: round(v, 4) for k, v in figures.items()}, thresholds, confusion)
+
+
+def measure_verdicts(
+    mode: Mode | None,
+    rows: Sequence[FormRow],
+    scores: Sequence[float],
+    thresholds: dict[str, tuple[float, float]],
+) -> dict[str, float]:
+    """Return the shares of wrong and null verdicts in a mode, or in all."""
+    verdicts = [
+        (row["acceptable"], decide(score, Thresholds(*thresholds[row["mode"]])))
+        for row, score in zip(rows, scores, strict=True)
+        if mode in (None, row["mode"])
+    ]
+    name = mode or "all modes"
+    return {
+        f"{name} false rejection": share(p is False for good, p in verdicts if good),
+        f"{name} not passed": share(p is not True for good, p in verdicts if good),
+        f"{name} false acceptance": share(p is True for good, p in verdicts if not good),
+        f"{name} null": share(p is None for _, p in verdicts),
+    }
+
+
+def decide(score: float, thresholds: Thresholds) -> bool | None:
+    """Return the verdict on a probability of an acceptable form."""
+    if score >= thresholds.accept:
+        return True
+    return False if score < thresholds.reject else None
+
+
+def rate(name: str, pairs: Sequence[tuple[bool, bool]]) -> dict[str, float]:
+    """Return precision and recall of pairs of label and prediction."""
+    return {
+        f"{name} precision": share(label for label, predicted in pairs if predicted),
+        f"{name} recall": share(predicted for label, predicted in pairs if label),
+    }
+
+
+def share(values: Iterable[bool]) -> float:
+    """Return the share of true values, or 0 without values."""
+    items = list(values)
+    return sum(items) / len(items) if items else 0.0
