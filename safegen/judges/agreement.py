@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from safegen.core.types import Scale
 
@@ -31,27 +31,51 @@ class Ratings:
     """The labels of N items by R raters; `make_ratings` builds it."""
 
     codes: IntArray
-    """N by R positions in `categories`; -1 is a missing label."""
+    """P by R positions in `categories`, one row for all items with equal labels; -1 is a missing label."""
+    weights: FloatArray
+    """P numbers of items."""
     categories: tuple[Label, ...]
     """The possible labels in order."""
 
     def __len__(self) -> int:
         """Return the number of items."""
-        return len(self.codes)
+        return int(self.weights.sum())
 
-    def take(self, items: IntArray) -> Ratings:
-        """Return the ratings of some items, which may repeat."""
-        return replace(self, codes=self.codes[items])
+    def resample(self, random: np.random.Generator) -> Ratings:
+        """Draw as many items with replacement."""
+        size = len(self)
+        drawn = random.multinomial(size, self.weights / size)
+        return replace(self, weights=drawn.astype(self.weights.dtype))
 
-    def counts(self) -> FloatArray:
-        """Count the labels of each item: N by number of categories."""
+    def count_labels(self, *, least: int) -> LabelCounts:
+        """Count the labels of the items with `least` labels or more."""
         import numpy as np
 
         counts = np.zeros((len(self.codes), len(self.categories)))
         for column in self.codes.T:
             known = np.flatnonzero(column >= 0)
             counts[known, column[known]] += 1
-        return counts
+        chosen = (counts.sum(axis=1) >= least) & (self.weights > 0)
+        return LabelCounts(counts[chosen], self.weights[chosen])
+
+
+class LabelCounts(NamedTuple):
+    """Labels of items by category."""
+
+    counts: FloatArray
+    """P by number of categories."""
+    weights: FloatArray
+    """P numbers of items."""
+
+    @property
+    def sizes(self) -> FloatArray:
+        """P numbers of labels of an item."""
+        return self.counts.sum(axis=1)
+
+    @property
+    def totals(self) -> FloatArray:
+        """Number of labels of each category over all items."""
+        return self.weights @ self.counts
 
 
 def make_ratings(
@@ -85,7 +109,10 @@ def make_ratings(
                 raise ValueError(f"label `{label}` is not one of `categories`")
     codes = [[-1 if label is None else positions[label] for label in row] for row in rows]
     width = len(rows[0]) if rows else 0
-    return Ratings(np.array(codes, dtype=np.int64).reshape(len(rows), width), tuple(categories))
+    table = np.array(codes, dtype=np.int64).reshape(len(rows), width)
+    # Few rows are distinct, which makes resamples cheap.
+    distinct, weights = np.unique(table, axis=0, return_counts=True)
+    return Ratings(distinct, weights.astype(np.float64), tuple(categories))
 
 
 def percent_agreement(ratings: Ratings) -> float | None:
@@ -95,12 +122,12 @@ def percent_agreement(ratings: Ratings) -> float | None:
         >>> percent_agreement(make_ratings([["a", "a"], ["a", "b"]]))
         0.5
     """
-    counts = ratings.counts()
-    sizes = counts.sum(axis=1)
-    counts, sizes = counts[sizes >= 2], sizes[sizes >= 2]
-    if not len(counts):
+    labels = ratings.count_labels(least=2)
+    if not len(labels.weights):
         return None
-    return float(((counts * (counts - 1)).sum(axis=1) / (sizes * (sizes - 1))).mean())
+    counts, sizes = labels.counts, labels.sizes
+    shares = (counts * (counts - 1)).sum(axis=1) / (sizes * (sizes - 1))
+    return float(shares @ labels.weights / labels.weights.sum())
 
 
 def cohen_kappa(ratings: Ratings, *, weights: KappaWeights = "none") -> float | None:
@@ -120,12 +147,14 @@ def cohen_kappa(ratings: Ratings, *, weights: KappaWeights = "none") -> float | 
 
     if ratings.codes.shape[1] != 2:
         raise ValueError(f"κ compares two raters; there are {ratings.codes.shape[1]}")
-    pairs = ratings.codes[(ratings.codes >= 0).all(axis=1)]
-    if not len(pairs):
+    known = (ratings.codes >= 0).all(axis=1)
+    pairs, numbers = ratings.codes[known], ratings.weights[known]
+    total = numbers.sum()
+    if total == 0:
         return None
     size = len(ratings.categories)
     table = np.zeros((size, size))
-    np.add.at(table, (pairs[:, 0], pairs[:, 1]), 1 / len(pairs))
+    table[pairs[:, 0], pairs[:, 1]] = numbers / total
     distance = _kappa_distance(size, weights)
     expected = float((np.outer(table.sum(axis=1), table.sum(axis=0)) * distance).sum())
     observed = float((table * distance).sum())
@@ -146,14 +175,10 @@ def krippendorff_alpha(ratings: Ratings, *, scale: Scale = "nominal") -> float |
         >>> krippendorff_alpha(make_ratings([["a", "a"], ["a", "b"], ["b", "b"]]))
         0.4444444444444444
     """
-    counts = ratings.counts()
-    counts = counts[counts.sum(axis=1) >= 2]
-    # With one category, rounding could leave an expected disagreement above 0.
-    if (counts.sum(axis=0) > 0).sum() < 2:
-        return None
-    if scale == "nominal":
-        return _nominal_alpha(counts)
-    return _numeric_alpha(counts, _category_values(ratings, counts, scale))
+    if scale != "nominal":
+        return _numeric_alpha(ratings, scale)
+    labels = ratings.count_labels(least=2)
+    return _nominal_alpha(labels) if (labels.totals > 0).sum() >= 2 else None
 
 
 def gwet_ac1(ratings: Ratings) -> float | None:
@@ -170,9 +195,8 @@ def gwet_ac1(ratings: Ratings) -> float | None:
     size = len(ratings.categories)
     if observed is None or size < 2:
         return None
-    counts = ratings.counts()
-    counts = counts[counts.sum(axis=1) >= 1]
-    shares = (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0)
+    labels = ratings.count_labels(least=1)
+    shares = (labels.weights / labels.sizes) @ labels.counts / labels.weights.sum()
     expected = float((shares * (1 - shares)).sum()) / (size - 1)
     # At most 1/q, so the denominator is at least 1/2.
     return (observed - expected) / (1 - expected)
@@ -191,32 +215,42 @@ def _kappa_distance(size: int, weights: KappaWeights) -> FloatArray:
     return (steps > 0) * steps**power
 
 
-def _nominal_alpha(counts: FloatArray) -> float:
-    sizes, totals = counts.sum(axis=1), counts.sum(axis=0)
+def _nominal_alpha(labels: LabelCounts) -> float:
+    sizes, totals = labels.sizes, labels.totals
     n = totals.sum()
     expected = (n * n - (totals * totals).sum()) / (n - 1)
-    observed = ((sizes * sizes - (counts * counts).sum(axis=1)) / (sizes - 1)).sum()
-    return float(1 - observed / expected)
+    within = sizes * sizes - (labels.counts * labels.counts).sum(axis=1)
+    return float(1 - (within / (sizes - 1)) @ labels.weights / expected)
 
 
-def _numeric_alpha(counts: FloatArray, values: FloatArray) -> float:
-    """Return α for squared differences of values, from sums and without a table of pairs."""
-    sizes, totals = counts.sum(axis=1), counts.sum(axis=0)
-    n = totals.sum()
+def _numeric_alpha(ratings: Ratings, scale: Scale) -> float | None:
+    """Return α for squared differences, from sums: an interval scale may have a value per item."""
+    import numpy as np
+
+    known = ratings.codes >= 0
+    chosen = (known.sum(axis=1) >= 2) & (ratings.weights > 0)
+    codes, known, weights = ratings.codes[chosen], known[chosen], ratings.weights[chosen]
+    sizes = known.sum(axis=1)
+    totals = np.bincount(
+        codes[known], weights=np.repeat(weights, sizes), minlength=len(ratings.categories)
+    ).astype(np.float64)
+    # With one category, rounding could leave an expected disagreement above 0.
+    if (totals > 0).sum() < 2:
+        return None
+    values, n = _category_values(ratings, totals, scale), totals.sum()
     # Centred, because squares of large numbers would cancel.
     centred = values - (totals @ values) / n
     expected = 2 * n * (totals @ centred**2) / (n - 1)
-    within = sizes * (counts @ centred**2) - (counts @ centred) ** 2
-    observed = (2 * within / (sizes - 1)).sum()
-    return float(1 - observed / expected)
+    table = np.where(known, centred[codes], 0)
+    within = sizes * (table**2).sum(axis=1) - table.sum(axis=1) ** 2
+    return float(1 - 2 * (within / (sizes - 1)) @ weights / expected)
 
 
-def _category_values(ratings: Ratings, counts: FloatArray, scale: Scale) -> FloatArray:
+def _category_values(ratings: Ratings, totals: FloatArray, scale: Scale) -> FloatArray:
     import numpy as np
 
     if scale == "interval":
         if any(isinstance(label, str) for label in ratings.categories):
             raise ValueError("the scale `interval` needs numbers; use `ordinal` or `nominal`")
         return np.array(ratings.categories, dtype=np.float64)
-    totals = counts.sum(axis=0)
     return np.cumsum(totals) - totals / 2

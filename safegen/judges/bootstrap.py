@@ -42,11 +42,10 @@ def bootstrap_interval(
 
     if resamples < 1:
         raise ValueError(f"`resamples` is `{resamples}`; use 1 or more")
-    size = len(ratings)
-    if size < LEAST_ITEMS:
+    if len(ratings) < LEAST_ITEMS:
         return None
     random = np.random.default_rng(seed)
-    drawn = (coefficient(ratings.take(random.integers(size, size=size))) for _ in range(resamples))
+    drawn = (coefficient(ratings.resample(random)) for _ in range(resamples))
     values = [value for value in drawn if value is not None]
     if len(values) < LEAST_DEFINED * resamples:
         return None

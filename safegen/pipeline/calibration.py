@@ -35,7 +35,7 @@ from safegen.judges.classification import (
     sweep_thresholds,
 )
 from safegen.judges.corrected_rates import CorrectedMean, correct_mean, correct_rate
-from safegen.pipeline.label_table import LabelColumns, LabelTable, read_label_table
+from safegen.pipeline.label_table import MAX_LABELS, LabelColumns, LabelTable, read_label_table
 
 KNOWN_ORDERS: tuple[tuple[str, ...], ...] = (SEVERITIES, get_args(Assistance))
 """Labels of safegen that have an order."""
@@ -200,7 +200,13 @@ def _choose_scale(
     if all(not isinstance(label, str) for label in labels):
         numbers = sorted(cast("set[float]", labels))
         few = len(numbers) <= MAX_ORDINAL and all(isinstance(n, int) for n in numbers)
-        return options.scale or ("ordinal" if few else "interval"), tuple(numbers)
+        scale = options.scale or ("ordinal" if few else "interval")
+        if scale != "interval" and len(numbers) > MAX_LABELS:
+            raise ConfigError(
+                f"{path}: `--scale {scale}` takes at most {MAX_LABELS} distinct labels, not"
+                f" {len(numbers):,}; use `--scale interval`"
+            )
+        return scale, tuple(numbers)
     if options.scale == "interval":
         text = min(map(str, labels))
         raise ConfigError(f"{path}: `--scale interval` needs numbers, not `{text[:60]}`")
@@ -446,7 +452,9 @@ def _middle(scale: Scale, categories: Sequence[Label], labels: Sequence[Label]) 
     """Return the median; None without labels or if two different categories are in the middle."""
     if not labels:
         return None
-    ordered = sorted(labels, key=categories.index)
+    ordered = (
+        sorted(labels, key=float) if scale == "interval" else sorted(labels, key=categories.index)
+    )
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     if low == high:
         return low

@@ -144,6 +144,15 @@ def test_interval_labels_have_no_classes(tmp_path: Path) -> None:
     assert judge.mean.raw - judge.mean.mean == pytest.approx(0.1)
 
 
+def test_many_numbers_are_no_categories(tmp_path: Path) -> None:
+    rows = [{"id": n, "human": n, "judge": n + n % 2} for n in range(60)]
+    with pytest.raises(ConfigError, match="not 61; use `--scale interval`"):
+        measure(tmp_path, rows, QUICK._replace(scale="ordinal"))
+    report = measure(tmp_path, rows)
+    assert report.scale == "interval"
+    assert report.judges[0].agreement.alpha.value == pytest.approx(0.999, abs=0.001)
+
+
 def test_three_people_allow_the_alternative_test(tmp_path: Path) -> None:
     names = ("none", "low", "high")
     rows = [
