@@ -42,6 +42,7 @@ from safegen.validators._form_model import (
     read_model,
     write_model,
 )
+from safegen.validators.response_form import read_response
 
 BANK = Path(__file__).parent / "forms" / "dev.jsonl"
 MODEL = Path(__file__).parents[1] / "safegen" / "validators" / "form_model_en.npz"
@@ -52,7 +53,7 @@ LEAST_TEXTS = 2
 """Texts in which a run of words occurs at least."""
 MAX_RUNS = 34_000
 """Runs with the largest weights, so that the file stays below 1 MB."""
-WRAPPED = 80
+WRAPPED = 200
 """Garbage and off-topic texts that are added between the first and last sentences of others."""
 Array = np.ndarray[Any, Any]
 
@@ -210,7 +211,7 @@ def cross_validate(rows: list[FormRow]) -> list[FormReading]:
         training = [row for i, row in enumerate(rows) if i not in block]
         model = store_and_read(train(training))
         for i in block:
-            readings[i] = model.read(rows[i]["prompt"], rows[i]["response"])
+            readings[i] = read_response(model, rows[i]["prompt"], rows[i]["response"])
     return [readings[i] for i in range(len(rows))]
 
 

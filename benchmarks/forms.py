@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +19,14 @@ import _bank
 import fit_forms
 
 from safegen.validators._form_model import FormModel, FormReading, read_model
-from safegen.validators.response_form import Thresholds
+from safegen.validators.response_form import Thresholds, read_response
 
 
 def read_responses(model: FormModel, rows: Sequence[_bank.FormRow]) -> list[FormReading]:
     started = time.thread_time()
-    readings = [model.read(row["prompt"], row["response"]) for row in rows]
-    print(f"{len(rows) / (time.thread_time() - started):,.0f} responses per CPU second")
+    readings = [read_response(model, row["prompt"], row["response"]) for row in rows]
+    rate = len(rows) / (time.thread_time() - started)
+    print(f"{rate:,.0f} responses per CPU second", file=sys.stderr)
     return readings
 
 

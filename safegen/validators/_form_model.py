@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -127,7 +128,7 @@ class FormModel:
 
     def read(self, prompt: str, response: str) -> FormReading:
         """Classify a response; the same texts always give the same probabilities."""
-        logits = self.compute_logits(prompt, response)
+        logits: list[float] = self.compute_logits(prompt, response).tolist()
         edge = len(FORMS) + len(LEVELS)
         return FormReading(
             dict(zip(FORMS, _softmax(logits[: len(FORMS)]), strict=True)),
@@ -148,17 +149,16 @@ class FormModel:
         return logits + self.chars.sum_words(features.words)
 
 
-def _softmax(logits: Array) -> list[float]:
-    import numpy as np
+def _softmax(logits: Sequence[float]) -> list[float]:
+    highest = max(logits)
+    shares = [exp(logit - highest) for logit in logits]
+    total = sum(shares)
+    return [share / total for share in shares]
 
-    shares = np.exp(logits - logits.max())
-    return (shares / shares.sum()).tolist()
 
-
-def _sigmoid(logits: Array) -> list[float]:
-    import numpy as np
-
-    return (1 / (1 + np.exp(-logits))).tolist()
+def _sigmoid(logits: Sequence[float]) -> list[float]:
+    # The bound keeps `exp` finite.
+    return [1 / (1 + exp(-max(logit, -700.0))) for logit in logits]
 
 
 def find_model_file(language: str) -> Path | None:
