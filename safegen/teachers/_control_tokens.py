@@ -38,8 +38,8 @@ PLAIN_TURN = re.compile(
 )
 
 
-# Every token starts with one of these characters, and every invented turn has one of these names.
-# Most texts contain none of them, and the patterns cost far more.
+# Every token starts with `<` or `[`, and every invented turn has one of these names. Most texts contain
+# none of them, and the patterns cost far more.
 _TURN_NAMES = ("Human", "User", "USER", "Instruction", "Input")
 
 

@@ -135,8 +135,7 @@ def find_error(payload: object) -> ErrorBody | None:
 
 def _error_part(body: dict[str, object]) -> object:
     # The rest of the body holds ids and models, which are no codes.
-    kept = {k: v for k, v in body.items() if k in {*MESSAGE_KEYS, *CODE_KEYS, *NESTED_KEYS}}
-    return kept
+    return {k: v for k, v in body.items() if k in {*MESSAGE_KEYS, *CODE_KEYS, *NESTED_KEYS}}
 
 
 def find_filtered(payload: object) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The one place that translates the SDK's exceptions and an endpoint's failures.
+"""The one place that translates exceptions of HTTP clients and an endpoint's failures.
 
 Exceptions are recognised by type, responses by status and code. `_provider_text` reads words.
 """
@@ -191,9 +191,9 @@ def error_handlers() -> Mapping[
     import openai
 
     return {
-        openai.APIError: _item_error,
-        openai.APIConnectionError: _item_error,
-        openai.APITimeoutError: _item_error,
+        openai.APIError: translate_network_error,
+        openai.APIConnectionError: translate_network_error,
+        openai.APITimeoutError: translate_network_error,
         openai.APIResponseValidationError: _unreadable_error,
         openai.APIStatusError: _status_error,
         openai.OAuthError: _unauthorised_error,
@@ -349,10 +349,6 @@ class _Failure:
             f"{cause}the provider rejected the request (HTTP `{self._status}`): {self._message}",
             rejected=self.reject(hint),
         )
-
-
-def _item_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    return translate_network_error(endpoint, error)
 
 
 def translate_network_error(endpoint: Endpoint, error: BaseException) -> Exception:

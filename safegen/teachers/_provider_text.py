@@ -132,11 +132,6 @@ def is_context_overflow(codes: Iterable[str], message: str) -> bool:
     )
 
 
-def is_format_complaint(message: str) -> bool:
-    """Check if a message mentions the reply format."""
-    return bool(FORMAT_WORDS.search(message))
-
-
 def suggest_fix(message: str) -> str:
     """Return the remedy for a rejected request; a general one if the words are unknown."""
     if "max_completion_tokens" in message and not is_context_overflow((), message):
