@@ -44,15 +44,16 @@ def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Po
         time.sleep(0.02)
 
 
-@pytest.fixture
-def heard_hangup() -> Generator[None]:
-    """Let children hear SIGHUP, also if the tests run under `nohup`."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+@pytest.fixture(autouse=True)
+def heard_signals() -> Generator[None]:
+    """Let children hear Ctrl-C and SIGHUP, also if the tests run in the background or under `nohup`."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("heard_hangup")
 @pytest.mark.parametrize(
     "sent",
     [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
