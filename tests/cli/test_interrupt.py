@@ -56,8 +56,12 @@ def heard_signals() -> Generator[None]:
 
 @pytest.mark.parametrize(
     "sent",
-    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
-    ids=["ctrl-c", "a scheduler", "a terminal"],
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, id="a scheduler"),
+        # The same handler as for SIGTERM.
+        pytest.param(signal.SIGHUP, id="a terminal", marks=pytest.mark.slow),
+    ],
 )
 def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:
