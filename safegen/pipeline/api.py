@@ -239,10 +239,26 @@ async def agenerate(
     if not output:
         check_below_working_folder(folder.output)
     # From here on the folder changes; all checks of the input are done.
+    return await _run_to_step(
+        folder, inputs, until=until, replan=replan, teachers=teachers or {}, watch=watch
+    )
+
+
+async def _run_to_step(
+    folder: RunFolder,
+    inputs: ResolvedRecipe,
+    *,
+    until: Until | None,
+    replan: bool,
+    teachers: Mapping[str, Teacher],
+    watch: Watch | None,
+) -> Run:
+    """Run a checked recipe to the build or to an earlier step, with the folder locked."""
+    source = inputs.user_prompts
     lock = open_folder(folder)
     try:
         await _run_in_thread(partial(prepare_run, folder, inputs, replan=replan))
-        stats = await _plan_run(folder, inputs, teachers=teachers or {}, watch=watch)
+        stats = await _plan_run(folder, inputs, teachers=teachers, watch=watch)
         if until == "expand":
             return Run(folder, inputs.recipe, None, *stats, prompts=source)
         session = await run_session(folder, inputs, until=until, teachers=teachers, watch=watch)
@@ -345,10 +361,9 @@ async def _plan_run(
     if inputs.user_prompts is None:
         await _run_in_thread(partial(write_plan, folder, inputs))
         return SessionStats(Usage(), 0, 0.0)
-    usage, seconds = await user_prompts.write_plan(
+    return await user_prompts.write_plan(
         folder, inputs, inputs.user_prompts, teachers=teachers, watch=watch
     )
-    return SessionStats(usage, 0, seconds)
 
 
 def load_context(run: Run, *, trusted: Sequence[str] = ()) -> RunSnapshot:
