@@ -1,4 +1,4 @@
-"""Measure `find_near_duplicates` on made-up prompts: python benchmarks/near_copies.py [N] [--copies SHARE].
+"""Measure `find_near_duplicates` on made-up prompts: python benchmarks/near_duplicates.py [N] [--copies SHARE].
 
 Prompts are drawn from templates with invented names, so that many share words, as authored prompts
 do. A share of them repeats an earlier one with a word changed; the script reports how many were found.
