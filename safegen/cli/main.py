@@ -15,6 +15,7 @@ import typer
 
 from safegen.cli import log, policy, recipe as recipe_commands, taxonomy
 from safegen.cli.options import (
+    INTERRUPTED,
     ColumnsOption,
     DropAnswerOption,
     FolderArg,
@@ -62,7 +63,6 @@ Examples:
 Exit codes: 0 done, 1 the run stopped or the dataset has no rows (or items
 failed, with --strict), 2 the input is wrong, 130 interrupted.
 """
-INTERRUPTED = 130
 
 
 @app.command(epilog=EXAMPLES)
