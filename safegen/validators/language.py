@@ -19,7 +19,7 @@ Code = Literal[
     "expected_language",
     "other_language",
     "unknown_language",
-    _text.Unread,
+    "no_response",
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
