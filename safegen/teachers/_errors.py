@@ -62,7 +62,7 @@ class RetryableError(TeacherUnavailable):
         after_s: seconds that the server asks to wait (Retry-After); None if it names none.
         limited: a rate limit (HTTP 429) is the cause.
         status: the HTTP status, if there was one.
-        way: groups failures of one cause, so that the breaker can count them.
+        cause: short name of the cause; the circuit breaker counts failures of one cause in a row.
         hint: the remedy, or the empty string.
     """
 
@@ -73,14 +73,14 @@ class RetryableError(TeacherUnavailable):
         after_s: float | None = None,
         limited: bool = False,
         status: int | None = None,
-        way: str = "",
+        cause: str = "",
         hint: str = "",
     ) -> None:
         super().__init__(message)
         self.after_s = after_s
         self.limited = limited
         self.status = status
-        self.way = way
+        self.cause = cause
         self.hint = hint
         self.uncounted = False
         """True if the endpoint answered other requests, so that this attempt was a matter of luck."""
@@ -89,9 +89,9 @@ class RetryableError(TeacherUnavailable):
 class AttemptsExhausted(TeacherUnavailable):
     """Every attempt of a request failed, so the item is lost; the circuit breaker counts it."""
 
-    def __init__(self, message: str, *, way: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, cause: str = "", hint: str = "") -> None:
         super().__init__(message)
-        self.way = way
+        self.cause = cause
         self.hint = hint
 
 
@@ -103,12 +103,12 @@ class AmbiguousRejection(Exception):
     """
 
     def __init__(
-        self, message: str, *, rejected: TeacherRejected, way: str = "", is_account: bool = False
+        self, message: str, *, rejected: TeacherRejected, cause: str = "", is_account: bool = False
     ) -> None:
         super().__init__(message)
         self.is_account = is_account
         self.rejected = rejected
-        self.way = way or f"http {rejected.status}"
+        self.cause = cause or f"http {rejected.status}"
 
 
 class OversizedReply(Exception):
@@ -233,7 +233,7 @@ def translate_failed_reply(
     message = endpoint.redact(error.message) or "an empty body"
     if is_completion:
         return RetryableError(
-            f"the provider failed to finish the answer: {message}", way="unfinished answer"
+            f"the provider failed to finish the answer: {message}", cause="unfinished answer"
         )
     failure = _Failure(endpoint, error, status or 0, headers)
     special = failure.find_quota() or failure.find_policy()
@@ -244,7 +244,7 @@ def translate_failed_reply(
     return RetryableError(
         f"`{endpoint.base_url}` answered HTTP `200` with a body that is no chat completion:"
         f" {message}",
-        way="no chat completion",
+        cause="no chat completion",
         hint=_path_hint(endpoint) or "check the path of `base_url` in the provider's documentation",
     )
 
@@ -282,7 +282,7 @@ class _Failure:
             f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
             after_s=retry_after_s(self._headers),
             status=status,
-            way=f"http {status}",
+            cause=f"http {status}",
         )
 
     def find_quota(self) -> Exception | None:
@@ -325,7 +325,7 @@ class _Failure:
             after_s=retry_after_s(self._headers),
             limited=True,
             status=429,
-            way="http 429",
+            cause="http 429",
             hint="lower `concurrency`",
         )
 
@@ -382,12 +382,12 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
     texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
     name = type(first).__name__
     text, hint = next(texts, (name, running))
-    return RetryableError(f"no answer from `{endpoint.base_url}` ({text})", way=text, hint=hint)
+    return RetryableError(f"no answer from `{endpoint.base_url}` ({text})", cause=text, hint=hint)
 
 
 def _unreadable_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
     return RetryableError(
-        f"the response of `{endpoint.base_url}` cannot be read", way="no chat completion"
+        f"the response of `{endpoint.base_url}` cannot be read", cause="no chat completion"
     )
 
 

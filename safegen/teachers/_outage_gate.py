@@ -38,7 +38,7 @@ def identify_item(request: Request) -> str:
 
 class _FailedAttempt(NamedTuple):
     item: str
-    way: str
+    cause: str
     messages: tuple[Message, ...]
     """Kept, so that no other request gets their identity."""
 
@@ -79,14 +79,14 @@ class OutageGate:
         is_suspect = len(self._failed) >= SUSPECT_FAILURES
         return not is_suspect or identify_request(request) in self._probing
 
-    def count_items(self, way: str) -> int:
-        """Count the different items that failed in one way since the last answer."""
-        return len({failure.item for failure in self._failed.values() if failure.way == way})
+    def count_items(self, cause: str) -> int:
+        """Count the different items that failed for one cause since the last answer."""
+        return len({failure.item for failure in self._failed.values() if failure.cause == cause})
 
-    def record_failure(self, request: Request, way: str) -> None:
+    def record_failure(self, request: Request, cause: str) -> None:
         """Count a failed attempt; several of one request count once."""
         self._failed[identify_request(request)] = _FailedAttempt(
-            identify_item(request), way, request.messages
+            identify_item(request), cause, request.messages
         )
 
     def record_answer(self) -> None:

@@ -92,7 +92,7 @@ class RetryingTeacher:
             if e.limited:
                 self._gate.record_answer()
             else:
-                self._gate.record_failure(request, e.way)
+                self._gate.record_failure(request, e.cause)
             raise
         except RunError as e:
             self._gate.fail_waiters(e)
@@ -151,4 +151,4 @@ class RetryingTeacher:
 
     def _exhausted(self, error: RetryableError) -> AttemptsExhausted:
         text = f"{error} (`{self._attempts}` attempts)"
-        return AttemptsExhausted(text, way=error.way, hint=error.hint)
+        return AttemptsExhausted(text, cause=error.cause, hint=error.hint)

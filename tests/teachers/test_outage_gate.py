@@ -31,7 +31,7 @@ class Server:
         number = len(self.requests)
         await asyncio.sleep(0)
         if self.fails(request, number):
-            raise RetryableError("no model is loaded", way="no chat completion")
+            raise RetryableError("no model is loaded", cause="no chat completion")
         return Reply("yes", "m")
 
 
