@@ -86,7 +86,8 @@ def generate(
     replan: Annotated[
         bool,
         typer.Option(
-            "--replan", help="Plan again from a changed recipe; cached replies are reused."
+            "--replan",
+            help="Plan again from a changed recipe; cached replies to equal requests are reused.",
         ),
     ] = False,
     plugin: PluginsOption = None,

@@ -473,9 +473,10 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
 
     Raises:
         AssetNotFound: a file that the recipe names is missing; nothing is changed.
+        ConfigError: a teacher lacks its key or another variable; nothing is changed.
     """
     try:
-        resolve_recipe(run.recipe, trusted=plugins)
+        check_teachers(resolve_recipe(run.recipe, trusted=plugins), teachers={})
     except AssetNotFound as e:
         raise AssetNotFound(
             f"{e}; `retry` needs the files of the recipe: run it in the folder that has them"

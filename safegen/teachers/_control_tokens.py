@@ -16,7 +16,10 @@ _TOKEN = (
 )
 TOKEN = re.compile(_TOKEN)
 _ROLE = r"(?:user|human|system|assistant|model|tool|developer|chatbot|observation|instruction)"
-TRAILING = re.compile(rf"(?:\s*(?:{_TOKEN}))+\s*(?:{_ROLE})?\s*\Z", re.IGNORECASE)
+TOKEN_END = re.compile(rf"(?:{_TOKEN})\Z")
+ROLE_END = re.compile(rf"{_ROLE}\Z", re.IGNORECASE)
+# The longest token has 44 characters. A search from the start at each step would be quadratic.
+TAIL_CHARS = 64
 # <|im_start|>assistant, <|start_header_id|>assistant<|end_header_id|>, <s>, <|assistant|>
 LEADING = re.compile(
     rf"\A(?:\s*(?:{_TOKEN})(?:\s*(?:assistant|model|chatbot)\b(?=\s*(?:\n|{_TOKEN}|:)):?)?)+\s*",
@@ -24,18 +27,20 @@ LEADING = re.compile(
 )
 # A turn that starts after control tokens: the role is a word of its own, or the token names it.
 NEXT_TURN = re.compile(
-    rf"(?:\s*(?:{_TOKEN}))*?\s*(?:(?:{_TOKEN})\s*{_ROLE}\b|<\|(?:{_ROLE}|end_of_role|"
+    rf"(?:\s*(?:{_TOKEN})){{0,3}}?\s*(?:(?:{_TOKEN})\s*{_ROLE}\b|<\|(?:{_ROLE}|end_of_role|"
     rf"(?:USER|CHATBOT|SYSTEM)_TOKEN)\|>|<｜(?:User|Assistant)｜>|\[\|{_ROLE}\|\]|\[INST\]"
     rf"|{_ROLE}\s*(?::|\n|<\|))",
     re.IGNORECASE,
 )
 # A turn that a base model invents. Alone, `User:` may belong to the answer, so an assistant must follow.
+# Each pattern starts after a line feed, because spaces before it would be searched at every position.
 PLAIN_TURN = re.compile(
-    r"\n\s*\n?(?:\*\*|#{2,3}\s*)?(?:Human|### ?(?:Human|User|Instruction|Input)):(?:\*\*)?\s"
-    r"|\n\s*#{2,3} ?(?:Human|User|Instruction):?\s*\n"
-    r"|\n\s*(?:\*\*)?(?:User|USER|Human):(?:\*\*)?\s(?=.*\n\s*(?:\*\*)?(?:Assistant|ASSISTANT|AI):)",
-    re.DOTALL,
+    r"(?<=\n)[ \t]*(?:"
+    r"(?P<alone>(?:\*\*|#{2,3}[ \t]*)?(?:Human|### ?(?:Human|User|Instruction|Input)):(?:\*\*)?\s"
+    r"|#{2,3} ?(?:Human|User|Instruction):?[ \t]*\n)"
+    r"|(?:\*\*)?(?:User|USER|Human):(?:\*\*)?\s)"
 )
+PLAIN_ANSWER = re.compile(r"(?<=\n)[ \t]*(?:\*\*)?(?:Assistant|ASSISTANT|AI):")
 
 
 # Every token starts with `<` or `[`, and every invented turn has one of these names. Most texts contain
@@ -65,14 +70,42 @@ def cut_control_tokens(text: str) -> CleanText:
             if NEXT_TURN.match(text, token.start()):
                 text = text[: token.start()].rstrip()
                 break
-        text = TRAILING.sub("", text)
-    is_turn_possible = any(name in text for name in _TURN_NAMES)
-    invented = PLAIN_TURN.search(text) if is_turn_possible else None
+        text = _cut_trailing(text)
+    start = _find_invented_turn(text)
     # A line that ends in a colon introduces an example dialogue.
-    if invented and (before := text[: invented.start()].rstrip()) and before[-1] not in ":：":
+    if start is not None and (before := text[:start].rstrip()) and before[-1] not in ":：":
         text = before
     inside = TOKEN.search(text) if is_marked else None
     return CleanText(text, inside[0] if inside else "")
+
+
+def _cut_trailing(text: str) -> str:
+    """Cut the tokens at the end, and a role after them."""
+    end = _skip_spaces_back(text, len(text))
+    role = ROLE_END.search(text, max(end - TAIL_CHARS, 0), end)
+    for start in (_skip_spaces_back(text, role.start()) if role else end, end):
+        cut = start
+        while token := TOKEN_END.search(text, max(cut - TAIL_CHARS, 0), cut):
+            cut = _skip_spaces_back(text, token.start())
+        if cut != start:
+            return text[:cut]
+    return text
+
+
+def _skip_spaces_back(text: str, end: int) -> int:
+    # `rstrip` would copy the text for each of many tokens.
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
+
+
+def _find_invented_turn(text: str) -> int | None:
+    if not any(name in text for name in _TURN_NAMES):
+        return None
+    answers = [answer.start() for answer in PLAIN_ANSWER.finditer(text)]
+    last_answer = answers[-1] if answers else -1
+    turns = PLAIN_TURN.finditer(text)
+    return next((t.start() for t in turns if t["alone"] or t.start() < last_answer), None)
 
 
 def drop_control_tokens(text: str) -> str:

@@ -26,6 +26,7 @@ from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding
 from safegen.teachers._error_body import ErrorBody, read_error
 from safegen.teachers._quota import retry_after_s
+from safegen.teachers._redaction import redact_secret
 from safegen.teachers._request_options import Option
 
 if TYPE_CHECKING:
@@ -167,9 +168,10 @@ class Endpoint:
 
     def redact(self, message: object) -> str:
         """Remove secrets and control characters from a message and cut it at 200 characters."""
-        text = str(message)
+        # A provider may return a page of several MB.
+        text = str(message)[: MAX_SHOWN_CHARS * 100]
         for secret in self.secrets:
-            text = text.replace(secret, "***")
+            text = redact_secret(text, secret)
         # Cut before the loop: a provider may return a page of several MB.
         printable = "".join(c if c.isprintable() else " " for c in text[: MAX_SHOWN_CHARS * 4])
         return " ".join(printable.split())[:MAX_SHOWN_CHARS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 
@@ -36,17 +37,17 @@ LEADING_TAG = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 OPEN_WEBUI = re.compile(
-    r"<details\s+type=[\"']reasoning[\"'][^>]*>(?P<thinking>.*?)</details>", re.DOTALL
+    r"<details\s+type=[\"']reasoning[\"'][^>]{0,200}>(?P<thinking>.*?)</details>", re.DOTALL
 )
 # The wrapper that goes with such tags; without thinking it is content.
 ANSWER_WRAPPER = re.compile(
     r"\A\s*(?:<(answer|response|output)>|<\|(?:START_RESPONSE|begin_of_solution)\|>)(?P<text>.*?)"
-    r"(?:</\1>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\s*\Z",
+    r"(?:</\1>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\Z",
     re.DOTALL | re.IGNORECASE,
 )
 # gpt-oss: <|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…
 HARMONY = re.compile(
-    r"(?:<\|start\|>\w+)?(?:<\|channel\|>)?\s*(?P<channel>analysis|commentary|final)\b"
+    r"(?:<\|start\|>\w{1,40})?(?:<\|channel\|>)?\s{0,8}(?P<channel>analysis|commentary|final)\b"
     r"(?:[^<]|<\|constrain\|>){0,80}<\|message\|>"
     r"(?P<body>.*?)(?P<end><\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
@@ -72,6 +73,10 @@ SENTENCES = (
 _TAG_MARKS = "<&[◁"
 
 
+MAX_TAGS = 200
+"""Most tags of a text; a text with more is no answer, and each tag costs a pass over it."""
+
+
 def split_thinking(text: str) -> ThinkingSplit:
     r"""Split a text into thinking and answer.
 
@@ -87,20 +92,29 @@ def split_thinking(text: str) -> ThinkingSplit:
     is_marked = any(mark in text for mark in _TAG_MARKS)
     # `match` for patterns of the start: `search` tries them at every character.
     for find in (
-        *((LEADING_TAG.match, OPEN_WEBUI.search) if is_marked else ()),
+        *((LEADING_TAG.match, _find_details) if is_marked else ()),
         *(pattern.match for pattern in SENTENCES),
     ):
         if found := find(text):
             thinking.append(found["thinking"])
             text = f"{text[: found.start()]}{text[found.end() :]}".lstrip()
     if is_marked and TAG.search(text):
+        if sum(1 for _ in islice(TAG.finditer(text), MAX_TAGS + 1)) > MAX_TAGS:
+            return ThinkingSplit(None, text, f"more than {MAX_TAGS} tags of thinking")
         text, tag_problem, tag_cut = _split_tags(text, thinking)
         problem, is_cut = problem or tag_problem, is_cut or tag_cut
-    if thinking and (wrapped := ANSWER_WRAPPER.match(text)):
+    if thinking and (wrapped := ANSWER_WRAPPER.match(text.rstrip())):
         text = wrapped["text"].strip()
     text = text.lstrip() if thinking else text
     joined = "\n\n".join(part.strip() for part in thinking if part.strip())
     return ThinkingSplit(joined or None, text, problem, is_cut)
+
+
+def _find_details(text: str) -> re.Match[str] | None:
+    # Without a later end, each of many starts would be searched to the end of the text.
+    start = text.find("<details")
+    has_end = start >= 0 and text.find("</details>", start) >= 0
+    return OPEN_WEBUI.search(text, start, text.rfind("</details>") + 10) if has_end else None
 
 
 def _split_harmony(text: str, thinking: list[str]) -> tuple[str, str, bool]:

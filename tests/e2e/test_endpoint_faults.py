@@ -381,3 +381,18 @@ def test_echoed_prompt_is_shown_with_reveal_only(
     for form in ((), ("--json",)):
         assert "cannot read" not in cli(capsys, *command, *form).out
         assert "cannot read" in cli(capsys, *command, *form, "--reveal").out
+
+
+def test_retry_without_its_key_changes_nothing(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_ENV, "a-long-key-of-the-kitchen")
+    with FakeEndpoint(long_answer, fault=sometimes("length")) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, endpoint={"api_key_env": KEY_ENV})
+        generate(capsys)
+    before = hashes(workdir / "out" / "run")
+    monkeypatch.delenv(KEY_ENV)
+    result = cli(capsys, "retry", "out")
+    assert result.code == 2
+    assert KEY_ENV in result.err
+    assert hashes(workdir / "out" / "run") == before
