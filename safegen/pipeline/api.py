@@ -32,7 +32,7 @@ from safegen.core.types import Teacher, Until, Usage
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
-from safegen.dataset.dropped import LossCounts
+from safegen.dataset.dropped import LossCounts, count_losses
 from safegen.pipeline import snapshot, user_prompts
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -476,7 +476,9 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
         ConfigError: a teacher lacks its key or another variable; nothing is changed.
     """
     try:
-        check_teachers(resolve_recipe(run.recipe, trusted=plugins), teachers={})
+        inputs = resolve_recipe(run.recipe, trusted=plugins)
+        if count_losses(run.folder).failed_requests:
+            check_teachers(inputs, teachers={})
     except AssetNotFound as e:
         raise AssetNotFound(
             f"{e}; `retry` needs the files of the recipe: run it in the folder that has them"
