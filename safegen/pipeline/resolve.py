@@ -160,7 +160,7 @@ class ResolvedRecipe(RunContext):
         files: dict[str, Path] = {}
         for kind, ref in refs:
             # A caller's own teacher can replace one of the recipe that is not trusted.
-            if ref.use.partition(":")[0] in self.trusted:
+            if plugins.is_allowed(ref.use, self.trusted):
                 files |= plugins.find_source_files(kind, ref.use, trusted=self.trusted)
         return files
 

@@ -20,7 +20,7 @@ ITEMS = 200
 
 
 class Server:
-    """A transport that fails as told by a function of the request and its number."""
+    """A transport that fails if a function of the request and its number says so."""
 
     def __init__(self, fails: Callable[[Request, int], bool]) -> None:
         self.fails = fails
