@@ -89,8 +89,8 @@ def _read_choice(
         text = text[len(field) :].lstrip()
     cleaned = cut_control_tokens(text)
     thinking = "\n\n".join(part for part in (field, split.thinking or "") if part)
-    finish = _to_text(choice.get("finish_reason"))
-    native = _to_text(choice.get("native_finish_reason"))
+    finish = _read_finish(choice.get("finish_reason"))
+    native = _read_finish(choice.get("native_finish_reason"))
     problem = split.problem
     if not problem and cleaned.token:
         problem = f"control token `{cleaned.token}` inside of the text"
@@ -161,9 +161,21 @@ def _read_text_outcome(ending: _Ending) -> tuple[Outcome, str]:
     return "ok", ""
 
 
+def _read_finish(value: object) -> str | None:
+    """Return a finish reason as text; a number or object gets the outcome of an unknown reason."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        for key in ("type", "reason", "name", "value"):
+            if text := _to_text(fields.get(key)):
+                return text
+    if value is None or isinstance(value, str):
+        return _to_text(value)
+    return _one_line(str(cast("object", value))) or None
+
+
 def _pick_finish(finish: str | None, native: str | None) -> str | None:
     # OpenRouter maps the reason of the upstream; the upstream's own names the category.
-    if native and classify_finish(native) in ("filter", "refusal"):
+    if native and classify_finish(native) in ("filter", "refusal", "length"):
         return native
     return finish
 
