@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 # Llama 3, ChatML, Phi, Granite, Command R: <|…|>. DeepSeek: <｜…｜> (U+FF5C). EXAONE: [|…|].
@@ -29,18 +30,18 @@ NEXT_TURN = re.compile(
     rf"|{_ROLE}\s*(?::|\n|<\|))",
     re.IGNORECASE,
 )
-# A turn that a base model invents. Alone, `User:` may belong to the answer, so an assistant must follow.
-PLAIN_TURN = re.compile(
-    r"\n\s*\n?(?:\*\*|#{2,3}\s*)?(?:Human|### ?(?:Human|User|Instruction|Input)):(?:\*\*)?\s"
-    r"|\n\s*#{2,3} ?(?:Human|User|Instruction):?\s*\n"
-    r"|\n\s*(?:\*\*)?(?:User|USER|Human):(?:\*\*)?\s(?=.*\n\s*(?:\*\*)?(?:Assistant|ASSISTANT|AI):)",
-    re.DOTALL,
+# Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
+# turn of the assistant must follow.
+ROLE_LINE = re.compile(
+    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER|Instruction|Input)"
+    r"|Assistant|ASSISTANT|AI|Response|Answer)(?:\*\*:?|:(?:\*\*)?(?=\s|\Z)|[ \t]*$)",
+    re.MULTILINE,
 )
 
 
-# Every token starts with `<` or `[`, and every invented turn has one of these names. Most texts contain
-# none of them, and the patterns cost far more.
-_TURN_NAMES = ("Human", "User", "USER", "Instruction", "Input")
+# Every token has one of these characters, and every invented turn has one of these names. Most texts
+# contain none of them, and the patterns cost far more.
+_TURN_NAMES = ("Human", "HUMAN", "User", "USER", "Instruction", "Input")
 
 
 class CleanText(NamedTuple):
@@ -66,11 +67,7 @@ def cut_control_tokens(text: str) -> CleanText:
                 text = text[: token.start()].rstrip()
                 break
         text = TRAILING.sub("", text)
-    is_turn_possible = any(name in text for name in _TURN_NAMES)
-    invented = PLAIN_TURN.search(text) if is_turn_possible else None
-    # A line that ends in a colon introduces an example dialogue.
-    if invented and (before := text[: invented.start()].rstrip()) and before[-1] not in ":：":
-        text = before
+    text = _cut_invented_turns(text)
     inside = TOKEN.search(text) if is_marked else None
     return CleanText(text, inside[0] if inside else "")
 
@@ -78,3 +75,15 @@ def cut_control_tokens(text: str) -> CleanText:
 def drop_control_tokens(text: str) -> str:
     """Remove every control token, for reasoning, which no trainer reads as an answer."""
     return TOKEN.sub("", text)
+
+
+def _cut_invented_turns(text: str) -> str:
+    if not any(name in text for name in _TURN_NAMES):
+        return text
+    lines = list(ROLE_LINE.finditer(text))
+    for turn, following in pairwise(lines):
+        before = text[: turn.start()].rstrip()
+        # A line that ends in a colon introduces an example dialogue.
+        if turn["user"] and not following["user"] and before:
+            return text if before[-1] in ":：" else before
+    return text

@@ -52,7 +52,10 @@ HARMONY = re.compile(
     re.DOTALL,
 )
 # The same with special tokens removed by the tokenizer: "analysisWe need …assistantfinalHello".
-STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final|assistant\s(?:channel\s?)?final(?![a-z])")
+STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final")
+# With spaces, "the teaching assistant final exam" is English, so the text must start with a channel.
+SPACED_FINAL = re.compile(rf"{STRIPPED_FINAL.pattern}|assistant\s(?:channel\s?)?final(?![a-z])")
+SPACED_START = re.compile(r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?!\s+(?:of|is|was)\b)")
 STRIPPED_START = re.compile(
     r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?=[A-Z\"'¡¿<(*]|[^\x00-\x7f]|\s*\n)"
 )
@@ -107,9 +110,10 @@ def _split_harmony(text: str, thinking: list[str]) -> tuple[str, str, bool]:
     messages = list(HARMONY.finditer(text)) if "<|message|>" in text else []
     if messages:
         return _join_channels(text, messages, thinking)
-    finals = list(STRIPPED_FINAL.finditer(text)) if "assistant" in text else []
+    final_pattern = SPACED_FINAL if SPACED_START.match(text) else STRIPPED_FINAL
+    finals = list(final_pattern.finditer(text)) if "assistant" in text else []
     if finals and finals[-1].start() > 0 and text[: finals[-1].start()].strip():
-        thinking.append(STRIPPED_START.sub("", text[: finals[-1].start()]))
+        thinking.append(SPACED_START.sub("", text[: finals[-1].start()]))
         return text[finals[-1].end() :].strip(), "", False
     if STRIPPED_START.match(text) or GEMMA_START.match(text):
         thinking.append(text)

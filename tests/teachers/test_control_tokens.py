@@ -24,7 +24,9 @@ from safegen.teachers._control_tokens import cut_control_tokens, drop_control_to
         "<|im_start|>assistant\nAdd oil.",
         "<|start_header_id|>assistant<|end_header_id|>\n\nAdd oil.<|eot_id|>",
         "Add oil.\n\nHuman: And salt?\n\nAssistant: Yes.",
-        "Add oil.\n### Instruction:\nAdd salt.",
+        "Add oil.\n### Instruction:\nAdd salt.\n\n### Response:\nDone.",
+        "Add oil.\n\n## User\nAnd salt?\n\n## Assistant\nYes.",
+        "Add oil.\n\n**Human:** And salt?\n\n**Assistant:** Yes.",
         "Add oil.\nUser: And salt?\nAssistant: Yes.",
     ],
 )
@@ -51,6 +53,10 @@ def test_tokens_inside_of_the_text_are_reported(content: str, token: str) -> Non
     [
         "Compare a < b | c > d and [x] in <b>bold</b>.",
         "A sample talk:\nUser: And salt?\nAssistant: Yes.",
+        "Add oil.\n\n## User\n\nThe person who cooks.",
+        "Add oil.\n### Instruction\nStir for a minute.",
+        "Three causes of burnt food:\n\nPan: too thin.\n\nHuman: people forget the time.",
+        "Add oil.\n\nUser: one who eats.\nGuest: one who comes.",
         "The user: a person who cooks.",
         "Type `ls | wc` and press <Enter>.",
     ],
