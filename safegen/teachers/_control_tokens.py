@@ -13,14 +13,27 @@ _TOKEN = (
     r"|</?s>|<<?/?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|BOS|EOS)\]"
     r"|<(?:start_of_turn|end_of_turn|end_of_utterance|end_of_text|eos|bos|pad|unk|eot|eom|eod|EOD"
     r"|unused\d+|reserved_\d+|extra_id_\d+|fim_(?:prefix|middle|suffix)|0x[0-9A-F]{2})>"
-    r"|<end▁of▁sentence>"
+    # Seed, GLM, InternLM, MiniMax.
+    r"|<end▁of▁sentence>|</?seed:(?:eos|bos|pad|tool_call)>|\[[gs]MASK\]|<(?:[se]op|eo[ahs]|eosys|mask:\d+)>"
+    r"|\[E(?:OT|OM|OD)\]|\[e~\[|\]~!?b[\[\]]"
 )
 TOKEN = re.compile(_TOKEN)
+# A stop string or the limit of tokens may cut a token, such as `<|im_end`.
+CUT_TOKEN = re.compile(
+    r"\s*(?:<\|[A-Za-z0-9_]{1,40}\|?|<｜[^｜<>\n]{0,40}｜?|</s|<(?:start|end)_of(?:_[a-z]*)?|\[/INST?)\Z"
+)
+# Hermes and Qwen, Mistral, Llama 3, DeepSeek, Kimi, InternLM. The call is the answer, so it is never cut.
+TOOL_CALL = re.compile(
+    r"<(?:[a-z]+:)?(?:tool_calls?|function_calls?)\b[^<>\n]{0,60}>|<function=[\w.-]{1,60}>"
+    r"|<\|[a-z_]{0,20}(?:tool_?call|python_tag|action_start)[a-z_]{0,30}\|?>"
+    r"|<｜tool▁call[^｜<>\n]{0,30}｜>|\[TOOL_CALLS\]",
+    re.IGNORECASE,
+)
 _ROLE = r"(?:user|human|system|assistant|model|tool|developer|chatbot|observation|instruction)"
 TRAILING = re.compile(rf"(?:\s*(?:{_TOKEN}))+\s*(?:{_ROLE})?\s*\Z", re.IGNORECASE)
 # <|im_start|>assistant, <|start_header_id|>assistant<|end_header_id|>, <s>, <|assistant|>
 LEADING = re.compile(
-    rf"\A(?:\s*(?:{_TOKEN})(?:\s*(?:assistant|model|chatbot)\b(?=\s*(?:\n|{_TOKEN}|:)):?)?)+\s*",
+    rf"\A(?:\s*(?:{_TOKEN})(?:\s*(?:assistant|model|chatbot|ai)\b(?=\s*(?:\n|{_TOKEN}|:)):?)?)+\s*",
     re.IGNORECASE,
 )
 # A turn that starts after control tokens: the role is a word of its own, or the token names it.
@@ -33,14 +46,18 @@ NEXT_TURN = re.compile(
 # Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
 # turn of the assistant must follow.
 ROLE_LINE = re.compile(
-    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER|Instruction|Input)"
-    r"|Assistant|ASSISTANT|AI|Response|Answer)(?:\*\*:?|:(?:\*\*)?(?=\s|\Z)|[ \t]*$)",
+    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|AI)"
+    r"(?:\*\*:|:\*\*|:)(?=\s|\Z)"
+    # Vicuna and Alpaca
+    r"|^[ \t]*#{1,6}[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
+    r":?[ \t]*$",
     re.MULTILINE,
 )
 
 
 # Every token has one of these characters, and every invented turn has one of these names. Most texts
 # contain none of them, and the patterns cost far more.
+_TOKEN_MARKS = ("<", "[", "]~")
 _TURN_NAMES = ("Human", "HUMAN", "User", "USER", "Instruction", "Input")
 
 
@@ -59,7 +76,10 @@ def cut_control_tokens(text: str) -> CleanText:
         >>> cut_control_tokens("Use a lid.<|eot_id|>").text
         'Use a lid.'
     """
-    is_marked = "<" in text or "[" in text
+    is_marked = any(mark in text for mark in _TOKEN_MARKS)
+    if is_marked and (call := TOOL_CALL.search(text)):
+        return CleanText(text, call[0])
+    text = CUT_TOKEN.sub("", text) if is_marked else text
     if is_marked and TOKEN.search(text):
         text = LEADING.sub("", text, count=1)
         for token in TOKEN.finditer(text):
@@ -84,6 +104,10 @@ def _cut_invented_turns(text: str) -> str:
     for turn, following in pairwise(lines):
         before = text[: turn.start()].rstrip()
         # A line that ends in a colon introduces an example dialogue.
-        if turn["user"] and not following["user"] and before:
+        if _is_user(turn) and not _is_user(following) and before:
             return text if before[-1] in ":：" else before
     return text
+
+
+def _is_user(line: re.Match[str]) -> bool:
+    return bool(line["user"] or line["heading"])
