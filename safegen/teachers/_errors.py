@@ -23,7 +23,7 @@ from safegen.core.errors import (
 )
 from safegen.core.types import Outcome, Reply
 from safegen.teachers import _provider_text
-from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding
+from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
 from safegen.teachers._error_body import ErrorBody, read_error
 from safegen.teachers._quota import retry_after_s
 from safegen.teachers._request_options import Option
@@ -357,6 +357,14 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
     import socket
     import ssl
 
+    first, causes = error, [error]
+    while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
+        # The failure of an earlier attempt is the context of a later one, not its cause. The chain
+        # also ends at a body that was received, whose decoder has errors of its own.
+        if isinstance(cause, ItemError) or isinstance(first, DamagedBody | UnknownEncoding):
+            break
+        first = cause
+        causes.append(cause)
     running = "check that the server is running"
     text_by_type: dict[type[BaseException], tuple[str, str]] = {
         ConnectionRefusedError: (
@@ -371,12 +379,15 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
         ),
         ssl.SSLError: ("no TLS on this port; use http instead of https?", "correct `base_url`"),
         ConnectionError: ("the connection was closed", running),
-        UnknownEncoding: ("the content encoding of the answer is unknown", "check the proxy"),
+        UnknownEncoding: (
+            f"the content encoding of the answer is unknown: `{endpoint.redact(first)}`",
+            "let the server or the proxy send gzip or no encoding",
+        ),
+        DamagedBody: (
+            "the compressed answer is damaged or ends early",
+            "check the compression of the server and of the proxy",
+        ),
     }
-    first, causes = error, [error]
-    while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
-        first = cause
-        causes.append(cause)
     if any(isinstance(c, BodyTooLarge) for c in causes):
         return OversizedReply("the answer exceeds `max_reply_bytes`")
     texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
@@ -406,8 +417,20 @@ def _unauthorised_error(endpoint: Endpoint, error: openai.APIError) -> Exception
 
 
 def _key_hint(endpoint: Endpoint) -> str:
+    secrets = [
+        f"`{option.name}` in `{kind}`"
+        for kind, options in (("headers", endpoint.headers), ("query", endpoint.query))
+        for option in options
+        if option.is_secret
+    ]
+    if secrets and not endpoint.key_env:
+        return f"check the value of {', '.join(secrets)} and its permissions"
+    if endpoint.headers and not endpoint.key_env:
+        names = ", ".join(f"`{option.name}`" for option in endpoint.headers)
+        return f"the recipe sends {names} in `headers`: add the header with the key, or set `api_key_env`"
     key = f"the key in `{endpoint.key_env}`" if endpoint.key_env else "the key: set `api_key_env`"
-    return f"check {key} and its permissions"
+    more = f", and the value of {', '.join(secrets)}," if secrets else ""
+    return f"check {key}{more} and its permissions"
 
 
 def _path_hint(endpoint: Endpoint) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from safegen.core.errors import ParseError, TeacherRejected
-from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding, iter_bounded
+from safegen.core.errors import ParseError, TeacherRejected, TeacherUnavailable
+from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding, iter_bounded
 from tests.teachers.test_openai_chat import endpoint, request_of
 
 ANSWER = json.dumps(
@@ -37,12 +37,30 @@ async def decode(body: bytes, encoding: str, limit: int = 10_000) -> bytes:
         (gzip.compress(ANSWER), "gzip"),
         (zlib.compress(ANSWER), "deflate"),
         (RAW_DEFLATE, "Deflate"),
+        (gzip.compress(gzip.compress(ANSWER)), "gzip, gzip"),
+        (gzip.compress(zlib.compress(ANSWER)), "deflate,x-gzip"),
+        (gzip.compress(ANSWER), "identity, gzip"),
+        (gzip.compress(ANSWER[:9]) + gzip.compress(b"") + gzip.compress(ANSWER[9:]), "gzip"),
+        (gzip.compress(ANSWER) + bytes(40), "gzip"),
+        (b"", "gzip"),
     ],
     # The header of gzip holds the time, so ids from the bytes would differ between test processes.
-    ids=["none", "identity", "gzip", "deflate", "raw deflate"],
+    ids=[
+        "none",
+        "identity",
+        "gzip",
+        "deflate",
+        "raw deflate",
+        "twice",
+        "mixed",
+        "with identity",
+        "members",
+        "padded",
+        "no byte",
+    ],
 )
 async def test_body_is_decoded(body: bytes, encoding: str) -> None:
-    assert await decode(body, encoding) == ANSWER
+    assert await decode(body, encoding) == (ANSWER if body else b"")
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
@@ -52,9 +70,36 @@ async def test_large_body_is_refused(encoding: str) -> None:
         await decode(gzip.compress(body) if encoding else body, encoding)
 
 
-async def test_unknown_encoding_is_refused() -> None:
-    with pytest.raises(UnknownEncoding):
-        await decode(ANSWER, "br")
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "gzip, gzip, gzip, gzip"])
+async def test_unknown_encoding_is_refused(encoding: str) -> None:
+    with pytest.raises(UnknownEncoding, match=encoding):
+        await decode(ANSWER, encoding)
+
+
+@pytest.mark.parametrize(
+    "body", [ANSWER, gzip.compress(ANSWER)[:-9], gzip.compress(ANSWER)[:1], b"\x1f\x8b" + ANSWER]
+)
+async def test_damaged_body_is_refused(body: bytes) -> None:
+    with pytest.raises(DamagedBody):
+        await decode(body, "gzip")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [
+        ("br", "encoding of the answer is unknown: `br`"),
+        ("gzip", "the compressed answer is damaged"),
+    ],
+)
+async def test_undecodable_body_is_named_after_retries(encoding: str, says: str) -> None:
+    async def send(_: web.Request) -> web.Response:
+        return web.Response(body=ANSWER, headers={"Content-Encoding": encoding})
+
+    runner, url = await serve(send)
+    async with endpoint(url, attempts=3) as teacher:
+        with pytest.raises(TeacherUnavailable, match=says):
+            await teacher(request_of())
+    await runner.cleanup()
 
 
 async def serve(handler: Any) -> tuple[web.AppRunner, str]:

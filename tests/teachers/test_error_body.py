@@ -14,6 +14,7 @@ from safegen.teachers._errors import (
     RetryableError,
     translate_response,
 )
+from safegen.teachers._request_options import Option
 
 CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
 
@@ -206,3 +207,30 @@ def test_missing_path_names_v1() -> None:
 )
 def test_other_complaints_are_no_content_policy(message: str) -> None:
     assert not _provider_text.is_content_policy((), message)
+
+
+TEAM = Option("X-Team", "spices", is_secret=False)
+PASS = Option("X-Kitchen-Pass", "pepper-and-salt-77", is_secret=True)
+SIGNED = Option("sig", "thyme-and-salt-77", is_secret=True)
+
+
+@pytest.mark.parametrize(
+    ("key_env", "headers", "query", "hint"),
+    [
+        (None, (), (), "check the key: set `api_key_env` and its permissions"),
+        (None, (TEAM, PASS), (), "check the value of `X-Kitchen-Pass` in `headers`"),
+        (None, (), (SIGNED,), "check the value of `sig` in `query`"),
+        (None, (TEAM,), (), "the recipe sends `X-Team` in `headers`"),
+        ("MY_API_KEY", (PASS,), (), "`MY_API_KEY`, and the value of `X-Kitchen-Pass` in `headers`"),
+        ("MY_API_KEY", (TEAM,), (), "check the key in `MY_API_KEY` and its permissions"),
+    ],
+)
+def test_key_hint_names_the_secrets_sent(
+    key_env: str | None, headers: tuple[Option, ...], query: tuple[Option, ...], hint: str
+) -> None:
+    caller = Endpoint("http://127.0.0.1:9/v1", "m", key_env, "", headers=headers, query=query)
+    error = translate_response(caller, status=401, headers={}, body=b"who are you?")
+    rejected = error.rejected if isinstance(error, AmbiguousRejection) else error
+    assert isinstance(rejected, TeacherRejected)
+    assert hint in rejected.hint
+    assert "salt-77" not in str(rejected)
