@@ -24,7 +24,7 @@ from safegen.core.errors import (
 from safegen.core.types import Outcome, Reply
 from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
-from safegen.teachers._error_body import ErrorBody, read_error
+from safegen.teachers._error_body import ErrorBody, read_charset, read_error
 from safegen.teachers._quota import retry_after_s
 from safegen.teachers._request_options import Option
 
@@ -37,7 +37,6 @@ MAX_SHOWN_CHARS = 200
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
 # The request itself was wrong, or its prompt.
 REQUEST_STATUSES = frozenset({400, 403, 413, 415, 422, 424, 451})
-SUCCESS_STATUS = 200
 ERROR_BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
     error.outcome: error
     for error in (
@@ -222,27 +221,33 @@ def translate_response(
         headers: names in lower case.
         body: bytes, text or JSON of any shape.
     """
-    return _Failure(endpoint, read_error(body), status, headers).translate()
+    charset = read_charset(headers.get("content-type", ""))
+    return _Failure(endpoint, read_error(body, charset=charset), status, headers).translate()
 
 
 def translate_failed_reply(
-    endpoint: Endpoint, error: ErrorBody, *, headers: Mapping[str, str], is_completion: bool
+    endpoint: Endpoint,
+    error: ErrorBody,
+    *,
+    headers: Mapping[str, str],
+    is_completion: bool,
+    http_status: int = 200,
 ) -> Exception:
-    """Translate a body of HTTP 200 without an answer of a model."""
+    """Translate the body of a success without an answer of a model."""
     status = error.status
     message = endpoint.redact(error.message) or "an empty body"
     if is_completion:
         return RetryableError(
             f"the provider failed to finish the answer: {message}", cause="unfinished answer"
         )
-    failure = _Failure(endpoint, error, status or 0, headers)
+    failure = _Failure(endpoint, error, status or 0, headers, http_status=http_status)
     special = failure.find_quota() or failure.find_policy()
     if special is not None:
         return special
     if status is not None:
         return failure.translate()
     return RetryableError(
-        f"`{endpoint.base_url}` answered HTTP `200` with a body that is no chat completion:"
+        f"`{endpoint.base_url}` answered HTTP `{http_status}` with a body that is no chat completion:"
         f" {message}",
         cause="no chat completion",
         hint=_path_hint(endpoint) or "check the path of `base_url` in the provider's documentation",
@@ -253,8 +258,15 @@ class _Failure:
     """A response with an error, translated by status, code and, last, the provider's words."""
 
     def __init__(
-        self, endpoint: Endpoint, error: ErrorBody, status: int, headers: Mapping[str, str]
+        self,
+        endpoint: Endpoint,
+        error: ErrorBody,
+        status: int,
+        headers: Mapping[str, str],
+        *,
+        http_status: int = 0,
     ) -> None:
+        self._http_status = http_status
         self._endpoint = endpoint
         self._error = error
         self._status = status
@@ -312,7 +324,7 @@ class _Failure:
         return Blocked(f"the provider blocked the request{category}: {self._message}")
 
     def reject(self, hint: str) -> TeacherRejected:
-        status = self._status or SUCCESS_STATUS
+        status = self._status or self._http_status
         return TeacherRejected(
             f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
             status=status,
@@ -394,6 +406,16 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
     name = type(first).__name__
     text, hint = next(texts, (name, running))
     return RetryableError(f"no answer from `{endpoint.base_url}` ({text})", cause=text, hint=hint)
+
+
+def unreadable_text_error(endpoint: Endpoint, charset: str) -> RetryableError:
+    """Return the error of an answer whose bytes are not text."""
+    name = f" and not `{endpoint.redact(charset)}`" if charset else " and names no other charset"
+    return RetryableError(
+        f"the answer of `{endpoint.base_url}` is not UTF-8{name}",
+        cause="wrong charset",
+        hint="let the server send UTF-8, or the right charset in `Content-Type`",
+    )
 
 
 def _unreadable_error(endpoint: Endpoint, error: openai.APIError) -> Exception:

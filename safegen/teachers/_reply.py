@@ -64,6 +64,8 @@ def read_reply(body: object, model: str) -> Reply | FailedReply:
             message=_filter_message("prompt_feedback", blocked),
         )
     message = choice.get("message")
+    if "delta" in choice and "message" not in choice:
+        return FailedReply(ErrorBody("an event stream, although `stream` is `false`"))
     content = _read_content(_to_dict(message).get("content"))
     if not isinstance(message, dict) or content is None:
         return FailedReply(read_error(body))

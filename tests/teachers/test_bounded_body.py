@@ -141,3 +141,67 @@ async def test_only_large_answers_stop_the_run() -> None:
         with pytest.raises(TeacherRejected, match="max_reply_bytes"):
             await teacher(request_of("large"))
     await runner.cleanup()
+
+
+def spoken(text: str, encoding: str) -> bytes:
+    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    return json.dumps({"choices": [choice]}, ensure_ascii=False).encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "content_type"),
+    [
+        ("Crème brûlée", "latin-1", "application/json; charset=ISO-8859-1"),
+        ("Crème brûlée", "utf-8", "application/json; charset=ISO-8859-1"),
+        ("Crème brûlée", "utf-8-sig", "application/json"),
+        ("Crème brûlée", "utf-16", "application/json"),
+        ("抹茶のケーキ", "shift_jis", 'application/json; charset="Shift_JIS"'),
+        ("抹茶のケーキ", "iso2022_jp", "application/json; charset=iso-2022-jp"),
+    ],
+)
+async def test_answer_is_decoded_by_its_charset(
+    text: str, encoding: str, content_type: str
+) -> None:
+    async def send(_: web.Request) -> web.Response:
+        return web.Response(body=spoken(text, encoding), headers={"Content-Type": content_type})
+
+    runner, url = await serve(send)
+    async with endpoint(url) as teacher:
+        assert (await teacher(request_of())).text == text
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", "; charset=kitchen-8"])
+async def test_answer_without_a_valid_charset_fails(charset: str) -> None:
+    async def send(_: web.Request) -> web.Response:
+        body = spoken("Crème brûlée", "latin-1")
+        return web.Response(body=body, headers={"Content-Type": f"application/json{charset}"})
+
+    runner, url = await serve(send)
+    async with endpoint(url, attempts=1) as teacher:
+        with pytest.raises(TeacherUnavailable, match="is not UTF-8"):
+            await teacher(request_of())
+    await runner.cleanup()
+
+
+STREAM = b'data: {"choices": [{"delta": {"content": "Add"}}]}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (201, b"{}", "HTTP `201`"),
+        (204, b"", "HTTP `204` .* an empty body"),
+        (206, b'{"success": false, "result": "no oven"}', "HTTP `206` .* no oven"),
+        (200, STREAM, "HTTP `200` .* an event stream"),
+    ],
+)
+async def test_success_without_answer_shows_its_status(status: int, body: bytes, says: str) -> None:
+    async def send(_: web.Request) -> web.Response:
+        return web.Response(body=body or None, status=status)
+
+    runner, url = await serve(send)
+    async with endpoint(url, attempts=1) as teacher:
+        with pytest.raises(TeacherUnavailable, match=says):
+            await teacher(request_of())
+    await runner.cleanup()

@@ -48,11 +48,39 @@ CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
         (b'"too salty"', "too salty"),
         (b"\xff too salty", "\ufffd too salty"),
         (b'{"title": "too salty", "status": 400}', "too salty"),
+        (b'{"Message": "too salty"}', "too salty"),
+        (b'{"errorMessage": "too salty", "errorCode": 7}', "too salty"),
+        (b'{"error": "bad_spice", "error_description": "too salty"}', "too salty"),
+        (b'{"Error-Message": "too salty"}', "too salty"),
+        (b'{"error": ["too salty", "too hot"]}', "too salty; too hot"),
+        (b'{"error": ["salty"]}', "salty"),
+        (b'{"err": "too salty"}', "too salty"),
+        (b'{"errors": {"salt": ["too much"]}}', "salt: too much"),
+        (b'{"message": "bad dish", "errors": {"salt": ["too much"]}}', "bad dish; salt: too much"),
+        (b'{"salt": ["too much of it"], "status": 400}', "salt: too much of it"),
+        (
+            b'{"fault": {"faultstring": "too salty", "detail": {"errorcode": "x.Salt"}}}',
+            "too salty",
+        ),
+        (b'{"data": {"message": "too salty"}, "ok": false}', "too salty"),
+        (b'{"message": {"text": "too salty"}}', "too salty"),
+        (b'{"success": false, "result": "too salty"}', "too salty"),
+        (b'{"success": false, "result": "salty"}', "salty"),
+        (b'{"kitchen": [{"chef": {"says": "too salty"}}], "input": "my own soup"}', "too salty"),
+        (b'\xef\xbb\xbf{"error": {"message": "too salty"}}', "too salty"),
+        ('{"error": {"message": "too salty"}}'.encode("utf-16"), "too salty"),
         (b"", ""),
     ],
 )
 def test_message_is_found_in_every_shape(body: bytes, message: str) -> None:
     assert read_error(body).message == message
+
+
+def test_error_body_is_decoded_by_its_charset() -> None:
+    body = '{"error": {"message": "Zuviel Würze"}}'.encode("latin-1")
+    headers = {"content-type": "application/json; charset=ISO-8859-1"}
+    error = translate_response(CALLER, status=503, headers=headers, body=body)
+    assert "Zuviel Würze" in str(error)
 
 
 def test_message_of_the_upstream_is_shown_too() -> None:
