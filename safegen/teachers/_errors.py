@@ -63,6 +63,7 @@ class RetryableError(TeacherUnavailable):
         status: the HTTP status, if there was one.
         cause: short name of the cause; the circuit breaker counts failures of one cause in a row.
         hint: the remedy, or the empty string.
+        words: the server's own message, or the empty string.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class RetryableError(TeacherUnavailable):
         status: int | None = None,
         cause: str = "",
         hint: str = "",
+        words: str = "",
     ) -> None:
         super().__init__(message)
+        self.words = words
         self.after_s = after_s
         self.limited = limited
         self.status = status
@@ -339,6 +342,7 @@ class _Failure:
             status=429,
             cause="http 429",
             hint="lower `concurrency`",
+            words=self._endpoint.redact(self._error.message),
         )
 
     def _not_found_hint(self) -> str:

@@ -47,6 +47,16 @@ QUOTA_WORDS = re.compile(
     r"|exceeded (?:your |the )?(?:\w+ ){0,3}(?:quota|credits|budget|spend)|budget (?:has been )?exceeded"
     r"|good standing|(?:credit|balance|fund|quota)s? (?:is |are )?not enough"
     r"|余额不足|餘額不足|余额|欠费|欠費|充值|资源包|额度(?:不足|已用|用尽|耗尽)|残高|クレジット(?:が)?不足|チャージ"
+    r"|(?:allowance|package|trial|subscription|plan|bundle|tier)s? (?:\w+ ){0,6}(?:exhaust\w*|deplet\w*|exceed\w*"
+    r"|used up|consumed|run out|expired|ended|over|inactive|lapsed|cancel\w*)\b"
+    r"|(?:exceeded|exhausted|used (?:all|up)|consumed|expired|spent|without an? (?:active|valid)) (?:\w+ ){0,4}"
+    r"(?:allowance|package|trial|subscription|bundle)"
+    r"|\b(?:no|zero|0) (?:more |remaining |available |further )+(?:\w+ )?(?:token|request|call|unit|message)s?\b"
+    r"|\b(?:no|zero|0) (?:\w+ )?(?:token|request|call|unit|message)s? (?:\w+ ){0,2}(?:left|remaining|available)\b"
+    r"|(?:token|request|call|unit|message)s? (?:\w+ ){0,4}(?:used up|exhausted|depleted|all used|have run out)"
+    r"|(?:used|consumed|spent) (?:up )?all (?:\w+ ){0,4}(?:token|request|call|unit|message)s?\b"
+    r"|(?:daily|weekly|monthly|yearly|annual|lifetime|trial|plan|free) (?:\w+ ){0,3}(?:limit|allowance|cap|maximum)"
+    r"|(?:add|buy|purchase|top up|get) (?:\w+ ){0,3}credits?\b|(?:renew|activate|resume) (?:\w+ ){0,2}(?:subscription|plan)"
     r"|잔액|크레딧.{0,6}(?:부족|소진)|충전"
     r"|saldo insu|sin saldo|sem saldo|saldo esgotado|recargue|recarga|fondos insuficientes"
     r"|solde insuffisant|crédits? insuffisant|crédits? épuisé|rechargez|credito (?:insufficiente|esaurito)"
@@ -55,9 +65,15 @@ QUOTA_WORDS = re.compile(
     re.IGNORECASE,
 )
 # A quota that refills soon is a rate limit: Gemini and DashScope call both a quota.
-RATE_WORDS = re.compile(
-    r"per.?(?:minute|second)|\b(?:tpm|rpm|qps|rps)\b|(?:retry|try again) (?:in|after)|rate.?limit"
-    r"|too many requests|requests?/(?:min|s)|每分钟|每秒|频繁|稍后",
+SHORT_LIMIT_WORDS = re.compile(
+    r"per.?(?:minute|second)|\b(?:tpm|rpm|qps|rps)\b|(?:retry|try again) (?:in|after)"
+    r"|(?:request|call|token|message)s? ?/ ?(?:min|s)|每分钟|每秒|频繁|稍后",
+    re.IGNORECASE,
+)
+RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
+# OpenRouter calls the limit of a day that payment lifts a rate limit.
+LONG_LIMIT_WORDS = re.compile(
+    r"per.?(?:day|week|month|year)|daily|weekly|monthly|yearly|trial|lifetime|allowance|credits",
     re.IGNORECASE,
 )
 CONTEXT_CODES = frozenset(
@@ -120,7 +136,9 @@ def is_quota(codes: Iterable[str], message: str, *, status: int | None) -> bool:
     known = {code.lower() for code in codes}
     if status == 402 or known & QUOTA_CODES:
         return True
-    if RATE_WORDS.search(message) or status not in (400, 401, 403, 412, 429):
+    if SHORT_LIMIT_WORDS.search(message) or status not in (400, 401, 403, 412, 429):
+        return False
+    if RATE_WORDS.search(message) and not LONG_LIMIT_WORDS.search(message):
         return False
     return bool(QUOTA_WORDS.search(message))
 

@@ -119,6 +119,18 @@ QUOTA = [
     (429, {"error": {"message": "Votre solde insuffisant"}}),
     (429, {"error": {"message": "Недостаточно средств на счёте"}}),
     (429, {"error": {"message": "Ihr Guthaben ist aufgebraucht"}}),
+    (429, {"error": {"message": "The monthly allowance is used up. Upgrade the subscription."}}),
+    (429, {"message": "Your trial expired"}),
+    (429, {"message": "the free trial of this workspace has ended"}),
+    (403, {"message": "The subscription is no longer active: subscription expired"}),
+    (
+        429,
+        {"error": {"message": "Rate limit exceeded: free-soups-per-day. Add 5 credits to go on"}},
+    ),
+    (429, {"error": {"message": "Daily request limit reached"}}),
+    (403, {"message": "there are no remaining tokens in the package"}),
+    (403, {"message": "0 requests left in this bundle"}),
+    (429, {"message": "you have used all 1000 free requests"}),
     (412, {"error": {"message": "Account suspended: monthly spending limit reached"}}),
 ]
 
@@ -166,6 +178,11 @@ def test_echoed_prompt_decides_nothing(message: str, status: int) -> None:
         "rate limit reached; try again in 3 s",
         "Quota exceeded for requests per minute. Please retry in 12 s",
         "Allocated quota exceeded: 60000 TPM",
+        "Rate limit reached: tokens per minute. Need more? Upgrade your plan today",
+        "Rate limit of requests per day reached. Please try again in 7m12s.",
+        "Too many requests for this plan",
+        "The trial key allows 40 calls / minute; the trial limit is lifted by payment",
+        "Rate limit exceeded, upgrade your plan for a higher one",
         "请求过于频繁，请稍后再试",
         "slow down",
     ],
@@ -175,6 +192,7 @@ def test_rate_limit_is_no_spent_balance(message: str) -> None:
     assert isinstance(error, RetryableError)
     assert error.limited
     assert message in str(error)
+    assert error.words == message
 
 
 POLICY = [
