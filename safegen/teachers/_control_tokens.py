@@ -20,7 +20,7 @@ _TOKEN = (
 TOKEN = re.compile(_TOKEN)
 # A stop string or the limit of tokens may cut a token, such as `<|im_end`.
 CUT_TOKEN = re.compile(
-    r"\s*(?:<\|[A-Za-z0-9_]{1,40}\|?|<｜[^｜<>\n]{0,40}｜?|</s|<(?:start|end)_of(?:_[a-z]*)?|\[/INST?)\Z"
+    r"(?:<\|[A-Za-z0-9_]{1,40}\|?|<｜[^｜<>\n]{0,40}｜?|</s|<(?:start|end)_of(?:_[a-z]*)?|\[/INST?)\Z"
 )
 # Hermes and Qwen, Mistral, Llama 3, DeepSeek, Kimi, InternLM. The call is the answer, so it is never cut.
 TOOL_CALL = re.compile(
@@ -79,7 +79,7 @@ def cut_control_tokens(text: str) -> CleanText:
     is_marked = any(mark in text for mark in _TOKEN_MARKS)
     if is_marked and (call := TOOL_CALL.search(text)):
         return CleanText(text, call[0])
-    text = CUT_TOKEN.sub("", text) if is_marked else text
+    text = _drop_cut_token(text) if is_marked else text
     if is_marked and TOKEN.search(text):
         text = LEADING.sub("", text, count=1)
         for token in TOKEN.finditer(text):
@@ -90,6 +90,11 @@ def cut_control_tokens(text: str) -> CleanText:
     text = _cut_invented_turns(text)
     inside = TOKEN.search(text) if is_marked else None
     return CleanText(text, inside[0] if inside else "")
+
+
+def _drop_cut_token(text: str) -> str:
+    cut = CUT_TOKEN.search(text)
+    return text[: cut.start()].rstrip() if cut else text
 
 
 def drop_control_tokens(text: str) -> str:

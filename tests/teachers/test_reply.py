@@ -112,6 +112,8 @@ def test_reply_without_text_is_empty(content: object, message: Any, says: str) -
         ("Add oil.", {"provider_specific_fields": {"reasoning_content": "hm"}}),
         ([{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "Add oil."}], {}),
         ([{"type": "reasoning", "summary": [{"text": "hm"}]}, {"type": "output_text", "text": "Add oil."}], {}),
+        ([{"type": "text", "text": "hm", "channel": "analysis"}, {"type": "text", "text": "Add oil."}], {}),
+        ([{"text": "hm", "thought": "true"}, {"text": "Add oil.", "thought": "false"}], {}),
         ({"parts": [{"text": "hm", "thought": True}, {"text": "Add oil."}]}, {}),
         ([{"type": "text", "text": "<think>hm</think>Add "}, "oil."], {}),
         ("<think>hm<|end|></think>Add oil.<|im_end|>", {}),
@@ -124,8 +126,9 @@ def test_thinking_of_every_vendor_becomes_reasoning(content: object, message: An
 
 def test_reasoning_repeated_in_the_text_is_cut() -> None:
     thought = "The pan is hot, so the oil goes in first, and then the salt."
-    reply = read(f"{thought}\n\nAdd oil.", message={"reasoning_content": thought})
-    assert reply.text == "Add oil."
+    for echo in (thought, thought.replace(", ", ",\n\n  ")):
+        reply = read(f"{echo}\n\nAdd oil.", message={"reasoning_content": thought})
+        assert reply.text == "Add oil."
 
 
 @pytest.mark.parametrize(
