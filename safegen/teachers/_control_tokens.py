@@ -20,7 +20,7 @@ _TOKEN = (
 TOKEN = re.compile(_TOKEN)
 # A stop string or the limit of tokens may cut a token, such as `<|im_end`.
 CUT_TOKEN = re.compile(
-    r"(?:<\|[A-Za-z0-9_]{1,40}\|?|<｜[^｜<>\n]{0,40}｜?|</s|<(?:start|end)_of(?:_[a-z]*)?|\[/INST?)\Z"
+    r"(?:(?<=[.!?\n])<\||<\|[A-Za-z0-9_]{1,40}\|?|<｜[^｜<>\n]{0,40}｜?|</s|<(?:start|end)_of(?:_[a-z]*)?|\[/INST?)\Z"
 )
 # Hermes and Qwen, Mistral, Llama 3, DeepSeek, Kimi, InternLM. The call is the answer, so it is never cut.
 TOOL_CALL = re.compile(
@@ -107,11 +107,17 @@ def _cut_invented_turns(text: str) -> str:
         return text
     lines = list(ROLE_LINE.finditer(text))
     for turn, following in pairwise(lines):
-        before = text[: turn.start()].rstrip()
-        # A line that ends in a colon introduces an example dialogue.
-        if _is_user(turn) and not _is_user(following) and before:
-            return text if before[-1] in ":：" else before
+        if _is_user(turn) and not _is_user(following):
+            before = text[: turn.start()].rstrip()
+            return before if before and not _is_example(before) else text
     return text
+
+
+def _is_example(before: str) -> bool:
+    """Check if a code fence, a heading or a line that ends in a colon introduces a dialogue."""
+    line = before[before.rfind("\n") + 1 :].strip()
+    is_heading = line.startswith("#") or (line.startswith("**") and line.endswith("**"))
+    return is_heading or line[-1] in ":：" or before.count("```") % 2 == 1
 
 
 def _is_user(line: re.Match[str]) -> bool:

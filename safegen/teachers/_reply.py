@@ -89,9 +89,10 @@ def _read_choice(
     choice: Mapping[str, object], content: _Content, *, fields: dict[str, object], model: str
 ) -> Reply | FailedReply:
     message = _to_dict(choice["message"])
-    split = split_thinking(clean_text(content.text))
-    # A server may state the reasoning twice, in its field and in the text.
     field = _read_reasoning(message) or content.reasoning
+    # A server may state the reasoning twice, in its field and in the text.
+    raw_text = _cut_echo(clean_text(content.text), field)
+    split = split_thinking(raw_text, is_split=bool(field))
     cleaned = cut_control_tokens(_cut_echo(split.text, field))
     thinking = "\n\n".join(part for part in (field, split.thinking or "") if part)
     finish = _read_finish(choice.get("finish_reason"))

@@ -20,16 +20,19 @@ class ThinkingSplit(NamedTuple):
 
 # Names of Qwen and DeepSeek (think), Anthropic prompts (thinking), Gemini (thought), Seed, MiniMax.
 _NAME = (
-    r"(?:antml:|ant|seed:|mm:)?(?:think(?:ing)?|thoughts?)(?:[_-]?process)?"
-    r"|(?:inner|internal)[_-]?(?:thoughts?|thinking|monologue|reasoning)|chain[_-]of[_-]thoughts?"
+    r"(?:[a-z]{1,12}[:_-]|ant)?(?:think(?:ing)?|thoughts?)(?:[_-]?(?:process|block|trace|content))?"
+    r"|(?:inner|internal)[_-]?(?:monologue|reasoning)|chain[_-]of[_-]thoughts?"
+    r"|reasoning[_-](?:content|process|trace)"
 )
+_WORD = r"(?:think(?:ing)?|thoughts?|reasoning)"
 _OPEN = (
-    rf"(?:<|&lt;)[ ]?(?:{_NAME})(?:\s[^<>\n]{{0,60}})?(?:>|&gt;)|\[THINK\]|◁think▷|<\|START_THINKING\|>"
-    r"|<\|begin_of_thought\|>|<\|channel>\s*thought\b|<\|(?:think(?:ing)?|thoughts?)\|>"
+    rf"(?:<|&lt;)[ ]?(?:{_NAME})(?:\s[^<>\n]{{0,60}})?(?:>|&gt;)|\[THINK(?:ING)?\]|◁think▷"
+    rf"|<\|START_THINKING\|>|<\|(?:(?:begin|start)_?of_?)?{_WORD}(?:_start|_begin)?\|>"
+    r"|<\|channel>\s*thought\b"
 )
 _CLOSE = (
-    rf"(?:<|&lt;)[ ]?/[ ]?(?:{_NAME})\s*(?:>|&gt;)|\[/THINK\]|◁/think▷|<\|END_THINKING\|>"
-    r"|<\|end_of_thought\|>|<channel\|>|<\|/(?:think(?:ing)?|thoughts?)\|>|<\|end_of_think(?:ing)?\|>"
+    rf"(?:<|&lt;)[ ]?/[ ]?(?:{_NAME})\s*(?:>|&gt;)|\[/THINK(?:ING)?\]|◁/think▷"
+    rf"|<\|END_THINKING\|>|<\|(?:/|end_?of_?){_WORD}\|>|<\|{_WORD}_end\|>|<channel\|>"
 )
 TAG = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
 EMPTY_TAG = re.compile(rf"\A\s*<(?:{_NAME})\s*/>\s*", re.IGNORECASE)
@@ -99,6 +102,8 @@ SENTENCES = (
         r"\A\s*Here(?:'s| is) my thought process:(?P<thinking>.*?)Here(?:'s| is) my response:",
         re.DOTALL,
     ),
+    # Apriel
+    re.compile(r"(?P<thinking>(?s:.*?))\[BEGIN FINAL RESPONSE\]"),
     re.compile(r"\A\s*Thinking\.\.\.\n(?P<thinking>.*?)\n\.\.\.done thinking\.", re.DOTALL),
 )
 
@@ -125,8 +130,8 @@ HEADED_ANSWER = re.compile(
 HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | re.MULTILINE)
 # Thinking whose end has no mark.
 ANNOUNCED = re.compile(
-    r"\A\s*(?:[^\n]{0,60}[.!,]\s{1,2})?(?:(?:here(?:'s|’s| is)|this is) my (?:internal )?"
-    r"(?:thought process|thinking(?: process)?|reasoning(?: process)?|chain of thought|monologue)\b"
+    r"\A\s*(?:[^\n]{0,60}[.!,]\s{1,2})?(?:(?:here(?:'s|’s| is| are)|this is) my (?:internal )?"
+    r"(?:reasoning steps|thought process|thinking(?: process)?|reasoning(?: process)?|chain of thought|monologue)\b"
     r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|thinking(?:\.\.\.|…)\n)",
     re.IGNORECASE,
 )
@@ -136,11 +141,15 @@ ANNOUNCED = re.compile(
 _TAG_MARKS = ("<", "&", "[", "◁", "```", "~~~")
 
 
-def split_thinking(text: str) -> ThinkingSplit:
+def split_thinking(text: str, *, is_split: bool = False) -> ThinkingSplit:
     r"""Split a text into thinking and answer.
 
     Blocks at the start, between paragraphs and at the end are split off. A block inside of a
     sentence or of a code fence makes the text unusable.
+
+    Args:
+        text: an answer of a model.
+        is_split: True if the server sent the thinking in a field of its own.
 
     Example:
         >>> split_thinking("<think>hm</think>\n\nYes.")[:2]
@@ -149,13 +158,15 @@ def split_thinking(text: str) -> ThinkingSplit:
     thinking: list[str] = []
     text, problem, is_cut = _split_harmony(text, thinking)
     is_marked = any(mark in text for mark in _TAG_MARKS)
-    splitters: list[_Splitter] = [_split_sentences, _split_headings]
-    if is_marked:
-        splitters += [_split_details, _split_sections, _split_tags]
-    for split in splitters:
+    splitters: list[_Splitter] = [_split_details, _split_tags, _split_sections] if is_marked else []
+    for split in (*splitters, _split_sentences, _split_headings):
         text, next_problem, next_cut = split(text, thinking)
         problem, is_cut = problem or next_problem, is_cut or next_cut
-    wrapped = (ANSWER_WRAPPER if thinking else FINAL_WRAPPER).match(text) if is_marked else None
+    wrapped = (
+        (ANSWER_WRAPPER if thinking or is_split else FINAL_WRAPPER).match(text)
+        if is_marked
+        else None
+    )
     text = wrapped["text"].strip() if wrapped else text
     if thinking and is_marked and LATE_WRAPPER.search(text):
         problem = problem or "the answer is only a part of the text"
@@ -174,16 +185,16 @@ _Splitter = Callable[[str, list[str]], _Rest]
 
 
 def _split_sentences(text: str, thinking: list[str]) -> _Rest:
-    for pattern in SENTENCES:
+    for pattern in () if thinking else SENTENCES:
         if found := pattern.match(text):
             thinking.append(found["thinking"])
-            return _Rest(text[found.end() :].lstrip())
+            return _Rest(text[found.end() :].removesuffix("[END FINAL RESPONSE]").strip())
     return _Rest(text)
 
 
 def _split_headings(text: str, thinking: list[str]) -> _Rest:
     """Split "**Thinking** … **Answer** …" if both headings are there."""
-    start = HEADED_START.match(text)
+    start = None if thinking else HEADED_START.match(text)
     # "## Analysis … ## Answer" is also the form of an ordinary report.
     is_report = start is not None and bool(start["bold"] or start["heading"])
     if start and not is_report and (answer := HEADED_ANSWER.search(text, start.end())):

@@ -72,6 +72,18 @@ HARMONY = (
             ).split()
         ),
         ("< think >hm</ think >Add oil.", "hm", "Add oil."),
+        ("<think>hm\n<plan>\noil</think>Add oil.", "hm\n<plan>\noil", "Add oil."),
+        (
+            "Thinking Process:\n\n1. hm\n</think>\n\nAdd oil.",
+            "Thinking Process:\n\n1. hm",
+            "Add oil.",
+        ),
+        ("<think>hm</think>Reasoning: hot.\nAnswer: oil.", "hm", "Reasoning: hot.\nAnswer: oil."),
+        ("<|begin_of_thinking|>hm<|end_of_thinking|>Add oil.", "hm", "Add oil."),
+        ("<|reasoning_start|>hm<|reasoning_end|>Add oil.", "hm", "Add oil."),
+        ("<reasoning_content>hm</reasoning_content>Add oil.", "hm", "Add oil."),
+        ("<longcat_think>hm</longcat_think>Add oil.", "hm", "Add oil."),
+        ("hm\n[BEGIN FINAL RESPONSE]\nAdd oil.\n[END FINAL RESPONSE]", "hm", "Add oil."),
         ("<think/>Add oil.", None, "Add oil."),
         ("analysis: hm\n\nfinal: Add oil.", "hm", "Add oil."),
         ("**Thinking**\nhm\n\n**Answer**\nAdd oil.", "hm", "Add oil."),
