@@ -101,14 +101,23 @@ class AmbiguousRejection(Exception):
     """A rejection of this request or of all requests; other requests decide which.
 
     `rejected` is the error to raise if the endpoint answers no request. `is_account` marks a spent
-    balance: it stops the run at once if the control request fails too.
+    balance: it stops the run at once if the control request fails too. `is_general` marks a status
+    that mostly concerns all requests, such as a wrong key or model: it does so until the endpoint
+    has answered a request.
     """
 
     def __init__(
-        self, message: str, *, rejected: TeacherRejected, cause: str = "", is_account: bool = False
+        self,
+        message: str,
+        *,
+        rejected: TeacherRejected,
+        cause: str = "",
+        is_account: bool = False,
+        is_general: bool = False,
     ) -> None:
         super().__init__(message)
         self.is_account = is_account
+        self.is_general = is_general
         self.rejected = rejected
         self.cause = cause or f"http {rejected.status}"
 
@@ -286,13 +295,13 @@ class _Failure:
         if status == 429:
             return self._rate_limit()
         if status in (401, 407):
-            return self.reject(_key_hint(self._endpoint))
+            return self._general(_key_hint(self._endpoint))
         if status == 404:
-            return self.reject(self._not_found_hint())
+            return self._general(self._not_found_hint())
         if status in REQUEST_STATUSES:
             return self._ambiguous()
         if status < 500 and status not in TRANSIENT_STATUSES:
-            return self.reject("check `base_url` and the account")
+            return self._general("check `base_url` and the account")
         return RetryableError(
             f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
             after_s=retry_after_s(self._headers),
@@ -311,10 +320,9 @@ class _Failure:
         rejected = self.reject(
             "the balance or quota of the account is used up; raise it at the provider"
         )
-        if status == 400 and not _provider_text.is_quota(codes, "", status=status):
-            # Words alone may concern the prompt, so a control request decides.
-            return AmbiguousRejection(str(rejected), rejected=rejected, is_account=True)
-        return rejected
+        # A long prompt or a large `max_tokens` may cost more than what is left, and words may concern
+        # the prompt, so a control request decides.
+        return AmbiguousRejection(self._rejection_text(), rejected=rejected, is_account=True)
 
     def find_policy(self) -> Exception | None:
         words = self._words if self._status in (0, 400, 403, 422, 451) else ""
@@ -325,6 +333,16 @@ class _Failure:
         names = ", ".join(dict.fromkeys(self._error.categories))
         category = f" (category `{self._endpoint.redact(names)}`)" if names else ""
         return Blocked(f"the provider blocked the request{category}: {self._message}")
+
+    def _general(self, hint: str) -> AmbiguousRejection:
+        # A gateway may reject one prompt with any status, so a control request decides.
+        return AmbiguousRejection(
+            self._rejection_text(), rejected=self.reject(hint), is_general=True
+        )
+
+    def _rejection_text(self) -> str:
+        status = self._status or self._http_status
+        return f"the provider rejected the request (HTTP `{status}`): {self._message}"
 
     def reject(self, hint: str) -> TeacherRejected:
         status = self._status or self._http_status
@@ -361,10 +379,7 @@ class _Failure:
         if _provider_text.is_context_overflow(self._error.codes, words):
             cause = "prompt and answer exceed the model's context, "
             hint = "lower `max_tokens`, or serve the model with a longer context"
-        return AmbiguousRejection(
-            f"{cause}the provider rejected the request (HTTP `{self._status}`): {self._message}",
-            rejected=self.reject(hint),
-        )
+        return AmbiguousRejection(f"{cause}{self._rejection_text()}", rejected=self.reject(hint))
 
 
 def translate_network_error(endpoint: Endpoint, error: BaseException) -> Exception:

@@ -417,8 +417,10 @@ class RateLimitedTeacher:
                     e.after_s, permit=permit, words=e.words[:SHOWN_WORDS]
                 )
             raise
-        except (Blocked, AmbiguousRejection):
-            self._limiter.record_success()  # the endpoint answers; the request is at fault
+        except (Blocked, AmbiguousRejection) as e:
+            # The endpoint answers; the request is at fault, if it is not the account or the address.
+            if isinstance(e, Blocked) or not (e.is_account or e.is_general):
+                self._limiter.record_success()
             raise
         self._limiter.record_success()
         return reply

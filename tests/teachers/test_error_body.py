@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from safegen.core.errors import Blocked, TeacherRejected
+from safegen.core.errors import Blocked
 from safegen.teachers import _provider_text
 from safegen.teachers._error_body import find_error, read_error
 from safegen.teachers._errors import (
@@ -138,8 +138,9 @@ QUOTA = [
 @pytest.mark.parametrize(("status", "body"), QUOTA)
 def test_spent_balance_stops_the_run(status: int, body: object) -> None:
     error = translated(status, body)
-    assert isinstance(error, TeacherRejected)
-    assert "balance or quota" in error.hint
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_account
+    assert "balance or quota" in error.rejected.hint
 
 
 @pytest.mark.parametrize(
@@ -244,8 +245,8 @@ def test_rejected_request_names_the_remedy(body: object, hint: str) -> None:
 def test_missing_path_names_v1() -> None:
     bare = Endpoint("http://127.0.0.1:9", "m", None, "")
     error = translate_response(bare, status=404, headers={}, body=b"Not Found")
-    assert isinstance(error, TeacherRejected)
-    assert "`/v1`" in error.hint
+    assert isinstance(error, AmbiguousRejection)
+    assert "`/v1`" in error.rejected.hint
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,6 @@ def test_key_hint_names_the_secrets_sent(
 ) -> None:
     caller = Endpoint("http://127.0.0.1:9/v1", "m", key_env, "", headers=headers, query=query)
     error = translate_response(caller, status=401, headers={}, body=b"who are you?")
-    rejected = error.rejected if isinstance(error, AmbiguousRejection) else error
-    assert isinstance(rejected, TeacherRejected)
-    assert hint in rejected.hint
-    assert "salt-77" not in str(rejected)
+    assert isinstance(error, AmbiguousRejection)
+    assert hint in error.rejected.hint
+    assert "salt-77" not in str(error.rejected)
