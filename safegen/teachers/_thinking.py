@@ -69,7 +69,7 @@ FINAL_WRAPPER = re.compile(
 )
 # gpt-oss: <|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…
 HARMONY = re.compile(
-    r"(?:<\|start\|>\w+)?(?:<\|channel\|>)?\s*(?P<channel>analysis|commentary|final)\b"
+    r"(?:<\|start\|>\w+)?(?:<\|channel\|>\s*)?(?P<channel>analysis|commentary|final)\b"
     r"(?:[^<]|<\|constrain\|>){0,80}<\|message\|>"
     r"(?P<body>.*?)(?P<end><\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
@@ -184,8 +184,18 @@ class _Rest(NamedTuple):
 _Splitter = Callable[[str, list[str]], _Rest]
 
 
+_SENTENCE_MARKS = (
+    "Here is my response:",
+    "Here's my response:",
+    "[BEGIN FINAL",
+    "...done thinking.",
+)
+
+
 def _split_sentences(text: str, thinking: list[str]) -> _Rest:
-    for pattern in () if thinking else SENTENCES:
+    if thinking or not any(mark in text for mark in _SENTENCE_MARKS):
+        return _Rest(text)
+    for pattern in SENTENCES:
         if found := pattern.match(text):
             thinking.append(found["thinking"])
             return _Rest(text[found.end() :].removesuffix("[END FINAL RESPONSE]").strip())
