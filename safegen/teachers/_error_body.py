@@ -22,7 +22,7 @@ NESTED_KEYS = (
 WORD_KEYS = "error errors err fault exception message messages".split()
 """Keys whose value may be the server's words itself, or a list of them."""
 # Servers quote the request under these keys.
-ECHO_KEYS = frozenset("input inputs prompt prompts messages content request body choices".split())
+ECHO_KEYS = frozenset("input inputs prompt prompts messages content request choices".split())
 MAX_LEAVES = 5
 """Texts that are shown of a body with unknown keys."""
 # Gateways nest errors of providers two or three deep; a hostile body nests forever.
@@ -278,7 +278,9 @@ def _iter_leaves(value: object, depth: int = 0) -> Iterator[str]:
     if depth > MAX_DEPTH:
         return
     if isinstance(value, str):
-        yield value
+        # Quoted JSON is the request, or was read before.
+        if not value.lstrip().startswith(("{", "[")):
+            yield value
     elif isinstance(value, list):
         for entry in cast("list[object]", value)[:20]:
             yield from _iter_leaves(entry, depth + 1)

@@ -57,6 +57,14 @@ QUOTA_WORDS = re.compile(
     r"|(?:used|consumed|spent) (?:up )?all (?:\w+ ){0,4}(?:token|request|call|unit|message)s?\b"
     r"|(?:daily|weekly|monthly|yearly|annual|lifetime|trial|plan|free) (?:\w+ ){0,3}(?:limit|allowance|cap|maximum)"
     r"|(?:add|buy|purchase|top up|get) (?:\w+ ){0,3}credits?\b|(?:renew|activate|resume) (?:\w+ ){0,2}(?:subscription|plan)"
+    r"|(?:credit|balance|fund|quota)s? (?:\w+ ){0,4}expired|non.?payment|unpaid|past due"
+    r"|(?:insufficient|out of|run out of) (?:\w+ ){0,2}(?:token|request|call|unit|message)s?\b"
+    r"|(?:daily|weekly|monthly) (?:\w+ ){0,2}(?:spend|budget|quota)"
+    r"|(?:plan|subscription|package|trial)(?:['’]s)? (?:\w+ ){0,3}(?:limit|allowance|cap|maximum)\b"
+    r"|(?:maximum|limit|number) (?:\w+ ){0,5}(?:of|for|in) (?:your|the|this) (?:\w+ )?(?:plan|trial|subscription|package)\b"
+    r"|upgrade (?:\w+ ){0,5}to (?:continue|keep|go on|proceed|get more)"
+    r"|(?:quota|limit|allowance|again) (?:\w+ ){0,3}(?:tomorrow|next (?:day|week|month|billing|cycle))"
+    r"|套餐.{0,6}(?:用完|用尽|耗尽|到期|过期|超)|试用.{0,6}(?:结束|到期|过期)|(?:次数|额度|配额|资源).{0,6}(?:用完|用尽|耗尽)"
     r"|잔액|크레딧.{0,6}(?:부족|소진)|충전"
     r"|saldo insu|sin saldo|sem saldo|saldo esgotado|recargue|recarga|fondos insuficientes"
     r"|solde insuffisant|crédits? insuffisant|crédits? épuisé|rechargez|credito (?:insufficiente|esaurito)"
@@ -67,13 +75,15 @@ QUOTA_WORDS = re.compile(
 # A quota that refills soon is a rate limit: Gemini and DashScope call both a quota.
 SHORT_LIMIT_WORDS = re.compile(
     r"per.?(?:minute|second)|\b(?:tpm|rpm|qps|rps)\b|(?:retry|try again) (?:in|after)"
+    r"|concurren|simultaneous|too (?:quickly|fast)|slow down|throttl|并发"
     r"|(?:request|call|token|message)s? ?/ ?(?:min|s)|每分钟|每秒|频繁|稍后",
     re.IGNORECASE,
 )
 RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 # OpenRouter calls the limit of a day that payment lifts a rate limit.
 LONG_LIMIT_WORDS = re.compile(
-    r"per.?(?:day|week|month|year)|daily|weekly|monthly|yearly|trial|lifetime|allowance|credits",
+    r"per.?(?:day|week|month|year)|daily|weekly|monthly|yearly|trial|lifetime|allowance|credits"
+    r"|tomorrow|next (?:day|week|month|billing|cycle)",
     re.IGNORECASE,
 )
 CONTEXT_CODES = frozenset(
