@@ -46,7 +46,7 @@ NEXT_TURN = re.compile(
 # Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
 # turn of the assistant must follow.
 ROLE_LINE = re.compile(
-    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|AI)"
+    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|(?P<ai>AI))"
     r"(?:\*\*:|:\*\*|:)(?=\s|\Z)"
     # Vicuna and Alpaca
     r"|^[ \t]*#{1,6}[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
@@ -107,7 +107,9 @@ def _cut_invented_turns(text: str) -> str:
         return text
     lines = list(ROLE_LINE.finditer(text))
     for turn, following in pairwise(lines):
-        if _is_user(turn) and not _is_user(following):
+        # "Human: slow. AI: fast." may compare the two.
+        is_answer = not following["ai"] or "?" in text[turn.end() : following.start()]
+        if _is_user(turn) and not _is_user(following) and is_answer:
             before = text[: turn.start()].rstrip()
             return before if before and not _is_example(before) else text
     return text

@@ -26,7 +26,7 @@ _NAME = (
 )
 _WORD = r"(?:think(?:ing)?|thoughts?|reasoning)"
 _OPEN = (
-    rf"(?:<|&lt;)[ ]?(?:{_NAME})(?:\s[^<>\n]{{0,60}})?(?:>|&gt;)|\[THINK(?:ING)?\]|◁think▷"
+    rf"(?:<|&lt;)[ ]?(?:{_NAME})(?:\s[^<>\n]{{0,60}})?(?:>|&gt;)|\[THINK\]|◁think▷"
     rf"|<\|START_THINKING\|>|<\|(?:(?:begin|start)_?of_?)?{_WORD}(?:_start|_begin)?\|>"
     r"|<\|channel>\s*thought\b"
 )
@@ -47,6 +47,11 @@ OPEN_WEBUI = re.compile(
     r"(?P<thinking>.*?)(?:</details>|(?P<cut>\Z))",
     re.DOTALL,
 )
+COMMENT = re.compile(
+    r"\A\s*<!--\s*(?:my )?(?:thinking|thoughts?|reasoning|scratchpad)\b(?: process)?:?"
+    r"(?P<thinking>.*?)(?:-->|(?P<cut>\Z))",
+    re.DOTALL | re.IGNORECASE,
+)
 FENCE = re.compile(
     r"^(?P<fence>```+|~~~+)[ ]?(?:think(?:ing)?|thoughts?|reasoning|scratchpad|cot)[ \t]*\n"
     r"(?P<thinking>.*?)(?:^(?P=fence)[ \t]*$|(?P<cut>\Z))",
@@ -55,7 +60,8 @@ FENCE = re.compile(
 # The wrapper that goes with such tags; without thinking it is content.
 _FINAL = r"final(?:[_-]?(?:answer|response|output))?"
 ANSWER_WRAPPER = re.compile(
-    rf"\A\s*(?:<(?P<name>{_FINAL}|answer|response|output|solution|reply|result)>"
+    rf"\A\s*(?:<(?P<name>{_FINAL}|answer|response|output|solution|reply|result)"
+    r"(?:\s[^<>\n]{0,60})?>"
     r"|<\|(?:START_RESPONSE|begin_of_solution)\|>)(?P<text>.*?)"
     r"(?:</(?P=name)>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\s*\Z",
     re.DOTALL | re.IGNORECASE,
@@ -78,7 +84,7 @@ HARMONY = re.compile(
 STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final")
 # With spaces, "the teaching assistant final exam" is English, so the text must start with a channel.
 SPACED_FINAL = re.compile(rf"{STRIPPED_FINAL.pattern}|assistant\s(?:channel\s?)?final(?![a-z])")
-SPACED_START = re.compile(r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?!\s+(?:of|is|was)\b)")
+SPACED_START = re.compile(r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?!\s+[a-z])")
 STRIPPED_START = re.compile(
     r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?=[A-Z\"'¡¿<(*]|[^\x00-\x7f]|\s*\n)"
 )
@@ -116,15 +122,16 @@ _ANSWER_WORD = (
     r"(?:my\s|the\s)?(?:final(?:\s(?:answer|response|reply|output))?|answer|response|reply)"
 )
 # "**Thinking**", "## Reasoning", "analysis:"
+_BOLD = r"(?:\*{1,3}|__?)"
 HEADED_START = re.compile(
-    rf"\A\s*(?:\*\*(?:{_THINKING_WORD}|(?P<bold>analysis)):?\*\*:?"
+    rf"\A\s*(?:{_BOLD}(?:{_THINKING_WORD}|(?P<bold>analysis)):?{_BOLD}:?|\[{_THINKING_WORD}\]"
     rf"|#{{1,6}}[ ]+(?:{_THINKING_WORD}|(?P<heading>analysis)):?[ \t]*$"
     rf"|(?:{_THINKING_WORD}|analysis):)(?=\s)",
     re.IGNORECASE | re.MULTILINE,
 )
 HEADED_ANSWER = re.compile(
-    rf"^[ \t]*(?:(?:\*\*|#{{1,6}}[ ])[ ]?{_ANSWER_WORD}:?(?:\*\*)?:?[ \t]*$|\*\*{_ANSWER_WORD}:\*\*"
-    rf"|\*\*{_ANSWER_WORD}\*\*:|{_ANSWER_WORD}:)(?=\s)",
+    rf"(?:^|(?<=\s)){_BOLD}{_ANSWER_WORD}:?{_BOLD}:?(?=\s)|^[ \t]*\[{_ANSWER_WORD}\](?=\s)"
+    rf"|^[ \t]*#{{1,6}}[ ]+{_ANSWER_WORD}:?[ \t]*$|^[ \t]*{_ANSWER_WORD}:(?=\s)",
     re.IGNORECASE | re.MULTILINE,
 )
 HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | re.MULTILINE)
@@ -132,6 +139,9 @@ HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | 
 ANNOUNCED = re.compile(
     r"\A\s*(?:[^\n]{0,60}[.!,]\s{1,2})?(?:(?:here(?:'s|’s| is| are)|this is) my (?:internal )?"
     r"(?:reasoning steps|thought process|thinking(?: process)?|reasoning(?: process)?|chain of thought|monologue)\b"
+    r"|[^\n]{0,60}\bmy (?:internal )?(?:thought process|thinking|reasoning|monologue):\s*\n"
+    r"|(?:\*\*|#{1,6} )(?:thought process|internal (?:reasoning|monologue)|chain of thought):?"
+    r"(?:\*\*)?:?[ \t]*\n"
     r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|thinking(?:\.\.\.|…)\n)",
     re.IGNORECASE,
 )
@@ -219,7 +229,7 @@ def _split_headings(text: str, thinking: list[str]) -> _Rest:
 
 def _split_details(text: str, thinking: list[str]) -> _Rest:
     is_cut = False
-    for pattern in (OPEN_WEBUI, FENCE):
+    for pattern in (OPEN_WEBUI, COMMENT, FENCE):
         while found := pattern.search(text):
             thinking.append(found["thinking"])
             is_cut |= found["cut"] is not None
