@@ -70,6 +70,7 @@ LATE_WRAPPER = re.compile(
     rf"^<(?P<name>{_FINAL}|answer|response|solution)>.*</(?P=name)>\s*\Z",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
+WRAPPER_END = re.compile(rf"</(?:{_FINAL}|answer|response|solution)>\s*\Z", re.IGNORECASE)
 FINAL_WRAPPER = re.compile(
     rf"\A\s*<(?P<name>{_FINAL})>(?P<text>.*?)</(?P=name)>\s*\Z", re.DOTALL | re.IGNORECASE
 )
@@ -266,7 +267,7 @@ def _split_sections(text: str, thinking: list[str]) -> _Rest:
             answer, start = "", tag.end()
     if opened is None:
         return _Rest(_join(answer, text[start:]) if start else text, problem)
-    if answer.strip():
+    if answer.strip() or WRAPPER_END.search(text):
         return _Rest(text, f"`{opened[0]}` is not closed")
     thinking.append(text[opened.end() :])
     return _Rest("", "", is_cut=True)
@@ -360,6 +361,8 @@ def _split_open_tag(text: str, thinking: list[str], *, answer: str, position: in
         return _Rest(text, "a thinking tag inside of a sentence is not closed")
     if text.count("```", 0, position) % 2 == 1:
         return _Rest(text, "a thinking tag inside of a code fence is not closed")
+    if WRAPPER_END.search(text):
+        return _Rest(text, "the thinking before the answer is not closed")
     thinking.append(TAG.sub("", text[position:]))
     return _Rest(answer.strip(), "", is_cut=True)
 

@@ -146,6 +146,8 @@ def test_thinking_without_an_answer_is_cut(content: str) -> None:
         "**Internal reasoning**\nThe pan is hot.\n\nAdd oil.",
         "Thinking...\nThe pan is hot.\n\nAdd oil.",
         "## Analysis\nThe pan is hot.\n## Final answer\nAdd oil.",
+        "<think>hm<answer>Add oil.</answer>",
+        "<reasoning>hm\n<final_answer>Add oil.</final_answer>",
         "<think>hm</think>Sure.\n<answer>Add oil.</answer>",
         "<|channel|>analysis The pan is hot.",
     ],
