@@ -34,7 +34,8 @@ class CircuitBreaker:
     A rejected request is the item's fault (outcome `blocked`) if the endpoint says so, or if it
     answers another request that started later. If there is none yet, a control request decides: the
     system turns, parameters and schema of the item with a harmless prompt. If it fails too, the item
-    stays retryable. Five such items in a row stop the run.
+    stays retryable. Five such items in a row stop the run. A spent balance, and a status that mostly
+    concerns all requests if none was answered yet, stop it with the first item.
 
     Items without an answer stop the run if five fail in a row in the same way and the control request
     fails too. Behind a gate it is enough that three of the five used all their attempts. An item
@@ -134,6 +135,11 @@ class CircuitBreaker:
     async def _judge_rejection(
         self, rejection: AmbiguousRejection, request: Request, *, number: int
     ) -> Reply:
+        is_general = rejection.is_account or rejection.is_general
+        if is_general:
+            # An answer to a request that started before does not show that the key or the balance
+            # is still valid.
+            number = self._started
         async with self._judging:
             self._raise_stop()
             if number > self._last_answered and number > self._last_failed_control:
@@ -141,8 +147,14 @@ class CircuitBreaker:
                 await self._send_control(request, attempts=CONTROL_ATTEMPTS)
             if number < self._last_answered:
                 self._reset_failures()
+                if is_general:
+                    self._gate.record_answer()
                 return Reply("", self._model, outcome="blocked", message=str(rejection))
-            stops = self._count_failure(request, rejection.cause) or rejection.is_account
+            stops = (
+                self._count_failure(request, rejection.cause)
+                or rejection.is_account
+                or (rejection.is_general and not self._last_answered)
+            )
             if stops:
                 self._stop_run(rejection.rejected)
         if not stops:

@@ -75,17 +75,13 @@ async def _check_models(client: HttpClient, endpoint: Endpoint) -> list[DoctorFi
         if e.limited:
             return [DoctorFinding("address", "warn", str(e), "wait, or lower `concurrency`")]
         return [DoctorFinding("address", "fail", str(e), _address_remedy(e))]
-    except TeacherRejected as e:
+    except (TeacherRejected, AmbiguousRejection) as e:
+        rejected = e.rejected if isinstance(e, AmbiguousRejection) else e
         answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
-        if e.status in NO_LIST_STATUSES:
-            message = (
-                f"the endpoint lists no models (HTTP {e.status}); the completion below decides"
-            )
+        if rejected.status in NO_LIST_STATUSES:
+            message = f"the endpoint lists no models (HTTP {rejected.status}); the completion below decides"
             return [answers, DoctorFinding("model", "warn", message)]
-        return [answers, _error_finding("models", e)]
-    except AmbiguousRejection as e:
-        answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
-        return [answers, _error_finding("models", e.rejected)]
+        return [answers, _error_finding("models", rejected)]
     except (Blocked, OversizedReply) as e:
         return [DoctorFinding("models", "warn", str(e))]
     answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")

@@ -31,8 +31,8 @@ def redact_secret(text: str, secret: str) -> str:
     return text
 
 
-def redact_body(body: bytes, secret: str) -> bytes:
-    """Replace a secret in the body of a response, verbatim or escaped as JSON.
+def redact_body(body: str, secret: str) -> str:
+    """Replace a secret in the decoded body of a response, verbatim or escaped as JSON.
 
     A body may hold an answer of a model, so other forms and short secrets stay.
     """
@@ -40,7 +40,7 @@ def redact_body(body: bytes, secret: str) -> bytes:
         return body
     quoted = _quote_json(secret)
     for form in {secret, quoted, quoted.replace("/", "\\/")}:
-        body = body.replace(form.encode(), MASK.encode())
+        body = body.replace(form, MASK)
     return body
 
 

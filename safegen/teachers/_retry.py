@@ -97,9 +97,12 @@ class RetryingTeacher:
         except RunError as e:
             self._gate.fail_waiters(e)
             raise
-        except (AmbiguousRejection, Blocked):
-            # A rejection is an answer too.
-            self._gate.record_answer()
+        except (AmbiguousRejection, Blocked) as e:
+            if isinstance(e, AmbiguousRejection) and (e.is_account or e.is_general):
+                self._gate.record_rejection(request)
+            else:
+                # Another rejection is an answer too.
+                self._gate.record_answer()
             raise
         self._gate.record_answer()
         return reply

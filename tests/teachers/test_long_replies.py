@@ -22,6 +22,14 @@ TEXTS = {
     "ends": "a</think>" * N,
     "a wrapper": "<think>a</think><answer>b" + " " * N + "c",
     "hashes": "\n" + "### " * N + "User",
+    "sections": "<reasoning>a</reasoning>\n" * N,
+    "fences": "```thinking\na\n```\n" * N,
+    "comments": "<!-- thinking " * N,
+    "late wrappers": "<think>a</think>x\n" + "<answer>\n" * N,
+    "headings": "Thinking: a\n" + "**Answer " * N,
+    "half channels": "analysis|>" * N,
+    "dialogue": "User: a?\nAI: b\n" * N,
+    "cut tokens": "<|" * N,
 }
 
 
