@@ -136,7 +136,7 @@ def _excluded_text(estimate: Estimate) -> str:
         f"{profile} {format_number(n)}" for profile, n in estimate.size.excluded.items()
     )
     total = sum(estimate.size.excluded.values())
-    return f"{format_plural(total, 'prompt')} that contradict their profile: {counts}"
+    return f"{format_plural(total, 'prompt')} excluded by profile: {counts}"
 
 
 def recorded_pairs(lines: Sequence[str], noun: str) -> Iterator[tuple[str, RenderableType]]:
@@ -227,7 +227,7 @@ def _folder_text(state: FolderState) -> Text:
         "edited": f"complete, but {', '.join(state.differing)} changed; `generate` redoes the affected rows",
         "round": "below its target; `generate` runs a top-up round",
         "complete": "complete; `generate` would send no request",
-        "refused": f"started with another {', '.join(state.differing)};"
+        "refused": f"begun with another {', '.join(state.differing)};"
         " `generate` would fail: use --output or --replan",
     }[state.state]
     return make_text(

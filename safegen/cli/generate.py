@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from safegen.cli.options import INTERRUPTED
 from safegen.cli.render.console import format_counts, format_json_line, format_plural
 from safegen.cli.render.errors import print_differences
 from safegen.cli.render.progress import ProgressReader, print_line, show_progress
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from safegen.core.types import DropReason, Until
     from safegen.dataset.build import BuildReport
     from safegen.pipeline.api import Run
-
-INTERRUPTED = 130
 
 
 def run_generate(

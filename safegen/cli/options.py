@@ -12,6 +12,8 @@ from safegen.core.types import PolicyForm
 
 POLICY_FORMS = ("rules", *get_args(PolicyForm))
 """Values of `policy show --as`."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, TERM or HUP."""
 
 
 def list_choices(names: Iterable[str], *, default: str = "") -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from safegen.cli.options import INTERRUPTED
 from safegen.cli.render.console import (
     format_json_line,
     format_number,
@@ -45,7 +46,6 @@ from safegen.pipeline.records import (
 from safegen.pipeline.resolve import ResolvedRecipe, resolve_recipe
 
 NEXT_KEYS = frozenset("n \r\n")
-INTERRUPTED = 130
 FOOTER_LINES = 2
 """Lines below a page: a blank one and the keys."""
 NOTHING_KEPT_NOTE = "nothing was kept; `generate` will send all requests again"

@@ -22,7 +22,7 @@ def describe_argument(name: str, value: object, allowed: str) -> str:
 
 @contextmanager
 def raise_user_errors() -> Generator[None]:
-    """Raise a wrong argument of a function for users as a `UserError`, as all its errors are.
+    """Turn the error of an argument check in the block into a `UserError`.
 
     Raises:
         UserError: a check in the block failed.

@@ -41,6 +41,16 @@ def is_external(name: str) -> bool:
     return ":" in name
 
 
+def module_of(name: str) -> str:
+    """Return the module of a user's plug-in."""
+    return name.partition(":")[0]
+
+
+def is_allowed(name: str, trusted: Sequence[str]) -> bool:
+    """Return True if a plug-in may be imported: a built-in one, or one of a trusted module."""
+    return not is_external(name) or module_of(name) in trusted
+
+
 def guard_hook(
     name: str,
     hook: object,
@@ -90,7 +100,7 @@ def find_source_files(kind: str, name: str, *, trusted: Sequence[str] = ()) -> d
         return {}
     factory = find_factory(kind, name, trusted=trusted)
     # A package often defines its factories in a module of its own and only exports them.
-    modules = dict.fromkeys((name.partition(":")[0], getattr(factory, "__module__", None)))
+    modules = dict.fromkeys((module_of(name), getattr(factory, "__module__", None)))
     own = [m for m in modules if m and m.partition(".")[0] != _PACKAGE]
     files = {m: Path(getattr(sys.modules.get(m), "__file__", None) or "") for m in own}
     return {_name_file(m, path): path for m, path in files.items() if path.is_file()}
@@ -142,8 +152,8 @@ def _import_module(kind: str, name: str, *, trusted: Sequence[str]) -> ModuleTyp
     if not is_external(name):
         resources.require_known(name, list_names(kind), kind=f"{kind.removesuffix('s')} called")
         return importlib.import_module(f"{KINDS[kind]}.{name}")
-    module = name.partition(":")[0]
-    if module not in trusted:
+    module = module_of(name)
+    if not is_allowed(name, trusted):
         raise ConfigError(
             f"`{name}` imports your own code; allow it with `--plugin {module}`"
             f" (in Python: plugins=['{module}'])"

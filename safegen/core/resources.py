@@ -41,7 +41,7 @@ def find_file(kind: str, name: str) -> Path:
         AssetNotFound: no such file; the message lists the known names.
     """
     folder, pattern = KINDS[kind]
-    suffix = pattern[1:].replace("/taxonomy.yaml", "") or ""
+    suffix = pattern[1:].replace("/taxonomy.yaml", "")
     if name.endswith((".yaml", ".yml", ".j2")):
         path = Path(name)
         if _is_file(path):
@@ -58,7 +58,7 @@ def find_file(kind: str, name: str) -> Path:
     known = list_names(kind)
     hint = suggest_names(name, known) or f"; known: {', '.join(known)}"
     raise AssetNotFound(
-        f"no {folder}/{name[:60]}{suffix if suffix != '*' else ''} in the working folder or in safegen{hint}"
+        f"no {folder}/{name[:60]}{suffix} in the working folder or in safegen{hint}"
     )
 
 

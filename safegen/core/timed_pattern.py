@@ -77,14 +77,14 @@ class TimedPattern:
     Args:
         pattern: a regular expression in the syntax of `re`.
         place: the file and key of the pattern, for messages.
-        burst_s: the time that is left at the start, in seconds.
+        burst_s: the time that is left at the start, in seconds; None means `BURST_S`.
     """
 
-    def __init__(self, pattern: str, *, place: str, burst_s: float = BURST_S) -> None:
+    def __init__(self, pattern: str, *, place: str, burst_s: float | None = None) -> None:
         self.pattern = pattern
         self.place = place
-        self.burst_s = burst_s
-        self._left_s = burst_s
+        self.burst_s = BURST_S if burst_s is None else burst_s
+        self._left_s = self.burst_s
 
     def __reduce__(self) -> tuple[Callable[..., TimedPattern], tuple[str, str, float]]:
         return _restore, (self.pattern, self.place, self.burst_s)

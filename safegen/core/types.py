@@ -171,11 +171,16 @@ class Knowledge:
     """Knowledge for the answers to the prompts of one goal; teachers read it, students do not."""
 
     answer: tuple[str, ...]
+    """Sentences that answer the benign prompt in full."""
     concepts: tuple[str, ...]
+    """Sentences that anyone may read."""
     safe_task: SafeTask
     redirections: tuple[str, ...]
+    """Next steps for a user in good faith."""
     left_out: str
+    """Completes "I am leaving out …"."""
     decline: str
+    """Completes "I can't help with …"."""
     better_ways: tuple[str, ...] = ()
     """Places to turn to for a user with ill intent; empty if the redirections fit."""
     apt: tuple[str, ...] = ()
@@ -192,23 +197,32 @@ class Scenario:
     set_id: str
     goal_id: str
     round: int
+    """Round that planned it; 0 is the first plan."""
     taxonomy: str
+    """Name of the taxonomy."""
     harm: str
+    """Id of the leaf, such as `cyber.intrusion`."""
     domain: str
     task: Task
     intent: Intent
     evidence: Evidence
     requested_detail: int
+    """Detail about the hazard that the messages request, one of `DETAIL_LEVELS`."""
     paraphrase: int
+    """Number of the wording within set and intent, from 0."""
     turn: int
+    """Number of the user turn in a dialogue, from 0."""
     language: str
+    """BCP-47 tag."""
     jurisdiction: str | None
     profile: Profile
     contrast: str | None
+    """XSTest type of a probe; None for other prompts."""
     attributes: tuple[Attribute, ...]
     benign_use: str
     misuse_risk: str
     messages: tuple[Message, ...]
+    """The conversation up to the last user turn, the operator's system turn included."""
     source: Source
     source_licence: str
 
@@ -218,10 +232,14 @@ class Expectation:
     """The policy's expectation of a scenario. The ceiling binds; the mode advises."""
 
     policy_id: str
+    """`name@version#hash`."""
     mode: Mode
     ceiling: int
+    """Most detail about the hazard, one of `DETAIL_LEVELS`."""
     floor: int
+    """Least detail about the hazard, at most the ceiling."""
     required: tuple[str, ...]
+    """Names of the elements that an answer needs."""
     rule_ids: tuple[str, ...]
 
 
@@ -296,14 +314,20 @@ class Draft:
     draft_id: str
     scenario_id: str
     candidate: int
+    """Number of the candidate over all rounds, from 0."""
     revision: int
+    """Number of the revision; 0 is the first draft."""
     parent_id: str | None
+    """Id of the draft that this one revises."""
     response: str | None
+    """None if the request failed or the text is withheld."""
     reasoning_content: str | None
     response_sha256: str | None
     withheld: bool
+    """True if the text was rated unsafe and deleted."""
     style: str | None
     teacher: str
+    """Name of the plug-in."""
     model: str
     outcome: Outcome
     finish_reason: str | None
@@ -357,8 +381,9 @@ CodeT = TypeVar("CodeT", bound=str)
 class ValidatorTraits(Generic[CodeT]):
     """Traits of a validator: its module defines them as `TRAITS`.
 
-    Code = Literal["calm", "shouts"]
-    TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("shouts",))
+    Example:
+        Code = Literal["calm", "shouts"]
+        TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), teachable=("shouts",))
     """
 
     codes: tuple[CodeT, ...] = ()

@@ -176,8 +176,8 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             wrong = (
                 "anchors and aliases are not supported; write the value out, or quote a text that"
+                " begins with `&` or `*`"
             )
-            wrong += " begins with `&` or `*`"
             raise PlacedError.of(PlacedProblem(shown, place, wrong))
         tag = getattr(event, "tag", None)
         if isinstance(tag, str):
@@ -200,8 +200,7 @@ def _refuse_aliases(text: str, loader: type[yaml.SafeLoader], shown: str) -> Non
 def _to_data(node: yaml.Node, loc: KeyPath, tree: YamlTree) -> object:
     import yaml
 
-    mark = SourceMark(node.start_mark.line + 1, node.start_mark.column + 1)
-    tree.marks.setdefault(loc, mark)
+    tree.marks.setdefault(loc, _to_mark(node.start_mark))
     if isinstance(node, yaml.MappingNode):
         return _to_mapping(node, loc, tree)
     if isinstance(node, yaml.SequenceNode):
@@ -217,7 +216,7 @@ def _to_mapping(node: yaml.MappingNode, loc: KeyPath, tree: YamlTree) -> dict[st
     data: dict[str, object] = {}
     seen: dict[str, int] = {}
     for key_node, value_node in node.value:
-        mark = SourceMark(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        mark = _to_mark(key_node.start_mark)
         if not isinstance(key_node, yaml.ScalarNode):
             tree.problems.append((mark, "a key must be a plain word"))
             continue

@@ -101,7 +101,7 @@ def render_card(
         certificates=certificates,
         certificate_table=list(compare_certificates(certificates)) if certificates else [],
         missing=[", ".join(f"{axis} {value}" for axis, value in row.items()) for row in missing],
-        corpus=figures.left,
+        corpus=figures.corpus,
         near_duplicate_threshold=near_duplicates.THRESHOLD,
         max_auc=MAX_AUC,
         checked_target=CHECKED_TARGET,

@@ -164,8 +164,8 @@ def build_coverage_model(
     tiers: Mapping[str, str],
     *,
     axes: Axes | None = None,
-    cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    restricted_axes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    barred_profiles: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> CoverageModel | None:
     """Build the model of a plan: pairs of axes with several values, triples of axes that the policy uses.
 
@@ -173,8 +173,8 @@ def build_coverage_model(
         shapes: shapes of the plan.
         tiers: policy tier by leaf; without one, tiers are not reported.
         axes: the axes file by default.
-        cut: axes that the plan restricts to some values.
-        barred: profiles under which a leaf is never asked, by leaf.
+        restricted_axes: axes that the plan restricts to some values.
+        barred_profiles: excluded profiles by leaf.
 
     Returns:
         None if nothing is planned, or fewer than two axes vary.
@@ -183,22 +183,8 @@ def build_coverage_model(
         return None
     axes = axes or axes_file.load_axes()
     harms = shapes.values("harm")
-    values = {
-        name: [v for v in shapes.values(name) if name not in cut or v in cut[name]]
-        for name in PLAN_AXES[1:]
-    }
-    values["tier"] = list(dict.fromkeys(sorted(tiers[h] for h in harms if h in tiers)))
-    for name in (*VALUE_AXES, *shapes.varied):
-        every = list(axes.by_id[name].values) if name in axes.by_id else []
-        some = {*cut[name], *shapes.values(name)} if name in cut else set(every)
-        values.setdefault(name, [value for value in every if value in some])
-    known = {
-        name: [v for v in axes.by_id[name].values if v in present]
-        for name, present in values.items()
-        if name in axes.by_id
-    }
-    known = {name: present for name, present in known.items() if len(present) > 1}
-    model = axes.build_model(list(known), values=known)
+    values = _list_varying_values(shapes, tiers, axes, restricted_axes)
+    model = axes.build_model(list(values), values=values)
     factors = ({"harm": harms} if len(harms) > 1 else {}) | dict(model.factors)
     if len(factors) < 2:
         return None
@@ -206,12 +192,43 @@ def build_coverage_model(
     if {"harm", "tier"} <= set(factors):
         void += _tier_voids(harms, tiers)
     if {"harm", "profile"} <= set(factors):
-        void += _profile_voids({h: barred[h] for h in harms if h in barred}, factors["profile"])
+        excluded = {h: barred_profiles[h] for h in harms if h in barred_profiles}
+        void += _profile_voids(excluded, factors["profile"])
     return replace(model, factors=factors, void=tuple(void))
 
 
-def _profile_voids(barred: Mapping[str, Sequence[str]], varied: Sequence[str]) -> Iterator[Void]:
-    for harm, profiles in barred.items():
+def _list_varying_values(
+    shapes: AxisShapes,
+    tiers: Mapping[str, str],
+    axes: Axes,
+    restricted_axes: Mapping[str, Sequence[str]],
+) -> dict[str, list[str]]:
+    """List the values of each axis that has several, in the order of the axes file."""
+    values = {
+        name: [
+            v
+            for v in shapes.values(name)
+            if name not in restricted_axes or v in restricted_axes[name]
+        ]
+        for name in PLAN_AXES[1:]
+    }
+    values["tier"] = sorted({tiers[h] for h in shapes.values("harm") if h in tiers})
+    for name in (*VALUE_AXES, *shapes.varied):
+        every = list(axes.by_id[name].values) if name in axes.by_id else []
+        some = set(every)
+        if name in restricted_axes:
+            some = {*restricted_axes[name], *shapes.values(name)}
+        values.setdefault(name, [value for value in every if value in some])
+    known = {
+        name: [v for v in axes.by_id[name].values if v in present]
+        for name, present in values.items()
+        if name in axes.by_id
+    }
+    return {name: present for name, present in known.items() if len(present) > 1}
+
+
+def _profile_voids(excluded: Mapping[str, Sequence[str]], varied: Sequence[str]) -> Iterator[Void]:
+    for harm, profiles in excluded.items():
         if some := [p for p in profiles if p in varied]:
             yield Void({"harm": [harm], "profile": some}, "the leaf is never asked there")
 
@@ -239,11 +256,13 @@ def certify_run(
     tiers: Mapping[str, str],
     *,
     axes: Axes | None = None,
-    cut: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    barred: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    restricted_axes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    barred_profiles: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Certificates | None:
     """Certify plan and dataset; None if fewer than two axes vary."""
-    model = build_coverage_model(before, tiers, axes=axes, cut=cut, barred=barred)
+    model = build_coverage_model(
+        before, tiers, axes=axes, restricted_axes=restricted_axes, barred_profiles=barred_profiles
+    )
     if model is None:
         return None
     triples = tuple(

@@ -1,4 +1,4 @@
-"""Planned scenarios without a record: failed requests and dropped prompts, for every command that counts them.
+"""Losses of a run, for every command that counts them: failed requests and dropped prompts.
 
 A failed request has an outcome (`refused`, `truncated`, …) and can be retried. A prompt is dropped by
 a gate, or because an earlier turn has no answer: a retry would have the same result, so none is made.

@@ -59,7 +59,7 @@ class RunMeasures:
         self.target = inputs.target
         self.before = collect_planned_shapes(plan.Plans(curated.run.plans))
         self.after = AxisShapes()
-        self.left = curated.corpus
+        self.corpus = curated.corpus
         self.sample = PromptSample(total=curated.stats.planned)
         self.hedging = HedgingMeasure(inputs.tiers, inputs.hedge_patterns)
         self._inputs = inputs
@@ -83,19 +83,19 @@ class RunMeasures:
             self.after,
             by.tiers,
             axes=by.axes,
-            cut=by.restricted_axes,
-            barred=by.barred_profiles,
+            restricted_axes=by.restricted_axes,
+            barred_profiles=by.barred_profiles,
         )
 
     @cached_property
     def artifacts(self) -> dict[ArtifactTarget, ArtifactResult]:
-        """Artifact measures by question."""
+        """Artifact measures by target."""
         return self.sample.measure()
 
     @property
     def artifact_warning(self) -> str | None:
         """A warning about artifacts in too many authored sets to exclude them; None without one."""
-        artifacts = self.left.artifacts
+        artifacts = self.corpus.artifacts
         if artifacts is None:
             return None
         words = ", ".join(f"`{w.word}`" for w in artifacts.words)
@@ -115,22 +115,22 @@ class RunMeasures:
         }
 
     def _corpus_json(self) -> dict[str, object]:
-        left = self.left
+        corpus = self.corpus
         return {
             "near_duplicates": {
                 "threshold": near_duplicates.THRESHOLD,
                 "left_out": [
                     {"scenario_id": c.id, "of": c.original, "similarity": round(c.similarity, 4)}
-                    for c in left.near_duplicates[:MAX_NAMED]
+                    for c in corpus.near_duplicates[:MAX_NAMED]
                 ],
-                "left_out_total": len(left.near_duplicates),
-                "written_kept": left.written_near_duplicates,
+                "left_out_total": len(corpus.near_duplicates),
+                "written_kept": corpus.written_near_duplicates,
             },
             "lexical_artifact": {
                 "bound": MAX_AUC,
                 "prompts": len(self.sample.rows),
-                "left_out_for": [w.word for w in left.words],
+                "left_out_for": [w.word for w in corpus.words],
                 "too_telling": self.artifact_warning,
-                "questions": {q: result_to_json(r) for q, r in self.artifacts.items()},
+                "questions": {name: result_to_json(r) for name, r in self.artifacts.items()},
             },
         }

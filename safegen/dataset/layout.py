@@ -24,7 +24,6 @@ MAX_ROWS = 2_000
 """Most rows of a file. Small files keep the size of a correction in git-lfs small."""
 STAGING = ".building"
 MANIFEST = "manifest.json"
-PART_NAMES = DATASET_PARTS
 GITATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text\n"
 
 
@@ -118,12 +117,12 @@ def staging(output: Path) -> Generator[Path]:
 def list_files(folder: Path) -> list[str]:
     """List the files of a dataset except its manifest: relative paths with `/`, sorted."""
     paths = [p for part in ("data", "policies") for p in (folder / part).rglob("*")]
-    paths += [folder / part for part in PART_NAMES if part not in ("data", "policies", MANIFEST)]
+    paths += [folder / part for part in DATASET_PARTS if part not in ("data", "policies", MANIFEST)]
     return sorted(p.relative_to(folder).as_posix() for p in paths if p.is_file() or p.is_symlink())
 
 
 def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
-    """Return true if a folder already has exactly these files, by their hashes."""
+    """Return True if a folder already has exactly these files, by their hashes."""
     if list_files(output) != sorted(files):
         return False
     try:
@@ -146,7 +145,7 @@ def replace_dataset(staged: Path, output: Path) -> None:
         old.mkdir()
         # First, so that a kill leaves a folder that does not pass for a dataset.
         (output / MANIFEST).unlink(missing_ok=True)
-        for part in PART_NAMES:
+        for part in DATASET_PARTS:
             if (output / part).exists() or (output / part).is_symlink():
                 (output / part).rename(old / part)
             if (staged / part).exists():

@@ -32,11 +32,6 @@ class ViewRows:
     """Scenarios in the dataset that have no row, by view."""
 
 
-def read_version() -> str:
-    """Return safegen's version."""
-    return __version__
-
-
 def format_taxonomy(stats: RunStats, recipe: Recipe, version: str) -> str:
     """Name the taxonomy as `name@version`, from the rows if there are any."""
     if "@" in version:
@@ -66,7 +61,7 @@ def compose_manifest(
 
     manifest: dict[str, object] = {
         "format": MANIFEST_FORMAT,
-        "safegen": read_version(),
+        "safegen": __version__,
         "writer": {"pyarrow": pa.__version__},
         "name": recipe.name,
         "version": recipe.version,
@@ -134,7 +129,7 @@ def list_columns(schema: pa.Schema) -> list[list[str]]:
 
 
 def is_same_manifest(output: Path, manifest: Mapping[str, object]) -> bool:
-    """Return true if a folder's manifest is equal except for `observed`."""
+    """Return True if a folder's manifest is equal except for `observed`."""
     try:
         current = read_json(output / MANIFEST)
     except StoreDamaged:

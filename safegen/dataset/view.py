@@ -264,7 +264,7 @@ def read_source_id(record: Record) -> str:
 
 
 def has_given_turn(record: Record) -> bool:
-    """Return true if the messages contain a given, unjudged assistant turn."""
+    """Return True if the messages contain a given, unjudged assistant turn."""
     return GIVEN_HISTORY in record.scenario.attributes
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from contextvars import copy_context
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, get_args
 
 from safegen.config import recipe as recipes
 from safegen.config.recipe import Recipe
@@ -32,8 +29,9 @@ from safegen.core.types import Teacher, Until, Usage
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
-from safegen.dataset.dropped import LossCounts
+from safegen.dataset.dropped import LossCounts, count_losses
 from safegen.pipeline import snapshot, user_prompts
+from safegen.pipeline._threads import run_in_thread
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     RunContext,
@@ -63,8 +61,6 @@ if TYPE_CHECKING:
     from safegen.dataset.build import BuildReport
     from safegen.dataset.figures import MeasureInputs
 
-T = TypeVar("T")
-V = TypeVar("V")
 load_recipe = recipes.load_recipe
 
 
@@ -239,54 +235,41 @@ async def agenerate(
     if not output:
         check_below_working_folder(folder.output)
     # From here on the folder changes; all checks of the input are done.
+    return await _run_to_step(
+        folder, inputs, until=until, replan=replan, teachers=teachers or {}, watch=watch
+    )
+
+
+async def _run_to_step(
+    folder: RunFolder,
+    inputs: ResolvedRecipe,
+    *,
+    until: Until | None,
+    replan: bool,
+    teachers: Mapping[str, Teacher],
+    watch: Watch | None,
+) -> Run:
+    """Run a checked recipe to the build or to an earlier step, with the folder locked."""
+    source = inputs.user_prompts
     lock = open_folder(folder)
     try:
-        await _run_in_thread(partial(prepare_run, folder, inputs, replan=replan))
-        stats = await _plan_run(folder, inputs, teachers=teachers or {}, watch=watch)
+        await run_in_thread(partial(prepare_run, folder, inputs, replan=replan))
+        stats = await _plan_run(folder, inputs, teachers=teachers, watch=watch)
         if until == "expand":
             return Run(folder, inputs.recipe, None, *stats, prompts=source)
         session = await run_session(folder, inputs, until=until, teachers=teachers, watch=watch)
         stats = stats.add(session)
         if until is not None:
             return Run(folder, inputs.recipe, None, *stats, prompts=source)
-        curated = await _run_in_thread(partial(curate, folder))
-        while await _run_in_thread(partial(plan_next_round, folder, inputs, curated)):
+        curated = await run_in_thread(partial(curate, folder))
+        while await run_in_thread(partial(plan_next_round, folder, inputs, curated)):
             session = await run_session(folder, inputs, until=None, teachers=teachers, watch=watch)
             stats = stats.add(session)
-            curated = await _run_in_thread(partial(curate, folder))
-        report = await _run_in_thread(partial(build, folder, inputs, curated))
+            curated = await run_in_thread(partial(curate, folder))
+        report = await run_in_thread(partial(build, folder, inputs, curated))
         return Run(folder, inputs.recipe, report, *stats, prompts=source)
     finally:
         lock.release()
-
-
-async def _run_in_thread(function: Callable[[], T]) -> T:
-    """Call a function that reads or writes the run folder, without blocking the caller's event loop."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def finish(set_value: Callable[[V], None], value: V) -> None:
-        if not result.done():
-            set_value(value)
-
-    def work() -> None:
-        with suppress(RuntimeError):  # the loop is closed: a second interrupt ended the run
-            try:
-                value = function()
-            except BaseException as e:  # noqa: BLE001  the caller raises it
-                loop.call_soon_threadsafe(finish, result.set_exception, e)
-            else:
-                loop.call_soon_threadsafe(finish, result.set_result, value)
-
-    # A daemon, because the process waits for a thread of the loop's pool, so that a second Ctrl-C
-    # would not end a long build.
-    Thread(target=copy_context().run, args=(work,), daemon=True).start()
-    try:
-        return await asyncio.shield(result)
-    except asyncio.CancelledError:
-        # A thread cannot be stopped, and the folder stays locked as long as it is written.
-        await asyncio.wait([result])
-        raise
 
 
 def _check_recipe(recipe: object) -> None:
@@ -343,12 +326,11 @@ async def _plan_run(
 ) -> SessionStats:
     """Plan round 0 unless it is planned."""
     if inputs.user_prompts is None:
-        await _run_in_thread(partial(write_plan, folder, inputs))
+        await run_in_thread(partial(write_plan, folder, inputs))
         return SessionStats(Usage(), 0, 0.0)
-    usage, seconds = await user_prompts.write_plan(
+    return await user_prompts.write_plan(
         folder, inputs, inputs.user_prompts, teachers=teachers, watch=watch
     )
-    return SessionStats(usage, 0, seconds)
 
 
 def load_context(run: Run, *, trusted: Sequence[str] = ()) -> RunSnapshot:
@@ -458,9 +440,12 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
 
     Raises:
         AssetNotFound: a file that the recipe names is missing; nothing is changed.
+        ConfigError: a teacher lacks its key or another variable; nothing is changed.
     """
     try:
-        resolve_recipe(run.recipe, trusted=plugins)
+        inputs = resolve_recipe(run.recipe, trusted=plugins)
+        if count_losses(run.folder).failed_requests:
+            check_teachers(inputs, teachers={})
     except AssetNotFound as e:
         raise AssetNotFound(
             f"{e}; `retry` needs the files of the recipe: run it in the folder that has them"

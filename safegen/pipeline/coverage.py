@@ -173,6 +173,6 @@ def _build_certificates(
         *shapes,
         context.tiers,
         axes=context.axes,
-        cut=context.recipe.plan.restricted_axes,
-        barred=context.barred_profiles,
+        restricted_axes=context.recipe.plan.restricted_axes,
+        barred_profiles=context.barred_profiles,
     )

@@ -105,9 +105,12 @@ class RunContext:
         return PlanningContext.create(self.recipe.plan, self.tree, self.policies, self.locale)
 
     def make_full_planning_context(self) -> PlanningContext:
-        """Collect the same with all written sets, unless the plan excludes written sets."""
+        """Collect what the planners read, with all written sets unless `sets_per_harm` is 0.
+
+        Raises:
+            ConfigError: a pattern matches no leaf, or not exactly one spec applies to a leaf.
+        """
         plan = self.recipe.plan
-        # `sets_per_harm: 0` asks for no written sets at all, so the full plan has none either.
         full = plan if plan.sets_per_harm == 0 else plan.model_copy(update={"sets_per_harm": None})
         return PlanningContext.create(full, self.tree, self.policies, self.locale)
 
@@ -157,7 +160,7 @@ class ResolvedRecipe(RunContext):
         files: dict[str, Path] = {}
         for kind, ref in refs:
             # A caller's own teacher can replace one of the recipe that is not trusted.
-            if ref.use.partition(":")[0] in self.trusted:
+            if plugins.is_allowed(ref.use, self.trusted):
                 files |= plugins.find_source_files(kind, ref.use, trusted=self.trusted)
         return files
 

@@ -187,6 +187,7 @@ async def run_session(
     from safegen.pipeline.executors import local
     from safegen.pipeline.shard import run_shard
 
+    await asyncio.to_thread(reset_unavailable, folder)
     todo, progress = await asyncio.to_thread(find_unfinished, folder, inputs.recipe, until)
     # Unsafe replies of a killed session are deleted before anything else is sent.
     await finish_scrub(folder)
@@ -256,18 +257,19 @@ def check_disk_room(folder: RunFolder, concurrency: int) -> None:
         )
 
 
-def find_unfinished(
-    folder: RunFolder, recipe: Recipe, until: Until | None
-) -> tuple[list[int], Progress]:
-    """List the shards to run, with initial counters.
-
-    Shards that lost items because an endpoint was unavailable are reset first and run again.
-    """
-    plans = plan.Plans(folder.plans)
-    count, scenarios = plans.shards, plans.scenarios
+def reset_unavailable(folder: RunFolder) -> None:
+    """Reset the shards that lost items because an endpoint was unavailable, so that they run again."""
     # An outage is no answer: these requests run again without `retry`.
     for number in sorted({n for n, f in folder.read_failures() if f.outcome == "unavailable"}):
         folder.reset_shard(number)
+
+
+def find_unfinished(
+    folder: RunFolder, recipe: Recipe, until: Until | None
+) -> tuple[list[int], Progress]:
+    """List the shards to run, with initial counters."""
+    plans = plan.Plans(folder.plans)
+    count, scenarios = plans.shards, plans.scenarios
     finished = {n for n in folder.finished_shards() if n < count}
     if until == "draft":
         finished |= {n for n in range(count) if folder.drafts(n).exists()}

@@ -168,8 +168,8 @@ def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> 
         moved = "; if only the address of an endpoint changed, set its `cache_address` to the former one"
     return RecipeMismatch(
         f"`{folder.root}` was begun with another {keys}; restore it, choose another `--output`, or"
-        " re-plan with `--replan` (cached replies are reused, unless the address or the model"
-        f" changed){moved}"
+        " re-plan with `--replan` (cached replies are reused, unless the address, the model or a"
+        f" parameter of the requests changed){moved}"
     )
 
 

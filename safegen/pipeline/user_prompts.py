@@ -30,7 +30,7 @@ from safegen.pipeline.resolve import (
     resolve_recipe,
     teacher_traits,
 )
-from safegen.pipeline.session import Watch
+from safegen.pipeline.session import SessionStats, Watch
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
@@ -88,7 +88,7 @@ async def write_plan(
     *,
     teachers: Mapping[str, Teacher],
     watch: Watch | None,
-) -> tuple[Usage, float]:
+) -> SessionStats:
     """Plan round 0 from the file unless it is planned; return the usage and seconds of labelling.
 
     Raises:
@@ -96,7 +96,7 @@ async def write_plan(
         RunError: the run cannot continue; cached replies are kept.
     """
     if folder.plan(0).exists():
-        return Usage(), 0.0
+        return SessionStats(Usage(), 0, 0.0)
     if not source.files:
         raise UserError(
             f"`{folder.root}` is not planned yet and needs its file; run `safegen generate` with"
@@ -110,7 +110,7 @@ async def write_plan(
             prompts, usage = labelled
             seconds = time.monotonic() - began
         await asyncio.to_thread(_write_plan, folder, prompts)
-    return usage, seconds
+    return SessionStats(usage, 0, seconds)
 
 
 class _LabelledImport(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safegen.core.errors import AssetNotFound, FormatMismatch, SafegenError
+from safegen.core.plugins import is_allowed, module_of
 from safegen.dataset.curate import curate
 from safegen.dataset.run_rows import RunRows
 from safegen.dataset.verify import verify_dataset
@@ -66,11 +67,11 @@ def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
         return _Expectation(note=str(e))
     except SafegenError as e:
         return _Expectation(problem=str(e), note="the run cannot be read")
-    known = [ref for ref in run.recipe.views if _is_allowed(ref.use, plugins)]
+    known = [ref for ref in run.recipe.views if is_allowed(ref.use, plugins)]
     skipped = [ref.use for ref in run.recipe.views if ref not in known]
     note = ""
     if skipped:
-        module = skipped[0].partition(":")[0]
+        module = module_of(skipped[0])
         note = f"view `{skipped[0]}` needs `--plugin {module}`"
     try:
         recipe = run.recipe.model_copy(update={"views": tuple(known)})
@@ -80,8 +81,3 @@ def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
         problem = f"the run cannot give the rows: {e}"
         return _Expectation(problem=problem, note="the run cannot be read")
     return _Expectation(rows, note=note)
-
-
-def _is_allowed(use: str, plugins: Sequence[str]) -> bool:
-    module, colon, _ = use.partition(":")
-    return not colon or module in plugins

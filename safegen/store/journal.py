@@ -1,7 +1,7 @@
 """The journal: the cache of paid replies, by digest of the request.
 
-SQLite in WAL mode with synchronous=FULL. A reply is durable when `put` returns; replies that arrive
-within 20 ms of one another share a commit. The file also holds the retry numbers that `retry` raises and
+SQLite in WAL mode with synchronous=FULL. A reply is durable when `put` returns. Replies that arrive
+within 5 ms, or during a commit, share the next commit. The file also holds the retry numbers that `retry` raises and
 the total cost of all replies, so that a budget survives a kill.
 """
 
@@ -23,14 +23,16 @@ from pydantic import TypeAdapter
 from safegen.core.errors import DiskFailed, RunError, StoreDamaged, first_line
 from safegen.core.hashing import digest
 from safegen.core.types import Reply, Usage
+from safegen.store.row_checks import COUNTS
 
 # One fsync per reply would bound a run to some hundred replies a second.
-GROUP_COMMIT_S = 0.02
-"""Seconds that a reply waits at most for others before it is committed."""
+GROUP_COMMIT_S = 0.005
+"""Seconds between the first reply of a commit and its start."""
 FORMAT = 2
 UNCOMPACTED = 1
 """The `application_id` of a file with scrubbed replies that was not rebuilt since."""
 MOVE_AWAY_HINT = "move it away to repeat all requests"
+# 32-byte keys with a rowid: 1.2 kB for a reply of 900 characters, 3.9 kB with text keys and no rowid.
 SCHEMA_SQL = """
 create table if not exists replies (key blob primary key not null, reply text not null);
 create table if not exists asks (base text primary key, ask integer not null) without rowid;
@@ -41,9 +43,6 @@ create table if not exists spent (
 insert or ignore into spent values (1, 0, 0, 0);
 """
 
-# 32-byte keys with a rowid: 1.2 kB for a reply of 900 characters, 3.9 kB with text keys and no rowid.
-# A larger number is no longer exact as a JSON number of other readers.
-TOKEN_COUNTS = range(2**53)
 STORED_FIELDS = tuple(f.name for f in fields(Reply) if f.name not in ("key", "parsed"))
 
 SPEND_SQL = """
@@ -81,7 +80,12 @@ class Journal:
         self._flushing: asyncio.Task[None] | None = None
 
     def get(self, key: str) -> Reply | None:
-        """Return the reply of a key, or None."""
+        """Return the reply of a key, or None.
+
+        Raises:
+            DiskFailed: the file cannot be accessed.
+            StoreDamaged: the file or the reply cannot be read.
+        """
         try:
             row = self._reader.execute(
                 "select reply from replies where key = ?", (_key(key),)
@@ -91,7 +95,11 @@ class Journal:
             raise _translate_error(e, self.path) from e
 
     async def put(self, key: str, reply: Reply) -> None:
-        """Store a reply; return when it is on disk."""
+        """Store a reply; return when it is on disk.
+
+        Raises:
+            DiskFailed: the file cannot be written.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._keeps_reasoning:
             reply = replace(reply, reasoning_content=None)
@@ -171,7 +179,7 @@ class Journal:
     async def _flush_after_delay(self) -> None:
         while self._waiting:
             # Wait, so that replies that arrive together share one fsync.
-            await asyncio.sleep(GROUP_COMMIT_S / 4)
+            await asyncio.sleep(GROUP_COMMIT_S)
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
@@ -300,7 +308,7 @@ def _reply_type() -> TypeAdapter[Reply]:
 def _decode(encoded: str, key: str | None = None) -> Reply:
     reply = _reply_type().validate_json(encoded, strict=True)
     counts = (reply.prompt_tokens, reply.completion_tokens)
-    if not all(n is None or n in TOKEN_COUNTS for n in counts):
+    if not all(n is None or n in COUNTS for n in counts):
         raise ValueError("a number of tokens is invalid")
     return replace(reply, key=key)
 
@@ -322,7 +330,12 @@ def _name_of(e: Exception) -> str:
 
 
 class Lock:
-    """Exclusive lock of a run folder; the system releases it when the process ends for any reason."""
+    """Exclusive lock of a run folder; the system releases it when the process ends for any reason.
+
+    Raises:
+        DiskFailed: the lock file cannot be written.
+        RunError: another process holds the lock.
+    """
 
     def __init__(self, path: Path) -> None:
         try:

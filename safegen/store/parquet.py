@@ -49,7 +49,11 @@ def write_rows(path: Path, rows: Sequence[ArrowRow], schema: pa.Schema) -> None:
 
 
 def write_groups(path: Path, groups: Iterable[Sequence[ArrowRow]], schema: pa.Schema) -> None:
-    """Write one row group per batch of rows, with one batch in memory."""
+    """Write one row group per batch of rows, with one batch in memory.
+
+    Raises:
+        DiskFailed: the disk is full, read-only or gone.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -91,7 +95,11 @@ def read_rows(path: Path, *, schema: pa.Schema | None = None, remedy: str = "") 
 
 
 def read_group(path: Path, index: int, *, schema: pa.Schema, remedy: str) -> list[ArrowRow]:
-    """Read the rows of one row group, as `read_rows` does."""
+    """Read the rows of one row group, as `read_rows` does.
+
+    Raises:
+        StoreDamaged: the file cannot be read, or it has other columns.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -142,7 +150,11 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def read_metadata(path: Path) -> tuple[int, int]:
-    """Read the number of row groups and of rows from the footer of a file."""
+    """Read the number of row groups and of rows from the footer of a file.
+
+    Raises:
+        StoreDamaged: the file is missing or not Parquet.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -154,7 +166,11 @@ def read_metadata(path: Path) -> tuple[int, int]:
 
 
 def read_schema(path: Path) -> pa.Schema:
-    """Read the Arrow schema of a file."""
+    """Read the Arrow schema of a file.
+
+    Raises:
+        StoreDamaged: the file is missing or not Parquet.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -167,7 +183,11 @@ def read_schema(path: Path) -> pa.Schema:
 def read_batches(
     path: Path, columns: Sequence[str], size: int = 1_000
 ) -> Iterator[list[dict[str, Any]]]:
-    """Iterate over some columns of a file, in batches of rows."""
+    """Iterate over some columns of a file, in batches of at most `size` rows.
+
+    Raises:
+        StoreDamaged: the file is missing, cut or not Parquet.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -209,7 +229,7 @@ def read_arrow_schema(path: Path) -> pa.Schema:
 def read_arrow_batches(
     path: Path, columns: Sequence[str], size: int = 1_000
 ) -> Iterator[list[dict[str, Any]]]:
-    """Iterate over some columns of an Arrow IPC file or stream, in batches of rows.
+    """Iterate over some columns of an Arrow IPC file or stream, in batches of at most `size` rows.
 
     Raises:
         StoreDamaged: the file is missing, cut or not Arrow.
@@ -295,7 +315,11 @@ def release_memory() -> None:
 
 
 def commit_file(temporary: Path, path: Path) -> None:
-    """Rename a finished temporary file to its final name, durably."""
+    """Rename a finished temporary file to its final name, durably.
+
+    Raises:
+        OSError: the file or its folder cannot be written.
+    """
     with temporary.open("rb+") as file:
         # Some file systems rename before they write: a power cut would leave an empty file.
         os.fsync(file.fileno())
@@ -310,7 +334,11 @@ def commit_file(temporary: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small text file, all or nothing."""
+    """Write a small text file, all or nothing.
+
+    Raises:
+        DiskFailed: the disk is full, read-only or gone.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

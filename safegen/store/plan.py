@@ -29,7 +29,11 @@ REMEDY = "start over with `--replan`: cached replies are reused"
 
 
 def write_plan(path: Path, shards: Iterable[list[PlannedScenario]]) -> None:
-    """Write a plan, one shard in memory at a time."""
+    """Write a plan, one shard in memory at a time.
+
+    Raises:
+        DiskFailed: the disk is full, read-only or gone.
+    """
     parquet.write_groups(path, ([_to_row(p) for p in shard] for shard in shards), plan_schema())
 
 
@@ -49,7 +53,11 @@ def read_shard(path: Path, group: int) -> list[PlannedScenario]:
 
 
 def iter_scenarios(path: Path) -> Iterator[PlannedScenario]:
-    """Iterate over a plan in order, with one shard in memory at a time."""
+    """Iterate over a plan in order, with one shard in memory at a time.
+
+    Raises:
+        StoreDamaged: the plan cannot be read.
+    """
     for shard in range(plan_size(path)[0]):
         yield from read_shard(path, shard)
 
@@ -60,7 +68,11 @@ def plan_size(path: Path) -> tuple[int, int]:
 
 
 class Plans:
-    """The plans of all rounds as one sequence of shards: those of round 0 first, then of round 1."""
+    """The plans of all rounds as one sequence of shards: those of round 0 first, then of round 1.
+
+    Raises:
+        StoreDamaged: a plan cannot be read, or a round is missing.
+    """
 
     def __init__(self, folder: Path) -> None:
         # By number: as text, `10` precedes `2`.

@@ -47,7 +47,7 @@ CHOICES = {
     "verdicts.delivered": get_args(Assistance),
 }
 """Allowed values of a column, or of a field of the structs in a list column."""
-# Larger integers are not exact in JSON readers that use doubles.
+# Many JSON readers hold numbers as doubles, which are exact below this.
 MAX_COUNT = 2**53
 COUNTS = range(MAX_COUNT)
 BOUNDS = {

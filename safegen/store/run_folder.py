@@ -150,9 +150,9 @@ class RunFolder:
             raise StoreDamaged(f"`{self.snapshot_path}` is not a snapshot of a run; {remedy}")
         return payload
 
-    def write_snapshot(self, frozen: dict[str, Any]) -> None:
+    def write_snapshot(self, payload: dict[str, Any]) -> None:
         """Write `recipe.json` with the format number, if it changed."""
-        write_json_if_changed(self.snapshot_path, frozen | {"format": FORMAT})
+        write_json_if_changed(self.snapshot_path, payload | {"format": FORMAT})
 
     def records(self, shard: int) -> Path:
         """Return the path of a shard's records: every draft with its verdicts."""
@@ -173,7 +173,11 @@ class RunFolder:
     def write_shard(
         self, path: Path, records: Sequence[Record], failures: Sequence[Failure]
     ) -> None:
-        """Write the records and failures of a shard."""
+        """Write the records and failures of a shard.
+
+        Raises:
+            DiskFailed: the disk is full, read-only or gone.
+        """
         # Failures first, because the rename of the records marks the shard complete.
         listing = self.failures(int(path.stem))
         if failures:
@@ -193,7 +197,11 @@ class RunFolder:
         return [record_from_row(row) for row in rows]
 
     def read_failures(self) -> Iterator[tuple[int, Failure]]:
-        """Iterate over all recorded failures with their shards."""
+        """Iterate over all recorded failures with their shards.
+
+        Raises:
+            StoreDamaged: a line is not a failure.
+        """
         for shard in sorted(list_numbers(self.root / "failures", ".jsonl")):
             for failure in self.shard_failures(shard):
                 yield shard, failure

@@ -64,7 +64,7 @@ def expectation_fields() -> list[pa.Field[pa.DataType]]:
 
 
 def plan_schema() -> pa.Schema:
-    """Columns of a plan: scenario, expectation, and what the drafter needs."""
+    """Make the schema of a plan: scenario, expectation, and what the drafter needs."""
     import pyarrow as pa
 
     return pa.schema(

@@ -5,8 +5,8 @@ teacher, so they work alone and in any order; `compose` stacks all of them aroun
 
     from safegen.teachers import Meter, MeteredTeacher, RetryingTeacher
 
-    limited = MeteredTeacher(ask, meter=Meter(requests=500))
-    teacher = RetryingTeacher(limited, attempts=3)
+    metered = MeteredTeacher(ask, meter=Meter(requests=500))
+    teacher = RetryingTeacher(metered, attempts=3)
 """
 
 from safegen.store.journal import Journal

@@ -34,7 +34,8 @@ class CircuitBreaker:
     A rejected request is the item's fault (outcome `blocked`) if the endpoint says so, or if it
     answers another request that started later. If there is none yet, a control request decides: the
     system turns, parameters and schema of the item with a harmless prompt. If it fails too, the item
-    stays retryable. Five such items in a row stop the run.
+    stays retryable. Five such items in a row stop the run. A spent balance, and a status that mostly
+    concerns all requests if none was answered yet, stop it with the first item.
 
     Items without an answer stop the run if five fail in a row in the same way and the control request
     fails too. Behind a gate it is enough that three of the five used all their attempts. An item
@@ -67,7 +68,7 @@ class CircuitBreaker:
         self._gate = gate or OutageGate()
         self._started = 0
         self._last_answered = self._last_failed_control = 0
-        self._way = ""
+        self._cause = ""
         self._failed_items: set[str] = set()
         # Items in flight fail together; one control request serves all of them.
         self._judging = asyncio.Lock()
@@ -94,7 +95,7 @@ class CircuitBreaker:
             reply = await self._teacher(request)
         except AttemptsExhausted as e:
             text = _with_hint(f"{e}, {IN_A_ROW}", e.hint)
-            await self._judge_outage(request, e.way, text)
+            await self._judge_outage(request, e.cause, text)
             raise TeacherUnavailable(_with_hint(f"{e}; {RERUN_HINT}", e.hint)) from None
         except OversizedReply as e:
             await self._judge_outage(request, "oversized", f"{e}, {IN_A_ROW}")
@@ -112,13 +113,13 @@ class CircuitBreaker:
         self._reset_failures()
 
     def _reset_failures(self) -> None:
-        self._way, self._failed_items = "", set()
+        self._cause, self._failed_items = "", set()
 
-    async def _judge_outage(self, request: Request, way: str, text: str) -> None:
+    async def _judge_outage(self, request: Request, cause: str, text: str) -> None:
         """Count an item without an answer; raise if the endpoint answers no other prompt either."""
         async with self._judging:
             self._raise_stop()
-            if not self._count_failure(request, way):
+            if not self._count_failure(request, cause):
                 return
             # The last items of a run may all be faulty, with nothing left to try.
             if await self._send_control(request):
@@ -134,6 +135,11 @@ class CircuitBreaker:
     async def _judge_rejection(
         self, rejection: AmbiguousRejection, request: Request, *, number: int
     ) -> Reply:
+        is_general = rejection.is_account or rejection.is_general
+        if is_general:
+            # An answer to a request that started before does not show that the key or the balance
+            # is still valid.
+            number = self._started
         async with self._judging:
             self._raise_stop()
             if number > self._last_answered and number > self._last_failed_control:
@@ -141,8 +147,14 @@ class CircuitBreaker:
                 await self._send_control(request, attempts=CONTROL_ATTEMPTS)
             if number < self._last_answered:
                 self._reset_failures()
+                if is_general:
+                    self._gate.record_answer()
                 return Reply("", self._model, outcome="blocked", message=str(rejection))
-            stops = self._count_failure(request, rejection.way) or rejection.is_account
+            stops = (
+                self._count_failure(request, rejection.cause)
+                or rejection.is_account
+                or (rejection.is_general and not self._last_answered)
+            )
             if stops:
                 self._stop_run(rejection.rejected)
         if not stops:
@@ -171,12 +183,12 @@ class CircuitBreaker:
         self._last_failed_control = number
         return False
 
-    def _count_failure(self, request: Request, way: str) -> bool:
+    def _count_failure(self, request: Request, cause: str) -> bool:
         """Count a failed item; return if the run has to stop."""
-        if way != self._way:
-            self._way, self._failed_items = way, set()
+        if cause != self._cause:
+            self._cause, self._failed_items = cause, set()
         self._failed_items.add(identify_item(request))
-        if len(self._failed_items) >= PROBES and self._gate.count_items(way) >= MAX_FAILED_ITEMS:
+        if len(self._failed_items) >= PROBES and self._gate.count_items(cause) >= MAX_FAILED_ITEMS:
             return True
         return len(self._failed_items) >= MAX_FAILED_ITEMS
 

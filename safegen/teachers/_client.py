@@ -8,8 +8,8 @@ from typing import NamedTuple, cast
 from urllib.parse import urlencode
 
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
-from safegen.teachers._error_body import parse_payload
-from safegen.teachers._errors import Endpoint, translate_response
+from safegen.teachers._error_body import decode_json, parse_payload, read_charset
+from safegen.teachers._errors import Endpoint, translate_response, unreadable_text_error
 from safegen.teachers._exchange import Bounds, Exchange, HttpResponse, is_success
 from safegen.teachers._proxy import find_proxy
 
@@ -34,6 +34,7 @@ class HttpAnswer(NamedTuple):
     body: object
     """JSON, or text if the body is no JSON."""
     headers: Mapping[str, str]
+    status: int = 200
 
 
 class HttpClient:
@@ -65,7 +66,7 @@ class HttpClient:
         """
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         response = await self._send("POST", "chat/completions", payload.encode("utf-8", "replace"))
-        return HttpAnswer(parse_body(response.content, self._endpoint.secrets), response.headers)
+        return HttpAnswer(self._parse(response), response.headers, response.status)
 
     async def models(self) -> ModelList:
         """List the endpoint's models and read its clock.
@@ -76,9 +77,19 @@ class HttpClient:
         """
         response = await self._send("GET", "models", None)
         return ModelList(
-            _model_ids(parse_body(response.content, self._endpoint.secrets)),
+            _model_ids(self._parse(response)),
             response.headers.get("date"),
         )
+
+    def _parse(self, response: HttpResponse) -> object:
+        text = decode_json(response.content)
+        if text is None:
+            charset = read_charset(response.headers.get("content-type", ""))
+            text = decode_json(response.content, charset)
+            # A replaced character would reach the dataset, so damaged text is no answer.
+            if text is None:
+                raise unreadable_text_error(self._endpoint, charset)
+        return parse_body(text, self._endpoint.secrets)
 
     async def _send(self, method: str, path: str, body: bytes | None) -> HttpResponse:
         exchange = self._exchange = self._exchange or choose_exchange(self._endpoint, self._bounds)
@@ -112,14 +123,11 @@ def choose_exchange(endpoint: Endpoint, bounds: Bounds) -> Exchange:
     return SdkExchange(endpoint, bounds)
 
 
-def parse_body(body: bytes, secrets: Sequence[str]) -> object:
+def parse_body(body: str, secrets: Sequence[str]) -> object:
     """Return the JSON of a body without the secrets, or its text if it is no JSON."""
     for secret in secrets:
         body = _redact_secret(body, secret)
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return parse_payload(body.decode("utf-8", "replace"))
+    return parse_payload(body)
 
 
 def _model_ids(data: object) -> tuple[str, ...] | None:
@@ -134,11 +142,11 @@ def _model_ids(data: object) -> tuple[str, ...] | None:
     return tuple(name for name in ids if isinstance(name, str))
 
 
-def _redact_secret(body: bytes, secret: str) -> bytes:
+def _redact_secret(body: str, secret: str) -> str:
     # A server may echo the key, verbatim or escaped as JSON.
     if len(secret) < MIN_SECRET_LENGTH:
         return body
     quoted = json.dumps(secret)[1:-1]
     for form in {secret, quoted, quoted.replace("/", "\\/")}:
-        body = body.replace(form.encode(), b"***")
+        body = body.replace(form, "***")
     return body

@@ -1,6 +1,7 @@
 """The order of the layers around a transport, as a request passes them.
 
-    item errors → cache → structured output → circuit breaker → retry → rate limit → meter → transport
+    item errors → cache → structured output → circuit breaker → retry → rate limit → outage gate
+    → format fallback → meter → transport
 
 Each layer wraps a teacher and is a teacher, so it works alone and in any other order.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 # Llama 3, ChatML, Phi, Granite, Command R: <|…|>. DeepSeek: <｜…｜> (U+FF5C). EXAONE: [|…|].
@@ -12,35 +13,55 @@ _TOKEN = (
     r"|</?s>|<<?/?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|BOS|EOS)\]"
     r"|<(?:start_of_turn|end_of_turn|end_of_utterance|end_of_text|eos|bos|pad|unk|eot|eom|eod|EOD"
     r"|unused\d+|reserved_\d+|extra_id_\d+|fim_(?:prefix|middle|suffix)|0x[0-9A-F]{2})>"
-    r"|<end▁of▁sentence>"
+    # Seed, GLM, InternLM, MiniMax.
+    r"|<end▁of▁sentence>|</?seed:(?:eos|bos|pad|tool_call)>|\[[gs]MASK\]|<(?:[se]op|eo[ahs]|eosys|mask:\d+)>"
+    r"|\[E(?:OT|OM|OD)\]|\[e~\[|\]~!?b[\[\]]"
 )
 TOKEN = re.compile(_TOKEN)
+# A stop string or the limit of tokens may cut a token, such as `<|im_end`.
+CUT_TOKEN = re.compile(
+    r"(?:(?<=[.!?\n])<\||<\|[A-Za-z0-9_]{1,40}\|?|<｜[^｜<>\n]{0,40}｜?|</s|<(?:start|end)_of(?:_[a-z]*)?|\[/INST?)\Z"
+)
+# Hermes and Qwen, Mistral, Llama 3, DeepSeek, Kimi, InternLM. The call is the answer, so it is never cut.
+TOOL_CALL = re.compile(
+    r"<(?:[a-z]+:)?(?:tool_calls?|function_calls?)\b[^<>\n]{0,60}>|<function=[\w.-]{1,60}>"
+    r"|<\|[a-z_]{0,20}(?:tool_?call|python_tag|action_start)[a-z_]{0,30}\|?>"
+    r"|<｜tool▁call[^｜<>\n]{0,30}｜>|\[TOOL_CALLS\]",
+    re.IGNORECASE,
+)
 _ROLE = r"(?:user|human|system|assistant|model|tool|developer|chatbot|observation|instruction)"
-TRAILING = re.compile(rf"(?:\s*(?:{_TOKEN}))+\s*(?:{_ROLE})?\s*\Z", re.IGNORECASE)
+TOKEN_END = re.compile(rf"(?:{_TOKEN})\Z")
+ROLE_END = re.compile(rf"{_ROLE}\Z", re.IGNORECASE)
+# The longest token has 44 characters. A search from the start at each step would be quadratic.
+TAIL_CHARS = 64
 # <|im_start|>assistant, <|start_header_id|>assistant<|end_header_id|>, <s>, <|assistant|>
 LEADING = re.compile(
-    rf"\A(?:\s*(?:{_TOKEN})(?:\s*(?:assistant|model|chatbot)\b(?=\s*(?:\n|{_TOKEN}|:)):?)?)+\s*",
+    rf"\A(?:\s*(?:{_TOKEN})(?:\s*(?:assistant|model|chatbot|ai)\b(?=\s*(?:\n|{_TOKEN}|:)):?)?)+\s*",
     re.IGNORECASE,
 )
 # A turn that starts after control tokens: the role is a word of its own, or the token names it.
 NEXT_TURN = re.compile(
-    rf"(?:\s*(?:{_TOKEN}))*?\s*(?:(?:{_TOKEN})\s*{_ROLE}\b|<\|(?:{_ROLE}|end_of_role|"
+    rf"(?:\s*(?:{_TOKEN})){{0,3}}?\s*(?:(?:{_TOKEN})\s*{_ROLE}\b|<\|(?:{_ROLE}|end_of_role|"
     rf"(?:USER|CHATBOT|SYSTEM)_TOKEN)\|>|<｜(?:User|Assistant)｜>|\[\|{_ROLE}\|\]|\[INST\]"
     rf"|{_ROLE}\s*(?::|\n|<\|))",
     re.IGNORECASE,
 )
-# A turn that a base model invents. Alone, `User:` may belong to the answer, so an assistant must follow.
-PLAIN_TURN = re.compile(
-    r"\n\s*\n?(?:\*\*|#{2,3}\s*)?(?:Human|### ?(?:Human|User|Instruction|Input)):(?:\*\*)?\s"
-    r"|\n\s*#{2,3} ?(?:Human|User|Instruction):?\s*\n"
-    r"|\n\s*(?:\*\*)?(?:User|USER|Human):(?:\*\*)?\s(?=.*\n\s*(?:\*\*)?(?:Assistant|ASSISTANT|AI):)",
-    re.DOTALL,
+# Roles on a line of their own. Alone, `User:` or a heading `## User` may belong to the answer, so a
+# turn of the assistant must follow.
+ROLE_LINE = re.compile(
+    r"^[ \t]*(?:\*\*|#{1,6}[ \t]*)?(?:(?P<user>Human|HUMAN|User|USER)|Assistant|ASSISTANT|(?P<ai>AI))"
+    r"(?:\*\*:|:\*\*|:)(?=\s|\Z)"
+    # Vicuna and Alpaca
+    r"|^[ \t]*#{1,6}[ \t]*(?:(?P<heading>Human|User|Instruction|Input(?=:))|Assistant|Response)"
+    r":?[ \t]*$",
+    re.MULTILINE,
 )
 
 
-# Every token starts with one of these characters, and every invented turn has one of these names.
-# Most texts contain none of them, and the patterns cost far more.
-_TURN_NAMES = ("Human", "User", "USER", "Instruction", "Input")
+# Every token has one of these characters, and every invented turn has one of these names. Most texts
+# contain none of them, and the patterns cost far more.
+_TOKEN_MARKS = ("<", "[", "]~")
+_TURN_NAMES = ("Human", "HUMAN", "User", "USER", "Instruction", "Input")
 
 
 class CleanText(NamedTuple):
@@ -58,23 +79,71 @@ def cut_control_tokens(text: str) -> CleanText:
         >>> cut_control_tokens("Use a lid.<|eot_id|>").text
         'Use a lid.'
     """
-    is_marked = "<" in text or "[" in text
+    is_marked = any(mark in text for mark in _TOKEN_MARKS)
+    if is_marked and (call := TOOL_CALL.search(text)):
+        return CleanText(text, call[0])
+    text = _drop_cut_token(text) if is_marked else text
     if is_marked and TOKEN.search(text):
         text = LEADING.sub("", text, count=1)
         for token in TOKEN.finditer(text):
             if NEXT_TURN.match(text, token.start()):
                 text = text[: token.start()].rstrip()
                 break
-        text = TRAILING.sub("", text)
-    is_turn_possible = any(name in text for name in _TURN_NAMES)
-    invented = PLAIN_TURN.search(text) if is_turn_possible else None
-    # A line that ends in a colon introduces an example dialogue.
-    if invented and (before := text[: invented.start()].rstrip()) and before[-1] not in ":：":
-        text = before
+        text = _cut_trailing(text)
+    text = _cut_invented_turns(text)
     inside = TOKEN.search(text) if is_marked else None
     return CleanText(text, inside[0] if inside else "")
+
+
+def _cut_trailing(text: str) -> str:
+    """Cut the tokens at the end, and a role after them."""
+    end = _skip_spaces_back(text, len(text))
+    role = ROLE_END.search(text, max(end - TAIL_CHARS, 0), end)
+    for start in (_skip_spaces_back(text, role.start()) if role else end, end):
+        cut = start
+        while token := TOKEN_END.search(text, max(cut - TAIL_CHARS, 0), cut):
+            cut = _skip_spaces_back(text, token.start())
+        if cut != start:
+            return text[:cut]
+    return text
+
+
+def _skip_spaces_back(text: str, end: int) -> int:
+    # `rstrip` would copy the text for each of many tokens.
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
+
+
+def _drop_cut_token(text: str) -> str:
+    cut = CUT_TOKEN.search(text)
+    return text[: cut.start()].rstrip() if cut else text
 
 
 def drop_control_tokens(text: str) -> str:
     """Remove every control token, for reasoning, which no trainer reads as an answer."""
     return TOKEN.sub("", text)
+
+
+def _cut_invented_turns(text: str) -> str:
+    if not any(name in text for name in _TURN_NAMES):
+        return text
+    lines = list(ROLE_LINE.finditer(text))
+    for turn, following in pairwise(lines):
+        # "Human: slow. AI: fast." may compare the two.
+        is_answer = not following["ai"] or "?" in text[turn.end() : following.start()]
+        if _is_user(turn) and not _is_user(following) and is_answer:
+            before = text[: turn.start()].rstrip()
+            return before if before and not _is_example(before) else text
+    return text
+
+
+def _is_example(before: str) -> bool:
+    """Check if a code fence, a heading or a line that ends in a colon introduces a dialogue."""
+    line = before[before.rfind("\n") + 1 :].strip()
+    is_heading = line.startswith("#") or (line.startswith("**") and line.endswith("**"))
+    return is_heading or line[-1] in ":：" or before.count("```") % 2 == 1
+
+
+def _is_user(line: re.Match[str]) -> bool:
+    return bool(line["user"] or line["heading"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import zlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +13,7 @@ from safegen.core.version import __version__
 from safegen.teachers._bounded_body import (
     ACCEPTED_ENCODINGS,
     BodyTooLarge,
+    DamagedBody,
     UnknownEncoding,
     iter_bounded,
 )
@@ -82,7 +82,7 @@ class DirectExchange:
             UnicodeError,
             BodyTooLarge,
             UnknownEncoding,
-            zlib.error,
+            DamagedBody,
         ) as e:
             problem = translate_network_error(self._endpoint, e)
         # Raised outside the handler so that no traceback shows aiohttp's error, which holds headers.
@@ -114,7 +114,7 @@ class DirectExchange:
             limit = self._bounds.max_reply_bytes
             async for part in iter_bounded(chunks, encoding=encoding, limit=limit):
                 parts.append(part)  # noqa: PERF401  a comprehension would lose the parts of a failure
-        except (aiohttp.ClientError, BodyTooLarge, UnknownEncoding, zlib.error):
+        except (aiohttp.ClientError, BodyTooLarge, UnknownEncoding, DamagedBody):
             # The status of an error says more than its damaged or endless body.
             if is_success(response.status):
                 raise

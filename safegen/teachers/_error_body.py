@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from email.message import Message
+from itertools import islice
 from typing import NamedTuple, cast
 
-MESSAGE_KEYS = "message msg detail error_msg error_message status_msg errmsg title reason".split()
-CODE_KEYS = (
-    "code type status error_type error_code status_code err_code reason finish_reason".split()
+# Names of keys in lower case, without `_` and `-`.
+MESSAGE_KEYS = (
+    "message msg detail errormsg errormessage statusmsg errmsg errordescription faultstring"
+    " description errortext statusmessage text title reason".split()
 )
-NESTED_KEYS = "error errors detail innererror metadata details base_resp".split()
+CODE_KEYS = "code type status errortype errorcode statuscode errcode reason finishreason".split()
+NESTED_KEYS = (
+    "error errors err detail innererror metadata details baseresp fault exception cause data result"
+    " response status".split()
+)
+WORD_KEYS = "error errors err fault exception message messages".split()
+"""Keys whose value may be the server's words itself, or a list of them."""
+# Servers quote the request under these keys.
+ECHO_KEYS = frozenset("input inputs prompt prompts messages content request choices".split())
+MAX_LEAVES = 5
+"""Texts that are shown of a body with unknown keys."""
 # Gateways nest errors of providers two or three deep; a hostile body nests forever.
 MAX_DEPTH = 6
 MAX_TEXT = 4_000
@@ -85,10 +98,10 @@ class ErrorBody(NamedTuple):
         return next((s for s in [*numbers, *known] if 400 <= s < 600), None)
 
 
-def read_error(body: bytes | str | object) -> ErrorBody:
+def read_error(body: bytes | str | object, *, charset: str = "") -> ErrorBody:
     """Read an error body: JSON of any shape, an event stream, a page, or plain text."""
     if isinstance(body, bytes):
-        body = body[: 16 * MAX_TEXT].decode("utf-8", "replace")
+        body = _decode_damaged(body[: 16 * MAX_TEXT], charset)
     payload = parse_payload(body) if isinstance(body, str) else body
     if isinstance(payload, str):
         return ErrorBody(_page_text(payload))
@@ -97,15 +110,49 @@ def read_error(body: bytes | str | object) -> ErrorBody:
     words = dict.fromkeys(text for node in nodes if (text := _node_message(node)))
     message = ": ".join(w for w in words if not w.lstrip().startswith(("{", "[")))
     codes = dict.fromkeys(code for node in nodes for code in _node_codes(node))
-    return ErrorBody(message or next(iter(codes), ""), tuple(codes), tuple(find_filtered(payload)))
+    sentences, names = _find_leaves(payload)
+    message = message or "; ".join(sentences) or next(iter(codes), "") or "; ".join(names)
+    return ErrorBody(message, tuple(codes), tuple(find_filtered(payload)))
+
+
+def decode_json(body: bytes, charset: str = "") -> str | None:
+    """Return the text of a JSON body in UTF-8, UTF-16, UTF-32 or its charset, or None.
+
+    UTF-8 comes first, because many servers name Latin-1 and send UTF-8.
+    """
+    for name in (json.detect_encoding(body), charset):
+        try:
+            text = body.decode(name) if name else ""
+            # The escapes of ISO-2022-JP are valid UTF-8, but no JSON.
+            if name and (name == charset or "\x1b" not in text):
+                return text
+        except (LookupError, ValueError):
+            continue
+    return None
+
+
+def read_charset(content_type: str) -> str:
+    """Return the charset of a `Content-Type`, or the empty string."""
+    message = Message()
+    message["Content-Type"] = content_type
+    return message.get_content_charset("")
+
+
+def _decode_damaged(body: bytes, charset: str) -> str:
+    text = decode_json(body, charset)
+    return body.decode("utf-8-sig", "replace") if text is None else text
 
 
 def parse_payload(text: str) -> object:
     """Return the JSON of a body, also of the last event of a stream; else the text."""
-    text = text.strip()
+    text = text.lstrip("\ufeff").strip()
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     events = [line.partition(":")[2].strip() for line in lines if line.startswith("data:")]
-    for candidate in (text, *(e for e in events if "error" in e), *events[:1]):
+    for candidate in (*(e for e in events if "error" in e), *events[:1]):
         try:
             return json.loads(candidate)
         except (ValueError, RecursionError):
@@ -123,20 +170,31 @@ def find_error(payload: object) -> ErrorBody | None:
     if not isinstance(payload, dict):
         return None
     body = cast("dict[str, object]", payload)
-    resp = body.get("base_resp")
+    fields = _plain_fields(body)
+    resp = fields.get("baseresp")
     failed = isinstance(resp, dict) and cast("dict[str, object]", resp).get("status_code")
-    if body.get("error") or failed:
+    if fields.get("error") or failed:
         return read_error(_error_part(body))
-    has_words = any(isinstance(body.get(k), str | list | dict) and body[k] for k in MESSAGE_KEYS)
-    if body.get("choices") or not (has_words or body.get("errors")):
+    has_words = any(
+        isinstance(fields.get(k), str | list | dict) and fields[k] for k in MESSAGE_KEYS
+    )
+    if body.get("choices") or not (has_words or fields.get("errors")):
         return None
     return read_error(body)
 
 
 def _error_part(body: dict[str, object]) -> object:
     # The rest of the body holds ids and models, which are no codes.
-    kept = {k: v for k, v in body.items() if k in {*MESSAGE_KEYS, *CODE_KEYS, *NESTED_KEYS}}
-    return kept
+    known = {*MESSAGE_KEYS, *CODE_KEYS, *NESTED_KEYS}
+    return {k: v for k, v in body.items() if _plain_key(k) in known}
+
+
+def _plain_key(key: str) -> str:
+    return key.replace("_", "").replace("-", "").lower()
+
+
+def _plain_fields(node: Mapping[str, object]) -> dict[str, object]:
+    return {_plain_key(k): v for k, v in node.items()}
 
 
 def find_filtered(payload: object) -> Iterator[str]:
@@ -171,34 +229,77 @@ def _walk(payload: object, *, every: bool = False, depth: int = 0) -> Iterator[d
             yield from _walk(cast("object", nested), every=every, depth=depth + 1)
     elif isinstance(payload, dict):
         node = cast("dict[str, object]", payload)
-        keys = list(node) if every else [*NESTED_KEYS, "raw", "message"]
-        inner = [node[k] for k in keys if k in node]
+        fields = _plain_fields(node)
+        keys = list(fields) if every else [*NESTED_KEYS, "raw", "message"]
+        inner = [fields[k] for k in keys if k in fields]
         yield node
         for value in inner:
             yield from _walk(value, every=every, depth=depth + 1)
 
 
 def _node_message(node: Mapping[str, object]) -> str:
-    own = next((v for k in MESSAGE_KEYS if isinstance(v := node.get(k), str) and v.strip()), "")
-    error = node.get("error")
-    text = own or (error if isinstance(error, str) else "")
+    fields = _plain_fields(node)
+    own = next((v for k in MESSAGE_KEYS if isinstance(v := fields.get(k), str) and v.strip()), "")
+    text = own or next((t for k in WORD_KEYS if (t := _join_texts(fields.get(k)))), "")
     if "loc" in node and isinstance(node["loc"], list) and text:
         # FastAPI names the field in a list.
         place = ".".join(str(part) for part in cast("list[object]", node["loc"]))
         return f"{place}: {text}"
-    errors = node.get("errors")
-    if not text and isinstance(errors, list):
-        words = [e for e in cast("list[object]", errors) if isinstance(e, str)]
-        return "; ".join(words)
-    return text
+    # ASP.NET and Laravel list the problems of each field.
+    return "; ".join(part for part in (text, *_field_errors(fields.get("errors"))) if part)
+
+
+def _join_texts(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if not isinstance(value, list):
+        return ""
+    return "; ".join(e for e in cast("list[object]", value) if isinstance(e, str))
+
+
+def _field_errors(value: object) -> Iterator[str]:
+    if not isinstance(value, dict):
+        return
+    known = {*MESSAGE_KEYS, *CODE_KEYS, *NESTED_KEYS}
+    for name, texts in cast("dict[str, object]", value).items():
+        if _plain_key(name) not in known and (text := _join_texts(texts)):
+            yield f"{name}: {text}"
+
+
+def _find_leaves(payload: object) -> tuple[list[str], list[str]]:
+    """Return the first sentences and the first single words of a body with unknown keys."""
+    leaves = dict.fromkeys(leaf for leaf in islice(_iter_leaves(payload), 1_000) if leaf.strip())
+    sentences = [leaf for leaf in leaves if " " in leaf.strip() or not leaf.isascii()]
+    names = [leaf for leaf in leaves if leaf not in sentences[:MAX_LEAVES]]
+    return sentences[:MAX_LEAVES], names[:MAX_LEAVES]
+
+
+def _iter_leaves(value: object, depth: int = 0) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        return
+    if isinstance(value, str):
+        # Quoted JSON is the request, or was read before.
+        if not value.lstrip().startswith(("{", "[")):
+            yield value
+    elif isinstance(value, list):
+        for entry in cast("list[object]", value)[:20]:
+            yield from _iter_leaves(entry, depth + 1)
+    elif isinstance(value, dict):
+        for key, entry in cast("dict[str, object]", value).items():
+            if _plain_key(key) in ECHO_KEYS:
+                continue
+            # The name of a list is often that of the wrong field.
+            texts = "" if isinstance(entry, str) else _join_texts(entry)
+            yield from [f"{key}: {texts}"] if texts else _iter_leaves(entry, depth + 1)
 
 
 def _node_codes(node: Mapping[str, object]) -> Iterator[str]:
+    fields = _plain_fields(node)
     for key in CODE_KEYS:
-        value = node.get(key)
+        value = fields.get(key)
         if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= 80:
             yield str(value).strip().lower()
-    error = node.get("error")
+    error = fields.get("error")
     if isinstance(error, str) and re.fullmatch(r"[A-Za-z_.-]{3,60}", error):
         yield error.lower()
 

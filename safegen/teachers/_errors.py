@@ -1,4 +1,4 @@
-"""The one place that translates the SDK's exceptions and an endpoint's failures.
+"""The one place that translates exceptions of HTTP clients and an endpoint's failures.
 
 Exceptions are recognised by type, responses by status and code. `_provider_text` reads words.
 """
@@ -23,9 +23,10 @@ from safegen.core.errors import (
 )
 from safegen.core.types import Outcome, Reply
 from safegen.teachers import _provider_text
-from safegen.teachers._bounded_body import BodyTooLarge, UnknownEncoding
-from safegen.teachers._error_body import ErrorBody, read_error
+from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
+from safegen.teachers._error_body import ErrorBody, read_charset, read_error
 from safegen.teachers._quota import retry_after_s
+from safegen.teachers._redaction import redact_secret
 from safegen.teachers._request_options import Option
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ MAX_SHOWN_CHARS = 200
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
 # The request itself was wrong, or its prompt.
 REQUEST_STATUSES = frozenset({400, 403, 413, 415, 422, 424, 451})
-SUCCESS_STATUS = 200
 ERROR_BY_OUTCOME: Mapping[Outcome, type[ItemError]] = {
     error.outcome: error
     for error in (
@@ -62,8 +62,9 @@ class RetryableError(TeacherUnavailable):
         after_s: seconds that the server asks to wait (Retry-After); None if it names none.
         limited: a rate limit (HTTP 429) is the cause.
         status: the HTTP status, if there was one.
-        way: groups failures of one cause, so that the breaker can count them.
+        cause: short name of the cause; the circuit breaker counts failures of one cause in a row.
         hint: the remedy, or the empty string.
+        words: the server's own message, or the empty string.
     """
 
     def __init__(
@@ -73,14 +74,16 @@ class RetryableError(TeacherUnavailable):
         after_s: float | None = None,
         limited: bool = False,
         status: int | None = None,
-        way: str = "",
+        cause: str = "",
         hint: str = "",
+        words: str = "",
     ) -> None:
         super().__init__(message)
+        self.words = words
         self.after_s = after_s
         self.limited = limited
         self.status = status
-        self.way = way
+        self.cause = cause
         self.hint = hint
         self.uncounted = False
         """True if the endpoint answered other requests, so that this attempt was a matter of luck."""
@@ -89,9 +92,9 @@ class RetryableError(TeacherUnavailable):
 class AttemptsExhausted(TeacherUnavailable):
     """Every attempt of a request failed, so the item is lost; the circuit breaker counts it."""
 
-    def __init__(self, message: str, *, way: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, cause: str = "", hint: str = "") -> None:
         super().__init__(message)
-        self.way = way
+        self.cause = cause
         self.hint = hint
 
 
@@ -99,16 +102,25 @@ class AmbiguousRejection(Exception):
     """A rejection of this request or of all requests; other requests decide which.
 
     `rejected` is the error to raise if the endpoint answers no request. `is_account` marks a spent
-    balance: it stops the run at once if the control request fails too.
+    balance: it stops the run at once if the control request fails too. `is_general` marks a status
+    that mostly concerns all requests, such as a wrong key or model: it does so until the endpoint
+    has answered a request.
     """
 
     def __init__(
-        self, message: str, *, rejected: TeacherRejected, way: str = "", is_account: bool = False
+        self,
+        message: str,
+        *,
+        rejected: TeacherRejected,
+        cause: str = "",
+        is_account: bool = False,
+        is_general: bool = False,
     ) -> None:
         super().__init__(message)
         self.is_account = is_account
+        self.is_general = is_general
         self.rejected = rejected
-        self.way = way or f"http {rejected.status}"
+        self.cause = cause or f"http {rejected.status}"
 
 
 class OversizedReply(Exception):
@@ -167,9 +179,10 @@ class Endpoint:
 
     def redact(self, message: object) -> str:
         """Remove secrets and control characters from a message and cut it at 200 characters."""
-        text = str(message)
+        # A provider may return a page of several MB.
+        text = str(message)[: MAX_SHOWN_CHARS * 100]
         for secret in self.secrets:
-            text = text.replace(secret, "***")
+            text = redact_secret(text, secret)
         # Cut before the loop: a provider may return a page of several MB.
         printable = "".join(c if c.isprintable() else " " for c in text[: MAX_SHOWN_CHARS * 4])
         return " ".join(printable.split())[:MAX_SHOWN_CHARS]
@@ -191,9 +204,9 @@ def error_handlers() -> Mapping[
     import openai
 
     return {
-        openai.APIError: _item_error,
-        openai.APIConnectionError: _item_error,
-        openai.APITimeoutError: _item_error,
+        openai.APIError: translate_network_error,
+        openai.APIConnectionError: translate_network_error,
+        openai.APITimeoutError: translate_network_error,
         openai.APIResponseValidationError: _unreadable_error,
         openai.APIStatusError: _status_error,
         openai.OAuthError: _unauthorised_error,
@@ -222,29 +235,35 @@ def translate_response(
         headers: names in lower case.
         body: bytes, text or JSON of any shape.
     """
-    return _Failure(endpoint, read_error(body), status, headers).translate()
+    charset = read_charset(headers.get("content-type", ""))
+    return _Failure(endpoint, read_error(body, charset=charset), status, headers).translate()
 
 
 def translate_failed_reply(
-    endpoint: Endpoint, error: ErrorBody, *, headers: Mapping[str, str], is_completion: bool
+    endpoint: Endpoint,
+    error: ErrorBody,
+    *,
+    headers: Mapping[str, str],
+    is_completion: bool,
+    http_status: int = 200,
 ) -> Exception:
-    """Translate a body of HTTP 200 without an answer of a model."""
+    """Translate the body of a success without an answer of a model."""
     status = error.status
     message = endpoint.redact(error.message) or "an empty body"
     if is_completion:
         return RetryableError(
-            f"the provider failed to finish the answer: {message}", way="unfinished answer"
+            f"the provider failed to finish the answer: {message}", cause="unfinished answer"
         )
-    failure = _Failure(endpoint, error, status or 0, headers)
+    failure = _Failure(endpoint, error, status or 0, headers, http_status=http_status)
     special = failure.find_quota() or failure.find_policy()
     if special is not None:
         return special
     if status is not None:
         return failure.translate()
     return RetryableError(
-        f"`{endpoint.base_url}` answered HTTP `200` with a body that is no chat completion:"
+        f"`{endpoint.base_url}` answered HTTP `{http_status}` with a body that is no chat completion:"
         f" {message}",
-        way="no chat completion",
+        cause="no chat completion",
         hint=_path_hint(endpoint) or "check the path of `base_url` in the provider's documentation",
     )
 
@@ -253,8 +272,15 @@ class _Failure:
     """A response with an error, translated by status, code and, last, the provider's words."""
 
     def __init__(
-        self, endpoint: Endpoint, error: ErrorBody, status: int, headers: Mapping[str, str]
+        self,
+        endpoint: Endpoint,
+        error: ErrorBody,
+        status: int,
+        headers: Mapping[str, str],
+        *,
+        http_status: int = 0,
     ) -> None:
+        self._http_status = http_status
         self._endpoint = endpoint
         self._error = error
         self._status = status
@@ -271,18 +297,18 @@ class _Failure:
         if status == 429:
             return self._rate_limit()
         if status in (401, 407):
-            return self.reject(_key_hint(self._endpoint))
+            return self._general(_key_hint(self._endpoint))
         if status == 404:
-            return self.reject(self._not_found_hint())
+            return self._general(self._not_found_hint())
         if status in REQUEST_STATUSES:
             return self._ambiguous()
         if status < 500 and status not in TRANSIENT_STATUSES:
-            return self.reject("check `base_url` and the account")
+            return self._general("check `base_url` and the account")
         return RetryableError(
             f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
             after_s=retry_after_s(self._headers),
             status=status,
-            way=f"http {status}",
+            cause=f"http {status}",
         )
 
     def find_quota(self) -> Exception | None:
@@ -296,10 +322,9 @@ class _Failure:
         rejected = self.reject(
             "the balance or quota of the account is used up; raise it at the provider"
         )
-        if status == 400 and not _provider_text.is_quota(codes, "", status=status):
-            # Words alone may concern the prompt, so a control request decides.
-            return AmbiguousRejection(str(rejected), rejected=rejected, is_account=True)
-        return rejected
+        # A long prompt or a large `max_tokens` may cost more than what is left, and words may concern
+        # the prompt, so a control request decides.
+        return AmbiguousRejection(self._rejection_text(), rejected=rejected, is_account=True)
 
     def find_policy(self) -> Exception | None:
         words = self._words if self._status in (0, 400, 403, 422, 451) else ""
@@ -311,8 +336,18 @@ class _Failure:
         category = f" (category `{self._endpoint.redact(names)}`)" if names else ""
         return Blocked(f"the provider blocked the request{category}: {self._message}")
 
+    def _general(self, hint: str) -> AmbiguousRejection:
+        # A gateway may reject one prompt with any status, so a control request decides.
+        return AmbiguousRejection(
+            self._rejection_text(), rejected=self.reject(hint), is_general=True
+        )
+
+    def _rejection_text(self) -> str:
+        status = self._status or self._http_status
+        return f"the provider rejected the request (HTTP `{status}`): {self._message}"
+
     def reject(self, hint: str) -> TeacherRejected:
-        status = self._status or SUCCESS_STATUS
+        status = self._status or self._http_status
         return TeacherRejected(
             f"`{self._endpoint.base_url}` answered HTTP `{status}`: {self._message}",
             status=status,
@@ -325,8 +360,9 @@ class _Failure:
             after_s=retry_after_s(self._headers),
             limited=True,
             status=429,
-            way="http 429",
+            cause="http 429",
             hint="lower `concurrency`",
+            words=self._endpoint.redact(self._error.message),
         )
 
     def _not_found_hint(self) -> str:
@@ -345,14 +381,7 @@ class _Failure:
         if _provider_text.is_context_overflow(self._error.codes, words):
             cause = "prompt and answer exceed the model's context, "
             hint = "lower `max_tokens`, or serve the model with a longer context"
-        return AmbiguousRejection(
-            f"{cause}the provider rejected the request (HTTP `{self._status}`): {self._message}",
-            rejected=self.reject(hint),
-        )
-
-
-def _item_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
-    return translate_network_error(endpoint, error)
+        return AmbiguousRejection(f"{cause}{self._rejection_text()}", rejected=self.reject(hint))
 
 
 def translate_network_error(endpoint: Endpoint, error: BaseException) -> Exception:
@@ -361,6 +390,14 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
     import socket
     import ssl
 
+    first, causes = error, [error]
+    while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
+        # The failure of an earlier attempt is the context of a later one, not its cause. The chain
+        # also ends at a body that was received, whose decoder has errors of its own.
+        if isinstance(cause, ItemError) or isinstance(first, DamagedBody | UnknownEncoding):
+            break
+        first = cause
+        causes.append(cause)
     running = "check that the server is running"
     text_by_type: dict[type[BaseException], tuple[str, str]] = {
         ConnectionRefusedError: (
@@ -375,23 +412,36 @@ def translate_network_error(endpoint: Endpoint, error: BaseException) -> Excepti
         ),
         ssl.SSLError: ("no TLS on this port; use http instead of https?", "correct `base_url`"),
         ConnectionError: ("the connection was closed", running),
-        UnknownEncoding: ("the content encoding of the answer is unknown", "check the proxy"),
+        UnknownEncoding: (
+            f"the content encoding of the answer is unknown: `{endpoint.redact(first)}`",
+            "let the server or the proxy send gzip or no encoding",
+        ),
+        DamagedBody: (
+            "the compressed answer is damaged or ends early",
+            "check the compression of the server and of the proxy",
+        ),
     }
-    first, causes = error, [error]
-    while (cause := first.__cause__ or first.__context__) and isinstance(cause, Exception):
-        first = cause
-        causes.append(cause)
     if any(isinstance(c, BodyTooLarge) for c in causes):
         return OversizedReply("the answer exceeds `max_reply_bytes`")
     texts = (text for kind, text in text_by_type.items() if isinstance(first, kind))
     name = type(first).__name__
     text, hint = next(texts, (name, running))
-    return RetryableError(f"no answer from `{endpoint.base_url}` ({text})", way=text, hint=hint)
+    return RetryableError(f"no answer from `{endpoint.base_url}` ({text})", cause=text, hint=hint)
+
+
+def unreadable_text_error(endpoint: Endpoint, charset: str) -> RetryableError:
+    """Return the error of an answer whose bytes are not text."""
+    name = f" and not `{endpoint.redact(charset)}`" if charset else " and names no other charset"
+    return RetryableError(
+        f"the answer of `{endpoint.base_url}` is not UTF-8{name}",
+        cause="wrong charset",
+        hint="let the server send UTF-8, or the right charset in `Content-Type`",
+    )
 
 
 def _unreadable_error(endpoint: Endpoint, error: openai.APIError) -> Exception:
     return RetryableError(
-        f"the response of `{endpoint.base_url}` cannot be read", way="no chat completion"
+        f"the response of `{endpoint.base_url}` cannot be read", cause="no chat completion"
     )
 
 
@@ -410,8 +460,20 @@ def _unauthorised_error(endpoint: Endpoint, error: openai.APIError) -> Exception
 
 
 def _key_hint(endpoint: Endpoint) -> str:
+    secrets = [
+        f"`{option.name}` in `{kind}`"
+        for kind, options in (("headers", endpoint.headers), ("query", endpoint.query))
+        for option in options
+        if option.is_secret
+    ]
+    if secrets and not endpoint.key_env:
+        return f"check the value of {', '.join(secrets)} and its permissions"
+    if endpoint.headers and not endpoint.key_env:
+        names = ", ".join(f"`{option.name}`" for option in endpoint.headers)
+        return f"the recipe sends {names} in `headers`: add the header with the key, or set `api_key_env`"
     key = f"the key in `{endpoint.key_env}`" if endpoint.key_env else "the key: set `api_key_env`"
-    return f"check {key} and its permissions"
+    more = f", and the value of {', '.join(secrets)}," if secrets else ""
+    return f"check {key}{more} and its permissions"
 
 
 def _path_hint(endpoint: Endpoint) -> str:

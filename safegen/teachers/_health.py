@@ -54,38 +54,34 @@ async def probe(settings: Settings) -> list[DoctorFinding]:
     settings = replace(settings, timeout_s=max(TIMEOUT_S, min(settings.timeout_s, MAX_TIMEOUT_S)))
     endpoint = settings.endpoint
     client = HttpClient(endpoint, connections=1, timeout_s=TIMEOUT_S)
-    wire = ChatTransport(settings)
+    transport = ChatTransport(settings)
     findings: list[DoctorFinding] = []
     try:
         findings += await _check_models(client, endpoint)
         if all(f.state != "fail" for f in findings):
-            findings += await _check_completion(wire, settings)
+            findings += await _check_completion(transport, settings)
         if all(f.state != "fail" for f in findings):
-            findings.append(await _check_schema(wire, settings))
+            findings.append(await _check_schema(transport, settings))
     finally:
         await client.aclose()
-        await wire.aclose()
+        await transport.aclose()
     return findings
 
 
-async def _check_models(wire: HttpClient, endpoint: Endpoint) -> list[DoctorFinding]:
+async def _check_models(client: HttpClient, endpoint: Endpoint) -> list[DoctorFinding]:
     try:
-        listed = await wire.models()
+        listed = await client.models()
     except RetryableError as e:
         if e.limited:
             return [DoctorFinding("address", "warn", str(e), "wait, or lower `concurrency`")]
         return [DoctorFinding("address", "fail", str(e), _address_remedy(e))]
-    except TeacherRejected as e:
+    except (TeacherRejected, AmbiguousRejection) as e:
+        rejected = e.rejected if isinstance(e, AmbiguousRejection) else e
         answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
-        if e.status in NO_LIST_STATUSES:
-            message = (
-                f"the endpoint lists no models (HTTP {e.status}); the completion below decides"
-            )
+        if rejected.status in NO_LIST_STATUSES:
+            message = f"the endpoint lists no models (HTTP {rejected.status}); the completion below decides"
             return [answers, DoctorFinding("model", "warn", message)]
-        return [answers, _error_finding("models", e)]
-    except AmbiguousRejection as e:
-        answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
-        return [answers, _error_finding("models", e.rejected)]
+        return [answers, _error_finding("models", rejected)]
     except (Blocked, OversizedReply) as e:
         return [DoctorFinding("models", "warn", str(e))]
     answers = DoctorFinding("address", "ok", f"{endpoint.base_url} answers")
@@ -119,10 +115,10 @@ def _check_clock(listed: ModelList) -> Iterator[DoctorFinding]:
     yield DoctorFinding("clock", "warn" if is_wrong else "ok", message, remedy)
 
 
-async def _check_completion(wire: ChatTransport, settings: Settings) -> list[DoctorFinding]:
+async def _check_completion(transport: ChatTransport, settings: Settings) -> list[DoctorFinding]:
     began = time.perf_counter()
     try:
-        reply, body = await wire.send(Request(PROBE_MESSAGES))
+        reply, body = await transport.send(Request(PROBE_MESSAGES))
     except PROBE_ERRORS as e:
         return [_error_finding("completion", e)]
     seconds = time.perf_counter() - began
@@ -144,11 +140,11 @@ async def _check_completion(wire: ChatTransport, settings: Settings) -> list[Doc
     return findings
 
 
-async def _check_schema(wire: ChatTransport, settings: Settings) -> DoctorFinding:
+async def _check_schema(transport: ChatTransport, settings: Settings) -> DoctorFinding:
     memory = FormatMemory()
     # A probe has one attempt, so the first HTTP 5xx already leads to the next format.
     memory.server_errors = 1
-    teacher = FormatFallbackTeacher(wire, structured=settings.structured, memory=memory)
+    teacher = FormatFallbackTeacher(transport, structured=settings.structured, memory=memory)
     try:
         reply = await teacher(Request(PROBE_MESSAGES, schema=PROBE_SCHEMA))
     except PROBE_ERRORS as e:
@@ -157,19 +153,19 @@ async def _check_schema(wire: ChatTransport, settings: Settings) -> DoctorFindin
     return _schema_finding(reply, used)
 
 
-def _schema_finding(reply: Reply, mode: ReplyFormat) -> DoctorFinding:
+def _schema_finding(reply: Reply, reply_format: ReplyFormat) -> DoctorFinding:
     parsed, problem = _structured.parse_object(reply.text, PROBE_SCHEMA)
     if parsed is None:
         cause = reply.message or problem
-        message = f"takes {mode}, but the answer does not fit the schema ({cause})"
+        message = f"takes {reply_format}, but the answer does not fit the schema ({cause})"
         remedy = "judges and authors need JSON; try `structured: text`, or another model"
         return DoctorFinding("json", "warn", message, remedy)
-    if mode == "text":
+    if reply_format == "text":
         message = "no response_format; objects are parsed from plain text"
         return DoctorFinding(
             "json", "warn", message, "expect some malformed answers of judges and authors"
         )
-    return DoctorFinding("json", "ok", f"response_format {mode}, and the answer fits")
+    return DoctorFinding("json", "ok", f"response_format {reply_format}, and the answer fits")
 
 
 def _error_finding(check: str, error: Exception) -> DoctorFinding:

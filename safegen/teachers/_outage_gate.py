@@ -38,7 +38,7 @@ def identify_item(request: Request) -> str:
 
 class _FailedAttempt(NamedTuple):
     item: str
-    way: str
+    cause: str
     messages: tuple[Message, ...]
     """Kept, so that no other request gets their identity."""
 
@@ -48,12 +48,16 @@ class OutageGate:
 
     Then three requests go on with their attempts and all others wait. Other requests follow only if
     all three have ended without an answer. The first answer lets all pass.
+
+    Until then all wait also while a rejection is judged that mostly concerns all requests.
     """
 
     def __init__(self) -> None:
         self._failed: dict[RequestId, _FailedAttempt] = {}
         self._probing: set[RequestId] = set()
         self._ended = 0
+        self._judged: set[RequestId] = set()
+        self._has_answered = False
         self._changed = asyncio.Event()
         self._error: RunError | None = None
 
@@ -68,7 +72,7 @@ class OutageGate:
                 raise copy.copy(self._error)  # one object would collect every waiter's traceback
             if self.lets_pass(request):
                 return
-            if len(self._probing) + self._ended < PROBES:
+            if not self._judged and len(self._probing) + self._ended < PROBES:
                 self._probing.add(identify_request(request))
                 return
             self._changed.clear()
@@ -76,30 +80,43 @@ class OutageGate:
 
     def lets_pass(self, request: Request) -> bool:
         """Check if an attempt of this request may start now."""
+        if self._judged:
+            return False
         is_suspect = len(self._failed) >= SUSPECT_FAILURES
         return not is_suspect or identify_request(request) in self._probing
 
-    def count_items(self, way: str) -> int:
-        """Count the different items that failed in one way since the last answer."""
-        return len({failure.item for failure in self._failed.values() if failure.way == way})
+    def count_items(self, cause: str) -> int:
+        """Count the different items that failed for one cause since the last answer."""
+        return len({failure.item for failure in self._failed.values() if failure.cause == cause})
 
-    def record_failure(self, request: Request, way: str) -> None:
+    def record_failure(self, request: Request, cause: str) -> None:
         """Count a failed attempt; several of one request count once."""
         self._failed[identify_request(request)] = _FailedAttempt(
-            identify_item(request), way, request.messages
+            identify_item(request), cause, request.messages
         )
 
     def record_answer(self) -> None:
         """Let all requests pass."""
-        if self._failed:
+        self._has_answered = True
+        if self._failed or self._judged:
             self._failed.clear()
+            self._judged.clear()
             self._probing.clear()
             self._ended = 0
             self._changed.set()
 
+    def record_rejection(self, request: Request) -> None:
+        """Hold attempts back until this request leaves, if the endpoint has answered none yet."""
+        # A wrong key would otherwise reject all that start while a control request is in flight.
+        if not self._has_answered:
+            self._judged.add(identify_request(request))
+
     def leave(self, request: Request) -> None:
         """End the attempts of a request; if it was the last probe, others take their places."""
         id_ = identify_request(request)
+        if id_ in self._judged:
+            self._judged.discard(id_)
+            self._changed.set()
         if id_ in self._probing:
             self._probing.discard(id_)
             self._ended = self._ended + 1 if self._probing else 0

@@ -47,6 +47,24 @@ QUOTA_WORDS = re.compile(
     r"|exceeded (?:your |the )?(?:\w+ ){0,3}(?:quota|credits|budget|spend)|budget (?:has been )?exceeded"
     r"|good standing|(?:credit|balance|fund|quota)s? (?:is |are )?not enough"
     r"|余额不足|餘額不足|余额|欠费|欠費|充值|资源包|额度(?:不足|已用|用尽|耗尽)|残高|クレジット(?:が)?不足|チャージ"
+    r"|(?:allowance|package|trial|subscription|plan|bundle|tier)s? (?:\w+ ){0,6}(?:exhaust\w*|deplet\w*|exceed\w*"
+    r"|used up|consumed|run out|expired|ended|over|inactive|lapsed|cancel\w*)\b"
+    r"|(?:exceeded|exhausted|used (?:all|up)|consumed|expired|spent|without an? (?:active|valid)) (?:\w+ ){0,4}"
+    r"(?:allowance|package|trial|subscription|bundle)"
+    r"|\b(?:no|zero|0) (?:more |remaining |available |further )+(?:\w+ )?(?:token|request|call|unit|message)s?\b"
+    r"|\b(?:no|zero|0) (?:\w+ )?(?:token|request|call|unit|message)s? (?:\w+ ){0,2}(?:left|remaining|available)\b"
+    r"|(?:token|request|call|unit|message)s? (?:\w+ ){0,4}(?:used up|exhausted|depleted|all used|have run out)"
+    r"|(?:used|consumed|spent) (?:up )?all (?:\w+ ){0,4}(?:token|request|call|unit|message)s?\b"
+    r"|(?:daily|weekly|monthly|yearly|annual|lifetime|trial|plan|free) (?:\w+ ){0,3}(?:limit|allowance|cap|maximum)"
+    r"|(?:add|buy|purchase|top up|get) (?:\w+ ){0,3}credits?\b|(?:renew|activate|resume) (?:\w+ ){0,2}(?:subscription|plan)"
+    r"|(?:credit|balance|fund|quota)s? (?:\w+ ){0,4}expired|non.?payment|unpaid|past due"
+    r"|(?:insufficient|out of|run out of) (?:\w+ ){0,2}(?:token|request|call|unit|message)s?\b"
+    r"|(?:daily|weekly|monthly) (?:\w+ ){0,2}(?:spend|budget|quota)"
+    r"|(?:plan|subscription|package|trial)(?:['’]s)? (?:\w+ ){0,3}(?:limit|allowance|cap|maximum)\b"
+    r"|(?:maximum|limit|number) (?:\w+ ){0,5}(?:of|for|in) (?:your|the|this) (?:\w+ )?(?:plan|trial|subscription|package)\b"
+    r"|upgrade (?:\w+ ){0,5}to (?:continue|keep|go on|proceed|get more)"
+    r"|(?:quota|limit|allowance|again) (?:\w+ ){0,3}(?:tomorrow|next (?:day|week|month|billing|cycle))"
+    r"|套餐.{0,6}(?:用完|用尽|耗尽|到期|过期|超)|试用.{0,6}(?:结束|到期|过期)|(?:次数|额度|配额|资源).{0,6}(?:用完|用尽|耗尽)"
     r"|잔액|크레딧.{0,6}(?:부족|소진)|충전"
     r"|saldo insu|sin saldo|sem saldo|saldo esgotado|recargue|recarga|fondos insuficientes"
     r"|solde insuffisant|crédits? insuffisant|crédits? épuisé|rechargez|credito (?:insufficiente|esaurito)"
@@ -55,9 +73,17 @@ QUOTA_WORDS = re.compile(
     re.IGNORECASE,
 )
 # A quota that refills soon is a rate limit: Gemini and DashScope call both a quota.
-RATE_WORDS = re.compile(
-    r"per.?(?:minute|second)|\b(?:tpm|rpm|qps|rps)\b|(?:retry|try again) (?:in|after)|rate.?limit"
-    r"|too many requests|requests?/(?:min|s)|每分钟|每秒|频繁|稍后",
+SHORT_LIMIT_WORDS = re.compile(
+    r"per.?(?:minute|second)|\b(?:tpm|rpm|qps|rps)\b|(?:retry|try again) (?:in|after)"
+    r"|concurren|simultaneous|too (?:quickly|fast)|slow down|throttl|并发"
+    r"|(?:request|call|token|message)s? ?/ ?(?:min|s)|每分钟|每秒|频繁|稍后",
+    re.IGNORECASE,
+)
+RATE_WORDS = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
+# OpenRouter calls the limit of a day that payment lifts a rate limit.
+LONG_LIMIT_WORDS = re.compile(
+    r"per.?(?:day|week|month|year)|daily|weekly|monthly|yearly|trial|lifetime|allowance|credits"
+    r"|tomorrow|next (?:day|week|month|billing|cycle)",
     re.IGNORECASE,
 )
 CONTEXT_CODES = frozenset(
@@ -120,7 +146,9 @@ def is_quota(codes: Iterable[str], message: str, *, status: int | None) -> bool:
     known = {code.lower() for code in codes}
     if status == 402 or known & QUOTA_CODES:
         return True
-    if RATE_WORDS.search(message) or status not in (400, 401, 403, 412, 429):
+    if SHORT_LIMIT_WORDS.search(message) or status not in (400, 401, 403, 412, 429):
+        return False
+    if RATE_WORDS.search(message) and not LONG_LIMIT_WORDS.search(message):
         return False
     return bool(QUOTA_WORDS.search(message))
 
@@ -130,11 +158,6 @@ def is_context_overflow(codes: Iterable[str], message: str) -> bool:
     return any(code.lower() in CONTEXT_CODES for code in codes) or bool(
         CONTEXT_WORDS.search(message)
     )
-
-
-def is_format_complaint(message: str) -> bool:
-    """Check if a message mentions the reply format."""
-    return bool(FORMAT_WORDS.search(message))
 
 
 def suggest_fix(message: str) -> str:

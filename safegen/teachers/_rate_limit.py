@@ -56,6 +56,8 @@ MIN_LIMITED_RUN = 4
 # Every request may start a row: 5e-5 still took random 429s of long runs for a rate limit.
 CHANCE = 1e-6
 """Probability below which a row of 429s is no random overload."""
+SHOWN_WORDS = 80
+"""Characters of the server's message in the reason of a wait, which shares a line."""
 SHOWN_WAIT_S = 5.0
 """Shortest wait that is logged."""
 # One step of growth stays below the limit (0.94 · 1.05 = 0.99), the second one probes it.
@@ -207,7 +209,7 @@ class RateLimiter:
         self._step_good += 1
         self._measure_pace()
 
-    def record_throttle(self, after_s: float | None, *, permit: Permit) -> bool:
+    def record_throttle(self, after_s: float | None, *, permit: Permit, words: str = "") -> bool:
         """Count a 429, and pause all requests if it is a rate limit.
 
         Args:
@@ -215,6 +217,7 @@ class RateLimiter:
                 answer.
             permit: that of the request. If the request started before the last pause ended, it only
                 extends that pause.
+            words: the server's message, which is shown as the reason.
 
         Returns:
             True if it is a rate limit, False if it is a random overload among answers.
@@ -222,7 +225,7 @@ class RateLimiter:
         now = self._clock()
         guess = min(2.0**self._blind, MAX_GUESSED_PAUSE_S)
         pause = max(MIN_PAUSE_S, guess if after_s is None else after_s)
-        self._reason = "rate limit (HTTP 429)"
+        self._reason = f"rate limit (HTTP 429): {words}" if words else "rate limit (HTTP 429)"
         if after_s:
             heapq.heappush(self._waits, now + after_s)
             self._log_wait(now + after_s, now)
@@ -410,10 +413,14 @@ class RateLimitedTeacher:
             reply = await self._teacher(request)
         except RetryableError as e:
             if e.limited:
-                e.uncounted = not self._limiter.record_throttle(e.after_s, permit=permit)
+                e.uncounted = not self._limiter.record_throttle(
+                    e.after_s, permit=permit, words=e.words[:SHOWN_WORDS]
+                )
             raise
-        except (Blocked, AmbiguousRejection):
-            self._limiter.record_success()  # the endpoint answers; the request is at fault
+        except (Blocked, AmbiguousRejection) as e:
+            # The endpoint answers; the request is at fault, if it is not the account or the address.
+            if isinstance(e, Blocked) or not (e.is_account or e.is_general):
+                self._limiter.record_success()
             raise
         self._limiter.record_success()
         return reply

@@ -22,6 +22,12 @@ MAX_REASON = 80
 REASONING_KEYS = (
     "reasoning_content reasoning reasoning_details thinking thinking_blocks thoughts".split()
 )
+# Gemini marks a part with `thought`; others name the channel of gpt-oss.
+FLAG_KEYS = ("thought", "is_thought", "thinking", "reasoning", "is_reasoning")
+CHANNEL_KEYS = ("type", "channel", "phase", "role", "name")
+THINKING_NAMES = frozenset(
+    "analysis commentary thought thoughts reflection scratchpad thinking reasoning".split()
+)
 TEXT_TYPES = frozenset({"", "text", "output_text", "input_text"})
 MIN_ECHO = 40
 """A shorter reasoning may be the start of the answer by chance."""
@@ -64,6 +70,8 @@ def read_reply(body: object, model: str) -> Reply | FailedReply:
             message=_filter_message("prompt_feedback", blocked),
         )
     message = choice.get("message")
+    if "delta" in choice and "message" not in choice:
+        return FailedReply(ErrorBody("an event stream, although `stream` is `false`"))
     content = _read_content(_to_dict(message).get("content"))
     if not isinstance(message, dict) or content is None:
         return FailedReply(read_error(body))
@@ -81,16 +89,14 @@ def _read_choice(
     choice: Mapping[str, object], content: _Content, *, fields: dict[str, object], model: str
 ) -> Reply | FailedReply:
     message = _to_dict(choice["message"])
-    split = split_thinking(clean_text(content.text))
-    # A server may state the reasoning twice, in its field and in the text.
     field = _read_reasoning(message) or content.reasoning
-    text = split.text
-    if len(field) >= MIN_ECHO and text.startswith(field):
-        text = text[len(field) :].lstrip()
-    cleaned = cut_control_tokens(text)
+    # A server may state the reasoning twice, in its field and in the text.
+    raw_text = _cut_echo(clean_text(content.text), field)
+    split = split_thinking(raw_text, is_split=bool(field))
+    cleaned = cut_control_tokens(_cut_echo(split.text, field))
     thinking = "\n\n".join(part for part in (field, split.thinking or "") if part)
-    finish = _to_text(choice.get("finish_reason"))
-    native = _to_text(choice.get("native_finish_reason"))
+    finish = _read_finish(choice.get("finish_reason"))
+    native = _read_finish(choice.get("native_finish_reason"))
     problem = split.problem
     if not problem and cleaned.token:
         problem = f"control token `{cleaned.token}` inside of the text"
@@ -161,9 +167,21 @@ def _read_text_outcome(ending: _Ending) -> tuple[Outcome, str]:
     return "ok", ""
 
 
+def _read_finish(value: object) -> str | None:
+    """Return a finish reason as text; a number or object gets the outcome of an unknown reason."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        for key in ("type", "reason", "name", "value"):
+            if text := _to_text(fields.get(key)):
+                return text
+    if value is None or isinstance(value, str):
+        return _to_text(value)
+    return _one_line(str(cast("object", value))) or None
+
+
 def _pick_finish(finish: str | None, native: str | None) -> str | None:
     # OpenRouter maps the reason of the upstream; the upstream's own names the category.
-    if native and classify_finish(native) in ("filter", "refusal"):
+    if native and classify_finish(native) in ("filter", "refusal", "length"):
         return native
     return finish
 
@@ -200,13 +218,40 @@ def _read_content(value: object) -> _Content | None:
         kind = str(fields.get("type") or "").lower()
         if isinstance(part, str):
             texts.append(part)
-        elif fields.get("thought") is True or "think" in kind or "reason" in kind:
+        elif _is_thinking(fields):
             reasoning.extend(_iter_texts(fields))
         elif kind == "refusal":
             refusals.extend(_iter_texts(fields))
         elif kind in TEXT_TYPES:
             texts.extend(_iter_texts(fields))
     return _Content("".join(texts), clean_text("\n".join(reasoning)), "\n".join(refusals))
+
+
+def _is_thinking(part: Mapping[str, object]) -> bool:
+    """Check if a part of a content list is thinking, by its type, its flag or its channel."""
+    kind = str(part.get("type") or "").lower()
+    channels = {str(part.get(key) or "").strip().lower() for key in CHANNEL_KEYS}
+    is_flagged = any(str(part.get(key)).lower() in ("true", "1") for key in FLAG_KEYS)
+    return (
+        is_flagged or "think" in kind or "reason" in kind or not channels.isdisjoint(THINKING_NAMES)
+    )
+
+
+def _cut_echo(text: str, reasoning: str) -> str:
+    """Cut reasoning from the start of a text that repeats it, with any white space."""
+    expected = "".join(reasoning.split())
+    if len(expected) < MIN_ECHO:
+        return text
+    matched = 0
+    for index, char in enumerate(text):
+        if char.isspace():
+            continue
+        if char != expected[matched]:
+            return text
+        matched += 1
+        if matched == len(expected):
+            return text[index + 1 :].lstrip()
+    return text
 
 
 def _read_reasoning(message: Mapping[str, object]) -> str:

@@ -92,14 +92,17 @@ class RetryingTeacher:
             if e.limited:
                 self._gate.record_answer()
             else:
-                self._gate.record_failure(request, e.way)
+                self._gate.record_failure(request, e.cause)
             raise
         except RunError as e:
             self._gate.fail_waiters(e)
             raise
-        except (AmbiguousRejection, Blocked):
-            # A rejection is an answer too.
-            self._gate.record_answer()
+        except (AmbiguousRejection, Blocked) as e:
+            if isinstance(e, AmbiguousRejection) and (e.is_account or e.is_general):
+                self._gate.record_rejection(request)
+            else:
+                # Another rejection is an answer too.
+                self._gate.record_answer()
             raise
         self._gate.record_answer()
         return reply
@@ -151,4 +154,4 @@ class RetryingTeacher:
 
     def _exhausted(self, error: RetryableError) -> AttemptsExhausted:
         text = f"{error} (`{self._attempts}` attempts)"
-        return AttemptsExhausted(text, way=error.way, hint=error.hint)
+        return AttemptsExhausted(text, cause=error.cause, hint=error.hint)

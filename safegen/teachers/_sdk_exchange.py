@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import zlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +12,7 @@ from safegen.core.errors import TeacherRejected
 from safegen.teachers._bounded_body import (
     ACCEPTED_ENCODINGS,
     BodyTooLarge,
+    DamagedBody,
     UnknownEncoding,
     iter_bounded,
 )
@@ -76,7 +76,7 @@ class SdkExchange:
             OSError,
             BodyTooLarge,
             UnknownEncoding,
-            zlib.error,
+            DamagedBody,
         ) as e:
             problem = translate_error(self._endpoint, e)
         # Raised outside the handler so that no traceback shows the SDK's error, which may quote the key.

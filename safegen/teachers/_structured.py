@@ -52,12 +52,12 @@ def clean_text(text: str) -> str:
 
 
 def make_response_format(
-    schema: Mapping[str, object], mode: ReplyFormat
+    schema: Mapping[str, object], reply_format: ReplyFormat
 ) -> dict[str, object] | None:
-    """Build the `response_format` of a request; None in text mode."""
-    if mode == "text":
+    """Build the `response_format` of a request; None for plain text."""
+    if reply_format == "text":
         return None
-    if mode == "json_object":
+    if reply_format == "json_object":
         return {"type": "json_object"}
     plain = json.loads(canonical_json(dict(schema)))
     return {

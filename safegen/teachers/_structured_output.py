@@ -107,7 +107,7 @@ class FormatFallbackTeacher:
         if tried == REPLY_FORMATS[-1] or tried in self._memory.confirmed:
             return False
         if isinstance(error, AmbiguousRejection):
-            return True
+            error = error.rejected
         if isinstance(error, TeacherRejected):
             return error.status not in NO_FORMAT_STATUSES
         if not isinstance(error, RetryableError) or error.limited or error.status is None:

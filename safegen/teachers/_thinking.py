@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 
@@ -19,64 +20,154 @@ class ThinkingSplit(NamedTuple):
 
 
 # Names of Qwen and DeepSeek (think), Anthropic prompts (thinking), Gemini (thought), Seed, MiniMax.
-_NAME = r"(?:antml:|seed:|mm:)?(?:think(?:ing)?|thoughts?)"
+_NAME = (
+    r"(?:[a-z]{1,12}[:_-]|ant)?(?:think(?:ing)?|thoughts?)(?:[_-]?(?:process|block|trace|content))?"
+    r"|(?:inner|internal)[_-]?(?:monologue|reasoning)|chain[_-]of[_-]thoughts?"
+    r"|reasoning[_-](?:content|process|trace)"
+)
+_WORD = r"(?:think(?:ing)?|thoughts?|reasoning)"
 _OPEN = (
-    rf"(?:<|&lt;){_NAME}(?:\s[^<>\n]{{0,60}})?(?:>|&gt;)|\[THINK\]|◁think▷|<\|START_THINKING\|>"
-    r"|<\|begin_of_thought\|>|<\|channel>\s*thought\b"
+    rf"(?:<|&lt;)[ ]?(?:{_NAME})(?:\s[^<>\n]{{0,60}})?(?:>|&gt;)|\[THINK\]|◁think▷"
+    rf"|<\|START_THINKING\|>|<\|(?:(?:begin|start)_?of_?)?{_WORD}(?:_start|_begin)?\|>"
+    r"|<\|channel>\s*thought\b"
 )
 _CLOSE = (
-    rf"(?:<|&lt;)/{_NAME}\s*(?:>|&gt;)|\[/THINK\]|◁/think▷|<\|END_THINKING\|>"
-    r"|<\|end_of_thought\|>|<channel\|>"
+    rf"(?:<|&lt;)[ ]?/[ ]?(?:{_NAME})\s*(?:>|&gt;)|\[/THINK(?:ING)?\]|◁/think▷"
+    rf"|<\|END_THINKING\|>|<\|(?:/|end_?of_?){_WORD}\|>|<\|{_WORD}_end\|>|<channel\|>"
 )
 TAG = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
-# These words are common in XML, so they count as thinking only at the start of a text.
-LEADING_TAG = re.compile(
-    r"\A\s*<(?P<name>reasoning|scratchpad|reflection|analysis|inner_monologue)>(?P<thinking>.*?)"
-    r"</(?P=name)>",
+EMPTY_TAG = re.compile(rf"\A\s*<(?:{_NAME})\s*/>\s*", re.IGNORECASE)
+# These words are common in XML, so a tag counts as thinking only at the start of a line.
+SECTION_TAG = re.compile(
+    r"<[ ]?(?P<slash>/?)[ ]?(?P<name>reasoning|scratch_?pad|(?:self_?)?reflection|analysis|internal"
+    r"|cot|planning|plan|deliberation|monologue|reason)(?:\s[^<>\n]{0,60})?>",
+    re.IGNORECASE,
+)
+DETAILS_START = re.compile(r"<details\b")
+OPEN_WEBUI = re.compile(
+    r"<details\b[^<>]{0,80}?\btype=[\"']?reasoning\b[^<>]{0,200}>"
+    r"(?P<thinking>.*?)(?:</details>|(?P<cut>\Z))",
+    re.DOTALL,
+)
+COMMENT = re.compile(
+    r"\A\s*<!--\s*(?:my )?(?:thinking|thoughts?|reasoning|scratchpad)\b(?: process)?:?"
+    r"(?P<thinking>.*?)(?:-->|(?P<cut>\Z))",
     re.DOTALL | re.IGNORECASE,
 )
-OPEN_WEBUI = re.compile(
-    r"<details\s+type=[\"']reasoning[\"'][^>]*>(?P<thinking>.*?)</details>", re.DOTALL
+FENCE_START = re.compile(r"^(?:```|~~~)[^\n]", re.MULTILINE)
+FENCE = re.compile(
+    r"^(?P<fence>```+|~~~+)[ ]?(?:think(?:ing)?|thoughts?|reasoning|scratchpad|cot)[ \t]*\n"
+    r"(?P<thinking>.*?)(?:^(?P=fence)[ \t]*$|(?P<cut>\Z))",
+    re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 # The wrapper that goes with such tags; without thinking it is content.
+_FINAL = r"final(?:[_-]?(?:answer|response|output))?"
 ANSWER_WRAPPER = re.compile(
-    r"\A\s*(?:<(answer|response|output)>|<\|(?:START_RESPONSE|begin_of_solution)\|>)(?P<text>.*?)"
-    r"(?:</\1>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\s*\Z",
+    rf"\A\s*(?:<(?P<name>{_FINAL}|answer|response|output|solution|reply|result)"
+    r"(?:\s[^<>\n]{0,60})?>"
+    r"|<\|(?:START_RESPONSE|begin_of_solution)\|>)(?P<text>.*?)"
+    r"(?:</(?P=name)>|<\|(?:END_RESPONSE|end_of_solution)\|>)?\Z",
     re.DOTALL | re.IGNORECASE,
+)
+WRAPPER_START = re.compile(
+    rf"^<(?P<name>{_FINAL}|answer|response|solution)>", re.MULTILINE | re.IGNORECASE
+)
+WRAPPER_END = re.compile(rf"</(?P<name>{_FINAL}|answer|response|solution)>\Z", re.IGNORECASE)
+WRAPPER_END_CHARS = 40
+FINAL_WRAPPER = re.compile(
+    rf"\A\s*<(?P<name>{_FINAL})>(?P<text>.*?)</(?P=name)>\s*\Z", re.DOTALL | re.IGNORECASE
 )
 # gpt-oss: <|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…
 HARMONY = re.compile(
-    r"(?:<\|start\|>\w+)?(?:<\|channel\|>)?\s*(?P<channel>analysis|commentary|final)\b"
+    r"(?:<\|start\|>\w{1,40})?(?:<\|channel\|>\s{0,8})?(?P<channel>analysis|commentary|final)\b"
     r"(?:[^<]|<\|constrain\|>){0,80}<\|message\|>"
     r"(?P<body>.*?)(?P<end><\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
 # The same with special tokens removed by the tokenizer: "analysisWe need …assistantfinalHello".
-STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final|assistant\s(?:channel\s?)?final(?![a-z])")
+STRIPPED_FINAL = re.compile(r"assistant(?:channel)?final")
+# With spaces, "the teaching assistant final exam" is English, so the text must start with a channel.
+SPACED_FINAL = re.compile(rf"{STRIPPED_FINAL.pattern}|assistant\s(?:channel\s?)?final(?![a-z])")
+SPACED_START = re.compile(r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?!\s+[a-z])")
 STRIPPED_START = re.compile(
     r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?=[A-Z\"'¡¿<(*]|[^\x00-\x7f]|\s*\n)"
 )
 STRIPPED_FINAL_START = re.compile(r"\A\s*(?:assistantfinal\s*|final(?=[A-Z][a-z]))")
 GEMMA_START = re.compile(r"\A\s*(?:<unused\d+>\s*)?thought\n")
+# Solar: <|think|>…<|end|><|begin|>assistant<|content|>…
+SOLAR = re.compile(
+    r"(?:<\|begin\|>\w{1,40})?<\|(?P<channel>think|content)\|>"
+    r"(?P<body>.*?)(?P<end><\|(?:end|flush)\|>|(?=<\|begin\|>)|\Z)",
+    re.DOTALL,
+)
+# Harmony without the first half of each token: analysis|>…<|end|>assistant|>final|>…
+HALF_STRIPPED = re.compile(
+    r"(?:<\|)?(?:(?:start\|>)?assistant\|?>?)?(?:channel\|>)?(?P<channel>analysis|commentary|final)"
+    r"(?:message)?\|>(?P<body>.*?)(?P<end><\|(?:end|return|call)\|>|(?=assistant\|>)|\Z)",
+    re.DOTALL,
+)
 # Granite 3 and the command line of Ollama.
 SENTENCES = (
     re.compile(
         r"\A\s*Here(?:'s| is) my thought process:(?P<thinking>.*?)Here(?:'s| is) my response:",
         re.DOTALL,
     ),
+    # Apriel
+    re.compile(r"(?P<thinking>(?s:.*?))\[BEGIN FINAL RESPONSE\]"),
     re.compile(r"\A\s*Thinking\.\.\.\n(?P<thinking>.*?)\n\.\.\.done thinking\.", re.DOTALL),
 )
 
 
+_THINKING_WORD = (
+    r"(?:my\s|the\s)?(?:thinking|thoughts?|reasoning|internal (?:reasoning|monologue)|chain of thought"
+    r"|scratchpad)(?:\sprocess)?"
+)
+_ANSWER_WORD = (
+    r"(?:my\s|the\s)?(?:final(?:\s(?:answer|response|reply|output))?|answer|response|reply)"
+)
+# "**Thinking**", "## Reasoning", "analysis:"
+_BOLD = r"(?:\*{1,3}|__?)"
+HEADED_START = re.compile(
+    rf"\A\s*(?:{_BOLD}(?:{_THINKING_WORD}|(?P<bold>analysis)):?{_BOLD}:?|\[{_THINKING_WORD}\]"
+    rf"|#{{1,6}}[ ]+(?:{_THINKING_WORD}|(?P<heading>analysis)):?[ \t]*$"
+    rf"|(?:{_THINKING_WORD}|analysis):)(?=\s)",
+    re.IGNORECASE | re.MULTILINE,
+)
+HEADED_ANSWER = re.compile(
+    rf"(?:^|(?<=\s)){_BOLD}{_ANSWER_WORD}:?{_BOLD}:?(?=\s)|^[ \t]*\[{_ANSWER_WORD}\](?=\s)"
+    rf"|^[ \t]*#{{1,6}}[ ]+{_ANSWER_WORD}:?[ \t]*$|^[ \t]*{_ANSWER_WORD}:(?=\s)",
+    re.IGNORECASE | re.MULTILINE,
+)
+HEADED_FINAL = re.compile(r"^[ \t]*(?:\*\*|#{1,6}[ ]+)final\b", re.IGNORECASE | re.MULTILINE)
+# Thinking whose end has no mark.
+ANNOUNCED = re.compile(
+    r"\A\s*(?:[^\n]{0,60}[.!,]\s{1,2})?(?:(?:here(?:'s|’s| is| are)|this is) my (?:internal )?"
+    r"(?:reasoning steps|thought process|thinking(?: process)?|reasoning(?: process)?|chain of thought|monologue)\b"
+    r"|[^\n]{0,60}\bmy (?:internal )?(?:thought process|thinking|reasoning|monologue):\s*\n"
+    r"|(?:\*\*|#{1,6} )(?:thought process|internal (?:reasoning|monologue)|chain of thought):?"
+    r"(?:\*\*)?:?[ \t]*\n"
+    r"|(?:\*\*|#{1,6} )?(?:thinking|thought|reasoning) process:|thinking(?:\.\.\.|…)\n)",
+    re.IGNORECASE,
+)
+
+
 # Every tag contains one of these characters. Most texts contain none, and the patterns cost far more.
-_TAG_MARKS = "<&[◁"
+_TAG_MARKS = ("<", "&", "[", "◁", "```", "~~~")
 
 
-def split_thinking(text: str) -> ThinkingSplit:
+MAX_TAGS = 200
+"""Most tags of a text; a text with more is no answer, and each tag costs a pass over it."""
+
+
+def split_thinking(text: str, *, is_split: bool = False) -> ThinkingSplit:
     r"""Split a text into thinking and answer.
 
     Blocks at the start, between paragraphs and at the end are split off. A block inside of a
     sentence or of a code fence makes the text unusable.
+
+    Args:
+        text: an answer of a model.
+        is_split: True if the server sent the thinking in a field of its own.
 
     Example:
         >>> split_thinking("<think>hm</think>\n\nYes.")[:2]
@@ -85,53 +176,188 @@ def split_thinking(text: str) -> ThinkingSplit:
     thinking: list[str] = []
     text, problem, is_cut = _split_harmony(text, thinking)
     is_marked = any(mark in text for mark in _TAG_MARKS)
-    # `match` for patterns of the start: `search` tries them at every character.
-    for find in (
-        *((LEADING_TAG.match, OPEN_WEBUI.search) if is_marked else ()),
-        *(pattern.match for pattern in SENTENCES),
-    ):
-        if found := find(text):
-            thinking.append(found["thinking"])
-            text = f"{text[: found.start()]}{text[found.end() :]}".lstrip()
-    if is_marked and TAG.search(text):
-        text, tag_problem, tag_cut = _split_tags(text, thinking)
-        problem, is_cut = problem or tag_problem, is_cut or tag_cut
-    if thinking and (wrapped := ANSWER_WRAPPER.match(text)):
-        text = wrapped["text"].strip()
+    if is_marked and _has_too_many_tags(text):
+        return ThinkingSplit(None, text, f"more than {MAX_TAGS} tags of thinking")
+    splitters: list[_Splitter] = [_split_details, _split_tags, _split_sections] if is_marked else []
+    for split in (*splitters, _split_sentences, _split_headings):
+        text, next_problem, next_cut = split(text, thinking)
+        problem, is_cut = problem or next_problem, is_cut or next_cut
+    wrapped = (
+        (ANSWER_WRAPPER if thinking or is_split else FINAL_WRAPPER).match(text)
+        if is_marked
+        else None
+    )
+    text = wrapped["text"].strip() if wrapped else text
+    if thinking and is_marked and _has_late_wrapper(text):
+        problem = problem or "the answer is only a part of the text"
     text = text.lstrip() if thinking else text
     joined = "\n\n".join(part.strip() for part in thinking if part.strip())
     return ThinkingSplit(joined or None, text, problem, is_cut)
 
 
-def _split_harmony(text: str, thinking: list[str]) -> tuple[str, str, bool]:
-    messages = list(HARMONY.finditer(text)) if "<|message|>" in text else []
-    if messages:
-        return _join_channels(text, messages, thinking)
-    finals = list(STRIPPED_FINAL.finditer(text)) if "assistant" in text else []
+def _find_wrapper_end(text: str) -> str | None:
+    """Return the name of the wrapper that the text ends with."""
+    end = WRAPPER_END.search(text.rstrip()[-WRAPPER_END_CHARS:])
+    return end["name"].lower() if end else None
+
+
+def _has_late_wrapper(text: str) -> bool:
+    name = _find_wrapper_end(text)
+    starts = WRAPPER_START.finditer(text) if name else ()
+    return any(start["name"].lower() == name for start in starts)
+
+
+def _has_too_many_tags(text: str) -> bool:
+    patterns = (TAG, SECTION_TAG, DETAILS_START, FENCE_START)
+    return any(
+        sum(1 for _ in islice(pattern.finditer(text), MAX_TAGS + 1)) > MAX_TAGS
+        for pattern in patterns
+    )
+
+
+class _Rest(NamedTuple):
+    text: str
+    problem: str = ""
+    is_cut: bool = False
+
+
+_Splitter = Callable[[str, list[str]], _Rest]
+
+
+_SENTENCE_MARKS = (
+    "Here is my response:",
+    "Here's my response:",
+    "[BEGIN FINAL",
+    "...done thinking.",
+)
+
+
+def _split_sentences(text: str, thinking: list[str]) -> _Rest:
+    if thinking or not any(mark in text for mark in _SENTENCE_MARKS):
+        return _Rest(text)
+    for pattern in SENTENCES:
+        if found := pattern.match(text):
+            thinking.append(found["thinking"])
+            return _Rest(text[found.end() :].removesuffix("[END FINAL RESPONSE]").strip())
+    return _Rest(text)
+
+
+def _split_headings(text: str, thinking: list[str]) -> _Rest:
+    """Split "**Thinking** … **Answer** …" if both headings are there."""
+    start = None if thinking else HEADED_START.match(text)
+    # "## Analysis … ## Answer" is also the form of an ordinary report.
+    is_report = start is not None and bool(start["bold"] or start["heading"])
+    if start and not is_report and (answer := HEADED_ANSWER.search(text, start.end())):
+        thinking.append(text[start.end() : answer.start()])
+        return _Rest(text[answer.end() :].strip())
+    if is_report and HEADED_FINAL.search(text):
+        return _Rest(text, "the text may start with thinking (`analysis`)")
+    if not thinking and ANNOUNCED.match(text):
+        return _Rest(text, "the text starts with thinking that has no end")
+    return _Rest(text)
+
+
+def _split_details(text: str, thinking: list[str]) -> _Rest:
+    is_cut = False
+    for pattern in (OPEN_WEBUI, COMMENT, FENCE):
+        while found := pattern.search(text):
+            thinking.append(found["thinking"])
+            is_cut |= found["cut"] is not None
+            text = f"{text[: found.start()]}{text[found.end() :].lstrip()}".rstrip()
+    return _Rest(text, "", is_cut)
+
+
+MENTIONED_CLOSE = "a closing thinking tag inside of a sentence"
+# The line before a block that is an example or a part of XML.
+INTRODUCED = re.compile(r"(?:[:：]|<[^/<>\n][^<>\n]{0,80}>)\s*\Z")
+
+
+def _split_sections(text: str, thinking: list[str]) -> _Rest:
+    """Split `<reasoning>…</reasoning>` at the start of a line; elsewhere such a tag is content."""
+    answer, start, opened, mentioned = "", 0, None, set[str]()
+    problem = ""
+    for tag in SECTION_TAG.finditer(text):
+        name = tag["name"].lower()
+        if opened is not None:
+            if tag["slash"] and opened["name"].lower() == name:
+                thinking.append(text[opened.end() : tag.start()])
+                start, opened = tag.end(), None
+        elif name in mentioned or _is_content(text, tag):
+            mentioned.add(name)
+        elif not tag["slash"]:
+            if INTRODUCED.search(text, max(0, tag.start() - 200), tag.start()):
+                problem = f"`{tag[0]}` may be an example"
+            answer, opened = _join(answer, text[start : tag.start()]), tag
+        elif _is_mentioned(text, tag):
+            return _Rest(text, MENTIONED_CLOSE)
+        else:
+            # The chat template opened the block, so everything so far is thinking.
+            thinking.append(answer + text[start : tag.start()])
+            answer, start = "", tag.end()
+    if opened is None:
+        return _Rest(_join(answer, text[start:]) if start else text, problem)
+    if answer.strip() or _find_wrapper_end(text):
+        return _Rest(text, f"`{opened[0]}` is not closed")
+    thinking.append(text[opened.end() :])
+    return _Rest("", "", is_cut=True)
+
+
+def _join(before: str, after: str) -> str:
+    if not before.strip():
+        return after.strip()
+    return f"{before.rstrip()}\n\n{after.strip()}".rstrip()
+
+
+def _is_content(text: str, tag: re.Match[str]) -> bool:
+    """Check if a tag is in a code fence, in backticks or, if it opens a block, inside of a line."""
+    if _is_quoted(text, tag) or text.count("```", 0, tag.start()) % 2 == 1:
+        return True
+    return not tag["slash"] and bool(_read_line_before(text, tag.start()))
+
+
+def _split_harmony(text: str, thinking: list[str]) -> _Rest:
+    for pattern, mark in (
+        (HARMONY, "<|message|>"),
+        (SOLAR, "<|content|>"),
+        (HALF_STRIPPED, "analysis|>"),
+        (HALF_STRIPPED, "final|>"),
+    ):
+        if mark in text and (messages := list(pattern.finditer(text))):
+            return _join_channels(text, messages, thinking)
+    if "<|channel|>" in text:
+        return _Rest(text, "a channel without a message")
+    final_pattern = SPACED_FINAL if SPACED_START.match(text) else STRIPPED_FINAL
+    finals = list(final_pattern.finditer(text)) if "assistant" in text else []
     if finals and finals[-1].start() > 0 and text[: finals[-1].start()].strip():
-        thinking.append(STRIPPED_START.sub("", text[: finals[-1].start()]))
-        return text[finals[-1].end() :].strip(), "", False
+        thinking.append(SPACED_START.sub("", text[: finals[-1].start()]))
+        return _Rest(text[finals[-1].end() :].strip())
     if STRIPPED_START.match(text) or GEMMA_START.match(text):
         thinking.append(text)
-        return "", "the text is thinking without an answer", True
+        return _Rest("", "the text is thinking without an answer", is_cut=True)
     start = STRIPPED_FINAL_START.match(text)
-    return text[start.end() :] if start else text, "", False
+    return _Rest(text[start.end() :] if start else text)
 
 
-def _join_channels(
-    text: str, messages: Sequence[re.Match[str]], thinking: list[str]
-) -> tuple[str, str, bool]:
+_FINAL_CHANNELS = frozenset({"final", "content"})
+
+
+def _join_channels(text: str, messages: Sequence[re.Match[str]], thinking: list[str]) -> _Rest:
     thinking.append(text[: messages[0].start()])
-    thinking.extend(m["body"] for m in messages if m["channel"] != "final")
-    finals = [m["body"].strip() for m in messages if m["channel"] == "final"]
+    thinking.extend(m["body"] for m in messages if m["channel"] not in _FINAL_CHANNELS)
+    finals = [m["body"].strip() for m in messages if m["channel"] in _FINAL_CHANNELS]
     rest = text[messages[-1].end() :]
-    return "\n\n".join(finals) + rest, "" if finals else "no final channel", not finals
+    problem = "" if finals else "no final channel"
+    return _Rest("\n\n".join(finals) + rest, problem, is_cut=not finals)
 
 
-def _split_tags(text: str, thinking: list[str]) -> tuple[str, str, bool]:
-    answer, depth, start, inline = "", 0, 0, False
+def _split_tags(text: str, thinking: list[str]) -> _Rest:
+    answer, depth, start, is_inline = "", 0, 0, False
     opened_at = 0
-    for tag in TAG.finditer(text):
+    text = EMPTY_TAG.sub("", text, count=1)
+    tags = [tag for tag in TAG.finditer(text) if not _is_quoted(text, tag)]
+    if not tags:
+        return _Rest(text)
+    for tag in tags:
         if tag["open"]:
             if depth == 0:
                 answer += text[start : tag.start()]
@@ -139,6 +365,8 @@ def _split_tags(text: str, thinking: list[str]) -> tuple[str, str, bool]:
             depth += 1
             continue
         if depth == 0:
+            if _is_mentioned(text, tag):
+                return _Rest(text, MENTIONED_CLOSE)
             # The chat template opened the block, so everything so far is thinking.
             thinking.append(answer + text[start : tag.start()])
             answer, start = "", tag.end()
@@ -146,16 +374,47 @@ def _split_tags(text: str, thinking: list[str]) -> tuple[str, str, bool]:
         depth -= 1
         if depth == 0:
             thinking.append(TAG.sub("", text[start : tag.end()]))
-            inline |= _is_inline(text, opened_at, tag.end())
+            is_inline |= _is_inline(text, opened_at, tag.end())
             start = tag.end()
             answer = answer.rstrip() + "\n\n" if answer.strip() else ""
             text_after = text[start:]
             start += len(text_after) - len(text_after.lstrip())
     if depth:
-        thinking.append(TAG.sub("", text[start:]))
-        return answer.strip(), "", True
-    problem = "thinking inside of the text" if inline else ""
-    return (answer + text[start:]).rstrip() if answer.strip() else text[start:], problem, False
+        return _split_open_tag(text, thinking, answer=answer, position=opened_at)
+    problem = "thinking inside of the text" if is_inline else ""
+    return _Rest((answer + text[start:]).rstrip() if answer.strip() else text[start:], problem)
+
+
+def _split_open_tag(text: str, thinking: list[str], *, answer: str, position: int) -> _Rest:
+    if _is_in_sentence(text, position):
+        return _Rest(text, "a thinking tag inside of a sentence is not closed")
+    if text.count("```", 0, position) % 2 == 1:
+        return _Rest(text, "a thinking tag inside of a code fence is not closed")
+    if _find_wrapper_end(text):
+        return _Rest(text, "the thinking before the answer is not closed")
+    thinking.append(TAG.sub("", text[position:]))
+    return _Rest(answer.strip(), "", is_cut=True)
+
+
+def _is_quoted(text: str, tag: re.Match[str]) -> bool:
+    """Check if a tag is in backticks, as in a text about tags."""
+    is_opened = tag.start() > 0 and text[tag.start() - 1] == "`"
+    return is_opened and text.startswith("`", tag.end())
+
+
+def _is_mentioned(text: str, close: re.Match[str]) -> bool:
+    """Check if a closing tag without an opening one is a word of a sentence."""
+    is_spaced = text[close.start() - 1 : close.start()] == " " and text.startswith(" ", close.end())
+    return is_spaced and _is_in_sentence(text, close.start())
+
+
+def _read_line_before(text: str, position: int) -> str:
+    return text[text.rfind("\n", 0, position) + 1 : position].strip()
+
+
+def _is_in_sentence(text: str, position: int) -> bool:
+    line = _read_line_before(text, position)
+    return bool(line) and line[-1] not in ".!?:"
 
 
 def _is_inline(text: str, start: int, end: int) -> bool:

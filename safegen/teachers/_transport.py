@@ -59,7 +59,11 @@ class ChatTransport:
         reply = read_reply(answer.body, endpoint.model)
         if isinstance(reply, FailedReply):
             raise translate_failed_reply(
-                endpoint, reply.error, headers=answer.headers, is_completion=reply.is_completion
+                endpoint,
+                reply.error,
+                headers=answer.headers,
+                is_completion=reply.is_completion,
+                http_status=answer.status,
             )
         return reply
 

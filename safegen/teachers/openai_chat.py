@@ -85,8 +85,8 @@ def openai_chat(
             host moved lets the run resume with its cached replies.
         journal: caches replies; None caches none.
         meter: counts and bounds requests and tokens; None bounds nothing.
-        limiters: shared by teachers, so that `concurrency` bounds an address and key, not a teacher;
-            the smallest counts.
+        limiters: shared by teachers, so that `concurrency` bounds all teachers with one address, key,
+            headers and query together; the smallest counts.
 
     Raises:
         ValueError: a value is out of bounds or invalid.
@@ -159,7 +159,7 @@ class OpenAIChatTeacher:
         return self._settings.endpoint
 
     def __repr__(self) -> str:
-        return f"Endpoint({self._settings.endpoint.base_url!r}, {self.model!r})"
+        return f"OpenAIChatTeacher({self._settings.endpoint.base_url!r}, {self.model!r})"
 
     async def __call__(self, request: Request, /) -> Reply:
         """Answer one request, from the journal if it holds the reply.

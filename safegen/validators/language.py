@@ -19,7 +19,7 @@ Code = Literal[
     "expected_language",
     "other_language",
     "unknown_language",
-    _text.Unread,
+    "no_response",
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
@@ -58,7 +58,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
             )
         ends = (prose[:_END], prose[-_END:]) if len(prose) > 2 * _END else (prose,)
         if all(has_function_words(end, expected) for end in ends):
-            return _expected(expected, score=1.0)
+            return _make_expected_verdict(expected, score=1.0)
         shares = [language_id.language_shares(end, expected) for end in ends]
         if expected not in shares[0]:
             return _text.unscored(
@@ -72,7 +72,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
         mean = sum(share[expected] for share in shares) / len(shares)
         score = round(min(1.0, max(0.0, mean)), 4)
         if best == expected:
-            return _expected(expected, score=score)
+            return _make_expected_verdict(expected, score=score)
         return _text.make_verdict(
             NAME,
             TRAITS,
@@ -86,7 +86,7 @@ def language(*, min_letters: int = 20) -> DraftValidator:
     return check
 
 
-def _expected(language: str, *, score: float) -> Verdict:
+def _make_expected_verdict(language: str, *, score: float) -> Verdict:
     return _text.make_verdict(
         NAME,
         TRAITS,

@@ -12,7 +12,7 @@ Code = Literal[
     "within_bounds",
     "too_short",
     "too_long",
-    _text.Unread,
+    "no_response",
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
 

@@ -21,7 +21,7 @@ Code = Literal[
     "refers_to_policy",
     "quotes_policy",
     "no_policy",
-    _text.Unread,
+    "no_response",
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
 RUN_WORDS = 8

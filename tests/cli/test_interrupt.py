@@ -44,19 +44,24 @@ def wait_for_requests(endpoint: FakeEndpoint, count: int, process: subprocess.Po
         time.sleep(0.02)
 
 
-@pytest.fixture
-def heard_hangup() -> Generator[None]:
-    """Let children hear SIGHUP, also if the tests run under `nohup`."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+@pytest.fixture(autouse=True)
+def heard_signals() -> Generator[None]:
+    """Let children hear Ctrl-C and SIGHUP, also if the tests run in the background or under `nohup`."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("heard_hangup")
 @pytest.mark.parametrize(
     "sent",
-    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
-    ids=["ctrl-c", "a scheduler", "a terminal"],
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, id="a scheduler"),
+        # The same handler as for SIGTERM.
+        pytest.param(signal.SIGHUP, id="a terminal", marks=pytest.mark.slow),
+    ],
 )
 def test_interrupt_exits_130_and_rerun_resumes(sent: signal.Signals, tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as endpoint:

@@ -10,6 +10,7 @@ import safegen
 from safegen.config import language_pack
 from safegen.config.language_pack import Element, Locale, fold_case
 from safegen.config.recipe import Recipe
+from safegen.core import timed_pattern
 from safegen.core.errors import ConfigError, RunError
 from safegen.core.timed_pattern import TimedPattern
 from safegen.pipeline import api
@@ -150,7 +151,14 @@ def safegen_root() -> Path:
 HIDDEN = r"(?:^|(?<=[a-z] ))(?![a0mz\s])(?:[a-z]|\w|\s|[a-m ])*(?=[#%])"
 
 
-@pytest.mark.parametrize("key", ["decline", "limit"])
+@pytest.fixture
+def short_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave patterns less time, so that the tests need not spend it."""
+    monkeypatch.setattr(timed_pattern, "BURST_S", 0.3)
+
+
+@pytest.mark.usefixtures("short_burst")
+@pytest.mark.parametrize("key", ["decline", pytest.param("limit", marks=pytest.mark.slow)])
 def test_slow_searches_stop_run_that_resumes(workdir: Path, key: str) -> None:
     write_own_pack(workdir, HIDDEN, key=key)
     with pytest.raises(RunError, match=rf"`en`, version `.*0\.2\.0`: patterns\.{key}: .*too long"):
@@ -160,6 +168,7 @@ def test_slow_searches_stop_run_that_resumes(workdir: Path, key: str) -> None:
     assert run.view("sft").height > 0
 
 
+@pytest.mark.usefixtures("short_burst")
 def test_slow_element_pattern_stops_search(workdir: Path) -> None:
     english = language_pack.load_locale("en")
     element = Element(patterns=("(?:a|aa)+[bd]",), unless=("(?:c|c)+[de]",))

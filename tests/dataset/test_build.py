@@ -17,7 +17,7 @@ from safegen.dataset.build import BuildReport, build_dataset
 from safegen.dataset.curate import curate
 from safegen.dataset.verify import verify_dataset
 from safegen.store import parquet, plan
-from safegen.store.run_folder import RunFolder
+from safegen.store.run_folder import DATASET_PARTS, RunFolder
 from safegen.store.schema import record_schema
 from safegen.testing import (
     make_draft,
@@ -132,7 +132,7 @@ def test_missing_part_is_rebuilt(tmp_path: Path, part: str) -> None:
     assert bytes_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("moves", range(len(layout.PART_NAMES)))
+@pytest.mark.parametrize("moves", range(len(DATASET_PARTS)))
 @pytest.mark.parametrize("halfway", [False, True], ids=["between parts", "within a part"])
 def test_next_build_repairs_a_killed_build(tmp_path: Path, moves: int, halfway: bool) -> None:
     run, new = make_run(tmp_path / "there", pairs(0, 20)), tmp_path / "new"
@@ -143,11 +143,11 @@ def test_next_build_repairs_a_killed_build(tmp_path: Path, moves: int, halfway: 
     old = run.output / layout.STAGING / "old"
     old.mkdir(parents=True)
     (run.output / "manifest.json").unlink()
-    for part in layout.PART_NAMES[:moves]:
+    for part in DATASET_PARTS[:moves]:
         (run.output / part).rename(old / part)
         (new / part).rename(run.output / part)
-    if halfway and layout.PART_NAMES[moves] != "manifest.json":
-        (run.output / layout.PART_NAMES[moves]).rename(old / layout.PART_NAMES[moves])
+    if halfway and DATASET_PARTS[moves] != "manifest.json":
+        (run.output / DATASET_PARTS[moves]).rename(old / DATASET_PARTS[moves])
     assert verify_dataset(run.output)
     assert built(run).changed
     assert bytes_of(run.output) == wanted

@@ -147,7 +147,8 @@ def test_rejecting_endpoint_stops_the_run(
     assert key not in result.err
     assert "Traceback" not in result.err
     # A 400 may concern one prompt: five items with a control each, and those in flight, show the cause.
-    assert len(fake.requests) <= (2 * MAX_FAILED_ITEMS + 4 if fault == "400" else 4)
+    # Other statuses need one control.
+    assert len(fake.requests) <= (2 * MAX_FAILED_ITEMS + 4 if fault == "400" else 5)
     assert not (workdir / "out" / "data").exists()
 
 
@@ -158,7 +159,7 @@ def test_replies_in_flight_survive_a_revoked_key(
     with FakeEndpoint(
         long_answer,
         latency_s=0.05,
-        fault=lambda body, nth: "401" if dead["yes"] and chosen(body) else None,
+        fault=lambda body, nth: "401" if dead["yes"] and len(fake.requests) > 6 else None,
     ) as fake:
         write_recipe(workdir / "recipe.yaml", fake.url)
         assert generate(capsys).code == 1
@@ -381,3 +382,18 @@ def test_echoed_prompt_is_shown_with_reveal_only(
     for form in ((), ("--json",)):
         assert "cannot read" not in cli(capsys, *command, *form).out
         assert "cannot read" in cli(capsys, *command, *form, "--reveal").out
+
+
+def test_retry_without_its_key_changes_nothing(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_ENV, "a-long-key-of-the-kitchen")
+    with FakeEndpoint(long_answer, fault=sometimes("length")) as fake:
+        write_recipe(workdir / "recipe.yaml", fake.url, endpoint={"api_key_env": KEY_ENV})
+        generate(capsys)
+    before = hashes(workdir / "out" / "run")
+    monkeypatch.delenv(KEY_ENV)
+    result = cli(capsys, "retry", "out")
+    assert result.code == 2
+    assert KEY_ENV in result.err
+    assert hashes(workdir / "out" / "run") == before

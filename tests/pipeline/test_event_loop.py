@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from safegen.pipeline import api
+from safegen.pipeline._threads import run_in_thread
 from safegen.testing import scripted
 from tests.pipeline.test_top_up import recipe
 
@@ -37,7 +38,7 @@ async def test_cancelled_call_ends_before_it_raises() -> None:
         entered.set()
         ended.append(released.wait(10))
 
-    task = asyncio.create_task(api._run_in_thread(write))
+    task = asyncio.create_task(run_in_thread(write))
     await asyncio.to_thread(entered.wait, 10)
     task.cancel()
     asyncio.get_running_loop().call_soon(released.set)

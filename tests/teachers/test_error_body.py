@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from safegen.core.errors import Blocked, TeacherRejected
+from safegen.core.errors import Blocked
 from safegen.teachers import _provider_text
 from safegen.teachers._error_body import find_error, read_error
 from safegen.teachers._errors import (
@@ -14,6 +14,7 @@ from safegen.teachers._errors import (
     RetryableError,
     translate_response,
 )
+from safegen.teachers._request_options import Option
 
 CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
 
@@ -47,11 +48,41 @@ CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
         (b'"too salty"', "too salty"),
         (b"\xff too salty", "\ufffd too salty"),
         (b'{"title": "too salty", "status": 400}', "too salty"),
+        (b'{"Message": "too salty"}', "too salty"),
+        (b'{"errorMessage": "too salty", "errorCode": 7}', "too salty"),
+        (b'{"error": "bad_spice", "error_description": "too salty"}', "too salty"),
+        (b'{"Error-Message": "too salty"}', "too salty"),
+        (b'{"error": ["too salty", "too hot"]}', "too salty; too hot"),
+        (b'{"error": ["salty"]}', "salty"),
+        (b'{"err": "too salty"}', "too salty"),
+        (b'{"errors": {"salt": ["too much"]}}', "salt: too much"),
+        (b'{"message": "bad dish", "errors": {"salt": ["too much"]}}', "bad dish; salt: too much"),
+        (b'{"salt": ["too much of it"], "status": 400}', "salt: too much of it"),
+        (
+            b'{"fault": {"faultstring": "too salty", "detail": {"errorcode": "x.Salt"}}}',
+            "too salty",
+        ),
+        (b'{"data": {"message": "too salty"}, "ok": false}', "too salty"),
+        (b'{"message": {"text": "too salty"}}', "too salty"),
+        (b'{"success": false, "result": "too salty"}', "too salty"),
+        (b'{"success": false, "result": "salty"}', "salty"),
+        (b'{"statusCode": 401, "body": "too salty"}', "too salty"),
+        (b'{"body": "{\\"q\\": \\"my own soup\\"}"}', ""),
+        (b'{"kitchen": [{"chef": {"says": "too salty"}}], "input": "my own soup"}', "too salty"),
+        (b'\xef\xbb\xbf{"error": {"message": "too salty"}}', "too salty"),
+        ('{"error": {"message": "too salty"}}'.encode("utf-16"), "too salty"),
         (b"", ""),
     ],
 )
 def test_message_is_found_in_every_shape(body: bytes, message: str) -> None:
     assert read_error(body).message == message
+
+
+def test_error_body_is_decoded_by_its_charset() -> None:
+    body = '{"error": {"message": "Zuviel Würze"}}'.encode("latin-1")
+    headers = {"content-type": "application/json; charset=ISO-8859-1"}
+    error = translate_response(CALLER, status=503, headers=headers, body=body)
+    assert "Zuviel Würze" in str(error)
 
 
 def test_message_of_the_upstream_is_shown_too() -> None:
@@ -90,6 +121,29 @@ QUOTA = [
     (429, {"error": {"message": "Votre solde insuffisant"}}),
     (429, {"error": {"message": "Недостаточно средств на счёте"}}),
     (429, {"error": {"message": "Ihr Guthaben ist aufgebraucht"}}),
+    (429, {"error": {"message": "The monthly allowance is used up. Upgrade the subscription."}}),
+    (429, {"message": "Your trial expired"}),
+    (429, {"message": "the free trial of this workspace has ended"}),
+    (403, {"message": "The subscription is no longer active: subscription expired"}),
+    (
+        429,
+        {"error": {"message": "Rate limit exceeded: free-soups-per-day. Add 5 credits to go on"}},
+    ),
+    (429, {"error": {"message": "Daily request limit reached"}}),
+    (403, {"message": "there are no remaining tokens in the package"}),
+    (403, {"message": "0 requests left in this bundle"}),
+    (429, {"message": "you have used all 1000 free requests"}),
+    (429, {"message": "the plan's message limit has been reached"}),
+    (429, {"message": "Out of tokens. Please purchase more."}),
+    (403, {"message": "Insufficient tokens remaining"}),
+    (429, {"message": "The workspace has reached its monthly spend"}),
+    (429, {"message": "The credits of this workspace have expired"}),
+    (429, {"message": "suspended for non-payment"}),
+    (429, {"message": "Upgrade the kitchen to continue"}),
+    (429, {"message": "the maximum number of requests for this plan was reached"}),
+    (429, {"message": "Rate limit: the allowance returns tomorrow, try again tomorrow"}),
+    (429, {"message": "套餐已用完"}),
+    (429, {"message": "您的试用已过期"}),
     (412, {"error": {"message": "Account suspended: monthly spending limit reached"}}),
 ]
 
@@ -97,8 +151,9 @@ QUOTA = [
 @pytest.mark.parametrize(("status", "body"), QUOTA)
 def test_spent_balance_stops_the_run(status: int, body: object) -> None:
     error = translated(status, body)
-    assert isinstance(error, TeacherRejected)
-    assert "balance or quota" in error.hint
+    assert isinstance(error, AmbiguousRejection)
+    assert error.is_account
+    assert "balance or quota" in error.rejected.hint
 
 
 @pytest.mark.parametrize(
@@ -137,6 +192,13 @@ def test_echoed_prompt_decides_nothing(message: str, status: int) -> None:
         "rate limit reached; try again in 3 s",
         "Quota exceeded for requests per minute. Please retry in 12 s",
         "Allocated quota exceeded: 60000 TPM",
+        "Rate limit reached: tokens per minute. Need more? Upgrade your plan today",
+        "Rate limit of requests per day reached. Please try again in 7m12s.",
+        "Too many requests for this plan",
+        "Concurrency limit of this plan reached: 2 requests",
+        "too fast for the free limit, slow down",
+        "The trial key allows 40 calls / minute; the trial limit is lifted by payment",
+        "Rate limit exceeded, upgrade your plan for a higher one",
         "请求过于频繁，请稍后再试",
         "slow down",
     ],
@@ -146,6 +208,7 @@ def test_rate_limit_is_no_spent_balance(message: str) -> None:
     assert isinstance(error, RetryableError)
     assert error.limited
     assert message in str(error)
+    assert error.words == message
 
 
 POLICY = [
@@ -197,8 +260,8 @@ def test_rejected_request_names_the_remedy(body: object, hint: str) -> None:
 def test_missing_path_names_v1() -> None:
     bare = Endpoint("http://127.0.0.1:9", "m", None, "")
     error = translate_response(bare, status=404, headers={}, body=b"Not Found")
-    assert isinstance(error, TeacherRejected)
-    assert "`/v1`" in error.hint
+    assert isinstance(error, AmbiguousRejection)
+    assert "`/v1`" in error.rejected.hint
 
 
 @pytest.mark.parametrize(
@@ -206,3 +269,29 @@ def test_missing_path_names_v1() -> None:
 )
 def test_other_complaints_are_no_content_policy(message: str) -> None:
     assert not _provider_text.is_content_policy((), message)
+
+
+TEAM = Option("X-Team", "spices", is_secret=False)
+PASS = Option("X-Kitchen-Pass", "pepper-and-salt-77", is_secret=True)
+SIGNED = Option("sig", "thyme-and-salt-77", is_secret=True)
+
+
+@pytest.mark.parametrize(
+    ("key_env", "headers", "query", "hint"),
+    [
+        (None, (), (), "check the key: set `api_key_env` and its permissions"),
+        (None, (TEAM, PASS), (), "check the value of `X-Kitchen-Pass` in `headers`"),
+        (None, (), (SIGNED,), "check the value of `sig` in `query`"),
+        (None, (TEAM,), (), "the recipe sends `X-Team` in `headers`"),
+        ("MY_API_KEY", (PASS,), (), "`MY_API_KEY`, and the value of `X-Kitchen-Pass` in `headers`"),
+        ("MY_API_KEY", (TEAM,), (), "check the key in `MY_API_KEY` and its permissions"),
+    ],
+)
+def test_key_hint_names_the_secrets_sent(
+    key_env: str | None, headers: tuple[Option, ...], query: tuple[Option, ...], hint: str
+) -> None:
+    caller = Endpoint("http://127.0.0.1:9/v1", "m", key_env, "", headers=headers, query=query)
+    error = translate_response(caller, status=401, headers={}, body=b"who are you?")
+    assert isinstance(error, AmbiguousRejection)
+    assert hint in error.rejected.hint
+    assert "salt-77" not in str(error.rejected)

@@ -130,10 +130,10 @@ async def test_retry_numbers_attempts_and_waits_as_asked() -> None:
 async def test_retry_reports_exhausted_attempts(attempts: int) -> None:
     async def sleep(_: float) -> None: ...
 
-    teacher = Script(*[RetryableError("no JSON", way="no completion")] * attempts)
+    teacher = Script(*[RetryableError("no JSON", cause="no completion")] * attempts)
     with pytest.raises(AttemptsExhausted, match=rf"no JSON \(`{attempts}` attempts\)") as e:
         await RetryingTeacher(teacher, attempts=attempts, sleep=sleep)(request())
-    assert (e.value.way, len(teacher.requests)) == ("no completion", attempts)
+    assert (e.value.cause, len(teacher.requests)) == ("no completion", attempts)
 
 
 async def test_limiter_stops_waiting_requests_after_a_run_error() -> None:
@@ -144,7 +144,7 @@ async def test_limiter_stops_waiting_requests_after_a_run_error() -> None:
 
 
 async def test_breaker_stops_after_an_outage() -> None:
-    lost = AttemptsExhausted("no answer (`6` attempts)", way="down", hint="start the server")
+    lost = AttemptsExhausted("no answer (`6` attempts)", cause="down", hint="start the server")
     breaker = CircuitBreaker(Script(*[lost] * (MAX_FAILED_ITEMS + 1)), model="m")
     for i in range(MAX_FAILED_ITEMS - 1):
         with pytest.raises(TeacherUnavailable, match="start the server"):
@@ -154,7 +154,7 @@ async def test_breaker_stops_after_an_outage() -> None:
 
 
 async def test_breaker_goes_on_when_the_control_succeeds() -> None:
-    lost = AttemptsExhausted("no answer (`6` attempts)", way="down")
+    lost = AttemptsExhausted("no answer (`6` attempts)", cause="down")
     control = Script("yes", "yes")
     breaker = CircuitBreaker(Script(*[lost] * 2 * MAX_FAILED_ITEMS), model="m", control=control)
     for i in range(2 * MAX_FAILED_ITEMS):
@@ -165,7 +165,7 @@ async def test_breaker_goes_on_when_the_control_succeeds() -> None:
 
 @pytest.mark.parametrize("same", [{"item": "a"}, {}])
 async def test_breaker_counts_drafts_of_an_item_once(same: dict[str, Any]) -> None:
-    lost = AttemptsExhausted("no answer (`6` attempts)", way="down")
+    lost = AttemptsExhausted("no answer (`6` attempts)", cause="down")
     control = Script()
     breaker = CircuitBreaker(Script(*[lost] * 9), model="m", control=control)
     for sample in range(9):
@@ -177,7 +177,7 @@ async def test_breaker_counts_drafts_of_an_item_once(same: dict[str, Any]) -> No
 
 
 async def test_breaker_counts_only_failures_of_one_cause() -> None:
-    causes = [AttemptsExhausted("gone", way=way) for way in ("a", "b") * MAX_FAILED_ITEMS]
+    causes = [AttemptsExhausted("gone", cause=cause) for cause in ("a", "b") * MAX_FAILED_ITEMS]
     breaker = CircuitBreaker(Script(*causes), model="m")
     for i in range(len(causes)):
         with pytest.raises(TeacherUnavailable):

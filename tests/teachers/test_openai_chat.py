@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
@@ -207,7 +208,8 @@ async def test_rejection_stops_all_requests(fault: str, says: str) -> None:
                 await teacher(request_of())
             with pytest.raises(TeacherRejected) as second:
                 await teacher(request_of("something else"))
-    assert len(fake.requests) == 1
+    # The second one is the control.
+    assert len(fake.requests) == 2
     assert str(first.value) == str(second.value)
 
 
@@ -219,7 +221,59 @@ REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
     "moderation": (403, {"message": "not permitted", "code": 403}),
     "large": (413, {"message": "Request too large"}),
     "unprocessable": (422, {"message": "input is not valid"}),
+    "key": (401, {"message": "this dish is not on your menu"}),
+    "credits": (402, {"message": "this dish requires more credits, or a smaller plate"}),
+    "route": (404, {"message": "no kitchen cooks this dish"}),
+    "moved": (302, {"message": "this dish is served next door"}),
+    "firewall": (406, {"message": "this dish was stopped at the door"}),
+    "teapot": (418, {"message": "this dish is tea"}),
+    "balance": (429, {"message": "this dish exceeds the quota", "code": "insufficient_quota"}),
 }
+STATUS_OF_ALL = ("key", "credits", "route", "moved", "firewall", "teapot", "balance")
+
+
+@pytest.mark.parametrize("fault", STATUS_OF_ALL)
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_first_rejected_item_costs_only_itself(
+    fault: str, concurrency: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
+    faults: Fault = lambda body, nth: fault if "bad" in str(body) else None  # noqa: E731
+    with FakeEndpoint(fault=faults) as fake:
+        async with endpoint(fake.url, concurrency=concurrency) as teacher:
+            calls = [teacher(request_of(text)) for text in ["bad", *"1234567"]]
+            first, *others = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(first, Blocked)
+    assert all(isinstance(reply, Reply) and reply.outcome == "ok" for reply in others)
+
+
+@pytest.mark.parametrize("fault", ["key", "route", "moved", "firewall", "teapot"])
+async def test_status_after_answers_stops_after_five_items(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
+    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
+    with FakeEndpoint(fault=faults) as fake:
+        async with endpoint(fake.url) as teacher:
+            await teacher(request_of("fine"))
+            for i in range(MAX_FAILED_ITEMS - 1):
+                with pytest.raises(TeacherUnavailable, match=r"this dish|no kitchen"):
+                    await teacher(request_of(str(i)))
+            with pytest.raises(TeacherRejected, match="check"):
+                await teacher(request_of("last"))
+
+
+@pytest.mark.parametrize("fault", ["credits", "balance"])
+async def test_spent_balance_after_answers_stops_at_once(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safegen.testing.endpoint.STATUS", REFUSED)
+    faults: Fault = lambda body, nth: None if "fine" in str(body) else fault  # noqa: E731
+    with FakeEndpoint(fault=faults) as fake:
+        async with endpoint(fake.url) as teacher:
+            await teacher(request_of("fine"))
+            with pytest.raises(TeacherRejected, match="raise it at the provider"):
+                await teacher(request_of("bad"))
 
 
 @pytest.mark.parametrize("fault", REFUSED)
@@ -359,14 +413,13 @@ def test_pasted_key_is_not_repeated_in_errors(pasted: str) -> None:
 
 
 async def test_waiting_calls_fail_with_the_rejection() -> None:
-    import asyncio
-
     with FakeEndpoint(fault=always("401"), latency_s=0.05) as fake:
         async with endpoint(fake.url, concurrency=2) as teacher:
             calls = [teacher(request_of(str(i))) for i in range(50)]
             results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(r, TeacherRejected) for r in results)
-    assert len(fake.requests) == 2
+    # Two in flight, and the control.
+    assert len(fake.requests) == 3
 
 
 async def test_key_is_sent_and_never_logged(
@@ -378,10 +431,8 @@ async def test_key_is_sent_and_never_logged(
     )
     caplog.set_level(logging.DEBUG)
     journal = Journal(tmp_path / "j.sqlite")
-    fault: Fault = lambda body, nth: "echo" if "bad" in str(body) else None  # noqa: E731
-    with FakeEndpoint(fault=fault) as fake:
+    with FakeEndpoint(fault=always("echo")) as fake:
         async with endpoint(fake.url, api_key_env="FAKE_API_KEY", journal=journal) as teacher:
-            await teacher(request_of())
             with pytest.raises(TeacherRejected, match="FAKE_API_KEY") as caught:
                 await teacher(request_of("bad"))
             shown = repr(teacher) + repr(teacher._settings)

@@ -20,7 +20,7 @@ ITEMS = 200
 
 
 class Server:
-    """A transport that fails as told by a function of the request and its number."""
+    """A transport that fails if a function of the request and its number says so."""
 
     def __init__(self, fails: Callable[[Request, int], bool]) -> None:
         self.fails = fails
@@ -31,7 +31,7 @@ class Server:
         number = len(self.requests)
         await asyncio.sleep(0)
         if self.fails(request, number):
-            raise RetryableError("no model is loaded", way="no chat completion")
+            raise RetryableError("no model is loaded", cause="no chat completion")
         return Reply("yes", "m")
 
 

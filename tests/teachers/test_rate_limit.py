@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from safegen.core.errors import TeacherRejected
+from safegen.core.types import Reply, Request
+from safegen.teachers._errors import RetryableError
 from safegen.teachers._quota import Quota
-from safegen.teachers._rate_limit import Permit, RateLimiter
+from safegen.teachers._rate_limit import Permit, RateLimitedTeacher, RateLimiter
 from safegen.teachers.openai_chat import openai_chat
 from safegen.testing import FakeEndpoint
 from tests.sampling import sampled
@@ -409,3 +411,17 @@ async def test_limited_attempts_among_answers_are_uncounted() -> None:
         replies = await asyncio.gather(*(teacher(request_of(t)) for t in texts))
         await teacher.aclose()
     assert {r.outcome for r in replies} == {"ok"}
+
+
+async def test_wait_shows_the_words_of_the_server() -> None:
+    limiter = RateLimiter(1)
+    words = "the kitchen serves " + "two soups a minute, " * 9
+    failure = RetryableError("busy", limited=True, after_s=40.0, words=words)
+
+    async def send(_: Request) -> Reply:
+        raise failure
+
+    with pytest.raises(RetryableError):
+        await RateLimitedTeacher(send, limiter=limiter)(request_of())
+    assert limiter.wait is not None
+    assert limiter.wait.reason == f"rate limit (HTTP 429): {words[:80]}"

@@ -26,6 +26,11 @@ FINISHES: list[tuple[object, Outcome]] = [
     *((name, "filtered") for name in ("content_filter", "SAFETY", "RECITATION", "SPII")),
     *((name, "filtered") for name in ("sensitive", "guardrail_intervened", "ERROR_TOXIC")),
     *((name, "filtered") for name in ("PROHIBITED_CONTENT", "image_safety", "policy_block")),
+    *((name, "ok") for name in ("FINISH_REASON_STOP", "FinishReason.STOP", "endTurn")),
+    *((name, "truncated") for name in ("FINISH_REASON_MAX_TOKENS", "FinishReason.MAX_TOKENS")),
+    *((name, "truncated") for name in ("max_tokens_reached", "output-token-limit", "maxTokens")),
+    *((name, "truncated") for name in ("max completion tokens", "truncated_output")),
+    *((name, "filtered") for name in ("FinishReason.SAFETY", "contentFilter")),
     *((name, "refused") for name in ("refusal", "refused")),
     *((name, "malformed") for name in ("tool_calls", "function_call", "tool_use")),
     *((name, "malformed") for name in ("Brand-New", "MALFORMED_FUNCTION_CALL")),
@@ -40,8 +45,24 @@ def test_finish_reason_decides_the_outcome(finish: object, outcome: Outcome) -> 
 
 
 @pytest.mark.parametrize(
+    ("finish", "outcome"),
+    [
+        (1, "malformed"),
+        (0, "malformed"),
+        ({}, "malformed"),
+        (["stop"], "malformed"),
+        ({"type": "novel"}, "malformed"),
+        ({"type": "length"}, "truncated"),
+        ({"reason": "stop"}, "ok"),
+    ],
+)
+def test_finish_that_is_no_text_needs_a_meaning(finish: object, outcome: Outcome) -> None:
+    assert read("Add oil and", finish).outcome == outcome
+
+
+@pytest.mark.parametrize(
     "finish",
-    "error abort aborted cancelled insufficient_system_resource network_error load OTHER timeout"
+    "FINISH_REASON_UNSPECIFIED rate_limit_error error:503 error abort aborted cancelled insufficient_system_resource network_error load OTHER timeout"
     " server_overloaded".split(),
 )
 def test_failure_of_the_provider_is_no_reply(finish: str) -> None:
@@ -85,12 +106,15 @@ def test_reply_without_text_is_empty(content: object, message: Any, says: str) -
     [
         ("Add oil.", {"reasoning_content": "hm"}),
         ("Add oil.", {"reasoning": "hm"}),
+        ("<answer>Add oil.</answer>", {"reasoning": "hm"}),
         ("Add oil.", {"thinking": "hm"}),
         ("Add oil.", {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
         ("Add oil.", {"thinking_blocks": [{"type": "thinking", "thinking": "hm"}]}),
         ("Add oil.", {"provider_specific_fields": {"reasoning_content": "hm"}}),
         ([{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "Add oil."}], {}),
         ([{"type": "reasoning", "summary": [{"text": "hm"}]}, {"type": "output_text", "text": "Add oil."}], {}),
+        ([{"type": "text", "text": "hm", "channel": "analysis"}, {"type": "text", "text": "Add oil."}], {}),
+        ([{"text": "hm", "thought": "true"}, {"text": "Add oil.", "thought": "false"}], {}),
         ({"parts": [{"text": "hm", "thought": True}, {"text": "Add oil."}]}, {}),
         ([{"type": "text", "text": "<think>hm</think>Add "}, "oil."], {}),
         ("<think>hm<|end|></think>Add oil.<|im_end|>", {}),
@@ -103,8 +127,9 @@ def test_thinking_of_every_vendor_becomes_reasoning(content: object, message: An
 
 def test_reasoning_repeated_in_the_text_is_cut() -> None:
     thought = "The pan is hot, so the oil goes in first, and then the salt."
-    reply = read(f"{thought}\n\nAdd oil.", message={"reasoning_content": thought})
-    assert reply.text == "Add oil."
+    for echo in (thought, thought.replace(", ", ",\n\n  ")):
+        reply = read(f"{echo}\n\nAdd oil.", message={"reasoning_content": thought})
+        assert reply.text == "Add oil."
 
 
 @pytest.mark.parametrize(

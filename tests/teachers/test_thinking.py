@@ -42,6 +42,9 @@ HARMONY = (
             "The pan is hot.",
             "Add oil.",
         ),
+        ("analysis The pan is hot. assistant final Add oil.", "The pan is hot.", "Add oil."),
+        ("Ask the kitchen assistant final questions. Then stir.", None, None),
+        ("Analysis done. Give the assistant\nfinal portions.", None, None),
         ("assistantfinalAdd oil.", None, "Add oil."),
         ("Here is my thought process: hm\n\nHere is my response: Add oil.", "hm", "Add oil."),
         ("Thinking...\nhm\n...done thinking.\n\nAdd oil.", "hm", "Add oil."),
@@ -49,6 +52,54 @@ HARMONY = (
         ("Analysis of a sauce: add oil.", None, "Analysis of a sauce: add oil."),
         ("I think <b>oil</b> is fine; the finalists agree.", None, None),
         ("Use <reasoning> as the tag's name.", None, None),
+        ("<|think|>hm<|end|><|begin|>assistant<|content|>Add oil.", "hm", "Add oil."),
+        ("<|begin|>assistant<|content|>Add oil.<|end|>", None, "Add oil."),
+        ("analysis|>hm<|end|>assistant|>final|>Add oil.", "hm", "Add oil."),
+        (
+            "<|channel|>analysis|>hm<|end|><|start|>assistant<|channel|>final|>Add oil.",
+            "hm",
+            "Add oil.",
+        ),
+        ("Right.\n<reasoning>hm</reasoning>\nAdd oil.", "hm", "Right.\n\nAdd oil."),
+        ('<reasoning kind="short">hm</reasoning>Add oil.', "hm", "Add oil."),
+        ("hm</reasoning>Add oil.", "hm", "Add oil."),
+        ("Add oil.\n<scratchpad>hm</scratchpad>", "hm", "Add oil."),
+        *(
+            (f"<{name}>hm</{name}>\nAdd oil.", "hm", "Add oil.")
+            for name in (
+                "thought_process inner_thoughts internal cot planning antThinking thinking-process"
+                " internal_monologue chain_of_thought Reflection"
+            ).split()
+        ),
+        ("< think >hm</ think >Add oil.", "hm", "Add oil."),
+        ("<think>hm\n<plan>\noil</think>Add oil.", "hm\n<plan>\noil", "Add oil."),
+        (
+            "Thinking Process:\n\n1. hm\n</think>\n\nAdd oil.",
+            "Thinking Process:\n\n1. hm",
+            "Add oil.",
+        ),
+        ("<think>hm</think>Reasoning: hot.\nAnswer: oil.", "hm", "Reasoning: hot.\nAnswer: oil."),
+        ("<|begin_of_thinking|>hm<|end_of_thinking|>Add oil.", "hm", "Add oil."),
+        ("<|reasoning_start|>hm<|reasoning_end|>Add oil.", "hm", "Add oil."),
+        ("<reasoning_content>hm</reasoning_content>Add oil.", "hm", "Add oil."),
+        ("<longcat_think>hm</longcat_think>Add oil.", "hm", "Add oil."),
+        ("hm\n[BEGIN FINAL RESPONSE]\nAdd oil.\n[END FINAL RESPONSE]", "hm", "Add oil."),
+        ("*Thinking*\nhm\n\n*Answer*\nAdd oil.", "hm", "Add oil."),
+        ("[Thinking]\nhm\n[Answer]\nAdd oil.", "hm", "Add oil."),
+        ("**Thinking** hm **Answer** Add oil.", "hm", "Add oil."),
+        ("<!-- thinking: hm -->\nAdd oil.", "hm", "Add oil."),
+        ("<think>hm</think><answer kind='x'>Add oil.</answer>", "hm", "Add oil."),
+        ("commentary by the assistant final draft", None, None),
+        ("<think/>Add oil.", None, "Add oil."),
+        ("analysis: hm\n\nfinal: Add oil.", "hm", "Add oil."),
+        ("**Thinking**\nhm\n\n**Answer**\nAdd oil.", "hm", "Add oil."),
+        ("**Thoughts:** hm\n\n**Final answer:** Add oil.", "hm", "Add oil."),
+        ("## Thought process\nhm\n## Response\nAdd oil.", "hm", "Add oil."),
+        ("```thinking\nhm\n```\nAdd oil.", "hm", "Add oil."),
+        ("<details open type='reasoning'>hm</details>Add oil.", "hm", "Add oil."),
+        ("<think>hm</think><solution>Add oil.</solution>", "hm", "Add oil."),
+        ("<think>hm</think>\n<final_answer>Add oil.", "hm", "Add oil."),
+        ("<final_answer>Add oil.</final_answer>", None, "Add oil."),
     ],
 )
 def test_thinking_is_split_from_the_text(
@@ -56,7 +107,9 @@ def test_thinking_is_split_from_the_text(
 ) -> None:
     split = split_thinking(content)
     assert (split.thinking, split.problem, split.is_cut) == (thinking, "", False)
-    assert split.text.partition("<|return|>")[0] == (content if text is None else text)
+    assert split.text.partition("<|return|>")[0].removesuffix("<|end|>") == (
+        content if text is None else text
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,6 +120,10 @@ def test_thinking_is_split_from_the_text(
         "<|channel|>analysis<|message|>The pan is hot.<|end|>",
         "analysisThe pan is hot and",
         "thought\nThe pan is hot.",
+        "<reasoning>The pan is hot.",
+        "<|think|>The pan is hot.<|end|>",
+        "<details type='reasoning'>The pan is hot.",
+        "```thinking\nThe pan is hot.",
     ],
 )
 def test_thinking_without_an_answer_is_cut(content: str) -> None:
@@ -74,7 +131,48 @@ def test_thinking_without_an_answer_is_cut(content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["Write <think>x</think> around it.", "```\n<think>x</think>\n```\nis a block."]
+    "content",
+    [
+        "Write <think>x</think> around it.",
+        "```\n<think>x</think>\n```\nis a block.",
+        "Pans have no <think> lever.",
+        "The mark </think> ends a block.",
+        "The mark </reasoning> ends a block.",
+        "```\n<think>\n```\nopens a block.",
+        "Right.\n<reasoning>The pan is hot.",
+        "An example of XML:\n<analysis>hot</analysis>\nEnd.",
+        "Here is my thought process:\nThe pan is hot.\n\nAdd oil.",
+        "Let me share my reasoning:\nThe pan is hot.\n\nAdd oil.",
+        "**Internal reasoning**\nThe pan is hot.\n\nAdd oil.",
+        "Thinking...\nThe pan is hot.\n\nAdd oil.",
+        "## Analysis\nThe pan is hot.\n## Final answer\nAdd oil.",
+        "<think>hm<answer>Add oil.</answer>",
+        "<reasoning>hm\n<final_answer>Add oil.</final_answer>",
+        "<think>hm</think>Sure.\n<answer>Add oil.</answer>",
+        "<|channel|>analysis The pan is hot.",
+    ],
 )
-def test_thinking_inside_of_a_sentence_is_unusable(content: str) -> None:
-    assert split_thinking(content).problem
+def test_thinking_that_is_not_certain_is_unusable(content: str) -> None:
+    split = split_thinking(content)
+    assert split.problem
+    assert not split.is_cut
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Close it with `</think>`, and open it with `<think>`.",
+        "The <internal> tag is not HTML, and </internal> closes it.",
+        "A file:\n\n```xml\n<analysis>\n<plan>boil</plan>\n</analysis>\n```\nSave it.",
+        "<p>The reasoning of a cook.</p>\n<details><summary>More</summary>Salt.</details>",
+        "The analysis shows that the final exam is hard.\nFinal: rest.",
+        "Analysis: the soup is thin.\nAdd flour.",
+        "## Analysis\nThe soup is thin.\n## Advice\nAdd flour.",
+        "# Thinking in meals\n\nAnswer: plan the week.",
+        "Planning: buy oil.\nCooking: heat it.",
+        "<answer>Add oil.</answer>",
+        "```text\nThinking takes time.\n```",
+    ],
+)
+def test_text_about_thinking_stays_whole(content: str) -> None:
+    assert split_thinking(content) == (None, content, "", False)

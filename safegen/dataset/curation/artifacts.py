@@ -91,26 +91,26 @@ ARTIFACT_TARGETS: tuple[ArtifactTarget, ...] = ("dual_use", *MODES)
 
 
 def measure_artifacts(rows: Sequence[ArtifactRow]) -> dict[ArtifactTarget, ArtifactResult]:
-    """Measure every question. Equal rows in equal order give equal results."""
-    return {question: measure_target(rows, question) for question in ARTIFACT_TARGETS}
+    """Measure every target. Equal rows in equal order give equal results."""
+    return {target: measure_target(rows, target) for target in ARTIFACT_TARGETS}
 
 
-def measure_target(rows: Sequence[ArtifactRow], question: ArtifactTarget) -> ArtifactResult:
-    """Measure one question."""
-    kinds = [target_label(row, question) for row in rows]
+def measure_target(rows: Sequence[ArtifactRow], target: ArtifactTarget) -> ArtifactResult:
+    """Measure one target."""
+    kinds = [target_label(row, target) for row in rows]
     relevant = [row for row, kind in zip(rows, kinds, strict=True) if kind is not None]
     return measure_auc(relevant, [kind for kind in kinds if kind is not None])
 
 
-def target_label(row: ArtifactRow, question: ArtifactTarget) -> bool | None:
-    """Return true for a question's first kind; None if the question does not apply to the row."""
-    if question != "dual_use":
-        return row.mode == question
+def target_label(row: ArtifactRow, target: ArtifactTarget) -> bool | None:
+    """Return True for a target's first kind; None if the target does not apply to the row."""
+    if target != "dual_use":
+        return row.mode == target
     return None if row.intent == "malicious" else row.intent == "dual_use"
 
 
 def measure_auc(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> ArtifactResult:
-    """Measure how well words separate rows of the first kind (true) from the others."""
+    """Measure how well words separate rows of the first kind (True) from the others."""
     first, goals = sum(kinds), len({r.goal for r in rows})
     second = len(rows) - first
     if len(rows) < MIN_ROWS or min(first, second) < MIN_CLASS_ROWS or goals < MIN_GOALS:
@@ -143,7 +143,7 @@ class _WordBag:
         return len(self.kind)
 
 
-# Each question reads the same texts, of which a sample has about 2,000.
+# Each target reads the same texts, of which a sample has about 2,000.
 @lru_cache(maxsize=4_000)
 def _distinct_words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text_forms.words(text)))
@@ -212,7 +212,7 @@ def _measure_interval(bag: _WordBag) -> tuple[float, Interval] | None:
     return value, Interval(max(0.0, value - Z95 * error), min(1.0, value + Z95 * error))
 
 
-# Most questions have the same goals.
+# Most targets have the same goals.
 @lru_cache(maxsize=1)
 def _draw_goals(goals: int) -> list[Ints]:
     """Draw as many goals as there are, with replacement, `RESAMPLES` times; return their counts."""
@@ -368,24 +368,24 @@ class ArtifactReduction:
 
 
 def reduce_artifacts(
-    rows: Sequence[ArtifactRow], question: ArtifactTarget, *, bound: float, most: float = 0.5
+    rows: Sequence[ArtifactRow], target: ArtifactTarget, *, bound: float, most: float = 0.5
 ) -> ArtifactReduction:
-    """Choose sets to exclude, word by word, until the AUC of a question is at or under the bound.
+    """Choose sets to exclude, word by word, until the AUC of a target is at or under the bound.
 
     The strongest artifact comes first; its sets are those that contain it on the side that it indicates.
     A word in too many sets is skipped: it is the author's style, which exclusion cannot fix.
 
     Args:
         rows: all prompts, in canonical order.
-        question: the label that words should not reveal.
+        target: the label that words should not reveal.
         bound: highest AUC to reach, from 0.5 on.
         most: largest share of the sets that may be excluded.
     """
     room = int(most * len({r.set_id for r in rows}))
-    before = result = measure_target(rows, question)
+    before = result = measure_target(rows, target)
     dropped: list[ExcludedSet] = []
     while isinstance(result, ArtifactMeasure) and result.auc > bound:
-        step = _next_exclusion(rows, question, result, room - len(dropped))
+        step = _next_exclusion(rows, target, result, room - len(dropped))
         if step is None:
             break
         rows, sets, result = step
@@ -396,26 +396,26 @@ def reduce_artifacts(
 
 
 def _next_exclusion(
-    rows: Sequence[ArtifactRow], question: ArtifactTarget, result: ArtifactMeasure, room: int
+    rows: Sequence[ArtifactRow], target: ArtifactTarget, result: ArtifactMeasure, room: int
 ) -> tuple[list[ArtifactRow], list[ExcludedSet], ArtifactMeasure] | None:
     """Exclude the sets of the strongest artifact that fits `room`; None if none fits."""
     for word in result.words:
-        carriers = _sets_with_word(rows, question, word)
+        carriers = _sets_with_word(rows, target, word)
         if not 0 < len(carriers) <= room:
             continue
         left = [r for r in rows if r.set_id not in carriers]
-        measured = measure_target(left, question)
+        measured = measure_target(left, target)
         if isinstance(measured, ArtifactMeasure):
             return left, [ExcludedSet(set_id, word) for set_id in carriers], measured
     return None
 
 
 def _sets_with_word(
-    rows: Sequence[ArtifactRow], question: ArtifactTarget, word: ArtifactWord
+    rows: Sequence[ArtifactRow], target: ArtifactTarget, word: ArtifactWord
 ) -> dict[str, None]:
     """Return the sets with the word on the side that it indicates, in the order of the rows."""
     return dict.fromkeys(
         r.set_id
         for r in rows
-        if target_label(r, question) is (word.z > 0) and word.word in _distinct_words(r.text)
+        if target_label(r, target) is (word.z > 0) and word.word in _distinct_words(r.text)
     )

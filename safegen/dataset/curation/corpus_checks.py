@@ -31,7 +31,7 @@ MAX_AUC = 0.75
 SURE_AUC = 0.65
 """Low end of the interval above which sets are excluded for their words."""
 CHECKED_TARGET: ArtifactTarget = "dual_use"
-"""The question that sets are excluded for. The expected mode is only reported: stated ill intent is
+"""The target that sets are excluded for. The expected mode is only reported: stated ill intent is
 visible in words, so words predict a refusal (AUC 0.90 on the core's written prompts)."""
 ExclusionReason = Literal["near_duplicate", "incomplete_set", "lexical_artifact"]
 
@@ -192,7 +192,7 @@ def _exclude_lexical_artifacts(prompts: PromptReader, excluded: CorpusCheck) -> 
 
 
 def _contains_word(prompt: CorpusPrompt, word: ArtifactWord) -> bool:
-    """Return true if a prompt contains the word on the side that it indicates."""
+    """Return True if a prompt contains the word on the side that it indicates."""
     kind = artifacts.target_label(prompt.row, CHECKED_TARGET)
     return kind is (word.z > 0) and word.word in text_forms.words(prompt.text)
 
@@ -220,7 +220,7 @@ class PromptSample:
         self.rows += [p.row for p in sample_prompts([prompt], self.total)]
 
     def measure(self) -> dict[ArtifactTarget, ArtifactResult]:
-        """Measure artifacts by question."""
+        """Measure artifacts by target."""
         return dict(artifacts.measure_artifacts(self.rows))
 
 

@@ -1,4 +1,4 @@
-"""Exact duplicates after normalisation, and prompts that are expected to be answered in two ways.
+"""Exact duplicates after normalisation, and equal prompts with different expectations.
 
 Only 64-bit digests are held for the corpus. At a million texts the chance that two different ones
 share a digest is below 3e-8.
@@ -64,7 +64,7 @@ class DuplicateFilter:
         self._questions: dict[int, int] = {}
 
     def check(self, key: DuplicateKey) -> DuplicateReason | None:
-        """Return what an earlier row repeats; remember a row that repeats none."""
+        """Return the reason if a row repeats an earlier one, else None; remember a row that repeats none."""
         if key.prompt in self._prompts:
             return "duplicate_prompt"
         if self._questions.setdefault(key.answer, key.question) != key.question:
@@ -81,6 +81,6 @@ class ExpectationIndex:
         self._seen: dict[int, int] = {}
 
     def contradicts(self, digest: int, expectation: Expectation) -> bool:
-        """Return true if messages of this digest had another expectation before; otherwise remember it."""
+        """Return True if messages of this digest had another expectation before; otherwise remember it."""
         kind = self._kinds.setdefault(expectation_key(expectation), len(self._kinds))
         return self._seen.setdefault(digest, kind) != kind

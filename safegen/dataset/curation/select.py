@@ -26,7 +26,7 @@ def select_best(records: Sequence[Record]) -> Record | None:
 
 
 def is_usable(record: Record) -> bool:
-    """Return true if a draft has a text that may be shown."""
+    """Return True if a draft has a text that may be shown."""
     draft = record.draft
     return draft.outcome == "ok" and draft.response is not None and not draft.withheld
 

@@ -138,7 +138,10 @@ def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str 
     if recipe.has_single_draft:
         return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
     finders = list_teachable_validators(recipe, trusted=trusted)
-    known = {*finders, *(name for name in recipe.required_validators if _is_unknown(name, trusted))}
+    known = {
+        *finders,
+        *(name for name in recipe.required_validators if not plugins.is_allowed(name, trusted)),
+    }
     if known.isdisjoint(recipe.required_validators):
         is_listed = not known.isdisjoint(ref.use for ref in recipe.validators)
         key = "require" if is_listed else "validators"
@@ -149,16 +152,12 @@ def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str 
 def list_teachable_validators(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
     """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
     names = (ref.use for ref in recipe.validators if plugins.is_external(ref.use))
-    own = (name for name in names if not _is_unknown(name, trusted))
+    own = (name for name in names if plugins.is_allowed(name, trusted))
     return sorted(
         name
         for name in (*plugins.list_names("validators"), *own)
         if plugins.validator_traits(name, trusted=trusted).teachable
     )
-
-
-def _is_unknown(name: str, trusted: Sequence[str]) -> bool:
-    return plugins.is_external(name) and name.partition(":")[0] not in trusted
 
 
 def _one_of(names: Sequence[str]) -> str:

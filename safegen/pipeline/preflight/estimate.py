@@ -254,7 +254,10 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
             chars += counter.count_chars(planned)
             shapes.add_planned(planned)
     model = build_coverage_model(
-        shapes, inputs.tiers, cut=inputs.recipe.plan.restricted_axes, barred=inputs.barred_profiles
+        shapes,
+        inputs.tiers,
+        restricted_axes=inputs.recipe.plan.restricted_axes,
+        barred_profiles=inputs.barred_profiles,
     )
     certificate = None if model is None else certify(model, shapes.rows(inputs.tiers))
     return PlanSize(

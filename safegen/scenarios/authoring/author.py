@@ -276,7 +276,7 @@ def _build_result(
     return AuthoringResult(
         prompts=None
         if last.faults
-        else tuple(_build_prompt(authoring, last, s) for s in authoring.brief.slots),
+        else tuple(_build_prompt(last, s) for s in authoring.brief.slots),
         faults=last.faults,
         repaired_faults=() if last.faults else first.faults,
         benign_use=last.texts["benign_use"],
@@ -285,9 +285,7 @@ def _build_result(
     )
 
 
-def _build_prompt(
-    authoring: _SetAuthoring, attempt: _SetAttempt, slot: PromptSlot
-) -> AuthoredPrompt:
+def _build_prompt(attempt: _SetAttempt, slot: PromptSlot) -> AuthoredPrompt:
     case = attempt.cases[slot.name]
     read_detail = case.labels.detail
     assert read_detail is not None, "an unsure detail is a fault"

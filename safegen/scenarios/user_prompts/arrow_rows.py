@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.scenarios.user_prompts.input_files import InputFile, translate_os_errors
 from safegen.scenarios.user_prompts.raw_rows import RawRow, require_column_names
 from safegen.store import parquet
-
-Batches = Iterator[list[dict[str, Any]]]
 
 
 def list_arrow_columns(source: InputFile) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from glob import has_magic
 from pathlib import Path
@@ -237,8 +237,3 @@ def translate_os_errors(path: Path) -> Generator[None]:
         raise ConfigError(f"{path}: no such file") from e
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read ({(e.strerror or str(e)).lower()})") from e
-
-
-def iter_paths(files: Sequence[InputFile]) -> Iterator[Path]:
-    """Yield the paths of files."""
-    return (file.path for file in files)

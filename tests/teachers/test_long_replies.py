@@ -1,0 +1,40 @@
+"""Replies of hostile servers, long enough that a pattern of quadratic time would not end."""
+
+from __future__ import annotations
+
+import pytest
+
+from safegen.teachers._reply import read_reply
+
+N = 100_000
+TEXTS = {
+    "line feeds before a turn": "a" + "\n" * N + "User x",
+    "spaces before a token": "a" + " " * N + "x<|eot_id|>",
+    "spaces around a role": "<s>" + " " * N + "user" + " " * N + "b",
+    "tokens": "a" + "<s>" * N + "b",
+    "tokens at the end": "a" + "<s>" * N,
+    "turns without an answer": "a\n" + "User: b\n" * N + "c",
+    "spaces before a channel": "<|message|>" + " " * N + "x",
+    "details without an end": '<details type="reasoning">' * N,
+    "details of another type": "<details>" * N + "</details>",
+    "blocks": "<think>a</think>" * N,
+    "starts": "<think>" * N,
+    "ends": "a</think>" * N,
+    "a wrapper": "<think>a</think><answer>b" + " " * N + "c",
+    "hashes": "\n" + "### " * N + "User",
+    "sections": "<reasoning>a</reasoning>\n" * N,
+    "fences": "```thinking\na\n```\n" * N,
+    "comments": "<!-- thinking " * N,
+    "late wrappers": "<think>a</think>x\n" + "<answer>\n" * N,
+    "headings": "Thinking: a\n" + "**Answer " * N,
+    "half channels": "analysis|>" * N,
+    "dialogue": "User: a?\nAI: b\n" * N,
+    "cut tokens": "<|" * N,
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_long_reply_is_read_to_its_end(name: str) -> None:
+    message = {"role": "assistant", "content": TEXTS[name]}
+    reply = read_reply({"choices": [{"message": message, "finish_reason": "stop"}]}, "m")
+    assert getattr(reply, "outcome", None) in {"ok", "empty", "malformed", "truncated"}
