@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TRAINERS := .venv-trainers
 
-.PHONY: setup demo test test-slow test-fuzz test-kills test-all check fix build clean
+.PHONY: setup demo test test-slow test-fuzz test-kills test-trainers test-all check fix build clean
 
 $(BIN)/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "safegen needs Python 3.11 or newer; for example: make PYTHON=python3.12 demo")'
@@ -37,6 +38,12 @@ test-fuzz: $(BIN)/.test ## 1,000 fuzzed input files and 300 damaged run folders
 test-kills: $(BIN)/.test ## 100 kills at random moments of a run against a fake endpoint
 	$(BIN)/python -m pytest -m slow tests/e2e/test_kill_and_resume.py -k kills_change_no_byte --kills 100
 
+test-trainers: ## real trainers on a tiny random model; installs TRL and torch (several GB) into .venv-trainers
+	test -x $(TRAINERS)/bin/python || $(PYTHON) -m venv $(TRAINERS)
+	$(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check -e . --group test --group trainers
+	$(TRAINERS)/bin/python -m pytest -m trainers -rs tests/trainers
+
 test-all: test test-slow ## every test
 
 check: $(BIN)/.lint ## check lint, format, types and layers
@@ -54,4 +61,4 @@ build: $(BIN)/.lint ## build the wheel in dist/
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean: ## remove everything that the targets created, except outputs/
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TRAINERS) dist .pytest_cache .ruff_cache .hypothesis
