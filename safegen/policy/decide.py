@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from safegen.config.taxonomy import Harm
 from safegen.core.types import DANGER, Evidence, Expectation, Profile, Scenario
-from safegen.policy.schema import PROTECTIVE_ELEMENTS
+from safegen.policy.schema import LIMIT_ELEMENT, PROTECTIVE_ELEMENTS
 from safegen.policy.spec import Policy, Situation
 
 
@@ -55,12 +55,16 @@ def shows_danger(scenario: Scenario) -> bool:
 def compute_expectation_at(policy: Policy, at: Situation, *, danger: bool = False) -> Expectation:
     """Compute what the policy expects of an answer at a situation."""
     rule = policy.decide(at)
+    required = rule.required
+    if rule.mode != "refuse_redirect" and at.detail <= rule.ceiling:
+        # An answer that gives all that was requested has nothing to name as left out.
+        required = tuple(name for name in required if name != LIMIT_ELEMENT)
     return Expectation(
         policy_id=policy.policy_id,
         mode=rule.mode,
         ceiling=rule.ceiling,
         floor=rule.floor,
-        required=(*rule.required, *(_at_risk(policy, rule.required) if danger else ())),
+        required=(*required, *(_at_risk(policy, required) if danger else ())),
         rule_ids=(rule.id,),
     )
 

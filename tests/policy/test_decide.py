@@ -245,3 +245,14 @@ def test_minors_always_get_a_trusted_adult(tier: Tier) -> None:
         rule = policy.decide(Situation(tier, "none", "minors", detail))
         assert "trusted_adult" in rule.required, rule.id
         assert ("crisis" in rule.required) == (tier != "allowed"), rule.id
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_limit_is_required_if_something_is_left_out(name: str) -> None:
+    policy = loader.load_policy(name)
+    for at in ALL_SITUATIONS:
+        rule, expected = policy.decide(at), compute_expectation_at(policy, at)
+        leaves_out = at.detail > rule.ceiling or rule.mode == "refuse_redirect"
+        assert ("limit" in expected.required) == ("limit" in rule.required and leaves_out)
+        others = [element for element in rule.required if element != "limit"]
+        assert [element for element in expected.required if element != "limit"] == others
