@@ -19,6 +19,7 @@ from safegen.pipeline.process_set import Drafter, Workers
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     has_layers,
+    make_set_validators,
     make_teacher,
     make_validators,
     teacher_traits,
@@ -121,6 +122,7 @@ class WorkerFactory:
             drafters=drafters,
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
             validators=make_validators(inputs),
+            set_validators=make_set_validators(inputs),
             required=recipe.required_validators,
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
