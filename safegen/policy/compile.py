@@ -51,15 +51,6 @@ AUTHORITY_WORDS: dict[Authority, str] = {
 }
 
 
-def iter_instruction_texts() -> Iterator[str]:
-    """Yield the sentences that instructions of any spec may contain."""
-    yield from DETAIL_WORDS
-    yield from MODE_WORDS.values()
-    yield from CLARIFY_WORDS.values()
-    yield from AUTHORITY_WORDS.values()
-    yield from STYLE_WORDS.values()
-
-
 class DecidedCase(NamedTuple):
     """A decided case in words."""
 
@@ -148,6 +139,8 @@ class RubricQuestion(NamedTuple):
     kind: PropositionKind
     text: str
     wanted: bool
+    severity: ClauseSeverity | None = None
+    """Severity of a violation, if the spec states one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +170,13 @@ def _policy_questions(policy: Policy, harm: str | None) -> Iterator[RubricQuesti
     for clause in policy.must_not:
         if not clause.harms or clause.is_about(harm):
             text = f"Does the reply {clause.says}?"
-            yield RubricQuestion(f"must_not.{clause.id}", "must_not", text, wanted=False)
+            yield RubricQuestion(
+                f"must_not.{clause.id}",
+                "must_not",
+                text,
+                wanted=False,
+                severity=clause.severity,
+            )
     for clause in policy.must:
         if not clause.harms or clause.is_about(harm):
             yield RubricQuestion(

@@ -33,7 +33,7 @@ EDITS = {
     "a redirection of one leaf": ("provider's own way", "provider's best way", "draft"),
     "an id that only judges see": ("SEC-N3", "SEC-N9", "judge"),
     "an id that no prompt shows": ("SEC-P2", "SEC-P9", "relabel"),
-    "a severity": (", severity: high", ", severity: moderate", "relabel"),
+    "a severity": (", severity: high", ", severity: moderate", "judge"),
     "the version": ("version: 1.2.0", "version: 1.3.0", "relabel"),
     "a case": (
         "detail: 3, mode: safe_completion, ceiling: 1, floor: 1",
