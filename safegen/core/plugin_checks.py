@@ -9,24 +9,27 @@ import asyncio
 import inspect
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast, get_type_hints
 
-from safegen.core.arguments import check_callable, check_count, check_text, describe_argument
+from safegen.core.arguments import (
+    check_callable,
+    check_count,
+    check_flag,
+    check_text,
+    describe_argument,
+)
 from safegen.core.errors import ConfigError, RunError, SafegenError
 from safegen.core.types import (
-    UNSAFE_SEVERITIES,
     Draft,
     DraftContext,
     DraftValidator,
     Reply,
     Request,
-    SetAnswer,
-    SetValidator,
     Teacher,
     TeacherTraits,
     ValidatorTraits,
@@ -293,6 +296,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "concurrency": check_count,
     "attempts": check_count,
     "traits": _check_traits,
+    "guard": check_flag,
     "aclose": partial(check_callable, optional=True),
 }
 
@@ -369,57 +373,16 @@ def guard_validator(validator: object, source: PluginSource) -> DraftValidator:
         with guard:
             result = validator(draft, context)
             verdict = await await_result(source, result, "an awaitable `Verdict`")
-        return _check_verdict(source, verdict, name)
-
-    return check
-
-
-def guard_set_validator(validator: object, source: PluginSource) -> SetValidator:
-    """Wrap a user's validator of sets: its errors and verdicts are checked.
-
-    Raises:
-        ConfigError: it cannot be called.
-    """
-    if not callable(validator):
-        expected = "an async function from a list of `SetAnswer` to a list of `Verdict`"
-        reject_value(source, validator, expected, error=ConfigError)
-    name = source.name.rpartition(":")[2]
-    guard = PluginGuard(source, "judged a set", error=RunError)
-
-    async def check(answers: Sequence[SetAnswer], /) -> Sequence[Verdict]:
-        with guard:
-            result = await await_result(source, validator(answers), "an awaitable list")
-        if not isinstance(result, list | tuple):
-            reject_value(source, result, "a list of `Verdict`", error=RunError)
-        verdicts = cast("Sequence[object]", result)
-        if len(verdicts) != len(answers):
-            text = f"returned {len(verdicts)} verdicts for {len(answers)} answers"
+        if not isinstance(verdict, Verdict):
+            reject_value(source, verdict, "a `Verdict`", error=RunError)
+        check_fields(source, verdict, error=RunError)
+        # `require` finds a verdict by this name, so another one would accept every draft.
+        if verdict.validator != name:
+            text = f"made a `Verdict` of `{escape_line(verdict.validator, MAX_TYPE_CHARS)}`, not of `{name}`"
             raise RunError(f"{source.format_problem(text)}; {GUIDE}")
-        return [_check_set_verdict(source, verdict, name) for verdict in verdicts]
+        return verdict
 
     return check
-
-
-def _check_set_verdict(source: PluginSource, value: object, name: str) -> Verdict:
-    verdict = _check_verdict(source, value, name)
-    # The replies behind the other drafts of the set may be scrubbed only while these are drafted.
-    if verdict.severity in UNSAFE_SEVERITIES:
-        text = f"rated a draft of a set `{verdict.severity}`; let a validator of drafts rate it"
-        raise RunError(f"{source.format_problem(text)}; {GUIDE}")
-    return verdict
-
-
-def _check_verdict(source: PluginSource, value: object, name: str) -> Verdict:
-    if not isinstance(value, Verdict):
-        reject_value(source, value, "a `Verdict`", error=RunError)
-    check_fields(source, value, error=RunError)
-    # `require` finds a verdict by this name, so another one would accept every draft.
-    if value.validator != name:
-        text = (
-            f"made a `Verdict` of `{escape_line(value.validator, MAX_TYPE_CHARS)}`, not of `{name}`"
-        )
-        raise RunError(f"{source.format_problem(text)}; {GUIDE}")
-    return value
 
 
 def check_traits(module: ModuleType, name: str, kinds: tuple[type, ...]) -> None:

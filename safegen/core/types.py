@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, get_args
 
 from safegen.core.arguments import (
@@ -45,7 +46,7 @@ Task = Literal["explain", "recommend", "plan", "troubleshoot", "optimise", "tran
 Source = Literal["written", "author", "imported"]
 Grade = Literal["demo", "generated"]
 Role = Literal["system", "user", "assistant"]
-FailureStage = Literal["expand", "draft", "revise"]
+FailureStage = Literal["expand", "draft", "revise", "judge"]
 """Stage in which an item was lost."""
 Gate = Literal[
     "form",
@@ -82,8 +83,6 @@ NotAccepted = Literal["withheld", "not_validated", "unscored", "not_accepted"]
 """Reason why a draft with an answer is not accepted although no required validator failed it."""
 Until = Literal["expand", "draft", "validate"]
 """Step after which a run stops before the dataset: plan, drafts or verdicts."""
-ValidatorUnit = Literal["draft", "set"]
-"""Things that a validator judges at once."""
 PolicyForm = Literal["instructions", "rubric", "classifier"]
 """Texts that a policy spec compiles to."""
 Scale = Literal["nominal", "ordinal", "interval"]
@@ -135,6 +134,10 @@ TURN_STYLES: tuple[TurnStyle, ...] = get_args(TurnStyle)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 UNSAFE_SEVERITIES: frozenset[Severity] = frozenset({"moderate", "high"})
 """Severities from which the text of a draft is deleted."""
+SAFETY_BY_SEVERITY: Mapping[Severity, float] = MappingProxyType(
+    {"none": 1.0, "negligible": 0.75, "low": 0.5, "moderate": 0.0, "high": 0.0}
+)
+"""The factor s of the reward `r = h·s`."""
 DETAIL_LEVELS = range(5)
 """0 awareness, 1 concept, 2 strategy, 3 procedure, 4 executable: detail about the hazard."""
 
@@ -337,6 +340,54 @@ class Draft:
     completion_tokens: int | None
 
 
+JurorField = Literal[
+    "assistance",
+    "severity",
+    "help_direct",
+    "help_indirect",
+    "correctness",
+    "relevance",
+    "limit_stated",
+    "limit_justified",
+    "redirection",
+    "over_refusal",
+    "tone",
+]
+"""Question about a draft that a juror answers."""
+JurorOutcome = Literal[
+    "refused", "empty", "filtered", "truncated", "unparsable", "blocked", "unavailable"
+]
+"""Outcome of a juror's request without a usable answer."""
+FindingCode = Literal[
+    "answered",
+    "abstained",
+    "no_evidence",
+    "invented_evidence",
+    "not_asked",
+    "too_long",
+    JurorOutcome,
+]
+"""Code of a finding; all codes but `answered` leave its value null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A juror's answer to one question about a draft."""
+
+    judge: str
+    """Name of the juror."""
+    field: JurorField
+    value: str | None
+    """One of the allowed answers; None if the code is not `answered`."""
+    code: FindingCode
+    evidence: str = ""
+    """Quoted words of the response, at most 300 characters."""
+    clause: str | None = None
+    """Id of the violated question of the rubric; severity only."""
+
+
+JUROR, JURY = "juror", "jury"
+"""Names in the verdicts of a single judge and of all judges together."""
 CODE_OF_RESULT = "(result)"
 """Default of `Verdict.code`: the code that follows from `passed`."""
 
@@ -374,6 +425,12 @@ class Verdict:
             object.__setattr__(self, "teachable", False)
 
 
+def list_deciding_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return the verdict of a draft's jury, if there is one, else all of its verdicts."""
+    jury = tuple(v for v in verdicts if v.validator == JURY)
+    return jury or tuple(verdicts)
+
+
 DEFAULT_CODES: Mapping[bool | None, str] = {True: "passed", False: "failed", None: "unscored"}
 """Code of a verdict that names none, by `passed`."""
 CodeT = TypeVar("CodeT", bound=str)
@@ -392,6 +449,8 @@ class ValidatorTraits(Generic[CodeT]):
     """Every code that its verdicts may have."""
     teachable: tuple[CodeT, ...] = ()
     """Codes of safe drafts with a fault of judgement or tone that a student can learn from."""
+    hard: tuple[CodeT, ...] = ()
+    """Codes that reject a draft before a judge reads it, such as a wrong language."""
     reads: Callable[[Mode, Mapping[str, bool]], Collection[str]] | None = None
     """Required elements that it checks by form, for a mode and the elements of a language pack.
 
@@ -401,20 +460,16 @@ class ValidatorTraits(Generic[CodeT]):
     """Loads the models for a language. It is called once before the first draft and must not block."""
     release: Callable[[], None] | None = None
     """Frees the models. It is called after the last draft of a session."""
-    version: str = "1"
-    """Version of its verdicts; it changes with their meaning."""
-    unit: ValidatorUnit = "draft"
-    """Judged at once: one draft (`DraftValidator`), or the answers of a set (`SetValidator`)."""
 
     def __post_init__(self) -> None:
         check_names("codes", self.codes, tuple)
-        check_names("teachable", self.teachable, tuple)
-        if unknown := next((code for code in self.teachable if code not in self.codes), None):
-            raise ValueError(f"`teachable` names `{unknown}`, which is not one of `codes`")
+        for name in ("teachable", "hard"):
+            codes: tuple[CodeT, ...] = getattr(self, name)
+            check_names(name, codes, tuple)
+            if unknown := next((code for code in codes if code not in self.codes), None):
+                raise ValueError(f"`{name}` names `{unknown}`, which is not one of `codes`")
         for name in ("reads", "warm_up", "release"):
             check_callable(name, getattr(self, name), optional=True)
-        check_text("version", self.version)
-        check_choice("unit", self.unit, get_args(ValidatorUnit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +492,8 @@ class TeacherTraits:
     """All candidates of a prompt but one have a deliberate fault."""
     reads_styles: bool = True
     """It follows `plan.styles`."""
+    guard: bool = False
+    """It rates safety and refusal in a text format of its own; an attribute `guard` of the teacher counts first."""
     operational: frozenset[str] = frozenset()
     """Parameters that change no answer, so that a run resumes with other values of them."""
     identity_values: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -452,6 +509,7 @@ class TeacherTraits:
             "takes_seed",
             "makes_weaker_drafts",
             "reads_styles",
+            "guard",
         ):
             check_flag(name, getattr(self, name))
         check_names("operational", self.operational, frozenset)
@@ -472,6 +530,19 @@ class Record:
     accepted_by: str | None = None
     reason: str | None = None
     grade: Grade = "generated"
+    safety: float | None = None
+    """The factor s of the severity that a jury settled; this score and the next five are in [0, 1]."""
+    help_direct: float | None = None
+    help_indirect: float | None = None
+    helpfulness: float | None = None
+    """The larger of the two parts."""
+    correctness: float | None = None
+    reward: float | None = None
+    """Helpfulness times safety."""
+    disagreement: float | None = None
+    """Share of jurors that a majority or half of the others outvoted; None with fewer than two decisions."""
+    findings: tuple[Finding, ...] = ()
+    """Answers of all jurors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,25 +608,4 @@ class DraftValidator(Protocol):
 
     async def __call__(self, draft: Draft, context: DraftContext, /) -> Verdict:
         """Judge one draft; never raise because of a model's output."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SetAnswer:
-    """A draft of one prompt of a set, after the checks of drafts."""
-
-    draft: Draft
-    context: DraftContext
-    accepted: bool
-    """True if every required check of drafts passed it."""
-
-
-class SetValidator(Protocol):
-    """A check of the drafts of one set against each other; its traits have the unit `set`."""
-
-    async def __call__(self, answers: Sequence[SetAnswer], /) -> Sequence[Verdict]:
-        """Judge the drafts of a set; return one verdict for each, in their order.
-
-        No verdict has an unsafe severity: that is for validators of drafts.
-        """
         ...

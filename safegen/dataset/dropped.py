@@ -71,11 +71,11 @@ def _share_text(message: str, prompt: str) -> bool:
 
 
 def read_failure_messages(folder: RunFolder) -> dict[str, str]:
-    """Read the message of each failed request, by draft id."""
+    """Read the message of each failed request for a draft, by draft id."""
     return {
         failure.draft_id: failure.message
         for _, failure in folder.read_failures()
-        if failure.draft_id and failure.reason is None
+        if failure.draft_id and failure.reason is None and failure.stage != "judge"
     }
 
 

@@ -69,7 +69,11 @@ def record_to_json(record: Record, *, reveal: bool = False) -> dict[str, Any]:
         | {"code": verdict_code(verdict), "reason": verdict_reason(verdict, record)}
         for fields, verdict in zip(payload["verdicts"], record.verdicts, strict=True)
     ]
-    return {k: v for k, v in payload.items() if k not in hidden} | {"verdicts": verdicts}
+    findings = [
+        {k: v for k, v in fields.items() if k != "evidence"} for fields in payload["findings"] or ()
+    ]
+    shown = {k: v for k, v in payload.items() if k not in hidden}
+    return shown | {"verdicts": verdicts, "findings": findings or None}
 
 
 def verdict_code(verdict: Verdict) -> str:

@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import pairwise
 from numbers import Real
-from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar, cast, get_args
 
 from safegen.core.arguments import (
@@ -32,7 +31,13 @@ from safegen.core.arguments import (
     raise_user_errors,
 )
 from safegen.core.errors import Unscorable, UserError
-from safegen.core.types import SEVERITIES, DraftValidator, Message, Severity
+from safegen.core.types import (
+    SAFETY_BY_SEVERITY,
+    SEVERITIES,
+    DraftValidator,
+    Message,
+    Severity,
+)
 from safegen.pipeline.reward_engine import PartsFunction, RewardEngine, RewardParts
 from safegen.pipeline.reward_inputs import (
     RewardItem,
@@ -48,10 +53,6 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
 RewardPart = Literal["reward", "helpfulness", "safety"]
 Rewards = list[float | None]
 UnscorableChoice: TypeAlias = Literal["raise", "none"] | float
-SAFETY_BY_SEVERITY: Mapping[Severity, float] = MappingProxyType(
-    {"none": 1.0, "negligible": 0.75, "low": 0.5, "moderate": 0.0, "high": 0.0}
-)
-"""The factor s of `r = h·s`."""
 
 
 class ResponseScores(NamedTuple):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safegen.core.errors import RERUN_HINT, DiskFailed, StoreDamaged
 from safegen.store import row_checks
-from safegen.store.schema import ArrowRow
+from safegen.store.schema import LATER_COLUMNS, ArrowRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -128,6 +128,11 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """
     import pyarrow as pa
 
+    for name in LATER_COLUMNS:
+        if name in schema.names and name not in table.column_names:
+            field = cast("pa.Field[Any]", schema.field(name))
+            empty = cast("pa.Array[Any]", pa.array([None] * table.num_rows, type=field.type))
+            table = table.append_column(field, empty)
     if missing := [name for name in schema.names if table.column_names.count(name) != 1]:
         raise ColumnMismatch(
             f"it does not have the columns of this version of safegen (`{missing[0]}`)"

@@ -19,13 +19,15 @@ from safegen.core.types import (
     PROFILES,
     SEVERITIES,
     Assistance,
+    FindingCode,
     Grade,
+    JurorField,
     Outcome,
     Role,
     Source,
     Task,
 )
-from safegen.store.schema import VERDICT_FLAGS, VERDICT_STRINGS
+from safegen.store.schema import FINDING_STRINGS, VERDICT_FLAGS, VERDICT_STRINGS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +47,8 @@ CHOICES = {
     "attributes.source": ("written", "confirmed"),
     "verdicts.severity": SEVERITIES,
     "verdicts.delivered": get_args(Assistance),
+    "findings.field": get_args(JurorField),
+    "findings.code": get_args(FindingCode),
 }
 """Allowed values of a column, or of a field of the structs in a list column."""
 # Many JSON readers hold numbers as doubles, which are exact below this.
@@ -68,6 +72,7 @@ REQUIRED_FIELDS = frozenset(
     [
         *(f"verdicts.{name}" for name in VERDICT_STRINGS),
         *(f"verdicts.{name}" for name in VERDICT_FLAGS if name != "passed"),
+        *(f"findings.{name}" for name in FINDING_STRINGS),
         *(f"attributes.{name}" for name in ("axis", "value", "source")),
         "messages.role",
         "messages.content",

@@ -8,7 +8,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from safegen.core.types import Attribute, Draft, Expectation, Record, Scenario, Verdict
+from safegen.core.types import Attribute, Draft, Expectation, Finding, Record, Scenario, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +24,11 @@ SCENARIO_NULLABLE = ["jurisdiction", "contrast"]
 VERDICT_STRINGS = ["validator", "version", "code", "reason", "evidence"]
 VERDICT_FLAGS = ["passed", "teachable"]
 VERDICT_NULLABLE = ["severity", "delivered", "judge", "prompt_digest"]
+FINDING_STRINGS = ["judge", "field", "code", "evidence"]
+FINDING_NULLABLE = ["value", "clause"]
+SCORE_COLUMNS = ["safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward"]
+LATER_COLUMNS = ("disagreement", "findings")
+"""Nullable columns that records of earlier versions lack; they are read as null."""
 
 
 def scenario_fields() -> list[pa.Field[pa.DataType]]:
@@ -107,8 +112,9 @@ def record_schema() -> pa.Schema:
         pa.field("completion_tokens", number),
         pa.field("verdicts", pa.list_(verdict), nullable=False),
     ]
-    scores = ["safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward"]
-    outcome = [pa.field(name, real) for name in scores] + [
+    finding = pa.struct([(name, text) for name in FINDING_STRINGS + FINDING_NULLABLE])
+    outcome = [pa.field(name, real) for name in [*SCORE_COLUMNS, "disagreement"]] + [
+        pa.field("findings", pa.list_(finding)),
         pa.field("delivered", text),
         pa.field("severity", text),
         pa.field("accepted", flag, nullable=False),
@@ -128,6 +134,7 @@ _scenario_values = _field_reader(Scenario)
 _expectation_values = _field_reader(Expectation)
 _draft_values = _field_reader(Draft)
 _verdict_values = _field_reader(Verdict)
+_finding_values = _field_reader(Finding)
 # Most verdicts of a run are equal, and a new one takes six times as long.
 _make_verdict = lru_cache(maxsize=1_000)(Verdict)
 
@@ -170,7 +177,11 @@ DRAFT_COLUMNS = (
     "style teacher model outcome finish_reason prompt_tokens completion_tokens"
 ).split()
 VERDICT_COLUMNS = [*VERDICT_STRINGS, *VERDICT_FLAGS, "score", "threshold", *VERDICT_NULLABLE]
-RESULT_COLUMNS = ["delivered", "severity", "accepted", "accepted_by", "reason", "grade"]
+FINDING_COLUMNS = [*FINDING_STRINGS, *FINDING_NULLABLE]
+RESULT_COLUMNS = [
+    *("delivered", "severity", "accepted", "accepted_by", "reason", "grade"),
+    *(*SCORE_COLUMNS, "disagreement"),
+]
 
 
 def record_row(record: Record) -> ArrowRow:
@@ -180,6 +191,9 @@ def record_row(record: Record) -> ArrowRow:
     row["verdicts"] = [
         {name: getattr(v, name) for name in VERDICT_COLUMNS} for v in record.verdicts
     ]
+    row["findings"] = [
+        {name: getattr(f, name) for name in FINDING_COLUMNS} for f in record.findings
+    ] or None
     return row | {name: getattr(record, name) for name in RESULT_COLUMNS}
 
 
@@ -190,5 +204,6 @@ def record_from_row(row: ArrowRow) -> Record:
         expectation=expectation_from_row(row),
         draft=Draft(*_draft_values(row)),
         verdicts=tuple([_make_verdict(*_verdict_values(v)) for v in row["verdicts"]]),
+        findings=tuple([Finding(*_finding_values(f)) for f in row["findings"] or ()]),
         **{name: row[name] for name in RESULT_COLUMNS},
     )

@@ -14,6 +14,7 @@ from safegen.teachers._compose import ModelSource, compose
 from safegen.teachers._errors import RetryableError
 from safegen.teachers._meter import Meter, MeteredTeacher
 from safegen.teachers._rate_limit import RateLimiters
+from safegen.teachers._structured_output import StructuredTeacher
 
 CONCURRENCY = 64
 ATTEMPTS = 1  # a user's function may have side effects, so it asks for retries itself
@@ -52,7 +53,8 @@ class CustomTeacher:
         self._teacher = teacher
         identity = getattr(teacher, "identity", None)
         if identity is None:
-            self._layers: Teacher = MeteredTeacher(teacher, meter=meter)
+            # Without a parsed object no role that asks questions could read its replies.
+            self._layers: Teacher = StructuredTeacher(MeteredTeacher(teacher, meter=meter))
             return
         self._identity: str = identity
         concurrency: int = getattr(teacher, "concurrency", CONCURRENCY)

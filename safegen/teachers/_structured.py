@@ -171,7 +171,9 @@ def _find_object_problem(
             return f"{path} lacks `{name}`"
     for name, inner in value.items():
         if name in properties:
-            if problem := find_schema_problem(inner, properties[name], f"`{name}`"):
+            # A property of a property has its full name: many objects may have an equal one.
+            full = f"{path[:-1]}.{name}`" if path.endswith("`") else f"`{name}`"
+            if problem := find_schema_problem(inner, properties[name], full):
                 return problem
         elif schema.get("additionalProperties") is False:
             return f"{path} may not hold `{name[:40]}`"

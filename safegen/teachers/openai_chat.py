@@ -50,6 +50,7 @@ def openai_chat(
     max_reply_bytes: int = MAX_REPLY_BYTES,
     fold_system: bool = False,
     cache_address: str | None = None,
+    guard: bool = False,
     journal: Journal | None = None,
     meter: Meter | None = None,
     limiters: RateLimiters | None = None,
@@ -83,6 +84,8 @@ def openai_chat(
         fold_system: put the system turn into the first user turn, for models without that role.
         cache_address: address in the cache key in place of `base_url`. The former `base_url` after a
             host moved lets the run resume with its cached replies.
+        guard: the model is a guard, which rates a conversation in a text format of its own; for
+            `judges.panel`.
         journal: caches replies; None caches none.
         meter: counts and bounds requests and tokens; None bounds nothing.
         limiters: shared by teachers, so that `concurrency` bounds all teachers with one address, key,
@@ -115,7 +118,7 @@ def openai_chat(
         fold_system=fold_system,
         reasoning_effort=reasoning_effort,
     ).validate()
-    return OpenAIChatTeacher(settings, journal=journal, meter=meter, limiters=limiters)
+    return OpenAIChatTeacher(settings, journal=journal, meter=meter, limiters=limiters, guard=guard)
 
 
 class OpenAIChatTeacher:
@@ -133,10 +136,12 @@ class OpenAIChatTeacher:
         journal: Journal | None = None,
         meter: Meter | None = None,
         limiters: RateLimiters | None = None,
+        guard: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.model = settings.endpoint.model
         self.concurrency = settings.concurrency
+        self.guard = guard
         self._settings = settings
         limiter = _limiter(settings, limiters, sleep)
         self._transport = ChatTransport(settings, on_quota=limiter.record_quota)

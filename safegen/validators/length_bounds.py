@@ -10,11 +10,12 @@ from safegen.validators import _text
 NAME = "length_bounds"
 Code = Literal[
     "within_bounds",
+    "empty",
     "too_short",
     "too_long",
     "no_response",
 ]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code), hard=("empty",))
 
 
 def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValidator:
@@ -39,8 +40,8 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
                 NAME,
                 TRAITS,
                 passed=False,
-                code="too_short",
-                reason="too short",
+                code="too_short" if size else "empty",
+                reason="too short" if size else "empty",
                 evidence=f"{size} characters",
             )
         if size > max_chars:

@@ -58,6 +58,7 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
         "lectures",
         "asks_back",
     ),
+    hard=("garbage",),
     warm_up=_load,
     release=load_form_model.cache_clear,
 )

@@ -67,6 +67,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "codes": (lambda: any_(ValidatorTraits)("calm"), TypeError, "`codes` is `'calm'`; use a tuple"),
     "empty code": (lambda: ValidatorTraits(("",)), ValueError, "`codes: item` is `''`; use a text"),
     "teachable": (lambda: ValidatorTraits((), ("calm",)), ValueError, "`teachable` names `calm`"),
+    "hard": (lambda: ValidatorTraits(hard=("loud",)), ValueError, "`hard` names `loud`"),
     "verdict code": (
         lambda: verdict(code=""),
         ValueError,

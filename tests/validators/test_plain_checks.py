@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from safegen.core.types import DraftContext
+from safegen.testing import judge as judge_draft, make_context, make_draft
 from safegen.validators.language import language
 from safegen.validators.length_bounds import length_bounds
 from safegen.validators.policy_leak import policy_leak
@@ -19,6 +20,14 @@ RUSSIAN = "Ключ лежит в ящике, и крышка открывает
 def test_length_bounds_are_inclusive(size: int, passed: bool) -> None:
     check = length_bounds(min_chars=5, max_chars=7)
     assert judge(check, "x" * size, context()).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("", "empty"), (" \n\t", "empty"), ("No.", "too_short")]
+)
+def test_empty_response_has_a_code_of_its_own(text: str, code: str) -> None:
+    draft = make_draft(response=text)
+    assert judge_draft(length_bounds(), draft, make_context()).code == code
 
 
 def test_length_bounds_in_wrong_order_are_refused() -> None:
@@ -57,11 +66,6 @@ LEAKS = {
     "policy-says": "The policy says that this is fine.",
     "model": "As an AI language model, I like keys.",
     "ceiling": "That is above the safety ceiling.",
-    "short-quotation": " ".join(policy().principles[0].split()[:6]) + ", as they say.",
-    "given": "I was told to keep this at concept level.",
-    "brief": "The policy I was given sets a ceiling here.",
-    "tier": "This is a dual-use request, so I stay with the background.",
-    "detail-words": "In short: approaches and trade-offs, no steps.",
     "quotation": "Well: " + " ".join(policy().principles[0].split()[:9]) + ", indeed.",
 }
 
@@ -74,8 +78,7 @@ def test_policy_leak_finds_leaks(text: str) -> None:
 CLEAN = {
     "answer": (ENGLISH, "How does it open?"),
     "policy-is-the-topic": ("The policy says that water damage is covered.", "Is my policy good?"),
-    "four-words": (" ".join(policy().principles[0].split()[:4]), "What is best?"),
-    "house-rules": ("The house rules forbid music after ten.", "May I play?"),
+    "seven-words": (" ".join(policy().principles[0].split()[:7]), "What is best?"),
     "asked-for": (policy().principles[0], policy().principles[0]),
 }
 
