@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from safegen.config.fields import require_distinct_names
 from safegen.config.plan import Plan
 from safegen.config.taxonomy import FrozenModel, Slug, Text
+from safegen.config.thresholds import JuryThresholds
 from safegen.core import plugins, resources, yaml_source
 from safegen.core.arguments import check_mapping, check_path, raise_user_errors
 from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserError
@@ -26,6 +27,10 @@ from safegen.core.suggestions import find_repeated, suggest_names
 from safegen.core.yaml_errors import KeyProblem
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
+TieRule = Literal["stricter", "lenient", "undecided"]
+"""Result if two values have equally many votes, or if a median lies between two."""
+PANEL_KEYS = frozenset({"panel", "quorum", "tie", "thresholds"})
+"""Keys of `judges` that do nothing without a panel."""
 KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
 """Keys that may change when a run resumes, because they change no request and no verdict."""
 
@@ -119,27 +124,25 @@ class Teachers(FrozenModel):
     """Writes sets; needed for the `plan.authored` keys."""
 
 
-MIN_KNOWN = 35
-"""With fewer prompts hardly any labeller could reach the default bar."""
-
-
-def _check_known(count: int) -> int:
-    if 0 < count < MIN_KNOWN:
-        raise ValueError(
-            f"`{count}` known prompts decide nothing; use {MIN_KNOWN} or more, or 0 for no check"
-        )
-    return count
-
-
 class Judges(FrozenModel):
     """Models that score, by role."""
 
     labellers: tuple[PluginRef, ...] = ()
     """Read prompts blind to their labels; of several, the majority decides."""
-    known: Annotated[int, AfterValidator(_check_known), Field(ge=0, le=2_000)] = 120
-    """Written prompts with known labels that labellers read before they decide anything; 0 uses them untested."""
-    bar: Annotated[float, Field(ge=0.5, le=0.99)] = 0.85
-    """Share of these that labellers must label correctly, at the lower end of its 95 % interval (110 of 120 at 0.85)."""
+    known: Annotated[int, Field(ge=35, le=2_000)] = 60
+    """Written prompts with known labels for calibrating labellers; with fewer than 35 no labeller could pass."""
+    bar: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
+    """Share of these that labellers must label correctly, at the lower end of its 95 % interval (59 of 60 at 0.9)."""
+    panel: tuple[PluginRef, ...] = ()
+    """Read the drafts and decide which are accepted, in place of the rules; a guard has `guard: true`."""
+    quorum: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Jurors that must answer a question to settle it; default more than half of those that are asked it."""
+    tie: TieRule = "stricter"
+    """Result of a tie: the value nearer to rejection, the one nearer to acceptance, or none."""
+    thresholds: JuryThresholds = JuryThresholds()
+    """The least that an accepted answer must reach."""
+    allow_drafter: bool = False
+    """Allow a juror that is a drafter's or reviser's own model at the same address."""
 
 
 class Recipe(FrozenModel):
@@ -233,6 +236,16 @@ class Recipe(FrozenModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_quorum(self) -> Self:
+        quorum, size = self.judges.quorum, len(self.judges.panel)
+        if quorum is not None and quorum > size:
+            raise KeyProblem(
+                f"`judges.quorum` is {quorum}, and `judges.panel` has {size}; lower it or name more judges",
+                loc=("judges", "quorum"),
+            )
+        return self
+
     @property
     def required_validators(self) -> tuple[str, ...]:
         """Names of the validators that a draft must pass."""
@@ -254,6 +267,11 @@ class Recipe(FrozenModel):
         # A run of an older version has no digest of this key, and resumes if the key is not set.
         unset = {"redact"} if self.redact is None else frozenset[str]()
         omitted = KEYS_WITHOUT_DIGEST | unset
+        # The check of the recipe reads this key, and no run does.
+        data["judges"].pop("allow_drafter")
+        if not self.judges.panel:
+            # A run of an older version has none of these keys.
+            data["judges"] = {k: v for k, v in data["judges"].items() if k not in PANEL_KEYS}
         for key in ("teachers", "judges"):
             data[key] = _drop_operational(data[key])
         return {key: digest(value) for key, value in data.items() if key not in omitted}

@@ -18,9 +18,16 @@ from safegen.testing.conformance import (
     check_validator,
     check_verdict,
     judge,
-    judge_set,
 )
 from safegen.testing.endpoint import FAULTS, STATUS, Body, FakeEndpoint, plain_answer
+from safegen.testing.judges import (
+    BIASED_JUDGES,
+    JudgedReply,
+    make_findings,
+    make_judge_answer,
+    read_judged_reply,
+    scripted_judge,
+)
 from safegen.testing.records import (
     make_context,
     make_draft,
@@ -35,20 +42,23 @@ from safegen.testing.records import (
 )
 
 __all__ = [
+    "BIASED_JUDGES",
     "FAULTS",
     "HOSTILE_TEXTS",
     "STATUS",
     "Body",
     "FakeEndpoint",
+    "JudgedReply",
     "ScriptedTeacher",
     "check_factory",
     "check_validator",
     "check_verdict",
     "judge",
-    "judge_set",
     "make_context",
     "make_draft",
     "make_expectation",
+    "make_findings",
+    "make_judge_answer",
     "make_knowledge",
     "make_messages",
     "make_pair",
@@ -57,5 +67,7 @@ __all__ = [
     "make_verdict",
     "plain_answer",
     "policy",
+    "read_judged_reply",
     "scripted",
+    "scripted_judge",
 ]
