@@ -176,6 +176,13 @@ def _authoring_text(estimate: Estimate) -> str:
     )
 
 
+def _judging_text(estimate: Estimate) -> str:
+    return (
+        f"in addition, at most {format_number(estimate.judge_calls)} to judges, who read about"
+        f" {format_short(estimate.judge_tokens)} tokens and the drafts"
+    )
+
+
 def _rounds_text(target: Target) -> str:
     return (
         f"at most {format_plural(target.rounds, 'top-up round')} (`target.rounds`) refill cells below"
@@ -200,6 +207,8 @@ def _call_pairs(inputs: ResolvedRecipe, estimate: Estimate) -> Iterator[tuple[st
     yield "calls", text + revised
     if estimate.author_calls:
         yield "", _authoring_text(estimate)
+    if estimate.judge_calls:
+        yield "", _judging_text(estimate)
     if recipe.target is not None:
         yield "", f"for the first round; {_rounds_text(recipe.target)}"
 
@@ -254,6 +263,8 @@ def _estimate_json(inputs: ResolvedRecipe, estimate: Estimate) -> EstimateJson:
         "calls_at_most": estimate.calls,
         "author_calls_at_most": estimate.author_calls,
         "label_calls_at_most": estimate.label_calls,
+        "judge_calls_at_most": estimate.judge_calls,
+        "judge_prompt_tokens_estimate": estimate.judge_tokens,
         "hints": list(estimate.hints),
         "further_rounds_at_most": inputs.recipe.target.rounds if inputs.recipe.target else 0,
         "prompt_tokens_estimate": estimate.prompt_tokens,

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from safegen.cli.commented_yaml import comment_lines
 from safegen.cli.render.console import make_console, make_text, print_out
 from safegen.cli.render.tables import write_file
 from safegen.config.fields import Slug
-from safegen.config.recipe import PluginRef, Recipe
+from safegen.config.recipe import Judges, PluginRef, Recipe
 from safegen.core.errors import UserError
 from safegen.core.yaml_errors import message_of
 from safegen.pipeline.file_schemas import schema_file_name, schema_text
 
 RECIPE = Path("recipe.yaml")
 SCHEMAS = Path("schemas")
+NO_PANEL = "  panel: []"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class InitOptions:
     endpoint: str | None = None
     model: str | None = None
     key_env: str | None = None
+    judge_endpoint: str | None = None
+    """Default: that of the drafter."""
+    judge_model: str | None = None
+    judge_key_env: str | None = None
+    """Default: that of the drafter, if the endpoint is the same."""
     taxonomy: str | None = None
     policy: str | None = None
     data_repo: Path | None = None
@@ -42,7 +48,7 @@ class InitOptions:
     def recipe_path(self) -> Path | None:
         """Path of the recipe, always `.yaml`; default `recipe.yaml` if nothing else is requested."""
         others = (self.taxonomy, self.policy, self.data_repo)
-        with_recipe = self.endpoint is not None or not any(others)
+        with_recipe = bool(self.endpoint or self.judge_model) or not any(others)
         if self.file is not None and self.file.suffix not in (".yaml", ".yml"):
             return self.file.with_name(f"{self.file.name}.yaml")
         return self.file or (RECIPE if with_recipe else None)
@@ -74,6 +80,7 @@ def init_files(options: InitOptions, *, force: bool) -> None:
 def _collect_files(options: InitOptions) -> dict[Path, str]:
     files: dict[Path, str] = {}
     drafter = _make_drafter(options)
+    judge = _make_judge(options)
     if options.taxonomy is not None:
         name = _check_slug(options.taxonomy, "--taxonomy")
         root = Path("taxonomies") / name
@@ -90,11 +97,13 @@ def _collect_files(options: InitOptions) -> dict[Path, str]:
             name, domain=domain, schemas=_relative_folder(folder)
         )
     if options.recipe_path is not None:
-        files[options.recipe_path] = make_recipe_text(options, options.recipe_path, drafter)
+        files[options.recipe_path] = make_recipe_text(options, options.recipe_path, drafter, judge)
     return files
 
 
-def make_recipe_text(options: InitOptions, path: Path, drafter: PluginRef | None) -> str:
+def make_recipe_text(
+    options: InitOptions, path: Path, drafter: PluginRef | None, judge: PluginRef | None = None
+) -> str:
     """Write a recipe with all keys: the requested values, else the defaults."""
     values: dict[str, object] = {"name": _run_name(path)}
     if options.taxonomy is not None:
@@ -103,32 +112,77 @@ def make_recipe_text(options: InitOptions, path: Path, drafter: PluginRef | None
         values["policies"] = (options.policy,)
     if drafter is not None:
         values["teachers"] = {"drafter": drafter}
+    if judge is not None:
+        values["judges"] = Judges(panel=(judge,))
     head = (
         f"# yaml-language-server: $schema={_relative_folder(path.parent)}/{schema_file_name('recipe')}",
         f"# A recipe describes a run. Dry run: `safegen check {shlex.quote(str(path))}`",
     )
-    return "\n".join([*head, *comment_lines(Recipe, values)]) + "\n"
+    lines = list(comment_lines(Recipe, values))
+    if judge is None:
+        lines = list(_add_panel_example(lines, options))
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def _add_panel_example(lines: Sequence[str], options: InitOptions) -> Iterator[str]:
+    """Add a panel in comments after the empty one."""
+    for line in lines:
+        yield line
+        if line == NO_PANEL:
+            yield from (
+                f"  # {text}"
+                for text in (
+                    "panel:",
+                    "  - openai_chat:",
+                    f"      base_url: {options.endpoint or 'http://127.0.0.1:8000/v1'}",
+                    "      model: another-model",
+                )
+            )
 
 
 def _make_drafter(options: InitOptions) -> PluginRef | None:
-    from safegen.core import plugins
-    from safegen.teachers import KEY_NAME
-
     if options.endpoint is None:
         if options.model or options.key_env:
             raise UserError("`--model` and `--key-env` need `--endpoint URL`")
         return None
     if not options.model:
         raise UserError("`--endpoint` needs `--model NAME`, by the endpoint's name")
-    params = {"base_url": options.endpoint, "model": options.model}
-    plugins.make_plugin("teachers", "openai_chat", params)
-    if options.key_env is None:
-        return PluginRef(use="openai_chat", params=params)
-    if not KEY_NAME.fullmatch(options.key_env):
+    return _make_endpoint_ref(options.endpoint, options.model, options.key_env, "--key-env")
+
+
+def _make_judge(options: InitOptions) -> PluginRef | None:
+    if not options.judge_model:
+        if options.judge_endpoint or options.judge_key_env:
+            raise UserError("`--judge-endpoint` and `--judge-key-env` need `--judge-model NAME`")
+        return None
+    endpoint = options.judge_endpoint or options.endpoint
+    if endpoint is None:
+        raise UserError("`--judge-model` needs `--judge-endpoint URL`, or `--endpoint URL`")
+    if (endpoint, options.judge_model) == (options.endpoint, options.model):
         raise UserError(
-            "`--key-env` must be the name of an environment variable that ends in `_API_KEY`, not the key"
+            f"`--judge-model` is `{options.judge_model}`, which also drafts, and a model prefers its"
+            " own answers; name another model"
         )
-    return PluginRef(use="openai_chat", params=params | {"api_key_env": options.key_env})
+    key_env = options.judge_key_env or (options.key_env if endpoint == options.endpoint else None)
+    return _make_endpoint_ref(endpoint, options.judge_model, key_env, "--judge-key-env")
+
+
+def _make_endpoint_ref(
+    endpoint: str, model: str, key_env: str | None, key_option: str
+) -> PluginRef:
+    from safegen.core import plugins
+    from safegen.teachers import KEY_NAME
+
+    params = {"base_url": endpoint, "model": model}
+    plugins.make_plugin("teachers", "openai_chat", params)
+    if key_env is None:
+        return PluginRef(use="openai_chat", params=params)
+    if not KEY_NAME.fullmatch(key_env):
+        raise UserError(
+            f"`{key_option}` must be the name of an environment variable that ends in `_API_KEY`, not the"
+            " key"
+        )
+    return PluginRef(use="openai_chat", params=params | {"api_key_env": key_env})
 
 
 def _collect_schemas(files: Mapping[Path, str]) -> dict[Path, str]:

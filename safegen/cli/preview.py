@@ -277,6 +277,12 @@ def _iter_facts(result: Preview) -> Iterator[tuple[str, RenderableType]]:
             f"in addition, at most {format_number(estimate.author_calls)} to the author and"
             f" {format_number(estimate.label_calls)} to labellers; `tokens` does not count them",
         )
+    if estimate.judge_calls:
+        yield (
+            "",
+            f"in addition, at most {format_number(estimate.judge_calls)} to judges; `tokens` does not count"
+            " them",
+        )
     yield (
         "tokens",
         f"about {format_short(estimate.prompt_tokens)} for prompts and {format_short(estimate.answer_tokens)} for answers"

@@ -59,6 +59,21 @@ def init(
             metavar="VAR", help="Environment variable that holds the API key, such as MY_API_KEY."
         ),
     ] = None,
+    judge_model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A second model, which judges the drafts."),
+    ] = None,
+    judge_endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Base URL of the judge; default that of the drafter."),
+    ] = None,
+    judge_key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VAR",
+            help="Variable with the judge's API key; at one endpoint default that of the drafter.",
+        ),
+    ] = None,
     taxonomy: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Write a taxonomy template to taxonomies/NAME."),
@@ -76,7 +91,18 @@ def init(
     """Write a commented recipe, a template or a data repository."""
     from safegen.cli import init as init_command
 
-    options = init_command.InitOptions(file, endpoint, model, key_env, taxonomy, policy, data_repo)
+    options = init_command.InitOptions(
+        file=file,
+        endpoint=endpoint,
+        model=model,
+        key_env=key_env,
+        judge_endpoint=judge_endpoint,
+        judge_model=judge_model,
+        judge_key_env=judge_key_env,
+        taxonomy=taxonomy,
+        policy=policy,
+        data_repo=data_repo,
+    )
     init_command.init_files(options, force=force)
 
 

@@ -29,7 +29,17 @@ from safegen.cli.render.errors import print_differences
 from safegen.config.language_pack import Locale
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import DropReason, Expectation, NotAccepted, Outcome, Record, Scenario
+from safegen.core.types import (
+    JUROR,
+    JURY,
+    DropReason,
+    Expectation,
+    NotAccepted,
+    Outcome,
+    Record,
+    Scenario,
+    Verdict,
+)
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.dataset.dropped import (
@@ -163,7 +173,8 @@ class _RecordPrinter:
 
 def _check_reason(reason: str | None, run: api.Run) -> None:
     validators = [ref.use.rpartition(":")[2] for ref in run.recipe.validators]
-    known = [*validators, *RECORD_REASONS, *sorted(CURATION_REASONS), UNFINISHED]
+    judges = [JURY] if run.recipe.judges.panel else []
+    known = [*validators, *judges, *RECORD_REASONS, *sorted(CURATION_REASONS), UNFINISHED]
     # A run can hold a reason of its own, for example of a validator that its recipe no longer names.
     if reason is None or reason in known or reason in _list_reasons(run):
         return
@@ -295,6 +306,8 @@ def _delivered_text(record: Record) -> str:
     level = record.delivered
     text = f"{level} {ASSISTANCE.get(level, '')}".strip() if level else "not assessed"
     text += f"; severity {record.severity}" if record.severity else ""
+    if record.helpfulness is not None and record.reward is not None:
+        text += f"; helpfulness {record.helpfulness:.2f}, reward {record.reward:.2f}"
     result = f"accepted by {record.accepted_by}" if record.accepted else f"reason {record.reason}"
     return f"{text}; {result}; grade {record.grade}"
 
@@ -318,8 +331,14 @@ def _verdict_table(record: Record, *, reveal: bool) -> Table:
             ]
         else:
             cells.append(make_text(verdict_reason(verdict, record)))
-        table.add_row("", make_text(verdict.validator), *cells)
+        table.add_row("", make_text(_verdict_name(verdict)), *cells)
     return table
+
+
+def _verdict_name(verdict: Verdict) -> str:
+    return (
+        f"{verdict.validator} {verdict.judge}" if verdict.validator == JUROR else verdict.validator
+    )
 
 
 def _render_texts(record: Record) -> Iterator[RenderableType]:

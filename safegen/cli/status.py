@@ -23,6 +23,7 @@ from safegen.cli.render.console import (
     make_text,
     print_out,
 )
+from safegen.cli.render.summary import iter_jury_facts
 from safegen.pipeline import api
 from safegen.pipeline.status import RunStatus, read_manifest, read_status
 
@@ -96,6 +97,8 @@ def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, Render
         drafted = status.shards_drafted
         unvalidated = f", {format_number(drafted)} drafted but not validated" if drafted else ""
         yield "shards", f"{status.shards_done} of {status.shards} done{unvalidated}"
+    if status.jury is not None and status.jury.drafts:
+        yield from iter_jury_facts(status.jury)
     if status.failed_requests:
         yield "failed", make_text(format_counts(status.failed_requests), "yellow")
         for outcome, message in status.failure_messages.items():

@@ -16,6 +16,7 @@ from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation.split import SPLITS, split_of
 from safegen.dataset.dataset_info import DATASET_INFO, describe_for_llama_factory
 from safegen.dataset.figures import MeasureInputs, RunMeasures
+from safegen.dataset.jury_stats import JuryStats
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import (
     ViewRows,
@@ -58,6 +59,10 @@ class BuildReport:
     """Drafts that were not accepted, by reason."""
     by_grade: Mapping[str, int]
     """Scenarios in the dataset by grade."""
+    accepted_by: Mapping[str, int]
+    """Scenarios in the dataset by what accepted them."""
+    jury: JuryStats
+    """Answers of the panel."""
     target: TargetReport | None
     """State of the recipe's target; None without one."""
     artifact_warning: str | None
@@ -288,6 +293,8 @@ def _make_report(
         by_mode=stats.count_stages("mode"),
         rejected=dict(sorted(stats.drafts.rejected.items())),
         by_grade=stats.count_kept("grade"),
+        accepted_by=stats.count_kept("accepted_by"),
+        jury=stats.drafts.jury,
         target=figures.target,
         artifact_warning=figures.artifact_warning,
         changed=changed,

@@ -21,6 +21,7 @@ from safegen.dataset.curation.corpus_checks import CHECKED_TARGET, MAX_AUC
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.figures import RunMeasures
 from safegen.dataset.hub_licences import choose_card_licence
+from safegen.dataset.jury_stats import JUROR_RESULTS, JuryStats
 from safegen.dataset.manifest import ViewRows
 from safegen.dataset.markdown import escape_cell, format_table
 from safegen.dataset.run_stats import RunStats
@@ -109,6 +110,9 @@ def render_card(
         hedging=figures.hedging,
         hedging_table=_hedging_table(figures),
         validator_table=_validator_table(stats),
+        jury=stats.drafts.jury,
+        juror_table=_juror_table(stats.drafts.jury),
+        leaf_table=_juror_leaf_table(stats.drafts.jury),
         example=None if view is None else LoadingExample(view, filled[view][0]),
         folder=FOLDER,
         training=[
@@ -220,6 +224,22 @@ def _validator_table(stats: RunStats) -> list[CardRow]:
             f"{counts.get('passed', 0) / sum(counts.values()):.1%}",
         )
         for name, counts in stats.count_verdicts().items()
+    ]
+
+
+def _juror_table(jury: JuryStats) -> list[CardRow]:
+    return [
+        (judge, *(counts.get(result, 0) for result in JUROR_RESULTS), jury.invented.get(judge, 0))
+        for (judge,), counts in jury.count_results().items()
+    ]
+
+
+def _juror_leaf_table(jury: JuryStats) -> list[CardRow]:
+    """List the leaves with a juror that did not answer, because such losses are not random."""
+    return [
+        (judge, harm, *(counts.get(result, 0) for result in JUROR_RESULTS))
+        for (judge, harm), counts in jury.count_results(by_leaf=True).items()
+        if set(counts) != {"answered"}
     ]
 
 

@@ -29,7 +29,8 @@ from safegen.dataset.curation.exact_duplicates import (
     digest_64,
     message_key,
 )
-from safegen.dataset.curation.select import MAX_REASON_CHARS, select_best
+from safegen.dataset.curation.select import MAX_REASON_CHARS, NO_REWARD, select_best
+from safegen.dataset.jury_stats import JURY_COLUMNS, count_jury
 from safegen.dataset.run_stats import (
     MODEL_COLUMNS,
     STORED_AXES,
@@ -55,7 +56,7 @@ BATCH_DRAFTS = 2_000
 RECORD_COLUMNS = (
     "scenario_id set_id goal_id source source_licence taxonomy round attributes messages policy_id "
     "ceiling floor required draft_id revision response withheld teacher model outcome verdicts "
-    "accepted accepted_by reason grade"
+    "accepted accepted_by reason grade reward"
 ).split()
 HEAD_COLUMNS = (
     "scenario_id",
@@ -64,7 +65,16 @@ HEAD_COLUMNS = (
     *("shard", "expectation", "messages"),
 )
 """Columns that all drafts of a scenario share."""
-BEST_COLUMNS = ("score", "draft_id", "response", "policy_id", "accepted_by", "grade", "round")
+BEST_COLUMNS = (
+    "reward",
+    "score",
+    "draft_id",
+    "response",
+    "policy_id",
+    "accepted_by",
+    "grade",
+    "round",
+)
 """Columns of the draft that is selected."""
 
 
@@ -210,7 +220,10 @@ class _ShardReader:
 def _iter_drafts(run: RunFolder) -> Iterator[pl.DataFrame]:
     """Read the drafts of all shards, some shards at a time."""
     frames: list[pl.DataFrame] = []
-    schema, columns = record_schema(), [*RECORD_COLUMNS, *STORED_AXES]
+    schema, columns = (
+        record_schema(),
+        list(dict.fromkeys([*RECORD_COLUMNS, *STORED_AXES, *JURY_COLUMNS])),
+    )
     for shard in run.finished_shards():
         path = run.records(shard)
         read = parquet.read_frames(path, columns, schema, remedy=RECORDS_REMEDY)
@@ -260,9 +273,12 @@ def _make_drafts(frames: list[pl.DataFrame]) -> pl.DataFrame:
         .list.any()
         .alias("is_confirmed"),
         pl.col("accepted").alias("is_draft_accepted"),
+        pl.col("reward").fill_null(NO_REWARD),
         reason.str.head(MAX_REASON_CHARS).alias("rejection"),
     ).with_columns(
-        pl.col("score").alias("rejection_score"), pl.col("draft_id").alias("rejection_id")
+        pl.col("reward").alias("rejection_reward"),
+        pl.col("score").alias("rejection_score"),
+        pl.col("draft_id").alias("rejection_id"),
     )
 
 
@@ -283,6 +299,7 @@ def _count_drafts(drafts: pl.DataFrame) -> DraftStats:
         rejected={name: n for (name,), n in _count_rows(rejected).items()},
         by_model=_count_rows(drafts.with_columns(role=role).select(MODEL_COLUMNS)),
         by_verdict=_count_rows(verdict.with_columns(result=result).select(VERDICT_COLUMNS)),
+        jury=count_jury(drafts),
     )
 
 
@@ -300,14 +317,15 @@ def _reduce(rows: pl.DataFrame, *, by: list[str]) -> pl.DataFrame:
     heads = rows.unique(by, keep="first", maintain_order=True)
     heads = heads.select(name for name in (*HEAD_COLUMNS, *_DIGESTS) if name in rows.columns)
     flags = rows.group_by(by).agg(pl.col("answered", "is_shown", "accepted").any())
-    accepted = rows.filter("accepted").sort(["score", "draft_id"], descending=[True, False])
+    ranks = ["reward", "score", "draft_id"]
+    accepted = rows.filter("accepted").sort(ranks, descending=[True, True, False])
     best = accepted.unique(by, keep="first", maintain_order=True)
     columns = (*by, *BEST_COLUMNS, *_BEST_DIGESTS)
     best = best.select(name for name in columns if name in rows.columns)
-    ranks = ["answered", "rejection_score", "rejection_id"]
-    rejected = rows.sort(ranks, descending=[True, True, False])
+    rejected_ranks = ["rejection_reward", "rejection_score", "rejection_id"]
+    rejected = rows.sort(["answered", *rejected_ranks], descending=[True, True, True, False])
     nearest = rejected.unique(by, keep="first", maintain_order=True)
-    nearest = nearest.select(*by, "rejection", "rejection_score", "rejection_id")
+    nearest = nearest.select(*by, "rejection", *rejected_ranks)
     for part in (flags, best, nearest):
         heads = heads.join(part, on=by, how="left", maintain_order="left")
     return heads

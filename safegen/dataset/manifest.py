@@ -71,6 +71,7 @@ def compose_manifest(
         "fingerprints": dict(fingerprints),
         "models": _models_json(stats),
         "counts": _counts_json(stats, view_rows),
+        **({"judges": stats.drafts.jury.to_json()} if stats.drafts.jury.drafts else {}),
         **figures.to_json(),
         "split": {"test": recipe.split.test},
         "views": {name: _view_json(view, recipe) for name, view in views.items()},
@@ -78,9 +79,6 @@ def compose_manifest(
     }
     if run.import_report.is_file():
         manifest["imported"] = read_json(run.import_report)
-    if run.labeller_check.is_file():
-        check = read_json(run.labeller_check)
-        manifest["labellers"] = {key: check[key] for key in ("bar", "known", "fields")}
     if run.accounting.is_file():
         manifest["observed"] = usage.read_accounting(run.accounting)
     return manifest

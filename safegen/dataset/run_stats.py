@@ -16,6 +16,7 @@ from safegen.core.types import DropReason, Outcome
 from safegen.coverage.ledger import Cell, Ledger, StageCounts
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
+from safegen.dataset.jury_stats import JuryStats
 from safegen.store import parquet, plan
 from safegen.store.schema import plan_schema
 
@@ -64,6 +65,7 @@ class DraftStats:
     """By role, teacher and model."""
     by_verdict: Mapping[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
     """By validator and `passed`, `failed` or `unscored`."""
+    jury: JuryStats = field(default_factory=JuryStats)
 
     def __add__(self, other: DraftStats) -> DraftStats:
         return DraftStats(
@@ -72,6 +74,7 @@ class DraftStats:
             Counter(self.rejected) + Counter(other.rejected),
             Counter(self.by_model) + Counter(other.by_model),
             Counter(self.by_verdict) + Counter(other.by_verdict),
+            self.jury + other.jury,
         )
 
 

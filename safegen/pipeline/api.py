@@ -182,7 +182,7 @@ async def agenerate(
         until: stop after the plan (`expand`), the drafts (`draft`) or the verdicts (`validate`).
         replan: plan again from a changed recipe; cached replies are reused.
         plugins: modules that the recipe may name as `module:factory`.
-        teachers: teachers by role (`drafter`, `reviser`, `author`, `labeller`) in place of the recipe's:
+        teachers: teachers by role (`drafter`, `reviser`, `author`, `labeller`, `judge`) in place of the recipe's:
             any async function of a request. `budget` bounds their calls. If a function carries the
             attribute `identity`, a text that changes whenever its replies would change, then its
             replies are cached, and `concurrency` (64) and `attempts` (1) bound its requests. Without
@@ -532,6 +532,8 @@ def _counts_json(report: BuildReport) -> dict[str, object]:
         "prompts": report.prompts,
         "drafts": report.drafts,
         "drafts_accepted": report.drafts_accepted,
+        "accepted_by": report.accepted_by,
+        "judges": report.jury.to_json() if report.jury.drafts else None,
         "rows": {name: dict(splits) for name, splits in report.rows.items()},
         "excluded": dict(report.excluded),
         "rejected": dict(report.rejected),

@@ -1,6 +1,6 @@
 """Process one set from scenarios to records; the only place that chains the stages.
 
-    expand → draft → validate → revise → record → validate the set
+    expand → draft → validate → revise → record
 
 A stage takes one item and returns a value. Collaborators are in `Workers`. Every draft is kept: a
 rejected one is a record with its verdicts, and a failed request is a record with its outcome and a
@@ -20,6 +20,7 @@ from safegen.core.hashing import text_sha256
 from safegen.core.progress import Progress
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import (
+    JURY,
     SEVERITIES,
     UNSAFE_SEVERITIES,
     Draft,
@@ -30,29 +31,36 @@ from safegen.core.types import (
     Grade,
     Message,
     NotAccepted,
+    Outcome,
     PlannedScenario,
     Record,
     Reply,
     Request,
-    SetValidator,
     Severity,
     Teacher,
     Tier,
     Verdict,
+    list_deciding_verdicts,
 )
+from safegen.core.visible_text import has_visible_character
 from safegen.dataset.curation.select import select_best
+from safegen.judges.juror import JudgedText
+from safegen.judges.panel import JudgedDraft, Panel
 from safegen.pipeline.draft_messages import (
     SystemRenderer,
     build_draft_messages,
     choose_style,
     make_system_renderer,
 )
-from safegen.pipeline.validate_set import validate_set
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.expand import Writers, expand_set
 from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
 from safegen.scenarios.context import make_draft_id
 from safegen.scenarios.dialogues import insert_answers, split_conversations
+from safegen.store.schema import SCORE_COLUMNS
+
+EMPTY: Outcome = "empty"
+"""Reason of a draft whose text shows nothing, so that a judge has nothing to read."""
 
 
 async def _scrub_nothing(_: Sequence[str]) -> None:
@@ -82,13 +90,15 @@ class Workers:
     revise_prompt: PromptTemplate
     candidates: int
     revisions: int
-    set_validators: Mapping[str, SetValidator] = field(default_factory=dict[str, SetValidator])
-    """They judge the drafts of a set against each other when all of them have their verdicts."""
     styles: tuple[str, ...] = ()
     """Styles of the candidates, see `choose_style`."""
     reasoning: bool = False
     writers: Writers | None = None
     validating: bool = True
+    panel: Panel | None = None
+    """Decides about each draft that no hard rule rejects; None lets the required validators decide."""
+    hard_codes: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Codes that reject a draft before a judge reads it, by validator."""
     scrub: Callable[[Sequence[str]], Awaitable[None]] = _scrub_nothing
     """Deletes the replies with these keys from the cache."""
     unsafe: set[str] = field(default_factory=set[str])
@@ -138,22 +148,7 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
         _process_conversation(turns, workers) for turns in split_conversations(expanded.planned)
     )
     before = SetResult([], list(expanded.failures), list(expanded.unsafe))
-    result = SetResult.merge([before, *results])
-    if not workers.set_validators or not workers.validating:
-        return result
-    records = await validate_set(
-        result.records,
-        expanded.planned,
-        validators=workers.set_validators,
-        required=workers.required,
-    )
-    # Each draft was counted when its own checks ended.
-    workers.progress.accepted += _count_accepted(records) - _count_accepted(result.records)
-    return result._replace(records=records)
-
-
-def _count_accepted(records: Sequence[Record]) -> int:
-    return sum(record.accepted for record in records)
+    return SetResult.merge([before, *results])
 
 
 async def _run_all(parts: Iterable[Coroutine[None, None, SetResult]]) -> list[SetResult]:
@@ -261,10 +256,9 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
     drafted = await request_draft(
         workers.drafters[candidate % len(workers.drafters)], request, style=style
     )
-    record = await _make_record(context, drafted, None, workers)
-    result = SetResult(
-        [record], drafted.list_failures("draft", record), drafted.list_unsafe(record)
-    )
+    checked = await _check_draft(context, drafted, None, workers)
+    record = checked.record
+    result = SetResult([record], checked.list_failures("draft"), checked.list_unsafe())
     workers.unsafe.update(result.unsafe)
     # A revision answers the messages of the first draft, not the whole history of attempts.
     for revision in range(1, workers.revisions + 1):
@@ -274,16 +268,18 @@ async def _draft_candidate(planned: PlannedScenario, candidate: int, workers: Wo
             request, messages=_build_revision_messages(messages, record, workers), revision=revision
         )
         drafted = await request_draft(workers.reviser, request, style=style)
-        before, record = record, await _make_record(context, drafted, record.draft, workers)
+        checked = await _check_draft(context, drafted, record.draft, workers)
+        before, record = record, checked.record
         result.records.append(record)
-        result.failures.extend(drafted.list_failures("revise", record))
-        result.unsafe.extend(drafted.list_unsafe(record))
+        result.failures.extend(checked.list_failures("revise"))
+        result.unsafe.extend(checked.list_unsafe())
         workers.unsafe.update(result.unsafe)
         if record.draft.response == before.draft.response:
             break  # the next request would be equal, and so would its cached reply
     workers.progress.done += 1
     workers.progress.accepted += record.accepted
-    workers.progress.failed += bool(result.failures)
+    # A draft without one of its jurors is no failed draft.
+    workers.progress.failed += any(f.stage != "judge" for f in result.failures)
     return result
 
 
@@ -296,25 +292,41 @@ class DraftAttempt(NamedTuple):
     reply: Reply
     error: ItemError | None
 
-    def list_failures(self, stage: FailureStage, record: Record) -> list[Failure]:
-        """Return the line for `failures/`, if the request failed."""
-        if self.error is None:
-            return []
-        return [
-            Failure(
-                scenario_id=record.scenario.scenario_id,
-                draft_id=record.draft.draft_id,
-                stage=stage,
-                outcome=self.error.outcome,
-                error=self.error.code,
-                message=str(self.error),
-                key=self.error.key,
-            )
-        ]
 
-    def list_unsafe(self, record: Record) -> list[str]:
-        """Return the cache key of the reply, if it was found unsafe."""
-        return [self.reply.key] if record.draft.withheld and self.reply.key else []
+class CheckedDraft(NamedTuple):
+    """A draft as a record, with the requests that it is made of."""
+
+    record: Record
+    drafted: DraftAttempt
+    judged: JudgedDraft | None
+    """None if no juror was asked."""
+
+    def list_failures(self, stage: FailureStage) -> list[Failure]:
+        """Return the lines for `failures/`: the request for the draft and those to jurors."""
+        error = self.drafted.error
+        lines = [] if error is None else [self._make_failure(stage, error)]
+        errors = [r.error for r in self.judged.readings if r.error] if self.judged else []
+        return lines + [self._make_failure("judge", error) for error in errors]
+
+    def list_unsafe(self) -> list[str]:
+        """Return the cache keys of the replies that hold unsafe text: the draft, and quotations of it."""
+        if not self.record.draft.withheld:
+            return []
+        own = (self.drafted.reply.key,) if self.drafted.reply.key else ()
+        return [*own, *(self.judged.keys if self.judged else ())]
+
+    def _make_failure(self, stage: FailureStage, error: ItemError) -> Failure:
+        draft = self.record.draft
+        return Failure(
+            scenario_id=draft.scenario_id,
+            draft_id=draft.draft_id,
+            stage=stage,
+            outcome=error.outcome,
+            error=error.code,
+            # The message of a judge may quote the draft.
+            message=error.code if draft.withheld else str(error),
+            key=error.key,
+        )
 
 
 async def request_draft(drafter: Drafter, request: Request, *, style: str = "") -> DraftAttempt:
@@ -332,9 +344,8 @@ def _build_revision_messages(
     messages: Sequence[Message], record: Record, workers: Workers
 ) -> tuple[Message, ...]:
     rules = ", ".join(record.expectation.rule_ids)
-    findings = [
-        f"{v.reason} ({v.validator}, rule {rules})" for v in record.verdicts if v.passed is False
-    ]
+    faults = [v for v in list_deciding_verdicts(record.verdicts) if v.passed is False]
+    findings = [f"{v.reason} ({v.validator}, rule {rules})" for v in faults]
     text = workers.revise_prompt.render("user", findings=findings)
     return (
         *messages,
@@ -343,33 +354,93 @@ def _build_revision_messages(
     )
 
 
-async def _make_record(
+async def _check_draft(
     context: DraftContext, drafted: DraftAttempt, parent: Draft | None, workers: Workers
-) -> Record:
+) -> CheckedDraft:
+    """Validate a draft, let the panel judge it, and make its record."""
     draft = _make_draft(context, drafted, parent, workers)
     verdicts: tuple[Verdict, ...] = ()
+    judged: JudgedDraft | None = None
     if draft.response is not None and workers.validating:
         verdicts = tuple(
             [await validate(draft, context) for validate in workers.validators.values()]
         )
-    severity = worst_severity(verdicts)
+        judged = await _judge(draft.response, draft.draft_id, context, verdicts, workers)
+    verdicts = (*verdicts, *(judged.verdicts if judged else ()))
+    findings = judged.findings if judged else ()
+    severity = _decide_severity(verdicts, judged)
     # Unsafe text must not reach the disk. Evidence quotes it, and the reason of a user's validator may.
     if severity in UNSAFE_SEVERITIES:
         draft = replace(draft, response=None, reasoning_content=None, withheld=True)
         verdicts = tuple(replace(v, evidence="", reason=v.code) for v in verdicts)
-    reason = _rejection_reason(draft, verdicts, workers)
-    return Record(
+        findings = tuple(replace(f, evidence="") for f in findings)
+    reason = _rejection_reason(draft, verdicts, judged, workers)
+    record = Record(
         scenario=context.scenario,
         expectation=context.expectation,
         draft=draft,
         verdicts=verdicts,
-        delivered=next((v.delivered for v in verdicts if v.delivered), None),
+        delivered=next(
+            (v.delivered for v in list_deciding_verdicts(verdicts) if v.delivered), None
+        ),
         severity=severity,
         accepted=reason is None,
-        accepted_by=("rules" if workers.required else "nothing") if reason is None else None,
+        accepted_by=_name_acceptor(workers) if reason is None else None,
         reason=reason,
         grade=drafted.drafter.grade,
+        findings=findings,
+        **(_list_scores(judged) if judged else {}),
     )
+    return CheckedDraft(record, drafted, judged)
+
+
+async def _judge(
+    response: str,
+    item: str,
+    context: DraftContext,
+    verdicts: Sequence[Verdict],
+    workers: Workers,
+) -> JudgedDraft | None:
+    """Ask the panel about a response, unless there is none or a hard rule rejects it."""
+    if workers.panel is None or not has_visible_character(response):
+        return None
+    if _find_hard_failure(verdicts, workers) is not None:
+        return None
+    scenario = context.scenario
+    text = JudgedText(scenario.messages, response, context.expectation, scenario.harm)
+    return await workers.panel.judge(text, item=item)
+
+
+def _find_hard_failure(verdicts: Sequence[Verdict], workers: Workers) -> str | None:
+    """Return the first required validator that rejects a draft before a judge reads it."""
+    return next(
+        (
+            v.validator
+            for v in verdicts
+            if v.passed is False
+            and v.validator in workers.required
+            and v.code in workers.hard_codes.get(v.validator, ())
+        ),
+        None,
+    )
+
+
+def _decide_severity(verdicts: Sequence[Verdict], judged: JudgedDraft | None) -> Severity | None:
+    # Rules see form alone, so their severity does not count beside a jury's. If too few jurors
+    # answered, the worst of all decides what is deleted.
+    settled = judged.decision.severity if judged else None
+    return settled if settled is not None else worst_severity(verdicts)
+
+
+def _name_acceptor(workers: Workers) -> str:
+    if workers.panel is not None:
+        return "judge"
+    return "rules" if workers.required else "nothing"
+
+
+def _list_scores(judged: JudgedDraft) -> dict[str, float | None]:
+    names = (*SCORE_COLUMNS, "disagreement")
+    return {name: getattr(judged.decision, name) for name in names}
 
 
 def _make_draft(
@@ -404,19 +475,27 @@ def worst_severity(verdicts: Sequence[Verdict]) -> Severity | None:
     return SEVERITIES[max(ranks)] if ranks else None
 
 
-def _rejection_reason(draft: Draft, verdicts: Sequence[Verdict], workers: Workers) -> str | None:
+def _rejection_reason(
+    draft: Draft, verdicts: Sequence[Verdict], judged: JudgedDraft | None, workers: Workers
+) -> str | None:
     """Return the outcome, code or validator that keeps a draft from acceptance; None if accepted."""
     # A failed request has no verdicts, so its outcome is the reason.
     if draft.outcome != "ok":
         return draft.outcome
-    # Only required validators decide; the others are recorded.
-    required = [v for v in verdicts if v.validator in workers.required]
-    failed = next((v.validator for v in required if v.passed is False), None)
+    if workers.panel is None:
+        # Only required validators decide; the others are recorded.
+        deciding = [v for v in verdicts if v.validator in workers.required]
+        failed = next((v.validator for v in deciding if v.passed is False), None)
+    elif judged is None:
+        deciding, failed = [], _find_hard_failure(verdicts, workers) or EMPTY
+    else:
+        deciding = [judged.verdicts[-1]]
+        failed = None if judged.decision.passed is not False else JURY
     code: NotAccepted | None = None
     if draft.withheld:
         code = "withheld"
     elif not workers.validating:
         code = "not_validated"
-    elif failed is None and any(v.passed is None for v in required):
+    elif failed is None and any(v.passed is None for v in deciding):
         code = "unscored"
     return code or failed

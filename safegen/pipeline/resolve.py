@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from safegen.config import language_pack, recipe as recipes, taxonomy
 from safegen.config.language_pack import Locale
@@ -19,39 +20,38 @@ from safegen.core.plugin_checks import (
     CheckedTeacher,
     PluginSource,
     check_attributes,
-    guard_set_validator,
     guard_validator,
     locate_plugin,
 )
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import (
-    DraftValidator,
-    SetValidator,
-    Teacher,
-    TeacherTraits,
-    ValidatorUnit,
-)
+from safegen.core.types import DraftValidator, Teacher, TeacherTraits
 from safegen.coverage import axes as axes_file
 from safegen.coverage.covering_array import BitCode, required_rows
 from safegen.dataset.view import make_view
+from safegen.judges.juror import load_judge_prompt
 from safegen.judges.user_prompt_labels import QUESTIONS
 from safegen.policy import loader, spec
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.plan_sets import build_axes_model
 from safegen.scenarios.context import PlanningContext, choose_harms
 from safegen.scenarios.user_prompts.reader import UserPrompts
+from safegen.teachers import split_unset_variables
 
 ROLE_KEYS = {
     "drafter": ("teachers", "drafter"),
     "reviser": ("teachers", "reviser"),
     "author": ("teachers", "author"),
     "labeller": ("judges", "labellers"),
+    "judge": ("judges", "panel"),
 }
 """Key path of each role in a recipe."""
 KINDS: Mapping[str, str] = {"prompt": "prompts", "axes": "axes", "scripts": "scripts"}
 """Kind of asset by kind of fingerprint."""
 Fingerprints = Mapping[str, Mapping[str, str]]
 """SHA-256 of each file that a recipe names, by kind and name."""
+LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = ("localhost", LOOPBACK, "::1", "0.0.0.0")
+"""Names of this machine in an address."""
 RECIPE, POLICY, PROMPTS, PLUGIN = "recipe", "policy", "prompts", "plugin"
 
 
@@ -175,6 +175,8 @@ class ResolvedRecipe(RunContext):
         """List the kind and name of the other files that the planner, an author or a labeller reads."""
         # Files that a run does not read must not block its resume when they change.
         plan = self.recipe.plan
+        if self.recipe.judges.panel:
+            yield "prompt", "judge"
         if self.user_prompts is not None:
             yield from (("prompt", n) for n in QUESTIONS if self.recipe.judges.labellers)
             return
@@ -227,7 +229,8 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
     with locator.prefix_errors("validators"):
         # Built to check their parameters; the session builds its own.
         make_validators(inputs)
-        make_set_validators(inputs)
+    if loaded.judges.panel:
+        load_judge_prompt()
     with locator.prefix_errors("views"):
         for ref in loaded.views:
             make_view(ref, trusted=trusted)
@@ -287,10 +290,28 @@ def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -
     """
     if "drafter" not in teachers:
         check_drafters(inputs)
+    check_panel(inputs, replaced=teachers)
     for role, ref in list_roles(inputs.recipe):
         if role not in teachers:
             with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
-                make_teacher(inputs, ref)
+                refuse_guard(inputs, role, ref, make_teacher(inputs, ref))
+
+
+def refuse_guard(inputs: ResolvedRecipe, role: str, ref: PluginRef, teacher: Teacher) -> None:
+    """Reject a guard in a role that writes or labels.
+
+    Raises:
+        ConfigError: the teacher is a guard, and the role is not `judge`.
+    """
+    if role != "judge" and is_guard(teacher, teacher_traits(inputs, ref)):
+        raise ConfigError(
+            f"`{ref.use}` is a guard, which only rates texts; name it under `judges.panel`"
+        )
+
+
+def is_guard(teacher: Teacher, traits: TeacherTraits) -> bool:
+    """Return True if a teacher rates texts in a format of its own."""
+    return bool(getattr(teacher, "guard", traits.guard))
 
 
 def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
@@ -299,7 +320,78 @@ def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
     refs = [("drafter", ref) for ref in teachers.drafter]
     refs += [("reviser", teachers.reviser)] if teachers.reviser else []
     refs += [("author", teachers.author)] if teachers.author else []
-    return refs + [("labeller", ref) for ref in recipe.judges.labellers]
+    refs += [("labeller", ref) for ref in recipe.judges.labellers]
+    return refs + [("judge", ref) for ref in recipe.judges.panel]
+
+
+def check_panel(inputs: ResolvedRecipe, *, replaced: Collection[str] = ()) -> None:
+    """Check that the panel can judge, and that no juror judges its own drafts.
+
+    Args:
+        inputs: the resolved recipe.
+        replaced: roles with a caller's teacher in place of the recipe's.
+
+    Raises:
+        ConfigError: a juror is a drafter's own model or cannot read a text, or all are guards.
+    """
+    judges = inputs.recipe.judges
+    if "judge" in replaced:
+        if not judges.panel:
+            raise ConfigError(
+                "`teachers`: `judge` replaces the panel of a recipe, and this one has no"
+                " `judges.panel`; add one, such as `panel: [scripted]`"
+            )
+        return
+    own: set[str] = set()
+    for role, ref in list_roles(inputs.recipe) if not judges.allow_drafter else ():
+        if role in ("drafter", "reviser") and role not in replaced and judges.panel:
+            with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
+                own.add(_identify_model(inputs, ref))
+    for index, ref in enumerate(judges.panel):
+        with inputs.locator.prefix_errors("judges", "panel", index):
+            _check_juror(inputs, ref, own)
+    panel = [(_make_without_secrets(inputs, ref), ref) for ref in judges.panel]
+    if panel and all(is_guard(teacher, teacher_traits(inputs, ref)) for teacher, ref in panel):
+        with inputs.locator.prefix_errors(*ROLE_KEYS["judge"]):
+            raise ConfigError(
+                "has only guards, which grade no helpfulness, so that no draft could be accepted; add"
+                " a model without `guard: true`"
+            )
+
+
+def _check_juror(inputs: ResolvedRecipe, ref: PluginRef, own: Collection[str]) -> None:
+    if teacher_traits(inputs, ref).needs_knowledge:
+        raise ConfigError(
+            f"`{ref.use}` composes answers from written knowledge and reads no text; name a model, such"
+            " as `{openai_chat: {base_url: …, model: …}}`"
+        )
+    if (model := _identify_model(inputs, ref)) in own:
+        raise ConfigError(
+            f"`{model}` also drafts, and a model prefers its own answers; name another model, or set"
+            " `judges.allow_drafter: true`"
+        )
+
+
+def _identify_model(inputs: ResolvedRecipe, ref: PluginRef) -> str:
+    """Name the model of a teacher with its address; sampling parameters make no other model."""
+    endpoint = getattr(_make_without_secrets(inputs, ref), "endpoint", None)
+    if endpoint is not None:
+        return f"{endpoint.model} at {_normalise_address(endpoint.base_url)}"
+    params = plugins.identifying_params(ref.use, ref.params)
+    return f"{ref.use} {params}" if params else ref.use
+
+
+def _normalise_address(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    host = LOOPBACK if parts.hostname in LOOPBACK_NAMES else parts.hostname
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
+def _make_without_secrets(inputs: ResolvedRecipe, ref: PluginRef) -> Teacher:
+    # A dry run needs no key.
+    available, _ = split_unset_variables(ref.params)
+    return make_teacher(inputs, ref.model_copy(update={"params": available}))
 
 
 def teacher_traits(context: RunContext, ref: PluginRef) -> TeacherTraits:
@@ -345,37 +437,21 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
 
 
 def make_validators(inputs: ResolvedRecipe) -> dict[str, DraftValidator]:
-    """Build the recipe's validators of drafts, by name."""
-    return {
-        ref.use: guard_validator(validator, source) if source else validator
-        for ref, validator, source in _build_validators(inputs, "draft")
-    }
-
-
-def make_set_validators(inputs: ResolvedRecipe) -> dict[str, SetValidator]:
-    """Build the recipe's validators of sets, by name."""
-    return {
-        ref.use: guard_set_validator(validator, source) if source else validator
-        for ref, validator, source in _build_validators(inputs, "set")
-    }
-
-
-# Any: a validator of drafts or of sets. Only a user's own code has a source, because it is checked.
-def _build_validators(
-    inputs: ResolvedRecipe, unit: ValidatorUnit
-) -> Iterator[tuple[PluginRef, Any, PluginSource | None]]:
+    """Build the recipe's validators, by name."""
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
     }
+    validators: dict[str, DraftValidator] = {}
     for ref in inputs.recipe.validators:
-        if plugins.validator_traits(ref.use, trusted=inputs.trusted).unit != unit:
-            continue
         validator = plugins.make_plugin(
             "validators", ref.use, ref.params, trusted=inputs.trusted, **collaborators
         )
-        is_external = plugins.is_external(ref.use)
-        yield ref, validator, _locate("validators", ref, inputs) if is_external else None
+        if plugins.is_external(ref.use):
+            source = _locate("validators", ref, inputs)
+            validator = guard_validator(validator, source)
+        validators[ref.use] = validator
+    return validators
 
 
 def _locate(kind: str, ref: PluginRef, inputs: ResolvedRecipe) -> PluginSource:

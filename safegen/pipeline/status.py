@@ -10,6 +10,7 @@ from typing import Any
 from safegen.core.errors import StoreDamaged
 from safegen.core.types import DropReason, Outcome
 from safegen.dataset.dropped import count_losses
+from safegen.dataset.jury_stats import JuryStats, read_jury_stats
 from safegen.dataset.run_stats import count_prompts, read_plan_rows
 from safegen.pipeline.api import Run, read_usage
 from safegen.store import plan
@@ -41,10 +42,16 @@ class RunStatus:
     """Requests, tokens and seconds over all sessions."""
     dataset: bool
     """True if a dataset was built."""
+    jury: JuryStats | None = None
+    """Answers of the panel so far; None without a panel."""
 
     def to_json(self) -> dict[str, object]:
         """Convert to a JSON object."""
-        return asdict(self)
+        payload: dict[str, object] = asdict(self)
+        # Keys of its counts are tuples, which JSON has not.
+        del payload["jury"]
+        payload["judges"] = self.jury.to_json() if self.jury else None
+        return payload
 
 
 def read_status(run: Run) -> RunStatus:
@@ -73,6 +80,7 @@ def read_status(run: Run) -> RunStatus:
         dropped=dict(losses.dropped),
         accounting=read_usage(run.folder),
         dataset=(run.output / "manifest.json").exists(),
+        jury=read_jury_stats(run.folder) if run.recipe.judges.panel else None,
     )
 
 

@@ -10,25 +10,19 @@ from itertools import chain
 from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
+from safegen.core import plugins
 from safegen.core.errors import RunError
 from safegen.core.progress import Progress
 from safegen.core.types import Evidence, Expectation, Profile, Teacher, TeacherTraits
 from safegen.coverage import axes
 from safegen.coverage.axes import DEFAULT_AXES
-from safegen.judges.blind_labels import LabelFiles
-from safegen.judges.labeller_check import (
-    ExpectKnown,
-    KnownPrompt,
-    LabellerCheck,
-    ReadHarm,
-    check_labeller,
-    draw_known_prompts,
-)
+from safegen.judges.juror import Juror, load_judge_prompt, make_rubric_renderer
+from safegen.judges.panel import Panel
 from safegen.pipeline.process_set import Drafter, Workers
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     has_layers,
-    make_set_validators,
+    is_guard,
     make_teacher,
     make_validators,
     teacher_traits,
@@ -38,6 +32,12 @@ from safegen.policy.decide import compute_expectation
 from safegen.policy.spec import Policy, fitting_specs, policy_for
 from safegen.scenarios.authoring.author import load_templates
 from safegen.scenarios.authoring.expand import Writers
+from safegen.scenarios.authoring.labeller_check import (
+    ExpectKnown,
+    KnownPrompt,
+    check_labeller,
+    draw_known_prompts,
+)
 from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
@@ -104,6 +104,8 @@ class WorkerFactory:
         self.meter = meter
         self.teachers: list[Teacher] = []
         """The teachers built so far; the owner closes them."""
+        self.jurors: tuple[Teacher, ...] = ()
+        """Those of the panel."""
         self._journal, self._replacements = journal, teachers
         self._limiters = RateLimiters()
         meter.read_wait = self._limiters.longest_wait
@@ -125,7 +127,6 @@ class WorkerFactory:
             drafters=drafters,
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
             validators=make_validators(inputs),
-            set_validators=make_set_validators(inputs),
             required=recipe.required_validators,
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
@@ -137,6 +138,11 @@ class WorkerFactory:
             reasoning=recipe.plan.reasoning,
             writers=self._make_writers() if recipe.plan.author_keys else None,
             validating=validating,
+            panel=self._make_panel() if validating else None,
+            hard_codes={
+                name: frozenset(plugins.validator_traits(name, trusted=inputs.trusted).hard)
+                for name in recipe.required_validators
+            },
             scrub=self._journal.scrub,
             progress=progress,
         )
@@ -199,6 +205,41 @@ class WorkerFactory:
             self._make_teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers
         )
 
+    def _make_panel(self) -> Panel | None:
+        """Build the panel of judges; a caller's judge replaces all of them."""
+        inputs, refs = self.inputs, self.inputs.recipe.judges.panel
+        if not refs:
+            return None
+        if "judge" in self._replacements:
+            refs = refs[:1]
+        before = len(self.teachers)
+        teachers = [self._make_teacher("judge", ref) for ref in refs]
+        self.jurors = tuple(self.teachers[before:])
+        # Independent answers of one model need different samples; a reordered panel keeps its cache.
+        samples = [refs[:i].count(ref) for i, ref in enumerate(refs)]
+        jurors = [
+            Juror(
+                name, teacher, is_guard=is_guard(teacher, self._traits("judge", ref)), sample=sample
+            )
+            for name, teacher, ref, sample in zip(
+                _name_jurors(refs, teachers), teachers, refs, samples, strict=True
+            )
+        ]
+        policies = {p.policy_id: p for p in inputs.policies}
+        prompt = load_judge_prompt()
+        return Panel(
+            tuple(jurors), inputs.recipe.judges, prompt, make_rubric_renderer(prompt, policies)
+        )
+
+    @property
+    def concurrency(self) -> int:
+        """Drafts that keep all endpoints busy: while jurors read some, others are drafted."""
+        writers = [t for t in self.teachers if all(t is not juror for juror in self.jurors)]
+        return sum(
+            max((int(getattr(t, "concurrency", 1)) for t in group), default=0)
+            for group in (writers, self.jurors)
+        )
+
     def _list_leaves(self) -> list[str]:
         policies = self.inputs.policies
         return [h for h in self.inputs.tree.harms if any(p.covers(h) for p in policies)]
@@ -223,62 +264,37 @@ class WorkerFactory:
         )
 
 
+def _name_jurors(refs: Sequence[PluginRef], teachers: Sequence[Teacher]) -> list[str]:
+    """Name jurors by their models; equal ones have a number."""
+    names = [
+        str(getattr(teacher, "model", ref.use)) for ref, teacher in zip(refs, teachers, strict=True)
+    ]
+    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    return [
+        f"{name}#{count}" if count > 1 else name for name, count in zip(names, counts, strict=True)
+    ]
+
+
 async def check_labellers(
-    folder: RunFolder,
-    inputs: ResolvedRecipe,
-    labellers: tuple[Teacher, ...],
-    files: LabelFiles,
-    *,
-    progress: Progress,
-    read_harm: ReadHarm | None = None,
+    folder: RunFolder, inputs: ResolvedRecipe, writers: Writers | None
 ) -> None:
     """Calibrate the labellers on prompts with known labels before they decide anything.
 
-    The agreement is written to `run/labellers.json`. With `judges.known: 0` nothing is checked.
-
-    Args:
-        folder: the run.
-        inputs: the resolved recipe.
-        labellers: the panel.
-        files: the questions.
-        progress: counts the known prompts.
-        read_harm: also checks the leaf that the labellers read in a text.
+    The agreement is written to `run/labellers.json`.
 
     Raises:
         RunError: the agreement is below `judges.bar`; the message holds the numbers.
     """
-    judges = inputs.recipe.judges
-    if not judges.known:
-        write_json(folder.labeller_check, {"bar": judges.bar, "known": 0, "fields": {}})
+    if writers is None:
         return
-    known, expect = _draw_known_prompts(inputs)
-    progress.planned, progress.done, progress.stage = len(known), 0, "checking"
-
-    def on_read() -> None:
-        progress.done += 1
-
-    result = await check_labeller(
-        known,
-        labeller=labellers,
-        files=files,
-        expect=expect,
-        read_harm=read_harm,
-        bar=judges.bar,
-        on_read=on_read,
-    )
+    judges, (known, expect) = inputs.recipe.judges, _draw_known_prompts(inputs)
+    labels = writers.files.labels
+    result = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expect)
+    summary = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in result.fields}
     # Written also on failure: the numbers help to choose another labeller.
-    write_json(folder.labeller_check, _describe_check(result, judges.bar))
+    write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": summary})
     if not result.passes(judges.bar):
         raise RunError(f"{result.format_summary(judges.bar)}\n{result.suggest_fix(judges.bar)}")
-
-
-def _describe_check(result: LabellerCheck, bar: float) -> dict[str, object]:
-    fields = {
-        f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa, "interval": list(f.interval)}
-        for f in result.fields
-    }
-    misread = [misread._asdict() for misread in result.misread]
-    return {"bar": bar, "known": result.planned, "fields": fields, "misread": misread}
 
 
 def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:

@@ -100,9 +100,47 @@ def test_endpoint_options_fill_the_drafter(
     assert made.model_copy(update={"teachers": recipes.Teachers()}) == Recipe(name="mine")
 
 
+WHERE = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "writer")
+
+
+def test_second_model_becomes_the_panel(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = (*WHERE, "--key-env", "MY_API_KEY", "--judge-model", "reader")
+    assert call(capsys, "init", "mine.yaml", *options).code == 0
+    (juror,) = recipes.load_recipe("mine.yaml").judges.panel
+    assert juror.params == {
+        "base_url": "http://127.0.0.1:9/v1",
+        "model": "reader",
+        "api_key_env": "MY_API_KEY",
+    }
+    other = ("--judge-endpoint", "http://127.0.0.1:8/v1", "--judge-model", "writer")
+    assert call(capsys, "init", "other.yaml", *WHERE, *other).code == 0
+    (juror,) = recipes.load_recipe("other.yaml").judges.panel
+    assert juror.params == {"base_url": "http://127.0.0.1:8/v1", "model": "writer"}
+    assert call(capsys, "check", "other.yaml").code == 0
+
+
+def test_commented_panel_loads_without_its_marks(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, "init", "mine.yaml", *WHERE).code == 0
+    path = workdir / "mine.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert recipes.load_recipe("mine.yaml").judges.panel == ()
+    start = text.index("  panel: []\n")
+    end = text.index("\n", text.index("model: another-model"))
+    example = text[start:end].replace("  panel: []\n", "").replace("  # ", "  ")
+    path.write_text(text[:start] + example + text[end:], encoding="utf-8")
+    (juror,) = recipes.load_recipe("mine.yaml").judges.panel
+    assert juror.params == {"base_url": "http://127.0.0.1:9/v1", "model": "another-model"}
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
+        ((*WHERE, "--judge-model", "writer"), "which also drafts"),
+        (("--judge-model", "m"), "needs `--judge-endpoint URL`"),
+        ((*WHERE, "--judge-endpoint", "http://h/v1"), "need `--judge-model NAME`"),
+        ((*WHERE, "--judge-model", "m", "--judge-key-env", "sk-1"), "`--judge-key-env` must be"),
         (("--model", "m"), "need `--endpoint URL`"),
         (("--endpoint", "http://h/v1"), "needs `--model NAME`"),
         (("--endpoint", "ftp://h", "--model", "m"), "must begin with http:// or https://"),

@@ -29,6 +29,7 @@ from safegen.core.errors import RERUN_HINT
 from safegen.core.types import MODES
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset.curation.split import describe_empty_splits
+from safegen.dataset.jury_stats import JuryStats
 from safegen.dataset.run_stats import classify_loss
 from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
@@ -60,7 +61,8 @@ REMEDY_BY_REASON = {
     "unscored": "a validator could not decide",
 }
 """The remedy for a reason; all other reasons are names of validators."""
-RULES_ONLY_TEXT = "accepted by rule-based checks only; not reviewed by a model or a person"
+RULES_ONLY_TEXT = "accepted by form: rule-based checks only; not reviewed by a model or a person"
+JUDGED_TEXT = "accepted by judges (models); not reviewed by a person"
 UNCHECKED_TEXT = (
     "not checked at all: the recipe requires no validator, so every answer was accepted"
 )
@@ -179,6 +181,8 @@ def _iter_facts(
             "",
             "per prompt, the embedded teacher writes one full draft and weaker ones for pairs",
         )
+    if report.jury.drafts:
+        yield from iter_jury_facts(report.jury)
     yield from _iter_failure_facts(losses)
     if losses.dropped:
         prompts = format_plural(sum(losses.dropped.values()), "prompt")
@@ -215,9 +219,24 @@ def _iter_check_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, Rend
         yield ("artifacts", make_text(report.artifact_warning, "yellow"))
 
 
+def iter_jury_facts(jury: JuryStats) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the facts on a panel: answers by judge, and disagreement."""
+    for index, ((judge,), counts) in enumerate(jury.count_results().items()):
+        parts = [format_counts(counts)]
+        parts += [f"{n:,} invented quotations" for n in [jury.invented.get(judge, 0)] if n]
+        is_complete = set(counts) == {"answered"} and len(parts) == 1
+        name = "" if index else "judges"
+        yield name, make_text(f"{judge}: {', '.join(parts)}", "" if is_complete else "yellow")
+    if jury.disagreement is not None:
+        share = format_share(jury.split, jury.compared)
+        yield "", f"they disagree about {share} of {format_plural(jury.compared, 'draft')}"
+
+
 def _iter_review_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
     if generated := report.by_grade.get("generated", 0):
         review = RULES_ONLY_TEXT if run.recipe.required_validators else UNCHECKED_TEXT
+        if run.recipe.judges.panel:
+            review = JUDGED_TEXT
         yield ("review", Text(f"{format_plural(generated, 'row')} {review}", style="yellow"))
     if demo := report.by_grade.get("demo", 0):
         rows = "all rows" if demo == report.prompts else format_plural(demo, "row")

@@ -8,6 +8,8 @@ from safegen.core.types import NotAccepted, Record
 
 # Reasons become keys of a table of counts.
 MAX_REASON_CHARS = 80
+NO_REWARD = -1.0
+"""Rank of a draft without a reward, below every reward."""
 
 
 def sum_scores(record: Record) -> float:
@@ -15,14 +17,21 @@ def sum_scores(record: Record) -> float:
     return sum(v.score for v in record.verdicts if v.score is not None)
 
 
+def rank_reward(record: Record) -> float:
+    """Return the reward of a draft for comparisons; a draft without one ranks below all others."""
+    return NO_REWARD if record.reward is None else record.reward
+
+
 def select_best(records: Sequence[Record]) -> Record | None:
-    """Pick the accepted draft with the highest score, ties by `draft_id`; None without one.
+    """Pick the accepted draft with the highest reward, then score, then `draft_id`; None without one.
 
     A draft that is not `ok`, has no text or was withheld is never picked.
     """
     fitting = [r for r in records if r.accepted and is_usable(r)]
     # The id breaks ties, because shards end in any order.
-    return min(fitting, key=lambda r: (-sum_scores(r), r.draft.draft_id), default=None)
+    return min(
+        fitting, key=lambda r: (-rank_reward(r), -sum_scores(r), r.draft.draft_id), default=None
+    )
 
 
 def is_usable(record: Record) -> bool:
@@ -31,9 +40,10 @@ def is_usable(record: Record) -> bool:
     return draft.outcome == "ok" and draft.response is not None and not draft.withheld
 
 
-def rejection_rank(record: Record) -> tuple[bool, float, str]:
+def rejection_rank(record: Record) -> tuple[bool, float, float, str]:
     """Rank a rejected draft; the lowest is nearest to acceptance."""
-    return record.draft.outcome != "ok", -sum_scores(record), record.draft.draft_id
+    failed = record.draft.outcome != "ok"
+    return failed, -rank_reward(record), -sum_scores(record), record.draft.draft_id
 
 
 def rejection_reason(records: Sequence[Record]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from safegen.core import plugins
 from safegen.core.hashing import hash_fraction
-from safegen.core.types import Record
+from safegen.core.types import Record, list_deciding_verdicts
 from safegen.dataset import view
 from safegen.dataset.view import ScenarioGroup, TrainingExample, View
 from safegen.store.schema import ArrowRow
@@ -98,7 +98,8 @@ def make_pairs(group: ScenarioGroup, *, at_most: int) -> list[Pair]:
 def pair_columns(pair: Pair) -> ArrowRow:
     """Return the columns of a pair except the messages."""
     chosen, rejected = pair
-    failed = [v.validator for v in rejected.verdicts if v.passed is False]
+    deciding = list_deciding_verdicts(rejected.verdicts)
+    failed = [v.validator for v in deciding if v.passed is False]
     row: ArrowRow = {
         "source_id": view.read_source_id(chosen),
         "chosen_draft_id": chosen.draft.draft_id,
@@ -121,10 +122,12 @@ def make_warnings(name: str) -> Callable[[Recipe, Sequence[View], Sequence[str]]
 
 def explain_empty(recipe: Recipe, trusted: Sequence[str] = ()) -> str:
     """Explain why a recipe's drafts made no pair, and what would change that."""
+    if (reason := explain_always_empty(recipe, trusted=trusted)) is not None:
+        return reason
+    if recipe.judges.panel:
+        return "no prompt with an accepted draft has another one that is safe and that the judges reject"
     named = _one_of(list_teachable_validators(recipe, trusted=trusted))
-    return explain_always_empty(recipe, trusted=trusted) or (
-        f"no prompt with an accepted draft has another draft that fails only {named}"
-    )
+    return f"no prompt with an accepted draft has another draft that fails only {named}"
 
 
 def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str | None:
@@ -137,6 +140,8 @@ def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str 
     """
     if recipe.has_single_draft:
         return "pairs need two drafts of a prompt: set `plan.candidates` to 2 or more"
+    if recipe.judges.panel:
+        return None
     finders = list_teachable_validators(recipe, trusted=trusted)
     known = {
         *finders,
@@ -167,7 +172,7 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _is_instructive(record: Record) -> bool:
     draft = record.draft
-    faults = [v for v in record.verdicts if v.passed is not True]
+    faults = [v for v in list_deciding_verdicts(record.verdicts) if v.passed is not True]
     return (
         draft.outcome == "ok"
         and bool(draft.response)

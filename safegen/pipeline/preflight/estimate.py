@@ -18,6 +18,7 @@ from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
 from safegen.dataset.curate import curate
 from safegen.dataset.curation.split import SplitName, describe_empty_splits, split_of
+from safegen.judges.juror import load_judge_prompt, make_rubric_renderer
 from safegen.pipeline.draft_messages import build_draft_messages, choose_style, make_system_renderer
 from safegen.pipeline.policy_update import is_policy_only
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
@@ -25,8 +26,10 @@ from safegen.pipeline.resolve import (
     ROLE_KEYS,
     ResolvedRecipe,
     check_drafters,
+    check_panel,
     list_roles,
     make_teacher,
+    refuse_guard,
     resolve_recipe,
     teacher_traits,
 )
@@ -64,6 +67,8 @@ class PlanSize:
     by_domain_mode: Mapping[tuple[str, str], int]
     prompt_chars: int
     """Characters sent for the first drafts of all candidates: instructions and messages."""
+    judge_chars: int
+    """Characters that one juror reads for one draft of each prompt, without the drafts."""
     excluded: Mapping[Profile, int]
     """Prompts that are skipped under a profile because they contradict it."""
     recorded_otherwise: tuple[ChangedEvidence, ...]
@@ -119,6 +124,10 @@ class Estimate:
     """Upper bound: each set, probe or turn is written once and repaired once."""
     label_calls: int
     """Upper bound: each labeller reads every written text twice with two questions, plus the calibration prompts."""
+    judge_calls: int
+    """Upper bound: each juror reads each draft and each revision once."""
+    judge_tokens: int
+    """Estimate from characters of what jurors read, without the answers that they read."""
     prompt_tokens: int
     """Estimate from characters, for all drafts and all possible revisions."""
     answer_tokens: int | None
@@ -150,6 +159,8 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
     size = _measure_plan(inputs)
     drafts = size.prompts * recipe.plan.candidates
     calls = drafts * (1 + recipe.revise)
+    judge_calls = calls * len(recipe.judges.panel)
+    judge_rounds = recipe.plan.candidates * (1 + recipe.revise) * len(recipe.judges.panel)
     bounds = [t.max_tokens for t in teachers]
     tokens = size.prompt_chars * (1 + recipe.revise) // CHARS_PER_TOKEN
     return Estimate(
@@ -161,8 +172,12 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         # Two readings of each text, two questions each.
         label_calls=(4 * size.authored_texts + (recipe.judges.known if size.authored else 0))
         * len(recipe.judges.labellers),
+        judge_calls=judge_calls,
+        judge_tokens=size.judge_chars * judge_rounds // CHARS_PER_TOKEN,
         prompt_tokens=tokens,
-        answer_tokens=None if None in bounds else calls * max(b for b in bounds if b),
+        answer_tokens=None
+        if None in bounds
+        else (calls + judge_calls) * max(b for b in bounds if b),
         folder=_read_folder(inputs, RunFolder(output or recipe.folder)),
         overrides=list_overrides(inputs),
         hints=(
@@ -196,6 +211,7 @@ def dry_run(
     """
     inputs = resolve_recipe(recipe, trusted=trusted)
     check_drafters(inputs)
+    check_panel(inputs)
     result = estimate(inputs, output=output)
     if not result.size.prompts:
         raise UserError(explain_empty(inputs.make_planning_context()))
@@ -234,7 +250,7 @@ def _iter_empty_splits(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
 
 
 def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
-    sets = chars = authored = texts = 0
+    sets = chars = judge_chars = authored = texts = 0
     counts: Counter[tuple[str, str]] = Counter()
     counter, shapes = _CharCounter(inputs), AxisShapes()
     context = inputs.make_planning_context()
@@ -252,6 +268,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
             counts[planned.scenario.domain, planned.expectation.mode] += 1
             profiles.add((planned.scenario.profile, planned.scenario.harm))
             chars += counter.count_chars(planned)
+            judge_chars += counter.count_judge_chars(planned)
             shapes.add_planned(planned)
     model = build_coverage_model(
         shapes,
@@ -267,6 +284,7 @@ def _measure_plan(inputs: ResolvedRecipe) -> PlanSize:
         prompts=sum(counts.values()),
         by_domain_mode=dict(sorted(counts.items())),
         prompt_chars=chars,
+        judge_chars=judge_chars,
         excluded=count_excluded(context),
         recorded_otherwise=list_changed_evidence(context),
         unreachable_profiles={
@@ -323,6 +341,15 @@ class _CharCounter:
         plan_ = inputs.recipe.plan
         self._styles = Counter(choose_style(plan_.styles, i) for i in range(plan_.candidates))
         self._seen: dict[object, int] = {}
+        judge_prompt = load_judge_prompt() if inputs.recipe.judges.panel else None
+        self._render_rubric = judge_prompt and make_rubric_renderer(judge_prompt, policies)
+
+    def count_judge_chars(self, planned: PlannedScenario) -> int:
+        """Count the characters that one juror reads for one draft, without the draft."""
+        if self._render_rubric is None:
+            return 0
+        rubric = self._render_rubric(planned.expectation, planned.scenario.harm)
+        return len(rubric.system) + sum(len(m["content"]) for m in planned.scenario.messages)
 
     def count_chars(self, planned: PlannedScenario) -> int:
         """Count the characters of the first drafts of all candidates."""
@@ -366,7 +393,8 @@ def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> Teacher
         traits = teacher_traits(inputs, ref)
         if traits.check_params is not None:
             _check_params(ref, traits.check_params)
-        make_teacher(inputs, ref.model_copy(update={"params": available}))
+        teacher = make_teacher(inputs, ref.model_copy(update={"params": available}))
+        refuse_guard(inputs, role, ref, teacher)
     most = params.get("max_tokens") or params.get("max_completion_tokens")
     return TeacherFacts(
         role=role,

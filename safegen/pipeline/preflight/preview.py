@@ -50,6 +50,8 @@ class PreviewEstimate:
     """Upper bound of author calls; their tokens are not measured."""
     label_calls: int
     """Upper bound of labeller calls; their tokens are not measured."""
+    judge_calls: int
+    """Upper bound of judge calls; their tokens are not measured."""
     prompt_tokens: int
     answer_tokens: int
     measured: int
@@ -183,6 +185,7 @@ def _scale_estimate(
         most_calls=drafts * (1 + recipe.revise),
         author_calls=size.author_calls,
         label_calls=size.label_calls,
+        judge_calls=size.judge_calls,
         prompt_tokens=round(prompt_tokens * scale),
         answer_tokens=round(answer_tokens * scale),
         measured=len(records),

@@ -137,7 +137,7 @@ def test_unreviewed_rows_are_marked() -> None:
     run = make_run()
     result = " ".join(" ".join(screen(run, {})).split())
     assert (
-        "1,191 rows accepted by rule-based checks only; not reviewed by a model or a person"
+        "1,191 rows accepted by form: rule-based checks only; not reviewed by a model or a person"
         in result
     )
     unjudged = replace(run, recipe=Recipe.model_validate({"name": "kitchen", "validators": []}))
