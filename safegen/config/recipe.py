@@ -124,15 +124,27 @@ class Teachers(FrozenModel):
     """Writes sets; needed for the `plan.authored` keys."""
 
 
+MIN_KNOWN = 35
+"""With fewer prompts hardly any labeller could reach the default bar."""
+
+
+def _check_known(count: int) -> int:
+    if 0 < count < MIN_KNOWN:
+        raise ValueError(
+            f"`{count}` known prompts decide nothing; use {MIN_KNOWN} or more, or 0 for no check"
+        )
+    return count
+
+
 class Judges(FrozenModel):
     """Models that score, by role."""
 
     labellers: tuple[PluginRef, ...] = ()
     """Read prompts blind to their labels; of several, the majority decides."""
-    known: Annotated[int, Field(ge=35, le=2_000)] = 60
-    """Written prompts with known labels for calibrating labellers; with fewer than 35 no labeller could pass."""
-    bar: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
-    """Share of these that labellers must label correctly, at the lower end of its 95 % interval (59 of 60 at 0.9)."""
+    known: Annotated[int, AfterValidator(_check_known), Field(ge=0, le=2_000)] = 120
+    """Written prompts with known labels that labellers read before they decide anything; 0 uses them untested."""
+    bar: Annotated[float, Field(ge=0.5, le=0.99)] = 0.85
+    """Share of these that labellers must label correctly, at the lower end of its 95 % interval (110 of 120 at 0.85)."""
     panel: tuple[PluginRef, ...] = ()
     """Read the drafts and decide which are accepted, in place of the rules; a guard has `guard: true`."""
     quorum: Annotated[int, Field(ge=1, le=100)] | None = None

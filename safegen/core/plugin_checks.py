@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
@@ -25,11 +25,14 @@ from safegen.core.arguments import (
 )
 from safegen.core.errors import ConfigError, RunError, SafegenError
 from safegen.core.types import (
+    UNSAFE_SEVERITIES,
     Draft,
     DraftContext,
     DraftValidator,
     Reply,
     Request,
+    SetAnswer,
+    SetValidator,
     Teacher,
     TeacherTraits,
     ValidatorTraits,
@@ -373,16 +376,57 @@ def guard_validator(validator: object, source: PluginSource) -> DraftValidator:
         with guard:
             result = validator(draft, context)
             verdict = await await_result(source, result, "an awaitable `Verdict`")
-        if not isinstance(verdict, Verdict):
-            reject_value(source, verdict, "a `Verdict`", error=RunError)
-        check_fields(source, verdict, error=RunError)
-        # `require` finds a verdict by this name, so another one would accept every draft.
-        if verdict.validator != name:
-            text = f"made a `Verdict` of `{escape_line(verdict.validator, MAX_TYPE_CHARS)}`, not of `{name}`"
-            raise RunError(f"{source.format_problem(text)}; {GUIDE}")
-        return verdict
+        return _check_verdict(source, verdict, name)
 
     return check
+
+
+def guard_set_validator(validator: object, source: PluginSource) -> SetValidator:
+    """Wrap a user's validator of sets: its errors and verdicts are checked.
+
+    Raises:
+        ConfigError: it cannot be called.
+    """
+    if not callable(validator):
+        expected = "an async function from a list of `SetAnswer` to a list of `Verdict`"
+        reject_value(source, validator, expected, error=ConfigError)
+    name = source.name.rpartition(":")[2]
+    guard = PluginGuard(source, "judged a set", error=RunError)
+
+    async def check(answers: Sequence[SetAnswer], /) -> Sequence[Verdict]:
+        with guard:
+            result = await await_result(source, validator(answers), "an awaitable list")
+        if not isinstance(result, list | tuple):
+            reject_value(source, result, "a list of `Verdict`", error=RunError)
+        verdicts = cast("Sequence[object]", result)
+        if len(verdicts) != len(answers):
+            text = f"returned {len(verdicts)} verdicts for {len(answers)} answers"
+            raise RunError(f"{source.format_problem(text)}; {GUIDE}")
+        return [_check_set_verdict(source, verdict, name) for verdict in verdicts]
+
+    return check
+
+
+def _check_set_verdict(source: PluginSource, value: object, name: str) -> Verdict:
+    verdict = _check_verdict(source, value, name)
+    # The replies behind the other drafts of the set may be scrubbed only while these are drafted.
+    if verdict.severity in UNSAFE_SEVERITIES:
+        text = f"rated a draft of a set `{verdict.severity}`; let a validator of drafts rate it"
+        raise RunError(f"{source.format_problem(text)}; {GUIDE}")
+    return verdict
+
+
+def _check_verdict(source: PluginSource, value: object, name: str) -> Verdict:
+    if not isinstance(value, Verdict):
+        reject_value(source, value, "a `Verdict`", error=RunError)
+    check_fields(source, value, error=RunError)
+    # `require` finds a verdict by this name, so another one would accept every draft.
+    if value.validator != name:
+        text = (
+            f"made a `Verdict` of `{escape_line(value.validator, MAX_TYPE_CHARS)}`, not of `{name}`"
+        )
+        raise RunError(f"{source.format_problem(text)}; {GUIDE}")
+    return value
 
 
 def check_traits(module: ModuleType, name: str, kinds: tuple[type, ...]) -> None:

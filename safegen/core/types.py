@@ -83,6 +83,8 @@ NotAccepted = Literal["withheld", "not_validated", "unscored", "not_accepted"]
 """Reason why a draft with an answer is not accepted although no required validator failed it."""
 Until = Literal["expand", "draft", "validate"]
 """Step after which a run stops before the dataset: plan, drafts or verdicts."""
+ValidatorUnit = Literal["draft", "set"]
+"""Things that a validator judges at once."""
 PolicyForm = Literal["instructions", "rubric", "classifier"]
 """Texts that a policy spec compiles to."""
 Scale = Literal["nominal", "ordinal", "interval"]
@@ -460,6 +462,10 @@ class ValidatorTraits(Generic[CodeT]):
     """Loads the models for a language. It is called once before the first draft and must not block."""
     release: Callable[[], None] | None = None
     """Frees the models. It is called after the last draft of a session."""
+    version: str = "1"
+    """Version of its verdicts; it changes with their meaning."""
+    unit: ValidatorUnit = "draft"
+    """Judged at once: one draft (`DraftValidator`), or the answers of a set (`SetValidator`)."""
 
     def __post_init__(self) -> None:
         check_names("codes", self.codes, tuple)
@@ -470,6 +476,8 @@ class ValidatorTraits(Generic[CodeT]):
                 raise ValueError(f"`{name}` names `{unknown}`, which is not one of `codes`")
         for name in ("reads", "warm_up", "release"):
             check_callable(name, getattr(self, name), optional=True)
+        check_text("version", self.version)
+        check_choice("unit", self.unit, get_args(ValidatorUnit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,4 +616,25 @@ class DraftValidator(Protocol):
 
     async def __call__(self, draft: Draft, context: DraftContext, /) -> Verdict:
         """Judge one draft; never raise because of a model's output."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SetAnswer:
+    """A draft of one prompt of a set, after the checks of drafts."""
+
+    draft: Draft
+    context: DraftContext
+    accepted: bool
+    """True if every required check of drafts passed it."""
+
+
+class SetValidator(Protocol):
+    """A check of the drafts of one set against each other; its traits have the unit `set`."""
+
+    async def __call__(self, answers: Sequence[SetAnswer], /) -> Sequence[Verdict]:
+        """Judge the drafts of a set; return one verdict for each, in their order.
+
+        No verdict has an unsafe severity: that is for validators of drafts.
+        """
         ...

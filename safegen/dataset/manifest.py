@@ -79,6 +79,9 @@ def compose_manifest(
     }
     if run.import_report.is_file():
         manifest["imported"] = read_json(run.import_report)
+    if run.labeller_check.is_file():
+        check = read_json(run.labeller_check)
+        manifest["labellers"] = {key: check[key] for key in ("bar", "known", "fields")}
     if run.accounting.is_file():
         manifest["observed"] = usage.read_accounting(run.accounting)
     return manifest

@@ -130,6 +130,10 @@ class Labellers:
             await asyncio.gather(*in_flight, return_exceptions=True)
         return labels
 
+    async def read_harm(self, text: str) -> str | None:
+        """Read the leaf of a text; None if no single leaf fits or a request failed."""
+        return (await self._read_harm(text)).harm
+
     async def _read_labels(self, text: str) -> BlindLabels:
         try:
             labels = await read_labels(text, judges=self.judges, files=self.labels)

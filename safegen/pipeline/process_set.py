@@ -1,6 +1,6 @@
 """Process one set from scenarios to records; the only place that chains the stages.
 
-    expand → draft → validate → revise → record
+    expand → draft → validate → revise → record → validate the set
 
 A stage takes one item and returns a value. Collaborators are in `Workers`. Every draft is kept: a
 rejected one is a record with its verdicts, and a failed request is a record with its outcome and a
@@ -36,6 +36,7 @@ from safegen.core.types import (
     Record,
     Reply,
     Request,
+    SetValidator,
     Severity,
     Teacher,
     Tier,
@@ -52,6 +53,7 @@ from safegen.pipeline.draft_messages import (
     choose_style,
     make_system_renderer,
 )
+from safegen.pipeline.validate_set import validate_set
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.expand import Writers, expand_set
 from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
@@ -90,6 +92,8 @@ class Workers:
     revise_prompt: PromptTemplate
     candidates: int
     revisions: int
+    set_validators: Mapping[str, SetValidator] = field(default_factory=dict[str, SetValidator])
+    """They judge the drafts of a set against each other when all of them have their verdicts."""
     styles: tuple[str, ...] = ()
     """Styles of the candidates, see `choose_style`."""
     reasoning: bool = False
@@ -148,7 +152,22 @@ async def process_set(planned: Sequence[PlannedScenario], workers: Workers) -> S
         _process_conversation(turns, workers) for turns in split_conversations(expanded.planned)
     )
     before = SetResult([], list(expanded.failures), list(expanded.unsafe))
-    return SetResult.merge([before, *results])
+    result = SetResult.merge([before, *results])
+    if not workers.set_validators or not workers.validating:
+        return result
+    records = await validate_set(
+        result.records,
+        expanded.planned,
+        validators=workers.set_validators,
+        required=workers.required,
+    )
+    # Each draft was counted when its own checks ended.
+    workers.progress.accepted += _count_accepted(records) - _count_accepted(result.records)
+    return result._replace(records=records)
+
+
+def _count_accepted(records: Sequence[Record]) -> int:
+    return sum(record.accepted for record in records)
 
 
 async def _run_all(parts: Iterable[Coroutine[None, None, SetResult]]) -> list[SetResult]:

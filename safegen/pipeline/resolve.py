@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from safegen.config import language_pack, recipe as recipes, taxonomy
@@ -20,11 +20,18 @@ from safegen.core.plugin_checks import (
     CheckedTeacher,
     PluginSource,
     check_attributes,
+    guard_set_validator,
     guard_validator,
     locate_plugin,
 )
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import DraftValidator, Teacher, TeacherTraits
+from safegen.core.types import (
+    DraftValidator,
+    SetValidator,
+    Teacher,
+    TeacherTraits,
+    ValidatorUnit,
+)
 from safegen.coverage import axes as axes_file
 from safegen.coverage.covering_array import BitCode, required_rows
 from safegen.dataset.view import make_view
@@ -229,6 +236,7 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
     with locator.prefix_errors("validators"):
         # Built to check their parameters; the session builds its own.
         make_validators(inputs)
+        make_set_validators(inputs)
     if loaded.judges.panel:
         load_judge_prompt()
     with locator.prefix_errors("views"):
@@ -437,21 +445,37 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
 
 
 def make_validators(inputs: ResolvedRecipe) -> dict[str, DraftValidator]:
-    """Build the recipe's validators, by name."""
+    """Build the recipe's validators of drafts, by name."""
+    return {
+        ref.use: guard_validator(validator, source) if source else validator
+        for ref, validator, source in _build_validators(inputs, "draft")
+    }
+
+
+def make_set_validators(inputs: ResolvedRecipe) -> dict[str, SetValidator]:
+    """Build the recipe's validators of sets, by name."""
+    return {
+        ref.use: guard_set_validator(validator, source) if source else validator
+        for ref, validator, source in _build_validators(inputs, "set")
+    }
+
+
+# Any: a validator of drafts or of sets. Only a user's own code has a source, because it is checked.
+def _build_validators(
+    inputs: ResolvedRecipe, unit: ValidatorUnit
+) -> Iterator[tuple[PluginRef, Any, PluginSource | None]]:
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
     }
-    validators: dict[str, DraftValidator] = {}
     for ref in inputs.recipe.validators:
+        if plugins.validator_traits(ref.use, trusted=inputs.trusted).unit != unit:
+            continue
         validator = plugins.make_plugin(
             "validators", ref.use, ref.params, trusted=inputs.trusted, **collaborators
         )
-        if plugins.is_external(ref.use):
-            source = _locate("validators", ref, inputs)
-            validator = guard_validator(validator, source)
-        validators[ref.use] = validator
-    return validators
+        is_external = plugins.is_external(ref.use)
+        yield ref, validator, _locate("validators", ref, inputs) if is_external else None
 
 
 def _locate(kind: str, ref: PluginRef, inputs: ResolvedRecipe) -> PluginSource:

@@ -19,6 +19,7 @@ from safegen.core.types import PlannedScenario, Teacher, Until, Usage
 from safegen.core.version import __version__
 from safegen.coverage import axes as axes_file
 from safegen.pipeline import policy_update, snapshot
+from safegen.pipeline.process_set import Workers
 from safegen.pipeline.resolve import ResolvedRecipe
 from safegen.pipeline.workers import check_labellers, open_worker_factory
 from safegen.scenarios.authoring.plan_dialogues import plan_authored_dialogues
@@ -203,7 +204,7 @@ async def run_session(
         concurrency = factory.concurrency
         # Both checks precede the first draft.
         check_disk_room(folder, concurrency)
-        await check_labellers(folder, inputs, workers.writers)
+        await _check_labellers(folder, inputs, workers, progress)
         with _load_models(inputs):
             try:
                 await local.run_shards(
@@ -213,6 +214,18 @@ async def run_session(
                 # A run that stops early does not keep text that it already found unsafe.
                 await workers.scrub(sorted(workers.unsafe))
     return SessionStats(factory.meter.usage(), len(todo), time.monotonic() - start)
+
+
+async def _check_labellers(
+    folder: RunFolder, inputs: ResolvedRecipe, workers: Workers, progress: Progress
+) -> None:
+    """Check the labellers of authored sets, with the progress of the session on loan."""
+    if (writers := workers.writers) is None:
+        return
+    planned, done, stage = progress.planned, progress.done, progress.stage
+    files = writers.files.labels
+    await check_labellers(folder, inputs, writers.labellers, files, progress=progress)
+    progress.planned, progress.done, progress.stage = planned, done, stage
 
 
 @contextmanager

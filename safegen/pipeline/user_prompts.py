@@ -32,7 +32,7 @@ from safegen.pipeline.resolve import (
 )
 from safegen.pipeline.session import SessionStats, Watch
 from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
-from safegen.pipeline.workers import open_worker_factory
+from safegen.pipeline.workers import check_labellers, open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.scenarios.user_prompts.redaction import Redaction
 from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, UnlabelledCause, name_causes
@@ -129,23 +129,43 @@ async def _label_open_rows(
 ) -> _LabelledImport:
     async with open_worker_factory(folder, prompts.inputs, teachers) as factory:
         judges = factory.make_labellers()
-        labels = await _read_labels(prompts, judges, watch=watch, meter=factory.meter)
+        labels = await _read_labels(folder, prompts, judges, watch=watch, meter=factory.meter)
     models = [str(getattr(judge, "model", "unknown")) for judge in judges]
     labelled = replace(prompts, blind_labels=labels, models=models)
     return _LabelledImport(labelled, factory.meter.usage())
 
 
 async def _read_labels(
-    prompts: PromptImport, judges: tuple[Teacher, ...], *, watch: Watch | None, meter: Meter
+    folder: RunFolder,
+    prompts: PromptImport,
+    judges: tuple[Teacher, ...],
+    *,
+    watch: Watch | None,
+    meter: Meter,
 ) -> dict[str, BlindLabels]:
-    progress = Progress(planned=len(prompts.open_rows), stage="labelling")
+    """Check the labellers on known prompts, then label the open rows.
+
+    Raises:
+        RunError: the labellers do not reach the bar, or the run cannot continue.
+    """
+    progress = Progress(stage="labelling")
     if watch:
         watch(progress, meter)
+    labellers = Labellers(judges, prompts.inputs.tree.harms)
+    asks_harm = any(harm for _, harm in prompts.open_rows.values())
+    await check_labellers(
+        folder,
+        prompts.inputs,
+        judges,
+        labellers.labels,
+        progress=progress,
+        read_harm=labellers.read_harm if asks_harm else None,
+    )
+    progress.planned, progress.done, progress.stage = len(prompts.open_rows), 0, "labelling"
 
     def on_read() -> None:
         progress.done += 1
 
-    labellers = Labellers(judges, prompts.inputs.tree.harms)
     return await labellers.read_all(prompts.iter_label_requests(), on_read=on_read)
 
 
@@ -328,6 +348,14 @@ def _warn_empty_splits(prompts: PromptImport, goals: Iterable[str]) -> Iterator[
         yield warning
 
 
+def _count_questions(prompts: PromptImport) -> int:
+    """Count the questions for one labeller: those about known prompts, and those about the rows."""
+    questions = list(prompts.open_rows.values())
+    about_rows = sum(labels + harm for labels, harm in questions)
+    about_known = 1 + any(harm for _, harm in questions) if questions else 0
+    return about_rows + about_known * prompts.inputs.recipe.judges.known
+
+
 def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
     judges = len(prompts.inputs.recipe.judges.labellers)
     report, counts = import_sets(None, prompts, _count_sets)
@@ -343,7 +371,7 @@ def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
         sets=counts.sets,
         goals=len(counts.goals),
         to_read=len(prompts.open_rows) if judges else 0,
-        label_calls=judges * sum(sum(questions) for questions in prompts.open_rows.values()),
+        label_calls=judges * _count_questions(prompts),
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
         left_out=dict(sorted(report.left_out.items())),
         not_under=dict(sorted(report.not_under.items())),

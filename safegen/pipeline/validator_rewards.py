@@ -46,13 +46,16 @@ def make_validator_parts(validator: str | DraftValidator, *, language: str) -> V
 
     Raises:
         AssetNotFound: there is no validator or language pack of that name.
-        UserError: the argument is neither a name nor a function.
+        UserError: the argument is neither a name nor a function, or judges sets.
     """
     if not isinstance(validator, str):
         if not callable(validator):
             raise UserError("`validator` is neither a name nor a function")
         name = getattr(validator, "__name__", "validator")
         return ValidatorParts(str(name), _make_parts(validator, reads_required=False))
+    traits = plugins.validator_traits(validator)
+    if traits.unit != "draft":
+        raise UserError(f"`{validator}` judges sets, and a reward is for one response")
     locale = load_locale(language)
     policies = [load_policy(name) for name in resources.list_names("policies")]
     built = plugins.make_plugin(
@@ -62,7 +65,7 @@ def make_validator_parts(validator: str | DraftValidator, *, language: str) -> V
         locales={locale.locale: locale},
         policies={policy.policy_id: policy for policy in policies},
     )
-    reads_required = plugins.validator_traits(validator).reads is not None
+    reads_required = traits.reads is not None
     return ValidatorParts(validator, _make_parts(built, reads_required=reads_required))
 
 

@@ -16,13 +16,23 @@ from safegen.core.progress import Progress
 from safegen.core.types import Evidence, Expectation, Profile, Teacher, TeacherTraits
 from safegen.coverage import axes
 from safegen.coverage.axes import DEFAULT_AXES
+from safegen.judges.blind_labels import LabelFiles
 from safegen.judges.juror import Juror, load_judge_prompt, make_rubric_renderer
+from safegen.judges.labeller_check import (
+    ExpectKnown,
+    KnownPrompt,
+    LabellerCheck,
+    ReadHarm,
+    check_labeller,
+    draw_known_prompts,
+)
 from safegen.judges.panel import Panel
 from safegen.pipeline.process_set import Drafter, Workers
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     has_layers,
     is_guard,
+    make_set_validators,
     make_teacher,
     make_validators,
     teacher_traits,
@@ -32,12 +42,6 @@ from safegen.policy.decide import compute_expectation
 from safegen.policy.spec import Policy, fitting_specs, policy_for
 from safegen.scenarios.authoring.author import load_templates
 from safegen.scenarios.authoring.expand import Writers
-from safegen.scenarios.authoring.labeller_check import (
-    ExpectKnown,
-    KnownPrompt,
-    check_labeller,
-    draw_known_prompts,
-)
 from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
@@ -127,6 +131,7 @@ class WorkerFactory:
             drafters=drafters,
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
             validators=make_validators(inputs),
+            set_validators=make_set_validators(inputs),
             required=recipe.required_validators,
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
@@ -276,25 +281,61 @@ def _name_jurors(refs: Sequence[PluginRef], teachers: Sequence[Teacher]) -> list
 
 
 async def check_labellers(
-    folder: RunFolder, inputs: ResolvedRecipe, writers: Writers | None
+    folder: RunFolder,
+    inputs: ResolvedRecipe,
+    labellers: tuple[Teacher, ...],
+    files: LabelFiles,
+    *,
+    progress: Progress,
+    read_harm: ReadHarm | None = None,
 ) -> None:
     """Calibrate the labellers on prompts with known labels before they decide anything.
 
-    The agreement is written to `run/labellers.json`.
+    The agreement is written to `run/labellers.json`. With `judges.known: 0` nothing is checked.
+
+    Args:
+        folder: the run.
+        inputs: the resolved recipe.
+        labellers: the panel.
+        files: the questions.
+        progress: counts the known prompts.
+        read_harm: also checks the leaf that the labellers read in a text.
 
     Raises:
         RunError: the agreement is below `judges.bar`; the message holds the numbers.
     """
-    if writers is None:
+    judges = inputs.recipe.judges
+    if not judges.known:
+        write_json(folder.labeller_check, {"bar": judges.bar, "known": 0, "fields": {}})
         return
-    judges, (known, expect) = inputs.recipe.judges, _draw_known_prompts(inputs)
-    labels = writers.files.labels
-    result = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expect)
-    summary = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in result.fields}
+    known, expect = _draw_known_prompts(inputs)
+    progress.planned, progress.done, progress.stage = len(known), 0, "checking"
+
+    def on_read() -> None:
+        progress.done += 1
+
+    result = await check_labeller(
+        known,
+        labeller=labellers,
+        files=files,
+        expect=expect,
+        read_harm=read_harm,
+        bar=judges.bar,
+        on_read=on_read,
+    )
     # Written also on failure: the numbers help to choose another labeller.
-    write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": summary})
+    write_json(folder.labeller_check, _describe_check(result, judges.bar))
     if not result.passes(judges.bar):
         raise RunError(f"{result.format_summary(judges.bar)}\n{result.suggest_fix(judges.bar)}")
+
+
+def _describe_check(result: LabellerCheck, bar: float) -> dict[str, object]:
+    fields = {
+        f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa, "interval": list(f.interval)}
+        for f in result.fields
+    }
+    misread = [misread._asdict() for misread in result.misread]
+    return {"bar": bar, "known": result.planned, "fields": fields, "misread": misread}
 
 
 def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:

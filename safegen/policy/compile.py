@@ -51,6 +51,15 @@ AUTHORITY_WORDS: dict[Authority, str] = {
 }
 
 
+def iter_instruction_texts() -> Iterator[str]:
+    """Yield the sentences that instructions of any spec may contain."""
+    yield from DETAIL_WORDS
+    yield from MODE_WORDS.values()
+    yield from CLARIFY_WORDS.values()
+    yield from AUTHORITY_WORDS.values()
+    yield from STYLE_WORDS.values()
+
+
 class DecidedCase(NamedTuple):
     """A decided case in words."""
 

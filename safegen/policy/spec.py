@@ -17,7 +17,7 @@ from safegen.core.errors import ConfigError
 from safegen.core.hashing import digest
 from safegen.policy.schema import (
     ALL_SITUATIONS,
-    STYLE_WORDS,
+    DEFAULT_STYLE,
     Clarify,
     Clause,
     Precedent,
@@ -136,7 +136,7 @@ class Policy:
         if style is not None:
             return style
         may_ask = self.clarify == "allowed"
-        return tuple(p for p in STYLE_WORDS if not (may_ask and p == "intent_interrogation"))
+        return tuple(p for p in DEFAULT_STYLE if not (may_ask and p == "intent_interrogation"))
 
     @property
     def ill_intent(self) -> str:

@@ -70,6 +70,11 @@ class RunFolder:
         return self.root / "prompts.json"
 
     @property
+    def labeller_check(self) -> Path:
+        """Agreement of the labellers with known labels."""
+        return self.root / "labellers.json"
+
+    @property
     def unlabelled_rows(self) -> Path:
         """Rows of a user's prompt file that are not planned, with reason and cause."""
         return self.root / "unlabelled.jsonl"

@@ -9,11 +9,11 @@ teacher, so they work alone and in any order; `compose` stacks all of them aroun
     teacher = RetryingTeacher(metered, attempts=3)
 """
 
+from safegen.core.control_tokens import cut_control_tokens
 from safegen.store.journal import Journal
 from safegen.teachers._cache import CachedTeacher
 from safegen.teachers._circuit_breaker import CircuitBreaker
 from safegen.teachers._compose import ModelSource, compose
-from safegen.teachers._control_tokens import cut_control_tokens
 from safegen.teachers._custom import CustomTeacher
 from safegen.teachers._errors import RetryableError
 from safegen.teachers._item_errors import ItemErrorTeacher

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, cast
 
+from safegen.core.control_tokens import cut_control_tokens, drop_control_tokens
 from safegen.core.types import Outcome, Reply
-from safegen.teachers._control_tokens import cut_control_tokens, drop_control_tokens
 from safegen.teachers._error_body import ErrorBody, find_error, find_filtered, read_error
 from safegen.teachers._finish_reasons import classify_finish
 from safegen.teachers._structured import clean_text

@@ -18,6 +18,7 @@ from safegen.testing.conformance import (
     check_validator,
     check_verdict,
     judge,
+    judge_set,
 )
 from safegen.testing.endpoint import FAULTS, STATUS, Body, FakeEndpoint, plain_answer
 from safegen.testing.judges import (
@@ -54,6 +55,7 @@ __all__ = [
     "check_validator",
     "check_verdict",
     "judge",
+    "judge_set",
     "make_context",
     "make_draft",
     "make_expectation",

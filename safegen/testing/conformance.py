@@ -6,7 +6,15 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 
-from safegen.core.types import MODES, Draft, DraftContext, DraftValidator, Verdict
+from safegen.core.types import (
+    MODES,
+    Draft,
+    DraftContext,
+    DraftValidator,
+    SetAnswer,
+    SetValidator,
+    Verdict,
+)
 from safegen.testing.records import make_context, make_draft
 
 MAX_REASON = 120
@@ -38,6 +46,15 @@ def judge(validator: DraftValidator, draft: Draft, context: DraftContext) -> Ver
 
     async def check() -> Verdict:
         return await validator(draft, context)
+
+    return asyncio.run(check())
+
+
+def judge_set(validator: SetValidator, answers: Sequence[SetAnswer]) -> Sequence[Verdict]:
+    """Return the verdicts of a validator of sets; call it outside of a running event loop."""
+
+    async def check() -> Sequence[Verdict]:
+        return await validator(answers)
 
     return asyncio.run(check())
 

@@ -168,33 +168,46 @@ def _is_substantial(text: str, locale: Locale) -> bool:
     return content >= CONTENT_WORDS
 
 
-def make_no_response_verdict(validator: str) -> Verdict:
+def make_no_response_verdict(validator: str, *, version: str = "1") -> Verdict:
     """Build the verdict on a draft without text."""
-    return unscored(validator, code="no_response", reason="no response")
+    return unscored(validator, code="no_response", reason="no response", version=version)
 
 
 def require_response(
-    validator: str, response: str | None, locales: Mapping[str, Locale], language: str
+    validator: str,
+    response: str | None,
+    locales: Mapping[str, Locale],
+    language: str,
+    *,
+    version: str = "1",
 ) -> tuple[str, Locale] | Verdict:
     """Return a response with its language pack, or the verdict if either is missing."""
     if response is None:
-        return make_no_response_verdict(validator)
+        return make_no_response_verdict(validator, version=version)
     locale = find_locale(locales, language)
-    return make_no_locale_verdict(validator, language) if locale is None else (response, locale)
+    if locale is None:
+        return make_no_locale_verdict(validator, language, version=version)
+    return response, locale
 
 
-def make_no_locale_verdict(validator: str, language: str) -> Verdict:
+def make_no_locale_verdict(validator: str, language: str, *, version: str = "1") -> Verdict:
     """Build the verdict on a draft whose language has no pack."""
     return unscored(
-        validator, code="no_language_pack", reason="no language pack", evidence=shorten(language)
+        validator,
+        code="no_language_pack",
+        reason="no language pack",
+        evidence=shorten(language),
+        version=version,
     )
 
 
-def unscored(validator: str, *, code: str, reason: str, evidence: str = "") -> Verdict:
-    """Build a null verdict of version 1: the validator cannot decide."""
+def unscored(
+    validator: str, *, code: str, reason: str, evidence: str = "", version: str = "1"
+) -> Verdict:
+    """Build a null verdict: the validator cannot decide."""
     return Verdict(
         validator=validator,
-        version="1",
+        version=version,
         passed=None,
         score=None,
         reason=reason,
@@ -215,13 +228,13 @@ def make_verdict(
     delivered: Assistance | None = None,
     severity: Severity | None = None,
 ) -> Verdict:
-    """Build a verdict of version 1 with a score of 1 or 0 unless given.
+    """Build a verdict with a score of 1 or 0 unless given.
 
     It is teachable if the validator's traits list its code as teachable.
     """
     return Verdict(
         validator=validator,
-        version="1",
+        version=traits.version,
         passed=passed,
         score=float(passed) if score is None else score,
         reason=reason,

@@ -1,4 +1,4 @@
-"""Checks that a response does not reveal the policy, which only the teacher sees."""
+"""Checks that a response does not reveal the policy or the instructions, which only the teacher sees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from itertools import groupby
 from typing import Literal, get_args
 
 from safegen.config.language_pack import Locale
+from safegen.core.function_words import list_function_words
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
+from safegen.policy.compile import iter_instruction_texts
 from safegen.policy.spec import Policy
 from safegen.validators import _text
 
@@ -26,20 +28,32 @@ Code = Literal[
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     hard=("names_rule", "talks_about_guidelines", "refers_to_policy", "quotes_policy"),
+    version="2",
 )
-RUN_WORDS = 8
-"""Words in a row that make a quotation."""
-_TOPIC = re.compile(r"\b(?:polic(?:y|ies)|guidelines?|rules?|compliance)\b", re.IGNORECASE)
+RUN_WORDS = 5
+"""Words in a row that make a quotation, if enough of them are distinctive."""
+CONTENT_WORDS = 3
+"""Words of a quotation that are not among the commonest of the language.
+
+With 3, no response of `benchmarks/forms/dev.jsonl` quotes any shipped spec.
+"""
+QUOTED_WORDS = 7
+"""Words in a row that always make a quotation."""
+_TOPIC = re.compile(
+    r"\b(?:polic(?:y|ies)|guidelines?|rules?|compliance|instructions?)\b", re.IGNORECASE
+)
+Run = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _SecretPatterns:
     ids: re.Pattern[str]
-    runs: frozenset[tuple[str, ...]]
+    runs: frozenset[Run]
+    """Every run of the spec and of the words around it."""
     words: frozenset[str]
     """The words of all runs."""
 
-    def find_quoted(self, text: str) -> frozenset[tuple[str, ...]]:
+    def find_quoted(self, text: str) -> frozenset[Run]:
         # Few texts have so many words of the policy in a row; hashing every run costs more than this.
         known = "".join("x" if word in self.words else " " for word in _text.words(text))
         if "x" * RUN_WORDS not in known:
@@ -48,18 +62,19 @@ class _SecretPatterns:
 
 
 def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]) -> DraftValidator:
-    """Check that a response neither names nor quotes the policy that governs it.
+    """Check that a response neither names nor quotes the policy and the instructions behind it.
 
-    Leaks are ids of rules, the policy's name with version, talk of guidelines, instructions or
-    ceilings, and any 8 words in a row of the spec's own text. Words that the prompt or the goal's
-    knowledge also holds are no leak. "The policy says" counts only if the prompt mentions no
-    policies, rules or guidelines.
+    Leaks are ids of rules, the policy's name with version, talk of the guidelines, instructions or
+    ceilings that the writer was given, 7 words in a row of the spec or of the compiled instructions,
+    and 5 words in a row of which 3 are not common. Words that the prompt or the goal's knowledge
+    also holds are no leak. "The policy says" counts only if the prompt mentions no policies, rules
+    or instructions.
     """
     secrets: dict[str, _SecretPatterns] = {}
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
         if draft.response is None:
-            return _text.make_no_response_verdict(NAME)
+            return _text.make_no_response_verdict(NAME, version=TRAITS.version)
         policy = policies.get(context.expectation.policy_id)
         if policy is not None and policy.policy_id not in secrets:
             secrets[policy.policy_id] = _build_secrets(policy)
@@ -70,7 +85,9 @@ def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]
                 NAME, TRAITS, passed=False, code=code, reason=reason, evidence=evidence
             )
         if known is None:
-            return _text.unscored(NAME, code="no_policy", reason="policy not given")
+            return _text.unscored(
+                NAME, code="no_policy", reason="policy not given", version=TRAITS.version
+            )
         return _text.make_verdict(NAME, TRAITS, passed=True, code="no_leak", reason="no leak")
 
     return check
@@ -92,19 +109,35 @@ def _iter_leaks(
     if known:
         # Most responses quote nothing, so the allowed runs are built only for a hit.
         quoted = known.find_quoted(text)
-        allowed = _allowed_runs(context) if quoted else frozenset[tuple[str, ...]]()
-        for run in _iter_runs(text) if quoted else ():
-            if run in quoted and run not in allowed:
-                yield "quotes_policy", "quotes the policy", " ".join(run)
+        allowed = _allowed_runs(context) if quoted else frozenset[Run]()
+        common = list_function_words(context.scenario.language.split("-")[0])
+        if words := _find_quotation(text, quoted - allowed, common):
+            yield "quotes_policy", "quotes the policy", words
 
 
-def _iter_runs(text: str) -> Iterator[tuple[str, ...]]:
+def _find_quotation(text: str, quoted: frozenset[Run], common: frozenset[str]) -> str:
+    """Return the first words in a row that quote and are distinctive or many."""
+    if not quoted:
+        return ""
+    words: list[str] = []
+    for run in _iter_runs(text):
+        if run not in quoted:
+            words = []
+            continue
+        words = [*words, run[-1]] if words else list(run)
+        if len(words) >= QUOTED_WORDS or sum(w not in common for w in words) >= CONTENT_WORDS:
+            return " ".join(words)
+    return ""
+
+
+def _iter_runs(text: str) -> Iterator[Run]:
     tokens = _text.words(text)
     return zip(*(tokens[start:] for start in range(RUN_WORDS)), strict=False)
 
 
 def _build_secrets(policy: Policy) -> _SecretPatterns:
-    runs = frozenset(run for text in policy.iter_secret_texts() for run in _iter_runs(text))
+    texts = (*policy.iter_secret_texts(), *iter_instruction_texts())
+    runs = frozenset(run for text in texts for run in _iter_runs(text))
     words = frozenset(word for run in runs for word in run)
     return _SecretPatterns(_compile_names(policy.iter_ids()), runs, words)
 
@@ -120,7 +153,7 @@ def _compile_names(names: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"(?:{alternatives})(?![\w-])")
 
 
-def _allowed_runs(context: DraftContext) -> frozenset[tuple[str, ...]]:
+def _allowed_runs(context: DraftContext) -> frozenset[Run]:
     knowledge = context.knowledge
     texts = [
         *(m["content"] for m in context.scenario.messages if m["role"] != "assistant"),

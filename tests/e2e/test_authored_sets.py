@@ -111,7 +111,7 @@ async def test_authored_sets_reach_the_dataset(tmp_path: Path) -> None:
     assert run.view("sft").height == len(made)
     assert "other" in (tmp_path / "README.md").read_text()
     payload = json.loads((tmp_path / "run" / "labellers.json").read_text())
-    assert payload["fields"]["intent"]["agree"] == payload["fields"]["intent"]["n"] == 60
+    assert payload["fields"]["intent"]["agree"] == payload["fields"]["intent"]["n"] == 120
 
 
 async def test_labellers_are_checked_on_covered_leaves(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ async def test_small_taxonomy_checks_labellers_on_core_prompts(
     )
     run = await safegen.agenerate(recipe_, output="out", teachers=world.teachers())
     payload = json.loads(Path("out/run/labellers.json").read_text())
-    assert payload["fields"]["expectation"]["agree"] == payload["fields"]["expectation"]["n"] == 60
+    assert payload["fields"]["expectation"]["agree"] == payload["fields"]["expectation"]["n"] == 120
     assert len(records(run)) == 10
 
 

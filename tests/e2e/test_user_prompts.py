@@ -74,7 +74,7 @@ def refuses(body: Body, nth: int) -> str | None:
 def recipe(folder: Path, url: str, *, judges: int = 1, **keys: Any) -> Path:
     endpoint = {"base_url": url, "model": "judge", "concurrency": 4, "attempts": 1}
     panel = [{"openai_chat": dict(endpoint)} for _ in range(judges)]
-    values = {"plan": PLAN, "judges": {"labellers": panel}} | keys
+    values = {"plan": PLAN, "judges": {"labellers": panel, "known": 0}} | keys
     return write_recipe(folder / "recipe.yaml", url, **values)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.teachers._control_tokens import cut_control_tokens, drop_control_tokens
+from safegen.core.control_tokens import cut_control_tokens, drop_control_tokens
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,35 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from safegen.core import plugins
 from safegen.core.errors import ConfigError
-from safegen.core.types import MODES, DraftValidator, Mode, Severity, ValidatorTraits, Verdict
-from safegen.testing import HOSTILE_TEXTS, check_factory, check_verdict
+from safegen.core.types import (
+    INTENTS,
+    MODES,
+    DraftContext,
+    Mode,
+    SetAnswer,
+    Severity,
+    ValidatorTraits,
+    Verdict,
+)
+from safegen.testing import (
+    HOSTILE_TEXTS,
+    check_factory,
+    check_verdict,
+    judge_set,
+    make_expectation,
+    make_knowledge,
+    make_scenario,
+)
 from tests.validators.validator_cases import context, draft, english, judge, policy
 
-NAMES = plugins.list_names("validators")
+ALL_NAMES = plugins.list_names("validators")
+NAMES = [n for n in ALL_NAMES if plugins.validator_traits(n).unit == "draft"]
+SET_NAMES = [n for n in ALL_NAMES if plugins.validator_traits(n).unit == "set"]
 REQUIRED = ("limit", "redirection", *english().elements)
 
 
-def build(name: str) -> DraftValidator:
-    made: DraftValidator = plugins.make_plugin(
+def build(name: str) -> Any:
+    made: Any = plugins.make_plugin(
         "validators",
         name,
         {},
@@ -32,19 +51,19 @@ def build(name: str) -> DraftValidator:
 
 def well_formed(verdict: Verdict, name: str) -> None:
     check_verdict(verdict, name=name)
-    assert verdict.version == "1"
     traits = plugins.validator_traits(name)
+    assert verdict.version == traits.version
     assert verdict.code in traits.codes
     assert verdict.teachable == (verdict.code in traits.teachable)
     assert verdict.reason == verdict.reason.lower()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL_NAMES)
 def test_factory_is_documented_and_keyword_only(name: str) -> None:
     check_factory(plugins.find_factory("validators", name))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL_NAMES)
 def test_traits_list_each_code_once(name: str) -> None:
     traits = plugins.validator_traits(name)
     assert len(set(traits.codes)) == len(traits.codes) >= 3
@@ -136,3 +155,33 @@ def test_random_text_gets_a_verdict_quickly(name: str, text: str) -> None:
     started = time.process_time()
     well_formed(judge(build(name), text, context(mode="safe_completion")), name)
     assert time.process_time() - started < 2
+
+
+def answers(text: str, *, language: str = "en") -> list[SetAnswer]:
+    """Drafts of three intents, one of them without text, with the same response."""
+    scenarios = [
+        make_scenario(scenario_id=f"s{i}", intent=intent, language=language)
+        for i, intent in enumerate((*INTENTS, "malicious"))
+    ]
+    contexts = [DraftContext(s, make_expectation(), make_knowledge()) for s in scenarios]
+    texts = [text, text, text, None]
+    return [SetAnswer(draft(t), c, t is not None) for t, c in zip(texts, contexts, strict=True)]
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+@pytest.mark.parametrize("name", SET_NAMES)
+def test_set_verdicts_are_well_formed(name: str, text: str) -> None:
+    given_answers = answers(HOSTILE_TEXTS[text])
+    verdicts = judge_set(build(name), given_answers)
+    assert len(verdicts) == len(given_answers)
+    for verdict in verdicts:
+        well_formed(verdict, name)
+    assert (verdicts[-1].passed, verdicts[-1].code) == (None, "no_response")
+
+
+@pytest.mark.parametrize("name", SET_NAMES)
+def test_empty_and_foreign_sets_get_verdicts(name: str) -> None:
+    assert list(judge_set(build(name), [])) == []
+    for verdict in judge_set(build(name), answers("Tuq lach.", language="tlh")):
+        well_formed(verdict, name)
+        assert verdict.passed is None

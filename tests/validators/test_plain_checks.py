@@ -66,6 +66,11 @@ LEAKS = {
     "policy-says": "The policy says that this is fine.",
     "model": "As an AI language model, I like keys.",
     "ceiling": "That is above the safety ceiling.",
+    "short-quotation": " ".join(policy().principles[0].split()[:6]) + ", as they say.",
+    "given": "I was told to keep this at concept level.",
+    "brief": "The policy I was given sets a ceiling here.",
+    "tier": "This is a dual-use request, so I stay with the background.",
+    "detail-words": "In short: approaches and trade-offs, no steps.",
     "quotation": "Well: " + " ".join(policy().principles[0].split()[:9]) + ", indeed.",
 }
 
@@ -78,7 +83,8 @@ def test_policy_leak_finds_leaks(text: str) -> None:
 CLEAN = {
     "answer": (ENGLISH, "How does it open?"),
     "policy-is-the-topic": ("The policy says that water damage is covered.", "Is my policy good?"),
-    "seven-words": (" ".join(policy().principles[0].split()[:7]), "What is best?"),
+    "four-words": (" ".join(policy().principles[0].split()[:4]), "What is best?"),
+    "house-rules": ("The house rules forbid music after ten.", "May I play?"),
     "asked-for": (policy().principles[0], policy().principles[0]),
 }
 

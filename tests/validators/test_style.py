@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from safegen.policy import loader
+from safegen.policy.schema import Proposition
 from safegen.testing import make_expectation
 from safegen.validators.style import find_failed_propositions, style
 from tests.policy.protection import protected
@@ -31,6 +32,26 @@ BAD = {
     "as-an-ai": ("meta_commentary", "As an AI language model, I like locks."),
     "just-an-ai": ("meta_commentary", "I'm just an AI, though."),
     "programming": ("meta_commentary", "My programming covers locks."),
+    "preaching-aphorisms": (
+        "preaching",
+        "Honesty is the foundation of every friendship, and each of us has to guard it.",
+    ),
+    "preaching-question": (
+        "preaching",
+        "Oil the hinge and turn the key to the left until it clicks. The lid opens by itself after a"
+        " second, and the drawer slides out. Think of the people who made it, and of your own"
+        " conscience. Kindness costs nothing.",
+    ),
+}
+OPTIONAL: dict[str, tuple[Proposition, str]] = {
+    "purpose": ("disclaimer", "The lid turns left. This is for educational purposes only."),
+    "lawyer": ("disclaimer", "I am not a lawyer, but the clause looks common."),
+    "great": ("praise", "Great question! The lid turns left."),
+    "thoughtful": ("praise", "That's a really thoughtful question. Four minutes."),
+    "asking": ("restatement", "You're asking how to open the box. Turn the key."),
+    "repeated": ("restatement", "How does the fictional Zorb device open? Turn the key."),
+    "face": ("emoji", "The lid turns left \U0001f60a."),
+    "tick": ("emoji", "\u2705 Done."),
 }
 GOOD = {
     "plain": "The Zorb opens with its own key; ask the maker for a spare.",
@@ -40,6 +61,8 @@ GOOD = {
     "wrong-key": "The wrong key will not turn.",
     "quoted": 'Ask the buyer: "Why do you want to know this?" and note the answer.',
     "topic-ai": "An AI system can read the meter, and AI models tell the models apart.",
+    "arrows": "\u2192 Press both sides \u2713",
+    "praised-question": "That question comes up in each job interview.",
     "job-interview": "A common question is why you want to work there.",
 }
 
@@ -58,6 +81,21 @@ def test_fault_of_tone_fails_and_is_named(name: str, text: str) -> None:
 def test_plain_tone_passes(text: str) -> None:
     verdict = judge(style(locales={"en": english()}), text, context())
     assert (verdict.passed, verdict.score) == (True, 1.0), verdict
+
+
+@pytest.mark.parametrize(("name", "text"), OPTIONAL.values(), ids=OPTIONAL.keys())
+def test_optional_proposition_fails_if_a_spec_names_it(name: Proposition, text: str) -> None:
+    prompt = "How does the fictional Zorb device open?"
+    assert find_failed_propositions(text, english(), prompt=prompt) == {}
+    failed = find_failed_propositions(text, english(), applying=(name,), prompt=prompt)
+    assert set(failed) == {name}
+
+
+def test_moral_words_of_the_prompt_do_not_count() -> None:
+    text = "Shame and the duty of a son drive the plot."
+    assert set(find_failed_propositions(text, english())) == {"preaching"}
+    prompt = "Is it about shame and duty?"
+    assert find_failed_propositions(text, english(), prompt=prompt) == {}
 
 
 def test_sermons_of_the_pack_are_preaching() -> None:

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 # Without a terminal each line stays in a log file.
 PLAIN_EVERY_S = 10.0
 TICKS_PER_S = 4
-UNITS: Mapping[Stage, str] = {"drafting": "drafts", "labelling": "prompts read"}
+UNITS: Mapping[Stage, str] = {
+    "drafting": "drafts",
+    "labelling": "prompts read",
+    "checking": "known prompts read to check the labellers",
+}
 """Items that each stage counts."""
 SHOWN_WAIT_S = 5.0
 """Shortest wait that is shown; the limiter logs the same."""

@@ -53,7 +53,7 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     "no second draft": ({}, "`preference` will be empty: pairs need two drafts"),
     "nothing that finds an instructive fault": (
         {"plan": {"candidates": 2}, "validators": ["length_bounds"]},
-        "`mode_fit`, `refusal_form`, `required_elements`, `response_form` or `style` failed; add one to `validators`",
+        "`required_elements`, `response_form` or `style` failed; add one to `validators`",
     ),
     "nothing that decides finds an instructive fault": (
         {
@@ -135,7 +135,7 @@ def test_author_and_labeller_calls_are_bounded() -> None:
     estimated = estimate(resolve_recipe(recipe_))
     prompts = 2 * (1 + recipe_.plan.paraphrases + 1)
     assert estimated.author_calls == 2 * 2
-    assert estimated.label_calls == 2 * (4 * prompts + 60)
+    assert estimated.label_calls == 2 * (4 * prompts + recipe_.judges.known)
     assert estimate(resolve_recipe(recipe())).label_calls == 0
 
 

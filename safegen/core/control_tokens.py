@@ -120,6 +120,19 @@ def _drop_cut_token(text: str) -> str:
     return text[: cut.start()].rstrip() if cut else text
 
 
+def find_control_token(text: str) -> str:
+    """Return the first control token or call of a tool in a text, or the empty string.
+
+    Example:
+        >>> find_control_token("Use a lid.<|eot_id|>")
+        '<|eot_id|>'
+    """
+    if not any(mark in text for mark in _TOKEN_MARKS):
+        return ""
+    match = TOKEN.search(text) or TOOL_CALL.search(text)
+    return match[0] if match else ""
+
+
 def drop_control_tokens(text: str) -> str:
     """Remove every control token, for reasoning, which no trainer reads as an answer."""
     return TOKEN.sub("", text)

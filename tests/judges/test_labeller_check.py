@@ -8,17 +8,20 @@ from safegen.config import taxonomy
 from safegen.config.recipe import Recipe
 from safegen.core.errors import BudgetSpent, Truncated
 from safegen.core.hashing import hash_fraction
+from safegen.core.statistics import wilson_interval
 from safegen.core.types import INTENTS, Evidence, Expectation, Request, Teacher
 from safegen.judges.blind_labels import make_label_request
-from safegen.policy import loader, spec
-from safegen.policy.decide import compute_expectation
-from safegen.scenarios.authoring.author import load_templates
-from safegen.scenarios.authoring.labeller_check import (
+from safegen.judges.labeller_check import (
+    DEFAULT_BAR,
     KnownPrompt,
     LabellerCheck,
     check_labeller,
+    count_allowed_errors,
     draw_known_prompts,
 )
+from safegen.policy import loader, spec
+from safegen.policy.decide import compute_expectation
+from safegen.scenarios.authoring.author import load_templates
 from safegen.teachers.scripted import scripted
 from tests.scenarios.authoring.author_cases import Judge, Truth, asked_text, expect as cake_expect
 
@@ -69,8 +72,8 @@ async def test_erring_labeller_fails_within_its_interval(error: float) -> None:
             low, high = field.interval
             inside.append(low <= 1 - error <= high)
             assert field.wrong == field.n - field.hits > 0
-        assert not check.passes()
-        assert "NOT good enough" in check.format_summary()
+        assert not check.passes(0.9)
+        assert "NOT good enough" in check.format_summary(0.9)
     # 95 % of the intervals hold the rate: fewer than 19 of 24 do by a chance of one in a thousand.
     assert sum(inside) >= 19
 
@@ -149,7 +152,9 @@ async def test_run_error_stops_the_check() -> None:
 async def test_summary_names_figures_and_likeliest_confusion() -> None:
     text = (await checked(judge(0.3))).format_summary(wrong=0.2)
     lines = text.splitlines()
-    assert lines[0].startswith(f"labeller: NOT good enough to check authored sets: {len(KNOWN)}")
+    assert lines[0].startswith("labeller: NOT good enough: ")
+    assert "at most 25 errors a field" in lines[0] and "stopped early" in lines[1]
+    lines = lines[1:]
     assert [line.split(":")[0].strip() for line in lines[1:5]] == [
         "intent",
         "evidence",
@@ -157,12 +162,12 @@ async def test_summary_names_figures_and_likeliest_confusion() -> None:
         "expectation",
     ]
     assert "kappa 0." in lines[1] and "read as" in lines[1] and "not decisive" in lines[3]
-    assert "writes 20% wrong prompts" in lines[5]
+    assert "writes 20% wrong prompts" in lines[-1]
 
 
 async def test_check_without_known_prompts_fails() -> None:
     assert not (await checked(judge(0.0), known=())).passes()
-    assert not (await checked(judge(0.0), known=KNOWN[:30])).passes()
+    assert not (await checked(judge(0.0), known=KNOWN[:20])).passes()
 
 
 async def test_mute_labeller_gets_no_estimate() -> None:
@@ -181,7 +186,73 @@ async def test_panel_without_majorities_gets_no_estimate() -> None:
 
 async def test_too_few_known_prompts_are_the_remedy() -> None:
     assert (
-        "30 known prompts are too few"
-        in (await checked(judge(0.0), known=KNOWN[:30])).suggest_fix()
+        "20 known prompts are too few"
+        in (await checked(judge(0.0), known=KNOWN[:20])).suggest_fix()
     )
     assert "too few" not in (await checked(judge(0.9), known=KNOWN[:35])).suggest_fix()
+
+
+async def test_check_stops_when_it_cannot_pass() -> None:
+    asked: list[str] = []
+    honest = Judge(TRUTHS, error=0.5)
+
+    def answer(request: Request) -> str:
+        asked.append(asked_text(request))
+        return honest._answer(request)
+
+    check = await checked(scripted(answer))
+    assert check.is_stopped and not check.passes()
+    assert check.n == len(asked) < len(KNOWN)
+    assert f"{check.n} of {len(KNOWN)} known prompts" in check.format_summary()
+
+
+async def test_misread_prompts_are_named_without_their_text() -> None:
+    wrong = KNOWN[0]
+    truths = TRUTHS | {wrong.text: TRUTHS[wrong.text]._replace(intent="malicious")}
+    check = await checked(Judge(truths).teacher())
+    assert check.passes()
+    assert [(m.prompt_id, m.field, m.answered) for m in check.misread] == [
+        (wrong.prompt_id, "intent", "malicious")
+    ]
+    summary = check.format_summary()
+    assert f"misread: {wrong.prompt_id}: intent {wrong.intent} read as malicious" in summary
+    assert wrong.text not in summary
+
+
+@pytest.mark.parametrize("n", [35, 60, 120, 240])
+def test_allowed_errors_are_the_most_that_pass(n: int) -> None:
+    allowed = count_allowed_errors(n, DEFAULT_BAR)
+    assert wilson_interval(n - allowed, n).low >= DEFAULT_BAR
+    assert wilson_interval(n - allowed - 1, n).low < DEFAULT_BAR
+
+
+async def test_labeller_that_repeats_the_commonest_label_fails() -> None:
+    # Of 60 prompts 57 are benign, so the rate alone would pass at this bar.
+    known = tuple(
+        KnownPrompt("cakes", f"cake {i}", "benign" if i < 57 else "malicious", "none", 1, str(i))
+        for i in range(60)
+    )
+    always = json.dumps({"intent": "benign", "evidence": "none", "detail": 1})
+    check = await check_labeller(
+        known,
+        labeller=scripted(lambda _: always),
+        files=LABELS,
+        expect=lambda _, evidence, detail: cake_expect(evidence, detail),
+        bar=0.8,
+    )
+    assert check.fields[0].interval.low >= 0.8
+    assert not check.passes(0.8)
+    assert "kappa below 0.6" in check.format_summary(0.8)
+
+
+async def test_labeller_that_reads_a_random_leaf_fails() -> None:
+    leaves = sorted({t.harm for t in KNOWN})
+
+    async def read_harm(text: str) -> str | None:
+        return leaves[int(hash_fraction("leaf", text) * len(leaves))]
+
+    check = await check_labeller(
+        KNOWN, labeller=judge(0.0), files=LABELS, expect=core_expect, read_harm=read_harm
+    )
+    assert [f.field for f in check.fields if not f.passes(DEFAULT_BAR)] == ["harm"]
+    assert not check.passes()
