@@ -24,7 +24,16 @@ Code = Literal[
     "escaped_text",
     "no_response",
 ]
-TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
+TRAITS: ValidatorTraits[Code] = ValidatorTraits(
+    get_args(Code),
+    hard=(
+        "replacement_character",
+        "mojibake",
+        "control_character",
+        "private_use",
+        "control_token",
+    ),
+)
 _REASONS: dict[Code, str] = {
     "replacement_character": "has a character that could not be decoded",
     "mojibake": "was decoded with a wrong charset",

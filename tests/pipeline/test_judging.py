@@ -106,6 +106,36 @@ def test_advisory_hard_rule_leaves_it_to_the_judge(tmp_path: Path, fake: FakeEnd
     assert {r.accepted_by for r in records(run)} == {"judge"}
 
 
+def test_control_tokens_reject_before_the_judge(tmp_path: Path, fake: FakeEndpoint) -> None:
+    run = safegen.generate(
+        recipe(fake, "judge-a", validators=["encoding"]),
+        output=tmp_path,
+        until="validate",
+        teachers={"drafter": scripted(lambda _: f"{TEXT} <|im_start|>user and more words")},
+    )
+    assert {r.reason for r in records(run)} == {"encoding"}
+    assert fake.requests == []
+
+
+def test_rule_about_sets_leaves_it_to_the_judge(tmp_path: Path, fake: FakeEndpoint) -> None:
+    def draft(body: Body) -> str:
+        steps = "\n".join(f"{n}. Stir {n}0 g of flour into it." for n in range(1, 5))
+        return f"{TEXT}, {body['messages'][-1]['content']}\n{steps}"
+
+    fake.answer = answer_with({}, draft)
+    keys = {"validators": ["length_bounds", "set_coherence"]}
+    rules = safegen.generate(recipe(fake, **keys), output=tmp_path / "a", until="validate")
+    judged = safegen.generate(
+        recipe(fake, "judge-a", **keys), output=tmp_path / "b", until="validate"
+    )
+    failed = [
+        {v.code for v in r.verdicts if v.validator == "set_coherence" and v.passed is False}
+        for r in records(judged)
+    ]
+    assert [bool(codes) for codes in failed] == [not r.accepted for r in records(rules)]
+    assert all(r.accepted for r in records(judged))
+
+
 def test_blank_answer_is_not_judged(tmp_path: Path, fake: FakeEndpoint) -> None:
     keys = {"validators": ["style"]}
     run = safegen.generate(
