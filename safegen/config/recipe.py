@@ -188,6 +188,9 @@ class Recipe(FrozenModel):
             "required_elements",
             "style",
             "mode_fit",
+            "encoding",
+            "personal_data",
+            "regulated_advice",
         )
     )
     """Checks of every draft; each returns a verdict and drops nothing."""

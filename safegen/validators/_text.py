@@ -98,10 +98,10 @@ def iter_matches(
     whole = _fold(within or text)
     if within and ("\u03c2" in whole or "\u03c3" in whole):
         whole = _fold(text)
-    if name not in locale.index.possible_names(whole):
+    if not locale.index.can_match(name, whole):
         return
     folded = _fold(text)
-    if within and name not in locale.index.possible_names(folded):
+    if within and not locale.index.can_match(name, folded):
         return
     yield from (match.span() for match in pattern.finditer(folded))
 

@@ -47,6 +47,12 @@ _REASONS: dict[Code, str] = {
 }
 _CONTEXT = 20
 """Characters of evidence on either side of a fault."""
+# Most answers hold quotes, dashes and accents alone. One class is searched ten times as fast as all faults.
+_SUSPECT = re.compile(
+    "[\x80-\x9f\u00ad\u00c2\u00c3\u00d0\u00d1\u00e2\u00ef\u00f0\u0370-\u058f\u13a0-\u13fd\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u2069\uab70-\uabbf\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uff21-\uff5a\ufff9-\uffff"
+    "\U0001d400-\U0001d7ff\U000e0000-\U0010ffff]"
+)
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL = re.compile("[\x80-\x9f\u2028\u2029\u202d\u202e\ufff9-\ufffb]")
 _DIRECTION = re.compile("[\u202a-\u202c\u2066-\u2069]")
@@ -134,8 +140,8 @@ def encoding() -> DraftValidator:
 def _find_fault(text: str, language: str) -> _Fault | None:
     if match := _ASCII_CONTROL.search(text):
         return _Fault("control_character", *match.span())
-    # Most answers in English hold no other characters.
-    if not text.isascii() and (fault := _find_odd_character(text, language)):
+    is_suspect = not text.isascii() and _SUSPECT.search(text) is not None
+    if is_suspect and (fault := _find_odd_character(text, language)):
         return fault
     # A short form of these marks is missing from most answers, and removing code costs more.
     if not any(mark in text for mark in ("<", "[", "\\", "&")):

@@ -54,50 +54,24 @@ _RESOLVERS = frozenset(
     ("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "208.67.222.222", "208.67.220.220")
 )
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_SECRET_WORDS = ("pass", "pwd", "key", "token", "secret", "login", "pin")
+_SECRET_WORDS = ("passw", "passphrase", "passcode", "pwd", "key", "token", "secret", "login")
 _ASSIGNED = re.compile(
     r"\b(?P<name>pass(?:word|wd|phrase|code)|pwd|api[ _-]?key|access[ _-]?key|secret(?:[ _-](?:access[ _-])?key)?|(?:access|auth|api|bearer|session)[ _-]?token"
     r"|client[ _-]secret|login)\w{0,12}[\"'`*]{0,3}(?: (?:is|was|=|would be)|:|=){0,2}(?: now| still)?(?:[ \t]+|(?<=[:=\"'`*]))[\"'`*]{0,3}(?P<value>[^\s\"'`<>(){}*]{6,200})",
-    re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(
     r"your|example|change|replace|placeholder|password|passw|secret|xxx|\.\.\.|…|\*\*|[$%#]\{|process\.env|os\.|getenv|insert|dummy|sample|token|123456|abc123|foo|test",
     re.IGNORECASE,
 )
-_STREET_WORDS = (
-    "treet",
-    "oad",
-    "venue",
-    " Ave",
-    " Rd",
-    " St",
-    "ane",
-    "rive",
-    " Dr",
-    "lace",
-    "lose",
-    "ourt",
-    "rescent",
-    "ay",
-    "oulevard",
-    "Blvd",
-    "ue ",
-    "straße",
-    "strasse",
-    "llée",
-    "mpasse",
-    "hemin",
-    "errace",
-    "ardens",
-    "ill",
-    "quare",
-)
 _STREET = re.compile(
     r"(?<![\w.,-])\d{1,5}[A-Za-z]?(?:-\d{1,4})? (?:[NSEW]\.? )?(?:[A-Z][\w'’]{1,20} ){1,3}(?:Street|St\b|Road|Rd\b|Avenue|Ave\b|Lane|Ln\b|Drive|Dr\b|Place|Close|Court|Crescent"
     r"|Way|Boulevard|Blvd|Terrace|Gardens|Hill|Square|Row|Walk|Mews|Grove)\b"
     r"|(?<![\w.,-])\d{1,4}(?: bis| ter)?,? (?:rue|avenue|boulevard|place|chemin|allée|impasse|quai) (?:[dD]e |[dD]u |[dD]es |l['’]|la |le |d['’])?(?:la |l['’])?[A-ZÉ][\w'’-]{1,25}"
-    r"|\b[A-ZÄÖÜ][a-zäöüß]{2,25}(?:straße|strasse|weg|gasse|allee|platz) \d{1,4}\b"
 )
+_STREET_IN_ONE_WORD = re.compile(
+    r"\b[A-ZÄÖÜ][a-zäöüß]{2,25}(?:straße|strasse|weg|gasse|allee|platz) \d{1,4}\b"
+)
+_STREET_ENDS = ("straße", "strasse", "gasse", "allee", "platz", "weg")
 _HOME = re.compile(
     r"\b(?:lives?|lived|living|resides?|residing|residence|homes?|house|flat|apartment|apt\.?|address|moved|stays?|staying|his|her|their|find (?:him|her|them)|parents|habite|domicile|wohnt|Mr|Mrs|Ms)\b"
     r"|\b[A-Z]{1,2}\d{1,2}[A-Z]? ?\d[A-Z]{2}\b|\b[A-Z]{2} \d{5}\b|\b\d{5} [A-Z]"
@@ -178,9 +152,11 @@ def _find_secrets(text: str) -> list[_Datum]:
     lower = text.lower()
     if not any(word in lower for word in _SECRET_WORDS):
         return []
+    # Lower case on both sides takes a third of the time of IGNORECASE.
+    source = lower if len(lower) == len(text) else text
     return [
-        _Datum("password" if match["name"].lower()[0] in "pl" else "key", *match.span("value"))
-        for match in _ASSIGNED.finditer(text)
+        _Datum("password" if match["name"][0] in "pl" else "key", *match.span("value"))
+        for match in _ASSIGNED.finditer(source)
         if _is_secret(match["value"].rstrip(".,;:!?"))
     ]
 
@@ -191,11 +167,12 @@ def _is_secret(value: str) -> bool:
 
 
 def _find_homes(text: str) -> list[_Datum]:
-    if not any(c.isdigit() for c in text) or not any(word in text for word in _STREET_WORDS):
-        return []
+    matches = [*_STREET.finditer(text)]
+    if any(end in text for end in _STREET_ENDS):
+        matches += _STREET_IN_ONE_WORD.finditer(text)
     return [
         datum
-        for match in _STREET.finditer(text)
+        for match in matches
         if _is_home(_sentence_at(text, datum := _Datum("address", *match.span())))
     ]
 

@@ -42,18 +42,18 @@ QUOTED_WORDS = 7
 _TOPIC = re.compile(
     r"\b(?:polic(?:y|ies)|guidelines?|rules?|compliance|instructions?)\b", re.IGNORECASE
 )
-Run = tuple[str, ...]
+WordRun = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _SecretPatterns:
     ids: re.Pattern[str]
-    runs: frozenset[Run]
+    runs: frozenset[WordRun]
     """Every run of the spec and of the words around it."""
     words: frozenset[str]
     """The words of all runs."""
 
-    def find_quoted(self, text: str) -> frozenset[Run]:
+    def find_quoted(self, text: str) -> frozenset[WordRun]:
         # Few texts have so many words of the policy in a row; hashing every run costs more than this.
         known = "".join("x" if word in self.words else " " for word in _text.words(text))
         if "x" * RUN_WORDS not in known:
@@ -109,13 +109,13 @@ def _iter_leaks(
     if known:
         # Most responses quote nothing, so the allowed runs are built only for a hit.
         quoted = known.find_quoted(text)
-        allowed = _allowed_runs(context) if quoted else frozenset[Run]()
+        allowed = _allowed_runs(context) if quoted else frozenset[WordRun]()
         common = list_function_words(context.scenario.language.split("-")[0])
         if words := _find_quotation(text, quoted - allowed, common):
             yield "quotes_policy", "quotes the policy", words
 
 
-def _find_quotation(text: str, quoted: frozenset[Run], common: frozenset[str]) -> str:
+def _find_quotation(text: str, quoted: frozenset[WordRun], common: frozenset[str]) -> str:
     """Return the first words in a row that quote and are distinctive or many."""
     if not quoted:
         return ""
@@ -130,7 +130,7 @@ def _find_quotation(text: str, quoted: frozenset[Run], common: frozenset[str]) -
     return ""
 
 
-def _iter_runs(text: str) -> Iterator[Run]:
+def _iter_runs(text: str) -> Iterator[WordRun]:
     tokens = _text.words(text)
     return zip(*(tokens[start:] for start in range(RUN_WORDS)), strict=False)
 
@@ -153,7 +153,7 @@ def _compile_names(names: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"(?:{alternatives})(?![\w-])")
 
 
-def _allowed_runs(context: DraftContext) -> frozenset[Run]:
+def _allowed_runs(context: DraftContext) -> frozenset[WordRun]:
     knowledge = context.knowledge
     texts = [
         *(m["content"] for m in context.scenario.messages if m["role"] != "assistant"),

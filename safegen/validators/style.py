@@ -115,7 +115,8 @@ def find_failed_propositions(
     answer = _text.own_words(text)
     evidence: dict[Proposition, str] = {}
     # In the order of the definition, whatever the order of the spec.
-    for name in (n for n in PROPOSITIONS if n in applying):
+    names: list[Proposition] = [name for name in PROPOSITIONS if name in applying]
+    for name in names:
         if name == "over_apology":
             count = sum(1 for _ in _text.iter_matches(locale, "apology", answer))
             words = f"{count} times" if count > max_apologies else ""

@@ -55,6 +55,14 @@ def test_patterns_without_a_match_are_excluded() -> None:
     assert index.possible_names("the card") == {"card", "any"}
 
 
+def test_large_patterns_are_searched_in_groups() -> None:
+    patterns = {name: "|".join(f"{name}{i:04d}" for i in range(900)) for name in ("lid", "card")}
+    index = PatternIndex({**patterns, "box": "box"})
+    text = "a card0007 in a box"
+    assert [index.can_match(name, text) for name in ("lid", "card", "box")] == [False, True, True]
+    assert index.possible_names(text) == {"card", "box"}
+
+
 def test_text_that_cannot_be_encoded_excludes_nothing() -> None:
     assert PatternIndex({"lid": "lid", "card": "card"}).possible_names("\ud800") == {"lid", "card"}
 
