@@ -132,7 +132,8 @@ class WorkerFactory:
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
             validators=make_validators(inputs),
             set_validators=make_set_validators(inputs),
-            required=recipe.required_validators,
+            # A verdict has the name of the factory alone, a recipe names a user's as `module:factory`.
+            required=tuple(name.rpartition(":")[2] for name in recipe.required_validators),
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
             draft_prompt=inputs.draft_prompt,

@@ -50,6 +50,8 @@ class _SecretPatterns:
     ids: re.Pattern[str]
     runs: frozenset[WordRun]
     """Every run of the spec and of the words around it."""
+    expected: frozenset[WordRun]
+    """Runs of what an answer is asked to contain, such as a crisis line; only long ones quote."""
     words: frozenset[str]
     """The words of all runs."""
 
@@ -110,22 +112,25 @@ def _iter_leaks(
         # Most responses quote nothing, so the allowed runs are built only for a hit.
         quoted = known.find_quoted(text)
         allowed = _allowed_runs(context) if quoted else frozenset[WordRun]()
-        common = list_function_words(context.scenario.language.split("-")[0])
-        if words := _find_quotation(text, quoted - allowed, common):
+        if words := _find_quotation(text, quoted - allowed, known.expected, context):
             yield "quotes_policy", "quotes the policy", words
 
 
-def _find_quotation(text: str, quoted: frozenset[WordRun], common: frozenset[str]) -> str:
+def _find_quotation(
+    text: str, quoted: frozenset[WordRun], expected: frozenset[WordRun], context: DraftContext
+) -> str:
     """Return the first words in a row that quote and are distinctive or many."""
     if not quoted:
         return ""
+    common = list_function_words(context.scenario.language.split("-")[0])
     words: list[str] = []
     for run in _iter_runs(text):
         if run not in quoted:
             words = []
             continue
         words = [*words, run[-1]] if words else list(run)
-        if len(words) >= QUOTED_WORDS or sum(w not in common for w in words) >= CONTENT_WORDS:
+        is_distinctive = sum(word not in common for word in words) >= CONTENT_WORDS
+        if len(words) >= QUOTED_WORDS or (is_distinctive and run not in expected):
             return " ".join(words)
     return ""
 
@@ -139,7 +144,8 @@ def _build_secrets(policy: Policy) -> _SecretPatterns:
     texts = (*policy.iter_secret_texts(), *iter_instruction_texts())
     runs = frozenset(run for text in texts for run in _iter_runs(text))
     words = frozenset(word for run in runs for word in run)
-    return _SecretPatterns(_compile_names(policy.iter_ids()), runs, words)
+    expected = frozenset(run for text in policy.elements.values() for run in _iter_runs(text))
+    return _SecretPatterns(_compile_names(policy.iter_ids()), runs, expected, words)
 
 
 def _compile_names(names: Iterable[str]) -> re.Pattern[str]:

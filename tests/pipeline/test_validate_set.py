@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from safegen.config.recipe import PluginRef, Recipe
-from safegen.core.errors import UserError
+import safegen
+from safegen.config.recipe import Recipe
+from safegen.core.errors import ConfigError, RunError, UserError
+from safegen.core.plugin_checks import PluginSource, guard_set_validator
 from safegen.core.types import (
     PlannedScenario,
     Record,
@@ -20,7 +23,6 @@ from safegen.testing import make_draft, make_knowledge, make_record, make_scenar
 
 MODULE = "tests.pipeline.test_validate_set"
 TRAITS: ValidatorTraits[str] = ValidatorTraits(("alone", "crowded"), unit="set")
-PLAN = {"max_sets": 2, "candidates": 1}
 
 
 def crowded(*, most: int = 1) -> SetValidator:
@@ -52,18 +54,8 @@ def deleting() -> SetValidator:
     return check
 
 
-def recipe(use: str, *, require: tuple[str, ...]) -> Recipe:
-    name = f"{MODULE}:{use}"
-    validators = (PluginRef(use="length_bounds"), PluginRef(use=name))
-    required = tuple(name if r == use else r for r in require)
-    return Recipe.model_validate(
-        {
-            "name": "sets",
-            "plan": {"harms": ["property.theft"], "max_goals": 1},
-            "validators": [v.model_dump() for v in validators],
-            "require": list(required),
-        }
-    )
+def checked(validator: SetValidator, name: str) -> SetValidator:
+    return guard_set_validator(validator, PluginSource(f"{MODULE}:{name}", "mine.py"))
 
 
 def planned(*records: Record) -> list[PlannedScenario]:
@@ -106,3 +98,55 @@ async def test_lone_draft_stays_accepted() -> None:
 def test_set_validator_has_no_reward() -> None:
     with pytest.raises(UserError, match="judges sets"):
         make_validator_parts("set_coherence", language="en")
+
+
+async def test_sound_verdicts_of_a_user_pass_the_guard() -> None:
+    records = [draft_of(0), draft_of(1)]
+    result = await validate_set(
+        records,
+        planned(*records),
+        validators={"crowded": checked(crowded(most=2), "crowded")},
+        required=["crowded"],
+    )
+    assert [(r.accepted, r.verdicts[-1].code) for r in result] == [(True, "alone")] * 2
+
+
+@pytest.mark.parametrize(
+    ("validator", "name", "problem"),
+    [
+        (forgetful(), "forgetful", "returned 1 verdicts for 2 answers"),
+        (deleting(), "deleting", "rated a draft of a set `high`"),
+        (crowded(), "other", "made a `Verdict` of `crowded`, not of `other`"),
+    ],
+    ids=["too-few", "unsafe", "other-name"],
+)
+async def test_wrong_set_verdicts_stop_the_run(
+    validator: SetValidator, name: str, problem: str
+) -> None:
+    records = [draft_of(0), draft_of(1)]
+    with pytest.raises(RunError, match=f"mine.py: plug-in `{MODULE}:{name}` {problem}"):
+        await validate_set(
+            records, planned(*records), validators={"a": checked(validator, name)}, required=[]
+        )
+
+
+def test_object_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not an async function from a list of `SetAnswer`"):
+        guard_set_validator("text", PluginSource("mine:text"))
+
+
+async def test_run_stores_verdicts_of_both_units(tmp_path: Path) -> None:
+    name = f"{MODULE}:crowded"
+    recipe = Recipe.model_validate(
+        {
+            "name": "sets",
+            "plan": {"harms": ["property.copyright"], "sets_per_harm": 1},
+            "validators": ["length_bounds", "set_coherence", name],
+        }
+    )
+    run = await safegen.agenerate(recipe, output=tmp_path, plugins=[MODULE], until="validate")
+    records = [r for n in run.folder.finished_shards() for r in run.folder.read_records(n)]
+    names = {tuple(v.validator for v in record.verdicts) for record in records}
+    assert names == {("length_bounds", "set_coherence", "crowded")}
+    # `require` names the plug-in as the recipe does, and its verdict has the name of the factory.
+    assert {(record.accepted, record.reason) for record in records} == {(False, "crowded")}

@@ -53,7 +53,7 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     "no second draft": ({}, "`preference` will be empty: pairs need two drafts"),
     "nothing that finds an instructive fault": (
         {"plan": {"candidates": 2}, "validators": ["length_bounds"]},
-        "`required_elements`, `response_form` or `style` failed; add one to `validators`",
+        "`regulated_advice`, `required_elements`, `response_form` or `style` failed; add one to",
     ),
     "nothing that decides finds an instructive fault": (
         {
