@@ -32,7 +32,7 @@ _CLASSES = {
 }
 _TOKEN = re.compile(
     r"\\(?P<escape>.)|(?P<look>\(\?<?[=!])|(?P<name>\(\?P<\w+>)|(?P<group>\(\?:)|(?P<other>\(\?)"
-    r"|(?P<open>\[\^?\]?)|(?P<anchor>[\^$])|(?P<odd>\{,)|(?P<plain>.)",
+    r"|(?P<open>\[\^?\]?)|(?P<anchor>[\^$])|(?P<odd>\{,)|\{(?P<least>\d+)(?:,\d*)?\}|(?P<plain>.)",
     re.DOTALL,
 )
 _QUANTIFIERS = frozenset("?*+{")
@@ -138,7 +138,7 @@ class _PatternGroup:
 def widen_pattern(pattern: str) -> str:
     """Return a pattern for RE2 that matches wherever a Python pattern does, and perhaps elsewhere.
 
-    Look-arounds and anchors are removed, and classes of Unicode hold every other letter.
+    Look-arounds, anchors and counts are removed, and classes of Unicode hold every other letter.
 
     Raises:
         _Unsupported: the pattern has a part that RE2 lacks or reads in another way.
@@ -162,12 +162,17 @@ def widen_pattern(pattern: str) -> str:
             parts.append(_widen_escape(token["escape"]))
         elif kind in ("name", "group"):
             parts.append("(?:")
-        elif kind == "plain":
-            parts.append(token[0])
+        elif kind in ("least", "plain"):
+            parts.append(_widen_count(token["least"]) or token[0])
         is_removed = kind in ("look", "anchor") or (kind == "escape" and not parts[-1])
         if is_removed and pattern[position : position + 1] in _QUANTIFIERS:
             raise _Unsupported
     return "".join(parts)
+
+
+def _widen_count(least: str | None) -> str:
+    # Without counts a set has a fraction of the states.
+    return "" if least is None else "+" if int(least) else "*"
 
 
 def _widen_escape(letter: str) -> str:

@@ -18,6 +18,8 @@ PersonalDataKind = Literal[
 
 MIN_PHONE_DIGITS = 9
 MIN_CARD_DIGITS = 13
+MIN_IBAN_DIGITS = 8
+"""Fewer than the account of any country has."""
 
 
 class PersonalDatum(NamedTuple):
@@ -137,7 +139,7 @@ _FORMS = (
         (),
         _compile(r"\b[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b"),
         _has_iban_digits,
-        digits=2,
+        digits=MIN_IBAN_DIGITS,
     ),
     _Form(
         "ssn",

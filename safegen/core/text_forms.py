@@ -34,12 +34,15 @@ _PARAMETER = re.compile(
 )
 _PORT = re.compile(r":\d\d")
 _STEP = re.compile(r"^[ \t]*(?:\*\*)?(?:step[ \t]+)?\d{1,2}[.):][ \t]*\S", re.MULTILINE | re.I)
-_QUANTITY = re.compile(
-    r"(?<![\w.])\d{1,9}(?:[.,]\d{1,6})?[ \t-]?(?:µg|mcg|mg|kg|g|grams?|milligrams?|kilograms?|ml|cl|dl|millilit(?:re|er)s?|litres?|liters?|l|oz|"
+_UNIT = (
+    r"(?:µg|mcg|mg|kg|g|grams?|milligrams?|kilograms?|ml|cl|dl|millilit(?:re|er)s?|litres?|liters?|l|oz|"
     r"ounces?|lbs?|pounds?|cups?|tablespoons?|teaspoons?|tbsp|tsp|drops?|°[CF]|degrees?|kelvin|%|percent|"
     r"mol|molar|ppm|mm|cm|metres?|meters?|inch(?:es)?|volts?|kV|mV|V|mA|amps?|watts?|kW|W|ohms?|"
     r"[kMG]?Hz|bar|psi|kPa|rpm)(?![\w])"
 )
+_QUANTITY = re.compile(rf"(?<![\w.])\d{{1,9}}(?:[.,]\d{{1,6}})?[ \t-]?{_UNIT}")
+# The engine skips to digits ten times as fast as it tries a look-behind at each character.
+_MEASURED_DIGIT = re.compile(rf"\d[ \t-]?{_UNIT}")
 _TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
 _ONES = r"(?:two|three|four|five|six|seven|eight|nine)"
 # Numbers in words, with units in words. "One" is missing because everyday language uses it ("one cup").
@@ -122,7 +125,7 @@ def jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) 
 def amounts(text: str) -> list[str]:
     """Find numbers with a unit of mass, volume, heat and so on, in order; times do not count."""
     read = text[:MAX_READ_CHARS]
-    matches = list(_QUANTITY.finditer(read))
+    matches = list(_QUANTITY.finditer(read)) if _MEASURED_DIGIT.search(read) else []
     if _may_spell_amount(read):
         matches += _SPELLED_NUMBER.finditer(read)
     return [m.group() for m in sorted(matches, key=lambda m: m.start())]

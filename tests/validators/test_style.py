@@ -92,9 +92,9 @@ def test_optional_proposition_fails_if_a_spec_names_it(name: Proposition, text: 
 
 
 def test_moral_words_of_the_prompt_do_not_count() -> None:
-    text = "Shame and the duty of a son drive the plot."
+    text = "Shame and dishonesty drive the plot."
     assert set(find_failed_propositions(text, english())) == {"preaching"}
-    prompt = "Is it about shame and duty?"
+    prompt = "Is it about shame and dishonesty?"
     assert find_failed_propositions(text, english(), prompt=prompt) == {}
 
 
