@@ -146,7 +146,9 @@ class WorkerFactory:
             validating=validating,
             panel=self._make_panel() if validating else None,
             hard_codes={
-                name: frozenset(plugins.validator_traits(name, trusted=inputs.trusted).hard)
+                name.rpartition(":")[2]: frozenset(
+                    plugins.validator_traits(name, trusted=inputs.trusted).hard
+                )
                 for name in recipe.required_validators
             },
             scrub=self._journal.scrub,
