@@ -59,16 +59,16 @@ class BuildReport:
     """Drafts that were not accepted, by reason."""
     by_grade: Mapping[str, int]
     """Scenarios in the dataset by grade."""
-    accepted_by: Mapping[str, int]
-    """Scenarios in the dataset by what accepted them."""
-    jury: JuryStats
-    """Answers of the panel."""
     target: TargetReport | None
     """State of the recipe's target; None without one."""
     artifact_warning: str | None
     """Warning about words that reveal the label of authored prompts and could not be excluded; for people."""
     changed: bool
     """True if any file of the dataset changed."""
+    accepted_by: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Scenarios in the dataset by what accepted them."""
+    jury: JuryStats = field(default_factory=JuryStats)
+    """Answers of the panel."""
     views: Mapping[str, View] = field(default_factory=dict[str, View])
     """The views by name."""
     empty: Mapping[str, str] = field(default_factory=dict[str, str])

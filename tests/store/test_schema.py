@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import pyarrow as pa
 from hypothesis import given, settings, strategies as st
 
 from safegen.core.types import (
@@ -28,7 +29,8 @@ from safegen.core.types import (
 )
 from safegen.scenarios.context import make_draft_id, make_scenario_id
 from safegen.store import parquet
-from safegen.store.schema import record_from_row, record_row, record_schema
+from safegen.store.schema import LATER_COLUMNS, record_from_row, record_row, record_schema
+from safegen.testing import make_findings, make_record
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -163,3 +165,26 @@ def test_draft_ids_equal_only_for_equal_identities(
 ) -> None:
     ids = [make_draft_id(name, candidate=c, revision=r) for name, c, r in (one, two)]
     assert (ids[0] == ids[1]) == (one == two)
+
+
+def test_records_without_later_columns_are_read_as_null(tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    record = make_record()
+    older = pa.schema([f for f in record_schema() if f.name not in LATER_COLUMNS])
+    row = {k: v for k, v in record_row(record).items() if k not in LATER_COLUMNS}
+    parquet.write_rows(path, [row], older)
+    (read,) = parquet.read_rows(path, schema=record_schema())
+    assert record_from_row(read) == record
+    columns = ["draft_id", *LATER_COLUMNS]
+    frames = parquet.read_frames(path, columns, record_schema(), remedy="")
+    rows = [row for frame in frames for row in frame.rows()]
+    assert rows == [(record.draft.draft_id, None, None)]
+
+
+def test_findings_and_scores_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    findings = make_findings("j", severity="low", tone=None)
+    record = make_record(findings=findings, reward=0.5, safety=1.0, disagreement=0.0)
+    parquet.write_rows(path, [record_row(record)], record_schema())
+    (read,) = parquet.read_rows(path, schema=record_schema())
+    assert record_from_row(read) == record

@@ -29,7 +29,7 @@ from safegen.core.errors import RERUN_HINT
 from safegen.core.types import MODES
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset.curation.split import describe_empty_splits
-from safegen.dataset.jury_stats import JuryStats
+from safegen.dataset.jury_stats import JUROR_RESULTS, JuryStats
 from safegen.dataset.run_stats import classify_loss
 from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
@@ -222,9 +222,9 @@ def _iter_check_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, Rend
 def iter_jury_facts(jury: JuryStats) -> Iterator[tuple[str, RenderableType]]:
     """Yield the facts on a panel: answers by judge, and disagreement."""
     for index, ((judge,), counts) in enumerate(jury.count_results().items()):
-        parts = [format_counts(counts)]
+        parts = [f"{counts[result]:,} {result}" for result in JUROR_RESULTS if result in counts]
         parts += [f"{n:,} invented quotations" for n in [jury.invented.get(judge, 0)] if n]
-        is_complete = set(counts) == {"answered"} and len(parts) == 1
+        is_complete = set(counts) == {"answered"} and not jury.invented.get(judge)
         name = "" if index else "judges"
         yield name, make_text(f"{judge}: {', '.join(parts)}", "" if is_complete else "yellow")
     if jury.disagreement is not None:

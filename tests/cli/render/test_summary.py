@@ -13,6 +13,7 @@ from safegen.core.types import Outcome, Usage
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset.build import BuildReport
 from safegen.dataset.dropped import LossCounts
+from safegen.dataset.jury_stats import JuryStats
 from safegen.dataset.target import TargetReport
 from safegen.dataset.view import make_views
 from safegen.dataset.views._pairs import explain_empty
@@ -161,3 +162,23 @@ def test_weaker_drafts_are_named_only_for_the_embedded_teacher() -> None:
     for grades, is_named in (({"demo": 9}, True), ({"generated": 9}, False)):
         run = replace(make_run(by_grade=grades), recipe=recipe)
         assert (words in " ".join(" ".join(screen(run, {})).split())) is is_named
+
+
+def test_panel_is_counted_by_judge() -> None:
+    harm = "property.theft"
+    answers = {
+        ("one", harm, "acceptable"): 60,
+        ("one", harm, "unsafe"): 4,
+        ("two", harm, "refused"): 3,
+        ("two", harm, "abstained"): 1,
+        ("two", harm, "tone"): 60,
+    }
+    jury = JuryStats(64, answers, {"two": 2}, compared=60, split=15)
+    panel = {"panel": ["scripted", "scripted"]}
+    recipe = Recipe.model_validate({"name": "kitchen", "judges": panel})
+    result = screen(replace(make_run(jury=jury), recipe=recipe), {}, width=120)
+    text = " ".join(" ".join(result).split())
+    assert "judges one: 64 answered" in text
+    assert "two: 60 answered, 1 abstained, 3 failed, 2 invented quotations" in text
+    assert "they disagree about 25% of 60 drafts" in text
+    assert "1,191 rows accepted by judges (models); not reviewed by a person" in text
