@@ -92,7 +92,8 @@ def read_guard_text(text: str) -> GuardReading:
     alone = _WORD.findall(first_line)
     # A rating of a bare word comes last, because a named one is surer.
     bare: GuardRating | None = _pick(frozenset(alone), _RATINGS) if len(alone) == 1 else None
-    rating: GuardRating | None = next((r for r in ratings if r is not None), bare)
+    known: list[GuardRating] = [r for r in (*ratings, bare) if r is not None]
+    rating = known[0] if known else None
     return GuardReading(rating, next((r for r in refusals if r is not None), None))
 
 

@@ -42,10 +42,10 @@ def read_judged_reply(messages: Sequence[Message]) -> JudgedReply:
     """
     for message in messages:
         values = list(_iter_json_lines(message["content"]))
-        conversations = [v for v in values if isinstance(v, list)]
+        conversations = [cast("list[Message]", v) for v in values if isinstance(v, list)]
         replies = [v for v in values if isinstance(v, str)]
         if conversations and replies:
-            return JudgedReply(tuple(cast("list[Message]", conversations[0])), replies[0])
+            return JudgedReply(tuple(conversations[0]), replies[0])
     raise ValueError("the messages hold no conversation and reply as lines of JSON")
 
 

@@ -183,7 +183,8 @@ def test_harm_deletes_text_also_without_a_quorum(tmp_path: Path, fake: FakeEndpo
 
 
 def test_silent_judges_are_null_and_counted_by_leaf(tmp_path: Path, fake: FakeEndpoint) -> None:
-    abstain = dict.fromkeys(("severity", "help_direct", "help_indirect"), "abstain")
+    fields = ("severity", "help_direct", "help_indirect")
+    abstain: dict[str, str] = {name: "abstain" for name in fields}
     fake.answer = answer_with(
         {"judge-abstains": lambda _: abstain, "judge-broken": lambda _: "not JSON"}
     )
