@@ -1,107 +1,51 @@
-"""Measure how well words alone separate the sides of a preference view: python benchmarks/pairs.py OUTPUT [--seeds N].
+"""Measure how well words alone separate the sides of a preference view: python benchmarks/pairs.py OUTPUT [--view NAME].
 
-A bag of words (logistic regression on the words of a text) is fitted to the pairs of one half of the sets.
-The script reports the share of pairs of the other half that it ranks correctly, overall and by style of the
-weaker side, with the words of the largest weights. No set is in both halves.
+It prints the figure of the card (`safegen.dataset.pair_measures`) for all pairs of the view, and in
+addition by style of the weaker side, with the words of the largest weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import re
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
-from typing import NamedTuple
+from statistics import mean, median
 
-import numpy as np
-
+from safegen.dataset.pair_measures import PairTexts, rank_pairs, read_answer
 from safegen.store import parquet
 
-RIDGE, STEPS, RATE = 1.0, 400, 0.5
 
-
-class Pair(NamedTuple):
-    """The words of both sides, with what the pair belongs to."""
-
-    set_id: str
-    style: str
-    chosen: frozenset[str]
-    rejected: frozenset[str]
-
-
-def words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[a-z']+", text.lower()))
-
-
-def read(output: Path) -> list[Pair]:
+def read(output: Path, view: str) -> tuple[list[PairTexts], list[str]]:
+    """Read the pairs of a view, and the style of each rejected draft."""
     records = sorted((output / "run" / "records").glob("*.parquet"))
     styles = {row["draft_id"]: row["style"] for path in records for row in parquet.read_rows(path)}
-    paths = sorted((output / "data" / "preference").glob("*/*.parquet"))
-    return [
-        Pair(
-            row["set_id"],
-            styles[row["rejected_draft_id"]] or "?",
-            words(row["chosen"][-1]["content"]),
-            words(row["rejected"][-1]["content"]),
-        )
-        for path in paths
-        for row in parquet.read_rows(path)
+    paths = sorted((output / "data" / view).glob("*/*.parquet"))
+    rows = [row for path in paths for row in parquet.read_rows(path)]
+    pairs = [
+        PairTexts(row["set_id"], read_answer(row["chosen"]), read_answer(row["rejected"]))
+        for row in rows
     ]
-
-
-def differences(pairs: Sequence[Pair], places: dict[str, int]) -> np.ndarray:
-    """Chosen minus rejected, one row for each pair and one column for each word."""
-    signs = np.zeros((len(pairs), len(places)))
-    for row, pair in enumerate(pairs):
-        for word in pair.chosen - pair.rejected:
-            if word in places:
-                signs[row, places[word]] = 1
-        for word in pair.rejected - pair.chosen:
-            if word in places:
-                signs[row, places[word]] = -1
-    return signs
-
-
-def fitted(rows: np.ndarray) -> np.ndarray:
-    """Weights that put chosen above rejected, with a ridge that keeps them small."""
-    weights = np.zeros(rows.shape[1])
-    for _ in range(STEPS):
-        wrong = 1 / (1 + np.exp(rows @ weights))
-        weights += RATE * (rows.T @ wrong - RIDGE * weights) / len(rows) * 10
-    return weights
+    return pairs, [styles[row["rejected_draft_id"]] or "?" for row in rows]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--view", default="preference")
     args = parser.parse_args()
-    pairs = read(args.output)
-    sets = sorted({pair.set_id for pair in pairs})
+    pairs, styles = read(args.output, args.view)
+    ranking = rank_pairs(pairs)
     hits = defaultdict[str, list[float]](list)
-    weights_by_word = defaultdict[str, list[float]](list)
-    for seed in range(args.seeds):
-        half = set(random.Random(seed).sample(sets, len(sets) // 2))
-        learnt = [pair for pair in pairs if pair.set_id in half]
-        held_out = [pair for pair in pairs if pair.set_id not in half]
-        known = sorted(frozenset[str]().union(*(p.chosen | p.rejected for p in learnt)))
-        places = {word: place for place, word in enumerate(known)}
-        weights = fitted(differences(learnt, places))
-        for pair, score in zip(held_out, differences(held_out, places) @ weights, strict=True):
-            hits[pair.style].append((score > 0) + (score == 0) / 2)
-        for word, place in places.items():
-            weights_by_word[word].append(float(weights[place]))
-    everything = [hit for results in hits.values() for hit in results]
-    print(f"{len(pairs)} pairs of {len(sets)} sets, {args.seeds} halvings")
-    print(f"chosen ranked above rejected by words alone: {mean(everything):.1%}")
+    for style, hit in zip(styles, ranking.hits, strict=True):
+        hits[style].append(hit)
+    print(f"{len(pairs)} pairs of {len({pair.set_id for pair in pairs})} sets")
+    print(f"chosen ranked above rejected by words alone: {ranking.auc:.1%}")
     for style, results in sorted(hits.items()):
-        print(f"  {style:18} {mean(results):.1%}  ({len(results) // args.seeds} pairs a half)")
-    ranked = sorted(weights_by_word, key=lambda word: sum(weights_by_word[word]))
-    print("rejected:", *ranked[:30])
-    print("chosen:  ", *ranked[:-31:-1])
+        print(f"  {style:18} {mean(results):.1%}  ({len(results)} pairs)")
+    lengths = median(len(pair.rejected) / len(pair.chosen) for pair in pairs)
+    print(f"characters, rejected by chosen (median): {lengths:.2f}")
+    print("chosen:  ", *(word.word for word in ranking.words if word.weight > 0))
+    print("rejected:", *(word.word for word in ranking.words[::-1] if word.weight < 0))
 
 
 if __name__ == "__main__":

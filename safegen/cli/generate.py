@@ -14,7 +14,7 @@ from safegen.cli.options import INTERRUPTED
 from safegen.cli.render.console import format_counts, format_json_line, format_plural
 from safegen.cli.render.errors import print_differences
 from safegen.cli.render.progress import ProgressReader, print_line, show_progress
-from safegen.cli.render.summary import print_summary
+from safegen.cli.render.summary import format_yield, print_summary
 from safegen.core.errors import UserError
 from safegen.dataset.dropped import count_losses
 from safegen.pipeline import api
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from safegen.config.recipe import Recipe
     from safegen.core.types import DropReason, Until
     from safegen.dataset.build import BuildReport
+    from safegen.dataset.yields import MinYield
     from safegen.pipeline.api import Run
 
 
@@ -34,13 +35,16 @@ def run_generate(
     until: Until | None,
     strict: bool,
     replan: bool,
+    min_yield: MinYield,
     plugins: Sequence[str],
     json: bool,
     prompts: UserPrompts | None = None,
 ) -> int:
     """Run a recipe, print the summary, and return the exit code."""
     run = _run_recipe(recipe, output, until=until, replan=replan, plugins=plugins, prompts=prompts)
-    return INTERRUPTED if run is None else _report_run(run, until=until, strict=strict, json=json)
+    if run is None:
+        return INTERRUPTED
+    return _report_run(run, until=until, strict=strict, min_yield=min_yield, json=json)
 
 
 def read_prompt_options(
@@ -88,11 +92,38 @@ def _parse_columns(options: Sequence[str]) -> dict[str, str]:
     return column_by_field
 
 
-def run_build(folder: Path, *, recipe: str | None, plugins: Sequence[str], json: bool) -> int:
+def read_overrides(options: Sequence[str]) -> dict[str, str]:
+    """Read the values of `--set` by key.
+
+    Raises:
+        UserError: an option is malformed, or names a key twice.
+    """
+    overrides: dict[str, str] = {}
+    for option in options:
+        key, sign, value = option.partition("=")
+        if not key or not sign:
+            raise UserError(
+                f"`--set {option}` must be KEY=VALUE, such as `validators.style.threshold=0.8`"
+            )
+        if key in overrides:
+            raise UserError(f"`--set` names the key `{key}` twice; keep one")
+        overrides[key] = value
+    return overrides
+
+
+def run_build(
+    folder: Path,
+    *,
+    recipe: str | None,
+    overrides: Mapping[str, str],
+    min_yield: MinYield,
+    plugins: Sequence[str],
+    json: bool,
+) -> int:
     """Rebuild the dataset from the records of a run and return the exit code."""
-    rebuilt = api.rebuild(folder, recipe=recipe, plugins=plugins)
+    rebuilt = api.rebuild(folder, recipe=recipe, overrides=overrides, plugins=plugins)
     print_differences(rebuilt.context)
-    return _report_run(rebuilt.run, until=None, strict=False, json=json)
+    return _report_run(rebuilt.run, until=None, strict=False, min_yield=min_yield, json=json)
 
 
 def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
@@ -103,7 +134,7 @@ def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     result = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
     if result is None:
         return INTERRUPTED
-    return _report_run(result, until=None, strict=False, json=json)
+    return _report_run(result, until=None, strict=False, min_yield="rows", json=json)
 
 
 def _report_nothing_failed(run: Run, *, plugins: Sequence[str], json: bool) -> int:
@@ -185,13 +216,47 @@ def _kept_text(counters: ProgressReader | None) -> str:
     return f"{shards}, all replies cached; run the same command to resume"
 
 
-def _report_run(run: Run, *, until: Until | None, strict: bool, json: bool) -> int:
+def _report_run(
+    run: Run, *, until: Until | None, strict: bool, min_yield: MinYield, json: bool
+) -> int:
     losses = count_losses(run.folder)
     if json:
-        sys.stdout.write(format_json_line(api.summarise(run, losses)))
+        sys.stdout.write(format_json_line(api.summarise(run, losses, min_yield=min_yield)))
     print_summary(run, losses, until=until)
     is_incomplete = bool(losses.failed_requests or api.count_unlabelled(run))
-    return _report_empty(run.report) or int(strict and is_incomplete)
+    has_failed = _report_empty(run.report) or _report_yields(run.report, min_yield)
+    return has_failed or int(strict and is_incomplete)
+
+
+def _report_yields(report: BuildReport | None, min_yield: MinYield) -> int:
+    """Print the yields below the bound; return the exit code."""
+    below = report.yields.find_below(min_yield) if report else ()
+    if not below:
+        return 0
+    heads: Mapping[MinYield, str] = {"rows": "planned modes have no row"}
+    head = heads.get(min_yield, f"the yield is below {min_yield}")
+    lines = "".join(f"\n  {format_yield(value)}" for value in below)
+    print_line(sys.stderr, f"{head} (`--min-yield`):{lines}")
+    return 1
+
+
+def read_min_yield(value: str) -> MinYield:
+    """Read `--min-yield`.
+
+    Raises:
+        UserError: it is neither `rows` nor a number from 0 to 1.
+    """
+    default: MinYield = "rows"
+    if value == default:
+        return default
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    # Also false for NaN.
+    if not 0 <= share <= 1:
+        raise UserError(f"`--min-yield {value}`: use `{default}` or a share from 0 to 1")
+    return share
 
 
 def _report_empty(report: BuildReport | None) -> int:

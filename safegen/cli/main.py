@@ -1,7 +1,7 @@
 """Commands, exit codes and the only `except Exception` of the package.
 
 Data goes to stdout, everything else to stderr. Exit codes: 0 done; 1 the run stopped, a check failed,
-the dataset has no rows, or items failed under `--strict`; 2 the input is wrong; 130 interrupted.
+the dataset has no rows, a yield is below `--min-yield`, or items failed under `--strict`; 2 the input is wrong; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from safegen.cli.options import (
     FolderArg,
     JsonOption,
     LicenceOption,
+    MinYieldOption,
     MoreFilesArg,
     OutputOption,
     PluginsOption,
@@ -42,6 +43,7 @@ from safegen.core import plugins, resources
 from safegen.core.errors import UserError
 from safegen.core.spelling import SpellingConflict, unify_names
 from safegen.core.types import Intent, Mode, Until
+from safegen.dataset.run_stats import REJECTION_AXES
 
 app = typer.Typer(
     name="safegen",
@@ -67,8 +69,9 @@ Examples:
                                          use your prompts instead of the taxonomy's
 
 \b
-Exit codes: 0 done, 1 the run stopped or the dataset has no rows (or items
-failed, with --strict), 2 the input is wrong, 130 interrupted.
+Exit codes: 0 done, 1 the run stopped, the dataset has no rows or a yield is
+below --min-yield (or items failed, with --strict), 2 the input is wrong, 130
+interrupted.
 """
 
 
@@ -97,6 +100,7 @@ def generate(
             help="Plan again from a changed recipe; cached replies to equal requests are reused.",
         ),
     ] = False,
+    min_yield: MinYieldOption = "rows",
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -110,6 +114,7 @@ def generate(
             until=until,
             strict=strict,
             replan=replan,
+            min_yield=generate_command.read_min_yield(min_yield),
             plugins=plugin or [],
             json=json,
             prompts=generate_command.read_prompt_options(
@@ -163,6 +168,16 @@ def build(
             metavar="RECIPE", help="Use the views, split, name and version of this recipe."
         ),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Accept drafts again with another key of acceptance, such as require or"
+            " validators.NAME.threshold; repeatable.",
+        ),
+    ] = None,
+    min_yield: MinYieldOption = "rows",
     plugin: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -170,7 +185,14 @@ def build(
     from safegen.cli import generate as generate_command
 
     raise typer.Exit(
-        generate_command.run_build(folder, recipe=recipe, plugins=plugin or [], json=json)
+        generate_command.run_build(
+            folder,
+            recipe=recipe,
+            overrides=generate_command.read_overrides(set_ or []),
+            min_yield=generate_command.read_min_yield(min_yield),
+            plugins=plugin or [],
+            json=json,
+        )
     )
 
 
@@ -201,6 +223,14 @@ def show(
             metavar="NAME", help="Reason: a validator, an outcome, a gate or a curation reason."
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXIS",
+            help="With --rejected: count drafts by reason and an axis instead of showing them."
+            f" {list_choices(REJECTION_AXES)}",
+        ),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="Show at most N records.")
     ] = 5,
@@ -218,6 +248,9 @@ def show(
     record_filter = RecordFilter(
         id, read_accepted(accepted=accepted, rejected=rejected), mode, intent, harm, reason
     )
+    if by is not None:
+        show_command.show_rejections(folder, record_filter, by=by, json=json)
+        return
     show_command.show_records(folder, record_filter, limit=limit, reveal=reveal, why=why, json=json)
 
 

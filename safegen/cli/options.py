@@ -45,6 +45,13 @@ PluginsOption = Annotated[
         help="A module that the recipe may name as `module:factory`; repeatable.",
     ),
 ]
+MinYieldOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SHARE",
+        help="Exit 1 if a planned mode has no row, or if a mode, intent or leaf accepts less than this share.",
+    ),
+]
 RevealOption = Annotated[
     bool, typer.Option("--reveal", help="Also show prompts, responses and evidence.")
 ]

@@ -18,6 +18,7 @@ from safegen.cli.record_filter import RecordFilter, check_harm
 from safegen.cli.render.console import (
     DETAIL_NAMES,
     format_json_line,
+    format_number,
     make_console,
     make_fact_table,
     make_grid,
@@ -48,7 +49,7 @@ from safegen.dataset.dropped import (
     quotes_prompt,
     read_failure_messages,
 )
-from safegen.dataset.run_stats import UNFINISHED
+from safegen.dataset.run_stats import REJECTION_AXES, UNFINISHED
 from safegen.pipeline import api
 from safegen.pipeline.policies import explain_record
 from safegen.pipeline.records import (
@@ -61,7 +62,9 @@ from safegen.pipeline.records import (
     record_to_json,
     verdict_reason,
 )
+from safegen.pipeline.recut import Recut, read_recut
 from safegen.pipeline.snapshot import RunSnapshot
+from safegen.pipeline.status import read_status
 
 ASSISTANCE = {
     "A0": "bare refusal",
@@ -96,13 +99,14 @@ def show_records(
         raise UserError(f"no shard of `{folder}` is done yet; see `safegen status {folder}`")
     context = api.load_context(run)
     check_harm(record_filter.harm, context.tree)
-    _check_reason(record_filter.reason, run)
+    recut = read_recut(run.folder, run.recipe)
+    _check_reason(record_filter.reason, run, recut)
     print_differences(context)
-    record_filter = _select_excluded(run, record_filter)
+    record_filter = _select_excluded(run, record_filter, recut)
     messages = read_failure_messages(run.folder)
     printer = _RecordPrinter(context, messages, reveal=reveal, why=why, json=json)
     shown = 0
-    for item in _iter_matches(run, record_filter):
+    for item in _iter_matches(run, record_filter, recut):
         if shown == limit:
             line = f"more records match; raise -n above {limit}"
             print_out(make_console(sys.stderr), make_text(line, "dim"))
@@ -113,11 +117,36 @@ def show_records(
         else:
             printer.print_dropped(item)
     if not shown:
-        _print_none(run, folder, record_filter)
+        _print_none(run, folder, record_filter, recut)
 
 
-def _iter_matches(run: api.Run, record_filter: RecordFilter) -> Iterator[Record | DroppedScenario]:
-    yield from (record for record in iter_records(run.folder) if record_filter.matches(record))
+def show_rejections(folder: Path, record_filter: RecordFilter, *, by: str, json: bool) -> None:
+    """Print the numbers of rejected drafts by reason and an axis.
+
+    Raises:
+        UserError: the axis is unknown, or the filter has another condition than `--rejected`.
+    """
+    if record_filter != RecordFilter(accepted=False):
+        raise UserError("`--by` needs `--rejected` and takes no other condition")
+    if by not in REJECTION_AXES:
+        raise UserError(f"--by: no axis `{by[:60]}`{suggest_names(by, REJECTION_AXES)}")
+    counts = read_status(api.open_run(folder)).rejected_by[by]
+    rows = [(reason, name, n) for reason, own in counts.items() for name, n in own.items()]
+    if json:
+        for reason, name, drafts in rows:
+            sys.stdout.write(format_json_line({"reason": reason, by: name, "drafts": drafts}))
+        return
+    table = make_grid("reason", by, "drafts", right=(2,))
+    for reason, name, drafts in rows:
+        table.add_row("", make_text(reason), make_text(name), format_number(drafts))
+    print_out(make_console(sys.stdout), table if rows else make_text("no draft was rejected"))
+
+
+def _iter_matches(
+    run: api.Run, record_filter: RecordFilter, recut: Recut | None
+) -> Iterator[Record | DroppedScenario]:
+    records = iter_records(run.folder, recut=recut)
+    yield from (record for record in records if record_filter.matches(record))
     yield from (item for item in iter_dropped(run.folder) if record_filter.matches_dropped(item))
 
 
@@ -171,36 +200,41 @@ class _RecordPrinter:
             print_out(self._out, *render_dropped(dropped, self._labels, reveal=self._reveal), "")
 
 
-def _check_reason(reason: str | None, run: api.Run) -> None:
+def _check_reason(reason: str | None, run: api.Run, recut: Recut | None) -> None:
     validators = [ref.use.rpartition(":")[2] for ref in run.recipe.validators]
     judges = [JURY] if run.recipe.judges.panel else []
     known = [*validators, *judges, *RECORD_REASONS, *sorted(CURATION_REASONS), UNFINISHED]
     # A run can hold a reason of its own, for example of a validator that its recipe no longer names.
-    if reason is None or reason in known or reason in _list_reasons(run):
+    if reason is None or reason in known or reason in _list_reasons(run, recut):
         return
     raise UserError(f"--reason: no reason `{reason[:60]}`{suggest_names(reason, known)}")
 
 
-def _list_reasons(run: api.Run) -> list[str]:
+def _list_reasons(run: api.Run, recut: Recut | None) -> list[str]:
     dropped = {item.reason for item in iter_dropped(run.folder)}
-    return sorted({r.reason for r in iter_records(run.folder) if r.reason} | dropped)
+    records = iter_records(run.folder, recut=recut)
+    return sorted({r.reason for r in records if r.reason} | dropped)
 
 
-def _print_none(run: api.Run, folder: Path, record_filter: RecordFilter) -> None:
+def _print_none(
+    run: api.Run, folder: Path, record_filter: RecordFilter, recut: Recut | None
+) -> None:
     if record_filter.id is not None:
         raise AssetNotFound(
             f"no matching record in `{folder}` has an id that starts with `{record_filter.id}`"
         )
     message = "no record matches"
     if record_filter.reason is not None:
-        message += f"; reasons in this run: {', '.join(_list_reasons(run)) or 'none'}"
+        message += f"; reasons in this run: {', '.join(_list_reasons(run, recut)) or 'none'}"
     print_out(make_console(sys.stderr), make_text(message))
 
 
-def _select_excluded(run: api.Run, record_filter: RecordFilter) -> RecordFilter:
+def _select_excluded(
+    run: api.Run, record_filter: RecordFilter, recut: Recut | None
+) -> RecordFilter:
     if record_filter.reason is None or record_filter.reason not in CURATION_REASONS:
         return record_filter
-    ids = find_excluded(run.folder, record_filter.reason)
+    ids = find_excluded(run.folder, record_filter.reason, recut=recut)
     return replace(record_filter, reason=None, scenario_ids=ids)
 
 

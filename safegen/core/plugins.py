@@ -86,6 +86,19 @@ def find_factory(kind: str, name: str, *, trusted: Sequence[str] = ()) -> Callab
     return factory
 
 
+def list_parameters(kind: str, name: str, *, trusted: Sequence[str] = ()) -> list[str]:
+    """List the parameters of a factory that a recipe can set.
+
+    Raises:
+        AssetNotFound: no built-in of that name.
+        ConfigError: a module that is not trusted, or that has no such factory.
+    """
+    factory = find_factory(kind, name, trusted=trusted)
+    with PluginGuard(locate_plugin(name, factory), "was inspected", error=ConfigError):
+        parameters = inspect.signature(factory).parameters
+    return [parameter for parameter in parameters if parameter not in COLLABORATORS]
+
+
 def find_source_files(kind: str, name: str, *, trusted: Sequence[str] = ()) -> dict[str, Path]:
     """Find the files of a user's plug-in: the module that a recipe names, and the one that defines the factory.
 

@@ -79,8 +79,14 @@ DropReason = Literal[
     "no_answer_before",
 ]
 """Reason why a prompt is never drafted."""
-NotAccepted = Literal["withheld", "not_validated", "unscored", "not_accepted"]
+NotAccepted = Literal[
+    "withheld", "not_validated", "unscored", "unjudged", "history_not_accepted", "not_accepted"
+]
 """Reason why a draft with an answer is not accepted although no required validator failed it."""
+AcceptedBy = Literal["rules", "judge", "human", "nothing"]
+"""Checks that accepted a draft; `nothing` if the recipe requires no validator."""
+ThresholdCode = Literal["reaches_threshold", "below_threshold"]
+"""Code of a verdict that a threshold of the recipe decided differently from its validator."""
 Until = Literal["expand", "draft", "validate"]
 """Step after which a run stops before the dataset: plan, drafts or verdicts."""
 ValidatorUnit = Literal["draft", "set"]
@@ -466,6 +472,11 @@ class ValidatorTraits(Generic[CodeT]):
     """Version of its verdicts; it changes with their meaning."""
     unit: ValidatorUnit = "draft"
     """Judged at once: one draft (`DraftValidator`), or the answers of a set (`SetValidator`)."""
+    passes_by_score: bool = False
+    """A draft passes if its score is at least the threshold of the verdict, and for no other reason.
+
+    The recipe can then set `threshold`, and `safegen build --set` can decide again without a request.
+    """
 
     def __post_init__(self) -> None:
         check_names("codes", self.codes, tuple)
@@ -478,6 +489,7 @@ class ValidatorTraits(Generic[CodeT]):
             check_callable(name, getattr(self, name), optional=True)
         check_text("version", self.version)
         check_choice("unit", self.unit, get_args(ValidatorUnit))
+        check_flag("passes_by_score", self.passes_by_score)
 
 
 @dataclass(frozen=True, slots=True)

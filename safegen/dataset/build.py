@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import DatasetInvalid
@@ -24,9 +25,11 @@ from safegen.dataset.manifest import (
     format_taxonomy,
     is_same_manifest,
 )
-from safegen.dataset.run_stats import RunStats
+from safegen.dataset.pair_measures import PairMeasure
+from safegen.dataset.run_stats import REJECTION_AXES, RunStats
 from safegen.dataset.target import TargetReport
 from safegen.dataset.view import View, make_views
+from safegen.dataset.yields import YieldReport
 from safegen.policy.spec import Policy, SpecSource
 from safegen.store import parquet
 from safegen.store.run_folder import RunFolder, write_json
@@ -73,6 +76,18 @@ class BuildReport:
     """The views by name."""
     empty: Mapping[str, str] = field(default_factory=dict[str, str])
     """Reason of each view without rows; an empty text if the view gives none."""
+    rejected_by: Mapping[str, Mapping[str, Mapping[str, int]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, int]]]
+    )
+    """Drafts that were not accepted by axis (leaf, mode, language, teacher), reason and value."""
+    refusals: Mapping[tuple[str, str, str], int] = field(
+        default_factory=dict[tuple[str, str, str], int]
+    )
+    """Drafts that a provider withheld, by teacher, outcome and leaf."""
+    yields: YieldReport = field(default_factory=YieldReport)
+    """Accepted scenarios of those planned, by axis."""
+    pairs: Mapping[str, PairMeasure] = field(default_factory=dict[str, PairMeasure])
+    """Measures of each view of pairs that has rows."""
 
     @property
     def why_empty(self) -> str | None:
@@ -103,6 +118,7 @@ def build_dataset(
     fingerprints: Mapping[str, Mapping[str, str]],
     trusted: Sequence[str] = (),
     inputs: MeasureInputs | None = None,
+    overrides: Mapping[str, object] = MappingProxyType({}),
 ) -> BuildReport:
     """Build the dataset of a curated run in its output folder.
 
@@ -114,6 +130,7 @@ def build_dataset(
         fingerprints: SHA-256 of each file used, by kind and name.
         trusted: modules that views may be imported from.
         inputs: inputs of the measures.
+        overrides: keys of acceptance that differ from the recipe of the run, by dotted key.
 
     Raises:
         ConfigError: a view cannot be made, or is named twice.
@@ -138,6 +155,7 @@ def build_dataset(
             view_rows=view_rows,
             views=views,
             trusted=trusted,
+            overrides=overrides,
         )
         files |= _write_texts(staged, text, describe_for_llama_factory(views, view_rows))
         manifest = compose_manifest(
@@ -150,6 +168,7 @@ def build_dataset(
             views=views,
             view_rows=view_rows,
             files=files,
+            overrides=overrides,
         )
         # Git and cloud folders see no new files if nothing changed.
         changed = not (
@@ -220,6 +239,8 @@ def _write_rows(
         for name, view in views.items():
             rows = view.rows(group)
             writers[name, split].add(rows)
+            if view.unit == "pairs":
+                figures.add_pairs(name, rows, group.records)
             without_row[name] += not rows
     files: dict[str, FileEntry] = {}
     counts: dict[str, dict[str, int]] = {name: {} for name in views}
@@ -292,6 +313,10 @@ def _make_report(
         by_domain=stats.count_stages("domain"),
         by_mode=stats.count_stages("mode"),
         rejected=dict(sorted(stats.drafts.rejected.items())),
+        rejected_by={axis: stats.drafts.count_rejections(axis) for axis in REJECTION_AXES},
+        refusals=stats.drafts.count_refusals(),
+        yields=figures.yields,
+        pairs=figures.pairs,
         by_grade=stats.count_kept("grade"),
         accepted_by=stats.count_kept("accepted_by"),
         jury=stats.drafts.jury,

@@ -24,7 +24,7 @@ from safegen.dataset.hub_licences import choose_card_licence
 from safegen.dataset.jury_stats import JUROR_RESULTS, JuryStats
 from safegen.dataset.manifest import ViewRows
 from safegen.dataset.markdown import escape_cell, format_table
-from safegen.dataset.run_stats import RunStats
+from safegen.dataset.run_stats import REJECTION_AXES, RunStats
 from safegen.dataset.view import View, choose_preferred
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -39,6 +39,8 @@ SIZE_CATEGORIES = (
     (1_000_000, "100K<n<1M"),
 )
 RESULTS = ("passed", "failed", "unscored")
+LEAF = "harm"
+"""Axis with too many values for the columns of a table."""
 
 CardRow = tuple[object, ...]
 
@@ -59,6 +61,7 @@ def render_card(
     view_rows: ViewRows,
     views: Mapping[str, View] = MappingProxyType({}),
     trusted: Sequence[str] = (),
+    overrides: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
     """Render the README of a dataset.
 
@@ -70,6 +73,7 @@ def render_card(
         view_rows: the rows of each view.
         views: the views by name.
         trusted: modules that plug-ins may be imported from.
+        overrides: keys of acceptance that differ from the recipe of the run.
     """
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -91,6 +95,7 @@ def render_card(
         accepted_by=Counter(stats.count_kept("accepted_by")),
         figures=figures,
         recipe=recipe,
+        overrides=overrides,
         taxonomy=taxonomy,
         splits=SPLITS,
         domain_heads=(*MODES, "all"),
@@ -113,6 +118,11 @@ def render_card(
         jury=stats.drafts.jury,
         juror_table=_juror_table(stats.drafts.jury),
         leaf_table=_juror_leaf_table(stats.drafts.jury),
+        yield_tables=_yield_tables(figures),
+        low_yields=figures.yields.low,
+        rejection_tables=list(_iter_rejection_tables(stats)),
+        refusals=stats.drafts.count_refusals(),
+        pair_table=_pair_table(figures),
         example=None if view is None else LoadingExample(view, filled[view][0]),
         folder=FOLDER,
         training=[
@@ -240,6 +250,51 @@ def _juror_leaf_table(jury: JuryStats) -> list[CardRow]:
         (judge, harm, *(counts.get(result, 0) for result in JUROR_RESULTS))
         for (judge, harm), counts in jury.count_results(by_leaf=True).items()
         if set(counts) != {"answered"}
+    ]
+
+
+def _yield_tables(figures: RunMeasures) -> dict[str, list[CardRow]]:
+    """List planned, accepted and yield by axis; leaves are in the manifest, because there are many."""
+    return {
+        axis: [(v.name, v.planned, v.accepted, v.kept, f"{v.share:.1%}") for v in values]
+        for axis, values in figures.yields.by_axis.items()
+        if axis != LEAF
+    }
+
+
+def _iter_rejection_tables(stats: RunStats) -> Iterator[tuple[str, list[str], list[CardRow]]]:
+    """Yield axis, heads and rows of each table of rejected drafts by reason."""
+    for axis in REJECTION_AXES:
+        counts = stats.drafts.count_rejections(axis)
+        if not counts:
+            continue
+        if axis == LEAF:
+            leaves: list[CardRow] = [(name, _list_most(own)) for name, own in counts.items()]
+            yield axis, ["reason", "leaves with most"], leaves
+            continue
+        names = sorted({name for own in counts.values() for name in own})
+        rows: list[CardRow] = [
+            (reason, *(own.get(name, 0) for name in names)) for reason, own in counts.items()
+        ]
+        yield axis, ["reason", *names], rows
+
+
+def _list_most(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts, key=lambda name: (-counts[name], name))
+    more = f" and {len(ranked) - MAX_LISTED} more" if len(ranked) > MAX_LISTED else ""
+    return ", ".join(f"{name} {counts[name]}" for name in ranked[:MAX_LISTED]) + more
+
+
+def _pair_table(figures: RunMeasures) -> list[CardRow]:
+    return [
+        (
+            view,
+            m.pairs,
+            m.rated,
+            "unmeasured" if m.length_ratio is None else f"{m.length_ratio:.2f}",
+            f"unmeasured: {m.unmeasured_reason}" if m.auc is None else f"{m.auc:.1%} of {m.ranked}",
+        )
+        for view, m in figures.pairs.items()
     ]
 
 

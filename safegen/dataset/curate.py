@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from tempfile import SpooledTemporaryFile
@@ -33,6 +33,7 @@ from safegen.dataset.curation.select import MAX_REASON_CHARS, NO_REWARD, select_
 from safegen.dataset.jury_stats import JURY_COLUMNS, count_jury
 from safegen.dataset.run_stats import (
     MODEL_COLUMNS,
+    REJECTION_COLUMNS,
     STORED_AXES,
     VERDICT_COLUMNS,
     DraftStats,
@@ -43,7 +44,7 @@ from safegen.dataset.run_stats import (
 from safegen.dataset.view import ScenarioGroup
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
-from safegen.store.schema import record_schema
+from safegen.store.schema import record_row, record_schema
 from safegen.store.temporary import name_temporary_folder
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ BEST_COLUMNS = (
 """Columns of the draft that is selected."""
 
 
+Recutter = Callable[[Sequence[Record]], list[Record]]
+"""Decides the records of one shard again, in their order."""
+
+
 class ScenarioDigests(NamedTuple):
     """64-bit digests of a scenario's texts, and what its conversation holds."""
 
@@ -97,6 +102,8 @@ class CurationResult:
     corpus: CorpusCheck
     extra_shards: Mapping[str, tuple[int, ...]]
     """Shards with further drafts of a scenario, from top-up rounds."""
+    recut: Recutter | None = None
+    """Decides acceptance again; None for the stored result."""
 
     @cached_property
     def kept_ids(self) -> frozenset[str]:
@@ -124,7 +131,7 @@ class CurationResult:
         """
         rows = self.stats.scenarios
         kept = rows.filter(rows["kept"]).select("shard", "scenario_id")
-        shards = _ShardReader(self.run)
+        shards = _ShardReader(self.run, self.recut)
         for (shard,), ids in kept.group_by(["shard"], maintain_order=True):
             groups = shards.read(int(shard))
             for id_ in ids["scenario_id"]:
@@ -133,8 +140,12 @@ class CurationResult:
                 yield ScenarioGroup(tuple(records), select_best(records))
 
 
-def curate(run: RunFolder) -> CurationResult:
+def curate(run: RunFolder, *, recut: Recutter | None = None) -> CurationResult:
     """Choose the scenarios and drafts of a dataset from the finished shards of a run.
+
+    Args:
+        run: the run.
+        recut: decides acceptance again from the stored verdicts; default: the stored result.
 
     Raises:
         DatasetInvalid: two scenarios have equal messages and different expectations.
@@ -151,7 +162,7 @@ def curate(run: RunFolder) -> CurationResult:
         SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8") as file,
     ):
         prompts = _PromptSpool(file)
-        for batch in _iter_drafts(run):
+        for batch in _iter_drafts(run, recut):
             drafts += _count_drafts(batch)
             frames.append(_digest_texts(_reduce(batch, by=["shard", "scenario_id"]), prompts))
         corpus = check_corpus(prompts.read) if prompts.has_foreign else CorpusCheck()
@@ -165,7 +176,8 @@ def curate(run: RunFolder) -> CurationResult:
     _check_contradictions(rows, corpus)
     rows = _decide(rows, corpus)
     scenarios = pl.concat([rows, _read_lost(run, rows, plan_rows)], how="diagonal")
-    return CurationResult(run, RunStats(plan_rows, scenarios, drafts), corpus, extra_shards)
+    stats = RunStats(plan_rows, scenarios, drafts)
+    return CurationResult(run, stats, corpus, extra_shards, recut)
 
 
 class _PromptSpool:
@@ -193,8 +205,8 @@ class _ShardReader:
     The last one of a round may hold new scenarios too and stays for their turn.
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self._run, self._plans = run, plan.Plans(run.plans)
+    def __init__(self, run: RunFolder, recut: Recutter | None) -> None:
+        self._run, self._plans, self._recut = run, plan.Plans(run.plans), recut
         self._extra: dict[int, tuple[int, dict[str, list[Record]]]] = {}
 
     def read(self, shard: int) -> dict[str, list[Record]]:
@@ -212,21 +224,42 @@ class _ShardReader:
 
     def _load(self, shard: int) -> dict[str, list[Record]]:
         groups: dict[str, list[Record]] = {}
-        for record in self._run.read_records(shard):
+        for record in _read_records(self._run, shard, self._recut):
             groups.setdefault(record.scenario.scenario_id, []).append(record)
         return groups
 
 
-def _iter_drafts(run: RunFolder) -> Iterator[pl.DataFrame]:
+def _read_records(run: RunFolder, shard: int, recut: Recutter | None) -> list[Record]:
+    records = run.read_records(shard)
+    return records if recut is None else recut(records)
+
+
+def read_drafts(
+    run: RunFolder, shard: int, columns: Sequence[str], *, recut: Recutter | None = None
+) -> Iterator[pl.DataFrame]:
+    """Read some columns of the drafts of a shard.
+
+    Raises:
+        StoreDamaged: the shard cannot be read.
+    """
+    import pyarrow as pa
+
+    if recut is None:
+        yield from parquet.read_frames(
+            run.records(shard), columns, record_schema(), remedy=RECORDS_REMEDY
+        )
+        return
+    rows = [record_row(record) for record in _read_records(run, shard, recut)]
+    table = pa.Table.from_pylist(rows, schema=record_schema())
+    yield parquet.to_frame(table.select(list(columns)))
+
+
+def _iter_drafts(run: RunFolder, recut: Recutter | None) -> Iterator[pl.DataFrame]:
     """Read the drafts of all shards, some shards at a time."""
     frames: list[pl.DataFrame] = []
-    schema, columns = (
-        record_schema(),
-        list(dict.fromkeys([*RECORD_COLUMNS, *STORED_AXES, *JURY_COLUMNS])),
-    )
+    columns = list(dict.fromkeys([*RECORD_COLUMNS, *STORED_AXES, *JURY_COLUMNS]))
     for shard in run.finished_shards():
-        path = run.records(shard)
-        read = parquet.read_frames(path, columns, schema, remedy=RECORDS_REMEDY)
+        read = read_drafts(run, shard, columns, recut=recut)
         frames += [frame.with_columns(_lit(shard).alias("shard")) for frame in read]
         if sum(frame.height for frame in frames) >= BATCH_DRAFTS:
             yield _make_drafts(frames)
@@ -285,9 +318,7 @@ def _make_drafts(frames: list[pl.DataFrame]) -> pl.DataFrame:
 def _count_drafts(drafts: pl.DataFrame) -> DraftStats:
     import polars as pl
 
-    rejected = drafts.filter(~pl.col("is_draft_accepted")).select(
-        pl.col("reason").replace("", None).fill_null("not_accepted")
-    )
+    rejected = _select_rejected(drafts.filter(~pl.col("is_draft_accepted")))
     role = pl.when(pl.col("revision") == 0).then(pl.lit("drafter")).otherwise(pl.lit("reviser"))
     verdict = drafts.select(pl.col("verdicts").explode()).drop_nulls().unnest("verdicts")
     result = (
@@ -296,11 +327,33 @@ def _count_drafts(drafts: pl.DataFrame) -> DraftStats:
     return DraftStats(
         total=drafts.height,
         accepted=int(drafts["is_draft_accepted"].sum()),
-        rejected={name: n for (name,), n in _count_rows(rejected).items()},
+        rejected={name: n for (name,), n in _count_rows(rejected.select("reason")).items()},
         by_model=_count_rows(drafts.with_columns(role=role).select(MODEL_COLUMNS)),
         by_verdict=_count_rows(verdict.with_columns(result=result).select(VERDICT_COLUMNS)),
         jury=count_jury(drafts),
+        by_rejection=_count_rows(rejected),
     )
+
+
+def _select_rejected(drafts: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    reason = pl.col("reason").replace("", None).fill_null("not_accepted")
+    return drafts.with_columns(reason).select(pl.col(*REJECTION_COLUMNS).cast(pl.String))
+
+
+def count_rejections(run: RunFolder, *, recut: Recutter | None = None) -> DraftStats:
+    """Count only the drafts that were not accepted, without curation.
+
+    Raises:
+        StoreDamaged: a shard cannot be read.
+    """
+    counts = Counter[tuple[str, ...]]()
+    for shard in run.finished_shards():
+        for drafts in read_drafts(run, shard, ["accepted", *REJECTION_COLUMNS], recut=recut):
+            rejected = _select_rejected(drafts.filter(~drafts["accepted"]))
+            counts.update(_count_rows(rejected))
+    return DraftStats(by_rejection=counts)
 
 
 def _count_rows(rows: pl.DataFrame) -> dict[tuple[str, ...], int]:

@@ -27,8 +27,11 @@ from safegen.dataset.curation.corpus_checks import (
     user_text,
 )
 from safegen.dataset.curation.hedging import HedgingMeasure
+from safegen.dataset.pair_measures import PairMeasure, PairSample
 from safegen.dataset.target import TargetReport
+from safegen.dataset.yields import measure_yields
 from safegen.store import plan
+from safegen.store.schema import ArrowRow
 
 # A manifest is read by people; the total is stated in addition.
 MAX_NAMED = 100
@@ -62,6 +65,8 @@ class RunMeasures:
         self.corpus = curated.corpus
         self.sample = PromptSample(total=curated.stats.planned)
         self.hedging = HedgingMeasure(inputs.tiers, inputs.hedge_patterns)
+        self.yields = measure_yields(curated.stats)
+        self._pairs: dict[str, PairSample] = {}
         self._inputs = inputs
 
     def add_kept(self, record: Record) -> None:
@@ -73,6 +78,19 @@ class RunMeasures:
         self.after.add_kept(record)
         self.sample.add(prompt)
         self.hedging.add(record)
+
+    def add_pairs(self, view: str, rows: Sequence[ArrowRow], records: Sequence[Record]) -> None:
+        """Count the rows that a view of pairs made of a scenario's drafts."""
+        if rows:
+            severities = {r.draft.draft_id: r.severity for r in records}
+            sample = self._pairs.setdefault(view, PairSample())
+            for row in rows:
+                sample.add(row, severities)
+
+    @cached_property
+    def pairs(self) -> dict[str, PairMeasure]:
+        """Measures of each view of pairs that has rows."""
+        return {view: sample.measure() for view, sample in sorted(self._pairs.items())}
 
     @cached_property
     def certificates(self) -> Certificates | None:
@@ -112,6 +130,9 @@ class RunMeasures:
             "target": None if self.target is None else self.target.to_json(),
             "corpus": self._corpus_json(),
             "hedging": self.hedging.to_json(),
+            "pairs": {view: measure.to_json() for view, measure in self.pairs.items()},
+            "yields": self.yields.to_json(),
+            "low_yields": [low.to_json() for low in self.yields.low],
         }
 
     def _corpus_json(self) -> dict[str, object]:

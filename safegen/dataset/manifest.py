@@ -13,7 +13,7 @@ from safegen.core.hashing import digest
 from safegen.core.version import __version__
 from safegen.dataset.figures import RunMeasures
 from safegen.dataset.layout import MANIFEST, FileEntry
-from safegen.dataset.run_stats import RunStats
+from safegen.dataset.run_stats import REJECTION_AXES, RunStats, list_refusals
 from safegen.dataset.view import View
 from safegen.store import usage
 from safegen.store.run_folder import MANIFEST_FORMAT, RunFolder, read_json
@@ -51,6 +51,7 @@ def compose_manifest(
     views: Mapping[str, View],
     view_rows: ViewRows,
     files: Mapping[str, FileEntry],
+    overrides: Mapping[str, object],
 ) -> dict[str, object]:
     """Compose the manifest without times, host names or paths.
 
@@ -66,6 +67,7 @@ def compose_manifest(
         "name": recipe.name,
         "version": recipe.version,
         "recipe": digest(recipe.digests()),
+        "overrides": dict(overrides),
         "taxonomy": taxonomy,
         "policy_ids": sorted(stats.count_kept("policy_id")),
         "fingerprints": dict(fingerprints),
@@ -103,10 +105,14 @@ def _counts_json(stats: RunStats, view_rows: ViewRows) -> dict[str, object]:
         "drafts": stats.drafts.total,
         "drafts_accepted": stats.drafts.accepted,
         "excluded": stats.excluded,
+        "rejected": dict(sorted(stats.drafts.rejected.items())),
+        "rejected_by": {axis: stats.drafts.count_rejections(axis) for axis in REJECTION_AXES},
+        "refusals": list_refusals(stats.drafts.count_refusals()),
         "rows": view_rows.rows,
         "by_domain_mode": stats.count_domain_modes(),
         "by_intent": stats.count_kept("intent"),
         "by_grade": stats.count_kept("grade"),
+        "accepted_by": stats.count_kept("accepted_by"),
         "by_validator": stats.count_verdicts(),
     }
 

@@ -37,6 +37,11 @@ UNFINISHED = "unfinished"
 """Reason of planned scenarios whose shard is not complete."""
 MODEL_COLUMNS = ("role", "teacher", "model")
 VERDICT_COLUMNS = ("validator", "result")
+REJECTION_AXES = ("harm", "mode", "language", "teacher")
+"""Axes by which rejected drafts are counted."""
+REJECTION_COLUMNS = ("reason", *REJECTION_AXES)
+PROVIDER_REFUSALS: tuple[Outcome, ...] = ("refused", "filtered", "blocked")
+"""Outcomes by which a provider withholds an answer because of its content."""
 LossResult = Literal["dropped", "failed", "rejected", "withheld", "excluded", "unfinished"]
 """Result of a loss for a prompt or a draft; docs/reference/codes.md defines the words."""
 _RESULTS: Mapping[str, LossResult] = {
@@ -66,6 +71,8 @@ class DraftStats:
     by_verdict: Mapping[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
     """By validator and `passed`, `failed` or `unscored`."""
     jury: JuryStats = field(default_factory=JuryStats)
+    by_rejection: Mapping[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
+    """Drafts that were not accepted by `REJECTION_COLUMNS`."""
 
     def __add__(self, other: DraftStats) -> DraftStats:
         return DraftStats(
@@ -75,7 +82,41 @@ class DraftStats:
             Counter(self.by_model) + Counter(other.by_model),
             Counter(self.by_verdict) + Counter(other.by_verdict),
             self.jury + other.jury,
+            Counter(self.by_rejection) + Counter(other.by_rejection),
         )
+
+    def count_rejections(self, axis: str) -> dict[str, dict[str, int]]:
+        """Count the drafts that were not accepted by reason and the values of one of `REJECTION_AXES`, sorted."""
+        place = REJECTION_COLUMNS.index(axis)
+        counts = Counter[tuple[str, ...]]()
+        for key, count in self.by_rejection.items():
+            counts[key[0], key[place]] += count
+        return _nest(counts)
+
+    def count_refusals(self) -> dict[tuple[str, str, str], int]:
+        """Count the drafts that a provider withheld, by teacher, outcome and leaf, sorted."""
+        counts = Counter[tuple[str, str, str]]()
+        for (reason, harm, _, _, teacher), count in self.by_rejection.items():
+            if reason in PROVIDER_REFUSALS:
+                counts[teacher, reason, harm] += count
+        return dict(sorted(counts.items()))
+
+    def count_teachers(self) -> dict[str, tuple[int, int]]:
+        """Count the drafts of each teacher, and how many of them were accepted, sorted."""
+        totals, rejected = Counter[str](), Counter[str]()
+        for (_, teacher, _), count in self.by_model.items():
+            totals[teacher] += count
+        for (*_, teacher), count in self.by_rejection.items():
+            rejected[teacher] += count
+        return {name: (n, n - rejected[name]) for name, n in sorted(totals.items())}
+
+
+def list_refusals(counts: Mapping[tuple[str, str, str], int]) -> list[dict[str, str | int]]:
+    """List the drafts that a provider withheld as JSON objects."""
+    return [
+        {"teacher": teacher, "outcome": outcome, "harm": harm, "drafts": count}
+        for (teacher, outcome, harm), count in counts.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -174,6 +215,11 @@ class RunStats:
         for (*cell, reason), count in _count(rows, [*axes, "reason"]).items():
             reasons.setdefault(tuple(cell), {})[reason] = count
         return reasons
+
+    def count_unaccepted(self, axis: str) -> dict[str, dict[str, int]]:
+        """Count the scenarios without an accepted draft by the values of a stored axis and by reason."""
+        rows = self.scenarios.filter(~_column("accepted"))
+        return _nest(_count(rows, [axis, "reason"]))
 
     def find_idle_rounds(self, axes: Sequence[str]) -> dict[Cell, int]:
         """Count for each planned cell the rounds that asked for it since it last gained a kept scenario."""

@@ -30,8 +30,10 @@ from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.curation.hedging import PATTERN_NAME as HEDGES
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.dropped import LossCounts, count_losses
+from safegen.dataset.run_stats import list_refusals
 from safegen.pipeline import snapshot, user_prompts
 from safegen.pipeline._threads import run_in_thread
+from safegen.pipeline.recut import Recut, make_recut
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
     RunContext,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from safegen.coverage.ledger import StageCounts
     from safegen.dataset.build import BuildReport
     from safegen.dataset.figures import MeasureInputs
+    from safegen.dataset.yields import MinYield
 
 load_recipe = recipes.load_recipe
 
@@ -350,6 +353,8 @@ def build(
     folder: RunFolder,
     inputs: ResolvedRecipe | RunSnapshot,
     curated: CurationResult | None = None,
+    *,
+    recut: Recut | None = None,
 ) -> BuildReport:
     """Write views, card and manifest from the records on disk; the caller holds the lock.
 
@@ -357,13 +362,16 @@ def build(
         folder: the run.
         inputs: the recipe and its files.
         curated: the curated state of the run; default: curate it now.
+        recut: other keys of acceptance than those of the recipe.
     """
     from safegen.dataset.build import build_dataset
 
-    curated = curated or curate(folder)
+    if curated is None:
+        curated = curate(folder, recut=recut.recutter if recut else None)
     return build_dataset(
         curated,
-        inputs.recipe,
+        recut.recipe if recut else inputs.recipe,
+        overrides=recut.overrides if recut else {},
         taxonomy_version=f"{inputs.tree.file.taxonomy}@{inputs.tree.file.version}",
         policies=inputs.policies,
         fingerprints=inputs.fingerprints,
@@ -378,7 +386,8 @@ def _make_measure_inputs(
     from safegen.dataset.figures import MeasureInputs
 
     target = report_target(folder, inputs, curated)
-    if target is not None:
+    # Top-up rounds follow the recipe, not a re-cut.
+    if target is not None and curated.recut is None:
         save_stop_state(folder, target)
     hedges = inputs.locale.compiled.get(HEDGES)
     return MeasureInputs(
@@ -399,21 +408,29 @@ class Rebuild(NamedTuple):
 
 
 def rebuild(
-    output: str | Path, *, recipe: Recipe | str | Path | None = None, plugins: Sequence[str] = ()
+    output: str | Path,
+    *,
+    recipe: Recipe | str | Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    plugins: Sequence[str] = (),
 ) -> Rebuild:
     """Build the dataset again from the records on disk; no model is called.
 
     Args:
         output: the folder of the run.
         recipe: a recipe with another version, other views or another split; the rest must be equal.
+        overrides: values by dotted key of acceptance, such as `{"validators.style.threshold": 0.8}` or
+            `{"require": ["style"]}`. The drafts are accepted again by their stored scores.
         plugins: modules that the recipe may name as `module:factory`.
 
     Raises:
+        ConfigError: an override is unknown or needs new requests, or its value does not fit.
         RecipeMismatch: the recipe differs in a key that decides prompts, drafts or verdicts.
         UserError: there is no such run.
     """
     with raise_user_errors():
         check_names("plugins", plugins, list, tuple)
+        check_mapping("overrides", overrides, "a mapping: {'validators.style.threshold': 0.8}")
         if recipe is not None:
             _check_recipe(recipe)
     run = open_run(output)
@@ -422,10 +439,11 @@ def rebuild(
             run, recipe=recipe if isinstance(recipe, Recipe) else recipes.load_recipe(recipe)
         )
     context = load_context(run, trusted=plugins)
+    recut = make_recut(run.recipe, overrides or {}, trusted=plugins)
     lock = open_folder(run.folder)
     try:
         snapshot.update_snapshot(run.folder, context)
-        report = build(run.folder, context)
+        report = build(run.folder, context, recut=recut)
     finally:
         lock.release()
     return Rebuild(replace(run, report=report), context)
@@ -504,8 +522,14 @@ def read_usage(folder: RunFolder) -> dict[str, object]:
     return {name: count for name, count in payload.items() if name != usage.JOURNALLED}
 
 
-def summarise(run: Run, losses: LossCounts) -> dict[str, object]:
-    """Convert the result of a run to a JSON object."""
+def summarise(run: Run, losses: LossCounts, *, min_yield: MinYield = "rows") -> dict[str, object]:
+    """Convert the result of a run to a JSON object.
+
+    Args:
+        run: the run.
+        losses: its failed requests and dropped prompts.
+        min_yield: bound of the yields under `below_min_yield`.
+    """
     usage = run.usage
     payload: dict[str, object] = {
         "output": str(run.output),
@@ -521,10 +545,10 @@ def summarise(run: Run, losses: LossCounts) -> dict[str, object]:
     }
     if run.prompts is not None:
         payload |= {"unlabelled": count_unlabelled(run), "imported": read_import_report(run)}
-    return payload if run.report is None else payload | _counts_json(run.report)
+    return payload if run.report is None else payload | _counts_json(run.report, min_yield)
 
 
-def _counts_json(report: BuildReport) -> dict[str, object]:
+def _counts_json(report: BuildReport, min_yield: MinYield) -> dict[str, object]:
     return {
         "planned": report.planned,
         "answered": report.answered,
@@ -540,6 +564,12 @@ def _counts_json(report: BuildReport) -> dict[str, object]:
         "by_domain": {name: _stage_json(counts) for name, counts in report.by_domain.items()},
         "by_mode": {name: _stage_json(counts) for name, counts in report.by_mode.items()},
         "by_grade": dict(report.by_grade),
+        "rejected_by": report.rejected_by,
+        "refusals": list_refusals(report.refusals),
+        "yields": report.yields.to_json(),
+        "low_yields": [low.to_json() for low in report.yields.low],
+        "below_min_yield": [low.to_json() for low in report.yields.find_below(min_yield)],
+        "pairs": {view: measure.to_json() for view, measure in report.pairs.items()},
         "target": None if report.target is None else report.target.to_json(),
         "artifact_warning": report.artifact_warning,
         "changed": report.changed,

@@ -23,6 +23,7 @@ from safegen.dataset.run_stats import STORED_AXES
 from safegen.dataset.target import TargetReport
 from safegen.pipeline.api import Run
 from safegen.pipeline.records import run_element_coverage
+from safegen.pipeline.recut import read_recut
 from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import report_target
 from safegen.store import plan
@@ -142,7 +143,8 @@ def measure_coverage(
     }
     computed = [name for name in ledger_axes if name not in STORED_AXES]
     labels = collect_axis_labels(plans, computed, leaf_values) if computed else None
-    curated = curate(run.folder)
+    recut = read_recut(run.folder, run.recipe)
+    curated = curate(run.folder, recut=recut.recutter if recut else None)
     return CoverageReport(
         ledger=curated.stats.make_ledger(ledger_axes, labels),
         by=axes,

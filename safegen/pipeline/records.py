@@ -10,6 +10,7 @@ from safegen.core import plugins, text_forms
 from safegen.core.types import MODES, Mode, Record, Verdict
 from safegen.dataset.curate import curate
 from safegen.dataset.dropped import DroppedScenario
+from safegen.pipeline.recut import Recut
 from safegen.pipeline.resolve import RunContext
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
@@ -35,20 +36,26 @@ def load_labels(context: RunContext) -> RecordLabels:
     return RecordLabels(rules, context.locale)
 
 
-def iter_records(folder: RunFolder) -> Iterator[Record]:
+def iter_records(folder: RunFolder, *, recut: Recut | None = None) -> Iterator[Record]:
     """Read the records of all finished shards, in plan order."""
     for shard in folder.finished_shards():
-        yield from folder.read_records(shard)
+        records = folder.read_records(shard)
+        yield from records if recut is None else recut.recutter(records)
 
 
-def find_excluded(folder: RunFolder, reason: str) -> frozenset[str]:
+def find_excluded(folder: RunFolder, reason: str, *, recut: Recut | None = None) -> frozenset[str]:
     """Find the accepted scenarios that curation keeps out of the dataset for a reason.
+
+    Args:
+        folder: the run.
+        reason: the reason.
+        recut: other keys of acceptance than those of the recipe.
 
     Raises:
         DatasetInvalid: two scenarios have equal messages and different expectations.
         StoreDamaged: a plan or shard cannot be read.
     """
-    excluded = curate(folder).excluded
+    excluded = curate(folder, recut=recut.recutter if recut else None).excluded
     return frozenset(id_ for id_, cause in excluded.items() if cause == reason)
 
 

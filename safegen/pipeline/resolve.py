@@ -37,6 +37,12 @@ from safegen.coverage.covering_array import BitCode, required_rows
 from safegen.dataset.view import make_view
 from safegen.judges.juror import load_judge_prompt
 from safegen.judges.user_prompt_labels import QUESTIONS
+from safegen.pipeline.acceptance import (
+    THRESHOLD,
+    read_threshold,
+    with_set_threshold,
+    with_threshold,
+)
 from safegen.policy import loader, spec
 from safegen.policy.spec import Policy
 from safegen.scenarios.authoring.plan_sets import build_axes_model
@@ -446,24 +452,37 @@ def make_teacher(inputs: ResolvedRecipe, ref: PluginRef, **extra: object) -> Tea
 
 def make_validators(inputs: ResolvedRecipe) -> dict[str, DraftValidator]:
     """Build the recipe's validators of drafts, by name."""
-    return {
-        ref.use: guard_validator(validator, source) if source else validator
-        for ref, validator, source in _build_validators(inputs, "draft")
-    }
+    validators: dict[str, DraftValidator] = {}
+    for ref, made, source, threshold in _build_validators(inputs, "draft"):
+        validator = guard_validator(made, source) if source else made
+        validators[ref.use] = (
+            validator if threshold is None else with_threshold(validator, threshold)
+        )
+    return validators
 
 
 def make_set_validators(inputs: ResolvedRecipe) -> dict[str, SetValidator]:
     """Build the recipe's validators of sets, by name."""
-    return {
-        ref.use: guard_set_validator(validator, source) if source else validator
-        for ref, validator, source in _build_validators(inputs, "set")
-    }
+    validators: dict[str, SetValidator] = {}
+    for ref, made, source, threshold in _build_validators(inputs, "set"):
+        validator = guard_set_validator(made, source) if source else made
+        validators[ref.use] = (
+            validator if threshold is None else with_set_threshold(validator, threshold)
+        )
+    return validators
 
 
-# Any: a validator of drafts or of sets. Only a user's own code has a source, because it is checked.
-def _build_validators(
-    inputs: ResolvedRecipe, unit: ValidatorUnit
-) -> Iterator[tuple[PluginRef, Any, PluginSource | None]]:
+class _BuiltValidator(NamedTuple):
+    """A validator of the recipe."""
+
+    ref: PluginRef
+    validator: Any  # Any: a validator of drafts or of sets
+    source: PluginSource | None
+    """Only a user's own code has a source, because it is checked."""
+    threshold: float | None
+
+
+def _build_validators(inputs: ResolvedRecipe, unit: ValidatorUnit) -> Iterator[_BuiltValidator]:
     collaborators = {
         "locales": {inputs.locale.locale: inputs.locale},
         "policies": {p.policy_id: p for p in inputs.policies},
@@ -471,11 +490,15 @@ def _build_validators(
     for ref in inputs.recipe.validators:
         if plugins.validator_traits(ref.use, trusted=inputs.trusted).unit != unit:
             continue
+        threshold = read_threshold(ref, trusted=inputs.trusted)
+        # A threshold of the recipe is no parameter of the factory.
+        params = {k: v for k, v in ref.params.items() if threshold is None or k != THRESHOLD}
         validator = plugins.make_plugin(
-            "validators", ref.use, ref.params, trusted=inputs.trusted, **collaborators
+            "validators", ref.use, params, trusted=inputs.trusted, **collaborators
         )
         is_external = plugins.is_external(ref.use)
-        yield ref, validator, _locate("validators", ref, inputs) if is_external else None
+        source = _locate("validators", ref, inputs) if is_external else None
+        yield _BuiltValidator(ref, validator, source, threshold)
 
 
 def _locate(kind: str, ref: PluginRef, inputs: ResolvedRecipe) -> PluginSource:

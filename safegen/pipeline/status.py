@@ -9,10 +9,17 @@ from typing import Any
 
 from safegen.core.errors import StoreDamaged
 from safegen.core.types import DropReason, Outcome
+from safegen.dataset.curate import count_rejections
 from safegen.dataset.dropped import count_losses
 from safegen.dataset.jury_stats import JuryStats, read_jury_stats
-from safegen.dataset.run_stats import count_prompts, read_plan_rows
+from safegen.dataset.run_stats import (
+    REJECTION_AXES,
+    count_prompts,
+    list_refusals,
+    read_plan_rows,
+)
 from safegen.pipeline.api import Run, read_usage
+from safegen.pipeline.recut import read_recut
 from safegen.store import plan
 from safegen.store.run_folder import check_manifest_format, read_json
 
@@ -42,6 +49,10 @@ class RunStatus:
     """Requests, tokens and seconds over all sessions."""
     dataset: bool
     """True if a dataset was built."""
+    rejected_by: Mapping[str, Mapping[str, Mapping[str, int]]]
+    """Drafts that were not accepted by axis (leaf, mode, language, teacher), reason and value."""
+    refusals: list[dict[str, str | int]]
+    """Drafts that a provider withheld: teacher, outcome, leaf and number."""
     jury: JuryStats | None = None
     """Answers of the panel so far; None without a panel."""
 
@@ -64,6 +75,8 @@ def read_status(run: Run) -> RunStatus:
     read_manifest(run.output)
     plans, losses = plan.Plans(run.folder.plans), count_losses(run.folder)
     plan_rows = read_plan_rows(plans)
+    recut = read_recut(run.folder, run.recipe)
+    rejections = count_rejections(run.folder, recut=recut.recutter if recut else None)
     return RunStatus(
         recipe=run.recipe.name,
         version=run.recipe.version,
@@ -81,6 +94,8 @@ def read_status(run: Run) -> RunStatus:
         accounting=read_usage(run.folder),
         dataset=(run.output / "manifest.json").exists(),
         jury=read_jury_stats(run.folder) if run.recipe.judges.panel else None,
+        rejected_by={axis: rejections.count_rejections(axis) for axis in REJECTION_AXES},
+        refusals=list_refusals(rejections.count_refusals()),
     )
 
 

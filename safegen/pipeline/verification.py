@@ -13,6 +13,7 @@ from safegen.dataset.run_rows import RunRows
 from safegen.dataset.verify import verify_dataset
 from safegen.dataset.view import make_views
 from safegen.pipeline.api import open_run
+from safegen.pipeline.recut import read_recut
 
 
 class Verification(NamedTuple):
@@ -76,7 +77,9 @@ def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
     try:
         recipe = run.recipe.model_copy(update={"views": tuple(known)})
         views = make_views(recipe, trusted=plugins)
-        rows = RunRows(curate(run.folder), recipe, views, skipped=bool(skipped))
+        recut = read_recut(run.folder, recipe)
+        curated = curate(run.folder, recut=recut.recutter if recut else None)
+        rows = RunRows(curated, recipe, views, skipped=bool(skipped))
     except SafegenError as e:
         problem = f"the run cannot give the rows: {e}"
         return _Expectation(problem=problem, note="the run cannot be read")

@@ -27,6 +27,7 @@ from safegen.judges.labeller_check import (
     draw_known_prompts,
 )
 from safegen.judges.panel import Panel
+from safegen.pipeline.acceptance import make_rules
 from safegen.pipeline.process_set import Drafter, Workers
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -132,8 +133,7 @@ class WorkerFactory:
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
             validators=make_validators(inputs),
             set_validators=make_set_validators(inputs),
-            # A verdict has the name of the factory alone, a recipe names a user's as `module:factory`.
-            required=tuple(name.rpartition(":")[2] for name in recipe.required_validators),
+            required=make_rules(recipe, trusted=inputs.trusted).required,
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
             draft_prompt=inputs.draft_prompt,

@@ -63,14 +63,17 @@ def check_verdict(verdict: Verdict, *, name: str) -> None:
     """Check that a verdict can be stored and shown.
 
     Raises:
-        AssertionError: the verdict has another validator's name, no version, a score without
-            `passed` or outside [0, 1], no reason, or a reason or evidence that is too long or has
-            more than one line.
+        AssertionError: the verdict has another validator's name, no version, `passed` without a
+            score, a score without `passed` and threshold, a score outside [0, 1], no reason, or a
+            reason or evidence that is too long or has more than one line.
     """
     _check(verdict.validator == name, f"the verdict names `{verdict.validator}`, not `{name}`")
     _check(bool(verdict.version), "the verdict has no version")
-    is_consistent = (verdict.passed is None) == (verdict.score is None)
-    _check(is_consistent, "`passed` and `score` must be None together")
+    # A score without a result is near a threshold, so that another one decides.
+    is_consistent = (verdict.passed is None) == (verdict.score is None) or (
+        verdict.passed is None and verdict.threshold is not None
+    )
+    _check(is_consistent, "`passed` and `score` must be None together, unless there is a threshold")
     _check(verdict.score is None or 0 <= verdict.score <= 1, f"score {verdict.score} not in [0, 1]")
     _check(bool(verdict.reason), "the verdict has no reason")
     _check(verdict.reason == verdict.reason.lower(), f"reason `{verdict.reason}` not in lower case")

@@ -202,14 +202,22 @@ def make_no_locale_verdict(validator: str, language: str, *, version: str = "1")
 
 
 def unscored(
-    validator: str, *, code: str, reason: str, evidence: str = "", version: str = "1"
+    validator: str,
+    *,
+    code: str,
+    reason: str,
+    evidence: str = "",
+    score: float | None = None,
+    threshold: float | None = None,
+    version: str = "1",
 ) -> Verdict:
     """Build a null verdict: the validator cannot decide."""
     return Verdict(
         validator=validator,
         version=version,
         passed=None,
-        score=None,
+        score=score,
+        threshold=threshold,
         reason=reason,
         evidence=evidence,
         code=code,
@@ -225,18 +233,23 @@ def make_verdict(
     reason: str,
     evidence: str = "",
     score: float | None = None,
+    threshold: float | None = None,
     delivered: Assistance | None = None,
     severity: Severity | None = None,
 ) -> Verdict:
     """Build a verdict with a score of 1 or 0 unless given.
 
-    It is teachable if the validator's traits list its code as teachable.
+    It is teachable if the validator's traits list its code as teachable. The threshold of a validator
+    that passes by score is 1 unless given.
     """
+    if traits.passes_by_score and threshold is None:
+        threshold = 1.0
     return Verdict(
         validator=validator,
         version=traits.version,
         passed=passed,
         score=float(passed) if score is None else score,
+        threshold=threshold,
         reason=reason,
         evidence=shorten(evidence),
         delivered=delivered,

@@ -20,6 +20,7 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     teachable=("lacks_elements",),
     reads=lambda _, elements: [name for name, decides in elements.items() if decides],
+    passes_by_score=True,
 )
 
 

@@ -61,6 +61,7 @@ TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     hard=("garbage",),
     warm_up=_load,
     release=load_form_model.cache_clear,
+    passes_by_score=True,
 )
 _CODES: Mapping[Form, Code] = {
     "bare_refusal": "refuses",
@@ -151,7 +152,9 @@ def _judge(
     level = reading.level
     delivered: Assistance | None = level if reading.levels[level] >= _SURE_LEVEL else None
     if thresholds.reject <= score < thresholds.accept:
-        return _text.unscored(NAME, code="unsure", reason="form not clear")
+        return _text.unscored(
+            NAME, code="unsure", reason="form not clear", score=score, threshold=thresholds.accept
+        )
     if score >= thresholds.accept:
         return _text.make_verdict(
             NAME,
@@ -160,6 +163,7 @@ def _judge(
             code="acceptable_form",
             reason="acceptable form",
             score=score,
+            threshold=thresholds.accept,
             delivered=delivered,
         )
     others: list[Form] = [form for form in FORMS if form not in forms]
@@ -173,6 +177,7 @@ def _judge(
         reason=code.replace("_", " "),
         evidence=find_evidence(model, prompt, response, form),
         score=score,
+        threshold=thresholds.accept,
         delivered=delivered,
     )
 

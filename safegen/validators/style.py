@@ -19,7 +19,7 @@ Code = Literal[
     _text.Unread,
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
-    get_args(Code), teachable=get_args(Proposition), version="2"
+    get_args(Code), teachable=get_args(Proposition), version="2", passes_by_score=True
 )
 PROPOSITIONS: tuple[Proposition, ...] = get_args(Proposition)
 MORAL_WORDS = 2

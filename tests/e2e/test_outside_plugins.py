@@ -111,7 +111,7 @@ def test_outside_plugins_work_without_other_changes(
     trusted = [
         word for name in ("locksmith", "no_shouting", "lengths") for word in ("--plugin", name)
     ]
-    result = cli(capsys, "generate", "r.yaml", "-o", "out", *trusted)
+    result = cli(capsys, "generate", "r.yaml", "-o", "out", "--min-yield", "0", *trusted)
     assert result.code == 0, result
     run = safegen.open_run(folder / "out")
     records = run.folder.read_records(0)

@@ -64,7 +64,7 @@ def by_mood() -> Change:
 BREACHES: dict[str, tuple[Change, str]] = {
     "name": (set_(validator="other"), "names `other`"),
     "version": (set_(version=""), "no version"),
-    "score alone": (set_(passed=None, score=0.5), "None together"),
+    "score alone": (set_(passed=None, score=0.5, threshold=None), "None together"),
     "score above 1": (set_(score=1.5), "not in"),
     "no reason": (set_(reason=""), "no reason"),
     "capital reason": (set_(reason="Shouts"), "lower case"),

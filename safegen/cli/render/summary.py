@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from safegen.core.types import Outcome, Until, Usage
     from safegen.dataset.build import BuildReport
     from safegen.dataset.dropped import LossCounts
+    from safegen.dataset.yields import ValueYield
     from safegen.pipeline.api import Run
 
 REMEDY_BY_REASON = {
@@ -63,9 +64,13 @@ REMEDY_BY_REASON = {
 """The remedy for a reason; all other reasons are names of validators."""
 RULES_ONLY_TEXT = "accepted by form: rule-based checks only; not reviewed by a model or a person"
 JUDGED_TEXT = "accepted by judges (models); not reviewed by a person"
+MAX_LOW_YIELDS = 8
+"""Low yields that the closing screen lists."""
 UNCHECKED_TEXT = (
     "not checked at all: the recipe requires no validator, so every answer was accepted"
 )
+_REVIEWS = {"rules": RULES_ONLY_TEXT, "judge": JUDGED_TEXT, "nothing": UNCHECKED_TEXT}
+"""Notes on rows by what accepted them."""
 DEMO_TEXT = (
     "written by the embedded teacher, not by a language model;"
     " use them to see the format, not for training"
@@ -215,6 +220,10 @@ def _iter_check_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, Rend
         style = "yellow" if report.target.shortfall else ""
         for name, line in zip_longest(["target"], report.target.lines, fillvalue=""):
             yield name, make_text(line, style)
+    for name, line in zip_longest(["low yield"], _list_low_yields(report), fillvalue=""):
+        # Without a line the name has no row.
+        if line:
+            yield name, make_text(line, "bold yellow")
     if report.artifact_warning:
         yield ("artifacts", make_text(report.artifact_warning, "yellow"))
 
@@ -232,12 +241,26 @@ def iter_jury_facts(jury: JuryStats) -> Iterator[tuple[str, RenderableType]]:
         yield "", f"they disagree about {share} of {format_plural(jury.compared, 'draft')}"
 
 
+def _list_low_yields(report: BuildReport) -> list[str]:
+    low = report.yields.low
+    lines = [format_yield(value) for value in low[:MAX_LOW_YIELDS]]
+    more = len(low) - MAX_LOW_YIELDS
+    return lines + ([f"and {format_number(more)} more: see the card"] if more > 0 else [])
+
+
+def format_yield(value: ValueYield) -> str:
+    """Format a yield: mode safe_completion: 0 of 12 planned accepted; most frequent reason style."""
+    reason = f"; most frequent reason {value.reason}" if value.reason else ""
+    counts = f"{format_number(value.accepted)} of {format_number(value.planned)} planned accepted"
+    if value.kept < value.accepted:
+        counts += f", {format_number(value.kept)} kept"
+    return f"{value.axis} {value.name}: {counts}{reason}"
+
+
 def _iter_review_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
-    if generated := report.by_grade.get("generated", 0):
-        review = RULES_ONLY_TEXT if run.recipe.required_validators else UNCHECKED_TEXT
-        if run.recipe.judges.panel:
-            review = JUDGED_TEXT
-        yield ("review", Text(f"{format_plural(generated, 'row')} {review}", style="yellow"))
+    for name, review in _REVIEWS.items():
+        if rows := report.accepted_by.get(name, 0):
+            yield ("review", Text(f"{format_plural(rows, 'row')} {review}", style="yellow"))
     if demo := report.by_grade.get("demo", 0):
         rows = "all rows" if demo == report.prompts else format_plural(demo, "row")
         yield ("grade", Text(f"{rows} are a demo: {DEMO_TEXT}", style="yellow"))

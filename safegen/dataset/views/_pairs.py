@@ -1,6 +1,7 @@
 """Pairs of a chosen and a rejected draft, for the views of preference data.
 
-A rejected draft shows a fault of judgement or tone, never a technical one and never unsafe text.
+A rejected draft shows a fault of judgement or tone, never a technical one and never unsafe text. If
+the severity of a side is known, it is `none` or `negligible`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from safegen.core import plugins
 from safegen.core.hashing import hash_fraction
-from safegen.core.types import Record, list_deciding_verdicts
+from safegen.core.types import Record, Severity, list_deciding_verdicts
 from safegen.dataset import view
 from safegen.dataset.view import ScenarioGroup, TrainingExample, View
 from safegen.store.schema import ArrowRow
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from safegen.config.recipe import Recipe
 
+SAFE_SEVERITIES: frozenset[Severity | None] = frozenset({None, "none", "negligible"})
+"""Severities of both sides of a pair; None if nothing rated it."""
 STRING_COLUMNS = (
     "set_id goal_id scenario_id policy_id harm domain intent mode language profile "
     "teacher model grade"
@@ -81,7 +84,7 @@ def make_pair_view(
 def make_pairs(group: ScenarioGroup, *, at_most: int) -> list[Pair]:
     """Pair the selected draft with instructive ones, chosen by digest so that all kinds of faults occur."""
     chosen = group.selected
-    if chosen is None:
+    if chosen is None or chosen.severity not in SAFE_SEVERITIES:
         return []
     seen = {chosen.draft.response}
     pairs: list[Pair] = []
@@ -177,6 +180,7 @@ def _is_instructive(record: Record) -> bool:
         draft.outcome == "ok"
         and bool(draft.response)
         and not draft.withheld
+        and record.severity in SAFE_SEVERITIES
         and not record.accepted
         and bool(faults)
         and all(v.teachable for v in faults)

@@ -40,6 +40,7 @@ def make_run(**overrides: object) -> Run:
         "by_mode": {"safe_completion": StageCounts(1_234, 1_230, 1_200, 1_191)},
         "rejected": {"refusal_form": 1_890, "filtered": 12},
         "by_grade": {"generated": 1_191},
+        "accepted_by": {"rules": 1_191},
         "target": None,
         "artifact_warning": None,
         "changed": True,
@@ -141,8 +142,8 @@ def test_unreviewed_rows_are_marked() -> None:
         "1,191 rows accepted by form: rule-based checks only; not reviewed by a model or a person"
         in result
     )
-    unjudged = replace(run, recipe=Recipe.model_validate({"name": "kitchen", "validators": []}))
-    result = " ".join(" ".join(screen(unjudged, {})).split())
+    unchecked = make_run(accepted_by={"nothing": 1_191})
+    result = " ".join(" ".join(screen(unchecked, {})).split())
     assert "review 1,191 rows not checked at all: the recipe requires no validator" in result
 
 

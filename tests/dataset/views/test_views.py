@@ -157,7 +157,7 @@ REASONS: dict[str, tuple[Recipe, str | None]] = {
     "one draft": (recipe(require=["style"], plan={}), "set `plan.candidates`"),
     "none required": (
         recipe(require=["language"]),
-        "that `mode_fit`, `refusal_form`, `required_elements` or `style` failed; add one to `require`",
+        "that `mode_fit`, `refusal_form`, `regulated_advice`, `required_elements`, `response_form` or `style` failed; add one to `require`",
     ),
     "none named": (
         recipe(require=["language"], validators=["language"]),
