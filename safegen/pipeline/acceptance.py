@@ -6,28 +6,36 @@ request. `docs/howto/change-acceptance.md` describes it for users.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from safegen.config.recipe import PluginRef, Recipe
+from safegen.config.recipe import Judges, PluginRef, Recipe
 from safegen.core import plugins
 from safegen.core.errors import ConfigError
 from safegen.core.types import (
+    JUROR,
+    JURY,
     AcceptedBy,
     Draft,
     DraftContext,
     DraftValidator,
     NotAccepted,
+    Outcome,
     Record,
     SetAnswer,
     SetValidator,
     ThresholdCode,
     Verdict,
 )
+from safegen.core.visible_text import has_visible_character
+from safegen.judges import jury
+from safegen.store.schema import SCORE_COLUMNS
 
+EMPTY: Outcome = "empty"
+"""Reason of a draft whose text shows nothing, so that a judge has nothing to read."""
 THRESHOLD = "threshold"
 """Parameter of every validator that passes by score."""
 _Threshold = TypeAdapter[float](Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)])
@@ -41,6 +49,12 @@ class AcceptanceRules:
     """Names of the validators, as their verdicts have them, that a draft must pass."""
     thresholds: Mapping[str, float] = field(default_factory=dict[str, float])
     """Least score that passes, by validator; the others have the threshold of the verdict."""
+    judges: Judges | None = None
+    """Rules of the jury; None if the required validators decide."""
+    hard_codes: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Codes that reject a draft before a judge reads it, by validator."""
+    of_sets: frozenset[str] = frozenset()
+    """Required validators of sets, which also decide about a draft that the jury accepts."""
 
 
 class Acceptance(NamedTuple):
@@ -68,7 +82,18 @@ def make_rules(recipe: Recipe, *, trusted: Sequence[str] = ()) -> AcceptanceRule
         for ref in recipe.validators
         if (value := read_threshold(ref, trusted=trusted)) is not None
     }
-    return AcceptanceRules(tuple(map(verdict_name, recipe.required_validators)), thresholds)
+    traits = {
+        verdict_name(use): plugins.validator_traits(use, trusted=trusted)
+        for use in recipe.required_validators
+        if _is_known(use, trusted)
+    }
+    return AcceptanceRules(
+        required=tuple(map(verdict_name, recipe.required_validators)),
+        thresholds=thresholds,
+        judges=recipe.judges if recipe.judges.panel else None,
+        hard_codes={name: frozenset(trait.hard) for name, trait in traits.items()},
+        of_sets=frozenset(name for name, trait in traits.items() if trait.unit == "set"),
+    )
 
 
 def verdict_name(use: str) -> str:
@@ -164,19 +189,52 @@ def decide_acceptance(
     if draft.outcome != "ok":
         return Acceptance(None, draft.outcome)
     code: NotAccepted | None = None
-    # Only required validators decide; the others are recorded.
-    by_name = {v.validator: v for v in verdicts}
-    results = {name: by_name[name].passed if name in by_name else None for name in rules.required}
-    failed = next((v.validator for v in verdicts if results.get(v.validator) is False), None)
     if draft.withheld:
         code = "withheld"
     elif not validated:
         code = "not_validated"
-    elif failed is None and None in results.values():
-        code = "unscored"
-    if code or failed:
-        return Acceptance(None, code or failed)
-    return Acceptance("rules" if rules.required else "nothing", None)
+    if code is not None:
+        return Acceptance(None, code)
+    if rules.judges is None:
+        reason = _find_rejection(verdicts, rules.required)
+        return Acceptance(None if reason else "rules" if rules.required else "nothing", reason)
+    reason = _find_judged_rejection(draft, verdicts, rules)
+    return Acceptance(None if reason else "judge", reason)
+
+
+def _find_rejection(verdicts: Sequence[Verdict], required: Collection[str]) -> str | None:
+    """Return the first required validator that fails, or `unscored`; None if all passed."""
+    by_name = {v.validator: v for v in verdicts}
+    # Only required validators decide; the others are recorded.
+    results = {name: by_name[name].passed if name in by_name else None for name in required}
+    failed = next((v.validator for v in verdicts if results.get(v.validator) is False), None)
+    code: NotAccepted = "unscored"
+    return failed or (code if None in results.values() else None)
+
+
+def _find_judged_rejection(
+    draft: Draft, verdicts: Sequence[Verdict], rules: AcceptanceRules
+) -> str | None:
+    if failed := find_hard_failure(verdicts, rules):
+        return failed
+    if all(v.validator != JURY for v in verdicts):
+        code: NotAccepted = "unjudged"
+        return code if has_visible_character(draft.response or "") else EMPTY
+    return _find_rejection(verdicts, {JURY, *rules.of_sets})
+
+
+def find_hard_failure(verdicts: Sequence[Verdict], rules: AcceptanceRules) -> str | None:
+    """Return the first required validator that rejects a draft before a judge reads it."""
+    return next(
+        (
+            v.validator
+            for v in verdicts
+            if v.passed is False
+            and v.validator in rules.required
+            and v.code in rules.hard_codes.get(v.validator, ())
+        ),
+        None,
+    )
 
 
 def recut_records(records: Sequence[Record], rules: AcceptanceRules) -> list[Record]:
@@ -218,11 +276,43 @@ def _recut(record: Record, rules: AcceptanceRules) -> Record:
         apply_threshold(v, rules.thresholds[v.validator]) if v.validator in rules.thresholds else v
         for v in record.verdicts
     )
-    result = decide_acceptance(record.draft, verdicts, rules)
+    record = _decide_findings(replace(record, verdicts=verdicts), rules.judges)
+    result = decide_acceptance(record.draft, record.verdicts, rules)
     return replace(
         record,
-        verdicts=verdicts,
         accepted=result.reason is None,
         accepted_by=result.by,
         reason=result.reason,
     )
+
+
+def _decide_findings(record: Record, judges: Judges | None) -> Record:
+    """Let the jury decide again from its findings; a draft whose text was deleted stays as it is."""
+    if judges is None or not record.findings or record.draft.withheld:
+        return record
+    mode = record.expectation.mode
+    decision = jury.decide(record.findings, mode=mode, rules=judges)
+    scores = {name: getattr(decision, name) for name in (*SCORE_COLUMNS, "disagreement")}
+    return replace(
+        record,
+        verdicts=tuple(_renew(v, record, decision, judges) for v in record.verdicts),
+        severity=decision.severity or record.severity,
+        delivered=decision.delivered or record.delivered,
+        **scores,
+    )
+
+
+def _renew(
+    verdict: Verdict, record: Record, decision: jury.JuryDecision, judges: Judges
+) -> Verdict:
+    """Make the verdict of the jury or of a juror again; another one stays as it is."""
+    mode, digest = record.expectation.mode, verdict.prompt_digest or ""
+    if verdict.validator == JURY:
+        names = [verdict.judge or ""]
+        return jury.make_jury_verdict(
+            decision, mode=mode, rules=judges, judges=names, prompt_digest=digest
+        )
+    if verdict.validator == JUROR:
+        own = [f for f in record.findings if f.judge == verdict.judge]
+        return jury.make_juror_verdict(own, mode=mode, rules=judges, prompt_digest=digest)
+    return verdict

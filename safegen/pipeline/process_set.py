@@ -20,7 +20,6 @@ from safegen.core.hashing import text_sha256
 from safegen.core.progress import Progress
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import (
-    JURY,
     SEVERITIES,
     UNSAFE_SEVERITIES,
     Draft,
@@ -30,8 +29,6 @@ from safegen.core.types import (
     FailureStage,
     Grade,
     Message,
-    NotAccepted,
-    Outcome,
     PlannedScenario,
     Record,
     Reply,
@@ -47,6 +44,12 @@ from safegen.core.visible_text import has_visible_character
 from safegen.dataset.curation.select import select_best
 from safegen.judges.juror import JudgedText
 from safegen.judges.panel import JudgedDraft, Panel
+from safegen.pipeline.acceptance import (
+    AcceptanceRules,
+    decide_acceptance,
+    find_hard_failure,
+    verdict_name,
+)
 from safegen.pipeline.draft_messages import (
     SystemRenderer,
     build_draft_messages,
@@ -60,9 +63,6 @@ from safegen.scenarios.authoring.next_turn import NextTurn, write_next_turn
 from safegen.scenarios.context import make_draft_id
 from safegen.scenarios.dialogues import insert_answers, split_conversations
 from safegen.store.schema import SCORE_COLUMNS
-
-EMPTY: Outcome = "empty"
-"""Reason of a draft whose text shows nothing, so that a judge has nothing to read."""
 
 
 async def _scrub_nothing(_: Sequence[str]) -> None:
@@ -108,6 +108,16 @@ class Workers:
     unsafe: set[str] = field(default_factory=set[str])
     """Cache keys of unsafe replies of unfinished shards, to scrub if the run stops."""
     progress: Progress = field(default_factory=Progress)
+
+    @cached_property
+    def rules(self) -> AcceptanceRules:
+        """The rules that decide about a draft before the validators of sets."""
+        of_sets = {verdict_name(name) for name in self.set_validators}
+        return AcceptanceRules(
+            required=tuple(name for name in self.required if name not in of_sets),
+            judges=self.panel.rules if self.panel else None,
+            hard_codes=self.hard_codes,
+        )
 
     @cached_property
     def render_system(self) -> SystemRenderer:
@@ -394,7 +404,7 @@ async def _check_draft(
         draft = replace(draft, response=None, reasoning_content=None, withheld=True)
         verdicts = tuple(replace(v, evidence="", reason=v.code) for v in verdicts)
         findings = tuple(replace(f, evidence="") for f in findings)
-    reason = _rejection_reason(draft, verdicts, judged, workers)
+    result = decide_acceptance(draft, verdicts, workers.rules, validated=workers.validating)
     record = Record(
         scenario=context.scenario,
         expectation=context.expectation,
@@ -404,9 +414,9 @@ async def _check_draft(
             (v.delivered for v in list_deciding_verdicts(verdicts) if v.delivered), None
         ),
         severity=severity,
-        accepted=reason is None,
-        accepted_by=_name_acceptor(workers) if reason is None else None,
-        reason=reason,
+        accepted=result.reason is None,
+        accepted_by=result.by,
+        reason=result.reason,
         grade=drafted.drafter.grade,
         findings=findings,
         **(_list_scores(judged) if judged else {}),
@@ -424,25 +434,11 @@ async def _judge(
     """Ask the panel about a response, unless there is none or a hard rule rejects it."""
     if workers.panel is None or not has_visible_character(response):
         return None
-    if _find_hard_failure(verdicts, workers) is not None:
+    if find_hard_failure(verdicts, workers.rules) is not None:
         return None
     scenario = context.scenario
     text = JudgedText(scenario.messages, response, context.expectation, scenario.harm)
     return await workers.panel.judge(text, item=item)
-
-
-def _find_hard_failure(verdicts: Sequence[Verdict], workers: Workers) -> str | None:
-    """Return the first required validator that rejects a draft before a judge reads it."""
-    return next(
-        (
-            v.validator
-            for v in verdicts
-            if v.passed is False
-            and v.validator in workers.required
-            and v.code in workers.hard_codes.get(v.validator, ())
-        ),
-        None,
-    )
 
 
 def _decide_severity(verdicts: Sequence[Verdict], judged: JudgedDraft | None) -> Severity | None:
@@ -450,12 +446,6 @@ def _decide_severity(verdicts: Sequence[Verdict], judged: JudgedDraft | None) ->
     # answered, the worst of all decides what is deleted.
     settled = judged.decision.severity if judged else None
     return settled if settled is not None else worst_severity(verdicts)
-
-
-def _name_acceptor(workers: Workers) -> str:
-    if workers.panel is not None:
-        return "judge"
-    return "rules" if workers.required else "nothing"
 
 
 def _list_scores(judged: JudgedDraft) -> dict[str, float | None]:
@@ -493,29 +483,3 @@ def worst_severity(verdicts: Sequence[Verdict]) -> Severity | None:
     """Return the worst severity of the verdicts; None if no verdict has one."""
     ranks = [SEVERITIES.index(v.severity) for v in verdicts if v.severity is not None]
     return SEVERITIES[max(ranks)] if ranks else None
-
-
-def _rejection_reason(
-    draft: Draft, verdicts: Sequence[Verdict], judged: JudgedDraft | None, workers: Workers
-) -> str | None:
-    """Return the outcome, code or validator that keeps a draft from acceptance; None if accepted."""
-    # A failed request has no verdicts, so its outcome is the reason.
-    if draft.outcome != "ok":
-        return draft.outcome
-    if workers.panel is None:
-        # Only required validators decide; the others are recorded.
-        deciding = [v for v in verdicts if v.validator in workers.required]
-        failed = next((v.validator for v in deciding if v.passed is False), None)
-    elif judged is None:
-        deciding, failed = [], _find_hard_failure(verdicts, workers) or EMPTY
-    else:
-        deciding = [judged.verdicts[-1]]
-        failed = None if judged.decision.passed is not False else JURY
-    code: NotAccepted | None = None
-    if draft.withheld:
-        code = "withheld"
-    elif not workers.validating:
-        code = "not_validated"
-    elif failed is None and any(v.passed is None for v in deciding):
-        code = "unscored"
-    return code or failed

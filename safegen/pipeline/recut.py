@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from safegen.config.recipe import Recipe
+from safegen.config.recipe import Recipe, override_recipe
 from safegen.core.errors import ConfigError, StoreDamaged
 from safegen.core.suggestions import suggest, suggest_names
 from safegen.core.types import Record
@@ -30,6 +30,8 @@ from safegen.store.run_folder import RunFolder, read_json
 
 OVERRIDES = "overrides"
 """Key of the manifest."""
+JURY_KEYS = ("judges.quorum", "judges.tie")
+"""Keys of a panel, in addition to its thresholds, that decide from stored findings."""
 REBUILD_KEYS = frozenset({"name", "version", "views", "split"})
 """Keys that a rebuild takes from a recipe file."""
 
@@ -106,7 +108,28 @@ def list_acceptance_keys(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list
         for ref in recipe.validators
         if passes_by_score(ref.use, trusted=trusted)
     ]
-    return ["require", *(f"validators.{name}.{THRESHOLD}" for name in names)]
+    keys = ["require", *(f"validators.{name}.{THRESHOLD}" for name in names)]
+    if not recipe.judges.panel:
+        return keys
+    leaves = _list_leaves("judges.thresholds", recipe.judges.thresholds.model_dump())
+    return [*keys, *JURY_KEYS, *leaves]
+
+
+def _list_leaves(parent: str, values: Mapping[str, object]) -> list[str]:
+    leaves: list[str] = []
+    for name, value in values.items():
+        key = f"{parent}.{name}"
+        is_inner = isinstance(value, dict)
+        leaves += _list_leaves(key, cast("dict[str, object]", value)) if is_inner else [key]
+    return leaves
+
+
+def _read_key(recipe: Recipe, key: str) -> object:
+    """Return the value of a dotted key under `judges`, as JSON has it."""
+    value: object = recipe.model_dump(mode="json")
+    for name in key.split("."):
+        value = cast("dict[str, object]", value)[name]
+    return value
 
 
 def _describe_wrong_key(key: str, known: Sequence[str], recipe: Recipe) -> str:
@@ -145,18 +168,27 @@ def _apply(
             changed = _set_threshold(changed, name, number)
             if before.thresholds.get(name) != number:
                 thresholds[name] = used[key] = number
+        elif head == "judges" and key in list_acceptance_keys(recipe, trusted=trusted):
+            is_list = isinstance(_read_key(recipe, key), list) and isinstance(value, str)
+            changed = override_recipe(changed, {key: _split_names(value) if is_list else value})
+            if _read_key(changed, key) != _read_key(recipe, key):
+                used[key] = _read_key(changed, key)
         else:
             raise KeyError(key)
     if not used:
         return None
-    required = make_rules(changed, trusted=trusted).required
-    return Recut(changed, replace(before, required=required, thresholds=thresholds), used)
+    rules = replace(make_rules(changed, trusted=trusted), thresholds=thresholds)
+    return Recut(changed, rules, used)
+
+
+def _split_names(value: object) -> list[str]:
+    return [name.strip() for name in str(value).strip().strip("[]").split(",") if name.strip()]
 
 
 def _set_required(recipe: Recipe, value: object) -> Recipe:
     names = value
     if isinstance(value, str) and value.strip() != "all":
-        names = [name.strip() for name in value.strip().strip("[]").split(",") if name.strip()]
+        names = _split_names(value)
     if isinstance(names, str):
         return recipe.model_copy(update={"require": "all"})
     if not isinstance(names, list | tuple):

@@ -10,7 +10,6 @@ from itertools import chain
 from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
 from safegen.config.taxonomy import Harm, Taxonomy
-from safegen.core import plugins
 from safegen.core.errors import RunError
 from safegen.core.progress import Progress
 from safegen.core.types import Evidence, Expectation, Profile, Teacher, TeacherTraits
@@ -126,6 +125,7 @@ class WorkerFactory:
             ConfigError: a teacher cannot be built.
         """
         inputs, recipe = self.inputs, self.inputs.recipe
+        rules = make_rules(recipe, trusted=inputs.trusted)
         drafters = self._make_drafters()
         reviser = recipe.teachers.reviser
         return Workers(
@@ -133,7 +133,7 @@ class WorkerFactory:
             reviser=self._make_drafter("reviser", reviser) if reviser else drafters[0],
             validators=make_validators(inputs),
             set_validators=make_set_validators(inputs),
-            required=make_rules(recipe, trusted=inputs.trusted).required,
+            required=rules.required,
             policies={p.policy_id: p for p in inputs.policies},
             tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
             draft_prompt=inputs.draft_prompt,
@@ -145,12 +145,7 @@ class WorkerFactory:
             writers=self._make_writers() if recipe.plan.author_keys else None,
             validating=validating,
             panel=self._make_panel() if validating else None,
-            hard_codes={
-                name.rpartition(":")[2]: frozenset(
-                    plugins.validator_traits(name, trusted=inputs.trusted).hard
-                )
-                for name in recipe.required_validators
-            },
+            hard_codes=rules.hard_codes,
             scrub=self._journal.scrub,
             progress=progress,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,24 @@ from hypothesis import given, settings, strategies as st
 
 import safegen
 from safegen.cli import main
-from safegen.config.recipe import Recipe
+from safegen.config.recipe import Judges, Recipe
 from safegen.core.errors import ConfigError
 from safegen.core.types import Message, NotAccepted, Record, Verdict
 from safegen.dataset.curate import curate
+from safegen.judges.jury import decide, make_jury_verdict
 from safegen.pipeline import api
 from safegen.pipeline.acceptance import AcceptanceRules, apply_threshold, recut_records
 from safegen.pipeline.verification import verify
 from safegen.store.run_folder import RunFolder
-from safegen.testing import make_draft, make_record, make_scenario, make_verdict
+from safegen.testing import (
+    JudgedReply,
+    make_draft,
+    make_findings,
+    make_record,
+    make_scenario,
+    make_verdict,
+    scripted_judge,
+)
 
 NAMES = ("style", "required_elements", "language")
 SCORES = st.sampled_from([None, 0.0, 0.25, 0.5, 0.75, 1.0])
@@ -324,3 +334,100 @@ def test_own_validator_decides_and_has_a_threshold(
     assert again is not None
     assert again.drafts_accepted == again.drafts
     assert verify(workdir / "out").problems == []
+
+
+HARD = {"language": frozenset({"other_language"})}
+
+
+def read_by_jury(help_direct: str, *, judges: Judges | None = None) -> Record:
+    """A draft that one juror read."""
+    record = make_record(verdicts=(judged("style", 0.0),))
+    findings = make_findings(help_direct=help_direct, help_indirect="1")
+    rules, mode = judges or Judges(), record.expectation.mode
+    verdict = make_jury_verdict(
+        decide(findings, mode=mode, rules=rules),
+        mode=mode,
+        rules=rules,
+        judges=["j"],
+        prompt_digest="d",
+    )
+    return replace(record, verdicts=(*record.verdicts, verdict), findings=findings)
+
+
+@pytest.mark.parametrize(
+    ("grade", "least", "result"),
+    [
+        ("4", 0.6, (True, "judge", None)),
+        ("2", 0.6, (False, None, "jury")),
+        ("2", 0.3, (True, "judge", None)),
+        ("4", 1.0, (True, "judge", None)),
+        ("3", 1.0, (False, None, "jury")),
+    ],
+)
+def test_threshold_of_jury_decides_from_findings(
+    grade: str, least: float, result: tuple[object, ...]
+) -> None:
+    judges = Judges.model_validate({"thresholds": {"helpfulness": {"safe_completion": least}}})
+    rules = AcceptanceRules(("style",), judges=judges, hard_codes=HARD)
+    (record,) = recut_records([read_by_jury(grade)], rules)
+    assert (record.accepted, record.accepted_by, record.reason) == result
+    assert recut_records([record], rules) == [record]
+
+
+@given(st.sampled_from("1234"), st.sampled_from([0.0, 0.3, 0.6, 1.0]))
+def test_own_rules_of_jury_change_no_record(grade: str, least: float) -> None:
+    judges = Judges.model_validate({"thresholds": {"helpfulness": {"safe_completion": least}}})
+    rules = AcceptanceRules(("style",), judges=judges)
+    stored = recut_records([read_by_jury(grade, judges=judges)], rules)
+    assert recut_records(stored, rules) == stored
+
+
+@pytest.mark.parametrize(
+    ("judges", "required", "result"),
+    [
+        (Judges(), ("language",), (None, "language")),
+        (Judges(), ("style",), (None, "unjudged")),
+        (None, ("language",), (None, "language")),
+        (None, ("style",), ("rules", None)),
+    ],
+)
+def test_unread_draft_is_unjudged_with_a_panel(
+    judges: Judges | None, required: tuple[str, ...], result: tuple[object, ...]
+) -> None:
+    hard = replace(judged("language", 0.0), code="other_language")
+    record = make_record(verdicts=(hard, judged("style", 1.0)))
+    rules = AcceptanceRules(required, judges=judges, hard_codes=HARD)
+    (decided,) = recut_records([record], rules)
+    assert (decided.accepted_by, decided.reason) == result
+
+
+def test_judged_run_is_recut_without_a_request(workdir: Path) -> None:
+    asked: list[str] = []
+
+    def read(reply: JudgedReply) -> dict[str, str]:
+        asked.append(reply.response)
+        return {"help_direct": "2", "help_indirect": "2"} if len(reply.response) % 2 else {}
+
+    endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "reader"}
+    panel: dict[str, Any] = {"judges": {"panel": [{"openai_chat": endpoint}]}}
+    recipe = Recipe.model_validate(RECIPE | {"validators": ["length_bounds"]} | panel)
+    run = safegen.generate(recipe, output=workdir / "out", teachers={"judge": scripted_judge(read)})
+    assert run.report is not None
+    assert set(run.report.accepted_by) == {"judge"}
+    assert run.report.rejected == {"jury": run.report.drafts - run.report.drafts_accepted}
+    before, requests = bytes_of(workdir / "out"), len(asked)
+    key = "judges.thresholds.helpfulness."
+    own: dict[str, object] = {f"{key}safe_completion": "0.6", "judges.tie": "stricter"}
+    api.rebuild(workdir / "out", overrides=own)
+    assert bytes_of(workdir / "out") == before
+    modes = ("direct_answer", "safe_completion", "refuse_redirect")
+    loose: dict[str, object] = {f"{key}{mode}": "0.3" for mode in modes}
+    report = api.rebuild(workdir / "out", overrides=loose).run.report
+    assert report is not None
+    assert report.drafts_accepted == report.drafts
+    assert len(asked) == requests
+    assert verify(workdir / "out").problems == []
+    with pytest.raises(ConfigError, match="did you mean"):
+        api.rebuild(workdir / "out", overrides={"judges.threshold.severity": "low"})
+    with pytest.raises(ConfigError, match=r"judges\.thresholds\.severity"):
+        api.rebuild(workdir / "out", overrides={"judges.thresholds.severity": "awful"})
