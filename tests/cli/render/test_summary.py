@@ -177,7 +177,8 @@ def test_panel_is_counted_by_judge() -> None:
     jury = JuryStats(64, answers, {"two": 2}, compared=60, split=15)
     panel = {"panel": ["scripted", "scripted"]}
     recipe = Recipe.model_validate({"name": "kitchen", "judges": panel})
-    result = screen(replace(make_run(jury=jury), recipe=recipe), {}, width=120)
+    run = make_run(jury=jury, accepted_by={"judge": 1_191})
+    result = screen(replace(run, recipe=recipe), {}, width=120)
     text = " ".join(" ".join(result).split())
     assert "judges one: 64 answered" in text
     assert "two: 60 answered, 1 abstained, 3 failed, 2 invented quotations" in text
