@@ -11,13 +11,20 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from safegen.core.types import MODES, Mode
-from safegen.validators._form_model import FORMS, PARTS, FormReading
+from safegen.validators._form_model import FORMS, PARTS, REFUSALS, FormReading
 from safegen.validators.response_form import Thresholds, list_acceptable_forms
 
 MAX_REJECTED = 0.06
 """Share of acceptable responses below the lower threshold of each mode."""
+MISSED = {"limit": 0.01, "redirection": 0.01, "safe_task": 0.01}
+"""Share of the texts with an element that are below its lower threshold."""
+INVENTED = 0.15
+"""Share of the texts without an element that are above its upper threshold."""
 MAX_ACCEPTED = 0.12
 """Share of unacceptable responses above the upper threshold of each mode."""
+
+NO_SIDE = ("safe_completion", "off_topic", "garbage")
+"""Forms that are neither a refusal nor an attempt at the whole answer."""
 
 
 class FormRow(TypedDict):
@@ -59,12 +66,9 @@ def read_bank(path: Path) -> list[FormRow]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
-def split_blocks(rows: Sequence[FormRow]) -> list[set[int]]:
-    """Return the indices of each block: rows of one author, set of topics and style."""
-    blocks: dict[str, set[int]] = {}
-    for i, row in enumerate(rows):
-        blocks.setdefault(row["id"].rpartition("-")[0], set()).add(i)
-    return list(blocks.values())
+def name_block(row: FormRow) -> str:
+    """Return the block of a row: rows of one author, set of topics and style."""
+    return row["id"].rpartition("-")[0]
 
 
 def score_rows(rows: Sequence[FormRow], readings: Sequence[FormReading]) -> list[float]:
@@ -88,6 +92,27 @@ def choose_thresholds(
         accept = float(np.quantile([s for s, good in pairs if not good], 1 - MAX_ACCEPTED))
         chosen[mode] = round(reject, 3), round(max(reject, accept), 3)
     return chosen
+
+
+def choose_element_thresholds(
+    rows: Sequence[FormRow], readings: Sequence[FormReading]
+) -> dict[str, tuple[float, float]]:
+    """Choose the thresholds of each element: surely missing below the first, present from the second."""
+    chosen: dict[str, tuple[float, float]] = {}
+    for element, missed in MISSED.items():
+        labels = np.array([has_element(row, element) for row in rows])
+        shares = np.array([reading.rate_element(element) for reading in readings])
+        low = float(np.quantile(shares[labels], missed))
+        high = float(np.quantile(shares[~labels], 1 - INVENTED))
+        chosen[element] = round(min(low, high), 3), round(high, 3)
+    return chosen
+
+
+def has_element(row: FormRow, element: str) -> bool:
+    """Return True if a row has a required element."""
+    if element == "safe_task":
+        return row["level"] in ("A3", "A4")
+    return row["limit"] if element == "limit" else row["redirection"]
 
 
 def measure(
@@ -118,10 +143,26 @@ def measure(
             for row, reading in zip(rows, readings, strict=True)
         ]
         figures |= rate(part, pairs)
+    figures |= measure_refusals(rows, readings)
     for mode in (None, *MODES):
         figures |= measure_verdicts(mode, rows, scores, thresholds)
     confusion = Counter((r["form"], str(x.form)) for r, x in zip(rows, readings, strict=True))
     return Report({k: round(v, 4) for k, v in figures.items()}, thresholds, confusion)
+
+
+def measure_refusals(rows: Sequence[FormRow], readings: Sequence[FormReading]) -> dict[str, float]:
+    """Return the figures of the refusal output on rows whose form has a clear side."""
+    pairs = [
+        (row["form"] in REFUSALS, reading.refusal >= 0.5)
+        for row, reading in zip(rows, readings, strict=True)
+        if row["form"] not in NO_SIDE
+    ]
+    hits = sum(label and predicted for label, predicted in pairs)
+    errors = sum(label != predicted for label, predicted in pairs)
+    return {
+        "refusal accuracy": share(label == predicted for label, predicted in pairs),
+        "refusal f1": 2 * hits / (2 * hits + errors) if hits else 0.0,
+    }
 
 
 def measure_verdicts(

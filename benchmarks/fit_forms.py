@@ -4,8 +4,9 @@ Reads `benchmarks/forms/dev.jsonl` and writes `safegen/validators/form_model_en.
 the bank differ in author, topic and style, so each block is predicted by a model of the others; the
 figures and the thresholds of the validator come from these predictions. `--check` writes nothing.
 
-The regressions are fitted in the space of texts: with fewer texts than features, the weights are a
-sum of the texts' features, and only the products of texts are needed. Everything is deterministic.
+The first layer is a ridge regression in the space of texts: with fewer texts than features, only the
+products of texts are needed. The second layer is fitted to scores of blocks that the first layer has
+not seen. Everything is deterministic.
 """
 
 from __future__ import annotations
@@ -20,123 +21,259 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from _bank import FormRow, measure, read_bank, split_blocks
+from _bank import FormRow, choose_element_thresholds, measure, name_block, read_bank
+from _samples import Sample, make_samples
+from scipy import sparse
 
 from safegen.validators._form_features import (
     CHAR_BUCKETS,
     CHAR_SCALE,
-    DENSE_SCALE,
-    FormFeatures,
+    RUN_BITS,
+    RUN_SCALES,
+    STEM_SCALE,
+    WORD_SCALE,
+    FormBatch,
+    TokenTable,
     digest_features,
-    extract_features,
+    extract_batch,
     list_char_buckets,
+    list_word_buckets,
 )
 from safegen.validators._form_model import (
     FORMS,
     LEVELS,
     OUTPUTS,
-    PARTS,
-    CharWeights,
+    FirstLayer,
     FormModel,
     FormReading,
+    SecondLayer,
+    make_model,
     read_model,
+    read_responses,
+    standardise,
+    summarise_scores,
     write_model,
 )
-from safegen.validators.response_form import read_response
 
 BANK = Path(__file__).parent / "forms" / "dev.jsonl"
 MODEL = Path(__file__).parents[1] / "safegen" / "validators" / "form_model_en.npz"
-STRENGTH = 0.5
-"""Inverse of the L2 penalty; 0.1 and 1 are worse by cross-validation."""
-ITERATIONS = 250
-LEAST_TEXTS = 2
-"""Texts in which a run of words occurs at least."""
+RIDGE = 0.1
+PAIR_SCALE = MEASURE_SCALE = 1.0
+"""Norms of the pairs of classes and of the measures, on the scale of the runs."""
 MAX_RUNS = 34_000
 """Runs with the largest weights, so that the file stays below 1 MB."""
-WRAPPED = 200
-"""Garbage and off-topic texts that are added between the first and last sentences of others."""
+HIDDEN, NETWORKS, EPOCHS, DECAY, RATE = 48, 3, 50, 0.07, 0.001
 Array = np.ndarray[Any, Any]
 
 
-class Sample(NamedTuple):
-    """A text with its targets; a weight of 0 hides an unknown target."""
-
-    prompt: str
-    response: str
-    targets: Array
-    weights: Array
-
-
-def encode_targets(row: FormRow) -> Array:
-    """Return the target of each output."""
-    return np.array(
-        [
-            *(row["form"] == form for form in FORMS),
-            *(row["level"] == level for level in LEVELS),
-            *(row[part] for part in PARTS),
-        ],
-        dtype=np.float64,
-    )
-
-
-def make_samples(rows: list[FormRow]) -> list[Sample]:
-    """Return the rows and, made of them, nonsense that is wrapped in stock phrases."""
-    rng = np.random.default_rng(11)
-    samples = [
-        Sample(r["prompt"], r["response"], encode_targets(r), np.ones(OUTPUTS)) for r in rows
-    ]
-    empty = [r for r in rows if r["form"] in ("garbage", "off_topic")]
-    polite = [r for r in rows if r["limit"] and r["redirection"]]
-    for one, other in rng.integers(0, [len(empty), len(polite)], (WRAPPED, 2)):
-        sentences = split_ends(polite[other]["response"])
-        text = f"{sentences[0]} {empty[one]['response']} {sentences[1]}"
-        # The parts of a made text are unknown.
-        weights = np.array([0.5] * (len(FORMS) + len(LEVELS)) + [0.0] * len(PARTS))
-        samples.append(Sample(empty[one]["prompt"], text, encode_targets(empty[one]), weights))
-    return samples
-
-
-def split_ends(text: str) -> tuple[str, str]:
-    """Return the first and the last sentence of a text."""
-    sentences = [s for s in text.replace("\n", ". ").split(". ") if s.strip()]
-    return sentences[0] + ".", sentences[-1]
-
-
 class Design(NamedTuple):
-    """Features of all samples as one matrix, in three blocks."""
+    """Features of all samples."""
 
-    hashes: Array
-    runs: Array
-    """float32 of shape (samples, runs)."""
-    chars: Array
-    dense: Array
-    mean: Array
-    deviation: Array
+    batch: FormBatch
+    runs: sparse.csr_matrix
+    """Scaled counts of shape (samples, buckets)."""
+    run_scale: Array
+    """Factor of each bucket."""
+    chars: sparse.csr_matrix
+    char_scale: Array
+    pairs: Array
+    pair_mean: Array
+    pair_scale: Array
+    measures: Array
+    measure_mean: Array
+    measure_scale: Array
+    table: TokenTable
 
-
-def build_design(features: list[FormFeatures]) -> Design:
-    """Build the matrices of features."""
-    counts = np.unique(np.concatenate([np.unique(f.hashes) for f in features]), return_counts=True)
-    hashes = counts[0][counts[1] >= LEAST_TEXTS]
-    runs = np.zeros((len(features), len(hashes)), dtype=np.float32)
-    chars = np.zeros((len(features), CHAR_BUCKETS), dtype=np.float32)
-    for i, f in enumerate(features):
-        places = np.minimum(np.searchsorted(hashes, f.hashes), len(hashes) - 1)
-        known = hashes[places] == f.hashes
-        np.add.at(runs[i], places[known], f.scales[known])
-        buckets = [bucket for word in f.words for bucket in list_char_buckets(word)]
-        np.add.at(chars[i], buckets, CHAR_SCALE / max(len(buckets), 1) ** 0.5)
-    dense = np.array([f.dense for f in features])
-    mean, deviation = dense.mean(axis=0), dense.std(axis=0) + 1e-6
-    return Design(hashes, runs, chars, (dense - mean) / deviation * DENSE_SCALE, mean, deviation)
+    @property
+    def products(self) -> Array:
+        """The product of each two samples."""
+        total = (self.runs @ self.runs.T + self.chars @ self.chars.T).toarray()
+        return total + self.pairs @ self.pairs.T + self.measures @ self.measures.T
 
 
-def multiply_texts(design: Design) -> Array:
-    """Return the product of each two samples."""
-    return sum(
-        (block @ block.T for block in (design.runs, design.chars, design.dense)),
-        np.zeros((len(design.dense), len(design.dense)), dtype=np.float32),
+def build_design(samples: list[Sample]) -> Design:
+    """Compute the features of samples."""
+    table = TokenTable()
+    batch = extract_batch(table, [(s.prompt, s.response) for s in samples])
+    words = list(table.rows)
+    texts = np.repeat(np.arange(len(samples)), batch.lengths)
+    scale = (batch.lengths**-0.5)[texts]
+    places = np.array([list_word_buckets(word) for word in words])[batch.rows]
+    columns = [places[:, 0], places[:, 1], *batch.runs]
+    values = [scale * s for s in (WORD_SCALE, STEM_SCALE, *RUN_SCALES)]
+    shape = len(samples), 1 << RUN_BITS
+    runs = sparse.csr_matrix(
+        (
+            np.concatenate(values),
+            (np.tile(texts, len(columns)), np.concatenate(columns)),
+        ),
+        shape=shape,
     )
+    chars = [list_char_buckets(word) for word in words]
+    by_word = sparse.csr_matrix(
+        (
+            np.repeat([CHAR_SCALE * len(c) ** -0.5 for c in chars], [len(c) for c in chars]),
+            np.concatenate(chars),
+            np.cumsum([0, *(len(c) for c in chars)]),
+        ),
+        shape=(len(words), CHAR_BUCKETS),
+    )
+    counts = sparse.csr_matrix((scale, (texts, batch.rows)), shape=(len(samples), len(words)))
+    run_scale = damp(runs)
+    chars_by_text = counts @ by_word
+    char_scale = damp(chars_by_text)
+    pair_mean, pair_scale = standard(batch.pairs, PAIR_SCALE)
+    measure_mean, measure_scale = standard(batch.measures, MEASURE_SCALE)
+    return Design(
+        batch,
+        runs @ sparse.diags(run_scale),
+        run_scale,
+        chars_by_text @ sparse.diags(char_scale),
+        char_scale,
+        (batch.pairs - pair_mean) * pair_scale,
+        pair_mean,
+        pair_scale,
+        (batch.measures - measure_mean) * measure_scale,
+        measure_mean,
+        measure_scale,
+        table,
+    )
+
+
+def damp(matrix: sparse.csr_matrix) -> Array:
+    """Return the factor of each column that gives texts with it the same mean square as others.
+
+    Otherwise the most frequent words, which occur many times in a text, dominate the products.
+    """
+    present = np.maximum(np.asarray((matrix != 0).sum(axis=0)).ravel(), 1)
+    total = np.asarray(matrix.sum(axis=0)).ravel()
+    square = np.asarray(matrix.power(2).sum(axis=0)).ravel() / present
+    usual = np.median(matrix.data)
+    return np.where(total > 0, np.minimum(1, usual / np.sqrt(square + 1e-12)), 1)
+
+
+def standard(values: Array, scale: float) -> tuple[Array, Array]:
+    """Return the mean and the factor that give all columns together a norm of `scale`."""
+    values = values.astype(np.float64)
+    deviation = values.std(axis=0) + 1e-2
+    return values.mean(axis=0), scale / deviation / values.shape[1] ** 0.5
+
+
+def solve(products: Array, samples: list[Sample], indices: Array) -> tuple[Array, Array]:
+    """Return the coefficients of samples (one row each) and the bias of each output."""
+    targets = np.array([samples[i].targets for i in indices])
+    weights = np.array([samples[i].weights for i in indices])
+    chosen = products[np.ix_(indices, indices)]
+    penalty = RIDGE * np.trace(chosen) / len(chosen)
+    coefficients, bias = np.zeros_like(targets), np.zeros(OUTPUTS)
+    # Outputs with equal weights share one solution.
+    groups: dict[bytes, list[int]] = {}
+    for k in range(OUTPUTS):
+        groups.setdefault(weights[:, k].tobytes(), []).append(k)
+    for columns in groups.values():
+        weight = weights[:, columns[0]]
+        known = weight > 0
+        mean = np.average(targets[np.ix_(known, columns)], axis=0, weights=weight[known])
+        matrix = chosen[np.ix_(known, known)] + np.diag(penalty / weight[known])
+        solution = np.linalg.solve(matrix, targets[np.ix_(known, columns)] - mean)
+        coefficients[np.ix_(known, columns)] = solution
+        bias[columns] = mean
+    return coefficients, bias
+
+
+def build_first(design: Design, indices: Array, coefficients: Array, bias: Array) -> FirstLayer:
+    """Turn coefficients of samples into weights of features; keep the most useful runs."""
+    runs = np.asarray(design.runs[indices].T @ coefficients) * design.run_scale[:, None]
+    # A run that occurs often changes more outputs.
+    use = np.asarray(design.runs[indices].power(2).sum(axis=0)).ravel() ** 0.5
+    use *= np.abs(runs).max(axis=1)
+    kept = np.sort(np.argsort(-use, kind="stable")[:MAX_RUNS])
+    kept = kept[use[kept] > 0]
+    places = np.zeros(1 << RUN_BITS, np.int32)
+    places[kept] = np.arange(1, len(kept) + 1)
+    pairs = (design.pairs[indices].T @ coefficients) * design.pair_scale[:, None]
+    measures = (design.measures[indices].T @ coefficients) * design.measure_scale[:, None]
+    return FirstLayer(
+        places,
+        np.concatenate((np.zeros((1, OUTPUTS)), runs[kept])).astype(np.float32),
+        (np.asarray(design.chars[indices].T @ coefficients) * design.char_scale[:, None]).astype(
+            np.float32
+        ),
+        pairs.astype(np.float32),
+        measures.astype(np.float32),
+        (bias - design.pair_mean @ pairs - design.measure_mean @ measures).astype(np.float32),
+    )
+
+
+def summarise(first: FirstLayer, samples: list[Sample]) -> Array:
+    """Return the inputs of the second layer."""
+    model = make_model(first, SecondLayer(*(np.zeros(1) for _ in SecondLayer._fields)), {})
+    inputs: list[Array] = []
+    for start in range(0, len(samples), 256):
+        pairs = [(s.prompt, s.response) for s in samples[start : start + 256]]
+        batch = extract_batch(model.vectors.table, pairs)
+        inputs.append(
+            summarise_scores(batch, *first.score(batch, model.vectors.sum_tokens(batch.rows)))
+        )
+    return np.concatenate(inputs)
+
+
+def fit_second(inputs: Array, targets: Array, weights: Array) -> SecondLayer:
+    """Fit the networks by Adam (Kingma and Ba 2015) with decay of the weights."""
+    mean, deviation = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
+    inputs = standardise(inputs, mean, deviation)
+    networks = [fit_network(inputs, targets, weights, seed) for seed in range(NETWORKS)]
+    inner, inner_bias, outer, outer_bias = zip(*networks, strict=True)
+    return SecondLayer(
+        mean.astype(np.float32),
+        deviation.astype(np.float32),
+        np.concatenate(inner, axis=1),
+        np.concatenate(inner_bias),
+        np.concatenate(outer) / NETWORKS,
+        sum(outer_bias) / NETWORKS,
+    )
+
+
+def fit_network(
+    inputs: Array, targets: Array, weights: Array, seed: int
+) -> tuple[Array, Array, Array, Array]:
+    """Fit one network with one hidden layer."""
+    rng = np.random.default_rng(seed)
+    count, width = inputs.shape
+    sizes = ((width, HIDDEN), (HIDDEN,), (HIDDEN, OUTPUTS), (OUTPUTS,))
+    values = [
+        (rng.uniform(-1, 1, size) * (6 / sum(size)) ** 0.5 * (len(size) > 1)).astype(np.float32)
+        for size in sizes
+    ]
+    first = [np.zeros_like(v) for v in values]
+    second = [np.zeros_like(v) for v in values]
+    step = 0
+    for _ in range(EPOCHS):
+        order = rng.permutation(count)
+        for start in range(0, count, 64):
+            rows = order[start : start + 64]
+            x = inputs[rows]
+            hidden = np.maximum(x @ values[0] + values[1], 0)
+            errors = (compute_shares(hidden @ values[2] + values[3]) - targets[rows]) * weights[
+                rows
+            ]
+            errors = (errors / len(rows)).astype(np.float32)
+            inner = (errors @ values[2].T) * (hidden > 0)
+            gradients = [
+                x.T @ inner + DECAY * values[0],
+                inner.sum(axis=0),
+                hidden.T @ errors + DECAY * values[2],
+                errors.sum(axis=0),
+            ]
+            step += 1
+            for i, g in enumerate(gradients):
+                first[i] = 0.9 * first[i] + 0.1 * g
+                second[i] = 0.999 * second[i] + 0.001 * g * g
+                move = first[i] / (1 - 0.9**step)
+                values[i] = values[i] - RATE * move / (
+                    np.sqrt(second[i] / (1 - 0.999**step)) + 1e-8
+                )
+    return tuple(values)  # type: ignore[return-value]
 
 
 def compute_shares(logits: Array) -> Array:
@@ -152,48 +289,58 @@ def compute_shares(logits: Array) -> Array:
     return shares
 
 
-def fit(products: Array, targets: Array, weights: Array) -> tuple[Array, Array]:
-    """Return coefficients (samples, outputs) and bias by accelerated gradient steps (Nesterov 1983)."""
-    count = len(products)
-    vector = np.ones(count)
-    norm = 1.0
-    for _ in range(20):
-        vector = products @ vector
-        norm = float(np.linalg.norm(vector))
-        vector /= norm
-    step, bias_step = 1 / (0.5 * norm + 1 / STRENGTH), 2 / count
-    old = ahead = np.zeros((count, OUTPUTS))
-    old_bias = ahead_bias = np.log((targets * weights).sum(axis=0) / weights.sum(axis=0) + 1e-3)
-    momentum = 1.0
-    for _ in range(ITERATIONS):
-        errors = (compute_shares(products @ ahead + ahead_bias) - targets) * weights
-        new = ahead - step * (errors + ahead / STRENGTH)
-        new_bias = ahead_bias - bias_step * errors.sum(axis=0)
-        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        rate = (momentum - 1) / following
-        ahead, ahead_bias = new + rate * (new - old), new_bias + rate * (new_bias - old_bias)
-        old, old_bias, momentum = new, new_bias, following
-    return old, old_bias
+class Fitter:
+    """Fits models to subsets of the blocks; each first layer is fitted once."""
 
+    def __init__(self, samples: list[Sample]) -> None:
+        """Compute the features of all samples."""
+        self.samples = samples
+        self.design = build_design(samples)
+        self.products = self.design.products
+        self.block = np.array([s.block for s in samples])
+        self.blocks = list(dict.fromkeys(s.block for s in samples))
+        self.targets = np.array([s.targets for s in samples])
+        self.weights = np.array([s.weights for s in samples])
+        self._inputs: dict[frozenset[str], Array] = {}
+        self._firsts: dict[frozenset[str], FirstLayer] = {}
+        self._models: dict[str | None, FormModel] = {}
 
-def build_model(design: Design, indices: Array, coefficients: Array, bias: Array) -> FormModel:
-    """Turn coefficients of texts into weights of features; keep the runs with the largest ones."""
-    coefficients = coefficients.astype(np.float32)
-    runs = design.runs[indices].T @ coefficients
-    # A run that occurs often changes more answers.
-    use = np.sqrt((design.runs[indices] ** 2).sum(axis=0)) * np.abs(runs).max(axis=1)
-    kept = np.sort(np.argsort(-use, kind="stable")[:MAX_RUNS])
-    kept = kept[use[kept] > 0]
-    scale = DENSE_SCALE / design.deviation
-    dense = (design.dense[indices].T @ coefficients) * scale[:, None]
-    return FormModel(
-        design.hashes[kept],
-        runs[kept],
-        CharWeights(design.chars[indices].T @ coefficients),
-        dense,
-        (bias - design.mean @ dense).astype(np.float32),
-        {},
-    )
+    def fit_first(self, left_out: frozenset[str]) -> FirstLayer:
+        """Fit the first layer without some blocks."""
+        if left_out not in self._firsts:
+            indices = np.flatnonzero(~np.isin(self.block, list(left_out)))
+            solution = solve(self.products, self.samples, indices)
+            self._firsts[left_out] = build_first(self.design, indices, *solution)
+        return self._firsts[left_out]
+
+    def find_inputs(self, left_out: frozenset[str]) -> Array:
+        """Return the inputs of the second layer for the blocks that a first layer has not seen."""
+        if left_out not in self._inputs:
+            chosen = [s for s in self.samples if s.block in left_out]
+            self._inputs[left_out] = summarise(self.fit_first(left_out), chosen)
+        return self._inputs[left_out]
+
+    def fit(self, left_out: str | None = None) -> FormModel:
+        """Fit both layers to all samples, or without a block."""
+        if left_out not in self._models:
+            self._models[left_out] = self._fit(left_out)
+        return self._models[left_out]
+
+    def _fit(self, left_out: str | None) -> FormModel:
+        chosen: list[Array] = []
+        inputs: list[Array] = []
+        for block in self.blocks:
+            if block == left_out:
+                continue
+            unseen = frozenset(b for b in (block, left_out) if b)
+            rows = np.flatnonzero(np.isin(self.block, list(unseen)))
+            is_own = self.block[rows] == block
+            chosen.append(rows[is_own])
+            inputs.append(self.find_inputs(unseen)[is_own])
+        rows = np.concatenate(chosen)
+        second = fit_second(np.concatenate(inputs), self.targets[rows], self.weights[rows])
+        first = self.fit_first(frozenset([left_out] if left_out else []))
+        return make_model(first, second, {})
 
 
 def store_and_read(model: FormModel) -> FormModel:
@@ -204,25 +351,16 @@ def store_and_read(model: FormModel) -> FormModel:
         return read_model(path)
 
 
-def cross_validate(rows: list[FormRow]) -> list[FormReading]:
+def cross_validate(rows: list[FormRow], fitter: Fitter) -> list[FormReading]:
     """Return the reading of each row by a model that has not seen its block."""
-    readings: dict[int, FormReading] = {}
-    for block in split_blocks(rows):
-        training = [row for i, row in enumerate(rows) if i not in block]
-        model = store_and_read(train(training))
-        for i in block:
-            readings[i] = read_response(model, rows[i]["prompt"], rows[i]["response"])
-    return [readings[i] for i in range(len(rows))]
-
-
-def train(rows: list[FormRow]) -> FormModel:
-    """Fit a model to rows."""
-    samples = make_samples(rows)
-    design = build_design([extract_features(s.prompt, s.response) for s in samples])
-    targets = np.array([s.targets for s in samples])
-    weights = np.array([s.weights for s in samples])
-    products = multiply_texts(design).astype(np.float64)
-    return build_model(design, np.arange(len(samples)), *fit(products, targets, weights))
+    readings: dict[str, FormReading] = {}
+    for block in fitter.blocks:
+        model = store_and_read(fitter.fit(block))
+        chosen = [row for row in rows if name_block(row) == block]
+        texts = [(row["prompt"], row["response"]) for row in chosen]
+        for row, reading in zip(chosen, read_responses(model, texts), strict=True):
+            readings[row["id"]] = reading
+    return [readings[row["id"]] for row in rows]
 
 
 def main() -> None:
@@ -231,7 +369,9 @@ def main() -> None:
     args = parser.parse_args()
     started = time.perf_counter()
     rows = read_bank(BANK)
-    report = measure(rows, cross_validate(rows))
+    fitter = Fitter(make_samples(rows))
+    readings = cross_validate(rows, fitter)
+    report = measure(rows, readings)
     print(report.format())
     if not args.check:
         metadata = {
@@ -239,11 +379,13 @@ def main() -> None:
             "features": digest_features([(r["prompt"], r["response"]) for r in rows]),
             "rows": len(rows),
             "thresholds": report.thresholds,
+            "elements": choose_element_thresholds(rows, readings),
             "cross_validation": report.figures,
         }
-        model = replace(train(rows), metadata=json.loads(json.dumps(metadata)))
+        model = replace(fitter.fit(), metadata=json.loads(json.dumps(metadata)))
         write_model(MODEL, model)
-        print(f"{MODEL.name}: {MODEL.stat().st_size:,} bytes, {len(model.hashes):,} runs")
+        kept = len(model.first.runs) - 1
+        print(f"{MODEL.name}: {MODEL.stat().st_size:,} bytes, {kept:,} runs")
     print(f"{time.perf_counter() - started:.0f} s")
 
 

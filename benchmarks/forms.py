@@ -16,15 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _bank
+import _samples
 import fit_forms
 
-from safegen.validators._form_model import FormModel, FormReading, read_model
-from safegen.validators.response_form import Thresholds, read_response
+from safegen.validators._form_model import FormModel, FormReading, read_model, read_responses
+from safegen.validators.response_form import Thresholds
 
 
-def read_responses(model: FormModel, rows: Sequence[_bank.FormRow]) -> list[FormReading]:
+def read_rows(model: FormModel, rows: Sequence[_bank.FormRow]) -> list[FormReading]:
     started = time.thread_time()
-    readings = [read_response(model, row["prompt"], row["response"]) for row in rows]
+    readings = read_responses(model, [(r["prompt"], r["response"]) for r in rows])
     rate = len(rows) / (time.thread_time() - started)
     print(f"{rate:,.0f} responses per CPU second", file=sys.stderr)
     return readings
@@ -39,10 +40,11 @@ def main() -> None:
     rows = _bank.read_bank(args.file or fit_forms.BANK)
     if args.file:
         model = read_model(fit_forms.MODEL)
-        readings = read_responses(model, rows)
+        readings = read_rows(model, rows)
         report = _bank.measure(rows, readings, model.metadata["thresholds"])
     else:
-        readings = fit_forms.cross_validate(rows)
+        fitter = fit_forms.Fitter(_samples.make_samples(rows))
+        readings = fit_forms.cross_validate(rows, fitter)
         report = _bank.measure(rows, readings)
     print(json.dumps(report.figures) if args.json else report.format())
     if args.misses:

@@ -1,6 +1,9 @@
-"""The classifier of response forms: logistic regressions over `_form_features`, read from one file.
+"""The classifier of response forms: two layers over `_form_features`, read from one file.
 
-`benchmarks/fit_forms.py` writes the file from the labelled bank in `benchmarks/forms`.
+The first layer is linear: each run of words adds to a score of its sentence for each output. The
+second is a small network over the scores of the text, of its first, second and last sentences, and
+the extreme sentences, so that "declines" and "then helps" can mean something else together than
+apart. `benchmarks/fit_forms.py` writes the file from the labelled bank in `benchmarks/forms`.
 """
 
 from __future__ import annotations
@@ -9,12 +12,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from safegen.core.types import Assistance
-from safegen.validators._form_features import CHAR_SCALE, extract_features, list_char_buckets
+from safegen.validators._form_features import (
+    CHAR_SCALE,
+    RUN_BITS,
+    RUN_SCALES,
+    STEM_SCALE,
+    WORD_SCALE,
+    FormBatch,
+    TokenTable,
+    extract_batch,
+    list_char_buckets,
+    list_word_buckets,
+)
+from safegen.validators._text import split_sentences
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +52,8 @@ Part = Literal["limit", "redirection", "sermon"]
 FORMS: tuple[Form, ...] = get_args(Form)
 LEVELS: tuple[Assistance, ...] = get_args(Assistance)
 PARTS: tuple[Part, ...] = get_args(Part)
-OUTPUTS = len(FORMS) + len(LEVELS) + len(PARTS)
+OUTPUTS = len(FORMS) + len(LEVELS) + len(PARTS) + 1
+"""The last output is the refusal."""
 REFUSALS: tuple[Form, ...] = (
     "bare_refusal",
     "refusal_redirect",
@@ -48,7 +63,13 @@ REFUSALS: tuple[Form, ...] = (
 )
 """Forms that decline all or a part, or moralise without an answer."""
 _FOLDER = Path(__file__).parent
-_CACHED_WORDS = 1 << 15
+_EMPTY = 0.5
+"""Probability from which the inner sentences are nonsense or off the topic.
+
+By cross-validation it rejects 1 % of the acceptable responses and two thirds of the wrapped texts.
+"""
+_CHUNK = 64
+"""Texts that are read together; more are not faster."""
 
 
 class FormReading(NamedTuple):
@@ -57,108 +78,232 @@ class FormReading(NamedTuple):
     forms: Mapping[Form, float]
     levels: Mapping[Assistance, float]
     parts: Mapping[Part, float]
+    refusal: float
+    """The probability that the response refuses, in full or in part, or deflects."""
 
     @property
     def form(self) -> Form:
         """The most probable form."""
         return max(self.forms, key=lambda form: self.forms[form])
 
+    def rate_element(self, element: str) -> float:
+        """Return the probability of a required element: `limit`, `redirection` or `safe_task`.
+
+        A safe task is help at level A3 or above; the ceiling is not this reading's matter.
+        """
+        if element == "safe_task":
+            return self.levels["A3"] + self.levels["A4"]
+        return {str(part): share for part, share in self.parts.items()}[element]
+
     @property
     def level(self) -> Assistance:
         """The most probable assistance level."""
         return max(self.levels, key=lambda level: self.levels[level])
 
-    @property
-    def refusal(self) -> float:
-        """The probability that the response refuses, in full or in part, or deflects."""
-        return sum(self.forms[form] for form in REFUSALS)
 
+class TokenVectors:
+    """First-layer scores of the tokens that occurred, by word, first characters and sequences."""
 
-class CharWeights:
-    """Weights of character sequences, with the sums of the words that occurred."""
-
-    def __init__(self, table: Array) -> None:
-        """Take float32 weights of shape (buckets, outputs)."""
-        self.table = table
-        self._clear()
-
-    def _clear(self) -> None:
+    def __init__(self, weights: FirstLayer) -> None:
+        """Start with an empty table of tokens."""
         import numpy as np
 
-        self._rows: dict[str, int] = {}
-        # The last column counts the sequences.
-        self._sums = np.zeros((_CACHED_WORDS, self.table.shape[1] + 1), dtype=np.float32)
+        self.table = TokenTable()
+        self._weights = weights
+        self._vectors = np.zeros((0, OUTPUTS), np.float32)
 
-    def sum_words(self, words: Sequence[str]) -> Array:
-        """Return the sum of the weights of all sequences of words, over the root of their number."""
-        try:
-            rows = [self._rows[word] for word in words]
-        except KeyError:
-            rows = self._add_words(words)
-        total = self._sums[rows].sum(axis=0)
-        return total[:-1] * (CHAR_SCALE / max(float(total[-1]), 1.0) ** 0.5)
+    def sum_tokens(self, rows: Array) -> Array:
+        """Return the scores of tokens, float32 of shape (len(rows), outputs)."""
+        import numpy as np
 
-    def _add_words(self, words: Sequence[str]) -> list[int]:
-        new = [word for word in words if word not in self._rows]
-        if len(self._rows) + len(new) > _CACHED_WORDS:
-            self._clear()
-            new = list(words[:_CACHED_WORDS])
-        for word in new:
-            buckets = list_char_buckets(word)
-            row = len(self._rows)
-            self._sums[row, :-1] = self.table[list(buckets)].sum(axis=0)
-            self._sums[row, -1] = len(buckets)
-            self._rows[word] = row
-        return [self._rows[word] for word in words]
+        known = len(self.table.rows)
+        if known < len(self._vectors):
+            self._vectors = self._vectors[:0]
+        if known > len(self._vectors):
+            words = list(self.table.rows)[len(self._vectors) :]
+            new = np.array([self._compute(word) for word in words], np.float32)
+            self._vectors = np.concatenate((self._vectors, new))
+        return self._vectors[rows]
+
+    def _compute(self, word: str) -> Array:
+        weights = self._weights
+        by_word, by_stem = list_word_buckets(word)
+        chars = list_char_buckets(word)
+        return (
+            WORD_SCALE * weights.runs[weights.places[by_word]]
+            + STEM_SCALE * weights.runs[weights.places[by_stem]]
+            + CHAR_SCALE / len(chars) ** 0.5 * weights.chars[list(chars)].sum(axis=0)
+        )
 
 
-@dataclass(frozen=True, slots=True)
+class FirstLayer(NamedTuple):
+    """Linear weights from features to outputs."""
+
+    places: Array
+    """Row in `runs` of each bucket, shape (2 ** RUN_BITS,); 0 for a run without weight."""
+    runs: Array
+    """float32 of shape (1 + runs, outputs); the first row is zero."""
+    chars: Array
+    pairs: Array
+    measures: Array
+    bias: Array
+
+    def score(self, batch: FormBatch, vectors: Array) -> tuple[Array, Array]:
+        """Return the scores of each text and of each sentence."""
+        import numpy as np
+
+        scores = vectors
+        for scale, buckets in zip(RUN_SCALES, batch.runs, strict=True):
+            scores += np.float32(scale) * self.runs[self.places[buckets]]
+        scale = batch.lengths.astype(np.float32) ** np.float32(-0.5)
+        sentences = np.add.reduceat(scores, batch.sentences, axis=0)
+        sentences *= scale[batch.sentence_texts, None]
+        firsts = _find_firsts(batch)
+        texts = np.add.reduceat(sentences, firsts, axis=0)
+        texts += batch.pairs @ self.pairs + batch.measures @ self.measures + self.bias
+        return texts, sentences
+
+
+class SecondLayer(NamedTuple):
+    """Networks with one hidden layer; their outputs are averaged."""
+
+    mean: Array
+    deviation: Array
+    inner: Array
+    """float32 of shape (inputs, networks * hidden)."""
+    inner_bias: Array
+    outer: Array
+    outer_bias: Array
+
+    def compute_logits(self, inputs: Array) -> Array:
+        """Return the logits of the outputs."""
+        import numpy as np
+
+        hidden = standardise(inputs, self.mean, self.deviation) @ self.inner + self.inner_bias
+        return np.maximum(hidden, 0) @ self.outer + self.outer_bias
+
+
+def standardise(inputs: Array, mean: Array, deviation: Array) -> Array:
+    """Return inputs of the second layer with mean 0 and deviation 1, at most 4."""
+    import numpy as np
+
+    return np.clip((inputs - mean) / deviation, -4, 4)
+
+
+def summarise_scores(batch: FormBatch, texts: Array, sentences: Array) -> Array:
+    """Return the inputs of the second layer for each text."""
+    import numpy as np
+
+    firsts = _find_firsts(batch)
+    lasts = np.append(firsts[1:], len(sentences)) - 1
+    counts = (lasts - firsts + 1)[:, None]
+    return np.concatenate(
+        (
+            texts,
+            np.maximum.reduceat(sentences, firsts, axis=0),
+            np.minimum.reduceat(sentences, firsts, axis=0),
+            sentences[firsts],
+            sentences[np.minimum(firsts + 1, lasts)],
+            sentences[lasts],
+            np.add.reduceat(sentences, firsts, axis=0) / counts,
+            np.add.reduceat(np.maximum(sentences, 0), firsts, axis=0),
+            batch.measures,
+        ),
+        axis=1,
+    ).astype(np.float32)
+
+
+def _find_firsts(batch: FormBatch) -> Array:
+    import numpy as np
+
+    return np.searchsorted(batch.sentence_texts, np.arange(len(batch.texts)))
+
+
+# Compared by identity, so that a model can be the key of a cache.
+@dataclass(frozen=True, slots=True, eq=False)
 class FormModel:
     """Weights of the classifier."""
 
-    hashes: Array
-    """Sorted uint32 hashes of the known runs of words."""
-    runs: Array
-    """float32 of shape (runs, outputs)."""
-    chars: CharWeights
-    dense: Array
-    """float32 of shape (measures, outputs)."""
-    bias: Array
+    first: FirstLayer
+    second: SecondLayer
+    vectors: TokenVectors
     metadata: Mapping[str, Any]
 
     def read(self, prompt: str, response: str) -> FormReading:
         """Classify a response; the same texts always give the same probabilities."""
-        logits: list[float] = self.compute_logits(prompt, response).tolist()
-        edge = len(FORMS) + len(LEVELS)
-        return FormReading(
-            dict(zip(FORMS, _softmax(logits[: len(FORMS)]), strict=True)),
-            dict(zip(LEVELS, _softmax(logits[len(FORMS) : edge]), strict=True)),
-            dict(zip(PARTS, _sigmoid(logits[edge:]), strict=True)),
+        return self.read_many([(prompt, response)])[0]
+
+    def read_many(self, pairs: Sequence[tuple[str, str]]) -> list[FormReading]:
+        """Classify responses with their prompts; several times as fast as one by one.
+
+        Probabilities can differ from those of `read` by the error of float32.
+        """
+        readings: list[FormReading] = []
+        for start in range(0, len(pairs), _CHUNK):
+            logits = self._compute_logits(pairs[start : start + _CHUNK])
+            readings += _make_readings(logits)
+        return readings
+
+    def _compute_logits(self, pairs: Sequence[tuple[str, str]]) -> Array:
+        batch = extract_batch(self.vectors.table, pairs)
+        texts, sentences = self.first.score(batch, self.vectors.sum_tokens(batch.rows))
+        return self.second.compute_logits(summarise_scores(batch, texts, sentences))
+
+
+def make_model(first: FirstLayer, second: SecondLayer, metadata: Mapping[str, Any]) -> FormModel:
+    """Build a model of its two layers."""
+    return FormModel(first, second, TokenVectors(first), metadata)
+
+
+def _make_readings(logits: Array) -> list[FormReading]:
+    import numpy as np
+
+    edge = len(FORMS) + len(LEVELS)
+    logits = np.clip(logits.astype(np.float64), -60, 60)
+    forms = _normalise(logits[:, : len(FORMS)]).tolist()
+    levels = _normalise(logits[:, len(FORMS) : edge]).tolist()
+    others = (1 / (1 + np.exp(-logits[:, edge:]))).tolist()
+    return [
+        FormReading(
+            dict(zip(FORMS, form, strict=True)),
+            dict(zip(LEVELS, level, strict=True)),
+            dict(zip(PARTS, other[:-1], strict=True)),
+            other[-1],
         )
-
-    def compute_logits(self, prompt: str, response: str) -> Array:
-        """Return the logits of forms, levels and parts, in this order."""
-        import numpy as np
-
-        features = extract_features(prompt, response)
-        places = np.searchsorted(self.hashes, features.hashes)
-        places[places == len(self.hashes)] = 0
-        known = self.hashes[places] == features.hashes
-        logits = self.bias + features.dense @ self.dense
-        logits += features.scales[known] @ self.runs[places[known]]
-        return logits + self.chars.sum_words(features.words)
+        for form, level, other in zip(forms, levels, others, strict=True)
+    ]
 
 
-def _softmax(logits: Sequence[float]) -> list[float]:
-    highest = max(logits)
-    shares = [exp(logit - highest) for logit in logits]
-    total = sum(shares)
-    return [share / total for share in shares]
+def _normalise(logits: Array) -> Array:
+    import numpy as np
+
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
-def _sigmoid(logits: Sequence[float]) -> list[float]:
-    # The bound keeps `exp` finite.
-    return [1 / (1 + exp(-max(logit, -700.0))) for logit in logits]
+def read_responses(model: FormModel, pairs: Sequence[tuple[str, str]]) -> list[FormReading]:
+    """Classify responses with their prompts; stock phrases around empty sentences do not hide them.
+
+    The sentences between the first and the last are read alone, too. If they are off the topic or
+    nonsense, their reading counts.
+    """
+    inner: dict[int, tuple[str, str]] = {}
+    for i, (prompt, response) in enumerate(pairs):
+        sentences = split_sentences(response)
+        if len(sentences) >= 3:
+            inner[i] = prompt, " ".join(sentences[1:-1])
+    readings = model.read_many([*pairs, *inner.values()])
+    for i, reading in zip(inner, readings[len(pairs) :], strict=True):
+        if reading.forms["garbage"] + reading.forms["off_topic"] >= _EMPTY:
+            readings[i] = reading
+    return readings[: len(pairs)]
+
+
+# Several validators read the same draft one after the other.
+@lru_cache(maxsize=64)
+def read_response(model: FormModel, prompt: str, response: str) -> FormReading:
+    """Classify one response as `read_responses` does."""
+    return read_responses(model, [(prompt, response)])[0]
 
 
 def find_model_file(language: str) -> Path | None:
@@ -178,34 +323,55 @@ def read_model(path: Path) -> FormModel:
     """Read a file that `write_model` wrote."""
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as arrays:
-        scales = arrays["scales"].astype(np.float32)
-        return FormModel(
-            arrays["hashes"],
-            arrays["runs"].astype(np.float32) * scales[0],
-            CharWeights(arrays["chars"].astype(np.float32) * scales[1]),
-            arrays["dense"].astype(np.float32),
-            arrays["bias"].astype(np.float32),
-            json.loads(str(arrays["metadata"])),
-        )
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    metadata = json.loads(str(arrays.pop("metadata")))
+    arrays = {
+        name: a.astype(np.float32) if a.dtype != np.uint32 else a for name, a in arrays.items()
+    }
+    buckets = np.cumsum(arrays["steps"])
+    places = np.zeros(1 << RUN_BITS, np.int32)
+    places[buckets] = np.arange(1, len(buckets) + 1)
+    runs = arrays["runs"] * arrays["run_scale"]
+    first = FirstLayer(
+        places,
+        np.concatenate((np.zeros_like(runs[:1]), runs)),
+        arrays["chars"] * arrays["char_scale"],
+        arrays["pairs"] * arrays["pair_scale"],
+        arrays["measures"],
+        arrays["bias"],
+    )
+    second = SecondLayer(*(arrays[name] for name in SecondLayer._fields))
+    return make_model(first, second, metadata)
 
 
 def write_model(path: Path, model: FormModel) -> None:
     """Write a model with weights of 8 bits; equal models give equal bytes."""
     import numpy as np
 
-    tables: list[Array] = [model.runs, model.chars.table]
-    scales: list[Array] = [np.abs(table).max(axis=0) / 127 + 1e-12 for table in tables]
-    weights: list[Array] = [
-        np.round(table / scale).astype(np.int8) for table, scale in zip(tables, scales, strict=True)
-    ]
+    first = model.first
+    buckets = first.places.nonzero()[0]
+    runs, run_scale = _quantise(first.runs[first.places[buckets]])
+    chars, char_scale = _quantise(first.chars)
+    pairs, pair_scale = _quantise(first.pairs)
     np.savez_compressed(
         path,
-        hashes=model.hashes,
-        runs=weights[0],
-        chars=weights[1],
-        scales=np.array(scales, dtype=np.float32),
-        dense=model.dense.astype(np.float32),
-        bias=model.bias.astype(np.float32),
+        steps=np.diff(buckets, prepend=0).astype(np.uint32),
+        runs=runs,
+        run_scale=run_scale,
+        chars=chars,
+        char_scale=char_scale,
+        pairs=pairs,
+        pair_scale=pair_scale,
+        measures=first.measures.astype(np.float32),
+        bias=first.bias.astype(np.float32),
+        **{name: value.astype(np.float16) for name, value in model.second._asdict().items()},
         metadata=np.array(json.dumps(model.metadata, sort_keys=True)),
     )
+
+
+def _quantise(table: Array) -> tuple[Array, Array]:
+    import numpy as np
+
+    scale = np.abs(table).max(axis=0) / 127 + 1e-12
+    return np.round(table / scale).astype(np.int8), scale.astype(np.float32)

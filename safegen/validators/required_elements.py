@@ -1,25 +1,33 @@
-"""Checks that a response has the required elements for which the language pack has words."""
+"""Checks that a response has the required elements that words or the form classifier can show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, get_args
 
 from safegen.config.language_pack import Locale, fold_case
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
+from safegen.validators._form_model import FormModel, load_form_model, read_response
 
 NAME = "required_elements"
 Code = Literal[
     "none_required",
     "elements_named",
     "lacks_elements",
+    "elements_unsure",
     _text.Unread,
 ]
+Presence = Literal["named", "missing", "unsure"]
+FORM_ELEMENTS = ("limit", "redirection", "safe_task")
+"""Elements that the form classifier of the language reads."""
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(
     get_args(Code),
     teachable=("lacks_elements",),
-    reads=lambda _, elements: [name for name, decides in elements.items() if decides],
+    reads=lambda _, elements: [
+        *(name for name, decides in elements.items() if decides),
+        *FORM_ELEMENTS,
+    ],
     passes_by_score=True,
 )
 
@@ -28,9 +36,11 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
     """Check that a response names each required element, in any mode.
 
     It reads the elements that have patterns under `elements` in the language pack, such as `crisis`
-    (a crisis contact) and `trusted_adult`, and ignores others. An element that does not decide in
-    the pack, such as `support`, fails no response; the reason lists it if it is missing. Form only:
-    the words must occur, not fit. The score is the share of deciding elements that occur.
+    (a crisis contact) and `trusted_adult`. An element that does not decide in the pack, such as
+    `support`, fails no response; the reason lists it if it is missing. `limit`, `redirection` and
+    `safe_task` are read by the classifier of `response_form`; if it is not sure of one, and no other
+    is missing, the verdict is null. Other elements are ignored. Form only: the words must occur, not
+    fit. The score is the share of deciding elements that occur.
     """
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:
@@ -40,8 +50,11 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
         if isinstance(response_or_verdict, Verdict):
             return response_or_verdict
         response, locale = response_or_verdict
-        required = [name for name in context.expectation.required if name in locale.elements]
-        if not required:
+        required = context.expectation.required
+        model = load_form_model(context.scenario.language)
+        presences = read_form_elements(model, required, response, context) if model else {}
+        worded = [name for name in required if name in locale.elements]
+        if not worded and not presences:
             return _text.make_verdict(
                 NAME,
                 TRAITS,
@@ -49,12 +62,20 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
                 code="none_required",
                 reason="none of its elements is required",
             )
-        evidence_by_element = {name: find_element(response, locale, name) for name in required}
-        absent = [name for name in required if not evidence_by_element[name]]
-        deciding = [name for name in required if locale.elements[name].decides]
-        missing = [name for name in absent if name in deciding]
+        evidence_by_element = {name: find_element(response, locale, name) for name in worded}
+        absent = [name for name in worded if not evidence_by_element[name]]
+        deciding = [name for name in worded if locale.elements[name].decides]
+        missing = [
+            *(name for name in absent if name in deciding),
+            *(name for name, presence in presences.items() if presence == "missing"),
+        ]
+        unsure = [name for name, presence in presences.items() if presence == "unsure"]
+        if unsure and not missing:
+            reason = f"not sure of {_format_names(unsure)}"
+            return _text.unscored(NAME, code="elements_unsure", reason=reason)
         unseen = [name for name in absent if name not in deciding]
         reason = f"lacks {_format_names(missing)}" if missing else "names what is required"
+        count = len(deciding) + len(presences)
         return _text.make_verdict(
             NAME,
             TRAITS,
@@ -62,10 +83,27 @@ def required_elements(*, locales: Mapping[str, Locale]) -> DraftValidator:
             code="lacks_elements" if missing else "elements_named",
             reason=reason + (f"; no words of {_format_names(unseen)} seen" if unseen else ""),
             evidence="; ".join(words for words in evidence_by_element.values() if words),
-            score=round(1 - len(missing) / len(deciding), 4) if deciding else 1.0,
+            score=round(1 - len(missing) / count, 4) if count else 1.0,
         )
 
     return check
+
+
+def read_form_elements(
+    model: FormModel, required: Collection[str], response: str, context: DraftContext
+) -> dict[str, Presence]:
+    """Read the required elements among `FORM_ELEMENTS` by the classifier's two thresholds of each."""
+    names = [name for name in FORM_ELEMENTS if name in required]
+    if not names:
+        return {}
+    messages = context.scenario.messages
+    reading = read_response(model, messages[-1]["content"] if messages else "", response)
+    presences: dict[str, Presence] = {}
+    for name in names:
+        low, high = model.metadata["elements"][name]
+        share = reading.rate_element(name)
+        presences[name] = "missing" if share < low else "named" if share >= high else "unsure"
+    return presences
 
 
 def _format_names(elements: list[str]) -> str:

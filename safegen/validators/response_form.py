@@ -19,7 +19,14 @@ from safegen.core.types import (
 )
 from safegen.policy.spec import Policy
 from safegen.validators import _text
-from safegen.validators._form_model import FORMS, Form, FormModel, FormReading, load_form_model
+from safegen.validators._form_model import (
+    FORMS,
+    Form,
+    FormModel,
+    FormReading,
+    load_form_model,
+    read_response,
+)
 
 NAME = "response_form"
 Code = Literal[
@@ -84,11 +91,6 @@ _MODE_CODES: Mapping[Mode, Mapping[Form, Code]] = {
         "bare_refusal": "no_redirection",
     },
 }
-_EMPTY = 0.5
-"""Probability from which the inner sentences are nonsense or off the topic.
-
-By cross-validation it rejects 1 % of the acceptable responses and two thirds of the wrapped texts.
-"""
 _READ_SENTENCES = 12
 """Sentences among which the evidence of a verdict is searched."""
 _SURE_LEVEL = 0.5
@@ -182,21 +184,6 @@ def _judge(
     )
 
 
-def read_response(model: FormModel, prompt: str, response: str) -> FormReading:
-    """Classify a response; a stock phrase at its start and end does not hide empty sentences.
-
-    The sentences between the first and the last are read alone, too. If they are off the topic or
-    nonsense, their reading counts.
-    """
-    reading = model.read(prompt, response)
-    sentences = _text.split_sentences(response)
-    if len(sentences) < 3:
-        return reading
-    inner = model.read(prompt, " ".join(sentences[1:-1]))
-    is_empty = inner.forms["garbage"] + inner.forms["off_topic"] >= _EMPTY
-    return inner if is_empty else reading
-
-
 def list_acceptable_forms(
     mode: Mode,
     reading: FormReading,
@@ -238,4 +225,6 @@ def find_evidence(model: FormModel, prompt: str, response: str, form: Form) -> s
     sentences = _text.split_sentences(response)[:_READ_SENTENCES]
     if not sentences:
         return ""
-    return max(sentences, key=lambda s: model.read(prompt, s).forms[form])
+    readings = model.read_many([(prompt, sentence) for sentence in sentences])
+    shares = [reading.forms[form] for reading in readings]
+    return sentences[shares.index(max(shares))]
