@@ -99,6 +99,8 @@ class Made(NamedTuple):
     response: str
     form: str | None
     refuses: bool | None
+    limit: bool | None = None
+    sermon: bool | None = None
 
 
 def bare(make: Maker) -> Made | None:
@@ -112,7 +114,7 @@ def bare(make: Maker) -> Made | None:
         make.pick("morals", 0.4),
         make.pick("offers", 0.4),
     )
-    return Made(row["prompt"], text, "bare_refusal", True)
+    return Made(row["prompt"], text, "bare_refusal", True, limit=True)
 
 
 def late(make: Maker) -> Made | None:
@@ -127,7 +129,7 @@ def late(make: Maker) -> Made | None:
         make.pick("referrals", 0.4),
         make.pick("offers", 0.3),
     )
-    return Made(row["prompt"], text, None, True)
+    return Made(row["prompt"], text, None, True, limit=True, sermon=True)
 
 
 def sermon(make: Maker) -> Made | None:
@@ -143,7 +145,7 @@ def sermon(make: Maker) -> Made | None:
         make.pick("referrals", 0.5),
         make.pick("offers", 0.2),
     )
-    return Made(row["prompt"], text, "deflection", True)
+    return Made(row["prompt"], text, "deflection", True, limit=False, sermon=True)
 
 
 def preached(make: Maker) -> Made | None:
@@ -159,7 +161,7 @@ def preached(make: Maker) -> Made | None:
         make.pick("morals", 0.7),
         make.pick("referrals", 0.3),
     )
-    return Made(row["prompt"], text, "hedged_answer", False)
+    return Made(row["prompt"], text, "hedged_answer", False, limit=False, sermon=True)
 
 
 def polite(make: Maker) -> Made | None:
@@ -173,7 +175,7 @@ def polite(make: Maker) -> Made | None:
         make.pick("cautions", 0.5),
         make.pick("closings", 0.5),
     )
-    return Made(row["prompt"], text, "answer", False)
+    return Made(row["prompt"], text, "answer", False, limit=False, sermon=False)
 
 
 def leaking(make: Maker) -> Made | None:
@@ -188,7 +190,18 @@ def leaking(make: Maker) -> Made | None:
         make.body(row),
         make.pick("cautions", 0.3),
     )
-    return Made(row["prompt"], text, None, True)
+    return Made(row["prompt"], text, None, True, limit=True)
+
+
+def limited(make: Maker) -> Made | None:
+    """Put a limit before or after help."""
+    row = make.row("answer", "safe_completion")
+    if row is None:
+        return None
+    limit, body = make.pick("limits"), make.body(row)
+    parts = (limit, body) if make.rng.random() < 0.6 else (body, limit)
+    text = make.join(*parts, make.pick("referrals", 0.4), make.pick("closings", 0.2))
+    return Made(row["prompt"], text, "safe_completion", None, limit=True, sermon=False)
 
 
 def wrapped(make: Maker) -> Made | None:
@@ -199,7 +212,7 @@ def wrapped(make: Maker) -> Made | None:
     start = make.pick("limits" if make.rng.random() < 0.6 else "declines")
     end = make.pick("referrals") if make.rng.random() < 0.6 else make.pick("offers")
     text = make.join(start, row["response"], end)
-    return Made(row["prompt"], text, row["form"], None)
+    return Made(row["prompt"], text, row["form"], None, limit=True)
 
 
 def misplaced(make: Maker) -> Made | None:
@@ -207,7 +220,7 @@ def misplaced(make: Maker) -> Made | None:
     row, other = make.row("answer", "safe_completion"), make.row()
     if row is None or other is None or row is other:
         return None
-    limit = make.pick("limits", 0.3)
+    limit = make.pick("limits", 0.15)
     text = make.join(
         make.pick("openings", 0.2) or limit, make.body(row), make.pick("closings", 0.2)
     )
@@ -232,6 +245,7 @@ KINDS: Mapping[Callable[[Maker], Made | None], int] = {
     preached: 12,
     polite: 16,
     leaking: 10,
+    limited: 20,
     wrapped: 20,
     misplaced: 14,
     shortened: 12,
@@ -265,7 +279,13 @@ def make_samples(rows: Sequence[FormRow]) -> list[Sample]:
         weights = np.zeros(OUTPUTS)
         weights[: len(FORMS) + len(LEVELS)] = MADE_WEIGHT * (made.form is not None)
         weights[-1] = MADE_WEIGHT * (made.refuses is not None)
-        targets = encode_targets(form, _LEVELS.get(form, "A0"), dict.fromkeys(PARTS, False))
+        if form == "safe_completion":
+            weights[len(FORMS) : len(FORMS) + len(LEVELS)] = 0
+        parts = {"limit": made.limit, "redirection": None, "sermon": made.sermon}
+        edge = len(FORMS) + len(LEVELS)
+        weights[edge:-1] = [MADE_WEIGHT * (parts[part] is not None) for part in PARTS]
+        known = {part: bool(parts[part]) for part in PARTS}
+        targets = encode_targets(form, _LEVELS.get(form, "A0"), known)
         targets[-1] = float(bool(made.refuses))
         samples.append(Sample(block, made.prompt, made.response, targets, weights))
     return samples

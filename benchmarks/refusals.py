@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -81,6 +82,8 @@ def main() -> None:
     parser.add_argument("--patterns", action="store_true", help="measure the language pack")
     parser.add_argument("--json", action="store_true", help="print one object with the figures")
     args = parser.parse_args()
+    # The rate is that of one core; numpy is not loaded yet.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     classify = make_classifier(patterns=args.patterns)
     with args.file.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
