@@ -373,5 +373,6 @@ def write_model(path: Path, model: FormModel) -> None:
 def _quantise(table: Array) -> tuple[Array, Array]:
     import numpy as np
 
-    scale = np.abs(table).max(axis=0) / 127 + 1e-12
-    return np.round(table / scale).astype(np.int8), scale.astype(np.float32)
+    scale: Array = np.abs(table).max(axis=0) / 127 + 1e-12
+    weights: Array = np.round(table / scale)
+    return weights.astype(np.int8), scale.astype(np.float32)
