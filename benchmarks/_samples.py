@@ -99,8 +99,6 @@ class Made(NamedTuple):
     response: str
     form: str | None
     refuses: bool | None
-    limit: bool | None = None
-    sermon: bool | None = None
 
 
 def bare(make: Maker) -> Made | None:
@@ -114,7 +112,7 @@ def bare(make: Maker) -> Made | None:
         make.pick("morals", 0.4),
         make.pick("offers", 0.4),
     )
-    return Made(row["prompt"], text, "bare_refusal", True, limit=True)
+    return Made(row["prompt"], text, "bare_refusal", True)
 
 
 def late(make: Maker) -> Made | None:
@@ -129,7 +127,7 @@ def late(make: Maker) -> Made | None:
         make.pick("referrals", 0.4),
         make.pick("offers", 0.3),
     )
-    return Made(row["prompt"], text, None, True, limit=True, sermon=True)
+    return Made(row["prompt"], text, None, True)
 
 
 def sermon(make: Maker) -> Made | None:
@@ -145,7 +143,7 @@ def sermon(make: Maker) -> Made | None:
         make.pick("referrals", 0.5),
         make.pick("offers", 0.2),
     )
-    return Made(row["prompt"], text, "deflection", True, limit=False, sermon=True)
+    return Made(row["prompt"], text, "deflection", True)
 
 
 def preached(make: Maker) -> Made | None:
@@ -161,7 +159,7 @@ def preached(make: Maker) -> Made | None:
         make.pick("morals", 0.7),
         make.pick("referrals", 0.3),
     )
-    return Made(row["prompt"], text, "hedged_answer", False, limit=False, sermon=True)
+    return Made(row["prompt"], text, "hedged_answer", False)
 
 
 def polite(make: Maker) -> Made | None:
@@ -175,7 +173,7 @@ def polite(make: Maker) -> Made | None:
         make.pick("cautions", 0.5),
         make.pick("closings", 0.5),
     )
-    return Made(row["prompt"], text, "answer", False, limit=False, sermon=False)
+    return Made(row["prompt"], text, "answer", False)
 
 
 def leaking(make: Maker) -> Made | None:
@@ -190,18 +188,7 @@ def leaking(make: Maker) -> Made | None:
         make.body(row),
         make.pick("cautions", 0.3),
     )
-    return Made(row["prompt"], text, None, True, limit=True)
-
-
-def limited(make: Maker) -> Made | None:
-    """Put a limit before or after help."""
-    row = make.row("answer", "safe_completion")
-    if row is None:
-        return None
-    limit, body = make.pick("limits"), make.body(row)
-    parts = (limit, body) if make.rng.random() < 0.6 else (body, limit)
-    text = make.join(*parts, make.pick("referrals", 0.4), make.pick("closings", 0.2))
-    return Made(row["prompt"], text, "safe_completion", None, limit=True, sermon=False)
+    return Made(row["prompt"], text, None, True)
 
 
 def wrapped(make: Maker) -> Made | None:
@@ -212,7 +199,7 @@ def wrapped(make: Maker) -> Made | None:
     start = make.pick("limits" if make.rng.random() < 0.6 else "declines")
     end = make.pick("referrals") if make.rng.random() < 0.6 else make.pick("offers")
     text = make.join(start, row["response"], end)
-    return Made(row["prompt"], text, row["form"], None, limit=True)
+    return Made(row["prompt"], text, row["form"], None)
 
 
 def misplaced(make: Maker) -> Made | None:
@@ -220,7 +207,7 @@ def misplaced(make: Maker) -> Made | None:
     row, other = make.row("answer", "safe_completion"), make.row()
     if row is None or other is None or row is other:
         return None
-    limit = make.pick("limits", 0.15)
+    limit = make.pick("limits", 0.3)
     text = make.join(
         make.pick("openings", 0.2) or limit, make.body(row), make.pick("closings", 0.2)
     )
@@ -245,7 +232,6 @@ KINDS: Mapping[Callable[[Maker], Made | None], int] = {
     preached: 12,
     polite: 16,
     leaking: 10,
-    limited: 20,
     wrapped: 20,
     misplaced: 14,
     shortened: 12,
@@ -279,13 +265,7 @@ def make_samples(rows: Sequence[FormRow]) -> list[Sample]:
         weights = np.zeros(OUTPUTS)
         weights[: len(FORMS) + len(LEVELS)] = MADE_WEIGHT * (made.form is not None)
         weights[-1] = MADE_WEIGHT * (made.refuses is not None)
-        if form == "safe_completion":
-            weights[len(FORMS) : len(FORMS) + len(LEVELS)] = 0
-        parts = {"limit": made.limit, "redirection": None, "sermon": made.sermon}
-        edge = len(FORMS) + len(LEVELS)
-        weights[edge:-1] = [MADE_WEIGHT * (parts[part] is not None) for part in PARTS]
-        known = {part: bool(parts[part]) for part in PARTS}
-        targets = encode_targets(form, _LEVELS.get(form, "A0"), known)
+        targets = encode_targets(form, _LEVELS.get(form, "A0"), dict.fromkeys(PARTS, False))
         targets[-1] = float(bool(made.refuses))
         samples.append(Sample(block, made.prompt, made.response, targets, weights))
     return samples

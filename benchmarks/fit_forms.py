@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from _bank import FormRow, choose_element_thresholds, measure, name_block, read_bank
 from _samples import Sample, make_samples
-from scipy import linalg, sparse
+from scipy import sparse
 
 from safegen.validators._form_features import (
     CHAR_BUCKETS,
@@ -160,19 +160,25 @@ def standard(values: Array, scale: float) -> tuple[Array, Array]:
 
 
 def solve(products: Array, samples: list[Sample], indices: Array) -> tuple[Array, Array]:
-    """Return the coefficients of samples (one row each) and the bias of each output.
-
-    All outputs share one matrix, so an unknown target counts as the mean of its output.
-    """
+    """Return the coefficients of samples (one row each) and the bias of each output."""
     targets = np.array([samples[i].targets for i in indices])
     weights = np.array([samples[i].weights for i in indices])
-    mean = np.average(targets, axis=0, weights=weights)
-    weight = weights.max(axis=1)
-    matrix = products[np.ix_(indices, indices)]
-    penalty = RIDGE * np.trace(matrix) / len(matrix)
-    matrix[np.diag_indices_from(matrix)] += penalty / weight
-    centred = (targets - mean) * weights / weight[:, None]
-    return linalg.solve(matrix, centred, assume_a="pos", overwrite_a=True), mean
+    chosen = products[np.ix_(indices, indices)]
+    penalty = RIDGE * np.trace(chosen) / len(chosen)
+    coefficients, bias = np.zeros_like(targets), np.zeros(OUTPUTS)
+    # Outputs with equal weights share one solution.
+    groups: dict[bytes, list[int]] = {}
+    for k in range(OUTPUTS):
+        groups.setdefault(weights[:, k].tobytes(), []).append(k)
+    for columns in groups.values():
+        weight = weights[:, columns[0]]
+        known = weight > 0
+        mean = np.average(targets[np.ix_(known, columns)], axis=0, weights=weight[known])
+        matrix = chosen[np.ix_(known, known)] + np.diag(penalty / weight[known])
+        solution = np.linalg.solve(matrix, targets[np.ix_(known, columns)] - mean)
+        coefficients[np.ix_(known, columns)] = solution
+        bias[columns] = mean
+    return coefficients, bias
 
 
 def build_first(design: Design, indices: Array, coefficients: Array, bias: Array) -> FirstLayer:
