@@ -117,6 +117,34 @@ def test_control_tokens_reject_before_the_judge(tmp_path: Path, fake: FakeEndpoi
     assert fake.requests == []
 
 
+OWN_CHECK = """
+from safegen.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
+
+TRAITS = ValidatorTraits(("calm", "shouts", "whispers"), hard=("shouts",))
+
+
+def no_{name}(*, code: str) -> DraftValidator:
+    async def check(draft: Draft, context: DraftContext) -> Verdict:
+        return Verdict("no_{name}", "1", passed=False, score=0.0, code=code, reason=code)
+
+    return check
+"""
+
+
+@pytest.mark.parametrize("code", ["shouts", "whispers"])
+def test_hard_code_of_an_own_validator_precedes_judges(
+    code: str, workdir: Path, monkeypatch: pytest.MonkeyPatch, fake: FakeEndpoint
+) -> None:
+    monkeypatch.syspath_prepend(str(workdir))
+    module = f"checks_{code}"
+    (workdir / f"{module}.py").write_text(OWN_CHECK.replace("{name}", code), encoding="utf-8")
+    plan = recipe(fake, "judge-a", validators=[{f"{module}:no_{code}": {"code": code}}])
+    run = safegen.generate(plan, output=workdir / "out", until="validate", plugins=[module])
+    reasons = {r.reason for r in records(run)}
+    assert reasons == ({f"no_{code}"} if code == "shouts" else {None})
+    assert any(map(is_judge, fake.requests)) == (code == "whispers")
+
+
 def test_rule_about_sets_leaves_it_to_the_judge(tmp_path: Path, fake: FakeEndpoint) -> None:
     def draft(body: Body) -> str:
         steps = "\n".join(f"{n}. Stir {n}0 g of flour into it." for n in range(1, 5))
