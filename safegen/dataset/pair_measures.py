@@ -32,9 +32,9 @@ MAX_PAIRS = 5_000
 # As for lexical artifacts: with fewer, chance alone is far from 0.5.
 MIN_PAIRS = 40
 MIN_SETS = 10
-BUCKETS = 2**16
-"""Columns of hashed words; an answer of 200 words has about 120 distinct ones."""
-STEPS = 150
+BUCKETS = 2**15
+"""Columns of hashed words; the answers of a run have some thousand distinct ones."""
+STEPS = 60
 RIDGE = 1.0
 MAX_WORDS = 20
 """Words of the largest weights on each side."""
@@ -172,41 +172,45 @@ def rank_pairs(pairs: Sequence[PairTexts]) -> WordRanking:
     """
     import numpy as np
 
-    bag = _build_bag(pairs)
+    sides = [(_read_words(pair.chosen), _read_words(pair.rejected)) for pair in pairs]
+    bag, halves = _build_bag(sides), _halve_sets(pairs)
     scores = np.zeros(bag.pairs)
     weights = np.zeros(BUCKETS)
     for half in (0, 1):
-        fitted = _fit(bag, bag.half != half)
-        scores += np.where(bag.half == half, bag.score(fitted), 0)
+        is_fitted = halves != half
+        fitted = _fit(bag.select(is_fitted))
+        scores += np.where(is_fitted, 0, bag.score(fitted))
         weights += fitted / 2
     # Sums differ in the last digits by the order of their words, so equal sides must tie.
     scores = np.round(scores, 9)
     hits = (scores > 0) + (scores == 0) / 2
-    return WordRanking(tuple(hits.tolist()), _top_words(pairs, weights))
+    return WordRanking(tuple(hits.tolist()), _top_words(sides, weights))
 
 
 @dataclass(frozen=True, slots=True)
 class _SideWords:
     """Words that one side of a pair has and the other lacks."""
 
+    pairs: int
     pair: Ints
     bucket: Ints
     sign: Floats
     """1 for a word of the chosen side, -1 for one of the rejected side."""
-    half: Ints
-    """Half of the sets, 0 or 1, by pair."""
 
-    @property
-    def pairs(self) -> int:
-        return len(self.half)
+    def select(self, is_used: NDArray[np.bool_]) -> _SideWords:
+        """Return the words of some pairs."""
+        kept = is_used[self.pair]
+        return _SideWords(self.pairs, self.pair[kept], self.bucket[kept], self.sign[kept])
 
     def score(self, weights: Floats) -> Floats:
+        """Sum the weights of each pair's words."""
         import numpy as np
 
         values = weights[self.bucket] * self.sign
         return np.bincount(self.pair, weights=values, minlength=self.pairs).astype(np.float64)
 
     def sum_words(self, by_pair: Floats) -> Floats:
+        """Sum the values of the pairs of each word."""
         import numpy as np
 
         values = by_pair[self.pair] * self.sign
@@ -217,54 +221,64 @@ def _hash_word(word: str) -> int:
     return crc32(word.encode("utf-8", "replace")) % BUCKETS
 
 
-def _build_bag(pairs: Sequence[PairTexts]) -> _SideWords:
+def _read_words(text: str) -> frozenset[str]:
+    return frozenset(text_forms.words(text))
+
+
+def _build_bag(sides: Sequence[tuple[frozenset[str], frozenset[str]]]) -> _SideWords:
     import numpy as np
 
     pair: list[int] = []
     bucket: list[int] = []
     sign: list[int] = []
-    for number, texts in enumerate(pairs):
-        chosen, rejected = (frozenset(text_forms.words(t)) for t in texts[1:])
+    for number, (chosen, rejected) in enumerate(sides):
         for words, value in ((chosen - rejected, 1), (rejected - chosen, -1)):
             buckets = sorted(map(_hash_word, words))
             pair += [number] * len(buckets)
             bucket += buckets
             sign += [value] * len(buckets)
-    # In the order of digests, so that the halves are even for any names.
-    sets = sorted({texts.set_id for texts in pairs}, key=digest)
-    halves = {set_id: number % 2 for number, set_id in enumerate(sets)}
     return _SideWords(
+        len(sides),
         np.array(pair, dtype=np.int64),
         np.array(bucket, dtype=np.int64),
         np.array(sign, dtype=np.float64),
-        np.array([halves[texts.set_id] for texts in pairs], dtype=np.int64),
     )
 
 
-def _fit(bag: _SideWords, is_used: NDArray[np.bool_]) -> Floats:
+def _halve_sets(pairs: Sequence[PairTexts]) -> Ints:
+    """Return the half of each pair's set, 0 or 1."""
+    import numpy as np
+
+    # In the order of digests, so that the halves are even for any names.
+    sets = sorted({texts.set_id for texts in pairs}, key=digest)
+    halves = {set_id: number % 2 for number, set_id in enumerate(sets)}
+    return np.array([halves[texts.set_id] for texts in pairs], dtype=np.int64)
+
+
+def _fit(bag: _SideWords) -> Floats:
     """Fit weights that put the chosen side higher, with Nesterov's accelerated gradient."""
     import numpy as np
 
-    used = is_used.astype(np.float64)
-    step = 1 / (_largest_eigenvalue(bag, used) / 4 + RIDGE)
+    step = 1 / (_largest_eigenvalue(bag) / 4 + RIDGE)
     weights = previous = np.zeros(BUCKETS)
     for number in range(STEPS):
         ahead = weights + number / (number + 3) * (weights - previous)
-        wrong = used / (1 + np.exp(np.clip(bag.score(ahead), -30, 30)))
+        # A pair of the other half has no words here, so its error adds nothing.
+        wrong = 1 / (1 + np.exp(np.clip(bag.score(ahead), -30, 30)))
         previous = weights
         weights = ahead + step * (bag.sum_words(wrong) - RIDGE * ahead)
     return weights
 
 
-def _largest_eigenvalue(bag: _SideWords, used: Floats) -> float:
-    """Bound the curvature of the loss by power iteration."""
+def _largest_eigenvalue(bag: _SideWords) -> float:
+    """Estimate the curvature of the loss by power iteration."""
     import numpy as np
 
     # A fixed seed. Equal entries would cancel out if both sides have equally many words.
     vector = np.random.Generator(np.random.PCG64(0)).standard_normal(BUCKETS)
     value = 0.0
-    for _ in range(20):
-        vector = bag.sum_words(used * bag.score(vector))
+    for _ in range(10):
+        vector = bag.sum_words(bag.score(vector))
         value = float(np.linalg.norm(vector))
         if not value:
             return 0.0
@@ -273,8 +287,10 @@ def _largest_eigenvalue(bag: _SideWords, used: Floats) -> float:
     return 1.2 * value
 
 
-def _top_words(pairs: Sequence[PairTexts], weights: Floats) -> tuple[PairWord, ...]:
-    names = {word for texts in pairs for text in texts[1:] for word in text_forms.words(text)}
+def _top_words(
+    sides: Sequence[tuple[frozenset[str], frozenset[str]]], weights: Floats
+) -> tuple[PairWord, ...]:
+    names = frozenset[str]().union(*(words for pair in sides for words in pair))
     words = [PairWord(name, round(float(weights[_hash_word(name)]), 2)) for name in names]
     ranked = sorted((w for w in words if w.weight), key=lambda w: (-w.weight, w.word))
     chosen = [w for w in ranked[:MAX_WORDS] if w.weight > 0]

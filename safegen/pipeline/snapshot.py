@@ -143,7 +143,8 @@ def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
         keys = ", ".join(f"`{key}`" for key in differing)
         raise RecipeMismatch(
             f"`{folder.root}` was created with another {keys}; `build` can change only name, version,"
-            " views and split: for the rest run `safegen generate` with `--replan`"
+            " views and split, and thresholds with `--set`: for the rest run `safegen generate` with"
+            " `--replan`"
         )
     folder.write_snapshot(payload | {"recipe": context.recipe.model_dump(mode="json")})
 

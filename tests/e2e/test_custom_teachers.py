@@ -209,6 +209,7 @@ def test_killed_plugin_repeats_at_most_one_call(tmp_path: Path) -> None:
         'teachers:\n  drafter: {"fatal:fatal": {kill_at: 9}}\n'
     )
     command = [sys.executable, "-m", "safegen", "generate", "r.yaml", "-o", "out"]
+    command += ["--min-yield", "0"]
     codes = [
         subprocess.run(
             [*command, "--plugin", "fatal"],

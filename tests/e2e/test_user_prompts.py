@@ -348,7 +348,8 @@ def test_retry_works_without_the_prompt_file(
         fake.fault = lambda body, nth: (
             "content_filter" if nth == 0 and "steal" in json.dumps(body) else None
         )
-        result = cli(capsys, "generate", "recipe.yaml", "-o", "out", "--prompts", "p.csv", *MAP)
+        options = ("-o", "out", "--prompts", "p.csv", *MAP, "--min-yield", "0")
+        result = cli(capsys, "generate", "recipe.yaml", *options)
         assert result.code == 0, result.err
         assert len(view(workdir / "out")) == 1
         (workdir / "p.csv").unlink()
