@@ -15,6 +15,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,13 +138,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON Lines with the findings")
     args = parser.parse_args()
     judged = asyncio.run(judge_rows(args, draw(read_bank(args.bank), args.rows, args.seed)))
+    report(judged)
     if args.output:
         lines = [
-            json.dumps({"id": j.row["id"], "findings": [f._asdict() for f in j.draft.findings]})
+            json.dumps({"id": j.row["id"], "findings": [asdict(f) for f in j.draft.findings]})
             for j in judged
         ]
         args.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    report(judged)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,8 @@ class Rubric:
     title: str
     facilitation: str
     questions: tuple[RubricQuestion, ...]
+    may_ask: bool = False
+    """True if a reply may ask for the purpose instead of answering."""
 
 
 def compile_rubric(policy: Policy, expectation: Expectation, *, harm: str | None = None) -> Rubric:
@@ -167,6 +169,7 @@ def compile_rubric(policy: Policy, expectation: Expectation, *, harm: str | None
         title=policy.spec.title,
         facilitation=policy.spec.facilitation,
         questions=(*_policy_questions(policy, harm), *_expectation_questions(policy, expectation)),
+        may_ask=policy.clarify == "allowed",
     )
 
 
