@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from safegen.cli.options import INTERRUPTED
+from safegen.cli.record_filter import draft_result
 from safegen.cli.render.console import (
     format_json_line,
     format_number,
@@ -28,6 +29,7 @@ from safegen.cli.render.console import (
 from safegen.cli.render.keys import read_keys
 from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.show import (
+    RESULT_STYLES,
     render_answer,
     render_conversation,
     render_record,
@@ -103,7 +105,8 @@ def _scenario_lines(
         yield ""
     table = make_grid("draft", "style", "", "reason")
     for record in drafts:
-        mark = Text("accepted", "green") if record.accepted else Text("rejected", "red")
+        result = draft_result(record)
+        mark = Text(result, RESULT_STYLES[result])
         table.add_row(
             "",
             make_text(record.draft.draft_id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen.cli import policy_explain
-from safegen.cli.record_filter import RecordFilter, check_harm
+from safegen.cli.record_filter import DraftResult, RecordFilter, check_harm, draft_result
 from safegen.cli.render.console import (
     DETAIL_NAMES,
     format_json_line,
@@ -26,7 +27,7 @@ from safegen.cli.render.console import (
     sanitise,
 )
 from safegen.cli.render.errors import print_differences
-from safegen.config.language_pack import Locale
+from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import DropReason, Expectation, NotAccepted, Outcome, Record, Scenario
@@ -61,6 +62,12 @@ ASSISTANCE = {
     "A4": "unconstrained",
 }
 MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("unscored", "yellow")}
+RESULT_STYLES: Mapping[DraftResult, str] = {
+    "accepted": "green",
+    "rejected": "red",
+    "withheld": "red",
+    "failed": "yellow",
+}
 CURATION_REASONS = frozenset({*get_args(ExclusionReason), *get_args(DuplicateReason)})
 """Reasons for which curation excludes an accepted scenario; records do not hold them."""
 RECORD_REASONS = tuple(
@@ -163,11 +170,18 @@ class _RecordPrinter:
 
 def _check_reason(reason: str | None, run: api.Run) -> None:
     validators = [ref.use.rpartition(":")[2] for ref in run.recipe.validators]
-    known = [*validators, *RECORD_REASONS, *sorted(CURATION_REASONS), UNFINISHED]
-    # A run can hold a reason of its own, for example of a validator that its recipe no longer names.
-    if reason is None or reason in known or reason in _list_reasons(run):
+    reasons = [*validators, *RECORD_REASONS, *sorted(CURATION_REASONS), UNFINISHED]
+    shipped = plugins.list_names("validators")
+    codes = [c for name in shipped for c in plugins.validator_traits(name).codes]
+    # A run can hold a reason of its own, for example of a validator that its recipe no longer names,
+    # or a code of a user's validator.
+    if reason is None or reason in [*reasons, *codes, *_list_reasons(run)]:
         return
-    raise UserError(f"--reason: no reason `{reason[:60]}`{suggest_names(reason, known)}")
+    if any(v.code == reason for record in iter_records(run.folder) for v in record.verdicts):
+        return
+    nearest = suggest_names(reason, [*reasons, *codes], listed=False)
+    hint = nearest or f"{suggest_names(reason, reasons)}; also the codes of verdicts"
+    raise UserError(f"--reason: no reason `{reason[:60]}`{hint}")
 
 
 def _list_reasons(run: api.Run) -> list[str]:
@@ -226,14 +240,13 @@ def render_record(record: Record, labels: RecordLabels, *, reveal: bool) -> list
 
 def render_prompt(record: Record, labels: RecordLabels) -> list[RenderableType]:
     """Render the prompt's attributes, the expectation and its rules."""
-    style = "green" if record.accepted else "red"
-    mark = "accepted" if record.accepted else "rejected"
+    result = draft_result(record)
     head = Text.assemble(
         make_text(record.scenario.harm, "bold"),
         "  ",
         make_text(record.draft.draft_id),
         "  ",
-        (mark, style),
+        (result, RESULT_STYLES[result]),
     )
     return [head, render_situation(record, labels)]
 
@@ -242,7 +255,7 @@ def render_situation(record: Record, labels: RecordLabels) -> RenderableType:
     """Render what all drafts of a scenario share."""
     pairs = [*_scenario_pairs(record.scenario, record.expectation, labels)]
     if record.expectation.required:
-        pairs.append(("required", _required_text(record, labels.locale)))
+        pairs += _required_pairs(record, labels)
     return make_fact_table(pairs, width=9)
 
 
@@ -285,10 +298,14 @@ def _scenario_pairs(
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
 
 
-def _required_text(record: Record, locale: Locale) -> str:
-    if not record.verdicts:
-        return ", ".join(record.expectation.required)
-    return record_element_coverage(record, locale).line
+def _required_pairs(record: Record, labels: RecordLabels) -> Iterator[tuple[str, RenderableType]]:
+    """Render each element that the answer has to contain, with its sentence and its check."""
+    expected = record.expectation
+    coverage = record_element_coverage(record, labels.locale) if record.verdicts else None
+    for name, element in zip_longest(("required",), expected.required, fillvalue=""):
+        sentence = labels.elements.get((expected.policy_id, element), "")
+        text = f"{element}: {sentence}" if sentence else element
+        yield name, make_text(f"{text} ({coverage.describe(element)})" if coverage else text)
 
 
 def _delivered_text(record: Record) -> str:

@@ -23,9 +23,9 @@ from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.dataset.curation.split import describe_empty_splits, split_of
 from safegen.judges.user_prompt_labels import BlindLabels, Labellers
 from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, import_sets
+from safegen.pipeline.preflight.teacher_facts import list_teacher_facts, list_unset
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
-    check_teachers,
     make_teacher,
     resolve_recipe,
     teacher_traits,
@@ -57,6 +57,14 @@ def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> 
         UserError: a teacher needs written knowledge, the plan has keys for written sets, or a
             labeller cannot be built.
     """
+    _check_keys(inputs, teachers=teachers)
+    if "labeller" not in teachers:
+        for ref in inputs.recipe.judges.labellers:
+            with inputs.locator.prefix_errors("judges", "labellers"):
+                make_teacher(inputs, ref)
+
+
+def _check_keys(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:
     for role, ref in _iter_teachers(inputs.recipe):
         if role in teachers:
             continue
@@ -69,10 +77,6 @@ def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> 
                 raise ConfigError(
                     "is for sets of the taxonomy, which `--prompts` replaces; remove the key"
                 )
-    if "labeller" not in teachers:
-        for ref in inputs.recipe.judges.labellers:
-            with inputs.locator.prefix_errors("judges", "labellers"):
-                make_teacher(inputs, ref)
 
 
 def _iter_teachers(recipe: Recipe) -> Iterator[tuple[str, PluginRef]]:
@@ -277,6 +281,8 @@ class ImportDryRun(NamedTuple):
 
     inputs: ResolvedRecipe
     estimate: ImportEstimate
+    unset: tuple[str, ...]
+    """Environment variables that a teacher needs and that are not set."""
 
 
 def dry_run_import(
@@ -288,9 +294,9 @@ def dry_run_import(
         UserError: the file or the recipe is wrong.
     """
     inputs = resolve_recipe(recipe, trusted=trusted)
-    check_recipe(inputs, teachers={})
-    check_teachers(inputs, teachers={})
-    return ImportDryRun(inputs, estimate_import(inputs, source))
+    _check_keys(inputs, teachers={})
+    teachers = list_teacher_facts(inputs)
+    return ImportDryRun(inputs, estimate_import(inputs, source), list_unset(teachers))
 
 
 def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstimate:
