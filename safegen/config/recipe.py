@@ -23,7 +23,7 @@ from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserEr
 from safegen.core.hashing import digest
 from safegen.core.spelling import SpellingConflict, match_spelling, unify_names
 from safegen.core.suggestions import find_repeated, suggest_names
-from safegen.core.yaml_errors import KeyProblem
+from safegen.core.yaml_errors import KeyProblem, describe_error
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
 KEYS_WITHOUT_DIGEST = frozenset({"name", "version", "target", "split", "views", "budget", "output"})
@@ -333,9 +333,8 @@ def recipe_from_snapshot(value: object, *, shown: str) -> Recipe:
     try:
         return Recipe.model_validate(value)
     except ValidationError as e:
-        key = ".".join(str(part) for part in e.errors()[0]["loc"])
         raise StoreDamaged(
-            f"`{shown}` is not a recipe that this version of safegen reads (`{key}`); run `safegen"
+            f"`{shown}`: `recipe` cannot be read: {describe_error(e.errors()[0], Recipe)}; run `safegen"
             " generate` with the recipe and `--replan`: cached replies are reused"
         ) from e
 

@@ -28,7 +28,8 @@ from safegen.dataset.target import TargetReport
 from safegen.dataset.view import View, make_views
 from safegen.policy.spec import Policy, SpecSource
 from safegen.store import parquet
-from safegen.store.run_folder import RunFolder, write_json
+from safegen.store.json_files import write_json
+from safegen.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

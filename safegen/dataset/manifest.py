@@ -16,7 +16,9 @@ from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.dataset.run_stats import RunStats
 from safegen.dataset.view import View
 from safegen.store import usage
-from safegen.store.run_folder import MANIFEST_FORMAT, RunFolder, read_json
+from safegen.store.import_counts import read_import_counts
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import MANIFEST_FORMAT, RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +57,7 @@ def compose_manifest(
     """Compose the manifest without times, host names or paths.
 
     Raises:
-        StoreDamaged: `accounting.json` exists but cannot be read.
+        StoreDamaged: `accounting.json` or `prompts.json` exists but cannot be read.
     """
     import pyarrow as pa
 
@@ -77,7 +79,7 @@ def compose_manifest(
         "files": {name: file_entry.to_json() for name, file_entry in sorted(files.items())},
     }
     if run.import_report.is_file():
-        manifest["imported"] = read_json(run.import_report)
+        manifest["imported"] = read_import_counts(run.import_report).to_json()
     if run.accounting.is_file():
         manifest["observed"] = usage.read_accounting(run.accounting)
     return manifest

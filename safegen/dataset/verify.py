@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, SafegenError, StoreDamaged
 from safegen.core.hashing import file_sha256
+from safegen.core.regular_files import describe_kind
 from safegen.dataset.curation.exact_duplicates import digest_64, message_key
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.layout import MANIFEST, content_sha256, list_files
@@ -21,7 +22,8 @@ from safegen.dataset.manifest import list_columns
 from safegen.dataset.run_rows import RunRows
 from safegen.dataset.view import View
 from safegen.store import parquet
-from safegen.store.run_folder import check_manifest_format, read_json
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import check_manifest_format
 from safegen.store.schema import ArrowRow
 
 MAX_PROBLEMS = 100
@@ -106,8 +108,8 @@ def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
         outside = True
     if outside:
         return f"`{name}` leads out of the folder through a link; {REBUILD_HINT}"
-    if not path.is_file():
-        return f"`{name}` is missing; {REBUILD_HINT}"
+    if (problem := _describe_kind(path)) is not None:
+        return f"`{name}` {problem}"
     if parquet.is_lfs_pointer(path):
         return f"`{name}` is a git-lfs pointer; run `git lfs pull`"
     expected_sha256 = (
@@ -119,6 +121,17 @@ def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
     except OSError as e:
         return f"`{name}` cannot be read ({e.strerror})"
     return None
+
+
+def _describe_kind(path: Path) -> str | None:
+    """Describe why a path is no file that can be read; None if it is one."""
+    try:
+        kind = describe_kind(path.stat().st_mode)
+    except FileNotFoundError:
+        return f"is missing; {REBUILD_HINT}"
+    except OSError as e:
+        return f"cannot be read ({(e.strerror or str(e)).lower()})"
+    return f"is {kind}, not a file; remove it, and {REBUILD_HINT}" if kind else None
 
 
 class _ViewRows(NamedTuple):

@@ -34,7 +34,8 @@ from safegen.scenarios.user_prompts.rows import (
     iter_rows,
 )
 from safegen.store import parquet
-from safegen.store.run_folder import RunFolder, write_json
+from safegen.store.json_files import write_json
+from safegen.store.run_folder import RunFolder
 
 T = TypeVar("T")
 RowResult = list[PlannedScenario] | Unlabelled | ExcludedRow

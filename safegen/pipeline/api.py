@@ -52,7 +52,8 @@ from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
 from safegen.scenarios.user_prompts.reader import PromptPaths, UserPrompts, open_prompts
 from safegen.store import plan, usage
-from safegen.store.run_folder import RunFolder, read_json
+from safegen.store.import_counts import read_import_counts
+from safegen.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -470,7 +471,7 @@ def open_run(output: str | Path) -> Run:
     with raise_user_errors():
         check_path("output", output)
     folder = RunFolder(Path(output))
-    folder.refuse_links()
+    folder.check_entries()
     # A plan without a snapshot is a damaged run, not a missing one.
     if not folder.snapshot_path.exists() and not folder.plan(0).exists():
         raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
@@ -486,11 +487,15 @@ def is_finished(folder: RunFolder) -> bool:
     )
 
 
-# Any: users may edit the file.
+# Any: as JSON is typed.
 def read_import_report(run: Run) -> dict[str, Any]:
-    """Read the counts of a user's prompt file, taken when its rows were planned; empty without one."""
+    """Read the counts of a user's prompt file, taken when its rows were planned; empty without one.
+
+    Raises:
+        StoreDamaged: the file cannot be read.
+    """
     has_report = run.prompts is not None and run.folder.import_report.exists()
-    return read_json(run.folder.import_report) if has_report else {}
+    return read_import_counts(run.folder.import_report).to_json() if has_report else {}
 
 
 def count_unlabelled(run: Run) -> int:

@@ -68,7 +68,7 @@ def open_folder(folder: RunFolder) -> Lock:
     from safegen.store.parquet import make_disk_error
 
     # Before the first write: a link could lead out of the folder.
-    folder.refuse_links()
+    folder.check_entries()
     folder.refuse_other_format()
     try:
         folder.check_foreign_files()

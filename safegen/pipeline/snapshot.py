@@ -35,7 +35,8 @@ from safegen.pipeline.resolve import (
 from safegen.policy import loader
 from safegen.policy.spec import Policy, Spec, SpecSource
 from safegen.scenarios.user_prompts.reader import UserPrompts
-from safegen.store.run_folder import RunFolder
+from safegen.store.json_files import describe_first
+from safegen.store.run_folder import SNAPSHOT_REMEDY, RunFolder
 
 # Any: a user may have edited recipe.json.
 SnapshotJson = Mapping[str, Any]
@@ -301,6 +302,6 @@ def _parse_part(folder: RunFolder, payload: SnapshotJson, key: str, model: type[
         return model.model_validate(payload.get(key))
     except ValidationError as e:
         raise StoreDamaged(
-            f"`{folder.snapshot_path}` holds `{key}` that this safegen cannot read; run again with"
-            " `--replan` (cached replies are reused)"
+            f"`{folder.snapshot_path}`: `{key}` cannot be read: {describe_first(e, model)};"
+            f" {SNAPSHOT_REMEDY}"
         ) from e

@@ -13,7 +13,8 @@ from safegen.dataset.dropped import count_losses
 from safegen.dataset.run_stats import count_prompts, read_plan_rows
 from safegen.pipeline.api import Run, read_usage
 from safegen.store import plan
-from safegen.store.run_folder import check_manifest_format, read_json
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import check_manifest_format
 
 
 @dataclass(frozen=True, slots=True)

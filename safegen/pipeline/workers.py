@@ -37,7 +37,8 @@ from safegen.scenarios.authoring.labeller_check import (
 from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
-from safegen.store.run_folder import RunFolder, write_json
+from safegen.store.json_files import write_json
+from safegen.store.run_folder import RunFolder
 from safegen.teachers import CustomTeacher, Meter, RateLimiters
 
 

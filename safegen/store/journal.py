@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from safegen.core.errors import DiskFailed, RunError, StoreDamaged, first_line
 from safegen.core.hashing import digest
+from safegen.core.regular_files import require_regular
 from safegen.core.types import Reply, Usage
 from safegen.store.row_checks import COUNTS
 
@@ -244,6 +245,7 @@ class Journal:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    _require_file(path)
     try:
         connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
     except sqlite3.Error as e:
@@ -265,6 +267,16 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         raise _translate_error(e, path) from e
     return connection
+
+
+def _require_file(path: Path) -> None:
+    # SQLite would wait at a named pipe.
+    try:
+        require_regular(path)
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise StoreDamaged(f"`{path}` cannot be used ({e.strerror}); remove it") from e
 
 
 def _is_uncompacted(connection: sqlite3.Connection) -> bool:
@@ -338,6 +350,7 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
+        _require_file(path)
         try:
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         except sqlite3.Error as e:

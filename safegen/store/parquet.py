@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from safegen.core.errors import RERUN_HINT, DiskFailed, StoreDamaged
+from safegen.core.regular_files import open_regular, require_regular
 from safegen.store import row_checks
 from safegen.store.schema import ArrowRow
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 ROW_GROUP = 10_000
 
@@ -82,10 +84,9 @@ def read_rows(path: Path, *, schema: pa.Schema | None = None, remedy: str = "") 
         StoreDamaged: the file is missing, not Parquet, a git-lfs pointer, or has other columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             table = file.read()
             return (table if schema is None else _conform(table, schema)).to_pylist()
     except ColumnMismatch as e:
@@ -101,15 +102,25 @@ def read_group(path: Path, index: int, *, schema: pa.Schema, remedy: str) -> lis
         StoreDamaged: the file cannot be read, or it has other columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            return _conform(file.read_row_group(index), schema).to_pylist()
+        with _open_parquet(path) as file:
+            groups = range(index)
+            first_row = sum(file.metadata.row_group(group).num_rows for group in groups)
+            table = file.read_row_group(index)
+            return _conform(table, schema, first_row=first_row).to_pylist()
     except ColumnMismatch as e:
         raise e.describe(path, remedy) from e
     except (OSError, ValueError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    # Arrow would wait at a named pipe.
+    require_regular(path)
+    return pq.ParquetFile(path)
 
 
 class ColumnMismatch(Exception):
@@ -120,13 +131,19 @@ class ColumnMismatch(Exception):
         return StoreDamaged(f"`{path}` cannot be read: {self}; {remedy}")
 
 
-def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def _conform(table: pa.Table, schema: pa.Schema, *, first_row: int = 0) -> pa.Table:
     """Return the schema's columns with its types.
+
+    Args:
+        table: some rows of a file.
+        schema: the columns.
+        first_row: number of the rows before, for messages.
 
     Raises:
         ColumnMismatch: a column is missing, has another type, or has an invalid value.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if missing := [name for name in schema.names if table.column_names.count(name) != 1]:
         raise ColumnMismatch(
@@ -139,13 +156,14 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         except (ValueError, pa.ArrowException) as e:
             raise ColumnMismatch(f"column `{field.name}` has another type") from e
         if column.null_count and not field.nullable:
-            raise ColumnMismatch(f"column `{field.name}` lacks a value")
+            row = first_row + pc.index(pc.is_null(column), value=True).as_py() + 1
+            raise ColumnMismatch(f"row {row}: `{field.name}` lacks a value")
         columns.append(column)
     conformed = pa.Table.from_arrays(columns, schema=schema)
     # polars trusts Arrow and would read bytes that are not UTF-8.
     conformed.validate(full=True)
-    if invalid := row_checks.find_invalid_column(conformed):
-        raise ColumnMismatch(f"column `{invalid}` has an invalid value")
+    if invalid := row_checks.find_invalid_row(conformed):
+        raise ColumnMismatch(f"row {first_row + invalid.row + 1}: {invalid.problem}")
     return conformed
 
 
@@ -156,10 +174,9 @@ def read_metadata(path: Path) -> tuple[int, int]:
         StoreDamaged: the file is missing or not Parquet.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             return file.metadata.num_row_groups, file.metadata.num_rows
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
@@ -172,10 +189,10 @@ def read_schema(path: Path) -> pa.Schema:
         StoreDamaged: the file is missing or not Parquet.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.read_schema(path)
+        with _open_parquet(path) as file:
+            return file.schema_arrow
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
 
@@ -189,10 +206,9 @@ def read_batches(
         StoreDamaged: the file is missing, cut or not Parquet.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             for batch in file.iter_batches(size, columns=list(columns)):
                 yield batch.to_pylist()
     except (OSError, pa.ArrowException) as e:
@@ -204,6 +220,7 @@ def _open_arrow(path: Path) -> Generator[pa.RecordBatchFileReader | pa.RecordBat
     # `datasets` writes streams, others write files; only files start with their magic.
     import pyarrow as pa
 
+    require_regular(path)
     with pa.OSFile(str(path), "rb") as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
@@ -284,16 +301,17 @@ def read_tables(
 ) -> Iterator[pa.Table]:
     """Read some columns as tables of at most `size` rows; see `read_frames`."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     fields: list[pa.Field[Any]] = [schema.field(name) for name in columns]
     expected = pa.schema(fields)
     try:
-        with pq.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             # Without rows there is no batch, and the columns are checked all the same.
             yield _conform(pa.Table.from_batches([], schema=file.schema_arrow), expected)
+            first_row = 0
             for batch in file.iter_batches(size, columns=list(columns)):
-                yield _conform(pa.Table.from_batches([batch]), expected)
+                yield _conform(pa.Table.from_batches([batch]), expected, first_row=first_row)
+                first_row += batch.num_rows
     except ColumnMismatch as e:
         raise e.describe(path, remedy) from e
     except (OSError, ValueError, pa.ArrowException) as e:
@@ -351,7 +369,7 @@ def write_text(path: Path, text: str) -> None:
 def is_lfs_pointer(path: Path) -> bool:
     """Return True for a git-lfs pointer whose content was not fetched."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(42).startswith(b"version https://git-lfs.github.com/spec/v1")
     except OSError:
         return False

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from safegen.config.recipe import Recipe
-from safegen.core.errors import ConfigError, DatasetInvalid
+from safegen.core.errors import ConfigError, DatasetInvalid, StoreDamaged
 from safegen.core.types import Failure, PlannedScenario, Record
 from safegen.dataset import layout
 from safegen.dataset.build import BuildReport, build_dataset
@@ -238,16 +238,16 @@ def test_repeated_view_is_refused(tmp_path: Path) -> None:
         built(make_run(tmp_path, pairs(0, 4)), twice)
 
 
-def test_withheld_text_is_in_no_file(tmp_path: Path) -> None:
+def test_withheld_text_in_a_record_is_damage(tmp_path: Path) -> None:
     words = "words that were withheld"
     records = pairs(0, 8)
     hidden = make_draft(scenario_id="s0000", candidate=2, response=words, withheld=True)
     records.insert(2, replace(records[1], draft=hidden))
     run = RunFolder(tmp_path)
     run.write_shard(run.records(0), records, [])
-    built(run)
-    for path in (tmp_path / "data").rglob("*.parquet"):
-        assert words not in str(parquet.read_rows(path))
+    with pytest.raises(StoreDamaged, match="row 3: `response` is present and `withheld`"):
+        built(run)
+    assert not (tmp_path / "data").exists()
 
 
 def test_polars_reads_the_reported_rows(tmp_path: Path) -> None:

@@ -178,4 +178,4 @@ def test_malformed_fingerprints_are_damage(
     broken: object, made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state(made.output, fingerprints=broken)
-    fails(cli(capsys, "status", "out"), 1, "not a snapshot of a run", "--replan")
+    fails(cli(capsys, "status", "out"), 1, "`fingerprints", "--replan")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from pydantic import ValidationError
+
 from safegen.core.arguments import (
     check_mapping,
     check_text,
@@ -29,9 +31,21 @@ from safegen.scenarios.user_prompts.input_files import (
 from safegen.scenarios.user_prompts.json_rows import list_json_keys, read_json
 from safegen.scenarios.user_prompts.mapping import FieldColumn, parse_columns
 from safegen.scenarios.user_prompts.raw_rows import RawRow, require_column_names
+from safegen.store.json_files import StoredModel, describe_first
 
 PromptPaths = str | Path | Sequence[str | Path]
 """A file, a folder of shards, a glob, or several of them."""
+
+
+class StoredPrompts(StoredModel):
+    """The key `prompts` of `recipe.json`."""
+
+    file: str
+    sha256: str
+    columns: dict[str, str]
+    licence: str | None
+    drop_answer: bool = False
+    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +103,20 @@ class UserPrompts:
         if payload is None:
             return None
         try:
-            fields = cast("dict[str, object]", payload)
-            columns = cast("dict[str, str]", fields["columns"])
-            return UserPrompts(
-                str(fields["file"]),
-                str(fields["sha256"]),
-                tuple(FieldColumn(*pair) for pair in sorted(columns.items())),
-                cast("str | None", fields["licence"]),
-                drop_answer=bool(fields.get("drop_answer")),
-                skip_unreadable=bool(fields.get("skip_unreadable")),
-            )
-        except (KeyError, TypeError, AttributeError) as e:
+            stored = StoredPrompts.model_validate(payload)
+        except ValidationError as e:
             raise StoreDamaged(
-                "key `prompts` in the run's `recipe.json` is damaged; start over with `--replan`"
+                f"the run's `recipe.json`: `prompts` cannot be read: {describe_first(e, StoredPrompts)};"
+                " restore it, or re-plan with `--replan`: cached replies are reused"
             ) from e
+        return UserPrompts(
+            stored.file,
+            stored.sha256,
+            tuple(FieldColumn(*pair) for pair in sorted(stored.columns.items())),
+            stored.licence,
+            drop_answer=stored.drop_answer,
+            skip_unreadable=stored.skip_unreadable,
+        )
 
 
 def _check_paths(paths: object) -> None:
