@@ -13,6 +13,8 @@ from safegen.dataset.run_rows import RunRows
 from safegen.dataset.verify import verify_dataset
 from safegen.dataset.view import make_views
 from safegen.pipeline.api import open_run
+from safegen.store.journal import check_journal
+from safegen.store.run_folder import RunFolder
 
 
 class Verification(NamedTuple):
@@ -55,7 +57,20 @@ def verify(output: str | Path, *, plugins: Sequence[str] = ()) -> Verification:
     problems = verify_dataset(folder, expected=expected.rows)
     if expected.problem:
         problems.append(expected.problem)
+    elif expected.rows is not None and (problem := _find_journal_damage(folder)):
+        problems.append(problem)
     return Verification(problems, expected.note)
+
+
+def _find_journal_damage(folder: Path) -> str | None:
+    """Describe the damage of the cached replies of a run; None without one."""
+    path = RunFolder(folder).journal
+    try:
+        if path.exists():
+            check_journal(path)
+    except SafegenError as e:
+        return str(e)
+    return None
 
 
 def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
+from safegen.core.strict_json import refuse_repeated_keys
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import Message, Role
 from safegen.core.visible_text import has_visible_character
@@ -133,9 +134,10 @@ def _parse_turns(value: object, *, drop_answer: bool) -> tuple[Message, ...]:
 def _list_turns(value: object) -> Sequence[object]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            problem = "`messages` is not the JSON of a list of messages"
+            value = json.loads(value, object_pairs_hook=refuse_repeated_keys)
+        except (ValueError, RecursionError) as e:
+            reason = "nested too deeply" if isinstance(e, RecursionError) else str(e)
+            problem = f"`messages` is not the JSON of a list of messages ({reason[:120]})"
             raise make_fault("invalid_messages", problem) from None
     if isinstance(value, dict):
         value = _transpose(cast("dict[str, object]", value))

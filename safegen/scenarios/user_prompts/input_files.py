@@ -36,7 +36,7 @@ MAX_FILES = 10_000
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _HUB_ADDRESS = re.compile(
     r"(?:hf:/+|https?:/+(?:www\.)?huggingface\.co/)datasets/(?P<repository>[\w.-]+/[\w.-]+)",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,
 )
 
 
