@@ -16,7 +16,6 @@ from safegen.cli.render.console import (
     does_table_fit,
     format_json_line,
     format_number,
-    format_plural,
     format_share,
     format_short,
     make_console,
@@ -27,6 +26,7 @@ from safegen.cli.render.console import (
 )
 from safegen.config.recipe import Target
 from safegen.core import plugins, resources
+from safegen.core.plural import format_plural
 from safegen.core.types import DANGER, MODES
 from safegen.dataset.coverage_report import certificate_json
 from safegen.pipeline.preflight.estimate import Estimate, FolderState, dry_run
@@ -233,7 +233,7 @@ def _tokens_text(estimate: Estimate) -> str:
 def _folder_text(state: FolderState) -> Text:
     text_by_status = {
         "new": "new",
-        "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` resumes"
+        "resumes": f"done: {state.shards_done} of {format_plural(state.shards, 'shard')}; `generate` resumes"
         if state.shards
         else "started but not planned; `generate` resumes",
         "edited": f"complete, but {', '.join(state.differing)} changed; `generate` redoes the affected rows",

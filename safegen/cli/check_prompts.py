@@ -21,7 +21,6 @@ from safegen.cli.render.console import (
     format_counts,
     format_json_line,
     format_number,
-    format_plural,
     make_console,
     make_fact_table,
     make_text,
@@ -29,6 +28,7 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.summary import format_barred
 from safegen.core.errors import UserError
+from safegen.core.plural import format_plural
 from safegen.pipeline.user_prompts import (
     ImportDryRun,
     describe_personal_rows,
@@ -119,7 +119,7 @@ def _iter_facts(dry_run: ImportDryRun) -> Iterator[tuple[str, RenderableType]]:
     )
     if estimate.to_read:
         texts = format_plural(estimate.to_read, "text")
-        calls = f"{format_number(estimate.label_calls)} labeller calls"
+        calls = format_plural(estimate.label_calls, "labeller call")
         yield "to label", f"{texts}, {calls}, each retried once if the reply cannot be parsed"
     if estimate.unlabelled:
         causes = format_counts(estimate.causes)

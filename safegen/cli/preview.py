@@ -17,7 +17,6 @@ from safegen.cli.record_filter import draft_result
 from safegen.cli.render.console import (
     format_json_line,
     format_number,
-    format_plural,
     format_share,
     format_short,
     make_console,
@@ -36,6 +35,7 @@ from safegen.cli.show import (
     render_situation,
 )
 from safegen.core.errors import RunError
+from safegen.core.plural import format_plural
 from safegen.core.types import Record
 from safegen.pipeline.preflight import preview as previews
 from safegen.pipeline.preflight.preview import MIN_MEASURED, Preview, PreviewEstimate

@@ -301,6 +301,11 @@ class SourceLocator:
     def __init__(self, name: str | None = None) -> None:
         self._name = name
 
+    @property
+    def file(self) -> str | None:
+        """The recipe's file as the caller named it; None for a built-in recipe or a value."""
+        return self._name if self._name is not None and _is_path(self._name) else None
+
     @contextmanager
     def prefix_errors(self, *keys: str | int) -> Generator[None]:
         """Prefix a `UserError` from the block with the position of a key or list item."""

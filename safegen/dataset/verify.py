@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, SafegenError, StoreDamaged
 from safegen.core.hashing import file_sha256
+from safegen.core.plural import format_plural
 from safegen.core.regular_files import describe_kind
 from safegen.dataset.curation.exact_duplicates import digest_64, message_key
 from safegen.dataset.curation.split import SPLITS
@@ -48,7 +49,8 @@ def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str
     try:
         manifest = read_json(folder / MANIFEST)
     except StoreDamaged as e:
-        return [f"{e}; {REBUILD_HINT}"]
+        is_pointer = parquet.is_lfs_pointer(folder / MANIFEST)
+        return [str(e) if is_pointer else f"{e}; {REBUILD_HINT}"]
     check_manifest_format(folder / MANIFEST, manifest)
     files = manifest.get("files")
     if not isinstance(files, dict) or not files:
@@ -63,7 +65,8 @@ def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str
     # The rows of a damaged file are not read, so they would be missing.
     left = expected.count_left() if expected and not problems else ()
     return problems + [
-        f"view `{view}`, split `{split}`: {number} of the rows that the run's records give are missing;"
+        f"view `{view}`, split `{split}`: {format_plural(number, 'row')} that the run's records give"
+        f" {'is' if number == 1 else 'are'} missing;"
         f" {REBUILD_HINT}"
         for view, split, number in left
     ]
@@ -163,7 +166,7 @@ def _check_rows(
     """Check the rows of one file: their number, their content hash and their invariants."""
     view, split, rows = part
     if len(rows) != expected.get("rows"):
-        yield f"`{name}` has {len(rows)} rows and the manifest says {expected.get('rows')}; {REBUILD_HINT}"
+        yield f"`{name}` has {format_plural(len(rows), 'row')} and the manifest says {expected.get('rows')}; {REBUILD_HINT}"
     if content_sha256(rows) != expected.get("content_sha256"):
         yield f"`{name}` has other rows than the manifest says (content hash differs); {REBUILD_HINT}"
     for row in rows:
@@ -218,7 +221,7 @@ def _check_counts(
         actual, expected_rows = counted.get((view, split), 0), expected.get((view, split), 0)
         if actual != expected_rows:
             yield (
-                f"view `{view}`, split `{split}`: {actual} rows could be read and the manifest"
+                f"view `{view}`, split `{split}`: {format_plural(actual, 'row')} could be read and the manifest"
                 f" counts {expected_rows}"
             )
 

@@ -35,7 +35,7 @@ QUESTIONS = ("label", "which_harm")
 LABEL_FIELDS = ("intent", "evidence", "detail")
 MAX_CHARS = 190_000
 """Longest prompt as JSON that a question can hold."""
-FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens"})
+FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens", "generate", "--replan"})
 QUOTED_NAME = re.compile(r"`([^`]*)`")
 MAX_PROBLEM_CHARS = 160
 MAX_IN_FLIGHT = 512

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -51,9 +52,9 @@ from safegen.pipeline.session import (
 from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
 from safegen.scenarios.user_prompts.reader import PromptPaths, UserPrompts, open_prompts
-from safegen.store import plan, usage
+from safegen.store import parquet, plan, usage
 from safegen.store.import_counts import read_import_counts
-from safegen.store.run_folder import RunFolder
+from safegen.store.run_folder import RunFolder, find_pointer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,6 +99,7 @@ class Run:
 
         Raises:
             AssetNotFound: the dataset has no such view, or there is no such split.
+            StoreDamaged: a file is a git-lfs pointer.
             UserError: an argument has a wrong type.
 
         Example:
@@ -114,6 +116,8 @@ class Run:
             resources.require_known(split, SPLITS, kind=f"split of `{name}` called")
         all_files = sorted((self.output / "data" / name).glob("*/*.parquet"))
         files = [path for path in all_files if split in (None, path.parent.name)]
+        if pointer := next(filter(parquet.is_lfs_pointer, all_files), None):
+            raise parquet.make_pointer_error(pointer)
         frames = [pl.read_parquet(path) for path in files]
         return pl.concat(frames) if frames else pl.read_parquet(all_files[0]).clear()
 
@@ -251,9 +255,11 @@ async def _run_to_step(
     watch: Watch | None,
 ) -> Run:
     """Run a checked recipe to the build or to an earlier step, with the folder locked."""
-    source = inputs.user_prompts
     lock = open_folder(folder)
     try:
+        if not replan:
+            inputs = snapshot.adopt_prompt_options(folder, inputs)
+        source = inputs.user_prompts
         await run_in_thread(partial(prepare_run, folder, inputs, replan=replan))
         stats = await _plan_run(folder, inputs, teachers=teachers, watch=watch)
         if until == "expand":
@@ -474,10 +480,22 @@ def open_run(output: str | Path) -> Run:
     folder.check_entries()
     # A plan without a snapshot is a damaged run, not a missing one.
     if not folder.snapshot_path.exists() and not folder.plan(0).exists():
-        raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
+        raise _make_missing_error(folder.output)
     payload = folder.read_snapshot()
     recipe = recipes.recipe_from_snapshot(payload["recipe"], shown=str(folder.snapshot_path))
     return Run(folder, recipe, prompts=UserPrompts.from_json(payload.get("prompts")))
+
+
+def _make_missing_error(output: Path) -> AssetNotFound:
+    if not (output / "manifest.json").exists():
+        return AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
+    problem = (
+        f"no run in `{output}`: it holds a dataset only, because `run/` is not versioned; `safegen verify"
+        f" {shlex.quote(str(output))}` checks the dataset"
+    )
+    if find_pointer(output) is not None:
+        problem += ", after you have fetched its files with `git lfs pull`"
+    return AssetNotFound(problem)
 
 
 def is_finished(folder: RunFolder) -> bool:

@@ -20,6 +20,7 @@ from safegen.core.version import __version__
 from safegen.coverage import axes as axes_file
 from safegen.pipeline import policy_update, snapshot
 from safegen.pipeline.resolve import ResolvedRecipe
+from safegen.pipeline.snapshot import RECIPE_FILE
 from safegen.pipeline.workers import check_labellers, open_worker_factory
 from safegen.scenarios.authoring.plan_dialogues import plan_authored_dialogues
 from safegen.scenarios.authoring.plan_sets import plan_authored_probes, plan_authored_sets
@@ -128,6 +129,10 @@ def _write_snapshot(folder: RunFolder, inputs: ResolvedRecipe) -> None:
     }
     if inputs.user_prompts is not None:
         payload["prompts"] = inputs.user_prompts.to_json()
+    # `retry` runs the stored recipe and compares it with this file.
+    stored = folder.read_snapshot().get(RECIPE_FILE) if is_planned else None
+    if file := snapshot.choose_recipe_file(stored, inputs.locator.file):
+        payload[RECIPE_FILE] = file
     folder.write_snapshot(payload)
 
 

@@ -25,6 +25,7 @@ from safegen.core.errors import DiskFailed, RunError, StoreDamaged, first_line
 from safegen.core.hashing import digest
 from safegen.core.regular_files import require_regular
 from safegen.core.types import Reply, Usage
+from safegen.store.parquet import is_lfs_pointer, make_pointer_error
 from safegen.store.row_checks import COUNTS
 
 # One fsync per reply would bound a run to some hundred replies a second.
@@ -383,6 +384,8 @@ def _translate_error(e: Exception, path: Path) -> RunError:
 
 
 def _make_damage_error(path: Path, cause: str) -> StoreDamaged:
+    if is_lfs_pointer(path):
+        return make_pointer_error(path)
     return StoreDamaged(
         f"journal `{path}` cannot be read ({cause}); restore it from a copy, or {MOVE_AWAY_HINT}"
     )

@@ -67,6 +67,8 @@ def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
         StoreDamaged: the file is unreadable or not an object.
     """
     hint = f"; {remedy}" if remedy else ""
+    if parquet.is_lfs_pointer(path):
+        raise parquet.make_pointer_error(path)
     try:
         value = parse_json(read_text(path))
     except (OSError, ValueError) as e:

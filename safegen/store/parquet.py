@@ -375,6 +375,11 @@ def is_lfs_pointer(path: Path) -> bool:
         return False
 
 
+def make_pointer_error(path: Path) -> StoreDamaged:
+    """Make the error for a git-lfs pointer; no other remedy than the fetch helps."""
+    return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
+
+
 def make_disk_error(path: Path, e: OSError) -> DiskFailed:
     """Make the error for a failed write."""
     return DiskFailed(
@@ -386,7 +391,7 @@ def make_disk_error(path: Path, e: OSError) -> DiskFailed:
 def make_damage_error(path: Path, e: Exception) -> StoreDamaged:
     """Make the error for a file that cannot be read."""
     if is_lfs_pointer(path):
-        return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
+        return make_pointer_error(path)
     if not path.exists():
         return StoreDamaged(f"`{path}` is missing; {RERUN_HINT}")
     message = (str(e).splitlines() or [type(e).__name__])[0][:120]

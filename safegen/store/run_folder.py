@@ -214,6 +214,8 @@ class RunFolder:
             StoreDamaged: a line is not a failure.
         """
         path = self.failures(shard)
+        if parquet.is_lfs_pointer(path):
+            raise parquet.make_pointer_error(path)
         try:
             # Not `splitlines`: messages may contain other line separators, such as U+2028.
             lines = read_text(path).split("\n")
@@ -286,3 +288,9 @@ def list_numbers(folder: Path, suffix: str) -> Iterator[int]:
         # `isdigit` alone accepts digits of other scripts.
         if stem.isascii() and stem.isdigit() and stem == f"{int(stem):05d}":
             yield int(stem)
+
+
+def find_pointer(folder: Path) -> Path | None:
+    """Find a file of a dataset or a run that is a git-lfs pointer; None if there is none."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return next((path for path in files if parquet.is_lfs_pointer(path)), None)

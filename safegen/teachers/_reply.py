@@ -142,7 +142,10 @@ def _read_outcome(ending: _Ending) -> tuple[Outcome, str]:
     finish = (ending.finish or "stop").strip()[:MAX_REASON]
     kind = classify_finish(finish)
     if kind == "length":
-        return "truncated", "the answer was cut at the token limit; raise `max_tokens`"
+        return (
+            "truncated",
+            "the answer was cut at the token limit; raise `max_tokens` and run `generate` with `--replan`",
+        )
     if kind == "filter" or (ending.categories and not ending.text.strip()):
         return "filtered", _filter_message(finish, ending.categories)
     if kind == "refusal":
@@ -158,7 +161,10 @@ def _read_text_outcome(ending: _Ending) -> tuple[Outcome, str]:
     if ending.refusal:
         return "refused", "the model used the refusal field"
     if ending.is_cut:
-        return "truncated", "the answer ends inside of its thinking; raise `max_tokens`"
+        return (
+            "truncated",
+            "the answer ends inside of its thinking; raise `max_tokens` and run `generate` with `--replan`",
+        )
     if not ending.text.strip():
         only = "only reasoning and no answer" if ending.has_thinking else "an empty answer"
         return "empty", f"the model sent {only}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from safegen.core.plural import format_plural
 from safegen.core.types import Draft, DraftContext, DraftValidator, ValidatorTraits, Verdict
 from safegen.validators import _text
 
@@ -41,7 +42,7 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
                 passed=False,
                 code="too_short",
                 reason="too short",
-                evidence=f"{size} characters",
+                evidence=format_plural(size, "character"),
             )
         if size > max_chars:
             return _text.make_verdict(
@@ -50,7 +51,7 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
                 passed=False,
                 code="too_long",
                 reason="too long",
-                evidence=f"{size} characters",
+                evidence=format_plural(size, "character"),
             )
         return _text.make_verdict(
             NAME,
@@ -58,7 +59,7 @@ def length_bounds(*, min_chars: int = 60, max_chars: int = 12_000) -> DraftValid
             passed=True,
             code="within_bounds",
             reason="within bounds",
-            evidence=f"{size} characters",
+            evidence=format_plural(size, "character"),
         )
 
     return check

@@ -57,7 +57,10 @@ def test_authored_near_duplicate_is_excluded_and_listed(tmp_path: Path) -> None:
     section = manifest_of(tmp_path)["corpus"]["near_duplicates"]
     assert [c["scenario_id"] for c in section["left_out"]] == ["two-dual_use-1"]
     assert [c["of"] for c in section["left_out"]] == ["one-benign-0"]
-    assert "1 authored or imported prompts nearly repeat" in (tmp_path / "README.md").read_text()
+    assert (
+        "(similarity of word triples 0.6 or more) and were excluded: 1."
+        in (tmp_path / "README.md").read_text()
+    )
     assert verify_dataset(tmp_path) == []
 
 
@@ -170,7 +173,7 @@ def test_manifest_certifies_planned_and_kept_coverage(tmp_path: Path) -> None:
     )
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"| covered | {before['covered']} | {after['covered']} |" in text
-    assert "1 missing in 1 cells: stalled" in text
+    assert "1 missing in 1 cell: stalled" in text
 
 
 def test_run_without_a_plan_has_no_certificate(tmp_path: Path) -> None:

@@ -318,6 +318,8 @@ def test_changed_prompt_file_is_refused(workdir: Path, capsys: pytest.CaptureFix
     with FakeEndpoint(labels, fault=refuses) as fake:
         recipe(workdir, fake.url)
         assert cli(capsys, *command, *MAP, "--until", "draft").code == 0
+        # The run remembers the columns.
+        assert cli(capsys, *command, "--until", "draft").code == 0
         fails(
             cli(capsys, *command, *MAP[:4]), 2, "planned from the file `p.csv`; repeat `--prompts`"
         )

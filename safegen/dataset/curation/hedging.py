@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from safegen.config.language_pack import fold_case
 from safegen.core import text_forms
+from safegen.core.plural import format_plural
 from safegen.core.timed_pattern import SearchPattern
 from safegen.core.types import Record
 
@@ -74,7 +75,7 @@ class HedgingMeasure:
         if min(counts) >= MIN_ANSWERS:
             return None
         return (
-            f"{counts[0]} direct answers without the spec, {counts[1]} with it;"
+            f"{format_plural(counts[0], 'direct answer')} without the spec, {counts[1]} with it;"
             f" at least {MIN_ANSWERS} of each are needed"
         )
 

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import UserError
+from safegen.core.plural import format_plural
 from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario, Tier
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
@@ -191,15 +192,16 @@ def _iter_unreachable(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
             )
         elif open_ := [h for h in leaves if profile not in inputs.barred_profiles.get(h, ())]:
             yield (
-                f"under `{profile}`, {len(open_)} of {chosen} leaves have no prompt: {', '.join(open_)}; let"
+                f"under `{profile}`, {len(open_)} of {chosen} leaves {'has' if len(open_) == 1 else 'have'} no prompt:"
+                f" {', '.join(open_)}; let"
                 " an author write some (`plan.authored`)"
             )
     target, cells = inputs.recipe.target, size.out_of_reach
     if target is not None and cells:
         cell, most = min(cells.items(), key=lambda item: item[1])
         yield (
-            f"`target.accepted: {target.accepted}` cannot be met in {len(cells):,} cells of"
-            f" {' × '.join(target.per)}: {' · '.join(cell)} has {most} prompts; lower it, or let an"
+            f"`target.accepted: {target.accepted}` cannot be met in {format_plural(len(cells), 'cell')} of"
+            f" {' × '.join(target.per)}: {' · '.join(cell)} has {format_plural(most, 'prompt')}; lower it, or let an"
             " author write sets (`plan.authored`)"
         )
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from safegen.config.goals import Goal, record_evidence
 from safegen.core.errors import ItemError
 from safegen.core.hashing import digest
+from safegen.core.plural import format_plural
 from safegen.core.statistics import Interval, cohen_kappa, wilson_interval
 from safegen.core.types import INTENTS, Evidence, Expectation, Intent, Teacher
 from safegen.judges.blind_labels import LabelFiles, PromptLabels, gather_all, read_labels
@@ -106,7 +107,7 @@ class LabellerCheck:
         # Not even a perfect score would pass.
         if not self.n or wilson_interval(self.n, self.n).low < bar:
             return (
-                f"{self.n} known prompts are too few for any labeller: raise `judges.known`, write"
+                f"{format_plural(self.n, 'known prompt')} {'is' if self.n == 1 else 'are'} too few for any labeller: raise `judges.known`, write"
                 " more sets for the harms that `policies` covers, or lower `judges.bar`"
             )
         if 2 * self.unread >= self.n:
@@ -123,7 +124,7 @@ class LabellerCheck:
         """Format the result for a screen, one line per field."""
         head = "good enough" if self.passes(bar) else "NOT good enough"
         lines = [
-            f"labeller: {head} to check authored sets: {self.n} known prompts,"
+            f"labeller: {head} to check authored sets: {format_plural(self.n, 'known prompt')},"
             f" bar {bar:.0%} at the lower end of the interval; {self.unread} unread,"
             f" {self.unsure} without a majority"
         ]

@@ -50,7 +50,7 @@ class NameCounts:
         [(name, most)] = self.counts.most_common(1)
         shown = ", ".join(f"`{n[:40]}` {c:,}" for n, c in self.counts.most_common(3))
         if all(n.strip().lower() in SPLIT_NAMES for n in self.counts):
-            yield f"looks like a split ({shown} rows)"
+            yield f"looks like a split (rows: {shown})"
         elif most > LARGE_SHARE * rows and rows >= MIN_ROWS:
             yield f"is `{name[:40]}` for {most:,} of {rows:,} rows, which stay in one split"
         if self._looks_like_prompts():

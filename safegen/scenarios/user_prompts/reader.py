@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -82,6 +82,18 @@ class UserPrompts:
     def _options(self) -> dict[str, bool]:
         options = {"drop_answer": self.drop_answer, "skip_unreadable": self.skip_unreadable}
         return {name: True for name, is_set in options.items() if is_set}
+
+    def with_options_of(self, stored: UserPrompts | None) -> UserPrompts:
+        """Take the options that are not set from a run that was planned from the same files."""
+        if stored is None or stored.sha256 != self.sha256:
+            return self
+        return replace(
+            self,
+            columns=self.columns or stored.columns,
+            licence=stored.licence if self.licence is None else self.licence,
+            drop_answer=self.drop_answer or stored.drop_answer,
+            skip_unreadable=self.skip_unreadable or stored.skip_unreadable,
+        )
 
     def to_json(self) -> dict[str, object]:
         """Convert to the form that the snapshot stores."""
