@@ -30,14 +30,23 @@ from safegen.cli.render.errors import print_differences
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import DropReason, Expectation, NotAccepted, Outcome, Record, Scenario
+from safegen.core.types import (
+    DropReason,
+    Expectation,
+    Failure,
+    NotAccepted,
+    Outcome,
+    Record,
+    Scenario,
+)
 from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.dataset.dropped import (
     DroppedScenario,
+    hide_in_message,
     iter_dropped,
     quotes_prompt,
-    read_failure_messages,
+    read_failed_drafts,
 )
 from safegen.dataset.run_stats import UNFINISHED
 from safegen.pipeline import api
@@ -68,6 +77,7 @@ RESULT_STYLES: Mapping[DraftResult, str] = {
     "withheld": "red",
     "failed": "yellow",
 }
+HIDDEN_MESSAGE = "see the message with --reveal"
 CURATION_REASONS = frozenset({*get_args(ExclusionReason), *get_args(DuplicateReason)})
 """Reasons for which curation excludes an accepted scenario; records do not hold them."""
 RECORD_REASONS = tuple(
@@ -96,8 +106,8 @@ def show_records(
     _check_reason(record_filter.reason, run)
     print_differences(context)
     record_filter = _select_excluded(run, record_filter)
-    messages = read_failure_messages(run.folder)
-    printer = _RecordPrinter(context, messages, reveal=reveal, why=why, json=json)
+    failures = read_failed_drafts(run.folder)
+    printer = _RecordPrinter(context, failures, reveal=reveal, why=why, json=json)
     shown = 0
     for item in _iter_matches(run, record_filter):
         if shown == limit:
@@ -124,13 +134,13 @@ class _RecordPrinter:
     def __init__(
         self,
         context: RunSnapshot,
-        messages: Mapping[str, str],
+        failures: Mapping[str, Failure],
         *,
         reveal: bool,
         why: bool,
         json: bool,
     ) -> None:
-        self._messages = messages
+        self._failures = failures
         self._context = context
         self._labels = load_labels(context)
         self._out = make_console(sys.stdout)
@@ -157,9 +167,13 @@ class _RecordPrinter:
         print_out(self._out, *render_draft(record, reveal=self._reveal, message=message), "")
 
     def _shown_message(self, record: Record) -> str:
-        message = self._messages.get(record.draft.draft_id, "")
-        is_shown = self._reveal or not quotes_prompt(message, record.scenario)
-        return message if is_shown else "see the message with --reveal"
+        failure = self._failures.get(record.draft.draft_id)
+        if failure is None:
+            return ""
+        message = hide_in_message(failure, record.scenario)
+        if self._reveal:
+            return failure.message
+        return HIDDEN_MESSAGE if quotes_prompt(message, record.scenario) else message
 
     def print_dropped(self, dropped: DroppedScenario) -> None:
         if self._json:
@@ -219,8 +233,8 @@ def render_dropped(
         "  ",
         ("dropped", "red"),
     )
-    is_shown = reveal or not dropped.quotes_prompt
-    message = failure.message if is_shown else "see the message with --reveal"
+    shown = HIDDEN_MESSAGE if dropped.quotes_prompt else dropped.public_message
+    message = failure.message if reveal else shown
     pairs = [
         *_scenario_pairs(scenario, dropped.planned.expectation, labels),
         ("reason", f"{dropped.reason}: {message}"),

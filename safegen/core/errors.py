@@ -118,10 +118,12 @@ class ItemError(SafegenError):
     code: ClassVar[ErrorCode] = "ItemError"
     """The code in `failures/`. An error class of a user's teacher inherits the code of its parent."""
 
-    def __init__(self, message: str, *, key: str | None = None) -> None:
+    def __init__(self, message: str, *, key: str | None = None, shown: str | None = None) -> None:
         super().__init__(message)
         self.key = key
         """Cache key of the failed request, which `retry` repeats."""
+        self.shown = shown
+        """The message without words of the prompt; None if no layer compared them."""
 
 
 class TeacherUnavailable(ItemError):

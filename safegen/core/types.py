@@ -480,6 +480,13 @@ class Failure:
     message: str
     key: str | None = None
     reason: DropReason | None = None
+    shown: str | None = None
+    """The message without words of the prompt; None if no layer of a teacher compared them."""
+
+    @property
+    def public_message(self) -> str:
+        """The message for screens that show no texts."""
+        return self.message if self.shown is None else self.shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,7 @@ class DraftAttempt(NamedTuple):
                 error=self.error.code,
                 message=str(self.error),
                 key=self.error.key,
+                shown=self.error.shown,
             )
         ]
 

@@ -111,8 +111,9 @@ def dropped_to_json(dropped: DroppedScenario, *, reveal: bool = False) -> dict[s
         "stage": failure.stage,
         "reason": dropped.reason,
     }
-    is_shown = reveal or not dropped.quotes_prompt
-    return payload | ({"message": failure.message} if is_shown else {})
+    if reveal:
+        return payload | {"message": failure.message}
+    return payload | ({} if dropped.quotes_prompt else {"message": dropped.public_message})
 
 
 def record_element_coverage(record: Record, locale: Locale) -> ElementCoverage:

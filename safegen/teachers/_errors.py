@@ -21,7 +21,8 @@ from safegen.core.errors import (
     TeacherUnavailable,
     Truncated,
 )
-from safegen.core.types import Outcome, Reply
+from safegen.core.quotation import hide_quotation
+from safegen.core.types import Outcome, Reply, Request
 from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
 from safegen.teachers._error_body import ErrorBody, read_charset, read_error
@@ -190,6 +191,11 @@ class Endpoint:
 
 def _public_value(option: Option) -> str | None:
     return None if option.is_secret else option.value
+
+
+def hide_prompt(message: str, request: Request) -> str:
+    """Replace each part of a server's message that repeats the messages of a request."""
+    return hide_quotation(message, [m["content"] for m in request.messages])
 
 
 def error_for_reply(reply: Reply) -> ItemError | None:

@@ -380,8 +380,13 @@ def test_echoed_prompt_is_shown_with_reveal_only(
         assert generate(capsys).code == 0
     command = ("show", "out", "--reason", "blocked", "-n", "1")
     for form in ((), ("--json",)):
-        assert "cannot read" not in cli(capsys, *command, *form).out
-        assert "cannot read" in cli(capsys, *command, *form, "--reveal").out
+        hidden = " ".join(cli(capsys, *command, *form).out.split())
+        assert "cannot read `…" in hidden
+        revealed = cli(capsys, *command, *form, "--reveal").out
+        assert "cannot read" in revealed
+        assert "cannot read `…" not in revealed
+    status = " ".join(cli(capsys, "status", "out").out.split())
+    assert "cannot read `…" in status
 
 
 def test_retry_without_its_key_changes_nothing(
