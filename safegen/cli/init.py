@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from safegen.cli import data_repo, init_templates
-from safegen.cli.commented_yaml import comment_lines
+from safegen.cli.commented_yaml import comment_lines, format_flow
 from safegen.cli.render.console import make_console, make_text, print_out
 from safegen.cli.render.tables import write_file
 from safegen.config.fields import Slug
@@ -107,7 +107,12 @@ def make_recipe_text(options: InitOptions, path: Path, drafter: PluginRef | None
         f"# yaml-language-server: $schema={_relative_folder(path.parent)}/{schema_file_name('recipe')}",
         f"# A recipe describes a run. Dry run: `safegen check {shlex.quote(str(path))}`",
     )
-    return "\n".join([*head, *comment_lines(Recipe, values)]) + "\n"
+    lines = [*head, *comment_lines(Recipe, values)]
+    if drafter is not None:
+        name, value = list(drafter.params.items())[-1]
+        last = lines.index(f"      {name}: {format_flow(value)}")
+        lines[last + 1 : last + 1] = init_templates.ENDPOINT_HINTS
+    return "\n".join(lines) + "\n"
 
 
 def _make_drafter(options: InitOptions) -> PluginRef | None:
