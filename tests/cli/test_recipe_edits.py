@@ -41,7 +41,7 @@ def test_edited_recipe_is_named_with_its_command(
     recipe.write_text("name: [", encoding="utf-8")
     result = call(capsys, "retry", "out")
     assert result.code == 0
-    assert "recipe.yaml:1" in result.err
+    assert "recipe.yaml:2:1: not valid YAML" in result.err
     assert "`retry` uses the recipe of the run" in result.err
     recipe.unlink()
     assert "recipe.yaml" not in call(capsys, "retry", "out").err
