@@ -15,7 +15,7 @@ from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from safegen.core.errors import DatasetInvalid
+from safegen.core.errors import DatasetInvalid, StoreDamaged
 from safegen.core.types import Record
 from safegen.dataset.curation.corpus_checks import (
     CorpusCheck,
@@ -134,7 +134,8 @@ def curate(run: RunFolder) -> CurationResult:
 
     # Arrow's pool keeps what the session read, and polars needs about 50 MiB.
     parquet.release_memory()
-    plan_rows = read_plan_rows(plan.Plans(run.plans))
+    plans = plan.Plans(run.plans)
+    plan_rows = read_plan_rows(plans)
     drafts, frames = DraftStats(), list[pl.DataFrame]()
     with (
         name_temporary_folder(),
@@ -147,6 +148,7 @@ def curate(run: RunFolder) -> CurationResult:
         corpus = check_corpus(prompts.read) if prompts.has_foreign else CorpusCheck()
     by = ["scenario_id"]
     rows = pl.concat(frames) if frames else _digest_texts(_reduce(_make_drafts([]), by=by), None)
+    _check_shards(run, plans.shard_sizes(), rows, plan_rows)
     extra_shards = dict[str, tuple[int, ...]]()
     # Only a top-up round drafts a scenario in a second shard.
     if rows["scenario_id"].n_unique() < rows.height:
@@ -349,6 +351,31 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool | None) -> pl.DataFr
         .with_columns(pl.col(*categories, "expectation", "rejection").cast(pl.Categorical))
         .hstack(table)
     )
+
+
+def _check_shards(
+    run: RunFolder, sizes: list[int], rows: pl.DataFrame, plan_rows: pl.DataFrame
+) -> None:
+    """Check that each shard's records are of scenarios that the plan has in that shard.
+
+    Raises:
+        StoreDamaged: a scenario is in another shard of the plan, or in none.
+    """
+    import polars as pl
+
+    # Without a plan nothing can be compared.
+    if not sizes or "shard" not in rows.columns:
+        return
+    shards = pl.DataFrame({"shard": range(len(sizes)), "size": sizes}).cast(pl.Int64)
+    numbers = shards.filter(pl.col("size") > 0).select(pl.col("shard").repeat_by("size").explode())
+    planned = plan_rows.select("scenario_id").hstack(numbers)
+    known = rows.filter(pl.col("shard") < len(sizes)).select("shard", "scenario_id")
+    strays = known.join(planned, on=["shard", "scenario_id"], how="anti").sort("shard").head(1)
+    for shard, id_ in strays.iter_rows():
+        raise StoreDamaged(
+            f"`{run.records(shard)}` has scenario `{id_}`, which the plan has in another shard or not at"
+            f" all; {RECORDS_REMEDY}"
+        )
 
 
 def _list_extra_shards(rows: pl.DataFrame) -> dict[str, tuple[int, ...]]:

@@ -182,6 +182,22 @@ def read_metadata(path: Path) -> tuple[int, int]:
         raise make_damage_error(path, e) from e
 
 
+def read_group_sizes(path: Path) -> list[int]:
+    """Read the number of rows of each row group of a file.
+
+    Raises:
+        StoreDamaged: the file is missing or not Parquet.
+    """
+    import pyarrow as pa
+
+    try:
+        with _open_parquet(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            return [file.metadata.row_group(group).num_rows for group in groups]
+    except (OSError, pa.ArrowException) as e:
+        raise make_damage_error(path, e) from e
+
+
 def read_schema(path: Path) -> pa.Schema:
     """Read the Arrow schema of a file.
 

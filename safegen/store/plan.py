@@ -92,6 +92,14 @@ class Plans:
         """Return the round that planned a shard."""
         return self._rounds[shard]
 
+    def shard_sizes(self) -> list[int]:
+        """Read the number of planned rows of each shard.
+
+        Raises:
+            StoreDamaged: a plan cannot be read.
+        """
+        return [size for path in self.paths for size in parquet.read_group_sizes(path)]
+
     def read(self, shard: int) -> list[PlannedScenario]:
         """Read the scenarios of a shard, in plan order."""
         path, group = self._places[shard]

@@ -268,6 +268,27 @@ def test_contradictory_record_is_named_with_row(
     assert problem in verified.out
 
 
+def test_records_of_another_shard_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = run / "run" / "records"
+    first, second = records / "00000.parquet", records / "00001.parquet"
+    table = pq.read_table(run / "run" / "plan" / "0.parquet")
+    half = len(table) // 2
+    with pq.ParquetWriter(run / "run" / "plan" / "0.parquet", table.schema) as out:
+        out.write_table(table.slice(0, half))
+        out.write_table(table.slice(half))
+    rows = pq.read_table(first)
+    ids = table.column("scenario_id").to_pylist()[:half]
+    is_first = pa.array([id_ in ids for id_ in rows.column("scenario_id").to_pylist()])
+    pq.write_table(rows.filter(is_first), first)
+    pq.write_table(rows.filter(pa.array([not b for b in is_first.to_pylist()])), second)
+    assert cli(capsys, "build", "out").code == 0
+    first.rename(records / "kept")
+    second.rename(first)
+    (records / "kept").rename(second)
+    result = cli(capsys, "build", "out")
+    fails(result, 1, r"0000[01]\.parquet` has scenario", "in another shard", "delete it")
+
+
 def edit_json(**values: object) -> Damage:
     def change(path: Path) -> None:
         payload = json.loads(path.read_text(encoding="utf-8"))
