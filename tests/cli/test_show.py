@@ -117,7 +117,7 @@ def test_withheld_text_stays_hidden_with_reveal(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = make_verdict(passed=False, reason="unsafe", evidence="under the stairs")
-    draft = make_draft(response="kept under the stairs", withheld=True)
+    draft = make_draft(response=None, withheld=True)
     hand_made(workdir / "out", [make_record(draft=draft, verdicts=(verdict,), accepted=False)])
     for form in ((), ("--json",)):
         output = call(capsys, "show", "out", "--reveal", *form).out
@@ -184,7 +184,7 @@ def test_rejected_leaves_out_failed_requests(
         ),
         make_record(draft=make_draft(draft_id="bad"), accepted=False, reason="style"),
         make_record(
-            draft=make_draft(draft_id="hidden", withheld=True), accepted=False, reason="withheld"
+            draft=make_draft(draft_id="hidden", response=None, withheld=True), accepted=False, reason="withheld"
         ),
     ]
     hand_made(workdir / "out", records)
