@@ -35,7 +35,7 @@ def check_entries(output: Path, parts: Sequence[str]) -> None:
         try:
             mode = os.lstat(output / name).st_mode
         except NotADirectoryError as e:
-            raise ConfigError(f"`{output}` is a file; name a folder") from e
+            raise ConfigError(f"`{output}` is a file, or below one; name a folder") from e
         # ValueError: a NUL in the path. Opening it reports the reason.
         except (OSError, ValueError):
             continue
