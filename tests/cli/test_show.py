@@ -184,7 +184,9 @@ def test_rejected_leaves_out_failed_requests(
         ),
         make_record(draft=make_draft(draft_id="bad"), accepted=False, reason="style"),
         make_record(
-            draft=make_draft(draft_id="hidden", response=None, withheld=True), accepted=False, reason="withheld"
+            draft=make_draft(draft_id="hidden", response=None, withheld=True),
+            accepted=False,
+            reason="withheld",
         ),
     ]
     hand_made(workdir / "out", records)
