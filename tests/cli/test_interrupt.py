@@ -58,8 +58,8 @@ def heard_signals() -> Generator[None]:
     "sent",
     [
         pytest.param(signal.SIGINT, id="ctrl-c"),
-        pytest.param(signal.SIGTERM, id="a scheduler"),
-        # The same handler as for SIGTERM.
+        # The same handler; `test_term_ends_run_whose_int_is_ignored` sends SIGTERM by default.
+        pytest.param(signal.SIGTERM, id="a scheduler", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, id="a terminal", marks=pytest.mark.slow),
     ],
 )

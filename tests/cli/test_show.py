@@ -213,7 +213,9 @@ def test_limit_reports_more_matching_records(
     assert "more records match" in result.err
 
 
-@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "form", [(), pytest.param(("--json",), marks=pytest.mark.slow)], ids=["text", "json"]
+)
 def test_closed_reader_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
     command = [sys.executable, "-m", "safegen", "show", str(finished), *form, *ALL]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
