@@ -37,6 +37,7 @@ def _check_version(value: str) -> str:
 
 
 def _check_output(value: str) -> str:
+    # A backslash is a separator on Windows, where the same recipe must not lead elsewhere.
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or value.startswith("~") or "\\" in value:
         raise ValueError("must be a folder below the working folder; use `--output` for elsewhere")
@@ -244,6 +245,7 @@ class Recipe(FrozenModel):
         omitted = KEYS_WITHOUT_DIGEST | unset
         for key in ("teachers", "judges"):
             data[key] = _drop_operational(data[key])
+        # One digest for each key, so that a resume can name the keys that differ.
         return {key: digest(value) for key, value in data.items() if key not in omitted}
 
 
@@ -321,6 +323,7 @@ class SourceLocator:
         path = _find_file(self._name)
         marks = yaml_source.compose(yaml_source.read_text(path), shown=str(path)).marks
         shown = self._name if path == Path(self._name) else str(path)
+        # A default has no position in the file; the nearest key above it has.
         places = [
             marks[tuple(keys[:n])] for n in range(len(keys), 0, -1) if tuple(keys[:n]) in marks
         ]
@@ -353,6 +356,7 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
     from pydantic import ValidationError
 
     try:
+        # Of two spellings of one key, the later one would silently win.
         unify_names(dict.fromkeys(_list_key_paths(overrides)))
     except SpellingConflict as e:
         raise ConfigError(f"overrides: {e}") from e

@@ -185,6 +185,7 @@ def pick_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
             waiting.extend(error.exceptions)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         else:
             leaves.append(error)
+    # The other tasks of the group mostly fail because the first one did.
     return next((e for e in leaves if isinstance(e, SafegenError)), leaves[0])
 
 

@@ -13,6 +13,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",",
 
 def canonical_json(value: object) -> bytes:
     """Encode as JSON that is equal for equal values: sorted keys, no spaces, UTF-8."""
+    # Imported prompts may hold lone surrogates, which plain UTF-8 rejects.
     return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 

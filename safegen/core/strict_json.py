@@ -19,6 +19,7 @@ def parse_json(text: str | bytes) -> object:
         ValueError: the text is not JSON, or it holds such a value.
     """
     try:
+        # `json` accepts NaN and numbers of any length by default.
         value: object = json.loads(
             text,
             object_pairs_hook=refuse_repeated_keys,

@@ -121,6 +121,7 @@ class TimedPattern:
         regex = importlib.import_module("regex")
         try:
             self._check_size()
+            # VERSION0 behaves as `re`; VERSION1 has nested sets and other case folding.
             return regex.compile(_to_regex_syntax(self.pattern), regex.VERSION0)
         except (re.error, regex.error, OverflowError, RecursionError) as e:
             raise ConfigError(f"{self.place}: is not a regular expression: {e}") from e
@@ -156,6 +157,7 @@ class TimedPattern:
         Raises:
             RunError: the time is used up, by this search or by many slow ones.
         """
+        # Time saved on easy texts is bounded, so that one hard text cannot use all of it.
         left_s = min(self.burst_s, self._left_s + len(text) * SECONDS_PER_CHAR)
         start = time.thread_time()
         try:

@@ -333,6 +333,7 @@ class Draft:
     completion_tokens: int | None
 
 
+# Not None, so that the type of the field stays a text for every reader.
 CODE_OF_RESULT = "(result)"
 """Default of `Verdict.code`: the code that follows from `passed`."""
 
@@ -366,6 +367,7 @@ class Verdict:
         if self.code == CODE_OF_RESULT:
             object.__setattr__(self, "code", DEFAULT_CODES[self.passed])
         check_text("code", self.code)
+        # A pair must not teach unsafe text, not even as its rejected side.
         if self.passed is not False or self.severity in UNSAFE_SEVERITIES:
             object.__setattr__(self, "teachable", False)
 

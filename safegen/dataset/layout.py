@@ -24,6 +24,7 @@ from safegen.store.schema import ArrowRow
 MAX_ROWS = 2_000
 """Most rows of a file. Small files keep the size of a correction in git-lfs small."""
 MANIFEST = "manifest.json"
+# A correction changes a binary file as a whole, and git would keep each version forever.
 GITATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text\n"
 
 
@@ -128,6 +129,7 @@ def _is_entry(path: Path) -> bool:
 
 def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
     """Return True if a folder already has exactly these files, by their hashes."""
+    # The list first: it reads no file, and most changed datasets differ in it.
     if list_files(output) != sorted(files):
         return False
     try:

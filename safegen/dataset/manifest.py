@@ -64,6 +64,7 @@ def compose_manifest(
     manifest: dict[str, object] = {
         "format": MANIFEST_FORMAT,
         "safegen": __version__,
+        # Another version may encode equal rows in other bytes; `content_sha256` then still agrees.
         "writer": {"pyarrow": pa.__version__},
         "name": recipe.name,
         "version": recipe.version,
@@ -136,5 +137,6 @@ def is_same_manifest(output: Path, manifest: Mapping[str, object]) -> bool:
         current = read_json(output / MANIFEST)
     except StoreDamaged:
         return False
+    # A rebuild changes counts of time and requests, and no row.
     current.pop("observed", None)
     return digest(current) == digest({k: v for k, v in manifest.items() if k != "observed"})

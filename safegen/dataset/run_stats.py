@@ -109,6 +109,7 @@ class RunStats:
     def excluded(self) -> dict[str, int]:
         """Scenarios that are not in the dataset, by reason, sorted."""
         counts = Counter(_single_keys(_count(self.scenarios.filter(~_kept()), ["reason"])))
+        # Negative if the folder lacks a plan whose records exist.
         if unfinished := self._planned_rows - self.scenarios.height:
             counts[UNFINISHED] += max(unfinished, 0)
         return dict(sorted((+counts).items()))
@@ -269,6 +270,7 @@ def axis_expressions() -> list[pl.Expr]:
     import polars as pl
 
     columns = {name: pl.col(name).cast(pl.String) for name in STORED_AXES}
+    # A group without a value would be missing from tables of cells.
     columns["contrast"] = columns["contrast"].fill_null("none")
     return [column.cast(pl.Categorical) for column in columns.values()]
 
@@ -315,6 +317,7 @@ def _count(rows: pl.DataFrame, by: Sequence[str]) -> dict[tuple[str, ...], int]:
     """Count rows by the values of columns as text, sorted."""
     import polars as pl
 
+    # Categories sort by their first appearance, text sorts equally in every run.
     values = rows.lazy().select(pl.col(name).cast(pl.String) for name in by)
     counts = values.group_by(list(by)).len().sort(list(by)).collect()
     return {tuple(key): count for *key, count in counts.iter_rows()}

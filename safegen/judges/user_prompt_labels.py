@@ -33,6 +33,7 @@ NO_HARM = "none"
 QUESTIONS = ("label", "which_harm")
 """Prompt files of the two questions."""
 LABEL_FIELDS = ("intent", "evidence", "detail")
+# A rendered message may have 200 000 characters; the question takes the rest.
 MAX_CHARS = 190_000
 """Longest prompt as JSON that a question can hold."""
 FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens", "generate", "--replan"})

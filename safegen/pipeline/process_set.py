@@ -345,6 +345,7 @@ async def _make_record(
         expectation=context.expectation,
         draft=draft,
         verdicts=verdicts,
+        # The first validator that states it counts; they run in the order of the recipe.
         delivered=next((v.delivered for v in verdicts if v.delivered), None),
         severity=severity,
         accepted=reason is None,
@@ -359,6 +360,7 @@ def _make_draft(
 ) -> Draft:
     reply, scenario = drafted.reply, context.scenario.scenario_id
     candidate, revision = drafted.request.sample, drafted.request.revision
+    # A reply of a killed session may be scrubbed already; its verdict stays `withheld`.
     text = None if drafted.error or reply.withheld else reply.text
     return Draft(
         draft_id=make_draft_id(scenario, candidate=candidate, revision=revision),

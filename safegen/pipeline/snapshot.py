@@ -200,6 +200,7 @@ def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
     differing = [
         SnapshotKey(RECIPE, key)
         for key, digest in digests.items()
+        # An older run lacks the digest of a newer key, which then has its default.
         if before.get(key, digest) != digest
     ]
     if differing:
@@ -300,6 +301,7 @@ def _read_policies(
 ) -> _Part[tuple[Policy, ...]]:
     policies: list[Policy] = []
     differing: list[SnapshotKey] = []
+    # Not strict: a user may have edited the snapshot.
     for name, policy in zip(recipe.policies, _parse_policies(folder, payload), strict=False):
         current = _find_current(
             lambda name=name: loader.read_policy(name),

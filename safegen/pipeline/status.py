@@ -67,6 +67,7 @@ def read_status(run: Run) -> RunStatus:
         prompts=count_prompts(plan_rows),
         drafts=plan_rows.height * run.recipe.plan.candidates,
         shards=plans.shards,
+        # A re-plan can leave records of shards that the plan no longer has.
         shards_done=len([n for n in run.folder.finished_shards() if n < plans.shards]),
         shards_drafted=len([n for n in range(plans.shards) if run.folder.drafts(n).exists()]),
         failed_requests=dict(losses.failed_requests),

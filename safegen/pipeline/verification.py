@@ -104,6 +104,7 @@ def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
         module = module_of(skipped[0])
         note = f"view `{skipped[0]}` needs `--plugin {module}`"
     try:
+        # Importing a view runs its code, so only trusted ones are made.
         recipe = run.recipe.model_copy(update={"views": tuple(known)})
         views = make_views(recipe, trusted=plugins)
         rows = RunRows(curate(run.folder), recipe, views, skipped=bool(skipped))

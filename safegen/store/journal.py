@@ -47,6 +47,7 @@ create table if not exists spent (
 insert or ignore into spent values (1, 0, 0, 0);
 """
 
+# The key is that of the row, and `parsed` is read from the text again.
 STORED_FIELDS = tuple(f.name for f in fields(Reply) if f.name not in ("key", "parsed"))
 
 SPEND_SQL = """
@@ -237,6 +238,7 @@ class Journal:
 
     def _write(self, batch: list[_PendingReply]) -> None:
         rows = [(pending.key, pending.encoded) for pending in batch]
+        # Of equal requests each reply was paid for, although one is stored.
         cost = (
             len(batch),
             sum(pending.reply.prompt_tokens or 0 for pending in batch),
@@ -294,6 +296,8 @@ def _is_count(value: object) -> bool:
 def _open(path: Path) -> sqlite3.Connection:
     _require_file(path)
     try:
+        # The journal opens a connection in one thread and may close it in another, never both at
+        # once.
         connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
     except sqlite3.Error as e:
         raise _translate_error(e, path) from e
@@ -345,6 +349,7 @@ def _erase_text(reply: Reply) -> Reply:
 
 def _encode(reply: Reply) -> str:
     values = ((name, getattr(reply, name)) for name in STORED_FIELDS)
+    # Without defaults, which most fields of most replies have.
     present = {name: value for name, value in values if value is not None and value is not False}
     return json.dumps(present, ensure_ascii=False)
 
@@ -407,9 +412,12 @@ class Lock:
     def __init__(self, path: Path) -> None:
         _require_file(path)
         try:
+            # SQLite locks a file on every system in one call. Without `isolation_level=None`,
+            # Python would begin and end transactions itself.
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         except sqlite3.Error as e:
             raise DiskFailed(f"`{path}` cannot be written: {e}") from e
+        # A process that is just ending may still hold the lock.
         deadline = time.monotonic() + 1
         while True:
             try:

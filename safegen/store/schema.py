@@ -107,6 +107,8 @@ def record_schema() -> pa.Schema:
         pa.field("completion_tokens", number),
         pa.field("verdicts", pa.list_(verdict), nullable=False),
     ]
+    # Null until judges fill them. They exist already, so that old and new files can be
+    # concatenated.
     scores = ["safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward"]
     outcome = [pa.field(name, real) for name in scores] + [
         pa.field("delivered", text),

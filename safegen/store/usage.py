@@ -23,6 +23,7 @@ from safegen.store.parquet import make_disk_error
 
 COUNTS = ("requests", "retries", "prompt_tokens", "completion_tokens")
 JOURNALLED = "journalled"
+# 20 digits hold every 64-bit number; one byte is the line end.
 COUNTER_BYTES = 21
 """Bytes of `requests.txt`. A constant length, so that a number is replaced in place by one write."""
 RESET_HINT = f"delete it and {RERUN_HINT}; only its counts are lost"

@@ -63,6 +63,7 @@ def classify_elements(
     elements = {name: element.decides for name, element in locale.elements.items()}
     known: set[str] = set()
     for name in validators:
+        # The traits of other validators need a trusted import, which this summary must not make.
         reads = plugins.validator_traits(name).reads if name in own else None
         known |= set(reads(mode, elements)) if reads else set()
     required = tuple(required)

@@ -24,6 +24,7 @@ Code = Literal[
     "no_response",
 ]
 TRAITS: ValidatorTraits[Code] = ValidatorTraits(get_args(Code))
+# Shorter runs are common phrases, which a model also writes without the spec.
 RUN_WORDS = 8
 """Words in a row that make a quotation."""
 _TOPIC = re.compile(r"\b(?:polic(?:y|ies)|guidelines?|rules?|compliance)\b", re.IGNORECASE)
@@ -52,6 +53,7 @@ def policy_leak(*, locales: Mapping[str, Locale], policies: Mapping[str, Policy]
     knowledge also holds are no leak. "The policy says" counts only if the prompt mentions no
     policies, rules or guidelines.
     """
+    # By policy and on demand: most runs use a few of the specs.
     secrets: dict[str, _SecretPatterns] = {}
 
     async def check(draft: Draft, context: DraftContext) -> Verdict:

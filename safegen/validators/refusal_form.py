@@ -145,6 +145,7 @@ def find_redirection(text: str, locale: Locale) -> str:
     answer = _text.own_words(text)
     for sentence in _text.split_sentences(answer):
         open_part = sentence
+        # "I can't say where to buy it" names a place only to decline it.
         if _text.find_pattern(locale, "decline", sentence, within=answer):
             open_part = _text_after_contrast(sentence, locale, within=answer)
         if words := _text.find_pattern(locale, "redirection", open_part, within=answer):

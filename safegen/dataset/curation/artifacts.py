@@ -393,6 +393,7 @@ def reduce_artifacts(
         dropped += sets
     if isinstance(result, ArtifactMeasure) and result.auc <= bound:
         return ArtifactReduction(before, result, tuple(dropped), is_reached=True)
+    # Nothing is excluded then: the artifact would remain, with fewer rows.
     return ArtifactReduction(before, before, (), is_reached=False)
 
 

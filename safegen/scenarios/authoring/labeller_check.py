@@ -110,6 +110,7 @@ class LabellerCheck:
                 f"{format_plural(self.n, 'known prompt')} {'is' if self.n == 1 else 'are'} too few for any labeller: raise `judges.known`, write"
                 " more sets for the harms that `policies` covers, or lower `judges.bar`"
             )
+        # Misses of labels and of requests need different fixes.
         if 2 * self.unread >= self.n:
             return (
                 "most requests failed or gave no readable answer: `safegen doctor` tests each model"
@@ -232,6 +233,7 @@ def _find_confusions(
     worst: dict[Hashable, Confusion] = {}
     for label in dict.fromkeys(known for known, _ in pairs):
         read_label = [s for known, s in pairs if known == label]
+        # A missing label drops a prompt and confirms nothing, so it is no confusion.
         others = Counter(s for s in read_label if s is not None and s != label)
         for other, n in others.most_common(1):
             worst[label] = Confusion(str(label), str(other), n, n / len(read_label))

@@ -36,6 +36,7 @@ ROLES: Mapping[str, Role] = {
 """Role by the name that a conversation gives it; ShareGPT has `human` and `gpt`."""
 ROLE_KEYS = ("role", "from")
 CONTENT_KEYS = ("content", "value")
+# Images and other parts have no text that a policy could read.
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 TURNS_HINT = (
     "a conversation belongs in `messages`: a list of {role, content} that ends with a user turn"
@@ -116,6 +117,7 @@ def _parse_turns(value: object, *, drop_answer: bool) -> tuple[Message, ...]:
     turns = [_parse_turn(turn) for turn in _list_turns(value)]
     if drop_answer and turns and turns[-1]["role"] == "assistant":
         turns.pop()
+    # Most chat templates reject a later system turn.
     if any(m["role"] == "system" for m in turns[1:]):
         problem = "`messages` have a `system` turn that is not the first"
         raise make_fault("invalid_messages", problem)

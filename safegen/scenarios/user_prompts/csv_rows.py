@@ -79,6 +79,7 @@ def read_csv(source: InputFile, *, before: int = 0) -> Iterator[RawRow | RowErro
     with open_text(source, newline="") as file:
         lines = _LineReader(source, file)
         head = _read_head(source, lines)
+        # Strict: otherwise a stray quote would silently join rows.
         reader = csv.reader(lines, strict=True, delimiter=head.delimiter)
         number = before
         while True:

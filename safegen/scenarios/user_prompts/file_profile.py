@@ -17,6 +17,7 @@ SPLIT_NAMES = frozenset(
 # A name for each row of a large file would fill memory.
 MAX_DISTINCT = 10_000
 """Distinct names that are counted; a file with more has no name that holds most rows."""
+# A goal stays in one split, so a larger one would leave the other split nearly empty.
 LARGE_SHARE = 0.5
 MIN_ROWS = 8
 """Rows from which a large share is a sign; in a smaller file one set can be all."""

@@ -115,6 +115,7 @@ def _parse_integer(digits: str) -> int:
     return int(digits)
 
 
+# Made once: `json.loads` makes a decoder for each call with a hook.
 _DECODER = json.JSONDecoder(object_pairs_hook=refuse_repeated_keys, parse_int=_parse_integer)
 
 
@@ -230,6 +231,7 @@ def _iter_object(document: _Document) -> Iterator[tuple[int, object]]:
         document.take(":")
         if name in values or name == name_of_rows:
             document.fail(f"key `{name[:60]}` appears twice")
+        # A list under the name of a field, such as `messages`, is a cell and no list of rows.
         if document.peek() == "[" and str(name) not in FIELDS:
             rows = _iter_list(document)
             first = next(rows, None)

@@ -16,6 +16,7 @@ FIELDS = (
     "benign_use misuse_risk"
 ).split()
 """Fields that a column of the same name feeds."""
+# Files use this name for many things, so it is read only on request.
 MAPPED_FIELDS = ("context",)
 """Fields that are read only from a column that the user names."""
 UNREAD = ""

@@ -46,6 +46,7 @@ def open_text(source: InputFile, *, newline: str) -> Generator[io.TextIOWrapper]
     with _translate_errors(source), _open_bytes(source) as raw:
         stream = io.BufferedReader(_BoundedBytes(source, raw), SNIFF_BYTES)
         encoding = _detect_encoding(source, stream.peek(SNIFF_BYTES))
+        # Escaped bytes keep their place, so that the error names line and byte.
         errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
         # BufferedReader is one of the types that TextIOWrapper takes; the stubs disagree on `seek`.
         yield io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline=newline)
