@@ -77,7 +77,7 @@ def _print_estimate(dry_run: ImportDryRun, source: UserPrompts) -> None:
     )
     for row in estimate.unlabelled[:MAX_LISTED]:
         name = _name_row(row.row, row.id)
-        print_out(out, make_text(f"- {', '.join([name, *row.fields])}: {row.why}"))
+        print_out(out, make_text(f"- {', '.join([name, *row.fields])}: {row.message}"))
     if len(estimate.unlabelled) > MAX_LISTED:
         print_out(
             out,
@@ -125,11 +125,11 @@ def _iter_facts(dry_run: ImportDryRun) -> Iterator[tuple[str, RenderableType]]:
         causes = format_counts(estimate.causes)
         text = f"{format_plural(len(estimate.unlabelled), 'row')} not planned ({causes})"
         yield "unplanned", make_text(text, "yellow")
-    if estimate.left_out:
+    if estimate.excluded:
         yield (
             "excluded",
             make_text(
-                ", ".join(f"{format_number(n)} by {by}" for by, n in estimate.left_out.items())
+                ", ".join(f"{format_number(n)} by {by}" for by, n in estimate.excluded.items())
             ),
         )
     if estimate.not_under:

@@ -29,7 +29,7 @@ from safegen.dataset.curation.exact_duplicates import (
     digest_64,
     message_key,
 )
-from safegen.dataset.curation.select import MAX_REASON_CHARS, select_best
+from safegen.dataset.curation.select import select_best
 from safegen.dataset.run_stats import (
     MODEL_COLUMNS,
     STORED_AXES,
@@ -43,15 +43,15 @@ from safegen.dataset.view import ScenarioGroup
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
 from safegen.store.schema import record_schema
-from safegen.store.temporary import name_temporary_folder
+from safegen.store.temporary import SPOOL_BYTES, name_temporary_folder
 
 if TYPE_CHECKING:
     import polars as pl
 
-SPOOL_BYTES = 8 * 1024 * 1024
-"""Bytes of prompts that are held in memory before they go to a temporary file."""
 BATCH_DRAFTS = 2_000
 """Drafts that are aggregated at once, at least; a frame for each shard would cost more than the work."""
+# Reasons become keys of a table of counts.
+MAX_REASON_CHARS = 80
 RECORD_COLUMNS = (
     "scenario_id set_id goal_id source source_licence taxonomy round attributes messages policy_id "
     "ceiling floor required draft_id revision response withheld teacher model outcome verdicts "
@@ -239,6 +239,7 @@ def _make_drafts(frames: list[pl.DataFrame]) -> pl.DataFrame:
         frames = [empty.with_columns(_lit(0).alias("shard"))]
     drafts = pl.concat(frames)
     scores = drafts["verdicts"].list.eval(pl.element().struct.field("score")).to_list()
+    # Separators of ASCII: no name of an element or a mode contains them.
     required = pl.col("required").list.sort().list.join("\x1f")
     is_answered = pl.col("outcome") == "ok"
     is_shown = is_answered & pl.col("accepted") & ~pl.col("withheld")
@@ -295,7 +296,8 @@ def _count_rows(rows: pl.DataFrame) -> dict[tuple[str, ...], int]:
 def _reduce(rows: pl.DataFrame, *, by: list[str]) -> pl.DataFrame:
     """Reduce drafts, or scenarios of several shards, to one row per key in canonical order.
 
-    The selected draft and the reason are those of `select_best` and `rejection_reason`.
+    The selected draft is that of `select_best`. Without one, the reason is that of the draft that is
+    nearest to acceptance: an answer before a failure, then the highest score, then the first id.
     """
     import polars as pl
 
@@ -389,7 +391,7 @@ def _list_extra_shards(rows: pl.DataFrame) -> dict[str, tuple[int, ...]]:
 def _check_contradictions(rows: pl.DataFrame, corpus: CorpusCheck) -> None:
     """Reject equal messages with different expectations.
 
-    A repeated prompt of an author that is left out contradicts no other prompt.
+    A repeated prompt of an author that is excluded contradicts no other prompt.
 
     Raises:
         DatasetInvalid: two scenarios contradict each other.
@@ -397,8 +399,8 @@ def _check_contradictions(rows: pl.DataFrame, corpus: CorpusCheck) -> None:
     import polars as pl
 
     if corpus.scenarios:
-        left_out = pl.col("scenario_id").is_in(list(corpus.scenarios))
-        rows = rows.filter(~(left_out & (pl.col("source") == "author")))
+        is_excluded = pl.col("scenario_id").is_in(list(corpus.scenarios))
+        rows = rows.filter(~(is_excluded & (pl.col("source") == "author")))
     first = pl.col("scenario_id", "expectation").first().over("digest").name.prefix("first_")
     rows = rows.select("scenario_id", "expectation", first)
     clash = rows.filter(pl.col("expectation") != pl.col("first_expectation")).head(1)
@@ -418,6 +420,7 @@ def _decide(rows: pl.DataFrame, corpus: CorpusCheck) -> pl.DataFrame:
     columns = ("scenario_id", "accepted", "rejection", *_BEST_DIGESTS)
     for id_, accepted, rejection, *digests in rows.select(columns).iter_rows():
         reason = corpus.scenarios.get(id_) if accepted else rejection
+        # In canonical order, because the first of several duplicates stays.
         reasons.append(reason or (duplicates.check(DuplicateKey(*digests)) if accepted else None))
     reason = pl.Series("reason", reasons, pl.String).cast(pl.Categorical)
     return rows.select(
@@ -444,6 +447,7 @@ def _read_lost(run: RunFolder, rows: pl.DataFrame, plan_rows: pl.DataFrame) -> p
     reasons: dict[str, str] = {}
     for shard in run.finished_shards():
         for failure in run.shard_failures(shard):
+            # The first failure: later ones of a scenario often follow from it.
             reasons.setdefault(failure.scenario_id, failure.reason or failure.outcome)
     schema: Any = {"scenario_id": pl.String, "reason": pl.String}  # Any: as polars types a schema
     lost = pl.DataFrame(list(reasons.items()), schema=schema, orient="row")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from safegen.core.timed_pattern import SearchPattern
-from safegen.core.types import Record
+from safegen.core.types import Record, Tier
 from safegen.coverage.axes import Axes
 from safegen.dataset.coverage_report import (
     AxisShapes,
@@ -39,7 +39,7 @@ MAX_NAMED = 100
 class MeasureInputs:
     """Inputs of the measures in addition to the rows."""
 
-    tiers: Mapping[str, str] = field(default_factory=dict[str, str])
+    tiers: Mapping[str, Tier] = field(default_factory=dict[str, Tier])
     """Policy tier by leaf."""
     axes: Axes | None = None
     """Axes of the plan; the axes file by default."""
@@ -119,18 +119,18 @@ class RunMeasures:
         return {
             "near_duplicates": {
                 "threshold": near_duplicates.THRESHOLD,
-                "left_out": [
+                "excluded": [
                     {"scenario_id": c.id, "of": c.original, "similarity": round(c.similarity, 4)}
                     for c in corpus.near_duplicates[:MAX_NAMED]
                 ],
-                "left_out_total": len(corpus.near_duplicates),
+                "excluded_total": len(corpus.near_duplicates),
                 "written_kept": corpus.written_near_duplicates,
             },
             "lexical_artifact": {
                 "bound": MAX_AUC,
                 "prompts": len(self.sample.rows),
-                "left_out_for": [w.word for w in corpus.words],
-                "too_telling": self.artifact_warning,
+                "excluded_for": [w.word for w in corpus.words],
+                "artifact_warning": self.artifact_warning,
                 "questions": {name: result_to_json(r) for name, r in self.artifacts.items()},
             },
         }

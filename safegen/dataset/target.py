@@ -76,7 +76,7 @@ class TargetReport:
         if self.turns:
             verbs = ("lacks", "is") if self.turns == 1 else ("lack", "are")
             turns = format_plural(self.turns, "turn")
-            yield f"{turns} of conversations {verbs[0]} an accepted draft and {verbs[1]} not asked again"
+            yield f"{turns} of conversations {verbs[0]} an accepted draft and {verbs[1]} not requested again"
         if self.hint:
             yield f"hint: {self.hint}"
 
@@ -99,7 +99,7 @@ class TargetReport:
             "stop_code": self.stop_code,
             "stop_reason": self.stop_reason,
             "hint": self.hint,
-            "turns_not_asked_again": self.turns,
+            "turns_without_accepted_draft": self.turns,
             "not_counted": dict(self.excluded),
         }
 

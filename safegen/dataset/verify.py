@@ -27,6 +27,7 @@ from safegen.store.json_files import read_json
 from safegen.store.run_folder import check_manifest_format
 from safegen.store.schema import ArrowRow
 
+# A damaged column violates an invariant in every row.
 MAX_PROBLEMS = 100
 REBUILD_HINT = "run `safegen build` again"
 
@@ -65,10 +66,10 @@ def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str
     # The rows of a damaged file are not read, so they would be missing.
     left = expected.count_left() if expected and not problems else ()
     return problems + [
-        f"view `{view}`, split `{split}`: {format_plural(number, 'row')} that the run's records give"
-        f" {'is' if number == 1 else 'are'} missing;"
-        f" {REBUILD_HINT}"
-        for view, split, number in left
+        f"view `{part.view}`, split `{part.split}`:"
+        f" {format_plural(part.missing, 'row')} that the run's records give"
+        f" {'is' if part.missing == 1 else 'are'} missing; {REBUILD_HINT}"
+        for part in left
     ]
 
 
@@ -176,6 +177,7 @@ def _check_rows(
 def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]) -> str | None:
     """Compare a file's columns with the view's, or with the manifest's for a user's view."""
     actual = list_columns(parquet.read_schema(path))
+    # The manifest is untrusted, so the columns of built-in views come from the code.
     if view in plugins.list_names("views"):
         try:
             made: View = plugins.make_plugin("views", view, {})
@@ -265,6 +267,7 @@ class _RowInvariants:
 
     def _check_expectations(self, row: ArrowRow, where: str) -> Iterator[str]:
         prompt = row["messages"][:-1] if row.get("messages") else row.get("prompt")
+        # Other views of a user may have a prompt in another form, which gives no key.
         if not prompt or isinstance(prompt, str):
             return
         prompt_key = digest_64(message_key(prompt))

@@ -52,6 +52,7 @@ from safegen.pipeline.session import (
 from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
 from safegen.scenarios.user_prompts.reader import PromptPaths, UserPrompts, open_prompts
+from safegen.scenarios.user_prompts.resolve_labels import name_causes
 from safegen.store import parquet, plan, usage
 from safegen.store.import_counts import read_import_counts
 from safegen.store.run_folder import RunFolder, find_pointer
@@ -119,6 +120,7 @@ class Run:
         if pointer := next(filter(parquet.is_lfs_pointer, all_files), None):
             raise parquet.make_pointer_error(pointer)
         frames = [pl.read_parquet(path) for path in files]
+        # `require_known` found the folder, and `build` writes no folder without a file.
         return pl.concat(frames) if frames else pl.read_parquet(all_files[0]).clear()
 
 
@@ -223,26 +225,35 @@ async def agenerate(
         ):
             check_flag(name, flag)
     licence = choose_spelling("licence", licence, license)
-    source = _resolve_prompts(
-        prompts,
-        PromptOptions(columns, licence, drop_answer=drop_answer, skip_unreadable=skip_unreadable),
-    )
-    inputs = replace(
-        resolve_recipe(str(recipe) if isinstance(recipe, Path) else recipe, trusted=plugins),
-        user_prompts=source,
-    )
-    check_custom_teachers(teachers or {})
-    if source is not None:
-        user_prompts.check_recipe(inputs, teachers=teachers or {})
-    if until != "expand":
-        check_teachers(inputs, teachers=teachers or {})
-    folder = RunFolder(Path(output) if output else inputs.recipe.folder)
-    if not output:
-        check_below_working_folder(folder.output)
+    options = PromptOptions(columns, licence, drop_answer, skip_unreadable)
+    source = _resolve_prompts(prompts, options)
+    named = str(recipe) if isinstance(recipe, Path) else recipe
+    inputs = replace(resolve_recipe(named, trusted=plugins), user_prompts=source)
+    _check_inputs(inputs, teachers or {}, until)
+    folder = _choose_folder(output, inputs)
     # From here on the folder changes; all checks of the input are done.
     return await _run_to_step(
         folder, inputs, until=until, replan=replan, teachers=teachers or {}, watch=watch
     )
+
+
+def _check_inputs(
+    inputs: ResolvedRecipe, teachers: Mapping[str, Teacher], until: Until | None
+) -> None:
+    check_custom_teachers(teachers)
+    if inputs.user_prompts is not None:
+        user_prompts.check_recipe(inputs, teachers=teachers)
+    # A plan needs no teacher, so a key may still be missing.
+    if until != "expand":
+        check_teachers(inputs, teachers=teachers)
+
+
+def _choose_folder(output: str | Path | None, inputs: ResolvedRecipe) -> RunFolder:
+    if output:
+        return RunFolder(Path(output))
+    # A caller chooses `output`; a recipe may come from elsewhere.
+    check_below_working_folder(inputs.recipe.folder)
+    return RunFolder(inputs.recipe.folder)
 
 
 async def _run_to_step(
@@ -431,6 +442,8 @@ def rebuild(
     context = load_context(run, trusted=plugins)
     lock = open_folder(run.folder)
     try:
+        # Before the build, so that a kill in between leaves a folder that a second `build`
+        # completes.
         snapshot.update_snapshot(run.folder, context)
         report = build(run.folder, context)
     finally:
@@ -451,6 +464,7 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
     """
     try:
         inputs = resolve_recipe(run.recipe, trusted=plugins)
+        # A run without failures calls no teacher, so it needs no key.
         if count_losses(run.folder).failed_requests:
             check_teachers(inputs, teachers={})
     except AssetNotFound as e:
@@ -519,6 +533,11 @@ def read_import_report(run: Run) -> dict[str, Any]:
 def count_unlabelled(run: Run) -> int:
     """Count the rows of a user's file that were not planned, listed in `run/unlabelled.jsonl`."""
     return int(read_import_report(run).get("unlabelled", 0))
+
+
+def count_unlabelled_causes(run: Run) -> dict[str, int]:
+    """Count these rows by cause, in the words of the summary."""
+    return name_causes(read_import_report(run).get("unlabelled_by", {}))
 
 
 def read_usage(folder: RunFolder) -> dict[str, object]:

@@ -23,7 +23,7 @@ from safegen.core.plugin_checks import (
     locate_plugin,
 )
 from safegen.core.suggestions import suggest_names
-from safegen.core.types import DraftValidator, Teacher, TeacherTraits
+from safegen.core.types import DraftValidator, Teacher, TeacherTraits, Tier
 from safegen.coverage import axes as axes_file
 from safegen.coverage.covering_array import BitCode, required_rows
 from safegen.dataset.view import make_view
@@ -87,7 +87,7 @@ class RunContext:
     """A user's prompts, in place of the taxonomy's sets."""
 
     @property
-    def tiers(self) -> dict[str, str]:
+    def tiers(self) -> dict[str, Tier]:
         """Policy tier by leaf."""
         return {name: harm.tier for name, harm in self.tree.harms.items()}
 
@@ -128,6 +128,7 @@ class ResolvedRecipe(RunContext):
         """SHA-256 of each file that the recipe names, by kind and name."""
         digests: dict[str, dict[str, str]] = {
             "taxonomy": {self.tree.file.taxonomy: file_sha256(self.tree.path)},
+            # The resolved pack and no file: an overlay changes with its base.
             "locale": {self.locale.locale: digest(self.locale.model_dump(mode="json"))},
             "prompt": {"draft": self.draft_prompt.sha256, "revise": self.revise_prompt.sha256},
         }
@@ -220,6 +221,7 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
     with locator.prefix_errors("validators"):
         # Built to check their parameters; the session builds its own.
         make_validators(inputs)
+    # Views run last, and a wrong one must not fail a run after its requests are paid.
     with locator.prefix_errors("views"):
         for ref in loaded.views:
             make_view(ref, trusted=trusted)
@@ -285,13 +287,20 @@ def check_teachers(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -
                 make_teacher(inputs, ref)
 
 
-def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
-    """List every teacher and judge of a recipe with its role."""
+class RoleRef(NamedTuple):
+    """A teacher or judge of a recipe, with its role."""
+
+    role: str
+    ref: PluginRef
+
+
+def list_roles(recipe: Recipe) -> list[RoleRef]:
+    """List every teacher and judge of a recipe."""
     teachers = recipe.teachers
-    refs = [("drafter", ref) for ref in teachers.drafter]
-    refs += [("reviser", teachers.reviser)] if teachers.reviser else []
-    refs += [("author", teachers.author)] if teachers.author else []
-    return refs + [("labeller", ref) for ref in recipe.judges.labellers]
+    refs = [RoleRef("drafter", ref) for ref in teachers.drafter]
+    refs += [RoleRef("reviser", teachers.reviser)] if teachers.reviser else []
+    refs += [RoleRef("author", teachers.author)] if teachers.author else []
+    return refs + [RoleRef("labeller", ref) for ref in recipe.judges.labellers]
 
 
 def teacher_traits(context: RunContext, ref: PluginRef) -> TeacherTraits:

@@ -74,6 +74,7 @@ def open_folder(folder: RunFolder) -> Lock:
     try:
         folder.check_foreign_files()
         folder.root.mkdir(parents=True, exist_ok=True)
+        # First of all files, because replies and unsafe drafts must not be committed.
         (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as e:
         raise make_disk_error(folder.root, e) from e
@@ -148,7 +149,7 @@ def write_plan(folder: RunFolder, inputs: ResolvedRecipe) -> None:
     plan.write_plan(
         first, group_shards(plan_first_round(inputs), candidates=inputs.recipe.plan.candidates)
     )
-    if plan.plan_size(first)[1] == 0:
+    if plan.read_plan_size(first).scenarios == 0:
         first.unlink()
         raise UserError(explain_empty(inputs.make_planning_context()))
 
@@ -205,6 +206,7 @@ async def run_session(
         if watch:
             watch(progress, factory.meter)
         workers = factory.make_workers(progress, validating=until != "draft")
+        # Sets in flight keep the widest endpoint busy; each teacher bounds its own requests.
         concurrency = max(int(getattr(t, "concurrency", 1)) for t in factory.teachers)
         # Both checks precede the first draft.
         check_disk_room(folder, concurrency)
@@ -269,9 +271,14 @@ def reset_unavailable(folder: RunFolder) -> None:
         folder.reset_shard(number)
 
 
-def find_unfinished(
-    folder: RunFolder, recipe: Recipe, until: Until | None
-) -> tuple[list[int], Progress]:
+class UnfinishedShards(NamedTuple):
+    """The shards to run, and their counters at the start."""
+
+    numbers: list[int]
+    progress: Progress
+
+
+def find_unfinished(folder: RunFolder, recipe: Recipe, until: Until | None) -> UnfinishedShards:
     """List the shards to run, with initial counters."""
     plans = plan.Plans(folder.plans)
     count, scenarios = plans.shards, plans.scenarios
@@ -281,12 +288,13 @@ def find_unfinished(
     todo = [n for n in range(count) if n not in finished]
     # Shards are read only if some of them are finished.
     remaining = sum(len(plans.read(n)) for n in todo) if finished else scenarios
-    return todo, Progress(
+    progress = Progress(
         round=plans.round_of(todo[0]) if todo else 0,
         planned=remaining * recipe.plan.candidates,
         shards_planned=len(todo),
         resumed=folder.journal.exists(),
     )
+    return UnfinishedShards(todo, progress)
 
 
 def reset_failures(folder: RunFolder) -> int:

@@ -212,7 +212,7 @@ def _plan_round(
     sets = _RoundPlanner(inputs, plans, decision, stats).iter_sets(number)
     path = folder.plan(number)
     plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
-    if plan.plan_size(path)[1]:
+    if plan.read_plan_size(path).scenarios:
         return True
     # An empty plan would count as a round.
     path.unlink()
@@ -274,6 +274,7 @@ class _RoundPlanner:
     def _iter_authored_sets(self) -> Iterator[list[PlannedScenario]]:
         """Plan sets for the author, as many per leaf as its emptiest cell may need."""
         recipe = self.inputs.recipe
+        # Sets are planned by leaf, so a target without leaves does not say which ones.
         if not recipe.plan.authored or "harm" not in self.target.per:
             return
         context = self.inputs.make_planning_context()
@@ -282,6 +283,7 @@ class _RoundPlanner:
         for harm in context.harms:
             short = [n for cell, n in self.missing.items() if cell[at] == harm and n > 0]
             rates = [rate for cell, rate in self.rates.items() if cell[at] == harm]
+            # By the rate of the worst cell, because one set fills the cells of all intents.
             count = ceil(max(short, default=0) / max(MIN_ACCEPTANCE_RATE, min(rates, default=1.0)))
             counts = {harm: count} if count else {}
             yield from plan_authored_sets(context, start=start, counts=counts, seed=recipe.seed)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, cast
 
 from safegen.config.plan import AUTHORED_KEYS
@@ -22,7 +23,13 @@ from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.dataset.curation.split import describe_empty_splits, split_of
 from safegen.judges.user_prompt_labels import BlindLabels, Labellers
-from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, import_sets
+from safegen.pipeline._user_rows import (
+    ChangedRow,
+    ImportReport,
+    PromptImport,
+    import_sets,
+    write_import_report,
+)
 from safegen.pipeline.preflight.teacher_facts import list_teacher_facts, list_unset
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
@@ -35,7 +42,7 @@ from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.scenarios.user_prompts.redaction import Redaction
-from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, UnlabelledCause, name_causes
+from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, name_causes
 from safegen.scenarios.written import group_shards
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
@@ -164,20 +171,23 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
     def write(sets: Iterator[list[PlannedScenario]]) -> None:
         plan.write_plan(first, group_shards(sets, candidates=candidates))
 
-    report, _ = import_sets(folder, prompts, write)
-    if plan.plan_size(first)[1]:
+    # Before the plan is complete: a plan makes the run resume, and then no report would be written.
+    on_report = partial(write_import_report, folder, prompts)
+    report = import_sets(prompts, write, on_report=on_report).report
+    if plan.read_plan_size(first).scenarios:
         _log_warnings(prompts)
         if duplicates := find_repeats(prompts, report.kept):
             logger.warning(
                 "%s: %s", prompts.source.name, format_warning(duplicates, most=MAX_NAMED)
             )
         return
+    # An empty plan would make the next call resume instead of reading the file again.
     first.unlink()
     raise UserError(_explain_empty(report, prompts, f"listed in `{folder.unlabelled_rows}`"))
 
 
 def _explain_empty(report: ImportReport, prompts: PromptImport, *places: str) -> str:
-    excluded = [f"{n} excluded by `{by}`" for by, n in sorted(report.left_out.items())]
+    excluded = [f"{n} excluded by `{by}`" for by, n in report.excluded.items()]
     listed = [f"{n} {cause}" for cause, n in name_causes(report.count_causes()).items()]
     counts = [*listed, *(places if listed else ()), *excluded]
     hints = ", ".join(_iter_hints(report, was_labelled=bool(prompts.models)))
@@ -215,9 +225,9 @@ def _iter_hints(report: ImportReport, *, was_labelled: bool) -> Iterator[str]:
         yield "give rows with a profile mismatch another `profile`"
     if "unreadable" in causes:
         yield "fix rows that cannot be read"
-    if "redact" in report.left_out:
+    if "redact" in report.excluded:
         yield "set `redact: mask` to keep rows with personal data"
-    if set(report.left_out) - {"duplicate", "redact"}:
+    if set(report.excluded) - {"duplicate", "redact"}:
         yield "widen `plan`"
     if set(causes) == {"red_line"}:
         yield "a red line is never drafted, so remove such rows"
@@ -244,7 +254,7 @@ class ImportEstimate:
     """Requests: one or two per labeller and text, without retries of malformed replies."""
     unlabelled: tuple[Unlabelled, ...]
     """Rows that cannot be planned, with or without labellers."""
-    left_out: Mapping[str, int]
+    excluded: Mapping[str, int]
     not_under: Mapping[str, int]
     """Planned rows by a profile that excludes them, because their prompt contradicts it."""
     recorded_otherwise: tuple[ChangedRow, ...]
@@ -268,12 +278,7 @@ class ImportEstimate:
     @property
     def causes(self) -> dict[str, int]:
         """Number of rows that cannot be planned, by cause in words."""
-        return describe_causes(Counter(row.cause for row in self.unlabelled))
-
-
-def describe_causes(causes: Mapping[UnlabelledCause, int]) -> dict[str, int]:
-    """Name the causes for which rows are not planned; values are counts of rows."""
-    return name_causes(causes)
+        return name_causes(Counter(row.cause for row in self.unlabelled))
 
 
 class ImportDryRun(NamedTuple):
@@ -336,10 +341,11 @@ def _warn_empty_splits(prompts: PromptImport, goals: Iterable[str]) -> Iterator[
 
 def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
     judges = len(prompts.inputs.recipe.judges.labellers)
-    report, counts = import_sets(None, prompts, _count_sets)
+    report, counts = import_sets(prompts, _count_sets)
     to_read = {
         row.number for row in prompts.iter_rows() if judges and row.text_key in prompts.open_rows
     }
+    # Rows that labellers will read are no loss yet.
     waiting = {u for u in report.unlabelled if u.cause == "missing_label" and u.row in to_read}
     return ImportEstimate(
         rows=report.rows,
@@ -351,8 +357,8 @@ def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
         to_read=len(prompts.open_rows) if judges else 0,
         label_calls=judges * sum(sum(questions) for questions in prompts.open_rows.values()),
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
-        left_out=dict(sorted(report.left_out.items())),
-        not_under=dict(sorted(report.not_under.items())),
+        excluded=report.excluded,
+        not_under=report.not_under,
         recorded_otherwise=tuple(report.recorded_otherwise),
         repeats=find_repeats(prompts, report.kept | {u.row for u in waiting}),
         fields=prompts.columns.columns,

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from itertools import chain
+from typing import NamedTuple
 
 from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
@@ -124,7 +125,7 @@ class WorkerFactory:
             validators=make_validators(inputs),
             required=recipe.required_validators,
             policies={p.policy_id: p for p in inputs.policies},
-            tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
+            tiers=inputs.tiers,
             draft_prompt=inputs.draft_prompt,
             revise_prompt=inputs.revise_prompt,
             candidates=recipe.plan.candidates,
@@ -231,9 +232,13 @@ async def check_labellers(
     """
     if writers is None:
         return
-    judges, (known, expect) = inputs.recipe.judges, _draw_known_prompts(inputs)
-    labels = writers.files.labels
-    result = await check_labeller(known, labeller=writers.labellers, files=labels, expect=expect)
+    judges, known = inputs.recipe.judges, _draw_known_prompts(inputs)
+    result = await check_labeller(
+        known.prompts,
+        labeller=writers.labellers,
+        files=writers.files.labels,
+        expect=known.expect,
+    )
     summary = {f.field: {"n": f.n, "agree": f.hits, "kappa": f.kappa} for f in result.fields}
     # Written also on failure: the numbers help to choose another labeller.
     write_json(folder.root / "labellers.json", {"bar": judges.bar, "fields": summary})
@@ -241,7 +246,12 @@ async def check_labellers(
         raise RunError(f"{result.format_summary(judges.bar)}\n{result.suggest_fix(judges.bar)}")
 
 
-def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:
+class _KnownPrompts(NamedTuple):
+    prompts: list[KnownPrompt]
+    expect: ExpectKnown
+
+
+def _draw_known_prompts(inputs: ResolvedRecipe) -> _KnownPrompts:
     """Draw prompts with known labels, from the run's taxonomy first, and a function for their expectations."""
     count = inputs.recipe.judges.known
     known: list[KnownPrompt] = []
@@ -263,7 +273,7 @@ def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], Expe
         leaf, policy = leaves[harm]
         return compute_expectation(policy, leaf, evidence=evidence, profile="public", detail=detail)
 
-    return known, expect
+    return _KnownPrompts(known, expect)
 
 
 def _iter_shipped_taxonomies(inputs: ResolvedRecipe) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:

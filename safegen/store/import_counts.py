@@ -25,7 +25,7 @@ class ImportCounts(StoredModel):
     labellers: list[str]
     unlabelled: Count
     unlabelled_by: dict[str, Count]
-    left_out: dict[str, Count]
+    excluded: dict[str, Count]
     not_under: dict[str, Count]
     personal_data: Count
     fields: dict[str, str]
@@ -35,8 +35,8 @@ class ImportCounts(StoredModel):
 
     @model_validator(mode="after")
     def _check_sums(self) -> ImportCounts:
-        if self.rows != self.planned + self.unlabelled + sum(self.left_out.values()):
-            raise ValueError("`rows` is not the sum of `planned`, `unlabelled` and `left_out`")
+        if self.rows != self.planned + self.unlabelled + sum(self.excluded.values()):
+            raise ValueError("`rows` is not the sum of `planned`, `unlabelled` and `excluded`")
         if self.unlabelled != sum(self.unlabelled_by.values()):
             raise ValueError("`unlabelled` is not the sum of `unlabelled_by`")
         return self

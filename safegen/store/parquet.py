@@ -12,7 +12,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from safegen.core.errors import RERUN_HINT, DiskFailed, StoreDamaged
 from safegen.core.regular_files import open_regular, require_regular
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+# `read_frames` reads as many rows at once, so a reader holds one group.
 ROW_GROUP = 10_000
 
 
@@ -152,6 +153,7 @@ def _conform(table: pa.Table, schema: pa.Schema, *, first_row: int = 0) -> pa.Ta
     columns: list[pa.ChunkedArray[Any]] = []
     for field in cast("list[pa.Field[Any]]", list(schema)):
         try:
+            # Another writer may hold equal values as large strings or dictionaries.
             column = table.column(field.name).cast(field.type)
         except (ValueError, pa.ArrowException) as e:
             raise ColumnMismatch(f"column `{field.name}` has another type") from e
@@ -167,7 +169,14 @@ def _conform(table: pa.Table, schema: pa.Schema, *, first_row: int = 0) -> pa.Ta
     return conformed
 
 
-def read_metadata(path: Path) -> tuple[int, int]:
+class FileSize(NamedTuple):
+    """Numbers of row groups and of rows of a Parquet file."""
+
+    groups: int
+    rows: int
+
+
+def read_size(path: Path) -> FileSize:
     """Read the number of row groups and of rows from the footer of a file.
 
     Raises:
@@ -177,7 +186,7 @@ def read_metadata(path: Path) -> tuple[int, int]:
 
     try:
         with _open_parquet(path) as file:
-            return file.metadata.num_row_groups, file.metadata.num_rows
+            return FileSize(file.metadata.num_row_groups, file.metadata.num_rows)
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
 
@@ -376,6 +385,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # One line end on every system, because the manifest holds hashes of these files.
         temporary.write_text(text, encoding="utf-8", newline="\n")
         commit_file(temporary, path)
     except OSError as e:
@@ -386,6 +396,7 @@ def is_lfs_pointer(path: Path) -> bool:
     """Return True for a git-lfs pointer whose content was not fetched."""
     try:
         with open_regular(path) as file:
+            # The first line of every pointer has 42 characters.
             return file.read(42).startswith(b"version https://git-lfs.github.com/spec/v1")
     except OSError:
         return False

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -39,6 +39,13 @@ DATASET_PARTS = (
     "manifest.json",
 )
 """Files and folders of a dataset, in the order in which `build` replaces them."""
+
+
+class ShardFailure(NamedTuple):
+    """A recorded failure and its shard."""
+
+    shard: int
+    failure: Failure
 
 
 class SnapshotFile(StoredModel):
@@ -197,7 +204,7 @@ class RunFolder:
         rows = parquet.read_rows(self.records(shard), schema=record_schema(), remedy=RECORDS_REMEDY)
         return [record_from_row(row) for row in rows]
 
-    def read_failures(self) -> Iterator[tuple[int, Failure]]:
+    def read_failures(self) -> Iterator[ShardFailure]:
         """Iterate over all recorded failures with their shards.
 
         Raises:
@@ -205,7 +212,7 @@ class RunFolder:
         """
         for shard in sorted(list_numbers(self.root / "failures", ".jsonl")):
             for failure in self.shard_failures(shard):
-                yield shard, failure
+                yield ShardFailure(shard, failure)
 
     def shard_failures(self, shard: int) -> list[Failure]:
         """Read the recorded failures of one shard.

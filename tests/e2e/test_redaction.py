@@ -113,7 +113,7 @@ def test_unreadable_rows_are_listed_with_unlabelled(
     assert cli(capsys, *args, "--skip-unreadable").code == 0
     [row] = listed(workdir / "out")
     assert (row["row"], row["id"], row["cause"]) == (2, "empty", "unreadable")
-    assert "has no `prompt`" in row["why"]
+    assert "has no `prompt`" in row["message"]
 
 
 def test_files_expanded_by_a_shell_are_read(

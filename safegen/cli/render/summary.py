@@ -33,7 +33,6 @@ from safegen.dataset.run_stats import classify_loss
 from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
 from safegen.pipeline.resolve import makes_weaker_drafts
-from safegen.pipeline.user_prompts import describe_causes
 
 if TYPE_CHECKING:
     from safegen.core.types import Outcome, Until, Usage
@@ -246,10 +245,10 @@ def _iter_import_facts(run: Run) -> Iterator[tuple[str, RenderableType]]:
     if not report:
         return
     parts = [f"{report['rows']:,} in {report['file']}", f"{report['planned']:,} planned"]
-    parts += [f"{n:,} excluded by {by}" for by, n in report["left_out"].items()]
+    parts += [f"{n:,} excluded by {by}" for by, n in report["excluded"].items()]
     yield "rows", make_text(", ".join(parts))
     if unlabelled := api.count_unlabelled(run):
-        causes = format_counts(describe_causes(report["unlabelled_by"]))
+        causes = format_counts(api.count_unlabelled_causes(run))
         line = f"{format_plural(unlabelled, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
         yield "unplanned", make_text(line, "yellow")
     if barred := report.get("not_under"):

@@ -15,7 +15,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from safegen.core import text_forms
-from safegen.store.temporary import name_temporary_folder
+from safegen.store.temporary import SPOOL_BYTES, name_temporary_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,9 +50,6 @@ HASH_BITS = 64 - CHUNK_BITS
 BLOCK_ROWS = 128
 # Longer texts are cut, so that one long text does not fill a block alone.
 BLOCK_SHINGLES = 32
-# A text of 30 words has about 500 bytes in the files, so that 15,000 texts need no disk.
-SPOOL_BYTES = 8 * 1024 * 1024
-"""Bytes of a temporary file that stay in memory."""
 # Each pair of copies in a group is estimated; more at once would be slow for a prompt of many copies.
 GROUP_TEXTS = 64
 """Texts with a shared bucket that are compared at once."""

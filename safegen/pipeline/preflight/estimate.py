@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from safegen.config.recipe import Recipe
 from safegen.core.errors import UserError
 from safegen.core.plural import format_plural
-from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario, Tier
+from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
@@ -299,7 +299,7 @@ class _CharCounter:
     def __init__(self, inputs: ResolvedRecipe) -> None:
         policies = {p.policy_id: p for p in inputs.policies}
         self._render = make_system_renderer(inputs.draft_prompt, policies)
-        self._tiers: dict[str, Tier] = {id_: harm.tier for id_, harm in inputs.tree.harms.items()}
+        self._tiers = inputs.tiers
         plan_ = inputs.recipe.plan
         self._styles = Counter(choose_style(plan_.styles, i) for i in range(plan_.candidates))
         self._seen: dict[object, int] = {}

@@ -130,7 +130,7 @@ def operational_detail(texts: TextsBySlot, context: CheckContext) -> Iterator[Fa
 
 
 def _operational_problem(text: str, bounds: CheckBounds) -> str:
-    if text_forms.proven_detail(text)[0] == max(DETAIL_LEVELS):
+    if text_forms.proven_detail(text).level == max(DETAIL_LEVELS):
         return "holds code, a command or settings"
     # A single "2." may be the end of a sentence; 1, 2 and 3 in this order are a list.
     numbers = [int(n) for n in ENUMERATOR.findall(text_forms.plain_text(text))]

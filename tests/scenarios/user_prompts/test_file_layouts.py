@@ -258,7 +258,7 @@ def test_unreadable_rows_are_skipped_on_request(tmp_path: Path, kind: str) -> No
     skipped = [row for row in rows if isinstance(row, UnreadableRow)]
     assert [row.fault for row in skipped] == faults
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
-    assert all(f"row {row.number}" in row.why for row in skipped)
+    assert all(f"row {row.number}" in row.message for row in skipped)
     assert not isinstance(rows[0], UnreadableRow)
     assert not isinstance(rows[-1], UnreadableRow)
     with pytest.raises(ConfigError):
