@@ -86,6 +86,7 @@ IDS = ("scenario_id", "set_id", "goal_id", "draft_id", "policy_id", "harm", "dom
 SCORES = ("safety", "help_direct", "help_indirect", "helpfulness", "correctness", "reward")
 """Columns of numbers from 0 to 1."""
 LANGUAGE_TAG = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"
+TAGS = frozenset({"language"})
 MAX_SHOWN = 60
 """Characters of a value that a message has."""
 
@@ -187,7 +188,7 @@ def _iter_masks(column: _Column) -> Iterator[tuple[Mask, str]]:
             pc.invert(pc.and_(pc.greater_equal(values, 0.0), pc.less_equal(values, 1.0))),
             ("is not from 0 to 1"),
         )
-    elif name == "language":
+    elif name in TAGS:
         yield pc.invert(pc.match_substring_regex(values, LANGUAGE_TAG)), "is not a language tag"
     elif name.rpartition(".")[2] in IDS:
         yield pc.equal(values, ""), "is empty"

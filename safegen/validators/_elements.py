@@ -14,7 +14,7 @@ from safegen.config.language_pack import Locale
 from safegen.core import plugins
 from safegen.core.types import Mode, Verdict
 
-BY_FORM_NOTE = "words of it are looked for; if they help is not judged"
+BY_FORM_NOTE = "checked by wording only"
 
 
 class ElementCoverage(NamedTuple):

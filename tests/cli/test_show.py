@@ -66,7 +66,7 @@ def test_record_shows_checks_of_required_elements(
     output = call(capsys, "show", finished, record.draft.draft_id).out
     lines = [" ".join(line.split()) for line in output.splitlines()]
     for element, check in (
-        ("limit: says in a few words what is left out", "(words of it are looked for"),
+        ("limit: says in a few words what is left out", "(checked by wording only"),
         ("safe_task: gives concrete help", "(no validator checks it)"),
     ):
         (line,) = [line for line in lines if element in line]
