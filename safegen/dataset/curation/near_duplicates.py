@@ -51,7 +51,7 @@ BLOCK_ROWS = 128
 # Longer texts are cut, so that one long text does not fill a block alone.
 BLOCK_SHINGLES = 32
 # Each pair of copies in a group is estimated; more at once would be slow for a prompt of many copies.
-GROUP_TEXTS = 64
+GROUP_TEXTS = 32
 """Texts with a shared bucket that are compared at once."""
 PAIRS_AT_ONCE = 1 << 16
 """Pairs whose similarity is estimated at once."""
@@ -242,7 +242,10 @@ def _number_shared(
     import numpy as np
 
     # Bucket and text in one integer: a plain sort is three times as fast as one of positions.
-    keys = (buckets.astype(np.uint64) << np.uint64(32)) | np.arange(len(buckets), dtype=np.uint64)
+    # In place: each temporary array would take 8 bytes a text.
+    keys = buckets.astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.arange(len(buckets), dtype=np.uint32)
     keys.sort()
     repeats = np.zeros(len(keys) + 1, dtype=bool)
     repeats[1:-1] = (keys[1:] ^ keys[:-1]) < np.uint64(1 << 32)
