@@ -14,7 +14,6 @@ from safegen.dataset.coverage_report import (
     Certificates,
     certificates_json,
     certify_run,
-    collect_planned_shapes,
 )
 from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation import near_duplicates
@@ -28,7 +27,6 @@ from safegen.dataset.curation.corpus_checks import (
 )
 from safegen.dataset.curation.hedging import HedgingMeasure
 from safegen.dataset.target import TargetReport
-from safegen.store import plan
 
 # A manifest is read by people; the total is stated in addition.
 MAX_NAMED = 100
@@ -57,7 +55,7 @@ class RunMeasures:
 
     def __init__(self, inputs: MeasureInputs, curated: CurationResult) -> None:
         self.target = inputs.target
-        self.before = collect_planned_shapes(plan.Plans(curated.run.plans))
+        self.before = curated.planned_shapes
         self.after = AxisShapes()
         self.corpus = curated.corpus
         self.sample = PromptSample(total=curated.stats.planned)

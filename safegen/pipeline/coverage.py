@@ -16,7 +16,6 @@ from safegen.dataset.coverage_report import (
     certify_run,
     collect_axis_labels,
     collect_kept_shapes,
-    collect_planned_shapes,
 )
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.run_stats import STORED_AXES
@@ -171,7 +170,7 @@ def _check_axes(names: Sequence[str], known: Sequence[str], *, option: str) -> A
 def _build_certificates(
     run: Run, context: RunSnapshot, plans: plan.Plans, curated: CurationResult
 ) -> Certificates | None:
-    shapes = collect_planned_shapes(plans), collect_kept_shapes(run.folder, curated.kept_ids)
+    shapes = curated.planned_shapes, collect_kept_shapes(run.folder, curated.kept_ids)
     return certify_run(
         *shapes,
         context.tiers,

@@ -10,7 +10,7 @@ from typing import Any
 from safegen.core.errors import StoreDamaged
 from safegen.core.types import DropReason, Outcome
 from safegen.dataset.dropped import count_losses
-from safegen.dataset.run_stats import count_prompts, read_plan_rows
+from safegen.dataset.run_stats import count_prompts, count_rows, read_plan_rows
 from safegen.pipeline.api import Run, read_usage
 from safegen.store import plan
 from safegen.store.json_files import read_json
@@ -65,7 +65,7 @@ def read_status(run: Run) -> RunStatus:
         planned=run.folder.plan(0).exists(),
         rounds=plans.rounds,
         prompts=count_prompts(plan_rows),
-        drafts=plan_rows.height * run.recipe.plan.candidates,
+        drafts=count_rows(plan_rows) * run.recipe.plan.candidates,
         shards=plans.shards,
         # A re-plan can leave records of shards that the plan no longer has.
         shards_done=len([n for n in run.folder.finished_shards() if n < plans.shards]),

@@ -4,7 +4,7 @@ Files have 32-bit offsets, zstd 3 and one chunk per column, so that equal rows g
 every trainer can concatenate the files.
 """
 
-# pyarrow's stubs leave some parameters untyped; all file calls to pyarrow are in this module.
+# pyarrow's stubs leave some parameters untyped; all calls to pyarrow for named files are in this module.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,15 +90,17 @@ class Plans:
     def __init__(self, folder: Path) -> None:
         # By number: as text, `10` precedes `2`.
         self.paths = sorted(folder.glob("[0-9]*.parquet"), key=lambda p: int(p.stem))
-        sizes = [read_plan_size(path) for path in self.paths]
+        sizes = [parquet.read_group_sizes(path) for path in self.paths]
         self.rounds = len(sizes)
-        self.shards = sum(size.shards for size in sizes)
-        self.scenarios = sum(size.scenarios for size in sizes)
-        self._rounds = [n for n, size in enumerate(sizes) for _ in range(size.shards)]
+        self.shard_sizes = list(chain.from_iterable(sizes))
+        """Planned rows of each shard."""
+        self.shards = len(self.shard_sizes)
+        self.scenarios = sum(self.shard_sizes)
+        self._rounds = [n for n, shards in enumerate(sizes) for _ in shards]
         self._places = [
             (path, group)
-            for path, size in zip(self.paths, sizes, strict=True)
-            for group in range(size.shards)
+            for path, shards in zip(self.paths, sizes, strict=True)
+            for group in range(len(shards))
         ]
         if self.paths and [p.stem for p in self.paths] != [str(n) for n in range(self.rounds)]:
             raise StoreDamaged(f"a round is missing in `{folder}`; re-plan with `--replan`")
@@ -105,14 +108,6 @@ class Plans:
     def round_of(self, shard: int) -> int:
         """Return the round that planned a shard."""
         return self._rounds[shard]
-
-    def shard_sizes(self) -> list[int]:
-        """Read the number of planned rows of each shard.
-
-        Raises:
-            StoreDamaged: a plan cannot be read.
-        """
-        return [size for path in self.paths for size in parquet.read_group_sizes(path)]
 
     def read(self, shard: int) -> list[PlannedScenario]:
         """Read the scenarios of a shard, in plan order."""
