@@ -15,10 +15,11 @@ from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
 from safegen.core.pattern_index import PatternIndex
-from safegen.core.timed_pattern import SearchPattern, TimedPattern
+from safegen.core.timed_pattern import SearchPattern, TimedPattern, allow_open_brackets
 from safegen.core.types import PROFILES, Profile
 
 
+@allow_open_brackets()
 def _check_pattern(value: str) -> str:
     try:
         re.compile(value, re.IGNORECASE)
@@ -160,7 +161,8 @@ class Locale(FrozenModel):
         source = _join_patterns(patterns)
         # Every repeat of a shipped pattern is short in prose, and `re` runs them faster.
         if _load_shipped_patterns().issuperset(patterns):
-            return re.compile(source)
+            with allow_open_brackets():
+                return re.compile(source)
         return TimedPattern(source, place=place)
 
     @cached_property
@@ -288,7 +290,8 @@ def _check_own_patterns(path: Path, pack: Locale | Overlay) -> None:
                 TimedPattern(_fold_pattern(pattern), place=place).probe()
         place = _format_place(path, tree, loc)
         try:
-            re.compile(_join_patterns(group))
+            with allow_open_brackets():
+                re.compile(_join_patterns(group))
         except (re.error, OverflowError, RecursionError) as e:
             raise ConfigError(f"{place}: the patterns cannot be joined by `|`: {e}") from e
         # The package `regex` rejects some patterns that `re` accepts.

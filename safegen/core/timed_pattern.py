@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib
 import re
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol, TypeVar
 
@@ -69,6 +71,14 @@ class _RegexPattern(Protocol):
     def sub(self, repl: Callable[[re.Match[str]], str], string: str, *, timeout: float) -> str: ...
 
 
+@contextmanager
+def allow_open_brackets() -> Generator[None]:
+    """Ignore the warning that `[[` may start a nested set in a later Python; here it never does."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Possible ", FutureWarning)
+        yield
+
+
 class TimedPattern:
     """A pattern with a limit of CPU time over all its searches.
 
@@ -97,6 +107,7 @@ class TimedPattern:
         """
         _ = self._compiled
 
+    @allow_open_brackets()
     def probe(self) -> None:
         """Search made texts that are hard for the pattern.
 
@@ -117,6 +128,7 @@ class TimedPattern:
                 )
 
     @cached_property
+    @allow_open_brackets()
     def _compiled(self) -> _RegexPattern:
         regex = importlib.import_module("regex")
         try:
