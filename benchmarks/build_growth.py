@@ -20,6 +20,8 @@ import _world
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from safegen.core.hashing import text_sha256
+
 SHARD = 256
 
 
@@ -39,7 +41,9 @@ def replicate(
             row |= {"source": "imported", "messages": [*row["messages"][:-1], user]}
             if "draft_id" in row:
                 filler = " ".join(rng.choices(words, k=chars // 6))
-                row |= {"draft_id": f"d{key}", "response": f"{row['response'][:200]} {filler} {i}"}
+                response = f"{row['response'][:200]} {filler} {i}"
+                row |= {"draft_id": f"d{key}", "response": response}
+                row["response_sha256"] = text_sha256(response)
             table.append(row)
         yield pa.Table.from_pylist(table, schema=schema)
 

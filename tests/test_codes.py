@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import pytest
@@ -140,6 +141,7 @@ def comparisons(source: str) -> list[Comparison]:
     return search.found
 
 
+@cache
 def places() -> set[tuple[str, str, str]]:
     """Path, function and code of each comparison in the package."""
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -168,7 +169,9 @@ def fuzz_locale(folder: Path, r: random.Random) -> list[object]:
 
 
 def check_prompts(name: str) -> list[object]:
-    return ["check", "starter", "--prompts", name, "--licence", "MIT"]
+    # The offline teacher cannot answer a user's prompts, so its recipe would end before the file is read.
+    write_recipe(Path("f.yaml"), "http://127.0.0.1:9/v1")
+    return ["check", "f.yaml", "--prompts", name, "--licence", "MIT"]
 
 
 def fuzz_csv(folder: Path, r: random.Random) -> list[object]:
@@ -282,9 +285,11 @@ def damage_place(folder: Path, r: random.Random) -> None:
         path.write_bytes(b"a file")
         return
     path.unlink()
-    kind = r.choice(("missing", "folder", "link"))
+    kind = r.choice(("missing", "folder", "link", "pipe"))
     if kind == "folder":
         path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
     elif kind == "link":
         path.symlink_to(folder.parent.parent / "canary")
 
@@ -342,7 +347,22 @@ def damage_journal(folder: Path, r: random.Random) -> None:
     connection.close()
 
 
-DAMAGES = (damage_json, damage_bytes, damage_place, damage_column, damage_struct, damage_journal)
+def swap_files(folder: Path, r: random.Random) -> None:
+    one, other = r.sample(sorted(p for p in folder.rglob("*") if p.is_file()), 2)
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+DAMAGES = (
+    swap_files,
+    damage_json,
+    damage_bytes,
+    damage_place,
+    damage_column,
+    damage_struct,
+    damage_journal,
+)
 
 
 @pytest.fixture

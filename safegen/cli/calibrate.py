@@ -11,12 +11,12 @@ from rich.console import Console
 
 from safegen.cli.render.console import (
     format_json_line,
-    format_plural,
     make_console,
     make_text,
     print_out,
 )
 from safegen.cli.render.tables import print_table
+from safegen.core.plural import format_plural
 from safegen.pipeline.calibration import (
     MAIN_KAPPA,
     CalibrationOptions,

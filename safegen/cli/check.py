@@ -16,7 +16,6 @@ from safegen.cli.render.console import (
     does_table_fit,
     format_json_line,
     format_number,
-    format_plural,
     format_share,
     format_short,
     make_console,
@@ -27,9 +26,11 @@ from safegen.cli.render.console import (
 )
 from safegen.config.recipe import Target
 from safegen.core import plugins, resources
+from safegen.core.plural import format_plural
 from safegen.core.types import DANGER, MODES
 from safegen.dataset.coverage_report import certificate_json
-from safegen.pipeline.preflight.estimate import Estimate, FolderState, TeacherFacts, dry_run
+from safegen.pipeline.preflight.estimate import Estimate, FolderState, dry_run
+from safegen.pipeline.preflight.teacher_facts import TeacherFacts, list_unset
 from safegen.pipeline.resolve import ResolvedRecipe
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 10
 """Rows or prompts of one kind that the screen lists."""
+UNSET_NOTE = "is not set; `generate` would fail at once"
 # Any: a tree of JSON values.
 EstimateJson = dict[str, Any]
 
@@ -56,12 +58,16 @@ def check_recipe(recipe: str, *, output: Path | None, plugins: Sequence[str], js
 
 
 def _result_text(estimate: Estimate) -> str:
-    unset = [t.key for t in estimate.teachers if t.key and not t.key_set]
-    if unset:
-        return f"valid, but needs {', '.join(f'`{key}`' for key in unset)} to run"
+    if unset := list_unset(estimate.teachers):
+        return format_unset(unset)
     if estimate.folder.state == "refused":
         return "valid, but its folder holds another run"
     return "valid and ready to run (no requests sent)"
+
+
+def format_unset(variables: Sequence[str]) -> str:
+    """Describe a valid recipe whose environment variables are not set."""
+    return f"valid, but needs {', '.join(f'`{name}`' for name in variables)} to run"
 
 
 def nest_by_domain(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
@@ -109,9 +115,7 @@ def _estimate_pairs(
     yield from _call_pairs(inputs, estimate)
     for teacher in estimate.teachers:
         yield teacher.role, _teacher_text(teacher)
-        if teacher.key:
-            state = "is set" if teacher.key_set else "is not set; `generate` would fail at once"
-            yield "key", make_text(f"{teacher.key} {state}", "" if teacher.key_set else "yellow")
+        yield from _variable_pairs(teacher)
     if not estimate.teachers[0].embedded:
         yield "tokens", _tokens_text(estimate)
     if recipe.budget.requests or recipe.budget.tokens:
@@ -129,6 +133,14 @@ def _estimate_pairs(
     yield "folder", _folder_text(estimate.folder)
     for hint in estimate.hints:
         yield "hint", make_text(hint, "yellow")
+
+
+def _variable_pairs(teacher: TeacherFacts) -> Iterator[tuple[str, RenderableType]]:
+    if teacher.key and teacher.key_set:
+        yield "key", f"`{teacher.key}` is set"
+    for variable in teacher.unset:
+        name = "key" if variable == teacher.key else "variable"
+        yield name, make_text(f"`{variable}` {UNSET_NOTE}", "yellow")
 
 
 def _excluded_text(estimate: Estimate) -> str:
@@ -230,7 +242,7 @@ def _tokens_text(estimate: Estimate) -> str:
 def _folder_text(state: FolderState) -> Text:
     text_by_status = {
         "new": "new",
-        "resumes": f"{state.shards_done} of {state.shards} shards are done; `generate` resumes"
+        "resumes": f"done: {state.shards_done} of {format_plural(state.shards, 'shard')}; `generate` resumes"
         if state.shards
         else "started but not planned; `generate` resumes",
         "edited": f"complete, but {', '.join(state.differing)} changed; `generate` redoes the affected rows",

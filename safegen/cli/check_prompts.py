@@ -10,6 +10,8 @@ from rich.console import RenderableType
 
 from safegen.cli.check import (
     MAX_LISTED,
+    UNSET_NOTE,
+    format_unset,
     nest_by_domain,
     recorded_pairs,
     recorded_text,
@@ -19,7 +21,6 @@ from safegen.cli.render.console import (
     format_counts,
     format_json_line,
     format_number,
-    format_plural,
     make_console,
     make_fact_table,
     make_text,
@@ -27,9 +28,9 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.summary import format_barred
 from safegen.core.errors import UserError
-from safegen.pipeline.resolve import ResolvedRecipe
+from safegen.core.plural import format_plural
 from safegen.pipeline.user_prompts import (
-    ImportEstimate,
+    ImportDryRun,
     describe_personal_rows,
     dry_run_import,
 )
@@ -48,33 +49,35 @@ def check(recipe: str, source: UserPrompts, *, plugins: Sequence[str], json: boo
     Raises:
         UserError: the file or the recipe is wrong, or no row can be planned.
     """
-    inputs, estimate = dry_run_import(recipe, source, trusted=plugins)
+    dry_run = dry_run_import(recipe, source, trusted=plugins)
+    estimate = dry_run.estimate
     if json:
-        sys.stdout.write(format_json_line(_to_json(inputs, source, estimate)))
+        sys.stdout.write(format_json_line(_to_json(dry_run, source)))
     else:
-        _print_estimate(inputs, source, estimate)
+        _print_estimate(dry_run, source)
     # The rows are shown first, because they say what to change.
     if estimate.problem is not None:
         raise UserError(estimate.problem)
 
 
-def _print_estimate(inputs: ResolvedRecipe, source: UserPrompts, estimate: ImportEstimate) -> None:
+def _print_estimate(dry_run: ImportDryRun, source: UserPrompts) -> None:
+    inputs, estimate, _ = dry_run
     out = make_console(sys.stdout)
     table = size_table(out, estimate.by_domain_mode)
-    result = "valid" if estimate.problem is None else "no row can be planned"
-    head = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}: {result} (no requests sent)"
+    name = f"{source.name} for {inputs.recipe.name} {inputs.recipe.version}"
+    head = f"{name}: {_result_text(dry_run)} (no requests sent)"
     print_out(
         out,
         make_text(head, "bold"),
         "",
         table,
         "",
-        make_fact_table(_iter_facts(inputs, estimate), width=10),
+        make_fact_table([*_iter_facts(dry_run), *_iter_unset(dry_run.unset)], width=10),
         "",
     )
     for row in estimate.unlabelled[:MAX_LISTED]:
         name = _name_row(row.row, row.id)
-        print_out(out, make_text(f"- {', '.join([name, *row.fields])}: {row.why}"))
+        print_out(out, make_text(f"- {', '.join([name, *row.fields])}: {row.message}"))
     if len(estimate.unlabelled) > MAX_LISTED:
         print_out(
             out,
@@ -85,13 +88,18 @@ def _print_estimate(inputs: ResolvedRecipe, source: UserPrompts, estimate: Impor
         )
 
 
+def _result_text(dry_run: ImportDryRun) -> str:
+    if dry_run.estimate.problem is not None:
+        return "no row can be planned"
+    return format_unset(dry_run.unset) if dry_run.unset else "valid"
+
+
 def _name_row(number: int, id_: str | None) -> str:
     return f"row {number}" + (f" (`{id_}`)" if id_ else "")
 
 
-def _iter_facts(
-    inputs: ResolvedRecipe, estimate: ImportEstimate
-) -> Iterator[tuple[str, RenderableType]]:
+def _iter_facts(dry_run: ImportDryRun) -> Iterator[tuple[str, RenderableType]]:
+    inputs, estimate, _ = dry_run
     yield (
         "rows",
         f"{format_number(estimate.rows)}, {format_number(estimate.labelled)} with all labels, {format_number(estimate.planned)} planned"
@@ -111,17 +119,17 @@ def _iter_facts(
     )
     if estimate.to_read:
         texts = format_plural(estimate.to_read, "text")
-        calls = f"{format_number(estimate.label_calls)} labeller calls"
+        calls = format_plural(estimate.label_calls, "labeller call")
         yield "to label", f"{texts}, {calls}, each retried once if the reply cannot be parsed"
     if estimate.unlabelled:
         causes = format_counts(estimate.causes)
         text = f"{format_plural(len(estimate.unlabelled), 'row')} not planned ({causes})"
         yield "unplanned", make_text(text, "yellow")
-    if estimate.left_out:
+    if estimate.excluded:
         yield (
             "excluded",
             make_text(
-                ", ".join(f"{format_number(n)} by {by}" for by, n in estimate.left_out.items())
+                ", ".join(f"{format_number(n)} by {by}" for by, n in estimate.excluded.items())
             ),
         )
     if estimate.not_under:
@@ -139,6 +147,11 @@ def _iter_facts(
     )
 
 
+def _iter_unset(variables: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
+    for variable in variables:
+        yield "variable", make_text(f"`{variable}` {UNSET_NOTE}", "yellow")
+
+
 def _describe_fields(fields: Mapping[str, str]) -> str:
     """Name the column of each field; columns with the name of their field come first."""
     own = [field for field, column in fields.items() if field == column]
@@ -146,9 +159,8 @@ def _describe_fields(fields: Mapping[str, str]) -> str:
     return ", ".join([*own, *named])
 
 
-def _to_json(
-    inputs: ResolvedRecipe, source: UserPrompts, estimate: ImportEstimate
-) -> dict[str, object]:
+def _to_json(dry_run: ImportDryRun, source: UserPrompts) -> dict[str, object]:
+    inputs, estimate, unset = dry_run
     listed = [row._asdict() for row in estimate.unlabelled]
     repeats = [
         {"row": r.row._asdict(), "of": r.of._asdict(), "similarity": round(r.similarity, 4)}
@@ -164,5 +176,6 @@ def _to_json(
         "repeats": repeats,
         "by_domain_mode": nest_by_domain(estimate.by_domain_mode),
         "prompts": prompts,
+        "unset": list(unset),
         "drafts": prompts * inputs.recipe.plan.candidates,
     }

@@ -11,7 +11,6 @@ from rich.console import Console, RenderableType
 from safegen.cli.render.console import (
     format_json_line,
     format_number,
-    format_plural,
     format_share,
     make_console,
     make_fact_table,
@@ -22,6 +21,7 @@ from safegen.cli.render.console import (
 from safegen.cli.render.errors import print_differences
 from safegen.cli.render.heat_map import draw_heat_map
 from safegen.cli.render.ledger import render_ledger
+from safegen.core.plural import format_plural
 from safegen.coverage.ledger import Cell
 from safegen.dataset.coverage_report import Certificates, compare_certificates
 from safegen.pipeline import api

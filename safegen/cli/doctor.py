@@ -13,12 +13,12 @@ from rich.console import Console
 
 from safegen.cli.render.console import (
     format_json_line,
-    format_plural,
     make_console,
     make_text,
     print_out,
 )
 from safegen.core.finding import CheckStatus, DoctorFinding
+from safegen.core.plural import format_plural
 from safegen.pipeline.preflight.doctor import FindingGroup, examine
 
 NARROW = 80

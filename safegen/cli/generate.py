@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from safegen.cli.options import INTERRUPTED
-from safegen.cli.render.console import format_counts, format_json_line, format_plural
-from safegen.cli.render.errors import print_differences
+from safegen.cli.render.console import format_counts, format_json_line
+from safegen.cli.render.errors import print_differences, print_message
 from safegen.cli.render.progress import ProgressReader, print_line, show_progress
 from safegen.cli.render.summary import format_yield, print_summary
 from safegen.core.errors import UserError
+from safegen.core.plural import format_plural
 from safegen.dataset.dropped import count_losses
 from safegen.pipeline import api
+from safegen.pipeline.snapshot import find_recipe_edit
 from safegen.scenarios.user_prompts.reader import UserPrompts, open_prompts
 
 if TYPE_CHECKING:
@@ -121,6 +124,8 @@ def run_build(
     json: bool,
 ) -> int:
     """Rebuild the dataset from the records of a run and return the exit code."""
+    if recipe is None:
+        _print_recipe_edit(api.open_run(folder), "build")
     rebuilt = api.rebuild(folder, recipe=recipe, overrides=overrides, plugins=plugins)
     print_differences(rebuilt.context)
     return _report_run(rebuilt.run, until=None, strict=False, min_yield=min_yield, json=json)
@@ -129,12 +134,37 @@ def run_build(
 def run_retry(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
     """Retry the failed requests of a run and return the exit code."""
     run = api.open_run(folder)
+    _print_recipe_edit(run, "retry")
     if not api.reset_failed(run, plugins=plugins):
         return _report_nothing_failed(run, plugins=plugins, json=json)
     result = _run_recipe(run.recipe, folder, plugins=plugins, prompts=run.prompts)
     if result is None:
         return INTERRUPTED
     return _report_run(result, until=None, strict=False, min_yield="rows", json=json)
+
+
+def _print_recipe_edit(run: Run, command: Literal["build", "retry"]) -> None:
+    """Name an edited recipe file, because the command uses the recipe of the run."""
+    try:
+        edit = find_recipe_edit(run.folder, run.recipe)
+    except UserError as e:
+        print_message(f"{e}; `{command}` uses the recipe of the run")
+        return
+    if edit is None:
+        return
+    keys = ", ".join(f"`{key}`" for key in edit.keys)
+    folder, file = shlex.quote(str(run.output)), shlex.quote(edit.file)
+    if command == "build" and not edit.needs_replan:
+        fix = f"safegen build {folder} --recipe {file}"
+    else:
+        options = (
+            f"{' --prompts …' if run.prompts else ''}{' --replan' if edit.needs_replan else ''}"
+        )
+        fix = f"safegen generate {file} --output {folder}{options}"
+    print_message(
+        f"`{edit.file}` differs from the recipe of the run ({keys}); `{command}` uses that of the run;"
+        f" to apply the edit, run `{fix}`"
+    )
 
 
 def _report_nothing_failed(run: Run, *, plugins: Sequence[str], json: bool) -> int:
@@ -212,7 +242,7 @@ def _kept_text(counters: ProgressReader | None) -> str:
     view = counters.read_view() if counters else None
     if view is None:
         return "no request was sent yet"
-    shards = f"{view.shards} of {view.shards_planned} shards done"
+    shards = f"{view.shards} of {format_plural(view.shards_planned, 'shard')} done"
     return f"{shards}, all replies cached; run the same command to resume"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from safegen.cli import data_repo, init_templates
-from safegen.cli.commented_yaml import comment_lines
+from safegen.cli.commented_yaml import comment_lines, format_flow
 from safegen.cli.render.console import make_console, make_text, print_out
 from safegen.cli.render.tables import write_file
 from safegen.config.fields import Slug
@@ -121,6 +121,10 @@ def make_recipe_text(
     lines = list(comment_lines(Recipe, values))
     if judge is None:
         lines = list(_add_panel_example(lines, options))
+    if drafter is not None:
+        name, value = list(drafter.params.items())[-1]
+        last = lines.index(f"      {name}: {format_flow(value)}")
+        lines[last + 1 : last + 1] = init_templates.ENDPOINT_HINTS
     return "\n".join([*head, *lines]) + "\n"
 
 

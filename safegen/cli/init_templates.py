@@ -110,6 +110,18 @@ cases:                          # tests of the spec
   - {{tier: restricted, detail: 3, profile: minors, mode: safe_completion, ceiling: 0}}
   - {{tier: restricted, detail: 3, profile: enterprise, mode: safe_completion, ceiling: 1, floor: 1}}
 """
+ENDPOINT_HINTS = tuple(
+    f"      # {line}"
+    for line in (
+        "temperature: 0.8      # 0 to 2; without it the endpoint's default decides if drafts differ",
+        "max_tokens: 1200      # bounds an answer; models that think need more",
+        "concurrency: 64       # requests in flight at most",
+        "fold_system: true     # for models without a system role",
+        "headers: {X-Tenant: kitchen, X-Gateway-Token: {env: GATEWAY_TOKEN}}  # secrets: the name of a variable",
+        "query: {api-version: 2024-10-21}",
+    )
+)
+"""Further parameters of a teacher over HTTP, for the user to uncomment."""
 
 
 def make_taxonomy_files(name: str, *, schemas: str) -> dict[str, str]:

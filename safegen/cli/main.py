@@ -204,7 +204,13 @@ def show(
         typer.Argument(metavar="[ID]", help="Start of a scenario, draft, set or goal id."),
     ] = None,
     accepted: Annotated[bool, typer.Option("--accepted", help="Accepted drafts only.")] = False,
-    rejected: Annotated[bool, typer.Option("--rejected", help="Rejected drafts only.")] = False,
+    rejected: Annotated[
+        bool,
+        typer.Option(
+            "--rejected",
+            help="Rejected drafts only; failed requests are listed by --reason OUTCOME.",
+        ),
+    ] = False,
     mode: Annotated[
         Mode | None,
         typer.Option(help="Expected mode."),
@@ -220,7 +226,8 @@ def show(
     reason: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Reason: a validator, an outcome, a gate or a curation reason."
+            metavar="NAME",
+            help="Reason: a validator, an outcome, a gate, a curation reason or the code of a verdict.",
         ),
     ] = None,
     by: Annotated[
@@ -243,10 +250,10 @@ def show(
 ) -> None:
     """Show records: prompt, expectation, draft and verdicts."""
     from safegen.cli import show as show_command
-    from safegen.cli.record_filter import RecordFilter, read_accepted
+    from safegen.cli.record_filter import RecordFilter, read_result
 
     record_filter = RecordFilter(
-        id, read_accepted(accepted=accepted, rejected=rejected), mode, intent, harm, reason
+        id, read_result(accepted=accepted, rejected=rejected), mode, intent, harm, reason
     )
     if by is not None:
         show_command.show_rejections(folder, record_filter, by=by, json=json)

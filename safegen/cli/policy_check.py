@@ -13,13 +13,13 @@ from rich.text import Text
 from safegen.cli.options import POLICY_FORMS
 from safegen.cli.render.console import (
     format_json_line,
-    format_plural,
     make_console,
     make_text,
     print_out,
 )
 from safegen.cli.render.tables import print_table
 from safegen.core import resources
+from safegen.core.plural import format_plural
 from safegen.core.types import PolicyForm
 from safegen.pipeline import policies
 from safegen.policy.check import CheckReport

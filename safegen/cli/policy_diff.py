@@ -13,7 +13,6 @@ from rich.console import Console, RenderableType
 from safegen.cli.render.console import (
     format_json_line,
     format_number,
-    format_plural,
     make_console,
     make_fact_table,
     make_text,
@@ -21,6 +20,7 @@ from safegen.cli.render.console import (
 )
 from safegen.cli.render.tables import print_table, write_file
 from safegen.core.errors import ConfigError, UserError
+from safegen.core.plural import format_plural
 from safegen.core.types import Expectation
 from safegen.pipeline import policies
 from safegen.pipeline.policies import RunComparison

@@ -13,10 +13,10 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from safegen.cli.options import INTERRUPTED
+from safegen.cli.record_filter import draft_result
 from safegen.cli.render.console import (
     format_json_line,
     format_number,
-    format_plural,
     format_share,
     format_short,
     make_console,
@@ -28,12 +28,14 @@ from safegen.cli.render.console import (
 from safegen.cli.render.keys import read_keys
 from safegen.cli.render.progress import print_line, show_progress
 from safegen.cli.show import (
+    RESULT_STYLES,
     render_answer,
     render_conversation,
     render_record,
     render_situation,
 )
 from safegen.core.errors import RunError
+from safegen.core.plural import format_plural
 from safegen.core.types import Record
 from safegen.pipeline.preflight import preview as previews
 from safegen.pipeline.preflight.preview import MIN_MEASURED, Preview, PreviewEstimate
@@ -103,7 +105,8 @@ def _scenario_lines(
         yield ""
     table = make_grid("draft", "style", "", "reason")
     for record in drafts:
-        mark = Text("accepted", "green") if record.accepted else Text("rejected", "red")
+        result = draft_result(record)
+        mark = Text(result, RESULT_STYLES[result])
         table.add_row(
             "",
             make_text(record.draft.draft_id),

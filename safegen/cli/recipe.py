@@ -111,7 +111,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help=list_choices(file_schemas.MODELS, default="a list of the kinds"),
+            help=list_choices(file_schemas.KINDS, default="a list of the kinds"),
         ),
     ] = None,
     output: Annotated[

@@ -21,7 +21,7 @@ def show_schemas(kind: str | None, *, output: Path | None) -> None:
     from safegen.cli.render.console import sanitise
     from safegen.cli.render.tables import write_file
 
-    for name in [kind] if kind else file_schemas.MODELS:
+    for name in [kind] if kind else file_schemas.KINDS:
         path = output / file_schemas.schema_file_name(name)
         write_file(path, file_schemas.schema_text(name), force=True)
         sys.stderr.write(f"{sanitise(path)}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from safegen.cli import policy_explain
-from safegen.cli.record_filter import RecordFilter, check_harm
+from safegen.cli.record_filter import DraftResult, RecordFilter, check_harm, draft_result
 from safegen.cli.render.console import (
     DETAIL_NAMES,
     format_json_line,
@@ -27,7 +28,7 @@ from safegen.cli.render.console import (
     sanitise,
 )
 from safegen.cli.render.errors import print_differences
-from safegen.config.language_pack import Locale
+from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, UserError
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import (
@@ -35,6 +36,7 @@ from safegen.core.types import (
     JURY,
     DropReason,
     Expectation,
+    Failure,
     NotAccepted,
     Outcome,
     Record,
@@ -45,9 +47,10 @@ from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.dataset.dropped import (
     DroppedScenario,
+    hide_in_message,
     iter_dropped,
     quotes_prompt,
-    read_failure_messages,
+    read_failed_drafts,
 )
 from safegen.dataset.run_stats import REJECTION_AXES, UNFINISHED
 from safegen.pipeline import api
@@ -74,6 +77,13 @@ ASSISTANCE = {
     "A4": "unconstrained",
 }
 MARKS = {True: ("passed", "green"), False: ("failed", "red"), None: ("unscored", "yellow")}
+RESULT_STYLES: Mapping[DraftResult, str] = {
+    "accepted": "green",
+    "rejected": "red",
+    "withheld": "red",
+    "failed": "yellow",
+}
+HIDDEN_MESSAGE = "see the message with --reveal"
 CURATION_REASONS = frozenset({*get_args(ExclusionReason), *get_args(DuplicateReason)})
 """Reasons for which curation excludes an accepted scenario; records do not hold them."""
 RECORD_REASONS = tuple(
@@ -103,8 +113,8 @@ def show_records(
     _check_reason(record_filter.reason, run, recut)
     print_differences(context)
     record_filter = _select_excluded(run, record_filter, recut)
-    messages = read_failure_messages(run.folder)
-    printer = _RecordPrinter(context, messages, reveal=reveal, why=why, json=json)
+    failures = read_failed_drafts(run.folder)
+    printer = _RecordPrinter(context, failures, reveal=reveal, why=why, json=json)
     shown = 0
     for item in _iter_matches(run, record_filter, recut):
         if shown == limit:
@@ -126,7 +136,7 @@ def show_rejections(folder: Path, record_filter: RecordFilter, *, by: str, json:
     Raises:
         UserError: the axis is unknown, or the filter has another condition than `--rejected`.
     """
-    if record_filter != RecordFilter(accepted=False):
+    if record_filter != RecordFilter(result="rejected"):
         raise UserError("`--by` needs `--rejected` and takes no other condition")
     if by not in REJECTION_AXES:
         raise UserError(f"--by: no axis `{by[:60]}`{suggest_names(by, REJECTION_AXES)}")
@@ -156,13 +166,13 @@ class _RecordPrinter:
     def __init__(
         self,
         context: RunSnapshot,
-        messages: Mapping[str, str],
+        failures: Mapping[str, Failure],
         *,
         reveal: bool,
         why: bool,
         json: bool,
     ) -> None:
-        self._messages = messages
+        self._failures = failures
         self._context = context
         self._labels = load_labels(context)
         self._out = make_console(sys.stdout)
@@ -189,9 +199,13 @@ class _RecordPrinter:
         print_out(self._out, *render_draft(record, reveal=self._reveal, message=message), "")
 
     def _shown_message(self, record: Record) -> str:
-        message = self._messages.get(record.draft.draft_id, "")
-        is_shown = self._reveal or not quotes_prompt(message, record.scenario)
-        return message if is_shown else "see the message with --reveal"
+        failure = self._failures.get(record.draft.draft_id)
+        if failure is None:
+            return ""
+        message = hide_in_message(failure, record.scenario)
+        if self._reveal:
+            return failure.message
+        return HIDDEN_MESSAGE if quotes_prompt(message, record.scenario) else message
 
     def print_dropped(self, dropped: DroppedScenario) -> None:
         if self._json:
@@ -204,10 +218,17 @@ def _check_reason(reason: str | None, run: api.Run, recut: Recut | None) -> None
     validators = [ref.use.rpartition(":")[2] for ref in run.recipe.validators]
     judges = [JURY] if run.recipe.judges.panel else []
     known = [*validators, *judges, *RECORD_REASONS, *sorted(CURATION_REASONS), UNFINISHED]
-    # A run can hold a reason of its own, for example of a validator that its recipe no longer names.
-    if reason is None or reason in known or reason in _list_reasons(run, recut):
+    shipped = plugins.list_names("validators")
+    codes = [c for name in shipped for c in plugins.validator_traits(name).codes]
+    # A run can hold a reason of its own, for example of a validator that its recipe no longer names,
+    # or a code of a user's validator.
+    if reason is None or reason in [*known, *codes, *_list_reasons(run, recut)]:
         return
-    raise UserError(f"--reason: no reason `{reason[:60]}`{suggest_names(reason, known)}")
+    if any(v.code == reason for record in iter_records(run.folder) for v in record.verdicts):
+        return
+    nearest = suggest_names(reason, [*known, *codes], listed=False)
+    hint = nearest or f"{suggest_names(reason, known)}; also the codes of verdicts"
+    raise UserError(f"--reason: no reason `{reason[:60]}`{hint}")
 
 
 def _list_reasons(run: api.Run, recut: Recut | None) -> list[str]:
@@ -250,8 +271,8 @@ def render_dropped(
         "  ",
         ("dropped", "red"),
     )
-    is_shown = reveal or not dropped.quotes_prompt
-    message = failure.message if is_shown else "see the message with --reveal"
+    shown = HIDDEN_MESSAGE if dropped.quotes_prompt else dropped.public_message
+    message = failure.message if reveal else shown
     pairs = [
         *_scenario_pairs(scenario, dropped.planned.expectation, labels),
         ("reason", f"{dropped.reason}: {message}"),
@@ -271,14 +292,13 @@ def render_record(record: Record, labels: RecordLabels, *, reveal: bool) -> list
 
 def render_prompt(record: Record, labels: RecordLabels) -> list[RenderableType]:
     """Render the prompt's attributes, the expectation and its rules."""
-    style = "green" if record.accepted else "red"
-    mark = "accepted" if record.accepted else "rejected"
+    result = draft_result(record)
     head = Text.assemble(
         make_text(record.scenario.harm, "bold"),
         "  ",
         make_text(record.draft.draft_id),
         "  ",
-        (mark, style),
+        (result, RESULT_STYLES[result]),
     )
     return [head, render_situation(record, labels)]
 
@@ -287,7 +307,7 @@ def render_situation(record: Record, labels: RecordLabels) -> RenderableType:
     """Render what all drafts of a scenario share."""
     pairs = [*_scenario_pairs(record.scenario, record.expectation, labels)]
     if record.expectation.required:
-        pairs.append(("required", _required_text(record, labels.locale)))
+        pairs += _required_pairs(record, labels)
     return make_fact_table(pairs, width=9)
 
 
@@ -330,10 +350,14 @@ def _scenario_pairs(
         yield "", f"{rule} of {expected.policy_id}: {sentence}"
 
 
-def _required_text(record: Record, locale: Locale) -> str:
-    if not record.verdicts:
-        return ", ".join(record.expectation.required)
-    return record_element_coverage(record, locale).line
+def _required_pairs(record: Record, labels: RecordLabels) -> Iterator[tuple[str, RenderableType]]:
+    """Render each element that the answer has to contain, with its sentence and its check."""
+    expected = record.expectation
+    coverage = record_element_coverage(record, labels.locale) if record.verdicts else None
+    for name, element in zip_longest(("required",), expected.required, fillvalue=""):
+        sentence = labels.elements.get((expected.policy_id, element), "")
+        text = f"{element}: {sentence}" if sentence else element
+        yield name, make_text(f"{text} ({coverage.describe(element)})" if coverage else text)
 
 
 def _delivered_text(record: Record) -> str:

@@ -15,7 +15,6 @@ from safegen.cli.render.console import (
     format_duration,
     format_json_line,
     format_number,
-    format_plural,
     format_short,
     make_console,
     make_fact_table,
@@ -24,6 +23,7 @@ from safegen.cli.render.console import (
     print_out,
 )
 from safegen.cli.render.summary import iter_jury_facts
+from safegen.core.plural import format_plural
 from safegen.pipeline import api
 from safegen.pipeline.status import RunStatus, read_manifest, read_status
 
@@ -45,6 +45,7 @@ def verify_dataset(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
             "problems": problems,
             "compared_with_run": result.is_compared,
             "note": result.note,
+            "remedy": result.remedy,
         }
         sys.stdout.write(format_json_line(payload))
         return 1 if problems else 0
@@ -55,10 +56,8 @@ def verify_dataset(folder: Path, *, plugins: Sequence[str], json: bool) -> int:
         for problem in problems:
             table.add_row("", "-", make_text(problem))
         print_out(out, make_text(head, "bold red"), table)
-        print_out(
-            out,
-            make_text(f"rebuild it from its run with `safegen build {shlex.quote(str(folder))}`"),
-        )
+        if result.remedy:
+            print_out(out, make_text(result.remedy))
         return 1
     manifest = read_manifest(folder)
     files = format_plural(len(manifest.get("files", {})), "file")
@@ -116,7 +115,7 @@ def _status_pairs(run: api.Run, status: RunStatus) -> Iterator[tuple[str, Render
         )
         yield (
             "usage",
-            f"{format_plural(requests, 'request')} ({retries:,} retries),"
+            f"{format_plural(requests, 'request')} ({format_plural(retries, 'retry', 'retries')}),"
             f" {format_short(prompt_tokens)} tokens in, {format_short(completion_tokens)} out,"
             f" at least {format_duration(seconds)} of work",
         )
@@ -130,10 +129,20 @@ def _next_step(run: api.Run, status: RunStatus) -> str:
     if not status.planned or status.shards_done < status.shards:
         return "resume: safegen generate with the same recipe and --output"
     if set(status.failed_requests) - {"unavailable"}:
-        return f"safegen retry {folder}"
+        hint = (
+            "; for truncated answers, raise `max_tokens` and run `safegen generate` with `--replan`"
+        )
+        return f"safegen retry {folder}{hint if 'truncated' in status.failed_requests else ''}"
     if status.failed_requests:
         return "send them again: safegen generate with the same recipe and --output"
-    return f"safegen {'verify' if status.dataset else 'build'} {folder}"
+    if not status.dataset:
+        return f"safegen build {folder}"
+    return f"safegen {'verify' if _has_rows(read_manifest(run.output)) else 'show'} {folder}"
+
+
+def _has_rows(manifest: ManifestJson) -> bool:
+    rows = _read_object(_read_object(manifest, "counts"), "rows")
+    return any(rows.values())
 
 
 def _row_pairs(manifest: ManifestJson) -> Iterator[tuple[str, RenderableType]]:

@@ -79,7 +79,7 @@ def _find_split_sentences(goal: Goal) -> Iterator[str]:
 
 
 def _list_barred(tree: Taxonomy) -> dict[str, list[str]]:
-    """List the leaves that are never asked under a profile, by profile."""
+    """List the leaves without prompts under a profile, by profile."""
     harms_by_profile: dict[str, list[str]] = {}
     for harm in tree.harms.values():
         for profile in harm.not_under:

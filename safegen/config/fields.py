@@ -26,6 +26,7 @@ from safegen.core import spelling
 from safegen.core.suggestions import find_repeated
 from safegen.core.yaml_errors import KeyProblem
 
+# A page. Longer text is mostly an unclosed quote that takes in the rest of a file.
 MAX_TEXT = 4_000
 
 
@@ -73,6 +74,7 @@ UnifyKeys = BeforeValidator(lambda value: spelling.unify_keys(value))
 class FrozenModel(BaseModel):
     """A frozen model that rejects unknown keys and accepts two spellings of keys and enumerated values."""
 
+    # Deferred, because a command needs few of the models and building all of them delays each one.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @classmethod

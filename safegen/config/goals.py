@@ -63,10 +63,20 @@ class Prompt(FrozenModel):
     """Sentences that open a good answer to this prompt, within the ceiling of its expectation."""
 
 
+class IntentPrompt(NamedTuple):
+    """A prompt of a goal with its intent."""
+
+    intent: Intent
+    paraphrase: int
+    """Index among the prompts of the intent."""
+    prompt: Prompt
+
+
 class Prompts(FrozenModel):
     """The prompts of a set by intent; several under one intent are paraphrases."""
 
     benign: tuple[Prompt, ...] = Field(min_length=1)
+    # Probes have none; `Goal` requires two of every other goal.
     dual_use: tuple[Prompt, ...] = ()
     malicious: tuple[Prompt, ...] = Field(min_length=1)
 
@@ -85,8 +95,8 @@ class Prompts(FrozenModel):
                 )
         return self
 
-    def iter_by_intent(self) -> Iterator[tuple[Intent, int, Prompt]]:
-        """Iterate over intent, paraphrase index and prompt, in a fixed order."""
+    def iter_by_intent(self) -> Iterator[IntentPrompt]:
+        """Iterate over the prompts in a fixed order."""
         pairs: tuple[tuple[Intent, tuple[Prompt, ...]], ...] = (
             ("benign", self.benign),
             ("dual_use", self.dual_use),
@@ -94,7 +104,7 @@ class Prompts(FrozenModel):
         )
         for intent, prompts in pairs:
             for index, prompt in enumerate(prompts):
-                yield intent, index, prompt
+                yield IntentPrompt(intent, index, prompt)
 
 
 class SafeTaskFile(FrozenModel):

@@ -15,10 +15,11 @@ from safegen.config.fields import FrozenModel, Slug, Text, UnifyKeys
 from safegen.core import resources, yaml_source
 from safegen.core.errors import AssetNotFound, ConfigError
 from safegen.core.pattern_index import PatternIndex
-from safegen.core.timed_pattern import SearchPattern, TimedPattern
+from safegen.core.timed_pattern import SearchPattern, TimedPattern, allow_open_brackets
 from safegen.core.types import PROFILES, Profile
 
 
+@allow_open_brackets()
 def _check_pattern(value: str) -> str:
     try:
         re.compile(value, re.IGNORECASE)
@@ -27,6 +28,7 @@ def _check_pattern(value: str) -> str:
     return value
 
 
+# Every command that reads the pack runs the probes, so a pack has one bound and not each pattern.
 MAX_PROBE_S = 5.0
 """CPU time of the probes of one file."""
 BACKSLASH = "\\"
@@ -159,7 +161,8 @@ class Locale(FrozenModel):
         source = _join_patterns(patterns)
         # Every repeat of a shipped pattern is short in prose, and `re` runs them faster.
         if _load_shipped_patterns().issuperset(patterns):
-            return re.compile(source)
+            with allow_open_brackets():
+                return re.compile(source)
         return TimedPattern(source, place=place)
 
     @cached_property
@@ -203,6 +206,7 @@ class Overlay(FrozenModel):
 
 def fold_case(text: str) -> str:
     """Lower-case a text character by character, so that positions in it do not change."""
+    # Some letters have two characters in lower case, such as `İ`.
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -237,6 +241,7 @@ def load_locale(tag: str) -> Locale:
 
 
 def _find_base(overlay: Overlay, path: Path) -> Path:
+    # One level, so that a reader of a pack opens two files at most.
     message = f"inherits: `{overlay.inherits}` inherits another pack; name that one"
     try:
         base = resources.find_file("locales", overlay.inherits)
@@ -255,6 +260,7 @@ def _is_overlay(path: Path) -> bool:
 
 def _load_resolved(path: Path) -> Locale:
     locale = yaml_source.load(path, Locale)
+    # A forgotten profile would silently get no system turn.
     missing = [p for p in PROFILES if p not in locale.profiles]
     if missing:
         raise ConfigError(
@@ -284,9 +290,11 @@ def _check_own_patterns(path: Path, pack: Locale | Overlay) -> None:
                 TimedPattern(_fold_pattern(pattern), place=place).probe()
         place = _format_place(path, tree, loc)
         try:
-            re.compile(_join_patterns(group))
+            with allow_open_brackets():
+                re.compile(_join_patterns(group))
         except (re.error, OverflowError, RecursionError) as e:
             raise ConfigError(f"{place}: the patterns cannot be joined by `|`: {e}") from e
+        # The package `regex` rejects some patterns that `re` accepts.
         TimedPattern(_join_patterns(group), place=place).compile()
 
 

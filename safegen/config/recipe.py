@@ -24,7 +24,7 @@ from safegen.core.errors import AssetNotFound, ConfigError, StoreDamaged, UserEr
 from safegen.core.hashing import digest
 from safegen.core.spelling import SpellingConflict, match_spelling, unify_names
 from safegen.core.suggestions import find_repeated, suggest_names
-from safegen.core.yaml_errors import KeyProblem
+from safegen.core.yaml_errors import KeyProblem, describe_error
 
 CellAxis = Literal["domain", "harm", "intent", "mode", "language", "profile"]
 TieRule = Literal["stricter", "lenient", "undecided"]
@@ -42,6 +42,7 @@ def _check_version(value: str) -> str:
 
 
 def _check_output(value: str) -> str:
+    # A backslash is a separator on Windows, where the same recipe must not lead elsewhere.
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or value.startswith("~") or "\\" in value:
         raise ValueError("must be a folder below the working folder; use `--output` for elsewhere")
@@ -289,6 +290,7 @@ class Recipe(FrozenModel):
             data["judges"] = {k: v for k, v in data["judges"].items() if k not in PANEL_KEYS}
         for key in ("teachers", "judges"):
             data[key] = _drop_operational(data[key])
+        # One digest for each key, so that a resume can name the keys that differ.
         return {key: digest(value) for key, value in data.items() if key not in omitted}
 
 
@@ -346,6 +348,11 @@ class SourceLocator:
     def __init__(self, name: str | None = None) -> None:
         self._name = name
 
+    @property
+    def file(self) -> str | None:
+        """The recipe's file as the caller named it; None for a built-in recipe or a value."""
+        return self._name if self._name is not None and _is_path(self._name) else None
+
     @contextmanager
     def prefix_errors(self, *keys: str | int) -> Generator[None]:
         """Prefix a `UserError` from the block with the position of a key or list item."""
@@ -361,6 +368,7 @@ class SourceLocator:
         path = _find_file(self._name)
         marks = yaml_source.compose(yaml_source.read_text(path), shown=str(path)).marks
         shown = self._name if path == Path(self._name) else str(path)
+        # A default has no position in the file; the nearest key above it has.
         places = [
             marks[tuple(keys[:n])] for n in range(len(keys), 0, -1) if tuple(keys[:n]) in marks
         ]
@@ -378,9 +386,8 @@ def recipe_from_snapshot(value: object, *, shown: str) -> Recipe:
     try:
         return Recipe.model_validate(value)
     except ValidationError as e:
-        key = ".".join(str(part) for part in e.errors()[0]["loc"])
         raise StoreDamaged(
-            f"`{shown}` is not a recipe that this version of safegen reads (`{key}`); run `safegen"
+            f"`{shown}`: `recipe` cannot be read: {describe_error(e.errors()[0], Recipe)}; run `safegen"
             " generate` with the recipe and `--replan`: cached replies are reused"
         ) from e
 
@@ -394,6 +401,7 @@ def override_recipe(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
     from pydantic import ValidationError
 
     try:
+        # Of two spellings of one key, the later one would silently win.
         unify_names(dict.fromkeys(_list_key_paths(overrides)))
     except SpellingConflict as e:
         raise ConfigError(f"overrides: {e}") from e

@@ -41,6 +41,7 @@ SCHEMES: dict[str, frozenset[str]] = {
     "llama_guard": frozenset(f"S{n}" for n in range(1, 15)),
 }
 """Pinned ids: MLCommons AILuminate v1.x (12 hazards and their parts), Llama Guard 3 and 4 (S1 to S14)."""
+# A constant and no setting: no taxonomy may give prompts to these leaves.
 RED_LINE_IDS = {"ailuminate": {"cse"}, "llama_guard": {"S4"}}
 
 
@@ -88,6 +89,7 @@ class Harm(FrozenModel):
             raise ValueError(
                 f"harm `{self.id}` maps to sexual exploitation of children; set `red_line: true`"
             )
+        # Specs decide by tier, so another tier would apply a looser rule to a red line.
         if self.red_line and self.tier != "prohibited":
             raise ValueError(f"red-line harm `{self.id}` needs `tier: prohibited`")
         return self
@@ -104,6 +106,7 @@ class Domain(FrozenModel):
     @model_validator(mode="after")
     def _check_leaf_domains(self) -> Self:
         for harm in self.harms:
+            # Selections such as `cyber.*` find a domain by the start of the id.
             if not harm.id.startswith(self.id + "."):
                 raise ValueError(
                     f"harm `{harm.id}` is listed under domain `{self.id}`; name it `{self.id}.…`"
@@ -169,6 +172,7 @@ class Taxonomy:
         Raises:
             ConfigError: an invalid file.
         """
+        # All files at once, because any of them may hold a dialogue of a goal.
         dialogues_by_goal: dict[str, tuple[Dialogue, ...]] = {}
         for relative in self.file.dialogues:
             path = self._resolve_inside(relative, "dialogues")
@@ -221,5 +225,6 @@ def load_taxonomy(name: str) -> Taxonomy:
     """
     path = resources.find_file("taxonomies", name)
     tree = Taxonomy(yaml_source.load(path, TaxonomyFile), path)
+    # Here, so that a missing file fails before the first request.
     tree.check_files()
     return tree

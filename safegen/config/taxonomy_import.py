@@ -110,6 +110,7 @@ def _check_distinct(columns: Sequence[str], place: str) -> None:
 
 
 def _read_csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    # No column has an empty name, so this key marks cells beyond the header.
     reader = csv.DictReader(io.StringIO(text), restkey="")
     _check_distinct(reader.fieldnames or [], f"{path}:1")
     for row in reader:
@@ -171,6 +172,7 @@ def build_taxonomy(entries: Sequence[TableRow], head: TaxonomyHeader) -> Importe
     payload = dict(zip(("taxonomy", "title", "licence", "language"), head, strict=True))
     data = {**payload, "version": "0.1.0", "domains": list(domains.values())}
     text = _describe_gaps(gaps) + yaml_source.dump(data)
+    # Cells such as `tier` are free text until here.
     yaml_source.parse(text, TaxonomyFile, shown=f"imported taxonomy `{head.name}`")
     return ImportedTaxonomy(text, tuple(gaps), tuple(notes))
 
@@ -213,6 +215,7 @@ def _build_domain(
 
 def _build_leaf(entry: TableRow, domain: str, gaps: list[Gap]) -> dict[str, object]:
     own = re.split(r"[./]", entry["id"])[-1]
+    # A root without children is a domain and its only leaf.
     id_ = f"{domain}.{make_slug(own) if entry['parent'] else 'general'}"
     crosswalk = {scheme: entry[scheme].replace(",", " ").split() for scheme in SCHEMES}
     red = entry["red_line"].lower() in ("true", "yes", "1") or any(

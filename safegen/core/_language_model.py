@@ -67,12 +67,14 @@ def load_language_model(path: Path = FILE) -> LanguageModel:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as arrays:
+        # Many sequences have equal weights, so the file stores each row once.
         weights = arrays["weights"].T[arrays["weight_rows"]].astype(np.float32)
         automaton = _build_automaton(arrays["bytes"], arrays["children"], arrays["is_feature"])
         return LanguageModel(arrays["languages"].tolist(), *automaton, weights, arrays["priors"])
 
 
 def _encode(text: str) -> bytes:
+    # As py3langid does; otherwise the shares of such texts would differ.
     lower = text.lower() if text.isupper() else text
     return unicodedata.normalize("NFC", lower).encode("utf-8", "surrogatepass")
 

@@ -14,6 +14,7 @@ MAX_VALUE_CHARS = 60
 
 def describe_argument(name: str, value: object, allowed: str) -> str:
     """Compose the message about a wrong argument; a value of a user's class is named by its type."""
+    # `repr` of a user's class can be long, can hold secrets, and can fail.
     is_scalar = value is None or type(value) in (bool, int, float, str)
     text = repr(value) if is_scalar else type(value).__qualname__
     shown = text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"

@@ -123,10 +123,12 @@ class ItemError(SafegenError):
     code: ClassVar[ErrorCode] = "ItemError"
     """The code in `failures/`. An error class of a user's teacher inherits the code of its parent."""
 
-    def __init__(self, message: str, *, key: str | None = None) -> None:
+    def __init__(self, message: str, *, key: str | None = None, shown: str | None = None) -> None:
         super().__init__(message)
         self.key = key
         """Cache key of the failed request, which `retry` repeats."""
+        self.shown = shown
+        """The message without words of the prompt; None if no layer compared them."""
 
 
 class TeacherUnavailable(ItemError):
@@ -188,6 +190,7 @@ def pick_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
             waiting.extend(error.exceptions)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         else:
             leaves.append(error)
+    # The other tasks of the group mostly fail because the first one did.
     return next((e for e in leaves if isinstance(e, SafegenError)), leaves[0])
 
 

@@ -6,11 +6,14 @@ import hashlib
 import json
 from pathlib import Path
 
+from safegen.core.regular_files import open_regular
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def canonical_json(value: object) -> bytes:
     """Encode as JSON that is equal for equal values: sorted keys, no spaces, UTF-8."""
+    # Imported prompts may hold lone surrogates, which plain UTF-8 rejects.
     return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
@@ -33,9 +36,13 @@ def text_sha256(text: str) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read in blocks of 1 MiB."""
+    """Return the SHA-256 of a file, read in blocks of 1 MiB.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
     sha = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()

@@ -103,10 +103,12 @@ class _PatternGroup:
             return None
         options = re2.Options()
         options.max_mem = MAX_BYTES
+        # RE2 would print each pattern that it rejects to stderr.
         options.log_errors = False
         found = cast(_PatternSet, re2.Set.SearchSet(options))
         unsupported = (_Unsupported, cast(type[Exception], re2.error))
         names: list[str] = []
+        # The first pattern matches the end of every text; see `_END`.
         found.Add("\\x00")
         for name, pattern in self.patterns.items():
             try:

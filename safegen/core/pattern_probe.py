@@ -15,6 +15,7 @@ MAX_COUNT = 10_000
 """Largest product of the counts of nested repeats; the engine checks no time limit inside one."""
 MAX_DEPTH = 10
 """Most repeats inside each other; the package `regex` compiles them in time exponential in their number."""
+# A long pattern could have thousands of texts; the first repeats show most faults.
 MAX_TEXTS = 200
 LENGTHS = (30, 600)
 """Characters of a repeated part. 30 show an exponential time, 600 a cubic one."""
@@ -32,6 +33,7 @@ class _Constants(Protocol):
 
 
 def _parse(pattern: str) -> Sequence[Node]:
+    # Private, but stable since Python 3.11, and the only parser that agrees with `re`.
     parser = importlib.import_module("re._parser")
     return cast("Sequence[Node]", list(parser.parse(pattern)))
 

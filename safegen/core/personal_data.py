@@ -16,6 +16,7 @@ PersonalDataKind = Literal[
 ]
 
 
+# Shorter runs are mostly amounts, years and order numbers.
 MIN_PHONE_DIGITS = 9
 MIN_CARD_DIGITS = 13
 MIN_IBAN_DIGITS = 8
@@ -32,6 +33,7 @@ class PersonalDatum(NamedTuple):
 
 def _has_luhn_digit(text: str) -> bool:
     digits = [int(c) for c in text if c.isdigit()]
+    # `0000 0000 0000 0000` passes the check digit and is a placeholder.
     if not MIN_CARD_DIGITS <= len(digits) <= 19 or len(set(digits)) == 1:
         return False
     doubled = [sum(divmod(2 * d, 10)) for d in digits[-2::-2]]
@@ -54,11 +56,13 @@ def _is_public_address(text: str) -> bool:
         address = IPv4Address(text)
     except AddressValueError:
         return False
+    # Private and reserved addresses, such as 192.168.0.1, identify no person.
     return address.is_global
 
 
 def _is_ssn(text: str) -> bool:
     area, group, serial = text.split("-")
+    # The Social Security Administration never assigns these numbers.
     return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
 
 

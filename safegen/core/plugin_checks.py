@@ -47,7 +47,8 @@ logger = logging.getLogger(__name__)
 # Foreign code chooses type names and messages; both have to fit in two lines of a terminal.
 MAX_TYPE_CHARS = 60
 MAX_MESSAGE_CHARS = 200
-GUIDE = "see docs/howto/write-a-plugin.md"
+# An address, because the wheel has no docs.
+GUIDE = "see https://github.com/safegen/safegen/blob/main/docs/howto/write-a-plugin.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ def describe_type(value: object) -> str:
 def escape_line(text: str, most: int = MAX_TYPE_CHARS) -> str:
     """Make one bounded line without control characters."""
     line = " ".join(text.split())
+    # Foreign text could otherwise move the cursor of a terminal.
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[: most + 1])
     return line if len(line) <= most else f"{line[:most]}…"
 

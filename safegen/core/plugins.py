@@ -68,6 +68,7 @@ def guard_hook(
 def list_names(kind: str) -> list[str]:
     """List the built-in names of a kind, sorted."""
     package = importlib.import_module(KINDS[kind])
+    # A folder listing, so that a new file is a new plug-in.
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
 
 

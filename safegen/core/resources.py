@@ -27,6 +27,7 @@ KINDS = {
 
 def search_roots() -> list[Path]:
     """List the folders that are searched; the first match wins: working folder, wheel, checkout."""
+    # A file of the user comes first, so that a copy with changes replaces a built-in one.
     return [Path.cwd(), PACKAGE_DIR / "_assets", PACKAGE_DIR.parent, PACKAGE_DIR]
 
 
@@ -133,6 +134,7 @@ def describe(kind: str, name: str) -> str:
     opening: list[str] = []
     try:
         with find_file(kind, name).open(encoding="utf-8", errors="replace") as file:
+            # `list` shows every file, so only the start of each is read.
             for line in islice(file, ABOUT_LINES):
                 if line.startswith("title:"):
                     return line.removeprefix("title:").strip().strip("\"'")

@@ -17,6 +17,7 @@ STORED_SPELLINGS = {
 }
 """Stored spelling by other spelling, for each word of a key, value or option that has two."""
 _OTHER_SPELLINGS = {stored: other for other, stored in STORED_SPELLINGS.items()}
+# Words of a name, so that `authored_dialogs` is found by its part `dialogs`.
 _WORD = re.compile(r"[a-z]+")
 
 

@@ -6,6 +6,8 @@ import json
 import math
 from typing import NoReturn
 
+from safegen.core.yaml_errors import clip
+
 MAX_INTEGER = 2**64
 """Integers of this size and larger fit no column and no table."""
 
@@ -17,8 +19,13 @@ def parse_json(text: str | bytes) -> object:
         ValueError: the text is not JSON, or it holds such a value.
     """
     try:
+        # `json` accepts NaN and numbers of any length by default.
         value: object = json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_parse_float, parse_int=_parse_int
+            text,
+            object_pairs_hook=refuse_repeated_keys,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
         )
         # A lone surrogate can only be written as an escape, so the text itself does not show it.
         json.dumps(value, ensure_ascii=False).encode()
@@ -26,6 +33,22 @@ def parse_json(text: str | bytes) -> object:
         raise ValueError("nested too deeply") from e
     except UnicodeEncodeError as e:
         raise ValueError("it contains half a character (a lone surrogate)") from e
+    return value
+
+
+def refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of its keys and values, for `object_pairs_hook`.
+
+    Raises:
+        ValueError: a key appears twice; one of the two values would be lost.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"key `{clip(name, 60)}` appears twice")
+            seen.add(name)
     return value
 
 

@@ -33,6 +33,7 @@ def suggest_names(
         return f"; did you mean `{nearest}`?"
     if not listed or not known:
         return ""
+    # Without a near name the user searches the list by eye.
     names = sorted(known)
     more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
     return f"; known: {', '.join(n[:MAX_COMPARED_CHARS] for n in names[:MAX_NAMED])}{more}"

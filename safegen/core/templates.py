@@ -43,6 +43,7 @@ class PromptTemplate:
         from jinja2 import TemplateError
 
         try:
+            # One block at a time, because each is a message of its own.
             context = self.template.new_context(fields)
             text = "".join(_take_bounded(self.template.blocks[block](context))).strip()
         except (TemplateError, TypeError, ValueError, ArithmeticError, MemoryError) as e:
@@ -74,6 +75,7 @@ def load_template(name: str, *, blocks: Iterable[str], fields: Iterable[str]) ->
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
     )
+    # `range` and `lipsum` could make text of any length.
     environment.globals.clear()  # pyright: ignore[reportUnknownMemberType] (dict[str, Any])
     try:
         tree = environment.parse(text)
@@ -109,6 +111,8 @@ def _check_template(path: Path, tree: nodes.Template) -> None:
             hint = suggest_names(node.name, FILTERS)
             raise ConfigError(f"{path}:{node.lineno}: filter `{node.name}` is unknown{hint}")
     for node in tree.find_all(nodes.Getattr):
+        # The sandbox refuses such attributes only when the prompt is rendered, in the middle of a
+        # run.
         if node.attr.startswith("_"):
             raise ConfigError(f"{path}:{node.lineno}: `{node.attr}` is not a field; remove it")
     _check_loop_depth(path, tree, MAX_LOOPS)

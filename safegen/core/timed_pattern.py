@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib
 import re
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol, TypeVar
 
@@ -69,6 +71,14 @@ class _RegexPattern(Protocol):
     def sub(self, repl: Callable[[re.Match[str]], str], string: str, *, timeout: float) -> str: ...
 
 
+@contextmanager
+def allow_open_brackets() -> Generator[None]:
+    """Ignore the warning that `[[` may start a nested set in a later Python; here it never does."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Possible ", FutureWarning)
+        yield
+
+
 class TimedPattern:
     """A pattern with a limit of CPU time over all its searches.
 
@@ -97,6 +107,7 @@ class TimedPattern:
         """
         _ = self._compiled
 
+    @allow_open_brackets()
     def probe(self) -> None:
         """Search made texts that are hard for the pattern.
 
@@ -117,10 +128,12 @@ class TimedPattern:
                 )
 
     @cached_property
+    @allow_open_brackets()
     def _compiled(self) -> _RegexPattern:
         regex = importlib.import_module("regex")
         try:
             self._check_size()
+            # VERSION0 behaves as `re`; VERSION1 has nested sets and other case folding.
             return regex.compile(_to_regex_syntax(self.pattern), regex.VERSION0)
         except (re.error, regex.error, OverflowError, RecursionError) as e:
             raise ConfigError(f"{self.place}: is not a regular expression: {e}") from e
@@ -156,6 +169,7 @@ class TimedPattern:
         Raises:
             RunError: the time is used up, by this search or by many slow ones.
         """
+        # Time saved on easy texts is bounded, so that one hard text cannot use all of it.
         left_s = min(self.burst_s, self._left_s + len(text) * SECONDS_PER_CHAR)
         start = time.thread_time()
         try:

@@ -396,6 +396,7 @@ class Finding:
 
 JUROR, JURY = "juror", "jury"
 """Names in the verdicts of a single judge and of all judges together."""
+# Not None, so that the type of the field stays a text for every reader.
 CODE_OF_RESULT = "(result)"
 """Default of `Verdict.code`: the code that follows from `passed`."""
 
@@ -429,6 +430,7 @@ class Verdict:
         if self.code == CODE_OF_RESULT:
             object.__setattr__(self, "code", DEFAULT_CODES[self.passed])
         check_text("code", self.code)
+        # A pair must not teach unsafe text, not even as its rejected side.
         if self.passed is not False or self.severity in UNSAFE_SEVERITIES:
             object.__setattr__(self, "teachable", False)
 
@@ -581,6 +583,13 @@ class Failure:
     message: str
     key: str | None = None
     reason: DropReason | None = None
+    shown: str | None = None
+    """The message without words of the prompt; None if no layer of a teacher compared them."""
+
+    @property
+    def public_message(self) -> str:
+        """The message for screens that show no texts."""
+        return self.message if self.shown is None else self.shown
 
 
 @dataclass(frozen=True, slots=True)

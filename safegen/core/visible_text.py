@@ -58,6 +58,7 @@ def find_forbidden_character(text: str) -> ForbiddenCharacter | None:
         kind = _FORBIDDEN_KINDS.get(unicodedata.category(character))
         if character in _FORBIDDEN_FORMATS:
             kind = "an invisible control of text"
+        # Noncharacters: the last two codes of each plane, and 32 in the Arabic block.
         elif ord(character) & 0xFFFE == 0xFFFE or "\ufdd0" <= character <= "\ufdef":
             kind = "a code that is not a character"
         if kind:

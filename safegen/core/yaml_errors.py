@@ -154,6 +154,7 @@ def _describe_in_yaml_terms(err: ErrorDetails) -> str | None:
 def _suggest_key(err: ErrorDetails) -> str:
     if err["type"] != "literal_error":
         return ""
+    # pydantic gives the allowed values only as a sentence: `'a', 'b' or 'c'`.
     expected = str(err.get("ctx", {}).get("expected", ""))
     return suggest_names(
         str(err["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "), listed=False

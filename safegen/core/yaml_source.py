@@ -140,6 +140,7 @@ def compose(text: str, *, shown: str) -> YamlTree:
     """
     import yaml
 
+    # The C parser is many times as fast; some platforms lack it.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         _refuse_aliases(text, loader, shown)
@@ -239,6 +240,7 @@ def dump(data: Mapping[str, object]) -> str:
     import yaml
 
     class Plain(yaml.SafeDumper):
+        # `parse` rejects aliases, which PyYAML writes for a value that appears twice.
         def ignore_aliases(self, data: object) -> bool:
             return True
 

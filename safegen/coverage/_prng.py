@@ -9,6 +9,7 @@ class Xorshift:
     """A xorshift64* generator (Vigna 2016); `random` does not guarantee equal shuffles across versions."""
 
     def __init__(self, seed: int) -> None:
+        # The generator never leaves the state 0, and near seeds must not give near states.
         self._state = (seed * 0x9E3779B97F4A7C15 + 0x2545F4914F6CDD1D) % (1 << 64) or 1
 
     def random_below(self, n: int) -> int:

@@ -47,6 +47,7 @@ class Demand:
             return (self.open.get(value, 0) & row).bit_count()
         others = combinations([1 << b for b in iter_set_bits(row)], t - 2)
         closed = sum((self.open.get(value | sum(o), 0) & row).bit_count() for o in others)
+        # Each tuple was counted once for each of its other values.
         return closed // (t - 1)
 
     def close(self, row: int) -> None:
@@ -59,6 +60,7 @@ class Demand:
             if hit := partners & row:
                 closed += hit.bit_count()
                 self.open[key] = partners & ~hit
+        # Each tuple is stored once for each of its values.
         self.remaining -= closed // self.reach.t
 
 
@@ -103,6 +105,7 @@ class ArrayBuilder:
     def _rank_values(self, row: int, f: int) -> Iterator[tuple[int, float, int, int]]:
         # Sorted, the best value comes first: by gain, then by use relative to its weight.
         size = self.space.sizes[f]
+        # Ties would otherwise always prefer the first value of an axis.
         turn = self.dice.random_below(size)
         for v in range(size):
             b = self.space.first[f] + v
@@ -140,6 +143,7 @@ class ArrayBuilder:
 
 def order_by_size(space: FactorSpace) -> list[int]:
     """Sort factors by number of values, largest first."""
+    # The factor with the most values has the most open tuples and is chosen while the row is free.
     return sorted(range(len(space.sizes)), key=lambda f: (-space.sizes[f], f))
 
 

@@ -27,6 +27,7 @@ DEFAULT_AXES = (
     "profile",
 )
 """Axes that an author varies by default; intents vary within every set in any case."""
+# Specs branch on these; a pair of them can hide a rule that needs three values.
 BRANCHING_AXES = ("tier", "evidence", "profile", "requested_detail", "role_basis")
 """Axes that change an expectation; those that a plan varies are covered in triples."""
 STRENGTH = 3

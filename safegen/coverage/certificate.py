@@ -70,6 +70,8 @@ def certify(model: CoverageModel, rows: Iterable[AxisRow]) -> Certificate:
     counted: dict[tuple[int, ...], CombinationCounts] = {}
     missing: list[Mapping[str, str]] = []
     for part, masks in seen.items():
+        # Excluded combinations are counted exactly: a pair can be impossible only because of a
+        # third axis.
         possible = [m for m in _iter_value_masks(code.space, part) if code.space.is_possible(m)]
         total = _count_combinations(code.space, part)
         counted[part] = CombinationCounts(

@@ -72,6 +72,7 @@ class BitCode:
         self.bit = {pair: 1 << b for b, pair in enumerate(self.values)}
         sizes = [len(values) for values in model.factors.values()]
         self.space = FactorSpace(sizes, [m for void in model.void for m in self._void_masks(void)])
+        # A model of one factor has no pairs.
         everything = FactorGroup(tuple(self.names), min(model.t, len(self.names)))
         self.reaches = [self._to_reach(g) for g in (everything, *model.groups)]
 

@@ -16,6 +16,7 @@ from safegen.core.types import PlannedScenario, Record
 
 ScenarioAxes = Mapping[str, object]
 Cell = tuple[str, ...]
+# An author's claim about its own prompt is no evidence.
 COUNTED_SOURCES = frozenset({"written", "confirmed"})
 """Attribute sources that count: written in the prompt's file, or confirmed by a blind labeller."""
 AXIS_COLUMNS = (
@@ -104,6 +105,7 @@ class Ledger:
         short = {
             cell: target.accepted - counts.kept
             for cell, counts in self.totals_by(target.per).items()
+            # A cell without a plan cannot be filled by another round.
             if counts.planned
         }
         return {cell: n for cell, n in short.items() if n > 0}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import DatasetInvalid
@@ -32,7 +33,8 @@ from safegen.dataset.view import View, make_views
 from safegen.dataset.yields import YieldReport
 from safegen.policy.spec import Policy, SpecSource
 from safegen.store import parquet
-from safegen.store.run_folder import RunFolder, write_json
+from safegen.store.json_files import write_json
+from safegen.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def build_dataset(
         files, view_rows = _write_rows(curated, recipe, views=views, figures=figures, staged=staged)
         files |= _write_policies(staged, _used_policies(policies, stats))
         taxonomy = format_taxonomy(stats, recipe, taxonomy_version)
-        text = render_card(
+        card = render_card(
             stats,
             figures,
             recipe=recipe,
@@ -157,7 +159,7 @@ def build_dataset(
             trusted=trusted,
             overrides=overrides,
         )
-        files |= _write_texts(staged, text, describe_for_llama_factory(views, view_rows))
+        files |= _write_texts(staged, card, describe_for_llama_factory(views, view_rows))
         manifest = compose_manifest(
             stats,
             figures,
@@ -170,27 +172,32 @@ def build_dataset(
             files=files,
             overrides=overrides,
         )
-        # Git and cloud folders see no new files if nothing changed.
-        changed = not (
-            layout.has_files(run.output, files) and is_same_manifest(run.output, manifest)
-        )
-        if changed:
-            _check_has_rows(run, stats)
-            write_json(staged / layout.MANIFEST, manifest)
-            layout.replace_dataset(staged, run.output)
+        changed = _replace_if_changed(run, staged, files, manifest=manifest, stats=stats)
     layout.write_gitignore(run.root)
-    return _make_report(
-        curated,
-        figures,
-        view_rows,
-        views=views,
-        empty={
-            name: view.why_empty(recipe, trusted)
-            for name, view in views.items()
-            if not view_rows.rows.get(name)
-        },
-        changed=changed,
-    )
+    empty = {
+        name: view.why_empty(recipe, trusted)
+        for name, view in views.items()
+        if not view_rows.rows.get(name)
+    }
+    return _make_report(curated, figures, view_rows, views=views, empty=empty, changed=changed)
+
+
+def _replace_if_changed(
+    run: RunFolder,
+    staged: Path,
+    files: dict[str, FileEntry],
+    *,
+    manifest: Mapping[str, object],
+    stats: RunStats,
+) -> bool:
+    """Replace the dataset by the staged one if a file differs; return True if one does."""
+    # Git and cloud folders see no new files if nothing changed.
+    if layout.has_files(run.output, files) and is_same_manifest(run.output, manifest):
+        return False
+    _check_has_rows(run, stats)
+    write_json(staged / layout.MANIFEST, manifest)
+    layout.replace_dataset(staged, run.output)
+    return True
 
 
 def _write_texts(
@@ -216,6 +223,11 @@ def _check_has_rows(run: RunFolder, stats: RunStats) -> None:
         )
 
 
+class _WrittenRows(NamedTuple):
+    files: dict[str, FileEntry]
+    rows: ViewRows
+
+
 def _write_rows(
     curated: CurationResult,
     recipe: Recipe,
@@ -223,7 +235,7 @@ def _write_rows(
     views: Mapping[str, View],
     figures: RunMeasures,
     staged: Path,
-) -> tuple[dict[str, FileEntry], ViewRows]:
+) -> _WrittenRows:
     """Write the files of all views in one pass, and measure each scenario."""
     writers = {
         (name, split): RowWriter(staged, view, split=split, version=recipe.version)
@@ -234,6 +246,7 @@ def _write_rows(
     for group in curated.iter_groups():
         if group.selected is None:
             continue
+        # Measured here, because a second pass would read every shard again.
         figures.add_kept(group.selected)
         split = split_of(group.selected.scenario.goal_id, test=recipe.split.test)
         for name, view in views.items():
@@ -249,11 +262,12 @@ def _write_rows(
         files |= writer.files
         if writer.rows:
             counts[name][split] = writer.rows
-    return files, ViewRows(counts, without_row)
+    return _WrittenRows(files, ViewRows(counts, without_row))
 
 
 def _used_policies(policies: Sequence[Policy], stats: RunStats) -> list[Policy]:
     known = {policy.policy_id: policy for policy in policies}
+    # Only specs of kept rows, so that the folder names no spec without effect.
     used = sorted(stats.count_kept("policy_id"))
     for name in used:
         if name not in known:
@@ -267,6 +281,7 @@ def _used_policies(policies: Sequence[Policy], stats: RunStats) -> list[Policy]:
 
 def _write_policies(staged: Path, policies: Sequence[Policy]) -> dict[str, FileEntry]:
     files: dict[str, FileEntry] = {}
+    # Inherited specs, too: a spec alone does not load without them.
     for source in (source for policy in policies for source in policy.chain):
         name = f"policies/{source.spec.policy}.yaml"
         if name not in files:

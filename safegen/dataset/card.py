@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core.types import INTENTS, MODES
@@ -25,9 +25,13 @@ from safegen.dataset.jury_stats import JUROR_RESULTS, JuryStats
 from safegen.dataset.manifest import ViewRows
 from safegen.dataset.markdown import escape_cell, format_table
 from safegen.dataset.run_stats import REJECTION_AXES, RunStats
-from safegen.dataset.view import View, choose_preferred
+from safegen.dataset.view import TrainingExample, View, choose_preferred
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
+# No real path: equal runs write equal bytes, and a reader has the folder elsewhere.
 FOLDER = "path/to/this/folder"
 MAX_LISTED = 5
 """Missing combinations that the card lists."""
@@ -43,6 +47,15 @@ LEAF = "harm"
 """Axis with too many values for the columns of a table."""
 
 CardRow = tuple[object, ...]
+
+
+class TrainingSection(NamedTuple):
+    """The settings of one trainer for one view."""
+
+    view: str
+    example: TrainingExample
+    code: str
+    """The code of the example with folder and split filled in."""
 
 
 class LoadingExample(NamedTuple):
@@ -75,6 +88,51 @@ def render_card(
         trusted: modules that plug-ins may be imported from.
         overrides: keys of acceptance that differ from the recipe of the run.
     """
+    filled = filled_splits(view_rows)
+    preferred = choose_preferred(list(filled), views)
+    values: dict[str, object] = {
+        "front_matter": _front_matter(stats, view_rows, recipe, views),
+        "stats": stats,
+        # Counters, because the strict template also names grades that no row has.
+        "grades": Counter(stats.count_kept("grade")),
+        "accepted_by": Counter(stats.count_kept("accepted_by")),
+        "figures": figures,
+        "recipe": recipe,
+        "overrides": overrides,
+        "taxonomy": taxonomy,
+        "splits": SPLITS,
+        "domain_heads": (*MODES, "all"),
+        "view_table": [(v, *(view_rows.rows[v].get(s, 0) for s in SPLITS)) for v in filled],
+        "empty_views": list(_list_empty_views(view_rows, recipe, views, trusted)),
+        "partial_views": list(_list_partial_views(view_rows, views)),
+        "domain_table": _domain_table(stats),
+        "intent_table": _intent_table(stats),
+        "validator_table": _validator_table(stats),
+        "example": None if preferred is None else LoadingExample(preferred, filled[preferred][0]),
+        "folder": FOLDER,
+        "training": _list_training_sections(filled, views, preferred),
+    }
+    return _load_template().render(
+        values | _measure_values(figures) | _acceptance_values(stats, figures)
+    )
+
+
+def _acceptance_values(stats: RunStats, figures: RunMeasures) -> dict[str, object]:
+    """Return the values of the sections on judges, yields, rejections and pairs."""
+    jury = stats.drafts.jury
+    return {
+        "jury": jury,
+        "juror_table": _juror_table(jury),
+        "leaf_table": _juror_leaf_table(jury),
+        "yield_tables": _yield_tables(figures),
+        "low_yields": figures.yields.low,
+        "rejection_tables": list(_iter_rejection_tables(stats)),
+        "refusals": stats.drafts.count_refusals(),
+        "pair_table": _pair_table(figures),
+    }
+
+
+def _load_template() -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -83,60 +141,38 @@ def render_card(
     )
     filters = {"cell": escape_cell, "counts": _count_rows, "table": _table}
     environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType] (jinja2)
-    filled = filled_splits(view_rows)
-    view = choose_preferred(list(filled), views)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _measure_values(figures: RunMeasures) -> dict[str, object]:
+    """Return the values of the sections on coverage, near-duplicates, artifacts and hedging."""
     certificates = figures.certificates
     missing = certificates.after.missing[:MAX_LISTED] if certificates else ()
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=_front_matter(stats, view_rows, recipe, views),
-        stats=stats,
-        # Counters, because the strict template also names grades that no row has.
-        grades=Counter(stats.count_kept("grade")),
-        accepted_by=Counter(stats.count_kept("accepted_by")),
-        figures=figures,
-        recipe=recipe,
-        overrides=overrides,
-        taxonomy=taxonomy,
-        splits=SPLITS,
-        domain_heads=(*MODES, "all"),
-        view_table=[(v, *(view_rows.rows[v].get(s, 0) for s in SPLITS)) for v in filled],
-        empty_views=list(_list_empty_views(view_rows, recipe, views, trusted)),
-        partial_views=list(_list_partial_views(view_rows, views)),
-        domain_table=_domain_table(stats),
-        intent_table=_intent_table(stats),
-        certificates=certificates,
-        certificate_table=list(compare_certificates(certificates)) if certificates else [],
-        missing=[", ".join(f"{axis} {value}" for axis, value in row.items()) for row in missing],
-        corpus=figures.corpus,
-        near_duplicate_threshold=near_duplicates.THRESHOLD,
-        max_auc=MAX_AUC,
-        checked_target=CHECKED_TARGET,
-        artifact_table=_artifact_table(figures),
-        hedging=figures.hedging,
-        hedging_table=_hedging_table(figures),
-        validator_table=_validator_table(stats),
-        jury=stats.drafts.jury,
-        juror_table=_juror_table(stats.drafts.jury),
-        leaf_table=_juror_leaf_table(stats.drafts.jury),
-        yield_tables=_yield_tables(figures),
-        low_yields=figures.yields.low,
-        rejection_tables=list(_iter_rejection_tables(stats)),
-        refusals=stats.drafts.count_refusals(),
-        pair_table=_pair_table(figures),
-        example=None if view is None else LoadingExample(view, filled[view][0]),
-        folder=FOLDER,
-        training=[
+    return {
+        "certificates": certificates,
+        "certificate_table": compare_certificates(certificates) if certificates else [],
+        "missing": [", ".join(f"{axis} {value}" for axis, value in row.items()) for row in missing],
+        "corpus": figures.corpus,
+        "near_duplicate_threshold": near_duplicates.THRESHOLD,
+        "max_auc": MAX_AUC,
+        "checked_target": CHECKED_TARGET,
+        "artifact_table": _artifact_table(figures),
+        "hedging": figures.hedging,
+        "hedging_table": _hedging_table(figures),
+    }
+
+
+def _list_training_sections(
+    filled: Mapping[str, list[str]], views: Mapping[str, View], preferred: str | None
+) -> list[TrainingSection]:
+    """List the settings of the trainers, those of the preferred view first."""
+    sections: list[TrainingSection] = []
+    for name in sorted(filled, key=lambda name: name != preferred):
+        for example in views[name].examples if name in views else ():
             # Not str.format: the code of an outside view may hold other braces.
-            (
-                name,
-                example,
-                example.code.replace("{folder}", FOLDER).replace("{split}", filled[name][0]),
-            )
-            for name in sorted(filled, key=lambda name: name != view)
-            if name in views
-            for example in views[name].examples
-        ],
-    )
+            code = example.code.replace("{folder}", FOLDER).replace("{split}", filled[name][0])
+            sections.append(TrainingSection(name, example, code))
+    return sections
 
 
 def filled_splits(view_rows: ViewRows) -> dict[str, list[str]]:
@@ -172,6 +208,7 @@ def _front_matter(
         "tags": ["safe-completion", "safety", "alignment", "synthetic"],
         "configs": configs,
     }
+    # The Hub rejects a header with an empty value.
     kept = {name: value for name, value in head.items() if value}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 

@@ -104,7 +104,9 @@ class AxisShapes:
     def add(self, row: ScenarioAxes, *, brief_values: Mapping[str, str] | None = None) -> None:
         """Count a row; `brief_values` are the values of the author's brief, for a plan."""
         self.varied |= dict.fromkeys(brief_values or ())
+        # What a prompt shows takes precedence over what its author was asked for.
         known = {**(brief_values or {}), **attribute_row(row), "harm": str(row["harm"])}
+        # Pairs are shared, because a million rows have some hundred distinct ones.
         self.counts[tuple(self._pairs.setdefault(p, p) for p in sorted(known.items()))] += 1
 
     def add_planned(self, item: PlannedScenario) -> None:
@@ -212,6 +214,7 @@ def _list_varying_values(
         ]
         for name in PLAN_AXES[1:]
     }
+    # A leaf decides its tier, so only tiers of planned leaves can occur.
     values["tier"] = sorted({tiers[h] for h in shapes.values("harm") if h in tiers})
     for name in (*VALUE_AXES, *shapes.varied):
         every = list(axes.by_id[name].values) if name in axes.by_id else []
@@ -230,7 +233,7 @@ def _list_varying_values(
 def _profile_voids(excluded: Mapping[str, Sequence[str]], varied: Sequence[str]) -> Iterator[Void]:
     for harm, profiles in excluded.items():
         if some := [p for p in profiles if p in varied]:
-            yield Void({"harm": [harm], "profile": some}, "the leaf is never asked there")
+            yield Void({"harm": [harm], "profile": some}, "the profile excludes the leaf")
 
 
 def _tier_voids(harms: Sequence[str], tiers: Mapping[str, str]) -> Iterator[Void]:
@@ -272,13 +275,23 @@ def certify_run(
     return Certificates(tuple(model.factors), triples, results[0], results[1])
 
 
-def compare_certificates(pair: Certificates) -> Iterator[tuple[str, int, int]]:
-    """Yield the counts of a certificate before and after filtering."""
+class CountComparison(NamedTuple):
+    """A count of a certificate before and after filtering."""
+
+    name: str
+    before: int
+    after: int
+
+
+def compare_certificates(pair: Certificates) -> list[CountComparison]:
+    """List the counts of a certificate before and after filtering."""
     before, after = pair.before.counts, pair.after.counts
-    yield "combinations", before.total, after.total
-    yield "without sense (void)", before.void, after.void
-    yield "covered", before.covered, after.covered
-    yield "missing", before.missing, after.missing
+    return [
+        CountComparison("combinations", before.total, after.total),
+        CountComparison("without sense (void)", before.void, after.void),
+        CountComparison("covered", before.covered, after.covered),
+        CountComparison("missing", before.missing, after.missing),
+    ]
 
 
 def certificates_json(pair: Certificates, *, listed: int = MAX_LISTED) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Choice of the scenarios that a dataset holds, and of their drafts.
 
-`curate` reads each shard of records once. It keeps digests, ids and categories of each scenario;
-texts of prompts, which the corpus checks read several times, go to a temporary file.
+`curate` reads each shard of records once. Digests, ids and categories of each scenario, and the texts of
+prompts, which the corpus checks read several times, go to temporary files.
 `CurationResult.iter_groups` reads the shards a second time, for the views.
 """
 
@@ -12,11 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, groupby
+from operator import itemgetter
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from safegen.core.errors import DatasetInvalid
+from safegen.core.errors import DatasetInvalid, StoreDamaged
 from safegen.core.types import Record
+from safegen.dataset.coverage_report import AxisShapes, collect_planned_shapes
 from safegen.dataset.curation.corpus_checks import (
     CorpusCheck,
     CorpusPrompt,
@@ -26,10 +29,11 @@ from safegen.dataset.curation.corpus_checks import (
 from safegen.dataset.curation.exact_duplicates import (
     DuplicateFilter,
     DuplicateKey,
+    DuplicateReason,
     digest_64,
     message_key,
 )
-from safegen.dataset.curation.select import MAX_REASON_CHARS, NO_REWARD, select_best
+from safegen.dataset.curation.select import NO_REWARD, select_best
 from safegen.dataset.jury_stats import JURY_COLUMNS, count_jury
 from safegen.dataset.run_stats import (
     MODEL_COLUMNS,
@@ -43,17 +47,18 @@ from safegen.dataset.run_stats import (
 )
 from safegen.dataset.view import ScenarioGroup
 from safegen.store import parquet, plan
+from safegen.store.frame_spool import FrameSpool, iter_frames
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
 from safegen.store.schema import record_row, record_schema
-from safegen.store.temporary import name_temporary_folder
+from safegen.store.temporary import SPOOL_BYTES, name_temporary_folder
 
 if TYPE_CHECKING:
     import polars as pl
 
-SPOOL_BYTES = 8 * 1024 * 1024
-"""Bytes of prompts that are held in memory before they go to a temporary file."""
 BATCH_DRAFTS = 2_000
 """Drafts that are aggregated at once, at least; a frame for each shard would cost more than the work."""
+# Reasons become keys of a table of counts.
+MAX_REASON_CHARS = 80
 RECORD_COLUMNS = (
     "scenario_id set_id goal_id source source_licence taxonomy round attributes messages policy_id "
     "ceiling floor required draft_id revision response withheld teacher model outcome verdicts "
@@ -102,21 +107,26 @@ class CurationResult:
     corpus: CorpusCheck
     extra_shards: Mapping[str, tuple[int, ...]]
     """Shards with further drafts of a scenario, from top-up rounds."""
+    planned_shapes: AxisShapes
+    """Axis values of the planned scenarios."""
     recut: Recutter | None = None
     """Decides acceptance again; None for the stored result."""
 
     @cached_property
     def kept_ids(self) -> frozenset[str]:
         """Ids of the scenarios in the dataset."""
-        rows = self.stats.scenarios
-        return frozenset(rows.filter(rows["kept"])["scenario_id"])
+        import polars as pl
+
+        kept = self.stats.scenarios.filter(pl.col("kept")).select("scenario_id")
+        return frozenset(kept.collect()["scenario_id"])
 
     @cached_property
     def excluded(self) -> dict[str, str]:
         """The reason of each accepted scenario that is not in the dataset, by id."""
-        rows = self.stats.scenarios
-        excluded = rows.filter(rows["accepted"] & ~rows["kept"])
-        return dict(excluded.select("scenario_id", "reason").iter_rows())
+        import polars as pl
+
+        excluded = self.stats.scenarios.filter(pl.col("accepted") & ~pl.col("kept"))
+        return dict(excluded.select("scenario_id", "reason").collect().iter_rows())
 
     @property
     def excluded_by_reason(self) -> dict[str, int]:
@@ -129,12 +139,12 @@ class CurationResult:
         Raises:
             StoreDamaged: a shard cannot be read.
         """
-        rows = self.stats.scenarios
-        kept = rows.filter(rows["kept"]).select("shard", "scenario_id")
+        frames = iter_frames(self.stats.scenarios, "shard", "scenario_id", "kept")
+        kept = chain.from_iterable(frame.filter(frame["kept"]).iter_rows() for frame in frames)
         shards = _ShardReader(self.run, self.recut)
-        for (shard,), ids in kept.group_by(["shard"], maintain_order=True):
-            groups = shards.read(int(shard))
-            for id_ in ids["scenario_id"]:
+        for shard, rows in groupby(kept, key=itemgetter(0)):
+            groups = shards.read(shard)
+            for _, id_, _ in rows:
                 more = [shards.read_extra(n) for n in self.extra_shards.get(id_, ())]
                 records = [r for group in (groups, *more) for r in group.get(id_, ())]
                 yield ScenarioGroup(tuple(records), select_best(records))
@@ -151,33 +161,39 @@ def curate(run: RunFolder, *, recut: Recutter | None = None) -> CurationResult:
         DatasetInvalid: two scenarios have equal messages and different expectations.
         StoreDamaged: a plan or shard cannot be read.
     """
-    import polars as pl
-
-    # Arrow's pool keeps what the session read, and polars needs about 50 MiB.
+    plans = plan.Plans(run.plans)
+    # The footer of an open plan takes 170 bytes a row, which the C library keeps afterwards. Plans
+    # are read first, before other memory grows.
     parquet.release_memory()
-    plan_rows = read_plan_rows(plan.Plans(run.plans))
-    drafts, frames = DraftStats(), list[pl.DataFrame]()
+    planned_shapes = collect_planned_shapes(plans)
+    parquet.release_memory()
+    plan_rows = read_plan_rows(plans)
+    parquet.release_memory()
+    drafts, spool = DraftStats(), FrameSpool()
+    by = ["shard", "scenario_id"]
     with (
         name_temporary_folder(),
         SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8") as file,
     ):
         prompts = _PromptSpool(file)
+        spool.append(_digest_texts(_reduce(_make_drafts([]), by=by), prompts))
         for batch in _iter_drafts(run, recut):
             drafts += _count_drafts(batch)
-            frames.append(_digest_texts(_reduce(batch, by=["shard", "scenario_id"]), prompts))
+            spool.append(_digest_texts(_reduce(batch, by=by), prompts))
+        parquet.release_memory()
         corpus = check_corpus(prompts.read) if prompts.has_foreign else CorpusCheck()
-    by = ["scenario_id"]
-    rows = pl.concat(frames) if frames else _digest_texts(_reduce(_make_drafts([]), by=by), None)
-    extra_shards = dict[str, tuple[int, ...]]()
-    # Only a top-up round drafts a scenario in a second shard.
-    if rows["scenario_id"].n_unique() < rows.height:
-        extra_shards = _list_extra_shards(rows)
-        rows = _reduce(rows, by=by)
-    _check_contradictions(rows, corpus)
-    rows = _decide(rows, corpus)
-    scenarios = pl.concat([rows, _read_lost(run, rows, plan_rows)], how="diagonal")
-    stats = RunStats(plan_rows, scenarios, drafts)
-    return CurationResult(run, stats, corpus, extra_shards, recut)
+    with name_temporary_folder():
+        rows = spool.finish()
+        _check_shards(run, plans.shard_sizes, rows, plan_rows)
+        rows, extra_shards = _merge_shards(rows)
+        _check_contradictions(rows, corpus)
+        repeats = _find_repeats(rows, corpus)
+        spool = FrameSpool()
+        for frame in iter_frames(rows):
+            spool.append(_decide(frame, corpus, repeats))
+        spool.append(_read_lost(run, rows, plan_rows))
+        stats = RunStats(plan_rows, spool.finish(), drafts)
+        return CurationResult(run, stats, corpus, extra_shards, planned_shapes, recut)
 
 
 class _PromptSpool:
@@ -283,6 +299,7 @@ def _make_drafts(frames: list[pl.DataFrame]) -> pl.DataFrame:
         frames = [empty.with_columns(_lit(0).alias("shard"))]
     drafts = pl.concat(frames)
     scores = drafts["verdicts"].list.eval(pl.element().struct.field("score")).to_list()
+    # Separators of ASCII: no name of an element or a mode contains them.
     required = pl.col("required").list.sort().list.join("\x1f")
     is_answered = pl.col("outcome") == "ok"
     is_shown = is_answered & pl.col("accepted") & ~pl.col("withheld")
@@ -363,12 +380,14 @@ def _count_rows(rows: pl.DataFrame) -> dict[tuple[str, ...], int]:
 def _reduce(rows: pl.DataFrame, *, by: list[str]) -> pl.DataFrame:
     """Reduce drafts, or scenarios of several shards, to one row per key in canonical order.
 
-    The selected draft and the reason are those of `select_best` and `rejection_reason`.
+    The selected draft is that of `select_best`. Without one, the reason is that of the draft that is
+    nearest to acceptance: an answer before a failure, then the highest score, then the first id.
     """
     import polars as pl
 
     heads = rows.unique(by, keep="first", maintain_order=True)
-    heads = heads.select(name for name in (*HEAD_COLUMNS, *_DIGESTS) if name in rows.columns)
+    columns = (*HEAD_COLUMNS, *_DIGESTS, _POSITION)
+    heads = heads.select(name for name in columns if name in rows.columns)
     flags = rows.group_by(by).agg(pl.col("answered", "is_shown", "accepted").any())
     ranks = ["reward", "score", "draft_id"]
     accepted = rows.filter("accepted").sort(ranks, descending=[True, True, False])
@@ -386,9 +405,10 @@ def _reduce(rows: pl.DataFrame, *, by: list[str]) -> pl.DataFrame:
 
 _DIGESTS = ("digest", "has_history")
 _BEST_DIGESTS = ("prompt", "question", "answer")
+_POSITION = "position"
 
 
-def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool | None) -> pl.DataFrame:
+def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool) -> pl.DataFrame:
     """Replace the texts of scenarios by digests, and spool the prompts for the corpus checks."""
     import polars as pl
 
@@ -397,7 +417,7 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool | None) -> pl.DataFr
     for *labels, messages, response, is_shown in rows.select(
         *columns, "response", "is_shown"
     ).iter_rows():
-        if is_shown and prompts is not None:
+        if is_shown:
             prompts.add(CorpusPrompt(*labels, text=user_text(messages)))
         key = None if response is None else DuplicateKey.of(messages, response)
         digests.append(
@@ -413,13 +433,87 @@ def _digest_texts(rows: pl.DataFrame, prompts: _PromptSpool | None) -> pl.DataFr
         **dict.fromkeys(_BEST_DIGESTS, pl.UInt64),
     }
     table = pl.DataFrame(digests, schema=types, orient="row")
-    # A number instead of a text per scenario.
-    categories = ["source", "source_licence", "taxonomy", "policy_id", "accepted_by", "grade"]
-    return (
-        rows.drop("messages", "response", "set_id", "goal_id")
-        .with_columns(pl.col(*categories, "expectation", "rejection").cast(pl.Categorical))
-        .hstack(table)
-    )
+    return rows.drop("messages", "response", "set_id", "goal_id").hstack(table)
+
+
+def _find_repeated(rows: pl.LazyFrame, value: pl.Expr) -> pl.Series:
+    """Return the 64-bit values that several rows have."""
+    import numpy as np
+    import polars as pl
+
+    column = rows.select(value).collect(engine="streaming").to_series()
+    values = np.sort(column.drop_nulls().to_numpy())
+    return pl.Series(np.unique(values[1:][values[1:] == values[:-1]]))
+
+
+def _is_in(value: pl.Expr, values: pl.Series) -> pl.Expr:
+    return value.is_in(values.implode())
+
+
+def _merge_shards(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, dict[str, tuple[int, ...]]]:
+    """Reduce scenarios of several shards to one row each, and list their further shards.
+
+    Only a top-up round drafts a scenario in a second shard.
+    """
+    import polars as pl
+
+    id_hash = pl.col("scenario_id").hash()
+    repeated = _find_repeated(rows, id_hash)
+    if repeated.is_empty():
+        return rows, {}
+    is_repeated = _is_in(id_hash, repeated)
+    several = pl.concat(frame.filter(is_repeated) for frame in _iter_positioned(rows))
+    merged = _reduce(several, by=["scenario_id"]).select(several.columns)
+    spool = FrameSpool()
+    for frame in _iter_positioned(rows):
+        here = merged.filter(_is_in(pl.col(_POSITION), frame[_POSITION]))
+        parts = pl.concat([frame.filter(~is_repeated), here])
+        spool.append(parts.sort(_POSITION).drop(_POSITION))
+    return spool.finish(), _list_extra_shards(several)
+
+
+def _iter_positioned(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    start = 0
+    for frame in iter_frames(rows):
+        yield frame.with_row_index(_POSITION, offset=start)
+        start += frame.height
+
+
+def _check_shards(
+    run: RunFolder, sizes: list[int], rows: pl.LazyFrame, plan_rows: pl.LazyFrame
+) -> None:
+    """Check that each shard's records are of scenarios that the plan has in that shard.
+
+    Raises:
+        StoreDamaged: a scenario is in another shard of the plan, or in none.
+    """
+    import numpy as np
+    import polars as pl
+
+    # Without a plan nothing can be compared.
+    if not sizes:
+        return
+    place = pl.struct("shard", "scenario_id").hash()
+    numbers = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    # Digests instead of ids, which take five times the memory.
+    # The last one makes an empty plan searchable.
+    known = np.zeros(len(numbers) + 1, dtype=np.uint64)
+    start = 0
+    for frame in iter_frames(plan_rows, "scenario_id"):
+        end = start + frame.height
+        shards = pl.Series("shard", numbers[start:end], pl.Int64)
+        known[start:end] = frame.select(shards, "scenario_id").select(place).to_series().to_numpy()
+        start = end
+    known.sort()
+    for frame in iter_frames(rows, "shard", "scenario_id"):
+        recorded = frame.filter(pl.col("shard") < len(sizes))
+        digests = recorded.select(place).to_series().to_numpy()
+        at = np.minimum(np.searchsorted(known, digests), len(known) - 1)
+        for shard, id_ in recorded.filter(pl.Series(known[at] != digests)).head(1).iter_rows():
+            raise StoreDamaged(
+                f"`{run.records(shard)}` has scenario `{id_}`, which the plan has in another shard or not at"
+                f" all; {RECORDS_REMEDY}"
+            )
 
 
 def _list_extra_shards(rows: pl.DataFrame) -> dict[str, tuple[int, ...]]:
@@ -430,19 +524,25 @@ def _list_extra_shards(rows: pl.DataFrame) -> dict[str, tuple[int, ...]]:
     return {id_: tuple(sorted(numbers)[1:]) for id_, numbers in several.iter_rows()}
 
 
-def _check_contradictions(rows: pl.DataFrame, corpus: CorpusCheck) -> None:
+def _check_contradictions(table: pl.LazyFrame, corpus: CorpusCheck) -> None:
     """Reject equal messages with different expectations.
 
-    A repeated prompt of an author that is left out contradicts no other prompt.
+    A repeated prompt of an author that is excluded contradicts no other prompt.
 
     Raises:
         DatasetInvalid: two scenarios contradict each other.
     """
     import polars as pl
 
+    repeated = _find_repeated(table, pl.col("digest"))
+    if repeated.is_empty():
+        return
+    is_repeated = _is_in(pl.col("digest"), repeated)
+    frames = iter_frames(table, "scenario_id", "source", "expectation", "digest")
+    rows = pl.concat(frame.filter(is_repeated) for frame in frames)
     if corpus.scenarios:
-        left_out = pl.col("scenario_id").is_in(list(corpus.scenarios))
-        rows = rows.filter(~(left_out & (pl.col("source") == "author")))
+        is_excluded = pl.col("scenario_id").is_in(list(corpus.scenarios))
+        rows = rows.filter(~(is_excluded & (pl.col("source") == "author")))
     first = pl.col("scenario_id", "expectation").first().over("digest").name.prefix("first_")
     rows = rows.select("scenario_id", "expectation", first)
     clash = rows.filter(pl.col("expectation") != pl.col("first_expectation")).head(1)
@@ -453,17 +553,41 @@ def _check_contradictions(rows: pl.DataFrame, corpus: CorpusCheck) -> None:
         )
 
 
-def _decide(rows: pl.DataFrame, corpus: CorpusCheck) -> pl.DataFrame:
+def _find_repeats(rows: pl.LazyFrame, corpus: CorpusCheck) -> dict[str, DuplicateReason]:
+    """Find the accepted scenarios that repeat the prompt or the response of an earlier one."""
+    import polars as pl
+
+    accepted = rows.filter(pl.col("accepted"))
+    # Only rows with a repeated digest can repeat a row or be repeated.
+    is_candidate = pl.col("accepted") & pl.any_horizontal(
+        _is_in(pl.col(name), _find_repeated(accepted, pl.col(name)))
+        for name in ("prompt", "answer")
+    )
+    duplicates = DuplicateFilter()
+    repeats: dict[str, DuplicateReason] = {}
+    # In canonical order, because the first of several duplicates stays.
+    for frame in iter_frames(rows, "scenario_id", "accepted", *_BEST_DIGESTS):
+        for id_, _, *digests in frame.filter(is_candidate).iter_rows():
+            if id_ in corpus.scenarios:
+                continue
+            if reason := duplicates.check(DuplicateKey(*digests)):
+                repeats[id_] = reason
+    return repeats
+
+
+def _decide(
+    rows: pl.DataFrame, corpus: CorpusCheck, repeats: Mapping[str, DuplicateReason]
+) -> pl.DataFrame:
     """Add `kept` and the reason of each scenario that is not kept."""
     import polars as pl
 
-    duplicates = DuplicateFilter()
-    reasons: list[str | None] = []
-    columns = ("scenario_id", "accepted", "rejection", *_BEST_DIGESTS)
-    for id_, accepted, rejection, *digests in rows.select(columns).iter_rows():
-        reason = corpus.scenarios.get(id_) if accepted else rejection
-        reasons.append(reason or (duplicates.check(DuplicateKey(*digests)) if accepted else None))
-    reason = pl.Series("reason", reasons, pl.String).cast(pl.Categorical)
+    reasons = [
+        (corpus.scenarios.get(id_) or repeats.get(id_)) if accepted else rejection
+        for id_, accepted, rejection in rows.select(
+            "scenario_id", "accepted", "rejection"
+        ).iter_rows()
+    ]
+    reason = pl.Series("reason", reasons, pl.String)
     return rows.select(
         "scenario_id",
         *STORED_AXES,
@@ -481,25 +605,25 @@ def _decide(rows: pl.DataFrame, corpus: CorpusCheck) -> pl.DataFrame:
     )
 
 
-def _read_lost(run: RunFolder, rows: pl.DataFrame, plan_rows: pl.DataFrame) -> pl.DataFrame:
+def _read_lost(run: RunFolder, rows: pl.LazyFrame, plan_rows: pl.LazyFrame) -> pl.DataFrame:
     """Make rows of the scenarios that have a failure and no record, with the axes of the plan."""
     import polars as pl
 
     reasons: dict[str, str] = {}
     for shard in run.finished_shards():
         for failure in run.shard_failures(shard):
+            # The first failure: later ones of a scenario often follow from it.
             reasons.setdefault(failure.scenario_id, failure.reason or failure.outcome)
     schema: Any = {"scenario_id": pl.String, "reason": pl.String}  # Any: as polars types a schema
     lost = pl.DataFrame(list(reasons.items()), schema=schema, orient="row")
-    axes = plan_rows.filter(pl.col("first") == 0).select("scenario_id", *STORED_AXES)
-    return (
-        lost.join(rows.select("scenario_id"), on="scenario_id", how="anti", maintain_order="left")
-        .join(axes, on="scenario_id", how="left", maintain_order="left")
-        .with_columns(
-            pl.col("reason").cast(pl.Categorical),
-            *(
-                pl.lit(value=False).alias(name)
-                for name in ("answered", "accepted", "kept", "has_record")
-            ),
-        )
+    for ids in iter_frames(rows, "scenario_id") if reasons else ():
+        lost = lost.join(ids, on="scenario_id", how="anti", maintain_order="left")
+    axes = pl.concat(
+        frame.filter(pl.col("first") == 0).join(lost, on="scenario_id", how="semi")
+        for frame in iter_frames(plan_rows, "scenario_id", *STORED_AXES, "first")
     )
+    lost = lost.join(axes, on="scenario_id", how="left", maintain_order="left").with_columns(
+        pl.lit(value=False).alias(name) for name in ("answered", "accepted", "kept", "has_record")
+    )
+    empty = _decide(rows.head(0).collect(), CorpusCheck(), {})
+    return pl.concat([empty, lost.drop("first")], how="diagonal")

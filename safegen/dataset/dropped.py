@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from safegen.core.quotation import hide_quotation
 from safegen.core.types import DropReason, Failure, Outcome, PlannedScenario, Scenario
 from safegen.store import parquet, plan
 from safegen.store.run_folder import RECORDS_REMEDY, RunFolder
@@ -30,7 +31,7 @@ class LossCounts:
     dropped: Mapping[DropReason, int]
     """Prompts that were never drafted, by reason."""
     messages: Mapping[Outcome, str] = field(default_factory=dict[Outcome, str])
-    """The most frequent message of the failed requests, by outcome."""
+    """The most frequent message of the failed requests, by outcome, without words of prompts."""
 
 
 class DroppedScenario(NamedTuple):
@@ -49,7 +50,18 @@ class DroppedScenario(NamedTuple):
         """True if the message may hold words of the prompt, so that only `--reveal` shows it."""
         if self.failure.reason is not None:
             return True
-        return quotes_prompt(self.failure.message, self.planned.scenario)
+        return quotes_prompt(self.public_message, self.planned.scenario)
+
+    @property
+    def public_message(self) -> str:
+        """The message with `…` in place of words of the prompt."""
+        return hide_in_message(self.failure, self.planned.scenario)
+
+
+def hide_in_message(failure: Failure, scenario: Scenario) -> str:
+    """Return the message of a failure with `…` in place of words of the prompt."""
+    # The records of an older version hold the full message only.
+    return hide_quotation(failure.public_message, [m["content"] for m in scenario.messages])
 
 
 def quotes_prompt(message: str, scenario: Scenario) -> bool:
@@ -70,10 +82,10 @@ def _share_text(message: str, prompt: str) -> bool:
     return any(message[i : i + size] in prompt for i in range(len(message) - size + 1))
 
 
-def read_failure_messages(folder: RunFolder) -> dict[str, str]:
-    """Read the message of each failed request for a draft, by draft id."""
+def read_failed_drafts(folder: RunFolder) -> dict[str, Failure]:
+    """Read the failure of each failed request for a draft, by draft id."""
     return {
-        failure.draft_id: failure.message
+        failure.draft_id: failure
         for _, failure in folder.read_failures()
         if failure.draft_id and failure.reason is None and failure.stage != "judge"
     }
@@ -88,7 +100,7 @@ def count_losses(folder: RunFolder) -> LossCounts:
             dropped.setdefault(failure.scenario_id, failure.reason)
         elif failure.outcome != "ok":
             failed[failure.outcome] += 1
-            messages.setdefault(failure.outcome, Counter())[failure.message] += 1
+            messages.setdefault(failure.outcome, Counter())[failure.public_message] += 1
     return LossCounts(
         _sort_counts(failed),
         _sort_counts(Counter(dropped.values())),

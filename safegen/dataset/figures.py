@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from safegen.core.timed_pattern import SearchPattern
-from safegen.core.types import Record
+from safegen.core.types import Record, Severity, Tier
 from safegen.coverage.axes import Axes
 from safegen.dataset.coverage_report import (
     AxisShapes,
     Certificates,
     certificates_json,
     certify_run,
-    collect_planned_shapes,
 )
 from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation import near_duplicates
@@ -30,7 +29,6 @@ from safegen.dataset.curation.hedging import HedgingMeasure
 from safegen.dataset.pair_measures import PairMeasure, PairSample
 from safegen.dataset.target import TargetReport
 from safegen.dataset.yields import measure_yields
-from safegen.store import plan
 from safegen.store.schema import ArrowRow
 
 # A manifest is read by people; the total is stated in addition.
@@ -42,7 +40,7 @@ MAX_NAMED = 100
 class MeasureInputs:
     """Inputs of the measures in addition to the rows."""
 
-    tiers: Mapping[str, str] = field(default_factory=dict[str, str])
+    tiers: Mapping[str, Tier] = field(default_factory=dict[str, Tier])
     """Policy tier by leaf."""
     axes: Axes | None = None
     """Axes of the plan; the axes file by default."""
@@ -60,7 +58,7 @@ class RunMeasures:
 
     def __init__(self, inputs: MeasureInputs, curated: CurationResult) -> None:
         self.target = inputs.target
-        self.before = collect_planned_shapes(plan.Plans(curated.run.plans))
+        self.before = curated.planned_shapes
         self.after = AxisShapes()
         self.corpus = curated.corpus
         self.sample = PromptSample(total=curated.stats.planned)
@@ -82,7 +80,7 @@ class RunMeasures:
     def add_pairs(self, view: str, rows: Sequence[ArrowRow], records: Sequence[Record]) -> None:
         """Count the rows that a view of pairs made of a scenario's drafts."""
         if rows:
-            severities = {r.draft.draft_id: r.severity for r in records}
+            severities: dict[str, Severity | None] = {r.draft.draft_id: r.severity for r in records}
             sample = self._pairs.setdefault(view, PairSample())
             for row in rows:
                 sample.add(row, severities)
@@ -140,18 +138,18 @@ class RunMeasures:
         return {
             "near_duplicates": {
                 "threshold": near_duplicates.THRESHOLD,
-                "left_out": [
+                "excluded": [
                     {"scenario_id": c.id, "of": c.original, "similarity": round(c.similarity, 4)}
                     for c in corpus.near_duplicates[:MAX_NAMED]
                 ],
-                "left_out_total": len(corpus.near_duplicates),
+                "excluded_total": len(corpus.near_duplicates),
                 "written_kept": corpus.written_near_duplicates,
             },
             "lexical_artifact": {
                 "bound": MAX_AUC,
                 "prompts": len(self.sample.rows),
-                "left_out_for": [w.word for w in corpus.words],
-                "too_telling": self.artifact_warning,
+                "excluded_for": [w.word for w in corpus.words],
+                "artifact_warning": self.artifact_warning,
                 "questions": {name: result_to_json(r) for name, r in self.artifacts.items()},
             },
         }

@@ -17,13 +17,14 @@ from pathlib import Path
 from safegen.core.hashing import canonical_json, file_sha256
 from safegen.dataset.view import View
 from safegen.store import parquet
+from safegen.store.folder_entries import STAGING
 from safegen.store.run_folder import DATASET_PARTS
 from safegen.store.schema import ArrowRow
 
 MAX_ROWS = 2_000
 """Most rows of a file. Small files keep the size of a correction in git-lfs small."""
-STAGING = ".building"
 MANIFEST = "manifest.json"
+# A correction changes a binary file as a whole, and git would keep each version forever.
 GITATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text\n"
 
 
@@ -118,11 +119,17 @@ def list_files(folder: Path) -> list[str]:
     """List the files of a dataset except its manifest: relative paths with `/`, sorted."""
     paths = [p for part in ("data", "policies") for p in (folder / part).rglob("*")]
     paths += [folder / part for part in DATASET_PARTS if part not in ("data", "policies", MANIFEST)]
-    return sorted(p.relative_to(folder).as_posix() for p in paths if p.is_file() or p.is_symlink())
+    return sorted(p.relative_to(folder).as_posix() for p in paths if _is_entry(p))
+
+
+def _is_entry(path: Path) -> bool:
+    # A named pipe is listed, too, because it does not belong to a dataset.
+    return path.is_symlink() or (path.exists() and not path.is_dir())
 
 
 def has_files(output: Path, files: dict[str, FileEntry]) -> bool:
     """Return True if a folder already has exactly these files, by their hashes."""
+    # The list first: it reads no file, and most changed datasets differ in it.
     if list_files(output) != sorted(files):
         return False
     try:

@@ -16,7 +16,9 @@ from safegen.dataset.layout import MANIFEST, FileEntry
 from safegen.dataset.run_stats import REJECTION_AXES, RunStats, list_refusals
 from safegen.dataset.view import View
 from safegen.store import usage
-from safegen.store.run_folder import MANIFEST_FORMAT, RunFolder, read_json
+from safegen.store.import_counts import read_import_counts
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import MANIFEST_FORMAT, RunFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,13 +58,14 @@ def compose_manifest(
     """Compose the manifest without times, host names or paths.
 
     Raises:
-        StoreDamaged: `accounting.json` exists but cannot be read.
+        StoreDamaged: `accounting.json` or `prompts.json` exists but cannot be read.
     """
     import pyarrow as pa
 
     manifest: dict[str, object] = {
         "format": MANIFEST_FORMAT,
         "safegen": __version__,
+        # Another version may encode equal rows in other bytes; `content_sha256` then still agrees.
         "writer": {"pyarrow": pa.__version__},
         "name": recipe.name,
         "version": recipe.version,
@@ -80,7 +83,7 @@ def compose_manifest(
         "files": {name: file_entry.to_json() for name, file_entry in sorted(files.items())},
     }
     if run.import_report.is_file():
-        manifest["imported"] = read_json(run.import_report)
+        manifest["imported"] = read_import_counts(run.import_report).to_json()
     if run.labeller_check.is_file():
         check = read_json(run.labeller_check)
         manifest["labellers"] = {key: check[key] for key in ("bar", "known", "fields")}
@@ -144,5 +147,6 @@ def is_same_manifest(output: Path, manifest: Mapping[str, object]) -> bool:
         current = read_json(output / MANIFEST)
     except StoreDamaged:
         return False
+    # A rebuild changes counts of time and requests, and no row.
     current.pop("observed", None)
     return digest(current) == digest({k: v for k, v in manifest.items() if k != "observed"})

@@ -15,6 +15,7 @@ def escape_cell(value: object) -> str:
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:MAX_CELL]
     text = re.sub(r"([\\`*{}\[\]|~]|^[#>+-])", r"\\\1", text)
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    # The Hub turns bare addresses into links.
     return escape(text, quote=False).replace("://", "&#58;//").replace("www.", "www&#46;")
 
 

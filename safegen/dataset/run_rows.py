@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
+from typing import NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.dataset.curate import CurationResult
@@ -11,6 +12,14 @@ from safegen.dataset.curation.exact_duplicates import digest_64
 from safegen.dataset.curation.split import split_of
 from safegen.dataset.view import View
 from safegen.store.schema import ArrowRow
+
+
+class MissingRows(NamedTuple):
+    """The number of rows of a view and split that a dataset lacks."""
+
+    view: str
+    split: str
+    missing: int
 
 
 class RunRows:
@@ -50,11 +59,11 @@ class RunRows:
         self._left[key] -= found
         return found
 
-    def count_left(self) -> Iterator[tuple[str, str, int]]:
-        """Yield view, split and number of the rows that were not taken."""
+    def count_left(self) -> Iterator[MissingRows]:
+        """Count the rows that were not taken, by view and split."""
         left = Counter[tuple[str, str]]()
         for (view, split, _), number in self._left.items():
             left[view, split] += number
         for (view, split), number in sorted(left.items()):
             if number:
-                yield view, split, number
+                yield MissingRows(view, split, number)

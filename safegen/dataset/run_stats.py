@@ -1,7 +1,8 @@
 """Counts of a run by stage and by any axes: planned, answered, accepted, kept, and the reasons of the rest.
 
-The counts are polars aggregations over two frames, one row for each planned scenario and one for
-each scenario with a record or a failure. The frames hold ids and categories, no text.
+The counts are polars aggregations over two tables, one row for each planned scenario and one for
+each scenario with a record or a failure. The tables hold ids and categories, no text, and are on disk
+if they are large.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from safegen.dataset.curation.corpus_checks import ExclusionReason
 from safegen.dataset.curation.exact_duplicates import DuplicateReason
 from safegen.dataset.jury_stats import JuryStats
 from safegen.store import parquet, plan
+from safegen.store.frame_spool import FrameSpool
 from safegen.store.schema import plan_schema
+from safegen.store.temporary import name_temporary_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -121,46 +124,47 @@ def list_refusals(counts: Mapping[tuple[str, str, str], int]) -> list[dict[str, 
 
 @dataclass(frozen=True)
 class RunStats:
-    """Statistics of one run state; each number is an aggregation of these frames."""
+    """Statistics of one run state; each number is an aggregation of these tables."""
 
-    plan_rows: pl.DataFrame
+    plan_rows: pl.LazyFrame
     """A row per planned request for drafts: `scenario_id`, the axes, `round`, `first`, `is_turn`."""
-    scenarios: pl.DataFrame
+    scenarios: pl.LazyFrame
     """A row per scenario with a record or a failure: the axes, stages, `reason`, facets of the kept draft."""
     drafts: DraftStats
 
     @cached_property
     def planned(self) -> int:
         """Scenarios of the plan, or with a result if these are more."""
-        return max(self._planned_rows, self.scenarios.height)
+        return max(self._planned_rows, self._seen)
 
     @property
     def answered(self) -> int:
         """Scenarios with a draft that has an answer."""
-        return int(self.scenarios["answered"].sum())
+        return count_rows(self.scenarios.filter(_column("answered")))
 
     @property
     def accepted(self) -> int:
         """Scenarios with an accepted draft."""
-        return int(self.scenarios["accepted"].sum())
+        return count_rows(self.scenarios.filter(_column("accepted")))
 
     @cached_property
     def prompts(self) -> int:
         """Scenarios in the dataset."""
-        return int(self.scenarios["kept"].sum())
+        return count_rows(self.scenarios.filter(_column("kept")))
 
     @cached_property
     def excluded(self) -> dict[str, int]:
         """Scenarios that are not in the dataset, by reason, sorted."""
         counts = Counter(_single_keys(_count(self.scenarios.filter(~_kept()), ["reason"])))
-        if unfinished := self._planned_rows - self.scenarios.height:
+        # Negative if the folder lacks a plan whose records exist.
+        if unfinished := self._planned_rows - self._seen:
             counts[UNFINISHED] += max(unfinished, 0)
         return dict(sorted((+counts).items()))
 
     @property
     def later_turns(self) -> int:
         """Scenarios in the dataset with an assistant turn before the last user turn."""
-        return self.scenarios.filter(_kept() & _column("has_history")).height
+        return count_rows(self.scenarios.filter(_kept() & _column("has_history")))
 
     @property
     def imported(self) -> dict[tuple[str, str], int]:
@@ -240,7 +244,7 @@ class RunStats:
             .group_by(list(axes))
             .agg(idle.sum())
         )
-        return {tuple(cell): count for *cell, count in counts.iter_rows()}
+        return {tuple(cell): count for *cell, count in _collect(counts).iter_rows()}
 
     def find_unaccepted_turns(self, axes: Sequence[str], cells: Iterable[Cell]) -> int:
         """Count the turns of dialogues in some cells that have no accepted draft."""
@@ -255,11 +259,15 @@ class RunStats:
         import polars as pl
 
         rows = self.plan_rows.join(self._accepted_ids, on="scenario_id", how="anti")
-        return dict(rows.group_by("scenario_id").agg(pl.col("first").max()).iter_rows())
+        return dict(_collect(rows.group_by("scenario_id").agg(pl.col("first").max())).iter_rows())
 
     @property
-    def _accepted_ids(self) -> pl.DataFrame:
+    def _accepted_ids(self) -> pl.LazyFrame:
         return self.scenarios.filter(_column("accepted")).select("scenario_id")
+
+    @cached_property
+    def _seen(self) -> int:
+        return count_rows(self.scenarios)
 
     @cached_property
     def _planned_rows(self) -> int:
@@ -284,13 +292,14 @@ class RunStats:
         )
         sums = pl.col("planned", "seen", "answered", "accepted", "kept").sum()
         # Sorted, because polars groups in any order.
-        return rows.lazy().group_by(list(axes)).agg(sums).sort(list(axes)).collect()
+        return _collect(rows.group_by(list(axes)).agg(sums).sort(list(axes)))
 
 
-def read_plan_rows(plans: plan.Plans) -> pl.DataFrame:
+def read_plan_rows(plans: plan.Plans) -> pl.LazyFrame:
     """Read the axes of all planned scenarios.
 
     Raises:
+        DiskFailed: the temporary folder is full, read-only or missing.
         StoreDamaged: a plan cannot be read or has other columns.
     """
     import polars as pl
@@ -300,32 +309,49 @@ def read_plan_rows(plans: plan.Plans) -> pl.DataFrame:
     is_turn = (
         pl.col("attributes").list.eval(pl.element().struct.field("axis") == "turn_style").list.any()
     )
-    frames = [
-        frame.select("scenario_id", *axis_expressions(), "round", "first", is_turn.alias("is_turn"))
-        for path in plans.paths
-        for frame in parquet.read_frames(path, columns, schema, remedy=plan.REMEDY)
-    ]
-    return pl.concat(frames) if frames else pl.DataFrame(schema=_plan_row_types())
+    spool = FrameSpool()
+    with name_temporary_folder():
+        spool.append(pl.DataFrame(schema=_plan_row_types()))
+        for path in plans.paths:
+            for frame in parquet.read_frames(path, columns, schema, remedy=plan.REMEDY):
+                spool.append(
+                    frame.select(
+                        "scenario_id",
+                        *axis_expressions(),
+                        "round",
+                        "first",
+                        is_turn.alias("is_turn"),
+                    )
+                )
+        return spool.finish()
 
 
-def count_prompts(plan_rows: pl.DataFrame) -> int:
+def count_prompts(plan_rows: pl.LazyFrame) -> int:
     """Count the distinct scenarios of a plan; a top-up round plans a scenario again with a later candidate."""
-    return plan_rows.filter(_column("first") == 0).height
+    return count_rows(plan_rows.filter(_column("first") == 0))
+
+
+def count_rows(rows: pl.LazyFrame) -> int:
+    """Count the rows of a table."""
+    import polars as pl
+
+    return int(_collect(rows.select(pl.len())).item())
 
 
 def axis_expressions() -> list[pl.Expr]:
-    """Write the stored axes as categories; a prompt that is no probe has the contrast `none`."""
+    """Write the stored axes as text; a prompt that is no probe has the contrast `none`."""
     import polars as pl
 
     columns = {name: pl.col(name).cast(pl.String) for name in STORED_AXES}
+    # A group without a value would be missing from tables of cells.
     columns["contrast"] = columns["contrast"].fill_null("none")
-    return [column.cast(pl.Categorical) for column in columns.values()]
+    return list(columns.values())
 
 
 def _plan_row_types() -> dict[str, Any]:  # Any: polars accepts types and classes of types
     import polars as pl
 
-    axes = dict.fromkeys(STORED_AXES, pl.Categorical)
+    axes = dict.fromkeys(STORED_AXES, pl.String)
     return {
         "scenario_id": pl.String,
         **axes,
@@ -333,6 +359,11 @@ def _plan_row_types() -> dict[str, Any]:  # Any: polars accepts types and classe
         "first": pl.Int64,
         "is_turn": pl.Boolean,
     }
+
+
+def _collect(rows: pl.LazyFrame) -> pl.DataFrame:
+    # Streaming: the rows of a large run do not fit into memory.
+    return rows.collect(engine="streaming")
 
 
 def _column(name: str) -> pl.Expr:
@@ -346,8 +377,8 @@ def _kept() -> pl.Expr:
 
 
 def _with_labels(
-    rows: pl.DataFrame, axes: Sequence[str], labels: pl.DataFrame | None
-) -> pl.DataFrame:
+    rows: pl.LazyFrame, axes: Sequence[str], labels: pl.DataFrame | None
+) -> pl.LazyFrame:
     """Add the axes that have no column of their own."""
     import polars as pl
 
@@ -356,16 +387,16 @@ def _with_labels(
         return rows
     if labels is None:
         return rows.with_columns(pl.lit(UNKNOWN_VALUE).alias(name) for name in further)
-    joined = rows.join(labels.select("scenario_id", *further), on="scenario_id", how="left")
+    joined = rows.join(labels.lazy().select("scenario_id", *further), on="scenario_id", how="left")
     return joined.with_columns(pl.col(further).fill_null(UNKNOWN_VALUE))
 
 
-def _count(rows: pl.DataFrame, by: Sequence[str]) -> dict[tuple[str, ...], int]:
+def _count(rows: pl.LazyFrame, by: Sequence[str]) -> dict[tuple[str, ...], int]:
     """Count rows by the values of columns as text, sorted."""
     import polars as pl
 
-    values = rows.lazy().select(pl.col(name).cast(pl.String) for name in by)
-    counts = values.group_by(list(by)).len().sort(list(by)).collect()
+    values = rows.select(pl.col(name).cast(pl.String) for name in by)
+    counts = _collect(values.group_by(list(by)).len().sort(list(by)))
     return {tuple(key): count for *key, count in counts.iter_rows()}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from safegen.config.recipe import Target
+from safegen.core.plural import format_plural
 from safegen.coverage import ledger
 from safegen.coverage.ledger import Cell
 
@@ -51,12 +52,15 @@ class TargetReport:
         """The state as short lines: the state, then reasons and a hint."""
         head = f"{self.accepted:,} accepted in each {' × '.join(self.per)}"
         if not self.shortfall:
-            return [f"{head}: met in all {self.cells:,} cells", *self._excluded_lines()]
+            return [
+                f"{head}: met in {'the' if self.cells == 1 else 'all'} {format_plural(self.cells, 'cell')}",
+                *self._excluded_lines(),
+            ]
         met = self.cells - len(self.shortfall)
         short = sum(self.shortfall.values())
         return [
-            f"{head}: met in {met:,} of {self.cells:,} cells",
-            f"{short:,} missing in {len(self.shortfall):,} cells: {self.stop_reason}",
+            f"{head}: met in {met:,} of {format_plural(self.cells, 'cell')}",
+            f"{short:,} missing in {format_plural(len(self.shortfall), 'cell')}: {self.stop_reason}",
             *self._excluded_lines(),
             *self._reason_lines(),
         ]
@@ -70,7 +74,9 @@ class TargetReport:
         if self.stalled and self.stop_code != "stalled":
             yield f"{len(self.stalled):,} of these cells gained nothing in their last round"
         if self.turns:
-            yield f"{self.turns:,} turns of conversations lack an accepted draft and are not asked again"
+            verbs = ("lacks", "is") if self.turns == 1 else ("lack", "are")
+            turns = format_plural(self.turns, "turn")
+            yield f"{turns} of conversations {verbs[0]} an accepted draft and {verbs[1]} not requested again"
         if self.hint:
             yield f"hint: {self.hint}"
 
@@ -93,7 +99,7 @@ class TargetReport:
             "stop_code": self.stop_code,
             "stop_reason": self.stop_reason,
             "hint": self.hint,
-            "turns_not_asked_again": self.turns,
+            "turns_without_accepted_draft": self.turns,
             "not_counted": dict(self.excluded),
         }
 

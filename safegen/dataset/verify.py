@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, cast
 from safegen.core import plugins
 from safegen.core.errors import AssetNotFound, SafegenError, StoreDamaged
 from safegen.core.hashing import file_sha256
+from safegen.core.plural import format_plural
+from safegen.core.regular_files import describe_kind
 from safegen.dataset.curation.exact_duplicates import digest_64, message_key
 from safegen.dataset.curation.split import SPLITS
 from safegen.dataset.layout import MANIFEST, content_sha256, list_files
@@ -21,9 +23,11 @@ from safegen.dataset.manifest import list_columns
 from safegen.dataset.run_rows import RunRows
 from safegen.dataset.view import View
 from safegen.store import parquet
-from safegen.store.run_folder import check_manifest_format, read_json
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import check_manifest_format
 from safegen.store.schema import ArrowRow
 
+# A damaged column violates an invariant in every row.
 MAX_PROBLEMS = 100
 REBUILD_HINT = "run `safegen build` again"
 
@@ -46,7 +50,8 @@ def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str
     try:
         manifest = read_json(folder / MANIFEST)
     except StoreDamaged as e:
-        return [f"{e}; {REBUILD_HINT}"]
+        is_pointer = parquet.is_lfs_pointer(folder / MANIFEST)
+        return [str(e) if is_pointer else f"{e}; {REBUILD_HINT}"]
     check_manifest_format(folder / MANIFEST, manifest)
     files = manifest.get("files")
     if not isinstance(files, dict) or not files:
@@ -61,9 +66,10 @@ def verify_dataset(folder: Path, *, expected: RunRows | None = None) -> list[str
     # The rows of a damaged file are not read, so they would be missing.
     left = expected.count_left() if expected and not problems else ()
     return problems + [
-        f"view `{view}`, split `{split}`: {number} of the rows that the run's records give are missing;"
-        f" {REBUILD_HINT}"
-        for view, split, number in left
+        f"view `{part.view}`, split `{part.split}`:"
+        f" {format_plural(part.missing, 'row')} that the run's records give"
+        f" {'is' if part.missing == 1 else 'are'} missing; {REBUILD_HINT}"
+        for part in left
     ]
 
 
@@ -106,8 +112,8 @@ def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
         outside = True
     if outside:
         return f"`{name}` leads out of the folder through a link; {REBUILD_HINT}"
-    if not path.is_file():
-        return f"`{name}` is missing; {REBUILD_HINT}"
+    if (problem := _describe_kind(path)) is not None:
+        return f"`{name}` {problem}"
     if parquet.is_lfs_pointer(path):
         return f"`{name}` is a git-lfs pointer; run `git lfs pull`"
     expected_sha256 = (
@@ -119,6 +125,17 @@ def _describe_damage(folder: Path, name: str, expected: object) -> str | None:
     except OSError as e:
         return f"`{name}` cannot be read ({e.strerror})"
     return None
+
+
+def _describe_kind(path: Path) -> str | None:
+    """Describe why a path is no file that can be read; None if it is one."""
+    try:
+        kind = describe_kind(path.stat().st_mode)
+    except FileNotFoundError:
+        return f"is missing; {REBUILD_HINT}"
+    except OSError as e:
+        return f"cannot be read ({(e.strerror or str(e)).lower()})"
+    return f"is {kind}, not a file; remove it, and {REBUILD_HINT}" if kind else None
 
 
 class _ViewRows(NamedTuple):
@@ -150,7 +167,7 @@ def _check_rows(
     """Check the rows of one file: their number, their content hash and their invariants."""
     view, split, rows = part
     if len(rows) != expected.get("rows"):
-        yield f"`{name}` has {len(rows)} rows and the manifest says {expected.get('rows')}; {REBUILD_HINT}"
+        yield f"`{name}` has {format_plural(len(rows), 'row')} and the manifest says {expected.get('rows')}; {REBUILD_HINT}"
     if content_sha256(rows) != expected.get("content_sha256"):
         yield f"`{name}` has other rows than the manifest says (content hash differs); {REBUILD_HINT}"
     for row in rows:
@@ -160,6 +177,7 @@ def _check_rows(
 def _describe_schema_mismatch(path: Path, view: str, manifest: Mapping[str, Any]) -> str | None:
     """Compare a file's columns with the view's, or with the manifest's for a user's view."""
     actual = list_columns(parquet.read_schema(path))
+    # The manifest is untrusted, so the columns of built-in views come from the code.
     if view in plugins.list_names("views"):
         try:
             made: View = plugins.make_plugin("views", view, {})
@@ -205,7 +223,7 @@ def _check_counts(
         actual, expected_rows = counted.get((view, split), 0), expected.get((view, split), 0)
         if actual != expected_rows:
             yield (
-                f"view `{view}`, split `{split}`: {actual} rows could be read and the manifest"
+                f"view `{view}`, split `{split}`: {format_plural(actual, 'row')} could be read and the manifest"
                 f" counts {expected_rows}"
             )
 
@@ -249,6 +267,7 @@ class _RowInvariants:
 
     def _check_expectations(self, row: ArrowRow, where: str) -> Iterator[str]:
         prompt = row["messages"][:-1] if row.get("messages") else row.get("prompt")
+        # Other views of a user may have a prompt in another form, which gives no key.
         if not prompt or isinstance(prompt, str):
             return
         prompt_key = digest_64(message_key(prompt))

@@ -168,6 +168,8 @@ def _check_rows(rows: object, schema: pa.Schema, source: PluginSource) -> None:
     for row in cast("list[object]", rows):
         if not isinstance(row, dict):
             reject_value(source, row, "a dict", error=RunError, subject="made a row of type")
+        # Before the conversion, because Arrow fills a missing column with nulls and drops an
+        # unknown one.
         _check_row(cast("dict[object, object]", row), schema, source)
     try:
         pa.RecordBatch.from_pylist(cast("list[dict[str, object]]", rows), schema=schema)
@@ -198,6 +200,7 @@ def make_views(recipe: Recipe, *, trusted: Sequence[str] = ()) -> dict[str, View
     views: dict[str, View] = {}
     for ref in recipe.views:
         view = make_view(ref, trusted=trusted)
+        # A user's view names its own folder, which must not lead out of `data/`.
         if not resources.is_bare_name(view.name):
             raise ConfigError(f"view `{view.name}` cannot name a folder; use letters, digits, `_`")
         if view.name in views:

@@ -209,6 +209,7 @@ async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
         RunError: the first in order, before any ItemError.
         ItemError: the first in order.
     """
+    # All are awaited, because requests in flight are paid for and their replies are cached.
     results = await asyncio.gather(*work, return_exceptions=True)
     errors = [r for r in results if isinstance(r, BaseException)]
     for error in sorted(errors, key=lambda e: isinstance(e, ItemError)):
@@ -218,6 +219,7 @@ async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
 
 def majority_vote(votes: Sequence[T]) -> T | None:
     """Return the value of more than half of the votes, or None."""
+    # A tie decides nothing: a wrong label is worse than an open one.
     return next((v for v in votes if 2 * votes.count(v) > len(votes)), None)
 
 
@@ -234,6 +236,7 @@ def read_choice(reply: Reply, name: str, allowed: Sequence[T]) -> T:
     """
     value = read_fields(reply.parsed).get(name)
     for known in allowed:
+        # `True == 1` in Python, and a detail of 1 is no truth value.
         if value == known and type(value) is type(known):
             return known
     raise ParseError(f"`{name}` is not one of {', '.join(map(str, allowed))}", key=reply.key)

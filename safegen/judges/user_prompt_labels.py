@@ -33,9 +33,10 @@ NO_HARM = "none"
 QUESTIONS = ("label", "which_harm")
 """Prompt files of the two questions."""
 LABEL_FIELDS = ("intent", "evidence", "detail")
+# A rendered message may have 200 000 characters; the question takes the rest.
 MAX_CHARS = 190_000
 """Longest prompt as JSON that a question can hold."""
-FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens"})
+FIELD_NAMES = frozenset({"harm", *LABEL_FIELDS, "max_tokens", "generate", "--replan"})
 QUOTED_NAME = re.compile(r"`([^`]*)`")
 MAX_PROBLEM_CHARS = 160
 MAX_IN_FLIGHT = 512

@@ -8,10 +8,8 @@ from tempfile import SpooledTemporaryFile
 
 from safegen.scenarios.user_prompts.resolve_labels import ExcludedRow, Unlabelled
 from safegen.scenarios.user_prompts.rows import PromptRow
-from safegen.store.temporary import name_temporary_folder
+from safegen.store.temporary import SPOOL_BYTES, name_temporary_folder
 
-SPOOL_BYTES = 8 * 1024 * 1024
-"""Bytes that stay in memory."""
 # Rows of a batch share the pickled class names.
 BATCH_ROWS = 128
 """Rows that are written and read at once."""
@@ -26,6 +24,7 @@ class RowSpool:
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(SPOOL_BYTES, "w+b")  # noqa: SIM115 (`close` closes it)
         self._batch: list[UsedRow] = []
+        # Positions, so that several readers can iterate over one file at a time.
         self._starts = [0]
 
     def append(self, row: UsedRow) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from safegen.core.types import Evidence, Intent, PlannedScenario, Profile, Scenario
 from safegen.dataset.curation.exact_duplicates import ExpectationIndex, digest_64, message_key
@@ -34,7 +34,8 @@ from safegen.scenarios.user_prompts.rows import (
     iter_rows,
 )
 from safegen.store import parquet
-from safegen.store.run_folder import RunFolder, write_json
+from safegen.store.json_files import write_json
+from safegen.store.run_folder import RunFolder
 
 T = TypeVar("T")
 RowResult = list[PlannedScenario] | Unlabelled | ExcludedRow
@@ -93,7 +94,7 @@ class PromptImport:
     def _read(self, original: PromptRow | UnreadableRow) -> PromptRow | Unlabelled | ExcludedRow:
         """Return a row as it is used, or the reason why it is not; note open labels."""
         if isinstance(original, UnreadableRow):
-            return Unlabelled(original.number, original.id, (), original.why, "unreadable")
+            return Unlabelled(original.number, original.id, (), original.message, "unreadable")
         self.profile.add(original)
         row = redact_row(original, self.inputs.recipe.redact)
         if row is None:
@@ -101,6 +102,7 @@ class PromptImport:
         labels = None in (row.intent, row.evidence, row.detail)
         harm = row.harm is None
         if (labels or harm) and check_row(row, self.context) is None:
+            # Rows with one text share the requests, so their open labels are joined.
             before = self.open_rows.get(row.text_key, (False, False))
             self.open_rows[row.text_key] = (before[0] or labels, before[1] or harm)
         return row
@@ -136,22 +138,89 @@ class _ContradictionsFound(Exception):
         self.digests = digests
 
 
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """Counts and lists of an import."""
+
+    rows: int
+    taken: int
+    """Rows with at least one label in the file."""
+    labelled: int
+    """Rows whose labels are all in the file."""
+    labelled_by_judges: int
+    """Planned rows that labellers read."""
+    kept: AbstractSet[int]
+    """Numbers of the planned rows."""
+    unlabelled: Sequence[Unlabelled]
+    recorded_otherwise: Sequence[ChangedRow]
+    excluded: Mapping[str, int]
+    """Rows that the recipe excludes or that repeat an earlier one, by reason."""
+    not_under: Mapping[str, int]
+    """Planned rows by a profile that their prompt contradicts."""
+
+    @property
+    def planned(self) -> int:
+        """Number of planned rows."""
+        return len(self.kept)
+
+    def count_causes(self) -> dict[UnlabelledCause, int]:
+        """Count listed rows by cause."""
+        counts: Counter[UnlabelledCause] = Counter(u.cause for u in self.unlabelled)
+        return dict(sorted(counts.items()))
+
+
+class ImportedSets(NamedTuple, Generic[T]):
+    """The report of an import, and what was made of its sets."""
+
+    report: ImportReport
+    result: T
+
+
 def import_sets(
-    folder: RunFolder | None,
     prompts: PromptImport,
     consume: Callable[[Iterator[list[PlannedScenario]]], T],
-) -> tuple[ImportReport, T]:
+    *,
+    on_report: Callable[[ImportReport], None] | None = None,
+) -> ImportedSets[T]:
     """Pass the sets of all planned rows to `consume`, and return the report and its result.
 
     `consume` starts over if rows contradict each other, because a later row can exclude an earlier one.
+
+    Args:
+        prompts: the rows.
+        consume: reads all sets, one at a time.
+        on_report: receives the report after the last set, before `consume` returns.
     """
     contradicted: AbstractSet[int] = frozenset()
     while True:
-        report = ImportReport(folder, prompts, contradicted)
+        selection = _RowSelection(prompts, contradicted)
         try:
-            return report, consume(report.iter_sets())
+            result = consume(selection.iter_sets(on_report))
         except _ContradictionsFound as e:
             contradicted = e.digests
+        else:
+            return ImportedSets(selection.report(), result)
+
+
+def write_import_report(folder: RunFolder, prompts: PromptImport, report: ImportReport) -> None:
+    """Write the report and the list of the unlabelled rows to a run folder."""
+    lines = [json.dumps(u._asdict(), ensure_ascii=False) + "\n" for u in report.unlabelled]
+    parquet.write_text(folder.unlabelled_rows, "".join(lines))
+    counts = {
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "planned": report.planned,
+        "labelled_by_judges": report.labelled_by_judges,
+        "labellers": prompts.models,
+        "unlabelled": len(report.unlabelled),
+        "unlabelled_by": report.count_causes(),
+        "excluded": report.excluded,
+        "not_under": report.not_under,
+        "personal_data": prompts.profile.personal_rows,
+        "fields": dict(prompts.columns.columns),
+        "columns_not_read": list(prompts.columns.unread),
+    }
+    write_json(folder.import_report, prompts.source.to_json() | counts)
 
 
 def _list_changes(row: PromptRow, scenario: Scenario) -> list[ChangedRow]:
@@ -165,70 +234,75 @@ def _list_changes(row: PromptRow, scenario: Scenario) -> list[ChangedRow]:
     ]
 
 
-class ImportReport:
-    """Counts and lists of an import, filled while `iter_sets` yields the plan."""
+class _RowSelection:
+    """One pass over the rows, which decides each with regard to the rows before it."""
 
-    def __init__(
-        self, folder: RunFolder | None, prompts: PromptImport, contradicted: AbstractSet[int]
-    ) -> None:
-        self.folder, self.prompts, self.contradicted = folder, prompts, contradicted
-        self.unlabelled: list[Unlabelled] = []
-        self.recorded_otherwise: list[ChangedRow] = []
-        self.left_out: Counter[str] = Counter()
-        self.not_under: Counter[str] = Counter()
-        """Planned rows by a profile that their prompt contradicts."""
-        self.rows = self.taken = self.labelled = self.read = 0
-        self.kept: set[int] = set()
-        """Numbers of the planned rows."""
+    def __init__(self, prompts: PromptImport, contradicted: AbstractSet[int]) -> None:
+        self._prompts, self._contradicted = prompts, contradicted
+        self._unlabelled: list[Unlabelled] = []
+        self._changed: list[ChangedRow] = []
+        self._excluded: Counter[str] = Counter()
+        self._not_under: Counter[str] = Counter()
+        self._rows = self._taken = self._labelled = self._by_judges = 0
+        self._kept: set[int] = set()
         self._texts: set[tuple[str, ...]] = set()
         self._sets: dict[str, set[str]] = {}
         self._expectations = ExpectationIndex()
         self._contradictions: set[int] = set()
         """Digests of messages with two different expectations."""
 
-    @property
-    def planned(self) -> int:
-        """Number of planned rows."""
-        return len(self.kept)
+    def report(self) -> ImportReport:
+        return ImportReport(
+            rows=self._rows,
+            taken=self._taken,
+            labelled=self._labelled,
+            labelled_by_judges=self._by_judges,
+            kept=self._kept,
+            unlabelled=self._unlabelled,
+            recorded_otherwise=self._changed,
+            excluded=dict(sorted(self._excluded.items())),
+            not_under=dict(sorted(self._not_under.items())),
+        )
 
-    def iter_sets(self) -> Iterator[list[PlannedScenario]]:
-        """Yield the scenarios of each planned row, then write the report, before the plan is complete.
+    def iter_sets(
+        self, on_report: Callable[[ImportReport], None] | None
+    ) -> Iterator[list[PlannedScenario]]:
+        """Yield the scenarios of each planned row.
 
         Raises:
-            _ContradictionsFound: at the end, if rows contradict each other that `contradicted` lacks.
+            _ContradictionsFound: at the end, if rows contradict each other that were not known to.
         """
-        for row, resolved in self.prompts.iter_results():
-            self.rows += 1
+        for row, resolved in self._prompts.iter_results():
+            self._rows += 1
             result = resolved if row is None else self._decide(row, resolved)
             if isinstance(result, Unlabelled):
-                self.unlabelled.append(result)
+                self._unlabelled.append(result)
             elif isinstance(result, ExcludedRow):
-                self.left_out[result.reason] += 1
+                self._excluded[result.reason] += 1
             elif row is not None:
-                self.kept.add(row.number)
-                self.recorded_otherwise += _list_changes(row, result[0].scenario)
-                attributes = result[0].scenario.attributes
-                self.read += any(a.source == "confirmed" for a in attributes)
-                self.not_under.update(self._excluded_profiles(row, result))
+                self._count_planned(row, result)
                 yield result
-        if self._contradictions - self.contradicted:
+        if self._contradictions - self._contradicted:
             raise _ContradictionsFound(self._contradictions)
-        if self.folder is not None:
-            self._write_report(self.folder)
+        if on_report is not None:
+            on_report(self.report())
 
-    def count_causes(self) -> dict[UnlabelledCause, int]:
-        """Count listed rows by cause."""
-        counts: Counter[UnlabelledCause] = Counter(u.cause for u in self.unlabelled)
-        return dict(sorted(counts.items()))
+    def _count_planned(self, row: PromptRow, planned: list[PlannedScenario]) -> None:
+        scenario = planned[0].scenario
+        self._kept.add(row.number)
+        self._changed += _list_changes(row, scenario)
+        self._by_judges += any(a.source == "confirmed" for a in scenario.attributes)
+        self._not_under.update(self._excluded_profiles(row, planned))
 
     def _excluded_profiles(self, row: PromptRow, planned: list[PlannedScenario]) -> list[Profile]:
         profiles = {item.scenario.profile for item in planned}
-        allowed = allowed_profiles(row, planned[0].scenario.harm, self.prompts.context)
+        allowed = allowed_profiles(row, planned[0].scenario.harm, self._prompts.context)
         return [profile for profile in allowed if profile not in profiles]
 
     def _decide(self, row: PromptRow, resolved: RowResult) -> RowResult:
         in_file = [label is not None for label in (row.harm, row.intent, row.evidence, row.detail)]
-        self.taken, self.labelled = self.taken + any(in_file), self.labelled + all(in_file)
+        self._taken += any(in_file)
+        self._labelled += all(in_file)
         return self._check_other_rows(row, resolved) if isinstance(resolved, list) else resolved
 
     def _check_other_rows(self, row: PromptRow, planned: list[PlannedScenario]) -> RowResult:
@@ -239,43 +313,22 @@ class ImportReport:
             digests.add(digest)
             if self._expectations.contradicts(digest, item.expectation):
                 self._contradictions.add(digest)
-        if digests & self.contradicted:
+        # Both rows are listed, because nothing shows which of them is right.
+        if digests & self._contradicted:
             reason = (
                 "a row with equal messages has another expectation; write the difference into the"
                 " messages"
             )
             return Unlabelled(row.number, row.id, LABELS, reason, "contradictory")
+        # A row with an id is wanted as it is, even if another one has its text.
         if row.id is None:
             if row.key in self._texts:
                 return ExcludedRow("duplicate")
             self._texts.add(row.key)
         scenario = planned[0].scenario
         sets = self._sets.setdefault(scenario.harm, set())
-        most = self.prompts.context.plan.sets_per_harm
+        most = self._prompts.context.plan.sets_per_harm
         if most is not None and len(sets | {scenario.set_id}) > most:
             return ExcludedRow("sets_per_harm")
         sets.add(scenario.set_id)
         return planned
-
-    def _write_report(self, folder: RunFolder) -> None:
-        source = self.prompts.source
-        lines = [json.dumps(u._asdict(), ensure_ascii=False) + "\n" for u in self.unlabelled]
-        parquet.write_text(folder.unlabelled_rows, "".join(lines))
-        write_json(
-            folder.import_report,
-            source.to_json()
-            | {
-                "rows": self.rows,
-                "labelled": self.labelled,
-                "planned": self.planned,
-                "labelled_by_judges": self.read,
-                "labellers": self.prompts.models,
-                "unlabelled": len(self.unlabelled),
-                "unlabelled_by": self.count_causes(),
-                "left_out": dict(sorted(self.left_out.items())),
-                "not_under": dict(sorted(self.not_under.items())),
-                "personal_data": self.prompts.profile.personal_rows,
-                "fields": dict(self.prompts.columns.columns),
-                "columns_not_read": list(self.prompts.columns.unread),
-            },
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -53,8 +54,10 @@ from safegen.pipeline.session import (
 from safegen.pipeline.snapshot import RunSnapshot
 from safegen.pipeline.top_up import plan_next_round, report_target, save_stop_state
 from safegen.scenarios.user_prompts.reader import PromptPaths, UserPrompts, open_prompts
-from safegen.store import plan, usage
-from safegen.store.run_folder import RunFolder, read_json
+from safegen.scenarios.user_prompts.resolve_labels import name_causes
+from safegen.store import parquet, plan, usage
+from safegen.store.import_counts import read_import_counts
+from safegen.store.run_folder import RunFolder, find_pointer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -100,6 +103,7 @@ class Run:
 
         Raises:
             AssetNotFound: the dataset has no such view, or there is no such split.
+            StoreDamaged: a file is a git-lfs pointer.
             UserError: an argument has a wrong type.
 
         Example:
@@ -116,7 +120,10 @@ class Run:
             resources.require_known(split, SPLITS, kind=f"split of `{name}` called")
         all_files = sorted((self.output / "data" / name).glob("*/*.parquet"))
         files = [path for path in all_files if split in (None, path.parent.name)]
+        if pointer := next(filter(parquet.is_lfs_pointer, all_files), None):
+            raise parquet.make_pointer_error(pointer)
         frames = [pl.read_parquet(path) for path in files]
+        # `require_known` found the folder, and `build` writes no folder without a file.
         return pl.concat(frames) if frames else pl.read_parquet(all_files[0]).clear()
 
 
@@ -221,26 +228,35 @@ async def agenerate(
         ):
             check_flag(name, flag)
     licence = choose_spelling("licence", licence, license)
-    source = _resolve_prompts(
-        prompts,
-        PromptOptions(columns, licence, drop_answer=drop_answer, skip_unreadable=skip_unreadable),
-    )
-    inputs = replace(
-        resolve_recipe(str(recipe) if isinstance(recipe, Path) else recipe, trusted=plugins),
-        user_prompts=source,
-    )
-    check_custom_teachers(teachers or {})
-    if source is not None:
-        user_prompts.check_recipe(inputs, teachers=teachers or {})
-    if until != "expand":
-        check_teachers(inputs, teachers=teachers or {})
-    folder = RunFolder(Path(output) if output else inputs.recipe.folder)
-    if not output:
-        check_below_working_folder(folder.output)
+    options = PromptOptions(columns, licence, drop_answer, skip_unreadable)
+    source = _resolve_prompts(prompts, options)
+    named = str(recipe) if isinstance(recipe, Path) else recipe
+    inputs = replace(resolve_recipe(named, trusted=plugins), user_prompts=source)
+    _check_inputs(inputs, teachers or {}, until)
+    folder = _choose_folder(output, inputs)
     # From here on the folder changes; all checks of the input are done.
     return await _run_to_step(
         folder, inputs, until=until, replan=replan, teachers=teachers or {}, watch=watch
     )
+
+
+def _check_inputs(
+    inputs: ResolvedRecipe, teachers: Mapping[str, Teacher], until: Until | None
+) -> None:
+    check_custom_teachers(teachers)
+    if inputs.user_prompts is not None:
+        user_prompts.check_recipe(inputs, teachers=teachers)
+    # A plan needs no teacher, so a key may still be missing.
+    if until != "expand":
+        check_teachers(inputs, teachers=teachers)
+
+
+def _choose_folder(output: str | Path | None, inputs: ResolvedRecipe) -> RunFolder:
+    if output:
+        return RunFolder(Path(output))
+    # A caller chooses `output`; a recipe may come from elsewhere.
+    check_below_working_folder(inputs.recipe.folder)
+    return RunFolder(inputs.recipe.folder)
 
 
 async def _run_to_step(
@@ -253,9 +269,11 @@ async def _run_to_step(
     watch: Watch | None,
 ) -> Run:
     """Run a checked recipe to the build or to an earlier step, with the folder locked."""
-    source = inputs.user_prompts
     lock = open_folder(folder)
     try:
+        if not replan:
+            inputs = snapshot.adopt_prompt_options(folder, inputs)
+        source = inputs.user_prompts
         await run_in_thread(partial(prepare_run, folder, inputs, replan=replan))
         stats = await _plan_run(folder, inputs, teachers=teachers, watch=watch)
         if until == "expand":
@@ -442,6 +460,8 @@ def rebuild(
     recut = make_recut(run.recipe, overrides or {}, trusted=plugins)
     lock = open_folder(run.folder)
     try:
+        # Before the build, so that a kill in between leaves a folder that a second `build`
+        # completes.
         snapshot.update_snapshot(run.folder, context)
         report = build(run.folder, context, recut=recut)
     finally:
@@ -462,6 +482,7 @@ def reset_failed(run: Run, *, plugins: Sequence[str] = ()) -> bool:
     """
     try:
         inputs = resolve_recipe(run.recipe, trusted=plugins)
+        # A run without failures calls no teacher, so it needs no key.
         if count_losses(run.folder).failed_requests:
             check_teachers(inputs, teachers={})
     except AssetNotFound as e:
@@ -488,13 +509,25 @@ def open_run(output: str | Path) -> Run:
     with raise_user_errors():
         check_path("output", output)
     folder = RunFolder(Path(output))
-    folder.refuse_links()
+    folder.check_entries()
     # A plan without a snapshot is a damaged run, not a missing one.
     if not folder.snapshot_path.exists() and not folder.plan(0).exists():
-        raise AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
+        raise _make_missing_error(folder.output)
     payload = folder.read_snapshot()
     recipe = recipes.recipe_from_snapshot(payload["recipe"], shown=str(folder.snapshot_path))
     return Run(folder, recipe, prompts=UserPrompts.from_json(payload.get("prompts")))
+
+
+def _make_missing_error(output: Path) -> AssetNotFound:
+    if not (output / "manifest.json").exists():
+        return AssetNotFound(f"no run in `{output}`; `safegen generate` makes one")
+    problem = (
+        f"no run in `{output}`: it holds a dataset only, because `run/` is not versioned; `safegen verify"
+        f" {shlex.quote(str(output))}` checks the dataset"
+    )
+    if find_pointer(output) is not None:
+        problem += ", after you have fetched its files with `git lfs pull`"
+    return AssetNotFound(problem)
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -504,16 +537,25 @@ def is_finished(folder: RunFolder) -> bool:
     )
 
 
-# Any: users may edit the file.
+# Any: as JSON is typed.
 def read_import_report(run: Run) -> dict[str, Any]:
-    """Read the counts of a user's prompt file, taken when its rows were planned; empty without one."""
+    """Read the counts of a user's prompt file, taken when its rows were planned; empty without one.
+
+    Raises:
+        StoreDamaged: the file cannot be read.
+    """
     has_report = run.prompts is not None and run.folder.import_report.exists()
-    return read_json(run.folder.import_report) if has_report else {}
+    return read_import_counts(run.folder.import_report).to_json() if has_report else {}
 
 
 def count_unlabelled(run: Run) -> int:
     """Count the rows of a user's file that were not planned, listed in `run/unlabelled.jsonl`."""
     return int(read_import_report(run).get("unlabelled", 0))
+
+
+def count_unlabelled_causes(run: Run) -> dict[str, int]:
+    """Count these rows by cause, in the words of the summary."""
+    return name_causes(read_import_report(run).get("unlabelled_by", {}))
 
 
 def read_usage(folder: RunFolder) -> dict[str, object]:

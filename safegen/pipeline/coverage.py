@@ -16,7 +16,6 @@ from safegen.dataset.coverage_report import (
     certify_run,
     collect_axis_labels,
     collect_kept_shapes,
-    collect_planned_shapes,
 )
 from safegen.dataset.curate import CurationResult, curate
 from safegen.dataset.run_stats import STORED_AXES
@@ -32,6 +31,7 @@ from safegen.validators import ElementCoverage
 AxisNames = tuple[str, ...]
 DEFAULT_AXES = ("harm", "intent")
 """Axes of the table, unless others are requested."""
+# `nothing_kept` names cells of these axes, whatever table was requested.
 LEDGER_AXES = ("harm", "intent", "mode", "language")
 """Axes that every ledger has."""
 MAX_LISTED = 100
@@ -73,6 +73,7 @@ class CoverageReport(NamedTuple):
     def to_json(self) -> dict[str, object]:
         """Convert to a JSON object."""
         axes = tuple(dict.fromkeys([*self.by, *(self.heat or ())]))
+        # Reasons are counted for the axes of the table; a heat map adds others.
         has_reasons = axes == self.by
         missing = self.missing_by_cell() if has_reasons else dict[Cell, int]()
         return {
@@ -142,6 +143,7 @@ def measure_coverage(
         "severity": {name: harm.severity for name, harm in context.tree.harms.items()},
     }
     computed = [name for name in ledger_axes if name not in STORED_AXES]
+    # Other axes are read from plans, because records hold only what a prompt shows.
     labels = collect_axis_labels(plans, computed, leaf_values) if computed else None
     recut = read_recut(run.folder, run.recipe)
     curated = curate(run.folder, recut=recut.recutter if recut else None)
@@ -170,7 +172,7 @@ def _check_axes(names: Sequence[str], known: Sequence[str], *, option: str) -> A
 def _build_certificates(
     run: Run, context: RunSnapshot, plans: plan.Plans, curated: CurationResult
 ) -> Certificates | None:
-    shapes = collect_planned_shapes(plans), collect_kept_shapes(run.folder, curated.kept_ids)
+    shapes = curated.planned_shapes, collect_kept_shapes(run.folder, curated.kept_ids)
     return certify_run(
         *shapes,
         context.tiers,

@@ -8,6 +8,7 @@ from functools import lru_cache
 from safegen.core.templates import PromptTemplate
 from safegen.core.types import Expectation, Message, Scenario, Tier
 from safegen.policy.compile import render_instructions
+from safegen.policy.decide import is_drafted_without_spec
 from safegen.policy.spec import Policy
 
 SystemRenderer = Callable[[Expectation, str, str, str], str]
@@ -43,11 +44,6 @@ def make_system_renderer(
     return render
 
 
-def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
-    """Return True if the teacher gets no spec: with one it would hedge answers to harmless questions."""
-    return expectation.mode == "direct_answer" and tier == "allowed"
-
-
 def build_draft_messages(
     scenario: Scenario,
     expectation: Expectation,
@@ -67,8 +63,10 @@ def build_draft_messages(
     """
     if is_drafted_without_spec(expectation, tiers[scenario.harm]):
         style_turn = (Message(role="system", content=f"Write it {style}."),) if style else ()
+        # With the operator's own turn, which the spec's instructions would replace.
         return (*style_turn, *scenario.messages)
     operator = [m["content"] for m in scenario.messages if m["role"] == "system"]
     system = render(expectation, scenario.harm, "\n".join(operator), style)
+    # The instructions quote the operator's turn, and many endpoints accept one system turn.
     turns = [m for m in scenario.messages if m["role"] != "system"]
     return (Message(role="system", content=system), *turns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from safegen.core import resources
@@ -17,74 +17,6 @@ SCHEMA_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 JsonSchema = dict[str, Any]
 
 
-def _recipe_model() -> type[BaseModel]:
-    from safegen.config.recipe import Recipe
-
-    return Recipe
-
-
-def _taxonomy_model() -> type[BaseModel]:
-    from safegen.config.taxonomy import TaxonomyFile
-
-    return TaxonomyFile
-
-
-def _sets_model() -> type[BaseModel]:
-    from safegen.config.goals import GoalsFile
-
-    return GoalsFile
-
-
-def _dialogues_model() -> type[BaseModel]:
-    from safegen.config.goals import DialoguesFile
-
-    return DialoguesFile
-
-
-def _scripts_model() -> type[BaseModel]:
-    from safegen.config.goals import ScriptsFile
-
-    return ScriptsFile
-
-
-def _policy_model() -> type[BaseModel]:
-    from safegen.policy.schema import Spec
-
-    return Spec
-
-
-def _locale_model() -> type[BaseModel]:
-    from safegen.config.language_pack import Locale
-
-    return Locale
-
-
-def _overlay_model() -> type[BaseModel]:
-    from safegen.config.language_pack import Overlay
-
-    return Overlay
-
-
-def _axes_model() -> type[BaseModel]:
-    from safegen.coverage.axes import Axes
-
-    return Axes
-
-
-# Functions, because the models import pydantic and `safegen --help` must not.
-MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
-    "recipe": _recipe_model,
-    "taxonomy": _taxonomy_model,
-    "sets": _sets_model,
-    "dialogues": _dialogues_model,
-    "scripts": _scripts_model,
-    "policy": _policy_model,
-    "locale": _locale_model,
-    "overlay": _overlay_model,
-    "axes": _axes_model,
-}
-"""The model that validates each kind of file."""
-
 DESCRIPTIONS: Mapping[str, str] = {
     "recipe": "a run: prompts, teachers, validators and output folder",
     "taxonomy": "a tree of harms: leaves with tier and severity, and its sets files",
@@ -97,6 +29,30 @@ DESCRIPTIONS: Mapping[str, str] = {
     "axes": "the axes over which sets vary, and the combinations that are excluded",
 }
 """One line on each kind of file."""
+KINDS = tuple(DESCRIPTIONS)
+
+
+def load_models() -> dict[str, type[BaseModel]]:
+    """Import the model that validates each kind of file."""
+    # Here, because the models import pydantic and `safegen --help` lists the kinds without it.
+    from safegen.config.goals import DialoguesFile, GoalsFile, ScriptsFile
+    from safegen.config.language_pack import Locale, Overlay
+    from safegen.config.recipe import Recipe
+    from safegen.config.taxonomy import TaxonomyFile
+    from safegen.coverage.axes import Axes
+    from safegen.policy.schema import Spec
+
+    return {
+        "recipe": Recipe,
+        "taxonomy": TaxonomyFile,
+        "sets": GoalsFile,
+        "dialogues": DialoguesFile,
+        "scripts": ScriptsFile,
+        "policy": Spec,
+        "locale": Locale,
+        "overlay": Overlay,
+        "axes": Axes,
+    }
 
 
 def find_kind(kind: str) -> str:
@@ -105,7 +61,7 @@ def find_kind(kind: str) -> str:
     Raises:
         AssetNotFound: there is no such kind.
     """
-    return resources.require_known(match_spelling(kind, MODELS), list(MODELS), kind="schema for")
+    return resources.require_known(match_spelling(kind, KINDS), KINDS, kind="schema for")
 
 
 def schema_file_name(kind: str) -> str:
@@ -124,7 +80,7 @@ def build_schema(kind: str) -> JsonSchema:
         'safegen recipe'
     """
     kind = find_kind(kind)
-    schema = MODELS[kind]().model_json_schema(mode="validation")
+    schema = load_models()[kind].model_json_schema(mode="validation")
     definitions: JsonSchema = schema.get("$defs", {})
     if "PluginRef" in definitions:
         definitions["PluginRef"] = _add_short_forms(definitions["PluginRef"])
@@ -159,6 +115,8 @@ def _add_keys(schema: JsonSchema) -> JsonSchema:
     rules: list[JsonSchema] = []
     for key, other in others.items():
         either = [{"required": [key]}, {"required": [other]}]
+        # JSON Schema cannot give a key two names, so both are properties, and a rule forbids the
+        # second.
         rules.append({"oneOf": either} if key in required else {"not": {"allOf": either}})
     return schema | {
         "properties": properties | {other: properties[key] for key, other in others.items()},

@@ -196,6 +196,7 @@ def _parse_query(
     with nullcontext() if policies or loaded is None else locator.prefix_errors("policies"):
         specs = _load_policies(names, harm=scenario.split(",")[0].strip())
     query = parse_situation(scenario, specs, tree.harms)
+    # Without names every known spec is searched, and a recipe lists only some of them.
     if not names and query.policy.spec.policy not in Recipe.model_fields["policies"].default:
         logger.warning(
             "explained by `%s`; a recipe uses it only if `policies` names it"
@@ -239,6 +240,7 @@ def _explain_in_run(text: str, output: Path, policies: Sequence[str]) -> Situati
     specs = _load_policies(policies) if policies else context.policies
     harms = context.tree.harms
     planned: PlannedScenario | None = None
+    # An id is hexadecimal; a situation has a comma, an equals sign or the dot of a leaf.
     if text in harms or any(sign in text for sign in ",="):
         query = parse_situation(text, specs, harms)
     else:

@@ -39,7 +39,7 @@ def adopt_policies(folder: RunFolder, inputs: ResolvedRecipe) -> AffectedRows:
             folder.reset_shard(shard)
     # Rewritten even if no row is affected: expectations carry the version of their spec.
     for path in plans.paths:
-        groups = range(plan.plan_size(path)[0])
+        groups = range(plan.read_plan_size(path).shards)
         plan.write_plan(
             path,
             (

@@ -356,6 +356,7 @@ class CheckedDraft(NamedTuple):
             # The message of a judge may quote the draft.
             message=error.code if draft.withheld else str(error),
             key=error.key,
+            shown="" if draft.withheld else error.shown,
         )
 
 
@@ -410,6 +411,7 @@ async def _check_draft(
         expectation=context.expectation,
         draft=draft,
         verdicts=verdicts,
+        # The first validator that states it counts; they run in the order of the recipe.
         delivered=next(
             (v.delivered for v in list_deciding_verdicts(verdicts) if v.delivered), None
         ),
@@ -458,6 +460,7 @@ def _make_draft(
 ) -> Draft:
     reply, scenario = drafted.reply, context.scenario.scenario_id
     candidate, revision = drafted.request.sample, drafted.request.revision
+    # A reply of a killed session may be scrubbed already; its verdict stays `withheld`.
     text = None if drafted.error or reply.withheld else reply.text
     return Draft(
         draft_id=make_draft_id(scenario, candidate=candidate, revision=revision),

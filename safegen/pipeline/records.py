@@ -26,14 +26,19 @@ class RecordLabels(NamedTuple):
 
     rules: Mapping[tuple[str, str], str]
     """The sentence of each rule, by policy id and rule id."""
+    elements: Mapping[tuple[str, str], str]
+    """The sentence of each element that a rule may require, by policy id and name."""
     locale: Locale
     """The language pack of the validators."""
 
 
 def load_labels(context: RunContext) -> RecordLabels:
-    """Collect the rules' sentences and the language pack of a run."""
+    """Collect the sentences of rules and elements, and the language pack of a run."""
     rules = {(p.policy_id, rule.id): rule.says for p in context.policies for rule in p.rules}
-    return RecordLabels(rules, context.locale)
+    elements = {
+        (p.policy_id, name): says for p in context.policies for name, says in p.elements.items()
+    }
+    return RecordLabels(rules, elements, context.locale)
 
 
 def iter_records(folder: RunFolder, *, recut: Recut | None = None) -> Iterator[Record]:
@@ -117,8 +122,9 @@ def dropped_to_json(dropped: DroppedScenario, *, reveal: bool = False) -> dict[s
         "stage": failure.stage,
         "reason": dropped.reason,
     }
-    is_shown = reveal or not dropped.quotes_prompt
-    return payload | ({"message": failure.message} if is_shown else {})
+    if reveal:
+        return payload | {"message": failure.message}
+    return payload | ({} if dropped.quotes_prompt else {"message": dropped.public_message})
 
 
 def record_element_coverage(record: Record, locale: Locale) -> ElementCoverage:

@@ -26,7 +26,8 @@ from safegen.pipeline.acceptance import (
     recut_records,
     verdict_name,
 )
-from safegen.store.run_folder import RunFolder, read_json
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import RunFolder
 
 OVERRIDES = "overrides"
 """Key of the manifest."""

@@ -30,6 +30,7 @@ from safegen.core.types import (
     SetValidator,
     Teacher,
     TeacherTraits,
+    Tier,
     ValidatorUnit,
 )
 from safegen.coverage import axes as axes_file
@@ -107,7 +108,7 @@ class RunContext:
     """A user's prompts, in place of the taxonomy's sets."""
 
     @property
-    def tiers(self) -> dict[str, str]:
+    def tiers(self) -> dict[str, Tier]:
         """Policy tier by leaf."""
         return {name: harm.tier for name, harm in self.tree.harms.items()}
 
@@ -148,6 +149,7 @@ class ResolvedRecipe(RunContext):
         """SHA-256 of each file that the recipe names, by kind and name."""
         digests: dict[str, dict[str, str]] = {
             "taxonomy": {self.tree.file.taxonomy: file_sha256(self.tree.path)},
+            # The resolved pack and no file: an overlay changes with its base.
             "locale": {self.locale.locale: digest(self.locale.model_dump(mode="json"))},
             "prompt": {"draft": self.draft_prompt.sha256, "revise": self.revise_prompt.sha256},
         }
@@ -245,6 +247,7 @@ def resolve_recipe(recipe: Recipe | str, *, trusted: Sequence[str] = ()) -> Reso
         make_set_validators(inputs)
     if loaded.judges.panel:
         load_judge_prompt()
+    # Views run last, and a wrong one must not fail a run after its requests are paid.
     with locator.prefix_errors("views"):
         for ref in loaded.views:
             make_view(ref, trusted=trusted)
@@ -328,14 +331,21 @@ def is_guard(teacher: Teacher, traits: TeacherTraits) -> bool:
     return bool(getattr(teacher, "guard", traits.guard))
 
 
-def list_roles(recipe: Recipe) -> list[tuple[str, PluginRef]]:
-    """List every teacher and judge of a recipe with its role."""
+class RoleRef(NamedTuple):
+    """A teacher or judge of a recipe, with its role."""
+
+    role: str
+    ref: PluginRef
+
+
+def list_roles(recipe: Recipe) -> list[RoleRef]:
+    """List every teacher and judge of a recipe."""
     teachers = recipe.teachers
-    refs = [("drafter", ref) for ref in teachers.drafter]
-    refs += [("reviser", teachers.reviser)] if teachers.reviser else []
-    refs += [("author", teachers.author)] if teachers.author else []
-    refs += [("labeller", ref) for ref in recipe.judges.labellers]
-    return refs + [("judge", ref) for ref in recipe.judges.panel]
+    refs = [RoleRef("drafter", ref) for ref in teachers.drafter]
+    refs += [RoleRef("reviser", teachers.reviser)] if teachers.reviser else []
+    refs += [RoleRef("author", teachers.author)] if teachers.author else []
+    refs += [RoleRef("labeller", ref) for ref in recipe.judges.labellers]
+    return refs + [RoleRef("judge", ref) for ref in recipe.judges.panel]
 
 
 def check_panel(inputs: ResolvedRecipe, *, replaced: Collection[str] = ()) -> None:

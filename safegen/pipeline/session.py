@@ -21,6 +21,7 @@ from safegen.coverage import axes as axes_file
 from safegen.pipeline import policy_update, snapshot
 from safegen.pipeline.process_set import Workers
 from safegen.pipeline.resolve import ResolvedRecipe
+from safegen.pipeline.snapshot import RECIPE_FILE
 from safegen.pipeline.workers import check_labellers, open_worker_factory
 from safegen.scenarios.authoring.plan_dialogues import plan_authored_dialogues
 from safegen.scenarios.authoring.plan_sets import plan_authored_probes, plan_authored_sets
@@ -69,11 +70,12 @@ def open_folder(folder: RunFolder) -> Lock:
     from safegen.store.parquet import make_disk_error
 
     # Before the first write: a link could lead out of the folder.
-    folder.refuse_links()
+    folder.check_entries()
     folder.refuse_other_format()
     try:
         folder.check_foreign_files()
         folder.root.mkdir(parents=True, exist_ok=True)
+        # First of all files, because replies and unsafe drafts must not be committed.
         (folder.root / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as e:
         raise make_disk_error(folder.root, e) from e
@@ -129,6 +131,10 @@ def _write_snapshot(folder: RunFolder, inputs: ResolvedRecipe) -> None:
     }
     if inputs.user_prompts is not None:
         payload["prompts"] = inputs.user_prompts.to_json()
+    # `retry` runs the stored recipe and compares it with this file.
+    stored = folder.read_snapshot().get(RECIPE_FILE) if is_planned else None
+    if file := snapshot.choose_recipe_file(stored, inputs.locator.file):
+        payload[RECIPE_FILE] = file
     folder.write_snapshot(payload)
 
 
@@ -144,7 +150,7 @@ def write_plan(folder: RunFolder, inputs: ResolvedRecipe) -> None:
     plan.write_plan(
         first, group_shards(plan_first_round(inputs), candidates=inputs.recipe.plan.candidates)
     )
-    if plan.plan_size(first)[1] == 0:
+    if plan.read_plan_size(first).scenarios == 0:
         first.unlink()
         raise UserError(explain_empty(inputs.make_planning_context()))
 
@@ -201,6 +207,7 @@ async def run_session(
         if watch:
             watch(progress, factory.meter)
         workers = factory.make_workers(progress, validating=until != "draft")
+        # Sets in flight keep the widest endpoint busy; each teacher bounds its own requests.
         concurrency = factory.concurrency
         # Both checks precede the first draft.
         check_disk_room(folder, concurrency)
@@ -277,9 +284,14 @@ def reset_unavailable(folder: RunFolder) -> None:
         folder.reset_shard(number)
 
 
-def find_unfinished(
-    folder: RunFolder, recipe: Recipe, until: Until | None
-) -> tuple[list[int], Progress]:
+class UnfinishedShards(NamedTuple):
+    """The shards to run, and their counters at the start."""
+
+    numbers: list[int]
+    progress: Progress
+
+
+def find_unfinished(folder: RunFolder, recipe: Recipe, until: Until | None) -> UnfinishedShards:
     """List the shards to run, with initial counters."""
     plans = plan.Plans(folder.plans)
     count, scenarios = plans.shards, plans.scenarios
@@ -289,12 +301,13 @@ def find_unfinished(
     todo = [n for n in range(count) if n not in finished]
     # Shards are read only if some of them are finished.
     remaining = sum(len(plans.read(n)) for n in todo) if finished else scenarios
-    return todo, Progress(
+    progress = Progress(
         round=plans.round_of(todo[0]) if todo else 0,
         planned=remaining * recipe.plan.candidates,
         shards_planned=len(todo),
         resumed=folder.journal.exists(),
     )
+    return UnfinishedShards(todo, progress)
 
 
 def reset_failures(folder: RunFolder) -> int:

@@ -40,4 +40,5 @@ async def run_shard(folder: RunFolder, shard: int, workers: Workers) -> None:
 
 def group_sets(planned: Sequence[PlannedScenario]) -> list[list[PlannedScenario]]:
     """Group the scenarios of a shard by set."""
+    # A plan lists the scenarios of a set one after the other.
     return [list(group) for _, group in groupby(planned, key=lambda p: p.scenario.set_id)]

@@ -8,12 +8,13 @@ differs, the difference is reported and the snapshot counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, RootModel, ValidationError
 
-from safegen.config import language_pack, taxonomy
+from safegen.config import language_pack, recipe as recipes, taxonomy
 from safegen.config.language_pack import Locale
 from safegen.config.recipe import Recipe
 from safegen.config.taxonomy import Taxonomy, TaxonomyFile
@@ -35,7 +36,8 @@ from safegen.pipeline.resolve import (
 from safegen.policy import loader
 from safegen.policy.spec import Policy, Spec, SpecSource
 from safegen.scenarios.user_prompts.reader import UserPrompts
-from safegen.store.run_folder import RunFolder
+from safegen.store.json_files import describe_first
+from safegen.store.run_folder import SNAPSHOT_REMEDY, RunFolder
 
 # Any: a user may have edited recipe.json.
 SnapshotJson = Mapping[str, Any]
@@ -71,6 +73,55 @@ class RunSnapshot(RunContext):
             f"{', '.join(k.quoted for k in self.differing)} changed since this run was made; the"
             f" output uses the stored version; `{command}` adopts the change"
         )
+
+
+RECIPE_FILE = "recipe_file"
+"""Key of the snapshot with the path of the recipe's file, as the user named it."""
+
+
+class RecipeEdit(NamedTuple):
+    """A recipe's file that differs from the recipe of a run."""
+
+    file: str
+    keys: tuple[str, ...]
+    """The keys that differ, except `output`."""
+    needs_replan: bool
+    """True if a key differs that decides prompts, drafts or verdicts."""
+
+
+def choose_recipe_file(stored: object, file: str | None) -> str | None:
+    """Choose the path that a snapshot remembers: the file of this session, or the stored path.
+
+    An equal copy of the stored file changes nothing.
+    """
+    known = stored if isinstance(stored, str) else None
+    if file is None or known is None:
+        return file or known
+    try:
+        return known if Path(known).read_bytes() == Path(file).read_bytes() else file
+    except OSError:
+        return file
+
+
+def find_recipe_edit(folder: RunFolder, recipe: Recipe) -> RecipeEdit | None:
+    """Compare the recipe of a run with its file; None if they are equal or there is no file.
+
+    Raises:
+        UserError: the file is not a recipe.
+        StoreDamaged: the snapshot cannot be read.
+    """
+    file = folder.read_snapshot().get(RECIPE_FILE)
+    if not isinstance(file, str) or not Path(file).is_file():
+        return None
+    current = recipes.load_recipe(file)
+    # In another folder, a file of this path may describe another run.
+    if current.name != recipe.name:
+        return None
+    before, now = recipe.model_dump(mode="json"), current.model_dump(mode="json")
+    keys = tuple(key for key in now if key != "output" and now[key] != before.get(key))
+    if not keys:
+        return None
+    return RecipeEdit(file, keys, recipe.digests() != current.digests())
 
 
 ENDPOINT_KEYS = (SnapshotKey(RECIPE, "teachers"), SnapshotKey(RECIPE, "judges"))
@@ -126,6 +177,18 @@ def _is_unused_plugin(
     return key.kind == PLUGIN and not (key in before and key in now)
 
 
+def adopt_prompt_options(folder: RunFolder, inputs: ResolvedRecipe) -> ResolvedRecipe:
+    """Take options for a prompt file that the caller did not repeat from a planned run of that file.
+
+    Raises:
+        StoreDamaged: the snapshot cannot be read.
+    """
+    if inputs.user_prompts is None or not folder.plan(0).exists():
+        return inputs
+    stored = UserPrompts.from_json(folder.read_snapshot().get("prompts"))
+    return replace(inputs, user_prompts=inputs.user_prompts.with_options_of(stored))
+
+
 def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
     """Store another version, other views or another split of a run's recipe before a rebuild.
 
@@ -137,6 +200,7 @@ def update_snapshot(folder: RunFolder, context: RunSnapshot) -> None:
     differing = [
         SnapshotKey(RECIPE, key)
         for key, digest in digests.items()
+        # An older run lacks the digest of a newer key, which then has its default.
         if before.get(key, digest) != digest
     ]
     if differing:
@@ -156,7 +220,8 @@ def make_mismatch_error(folder: RunFolder, differing: Sequence[SnapshotKey]) -> 
     if any(key.kind == PROMPTS for key in differing):
         origin = f"the file `{stored.name}`" if stored else "the taxonomy's sets"
         remedy = (
-            "repeat `--prompts`, `--column` and `--licence` with the unchanged file"
+            "repeat `--prompts` with the unchanged file; `--column` and `--licence` may be left out, and must"
+            " not differ"
             if stored
             else "leave out `--prompts`"
         )
@@ -237,6 +302,7 @@ def _read_policies(
 ) -> _Part[tuple[Policy, ...]]:
     policies: list[Policy] = []
     differing: list[SnapshotKey] = []
+    # Not strict: a user may have edited the snapshot.
     for name, policy in zip(recipe.policies, _parse_policies(folder, payload), strict=False):
         current = _find_current(
             lambda name=name: loader.read_policy(name),
@@ -302,6 +368,6 @@ def _parse_part(folder: RunFolder, payload: SnapshotJson, key: str, model: type[
         return model.model_validate(payload.get(key))
     except ValidationError as e:
         raise StoreDamaged(
-            f"`{folder.snapshot_path}` holds `{key}` that this safegen cannot read; run again with"
-            " `--replan` (cached replies are reused)"
+            f"`{folder.snapshot_path}`: `{key}` cannot be read: {describe_first(e, model)};"
+            f" {SNAPSHOT_REMEDY}"
         ) from e

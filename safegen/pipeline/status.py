@@ -15,13 +15,15 @@ from safegen.dataset.jury_stats import JuryStats, read_jury_stats
 from safegen.dataset.run_stats import (
     REJECTION_AXES,
     count_prompts,
+    count_rows,
     list_refusals,
     read_plan_rows,
 )
 from safegen.pipeline.api import Run, read_usage
 from safegen.pipeline.recut import read_recut
 from safegen.store import plan
-from safegen.store.run_folder import check_manifest_format, read_json
+from safegen.store.json_files import read_json
+from safegen.store.run_folder import check_manifest_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,9 @@ def read_status(run: Run) -> RunStatus:
         planned=run.folder.plan(0).exists(),
         rounds=plans.rounds,
         prompts=count_prompts(plan_rows),
-        drafts=plan_rows.height * run.recipe.plan.candidates,
+        drafts=count_rows(plan_rows) * run.recipe.plan.candidates,
         shards=plans.shards,
+        # A re-plan can leave records of shards that the plan no longer has.
         shards_done=len([n for n in run.folder.finished_shards() if n < plans.shards]),
         shards_drafted=len([n for n in range(plans.shards) if run.folder.drafts(n).exists()]),
         failed_requests=dict(losses.failed_requests),

@@ -26,7 +26,8 @@ from safegen.scenarios.authoring.plan_sets import plan_authored_sets
 from safegen.scenarios.dialogues import is_dialogue_turn
 from safegen.scenarios.written import group_shards, iter_goals, plan_single_turns
 from safegen.store import plan
-from safegen.store.run_folder import RunFolder, read_json, write_json_if_changed
+from safegen.store.json_files import Count, StoredModel, read_model, write_json_if_changed
+from safegen.store.run_folder import RunFolder
 
 # With a rate of 0, no number of scenarios would fill a cell.
 MIN_ACCEPTANCE_RATE = 0.1
@@ -149,14 +150,29 @@ def _find_stop_code(
         has_sets = any(_RoundPlanner(inputs, plans, decision, stats).iter_sets(plans.rounds))
     except UserError:
         # The taxonomy's files may be missing here; they were present when the dataset was built.
-        exists = folder.stop_state.exists()
-        state = read_json(folder.stop_state, remedy="delete it") if exists else {}
-        if "stop_code" not in state or state.get("at") != _stop_state_key(
-            plans, decision.shortfall
-        ):
+        if not folder.stop_state.exists():
             return "unknown"
-        has_sets = state["stop_code"] != "nothing_left"
+        state = read_model(folder.stop_state, StopState, remedy="delete it")
+        if state.at.model_dump() != _stop_state_key(plans, decision.shortfall):
+            return "unknown"
+        has_sets = state.stop_code != "nothing_left"
     return None if has_sets else "nothing_left"
+
+
+class StopPoint(StoredModel):
+    """The state of a run in which a stop reason holds."""
+
+    rounds: Count
+    short: list[list[str | int]]
+
+
+class StopState(StoredModel):
+    """The content of `target.json`."""
+
+    at: StopPoint
+    stop_code: StopCode
+    stop_reason: str
+    hint: str
 
 
 def save_stop_state(folder: RunFolder, report: TargetReport) -> None:
@@ -196,7 +212,7 @@ def _plan_round(
     sets = _RoundPlanner(inputs, plans, decision, stats).iter_sets(number)
     path = folder.plan(number)
     plan.write_plan(path, group_shards(sets, candidates=inputs.recipe.plan.candidates))
-    if plan.plan_size(path)[1]:
+    if plan.read_plan_size(path).scenarios:
         return True
     # An empty plan would count as a round.
     path.unlink()
@@ -258,6 +274,7 @@ class _RoundPlanner:
     def _iter_authored_sets(self) -> Iterator[list[PlannedScenario]]:
         """Plan sets for the author, as many per leaf as its emptiest cell may need."""
         recipe = self.inputs.recipe
+        # Sets are planned by leaf, so a target without leaves does not say which ones.
         if not recipe.plan.authored or "harm" not in self.target.per:
             return
         context = self.inputs.make_planning_context()
@@ -266,6 +283,7 @@ class _RoundPlanner:
         for harm in context.harms:
             short = [n for cell, n in self.missing.items() if cell[at] == harm and n > 0]
             rates = [rate for cell, rate in self.rates.items() if cell[at] == harm]
+            # By the rate of the worst cell, because one set fills the cells of all intents.
             count = ceil(max(short, default=0) / max(MIN_ACCEPTANCE_RATE, min(rates, default=1.0)))
             counts = {harm: count} if count else {}
             yield from plan_authored_sets(context, start=start, counts=counts, seed=recipe.seed)

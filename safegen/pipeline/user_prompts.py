@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, cast
 
 from safegen.config.plan import AUTHORED_KEYS
@@ -22,10 +23,16 @@ from safegen.core.progress import Progress
 from safegen.core.types import PlannedScenario, Teacher, Usage
 from safegen.dataset.curation.split import describe_empty_splits, split_of
 from safegen.judges.user_prompt_labels import BlindLabels, Labellers
-from safegen.pipeline._user_rows import ChangedRow, ImportReport, PromptImport, import_sets
+from safegen.pipeline._user_rows import (
+    ChangedRow,
+    ImportReport,
+    PromptImport,
+    import_sets,
+    write_import_report,
+)
+from safegen.pipeline.preflight.teacher_facts import list_teacher_facts, list_unset
 from safegen.pipeline.resolve import (
     ResolvedRecipe,
-    check_teachers,
     make_teacher,
     resolve_recipe,
     teacher_traits,
@@ -35,7 +42,7 @@ from safegen.pipeline.user_repeats import Repeat, find_repeats, format_warning
 from safegen.pipeline.workers import check_labellers, open_worker_factory
 from safegen.scenarios.user_prompts.reader import UserPrompts
 from safegen.scenarios.user_prompts.redaction import Redaction
-from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, UnlabelledCause, name_causes
+from safegen.scenarios.user_prompts.resolve_labels import Unlabelled, name_causes
 from safegen.scenarios.written import group_shards
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
@@ -57,6 +64,14 @@ def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> 
         UserError: a teacher needs written knowledge, the plan has keys for written sets, or a
             labeller cannot be built.
     """
+    _check_keys(inputs, teachers=teachers)
+    if "labeller" not in teachers:
+        for ref in inputs.recipe.judges.labellers:
+            with inputs.locator.prefix_errors("judges", "labellers"):
+                make_teacher(inputs, ref)
+
+
+def _check_keys(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> None:
     for role, ref in _iter_teachers(inputs.recipe):
         if role in teachers:
             continue
@@ -69,10 +84,6 @@ def check_recipe(inputs: ResolvedRecipe, *, teachers: Mapping[str, Teacher]) -> 
                 raise ConfigError(
                     "is for sets of the taxonomy, which `--prompts` replaces; remove the key"
                 )
-    if "labeller" not in teachers:
-        for ref in inputs.recipe.judges.labellers:
-            with inputs.locator.prefix_errors("judges", "labellers"):
-                make_teacher(inputs, ref)
 
 
 def _iter_teachers(recipe: Recipe) -> Iterator[tuple[str, PluginRef]]:
@@ -180,20 +191,23 @@ def _write_plan(folder: RunFolder, prompts: PromptImport) -> None:
     def write(sets: Iterator[list[PlannedScenario]]) -> None:
         plan.write_plan(first, group_shards(sets, candidates=candidates))
 
-    report, _ = import_sets(folder, prompts, write)
-    if plan.plan_size(first)[1]:
+    # Before the plan is complete: a plan makes the run resume, and then no report would be written.
+    on_report = partial(write_import_report, folder, prompts)
+    report = import_sets(prompts, write, on_report=on_report).report
+    if plan.read_plan_size(first).scenarios:
         _log_warnings(prompts)
         if duplicates := find_repeats(prompts, report.kept):
             logger.warning(
                 "%s: %s", prompts.source.name, format_warning(duplicates, most=MAX_NAMED)
             )
         return
+    # An empty plan would make the next call resume instead of reading the file again.
     first.unlink()
     raise UserError(_explain_empty(report, prompts, f"listed in `{folder.unlabelled_rows}`"))
 
 
 def _explain_empty(report: ImportReport, prompts: PromptImport, *places: str) -> str:
-    excluded = [f"{n} excluded by `{by}`" for by, n in sorted(report.left_out.items())]
+    excluded = [f"{n} excluded by `{by}`" for by, n in report.excluded.items()]
     listed = [f"{n} {cause}" for cause, n in name_causes(report.count_causes()).items()]
     counts = [*listed, *(places if listed else ()), *excluded]
     hints = ", ".join(_iter_hints(report, was_labelled=bool(prompts.models)))
@@ -231,9 +245,9 @@ def _iter_hints(report: ImportReport, *, was_labelled: bool) -> Iterator[str]:
         yield "give rows with a profile mismatch another `profile`"
     if "unreadable" in causes:
         yield "fix rows that cannot be read"
-    if "redact" in report.left_out:
+    if "redact" in report.excluded:
         yield "set `redact: mask` to keep rows with personal data"
-    if set(report.left_out) - {"duplicate", "redact"}:
+    if set(report.excluded) - {"duplicate", "redact"}:
         yield "widen `plan`"
     if set(causes) == {"red_line"}:
         yield "a red line is never drafted, so remove such rows"
@@ -260,7 +274,7 @@ class ImportEstimate:
     """Requests: one or two per labeller and text, without retries of malformed replies."""
     unlabelled: tuple[Unlabelled, ...]
     """Rows that cannot be planned, with or without labellers."""
-    left_out: Mapping[str, int]
+    excluded: Mapping[str, int]
     not_under: Mapping[str, int]
     """Planned rows by a profile that excludes them, because their prompt contradicts it."""
     recorded_otherwise: tuple[ChangedRow, ...]
@@ -284,12 +298,7 @@ class ImportEstimate:
     @property
     def causes(self) -> dict[str, int]:
         """Number of rows that cannot be planned, by cause in words."""
-        return describe_causes(Counter(row.cause for row in self.unlabelled))
-
-
-def describe_causes(causes: Mapping[UnlabelledCause, int]) -> dict[str, int]:
-    """Name the causes for which rows are not planned; values are counts of rows."""
-    return name_causes(causes)
+        return name_causes(Counter(row.cause for row in self.unlabelled))
 
 
 class ImportDryRun(NamedTuple):
@@ -297,6 +306,8 @@ class ImportDryRun(NamedTuple):
 
     inputs: ResolvedRecipe
     estimate: ImportEstimate
+    unset: tuple[str, ...]
+    """Environment variables that a teacher needs and that are not set."""
 
 
 def dry_run_import(
@@ -308,9 +319,9 @@ def dry_run_import(
         UserError: the file or the recipe is wrong.
     """
     inputs = resolve_recipe(recipe, trusted=trusted)
-    check_recipe(inputs, teachers={})
-    check_teachers(inputs, teachers={})
-    return ImportDryRun(inputs, estimate_import(inputs, source))
+    _check_keys(inputs, teachers={})
+    teachers = list_teacher_facts(inputs)
+    return ImportDryRun(inputs, estimate_import(inputs, source), list_unset(teachers))
 
 
 def estimate_import(inputs: ResolvedRecipe, source: UserPrompts) -> ImportEstimate:
@@ -358,10 +369,11 @@ def _count_questions(prompts: PromptImport) -> int:
 
 def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
     judges = len(prompts.inputs.recipe.judges.labellers)
-    report, counts = import_sets(None, prompts, _count_sets)
+    report, counts = import_sets(prompts, _count_sets)
     to_read = {
         row.number for row in prompts.iter_rows() if judges and row.text_key in prompts.open_rows
     }
+    # Rows that labellers will read are no loss yet.
     waiting = {u for u in report.unlabelled if u.cause == "missing_label" and u.row in to_read}
     return ImportEstimate(
         rows=report.rows,
@@ -373,8 +385,8 @@ def _estimate_rows(prompts: PromptImport) -> ImportEstimate:
         to_read=len(prompts.open_rows) if judges else 0,
         label_calls=judges * _count_questions(prompts),
         unlabelled=tuple(u for u in report.unlabelled if u not in waiting),
-        left_out=dict(sorted(report.left_out.items())),
-        not_under=dict(sorted(report.not_under.items())),
+        excluded=report.excluded,
+        not_under=report.not_under,
         recorded_otherwise=tuple(report.recorded_otherwise),
         repeats=find_repeats(prompts, report.kept | {u.row for u in waiting}),
         fields=prompts.columns.columns,

@@ -71,6 +71,7 @@ def find_repeats(prompts: PromptImport, rows: Collection[int]) -> tuple[Repeat, 
 
 def _equality_key(row: PromptRow, set_: str) -> int:
     texts = [[m["role"], normalise(m["content"])] for m in row.messages]
+    # One prompt under two profiles, or in two sets, is planned on purpose.
     return digest_64([set_, row.profile, texts])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from safegen.dataset.verify import verify_dataset
 from safegen.dataset.view import make_views
 from safegen.pipeline.api import open_run
 from safegen.pipeline.recut import read_recut
+from safegen.store.journal import check_journal
+from safegen.store.run_folder import RunFolder, find_pointer
 
 
 class Verification(NamedTuple):
@@ -23,6 +26,8 @@ class Verification(NamedTuple):
     """An empty list means that the dataset is verified."""
     note: str
     """Reason why rows were not compared with the run; empty if all were."""
+    remedy: str = ""
+    """The one remedy for the problems; empty without a problem."""
 
     @property
     def is_compared(self) -> bool:
@@ -34,6 +39,7 @@ class _Expectation(NamedTuple):
     rows: RunRows | None = None
     problem: str = ""
     note: str = ""
+    has_run: bool = True
 
 
 def verify(output: str | Path, *, plugins: Sequence[str] = ()) -> Verification:
@@ -56,14 +62,38 @@ def verify(output: str | Path, *, plugins: Sequence[str] = ()) -> Verification:
     problems = verify_dataset(folder, expected=expected.rows)
     if expected.problem:
         problems.append(expected.problem)
-    return Verification(problems, expected.note)
+    remedy = _find_remedy(folder, has_run=expected.has_run) if problems else ""
+    # A damaged journal is no fault of the dataset, and its message names the remedy.
+    if not expected.problem and expected.rows is not None:
+        problems += _list_journal_damage(folder)
+    return Verification(problems, expected.note, remedy)
+
+
+def _find_remedy(folder: Path, *, has_run: bool) -> str:
+    # A rebuild cannot read pointers either, so this remedy comes first.
+    if find_pointer(folder) is not None:
+        return "fetch the files with `git lfs pull`"
+    if has_run:
+        return f"rebuild it from its run with `safegen build {shlex.quote(str(folder))}`"
+    return "it has no run to rebuild it from; copy or check out the dataset again"
+
+
+def _list_journal_damage(folder: Path) -> list[str]:
+    """Describe the damage of the cached replies of a run; empty without one."""
+    path = RunFolder(folder).journal
+    try:
+        if path.exists():
+            check_journal(path)
+    except SafegenError as e:
+        return [str(e)]
+    return []
 
 
 def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
     try:
         run = open_run(folder)
     except AssetNotFound:
-        return _Expectation(note=f"no run in `{folder / 'run'}`")
+        return _Expectation(note=f"no run in `{folder / 'run'}`", has_run=False)
     except FormatMismatch as e:
         return _Expectation(note=str(e))
     except SafegenError as e:
@@ -75,6 +105,7 @@ def _read_run(folder: Path, plugins: Sequence[str]) -> _Expectation:
         module = module_of(skipped[0])
         note = f"view `{skipped[0]}` needs `--plugin {module}`"
     try:
+        # Importing a view runs its code, so only trusted ones are made.
         recipe = run.recipe.model_copy(update={"views": tuple(known)})
         views = make_views(recipe, trusted=plugins)
         recut = read_recut(run.folder, recipe)

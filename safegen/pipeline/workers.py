@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from itertools import chain
+from typing import NamedTuple
 
 from safegen.config import taxonomy
 from safegen.config.recipe import PluginRef, Recipe
@@ -45,7 +46,8 @@ from safegen.scenarios.authoring.expand import Writers
 from safegen.scenarios.authoring.plan_sets import list_axis_values
 from safegen.store import usage
 from safegen.store.journal import Journal
-from safegen.store.run_folder import RunFolder, write_json
+from safegen.store.json_files import write_json
+from safegen.store.run_folder import RunFolder
 from safegen.teachers import CustomTeacher, Meter, RateLimiters
 
 
@@ -135,7 +137,7 @@ class WorkerFactory:
             set_validators=make_set_validators(inputs),
             required=rules.required,
             policies={p.policy_id: p for p in inputs.policies},
-            tiers={id_: harm.tier for id_, harm in inputs.tree.harms.items()},
+            tiers=inputs.tiers,
             draft_prompt=inputs.draft_prompt,
             revise_prompt=inputs.revise_prompt,
             candidates=recipe.plan.candidates,
@@ -306,17 +308,17 @@ async def check_labellers(
     if not judges.known:
         write_json(folder.labeller_check, {"bar": judges.bar, "known": 0, "fields": {}})
         return
-    known, expect = _draw_known_prompts(inputs)
-    progress.planned, progress.done, progress.stage = len(known), 0, "checking"
+    known = _draw_known_prompts(inputs)
+    progress.planned, progress.done, progress.stage = len(known.prompts), 0, "checking"
 
     def on_read() -> None:
         progress.done += 1
 
     result = await check_labeller(
-        known,
+        known.prompts,
         labeller=labellers,
         files=files,
-        expect=expect,
+        expect=known.expect,
         read_harm=read_harm,
         bar=judges.bar,
         on_read=on_read,
@@ -336,7 +338,12 @@ def _describe_check(result: LabellerCheck, bar: float) -> dict[str, object]:
     return {"bar": bar, "known": result.planned, "fields": fields, "misread": misread}
 
 
-def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], ExpectKnown]:
+class _KnownPrompts(NamedTuple):
+    prompts: list[KnownPrompt]
+    expect: ExpectKnown
+
+
+def _draw_known_prompts(inputs: ResolvedRecipe) -> _KnownPrompts:
     """Draw prompts with known labels, from the run's taxonomy first, and a function for their expectations."""
     count = inputs.recipe.judges.known
     known: list[KnownPrompt] = []
@@ -358,7 +365,7 @@ def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], Expe
         leaf, policy = leaves[harm]
         return compute_expectation(policy, leaf, evidence=evidence, profile="public", detail=detail)
 
-    return known, expect
+    return _KnownPrompts(known, expect)
 
 
 def _iter_shipped_taxonomies(inputs: ResolvedRecipe) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:

@@ -136,6 +136,7 @@ def _longest_instructions(policy: Policy, harms: Sequence[Harm], template: Promp
             at = compute_expectation(
                 policy, harm, evidence=evidence, profile=profile, detail=detail
             )
+            # Instructions depend on the rule and the leaf, so 100 situations give few texts.
             if (harm.id, at.rule_ids[0]) not in texts:
                 text = compiled.render_instructions(template, policy, at, harm=harm.id)
                 texts[harm.id, at.rule_ids[0]] = text
@@ -176,6 +177,7 @@ def _find_duplicates(policy: Policy) -> Iterator[SpecProblem]:
     for key, pairs in parts.items():
         first: dict[str, str] = {}
         for index, (id_, text) in enumerate(pairs):
+            # Copies are often edited in case or in the final stop only.
             plain = " ".join(text.casefold().rstrip(".").split())
             other = first.setdefault(plain, id_)
             if other != id_:
@@ -190,6 +192,7 @@ def _check_leaves(policy: Policy, tree: Taxonomy) -> Iterator[SpecProblem]:
                 tree, index, name, suggest_names(name, _list_names(tree), listed=False)
             )
     for loc, harm in _mentioned_harms(policy):
+        # A spec without leaves is a base: the specs that inherit it name leaves.
         if policy.spec.harms and not (harm in tree.harms and policy.covers(harm)):
             known = [h.id for h in covered_leaves(policy, tree)]
             hint = suggest_names(harm, known, listed=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from safegen.config.taxonomy import Harm
-from safegen.core.types import DANGER, Evidence, Expectation, Profile, Scenario
+from safegen.core.types import DANGER, Evidence, Expectation, Profile, Scenario, Tier
 from safegen.policy.schema import LIMIT_ELEMENT, PROTECTIVE_ELEMENTS
 from safegen.policy.spec import Policy, Situation
 
@@ -71,6 +71,11 @@ def compute_expectation_at(policy: Policy, at: Situation, *, danger: bool = Fals
 
 def _at_risk(policy: Policy, required: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(n for n in PROTECTIVE_ELEMENTS if n in policy.elements and n not in required)
+
+
+def is_drafted_without_spec(expectation: Expectation, tier: Tier) -> bool:
+    """Return True if the teacher gets no spec: with one it would hedge answers to harmless questions."""
+    return expectation.mode == "direct_answer" and tier == "allowed"
 
 
 def expectation_key(expectation: Expectation) -> tuple[object, ...]:

@@ -191,6 +191,7 @@ def _affected_row(
 def _choose_redo(
     old: Policy, before: Expectation, new: Policy, after: Expectation, harm: str
 ) -> Redo:
+    # An edit changes the hash in the id, and a renamed rule can have the same outcome.
     relabelled = replace(before, policy_id=after.policy_id, rule_ids=after.rule_ids)
     old_text = compile_instructions(old, before, harm=harm)
     if relabelled != after or old_text != compile_instructions(new, after, harm=harm):

@@ -22,9 +22,17 @@ from safegen.policy.schema import (
     Situation,
     Spec,
 )
-from safegen.policy.source_map import SpecFinding, SpecProblem, find_home, locate_problems
+from safegen.policy.source_map import (
+    NO_PLACE,
+    SpecFinding,
+    SpecPlace,
+    SpecProblem,
+    find_home,
+    locate_problems,
+)
 from safegen.policy.spec import Policy
 
+# An agent acts without a person who reads the answer first, so it comes before the public.
 PROFILE_ORDER: tuple[Profile, ...] = (
     "minors",
     "agent",
@@ -124,18 +132,19 @@ def _find_contradictions(policy: Policy) -> Iterator[SpecProblem]:
     if policy.clarify == "allowed" and spec.style and "intent_interrogation" in spec.style:
         message = "`clarify: allowed` contradicts `intent_interrogation` under `style`; drop one"
         yield SpecProblem("contradictory", ("style",), message)
+    # Equal words only: a program cannot see that two sentences contradict each other.
     forbidden = {_normalise(c.says): c.id for c in policy.must_not}
     for name, text in policy.elements.items():
         other = forbidden.get(_normalise(text))
         if other is not None:
-            depth, loc = find_home(policy, other) or (0, ("must_not",))
+            depth, loc = find_home(policy, other) or SpecPlace(0, ("must_not",))
             message = f"the prohibition `{other}` forbids the element `{name}`; drop one"
             yield SpecProblem("contradictory", loc, message, depth)
     for key in ("may", "must"):
         for clause in getattr(policy, key):
             other = forbidden.get(_normalise(clause.says))
             if other is not None:
-                depth, loc = find_home(policy, clause.id) or (0, (key,))
+                depth, loc = find_home(policy, clause.id) or SpecPlace(0, (key,))
                 message = (
                     f"`{clause.id}` under `{key}` contradicts the prohibition `{other}`; keep one"
                 )
@@ -185,10 +194,11 @@ def _find_non_monotone(policy: Policy) -> Iterator[SpecProblem]:
         yield SpecProblem("non_monotone", loc, message, depth)
 
 
-def _find_own_rule(policy: Policy, *ids: str) -> tuple[int, KeyPath]:
+def _find_own_rule(policy: Policy, *ids: str) -> SpecPlace:
     # The spec's own file is preferred, because its author cannot edit the inherited ones.
     homes = [home for home in (find_home(policy, id_) for id_ in ids) if home]
-    return next((home for home in homes if home[0] == 0), homes[0] if homes else (0, ("rules",)))
+    first = homes[0] if homes else SpecPlace(0, ("rules",))
+    return next((home for home in homes if home.depth == 0), first)
 
 
 def _stricter_situations(at: Situation) -> Iterator[Situation]:
@@ -218,7 +228,7 @@ def _check_authority(policy: Policy) -> Iterator[SpecProblem]:
         lower = ", ".join(f"`{rule.id}` ({rule.authority})" for rule in lifting.values())
         scope = f" for the profiles {', '.join(profiles)}" if profiles else ""
         depth, loc = _find_own_rule(policy, *lifting, higher.id)
-        is_own = (find_home(policy, higher.id) or (0, ()))[0] == 0 and profiles
+        is_own = (find_home(policy, higher.id) or NO_PLACE).depth == 0 and profiles
         remedy = (
             f"give `{higher.id}` a lower `authority`" if is_own else "give it a narrower `when`"
         )
@@ -323,6 +333,6 @@ def _check_tier_cases(policy: Policy) -> Iterator[SpecProblem]:
                 yield SpecProblem("case", ("cases", index), mismatch)
 
 
-def _key_path(policy: Policy, id_: str) -> tuple[str | int, ...]:
+def _key_path(policy: Policy, id_: str) -> KeyPath:
     home = find_home(policy, id_)
-    return home[1] if home else ()
+    return home.loc if home else ()

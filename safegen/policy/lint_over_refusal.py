@@ -12,7 +12,7 @@ from safegen.config.taxonomy import Taxonomy
 from safegen.core.types import TIERS
 from safegen.policy.lint import describe_situations, is_more_permissive
 from safegen.policy.schema import Case, Rule, Situation
-from safegen.policy.source_map import SpecProblem, find_home
+from safegen.policy.source_map import NO_PLACE, SpecProblem, find_home
 from safegen.policy.spec import Policy
 
 CONCEPT = 1
@@ -40,12 +40,12 @@ def _iter_rule_faults(
     # Inherited rules (depth above 0) are reported for the spec that holds them.
     situations_by_fault: dict[tuple[str, str], list[Situation]] = {}
     for at, rule in decided.items():
-        depth, _ = find_home(policy, rule.id) or (0, ())
+        depth, _ = find_home(policy, rule.id) or NO_PLACE
         reason = None if depth else fault(at, rule)
         if reason:
             situations_by_fault.setdefault((rule.id, reason), []).append(at)
     for (id_, reason), places in situations_by_fault.items():
-        _, loc = find_home(policy, id_) or (0, ())
+        _, loc = find_home(policy, id_) or NO_PLACE
         yield SpecProblem(kind, loc, reason.format(at=describe_situations(places)))
 
 
@@ -92,7 +92,7 @@ def _find_untested(
                 f"rule `{id_}` is stricter than the inherited {', '.join(others)} at {describe_situations(places)}, but no"
                 " case covers it; add a case for one of these situations, or use the inherited outcome"
             )
-            depth, loc = find_home(policy, id_) or (0, ())
+            depth, loc = find_home(policy, id_) or NO_PLACE
             yield SpecProblem("untested_strictness", loc, message, depth)
 
 

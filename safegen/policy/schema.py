@@ -62,6 +62,7 @@ PROTECTIVE_ELEMENTS = {
 """Elements that an answer to a person in danger contains."""
 LIMIT_ELEMENT = "limit"
 """The element that names what an answer leaves out; required only if something is left out."""
+# Validators and the offline teacher know these by their meaning, so the words must not change.
 FIXED_ELEMENTS = {
     **PROTECTIVE_ELEMENTS,
     "trusted_adult": "points to a grown-up whom the young person trusts",
@@ -157,6 +158,7 @@ class Rule(FrozenModel):
                 raise ValueError(
                     f"rule `{rule.id}`: floor {rule.floor} is above ceiling {rule.ceiling}"
                 )
+            # Concepts would be help, so such a rule is a safe completion.
             if rule.mode == "refuse_redirect" and rule.ceiling > 0:
                 raise ValueError(f"rule `{rule.id}`: a refusal cannot allow detail {rule.ceiling}")
         return self

@@ -24,6 +24,18 @@ class SourcePlace(NamedTuple):
         return f"{self.path}:{self.line}:{self.column}"
 
 
+class SpecPlace(NamedTuple):
+    """A key of a spec or of one that it inherits."""
+
+    depth: int
+    """Index of the file in the chain of inheritance."""
+    loc: KeyPath
+
+
+NO_PLACE = SpecPlace(0, ())
+"""The file of the spec itself."""
+
+
 class SpecProblem(NamedTuple):
     """A fault at a key of one file; `depth` is its index in the chain of inheritance."""
 
@@ -58,6 +70,7 @@ def locate_problems(
         line, column = yaml_source.find_mark(trees[depth], loc)
         place = SourcePlace(policy.chain[depth].path, line, column)
         findings.append(SpecFinding(kind, message, policy.spec.policy, place, warning))
+    # In the order of the file, as an editor shows them.
     return sorted(findings, key=lambda f: f.place or SourcePlace(Path(), 0, 0))
 
 
@@ -66,30 +79,37 @@ def find_place(policy: Policy, id_: str) -> SourcePlace | None:
     home = find_home(policy, id_)
     if home is None:
         return None
-    depth, loc = home
-    if not policy.chain[depth].is_spec_file:
+    source = policy.chain[home.depth]
+    if not source.is_spec_file:
         return None
-    mark = yaml_source.find_mark(_load_tree(policy, depth), loc)
-    return SourcePlace(policy.chain[depth].path, *mark)
+    mark = yaml_source.find_mark(_load_tree(policy, home.depth), home.loc)
+    return SourcePlace(source.path, *mark)
 
 
-def find_home(policy: Policy, id_: str) -> tuple[int, KeyPath] | None:
+def find_home(policy: Policy, id_: str) -> SpecPlace | None:
     """Find the index in the chain of inheritance and the key of an id."""
     for depth, source in enumerate(policy.chain):
         for part_id, loc in _iter_named_parts(source.spec):
             if part_id == id_:
-                return depth, loc
+                return SpecPlace(depth, loc)
     return None
 
 
-def _iter_named_parts(spec: Spec) -> Iterator[tuple[str, KeyPath]]:
+class _NamedPart(NamedTuple):
+    id: str
+    loc: KeyPath
+
+
+def _iter_named_parts(spec: Spec) -> Iterator[_NamedPart]:
     for index, rule in enumerate(spec.rules):
         for profile, part in zip((*rule.profiles, None), rule.expand_profiles(), strict=True):
             loc: KeyPath = ("rules", index, "id")
-            yield part.id, loc if profile is None else ("rules", index, "profiles", profile)
+            if profile is not None:
+                loc = ("rules", index, "profiles", profile)
+            yield _NamedPart(part.id, loc)
     for key in ("may", "must", "must_not", "redirections", "precedents"):
         for index, clause in enumerate(getattr(spec, key)):
-            yield clause.id, (key, index, "id")
+            yield _NamedPart(clause.id, (key, index, "id"))
 
 
 def _load_tree(policy: Policy, depth: int) -> yaml_source.YamlTree:

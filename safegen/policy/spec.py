@@ -104,6 +104,7 @@ class Policy:
         """The decided cases; an inherited one only if its rule can still decide."""
         own = self.spec.precedents
         reached = self.reached_rules
+        # A precedent whose rule never decides here would contradict the rule that does.
         return own + tuple(
             p for spec, _ in self.chain[1:] for p in spec.precedents if p.rule in reached
         )
@@ -203,6 +204,7 @@ class Policy:
 
 def fitting_specs(policies: Sequence[Policy], harm: str) -> list[Policy]:
     """List the specs of a leaf: those that name it, else those that name its domain."""
+    # The more specific spec wins, so that one leaf can leave the spec of its domain.
     by_leaf = [p for p in policies if harm in p.spec.harms]
     return by_leaf or [p for p in policies if p.covers(harm)]
 

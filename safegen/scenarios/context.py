@@ -228,4 +228,5 @@ def plan_scenario(
 
 def history_attributes(messages: Sequence[Message]) -> tuple[Attribute, ...]:
     """Mark messages that contain an assistant turn before any draft."""
+    # Drafted turns are inserted later, so an assistant turn here was given.
     return (GIVEN_HISTORY,) if any(m["role"] == "assistant" for m in messages) else ()

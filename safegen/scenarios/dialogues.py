@@ -157,6 +157,7 @@ def plan_turns(
 
 def cumulative_intent(intent: Intent, evidence: Evidence) -> Intent:
     """Return the intent that the conversation shows so far: malicious only after evidence of it."""
+    # The label must follow from what the messages show so far.
     hidden = evidence in ("none", "self")
     return "dual_use" if intent == "malicious" and hidden else intent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from safegen.config.goals import Goal, Prompt, record_evidence
+from safegen.config.goals import Goal, IntentPrompt, record_evidence
 from safegen.config.plan import Plan
 from safegen.core.errors import ConfigError
 from safegen.core.suggestions import suggest_names
@@ -70,6 +70,7 @@ def _iter_goals(context: PlanningContext) -> Iterator[tuple[Goal, bool]]:
 
 def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScenario]:
     """Plan the set of a goal: its written prompts under every profile that they fit."""
+    # One set over all profiles, because its prompts share a goal and a split.
     set_ = make_set_id(context.tree.file.taxonomy, goal)
     planned_prompts: list[PlannedScenario] = []
     for profile in context.plan.profiles:
@@ -91,26 +92,26 @@ def plan_single_turns(goal: Goal, context: PlanningContext) -> list[PlannedScena
     return planned_prompts
 
 
-def fitting_prompts(
-    goal: Goal, profile: Profile, context: PlanningContext
-) -> list[tuple[Intent, int, Prompt]]:
+def fitting_prompts(goal: Goal, profile: Profile, context: PlanningContext) -> list[IntentPrompt]:
     """List the prompts of the chosen intents that fit a profile.
 
     The list is empty if an intent would lose all its prompts: a set must stay matched.
     """
-    prompts = [entry for entry in goal.prompts.iter_by_intent() if entry[0] in context.plan.intents]
-    fit = [entry for entry in prompts if context.fits(goal.harm, entry[2].attributes, profile)]
-    matched = {intent for intent, _, _ in fit} == {intent for intent, _, _ in prompts}
+    prompts = _chosen_prompts(goal, context)
+    fit = [p for p in prompts if context.fits(goal.harm, p.prompt.attributes, profile)]
+    matched = {p.intent for p in fit} == {p.intent for p in prompts}
     return fit if matched else []
+
+
+def _chosen_prompts(goal: Goal, context: PlanningContext) -> list[IntentPrompt]:
+    return [p for p in goal.prompts.iter_by_intent() if p.intent in context.plan.intents]
 
 
 def count_excluded(context: PlanningContext) -> dict[Profile, int]:
     """Count, by profile, the prompts that are excluded because they or their set contradict it."""
     counts = Counter[Profile]()
     for goal, is_planned in _iter_goals(context):
-        prompts = [
-            entry for entry in goal.prompts.iter_by_intent() if entry[0] in context.plan.intents
-        ]
+        prompts = _chosen_prompts(goal, context)
         for profile in context.plan.profiles:
             if is_planned:
                 counts[profile] += len(prompts) - len(fitting_prompts(goal, profile, context))

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -22,13 +23,16 @@ from pydantic import TypeAdapter
 
 from safegen.core.errors import DiskFailed, RunError, StoreDamaged, first_line
 from safegen.core.hashing import digest
+from safegen.core.regular_files import require_regular
 from safegen.core.types import Reply, Usage
+from safegen.store.parquet import is_lfs_pointer, make_pointer_error
 from safegen.store.row_checks import COUNTS
 
 # One fsync per reply would bound a run to some hundred replies a second.
 GROUP_COMMIT_S = 0.005
 """Seconds between the first reply of a commit and its start."""
 FORMAT = 2
+KEY_BYTES = 32
 UNCOMPACTED = 1
 """The `application_id` of a file with scrubbed replies that was not rebuilt since."""
 MOVE_AWAY_HINT = "move it away to repeat all requests"
@@ -43,6 +47,7 @@ create table if not exists spent (
 insert or ignore into spent values (1, 0, 0, 0);
 """
 
+# The key is that of the row, and `parsed` is read from the text again.
 STORED_FIELDS = tuple(f.name for f in fields(Reply) if f.name not in ("key", "parsed"))
 
 SPEND_SQL = """
@@ -114,7 +119,11 @@ class Journal:
             row = self._reader.execute("select ask from asks where base = ?", (base,)).fetchone()
         except sqlite3.Error as e:
             raise _translate_error(e, self.path) from e
-        return int(row[0]) if row else 0
+        if row is None:
+            return 0
+        if not _is_count(row[0]):
+            raise _make_damage_error(self.path, "a retry number is invalid")
+        return row[0]
 
     async def scrub(self, bases: Iterable[str]) -> None:
         """Delete the text of the replies to these requests; the keys stay as tombstones.
@@ -144,10 +153,12 @@ class Journal:
             row = self._reader.execute(
                 "select replies, prompt_tokens, completion_tokens from spent"
             ).fetchone()
-            replies, prompt, completion = (int(n) for n in row)
-        except (sqlite3.Error, ValueError, TypeError, OverflowError) as e:
+        except sqlite3.Error as e:
             raise _translate_error(e, self.path) from e
-        return Usage(requests=replies, prompt_tokens=prompt, completion_tokens=completion)
+        # SQLite stores text in a column of integers, too.
+        if row is None or not all(_is_count(n) for n in row):
+            raise _make_damage_error(self.path, "a sum of requests or tokens is invalid")
+        return Usage(requests=row[0], prompt_tokens=row[1], completion_tokens=row[2])
 
     def __len__(self) -> int:
         return int(self._reader.execute("select count(*) from replies").fetchone()[0])
@@ -227,6 +238,7 @@ class Journal:
 
     def _write(self, batch: list[_PendingReply]) -> None:
         rows = [(pending.key, pending.encoded) for pending in batch]
+        # Of equal requests each reply was paid for, although one is stored.
         cost = (
             len(batch),
             sum(pending.reply.prompt_tokens or 0 for pending in batch),
@@ -243,8 +255,49 @@ class Journal:
             raise _translate_error(e, self.path) from e
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def check_journal(path: Path) -> None:
+    """Check every stored reply and the sums, and change nothing.
+
+    Raises:
+        DiskFailed: the file cannot be accessed.
+        StoreDamaged: the file, a reply or a number in it cannot be read.
+    """
+    _require_file(path)
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    # Without a log no process writes, and then a read-only disk needs no shared memory.
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
     try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as reader:
+            _check_format(reader, path)
+            _check_replies(reader, path)
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as e:
+        raise _translate_error(e, path) from e
+
+
+def _check_replies(reader: sqlite3.Connection, path: Path) -> None:
+    number = 0
+    for key, encoded in reader.execute("select key, reply from replies"):
+        number += 1
+        if not isinstance(key, bytes) or len(key) != KEY_BYTES:
+            raise _make_damage_error(path, f"the key of reply {number} is invalid")
+        _decode(encoded)
+    if any(not _is_count(ask) for (ask,) in reader.execute("select ask from asks")):
+        raise _make_damage_error(path, "a retry number is invalid")
+    sums = reader.execute("select replies, prompt_tokens, completion_tokens from spent").fetchone()
+    # Replies are stored and counted in one transaction; requests in flight at once may share a reply.
+    if sums is None or not all(_is_count(n) for n in sums) or sums[0] < number:
+        raise _make_damage_error(path, "a sum of requests or tokens is invalid")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value in COUNTS
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    _require_file(path)
+    try:
+        # The journal opens a connection in one thread and may close it in another, never both at
+        # once.
         connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
     except sqlite3.Error as e:
         raise _translate_error(e, path) from e
@@ -267,6 +320,16 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _require_file(path: Path) -> None:
+    # SQLite would wait at a named pipe.
+    try:
+        require_regular(path)
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise StoreDamaged(f"`{path}` cannot be used ({e.strerror}); remove it") from e
+
+
 def _is_uncompacted(connection: sqlite3.Connection) -> bool:
     return connection.execute("pragma application_id").fetchone()[0] == UNCOMPACTED
 
@@ -286,6 +349,7 @@ def _erase_text(reply: Reply) -> Reply:
 
 def _encode(reply: Reply) -> str:
     values = ((name, getattr(reply, name)) for name in STORED_FIELDS)
+    # Without defaults, which most fields of most replies have.
     present = {name: value for name, value in values if value is not None and value is not False}
     return json.dumps(present, ensure_ascii=False)
 
@@ -305,7 +369,10 @@ def _reply_type() -> TypeAdapter[Reply]:
     return TypeAdapter(Reply)
 
 
-def _decode(encoded: str, key: str | None = None) -> Reply:
+# SQLite stores any type in any column.
+def _decode(encoded: object, key: str | None = None) -> Reply:
+    if not isinstance(encoded, str):
+        raise TypeError("a reply is not text")
     reply = _reply_type().validate_json(encoded, strict=True)
     counts = (reply.prompt_tokens, reply.completion_tokens)
     if not all(n is None or n in COUNTS for n in counts):
@@ -318,7 +385,12 @@ def _translate_error(e: Exception, path: Path) -> RunError:
         ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
     ):
         return DiskFailed(f"journal `{path}` cannot be written: {e}; its replies are kept")
-    cause = first_line(e)
+    return _make_damage_error(path, first_line(e))
+
+
+def _make_damage_error(path: Path, cause: str) -> StoreDamaged:
+    if is_lfs_pointer(path):
+        return make_pointer_error(path)
     return StoreDamaged(
         f"journal `{path}` cannot be read ({cause}); restore it from a copy, or {MOVE_AWAY_HINT}"
     )
@@ -338,10 +410,14 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
+        _require_file(path)
         try:
+            # SQLite locks a file on every system in one call. Without `isolation_level=None`,
+            # Python would begin and end transactions itself.
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         except sqlite3.Error as e:
             raise DiskFailed(f"`{path}` cannot be written: {e}") from e
+        # A process that is just ending may still hold the lock.
         deadline = time.monotonic() + 1
         while True:
             try:

@@ -4,7 +4,7 @@ Files have 32-bit offsets, zstd 3 and one chunk per column, so that equal rows g
 every trainer can concatenate the files.
 """
 
-# pyarrow's stubs leave some parameters untyped; all file calls to pyarrow are in this module.
+# pyarrow's stubs leave some parameters untyped; all calls to pyarrow for named files are in this module.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from safegen.core.errors import RERUN_HINT, DiskFailed, StoreDamaged
+from safegen.core.regular_files import open_regular, require_regular
 from safegen.store import row_checks
 from safegen.store.schema import LATER_COLUMNS, ArrowRow
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
+# `read_frames` reads as many rows at once, so a reader holds one group.
 ROW_GROUP = 10_000
 
 
@@ -82,10 +85,9 @@ def read_rows(path: Path, *, schema: pa.Schema | None = None, remedy: str = "") 
         StoreDamaged: the file is missing, not Parquet, a git-lfs pointer, or has other columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             table = file.read()
             return (table if schema is None else _conform(table, schema)).to_pylist()
     except ColumnMismatch as e:
@@ -101,15 +103,25 @@ def read_group(path: Path, index: int, *, schema: pa.Schema, remedy: str) -> lis
         StoreDamaged: the file cannot be read, or it has other columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            return _conform(file.read_row_group(index), schema).to_pylist()
+        with _open_parquet(path) as file:
+            groups = range(index)
+            first_row = sum(file.metadata.row_group(group).num_rows for group in groups)
+            table = file.read_row_group(index)
+            return _conform(table, schema, first_row=first_row).to_pylist()
     except ColumnMismatch as e:
         raise e.describe(path, remedy) from e
     except (OSError, ValueError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    # Arrow would wait at a named pipe.
+    require_regular(path)
+    return pq.ParquetFile(path)
 
 
 class ColumnMismatch(Exception):
@@ -120,13 +132,19 @@ class ColumnMismatch(Exception):
         return StoreDamaged(f"`{path}` cannot be read: {self}; {remedy}")
 
 
-def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def _conform(table: pa.Table, schema: pa.Schema, *, first_row: int = 0) -> pa.Table:
     """Return the schema's columns with its types.
+
+    Args:
+        table: some rows of a file.
+        schema: the columns.
+        first_row: number of the rows before, for messages.
 
     Raises:
         ColumnMismatch: a column is missing, has another type, or has an invalid value.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     for name in LATER_COLUMNS:
         if name in schema.names and name not in table.column_names:
@@ -140,32 +158,56 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns: list[pa.ChunkedArray[Any]] = []
     for field in cast("list[pa.Field[Any]]", list(schema)):
         try:
+            # Another writer may hold equal values as large strings or dictionaries.
             column = table.column(field.name).cast(field.type)
         except (ValueError, pa.ArrowException) as e:
             raise ColumnMismatch(f"column `{field.name}` has another type") from e
         if column.null_count and not field.nullable:
-            raise ColumnMismatch(f"column `{field.name}` lacks a value")
+            row = first_row + pc.index(pc.is_null(column), value=True).as_py() + 1
+            raise ColumnMismatch(f"row {row}: `{field.name}` lacks a value")
         columns.append(column)
     conformed = pa.Table.from_arrays(columns, schema=schema)
     # polars trusts Arrow and would read bytes that are not UTF-8.
     conformed.validate(full=True)
-    if invalid := row_checks.find_invalid_column(conformed):
-        raise ColumnMismatch(f"column `{invalid}` has an invalid value")
+    if invalid := row_checks.find_invalid_row(conformed):
+        raise ColumnMismatch(f"row {first_row + invalid.row + 1}: {invalid.problem}")
     return conformed
 
 
-def read_metadata(path: Path) -> tuple[int, int]:
+class FileSize(NamedTuple):
+    """Numbers of row groups and of rows of a Parquet file."""
+
+    groups: int
+    rows: int
+
+
+def read_size(path: Path) -> FileSize:
     """Read the number of row groups and of rows from the footer of a file.
 
     Raises:
         StoreDamaged: the file is missing or not Parquet.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            return file.metadata.num_row_groups, file.metadata.num_rows
+        with _open_parquet(path) as file:
+            return FileSize(file.metadata.num_row_groups, file.metadata.num_rows)
+    except (OSError, pa.ArrowException) as e:
+        raise make_damage_error(path, e) from e
+
+
+def read_group_sizes(path: Path) -> list[int]:
+    """Read the number of rows of each row group of a file.
+
+    Raises:
+        StoreDamaged: the file is missing or not Parquet.
+    """
+    import pyarrow as pa
+
+    try:
+        with _open_parquet(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            return [file.metadata.row_group(group).num_rows for group in groups]
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
 
@@ -177,10 +219,10 @@ def read_schema(path: Path) -> pa.Schema:
         StoreDamaged: the file is missing or not Parquet.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.read_schema(path)
+        with _open_parquet(path) as file:
+            return file.schema_arrow
     except (OSError, pa.ArrowException) as e:
         raise make_damage_error(path, e) from e
 
@@ -194,10 +236,9 @@ def read_batches(
         StoreDamaged: the file is missing, cut or not Parquet.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             for batch in file.iter_batches(size, columns=list(columns)):
                 yield batch.to_pylist()
     except (OSError, pa.ArrowException) as e:
@@ -209,6 +250,7 @@ def _open_arrow(path: Path) -> Generator[pa.RecordBatchFileReader | pa.RecordBat
     # `datasets` writes streams, others write files; only files start with their magic.
     import pyarrow as pa
 
+    require_regular(path)
     with pa.OSFile(str(path), "rb") as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
@@ -289,16 +331,17 @@ def read_tables(
 ) -> Iterator[pa.Table]:
     """Read some columns as tables of at most `size` rows; see `read_frames`."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     fields: list[pa.Field[Any]] = [schema.field(name) for name in columns]
     expected = pa.schema(fields)
     try:
-        with pq.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             # Without rows there is no batch, and the columns are checked all the same.
             yield _conform(pa.Table.from_batches([], schema=file.schema_arrow), expected)
+            first_row = 0
             for batch in file.iter_batches(size, columns=list(columns)):
-                yield _conform(pa.Table.from_batches([batch]), expected)
+                yield _conform(pa.Table.from_batches([batch]), expected, first_row=first_row)
+                first_row += batch.num_rows
     except ColumnMismatch as e:
         raise e.describe(path, remedy) from e
     except (OSError, ValueError, pa.ArrowException) as e:
@@ -347,6 +390,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # One line end on every system, because the manifest holds hashes of these files.
         temporary.write_text(text, encoding="utf-8", newline="\n")
         commit_file(temporary, path)
     except OSError as e:
@@ -356,10 +400,16 @@ def write_text(path: Path, text: str) -> None:
 def is_lfs_pointer(path: Path) -> bool:
     """Return True for a git-lfs pointer whose content was not fetched."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            # The first line of every pointer has 42 characters.
             return file.read(42).startswith(b"version https://git-lfs.github.com/spec/v1")
     except OSError:
         return False
+
+
+def make_pointer_error(path: Path) -> StoreDamaged:
+    """Make the error for a git-lfs pointer; no other remedy than the fetch helps."""
+    return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
 
 
 def make_disk_error(path: Path, e: OSError) -> DiskFailed:
@@ -373,7 +423,7 @@ def make_disk_error(path: Path, e: OSError) -> DiskFailed:
 def make_damage_error(path: Path, e: Exception) -> StoreDamaged:
     """Make the error for a file that cannot be read."""
     if is_lfs_pointer(path):
-        return StoreDamaged(f"`{path}` is a git-lfs pointer, not data; run `git lfs pull`")
+        return make_pointer_error(path)
     if not path.exists():
         return StoreDamaged(f"`{path}` is missing; {RERUN_HINT}")
     message = (str(e).splitlines() or [type(e).__name__])[0][:120]

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -58,13 +60,24 @@ def iter_scenarios(path: Path) -> Iterator[PlannedScenario]:
     Raises:
         StoreDamaged: the plan cannot be read.
     """
-    for shard in range(plan_size(path)[0]):
+    for shard in range(read_plan_size(path).shards):
         yield from read_shard(path, shard)
 
 
-def plan_size(path: Path) -> tuple[int, int]:
-    """Read the number of shards and of scenarios of one round's plan."""
-    return parquet.read_metadata(path)
+class PlanFileSize(NamedTuple):
+    """Numbers of shards and of scenarios of one round's plan."""
+
+    shards: int
+    scenarios: int
+
+
+def read_plan_size(path: Path) -> PlanFileSize:
+    """Read the size of one round's plan.
+
+    Raises:
+        StoreDamaged: the plan cannot be read.
+    """
+    return PlanFileSize(*parquet.read_size(path))
 
 
 class Plans:
@@ -77,13 +90,17 @@ class Plans:
     def __init__(self, folder: Path) -> None:
         # By number: as text, `10` precedes `2`.
         self.paths = sorted(folder.glob("[0-9]*.parquet"), key=lambda p: int(p.stem))
-        sizes = [plan_size(path) for path in self.paths]
+        sizes = [parquet.read_group_sizes(path) for path in self.paths]
         self.rounds = len(sizes)
-        self.shards = sum(shards for shards, _ in sizes)
-        self.scenarios = sum(scenarios for _, scenarios in sizes)
-        self._rounds = [n for n, (shards, _) in enumerate(sizes) for _ in range(shards)]
+        self.shard_sizes = list(chain.from_iterable(sizes))
+        """Planned rows of each shard."""
+        self.shards = len(self.shard_sizes)
+        self.scenarios = sum(self.shard_sizes)
+        self._rounds = [n for n, shards in enumerate(sizes) for _ in shards]
         self._places = [
-            (p, g) for p, (n, _) in zip(self.paths, sizes, strict=True) for g in range(n)
+            (path, group)
+            for path, shards in zip(self.paths, sizes, strict=True)
+            for group in range(len(shards))
         ]
         if self.paths and [p.stem for p in self.paths] != [str(n) for n in range(self.rounds)]:
             raise StoreDamaged(f"a round is missing in `{folder}`; re-plan with `--replan`")

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from safegen.core.errors import RERUN_HINT, ConfigError, FormatMismatch, StoreDamaged, first_line
-from safegen.core.strict_json import parse_json
+from safegen.core.regular_files import read_text
 from safegen.core.types import Failure, Record
 from safegen.store import parquet
+from safegen.store.folder_entries import STAGING, check_entries
+from safegen.store.json_files import (
+    StoredModel,
+    read_json_or_empty,
+    read_model,
+    write_json_if_changed,
+)
 from safegen.store.schema import record_from_row, record_row, record_schema
 
 FORMAT = 2
 """Format of the run folder. Raise it with every change that an earlier state of safegen cannot read."""
 MANIFEST_FORMAT = 1
 """Format of the manifest of a dataset."""
+SNAPSHOT_REMEDY = "restore it, or re-plan with `--replan`: cached replies are reused"
 RECORDS_REMEDY = f"delete it and {RERUN_HINT}: cached replies are reused"
 DATASET_PARTS = (
     "data",
@@ -32,6 +39,21 @@ DATASET_PARTS = (
     "manifest.json",
 )
 """Files and folders of a dataset, in the order in which `build` replaces them."""
+
+
+class ShardFailure(NamedTuple):
+    """A recorded failure and its shard."""
+
+    shard: int
+    failure: Failure
+
+
+class SnapshotFile(StoredModel):
+    """The content of `recipe.json`; each part is checked where it is read."""
+
+    recipe: dict[str, Any]
+    digests: dict[str, str]
+    fingerprints: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +123,7 @@ class RunFolder:
             ConfigError: the folder contains a file that the dataset would replace.
         """
         # A run folder or a manifest shows that safegen wrote the rest, too.
-        if self.root.is_dir() or "safegen" in _read_json_or_empty(self.output / "manifest.json"):
+        if self.root.is_dir() or "safegen" in read_json_or_empty(self.output / "manifest.json"):
             return
         for name in DATASET_PARTS:
             path = self.output / name
@@ -111,20 +133,13 @@ class RunFolder:
                     " `--output`, or move it away"
                 )
 
-    def refuse_links(self) -> None:
-        """Reject links below the output folder, because they would be read and written elsewhere.
-
-        The output folder itself may be a link.
+    def check_entries(self) -> None:
+        """Reject links, special files, and folders in the place of files below the output folder.
 
         Raises:
-            ConfigError: a file or folder of the run or the dataset is a link.
+            ConfigError: a file or folder of the run or the dataset is one.
         """
-        parts = (self.output / name for name in ("run", ".building", *DATASET_PARTS))
-        if (link := next((path for part in parts for path in _iter_links(part)), None)) is not None:
-            raise ConfigError(
-                f"`{link}` is a link, and safegen follows none inside an output folder; replace it by"
-                " what it names, or remove it"
-            )
+        check_entries(self.output, (STAGING, "run", *DATASET_PARTS))
 
     def refuse_other_format(self) -> None:
         """Reject a run or a dataset of another format, before anything is changed.
@@ -134,9 +149,9 @@ class RunFolder:
         Raises:
             FormatMismatch: the folder states another format, or none as older ones do.
         """
-        _check_format(self.snapshot_path, _read_json_or_empty(self.snapshot_path))
+        _check_format(self.snapshot_path, read_json_or_empty(self.snapshot_path))
         manifest = self.output / "manifest.json"
-        check_manifest_format(manifest, _read_json_or_empty(manifest))
+        check_manifest_format(manifest, read_json_or_empty(manifest))
 
     def read_snapshot(self) -> dict[str, dict[str, Any]]:
         """Read the snapshot: the resolved `recipe`, `digests` of its keys, and `fingerprints` of files.
@@ -145,15 +160,8 @@ class RunFolder:
             FormatMismatch: the folder states another format, or none as older ones do.
             StoreDamaged: the snapshot is missing or damaged.
         """
-        remedy = "restore it, or re-plan with `--replan`: cached replies are reused"
-        payload = read_json(self.snapshot_path, remedy=remedy)
-        _check_format(self.snapshot_path, payload)
-        fingerprints = payload.get("fingerprints")
-        if not all(isinstance(payload.get(name), dict) for name in ("recipe", "digests")) or not (
-            _is_nested(fingerprints)
-        ):
-            raise StoreDamaged(f"`{self.snapshot_path}` is not a snapshot of a run; {remedy}")
-        return payload
+        _check_format(self.snapshot_path, read_json_or_empty(self.snapshot_path))
+        return read_model(self.snapshot_path, SnapshotFile, remedy=SNAPSHOT_REMEDY).to_json()
 
     def write_snapshot(self, payload: dict[str, Any]) -> None:
         """Write `recipe.json` with the format number, if it changed."""
@@ -201,7 +209,7 @@ class RunFolder:
         rows = parquet.read_rows(self.records(shard), schema=record_schema(), remedy=RECORDS_REMEDY)
         return [record_from_row(row) for row in rows]
 
-    def read_failures(self) -> Iterator[tuple[int, Failure]]:
+    def read_failures(self) -> Iterator[ShardFailure]:
         """Iterate over all recorded failures with their shards.
 
         Raises:
@@ -209,7 +217,7 @@ class RunFolder:
         """
         for shard in sorted(list_numbers(self.root / "failures", ".jsonl")):
             for failure in self.shard_failures(shard):
-                yield shard, failure
+                yield ShardFailure(shard, failure)
 
     def shard_failures(self, shard: int) -> list[Failure]:
         """Read the recorded failures of one shard.
@@ -218,9 +226,11 @@ class RunFolder:
             StoreDamaged: a line is not a failure.
         """
         path = self.failures(shard)
+        if parquet.is_lfs_pointer(path):
+            raise parquet.make_pointer_error(path)
         try:
             # Not `splitlines`: messages may contain other line separators, such as U+2028.
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = read_text(path).split("\n")
             failures = [_parse_failure(line) for line in lines if line]
         except FileNotFoundError:
             return []
@@ -237,22 +247,6 @@ class RunFolder:
         self.records(shard).unlink(missing_ok=True)
         self.drafts(shard).unlink(missing_ok=True)
         self.failures(shard).unlink(missing_ok=True)
-
-
-def _is_link(path: Path) -> bool:
-    try:
-        return path.is_symlink()
-    except OSError:  # a name that no disk accepts; opening it reports the reason
-        return False
-
-
-def _iter_links(path: Path) -> Iterator[Path]:
-    if _is_link(path):
-        yield path
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            if (inner := Path(folder, name)).is_symlink():
-                yield inner
 
 
 def _check_format(path: Path, snapshot: Mapping[str, Any]) -> None:
@@ -299,21 +293,6 @@ def _parse_failure(line: str) -> Failure:
     return _failure_type().validate_json(line, strict=True)
 
 
-def _is_nested(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(names, dict)
-        and all(isinstance(name, str) for name in cast("dict[str, object]", names).values())
-        for names in cast("dict[str, object]", value).values()
-    )
-
-
-def _read_json_or_empty(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except StoreDamaged:
-        return {}
-
-
 def list_numbers(folder: Path, suffix: str) -> Iterator[int]:
     """List the shard numbers of a folder's files; names that safegen does not write are skipped."""
     for path in folder.glob(f"*{suffix}"):
@@ -323,33 +302,7 @@ def list_numbers(folder: Path, suffix: str) -> Iterator[int]:
             yield int(stem)
 
 
-def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
-    """Read a JSON object from a file of the run.
-
-    Args:
-        path: the file.
-        remedy: the fix to name in the message if the file cannot be read.
-
-    Raises:
-        StoreDamaged: the file is unreadable or not an object.
-    """
-    hint = f"; {remedy}" if remedy else ""
-    try:
-        value = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise StoreDamaged(f"`{path}` cannot be read ({e}){hint}") from e
-    if not isinstance(value, dict):
-        raise StoreDamaged(f"`{path}` is not a JSON object{hint}")
-    return cast(dict[str, Any], value)
-
-
-def write_json_if_changed(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON, if it differs from the content of the file."""
-    if _read_json_or_empty(path) != value:
-        write_json(path, value)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON: sorted, indented, with a final newline."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
-    parquet.write_text(path, text + "\n")
+def find_pointer(folder: Path) -> Path | None:
+    """Find a file of a dataset or a run that is a git-lfs pointer; None if there is none."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return next((path for path in files if parquet.is_lfs_pointer(path)), None)

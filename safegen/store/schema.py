@@ -113,6 +113,8 @@ def record_schema() -> pa.Schema:
         pa.field("verdicts", pa.list_(verdict), nullable=False),
     ]
     finding = pa.struct([(name, text) for name in FINDING_STRINGS + FINDING_NULLABLE])
+    # Null until judges fill them. They exist already, so that old and new files can be
+    # concatenated.
     outcome = [pa.field(name, real) for name in [*SCORE_COLUMNS, "disagreement"]] + [
         pa.field("findings", pa.list_(finding)),
         pa.field("delivered", text),

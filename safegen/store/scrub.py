@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+
+from safegen.core.errors import RERUN_HINT
 from safegen.store.journal import Journal
-from safegen.store.run_folder import RunFolder, list_numbers, read_json, write_json
+from safegen.store.json_files import StoredModel, read_model, write_json
+from safegen.store.run_folder import RunFolder, list_numbers
+
+
+class UnsafeNote(StoredModel):
+    """The content of a note."""
+
+    keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...]
 
 
 def note_unsafe(folder: RunFolder, shard: int, keys: Sequence[str]) -> None:
@@ -43,10 +54,17 @@ async def finish_scrub(folder: RunFolder) -> None:
         for shard in shards:
             # An unfinished shard runs again, judges the same replies and scrubs them.
             if shard in finished:
-                await journal.scrub(read_json(_note(folder, shard)).get("keys", []))
+                await journal.scrub(_read_note(folder, shard))
             delete_note(folder, shard)
     finally:
         await journal.aclose()
+
+
+def _read_note(folder: RunFolder, shard: int) -> tuple[str, ...]:
+    path = _note(folder, shard)
+    # Without its note, the shard must run again to find its unsafe replies.
+    remedy = f"delete it and `{folder.records(shard)}`, and {RERUN_HINT}: cached replies are reused"
+    return read_model(path, UnsafeNote, remedy=remedy).keys
 
 
 def _note(folder: RunFolder, shard: int) -> Path:

@@ -1,4 +1,4 @@
-"""Errors of temporary files, which lie outside the output folder."""
+"""Bound and errors of temporary files, which lie outside the output folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safegen.core.errors import RERUN_HINT, DiskFailed
+
+# A text of 30 words takes about 250 bytes of each spool, so 30,000 texts need no disk.
+SPOOL_BYTES = 8 * 1024 * 1024
+"""Bytes of a spool that stay in memory; the rest goes to a temporary file."""
 
 
 @contextmanager

@@ -7,23 +7,37 @@ seconds are lost. `journalled` is the part of the journal that the file already 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
+
+from pydantic import Field
 
 from safegen.core.errors import RERUN_HINT, StoreDamaged
+from safegen.core.regular_files import require_regular
 from safegen.core.types import Usage
+from safegen.store.json_files import Count, StoredModel, read_model, write_json
 from safegen.store.parquet import make_disk_error
-from safegen.store.run_folder import read_json, write_json
 
 COUNTS = ("requests", "retries", "prompt_tokens", "completion_tokens")
 JOURNALLED = "journalled"
+# 20 digits hold every 64-bit number; one byte is the line end.
 COUNTER_BYTES = 21
 """Bytes of `requests.txt`. A constant length, so that a number is replaced in place by one write."""
 RESET_HINT = f"delete it and {RERUN_HINT}; only its counts are lost"
+
+
+class Accounting(StoredModel):
+    """The content of `accounting.json`."""
+
+    requests: Count = 0
+    retries: Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    journalled: dict[str, Count] = Field(default_factory=dict[str, int])
 
 
 class RequestCounter:
@@ -77,6 +91,7 @@ def open_request_counter(path: Path) -> Generator[RequestCounter]:
     """
     try:
         path.touch()
+        require_regular(path)
         file = FileIO(path, "r+")
     except OSError as e:
         raise make_disk_error(path, e) from e
@@ -92,16 +107,7 @@ def read_accounting(path: Path) -> dict[str, object]:
     """
     if not path.exists():
         return {}
-    payload = read_json(path, remedy=RESET_HINT)
-    journalled = payload.get(JOURNALLED, {})
-    counts = [payload.get(name, 0) for name in COUNTS]
-    if not isinstance(journalled, dict) or not all(
-        _is_count(n) for n in (*counts, *cast("dict[str, object]", journalled).values())
-    ):
-        raise StoreDamaged(f"`{path}` contains an invalid count; {RESET_HINT}")
-    if not _is_seconds(payload.get("seconds", 0)):
-        raise StoreDamaged(f"`{path}`: `seconds` is not a duration; {RESET_HINT}")
-    return payload
+    return read_model(path, Accounting, remedy=RESET_HINT).to_json()
 
 
 def prior_usage(path: Path, kept: Usage, *, sent: int = 0) -> Usage:
@@ -134,11 +140,3 @@ def write_accounting(
         name: getattr(kept, name) for name in ("requests", "prompt_tokens", "completion_tokens")
     }
     write_json(path, total)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value >= 0

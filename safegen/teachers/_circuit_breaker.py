@@ -15,7 +15,12 @@ from safegen.core.errors import (
     TeacherUnavailable,
 )
 from safegen.core.types import Message, Reply, Request, Teacher
-from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, OversizedReply
+from safegen.teachers._errors import (
+    AmbiguousRejection,
+    AttemptsExhausted,
+    OversizedReply,
+    hide_prompt,
+)
 from safegen.teachers._outage_gate import PROBES, OutageGate, identify_item
 from safegen.teachers._rate_limit import RateLimiter
 
@@ -128,6 +133,8 @@ class CircuitBreaker:
             # Another request may have succeeded in the meantime.
             if not self._failed_items:
                 return
+            # The screen shows the message of a stop.
+            text = hide_prompt(text, request)
             stop = TeacherRejected(f"{text}; {RERUN_HINT}", kept=True)
             self._stop_run(stop)
         raise stop from None
@@ -155,15 +162,16 @@ class CircuitBreaker:
                 or rejection.is_account
                 or (rejection.is_general and not self._last_answered)
             )
+            rejected = _hide_in_stop(rejection.rejected, request)
             if stops:
-                self._stop_run(rejection.rejected)
+                self._stop_run(rejected)
         if not stops:
             # Not stored: the same command sends the request again.
             raise TeacherUnavailable(f"{rejection.rejected}; {RERUN_HINT}") from None
         if self._limiter is not None:
             # Replies in flight are paid for, so they are stored first.
             await self._limiter.wait_until_idle()
-        raise rejection.rejected from None
+        raise rejected from None
 
     async def _send_control(self, request: Request, *, attempts: int = 1) -> bool:
         """Send a harmless prompt in the form of the request; return if it is answered."""
@@ -202,6 +210,11 @@ class CircuitBreaker:
         self._gate.fail_waiters(stop)
         if self._limiter is not None:
             self._limiter.fail_waiters(stop)
+
+
+def _hide_in_stop(error: TeacherRejected, request: Request) -> TeacherRejected:
+    problem = hide_prompt(error.problem, request)
+    return TeacherRejected(problem, status=error.status, kept=error.kept, hint=error.hint)
 
 
 def _with_hint(message: str, hint: str) -> str:

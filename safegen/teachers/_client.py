@@ -8,8 +8,9 @@ from typing import NamedTuple, cast
 from urllib.parse import urlencode
 
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
+from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._error_body import decode_json, parse_payload, read_charset
-from safegen.teachers._errors import Endpoint, translate_response, unreadable_text_error
+from safegen.teachers._errors import translate_response, unreadable_text_error
 from safegen.teachers._exchange import Bounds, Exchange, HttpResponse, is_success
 from safegen.teachers._proxy import find_proxy
 

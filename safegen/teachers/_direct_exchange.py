@@ -17,7 +17,8 @@ from safegen.teachers._bounded_body import (
     UnknownEncoding,
     iter_bounded,
 )
-from safegen.teachers._errors import Endpoint, translate_network_error
+from safegen.teachers._endpoint import Endpoint
+from safegen.teachers._errors import translate_network_error
 from safegen.teachers._exchange import (
     CONNECT_S,
     KEEP_ALIVE_S,

@@ -110,8 +110,9 @@ def read_error(body: bytes | str | object, *, charset: str = "") -> ErrorBody:
     words = dict.fromkeys(text for node in nodes if (text := _node_message(node)))
     message = ": ".join(w for w in words if not w.lstrip().startswith(("{", "[")))
     codes = dict.fromkeys(code for node in nodes for code in _node_codes(node))
-    sentences, names = _find_leaves(payload)
-    message = message or "; ".join(sentences) or next(iter(codes), "") or "; ".join(names)
+    leaves = _find_leaves(payload)
+    message = message or "; ".join(leaves.sentences)
+    message = message or next(iter(codes), "") or "; ".join(leaves.names)
     return ErrorBody(message, tuple(codes), tuple(find_filtered(payload)))
 
 
@@ -266,12 +267,18 @@ def _field_errors(value: object) -> Iterator[str]:
             yield f"{name}: {text}"
 
 
-def _find_leaves(payload: object) -> tuple[list[str], list[str]]:
-    """Return the first sentences and the first single words of a body with unknown keys."""
+class _Leaves(NamedTuple):
+    sentences: list[str]
+    names: list[str]
+    """Texts of one word."""
+
+
+def _find_leaves(payload: object) -> _Leaves:
+    """Find the first sentences and the first single words of a body with unknown keys."""
     leaves = dict.fromkeys(leaf for leaf in islice(_iter_leaves(payload), 1_000) if leaf.strip())
     sentences = [leaf for leaf in leaves if " " in leaf.strip() or not leaf.isascii()]
     names = [leaf for leaf in leaves if leaf not in sentences[:MAX_LEAVES]]
-    return sentences[:MAX_LEAVES], names[:MAX_LEAVES]
+    return _Leaves(sentences[:MAX_LEAVES], names[:MAX_LEAVES])
 
 
 def _iter_leaves(value: object, depth: int = 0) -> Iterator[str]:

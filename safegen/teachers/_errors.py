@@ -6,8 +6,7 @@ Exceptions are recognised by type, responses by status and code. `_provider_text
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from safegen.core.errors import (
@@ -21,19 +20,17 @@ from safegen.core.errors import (
     TeacherUnavailable,
     Truncated,
 )
-from safegen.core.types import Outcome, Reply
+from safegen.core.quotation import hide_quotation
+from safegen.core.types import Outcome, Reply, Request
 from safegen.teachers import _provider_text
 from safegen.teachers._bounded_body import BodyTooLarge, DamagedBody, UnknownEncoding
+from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._error_body import ErrorBody, read_charset, read_error
 from safegen.teachers._quota import retry_after_s
-from safegen.teachers._redaction import redact_secret
-from safegen.teachers._request_options import Option
 
 if TYPE_CHECKING:
     import openai
 
-MAX_SHOWN_CHARS = 200
-"""Characters of a provider's message that are shown or stored."""
 # Time-out, conflict, too early. Any other 4xx needs a changed request.
 TRANSIENT_STATUSES = frozenset({408, 409, 425})
 # The request itself was wrong, or its prompt.
@@ -127,69 +124,9 @@ class OversizedReply(Exception):
     """The decoded answer exceeds `max_reply_bytes`; only its item is lost."""
 
 
-class CachedAddress(NamedTuple):
-    """The part of an address that the cache key holds."""
-
-    base_url: str
-    query: tuple[Option, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Address, model, key and options of an endpoint; `redact` removes secrets from messages."""
-
-    base_url: str
-    model: str
-    key_env: str | None
-    key: str
-    headers: tuple[Option, ...] = ()
-    query: tuple[Option, ...] = ()
-    cached_as: CachedAddress | None = None
-    """Address and query in the cache key, if they differ from those of the requests."""
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.base_url!r}, {self.model!r}, {self.key_env!r})"
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The key and the secret values of headers and query, the longest first."""
-        values = {o.value for o in (*self.headers, *self.query) if o.is_secret} | {self.key}
-        # A short secret inside of a long one would leave the rest of the long one readable.
-        return tuple(sorted((v for v in values if v), key=len, reverse=True))
-
-    @property
-    def account(self) -> tuple[object, ...]:
-        """A value that is equal for endpoints with one address, key, headers and query."""
-        return self.base_url, self.key, self.headers, self.query
-
-    @property
-    def identity(self) -> list[object]:
-        """The part of the cache key: address, names of all options, values of those not secret."""
-        address, query = self.cached_as or (self.base_url, self.query)
-        options = [
-            {o.name.lower() if kind == "headers" else o.name: _public_value(o) for o in values}
-            for kind, values in (("headers", self.headers), ("query", query))
-        ]
-        return [address, *([options] if any(options) else [])]
-
-    @property
-    def is_azure_deployment(self) -> bool:
-        """True for addresses of Azure that name a deployment; they read the key in `api-key`."""
-        return "/openai/deployments/" in f"{urlsplit(self.base_url).path}/"
-
-    def redact(self, message: object) -> str:
-        """Remove secrets and control characters from a message and cut it at 200 characters."""
-        # A provider may return a page of several MB.
-        text = str(message)[: MAX_SHOWN_CHARS * 100]
-        for secret in self.secrets:
-            text = redact_secret(text, secret)
-        # Cut before the loop: a provider may return a page of several MB.
-        printable = "".join(c if c.isprintable() else " " for c in text[: MAX_SHOWN_CHARS * 4])
-        return " ".join(printable.split())[:MAX_SHOWN_CHARS]
-
-
-def _public_value(option: Option) -> str | None:
-    return None if option.is_secret else option.value
+def hide_prompt(message: str, request: Request) -> str:
+    """Replace each part of a server's message that repeats the messages of a request."""
+    return hide_quotation(message, [m["content"] for m in request.messages])
 
 
 def error_for_reply(reply: Reply) -> ItemError | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from safegen.teachers._errors import Endpoint
+from safegen.teachers._endpoint import Endpoint
 
 KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers hang up."""

@@ -18,12 +18,8 @@ from safegen.core.suggestions import suggest_names
 from safegen.core.types import Message, Reply, ReplyFormat, Request
 from safegen.teachers import _structured
 from safegen.teachers._client import HttpClient, ModelList
-from safegen.teachers._errors import (
-    AmbiguousRejection,
-    Endpoint,
-    OversizedReply,
-    RetryableError,
-)
+from safegen.teachers._endpoint import Endpoint
+from safegen.teachers._errors import AmbiguousRejection, OversizedReply, RetryableError
 from safegen.teachers._reply import has_thinking_in_text
 from safegen.teachers._settings import Settings
 from safegen.teachers._structured_output import FormatFallbackTeacher, FormatMemory

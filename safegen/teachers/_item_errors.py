@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from safegen.core.arguments import check_callable
+from safegen.core.errors import ItemError
 from safegen.core.types import Reply, Request, Teacher
-from safegen.teachers._errors import error_for_reply
+from safegen.teachers._errors import error_for_reply, hide_prompt
 from safegen.teachers._structured_output import attach_object
 
 
@@ -24,9 +25,13 @@ class ItemErrorTeacher:
         Raises:
             ItemError: this request is lost; `key` names its stored reply.
         """
-        reply = attach_object(await self._teacher(request), request)
-        error = error_for_reply(reply)
-        if error is not None:
-            error.key = reply.key
-            raise error
+        try:
+            reply = attach_object(await self._teacher(request), request)
+            error = error_for_reply(reply)
+            if error is not None:
+                error.key = reply.key
+                raise error
+        except ItemError as e:
+            e.shown = hide_prompt(str(e), request)
+            raise
         return reply

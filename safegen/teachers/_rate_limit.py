@@ -32,7 +32,7 @@ from typing import NamedTuple
 from safegen.core.arguments import check_callable, check_count
 from safegen.core.errors import Blocked, RunError
 from safegen.core.types import Reply, Request, Teacher
-from safegen.teachers._errors import AmbiguousRejection, RetryableError
+from safegen.teachers._errors import AmbiguousRejection, RetryableError, hide_prompt
 from safegen.teachers._meter import Wait
 from safegen.teachers._quota import Quota
 from safegen.teachers._structured_output import FormatMemory
@@ -414,7 +414,7 @@ class RateLimitedTeacher:
         except RetryableError as e:
             if e.limited:
                 e.uncounted = not self._limiter.record_throttle(
-                    e.after_s, permit=permit, words=e.words[:SHOWN_WORDS]
+                    e.after_s, permit=permit, words=hide_prompt(e.words, request)[:SHOWN_WORDS]
                 )
             raise
         except (Blocked, AmbiguousRejection) as e:

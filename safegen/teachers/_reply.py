@@ -104,7 +104,7 @@ def _read_choice(
         return FailedReply(
             ErrorBody(f"finish reason `{(finish or '')[:MAX_REASON]}`"), is_completion=True
         )
-    outcome, outcome_message = _read_outcome(
+    result = _read_outcome(
         _Ending(
             finish=_pick_finish(finish, native),
             refusal=_to_text(message.get("refusal")) or content.refusal,
@@ -119,8 +119,8 @@ def _read_choice(
     return Reply(
         text=cleaned.text,
         model=_model_name(fields.get("model")) or model,
-        outcome=outcome,
-        message=outcome_message,
+        outcome=result.outcome,
+        message=result.message,
         finish_reason=finish,
         reasoning_content=drop_control_tokens(thinking).strip() or None,
         prompt_tokens=_token_count(usage.get("prompt_tokens")),
@@ -138,33 +138,45 @@ class _Ending(NamedTuple):
     categories: tuple[str, ...]
 
 
-def _read_outcome(ending: _Ending) -> tuple[Outcome, str]:
+class _Result(NamedTuple):
+    outcome: Outcome
+    message: str
+    """The reason of an outcome other than `ok`."""
+
+
+def _read_outcome(ending: _Ending) -> _Result:
     finish = (ending.finish or "stop").strip()[:MAX_REASON]
     kind = classify_finish(finish)
     if kind == "length":
-        return "truncated", "the answer was cut at the token limit; raise `max_tokens`"
+        return _Result(
+            "truncated",
+            "the answer was cut at the token limit; raise `max_tokens` and run `generate` with `--replan`",
+        )
     if kind == "filter" or (ending.categories and not ending.text.strip()):
-        return "filtered", _filter_message(finish, ending.categories)
+        return _Result("filtered", _filter_message(finish, ending.categories))
     if kind == "refusal":
-        return "refused", f"the model refused (finish reason `{finish}`)"
+        return _Result("refused", f"the model refused (finish reason `{finish}`)")
     if kind == "tool":
-        return "malformed", f"the model called a tool instead of answering (`{finish}`)"
+        return _Result("malformed", f"the model called a tool instead of answering (`{finish}`)")
     if kind == "unknown":
-        return "malformed", f"the answer did not end by itself (finish reason `{finish}`)"
+        return _Result("malformed", f"the answer did not end by itself (finish reason `{finish}`)")
     return _read_text_outcome(ending)
 
 
-def _read_text_outcome(ending: _Ending) -> tuple[Outcome, str]:
+def _read_text_outcome(ending: _Ending) -> _Result:
     if ending.refusal:
-        return "refused", "the model used the refusal field"
+        return _Result("refused", "the model used the refusal field")
     if ending.is_cut:
-        return "truncated", "the answer ends inside of its thinking; raise `max_tokens`"
+        return _Result(
+            "truncated",
+            "the answer ends inside of its thinking; raise `max_tokens` and run `generate` with `--replan`",
+        )
     if not ending.text.strip():
         only = "only reasoning and no answer" if ending.has_thinking else "an empty answer"
-        return "empty", f"the model sent {only}"
+        return _Result("empty", f"the model sent {only}")
     if ending.problem:
-        return "malformed", f"the answer cannot be used: {ending.problem}"
-    return "ok", ""
+        return _Result("malformed", f"the answer cannot be used: {ending.problem}")
+    return _Result("ok", "")
 
 
 def _read_finish(value: object) -> str | None:

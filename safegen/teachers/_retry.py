@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from safegen.core.arguments import check_callable, check_count
 from safegen.core.errors import Blocked, RunError
+from safegen.core.plural import format_plural
 from safegen.core.types import Reply, Request, Teacher
 from safegen.teachers._errors import AmbiguousRejection, AttemptsExhausted, RetryableError
 from safegen.teachers._outage_gate import HeldBack, OutageGate
@@ -153,5 +154,5 @@ class RetryingTeacher:
         raise AssertionError("tenacity ends with a reply or an error")
 
     def _exhausted(self, error: RetryableError) -> AttemptsExhausted:
-        text = f"{error} (`{self._attempts}` attempts)"
+        text = f"{error} ({format_plural(self._attempts, 'attempt')})"
         return AttemptsExhausted(text, cause=error.cause, hint=error.hint)

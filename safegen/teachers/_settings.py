@@ -6,12 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from safegen.core.types import Sampling
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
-from safegen.teachers._errors import CachedAddress, Endpoint
+from safegen.teachers._endpoint import CachedAddress, Endpoint
 from safegen.teachers._request_options import (
     check_key_name,
     check_options,
@@ -178,7 +178,14 @@ def _parse_scalar(value: object) -> object:
     return read if isinstance(read, bool | int | float) else value
 
 
-def split_base_url(base_url: str, *, parameter: str = "base_url") -> tuple[str, dict[str, str]]:
+class SplitAddress(NamedTuple):
+    """An address and the fields of its query."""
+
+    address: str
+    query: dict[str, str]
+
+
+def split_base_url(base_url: str, *, parameter: str = "base_url") -> SplitAddress:
     """Check an address and split its query off.
 
     Raises:
@@ -210,4 +217,4 @@ def split_base_url(base_url: str, *, parameter: str = "base_url") -> tuple[str, 
     address = base_url.partition("?")[0].rstrip("/")
     if address.endswith("/chat/completions"):
         raise ValueError(f"`{parameter}` must end before `/chat/completions`")
-    return address, fields
+    return SplitAddress(address, fields)

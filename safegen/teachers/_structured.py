@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from safegen.core.hashing import canonical_json
 from safegen.core.types import Message, ReplyFormat
@@ -94,14 +94,22 @@ def make_repair_turns(text: str, problem: str) -> list[Message]:
     ]
 
 
-def parse_object(text: str, schema: Mapping[str, object]) -> tuple[dict[str, object] | None, str]:
-    """Return the object in an answer, or None and the problem in words for the model.
+class ParsedObject(NamedTuple):
+    """The object in an answer, or the reason why there is none."""
+
+    value: dict[str, object] | None
+    problem: str
+    """In words for the model; empty with a value."""
+
+
+def parse_object(text: str, schema: Mapping[str, object]) -> ParsedObject:
+    """Read the object in an answer.
 
     Skips thinking and fences, decodes an object at one of the first `{`, and repairs text that is
     nearly JSON. Texts above 200 000 characters are not read.
     """
     if len(text) > MAX_CHARS:
-        return None, f"it is longer than {MAX_CHARS} characters"
+        return ParsedObject(None, f"it is longer than {MAX_CHARS} characters")
     body = split_thinking(text).text.strip()
     fenced = FENCE.match(body)
     body = fenced[1] if fenced else body
@@ -109,9 +117,9 @@ def parse_object(text: str, schema: Mapping[str, object]) -> tuple[dict[str, obj
     for candidate in _candidate_objects(body):
         problem = find_schema_problem(candidate, schema)
         if problem is None:
-            return candidate, ""
+            return ParsedObject(candidate, "")
         first_problem = first_problem or problem
-    return None, first_problem or "there is no JSON object in it"
+    return ParsedObject(None, first_problem or "there is no JSON object in it")
 
 
 def _candidate_objects(body: str) -> list[dict[str, object]]:

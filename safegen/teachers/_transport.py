@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from safegen.core.hashing import digest
 from safegen.core.types import Message, Reply, Request
@@ -12,6 +13,13 @@ from safegen.teachers._errors import translate_failed_reply
 from safegen.teachers._quota import Quota, read_quota
 from safegen.teachers._reply import FailedReply, read_reply
 from safegen.teachers._settings import Settings
+
+
+class RawReply(NamedTuple):
+    """A reply and the body of the response that holds it."""
+
+    reply: Reply
+    body: object
 
 
 class ChatTransport:
@@ -46,10 +54,10 @@ class ChatTransport:
         """
         return self._read(await self._client.post(self.body(request)))
 
-    async def send(self, request: Request) -> tuple[Reply, object]:
-        """Answer one request; return the reply and the body that holds it."""
+    async def send(self, request: Request) -> RawReply:
+        """Answer one request, and keep the body that holds the reply."""
         answer = await self._client.post(self.body(request))
-        return self._read(answer), answer.body
+        return RawReply(self._read(answer), answer.body)
 
     def _read(self, answer: HttpAnswer) -> Reply:
         endpoint = self._settings.endpoint

@@ -11,7 +11,7 @@ from safegen.store.journal import Journal
 from safegen.teachers import _settings
 from safegen.teachers._bounded_body import MAX_REPLY_BYTES
 from safegen.teachers._compose import ModelSource, compose
-from safegen.teachers._errors import Endpoint
+from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._meter import Meter
 from safegen.teachers._rate_limit import RateLimiter, RateLimiters
 from safegen.teachers._settings import ReasoningEffort, Settings, StructuredSetting

@@ -45,7 +45,7 @@ def make_scenario(**overrides: Any) -> Scenario:
         "round": 0,
         "taxonomy": "core",
         "harm": "cyber.intrusion",
-        "domain": "cyber",
+        "domain": overrides.get("harm", "cyber.intrusion").partition(".")[0],
         "task": "explain",
         "intent": "dual_use",
         "evidence": "none",

@@ -14,6 +14,8 @@ from safegen.config.language_pack import Locale
 from safegen.core import plugins
 from safegen.core.types import Mode, Verdict
 
+BY_FORM_NOTE = "checked by wording only"
+
 
 class ElementCoverage(NamedTuple):
     """Required elements by how they are checked."""
@@ -26,11 +28,19 @@ class ElementCoverage(NamedTuple):
     @property
     def line(self) -> str:
         """The summary for people on one line."""
-        parts = [f"{', '.join(self.by_form)} judged by form only"] if self.by_form else []
-        if self.unread:
-            others = f" by safegen, but perhaps by {', '.join(self.others)}" if self.others else ""
-            parts.append(f"{', '.join(self.unread)} not checked{others}")
-        return "; ".join(parts)
+        notes = ((BY_FORM_NOTE, self.by_form), (self._unread_note, self.unread))
+        return "; ".join(f"{', '.join(names)} ({note})" for note, names in notes if names)
+
+    def describe(self, element: str) -> str:
+        """Describe how one element is checked."""
+        return BY_FORM_NOTE if element in self.by_form else self._unread_note
+
+    @property
+    def _unread_note(self) -> str:
+        if not self.others:
+            return "no validator checks it"
+        names = ", ".join(f"`{name}`" for name in self.others)
+        return f"no validator of safegen checks it, perhaps {names} does"
 
 
 def classify_elements(
@@ -53,6 +63,7 @@ def classify_elements(
     elements = {name: element.decides for name, element in locale.elements.items()}
     known: set[str] = set()
     for name in validators:
+        # The traits of other validators need a trusted import, which this summary must not make.
         reads = plugins.validator_traits(name).reads if name in own else None
         known |= set(reads(mode, elements)) if reads else set()
     required = tuple(required)

@@ -20,6 +20,7 @@ OPENING_CHARS = 250
 """Length of an answer's opening, in which a refusal declines."""
 CONTENT_WORDS = 45
 """Words outside declining, moralising and referring sentences from which help is substantial."""
+# Two items are often two referrals.
 LIST_ITEMS = 3
 """Numbered or bulleted lines from which help is substantial."""
 
@@ -118,6 +119,7 @@ def find_opening_decline(text: str, locale: Locale) -> str:
     for sentence in split_sentences(answer):
         if size > OPENING_CHARS:
             break
+        # A long first sentence may decline only at its end, which is no opening.
         head = sentence[: OPENING_CHARS + 1 - size]
         if not find_pattern(locale, "not_decline", sentence, within=answer):
             declined = find_pattern(locale, "decline", head, within=answer) or find_pattern(

@@ -56,6 +56,7 @@ def mode_fit(*, locales: Mapping[str, Locale], strict_steps: bool = False) -> Dr
         ceiling = context.expectation.ceiling
         for place, text in _iter_texts(draft, context):
             level, evidence = proven_detail(text, strict_steps=strict_steps)
+            # Levels 0 to 2 have one form, so a ceiling below 2 counts as 2 here.
             if level > max(ceiling, UNPROVEN_DETAIL):
                 return _text.make_verdict(
                     NAME,
@@ -91,6 +92,7 @@ def _iter_texts(draft: Draft, context: DraftContext) -> Iterator[tuple[str, str]
 def _check_fit(text: str, context: DraftContext, locale: Locale) -> Verdict:
     kind = _text.classify_refusal(text, locale)
     expectation = context.expectation
+    # With a floor of 0 a refusal gives all that the policy demands.
     if kind == "full" and expectation.floor >= 1:
         return _text.make_verdict(
             NAME,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from safegen.config.language_pack import Locale
+from safegen.core.plural import format_plural
 from safegen.core.types import (
     Assistance,
     Draft,
@@ -92,7 +93,7 @@ def _check_refusal(text: str, locale: Locale, max_words: int) -> Verdict:
     size = len(_text.words(text))
     if size > max_words:
         delivered: Assistance | None = "A1" if is_full else None
-        return _fail("refusal_too_long", "refusal too long", f"{size} words", delivered)
+        return _fail("refusal_too_long", "refusal too long", format_plural(size, "word"), delivered)
     return _text.make_verdict(
         NAME,
         TRAITS,
@@ -144,6 +145,7 @@ def find_redirection(text: str, locale: Locale) -> str:
     answer = _text.own_words(text)
     for sentence in _text.split_sentences(answer):
         open_part = sentence
+        # "I can't say where to buy it" names a place only to decline it.
         if _text.find_pattern(locale, "decline", sentence, within=answer):
             open_part = _text_after_contrast(sentence, locale, within=answer)
         if words := _text.find_pattern(locale, "redirection", open_part, within=answer):

@@ -68,6 +68,7 @@ def style(
             return response_or_verdict
         response, locale = response_or_verdict
         policy = (policies or {}).get(context.expectation.policy_id)
+        # A spec that lets the model ask about intent must not punish the question.
         applying = policy.style if policy else DEFAULT_STYLE
         messages = context.scenario.messages
         failed = find_failed_propositions(

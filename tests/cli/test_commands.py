@@ -291,10 +291,33 @@ def test_check_reports_key_presence_never_its_value(
     recipe = write_recipe(workdir, ENDPOINT)
     result = call(capsys, "check", recipe)
     assert result.code == 0
-    assert f"KITCHEN_API_KEY {presence}" in result.out
+    assert f"`KITCHEN_API_KEY` {presence}" in result.out
     assert "(characters / 4)" in result.out
     assert "not-to-be-seen" not in result.out + result.err
     assert not (workdir / "outputs").exists()
+
+
+OPTIONS = "headers: {X-Pass: {env: KITCHEN_PASS_TOKEN}}, query: {sig: {env: KITCHEN_SIGN_SECRET}}"
+
+
+@pytest.mark.parametrize("prompts", [False, True], ids=["taxonomy", "prompts"])
+def test_check_names_unset_variables_of_options(
+    prompts: bool, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = ENDPOINT.replace("max_tokens: 100", f"max_tokens: 100, {OPTIONS}")
+    recipe = write_recipe(workdir, text)
+    row = "prompt,harm,intent,evidence,detail\nWho runs a lock?,cyber.intrusion,benign,none,0\n"
+    Path("mine.csv").write_text(row, encoding="utf-8")
+    options = ("--prompts", "mine.csv", "--licence", "MIT") if prompts else ()
+    result = call(capsys, "check", recipe, *options)
+    assert result.code == 0
+    names = ("KITCHEN_API_KEY", "KITCHEN_PASS_TOKEN", "KITCHEN_SIGN_SECRET")
+    assert f"valid, but needs {', '.join(f'`{n}`' for n in names)} to run" in result.out
+    for name in names:
+        assert f"`{name}` is not set; `generate` would fail at once" in result.out
+    (payload,) = call(capsys, "check", recipe, *options, "--json").lines
+    unset = payload["unset"] if prompts else payload["teachers"][0]["unset"]
+    assert unset == list(names)
 
 
 def test_check_counts_prompts_calls_and_tokens(

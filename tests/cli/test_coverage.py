@@ -190,7 +190,7 @@ def test_coverage_reports_checks_of_required_elements(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = call(capsys, "coverage", finished).out
-    assert "decline judged by form only; safe_task not checked" in output
+    assert "decline (checked by wording only); safe_task (no validator checks it)" in output
     (payload,) = call(capsys, "coverage", finished, "--json").lines
     assert payload["required"]["not_checked"] == ["safe_task"]
 

@@ -27,5 +27,9 @@ def test_dataset_without_rows_exits_1(
         result = call(capsys, *command, "--json")
         assert result.code == 1, command
         assert f"the dataset has no rows: {reason}" in result.err
+        # Neither a folder to load nor a check of no rows is offered.
+        assert "safegen verify" not in result.err
+        assert not [line for line in result.err.splitlines() if line.startswith("  dataset ")]
         (payload,) = result.lines
         assert not any(payload["rows"].values())
+    assert "next      safegen show out" in call(capsys, "status", "out").out

@@ -77,7 +77,7 @@ def test_wrong_command_exits_2_with_a_suggestion(
 
 CHOICES = {
     "list": ([*resources.KINDS, *plugins.KINDS], "all"),
-    "schema": ([*file_schemas.MODELS], "a list of the kinds"),
+    "schema": ([*file_schemas.KINDS], "a list of the kinds"),
     "policy show": (["rules", *get_args(PolicyForm)], ""),
 }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -82,6 +83,23 @@ def test_flow_values_round_trip_through_yaml(value: str) -> None:
 
     assert parse(f"value: {format_flow(value)}\n", One, shown="x").value == value
     assert yaml.safe_load(f"value: {format_flow(value)}\n") == {"value": value}
+
+
+def test_commented_parameters_of_an_endpoint_are_valid(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "m")
+    assert call(capsys, "init", *where).code == 0
+    text = Path("recipe.yaml").read_text(encoding="utf-8")
+    hints = re.findall(r"^      # (\w+): ", text, re.MULTILINE)
+    assert {"temperature", "fold_system", "headers", "query"} <= set(hints)
+    Path("recipe.yaml").write_text(
+        re.sub(r"^      # (?=\w+: )", "      ", text, flags=re.MULTILINE), encoding="utf-8"
+    )
+    (payload,) = call(capsys, "check", "recipe.yaml", "--json").lines
+    assert payload["teachers"][0]["unset"] == ["GATEWAY_TOKEN"]
+    (drafter,) = recipes.load_recipe("recipe.yaml").teachers.drafter
+    assert set(hints) <= set(drafter.params)
 
 
 def test_endpoint_options_fill_the_drafter(

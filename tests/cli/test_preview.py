@@ -191,7 +191,7 @@ class Screen:
         self.pages = Pager(
             console,
             preview,
-            RecordLabels({}, language_pack.load_locale("en")),
+            RecordLabels({}, {}, language_pack.load_locale("en")),
             opening,
             reveal=reveal,
         )
@@ -203,7 +203,7 @@ class Screen:
 
 
 def test_keys_turn_pages_within_bounds(shown: Preview) -> None:
-    screen = Screen(shown)
+    screen = Screen(shown, height=40)
     pages = screen.press("pnn p")
     plain = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
     assert [foot.split(" · ")[0] for foot in plain] == [
@@ -218,7 +218,7 @@ def test_keys_turn_pages_within_bounds(shown: Preview) -> None:
 def test_footer_counts_sets_and_drafts() -> None:
     preview = asyncio.run(preview_recipe(inputs(), sets=2))
     per_set = Counter(r.scenario.set_id for r in preview.records)
-    pages = Screen(preview).press("n" * len(preview.records))
+    pages = Screen(preview, height=40).press("n" * len(preview.records))
     feet = [Text.from_ansi(page).plain.strip().split("\n")[-1] for page in pages]
     wanted = [
         f"set {n} of 2, draft {draft} of {size}"
@@ -245,8 +245,8 @@ def test_r_key_toggles_texts(shown: Preview) -> None:
 
 
 def test_q_key_and_last_page_end_the_preview(shown: Preview) -> None:
-    assert len(Screen(shown).press("qnnn")) == 1
-    assert len(Screen(shown).press("n" * 50)) == len(shown.records)
+    assert len(Screen(shown, height=40).press("qnnn")) == 1
+    assert len(Screen(shown, height=40).press("n" * 50)) == len(shown.records)
 
 
 @pytest.mark.parametrize("height", [3, 8, 24])

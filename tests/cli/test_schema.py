@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from safegen.pipeline.file_schemas import DESCRIPTIONS, MODELS, build_schema
+from safegen.pipeline.file_schemas import DESCRIPTIONS, KINDS, build_schema, load_models
 from tests.cli.harness import call
 from tests.conftest import ROOT
 
@@ -37,11 +37,11 @@ def validate(kind: str, text: str) -> None:
 
 
 def test_each_shipped_kind_has_a_schema() -> None:
-    assert {*SHIPPED, "overlay"} == set(MODELS)  # overlays are not shipped
+    assert {*SHIPPED, "overlay"} == set(KINDS)  # overlays are not shipped
     assert {p.values[0] for p in shipped()} == set(SHIPPED)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_schema_is_valid_and_described(kind: str) -> None:
     made = build_schema(kind)
     Draft202012Validator.check_schema(made)
@@ -101,8 +101,8 @@ def test_schema_prints_lists_and_suggests_kinds(
 ) -> None:
     assert json.loads(call(capsys, "schema", "recipe").out) == build_schema("recipe")
     listed = call(capsys, "schema").out.splitlines()
-    assert [line.split()[0] for line in listed[1 : len(MODELS) + 1]] == list(MODELS)
-    assert set(DESCRIPTIONS) == set(MODELS)
+    assert [line.split()[0] for line in listed[1 : len(KINDS) + 1]] == list(KINDS)
+    assert list(DESCRIPTIONS) == list(load_models())
     assert "`safegen schema KIND` prints one" in listed[-1]
     schema = call(capsys, "schema", "recip")
     assert (schema.code, schema.out) == (2, "")
@@ -112,5 +112,5 @@ def test_schema_prints_lists_and_suggests_kinds(
 def test_schema_writes_files(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, "schema", "-o", "made").code == 0
     names = {p.name for p in (workdir / "made").iterdir()}
-    assert names == {f"{kind}.schema.json" for kind in MODELS}
+    assert names == {f"{kind}.schema.json" for kind in KINDS}
     assert json.loads((workdir / "made/sets.schema.json").read_text()) == build_schema("sets")

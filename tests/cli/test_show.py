@@ -64,8 +64,13 @@ def test_record_shows_checks_of_required_elements(
     records = records_of(finished)
     record = next(r for r in records if "safe_task" in r.expectation.required)
     output = call(capsys, "show", finished, record.draft.draft_id).out
-    assert "judged by form only; safe_task not checked" in output
-    assert "limit" in output
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    for element, check in (
+        ("limit: says in a few words what is left out", "(checked by wording only"),
+        ("safe_task: gives concrete help", "(no validator checks it)"),
+    ):
+        (line,) = [line for line in lines if element in line]
+        assert check in line
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
@@ -112,7 +117,7 @@ def test_withheld_text_stays_hidden_with_reveal(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = make_verdict(passed=False, reason="unsafe", evidence="under the stairs")
-    draft = make_draft(response="kept under the stairs", withheld=True)
+    draft = make_draft(response=None, withheld=True)
     hand_made(workdir / "out", [make_record(draft=draft, verdicts=(verdict,), accepted=False)])
     for form in ((), ("--json",)):
         output = call(capsys, "show", "out", "--reveal", *form).out
@@ -133,6 +138,7 @@ Fits = Callable[[dict[str, Any]], bool]
         (("--harm", "cyber"), lambda r: r["domain"] == "cyber"),
         (("--harm", "cyber.intrusion"), lambda r: r["harm"] == "cyber.intrusion"),
         (("--reason", "refusal_form"), lambda r: r["reason"] == "refusal_form"),
+        (("--reason", "no_limit"), lambda r: "no_limit" in {v["code"] for v in r["verdicts"]}),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
@@ -167,6 +173,38 @@ def test_invalid_filter_exits_2(
     assert expected in result.err
 
 
+def test_rejected_leaves_out_failed_requests(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [
+        make_record(
+            draft=make_draft(response=None, outcome="truncated", draft_id="cut"),
+            accepted=False,
+            reason="truncated",
+        ),
+        make_record(draft=make_draft(draft_id="bad"), accepted=False, reason="style"),
+        make_record(
+            draft=make_draft(draft_id="hidden", response=None, withheld=True),
+            accepted=False,
+            reason="withheld",
+        ),
+    ]
+    hand_made(workdir / "out", records)
+    rows = call(capsys, "show", "out", "--rejected", "--json").lines
+    assert [row["draft_id"] for row in rows] == ["bad", "hidden"]
+    failed = call(capsys, "show", "out", "--reason", "truncated").out
+    assert "failed" in failed
+    assert "rejected" not in failed
+
+
+def test_code_of_own_validator_is_a_reason(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = make_verdict("own", code="shouts", passed=False)
+    hand_made(workdir / "out", [make_record(verdicts=(verdict,), accepted=False)])
+    assert "own" in call(capsys, "show", "out", "--reason", "shouts").out
+
+
 def test_limit_reports_more_matching_records(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,7 +213,9 @@ def test_limit_reports_more_matching_records(
     assert "more records match" in result.err
 
 
-@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "form", [(), pytest.param(("--json",), marks=pytest.mark.slow)], ids=["text", "json"]
+)
 def test_closed_reader_is_no_failure(form: tuple[str, ...], finished: Path) -> None:
     command = [sys.executable, "-m", "safegen", "show", str(finished), *form, *ALL]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -225,8 +225,11 @@ def test_pattern_that_cannot_be_compiled_is_rejected(
         r"(?:\w+[-']){1,3}\w+",
         r"(?<!never )stop(?! now)",
         r"(?P<word>\w+) (?P=word)",
+        r"closed [[a-z|~] lid",
     ],
 )
 def test_quick_pattern_is_accepted(workdir: Path, pattern: str) -> None:
     write_own_pack(workdir, pattern)
-    assert pattern in language_pack.load_locale("own.yaml").patterns["decline"]
+    pack = language_pack.load_locale("own.yaml")
+    assert pattern in pack.patterns["decline"]
+    assert pack.compiled["decline"].search("qq") is None

@@ -19,7 +19,7 @@ from safegen.core.errors import ConfigError
 from safegen.core.plugins import make_plugin
 from safegen.core.spelling import other_spelling, stored_spelling
 from safegen.coverage.axes import Axes, load_axes
-from safegen.pipeline.file_schemas import MODELS, build_schema
+from safegen.pipeline.file_schemas import KINDS, build_schema
 from safegen.policy.schema import Spec
 
 BRITISH = re.compile(
@@ -46,7 +46,7 @@ def names_of(schema: object) -> Iterator[str]:
             yield from names_of(item)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_word_with_two_spellings_is_known(kind: str) -> None:
     words = {word for name in names_of(build_schema(kind)) for word in re.findall("[a-z]+", name)}
     words |= {word for axis in load_axes().axes for word in [axis.id, *axis.values]}

@@ -15,7 +15,7 @@ from safegen.dataset.run_stats import DraftStats, RunStats
 
 
 def counts_of(frame: dict[str, list[object]], results: dict[str, list[object]]) -> RunStats:
-    return RunStats(pl.DataFrame(frame), pl.DataFrame(results), DraftStats())
+    return RunStats(pl.LazyFrame(frame), pl.LazyFrame(results), DraftStats())
 
 
 STATS = counts_of(

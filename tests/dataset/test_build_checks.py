@@ -7,7 +7,7 @@ import pytest
 
 import safegen
 from safegen.config.language_pack import load_locale
-from safegen.core.types import INTENTS, MODES, Attribute, PlannedScenario, Record, Source
+from safegen.core.types import INTENTS, MODES, Attribute, PlannedScenario, Record, Source, Tier
 from safegen.dataset.coverage_report import AxisShapes, collect_planned_shapes
 from safegen.dataset.curation import corpus_checks
 from safegen.dataset.curation.hedging import MIN_ANSWERS
@@ -27,7 +27,7 @@ from tests.dataset.curation.test_corpus_checks import TAG, matched, sets
 from tests.dataset.test_build import built, bytes_of, make_run, manifest_of
 from tests.e2e.test_authored_sets import World, recipe
 
-TIERS = {"cyber.intrusion": "restricted", "fraud.scams": "sensitive"}
+TIERS: dict[str, Tier] = {"cyber.intrusion": "restricted", "fraud.scams": "sensitive"}
 
 
 def record(prompt: corpus_checks.CorpusPrompt, *, accepted: bool = True) -> Record:
@@ -55,9 +55,12 @@ def test_authored_near_duplicate_is_excluded_and_listed(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, copied("author")))
     assert report.excluded == {"near_duplicate": 1}
     section = manifest_of(tmp_path)["corpus"]["near_duplicates"]
-    assert [c["scenario_id"] for c in section["left_out"]] == ["two-dual_use-1"]
-    assert [c["of"] for c in section["left_out"]] == ["one-benign-0"]
-    assert "1 authored or imported prompts nearly repeat" in (tmp_path / "README.md").read_text()
+    assert [c["scenario_id"] for c in section["excluded"]] == ["two-dual_use-1"]
+    assert [c["of"] for c in section["excluded"]] == ["one-benign-0"]
+    assert (
+        "(similarity of word triples 0.6 or more) and were excluded: 1."
+        in (tmp_path / "README.md").read_text()
+    )
     assert verify_dataset(tmp_path) == []
 
 
@@ -79,7 +82,7 @@ def test_authored_sets_with_artifacts_are_excluded(tmp_path: Path) -> None:
     report = built(make_run(tmp_path, [record(p) for p in prompts]))
     assert report.excluded == {"lexical_artifact": len(tagged)}
     section = manifest_of(tmp_path)["corpus"]["lexical_artifact"]
-    assert section["left_out_for"] == [TAG]
+    assert section["excluded_for"] == [TAG]
     assert section["questions"]["dual_use"]["auc"] < 0.75
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"(AUC bound 0.75 on dual_use): {TAG}." in text
@@ -93,7 +96,7 @@ def test_artifact_in_every_authored_set_is_reported(tmp_path: Path) -> None:
     assert f"`{TAG}`" in report.artifact_warning
     assert "in too many sets to exclude them" in report.artifact_warning
     assert (
-        manifest_of(tmp_path)["corpus"]["lexical_artifact"]["too_telling"]
+        manifest_of(tmp_path)["corpus"]["lexical_artifact"]["artifact_warning"]
         == report.artifact_warning
     )
     assert "**Lexical artifacts remain:**" in (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -170,7 +173,7 @@ def test_manifest_certifies_planned_and_kept_coverage(tmp_path: Path) -> None:
     )
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"| covered | {before['covered']} | {after['covered']} |" in text
-    assert "1 missing in 1 cells: stalled" in text
+    assert "1 missing in 1 cell: stalled" in text
 
 
 def test_run_without_a_plan_has_no_certificate(tmp_path: Path) -> None:
@@ -214,7 +217,7 @@ def test_hedging_is_split_by_spec_access(tmp_path: Path) -> None:
             expectation = make_expectation(mode="direct_answer")
             records.append(make_record(scenario=scenario, draft=draft, expectation=expectation))
     hedges = {"en": load_locale("en").compiled["hedges"]}
-    tiers = {"a.free": "allowed", "a.bound": "sensitive"}
+    tiers: dict[str, Tier] = {"a.free": "allowed", "a.bound": "sensitive"}
     built(make_run(tmp_path, records), inputs=MeasureInputs(tiers=tiers, hedge_patterns=hedges))
     section = manifest_of(tmp_path)["hedging"]
     assert section["without_spec"]["per_100_words"] == 0

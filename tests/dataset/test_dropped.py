@@ -24,16 +24,21 @@ def dropped(message: str, *, prompt: str = PROMPT) -> DroppedScenario:
 
 
 @pytest.mark.parametrize(
-    ("message", "expected"),
+    ("message", "public", "needs_reveal"),
     [
-        ("the provider rejected the request: bad `temperature`", False),
-        ("the answer names a spice", False),
-        ("cannot read: {'content': 'Which spice\\ngoes into gran", True),
-        ("cannot read `GRANDMA'S  SECRET dumplings`", True),
+        ("bad `temperature`", "bad `temperature`", False),
+        ("the answer names a spice", "the answer names a spice", False),
+        ("cannot read: {'Which spice\\ngoes into gran", "cannot read: {'…", False),
+        ("cannot read `GRANDMA'S  SECRET dumplings`", None, True),
     ],
 )
-def test_message_with_part_of_prompt_is_recognised(message: str, expected: bool) -> None:
-    assert dropped(message).quotes_prompt is expected
+def test_message_with_part_of_prompt_is_recognised(
+    message: str, public: str | None, needs_reveal: bool
+) -> None:
+    item = dropped(message)
+    assert item.quotes_prompt is needs_reveal
+    if public is not None:
+        assert item.public_message == public
 
 
 def test_short_prompt_is_recognised_as_a_whole() -> None:

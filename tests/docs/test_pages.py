@@ -39,7 +39,13 @@ STILTED = re.compile(
 """Banned in prose only; code has other uses for them."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
-RUNNABLE = {"README.md", "use-as-a-library.md", "inspect-a-run.md", "write-a-plugin.md"}
+RUNNABLE = {
+    "README.md",
+    "use-as-a-library.md",
+    "inspect-a-run.md",
+    "write-a-plugin.md",
+    "test-a-plugin.md",
+}
 """Pages whose Python runs offline, in the order in which it is printed."""
 RECIPE = "name: small\nplan: {harms: [cyber.*], sets_per_harm: 1, candidates: 2}\n"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 
 from safegen.pipeline import api
 from safegen.store.journal import Lock
+from safegen.store.schema import message_type
 from safegen.testing import FakeEndpoint
 from tests.conftest import Once
 from tests.e2e.runs import cli, fails, hashes, long_answer, write_recipe
@@ -117,7 +121,7 @@ DAMAGE: list[tuple[str, Damage, str]] = [
     ("failures/00000.jsonl", overwrite(b"{}\n"), "delete it and `.*records/00000.parquet`"),
     ("failures/00000.jsonl", overwrite(b"\xff\n"), "delete it and"),
     ("accounting.json", GARBAGE, "delete it and run the same command again"),
-    ("accounting.json", overwrite(b'{"requests": "many"}'), "contains an invalid count"),
+    ("accounting.json", overwrite(b'{"requests": "many"}'), "`requests` is `many`"),
     ("lock", GARBAGE, "delete it"),
 ]
 IDS = [f"{name} {n}" for n, (name, _, _) in enumerate(DAMAGE)]
@@ -231,6 +235,148 @@ def test_unknown_files_in_a_run_are_unchanged(
     assert cli(capsys, "generate", "r.yaml", "-o", "out").code == 0
     assert cli(capsys, "status", "out").code == 0
     assert hashes(run) == before
+
+
+BAD_ROWS = {
+    "no messages": ("messages", pa.array([[]], pa.list_(message_type())), "`messages`"),
+    "answer last": (
+        "messages",
+        pa.array([[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]]),
+        "`messages`",
+    ),
+    "other text": ("response", pa.array(["Another text."]), "`response_sha256`"),
+    "language": ("language", pa.array(["no language"]), "`language`"),
+    "paraphrase": ("paraphrase", pa.array([-1]), "`paraphrase`"),
+    "score": ("helpfulness", pa.array([1.5]), "`helpfulness`"),
+    "floor": ("floor", pa.array([4]), "`floor` is above `ceiling`"),
+    "domain": ("domain", pa.array(["elsewhere"]), "`harm` does not begin with `domain`"),
+    "parent": ("parent_id", pa.array(["d"]), "`parent_id`"),
+    "id": ("scenario_id", pa.array([""]), "`scenario_id` is empty"),
+    "twice": ("draft_id", pa.array(["d"]), "row 2: `draft_id` appears twice"),
+}
+
+
+@pytest.mark.parametrize(("name", "values", "problem"), BAD_ROWS.values(), ids=BAD_ROWS)
+def test_contradictory_record_is_named_with_row(
+    name: str, values: pa.Array, problem: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    column(name, values)(run / "run" / "records" / "00000.parquet")
+    result = cli(capsys, "build", "out")
+    fails(result, 1, r"00000\.parquet` cannot be read: row \d+", re.escape(problem), "delete it")
+    verified = cli(capsys, "verify", "out")
+    assert verified.code == 1
+    assert problem in verified.out
+
+
+def test_records_of_another_shard_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = run / "run" / "records"
+    first, second = records / "00000.parquet", records / "00001.parquet"
+    table = pq.read_table(run / "run" / "plan" / "0.parquet")
+    half = len(table) // 2
+    with pq.ParquetWriter(run / "run" / "plan" / "0.parquet", table.schema) as out:
+        out.write_table(table.slice(0, half))
+        out.write_table(table.slice(half))
+    rows = pq.read_table(first)
+    ids = table.column("scenario_id").to_pylist()[:half]
+    is_first = pa.array([id_ in ids for id_ in rows.column("scenario_id").to_pylist()])
+    pq.write_table(rows.filter(is_first), first)
+    pq.write_table(rows.filter(pa.array([not b for b in is_first.to_pylist()])), second)
+    assert cli(capsys, "build", "out").code == 0
+    first.rename(records / "kept")
+    second.rename(first)
+    (records / "kept").rename(second)
+    result = cli(capsys, "build", "out")
+    fails(result, 1, r"0000[01]\.parquet` has scenario", "in another shard", "delete it")
+
+
+def edit_json(**values: object) -> Damage:
+    def change(path: Path) -> None:
+        payload = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(payload | values), encoding="utf-8")
+
+    return change
+
+
+BAD_JSON: list[tuple[str, Damage, str]] = [
+    ("recipe.json", edit_json(digests=[]), "`digests`"),
+    ("recipe.json", edit_json(recipe={"name": 5, "plan": {}}), "`recipe` cannot be read: `name`"),
+    ("recipe.json", edit_json(policies=[[]]), "`policies`"),
+    ("recipe.json", edit_json(axes={"axes": 1}), "`axes`"),
+    ("recipe.json", edit_json(prompts={"file": 5}), "`prompts`"),
+    ("recipe.json", overwrite(b'{"recipe": {}, "recipe": {}}'), "`recipe` appears twice"),
+    ("accounting.json", edit_json(seconds="long"), "`seconds`"),
+    ("accounting.json", edit_json(requests=-1), "`requests`"),
+    ("accounting.json", edit_json(journalled={"requests": "1"}), "`journalled.requests`"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"), BAD_JSON, ids=[f"{n} {p}" for n, _, p in BAD_JSON]
+)
+def test_wrong_json_value_is_named_by_key(
+    name: str, damage: Damage, problem: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(run / "run" / name)
+    result = cli(capsys, "build", "out")
+    fails(result, 1, re.escape(name), re.escape(problem))
+
+
+SPECIAL_PLACES = (
+    "run",
+    "run/lock",
+    "run/recipe.json",
+    "run/journal.sqlite",
+    "run/requests.txt",
+    "run/records/00000.parquet",
+    "run/recipe.json.tmp",
+    "data",
+    "data/sft/train/0.1.0-00000.parquet",
+    "manifest.json",
+    "README.md",
+    ".gitattributes",
+)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
+@pytest.mark.parametrize("name", SPECIAL_PLACES)
+def test_special_file_in_an_output_is_named(
+    name: str, kind: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / name
+    if kind == "folder" and path.is_dir():
+        pytest.skip("it is a folder")
+    if path.exists():
+        path.rename(run.parent / "kept")
+    place_special(path, kind)
+    before = hashes(run)
+    for words in (["generate", "r.yaml", "-o", "out"], ["build", "out"], ["status", "out"]):
+        fails(cli(capsys, *words), 2, re.escape(f"out/{name}"), "remove it|move it away")
+    verified = cli(capsys, "verify", "out")
+    assert verified.code in (1, 2)
+    assert name in verified.out + verified.err
+    assert hashes(run) == before
+
+
+def place_special(path: Path, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        # The path of a socket is at most 107 bytes long.
+        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
+            server.bind(path.name)
+
+
+def test_verify_names_a_pipe_without_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(run / "run")
+    (run / "README.md").unlink()
+    os.mkfifo(run / "README.md")
+    os.mkfifo(run / "data" / "pipe")
+    result = cli(capsys, "verify", "out")
+    assert result.code == 1
+    assert "`README.md` is a named pipe" in result.out
+    assert "`data/pipe` is not listed" in result.out
 
 
 def test_run_folder_of_another_recipe_is_refused(

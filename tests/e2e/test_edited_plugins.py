@@ -82,8 +82,15 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "finished"])
-@pytest.mark.parametrize("case", EDITS)
+@pytest.mark.parametrize(
+    ("case", "stopped"),
+    [
+        # By default each edit once, and both states.
+        pytest.param(case, stopped, marks=[] if n % 2 == stopped else [pytest.mark.slow])
+        for n, case in enumerate(EDITS)
+        for stopped in (True, False)
+    ],
+)
 def test_edited_plugin_is_refused_by_name(
     case: str, stopped: bool, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -292,7 +292,10 @@ def test_invalid_output_folder_is_refused(
     (workdir / "file").write_text("mine", encoding="utf-8")
     (workdir / "run").write_text("mine", encoding="utf-8")
     before = hashes(workdir)
-    for output in ("file", "file/deeper", ".", "/dev/null/x", "/proc/nowhere", "x" * 400):
+    for output in ("file", "file/deeper", "/dev/null/x"):
+        fails(cli(capsys, "generate", "-o", output), 2, "is a file, or below one; name a folder")
+    fails(cli(capsys, "generate", "-o", "."), 2, "`run` is a file", "move it away")
+    for output in ("/proc/nowhere", "x" * 400):
         fails(cli(capsys, "generate", "-o", output), 1, "cannot be written", "--output")
     assert hashes(workdir) == before
 

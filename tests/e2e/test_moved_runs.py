@@ -235,7 +235,7 @@ def test_damaged_snapshot_is_named_with_a_remedy(
     path.write_text(json.dumps(payload | {key: [[{"nothing": 1}]]}))
     result = cli(capsys, "coverage", "out")
     assert result.code == 1
-    assert f"holds `{key}` that this safegen cannot read" in result.err
+    assert f"`{key}` cannot be read" in result.err
     assert "--replan" in result.err
 
 

@@ -96,7 +96,7 @@ def test_check_lists_columns_and_warns_of_split(
     payload = json.loads(cli(capsys, *args, "prompt=goal", "--json").out)
     assert payload["fields"] == {"prompt": "goal", "id": "id", "set": "set"}
     [warning] = payload["warnings"]
-    assert "column `set`, read as `set`, looks like a split (`train` 6, `test` 2 rows)" in warning
+    assert "column `set`, read as `set`, looks like a split (rows: `train` 6, `test` 2)" in warning
     unread = json.loads(cli(capsys, *args, "prompt=goal", "--column", "set=", "--json").out)
     assert (unread["warnings"], unread["not_read"]) == ([], ["set"])
     as_goal = json.loads(cli(capsys, *args, "prompt=id", "--column", "goal=goal", "--json").out)
@@ -113,7 +113,7 @@ def test_unreadable_rows_are_listed_with_unlabelled(
     assert cli(capsys, *args, "--skip-unreadable").code == 0
     [row] = listed(workdir / "out")
     assert (row["row"], row["id"], row["cause"]) == (2, "empty", "unreadable")
-    assert "has no `prompt`" in row["why"]
+    assert "has no `prompt`" in row["message"]
 
 
 def test_files_expanded_by_a_shell_are_read(

@@ -136,7 +136,7 @@ def test_labelled_prompts_become_rows_others_are_listed(
         "red": ["harm"],
         "line": ["harm"],
     }
-    reasons = {row["id"]: row["why"] for row in listed(workdir / "out")}
+    reasons = {row["id"]: row["message"] for row in listed(workdir / "out")}
     assert "(malformed: there is no JSON object in it)" in reasons["lost"]
     assert "refused" in reasons["torn"]
     assert reasons["line"] == "`minors.sexual` is a red line and is never drafted"
@@ -211,7 +211,7 @@ def test_panel_without_majority_leaves_rows_unlabelled(workdir: Path) -> None:
                 prompts="p.csv",
                 columns={"prompt": "text", "licence": "lic"},
             )
-    assert [(r["fields"], r["why"]) for r in listed(workdir / "out")] == [
+    assert [(r["fields"], r["message"]) for r in listed(workdir / "out")] == [
         (["intent"], "labellers disagree")
     ]
 
@@ -228,7 +228,7 @@ def test_open_rows_without_labeller_are_listed(
         assert len(fake.requests) == 2
     assert run.prompts is not None
     assert {r["id"] for r in listed(run.output)} == UNLABELLED | {"open", "also"}
-    assert listed(run.output)[0]["why"] == "not in the file, and no labeller"
+    assert listed(run.output)[0]["message"] == "not in the file, and no labeller"
 
 
 def test_offline_teacher_is_refused_before_planning(
@@ -318,6 +318,8 @@ def test_changed_prompt_file_is_refused(workdir: Path, capsys: pytest.CaptureFix
     with FakeEndpoint(labels, fault=refuses) as fake:
         recipe(workdir, fake.url)
         assert cli(capsys, *command, *MAP, "--until", "draft").code == 0
+        # The run remembers the columns.
+        assert cli(capsys, *command, "--until", "draft").code == 0
         fails(
             cli(capsys, *command, *MAP[:4]), 2, "planned from the file `p.csv`; repeat `--prompts`"
         )
@@ -383,7 +385,7 @@ def test_contradicting_rows_are_listed_before_drafting(workdir: Path) -> None:
         )
         assert len(fake.requests) == 1
     assert {r["id"] for r in listed(workdir / "out")} == {"full", "twin"}
-    assert "equal messages" in listed(workdir / "out")[0]["why"]
+    assert "equal messages" in listed(workdir / "out")[0]["message"]
 
 
 def test_strict_counts_unlabelled_rows(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -453,7 +455,7 @@ def test_check_counts_a_file_without_requests(
     payload = json.loads(result.out)
     assert (payload["rows"], payload["planned"], payload["prompts"]) == (10, 2, 2)
     assert (payload["taken"], payload["labelled"]) == (5, 4)
-    assert payload["left_out"] == {"harms": 1}
+    assert payload["excluded"] == {"harms": 1}
     assert payload["not_read"] == ["note"]
     open_texts = [row for row in ROWS if row[0] in {"open", "also", "lost", "none", "torn", "red"}]
     assert payload["to_read"] == len(open_texts)

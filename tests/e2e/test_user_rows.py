@@ -69,7 +69,9 @@ def test_adult_prompts_are_skipped_under_minors(
     assert result.code == 0, result.err
     (row,) = listed(workdir / "out")
     assert (row["id"], row["fields"], row["cause"]) == ("pupils", ["profile"], "profile_mismatch")
-    assert "an adult asks, which `minors` excludes: the service is for people under" in row["why"]
+    assert (
+        "an adult asks, which `minors` excludes: the service is for people under" in row["message"]
+    )
     planned = {(r["goal_id"], r["profile"]) for r in records(workdir / "out")}
     assert planned == {
         ("imported/g", "public"),

@@ -10,7 +10,7 @@ import pytest
 import safegen
 from safegen.config.recipe import Recipe
 from safegen.core.types import Record, Reply, Request, Teacher
-from safegen.pipeline.draft_messages import is_drafted_without_spec
+from safegen.policy.decide import is_drafted_without_spec
 from safegen.teachers.scripted import scripted
 from safegen.testing import Body, FakeEndpoint, make_expectation
 

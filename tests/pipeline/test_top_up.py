@@ -213,7 +213,7 @@ async def test_turns_not_requested_again_are_reported(tmp_path: Path) -> None:
     report = target_of(done)
     assert report.turns > 0
     assert any("turns of conversations lack an accepted draft" in line for line in report.lines)
-    assert report.to_json()["turns_not_asked_again"] == report.turns
+    assert report.to_json()["turns_without_accepted_draft"] == report.turns
 
 
 async def test_exhausted_goals_stop_with_nothing_left(tmp_path: Path) -> None:

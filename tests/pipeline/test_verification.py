@@ -9,10 +9,15 @@ import pytest
 
 import safegen
 from safegen.config.recipe import Recipe
+from safegen.core.errors import AssetNotFound, SafegenError
 from safegen.core.hashing import file_sha256
 from safegen.dataset.layout import FileEntry, content_sha256
+from safegen.pipeline.records import iter_records
+from safegen.pipeline.status import read_status
 from safegen.pipeline.verification import Verification, verify
 from safegen.store import parquet
+from safegen.store.journal import Journal
+from safegen.store.run_folder import RunFolder
 from safegen.store.schema import ArrowRow
 
 RECIPE = {
@@ -71,7 +76,7 @@ FORGED = {
     "a question": (edit_question, "do not give the row of scenario"),
     "a number": (edit_number, "do not give the row of scenario"),
     "a further row": (add_row, f"do not give the row of scenario `{'f' * 16}`"),
-    "a missing row": (list.pop, "view `sft`, split `train`: 1 of the rows"),
+    "a missing row": (list.pop, "view `sft`, split `train`: 1 row that"),
 }
 
 
@@ -130,3 +135,44 @@ def test_view_of_a_user_needs_its_module(workdir: Path, monkeypatch: pytest.Monk
     assert plain.note.endswith("needs `--plugin own_views_of_ids`")
     rewrite(Path("out"), edit_answer)
     assert len(verify("out").problems) == 1
+
+
+POINTER = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+)
+
+
+@pytest.mark.parametrize("has_run", [True, False])
+def test_pointer_is_remedied_by_a_fetch(has_run: bool, dataset: Path) -> None:
+    next((dataset / "data").rglob("*.parquet")).write_text(POINTER)
+    if not has_run:
+        shutil.rmtree(dataset / "run")
+    result = verify(dataset)
+    assert any("is a git-lfs pointer" in problem for problem in result.problems)
+    assert result.remedy == "fetch the files with `git lfs pull`"
+    with pytest.raises(SafegenError, match=r"git lfs pull`$"):
+        safegen.open_run(dataset).view("sft")
+
+
+READ: dict[str, Callable[[RunFolder], object]] = {
+    "recipe.json": lambda folder: read_status(safegen.open_run(folder.output)),
+    "plan/0.parquet": lambda folder: read_status(safegen.open_run(folder.output)),
+    "records/00000.parquet": lambda folder: list(iter_records(folder)),
+    "journal.sqlite": lambda folder: Journal(folder.journal),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_pointer_of_a_run_names_the_fetch(name: str, dataset: Path) -> None:
+    (dataset / "run" / name).write_text(POINTER)
+    with pytest.raises(SafegenError, match=r"git lfs pull`$"):
+        READ[name](RunFolder(dataset))
+
+
+def test_dataset_without_run_has_no_rebuild(dataset: Path) -> None:
+    shutil.rmtree(dataset / "run")
+    (dataset / "README.md").write_text("edited")
+    assert "copy or check out the dataset again" in verify(dataset).remedy
+    with pytest.raises(AssetNotFound, match="holds a dataset only"):
+        safegen.open_run(dataset)

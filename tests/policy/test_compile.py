@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
+from os.path import commonprefix
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,7 @@ def test_instructions_and_rubric_match_golden(at: str, golden: Callable[[Path, s
 
 def common(one: str, other: str) -> int:
     """Count the characters of the common prefix."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+    return len(commonprefix((one, other)))  # noqa: RUF071 (texts, not paths)
 
 
 def test_shared_instructions_come_first() -> None:

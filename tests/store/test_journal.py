@@ -9,7 +9,7 @@ import pytest
 
 from safegen.core.errors import DiskFailed, RunError, StoreDamaged
 from safegen.core.types import Reply
-from safegen.store.journal import Journal, Lock, stored_key
+from safegen.store.journal import Journal, Lock, check_journal, stored_key
 
 
 async def test_replies_survive_reopening_the_journal(tmp_path: Path) -> None:
@@ -148,3 +148,48 @@ async def test_reasoning_is_stored_only_if_kept(keeps: bool, tmp_path: Path) -> 
     assert reply is not None
     assert reply.reasoning_content == ("hidden thoughts" if keeps else None)
     assert (b"hidden thoughts" in (tmp_path / "j.sqlite").read_bytes()) is keeps
+
+
+BAD_SQL = {
+    "negative tokens": "update spent set prompt_tokens = -1",
+    "text as replies": "update spent set replies = 'many'",
+    "huge number": "update spent set completion_tokens = 9007199254740993",
+    "no sums": "delete from spent",
+    "fewer replies than stored": "update spent set replies = 1",
+    "short key": "update replies set key = x'00' where rowid = 1",
+    "text as key": "update replies set key = 'key' where rowid = 1",
+    "bytes as reply": "update replies set reply = cast(reply as blob)",
+    "cut reply": "update replies set reply = substr(reply, 1, 9) where rowid = 2",
+    "negative tokens of a reply": """update replies set reply = '{"text":"","model":"","prompt_tokens":-1}'""",
+    "negative retry": "insert into asks values ('base', -1)",
+    "text as retry": "insert into asks values ('base', 'x')",
+}
+
+
+@pytest.mark.parametrize("statement", BAD_SQL.values(), ids=BAD_SQL)
+async def test_damaged_value_in_a_journal_is_found(statement: str, tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path)
+    for number in range(3):
+        await journal.put(stored_key("base", number), Reply("t", "m", prompt_tokens=2))
+    await journal.aclose()
+    check_journal(path)
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreDamaged, match=r"cannot be read .* or move it away"):
+        check_journal(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [-1, "many"])
+def test_invalid_sum_of_a_journal_is_damage(number: object, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    with sqlite3.connect(tmp_path / "j.sqlite") as connection:
+        connection.execute("update spent set prompt_tokens = ?", (number,))
+    connection.close()
+    with pytest.raises(StoreDamaged, match="a sum of requests or tokens is invalid"):
+        journal.usage()
+    journal.close()

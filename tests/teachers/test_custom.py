@@ -86,7 +86,7 @@ async def test_connection_errors_are_retried() -> None:
     teacher = Echo(ConnectionError())
     assert (await layered(teacher, None)(request("a"))).text == "A"
     lost = Echo(TimeoutError(), TimeoutError())
-    with pytest.raises(TeacherUnavailable, match="2` attempts"):
+    with pytest.raises(TeacherUnavailable, match="2 attempts"):
         await layered(lost, None)(request("a"))
 
 

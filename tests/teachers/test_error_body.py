@@ -7,13 +7,9 @@ import pytest
 
 from safegen.core.errors import Blocked
 from safegen.teachers import _provider_text
+from safegen.teachers._endpoint import Endpoint
 from safegen.teachers._error_body import find_error, read_error
-from safegen.teachers._errors import (
-    AmbiguousRejection,
-    Endpoint,
-    RetryableError,
-    translate_response,
-)
+from safegen.teachers._errors import AmbiguousRejection, RetryableError, translate_response
 from safegen.teachers._request_options import Option
 
 CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")

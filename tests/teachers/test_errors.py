@@ -9,7 +9,8 @@ import httpx2
 import openai
 import pytest
 
-from safegen.teachers._errors import Endpoint, error_handlers, retry_after_s, translate_error
+from safegen.teachers._endpoint import Endpoint
+from safegen.teachers._errors import error_handlers, retry_after_s, translate_error
 
 CALLER = Endpoint("http://127.0.0.1:9/v1", "m", "MY_API_KEY", "the-key")
 

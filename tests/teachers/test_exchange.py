@@ -15,7 +15,8 @@ import pytest
 from safegen.core.errors import TeacherRejected
 from safegen.teachers._client import HttpClient, choose_exchange
 from safegen.teachers._direct_exchange import DirectExchange, make_tls_context
-from safegen.teachers._errors import Endpoint, OversizedReply, RetryableError
+from safegen.teachers._endpoint import Endpoint
+from safegen.teachers._errors import OversizedReply, RetryableError
 from safegen.teachers._exchange import Bounds, Exchange
 from safegen.teachers._proxy import Proxy, find_proxy
 from safegen.teachers._sdk_exchange import SdkExchange

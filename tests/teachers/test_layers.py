@@ -131,7 +131,7 @@ async def test_retry_reports_exhausted_attempts(attempts: int) -> None:
     async def sleep(_: float) -> None: ...
 
     teacher = Script(*[RetryableError("no JSON", cause="no completion")] * attempts)
-    with pytest.raises(AttemptsExhausted, match=rf"no JSON \(`{attempts}` attempts\)") as e:
+    with pytest.raises(AttemptsExhausted, match=rf"no JSON \({attempts} attempts?\)") as e:
         await RetryingTeacher(teacher, attempts=attempts, sleep=sleep)(request())
     assert (e.value.cause, len(teacher.requests)) == ("no completion", attempts)
 
@@ -144,7 +144,7 @@ async def test_limiter_stops_waiting_requests_after_a_run_error() -> None:
 
 
 async def test_breaker_stops_after_an_outage() -> None:
-    lost = AttemptsExhausted("no answer (`6` attempts)", cause="down", hint="start the server")
+    lost = AttemptsExhausted("no answer (6 attempts)", cause="down", hint="start the server")
     breaker = CircuitBreaker(Script(*[lost] * (MAX_FAILED_ITEMS + 1)), model="m")
     for i in range(MAX_FAILED_ITEMS - 1):
         with pytest.raises(TeacherUnavailable, match="start the server"):
@@ -153,8 +153,41 @@ async def test_breaker_stops_after_an_outage() -> None:
         await breaker(request())
 
 
+ECHO = "HOW is the\\nsauce made today"
+ASKED = "How is the sauce made today?"
+
+
+@pytest.mark.parametrize("kind", ["outage", "account"])
+async def test_stop_hides_words_of_the_prompt(kind: str) -> None:
+    text = f"cannot read `{ECHO}`, ask the cook"
+    rejected = TeacherRejected(text, status=402, hint="pay")
+    error = (
+        AttemptsExhausted(text, cause="down")
+        if kind == "outage"
+        else AmbiguousRejection(text, rejected=rejected, is_account=True)
+    )
+    breaker = CircuitBreaker(Script(*[error] * 2 * MAX_FAILED_ITEMS), model="m")
+    for i in range(MAX_FAILED_ITEMS - 1 if kind == "outage" else 0):
+        with pytest.raises(TeacherUnavailable):
+            await breaker(request(f"{i}"))
+    with pytest.raises(TeacherRejected) as e:
+        await breaker(request(ASKED))
+    assert "cannot read `…`, ask the cook" in str(e.value)
+    assert "sauce" not in str(e.value)
+
+
+async def test_item_error_has_a_message_without_prompt() -> None:
+    blocked = Reply("", "m", outcome="blocked", message=f"no: {ECHO}")
+    with pytest.raises(Blocked) as e:
+        await ItemErrorTeacher(Script(blocked))(request(ASKED))
+    assert (str(e.value), e.value.shown) == (f"no: {ECHO}", "no: …")
+    with pytest.raises(TeacherUnavailable) as lost:
+        await ItemErrorTeacher(Script(TeacherUnavailable(f"gone: {ECHO}")))(request(ASKED))
+    assert lost.value.shown == "gone: …"
+
+
 async def test_breaker_goes_on_when_the_control_succeeds() -> None:
-    lost = AttemptsExhausted("no answer (`6` attempts)", cause="down")
+    lost = AttemptsExhausted("no answer (6 attempts)", cause="down")
     control = Script("yes", "yes")
     breaker = CircuitBreaker(Script(*[lost] * 2 * MAX_FAILED_ITEMS), model="m", control=control)
     for i in range(2 * MAX_FAILED_ITEMS):
@@ -165,7 +198,7 @@ async def test_breaker_goes_on_when_the_control_succeeds() -> None:
 
 @pytest.mark.parametrize("same", [{"item": "a"}, {}])
 async def test_breaker_counts_drafts_of_an_item_once(same: dict[str, Any]) -> None:
-    lost = AttemptsExhausted("no answer (`6` attempts)", cause="down")
+    lost = AttemptsExhausted("no answer (6 attempts)", cause="down")
     control = Script()
     breaker = CircuitBreaker(Script(*[lost] * 9), model="m", control=control)
     for sample in range(9):

@@ -425,3 +425,17 @@ async def test_wait_shows_the_words_of_the_server() -> None:
         await RateLimitedTeacher(send, limiter=limiter)(request_of())
     assert limiter.wait is not None
     assert limiter.wait.reason == f"rate limit (HTTP 429): {words[:80]}"
+
+
+async def test_wait_hides_words_of_the_prompt() -> None:
+    limiter = RateLimiter(1)
+    prompt = "Which spice goes into the soup of the house?"
+    words = f"slow down ({prompt.upper()}) and wait"
+
+    async def send(_: Request) -> Reply:
+        raise RetryableError("busy", limited=True, after_s=40.0, words=words)
+
+    with pytest.raises(RetryableError):
+        await RateLimitedTeacher(send, limiter=limiter)(request_of(prompt))
+    assert limiter.wait is not None
+    assert limiter.wait.reason == "rate limit (HTTP 429): slow down (…?) and wait"

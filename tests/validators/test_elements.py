@@ -55,7 +55,7 @@ def test_element_without_reader_is_not_checked() -> None:
     coverage = _elements.classify_elements(
         "safe_completion", ["limit"], ["style"], own=OWN, locale=english()
     )
-    assert coverage.line == "limit not checked"
+    assert coverage.line == "limit (no validator checks it)"
 
 
 def test_elements_of_language_pack_are_always_read() -> None:
@@ -65,14 +65,14 @@ def test_elements_of_language_pack_are_always_read() -> None:
         coverage = _elements.classify_elements(
             mode, wanted, ["required_elements"], own=OWN, locale=english()
         )
-        assert (
-            coverage.line
-            == "crisis, trusted_adult judged by form only; support, safe_task not checked"
+        assert coverage.line == (
+            f"crisis, trusted_adult ({_elements.BY_FORM_NOTE});"
+            " support, safe_task (no validator checks it)"
         )
         coverage = _elements.classify_elements(
             mode, wanted, ["required_elements"], own=OWN, locale=silent
         )
-        assert coverage.line == "crisis, support, trusted_adult, safe_task not checked"
+        assert coverage.line == "crisis, support, trusted_adult, safe_task (no validator checks it)"
 
 
 def test_foreign_validator_may_read_other_elements() -> None:
@@ -81,7 +81,8 @@ def test_foreign_validator_may_read_other_elements() -> None:
         "safe_completion", ["limit", "support"], validators, own=OWN, locale=english()
     )
     assert coverage.line == (
-        "limit judged by form only; support not checked by safegen, but perhaps by my_judge"
+        f"limit ({_elements.BY_FORM_NOTE}); support (no validator of safegen checks it,"
+        " perhaps `my_judge` does)"
     )
 
 

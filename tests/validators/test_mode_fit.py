@@ -29,11 +29,11 @@ LEVELS = {
 
 @pytest.mark.parametrize(("text", "level"), LEVELS.values(), ids=LEVELS.keys())
 def test_proven_detail_reads_the_form(text: str, level: int) -> None:
-    assert proven_detail(text)[0] == level, proven_detail(text)
+    assert proven_detail(text).level == level, proven_detail(text)
 
 
 def test_strict_steps_counts_only_steps() -> None:
-    assert proven_detail(STEPS, strict_steps=True)[0] == 3
+    assert proven_detail(STEPS, strict_steps=True).level == 3
 
 
 REFUSAL = "I can't help with that."

@@ -156,11 +156,6 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def format_plural(count: int, noun: str) -> str:
-    """Write a count with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def format_counts(counts: Mapping[Name, int]) -> str:
     """Write counts by name: 3 refused, 1 truncated."""
     return ", ".join(f"{format_number(n)} {name}" for name, n in sorted(counts.items()))

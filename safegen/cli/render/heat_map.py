@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -28,9 +29,16 @@ LEGEND = (
 )
 
 
-def order_values(cells: Mapping[Cell, StageCounts], axes: AxisNames) -> tuple[list[str], list[str]]:
+class AxisValues(NamedTuple):
+    """The values of two axes in display order."""
+
+    rows: list[str]
+    columns: list[str]
+
+
+def order_values(cells: Mapping[Cell, StageCounts], axes: AxisNames) -> AxisValues:
     """List the values of two axes in display order."""
-    return _axis_values(cells, axes, 0), _axis_values(cells, axes, 1)
+    return AxisValues(_axis_values(cells, axes, 0), _axis_values(cells, axes, 1))
 
 
 def _axis_values(cells: Mapping[Cell, StageCounts], axes: AxisNames, at: int) -> list[str]:

@@ -17,11 +17,11 @@ from rich.text import Text
 from safegen.cli.render.console import (
     format_duration,
     format_number,
-    format_plural,
     format_share,
     format_short,
     make_console,
 )
+from safegen.core.plural import format_plural
 
 if TYPE_CHECKING:
     from safegen.core.progress import Progress, Stage
@@ -102,7 +102,11 @@ class ProgressView(NamedTuple):
     def head_parts(self) -> list[str]:
         """Format the items and shards that are done."""
         done = f"{self._round_text()}{format_number(self.done)}/{format_number(self.planned)} {UNITS[self.stage]}"
-        shards = [f"{self.shards}/{self.shards_planned} shards"] if self.stage == "drafting" else []
+        shards = (
+            [f"{self.shards}/{format_plural(self.shards_planned, 'shard')}"]
+            if self.stage == "drafting"
+            else []
+        )
         return [f"{done} ({format_share(self.done, self.planned)})", *shards]
 
     def detail_parts(self) -> list[str]:

@@ -16,7 +16,6 @@ from safegen.cli.render.console import (
     format_counts,
     format_duration,
     format_number,
-    format_plural,
     format_share,
     format_short,
     make_console,
@@ -26,6 +25,7 @@ from safegen.cli.render.console import (
     print_out,
 )
 from safegen.core.errors import RERUN_HINT
+from safegen.core.plural import format_plural
 from safegen.core.types import MODES
 from safegen.coverage.ledger import StageCounts
 from safegen.dataset.curation.split import describe_empty_splits
@@ -34,7 +34,6 @@ from safegen.dataset.run_stats import classify_loss
 from safegen.dataset.view import choose_preferred
 from safegen.pipeline import api
 from safegen.pipeline.resolve import makes_weaker_drafts
-from safegen.pipeline.user_prompts import describe_causes
 
 if TYPE_CHECKING:
     from safegen.core.types import Outcome, Until, Usage
@@ -49,7 +48,7 @@ REMEDY_BY_REASON = {
     "filtered": "retry with `safegen retry`",
     "blocked": "retry with `safegen retry`",
     "malformed": "retry with `safegen retry`",
-    "truncated": "raise `max_tokens` or retry",
+    "truncated": "raise `max_tokens`, `generate --replan`; or retry",
     "unavailable": RERUN_HINT,
     "unfinished": RERUN_HINT,
     "not_validated": "run again without `--until`",
@@ -209,7 +208,8 @@ def _iter_facts(
     if run.shards_done:
         yield ("usage", f"{_usage_text(run.usage)}, {format_duration(run.seconds)}")
     yield from _iter_review_facts(run, report)
-    yield ("dataset", make_text(run.output, "bold"))
+    if report.why_empty is None:
+        yield ("dataset", make_text(run.output, "bold"))
 
 
 def _iter_check_facts(run: Run, report: BuildReport) -> Iterator[tuple[str, RenderableType]]:
@@ -287,10 +287,10 @@ def _iter_import_facts(run: Run) -> Iterator[tuple[str, RenderableType]]:
     if not report:
         return
     parts = [f"{report['rows']:,} in {report['file']}", f"{report['planned']:,} planned"]
-    parts += [f"{n:,} excluded by {by}" for by, n in report["left_out"].items()]
+    parts += [f"{n:,} excluded by {by}" for by, n in report["excluded"].items()]
     yield "rows", make_text(", ".join(parts))
     if unlabelled := api.count_unlabelled(run):
-        causes = format_counts(describe_causes(report["unlabelled_by"]))
+        causes = format_counts(api.count_unlabelled_causes(run))
         line = f"{format_plural(unlabelled, 'row')} not planned ({causes}): see {run.folder.unlabelled_rows}"
         yield "unplanned", make_text(line, "yellow")
     if barred := report.get("not_under"):
@@ -311,12 +311,10 @@ def _usage_text(usage: Usage) -> str:
     if not usage.requests and not usage.cached:
         return "requests: 0"
     parts = [format_plural(usage.requests, "request")]
-    parts += [f"{usage.retries:,} of them retries"] if usage.retries else []
     parts += (
-        [f"{usage.cached:,} cached {'reply' if usage.cached == 1 else 'replies'}"]
-        if usage.cached
-        else []
+        [f"{format_plural(usage.retries, 'retry', 'retries')} included"] if usage.retries else []
     )
+    parts += [format_plural(usage.cached, "cached reply", "cached replies")] if usage.cached else []
     tokens = f"{format_short(usage.prompt_tokens)} tokens in, {format_short(usage.completion_tokens)} out"
     return ", ".join([*parts, tokens])
 
@@ -330,6 +328,9 @@ def _next_steps(
     if losses.failed_requests:
         yield ("retry", make_text(f"safegen retry {folder}"))
     yield ("show", make_text(f"safegen show {folder} -n 1 --reveal"))
+    # There is nothing to verify or to load.
+    if report.why_empty is not None:
+        return
     yield ("verify", make_text(f"safegen verify {folder}"))
     views = [name for name, splits in report.rows.items() if splits]
     if view := choose_preferred(views, report.views):

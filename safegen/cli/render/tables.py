@@ -12,6 +12,7 @@ from rich.text import Text
 
 from safegen.cli.render.console import make_grid, make_text, print_out
 from safegen.core.errors import UserError
+from safegen.core.regular_files import require_regular
 
 INDENT, GAP = 2, 2
 MIN_LAST_WIDTH = 28
@@ -78,6 +79,8 @@ def write_file(path: Path, text: str, *, force: bool) -> None:
         raise UserError(f"`{path}` exists; name another file or overwrite it with `--force`")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            require_regular(path)
         path.write_text(text, encoding="utf-8")
     except OSError as e:
         raise UserError(f"`{path}` cannot be written ({(e.strerror or str(e)).lower()})") from e

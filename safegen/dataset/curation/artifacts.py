@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from safegen.core import text_forms
 from safegen.core.hashing import digest
+from safegen.core.plural import format_plural
 from safegen.core.statistics import Z95, Interval
 from safegen.core.types import MODES, Intent, Mode
 
@@ -115,7 +116,7 @@ def measure_auc(rows: Sequence[ArtifactRow], kinds: Sequence[bool]) -> ArtifactR
     second = len(rows) - first
     if len(rows) < MIN_ROWS or min(first, second) < MIN_CLASS_ROWS or goals < MIN_GOALS:
         return UnmeasuredArtifacts(
-            f"{first} rows against {second} in {goals} goals; at least {MIN_ROWS} in all,"
+            f"{format_plural(first, 'row')} against {second} in {format_plural(goals, 'goal')}; at least {MIN_ROWS} in all,"
             f" {MIN_CLASS_ROWS} of each kind and {MIN_GOALS} goals are needed"
         )
     bag = _build_bag(rows, kinds)
@@ -353,7 +354,7 @@ class ExcludedSet(NamedTuple):
     def reason(self) -> str:
         """The word with its counts, for people."""
         w = self.word
-        return f"contains `{w.word}`: {w.first} rows of the kind, {w.second} of the other"
+        return f"contains `{w.word}`: {format_plural(w.first, 'row')} of the kind, {w.second} of the other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +393,7 @@ def reduce_artifacts(
         dropped += sets
     if isinstance(result, ArtifactMeasure) and result.auc <= bound:
         return ArtifactReduction(before, result, tuple(dropped), is_reached=True)
+    # Nothing is excluded then: the artifact would remain, with fewer rows.
     return ArtifactReduction(before, before, (), is_reached=False)
 
 

@@ -108,6 +108,7 @@ def _exclude_near_duplicates(prompts: PromptReader) -> CorpusCheck:
         sets_to_recheck = {
             sets[c.id] for c in copies.values() if sets.get(c.original, "") in broken
         }
+        # If each broken set waits for another one, all are excluded, so that the loop ends.
         newly_excluded = broken - sets_to_recheck or broken
         excluded_copies |= {
             id_: copy for id_, copy in copies.items() if sets[id_] in newly_excluded
@@ -171,6 +172,7 @@ def _exclude_lexical_artifacts(prompts: PromptReader, excluded: CorpusCheck) -> 
     if (
         isinstance(result, UnmeasuredArtifacts)
         or result.auc <= MAX_AUC
+        # A small sample can exceed the bound by chance.
         or result.interval.low <= SURE_AUC
     ):
         return excluded

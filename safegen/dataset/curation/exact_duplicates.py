@@ -67,6 +67,8 @@ class DuplicateFilter:
         """Return the reason if a row repeats an earlier one, else None; remember a row that repeats none."""
         if key.prompt in self._prompts:
             return "duplicate_prompt"
+        # A digest per answer, because a student that sees one answer to many questions learns to
+        # repeat it.
         if self._questions.setdefault(key.answer, key.question) != key.question:
             return "duplicate_response"
         self._prompts.add(key.prompt)

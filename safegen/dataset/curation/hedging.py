@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from safegen.config.language_pack import fold_case
 from safegen.core import text_forms
+from safegen.core.plural import format_plural
 from safegen.core.timed_pattern import SearchPattern
-from safegen.core.types import Record
+from safegen.core.types import Record, Tier
+from safegen.policy.decide import is_drafted_without_spec
 
 PATTERN_NAME = "hedges"
 """Name of the language pack's pattern."""
 MIN_ANSWERS = 20
 """Least number of answers on each side."""
-FREE_TIER = "allowed"
-"""Direct answers in this tier are drafted without the spec."""
 
 
 class HedgeCounts(NamedTuple):
@@ -47,7 +47,7 @@ def count_hedges(text: str, pattern: SearchPattern) -> HedgeCounts:
 class HedgingMeasure:
     """Accepted direct answers, counted by whether their teacher read the spec."""
 
-    tiers: Mapping[str, str]
+    tiers: Mapping[str, Tier]
     """Policy tier by leaf."""
     patterns: Mapping[str, SearchPattern]
     """Pattern of hedging words by language."""
@@ -58,11 +58,12 @@ class HedgingMeasure:
         """Count a selected answer; ignore other modes, unknown leaves and languages without a pattern."""
         tier = self.tiers.get(record.scenario.harm)
         pattern = self.patterns.get(record.scenario.language)
-        is_direct = record.expectation.mode == "direct_answer" and tier is not None
-        if not is_direct or pattern is None or record.draft.response is None:
+        if tier is None or record.expectation.mode != "direct_answer":
+            return
+        if pattern is None or record.draft.response is None:
             return
         counts = count_hedges(record.draft.response, pattern)
-        if tier == FREE_TIER:
+        if is_drafted_without_spec(record.expectation, tier):
             self.without_spec = _add_counts(self.without_spec, counts)
         else:
             self.with_spec = _add_counts(self.with_spec, counts)
@@ -74,7 +75,7 @@ class HedgingMeasure:
         if min(counts) >= MIN_ANSWERS:
             return None
         return (
-            f"{counts[0]} direct answers without the spec, {counts[1]} with it;"
+            f"{format_plural(counts[0], 'direct answer')} without the spec, {counts[1]} with it;"
             f" at least {MIN_ANSWERS} of each are needed"
         )
 

@@ -1,48 +1,60 @@
 """Near-duplicates over all prompts of a corpus: MinHash, banded buckets, and an exact check of each hit.
 
-Texts are streamed. Memory holds a position and `MARKS` bytes of each; shingle hashes and buckets go to
-temporary files. The hash functions are fixed here, so that equal texts give equal results on every
-machine and version.
+Texts are streamed. Ids, shingle hashes, marks and buckets go to temporary files; memory holds the texts
+that share a bucket, and one band of buckets. The hash functions are fixed here, so that equal texts give
+equal results on every machine and version.
 """
 
 from __future__ import annotations
 
 import hashlib
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate, chain, islice
+from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from safegen.core import text_forms
-from safegen.store.temporary import name_temporary_folder
+from safegen.store.temporary import SPOOL_BYTES, name_temporary_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Hashes = NDArray[np.uint64]
+    Signatures = NDArray[np.uint32]
+    Flags = NDArray[np.bool_]
     Positions = NDArray[np.int64]
+    Number = TypeVar("Number", np.uint32, np.uint64, np.int64)
 
 # The fewest powers of two that allow bands of four rows at `MISS_PROBABILITY`. With three rows (128
 # permutations) 68 % of the pairs with a similarity of 0.3 share a bucket, with four 41 %.
 PERMUTATIONS = 256
 """Hash functions of a signature."""
-# A standard error of 0.06 at the threshold; all 256 bytes would cost four times the memory.
-MARKS = 64
-"""Permutations of which memory keeps one byte, to drop dissimilar candidates."""
+# One bit of each permutation has a standard error of 0.05 at the threshold, in an eighth of the
+# memory of 256 bytes (Li and Koenig 2010, b-bit minwise hashing).
+MARK_WORDS = PERMUTATIONS // 64
+"""64-bit words of a text that hold one bit of each permutation, to drop dissimilar candidates."""
 # Far above chance: no two prompts of different written sets in `core` reach 0.2.
 THRESHOLD = 0.6
 """Jaccard similarity from which two prompts are near-duplicates."""
 MISS_PROBABILITY = 2e-4
 """Highest probability that a pair at the threshold shares no bucket."""
-# The signatures of a chunk take 1 MiB.
-CHUNK_SIZE = 512
+CHUNK_BITS = 9
+CHUNK_SIZE = 1 << CHUNK_BITS
 """Texts hashed at once."""
-# A text of 30 words has about 250 bytes in each file, so that 30,000 texts need no disk.
-SPOOL_BYTES = 8 * 1024 * 1024
-"""Bytes of a temporary file that stay in memory."""
+# The number of the text and the hash of a shingle fit one integer, which sorts faster than a pair.
+HASH_BITS = 64 - CHUNK_BITS
+"""Bits of the hash of a shingle."""
+# A block of signatures takes 128 kB, so that it stays in the processor's cache.
+BLOCK_ROWS = 128
+# Longer texts are cut, so that one long text does not fill a block alone.
+BLOCK_SHINGLES = 32
+# Each pair of copies in a group is estimated; more at once would be slow for a prompt of many copies.
+GROUP_TEXTS = 32
+"""Texts with a shared bucket that are compared at once."""
+PAIRS_AT_ONCE = 1 << 16
+"""Pairs whose similarity is estimated at once."""
 # The first hit often comes early, and a bucket of template prompts can hold thousands of texts.
 COMPARED_AT_ONCE = 256
 """Candidates whose shingles are read at once."""
@@ -90,141 +102,158 @@ def find_near_duplicates(
     if not 0 < threshold <= 1:
         raise ValueError(f"`threshold` is {threshold}; it must be above 0 and at most 1")
     rows = choose_band_rows(threshold)
-    ids = _StringStore()
-    groups = array("Q")
     with (
         name_temporary_folder(),
+        SpooledTemporaryFile(SPOOL_BYTES, "w+b") as id_file,
         SpooledTemporaryFile(SPOOL_BYTES, "w+b") as shingle_file,
-        SpooledTemporaryFile(SPOOL_BYTES, "w+b") as bucket_file,
+        SpooledTemporaryFile(SPOOL_BYTES, "w+b") as signature_file,
     ):
-        shingles = _ShingleStore(shingle_file)
-        buckets = _BucketStore(bucket_file, PERMUTATIONS // rows)
-        marks = bytearray()
+        signatures = _SignatureStore(signature_file, PERMUTATIONS // rows)
         for chunk in _iter_chunks(texts):
-            hashed = hash_chunk([text_forms.words(t.text) for t in chunk], shingle_words)
-            ids.extend(t.id for t in chunk)
-            groups.extend(_digest(t.group) if t.group else 0 for t in chunk)
-            shingles.append(hashed)
-            signed = minhash_signatures(hashed)
-            buckets.append(_hash_bands(signed, rows))
-            marks += _pack_marks(signed[:MARKS]).tobytes()
-        corpus = _Corpus(groups, shingles, marks)
-        return [
-            NearDuplicate(ids[one], ids[of], similarity)
-            for one, of, similarity in _iter_matches(corpus, buckets.iter_shared(), threshold)
-        ]
+            shingles = hash_chunk([text_forms.words(t.text) for t in chunk], shingle_words)
+            id_file.writelines(_encode_id(t.id) for t in chunk)
+            shingle_file.write(shingles.flat.tobytes())
+            signed = minhash_signatures(shingles)
+            signatures.append(
+                _SignedChunk(
+                    _digest_groups(chunk),
+                    _pack_marks(signed),
+                    shingles.sizes,
+                    _hash_bands(signed, rows),
+                )
+            )
+        matcher = _Matcher(signatures.number_shared_buckets(), shingle_file, threshold)
+        matches = [match for chunk in signatures.read() for match in matcher.add(chunk)]
+        ids = _read_ids(id_file, {text for match in matches for text in match[:2]})
+        return [NearDuplicate(ids[m.text], ids[m.original], m.similarity) for m in matches]
 
 
-class _StringStore:
-    """A list of strings in one array: a Python string of 16 characters takes 65 bytes."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._ends = array("Q", [0])
-
-    def extend(self, texts: Iterable[str]) -> None:
-        for text in texts:
-            self._data += text.encode("utf-8", "surrogatepass")
-            self._ends.append(len(self._data))
-
-    def __getitem__(self, index: int) -> str:
-        data = self._data[self._ends[index] : self._ends[index + 1]]
-        return data.decode("utf-8", "surrogatepass")
+def _encode_id(id_: str) -> bytes:
+    # One line, whatever the id contains; a lone surrogate has no UTF-8.
+    return id_.encode("unicode_escape") + b"\n"
 
 
-class _ShingleStore:
-    """The sorted shingle hashes of all texts in a file, one text after the other."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._ends = array("q", [0])
-
-    def append(self, texts: Sequence[Hashes]) -> None:
-        for shingles in texts:
-            self._file.write(shingles.tobytes())
-            self._ends.append(self._ends[-1] + len(shingles))
-
-    def size(self, text: int) -> int:
-        """Return the number of distinct shingles of a text."""
-        return self._ends[text + 1] - self._ends[text]
-
-    def read(self, text: int) -> Hashes:
-        import numpy as np
-
-        self._file.seek(8 * self._ends[text])
-        return np.frombuffer(self._file.read(8 * self.size(text)), dtype=np.uint64)
+def _read_ids(file: IO[bytes], texts: Container[int]) -> dict[int, str]:
+    file.seek(0)
+    return {
+        text: line[:-1].decode("unicode_escape") for text, line in enumerate(file) if text in texts
+    }
 
 
-class _BucketStore:
-    """The bucket of each band and text in a file, by chunk, then band, then text."""
+class _SignedChunk(NamedTuple):
+    """The texts of a chunk as the comparison needs them."""
+
+    groups: Hashes
+    """Digest of the group; 0 without one."""
+    marks: Hashes
+    """Texts by `MARK_WORDS`."""
+    sizes: Positions
+    """Distinct shingles."""
+    buckets: NDArray[np.uint32]
+    """Bands by texts: the bucket, later its number, from 1 on, or 0 if only one text is in it."""
+
+
+class _SharedBuckets(NamedTuple):
+    """Buckets with several texts."""
+
+    sizes: Positions
+    """Texts by number of the bucket."""
+    texts: int
+    """Texts in any of them."""
+
+
+class _SignatureStore:
+    """The chunks in a file, one after the other."""
 
     def __init__(self, file: IO[bytes], bands: int) -> None:
         self._file, self._bands = file, bands
-        self._sizes: list[int] = []
+        self._counts: list[int] = []
+        """Texts by chunk."""
 
-    def append(self, buckets: NDArray[np.uint32]) -> None:
-        """Append the buckets of a chunk: bands (rows) by texts (columns)."""
-        self._file.write(buckets.tobytes())
-        self._sizes.append(buckets.shape[1])
+    def append(self, chunk: _SignedChunk) -> None:
+        for part in chunk:
+            self._file.write(part.tobytes())
+        self._counts.append(len(chunk.sizes))
 
-    def iter_shared(self) -> Iterator[tuple[int, list[int]]]:
-        """Yield each text that shares a bucket, in order, with the numbers of its shared buckets."""
+    def read(self) -> Iterator[_SignedChunk]:
         import numpy as np
 
-        if self._sizes:
-            self._number_shared_buckets()
-        first = 0
         self._file.seek(0)
-        for size in self._sizes:
-            data = self._file.read(4 * self._bands * size)
-            numbers = np.frombuffer(data, dtype=np.uint32).reshape(self._bands, size).T
-            shared = numbers > 0
-            for text in np.flatnonzero(shared.any(axis=1)).tolist():
-                yield first + text, numbers[text][shared[text]].tolist()
-            first += size
+        for count in self._counts:
+            yield _SignedChunk(
+                self._read(np.uint64, count),
+                self._read(np.uint64, count * MARK_WORDS).reshape(count, MARK_WORDS),
+                self._read(np.int64, count),
+                self._read(np.uint32, self._bands * count).reshape(self._bands, count),
+            )
 
-    def _number_shared_buckets(self) -> None:
-        """Replace each bucket by its number, from 1 on, or by 0 if only one text is in it."""
+    def number_shared_buckets(self) -> _SharedBuckets:
+        """Replace each bucket by its number, and count the texts."""
         import numpy as np
 
+        sizes: list[Positions] = [np.zeros(1, dtype=np.int64)]
+        is_shared = np.zeros(sum(self._counts), dtype=bool)
         taken = 1
-        for band in range(self._bands):
-            places = self._places(band)
-            column = np.concatenate([self._read(place, size) for place, size in places])
-            _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-            is_shared = counts > 1
-            numbers = np.where(is_shared, np.cumsum(is_shared) - 1 + taken, 0).astype(np.uint32)
-            taken += int(is_shared.sum())
-            renumbered = numbers[inverse]
-            start = 0
-            for place, size in places:
-                self._file.seek(place)
-                self._file.write(renumbered[start : start + size].tobytes())
-                start += size
+        for band in range(self._bands if self._counts else 0):
+            numbers, counts = _number_shared(self._read_band(band), taken)
+            self._write_band(band, numbers)
+            is_shared |= numbers > 0
+            sizes.append(counts)
+            taken += len(counts)
+        return _SharedBuckets(np.concatenate(sizes), int(is_shared.sum()))
 
-    def _places(self, band: int) -> list[tuple[int, int]]:
-        """Return the place in the file and the texts of each chunk's part of a band."""
-        starts = accumulate((4 * self._bands * size for size in self._sizes), initial=0)
-        return [
-            (start + 4 * band * size, size)
-            for start, size in zip(starts, self._sizes, strict=False)
-        ]
-
-    def _read(self, place: int, size: int) -> NDArray[np.uint32]:
+    def _read_band(self, band: int) -> NDArray[np.uint32]:
         import numpy as np
 
-        self._file.seek(place)
-        return np.frombuffer(self._file.read(4 * size), dtype=np.uint32)
+        buckets = np.empty(sum(self._counts), dtype=np.uint32)
+        first = 0
+        for place, count in self._iter_places(band):
+            self._file.seek(place)
+            buckets[first : first + count] = self._read(np.uint32, count)
+            first += count
+        return buckets
 
+    def _write_band(self, band: int, numbers: NDArray[np.uint32]) -> None:
+        first = 0
+        for place, count in self._iter_places(band):
+            self._file.seek(place)
+            self._file.write(numbers[first : first + count].tobytes())
+            first += count
 
-class _Corpus:
-    """The texts as the comparison needs them: digests of groups (0: none), marks and shingles."""
+    def _iter_places(self, band: int) -> Iterator[tuple[int, int]]:
+        """Yield the place in the file and the texts of each chunk's part of a band."""
+        fixed = 8 * (1 + MARK_WORDS + 1)
+        start = 0
+        for count in self._counts:
+            yield start + (fixed + 4 * band) * count, count
+            start += (fixed + 4 * self._bands) * count
 
-    def __init__(self, groups: Sequence[int], shingles: _ShingleStore, marks: bytearray) -> None:
+    def _read(self, kind: type[Number], count: int) -> NDArray[Number]:
         import numpy as np
 
-        self.groups, self.shingles = groups, shingles
-        self.marks = np.frombuffer(marks, dtype=np.uint8).reshape(-1, MARKS)
+        data = self._file.read(np.dtype(kind).itemsize * count)
+        return np.frombuffer(data, dtype=kind)
+
+
+def _number_shared(
+    buckets: NDArray[np.uint32], first: int
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Number the buckets with several texts from `first` on; the others are 0. Count the texts of each."""
+    import numpy as np
+
+    # Bucket and text in one integer: a plain sort is three times as fast as one of positions.
+    # In place: each temporary array would take 8 bytes a text.
+    keys = buckets.astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.arange(len(buckets), dtype=np.uint32)
+    keys.sort()
+    repeats = np.zeros(len(keys) + 1, dtype=bool)
+    repeats[1:-1] = (keys[1:] ^ keys[:-1]) < np.uint64(1 << 32)
+    shared = np.flatnonzero(repeats[:-1] | repeats[1:])
+    number = np.cumsum(~repeats[shared]) - 1
+    numbers = np.zeros(len(keys), dtype=np.uint32)
+    numbers[(keys[shared] & np.uint64(0xFFFFFFFF)).astype(np.int64)] = number + first
+    return numbers, np.bincount(number)
 
 
 def choose_band_rows(threshold: float) -> int:
@@ -253,13 +282,16 @@ _hash_word = lru_cache(maxsize=200_000)(_digest)
 
 
 @lru_cache(maxsize=1)
-def _permutation_constants() -> tuple[list[int], list[int]]:
+def _permutation_constants() -> tuple[Signatures, Signatures]:
     """Return an odd factor and a summand for each permutation."""
-    drawn = [
-        _hash_word(f"{kind} {i}") for kind in ("factor", "summand") for i in range(PERMUTATIONS)
-    ]
-    # An odd factor has an inverse modulo 2**64, so that no two hashes become one.
-    return [d | 1 for d in drawn[:PERMUTATIONS]], drawn[PERMUTATIONS:]
+    import numpy as np
+
+    factors, summands = (
+        np.array([_digest(f"{kind} {i}") >> 32 for i in range(PERMUTATIONS)], dtype=np.uint32)
+        for kind in ("factor", "summand")
+    )
+    # An odd factor has an inverse modulo 2**32, so that no two hashes become one.
+    return factors | np.uint32(1), summands
 
 
 def _mix_bits(values: Hashes) -> Hashes:
@@ -273,118 +305,287 @@ def _mix_bits(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(33))
 
 
-def _hash_shingles(tokens: Sequence[str], size: int) -> Hashes:
-    """Return the sorted, distinct shingle hashes of a text."""
+class ShingleChunk(NamedTuple):
+    """The sorted, distinct shingle hashes of some texts, one text after the other."""
+
+    flat: Hashes
+    sizes: Positions
+    """Shingles of each text; 0 for a text without words."""
+
+
+def hash_chunk(texts: Sequence[Sequence[str]], size: int) -> ShingleChunk:
+    """Hash the shingles of `size` words of at most `CHUNK_SIZE` texts; a shorter text is one shingle."""
     import numpy as np
 
-    words = np.fromiter(map(_hash_word, tokens), dtype=np.uint64, count=len(tokens))
-    size = min(size, len(words))
-    hashed = np.zeros(len(words) - size + 1 if size else 0, dtype=np.uint64)
-    for place in range(size):
-        hashed = _mix_bits(hashed + words[place : place + len(hashed)]) if len(hashed) else hashed
-    return np.unique(hashed)
-
-
-def hash_chunk(texts: Sequence[Sequence[str]], size: int) -> list[Hashes]:
-    """Return the sorted, distinct hashes of the shingles of `size` words, by text."""
-    import numpy as np
-
-    whole = [tokens for tokens in texts if len(tokens) >= size]
-    if not whole:
-        return [_hash_shingles(tokens, size) for tokens in texts]
-    # One array for all texts: a shingle that starts in one text and ends in the next is dropped.
-    lengths = np.fromiter(map(len, whole), dtype=np.int64, count=len(whole))
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     words = np.fromiter(
-        map(_hash_word, chain.from_iterable(whole)), dtype=np.uint64, count=int(lengths.sum())
+        map(_hash_word, chain.from_iterable(texts)), dtype=np.uint64, count=int(lengths.sum())
     )
-    hashed = np.zeros(len(words) - size + 1, dtype=np.uint64)
-    for place in range(size):
-        hashed = _mix_bits(hashed + words[place : place + len(hashed)])
-    counts = lengths - size + 1
-    starts = np.cumsum(lengths) - lengths
-    firsts = np.cumsum(counts) - counts
-    hashed = hashed[np.repeat(starts - firsts, counts) + np.arange(counts.sum())]
-    owner = np.repeat(np.arange(len(whole)), counts)
-    order = np.lexsort((hashed, owner))
-    hashed, owner = hashed[order], owner[order]
-    is_new = np.ones(len(hashed), dtype=bool)
-    is_new[1:] = (hashed[1:] != hashed[:-1]) | (owner[1:] != owner[:-1])
-    ends = np.cumsum(np.bincount(owner[is_new], minlength=len(whole)))
-    parts = iter(np.split(hashed[is_new], ends[:-1]))
-    return [
-        next(parts) if len(tokens) >= size else _hash_shingles(tokens, size) for tokens in texts
-    ]
+    owners = np.repeat(np.arange(len(texts)), lengths)
+    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(words))
+    keys = [_hash_runs(words, np.flatnonzero(left >= size), size, owners)]
+    for short in range(1, size) if lengths.min(initial=size) < size else ():
+        whole = np.flatnonzero((left == short) & (lengths[owners] == short))
+        keys.append(_hash_runs(words, whole, short, owners))
+    joined = np.sort(np.concatenate(keys))
+    joined = joined[np.append(True, joined[1:] != joined[:-1])[: len(joined)]]
+    owners = (joined >> np.uint64(HASH_BITS)).astype(np.int64)
+    mask = np.uint64((1 << HASH_BITS) - 1)
+    return ShingleChunk(joined & mask, np.bincount(owners, minlength=len(texts)))
 
 
-def minhash_signatures(shingles: Sequence[Hashes]) -> Hashes:
-    """Return the MinHash of each permutation (rows) for each text (columns); arbitrary without shingles."""
+def _hash_runs(words: Hashes, starts: Positions, size: int, owners: Positions) -> Hashes:
+    """Hash the runs of `size` words at some places; the number of the text is in the highest bits."""
     import numpy as np
 
-    nothing = np.zeros(1, dtype=np.uint64)
-    flat = np.concatenate([r if len(r) else nothing for r in shingles])
-    starts = np.cumsum([0, *(max(len(r), 1) for r in shingles[:-1])])
-    lowest = np.empty((PERMUTATIONS, len(starts)), dtype=np.uint64)
-    permuted = np.empty_like(flat)
-    for row, (factor, summand) in enumerate(zip(*_permutation_constants(), strict=True)):
-        np.multiply(flat, np.uint64(factor), out=permuted)
-        permuted += np.uint64(summand)
-        np.minimum.reduceat(permuted, starts, out=lowest[row])
-    return lowest
+    hashed = np.zeros(len(starts), dtype=np.uint64)
+    for place in range(size):
+        hashed = _mix_bits(hashed + words[starts + place])
+    owner = owners[starts].astype(np.uint64) << np.uint64(HASH_BITS)
+    return owner | (hashed >> np.uint64(CHUNK_BITS))
 
 
-def _hash_bands(signed: Hashes, rows: int) -> NDArray[np.uint32]:
+def minhash_signatures(shingles: ShingleChunk) -> Signatures:
+    """Return the MinHash of each text (rows) by permutation (columns); arbitrary without shingles."""
+    import numpy as np
+
+    values = shingles.flat.astype(np.uint32)
+    # Parts of at most `BLOCK_SHINGLES`, in the order of the texts.
+    parts = -(-shingles.sizes // BLOCK_SHINGLES)
+    owner = np.repeat(np.arange(len(parts)), parts)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(parts) - parts, parts)
+    starts = (np.cumsum(shingles.sizes) - shingles.sizes)[owner] + within * BLOCK_SHINGLES
+    sizes = np.minimum(shingles.sizes[owner] - within * BLOCK_SHINGLES, BLOCK_SHINGLES)
+    signed = np.full((len(parts), PERMUTATIONS), np.iinfo(np.uint32).max, dtype=np.uint32)
+    for first in range(0, len(owner), BLOCK_ROWS):
+        block = slice(first, first + BLOCK_ROWS)
+        lowest = _sign_block(values, starts[block], sizes[block])
+        texts, firsts = np.unique(owner[block], return_index=True)
+        signed[texts] = np.minimum(signed[texts], np.minimum.reduceat(lowest, firsts, axis=0))
+    return signed
+
+
+def _sign_block(values: NDArray[np.uint32], starts: Positions, sizes: Positions) -> Signatures:
+    """Return the lowest permuted value of each row of values, by permutation."""
+    import numpy as np
+
+    factors, summands = _permutation_constants()
+    order = np.argsort(-sizes, kind="stable")
+    starts = starts[order]
+    lowest = np.full((len(order), PERMUTATIONS), np.iinfo(np.uint32).max, dtype=np.uint32)
+    permuted = np.empty_like(lowest)
+    # The first shingle of all rows, then the second of the rows that have one, and so on.
+    for place, rows in enumerate(np.cumsum(np.bincount(sizes)[::-1])[::-1][1:].tolist()):
+        some = permuted[:rows]
+        np.multiply(values[starts[:rows] + place, None], factors, out=some)
+        some += summands
+        np.minimum(lowest[:rows], some, out=lowest[:rows])
+    signed = np.empty_like(lowest)
+    signed[order] = lowest
+    return signed
+
+
+def _hash_bands(signed: Signatures, rows: int) -> NDArray[np.uint32]:
     """Return the bucket of each band (rows) for each text (columns)."""
     import numpy as np
 
     count = PERMUTATIONS // rows
-    buckets = np.zeros((count, signed.shape[1]), dtype=np.uint64)
+    buckets = np.zeros((len(signed), count), dtype=np.uint64)
     for row in range(rows):
-        buckets = _mix_bits(buckets + signed[row : count * rows : rows])
+        buckets ^= signed[:, row : count * rows : rows]
+        buckets *= np.uint64(0xC4CEB9FE1A85EC53)
     # Half the bytes on disk. Two buckets that collide only cost an exact comparison.
-    return (buckets >> np.uint64(32)).astype(np.uint32)
+    return np.ascontiguousarray((_mix_bits(buckets) >> np.uint64(32)).astype(np.uint32).T)
 
 
-def _pack_marks(signed: Hashes) -> NDArray[np.uint8]:
+def _pack_marks(signed: Signatures) -> Hashes:
+    """Return one bit of each permutation, texts by `MARK_WORDS`."""
     import numpy as np
 
-    return np.ascontiguousarray((_mix_bits(signed) & np.uint64(255)).astype(np.uint8).T)
+    # The lowest bit alone would be that of the shingle's hash, whatever the permutation.
+    bits = (signed * np.uint32(0x9E3779B1)) >> np.uint32(31)
+    return np.packbits(bits.astype(np.uint8), axis=1).view(np.uint64)
 
 
-def _iter_matches(
-    corpus: _Corpus, shared: Iterable[tuple[int, list[int]]], threshold: float
-) -> Iterator[tuple[int, int, float]]:
-    """Yield text, earlier kept text and similarity. Only kept texts are put into buckets."""
-    buckets: dict[int, list[int]] = {}
-    for text, numbers in shared:
-        if not corpus.shingles.size(text):
-            continue
-        met = {other for n in numbers for other in buckets.get(n, ())}
-        match = _find_first_match(corpus, text, sorted(met), threshold) if met else None
-        if match is not None:
-            yield text, *match
-            continue
-        for number in numbers:
-            buckets.setdefault(number, []).append(text)
-
-
-def _find_first_match(
-    corpus: _Corpus, text: int, others: Sequence[int], threshold: float
-) -> tuple[int, float] | None:
-    """Find the first of the others that is a near-duplicate by exact comparison."""
+def _digest_groups(chunk: Sequence[CorpusText]) -> Hashes:
     import numpy as np
 
-    group = corpus.groups[text]
-    others = [o for o in others if not group or corpus.groups[o] != group]
-    likely = _filter_likely(corpus, text, np.array(others, dtype=np.int64), threshold).tolist()
-    mine = corpus.shingles.read(text)
-    for start in range(0, len(likely), COMPARED_AT_ONCE):
-        places = likely[start : start + COMPARED_AT_ONCE]
-        theirs = [corpus.shingles.read(place) for place in places]
-        similarity = _compare_exactly(mine, theirs)
-        hits: list[int] = np.flatnonzero(similarity >= threshold).tolist()
-        if hits:
-            return places[hits[0]], float(similarity[hits[0]])
-    return None
+    groups = (_digest(t.group) if t.group else 0 for t in chunk)
+    return np.fromiter(groups, dtype=np.uint64, count=len(chunk))
+
+
+class _Match(NamedTuple):
+    """A text and the earlier, kept text that it nearly repeats."""
+
+    text: int
+    original: int
+    similarity: float
+
+
+class _KeptTexts:
+    """The kept texts that share a bucket, in order."""
+
+    def __init__(self, capacity: int) -> None:
+        import numpy as np
+
+        # The system provides a page of an empty array when it is written.
+        self.texts = np.empty(capacity, dtype=np.int64)
+        """Number in the corpus."""
+        self.places = np.empty(capacity, dtype=np.int64)
+        """First shingle in the file."""
+        self.sizes = np.empty(capacity, dtype=np.int64)
+        self.groups = np.empty(capacity, dtype=np.uint64)
+        self.marks = np.empty((capacity, MARK_WORDS), dtype=np.uint64)
+        self.count = 0
+
+    @property
+    def _columns(self) -> tuple[NDArray[Any], ...]:
+        return (self.texts, self.places, self.sizes, self.groups, self.marks)
+
+    def extend(self, *columns: NDArray[Any]) -> int:
+        """Append texts by column, and return the number of the first."""
+        first = self.count
+        self.count += len(columns[0])
+        for column, values in zip(self._columns, columns, strict=True):
+            column[first : self.count] = values
+        return first
+
+    def drop(self, first: int, is_dropped: Flags) -> None:
+        """Remove some of the last texts, from `first` on."""
+        import numpy as np
+
+        stay = first + np.flatnonzero(~is_dropped)
+        self.count = first + len(stay)
+        for column in self._columns:
+            column[first : self.count] = column[stay]
+
+
+class _Matcher:
+    """Comparison of each text with the kept ones that share a bucket; texts are added in order."""
+
+    def __init__(self, buckets: _SharedBuckets, shingle_file: IO[bytes], threshold: float) -> None:
+        import numpy as np
+
+        self._file, self._threshold = shingle_file, threshold
+        self._most_different = _bound_differences(threshold)
+        self._texts = self._shingles = 0
+        """Texts and shingles so far."""
+        self._kept = _KeptTexts(buckets.texts)
+        # The members of each bucket follow each other; the bucket is filled up to a count.
+        self._starts = np.cumsum(buckets.sizes) - buckets.sizes
+        self._filled = np.zeros(len(buckets.sizes), dtype=np.int64)
+        self._members = np.empty(int(buckets.sizes.sum()), dtype=np.uint32)
+
+    def add(self, chunk: _SignedChunk) -> Iterator[_Match]:
+        """Yield the matches of a chunk, and keep its other texts that share a bucket."""
+        import numpy as np
+
+        is_shared = (chunk.buckets > 0).any(axis=0) & (chunk.sizes > 0)
+        texts = self._texts + np.arange(len(chunk.sizes))
+        places = self._shingles + np.cumsum(chunk.sizes) - chunk.sizes
+        chosen = np.flatnonzero(is_shared)
+        for start in range(0, len(chosen), GROUP_TEXTS):
+            some = chosen[start : start + GROUP_TEXTS]
+            columns = (texts, places, chunk.sizes, chunk.groups, chunk.marks)
+            first = self._kept.extend(*(column[some] for column in columns))
+            yield from self._match(chunk.buckets[:, some], first)
+        self._texts += len(texts)
+        self._shingles += int(chunk.sizes.sum())
+
+    def _match(self, buckets: NDArray[np.uint32], first: int) -> list[_Match]:
+        """Compare the kept texts from `first` on, drop those that match, and fill their buckets."""
+        import numpy as np
+
+        bands, rows = np.nonzero(buckets)
+        numbers = buckets[bands, rows].astype(np.int64)
+        order = np.lexsort((rows, numbers))
+        numbers, rows = numbers[order], rows[order]
+        earlier = self._fill(numbers, first + rows)
+        is_dropped = np.zeros(buckets.shape[1], dtype=bool)
+        matches: list[_Match] = []
+        for text, others in self._iter_likely(numbers, first + rows, earlier):
+            is_old = others < first
+            is_old[~is_old] = ~is_dropped[others[~is_old] - first]
+            match = self._find_first_match(text, others[is_old])
+            if match is not None:
+                matches.append(match)
+                is_dropped[text - first] = True
+        if matches:
+            stays = ~is_dropped[rows]
+            numbers, rows = numbers[stays], (np.cumsum(~is_dropped) - 1)[rows[stays]]
+            earlier = self._fill(numbers, first + rows)
+            self._kept.drop(first, is_dropped)
+        # Of equal numbers the last one remains, which has the highest count.
+        self._filled[numbers] = earlier + 1
+        return matches
+
+    def _fill(self, numbers: Positions, texts: Positions) -> Positions:
+        """Write texts, sorted by bucket, after the members of their buckets; return how many are before each."""
+        import numpy as np
+
+        place = np.arange(len(numbers))
+        earlier = self._filled[numbers] + place - np.searchsorted(numbers, numbers)
+        self._members[self._starts[numbers] + earlier] = texts
+        return earlier
+
+    def _iter_likely(
+        self, numbers: Positions, texts: Positions, earlier: Positions
+    ) -> Iterator[tuple[int, Positions]]:
+        """Yield each text, in order, and the earlier ones in its buckets that are probably similar."""
+        import numpy as np
+
+        ends = np.cumsum(earlier)
+        starts = self._starts[numbers] + earlier - ends
+        keys = [np.zeros(0, dtype=np.int64)]
+        for low in range(0, int(ends[-1]), PAIRS_AT_ONCE):
+            high = min(low + PAIRS_AT_ONCE, int(ends[-1]))
+            lengths = np.minimum(ends, high) - np.maximum(ends - earlier, low)
+            entry = np.repeat(np.arange(len(ends)), np.maximum(lengths, 0))
+            text, other = texts[entry], self._members[starts[entry] + np.arange(low, high)]
+            likely = self._are_likely(text, other)
+            keys.append(np.unique(text[likely] << 32 | other[likely]))
+        pairs = np.unique(np.concatenate(keys))
+        chosen, firsts = np.unique(pairs >> 32, return_index=True)
+        yield from zip(chosen.tolist(), np.split(pairs & 0xFFFFFFFF, firsts[1:]), strict=False)
+
+    def _are_likely(self, texts: Positions, others: NDArray[np.uint32]) -> Flags:
+        """Return False for pairs of one group, or estimated four standard errors below the threshold."""
+        import numpy as np
+
+        groups, marks = self._kept.groups, self._kept.marks
+        bits = np.bitwise_count(marks.take(texts, axis=0) ^ marks.take(others, axis=0))
+        different = bits[:, 0].astype(np.uint16)
+        for word in range(1, MARK_WORDS):
+            different += bits[:, word]
+        group = groups[texts]
+        return (different <= self._most_different) & ((group == 0) | (group != groups[others]))
+
+    def _find_first_match(self, text: int, others: Positions) -> _Match | None:
+        """Find the first of the others that is a near-duplicate by exact comparison."""
+        import numpy as np
+
+        mine = self._read_shingles(text)
+        for start in range(0, len(others), COMPARED_AT_ONCE):
+            some = others[start : start + COMPARED_AT_ONCE].tolist()
+            similarity = _compare_exactly(mine, [self._read_shingles(other) for other in some])
+            hits: list[int] = np.flatnonzero(similarity >= self._threshold).tolist()
+            if hits:
+                original = int(self._kept.texts[some[hits[0]]])
+                return _Match(int(self._kept.texts[text]), original, float(similarity[hits[0]]))
+        return None
+
+    def _read_shingles(self, text: int) -> Hashes:
+        import numpy as np
+
+        self._file.seek(8 * int(self._kept.places[text]))
+        return np.frombuffer(self._file.read(8 * int(self._kept.sizes[text])), dtype=np.uint64)
+
+
+def _bound_differences(threshold: float) -> int:
+    """Return how many bits of a pair at the threshold differ at most, with four standard errors."""
+    # A permutation has different minima with 1 - threshold, and then different bits with 1/2.
+    share = (1 - threshold) / 2
+    return int(PERMUTATIONS * share + 4 * (PERMUTATIONS * share * (1 - share)) ** 0.5)
 
 
 def _compare_exactly(mine: Hashes, theirs: Sequence[Hashes]) -> NDArray[np.float64]:
@@ -396,12 +597,3 @@ def _compare_exactly(mine: Hashes, theirs: Sequence[Hashes]) -> NDArray[np.float
     at = np.minimum(np.searchsorted(mine, flat), len(mine) - 1)
     both = np.add.reduceat((mine[at] == flat).astype(np.int64), np.cumsum(sizes) - sizes)
     return both / (sizes + len(mine) - both)
-
-
-def _filter_likely(corpus: _Corpus, text: int, others: Positions, threshold: float) -> Positions:
-    """Drop candidates whose estimated similarity is four standard errors below the threshold."""
-    import numpy as np
-
-    least = threshold - 4 * (threshold * (1 - threshold) / MARKS) ** 0.5
-    equal = np.count_nonzero(corpus.marks[others] == corpus.marks[text], axis=1)
-    return others[equal >= least * MARKS]

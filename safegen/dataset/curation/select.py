@@ -1,13 +1,11 @@
-"""The best accepted draft of a scenario, or the reason why there is none."""
+"""The best accepted draft of a scenario."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safegen.core.types import NotAccepted, Record
+from safegen.core.types import Record
 
-# Reasons become keys of a table of counts.
-MAX_REASON_CHARS = 80
 NO_REWARD = -1.0
 """Rank of a draft without a reward, below every reward."""
 
@@ -38,22 +36,3 @@ def is_usable(record: Record) -> bool:
     """Return True if a draft has a text that may be shown."""
     draft = record.draft
     return draft.outcome == "ok" and draft.response is not None and not draft.withheld
-
-
-def rejection_rank(record: Record) -> tuple[bool, float, float, str]:
-    """Rank a rejected draft; the lowest is nearest to acceptance."""
-    failed = record.draft.outcome != "ok"
-    return failed, -rank_reward(record), -sum_scores(record), record.draft.draft_id
-
-
-def rejection_reason(records: Sequence[Record]) -> str:
-    """Return the reason why a scenario has no selected draft, from its best draft.
-
-    Args:
-        records: the drafts of the scenario, at least one, none of them selectable.
-    """
-    nearest = min(records, key=rejection_rank)
-    if nearest.draft.outcome != "ok":
-        return nearest.draft.outcome
-    code: NotAccepted = "withheld" if nearest.accepted else "not_accepted"
-    return code if nearest.accepted else (nearest.reason or code)[:MAX_REASON_CHARS]

@@ -86,6 +86,7 @@ def make_pairs(group: ScenarioGroup, *, at_most: int) -> list[Pair]:
     chosen = group.selected
     if chosen is None or chosen.severity not in SAFE_SEVERITIES:
         return []
+    # Drafts of one model often repeat each other, and a pair of equal texts teaches nothing.
     seen = {chosen.draft.response}
     pairs: list[Pair] = []
     candidates = filter(_is_instructive, group.records)
@@ -159,6 +160,7 @@ def explain_always_empty(recipe: Recipe, *, trusted: Sequence[str] = ()) -> str 
 
 def list_teachable_validators(recipe: Recipe, *, trusted: Sequence[str] = ()) -> list[str]:
     """List the validators, built-in or a recipe's own, that find faults which a student can learn from."""
+    # All built-in ones count, also those that the recipe lacks: the hint names them.
     names = (ref.use for ref in recipe.validators if plugins.is_external(ref.use))
     own = (name for name in names if plugins.is_allowed(name, trusted))
     return sorted(
@@ -175,6 +177,7 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _is_instructive(record: Record) -> bool:
     draft = record.draft
+    # A verdict that could not decide may hide an unsafe or a good text.
     faults = [v for v in list_deciding_verdicts(record.verdicts) if v.passed is not True]
     return (
         draft.outcome == "ok"

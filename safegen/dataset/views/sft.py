@@ -107,6 +107,7 @@ def _build_schema() -> pa.Schema:
 
 def _to_rows(group: ScenarioGroup) -> list[ArrowRow]:
     record = group.selected
+    # A loss on every assistant turn would also train on a turn that no validator judged.
     if record is None or view.has_given_turn(record):
         return []
     messages = view.message_rows(record.scenario.messages) + view.assistant_turn(

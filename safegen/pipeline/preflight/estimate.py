@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from safegen.config.recipe import PluginRef, Recipe
-from safegen.core.errors import ConfigError, UserError
-from safegen.core.plugins import guard_hook
-from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario, Tier
+from safegen.config.recipe import Recipe
+from safegen.core.errors import UserError
+from safegen.core.plural import format_plural
+from safegen.core.types import Expectation, PlannedScenario, Profile, Scenario
 from safegen.coverage.certificate import Certificate, certify
 from safegen.coverage.ledger import Cell, scenario_axes
 from safegen.dataset.coverage_report import AxisShapes, build_coverage_model
@@ -21,17 +20,13 @@ from safegen.dataset.curation.split import SplitName, describe_empty_splits, spl
 from safegen.judges.juror import load_judge_prompt, make_rubric_renderer
 from safegen.pipeline.draft_messages import build_draft_messages, choose_style, make_system_renderer
 from safegen.pipeline.policy_update import is_policy_only
+from safegen.pipeline.preflight.teacher_facts import TeacherFacts, list_teacher_facts
 from safegen.pipeline.preflight.warnings import list_overrides, list_warnings
 from safegen.pipeline.resolve import (
-    ROLE_KEYS,
     ResolvedRecipe,
     check_drafters,
     check_panel,
-    list_roles,
-    make_teacher,
-    refuse_guard,
     resolve_recipe,
-    teacher_traits,
 )
 from safegen.pipeline.session import plan_first_round
 from safegen.pipeline.snapshot import list_differences
@@ -47,7 +42,6 @@ from safegen.scenarios.written import (
 )
 from safegen.store import plan
 from safegen.store.run_folder import RunFolder
-from safegen.teachers import split_unset_variables
 
 CHARS_PER_TOKEN = 4
 """An estimate for English text; most other scripts have fewer characters per token."""
@@ -81,22 +75,6 @@ class PlanSize:
     """Splits with a goal."""
     certificate: Certificate | None
     """Coverage of the axes by the plan; None if fewer than two axes vary."""
-
-
-@dataclass(frozen=True, slots=True)
-class TeacherFacts:
-    """A teacher of a recipe; the API key itself is never stored here."""
-
-    role: str
-    name: str
-    model: str | None
-    base_url: str | None
-    key: str | None
-    """Name of the environment variable with the API key."""
-    key_set: bool
-    max_tokens: int | None
-    embedded: bool = False
-    """True if it calls no endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +133,7 @@ def estimate(inputs: ResolvedRecipe, *, output: Path | None = None) -> Estimate:
         0
     """
     recipe = inputs.recipe
-    teachers = tuple(_list_teachers(inputs))
+    teachers = list_teacher_facts(inputs)
     size = _measure_plan(inputs)
     drafts = size.prompts * recipe.plan.candidates
     calls = drafts * (1 + recipe.revise)
@@ -229,15 +207,16 @@ def _iter_unreachable(inputs: ResolvedRecipe, size: PlanSize) -> Iterator[str]:
             )
         elif open_ := [h for h in leaves if profile not in inputs.barred_profiles.get(h, ())]:
             yield (
-                f"under `{profile}`, {len(open_)} of {chosen} leaves have no prompt: {', '.join(open_)}; let"
+                f"under `{profile}`, {len(open_)} of {chosen} leaves {'has' if len(open_) == 1 else 'have'} no prompt:"
+                f" {', '.join(open_)}; let"
                 " an author write some (`plan.authored`)"
             )
     target, cells = inputs.recipe.target, size.out_of_reach
     if target is not None and cells:
         cell, most = min(cells.items(), key=lambda item: item[1])
         yield (
-            f"`target.accepted: {target.accepted}` cannot be met in {len(cells):,} cells of"
-            f" {' × '.join(target.per)}: {' · '.join(cell)} has {most} prompts; lower it, or let an"
+            f"`target.accepted: {target.accepted}` cannot be met in {format_plural(len(cells), 'cell')} of"
+            f" {' × '.join(target.per)}: {' · '.join(cell)} has {format_plural(most, 'prompt')}; lower it, or let an"
             " author write sets (`plan.authored`)"
         )
 
@@ -337,7 +316,7 @@ class _CharCounter:
     def __init__(self, inputs: ResolvedRecipe) -> None:
         policies = {p.policy_id: p for p in inputs.policies}
         self._render = make_system_renderer(inputs.draft_prompt, policies)
-        self._tiers: dict[str, Tier] = {id_: harm.tier for id_, harm in inputs.tree.harms.items()}
+        self._tiers = inputs.tiers
         plan_ = inputs.recipe.plan
         self._styles = Counter(choose_style(plan_.styles, i) for i in range(plan_.candidates))
         self._seen: dict[object, int] = {}
@@ -375,48 +354,6 @@ class _CharCounter:
             style=style,
         )
         return sum(len(m["content"]) for m in messages)
-
-
-def _list_teachers(inputs: ResolvedRecipe) -> Iterator[TeacherFacts]:
-    for role, ref in list_roles(inputs.recipe):
-        yield _check_teacher(role, ref, inputs)
-
-
-def _check_teacher(role: str, ref: PluginRef, inputs: ResolvedRecipe) -> TeacherFacts:
-    """Build a teacher to check its parameters; an unset key is no error here."""
-    params = ref.params
-    key = str(params["api_key_env"]) if params.get("api_key_env") else None
-    is_set = key is not None and bool(os.environ.get(key))
-    # An estimate needs no key, and users run it before they have one.
-    available, _ = split_unset_variables(params)
-    with inputs.locator.prefix_errors(*ROLE_KEYS[role]):
-        traits = teacher_traits(inputs, ref)
-        if traits.check_params is not None:
-            _check_params(ref, traits.check_params)
-        teacher = make_teacher(inputs, ref.model_copy(update={"params": available}))
-        refuse_guard(inputs, role, ref, teacher)
-    most = params.get("max_tokens") or params.get("max_completion_tokens")
-    return TeacherFacts(
-        role=role,
-        name=ref.use,
-        model=str(params["model"]) if "model" in params else None,
-        base_url=str(params["base_url"]) if "base_url" in params else None,
-        key=key,
-        key_set=is_set,
-        max_tokens=int(most) if most else None,
-        embedded=traits.embedded,
-    )
-
-
-def _check_params(ref: PluginRef, check: Callable[[Mapping[str, object]], None]) -> None:
-    try:
-        with guard_hook(
-            ref.use, check, "checked its parameters", error=ConfigError, allowed=(ValueError,)
-        ):
-            check(ref.params)
-    except ValueError as e:
-        # A plug-in reports a wrong parameter as ValueError; users get the place in the recipe.
-        raise ConfigError(f"`{ref.use}`: {e}") from e
 
 
 def _read_folder(inputs: ResolvedRecipe, folder: RunFolder) -> FolderState:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from safegen.config.recipe import Recipe
 from safegen.core.errors import UserError
+from safegen.core.plural import format_plural
 from safegen.core.types import PlannedScenario, Record, Teacher
 from safegen.pipeline import session
 from safegen.pipeline.preflight.estimate import CHARS_PER_TOKEN, Estimate, estimate
@@ -67,7 +68,7 @@ class PreviewEstimate:
         if not self.counted:
             return f"characters / {CHARS_PER_TOKEN}: the teacher gives no counts"
         rest = self.measured - self.counted
-        return f"as the endpoint counts {self.counted} drafts, characters / {CHARS_PER_TOKEN} for {rest}"
+        return f"as the endpoint counts {format_plural(self.counted, 'draft')}, characters / {CHARS_PER_TOKEN} for {rest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 
-from safegen.config.recipe import Recipe
+from safegen.config.recipe import PluginRef, Recipe
+from safegen.core import plugins
 from safegen.dataset.view import make_views
 from safegen.pipeline.resolve import ResolvedRecipe, teacher_traits
 from safegen.policy.spec import fitting_specs
@@ -62,16 +64,27 @@ def _warn_same_answers(inputs: ResolvedRecipe) -> Iterator[str]:
     recipe = inputs.recipe
     drafters, candidates = recipe.teachers.drafter, recipe.plan.candidates
     variants = len(drafters) * max(len(recipe.plan.styles), 1)
-    if candidates == 1 and not recipe.target:
+    if (candidates == 1 and not recipe.target) or variants >= max(candidates, 2):
         return
-    if all(_is_zero(ref.params.get("temperature")) for ref in drafters) and variants < max(
-        candidates, 2
-    ):
-        amount = "all" if variants == 1 else f"all but {variants}"
+    amount = "all" if variants == 1 else f"all but {variants}"
+    remedy = f"name as many drafters or `plan.styles` as there are candidates ({candidates})"
+    if all(_is_zero(ref.params.get("temperature")) for ref in drafters):
         yield (
-            f"`temperature` is 0, so {amount} drafts of a prompt are likely identical; raise it, or name as many"
-            f" drafters or `plan.styles` as there are candidates ({candidates})"
+            f"`temperature` is 0, so {amount} drafts of a prompt are likely identical; raise it, or {remedy}"
         )
+    elif all(_lacks_temperature(inputs, ref) for ref in drafters):
+        yield (
+            f"`temperature` is not set: if the endpoint's default is 0, {amount} drafts of a prompt are"
+            f" identical; set it, for example to 0.8, or {remedy}"
+        )
+
+
+def _lacks_temperature(inputs: ResolvedRecipe, ref: PluginRef) -> bool:
+    """Return True if a teacher takes a temperature, and the recipe gives none or 0."""
+    value = ref.params.get("temperature")
+    factory = plugins.find_factory("teachers", ref.use, trusted=inputs.trusted)
+    takes_one = "temperature" in inspect.signature(factory).parameters
+    return takes_one and (value is None or _is_zero(value))
 
 
 def _is_zero(value: object) -> bool:

@@ -49,6 +49,7 @@ def make_request(
             Message(role="assistant", content=canonical_json(texts).decode()),
             Message(role="user", content=file.render("repair", **template_fields)),
         ]
+    # A field for each text, so that a reply cannot mix or forget them.
     schema = make_answer_schema({name: {"type": "string"} for name in names})
     revision = int(texts is not None)
     return Request(tuple(messages), sample=sample, ask=ask, revision=revision, schema=schema)

@@ -158,6 +158,7 @@ async def write_set(
         brief, author, panel, files, expect, locale, bounds or CheckBounds(), sample, ask
     )
     first = await _attempt(authoring, None)
+    # One repair: an author that fails twice mostly fails again, and each attempt costs labels.
     last = await _attempt(authoring, first) if first.faults else first
     return _build_result(authoring, first, last)
 

@@ -79,6 +79,7 @@ class Brief:
 
     def __post_init__(self) -> None:
         names = [slot.name for slot in self.slots]
+        # Faults and replies name a text by its slot.
         if not names or len(set(names)) < len(names):
             raise ValueError(f"a brief needs distinct slots (`{', '.join(names) or 'none'}`)")
 

@@ -135,6 +135,7 @@ def make_error_failure(planned: PlannedScenario, error: ItemError) -> Failure:
         error=error.code,
         message=str(error),
         key=error.key,
+        shown=error.shown,
     )
 
 

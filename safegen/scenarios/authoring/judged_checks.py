@@ -72,6 +72,7 @@ def detail(case: JudgedCase) -> str:
     if read is None or read == slot.detail:
         return ""
     planned, actual = case.expect(slot.evidence, slot.detail), case.expect(slot.evidence, read)
+    # Another detail with the same answer is no fault, because the read detail is recorded.
     if expectation_key(planned) == expectation_key(actual):
         return ""
     return _describe_difference(read, slot.detail)
@@ -80,6 +81,7 @@ def detail(case: JudgedCase) -> str:
 def context(case: JudgedCase) -> str:
     """Fail a prompt that shows another value of an axis than the row's; it need not show one."""
     for axis, value in case.labels.axes:
+        # An axis outside the row was left open on purpose.
         if axis in case.row and case.row[axis] != value:
             return f"{axis}: {_describe_difference(value, case.row[axis])}"
     return ""

@@ -123,6 +123,7 @@ async def write_next_turn(
 
 
 async def _attempt_turn(authoring: _TurnAuthoring, before: _TurnAttempt | None) -> _TurnAttempt:
+    # A planned mistake is written with the turn after it, so that both fit each other.
     names = (LEAD_KEY, REPLY_KEY, TEXT_KEY) if authoring.brief.mistake else (TEXT_KEY,)
     if before is not None:
         failed = {

@@ -122,6 +122,7 @@ def plan_authored_dialogues(
 def _plan_turns(
     context: PlanningContext, script: Script, goals: Sequence[Goal], *, number: int
 ) -> Iterator[PlannedScenario]:
+    # Every goal has one conversation before any has a second one, as with sets.
     goal, index = goals[number % len(goals)], number // len(goals)
     axes = (("turn_style", script.kind),)
     set_ = make_set_id(context.tree.file.taxonomy, goal, axes=axes, author=index + 1)
@@ -159,6 +160,7 @@ def _plan_turns(
 def _choose_profile(script: Script, allowed: Sequence[Profile], number: int) -> Profile:
     """Rotate profiles over the sets, without those that the script grants, if others are left."""
     granted = {turn.verified for turn in script.turns}
+    # A profile that holds from the start cannot be granted later.
     others: list[Profile] = [p for p in allowed if p not in granted]
     profiles = others or allowed
     return profiles[number % len(profiles)]

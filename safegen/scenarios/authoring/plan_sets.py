@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import NamedTuple, cast
 
 from safegen.config.goals import Goal
 from safegen.config.plan import AxisChoice, Plan
@@ -39,6 +39,7 @@ OWN_AXES = ("task", "profile", "requested_detail")
 """Axes that an author does not express: goal, operator turn and slot determine their values."""
 LICENCE = "other"
 """Licence of authored prompts: the terms of the author model's output; the card says to check."""
+# A benign prompt that asks for steps would read as dual-use.
 BENIGN_DETAIL = 1
 STATED_SHARE = 0.75
 """Share of malicious prompts that state their intent; the others show it by circumstances."""
@@ -77,6 +78,7 @@ def plan_authored_sets(
     by_harm = group_goals_by_harm(context)
     for harm, count in counts.items():
         goals, first = by_harm.get(harm, []), start.get(harm, 0)
+        # Rows with a profile that excludes the leaf get the weight 0.
         fits = [
             _choose_profile(row, harm, context) in context.allowed_profiles(harm) for row in rows
         ]
@@ -110,6 +112,7 @@ def plan_authored_probes(
     Raises:
         ConfigError: the axes file does not define a type.
     """
+    # A probe has a benign prompt and a malicious twin, and no dual-use one.
     if not count or context.plan.intents == ("dual_use",):
         return
     for harm, goals in group_goals_by_harm(context).items():
@@ -243,6 +246,7 @@ def make_harm_part(context: PlanningContext, goal: Goal) -> HarmPart:
 
 def _choose_exemplars(goals: Sequence[Goal], number: int) -> tuple[Exemplar, ...]:
     """Choose a prompt of each intent from another goal of the harm, as examples of the register."""
+    # Not the own goal, whose prompts the author would only paraphrase.
     others = [g for g in goals if g is not goals[number % len(goals)]]
     if not others:
         return ()
@@ -264,7 +268,16 @@ def _encode_brief(brief: Brief, sample: int) -> str:
     return canonical_json({"sample": sample, "brief": json.loads(brief.to_json())}).decode()
 
 
-def read_brief(text: str) -> tuple[Brief, int]:
-    """Decode the brief of a planned set and the author's sample index."""
+class PlannedBrief(NamedTuple):
+    """The brief of a planned set."""
+
+    brief: Brief
+    sample: int
+    """Sample index of the author's request."""
+
+
+def read_brief(text: str) -> PlannedBrief:
+    """Decode the brief of a planned set."""
     payload = json.loads(text)
-    return Brief.from_json(canonical_json(payload["brief"]).decode()), int(payload["sample"])
+    brief = Brief.from_json(canonical_json(payload["brief"]).decode())
+    return PlannedBrief(brief, int(payload["sample"]))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from safegen.config.language_pack import Locale, fold_case
 from safegen.core import language_id, text_forms
+from safegen.core.plural import format_plural
 from safegen.core.types import DETAIL_LEVELS, Gate
 from safegen.scenarios.authoring.brief import Brief, PromptSlot
 
@@ -90,7 +91,7 @@ def _form_problem(text: str, bounds: CheckBounds) -> str:
     if not text.strip():
         return "is empty"
     if len(text) > bounds.max_chars:
-        return f"has {len(text)} characters, {bounds.max_chars} at most"
+        return f"has {format_plural(len(text), 'character')}, {bounds.max_chars} at most"
     if any(not c.isprintable() and c not in "\n\t" for c in text):
         return "holds control characters"
     if gap := PLACEHOLDER.search(text):
@@ -129,7 +130,7 @@ def operational_detail(texts: TextsBySlot, context: CheckContext) -> Iterator[Fa
 
 
 def _operational_problem(text: str, bounds: CheckBounds) -> str:
-    if text_forms.proven_detail(text)[0] == max(DETAIL_LEVELS):
+    if text_forms.proven_detail(text).level == max(DETAIL_LEVELS):
         return "holds code, a command or settings"
     # A single "2." may be the end of a sentence; 1, 2 and 3 in this order are a list.
     numbers = [int(n) for n in ENUMERATOR.findall(text_forms.plain_text(text))]

@@ -35,6 +35,7 @@ def read_arrow(source: InputFile, columns: Collection[str], *, before: int = 0) 
     Raises:
         ConfigError: the file cannot be read.
     """
+    # Columns that no field uses can be large, such as embeddings.
     names = [name for name in list_arrow_columns(source) if name in columns]
     number = before
     with _translate_errors(source):

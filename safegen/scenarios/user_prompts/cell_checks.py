@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from safegen.core.visible_text import find_forbidden_character, has_visible_character
 from safegen.scenarios.user_prompts.faults import RowFault
+from safegen.scenarios.user_prompts.raw_rows import find_text_problem
 
 MAX_MESSAGE_CHARS = 131_072
 """Characters of a row's messages together, at most; also `csv.field_size_limit()`."""
@@ -51,16 +52,13 @@ def check_text(value: object, name: str, *, most: int) -> str:
 
 
 def require_encodable(value: str, name: str) -> str:
-    """Return a text that UTF-8 can encode.
+    """Return a text that UTF-8 can encode and that contains no NUL.
 
     Raises:
-        PydanticCustomError: it contains a lone surrogate.
+        PydanticCustomError: it contains a lone surrogate or a NUL.
     """
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        problem = f"`{name}` contains half a character (a lone surrogate)"
-        raise make_fault("not_encodable", problem) from None
+    if (problem := find_text_problem(value)) is not None:
+        raise make_fault("not_encodable", f"`{name}` {problem}")
     return value
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
+from safegen.core.strict_json import refuse_repeated_keys
 from safegen.core.suggestions import suggest_names
 from safegen.core.types import Message, Role
 from safegen.core.visible_text import has_visible_character
@@ -35,6 +36,7 @@ ROLES: Mapping[str, Role] = {
 """Role by the name that a conversation gives it; ShareGPT has `human` and `gpt`."""
 ROLE_KEYS = ("role", "from")
 CONTENT_KEYS = ("content", "value")
+# Images and other parts have no text that a policy could read.
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 TURNS_HINT = (
     "a conversation belongs in `messages`: a list of {role, content} that ends with a user turn"
@@ -115,6 +117,7 @@ def _parse_turns(value: object, *, drop_answer: bool) -> tuple[Message, ...]:
     turns = [_parse_turn(turn) for turn in _list_turns(value)]
     if drop_answer and turns and turns[-1]["role"] == "assistant":
         turns.pop()
+    # Most chat templates reject a later system turn.
     if any(m["role"] == "system" for m in turns[1:]):
         problem = "`messages` have a `system` turn that is not the first"
         raise make_fault("invalid_messages", problem)
@@ -133,9 +136,10 @@ def _parse_turns(value: object, *, drop_answer: bool) -> tuple[Message, ...]:
 def _list_turns(value: object) -> Sequence[object]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            problem = "`messages` is not the JSON of a list of messages"
+            value = json.loads(value, object_pairs_hook=refuse_repeated_keys)
+        except (ValueError, RecursionError) as e:
+            reason = "nested too deeply" if isinstance(e, RecursionError) else str(e)
+            problem = f"`messages` is not the JSON of a list of messages ({reason[:120]})"
             raise make_fault("invalid_messages", problem) from None
     if isinstance(value, dict):
         value = _transpose(cast("dict[str, object]", value))

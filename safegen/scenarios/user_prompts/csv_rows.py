@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from safegen.core.errors import ConfigError
+from safegen.core.plural import format_plural
 from safegen.scenarios.user_prompts.faults import RowError
 from safegen.scenarios.user_prompts.input_files import InputFile
 from safegen.scenarios.user_prompts.mapping import FIELDS
@@ -78,6 +79,7 @@ def read_csv(source: InputFile, *, before: int = 0) -> Iterator[RawRow | RowErro
     with open_text(source, newline="") as file:
         lines = _LineReader(source, file)
         head = _read_head(source, lines)
+        # Strict: otherwise a stray quote would silently join rows.
         reader = csv.reader(lines, strict=True, delimiter=head.delimiter)
         number = before
         while True:
@@ -102,7 +104,7 @@ def read_csv(source: InputFile, *, before: int = 0) -> Iterator[RawRow | RowErro
 
 def _to_row(row: RawRow, cells: Sequence[str], head: _Head) -> RawRow | RowError:
     if len(cells) != len(head.columns):
-        message = f"{row.place} has {len(cells)} cells and the head has {len(head.columns)}"
+        message = f"{row.place} has {format_plural(len(cells), 'cell')} and the head has {len(head.columns)}"
         message += (
             f"; quote cells that contain a {DELIMITER_NAMES.get(head.delimiter, 'delimiter')}"
         )

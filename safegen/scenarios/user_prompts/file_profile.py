@@ -17,6 +17,7 @@ SPLIT_NAMES = frozenset(
 # A name for each row of a large file would fill memory.
 MAX_DISTINCT = 10_000
 """Distinct names that are counted; a file with more has no name that holds most rows."""
+# A goal stays in one split, so a larger one would leave the other split nearly empty.
 LARGE_SHARE = 0.5
 MIN_ROWS = 8
 """Rows from which a large share is a sign; in a smaller file one set can be all."""
@@ -50,7 +51,7 @@ class NameCounts:
         [(name, most)] = self.counts.most_common(1)
         shown = ", ".join(f"`{n[:40]}` {c:,}" for n, c in self.counts.most_common(3))
         if all(n.strip().lower() in SPLIT_NAMES for n in self.counts):
-            yield f"looks like a split ({shown} rows)"
+            yield f"looks like a split (rows: {shown})"
         elif most > LARGE_SHARE * rows and rows >= MIN_ROWS:
             yield f"is `{name[:40]}` for {most:,} of {rows:,} rows, which stay in one split"
         if self._looks_like_prompts():

@@ -36,7 +36,7 @@ MAX_FILES = 10_000
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _HUB_ADDRESS = re.compile(
     r"(?:hf:/+|https?:/+(?:www\.)?huggingface\.co/)datasets/(?P<repository>[\w.-]+/[\w.-]+)",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -104,7 +104,8 @@ def _list_shards(folder: Path) -> list[Path]:
     entries = sorted(folder.iterdir())
     paths = [p for p in entries if _is_shard(p) and p.is_file()]
     suffixes = sorted({"".join(p.suffixes[-2:]) if _is_compressed(p) else p.suffix for p in paths})
-    if len({_split_suffixes(p)[0] for p in paths}) > 1:
+    # `datasets` and many exports write the same rows in two formats.
+    if len({_split_suffixes(p).format for p in paths}) > 1:
         raise ConfigError(
             f"{folder}: holds files of several formats ({', '.join(suffixes)}), which may repeat each"
             f" other; name those of one format, such as `{folder}/*{suffixes[0]}`"
@@ -119,7 +120,7 @@ def _list_shards(folder: Path) -> list[Path]:
 def _is_shard(path: Path) -> bool:
     # `_` marks files such as `_SUCCESS`, `.` hidden ones.
     is_data = not path.name.startswith((".", "_")) and path.name not in SIDECARS
-    return is_data and _split_suffixes(path)[0] is not None
+    return is_data and _split_suffixes(path).format is not None
 
 
 def _match_glob(pattern: Path) -> list[Path]:
@@ -140,10 +141,15 @@ def _is_compressed(path: Path) -> bool:
     return path.suffix.lower() in COMPRESSIONS
 
 
-def _split_suffixes(path: Path) -> tuple[FileFormat | None, Compression | None]:
+class _NameSuffixes(NamedTuple):
+    format: FileFormat | None
+    compression: Compression | None
+
+
+def _split_suffixes(path: Path) -> _NameSuffixes:
     compression = COMPRESSIONS.get(path.suffix.lower())
     name = Path(path.stem) if compression else path
-    return FORMATS.get(name.suffix.lower()), compression
+    return _NameSuffixes(FORMATS.get(name.suffix.lower()), compression)
 
 
 def _list_suffixes() -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NoReturn, cast
 
 from safegen.core.errors import ConfigError
+from safegen.core.strict_json import refuse_repeated_keys
 from safegen.scenarios.user_prompts.conversations import is_turn
 from safegen.scenarios.user_prompts.faults import RowError
 from safegen.scenarios.user_prompts.input_files import InputFile
@@ -27,6 +28,8 @@ from safegen.scenarios.user_prompts.text_stream import (
 )
 
 SPACE = " \t\r\n"
+MAX_DIGITS = 40
+"""Digits of an integer, at most; a UUID has 39 as a number."""
 
 
 def list_json_keys(source: InputFile) -> list[str]:
@@ -106,18 +109,14 @@ def _to_row(place: str, value: object, number: int) -> RawRow | RowError:
     return RawRow(number, place, cast("dict[str, object]", value))
 
 
-def _to_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        seen = set[str]()
-        for name, _ in pairs:
-            if name in seen:
-                raise ValueError(f"key `{name[:60]}` appears twice")
-            seen.add(name)
-    return value
+def _parse_integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits; write an id as text")
+    return int(digits)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_to_object)
+# Made once: `json.loads` makes a decoder for each call with a hook.
+_DECODER = json.JSONDecoder(object_pairs_hook=refuse_repeated_keys, parse_int=_parse_integer)
 
 
 class _Document:
@@ -158,7 +157,10 @@ class _Document:
                 self.fail("nested too deeply")
             except json.JSONDecodeError as e:
                 # The value may go on in text that is not read yet.
-                if len(self._text) - self._position > MAX_LINE or not self._read_more():
+                if len(self._text) - self._position > MAX_LINE:
+                    self._move(e.pos - self._position)
+                    self.fail(f"{e.msg}, and a value has at most {MAX_LINE} characters")
+                if not self._read_more():
                     self._move(min(e.pos, len(self._text)) - self._position)
                     self.fail(e.msg)
                 continue
@@ -220,11 +222,16 @@ def _iter_object(document: _Document) -> Iterator[tuple[int, object]]:
     document.take("{")
     line, values, name_of_rows = document.line, dict[str, object](), ""
     is_empty = document.peek() == "}"
+    if is_empty:
+        document.take("}")
     while not is_empty:
         name = document.take_value()
         if not isinstance(name, str):
             document.fail("a key is not text")
         document.take(":")
+        if name in values or name == name_of_rows:
+            document.fail(f"key `{name[:60]}` appears twice")
+        # A list under the name of a field, such as `messages`, is a cell and no list of rows.
         if document.peek() == "[" and str(name) not in FIELDS:
             rows = _iter_list(document)
             first = next(rows, None)

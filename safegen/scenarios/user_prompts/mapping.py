@@ -16,6 +16,7 @@ FIELDS = (
     "benign_use misuse_risk"
 ).split()
 """Fields that a column of the same name feeds."""
+# Files use this name for many things, so it is read only on request.
 MAPPED_FIELDS = ("context",)
 """Fields that are read only from a column that the user names."""
 UNREAD = ""
@@ -144,10 +145,12 @@ def _find_chosen(
 
 
 def _describe_missing_prompt(known: Sequence[str], *, shown: str) -> str:
+    if not known:
+        return f"{shown}: has no rows; it needs rows with a `prompt`"
     is_near = suggest("prompt", known) is not None
     listed = f" among {', '.join(f'`{c[:40]}`' for c in known[:20])}"
     hint = suggest_names("prompt", known) if is_near else listed
     return (
         f"{shown}: no column `prompt` or `messages`{hint}; name one with `--column prompt=COLUMN`,"
-        " or a conversation with `--column messages=COLUMN`"
+        " or a conversation (a list of {role, content}) with `--column messages=COLUMN`"
     )

@@ -22,6 +22,17 @@ class RawRow(NamedTuple):
     """Cell by column."""
 
 
+def find_text_problem(text: str) -> str | None:
+    """Describe why a text cannot be stored; None if it can."""
+    if "\0" in text:
+        return "contains a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "contains half a character (a lone surrogate)"
+    return None
+
+
 def require_column_names(place: Path | str, names: Sequence[str]) -> list[str]:
     """Check the number of columns, and that named ones are distinct.
 
@@ -32,6 +43,8 @@ def require_column_names(place: Path | str, names: Sequence[str]) -> list[str]:
         raise ConfigError(f"{place}: has {len(names):,} columns; at most {MAX_COLUMNS:,}")
     seen = set[str]()
     for name in names:
+        if (problem := find_text_problem(name)) is not None:
+            raise ConfigError(f"{place}: the name of a column {problem}; rename it")
         if name and name in seen:
             raise ConfigError(f"{place}: column `{name[:60]}` appears twice; rename one")
         seen.add(name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
+
+from pydantic import ValidationError
 
 from safegen.core.arguments import (
     check_mapping,
@@ -29,9 +31,21 @@ from safegen.scenarios.user_prompts.input_files import (
 from safegen.scenarios.user_prompts.json_rows import list_json_keys, read_json
 from safegen.scenarios.user_prompts.mapping import FieldColumn, parse_columns
 from safegen.scenarios.user_prompts.raw_rows import RawRow, require_column_names
+from safegen.store.json_files import StoredModel, describe_first
 
 PromptPaths = str | Path | Sequence[str | Path]
 """A file, a folder of shards, a glob, or several of them."""
+
+
+class StoredPrompts(StoredModel):
+    """The key `prompts` of `recipe.json`."""
+
+    file: str
+    sha256: str
+    columns: dict[str, str]
+    licence: str | None
+    drop_answer: bool = False
+    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,18 @@ class UserPrompts:
         options = {"drop_answer": self.drop_answer, "skip_unreadable": self.skip_unreadable}
         return {name: True for name, is_set in options.items() if is_set}
 
+    def with_options_of(self, stored: UserPrompts | None) -> UserPrompts:
+        """Take the options that are not set from a run that was planned from the same files."""
+        if stored is None or stored.sha256 != self.sha256:
+            return self
+        return replace(
+            self,
+            columns=self.columns or stored.columns,
+            licence=stored.licence if self.licence is None else self.licence,
+            drop_answer=self.drop_answer or stored.drop_answer,
+            skip_unreadable=self.skip_unreadable or stored.skip_unreadable,
+        )
+
     def to_json(self) -> dict[str, object]:
         """Convert to the form that the snapshot stores."""
         return {
@@ -89,20 +115,20 @@ class UserPrompts:
         if payload is None:
             return None
         try:
-            fields = cast("dict[str, object]", payload)
-            columns = cast("dict[str, str]", fields["columns"])
-            return UserPrompts(
-                str(fields["file"]),
-                str(fields["sha256"]),
-                tuple(FieldColumn(*pair) for pair in sorted(columns.items())),
-                cast("str | None", fields["licence"]),
-                drop_answer=bool(fields.get("drop_answer")),
-                skip_unreadable=bool(fields.get("skip_unreadable")),
-            )
-        except (KeyError, TypeError, AttributeError) as e:
+            stored = StoredPrompts.model_validate(payload)
+        except ValidationError as e:
             raise StoreDamaged(
-                "key `prompts` in the run's `recipe.json` is damaged; start over with `--replan`"
+                f"the run's `recipe.json`: `prompts` cannot be read: {describe_first(e, StoredPrompts)};"
+                " restore it, or re-plan with `--replan`: cached replies are reused"
             ) from e
+        return UserPrompts(
+            stored.file,
+            stored.sha256,
+            tuple(FieldColumn(*pair) for pair in sorted(stored.columns.items())),
+            stored.licence,
+            drop_answer=stored.drop_answer,
+            skip_unreadable=stored.skip_unreadable,
+        )
 
 
 def _check_paths(paths: object) -> None:

@@ -40,7 +40,7 @@ class Unlabelled(NamedTuple):
     row: int
     id: str | None
     fields: tuple[str, ...]
-    why: str
+    message: str
     cause: UnlabelledCause = "missing_label"
 
 

@@ -174,7 +174,7 @@ class UnreadableRow(NamedTuple):
     number: int
     id: str | None
     fault: RowFault
-    why: str
+    message: str
     """The errors with their place."""
 
 
@@ -308,8 +308,8 @@ def _iter_errors(raw: RawRow, id_: object, error: ValidationError) -> Iterator[R
 
 
 def _join_errors(errors: Sequence[RowError]) -> UnreadableRow:
-    why = "; ".join(error.message for error in errors)
-    return UnreadableRow(errors[0].row, errors[0].id, errors[0].code, why)
+    message = "; ".join(error.message for error in errors)
+    return UnreadableRow(errors[0].row, errors[0].id, errors[0].code, message)
 
 
 def _read_id(value: object) -> str | None:

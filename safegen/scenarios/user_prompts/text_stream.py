@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import re
@@ -45,6 +46,7 @@ def open_text(source: InputFile, *, newline: str) -> Generator[io.TextIOWrapper]
     with _translate_errors(source), _open_bytes(source) as raw:
         stream = io.BufferedReader(_BoundedBytes(source, raw), SNIFF_BYTES)
         encoding = _detect_encoding(source, stream.peek(SNIFF_BYTES))
+        # Escaped bytes keep their place, so that the error names line and byte.
         errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
         # BufferedReader is one of the types that TextIOWrapper takes; the stubs disagree on `seek`.
         yield io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline=newline)
@@ -89,18 +91,23 @@ class _BoundedBytes(io.RawIOBase):
 @contextmanager
 def _translate_errors(source: InputFile) -> Generator[None]:
     """Translate errors of the decompression; an ArrowInvalid is a ValueError."""
-    try:
-        with translate_os_errors(source.path):
+    with translate_os_errors(source.path):
+        try:
             yield
-    except ConfigError:
-        raise
-    except (EOFError, zlib.error, ValueError) as e:
-        if source.compression is None or isinstance(e, UnicodeDecodeError):
-            raise
-        reason = str(e).splitlines()[0][:160] if str(e) else type(e).__name__
-        raise ConfigError(
-            f"{source.path}: is not complete {source.compression} ({reason}); download it again"
-        ) from e
+        except (EOFError, zlib.error, ValueError, OSError) as e:
+            # An error of the system has a number; one of the decompression has none.
+            is_system = isinstance(e, OSError) and e.errno is not None
+            if source.compression is None or isinstance(e, UnicodeDecodeError) or is_system:
+                raise
+            raise _make_damage_error(source, e) from e
+
+
+def _make_damage_error(source: InputFile, e: Exception) -> ConfigError:
+    reason = str(e).splitlines()[0][:160] if str(e) else type(e).__name__
+    return ConfigError(
+        f"{source.path}: is damaged, or has other bytes after its {source.compression} data"
+        f" ({reason}); download or compress it again"
+    )
 
 
 def _detect_encoding(source: InputFile, head: bytes) -> str:
@@ -108,6 +115,10 @@ def _detect_encoding(source: InputFile, head: bytes) -> str:
         check_head(source.path, head[:8], expected=source.format)
         if head[257:262] == b"ustar":
             raise ConfigError(f"{source.path}: is an archive; unpack it first and name its files")
+    if head.startswith(codecs.BOM_UTF8 * 2):
+        raise ConfigError(
+            f"{source.path}: begins with two byte order marks; save the file as UTF-8 without one"
+        )
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         raise ConfigError(f"{source.path}: is UTF-32; save the file as UTF-8")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -187,7 +187,7 @@ def test_pipe_gets_lines_without_escape_codes() -> None:
         progress.shards_done = 1
     first, last = stream.getvalue().splitlines()
     assert first == "safegen: 2 drafts in 1 shard"
-    assert last.startswith("safegen: 2/2 drafts (100%), 1/1 shards, 0 failed")
+    assert last.startswith("safegen: 2/2 drafts (100%), 1/1 shard, 0 failed")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_each_count_is_in_its_row() -> None:
     result = "\n".join(lines)
     assert "1,191 rows: train 1,080, test 111" in result
     assert "empty, not written" in result
-    assert "3,810 requests, 108 of them retries, 40 cached replies" in result
+    assert "3,810 requests, 108 retries included, 40 cached replies" in result
     assert "1.2M tokens in, 800k out" in " ".join(result.split())
     assert "12:34" in result
     assert "safegen retry outputs/kitchen" in result

@@ -131,12 +131,11 @@ def test_signatures_estimate_similarity_within_their_error() -> None:
     for number in range(40):
         words = sentence(number, 60).split()
         one, other = words[: 40 - number % 20], words[number % 20 :]
-        pair = [near_duplicates._hash_shingles(one, 3), near_duplicates._hash_shingles(other, 3)]
-        signed = near_duplicates.minhash_signatures(pair)
+        signed = near_duplicates.minhash_signatures(near_duplicates.hash_chunk([one, other], 3))
         truth = text_forms.jaccard(
             text_forms.shingles(one, size=3), text_forms.shingles(other, size=3)
         )
-        errors.append(float((signed[:, 0] == signed[:, 1]).mean()) - truth)
+        errors.append(float((signed[0] == signed[1]).mean()) - truth)
     assert max(map(abs, errors)) < 0.18
     assert abs(sum(errors) / len(errors)) < 0.02
 
@@ -148,13 +147,36 @@ def test_signatures_estimate_similarity_within_their_error() -> None:
 )
 def test_chunk_hashes_equal_each_text_alone(texts: list[list[str]], size: int) -> None:
     together = near_duplicates.hash_chunk(texts, size)
-    alone = [near_duplicates._hash_shingles(tokens, size) for tokens in texts]
-    assert [r.tolist() for r in together] == [r.tolist() for r in alone]
+    alone = [near_duplicates.hash_chunk([tokens], size) for tokens in texts]
+    assert together.flat.tolist() == [h for chunk in alone for h in chunk.flat.tolist()]
+    assert together.sizes.tolist() == [len(text_forms.shingles(t, size=size)) for t in texts]
 
 
 def test_corpus_larger_than_memory_gives_equal_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     texts, copies = planted(3 * near_duplicates.CHUNK_SIZE)
     in_memory = find_near_duplicates(texts)
-    monkeypatch.setattr(near_duplicates, "SPOOL_BYTES", 1)
+    for name in ("SPOOL_BYTES", "PAIRS_AT_ONCE", "COMPARED_AT_ONCE", "GROUP_TEXTS"):
+        monkeypatch.setattr(near_duplicates, name, 3)
     assert find_near_duplicates(texts) == in_memory
     assert len(in_memory) == len(copies)
+
+
+def test_many_copies_of_a_text_match_the_first() -> None:
+    texts = [CorpusText(str(i), sentence(i % 2, 25)) for i in range(700)]
+    assert find_near_duplicates(texts) == [
+        NearDuplicate(str(i), str(i % 2), 1.0) for i in range(2, 700)
+    ]
+
+
+def test_signature_of_a_long_text_is_that_of_its_parts() -> None:
+    words = sentence(1, 3 * near_duplicates.BLOCK_SHINGLES).split()
+    half = len(words) // 2
+    parts = [words, words[: half + 2], words[half:], words[:4]]
+    long, *halves, _ = near_duplicates.minhash_signatures(near_duplicates.hash_chunk(parts, 3))
+    assert long.tolist() == [min(a, b) for a, b in zip(*(h.tolist() for h in halves), strict=True)]
+
+
+@pytest.mark.parametrize("id_", ["a\nb", "\\n", "\ud800", "é", ""], ids=ascii)
+def test_id_of_any_text_is_returned(id_: str) -> None:
+    texts = [CorpusText(id_, "open the box"), CorpusText(f"{id_}2", "open the box")]
+    assert find_near_duplicates(texts) == [NearDuplicate(f"{id_}2", id_, 1.0)]

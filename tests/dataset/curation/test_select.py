@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from safegen.core.types import Record
-from safegen.dataset.curation.select import rejection_reason, select_best
+from safegen.dataset.curation.select import select_best
 from safegen.testing import make_draft, make_record, make_verdict
 
 
@@ -28,11 +28,3 @@ def test_unusable_drafts_are_never_selected() -> None:
         make_record(draft=make_draft(candidate=3, withheld=True)),
     ]
     assert select_best(records) is None
-
-
-def test_rejection_reason_is_of_the_best_draft() -> None:
-    lost = make_record(draft=make_draft(outcome="filtered"), accepted=False)
-    assert rejection_reason([lost]) == "filtered"
-    assert rejection_reason([lost, scored(1, 0.2, accepted=False)]) == "style"
-    assert rejection_reason([make_record(draft=make_draft(withheld=True))]) == "withheld"
-    assert rejection_reason([make_record(accepted=False, reason=None)]) == "not_accepted"

@@ -14,6 +14,7 @@ from safegen.teachers.scripted import scripted
 
 COLD = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 0}}
 WARM = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "temperature": 1}}
+PLAIN = {"openai_chat": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}
 
 
 def recipe(**keys: Any) -> Recipe:
@@ -31,6 +32,14 @@ QUIET: dict[str, dict[str, Any]] = {
     "styles differ": {
         "plan": {"candidates": 2, "styles": ["short", "long"]},
         "teachers": {"drafter": COLD},
+    },
+    "one draft without a temperature": {
+        "teachers": {"drafter": PLAIN},
+        "views": ["sft"],
+    },
+    "a drafter per candidate": {
+        "plan": {"candidates": 2},
+        "teachers": {"drafter": [PLAIN, COLD]},
     },
     "both views": {
         "plan": {"dialogues": "all"},
@@ -70,6 +79,14 @@ LOUD: dict[str, tuple[dict[str, Any], str]] = {
     "cold in further rounds": (
         {"target": {"accepted": 2}, "teachers": {"drafter": COLD}},
         "`temperature` is 0",
+    ),
+    "no temperature": (
+        {"plan": {"candidates": 2}, "teachers": {"drafter": PLAIN}},
+        "`temperature` is not set: if the endpoint's default is 0, all drafts",
+    ),
+    "a zero and no temperature": (
+        {"plan": {"candidates": 3}, "teachers": {"drafter": [COLD, PLAIN]}},
+        "all but 2 drafts of a prompt are identical",
     ),
     "a style without a candidate": (
         {"plan": {"styles": ["short", "long"]}, "teachers": {"drafter": WARM}},

@@ -148,6 +148,10 @@ def test_digest_of_shards_covers_their_content(tmp_path: Path) -> None:
     assert open_prompts(tmp_path, licence="MIT").digest != before
 
 
+def zstd(text: str) -> bytes:
+    return pa.Codec("zstd").compress(text.encode(), asbytes=True)
+
+
 REJECTED: dict[str, tuple[str, bytes, str]] = {
     "archive": ("a.zip", b"PK\3\4", "is an archive; unpack it first"),
     "archive in gzip": ("a.tar.gz", gzip.compress(b"x"), "is an archive; unpack it first"),
@@ -163,7 +167,14 @@ REJECTED: dict[str, tuple[str, bytes, str]] = {
         "is gzip",
     ),
     "gzip without its name": ("a.csv", gzip.compress(b"prompt\na\n"), "is gzip; add `.gz`"),
-    "cut gzip": ("a.jsonl.gz", gzip.compress(LINES.encode())[:-9], "is not complete gzip"),
+    "cut gzip": (
+        "a.jsonl.gz",
+        gzip.compress(LINES.encode())[:-9],
+        "is damaged, .*compress it again",
+    ),
+    "bytes after gzip": ("a.jsonl.gz", gzip.compress(LINES.encode()) + b"x", "other bytes after"),
+    "bytes after zstd": ("a.jsonl.zst", zstd(LINES) + b"x" * 20, "other bytes after its zstd"),
+    "cut zstd": ("a.jsonl.zst", zstd(LINES)[:-5], "is damaged, .*compress it again"),
     "text named gzip": ("a.jsonl.gz", LINES.encode(), "is not gzip"),
     "text named zstd": ("a.jsonl.zst", LINES.encode(), "is not zstd"),
     "compressed Parquet": ("a.parquet.gz", gzip.compress(b"PAR1"), "decompress it first"),
@@ -197,6 +208,8 @@ def test_unusable_file_is_rejected_with_hint(tmp_path: Path, case: str) -> None:
         ("http://a.example/b/c.csv?x=1", "is an address.*`curl -LO http://a.example/b/c.csv"),
         ("https://huggingface.co/datasets/o/n/resolve/main/a.csv", "`hf download .* o/n "),
         ("hf://datasets/o/n/a.parquet", "`hf download --repo-type dataset o/n --local-dir"),
+        ("HTTPS://HuggingFace.co/datasets/o/n", "`hf download .* o/n "),
+        ("HF://datasets/o/n", "`hf download .* o/n "),
         ("s3://bucket/a.csv", "is an address.*copy it"),
         ("file:///tmp/a.csv", "give the path without `file:`"),
     ],
@@ -245,7 +258,7 @@ def test_unreadable_rows_are_skipped_on_request(tmp_path: Path, kind: str) -> No
     skipped = [row for row in rows if isinstance(row, UnreadableRow)]
     assert [row.fault for row in skipped] == faults
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
-    assert all(f"row {row.number}" in row.why for row in skipped)
+    assert all(f"row {row.number}" in row.message for row in skipped)
     assert not isinstance(rows[0], UnreadableRow)
     assert not isinstance(rows[-1], UnreadableRow)
     with pytest.raises(ConfigError):

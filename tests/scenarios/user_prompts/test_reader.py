@@ -112,7 +112,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
 HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "empty": ("csv", b"", "p.csv: is empty"),
     "head alone": ("csv", b"prompt,licence\n", "p.csv: has no rows"),
-    "blank lines": ("jsonl", b"\n \n", "no column `prompt` or `messages`"),
+    "blank lines": ("jsonl", b"\n \n", "p.jsonl: has no rows"),
     "binary": ("csv", b"prompt\n\0\1\2", "NUL bytes"),
     "binary as JSONL": ("jsonl", bytes(range(256)), "NUL bytes"),
     "latin-1": ("csv", "prompt,licence\ncafé,MIT\n".encode("latin-1"), "byte 0xe9 .*not UTF-8"),
@@ -141,7 +141,33 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "no JSON": ("jsonl", b'{"prompt": \n', "p.jsonl:1: row 1 is not valid JSON"),
     "JSON list": ("jsonl", b'["a"]\n', "row 1 is not a JSON object"),
     "deep JSON": ("jsonl", b'{"prompt": ' + b"[" * 100_000 + b"\n", "nested too deeply"),
-    "huge number": ("jsonl", b'{"prompt": ' + b"9" * 5_000 + b"}", "row 1 is not valid JSON"),
+    "huge number": ("jsonl", b'{"id": ' + b"9" * 5_000 + b"}", "5,000 digits; write an id as text"),
+    "two marks": ("csv", b"\xef\xbb\xbf" * 2 + b"prompt\na\n", "two byte order marks; save"),
+    "empty object": ("json", b"{}", "p.json: has no rows"),
+    "empty list": ("json", b"[]", "p.json: has no rows"),
+    "repeated key of an object": (
+        "json",
+        b'{"prompt": "a",\n "prompt": "b"}',
+        "p.json:2: not.*twice",
+    ),
+    "huge text in a list": (
+        "json",
+        b'[{"prompt": "' + b"a" * (9 * 2**20),
+        "p.json:1: .*a value has at most 8388608 characters",
+    ),
+    "NUL escape": ("jsonl", b'{"prompt": "a\\u0000", "licence": "M"}', "row 1: .*NUL character"),
+    "late NUL": (
+        "csv",
+        csv_of("prompt,licence", *["a,MIT"] * 20_000, "b\0,MIT"),
+        "p.csv:20002: row 20001: `prompt` contains a NUL character",
+    ),
+    "half a character in a key": ("jsonl", b'{"prompt": "a", "\\ud800": 1}', "name of a column"),
+    "repeated key in a conversation": (
+        "jsonl",
+        json.dumps({"messages": '[{"role": "user", "role": "user"}]', "licence": "M"}).encode(),
+        "`role` appears twice",
+    ),
+    "texts as turns": ("jsonl", b'{"turns": ["a", "b"]}', "a list of {role, content}"),
     "nested prompt": (
         "jsonl",
         b'{"prompt": {"text": "a"}, "licence": "M"}',

@@ -70,7 +70,7 @@ def test_harm_is_never_planned_under_excluded_profile(tmp_path: Path) -> None:
         named, BlindLabels(), world(harms=("sexual.*",), profiles=("public", "minors"))
     )
     assert isinstance(listed, Unlabelled)
-    assert listed.why == "the taxonomy excludes `sexual.adult` under `minors`"
+    assert listed.message == "the taxonomy excludes `sexual.adult` under `minors`"
     free = one(tmp_path, **about)
     both = planned(free, harms=("sexual.*",), profiles=("public", "minors"))
     assert [item.scenario.profile for item in both] == ["public"]

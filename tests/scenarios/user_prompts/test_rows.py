@@ -188,7 +188,7 @@ def test_fatal_error_is_reported_after_row_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         read_file(path)
     first, last = str(raised.value).splitlines()
-    assert "has 1 cells" in first
+    assert "has 1 cell" in first
     assert "not valid CSV" in last
 
 
