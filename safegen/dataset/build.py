@@ -17,6 +17,7 @@ from safegen.dataset.curate import CurationResult
 from safegen.dataset.curation.split import SPLITS, split_of
 from safegen.dataset.dataset_info import DATASET_INFO, describe_for_llama_factory
 from safegen.dataset.figures import MeasureInputs, RunMeasures
+from safegen.dataset.judge_results import read_judge_results
 from safegen.dataset.jury_stats import JuryStats
 from safegen.dataset.layout import FileEntry, RowWriter
 from safegen.dataset.manifest import (
@@ -147,6 +148,7 @@ def build_dataset(
         files, view_rows = _write_rows(curated, recipe, views=views, figures=figures, staged=staged)
         files |= _write_policies(staged, _used_policies(policies, stats))
         taxonomy = format_taxonomy(stats, recipe, taxonomy_version)
+        judge_results = read_judge_results(run)
         text = render_card(
             stats,
             figures,
@@ -156,6 +158,7 @@ def build_dataset(
             views=views,
             trusted=trusted,
             overrides=overrides,
+            judge_results=judge_results,
         )
         files |= _write_texts(staged, text, describe_for_llama_factory(views, view_rows))
         manifest = compose_manifest(
@@ -169,6 +172,7 @@ def build_dataset(
             view_rows=view_rows,
             files=files,
             overrides=overrides,
+            judge_results=judge_results,
         )
         # Git and cloud folders see no new files if nothing changed.
         changed = not (

@@ -144,7 +144,7 @@ class WorkerFactory:
             reasoning=recipe.plan.reasoning,
             writers=self._make_writers() if recipe.plan.author_keys else None,
             validating=validating,
-            panel=self._make_panel() if validating else None,
+            panel=self.make_panel() if validating else None,
             hard_codes=rules.hard_codes,
             scrub=self._journal.scrub,
             progress=progress,
@@ -208,7 +208,7 @@ class WorkerFactory:
             self._make_teacher("labeller", ref) for ref in self.inputs.recipe.judges.labellers
         )
 
-    def _make_panel(self) -> Panel | None:
+    def make_panel(self) -> Panel | None:
         """Build the panel of judges; a caller's judge replaces all of them."""
         inputs, refs = self.inputs, self.inputs.recipe.judges.panel
         if not refs:
@@ -287,7 +287,7 @@ async def check_labellers(
     progress: Progress,
     read_harm: ReadHarm | None = None,
 ) -> None:
-    """Calibrate the labellers on prompts with known labels before they decide anything.
+    """Check the labellers on prompts with known labels before they decide anything.
 
     The agreement is written to `run/labellers.json`. With `judges.known: 0` nothing is checked.
 
@@ -362,7 +362,7 @@ def _draw_known_prompts(inputs: ResolvedRecipe) -> tuple[list[KnownPrompt], Expe
 
 
 def _iter_shipped_taxonomies(inputs: ResolvedRecipe) -> Iterator[tuple[Taxonomy, Sequence[Policy]]]:
-    # A small taxonomy has too few prompts for a calibration, so the shipped ones of its language help.
+    # A small taxonomy has too few prompts for a check, so the shipped ones of its language help.
     core = taxonomy.load_taxonomy("core")
     if core.file.language.split("-")[0] == inputs.locale.locale.split("-")[0]:
         yield core, [loader.load_policy(name) for name in Recipe(name="core").policies]
