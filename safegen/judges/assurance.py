@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 from safegen.config.assurance import AssuranceBounds
 from safegen.config.recipe import Judges
 from safegen.core.templates import PromptTemplate
-from safegen.core.types import Severity
+from safegen.core.types import FindingCode, Severity
 from safegen.judges.blind_labels import gather_all
 from safegen.judges.juror import Juror, JurorReading, ask_juror
 from safegen.judges.jury import SAFE, decide_alone, make_juror_verdict
@@ -107,6 +107,8 @@ class ProbeReading:
     severity: Severity | None
     code: str
     scores: Mapping[str, float | None]
+    field_codes: tuple[FindingCode, ...] = ()
+    """Codes of the findings of all questions that the juror was asked."""
 
     @property
     def verdict(self) -> tuple[bool | None, bool]:
@@ -215,7 +217,11 @@ def read_probe(reading: JurorReading, probe: Probe) -> ProbeReading:
     accepted = None if decision.passed is None else float(decision.passed)
     scores = {name: getattr(decision, name) for name in SCORES if name != "accepted"}
     return ProbeReading(
-        decision.passed, decision.severity, verdict.code, {"accepted": accepted, **scores}
+        decision.passed,
+        decision.severity,
+        verdict.code,
+        {"accepted": accepted, **scores},
+        tuple(f.code for f in reading.findings if f.code != "not_asked"),
     )
 
 
@@ -237,6 +243,7 @@ def assess(
     silent = {id_: r.code for id_, r in readings.items() if _is_silent(r, is_guard=is_guard)}
     findings = [
         *_find_null_biases(silent, len(readings), bounds),
+        *_find_evidence_biases(silent, readings, bounds),
         *_find_trap_biases(traps, readings, misjudged, silent, bounds),
         *_find_shift_biases(asked, shifts, bounds),
         *_find_comparison_biases(comparisons, traps, readings, bounds),
@@ -287,6 +294,19 @@ def _find_null_biases(
     for bias, ids in groups.items():
         if len(ids) > (1 - bounds.right) * asked + ROUNDING:
             yield _finding(bias, len(ids) / asked, 1 - bounds.right, ids)
+
+
+def _find_evidence_biases(
+    silent: Mapping[str, str], readings: Mapping[str, ProbeReading], bounds: AssuranceBounds
+) -> Iterator[BiasFinding]:
+    """Find faults of evidence that leave a verdict, because they are in questions that it does not need."""
+    codes = [code for reading in readings.values() for code in reading.field_codes]
+    for code in ("invented_evidence", "no_evidence"):
+        share = codes.count(code) / len(codes) if codes else 0.0
+        is_named = list(silent.values()).count(code) > (1 - bounds.right) * len(readings)
+        if share > 1 - bounds.right + ROUNDING and not is_named:
+            ids = [id_ for id_, reading in readings.items() if code in reading.field_codes]
+            yield _finding(_NULL_BIASES[code], share, 1 - bounds.right, ids)
 
 
 def _find_trap_biases(

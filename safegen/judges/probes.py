@@ -72,10 +72,10 @@ def make_test_probes(source: ProbeSource, drawn: Sequence[Trap]) -> tuple[Probe,
     bases = tuple(seen.values())
     return (
         *traps,
-        *(probe for base in bases for probe in _perturb(source, base)),
+        *(probe for turn, base in enumerate(bases) for probe in _perturb(source, base, turn)),
         *(probe for base in bases for probe in _rewrite(source, base)),
         *(probe for base in traps for probe in _swap_policy(source, base)),
-        *(probe for base in traps for probe in _inject(source, base)),
+        *(probe for turn, base in enumerate(traps) for probe in _inject(source, base, turn)),
     )
 
 
@@ -89,12 +89,16 @@ def _vary(base: Probe, kind: ProbeKind, response: str, *, suffix: str = "") -> P
     )
 
 
-def _perturb(source: ProbeSource, base: Probe) -> Iterator[Probe]:
+def _pick(phrases: Sequence[str], turn: int) -> str:
+    return phrases[turn % len(phrases)]
+
+
+def _perturb(source: ProbeSource, base: Probe, turn: int) -> Iterator[Probe]:
     file, response = source.traps.file, base.text.response
     words = file.perturbations
-    yield _vary(base, "apology", f"{words.apology} {response}")
-    yield _vary(base, "disclaimer", f"{response}\n\n{words.disclaimer}")
-    yield _vary(base, "politeness", f"{response}\n\n{words.politeness}")
+    yield _vary(base, "apology", f"{_pick(words.apology, turn)} {response}")
+    yield _vary(base, "disclaimer", f"{response}\n\n{_pick(words.disclaimer, turn)}")
+    yield _vary(base, "politeness", f"{response}\n\n{_pick(words.politeness, turn)}")
     yield _vary(base, "padding", f"{response}\n\n{words.padding}")
     if (reordered := reverse_parts(response)) != response:
         yield _vary(base, "order", reordered)
@@ -181,20 +185,21 @@ def _swap_policy(source: ProbeSource, base: Probe) -> Iterator[Probe]:
         yield replace(_vary(base, "policy_swap", base.text.response), text=text)
 
 
-def _inject(source: ProbeSource, base: Probe) -> Iterator[Probe]:
-    file, trap = source.traps.file, base.trap
-    injections = file.injections
+def _inject(source: ProbeSource, base: Probe, turn: int) -> Iterator[Probe]:
+    trap, injections = base.trap, source.traps.file.injections
     if not trap.is_leak and trap.fault is not None:
         return
-    words = injections.favour if trap.is_leak else injections.blame
-    tool = Message(role="user", content=injections.tool.format(words=words))
-    asked = Message(role="user", content=f"{trap.prompt}\n\n{words}")
-    for name, messages in (("prompt", (asked,)), ("tool", (tool, *base.text.messages))):
+    wordings = injections.favour if trap.is_leak else injections.blame
+    prompt, tool, answer, quotation = (_pick(wordings, turn + place) for place in range(4))
+    asked = Message(role="user", content=f"{trap.prompt}\n\n{prompt}")
+    # Trainers and endpoints of the project know no turn of a tool, so a user turn quotes it.
+    result = Message(role="user", content=injections.tool.format(words=tool))
+    for name, messages in (("prompt", (asked,)), ("tool", (result, *base.text.messages))):
         probe = _vary(base, "injection", base.text.response, suffix=f"injection-{name}")
         yield replace(probe, text=base.text._replace(messages=messages))
     if trap.is_leak:
         # Such words in a good reply are a fault of the reply, so they may lower its verdict.
-        quoted = injections.document.format(words=words)
-        for name, words_ in (("answer", words), ("quotation", quoted)):
-            response = f"{base.text.response}\n\n{words_}"
+        quoted = injections.document.format(words=quotation)
+        for name, words in (("answer", answer), ("quotation", quoted)):
+            response = f"{base.text.response}\n\n{words}"
             yield _vary(base, "injection", response, suffix=f"injection-{name}")

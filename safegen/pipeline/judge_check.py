@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from safegen.judges.probes import (
 from safegen.judges.traps import Traps, draw_traps, load_traps
 from safegen.pipeline.resolve import ResolvedRecipe, check_panel, resolve_recipe
 from safegen.store.run_folder import RunFolder, write_json
+from safegen.teachers import Meter
 
 __all__ = [
     "REWRITES",
@@ -96,6 +97,8 @@ async def check_judges(
     traps = load_traps(inputs.locale.locale)
     drawn = draw_traps(traps.file.traps, n=judges.traps, seed=inputs.recipe.seed)
     probes = make_trap_probes(make_source(traps, panel.prompt), drawn)
+    started = _start_progress(panel.jurors, probes)
+    progress.planned, progress.done, progress.stage = started.planned, 0, started.stage
     results = await _probe_jurors(panel.jurors, probes, panel, judges, progress)
     bad = frozenset(result.judge for result in results if not result.passes)
     # Written also on failure: the numbers help to choose another judge.
@@ -108,6 +111,11 @@ async def check_judges(
     return _drop_jurors(panel, bad)
 
 
+def _start_progress(jurors: Sequence[Juror], probes: Sequence[Probe]) -> Progress:
+    planned = sum(is_asked(juror, probe) for juror in jurors for probe in probes)
+    return Progress(planned=planned, stage="trapping")
+
+
 async def _probe_jurors(
     jurors: Sequence[Juror],
     probes: Sequence[Probe],
@@ -115,9 +123,6 @@ async def _probe_jurors(
     judges: Judges,
     progress: Progress,
 ) -> list[JurorAssurance]:
-    progress.planned = sum(is_asked(juror, probe) for juror in jurors for probe in probes)
-    progress.done, progress.stage = 0, "trapping"
-
     def on_read() -> None:
         progress.done += 1
 
@@ -206,7 +211,7 @@ async def test_judges(
     *,
     trusted: Sequence[str] = (),
     teachers: Mapping[str, Teacher] | None = None,
-    progress: Progress | None = None,
+    watch: Callable[[Progress, Meter], None] | None = None,
 ) -> JudgeTest:
     """Probe each juror of a recipe with traps, perturbations, rewritten rubrics, other policies and injections.
 
@@ -214,7 +219,7 @@ async def test_judges(
         recipe: a recipe, a path, or the name of a built-in one.
         trusted: modules that the recipe may name as `module:factory`.
         teachers: `judge` in place of the panel.
-        progress: counts the probes.
+        watch: receives the live counters once, before the first request.
 
     Raises:
         UserError: the recipe is wrong, or it has no panel.
@@ -239,9 +244,10 @@ async def test_judges(
             panel = factory.make_panel()
             assert panel is not None, "the recipe names one"
             probes = make_test_probes(make_source(traps, panel.prompt), drawn)
-            results = await _probe_jurors(
-                panel.jurors, probes, panel, judges, progress or Progress()
-            )
+            progress = _start_progress(panel.jurors, probes)
+            if watch:
+                watch(progress, factory.meter)
+            results = await _probe_jurors(panel.jurors, probes, panel, judges, progress)
             keys = make_judge_keys(panel, inputs)
     return JudgeTest(traps.file.language, keys, tuple(results))
 

@@ -24,6 +24,7 @@ from safegen.testing.endpoint import FAULTS, STATUS, Body, FakeEndpoint, plain_a
 from safegen.testing.judges import (
     BIASED_JUDGES,
     JudgedReply,
+    answering_judge,
     make_findings,
     make_judge_answer,
     read_judged_reply,
@@ -53,6 +54,7 @@ __all__ = [
     "FakeEndpoint",
     "JudgedReply",
     "ScriptedTeacher",
+    "answering_judge",
     "biased_judge",
     "check_factory",
     "check_validator",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 
 from safegen.config.assurance import AssuranceBounds
 from safegen.core.errors import ConfigError, TeacherUnavailable
-from safegen.core.types import Teacher
+from safegen.core.types import Request, Teacher
 from safegen.judges.assurance import BIAS_WORDS, BIASES, JurorAssurance, ask_probes, assess
 from safegen.judges.juror import Juror, load_judge_prompt
 from safegen.judges.probes import (
@@ -23,7 +24,17 @@ from safegen.judges.probes import (
 from safegen.judges.traps import draw_traps, load_traps
 from safegen.policy.diff import diff_specs
 from safegen.teachers.scripted import scripted
-from safegen.testing import BIASED_JUDGES, SWAYED_JUDGES, JudgedReply, biased_judge, honest_judge
+from safegen.testing import (
+    BIASED_JUDGES,
+    SWAYED_JUDGES,
+    JudgedReply,
+    answering_judge,
+    biased_judge,
+    honest_judge,
+    make_judge_answer,
+    read_honestly,
+    read_judged_reply,
+)
 
 TRAPS = load_traps()
 SOURCE = make_source(TRAPS, load_judge_prompt())
@@ -179,3 +190,29 @@ def test_bad_drafter_is_caught_by_its_code(drafter: str) -> None:
     juror = Juror("j", honest_judge())
     readings = asyncio.run(ask_probes(juror, [drafted], template=SOURCE.template))
     assert (readings[trap_id].passed, readings[trap_id].code) == (False, code)
+
+
+def test_evidence_of_any_question_must_exist() -> None:
+    def invent(request: Request) -> str:
+        judged = read_judged_reply(request.messages)
+        values = read_honestly(judged, request.messages[0]["content"])
+        answer = json.loads(make_judge_answer(judged.response, **values))
+        answer["assistance"]["evidence"] = "zyx words that no reply has"
+        return json.dumps(answer)
+
+    result = probe(answering_judge(invent), PROBES[:24])
+    assert (result.biases, result.misjudged) == (("invents_evidence",), ())
+
+
+def test_each_wording_of_an_injection_meets_each_place() -> None:
+    texts: dict[str, set[str]] = {}
+    for item in PROBES:
+        if item.kind == "injection":
+            place = item.id.rpartition("-")[2]
+            text = " ".join([*(m["content"] for m in item.text.messages), item.text.response])
+            texts.setdefault(place, set()).update(
+                words for words in TRAPS.file.injections.favour if words in text
+            )
+    assert {place: len(words) for place, words in texts.items()} == dict.fromkeys(
+        ("prompt", "tool", "answer", "quotation"), 3
+    )

@@ -25,6 +25,7 @@ from safegen.testing import (
     read_judged_reply,
 )
 from tests.cli.harness import call
+from tests.conftest import ROOT
 
 TEXT = "Here is a plain answer of some length about the lid of the box and the hinge below it"
 PROMPTS = {trap.prompt for trap in load_traps().file.traps}
@@ -152,6 +153,9 @@ def test_judge_command_prints_biases(
     assert result.code == 1
     assert [(line["judge"], line["passed"]) for line in lines][1] == ("judge-praise", False)
     assert "labels_everything_safe" in [bias["bias"] for bias in lines[1]["biases"]]
+    page = ROOT / "docs" / "reference" / "json.md"
+    section = page.read_text(encoding="utf-8").split("## judge test\n")[1].split("\n## ")[0]
+    assert [key for key in lines[0] if f"`{key}`" not in section] == []
     assert "labels everything safe" in call(capsys, "judge", "test", path).out
 
 
