@@ -142,11 +142,12 @@ class WorkerFactory:
             revisions=recipe.revise,
             styles=recipe.plan.styles,
             reasoning=recipe.plan.reasoning,
+            with_spec=not inputs.without_spec,
             writers=self._make_writers() if recipe.plan.author_keys else None,
             validating=validating,
             panel=self.make_panel() if validating else None,
             hard_codes=rules.hard_codes,
-            scrub=self._journal.scrub,
+            scrub=self.scrub,
             progress=progress,
         )
 
@@ -199,6 +200,10 @@ class WorkerFactory:
             expect=expect,
             locale=self.inputs.locale,
         )
+
+    async def scrub(self, keys: Sequence[str]) -> None:
+        """Delete replies from the cache; their keys stay."""
+        await self._journal.scrub(keys)
 
     def make_labellers(self) -> tuple[Teacher, ...]:
         """Build the panel of blind labellers; a caller's labeller replaces all of them."""

@@ -36,6 +36,7 @@ UNITS: Mapping[Stage, str] = {
     "labelling": "prompts read",
     "checking": "known prompts read to check the labellers",
     "trapping": "traps read to check the judges",
+    "scoring": "answers",
 }
 """Items that each stage counts."""
 SHOWN_WAIT_S = 5.0
